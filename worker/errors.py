@@ -1,0 +1,130 @@
+"""Every error the product raises on purpose, as one tree.
+
+::
+
+    SttError
+    ├── SettingsError              a setting is missing or wrong; the process does not start
+    ├── SourceError                the audio cannot be used; names the file and the way out
+    │   ├── SourceNotFound
+    │   ├── UnsupportedSource      a format that cannot be opened here
+    │   └── DamagedSource          opened, but broken or empty
+    ├── EndpointError              the real-time service
+    │   ├── AuthRefused            the key is refused: nothing to retry
+    │   ├── RequestRefused         the service refuses what was sent: nothing to retry
+    │   ├── EndpointUnavailable    (retryable) no connection, HTTP 5xx, or the connection broke
+    │   ├── EndpointBusy           (retryable) rate limit, queue overflow, no free session
+    │   ├── SessionLost            (retryable) the session ended before everything was committed
+    │   └── SessionStalled         (retryable) no sign of life within the bound
+    ├── RecognizerError            the self-hosted recognizer
+    │   ├── ModelUnavailable       not installed or not found
+    │   ├── ModelCorrupt           the file's sha256 is not the expected one
+    │   └── LanguageUnsupported
+    ├── StorageError
+    │   ├── LedgerUnavailable      (retryable) Redis does not answer
+    │   ├── LeaseLost              another worker owns the job now; stop and write nothing
+    │   └── OutputError            a transcript could not be written
+    └── JobCancelled               a person or a service asked for it
+
+`retryable` says whether the same job may succeed when it is tried again without a change by a person.
+`code` is the stable name that records and JSON output carry.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SttError(Exception):
+    """Base of all deliberate errors. The message is for a person: what, which file or address, what to do."""
+
+    retryable: ClassVar[bool] = False
+    code: ClassVar[str] = "error"
+
+
+class SettingsError(SttError):
+    code = "settings"
+
+
+class SourceError(SttError):
+    code = "source"
+
+
+class SourceNotFound(SourceError):
+    code = "source_not_found"
+
+
+class UnsupportedSource(SourceError):
+    code = "source_unsupported"
+
+
+class DamagedSource(SourceError):
+    code = "source_damaged"
+
+
+class EndpointError(SttError):
+    code = "endpoint"
+
+
+class AuthRefused(EndpointError):
+    code = "auth_refused"
+
+
+class RequestRefused(EndpointError):
+    code = "request_refused"
+
+
+class EndpointUnavailable(EndpointError):
+    retryable = True
+    code = "endpoint_unavailable"
+
+
+class EndpointBusy(EndpointError):
+    retryable = True
+    code = "endpoint_busy"
+
+
+class SessionLost(EndpointError):
+    retryable = True
+    code = "session_lost"
+
+
+class SessionStalled(EndpointError):
+    retryable = True
+    code = "session_stalled"
+
+
+class RecognizerError(SttError):
+    code = "recognizer"
+
+
+class ModelUnavailable(RecognizerError):
+    code = "model_unavailable"
+
+
+class ModelCorrupt(RecognizerError):
+    code = "model_corrupt"
+
+
+class LanguageUnsupported(RecognizerError):
+    code = "language_unsupported"
+
+
+class StorageError(SttError):
+    code = "storage"
+
+
+class LedgerUnavailable(StorageError):
+    retryable = True
+    code = "ledger_unavailable"
+
+
+class LeaseLost(StorageError):
+    code = "lease_lost"
+
+
+class OutputError(StorageError):
+    code = "output"
+
+
+class JobCancelled(SttError):
+    code = "cancelled"

@@ -1,0 +1,208 @@
+"""The events of the real-time API as typed values, and back: the only place that knows the wire's field names.
+
+Event and field names: the public API page of the service; payload details of the relayed upstream service
+(words, session configuration, error names) as its schema gives them. Unknown kinds become `Unknown`, never an error:
+the service may add messages at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import exp, isfinite
+from typing import Any, Final
+
+PATH: Final = "/api/stt-realtime-socket"
+KEY_HEADER: Final = "x-api-key"
+
+# client -> server
+START: Final = "start-session"
+CHUNK: Final = "audio-chunk"
+STOP: Final = "stop-session"
+# server -> client
+STARTED: Final = "session-started"
+TRANSCRIPT: Final = "transcript-message"
+ERROR: Final = "session-error"
+CLOSED: Final = "session-closed"
+
+# values of message_type in a transcript-message
+TYPE_STARTED: Final = "session_started"
+TYPE_PARTIAL: Final = "partial_transcript"
+TYPE_COMMITTED: Final = "committed_transcript"
+TYPE_COMMITTED_TIMED: Final = "committed_transcript_with_timestamps"
+
+
+@dataclass(frozen=True, slots=True)
+class WireWord:
+    """One word as the service sent it; times are seconds of the session, None when it gave none."""
+
+    text: str
+    start: float | None
+    end: float | None
+    confidence: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """`session-started` (ready for audio; no payload)."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamStarted:
+    """`transcript-message` of type session_started."""
+
+    session_id: str | None
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Partial:
+    """Text in progress; replaces the partial before it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """Finished text. `timed` tells which of the two committed forms it was; `words` is empty without times."""
+
+    text: str
+    timed: bool
+    words: tuple[WireWord, ...] = ()
+    language: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceError:
+    """`session-error`, or a transcript-message whose type is an error's name. `name` is the best guess at the class."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    """`session-closed`: the upstream connection ended. Code 1000 proves nothing."""
+
+    code: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A message of a kind this version does not know; a sign of life, nothing more."""
+
+    kind: str
+
+
+Message = SessionStarted | UpstreamStarted | Partial | Committed | ServiceError | Closed | Unknown
+
+# Names the service uses for errors, with and without the suffix `_error` (documented by its upstream's schema).
+ERROR_NAMES: Final = frozenset(
+    {
+        "auth_error", "quota_exceeded", "unaccepted_terms", "input_error", "invalid_request", "chunk_size_exceeded",
+        "rate_limited", "queue_overflow", "resource_exhausted", "transcriber_error", "error",
+        "session_time_limit_exceeded", "insufficient_audio_activity", "commit_throttled",
+    }
+)  # fmt: skip
+
+
+def start_session(sample_rate: int) -> dict[str, Any]:
+    """Payload of `start-session`; `sample_rate` in Hz."""
+    return {"sampleRate": sample_rate}
+
+
+def audio_chunk(audio_base64: str, sample_rate: int) -> dict[str, Any]:
+    """Payload of `audio-chunk`: base64 of 16-bit little-endian mono PCM at `sample_rate` Hz."""
+    return {"audio_base_64": audio_base64, "sample_rate": sample_rate}
+
+
+def parse(event: str, payload: object = None) -> Message:
+    """Turn a server event and its payload into a value. Never raises: what cannot be read is `Unknown`."""
+    if event == STARTED:
+        return SessionStarted()
+    if event == TRANSCRIPT:
+        return _parse_transcript(payload)
+    body = payload if isinstance(payload, Mapping) else {}
+    if event == ERROR:
+        text = body.get("error", payload if isinstance(payload, str) else "")
+        return ServiceError(name=error_name(_text(text)), text=_text(text) or "the service gave no reason")
+    if event == CLOSED:
+        code = body.get("code")
+        return Closed(code=code if isinstance(code, int) else None, reason=_text(body.get("reason")))
+    return Unknown(kind=event)
+
+
+def error_name(text: str) -> str:
+    """The known error name that `text` is or contains as a token; "unknown" otherwise."""
+    words = "".join(c if c.isalnum() or c == "_" else " " for c in text.lower()).split()
+    for word in words:
+        name = _known_name(word)
+        if name and name != "error":
+            return name
+    return "error" if words == ["error"] else "unknown"
+
+
+def _known_name(word: str) -> str | None:
+    for name in (word, word.removesuffix("_error"), f"{word}_error"):
+        if name in ERROR_NAMES:
+            return name
+    return None
+
+
+def _parse_transcript(payload: object) -> Message:
+    if not isinstance(payload, Mapping):
+        return Unknown(kind=type(payload).__name__)
+    kind = _text(payload.get("message_type"))
+    if kind == TYPE_PARTIAL:
+        return Partial(text=_text(payload.get("text")))
+    if kind in (TYPE_COMMITTED, TYPE_COMMITTED_TIMED):
+        return Committed(
+            text=_text(payload.get("text")),
+            timed=kind == TYPE_COMMITTED_TIMED,
+            words=_parse_words(payload.get("words")),
+            language=_text(payload.get("language_code")) or None,
+        )
+    if kind == TYPE_STARTED:
+        config = payload.get("config")
+        return UpstreamStarted(
+            session_id=_text(payload.get("session_id")) or None,
+            config=config if isinstance(config, Mapping) else {},
+        )
+    name = _known_name(kind) or (kind if kind.endswith("_error") else None)
+    if name:
+        text = _text(payload.get("error")) or _text(payload.get("message")) or kind
+        return ServiceError(name=name, text=text)
+    return Unknown(kind=kind or "transcript-message without a type")
+
+
+def _parse_words(raw: object) -> tuple[WireWord, ...]:
+    if not isinstance(raw, list):
+        return ()
+    words = []
+    for item in raw:
+        if not isinstance(item, Mapping) or item.get("type", "word") != "word":
+            continue
+        text = _text(item.get("text")).strip()
+        if not text:
+            continue
+        logprob = _number(item.get("logprob"))
+        words.append(
+            WireWord(
+                text=text,
+                start=_number(item.get("start")),
+                end=_number(item.get("end")),
+                confidence=None if logprob is None else round(min(1.0, exp(min(logprob, 0.0))), 4),
+            )
+        )
+    return tuple(words)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if isfinite(value) else None

@@ -1,0 +1,155 @@
+"""Every setting, read once from the environment (`STT_*`), validated, frozen.
+
+A wrong value stops the start with one message that names the variable, the value's problem and what is allowed.
+Nothing reads the environment at import; call `load()` at the start of a process and pass the result on.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from worker.errors import SettingsError
+
+SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
+
+
+def parse_speed(value: object) -> float:
+    """`max` or a factor of real time of at least 0.1 (1 is the pace of speech). Returns inf for `max`."""
+    text = str(value).strip().lower().removesuffix("x")
+    if text in ("max", "inf"):
+        return math.inf
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0.1 <= speed < math.inf:
+        raise ValueError(f"speed must be `max` or a number from 0.1 up (1 is real time), not {value!r}")
+    return speed
+
+
+class Settings(BaseSettings):
+    """All settings. The environment variable of a field is `STT_` and its name in capitals."""
+
+    model_config = SettingsConfigDict(env_prefix="STT_", frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    # -- the real-time service -------------------------------------------------------------------------------------
+    url: str = Field("", description="Address of the real-time service, for example https://cantonese.ai")
+    api_key: SecretStr = Field(SecretStr(""), description="API key, sent as the header x-api-key")
+    speed: float = Field(1.0, description="Pace of a session: 1 is real time, 2 twice as fast, `max` without a limit")
+    sessions: int = Field(8, ge=1, le=2000, description="Jobs one worker process runs at the same time")
+    transport: Literal["auto", "websocket", "polling"] = Field(
+        "auto", description="Socket.IO transport; auto is websocket, and polling where websocket cannot connect"
+    )
+    sample_rate: int = Field(16000, description="Hz of the PCM that is streamed")
+    frame_s: float = Field(0.25, ge=0.1, le=1.0, description="Seconds of audio in one message at a paced speed")
+    frame_max_s: float = Field(1.0, ge=0.1, le=5.0, description="Seconds of audio in one message at `max` speed")
+    connect_timeout_s: float = Field(10, gt=0, le=120, description="Seconds to wait for a connection")
+    start_timeout_s: float = Field(20, gt=0, le=300, description="Seconds to wait for session-started")
+    stall_timeout_s: float = Field(60, gt=0, le=900, description="Seconds without a sign of life that end a session")
+    close_timeout_s: float = Field(3, gt=0, le=60, description="Seconds a connection may take to close")
+    window_s: float = Field(
+        30, ge=5, le=600, description="Seconds of audio sent ahead of the service's last sign of life, above 1x speed"
+    )
+    flush_min_s: float = Field(
+        2.0, ge=0, le=60, description="Least silence, in seconds, streamed after the last sample so that it is committed"
+    )
+    flush_max_s: float = Field(40, ge=1, le=300, description="Most silence, in seconds, streamed for the tail")
+    retries: int = Field(4, ge=0, le=100, description="Further sessions after one that failed in a way worth retrying")
+
+    # -- jobs and results ------------------------------------------------------------------------------------------
+    redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey: queue, ledger, transcripts")
+    redis_prefix: str = Field("stt:", min_length=1, description="Start of every key the product writes")
+    queue: str = Field("stt", min_length=1, description="Celery queue of the jobs")
+    result_ttl: timedelta = Field(timedelta(days=7), description="How long a finished job stays in Redis (seconds)")
+    lease_s: float = Field(30, ge=1, le=3600, description="Seconds a worker owns a job without renewing")
+    renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")
+
+    # -- the self-hosted service (stt-batch server) ----------------------------------------------------------------
+    server_host: str = Field("127.0.0.1", description="Address the self-hosted service listens on")
+    server_port: int = Field(8808, ge=0, le=65535, description="Port of the self-hosted service; 0 picks a free one")
+    server_api_keys: SecretStr = Field(
+        SecretStr(""), description="Keys the self-hosted service accepts, comma-separated; default: STT_API_KEY"
+    )
+    server_max_sessions: int = Field(256, ge=1, description="Sessions open at once on the self-hosted service")
+    server_max_backlog_s: float = Field(
+        120, gt=1, description="Seconds of audio a session may be ahead of recognition before queue_overflow"
+    )
+    server_idle_timeout_s: float = Field(60, gt=0, description="Seconds without client messages that close a session")
+    commit_silence_s: float = Field(0.6, ge=0.1, le=10, description="Pause, in seconds, after which text is committed")
+    segment_max_s: float = Field(20, ge=5, le=28, description="Longest stretch, in seconds, before text is committed")
+    recognizer: str = Field("faster-whisper", description="Engine of the self-hosted service")
+    model: str = Field("tiny.en", description="Model of the engine: a name or a path")
+    recognizer_language: str = Field("", description="Language of the self-hosted service; empty: the model's default")
+    recognizer_threads: int = Field(0, ge=0, le=256, description="Recognitions at the same time; 0: one per core")
+
+    @field_validator("speed", mode="before")
+    @classmethod
+    def _speed(cls, value: object) -> float:
+        return parse_speed(value)
+
+    @field_validator("result_ttl", mode="before")
+    @classmethod
+    def _ttl(cls, value: object) -> object:
+        return int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+
+    @field_validator("sample_rate")
+    @classmethod
+    def _rate(cls, value: int) -> int:
+        if value not in SERVICE_SAMPLE_RATES:
+            raise ValueError(f"must be one of {', '.join(map(str, SERVICE_SAMPLE_RATES))}")
+        return value
+
+    @field_validator("url")
+    @classmethod
+    def _url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (parts.scheme not in ("http", "https", "ws", "wss") or not parts.hostname):
+            raise ValueError("must be an address such as https://cantonese.ai")
+        return value.rstrip("/")
+
+    @model_validator(mode="after")
+    def _together(self) -> Settings:
+        if self.renew_s * 2 > self.lease_s:
+            raise ValueError("STT_RENEW_S must be at most half of STT_LEASE_S, or a lease lapses while its worker lives")
+        if self.flush_min_s > self.flush_max_s:
+            raise ValueError("STT_FLUSH_MIN_S must not be above STT_FLUSH_MAX_S")
+        return self
+
+
+def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
+    """Read the environment (or `environ` in its place); `overrides` win. Raises SettingsError with every problem."""
+    try:
+        if environ is None:
+            return Settings(**overrides)
+        values = {k[4:].lower(): v for k, v in environ.items() if k.startswith("STT_") and v != ""}
+        return Settings.model_validate({**values, **overrides})
+    except ValidationError as exc:
+        raise SettingsError("; ".join(_problem(e) for e in exc.errors(include_url=False))) from None
+
+
+def _problem(error: Mapping[str, Any]) -> str:
+    message = str(error["msg"]).removeprefix("Value error, ")
+    if not error["loc"]:
+        return message
+    return f"STT_{str(error['loc'][0]).upper()}: {message}"
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The environment that makes a child process load the same settings. Holds secrets: pass it on, never print it."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("STT_")}
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        elif isinstance(value, timedelta):
+            value = int(value.total_seconds())
+        env[f"STT_{name.upper()}"] = str(value)
+    return env

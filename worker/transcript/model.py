@@ -1,0 +1,90 @@
+"""What a transcript is: the values that are written as JSON and that every output format reads.
+
+All times are seconds from the start of the source file. The JSON Schema of the document is
+`Transcript.model_json_schema()`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Word(_Value):
+    """One recognized word with its place in the file."""
+
+    text: str
+    start: float = Field(description="seconds from the start of the file")
+    end: float = Field(description="seconds from the start of the file")
+    confidence: float | None = Field(default=None, description="0 to 1; null when the service gave none")
+
+
+class Segment(_Value):
+    """One commit of the service, as it stands in the finished transcript."""
+
+    text: str
+    start: float = Field(description="seconds from the start of the file")
+    end: float = Field(description="seconds from the start of the file")
+    words: tuple[Word, ...] = ()
+    language: str | None = Field(default=None, description="language the service detected, if it said so")
+    timing: Literal["measured", "estimated"] = Field(
+        default="measured",
+        description="measured: from the service's word times; estimated: from the audio sent when it came",
+    )
+    committed: bool = Field(default=True, description="false: a last partial that the service never committed")
+
+
+class Source(_Value):
+    """The audio that was transcribed, as it was found."""
+
+    name: str = Field(description="file name without folders")
+    path: str = Field(description="path or address as the job gave it")
+    sha256: str
+    size_bytes: int
+    duration: float = Field(description="seconds of audio that could be decoded")
+    sample_rate: int = Field(description="Hz, of the source")
+    channels: int
+    format: str = Field(description="container and coding, for example FLAC/PCM_16")
+
+
+class SessionFacts(_Value):
+    """One real-time session the transcript was made with."""
+
+    session_id: str | None
+    model: str | None = None
+    start: float = Field(description="first file second this session was sent")
+    end: float = Field(description="last file second this session was sent")
+    close_code: int | None = None
+
+
+class Coverage(_Value):
+    """Where every second of the source went, in seconds."""
+
+    sent: float
+    committed_until: float = Field(description="end of the last committed word")
+
+
+class Transcript(_Value):
+    """The finished document of one job."""
+
+    schema_version: int = SCHEMA_VERSION
+    job_id: str
+    language: str | None = None
+    text: str = Field(description="all segments joined, a line each")
+    segments: tuple[Segment, ...]
+    source: Source
+    sessions: tuple[SessionFacts, ...] = ()
+    coverage: Coverage
+    speed: float | None = Field(default=None, description="factor of real time asked for; null means no limit")
+    warnings: tuple[str, ...] = ()
+    created_at: str = Field(description="ISO 8601, UTC")
+    elapsed: float = Field(description="seconds from the start of the job to the finished transcript")
+    endpoint: str = Field(description="address of the service, without key or query")
+    versions: dict[str, str] = Field(default_factory=dict)
