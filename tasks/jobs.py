@@ -6,11 +6,12 @@ import hashlib
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
 
-from worker.settings import parse_speed
+from worker.settings import parse_speed, show_speed
 
 FORMATS = ("json", "srt", "vtt", "txt")
+Speed = Annotated[float, BeforeValidator(parse_speed), PlainSerializer(show_speed, return_type=str)]
 
 
 class JobState(StrEnum):
@@ -41,8 +42,8 @@ class JobSpec(BaseModel):
     out_name: str | None = Field(default=None, max_length=1024)
     # Files to write to out_dir.
     formats: tuple[str, ...] = ("json",)
-    # Pace of the session: a factor of real time, or inf ("max"); None: the worker's setting.
-    speed: Annotated[float, BeforeValidator(parse_speed)] | None = None
+    # Pace of the session: a factor of real time, or `max`; None: the worker's setting.
+    speed: Speed | None = None
     # Language written into the transcript when the service names none.
     language: str | None = Field(default=None, max_length=35)
     # The batch this job belongs to.

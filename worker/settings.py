@@ -14,20 +14,25 @@ from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import SettingsError
 
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 
 
+def show_speed(speed: float) -> str:
+    """The text `parse_speed` reads back: `max`, or the factor."""
+    return "max" if math.isinf(speed) else f"{speed:g}"
+
+
 def parse_speed(value: object) -> float:
     """`max` or a factor of real time of at least 0.1 (1 is the pace of speech). Returns inf for `max`."""
-    text = str(value).strip().lower().removesuffix("x")
+    text = str(value).strip().lower()
     if text in ("max", "inf"):
         return math.inf
     try:
-        speed = float(text)
+        speed = float(text.removesuffix("x"))
     except ValueError:
         speed = math.nan
     if not 0.1 <= speed < math.inf:
@@ -38,7 +43,9 @@ def parse_speed(value: object) -> float:
 class Settings(BaseSettings):
     """All settings. The environment variable of a field is `STT_` and its name in capitals."""
 
-    model_config = SettingsConfigDict(env_prefix="STT_", frozen=True, extra="ignore", hide_input_in_errors=True)
+    model_config = SettingsConfigDict(
+        env_prefix="STT_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
+    )
 
     # -- the real-time service -------------------------------------------------------------------------------------
     url: str = Field("", description="Address of the real-time service, for example https://cantonese.ai")
@@ -124,13 +131,23 @@ class Settings(BaseSettings):
         return self
 
 
+class _GivenOnly(Settings):
+    """The same settings without the process environment."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the environment (or `environ` in its place); `overrides` win. Raises SettingsError with every problem."""
     try:
         if environ is None:
             return Settings(**overrides)
-        values = {k[4:].lower(): v for k, v in environ.items() if k.startswith("STT_") and v != ""}
-        return Settings.model_validate({**values, **overrides})
+        values = {k.removeprefix("STT_").lower(): v for k, v in environ.items() if k.startswith("STT_") and v}
+        return _GivenOnly(**{**values, **overrides})
     except ValidationError as exc:
         raise SettingsError("; ".join(_problem(e) for e in exc.errors(include_url=False))) from None
 
@@ -151,5 +168,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
             value = value.get_secret_value()
         elif isinstance(value, timedelta):
             value = int(value.total_seconds())
+        elif name == "speed":
+            value = show_speed(value)
         env[f"STT_{name.upper()}"] = str(value)
     return env
