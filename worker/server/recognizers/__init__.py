@@ -1,0 +1,92 @@
+"""The recognizer behind the self-hosted service: a small interface, and the table of engines.
+
+An engine is chosen by `STT_RECOGNIZER`: a name of `ENGINES`, or `package.module:factory` for one of your own.
+A factory takes the settings and returns a `Recognizer`. Everything about streaming (resampling, endpointing, partials,
+limits) is done around it, so an engine only answers: is this voice, and what was said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.errors import SettingsError
+from worker.settings import Settings
+
+SAMPLE_RATE: Final = 16000
+"""Hz of everything an engine is given."""
+VOICE_WINDOW: Final = 512
+"""Samples in one window of a voice detector (32 ms)."""
+
+Samples = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class RecognizedWord:
+    """A word inside a segment; `start` and `end` in seconds from the segment's first sample."""
+
+    text: str
+    start: float
+    end: float
+    logprob: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Recognition:
+    """What was said in a segment. `text` is empty where nothing was; words may be empty for a partial."""
+
+    text: str
+    words: tuple[RecognizedWord, ...] = ()
+    language: str | None = None
+
+
+class VoiceDetector(Protocol):
+    """Tells voice from the rest; holds the state of one session."""
+
+    def __call__(self, samples: Samples) -> Samples:
+        """Probability of voice (0 to 1) for each window of `VOICE_WINDOW` samples; the length is a multiple of it."""
+        ...
+
+
+class Recognizer(Protocol):
+    """One loaded model, shared by all sessions of the process; all methods may be called from any thread."""
+
+    model: str
+    """Name of the model as it is told to clients."""
+    language: str | None
+    """Language it is set to, None where it detects one."""
+    parallel: int
+    """Calls of `recognize` that make sense at the same time."""
+
+    def voice_detector(self) -> VoiceDetector: ...
+
+    def recognize(self, samples: Samples, *, final: bool) -> Recognition:
+        """Blocking. `samples`: one segment at 16 kHz, at most 30 s. `final`: best quality with word times;
+        otherwise a quick look at speech still in progress."""
+        ...
+
+    def close(self) -> None: ...
+
+
+Factory = Callable[[Settings], Recognizer]
+ENGINES: Final[dict[str, str]] = {"faster-whisper": "worker.server.recognizers.whisper:load"}
+
+
+def load(settings: Settings) -> Recognizer:
+    """Load the engine of the settings. Raises SettingsError for an unknown one, RecognizerError for a broken one."""
+    target = ENGINES.get(settings.recognizer, settings.recognizer)
+    module, _, name = target.partition(":")
+    if not name:
+        known = ", ".join(sorted(ENGINES))
+        raise SettingsError(f"STT_RECOGNIZER: no engine {settings.recognizer!r}; one of {known}, or package.module:factory")
+    try:
+        factory: Any = getattr(import_module(module), name)
+    except (ImportError, AttributeError) as exc:
+        raise SettingsError(f"STT_RECOGNIZER: cannot load {target!r}: {exc}") from exc
+    recognizer: Recognizer = factory(settings)
+    return recognizer

@@ -1,0 +1,19 @@
+"""How far a job is: what the pipeline reports and the ledger keeps for others to follow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A snapshot. Seconds are file seconds."""
+
+    duration_s: float
+    """Length of the source; 0 until it is known."""
+    sent_s: float
+    """Audio handed to the service so far."""
+    committed_s: float
+    """End of the last committed word."""
+    partial: str
+    """Text in progress, not committed yet."""
