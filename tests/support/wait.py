@@ -1,0 +1,42 @@
+"""Wait for a condition with a bound, in place of a sleep."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+
+class WaitTimeoutError(AssertionError):
+    """The condition did not come true in time; fails the test and says which condition."""
+
+
+def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float = 10.0, poll_s: float = 0.01) -> Any:
+    """Return the predicate's first truthy value; raise WaitTimeoutError after `timeout_s` seconds. Blocks the thread."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        value = predicate()
+        if value:
+            return value
+        if time.monotonic() >= deadline:
+            raise WaitTimeoutError(f"not within {timeout_s:g} s: {description}")
+        time.sleep(poll_s)
+
+
+async def async_wait_until(
+    predicate: Callable[[], Any | Awaitable[Any]], description: str, timeout_s: float = 10.0, poll_s: float = 0.01
+) -> Any:
+    """`wait_until` for the event loop; the predicate may be a coroutine function, and is bounded too."""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                value = predicate()
+                if inspect.isawaitable(value):
+                    value = await value
+                if value:
+                    return value
+                await asyncio.sleep(poll_s)
+    except TimeoutError:
+        raise WaitTimeoutError(f"not within {timeout_s:g} s: {description}") from None
