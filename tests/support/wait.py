@@ -14,7 +14,7 @@ class WaitTimeoutError(AssertionError):
 
 
 def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float = 10.0, poll_s: float = 0.01) -> Any:
-    """Return the predicate's first truthy value; raise WaitTimeoutError after `timeout_s` seconds. Blocks the thread."""
+    """Return the predicate's first truthy value; raise WaitTimeoutError after `timeout_s` seconds. Blocks."""
     deadline = time.monotonic() + timeout_s
     while True:
         value = predicate()
