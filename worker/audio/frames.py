@@ -1,0 +1,72 @@
+"""PCM frames as they travel: signed 16 bit, little-endian, mono, of equal length but for the last."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.audio.decode import AudioSource
+from worker.audio.resample import resample_blocks
+
+Samples = npt.NDArray[np.float32]
+
+BYTES_PER_SAMPLE: Final = 2
+SILENT_DBFS: Final = -120.0
+"""The level told for digital silence."""
+
+_FULL_SCALE: Final = np.float32(32768)
+
+
+def to_pcm16(block: Samples) -> npt.NDArray[np.int16]:
+    """float32[n], full scale 1.0 -> int16[n] ('<i2'), rounded, clipped at full scale. Exact for 16-bit sources."""
+    scaled = block * _FULL_SCALE
+    np.rint(scaled, out=scaled)
+    np.clip(scaled, -32768, 32767, out=scaled)
+    return scaled.astype("<i2")
+
+
+def pcm_frames(blocks: Iterable[Samples], frame_samples: int) -> Iterator[bytes]:
+    """Mono float32 blocks of any length -> frames of `frame_samples` samples (2 bytes each), the last one shorter.
+
+    No frame is empty, and none holds back more than one block. ValueError for frame_samples below 1.
+    """
+    if frame_samples < 1:
+        raise ValueError(f"frame_samples must be at least 1, not {frame_samples}")
+    frame_bytes = frame_samples * BYTES_PER_SAMPLE
+    rest = b""
+    for block in blocks:
+        pcm = to_pcm16(block).tobytes()
+        if rest:
+            pcm = rest + pcm
+        whole = len(pcm) - len(pcm) % frame_bytes
+        for at in range(0, whole, frame_bytes):
+            yield pcm[at : at + frame_bytes]
+        rest = pcm[whole:]
+    if rest:
+        yield rest
+
+
+def wire_frames(source: AudioSource, sample_rate: int, frame_samples: int, start_s: float = 0.0) -> Iterator[bytes]:
+    """The source from `start_s` (seconds) to its end, as PCM frames at `sample_rate` Hz: decode, resample, cut.
+
+    The first sample sent stands at the source's sample nearest to `start_s`. Raises DamagedSource when nothing can
+    be decoded.
+    """
+    rate = source.info.sample_rate
+    blocks = source.blocks(start_frame=round(start_s * rate))
+    return pcm_frames(resample_blocks(blocks, rate, sample_rate), frame_samples)
+
+
+def level_dbfs(frame: bytes) -> float:
+    """RMS level of a PCM frame in dB relative to full scale (a full-scale square wave is 0); silence is SILENT_DBFS."""
+    if not frame:
+        return SILENT_DBFS
+    samples = np.frombuffer(frame, dtype="<i2").astype(np.float32)
+    power = float(np.dot(samples, samples)) / len(samples)
+    if power <= 0:
+        return SILENT_DBFS
+    return max(SILENT_DBFS, 10 * math.log10(power / float(_FULL_SCALE) ** 2))
