@@ -24,9 +24,9 @@ from worker.errors import DamagedSource, SourceError, SourceNotFound, Unsupporte
 Samples = npt.NDArray[np.float32]
 
 # Codings whose every value fits 16 bits, so that reading int16 loses nothing.
-_INT16_SUBTYPES: Final = frozenset(
+_INT16_SUBTYPES: Final = (
     "PCM_16 PCM_S8 PCM_U8 ULAW ALAW IMA_ADPCM MS_ADPCM GSM610 VOX_ADPCM G721_32 G723_24 G723_40 NMS_ADPCM_16 "
-    "NMS_ADPCM_24 NMS_ADPCM_32 ALAC_16 DWVW_12 DWVW_16 DPCM_8 DPCM_16".split()  # noqa: SIM905
+    "NMS_ADPCM_24 NMS_ADPCM_32 ALAC_16 DWVW_12 DWVW_16 DPCM_8 DPCM_16"
 )
 # The only codings that can hold values that are not numbers.
 _FLOAT_SUBTYPES: Final = frozenset({"FLOAT", "DOUBLE"})
@@ -165,7 +165,7 @@ class AudioSource:
 
     def _mono_blocks(self, reader: _Reader, size: int) -> Iterator[Samples]:
         channels = self.info.channels
-        narrow = reader.subtype in _INT16_SUBTYPES
+        narrow = reader.subtype in _INT16_SUBTYPES.split()
         weight = (1 / 32768 if narrow else 1.0) / channels
         weights = np.full(channels, weight, dtype=np.float32)
         buffer = np.empty((size, channels), dtype=np.int16 if narrow else np.float32)

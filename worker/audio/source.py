@@ -8,17 +8,19 @@ from typing import Final
 
 from worker.errors import SourceError, SourceNotFound
 
-AUDIO_ENDINGS: Final = frozenset(
+_AUDIO: Final = (
     # The formats libsndfile 1.2.2 lists and the endings they are usually found under; headerless data (.raw) is not
     # one of them, as its rate and coding would be a guess. The last line is what telephone systems write.
     "wav wave wavex bwf rf64 w64 flac ogg oga opus mp3 mp2 mp1 mpga aif aiff aifc au snd caf voc sf ircam nist sph "
     "pvf paf fap avr svx 8svx iff htk mat mat4 mat5 xi sds sd2 wve mpc2k "
-    "gsm vox".split()  # noqa: SIM905
+    "gsm vox"
 )
-OTHER_MEDIA_ENDINGS: Final = frozenset(
+_OTHER_MEDIA: Final = (
     "m4a m4b m4r mp4 m4v mov aac ac3 eac3 dts webm weba mka mkv wma wmv asf amr awb 3gp 3gpp 3g2 avi flv f4a mpg mpeg "
-    "ts mts m2ts vob ape wv tta mpc ra ram rm spx dsf dff tak".split()  # noqa: SIM905
+    "ts mts m2ts vob ape wv tta mpc ra ram rm spx dsf dff tak"
 )
+AUDIO_ENDINGS: Final = frozenset(_AUDIO.split())
+OTHER_MEDIA_ENDINGS: Final = frozenset(_OTHER_MEDIA.split())
 _HASH_BLOCK_BYTES: Final = 1 << 20
 
 
