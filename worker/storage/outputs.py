@@ -48,7 +48,7 @@ def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
     Raises OutputError, and leaves no temporary file behind.
     """
     targets = {fmt: _target(out, fmt) for fmt in out.formats}
-    documents = {fmt: render(transcript, fmt).encode() for fmt in targets}
+    documents = {fmt: render(transcript, fmt).encode("utf-8", "backslashreplace") for fmt in targets}
     for fmt in sorted(documents, key=lambda name: name == "json"):
         _replace(targets[fmt], documents[fmt])
     return tuple(targets.values())

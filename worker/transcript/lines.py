@@ -8,11 +8,10 @@ cues never overlap. A single word that is wider than a line stays whole.
 
 from __future__ import annotations
 
-import math
 import unicodedata
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import Final
 
 from wcwidth import wcswidth, wcwidth
@@ -78,16 +77,17 @@ def clock(ms: int, point: str) -> str:
 def cues(transcript: Transcript) -> list[Cue]:
     """All cues of a transcript in order of time, starts strictly rising, none reaching into the next."""
     ordered = sorted(transcript.segments, key=lambda segment: segment.start)
-    raw = [cue for segment in ordered for cue in _segment_cues(_units(segment))]
+    raw = [cue for segment in ordered for cue in _Cutter(_units(segment)).cues()]
     starts: list[int] = []
     for cue in raw:
         starts.append(max(cue.start_ms, starts[-1] + STEP_MS) if starts else cue.start_ms)
-    ends = [max(cue.end_ms, start + MIN_MS) for cue, start in zip(raw, starts, strict=True)]
-    limits = [*starts[1:], math.inf]
-    return [
-        Cue(start, int(min(end, limit)), cue.lines)
-        for cue, start, end, limit in zip(raw, starts, ends, limits, strict=True)
-    ]
+    result = []
+    for k, (cue, start) in enumerate(zip(raw, starts, strict=True)):
+        end = max(cue.end_ms, start + MIN_MS)
+        if k + 1 < len(starts):
+            end = min(end, starts[k + 1])
+        result.append(Cue(start, end, cue.lines))
+    return result
 
 
 # -- text to units -----------------------------------------------------------------------------------------------------
@@ -160,73 +160,74 @@ def _columns(text: str) -> int:
 # -- units to cues -----------------------------------------------------------------------------------------------------
 
 
-def _segment_cues(units: Sequence[_Unit]) -> list[Cue]:
-    """The cheapest way to cut the units into cues: few of them, cut at good places, none over the limits."""
-    best: list[tuple[float, int]] = [(0.0, 0)]
-    for end in range(1, len(units) + 1):
-        options = []
+class _Cutter:
+    """Cuts the units of one segment into cues: few of them, cut at good places, none over the limits.
+
+    Widths come from running sums, so the work grows with the text and the size of a cue, not with its square.
+    """
+
+    def __init__(self, units: Sequence[_Unit]) -> None:
+        self._units = units
+        self._width_to = [0, *accumulate(unit.columns + unit.spaced for unit in units)]
+        self._cjk_to = [0, *accumulate(unit.cjk for unit in units)]
+        self._break_costs = [0.0, *(_break_cost(before, unit) for before, unit in pairwise(units)), 0.0]
+
+    def cues(self) -> list[Cue]:
+        """The cheapest cut of all, found from the front: best[k] is the cost of the first k units and its last cut."""
+        best: list[tuple[float, int]] = [(0.0, 0)]
+        for end in range(1, len(self._units) + 1):
+            best.append(min(self._options(end, best)))
+        cuts = [len(self._units)]
+        while cuts[-1]:
+            cuts.append(best[cuts[-1]][1])
+        return [self._cue(begin, end) for begin, end in pairwise(reversed(cuts))]
+
+    def _options(self, end: int, best: Sequence[tuple[float, int]]) -> Iterator[tuple[float, int]]:
         for begin in range(end - 1, -1, -1):
-            cue = units[begin:end]
-            if len(cue) > 1 and not _fits(cue):
+            line = self._line_break(begin, end)
+            length_ms = self._units[end - 1].end_ms - self._units[begin].start_ms
+            if begin < end - 1 and (line is None or length_ms > MAX_MS):
+                return
+            short = max(0, MIN_MS - length_ms) / MIN_MS
+            yield best[begin][0] + 3 + 3 * short + (line or (0.0,))[0] + self._break_costs[end], begin
+
+    def _width(self, begin: int, end: int) -> int:
+        return self._width_to[end] - self._width_to[begin] - self._units[begin].spaced
+
+    def _line_break(self, begin: int, end: int) -> tuple[float, int] | None:
+        """Cost and first unit of the second line; (0, begin) when one line is enough; None when two are not."""
+        limit = CJK_COLUMNS if self._cjk_to[end] > self._cjk_to[begin] else COLUMNS
+        total = self._width(begin, end)
+        if total <= limit:
+            return 0.0, begin
+        if total > MAX_LINES * limit + 1:
+            return None
+        options = []
+        for at in range(end - 1, begin, -1):
+            first, second = self._width(begin, at), self._width(at, end)
+            if second > limit:
                 break
-            options.append((best[begin][0] + _cost(units, begin, end), begin))
-        best.append(min(options))
-    cuts = [len(units)]
-    while cuts[-1]:
-        cuts.append(best[cuts[-1]][1])
-    return [_cue(units[begin:end]) for begin, end in pairwise(reversed(cuts))]
+            if first <= limit:
+                # A clear break is worth an uneven pair of lines, up to a point.
+                options.append((abs(first - second) / limit + self._break_costs[at] / 2, at))
+        return min(options) if options else None
+
+    def _cue(self, begin: int, end: int) -> Cue:
+        units = self._units[begin:end]
+        _, at = self._line_break(begin, end) or (0.0, begin)
+        lines = tuple(_join(line) for line in (self._units[begin:at], self._units[at:end]) if line)
+        start = units[0].start_ms
+        return Cue(start, max(start, *(unit.end_ms for unit in units)), lines)
 
 
-def _fits(units: Sequence[_Unit]) -> bool:
-    return units[-1].end_ms - units[0].start_ms <= MAX_MS and _line_break(units) is not None
-
-
-def _cost(units: Sequence[_Unit], begin: int, end: int) -> float:
-    cue = units[begin:end]
-    short = max(0, MIN_MS - (cue[-1].end_ms - cue[0].start_ms)) / MIN_MS
-    return 3.0 + 3.0 * short + (_break_cost(units, end) if end < len(units) else 0.0)
-
-
-def _break_cost(units: Sequence[_Unit], at: int) -> float:
-    """How bad a break before unit `at` is: 0 after a sentence, 4 in the middle of a phrase."""
-    before = units[at - 1].text.rstrip("\"'”’」』）)")[-1:] or units[at - 1].text[-1]
-    if before in _SENTENCE_END:
+def _break_cost(before: _Unit, after: _Unit) -> float:
+    """How bad a break between two units is: 0 after a sentence, 4 in the middle of a phrase."""
+    last = (before.text.rstrip("\"'”’」』）)") or before.text)[-1]
+    if last in _SENTENCE_END:
         return 0.0
-    if before in _CLAUSE_END:
+    if last in _CLAUSE_END:
         return 1.0
-    return 2.0 if units[at].start_ms - units[at - 1].end_ms >= PAUSE_MS else 4.0
-
-
-def _limit(units: Sequence[_Unit]) -> int:
-    return CJK_COLUMNS if any(unit.cjk for unit in units) else COLUMNS
-
-
-def _width(units: Sequence[_Unit]) -> int:
-    return sum(unit.columns + unit.spaced for unit in units) - (units[0].spaced if units else 0)
-
-
-def _line_break(units: Sequence[_Unit]) -> int | None:
-    """Where the second line begins; 0 when one line is enough; None when two are not."""
-    limit = _limit(units)
-    total = _width(units)
-    if total <= limit:
-        return 0
-    if total > MAX_LINES * limit + 1:
-        return None
-    options = []
-    for at in range(1, len(units)):
-        first, second = _width(units[:at]), _width(units[at:])
-        if max(first, second) <= limit:
-            # A clear break is worth an uneven pair of lines, up to a point.
-            options.append((abs(first - second) / limit + _break_cost(units, at) / 4, at))
-    return min(options)[1] if options else None
-
-
-def _cue(units: Sequence[_Unit]) -> Cue:
-    at = _line_break(units) or 0
-    lines = tuple(_join(line) for line in (units[:at], units[at:]) if line)
-    start = units[0].start_ms
-    return Cue(start, max(start, *(unit.end_ms for unit in units)), lines)
+    return 2.0 if after.start_ms - before.end_ms >= PAUSE_MS else 4.0
 
 
 def _join(units: Sequence[_Unit]) -> str:
