@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import SettingsError
@@ -66,7 +66,7 @@ class Settings(BaseSettings):
         30, ge=5, le=600, description="Seconds of audio sent ahead of the service's last sign of life, above 1x speed"
     )
     flush_min_s: float = Field(
-        2.0, ge=0, le=60, description="Least silence, in seconds, streamed after the last sample so that it is committed"
+        2.0, ge=0, le=60, description="Least silence, in seconds, streamed after the end so that it is committed"
     )
     flush_max_s: float = Field(40, ge=1, le=300, description="Most silence, in seconds, streamed for the tail")
     retries: int = Field(4, ge=0, le=100, description="Further sessions after one that failed in a way worth retrying")
@@ -90,10 +90,21 @@ class Settings(BaseSettings):
         120, gt=1, description="Seconds of audio a session may be ahead of recognition before queue_overflow"
     )
     server_idle_timeout_s: float = Field(60, gt=0, description="Seconds without client messages that close a session")
-    commit_silence_s: float = Field(0.6, ge=0.1, le=10, description="Pause, in seconds, after which text is committed")
-    segment_max_s: float = Field(20, ge=5, le=28, description="Longest stretch, in seconds, before text is committed")
+    endpointing: Literal["quick", "service"] = Field(
+        "quick",
+        description="When text is committed: quick (0.6 s pause, 20 s longest) or as the service does (1.5, 36)",
+    )
+    commit_silence_s: float = Field(
+        0, ge=0, le=10, description="Pause, in seconds, after which text is committed; 0: as STT_ENDPOINTING says"
+    )
+    segment_max_s: float = Field(
+        0, ge=0, le=60, description="Longest stretch, in seconds, before text is committed; 0: as STT_ENDPOINTING says"
+    )
     recognizer: str = Field("faster-whisper", description="Engine of the self-hosted service")
     model: str = Field("tiny.en", description="Model of the engine: a name or a path")
+    model_cache: str = Field(
+        "", description="Folder for joined and downloaded models; default: the user's cache folder"
+    )
     recognizer_language: str = Field("", description="Language of the self-hosted service; empty: the model's default")
     recognizer_threads: int = Field(0, ge=0, le=256, description="Recognitions at the same time; 0: one per core")
 
@@ -114,6 +125,14 @@ class Settings(BaseSettings):
             raise ValueError(f"must be one of {', '.join(map(str, SERVICE_SAMPLE_RATES))}")
         return value
 
+    @field_validator("commit_silence_s", "segment_max_s")
+    @classmethod
+    def _endpointing(cls, value: float, info: ValidationInfo) -> float:
+        least = 0.1 if info.field_name == "commit_silence_s" else 5
+        if 0 < value < least:
+            raise ValueError(f"must be 0 (the default of STT_ENDPOINTING) or at least {least:g}")
+        return value
+
     @field_validator("url")
     @classmethod
     def _url(cls, value: str) -> str:
@@ -125,7 +144,7 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _together(self) -> Settings:
         if self.renew_s * 2 > self.lease_s:
-            raise ValueError("STT_RENEW_S must be at most half of STT_LEASE_S, or a lease lapses while its worker lives")
+            raise ValueError("STT_RENEW_S must be at most half of STT_LEASE_S, or a lease can lapse under its worker")
         if self.flush_min_s > self.flush_max_s:
             raise ValueError("STT_FLUSH_MIN_S must not be above STT_FLUSH_MAX_S")
         return self
@@ -136,7 +155,11 @@ class _GivenOnly(Settings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        *_: PydanticBaseSettingsSource,
+        **__: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return (init_settings,)
 

@@ -1,0 +1,209 @@
+"""The connection to a real-time endpoint: the only module that imports the Socket.IO client.
+
+One `Client` is one connection, used once: automatic reconnection is off, because a new connection has no session. What
+the library does not do is done here: a bounded connect that says why it was refused, emits that wait until the
+transport took the message, and a close that ends within its bound even when the peer reads nothing.
+
+Facts it rests on (python-socketio 5.13-5.18, python-engineio 4.11-4.15): `emit` only queues, `eio.queue.join()` waits
+for the write loop; `disconnect` throws the queue away and can hang; a refused handshake shows its HTTP status in the
+message over polling, and in `__cause__.__context__` over websocket.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import socket
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import aiohttp
+import socketio
+from pydantic import SecretStr
+
+from worker.errors import AuthRefused, EndpointBusy, EndpointError, EndpointUnavailable
+from worker.realtime import messages, wirejson
+from worker.realtime.decision import auth_text
+from worker.settings import Settings
+
+REFUSING: Final = (400, 401, 403)
+PROXY_STATUS: Final = (400, 404, 405, 426, 501)
+BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhausted|busy", re.IGNORECASE)
+
+
+class Client:
+    """One connection. `on_event(name, payload)` and `on_drop(reason)` are called on the event loop, in order, and must
+    not block."""
+
+    def __init__(
+        self,
+        url: str,
+        api_key: SecretStr,
+        settings: Settings,
+        on_event: Callable[[str, object], None],
+        on_drop: Callable[[str], None],
+    ) -> None:
+        self._url = url
+        self._headers = {messages.KEY_HEADER: api_key.get_secret_value()}
+        self._settings = settings
+        self._on_event = on_event
+        self._on_drop = on_drop
+        self._refusal = ""
+        self._http: aiohttp.ClientSession | None = None
+        self._sio: socketio.AsyncClient | None = None
+
+    async def open(self) -> None:
+        """Connect. Raises AuthRefused, EndpointBusy or EndpointUnavailable, after closing what was opened."""
+        try:
+            refused = await self._connect()
+        except BaseException:
+            await self.close()
+            raise
+        if refused is not None:
+            await self.close()
+            raise self._translated(refused)
+
+    async def _connect(self) -> Exception | None:
+        """Over the transports of the settings; returns why none could be had."""
+        transport = self._settings.transport
+        if transport != "polling":
+            refused = await self._try("websocket")
+            if refused is None or transport == "websocket" or not _may_be_a_proxy(refused):
+                return refused
+        # Polling gets through where a proxy stops websocket, and explains a refusal that websocket hides.
+        return await self._try("polling")
+
+    async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool:
+        """Send an event and wait until the transport took it. False when the connection is gone."""
+        sio = self._sio
+        if sio is None:
+            return False
+        try:
+            await sio.emit(event, payload)
+        except socketio.exceptions.SocketIOError:  # not connected any more; on_drop says why
+            return False
+        await sio.eio.queue.join()
+        return bool(sio.connected)
+
+    async def close(self) -> None:
+        """Close within `close_timeout_s`, whatever the peer does; nothing is left running."""
+        sio, self._sio = self._sio, None
+        http, self._http = self._http, None
+        if sio is not None:
+            await self._disconnect(sio)
+        if http is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.close_timeout_s):
+                    await http.close()
+
+    async def _disconnect(self, sio: socketio.AsyncClient) -> None:
+        eio = sio.eio
+        tasks = [t for t in (eio.write_loop_task, eio.read_loop_task) if t is not None]
+        websocket = eio.ws
+        try:
+            async with asyncio.timeout(self._settings.close_timeout_s):
+                await sio.disconnect()
+        except (TimeoutError, aiohttp.ClientError, OSError):
+            _abort(websocket)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _try(self, transport: str) -> Exception | None:
+        """Connect over one transport; returns why it failed."""
+        await self.close()
+        bound_s = self._settings.connect_timeout_s
+        # A connector without a limit of its own: the shared default stops at 100 connections.
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(sock_connect=bound_s)
+        )
+        self._sio = sio = socketio.AsyncClient(
+            reconnection=False,
+            handle_sigint=False,
+            json=wirejson,
+            http_session=self._http,
+            request_timeout=bound_s,
+            logger=False,
+        )
+        self._listen(sio)
+        try:
+            async with asyncio.timeout(bound_s):
+                await sio.connect(
+                    self._url,
+                    headers=dict(self._headers),
+                    transports=[transport],
+                    socketio_path=messages.PATH,
+                    wait_timeout=bound_s,
+                )
+        # ValueError: a broken JSON body of a refusal escapes from the library as it is.
+        except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
+            return exc
+        return None
+
+    def _listen(self, sio: socketio.AsyncClient) -> None:
+        def any_event(event: str, *args: object) -> None:
+            self._on_event(event, args[0] if args else None)
+
+        def refused(data: object = None) -> None:
+            message = data.get("message") if isinstance(data, dict) else data
+            self._refusal = str(message or "")
+
+        def dropped(reason: object = None) -> None:
+            self._on_drop(str(reason or "transport closed"))
+
+        sio.on("*", any_event)
+        sio.on("connect_error", refused)
+        sio.on("disconnect", dropped)
+
+    def _translated(self, exc: Exception) -> EndpointError:
+        status = _status(exc)
+        if status in REFUSING:
+            return AuthRefused(auth_text(self._url, f"HTTP {status}"))
+        if status == 429:
+            return EndpointBusy(f"{self._url} is at its limit: HTTP 429")
+        if "namespaces failed to connect" in str(exc):  # refused in-band, after HTTP 200
+            if BUSY_WORDS.search(self._refusal):
+                return EndpointBusy(f"{self._url} is at its limit: {self._refusal}")
+            return AuthRefused(auth_text(self._url, self._refusal or "connection refused in-band"))
+        if status is not None:
+            reason = f"HTTP {status} at the handshake"
+        elif isinstance(exc, TimeoutError):
+            reason = f"no connection within {self._settings.connect_timeout_s:g} s"
+        else:
+            reason = self._refusal or str(exc) or type(exc).__name__
+        return EndpointUnavailable(f"{self._url}: {reason}")
+
+
+def _status(exc: BaseException) -> int | None:
+    """HTTP status of a refused handshake, wherever the library left it."""
+    found = re.search(r"status code (\d{3})", str(exc))
+    if found:
+        return int(found.group(1))
+    statuses = (getattr(e, "status", None) for e in _chain(exc))
+    return next((s for s in statuses if isinstance(s, int)), None)
+
+
+def _chain(exc: BaseException | None) -> Iterator[BaseException]:
+    while exc is not None:
+        yield exc
+        exc = exc.__cause__ or exc.__context__
+
+
+def _may_be_a_proxy(exc: BaseException) -> bool:
+    """Whether a refused websocket may have been refused by something in between, or says too little of why."""
+    status = _status(exc)
+    if status is not None:
+        return status in PROXY_STATUS
+    return not any(isinstance(e, aiohttp.ClientConnectorError | TimeoutError) for e in _chain(exc))
+
+
+def _abort(websocket: Any) -> None:
+    """Cut the connection below a websocket whose peer takes no more bytes; a polite close would wait for it."""
+    sock = websocket.get_extra_info("socket") if websocket is not None else None
+    if sock is None:
+        return
+    with contextlib.suppress(OSError), socket.socket(fileno=os.dup(sock.fileno())) as own:
+        own.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,206 @@
+"""Streams frames through one session: joins the state machine (`session`), the pace and the connection (`client`).
+
+Two tasks share the machine on one event loop: the listener takes messages, ticks and hands commits out; the sender
+sends. The sender is cancelled as soon as the session has ended, so a peer that takes nothing more cannot hold it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+
+import pybase64
+from pydantic import SecretStr
+
+from worker.audio.frames import BYTES_PER_SAMPLE
+from worker.audio.voicing import Frame
+from worker.realtime import messages
+from worker.realtime.client import Client
+from worker.realtime.messages import Message
+from worker.realtime.pacing import Pacer
+from worker.realtime.pairing import Commit
+from worker.realtime.session import End, Phase, Session
+from worker.settings import Settings
+from worker.timeline import Timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where sessions are opened."""
+
+    url: str
+    api_key: SecretStr
+
+
+async def stream(
+    endpoint: Endpoint,
+    frames: Iterator[Frame],
+    *,
+    settings: Settings,
+    speed: float,
+    timeline: Timeline,
+    on_commit: Callable[[Commit], Awaitable[None]],
+    on_session: Callable[[Session], Awaitable[None]],
+) -> Session:
+    """Open a session, stream `frames`, flush the tail, close. Returns the ended session.
+
+    `timeline` records what was sent. `on_commit` is awaited for each commit in order; `on_session` is awaited when
+    something changed, and at least every second. Raises AuthRefused, EndpointBusy or EndpointUnavailable when no
+    session could be had, and whatever `frames`, `on_commit` or `on_session` raise; the connection is closed in every
+    case.
+    """
+    state = Session(settings, speed, asyncio.get_running_loop().time())
+    return await _Stream(endpoint, frames, settings, state, timeline, on_commit=on_commit, on_session=on_session).run()
+
+
+class _Stream:
+    def __init__(
+        self,
+        endpoint: Endpoint,
+        frames: Iterator[Frame],
+        settings: Settings,
+        session: Session,
+        timeline: Timeline,
+        *,
+        on_commit: Callable[[Commit], Awaitable[None]],
+        on_session: Callable[[Session], Awaitable[None]],
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._frames = frames
+        self._rate = settings.sample_rate
+        self._timeline = timeline
+        self._on_commit = on_commit
+        self._on_session = on_session
+        self._session = session
+        self._client = Client(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
+        self._inbox: deque[Message | str] = deque()  # a str is the reason of a drop
+        self._wake_listener = asyncio.Event()
+        self._wake_sender = asyncio.Event()
+        self._padding = bytes(int(settings.frame_s * self._rate) * BYTES_PER_SAMPLE)
+
+    async def run(self) -> Session:
+        await self._client.open()
+        sender: asyncio.Task[None] | None = None
+        try:
+            self._session.connected(self._loop.time())
+            sender = asyncio.create_task(self._send())
+            sender.add_done_callback(lambda _: self._wake_listener.set())
+            await self._listen(sender)
+        finally:
+            if sender is not None:
+                sender.cancel()
+                await asyncio.gather(sender, return_exceptions=True)
+            await self._client.close()
+        return self._session
+
+    # -- listener --------------------------------------------------------------------------------------------------
+
+    def _take(self, event: str, payload: object) -> None:
+        self._inbox.append(messages.parse(event, payload))
+        self._wake_listener.set()
+
+    def _drop(self, reason: str) -> None:
+        self._inbox.append(reason)
+        self._wake_listener.set()
+
+    async def _listen(self, sender: asyncio.Task[None]) -> None:
+        session = self._session
+        while session.phase is not Phase.ENDED:
+            await self._wait(self._wake_listener, session.deadline(self._loop.time()))
+            now = self._loop.time()
+            while self._inbox:
+                item = self._inbox.popleft()
+                if isinstance(item, str):
+                    session.disconnected(item, now)
+                else:
+                    session.message(item, now)
+            session.tick(now)
+            await self._deliver()
+            self._wake_sender.set()
+            if sender.done() and not sender.cancelled() and (failure := sender.exception()):
+                raise failure
+
+    async def _deliver(self) -> None:
+        for commit in self._session.take_commits():
+            await self._on_commit(commit)
+        await self._on_session(self._session)
+
+    # -- sender ----------------------------------------------------------------------------------------------------
+
+    async def _send(self) -> None:
+        session = self._session
+        if not await self._client.emit(messages.START, messages.start_session(self._rate)):
+            return
+        while session.phase is Phase.STARTING:
+            await self._changed()
+        pacer = Pacer(session.speed, self._loop.time())
+        for frame in self._frames:
+            samples = len(frame.pcm) // BYTES_PER_SAMPLE
+            if not await self._may_send(pacer, samples):
+                return
+            # Recorded before it is sent: a word of this frame may come back before the send returns.
+            self._timeline.add_audio(frame.file_start, samples)
+            if not await self._emit_audio(frame.pcm, voiced=frame.voiced, padding=False):
+                return
+        session.input_ended(self._loop.time())
+        await self._flush()
+        if session.phase is Phase.STOPPING:
+            await self._client.emit(messages.STOP)
+
+    async def _may_send(self, pacer: Pacer, samples: int) -> bool:
+        """Wait until the frame is due and the service keeps up; False when the session no longer takes audio."""
+        session = self._session
+        position_s = session.sent_samples / self._rate
+        while session.phase is Phase.STREAMING:
+            now = self._loop.time()
+            at = max(pacer.due(position_s), session.send_at(samples, now))
+            if at <= now:
+                pacer.sent(position_s, now)
+                return True
+            await self._wait(self._wake_sender, at)
+        return False
+
+    async def _flush(self) -> None:
+        session = self._session
+        samples = len(self._padding) // BYTES_PER_SAMPLE
+        while session.phase is Phase.FLUSHING:
+            now = self._loop.time()
+            at = session.padding_at(now)
+            if at > now:
+                await self._wait(self._wake_sender, at)
+                continue
+            self._timeline.add_padding(samples)
+            if not await self._emit_audio(self._padding, voiced=False, padding=True):
+                return
+
+    async def _emit_audio(self, pcm: bytes, *, voiced: bool, padding: bool) -> bool:
+        session = self._session
+        session.sending(self._loop.time())
+        chunk = messages.audio_chunk(pybase64.b64encode_as_string(pcm), self._rate)
+        taken = await self._client.emit(messages.CHUNK, chunk)
+        if taken:
+            session.sent(len(pcm) // BYTES_PER_SAMPLE, self._loop.time(), voiced=voiced, padding=padding)
+        return taken
+
+    async def _changed(self) -> None:
+        self._wake_sender.clear()
+        await self._wake_sender.wait()
+
+    async def _wait(self, event: asyncio.Event, until: float) -> None:
+        """Until the event is set or the clock shows `until`; clears the event."""
+        if not event.is_set():
+            timer = self._loop.call_at(until, event.set)
+            try:
+                await event.wait()
+            finally:
+                timer.cancel()
+        event.clear()
+
+
+def ended(session: Session) -> End:
+    """The end of a session that has ended."""
+    if session.end is None:
+        raise RuntimeError("the session has not ended")
+    return session.end

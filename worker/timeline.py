@@ -1,0 +1,102 @@
+"""The map from session time to file time (pure).
+
+A session hears one continuous stream; the file it comes from may be entered late (resume), left out in parts (skipped
+silence) and followed by padding that is in no file. The timeline records, in samples at the wire rate, what was sent
+in which order, and answers where in the file a moment of the session lies.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """`length` samples of the session from `session_start` on; `file_start` is None for padding."""
+
+    session_start: int
+    file_start: int | None
+    length: int
+
+
+class Timeline:
+    """Grows as audio is sent. All positions in samples at `rate` Hz unless the name says seconds (`_s`)."""
+
+    def __init__(self, rate: int) -> None:
+        if rate <= 0:
+            raise ValueError(f"rate must be positive, not {rate}")
+        self.rate = rate
+        self._spans: list[Span] = []
+        self._starts: list[int] = []
+
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        return tuple(self._spans)
+
+    @property
+    def sent(self) -> int:
+        """Samples of the session so far, padding included."""
+        if not self._spans:
+            return 0
+        last = self._spans[-1]
+        return last.session_start + last.length
+
+    @property
+    def file_end(self) -> int | None:
+        """Where the last sent sample of the file ends; None before any."""
+        for span in reversed(self._spans):
+            if span.file_start is not None:
+                return span.file_start + span.length
+        return None
+
+    def add_audio(self, file_start: int, length: int) -> None:
+        """`length` samples of the file from `file_start` on were sent."""
+        if file_start < 0:
+            raise ValueError(f"file_start must not be negative, got {file_start}")
+        self._add(file_start, length)
+
+    def add_padding(self, length: int) -> None:
+        """`length` samples that are in no file were sent."""
+        self._add(None, length)
+
+    def to_file(self, session_position: float) -> float:
+        """File position of a session position. In padding: the end of the file audio before it, or the start of the
+        first one after it. Beyond what was sent: the end of what was sent."""
+        if not self._spans:
+            return 0.0
+        position = min(max(session_position, 0.0), float(self.sent))
+        index = max(0, bisect_right(self._starts, position) - 1)
+        # A position on a border belongs to the span that ends there when the next one is padding.
+        span = self._spans[index]
+        if span.file_start is not None:
+            return span.file_start + min(position - span.session_start, span.length)
+        for before in reversed(self._spans[:index]):
+            if before.file_start is not None:
+                return float(before.file_start + before.length)
+        for after in self._spans[index + 1 :]:
+            if after.file_start is not None:
+                return float(after.file_start)
+        return 0.0
+
+    def to_file_s(self, session_s: float) -> float:
+        """The same in seconds."""
+        return self.to_file(session_s * self.rate) / self.rate
+
+    def _add(self, file_start: int | None, length: int) -> None:
+        if length < 0:
+            raise ValueError(f"length must not be negative, got {length}")
+        if length == 0:
+            return
+        if self._spans and _continues(self._spans[-1], file_start):
+            last = self._spans[-1]
+            self._spans[-1] = Span(last.session_start, last.file_start, last.length + length)
+            return
+        self._starts.append(self.sent)
+        self._spans.append(Span(self._starts[-1], file_start, length))
+
+
+def _continues(last: Span, file_start: int | None) -> bool:
+    if last.file_start is None or file_start is None:
+        return last.file_start is file_start
+    return last.file_start + last.length == file_start

@@ -1,0 +1,82 @@
+"""The finished document from its segments and the facts of the run (pure but for the clock and the version numbers)."""
+
+from __future__ import annotations
+
+import math
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Final
+
+from worker.audio.decode import AudioInfo
+from worker.transcript.model import Coverage, Segment, SessionFacts, Source, Transcript
+
+_NAMED: Final = ("stt-batch", "python-socketio", "soundfile", "soxr")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a run knows besides the words."""
+
+    job_id: str
+    path: Path
+    sha256: str
+    size_bytes: int
+    info: AudioInfo
+    frames_decoded: int
+    """Samples per channel that were really there."""
+    warnings: tuple[str, ...]
+    language: str | None
+    speed: float
+    endpoint: str
+    sessions: tuple[SessionFacts, ...]
+    sent_s: float
+    elapsed_s: float
+
+
+def compose(segments: list[Segment], facts: Facts) -> Transcript:
+    """Put the document together. Segments are taken in the order they were committed."""
+    spoken = [s for s in segments if s.text]
+    warnings = list(facts.warnings)
+    if any(not s.committed for s in spoken):
+        warnings.append("the service never committed the last words; they are its last partial text")
+    if any(s.timing == "estimated" for s in spoken):
+        warnings.append("the service gave no word times for some segments; their times are estimated")
+    return Transcript(
+        job_id=facts.job_id,
+        language=next((s.language for s in spoken if s.language), None) or facts.language,
+        text="\n".join(s.text for s in spoken),
+        segments=tuple(spoken),
+        source=Source(
+            name=facts.path.name,
+            path=str(facts.path),
+            sha256=facts.sha256,
+            size_bytes=facts.size_bytes,
+            duration=round(facts.frames_decoded / facts.info.sample_rate, 3),
+            sample_rate=facts.info.sample_rate,
+            channels=facts.info.channels,
+            format=facts.info.format,
+        ),
+        sessions=facts.sessions,
+        coverage=Coverage(sent=round(facts.sent_s, 3), committed_until=max((s.end for s in spoken), default=0.0)),
+        speed=None if math.isinf(facts.speed) else facts.speed,
+        warnings=tuple(warnings),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        elapsed=round(facts.elapsed_s, 3),
+        endpoint=facts.endpoint,
+        versions=_versions(),
+    )
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _NAMED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found[name] = "not installed"
+    return found
