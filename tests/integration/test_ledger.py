@@ -1,0 +1,287 @@
+"""The ledger against a real Valkey: transitions, fencing, idempotent calls, an end for every key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+
+import pytest
+import redis
+
+from tests.support.redis_server import free_port
+from tests.support.samples_of import a_segment, a_transcript
+from tests.support.wait import async_wait_until
+from worker.errors import LeaseLost, LedgerUnavailable, SessionLost
+from worker.progress import Progress
+from worker.settings import load
+from worker.storage.lease import Lease
+from worker.storage.ledger import JobState, Ledger, Refusal
+
+SPEC = '{"source": "/audio/a.wav"}'
+
+
+@pytest.fixture
+async def ledger(redis_url: str) -> AsyncIterator[Ledger]:
+    ledger = Ledger(load({}, redis_url=redis_url, lease_s=30, result_ttl=timedelta(hours=1)))
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+async def acquired(ledger: Ledger, job_id: str = "a", owner: str = "w1") -> Lease:
+    lease = await ledger.acquire(job_id, owner)
+    assert isinstance(lease, Lease), lease
+    return lease
+
+
+def lapse(raw: redis.Redis, job_id: str) -> None:
+    """Make the lease end now, as if its time had passed."""
+    raw.hset(f"stt:job:{job_id}", "lease", "1")
+
+
+async def test_a_job_from_its_creation_to_its_transcript(ledger: Ledger) -> None:
+    created = await ledger.create("a", SPEC, batch="b")
+    assert (created.before, created.state) == (None, JobState.QUEUED)
+
+    lease = await acquired(ledger)
+    assert (lease.spec, lease.epoch, lease.attempts) == (SPEC, 2, 1)
+    await lease.progress(Progress(duration_s=10, sent_s=4.5, committed_s=0, partial="hel"))
+    running = await ledger.get("a")
+    assert running is not None
+    assert (running.state, running.owner, running.batch) == (JobState.RUNNING, "w1", "b")
+    assert running.progress == Progress(10, 4.5, 0, "hel")
+
+    await lease.commit(a_segment("one", 0, 1))
+    await lease.commit(a_segment("two", 1, 2.5))
+    entries = [entry async for entry in ledger.commits("a")]
+    assert [(e.epoch, "one" in e.segment, "two" in e.segment) for e in entries] == [(2, True, False), (2, False, True)]
+    assert [entry async for entry in ledger.commits("a", after=entries[0].stream_id)] == entries[1:]
+
+    transcript = a_transcript("a", (a_segment("one"),))
+    await lease.finish(transcript, ["/out/a.json"])
+    done = await ledger.get("a")
+    assert done is not None
+    assert (done.state, done.outputs, done.commits) == (JobState.DONE, ("/out/a.json",), 2)
+    assert (done.owner, done.lease_until, done.progress.committed_s) == ("", 0, 2.5)
+    assert done.started_at is not None
+    assert done.ended_at is not None
+    assert done.created_at <= done.started_at <= done.ended_at
+    assert await ledger.transcript("a") == transcript.model_dump_json()
+    assert await ledger.batch("b") == ["a"]
+    assert await ledger.recent_jobs() == ["a"]
+    assert await ledger.recent_batches() == ["b"]
+
+
+async def test_one_owner_at_a_time(ledger: Ledger, raw: redis.Redis) -> None:
+    await ledger.create("a", SPEC)
+    leases = await asyncio.gather(*(ledger.acquire("a", f"w{n}") for n in range(20)))
+    assert sum(isinstance(lease, Lease) for lease in leases) == 1
+    assert [lease for lease in leases if not isinstance(lease, Lease)] == [Refusal.HELD] * 19
+    assert raw.zcard("stt:leases") == 1
+
+
+async def test_a_zombie_cannot_write(ledger: Ledger, raw: redis.Redis) -> None:
+    await ledger.create("a", SPEC)
+    zombie = await acquired(ledger, owner="w1")
+    await zombie.commit(a_segment("from the zombie"))
+    lapse(raw, "a")
+    heir = await acquired(ledger, owner="w2")
+    assert heir.epoch == zombie.epoch + 1
+
+    transcript = a_transcript("a")
+    for write in (
+        zombie.renew,
+        lambda: zombie.commit(a_segment()),
+        lambda: zombie.progress(Progress(1, 1, 1, "")),
+        lambda: zombie.restart(SessionLost("x")),
+        zombie.release,
+        lambda: zombie.finish(transcript, []),
+        lambda: zombie.fail("x", "x"),
+    ):
+        with pytest.raises(LeaseLost):
+            await write()
+    record = await ledger.get("a")
+    assert record is not None
+    assert (record.state, record.owner, record.commits, record.attempts) == (JobState.RUNNING, "w2", 0, 2)
+    assert await ledger.transcript("a") is None
+    await heir.finish(transcript, [])
+
+
+async def test_a_lapsed_lease_still_writes_while_nobody_else_came(ledger: Ledger, raw: redis.Redis) -> None:
+    await ledger.create("a", SPEC)
+    lease = await acquired(ledger)
+    lapse(raw, "a")
+    await lease.commit(a_segment())
+    assert await ledger.acquire("a", "w2") is Refusal.HELD
+
+
+async def test_calls_whose_answer_was_lost_may_be_repeated(ledger: Ledger) -> None:
+    await ledger.create("a", SPEC)
+    await acquired(ledger)
+    lease = await acquired(ledger)  # the same owner again
+    await lease.commit(a_segment("one"))
+    lease._commits = 0  # the answer to the first call never came
+    await lease.commit(a_segment("one"))
+    assert len([entry async for entry in ledger.commits("a")]) == 1
+    await lease.release()
+    await lease.release()
+    lease = await acquired(ledger)
+    await lease.finish(a_transcript("a"), ["x"])
+    await lease.finish(a_transcript("a"), ["x"])
+    record = await ledger.get("a")
+    assert record is not None
+    assert record.state is JobState.DONE
+
+
+async def test_restart_drops_what_the_attempt_committed_and_keeps_its_reason(ledger: Ledger) -> None:
+    await ledger.create("a", SPEC)
+    lease = await acquired(ledger)
+    await lease.commit(a_segment())
+    await lease.restart(SessionLost("the line broke"))
+    record = await ledger.get("a")
+    assert record is not None
+    assert (record.attempts, record.commits, record.error_code) == (2, 0, "session_lost")
+    assert [entry async for entry in ledger.commits("a")] == []
+    await lease.commit(a_segment("again"))
+    assert len([entry async for entry in ledger.commits("a")]) == 1
+    await lease.finish(a_transcript("a"), [])
+    record = await ledger.get("a")
+    assert record is not None
+    assert (record.error, record.error_code) == (None, None)
+
+
+async def test_release_makes_a_job_free_at_once_and_costs_no_attempt(ledger: Ledger) -> None:
+    await ledger.create("a", SPEC)
+    lease = await acquired(ledger)
+    await lease.release()
+    record = await ledger.get("a")
+    assert record is not None
+    assert (record.state, record.attempts) == (JobState.QUEUED, 0)
+    assert (await acquired(ledger, owner="w2")).attempts == 1
+    with pytest.raises(LeaseLost):
+        await lease.renew()
+
+
+async def test_take_back_frees_a_job_whose_worker_is_gone(ledger: Ledger) -> None:
+    await ledger.create("a", SPEC)
+    gone = await acquired(ledger)
+    await ledger.take_back("a")
+    await acquired(ledger, owner="w2")
+    with pytest.raises(LeaseLost):
+        await gone.commit(a_segment())
+
+
+async def test_refusals(ledger: Ledger) -> None:
+    assert await ledger.acquire("nobody", "w") is Refusal.MISSING
+    await ledger.create("a", SPEC)
+    await (await acquired(ledger)).fail("source_damaged", "a.wav: no audio in it")
+    assert await ledger.acquire("a", "w") is Refusal.ENDED
+    record = await ledger.get("a")
+    assert record is not None
+    assert (record.state, record.error_code, record.error) == (
+        JobState.FAILED,
+        "source_damaged",
+        "a.wav: no audio in it",
+    )
+
+
+async def test_the_same_job_again(ledger: Ledger) -> None:
+    await ledger.create("a", SPEC)
+    assert (await ledger.create("a", SPEC)).before is JobState.QUEUED
+    lease = await acquired(ledger)
+    assert (await ledger.create("a", SPEC, again=True)).state is JobState.RUNNING
+    await lease.finish(a_transcript("a"), ["x"])
+    assert (await ledger.create("a", SPEC)).state is JobState.DONE
+    again = await ledger.create("a", SPEC, again=True)
+    assert (again.before, again.state) == (JobState.DONE, JobState.QUEUED)
+    record = await ledger.get("a")
+    assert record is not None
+    assert (record.outputs, record.ended_at, record.attempts) == ((), None, 0)
+    assert await ledger.transcript("a") is None
+    with pytest.raises(LeaseLost):
+        await lease.commit(a_segment())
+    await (await acquired(ledger)).fail("x", "y")
+    assert (await ledger.create("a", SPEC)).state is JobState.QUEUED
+
+
+async def test_cancel_stops_the_owner_at_its_next_write(ledger: Ledger) -> None:
+    assert await ledger.cancel("a") is None
+    await ledger.create("a", SPEC)
+    lease = await acquired(ledger)
+    cancelled = await ledger.cancel("a")
+    assert cancelled is not None
+    assert (cancelled.before, cancelled.state) == (JobState.RUNNING, JobState.CANCELLED)
+    with pytest.raises(LeaseLost):
+        await lease.progress(Progress(1, 1, 1, ""))
+    again = await ledger.cancel("a")
+    assert again is not None
+    assert again.before is JobState.CANCELLED
+
+
+async def test_every_key_has_an_end(ledger: Ledger, raw: redis.Redis) -> None:
+    for job_id in "abcd":
+        await ledger.create(job_id, SPEC, batch="batch")
+    done = await acquired(ledger, "a")
+    await done.commit(a_segment())
+    await done.finish(a_transcript("a"), [])
+    failed = await acquired(ledger, "b")
+    await failed.commit(a_segment())
+    await failed.fail("x", "y")
+    running = await acquired(ledger, "c")
+    await running.commit(a_segment())
+    await running.progress(Progress(1, 1, 1, ""))
+
+    ends = {key: raw.ttl(key) for key in raw.scan_iter("*")}
+    assert all(ttl > 0 for ttl in ends.values()), ends
+    assert all(key.startswith("stt:") for key in ends)
+    finished = [key for key in ends if key.startswith(("stt:job:a", "stt:job:b"))]
+    assert len(finished) == 5
+    assert all(ends[key] <= 3600 for key in finished)
+    assert ends["stt:job:c"] > 3600
+    assert raw.zrange("stt:leases", 0, -1) == ["c"]
+
+    await ledger.expire_content("a", timedelta(seconds=60))
+    assert raw.ttl("stt:job:a:transcript") <= 60
+    assert raw.ttl("stt:job:a:commits") <= 60
+    assert raw.ttl("stt:job:a") > 60
+
+
+async def test_renewal_keeps_a_lease_and_ends_with_it(ledger: Ledger, raw: redis.Redis) -> None:
+    await ledger.create("a", SPEC)
+    lease = await acquired(ledger)
+    lapse(raw, "a")
+    keeper = asyncio.create_task(lease.keep(0.01))
+    await async_wait_until(lambda: int(raw.hget("stt:job:a", "lease") or 0) > 1, "the lease is renewed")
+    await ledger.cancel("a")
+    with pytest.raises(LeaseLost):
+        await asyncio.wait_for(keeper, 5)
+
+
+async def test_many_records_in_order(ledger: Ledger) -> None:
+    await asyncio.gather(*(ledger.create(f"j{n}", SPEC, batch="big") for n in range(1200)))
+    ids = [f"j{n}" for n in range(1200)]
+    records = await ledger.get_many([*ids, "none"])
+    assert [record.id if record else None for record in records] == [*ids, None]
+    assert len(await ledger.batch("big")) == 1200
+
+
+async def test_no_redis_is_told_with_the_way_out() -> None:
+    ledger = Ledger(load({}, redis_url=f"redis://user:secret@127.0.0.1:{free_port()}/0"))
+    with pytest.raises(LedgerUnavailable, match="STT_REDIS_URL") as caught:
+        await ledger.ping()
+    assert "secret" not in str(caught.value)
+    await ledger.close()
+
+
+async def test_scripts_survive_a_server_that_forgot_them(ledger: Ledger, raw: redis.Redis) -> None:
+    await ledger.create("a", SPEC)
+    raw.script_flush()
+    await ledger.create("b", SPEC)
+    raw.client_kill_filter(_type="normal", skipme=True)
+    assert (await ledger.create("c", SPEC)).state is JobState.QUEUED

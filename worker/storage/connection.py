@@ -1,0 +1,115 @@
+"""The connection to Redis or Valkey. The only module that imports `redis`; its errors leave here as ours.
+
+Every command has a time-out and is tried a few times with jitter before `LedgerUnavailable`. A command whose answer was
+lost runs a second time, so the ledger's scripts give the same answer to the same call.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialWithJitterBackoff
+from redis.commands.core import AsyncScript
+from redis.exceptions import (
+    AuthenticationError,
+    AuthorizationError,
+    BusyLoadingError,
+    ConnectionError,
+    NoPermissionError,
+    RedisError,
+    TimeoutError,
+)
+
+from worker.errors import LedgerUnavailable, SettingsError
+
+RETRIES: Final = 4
+COMMAND_TIMEOUT_S: Final = 10.0
+CONNECT_TIMEOUT_S: Final = 5.0
+CONNECTIONS: Final = 64
+"""Most connections of one process; a command waits for a free one, up to `COMMAND_TIMEOUT_S`."""
+
+_LUA: Final = Path(__file__).with_name("lua")
+
+
+def without_secret(url: str) -> str:
+    """The address without user, password and query, fit for a message."""
+    return re.sub(r"//[^@/]*@", "//", url).split("?", 1)[0]
+
+
+@cache
+def script_text(name: str) -> str:
+    """The Lua source of a script of the ledger, with what all of them share before it."""
+    return "\n".join((_LUA / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+
+
+class Connection:
+    """One bounded pool of connections. Belongs to the event loop it is first used on."""
+
+    def __init__(self, url: str, *, retries: int = RETRIES) -> None:
+        """`url`: redis://, rediss:// or unix://. Raises SettingsError when it is none of these."""
+        self.address = without_secret(url)
+        try:
+            pool = BlockingConnectionPool.from_url(
+                url,
+                max_connections=CONNECTIONS,
+                timeout=COMMAND_TIMEOUT_S,
+                socket_timeout=COMMAND_TIMEOUT_S,
+                socket_connect_timeout=CONNECT_TIMEOUT_S,
+                socket_keepalive=True,
+                health_check_interval=25,
+                decode_responses=True,
+                retry=Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.1), retries),
+                retry_on_error=[BusyLoadingError, ConnectionError, TimeoutError],
+            )
+        except ValueError as exc:
+            raise SettingsError(
+                f"STT_REDIS_URL: {self.address!r} is not an address Redis is reached at: {exc}"
+            ) from None
+        self._redis: Redis = Redis(connection_pool=pool)
+        self._scripts: dict[str, AsyncScript] = {}
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
+            raise LedgerUnavailable(f"Redis at {self.address} refuses the login; check STT_REDIS_URL ({exc})") from exc
+        except (ConnectionError, TimeoutError, OSError) as exc:
+            raise LedgerUnavailable(
+                f"Redis at {self.address} does not answer ({exc or type(exc).__name__}); "
+                "start it, or set STT_REDIS_URL to the right address"
+            ) from exc
+        except RedisError as exc:
+            raise LedgerUnavailable(f"Redis at {self.address} refused a command: {exc}") from exc
+
+    async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
+        """Run a script of `lua/`; its answer as Redis gives it (int, str or list)."""
+        script = self._scripts.get(name)
+        if script is None:
+            script = self._scripts[name] = self._redis.register_script(script_text(name))
+        with self._translated():
+            return await script(keys=keys, args=args)
+
+    async def call(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
+        """Run one command, for example `await connection.call(lambda redis: redis.get(key))`."""
+        with self._translated():
+            return await command(self._redis)
+
+    async def many(self, queue: Callable[[Any], object]) -> list[Any]:
+        """Run what `queue` puts on a pipeline in one round trip, not as a transaction; the answers in order."""
+        with self._translated():
+            async with self._redis.pipeline(transaction=False) as pipeline:
+                queue(pipeline)
+                return list(await pipeline.execute())
+
+    async def close(self) -> None:
+        with self._translated():
+            await self._redis.aclose()
+            await self._redis.connection_pool.disconnect()

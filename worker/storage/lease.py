@@ -1,0 +1,131 @@
+"""One job in the hands of one worker: every write carries the epoch, and is refused when a newer one exists."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from worker.errors import LeaseLost, LedgerUnavailable, SttError
+from worker.progress import Progress
+from worker.storage.connection import Connection
+from worker.storage.records import JobState
+from worker.transcript.model import Segment, Transcript
+
+_LOG: Final = logging.getLogger(__name__)
+MOST_ERROR_TEXT: Final = 2000
+"""Characters of a reason that are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobKeys:
+    """The Redis keys of one job."""
+
+    job: str
+    commits: str
+    transcript: str
+    leases: str
+
+
+class Lease:
+    """Made by `Ledger.acquire`. Implements the pipeline's `JobLog`.
+
+    Every method raises LeaseLost once another worker owns the job (or it was cancelled), and LedgerUnavailable
+    when Redis does not answer.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        keys: JobKeys,
+        *,
+        job_id: str,
+        epoch: str,
+        spec: str,
+        attempts: int,
+        lease_s: float,
+        unfinished_ttl: timedelta,
+        result_ttl: timedelta,
+    ) -> None:
+        self.job_id = job_id
+        self.epoch = int(epoch)
+        self.spec = spec
+        self.attempts = attempts
+        self._connection = connection
+        self._keys = keys
+        self._lease_s = lease_s
+        self._unfinished_ms = int(unfinished_ttl.total_seconds() * 1000)
+        self._result_ms = int(result_ttl.total_seconds() * 1000)
+        self._commits = 0
+        self._committing = asyncio.Lock()
+
+    async def renew(self) -> None:
+        await self._fenced("renew", self._term())
+
+    async def keep(self, renew_s: float) -> None:
+        """Renew every `renew_s` seconds until cancelled. LeaseLost also when Redis was away for a whole lease."""
+        renewed = time.monotonic()
+        while True:
+            await asyncio.sleep(renew_s)
+            try:
+                await self.renew()
+                renewed = time.monotonic()
+            except LedgerUnavailable as exc:
+                if time.monotonic() - renewed > self._lease_s:
+                    raise LeaseLost(f"job {self.job_id}: the lease could not be renewed: {exc}") from exc
+                _LOG.warning("job %s: lease not renewed: %s", self.job_id, exc)
+
+    async def commit(self, segment: Segment) -> None:
+        """Append one segment to the job's stream. Durable when this returns; there once even if sent twice."""
+        async with self._committing:
+            number = self._commits + 1
+            await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), segment.end])
+            self._commits = number
+
+    async def progress(self, progress: Progress) -> None:
+        await self._fenced(
+            "progress",
+            [
+                *self._term(),
+                *("duration_s", progress.duration_s),
+                *("sent_s", progress.sent_s),
+                *("committed_s", progress.committed_s),
+                *("partial", progress.partial[-MOST_ERROR_TEXT:]),
+            ],
+        )
+
+    async def restart(self, error: SttError) -> None:
+        """Begin the next attempt; `error` ended the last one. What that one committed is dropped."""
+        await self._fenced("restart", [*self._term(), error.code, str(error)[:MOST_ERROR_TEXT]])
+        self.attempts += 1
+        self._commits = 0
+
+    async def release(self) -> None:
+        """Give the job back to the queue; the attempt is not counted."""
+        await self._fenced("release", [self._unfinished_ms])
+
+    async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
+        """Store the transcript and end the job as done, in one step."""
+        await self._end(JobState.DONE, transcript.model_dump_json(), outputs, "", "")
+
+    async def fail(self, code: str, reason: str) -> None:
+        await self._end(JobState.FAILED, "", (), code, reason[:MOST_ERROR_TEXT])
+
+    async def _end(self, state: JobState, document: str, outputs: Sequence[str], code: str, reason: str) -> None:
+        await self._fenced("finish", [state, self._result_ms, document, json.dumps(list(outputs)), code, reason])
+
+    def _term(self) -> list[int | str | float]:
+        return [int(self._lease_s * 1000), self._unfinished_ms]
+
+    async def _fenced(self, script: str, args: Sequence[int | str | float]) -> None:
+        keys = self._keys
+        answer = await self._connection.script(
+            script, (keys.job, keys.commits, keys.leases, keys.transcript), (self.job_id, self.epoch, *args)
+        )
+        if answer != 1:
+            raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled")

@@ -1,0 +1,36 @@
+-- Records a job, or finds the one that is there. Returns {state before, or '' for a new job; state now}.
+-- A job that failed or was cancelled is queued anew; `again` does so for a finished one as well.
+-- KEYS: job, commits, transcript, jobs index, batches index, batch members
+-- ARGV: id, spec, batch id or '', again (0/1), ttl_ms, most entries of an index
+local job, commits, transcript, jobs, batches, members = unpack(KEYS)
+local id, spec, batch, again, ttl_ms, most = unpack(ARGV)
+local now = now_ms()
+
+local function remember(index, member)
+  redis.call('ZADD', index, 'NX', text(now), member)
+  redis.call('ZREMRANGEBYSCORE', index, '-inf', text(now - tonumber(ttl_ms)))
+  redis.call('ZREMRANGEBYRANK', index, 0, -tonumber(most) - 1)
+  redis.call('PEXPIRE', index, ttl_ms)
+end
+
+if batch ~= '' then
+  redis.call('SADD', members, id)
+  redis.call('PEXPIRE', members, ttl_ms)
+  remember(batches, batch)
+end
+
+local before = redis.call('HGET', job, 'state') or ''
+if before == 'queued' or before == 'running' or (before == 'done' and again == '0') then
+  return {before, before}
+end
+
+-- The epoch goes on rising, so that a worker of an earlier life of this job cannot write.
+redis.call('HINCRBY', job, 'epoch', 1)
+redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs')
+redis.call('HSET', job, 'state', 'queued', 'spec', spec, 'created', text(now), 'attempts', '0', 'lease', '0',
+  'owner', '', 'commits', '0', 'duration_s', '0', 'sent_s', '0', 'committed_s', '0', 'partial', '', 'batch', batch)
+redis.call('DEL', commits, transcript)
+redis.call('PEXPIRE', job, ttl_ms)
+redis.call('ZREM', jobs, id)
+remember(jobs, id)
+return {before, 'queued'}

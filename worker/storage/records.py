@@ -1,0 +1,96 @@
+"""What the ledger says about a job, as values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from worker.progress import Progress
+
+
+class JobState(StrEnum):
+    """queued -> running -> done | incomplete | failed | cancelled; running -> queued when a worker gives a job back."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    INCOMPLETE = "incomplete"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self not in (JobState.QUEUED, JobState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class JobRecord:
+    """One job as it stands. Times are seconds since 1970 on the Redis server's clock."""
+
+    id: str
+    state: JobState
+    spec: str
+    """The job as it was asked for, JSON."""
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    attempts: int
+    epoch: int
+    owner: str
+    lease_until: float
+    """End of the owner's lease; 0 when nobody holds the job."""
+    progress: Progress
+    commits: int
+    error_code: str | None
+    error: str | None
+    """Why it failed; of a job that is not at its end, why the last attempt did."""
+    outputs: tuple[str, ...]
+    """Files that were written."""
+    batch: str | None
+
+
+FIELDS: Final = (
+    *("state", "spec", "created", "started", "ended", "attempts", "epoch", "owner", "lease", "commits"),
+    *("error_code", "error", "outputs", "batch", "duration_s", "sent_s", "committed_s", "partial"),
+)
+
+
+def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | None:
+    """A record from the fields of its hash; None when there is no such job."""
+    state = fields.get("state")
+    if not state:
+        return None
+
+    def number(name: str) -> float:
+        return float(fields.get(name) or 0)
+
+    def seconds(name: str) -> float | None:
+        value = fields.get(name)
+        return int(value) / 1000 if value else None
+
+    return JobRecord(
+        id=job_id,
+        state=JobState(state),
+        spec=fields.get("spec") or "",
+        created_at=seconds("created") or 0.0,
+        started_at=seconds("started"),
+        ended_at=seconds("ended"),
+        attempts=int(number("attempts")),
+        epoch=int(number("epoch")),
+        owner=fields.get("owner") or "",
+        lease_until=seconds("lease") or 0.0,
+        progress=Progress(
+            duration_s=number("duration_s"),
+            sent_s=number("sent_s"),
+            committed_s=number("committed_s"),
+            partial=fields.get("partial") or "",
+        ),
+        commits=int(number("commits")),
+        error_code=fields.get("error_code") or None,
+        error=fields.get("error") or None,
+        outputs=tuple(json.loads(fields.get("outputs") or "[]")),
+        batch=fields.get("batch") or None,
+    )
