@@ -1,0 +1,96 @@
+"""Writes audio files for tests: any signal in any format, rate and number of channels that libsndfile can write."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from tests.support.tones import Samples, ToneWord, encode_blocks
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """One way to store audio. `rates` are the Hz it takes; lossy codings may move a word's edge a little."""
+
+    name: str
+    ending: str
+    format: str
+    subtype: str
+    rates: tuple[int, ...] = (8000, 16000, 44100, 48000)
+    max_channels: int = 8
+
+    def __str__(self) -> str:
+        return self.name
+
+
+WAV = Coding("wav", "wav", "WAV", "PCM_16")
+WAV_24 = Coding("wav-24", "wav", "WAV", "PCM_24")
+WAV_U8 = Coding("wav-u8", "wav", "WAV", "PCM_U8")
+WAV_FLOAT = Coding("wav-float", "wav", "WAV", "FLOAT")
+WAV_DOUBLE = Coding("wav-double", "wav", "WAV", "DOUBLE")
+MULAW = Coding("mulaw", "wav", "WAV", "ULAW")
+ALAW = Coding("alaw", "wav", "WAV", "ALAW")
+IMA_ADPCM = Coding("ima-adpcm", "wav", "WAV", "IMA_ADPCM", max_channels=2)
+# A model of the voice, in which tones do not survive.
+GSM = Coding("gsm", "wav", "WAV", "GSM610", rates=(8000,), max_channels=1)
+FLAC = Coding("flac", "flac", "FLAC", "PCM_16")
+FLAC_24 = Coding("flac-24", "flac", "FLAC", "PCM_24")
+MP3 = Coding("mp3", "mp3", "MP3", "MPEG_LAYER_III", max_channels=2)
+VORBIS = Coding("vorbis", "ogg", "OGG", "VORBIS", max_channels=2)
+OPUS = Coding("opus", "opus", "OGG", "OPUS", rates=(8000, 16000, 48000), max_channels=2)
+AIFF = Coding("aiff", "aiff", "AIFF", "PCM_16")
+AU = Coding("au", "au", "AU", "ULAW")
+CAF = Coding("caf", "caf", "CAF", "ALAC_16", max_channels=2)
+W64 = Coding("w64", "w64", "W64", "PCM_16")
+RF64 = Coding("rf64", "rf64", "RF64", "PCM_16")
+
+# Those that tone-coded speech survives.
+CODINGS = (
+    WAV, WAV_24, WAV_U8, WAV_FLOAT, WAV_DOUBLE, MULAW, ALAW, IMA_ADPCM, FLAC, FLAC_24, MP3, VORBIS, OPUS, AIFF, AU,
+    CAF, W64, RF64,
+)  # fmt: skip
+
+
+def write_blocks(
+    path: Path, blocks: Iterable[Samples], sample_rate: int, coding: Coding = WAV, channels: int = 1
+) -> Path:
+    """Write mono blocks, the same in every channel, without holding them. Returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with soundfile.SoundFile(
+        path, "w", samplerate=sample_rate, channels=channels, format=coding.format, subtype=coding.subtype
+    ) as file:
+        for block in blocks:
+            file.write(block if channels == 1 else np.repeat(block[:, None], channels, axis=1))
+    return path
+
+
+def write_signal(path: Path, signal: np.ndarray, sample_rate: int, coding: Coding = WAV) -> Path:
+    """Write float32[n] or float32[n, channels] as it is. Returns the path."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, signal, sample_rate, format=coding.format, subtype=coding.subtype)
+    return path
+
+
+def write_words(
+    path: Path,
+    words: Sequence[ToneWord],
+    sample_rate: int = 16000,
+    coding: Coding = WAV,
+    channels: int = 1,
+    *,
+    duration_s: float | None = None,
+    amplitude: float = 0.4,
+) -> Path:
+    """Write tone-coded speech, the same in every channel. Returns the path."""
+    blocks = encode_blocks(words, sample_rate, duration_s=duration_s, amplitude=amplitude)
+    return write_blocks(path, blocks, sample_rate, coding, channels)
+
+
+def without_first_mp3_frame(data: bytes) -> bytes:
+    """An MP3 as a live encoder leaves it: without the first frame, which tells length and encoder delay."""
+    sync = data[:2]
+    return data[data.index(sync, 4) :]
