@@ -1,0 +1,107 @@
+"""Committed messages in every order and number: each piece of speech once."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.realtime.messages import Committed, Partial, WireWord
+from worker.realtime.pairing import HOLD_S, Commit, Pairer
+
+
+def timed(text: str, at: float) -> Committed:
+    words = tuple(WireWord(w, at + i * 0.3, at + i * 0.3 + 0.25, 0.9) for i, w in enumerate(text.split()))
+    return Committed(text=text, timed=True, words=words)
+
+
+def plain(text: str) -> Committed:
+    return Committed(text=text, timed=False)
+
+
+def run(events: list[tuple[float, Committed | Partial]]) -> list[Commit]:
+    pairer, commits = Pairer(), []
+    for now, message in events:
+        commits += pairer.release(now)
+        if isinstance(message, Partial):
+            pairer.heard(message)
+        else:
+            commits += pairer.feed(message, now, sent=int(now * 16000))
+    return commits + pairer.release(events[-1][0], everything=True)
+
+
+A, B = "a gold ring", "will please most"
+CASES = {
+    "plain then timed": ([(1, plain(A)), (1.2, timed(A, 0))], [(A, True)]),
+    "timed then plain": ([(1, timed(A, 0)), (1.9, plain(A))], [(A, True)]),
+    "a second apart": ([(1, plain(A)), (2, timed(A, 0))], [(A, True)]),
+    "only plain": ([(1, plain(A)), (4, plain(B))], [(A, False), (B, False)]),
+    "only timed": ([(1, timed(A, 0)), (4, timed(B, 3))], [(A, True), (B, True)]),
+    "words null": ([(1, Committed(A, timed=True)), (1.1, plain(A))], [(A, False)]),
+    "empty text": ([(1, plain("")), (1, Committed("  ", timed=True)), (2, timed(A, 0))], [(A, True)]),
+    "triplicated timed": ([(1, timed(A, 0))] * 3, [(A, True)]),
+    "triplicated pairs": ([(1, plain(A)), (1, timed(A, 0))] * 3, [(A, True)]),
+    "triplicated plain, one timed": ([(1, plain(A)), (1, plain(A)), (1, plain(A)), (1.1, timed(A, 0))], [(A, True)]),
+    "triplicated plain": ([(1, plain(A)), (1.01, plain(A)), (1.02, plain(A))], [(A, False)]),
+    "said three times, both forms": (
+        [(t, form) for t in (1, 3, 5) for form in (plain(A), timed(A, t - 1))],
+        [(A, True)] * 3,
+    ),
+    "said three times, at full speed": (
+        [(1, plain(A)), (1, plain(A)), (1.02, timed(A, 0)), (1.03, timed(A, 2)), (1.04, timed(A, 4)), (1.05, plain(A))],
+        [(A, True)] * 3,
+    ),
+    "said three times, plain": ([(1, plain(A)), (3, plain(A)), (5, plain(A))], [(A, False)] * 3),
+    "said twice fast, with partials between": (
+        [(1, plain(A)), (1.1, Partial("a gold")), (1.2, plain(A))],
+        [(A, False)] * 2,
+    ),
+    "an echo is no speech": ([(1, plain(A)), (1.1, Partial(A)), (1.2, plain(A))], [(A, False)]),
+    "order is kept": ([(1, plain(A)), (1.2, timed(B, 2)), (1.4, timed(A, 0)), (1.5, plain(B))], [(A, True), (B, True)]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_each_piece_of_speech_once(name: str) -> None:
+    events, expected = CASES[name]
+    assert [(c.text, bool(c.words)) for c in run(events)] == expected
+
+
+def test_a_plain_commit_waits_for_its_twin_and_no_longer() -> None:
+    pairer = Pairer()
+    assert pairer.feed(plain(A), 10.0, 0) == []
+    assert pairer.deadline == 10.0 + HOLD_S
+    assert pairer.release(10.0 + HOLD_S - 0.01) == []
+    assert [c.text for c in pairer.release(10.0 + HOLD_S)] == [A]
+    assert pairer.deadline is None
+
+
+def test_a_service_without_word_times_is_not_waited_for() -> None:
+    pairer = Pairer()
+    for n in range(3):
+        pairer.feed(plain(f"text {n}"), n * 5.0, 0)
+        pairer.release(n * 5.0 + HOLD_S)
+    assert [c.text for c in pairer.feed(plain("text 3"), 20.0, 0)] == ["text 3"]
+    # Should its word times come after all, they must not make a second commit.
+    assert pairer.feed(timed("text 3", 0), 20.5, 0) == []
+
+
+@given(
+    st.lists(st.sampled_from(["one", "two", "three"]), min_size=1, max_size=12),
+    st.randoms(use_true_random=False),
+    st.sampled_from(["both", "timed"]),
+    st.integers(1, 3),
+)
+def test_any_mix_of_forms_gives_what_was_said(said: list[str], random, forms: str, copies: int) -> None:  # type: ignore[no-untyped-def]
+    events: list[tuple[float, Committed | Partial]] = []
+    for index, text in enumerate(said):
+        spoken_at = index * 2.0
+        messages: list[Committed] = [timed(text, spoken_at)] * copies
+        if forms == "both":
+            messages += [plain(text)] * random.randint(1, copies)
+        random.shuffle(messages)
+        events += [(spoken_at + 1 + random.random() * 0.9, m) for m in messages]
+    events.sort(key=lambda e: e[0])
+    commits = run(events)
+    assert [c.text for c in commits] == said
+    assert all(c.words for c in commits)

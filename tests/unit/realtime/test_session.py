@@ -1,0 +1,328 @@
+"""The state machine of a session, driven by hand: no network, no clock."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.realtime.messages import (
+    Closed,
+    Committed,
+    Partial,
+    ServiceError,
+    SessionStarted,
+    Unknown,
+    UpstreamStarted,
+    WireWord,
+)
+from worker.realtime.session import Phase, Session, Why
+from worker.settings import load
+
+RATE = 16000
+SETTINGS = load({})
+
+
+def timed(text: str, start: float, end: float) -> Committed:
+    return Committed(text, timed=True, words=(WireWord(text, start, end, 0.9),))
+
+
+class Driver:
+    """Plays a session second by second."""
+
+    def __init__(self, speed: float = 1.0, **config: Any) -> None:
+        self.now = 0.0
+        self.session = Session(SETTINGS, speed, 0.0)
+        self.session.connected(0.0)
+        self.hear(SessionStarted())
+        if config:
+            self.hear(UpstreamStarted("s1", config))
+
+    def hear(self, *messages: Any) -> None:
+        for message in messages:
+            self.session.message(message, self.now)
+
+    def speak(self, seconds: float, *, voiced: bool = True, wall: float | None = None) -> None:
+        self.session.sending(self.now)
+        self.now += seconds if wall is None else wall
+        self.session.sent(int(seconds * RATE), self.now, voiced=voiced)
+        self.session.tick(self.now)
+
+    def pad(self, seconds: float) -> None:
+        """Stream silence at the pace the session asks for, ticking, until it moves on or `seconds` are over."""
+        end = self.now + seconds
+        while self.now < end and self.session.phase is Phase.FLUSHING:
+            self.now = max(self.now, self.session.padding_at(self.now))
+            self.session.sent(RATE // 4, self.now, voiced=False, padding=True)
+            self.session.tick(self.now)
+
+    def wait(self, seconds: float) -> None:
+        for _ in range(int(seconds * 4)):
+            self.now += 0.25
+            self.session.tick(self.now)
+
+    def finish_input(self) -> None:
+        self.session.input_ended(self.now)
+
+    @property
+    def why(self) -> Why | None:
+        return self.session.end.why if self.session.end else None
+
+
+def test_the_phases_of_a_plain_session() -> None:
+    d = Driver()
+    assert d.session.phase is Phase.STREAMING
+    d.speak(3)
+    d.hear(timed("hello", 0.5, 2.8))
+    d.finish_input()
+    assert d.session.phase is Phase.FLUSHING
+    d.pad(10)
+    assert d.session.phase is Phase.STOPPING
+    d.hear(Closed(1000, ""))
+    assert d.why is Why.COMPLETED
+    assert [c.text for c in d.session.take_commits()] == ["hello"]
+
+
+def test_a_service_that_commits_on_stop_needs_no_silence() -> None:
+    d = Driver(commit_on_stop=True)
+    d.speak(3)
+    d.finish_input()
+    assert d.session.phase is Phase.STOPPING
+    d.hear(timed("late", 0.5, 2.9), Closed(1000, ""))
+    assert d.why is Why.COMPLETED
+
+
+def test_without_a_close_the_stop_is_bounded() -> None:
+    d = Driver()
+    d.speak(1, voiced=False)
+    d.finish_input()
+    d.pad(30)
+    assert d.session.phase is Phase.STOPPING
+    d.wait(6)
+    assert d.why is Why.COMPLETED
+
+
+def test_the_tail_waits_for_text_in_progress() -> None:
+    d = Driver()
+    d.speak(3)
+    d.hear(Partial("and then he"))
+    d.finish_input()
+    d.pad(20)
+    assert d.session.phase is Phase.FLUSHING
+    d.hear(timed("and then he", 0.5, 2.9))
+    d.pad(2)
+    assert d.session.phase is Phase.STOPPING
+    assert d.session.pending_text == ""
+    assert d.session.padding_samples <= 23 * RATE
+
+
+def test_a_service_that_never_commits_is_given_up_within_the_bound() -> None:
+    d = Driver()
+    d.speak(3)
+    d.hear(Partial("never to be"))
+    d.finish_input()
+    d.pad(200)
+    assert d.session.phase is Phase.STOPPING
+    assert d.session.pending_text == "never to be"
+    assert d.session.padding_samples / RATE == pytest.approx(SETTINGS.flush_max_s, abs=1)
+
+
+def test_echoes_of_a_commit_are_not_text_in_progress() -> None:
+    d = Driver()
+    d.speak(3)
+    d.hear(Partial("he said"), timed("he said so", 0.2, 2.9), Partial("he said so"), Partial("he said"))
+    assert d.session.pending_text == ""
+    d.hear(Partial("and left"))
+    assert d.session.pending_text == "and left"
+
+
+def test_no_more_silence_than_needed_when_the_tail_is_committed() -> None:
+    d = Driver()
+    d.speak(5)
+    d.hear(timed("all", 0.5, 4.9))
+    d.finish_input()
+    d.pad(60)
+    assert d.session.padding_samples / RATE == pytest.approx(2.0, abs=0.26)
+
+
+def test_the_pause_the_service_commits_after_sets_the_flush() -> None:
+    d = Driver(vad_silence_threshold_secs=3.0)
+    d.speak(5)
+    d.hear(timed("all", 0.5, 4.9))
+    d.finish_input()
+    d.pad(60)
+    assert d.session.padding_samples / RATE == pytest.approx(3.5, abs=0.26)
+
+
+def test_speech_that_nobody_answered_gets_the_full_flush() -> None:
+    d = Driver()
+    d.speak(5)
+    d.hear(timed("first", 0.5, 2.0))
+    d.speak(2)
+    d.finish_input()
+    d.pad(30)
+    assert d.session.phase is Phase.FLUSHING
+    d.pad(30)
+    assert d.session.phase is Phase.STOPPING
+
+
+def test_a_service_that_heard_the_end_and_found_nothing_settles_it() -> None:
+    d = Driver()
+    d.speak(5)
+    d.finish_input()
+    for _ in range(8):
+        d.pad(1)
+        d.hear(Partial(""))
+    d.pad(1)
+    assert d.session.phase is Phase.STOPPING
+
+
+@pytest.mark.parametrize("name", ["commit_throttled", "input_error", "insufficient_audio_activity"])
+def test_harmless_errors_at_the_end(name: str) -> None:
+    d = Driver()
+    d.speak(3)
+    d.hear(ServiceError(name, name))
+    assert d.why is Why.ERROR
+    d = Driver()
+    d.speak(3)
+    d.hear(timed("x", 0, 2.9))
+    d.finish_input()
+    d.hear(ServiceError(name, name))
+    assert d.why is None
+
+
+def test_a_close_before_the_stop_is_no_success() -> None:
+    d = Driver()
+    d.speak(3)
+    d.hear(Closed(1000, "idle"))
+    assert d.why is Why.CLOSED
+
+
+def test_an_abnormal_close_after_stop_is_no_success_where_the_tail_was_open() -> None:
+    d = Driver(commit_on_stop=True)
+    d.speak(3)
+    d.finish_input()
+    d.hear(Closed(1011, "broken"))
+    assert d.why is Why.CLOSED
+
+
+def test_a_drop_after_the_tail_is_settled_is_a_success() -> None:
+    d = Driver()
+    d.speak(3)
+    d.hear(timed("x", 0, 2.9))
+    d.finish_input()
+    d.pad(10)
+    d.session.disconnected("transport error", d.now)
+    assert d.why is Why.COMPLETED
+    d = Driver()
+    d.speak(3)
+    d.session.disconnected("transport error", d.now)
+    assert d.why is Why.DROPPED
+
+
+def test_stalls() -> None:
+    silent_start = Session(SETTINGS, 1.0, 0.0)
+    silent_start.connected(0.0)
+    silent_start.tick(SETTINGS.start_timeout_s)
+    assert silent_start.end
+    assert silent_start.end.why is Why.STALLED
+
+    no_answer = Driver()
+    for _ in range(59):
+        no_answer.speak(1)
+    assert no_answer.why is None
+    no_answer.speak(1.5)
+    assert no_answer.why is Why.STALLED
+
+    silence = Driver()
+    for _ in range(300):
+        silence.speak(1, voiced=False)
+    assert silence.why is None
+
+    stuck = Driver()
+    stuck.session.sending(stuck.now)
+    stuck.wait(61)
+    assert stuck.why is Why.STALLED
+
+
+def test_the_window_holds_back_speech_ahead_of_the_service() -> None:
+    d = Driver(speed=math.inf)
+    while d.session.send_at(RATE, d.now) <= d.now:
+        d.speak(1, wall=0.001)
+    assert d.session.sent_samples == 30 * RATE
+    # Nothing is heard: real time is the least, and a frame every five seconds keeps the session alive.
+    assert d.session.send_at(RATE, d.now) <= d.now + 5.0
+    d.hear(Unknown("anything"))
+    assert d.session.send_at(RATE, d.now) == d.now
+
+
+def test_silence_is_not_taken_for_lag() -> None:
+    d = Driver(speed=math.inf)
+    for _ in range(600):
+        assert d.session.send_at(RATE, d.now) == d.now
+        d.speak(1, voiced=False, wall=0.001)
+
+
+def test_a_service_that_says_how_far_it_heard_is_taken_at_its_word() -> None:
+    d = Driver(speed=math.inf)
+    for second in range(40):
+        d.hear(Partial("", heard_s=0.0 if second < 10 else 5.0))
+        if d.session.send_at(RATE, d.now) > d.now:
+            break
+        d.speak(1, voiced=False, wall=0.001)
+    assert d.session.sent_samples == 35 * RATE
+
+
+def test_real_time_is_never_held_back() -> None:
+    d = Driver(speed=1.0)
+    for _ in range(50):
+        assert d.session.send_at(RATE, d.now) == d.now
+        d.speak(1)
+
+
+events = st.lists(
+    st.sampled_from(
+        ["speak", "quiet", "partial", "timed", "plain", "closed", "error", "drop", "wait", "end", "unknown", "started"]
+    ),
+    max_size=40,
+)
+
+
+@given(events, st.sampled_from([1.0, math.inf]))
+def test_any_order_of_events_ends_once_and_keeps_every_commit(plan: list[str], speed: float) -> None:
+    d, committed, said = Driver(speed), [], 0
+    for step in plan:
+        before = d.session.phase
+        match step:
+            case "speak" | "quiet":
+                if d.session.phase is Phase.STREAMING:
+                    d.speak(1, voiced=step == "speak", wall=0.5)
+            case "partial":
+                d.hear(Partial(f"words {said}"))
+            case "timed" | "plain":
+                said += d.session.phase is not Phase.ENDED
+                message = timed(f"words {said}", said, said + 0.5)
+                d.hear(message if step == "timed" else Committed(f"words {said}", timed=False))
+            case "closed":
+                d.hear(Closed(1000, ""))
+            case "error":
+                d.hear(ServiceError("rate_limited", ""))
+            case "drop":
+                d.session.disconnected("x", d.now)
+            case "wait":
+                d.wait(2)
+            case "end":
+                d.finish_input()
+            case "unknown":
+                d.hear(Unknown("x"))
+            case "started":
+                d.hear(SessionStarted())
+        committed += d.session.take_commits()
+        assert not (before is Phase.ENDED and d.session.phase is not Phase.ENDED)
+    d.session.disconnected("end of test", d.now)
+    committed += d.session.take_commits()
+    assert d.session.end is not None
+    assert [c.text for c in committed] == [f"words {n + 1}" for n in range(said)]

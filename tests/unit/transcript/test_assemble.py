@@ -1,0 +1,102 @@
+"""Commits in session time to segments in file time."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.realtime.messages import WireWord
+from worker.realtime.pairing import Commit
+from worker.timeline import Timeline
+from worker.transcript.assemble import Assembler
+from worker.transcript.model import Segment
+
+RATE = 16000
+
+
+def timeline(start_s: float = 0.0, length_s: float = 60.0) -> Timeline:
+    line = Timeline(RATE)
+    line.add_audio(int(start_s * RATE), int(length_s * RATE))
+    return line
+
+
+def commit(text: str, *times: tuple[float | None, float | None], sent_s: float = 60.0) -> Commit:
+    words = tuple(WireWord(w, *t, 0.9) for w, t in zip(text.split(), times, strict=True)) if times else ()
+    return Commit(text, words, None, int(sent_s * RATE))
+
+
+def place(assembler: Assembler, line: Timeline, *commits: Commit) -> list[Segment]:
+    return [s for c in commits if (s := assembler.place(c, line)) is not None]
+
+
+def test_session_seconds_become_file_seconds() -> None:
+    (segment,) = place(Assembler(), timeline(start_s=100), commit("good day", (1.0, 1.4), (1.5, 2.0)))
+    assert (segment.start, segment.end) == (101.0, 102.0)
+    assert [(w.text, w.start, w.end, w.confidence) for w in segment.words] == [
+        ("good", 101.0, 101.4, 0.9),
+        ("day", 101.5, 102.0, 0.9),
+    ]
+    assert segment.timing == "measured"
+
+
+def test_times_beyond_the_audio_are_brought_back() -> None:
+    (segment,) = place(Assembler(), timeline(length_s=2), commit("a b", (1.5, 1.9), (2.4, 9.0)))
+    assert segment.end == 2.0
+    assert all(w.start <= w.end <= 2.0 for w in segment.words)
+
+
+def test_missing_times_are_filled_from_the_neighbours() -> None:
+    (segment,) = place(Assembler(), timeline(), commit("a b c", (1.0, 1.2), (None, None), (2.0, 2.2)))
+    assert [w.start for w in segment.words] == [1.0, 1.2, 2.0]
+
+
+def test_without_times_the_place_is_estimated_and_marked() -> None:
+    first, second = place(Assembler(), timeline(), commit("one", sent_s=4.0), commit("two", sent_s=9.0))
+    assert (first.start, first.end, first.timing) == (0.0, 4.0, "estimated")
+    assert (second.start, second.end, second.words) == (4.0, 9.0, ())
+
+
+def test_words_heard_again_after_a_resume_are_dropped() -> None:
+    assembler = Assembler()
+    place(assembler, timeline(), commit("so it goes", (1.0, 1.3), (1.5, 1.8), (2.0, 2.6)))
+    assert assembler.until_s == 2.6
+    assembler.resume(2.0)
+    (segment,) = place(assembler, timeline(2.0), commit("goes, and on.", (0.05, 0.6), (0.9, 1.1), (1.2, 1.5)))
+    assert segment.text == "and on."
+    assert [w.text for w in segment.words] == ["and", "on."]
+    assert segment.start == 2.9
+
+
+def test_a_commit_that_was_all_heard_before_is_nothing() -> None:
+    assembler = Assembler()
+    place(assembler, timeline(), commit("so", (1.0, 1.6)))
+    assembler.resume(1.0)
+    assert place(assembler, timeline(1.0), commit("so", (0.0, 0.6))) == []
+
+
+def test_a_real_repetition_after_a_resume_stays() -> None:
+    assembler = Assembler()
+    place(assembler, timeline(), commit("no", (1.0, 1.3)))
+    assembler.resume(0.7)
+    again = place(
+        assembler, timeline(0.7), commit("no", (0.3, 0.6)), commit("no", (2.0, 2.3)), commit("no", (4.0, 4.3))
+    )
+    assert [s.start for s in again] == [2.7, 4.7]
+
+
+def test_what_an_earlier_attempt_committed_is_the_start() -> None:
+    assembler = Assembler([Segment(text="a", start=1, end=5)])
+    assert assembler.until_s == 5
+
+
+@given(
+    st.lists(st.lists(st.tuples(st.floats(-5, 90), st.floats(-5, 90)), min_size=1, max_size=5), min_size=1, max_size=6)
+)
+def test_whatever_times_come_they_are_monotone_and_inside(plan: list[list[tuple[float, float]]]) -> None:
+    assembler, line = Assembler(), timeline(start_s=10, length_s=60)
+    segments = place(assembler, line, *[commit(" ".join("w" * len(times)), *times) for times in plan])
+    assert len(segments) == len(plan)
+    words = [w for s in segments for w in s.words]
+    assert [w.start for w in words] == sorted(w.start for w in words)
+    assert all(10 <= w.start <= w.end <= 70 for w in words)
+    assert all(s.start <= s.end for s in segments)
