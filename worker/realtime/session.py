@@ -8,13 +8,8 @@ The driver (`client`) tells it what happened (`connected`, `message`, `sent`, `i
 asks what to do: `phase`, `send_at`, `take_commits`, `deadline`. Every time is seconds of one monotonic clock, every
 position is samples at the wire rate from the first sample of the session.
 
-What it decides:
-
-- *Flow*: above real time, at most `window_s` seconds of audio go ahead of the service's last sign of life. Silence does
-  not count, because the service has nothing to say about it.
-- *Tail*: the service forgets what it has not committed when it is stopped, so silence is streamed until the last
-  speech is committed, no longer than `flush_max_s`. A service that says `commit_on_stop` needs none.
-- *Stall*: no sign of life within `stall_timeout_s` while speech is waiting for an answer ends the session.
+How far it may run ahead of the service is decided by `flow`, how the last words are won by `tail`, which committed
+messages are the same speech by `pairing`.
 """
 
 from __future__ import annotations
@@ -25,6 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from worker.realtime.flow import Flow
 from worker.realtime.messages import (
     FIELD_COMMIT_ON_STOP,
     Closed,
@@ -36,18 +32,11 @@ from worker.realtime.messages import (
     UpstreamStarted,
 )
 from worker.realtime.pairing import Commit, Pairer
+from worker.realtime.tail import TOLERANCE_S, Tail
 from worker.settings import Settings
 
-TAIL_TOLERANCE_S: Final = 0.7
-"""A commit whose last word ends this close to the last voiced sample covers it: word ends are that inexact."""
-SETTLE_S: Final = 2.5
-"""Seconds of silence streamed without an answer after which nothing more is expected, when no text is pending."""
-KEEP_ALIVE_S: Final = 5.0
-"""A session held back by its window still sends a frame this often: services close idle sessions after 15 s."""
 STOP_WAIT_S: Final = 5.0
 """Seconds to wait for session-closed when nothing more than the close is expected."""
-COMMIT_PAUSE_MARGIN_S: Final = 0.5
-"""Silence beyond the pause the service says it commits after."""
 
 HARMLESS_AT_END: Final = frozenset({"commit_throttled", "input_error", "insufficient_audio_activity"})
 """Errors that mean nothing once all audio is sent and a commit was seen."""
@@ -89,26 +78,16 @@ class Session:
         self._settings = settings
         self._rate = settings.sample_rate
         self.speed = speed  # factor of real time, inf for no limit
-        self._paced = speed <= 1.0
         self.phase = Phase.CONNECTING
         self.end: End | None = None
         self.session_id: str | None = None
         self.model: str | None = None
         self.partial = ""  # text in progress as the service last sent it
-        self.sent_samples = 0  # audio of the file
-        self.padding_samples = 0  # silence after it
         self.committed_end_s = 0.0  # end of the last timed word, session seconds
         self._since = now  # when the phase began
-        self._last_life = now
-        self._last_sent = now
-        self._sending_since: float | None = None
-        self._voiced_since_life = 0
-        self._voiced_end = 0  # end of the last voiced sample
-        self._heard: int | None = None  # samples the service says it has worked through
-        self._answers_after_input = 0
-        self._first_answer_after_input = now
         self._commit_on_stop = False
-        self._commit_pause_s = 1.5  # the documented default of the service
+        self._flow = Flow(settings, now, paced=speed <= 1.0)
+        self._tail = Tail(settings)
         self._pairer = Pairer()
         self._commits: list[Commit] = []
         self._commits_seen = 0
@@ -124,7 +103,9 @@ class Session:
         """A message of the service arrived."""
         if self.phase is Phase.ENDED:
             return
-        self._alive(now)
+        self._flow.alive(now)
+        if self.phase is Phase.FLUSHING:
+            self._tail.answered(now)
         match message:
             case SessionStarted():
                 if self.phase is Phase.STARTING:
@@ -144,24 +125,18 @@ class Session:
 
     def sending(self, now: float) -> None:
         """A frame was handed to the transport; `sent` follows when the transport took it."""
-        self._sending_since = now
+        self._flow.sending(now)
 
     def sent(self, samples: int, now: float, *, voiced: bool, padding: bool = False) -> None:
         """The transport took a frame of `samples`."""
-        self._sending_since = None
-        self._last_sent = now
+        self._flow.sent(samples, now, voiced=voiced, padding=padding)
         if padding:
-            self.padding_samples += samples
-            return
-        self.sent_samples += samples
-        if voiced:
-            self._voiced_since_life += samples
-            self._voiced_end = self.sent_samples
+            self._tail.padding_samples += samples
 
     def input_ended(self, now: float) -> None:
         """The last frame of the file was sent."""
         if self.phase is Phase.STREAMING:
-            self._answers_after_input = 0
+            self._tail.begin(now)
             self._enter(Phase.STOPPING if self._commit_on_stop else Phase.FLUSHING, now)
 
     def disconnected(self, detail: str, now: float) -> None:
@@ -178,13 +153,13 @@ class Session:
         self._deliver(self._pairer.release(now))
         if self.phase in (Phase.CONNECTING, Phase.ENDED):
             return
-        s = self._settings
-        if self.phase is Phase.STARTING and now - self._since >= s.start_timeout_s:
-            self._finish(End(Why.STALLED, detail=f"no session-started within {s.start_timeout_s:g} s"))
-        elif self._sending_since is not None and now - self._sending_since >= s.stall_timeout_s:
-            self._finish(End(Why.STALLED, detail=f"the service took no audio for {s.stall_timeout_s:g} s"))
-        elif self._expects_answer() and now - self._last_life >= s.stall_timeout_s:
-            self._finish(End(Why.STALLED, detail=f"no answer to speech for {s.stall_timeout_s:g} s"))
+        start_s, stall_s = self._settings.start_timeout_s, self._settings.stall_timeout_s
+        if self.phase is Phase.STARTING and now - self._since >= start_s:
+            self._finish(End(Why.STALLED, detail=f"no session-started within {start_s:g} s"))
+        elif self._flow.stuck_s(now) >= stall_s:
+            self._finish(End(Why.STALLED, detail=f"the service took no audio for {stall_s:g} s"))
+        elif self._expects_answer() and now - self._answer_due_since >= stall_s:
+            self._finish(End(Why.STALLED, detail=f"no answer to speech for {stall_s:g} s"))
         elif self.phase is Phase.FLUSHING and self._flushed(now):
             self._enter(Phase.STOPPING, now)
         elif self._stop_unanswered(now):
@@ -198,32 +173,31 @@ class Session:
         return commits
 
     def send_at(self, samples: int, now: float) -> float:
-        """Clock time from which the next frame of `samples` may leave as far as the service's answers allow; inf: not
-        before the next message."""
-        if self._paced:
-            return now
-        window = self._settings.window_s * self._rate
-        if self._ahead() + samples <= window:
-            return now
-        # Never slower than real time would be, never idle: then a silent service is merely streamed at 1x.
-        real_time = self._last_life + (self._ahead() + samples) / self._rate
-        return max(now, min(real_time, self._last_sent + KEEP_ALIVE_S))
+        """Clock time from which the next frame of `samples` may leave as far as the service's answers allow."""
+        return self._flow.send_at(samples, now)
 
     def padding_at(self, now: float) -> float:
         """In `flushing`: clock time from which the next frame of silence may leave."""
-        if self.padding_samples < self._flush_min_samples() and not self._paced:
-            return now
-        return max(now, self._since + self.padding_samples / self._rate)
+        return self._tail.padding_at(now, paced=self.speed <= 1.0)
 
     def deadline(self, now: float) -> float:
         """Clock time of the next `tick` that may matter."""
-        s = self._settings
         times = [now + 1.0]
         if self.phase is Phase.STARTING:
-            times.append(self._since + s.start_timeout_s)
+            times.append(self._since + self._settings.start_timeout_s)
         if self._pairer.deadline is not None:
             times.append(self._pairer.deadline)
         return max(now, min(times))
+
+    @property
+    def sent_samples(self) -> int:
+        """Samples of the file the transport took."""
+        return self._flow.sent_samples
+
+    @property
+    def padding_samples(self) -> int:
+        """Samples of silence sent after them."""
+        return self._tail.padding_samples
 
     @property
     def pending_text(self) -> str:
@@ -234,19 +208,10 @@ class Session:
 
     def _enter(self, phase: Phase, now: float) -> None:
         self.phase, self._since = phase, now
-        self._last_life = max(self._last_life, now)
 
     def _finish(self, end: End) -> None:
         self._deliver(self._pairer.release(math.inf, everything=True))
         self.phase, self.end = Phase.ENDED, end
-
-    def _alive(self, now: float) -> None:
-        self._last_life = now
-        self._voiced_since_life = 0
-        if self.phase is Phase.FLUSHING:
-            if not self._answers_after_input:
-                self._first_answer_after_input = now
-            self._answers_after_input += 1
 
     def _deliver(self, commits: list[Commit]) -> None:
         for commit in commits:
@@ -262,13 +227,13 @@ class Session:
         self._commit_on_stop = message.config.get(FIELD_COMMIT_ON_STOP) is True
         pause = message.config.get("vad_silence_threshold_secs")
         if isinstance(pause, int | float) and 0 < pause <= 60:
-            self._commit_pause_s = float(pause)
+            self._tail.commits_after(float(pause))
 
     def _take_partial(self, message: Partial) -> None:
         self._pairer.heard(message)
         self.partial = message.text
         if message.heard_s is not None:
-            self._heard = max(self._heard or 0, int(message.heard_s * self._rate))
+            self._flow.heard(message.heard_s)
 
     def _take_committed(self, message: Committed, now: float) -> None:
         # Whatever was in progress before this commit is settled by it; later repeats of it are echoes.
@@ -288,41 +253,27 @@ class Session:
         why = Why.COMPLETED if self.phase is Phase.STOPPING and orderly else Why.CLOSED
         self._finish(End(why, detail=detail, close_code=message.code))
 
-    def _ahead(self) -> int:
-        """Samples sent that the service has shown no sign of."""
-        if self._heard is not None:
-            return max(0, self.sent_samples - self._heard)
-        return self._voiced_since_life
-
     def _expects_answer(self) -> bool:
         if self.phase is Phase.STREAMING:
-            return self._voiced_since_life > 0 or self._sending_since is not None
+            return self._flow.unanswered
         return self.phase is Phase.STOPPING and self._commit_on_stop
+
+    @property
+    def _answer_due_since(self) -> float:
+        return max(self._flow.last_life, self._since)
 
     def _stop_unanswered(self, now: float) -> bool:
         waits = self.phase is Phase.STOPPING and not self._commit_on_stop
-        return waits and now - max(self._last_life, self._since) >= STOP_WAIT_S
-
-    def _flush_min_samples(self) -> int:
-        least_s = max(self._settings.flush_min_s, self._commit_pause_s + COMMIT_PAUSE_MARGIN_S)
-        return int(least_s * self._rate)
+        return waits and now - self._answer_due_since >= STOP_WAIT_S
 
     def _tail_committed(self) -> bool:
-        voiced_end_s = self._voiced_end / self._rate
-        return not self.pending_text and self.committed_end_s >= voiced_end_s - TAIL_TOLERANCE_S
+        voiced_end_s = self._flow.voiced_end / self._settings.sample_rate
+        return not self.pending_text and self.committed_end_s >= voiced_end_s - TOLERANCE_S
 
     def _flushed(self, now: float) -> bool:
-        """Enough silence was streamed: the tail is committed, or it never will be."""
-        padding_s = self.padding_samples / self._rate
-        if padding_s >= self._settings.flush_max_s and now - self._since >= min(SETTLE_S, self._settings.flush_max_s):
-            return True
-        if self.padding_samples < self._flush_min_samples() or self.pending_text or self._pairer.deadline is not None:
-            return False
-        if self._commits_seen and self._tail_committed():
-            return True
-        # The service went on talking after the last speech and has nothing new to say.
-        if self._answers_after_input >= 2 and now - self._first_answer_after_input >= SETTLE_S:
-            return True
-        # It says nothing at all. Where speech was heard since the last commit, only the full flush will do.
-        unheard = self._voiced_since_life > 0
-        return not unheard and now - max(self._since, self._last_life) >= SETTLE_S
+        return self._tail.over(
+            now,
+            pending=bool(self.pending_text) or self._pairer.deadline is not None,
+            covered=self._commits_seen > 0 and self._tail_committed(),
+            unanswered=self._flow.voiced_since_life > 0,
+        )

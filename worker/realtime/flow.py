@@ -1,0 +1,78 @@
+"""How far a session may run ahead of the service, and when its silence is a stall (pure).
+
+Above real time, at most `window_s` seconds of audio go ahead of the service's last sign of life. Silence does not
+count, because a service has nothing to say about it. One that tells how far it has heard is taken at its word.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from worker.settings import Settings
+
+KEEP_ALIVE_S: Final = 5.0
+"""A session held back by its window still sends a frame this often: services close idle sessions after 15 s."""
+
+
+class Flow:
+    """Accounts of what was sent and of what came back. Positions in samples, times in clock seconds."""
+
+    def __init__(self, settings: Settings, now: float, *, paced: bool) -> None:
+        """`paced`: at most real time, so that nothing ever needs to be held back."""
+        self._rate = settings.sample_rate
+        self._window = settings.window_s * settings.sample_rate
+        self._paced = paced
+        self._last_sent = now
+        self._sending_since: float | None = None
+        self._heard: int | None = None  # samples the service says it has worked through
+        self.last_life = now
+        self.sent_samples = 0
+        self.voiced_end = 0  # end of the last voiced sample
+        self.voiced_since_life = 0  # voiced samples sent since the last sign of life
+
+    def alive(self, now: float) -> None:
+        """The service said something."""
+        self.last_life = max(self.last_life, now)
+        self.voiced_since_life = 0
+
+    def heard(self, seconds: float) -> None:
+        """The service says it has worked through `seconds` of the session."""
+        self._heard = max(self._heard or 0, int(seconds * self._rate))
+
+    def sending(self, now: float) -> None:
+        """A frame was handed to the transport."""
+        self._sending_since = now
+
+    def sent(self, samples: int, now: float, *, voiced: bool, padding: bool) -> None:
+        """The transport took it."""
+        self._sending_since = None
+        self._last_sent = now
+        if padding:
+            return
+        self.sent_samples += samples
+        if voiced:
+            self.voiced_since_life += samples
+            self.voiced_end = self.sent_samples
+
+    def send_at(self, samples: int, now: float) -> float:
+        """Clock time from which the next `samples` may leave, as far as the service's answers allow."""
+        ahead = self._ahead() + samples
+        if self._paced or ahead <= self._window:
+            return now
+        # Never slower than real time would be, never idle: then a silent service is merely streamed at 1x.
+        real_time = self.last_life + ahead / self._rate
+        return max(now, min(real_time, self._last_sent + KEEP_ALIVE_S))
+
+    def stuck_s(self, now: float) -> float:
+        """Seconds the transport has been holding a frame."""
+        return 0.0 if self._sending_since is None else now - self._sending_since
+
+    @property
+    def unanswered(self) -> bool:
+        """Speech was sent and nothing came back since."""
+        return self.voiced_since_life > 0 or self._sending_since is not None
+
+    def _ahead(self) -> int:
+        if self._heard is not None:
+            return max(0, self.sent_samples - self._heard)
+        return self.voiced_since_life
