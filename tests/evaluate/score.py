@@ -1,0 +1,72 @@
+"""Figures of merit: word error rate, and how exact the starts of words are (pure).
+
+Both sides go through the Whisper English normaliser first: case, punctuation, fillers, contractions and the spelling
+of numbers are no errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from difflib import SequenceMatcher
+
+import jiwer
+from whisper_normalizer.english import EnglishTextNormalizer
+
+_normalise = EnglishTextNormalizer()
+
+
+@dataclass(frozen=True, slots=True)
+class WordErrors:
+    """Errors against the words of the reference; add them up for a corpus."""
+
+    errors: int
+    words: int
+
+    def __add__(self, other: WordErrors) -> WordErrors:
+        return WordErrors(self.errors + other.errors, self.words + other.words)
+
+    @property
+    def percent(self) -> float:
+        return 100 * self.errors / self.words if self.words else 0.0
+
+
+def word_errors(reference: str, hypothesis: str) -> WordErrors:
+    """Substitutions, deletions and insertions of the best alignment."""
+    said, heard = _normalise(reference), _normalise(hypothesis)
+    if not said:
+        return WordErrors(len(heard.split()), 0)
+    result = jiwer.process_words(said, heard)
+    return WordErrors(result.substitutions + result.deletions + result.insertions, len(said.split()))
+
+
+def total(parts: Iterable[WordErrors]) -> WordErrors:
+    return sum(parts, WordErrors(0, 0))
+
+
+@dataclass(frozen=True, slots=True)
+class StartAccuracy:
+    """How far the starts of words are from gold, over the words that were recognized."""
+
+    matched: int
+    gold: int
+    within_200_ms_percent: float
+    median_ms: float
+
+
+def start_accuracy(gold: Sequence[tuple[str, float]], heard: Sequence[tuple[str, float]]) -> StartAccuracy:
+    """Compare (word, start in seconds) lists; the words are matched in order by their bare letters."""
+    matcher = SequenceMatcher(a=[_bare(w) for w, _ in gold], b=[_bare(w) for w, _ in heard], autojunk=False)
+    off_ms = sorted(
+        1000 * abs(gold[block.a + k][1] - heard[block.b + k][1])
+        for block in matcher.get_matching_blocks()
+        for k in range(block.size)
+    )
+    if not off_ms:
+        return StartAccuracy(0, len(gold), 0.0, float("nan"))
+    within = 100 * sum(off <= 200 for off in off_ms) / len(off_ms)
+    return StartAccuracy(len(off_ms), len(gold), within, off_ms[len(off_ms) // 2])
+
+
+def _bare(word: str) -> str:
+    return "".join(c for c in word.lower() if c.isalnum())

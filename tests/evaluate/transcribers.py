@@ -1,0 +1,113 @@
+"""The ways one recording becomes text, to be compared: through the product, and by the recognizer without it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+
+from tests.evaluate.corpus import Recording
+from worker import settings as settings_module
+from worker.server import recognizers
+from worker.server.endpointing import rules
+from worker.server.listener import Listener
+from worker.server.recognizers import SAMPLE_RATE, Samples
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a run made of one recording; `words` are (text, start in file seconds)."""
+
+    text: str
+    words: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One way over all recordings, by file name."""
+
+    name: str
+    heard: dict[str, Heard]
+    seconds: float
+
+
+def through_product(recordings: Sequence[Recording], *, speed: str, sessions: int) -> Run:
+    """`stt-batch run` in a process of its own with its embedded service; the transcripts are read from its files."""
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="stt-evaluate-") as folder:
+        command = [
+            sys.executable, "-c", "from tasks.cli import main; main()", "run",
+            *(str(recording.path) for recording in recordings),
+            "--out", folder, "--speed", speed, "--sessions", str(sessions), "--format", "json", "--json",
+        ]  # fmt: skip
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        documents = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).rglob("*.json")]
+    heard = {
+        document["source"]["name"]: Heard(
+            text=" ".join(segment["text"] for segment in document["segments"]),
+            words=tuple((w["text"], w["start"]) for segment in document["segments"] for w in segment["words"]),
+        )
+        for document in documents
+    }
+    missing = sorted({recording.path.name for recording in recordings} - set(heard))
+    if done.returncode or missing:
+        raise RuntimeError(f"stt-batch run ended with {done.returncode}, without {missing}:\n{done.stderr[-4000:]}")
+    return Run(f"stt-batch run --speed {speed}", heard, time.monotonic() - began)
+
+
+def on_segments(recordings: Sequence[Recording]) -> Run:
+    """The service's recognizer called directly on the segments its endpointer finds in the whole file: no socket,
+    no frames, no pace, no client."""
+    config = settings_module.load()
+    recognizer = recognizers.load(config)
+    began = time.monotonic()
+    heard = {}
+    for recording in recordings:
+        samples = whole_file(recording.path)
+        listener = Listener(SAMPLE_RATE, recognizer.voice_detector(), rules(config))
+        pcm = np.clip(np.rint(samples * 32767), -32768, 32767).astype("<i2")
+        texts, words = [], []
+        for utterance in [*listener.hear(pcm), *listener.finish()]:
+            for offset_s, piece in utterance.pieces:
+                found = recognizer.recognize(piece, final=True)
+                texts.append(found.text)
+                words += [(word.text, utterance.start_s + offset_s + word.start) for word in found.words]
+        heard[recording.path.name] = Heard(" ".join(texts), tuple(words))
+    recognizer.close()
+    return Run("recognizer on the same segments", heard, time.monotonic() - began)
+
+
+def on_whole_files(recordings: Sequence[Recording]) -> Run:
+    """faster-whisper's own `transcribe` on whole files, beam 5: what a person would run without this product."""
+    from faster_whisper import WhisperModel
+    from worker.server.recognizers.models import locate
+
+    config = settings_module.load()
+    model = WhisperModel(str(locate(config.model)), device="cpu", compute_type="int8")
+    began = time.monotonic()
+    heard = {}
+    for recording in recordings:
+        segments, _ = model.transcribe(whole_file(recording.path), language="en", beam_size=5, word_timestamps=True)
+        parts = list(segments)
+        heard[recording.path.name] = Heard(
+            " ".join(part.text.strip() for part in parts),
+            tuple((word.word.strip(), word.start) for part in parts for word in part.words or ()),
+        )
+    return Run("recognizer on whole files", heard, time.monotonic() - began)
+
+
+def whole_file(path: Path) -> Samples:
+    """All samples, mixed to mono, at 16 kHz; read and resampled in one piece, unlike the product does it."""
+    samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    mono = np.mean(samples, axis=1)
+    result: Samples = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
+    return result

@@ -1,0 +1,68 @@
+"""The evaluation's own arithmetic: a wrong ruler measures nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.evaluate import corpus, score
+from tests.evaluate.__main__ import evaluate, main
+from tests.evaluate.corpus import Recording
+from tests.evaluate.transcribers import Heard, Run
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "errors", "words"),
+    [
+        ("The cat sat.", "the cat sat", 0, 3),
+        ("I'm at the 3rd door", "I am at the third door, uh", 0, 6),
+        ("red green blue", "red blue", 1, 3),
+        ("the cat sat", "a cat sat down", 2, 3),
+        ("the cat sat", "", 3, 3),
+        ("", "something heard", 2, 0),
+    ],
+)
+def test_word_errors(said: str, heard: str, errors: int, words: int) -> None:
+    assert score.word_errors(said, heard) == score.WordErrors(errors, words)
+
+
+def test_starts_are_compared_over_matched_words() -> None:
+    gold = [("this", 1.0), ("is", 1.2), ("gold", 1.5), ("missed", 2.0)]
+    heard = [("This", 1.05), ("is", 1.3), ("cold", 1.4), ("gold.", 1.9)]
+    accuracy = score.start_accuracy(gold, heard)
+    assert (accuracy.matched, accuracy.gold) == (3, 4)
+    assert accuracy.within_200_ms_percent == pytest.approx(200 / 3)
+    assert accuracy.median_ms == pytest.approx(100)
+
+
+def test_claims_are_judged_on_the_whole_corpus() -> None:
+    recordings = [Recording(Path("a.wav"), "red green blue black", 1.0, ()), Recording(Path("b.wav"), "white", 1.0, ())]
+    good = Run("good", {"a.wav": Heard("red green blue black"), "b.wav": Heard("white")}, 1.0)
+    bad = Run("bad", {"a.wav": Heard("red green blue black"), "b.wav": Heard("")}, 1.0)
+    figures = evaluate(recordings, [bad, bad, good])
+    assert [run["wer_percent"] for run in figures["runs"]] == [20, 20, 0]
+    assert [(claim["against"], claim["points"], claim["holds"]) for claim in figures["claims"]] == [
+        ("bad", 0, True),
+        ("good", 20, False),
+    ]
+
+
+def test_a_corpus_is_read_longest_first(tmp_path: Path) -> None:
+    words = [{"w": "two", "start": 0.5, "end": 1}]
+    entries = [
+        {"file": "a.wav", "language": "en", "reference": "one", "duration_s": 1},
+        {"file": "b.wav", "language": "en", "reference": "two", "duration_s": 2, "words": words},
+        {"file": "c.wav", "language": "zh", "reference": "三", "duration_s": 3},
+        {"file": "d.wav", "language": "en", "reference": "", "duration_s": 4},
+    ]  # fmt: skip
+    (tmp_path / "manifest.json").write_text(json.dumps({"files": entries}))
+    loaded = corpus.load(tmp_path)
+    assert [r.path.name for r in loaded] == ["b.wav", "a.wav"]
+    assert loaded[0].gold_words == (corpus.GoldWord("two", 0.5),)
+
+
+def test_without_a_corpus_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(tmp_path)]) == 2
+    assert "no manifest.json" in capsys.readouterr().err
