@@ -1,7 +1,7 @@
 """How far a session may run ahead of the service, and when its silence is a stall (pure).
 
 Above real time, at most `window_s` seconds of audio go ahead of the service's last sign of life. Silence does not
-count, because a service has nothing to say about it. One that tells how far it has heard is taken at its word.
+count, because a service has nothing to say about it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ class Flow:
         self._paced = paced
         self._last_sent = now
         self._sending_since: float | None = None
-        self._heard: int | None = None  # samples the service says it has worked through
         self.last_life = now
         self.sent_samples = 0
         self.voiced_end = 0  # end of the last voiced sample
@@ -34,10 +33,6 @@ class Flow:
         """The service said something."""
         self.last_life = max(self.last_life, now)
         self.voiced_since_life = 0
-
-    def heard(self, seconds: float) -> None:
-        """The service says it has worked through `seconds` of the session."""
-        self._heard = max(self._heard or 0, int(seconds * self._rate))
 
     def sending(self, now: float) -> None:
         """A frame was handed to the transport."""
@@ -56,7 +51,7 @@ class Flow:
 
     def send_at(self, samples: int, now: float) -> float:
         """Clock time from which the next `samples` may leave, as far as the service's answers allow."""
-        ahead = self._ahead() + samples
+        ahead = self.voiced_since_life + samples
         if self._paced or ahead <= self._window:
             return now
         # Never slower than real time would be, never idle: then a silent service is merely streamed at 1x.
@@ -71,8 +66,3 @@ class Flow:
     def unanswered(self) -> bool:
         """Speech was sent and nothing came back since."""
         return self.voiced_since_life > 0 or self._sending_since is not None
-
-    def _ahead(self) -> int:
-        if self._heard is not None:
-            return max(0, self.sent_samples - self._heard)
-        return self.voiced_since_life

@@ -30,8 +30,7 @@ TYPE_STARTED: Final = "session_started"
 TYPE_PARTIAL: Final = "partial_transcript"
 TYPE_COMMITTED: Final = "committed_transcript"
 TYPE_COMMITTED_TIMED: Final = "committed_transcript_with_timestamps"
-# additions of the self-hosted service; others ignore them
-FIELD_HEARD: Final = "audio_heard_s"
+# An addition of the self-hosted service to its configuration: whatever was heard is committed before the close.
 FIELD_COMMIT_ON_STOP: Final = "commit_on_stop"
 
 
@@ -60,13 +59,9 @@ class UpstreamStarted:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Text in progress; replaces the partial before it.
-
-    `heard_s`: session seconds the service has worked through. Only the self-hosted one says so; it makes flow control
-    exact."""
+    """Text in progress; replaces the partial before it."""
 
     text: str
-    heard_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +157,7 @@ def _parse_transcript(payload: object) -> Message:
         return Unknown(kind=type(payload).__name__)
     kind = _text(payload.get("message_type"))
     if kind == TYPE_PARTIAL:
-        return Partial(text=_text(payload.get("text")), heard_s=_number(payload.get(FIELD_HEARD)))
+        return Partial(text=_text(payload.get("text")))
     if kind in (TYPE_COMMITTED, TYPE_COMMITTED_TIMED):
         return Committed(
             text=_text(payload.get("text")),

@@ -232,8 +232,6 @@ class Session:
     def _take_partial(self, message: Partial) -> None:
         self._pairer.heard(message)
         self.partial = message.text
-        if message.heard_s is not None:
-            self._flow.heard(message.heard_s)
 
     def _take_committed(self, message: Committed, now: float) -> None:
         # Whatever was in progress before this commit is settled by it; later repeats of it are echoes.

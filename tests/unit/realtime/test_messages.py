@@ -29,7 +29,6 @@ CASES = [
     (transcript("session_started", session_id="x", config={"a": 1}), m.UpstreamStarted("x", {"a": 1})),
     (transcript("session_started"), m.UpstreamStarted(None, {})),
     (transcript("partial_transcript", text="so"), m.Partial("so")),
-    (transcript("partial_transcript", text="so", audio_heard_s=1.5), m.Partial("so", 1.5)),
     (transcript("partial_transcript", text=None), m.Partial("")),
     (transcript("committed_transcript", text="hi"), m.Committed("hi", timed=False)),
     (

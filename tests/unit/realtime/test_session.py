@@ -266,16 +266,6 @@ def test_silence_is_not_taken_for_lag() -> None:
         d.speak(1, voiced=False, wall=0.001)
 
 
-def test_a_service_that_says_how_far_it_heard_is_taken_at_its_word() -> None:
-    d = Driver(speed=math.inf)
-    for second in range(40):
-        d.hear(Partial("", heard_s=0.0 if second < 10 else 5.0))
-        if d.session.send_at(RATE, d.now) > d.now:
-            break
-        d.speak(1, voiced=False, wall=0.001)
-    assert d.session.sent_samples == 35 * RATE
-
-
 def test_real_time_is_never_held_back() -> None:
     d = Driver(speed=1.0)
     for _ in range(50):
