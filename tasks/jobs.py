@@ -3,30 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from enum import StrEnum
-from typing import Annotated
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 
 from worker.settings import parse_speed, show_speed
+from worker.storage.records import JobRecord, JobState
 
 FORMATS = ("json", "srt", "vtt", "txt")
 Speed = Annotated[float, BeforeValidator(parse_speed), PlainSerializer(show_speed, return_type=str)]
-
-
-class JobState(StrEnum):
-    """queued -> running -> done | incomplete | failed | cancelled."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    DONE = "done"
-    INCOMPLETE = "incomplete"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-    @property
-    def ended(self) -> bool:
-        return self not in (JobState.QUEUED, JobState.RUNNING)
+JobId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
 
 
 class JobSpec(BaseModel):
@@ -39,7 +28,7 @@ class JobSpec(BaseModel):
     # Folder the transcript files are written to; None: Redis only.
     out_dir: str | None = None
     # Name of the transcript files below out_dir, without the ending; may hold folders. Default: the source's stem.
-    out_name: str | None = Field(default=None, max_length=1024)
+    out_name: str | None = Field(default=None, min_length=1, max_length=1024)
     # Files to write to out_dir.
     formats: tuple[str, ...] = ("json",)
     # Pace of the session: a factor of real time, or `max`; None: the worker's setting.
@@ -47,10 +36,108 @@ class JobSpec(BaseModel):
     # Language written into the transcript when the service names none.
     language: str | None = Field(default=None, max_length=35)
     # The batch this job belongs to.
-    batch: str | None = Field(default=None, max_length=200)
+    batch: str | None = Field(default=None, min_length=1, max_length=200)
+
+    @field_validator("formats")
+    @classmethod
+    def _known(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in formats if name not in FORMATS]
+        if unknown or not formats:
+            raise ValueError(f"must be some of {', '.join(FORMATS)}, not {', '.join(unknown) or 'empty'}")
+        return tuple(dict.fromkeys(formats))
+
+    @field_validator("out_name")
+    @classmethod
+    def _inside(cls, name: str | None) -> str | None:
+        path = PurePosixPath(name or "x")
+        if path.is_absolute() or ".." in path.parts or not path.name:
+            raise ValueError("must be a path inside out_dir")
+        return name
+
+    @property
+    def output_name(self) -> str:
+        return self.out_name or Path(self.source).stem
+
+    def output_paths(self) -> tuple[Path, ...]:
+        """The files the job writes, in the order of `formats`."""
+        if self.out_dir is None:
+            return ()
+        return tuple(Path(self.out_dir) / f"{self.output_name}.{name}" for name in self.formats)
 
 
-def job_id(spec: JobSpec, source_sha256: str) -> str:
-    """The identity of a job: the same content with the same options is the same job."""
-    options = spec.model_dump_json(exclude={"batch"})
-    return hashlib.sha256(f"{source_sha256}\n{options}".encode()).hexdigest()[:24]
+def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
+    """The identity of a job: the same content (its sha256) with the same results asked for is the same job.
+
+    Where the audio lies and how fast it is streamed change no result. `scope` keeps apart what must not be the same
+    job for another reason, such as another service.
+    """
+    options = spec.model_dump_json(include={"out_dir", "out_name", "formats", "language"})
+    return hashlib.sha256(f"{content}\n{scope}\n{options}".encode()).hexdigest()[:24]
+
+
+class JobStatus(BaseModel):
+    """One job as it stands. Times are seconds since 1970, `*_s` are seconds of the file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    state: JobState
+    source: str
+    batch: str | None
+    attempts: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    duration_s: float
+    sent_s: float
+    committed_s: float
+    commits: int
+    partial: str
+    outputs: tuple[str, ...]
+    error_code: str | None
+    error: str | None
+
+    @classmethod
+    def of(cls, record: JobRecord) -> Self:
+        spec = JobSpec.model_validate_json(record.spec)
+        return cls(
+            id=record.id,
+            state=record.state,
+            source=spec.source,
+            batch=record.batch,
+            attempts=record.attempts,
+            created_at=record.created_at,
+            started_at=record.started_at,
+            ended_at=record.ended_at,
+            duration_s=record.progress.duration_s,
+            sent_s=record.progress.sent_s,
+            committed_s=record.progress.committed_s,
+            commits=record.commits,
+            partial=record.progress.partial,
+            outputs=record.outputs,
+            error_code=record.error_code,
+            error=record.error,
+        )
+
+
+class BatchStatus(BaseModel):
+    """The jobs submitted together. `counts` has the states that occur; `total` counts expired jobs as well."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    total: int
+    counts: dict[JobState, int]
+    jobs: tuple[JobStatus, ...]
+
+    @classmethod
+    def of(cls, batch_id: str, records: Sequence[JobRecord | None]) -> Self:
+        jobs = tuple(JobStatus.of(record) for record in records if record is not None)
+        return cls(id=batch_id, total=len(records), counts=dict(Counter(job.state for job in jobs)), jobs=jobs)
+
+    @property
+    def ended(self) -> bool:
+        return all(job.state.ended for job in self.jobs)
+
+
+__all__ = ["FORMATS", "BatchStatus", "JobId", "JobSpec", "JobState", "JobStatus", "job_id"]

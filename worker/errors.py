@@ -4,6 +4,8 @@
 
     SttError
     ├── SettingsError              a setting is missing or wrong; the process does not start
+    ├── BadJob                     the options of a job make no sense; nothing was queued
+    ├── StackError                 a process of the embedded stack (`stt-batch run`) did not start, or ended
     ├── SourceError                the audio cannot be used; names the file and the way out
     │   ├── SourceNotFound
     │   ├── UnsupportedSource      a format that cannot be opened here
@@ -43,6 +45,14 @@ class SttError(Exception):
 
 class SettingsError(SttError):
     code = "settings"
+
+
+class BadJob(SttError):
+    code = "bad_job"
+
+
+class StackError(SttError):
+    code = "stack"
 
 
 class SourceError(SttError):

@@ -12,7 +12,7 @@ import redis
 from tests.support.redis_server import free_port
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
-from worker.errors import LeaseLost, LedgerUnavailable, SessionLost
+from worker.errors import LeaseLost, LedgerUnavailable
 from worker.progress import Progress
 from worker.settings import load
 from worker.storage.lease import Lease
@@ -99,7 +99,6 @@ async def test_a_zombie_cannot_write(ledger: Ledger, raw: redis.Redis) -> None:
         zombie.renew,
         lambda: zombie.commit(a_segment()),
         lambda: zombie.progress(Progress(1, 1, 1, "")),
-        lambda: zombie.restart(SessionLost("x")),
         zombie.release,
         lambda: zombie.finish(transcript, []),
         lambda: zombie.fail("x", "x"),
@@ -108,7 +107,7 @@ async def test_a_zombie_cannot_write(ledger: Ledger, raw: redis.Redis) -> None:
             await write()
     record = await ledger.get("a")
     assert record is not None
-    assert (record.state, record.owner, record.commits, record.attempts) == (JobState.RUNNING, "w2", 0, 2)
+    assert (record.state, record.owner, record.commits, record.attempts) == (JobState.RUNNING, "w2", 1, 2)
     assert await ledger.transcript("a") is None
     await heir.finish(transcript, [])
 
@@ -126,7 +125,7 @@ async def test_calls_whose_answer_was_lost_may_be_repeated(ledger: Ledger) -> No
     await acquired(ledger)
     lease = await acquired(ledger)  # the same owner again
     await lease.commit(a_segment("one"))
-    lease._commits = 0  # the answer to the first call never came
+    lease.commits = 0  # the answer to the first call never came
     await lease.commit(a_segment("one"))
     assert len([entry async for entry in ledger.commits("a")]) == 1
     await lease.release()
@@ -139,21 +138,14 @@ async def test_calls_whose_answer_was_lost_may_be_repeated(ledger: Ledger) -> No
     assert record.state is JobState.DONE
 
 
-async def test_restart_drops_what_the_attempt_committed_and_keeps_its_reason(ledger: Ledger) -> None:
+async def test_the_next_owner_goes_on_after_what_was_committed(ledger: Ledger, raw: redis.Redis) -> None:
     await ledger.create("a", SPEC)
-    lease = await acquired(ledger)
-    await lease.commit(a_segment())
-    await lease.restart(SessionLost("the line broke"))
-    record = await ledger.get("a")
-    assert record is not None
-    assert (record.attempts, record.commits, record.error_code) == (2, 0, "session_lost")
-    assert [entry async for entry in ledger.commits("a")] == []
-    await lease.commit(a_segment("again"))
-    assert len([entry async for entry in ledger.commits("a")]) == 1
-    await lease.finish(a_transcript("a"), [])
-    record = await ledger.get("a")
-    assert record is not None
-    assert (record.error, record.error_code) == (None, None)
+    await (await acquired(ledger)).commit(a_segment("one"))
+    lapse(raw, "a")
+    heir = await acquired(ledger, owner="w2")
+    await heir.commit(a_segment("two"))
+    entries = [entry async for entry in ledger.commits("a")]
+    assert [(entry.epoch, "one" in entry.segment) for entry in entries] == [(2, True), (3, False)]
 
 
 async def test_release_makes_a_job_free_at_once_and_costs_no_attempt(ledger: Ledger) -> None:

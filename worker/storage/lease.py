@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
-from worker.errors import LeaseLost, LedgerUnavailable, SttError
+from worker.errors import LeaseLost, LedgerUnavailable
 from worker.progress import Progress
 from worker.storage.connection import Connection
 from worker.storage.records import JobState
@@ -48,6 +48,7 @@ class Lease:
         epoch: str,
         spec: str,
         attempts: int,
+        commits: int,
         lease_s: float,
         unfinished_ttl: timedelta,
         result_ttl: timedelta,
@@ -61,7 +62,8 @@ class Lease:
         self._lease_s = lease_s
         self._unfinished_ms = int(unfinished_ttl.total_seconds() * 1000)
         self._result_ms = int(result_ttl.total_seconds() * 1000)
-        self._commits = 0
+        self.commits = commits
+        """Commits in the job's stream, those of earlier owners included."""
         self._committing = asyncio.Lock()
 
     async def renew(self) -> None:
@@ -83,9 +85,9 @@ class Lease:
     async def commit(self, segment: Segment) -> None:
         """Append one segment to the job's stream. Durable when this returns; there once even if sent twice."""
         async with self._committing:
-            number = self._commits + 1
+            number = self.commits + 1
             await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), segment.end])
-            self._commits = number
+            self.commits = number
 
     async def progress(self, progress: Progress) -> None:
         await self._fenced(
@@ -98,12 +100,6 @@ class Lease:
                 *("partial", progress.partial[-MOST_ERROR_TEXT:]),
             ],
         )
-
-    async def restart(self, error: SttError) -> None:
-        """Begin the next attempt; `error` ended the last one. What that one committed is dropped."""
-        await self._fenced("restart", [*self._term(), error.code, str(error)[:MOST_ERROR_TEXT]])
-        self.attempts += 1
-        self._commits = 0
 
     async def release(self) -> None:
         """Give the job back to the queue; the attempt is not counted."""

@@ -103,7 +103,7 @@ class Ledger:
         )
         if answer[0] != "acquired":
             return Refusal(answer[0])
-        _, epoch, spec, attempts = answer
+        _, epoch, spec, attempts, commits = answer
         return Lease(
             self._connection,
             keys,
@@ -111,6 +111,7 @@ class Ledger:
             epoch=epoch,
             spec=spec,
             attempts=int(attempts),
+            commits=int(commits),
             lease_s=self._lease_s,
             unfinished_ttl=self._unfinished_ttl,
             result_ttl=self._result_ttl,

@@ -1,4 +1,5 @@
--- Makes the caller the owner of a job. Returns {'missing'}, {'ended'}, {'held'} or {'acquired', epoch, spec, attempts}.
+-- Makes the caller the owner of a job. Returns {'missing'}, {'ended'}, {'held'} or {'acquired', epoch, spec, attempts,
+-- commits}. What earlier owners committed stays: the new one goes on after it.
 -- The same owner may take its job again: its first call may have been answered on a connection that broke.
 -- KEYS: job, commits, leases
 -- ARGV: id, owner, lease_ms, ttl_ms
@@ -14,7 +15,6 @@ if state == 'running' and tonumber(lease) > now_ms() and holder ~= owner then re
 local epoch = redis.call('HINCRBY', job, 'epoch', 1)
 local attempts = redis.call('HINCRBY', job, 'attempts', 1)
 redis.call('HSETNX', job, 'started', text(now_ms()))
-redis.call('HSET', job, 'state', 'running', 'owner', owner, 'commits', '0', 'sent_s', '0', 'committed_s', '0', 'partial', '')
-redis.call('DEL', commits)
+redis.call('HSET', job, 'state', 'running', 'owner', owner, 'partial', '')
 extend(job, commits, leases, id, lease_ms, ttl_ms)
-return {'acquired', tostring(epoch), spec, tostring(attempts)}
+return {'acquired', tostring(epoch), spec, tostring(attempts), redis.call('HGET', job, 'commits')}

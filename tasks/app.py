@@ -1,0 +1,66 @@
+"""The Celery application. The only module that imports Celery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from celery import Celery, signals
+from celery.exceptions import OperationalError, Reject
+
+from tasks import celery_config
+from worker.errors import LedgerUnavailable
+from worker.settings import Settings, load
+
+TRANSCRIBE: Final = "tasks.transcribe"
+SEND_RETRIES: Final = {"max_retries": 3, "interval_start": 0.1, "interval_step": 0.3, "interval_max": 1.0}
+
+
+def make_app(settings: Settings) -> Celery:
+    """An application for one set of settings, for a producer that has its own."""
+    made = Celery("tasks", set_as_current=False)
+    made.conf.update(celery_config.for_settings(settings))
+    return made
+
+
+# The application of a worker process. The environment is read when the configuration is first needed.
+app = Celery("tasks", include=["tasks.transcribe"])
+app.add_defaults(lambda: celery_config.for_settings(load()))
+
+
+def wake(application: Celery, job_ids: Iterable[str], queue: str) -> None:
+    """Send one message for each job. Blocks. Raises LedgerUnavailable when the queue cannot be reached."""
+    with _translated(), application.producer_or_acquire() as producer:
+        for job_id in job_ids:
+            application.send_task(
+                TRANSCRIBE,
+                kwargs={"job_id": job_id},
+                queue=queue,
+                producer=producer,
+                ignore_result=True,
+                retry=True,
+                retry_policy=SEND_RETRIES,
+            )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as exc:
+        raise LedgerUnavailable(f"the queue in Redis cannot be reached: {exc}; check STT_REDIS_URL") from exc
+
+
+@signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
+def _threads_only(instance: Any, **_: Any) -> None:
+    """Another pool would run, and then lose or repeat work: refuse it at the start."""
+    pool = f"{instance.pool_cls.__module__}.{instance.pool_cls.__name__}"
+    if pool != "celery.concurrency.thread.TaskPool":
+        raise SystemExit(
+            f"error: this worker runs on the pool `threads` only, not on {pool}: "
+            "leave out -P/--pool, or start it with `stt-batch worker`"
+        )
+
+
+__all__ = ["TRANSCRIBE", "Reject", "app", "make_app", "signals", "wake"]

@@ -1,0 +1,194 @@
+"""One job under its lease: acquire, run the pipeline, finish; and the drain that gives running jobs back."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import socket
+from collections.abc import Awaitable
+from contextlib import suppress
+from enum import StrEnum
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final, Protocol
+
+import structlog
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.jobs import JobId, JobSpec, job_id
+from worker.audio.source import sha256_file
+from worker.errors import LeaseLost, LedgerUnavailable, SourceError, SttError
+from worker.pipeline import Job, run
+from worker.settings import Settings
+from worker.storage.lease import Lease
+from worker.storage.ledger import Ledger
+from worker.storage.outputs import Outputs
+from worker.transcript.model import Segment, Transcript
+
+logger = structlog.get_logger(__name__)
+RELEASE_TIMEOUT_S: Final = 2.0
+"""How long giving a job back may take at shutdown."""
+_JOB_ID: Final = TypeAdapter(JobId)
+
+
+class Outcome(StrEnum):
+    """What became of a message."""
+
+    ENDED = "ended"
+    """The job is done or failed; the ledger says which."""
+    SKIPPED = "skipped"
+    """Nothing to do: another worker has it, or it ended before."""
+    BACK = "back"
+    """The message must be delivered again."""
+
+
+class Pipeline(Protocol):
+    def __call__(self, job: Job, *, settings: Settings, log: Any) -> Awaitable[Transcript]: ...
+
+
+class Runner:
+    """All jobs of one worker process; its methods run on the process's event loop."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, pipeline: Pipeline = run) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._pipeline = pipeline
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
+        self._here: set[str] = set()
+        self._running: dict[str, asyncio.Task[Outcome]] = {}
+        self._drained = asyncio.Event()
+
+    def drain(self) -> None:
+        """Begin no job any more and give back the running ones, to go on at their last commit."""
+        self._drained.set()
+        for task in self._running.values():
+            task.cancel()
+
+    async def perform(self, name: str | None, inline: dict[str, Any] | None) -> Outcome:
+        """Handle one message: the id of a job in the ledger, a whole job, or both."""
+        try:
+            identity = name if inline is None else await self._record(name, inline)
+            if identity is None:
+                logger.error("message refused: neither job_id nor job in it")
+                return Outcome.SKIPPED
+            if identity in self._here:  # the ledger would let its own owner in again
+                return Outcome.SKIPPED
+            self._here.add(identity)
+            try:
+                return await self._hold(identity)
+            finally:
+                self._here.discard(identity)
+        except ValidationError as exc:
+            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_url=False))
+            logger.warning("message refused", problems=problems)
+            return Outcome.SKIPPED
+        except LedgerUnavailable as exc:
+            logger.warning("ledger away, message given back", error=str(exc))
+            return Outcome.BACK
+        except asyncio.CancelledError:
+            if not self._drained.is_set():
+                raise
+            return Outcome.BACK
+
+    async def _record(self, name: str | None, inline: dict[str, Any]) -> str:
+        """Put a job that came whole into the ledger, as `submit` would have."""
+        spec = JobSpec.model_validate(inline)
+        if name is not None:
+            identity = _JOB_ID.validate_python(name)
+        else:
+            try:
+                content = await asyncio.to_thread(sha256_file, Path(spec.source))
+            except SourceError:  # the pipeline meets it as well, and then the ledger says why the job failed
+                content = f"unreadable:{spec.source}"
+            identity = job_id(spec, content)
+        await self._ledger.create(identity, spec.model_dump_json(), batch=spec.batch)
+        return identity
+
+    async def _hold(self, identity: str) -> Outcome:
+        if self._drained.is_set():
+            return Outcome.BACK
+        # Not to be cancelled: who does not hear that it owns the job cannot give it back.
+        lease = await self._ledger.acquire(identity, self._owner)
+        if not isinstance(lease, Lease):
+            logger.info("job left alone", job=identity, why=str(lease))
+            return Outcome.SKIPPED
+        self._running[identity] = running = asyncio.create_task(self._run(lease))
+        try:
+            if self._drained.is_set():
+                running.cancel()
+            return await running
+        except asyncio.CancelledError:
+            if self._drained.is_set():
+                await self._give_back(lease)
+            raise
+        except LeaseLost as exc:
+            logger.warning("job left to others", job=identity, why=str(exc))
+            return Outcome.SKIPPED
+        except LedgerUnavailable:
+            # Whoever gets the message next is let in only when this lease has lapsed.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._settings.lease_s * random.uniform(1.0, 1.2)):  # noqa: S311
+                    await self._drained.wait()
+            raise
+        finally:
+            del self._running[identity]
+
+    async def _run(self, lease: Lease) -> Outcome:
+        log = logger.bind(job=lease.job_id, epoch=lease.epoch)
+        log.info("job begins", attempt=lease.attempts, commits=lease.commits)
+        most = self._settings.retries + 1
+        if lease.attempts > most:
+            log.warning("job given up", attempts=lease.attempts)
+            await lease.fail("attempts", f"given up: {most} workers in turn stopped in the middle of it")
+            return Outcome.ENDED
+        try:
+            spec = JobSpec.model_validate_json(lease.spec)
+            transcript = await self._under_lease(lease, spec)
+        except (LeaseLost, LedgerUnavailable):
+            raise
+        except SttError as exc:
+            log.warning("job failed", code=exc.code, error=str(exc))
+            await lease.fail(exc.code, str(exc))
+        except Exception as exc:
+            # One job's bug must not take the others with it; the ledger and the log tell it.
+            log.exception("job failed on an unexpected error")
+            await lease.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
+        else:
+            await lease.finish(transcript, [str(path) for path in spec.output_paths()])
+            log.info("job done", segments=len(transcript.segments), seconds=round(transcript.elapsed, 1))
+        return Outcome.ENDED
+
+    async def _under_lease(self, lease: Lease, spec: JobSpec) -> Transcript:
+        """The pipeline, and beside it the renewal of the lease: when that ends, the pipeline is stopped."""
+        job = Job(
+            id=lease.job_id,
+            source=Path(spec.source),
+            speed=self._settings.speed if spec.speed is None else spec.speed,
+            language=spec.language,
+            out=Outputs(Path(spec.out_dir), spec.output_name, spec.formats) if spec.out_dir is not None else None,
+            committed=tuple([Segment.model_validate_json(e.segment) async for e in self._ledger.commits(lease.job_id)]),
+        )
+
+        async def work() -> Transcript:
+            return await self._pipeline(job, settings=self._settings, log=lease)
+
+        working = asyncio.create_task(work())
+        keeping = asyncio.create_task(lease.keep(self._settings.renew_s))
+        try:
+            await asyncio.wait((working, keeping), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                keeping.result()
+            return await working
+        finally:
+            for task in (working, keeping):
+                task.cancel()
+            await asyncio.gather(working, keeping, return_exceptions=True)
+
+    async def _give_back(self, lease: Lease) -> None:
+        try:
+            async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                await lease.release()
+            logger.info("job given back", job=lease.job_id)
+        except (TimeoutError, LedgerUnavailable, LeaseLost) as exc:
+            logger.warning("job not given back, its lease will lapse", job=lease.job_id, error=str(exc))

@@ -1,0 +1,64 @@
+"""The Celery task. Thin: it hands the message to the runner on the shared event loop and waits."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+from tasks import logs
+from tasks.app import TRANSCRIBE, Reject, app, signals
+from tasks.loop import shared_loop
+from tasks.runner import Outcome, Runner
+from worker.settings import load
+from worker.storage.ledger import Ledger
+
+logs.through_logging()
+
+
+class _Process:
+    """What the task threads of this process share. `draining` is set once and never taken back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._runner: Runner | None = None
+        self.draining = False
+
+    def runner(self) -> Runner:
+        with self._lock:
+            if self._runner is None:
+                self._runner = shared_loop().call(self._make())
+            return self._runner
+
+    async def _make(self) -> Runner:
+        settings = load()
+        return Runner(settings, Ledger(settings))
+
+    def drain(self) -> None:
+        """Called in a signal handler: sets the flag and lets the loop do the rest."""
+        self.draining = True
+        if self._runner is not None:
+            shared_loop().soon(self._runner.drain)
+
+
+_process = _Process()
+
+
+@app.task(name=TRANSCRIBE, bind=True)  # type: ignore[untyped-decorator]
+def transcribe(_task: Any, job_id: str | None = None, job: dict[str, Any] | None = None) -> None:
+    """`{"job_id": …}` for a job in the ledger, or `{"job": {…}}` for a whole one (the fields of `JobSpec`)."""
+    runner = _process.runner()
+    if _process.draining:
+        raise Reject("this worker is shutting down", requeue=True)
+    outcome = shared_loop().call(runner.perform(job_id, job))
+    if outcome is Outcome.BACK:
+        raise Reject("given back", requeue=True)
+
+
+@signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
+def _on_shutting_down(**_: Any) -> None:
+    _process.drain()
+
+
+@signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
+def _on_shutdown(**_: Any) -> None:
+    shared_loop().stop()
