@@ -15,7 +15,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from worker.errors import SettingsError
+from worker.errors import ModelUnavailable, SettingsError
 from worker.settings import Settings
 
 SAMPLE_RATE: Final = 16000
@@ -83,10 +83,18 @@ def load(settings: Settings) -> Recognizer:
     module, _, name = target.partition(":")
     if not name:
         known = ", ".join(sorted(ENGINES))
-        raise SettingsError(f"STT_RECOGNIZER: no engine {settings.recognizer!r}; one of {known}, or package.module:factory")
+        raise SettingsError(
+            f"STT_RECOGNIZER: no engine {settings.recognizer!r}; one of {known}, or package.module:factory"
+        )
     try:
         factory: Any = getattr(import_module(module), name)
-    except (ImportError, AttributeError) as exc:
+    except ImportError as exc:
+        if settings.recognizer in ENGINES:
+            raise ModelUnavailable(
+                f"the recognizer {settings.recognizer} is not installed ({exc}); pip install 'stt-batch[local]'"
+            ) from exc
+        raise SettingsError(f"STT_RECOGNIZER: cannot load {target!r}: {exc}") from exc
+    except AttributeError as exc:
         raise SettingsError(f"STT_RECOGNIZER: cannot load {target!r}: {exc}") from exc
     recognizer: Recognizer = factory(settings)
     return recognizer

@@ -1,0 +1,210 @@
+"""The self-hosted real-time service as a whole: aiohttp, python-socketio, the recognizer, start and shutdown."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Final
+
+import socketio
+import structlog
+import uvloop
+from aiohttp import web
+from engineio.payload import Payload
+
+from worker.errors import EndpointUnavailable
+from worker.realtime import messages, wirejson
+from worker.server import auth, recognizers
+from worker.server.engine import EngineLoader, Load
+from worker.server.hub import Hub
+from worker.server.recognizers import Recognizer
+from worker.settings import Settings
+
+_log = structlog.get_logger("worker.server")
+
+# Above our own limit of a message (1 MB of PCM, 1.34 MB as base64), so that ours speaks first; over polling several
+# messages come in one body.
+_BODY_MAX: Final = 8_000_000
+# python-engineio's default of 16 silently loses bursts sent over polling.
+_PAYLOAD_PACKETS_MAX: Final = 100_000
+_CONNECTIONS_PER_SESSION: Final = 4
+_CLOSE_S: Final = 0.2
+
+
+class RunningServer:
+    """A server that listens on `url`. `ready` waits for the recognizer, `close` ends everything within 2 s."""
+
+    def __init__(self, settings: Settings, runner: web.AppRunner, hub: Hub, loader: EngineLoader) -> None:
+        self._runner = runner
+        self._hub = hub
+        self._loader = loader
+        self._closing: asyncio.Task[None] | None = None
+        self.port: int = runner.addresses[0][1]
+        self.url = f"http://{_reachable(settings.server_host)}:{self.port}"
+
+    async def ready(self) -> None:
+        """Until the recognizer is loaded. Raises its RecognizerError or SettingsError."""
+        await self._loader.ready()
+
+    async def close(self) -> None:
+        """Tell the clients, close the connections, stop listening. Calling it again waits for the first call."""
+        if self._closing is None:
+            self._closing = asyncio.create_task(self._close())
+        await asyncio.shield(self._closing)
+
+    async def _close(self) -> None:
+        await self._hub.close()
+        await self._loader.close()
+        await self._runner.cleanup()
+        _log.info("stopped", url=self.url)
+
+
+async def start(settings: Settings, recognizer: Recognizer | Load) -> RunningServer:
+    """Listen on the settings' address; returns at once, while a recognizer given as a function is still loading.
+
+    A handshake that comes while it loads waits for it; one that comes after it failed gets HTTP 500 with the reason.
+    A recognizer given as a value is not closed by the server. Raises SettingsError when no key is set,
+    EndpointUnavailable when the address cannot be listened on.
+    """
+    accepted = auth.keys(settings)
+    sio = _socketio_server()
+    loader = EngineLoader(settings, recognizer)
+    hub = Hub(sio, settings, loader)
+    runner = web.AppRunner(_application(sio, hub, loader, accepted, settings), access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, settings.server_host, settings.server_port, shutdown_timeout=_CLOSE_S)
+    try:
+        await site.start()
+    except OSError as exc:
+        await loader.close()
+        await runner.cleanup()
+        raise EndpointUnavailable(
+            f"cannot listen on {settings.server_host}:{settings.server_port}: {exc.strerror or exc}; "
+            "choose another STT_SERVER_HOST or STT_SERVER_PORT (0 picks a free port)"
+        ) from exc
+    server = RunningServer(settings, runner, hub, loader)
+    _log.info("listening", url=server.url)
+    return server
+
+
+def run(settings: Settings, on_ready: Callable[[str], None] | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Blocking; prints nothing (it logs to stderr unless structlog is configured).
+
+    `on_ready` is called once with the address, when sessions can be served. Raises SettingsError, EndpointUnavailable
+    or RecognizerError when the service cannot start.
+    """
+    if not structlog.is_configured():
+        structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(settings, on_ready))
+
+
+async def _serve(settings: Settings, on_ready: Callable[[str], None] | None) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    server = await start(settings, lambda: recognizers.load(settings))
+    stopped = asyncio.create_task(stop.wait())
+    ready = asyncio.create_task(server.ready())
+    try:
+        await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
+        if not stopped.done():
+            ready.result()
+            if on_ready is not None:
+                on_ready(server.url)
+            await stopped
+    finally:
+        for task in (stopped, ready):
+            task.cancel()
+        await asyncio.gather(stopped, ready, return_exceptions=True)
+        await server.close()
+
+
+def _socketio_server() -> socketio.AsyncServer:
+    Payload.max_decode_packets = _PAYLOAD_PACKETS_MAX
+    # What clients send wrongly is told to them; the libraries' own loggers would print it.
+    library_log = logging.getLogger("worker.server.socketio")
+    library_log.addHandler(logging.NullHandler())
+    library_log.setLevel(logging.WARNING)
+    return socketio.AsyncServer(
+        async_mode="aiohttp",
+        # Events are handled in the connection's read loop: in order, and slowing the handler slows the client.
+        async_handlers=False,
+        json=wirejson,
+        max_http_buffer_size=_BODY_MAX,
+        # The key is a header that no browser adds by itself, so any page may connect with a key it has.
+        cors_allowed_origins="*",
+        cors_credentials=False,
+        logger=library_log,
+        engineio_logger=library_log,
+    )
+
+
+def _application(
+    sio: socketio.AsyncServer, hub: Hub, loader: EngineLoader, accepted: auth.Keys, settings: Settings
+) -> web.Application:
+    most = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
+
+    async def endpoint(request: web.Request) -> web.StreamResponse:
+        if "sid" not in request.query and hub.connections >= most:
+            return auth.refusal(429, "resource_exhausted", f"the server has {most} connections open; try again later")
+        # python-engineio reads a body with one read(), which returns only what has arrived so far.
+        seen = await _with_whole_body(request) if request.method == "POST" else request
+        response: web.StreamResponse = await sio.handle_request(seen)
+        return response
+
+    async def health(_request: web.Request) -> web.Response:
+        problem = loader.problem
+        engine = loader.engine
+        body = {
+            "status": "ok" if problem is None else "unavailable",
+            "problem": problem,
+            "model": engine.recognizer.model if engine else None,
+            "sessions": len(hub.sessions),
+            "max_sessions": settings.server_max_sessions,
+            "backlog_s": round(sum(session.backlog_s for session in hub.sessions), 1),
+        }
+        status = 200 if problem is None else 503
+        return web.Response(status=status, text=wirejson.dumps(body), content_type="application/json")
+
+    app = web.Application(client_max_size=_BODY_MAX)
+    guarded = auth.guarded(endpoint, accepted, loader.settled)
+    for path in (messages.PATH, messages.PATH + "/"):
+        app.router.add_route("*", path, guarded)
+    app.router.add_get("/healthz", health)
+    return app
+
+
+async def _with_whole_body(request: web.Request) -> SimpleNamespace:
+    """The parts of a request that python-engineio looks at, with the body complete."""
+    body = await request.read()
+
+    class _Body:
+        async def read(self, limit: int) -> bytes:
+            return body[:limit]
+
+    headers = request.headers.copy()
+    headers["Content-Length"] = str(len(body))
+    return SimpleNamespace(
+        content=_Body(),
+        headers=headers,
+        method=request.method,
+        query_string=request.query_string,
+        path=request.path,
+        path_qs=request.path_qs,
+        version=request.version,
+    )
+
+
+def _reachable(host: str) -> str:
+    """An address of this machine for a host to listen on."""
+    if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
+        return "127.0.0.1"
+    if host == "::":
+        return "[::1]"
+    return f"[{host}]" if ":" in host else host

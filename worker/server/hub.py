@@ -1,0 +1,186 @@
+"""Socket.IO connections and the sessions on them: events to sessions, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from worker.realtime import messages
+from worker.server import wire
+from worker.server.engine import EngineLoader
+from worker.server.session import GOING_AWAY, Ending, Limits, Session
+from worker.settings import Settings
+
+_log = structlog.get_logger("worker.server")
+# Messages a client has not taken yet; a client that does not read is dropped rather than remembered for ever.
+_UNREAD_MAX = 1000
+_TELL_S = 0.5
+
+
+@dataclass(slots=True)
+class _Connection:
+    session: Session | None = None
+    task: asyncio.Task[None] | None = None
+
+
+class Hub:
+    """All connections of one server. Handlers run in the connection's read loop, so events keep their order."""
+
+    def __init__(self, sio: Any, settings: Settings, loader: EngineLoader) -> None:
+        self._sio = sio
+        self._limits = Limits(backlog_s=settings.server_max_backlog_s, idle_s=settings.server_idle_timeout_s)
+        self._max_sessions = settings.server_max_sessions
+        self._connections: dict[str, _Connection] = {}
+        self._closing = False
+        self._loader = loader
+        sio.on("connect", self._connect)
+        sio.on("disconnect", self._disconnect)
+        sio.on(messages.START, self._start)
+        sio.on(messages.CHUNK, self._chunk)
+        sio.on(messages.STOP, self._stop)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions that run now."""
+        return [c.session for c in self._connections.values() if c.session is not None]
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    async def close(self) -> None:
+        """Tell every client that the server goes away, then drop the connections. Bounded."""
+        self._closing = True
+        tasks = []
+        for connection in self._connections.values():
+            if connection.session is not None and connection.task is not None:
+                connection.session.end(Ending(GOING_AWAY, "the server is shutting down"))
+                tasks.append(connection.task)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_TELL_S)
+        sockets = [socket for socket in self._sio.eio.sockets.values() if not socket.closed]
+        closing = [asyncio.create_task(socket.close(wait=True)) for socket in sockets]
+        if closing:
+            _, late = await asyncio.wait(closing, timeout=_TELL_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*closing, return_exceptions=True)
+
+    async def _connect(self, sid: str, _environ: Any, _auth: Any = None) -> None:
+        self._connections[sid] = _Connection()
+
+    async def _disconnect(self, sid: str, reason: str = "") -> None:
+        connection = self._connections.pop(sid, None)
+        if connection is not None and connection.session is not None:
+            connection.session.end(Ending(GOING_AWAY, f"the client disconnected: {reason}"))
+
+    async def _start(self, sid: str, *args: Any) -> None:
+        connection = self._alive(sid)
+        if connection is None:
+            return
+        if connection.session is not None:
+            await self._refuse(
+                sid, connection, "invalid_request: a session is running on this connection; stop it first"
+            )
+            return
+        try:
+            rate = wire.start_rate(args)
+        except wire.Refused as exc:
+            await self._refuse(sid, connection, str(exc))
+            return
+        engine = self._loader.engine
+        if engine is None or self._closing:
+            await self._turn_away(sid, "resource_exhausted: the server is not taking sessions now")
+        elif len(self.sessions) >= self._max_sessions:
+            await self._turn_away(
+                sid, f"resource_exhausted: all {self._max_sessions} sessions of the server are in use"
+            )
+        else:
+            session = Session(uuid.uuid4().hex, rate, engine, self._limits, self._emitter(sid))
+            connection.session = session
+            connection.task = asyncio.create_task(self._run(connection, session))
+
+    async def _run(self, connection: _Connection, session: Session) -> None:
+        started = time.monotonic()
+        try:
+            ending = await session.run()
+            _log.info(
+                "session ended",
+                session=session.id, code=ending.code, reason=ending.reason, error=ending.error,
+                rate=session.rate, audio_s=round(session.heard_s, 2), elapsed_s=round(time.monotonic() - started, 2),
+            )  # fmt: skip
+        finally:
+            connection.session = None
+
+    async def _chunk(self, sid: str, *args: Any) -> None:
+        connection = self._alive(sid)
+        if connection is None:
+            return
+        session = connection.session
+        if session is None:
+            await self._refuse(sid, connection, "invalid_request: audio came before start-session")
+            return
+        try:
+            audio_s = session.chunk(args)
+        except wire.Refused as exc:
+            await self._refuse(sid, connection, str(exc))
+            return
+        await session.hold(audio_s)
+
+    async def _stop(self, sid: str, *_args: Any) -> None:
+        connection = self._alive(sid)
+        if connection is None:
+            return
+        if connection.session is None:
+            await self._refuse(sid, connection, "invalid_request: there is no session to stop")
+            return
+        try:
+            connection.session.stop()
+        except wire.Refused as exc:
+            await self._refuse(sid, connection, str(exc))
+
+    async def _refuse(self, sid: str, connection: _Connection, problem: str) -> None:
+        await self._emit(sid, messages.ERROR, {"error": problem})
+        if connection.session is not None:
+            connection.session.refuse()
+
+    async def _turn_away(self, sid: str, error: str) -> None:
+        await self._emit(sid, messages.ERROR, {"error": error})
+        await self._emit(sid, messages.CLOSED, {"code": 1013, "reason": error})
+
+    def _emitter(self, sid: str) -> Any:
+        async def emit(event: str, payload: dict[str, Any] | None) -> None:
+            await self._emit(sid, event, payload)
+
+        return emit
+
+    async def _emit(self, sid: str, event: str, payload: dict[str, Any] | None) -> None:
+        if sid not in self._connections:
+            return
+        socket = self._socket(sid)
+        if socket is not None and socket.queue.qsize() > _UNREAD_MAX:
+            _log.warning("client does not read its messages; dropped", unread=socket.queue.qsize())
+            self._abort(sid)
+            await socket.close(wait=False, abort=True)
+            return
+        await self._sio.emit(event, payload, to=sid)
+
+    def _abort(self, sid: str) -> None:
+        request = self._sio.get_environ(sid)["aiohttp.request"]
+        if request.transport is not None:
+            request.transport.abort()
+
+    def _alive(self, sid: str) -> _Connection | None:
+        """The connection; whatever a client sends shows that it lives, also while its pongs wait behind audio."""
+        socket = self._socket(sid)
+        if socket is not None and socket.last_ping:
+            socket.last_ping = time.time()
+        return self._connections.get(sid)
+
+    def _socket(self, sid: str) -> Any:
+        return self._sio.eio.sockets.get(self._sio.manager.eio_sid_from_sid(sid, "/"))

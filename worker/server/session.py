@@ -1,0 +1,293 @@
+"""One real-time session: audio in, transcript messages out.
+
+Three tasks: `_listen` takes the queued audio in order and finds the stretches of speech, `_commit` emits what was
+recognized in the order it was spoken, `_live` sends partials and signs of life and watches for idleness. The session
+ends with exactly one `session-closed`: after `stop` everything heard is committed first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+
+from worker.realtime import messages
+from worker.server import wire
+from worker.server.engine import Engine
+from worker.server.listener import Listener, Utterance
+from worker.server.recognizers import SAMPLE_RATE, Recognition
+
+NORMAL: Final = 1000
+GOING_AWAY: Final = 1001
+POLICY: Final = 1008
+FAILED: Final = 1011
+TRY_LATER: Final = 1013
+
+_SIGN_OF_LIFE_S = 1.0
+_PARTIAL_EVERY_S = 1.0
+_PARTIAL_NEW_S = 0.5
+_PARTIAL_MAX_S = 28.0  # what an engine takes at once
+_TICK_S = 0.1
+_BATCH_MAX_S = 5.0
+_QUEUE_MAX = 20_000  # messages; the audio bound comes first unless chunks are tiny
+_ERRORS_MAX = 100
+
+_log = structlog.get_logger("worker.server")
+
+Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one session may use."""
+
+    backlog_s: float
+    idle_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a session ends: code and reason of `session-closed`, and the error told before it."""
+
+    code: int
+    reason: str
+    error: str | None = None
+
+
+class Session:
+    """Created on start-session; `run` is its whole life. All methods are called on the event loop."""
+
+    def __init__(self, session_id: str, rate: int, engine: Engine, limits: Limits, emit: Emit) -> None:
+        self.id = session_id
+        self.rate = rate
+        self._engine = engine
+        self._limits = limits
+        self._emit = emit
+        self._listener = Listener(rate, engine.recognizer.voice_detector(), engine.rules)
+        self._inbox: deque[wire.Chunk] = deque()
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._spoken: asyncio.Queue[tuple[Utterance, list[asyncio.Future[Recognition]]] | None] = asyncio.Queue()
+        self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
+        self._stopped: Ending | None = None
+        self._listening = False
+        self._finished = asyncio.Event()
+        self._errors = 0
+        self._queued_s = 0.0  # received, not listened to yet
+        self._pending_s = 0.0  # cut, not committed yet
+        self._partial_text = ""
+        self._partial_of: int | None = None  # the open stretch `_partial_text` belongs to
+        self._partial_upto = 0  # samples of it that were looked at
+        now = time.monotonic()
+        self._last_message = self._last_sent = self._last_partial = now
+        self._busy_since_sent = False
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds of audio received but not recognized; speech still in progress does not count."""
+        return self._queued_s + self._pending_s
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of audio listened to."""
+        return self._listener.heard_s
+
+    def chunk(self, args: tuple[Any, ...]) -> float:
+        """Take an audio-chunk; returns its seconds. Raises wire.Refused; too much of it ends the session."""
+        self._last_message = time.monotonic()
+        if self._stopped or self._ending.done():
+            raise wire.Refused("invalid_request: the session is stopping, no more audio is taken")
+        chunk = wire.chunk(args, self.rate)
+        self._queued_s += chunk.duration_s
+        self._busy_since_sent = True
+        if self.backlog_s > self._limits.backlog_s or len(self._inbox) >= _QUEUE_MAX:
+            text = (
+                f"queue_overflow: {self.backlog_s:.0f} s of audio wait for recognition "
+                f"(limit {self._limits.backlog_s:g}); send more slowly"
+            )
+            self.end(Ending(TRY_LATER, "queue overflow", text))
+            return 0.0
+        self._inbox.append(chunk)
+        self._arrived.set()
+        return chunk.duration_s
+
+    async def hold(self, audio_s: float) -> None:
+        """Slow a client that is far ahead, but never below real time: the connection is not read meanwhile.
+
+        Above half of the limit a message of `audio_s` seconds waits for room, at most `audio_s` seconds. So a file sent
+        at full speed runs as fast as recognition does, and only a recognizer slower than speech ends in queue_overflow.
+        """
+        if self.backlog_s > self._limits.backlog_s / 2 and not self._ending.done():
+            self._room.clear()
+            try:
+                await asyncio.wait_for(self._room.wait(), audio_s)
+            except TimeoutError:
+                return
+
+    def refuse(self) -> None:
+        """Count a message that was refused; a flood of them ends the session."""
+        self._errors += 1
+        if self._errors >= _ERRORS_MAX:
+            self.end(Ending(POLICY, "too many errors", f"invalid_request: {self._errors} messages were refused"))
+
+    def stop(self, reason: str = "stopped by the client") -> None:
+        """No more audio: commit everything heard, then close normally. Raises wire.Refused when stopping already."""
+        self._last_message = time.monotonic()
+        if self._stopped:
+            raise wire.Refused("invalid_request: the session is stopping already")
+        self._stopped = Ending(NORMAL, reason)
+        self._arrived.set()
+
+    def end(self, ending: Ending) -> None:
+        """End now, without committing what is in progress."""
+        if not self._ending.done():
+            self._ending.set_result(ending)
+        self._room.set()
+
+    async def run(self) -> Ending:
+        """Until the session has ended and its client was told."""
+        recognizer = self._engine.recognizer
+        await self._emit(messages.STARTED, None)
+        started = wire.session_started(self.id, self.rate, recognizer.model, recognizer.language, self._engine.rules)
+        await self._send(started)
+        work = asyncio.create_task(self._work())
+        try:
+            waiting: set[asyncio.Future[Any]] = {work, self._ending}
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            ending = self._ending.result() if self._ending.done() else self._outcome(work)
+        finally:
+            work.cancel()
+            self._engine.scheduler.forget(self)
+            self._room.set()
+            await asyncio.gather(work, return_exceptions=True)
+            self._drop_pending()
+        if ending.error:
+            await self._emit(messages.ERROR, {"error": ending.error})
+        await self._emit(messages.CLOSED, {"code": ending.code, "reason": ending.reason})
+        return ending
+
+    def _outcome(self, work: asyncio.Task[None]) -> Ending:
+        failure = work.exception()
+        if failure is None:
+            return self._stopped or Ending(NORMAL, "")
+        while isinstance(failure, BaseExceptionGroup):
+            failure = failure.exceptions[0]
+        _log.error("session failed", session=self.id, exc_info=failure)
+        return Ending(FAILED, "recognition failed", f"transcriber_error: {failure}")
+
+    def _drop_pending(self) -> None:
+        while not self._spoken.empty():
+            item = self._spoken.get_nowait()
+            for future in item[1] if item else ():
+                future.cancel()
+
+    async def _work(self) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._commit())
+            group.create_task(self._live())
+
+    async def _listen(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._arrived.wait()
+            batch, batch_s = self._batch()
+            if not batch and self._stopped:
+                break
+            if not batch:
+                self._arrived.clear()
+                continue
+            self._listening = True
+            pcm = batch[0].pcm if len(batch) == 1 else wire.concatenated(batch)
+            utterances = await loop.run_in_executor(self._engine.ears, self._listener.hear, pcm)
+            self._listening = False
+            self._queued_s = self._queued_s - batch_s if self._inbox else 0.0
+            self._speak(utterances)
+        self._listening = True
+        self._speak(await loop.run_in_executor(self._engine.ears, self._listener.finish))
+        self._spoken.put_nowait(None)
+
+    def _batch(self) -> tuple[list[wire.Chunk], float]:
+        batch: list[wire.Chunk] = []
+        batch_s = 0.0
+        while self._inbox and batch_s < _BATCH_MAX_S:
+            batch.append(self._inbox.popleft())
+            batch_s += batch[-1].duration_s
+        return batch, batch_s
+
+    def _speak(self, utterances: list[Utterance]) -> None:
+        for utterance in utterances:
+            futures = [self._engine.scheduler.final(self, samples) for _, samples in utterance.pieces]
+            self._pending_s += utterance.duration_s
+            self._spoken.put_nowait((utterance, futures))
+        self._has_room()
+
+    def _has_room(self) -> None:
+        if self.backlog_s <= self._limits.backlog_s / 2:
+            self._room.set()
+
+    async def _commit(self) -> None:
+        while (item := await self._spoken.get()) is not None:
+            utterance, futures = item
+            parts = [(at, await future) for (at, _), future in zip(utterance.pieces, futures, strict=True)]
+            self._pending_s = max(0.0, self._pending_s - utterance.duration_s)
+            self._has_room()
+            said = wire.joined(parts)
+            self._busy_since_sent = True
+            if self._partial_of is not None and self._partial_of / SAMPLE_RATE < utterance.end_s:
+                self._partial_text, self._partial_of = "", None
+            if said.text:
+                for message in wire.committed(said, utterance.start_s, utterance.end_s):
+                    await self._send(message)
+        self._finished.set()
+
+    async def _live(self) -> None:
+        while not self._finished.is_set():
+            try:
+                await asyncio.wait_for(self._finished.wait(), _TICK_S)
+            except TimeoutError:
+                await self._tick(time.monotonic())
+
+    async def _tick(self, now: float) -> None:
+        if self._busy:
+            self._last_message = max(self._last_message, now - _SIGN_OF_LIFE_S)
+        elif now - self._last_message > self._limits.idle_s and not self._stopped:
+            self.stop(f"idle: no message from the client for {self._limits.idle_s:g} s")
+        if now - self._last_partial >= _PARTIAL_EVERY_S and await self._partial(now):
+            return
+        if now - self._last_sent >= _SIGN_OF_LIFE_S and (self._busy_since_sent or self._busy):
+            await self._send(wire.partial(self._partial_text))
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._inbox) or self._listening or self._pending_s > 0
+
+    async def _partial(self, now: float) -> bool:
+        """Look at the speech in progress, if that is worth it; returns whether a partial was sent."""
+        start = self._listener.open_start
+        if self._busy or start is None:
+            return False
+        samples = self._listener.open_speech()
+        seen = self._partial_upto if self._partial_of == start else 0
+        if len(samples) - seen < _PARTIAL_NEW_S * SAMPLE_RATE or len(samples) > _PARTIAL_MAX_S * SAMPLE_RATE:
+            return False
+        future = self._engine.scheduler.partial(samples)
+        if future is None:
+            return False
+        self._last_partial = now
+        said = await future
+        if self._listening or self._listener.open_start != start:
+            return False
+        self._partial_text, self._partial_of, self._partial_upto = said.text, start, len(samples)
+        await self._send(wire.partial(said.text))
+        return True
+
+    async def _send(self, payload: dict[str, Any]) -> None:
+        self._last_sent = time.monotonic()
+        self._busy_since_sent = False
+        await self._emit(messages.TRANSCRIPT, payload)
