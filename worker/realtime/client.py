@@ -33,6 +33,10 @@ PROXY_STATUS: Final = (400, 404, 405, 426, 501)
 BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhausted|busy", re.IGNORECASE)
 
 
+class _RefusedInBand(Exception):
+    """The handshake was HTTP 200, then the service refused; the text is its reason."""
+
+
 class Client:
     """One connection. `on_event(name, payload)` and `on_drop(reason)` are called on the event loop, in order, and must
     not block."""
@@ -140,7 +144,8 @@ class Client:
                 )
         # ValueError: a broken JSON body of a refusal escapes from the library as it is.
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
-            return exc
+            # Over polling the library hangs after a refusal in-band until the bound ends it.
+            return _RefusedInBand(self._refusal) if sio.failed_namespaces else exc
         return None
 
     def _listen(self, sio: socketio.AsyncClient) -> None:
@@ -164,10 +169,10 @@ class Client:
             return AuthRefused(auth_text(self._url, f"HTTP {status}"))
         if status == 429:
             return EndpointBusy(f"{self._url} is at its limit: HTTP 429")
-        if "namespaces failed to connect" in str(exc):  # refused in-band, after HTTP 200
-            if BUSY_WORDS.search(self._refusal):
-                return EndpointBusy(f"{self._url} is at its limit: {self._refusal}")
-            return AuthRefused(auth_text(self._url, self._refusal or "connection refused in-band"))
+        if isinstance(exc, _RefusedInBand):
+            if BUSY_WORDS.search(str(exc)):
+                return EndpointBusy(f"{self._url} is at its limit: {exc}")
+            return AuthRefused(auth_text(self._url, str(exc) or "connection refused in-band"))
         if status is not None:
             reason = f"HTTP {status} at the handshake"
         elif isinstance(exc, TimeoutError):
@@ -197,7 +202,7 @@ def _may_be_a_proxy(exc: BaseException) -> bool:
     status = _status(exc)
     if status is not None:
         return status in PROXY_STATUS
-    return not any(isinstance(e, aiohttp.ClientConnectorError | TimeoutError) for e in _chain(exc))
+    return not any(isinstance(e, aiohttp.ClientConnectorError | TimeoutError | _RefusedInBand) for e in _chain(exc))
 
 
 def _abort(websocket: Any) -> None:

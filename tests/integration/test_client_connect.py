@@ -1,0 +1,204 @@
+"""Connecting to endpoints that refuse, hang or are not there: one clear error each, within its bound, nothing left."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+import socketio
+from aiohttp import web
+
+from worker.errors import AuthRefused, EndpointBusy, EndpointError, EndpointUnavailable
+from worker.realtime import messages
+from worker.realtime.client import Client
+from worker.settings import load
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def serving(app: web.Application) -> AsyncIterator[str]:
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+def answering(handler: Handler) -> web.Application:
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", handler)
+    return app
+
+
+def client(url: str, **settings: str) -> Client:
+    configured = load(
+        {"STT_API_KEY": "the-key", "STT_CONNECT_TIMEOUT_S": "1", "STT_CLOSE_TIMEOUT_S": "0.5", **settings}
+    )
+    return Client(url, configured.api_key, configured, lambda *_: None, lambda _: None)
+
+
+def left_tasks() -> list[str]:
+    """Loops of the Socket.IO client that still run; the servers of these tests live on the same event loop."""
+    names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
+    return [name for name in names if name.startswith("AsyncClient.")]
+
+
+async def refusal(url: str, **settings: str) -> EndpointError:
+    with pytest.raises(EndpointError) as caught:
+        await client(url, **settings).open()
+    assert url in str(caught.value)
+    assert "the-key" not in str(caught.value)
+    assert left_tasks() == []
+    return caught.value
+
+
+@pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (400, AuthRefused),
+        (401, AuthRefused),
+        (403, AuthRefused),
+        (429, EndpointBusy),
+        (500, EndpointUnavailable),
+        (503, EndpointUnavailable),
+    ],
+)
+async def test_http_refusals(status: int, kind: type[EndpointError], transport: str) -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response({"message": "no"}, status=status)
+
+    async with serving(answering(handler)) as url:
+        error = await refusal(url, STT_TRANSPORT=transport)
+    assert type(error) is kind
+    assert str(status) in str(error)
+
+
+async def test_a_refused_key_says_so() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.json_response({}, status=401)
+
+    async with serving(answering(handler)) as url:
+        error = await refusal(url)
+    assert str(error).startswith(f"API key refused by {url}")
+
+
+async def test_a_broken_json_body_of_a_refusal() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(status=401, body=b"{no json", content_type="application/json")
+
+    async with serving(answering(handler)) as url:
+        assert type(await refusal(url)) is AuthRefused
+        assert isinstance(await refusal(url, STT_TRANSPORT="polling"), EndpointError)
+
+
+async def test_a_page_that_is_no_socketio_server() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        return web.Response(text="<html>hello</html>", content_type="text/html")
+
+    async with serving(answering(handler)) as url:
+        assert type(await refusal(url)) is EndpointUnavailable
+
+
+async def test_nothing_listens() -> None:
+    error = await refusal("http://127.0.0.1:1")
+    assert type(error) is EndpointUnavailable
+
+
+async def test_a_connect_that_hangs_ends_within_its_bound() -> None:
+    async def handler(_: web.Request) -> web.Response:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    async with serving(answering(handler)) as url:
+        started = time.monotonic()
+        error = await refusal(url)
+        assert time.monotonic() - started < 3
+    assert type(error) is EndpointUnavailable
+    assert "within 1 s" in str(error)
+
+
+def refusing_in_band(reason: str) -> web.Application:
+    sio = socketio.AsyncServer(async_mode="aiohttp")
+
+    @sio.event
+    async def connect(sid: str, environ: object, auth: object = None) -> None:
+        raise socketio.exceptions.ConnectionRefusedError(reason)
+
+    app = web.Application()
+    sio.attach(app, messages.PATH)
+    return app
+
+
+@pytest.mark.parametrize(
+    ("reason", "kind"),
+    [("Invalid API key", AuthRefused), ("Too many connections", EndpointBusy), ("rate_limited", EndpointBusy)],
+)
+async def test_refused_in_band(reason: str, kind: type[EndpointError]) -> None:
+    async with serving(refusing_in_band(reason)) as url:
+        error = await refusal(url)
+    assert type(error) is kind
+    assert reason in str(error)
+
+
+async def test_a_proxy_that_lets_only_polling_through() -> None:
+    sio = socketio.AsyncServer(async_mode="aiohttp")
+    heard: asyncio.Queue[object] = asyncio.Queue()
+
+    @sio.on(messages.START)
+    async def start(sid: str, payload: object) -> None:
+        await heard.put(payload)
+
+    @web.middleware
+    async def proxy(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.query.get("transport") == "websocket":
+            raise web.HTTPBadRequest(text="no upgrades here")
+        return await handler(request)
+
+    app = web.Application(middlewares=[proxy])
+    sio.attach(app, messages.PATH)
+    async with serving(app) as url:
+        connection = client(url)
+        await connection.open()
+        assert await connection.emit(messages.START, {"sampleRate": 16000})
+        assert await asyncio.wait_for(heard.get(), 5) == {"sampleRate": 16000}
+        await connection.close()
+
+
+async def test_a_peer_that_reads_nothing_does_not_hold_the_close() -> None:
+    stuck = asyncio.Event()
+
+    async def handler(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        await socket.send_str('0{"sid":"x","upgrades":[],"pingInterval":25000,"pingTimeout":20000}')
+        assert str((await socket.receive()).data).startswith("40")
+        await socket.send_str('40{"sid":"y"}')
+        request.transport.pause_reading()  # type: ignore[union-attr]
+        await stuck.wait()
+        return socket
+
+    async with serving(answering(handler)) as url:
+        connection = client(url)
+        await connection.open()
+        assert left_tasks() != [], "an open connection has its loops, so their absence means something"
+        sending = asyncio.create_task(send_forever(connection))
+        await asyncio.sleep(0.3)
+        assert not sending.done(), "the peer takes nothing, so the emit must wait"
+        sending.cancel()
+        started = time.monotonic()
+        await connection.close()
+        assert time.monotonic() - started < 2
+        assert left_tasks() == []
+        stuck.set()
+
+
+async def send_forever(connection: Client) -> None:
+    while await connection.emit(messages.CHUNK, {"audio_base_64": "A" * 500_000}):
+        pass

@@ -1,0 +1,68 @@
+"""Runs the pipeline against a service in the test's own process, and compares what came out with what was said."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.support.tone_recognizer import load as tone_recognizer
+from tests.support.tones import ToneWord
+from worker.pipeline import Job, run
+from worker.progress import Progress
+from worker.server import app
+from worker.settings import Settings, load
+from worker.storage.outputs import Outputs
+from worker.transcript.model import Segment, Transcript
+
+KEY = "test-key"
+TIME_TOLERANCE_S = 0.03
+
+
+class MemoryLog:
+    """A job log that only remembers."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self.reports: list[Progress] = []
+
+    async def commit(self, segment: Segment) -> None:
+        self.segments.append(segment)
+
+    async def progress(self, progress: Progress) -> None:
+        self.reports.append(progress)
+
+
+@asynccontextmanager
+async def tone_service(**settings: str) -> AsyncIterator[Settings]:
+    """Our own server behind the tone recognizer on a free port; yields the settings of a client of it."""
+    environ = {"STT_API_KEY": KEY, **settings}
+    server_settings = load({**environ, "STT_SERVER_PORT": "0"})
+    server = await app.start(server_settings, tone_recognizer(server_settings))
+    try:
+        await server.ready()
+        yield load({**environ, "STT_URL": server.url})
+    finally:
+        await server.close()
+
+
+async def transcribe(
+    source: Path,
+    settings: Settings,
+    *,
+    speed: float = math.inf,
+    log: MemoryLog | None = None,
+    out: Outputs | None = None,
+) -> Transcript:
+    """One job through the whole pipeline."""
+    job = Job(id="test-job", source=source, speed=speed, language=None, out=out)
+    return await run(job, settings=settings, log=log or MemoryLog())
+
+
+def assert_said(transcript: Transcript, words: Sequence[ToneWord], tolerance_s: float = TIME_TOLERANCE_S) -> None:
+    """Every word once, in order, where it was said."""
+    heard = [word for segment in transcript.segments for word in segment.words]
+    assert [w.text for w in heard] == [w.text for w in words]
+    late = max((abs(h.start - w.start) for h, w in zip(heard, words, strict=True)), default=0.0)
+    assert late <= tolerance_s, f"a word is {late:.3f} s off"
