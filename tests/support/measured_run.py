@@ -1,0 +1,48 @@
+"""One job in a process of its own: `python -m tests.support.measured_run SOURCE URL KEY` prints its cost as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import resource
+import sys
+import time
+from pathlib import Path
+
+from worker.pipeline import Job, run
+from worker.progress import Progress
+from worker.settings import load
+from worker.transcript.model import Segment
+
+
+class CountingLog:
+    """Keeps nothing, so that what is measured is the pipeline."""
+
+    segments = 0
+
+    async def commit(self, segment: Segment) -> None:
+        self.segments += 1
+
+    async def progress(self, progress: Progress) -> None: ...
+
+
+async def main(source: str, url: str, key: str) -> None:
+    log = CountingLog()
+    settings = load({"STT_URL": url, "STT_API_KEY": key})
+    job = Job(id="measured", source=Path(source), speed=math.inf, language=None, out=None)
+    transcript = await run(job, settings=settings, log=log)
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    result = {
+        "duration_s": transcript.source.duration,
+        "sent_s": transcript.coverage.sent,
+        "segments": log.segments,
+        "peak_kb": usage.ru_maxrss,
+        "cpu_s": round(time.process_time(), 3),
+        "elapsed_s": transcript.elapsed,
+    }
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:4]))
