@@ -20,7 +20,7 @@ from worker import settings as settings_module
 from worker.server import recognizers
 from worker.server.endpointing import rules
 from worker.server.listener import Listener
-from worker.server.recognizers import SAMPLE_RATE, Samples
+from worker.server.recognizers import SAMPLE_RATE, Samples, weights
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +89,11 @@ def on_segments(recordings: Sequence[Recording]) -> Run:
 def on_whole_files(recordings: Sequence[Recording]) -> Run:
     """faster-whisper's own `transcribe` on whole files, beam 5: what a person would run without this product."""
     from faster_whisper import WhisperModel
-    from worker.server.recognizers.models import locate
 
     config = settings_module.load()
-    model = WhisperModel(str(locate(config.model)), device="cpu", compute_type="int8")
+    model = WhisperModel(
+        str(weights.find(config.model, weights.cache_folder(config.model_cache))), device="cpu", compute_type="int8"
+    )
     began = time.monotonic()
     heard = {}
     for recording in recordings:
