@@ -1,16 +1,15 @@
 """Opens an audio file and yields its samples as mono float32 blocks. The only importer of soundfile (libsndfile).
 
 What libsndfile 1.2.2 and python-soundfile 0.14 do, as measured: python-soundfile seeks after every read, which for
-FLAC costs more than the decoding, so `_Reader` reads on without; 16-bit codings are read as int16, which is up to
-seven times cheaper than as float32; the downmix is one `np.dot`, a thirtieth of the cost of `mean(axis=1)`.
+FLAC costs more than the decoding, so `_Reader` reads on without; 16-bit codings are read as int16, up to seven times
+cheaper than as float32; libsndfile never reads beyond the length it found at the start, see `worker.audio.parts`.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -19,59 +18,32 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from worker.errors import DamagedSource, SourceError, SourceNotFound, UnsupportedSource
-
-Samples = npt.NDArray[np.float32]
+from worker.audio.downmix import Downmix, Samples
+from worker.audio.parts import Part, PartFile, plan_of
+from worker.audio.source import AudioInfo, check_readable
+from worker.errors import DamagedSource, SourceError, UnsupportedSource
 
 # Codings whose every value fits 16 bits, so that reading int16 loses nothing.
 _INT16_SUBTYPES: Final = (
     "PCM_16 PCM_S8 PCM_U8 ULAW ALAW IMA_ADPCM MS_ADPCM GSM610 VOX_ADPCM G721_32 G723_24 G723_40 NMS_ADPCM_16 "
     "NMS_ADPCM_24 NMS_ADPCM_32 ALAC_16 DWVW_12 DWVW_16 DPCM_8 DPCM_16"
 )
-# The only codings that can hold values that are not numbers.
-_FLOAT_SUBTYPES: Final = frozenset({"FLOAT", "DOUBLE"})
 # Codings in which a seek lands on the exact sample. In the others the decoder needs what came before.
-_SEEK_EXACT_SUBTYPES: Final = frozenset(
-    {"PCM_16", "PCM_24", "PCM_32", "PCM_S8", "PCM_U8", "ULAW", "ALAW", "FLOAT", "DOUBLE"}
-)
+_SEEK_EXACT_SUBTYPES: Final = "PCM_16 PCM_24 PCM_32 PCM_S8 PCM_U8 ULAW ALAW FLOAT DOUBLE"
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
-_LOUDEST: Final = 16.0  # +24 dB over full scale: nothing real is louder, and nothing after this can overflow
 _MAX_BLOCK_VALUES: Final = 1 << 20
 _RATES: Final = range(1000, 1_000_001)
+_MAX_WARNINGS: Final = 20
+_MP3_RETRIES: Final = 64  # each passes over a kilobyte of what is not MP3
+_FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
 
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 _SHORTER_THAN_SAID: Final = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _STREAMED_SIZES: Final = (0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder writes that cannot know the length
 
 
-@dataclass(frozen=True, slots=True)
-class AudioInfo:
-    """What the header says."""
-
-    sample_rate: int
-    """Hz."""
-    channels: int
-    frames: int | None
-    """Samples per channel as the header has it; None where it does not say. Only decoding tells the truth."""
-    format: str
-    """Container and coding, for example FLAC/PCM_16."""
-
-    @property
-    def duration_s(self) -> float | None:
-        return None if self.frames is None else self.frames / self.sample_rate
-
-
-class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
-    """A SoundFile that does not seek after every read, once `read_on` is set: it goes by `seekable()`."""
-
-    read_on = False
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        object.__setattr__(self, name, value)
-
-    def seekable(self) -> bool:
-        return not self.read_on and bool(super().seekable())
+__all__ = ["AudioInfo", "AudioSource", "open_source"]
 
 
 class AudioSource:
@@ -85,30 +57,19 @@ class AudioSource:
         self.path = path
         self.frames_decoded = 0
         self._warnings: list[str] = []
-        self._reader: _Reader | None = _open_reader(path)
-        self._fresh = True
-        reader = self._reader
-        frames = int(reader.frames)
-        self.info = AudioInfo(
-            sample_rate=int(reader.samplerate),
-            channels=int(reader.channels),
-            frames=frames if frames < _UNKNOWN_FRAMES else None,
-            format=f"{reader.format}/{reader.subtype}",
-        )
-        try:
-            self._check(reader.extra_info)
-        except SourceError:
+        check_readable(path)
+        plan = plan_of(path)
+        for text in plan.warnings:
+            self._warn(text)
+        self._parts: tuple[Part | None, ...] = plan.parts or (None,)
+        self._closed = False
+        self._stream: _Stream | None = _Stream(path, self._parts[0], self._warn)
+        info = self._stream.info
+        self.info = info if len(self._parts) == 1 else AudioInfo(info.sample_rate, info.channels, None, info.format)
+        if info.frames == 0 or info.sample_rate not in _RATES:
             self.close()
-            raise
-
-    def _check(self, log: str) -> None:
-        if self.info.frames == 0:
-            raise DamagedSource(f"{self.path}: has an audio header but holds no audio")
-        if self.info.sample_rate not in _RATES:
-            raise DamagedSource(f"{self.path}: its header gives a sample rate of {self.info.sample_rate} Hz")
-        match = _SHORTER_THAN_SAID.search(log)
-        if match and (said := int(match[1])) > (there := int(match[2])) and said not in _STREAMED_SIZES:
-            self._warn(f"cut off: the header promises {said} bytes of audio, the file holds {there}")
+            fault = "holds no audio" if info.frames == 0 else f"gives a sample rate of {info.sample_rate} Hz"
+            raise DamagedSource(f"{path}: has an audio header, but it {fault}")
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -116,114 +77,76 @@ class AudioSource:
         return tuple(self._warnings)
 
     def _warn(self, text: str) -> None:
-        if text not in self._warnings:
+        if text not in self._warnings and len(self._warnings) < _MAX_WARNINGS:
             self._warnings.append(text)
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
         """Yield the samples from `start_frame` (of the source's rate) to the end, mono float32[n], full scale 1.0.
 
-        Channels are mixed with equal weights. Blocks are `block_s` seconds long, the last one shorter, and each is
-        the caller's to keep. One iteration at a time; another one starts anew. Raises DamagedSource when nothing can
-        be decoded; damage after that ends the blocks, and `warnings` tells.
+        Channels are mixed with equal weights. Blocks are at most `block_s` seconds long and the caller's to keep. One
+        iteration at a time; another one starts anew. Raises DamagedSource when nothing can be decoded; damage further
+        on is passed over, in FLAC with silence in its place, and `warnings` tells.
         """
         if start_frame < 0 or block_s <= 0:
-            raise ValueError(f"start_frame {start_frame} and block_s {block_s} must not be negative")
-        reader = self._rewound()
-        info = self.info
-        size = max(1, min(round(block_s * info.sample_rate), _MAX_BLOCK_VALUES // info.channels))
-        skip = self._seek(reader, start_frame)
-        self.frames_decoded = start_frame - skip
-        reader.read_on = True
-        for block in self._mono_blocks(reader, size):
-            self.frames_decoded += len(block)
-            if skip >= len(block):
-                skip -= len(block)
-                continue
-            yield block[skip:] if skip else block
-            skip = 0
+            raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
+        if self._closed:
+            raise ValueError(f"{self.path} is closed")
+        self.frames_decoded = 0
+        skip = start_frame
+        for number in range(len(self._parts)):
+            stream = self._open_part(number)
+            if stream is None:
+                break
+            if number == 0:
+                self.frames_decoded = stream.seek_exactly(start_frame)
+                skip -= self.frames_decoded
+            for block in stream.blocks(block_s):
+                self.frames_decoded += len(block)
+                if skip >= len(block):
+                    skip -= len(block)
+                    continue
+                yield block[skip:] if skip else block
+                skip = 0
         self._check_end()
 
-    def _rewound(self) -> _Reader:
-        if self._reader is None:
-            raise ValueError(f"{self.path} is closed")
-        if not self._fresh:
-            self._reader.close()
-            self._reader = _open_reader(self.path)
-        self._fresh = False
-        return self._reader
+    def _open_part(self, number: int) -> _Stream | None:
+        """The stream at the start of a part; None, with a warning, where a further part does not fit the first."""
+        if number or self._stream is None or self._stream.used:
+            self._close_stream()
+            try:
+                self._stream = _Stream(self.path, self._parts[number], self._warn, self.frames_decoded)
+            except SourceError as exc:
+                if number == 0:
+                    raise
+                self._warn(f"nothing after {self._now_s():.1f} s could be decoded: {exc}")
+                return None
+        found = self._stream.info
+        if (found.sample_rate, found.channels) != (self.info.sample_rate, self.info.channels):
+            self._warn(f"changes its sample rate or channels at {self._now_s():.1f} s; nothing after that is used")
+            return None
+        return self._stream
 
-    def _seek(self, reader: _Reader, start_frame: int) -> int:
-        """Go to `start_frame` where a seek is exact. Returns the frames that are left to decode and drop."""
-        exact = reader.subtype in _SEEK_EXACT_SUBTYPES and reader.seekable()
-        if not start_frame or not exact or (self.info.frames or 0) < start_frame:
-            return start_frame
-        try:
-            reader.seek(start_frame)
-        except soundfile.LibsndfileError as exc:
-            raise DamagedSource(f"{self.path}: cannot go to sample {start_frame}: {exc.error_string}") from exc
-        return 0
-
-    def _mono_blocks(self, reader: _Reader, size: int) -> Iterator[Samples]:
-        channels = self.info.channels
-        narrow = reader.subtype in _INT16_SUBTYPES.split()
-        weight = (1 / 32768 if narrow else 1.0) / channels
-        weights = np.full(channels, weight, dtype=np.float32)
-        buffer = np.empty((size, channels), dtype=np.int16 if narrow else np.float32)
-        scratch = np.empty((size, channels), dtype=np.float32) if narrow and channels > 1 else None
-        while True:
-            frames = self._read(reader, buffer)
-            if not frames:
-                return
-            read = buffer[:frames]
-            block = np.empty(frames, dtype=np.float32)
-            if channels == 1:
-                np.multiply(read[:, 0], np.float32(weight), out=block)
-            else:
-                if scratch is not None:
-                    scratch[:frames] = read
-                    read = scratch[:frames]
-                np.dot(read, weights, out=block)
-            if reader.subtype in _FLOAT_SUBTYPES:
-                self._make_sound(block)
-            yield block
-
-    def _read(self, reader: _Reader, buffer: npt.NDArray[Any]) -> int:
-        """Fill `buffer`; the frames read, 0 at the end."""
-        try:
-            return len(reader.read(out=buffer))
-        except soundfile.LibsndfileError as exc:
-            at_s = self.frames_decoded / self.info.sample_rate
-            self._warn(f"damaged at about {at_s:.1f} s, nothing after it could be decoded: {exc.error_string}")
-            return 0
-
-    def _make_sound(self, block: Samples) -> None:
-        """Replace what is not a number, in place, and keep the rest within bounds; a rare case, checked cheaply."""
-        peak = float(max(block.max(), -block.min()))  # NaN is carried through min and max
-        if peak <= 1.0:
-            return
-        if not np.isfinite(peak):
-            self._warn("holds samples that are not numbers (NaN or infinite); they are taken as silence")
-            np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-            peak = float(max(block.max(), -block.min()))
-        if peak > 1.0:
-            self._warn("holds samples louder than full scale; they are clipped")
-            np.clip(block, -_LOUDEST, _LOUDEST, out=block)
+    def _now_s(self) -> float:
+        return self.frames_decoded / self.info.sample_rate
 
     def _check_end(self) -> None:
-        decoded, info = self.frames_decoded, self.info
-        if not decoded:
+        if not self.frames_decoded:
             reason = f" ({self._warnings[-1]})" if self._warnings else ""
             raise DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
-        if info.frames is not None and decoded < info.frames:
-            rate = info.sample_rate
+        if self.info.frames is not None and self.frames_decoded < self.info.frames:
+            said_s = self.info.frames / self.info.sample_rate
             self._warn(
-                f"cut off or damaged: the header promises {info.frames / rate:.1f} s, {decoded / rate:.1f} s came"
+                f"cut off or damaged: the header promises {said_s:.1f} s, {self._now_s():.1f} s could be decoded"
             )
 
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
     def close(self) -> None:
-        if self._reader is not None:
-            self._reader.close()
-            self._reader = None
+        self._close_stream()
+        self._closed = True
 
     def __enter__(self) -> AudioSource:
         return self
@@ -241,29 +164,139 @@ def open_source(path: Path) -> AudioSource:
     return AudioSource(Path(path))
 
 
-def _open_reader(path: Path) -> _Reader:
-    try:
-        if not path.exists():
-            raise SourceNotFound(f"{path}: no such file")
-        if not path.is_file():
-            kind = "a folder" if path.is_dir() else "not a regular file"
-            raise SourceError(f"{path}: is {kind}; give an audio file")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise DamagedSource(f"{path}: the file is empty (0 bytes)")
-    except OSError as exc:
-        raise SourceError(f"{path}: cannot be read: {exc.strerror}") from exc
-    try:
-        return _Reader(os.fsencode(path))
-    except soundfile.LibsndfileError as exc:
-        if exc.code in _UNRECOGNISED_CODES:
+class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
+    """A SoundFile that does not seek after every read, once `read_on` is set: it goes by `seekable()`."""
+
+    read_on = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def seekable(self) -> bool:
+        return not self.read_on and bool(super().seekable())
+
+
+class _Stream:
+    """One part of a source, read forward once. Damage is passed over where the coding lets one."""
+
+    def __init__(self, path: Path, part: Part | None, warn: Callable[[str], None], before: int = 0) -> None:
+        """`before`: frames of the source before this part. Raises UnsupportedSource or DamagedSource."""
+        self.used = False
+        self._path, self._part, self._warn, self._before = path, part, warn, before
+        self._file: PartFile | None = None
+        self._reader = reader = self._open()
+        frames = int(reader.frames)
+        self.info = AudioInfo(
+            sample_rate=int(reader.samplerate),
+            channels=int(reader.channels),
+            frames=frames if frames < _UNKNOWN_FRAMES else None,
+            format=f"{reader.format}/{reader.subtype}",
+        )
+        match = _SHORTER_THAN_SAID.search(reader.extra_info)
+        if match and (said := int(match[1])) > (there := int(match[2])) and said not in _STREAMED_SIZES:
+            warn(f"cut off: the header promises {said} bytes of audio, the file holds {there}")
+        self._at = 0
+        self._failed = False
+
+    def _open(self) -> _Reader:
+        name = self._path.name
+        try:
+            if self._part is None:
+                return _Reader(os.fsencode(self._path))
+            self._file = PartFile(self._path, self._part)
+            return _Reader(self._file)
+        except soundfile.LibsndfileError as exc:
+            reason = exc.error_string.strip(" .")
+            if exc.code not in _UNRECOGNISED_CODES:
+                raise DamagedSource(f"{self._path}: cannot be opened as audio: {reason}") from exc
             raise UnsupportedSource(
-                f"{path}: libsndfile cannot read this format ({exc.error_string.strip(' .')}); "
-                f'convert it first, for example: ffmpeg -i "{path.name}" -ac 1 "{path.stem}.flac"'
+                f"{self._path}: libsndfile cannot read this format ({reason}); convert it first, "
+                f'for example: ffmpeg -i "{name}" -ac 1 "{self._path.stem}.flac"'
             ) from exc
-        raise DamagedSource(f"{path}: cannot be opened as audio: {exc.error_string.strip(' .')}") from exc
-    except TypeError as exc:  # python-soundfile's answer to .raw, whose coding nobody knows
-        raise UnsupportedSource(
-            f"{path}: headerless audio, its rate and coding are not known; convert it first, "
-            f'for example: ffmpeg -f s16le -ar 16000 -ac 1 -i "{path.name}" "{path.stem}.flac"'
-        ) from exc
+        except TypeError as exc:  # python-soundfile's answer to .raw, which has no header
+            raise UnsupportedSource(
+                f"{self._path}: headerless audio, its rate and coding are not known; convert it first, "
+                f'for example: ffmpeg -f s16le -ar 16000 -ac 1 -i "{name}" "{self._path.stem}.flac"'
+            ) from exc
+
+    def seek_exactly(self, frame: int) -> int:
+        """Go to `frame` if a seek is exact in this coding. Returns the frame that will be read next."""
+        if frame and self._reader.subtype in _SEEK_EXACT_SUBTYPES.split() and self._reader.seekable():
+            try:
+                self._at = int(self._reader.seek(min(frame, self.info.frames or frame)))
+            except soundfile.LibsndfileError:  # the header lies, or damage on the way: decode up to there instead
+                self._reopen()
+        return self._at
+
+    def _reopen(self) -> None:
+        self.close()
+        self._reader = self._open()
+
+    def blocks(self, block_s: float) -> Iterator[Samples]:
+        """Mono blocks up to the end, once."""
+        self.used = True
+        info = self.info
+        size = max(1, min(round(block_s * info.sample_rate), _MAX_BLOCK_VALUES // info.channels))
+        narrow = self._reader.subtype in _INT16_SUBTYPES.split()
+        dtype: type[np.int16] | type[np.float32] = np.int16 if narrow else np.float32
+        buffer = np.empty((size, info.channels), dtype=dtype)
+        mono = Downmix(info.channels, dtype, self._warn)
+        while True:
+            silent, frames = 0, self._read(buffer)
+            if not frames and (self._failed or self._at < (info.frames or 0)):
+                silent, frames = self._pass_over(buffer)
+            if not frames:
+                return
+            self._at += silent + frames
+            for done in range(0, silent, size):
+                yield np.zeros(min(size, silent - done), dtype=np.float32)
+            yield mono(buffer[:frames])
+
+    def _read(self, buffer: npt.NDArray[Any]) -> int:
+        """Fill `buffer`. Returns the frames read, 0 at the end and at damage."""
+        self._reader.read_on = True
+        lossy = buffer.dtype == np.float32
+        if lossy:
+            buffer[:, 0] = np.nan  # where it stays, nothing was decoded
+        try:
+            frames = len(self._reader.read(out=buffer))
+        except soundfile.LibsndfileError as exc:
+            at_s = (self._before + self._at) / self.info.sample_rate
+            self._warn(f"damaged at about {at_s:.1f} s: {exc.error_string.strip(' .')}")
+            self._failed = True
+            if lossy:  # libsndfile does not count what its MP3 decoder gave before the fault
+                return int(np.isnan(buffer[:, 0]).argmax())
+            return min(max(0, int(self._reader.tell()) - self._at), len(buffer))
+        self._failed = self._failed and not frames
+        return frames
+
+    def _pass_over(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
+        """Read on behind damage. Returns the silent frames to put in place of what was lost, and the frames that are
+        in `buffer` now; (0, 0) where nothing follows."""
+        if self._reader.format == "MP3":  # its decoder searches on with every call; how much was lost is not known
+            for _ in range(_MP3_RETRIES):
+                if frames := self._read(buffer):
+                    return 0, frames
+        elif self._reader.format == "FLAC":  # its decoder stays at the fault; a new one can be sent behind it
+            for gap_s in _FLAC_GAPS_S:
+                gap = round(gap_s * self.info.sample_rate)
+                if self.info.frames is not None and self._at + gap >= self.info.frames:
+                    break
+                if frames := self._read_behind(self._at + gap, buffer):
+                    return gap, frames
+        return 0, 0
+
+    def _read_behind(self, frame: int, buffer: npt.NDArray[Any]) -> int:
+        self._reopen()
+        try:
+            self._reader.seek(frame)
+            self._reader.read_on = True
+            return len(self._reader.read(out=buffer))
+        except soundfile.LibsndfileError:
+            return 0  # still within the damage; the caller tries further on
+
+    def close(self) -> None:
+        self._reader.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None

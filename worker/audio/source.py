@@ -1,12 +1,13 @@
-"""What can be told of an audio file without decoding it: is its name one of audio, and the hash of its content."""
+"""What can be told of an audio file without decoding it: is its name one of audio, can it be read, its hash."""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from worker.errors import SourceError, SourceNotFound
+from worker.errors import DamagedSource, SourceError, SourceNotFound
 
 _AUDIO: Final = (
     # The formats libsndfile 1.2.2 lists and the endings they are usually found under; headerless data (.raw) is not
@@ -22,6 +23,38 @@ _OTHER_MEDIA: Final = (
 AUDIO_ENDINGS: Final = frozenset(_AUDIO.split())
 OTHER_MEDIA_ENDINGS: Final = frozenset(_OTHER_MEDIA.split())
 _HASH_BLOCK_BYTES: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class AudioInfo:
+    """What the header of a file says of its audio."""
+
+    sample_rate: int
+    """Hz."""
+    channels: int
+    frames: int | None
+    """Samples per channel as the header has it; None where it does not say. Only decoding tells the truth."""
+    format: str
+    """Container and coding, for example FLAC/PCM_16."""
+
+    @property
+    def duration_s(self) -> float | None:
+        return None if self.frames is None else self.frames / self.sample_rate
+
+
+def check_readable(path: Path) -> None:
+    """Raise SourceNotFound, SourceError (a folder, a device, no permission) or DamagedSource (0 bytes)."""
+    try:
+        if not path.exists():
+            raise SourceNotFound(f"{path}: no such file")
+        if not path.is_file():
+            kind = "a folder" if path.is_dir() else "not a regular file"
+            raise SourceError(f"{path}: is {kind}; give an audio file")
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise DamagedSource(f"{path}: the file is empty (0 bytes)")
+    except OSError as exc:
+        raise SourceError(f"{path}: cannot be read: {exc.strerror}") from exc
 
 
 def _ending(path: Path) -> str:
