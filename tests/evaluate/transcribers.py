@@ -50,7 +50,7 @@ def through_product(recordings: Sequence[Recording], *, speed: str, sessions: in
             "--out", folder, "--speed", speed, "--sessions", str(sessions), "--format", "json", "--json",
         ]  # fmt: skip
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
-        documents = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).rglob("*.json")]
+        documents = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*.json")]
     heard = {
         document["source"]["name"]: Heard(
             text=" ".join(segment["text"] for segment in document["segments"]),

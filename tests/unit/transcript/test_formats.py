@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tasks.jobs
 from tests.unit.transcript.build import segment, transcript
 from worker.errors import OutputError
 from worker.transcript.formats import FORMATS, render, txt
@@ -73,3 +74,7 @@ def test_a_vtt_cue_never_holds_a_blank_line_or_an_arrow(text: str) -> None:
 @given(st.text(max_size=100), st.sampled_from(sorted(FORMATS)))
 def test_every_document_can_be_encoded(text: str, fmt: str) -> None:
     render(transcript(segment(text, 0, 5, words=())), fmt).encode("utf-8")
+
+
+def test_a_job_may_ask_for_every_format_there_is() -> None:
+    assert tuple(FORMATS) == tasks.jobs.FORMATS

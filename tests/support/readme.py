@@ -1,0 +1,47 @@
+"""README.md, read and written by code: its settings table is made from `worker.settings.Settings`.
+
+    python -m tests.support.readme        bring the table up to date
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from pydantic import SecretStr
+
+from worker.settings import Settings, show_speed
+
+PATH = Path(__file__).resolve().parents[2] / "README.md"
+BEGIN = "<!-- settings: made by python -m tests.support.readme -->"
+END = "<!-- end of settings -->"
+
+
+def settings_table() -> str:
+    """A Markdown table of all settings, in their order."""
+    rows = ["| variable | default | what it is |", "| --- | --- | --- |"]
+    for name, field in Settings.model_fields.items():
+        rows.append(f"| `STT_{name.upper()}` | {_default(name, field.default)} | {field.description} |")
+    return "\n".join(rows)
+
+
+def _default(name: str, value: Any) -> str:
+    if isinstance(value, SecretStr):
+        value = value.get_secret_value()
+    if isinstance(value, timedelta):
+        value = int(value.total_seconds())
+    if name == "speed":
+        value = show_speed(value)
+    return f"`{value}`" if value != "" else ""
+
+
+def with_table(text: str) -> str:
+    """`text` with the table between its two marks replaced by the current one."""
+    head, _, rest = text.partition(BEGIN)
+    _, _, tail = rest.partition(END)
+    return f"{head}{BEGIN}\n{settings_table()}\n{END}{tail}"
+
+
+if __name__ == "__main__":
+    PATH.write_text(with_table(PATH.read_text(encoding="utf-8")), encoding="utf-8")
