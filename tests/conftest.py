@@ -1,4 +1,4 @@
-"""For all tests: property tests have no deadline (a busy machine is no bug), and in CI they always try the same cases."""
+"""For all tests: property tests have no deadline (a busy machine is no bug); in CI they always try the same cases."""
 
 from __future__ import annotations
 
