@@ -197,6 +197,7 @@ class _Stream:
             warn(f"cut off: the header promises {said} bytes of audio, the file holds {there}")
         self._at = 0
         self._failed = False
+        self._is_mp3 = reader.format == "MP3"
 
     def _open(self) -> _Reader:
         name = self._path.name
@@ -255,8 +256,7 @@ class _Stream:
     def _read(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer`. Returns the frames read, 0 at the end and at damage."""
         self._reader.read_on = True
-        lossy = buffer.dtype == np.float32
-        if lossy:
+        if self._is_mp3:
             buffer[:, 0] = np.nan  # where it stays, nothing was decoded
         try:
             frames = len(self._reader.read(out=buffer))
@@ -264,8 +264,8 @@ class _Stream:
             at_s = (self._before + self._at) / self.info.sample_rate
             self._warn(f"damaged at about {at_s:.1f} s: {exc.error_string.strip(' .')}")
             self._failed = True
-            if lossy:  # libsndfile does not count what its MP3 decoder gave before the fault
-                return int(np.isnan(buffer[:, 0]).argmax())
+            if self._is_mp3:  # libsndfile does not count what the decoder gave before the fault
+                return int(np.count_nonzero(~np.isnan(buffer[:, 0])))
             return min(max(0, int(self._reader.tell()) - self._at), len(buffer))
         self._failed = self._failed and not frames
         return frames
@@ -273,7 +273,7 @@ class _Stream:
     def _pass_over(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
         """Read on behind damage. Returns the silent frames to put in place of what was lost, and the frames that are
         in `buffer` now; (0, 0) where nothing follows."""
-        if self._reader.format == "MP3":  # its decoder searches on with every call; how much was lost is not known
+        if self._is_mp3:  # its decoder searches on with every call; how much was lost is not known
             for _ in range(_MP3_RETRIES):
                 if frames := self._read(buffer):
                     return 0, frames

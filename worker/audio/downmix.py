@@ -32,7 +32,8 @@ class Downmix:
         if frames.shape[1] == 1:
             np.multiply(frames[:, 0], self._weights[0], out=block)
         else:
-            np.dot(frames.astype(np.float32) if self._convert else frames, self._weights, out=block)
+            with np.errstate(invalid="ignore", over="ignore"):  # of samples that are not numbers, see below
+                np.dot(frames.astype(np.float32) if self._convert else frames, self._weights, out=block)
         if not self._convert and len(block):
             self._make_sound(block)
         return block

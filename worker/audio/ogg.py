@@ -41,8 +41,7 @@ def links(path: Path) -> tuple[list[tuple[int, int]], bool]:
             in_headers = first
             ended = bool(header[5] & _LAST) and end <= size
             at = end
-    ends = [*starts[1:], size]
-    return list(zip(starts, ends, strict=True)), ended
+    return list(zip(starts, [*starts[1:], size], strict=False)), ended
 
 
 def _next_page(path: Path, at: int) -> int | None:

@@ -1,0 +1,209 @@
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import audiofiles
+from tests.support.audiofiles import Coding, write_signal
+from worker.audio.decode import AudioSource, open_source
+from worker.errors import DamagedSource, SourceError, SourceNotFound, UnsupportedSource
+
+
+def noise(samples: int, channels: int = 1, seed: int = 0) -> np.ndarray:
+    signal = np.random.default_rng(seed).standard_normal((samples, channels)) * 0.1
+    return signal.astype(np.float32)
+
+
+def decoded(source: AudioSource, start_frame: int = 0, block_s: float = 1.0) -> np.ndarray:
+    blocks = list(source.blocks(start_frame, block_s))
+    assert all(block.dtype == np.float32 and block.ndim == 1 and len(block) for block in blocks)
+    return np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def reference(path: Path) -> np.ndarray:
+    """The mono signal as libsndfile gives it in one piece."""
+    return soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6])
+@pytest.mark.parametrize("coding", audiofiles.CODINGS, ids=str)
+def test_the_mono_signal_of_any_coding(tmp_path: Path, coding: Coding, channels: int) -> None:
+    if channels > coding.max_channels:
+        pytest.skip(f"{coding} holds at most {coding.max_channels} channels")
+    rate = coding.rates[-1]
+    path = write_signal(tmp_path / f"a.{coding.ending}", noise(rate + 321, channels), rate, coding)
+    with open_source(path) as source:
+        assert (source.info.sample_rate, source.info.channels) == (rate, channels)
+        assert source.info.format == f"{coding.format}/{coding.subtype}" or coding.format == "WAV"
+        signal = decoded(source, block_s=0.1)
+        assert source.frames_decoded == len(signal) == source.info.frames
+        assert source.warnings == ()
+    np.testing.assert_allclose(signal, reference(path), atol=2e-6)
+
+
+def test_telephone_gsm_by_its_ending_alone(tmp_path: Path) -> None:
+    raw = Coding("gsm-raw", "gsm", "RAW", "GSM610")
+    path = write_signal(tmp_path / "call.gsm", noise(8000)[:, 0], 8000, raw)
+    with open_source(path) as source:
+        assert len(decoded(source)) == 8000
+        assert source.info.sample_rate == 8000
+
+
+@settings(max_examples=40, deadline=None)
+@given(start=st.integers(0, 12_000), block_s=st.sampled_from([0.01, 0.1, 0.37, 1.0, 60.0]), data=st.data())
+def test_a_start_is_exact_in_every_coding(
+    tmp_path_factory: pytest.TempPathFactory, start: int, block_s: float, data: st.DataObject
+) -> None:
+    coding = data.draw(st.sampled_from(audiofiles.CODINGS))
+    path = tmp_path_factory.getbasetemp() / f"start-{coding.name}.{coding.ending}"
+    if not path.exists():
+        write_signal(path, noise(11_111, 2), 16000, coding)
+    with open_source(path) as source:
+        whole = decoded(source)
+        part = decoded(source, start, block_s)
+        assert source.frames_decoded == len(whole)
+    np.testing.assert_array_equal(part, whole[start:])
+
+
+def test_blocks_have_the_length_asked_for(tmp_path: Path) -> None:
+    path = write_signal(tmp_path / "a.wav", noise(10_000)[:, 0], 8000)
+    with open_source(path) as source:
+        assert [len(b) for b in source.blocks(block_s=0.5)] == [4000, 4000, 2000]
+        assert [len(b) for b in source.blocks(start_frame=9_999)] == [1]
+        assert list(source.blocks(start_frame=20_000)) == []
+        assert source.frames_decoded == 10_000
+
+
+def test_many_channels_do_not_make_big_blocks(tmp_path: Path) -> None:
+    path = write_signal(tmp_path / "a.wav", noise(20_000, 100), 96000)
+    with open_source(path) as source:
+        blocks = list(source.blocks(block_s=1.0))
+    assert max(map(len, blocks)) * 100 <= 1 << 20
+    np.testing.assert_allclose(np.concatenate(blocks), reference(path), atol=1e-6)
+
+
+def test_samples_that_are_not_numbers_become_silence(tmp_path: Path) -> None:
+    signal = noise(8000, 2)
+    signal[100] = np.nan
+    signal[200, 1] = np.inf
+    signal[300] = -np.inf
+    path = write_signal(tmp_path / "a.wav", signal, 8000, audiofiles.WAV_FLOAT)
+    with open_source(path) as source:
+        out = decoded(source)
+        assert any("not numbers" in w for w in source.warnings)
+    assert out[100] == out[200] == out[300] == 0
+    assert np.isfinite(out).all()
+    np.testing.assert_allclose(out[301:], signal[301:].mean(axis=1), atol=1e-7)
+
+
+def test_far_over_full_scale_is_bounded_and_told(tmp_path: Path) -> None:
+    path = write_signal(tmp_path / "a.wav", np.array([0.5, 1e30, -1e30, 1.5], np.float32), 8000, audiofiles.WAV_FLOAT)
+    with open_source(path) as source:
+        np.testing.assert_array_equal(decoded(source), np.array([0.5, 16, -16, 1.5], np.float32))
+        assert any("1e+30 times as loud" in w for w in source.warnings)
+
+
+# -- what cannot be opened ---------------------------------------------------------------------------------------------
+def test_not_found(tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFound, match=r"nowhere\.wav: no such file"):
+        open_source(tmp_path / "nowhere.wav")
+
+
+def test_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is a folder"):
+        open_source(tmp_path)
+
+
+def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    with pytest.raises(SourceError, match="not a regular file"):
+        open_source(tmp_path / "pipe.wav")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_no_permission(tmp_path: Path) -> None:
+    path = write_signal(tmp_path / "a.wav", noise(100)[:, 0], 8000)
+    path.chmod(stat.S_IWUSR)
+    with pytest.raises(SourceError, match="Permission denied"):
+        open_source(path)
+
+
+def test_an_empty_file(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").touch()
+    with pytest.raises(DamagedSource, match="empty"):
+        open_source(tmp_path / "a.wav")
+
+
+def test_a_header_without_audio(tmp_path: Path) -> None:
+    path = write_signal(tmp_path / "a.wav", np.zeros(0, np.float32), 8000)
+    with pytest.raises(DamagedSource, match="holds no audio"):
+        open_source(path)
+
+
+@pytest.mark.parametrize("content", [b"hello " * 500, bytes(2000), b"\0\0\0\x20ftypM4A \0\0\0\0" + bytes(500)])
+def test_what_is_not_known_audio_is_refused_with_the_way_out(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "talk.m4a"
+    path.write_bytes(content)
+    with pytest.raises(UnsupportedSource, match=r"talk\.m4a: .*Format not recognised.*ffmpeg -i \"talk\.m4a\""):
+        open_source(path)
+
+
+def test_raw_is_refused_as_nobody_knows_its_rate(tmp_path: Path) -> None:
+    (tmp_path / "a.raw").write_bytes(bytes(1000))
+    with pytest.raises(UnsupportedSource, match="headerless"):
+        open_source(tmp_path / "a.raw")
+
+
+def test_a_broken_header(tmp_path: Path) -> None:
+    path = write_signal(tmp_path / "a.ogg", noise(8000)[:, 0], 8000, audiofiles.VORBIS)
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DamagedSource, match="malformed"):
+        open_source(path)
+
+
+@pytest.mark.parametrize(
+    "name", ["with space.wav", "粵語 錄音.flac", 'ümläut\'s "q".mp3', "-dash.ogg", "new\nline.wav"]
+)
+def test_any_name(tmp_path: Path, name: str) -> None:
+    coding = next(c for c in audiofiles.CODINGS if name.endswith(c.ending))
+    path = write_signal(tmp_path / name, noise(16000)[:, 0], 16000, coding)
+    with open_source(path) as source:
+        assert len(decoded(source)) == 16000
+
+
+def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
+    path.write_bytes(write_signal(tmp_path / "a.wav", noise(500)[:, 0], 8000).read_bytes())
+    with open_source(path) as source:
+        assert len(decoded(source)) == 500
+
+
+def test_use_after_close(tmp_path: Path) -> None:
+    source = open_source(write_signal(tmp_path / "a.wav", noise(500)[:, 0], 8000))
+    source.close()
+    source.close()
+    with pytest.raises(ValueError, match="closed"):
+        next(source.blocks())
+
+
+@pytest.mark.parametrize(("start", "block_s"), [(-1, 1.0), (0, 0.0)])
+def test_mad_arguments(tmp_path: Path, start: int, block_s: float) -> None:
+    with (
+        open_source(write_signal(tmp_path / "a.wav", noise(500)[:, 0], 8000)) as source,
+        pytest.raises(ValueError, match="negative"),
+    ):
+        next(source.blocks(start, block_s))
+
+
+def test_an_abandoned_iteration_can_be_begun_anew(tmp_path: Path) -> None:
+    path = write_signal(tmp_path / "a.flac", noise(50_000, 2), 16000, audiofiles.FLAC)
+    with open_source(path) as source:
+        next(source.blocks())
+        np.testing.assert_allclose(decoded(source), reference(path), atol=1e-6)
