@@ -32,11 +32,12 @@ def reference(path: Path) -> np.ndarray:
     return soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1)
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 6])
-@pytest.mark.parametrize("coding", audiofiles.CODINGS, ids=str)
+@pytest.mark.parametrize(
+    ("coding", "channels"),
+    [(coding, n) for coding in audiofiles.CODINGS for n in (1, 2, 3, 6) if n <= coding.max_channels],
+    ids=str,
+)
 def test_the_mono_signal_of_any_coding(tmp_path: Path, coding: Coding, channels: int) -> None:
-    if channels > coding.max_channels:
-        pytest.skip(f"{coding} holds at most {coding.max_channels} channels")
     rate = coding.rates[-1]
     path = write_signal(tmp_path / f"a.{coding.ending}", noise(rate + 321, channels), rate, coding)
     with open_source(path) as source:

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.audiofiles import FLAC, WAV, write_signal
+from worker.audio.decode import open_source
+from worker.audio.frames import SILENT_DBFS, level_dbfs, pcm_frames, to_pcm16, wire_frames
+
+
+def noise(samples: int, seed: int = 0, amplitude: float = 0.3) -> np.ndarray:
+    return (np.random.default_rng(seed).standard_normal(samples) * amplitude).astype(np.float32)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    samples=st.integers(0, 5000),
+    sizes=st.lists(st.integers(0, 1700), min_size=1, max_size=6).filter(any),
+    frame_samples=st.integers(1, 900),
+)
+def test_any_blocks_give_the_same_frames(samples: int, sizes: list[int], frame_samples: int) -> None:
+    signal = noise(samples)
+    blocks, at = [], 0
+    while at < samples:
+        for size in sizes:
+            blocks.append(signal[at : at + size])
+            at += size
+    frames = list(pcm_frames(blocks, frame_samples))
+    assert frames == list(pcm_frames([signal], frame_samples))
+    assert b"".join(frames) == to_pcm16(signal).tobytes()
+    assert all(len(f) == 2 * frame_samples for f in frames[:-1])
+    assert all(0 < len(f) <= 2 * frame_samples for f in frames[-1:])
+
+
+@given(st.lists(st.integers(-32768, 32767), max_size=50))
+def test_16_bit_sources_come_through_exactly(values: list[int]) -> None:
+    samples = np.array(values, dtype=np.float32) / np.float32(32768)
+    assert to_pcm16(samples).tolist() == values
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(-1.0, 32767 / 32768, width=32), max_size=50))
+def test_the_round_trip_is_within_half_a_step(values: list[float]) -> None:
+    samples = np.array(values, dtype=np.float32)
+    back = np.frombuffer(b"".join(pcm_frames([samples], 7)), dtype="<i2") / 32768
+    np.testing.assert_allclose(back, samples, atol=0.5 / 32768 + 1e-9)
+
+
+def test_over_full_scale_is_clipped_not_wrapped() -> None:
+    over = np.array([1.0, 1.5, 16.0, -1.0, -1.00001, -16.0], dtype=np.float32)
+    assert to_pcm16(over).tolist() == [32767, 32767, 32767, -32768, -32768, -32768]
+
+
+def test_bytes_are_little_endian() -> None:
+    assert list(pcm_frames([np.array([1 / 32768, -2 / 32768], dtype=np.float32)], 2)) == [b"\x01\x00\xfe\xff"]
+
+
+def test_the_block_is_left_as_it_was() -> None:
+    block = noise(100)
+    before = block.copy()
+    list(pcm_frames([block], 10))
+    np.testing.assert_array_equal(block, before)
+
+
+def test_frames_flow_while_blocks_do() -> None:
+    asked = []
+
+    def blocks():  # type: ignore[no-untyped-def]
+        for number in range(100):
+            asked.append(number)
+            yield noise(1000)
+
+    frames = pcm_frames(blocks(), 400)
+    next(frames)
+    assert asked == [0]
+
+
+def test_frame_samples_must_be_positive() -> None:
+    with pytest.raises(ValueError, match="at least 1"):
+        next(pcm_frames([noise(10)], 0))
+
+
+@pytest.mark.parametrize(("rate", "wire_rate"), [(44100, 16000), (8000, 16000), (16000, 16000), (48000, 8000)])
+def test_wire_frames(tmp_path, rate: int, wire_rate: int) -> None:  # type: ignore[no-untyped-def]
+    path = write_signal(tmp_path / "a.flac", noise(rate * 3 + 17), rate, FLAC)
+    with open_source(path) as source:
+        whole = b"".join(wire_frames(source, wire_rate, wire_rate // 4))
+        assert len(whole) == 2 * round((rate * 3 + 17) * wire_rate / rate)
+        from_two = b"".join(wire_frames(source, wire_rate, wire_rate // 4, start_s=2.0))
+    rest = whole[2 * 2 * wire_rate :]
+    assert len(from_two) == len(rest)
+    ours, theirs = (np.frombuffer(pcm, dtype="<i2").astype(int) for pcm in (from_two, rest))
+    settled = wire_rate // 50  # the filter starts from nothing there
+    assert np.abs(ours - theirs)[settled:].max() <= 1
+
+
+def test_wire_frames_of_16_bit_at_the_wire_rate_are_the_file_itself(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    path = write_signal(tmp_path / "a.wav", noise(20_000), 16000, WAV)
+    with open_source(path) as source:
+        assert b"".join(wire_frames(source, 16000, 4000)) == path.read_bytes()[-40_000:]
+
+
+def test_level() -> None:
+    assert level_dbfs(b"") == level_dbfs(bytes(200)) == SILENT_DBFS
+    assert level_dbfs(np.full(100, -32768, "<i2").tobytes()) == pytest.approx(0.0)
+    sine = 0.1 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)
+    assert level_dbfs(to_pcm16(sine.astype(np.float32)).tobytes()) == pytest.approx(-23.01, abs=0.01)
+    assert level_dbfs(np.array([1] + [0] * 10_000_000, "<i2").tobytes()) == SILENT_DBFS
