@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -63,4 +64,17 @@ def _threads_only(instance: Any, **_: Any) -> None:
         )
 
 
-__all__ = ["TRANSCRIBE", "Reject", "app", "make_app", "signals", "wake"]
+def run_worker(loglevel: str, on_ready: Callable[[], object] | None = None) -> None:
+    """Work on the queue of the environment's settings until SIGTERM. Blocks. `on_ready`: called when it takes jobs."""
+    if on_ready is not None:
+        signals.worker_ready.connect(lambda **_: on_ready(), weak=False)
+    app.worker_main(
+        [
+            *("--quiet", "worker", "--pool", "threads", "--loglevel", loglevel, "--hostname", f"stt-{os.getpid()}@%h"),
+            # Talk between workers, of which nothing is used; the search for neighbours takes a second at the start.
+            *("--without-mingle", "--without-gossip", "--without-heartbeat"),
+        ]
+    )
+
+
+__all__ = ["TRANSCRIBE", "Reject", "app", "make_app", "run_worker", "signals", "wake"]

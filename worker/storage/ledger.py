@@ -9,6 +9,7 @@ Keys, below the prefix of the settings:
 | `job:ID:transcript`  | string | the finished transcript, JSON                                             |
 | `batch:ID:jobs`      | set    | ids of the jobs of a batch                                                |
 | `jobs`, `batches`    | zset   | the newest ids, scored by creation time in ms                             |
+| `outputs`            | hash   | name of an output -> id of the job that wrote it last (`stt-batch run`)   |
 | `leases`             | zset   | ids of running jobs, scored by the end of their lease in ms               |
 
 Every key has a TTL: `result_ttl` from the end of the job, and while it is not at its end `UNFINISHED_TTL` (or
@@ -31,6 +32,8 @@ from worker.storage.records import FIELDS, JobRecord, JobState, read_record
 UNFINISHED_TTL: Final = timedelta(days=30)
 INDEX_ENTRIES: Final = 100_000
 """Most ids kept in `jobs` and in `batches`."""
+# How kombu names the lists of a queue, by priority.
+_PRIORITIES: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
 READ_AT_ONCE: Final = 500
 """Records read in one round trip."""
 
@@ -137,6 +140,19 @@ class Ledger:
         keys = self._keys(job_id)
         ttl_ms = _ms(after)
         await self._connection.many(lambda p: (p.pexpire(keys.commits, ttl_ms), p.pexpire(keys.transcript, ttl_ms)))
+
+    async def claim_output(self, name: str, job_id: str) -> bool:
+        """Note that `job_id` writes the output `name` from now on. Whether it was the last one to say so before."""
+        key, ttl_ms = self._key("outputs"), _ms(self._unfinished_ttl)
+        before, *_ = await self._connection.many(
+            lambda p: (p.hget(key, name), p.hset(key, name, job_id), p.pexpire(key, ttl_ms))
+        )
+        return bool(before == job_id)
+
+    async def forget_queue(self, queue: str) -> None:
+        """Delete the Celery messages of a queue: for one who knows that no worker is left and sends new ones."""
+        keys = [*(f"{queue}{priority}" for priority in _PRIORITIES), "unacked", "unacked_index", "unacked_mutex"]
+        await self._connection.call(lambda redis: redis.delete(*keys))
 
     # -- reading ---------------------------------------------------------------------------------------------------
 

@@ -1,0 +1,168 @@
+"""How a run is getting on, computed from the ledger's records: no input or output in here.
+
+Seconds of audio count, not files. A file whose length is not known yet is taken to have as many seconds a byte as the
+ones that are known.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from worker.storage.records import JobRecord, JobState
+
+SPEED_WINDOW_S: Final = 20.0
+"""The speed shown is the one of the last so many seconds."""
+
+
+@dataclass(slots=True)
+class File:
+    """One file of a run."""
+
+    source: Path
+    out_name: str
+    size_bytes: int
+    job_id: str | None = None
+    skipped: bool = False
+    """It was done before this run."""
+    record: JobRecord | None = None
+    problem: tuple[str, str] | None = None
+    """Error code and text where it never became a job."""
+    before_s: float | None = None
+    """Seconds that were streamed before this run."""
+
+    @property
+    def state(self) -> JobState:
+        if self.problem is not None:
+            return JobState.FAILED
+        if self.skipped:
+            return JobState.DONE
+        return self.record.state if self.record is not None else JobState.QUEUED
+
+    @property
+    def duration_s(self) -> float:
+        """Length as far as it is known; 0 before."""
+        if self.record is None:
+            return 0.0
+        progress = self.record.progress
+        return max(progress.duration_s, progress.sent_s, progress.committed_s)
+
+    @property
+    def sent_s(self) -> float:
+        if self.record is None:
+            return 0.0
+        return self.duration_s if self.state is JobState.DONE else self.record.progress.sent_s
+
+    @property
+    def took_s(self) -> float | None:
+        """Wall seconds from its start to its end."""
+        record = self.record
+        if record is None or record.started_at is None or record.ended_at is None:
+            return None
+        return record.ended_at - record.started_at
+
+    @property
+    def error(self) -> tuple[str, str] | None:
+        """Code and text of what it failed on."""
+        if self.problem is not None:
+            return self.problem
+        if self.record is None or not self.state.ended or self.state is JobState.DONE:
+            return None
+        return self.record.error_code or "error", self.record.error or self.state.value
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    total: int
+    done: int
+    """Skipped ones included."""
+    skipped: int
+    failed: int
+    active: int
+    fraction: float
+    """0 to 1, of the seconds of audio."""
+    speed: float | None
+    """Seconds of audio per second, lately."""
+    left_s: float | None
+
+    @property
+    def ended(self) -> bool:
+        return self.done + self.failed == self.total
+
+
+@dataclass(slots=True)
+class Follower:
+    files: Sequence[File]
+    _marks: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def waiting_for(self) -> list[File]:
+        """The files whose record may still change."""
+        return [file for file in self.files if file.job_id is not None and not file.state.ended]
+
+    def update(self, file: File, record: JobRecord | None) -> None:
+        if record is not None:
+            if file.before_s is None:
+                file.before_s = record.progress.sent_s if record.state is JobState.QUEUED else 0.0
+            file.record = record
+        elif file.record is not None:
+            file.problem = ("expired", "its record is gone from the ledger")
+
+    def mark(self, now: float) -> None:
+        """Note the seconds done by now; `now` is monotonic."""
+        fresh = sum(max(0.0, file.sent_s - (file.before_s or 0.0)) for file in self.files if not file.skipped)
+        self._marks.append((now, fresh))
+        while len(self._marks) > 2 and now - self._marks[0][0] > SPEED_WINDOW_S:
+            self._marks.popleft()
+
+    def overall(self) -> Overall:
+        states = [file.state for file in self.files]
+        ended = sum(state.ended for state in states)
+        done = sum(state is JobState.DONE for state in states)
+        total_s, gone_s = self._seconds()
+        speed = self._speed()
+        return Overall(
+            total=len(states),
+            done=done,
+            skipped=sum(file.skipped for file in self.files),
+            failed=ended - done,
+            active=sum(state is JobState.RUNNING for state in states),
+            fraction=1.0 if ended == len(states) else min(1.0, gone_s / total_s) if total_s else 0.0,
+            speed=speed,
+            left_s=(total_s - gone_s) / speed if speed and total_s > gone_s else None,
+        )
+
+    def _speed(self) -> float | None:
+        if len(self._marks) < 2:
+            return None
+        (first_at, first), (last_at, last) = self._marks[0], self._marks[-1]
+        return (last - first) / (last_at - first_at) if last > first and last_at > first_at else None
+
+    def _seconds(self) -> tuple[float, float]:
+        """Seconds of audio in all files (estimated where unknown), and those behind us; without skipped ones."""
+        files = [file for file in self.files if not file.skipped]
+        known = [file for file in files if file.duration_s]
+        known_bytes = sum(file.size_bytes for file in known)
+        per_byte = sum(file.duration_s for file in known) / known_bytes if known_bytes else 0.0
+        total = gone = 0.0
+        for file in files:
+            length = file.duration_s or file.size_bytes * per_byte
+            total += length
+            gone += length if file.state.ended else file.sent_s
+        return total, gone
+
+
+def clock(seconds: float | None) -> str:
+    """`0:07`, `1:02:03`; a dash for what is not known."""
+    if seconds is None:
+        return "–"
+    whole = round(seconds)
+    minutes, rest = divmod(whole, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def factor(speed: float | None) -> str:
+    return "–" if speed is None else f"{speed:.1f}x"

@@ -1,0 +1,78 @@
+"""Options that several commands share, and settings from options."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tasks.jobs import FORMATS
+from worker.errors import SettingsError
+from worker.settings import Settings, Speed, load, parse_speed
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class SpeedType(click.ParamType[Speed]):
+    name = "speed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Speed:
+        try:
+            return parse_speed(value)
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class FormatsType(click.ParamType[tuple[str, ...]]):
+    name = "formats"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        if isinstance(value, tuple):
+            return value
+        names = tuple(dict.fromkeys(part.strip().lower() for part in str(value).split(",") if part.strip()))
+        unknown = [name for name in names if name not in FORMATS]
+        if unknown or not names:
+            self.fail(f"{', '.join(unknown) or 'nothing'}: choose from {', '.join(FORMATS)}", param, ctx)
+        return names
+
+
+paths = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+formats = click.option(
+    "--format",
+    "-f",
+    "formats",
+    type=FormatsType(),
+    default="json",
+    show_default=True,
+    metavar="LIST",
+    help=f"Files to write, comma-separated: {', '.join(FORMATS)}.",
+)
+language = click.option("--language", "-l", metavar="CODE", help="Language noted when the service names none.")
+again = click.option("--again", is_flag=True, help="Transcribe also what is done already.")
+as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+
+
+def service(function: F) -> F:
+    """`--url` and `--api-key-file`. The key itself is no option: it would show in the list of processes."""
+    function = click.option("--url", metavar="URL", help="Address of the real-time service (or STT_URL).")(function)
+    return click.option(
+        "--api-key-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="File that holds the API key (or STT_API_KEY).",
+    )(function)
+
+
+def settings_from(*, api_key_file: Path | None = None, **given: Any) -> Settings:
+    """The environment's settings with the options that were given. Raises SettingsError."""
+    overrides = {name: value for name, value in given.items() if value is not None}
+    if api_key_file is not None:
+        try:
+            overrides["api_key"] = api_key_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as exc:
+            raise SettingsError(f"--api-key-file {api_key_file}: cannot be read ({exc})") from None
+        if not overrides["api_key"]:
+            raise SettingsError(f"--api-key-file {api_key_file}: is empty")
+    return load(**overrides)

@@ -1,0 +1,76 @@
+"""What a program sees of a run: one JSON document at the end, and events as JSON lines while it goes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from tasks.cli.follow import File, Overall
+
+SCHEMA_VERSION: Final = 1
+PROGRESS_EVERY_S: Final = 2.0
+
+
+class Events:
+    """JSON lines with an `event` each: ready, done, failed, progress. Nothing without a stream."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._next_progress = 0.0
+
+    def tell(self, event: str, **facts: Any) -> None:
+        if self._stream is not None:
+            self._stream.write(json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n")
+            self._stream.flush()
+
+    def file(self, file: File) -> None:
+        self.tell("failed" if file.error else "done", **of_file(file))
+
+    def progress(self, overall: Overall) -> None:
+        if self._stream is None or time.monotonic() < self._next_progress:
+            return
+        self._next_progress = time.monotonic() + PROGRESS_EVERY_S
+        self.tell(
+            "progress",
+            done=overall.done,
+            failed=overall.failed,
+            total=overall.total,
+            fraction=round(overall.fraction, 4),
+            speed=overall.speed and round(overall.speed, 2),
+            left_s=overall.left_s and round(overall.left_s, 1),
+        )
+
+
+def of_file(file: File) -> dict[str, Any]:
+    code, text = file.error or (None, None)
+    return {
+        "source": str(file.source),
+        "id": file.job_id,
+        "state": file.state.value,
+        "skipped": file.skipped,
+        "duration_s": round(file.duration_s, 3),
+        "took_s": None if file.took_s is None else round(file.took_s, 3),
+        "outputs": list(file.record.outputs) if file.record else [],
+        "error_code": code,
+        "error": text,
+    }
+
+
+def document(files: Sequence[File], out: Path, overall: Overall, elapsed_s: float) -> str:
+    return json.dumps(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "out": str(out.absolute()),
+            "total": overall.total,
+            "done": overall.done,
+            "skipped": overall.skipped,
+            "failed": overall.failed,
+            "elapsed_s": round(elapsed_s, 3),
+            "jobs": [of_file(file) for file in files],
+        },
+        ensure_ascii=False,
+        indent=2,
+    )

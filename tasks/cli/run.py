@@ -1,0 +1,118 @@
+"""`stt-batch run`: a folder in, transcripts out, with everything that takes included."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tasks.cli import options
+from tasks.cli.files import find, name_outputs
+from tasks.cli.follow import File
+from tasks.cli.running import Run
+from tasks.standalone import check_recognizer
+from worker.errors import SettingsError
+from worker.settings import Settings
+
+
+@click.command(short_help="Transcribe files and folders, everything included.")
+@options.paths
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("transcripts"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the transcripts.",
+)
+@options.formats
+@options.language
+@click.option(
+    "--speed",
+    type=options.SpeedType(),
+    metavar="SPEED",
+    help="Pace of a session: 1 is real time, a factor, or `max`. Default: max with the embedded service, which has no"
+    " limit; 1 with another one.",
+)
+@click.option(
+    "--sessions",
+    type=click.IntRange(1, 2000),
+    help="Files at the same time. Default: twice the cores with the embedded service, 8 with another one.",
+)
+@options.service
+@options.again
+@options.as_json
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    paths: tuple[Path, ...],
+    out: Path,
+    formats: tuple[str, ...],
+    language: str | None,
+    again: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Transcribe files and folders (searched for audio files) into --out, keeping their tree.
+
+    Starts all it needs: a queue, a worker, and the embedded real-time service unless --url (or STT_URL) and a key are
+    given. Nothing of it is left running. Ctrl-C stops at once; the same command again goes on where it stopped and
+    skips what is done.
+
+    \b
+    Examples:
+      stt-batch run recordings/
+      stt-batch run a.wav b.flac --format json,srt,vtt,txt --out results
+      STT_API_KEY=... stt-batch run calls/ --url https://cantonese.ai --sessions 4
+
+    \b
+    Exit codes: 0 all done, 1 some failed (each is named with its reason), 2 wrong usage, 130 interrupted.
+    """
+    settings, embedded = _settings(given)
+    found, other = find(paths)
+    planned = name_outputs(found, out, formats)
+    files = [File(item.source, item.out_name, _size(item.source)) for item in planned]
+    for path in other[:5]:
+        click.echo(f"left out: {path}: not a format that can be opened; convert it to WAV or FLAC first", err=True)
+    if len(other) > 5:
+        click.echo(f"left out: {len(other) - 5} more files of such formats", err=True)
+    run = Run(
+        settings=settings,
+        embedded=embedded,
+        out=out,
+        files=files,
+        again=again,
+        as_json=as_json,
+        options={"formats": formats, "language": language, "speed": settings.speed},
+    )
+    ctx.exit(asyncio.run(run.main()))
+
+
+def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
+    """The settings, and whether the embedded service is used."""
+    settings = options.settings_from(**given)
+    key = settings.api_key.get_secret_value()
+    if settings.url and not key:
+        raise SettingsError(f"a key for {settings.url} is needed: set STT_API_KEY, or give --api-key-file")
+    embedded = not settings.url
+    update: dict[str, Any] = {}
+    if embedded:
+        check_recognizer(settings)
+        if "speed" not in settings.model_fields_set:
+            update["speed"] = math.inf
+        if "sessions" not in settings.model_fields_set:
+            update["sessions"] = 2 * (os.cpu_count() or 1)
+    return settings.model_copy(update=update), embedded
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:  # it is told of when the file is read
+        return 0

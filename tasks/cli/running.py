@@ -1,0 +1,175 @@
+"""One run of `stt-batch run`: start the stack, queue the files, follow them, tell the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+
+from tasks.cli.follow import File, Follower
+from tasks.cli.report import Events, document
+from tasks.cli.view import View
+from tasks.jobs import JobSpec, JobState
+from tasks.standalone import Stack
+from tasks.submit import Producer, make_spec
+from worker.errors import SttError
+from worker.settings import Settings
+
+POLL_S: Final = 0.2
+CONTENT_TTL: Final = timedelta(hours=1)
+"""How long the ledger keeps the text of a job whose files are written."""
+READ_AHEAD: Final = 16
+"""Files that are read for their identity before they are queued."""
+
+Identified = tuple[File, JobSpec, str]
+
+
+class Run:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        embedded: bool,
+        out: Path,
+        files: Sequence[File],
+        again: bool,
+        as_json: bool,
+        options: dict[str, Any],
+    ) -> None:
+        """`options`: the fields of JobSpec that all jobs have in common."""
+        self._settings = settings
+        self._embedded = embedded
+        self._out = out
+        self._files = files
+        self._again = again
+        self._as_json = as_json
+        self._options = options
+        self._follower = Follower(files)
+        self._events = Events(sys.stderr if as_json else None)
+        self._view = View(Console(quiet=as_json, highlight=False), self._follower, out)
+        self._signal: int | None = None
+        self._told: set[int] = set()
+        # The same file through another service or model is another job.
+        engine = f"embedded {settings.recognizer} {settings.model} {settings.recognizer_language}"
+        self._scope = engine if embedded else settings.url
+
+    async def main(self) -> int:
+        """Run to the end; the exit code. On SIGINT, SIGTERM and SIGHUP it ends the whole process with 128 + signal."""
+        started = time.monotonic()
+        self._catch_signals()
+        try:
+            with self._view.live():
+                await self._everything()
+        except asyncio.CancelledError:
+            if self._signal is None:
+                raise
+        overall = self._follower.overall()
+        if self._as_json:
+            click.echo(document(self._files, self._out, overall, time.monotonic() - started))
+        else:
+            self._view.summary(time.monotonic() - started)
+        if self._signal is not None:
+            click.echo("interrupted; the same command goes on from here", err=True)
+            # Not through the interpreter's end: it would wait for a thread that still reads a large file.
+            sys.stdout.flush()
+            os._exit(128 + self._signal)
+        return 0 if overall.done == overall.total else 1
+
+    def _catch_signals(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop(number: int) -> None:
+            if self._signal is not None:
+                os._exit(128 + number)  # the second time; the guards end the processes
+            self._signal = number
+            if task is not None:
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop, number)
+
+    async def _everything(self) -> None:
+        identified: asyncio.Queue[Identified | None] = asyncio.Queue(READ_AHEAD)
+        reading = asyncio.create_task(self._identify(identified))
+        try:
+            async with Stack(self._settings, self._out, embedded_endpoint=self._embedded) as stack:
+                self._events.tell("ready")
+                self._view.status("queueing")
+                producer = Producer(stack.settings)
+                queueing = asyncio.create_task(self._queue(producer, identified))
+                try:
+                    await self._follow(producer, stack, queueing)
+                finally:
+                    queueing.cancel()
+                    await asyncio.gather(queueing, return_exceptions=True)
+                    await producer.close()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
+        """Read the files; runs while the stack starts."""
+        producer = Producer(self._settings)
+        try:
+            for file in self._files:
+                spec = make_spec(file.source, out_dir=self._out, out_name=file.out_name, **self._options)
+                try:
+                    await identified.put((file, spec, await producer.identify(spec, scope=self._scope)))
+                except SttError as exc:
+                    file.problem = (exc.code, str(exc))
+        finally:
+            await producer.close()
+        await identified.put(None)
+
+    async def _queue(self, producer: Producer, identified: asyncio.Queue[Identified | None]) -> None:
+        while (item := await identified.get()) is not None:
+            file, spec, identity = item
+            ours = await producer.ledger.claim_output(file.out_name, identity)
+            created = await producer.record(identity, spec, again=self._again)
+            if created.state is JobState.DONE:
+                whole = ours and all(path.exists() for path in spec.output_paths())
+                if whole:
+                    file.skipped = True
+                else:
+                    created = await producer.record(identity, spec, again=True)
+            if created.state is JobState.RUNNING:  # its worker was killed with its run
+                await producer.ledger.take_back(identity)
+            file.job_id = identity
+            if not file.skipped:
+                await producer.wake([identity])
+
+    async def _follow(self, producer: Producer, stack: Stack, queueing: asyncio.Task[None]) -> None:
+        """Until every file has come to its end."""
+        while True:
+            stack.check()
+            if queueing.done():
+                queueing.result()
+            waiting = self._follower.waiting_for()
+            records = await producer.ledger.get_many([file.job_id or "" for file in waiting])
+            for file, record in zip(waiting, records, strict=True):
+                self._follower.update(file, record)
+                if file.state is JobState.DONE:
+                    await producer.ledger.expire_content(file.job_id or "", CONTENT_TTL)
+            self._follower.mark(time.monotonic())
+            self._tell_ends()
+            if self._follower.overall().ended:
+                return
+            await asyncio.sleep(POLL_S)
+
+    def _tell_ends(self) -> None:
+        for index, file in enumerate(self._files):
+            if file.state.ended and index not in self._told:
+                self._told.add(index)
+                self._view.ended(file)
+                self._events.file(file)
+        self._view.update()
+        self._events.progress(self._follower.overall())

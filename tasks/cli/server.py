@@ -1,0 +1,41 @@
+"""`stt-batch server`: the real-time service, self-hosted."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tasks.cli import options
+
+
+@click.command(short_help="Serve the real-time API with the embedded recognizer.")
+@click.option("--host", "server_host", metavar="HOST", help="Address to listen on (or STT_SERVER_HOST).")
+@click.option("--port", "server_port", type=click.IntRange(0, 65535), help="Port (or STT_SERVER_PORT); 0: a free one.")
+@click.option("--model", metavar="NAME", help="Model: a name or a path (or STT_MODEL).")
+@click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
+def command(ready_file: Path | None, **given: Any) -> None:
+    """Serve the same real-time API as the hosted service, on this machine, until SIGTERM.
+
+    Clients need one of the keys in STT_SERVER_API_KEYS (comma-separated; default: STT_API_KEY).
+
+    \b
+    Examples:
+      STT_SERVER_API_KEYS=secret stt-batch server
+      STT_SERVER_API_KEYS=secret stt-batch server --host 0.0.0.0 --port 8808
+    """
+    settings = options.settings_from(**given)
+    from tasks import logs  # noqa: PLC0415
+    from tasks.standalone import check_recognizer  # noqa: PLC0415
+    from worker.server import app  # noqa: PLC0415  loads numpy, aiohttp and more
+
+    check_recognizer(settings)
+    logs.to_stderr()
+
+    def ready(url: str) -> None:
+        click.echo(f"listening on {url}")
+        if ready_file is not None:
+            ready_file.touch()
+
+    app.run(settings, on_ready=ready)

@@ -1,0 +1,167 @@
+"""What a person sees of a run: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tasks.cli.follow import File, Follower, clock, factor
+from worker.storage.records import JobState
+
+MOST_ROWS: Final = 8
+"""Active files that are shown."""
+PLAIN_EVERY_S: Final = 15.0
+"""Seconds between the lines that tell how far a run is, where there are no bars."""
+MOST_IN_TABLE: Final = 30
+
+
+class View:
+    """`with view.live():` shows; `update` brings it up to date; `ended` tells of one file."""
+
+    def __init__(self, console: Console, follower: Follower, out: Path) -> None:
+        self._console = console
+        self._follower = follower
+        self._out = out
+        self._bars = console.is_terminal
+        self._live: Live | None = None
+        self._status = "starting"
+        self._next_line = time.monotonic() + PLAIN_EVERY_S
+
+    def live(self) -> AbstractContextManager[object]:
+        if not self._bars:
+            return nullcontext()
+        self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=8, transient=True)
+        return self._live
+
+    def status(self, text: str) -> None:
+        self._status = text
+
+    def ended(self, file: File) -> None:
+        """One line for a file that came to its end. Skipped ones have none: there may be thousands."""
+        if file.skipped:
+            return
+        if file.error is not None:
+            self._failure(file, file.error[1])
+        else:
+            speed = file.duration_s / file.took_s if file.took_s else None
+            self._console.print(
+                f"[green]done[/]    {escape(str(_near(file.source)))}  {clock(file.duration_s)}  {factor(speed)}",
+                soft_wrap=True,
+            )
+
+    def update(self) -> None:
+        if self._bars or time.monotonic() < self._next_line:
+            return
+        self._next_line = time.monotonic() + PLAIN_EVERY_S
+        overall = self._follower.overall()
+        self._console.print(
+            f"{overall.done + overall.failed}/{overall.total} files, {overall.fraction:.0%}, "
+            f"{factor(overall.speed)}, {clock(overall.left_s)} left",
+            soft_wrap=True,
+        )
+
+    def _picture(self) -> RenderableType:
+        overall = self._follower.overall()
+        active = [file for file in self._follower.files if file.state is JobState.RUNNING]
+        width = self._console.width
+        rows: list[RenderableType] = []
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=max(16, min(40, width // 3)), no_wrap=True, overflow="ellipsis")
+        grid.add_column(width=max(10, min(30, width // 4)))
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_column(justify="right", no_wrap=True)
+        for file in active[:MOST_ROWS]:
+            length = file.duration_s
+            grid.add_row(
+                Text(file.out_name, style="cyan"),
+                ProgressBar(total=length or 1.0, completed=file.sent_s, pulse=not length),
+                f"{clock(file.sent_s)}/{clock(length) if length else '?'}",
+                "",
+            )
+            partial = file.record.progress.partial if file.record else ""
+            if partial:
+                rows.append(Text(f"  {partial}", style="dim", no_wrap=True, overflow="ellipsis"))
+        counts = f"{overall.done + overall.failed}/{overall.total} files"
+        if overall.failed:
+            counts += f", {overall.failed} failed"
+        if len(active) > MOST_ROWS:
+            counts += f", {len(active)} active"
+        grid.add_row(
+            Text(counts if overall.active or overall.done else f"{counts}, {self._status}", style="bold"),
+            ProgressBar(total=1.0, completed=overall.fraction),
+            factor(overall.speed),
+            f"{clock(overall.left_s)} left",
+        )
+        return Group(*_last_lines(rows, active), grid)
+
+    def summary(self, elapsed_s: float) -> None:
+        files = self._follower.files
+        overall = self._follower.overall()
+        shown = [file for file in files if not file.skipped or len(files) <= MOST_IN_TABLE]
+        if shown and len(shown) <= MOST_IN_TABLE:
+            self._console.print(_table(shown, self._out))
+        audio_s = sum(file.duration_s for file in files if file.state is JobState.DONE and not file.skipped)
+        parts = [f"{overall.done - overall.skipped} done"]
+        if overall.skipped:
+            parts.append(f"{overall.skipped} done before")
+        if overall.failed:
+            parts.append(f"[red]{overall.failed} failed[/]")
+        waiting = overall.total - overall.done - overall.failed
+        if waiting:
+            parts.append(f"{waiting} not done")
+        speed = audio_s / elapsed_s if audio_s and elapsed_s else None
+        self._console.print(
+            f"{', '.join(parts)}; {clock(audio_s)} of audio in {clock(elapsed_s)} ({factor(speed)}). "
+            f"Transcripts: {escape(str(_near(self._out)))}",
+            soft_wrap=True,
+        )
+        if len(shown) > MOST_IN_TABLE:
+            for file in shown:
+                if file.error is not None:
+                    self._failure(file, file.error[1])
+
+    def _failure(self, file: File, reason: str) -> None:
+        self._console.print(f"[red]failed[/]  {escape(str(_near(file.source)))}: {escape(reason)}", soft_wrap=True)
+
+
+def _last_lines(rows: Sequence[RenderableType], active: Sequence[File]) -> Sequence[RenderableType]:
+    return rows[:3] if len(active) > 3 else rows
+
+
+def _table(files: Sequence[File], out: Path) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("file", overflow="fold")
+    table.add_column("result")
+    table.add_column("audio", justify="right")
+    table.add_column("speed", justify="right")
+    table.add_column("transcript, or the reason", overflow="fold")
+    for file in files:
+        speed = file.duration_s / file.took_s if file.took_s and file.state is JobState.DONE else None
+        if file.error is not None:
+            result, end = "[red]failed[/]", escape(file.error[1])
+        elif file.state is JobState.DONE:
+            result = "done before" if file.skipped else "[green]done[/]"
+            end = escape(str(_near(out) / file.out_name)) + ".*"
+        else:
+            result, end = "not done", ""
+        length = clock(file.duration_s) if file.duration_s else "–"
+        table.add_row(escape(str(_near(file.source))), result, length, factor(speed), end)
+    return table
+
+
+def _near(path: Path) -> Path:
+    """Relative to the current folder where it lies below it."""
+    try:
+        return path.relative_to(Path.cwd())
+    except ValueError:
+        return path

@@ -1,0 +1,39 @@
+"""`stt-batch worker`: work on the queue."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tasks.cli import options
+from worker.errors import SettingsError
+from worker.settings import as_environment
+
+
+@click.command(short_help="Work on the jobs in the queue.")
+@click.option("--sessions", type=click.IntRange(1, 2000), help="Jobs at the same time (or STT_SESSIONS).")
+@click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session: 1, a factor, or `max`.")
+@click.option("--loglevel", default="INFO", show_default=True, metavar="LEVEL")
+@click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
+@options.service
+def command(ready_file: Path | None, loglevel: str, **given: Any) -> None:
+    """Work on the jobs in the queue of STT_REDIS_URL until SIGTERM.
+
+    SIGTERM and Ctrl-C give the running jobs back to the queue; they go on at their last commit. The same worker starts
+    with `celery -A tasks worker`.
+
+    \b
+    Examples:
+      STT_URL=https://cantonese.ai STT_API_KEY=... stt-batch worker --sessions 8
+      STT_REDIS_URL=redis://queue:6379/0 stt-batch worker
+    """
+    settings = options.settings_from(**given)
+    if not settings.url or not settings.api_key.get_secret_value():
+        raise SettingsError("a worker needs a service: set STT_URL and STT_API_KEY")
+    os.environ.update(as_environment(settings))
+    from tasks.app import run_worker  # noqa: PLC0415  Celery and the audio code are for this command alone
+
+    run_worker(loglevel, on_ready=None if ready_file is None else ready_file.touch)
