@@ -189,14 +189,20 @@ class _Cutter:
             if begin < end - 1 and (line is None or length_ms > MAX_MS):
                 return
             short = max(0, MIN_MS - length_ms) / MIN_MS
-            yield best[begin][0] + 3 + 3 * short + (line or (0.0,))[0] + self._break_costs[end], begin
+            # Squared, so that two middling cues are better than a full one and a scrap.
+            empty = max(0.0, 1 - self._width(begin, end) / (MAX_LINES * self._limit(begin, end))) ** 2
+            cost = 3 + 3 * short + 2 * empty + (line or (0.0,))[0] + self._break_costs[end]
+            yield best[begin][0] + cost, begin
 
     def _width(self, begin: int, end: int) -> int:
         return self._width_to[end] - self._width_to[begin] - self._units[begin].spaced
 
+    def _limit(self, begin: int, end: int) -> int:
+        return CJK_COLUMNS if self._cjk_to[end] > self._cjk_to[begin] else COLUMNS
+
     def _line_break(self, begin: int, end: int) -> tuple[float, int] | None:
         """Cost and first unit of the second line; (0, begin) when one line is enough; None when two are not."""
-        limit = CJK_COLUMNS if self._cjk_to[end] > self._cjk_to[begin] else COLUMNS
+        limit = self._limit(begin, end)
         total = self._width(begin, end)
         if total <= limit:
             return 0.0, begin
