@@ -38,7 +38,10 @@ _CLOSE_S: Final = 0.2
 class RunningServer:
     """A server that listens on `url`. `ready` waits for the recognizer, `close` ends everything within 2 s."""
 
-    def __init__(self, settings: Settings, runner: web.AppRunner, hub: Hub, loader: EngineLoader) -> None:
+    def __init__(
+        self, settings: Settings, sio: socketio.AsyncServer, runner: web.AppRunner, hub: Hub, loader: EngineLoader
+    ) -> None:
+        self._sio = sio
         self._runner = runner
         self._hub = hub
         self._loader = loader
@@ -59,6 +62,7 @@ class RunningServer:
     async def _close(self) -> None:
         await self._hub.close()
         await self._loader.close()
+        await self._sio.shutdown()
         await self._runner.cleanup()
         _log.info("stopped", url=self.url)
 
@@ -74,9 +78,11 @@ async def start(settings: Settings, recognizer: Recognizer | Load) -> RunningSer
     sio = _socketio_server()
     loader = EngineLoader(settings, recognizer)
     hub = Hub(sio, settings, loader)
-    runner = web.AppRunner(_application(sio, hub, loader, accepted, settings), access_log=None)
+    runner = web.AppRunner(
+        _application(sio, hub, loader, accepted, settings), access_log=None, shutdown_timeout=_CLOSE_S
+    )
     await runner.setup()
-    site = web.TCPSite(runner, settings.server_host, settings.server_port, shutdown_timeout=_CLOSE_S)
+    site = web.TCPSite(runner, settings.server_host, settings.server_port)
     try:
         await site.start()
     except OSError as exc:
@@ -86,7 +92,7 @@ async def start(settings: Settings, recognizer: Recognizer | Load) -> RunningSer
             f"cannot listen on {settings.server_host}:{settings.server_port}: {exc.strerror or exc}; "
             "choose another STT_SERVER_HOST or STT_SERVER_PORT (0 picks a free port)"
         ) from exc
-    server = RunningServer(settings, runner, hub, loader)
+    server = RunningServer(settings, sio, runner, hub, loader)
     _log.info("listening", url=server.url)
     return server
 
@@ -167,7 +173,7 @@ def _application(
             "model": engine.recognizer.model if engine else None,
             "sessions": len(hub.sessions),
             "max_sessions": settings.server_max_sessions,
-            "backlog_s": round(sum(session.backlog_s for session in hub.sessions), 1),
+            "backlog_s": round(sum(session.backlog.total_s for session in hub.sessions), 1),
         }
         status = 200 if problem is None else 503
         return web.Response(status=status, text=wirejson.dumps(body), content_type="application/json")

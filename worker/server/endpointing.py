@@ -63,10 +63,12 @@ def rules(settings: Settings) -> Rules:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """One stretch to recognize and commit: samples `start` to `end`, and the inner points an engine may split it at."""
+    """One stretch to recognize and commit: samples `start` to `end`, where voice begins in it, and the inner points at
+    which it is split for an engine."""
 
     start: int
     end: int
+    voice_start: int
     splits: tuple[int, ...] = ()
 
     @property
@@ -85,6 +87,7 @@ class Endpointer:
         self._run: int | None = None  # first window of the run of voice going on
         self._floor = 0  # end of the last cut, in samples
         self._start: int | None = None  # first sample of the open stretch
+        self._first_voice = 0  # first voiced sample of the open stretch
         self._last_voice = -1  # last voiced window of the open stretch
         self._recent: list[tuple[float, bool]] = []  # probability and voice of the windows since `_recent_from`
         self._recent_from = 0
@@ -142,7 +145,8 @@ class Endpointer:
     def _open(self, index: int) -> None:
         if self._run is None or index + 1 - self._run < self._needed:
             return
-        self._start = max(self._floor, self._run * VOICE_WINDOW - _samples(self._rules.pre_roll_s))
+        self._first_voice = self._run * VOICE_WINDOW
+        self._start = max(self._floor, self._first_voice - _samples(self._rules.pre_roll_s))
         self._last_voice = index
 
     def _pause(self, index: int) -> Cut | None:
@@ -166,13 +170,13 @@ class Endpointer:
         rest = self._recent[window - self._recent_from :]
         last_voice, run = self._last_voice, self._run
         cut = self._close(middle)
-        self._start, self._last_voice, self._run = middle, last_voice, run
+        self._start, self._first_voice, self._last_voice, self._run = middle, middle, last_voice, run
         self._recent, self._recent_from = rest, window
         return cut
 
     def _close(self, end: int) -> Cut:
         start = self._opened()
-        cut = Cut(start, end, self._splits(start, end))
+        cut = Cut(start, end, max(start, self._first_voice), self._splits(start, end))
         self._start, self._run, self._floor = None, None, end
         self._recent = []
         return cut

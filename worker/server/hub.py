@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import structlog
+from engineio.packet import NOOP, Packet
 
 from worker.realtime import messages
 from worker.server import wire
 from worker.server.engine import EngineLoader
-from worker.server.session import GOING_AWAY, Ending, Limits, Session
+from worker.server.limits import GOING_AWAY, TRY_LATER, Ending, Limits
+from worker.server.session import Session
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
@@ -75,6 +77,10 @@ class Hub:
         self._connections[sid] = _Connection()
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
+        socket = self._socket(sid)
+        if socket is not None and not socket.upgraded:
+            # python-engineio leaves the long poll of a client that says goodbye hanging; anything ends it.
+            socket.queue.put_nowait(Packet(NOOP))
         connection = self._connections.pop(sid, None)
         if connection is not None and connection.session is not None:
             connection.session.end(Ending(GOING_AWAY, f"the client disconnected: {reason}"))
@@ -151,7 +157,7 @@ class Hub:
 
     async def _turn_away(self, sid: str, error: str) -> None:
         await self._emit(sid, messages.ERROR, {"error": error})
-        await self._emit(sid, messages.CLOSED, {"code": 1013, "reason": error})
+        await self._emit(sid, messages.CLOSED, {"code": TRY_LATER, "reason": error})
 
     def _emitter(self, sid: str) -> Any:
         async def emit(event: str, payload: dict[str, Any] | None) -> None:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from worker.audio.resample import StreamResampler
 from worker.server.endpointing import Cut, Endpointer, Rules
 from worker.server.recognizers import SAMPLE_RATE, VOICE_WINDOW, Samples, VoiceDetector
-from worker.server.wire import Pcm
+
+Pcm = npt.NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +20,8 @@ class Utterance:
 
     start_s: float
     end_s: float
+    voice_start_s: float
+    """Where voice begins in it; before that there is the silence kept in front."""
     pieces: tuple[tuple[float, Samples], ...]
     """(offset from `start_s` in seconds, samples); each short enough for an engine."""
 
@@ -99,4 +103,9 @@ class Listener:
             ((start - cut.start) / SAMPLE_RATE, self._tape[start - self._tape_from : min(end, last) - self._tape_from])
             for start, end in cut.pieces
         )
-        return Utterance(cut.start / SAMPLE_RATE, min(cut.end, last) / SAMPLE_RATE, pieces)
+        return Utterance(
+            start_s=cut.start / SAMPLE_RATE,
+            end_s=min(cut.end, last) / SAMPLE_RATE,
+            voice_start_s=cut.voice_start / SAMPLE_RATE,
+            pieces=pieces,
+        )

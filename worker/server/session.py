@@ -11,22 +11,16 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import structlog
 
 from worker.realtime import messages
 from worker.server import wire
 from worker.server.engine import Engine
+from worker.server.limits import FAILED, NORMAL, POLICY, TRY_LATER, Backlog, Ending, Limits
 from worker.server.listener import Listener, Utterance
 from worker.server.recognizers import SAMPLE_RATE, Recognition
-
-NORMAL: Final = 1000
-GOING_AWAY: Final = 1001
-POLICY: Final = 1008
-FAILED: Final = 1011
-TRY_LATER: Final = 1013
 
 _SIGN_OF_LIFE_S = 1.0
 _PARTIAL_EVERY_S = 1.0
@@ -42,23 +36,6 @@ _log = structlog.get_logger("worker.server")
 Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one session may use."""
-
-    backlog_s: float
-    idle_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How a session ends: code and reason of `session-closed`, and the error told before it."""
-
-    code: int
-    reason: str
-    error: str | None = None
-
-
 class Session:
     """Created on start-session; `run` is its whole life. All methods are called on the event loop."""
 
@@ -71,26 +48,19 @@ class Session:
         self._listener = Listener(rate, engine.recognizer.voice_detector(), engine.rules)
         self._inbox: deque[wire.Chunk] = deque()
         self._arrived = asyncio.Event()
-        self._room = asyncio.Event()
+        self.backlog = Backlog(limits.backlog_s)
         self._spoken: asyncio.Queue[tuple[Utterance, list[asyncio.Future[Recognition]]] | None] = asyncio.Queue()
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._stopped: Ending | None = None
         self._listening = False
         self._finished = asyncio.Event()
         self._errors = 0
-        self._queued_s = 0.0  # received, not listened to yet
-        self._pending_s = 0.0  # cut, not committed yet
         self._partial_text = ""
         self._partial_of: int | None = None  # the open stretch `_partial_text` belongs to
         self._partial_upto = 0  # samples of it that were looked at
         now = time.monotonic()
         self._last_message = self._last_sent = self._last_partial = now
         self._busy_since_sent = False
-
-    @property
-    def backlog_s(self) -> float:
-        """Seconds of audio received but not recognized; speech still in progress does not count."""
-        return self._queued_s + self._pending_s
 
     @property
     def heard_s(self) -> float:
@@ -103,11 +73,11 @@ class Session:
         if self._stopped or self._ending.done():
             raise wire.Refused("invalid_request: the session is stopping, no more audio is taken")
         chunk = wire.chunk(args, self.rate)
-        self._queued_s += chunk.duration_s
+        self.backlog.received(chunk.duration_s)
         self._busy_since_sent = True
-        if self.backlog_s > self._limits.backlog_s or len(self._inbox) >= _QUEUE_MAX:
+        if self.backlog.overflows or len(self._inbox) >= _QUEUE_MAX:
             text = (
-                f"queue_overflow: {self.backlog_s:.0f} s of audio wait for recognition "
+                f"queue_overflow: {self.backlog.total_s:.0f} s of audio wait for recognition "
                 f"(limit {self._limits.backlog_s:g}); send more slowly"
             )
             self.end(Ending(TRY_LATER, "queue overflow", text))
@@ -117,17 +87,8 @@ class Session:
         return chunk.duration_s
 
     async def hold(self, audio_s: float) -> None:
-        """Slow a client that is far ahead, but never below real time: the connection is not read meanwhile.
-
-        Above half of the limit a message of `audio_s` seconds waits for room, at most `audio_s` seconds. So a file sent
-        at full speed runs as fast as recognition does, and only a recognizer slower than speech ends in queue_overflow.
-        """
-        if self.backlog_s > self._limits.backlog_s / 2 and not self._ending.done():
-            self._room.clear()
-            try:
-                await asyncio.wait_for(self._room.wait(), audio_s)
-            except TimeoutError:
-                return
+        """See Backlog.hold; called after each chunk, before the next message of the connection is read."""
+        await self.backlog.hold(audio_s)
 
     def refuse(self) -> None:
         """Count a message that was refused; a flood of them ends the session."""
@@ -147,7 +108,7 @@ class Session:
         """End now, without committing what is in progress."""
         if not self._ending.done():
             self._ending.set_result(ending)
-        self._room.set()
+        self.backlog.release()
 
     async def run(self) -> Ending:
         """Until the session has ended and its client was told."""
@@ -163,7 +124,7 @@ class Session:
         finally:
             work.cancel()
             self._engine.scheduler.forget(self)
-            self._room.set()
+            self.backlog.release()
             await asyncio.gather(work, return_exceptions=True)
             self._drop_pending()
         if ending.error:
@@ -206,8 +167,8 @@ class Session:
             pcm = batch[0].pcm if len(batch) == 1 else wire.concatenated(batch)
             utterances = await loop.run_in_executor(self._engine.ears, self._listener.hear, pcm)
             self._listening = False
-            self._queued_s = self._queued_s - batch_s if self._inbox else 0.0
             self._speak(utterances)
+            self.backlog.listened(batch_s)
         self._listening = True
         self._speak(await loop.run_in_executor(self._engine.ears, self._listener.finish))
         self._spoken.put_nowait(None)
@@ -223,26 +184,20 @@ class Session:
     def _speak(self, utterances: list[Utterance]) -> None:
         for utterance in utterances:
             futures = [self._engine.scheduler.final(self, samples) for _, samples in utterance.pieces]
-            self._pending_s += utterance.duration_s
+            self.backlog.cut(utterance.duration_s)
             self._spoken.put_nowait((utterance, futures))
-        self._has_room()
-
-    def _has_room(self) -> None:
-        if self.backlog_s <= self._limits.backlog_s / 2:
-            self._room.set()
 
     async def _commit(self) -> None:
         while (item := await self._spoken.get()) is not None:
             utterance, futures = item
             parts = [(at, await future) for (at, _), future in zip(utterance.pieces, futures, strict=True)]
-            self._pending_s = max(0.0, self._pending_s - utterance.duration_s)
-            self._has_room()
+            self.backlog.recognized(utterance.duration_s)
             said = wire.joined(parts)
             self._busy_since_sent = True
             if self._partial_of is not None and self._partial_of / SAMPLE_RATE < utterance.end_s:
                 self._partial_text, self._partial_of = "", None
             if said.text:
-                for message in wire.committed(said, utterance.start_s, utterance.end_s):
+                for message in wire.committed(said, utterance):
                     await self._send(message)
         self._finished.set()
 
@@ -265,7 +220,7 @@ class Session:
 
     @property
     def _busy(self) -> bool:
-        return bool(self._inbox) or self._listening or self._pending_s > 0
+        return bool(self._inbox) or self._listening or self.backlog.recognizing
 
     async def _partial(self, now: float) -> bool:
         """Look at the speech in progress, if that is worth it; returns whether a partial was sent."""

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import pybase64
 
 from worker.realtime import messages
 from worker.server.endpointing import Rules
-from worker.server.recognizers import SAMPLE_RATE, Recognition, RecognizedWord
+from worker.server.listener import Pcm, Utterance
+from worker.server.recognizers import Recognition, RecognizedWord
 
 RATE_MIN: Final = 8000
 RATE_MAX: Final = 48000
@@ -23,8 +23,8 @@ CHUNK_MAX_S: Final = 10.0
 """Longest audio in one message, in seconds."""
 CHUNK_MAX_BYTES: Final = 1_000_000
 """Largest audio in one message, in bytes of PCM."""
-
-Pcm = npt.NDArray[np.int16]
+_VOICE_LATE_S: Final = 0.05
+"""How late a voice detector may notice the start of a word."""
 
 
 class Refused(Exception):
@@ -101,14 +101,14 @@ def partial(text: str) -> dict[str, Any]:
     return {"message_type": messages.TYPE_PARTIAL, "text": text}
 
 
-def committed(said: Recognition, start_s: float, end_s: float) -> tuple[dict[str, Any], dict[str, Any]]:
+def committed(said: Recognition, heard: Utterance) -> tuple[dict[str, Any], dict[str, Any]]:
     """Both committed messages of one stretch; word times become session seconds, kept within the stretch."""
     plain = {"message_type": messages.TYPE_COMMITTED, "text": said.text}
     timed = {
         "message_type": messages.TYPE_COMMITTED_TIMED,
         "text": said.text,
         "language_code": said.language,
-        "words": _words(said.text, said.words, start_s, end_s),
+        "words": _words(said, heard),
     }
     return plain, timed
 
@@ -136,26 +136,26 @@ def _with_gap(texts: list[str]) -> list[str]:
     return out
 
 
-def _words(text: str, words: tuple[RecognizedWord, ...], start_s: float, end_s: float) -> list[dict[str, Any]]:
+def _words(said: Recognition, heard: Utterance) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
-    place, earliest = 0, start_s
-    for word in words:
-        found = text.find(word.text, place)
-        start = round(min(max(start_s + word.start, earliest), end_s), 3)
-        end = round(min(max(start_s + word.end, start), end_s), 3)
+    place, earliest = 0, heard.start_s
+    for word in said.words:
+        found = said.text.find(word.text, place)
+        start = heard.start_s + word.start
+        end = heard.start_s + word.end
+        if not out:
+            # Engines tend to begin the first word with the segment, which holds silence before the voice.
+            start = max(start, min(heard.voice_start_s - _VOICE_LATE_S, end - _VOICE_LATE_S))
+        start = round(min(max(start, earliest), heard.end_s), 3)
+        end = round(min(max(end, start), heard.end_s), 3)
         if found > place and out:
-            gap = text[place:found]
+            gap = said.text[place:found]
             out.append({"text": gap, "start": earliest, "end": start, "type": "spacing", "logprob": 0.0})
         logprob = None if word.logprob is None else round(word.logprob, 4)
         out.append({"text": word.text, "start": start, "end": end, "type": "word", "logprob": logprob})
         place = max(place, found + len(word.text))
         earliest = end
     return out
-
-
-def seconds(samples: int) -> float:
-    """Session seconds of a position in samples at the engines' rate."""
-    return samples / SAMPLE_RATE
 
 
 def _payload(event: str, args: tuple[Any, ...]) -> dict[str, Any]:

@@ -1,0 +1,154 @@
+"""The self-hosted service in a test: started in the test's own loop, with recognizers that can be steered, and a bare
+client that keeps every event. (The product's own client is tested elsewhere.)"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+import pybase64
+import socketio
+
+from tests.support.tone_recognizer import ToneRecognizer
+from tests.support.tones import ToneWord, encode, speech
+from tests.support.wait import async_wait_until
+from worker import settings as settings_module
+from worker.realtime import messages, wirejson
+from worker.server.app import RunningServer, start
+from worker.server.engine import Load
+from worker.server.recognizers import Recognition, Recognizer, Samples
+
+KEY = "test-key"
+HEADERS = {messages.KEY_HEADER: KEY}
+
+
+class GatedRecognizer(ToneRecognizer):
+    """Understands tones, but finals wait until `gate` is set, and fail while `failure` is."""
+
+    parallel = 1
+
+    def __init__(self) -> None:
+        self.gate = threading.Event()
+        self.failure: Exception | None = None
+        self.finals = 0
+
+    def recognize(self, samples: Samples, *, final: bool) -> Recognition:
+        if final:
+            self.gate.wait(30)
+            self.finals += 1
+        if self.failure is not None:
+            raise self.failure
+        return super().recognize(samples, final=final)
+
+
+@asynccontextmanager
+async def service(recognizer: Recognizer | Load | None = None, **options: Any) -> AsyncIterator[RunningServer]:
+    """The service on a free port with the key KEY; `options` are settings. A gated recognizer is released last."""
+    given = {"server_port": 0, "server_api_keys": KEY, **options}
+    server = await start(settings_module.load({}, **given), recognizer or ToneRecognizer())
+    try:
+        yield server
+    finally:
+        if isinstance(recognizer, GatedRecognizer):
+            recognizer.gate.set()
+        await server.close()
+
+
+class Caller:
+    """One connection; `events` holds (name, payload) of everything that came, in order."""
+
+    def __init__(self) -> None:
+        self.events: list[tuple[str, Any]] = []
+        self._client = socketio.AsyncClient(json=wirejson, reconnection=False)
+        self._client.on("*", self._take)
+
+    def _take(self, event: str, *payload: Any) -> None:
+        self.events.append((event, payload[0] if payload else None))
+
+    async def connect(self, url: str, transport: str = "websocket") -> None:
+        await self._client.connect(
+            url, headers=HEADERS, socketio_path=messages.PATH, transports=[transport], wait_timeout=10
+        )
+
+    @property
+    def connected(self) -> bool:
+        return bool(self._client.connected)
+
+    async def emit(self, event: str, payload: Any = None) -> None:
+        await self._client.emit(event, payload)
+
+    async def start(self, rate: int = 16000) -> None:
+        before = len(self.named(messages.STARTED))
+        await self.emit(messages.START, {"sampleRate": rate})
+        await self.until(lambda: len(self.named(messages.STARTED)) > before, "session-started")
+
+    async def say(self, pcm: bytes, rate: int = 16000, chunk_s: float = 0.5) -> None:
+        """Send 16-bit PCM as fast as possible."""
+        size = round(chunk_s * rate) * 2
+        for at in range(0, len(pcm), size):
+            text = pybase64.b64encode_as_string(pcm[at : at + size])
+            await self.emit(messages.CHUNK, messages.audio_chunk(text, rate))
+
+    async def finish(self, timeout_s: float = 20) -> dict[str, Any]:
+        """Stop, and wait for session-closed; returns its payload."""
+        await self.emit(messages.STOP)
+        return await self.closed(timeout_s)
+
+    async def closed(self, timeout_s: float = 20) -> dict[str, Any]:
+        await self.until(lambda: self.named(messages.CLOSED), "session-closed", timeout_s)
+        found: dict[str, Any] = self.named(messages.CLOSED)[-1]
+        return found
+
+    async def until(self, predicate: Any, description: str, timeout_s: float = 10) -> None:
+        await async_wait_until(predicate, f"{description}; so far {self.events[-5:]}", timeout_s)
+
+    def named(self, event: str) -> list[Any]:
+        return [payload for name, payload in self.events if name == event]
+
+    def messages(self, kind: str) -> list[Any]:
+        """The transcript-messages of one message_type."""
+        return [m for m in self.named(messages.TRANSCRIPT) if m["message_type"] == kind]
+
+    @property
+    def errors(self) -> list[str]:
+        return [payload["error"] for payload in self.named(messages.ERROR)]
+
+    @property
+    def text(self) -> str:
+        return " ".join(m["text"] for m in self.messages(messages.TYPE_COMMITTED))
+
+    @property
+    def words(self) -> list[dict[str, Any]]:
+        return [
+            word
+            for message in self.messages(messages.TYPE_COMMITTED_TIMED)
+            for word in message["words"]
+            if word["type"] == "word"
+        ]
+
+    async def leave(self) -> None:
+        await self._client.disconnect()
+
+
+@asynccontextmanager
+async def caller(server: RunningServer, transport: str = "websocket") -> AsyncIterator[Caller]:
+    """A connected Caller."""
+    one = Caller()
+    await one.connect(server.url, transport)
+    try:
+        yield one
+    finally:
+        await one.leave()
+
+
+def tones(duration_s: float, rate: int = 16000, seed: int = 0) -> tuple[list[ToneWord], bytes]:
+    """Tone-coded speech: its words, and its 16-bit PCM."""
+    words = list(speech(duration_s, seed))
+    return words, pcm16(encode(words, rate, duration_s=duration_s))
+
+
+def pcm16(samples: Samples) -> bytes:
+    return np.clip(np.rint(samples * 32767), -32768, 32767).astype("<i2").tobytes()
