@@ -68,9 +68,10 @@ class Caller:
     def _take(self, event: str, *payload: Any) -> None:
         self.events.append((event, payload[0] if payload else None))
 
-    async def connect(self, url: str, transport: str = "websocket") -> None:
+    async def connect(self, url: str, transport: str = "websocket", key: str = KEY) -> None:
+        headers = {messages.KEY_HEADER: key}
         await self._client.connect(
-            url, headers=HEADERS, socketio_path=messages.PATH, transports=[transport], wait_timeout=10
+            url, headers=headers, socketio_path=messages.PATH, transports=[transport], wait_timeout=10
         )
 
     @property

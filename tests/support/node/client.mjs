@@ -21,10 +21,14 @@ const socket = io(options.url, {
 });
 let left = options.sessions;
 
-socket.on("connect", () => {
+socket.io.on("open", () => {
   const engine = socket.io.engine;
-  say("connect", { transport: engine.transport.name });
+  say("open", { transport: engine.transport.name });
   engine.on("upgrade", (transport) => say("upgrade", { transport: transport.name }));
+});
+
+socket.on("connect", () => {
+  say("connect", {});
   socket.emit("start-session", { sampleRate: options.rate });
 });
 
