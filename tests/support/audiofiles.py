@@ -71,7 +71,13 @@ def write_blocks(
 def write_signal(path: Path, signal: np.ndarray, sample_rate: int, coding: Coding = WAV) -> Path:
     """Write float32[n] or float32[n, channels] as it is. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, signal, sample_rate, format=coding.format, subtype=coding.subtype)
+    channels = 1 if signal.ndim == 1 else signal.shape[1]
+    with soundfile.SoundFile(
+        path, "w", samplerate=sample_rate, channels=channels, format=coding.format, subtype=coding.subtype
+    ) as file:
+        # In pieces: the Vorbis encoder of libsndfile 1.2.2 crashes on a long signal given at once.
+        for at in range(0, len(signal), sample_rate):
+            file.write(signal[at : at + sample_rate])
     return path
 
 

@@ -45,9 +45,9 @@ def compare(tmp_path: Path, coding: Coding, rate: int, channels: int, short_s: i
         peaks.append(peak_mb(path, length_s))
         path.unlink()
     assert peaks[1] - peaks[0] < ALLOWED_MB, peaks
-    print(
-        f"{coding} {rate} Hz, {channels} channels: {peaks[0]:.1f} MB for {short_s} s, {peaks[1]:.1f} MB for {long_s} s"
-    )  # noqa: T201
+    sys.stdout.write(
+        f"{coding} {rate} Hz, {channels} ch: {peaks[0]:.1f} MB ({short_s} s), {peaks[1]:.1f} MB ({long_s} s)\n"
+    )
 
 
 @pytest.mark.parametrize(
