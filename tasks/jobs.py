@@ -10,11 +10,12 @@ from typing import Annotated, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 
+from worker import settings
 from worker.settings import parse_speed, show_speed
 from worker.storage.records import JobRecord, JobState
 
 FORMATS = ("json", "srt", "vtt", "txt")
-Speed = Annotated[float, BeforeValidator(parse_speed), PlainSerializer(show_speed, return_type=str)]
+Speed = Annotated[settings.Speed, BeforeValidator(parse_speed), PlainSerializer(show_speed, return_type=str)]
 JobId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
 
 

@@ -6,9 +6,7 @@ source -> blocks -> mono -> wire rate -> frames -> paced session(s) -> commits -
 from __future__ import annotations
 
 import asyncio
-import math
 import random
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -16,27 +14,26 @@ from typing import Final, Protocol
 import structlog
 
 from worker.audio.decode import AudioSource, open_source
-from worker.audio.frames import wire_frames
+from worker.audio.feed import FrameFeed
 from worker.audio.source import sha256_file
-from worker.audio.voicing import Frame, voiced_frames
-from worker.errors import EndpointError
+from worker.audio.voicing import VoiceMap
+from worker.errors import EndpointBusy, EndpointError
 from worker.progress import Progress
-from worker.realtime.decision import Action, decide
+from worker.realtime.decision import Action, Decision, decide
 from worker.realtime.pairing import Commit
 from worker.realtime.session import Session
+from worker.realtime.speed import SpeedControl, is_unlimited
 from worker.realtime.streaming import Endpoint, ended, stream
-from worker.settings import Settings
+from worker.settings import Settings, Speed
 from worker.storage import outputs
 from worker.storage.outputs import Outputs
 from worker.timeline import Timeline
 from worker.transcript.assemble import Assembler
 from worker.transcript.compose import Facts, compose
-from worker.transcript.model import Segment, SessionFacts, Transcript
+from worker.transcript.model import Gap, Segment, SessionFacts, SpeedFall, Transcript
 
 logger = structlog.get_logger(__name__)
 
-RESUME_MARGIN_S: Final = 0.6
-"""A new session begins this long before the end of the last committed word, so that it hears the next one whole."""
 PROGRESS_EVERY_S: Final = 0.25
 BACKOFF_S: Final = (0.5, 30.0)
 
@@ -47,8 +44,7 @@ class Job:
 
     id: str
     source: Path
-    speed: float
-    """Factor of real time; inf for as fast as the service takes it."""
+    speed: Speed
     language: str | None
     """Written into the transcript when the service names none."""
     out: Outputs | None
@@ -77,16 +73,21 @@ class _Run:
         self._settings = settings
         self._log = log
         self._loop = asyncio.get_running_loop()
+        self._started = self._loop.time()
         self._endpoint = Endpoint(settings.url, settings.api_key)
-        self._assembler = Assembler(job.committed)
+        self._speed = SpeedControl(job.speed, self._started)
+        self._voice = VoiceMap(settings.sample_rate)
+        self._assembler = Assembler(self._voice, paced=job.speed == 1.0, committed=job.committed)
         self._segments = list(job.committed)
         self._sessions: list[SessionFacts] = []
+        self._failures: list[str] = []
+        self._missing: list[Gap] = []
         self._next_progress = 0.0
         self._duration_s = 0.0
         self._sent_s = 0.0
 
     async def run(self) -> Transcript:
-        job, started = self._job, self._loop.time()
+        job = self._job
         sha256 = await asyncio.to_thread(sha256_file, job.source)
         with open_source(job.source) as source:
             self._duration_s = source.info.duration_s or 0.0
@@ -98,14 +99,20 @@ class _Run:
                 sha256=sha256,
                 size_bytes=job.source.stat().st_size,
                 info=source.info,
-                frames_decoded=source.frames_decoded,
+                duration_s=self._duration_s,
                 warnings=source.warnings,
                 language=job.language,
                 speed=job.speed,
+                speed_falls=tuple(
+                    SpeedFall(speed=c.speed, after=round(c.at_s - self._started, 1), reason=c.reason)
+                    for c in self._speed.changes
+                ),
+                failures=tuple(self._failures),
+                missing=tuple(self._missing),
                 endpoint=self._endpoint.url,
                 sessions=tuple(self._sessions),
                 sent_s=self._sent_s,
-                elapsed_s=self._loop.time() - started,
+                elapsed_s=self._loop.time() - self._started,
             )
         transcript = compose(self._segments, facts)
         if job.out is not None:
@@ -113,28 +120,33 @@ class _Run:
         return transcript
 
     async def _stream_all(self, source: AudioSource) -> None:
-        """Sessions, one after the other, until all audio is sent and committed."""
+        """Sessions, one after the other, until all audio is sent and committed or there is no hope left."""
+        settings = self._settings
+        frame_s = settings.frame_max_s if is_unlimited(self._job.speed) else settings.frame_s
+        feed = FrameFeed(source, settings.sample_rate, int(frame_s * settings.sample_rate))
         failures = 0
         while True:
-            before = self._assembler.until_s
+            before_s = self._assembler.until_s
             try:
-                action, error = await self._stream_once(source)
+                decision = await self._stream_once(feed)
             except EndpointError as exc:
-                action, error = (Action.RETRY if exc.retryable else Action.FAIL), exc
-            if action is Action.DONE:
-                return
-            failures = 0 if self._assembler.until_s > before else failures + 1
-            if error is not None and (action is Action.FAIL or failures > self._settings.retries):
-                raise error
-            pause_s = 0.0 if action is Action.ROLLOVER and not failures else _backoff_s(failures)
-            logger.warning("session ended early", job=self._job.id, error=str(error), next_in_s=round(pause_s, 1))
-            await asyncio.sleep(pause_s)
+                decision = Decision(Action.RETRY if exc.retryable else Action.FAIL, exc)
+            if decision.action is Action.DONE:
+                break
+            if decision.error is not None:
+                failures = 0 if self._assembler.until_s > before_s else failures + 1
+                if decision.action is Action.FAIL or failures > settings.retries:
+                    self._give_up(decision.error)
+                    return
+                await self._retry(decision, failures)
+        self._duration_s = source.frames_decoded / source.info.sample_rate
 
-    async def _stream_once(self, source: AudioSource) -> tuple[Action, EndpointError | None]:
+    async def _stream_once(self, feed: FrameFeed) -> Decision:
         """One session over what is not committed yet."""
         rate = self._settings.sample_rate
-        start_s = max(0.0, self._assembler.until_s - RESUME_MARGIN_S)
-        self._assembler.resume(start_s)
+        start = round(self._assembler.resume_s(self._sent_s) * rate)
+        await feed.seek(start)
+        self._assembler.begin(start / rate)
         timeline = Timeline(rate)
 
         async def on_commit(commit: Commit) -> None:
@@ -143,39 +155,65 @@ class _Run:
                 await self._keep(segment)
 
         async def on_session(session: Session) -> None:
-            self._sent_s = max(self._sent_s, start_s + session.sent_samples / rate)
+            self._sent_s = max(self._sent_s, (timeline.file_end or 0) / rate)
             if self._loop.time() >= self._next_progress:
                 await self._report(session.pending_text)
 
         session = await stream(
             self._endpoint,
-            self._frames(source, start_s),
+            feed,
             settings=self._settings,
-            speed=self._job.speed,
+            speed=self._speed,
             timeline=timeline,
+            voice=self._voice,
             on_commit=on_commit,
             on_session=on_session,
         )
-        end = ended(session)
+        self._sent_s = max(self._sent_s, (timeline.file_end or 0) / rate)
+        return await self._follow_up(session, timeline)
+
+    async def _follow_up(self, session: Session, timeline: Timeline) -> Decision:
+        """Record an ended session and decide what comes after it."""
+        end, rate = ended(session), timeline.rate
+        first = timeline.spans[0].file_start if timeline.spans else None
         self._sessions.append(
             SessionFacts(
                 session_id=session.session_id,
                 model=session.model,
-                start=round(start_s, 3),
-                end=round(start_s + session.sent_samples / rate, 3),
+                start=round((first or 0) / rate, 3),
+                end=round((timeline.file_end or 0) / rate, 3),
+                silence=round(session.padding_samples / rate, 3),
+                ended=end.why,
                 close_code=end.close_code,
             )
         )
         decision = decide(end, self._endpoint.url)
-        if decision.action is Action.DONE and session.pending_text:
-            await self._keep(self._assembler.uncommitted(session.pending_text, timeline))
-        return decision.action, decision.error
+        if isinstance(decision.error, EndpointBusy):
+            now = self._loop.time()
+            self._speed.trouble(now, session.achieved(now), end.name or end.detail)
+        if decision.action is not Action.DONE:
+            return decision
+        if session.pending_text and not session.rotated:
+            segment = self._assembler.uncommitted(session.pending_text, timeline)
+            await self._keep(segment)
+            self._missing.append(Gap(start=segment.start, end=segment.end, reason="the service never committed it"))
+        return Decision(Action.ROLLOVER) if session.rotated else decision
 
-    def _frames(self, source: AudioSource, start_s: float) -> Iterator[Frame]:
-        settings = self._settings
-        frame_s = settings.frame_max_s if math.isinf(self._job.speed) else settings.frame_s
-        pcm = wire_frames(source, settings.sample_rate, int(frame_s * settings.sample_rate), start_s)
-        return voiced_frames(pcm, round(start_s * settings.sample_rate))
+    async def _retry(self, decision: Decision, failures: int) -> None:
+        self._failures.append(str(decision.error))
+        pause_s = 0.0 if decision.action is Action.ROLLOVER and not failures else _backoff_s(failures)
+        logger.warning("session ended early", job=self._job.id, error=str(decision.error), next_in_s=round(pause_s, 1))
+        await self._report("")
+        await asyncio.sleep(pause_s)
+
+    def _give_up(self, error: EndpointError) -> None:
+        """Raise, unless there is something worth keeping: then the rest is named as missing."""
+        if not error.retryable or not self._segments:
+            raise error
+        self._failures.append(str(error))
+        start_s = self._assembler.until_s
+        end_s = max(self._duration_s, start_s)
+        self._missing.append(Gap(start=round(start_s, 3), end=round(end_s, 3), reason=str(error)))
 
     async def _keep(self, segment: Segment) -> None:
         await self._log.commit(segment)
@@ -183,8 +221,16 @@ class _Run:
         await self._report("")
 
     async def _report(self, partial: str) -> None:
-        self._next_progress = self._loop.time() + PROGRESS_EVERY_S
-        progress = Progress(self._duration_s, self._sent_s, self._assembler.until_s, partial)
+        now = self._loop.time()
+        self._next_progress = now + PROGRESS_EVERY_S
+        progress = Progress(
+            duration_s=self._duration_s,
+            sent_s=self._sent_s,
+            committed_s=self._assembler.until_s,
+            partial=partial,
+            speed=self._speed.current(now),
+            trouble=self._failures[-1] if self._failures else "",
+        )
         await self._log.progress(progress)
 
 

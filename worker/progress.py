@@ -17,3 +17,7 @@ class Progress:
     """End of the last committed word."""
     partial: str
     """Text in progress, not committed yet."""
+    speed: float = 1.0
+    """Factor of real time in force; inf for no limit."""
+    trouble: str = ""
+    """Why the last session ended early, "" when none did."""

@@ -21,14 +21,22 @@ from worker.errors import SettingsError
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 
 
-def show_speed(speed: float) -> str:
-    """The text `parse_speed` reads back: `max`, or the factor."""
+Speed = float | Literal["auto"]
+"""A factor of real time, inf for as fast as the service takes it, or "auto": found out while streaming."""
+
+
+def show_speed(speed: Speed) -> str:
+    """The text `parse_speed` reads back: `max`, `auto`, or the factor."""
+    if speed == "auto":
+        return speed
     return "max" if math.isinf(speed) else f"{speed:g}"
 
 
-def parse_speed(value: object) -> float:
-    """`max` or a factor of real time of at least 0.1 (1 is the pace of speech). Returns inf for `max`."""
+def parse_speed(value: object) -> Speed:
+    """`max`, `auto` or a factor of real time of at least 0.1 (1 is the pace of speech). Returns inf for `max`."""
     text = str(value).strip().lower()
+    if text == "auto":
+        return "auto"
     if text in ("max", "inf"):
         return math.inf
     try:
@@ -36,7 +44,7 @@ def parse_speed(value: object) -> float:
     except ValueError:
         speed = math.nan
     if not 0.1 <= speed < math.inf:
-        raise ValueError(f"speed must be `max` or a number from 0.1 up (1 is real time), not {value!r}")
+        raise ValueError(f"speed must be `max`, `auto` or a number from 0.1 up (1 is real time), not {value!r}")
     return speed
 
 
@@ -50,7 +58,9 @@ class Settings(BaseSettings):
     # -- the real-time service -------------------------------------------------------------------------------------
     url: str = Field("", description="Address of the real-time service, for example https://cantonese.ai")
     api_key: SecretStr = Field(SecretStr(""), description="API key, sent as the header x-api-key")
-    speed: float = Field(1.0, description="Pace of a session: 1 is real time, 2 twice as fast, `max` without a limit")
+    speed: Speed = Field(
+        1.0, description="Pace of a session: 1 is real time, 2 twice as fast, `max` without a limit, `auto` finds it out"
+    )
     sessions: int = Field(8, ge=1, le=2000, description="Jobs one worker process runs at the same time")
     transport: Literal["auto", "websocket", "polling"] = Field(
         "auto", description="Socket.IO transport; auto is websocket, and polling where websocket cannot connect"
@@ -60,6 +70,9 @@ class Settings(BaseSettings):
     frame_max_s: float = Field(1.0, ge=0.1, le=5.0, description="Seconds of audio in one message at `max` speed")
     connect_timeout_s: float = Field(10, gt=0, le=120, description="Seconds to wait for a connection")
     start_timeout_s: float = Field(20, gt=0, le=300, description="Seconds to wait for session-started")
+    session_max_s: float = Field(
+        480, ge=0, le=86400, description="Seconds of audio after which a session ends at the next pause; 0: no limit"
+    )
     stall_timeout_s: float = Field(60, gt=0, le=900, description="Seconds without a sign of life that end a session")
     close_timeout_s: float = Field(3, gt=0, le=60, description="Seconds a connection may take to close")
     window_s: float = Field(
@@ -110,7 +123,7 @@ class Settings(BaseSettings):
 
     @field_validator("speed", mode="before")
     @classmethod
-    def _speed(cls, value: object) -> float:
+    def _speed(cls, value: object) -> Speed:
         return parse_speed(value)
 
     @field_validator("result_ttl", mode="before")

@@ -24,8 +24,9 @@ def a_transcript(job_id: str = "job", segments: tuple[Segment, ...] = ()) -> Tra
             channels=1,
             format="WAV/PCM_16",
         ),
-        coverage=Coverage(sent=2.0, committed_until=1.0),
+        coverage=Coverage(duration=2.0, sent=2.0, committed_until=1.0),
         created_at="2026-01-01T00:00:00Z",
+        speed="1",
         elapsed=0.5,
         endpoint="http://127.0.0.1:1",
     )

@@ -6,6 +6,7 @@ count, because a service has nothing to say about it.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from worker.settings import Settings
@@ -17,42 +18,48 @@ KEEP_ALIVE_S: Final = 5.0
 class Flow:
     """Accounts of what was sent and of what came back. Positions in samples, times in clock seconds."""
 
-    def __init__(self, settings: Settings, now: float, *, paced: bool) -> None:
-        """`paced`: at most real time, so that nothing ever needs to be held back."""
+    def __init__(self, settings: Settings, now: float) -> None:
         self._rate = settings.sample_rate
         self._window = settings.window_s * settings.sample_rate
-        self._paced = paced
         self._last_sent = now
         self._sending_since: float | None = None
         self.last_life = now
         self.sent_samples = 0
         self.voiced_end = 0  # end of the last voiced sample
         self.voiced_since_life = 0  # voiced samples sent since the last sign of life
+        self.voiced_since_text = 0  # voiced samples sent since the service last had something new to say
 
     def alive(self, now: float) -> None:
         """The service said something."""
         self.last_life = max(self.last_life, now)
         self.voiced_since_life = 0
 
+    def spoke(self) -> None:
+        """It said something new."""
+        self.voiced_since_text = 0
+
     def sending(self, now: float) -> None:
         """A frame was handed to the transport."""
         self._sending_since = now
 
-    def sent(self, samples: int, now: float, *, voiced: bool, padding: bool) -> None:
-        """The transport took it."""
+    def sent(self, samples: int, now: float, *, runs: Sequence[tuple[int, int]], padding: bool) -> None:
+        """The transport took it. `runs`: what is voiced in it, in samples from its first."""
         self._sending_since = None
         self._last_sent = now
         if padding:
             return
+        if runs:
+            voiced = sum(end - start for start, end in runs)
+            self.voiced_since_life += voiced
+            self.voiced_since_text += voiced
+            self.voiced_end = self.sent_samples + runs[-1][1]
         self.sent_samples += samples
-        if voiced:
-            self.voiced_since_life += samples
-            self.voiced_end = self.sent_samples
 
-    def send_at(self, samples: int, now: float) -> float:
-        """Clock time from which the next `samples` may leave, as far as the service's answers allow."""
+    def send_at(self, samples: int, now: float, *, paced: bool) -> float:
+        """Clock time from which the next `samples` may leave, as far as the service's answers allow. `paced`: at most
+        real time, so that nothing needs to be held back."""
         ahead = self.voiced_since_life + samples
-        if self._paced or ahead <= self._window:
+        if paced or ahead <= self._window:
             return now
         # Never slower than real time would be, never idle: then a silent service is merely streamed at 1x.
         real_time = self.last_life + ahead / self._rate

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -32,6 +33,7 @@ from worker.realtime.messages import (
     UpstreamStarted,
 )
 from worker.realtime.pairing import Commit, Pairer
+from worker.realtime.speed import SLOWEST, SpeedControl
 from worker.realtime.tail import TOLERANCE_S, Tail
 from worker.settings import Settings
 
@@ -74,19 +76,21 @@ class End:
 class Session:
     """The state of one session. See the module's text."""
 
-    def __init__(self, settings: Settings, speed: float, now: float) -> None:
+    def __init__(self, settings: Settings, speed: SpeedControl, now: float) -> None:
         self._settings = settings
         self._rate = settings.sample_rate
-        self.speed = speed  # factor of real time, inf for no limit
+        self.speed = speed
         self.phase = Phase.CONNECTING
         self.end: End | None = None
         self.session_id: str | None = None
         self.model: str | None = None
         self.partial = ""  # text in progress as the service last sent it
+        self.rotated = False  # it was ended at a pause to make room for the next one
         self.committed_end_s = 0.0  # end of the last timed word, session seconds
         self._since = now  # when the phase began
+        self._opened = self._streaming_since = now
         self._commit_on_stop = False
-        self._flow = Flow(settings, now, paced=speed <= 1.0)
+        self._flow = Flow(settings, now)
         self._tail = Tail(settings)
         self._pairer = Pairer()
         self._commits: list[Commit] = []
@@ -109,6 +113,7 @@ class Session:
         match message:
             case SessionStarted():
                 if self.phase is Phase.STARTING:
+                    self._streaming_since = now
                     self._enter(Phase.STREAMING, now)
             case UpstreamStarted():
                 self._take_config(message)
@@ -127,15 +132,28 @@ class Session:
         """A frame was handed to the transport; `sent` follows when the transport took it."""
         self._flow.sending(now)
 
-    def sent(self, samples: int, now: float, *, voiced: bool, padding: bool = False) -> None:
-        """The transport took a frame of `samples`."""
-        self._flow.sent(samples, now, voiced=voiced, padding=padding)
+    def sent(self, samples: int, now: float, *, runs: Sequence[tuple[int, int]] = (), padding: bool = False) -> None:
+        """The transport took a frame of `samples`; `runs` is what is voiced in it, in samples from its first."""
+        self._flow.sent(samples, now, runs=runs, padding=padding)
         if padding:
             self._tail.padding_samples += samples
+        else:
+            self.speed.lag(now, self._flow.voiced_since_text / self._settings.sample_rate)
 
-    def input_ended(self, now: float) -> None:
-        """The last frame of the file was sent."""
+    def achieved(self, now: float) -> float:
+        """Factor of real time really sent since the session started."""
+        return self.sent_samples / self._settings.sample_rate / max(now - self._streaming_since, 0.1)
+
+    def may_rotate(self, now: float) -> bool:
+        """Whether the session is old enough to end at the next pause, before the service ends it in a word."""
+        most_s = self._settings.session_max_s
+        age_s = max(now - self._opened, self.sent_samples / self._settings.sample_rate)
+        return 0 < most_s <= age_s and not self.pending_text
+
+    def input_ended(self, now: float, *, rotate: bool = False) -> None:
+        """The last frame was sent: of the file, or with `rotate` of this session."""
         if self.phase is Phase.STREAMING:
+            self.rotated = rotate
             self._tail.begin(now)
             self._enter(Phase.STOPPING if self._commit_on_stop else Phase.FLUSHING, now)
 
@@ -174,11 +192,11 @@ class Session:
 
     def send_at(self, samples: int, now: float) -> float:
         """Clock time from which the next frame of `samples` may leave as far as the service's answers allow."""
-        return self._flow.send_at(samples, now)
+        return self._flow.send_at(samples, now, paced=self.speed.current(now) <= SLOWEST)
 
     def padding_at(self, now: float) -> float:
         """In `flushing`: clock time from which the next frame of silence may leave."""
-        return self._tail.padding_at(now, paced=self.speed <= 1.0)
+        return self._tail.padding_at(now, paced=self.speed.current(now) <= SLOWEST)
 
     def deadline(self, now: float) -> float:
         """Clock time of the next `tick` that may matter."""
@@ -231,9 +249,12 @@ class Session:
 
     def _take_partial(self, message: Partial) -> None:
         self._pairer.heard(message)
+        if message.text != self.partial:
+            self._flow.spoke()
         self.partial = message.text
 
     def _take_committed(self, message: Committed, now: float) -> None:
+        self._flow.spoke()
         # Whatever was in progress before this commit is settled by it; later repeats of it are echoes.
         for text in (self.partial.strip(), message.text.strip()):
             if text and text not in self._echoes:

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 import pybase64
 from pydantic import SecretStr
 
+from worker.audio.feed import FrameFeed
 from worker.audio.frames import BYTES_PER_SAMPLE
-from worker.audio.voicing import Frame
+from worker.audio.voicing import VoiceMap
 from worker.realtime import messages
 from worker.realtime.client import Client
 from worker.realtime.messages import Message
 from worker.realtime.pacing import Pacer
 from worker.realtime.pairing import Commit
 from worker.realtime.session import End, Phase, Session
+from worker.realtime.speed import SpeedControl
 from worker.settings import Settings
 from worker.timeline import Timeline
 
@@ -36,33 +38,38 @@ class Endpoint:
 
 async def stream(
     endpoint: Endpoint,
-    frames: Iterator[Frame],
+    frames: FrameFeed,
     *,
     settings: Settings,
-    speed: float,
+    speed: SpeedControl,
     timeline: Timeline,
+    voice: VoiceMap,
     on_commit: Callable[[Commit], Awaitable[None]],
     on_session: Callable[[Session], Awaitable[None]],
 ) -> Session:
-    """Open a session, stream `frames`, flush the tail, close. Returns the ended session.
+    """Open a session, stream `frames` to their end or to a pause at which the session is old enough, flush the tail,
+    close. Returns the ended session.
 
-    `timeline` records what was sent. `on_commit` is awaited for each commit in order; `on_session` is awaited when
-    something changed, and at least every second. Raises AuthRefused, EndpointBusy or EndpointUnavailable when no
-    session could be had, and whatever `frames`, `on_commit` or `on_session` raise; the connection is closed in every
-    case.
+    `timeline` and `voice` record what was sent. `on_commit` is awaited for each commit in order; `on_session` is
+    awaited when something changed, and at least every second. Raises AuthRefused, EndpointBusy or EndpointUnavailable
+    when no session could be had, and whatever `frames`, `on_commit` or `on_session` raise; the connection is closed in
+    every case.
     """
     state = Session(settings, speed, asyncio.get_running_loop().time())
-    return await _Stream(endpoint, frames, settings, state, timeline, on_commit=on_commit, on_session=on_session).run()
+    return await _Stream(
+        endpoint, frames, settings, state, timeline, voice, on_commit=on_commit, on_session=on_session
+    ).run()
 
 
 class _Stream:
     def __init__(
         self,
         endpoint: Endpoint,
-        frames: Iterator[Frame],
+        frames: FrameFeed,
         settings: Settings,
         session: Session,
         timeline: Timeline,
+        voice: VoiceMap,
         *,
         on_commit: Callable[[Commit], Awaitable[None]],
         on_session: Callable[[Session], Awaitable[None]],
@@ -71,6 +78,7 @@ class _Stream:
         self._frames = frames
         self._rate = settings.sample_rate
         self._timeline = timeline
+        self._voice = voice
         self._on_commit = on_commit
         self._on_session = on_session
         self._session = session
@@ -135,14 +143,22 @@ class _Stream:
             return
         while session.phase is Phase.STARTING:
             await self._changed()
-        pacer = Pacer(session.speed, self._loop.time())
+        now = self._loop.time()
+        pacer = Pacer(session.speed.current(now), now)
+        paused = False
         for frame in self._frames:
-            samples = len(frame.pcm) // BYTES_PER_SAMPLE
-            if not await self._may_send(pacer, samples):
+            if paused and not frame.runs and session.may_rotate(self._loop.time()):
+                self._frames.give_back(frame)
+                session.input_ended(self._loop.time(), rotate=True)
+                break
+            paused = not frame.runs
+            if not await self._may_send(pacer, frame.samples):
+                self._frames.give_back(frame)
                 return
             # Recorded before it is sent: a word of this frame may come back before the send returns.
-            self._timeline.add_audio(frame.file_start, samples)
-            if not await self._emit_audio(frame.pcm, voiced=frame.voiced, padding=False):
+            self._timeline.add_audio(frame.file_start, frame.samples)
+            self._voice.add(frame)
+            if not await self._emit_audio(frame.pcm, frame.runs):
                 return
         session.input_ended(self._loop.time())
         await self._flush()
@@ -155,6 +171,9 @@ class _Stream:
         position_s = session.sent_samples / self._rate
         while session.phase is Phase.STREAMING:
             now = self._loop.time()
+            speed = session.speed.current(now)
+            if speed != pacer.speed:
+                pacer.change(speed, position_s, now)
             at = max(pacer.due(position_s), session.send_at(samples, now))
             if at <= now:
                 pacer.sent(position_s, now)
@@ -172,16 +191,16 @@ class _Stream:
                 await self._wait(self._wake_sender, at)
                 continue
             self._timeline.add_padding(samples)
-            if not await self._emit_audio(self._padding, voiced=False, padding=True):
+            if not await self._emit_audio(self._padding, padding=True):
                 return
 
-    async def _emit_audio(self, pcm: bytes, *, voiced: bool, padding: bool) -> bool:
+    async def _emit_audio(self, pcm: bytes, runs: Sequence[tuple[int, int]] = (), *, padding: bool = False) -> bool:
         session = self._session
         session.sending(self._loop.time())
         chunk = messages.audio_chunk(pybase64.b64encode_as_string(pcm), self._rate)
         taken = await self._client.emit(messages.CHUNK, chunk)
         if taken:
-            session.sent(len(pcm) // BYTES_PER_SAMPLE, self._loop.time(), voiced=voiced, padding=padding)
+            session.sent(len(pcm) // BYTES_PER_SAMPLE, self._loop.time(), runs=runs, padding=padding)
         return taken
 
     async def _changed(self) -> None:

@@ -10,87 +10,122 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from worker.audio.voicing import VoiceMap
 from worker.realtime.messages import WireWord
 from worker.realtime.pairing import Commit
 from worker.timeline import Timeline
+from worker.transcript.drift import Drift
 from worker.transcript.model import Segment, Word
+from worker.transcript.reheard import Reheard, text_from
 
 REHEARD_TOLERANCE_S: Final = 0.35
 """Two sessions may place the same word this far apart."""
+RESUME_MARGIN_S: Final = 0.5
+"""A resumed session begins this long before the first sound that is not committed, so that its word is heard whole."""
+WORD_END_TOLERANCE_S: Final = 0.1
+"""Sound that goes on this long after a word's end still belongs to it."""
 MIN_WORD_S: Final = 0.02
 
 
 class Assembler:
-    """Takes commits in order; `until_s` is the file second up to which everything is committed."""
+    """Takes commits in order. `until_s`: file second at which the last committed word ends."""
 
-    def __init__(self, committed: Iterable[Segment] = ()) -> None:
-        """`committed`: segments an earlier attempt already has, in order."""
+    def __init__(self, voice: VoiceMap, *, paced: bool, committed: Iterable[Segment] = ()) -> None:
+        """`paced`: audio is sent in real time, so that what was sent when a commit came tells what it covers.
+        `committed`: segments an earlier attempt already has, in order."""
+        self._voice = voice
+        self._paced = paced
+        self._drift = Drift(voice)
+        self._reheard = Reheard()
         self._last_words: tuple[Word, ...] = ()
-        self._resumed_from_s: float | None = None
+        self._resumed = False
+        self._safe_s = 0.0  # everything before is surely committed
         self.until_s = 0.0
         for segment in committed:
             self._remember(segment)
 
-    def resume(self, from_s: float) -> None:
-        """A new session starts at file second `from_s`, before `until_s` if words come again."""
-        self._resumed_from_s = from_s if from_s < self.until_s else None
+    def resume_s(self, sent_s: float) -> float:
+        """Where the next session has to begin, when audio up to `sent_s` was sent: before the first sound that is not
+        committed, or where sending stopped if there is none."""
+        onset_s = self._voice.onset_s(self._safe_s + WORD_END_TOLERANCE_S)
+        if onset_s is None:
+            return max(sent_s, self._safe_s - RESUME_MARGIN_S, 0.0)
+        return max(0.0, min(onset_s - RESUME_MARGIN_S, sent_s))
+
+    def begin(self, from_s: float) -> None:
+        """A new session starts at file second `from_s`; before `until_s`, words come again."""
+        self._resumed = from_s < self.until_s
+        self._drift = Drift(self._voice)
+        self._reheard.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
         """The segment of a commit in file seconds (rounded to milliseconds); None when all of it was heard before."""
         segment = self._timed(commit, timeline) if _has_times(commit.words) else self._estimated(commit, timeline)
         if segment is not None:
             self._remember(segment)
+        self._voice.forget_before(self._safe_s - 60)
         return segment
 
     def uncommitted(self, text: str, timeline: Timeline) -> Segment:
         """A last partial the service never committed, kept and marked as such."""
         end_s = (timeline.file_end or 0) / timeline.rate
-        start_s = min(self.until_s, end_s)
+        start_s = min(self._voice.onset_s(self.until_s) or self.until_s, end_s)
         return Segment(text=text, start=_ms(start_s), end=_ms(end_s), timing="estimated", committed=False)
 
     def _remember(self, segment: Segment) -> None:
         self.until_s = max(self.until_s, segment.end)
+        if segment.timing == "measured" or self._paced:
+            self._safe_s = max(self._safe_s, segment.end)
+            self._reheard.forget()
+        else:
+            self._reheard.remember(segment.text)
         if segment.words:
             self._last_words = (*self._last_words, *segment.words)[-40:]
 
     def _timed(self, commit: Commit, timeline: Timeline) -> Segment | None:
         latest_s = (timeline.file_end or 0) / timeline.rate
-        words = []
+        wires = _completed(commit.words)
+        shift_s = self._drift.follow(max(timeline.to_file_s(w.end or 0.0) for w in wires))
         # In an overlap, times before `until_s` are right; elsewhere they can only be inexact.
-        floor_s = 0.0 if self._resumed_from_s is not None else self.until_s
-        for wire in _completed(commit.words):
-            start = min(max(timeline.to_file_s(wire.start or 0.0), floor_s), latest_s)
-            end = min(max(timeline.to_file_s(wire.end or 0.0), start + MIN_WORD_S), max(latest_s, start))
+        floor_s = 0.0 if self._resumed else self.until_s
+        words = []
+        for wire in wires:
+            start = min(max(timeline.to_file_s(wire.start or 0.0) - shift_s, floor_s), latest_s)
+            end = min(max(timeline.to_file_s(wire.end or 0.0) - shift_s, start + MIN_WORD_S), max(latest_s, start))
             words.append(Word(text=wire.text, start=_ms(start), end=_ms(end), confidence=wire.confidence))
             floor_s = start
         fresh = self._fresh(words)
         if not fresh:
             return None
-        text = commit.text if len(fresh) == len(words) else _text_of(fresh, words, commit.text)
+        text = commit.text if len(fresh) == len(words) else text_from(commit.text, words, fresh)
         ends = max(w.end for w in fresh)
         return Segment(text=text, start=fresh[0].start, end=ends, words=tuple(fresh), language=commit.language)
 
     def _estimated(self, commit: Commit, timeline: Timeline) -> Segment | None:
-        """Without word times: from the end of the commit before it to the last audio sent when it came."""
-        end_s = timeline.to_file(commit.sent) / timeline.rate
-        start_s = min(self.until_s, end_s)
-        self._resumed_from_s = None
+        """Without word times: the sound between the commit before it and the last audio sent when it came."""
+        text = self._reheard.without(commit.text)
+        if not text:
+            return None
+        sent_s = timeline.to_file(commit.sent) / timeline.rate
+        end_s = max(self._voice.end_s(sent_s) or sent_s, self.until_s)
+        end_s = min(end_s, max(sent_s, self.until_s))
+        start_s = min(self._voice.onset_s(self.until_s + WORD_END_TOLERANCE_S) or self.until_s, end_s)
+        self._resumed = False
         return Segment(
-            text=commit.text, start=_ms(start_s), end=_ms(max(end_s, start_s)), language=commit.language,
-            timing="estimated",
+            text=text, start=_ms(start_s), end=_ms(end_s), language=commit.language, timing="estimated"
         )  # fmt: skip
 
     def _fresh(self, words: list[Word]) -> list[Word]:
         """`words` without those an earlier session already committed."""
-        if self._resumed_from_s is None:
+        if not self._resumed:
             return words
         fresh = [w for w in words if not self._heard_before(w)]
         if fresh and fresh[0].end > self.until_s + REHEARD_TOLERANCE_S:
-            self._resumed_from_s = None  # past the overlap
+            self._resumed = False  # past the overlap
         return fresh
 
     def _heard_before(self, word: Word) -> bool:
-        if (word.start + word.end) / 2 < self.until_s:
+        if (word.start + word.end) / 2 < self._safe_s:
             return True
         return any(
             known.text == word.text and abs(known.start - word.start) <= REHEARD_TOLERANCE_S
@@ -112,21 +147,6 @@ def _completed(words: tuple[WireWord, ...]) -> list[WireWord]:
         completed.append(WireWord(word.text, start, end, word.confidence))
         previous_end = end
     return completed
-
-
-def _text_of(fresh: list[Word], words: list[Word], text: str) -> str:
-    """The part of a commit's text from the first fresh word on, when the words before it are dropped."""
-    dropped = len(words) - len(fresh)
-    if fresh != words[dropped:]:
-        return " ".join(w.text for w in fresh)
-    position = 0
-    for word in words[:dropped]:
-        found = text.find(word.text, position)
-        if found < 0:
-            return " ".join(w.text for w in fresh)
-        position = found + len(word.text)
-    first = text.find(fresh[0].text, position)
-    return text[first:].strip() if first >= 0 else " ".join(w.text for w in fresh)
 
 
 def _ms(seconds: float) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,7 +11,8 @@ from pathlib import Path
 from typing import Final
 
 from worker.audio.decode import AudioInfo
-from worker.transcript.model import Coverage, Segment, SessionFacts, Source, Transcript
+from worker.settings import Speed, show_speed
+from worker.transcript.model import Coverage, Gap, Segment, SessionFacts, Source, SpeedFall, Transcript
 
 _NAMED: Final = ("stt-batch", "python-socketio", "soundfile", "soxr")
 
@@ -26,11 +26,14 @@ class Facts:
     sha256: str
     size_bytes: int
     info: AudioInfo
-    frames_decoded: int
-    """Samples per channel that were really there."""
+    duration_s: float
+    """As decoded; as the header says where not all of it was."""
     warnings: tuple[str, ...]
     language: str | None
-    speed: float
+    speed: Speed
+    speed_falls: tuple[SpeedFall, ...]
+    failures: tuple[str, ...]
+    missing: tuple[Gap, ...]
     endpoint: str
     sessions: tuple[SessionFacts, ...]
     sent_s: float
@@ -40,6 +43,7 @@ class Facts:
 def compose(segments: list[Segment], facts: Facts) -> Transcript:
     """Put the document together. Segments are taken in the order they were committed."""
     spoken = [s for s in segments if s.text]
+    duration = round(facts.duration_s, 3)
     warnings = list(facts.warnings)
     if any(not s.committed for s in spoken):
         warnings.append("the service never committed the last words; they are its last partial text")
@@ -55,14 +59,21 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
             path=str(facts.path),
             sha256=facts.sha256,
             size_bytes=facts.size_bytes,
-            duration=round(facts.frames_decoded / facts.info.sample_rate, 3),
+            duration=duration,
             sample_rate=facts.info.sample_rate,
             channels=facts.info.channels,
             format=facts.info.format,
         ),
         sessions=facts.sessions,
-        coverage=Coverage(sent=round(facts.sent_s, 3), committed_until=max((s.end for s in spoken), default=0.0)),
-        speed=None if math.isinf(facts.speed) else facts.speed,
+        coverage=Coverage(
+            duration=duration,
+            sent=round(min(facts.sent_s, duration), 3),
+            committed_until=max((s.end for s in spoken if s.committed), default=0.0),
+            missing=facts.missing,
+        ),
+        speed=show_speed(facts.speed),
+        speed_falls=facts.speed_falls,
+        failures=facts.failures,
         warnings=tuple(warnings),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         elapsed=round(facts.elapsed_s, 3),

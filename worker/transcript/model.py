@@ -61,14 +61,39 @@ class SessionFacts(_Value):
     model: str | None = None
     start: float = Field(description="first file second this session was sent")
     end: float = Field(description="last file second this session was sent")
+    silence: float = Field(default=0.0, description="seconds of silence sent after it, so that the tail was committed")
+    ended: str = Field(default="completed", description="how it ended")
     close_code: int | None = None
+
+
+class Gap(_Value):
+    """Seconds of the source whose words are not in the transcript, or not surely."""
+
+    start: float = Field(description="seconds from the start of the file")
+    end: float = Field(description="seconds from the start of the file")
+    reason: str
 
 
 class Coverage(_Value):
     """Where every second of the source went, in seconds."""
 
-    sent: float
+    duration: float = Field(description="length of the source")
+    sent: float = Field(description="audio up to here was sent")
     committed_until: float = Field(description="end of the last committed word")
+    missing: tuple[Gap, ...] = ()
+
+    @property
+    def complete(self) -> bool:
+        """Every sample was sent and the service committed what it heard."""
+        return not self.missing
+
+
+class SpeedFall(_Value):
+    """The service was overrun, and the speed was lowered."""
+
+    speed: float = Field(description="factor of real time from then on")
+    after: float = Field(description="seconds from the start of the job")
+    reason: str
 
 
 class Transcript(_Value):
@@ -82,7 +107,11 @@ class Transcript(_Value):
     source: Source
     sessions: tuple[SessionFacts, ...] = ()
     coverage: Coverage
-    speed: float | None = Field(default=None, description="factor of real time asked for; null means no limit")
+    speed: str = Field(description="pace asked for: a factor of real time, max or auto")
+    speed_falls: tuple[SpeedFall, ...] = ()
+    failures: tuple[str, ...] = Field(
+        default=(), description="why sessions ended early, in order; each was followed up"
+    )
     warnings: tuple[str, ...] = ()
     created_at: str = Field(description="ISO 8601, UTC")
     elapsed: float = Field(description="seconds from the start of the job to the finished transcript")

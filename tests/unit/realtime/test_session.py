@@ -20,6 +20,7 @@ from worker.realtime.messages import (
     WireWord,
 )
 from worker.realtime.session import Phase, Session, Why
+from worker.realtime.speed import SpeedControl
 from worker.settings import load
 
 RATE = 16000
@@ -35,7 +36,7 @@ class Driver:
 
     def __init__(self, speed: float = 1.0, **config: Any) -> None:
         self.now = 0.0
-        self.session = Session(SETTINGS, speed, 0.0)
+        self.session = Session(SETTINGS, SpeedControl(speed, 0.0), 0.0)
         self.session.connected(0.0)
         self.hear(SessionStarted())
         if config:
@@ -48,7 +49,8 @@ class Driver:
     def speak(self, seconds: float, *, voiced: bool = True, wall: float | None = None) -> None:
         self.session.sending(self.now)
         self.now += seconds if wall is None else wall
-        self.session.sent(int(seconds * RATE), self.now, voiced=voiced)
+        samples = int(seconds * RATE)
+        self.session.sent(samples, self.now, runs=((0, samples),) if voiced else ())
         self.session.tick(self.now)
 
     def pad(self, seconds: float) -> None:
@@ -56,7 +58,7 @@ class Driver:
         end = self.now + seconds
         while self.now < end and self.session.phase is Phase.FLUSHING:
             self.now = max(self.now, self.session.padding_at(self.now))
-            self.session.sent(RATE // 4, self.now, voiced=False, padding=True)
+            self.session.sent(RATE // 4, self.now, padding=True)
             self.session.tick(self.now)
 
     def wait(self, seconds: float) -> None:
@@ -224,7 +226,7 @@ def test_a_drop_after_the_tail_is_settled_is_a_success() -> None:
 
 
 def test_stalls() -> None:
-    silent_start = Session(SETTINGS, 1.0, 0.0)
+    silent_start = Session(SETTINGS, SpeedControl(1.0, 0.0), 0.0)
     silent_start.connected(0.0)
     silent_start.tick(SETTINGS.start_timeout_s)
     assert silent_start.end
@@ -264,6 +266,21 @@ def test_silence_is_not_taken_for_lag() -> None:
     for _ in range(600):
         assert d.session.send_at(RATE, d.now) == d.now
         d.speak(1, voiced=False, wall=0.001)
+
+
+def test_an_old_session_may_end_at_a_pause() -> None:
+    d = Driver()
+    for _ in range(479):
+        d.speak(1, voiced=False)
+    assert not d.session.may_rotate(d.now)
+    d.speak(1, voiced=False)
+    assert d.session.may_rotate(d.now)
+    d.hear(Partial("in the middle of"))
+    assert not d.session.may_rotate(d.now)
+    d.hear(timed("in the middle of it", 478, 479.9))
+    assert d.session.may_rotate(d.now)
+    d.session.input_ended(d.now, rotate=True)
+    assert d.session.rotated
 
 
 def test_real_time_is_never_held_back() -> None:

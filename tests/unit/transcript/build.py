@@ -25,8 +25,9 @@ def transcript(*segments: Segment) -> Transcript:
             name="call.wav", path="in/call.wav", sha256="00", size_bytes=44, duration=60, sample_rate=8000, channels=1,
             format="WAV/ULAW",
         ),
-        coverage=Coverage(sent=60, committed_until=59),
+        coverage=Coverage(duration=60, sent=60, committed_until=59),
         created_at="2026-01-01T00:00:00+00:00",
+        speed="1",
         elapsed=1.5,
         endpoint="http://127.0.0.1:8808",
     )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from worker.audio.voicing import Frame, VoiceMap
 from worker.realtime.messages import WireWord
 from worker.realtime.pairing import Commit
 from worker.timeline import Timeline
@@ -30,7 +31,9 @@ def place(assembler: Assembler, line: Timeline, *commits: Commit) -> list[Segmen
 
 
 def test_session_seconds_become_file_seconds() -> None:
-    (segment,) = place(Assembler(), timeline(start_s=100), commit("good day", (1.0, 1.4), (1.5, 2.0)))
+    (segment,) = place(
+        Assembler(VoiceMap(RATE), paced=True), timeline(start_s=100), commit("good day", (1.0, 1.4), (1.5, 2.0))
+    )
     assert (segment.start, segment.end) == (101.0, 102.0)
     assert [(w.text, w.start, w.end, w.confidence) for w in segment.words] == [
         ("good", 101.0, 101.4, 0.9),
@@ -40,27 +43,33 @@ def test_session_seconds_become_file_seconds() -> None:
 
 
 def test_times_beyond_the_audio_are_brought_back() -> None:
-    (segment,) = place(Assembler(), timeline(length_s=2), commit("a b", (1.5, 1.9), (2.4, 9.0)))
+    (segment,) = place(
+        Assembler(VoiceMap(RATE), paced=True), timeline(length_s=2), commit("a b", (1.5, 1.9), (2.4, 9.0))
+    )
     assert segment.end == 2.0
     assert all(w.start <= w.end <= 2.0 for w in segment.words)
 
 
 def test_missing_times_are_filled_from_the_neighbours() -> None:
-    (segment,) = place(Assembler(), timeline(), commit("a b c", (1.0, 1.2), (None, None), (2.0, 2.2)))
+    (segment,) = place(
+        Assembler(VoiceMap(RATE), paced=True), timeline(), commit("a b c", (1.0, 1.2), (None, None), (2.0, 2.2))
+    )
     assert [w.start for w in segment.words] == [1.0, 1.2, 2.0]
 
 
 def test_without_times_the_place_is_estimated_and_marked() -> None:
-    first, second = place(Assembler(), timeline(), commit("one", sent_s=4.0), commit("two", sent_s=9.0))
+    first, second = place(
+        Assembler(VoiceMap(RATE), paced=True), timeline(), commit("one", sent_s=4.0), commit("two", sent_s=9.0)
+    )
     assert (first.start, first.end, first.timing) == (0.0, 4.0, "estimated")
     assert (second.start, second.end, second.words) == (4.0, 9.0, ())
 
 
 def test_words_heard_again_after_a_resume_are_dropped() -> None:
-    assembler = Assembler()
+    assembler = Assembler(VoiceMap(RATE), paced=True)
     place(assembler, timeline(), commit("so it goes", (1.0, 1.3), (1.5, 1.8), (2.0, 2.6)))
     assert assembler.until_s == 2.6
-    assembler.resume(2.0)
+    assembler.begin(2.0)
     (segment,) = place(assembler, timeline(2.0), commit("goes, and on.", (0.05, 0.6), (0.9, 1.1), (1.2, 1.5)))
     assert segment.text == "and on."
     assert [w.text for w in segment.words] == ["and", "on."]
@@ -68,24 +77,76 @@ def test_words_heard_again_after_a_resume_are_dropped() -> None:
 
 
 def test_a_commit_that_was_all_heard_before_is_nothing() -> None:
-    assembler = Assembler()
+    assembler = Assembler(VoiceMap(RATE), paced=True)
     place(assembler, timeline(), commit("so", (1.0, 1.6)))
-    assembler.resume(1.0)
+    assembler.begin(1.0)
     assert place(assembler, timeline(1.0), commit("so", (0.0, 0.6))) == []
 
 
 def test_a_real_repetition_after_a_resume_stays() -> None:
-    assembler = Assembler()
+    assembler = Assembler(VoiceMap(RATE), paced=True)
     place(assembler, timeline(), commit("no", (1.0, 1.3)))
-    assembler.resume(0.7)
+    assembler.begin(0.7)
     again = place(
         assembler, timeline(0.7), commit("no", (0.3, 0.6)), commit("no", (2.0, 2.3)), commit("no", (4.0, 4.3))
     )
     assert [s.start for s in again] == [2.7, 4.7]
 
 
+def voiced(*runs_s: tuple[float, float]) -> VoiceMap:
+    voice = VoiceMap(RATE)
+    voice.add(Frame(b"", 0, tuple((int(a * RATE), int(b * RATE)) for a, b in runs_s)))
+    return voice
+
+
+def test_an_estimated_commit_lies_where_sound_is() -> None:
+    assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5)), paced=True)
+    first, second = place(assembler, timeline(), commit("one", sent_s=4.5), commit("two", sent_s=8.0))
+    assert (first.start, first.end) == (1.0, 3.0)
+    assert (second.start, second.end) == (5.0, 6.5)
+
+
+def test_a_session_resumes_before_the_first_sound_that_is_not_committed() -> None:
+    assembler = Assembler(voiced((1.0, 3.0), (50.0, 52.0)), paced=True)
+    place(assembler, timeline(), commit("one", (1.0, 2.95)))
+    assert assembler.resume_s(60.0) == 49.5
+    place(assembler, timeline(), commit("two", (50.0, 52.0)))
+    assert assembler.resume_s(60.0) == 60.0
+
+
+def test_estimated_text_that_comes_again_is_taken_off() -> None:
+    # Sent at full speed: nothing tells which audio a commit without times covers.
+    assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (8.0, 9.0)), paced=False)
+    place(assembler, timeline(), commit("One, two.", sent_s=30), commit("Three four", sent_s=30))
+    assert assembler.resume_s(30.0) == 0.5
+    assembler.begin(0.5)
+    again = place(assembler, timeline(0.5), commit("one two three"), commit("four. Five!"), commit("one two"))
+    assert [s.text for s in again] == ["Five!", "one two"]
+
+
+def test_a_steady_drift_is_taken_out() -> None:
+    ends = [2.0 + 4 * k for k in range(12)]
+    assembler = Assembler(voiced(*[(e - 1.5, e) for e in ends]), paced=True)
+    commits = [
+        commit("a b", (e - 1.5 + 0.1 * k, e - 1 + 0.1 * k), (e - 0.5 + 0.1 * k, e + 0.1 * k))
+        for k, e in enumerate(ends)
+    ]
+    errors = [s.end - e for s, e in zip(place(assembler, timeline(), *commits), ends, strict=True)]
+    assert max(errors) < 0.31
+    assert max(abs(e) for e in errors[4:]) < 0.011
+
+
+def test_inexact_word_ends_are_no_drift() -> None:
+    ends = [2.0 + 4 * k for k in range(12)]
+    assembler = Assembler(voiced(*[(e - 1.5, e) for e in ends]), paced=True)
+    overhang = [0.1, 0.2, 0.05, 0.15, 0.25, 0.1, 0.0, 0.2, 0.1, 0.15, 0.2, 0.05]
+    commits = [commit("a", (e - 1.5, e + o)) for e, o in zip(ends, overhang, strict=True)]
+    starts = [s.start for s in place(assembler, timeline(), *commits)]
+    assert starts == [e - 1.5 for e in ends]
+
+
 def test_what_an_earlier_attempt_committed_is_the_start() -> None:
-    assembler = Assembler([Segment(text="a", start=1, end=5)])
+    assembler = Assembler(VoiceMap(RATE), paced=True, committed=[Segment(text="a", start=1, end=5)])
     assert assembler.until_s == 5
 
 
@@ -93,7 +154,7 @@ def test_what_an_earlier_attempt_committed_is_the_start() -> None:
     st.lists(st.lists(st.tuples(st.floats(-5, 90), st.floats(-5, 90)), min_size=1, max_size=5), min_size=1, max_size=6)
 )
 def test_whatever_times_come_they_are_monotone_and_inside(plan: list[list[tuple[float, float]]]) -> None:
-    assembler, line = Assembler(), timeline(start_s=10, length_s=60)
+    assembler, line = Assembler(VoiceMap(RATE), paced=True), timeline(start_s=10, length_s=60)
     segments = place(assembler, line, *[commit(" ".join("w" * len(times)), *times) for times in plan])
     assert len(segments) == len(plan)
     words = [w for s in segments for w in s.words]
