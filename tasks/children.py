@@ -71,13 +71,13 @@ class Child:
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
-    def let_go(self) -> None:
-        """Say goodbye, so that the guard ends the process; returns at once."""
+    def let_go(self, word: str = "stop") -> None:
+        """Have the guard end the process: `stop` with SIGTERM and its grace, `kill` at once. Does not wait."""
         stdin = self.process.stdin
         if stdin is None or stdin.closed:
             return
         with suppress(OSError):  # it has ended by itself
-            stdin.write(b"bye")
+            stdin.write(word.encode())
             stdin.flush()
         with suppress(OSError):
             stdin.close()

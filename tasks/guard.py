@@ -2,10 +2,10 @@
 
     python -I -S guard.py GRACE_S ORPHAN_S COMMAND...
 
-Standard input is the lifeline: the starter holds the other end of the pipe and never writes but to say goodbye. The
-end of the pipe (the starter closed it, or died of anything, kill -9 included) sends SIGTERM to the command, and
-SIGKILL `GRACE_S` seconds later. A word before the end makes no difference but one: without it the starter was killed,
-and the command is given `ORPHAN_S` seconds first, so that other processes of the same starter may still use it.
+Standard input is the lifeline: the starter holds the other end of the pipe. Its end (the starter closed it, or died
+of anything, kill -9 included) sends SIGTERM to the command, and
+SIGKILL `GRACE_S` seconds later. The starter may say a word first: `stop` for just that, `kill` for SIGKILL at once.
+Without a word it was killed; then the command gets `ORPHAN_S` seconds more, so that its other processes may use it.
 On Linux the kernel kills the command when this process itself is killed.
 
 Exits as the command did. Only the standard library: this must start in milliseconds.
@@ -43,21 +43,22 @@ def main(arguments: list[str]) -> int:
         preexec_fn=_die_with_parent if linux else None,  # noqa: PLW1509  one thread
         close_fds=False,
     )
-    goodbye = False
+    said = b""
     while child.poll() is None and not stop:
         readable, _, _ = select.select([0], [], [], POLL_S)
         if readable:
             word = os.read(0, 64)
-            goodbye = goodbye or bool(word)
+            said += word
             if not word:
                 break
-    if child.poll() is None:
-        if not goodbye and not stop:
+    if child.poll() is None and b"kill" not in said:
+        if not said and not stop:
             _wait(child, orphan_s)
         child.terminate()
-        if not _wait(child, grace_s):
-            child.kill()
-            child.wait()
+        _wait(child, grace_s)
+    if child.poll() is None:
+        child.kill()
+        child.wait()
     code = child.returncode
     return code if code >= 0 else 128 - code
 

@@ -50,6 +50,8 @@ class Stack:
         self.settings = settings
         self.folder = out / STATE_FOLDER
         self.embedded_endpoint = embedded_endpoint
+        self.idle = False
+        """Set when all jobs have ended: the worker then has nothing to give back, and is not waited for."""
         self._children: list[Child] = []
         self._lock = -1
         if embedded_endpoint:
@@ -213,7 +215,7 @@ class Stack:
         others = [child for child in self._children if child.name != "valkey"]
         for group in (others, valkey):
             for child in group:
-                child.let_go()
+                child.let_go("kill" if self.idle and child.name == "worker" else "stop")
             for child in group:
                 await child.gone()
         self._children.clear()

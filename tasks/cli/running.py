@@ -108,6 +108,7 @@ class Run:
                 queueing = asyncio.create_task(self._queue(producer, identified))
                 try:
                     await self._follow(producer, stack, queueing)
+                    stack.idle = True
                 finally:
                     queueing.cancel()
                     await asyncio.gather(queueing, return_exceptions=True)

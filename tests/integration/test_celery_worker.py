@@ -1,0 +1,258 @@
+"""Real Celery workers against a real Valkey: jobs, doubles, failures, SIGTERM, kill -9, inline jobs, the wrong pool."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tasks.app import make_app
+from tasks.jobs import JobStatus
+from tasks.submit import submit, submit_many
+from tests.support.wait import wait_until
+from worker.errors import BadJob, LedgerUnavailable, SourceNotFound
+from worker.settings import Settings, load
+from worker.storage.ledger import JobState
+
+ROOT = Path(__file__).parents[2]
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return load({}, redis_url=redis_url, lease_s=4, renew_s=1)
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
+    """Starts a worker process; its log is `worker-N.log`. None survives the test."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_one(*command: str, sessions: int = 4) -> subprocess.Popen[bytes]:
+        environment = {
+            **os.environ,
+            "STT_REDIS_URL": settings.redis_url,
+            "STT_SESSIONS": str(sessions),
+            "STT_LEASE_S": "4",
+            "STT_RENEW_S": "1",
+            "C_FORCE_ROOT": "1",
+        }
+        name = f"w{len(started)}"
+        command = command or (sys.executable, "-m", "tests.support.fake_worker", "-n", f"{name}@test")
+        with (tmp_path / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log)
+        started.append(process)
+        return process
+
+    yield start_one
+    for process in started:
+        process.kill()
+        process.wait(10)
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Callable[[str], Path]:
+    def make(name: str) -> Path:
+        path = tmp_path / "in" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(name.encode())
+        return path
+
+    return make
+
+
+def until_ended(handle: Any, timeout_s: float = 20) -> JobStatus:
+    status = wait_until(
+        lambda: found if (found := handle.status()).state.ended else None, f"job {handle.id} ends", timeout_s=timeout_s
+    )
+    assert isinstance(status, JobStatus)
+    return status
+
+
+def commits(raw: redis.Redis, job_id: str) -> list[str]:
+    return [json.loads(fields["segment"])["text"] for _, fields in raw.xrange(f"stt:job:{job_id}:commits")]
+
+
+def queued(raw: redis.Redis) -> int:
+    return int(raw.llen("stt"))
+
+
+def test_jobs_are_done_and_failures_told(start: Start, settings: Settings, raw: redis.Redis, audio: Any) -> None:
+    start()
+    done = submit(audio("ok-3.wav"), settings=settings, out_dir="/results", formats=("json", "srt"))
+    damaged = submit(audio("damaged.wav"), settings=settings)
+    bug = submit(audio("bug.wav"), settings=settings)
+
+    status = until_ended(done)
+    assert (status.state, status.commits, status.attempts) == (JobState.DONE, 3, 1)
+    assert status.outputs == ("/results/ok-3.json", "/results/ok-3.srt")
+    assert commits(raw, done.id) == ["word 0", "word 1", "word 2"]
+    assert json.loads(done.transcript() or "")["job_id"] == done.id
+    assert done.transcript() == raw.get(f"stt:job:{done.id}:transcript")
+
+    status = until_ended(damaged)
+    assert (status.state, status.error_code) == (JobState.FAILED, "source_damaged")
+    assert "record it again" in (status.error or "")
+    status = until_ended(bug)
+    assert (status.state, status.error_code) == (JobState.FAILED, "internal")
+    wait_until(lambda: raw.hlen("unacked") == 0, "every message is acknowledged")
+    assert queued(raw) == 0
+    assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:*"))
+
+
+def test_a_job_sent_many_times_runs_once(start: Start, settings: Settings, raw: redis.Redis, audio: Any) -> None:
+    handle = submit(audio("slow-20.wav"), settings=settings)
+    for _ in range(8):
+        assert submit(audio("slow-20.wav"), settings=settings).id == handle.id
+    assert queued(raw) == 9
+    start()
+    start()
+    status = until_ended(handle)
+    assert (status.state, status.attempts, status.commits) == (JobState.DONE, 1, 20)
+    assert commits(raw, handle.id) == [f"word {n}" for n in range(20)]
+    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "every double is acknowledged")
+    assert submit(audio("slow-20.wav"), settings=settings).before is JobState.DONE
+    assert queued(raw) == 0
+
+
+def test_sigterm_gives_every_job_back_and_another_worker_goes_on(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any
+) -> None:
+    first = start(sessions=40)
+    batch = submit_many([audio(f"slow-{60 + n}.wav") for n in range(40)], settings=settings)
+    wait_until(
+        lambda: all(job.state is JobState.RUNNING and job.commits > 2 for job in batch.status().jobs),
+        "all jobs run",
+        timeout_s=30,
+    )
+    first.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert first.wait(10) == 0
+    assert time.monotonic() - started < 5
+    status = batch.status()
+    assert status.counts == {JobState.QUEUED: 40}
+    assert all(job.commits > 2 and job.attempts == 0 for job in status.jobs)
+    assert queued(raw) == 40
+    assert raw.hlen("unacked") == 0
+    assert raw.zcard("stt:leases") == 0
+
+    start(sessions=40)
+    wait_until(lambda: batch.status().ended, "the second worker does the rest", timeout_s=40)
+    assert batch.status().counts == {JobState.DONE: 40}
+    for number, handle in enumerate(batch.jobs):
+        assert commits(raw, handle.id) == [f"word {n}" for n in range(60 + number)]
+
+
+def test_a_killed_worker_s_job_goes_on_at_its_last_commit(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any
+) -> None:
+    victim = start()
+    handle = submit(audio("slow-60.wav"), settings=settings)
+    wait_until(lambda: handle.status().commits > 5, "some commits")
+    victim.kill()
+    victim.wait(10)
+    before = handle.status()
+    assert before.state is JobState.RUNNING
+    wait_until(lambda: float(raw.hget(f"stt:job:{handle.id}", "lease") or 0) < time.time() * 1000, "the lease lapses")
+    start()
+    assert submit(audio("slow-60.wav"), settings=settings).before is JobState.RUNNING  # wakes a worker
+    status = until_ended(handle)
+    assert (status.state, status.attempts) == (JobState.DONE, 2)
+    assert commits(raw, handle.id) == [f"word {n}" for n in range(60)]
+
+
+def test_a_job_that_kills_its_workers_is_given_up(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any
+) -> None:
+    handle = submit(audio("die-9.wav"), settings=settings)
+    raw.hset(f"stt:job:{handle.id}", "attempts", settings.retries + 1)
+    start()
+    status = until_ended(handle)
+    assert (status.state, status.error_code) == (JobState.FAILED, "attempts")
+
+
+def test_a_cancelled_job_stops_and_is_not_begun_again(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any
+) -> None:
+    from tasks.loop import shared_loop
+    from worker.storage.ledger import Ledger
+
+    start()
+    handle = submit(audio("slow-400.wav"), settings=settings)
+    wait_until(lambda: handle.status().commits > 2, "it runs")
+    ledger = shared_loop().call(_made(Ledger, settings))
+    shared_loop().call(ledger.cancel(handle.id))
+    at_cancel = handle.status().commits
+    wait_until(lambda: raw.hlen("unacked") == 0, "the worker lets it go", timeout_s=5)
+    status = handle.status()
+    assert (status.state, status.commits) == (JobState.CANCELLED, at_cancel)
+    shared_loop().call(ledger.close())
+
+
+async def _made(kind: Any, settings: Settings) -> Any:
+    return kind(settings)
+
+
+def test_a_whole_job_in_a_message_of_another_producer(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any
+) -> None:
+    app = make_app(settings)
+    app.send_task("tasks.transcribe", kwargs={"job": {"source": str(audio("ok-2.wav"))}}, queue=settings.queue)
+    app.send_task(
+        "tasks.transcribe", kwargs={"job_id": "their.own-id", "job": {"source": "/gone/ok-1.wav"}}, queue=settings.queue
+    )
+    for bad in ({"job": {"sauce": "x"}}, {"job": {"source": "x", "formats": ["doc"]}}, {"job_id": "nobody"}, {}):
+        app.send_task("tasks.transcribe", kwargs=bad, queue=settings.queue)
+    start()
+    expected = submit(audio("ok-2.wav"), settings=settings)
+    assert until_ended(expected).state is JobState.DONE
+    wait_until(lambda: raw.hget("stt:job:their.own-id", "state") == "done", "the job with their id is done")
+    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "bad messages are acknowledged")
+    assert len(list(raw.scan_iter("stt:job:*"))) == 6  # two jobs with their commits and transcripts, no others
+
+
+def test_another_pool_is_refused(start: Start, tmp_path: Path) -> None:
+    process = start(sys.executable, "-m", "celery", "-A", "tasks", "worker", "--pool", "solo")
+    assert process.wait(30) != 0
+    text = (tmp_path / "w0.log").read_text()
+    assert "runs on the pool `threads` only" in text
+    assert "Traceback" not in text
+
+
+def test_celery_finds_the_application_with_its_settings(start: Start, tmp_path: Path) -> None:
+    process = start(sys.executable, "-m", "celery", "-A", "tasks", "worker", "--loglevel", "INFO", sessions=7)
+    wait_until(lambda: " ready." in (tmp_path / "w0.log").read_text(), "the worker is ready", timeout_s=30)
+    text = (tmp_path / "w0.log").read_text()
+    assert "concurrency: 7 (thread)" in text
+    assert "exchange=stt(direct)" in text
+    assert "tasks.transcribe" in text
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+
+
+def test_submit_says_what_is_wrong(settings: Settings, audio: Any, tmp_path: Path) -> None:
+    with pytest.raises(SourceNotFound, match="idempotency_key"):
+        submit(tmp_path / "none.wav", settings=settings)
+    with pytest.raises(BadJob, match="doc"):
+        submit(audio("ok-1.wav"), settings=settings, formats=("doc",))
+    with pytest.raises(BadJob, match="letters"):
+        submit(audio("ok-1.wav"), settings=settings, idempotency_key="a b")
+    assert submit(tmp_path / "none.wav", settings=settings, idempotency_key="a.b").id == "a.b"
+    nowhere = load({}, redis_url="redis://127.0.0.1:1/0")
+    with pytest.raises(LedgerUnavailable, match="STT_REDIS_URL"):
+        submit(audio("ok-1.wav"), settings=nowhere)

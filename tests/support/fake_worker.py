@@ -1,0 +1,53 @@
+"""A real Celery worker whose pipeline is a stand-in: what a job does is in the name of its source.
+
+`ok-3.wav` commits 3 segments at once; `slow-200.wav` commits 200, one every 50 ms; `damaged.wav` fails for a reason;
+`bug.wav` fails without one; `die.wav` kills the worker process. Each goes on after what was committed before.
+
+    python -m tests.support.fake_worker [-c N] ...        arguments of `celery worker`
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import os
+import signal
+import sys
+from typing import Any
+
+from tasks import transcribe
+from tasks.app import app
+from tasks.runner import Runner
+from tests.support.samples_of import a_segment, a_transcript
+from worker.errors import DamagedSource
+from worker.pipeline import Job
+from worker.progress import Progress
+from worker.settings import Settings
+from worker.transcript.model import Transcript
+
+SLOW_S = 0.05
+
+
+async def pipeline(job: Job, *, settings: Settings, log: Any) -> Transcript:
+    kind, _, count = job.source.stem.partition("-")
+    if kind == "damaged":
+        raise DamagedSource(f"{job.source}: no audio in it; record it again")
+    if kind == "bug":
+        raise ZeroDivisionError("a bug")
+    total = int(count or 1)
+    segments = list(job.committed)
+    for number in range(len(segments), total):
+        if kind == "slow":
+            await asyncio.sleep(SLOW_S)
+        segment = a_segment(f"word {number}", number, number + 1)
+        await log.commit(segment)
+        segments.append(segment)
+        await log.progress(Progress(total, number + 1, number + 1, ""))
+        if kind == "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+    return a_transcript(job.id, tuple(segments))
+
+
+if __name__ == "__main__":
+    transcribe.Runner = functools.partial(Runner, pipeline=pipeline)  # type: ignore[misc,assignment]
+    app.worker_main(["--quiet", "worker", "--loglevel", "INFO", "--without-mingle", *sys.argv[1:]])
