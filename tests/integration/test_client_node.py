@@ -1,0 +1,77 @@
+"""Our client against the official Node Socket.IO server: every sample arrives, every word comes back at its place."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import audiofiles
+from tests.support.audiofiles import write_signal, write_words
+from tests.support.node_env import NodeServer, node_modules, node_server, run_node_server
+from tests.support.pipeline_run import transcribe
+from tests.support.tones import speech
+from worker.errors import AuthRefused
+from worker.settings import Settings, load
+
+__all__ = ["node_modules", "node_server"]
+
+pytestmark = pytest.mark.node
+SECONDS = 20
+
+
+def settings(server: NodeServer, **more: str) -> Settings:
+    return load({"STT_URL": server.url, "STT_API_KEY": server.key, **more})
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    """Sound in every second."""
+    tone = 0.3 * np.sin(2 * np.pi * 300 * np.arange(SECONDS * 44100) / 44100)
+    return write_signal(tmp_path / "tone.flac", np.column_stack([tone, tone]), 44100, audiofiles.FLAC)
+
+
+@pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
+async def test_every_sample_and_every_word(node_server: NodeServer, recording: Path, transport: str) -> None:
+    transcript = await transcribe(recording, settings(node_server, STT_TRANSPORT=transport))
+    (session,) = node_server.sessions()
+    assert session["errors"] == []
+    assert session["stopped"]
+    assert session["samples"] / 16000 == pytest.approx(transcript.source.duration, abs=0.001)
+    assert session["transport"] == ("polling" if transport == "polling" else "websocket")
+    words = [w for s in transcript.segments for w in s.words]
+    assert [w.text for w in words] == [f"word{n}" for n in range(len(words))]
+    assert len(words) == session["words"] >= SECONDS
+    assert all(w.start == pytest.approx(n + 0.1, abs=0.001) for n, w in enumerate(words))
+    assert transcript.coverage.complete
+    assert [s.close_code for s in transcript.sessions] == [1000]
+
+
+async def test_a_server_that_forgets_the_tail_is_sent_silence(node_modules: Path, recording: Path) -> None:
+    with run_node_server(node_modules, commit_on_stop=False, pause_s=1.5) as server:
+        transcript = await transcribe(recording, settings(server))
+        (session,) = server.sessions()
+    words = [w.text for s in transcript.segments for w in s.words]
+    assert words == [f"word{n}" for n in range(len(words))]
+    assert len(words) >= SECONDS
+    silence_s = session["samples"] / 16000 - transcript.source.duration
+    assert 1.5 <= silence_s <= 4
+    assert transcript.sessions[0].silence == pytest.approx(silence_s, abs=0.01)
+
+
+async def test_in_real_time(node_server: NodeServer, tmp_path: Path) -> None:
+    recording = write_words(tmp_path / "short.wav", list(speech(4, seed=4)), 8000)
+    transcript = await transcribe(recording, settings(node_server), speed=1.0)
+    (session,) = node_server.sessions()
+    assert session["chunks"] == math.ceil(transcript.source.duration / 0.25)
+    assert transcript.elapsed >= transcript.source.duration - 0.3
+
+
+@pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
+async def test_a_wrong_key(node_server: NodeServer, recording: Path, transport: str) -> None:
+    wrong = load({"STT_URL": node_server.url, "STT_API_KEY": "wrong", "STT_TRANSPORT": transport})
+    with pytest.raises(AuthRefused, match="API key refused by http"):
+        await transcribe(recording, wrong)
+    assert node_server.sessions() == []
