@@ -19,7 +19,7 @@ from worker.settings import Settings
 
 
 async def measured(source: Path, settings: Settings) -> dict[str, Any]:
-    command = [sys.executable, "-m", "tests.support.measured_run", str(source), settings.url, KEY]
+    command = [sys.executable, "-m", "tests.support.measured_run", str(source), settings.url, KEY, str(source.parent)]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     out, _ = await process.communicate()
     assert process.returncode == 0

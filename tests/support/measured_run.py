@@ -1,4 +1,4 @@
-"""One job in a process of its own: `python -m tests.support.measured_run SOURCE URL KEY` prints its cost as JSON."""
+"""One job in a process of its own; `python -m tests.support.measured_run SOURCE URL KEY OUT` prints its cost."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from pathlib import Path
 from worker.pipeline import Job, run
 from worker.progress import Progress
 from worker.settings import load
+from worker.storage.outputs import Outputs
 from worker.transcript.model import Segment
 
 
@@ -27,10 +28,11 @@ class CountingLog:
     async def progress(self, progress: Progress) -> None: ...
 
 
-async def main(source: str, url: str, key: str) -> None:
+async def main(source: str, url: str, key: str, folder: str) -> None:
     log = CountingLog()
     settings = load({"STT_URL": url, "STT_API_KEY": key})
-    job = Job(id="measured", source=Path(source), speed=math.inf, language=None, out=None)
+    out = Outputs(Path(folder), "measured", ("json", "srt", "vtt", "txt"))
+    job = Job(id="measured", source=Path(source), speed=math.inf, language=None, out=out)
     transcript = await run(job, settings=settings, log=log)
     usage = resource.getrusage(resource.RUSAGE_SELF)
     result = {
@@ -45,4 +47,4 @@ async def main(source: str, url: str, key: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:4]))
+    asyncio.run(main(*sys.argv[1:5]))
