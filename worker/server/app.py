@@ -49,6 +49,16 @@ class RunningServer:
         self.port: int = runner.addresses[0][1]
         self.url = f"http://{_reachable(settings.server_host)}:{self.port}"
 
+    @property
+    def sessions(self) -> int:
+        """Sessions open now."""
+        return len(self._hub.sessions)
+
+    @property
+    def backlog_s(self) -> float:
+        """Seconds of audio, of all sessions, that wait for recognition."""
+        return sum(session.backlog.total_s for session in self._hub.sessions)
+
     async def ready(self) -> None:
         """Until the recognizer is loaded. Raises its RecognizerError or SettingsError."""
         await self._loader.ready()

@@ -22,12 +22,15 @@ _log = structlog.get_logger("worker.server")
 # Messages a client has not taken yet; a client that does not read is dropped rather than remembered for ever.
 _UNREAD_MAX = 1000
 _TELL_S = 0.5
+_LOOK_S = 0.01
 
 
 @dataclass(slots=True)
 class _Connection:
     session: Session | None = None
     task: asyncio.Task[None] | None = None
+    ended_here: bool = False
+    """The last session was ended by the server: what its client sent before it knew is no mistake of the client."""
 
 
 class Hub:
@@ -65,13 +68,19 @@ class Hub:
                 tasks.append(connection.task)
         if tasks:
             await asyncio.wait(tasks, timeout=_TELL_S)
-        sockets = [socket for socket in self._sio.eio.sockets.values() if not socket.closed]
-        closing = [asyncio.create_task(socket.close(wait=True)) for socket in sockets]
-        if closing:
-            _, late = await asyncio.wait(closing, timeout=_TELL_S)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*closing, return_exceptions=True)
+        await self._part()
+
+    async def _part(self) -> None:
+        """Close every connection, and give what was said last a moment to leave."""
+        leaving = [(socket, self._transport(eio_sid)) for eio_sid, socket in self._sio.eio.sockets.items()]
+        for socket, _ in leaving:
+            await socket.close(wait=False)
+        # queue.join() would wait for ever for a peer that went away at this very moment.
+        for _ in range(round(_TELL_S / _LOOK_S)):
+            leaving = [(s, t) for s, t in leaving if not s.queue.empty() and not (t is not None and t.is_closing())]
+            if not leaving:
+                return
+            await asyncio.sleep(_LOOK_S)
 
     async def _connect(self, sid: str, _environ: Any, _auth: Any = None) -> None:
         self._connections[sid] = _Connection()
@@ -108,7 +117,7 @@ class Hub:
             )
         else:
             session = Session(uuid.uuid4().hex, rate, engine, self._limits, self._emitter(sid))
-            connection.session = session
+            connection.session, connection.ended_here = session, False
             connection.task = asyncio.create_task(self._run(connection, session))
 
     async def _run(self, connection: _Connection, session: Session) -> None:
@@ -121,13 +130,15 @@ class Hub:
                 rate=session.rate, audio_s=round(session.heard_s, 2), elapsed_s=round(time.monotonic() - started, 2),
             )  # fmt: skip
         finally:
-            connection.session = None
+            connection.session, connection.ended_here = None, not session.stopped_by_client
 
     async def _chunk(self, sid: str, *args: Any) -> None:
         connection = self._alive(sid)
         if connection is None:
             return
         session = connection.session
+        if session is None and connection.ended_here:
+            return
         if session is None:
             await self._refuse(sid, connection, "invalid_request: audio came before start-session")
             return
@@ -141,6 +152,8 @@ class Hub:
     async def _stop(self, sid: str, *_args: Any) -> None:
         connection = self._alive(sid)
         if connection is None:
+            return
+        if connection.session is None and connection.ended_here:
             return
         if connection.session is None:
             await self._refuse(sid, connection, "invalid_request: there is no session to stop")
@@ -177,9 +190,15 @@ class Hub:
         await self._sio.emit(event, payload, to=sid)
 
     def _abort(self, sid: str) -> None:
-        request = self._sio.get_environ(sid)["aiohttp.request"]
-        if request.transport is not None:
-            request.transport.abort()
+        transport = self._transport(self._sio.manager.eio_sid_from_sid(sid, "/"))
+        if transport is not None:
+            transport.abort()
+
+    def _transport(self, eio_sid: str) -> Any:
+        """The TCP connection of a client; None where it is not known, as when polling became a websocket."""
+        environ = self._sio.environ.get(eio_sid)
+        request = environ["aiohttp.request"] if environ else None
+        return request.transport if request is not None and request.query.get("transport") == "websocket" else None
 
     def _alive(self, sid: str) -> _Connection | None:
         """The connection; whatever a client sends shows that it lives, also while its pongs wait behind audio."""

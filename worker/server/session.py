@@ -30,6 +30,7 @@ _TICK_S = 0.1
 _BATCH_MAX_S = 5.0
 _QUEUE_MAX = 20_000  # messages; the audio bound comes first unless chunks are tiny
 _ERRORS_MAX = 100
+_STOPPED = "stopped by the client"
 
 _log = structlog.get_logger("worker.server")
 
@@ -70,7 +71,9 @@ class Session:
     def chunk(self, args: tuple[Any, ...]) -> float:
         """Take an audio-chunk; returns its seconds. Raises wire.Refused; too much of it ends the session."""
         self._last_message = time.monotonic()
-        if self._stopped or self._ending.done():
+        if self._ending.done():
+            return 0.0
+        if self._stopped:
             raise wire.Refused("invalid_request: the session is stopping, no more audio is taken")
         chunk = wire.chunk(args, self.rate)
         self.backlog.received(chunk.duration_s)
@@ -96,9 +99,13 @@ class Session:
         if self._errors >= _ERRORS_MAX:
             self.end(Ending(POLICY, "too many errors", f"invalid_request: {self._errors} messages were refused"))
 
-    def stop(self, reason: str = "stopped by the client") -> None:
+    @property
+    def stopped_by_client(self) -> bool:
+        """Whether its end is the answer to a stop-session."""
+        return self._stopped is not None and self._stopped.reason == _STOPPED
+
+    def stop(self, reason: str = _STOPPED) -> None:
         """No more audio: commit everything heard, then close normally. Raises wire.Refused when stopping already."""
-        self._last_message = time.monotonic()
         if self._stopped:
             raise wire.Refused("invalid_request: the session is stopping already")
         self._stopped = Ending(NORMAL, reason)

@@ -1,0 +1,170 @@
+"""What the self-hosted service does under load, at its limits, and when it goes away."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.support.service import KEY, Caller, GatedRecognizer, caller, service, tones
+from tests.support.tone_recognizer import ENGINE
+from tests.support.wait import wait_until
+from worker.realtime import messages
+from worker.realtime.messages import CLOSED, START
+
+
+async def test_audio_far_ahead_of_recognition_overflows_and_harms_no_other_session() -> None:
+    gated = GatedRecognizer()
+    words, pcm = tones(4)
+    _, much = tones(60)
+    async with service(gated, server_max_backlog_s=6) as server, caller(server) as one, caller(server) as other:
+        await other.start()
+        await other.say(pcm)
+        await one.start()
+        await one.say(much, chunk_s=0.2)
+        closed = await one.closed(30)
+        assert closed == {"code": 1013, "reason": "queue overflow"}
+        assert len(one.errors) == 1
+        assert one.errors[0].startswith("queue_overflow: ")
+        gated.gate.set()
+        assert (await other.finish())["code"] == 1000
+        assert other.text.split() == [w.text for w in words]
+        assert other.errors == []
+
+
+async def test_a_client_at_full_speed_is_slowed_to_the_pace_of_recognition() -> None:
+    """Ten minutes at once against a limit of 20 s: no overflow while recognition is faster than speech."""
+    words, pcm = tones(600)
+    async with service(server_max_backlog_s=20) as server, caller(server) as one:
+        await one.start()
+        most = 0.0
+        await one.say(pcm, chunk_s=1)
+        stopping = asyncio.create_task(one.finish(100))
+        while not stopping.done():
+            most = max(most, server.backlog_s)
+            await asyncio.wait({stopping}, timeout=0.01)
+        assert stopping.result()["code"] == 1000
+        assert one.errors == []
+        assert one.text.split() == [w.text for w in words]
+        assert 0 < most <= 20
+
+
+async def test_sessions_take_turns() -> None:
+    """One session has much waiting; a later one gets its text after one recognition, not after all."""
+    gated = GatedRecognizer()
+    _, much = tones(60)
+    words, pcm = tones(3)
+    async with service(gated) as server, caller(server) as one, caller(server) as other:
+        await one.start()
+        await one.say(much)
+        await one.until(lambda: server.backlog_s > 40, "much is waiting")
+        await other.start()
+        await other.say(pcm)
+        await other.emit(messages.STOP)
+        await other.until(lambda: server.sessions == 2 and server.backlog_s > 42, "the second session waits too")
+        gated.gate.set()
+        await other.until(lambda: other.named(CLOSED), "the second session is served")
+        assert other.text.split() == [w.text for w in words]
+        assert len(one.messages(messages.TYPE_COMMITTED)) <= 6
+        await one.finish()
+
+
+async def test_sessions_over_the_limit_are_turned_away() -> None:
+    async with service(server_max_sessions=2) as server, caller(server) as a, caller(server) as b, caller(server) as c:
+        await a.start()
+        await b.start()
+        await c.emit(START, {"sampleRate": 16000})
+        closed = await c.closed()
+        assert c.errors[0].startswith("resource_exhausted: ")
+        assert closed["code"] == 1013
+        await a.finish()
+        await c.start()
+        await c.until(lambda: len(c.named(CLOSED)) == 1, "the next try is taken")
+
+
+async def test_an_idle_session_is_committed_and_closed() -> None:
+    words, pcm = tones(4)
+    async with service(server_idle_timeout_s=0.5) as server, caller(server) as one:
+        await one.start()
+        await one.say(pcm)
+        closed = await one.closed()
+        assert closed["code"] == 1000
+        assert "idle" in closed["reason"]
+        assert one.text.split() == [w.text for w in words]
+        assert one.connected
+
+
+async def test_a_flood_of_bad_messages_ends_the_session() -> None:
+    async with service() as server, caller(server) as one:
+        await one.start()
+        for _ in range(150):
+            await one.emit(messages.CHUNK, {})
+        closed = await one.closed()
+        assert closed["code"] == 1008
+
+
+async def test_closing_tells_the_clients_and_is_quick() -> None:
+    gated = GatedRecognizer()
+    _, pcm = tones(4)
+    async with service(gated) as server:
+        ones = [Caller() for _ in range(3)]
+        for one, transport in zip(ones, ("websocket", "websocket", "polling"), strict=True):
+            await one.connect(server.url, transport)
+            await one.start()
+            await one.say(pcm)
+        began = time.monotonic()
+        await server.close()
+        assert time.monotonic() - began < 2
+        for one in ones:
+            closed = await one.closed(3)
+            assert closed == {"code": 1001, "reason": "the server is shutting down"}
+        for one in ones:
+            await one.leave()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_process_ends_within_two_seconds_of_a_signal(number: signal.Signals, tmp_path: os.PathLike[str]) -> None:
+    """`run` with clients connected; what it prints is its log on standard error, nothing on standard output."""
+    program = (
+        "import sys\n"
+        "from worker import settings\n"
+        "from worker.server.app import run\n"
+        "run(settings.load(), lambda url: (sys.stderr.write('READY ' + url + chr(10)), sys.stderr.flush()))\n"
+    )
+    env = {**os.environ, "STT_SERVER_PORT": "0", "STT_SERVER_API_KEYS": KEY, "STT_RECOGNIZER": ENGINE}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        url = ""
+        for line in process.stderr:
+            if line.startswith("READY "):
+                url = line.removeprefix("READY ").strip()
+                break
+        assert url, "the server did not start"
+        closed = asyncio.run(_signalled(url, process, number))
+        began = time.monotonic()
+        wait_until(lambda: process.poll() is not None, "the process ends", 5)
+        assert time.monotonic() - began < 2
+        out, log = process.communicate(timeout=5)
+        assert process.returncode == 0, log
+        assert out == ""
+        assert "Traceback" not in log
+        assert closed == {"code": 1001, "reason": "the server is shutting down"}
+
+
+async def _signalled(url: str, process: subprocess.Popen[str], number: signal.Signals) -> object:
+    _, pcm = tones(5)
+    one = Caller()
+    await one.connect(url)
+    await one.start()
+    await one.say(pcm)
+    process.send_signal(number)
+    closed = await one.closed(3)
+    await one.leave()
+    return closed
