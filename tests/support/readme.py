@@ -1,6 +1,6 @@
 """README.md, read and written by code: its settings table is made from `worker.settings.Settings`.
 
-    python -m tests.support.readme        bring the table up to date
+python -m tests.support.readme        bring the table up to date
 """
 
 from __future__ import annotations

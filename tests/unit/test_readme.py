@@ -1,0 +1,58 @@
+"""README.md says what the code does."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import click
+import pytest
+
+from tasks.cli import main
+from tests.support import readme
+from worker.settings import Settings
+from worker.transcript.formats import FORMATS
+from worker.transcript.model import Transcript
+
+TEXT = readme.PATH.read_text(encoding="utf-8")
+
+
+def test_the_settings_table_is_current() -> None:
+    assert TEXT.count(readme.BEGIN) == TEXT.count(readme.END) == 1
+    assert readme.with_table(TEXT) == TEXT, "bring it up to date: python -m tests.support.readme"
+
+
+def test_every_variable_it_names_exists() -> None:
+    known = {f"STT_{name.upper()}" for name in Settings.model_fields} | {"STT_TEST_AUDIO"}
+    assert set(re.findall(r"\bSTT_[A-Z0-9_]+", TEXT)) <= known
+
+
+def test_every_command_and_option_it_names_exists() -> None:
+    assert isinstance(main, click.Group)
+    lines = re.findall(r"stt-batch ([a-z]+)([^\n`#|]*)", TEXT)
+    assert len(lines) > 5
+    for name, rest in lines:
+        command = main.commands.get(name)
+        assert command is not None, f"README names `stt-batch {name}`"
+        known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+        used = set(re.findall(r"(?<=\s)--[a-z][a-z-]*", rest))
+        assert used <= known | {"--help"}, f"README: stt-batch {name}{rest}"
+
+
+def test_every_format_is_named() -> None:
+    for fmt in FORMATS:
+        assert re.search(rf"\b{fmt}\b", TEXT, re.IGNORECASE)
+
+
+def test_its_transcript_is_one_the_code_would_write() -> None:
+    excerpt = re.search(r"```json\n(.*?)```", TEXT, re.DOTALL)
+    assert excerpt
+    document = json.loads(excerpt.group(1))
+    assert set(document) <= set(Transcript.model_fields)
+    assert {"segments", "source", "language", "schema_version"} <= set(document)
+    assert Transcript.model_validate(document).segments[0].words
+
+
+@pytest.mark.parametrize("match", re.findall(r"\]\((?!http)([^)#]+)\)", TEXT))
+def test_its_links_lead_somewhere(match: str) -> None:
+    assert (readme.PATH.parent / match).exists()
