@@ -23,7 +23,7 @@ BASE = ("worker.errors", "worker.settings", "worker.progress", "worker.timeline"
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker.audio": (),
     "worker.realtime": ("worker.audio",),
-    "worker.transcript": ("worker.realtime.messages", "worker.realtime.pairing", "worker.audio.decode"),
+    "worker.transcript": ("worker.realtime.messages", "worker.realtime.pairing", "worker.audio"),
     "worker.storage": ("worker.transcript",),
     "worker.pipeline": ("worker.audio", "worker.realtime", "worker.transcript", "worker.storage"),
     "worker.server": ("worker.realtime.messages", "worker.realtime.wirejson", "worker.audio.resample"),
@@ -38,7 +38,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "celery": ("tasks.app",),
     "click": ("tasks.cli", "tasks.cli.*"),
     "ctranslate2": ("worker.server.recognizers.whisper",),
-    "engineio": ("worker.server.app",),
+    "engineio": ("worker.server.app", "worker.server.hub"),
     "faster_whisper": ("worker.server.recognizers.whisper",),
     "onnxruntime": ("worker.server.recognizers.vad",),
     "orjson": ("worker.realtime.wirejson",),
