@@ -51,7 +51,7 @@ class Stack:
         self.folder = out / STATE_FOLDER
         self.embedded_endpoint = embedded_endpoint
         self.idle = False
-        """Set when all jobs have ended: the worker then has nothing to give back, and is not waited for."""
+        """Set when all jobs have ended: only Valkey has something to put in order then, the others are just killed."""
         self._children: list[Child] = []
         self._lock = -1
         if embedded_endpoint:
@@ -110,8 +110,8 @@ class Stack:
                 fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if asyncio.get_running_loop().time() > deadline:
-                    holder = os.pread(self._lock, 100, 0).decode("ascii", "replace").strip()
+                holder = os.pread(self._lock, 100, 0).decode("ascii", "replace").strip()
+                if _is_alive(holder) or asyncio.get_running_loop().time() > deadline:
                     raise StackError(
                         f"another run (process {holder or 'unknown'}) is writing to {self.folder.parent}; "
                         "wait for it, or choose another folder with --out"
@@ -215,7 +215,7 @@ class Stack:
         others = [child for child in self._children if child.name != "valkey"]
         for group in (others, valkey):
             for child in group:
-                child.let_go("kill" if self.idle and child.name == "worker" else "stop")
+                child.let_go("kill" if self.idle and group is others else "stop")
             for child in group:
                 await child.gone()
         self._children.clear()
@@ -230,6 +230,16 @@ async def _all(waits: list[Awaitable[None]]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # somebody else's, but alive
+        return True
+    return True
 
 
 def check_recognizer(settings: Settings) -> None:

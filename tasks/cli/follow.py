@@ -32,7 +32,9 @@ class File:
     problem: tuple[str, str] | None = None
     """Error code and text where it never became a job."""
     before_s: float | None = None
-    """Seconds that were streamed before this run."""
+    """Seconds that were committed before this run."""
+    said: str = ""
+    """The last text in progress."""
 
     @property
     def state(self) -> JobState:
@@ -51,10 +53,11 @@ class File:
         return max(progress.duration_s, progress.sent_s, progress.committed_s)
 
     @property
-    def sent_s(self) -> float:
+    def behind_s(self) -> float:
+        """Seconds that are committed; all of them when it is done. At `max` speed what was sent says little."""
         if self.record is None:
             return 0.0
-        return self.duration_s if self.state is JobState.DONE else self.record.progress.sent_s
+        return self.duration_s if self.state is JobState.DONE else self.record.progress.committed_s
 
     @property
     def took_s(self) -> float | None:
@@ -105,14 +108,15 @@ class Follower:
     def update(self, file: File, record: JobRecord | None) -> None:
         if record is not None:
             if file.before_s is None:
-                file.before_s = record.progress.sent_s if record.state is JobState.QUEUED else 0.0
+                file.before_s = record.progress.committed_s if record.state is JobState.QUEUED else 0.0
             file.record = record
+            file.said = record.progress.partial or file.said
         elif file.record is not None:
             file.problem = ("expired", "its record is gone from the ledger")
 
     def mark(self, now: float) -> None:
         """Note the seconds done by now; `now` is monotonic."""
-        fresh = sum(max(0.0, file.sent_s - (file.before_s or 0.0)) for file in self.files if not file.skipped)
+        fresh = sum(max(0.0, file.behind_s - (file.before_s or 0.0)) for file in self.files if not file.skipped)
         self._marks.append((now, fresh))
         while len(self._marks) > 2 and now - self._marks[0][0] > SPEED_WINDOW_S:
             self._marks.popleft()
@@ -150,7 +154,7 @@ class Follower:
         for file in files:
             length = file.duration_s or file.size_bytes * per_byte
             total += length
-            gone += length if file.state.ended else file.sent_s
+            gone += length if file.state.ended else file.behind_s
         return total, gone
 
 

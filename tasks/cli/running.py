@@ -139,7 +139,7 @@ class Run:
             if created.state is JobState.DONE:
                 whole = ours and all(path.exists() for path in spec.output_paths())
                 if whole:
-                    file.skipped = True
+                    file.skipped, file.record = True, await producer.ledger.get(identity)
                 else:
                     created = await producer.record(identity, spec, again=True)
             if created.state is JobState.RUNNING:  # its worker was killed with its run

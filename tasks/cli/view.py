@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Final
 
-from rich.console import Console, Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
@@ -74,23 +75,20 @@ class View:
         overall = self._follower.overall()
         active = [file for file in self._follower.files if file.state is JobState.RUNNING]
         width = self._console.width
-        rows: list[RenderableType] = []
         grid = Table.grid(padding=(0, 1))
-        grid.add_column(width=max(16, min(40, width // 3)), no_wrap=True, overflow="ellipsis")
-        grid.add_column(width=max(10, min(30, width // 4)))
+        grid.add_column(width=max(16, min(36, width // 3)), no_wrap=True, overflow="ellipsis")
+        grid.add_column(width=max(10, min(24, width // 5)))
         grid.add_column(justify="right", no_wrap=True)
-        grid.add_column(justify="right", no_wrap=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        room = max(10, width - min(36, width // 3) - min(24, width // 5) - 20)
         for file in active[:MOST_ROWS]:
             length = file.duration_s
             grid.add_row(
                 Text(file.out_name, style="cyan"),
-                ProgressBar(total=length or 1.0, completed=file.sent_s, pulse=not length),
-                f"{clock(file.sent_s)}/{clock(length) if length else '?'}",
-                "",
+                ProgressBar(total=length or 1.0, completed=file.behind_s, pulse=not length),
+                f"{clock(file.behind_s)}/{clock(length) if length else '?'}",
+                Text(_tail(file.said, room), style="dim"),
             )
-            partial = file.record.progress.partial if file.record else ""
-            if partial:
-                rows.append(Text(f"  {partial}", style="dim", no_wrap=True, overflow="ellipsis"))
         counts = f"{overall.done + overall.failed}/{overall.total} files"
         if overall.failed:
             counts += f", {overall.failed} failed"
@@ -100,9 +98,9 @@ class View:
             Text(counts if overall.active or overall.done else f"{counts}, {self._status}", style="bold"),
             ProgressBar(total=1.0, completed=overall.fraction),
             factor(overall.speed),
-            f"{clock(overall.left_s)} left",
+            "" if overall.left_s is None else f"{clock(overall.left_s)} left",
         )
-        return Group(*_last_lines(rows, active), grid)
+        return grid
 
     def summary(self, elapsed_s: float) -> None:
         files = self._follower.files
@@ -134,8 +132,13 @@ class View:
         self._console.print(f"[red]failed[/]  {escape(str(_near(file.source)))}: {escape(reason)}", soft_wrap=True)
 
 
-def _last_lines(rows: Sequence[RenderableType], active: Sequence[File]) -> Sequence[RenderableType]:
-    return rows[:3] if len(active) > 3 else rows
+def _tail(text: str, room: int) -> str:
+    """The last words that fit, measured in columns: a Chinese character takes two."""
+    if cell_len(text) <= room:
+        return text
+    while text and cell_len(text) > room - 1:
+        text = text[1:]
+    return f"…{text.lstrip()}"
 
 
 def _table(files: Sequence[File], out: Path) -> Table:
