@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import structlog
 from rich.console import Console
 from rich.table import Table
 
@@ -37,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--sessions", type=int, default=12, help="sessions at once at 1x")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
     options = parser.parse_args(arguments)
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the figures
     folder = options.folder or corpus.folder()
     if not (folder / "manifest.json").exists():
         sys.stderr.write(f"{folder}: no manifest.json; name a folder that has one, or set STT_TEST_AUDIO\n")
@@ -53,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         sys.stdout.write(json.dumps(figures, indent=2) + "\n")
     else:
-        show(figures, Console(width=160))
+        show(figures, Console(width=180))
     return 0 if all(claim["holds"] for claim in figures["claims"]) else 1
 
 
