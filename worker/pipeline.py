@@ -23,7 +23,7 @@ from worker.realtime.decision import Action, Decision, decide
 from worker.realtime.pairing import Commit
 from worker.realtime.session import Session
 from worker.realtime.speed import SpeedControl, is_unlimited
-from worker.realtime.streaming import Endpoint, ended, stream
+from worker.realtime.streaming import Endpoint, Stream, ended
 from worker.settings import Settings, Speed
 from worker.storage import outputs
 from worker.storage.outputs import Outputs
@@ -159,7 +159,7 @@ class _Run:
             if self._loop.time() >= self._next_progress:
                 await self._report(session.pending_text)
 
-        session = await stream(
+        session = await Stream(
             self._endpoint,
             feed,
             settings=self._settings,
@@ -168,7 +168,7 @@ class _Run:
             voice=self._voice,
             on_commit=on_commit,
             on_session=on_session,
-        )
+        ).run()
         self._sent_s = max(self._sent_s, (timeline.file_end or 0) / rate)
         return await self._follow_up(session, timeline)
 

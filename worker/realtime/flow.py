@@ -59,7 +59,8 @@ class Flow:
         """Clock time from which the next `samples` may leave, as far as the service's answers allow. `paced`: at most
         real time, so that nothing needs to be held back."""
         ahead = self.voiced_since_life + samples
-        if paced or ahead <= self._window:
+        # Frames that keep a held session alive count as well: room for them is left.
+        if paced or ahead <= self._window * (1 - samples / (KEEP_ALIVE_S * self._rate)):
             return now
         # Never slower than real time would be, never idle: then a silent service is merely streamed at 1x.
         real_time = self.last_life + ahead / self._rate

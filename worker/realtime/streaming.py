@@ -10,6 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import pybase64
 from pydantic import SecretStr
@@ -36,43 +37,36 @@ class Endpoint:
     api_key: SecretStr
 
 
-async def stream(
-    endpoint: Endpoint,
-    frames: FrameFeed,
-    *,
-    settings: Settings,
-    speed: SpeedControl,
-    timeline: Timeline,
-    voice: VoiceMap,
-    on_commit: Callable[[Commit], Awaitable[None]],
-    on_session: Callable[[Session], Awaitable[None]],
-) -> Session:
-    """Open a session, stream `frames` to their end or to a pause at which the session is old enough, flush the tail,
-    close. Returns the ended session.
+class Connection(Protocol):
+    """What a stream needs of `Client`; tests put their own in its place."""
+
+    async def open(self) -> None: ...
+
+    async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool: ...
+
+    async def close(self) -> None: ...
+
+
+class Stream:
+    """One session over `frames`: opens it, streams to their end or to a pause at which the session is old enough,
+    flushes the tail, closes.
 
     `timeline` and `voice` record what was sent. `on_commit` is awaited for each commit in order; `on_session` is
-    awaited when something changed, and at least every second. Raises AuthRefused, EndpointBusy or EndpointUnavailable
-    when no session could be had, and whatever `frames`, `on_commit` or `on_session` raise; the connection is closed in
-    every case.
+    awaited when something changed, and at least every second.
     """
-    state = Session(settings, speed, asyncio.get_running_loop().time())
-    return await _Stream(
-        endpoint, frames, settings, state, timeline, voice, on_commit=on_commit, on_session=on_session
-    ).run()
 
-
-class _Stream:
     def __init__(
         self,
         endpoint: Endpoint,
         frames: FrameFeed,
+        *,
         settings: Settings,
-        session: Session,
+        speed: SpeedControl,
         timeline: Timeline,
         voice: VoiceMap,
-        *,
         on_commit: Callable[[Commit], Awaitable[None]],
         on_session: Callable[[Session], Awaitable[None]],
+        connect: Callable[..., Connection] = Client,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._frames = frames
@@ -81,14 +75,16 @@ class _Stream:
         self._voice = voice
         self._on_commit = on_commit
         self._on_session = on_session
-        self._session = session
-        self._client = Client(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
+        self._session = Session(settings, speed, self._loop.time())
+        self._client = connect(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
         self._inbox: deque[Message | str] = deque()  # a str is the reason of a drop
         self._wake_listener = asyncio.Event()
         self._wake_sender = asyncio.Event()
         self._padding = bytes(int(settings.frame_s * self._rate) * BYTES_PER_SAMPLE)
 
     async def run(self) -> Session:
+        """The ended session. Raises AuthRefused, EndpointBusy or EndpointUnavailable when none could be had, and
+        whatever `frames`, `on_commit` or `on_session` raise; the connection is closed in every case."""
         await self._client.open()
         sender: asyncio.Task[None] | None = None
         try:
@@ -105,7 +101,7 @@ class _Stream:
 
     # -- listener --------------------------------------------------------------------------------------------------
 
-    def _take(self, event: str, payload: object) -> None:
+    def _take(self, event: str, payload: object = None) -> None:
         self._inbox.append(messages.parse(event, payload))
         self._wake_listener.set()
 

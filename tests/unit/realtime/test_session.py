@@ -254,7 +254,7 @@ def test_the_window_holds_back_speech_ahead_of_the_service() -> None:
     d = Driver(speed=math.inf)
     while d.session.send_at(RATE, d.now) <= d.now:
         d.speak(1, wall=0.001)
-    assert d.session.sent_samples == 30 * RATE
+    assert d.session.sent_samples == 24 * RATE  # six more may follow to keep it alive
     # Nothing is heard: real time is the least, and a frame every five seconds keeps the session alive.
     assert d.session.send_at(RATE, d.now) <= d.now + 5.0
     d.hear(Unknown("anything"))

@@ -1,0 +1,222 @@
+"""Streaming in virtual time against a connection that is a few lines of Python."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from tests.support import virtual_time
+from worker.audio.voicing import Frame, VoiceMap
+from worker.realtime import messages
+from worker.realtime.session import Session, Why
+from worker.realtime.speed import SpeedControl
+from worker.realtime.streaming import Endpoint, Stream
+from worker.settings import Settings, load
+from worker.timeline import Timeline
+
+RATE = 16000
+
+
+class Service:
+    """A connection that notes when each chunk left, and answers as `answer` says."""
+
+    def __init__(self, answer: Callable[[Service, str], None], emit_s: Callable[[int], float] = lambda _: 0.0) -> None:
+        self.left: list[float] = []
+        self.closed = False
+        self._answer = answer
+        self._emit_s = emit_s
+        self.say: Callable[..., None] = lambda *_: None
+        self.drop: Callable[[str], None] = lambda _: None
+
+    def __call__(self, _url: str, _key: SecretStr, _settings: Settings, say: Any, drop: Any) -> Service:
+        self.say, self.drop = say, drop
+        return self
+
+    async def open(self) -> None: ...
+
+    async def emit(self, event: str, _payload: dict[str, Any] | None = None) -> bool:
+        if event == messages.CHUNK:
+            self.left.append(asyncio.get_running_loop().time())
+            if takes_s := self._emit_s(len(self.left)):
+                await asyncio.sleep(takes_s)
+        self._answer(self, event)
+        return True
+
+    async def close(self) -> None:
+        self.closed = True
+
+
+def willing(service: Service, event: str) -> None:
+    """Starts, says something after each chunk, closes when stopped."""
+    if event == messages.START:
+        service.say(messages.STARTED)
+        config = {"message_type": messages.TYPE_STARTED, "config": {messages.FIELD_COMMIT_ON_STOP: True}}
+        service.say(messages.TRANSCRIPT, config)
+    elif event == messages.CHUNK:
+        service.say(messages.TRANSCRIPT, {"message_type": messages.TYPE_PARTIAL, "text": ""})
+    else:
+        service.say(messages.CLOSED, {"code": 1000, "reason": ""})
+
+
+class Frames:
+    """Frames of silence or of sound, without audio behind them."""
+
+    def __init__(self, count: int, samples: int, *, voiced: bool) -> None:
+        self._frames = iter(
+            Frame(bytes(samples * 2), n * samples, ((0, samples),) if voiced else ()) for n in range(count)
+        )
+        self.given_back: list[Frame] = []
+
+    def give_back(self, frame: Frame) -> None:
+        self.given_back.append(frame)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._frames
+
+
+def stream(
+    service: Service, duration_s: float, speed: float = 1.0, *, frame_s: float = 0.25, voiced: bool = False, **env: str
+) -> tuple[Session, Frames]:
+    frames = Frames(int(duration_s / frame_s), int(frame_s * RATE), voiced=voiced)
+
+    async def nothing(_: object) -> None: ...
+
+    async def run() -> Session:
+        return await Stream(
+            Endpoint("http://nowhere", SecretStr("")),
+            frames,  # type: ignore[arg-type]
+            settings=load({"STT_SESSION_MAX_S": "0", **env}),
+            speed=SpeedControl(speed, 0.0),
+            timeline=Timeline(RATE),
+            voice=VoiceMap(RATE),
+            on_commit=nothing,
+            on_session=nothing,
+            connect=service,
+        ).run()
+
+    return virtual_time.run(run()), frames
+
+
+def test_an_hour_of_real_time_is_on_time_to_the_last_frame() -> None:
+    service = Service(willing, emit_s=lambda n: 0.12 if n % 10 == 0 else 0.0)
+    started = time.process_time()
+    session, _ = stream(service, 3600)
+    took_s = time.process_time() - started
+    assert session.end is not None
+    assert session.end.why is Why.COMPLETED
+    assert service.closed
+    late = [at - n * 0.25 for n, at in enumerate(service.left)]
+    assert len(late) == 14_400
+    assert min(late) >= 0
+    assert max(late) < 0.01, "lateness must not add up"
+    assert took_s < 4, f"an hour took {took_s:.1f} s of CPU"
+
+
+def test_faster_and_slower() -> None:
+    for speed in (0.5, 2.0, 8.0):
+        service = Service(willing)
+        stream(service, 60, speed)
+        assert service.left[-1] == pytest.approx(59.75 / speed)
+
+
+def test_a_hole_is_not_made_up_by_a_burst() -> None:
+    service = Service(willing, emit_s=lambda n: 30.0 if n == 40 else 0.0)
+    stream(service, 60, 1.0)
+    after = service.left[40:]
+    burst = sum(1 for at in after if at <= after[0] + 0.5)
+    assert burst <= 2.0 / 0.25 + 4
+    assert service.left[-1] == pytest.approx(59.75 + 30 - 0.25 - 2.0)
+
+
+def test_at_full_speed_no_more_than_the_window_is_ahead_of_the_last_sign_of_life() -> None:
+    def mute(service: Service, event: str) -> None:
+        if event == messages.START:
+            service.say(messages.STARTED)
+
+    service = Service(mute)
+    session, _ = stream(service, 600, math.inf, frame_s=1.0, voiced=True, STT_WINDOW_S="30", STT_STALL_TIMEOUT_S="60")
+    assert session.end is not None
+    assert session.end.why is Why.STALLED
+    for n, at in enumerate(service.left):
+        assert n + 1 <= max(30, at + 1), "ahead of the window and of real time"
+    gaps = [b - a for a, b in zip(service.left, service.left[1:], strict=False)]
+    assert max(gaps) <= 5.0, "a session held back is kept alive"
+    assert service.left[-1] < 60
+
+
+def test_at_full_speed_silence_is_not_held_back() -> None:
+    def mute(service: Service, event: str) -> None:
+        if event == messages.START:
+            service.say(messages.STARTED)
+        elif event == messages.STOP:
+            service.say(messages.CLOSED, {"code": 1000})
+
+    service = Service(mute)
+    session, _ = stream(service, 600, math.inf, frame_s=1.0)
+    assert session.end is not None
+    assert session.end.why is Why.COMPLETED
+    assert service.left[599] == 0.0
+
+
+def test_a_transport_that_takes_nothing_ends_within_the_bound() -> None:
+    service = Service(willing, emit_s=lambda n: 1e6 if n == 10 else 0.0)
+    session, _ = stream(service, 60, STT_STALL_TIMEOUT_S="20")
+    assert session.end is not None
+    assert session.end.why is Why.STALLED
+    assert len(service.left) == 10
+    assert service.closed
+
+
+def test_a_drop_gives_the_unsent_frame_back() -> None:
+    def dropping(service: Service, event: str) -> None:
+        willing(service, event)
+        if len(service.left) == 5:
+            service.drop("gone")
+
+    service = Service(dropping)
+    session, frames = stream(service, 60)
+    assert session.end is not None
+    assert session.end.why is Why.DROPPED
+    assert len(service.left) <= 6
+    assert service.closed
+    assert len(frames.given_back) <= 1
+
+
+def test_an_old_session_ends_at_a_pause_and_gives_the_next_frame_back() -> None:
+    service = Service(willing)
+    session, frames = stream(service, 60, STT_SESSION_MAX_S="20")
+    assert session.rotated
+    assert session.end is not None
+    assert session.end.why is Why.COMPLETED
+    assert len(service.left) == 80
+    assert frames.given_back[0].file_start == 20 * RATE
+
+
+def test_what_a_callback_raises_ends_the_stream_and_closes() -> None:
+    service = Service(willing)
+
+    async def lost(_: object) -> None:
+        raise RuntimeError("the lease is gone")
+
+    async def run() -> None:
+        await Stream(
+            Endpoint("http://nowhere", SecretStr("")),
+            Frames(100, 4000, voiced=False),  # type: ignore[arg-type]
+            settings=load({}),
+            speed=SpeedControl(1.0, 0.0),
+            timeline=Timeline(RATE),
+            voice=VoiceMap(RATE),
+            on_commit=lost,
+            on_session=lost,
+            connect=service,
+        ).run()
+
+    with pytest.raises(RuntimeError, match="lease"):
+        virtual_time.run(run())
+    assert service.closed
