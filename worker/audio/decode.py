@@ -20,8 +20,8 @@ import soundfile
 
 from worker.audio.downmix import Downmix, Samples
 from worker.audio.parts import Part, PartFile, plan_of
-from worker.audio.source import AudioInfo, check_readable
-from worker.errors import DamagedSource, SourceError, UnsupportedSource
+from worker.audio.source import AudioInfo, check_readable, unsupported
+from worker.errors import DamagedSource, SourceError
 
 # Codings whose every value fits 16 bits, so that reading int16 loses nothing.
 _INT16_SUBTYPES: Final = (
@@ -38,6 +38,7 @@ _MAX_WARNINGS: Final = 20
 _MP3_RETRIES: Final = 64  # each passes over a kilobyte of what is not MP3
 _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
 
+_RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of what a person must know of headerless audio
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 _SHORTER_THAN_SAID: Final = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _STREAMED_SIZES: Final = (0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder writes that cannot know the length
@@ -200,7 +201,6 @@ class _Stream:
         self._is_mp3 = reader.format == "MP3"
 
     def _open(self) -> _Reader:
-        name = self._path.name
         try:
             if self._part is None:
                 return _Reader(os.fsencode(self._path))
@@ -208,17 +208,11 @@ class _Stream:
             return _Reader(self._file)
         except soundfile.LibsndfileError as exc:
             reason = exc.error_string.strip(" .")
-            if exc.code not in _UNRECOGNISED_CODES:
-                raise DamagedSource(f"{self._path}: cannot be opened as audio: {reason}") from exc
-            raise UnsupportedSource(
-                f"{self._path}: libsndfile cannot read this format ({reason}); convert it first, "
-                f'for example: ffmpeg -i "{name}" -ac 1 "{self._path.stem}.flac"'
-            ) from exc
-        except TypeError as exc:  # python-soundfile's answer to .raw, which has no header
-            raise UnsupportedSource(
-                f"{self._path}: headerless audio, its rate and coding are not known; convert it first, "
-                f'for example: ffmpeg -f s16le -ar 16000 -ac 1 -i "{name}" "{self._path.stem}.flac"'
-            ) from exc
+            if exc.code in _UNRECOGNISED_CODES:
+                raise unsupported(self._path, f"libsndfile cannot read this format ({reason})") from exc
+            raise DamagedSource(f"{self._path}: cannot be opened as audio: {reason}") from exc
+        except TypeError as exc:  # python-soundfile's answer to .raw
+            raise unsupported(self._path, "headerless audio, its rate and coding are not known", _RAW_OPTIONS) from exc
 
     def seek_exactly(self, frame: int) -> int:
         """Go to `frame` if a seek is exact in this coding. Returns the frame that will be read next."""

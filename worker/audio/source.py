@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from worker.errors import DamagedSource, SourceError, SourceNotFound
+from worker.errors import DamagedSource, SourceError, SourceNotFound, UnsupportedSource
 
 _AUDIO: Final = (
     # The formats libsndfile 1.2.2 lists and the endings they are usually found under; headerless data (.raw) is not
@@ -55,6 +55,12 @@ def check_readable(path: Path) -> None:
                 raise DamagedSource(f"{path}: the file is empty (0 bytes)")
     except OSError as exc:
         raise SourceError(f"{path}: cannot be read: {exc.strerror}") from exc
+
+
+def unsupported(path: Path, reason: str, input_options: str = "") -> UnsupportedSource:
+    """The error for audio that cannot be read here, with the way out."""
+    command = f'ffmpeg {input_options}-i "{path.name}" -ac 1 "{path.stem}.flac"'
+    return UnsupportedSource(f"{path}: {reason}; convert it first, for example: {command}")
 
 
 def _ending(path: Path) -> str:
