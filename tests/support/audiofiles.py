@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from tests.support.tones import Samples, ToneWord, encode_blocks
+from tests.support.tones import ToneWord, encode_blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,29 +56,25 @@ CODINGS = (
 
 
 def write_blocks(
-    path: Path, blocks: Iterable[Samples], sample_rate: int, coding: Coding = WAV, channels: int = 1
+    path: Path, blocks: Iterable[np.ndarray], sample_rate: int, coding: Coding = WAV, channels: int = 1
 ) -> Path:
-    """Write mono blocks, the same in every channel, without holding them. Returns the path."""
+    """Write blocks of float32[n], the same in every channel, or float32[n, channels], without holding them.
+    Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with soundfile.SoundFile(
         path, "w", samplerate=sample_rate, channels=channels, format=coding.format, subtype=coding.subtype
     ) as file:
         for block in blocks:
-            file.write(block if channels == 1 else np.repeat(block[:, None], channels, axis=1))
+            # In pieces: the Vorbis encoder of libsndfile 1.2.2 crashes on a long signal given at once.
+            for at in range(0, len(block), sample_rate):
+                piece = block[at : at + sample_rate]
+                file.write(np.repeat(piece[:, None], channels, axis=1) if piece.ndim == 1 and channels > 1 else piece)
     return path
 
 
 def write_signal(path: Path, signal: np.ndarray, sample_rate: int, coding: Coding = WAV) -> Path:
     """Write float32[n] or float32[n, channels] as it is. Returns the path."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    channels = 1 if signal.ndim == 1 else signal.shape[1]
-    with soundfile.SoundFile(
-        path, "w", samplerate=sample_rate, channels=channels, format=coding.format, subtype=coding.subtype
-    ) as file:
-        # In pieces: the Vorbis encoder of libsndfile 1.2.2 crashes on a long signal given at once.
-        for at in range(0, len(signal), sample_rate):
-            file.write(signal[at : at + sample_rate])
-    return path
+    return write_blocks(path, [signal], sample_rate, coding, 1 if signal.ndim == 1 else signal.shape[1])
 
 
 def write_words(

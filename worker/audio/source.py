@@ -59,7 +59,7 @@ def check_readable(path: Path) -> None:
 
 def unsupported(path: Path, reason: str, input_options: str = "") -> UnsupportedSource:
     """The error for audio that cannot be read here, with the way out."""
-    command = f'ffmpeg {input_options}-i "{path.name}" -ac 1 "{path.stem}.flac"'
+    command = f'ffmpeg {input_options}-i "{path.name}" "{path.stem}.flac"'
     return UnsupportedSource(f"{path}: {reason}; convert it first, for example: {command}")
 
 

@@ -1,0 +1,58 @@
+"""What the stages cost, in CPU-seconds per audio hour: `pytest -m bench -s tests/unit/audio/test_cost.py`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from tests.support import audiofiles, tones
+from tests.support.audiofiles import Coding
+from worker.audio.decode import open_source
+from worker.audio.frames import level_dbfs, pcm_frames, wire_frames
+from worker.audio.resample import resample_blocks
+
+pytestmark = pytest.mark.bench
+MINUTES = 10
+
+
+def cost(stage: Iterable[object]) -> float:
+    """CPU-seconds per audio hour of running through `stage`, all threads."""
+    began = time.process_time()
+    for _ in stage:
+        pass
+    return (time.process_time() - began) * 60 / MINUTES
+
+
+@pytest.mark.parametrize(
+    ("coding", "rate", "channels", "limit"),
+    [
+        (audiofiles.FLAC, 44100, 2, 8.0),
+        (audiofiles.MP3, 44100, 2, 8.0),
+        (audiofiles.VORBIS, 44100, 2, 15.0),
+        (audiofiles.WAV, 44100, 2, 3.0),
+        (audiofiles.FLAC, 16000, 1, 3.0),
+        (audiofiles.WAV, 16000, 1, 0.6),
+        (audiofiles.MULAW, 8000, 1, 1.5),
+    ],
+    ids=str,
+)
+def test_the_chain_is_cheap(tmp_path: Path, coding: Coding, rate: int, channels: int, limit: float) -> None:
+    minute = tones.encode(tones.speech(60), rate, duration_s=60)
+    path = audiofiles.write_blocks(tmp_path / f"a.{coding.ending}", [minute] * MINUTES, rate, coding, channels)
+    with open_source(path) as source:
+        decode = cost(source.blocks())
+        blocks = list(source.blocks())
+        resample = cost(resample_blocks(blocks, rate, 16000))
+        wire = list(resample_blocks(blocks, rate, 16000))
+        frames = cost(pcm_frames(wire, 4000))
+        level = cost(map(level_dbfs, list(pcm_frames(wire, 4000))))
+        whole = cost(wire_frames(source, 16000, 4000))
+    sys.stdout.write(
+        f"{coding} {rate} Hz {channels} ch: decode and downmix {decode:.2f}, resample {resample:.2f}, "
+        f"frames {frames:.2f}, level {level:.2f}, all {whole:.2f} s/h\n"
+    )
+    assert whole < limit
