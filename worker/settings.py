@@ -59,7 +59,8 @@ class Settings(BaseSettings):
     url: str = Field("", description="Address of the real-time service, for example https://cantonese.ai")
     api_key: SecretStr = Field(SecretStr(""), description="API key, sent as the header x-api-key")
     speed: Speed = Field(
-        1.0, description="Pace of a session: 1 is real time, 2 twice as fast, `max` without a limit, `auto` finds it out"
+        1.0,
+        description="Pace of a session: 1 is real time, 2 twice as fast, `max` without a limit, `auto` finds it out",
     )
     sessions: int = Field(8, ge=1, le=2000, description="Jobs one worker process runs at the same time")
     transport: Literal["auto", "websocket", "polling"] = Field(
