@@ -6,12 +6,13 @@ import contextlib
 import errno
 import os
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from worker.errors import OutputError
-from worker.transcript.formats import render
+from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
 
 
@@ -43,14 +44,13 @@ _REASONS: Final[dict[int, str]] = {
 def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
     """Write one file per format and return their paths, in the order of `out.formats`.
 
-    Everything is rendered before anything is written. A file is written under a temporary name in its own folder,
-    synced, and renamed; JSON comes last, so where it stands the others stand too. Existing files are replaced.
-    Raises OutputError, and leaves no temporary file behind.
+    A file is written under a temporary name in its own folder, synced, and renamed; JSON comes last, so where it stands
+    the others stand too. Existing files are replaced. Raises OutputError, and leaves no temporary file behind.
     """
     targets = {fmt: _target(out, fmt) for fmt in out.formats}
-    documents = {fmt: render(transcript, fmt).encode("utf-8", "backslashreplace") for fmt in targets}
-    for fmt in sorted(documents, key=lambda name: name == "json"):
-        _replace(targets[fmt], documents[fmt])
+    texts = {fmt: pieces(transcript, fmt) for fmt in targets}  # an unknown format is refused before anything is written
+    for fmt in sorted(texts, key=lambda name: name == "json"):
+        _replace(targets[fmt], texts[fmt])
     return tuple(targets.values())
 
 
@@ -63,13 +63,14 @@ def _target(out: Outputs, fmt: str) -> Path:
     return out.folder / name.parent / f"{name.name}.{fmt}"
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace(target: Path, content: Iterable[str]) -> None:
     temporary = target.with_name(f".stt-{secrets.token_hex(8)}.tmp")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             with temporary.open("xb") as file:
-                file.write(content)
+                for piece in content:
+                    file.write(piece.encode("utf-8", "backslashreplace"))
                 file.flush()
                 os.fsync(file.fileno())
             temporary.replace(target)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from typing import Final
 
@@ -74,20 +74,18 @@ def clock(ms: int, point: str) -> str:
     return f"{hour:02}:{minute:02}:{second:02}{point}{milli:03}"
 
 
-def cues(transcript: Transcript) -> list[Cue]:
+def cues(transcript: Transcript) -> Iterator[Cue]:
     """All cues of a transcript in order of time, starts strictly rising, none reaching into the next."""
     ordered = sorted(transcript.segments, key=lambda segment: segment.start)
-    raw = [cue for segment in ordered for cue in _Cutter(_units(segment)).cues()]
-    starts: list[int] = []
+    raw = (cue for segment in ordered for cue in _Cutter(_units(segment)).cues())
+    shown: Cue | None = None
     for cue in raw:
-        starts.append(max(cue.start_ms, starts[-1] + STEP_MS) if starts else cue.start_ms)
-    result = []
-    for k, (cue, start) in enumerate(zip(raw, starts, strict=True)):
-        end = max(cue.end_ms, start + MIN_MS)
-        if k + 1 < len(starts):
-            end = min(end, starts[k + 1])
-        result.append(Cue(start, end, cue.lines))
-    return result
+        start = cue.start_ms if shown is None else max(cue.start_ms, shown.start_ms + STEP_MS)
+        if shown is not None:
+            yield replace(shown, end_ms=min(shown.end_ms, start))
+        shown = Cue(start, max(cue.end_ms, start + MIN_MS), cue.lines)
+    if shown is not None:
+        yield shown
 
 
 # -- text to units -----------------------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ def test_vtt_escapes_what_would_be_markup() -> None:
 def test_txt_is_a_line_for_each_segment() -> None:
     spoken = transcript(segment("one\ntwo", 0, 1), segment("  ", 1, 2), segment("three", 62.25, 63))
     assert render(spoken, "txt") == "one two\nthree\n"
-    assert txt.render(spoken, times=True) == "[00:00:00.000] one two\n[00:01:02.250] three\n"
+    assert "".join(txt.pieces(spoken, times=True)) == "[00:00:00.000] one two\n[00:01:02.250] three\n"
 
 
 def test_json_reads_back_as_the_same_transcript() -> None:

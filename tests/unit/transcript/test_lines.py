@@ -47,7 +47,7 @@ def test_no_text_is_lost_or_moved(given_segments: list[Segment]) -> None:
 
 @given(st.lists(segments(), max_size=6))
 def test_cues_rise_and_never_overlap(given_segments: list[Segment]) -> None:
-    result = cues(transcript(*given_segments))
+    result = list(cues(transcript(*given_segments)))
     assert all(0 <= cue.start_ms < cue.end_ms for cue in result)
     assert all(a.end_ms <= b.start_ms for a, b in pairwise(result))
 
@@ -66,14 +66,14 @@ def test_one_or_two_lines_within_the_columns(given_segments: list[Segment]) -> N
 
 @given(st.lists(st.text(alphabet="abcXYZ059'-.", min_size=1, max_size=12), min_size=1, max_size=60))
 def test_latin_words_stay_whole(words: list[str]) -> None:
-    result = cues(transcript(segment(" ".join(words), 3, 30)))
+    result = list(cues(transcript(segment(" ".join(words), 3, 30))))
     assert shown(result).split() == words
     assert all(wcswidth(line) <= COLUMNS for cue in result for line in cue.lines)
 
 
 @given(st.text(alphabet="我哋去咗中環搭天星小輪跟住喺尖沙咀食", min_size=1, max_size=200))
 def test_chinese_has_no_spaces_and_fits(text: str) -> None:
-    result = cues(transcript(segment(text, 0, 60, words=text)))
+    result = list(cues(transcript(segment(text, 0, 60, words=text))))
     assert shown(result).replace("\n", "") == text
     assert all(wcswidth(line) <= CJK_COLUMNS for cue in result for line in cue.lines)
 
@@ -94,14 +94,14 @@ def test_mixed_text_keeps_its_spaces_and_its_words() -> None:
 
 def test_times_come_from_the_words() -> None:
     words = (Word(text="Hello", start=1.0, end=1.5), Word(text="world.", start=1.6, end=2.25))
-    assert cues(transcript(Segment(text="Hello world.", start=0.0, end=9.0, words=words))) == [
+    assert list(cues(transcript(Segment(text="Hello world.", start=0.0, end=9.0, words=words)))) == [
         Cue(1000, 2250, ("Hello world.",))
     ]
 
 
 def test_without_words_the_segment_shares_its_time() -> None:
     text = "one two three four five six seven eight nine ten. " * 3
-    result = cues(transcript(segment(text, 10, 22, words=())))
+    result = list(cues(transcript(segment(text, 10, 22, words=()))))
     assert len(result) > 1
     assert result[0].start_ms == 10_000
     assert result[-1].end_ms == 22_000
@@ -120,12 +120,12 @@ def test_breaks_after_the_sentence() -> None:
 
 
 def test_a_short_cue_is_held_until_it_can_be_read_or_the_next_begins() -> None:
-    result = cues(transcript(segment("Yes.", 1.0, 1.2), segment("No.", 1.7, 1.8)))
+    result = list(cues(transcript(segment("Yes.", 1.0, 1.2), segment("No.", 1.7, 1.8))))
     assert [(c.start_ms, c.end_ms) for c in result] == [(1000, 1700), (1700, 1700 + MIN_MS)]
 
 
 def test_long_speech_is_cut() -> None:
-    result = cues(transcript(segment("slow " * 10, 0, 30)))
+    result = list(cues(transcript(segment("slow " * 10, 0, 30))))
     assert len(result) > 1
     assert all(c.end_ms - c.start_ms <= MAX_MS for c in result)
 
@@ -136,8 +136,8 @@ def test_an_overwide_word_stays_whole() -> None:
 
 
 def test_nothing_said_gives_no_cue() -> None:
-    assert cues(transcript()) == []
-    assert cues(transcript(segment("  \n ", 0, 3))) == []
+    assert list(cues(transcript())) == []
+    assert list(cues(transcript(segment("  \n ", 0, 3)))) == []
 
 
 @pytest.mark.parametrize(

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from worker.transcript.lines import Cue, clock, cues
 from worker.transcript.model import Transcript
 
 
-def render(transcript: Transcript) -> str:
-    """Numbered cues, `HH:MM:SS,mmm`. Empty for a transcript without text."""
-    return "\n".join(_cue(number, cue) for number, cue in enumerate(cues(transcript), start=1))
+def pieces(transcript: Transcript) -> Iterator[str]:
+    """Numbered cues, `HH:MM:SS,mmm`. Nothing for a transcript without text."""
+    for number, cue in enumerate(cues(transcript), start=1):
+        yield ("\n" if number > 1 else "") + _cue(number, cue)
 
 
 def _cue(number: int, cue: Cue) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from worker.transcript.lines import Cue, clock, cues
 from worker.transcript.model import Transcript
 
 
-def render(transcript: Transcript) -> str:
+def pieces(transcript: Transcript) -> Iterator[str]:
     """Header and cues, `HH:MM:SS.mmm`. `&`, `<` and `>` are written as character references, so no text can be read
     as markup or as an arrow."""
-    return "\n".join(["WEBVTT\n", *(_cue(cue) for cue in cues(transcript))])
+    yield "WEBVTT\n"
+    for cue in cues(transcript):
+        yield "\n" + _cue(cue)
 
 
 def _cue(cue: Cue) -> str:
