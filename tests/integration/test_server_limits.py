@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 
+import aiohttp
 import pytest
 
-from tests.support.service import KEY, Caller, GatedRecognizer, caller, service, tones
+from tests.support.service import HEADERS, KEY, Caller, GatedRecognizer, caller, service, tones
 from tests.support.tone_recognizer import ENGINE
-from tests.support.wait import wait_until
+from tests.support.wait import async_wait_until, wait_until
 from worker.realtime import messages
 from worker.realtime.messages import CLOSED, START
+from worker.server.app import RunningServer
 
 
 async def test_audio_far_ahead_of_recognition_overflows_and_harms_no_other_session() -> None:
@@ -168,3 +171,43 @@ async def _signalled(url: str, process: subprocess.Popen[str], number: signal.Si
     closed = await one.closed(3)
     await one.leave()
     return closed
+
+
+@pytest.mark.parametrize("transport", ["websocket", "upgraded"])
+async def test_a_client_that_does_not_read_is_dropped(transport: str) -> None:
+    """Its unread messages must not grow for ever, nor its dead connection stay."""
+    async with service() as server, aiohttp.ClientSession() as session:
+        url = f"{server.url}{messages.PATH}/?EIO=4"
+        socket = await (_direct if transport == "websocket" else _upgraded)(session, url)
+        await socket.send_str("40")
+        async with asyncio.timeout(5):
+            while not (await socket.receive_str()).startswith("40"):
+                pass
+        socket._response.connection.transport.pause_reading()  # type: ignore[union-attr]
+        (sid,) = server._hub._connections
+        for _ in range(5000):
+            await server._hub._emit(sid, messages.TRANSCRIPT, {"text": "x" * 20_000})
+            await asyncio.sleep(0)
+            if not server._hub.connections:
+                break
+        assert server._hub.connections == 0
+        await async_wait_until(lambda: server._sio.eio.sockets == {} or _all_closed(server), "the socket is closed")
+        socket._response.connection.transport.abort()  # type: ignore[union-attr]
+
+
+def _all_closed(server: RunningServer) -> bool:
+    return all(socket.closed for socket in server._sio.eio.sockets.values())
+
+
+async def _direct(session: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSocketResponse:
+    return await session.ws_connect(f"{url}&transport=websocket", headers=HEADERS)
+
+
+async def _upgraded(session: aiohttp.ClientSession, url: str) -> aiohttp.ClientWebSocketResponse:
+    async with session.get(f"{url}&transport=polling", headers=HEADERS) as answer:
+        sid = json.loads((await answer.text())[1:])["sid"]
+    socket = await session.ws_connect(f"{url}&transport=websocket&sid={sid}")
+    await socket.send_str("2probe")
+    assert await socket.receive_str() == "3probe"
+    await socket.send_str("5")
+    return socket

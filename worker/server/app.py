@@ -7,6 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Final
 
@@ -171,8 +172,10 @@ def _application(
             return auth.refusal(429, "resource_exhausted", f"the server has {most} connections open; try again later")
         # python-engineio reads a body with one read(), which returns only what has arrived so far.
         seen = await _with_whole_body(request) if request.method == "POST" else request
-        response: web.StreamResponse = await sio.handle_request(seen)
-        return response
+        upgrade = request.query.get("transport") == "websocket" and "sid" in request.query
+        with hub.upgraded(request.query["sid"], request) if upgrade else nullcontext():
+            response: web.StreamResponse = await sio.handle_request(seen)
+            return response
 
     async def health(_request: web.Request) -> web.Response:
         problem = loader.problem

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +43,7 @@ class Hub:
         self._limits = Limits(backlog_s=settings.server_max_backlog_s, idle_s=settings.server_idle_timeout_s)
         self._max_sessions = settings.server_max_sessions
         self._connections: dict[str, _Connection] = {}
+        self._upgrades: dict[str, Any] = {}
         self._closing = False
         self._loader = loader
         sio.on("connect", self._connect)
@@ -57,6 +60,15 @@ class Hub:
     @property
     def connections(self) -> int:
         return len(self._connections)
+
+    @contextmanager
+    def upgraded(self, eio_sid: str, request: Any) -> Iterator[None]:
+        """While `request` serves the websocket that a polling client went over to."""
+        self._upgrades[eio_sid] = request
+        try:
+            yield
+        finally:
+            del self._upgrades[eio_sid]
 
     async def close(self) -> None:
         """Tell every client that the server goes away, then drop the connections. Bounded."""
@@ -195,9 +207,10 @@ class Hub:
             transport.abort()
 
     def _transport(self, eio_sid: str) -> Any:
-        """The TCP connection of a client; None where it is not known, as when polling became a websocket."""
-        environ = self._sio.environ.get(eio_sid)
-        request = environ["aiohttp.request"] if environ else None
+        """The TCP connection of a client's websocket; None while it polls."""
+        request = self._upgrades.get(eio_sid)
+        if request is None and eio_sid in self._sio.environ:
+            request = self._sio.environ[eio_sid]["aiohttp.request"]
         return request.transport if request is not None and request.query.get("transport") == "websocket" else None
 
     def _alive(self, sid: str) -> _Connection | None:

@@ -32,6 +32,7 @@ from worker.settings import Settings
 _log = structlog.get_logger("worker.server")
 
 _FRAMES_PER_S: Final = 100
+_SHORTEST_S: Final = 0.1
 _TOKENS_PER_S: Final = 50  # of the alignment
 _WINDOW_MAX_S: Final = 30.0
 _OFFSET_S: Final = {"tiny.en": 0.10, "base": -0.05}
@@ -80,13 +81,15 @@ class Whisper:
     def recognize(self, samples: Samples, *, final: bool) -> Recognition:
         """One segment of at most 30 s at 16 kHz."""
         duration_s = len(samples) / SAMPLE_RATE
+        if duration_s < _SHORTEST_S:
+            return Recognition("")
         window_s = min(_WINDOW_MAX_S, max(15.0, duration_s + 5.0))
         encoded = self._encode(samples, window_s)
         tokenizer, language = self._tokenizer(encoded)
         decoded = self._decode(encoded, tokenizer, duration_s, final)
         if final and window_s < _WINDOW_MAX_S and _suspect(decoded, duration_s):
             decoded = self._decode(self._encode(samples, _WINDOW_MAX_S), tokenizer, duration_s, final)
-        if _nothing_said(decoded):
+        if _nothing_said(decoded, duration_s):
             return Recognition("")
         words = self._words(decoded, tokenizer, duration_s) if final else ()
         return Recognition(decoded.text, words, language)
@@ -160,9 +163,9 @@ class Whisper:
             median_filter_width=7,
         )[0]
         texts, groups = tokenizer.split_to_word_tokens([*decoded.tokens, tokenizer.eot])
-        if len(groups) <= 1:
-            return ()
         bounds = np.cumsum([0, *(len(group) for group in groups[:-1])])
+        if len(groups) <= 1 or not aligned.alignments:
+            return ()
         pairs = np.array(aligned.alignments)
         first = np.concatenate([[True], np.diff(pairs[:, 0]) > 0])
         times = pairs[first, 1] / _TOKENS_PER_S - self._offset_s
@@ -183,8 +186,11 @@ def _suspect(decoded: _Decoded, duration_s: float) -> bool:
     return decoded.compression > 2.4 or len(decoded.tokens) > 8 + 7 * duration_s
 
 
-def _nothing_said(decoded: _Decoded) -> bool:
-    if not any(c.isalnum() for c in decoded.text) or decoded.compression > 2.6:
+def _nothing_said(decoded: _Decoded, duration_s: float) -> bool:
+    if not any(c.isalnum() for c in decoded.text):
+        return True
+    # People do repeat themselves; a loop of the model also says more than anyone can in that time.
+    if decoded.compression > 2.6 and len(decoded.tokens) > 8 + 5 * duration_s:
         return True
     return decoded.no_speech > 0.6 and decoded.mean_logprob < -1.0
 

@@ -1,0 +1,161 @@
+"""Properties of the endpointer: cuts never overlap, hold all voice, and do not depend on how the windows came."""
+
+from __future__ import annotations
+
+from itertools import groupby, pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker import settings
+from worker.errors import SettingsError
+from worker.server.endpointing import Cut, Endpointer, Rules, rules
+from worker.server.recognizers import SAMPLE_RATE, VOICE_WINDOW
+
+RULES = [
+    Rules(),
+    Rules(commit_silence_s=1.5, longest_s=36, early_after_s=float("inf"), early_silence_s=0.5),
+    Rules(commit_silence_s=0.1, longest_s=5, early_after_s=2.5, early_silence_s=0.033, search_s=2.5),
+]
+NEEDED = 4  # windows of 32 ms in the shortest voice of 0.1 s
+
+# Runs of (probability, windows): long voice, long silence, short blips, doubtful stretches.
+runs = st.lists(
+    st.tuples(st.sampled_from([0.0, 0.1, 0.19, 0.2, 0.3, 0.34, 0.35, 0.6, 0.99]), st.integers(1, 400)), max_size=25
+)
+noisy = st.lists(st.floats(0, 1), max_size=600)
+probabilities = st.one_of(runs.map(lambda found: [p for p, count in found for _ in range(count)]), noisy)
+wanted = st.sampled_from(RULES)
+
+
+def cuts_of(windows: list[float], wanted: Rules, sizes: list[int] | None = None) -> list[Cut]:
+    endpointer = Endpointer(wanted)
+    found, at = [], 0
+    for size in sizes or []:
+        found += endpointer.feed(windows[at : at + size])
+        at += size
+    found += endpointer.feed(windows[at:])
+    return found + endpointer.flush(len(windows) * VOICE_WINDOW)
+
+
+def voiced(windows: list[float], wanted: Rules) -> list[bool]:
+    """Voice by the definition: from a probability of `on` until one below `off`."""
+    out, speaking = [], False
+    for probability in windows:
+        speaking = probability >= wanted.on or (speaking and probability >= wanted.off)
+        out.append(speaking)
+    return out
+
+
+@given(probabilities, wanted)
+def test_cuts_are_in_order_without_overlap_and_within_the_audio(windows: list[float], wanted: Rules) -> None:
+    cuts = cuts_of(windows, wanted)
+    for cut in cuts:
+        assert 0 <= cut.start <= cut.voice_start < cut.end <= len(windows) * VOICE_WINDOW
+    assert all(a.end <= b.start for a, b in pairwise(cuts))
+
+
+@given(probabilities, wanted)
+def test_all_voice_of_the_shortest_length_is_inside_a_cut(windows: list[float], wanted: Rules) -> None:
+    cuts = cuts_of(windows, wanted)
+    inside = [False] * (len(windows) * VOICE_WINDOW // 256)
+    for cut in cuts:  # cuts lie on multiples of half a window, or on the pre- and post-roll beyond the voice
+        for half in range(-(-cut.start // 256), cut.end // 256):
+            inside[half] = True
+    at = 0
+    for speaking, group in groupby(voiced(windows, wanted)):
+        length = len(list(group))
+        if speaking and length >= NEEDED:
+            assert all(inside[at * 2 : (at + length) * 2]), f"voice from window {at} to {at + length} is missing"
+        at += length
+
+
+@given(probabilities, wanted, st.lists(st.integers(0, 50), max_size=80))
+def test_cuts_do_not_depend_on_the_size_of_the_calls(windows: list[float], wanted: Rules, sizes: list[int]) -> None:
+    assert cuts_of(windows, wanted, sizes) == cuts_of(windows, wanted)
+
+
+@given(probabilities, wanted)
+def test_no_cut_is_longer_than_allowed_nor_a_piece_than_an_engine_takes(windows: list[float], wanted: Rules) -> None:
+    for cut in cuts_of(windows, wanted):
+        assert cut.end - cut.start <= wanted.longest_s * SAMPLE_RATE + VOICE_WINDOW
+        assert [cut.start, *(end for _, end in cut.pieces)] == [*(start for start, _ in cut.pieces), cut.end]
+        for start, end in cut.pieces:
+            assert 0 < end - start <= 20 * SAMPLE_RATE + VOICE_WINDOW
+
+
+@given(probabilities, wanted)
+def test_what_may_be_forgotten_is_never_needed_again(windows: list[float], wanted: Rules) -> None:
+    endpointer = Endpointer(wanted)
+    kept = 0
+    for at, probability in enumerate(windows):
+        for cut in endpointer.feed([probability]):
+            assert cut.start >= kept
+        assert endpointer.keep_from >= kept
+        kept = endpointer.keep_from
+        assert (at + 1) * VOICE_WINDOW - kept <= (wanted.longest_s + 1) * SAMPLE_RATE, "audio is kept without a bound"
+    assert all(cut.start >= kept for cut in endpointer.flush(len(windows) * VOICE_WINDOW))
+
+
+@given(st.lists(st.floats(0, 0.349), max_size=400), wanted)
+def test_without_voice_there_is_no_cut(windows: list[float], wanted: Rules) -> None:
+    assert cuts_of(windows, wanted) == []
+
+
+def seconds(value: float) -> int:
+    return round(value * SAMPLE_RATE / VOICE_WINDOW)
+
+
+def speech(*parts: tuple[float, float]) -> list[float]:
+    """(probability, seconds) parts as windows."""
+    return [p for p, duration_s in parts for _ in range(seconds(duration_s))]
+
+
+def test_a_pause_ends_a_stretch_with_its_rolls() -> None:
+    (cut,) = cuts_of(speech((0, 2), (0.9, 3), (0, 2)), Rules())
+    assert cut.voice_start / SAMPLE_RATE == pytest.approx(2, abs=0.04)
+    assert cut.start / SAMPLE_RATE == pytest.approx(2 - 0.35, abs=0.04)
+    assert cut.end / SAMPLE_RATE == pytest.approx(5 + 0.2, abs=0.04)
+
+
+def test_a_stretch_is_known_as_soon_as_the_pause_is_long_enough() -> None:
+    endpointer = Endpointer(Rules())
+    assert endpointer.feed(speech((0, 1), (0.9, 3), (0, 0.55))) == []
+    assert len(endpointer.feed(speech((0, 0.1)))) == 1
+
+
+def test_after_half_of_the_longest_a_short_pause_suffices() -> None:
+    short, long = speech((0.9, 8), (0, 0.3), (0.9, 5)), speech((0.9, 11), (0, 0.3), (0.9, 5))
+    assert len(cuts_of(short, Rules())) == 1
+    assert len(cuts_of(long, Rules())) == 2
+
+
+def test_endless_speech_is_cut_at_its_quietest_point_without_a_gap() -> None:
+    windows = speech((0.9, 17.5), (0.5, 0.3), (0.9, 20))
+    first, second = cuts_of(windows, Rules())[:2]
+    assert first.end / SAMPLE_RATE == pytest.approx(17.65, abs=0.2)
+    assert second.start == first.end == second.voice_start
+
+
+def test_a_blip_is_not_speech() -> None:
+    assert cuts_of(speech((0, 2), (0.9, 0.09), (0, 2)), Rules()) == []
+
+
+def test_a_long_cut_is_split_where_it_is_quietest() -> None:
+    (cut,) = cuts_of(speech((0.9, 16), (0.25, 0.5), (0.9, 15), (0, 3)), RULES[1])
+    (split,) = cut.splits
+    assert split / SAMPLE_RATE == pytest.approx(16.25, abs=0.3)
+
+
+def test_profiles_and_what_overrides_them() -> None:
+    quick = rules(settings.load({}))
+    assert (quick.commit_silence_s, quick.longest_s) == (0.6, 20)
+    assert (quick.early_after_s, quick.early_silence_s) == (10, pytest.approx(0.2))
+    service = rules(settings.load({"STT_ENDPOINTING": "service"}))
+    assert (service.commit_silence_s, service.longest_s, service.early_after_s) == (1.5, 36, float("inf"))
+    own = rules(settings.load({"STT_COMMIT_SILENCE_S": "1.5", "STT_SEGMENT_MAX_S": "30"}))
+    assert (own.commit_silence_s, own.longest_s, own.early_after_s) == (1.5, 30, 15)
+    for wrong in ({"STT_COMMIT_SILENCE_S": "0.05"}, {"STT_SEGMENT_MAX_S": "3"}, {"STT_ENDPOINTING": "slow"}):
+        with pytest.raises(SettingsError, match=next(iter(wrong))):
+            settings.load(wrong)

