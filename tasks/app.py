@@ -11,7 +11,7 @@ from celery import Celery, signals
 from celery.exceptions import OperationalError, Reject
 
 from tasks import celery_config
-from worker.errors import LedgerUnavailable
+from worker.errors import LedgerUnavailable, SettingsError
 from worker.settings import Settings, load
 
 TRANSCRIBE: Final = "tasks.transcribe"
@@ -53,9 +53,19 @@ def _translated() -> Iterator[None]:
         raise LedgerUnavailable(f"the queue in Redis cannot be reached: {exc}; check STT_REDIS_URL") from exc
 
 
+def check_service(settings: Settings) -> None:
+    """Raises SettingsError when a worker would not know which service to use."""
+    if not settings.url or not settings.api_key.get_secret_value():
+        raise SettingsError("a worker needs a service: set STT_URL and STT_API_KEY")
+
+
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
-def _threads_only(instance: Any, **_: Any) -> None:
-    """Another pool would run, and then lose or repeat work: refuse it at the start."""
+def _check_worker(instance: Any, **_: Any) -> None:
+    """Another pool would run, and then lose or repeat work; without a service every job would fail. Refuse to start."""
+    try:
+        check_service(load())
+    except SettingsError as exc:
+        raise SystemExit(f"error: {exc}") from None
     pool = f"{instance.pool_cls.__module__}.{instance.pool_cls.__name__}"
     if pool != "celery.concurrency.thread.TaskPool":
         raise SystemExit(

@@ -29,6 +29,8 @@ from worker.transcript.model import Segment, Transcript
 logger = structlog.get_logger(__name__)
 RELEASE_TIMEOUT_S: Final = 2.0
 """How long giving a job back may take at shutdown."""
+BACK_AFTER_S: Final = 2.0
+"""Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
 _JOB_ID: Final = TypeAdapter(JobId)
 
 
@@ -85,6 +87,7 @@ class Runner:
             return Outcome.SKIPPED
         except LedgerUnavailable as exc:
             logger.warning("ledger away, message given back", error=str(exc))
+            await self._wait_or_drain(BACK_AFTER_S)
             return Outcome.BACK
         except asyncio.CancelledError:
             if not self._drained.is_set():
@@ -127,9 +130,7 @@ class Runner:
             return Outcome.SKIPPED
         except LedgerUnavailable:
             # Whoever gets the message next is let in only when this lease has lapsed.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.lease_s * random.uniform(1.0, 1.2)):  # noqa: S311
-                    await self._drained.wait()
+            await self._wait_or_drain(self._settings.lease_s)
             raise
         finally:
             del self._running[identity]
@@ -184,6 +185,11 @@ class Runner:
             for task in (working, keeping):
                 task.cancel()
             await asyncio.gather(working, keeping, return_exceptions=True)
+
+    async def _wait_or_drain(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds * random.uniform(1.0, 1.2)):  # noqa: S311  jitter
+                await self._drained.wait()
 
     async def _give_back(self, lease: Lease) -> None:
         try:

@@ -69,7 +69,8 @@ def name_outputs(found: Sequence[Found], out: Path, formats: Sequence[str]) -> l
     """Give each file its own name below `out`: its stem in its folder; where that is taken, its full name; where that
     is taken too, with the folders above it. Never a name whose file would be one of the sources.
 
-    Names that differ in case only count as the same, as on the disks of macOS and Windows.
+    Names that differ in case only count as the same, as on the disks of macOS and Windows; but where the sources differ
+    in nothing else, their disk tells them apart.
     """
     levels = [0] * len(found)
     sources = {_folded(os.path.realpath(item.source)) for item in found}
@@ -79,7 +80,9 @@ def name_outputs(found: Sequence[Found], out: Path, formats: Sequence[str]) -> l
         same: dict[str, list[int]] = defaultdict(list)
         for index, name in enumerate(names):
             same[_folded(name)].append(index)
-        clashes = {index for group in same.values() if len(group) > 1 for index in group}
+        clashes = {
+            index for group in same.values() if _clash([(names[i], found[i].source) for i in group]) for index in group
+        }
         clashes |= {
             index
             for index, name in enumerate(names)
@@ -102,6 +105,12 @@ def _name(item: Found, level: int) -> str:
     parts = item.source.parts[1:]
     count = min(len(item.place.parts) + level - _FULL_NAME, len(parts))
     return "/".join(parts[-count:])
+
+
+def _clash(group: Sequence[tuple[str, Path]]) -> bool:
+    """Whether files of the same name, case aside, cannot all have it."""
+    exact = {name for name, _ in group}
+    return len(exact) < len(group) or len({_folded(str(source)) for _, source in group}) > 1 < len(group)
 
 
 def _folded(name: str) -> str:

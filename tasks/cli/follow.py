@@ -18,6 +18,10 @@ SPEED_WINDOW_S: Final = 20.0
 """The speed shown is the one of the last so many seconds."""
 
 
+LOOK_AT: Final = 200
+"""Waiting jobs that are asked for at once."""
+
+
 @dataclass(slots=True)
 class File:
     """One file of a run."""
@@ -99,11 +103,23 @@ class Overall:
 @dataclass(slots=True)
 class Follower:
     files: Sequence[File]
+    _turn: int = 0
+    _overall: Overall | None = None
     _marks: deque[tuple[float, float]] = field(default_factory=deque)
 
-    def waiting_for(self) -> list[File]:
-        """The files whose record may still change."""
-        return [file for file in self.files if file.job_id is not None and not file.state.ended]
+    def to_look_at(self, running: Sequence[str]) -> list[File]:
+        """The files whose record may have changed: those that run or ran when last seen, and some of the others.
+
+        Jobs begin about in the order they were queued, so the first waiting ones are looked at each time, and the rest
+        in turns: ten thousand files do not mean ten thousand questions five times a second.
+        """
+        now = set(running)
+        open_files = [file for file in self.files if file.job_id is not None and not file.state.ended]
+        active = [file for file in open_files if file.job_id in now or file.state is JobState.RUNNING]
+        waiting = [file for file in open_files if file.job_id not in now and file.state is not JobState.RUNNING]
+        first, rest = waiting[:LOOK_AT], waiting[LOOK_AT:]
+        self._turn = self._turn + LOOK_AT if self._turn + LOOK_AT < len(rest) else 0
+        return [*active, *first, *rest[self._turn : self._turn + LOOK_AT]]
 
     def update(self, file: File, record: JobRecord | None) -> None:
         if record is not None:
@@ -120,8 +136,13 @@ class Follower:
         self._marks.append((now, fresh))
         while len(self._marks) > 2 and now - self._marks[0][0] > SPEED_WINDOW_S:
             self._marks.popleft()
+        self._overall = self._counted()
 
     def overall(self) -> Overall:
+        """As of the last `mark`."""
+        return self._overall or self._counted()
+
+    def _counted(self) -> Overall:
         states = [file.state for file in self.files]
         ended = sum(state.ended for state in states)
         done = sum(state is JobState.DONE for state in states)

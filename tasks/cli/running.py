@@ -25,6 +25,8 @@ from worker.errors import SttError
 from worker.settings import Settings
 
 POLL_S: Final = 0.2
+MANY: Final = 1000
+MANY_POLL_S: Final = 1.0
 CONTENT_TTL: Final = timedelta(hours=1)
 """How long the ledger keeps the text of a job whose files are written."""
 READ_AHEAD: Final = 16
@@ -136,14 +138,15 @@ class Run:
             file, spec, identity = item
             ours = await producer.ledger.claim_output(file.out_name, identity)
             created = await producer.record(identity, spec, again=self._again)
+            if created.state is JobState.RUNNING:  # its worker was killed with its run
+                await producer.ledger.take_back(identity)
+                created = await producer.record(identity, spec)
             if created.state is JobState.DONE:
                 whole = ours and all(path.exists() for path in spec.output_paths())
                 if whole:
                     file.skipped, file.record = True, await producer.ledger.get(identity)
                 else:
                     created = await producer.record(identity, spec, again=True)
-            if created.state is JobState.RUNNING:  # its worker was killed with its run
-                await producer.ledger.take_back(identity)
             file.job_id = identity
             if not file.skipped:
                 await producer.wake([identity])
@@ -154,7 +157,7 @@ class Run:
             stack.check()
             if queueing.done():
                 queueing.result()
-            waiting = self._follower.waiting_for()
+            waiting = self._follower.to_look_at(await producer.ledger.running())
             records = await producer.ledger.get_many([file.job_id or "" for file in waiting])
             for file, record in zip(waiting, records, strict=True):
                 self._follower.update(file, record)
@@ -164,7 +167,7 @@ class Run:
             self._tell_ends()
             if self._follower.overall().ended:
                 return
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(POLL_S if len(self._files) < MANY else MANY_POLL_S)
 
     def _tell_ends(self) -> None:
         for index, file in enumerate(self._files):

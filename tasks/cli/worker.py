@@ -9,7 +9,6 @@ from typing import Any
 import click
 
 from tasks.cli import options
-from worker.errors import SettingsError
 from worker.settings import as_environment
 
 
@@ -31,9 +30,8 @@ def command(ready_file: Path | None, loglevel: str, **given: Any) -> None:
       STT_REDIS_URL=redis://queue:6379/0 stt-batch worker
     """
     settings = options.settings_from(**given)
-    if not settings.url or not settings.api_key.get_secret_value():
-        raise SettingsError("a worker needs a service: set STT_URL and STT_API_KEY")
-    os.environ.update(as_environment(settings))
-    from tasks.app import run_worker  # noqa: PLC0415  Celery and the audio code are for this command alone
+    from tasks.app import check_service, run_worker  # noqa: PLC0415  Celery and the audio code are for this command alone
 
+    check_service(settings)
+    os.environ.update(as_environment(settings))
     run_worker(loglevel, on_ready=None if ready_file is None else ready_file.touch)

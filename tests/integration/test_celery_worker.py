@@ -48,6 +48,8 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
             **os.environ,
             "STT_REDIS_URL": settings.redis_url,
             "STT_SESSIONS": str(sessions),
+            "STT_URL": "http://127.0.0.1:1",
+            "STT_API_KEY": "key",
             "STT_LEASE_S": "4",
             "STT_RENEW_S": "1",
             "C_FORCE_ROOT": "1",

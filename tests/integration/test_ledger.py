@@ -202,6 +202,31 @@ async def test_the_same_job_again(ledger: Ledger) -> None:
     assert (await ledger.create("a", SPEC)).state is JobState.QUEUED
 
 
+async def test_a_waiting_job_takes_what_is_new_in_its_newest_submission(ledger: Ledger) -> None:
+    await ledger.create("a", SPEC)
+    await ledger.create("a", '{"source": "/moved/a.wav", "speed": "max"}')
+    assert "moved" in (await acquired(ledger)).spec
+    await ledger.create("a", SPEC)
+    record = await ledger.get("a")
+    assert record is not None
+    assert "moved" in record.spec  # of a running one nothing changes
+
+
+async def test_outputs_know_who_wrote_them_last(ledger: Ledger, raw: redis.Redis) -> None:
+    assert not await ledger.claim_output("call", "a")
+    assert await ledger.claim_output("call", "a")
+    assert not await ledger.claim_output("call", "b")
+    assert not await ledger.claim_output("call", "a")
+    assert raw.ttl("stt:outputs") > 0
+
+
+async def test_a_queue_can_be_emptied(ledger: Ledger, raw: redis.Redis) -> None:
+    raw.rpush("stt", "m")
+    raw.hset("unacked", "t", "m")
+    await ledger.forget_queue("stt")
+    assert raw.keys("*") == []
+
+
 async def test_cancel_stops_the_owner_at_its_next_write(ledger: Ledger) -> None:
     assert await ledger.cancel("a") is None
     await ledger.create("a", SPEC)

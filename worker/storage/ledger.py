@@ -207,6 +207,11 @@ class Ledger:
     async def recent_batches(self, limit: int = 20) -> list[str]:
         return await self._newest("batches", limit)
 
+    async def running(self, limit: int = 10_000) -> list[str]:
+        """Ids of the jobs that workers hold, or held when they died."""
+        ids: list[str] = await self._connection.call(lambda redis: redis.zrange(self._key("leases"), 0, limit - 1))
+        return ids
+
     async def ping(self) -> None:
         await self._connection.call(lambda redis: redis.ping())
 

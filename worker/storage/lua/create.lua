@@ -20,6 +20,8 @@ if batch ~= '' then
 end
 
 local before = redis.call('HGET', job, 'state') or ''
+-- What does not belong to its identity (the speed, where the file lies) is as the newest submission has it.
+if before == 'queued' then redis.call('HSET', job, 'spec', spec) end
 if before == 'queued' or before == 'running' or (before == 'done' and again == '0') then
   return {before, before}
 end

@@ -1,0 +1,40 @@
+"""The Celery settings that hold up the design."""
+
+from __future__ import annotations
+
+import pytest
+
+from tasks.app import make_app
+from tasks.celery_config import for_settings
+from worker.settings import load
+
+
+def test_what_the_design_stands_on() -> None:
+    app = make_app(load({}, sessions=12, queue="calls"))
+    conf = app.conf
+    assert conf.task_acks_late
+    assert conf.worker_prefetch_multiplier == 1
+    assert (conf.worker_pool, conf.worker_concurrency, conf.task_default_queue) == ("threads", 12, "calls")
+    assert conf.accept_content == ["json"]
+    assert conf.broker_connection_max_retries is None
+    assert conf.broker_transport_options["visibility_timeout"] == 43200
+
+
+def test_every_setting_is_one_celery_knows() -> None:
+    from celery.app.defaults import NAMESPACES, flatten
+
+    known = {name for name, _ in flatten(NAMESPACES)}
+    assert not [name for name in for_settings(load({})) if name not in known]
+
+
+@pytest.mark.parametrize(
+    ("redis", "broker"),
+    [
+        ("redis://h:1/2", "redis://h:1/2"),
+        ("rediss://:p@h/0", "rediss://:p@h/0"),
+        ("unix:///run/r.sock?db=3", "redis+socket:///run/r.sock?virtual_host=3"),
+        ("unix://:p@/run/r.sock", "redis+socket://:p@/run/r.sock?virtual_host=0"),
+    ],
+)
+def test_the_broker_s_form_of_the_address(redis: str, broker: str) -> None:
+    assert for_settings(load({}, redis_url=redis))["broker_url"] == broker

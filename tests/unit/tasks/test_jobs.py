@@ -1,0 +1,85 @@
+"""Jobs as values: what is refused, what makes two jobs the same one."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from pydantic import ValidationError
+
+from tasks.jobs import BatchStatus, JobSpec, JobState, JobStatus, job_id
+from tasks.submit import make_spec
+from worker.errors import BadJob
+from worker.storage.records import FIELDS, read_record
+
+SHA = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"source": ""},
+        {"sauce": "a.wav"},
+        {"source": "a.wav", "formats": ["doc"]},
+        {"source": "a.wav", "formats": []},
+        {"source": "a.wav", "speed": 0},
+        {"source": "a.wav", "speed": "fast"},
+        {"source": "a.wav", "out_name": "../a"},
+        {"source": "a.wav", "out_name": "/a"},
+        {"source": "a.wav", "out_name": ""},
+        {"source": "a.wav", "extra": 1},
+    ],
+)
+def test_what_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        JobSpec.model_validate(fields)
+
+
+def test_a_job_survives_json() -> None:
+    spec = JobSpec(source="a.wav", out_dir="/out", out_name="x/a", formats=("srt", "json", "srt"), speed=math.inf)
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert spec.formats == ("srt", "json")
+    assert [str(path) for path in spec.output_paths()] == ["/out/x/a.srt", "/out/x/a.json"]
+    assert JobSpec(source="/in/call.v2.wav").output_name == "call.v2"
+    assert JobSpec(source="a.wav").output_paths() == ()
+
+
+def test_identity() -> None:
+    spec = JobSpec(source="/in/a.wav", out_dir="/out")
+    same = [
+        spec.model_copy(update={"batch": "b"}),
+        spec.model_copy(update={"speed": math.inf}),
+        spec.model_copy(update={"source": "/elsewhere/b.wav"}),
+    ]
+    other = [
+        spec.model_copy(update={"formats": ("srt",)}),
+        spec.model_copy(update={"language": "yue"}),
+        spec.model_copy(update={"out_dir": "/out2"}),
+        spec.model_copy(update={"out_name": "b"}),
+    ]
+    identity = job_id(spec, SHA)
+    assert {job_id(each, SHA) for each in same} == {identity}
+    ids = {identity, job_id(spec, "cd" * 32), job_id(spec, SHA, scope="x"), *(job_id(each, SHA) for each in other)}
+    assert len(ids) == 3 + len(other)
+
+
+def test_make_spec_names_the_problem_and_makes_paths_absolute() -> None:
+    spec = make_spec("a.wav", out_dir="out")
+    assert spec.source.startswith("/")
+    assert (spec.out_dir or "").startswith("/")
+    with pytest.raises(BadJob, match=r"a\.wav: formats: must be some of json"):
+        make_spec("a.wav", formats=("doc",))
+
+
+def test_status_of_a_batch() -> None:
+    def record(state: JobState) -> object:
+        return read_record("id", {**dict.fromkeys(FIELDS), "state": state, "spec": '{"source": "a.wav"}'})
+
+    status = BatchStatus.of("b", [record(JobState.DONE), None, record(JobState.DONE), record(JobState.RUNNING)])  # type: ignore[list-item]
+    assert (status.total, status.counts, status.ended) == (4, {JobState.DONE: 2, JobState.RUNNING: 1}, False)
+    assert isinstance(status.jobs[0], JobStatus)
+    assert JobStatus.model_validate_json(status.jobs[0].model_dump_json()) == status.jobs[0]
+
+
+def test_which_states_are_ends() -> None:
+    assert {state for state in JobState if not state.ended} == {JobState.QUEUED, JobState.RUNNING}
