@@ -93,6 +93,7 @@ class Run:
             if self._signal is not None:
                 os._exit(128 + number)  # the second time; the guards end the processes
             self._signal = number
+            self._view.status("stopping")
             if task is not None:
                 task.cancel()
 
@@ -105,7 +106,7 @@ class Run:
         try:
             async with Stack(self._settings, self._out, embedded_endpoint=self._embedded) as stack:
                 self._events.tell("ready")
-                self._view.status("queueing")
+                self._view.status("")
                 producer = Producer(stack.settings)
                 queueing = asyncio.create_task(self._queue(producer, identified))
                 try:

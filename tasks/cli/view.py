@@ -48,12 +48,12 @@ class View:
         self._status = text
 
     def ended(self, file: File) -> None:
-        """One line for a file that came to its end. Skipped ones have none: there may be thousands."""
+        """One line for a file that came to its end; none for a skipped one, nor where bars and table tell it."""
         if file.skipped:
             return
         if file.error is not None:
             self._failure(file, file.error[1])
-        else:
+        elif not self._bars or len(self._follower.files) > MOST_IN_TABLE:
             speed = file.duration_s / file.took_s if file.took_s else None
             self._console.print(
                 f"[green]done[/]    {escape(str(_near(file.source)))}  {clock(file.duration_s)}  {factor(speed)}",
@@ -95,7 +95,7 @@ class View:
         if len(active) > MOST_ROWS:
             counts += f", {len(active)} active"
         grid.add_row(
-            Text(counts if overall.active or overall.done else f"{counts}, {self._status}", style="bold"),
+            Text(f"{counts}, {self._status}" if self._status else counts, style="bold"),
             ProgressBar(total=1.0, completed=overall.fraction),
             factor(overall.speed),
             "" if overall.left_s is None else f"{clock(overall.left_s)} left",
