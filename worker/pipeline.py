@@ -88,8 +88,9 @@ class _Run:
 
     async def run(self) -> Transcript:
         job = self._job
+        # Both read the file, which takes a moment where it is long.
         sha256 = await asyncio.to_thread(sha256_file, job.source)
-        with open_source(job.source) as source:
+        with await asyncio.to_thread(open_source, job.source) as source:
             self._duration_s = source.info.duration_s or 0.0
             await self._report("")
             await self._stream_all(source)
