@@ -14,8 +14,11 @@ from tasks.cli import options
 @click.option("--host", "server_host", metavar="HOST", help="Address to listen on (or STT_SERVER_HOST).")
 @click.option("--port", "server_port", type=click.IntRange(0, 65535), help="Port (or STT_SERVER_PORT); 0: a free one.")
 @click.option("--model", metavar="NAME", help="Model: a name or a path (or STT_MODEL).")
+@click.option(
+    "--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help="Misbehave on purpose; `list` tells how."
+)
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
-def command(ready_file: Path | None, **given: Any) -> None:
+def command(ready_file: Path | None, faults: tuple[str, ...], **given: Any) -> None:
     """Serve the same real-time API as the hosted service, on this machine, until SIGTERM.
 
     Clients need one of the keys in STT_SERVER_API_KEYS (comma-separated; default: STT_API_KEY).
@@ -24,7 +27,14 @@ def command(ready_file: Path | None, **given: Any) -> None:
     Examples:
       STT_SERVER_API_KEYS=secret stt-batch server
       STT_SERVER_API_KEYS=secret stt-batch server --host 0.0.0.0 --port 8808
+      STT_SERVER_API_KEYS=secret stt-batch server --fault drop=30 --fault triplicate
     """
+    from worker.server import faults as catalogue  # noqa: PLC0415
+
+    if "list" in faults:
+        click.echo(catalogue.describe())
+        return
+    switches = [catalogue.parse(text) for text in faults]
     settings = options.settings_from(**given)
     from tasks import logs  # noqa: PLC0415
     from tasks.standalone import check_recognizer  # noqa: PLC0415
@@ -38,4 +48,4 @@ def command(ready_file: Path | None, **given: Any) -> None:
         if ready_file is not None:
             ready_file.touch()
 
-    app.run(settings, on_ready=ready)
+    app.run(settings, on_ready=ready, faults=switches)

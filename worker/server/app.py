@@ -6,7 +6,7 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext
 from types import SimpleNamespace
 from typing import Final
@@ -21,6 +21,8 @@ from worker.errors import EndpointUnavailable
 from worker.realtime import messages, wirejson
 from worker.server import auth, recognizers
 from worker.server.engine import EngineLoader, Load
+from worker.server.faults import Fault, Faults
+from worker.server.faulty import at_handshake
 from worker.server.hub import Hub
 from worker.server.recognizers import Recognizer
 from worker.settings import Settings
@@ -78,7 +80,7 @@ class RunningServer:
         _log.info("stopped", url=self.url)
 
 
-async def start(settings: Settings, recognizer: Recognizer | Load) -> RunningServer:
+async def start(settings: Settings, recognizer: Recognizer | Load, faults: Iterable[Fault] = ()) -> RunningServer:
     """Listen on the settings' address; returns at once, while a recognizer given as a function is still loading.
 
     A handshake that comes while it loads waits for it; one that comes after it failed gets HTTP 500 with the reason.
@@ -86,11 +88,12 @@ async def start(settings: Settings, recognizer: Recognizer | Load) -> RunningSer
     EndpointUnavailable when the address cannot be listened on.
     """
     accepted = auth.keys(settings)
+    switches = Faults(faults)
     sio = _socketio_server()
     loader = EngineLoader(settings, recognizer)
-    hub = Hub(sio, settings, loader)
+    hub = Hub(sio, settings, loader, switches)
     runner = web.AppRunner(
-        _application(sio, hub, loader, accepted, settings), access_log=None, shutdown_timeout=_CLOSE_S
+        _application(sio, hub, loader, accepted, settings, switches), access_log=None, shutdown_timeout=_CLOSE_S
     )
     await runner.setup()
     site = web.TCPSite(runner, settings.server_host, settings.server_port)
@@ -108,7 +111,7 @@ async def start(settings: Settings, recognizer: Recognizer | Load) -> RunningSer
     return server
 
 
-def run(settings: Settings, on_ready: Callable[[str], None] | None = None) -> None:
+def run(settings: Settings, on_ready: Callable[[str], None] | None = None, faults: Iterable[Fault] = ()) -> None:
     """Serve until SIGTERM or SIGINT. Blocking; prints nothing (it logs to stderr unless structlog is configured).
 
     `on_ready` is called once with the address, when sessions can be served. Raises SettingsError, EndpointUnavailable
@@ -117,15 +120,15 @@ def run(settings: Settings, on_ready: Callable[[str], None] | None = None) -> No
     if not structlog.is_configured():
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, on_ready))
+        runner.run(_serve(settings, on_ready, faults))
 
 
-async def _serve(settings: Settings, on_ready: Callable[[str], None] | None) -> None:
+async def _serve(settings: Settings, on_ready: Callable[[str], None] | None, faults: Iterable[Fault]) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    server = await start(settings, lambda: recognizers.load(settings))
+    server = await start(settings, lambda: recognizers.load(settings), faults)
     stopped = asyncio.create_task(stop.wait())
     ready = asyncio.create_task(server.ready())
     try:
@@ -163,7 +166,12 @@ def _socketio_server() -> socketio.AsyncServer:
 
 
 def _application(
-    sio: socketio.AsyncServer, hub: Hub, loader: EngineLoader, accepted: auth.Keys, settings: Settings
+    sio: socketio.AsyncServer,
+    hub: Hub,
+    loader: EngineLoader,
+    accepted: auth.Keys,
+    settings: Settings,
+    faults: Faults,
 ) -> web.Application:
     most = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
 
@@ -192,7 +200,7 @@ def _application(
         return web.Response(status=status, text=wirejson.dumps(body), content_type="application/json")
 
     app = web.Application(client_max_size=_BODY_MAX)
-    guarded = auth.guarded(endpoint, accepted, loader.settled)
+    guarded = at_handshake(auth.guarded(endpoint, accepted, loader.settled), faults)
     for path in (messages.PATH, messages.PATH + "/"):
         app.router.add_route("*", path, guarded)
     app.router.add_get("/healthz", health)

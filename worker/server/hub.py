@@ -10,13 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import socketio
 import structlog
 from engineio.packet import NOOP, Packet
 
 from worker.realtime import messages
 from worker.server import wire
 from worker.server.engine import EngineLoader
-from worker.server.limits import GOING_AWAY, TRY_LATER, Ending, Limits
+from worker.server.faults import Faults, Kind
+from worker.server.faulty import REFUSAL, Blow, FaultySession
+from worker.server.limits import GOING_AWAY, NORMAL, TRY_LATER, Ending, Limits
 from worker.server.session import Session
 from worker.settings import Settings
 
@@ -30,6 +33,7 @@ _LOOK_S = 0.01
 @dataclass(slots=True)
 class _Connection:
     session: Session | None = None
+    faulty: FaultySession | None = None
     task: asyncio.Task[None] | None = None
     ended_here: bool = False
     """The last session was ended by the server: what its client sent before it knew is no mistake of the client."""
@@ -38,7 +42,7 @@ class _Connection:
 class Hub:
     """All connections of one server. Handlers run in the connection's read loop, so events keep their order."""
 
-    def __init__(self, sio: Any, settings: Settings, loader: EngineLoader) -> None:
+    def __init__(self, sio: Any, settings: Settings, loader: EngineLoader, faults: Faults) -> None:
         self._sio = sio
         self._limits = Limits(backlog_s=settings.server_max_backlog_s, idle_s=settings.server_idle_timeout_s)
         self._max_sessions = settings.server_max_sessions
@@ -46,6 +50,7 @@ class Hub:
         self._upgrades: dict[str, Any] = {}
         self._closing = False
         self._loader = loader
+        self._faults = faults
         sio.on("connect", self._connect)
         sio.on("disconnect", self._disconnect)
         sio.on(messages.START, self._start)
@@ -94,7 +99,10 @@ class Hub:
                 return
             await asyncio.sleep(_LOOK_S)
 
-    async def _connect(self, sid: str, _environ: Any, _auth: Any = None) -> None:
+    async def _connect(self, sid: str, environ: Any, _auth: Any = None) -> None:
+        reason = environ["aiohttp.request"].get(REFUSAL)
+        if reason is not None:
+            raise socketio.exceptions.ConnectionRefusedError(reason)
         self._connections[sid] = _Connection()
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
@@ -128,7 +136,11 @@ class Hub:
                 sid, f"resource_exhausted: all {self._max_sessions} sessions of the server are in use"
             )
         else:
-            session = Session(uuid.uuid4().hex, rate, engine, self._limits, self._emitter(sid))
+            emit = self._emitter(sid)
+            if faults := self._faults.next_session():
+                connection.faulty = FaultySession(faults, emit)
+                engine, emit = connection.faulty.engine(engine), connection.faulty.emit
+            session = Session(uuid.uuid4().hex, rate, engine, self._limits, emit)
             connection.session, connection.ended_here = session, False
             connection.task = asyncio.create_task(self._run(connection, session))
 
@@ -143,6 +155,7 @@ class Hub:
             )  # fmt: skip
         finally:
             connection.session, connection.ended_here = None, not session.stopped_by_client
+            connection.faulty = None
 
     async def _chunk(self, sid: str, *args: Any) -> None:
         connection = self._alive(sid)
@@ -159,7 +172,18 @@ class Hub:
         except wire.Refused as exc:
             await self._refuse(sid, connection, str(exc))
             return
+        if connection.faulty is not None:
+            await self._strike(sid, session, await connection.faulty.chunk(audio_s))
         await session.hold(audio_s)
+
+    async def _strike(self, sid: str, session: Session, blow: Blow) -> None:
+        """A fault that was asked for."""
+        if blow is Blow.RESET:
+            self._abort(sid)
+        elif blow is Blow.END:
+            session.end(Ending(NORMAL, "a fault that was asked for"))
+        elif blow is Blow.HOLD:
+            await session.over.wait()
 
     async def _stop(self, sid: str, *_args: Any) -> None:
         connection = self._alive(sid)
@@ -169,6 +193,9 @@ class Hub:
             return
         if connection.session is None:
             await self._refuse(sid, connection, "invalid_request: there is no session to stop")
+            return
+        if connection.faulty is not None and connection.faulty.has(Kind.FORGET_TAIL):
+            connection.session.end(Ending(NORMAL, "stopped by the client"))
             return
         try:
             connection.session.stop()

@@ -53,6 +53,7 @@ class Session:
         self._spoken: asyncio.Queue[tuple[Utterance, list[asyncio.Future[Recognition]]] | None] = asyncio.Queue()
         self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
         self._stopped: Ending | None = None
+        self.over = asyncio.Event()
         self._listening = False
         self._finished = asyncio.Event()
         self._errors = 0
@@ -134,6 +135,7 @@ class Session:
             self.backlog.release()
             await asyncio.gather(work, return_exceptions=True)
             self._drop_pending()
+            self.over.set()
         if ending.error:
             await self._emit(messages.ERROR, {"error": ending.error})
         await self._emit(messages.CLOSED, {"code": ending.code, "reason": ending.reason})

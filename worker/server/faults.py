@@ -1,0 +1,167 @@
+"""The service misbehaving on purpose: `stt-batch server --fault NAME[=VALUE][:SESSIONS]`.
+
+Everything other people's clients had to learn the hard way, as switches, so that a client can be tested and a user can
+rehearse. `SESSIONS` limits a fault to some sessions by their number since the start, for example `:1`, `:1-3`, `:1,4`;
+faults of the handshake count connections instead. Seconds are seconds of audio received in the session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from worker.errors import SettingsError
+
+
+class Kind(StrEnum):
+    """What a fault does; the values are the names on the command line."""
+
+    # which committed messages come, and how
+    PLAIN_ONLY = "plain-only"
+    TIMED_ONLY = "timed-only"
+    TIMED_FIRST = "timed-first"
+    PAIR_GAP = "pair-gap"
+    WORDS_NULL = "words-null"
+    NO_TIMES = "no-times"
+    EMPTY_COMMITS = "empty-commits"
+    TRIPLICATE = "triplicate"
+    ECHO = "echo"
+    DRIFT = "drift"
+    # when they come
+    COMMIT_PAUSE = "commit-pause"
+    LONGEST = "longest"
+    NEVER_COMMIT = "never-commit"
+    FORGET_TAIL = "forget-tail"
+    # how a session ends
+    TIME_LIMIT = "time-limit"
+    CLOSE = "close"
+    DROP = "drop"
+    ERROR = "error"
+    ERROR_MESSAGE = "error-message"
+    # how it stalls
+    STOP_READING = "stop-reading"
+    MUTE = "mute"
+    # what it takes
+    OVERFLOW = "overflow"
+    CHUNK_MAX = "chunk-max"
+    # the handshake
+    HTTP = "http"
+    REFUSE = "refuse"
+    HANG = "hang"
+    SLOW = "slow"
+    POLLING_ONLY = "polling-only"
+
+
+# What a value means, for those that take one; and what it is when none is given.
+VALUES: Final[dict[Kind, tuple[str, str]]] = {
+    Kind.PAIR_GAP: ("seconds between the two committed forms", "1"),
+    Kind.DRIFT: ("seconds the word times are late, more with each commit", "0.1"),
+    Kind.COMMIT_PAUSE: ("seconds of silence before a commit", "1.5"),
+    Kind.LONGEST: ("seconds of speech after which it commits without a pause", "36"),
+    Kind.NEVER_COMMIT: ("seconds after which nothing is committed any more", "0"),
+    Kind.TIME_LIMIT: ("seconds until session_time_limit_exceeded", "10"),
+    Kind.CLOSE: ("seconds until an unannounced close with 1000", "10"),
+    Kind.DROP: ("seconds until the connection is reset", "10"),
+    Kind.ERROR: ("NAME@SECONDS: a session-error, then the close", "error@0"),
+    Kind.ERROR_MESSAGE: ("NAME@SECONDS: the same as a transcript-message", "error@0"),
+    Kind.STOP_READING: ("seconds until nothing is read any more", "10"),
+    Kind.MUTE: ("seconds until nothing is answered any more, pings excepted", "10"),
+    Kind.OVERFLOW: ("times real time above which it ends with queue_overflow", "2"),
+    Kind.CHUNK_MAX: ("seconds of audio a chunk may hold", "1"),
+    Kind.HTTP: ("status of the handshake", "401"),
+    Kind.REFUSE: ("reason of the refusal in-band", "Invalid API key"),
+    Kind.SLOW: ("seconds the handshake takes", "2"),
+}
+HANDSHAKE: Final = frozenset({Kind.HTTP, Kind.REFUSE, Kind.HANG, Kind.SLOW, Kind.POLLING_ONLY})
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One switch. `sessions` are the numbers it applies to, None for all."""
+
+    kind: Kind
+    value: str = ""
+    sessions: frozenset[int] | None = None
+
+    @property
+    def number(self) -> float:
+        return float(self.value)
+
+    @property
+    def name_at(self) -> tuple[str, float]:
+        """NAME@SECONDS taken apart."""
+        name, _, seconds = self.value.partition("@")
+        return name, float(seconds or 0)
+
+    def applies(self, number: int) -> bool:
+        return self.sessions is None or number in self.sessions
+
+
+def parse(text: str) -> Fault:
+    """`NAME[=VALUE][:SESSIONS]` to a fault. Raises SettingsError that lists what there is."""
+    head, _, sessions = text.strip().partition(":")
+    name, _, value = head.partition("=")
+    try:
+        kind = Kind(name)
+    except ValueError:
+        raise SettingsError(f"no fault {name!r}; there are {', '.join(Kind)}") from None
+    meaning, default = VALUES.get(kind, ("", ""))
+    if value and not meaning:
+        raise SettingsError(f"the fault {name} takes no value, got {value!r}")
+    fault = Fault(kind, value or default, _numbers(sessions) if sessions else None)
+    try:
+        if kind in (Kind.ERROR, Kind.ERROR_MESSAGE):
+            _ = fault.name_at
+        elif meaning and kind is not Kind.REFUSE:
+            _ = fault.number
+    except ValueError:
+        raise SettingsError(f"the fault {name} takes {meaning}, got {value!r}") from None
+    return fault
+
+
+def describe() -> str:
+    """All faults, a line each, for the help."""
+    lines = []
+    for kind in Kind:
+        meaning, default = VALUES.get(kind, ("", ""))
+        lines.append(f"{kind}" + (f"={default}  {meaning}" if meaning else ""))
+    return "\n".join(lines)
+
+
+class Faults:
+    """All switches of one server; counts sessions and connections."""
+
+    def __init__(self, faults: Iterable[Fault] = ()) -> None:
+        self._faults = tuple(faults)
+        self._sessions = 0
+        self._connections = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._faults)
+
+    @property
+    def polling_only(self) -> bool:
+        return any(f.kind is Kind.POLLING_ONLY for f in self._faults)
+
+    def next_session(self) -> tuple[Fault, ...]:
+        """The faults of the session that starts now."""
+        self._sessions += 1
+        return tuple(f for f in self._faults if f.kind not in HANDSHAKE and f.applies(self._sessions))
+
+    def next_connection(self) -> tuple[Fault, ...]:
+        """The faults of the handshake that comes now."""
+        self._connections += 1
+        return tuple(f for f in self._faults if f.kind in HANDSHAKE and f.applies(self._connections))
+
+
+def _numbers(text: str) -> frozenset[int]:
+    numbers: set[int] = set()
+    try:
+        for part in text.split(","):
+            first, _, last = part.partition("-")
+            numbers.update(range(int(first), int(last or first) + 1))
+    except ValueError:
+        raise SettingsError(f"the sessions of a fault are numbers such as 1, 1-3 or 1,4, not {text!r}") from None
+    return frozenset(numbers)

@@ -1,0 +1,201 @@
+"""A session's faults at work (`worker.server.faults` names them): between the session and its client."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from enum import Enum, auto
+from typing import Any, Final
+
+from aiohttp import web
+
+from worker.realtime import messages
+from worker.server import auth
+from worker.server.auth import Handler
+from worker.server.engine import Engine
+from worker.server.faults import Fault, Faults, Kind
+
+Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
+_OVERFLOW_WINDOW_S: Final = 3.0
+NEVER_S: Final = 1e6
+REFUSAL: Final = "stt.refusal"
+"""Key of a request whose connection is to be refused in-band, with the reason."""
+
+
+class Blow(Enum):
+    """What befalls the connection after a chunk."""
+
+    NOTHING = auto()
+    RESET = auto()  # cut the connection
+    HOLD = auto()  # read nothing more
+    END = auto()  # the client was told; close the session
+
+
+class FaultySession:
+    """Stands between one session and its client. `emit` reaches the client."""
+
+    def __init__(self, faults: Sequence[Fault], emit: Emit) -> None:
+        self._faults = {fault.kind: fault for fault in faults}
+        self._emit = emit
+        self._audio_s = 0.0
+        self._started = time.monotonic()
+        self._commits = 0
+        self._plain: dict[str, Any] | None = None
+        self._last_partial = ""
+        self._late: set[asyncio.Task[None]] = set()
+        self._over = False
+
+    def has(self, kind: Kind) -> bool:
+        return kind in self._faults
+
+    def engine(self, engine: Engine) -> Engine:
+        """The engine with the endpointing of this session."""
+        rules = engine.rules
+        pause, longest = self._faults.get(Kind.COMMIT_PAUSE), self._faults.get(Kind.LONGEST)
+        if pause:
+            rules = replace(rules, commit_silence_s=pause.number, early_after_s=NEVER_S)
+        if longest:
+            rules = replace(rules, longest_s=longest.number)
+        return replace(engine, rules=rules)
+
+    async def chunk(self, audio_s: float) -> Blow:
+        """`audio_s` seconds of audio came."""
+        self._audio_s += audio_s
+        if self._past(Kind.DROP):
+            return Blow.RESET
+        if self._past(Kind.STOP_READING):
+            return Blow.HOLD
+        if self._past(Kind.CLOSE):
+            return await self._close()
+        error = self._error(audio_s)
+        if error is None:
+            return Blow.NOTHING
+        return await self._fail(error, as_message=self.has(Kind.ERROR_MESSAGE))
+
+    def _error(self, audio_s: float) -> str | None:
+        """The name of the error that is due."""
+        for kind in (Kind.ERROR, Kind.ERROR_MESSAGE):
+            if kind in self._faults and self._audio_s > self._faults[kind].name_at[1]:
+                return self._faults[kind].name_at[0]
+        if self._past(Kind.TIME_LIMIT):
+            return "session_time_limit_exceeded"
+        if self.has(Kind.CHUNK_MAX) and audio_s > self._faults[Kind.CHUNK_MAX].number:
+            return "chunk_size_exceeded"
+        return "queue_overflow" if self.has(Kind.OVERFLOW) and self._too_fast() else None
+
+    async def emit(self, event: str, payload: dict[str, Any] | None) -> None:
+        """What the session has to say, as the faults leave it."""
+        if self._over or self._past(Kind.MUTE):
+            return
+        if event == messages.CLOSED:
+            await asyncio.gather(*self._late)
+        if event != messages.TRANSCRIPT or payload is None:
+            await self._emit(event, payload)
+            return
+        kind = payload["message_type"]
+        if kind == messages.TYPE_COMMITTED:
+            self._plain = payload
+        elif kind == messages.TYPE_COMMITTED_TIMED:
+            await self._commit(self._plain or {}, payload)
+        elif kind == messages.TYPE_STARTED and self.has(Kind.FORGET_TAIL):
+            config = {k: v for k, v in payload["config"].items() if k != messages.FIELD_COMMIT_ON_STOP}
+            await self._emit(event, {**payload, "config": config})
+        else:
+            if kind == messages.TYPE_PARTIAL:
+                self._last_partial = payload["text"]
+            await self._emit(event, payload)
+
+    async def _commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
+        if self.has(Kind.NEVER_COMMIT) and self._audio_s >= self._faults[Kind.NEVER_COMMIT].number:
+            await self._say({"message_type": messages.TYPE_PARTIAL, "text": timed["text"]})
+            return
+        timed = self._altered(timed)
+        self._commits += 1
+        for index, message in enumerate(self._arranged(plain, timed)):
+            gap = self._faults.get(Kind.PAIR_GAP)
+            if index and gap:
+                task = asyncio.create_task(self._later(gap.number, message))
+                self._late.add(task)
+                task.add_done_callback(self._late.discard)
+            else:
+                await self._say(message)
+        if self.has(Kind.ECHO):
+            for text in (timed["text"], timed["text"], self._last_partial):
+                await self._say({"message_type": messages.TYPE_PARTIAL, "text": text})
+
+    def _altered(self, timed: dict[str, Any]) -> dict[str, Any]:
+        words = timed.get("words")
+        if self.has(Kind.WORDS_NULL):
+            words = None
+        elif words and self.has(Kind.NO_TIMES):
+            words = [{k: v for k, v in w.items() if k not in ("start", "end")} for w in words]
+        elif words and self.has(Kind.DRIFT):
+            late_s = self._faults[Kind.DRIFT].number * self._commits
+            words = [{**w, "start": w["start"] + late_s, "end": w["end"] + late_s} for w in words]
+        return {**timed, "words": words}
+
+    def _arranged(self, plain: dict[str, Any], timed: dict[str, Any]) -> list[dict[str, Any]]:
+        out = [timed, plain] if self.has(Kind.TIMED_FIRST) else [plain, timed]
+        if self.has(Kind.PLAIN_ONLY):
+            out = [plain]
+        elif self.has(Kind.TIMED_ONLY):
+            out = [timed]
+        if self.has(Kind.TRIPLICATE):
+            out = out * 3
+        if self.has(Kind.EMPTY_COMMITS):
+            out = [{**m, "text": "", "words": []} if "words" in m else {**m, "text": ""} for m in out] + out
+        return out
+
+    async def _later(self, seconds: float, message: dict[str, Any]) -> None:
+        await asyncio.sleep(seconds)
+        await self._say(message)
+
+    async def _say(self, message: dict[str, Any]) -> None:
+        await self._emit(messages.TRANSCRIPT, message)
+
+    async def _fail(self, name: str, *, as_message: bool) -> Blow:
+        text = f"{name}: a fault that was asked for"
+        if as_message:
+            await self._say({"message_type": name, "error": text})
+        else:
+            await self._emit(messages.ERROR, {"error": text})
+        return await self._close()
+
+    async def _close(self) -> Blow:
+        self._over = True
+        await self._emit(messages.CLOSED, {"code": 1000, "reason": ""})
+        return Blow.END
+
+    def _past(self, kind: Kind) -> bool:
+        return kind in self._faults and self._audio_s > self._faults[kind].number
+
+    def _too_fast(self) -> bool:
+        elapsed_s = max(time.monotonic() - self._started, 0.5)
+        return self._audio_s - elapsed_s * self._faults[Kind.OVERFLOW].number > _OVERFLOW_WINDOW_S
+
+
+def at_handshake(handler: Handler, faults: Faults) -> Handler:
+    """`handler` behind the faults of the handshake; without any it is `handler` itself."""
+    if not faults:
+        return handler
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        websocket = request.query.get("transport") == "websocket"
+        if websocket and faults.polling_only:
+            return auth.refusal(400, "error", "no websocket here: a fault that was asked for")
+        if "sid" in request.query:
+            return await handler(request)
+        for fault in faults.next_connection():
+            if fault.kind is Kind.HANG:
+                await asyncio.sleep(NEVER_S)
+            elif fault.kind is Kind.SLOW:
+                await asyncio.sleep(fault.number)
+            elif fault.kind is Kind.HTTP:
+                return auth.refusal(int(fault.number), "error", "a fault that was asked for")
+            elif fault.kind is Kind.REFUSE:
+                request[REFUSAL] = fault.value
+        return await handler(request)
+
+    return handle
