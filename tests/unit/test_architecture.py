@@ -34,7 +34,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # Library of others -> the only modules that import it. A library that is named nowhere here is not used.
 EVERYWHERE = ("numpy", "pydantic", "structlog")
 USED_IN: dict[str, tuple[str, ...]] = {
-    "aiohttp": ("worker.server.app", "worker.server.auth", "worker.realtime.client"),
+    "aiohttp": ("worker.server.app", "worker.server.auth", "worker.server.faulty", "worker.realtime.client"),
     "celery": ("tasks.app",),
     "click": ("tasks.cli", "tasks.cli.*"),
     "ctranslate2": ("worker.server.recognizers.whisper",),
@@ -46,7 +46,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "pydantic_settings": ("worker.settings",),
     "redis": ("worker.storage.connection",),
     "rich": ("tasks.cli.*",),
-    "socketio": ("worker.realtime.client", "worker.server.app"),
+    "socketio": ("worker.realtime.client", "worker.server.app", "worker.server.hub"),
     "soundfile": ("worker.audio.decode",),
     "soxr": ("worker.audio.resample",),
     "tokenizers": ("worker.server.recognizers.whisper",),
