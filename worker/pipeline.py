@@ -22,7 +22,7 @@ from worker.progress import Progress
 from worker.realtime.decision import Action, Decision, decide
 from worker.realtime.pairing import Commit
 from worker.realtime.session import Session
-from worker.realtime.speed import SpeedControl, is_unlimited
+from worker.realtime.speed import AUTO_CEILING, SpeedControl, is_unlimited
 from worker.realtime.streaming import Endpoint, Stream, ended
 from worker.settings import Settings, Speed
 from worker.storage import outputs
@@ -132,6 +132,8 @@ class _Run:
                 decision = await self._stream_once(feed)
             except EndpointError as exc:
                 decision = Decision(Action.RETRY if exc.retryable else Action.FAIL, exc)
+                if isinstance(exc, EndpointBusy):
+                    self._slow_down(AUTO_CEILING, str(exc))
             if decision.action is Action.DONE:
                 break
             if decision.error is not None:
@@ -189,9 +191,12 @@ class _Run:
             )
         )
         decision = decide(end, self._endpoint.url)
+        achieved = session.achieved(self._loop.time())
         if isinstance(decision.error, EndpointBusy):
-            now = self._loop.time()
-            self._speed.trouble(now, session.achieved(now), end.name or end.detail)
+            self._slow_down(achieved, end.name or end.detail)
+        elif decision.error is not None and not session.commits_seen:
+            # Nothing came of it: a service that breaks early may take speech only at the pace it is spoken.
+            self._slow_down(achieved, f"a session without a commit: {end.detail}")
         if decision.action is not Action.DONE:
             return decision
         if session.pending_text and not session.rotated:
@@ -199,6 +204,9 @@ class _Run:
             await self._keep(segment)
             self._missing.append(Gap(start=segment.start, end=segment.end, reason="the service never committed it"))
         return Decision(Action.ROLLOVER) if session.rotated else decision
+
+    def _slow_down(self, achieved: float, reason: str) -> None:
+        self._speed.trouble(self._loop.time(), achieved, reason)
 
     async def _retry(self, decision: Decision, failures: int) -> None:
         self._failures.append(str(decision.error))

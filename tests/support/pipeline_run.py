@@ -12,6 +12,7 @@ from tests.support.tones import ToneWord
 from worker.pipeline import Job, run
 from worker.progress import Progress
 from worker.server import app
+from worker.server.faults import parse
 from worker.settings import Settings, load
 from worker.storage.outputs import Outputs
 from worker.transcript.model import Segment, Transcript
@@ -35,11 +36,11 @@ class MemoryLog:
 
 
 @asynccontextmanager
-async def tone_service(**settings: str) -> AsyncIterator[Settings]:
-    """Our own server behind the tone recognizer on a free port; yields the settings of a client of it."""
+async def tone_service(*faults: str, **settings: str) -> AsyncIterator[Settings]:
+    """Our own server behind the tone recognizer on a free port, with `faults`; yields the settings of a client."""
     environ = {"STT_API_KEY": KEY, **settings}
     server_settings = load({**environ, "STT_SERVER_PORT": "0"})
-    server = await app.start(server_settings, tone_recognizer(server_settings))
+    server = await app.start(server_settings, tone_recognizer(server_settings), [parse(fault) for fault in faults])
     try:
         await server.ready()
         yield load({**environ, "STT_URL": server.url})

@@ -39,5 +39,7 @@ class Pacer:
             self._anchor_time += late_s - MAX_CATCH_UP_S
 
     def change(self, speed: float, position_s: float, now: float) -> None:
-        """From `position_s`, due at `now`, on: another speed."""
-        self._anchor_time, self._anchor_position_s, self._speed = now, position_s, speed
+        """From `position_s` on: another speed. The frame there is due when it would have been, at `now` if that was
+        without a limit."""
+        self._anchor_time = now if math.isinf(self._speed) else self.due(position_s)
+        self._anchor_position_s, self._speed = position_s, speed

@@ -94,7 +94,7 @@ class Session:
         self._tail = Tail(settings)
         self._pairer = Pairer()
         self._commits: list[Commit] = []
-        self._commits_seen = 0
+        self.commits_seen = 0
         self._echoes: deque[str] = deque(maxlen=4)  # texts a partial may repeat without meaning new speech
 
     # -- what happened ---------------------------------------------------------------------------------------------
@@ -234,7 +234,7 @@ class Session:
     def _deliver(self, commits: list[Commit]) -> None:
         for commit in commits:
             self._commits.append(commit)
-            self._commits_seen += 1
+            self.commits_seen += 1
             ends = [w.end for w in commit.words if w.end is not None]
             self.committed_end_s = max([self.committed_end_s, *ends])
 
@@ -262,7 +262,7 @@ class Session:
         self._deliver(self._pairer.feed(message, now, self.sent_samples))
 
     def _take_error(self, message: ServiceError) -> None:
-        if self.phase in (Phase.FLUSHING, Phase.STOPPING) and self._commits_seen and message.name in HARMLESS_AT_END:
+        if self.phase in (Phase.FLUSHING, Phase.STOPPING) and self.commits_seen and message.name in HARMLESS_AT_END:
             return
         self._finish(End(Why.ERROR, name=message.name, detail=message.text))
 
@@ -293,6 +293,6 @@ class Session:
         return self._tail.over(
             now,
             pending=bool(self.pending_text) or self._pairer.deadline is not None,
-            covered=self._commits_seen > 0 and self._tail_committed(),
+            covered=self.commits_seen > 0 and self._tail_committed(),
             unanswered=self._flow.voiced_since_life > 0,
         )

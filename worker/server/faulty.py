@@ -102,13 +102,16 @@ class FaultySession:
         elif kind == messages.TYPE_STARTED and self.has(Kind.FORGET_TAIL):
             config = {k: v for k, v in payload["config"].items() if k != messages.FIELD_COMMIT_ON_STOP}
             await self._emit(event, {**payload, "config": config})
+        elif kind == messages.TYPE_PARTIAL:
+            # Where nothing is committed the text in progress stays.
+            self._last_partial = payload["text"] or (self._last_partial if self.has(Kind.NEVER_COMMIT) else "")
+            await self._emit(event, {**payload, "text": self._last_partial})
         else:
-            if kind == messages.TYPE_PARTIAL:
-                self._last_partial = payload["text"]
             await self._emit(event, payload)
 
     async def _commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         if self.has(Kind.NEVER_COMMIT) and self._audio_s >= self._faults[Kind.NEVER_COMMIT].number:
+            self._last_partial = timed["text"]
             await self._say({"message_type": messages.TYPE_PARTIAL, "text": timed["text"]})
             return
         timed = self._altered(timed)

@@ -38,6 +38,10 @@ def test_long_lateness_moves_the_schedule() -> None:
 
 def test_a_new_speed_counts_from_where_it_starts() -> None:
     pacer = Pacer(1.0, start=0.0)
-    pacer.change(4.0, position_s=10.0, now=10.0)
+    pacer.change(4.0, position_s=10.0, now=3.0)
+    assert pacer.due(10.0) == 10.0, "a change makes nothing due sooner"
     assert pacer.due(14.0) == 11.0
     assert pacer.speed == 4.0
+    unlimited = Pacer(math.inf, start=0.0)
+    unlimited.change(2.0, position_s=100.0, now=5.0)
+    assert unlimited.due(102.0) == 6.0

@@ -1,0 +1,317 @@
+"""A service that misbehaves: every word once, in order, within 30 ms, or a clear reason why not."""
+
+from __future__ import annotations
+
+import math
+import time
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from tests.support import audiofiles
+from tests.support.audiofiles import write_words
+from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
+from tests.support.tones import ToneWord, sentences, speech
+from worker.errors import AuthRefused, EndpointUnavailable, RequestRefused
+from worker.realtime.messages import ERROR_NAMES
+
+# Sessions are retried at once, so that a test takes no longer than what it tests.
+QUICK = {"STT_STALL_TIMEOUT_S": "2", "STT_START_TIMEOUT_S": "2", "STT_CONNECT_TIMEOUT_S": "2"}
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.pipeline.BACKOFF_S", (0.01, 0.05))
+
+
+@pytest.fixture
+def spoken() -> list[ToneWord]:
+    return list(speech(40, seed=11))
+
+
+@pytest.fixture
+def recording(tmp_path: Path, spoken: list[ToneWord]) -> Path:
+    return write_words(tmp_path / "speech.flac", spoken, 44100, audiofiles.FLAC, channels=2)
+
+
+# -- 1: pairing ----------------------------------------------------------------------------------------------------
+
+PAIRING = [
+    ["timed-first"],
+    ["timed-only"],
+    ["pair-gap=1"],
+    ["timed-first", "pair-gap=1"],
+    ["triplicate"],
+    ["triplicate", "timed-only"],
+    ["triplicate", "pair-gap=0.5"],
+    ["empty-commits"],
+    ["echo"],
+    ["echo", "triplicate", "empty-commits", "timed-first"],
+]
+
+
+@pytest.mark.parametrize("faults", PAIRING, ids="+".join)
+@pytest.mark.parametrize("forgets", [False, True], ids=["", "forget-tail"])
+async def test_commits_in_every_form(recording: Path, spoken: list[ToneWord], faults: list[str], forgets: bool) -> None:
+    async with tone_service(*faults, *["forget-tail"] * forgets) as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    assert transcript.coverage.complete
+
+
+@pytest.mark.parametrize("fault", ["plain-only", "words-null", "no-times"])
+async def test_without_times_every_word_once_and_marked(recording: Path, spoken: list[ToneWord], fault: str) -> None:
+    async with tone_service(fault) as settings:
+        transcript = await transcribe(recording, settings)
+    assert transcript.text.split() == [w.text for w in spoken]
+    assert all(s.timing == "estimated" for s in transcript.segments)
+    assert any("estimated" in warning for warning in transcript.warnings)
+    starts = [s.start for s in transcript.segments]
+    assert starts == sorted(starts)
+    assert all(0 <= s.start <= s.end <= transcript.source.duration for s in transcript.segments)
+
+
+@pytest.mark.parametrize(
+    "faults", [[], ["triplicate"], ["timed-only"], ["plain-only"]], ids=lambda f: "+".join(f) or "none"
+)
+async def test_who_says_the_same_three_times_is_quoted_three_times(tmp_path: Path, faults: list[str]) -> None:
+    words = [
+        ToneWord(number, sentence * 3.0 + place * 0.3)
+        for sentence in range(3)
+        for place, number in enumerate([7, 8, 9])
+    ]
+    source = write_words(tmp_path / "again.wav", words, 16000)
+    async with tone_service(*faults) as settings:
+        transcript = await transcribe(source, settings, speed=4.0)
+    assert transcript.text.split() == [w.text for w in words]
+
+
+# -- 2: times ------------------------------------------------------------------------------------------------------
+
+
+async def test_drift_is_corrected_once_it_shows(tmp_path: Path) -> None:
+    words = list(chain(*sentences(numbers=range(120), words=(4, 4))))
+    source = write_words(tmp_path / "long.wav", words, 16000)
+    async with tone_service("drift=0.1") as settings:
+        transcript = await transcribe(source, settings)
+    heard = [w for s in transcript.segments for w in s.words]
+    assert [w.text for w in heard] == [w.text for w in words]
+    off = [abs(h.start - w.start) for h, w in zip(heard, words, strict=True)]
+    assert max(off) < 0.35
+    assert max(off[20:]) <= 0.03
+
+
+# -- 3: the tail ---------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cut_off(tmp_path: Path) -> tuple[Path, list[ToneWord]]:
+    """A file that ends in the middle of a word, without any pause."""
+    words = list(speech(12, seed=21))
+    last = words[-1]
+    source = write_words(tmp_path / "cut.wav", words, 16000, duration_s=last.start + (last.end - last.start) / 2)
+    return source, words[:-1]
+
+
+@pytest.mark.parametrize("pause", ["0.6", "1.5", "5"])
+async def test_a_service_that_forgets_the_tail(cut_off: tuple[Path, list[ToneWord]], pause: str) -> None:
+    source, words = cut_off
+    async with tone_service("forget-tail", f"commit-pause={pause}") as settings:
+        transcript = await transcribe(source, settings)
+    assert_said(transcript, words)
+    assert transcript.coverage.complete
+    assert transcript.sessions[0].silence <= float(pause) + 1.5
+
+
+async def test_a_service_that_never_commits_leaves_its_last_partial(cut_off: tuple[Path, list[ToneWord]]) -> None:
+    source, words = cut_off
+    async with tone_service("never-commit", "forget-tail", STT_FLUSH_MAX_S="3", STT_FLUSH_MIN_S="1") as settings:
+        transcript = await transcribe(source, settings)
+    last = transcript.segments[-1]
+    assert not last.committed
+    assert last.text.split()[-1] == words[-1].text
+    (gap,) = transcript.coverage.missing
+    assert gap.end == pytest.approx(transcript.source.duration, abs=0.01)
+    assert any("never committed" in w for w in transcript.warnings)
+
+
+# -- 4 and 5: sessions that end early ------------------------------------------------------------------------------
+
+# At a pace at which a session gets to commit something before it ends.
+PACE = 16.0
+ENDS = ["time-limit=7", "close=7", "drop=7", "error=transcriber_error@7", "error-message=resource_exhausted@7"]
+
+
+@pytest.mark.parametrize("fault", ENDS)
+@pytest.mark.parametrize("forgets", [False, True], ids=["", "forget-tail"])
+async def test_sessions_that_end_early_are_followed_by_others(
+    recording: Path, spoken: list[ToneWord], fault: str, forgets: bool
+) -> None:
+    log = MemoryLog()
+    async with tone_service(fault, *["forget-tail"] * forgets) as settings:
+        transcript = await transcribe(recording, settings, log=log, speed=PACE)
+    assert_said(transcript, spoken)
+    assert transcript.coverage.complete
+    assert len(transcript.sessions) > 3
+    assert len(transcript.failures) == len(transcript.sessions) - 1
+    assert tuple(log.segments) == transcript.segments
+
+
+@pytest.mark.parametrize("at", [0.3, 1.1, 2.9, 4.7, 5.2, 9.8, 11.3])
+async def test_a_drop_at_any_moment(recording: Path, spoken: list[ToneWord], at: float) -> None:
+    async with tone_service(f"drop={at}:1-2") as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    assert len(transcript.sessions) == 3
+
+
+async def test_without_times_a_drop_loses_and_doubles_nothing(recording: Path, spoken: list[ToneWord]) -> None:
+    async with tone_service("drop=9:1-3", "plain-only") as settings:
+        transcript = await transcribe(recording, settings)
+    assert transcript.text.split() == [w.text for w in spoken]
+
+
+async def test_sessions_are_rotated_at_a_pause(tmp_path: Path) -> None:
+    words = list(chain(*sentences(numbers=range(60), words=(5, 5), pause_s=(2.2, 2.5))))
+    source = write_words(tmp_path / "long.wav", words, 16000)
+    async with tone_service(STT_SESSION_MAX_S="15") as settings:
+        transcript = await transcribe(source, settings)
+    assert_said(transcript, words)
+    assert len(transcript.sessions) >= 3
+    assert transcript.failures == ()
+    assert all(s.end - s.start >= 15 for s in transcript.sessions[:-1])
+
+
+# -- 6: stalls -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fault", ["stop-reading=6:1", "mute=6:1"])
+async def test_a_session_that_stalls_is_ended_within_its_bound(
+    recording: Path, spoken: list[ToneWord], fault: str
+) -> None:
+    started = time.monotonic()
+    async with tone_service(fault, **QUICK) as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    assert len(transcript.sessions) == 2
+    assert transcript.sessions[0].ended == "stalled"
+    assert time.monotonic() - started < 2 + 8
+
+
+async def test_a_slow_connect_is_waited_for_and_a_hanging_one_is_not(recording: Path, spoken: list[ToneWord]) -> None:
+    async with tone_service("slow=0.5", **QUICK) as settings:
+        assert_said(await transcribe(recording, settings), spoken)
+    async with tone_service("hang:1", **QUICK) as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    assert "no connection within 2 s" in transcript.failures[0]
+
+
+# -- 7: flow -------------------------------------------------------------------------------------------------------
+
+
+async def test_an_overrun_service_is_sent_less(recording: Path, spoken: list[ToneWord]) -> None:
+    async with tone_service("overflow=8") as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    assert transcript.speed == "max"
+    assert transcript.speed_falls
+    assert transcript.speed_falls[-1].speed <= 16
+    assert all("queue_overflow" in fall.reason for fall in transcript.speed_falls)
+
+
+@pytest.mark.parametrize(
+    "faults", [["http=429:1-2"], ["refuse=rate_limited:1-2"], ["error=rate_limited@0:1"]], ids="+".join
+)
+async def test_a_service_at_its_limit_is_asked_again(
+    recording: Path, spoken: list[ToneWord], faults: list[str]
+) -> None:
+    async with tone_service(*faults) as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    assert "at its limit" in transcript.failures[0]
+    assert transcript.speed_falls
+
+
+async def test_auto_starts_at_real_time(tmp_path: Path) -> None:
+    words = list(speech(5, seed=5))
+    source = write_words(tmp_path / "short.wav", words, 16000)
+    async with tone_service() as settings:
+        transcript = await transcribe(source, settings, speed="auto")
+    assert_said(transcript, words)
+    assert 0.6 * transcript.source.duration < transcript.elapsed < 1.2 * transcript.source.duration + 2
+
+
+# -- 8: refusals ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "fault", ["http=401", "http=403", "http=400", "refuse", "error=auth_error@0", "error-message=auth_error@5"]
+)
+@pytest.mark.parametrize("transport", ["auto", "polling"])
+async def test_a_refused_key_fails_the_job_at_once(recording: Path, fault: str, transport: str) -> None:
+    started = time.monotonic()
+    async with tone_service(fault, STT_TRANSPORT=transport, **QUICK) as settings:
+        with pytest.raises(AuthRefused, match=f"API key refused by {settings.url}"):
+            await transcribe(recording, settings)
+    assert time.monotonic() - started < 6
+
+
+@pytest.mark.parametrize("name", sorted(ERROR_NAMES))
+async def test_every_error_of_the_service_is_followed_by_what_it_calls_for(
+    recording: Path, spoken: list[ToneWord], name: str
+) -> None:
+    fatal = name in (
+        "auth_error",
+        "quota_exceeded",
+        "unaccepted_terms",
+        "input_error",
+        "invalid_request",
+        "chunk_size_exceeded",
+    )
+    async with tone_service(f"error={name}@8:1") as settings:
+        if fatal:
+            with pytest.raises((AuthRefused, RequestRefused)):
+                await transcribe(recording, settings)
+        else:
+            transcript = await transcribe(recording, settings)
+            assert_said(transcript, spoken)
+            assert len(transcript.sessions) == 2
+
+
+async def test_what_is_left_is_named_when_nothing_helps(recording: Path) -> None:
+    async with tone_service("http=500:2-99", "drop=15:1", **QUICK) as settings:
+        transcript = await transcribe(recording, settings)
+    assert not transcript.coverage.complete
+    (gap,) = transcript.coverage.missing
+    assert gap.start == transcript.segments[-1].end
+    assert gap.end == pytest.approx(transcript.source.duration, abs=0.01)
+    assert "HTTP 500" in gap.reason
+
+
+async def test_a_service_that_is_never_there_fails_the_job(recording: Path) -> None:
+    async with tone_service("http=503", **QUICK) as settings:
+        with pytest.raises(EndpointUnavailable, match="HTTP 503"):
+            await transcribe(recording, settings)
+
+
+# -- 9: transports -------------------------------------------------------------------------------------------------
+
+
+async def test_only_polling_gets_through(recording: Path, spoken: list[ToneWord]) -> None:
+    async with tone_service("polling-only") as settings:
+        assert_said(await transcribe(recording, settings), spoken)
+    async with tone_service("polling-only", STT_TRANSPORT="websocket", **QUICK) as settings:
+        with pytest.raises(AuthRefused, match="HTTP 400"):
+            await transcribe(recording, settings)
+
+
+# -- 10: chunks ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("frame_s", ["0.1", "0.25", "1.0"])
+async def test_chunks_of_every_length(recording: Path, spoken: list[ToneWord], frame_s: str) -> None:
+    async with tone_service(f"chunk-max={frame_s}", STT_FRAME_S=frame_s, STT_FRAME_MAX_S=frame_s) as settings:
+        for speed in (math.inf, 16.0):
+            assert_said(await transcribe(recording, settings, speed=speed), spoken)
