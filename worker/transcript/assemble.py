@@ -85,13 +85,13 @@ class Assembler:
     def _timed(self, commit: Commit, timeline: Timeline) -> Segment | None:
         latest_s = (timeline.file_end or 0) / timeline.rate
         wires = _completed(commit.words)
-        shift_s = self._drift.follow(max(timeline.to_file_s(w.end or 0.0) for w in wires))
+        shift_s = self._drift.follow(max(w.end or 0.0 for w in wires), timeline)
         # In an overlap, times before `until_s` are right; elsewhere they can only be inexact.
         floor_s = 0.0 if self._resumed else self.until_s
         words = []
         for wire in wires:
-            start = min(max(timeline.to_file_s(wire.start or 0.0) - shift_s, floor_s), latest_s)
-            end = min(max(timeline.to_file_s(wire.end or 0.0) - shift_s, start + MIN_WORD_S), max(latest_s, start))
+            start = min(max(timeline.to_file_s((wire.start or 0.0) - shift_s), floor_s), latest_s)
+            end = min(max(timeline.to_file_s((wire.end or 0.0) - shift_s), start + MIN_WORD_S), max(latest_s, start))
             words.append(Word(text=wire.text, start=_ms(start), end=_ms(end), confidence=wire.confidence))
             floor_s = start
         fresh = self._fresh(words)

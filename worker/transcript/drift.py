@@ -11,6 +11,7 @@ from itertools import pairwise
 from typing import Final
 
 from worker.audio.voicing import VoiceMap
+from worker.timeline import Timeline
 
 RISES: Final = 3
 """So many rises in a row before anything is corrected."""
@@ -31,14 +32,14 @@ class Drift:
         self._slope_s = 0.0
         self.shift_s = 0.0
 
-    def follow(self, end_s: float) -> float:
-        """Take the end of a commit's last word as it came (file seconds); returns the shift to subtract."""
-        at_s = end_s - self.shift_s
+    def follow(self, end_s: float, timeline: Timeline) -> float:
+        """Take the end of a commit's last word as it came (session seconds); returns the shift to subtract."""
+        at_s = timeline.to_file_s(end_s - self.shift_s)
         sound_end_s = self._voice.end_s(at_s)
         if sound_end_s is None or at_s < sound_end_s - INSIDE_S:  # inside sound: nothing to see, the trend goes on
             self.shift_s += self._slope_s if self._active else 0.0
             return self.shift_s
-        self._overhangs.append(end_s - sound_end_s)
+        self._overhangs.append(at_s + self.shift_s - sound_end_s)
         first, recent = self._overhangs[0], self._overhangs[-RISES - 1 :]
         rises = [b - a for a, b in pairwise(recent)]
         if len(rises) == RISES and all(RISE_S[0] <= r <= RISE_S[1] for r in rises):
