@@ -161,6 +161,18 @@ def test_the_process_ends_within_two_seconds_of_a_signal(number: signal.Signals,
         assert closed == {"code": 1001, "reason": "the server is shutting down"}
 
 
+def test_a_signal_while_the_recognizer_loads_ends_the_process_too() -> None:
+    program = "from worker import settings; from worker.server.app import run; run(settings.load())"
+    engine = "tests.support.service:load_for_ever"
+    env = {**os.environ, "STT_SERVER_PORT": "0", "STT_SERVER_API_KEYS": KEY, "STT_RECOGNIZER": engine}
+    with subprocess.Popen([sys.executable, "-c", program], env=env, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert any("loading for ever" in line for line in process.stderr)
+        process.send_signal(signal.SIGTERM)
+        wait_until(lambda: process.poll() is not None, "the process ends", 2)
+        assert process.returncode == 0
+
+
 async def _signalled(url: str, process: subprocess.Popen[str], number: signal.Signals) -> object:
     _, pcm = tones(5)
     one = Caller()

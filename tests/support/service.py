@@ -3,6 +3,7 @@ client that keeps every event. (The product's own client is tested elsewhere.)""
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -42,6 +43,14 @@ class GatedRecognizer(ToneRecognizer):
         if self.failure is not None:
             raise self.failure
         return super().recognize(samples, final=final)
+
+
+def load_for_ever(_settings: settings_module.Settings) -> Recognizer:
+    """A factory for STT_RECOGNIZER whose model never comes; says so on standard error."""
+    sys.stderr.write("loading for ever\n")
+    sys.stderr.flush()
+    threading.Event().wait()
+    raise AssertionError
 
 
 @asynccontextmanager
