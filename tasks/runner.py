@@ -29,6 +29,7 @@ from worker.transcript.model import Segment, Transcript
 logger = structlog.get_logger(__name__)
 RELEASE_TIMEOUT_S: Final = 2.0
 """How long giving a job back may take at shutdown."""
+STOP_TRIES: Final = 3
 BACK_AFTER_S: Final = 2.0
 """Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
 _JOB_ID: Final = TypeAdapter(JobId)
@@ -182,9 +183,22 @@ class Runner:
                 keeping.result()
             return await working
         finally:
-            for task in (working, keeping):
+            await self._stop(working, keeping)
+
+    async def _stop(self, *tasks: asyncio.Task[Any]) -> None:
+        """Cancel and wait. Again when the time for closing a session is over: a library may lose a cancellation."""
+        for _ in range(STOP_TRIES):
+            pending = [task for task in tasks if not task.done()]
+            if not pending:
+                break
+            for task in pending:
                 task.cancel()
-            await asyncio.gather(working, keeping, return_exceptions=True)
+            await asyncio.wait(pending, timeout=self._settings.close_timeout_s + 0.5)
+        for task in tasks:
+            if not task.done():
+                logger.error("a pipeline does not stop", task=task.get_name())
+            elif not task.cancelled() and task.exception() is not None:
+                logger.debug("ended while it was stopped", error=repr(task.exception()))
 
     async def _wait_or_drain(self, seconds: float) -> None:
         with suppress(TimeoutError):

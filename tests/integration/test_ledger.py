@@ -296,6 +296,28 @@ async def test_no_redis_is_told_with_the_way_out() -> None:
     await ledger.close()
 
 
+async def test_a_cancellation_is_never_lost(redis_url: str) -> None:
+    """At every step of the event loop, on a new connection and on one that is open."""
+    settings = load({}, redis_url=redis_url)
+    warm = Ledger(settings)
+    await warm.ping()
+    cancelled = 0
+    for steps in range(40):
+        fresh = Ledger(settings)
+        for ledger in (warm, fresh):
+            task = asyncio.create_task(ledger.ping())
+            for _ in range(steps):
+                await asyncio.sleep(0)
+            if task.cancel():
+                cancelled += 1
+                with pytest.raises(asyncio.CancelledError):
+                    await task
+        await fresh.close()
+    assert cancelled > 20
+    await warm.ping()
+    await warm.close()
+
+
 async def test_scripts_survive_a_server_that_forgot_them(ledger: Ledger, raw: redis.Redis) -> None:
     await ledger.create("a", SPEC)
     raw.script_flush()

@@ -6,6 +6,7 @@ lost runs a second time, so the ledger's scripts give the same answer to the sam
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -77,6 +78,22 @@ class Connection:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
+        """Around every command: our errors for theirs, and a cancellation stays one.
+
+        redis-py 8.1 loses a cancellation that comes while it connects or while the answer is there but not taken yet:
+        the command goes on and returns. So it is raised here when the task's count says that one came.
+        """
+        task = asyncio.current_task()
+        before = task.cancelling() if task is not None else 0
+        try:
+            with self._our_errors():
+                yield
+        finally:
+            if task is not None and task.cancelling() > before:
+                raise asyncio.CancelledError
+
+    @contextmanager
+    def _our_errors(self) -> Iterator[None]:
         try:
             yield
         except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:

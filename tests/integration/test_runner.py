@@ -1,0 +1,203 @@
+"""The runner with the real ledger and pipelines that behave in every way: on one event loop, without Celery."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from tasks.runner import Outcome, Pipeline, Runner
+from tests.support.samples_of import a_segment, a_transcript
+from tests.support.wait import async_wait_until
+from worker.errors import LedgerUnavailable, SessionLost
+from worker.pipeline import Job
+from worker.settings import Settings, load
+from worker.storage.lease import Lease
+from worker.storage.ledger import JobRecord, JobState, Ledger
+from worker.transcript.model import Transcript
+
+SPEC = '{"source": "/audio/a.wav", "speed": "max"}'
+Act = Callable[[Job, Any], Awaitable[Transcript]]
+
+
+class Scene:
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = Ledger(settings)
+        self.begun = asyncio.Event()
+        self.stopped = asyncio.Event()
+
+    def pipeline(self, act: Act) -> Pipeline:
+        async def run(job: Job, *, settings: Settings, log: Any) -> Transcript:
+            self.begun.set()
+            try:
+                return await act(job, log)
+            finally:
+                self.stopped.set()
+
+        return run
+
+    def runner(self, act: Act) -> Runner:
+        return Runner(self.settings, self.ledger, self.pipeline(act))
+
+    async def record(self) -> JobRecord:
+        record = await self.ledger.get("a")
+        assert record is not None
+        return record
+
+
+@pytest.fixture
+async def scene(redis_url: str) -> AsyncIterator[Scene]:
+    scene = Scene(load({}, redis_url=redis_url, lease_s=1, renew_s=0.2))
+    await scene.ledger.create("a", SPEC)
+    yield scene
+    await scene.ledger.close()
+
+
+async def quick(job: Job, log: Any) -> Transcript:
+    await log.commit(a_segment())
+    return a_transcript(job.id)
+
+
+async def forever(job: Job, log: Any) -> Transcript:
+    await log.commit(a_segment())
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def test_a_silent_pipeline_keeps_its_lease(scene: Scene) -> None:
+    running = asyncio.create_task(scene.runner(forever).perform("a", None))
+    await scene.begun.wait()
+    first = (await scene.record()).lease_until
+
+    async def renewed_twice() -> bool:
+        return (await scene.record()).lease_until > first + 1  # longer than one lease
+
+    await async_wait_until(renewed_twice, "the lease is renewed", timeout_s=10)
+    assert not isinstance(await scene.ledger.acquire("a", "other"), Lease)
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_job_that_was_taken_over_stops(scene: Scene) -> None:
+    running = asyncio.create_task(scene.runner(forever).perform("a", None))
+    await scene.begun.wait()
+    await scene.ledger.take_back("a")
+    assert isinstance(await scene.ledger.acquire("a", "other"), Lease)
+    assert await asyncio.wait_for(running, 5) is Outcome.SKIPPED
+    assert scene.stopped.is_set()
+    assert (await scene.record()).owner == "other"
+
+
+async def test_drain_gives_back_what_runs_and_begins_nothing(scene: Scene) -> None:
+    runner = scene.runner(forever)
+    running = asyncio.create_task(runner.perform("a", None))
+    await scene.begun.wait()
+    runner.drain()
+    assert await asyncio.wait_for(running, 5) is Outcome.BACK
+    assert scene.stopped.is_set()
+    record = await scene.record()
+    assert (record.state, record.attempts, record.commits, record.owner) == (JobState.QUEUED, 0, 1, "")
+    assert await runner.perform("a", None) is Outcome.BACK
+    assert (await scene.record()).state is JobState.QUEUED
+
+
+async def test_drain_in_the_moment_of_acquiring_gives_the_job_back(scene: Scene, monkeypatch: Any) -> None:
+    runner = scene.runner(forever)
+    acquire = scene.ledger.acquire
+
+    async def acquire_and_drain(job_id: str, owner: str) -> Any:
+        lease = await acquire(job_id, owner)
+        runner.drain()
+        return lease
+
+    monkeypatch.setattr(scene.ledger, "acquire", acquire_and_drain)
+    assert await runner.perform("a", None) is Outcome.BACK
+    assert (await scene.record()).state is JobState.QUEUED
+
+
+async def test_a_double_in_the_same_process_is_dropped(scene: Scene) -> None:
+    runner = scene.runner(forever)
+    running = asyncio.create_task(runner.perform("a", None))
+    await scene.begun.wait()
+    assert await runner.perform("a", None) is Outcome.SKIPPED
+    assert (await scene.record()).attempts == 1
+    runner.drain()
+    await running
+
+
+async def test_when_the_ledger_goes_away_the_message_goes_back_after_the_lease(scene: Scene) -> None:
+    async def cut_off(job: Job, log: Any) -> Transcript:
+        raise LedgerUnavailable("no answer")
+
+    runner = scene.runner(cut_off)
+    assert await asyncio.wait_for(runner.perform("a", None), 10) is Outcome.BACK
+    record = await scene.record()
+    assert (record.state, record.commits) == (JobState.RUNNING, 0)
+    # Long enough for another worker to be let in.
+    assert isinstance(await scene.ledger.acquire("a", "other"), Lease)
+
+
+async def test_a_drain_does_not_wait_for_that(redis_url: str) -> None:
+    scene = Scene(load({}, redis_url=redis_url, lease_s=600, renew_s=1))
+    await scene.ledger.create("a", SPEC)
+
+    async def cut_off(job: Job, log: Any) -> Transcript:
+        raise LedgerUnavailable("no answer")
+
+    runner = scene.runner(cut_off)
+    running = asyncio.create_task(runner.perform("a", None))
+    await scene.stopped.wait()
+    runner.drain()
+    assert await asyncio.wait_for(running, 5) is Outcome.BACK
+    await scene.ledger.close()
+
+
+async def test_an_attempt_goes_on_after_what_was_committed(scene: Scene) -> None:
+    seen: list[Job] = []
+
+    async def look(job: Job, log: Any) -> Transcript:
+        seen.append(job)
+        return await quick(job, log)
+
+    lease = await scene.ledger.acquire("a", "earlier")
+    assert isinstance(lease, Lease)
+    await lease.commit(a_segment("one"))
+    await lease.release()
+    assert await scene.runner(look).perform("a", None) is Outcome.ENDED
+    assert [segment.text for segment in seen[0].committed] == ["one"]
+    assert seen[0].speed == float("inf")
+    assert (await scene.record()).commits == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [(SessionLost("the line broke"), "session_lost", "the line broke"), (KeyError("x"), "internal", "KeyError")],
+)
+async def test_failures_are_recorded(scene: Scene, error: Exception, code: str, text: str) -> None:
+    async def fail(job: Job, log: Any) -> Transcript:
+        raise error
+
+    assert await scene.runner(fail).perform("a", None) is Outcome.ENDED
+    record = await scene.record()
+    assert (record.state, record.error_code) == (JobState.FAILED, code)
+    assert text in (record.error or "")
+    assert await scene.runner(quick).perform("a", None) is Outcome.SKIPPED
+
+
+async def test_messages_that_make_no_sense(scene: Scene) -> None:
+    runner = scene.runner(quick)
+    for name, inline in ((None, None), (None, {"source": ""}), ("a b", {"source": "x"}), ("nobody", None)):
+        assert await runner.perform(name, inline) is Outcome.SKIPPED
+    assert (await scene.record()).state is JobState.QUEUED
+    assert await scene.ledger.recent_jobs() == ["a"]
+
+
+async def test_a_whole_job_whose_source_is_missing_is_in_the_ledger(scene: Scene) -> None:
+    assert await scene.runner(quick).perform(None, {"source": "/nowhere/b.wav", "batch": "b"}) is Outcome.ENDED
+    (job_id,) = await scene.ledger.batch("b")
+    record = await scene.ledger.get(job_id)
+    assert record is not None
+    assert record.state is JobState.DONE
