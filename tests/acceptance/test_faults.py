@@ -114,14 +114,14 @@ def cut_off(tmp_path: Path) -> tuple[Path, list[ToneWord]]:
     return source, words[:-1]
 
 
-@pytest.mark.parametrize("pause", ["0.6", "1.5", "5"])
+@pytest.mark.parametrize("pause", ["0.6", "1.5", "36"])
 async def test_a_service_that_forgets_the_tail(cut_off: tuple[Path, list[ToneWord]], pause: str) -> None:
     source, words = cut_off
     async with tone_service("forget-tail", f"commit-pause={pause}") as settings:
         transcript = await transcribe(source, settings)
     assert_said(transcript, words)
     assert transcript.coverage.complete
-    assert transcript.sessions[0].silence <= float(pause) + 1.5
+    assert transcript.sessions[0].silence <= float(pause) + 2.5
 
 
 async def test_a_service_that_never_commits_leaves_its_last_partial(cut_off: tuple[Path, list[ToneWord]]) -> None:

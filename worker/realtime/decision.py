@@ -45,6 +45,9 @@ FATAL: Final = frozenset(
 BUSY: Final = frozenset({"rate_limited", "queue_overflow", "resource_exhausted"})
 ROLLOVER: Final = frozenset({"session_time_limit_exceeded", "insufficient_audio_activity", "commit_throttled"})
 
+COME_BACK_LATER: Final = frozenset({1001, 1011, 1012, 1013})
+"""Close codes (RFC 6455 and its registry) of a service that goes away, failed, restarts or is overloaded."""
+
 
 def decide(end: End, url: str) -> Decision:
     """The consequence of `end`; `url` only serves the error's text."""
@@ -56,7 +59,8 @@ def decide(end: End, url: str) -> Decision:
         return Decision(Action.RETRY, SessionStalled(f"{url}: {end.detail}"))
     if end.why is Why.DROPPED:
         return Decision(Action.RETRY, EndpointUnavailable(f"{url}: the connection broke ({end.detail})"))
-    return Decision(Action.ROLLOVER, SessionLost(f"{url}: the service ended the session early ({end.detail})"))
+    action = Action.RETRY if end.close_code in COME_BACK_LATER else Action.ROLLOVER
+    return Decision(action, SessionLost(f"{url}: the service ended the session early ({end.detail})"))
 
 
 def _decide_error(end: End, url: str) -> Decision:

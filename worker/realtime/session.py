@@ -196,7 +196,7 @@ class Session:
 
     def padding_at(self, now: float) -> float:
         """In `flushing`: clock time from which the next frame of silence may leave."""
-        return self._tail.padding_at(now, paced=self.speed.current(now) <= SLOWEST)
+        return self._tail.padding_at(now, speed=self.speed.current(now))
 
     def deadline(self, now: float) -> float:
         """Clock time of the next `tick` that may matter."""

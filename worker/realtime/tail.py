@@ -8,6 +8,7 @@ bound is reached. While text is in progress, only a commit or the bound ends it.
 
 from __future__ import annotations
 
+import math
 from typing import Final
 
 from worker.settings import Settings
@@ -18,6 +19,8 @@ SETTLE_S: Final = 2.5
 """Seconds of answers without news, or of silence with nothing to answer, after which nothing more is expected."""
 PAUSE_MARGIN_S: Final = 0.5
 """Silence beyond the pause the service says it commits after."""
+FASTEST: Final = 4.0
+"""Most, as a factor of real time, at which silence beyond the least is sent."""
 DEFAULT_PAUSE_S: Final = 1.5
 """The pause the service is documented to commit after."""
 
@@ -49,11 +52,12 @@ class Tail:
         if self._answers == 1:
             self._first_answer = now
 
-    def padding_at(self, now: float, *, paced: bool) -> float:
-        """Clock time from which the next frame of silence may leave: the least at once, the rest in real time."""
-        if self.padding_samples < self._least_samples and not paced:
+    def padding_at(self, now: float, *, speed: float) -> float:
+        """Clock time from which the next frame of silence may leave. At full speed the least that is needed goes at
+        once; the rest not much faster than real time, so that little is wasted when the answer comes."""
+        if self.padding_samples < self._least_samples and math.isinf(speed):
             return now
-        return max(now, self._since + self.padding_samples / self._rate)
+        return max(now, self._since + self.padding_samples / self._rate / min(speed, FASTEST))
 
     def over(self, now: float, *, pending: bool, covered: bool, unanswered: bool) -> bool:
         """Whether the session can be stopped. `pending`: text is in progress; `covered`: a commit reaches the last

@@ -67,6 +67,13 @@ def test_other_ends(why: Why, action: Action, error: type) -> None:
     assert type(decision.error) is error
 
 
+@pytest.mark.parametrize(
+    ("code", "action"), [(1000, Action.ROLLOVER), (None, Action.ROLLOVER), (1001, Action.RETRY), (1013, Action.RETRY)]
+)
+def test_a_service_that_goes_away_is_given_a_moment(code: int | None, action: Action) -> None:
+    assert decide(End(Why.CLOSED, close_code=code), "https://stt.example").action is action
+
+
 def test_a_refused_key_is_said_in_one_sentence() -> None:
     decision = decide(End(Why.ERROR, name="auth_error", detail="expired"), "https://stt.example")
     assert str(decision.error).startswith("API key refused by https://stt.example")
