@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
 from celery import Celery, signals
+from celery.app import trace
 from celery.exceptions import OperationalError, Reject
 
 from tasks import celery_config
@@ -24,6 +26,9 @@ def make_app(settings: Settings) -> Celery:
     made.conf.update(celery_config.for_settings(settings))
     return made
 
+
+# A message given back is no error: one line for each at shutdown, not a traceback.
+trace.log_policy_reject = trace.log_policy_reject._replace(traceback=None, severity=logging.INFO)
 
 # The application of a worker process. The environment is read when the configuration is first needed.
 app = Celery("tasks", include=["tasks.transcribe"])

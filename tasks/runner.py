@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
@@ -42,8 +42,10 @@ class Outcome(StrEnum):
     """The job is done or failed; the ledger says which."""
     SKIPPED = "skipped"
     """Nothing to do: another worker has it, or it ended before."""
+    SENT_AGAIN = "sent again"
+    """The job waits for another worker, and a new message says so."""
     BACK = "back"
-    """The message must be delivered again."""
+    """The message itself must be delivered again."""
 
 
 class Pipeline(Protocol):
@@ -53,7 +55,15 @@ class Pipeline(Protocol):
 class Runner:
     """All jobs of one worker process; its methods run on the process's event loop."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, pipeline: Pipeline = run) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        pipeline: Pipeline = run,
+        wake: Callable[[str], None] | None = None,
+    ) -> None:
+        """`wake` sends a message for a job; it may block, and raise LedgerUnavailable."""
+        self._wake = wake
         self._settings = settings
         self._ledger = ledger
         self._pipeline = pipeline
@@ -77,11 +87,7 @@ class Runner:
                 return Outcome.SKIPPED
             if identity in self._here:  # the ledger would let its own owner in again
                 return Outcome.SKIPPED
-            self._here.add(identity)
-            try:
-                return await self._hold(identity)
-            finally:
-                self._here.discard(identity)
+            return await self._perform(identity)
         except ValidationError as exc:
             problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_url=False))
             logger.warning("message refused", problems=problems)
@@ -90,10 +96,33 @@ class Runner:
             logger.warning("ledger away, message given back", error=str(exc))
             await self._wait_or_drain(BACK_AFTER_S)
             return Outcome.BACK
+
+    async def _perform(self, identity: str) -> Outcome:
+        self._here.add(identity)
+        try:
+            return await self._hold(identity)
+        except LedgerUnavailable as exc:
+            logger.warning("ledger away, job left to another", job=identity, error=str(exc))
+            await self._wait_or_drain(BACK_AFTER_S)
+            return await self._send_again(identity)
         except asyncio.CancelledError:
             if not self._drained.is_set():
                 raise
+            return await self._send_again(identity)
+        finally:
+            self._here.discard(identity)
+
+    async def _send_again(self, identity: str) -> Outcome:
+        """A new message in place of the one at hand: that one is gone from the queue when the connection it came on
+        broke, or when a double of it was acknowledged. One too many does no harm."""
+        if self._wake is None:
             return Outcome.BACK
+        try:
+            await asyncio.to_thread(self._wake, identity)
+        except LedgerUnavailable as exc:
+            logger.warning("no new message sent", job=identity, error=str(exc))
+            return Outcome.BACK
+        return Outcome.SENT_AGAIN
 
     async def _record(self, name: str | None, inline: dict[str, Any]) -> str:
         """Put a job that came whole into the ledger, as `submit` would have."""

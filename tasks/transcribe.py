@@ -6,7 +6,7 @@ import threading
 from typing import Any
 
 from tasks import logs
-from tasks.app import TRANSCRIBE, Reject, app, signals
+from tasks.app import TRANSCRIBE, Reject, app, signals, wake
 from tasks.loop import shared_loop
 from tasks.runner import Outcome, Runner
 from worker.settings import load
@@ -31,7 +31,7 @@ class _Process:
 
     async def _make(self) -> Runner:
         settings = load()
-        return Runner(settings, Ledger(settings))
+        return Runner(settings, Ledger(settings), wake=lambda job_id: wake(app, [job_id], settings.queue))
 
     def drain(self) -> None:
         """Called in a signal handler: sets the flag and lets the loop do the rest."""

@@ -160,6 +160,24 @@ def test_sigterm_gives_every_job_back_and_another_worker_goes_on(
         assert commits(raw, handle.id) == [f"word {n}" for n in range(60 + number)]
 
 
+def test_no_job_is_forgotten_when_sigterm_follows_a_broken_connection(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any
+) -> None:
+    """The broker delivers everything again, the doubles are acknowledged, and so the first messages are gone."""
+    worker = start(sessions=40)
+    batch = submit_many([audio(f"slow-{400 + n}.wav") for n in range(10)], settings=settings)
+    wait_until(lambda: all(job.commits > 2 for job in batch.status().jobs), "all jobs run", timeout_s=30)
+    raw.client_kill_filter(_type="normal", skipme=True)
+    before = {job.id: job.commits for job in batch.status().jobs}
+    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "the doubles came and went", timeout_s=30)
+    wait_until(lambda: all(job.commits > before[job.id] for job in batch.status().jobs), "the jobs go on")
+    assert {job.attempts for job in batch.status().jobs} == {1}
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(10) == 0
+    assert batch.status().counts == {JobState.QUEUED: 10}
+    assert queued(raw) == 10
+
+
 def test_a_killed_worker_s_job_goes_on_at_its_last_commit(
     start: Start, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
