@@ -40,7 +40,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "ctranslate2": ("worker.server.recognizers.whisper",),
     "engineio": ("worker.server.app", "worker.server.hub"),
     "faster_whisper": ("worker.server.recognizers.whisper",),
-    "onnxruntime": ("worker.server.recognizers.vad",),
+    "onnxruntime": ("worker.audio.speech", "worker.server.recognizers.vad"),
     "orjson": ("worker.realtime.wirejson",),
     "pybase64": ("worker.realtime.streaming", "worker.server.wire"),
     "pydantic_settings": ("worker.settings",),

@@ -1,0 +1,71 @@
+"""Sounds that are not speech, as mono float32 at 16 kHz."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from tests.support.tones import Samples
+
+RATE = 16000
+
+
+def _times(duration_s: float) -> np.ndarray:
+    return np.arange(int(duration_s * RATE)) / RATE
+
+
+def silence(duration_s: float) -> Samples:
+    return np.zeros(int(duration_s * RATE), np.float32)
+
+
+def noise(duration_s: float, level_db: float = -45.0, slope: float = 0.0, seed: int = 0) -> Samples:
+    """Noise whose power falls with frequency to the `slope`: 0 is white, 1 pink, 2 brown. RMS level in dBFS."""
+    white = np.random.default_rng(seed).standard_normal(int(duration_s * RATE))
+    spectrum = np.fft.rfft(white)
+    spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** (slope / 2)
+    spectrum[0] = 0
+    shaped = np.fft.irfft(spectrum, len(white))
+    return (shaped / shaped.std() * 10 ** (level_db / 20)).astype(np.float32)
+
+
+def hum(duration_s: float, hz: float = 50.0, amplitude: float = 0.05) -> Samples:
+    t = _times(duration_s)
+    return sum(np.sin(2 * np.pi * hz * k * t) * amplitude / k for k in (1, 2, 3, 5)).astype(np.float32)
+
+
+def tones_of(duration_s: float, *hz: float, on_s: float = 1.0, every_s: float = 1.0, amplitude: float = 0.1) -> Samples:
+    """Sines, `on_s` of every `every_s` seconds: (350, 440) is a dial tone, (440, 480) for 2 of 6 s is ringing."""
+    t = _times(duration_s)
+    sines = sum(np.sin(2 * np.pi * f * t) for f in hz) * amplitude
+    return (sines * (t % every_s < on_s)).astype(np.float32)
+
+
+def hold_music(duration_s: float, seed: int = 0) -> Samples:
+    """Plucked chords and a melody over them, with overtones, four beats to a bar."""
+    rng = np.random.default_rng(seed)
+    beat_s, signal = 0.4, np.zeros(int(duration_s * RATE))
+    for beat in range(int(duration_s / beat_s)):
+        if beat % 4 == 0:
+            root = int(rng.choice([48, 53, 55, 57]))
+        for key in (root, root + 4, root + 7, root + 12 + int(rng.choice([0, 2, 4, 5, 7, 9]))):
+            at = int(beat * beat_s * RATE)
+            t = _times(1.2)[: len(signal) - at]
+            hz = 440 * 2 ** ((key - 69) / 12)
+            pluck = np.exp(-3 * t) * np.minimum(1, t / 0.005)
+            signal[at : at + len(t)] += pluck * sum(np.sin(2 * np.pi * hz * k * t) / k**1.3 for k in range(1, 7))
+    return (0.3 * signal / np.abs(signal).max()).astype(np.float32)
+
+
+NOT_SPEECH: dict[str, Callable[[float], Samples]] = {
+    "digital silence": silence,
+    "hiss": lambda s: noise(s, -50),
+    "pink noise": lambda s: noise(s, -35, 1),
+    "rumble": lambda s: noise(s, -30, 2),
+    "hum": hum,
+    "hum and hiss": lambda s: hum(s) + noise(s, -55),
+    "dial tone": lambda s: tones_of(s, 350, 440),
+    "ringing": lambda s: tones_of(s, 440, 480, on_s=2, every_s=6),
+    "beeps": lambda s: tones_of(s, 1400, on_s=0.5, every_s=15),
+    "music on hold": hold_music,
+}

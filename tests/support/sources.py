@@ -1,0 +1,28 @@
+"""A source of audio that is a signal, for what would only read a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from tests.support.tones import Samples
+from worker.audio.source import AudioInfo
+
+
+class SignalSource:
+    """As much of an `AudioSource` as a reader of blocks needs."""
+
+    def __init__(self, blocks: Iterable[Samples], rate: int = 16000, frames: int | None = None) -> None:
+        self._blocks = blocks
+        self.info = AudioInfo(rate, 1, frames, "TEST/FLOAT")
+        self.frames_decoded = 0
+
+    def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
+        assert start_frame == 0
+        self.frames_decoded = 0
+        for block in self._blocks:
+            self.frames_decoded += len(block)
+            yield block
+
+
+def in_blocks(signal: Samples, size: int) -> list[Samples]:
+    return [signal[at : at + size] for at in range(0, len(signal), size)]
