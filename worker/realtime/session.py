@@ -161,7 +161,8 @@ class Session:
         """The transport is gone."""
         if self.phase is Phase.ENDED:
             return
-        if self.phase is Phase.STOPPING and (not self._commit_on_stop or self._tail_committed()):
+        answered = not self._commit_on_stop and not self._flow.voiced_since_life
+        if self.phase is Phase.STOPPING and (answered or self._tail_committed()):
             self._finish(End(Why.COMPLETED, detail=detail))
         else:
             self._finish(End(Why.DROPPED, detail=detail))
@@ -181,7 +182,10 @@ class Session:
         elif self.phase is Phase.FLUSHING and self._flushed(now):
             self._enter(Phase.STOPPING, now)
         elif self._stop_unanswered(now):
-            self._finish(End(Why.COMPLETED, detail="the service did not confirm the close"))
+            if self._flow.voiced_since_life:
+                self._finish(End(Why.STALLED, detail="no answer to the last words, nor to the stop"))
+            else:
+                self._finish(End(Why.COMPLETED, detail="the service did not confirm the close"))
 
     # -- what to do ------------------------------------------------------------------------------------------------
 

@@ -20,8 +20,8 @@ from worker.server.faults import Fault, Faults, Kind
 Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 _OVERFLOW_WINDOW_S: Final = 3.0
 NEVER_S: Final = 1e6
-REFUSAL: Final = "stt.refusal"
-"""Key of a request whose connection is to be refused in-band, with the reason."""
+REFUSALS: Final[dict[int, str]] = {}
+"""Requests (by `id`) whose connection is to be refused in-band, with the reason; taken out when they are."""
 
 
 class Blow(Enum):
@@ -198,7 +198,7 @@ def at_handshake(handler: Handler, faults: Faults) -> Handler:
             elif fault.kind is Kind.HTTP:
                 return auth.refusal(int(fault.number), "error", "a fault that was asked for")
             elif fault.kind is Kind.REFUSE:
-                request[REFUSAL] = fault.value
+                REFUSALS[id(request)] = fault.value
         return await handler(request)
 
     return handle

@@ -18,7 +18,7 @@ from worker.realtime import messages
 from worker.server import wire
 from worker.server.engine import EngineLoader
 from worker.server.faults import Faults, Kind
-from worker.server.faulty import REFUSAL, Blow, FaultySession
+from worker.server.faulty import REFUSALS, Blow, FaultySession
 from worker.server.limits import GOING_AWAY, NORMAL, TRY_LATER, Ending, Limits
 from worker.server.session import Session
 from worker.settings import Settings
@@ -100,7 +100,7 @@ class Hub:
             await asyncio.sleep(_LOOK_S)
 
     async def _connect(self, sid: str, environ: Any, _auth: Any = None) -> None:
-        reason = environ["aiohttp.request"].get(REFUSAL)
+        reason = REFUSALS.pop(id(environ["aiohttp.request"]), None)
         if reason is not None:
             raise socketio.exceptions.ConnectionRefusedError(reason)
         self._connections[sid] = _Connection()

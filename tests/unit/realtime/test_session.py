@@ -132,6 +132,18 @@ def test_a_service_that_never_commits_is_given_up_within_the_bound() -> None:
     assert d.session.padding_samples / RATE == pytest.approx(SETTINGS.flush_max_s, abs=1)
 
 
+def test_a_service_that_falls_silent_before_the_end_is_no_success() -> None:
+    d = Driver()
+    d.speak(3)
+    d.hear(Partial("the first words"))
+    d.speak(5)
+    d.finish_input()
+    d.pad(200)
+    assert d.session.phase is Phase.STOPPING
+    d.wait(6)
+    assert d.why is Why.STALLED
+
+
 def test_echoes_of_a_commit_are_not_text_in_progress() -> None:
     d = Driver()
     d.speak(3)
