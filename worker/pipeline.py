@@ -30,7 +30,7 @@ from worker.storage.outputs import Outputs
 from worker.timeline import Timeline
 from worker.transcript.assemble import Assembler
 from worker.transcript.compose import Facts, compose
-from worker.transcript.model import Gap, Segment, SessionFacts, SpeedFall, Transcript
+from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, SpeedFall, Transcript
 
 logger = structlog.get_logger(__name__)
 
@@ -85,6 +85,7 @@ class _Run:
         self._next_progress = 0.0
         self._duration_s = 0.0
         self._sent_s = 0.0
+        self._heard_s = 0.0
 
     async def run(self) -> Transcript:
         job = self._job
@@ -109,6 +110,8 @@ class _Run:
                     for c in self._speed.changes
                 ),
                 failures=tuple(self._failures),
+                wire_rate=self._settings.sample_rate,
+                sections=(self._section(),),
                 missing=tuple(self._missing),
                 endpoint=self._endpoint.url,
                 sessions=tuple(self._sessions),
@@ -143,6 +146,18 @@ class _Run:
                     return
                 await self._retry(decision, failures)
         self._duration_s = source.frames_decoded / source.info.sample_rate
+        unsent_s = feed.position / settings.sample_rate - self._sent_s
+        if unsent_s > 0:  # cannot be, which is why it is looked at
+            self._missing.append(Gap(start=self._sent_s, end=self._sent_s + unsent_s, reason="not sent"))
+
+    def _section(self) -> SectionFacts:
+        """The account of the file, which is one section."""
+        sent_s = min(self._sent_s, self._duration_s)
+        seconds = (0.0, self._duration_s, sent_s, min(self._heard_s, sent_s), min(self._assembler.until_s, sent_s))
+        start, end, sent, heard, committed = (round(s * self._settings.sample_rate) for s in seconds)
+        return SectionFacts(
+            start=start, end=end, sent=sent, heard=heard, committed=committed, finished=not self._missing
+        )
 
     async def _stream_once(self, feed: FrameFeed) -> Decision:
         """One session over what is not committed yet."""
@@ -190,6 +205,7 @@ class _Run:
                 close_code=end.close_code,
             )
         )
+        self._heard_s = max(self._heard_s, ((first or 0) + session.answered_samples) / rate)
         decision = decide(end, self._endpoint.url)
         achieved = session.achieved(self._loop.time())
         if isinstance(decision.error, EndpointBusy):

@@ -290,6 +290,16 @@ async def test_what_is_left_is_named_when_nothing_helps(recording: Path) -> None
     assert "HTTP 500" in gap.reason
 
 
+async def test_every_sample_is_accounted_for(recording: Path) -> None:
+    async with tone_service("drop=9:1", "forget-tail") as settings:
+        transcript = await transcribe(recording, settings, speed=PACE)
+    (section,) = transcript.coverage.sections
+    assert section.end == pytest.approx(transcript.source.duration * transcript.coverage.sample_rate, abs=8)
+    assert (section.start, section.sent, section.heard) == (0, section.end, section.end)
+    assert section.committed == round(transcript.segments[-1].end * transcript.coverage.sample_rate)
+    assert section.finished
+
+
 async def test_a_service_that_is_never_there_fails_the_job(recording: Path) -> None:
     async with tone_service("http=503", **QUICK) as settings:
         with pytest.raises(EndpointUnavailable, match="HTTP 503"):

@@ -19,7 +19,7 @@ from worker.errors import (
     SessionLost,
     SessionStalled,
 )
-from worker.realtime.session import End, Why
+from worker.realtime.states import End, Why
 
 
 class Action(StrEnum):

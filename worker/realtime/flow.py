@@ -25,6 +25,7 @@ class Flow:
         self._sending_since: float | None = None
         self.last_life = now
         self.sent_samples = 0
+        self.answered_samples = 0  # sent when the last sign of life came
         self.voiced_end = 0  # end of the last voiced sample
         self.voiced_since_life = 0  # voiced samples sent since the last sign of life
         self.voiced_since_text = 0  # voiced samples sent since the service last had something new to say
@@ -33,6 +34,7 @@ class Flow:
         """The service said something."""
         self.last_life = max(self.last_life, now)
         self.voiced_since_life = 0
+        self.answered_samples = self.sent_samples
 
     def spoke(self) -> None:
         """It said something new."""

@@ -17,8 +17,6 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from worker.realtime.flow import Flow
@@ -34,6 +32,7 @@ from worker.realtime.messages import (
 )
 from worker.realtime.pairing import Commit, Pairer
 from worker.realtime.speed import SLOWEST, SpeedControl
+from worker.realtime.states import End, Phase, Why
 from worker.realtime.tail import TOLERANCE_S, Tail
 from worker.settings import Settings
 
@@ -42,35 +41,6 @@ STOP_WAIT_S: Final = 5.0
 
 HARMLESS_AT_END: Final = frozenset({"commit_throttled", "input_error", "insufficient_audio_activity"})
 """Errors that mean nothing once all audio is sent and a commit was seen."""
-
-
-class Phase(StrEnum):
-    CONNECTING = "connecting"
-    STARTING = "starting"
-    STREAMING = "streaming"
-    FLUSHING = "flushing"
-    STOPPING = "stopping"
-    ENDED = "ended"
-
-
-class Why(StrEnum):
-    """How a session ended."""
-
-    COMPLETED = "completed"  # all audio sent and the tail resolved
-    ERROR = "error"  # the service sent an error; `name` holds its class
-    CLOSED = "closed"  # the service closed the session before that
-    DROPPED = "dropped"  # the connection broke
-    STALLED = "stalled"  # no sign of life
-
-
-@dataclass(frozen=True, slots=True)
-class End:
-    """The end of a session. `name`: error class of the service, or ""; `detail`: text for a person."""
-
-    why: Why
-    name: str = ""
-    detail: str = ""
-    close_code: int | None = None
 
 
 class Session:
@@ -215,6 +185,11 @@ class Session:
     def sent_samples(self) -> int:
         """Samples of the file the transport took."""
         return self._flow.sent_samples
+
+    @property
+    def answered_samples(self) -> int:
+        """Samples that had been sent when the service last gave a sign of life."""
+        return self._flow.answered_samples
 
     @property
     def padding_samples(self) -> int:

@@ -23,8 +23,9 @@ from worker.realtime.client import Client
 from worker.realtime.messages import Message
 from worker.realtime.pacing import Pacer
 from worker.realtime.pairing import Commit
-from worker.realtime.session import End, Phase, Session
+from worker.realtime.session import Session
 from worker.realtime.speed import SpeedControl
+from worker.realtime.states import End, Phase
 from worker.settings import Settings
 from worker.timeline import Timeline
 

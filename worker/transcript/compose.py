@@ -12,7 +12,16 @@ from typing import Final
 
 from worker.audio.decode import AudioInfo
 from worker.settings import Speed, show_speed
-from worker.transcript.model import Coverage, Gap, Segment, SessionFacts, Source, SpeedFall, Transcript
+from worker.transcript.model import (
+    Coverage,
+    Gap,
+    SectionFacts,
+    Segment,
+    SessionFacts,
+    Source,
+    SpeedFall,
+    Transcript,
+)
 
 _NAMED: Final = ("stt-batch", "python-socketio", "soundfile", "soxr")
 
@@ -33,6 +42,8 @@ class Facts:
     speed: Speed
     speed_falls: tuple[SpeedFall, ...]
     failures: tuple[str, ...]
+    wire_rate: int
+    sections: tuple[SectionFacts, ...]
     missing: tuple[Gap, ...]
     endpoint: str
     sessions: tuple[SessionFacts, ...]
@@ -69,6 +80,8 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
             duration=duration,
             sent=round(min(facts.sent_s, duration), 3),
             committed_until=max((s.end for s in spoken if s.committed), default=0.0),
+            sample_rate=facts.wire_rate,
+            sections=facts.sections,
             missing=facts.missing,
         ),
         speed=show_speed(facts.speed),

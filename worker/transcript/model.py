@@ -77,12 +77,25 @@ class Gap(_Value):
     reason: str
 
 
+class SectionFacts(_Value):
+    """One stretch of the source and how far each step got with it; samples at the wire rate, from the file's start."""
+
+    start: int
+    end: int
+    sent: int = Field(description="audio was sent up to here")
+    heard: int = Field(description="the service gave a sign of life after audio up to here")
+    committed: int = Field(description="end of the last committed word")
+    finished: bool = Field(description="all of it was sent and the service committed what it heard")
+
+
 class Coverage(_Value):
-    """Where every second of the source went, in seconds."""
+    """Where every sample of the source went. Seconds, but for the sections."""
 
     duration: float = Field(description="length of the source")
     sent: float = Field(description="audio up to here was sent")
     committed_until: float = Field(description="end of the last committed word")
+    sample_rate: int = Field(default=16000, description="Hz of the sections' samples")
+    sections: tuple[SectionFacts, ...] = ()
     missing: tuple[Gap, ...] = ()
 
     @property

@@ -14,7 +14,7 @@ from worker.errors import (
 )
 from worker.realtime.decision import Action, decide
 from worker.realtime.messages import ERROR_NAMES
-from worker.realtime.session import End, Why
+from worker.realtime.states import End, Why
 
 NAMES = {
     "auth_error": (Action.FAIL, AuthRefused),
