@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from worker.audio.scan import WINDOW_S, Scan
+from worker.audio.scan import WINDOW_S, Decibels, Scan, decibels
 from worker.audio.skipping import Kept
 
 SHORTEST_PAUSE_S: Final = 0.2
@@ -17,6 +17,9 @@ GOOD_PAUSE_S: Final = 0.5
 CONTRAST_DB: Final = 10.0
 """How much louder than its pauses speech must be, for a dip in the level to be a pause."""
 
+_LEAST: Final = round(SHORTEST_PAUSE_S / WINDOW_S)
+_TOGETHER_DB: Final = 6.0  # in a pause, no band is further above its quietest moment
+_TOTAL_DB: Final = 4.0  # how much quieter than speech a pause is in all, noise included
 _QUIET_SHARE: Final = 0.3  # of the way from the quietest moment to the loud ones, what is still quiet
 _BEST_PAUSE_S: Final = 1.0
 _EDGE_S: Final = 0.08  # a cut stays this far from the edges of its pause
@@ -25,7 +28,6 @@ _VOICE_SPREAD_S: Final = 0.1  # how exact the edges of a detector are
 _SILENT_DB: Final = -120.0
 _DISTANCE_DB: Final = 6.0
 
-Decibels = npt.NDArray[np.float32]
 Pause = tuple[int, int]
 
 
@@ -41,10 +43,12 @@ def best_cut(
     around = round(_AROUND_S / WINDOW_S)
     low, high = max(0, first - around), min(kept.count, last + around)
     windows = kept.windows(low, high)
-    levels = found.level_db(windows)
+    low_db, high_db = decibels(found.low[windows]), decibels(found.high[windows])
+    levels, total = _excess(low_db, high_db), np.maximum(low_db, high_db)
     if speech is not None:
-        levels = np.where(_spread(speech[windows]), levels, np.float32(_SILENT_DB))
-    pauses = _pauses(levels)
+        spoken = _spread(speech[windows])
+        levels[~spoken] = total[~spoken] = _SILENT_DB
+    pauses = _pauses(levels, total)
     for share in (0.2, 0.5, 1.0):
         left, right = place - int((place - first) * share), place + int((last - place) * share)
         seams = [seam for seam in kept.seams if left <= seam <= right]
@@ -58,18 +62,32 @@ def best_cut(
     return first + int(np.argmin(quiet + _DISTANCE_DB * distance[: len(quiet)])), False
 
 
-def _pauses(levels: Decibels) -> list[Pause]:
-    """Runs of windows, each at least SHORTEST_PAUSE_S long, that are quiet beside the rest."""
-    least = round(SHORTEST_PAUSE_S / WINDOW_S)
-    if len(levels) < least:
-        return []
-    loud = float(np.percentile(levels, 90))
-    quietest = float(np.lib.stride_tricks.sliding_window_view(levels, least).max(axis=1).min())
-    if loud - quietest < CONTRAST_DB:
+def _excess(low: Decibels, high: Decibels) -> Decibels:
+    """How far the louder band is above its own quietest moment: a band full of noise hides no pause in the other."""
+    return np.asarray(np.maximum(low - np.float32(_quietest(low)), high - np.float32(_quietest(high))))
+
+
+def _loud(levels: Decibels) -> float:
+    return float(np.percentile(levels, 90)) if len(levels) else _SILENT_DB
+
+
+def _quietest(levels: Decibels) -> float:
+    """The level that the quietest stretch of SHORTEST_PAUSE_S does not exceed."""
+    if len(levels) < _LEAST:
+        return 0.0
+    return float(np.lib.stride_tricks.sliding_window_view(levels, _LEAST).max(axis=1).min())
+
+
+def _pauses(levels: Decibels, total: Decibels) -> list[Pause]:
+    """Runs of windows, each at least SHORTEST_PAUSE_S long, that are quiet beside the rest, also in `total`."""
+    loud, quietest = _loud(levels), _quietest(levels)
+    if loud - quietest < CONTRAST_DB or quietest > _TOGETHER_DB:
         return []
     quiet = levels <= quietest + _QUIET_SHARE * (loud - quietest)
     edges = np.flatnonzero(np.diff(quiet, prepend=False, append=False)).tolist()
-    return [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a >= least]
+    most = _loud(total) - _TOTAL_DB
+    runs = zip(edges[::2], edges[1::2], strict=True)
+    return [(a, b) for a, b in runs if b - a >= _LEAST and float(total[a:b].mean()) <= most]
 
 
 def _choose(pauses: list[Pause], left: int, place: int, right: int) -> tuple[int, int] | None:

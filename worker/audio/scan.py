@@ -1,6 +1,7 @@
 """One pass over the audio: how loud it is, and where it holds speech, in windows of 16 ms.
 
-What is kept is two bytes a window at most (0.4 MB for an hour), so the length of a file hardly counts.
+What is kept is three bytes a window at most (0.7 MB for an hour), so the length of a file hardly counts. The level is
+kept of two bands of the voice, so that neither hum nor hiss hides what is said.
 """
 
 from __future__ import annotations
@@ -21,40 +22,51 @@ WINDOW: Final = 256
 WINDOW_S: Final = WINDOW / VOICE_RATE
 FLOOR_DB: Final = -125.0
 STEP_DB: Final = 0.5
-NOTHING_DB: Final = -75.0
-"""Level below which there is nothing to hear: a detector is not asked."""
+NOTHING_DB: Final = -90.0
+"""Level of both bands below which there is nothing to hear: that of the dither of 16-bit audio."""
 
 _BATCH: Final = 64 * VOICE_WINDOW  # samples a detector is given at once
-_EMPHASIS: Final = np.float32(0.95)
+# Bins of a spectrum of WINDOW samples, 62.5 Hz each: hum and its first overtones are below them.
+_LOW: Final = slice(4, 16)  # 250 to 1000 Hz
+_HIGH: Final = slice(16, 64)  # 1 to 4 kHz
+_TAPER: Final = np.hanning(WINDOW + 1)[:WINDOW].astype(np.float32)
+_SCALE: Final = 2.0 / (WINDOW * float(np.sum(_TAPER**2)))
 # A detector misses speech below -60 dBFS, so what is faint is raised to this peak; and what follows loud audio not at
 # once, by this factor from batch to batch.
 _PEAK: Final = 0.1
 _MOST_GAIN: Final = 100.0
 _RELEASE: Final = 0.7
+_NOTHING_PEAK: Final = 2 / 32768  # audio without a louder sample is not shown to a detector
 
-Levels = npt.NDArray[np.float32]
+Decibels = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
     """What one pass found. Window k covers the time from k * WINDOW_S on; the last one may be shorter."""
 
-    levels: npt.NDArray[np.uint8]
-    """Level after pre-emphasis, in steps of STEP_DB above FLOOR_DB."""
+    low: npt.NDArray[np.uint8]
+    """Level from 250 Hz to 1 kHz, in steps of STEP_DB above FLOOR_DB."""
+    high: npt.NDArray[np.uint8]
+    """The same from 1 to 4 kHz."""
     voice: npt.NDArray[np.uint8] | None
     """Probability of speech, 0 to 255, of each window; None when no detector was there."""
     source_samples: int
     """Length of the source at its own rate."""
     source_rate: int
 
-    def level_db(self, windows: slice | npt.NDArray[np.intp]) -> Levels:
-        """Levels of some windows in dB relative to full scale. The pre-emphasis takes 8 dB off at 1 kHz and 25 off hum,
-        so that pauses show in spite of it."""
-        return self.levels[windows].astype(np.float32) * np.float32(STEP_DB) + np.float32(FLOOR_DB)
+    @property
+    def windows(self) -> int:
+        return len(self.low)
 
     def samples(self, rate: int) -> int:
         """Length at another rate."""
         return resampled_length(self.source_samples, self.source_rate, rate)
+
+
+def decibels(levels: npt.NDArray[np.uint8]) -> Decibels:
+    """Stored levels in dB relative to full scale."""
+    return levels.astype(np.float32) * np.float32(STEP_DB) + np.float32(FLOOR_DB)
 
 
 def scan(
@@ -72,8 +84,8 @@ def scan(
         if progress is not None:
             progress(source.frames_decoded / rate)
     _take(resampler.flush(), levels, voice)
-    found = levels.end()
-    return Scan(found, voice.end(len(found)) if voice else None, source.frames_decoded, rate)
+    low, high = levels.end()
+    return Scan(low, high, voice.end(len(low)) if voice else None, source.frames_decoded, rate)
 
 
 def _take(samples: Samples, levels: _Levels, voice: _Voice | None) -> None:
@@ -87,31 +99,30 @@ class _Levels:
 
     def __init__(self) -> None:
         self._rest: Samples = np.zeros(0, np.float32)
-        self._before = np.float32(0)
-        self._found = bytearray()
+        self._low, self._high = bytearray(), bytearray()
 
     def add(self, samples: Samples) -> None:
-        if not len(samples):
-            return
-        emphasized = np.empty(len(samples), np.float32)
-        emphasized[0] = samples[0] - _EMPHASIS * self._before
-        np.multiply(samples[:-1], -_EMPHASIS, out=emphasized[1:])
-        emphasized[1:] += samples[1:]
-        self._before = samples[-1]
-        signal = np.concatenate([self._rest, emphasized]) if len(self._rest) else emphasized
+        signal = np.concatenate([self._rest, samples]) if len(self._rest) else samples
         whole = len(signal) - len(signal) % WINDOW
-        windows = signal[:whole].reshape(-1, WINDOW)
-        self._keep(np.einsum("ij,ij->i", windows, windows) / np.float32(WINDOW))
+        if whole:
+            self._take(signal[:whole])
         self._rest = signal[whole:].copy()
 
-    def end(self) -> npt.NDArray[np.uint8]:
+    def end(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         if len(self._rest):
-            self._keep(np.array([np.dot(self._rest, self._rest) / len(self._rest)], np.float32))
-        return np.frombuffer(self._found, np.uint8)
+            self._take(np.pad(self._rest, (0, WINDOW - len(self._rest))))
+        return np.frombuffer(self._low, np.uint8), np.frombuffer(self._high, np.uint8)
 
-    def _keep(self, power: Samples) -> None:
-        db = 10 * np.log10(np.maximum(power, np.float32(1e-13)))
-        self._found += np.clip(np.rint((db - FLOOR_DB) / STEP_DB), 0, 255).astype(np.uint8).tobytes()
+    def _take(self, signal: Samples) -> None:
+        spectrum = np.fft.rfft(signal.reshape(-1, WINDOW) * _TAPER)[:, : _HIGH.stop]
+        power = spectrum.real**2 + spectrum.imag**2
+        self._low += _stored(power[:, _LOW].sum(axis=1))
+        self._high += _stored(power[:, _HIGH].sum(axis=1))
+
+
+def _stored(power: Samples) -> bytes:
+    db = 10 * np.log10(np.maximum(power * np.float32(_SCALE), np.float32(1e-13)))
+    return bytes(np.clip(np.rint((db - FLOOR_DB) / STEP_DB), 0, 255).astype(np.uint8))
 
 
 class _Voice:
@@ -143,13 +154,12 @@ class _Voice:
         return np.repeat(np.frombuffer(self._found, np.uint8), VOICE_WINDOW // WINDOW)[:windows]
 
     def _ask(self, signal: Samples) -> None:
-        step = np.diff(signal)
-        windows = len(signal) // VOICE_WINDOW
-        if len(step) and float(np.dot(step, step)) / len(step) < 10 ** ((NOTHING_DB - 10) / 10):
+        peak = max(float(signal.max()), -float(signal.min()))
+        self._peak = max(peak, self._peak * _RELEASE)
+        if peak < _NOTHING_PEAK:
             self._detector.reset()
-            self._found += bytes(windows)
+            self._found += bytes(len(signal) // VOICE_WINDOW)
             return
-        self._peak = max(float(signal.max()), -float(signal.min()), self._peak * _RELEASE)
         gain = np.float32(min(max(1.0, _PEAK / self._peak), _MOST_GAIN))
         probabilities = self._detector(signal * gain)
         self._found += np.rint(np.clip(probabilities, 0, 1) * 255).astype(np.uint8).tobytes()

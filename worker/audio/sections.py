@@ -153,7 +153,7 @@ def plan_scan(
 def _sections(
     found: Scan, rate: int, stretches: Sequence[Stretch], cutting: Cutting, speech: npt.NDArray[np.bool_] | None
 ) -> tuple[SectionPlan, ...]:
-    kept = Kept(len(found.levels), stretches)
+    kept = Kept(found.windows, stretches)
     count = sections_for(kept.count * WINDOW_S, cutting)
     least = round(cutting.shortest_s / WINDOW_S)
     reach = int(kept.count / count * cutting.reach)
@@ -187,4 +187,4 @@ def _placed(cuts: Sequence[tuple[int, int]], kept: Kept, sample: Callable[[int],
 
 def _sample(window: int, found: Scan, rate: int) -> int:
     """Where a window begins at the wire rate; the end of the file for the one behind the last."""
-    return found.samples(rate) if window >= len(found.levels) else round(window * WINDOW_S * rate)
+    return found.samples(rate) if window >= found.windows else round(window * WINDOW_S * rate)

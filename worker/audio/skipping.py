@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from worker.audio.scan import FLOOR_DB, NOTHING_DB, STEP_DB, WINDOW_S, Scan
+from worker.audio.scan import FLOOR_DB, NOTHING_DB, STEP_DB, WINDOW_S, Decibels, Scan, decibels
 
-STEADY_DB: Final = 2.5
-"""Sound whose level, taken over 50 ms, keeps within this for as long as a skipped stretch must last is not speech."""
-_SMOOTH: Final = 3
+STEADY_DB: Final = 3.0
+"""Sound whose levels, taken over 0.2 s, keep within this for as long as a skipped stretch must last is not speech."""
+_SMOOTH: Final = 12
+_NOTHING: Final = round((NOTHING_DB - FLOOR_DB) / STEP_DB)
 _PIECE: Final = 1 << 14  # windows looked at together
 
 
@@ -72,11 +73,11 @@ def speech_windows(found: Scan, skipping: Skipping) -> npt.NDArray[np.bool_]:
     if found.voice is not None:  # it takes hiss for speech at times, above all at first
         heard: npt.NDArray[np.bool_] = found.voice >= max(1, round(skipping.probability * 255))
     else:
-        heard = found.levels > round((NOTHING_DB - FLOOR_DB) / STEP_DB)
+        heard = np.maximum(found.low, found.high) > _NOTHING
     least = round(skipping.least_s / WINDOW_S)
     for at in range(0, len(heard), _PIECE):
         piece = slice(at, at + _PIECE + least)
-        heard[piece] &= ~_steady(found.level_db(piece), least)
+        heard[piece] &= ~_steady(found, piece, least)
     return heard
 
 
@@ -98,23 +99,28 @@ def silent_stretches(found: Scan, speech: npt.NDArray[np.bool_], skipping: Skipp
 
 def _sound_before(found: Scan, first: int, last: int) -> int:
     """The first window from `first` on in which something sounds; `last` when nothing does, or always the same."""
-    levels = found.level_db(slice(first, last))
-    if _steady(levels, len(levels) - _SMOOTH).all():
+    piece = slice(first, last)
+    if _steady(found, piece, last - first - _SMOOTH).all():
         return last
-    sounding = np.flatnonzero(levels > NOTHING_DB)
+    sounding = np.flatnonzero(np.maximum(found.low[piece], found.high[piece]) > _NOTHING)
     return first + int(sounding[0]) if len(sounding) else last
 
 
-def _steady(levels: npt.NDArray[np.float32], least: int) -> npt.NDArray[np.bool_]:
-    """Windows inside a run of at least `least` whose level hardly moves: hiss, hum, a dial tone."""
-    steady = np.zeros(len(levels), dtype=bool)
-    if least < 1 or len(levels) < least + _SMOOTH:
+def _steady(found: Scan, piece: slice, least: int) -> npt.NDArray[np.bool_]:
+    """Windows of a piece inside a run of at least `least` whose level hardly moves: hiss, hum, a dial tone."""
+    steady = np.zeros(len(found.low[piece]), dtype=bool)
+    if least < 1 or len(steady) < least + _SMOOTH:
         return steady
-    power = np.power(10, levels / 10)
-    smooth = np.convolve(power, np.full(_SMOOTH, 1 / _SMOOTH), mode="valid")
-    db = np.pad(10 * np.log10(smooth), _SMOOTH // 2, mode="edge")
-    runs = np.lib.stride_tricks.sliding_window_view(db, least)
-    starts = np.unique([*range(0, len(runs), max(1, least // 16)), len(runs) - 1])
-    for at in starts[np.ptp(runs[starts], axis=1) <= STEADY_DB].tolist():
+    low, high = (_runs(decibels(levels[piece]), least) for levels in (found.low, found.high))
+    starts = np.unique([*range(0, len(low), max(1, least // 16)), len(low) - 1])
+    still = (np.ptp(low[starts], axis=1) <= STEADY_DB) & (np.ptp(high[starts], axis=1) <= STEADY_DB)
+    for at in starts[still].tolist():
         steady[at : at + least] = True
     return steady
+
+
+def _runs(levels: Decibels, least: int) -> npt.NDArray[np.float64]:
+    """Every run of `least` levels, smoothed, as one row of a view."""
+    power = np.convolve(np.power(10, levels / 10), np.full(_SMOOTH, 1 / _SMOOTH), mode="valid")
+    smooth = np.pad(10 * np.log10(power), (_SMOOTH // 2, _SMOOTH - 1 - _SMOOTH // 2), mode="edge")
+    return np.lib.stride_tricks.sliding_window_view(smooth, least)

@@ -135,6 +135,18 @@ def levels_db(signal: Samples) -> Samples:
     return 10 * np.log10(np.mean(pieces * pieces, axis=1) + 1e-10)
 
 
+@needs_recordings
+@pytest.mark.parametrize("entry", [e for e in SPOKEN if e.get("words")], ids=lambda e: e["file"])
+@pytest.mark.parametrize("sessions", [2, 3, 4, 6])
+def test_no_cut_lies_in_a_spoken_word(entry: dict[str, Any], sessions: int) -> None:
+    """Spontaneous speech with its words' times set by hand."""
+    source = cast(AudioSource, SignalSource(in_blocks(signal_of(entry["file"]), RATE)))
+    found = plan(source, rate=RATE, cutting=Cutting(sessions=sessions, shortest_s=3, overlap_s=1))
+    cuts = [section.start / RATE for section in found.sections[1:] if not section.overlap_before]
+    assert cuts
+    assert [(cut, w) for cut in cuts for w in said(entry) if w.start < cut < w.end] == []
+
+
 def test_many_windows_at_once_are_as_one_by_one(detector: Silero) -> None:
     signal = sounds.hold_music(4)[: 100 * VOICE_WINDOW]
     detector.reset()
