@@ -86,6 +86,7 @@ class _Run:
         self._duration_s = 0.0
         self._sent_s = 0.0
         self._heard_s = 0.0
+        self._pending = ("", Timeline(settings.sample_rate))  # the last session's text in progress
 
     async def run(self) -> Transcript:
         job = self._job
@@ -142,7 +143,7 @@ class _Run:
             if decision.error is not None:
                 failures = 0 if self._assembler.until_s > before_s else failures + 1
                 if decision.action is Action.FAIL or failures > settings.retries:
-                    self._give_up(decision.error)
+                    await self._give_up(decision.error)
                     return
                 await self._retry(decision, failures)
         self._duration_s = source.frames_decoded / source.info.sample_rate
@@ -213,12 +214,11 @@ class _Run:
         elif decision.error is not None and not session.commits_seen:
             # Nothing came of it: a service that breaks early may take speech only at the pace it is spoken.
             self._slow_down(achieved, f"a session without a commit: {end.detail}")
+        self._pending = (session.pending_text, timeline)
         if decision.action is not Action.DONE:
             return decision
         if session.pending_text and not session.rotated:
-            segment = self._assembler.uncommitted(session.pending_text, timeline)
-            await self._keep(segment)
-            self._missing.append(Gap(start=segment.start, end=segment.end, reason="the service never committed it"))
+            self._missing.append(await self._keep_pending(session.pending_text, timeline))
         return Decision(Action.ROLLOVER) if session.rotated else decision
 
     def _slow_down(self, achieved: float, reason: str) -> None:
@@ -231,14 +231,23 @@ class _Run:
         await self._report("")
         await asyncio.sleep(pause_s)
 
-    def _give_up(self, error: EndpointError) -> None:
+    async def _give_up(self, error: EndpointError) -> None:
         """Raise, unless there is something worth keeping: then the rest is named as missing."""
-        if not error.retryable or not self._segments:
+        text, timeline = self._pending
+        if not error.retryable or not (self._segments or text):
             raise error
         self._failures.append(str(error))
         start_s = self._assembler.until_s
+        if text:
+            await self._keep_pending(text, timeline)
         end_s = max(self._duration_s, start_s)
         self._missing.append(Gap(start=round(start_s, 3), end=round(end_s, 3), reason=str(error)))
+
+    async def _keep_pending(self, text: str, timeline: Timeline) -> Gap:
+        """Keep a last partial the service never committed; returns the stretch it stands for."""
+        segment = self._assembler.uncommitted(text, timeline)
+        await self._keep(segment)
+        return Gap(start=segment.start, end=segment.end, reason="the service never committed it")
 
     async def _keep(self, segment: Segment) -> None:
         await self._log.commit(segment)

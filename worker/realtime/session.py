@@ -39,6 +39,9 @@ from worker.settings import Settings
 STOP_WAIT_S: Final = 5.0
 """Seconds to wait for session-closed when nothing more than the close is expected."""
 
+FELL_SILENT_S: Final = 4.0
+"""A service with text in progress repeats it about every second; one that says nothing for so long is gone."""
+
 HARMLESS_AT_END: Final = frozenset({"commit_throttled", "input_error", "insufficient_audio_activity"})
 """Errors that mean nothing once all audio is sent and a commit was seen."""
 
@@ -150,7 +153,10 @@ class Session:
         elif self._expects_answer() and now - self._answer_due_since >= stall_s:
             self._finish(End(Why.STALLED, detail=f"no answer to speech for {stall_s:g} s"))
         elif self.phase is Phase.FLUSHING and self._flushed(now):
-            self._enter(Phase.STOPPING, now)
+            if self.pending_text and now - self._flow.last_life >= FELL_SILENT_S:
+                self._finish(End(Why.STALLED, detail="text was in progress, and nothing came any more"))
+            else:
+                self._enter(Phase.STOPPING, now)
         elif self._stop_unanswered(now):
             if self._flow.voiced_since_life:
                 self._finish(End(Why.STALLED, detail="no answer to the last words, nor to the stop"))

@@ -127,7 +127,9 @@ def test_a_service_that_never_commits_is_given_up_within_the_bound() -> None:
     d.speak(3)
     d.hear(Partial("never to be"))
     d.finish_input()
-    d.pad(200)
+    for _ in range(100):
+        d.pad(1)
+        d.hear(Partial("never to be"))
     assert d.session.phase is Phase.STOPPING
     assert d.session.pending_text == "never to be"
     assert d.session.padding_samples / RATE == pytest.approx(SETTINGS.flush_max_s, abs=1)
@@ -137,6 +139,15 @@ def test_a_service_that_falls_silent_before_the_end_is_no_success() -> None:
     d = Driver()
     d.speak(3)
     d.hear(Partial("the first words"))
+    d.speak(5)
+    d.finish_input()
+    d.pad(200)
+    assert d.why is Why.STALLED
+    assert d.session.pending_text == "the first words"
+
+
+def test_a_service_that_answers_neither_the_last_words_nor_the_stop_is_no_success() -> None:
+    d = Driver()
     d.speak(5)
     d.finish_input()
     d.pad(200)

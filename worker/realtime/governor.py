@@ -1,0 +1,243 @@
+"""How many sessions an API key has open, across all workers: slots in Redis that heal themselves.
+
+A session holds a slot while it runs. A slot is a lease on the server's clock: its process renews it, and the slot of a
+process that died is free again when it lapses. Who waits stands in one line: high before normal before low, and within a
+priority the batches in turn (a job without a batch is its own), so that a batch of 10,000 files does not starve
+a single job that comes later. When the service says that it is busy, the limit falls at once and rises again slowly.
+
+A process asks for all its sessions in one script call (`lua/governor.lua`), when something changes and else at an
+interval with jitter; the costs do not depend on how many wait, and no connection is held meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Any, Final, Protocol
+
+from worker.errors import LedgerUnavailable, SessionLost
+from worker.settings import Settings
+
+_LOG: Final = logging.getLogger(__name__)
+POLL_S: Final = 0.5
+"""Seconds between two tries while a session of this process waits, give or take a third."""
+SEEN_S: Final = 5.0
+"""Seconds until a waiting session that is not heard of any more loses its place in the line."""
+KEYS_S: Final = 86400.0
+"""Life of the governor's keys after their last use."""
+SHRINK: Final = 0.7
+"""What is left of the limit after the service was busy."""
+SHRINK_EVERY_S: Final = 3.0
+"""Seconds in which further reports of a busy service count as the same one: many sessions are refused at once."""
+HOLD_S: Final = 15.0
+"""Seconds after a fall before the limit rises."""
+REGROW_S: Final = 300.0
+"""Seconds the limit takes from nothing to its full height."""
+
+
+class Slots(Protocol):
+    """What the pipeline needs: leave to open a session."""
+
+    def slot(self, job_id: str) -> AbstractAsyncContextManager[None]:
+        """Waits for a slot, keeps it while the body runs, and gives it back however that ends.
+
+        Raises SessionLost out of the body when the slot was lost meanwhile (Redis was away, or this process stood
+        still, for as long as a slot lives): the session must end, another one may have its place.
+        """
+
+    async def busy(self) -> None:
+        """The service said that it is at its limit (HTTP 429, `rate_limited`, no free session)."""
+
+
+class Unlimited:
+    """Slots without a limit and without Redis."""
+
+    @asynccontextmanager
+    async def slot(self, job_id: str) -> AsyncIterator[None]:  # noqa: ARG002  as in the protocol
+        yield
+
+    async def busy(self) -> None:
+        """Nothing to limit."""
+
+
+class Scripts(Protocol):
+    """The connection to Redis (`worker.storage.connection.Connection`)."""
+
+    async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any: ...
+
+
+@dataclass(slots=True, eq=False)
+class _Seat:
+    """One session of this process, in the line or in its slot."""
+
+    token: str
+    job_id: str
+    free: asyncio.Future[None]
+    """Done when the slot is ours."""
+    place: str = ""
+    kept_at: float = field(default=0.0)
+    """Monotonic time, in seconds, at which the slot was surely ours."""
+    holder: asyncio.Task[Any] | None = None
+    lost: bool = False
+
+
+class Governor:
+    """The slots of one API key, for all sessions of one process. Belongs to one event loop."""
+
+    def __init__(self, settings: Settings, scripts: Scripts) -> None:
+        self._scripts = scripts
+        # Keys of a service must not be found in Redis, nor be told from what is.
+        name = hashlib.sha256(f"stt-batch governor\n{settings.api_key.get_secret_value()}".encode()).hexdigest()[:16]
+        prefix = f"{settings.redis_prefix}governor:{name}"
+        self._keys = [f"{prefix}:{part}" for part in ("slots", "waiting", "seen", "state", "flows")]
+        self._ttl_s = settings.lease_s
+        self._renew_s = settings.renew_s
+        # A session needs a moment to close: it has to, before its slot is somebody else's.
+        self._give_up_s = max(settings.lease_s - settings.close_timeout_s, settings.lease_s * 0.6)
+        self._request = {
+            "ttl_ms": int(settings.lease_s * 1000),
+            "seen_ms": int(SEEN_S * 1000),
+            "keys_ms": int(KEYS_S * 1000),
+            "most": settings.max_sessions,
+            "starts_per_s": settings.starts_per_s,
+            "shrink": SHRINK,
+            "shrink_ms": int(SHRINK_EVERY_S * 1000),
+            "hold_ms": int(HOLD_S * 1000),
+            "regrow_s": REGROW_S,
+            "jobs": f"{settings.redis_prefix}job:",
+        }
+        self._waiting: dict[str, _Seat] = {}
+        self._held: dict[str, _Seat] = {}
+        self._freed: set[str] = set()
+        self._busy = False
+        self._changed = asyncio.Event()
+        self._work: asyncio.Task[None] | None = None
+        self.limit: int | None = None
+        """Sessions allowed at the last exchange; None for no limit."""
+        self.in_use = 0
+        """Sessions of all workers at the last exchange."""
+
+    @asynccontextmanager
+    async def slot(self, job_id: str) -> AsyncIterator[None]:
+        """See `Slots`."""
+        seat = _Seat(f"{job_id}:{token_hex(8)}", job_id, asyncio.get_running_loop().create_future())
+        self._waiting[seat.token] = seat
+        self._nudge()
+        task = asyncio.current_task()
+        cancellations = task.cancelling() if task is not None else 0
+        try:
+            await seat.free
+            seat.holder = task
+            yield
+        except asyncio.CancelledError:
+            if seat.lost and task is not None and task.uncancel() <= cancellations:
+                raise SessionLost("its slot lapsed: this worker could not renew it in time") from None
+            raise
+        finally:
+            seat.holder = None
+            self._waiting.pop(seat.token, None)
+            self._held.pop(seat.token, None)
+            self._freed.add(seat.token)
+            self._nudge()
+
+    async def busy(self) -> None:
+        """See `Slots`."""
+        self._busy = True
+        self._nudge()
+
+    def _nudge(self) -> None:
+        self._changed.set()
+        if self._work is None or self._work.done():
+            self._work = asyncio.create_task(self._exchanges(), name="governor")
+
+    async def _exchanges(self) -> None:
+        """Until there is nothing left to say."""
+        while self._waiting or self._held or self._freed or self._busy:
+            self._changed.clear()
+            pause_s = self._renew_s
+            try:
+                async with asyncio.timeout(max(1.0, self._renew_s)):
+                    pause_s = await self._exchange()
+            except (LedgerUnavailable, TimeoutError) as exc:
+                _LOG.warning("governor: slots not renewed: %s", str(exc) or "no answer in time")
+                if not self._waiting and not self._held:  # what was not given back lapses
+                    self._freed.clear()
+                    self._busy = False
+                await asyncio.sleep(random.uniform(0.5, 1.0) * POLL_S)  # noqa: S311  jitter
+            self._let_lapsed_go()
+            await self._wait_for_change(pause_s)
+
+    async def _wait_for_change(self, pause_s: float) -> None:
+        if self._waiting:
+            pause_s = min(pause_s, POLL_S * random.uniform(0.67, 1.33))  # noqa: S311  jitter
+        if not self._waiting and not self._held and not self._freed and not self._busy:
+            return
+        try:
+            async with asyncio.timeout(pause_s):
+                await self._changed.wait()
+        except TimeoutError:
+            pass
+
+    async def _exchange(self) -> float:
+        """One call for all sessions of this process. Returns the seconds after which the next one is due."""
+        freed, busy = list(self._freed), self._busy
+        waiting, held = list(self._waiting.values()), list(self._held.values())
+        request = self._request | {
+            "busy": busy,
+            "free": freed,
+            "keep": [seat.token for seat in held],
+            "wait": [(seat.token, seat.job_id, seat.place) for seat in waiting],
+        }
+        before = time.monotonic()
+        granted, lost, places, pause_ms, in_use, limit = await self._scripts.script(
+            "governor", self._keys, [json.dumps(request)]
+        )
+        self._freed.difference_update(freed)
+        self._busy = self._busy and not busy
+        self.limit, self.in_use = int(limit) if limit else None, int(in_use)
+        for seat in held:
+            if seat.token not in lost:
+                seat.kept_at = before
+        for token in lost:
+            self._lose(self._held.get(token))
+        for seat, place in zip(waiting, places, strict=True):
+            seat.place = place
+        for token in granted:
+            self._grant(token, before)
+        return min(self._renew_s, int(pause_ms) / 1000 or self._renew_s)
+
+    def _grant(self, token: str, now: float) -> None:
+        seat = self._waiting.pop(token, None)
+        if seat is None or seat.free.done():  # cancelled meanwhile
+            self._freed.add(token)
+            self._changed.set()
+            return
+        seat.kept_at = now
+        self._held[token] = seat
+        seat.free.set_result(None)
+
+    def _let_lapsed_go(self) -> None:
+        now = time.monotonic()
+        for seat in list(self._held.values()):
+            if now - seat.kept_at > self._give_up_s:
+                self._lose(seat)
+
+    def _lose(self, seat: _Seat | None) -> None:
+        if seat is None or seat.lost:
+            return
+        _LOG.warning("governor: the slot of job %s is lost", seat.job_id)
+        self._held.pop(seat.token, None)
+        seat.lost = True
+        if seat.holder is not None:
+            seat.holder.cancel()
+
+
+__all__ = ["Governor", "Slots", "Unlimited"]
