@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -75,3 +76,34 @@ async def test_a_wrong_key(node_server: NodeServer, recording: Path, transport: 
     with pytest.raises(AuthRefused, match="API key refused by http"):
         await transcribe(recording, wrong)
     assert node_server.sessions() == []
+
+
+@pytest.mark.parametrize("refuse", ["allowRequest", "use"])
+@pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
+async def test_the_ways_socketio_itself_refuses(
+    node_modules: Path, recording: Path, refuse: str, transport: str
+) -> None:
+    with (
+        run_node_server(node_modules, refuse=refuse, troubled=99) as server,
+        pytest.raises(AuthRefused, match="API key refused by http"),
+    ):
+        await transcribe(recording, settings(server, STT_TRANSPORT=transport, STT_CONNECT_TIMEOUT_S="3"))
+
+
+@pytest.mark.parametrize("trouble", ["disconnect_at_s", "kill_at_s"])
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_node_server_that_drops_its_client(
+    node_modules: Path, recording: Path, trouble: str, transport: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.pipeline.BACKOFF_S", (0.05, 0.2))
+    with run_node_server(node_modules, troubled=2, **{trouble: 7}) as server:
+        transcript = await transcribe(recording, settings(server, STT_TRANSPORT=transport), speed=16.0)
+        sessions = server.sessions()
+    # Its words name the seconds of their session, so what counts here is that every second has one.
+    starts = [w.start for s in transcript.segments for w in s.words]
+    assert starts == sorted(starts)
+    gaps = [b - a for a, b in pairwise([0.0, *starts, float(SECONDS)])]
+    assert max(gaps) < 1.6
+    assert transcript.coverage.complete
+    # Polling outlives the loss of a TCP connection: the next request opens another.
+    assert len(sessions) == len(transcript.sessions) == (1 if (trouble, transport) == ("kill_at_s", "polling") else 3)

@@ -8,7 +8,10 @@
 import { createServer } from "node:http";
 import { Server } from "socket.io";
 
-const options = { key: "node-key", port: 0, commit_every_s: 5, pause_s: 1.5, commit_on_stop: true,
+// Trouble of its own kind, for the first `troubled` connections or sessions:
+//   refuse: "allowRequest" | "use"      the two ways socket.io itself refuses
+//   disconnect_at_s, kill_at_s: N       socket.disconnect(true), or the TCP connection destroyed, after N s of audio
+const options = { key: "node-key", port: 0, commit_every_s: 5, pause_s: 1.5, commit_on_stop: true, troubled: 1,
   ...JSON.parse(process.argv[2] ?? "{}") };
 const PATH = "/api/stt-realtime-socket";
 const stats = [];
@@ -19,7 +22,16 @@ const http = createServer((request, response) => {
   response.statusCode = 404;
   response.end("{}");
 });
-const io = new Server(http, { path: PATH, maxHttpBufferSize: 4_000_000 });
+let handshakes = 0;
+const io = new Server(http, {
+  path: PATH,
+  maxHttpBufferSize: 4_000_000,
+  allowRequest: (request, answer) =>
+    answer("not now", !(options.refuse === "allowRequest" && ++handshakes <= options.troubled)),
+});
+let connections = 0;
+io.use((socket, next) =>
+  next(options.refuse === "use" && ++connections <= options.troubled ? new Error("Invalid API key") : undefined));
 
 // allowRequest of socket.io answers a refusal with 403; the service says 401, so the answer is given before it.
 const [handle] = http.listeners("request");
@@ -76,7 +88,13 @@ class Session {
       const paused = this.voicedSeconds.length > 0 && end - this.lastVoice >= options.pause_s;
       if (paused || this.voicedSeconds.length > options.commit_every_s) this.commit(paused ? Infinity : Math.floor(now));
     }
+    if (stats.length <= options.troubled) this.trouble(this.facts.samples / this.rate);
     this.say({ message_type: "partial_transcript", text: this.voicedSeconds.map((n) => `word${n}`).join(" ") });
+  }
+
+  trouble(heard) {
+    if (heard > options.disconnect_at_s) this.socket.disconnect(true);
+    if (heard > options.kill_at_s) this.socket.request.socket.destroy();
   }
 
   commit(before) {
