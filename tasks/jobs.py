@@ -6,7 +6,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 
@@ -36,6 +36,8 @@ class JobSpec(BaseModel):
     speed: Speed | None = None
     # Language written into the transcript when the service names none.
     language: str | None = Field(default=None, max_length=35)
+    # Which jobs go first. Within one priority the batches take turns.
+    priority: Literal["high", "normal", "low"] = "normal"
     # The batch this job belongs to.
     batch: str | None = Field(default=None, min_length=1, max_length=200)
 
@@ -94,6 +96,10 @@ class JobStatus(BaseModel):
     committed_s: float
     commits: int
     partial: str
+    # Factor of real time in force, or `max`.
+    speed: str
+    # Why the last session ended early; empty when none did.
+    trouble: str
     outputs: tuple[str, ...]
     error_code: str | None
     error: str | None
@@ -115,6 +121,8 @@ class JobStatus(BaseModel):
             committed_s=record.progress.committed_s,
             commits=record.commits,
             partial=record.progress.partial,
+            speed=show_speed(record.progress.speed),
+            trouble=record.progress.trouble,
             outputs=record.outputs,
             error_code=record.error_code,
             error=record.error,

@@ -187,7 +187,12 @@ class Runner:
             await lease.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
         else:
             await lease.finish(transcript, [str(path) for path in spec.output_paths()])
-            log.info("job done", segments=len(transcript.segments), seconds=round(transcript.elapsed, 1))
+            log.info(
+                "job done" if transcript.coverage.complete else "job incomplete",
+                segments=len(transcript.segments),
+                missing=len(transcript.coverage.missing),
+                seconds=round(transcript.elapsed, 1),
+            )
         return Outcome.ENDED
 
     async def _under_lease(self, lease: Lease, spec: JobSpec) -> Transcript:
@@ -198,7 +203,7 @@ class Runner:
             speed=self._settings.speed if spec.speed is None else spec.speed,
             language=spec.language,
             out=Outputs(Path(spec.out_dir), spec.output_name, spec.formats) if spec.out_dir is not None else None,
-            committed=tuple([Segment.model_validate_json(e.segment) async for e in self._ledger.commits(lease.job_id)]),
+            committed=await self._committed(lease.job_id),
         )
 
         async def work() -> Transcript:
@@ -213,6 +218,11 @@ class Runner:
             return await working
         finally:
             await self._stop(working, keeping)
+
+    async def _committed(self, identity: str) -> tuple[Segment, ...]:
+        """What earlier attempts committed. A last piece that the service never committed is to be heard again."""
+        entries = [Segment.model_validate_json(entry.segment) async for entry in self._ledger.commits(identity)]
+        return tuple(segment for segment in entries if segment.committed)
 
     async def _stop(self, *tasks: asyncio.Task[Any]) -> None:
         """Cancel and wait. Again when the time for closing a session is over: a library may lose a cancellation."""

@@ -88,6 +88,7 @@ class Overall:
     """Skipped ones included."""
     skipped: int
     failed: int
+    incomplete: int
     active: int
     fraction: float
     """0 to 1, of the seconds of audio."""
@@ -97,7 +98,7 @@ class Overall:
 
     @property
     def ended(self) -> bool:
-        return self.done + self.failed == self.total
+        return self.done + self.failed + self.incomplete == self.total
 
 
 @dataclass(slots=True)
@@ -146,13 +147,15 @@ class Follower:
         states = [file.state for file in self.files]
         ended = sum(state.ended for state in states)
         done = sum(state is JobState.DONE for state in states)
+        incomplete = sum(state is JobState.INCOMPLETE for state in states)
         total_s, gone_s = self._seconds()
         speed = self._speed()
         return Overall(
             total=len(states),
             done=done,
             skipped=sum(file.skipped for file in self.files),
-            failed=ended - done,
+            failed=ended - done - incomplete,
+            incomplete=incomplete,
             active=sum(state is JobState.RUNNING for state in states),
             fraction=1.0 if ended == len(states) else min(1.0, gone_s / total_s) if total_s else 0.0,
             speed=speed,

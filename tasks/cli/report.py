@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from tasks.cli.follow import File, Overall
+from worker.storage.records import JobState
 
 SCHEMA_VERSION: Final = 1
 PROGRESS_EVERY_S: Final = 2.0
 
 
 class Events:
-    """JSON lines with an `event` each: ready, done, failed, progress. Nothing without a stream."""
+    """JSON lines with an `event` each: ready, done, incomplete, failed, progress. Nothing without a stream."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
@@ -27,7 +28,8 @@ class Events:
             self._stream.flush()
 
     def file(self, file: File) -> None:
-        self.tell("failed" if file.error else "done", **of_file(file))
+        names = {JobState.DONE: "done", JobState.INCOMPLETE: "incomplete"}
+        self.tell(names.get(file.state, "failed"), **of_file(file))
 
     def progress(self, overall: Overall) -> None:
         if self._stream is None or time.monotonic() < self._next_progress:
@@ -36,6 +38,7 @@ class Events:
         self.tell(
             "progress",
             done=overall.done,
+            incomplete=overall.incomplete,
             failed=overall.failed,
             total=overall.total,
             fraction=round(overall.fraction, 4),
@@ -67,6 +70,7 @@ def document(files: Sequence[File], out: Path, overall: Overall, elapsed_s: floa
             "total": overall.total,
             "done": overall.done,
             "skipped": overall.skipped,
+            "incomplete": overall.incomplete,
             "failed": overall.failed,
             "elapsed_s": round(elapsed_s, 3),
             "jobs": [of_file(file) for file in files],

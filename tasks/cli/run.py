@@ -68,11 +68,11 @@ def command(
     \b
     Examples:
       stt-batch run recordings/
-      stt-batch run a.wav b.flac --format json,srt,vtt,txt --out results
+      stt-batch run a.wav b.flac --format srt,txt --out results
       STT_API_KEY=... stt-batch run calls/ --url https://cantonese.ai --sessions 4
 
     \b
-    Exit codes: 0 all done, 1 some failed (each is named with its reason), 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all done, 1 some failed or are incomplete (each with its reason), 2 wrong usage, 130 interrupted.
     """
     settings, embedded = _settings(given)
     found, other = find(paths)

@@ -162,7 +162,7 @@ class Run:
             records = await producer.ledger.get_many([file.job_id or "" for file in waiting])
             for file, record in zip(waiting, records, strict=True):
                 self._follower.update(file, record)
-                if file.state is JobState.DONE:
+                if file.state in (JobState.DONE, JobState.INCOMPLETE):
                     await producer.ledger.expire_content(file.job_id or "", CONTENT_TTL)
             self._follower.mark(time.monotonic())
             self._tell_ends()

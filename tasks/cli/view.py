@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tasks.cli.follow import File, Follower, clock, factor
+from tasks.cli.follow import File, Follower, Overall, clock, factor
 from worker.storage.records import JobState
 
 MOST_ROWS: Final = 8
@@ -66,7 +66,7 @@ class View:
         self._next_line = time.monotonic() + PLAIN_EVERY_S
         overall = self._follower.overall()
         self._console.print(
-            f"{overall.done + overall.failed}/{overall.total} files, {overall.fraction:.0%}, "
+            f"{_over(overall)}/{overall.total} files, {overall.fraction:.0%}, "
             f"{factor(overall.speed)}, {clock(overall.left_s)} left",
             soft_wrap=True,
         )
@@ -89,7 +89,9 @@ class View:
                 f"{clock(file.behind_s)}/{clock(length) if length else '?'}",
                 Text(_tail(file.said, room), style="dim"),
             )
-        counts = f"{overall.done + overall.failed}/{overall.total} files"
+        counts = f"{_over(overall)}/{overall.total} files"
+        if overall.incomplete:
+            counts += f", {overall.incomplete} incomplete"
         if overall.failed:
             counts += f", {overall.failed} failed"
         if len(active) > MOST_ROWS:
@@ -108,13 +110,16 @@ class View:
         shown = [file for file in files if not file.skipped or len(files) <= MOST_IN_TABLE]
         if shown and len(shown) <= MOST_IN_TABLE:
             self._console.print(_table(shown, self._out))
-        audio_s = sum(file.duration_s for file in files if file.state is JobState.DONE and not file.skipped)
+        written = (JobState.DONE, JobState.INCOMPLETE)
+        audio_s = sum(file.duration_s for file in files if file.state in written and not file.skipped)
         parts = [f"{overall.done - overall.skipped} done"]
         if overall.skipped:
             parts.append(f"{overall.skipped} done before")
+        if overall.incomplete:
+            parts.append(f"[red]{overall.incomplete} incomplete[/]")
         if overall.failed:
             parts.append(f"[red]{overall.failed} failed[/]")
-        waiting = overall.total - overall.done - overall.failed
+        waiting = overall.total - _over(overall)
         if waiting:
             parts.append(f"{waiting} not done")
         speed = audio_s / elapsed_s if audio_s and elapsed_s else None
@@ -129,7 +134,12 @@ class View:
                     self._failure(file, file.error[1])
 
     def _failure(self, file: File, reason: str) -> None:
-        self._console.print(f"[red]failed[/]  {escape(str(_near(file.source)))}: {escape(reason)}", soft_wrap=True)
+        word = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
+        self._console.print(f"[red]{word}[/]  {escape(str(_near(file.source)))}: {escape(reason)}", soft_wrap=True)
+
+
+def _over(overall: Overall) -> int:
+    return overall.done + overall.incomplete + overall.failed
 
 
 def _tail(text: str, room: int) -> str:
@@ -151,7 +161,8 @@ def _table(files: Sequence[File], out: Path) -> Table:
     for file in files:
         speed = file.duration_s / file.took_s if file.took_s and file.state is JobState.DONE else None
         if file.error is not None:
-            result, end = "[red]failed[/]", escape(file.error[1])
+            result = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
+            result, end = f"[red]{result}[/]", escape(file.error[1])
         elif file.state is JobState.DONE:
             result = "done before" if file.skipped else "[green]done[/]"
             end = escape(str(_near(out) / file.out_name)) + ".*"

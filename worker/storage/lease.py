@@ -98,6 +98,8 @@ class Lease:
                 *("sent_s", progress.sent_s),
                 *("committed_s", progress.committed_s),
                 *("partial", progress.partial[-MOST_ERROR_TEXT:]),
+                *("speed", progress.speed),
+                *("trouble", progress.trouble[:MOST_ERROR_TEXT]),
             ],
         )
 
@@ -106,8 +108,12 @@ class Lease:
         await self._fenced("release", [self._unfinished_ms])
 
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
-        """Store the transcript and end the job as done, in one step."""
-        await self._end(JobState.DONE, transcript.model_dump_json(), outputs, "", "")
+        """Store the transcript and end the job in one step: as done, or as incomplete when seconds are missing."""
+        missing = transcript.coverage.missing
+        state = JobState.DONE if transcript.coverage.complete else JobState.INCOMPLETE
+        code = "" if state is JobState.DONE else str(state)
+        reason = "; ".join(f"{gap.start:.1f}–{gap.end:.1f} s missing: {gap.reason}" for gap in missing)
+        await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MOST_ERROR_TEXT])
 
     async def fail(self, code: str, reason: str) -> None:
         await self._end(JobState.FAILED, "", (), code, reason[:MOST_ERROR_TEXT])

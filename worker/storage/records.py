@@ -54,7 +54,7 @@ class JobRecord:
 
 FIELDS: Final = (
     *("state", "spec", "created", "started", "ended", "attempts", "epoch", "owner", "lease", "commits"),
-    *("error_code", "error", "outputs", "batch", "duration_s", "sent_s", "committed_s", "partial"),
+    *("error_code", "error", "outputs", "batch", "duration_s", "sent_s", "committed_s", "partial", "speed", "trouble"),
 )
 
 
@@ -87,6 +87,8 @@ def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | No
             sent_s=number("sent_s"),
             committed_s=number("committed_s"),
             partial=fields.get("partial") or "",
+            speed=float(fields.get("speed") or 1),
+            trouble=fields.get("trouble") or "",
         ),
         commits=int(number("commits")),
         error_code=fields.get("error_code") or None,

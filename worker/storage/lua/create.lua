@@ -30,7 +30,7 @@ end
 redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs')
 redis.call('HSET', job, 'state', 'queued', 'spec', spec, 'created', text(now), 'attempts', '0', 'lease', '0',
-  'owner', '', 'commits', '0', 'duration_s', '0', 'sent_s', '0', 'committed_s', '0', 'partial', '', 'batch', batch)
+  'owner', '', 'commits', '0', 'speed', '1', 'trouble', '', 'duration_s', '0', 'sent_s', '0', 'committed_s', '0', 'partial', '', 'batch', batch)
 redis.call('DEL', commits, transcript)
 redis.call('PEXPIRE', job, ttl_ms)
 redis.call('ZREM', jobs, id)

@@ -1,0 +1,55 @@
+"""A service that does not commit everything: the run says which seconds are missing, keeps the rest, and exits 1."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import soundfile
+
+from tasks.standalone import free_ports
+from tests.integration.test_cli_run import Cli, cli, words_of
+from tests.support.tones import ToneWord, encode
+from tests.support.wait import wait_until
+
+__all__ = ["cli"]  # a fixture
+RATE = 16000
+
+
+def write_cut(path: Path) -> list[ToneWord]:
+    """Words without a pause between them up to the very end, so that the last ones wait for a commit."""
+    words = [ToneWord(number, 0.3 + 0.35 * number) for number in range(20)]
+    soundfile.write(path, encode(words, RATE, tail_s=0.0), RATE)
+    return words
+
+
+def test_seconds_the_service_never_committed_are_named(cli: Cli) -> None:
+    words = write_cut(cli.folder / "a.wav")
+    (port,) = free_ports(1)
+    faults = ("--fault", "never-commit", "--fault", "forget-tail")
+    cli.start("server", "--port", str(port), "--ready-file", "ready", *faults, STT_SERVER_API_KEYS="k")
+    wait_until((cli.folder / "ready").exists, "the server is ready", timeout_s=30)
+    service = {"STT_URL": f"http://127.0.0.1:{port}", "STT_API_KEY": "k", "STT_FLUSH_MAX_S": "2"}
+    told = cli.run("run", "a.wav", "--speed", "max", **service)
+    assert told.returncode == 1
+    (line,) = [line for line in told.stdout.splitlines() if line.startswith("incomplete")]
+    assert "a.wav" in line
+    assert "s missing: the service never committed it" in line
+    assert "1 incomplete" in told.stdout
+    assert "failed" not in told.stdout
+    document = json.loads((cli.folder / "transcripts" / "a.json").read_text("utf-8"))
+    assert document["coverage"]["missing"]
+    assert document["text"].split()[-1] == words[-1].text
+    assert not document["segments"][-1]["committed"]
+
+    # The same again: it is not taken for done.
+    again = cli.json("run", "a.wav", "--speed", "max", **service)
+    assert (again["done"], again["incomplete"], again["failed"], again["skipped"]) == (0, 1, 0, 0)
+    (job,) = again["jobs"]
+    assert (job["state"], job["error_code"]) == ("incomplete", "incomplete")
+    assert job["outputs"]
+
+    # With a service that commits it is done.
+    whole = cli.json("run", "a.wav")
+    assert (whole["done"], whole["incomplete"]) == (1, 0)
+    assert words_of(cli.folder / "transcripts" / "a.json") == [word.text for word in words]
