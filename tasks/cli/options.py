@@ -44,10 +44,10 @@ formats = click.option(
     "-f",
     "formats",
     type=FormatsType(),
-    default="json",
+    default=",".join(FORMATS),
     show_default=True,
     metavar="LIST",
-    help=f"Files to write, comma-separated: {', '.join(FORMATS)}.",
+    help="Files to write, comma-separated.",
 )
 language = click.option("--language", "-l", metavar="CODE", help="Language noted when the service names none.")
 again = click.option("--again", is_flag=True, help="Transcribe also what is done already.")
