@@ -63,6 +63,12 @@ class Settings(BaseSettings):
         description="Pace of a session: 1 is real time, 2 twice as fast, `max` without a limit, `auto` finds it out",
     )
     sessions: int = Field(8, ge=1, le=2000, description="Jobs one worker process runs at the same time")
+    max_sessions: int = Field(
+        0, ge=0, le=100_000, description="Sessions open at once with this API key, across all workers; 0: no limit"
+    )
+    starts_per_s: float = Field(
+        0, ge=0, le=10_000, description="Sessions opened in a second with this API key, across all workers; 0: no limit"
+    )
     transport: Literal["auto", "websocket", "polling"] = Field(
         "auto", description="Socket.IO transport; auto is websocket, and polling where websocket cannot connect"
     )

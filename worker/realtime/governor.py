@@ -1,9 +1,9 @@
 """How many sessions an API key has open, across all workers: slots in Redis that heal themselves.
 
 A session holds a slot while it runs. A slot is a lease on the server's clock: its process renews it, and the slot of a
-process that died is free again when it lapses. Who waits stands in one line: high before normal before low, and within a
-priority the batches in turn (a job without a batch is its own), so that a batch of 10,000 files does not starve
-a single job that comes later. When the service says that it is busy, the limit falls at once and rises again slowly.
+process that died is free again when it lapses. Who waits stands in one line: high before normal before low, and within
+a priority the batches in turn (a job without a batch is its own), so that a batch of 10,000 files does not starve a
+single job that comes later. When the service says that it is busy, the limit falls at once and rises again slowly.
 
 A process asks for all its sessions in one script call (`lua/governor.lua`), when something changes and else at an
 interval with jitter; the costs do not depend on how many wait, and no connection is held meanwhile.
@@ -15,10 +15,11 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from secrets import token_hex
 from typing import Any, Final, Protocol
@@ -42,6 +43,8 @@ HOLD_S: Final = 15.0
 REGROW_S: Final = 300.0
 """Seconds the limit takes from nothing to its full height."""
 
+_LAPSED: Final = "its slot lapsed: this worker could not renew it in time"
+
 
 class Slots(Protocol):
     """What the pipeline needs: leave to open a session."""
@@ -61,7 +64,7 @@ class Unlimited:
     """Slots without a limit and without Redis."""
 
     @asynccontextmanager
-    async def slot(self, job_id: str) -> AsyncIterator[None]:  # noqa: ARG002  as in the protocol
+    async def slot(self, job_id: str) -> AsyncIterator[None]:
         yield
 
     async def busy(self) -> None:
@@ -136,10 +139,12 @@ class Governor:
         try:
             await seat.free
             seat.holder = task
+            if seat.lost:
+                raise SessionLost(_LAPSED)
             yield
         except asyncio.CancelledError:
             if seat.lost and task is not None and task.uncancel() <= cancellations:
-                raise SessionLost("its slot lapsed: this worker could not renew it in time") from None
+                raise SessionLost(_LAPSED) from None
             raise
         finally:
             seat.holder = None
@@ -158,33 +163,42 @@ class Governor:
         if self._work is None or self._work.done():
             self._work = asyncio.create_task(self._exchanges(), name="governor")
 
+    async def close(self) -> None:
+        """At the end of the process: what was given back is told, for at most a second; the rest lapses."""
+        work = self._work
+        if work is None or work.done():
+            return
+        if self._freed and not self._held and not self._waiting:
+            await asyncio.wait((work,), timeout=1.0)
+        work.cancel()
+        await asyncio.wait((work,), timeout=1.0)
+
     async def _exchanges(self) -> None:
         """Until there is nothing left to say."""
         while self._waiting or self._held or self._freed or self._busy:
             self._changed.clear()
-            pause_s = self._renew_s
             try:
-                async with asyncio.timeout(max(1.0, self._renew_s)):
+                async with asyncio.timeout(min(self._renew_s, self._left_s())):
                     pause_s = await self._exchange()
             except (LedgerUnavailable, TimeoutError) as exc:
                 _LOG.warning("governor: slots not renewed: %s", str(exc) or "no answer in time")
+                pause_s = POLL_S
                 if not self._waiting and not self._held:  # what was not given back lapses
                     self._freed.clear()
                     self._busy = False
-                await asyncio.sleep(random.uniform(0.5, 1.0) * POLL_S)  # noqa: S311  jitter
+                await asyncio.sleep(random.uniform(0.05, 0.1))  # noqa: S311  jitter; a nudge must not make it spin
             self._let_lapsed_go()
-            await self._wait_for_change(pause_s)
+            if self._waiting:
+                pause_s = min(pause_s, POLL_S * random.uniform(0.67, 1.33))  # noqa: S311  jitter
+            if self._waiting or self._held:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await self._changed.wait()
 
-    async def _wait_for_change(self, pause_s: float) -> None:
-        if self._waiting:
-            pause_s = min(pause_s, POLL_S * random.uniform(0.67, 1.33))  # noqa: S311  jitter
-        if not self._waiting and not self._held and not self._freed and not self._busy:
-            return
-        try:
-            async with asyncio.timeout(pause_s):
-                await self._changed.wait()
-        except TimeoutError:
-            pass
+    def _left_s(self) -> float:
+        """Seconds until the first slot has to be given up, at least a tenth."""
+        first = min((seat.kept_at for seat in self._held.values()), default=math.inf)
+        return max(0.1, first + self._give_up_s - time.monotonic())
 
     async def _exchange(self) -> float:
         """One call for all sessions of this process. Returns the seconds after which the next one is due."""
