@@ -30,6 +30,9 @@ logger = structlog.get_logger(__name__)
 RELEASE_TIMEOUT_S: Final = 2.0
 """How long giving a job back may take at shutdown."""
 STOP_TRIES: Final = 3
+CHECK_S: Final = 0.5
+"""Between two looks whether the running jobs are still ours: within this time one that was cancelled stops."""
+MOST_BACKOFF_S: Final = 600.0
 BACK_AFTER_S: Final = 2.0
 """Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
 _JOB_ID: Final = TypeAdapter(JobId)
@@ -40,6 +43,8 @@ class Outcome(StrEnum):
 
     ENDED = "ended"
     """The job is done or failed; the ledger says which."""
+    LATER = "later"
+    """This attempt failed; the reaper sends the job again after a pause."""
     SKIPPED = "skipped"
     """Nothing to do: another worker has it, or it ended before."""
     SENT_AGAIN = "sent again"
@@ -70,6 +75,8 @@ class Runner:
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._here: set[str] = set()
         self._running: dict[str, asyncio.Task[Outcome]] = {}
+        self._leases: dict[str, Lease] = {}
+        self._watching: asyncio.Task[None] | None = None
         self._drained = asyncio.Event()
 
     def drain(self) -> None:
@@ -146,6 +153,9 @@ class Runner:
         if not isinstance(lease, Lease):
             logger.info("job left alone", job=identity, why=str(lease))
             return Outcome.SKIPPED
+        self._leases[identity] = lease
+        if self._watching is None or self._watching.done():
+            self._watching = asyncio.create_task(self._watch())
         self._running[identity] = running = asyncio.create_task(self._run(lease))
         try:
             if self._drained.is_set():
@@ -163,13 +173,27 @@ class Runner:
             await self._wait_or_drain(self._settings.lease_s)
             raise
         finally:
-            del self._running[identity]
+            del self._running[identity], self._leases[identity]
+
+    async def _watch(self) -> None:
+        """While jobs run: one question to the ledger for all of them, so that a cancelled one stops before its next
+        renewal."""
+        while self._leases:
+            await asyncio.sleep(CHECK_S)
+            try:
+                lost = await self._ledger.lost([(name, lease.epoch) for name, lease in self._leases.items()])
+            except LedgerUnavailable as exc:
+                logger.debug("not looked after the running jobs", error=str(exc))
+                continue
+            for name in lost:
+                if name in self._leases:
+                    self._leases[name].lost.set()
 
     async def _run(self, lease: Lease) -> Outcome:
         log = logger.bind(job=lease.job_id, epoch=lease.epoch)
         log.info("job begins", attempt=lease.attempts, commits=lease.commits)
-        most = self._settings.retries + 1
-        if lease.attempts > most:
+        most = self._settings.attempts
+        if lease.tries > most:
             log.warning("job given up", attempts=lease.attempts)
             await lease.fail("attempts", f"given up: {most} workers in turn stopped in the middle of it")
             return Outcome.ENDED
@@ -179,6 +203,8 @@ class Runner:
         except (LeaseLost, LedgerUnavailable):
             raise
         except SttError as exc:
+            if exc.retryable and lease.tries < most:
+                return await self._later(lease, exc.code, str(exc))
             log.warning("job failed", code=exc.code, error=str(exc))
             await lease.fail(exc.code, str(exc))
         except Exception as exc:
@@ -186,6 +212,8 @@ class Runner:
             log.exception("job failed on an unexpected error")
             await lease.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
         else:
+            if lease.tries < most and (reason := _gave_up(transcript)) is not None:
+                return await self._later(lease, "endpoint_unavailable", reason)
             await lease.finish(transcript, [str(path) for path in spec.output_paths()])
             log.info(
                 "job done" if transcript.coverage.complete else "job incomplete",
@@ -194,6 +222,15 @@ class Runner:
                 seconds=round(transcript.elapsed, 1),
             )
         return Outcome.ENDED
+
+    async def _later(self, lease: Lease, code: str, reason: str) -> Outcome:
+        """Have the job taken up again after a pause: exponential, with jitter, so that jobs that failed together do not
+        come back together."""
+        doubled = self._settings.backoff_s * 2 ** max(0, lease.tries - 1)
+        delay_s = min(MOST_BACKOFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
+        logger.warning("attempt failed", job=lease.job_id, error=reason, code=code, again_in_s=round(delay_s, 1))
+        await lease.postpone(delay_s, code, reason)
+        return Outcome.LATER
 
     async def _under_lease(self, lease: Lease, spec: JobSpec) -> Transcript:
         """The pipeline, and beside it the renewal of the lease: when that ends, the pipeline is stopped."""
@@ -251,3 +288,8 @@ class Runner:
             logger.info("job given back", job=lease.job_id)
         except (TimeoutError, LedgerUnavailable, LeaseLost) as exc:
             logger.warning("job not given back, its lease will lapse", job=lease.job_id, error=str(exc))
+
+
+def _gave_up(transcript: Transcript) -> str | None:
+    """Why the rest is missing, where sessions failed in a way that may be over in a while; None for another reason."""
+    return next((gap.reason for gap in transcript.coverage.missing if gap.reason in transcript.failures), None)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
+from concurrent.futures import Future
 from typing import Any
 
 from tasks import logs
 from tasks.app import TRANSCRIBE, Reject, app, signals, wake
 from tasks.loop import shared_loop
+from tasks.recovery import Reaper
 from tasks.runner import Outcome, Runner
-from worker.settings import load
+from worker.settings import Settings, load
 from worker.storage.ledger import Ledger
 
 logs.through_logging()
@@ -22,6 +25,17 @@ class _Process:
         self._lock = threading.Lock()
         self._runner: Runner | None = None
         self.draining = False
+        self._background: list[Future[None]] = []
+
+    def start(self) -> None:
+        """Called when the worker is up: what it does beside its tasks."""
+        settings = load()
+        ledger = shared_loop().call(_made(settings))
+        reaper = Reaper(settings, ledger, wake=lambda job_ids: self._send(job_ids, settings.queue))
+        self._background.append(shared_loop().submit(reaper.run()))
+
+    def _send(self, job_ids: Sequence[str], queue: str) -> None:
+        wake(app, job_ids, queue)
 
     def runner(self) -> Runner:
         with self._lock:
@@ -31,13 +45,19 @@ class _Process:
 
     async def _make(self) -> Runner:
         settings = load()
-        return Runner(settings, Ledger(settings), wake=lambda job_id: wake(app, [job_id], settings.queue))
+        return Runner(settings, Ledger(settings), wake=lambda job_id: self._send([job_id], settings.queue))
 
     def drain(self) -> None:
         """Called in a signal handler: sets the flag and lets the loop do the rest."""
         self.draining = True
+        for work in self._background:
+            work.cancel()
         if self._runner is not None:
             shared_loop().soon(self._runner.drain)
+
+
+async def _made(settings: Settings) -> Ledger:
+    return Ledger(settings)
 
 
 _process = _Process()
@@ -52,6 +72,11 @@ def transcribe(_task: Any, job_id: str | None = None, job: dict[str, Any] | None
     outcome = shared_loop().call(runner.perform(job_id, job))
     if outcome is Outcome.BACK:
         raise Reject("given back", requeue=True)
+
+
+@signals.worker_ready.connect  # type: ignore[untyped-decorator]
+def _on_ready(**_: Any) -> None:
+    _process.start()
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]

@@ -98,6 +98,13 @@ class Settings(BaseSettings):
     result_ttl: timedelta = Field(timedelta(days=7), description="How long a finished job stays in Redis (seconds)")
     lease_s: float = Field(30, ge=1, le=3600, description="Seconds a worker owns a job without renewing")
     renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")
+    reap_s: float = Field(5, ge=0.1, le=600, description="Seconds between searches for jobs nobody is at work on")
+    attempts: int = Field(
+        5, ge=1, le=1000, description="Attempts in a row without a commit after which a job has failed"
+    )
+    backoff_s: float = Field(
+        10, ge=0.1, le=600, description="Seconds to the next attempt after one that failed; twice as many each time"
+    )
 
     # -- the self-hosted service (stt-batch server) ----------------------------------------------------------------
     server_host: str = Field("127.0.0.1", description="Address the self-hosted service listens on")
@@ -165,6 +172,8 @@ class Settings(BaseSettings):
     def _together(self) -> Settings:
         if self.renew_s * 2 > self.lease_s:
             raise ValueError("STT_RENEW_S must be at most half of STT_LEASE_S, or a lease can lapse under its worker")
+        if self.reap_s > self.lease_s:
+            raise ValueError("STT_REAP_S must not be above STT_LEASE_S, or a dead worker's jobs wait for the search")
         if self.flush_min_s > self.flush_max_s:
             raise ValueError("STT_FLUSH_MIN_S must not be above STT_FLUSH_MAX_S")
         return self

@@ -16,7 +16,7 @@ from worker.pipeline import Job
 from worker.settings import Settings, load
 from worker.storage.lease import Lease
 from worker.storage.ledger import JobRecord, JobState, Ledger
-from worker.transcript.model import Transcript
+from worker.transcript.model import Gap, Transcript
 
 SPEC = '{"source": "/audio/a.wav", "speed": "max"}'
 Act = Callable[[Job, Any], Awaitable[Transcript]]
@@ -50,7 +50,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(redis_url: str) -> AsyncIterator[Scene]:
-    scene = Scene(load({}, redis_url=redis_url, lease_s=1, renew_s=0.2))
+    scene = Scene(load({}, redis_url=redis_url, lease_s=1, renew_s=0.2, reap_s=0.5))
     await scene.ledger.create("a", SPEC)
     yield scene
     await scene.ledger.close()
@@ -180,11 +180,64 @@ async def test_failures_are_recorded(scene: Scene, error: Exception, code: str, 
     async def fail(job: Job, log: Any) -> Transcript:
         raise error
 
+    scene.settings = scene.settings.model_copy(update={"attempts": 1})
     assert await scene.runner(fail).perform("a", None) is Outcome.ENDED
     record = await scene.record()
     assert (record.state, record.error_code) == (JobState.FAILED, code)
     assert text in (record.error or "")
     assert await scene.runner(quick).perform("a", None) is Outcome.SKIPPED
+
+
+async def test_a_failure_that_may_be_over_in_a_while_is_tried_again_after_a_pause(scene: Scene) -> None:
+    async def fail(job: Job, log: Any) -> Transcript:
+        raise SessionLost("the line broke")
+
+    runner = scene.runner(fail)
+    assert await runner.perform("a", None) is Outcome.LATER
+    record = await scene.record()
+    assert (record.state, record.error_code, record.error) == (JobState.QUEUED, "session_lost", "the line broke")
+    assert await runner.perform("a", None) is Outcome.SKIPPED  # a message that was left over
+    assert (await scene.record()).attempts == 1
+
+
+async def test_a_transcript_that_was_given_up_is_tried_again_and_kept_in_the_end(scene: Scene) -> None:
+    async def give_up(job: Job, log: Any) -> Transcript:
+        whole = a_transcript(job.id)
+        gap = Gap(start=1.0, end=2.0, reason="no answer")
+        coverage = whole.coverage.model_copy(update={"missing": (gap,)})
+        return whole.model_copy(update={"coverage": coverage, "failures": ("no answer",)})
+
+    assert await scene.runner(give_up).perform("a", None) is Outcome.LATER
+    await scene.ledger.create("b", SPEC)
+    scene.settings = scene.settings.model_copy(update={"attempts": 1})
+    assert await scene.runner(give_up).perform("b", None) is Outcome.ENDED
+    record = await scene.ledger.get("b")
+    assert record is not None
+    assert (record.state, record.error) == (JobState.INCOMPLETE, "1.0–2.0 s missing: no answer")
+
+
+async def test_a_cancelled_job_stops_between_renewals(redis_url: str) -> None:
+    scene = Scene(load({}, redis_url=redis_url, lease_s=600, renew_s=300))
+    await scene.ledger.create("a", SPEC)
+    running = asyncio.create_task(scene.runner(forever).perform("a", None))
+    await scene.begun.wait()
+    await scene.ledger.cancel("a")
+    assert await asyncio.wait_for(running, 2) is Outcome.SKIPPED
+    assert scene.stopped.is_set()
+    assert (await scene.record()).state is JobState.CANCELLED
+    await scene.ledger.close()
+
+
+async def test_a_paused_job_stops_and_goes_on_where_it_was(scene: Scene) -> None:
+    running = asyncio.create_task(scene.runner(forever).perform("a", None))
+    await scene.begun.wait()
+    assert await scene.ledger.pause(["a"]) == ["a"]
+    assert await asyncio.wait_for(running, 5) is Outcome.SKIPPED
+    assert await scene.runner(quick).perform("a", None) is Outcome.SKIPPED
+    record = await scene.record()
+    assert (record.state, record.paused, record.attempts) == (JobState.QUEUED, True, 0)
+    assert await scene.ledger.pause(["a"], on=False) == ["a"]
+    assert await scene.runner(quick).perform("a", None) is Outcome.ENDED
 
 
 async def test_messages_that_make_no_sense(scene: Scene) -> None:

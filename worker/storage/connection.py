@@ -7,6 +7,7 @@ lost runs a second time, so the ledger's scripts give the same answer to the sam
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import re
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -113,6 +114,18 @@ class Connection:
             script = self._scripts[name] = self._redis.register_script(script_text(name))
         with self._translated():
             return await script(keys=keys, args=args)
+
+    async def scripts(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]) -> list[Any]:
+        """Run a script once for each (keys, args) in one round trip; the answers in order. At most some hundreds."""
+        text = script_text(name)
+        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+        def queue(pipeline: Any) -> None:
+            pipeline.script_load(text)
+            for keys, args in calls:
+                pipeline.evalsha(sha, len(keys), *keys, *args)
+
+        return (await self.many(queue))[1:]
 
     async def call(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
         """Run one command, for example `await connection.call(lambda redis: redis.get(key))`."""

@@ -7,7 +7,7 @@ import json
 import logging
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
@@ -22,16 +22,6 @@ MOST_ERROR_TEXT: Final = 2000
 """Characters of a reason that are kept."""
 
 
-@dataclass(frozen=True, slots=True)
-class JobKeys:
-    """The Redis keys of one job."""
-
-    job: str
-    commits: str
-    transcript: str
-    leases: str
-
-
 class Lease:
     """Made by `Ledger.acquire`. Implements the pipeline's `JobLog`.
 
@@ -42,14 +32,16 @@ class Lease:
     def __init__(
         self,
         connection: Connection,
-        keys: JobKeys,
+        keys: Sequence[str],
         *,
         job_id: str,
         epoch: str,
         spec: str,
         attempts: int,
         commits: int,
+        tries: int,
         lease_s: float,
+        patience_ms: int,
         unfinished_ttl: timedelta,
         result_ttl: timedelta,
     ) -> None:
@@ -57,9 +49,14 @@ class Lease:
         self.epoch = int(epoch)
         self.spec = spec
         self.attempts = attempts
+        self.tries = tries
+        """Attempts in a row that committed nothing, this one included; 0 from its first commit on."""
+        self.lost = asyncio.Event()
+        """Set by who found out that another one owns the job: `keep` then ends at once."""
         self._connection = connection
         self._keys = keys
         self._lease_s = lease_s
+        self._patience_ms = patience_ms
         self._unfinished_ms = int(unfinished_ttl.total_seconds() * 1000)
         self._result_ms = int(result_ttl.total_seconds() * 1000)
         self.commits = commits
@@ -73,7 +70,10 @@ class Lease:
         """Renew every `renew_s` seconds until cancelled. LeaseLost also when Redis was away for a whole lease."""
         renewed = time.monotonic()
         while True:
-            await asyncio.sleep(renew_s)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(renew_s):
+                    await self.lost.wait()
+                    raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
             try:
                 await self.renew()
                 renewed = time.monotonic()
@@ -87,7 +87,7 @@ class Lease:
         async with self._committing:
             number = self.commits + 1
             await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), segment.end])
-            self.commits = number
+            self.commits, self.tries = number, 0
 
     async def progress(self, progress: Progress) -> None:
         await self._fenced(
@@ -105,7 +105,13 @@ class Lease:
 
     async def release(self) -> None:
         """Give the job back to the queue; the attempt is not counted."""
-        await self._fenced("release", [self._unfinished_ms])
+        await self._fenced("release", [self._unfinished_ms, self._patience_ms])
+
+    async def postpone(self, delay_s: float, code: str = "", reason: str = "", *, counted: bool = True) -> None:
+        """Give the job back, to be taken up again after `delay_s` seconds; no message is needed. `code` and `reason`
+        tell why; with `counted` False the attempt is not counted."""
+        reason = reason[:MOST_ERROR_TEXT]
+        await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), int(counted), code, reason])
 
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
         """Store the transcript and end the job in one step: as done, or as incomplete when seconds are missing."""
@@ -125,9 +131,6 @@ class Lease:
         return [int(self._lease_s * 1000), self._unfinished_ms]
 
     async def _fenced(self, script: str, args: Sequence[int | str | float]) -> None:
-        keys = self._keys
-        answer = await self._connection.script(
-            script, (keys.job, keys.commits, keys.leases, keys.transcript), (self.job_id, self.epoch, *args)
-        )
+        answer = await self._connection.script(script, self._keys, (self.job_id, self.epoch, *args))
         if answer != 1:
-            raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled")
+            raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")

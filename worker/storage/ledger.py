@@ -11,6 +11,9 @@ Keys, below the prefix of the settings:
 | `jobs`, `batches`    | zset   | the newest ids, scored by creation time in ms                             |
 | `outputs`            | hash   | name of an output -> id of the job that wrote it last (`stt-batch run`)   |
 | `leases`             | zset   | ids of running jobs, scored by the end of their lease in ms               |
+| `sent`               | zset   | ids of queued jobs, scored by when a lost message of theirs is sent again |
+| `delayed`            | zset   | ids of queued jobs, scored by when their message is to be sent, in ms     |
+| `batch:ID:paused`    | string | exists while the batch is paused                                          |
 
 Every key has a TTL: `result_ttl` from the end of the job, and while it is not at its end `UNFINISHED_TTL` (or
 `result_ttl` when that is longer) from the last write. Transitions are Lua scripts on the server's clock.
@@ -18,50 +21,25 @@ Every key has a TTL: `result_ttl` from the end of the job, and while it is not a
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import StrEnum
 from typing import Any, Final
 
 from worker.settings import Settings
 from worker.storage.connection import Connection
-from worker.storage.lease import JobKeys, Lease
-from worker.storage.records import FIELDS, JobRecord, JobState, read_record
+from worker.storage.keys import Keys, queue_lists
+from worker.storage.lease import Lease
+from worker.storage.records import FIELDS, Created, Entry, JobRecord, JobState, Reaped, Refusal, read_record
 
 UNFINISHED_TTL: Final = timedelta(days=30)
 INDEX_ENTRIES: Final = 100_000
 """Most ids kept in `jobs` and in `batches`."""
-# How kombu names the lists of a queue, by priority.
-_PRIORITIES: Final = ("", "\x06\x163", "\x06\x166", "\x06\x169")
-READ_AT_ONCE: Final = 500
-"""Records read in one round trip."""
-
-
-class Refusal(StrEnum):
-    """Why a job cannot be acquired."""
-
-    MISSING = "missing"
-    ENDED = "ended"
-    HELD = "held"
-
-
-@dataclass(frozen=True, slots=True)
-class Created:
-    """`before`: the state an earlier submission had left, None for a new job; `state`: what it is now."""
-
-    job_id: str
-    before: JobState | None
-    state: JobState
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One commit in a job's stream; `segment` is JSON."""
-
-    stream_id: str
-    epoch: int
-    segment: str
+AT_ONCE: Final = 500
+"""Jobs in one round trip."""
+MOST_PATIENCE: Final = timedelta(minutes=10)
+"""Longest time between two messages for a job that waits in the queue."""
+MOST_DELAY: Final = timedelta(minutes=10)
 
 
 class Ledger:
@@ -69,10 +47,11 @@ class Ledger:
 
     def __init__(self, settings: Settings) -> None:
         self._connection = Connection(settings.redis_url)
-        self._prefix = settings.redis_prefix
+        self._keys = Keys(settings.redis_prefix)
         self._lease_s = settings.lease_s
         self._result_ttl = settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
+        self._patience_ms = int(settings.reap_s * 3000)
 
     async def close(self) -> None:
         await self._connection.close()
@@ -81,32 +60,32 @@ class Ledger:
 
     async def create(self, job_id: str, spec: str, *, batch: str | None = None, again: bool = False) -> Created:
         """Record a job as queued. One that is queued, running or done is left as it is; `again` redoes a done one."""
-        keys = self._keys(job_id)
-        before, state = await self._connection.script(
-            "create",
-            (
-                keys.job,
-                keys.commits,
-                keys.transcript,
-                self._key("jobs"),
-                self._key("batches"),
-                self._batch(batch or ""),
-            ),
-            (job_id, spec, batch or "", int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES),
-        )
-        return Created(job_id, JobState(before) if before else None, JobState(state))
+        (created,) = await self.create_many([(job_id, spec)], batch=batch, again=again)
+        return created
+
+    async def create_many(
+        self, jobs: Sequence[tuple[str, str]], *, batch: str | None = None, again: bool = False
+    ) -> list[Created]:
+        """`create` for many (id, spec); the answers in their order."""
+        name = batch or ""
+        shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.held_back(name))
+        rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES, self._patience_ms)
+        calls = [((*self._keys.of(job_id), *shared), (job_id, spec, *rest)) for job_id, spec in jobs]
+        answers = await self._scripts("create", calls)
+        return [
+            Created(job_id, JobState(before) if before else None, JobState(state))
+            for (job_id, _), (before, state) in zip(jobs, answers, strict=True)
+        ]
 
     async def acquire(self, job_id: str, owner: str) -> Lease | Refusal:
         """Take a job that is queued, or whose owner's lease has lapsed. `owner` names one worker process."""
-        keys = self._keys(job_id)
+        keys = self._keys.of(job_id)
         answer = await self._connection.script(
-            "acquire",
-            (keys.job, keys.commits, keys.leases),
-            (job_id, owner, int(self._lease_s * 1000), _ms(self._unfinished_ttl)),
+            "acquire", keys, (job_id, owner, int(self._lease_s * 1000), _ms(self._unfinished_ttl))
         )
         if answer[0] != "acquired":
             return Refusal(answer[0])
-        _, epoch, spec, attempts, commits = answer
+        _, epoch, spec, attempts, commits, tries = answer
         return Lease(
             self._connection,
             keys,
@@ -115,35 +94,76 @@ class Ledger:
             spec=spec,
             attempts=int(attempts),
             commits=int(commits),
+            tries=int(tries),
             lease_s=self._lease_s,
+            patience_ms=self._patience_ms,
             unfinished_ttl=self._unfinished_ttl,
             result_ttl=self._result_ttl,
         )
 
     async def cancel(self, job_id: str) -> Created | None:
-        """End a job that waits or runs; its worker stops at its next write. None when there is no such job."""
-        keys = self._keys(job_id)
-        before, state = await self._connection.script(
-            "cancel", (keys.job, keys.commits, keys.leases), (job_id, _ms(self._result_ttl))
-        )
-        return Created(job_id, JobState(before), JobState(state)) if before else None
+        """End a job that waits or runs; its worker stops at once, what was committed stays. None: no such job."""
+        (cancelled,) = await self.cancel_many([job_id])
+        return cancelled
+
+    async def cancel_many(self, job_ids: Sequence[str]) -> list[Created | None]:
+        args = (_ms(self._result_ttl),)
+        return _changes(job_ids, await self._scripts("cancel", [(self._keys.of(i), (i, *args)) for i in job_ids]))
+
+    async def retry(self, job_id: str, *, keep: bool = True) -> Created | None:
+        """Queue a job that failed, is incomplete or was cancelled; `keep`: it goes on after what was committed."""
+        args = (int(keep), _ms(self._unfinished_ttl), self._patience_ms)
+        answers = await self._scripts("retry", [(self._keys.of(job_id), (job_id, *args))])
+        return _changes([job_id], answers)[0]
+
+    async def pause(self, job_ids: Sequence[str], *, batch: str | None = None, on: bool = True) -> list[str]:
+        """Hold jobs back, running ones too, or let them go on; the ids of those this changed. With `batch` also those
+        that join it later."""
+        if batch is not None:
+            key, ttl_ms = self._keys.held_back(batch), _ms(self._unfinished_ttl)
+            await self._connection.call(lambda redis: redis.set(key, "1", px=ttl_ms) if on else redis.delete(key))
+        args = (int(on), _ms(self._unfinished_ttl), self._patience_ms)
+        answers = await self._scripts("pause", [(self._keys.of(i), (i, *args)) for i in job_ids])
+        return [job_id for job_id, (_, changed) in zip(job_ids, answers, strict=True) if changed == "1"]
+
+    async def paused(self, batch_id: str) -> bool:
+        return bool(await self._connection.call(lambda redis: redis.exists(self._keys.held_back(batch_id))))
 
     async def take_back(self, job_id: str) -> None:
         """Put a running job back to queued whoever holds it: for one who knows that no worker is left."""
-        keys = self._keys(job_id)
-        await self._connection.script(
-            "release", (keys.job, keys.commits, keys.leases), (job_id, "", _ms(self._unfinished_ttl))
+        args = (job_id, "", _ms(self._unfinished_ttl), self._patience_ms)
+        await self._connection.script("release", self._keys.of(job_id), args)
+
+    async def reap(self, queue: str, *, tries: int, delay_s: float, limit: int = 500) -> Reaped:
+        """Find what nobody is at work on: see `reap.lua`. Who calls it has to send the messages."""
+        send, given_up = await self._connection.script(
+            "reap",
+            (*self._keys.waits, *queue_lists(queue)),
+            (
+                *(self._keys.job(""), limit, self._patience_ms, _ms(MOST_PATIENCE), tries),
+                *(int(delay_s * 1000), _ms(MOST_DELAY), _ms(self._result_ttl), _ms(self._unfinished_ttl)),
+                random.random(),  # noqa: S311  jitter
+            ),
         )
+        return Reaped(tuple(send), tuple(given_up))
+
+    async def lost(self, held: Sequence[tuple[str, int]]) -> list[str]:
+        """Of jobs and the epochs they are held under, the ids of those that are not held any more."""
+        answers = await self._connection.many(
+            lambda pipeline: [pipeline.hmget(self._keys.job(job_id), "epoch", "state") for job_id, _ in held]
+        )
+        return [
+            job_id for (job_id, epoch), now in zip(held, answers, strict=True) if now != [str(epoch), JobState.RUNNING]
+        ]
 
     async def expire_content(self, job_id: str, after: timedelta) -> None:
         """Let the transcript and the commits of a job go early; its record stays."""
-        keys = self._keys(job_id)
-        ttl_ms = _ms(after)
-        await self._connection.many(lambda p: (p.pexpire(keys.commits, ttl_ms), p.pexpire(keys.transcript, ttl_ms)))
+        commits, transcript, ttl_ms = self._keys.commits(job_id), self._keys.transcript(job_id), _ms(after)
+        await self._connection.many(lambda p: (p.pexpire(commits, ttl_ms), p.pexpire(transcript, ttl_ms)))
 
     async def claim_output(self, name: str, job_id: str) -> bool:
         """Note that `job_id` writes the output `name` from now on. Whether it was the last one to say so before."""
-        key, ttl_ms = self._key("outputs"), _ms(self._unfinished_ttl)
+        key, ttl_ms = self._keys["outputs"], _ms(self._unfinished_ttl)
         before, *_ = await self._connection.many(
             lambda p: (p.hget(key, name), p.hset(key, name, job_id), p.pexpire(key, ttl_ms))
         )
@@ -151,7 +171,7 @@ class Ledger:
 
     async def forget_queue(self, queue: str) -> None:
         """Delete the Celery messages of a queue: for one who knows that no worker is left and sends new ones."""
-        keys = [*(f"{queue}{priority}" for priority in _PRIORITIES), "unacked", "unacked_index", "unacked_mutex"]
+        keys = [*queue_lists(queue), "unacked", "unacked_index", "unacked_mutex"]
         await self._connection.call(lambda redis: redis.delete(*keys))
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -163,12 +183,12 @@ class Ledger:
     async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
         """The records in the order asked for; None where there is no such job."""
         records: list[JobRecord | None] = []
-        for first in range(0, len(job_ids), READ_AT_ONCE):
-            ids = job_ids[first : first + READ_AT_ONCE]
+        for first in range(0, len(job_ids), AT_ONCE):
+            ids = job_ids[first : first + AT_ONCE]
 
             def read(pipeline: Any, ids: Sequence[str] = ids) -> None:
                 for job_id in ids:
-                    pipeline.hmget(self._keys(job_id).job, FIELDS)
+                    pipeline.hmget(self._keys.job(job_id), FIELDS)
 
             answers = await self._connection.many(read)
             records += [
@@ -179,26 +199,26 @@ class Ledger:
 
     async def transcript(self, job_id: str) -> str | None:
         """The finished transcript, JSON; None when there is none (any more)."""
-        text: str | None = await self._connection.call(lambda redis: redis.get(self._keys(job_id).transcript))
+        text: str | None = await self._connection.call(lambda redis: redis.get(self._keys.transcript(job_id)))
         return text
 
     async def commits(self, job_id: str, *, after: str = "0") -> AsyncIterator[Entry]:
         """The commits that are there now, oldest first, from the one after the stream id `after`."""
-        key = self._keys(job_id).commits
+        key = self._keys.commits(job_id)
         while True:
             start = f"({after}"
             page = await self._connection.call(
-                lambda redis, start=start: redis.xrange(key, min=start, count=READ_AT_ONCE)  # type: ignore[misc]
+                lambda redis, start=start: redis.xrange(key, min=start, count=AT_ONCE)  # type: ignore[misc]
             )
             for stream_id, fields in page:
                 yield Entry(stream_id, int(fields["epoch"]), fields["segment"])
-            if len(page) < READ_AT_ONCE:
+            if len(page) < AT_ONCE:
                 return
             after = page[-1][0]
 
     async def batch(self, batch_id: str) -> list[str]:
         """Ids of the jobs of a batch; empty when there is no such batch."""
-        return sorted(await self._connection.call(lambda redis: redis.smembers(self._batch(batch_id))))
+        return sorted(await self._connection.call(lambda redis: redis.smembers(self._keys.batch(batch_id))))
 
     async def recent_jobs(self, limit: int = 20) -> list[str]:
         """Ids of the newest jobs, newest first."""
@@ -209,29 +229,34 @@ class Ledger:
 
     async def running(self, limit: int = 10_000) -> list[str]:
         """Ids of the jobs that workers hold, or held when they died."""
-        ids: list[str] = await self._connection.call(lambda redis: redis.zrange(self._key("leases"), 0, limit - 1))
+        ids: list[str] = await self._connection.call(lambda redis: redis.zrange(self._keys["leases"], 0, limit - 1))
         return ids
 
     async def ping(self) -> None:
         await self._connection.call(lambda redis: redis.ping())
 
     async def _newest(self, index: str, limit: int) -> list[str]:
-        ids: list[str] = await self._connection.call(lambda redis: redis.zrevrange(self._key(index), 0, limit - 1))
+        ids: list[str] = await self._connection.call(lambda redis: redis.zrevrange(self._keys[index], 0, limit - 1))
         return ids
 
-    def _key(self, name: str) -> str:
-        return f"{self._prefix}{name}"
+    async def _scripts(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]
+    ) -> list[Any]:
+        answers: list[Any] = []
+        for first in range(0, len(calls), AT_ONCE):
+            answers += await self._connection.scripts(name, calls[first : first + AT_ONCE])
+        return answers
 
-    def _batch(self, batch_id: str) -> str:
-        return self._key(f"batch:{batch_id}:jobs")
 
-    def _keys(self, job_id: str) -> JobKeys:
-        job = self._key(f"job:{job_id}")
-        return JobKeys(job, f"{job}:commits", f"{job}:transcript", self._key("leases"))
+def _changes(job_ids: Sequence[str], answers: Sequence[Any]) -> list[Created | None]:
+    return [
+        Created(job_id, JobState(before), JobState(now)) if before else None
+        for job_id, (before, now) in zip(job_ids, answers, strict=True)
+    ]
 
 
 def _ms(duration: timedelta) -> int:
     return int(duration.total_seconds() * 1000)
 
 
-__all__ = ["Created", "Entry", "JobRecord", "JobState", "Ledger", "Refusal"]
+__all__ = ["Created", "Entry", "JobRecord", "JobState", "Ledger", "Reaped", "Refusal"]

@@ -50,11 +50,62 @@ class JobRecord:
     outputs: tuple[str, ...]
     """Files that were written."""
     batch: str | None
+    paused: bool
+    """Held back until somebody lets it go on."""
+
+
+class Refusal(StrEnum):
+    """Why a job cannot be acquired."""
+
+    MISSING = "missing"
+    ENDED = "ended"
+    HELD = "held"
+    PAUSED = "paused"
+    DELAYED = "delayed"
+    """Its pause after a failed attempt is not over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """`before`: the state an earlier submission had left, None for a new job; `state`: what it is now."""
+
+    job_id: str
+    before: JobState | None
+    state: JobState
+
+
+@dataclass(frozen=True, slots=True)
+class Reaped:
+    """Ids: a message is to be sent for `send`; `given_up` have failed."""
+
+    send: tuple[str, ...]
+    given_up: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One commit in a job's stream; `segment` is JSON."""
+
+    stream_id: str
+    epoch: int
+    segment: str
 
 
 FIELDS: Final = (
     *("state", "spec", "created", "started", "ended", "attempts", "epoch", "owner", "lease", "commits"),
-    *("error_code", "error", "outputs", "batch", "duration_s", "sent_s", "committed_s", "partial", "speed", "trouble"),
+    *(
+        "error_code",
+        "error",
+        "outputs",
+        "batch",
+        "duration_s",
+        "sent_s",
+        "committed_s",
+        "partial",
+        "speed",
+        "trouble",
+        "paused",
+    ),
 )
 
 
@@ -95,4 +146,5 @@ def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | No
         error=fields.get("error") or None,
         outputs=tuple(json.loads(fields.get("outputs") or "[]")),
         batch=fields.get("batch") or None,
+        paused=fields.get("paused") == "1",
     )

@@ -1,13 +1,13 @@
 -- Appends one commit to the job's stream. Returns 1, or 0 when the caller does not own the job any more.
 -- `number` counts the commits of the job from 1: one that is there already (the answer to the first call was lost) is
 -- not appended twice.
--- KEYS: job, commits, leases    ARGV: id, epoch, lease_ms, ttl_ms, number, segment, committed_s
-local job, commits, leases = unpack(KEYS)
+-- ARGV: id, epoch, lease_ms, ttl_ms, number, segment, committed_s
+local job, commits = KEYS[4], KEYS[5]
 local id, epoch, lease_ms, ttl_ms, number, segment, committed_s = unpack(ARGV)
 if not owned(job, epoch) then return 0 end
 if tonumber(number) > tonumber(redis.call('HGET', job, 'commits')) then
   redis.call('XADD', commits, '*', 'epoch', epoch, 'segment', segment)
-  redis.call('HSET', job, 'commits', number, 'committed_s', committed_s, 'partial', '')
+  redis.call('HSET', job, 'commits', number, 'committed_s', committed_s, 'partial', '', 'tries', '0')
 end
-extend(job, commits, leases, id, lease_ms, ttl_ms)
+extend(job, commits, id, lease_ms, ttl_ms)
 return 1

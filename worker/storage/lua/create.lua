@@ -1,9 +1,10 @@
 -- Records a job, or finds the one that is there. Returns {state before, or '' for a new job; state now}.
--- A job that failed or was cancelled is queued anew; `again` does so for a finished one as well.
--- KEYS: job, commits, transcript, jobs index, batches index, batch members
--- ARGV: id, spec, batch id or '', again (0/1), ttl_ms, most entries of an index
-local job, commits, transcript, jobs, batches, members = unpack(KEYS)
-local id, spec, batch, again, ttl_ms, most = unpack(ARGV)
+-- A job that failed, was cancelled or is incomplete is queued anew; `again` does so for a finished one as well.
+-- KEYS from 7 on: jobs index, batches index, batch members, batch's mark of being paused
+-- ARGV: id, spec, batch id or '', again (0/1), ttl_ms, most entries of an index, patience_ms
+local job, commits, transcript = KEYS[4], KEYS[5], KEYS[6]
+local jobs, batches, members, held_back = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local id, spec, batch, again, ttl_ms, most, patience_ms = unpack(ARGV)
 local now = now_ms()
 
 local function remember(index, member)
@@ -28,11 +29,12 @@ end
 
 -- The epoch goes on rising, so that a worker of an earlier life of this job cannot write.
 redis.call('HINCRBY', job, 'epoch', 1)
-redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs')
-redis.call('HSET', job, 'state', 'queued', 'spec', spec, 'created', text(now), 'attempts', '0', 'lease', '0',
-  'owner', '', 'commits', '0', 'speed', '1', 'trouble', '', 'duration_s', '0', 'sent_s', '0', 'committed_s', '0', 'partial', '', 'batch', batch)
+redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'paused')
+redis.call('HSET', job, 'spec', spec, 'created', text(now), 'attempts', '0', 'tries', '0', 'commits', '0',
+  'speed', '1', 'trouble', '', 'duration_s', '0', 'sent_s', '0', 'committed_s', '0', 'batch', batch)
 redis.call('DEL', commits, transcript)
-redis.call('PEXPIRE', job, ttl_ms)
+if batch ~= '' and redis.call('EXISTS', held_back) == 1 then redis.call('HSET', job, 'paused', '1') end
+enqueue(job, commits, id, ttl_ms, 0, patience_ms)
 redis.call('ZREM', jobs, id)
 remember(jobs, id)
 return {before, 'queued'}

@@ -1,6 +1,6 @@
 -- Notes how far a job is. Returns 1, or 0 when the caller does not own the job any more.
--- KEYS: job, commits, leases    ARGV: id, epoch, lease_ms, ttl_ms, field, value, ...
-if not owned(KEYS[1], ARGV[2]) then return 0 end
-redis.call('HSET', KEYS[1], unpack(ARGV, 5))
-extend(KEYS[1], KEYS[2], KEYS[3], ARGV[1], ARGV[3], ARGV[4])
+-- ARGV: id, epoch, lease_ms, ttl_ms, field, value, ...
+if not owned(KEYS[4], ARGV[2]) then return 0 end
+redis.call('HSET', KEYS[4], unpack(ARGV, 5))
+extend(KEYS[4], KEYS[5], ARGV[1], ARGV[3], ARGV[4])
 return 1

@@ -1,0 +1,253 @@
+"""The reaper with the real ledger: what it finds, what it leaves alone, and that nothing is sent without need."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator, Sequence
+
+import pytest
+import redis
+
+from tasks.recovery import Reaper
+from tests.support.samples_of import a_segment, a_transcript
+from tests.support.wait import async_wait_until
+from worker.errors import LeaseLost, LedgerUnavailable
+from worker.settings import Settings, load
+from worker.storage.lease import Lease
+from worker.storage.ledger import JobState, Ledger, Refusal
+
+SPEC = json.dumps({"source": "/audio/a.wav"})
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return load({}, redis_url=redis_url, reap_s=0.1, attempts=4, backoff_s=0.5)
+
+
+@pytest.fixture
+async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    ledger = Ledger(settings)
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+class Sent:
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self.ids: list[str] = []
+        self.reaper = Reaper(settings, ledger, self)
+
+    def __call__(self, job_ids: Sequence[str]) -> None:
+        self.ids += job_ids
+
+    async def once(self) -> list[str]:
+        self.ids.clear()
+        await self.reaper.once()
+        return sorted(self.ids)
+
+
+@pytest.fixture
+def sent(settings: Settings, ledger: Ledger) -> Sent:
+    return Sent(settings, ledger)
+
+
+async def acquired(ledger: Ledger, job_id: str = "a", owner: str = "w") -> Lease:
+    lease = await ledger.acquire(job_id, owner)
+    assert isinstance(lease, Lease), lease
+    return lease
+
+
+def lapse(raw: redis.Redis, *job_ids: str) -> None:
+    """As if the time of their leases had passed."""
+    for job_id in job_ids:
+        raw.hset(f"stt:job:{job_id}", "lease", "1")
+        raw.zadd("stt:leases", {job_id: 1})
+
+
+def due(raw: redis.Redis, *job_ids: str, index: str = "sent") -> None:
+    """As if their time to wait had passed."""
+    for job_id in job_ids:
+        raw.zadd(f"stt:{index}", {job_id: 1})
+
+
+async def test_a_lapsed_lease_is_found_once_and_its_owner_refused(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+    await ledger.create("a", SPEC)
+    await ledger.create("b", SPEC)
+    zombie, alive = await acquired(ledger), await acquired(ledger, "b")
+    await zombie.commit(a_segment())
+    assert await sent.once() == []
+    lapse(raw, "a")
+    assert await sent.once() == ["a"]
+    assert await sent.once() == []
+    with pytest.raises(LeaseLost):
+        await zombie.commit(a_segment())
+    await alive.renew()
+    assert (await acquired(ledger)).commits == 1
+
+
+async def test_many_reapers_send_once(ledger: Ledger, settings: Settings, raw: redis.Redis) -> None:
+    ids = [f"j{n}" for n in range(30)]
+    await ledger.create_many([(i, SPEC) for i in ids])
+    for job_id in ids:
+        await acquired(ledger, job_id)
+    lapse(raw, *ids)
+    reapers = [Sent(settings, ledger) for _ in range(8)]
+    found = await asyncio.gather(*(one.once() for one in reapers))
+    assert sorted(job_id for one in found for job_id in one) == sorted(ids)
+
+
+async def test_a_job_that_stops_worker_after_worker_fails_and_can_be_retried(
+    ledger: Ledger, raw: redis.Redis, sent: Sent
+) -> None:
+    await ledger.create("a", SPEC)
+    await (await acquired(ledger)).commit(a_segment("kept"))
+    for number in range(1, 5):
+        lapse(raw, "a")
+        found = await sent.once()
+        if number == 4:  # the third in a row without a commit: after a pause
+            assert found == []
+            assert await ledger.acquire("a", "w") is Refusal.DELAYED
+            due(raw, "a", index="delayed")
+            found = await sent.once()
+        assert found == ["a"]
+        assert (await acquired(ledger)).tries == number
+    lapse(raw, "a")
+    assert await sent.once() == []
+    record = await ledger.get("a")
+    assert record is not None
+    assert (record.state, record.error_code, record.commits) == (JobState.FAILED, "attempts", 1)
+    assert "4 workers in turn" in (record.error or "")
+    assert raw.ttl("stt:job:a") > 0
+    assert raw.zcard("stt:leases") == 0
+
+    retried = await ledger.retry("a")
+    assert retried is not None
+    assert (retried.before, retried.state) == (JobState.FAILED, JobState.QUEUED)
+    lease = await acquired(ledger)
+    assert (lease.commits, lease.attempts, lease.tries) == (1, 1, 1)
+    await lease.finish(a_transcript("a"), [])
+    again = await ledger.retry("a")
+    assert again is not None
+    assert again.state is JobState.DONE
+
+
+async def test_a_retry_from_the_start_forgets_what_was_committed(ledger: Ledger) -> None:
+    await ledger.create("a", SPEC)
+    lease = await acquired(ledger)
+    await lease.commit(a_segment())
+    await lease.fail("x", "y")
+    await ledger.retry("a", keep=False)
+    assert (await acquired(ledger)).commits == 0
+    assert [entry async for entry in ledger.commits("a")] == []
+
+
+async def test_a_commit_counts_as_progress(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+    """A job of hours may outlive any number of workers, as long as it gets on."""
+    await ledger.create("a", SPEC)
+    for _ in range(10):
+        await (await acquired(ledger)).commit(a_segment())
+        lapse(raw, "a")
+        assert await sent.once() == ["a"]
+
+
+async def test_a_postponed_job_is_sent_when_its_time_has_come(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+    await ledger.create("a", SPEC)
+    await (await acquired(ledger)).postpone(60, "session_lost", "no line", counted=False)
+    assert await sent.once() == []
+    assert await ledger.acquire("a", "w") is Refusal.DELAYED
+    due(raw, "a", index="delayed")
+    assert await sent.once() == ["a"]
+    assert await sent.once() == []
+    assert (await acquired(ledger)).attempts == 1
+
+
+async def test_lost_messages_are_sent_again_ever_more_seldom(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+    await ledger.create_many([(f"j{n}", SPEC) for n in range(5)])
+    assert await sent.once() == []  # they may still be on their way
+    due(raw, *(f"j{n}" for n in range(5)))
+    raw.rpush("stt", "a message", "another")
+    raw.rpush("stt\x06\x163", "one of another priority")
+    assert len(await sent.once()) == 2  # as many as are missing
+    raw.delete("stt", "stt\x06\x163")
+    assert len(await sent.once()) == 3
+    assert await sent.once() == []
+    waits = sorted(score for _, score in raw.zrange("stt:sent", 0, -1, withscores=True))
+    due(raw, "j0")
+    assert await sent.once() == ["j0"]
+    assert raw.zscore("stt:sent", "j0") > waits[-1] + 300
+    # What has begun or ended is not sent.
+    for n in range(5):
+        lease = await acquired(ledger, f"j{n}")
+        if n:
+            await lease.finish(a_transcript(), [])
+    assert raw.zcard("stt:sent") == 0
+
+
+async def test_a_full_queue_is_left_alone(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+    ids = [f"j{n}" for n in range(50)]
+    await ledger.create_many([(i, SPEC) for i in ids])
+    raw.rpush("stt", *ids)
+    due(raw, *ids)
+    assert await sent.once() == []
+
+
+async def test_paused_jobs_wait_and_join_again(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+    await ledger.create("a", SPEC, batch="b")
+    await ledger.create("r", SPEC, batch="b")
+    running = await acquired(ledger, "r")
+    await running.commit(a_segment())
+    assert sorted(await ledger.pause(["a", "r"], batch="b")) == ["a", "r"]
+    await ledger.create("later", SPEC, batch="b")
+    assert await ledger.paused("b")
+    for job_id in ("a", "r", "later"):
+        assert await ledger.acquire(job_id, "w") is Refusal.PAUSED
+    with pytest.raises(LeaseLost):
+        await running.commit(a_segment())
+    assert raw.zcard("stt:sent") == 0
+    assert await ledger.pause(["a", "r"], batch="b") == []
+    assert sorted(await ledger.pause(["a", "r", "later"], batch="b", on=False)) == ["a", "later", "r"]
+    due(raw, "a", "r", "later")
+    assert await sent.once() == ["a", "later", "r"]
+    assert (await acquired(ledger, "r")).commits == 1
+    assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:*"))
+
+
+async def test_jobs_that_are_not_ours_any_more_are_found(ledger: Ledger) -> None:
+    for job_id in "abcd":
+        await ledger.create(job_id, SPEC)
+    held = [(job_id, (await acquired(ledger, job_id)).epoch) for job_id in "abcd"]
+    assert await ledger.lost(held) == []
+    await ledger.cancel("b")
+    await ledger.take_back("c")
+    assert await ledger.lost([*held, ("nobody", 1)]) == ["b", "c", "nobody"]
+
+
+async def test_the_reaper_goes_on_when_redis_was_away(settings: Settings, raw: redis.Redis) -> None:
+    class Away(Ledger):
+        times = 0
+
+        async def reap(self, *args: object, **options: object) -> object:  # type: ignore[override]
+            self.times += 1
+            if self.times == 1:
+                raise LedgerUnavailable("no answer")
+            if self.times == 2:
+                raise KeyError("a bug")
+            return await super().reap(*args, **options)  # type: ignore[arg-type]
+
+    settings = settings.model_copy(update={"renew_s": 0.2})
+    ledger = Away(settings)
+    await ledger.create("a", SPEC)
+    await acquired(ledger)
+    lapse(raw, "a")
+    sent = Sent(settings, ledger)
+    running = asyncio.create_task(sent.reaper.run())
+    await async_wait_until(lambda: sent.ids == ["a"], "it is sent")
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+    await ledger.close()
