@@ -20,6 +20,7 @@ from worker.audio.voicing import VoiceMap
 from worker.errors import EndpointBusy, EndpointError
 from worker.progress import Progress
 from worker.realtime.decision import Action, Decision, decide
+from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.pairing import Commit
 from worker.realtime.session import Session
 from worker.realtime.speed import AUTO_CEILING, SpeedControl, is_unlimited
@@ -62,14 +63,18 @@ class JobLog(Protocol):
     async def progress(self, progress: Progress) -> None: ...
 
 
-async def run(job: Job, *, settings: Settings, log: JobLog) -> Transcript:
-    """Transcribe one source and write its files. Raises SttError; on cancellation the session is closed first."""
-    return await _Run(job, settings, log).run()
+async def run(job: Job, *, settings: Settings, log: JobLog, slots: Slots | None = None) -> Transcript:
+    """Transcribe one source and write its files. Every session waits for one of `slots`, if there are any to share.
+
+    Raises SttError; on cancellation the session is closed first.
+    """
+    return await _Run(job, settings, log, slots or Unlimited()).run()
 
 
 class _Run:
-    def __init__(self, job: Job, settings: Settings, log: JobLog) -> None:
+    def __init__(self, job: Job, settings: Settings, log: JobLog, slots: Slots) -> None:
         self._job = job
+        self._slots = slots
         self._settings = settings
         self._log = log
         self._loop = asyncio.get_running_loop()
@@ -137,7 +142,7 @@ class _Run:
             except EndpointError as exc:
                 decision = Decision(Action.RETRY if exc.retryable else Action.FAIL, exc)
                 if isinstance(exc, EndpointBusy):
-                    self._slow_down(AUTO_CEILING, str(exc))
+                    await self._slow_down(AUTO_CEILING, str(exc))
             if decision.action is Action.DONE:
                 break
             if decision.error is not None:
@@ -178,16 +183,17 @@ class _Run:
             if self._loop.time() >= self._next_progress:
                 await self._report(session.pending_text)
 
-        session = await Stream(
-            self._endpoint,
-            feed,
-            settings=self._settings,
-            speed=self._speed,
-            timeline=timeline,
-            voice=self._voice,
-            on_commit=on_commit,
-            on_session=on_session,
-        ).run()
+        async with self._slots.slot(self._job.id):
+            session = await Stream(
+                self._endpoint,
+                feed,
+                settings=self._settings,
+                speed=self._speed,
+                timeline=timeline,
+                voice=self._voice,
+                on_commit=on_commit,
+                on_session=on_session,
+            ).run()
         self._sent_s = max(self._sent_s, (timeline.file_end or 0) / rate)
         return await self._follow_up(session, timeline)
 
@@ -210,10 +216,10 @@ class _Run:
         decision = decide(end, self._endpoint.url)
         achieved = session.achieved(self._loop.time())
         if isinstance(decision.error, EndpointBusy):
-            self._slow_down(achieved, end.name or end.detail)
+            await self._slow_down(achieved, end.name or end.detail)
         elif decision.error is not None and not session.commits_seen:
             # Nothing came of it: a service that breaks early may take speech only at the pace it is spoken.
-            self._slow_down(achieved, f"a session without a commit: {end.detail}")
+            self._speed.trouble(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
         self._pending = (session.pending_text, timeline)
         if decision.action is not Action.DONE:
             return decision
@@ -221,8 +227,10 @@ class _Run:
             self._missing.append(await self._keep_pending(session.pending_text, timeline))
         return Decision(Action.ROLLOVER) if session.rotated else decision
 
-    def _slow_down(self, achieved: float, reason: str) -> None:
+    async def _slow_down(self, achieved: float, reason: str) -> None:
+        """The service is at its limit: this job sends less, and all workers together open fewer sessions."""
         self._speed.trouble(self._loop.time(), achieved, reason)
+        await self._slots.busy()
 
     async def _retry(self, decision: Decision, failures: int) -> None:
         self._failures.append(str(decision.error))
