@@ -4,7 +4,7 @@
     handle = submit("/audio/call.wav", out_dir="/transcripts", formats=("json", "srt"))
     handle.status().state
 
-Importing this is cheap: no audio, server or recognizer code comes with it, and Celery only with the first submit.
+Importing this is cheap: nothing but the standard library comes with it, the rest with the first job, Celery never.
 `celery -A tasks` finds the application as `tasks.celery`.
 """
 
@@ -12,7 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tasks.submit import BatchHandle, JobHandle, submit, submit_many
+from tasks.submit import (
+    AsyncBatchHandle,
+    AsyncJobHandle,
+    BatchHandle,
+    JobHandle,
+    submit,
+    submit_async,
+    submit_many,
+    submit_many_async,
+)
 
 if TYPE_CHECKING:
     from celery import Celery
@@ -28,4 +37,13 @@ def __getattr__(name: str) -> Any:
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
-__all__ = ["BatchHandle", "JobHandle", "submit", "submit_many"]
+__all__ = [
+    "AsyncBatchHandle",
+    "AsyncJobHandle",
+    "BatchHandle",
+    "JobHandle",
+    "submit",
+    "submit_async",
+    "submit_many",
+    "submit_many_async",
+]

@@ -1,101 +1,145 @@
-"""The producer API: put jobs into the ledger and wake a worker.
+"""The producer API: put jobs into the ledger, wake a worker, follow them.
 
-Works in any thread and in any program, also one with an event loop of its own (there from a thread: it blocks).
-Nothing of the audio, server or recognizer code is imported.
+    from tasks import submit
+    handle = submit("/audio/call.wav", out_dir="/transcripts", formats=("json", "srt"))
+    for segment in handle.commits():      # live, until the job has ended
+        print(segment.start, segment.text)
+    handle.status().state
+
+Works in any thread and in any program: the calls to Redis run on an event loop in a thread of their own. The functions
+block; `submit_async` and `submit_many_async` are for programs with an event loop, their handles have the same methods
+as coroutines. This module imports nothing but the standard library: what it needs comes with the first job.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from secrets import token_hex
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
+if TYPE_CHECKING:
+    from pathlib import Path
 
-from tasks.jobs import BatchStatus, JobId, JobSpec, JobStatus, job_id
-from tasks.loop import LoopThread, shared_loop
-from worker.audio.source import sha256_file
-from worker.errors import BadJob, SourceNotFound
-from worker.settings import Settings, load
-from worker.storage.ledger import Created, JobState, Ledger
+    from tasks.jobs import BatchStatus, JobStatus
+    from tasks.producer import Producer
+    from worker.settings import Settings
+    from worker.storage.ledger import Created, JobState
+    from worker.transcript.model import Segment
 
-_JOB_ID = TypeAdapter(JobId)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class JobHandle:
-    """A job that was submitted. `before` is the state it had already, None for a new one."""
-
+class _Base:
     id: str
-    before: JobState | None
     settings: Settings
 
+    @property
+    def _producer(self) -> Producer:
+        from tasks.producer import shared_producer  # noqa: PLC0415
+
+        return shared_producer(self.settings)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job(_Base):
+    before: JobState | None
+    """The state it had already when it was submitted, None for a new job."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobHandle(_Job):
+    """A job that was submitted. All methods raise LedgerUnavailable when Redis does not answer."""
+
     def status(self) -> JobStatus:
-        """How it stands. Raises LedgerUnavailable; KeyError when the job has expired."""
-        (record,) = shared_loop().call(_producer(self.settings).ledger.get_many([self.id]))
-        if record is None:
-            raise KeyError(self.id)
-        return JobStatus.of(record)
+        """How it stands. KeyError when the job has expired."""
+        return _here(self._producer.status(self.id))
+
+    def wait(self, timeout_s: float | None = None) -> JobStatus:
+        """Until it has ended, whatever the end is. Raises TimeoutError, and KeyError when the job has expired."""
+        _here(self._producer.wait([self.id], timeout_s))
+        return self.status()
+
+    def commits(self) -> Iterator[Segment]:
+        """Each piece of text as it is committed, from the first on; ends when the job has."""
+        import time  # noqa: PLC0415
+
+        from tasks.producer import POLL_S, pause_after  # noqa: PLC0415
+        from worker.transcript.model import Segment  # noqa: PLC0415
+
+        after, pause_s = "0", POLL_S[0]
+        while True:
+            entries, ended = _here(self._producer.commits_after(self.id, after))
+            for entry in entries:
+                after = entry.stream_id
+                yield Segment.model_validate_json(entry.segment)
+            if ended:
+                return
+            pause_s = pause_after(pause_s, idle=not entries)
+            time.sleep(pause_s)
 
     def transcript(self) -> str | None:
         """The finished transcript, JSON; None when there is none (yet, or any more)."""
-        return shared_loop().call(_producer(self.settings).ledger.transcript(self.id))
+        return _here(self._producer.ledger.transcript(self.id))
 
 
 @dataclass(frozen=True, slots=True)
-class BatchHandle:
-    id: str
+class AsyncJobHandle(_Job):
+    """`JobHandle` for a program with an event loop."""
+
+    async def status(self) -> JobStatus:
+        return await _there(self._producer.status(self.id))
+
+    async def wait(self, timeout_s: float | None = None) -> JobStatus:
+        await _there(self._producer.wait([self.id], timeout_s))
+        return await self.status()
+
+    async def commits(self) -> AsyncIterator[Segment]:
+        import asyncio  # noqa: PLC0415
+
+        from tasks.producer import POLL_S, pause_after  # noqa: PLC0415
+        from worker.transcript.model import Segment  # noqa: PLC0415
+
+        after, pause_s = "0", POLL_S[0]
+        while True:
+            entries, ended = await _there(self._producer.commits_after(self.id, after))
+            for entry in entries:
+                after = entry.stream_id
+                yield Segment.model_validate_json(entry.segment)
+            if ended:
+                return
+            pause_s = pause_after(pause_s, idle=not entries)
+            await asyncio.sleep(pause_s)
+
+    async def transcript(self) -> str | None:
+        return await _there(self._producer.ledger.transcript(self.id))
+
+
+@dataclass(frozen=True, slots=True)
+class BatchHandle(_Base):
+    """The jobs submitted together."""
+
     jobs: tuple[JobHandle, ...]
-    settings: Settings
 
     def status(self) -> BatchStatus:
-        records = shared_loop().call(_producer(self.settings).ledger.get_many([job.id for job in self.jobs]))
-        return BatchStatus.of(self.id, records)
+        return _here(_batch_status(self))
+
+    def wait(self, timeout_s: float | None = None) -> BatchStatus:
+        """Until all have ended. Raises TimeoutError."""
+        _here(self._producer.wait([job.id for job in self.jobs], timeout_s))
+        return self.status()
 
 
-class Producer:
-    """The asyncio core of `submit`, for who has a loop of its own. Belongs to that loop; close it in the end."""
+@dataclass(frozen=True, slots=True)
+class AsyncBatchHandle(_Base):
+    jobs: tuple[AsyncJobHandle, ...]
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.ledger = Ledger(settings)
+    async def status(self) -> BatchStatus:
+        return await _there(_batch_status(self))
 
-    async def identify(self, spec: JobSpec, *, scope: str = "") -> str:
-        """The job's identity; reads the source. Raises SourceError when it is not readable here."""
-        content = await asyncio.to_thread(sha256_file, Path(spec.source))
-        return job_id(spec, content, scope=scope)
-
-    async def record(self, identity: str, spec: JobSpec, *, again: bool = False) -> Created:
-        return await self.ledger.create(identity, spec.model_dump_json(), batch=spec.batch, again=again)
-
-    async def wake(self, job_ids: Sequence[str]) -> None:
-        """Tell the workers. A message too many does no harm."""
-        await asyncio.to_thread(self._send, job_ids)
-
-    def _send(self, job_ids: Sequence[str]) -> None:
-        from tasks.app import wake  # noqa: PLC0415  Celery comes with the first message, not with the import
-
-        wake(_celery(self.settings), job_ids, self.settings.queue)
-
-    async def submit(self, spec: JobSpec, *, again: bool = False, idempotency_key: str | None = None) -> JobHandle:
-        if idempotency_key is not None:
-            identity = _checked_key(idempotency_key)
-        else:
-            try:
-                identity = await self.identify(spec)
-            except SourceNotFound as exc:
-                raise SourceNotFound(f"{exc}; for a file that only the workers see give an idempotency_key") from None
-        created = await self.record(identity, spec, again=again)
-        if not created.state.ended:
-            await self.wake([identity])
-        return JobHandle(identity, created.before, self.settings)
-
-    async def close(self) -> None:
-        await self.ledger.close()
+    async def wait(self, timeout_s: float | None = None) -> BatchStatus:
+        await _there(self._producer.wait([job.id for job in self.jobs], timeout_s))
+        return await self.status()
 
 
 def submit(
@@ -108,14 +152,28 @@ def submit(
 ) -> JobHandle:
     """Queue one audio file and return at once. Blocks for reading the file once (its sha256 is part of the identity).
 
-    `options` are the other fields of `JobSpec`: out_dir, out_name, formats, speed, language, batch. The same content
-    with the same options is the same job: done before, it is not done again unless `again`. An `idempotency_key`
-    (letters, digits, `._-`) takes the place of that identity.
+    `options` are the other fields of `JobSpec`: out_dir, out_name, formats, speed, language, priority, batch. The same
+    content with the same options is the same job: done before, it is not done again unless `again`. An
+    `idempotency_key` (letters, digits, `._-`) takes the place of that identity, and the file is not read.
     Raises BadJob, SourceError, LedgerUnavailable, SettingsError.
     """
-    settings = settings or load()
-    spec = make_spec(source, **options)
-    return shared_loop().call(_producer(settings).submit(spec, again=again, idempotency_key=idempotency_key))
+    settings = settings or _load()
+    created = _here(_submit(settings, source, again, idempotency_key, options))
+    return JobHandle(created.job_id, settings, created.before)
+
+
+async def submit_async(
+    source: str | Path,
+    *,
+    again: bool = False,
+    idempotency_key: str | None = None,
+    settings: Settings | None = None,
+    **options: Any,
+) -> AsyncJobHandle:
+    """`submit` for a program with an event loop."""
+    settings = settings or _load()
+    created = await _there(_submit(settings, source, again, idempotency_key, options))
+    return AsyncJobHandle(created.job_id, settings, created.before)
 
 
 def submit_many(
@@ -128,62 +186,79 @@ def submit_many(
 ) -> BatchHandle:
     """Queue many files as one batch, all with the same `options`. Raises as `submit` does, before anything is queued
     when it is for a file."""
-    settings = settings or load()
+    settings = settings or _load()
+    name, created = _here(_submit_many(settings, sources, batch, again, options))
+    return BatchHandle(name, settings, tuple(JobHandle(job.job_id, settings, job.before) for job in created))
+
+
+async def submit_many_async(
+    sources: Iterable[str | Path],
+    *,
+    batch: str | None = None,
+    again: bool = False,
+    settings: Settings | None = None,
+    **options: Any,
+) -> AsyncBatchHandle:
+    """`submit_many` for a program with an event loop."""
+    settings = settings or _load()
+    name, created = await _there(_submit_many(settings, sources, batch, again, options))
+    return AsyncBatchHandle(name, settings, tuple(AsyncJobHandle(job.job_id, settings, job.before) for job in created))
+
+
+async def _submit(
+    settings: Settings, source: str | Path, again: bool, key: str | None, options: dict[str, Any]
+) -> Created:
+    from tasks.producer import make_spec, shared_producer  # noqa: PLC0415
+
+    spec = make_spec(source, **options)
+    return await shared_producer(settings).submit(spec, again=again, idempotency_key=key)
+
+
+async def _submit_many(
+    settings: Settings, sources: Iterable[str | Path], batch: str | None, again: bool, options: dict[str, Any]
+) -> tuple[str, list[Created]]:
+    from tasks.producer import make_spec, new_batch_id, shared_producer  # noqa: PLC0415
+
     name = batch or new_batch_id()
     specs = [make_spec(source, **options, batch=name) for source in sources]
-    return shared_loop().call(_submit_many(_producer(settings), name, specs, again))
+    return name, await shared_producer(settings).submit_many(specs, batch=name, again=again)
 
 
-async def _submit_many(producer: Producer, batch: str, specs: Sequence[JobSpec], again: bool) -> BatchHandle:
-    identities = [await producer.identify(spec) for spec in specs]
-    created = [
-        await producer.record(identity, spec, again=again) for identity, spec in zip(identities, specs, strict=True)
-    ]
-    await producer.wake([job.job_id for job in created if not job.state.ended])
-    handles = tuple(JobHandle(job.job_id, job.before, producer.settings) for job in created)
-    return BatchHandle(batch, handles, producer.settings)
+async def _batch_status(batch: BatchHandle | AsyncBatchHandle) -> BatchStatus:
+    from tasks.jobs import BatchStatus  # noqa: PLC0415
+
+    return BatchStatus.of(batch.id, await batch._producer.ledger.get_many([job.id for job in batch.jobs]))
 
 
-def make_spec(source: str | Path, **options: Any) -> JobSpec:
-    """A checked JobSpec with absolute paths. Raises BadJob."""
-    if options.get("out_dir") is not None:
-        options["out_dir"] = str(Path(options["out_dir"]).absolute())
-    try:
-        return JobSpec(source=str(Path(source).absolute()), **options)
-    except ValidationError as exc:
-        problems = "; ".join(
-            f"{'.'.join(map(str, e['loc']))}: {str(e['msg']).removeprefix('Value error, ')}"
-            for e in exc.errors(include_url=False)
-        )
-        raise BadJob(f"{source}: {problems}") from None
+def _load() -> Settings:
+    from worker.settings import load  # noqa: PLC0415
+
+    return load()
 
 
-def new_batch_id() -> str:
-    return f"batch-{token_hex(5)}"
+def _here(work: Coroutine[Any, Any, T]) -> T:
+    """On the shared loop; this thread waits."""
+    from tasks.loop import shared_loop  # noqa: PLC0415
+
+    return shared_loop().call(work)
 
 
-def _checked_key(key: str) -> str:
-    try:
-        return _JOB_ID.validate_python(key)
-    except ValidationError:
-        raise BadJob(f"idempotency_key {key!r}: must be 1 to 128 letters, digits or . _ -") from None
+async def _there(work: Coroutine[Any, Any, T]) -> T:
+    """On the shared loop; the caller's loop goes on."""
+    import asyncio  # noqa: PLC0415
+
+    from tasks.loop import shared_loop  # noqa: PLC0415
+
+    return await asyncio.wrap_future(shared_loop().submit(work))
 
 
-def _producer(settings: Settings) -> Producer:
-    return _producer_of(shared_loop(), settings)
-
-
-@lru_cache(maxsize=8)
-def _producer_of(_loop: LoopThread, settings: Settings) -> Producer:
-    """A producer for each loop: after a fork there is a new one."""
-    return Producer(settings)
-
-
-@lru_cache(maxsize=8)
-def _celery(settings: Settings) -> Any:
-    from tasks.app import make_app  # noqa: PLC0415
-
-    return make_app(settings)
-
-
-__all__ = ["BatchHandle", "JobHandle", "Producer", "make_spec", "submit", "submit_many"]
+__all__ = [
+    "AsyncBatchHandle",
+    "AsyncJobHandle",
+    "BatchHandle",
+    "JobHandle",
+    "submit",
+    "submit_async",
+    "submit_many",
+    "submit_many_async",
+]

@@ -19,8 +19,8 @@ from tasks.cli.follow import File, Follower
 from tasks.cli.report import Events, document
 from tasks.cli.view import View
 from tasks.jobs import JobSpec, JobState
+from tasks.producer import Producer, make_spec
 from tasks.standalone import Stack
-from tasks.submit import Producer, make_spec
 from worker.errors import SttError
 from worker.settings import Settings
 

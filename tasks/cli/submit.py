@@ -11,8 +11,9 @@ import click
 
 from tasks.cli import options
 from tasks.cli.files import Planned, find, name_outputs
-from tasks.submit import JobHandle, Producer, make_spec, new_batch_id
+from tasks.producer import Producer, make_spec, new_batch_id
 from worker.settings import Settings
+from worker.storage.ledger import Created
 
 
 @click.command(short_help="Queue files and folders for running workers.")
@@ -27,6 +28,13 @@ from worker.settings import Settings
 @options.formats
 @options.language
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
+@click.option(
+    "--priority",
+    type=click.Choice(["high", "normal", "low"]),
+    default="normal",
+    show_default=True,
+    help="Which jobs go first; within one priority the batches take turns.",
+)
 @click.option("--batch", metavar="NAME", help="Name of the batch; default: a new one.")
 @options.again
 @options.as_json
@@ -46,24 +54,24 @@ def command(
     found, _ = find(paths)
     planned = name_outputs(found, out or Path("/"), given["formats"])
     name = batch or new_batch_id()
-    handles = asyncio.run(_submit(settings, planned, {**given, "out_dir": out, "batch": name}, again))
+    jobs = asyncio.run(_submit(settings, planned, {**given, "out_dir": out, "batch": name}, again))
     if as_json:
-        jobs = [
-            {"id": handle.id, "source": str(item.source), "before": handle.before}
-            for handle, item in zip(handles, planned, strict=True)
+        found_jobs = [
+            {"id": job.job_id, "source": str(item.source), "before": job.before}
+            for job, item in zip(jobs, planned, strict=True)
         ]
-        click.echo(json.dumps({"batch": name, "jobs": jobs}, ensure_ascii=False, indent=2))
+        click.echo(json.dumps({"batch": name, "jobs": found_jobs}, ensure_ascii=False, indent=2))
         return
-    for handle, item in zip(handles, planned, strict=True):
-        note = f"  (is {handle.before} already)" if handle.before else ""
-        click.echo(f"{handle.id}  {item.source}{note}")
-    click.echo(f"{len(handles)} jobs in {name}; follow them with: stt-batch status {name}")
+    for job, item in zip(jobs, planned, strict=True):
+        note = f"  (is {job.before} already)" if job.before else ""
+        click.echo(f"{job.job_id}  {item.source}{note}")
+    click.echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {name}")
 
 
-async def _submit(settings: Settings, planned: list[Planned], fields: dict[str, Any], again: bool) -> list[JobHandle]:
+async def _submit(settings: Settings, planned: list[Planned], fields: dict[str, Any], again: bool) -> list[Created]:
     producer = Producer(settings)
     try:
         specs = [make_spec(item.source, out_name=item.out_name, **fields) for item in planned]
-        return [await producer.submit(spec, again=again) for spec in specs]
+        return await producer.submit_many(specs, batch=fields["batch"], again=again)
     finally:
         await producer.close()

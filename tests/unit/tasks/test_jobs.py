@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from tasks.jobs import BatchStatus, JobSpec, JobState, JobStatus, job_id
-from tasks.submit import make_spec
+from tasks.producer import make_spec
 from worker.errors import BadJob
 from worker.storage.records import FIELDS, read_record
 

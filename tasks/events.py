@@ -1,0 +1,68 @@
+"""What happens to jobs, for others to follow: the stream `events` below the prefix of the settings.
+
+    XREAD BLOCK 0 STREAMS stt:events $
+
+An entry has `event`, one of `Event`, `job`, and where they are known `batch` and the facts of that event. The stream
+keeps about the last KEPT entries and ends `result_ttl` after the last one. It is a convenience: who must not miss
+anything reads the ledger.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, Literal, Protocol
+
+from worker.errors import LedgerUnavailable
+from worker.settings import Settings
+
+_LOG: Final = logging.getLogger(__name__)
+Event = Literal["queued", "started", "progress", "committed", "done", "incomplete", "failed", "cancelled"]
+KEPT: Final = 20_000
+"""Entries, about 200 bytes each."""
+MOST_TEXT: Final = 500
+"""Characters kept of one value."""
+
+
+Facts = Mapping[str, str | float | None]
+
+
+class Scripts(Protocol):
+    """The connection to Redis (`worker.storage.connection.Connection`)."""
+
+    async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any: ...
+
+
+class Events:
+    """Writes to the stream. A Redis that does not answer costs the event, never the job."""
+
+    def __init__(self, settings: Settings, scripts: Scripts) -> None:
+        self.key = f"{settings.redis_prefix}events"
+        self._ttl_ms = max(int(settings.result_ttl.total_seconds() * 1000), 60_000)
+        self._scripts = scripts
+
+    async def tell(self, event: Event, job_id: str, **facts: str | float | None) -> None:
+        """One event. Facts that are None are left out."""
+        await self.tell_many([(event, job_id, facts)])
+
+    async def tell_many(self, events: Iterable[tuple[Event, str, Facts]]) -> None:
+        """Several in one round trip, at most some hundreds."""
+        entries = [_entry(event, job_id, facts) for event, job_id, facts in events]
+        if not entries:
+            return
+        try:
+            await self._scripts.script("events", [self.key], [KEPT, self._ttl_ms, json.dumps(entries)])
+        except LedgerUnavailable as exc:
+            _LOG.warning("%d events not told, such as %s of job %s: %s", len(entries), *entries[0][1:4:2], exc)
+
+
+def _entry(event: Event, job_id: str, facts: Facts) -> list[str]:
+    fields = ["event", event, "job", job_id]
+    for name, value in facts.items():
+        if value is not None:
+            fields += (name, str(value)[:MOST_TEXT])
+    return fields
+
+
+__all__ = ["Event", "Events"]

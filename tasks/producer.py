@@ -1,0 +1,221 @@
+"""The asyncio core of the producer API: jobs into the ledger, messages into the queue, and following them there."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final
+
+from pydantic import TypeAdapter, ValidationError
+
+from tasks import messages
+from tasks.events import Events
+from tasks.jobs import JobId, JobSpec, JobStatus, job_id
+from tasks.loop import LoopThread, shared_loop
+from worker.audio.source import sha256_file
+from worker.errors import BadJob, SourceNotFound
+from worker.settings import Settings
+from worker.storage.connection import Connection
+from worker.storage.ledger import Created, Entry, JobState, Ledger
+
+AT_ONCE: Final = 500
+"""Jobs in one round trip, and files read in one go."""
+POLL_S: Final = (0.1, 1.0)
+"""Seconds between two looks at a job that is followed: the first, and the longest."""
+_JOB_ID: Final = TypeAdapter(JobId)
+
+
+class Producer:
+    """Belongs to one event loop; close it in the end. Methods raise LedgerUnavailable when Redis does not answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.ledger = Ledger(settings)
+        self._connection = Connection(settings.redis_url)
+        self.events = Events(settings, self._connection)
+
+    async def close(self) -> None:
+        await self.ledger.close()
+        await self._connection.close()
+
+    # -- submitting ------------------------------------------------------------------------------------------------
+
+    async def identify(self, spec: JobSpec, *, scope: str = "") -> str:
+        """The job's identity; reads the source. Raises SourceError when it is not readable here."""
+        return (await self.identify_many([spec], scope=scope))[0]
+
+    async def identify_many(self, specs: Sequence[JobSpec], *, scope: str = "") -> list[str]:
+        def read(some: Sequence[JobSpec]) -> list[str]:
+            return [job_id(spec, sha256_file(Path(spec.source)), scope=scope) for spec in some]
+
+        return [
+            identity
+            for first in range(0, len(specs), AT_ONCE)
+            for identity in await asyncio.to_thread(read, specs[first : first + AT_ONCE])
+        ]
+
+    async def record(self, identity: str, spec: JobSpec, *, again: bool = False) -> Created:
+        (created,) = await self.record_many([(identity, spec)], batch=spec.batch, again=again)
+        return created
+
+    async def record_many(
+        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False
+    ) -> list[Created]:
+        """Put jobs into the ledger, each once; no message is sent."""
+        created: list[Created] = []
+        for first in range(0, len(jobs), AT_ONCE):
+            some = [(identity, spec.model_dump_json()) for identity, spec in jobs[first : first + AT_ONCE]]
+            created += await self.ledger.create_many(some, batch=batch, again=again)
+        return created
+
+    async def wake(self, job_ids: Sequence[str], priority: messages.Priority = "normal") -> None:
+        """Tell the workers. A message too many does no harm."""
+        await self._send([(identity, messages.level(priority, n)) for n, identity in enumerate(job_ids)])
+
+    async def submit(self, spec: JobSpec, *, again: bool = False, idempotency_key: str | None = None) -> Created:
+        """Record one job and tell the workers. Raises BadJob, SourceError, LedgerUnavailable."""
+        if idempotency_key is not None:
+            identity = checked_key(idempotency_key)
+        else:
+            try:
+                identity = await self.identify(spec)
+            except SourceNotFound as exc:
+                raise SourceNotFound(f"{exc}; for a file that only the workers see give an idempotency_key") from None
+        (created,) = await self.enqueue([(identity, spec)], batch=spec.batch, again=again)
+        return created
+
+    async def submit_many(self, specs: Sequence[JobSpec], *, batch: str | None, again: bool = False) -> list[Created]:
+        """Record the jobs of one batch and tell the workers; raises before anything is queued when a file is bad."""
+        identities = await self.identify_many(specs)
+        return await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, again=again)
+
+    async def enqueue(
+        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False
+    ) -> list[Created]:
+        """Record jobs under their ids and tell the workers."""
+        created: list[Created] = []
+        telling: list[asyncio.Task[None]] = []
+        try:
+            for first in range(0, len(jobs), AT_ONCE):
+                some = jobs[first : first + AT_ONCE]
+                new = await self.record_many(some, batch=batch, again=again)
+                # Told while the next ones are recorded.
+                telling.append(asyncio.create_task(self._announce(first, some, new, batch)))
+                created += new
+        finally:
+            if telling:
+                await asyncio.wait(telling)
+        for task in telling:
+            task.result()
+        return created
+
+    async def _announce(
+        self, first: int, jobs: Sequence[tuple[str, JobSpec]], created: Sequence[Created], batch: str | None
+    ) -> None:
+        """Messages and events for jobs that were just recorded; `first` is the place of the first among all."""
+        await self._send(
+            [
+                (job.job_id, messages.level(spec.priority, first + number))
+                for number, (job, (_, spec)) in enumerate(zip(created, jobs, strict=True))
+                if not job.state.ended
+            ]
+        )
+        new = (job for job in created if job.state is JobState.QUEUED and job.before is not JobState.QUEUED)
+        await self.events.tell_many(("queued", job.job_id, {"batch": batch}) for job in new)
+
+    async def _send(self, jobs: Sequence[tuple[str, int]]) -> None:
+        lists = messages.by_list(jobs, self.settings.queue)
+
+        def push(pipeline: Any) -> None:
+            for name, elements in lists.items():
+                pipeline.lpush(name, *elements)
+
+        if lists:
+            await self._connection.many(push)
+
+    # -- following -------------------------------------------------------------------------------------------------
+
+    async def status(self, identity: str) -> JobStatus:
+        """How a job stands. KeyError when there is none (any more)."""
+        record = await self.ledger.get(identity)
+        if record is None:
+            raise KeyError(identity)
+        return JobStatus.of(record)
+
+    async def wait(self, identities: Sequence[str], timeout_s: float | None) -> None:
+        """Until all of the jobs have ended, or expired. Raises TimeoutError."""
+        left, pause_s = list(dict.fromkeys(identities)), POLL_S[0]
+        async with asyncio.timeout(timeout_s):
+            while True:
+                # One after the other in the order they were queued: they end in about this order as well.
+                (*records,) = await self.ledger.get_many(left[:AT_ONCE])
+                ended = {i for i, record in zip(left, records, strict=False) if record is None or record.state.ended}
+                left = [identity for identity in left if identity not in ended]
+                if not left:
+                    return
+                if not ended:
+                    await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
+                    pause_s = min(pause_s * 1.5, POLL_S[1])
+
+    async def commits_after(self, identity: str, after: str) -> tuple[list[Entry], bool]:
+        """At most AT_ONCE commits of a job after the stream id `after`, and whether no more will come."""
+        record = await self.ledger.get(identity)
+        entries: list[Entry] = []
+        async for entry in self.ledger.commits(identity, after=after):
+            entries.append(entry)
+            if len(entries) == AT_ONCE:
+                return entries, False
+        return entries, record is None or record.state.ended
+
+
+def pause_after(pause_s: float, *, idle: bool) -> float:
+    """The next pause, in seconds, of who follows commits."""
+    return min(pause_s * 1.5, POLL_S[1]) if idle else POLL_S[0]
+
+
+def make_spec(source: str | Path, **options: Any) -> JobSpec:
+    """A checked JobSpec with absolute paths. Raises BadJob."""
+    if options.get("out_dir") is not None:
+        options["out_dir"] = str(Path(options["out_dir"]).absolute())
+    try:
+        return JobSpec(source=str(Path(source).absolute()), **options)
+    except ValidationError as exc:
+        raise BadJob(f"{source}: {problems(exc)}") from None
+
+
+def problems(error: ValidationError) -> str:
+    """Every wrong field with its reason, on one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'job'}: {str(e['msg']).removeprefix('Value error, ')}"
+        for e in error.errors(include_url=False, include_input=False)
+    )
+
+
+def new_batch_id() -> str:
+    return f"batch-{token_hex(5)}"
+
+
+def checked_key(key: str) -> str:
+    """An idempotency key, which is the job's id. Raises BadJob."""
+    try:
+        return _JOB_ID.validate_python(key)
+    except ValidationError:
+        raise BadJob(f"idempotency_key {key!r}: must be 1 to 128 letters, digits or . _ -") from None
+
+
+def shared_producer(settings: Settings) -> Producer:
+    """The producer of this process on the shared loop."""
+    return _producer_of(shared_loop(), settings)
+
+
+@lru_cache(maxsize=8)
+def _producer_of(_loop: LoopThread, settings: Settings) -> Producer:
+    """A producer for each loop: after a fork there is a new one."""
+    return Producer(settings)
+
+
+__all__ = ["Producer", "checked_key", "make_spec", "new_batch_id", "pause_after", "problems", "shared_producer"]

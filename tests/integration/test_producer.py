@@ -1,0 +1,227 @@
+"""The producer API against a real Valkey: following a job live, sync and async; two services at once; thousands."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tasks import messages
+from tasks.app import TRANSCRIBE
+from tasks.submit import submit, submit_async, submit_many, submit_many_async
+from tests.support.samples_of import a_segment, a_transcript
+from tests.support.wait import async_wait_until
+from worker.errors import BadJob, SourceNotFound
+from worker.settings import Settings, load
+from worker.storage.lease import Lease
+from worker.storage.ledger import JobState, Ledger
+
+Audio = Callable[[str], Path]
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return load({}, redis_url=redis_url)
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    ledger = Ledger(settings)
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Audio:
+    def make(name: str) -> Path:
+        path = tmp_path / name
+        path.write_bytes(name.encode())
+        return path
+
+    return make
+
+
+def queued(raw: redis.Redis, priority: int | None = None) -> int:
+    levels = (0, 3, 6, 9) if priority is None else (priority,)
+    return sum(raw.llen(messages.list_of("stt", level)) for level in levels)
+
+
+async def work(ledger: Ledger, job_id: str, pieces: int, seen: Callable[[int], bool]) -> None:
+    """As a worker does it; each piece only when the one before has been seen."""
+    lease = await ledger.acquire(job_id, "w")
+    assert isinstance(lease, Lease)
+    segments = tuple(a_segment(f"word {n}", n, n + 1) for n in range(pieces))
+    for number, segment in enumerate(segments):
+        await lease.commit(segment)
+        await async_wait_until(lambda number=number: seen(number + 1), f"piece {number} is seen")
+    await lease.finish(a_transcript(job_id, segments), [])
+
+
+async def test_commits_arrive_one_by_one_in_a_program_with_a_loop(
+    settings: Settings, ledger: Ledger, audio: Audio
+) -> None:
+    handle = await submit_async(audio("a.wav"), settings=settings)
+    assert (await handle.status()).state is JobState.QUEUED
+    with pytest.raises(TimeoutError):
+        await handle.wait(timeout_s=0.05)
+    heard: list[str] = []
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        group.create_task(work(ledger, handle.id, 4, lambda count: len(heard) >= count))
+        async for segment in handle.commits():
+            heard.append(segment.text)
+    assert heard == [f"word {n}" for n in range(4)]
+    assert (await handle.wait(timeout_s=5)).state is JobState.DONE
+    assert '"word 3"' in (await handle.transcript() or "")
+    assert [segment.text async for segment in handle.commits()] == heard, "a second reader gets all of it"
+
+
+async def test_commits_arrive_one_by_one_in_a_program_without_one(
+    settings: Settings, ledger: Ledger, audio: Audio
+) -> None:
+    handle = await asyncio.to_thread(submit, audio("a.wav"), settings=settings)
+    heard: list[str] = []
+    states: list[JobState] = []
+
+    def follow() -> None:
+        heard.extend(segment.text for segment in _noting(handle.commits(), heard))
+        states.append(handle.wait(timeout_s=5).state)
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    await work(ledger, handle.id, 3, lambda count: len(_noted) >= count)
+    await asyncio.to_thread(thread.join, 20)
+    assert states == [JobState.DONE]
+    assert heard == ["word 0", "word 1", "word 2"]
+
+
+_noted: list[str] = []
+
+
+def _noting(segments: Iterator[Any], _: list[str]) -> Iterator[Any]:
+    _noted.clear()
+    for segment in segments:
+        _noted.append(segment.text)
+        yield segment
+
+
+async def test_an_expired_job_ends_whoever_follows_it(settings: Settings, raw: redis.Redis, audio: Audio) -> None:
+    handle = await submit_async(audio("a.wav"), settings=settings)
+    raw.delete(f"stt:job:{handle.id}")
+    assert [segment async for segment in handle.commits()] == []
+    with pytest.raises(KeyError):
+        await handle.wait(timeout_s=5)
+    with pytest.raises(KeyError):
+        await handle.status()
+
+
+async def test_a_cancelled_wait_ends(settings: Settings, audio: Audio) -> None:
+    handle = await submit_async(audio("a.wav"), settings=settings)
+    waiting = asyncio.create_task(handle.wait())
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+
+async def test_a_batch_is_waited_for(settings: Settings, ledger: Ledger, audio: Audio) -> None:
+    batch = await submit_many_async([audio(f"{n}.wav") for n in range(5)], batch="b", settings=settings)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        waiting = group.create_task(batch.wait(timeout_s=15))
+        for job in batch.jobs:
+            await work(ledger, job.id, 1, lambda _: True)
+    assert waiting.result().counts == {JobState.DONE: 5}
+    assert (await batch.status()).id == "b"
+
+
+def _submit_elsewhere(url: str, source: str, barrier: Any, answers: Any) -> None:
+    barrier.wait(30)
+    handle = submit(source, settings=load({}, redis_url=url))
+    answers.put((handle.id, handle.before))
+
+
+def test_two_services_at_once_get_one_job(redis_url: str, raw: redis.Redis, audio: Audio) -> None:
+    context = multiprocessing.get_context("spawn")
+    barrier, answers = context.Barrier(4), context.Queue()
+    source = str(audio("a.wav"))
+    processes = [
+        context.Process(target=_submit_elsewhere, args=(redis_url, source, barrier, answers)) for _ in range(4)
+    ]
+    for process in processes:
+        process.start()
+    found = [answers.get(timeout=30) for _ in processes]
+    for process in processes:
+        process.join(10)
+    assert len({identity for identity, _ in found}) == 1
+    assert sorted(before or "" for _, before in found) == ["", "queued", "queued", "queued"]
+    assert raw.zcard("stt:jobs") == 1
+    assert [fields["event"] for _, fields in raw.xrange("stt:events")] == ["queued"]
+
+
+async def test_the_key_wins_over_the_content(settings: Settings, ledger: Ledger, audio: Audio) -> None:
+    first = await submit_async(audio("a.wav"), settings=settings, idempotency_key="call-17")
+    other = await submit_async(audio("b.wav"), settings=settings, idempotency_key="call-17")
+    assert (first.id, first.before, other.id, other.before) == ("call-17", None, "call-17", JobState.QUEUED)
+    assert (await submit_async(audio("a.wav"), settings=settings)).id != "call-17"
+    with pytest.raises(BadJob, match="idempotency_key"):
+        await submit_async(audio("a.wav"), settings=settings, idempotency_key="a b")
+
+
+async def test_again_does_a_finished_job_again(settings: Settings, ledger: Ledger, audio: Audio) -> None:
+    handle = await submit_async(audio("a.wav"), settings=settings)
+    await work(ledger, handle.id, 2, lambda _: True)
+    same = await submit_async(audio("a.wav"), settings=settings)
+    assert (same.id, same.before, (await same.status()).state) == (handle.id, JobState.DONE, JobState.DONE)
+    anew = await submit_async(audio("a.wav"), settings=settings, again=True)
+    assert (anew.id, (await anew.status()).state, (await anew.status()).commits) == (handle.id, JobState.QUEUED, 0)
+
+
+async def test_a_bad_file_in_a_batch_queues_nothing(settings: Settings, raw: redis.Redis, audio: Audio) -> None:
+    with pytest.raises(SourceNotFound, match=r"none\.wav"):
+        await submit_many_async([audio("a.wav"), "/none.wav"], settings=settings)
+    with pytest.raises(BadJob, match="priority"):
+        await submit_many_async([audio("a.wav")], settings=settings, priority="urgent")
+    assert raw.dbsize() == 0
+
+
+async def test_what_goes_first_in_the_queue(settings: Settings, raw: redis.Redis, audio: Audio) -> None:
+    assert messages.TASK == TRANSCRIBE
+    await submit_many_async([audio(f"{n}.wav") for n in range(60)], settings=settings)
+    await submit_async(audio("high"), settings=settings, priority="high")
+    await submit_async(audio("low"), settings=settings, priority="low")
+    await submit_async(audio("single"), settings=settings)
+    assert [queued(raw, level) for level in (0, 3, 6, 9)] == [1, messages.HEAD_OF_BATCH + 1, 10, 1]
+
+
+@pytest.mark.bench
+def test_ten_thousand_jobs(settings: Settings, raw: redis.Redis, tmp_path: Path) -> None:
+    second = bytes(32044)
+    files = []
+    for number in range(10_000):
+        path = tmp_path / f"{number:05}.wav"
+        path.write_bytes(number.to_bytes(4, "big") + second)
+        files.append(path)
+    submit(files[0], settings=settings, idempotency_key="first")  # the imports and the connection
+    before = raw.info("memory")["used_memory"]
+    started = time.perf_counter()
+    batch = submit_many(files, settings=settings)
+    took_s = time.perf_counter() - started
+    used = raw.info("memory")["used_memory"] - before
+    record = sum(raw.memory_usage(f"stt:job:{job.id}", samples=0) for job in batch.jobs[:100]) / 100
+    print(  # noqa: T201  the measurement
+        f"\n{len(files) / took_s:.0f} jobs/s; {used / len(files):.0f} bytes a job in Redis, {record:.0f} its record"
+    )
+    assert queued(raw) == len(files) + 1
+    assert len(files) / took_s >= 2000
