@@ -1,6 +1,7 @@
 """One audio source in, one transcript out.
 
-The stages, in the order the data flows (`worker.pipeline` runs them):
+The stages, in the order the data flows (`worker.pipeline` runs them, `worker.section` follows a lost session by
+another):
 
 1. `worker.audio.decode`      opens the source and yields blocks of samples
 2. `worker.audio.resample`    mono float32 blocks at the wire rate, state kept between blocks
