@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from tasks.control import cancel, pause, resume, retry
 from tasks.submit import (
     AsyncBatchHandle,
     AsyncJobHandle,
@@ -42,6 +43,10 @@ __all__ = [
     "AsyncJobHandle",
     "BatchHandle",
     "JobHandle",
+    "cancel",
+    "pause",
+    "resume",
+    "retry",
     "submit",
     "submit_async",
     "submit_many",

@@ -103,6 +103,8 @@ class JobStatus(BaseModel):
     outputs: tuple[str, ...]
     error_code: str | None
     error: str | None
+    # Held back by `stt-batch pause`.
+    paused: bool
 
     @classmethod
     def of(cls, record: JobRecord) -> Self:
@@ -126,6 +128,7 @@ class JobStatus(BaseModel):
             outputs=record.outputs,
             error_code=record.error_code,
             error=record.error,
+            paused=record.paused,
         )
 
 

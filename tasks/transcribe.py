@@ -5,17 +5,21 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, Final
+
+import structlog
 
 from tasks import logs
 from tasks.app import TRANSCRIBE, Reject, app, signals, wake
 from tasks.loop import shared_loop
 from tasks.recovery import Reaper
 from tasks.runner import Outcome, Runner
+from worker.errors import LedgerUnavailable
 from worker.settings import Settings, load
 from worker.storage.ledger import Ledger
 
 logs.through_logging()
+logger: Final = structlog.get_logger(__name__)
 
 
 class _Process:
@@ -31,6 +35,7 @@ class _Process:
         """Called when the worker is up: what it does beside its tasks."""
         settings = load()
         ledger = shared_loop().call(_made(settings))
+        self._background.append(shared_loop().submit(_warn(ledger)))
         reaper = Reaper(settings, ledger, wake=lambda job_ids: self._send(job_ids, settings.queue))
         self._background.append(shared_loop().submit(reaper.run()))
 
@@ -54,6 +59,14 @@ class _Process:
             work.cancel()
         if self._runner is not None:
             shared_loop().soon(self._runner.drain)
+
+
+async def _warn(ledger: Ledger) -> None:
+    try:
+        for problem in await ledger.durability():
+            logger.warning(problem)
+    except LedgerUnavailable as exc:
+        logger.warning("it is not known whether Redis keeps what it accepts", error=str(exc))
 
 
 async def _made(settings: Settings) -> Ledger:

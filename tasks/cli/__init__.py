@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
@@ -11,8 +11,18 @@ import click
 
 from worker.errors import BadJob, SettingsError, SttError
 
-# Command -> the module that has it, imported when it is used: `stt-batch --help` needs none of them at work.
-_COMMANDS: Final = ("run", "submit", "status", "worker", "server")
+# Command -> where it is.
+_COMMANDS: Final = {
+    "run": "run:command",
+    "submit": "submit:command",
+    "status": "status:command",
+    "cancel": "cancel:command",
+    "pause": "batches:pause",
+    "resume": "batches:resume",
+    "retry": "retry:command",
+    "worker": "worker:command",
+    "server": "server:command",
+}
 
 
 def _version() -> str:
@@ -54,14 +64,16 @@ def main(debug: bool) -> None:
       stt-batch worker                              work on the queue in Redis (STT_REDIS_URL)
       stt-batch submit recordings/ --out /results   put files into that queue
       stt-batch status                              what became of them
+      stt-batch retry --failed                      try again what failed
 
     Settings are environment variables (STT_URL, STT_API_KEY, STT_REDIS_URL, ...); options win over them.
     """
 
 
-def _load(commands: Sequence[str]) -> None:
-    for name in commands:
-        main.add_command(import_module(f"tasks.cli.{name}").command, name)
+def _load(commands: Mapping[str, str]) -> None:
+    for name, place in commands.items():
+        module, attribute = place.split(":")
+        main.add_command(getattr(import_module(f"tasks.cli.{module}"), attribute), name)
 
 
 _load(_COMMANDS)

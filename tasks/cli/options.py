@@ -39,6 +39,7 @@ class FormatsType(click.ParamType[tuple[str, ...]]):
 
 
 paths = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+names = click.argument("names", nargs=-1, required=True, metavar="ID...")
 formats = click.option(
     "--format",
     "-f",

@@ -101,13 +101,14 @@ def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) 
         created = datetime.fromtimestamp(job.created_at).astimezone().strftime("%m-%d %H:%M:%S")
         length = f"{clock(job.sent_s)}/{clock(job.duration_s)}" if not job.state.ended else clock(job.duration_s)
         end = f"{job.source}: {job.error}" if job.error and job.state.ended else job.source
-        table.add_row(job.id, job.state.value, created, length, escape(end))
+        state = f"{job.state} (paused)" if job.paused else job.state.value
+        table.add_row(job.id, state, created, length, escape(end))
     console.print(table)
 
 
 def _show_job(console: Console, job: JobStatus) -> None:
     for name, value in job.model_dump(mode="json").items():
-        if value in (None, "", []):
+        if value in (None, "", [], False):
             continue
         if name.endswith("_at"):
             text = datetime.fromtimestamp(value).astimezone().isoformat(timespec="seconds")

@@ -22,7 +22,7 @@ Every key has a TTL: `result_ttl` from the end of the job, and while it is not a
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -220,8 +220,8 @@ class Ledger:
         """Ids of the jobs of a batch; empty when there is no such batch."""
         return sorted(await self._connection.call(lambda redis: redis.smembers(self._keys.batch(batch_id))))
 
-    async def recent_jobs(self, limit: int = 20) -> list[str]:
-        """Ids of the newest jobs, newest first."""
+    async def recent_jobs(self, limit: int | None = 20) -> list[str]:
+        """Ids of the newest jobs, newest first; None for all of them."""
         return await self._newest("jobs", limit)
 
     async def recent_batches(self, limit: int = 20) -> list[str]:
@@ -232,11 +232,18 @@ class Ledger:
         ids: list[str] = await self._connection.call(lambda redis: redis.zrange(self._keys["leases"], 0, limit - 1))
         return ids
 
+    async def durability(self) -> list[str]:
+        """What in the way this Redis is set up can lose accepted jobs; empty when nothing can."""
+        answers = await self._connection.many(lambda pipeline: (pipeline.info("persistence"), pipeline.info("memory")))
+        return durability_warnings(answers[0] | answers[1])
+
     async def ping(self) -> None:
         await self._connection.call(lambda redis: redis.ping())
 
-    async def _newest(self, index: str, limit: int) -> list[str]:
-        ids: list[str] = await self._connection.call(lambda redis: redis.zrevrange(self._keys[index], 0, limit - 1))
+    async def _newest(self, index: str, limit: int | None) -> list[str]:
+        ids: list[str] = await self._connection.call(
+            lambda redis: redis.zrevrange(self._keys[index], 0, limit - 1 if limit else -1)
+        )
         return ids
 
     async def _scripts(
@@ -246,6 +253,23 @@ class Ledger:
         for first in range(0, len(calls), AT_ONCE):
             answers += await self._connection.scripts(name, calls[first : first + AT_ONCE])
         return answers
+
+
+def durability_warnings(info: Mapping[str, Any]) -> list[str]:
+    """The same from the answer to INFO. What it does not say (a managed service may hide it) gives no warning."""
+    found = []
+    if info.get("aof_enabled") == 0:
+        found.append(
+            "Redis keeps no append-only file: when it restarts, accepted jobs and commits since its last snapshot are "
+            "gone; set `appendonly yes`"
+        )
+    policy = str(info.get("maxmemory_policy", "noeviction"))
+    if policy != "noeviction":
+        found.append(
+            f"Redis has the policy {policy}: when its memory is full it deletes jobs instead of refusing new ones; set "
+            "`maxmemory-policy noeviction`"
+        )
+    return found
 
 
 def _changes(job_ids: Sequence[str], answers: Sequence[Any]) -> list[Created | None]:

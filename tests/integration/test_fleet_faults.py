@@ -1,0 +1,214 @@
+"""Workers that are killed, stopped, cut off and asked to go: each word is there once, whatever happens.
+
+The numbers are those of the list of faults that the design answers.
+"""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.control import cancel, pause, resume, retry
+from tasks.submit import submit, submit_many
+from tests.support.fleet import RESUME_S, Fleet, assert_every_key_ends, tone_server
+from tests.support.wait import wait_until
+from worker.storage.records import JobState
+
+PACE = 4.0
+"""Fast enough for a test, slow enough to be hit in the middle."""
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with tone_server(tmp_path_factory.mktemp("service")) as url:
+        yield url
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, redis_url: str, service: str) -> Iterator[Fleet]:
+    fleet = Fleet(tmp_path, redis_url, service)
+    yield fleet
+    fleet.close()
+    assert_every_key_ends(redis_url)
+
+
+def until_committed(fleet: Fleet, *job_ids: str, timeout_s: float = 20) -> None:
+    wait_until(lambda: all(fleet.record(i).commits > 0 for i in job_ids), "the jobs have commits", timeout_s=timeout_s)
+
+
+def test_1_a_killed_worker_s_job_goes_on_elsewhere(fleet: Fleet) -> None:
+    source, words = fleet.audio("a", 20)
+    fleet.start()
+    fleet.start()
+    job = submit(source, settings=fleet.settings, speed=PACE)
+    until_committed(fleet, job.id)
+    fleet.owner(job.id).kill()
+    killed, before = time.monotonic(), fleet.record(job.id)
+    assert before.state is JobState.RUNNING
+    wait_until(lambda: fleet.record(job.id).epoch >= before.epoch + 2, "another worker has it", timeout_s=20)
+    assert time.monotonic() - killed <= RESUME_S
+    fleet.until_ended(job.id)
+    transcript = fleet.assert_done(job.id, words)
+    assert transcript.sessions[0].start > 0  # not from the beginning
+    assert fleet.record(job.id).attempts == 2
+
+
+def test_2_a_lost_broker_connection_starts_no_second_session(fleet: Fleet) -> None:
+    source, words = fleet.audio("a", 20)
+    workers = [fleet.start(), fleet.start()]
+    job = submit(source, settings=fleet.settings, speed=PACE)
+    until_committed(fleet, job.id)
+    with fleet.raw as raw:
+        raw.client_kill_filter(_type="normal", skipme=True)
+    fleet.until_ended(job.id)
+    transcript = fleet.assert_done(job.id, words)
+    assert len(transcript.sessions) == 1
+    assert fleet.record(job.id).attempts == 1
+    assert sum(worker.text().count("job begins") for worker in workers) == 1
+    fleet.until_acknowledged()
+
+
+def test_4_a_worker_that_was_stopped_for_longer_than_its_lease_cannot_write(fleet: Fleet) -> None:
+    source, words = fleet.audio("a", 30)
+    fleet.start()
+    fleet.start()
+    job = submit(source, settings=fleet.settings, speed=PACE)
+    until_committed(fleet, job.id)
+    zombie, before = fleet.owner(job.id), fleet.record(job.id)
+    zombie.signal(signal.SIGSTOP)
+    wait_until(lambda: fleet.record(job.id).epoch >= before.epoch + 2, "another worker has it", timeout_s=20)
+    zombie.signal(signal.SIGCONT)
+    wait_until(lambda: "job left to others" in zombie.text(), "the zombie finds out", timeout_s=5)
+    wait_until(
+        lambda: zombie.connections_to(fleet.url) == 0, f"its session is closed: {zombie.text()[-1500:]}", timeout_s=5
+    )
+    assert fleet.owner(job.id) is not zombie
+    fleet.until_ended(job.id)
+    fleet.assert_done(job.id, words)
+
+
+def test_8_a_lost_message_is_sent_again(fleet: Fleet) -> None:
+    source, words = fleet.audio("a")
+    job = submit(source, settings=fleet.settings, speed="max")
+    assert fleet.queued_messages() == 1
+    fleet.lose_messages()
+    fleet.start()
+    fleet.until_ended(job.id)
+    fleet.assert_done(job.id, words)
+
+
+def test_9_a_job_enqueued_five_times_runs_once(fleet: Fleet) -> None:
+    source, words = fleet.audio("a")
+    jobs = [submit(source, settings=fleet.settings, speed=PACE) for _ in range(5)]
+    assert len({job.id for job in jobs}) == 1
+    assert fleet.queued_messages() == 5
+    workers = [fleet.start(), fleet.start()]
+    fleet.until_ended(jobs[0].id)
+    fleet.until_acknowledged()
+    assert len(fleet.assert_done(jobs[0].id, words).sessions) == 1
+    assert sum(worker.text().count("job begins") for worker in workers) == 1
+
+
+def test_10_a_kill_between_the_last_commit_and_the_end(fleet: Fleet) -> None:
+    source, words = fleet.audio("a")
+    out = fleet.folder / "out"
+    mark = fleet.folder / "died"
+    job = submit(source, settings=fleet.settings, speed="max", out_dir=out)
+    dying = fleet.start(module="tests.support.dying_worker", DIES_ONCE=str(mark))
+    assert dying.process.wait(20) == -signal.SIGKILL
+    assert fleet.record(job.id).state is JobState.RUNNING
+    fleet.start()
+    fleet.until_ended(job.id)
+    fleet.assert_done(job.id, words)
+    assert [path.name for path in out.iterdir()] == ["a.json"]
+
+
+def test_14_a_cancelled_job_stops_within_two_seconds(fleet: Fleet) -> None:
+    source, words = fleet.audio("a", 30)
+    worker = fleet.start()
+    job = submit(source, settings=fleet.settings, speed=1.0)
+    until_committed(fleet, job.id)
+    assert worker.connections_to(fleet.url) == 1
+    assert cancel(job.id, settings=fleet.settings) == [job.id]
+    asked = time.monotonic()
+    wait_until(lambda: worker.connections_to(fleet.url) == 0, "the session is closed", timeout_s=5)
+    assert time.monotonic() - asked < 2
+    fleet.until_acknowledged(timeout_s=3)
+    record = fleet.record(job.id)
+    assert record.state is JobState.CANCELLED
+    assert record.commits > 0
+    kept = fleet.committed(job.id)
+    assert kept == [word.text for word in words][: len(kept)]
+    assert cancel(job.id, settings=fleet.settings) == []
+
+    assert retry(job.id, settings=fleet.settings) == [job.id]
+    wait_until(lambda: len(fleet.committed(job.id)) > len(kept), "it goes on", timeout_s=20)
+    assert fleet.committed(job.id)[: len(kept)] == kept
+    cancel(job.id, settings=fleet.settings)
+
+
+def test_3_sigterm_with_200_jobs_in_flight(fleet: Fleet) -> None:
+    files = [fleet.audio(f"many{n}", 12, seed=n) for n in range(200)]
+    worker = fleet.start(sessions=200, STT_SPEED="1")
+    batch = submit_many([path for path, _ in files], settings=fleet.settings)
+    ids = [job.id for job in batch.jobs]
+    wait_until(
+        lambda: batch.status().counts == {JobState.RUNNING: 200} and worker.connections_to(fleet.url) == 200,
+        "200 sessions are open",
+        timeout_s=40,
+        poll_s=0.2,
+    )
+    before = {job.id: job.commits for job in batch.status().jobs}
+    assert worker.end() < 5
+    held = batch.status()
+    assert held.counts == {JobState.QUEUED: 200}
+    assert all(job.attempts == 0 and job.commits >= before[job.id] for job in held.jobs)
+    assert sum(before.values()) > 0
+    assert fleet.queued_messages() == 200
+    with fleet.raw as raw:
+        assert raw.hlen("unacked") == 0
+
+    fleet.start(sessions=32, STT_SPEED="max")
+    fleet.until_ended(*ids[:20], timeout_s=60)
+    for job_id, (_, words) in list(zip(ids, files, strict=True))[:20]:
+        fleet.assert_done(job_id, words)
+
+
+def test_a_paused_batch_waits_and_goes_on(fleet: Fleet) -> None:
+    files = [fleet.audio(f"p{n}", 12, seed=n) for n in range(3)]
+    worker = fleet.start(sessions=2)
+    batch = submit_many([path for path, _ in files], batch="slow", settings=fleet.settings, speed=PACE)
+    ids = [job.id for job in batch.jobs]
+    wait_until(lambda: sum(fleet.record(i).commits > 0 for i in ids) == 2, "two jobs run", timeout_s=20)
+    assert sorted(pause("slow", settings=fleet.settings)) == sorted(ids)
+    wait_until(lambda: worker.connections_to(fleet.url) == 0, "no session is open", timeout_s=2)
+    fleet.until_acknowledged()
+    held = [fleet.record(i) for i in ids]
+    assert all(one.state is JobState.QUEUED and one.paused and one.attempts == 0 for one in held)
+    assert sorted(resume("slow", settings=fleet.settings)) == sorted(ids)
+    fleet.until_ended(*ids)
+    for job_id, (_, words) in zip(ids, files, strict=True):
+        fleet.assert_done(job_id, words)
+
+
+@pytest.mark.parametrize("signals", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
+def test_a_second_signal_loses_nothing(fleet: Fleet, signals: tuple[signal.Signals, ...]) -> None:
+    files = [fleet.audio(f"s{n}", 12, seed=n) for n in range(4)]
+    worker = fleet.start()
+    batch = submit_many([path for path, _ in files], settings=fleet.settings, speed=PACE)
+    ids = [job.id for job in batch.jobs]
+    until_committed(fleet, *ids)
+    for number in signals:
+        worker.signal(number)
+    started = time.monotonic()
+    worker.process.wait(10)
+    assert time.monotonic() - started < 5
+    fleet.start()
+    fleet.until_ended(*ids)
+    for job_id, (_, words) in zip(ids, files, strict=True):
+        transcript = fleet.assert_done(job_id, words)
+        assert transcript.sessions[0].start > 0

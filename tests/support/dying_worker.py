@@ -1,0 +1,33 @@
+"""A worker that is killed between the last commit of a job and its end, once: `DIES_ONCE` names the file it leaves.
+
+python -m tests.support.dying_worker worker ...        arguments of `stt-batch`
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from tasks.cli import main
+from worker.storage.lease import Lease
+
+_end = Lease._end
+
+
+def _die_once() -> None:
+    mark = Path(os.environ["DIES_ONCE"])
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+async def _die_first(self: Lease, *args: Any) -> None:
+    _die_once()
+    await _end(self, *args)
+
+
+if __name__ == "__main__":
+    Lease._end = _die_first  # type: ignore[method-assign]
+    main()

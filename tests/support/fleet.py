@@ -1,0 +1,222 @@
+"""A fleet in a test: real `stt-batch worker` processes on a real Valkey, and our service with an engine that reads tone
+words in a process of its own. Leases are short, so that what a killed worker leaves is taken up within seconds."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+import redis
+
+from tests.support.audiofiles import write_words
+from tests.support.pipeline_run import assert_said
+from tests.support.redis_server import free_port
+from tests.support.tone_recognizer import ENGINE
+from tests.support.tones import ToneWord, speech
+from tests.support.wait import wait_until
+from worker.settings import Settings, load
+from worker.storage.keys import queue_lists
+from worker.storage.records import FIELDS, JobRecord, read_record
+from worker.transcript.model import Segment, Transcript
+
+ROOT = Path(__file__).parents[2]
+KEY = "fleet-key"
+LEASE_S, RENEW_S, REAP_S = 2.0, 0.5, 0.5
+RESUME_S = LEASE_S + REAP_S + 2.0
+"""From a kill to the moment another worker has the job."""
+RATE = 16000
+
+
+def environment(**settings: str) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("STT_")}
+    return {**inherited, "PYTHONPATH": str(ROOT), "STT_RECOGNIZER": ENGINE, **settings}
+
+
+@contextmanager
+def tone_server(folder: Path, *faults: str) -> Iterator[str]:
+    """Our service as a process; yields its address."""
+    port = free_port()
+    ready = folder / f"server-{port}.ready"
+    command = [sys.executable, "-P", "-m", "tasks.cli", "server", "--port", str(port), "--ready-file", str(ready)]
+    for fault in faults:
+        command += ["--fault", fault]
+    with (folder / f"server-{port}.log").open("wb") as log:
+        process = subprocess.Popen(
+            command, env=environment(STT_SERVER_API_KEYS=KEY, STT_SERVER_MAX_SESSIONS="600"), stdout=log, stderr=log
+        )
+    try:
+        wait_until(ready.exists, "the service is ready", timeout_s=30)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait(10)
+
+
+@dataclass
+class Worker:
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait(10)
+
+    def end(self) -> float:
+        """SIGTERM; the seconds it took."""
+        started = time.monotonic()
+        self.signal(signal.SIGTERM)
+        assert self.process.wait(15) == 0, self.text()
+        return time.monotonic() - started
+
+    def text(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+    def connections_to(self, url: str) -> int:
+        """Open connections to the service."""
+        port = int(url.rsplit(":", 1)[1])
+        found = psutil.Process(self.pid).net_connections("tcp")
+        return sum(1 for one in found if one.raddr and one.raddr.port == port and one.status == "ESTABLISHED")
+
+
+@dataclass
+class Fleet:
+    folder: Path
+    redis_url: str
+    url: str
+    more: Mapping[str, str] = field(default_factory=dict)
+    workers: list[Worker] = field(default_factory=list)
+
+    @property
+    def environ(self) -> dict[str, str]:
+        return {
+            "STT_REDIS_URL": self.redis_url,
+            "STT_URL": self.url,
+            "STT_API_KEY": KEY,
+            "STT_LEASE_S": str(LEASE_S),
+            "STT_RENEW_S": str(RENEW_S),
+            "STT_REAP_S": str(REAP_S),
+            "STT_BACKOFF_S": "0.5",
+            "STT_CLOSE_TIMEOUT_S": "1",
+            **self.more,
+        }
+
+    @property
+    def settings(self) -> Settings:
+        return load(self.environ)
+
+    @property
+    def raw(self) -> redis.Redis:
+        return redis.Redis.from_url(self.redis_url, decode_responses=True)
+
+    def launch(self, *, sessions: int = 4, module: str = "tasks.cli", **settings: str) -> Worker:
+        """Start a worker without waiting for it."""
+        number = len(self.workers)
+        log = self.folder / f"worker-{number}.log"
+        command = [
+            *(sys.executable, "-P", "-m", module, "worker", "--sessions", str(sessions)),
+            *("--ready-file", str(self.folder / f"worker-{number}.ready")),
+        ]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, env=environment(**{**self.environ, **settings}), stdout=output, stderr=output
+            )
+        self.workers.append(Worker(process, log))
+        return self.workers[-1]
+
+    def start(self, *, sessions: int = 4, module: str = "tasks.cli", **settings: str) -> Worker:
+        ready = self.folder / f"worker-{len(self.workers)}.ready"
+        worker = self.launch(sessions=sessions, module=module, **settings)
+        wait_until(lambda: ready.exists() or worker.process.poll() is not None, "the worker is up", timeout_s=40)
+        assert worker.process.poll() is None, worker.text()
+        return worker
+
+    def owner(self, job_id: str) -> Worker:
+        pid = int(self.record(job_id).owner.split(":")[1])
+        return next(worker for worker in self.workers if worker.pid == pid)
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.process.poll() is None:
+                worker.signal(signal.SIGCONT)
+                worker.kill()
+
+    # -- jobs --------------------------------------------------------------------------------------------------------
+
+    def audio(self, name: str, duration_s: float = 6.0, seed: int = 1) -> tuple[Path, list[ToneWord]]:
+        words = list(speech(duration_s, seed=seed))
+        path = self.folder / "in" / f"{name}.wav"
+        path.parent.mkdir(exist_ok=True)
+        return write_words(path, words, RATE), words
+
+    def record(self, job_id: str) -> JobRecord:
+        with self.raw as raw:
+            values = raw.hmget(f"stt:job:{job_id}", FIELDS)
+        record = read_record(job_id, dict(zip(FIELDS, values, strict=True)))
+        assert record is not None
+        return record
+
+    def until_ended(self, *job_ids: str, timeout_s: float = 40.0) -> None:
+        wait_until(
+            lambda: all(self.record(job_id).state.ended for job_id in job_ids),
+            "the jobs end",
+            timeout_s=timeout_s,
+            poll_s=0.05,
+        )
+
+    def transcript(self, job_id: str) -> Transcript:
+        with self.raw as raw:
+            return Transcript.model_validate_json(raw.get(f"stt:job:{job_id}:transcript") or "")
+
+    def assert_done(self, job_id: str, words: Sequence[ToneWord]) -> Transcript:
+        """Each word once and in its place, in the transcript and among the commits."""
+        record = self.record(job_id)
+        assert record.state == "done", (record.state, record.error)
+        transcript = self.transcript(job_id)
+        assert_said(transcript, words)
+        assert self.committed(job_id) == [word.text for word in words]
+        return transcript
+
+    def committed(self, job_id: str) -> list[str]:
+        with self.raw as raw:
+            segments = [
+                Segment.model_validate_json(entry["segment"]) for _, entry in raw.xrange(f"stt:job:{job_id}:commits")
+            ]
+        return [word.text for segment in segments for word in segment.words]
+
+    def queued_messages(self) -> int:
+        with self.raw as raw:
+            return sum(raw.llen(name) for name in queue_lists("stt"))
+
+    def lose_messages(self) -> None:
+        with self.raw as raw:
+            raw.delete(*queue_lists("stt"))
+
+    def until_acknowledged(self, timeout_s: float = 15.0) -> None:
+        with self.raw as raw:
+            wait_until(
+                lambda: self.queued_messages() == 0 and raw.hlen("unacked") == 0,
+                "every message is acknowledged",
+                timeout_s=timeout_s,
+            )
+
+
+def assert_every_key_ends(url: str, prefix: str = "stt:") -> None:
+    """Every key of ours has a TTL."""
+    with redis.Redis.from_url(url, decode_responses=True) as raw:
+        endless = [key for key in raw.scan_iter(f"{prefix}*") if raw.ttl(key) == -1]
+    assert not endless, f"keys without an end: {endless}"
