@@ -20,6 +20,7 @@ from worker.audio.source import sha256_file
 from worker.errors import BadJob, SourceNotFound
 from worker.settings import Settings
 from worker.storage.connection import Connection
+from worker.storage.keys import Keys
 from worker.storage.ledger import Created, Entry, JobState, Ledger
 
 AT_ONCE: Final = 500
@@ -85,7 +86,9 @@ class Producer:
                 identity = await self.identify(spec)
             except SourceNotFound as exc:
                 raise SourceNotFound(f"{exc}; for a file that only the workers see give an idempotency_key") from None
-        (created,) = await self.enqueue([(identity, spec)], batch=spec.batch, again=again)
+        # Jobs of a batch that come one by one stand behind its first ones as well.
+        position = await self._batch_size(spec.batch) if spec.batch else 0
+        (created,) = await self.enqueue([(identity, spec)], batch=spec.batch, again=again, position=position)
         return created
 
     async def submit_many(self, specs: Sequence[JobSpec], *, batch: str | None, again: bool = False) -> list[Created]:
@@ -94,9 +97,9 @@ class Producer:
         return await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, again=again)
 
     async def enqueue(
-        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False
+        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False, position: int = 0
     ) -> list[Created]:
-        """Record jobs under their ids and tell the workers."""
+        """Record jobs under their ids and tell the workers. `position`: place of the first one in its batch."""
         created: list[Created] = []
         telling: list[asyncio.Task[None]] = []
         try:
@@ -104,7 +107,7 @@ class Producer:
                 some = jobs[first : first + AT_ONCE]
                 new = await self.record_many(some, batch=batch, again=again)
                 # Told while the next ones are recorded.
-                telling.append(asyncio.create_task(self._announce(first, some, new, batch)))
+                telling.append(asyncio.create_task(self._announce(position + first, some, new, batch)))
                 created += new
         finally:
             if telling:
@@ -113,10 +116,15 @@ class Producer:
             task.result()
         return created
 
+    async def _batch_size(self, batch: str) -> int:
+        return int(
+            await self._connection.call(lambda redis: redis.scard(Keys(self.settings.redis_prefix).batch(batch)))
+        )
+
     async def _announce(
         self, first: int, jobs: Sequence[tuple[str, JobSpec]], created: Sequence[Created], batch: str | None
     ) -> None:
-        """Messages and events for jobs that were just recorded; `first` is the place of the first among all."""
+        """Messages and events for jobs that were just recorded; `first` is the place of the first in its batch."""
         await self._send(
             [
                 (job.job_id, messages.level(spec.priority, first + number))

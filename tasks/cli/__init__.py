@@ -21,6 +21,7 @@ _COMMANDS: Final = {
     "resume": "batches:resume",
     "retry": "retry:command",
     "worker": "worker:command",
+    "intake": "intake:command",
     "server": "server:command",
 }
 

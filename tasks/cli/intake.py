@@ -1,0 +1,44 @@
+"""`stt-batch intake`: take jobs from the intake stream without working on them."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import click
+
+from tasks.cli import options
+from worker.settings import Settings
+
+
+@click.command(short_help="Take jobs from the intake stream (every worker does it too).")
+@click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
+def command(ready_file: Path | None) -> None:
+    """Check the entries of the stream `stt:intake` and queue the jobs in them, until SIGTERM.
+
+    Every `stt-batch worker` does this as well; alone it is for a machine that sees the audio files and transcribes
+    none.
+
+    \b
+    Examples:
+      stt-batch intake
+      redis-cli XADD stt:intake '*' job '{"source": "/audio/call.wav"}'
+    """
+    from tasks import logs  # noqa: PLC0415
+
+    logs.to_stderr()
+    asyncio.run(_serve(options.settings_from(), (lambda: None) if ready_file is None else ready_file.touch))
+
+
+async def _serve(settings: Settings, on_ready: Callable[[], object]) -> None:
+    from tasks.intake import serve  # noqa: PLC0415
+
+    work = asyncio.ensure_future(serve(settings))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+    on_ready()
+    with suppress(asyncio.CancelledError):
+        await work

@@ -1,0 +1,235 @@
+"""The intake against a real Valkey: jobs, poison, replies, dead consumers, a producer that may do nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tasks import messages
+from tasks.intake import AT_ONCE, GROUP, MOST_BYTES, MOST_DELIVERIES, Intake, start_intake
+from tasks.loop import LoopThread
+from tasks.producer import Producer
+from tests.support.wait import wait_until
+from worker.settings import Settings, load
+from worker.storage.connection import Connection
+from worker.storage.ledger import JobState
+
+ROOT = Path(__file__).parents[2]
+ACL = ["resetkeys", "~stt:intake", "resetchannels", "-@all", "+xadd"]
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return load({}, redis_url=redis_url)
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def producer(settings: Settings) -> AsyncIterator[Producer]:
+    producer = Producer(settings)
+    yield producer
+    await producer.close()
+
+
+@pytest.fixture
+async def intake(settings: Settings, producer: Producer) -> AsyncIterator[Intake]:
+    connection = Connection(settings.redis_url)
+    yield Intake(settings, producer, connection)
+    await connection.close()
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Callable[[str], str]:
+    def make(name: str) -> str:
+        path = tmp_path / name
+        path.write_bytes(name.encode())
+        return str(path)
+
+    return make
+
+
+def add(raw: redis.Redis, **job: Any) -> str:
+    return str(raw.xadd("stt:intake", {"job": json.dumps(job)}))
+
+
+def replies(raw: redis.Redis) -> dict[str, dict[str, str]]:
+    return {fields["request"]: fields for _, fields in raw.xrange("stt:intake:replies")}
+
+
+def queued(raw: redis.Redis) -> int:
+    return sum(raw.llen(messages.list_of("stt", level)) for level in (0, 3, 6, 9))
+
+
+async def test_a_job_comes_in(intake: Intake, producer: Producer, raw: redis.Redis, audio: Any) -> None:
+    request = add(raw, source=audio("電話.wav"), out_dir="/results", formats=["json", "srt"], batch="b")
+    assert await intake.once() == 1
+    reply = replies(raw)[request]
+    assert reply["state"] == "queued"
+    status = await producer.status(reply["job"])
+    assert (status.state, status.batch, Path(status.source).name) == (JobState.QUEUED, "b", "電話.wav")
+    assert queued(raw) == 1
+    assert raw.xlen("stt:intake") == 0
+    assert raw.xpending("stt:intake", GROUP)["pending"] == 0
+    assert await intake.once() == 0
+
+    again = add(raw, source=audio("電話.wav"), out_dir="/results", formats=["json", "srt"])
+    with_key = str(raw.xadd("stt:intake", {"job": json.dumps({"source": "/not/here.wav"}), "key": "call-1"}))
+    assert await intake.once() == 2
+    assert replies(raw)[again]["job"] == reply["job"], "the same audio with the same options"
+    assert replies(raw)[with_key]["job"] == "call-1"
+
+
+async def test_poison_harms_nobody(intake: Intake, redis_url: str, raw: redis.Redis, audio: Any) -> None:
+    with redis.Redis.from_url(redis_url) as binary:
+        good = [add(raw, source=audio("1.wav"))]
+        bad = [
+            add(raw, sauce="/a.wav"),
+            str(raw.xadd("stt:intake", {"job": "{"})),
+            str(raw.xadd("stt:intake", {"nothing": "here"})),
+            binary.xadd("stt:intake", {b"\xff\xfe": b"\x00\xff"}).decode(),
+            binary.xadd("stt:intake", {b"job": b'{"source": "/\xff"}'}).decode(),
+            binary.xadd("stt:intake", {b"job": b"A" * 3_000_000}).decode(),
+            str(raw.xadd("stt:intake", {f"field-{n}": "x" for n in range(500)})),
+            add(raw, source="/no/such/file.wav"),
+            add(raw, source="/tmp"),
+        ]
+        good.append(add(raw, source=audio("2.wav")))
+    assert await intake.once() == 11
+    found = replies(raw)
+    assert {request for request in found if "job" in found[request]} == set(good)
+    assert {request for request in found if found[request].get("refused") and found[request]["reason"]} == set(bad)
+    assert found[bad[5]]["reason"] == f"field 'job' has more than {MOST_BYTES} bytes"
+    assert (found[bad[7]]["refused"], found[bad[8]]["refused"]) == ("source_not_found", "source")
+    assert raw.xlen("stt:intake") == 0
+    assert queued(raw) == 2
+    with redis.Redis.from_url(redis_url) as binary:
+        kept = {fields[b"request"].decode(): fields for _, fields in binary.xrange("stt:intake:refused")}
+        assert set(kept) == set(bad)
+        assert kept[bad[4]][b"job"] == b'{"source": "/\xff"}'
+        assert binary.memory_usage("stt:intake:refused") < 200_000
+
+
+async def test_every_key_has_an_end(intake: Intake, raw: redis.Redis, audio: Any) -> None:
+    add(raw, source=audio("1.wav"), batch="b")
+    raw.xadd("stt:intake", {"job": "poison"})
+    await intake.once()
+    endless = [name for name in raw.scan_iter("stt:*") if raw.ttl(name) < 0]
+    assert not endless
+    assert {"stt:intake", "stt:intake:replies", "stt:intake:refused", "stt:events"} <= set(raw.scan_iter("stt:*"))
+
+
+async def test_what_a_dead_process_took_is_done_by_another(
+    intake: Intake, raw: redis.Redis, audio: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await intake.once()
+    requests = {add(raw, source=audio(f"{n}.wav")) for n in range(5)}
+    raw.xreadgroup(GROUP, "dead", {"stt:intake": ">"})
+    assert await intake.once() == 0, "they are not taken from one that is at work"
+    monkeypatch.setattr("tasks.intake.CLAIM_S", 0.0)
+    assert await intake.once() == 5
+    assert set(replies(raw)) == requests
+    assert raw.xpending("stt:intake", GROUP)["pending"] == 0
+
+
+async def test_an_entry_that_ends_its_processes_is_refused(
+    intake: Intake, raw: redis.Redis, audio: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await intake.once()
+    request = add(raw, source=audio("1.wav"))
+    raw.xreadgroup(GROUP, "dead", {"stt:intake": ">"})
+    raw.xclaim("stt:intake", GROUP, "dead", 0, [request], retrycount=MOST_DELIVERIES)
+    monkeypatch.setattr("tasks.intake.CLAIM_S", 0.0)
+    assert await intake.once() == 1
+    assert "never answered" in replies(raw)[request]["reason"]
+    assert queued(raw) == 0
+
+
+async def test_several_processes_share_the_work(
+    settings: Settings, producer: Producer, raw: redis.Redis, audio: Any
+) -> None:
+    connection = Connection(settings.redis_url)
+    several = [Intake(settings, producer, connection) for _ in range(3)]
+    requests = {add(raw, source=audio(f"{n}.wav")) for n in range(3 * AT_ONCE)}
+    assert await asyncio.gather(*(one.once() for one in several)) == [AT_ONCE] * 3
+    assert set(replies(raw)) == requests
+    assert queued(raw) == 3 * AT_ONCE
+    await connection.close()
+
+
+def test_it_goes_on_after_redis_forgot_everything(settings: Settings, raw: redis.Redis, audio: Any) -> None:
+    loop = LoopThread()
+    work = start_intake(settings, loop)
+    try:
+        first = add(raw, source=audio("1.wav"))
+        wait_until(lambda: first in replies(raw), "the first is answered")
+        raw.flushall()
+        second = add(raw, source=audio("2.wav"))
+        wait_until(lambda: second in replies(raw), "the second is answered")
+    finally:
+        work.cancel()
+        wait_until(work.cancelled, "it ends")
+        loop.stop()
+
+
+def test_the_command(redis_url: str, raw: redis.Redis, audio: Any, tmp_path: Path) -> None:
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tasks.cli", "intake"],
+            env={**os.environ, "STT_REDIS_URL": redis_url},
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        good, bad = add(raw, source=audio("1.wav")), add(raw, source="relative.wav")
+        wait_until(lambda: {good, bad} <= set(replies(raw)), "both are answered", timeout_s=20)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+    text = (tmp_path / "log").read_text()
+    assert "entry refused" in text
+    assert "Traceback" not in text
+
+
+def test_a_producer_that_may_only_produce(redis_url: str, raw: redis.Redis) -> None:
+    raw.execute_command("ACL", "SETUSER", "producer", "on", ">secret", *ACL)
+    try:
+        with redis.Redis.from_url(redis_url.replace("//", "//producer:secret@"), decode_responses=True) as producer:
+            assert producer.xadd("stt:intake", {"job": "{}"})
+            forbidden: list[Callable[[], object]] = [
+                lambda: producer.xadd("stt:events", {"event": "done"}),
+                lambda: producer.lpush("stt", "poison"),
+                lambda: producer.get("stt:job:x:transcript"),
+                lambda: producer.hgetall("stt:job:x"),
+                lambda: producer.xrange("stt:intake"),
+                lambda: producer.xdel("stt:intake", "0-1"),
+                lambda: producer.delete("stt:intake"),
+                lambda: producer.keys("*"),
+                lambda: producer.eval("return 1", 0),
+                producer.flushall,
+                lambda: producer.config_get("*"),
+                lambda: producer.execute_command("ACL", "LIST"),
+                lambda: producer.publish("x", "y"),
+            ]
+            for attempt in forbidden:
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    attempt()
+    finally:
+        raw.execute_command("ACL", "DELUSER", "producer")

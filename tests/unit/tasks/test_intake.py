@@ -1,0 +1,78 @@
+"""What an entry of the intake may be: anything; what it becomes: a request, or a refusal that says why."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.intake import MOST_BYTES, MOST_DELIVERIES, Entry, read_request
+from worker.errors import BadJob
+
+
+def entry(deliveries: int = 1, **fields: bytes | str) -> Entry:
+    return Entry("1-0", deliveries, {k.encode(): v if isinstance(v, bytes) else v.encode() for k, v in fields.items()})
+
+
+GOOD = '{"source": "/audio/call.wav"}'
+
+
+def test_a_good_entry() -> None:
+    request = read_request(entry(job='{"source": "/audio/電話.wav", "priority": "high"}', key="call-7", again="1"))
+    assert (request.spec.source, request.spec.priority) == ("/audio/電話.wav", "high")
+    assert (request.key, request.again) == ("call-7", True)
+    assert read_request(entry(job=GOOD)).key is None
+    assert read_request(entry(job='{"source": "s3://bucket/call.wav"}')).spec.source == "s3://bucket/call.wav"
+
+
+@pytest.mark.parametrize(
+    ("poison", "reason"),
+    [
+        (entry(), "field 'job' is missing"),
+        (entry(job="no json"), "Invalid JSON"),
+        (entry(job="[" * 5000), "Invalid JSON"),
+        (entry(job='"text"'), "object"),
+        (entry(job="null"), "object"),
+        (entry(job="{}"), "source: Field required"),
+        (entry(job='{"source": 5}'), "source"),
+        (entry(job='{"source": "/a", "sauce": 1}'), "sauce: Extra inputs"),
+        (entry(job='{"source": "/a", "formats": ["exe"]}'), "formats: must be some of json"),
+        (entry(job='{"source": "/a", "out_name": "../../etc/passwd"}'), "out_name: must be a path inside out_dir"),
+        (entry(job='{"source": "/a", "speed": -1}'), "speed"),
+        (entry(job='{"source": "call.wav"}'), "source: must be an absolute path"),
+        (entry(job='{"source": "/a", "out_dir": "results"}'), "out_dir: must be an absolute path"),
+        (entry(job=json.dumps({"source": "/a\0b"})), "NUL"),
+        (entry(job='{"source": "/\\ud800"}'), "Invalid JSON"),
+        (entry(job=GOOD, jbo="1"), "unknown field 'jbo'; there are again, job, key"),
+        (entry(job=GOOD, again="yes"), "again"),
+        (entry(job=b'{"source": "/\xff\xfe"}'), "not UTF-8"),
+        (entry(job=b"\0" * 10), "Invalid JSON"),
+        (entry(job=b"x" * (MOST_BYTES + 1)), "more than 65536 bytes"),
+        (Entry("1-0", 1, {b"\xff": b""}), r"unknown field '\\\\xff'"),
+        (entry(MOST_DELIVERIES + 1, job=GOOD), "taken 5 times and never answered"),
+    ],
+)
+def test_poison_is_refused_with_its_reason(poison: Entry, reason: str) -> None:
+    with pytest.raises(BadJob, match=reason.replace("[", r"\[")):
+        read_request(poison)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["source", "speed", "batch"]), inner),
+    max_leaves=8,
+)
+documents = json_values.map(lambda value: json.dumps(value).encode())
+names = st.sampled_from([b"job", b"key", b"again"]) | st.binary(max_size=8)
+values = st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | documents
+
+
+@given(st.dictionaries(names, values, max_size=4), st.integers(1, 9))
+def test_nothing_else_ever_happens(fields: dict[bytes, bytes], deliveries: int) -> None:
+    try:
+        request = read_request(Entry("1-0", deliveries, fields))
+    except BadJob:
+        return
+    assert request.spec.source

@@ -1,0 +1,42 @@
+-- Takes entries from the intake: first those another process took and did not finish, then new ones.
+-- Returns a list of {id, deliveries, field, value, ...}; values longer than most_bytes are cut to one byte more, and all
+-- that is not ASCII comes in hexadecimal: a marker 's' or 'x' is put before each field and value.
+-- KEYS: stream    ARGV: group, consumer, count, idle_ms, most_bytes, ttl_ms
+local stream = KEYS[1]
+local group, consumer, count, idle_ms, most, ttl_ms = unpack(ARGV)
+redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
+redis.call('PEXPIRE', stream, ttl_ms)
+
+local function plain(value)
+  value = value:sub(1, tonumber(most) + 1)
+  if not value:find('[^\1-\127]') then return 's' .. value end
+  return 'x' .. value:gsub('.', function(char) return string.format('%02x', char:byte()) end)
+end
+
+local taken = {}
+local function take(entry, deliveries)
+  if not entry or not entry[2] then return end
+  local found = { entry[1], deliveries }
+  for index = 1, math.min(#entry[2], 40) do found[index + 2] = plain(entry[2][index]) end
+  taken[#taken + 1] = found
+end
+
+for _, entry in ipairs(redis.call('XAUTOCLAIM', stream, group, consumer, idle_ms, '0', 'COUNT', count)[2]) do
+  local pending = entry and redis.call('XPENDING', stream, group, entry[1], entry[1], 1)
+  take(entry, pending and pending[1] and pending[1][4] or 1)
+end
+local left = tonumber(count) - #taken
+if left > 0 then
+  local read = redis.call('XREADGROUP', 'GROUP', group, consumer, 'COUNT', left, 'STREAMS', stream, '>')
+  for _, entry in ipairs(read and read[1][2] or {}) do take(entry, 1) end
+end
+
+-- Consumers that are gone; one that still has entries keeps its name until they are claimed.
+for _, facts in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
+  local known = {}
+  for index = 1, #facts, 2 do known[facts[index]] = facts[index + 1] end
+  if known.pending == 0 and known.idle > 600000 and known.name ~= consumer then
+    redis.call('XGROUP', 'DELCONSUMER', stream, group, known.name)
+  end
+end
+return taken
