@@ -92,15 +92,17 @@ class Client:
         return bool(sio.connected)
 
     async def close(self) -> None:
-        """Close within `close_timeout_s`, whatever the peer does; nothing is left running."""
+        """Close within `close_timeout_s`, whatever the peer does; nothing is left running, also when cancelled."""
         sio, self._sio = self._sio, None
         http, self._http = self._http, None
-        if sio is not None:
-            await self._disconnect(sio)
-        if http is not None:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(self._settings.close_timeout_s):
-                    await http.close()
+        try:
+            if sio is not None:
+                await self._disconnect(sio)
+        finally:
+            if http is not None:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._settings.close_timeout_s):
+                        await http.close()
 
     async def _disconnect(self, sio: socketio.AsyncClient) -> None:
         eio = sio.eio
@@ -111,6 +113,9 @@ class Client:
                 await sio.disconnect()
         except (TimeoutError, aiohttp.ClientError, OSError):
             _abort(websocket)
+        except asyncio.CancelledError:
+            _abort(websocket)
+            raise
         finally:
             for task in tasks:
                 task.cancel()

@@ -94,10 +94,12 @@ class Stream:
             sender.add_done_callback(lambda _: self._wake_listener.set())
             await self._listen(sender)
         finally:
-            if sender is not None:
-                sender.cancel()
-                await asyncio.gather(sender, return_exceptions=True)
-            await self._client.close()
+            try:
+                if sender is not None:
+                    sender.cancel()
+                    await asyncio.gather(sender, return_exceptions=True)
+            finally:  # a cancellation may come in the middle of this
+                await self._client.close()
         return self._session
 
     # -- listener --------------------------------------------------------------------------------------------------
