@@ -11,9 +11,11 @@ import os
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
+CLOSE_S: Final = 1.0
+"""Seconds that what still runs may take to end when the loop is stopped."""
 
 
 def _new_event_loop() -> asyncio.AbstractEventLoop:
@@ -38,6 +40,11 @@ class LoopThread:
         try:
             self._loop.run_forever()
         finally:
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            if left:  # such as connections that are being closed
+                self._loop.run_until_complete(asyncio.wait(left, timeout=CLOSE_S))
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
             self._loop.close()
 

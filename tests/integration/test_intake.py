@@ -1,4 +1,4 @@
-"""The intake against a real Valkey: jobs, poison, replies, dead consumers, a producer that may do nothing else."""
+"""The intake against a real Valkey: jobs, poison, replies, dead consumers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,6 @@ from worker.storage.connection import Connection
 from worker.storage.ledger import JobState
 
 ROOT = Path(__file__).parents[2]
-ACL = ["resetkeys", "~stt:intake", "resetchannels", "-@all", "+xadd"]
 
 
 @pytest.fixture
@@ -206,30 +205,3 @@ def test_the_command(redis_url: str, raw: redis.Redis, audio: Any, tmp_path: Pat
     text = (tmp_path / "log").read_text()
     assert "entry refused" in text
     assert "Traceback" not in text
-
-
-def test_a_producer_that_may_only_produce(redis_url: str, raw: redis.Redis) -> None:
-    raw.execute_command("ACL", "SETUSER", "producer", "on", ">secret", *ACL)
-    try:
-        with redis.Redis.from_url(redis_url.replace("//", "//producer:secret@"), decode_responses=True) as producer:
-            assert producer.xadd("stt:intake", {"job": "{}"})
-            forbidden: list[Callable[[], object]] = [
-                lambda: producer.xadd("stt:events", {"event": "done"}),
-                lambda: producer.lpush("stt", "poison"),
-                lambda: producer.get("stt:job:x:transcript"),
-                lambda: producer.hgetall("stt:job:x"),
-                lambda: producer.xrange("stt:intake"),
-                lambda: producer.xdel("stt:intake", "0-1"),
-                lambda: producer.delete("stt:intake"),
-                lambda: producer.keys("*"),
-                lambda: producer.eval("return 1", 0),
-                producer.flushall,
-                lambda: producer.config_get("*"),
-                lambda: producer.execute_command("ACL", "LIST"),
-                lambda: producer.publish("x", "y"),
-            ]
-            for attempt in forbidden:
-                with pytest.raises(redis.exceptions.NoPermissionError):
-                    attempt()
-    finally:
-        raw.execute_command("ACL", "DELUSER", "producer")

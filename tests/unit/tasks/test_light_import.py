@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tasks.loop import LoopThread
 
 ROOT = Path(__file__).parents[3]
 HEAVY = (
@@ -67,3 +70,20 @@ if pid == 0:
 assert os.waitpid(pid, 0)[1] == 0
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30, env={**os.environ})
+
+
+def test_a_stopped_loop_lets_what_runs_on_it_end() -> None:
+    ended: list[str] = []
+
+    async def background() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append("closed")
+
+    loop = LoopThread()
+    loop.submit(background())
+    loop.call(asyncio.sleep(0))
+    loop.stop()
+    assert ended == ["closed"]

@@ -1,0 +1,199 @@
+"""The producers that README.md shows, run as they stand there; only address and file are those of the test."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tasks.intake import start_intake
+from tasks.loop import LoopThread
+from tests.support import readme
+from tests.support.node_env import node_modules
+from tests.support.wait import wait_until
+from worker.settings import load
+
+__all__ = ["node_modules"]
+ROOT = Path(__file__).parents[2]
+TEXT = readme.PATH.read_text(encoding="utf-8")
+PRODUCER = "producer:a-long-password"
+
+
+def snippet(language: str, holding: str, **changes: str) -> str:
+    found = re.findall(rf"```{language}\n(.*?)```", TEXT, re.DOTALL)
+    (code,) = [str(block) for block in found if holding in block]
+    for old, new in changes.items():
+        assert old in code, old
+        code = code.replace(old, new)
+    return code
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    path = tmp_path / "ok-2.wav"
+    path.write_bytes(b"audio")
+    return str(path)
+
+
+@pytest.fixture
+def intake(redis_url: str) -> Iterator[None]:
+    loop = LoopThread()
+    work = start_intake(load({}, redis_url=redis_url), loop)
+    yield
+    work.cancel()
+    wait_until(work.cancelled, "the intake ends")
+    loop.stop()
+
+
+@pytest.fixture
+def worker(redis_url: str, tmp_path: Path) -> Iterator[None]:
+    """A real worker whose pipeline is a stand-in."""
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("STT_")},
+        **{"STT_REDIS_URL": redis_url, "STT_URL": "http://127.0.0.1:1", "STT_API_KEY": "key"},
+    }
+    with (tmp_path / "worker.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.fake_worker"], env=environment, cwd=ROOT, stdout=log, stderr=log
+        )
+    yield
+    process.kill()
+    process.wait(10)
+
+
+@pytest.fixture
+def acl(raw: redis.Redis) -> Iterator[None]:
+    """The user of the README, made by its own line; with it nothing but XADD to the intake works."""
+    command = shlex.split(snippet("sh", "ACL SETUSER"))
+    assert command[0] == "redis-cli"
+    assert raw.execute_command(*command[1:]) == "OK"
+    yield
+    raw.execute_command("ACL", "DELUSER", "producer")
+
+
+def reply(raw: redis.Redis, request: str) -> dict[str, str]:
+    def find() -> dict[str, str] | None:
+        return next((f for _, f in raw.xrange("stt:intake:replies") if f["request"] == request), None)
+
+    found: dict[str, str] = wait_until(find, f"{request} is answered")
+    return found
+
+
+def at(redis_url: str, login: str = "") -> str:
+    return redis_url.removesuffix("/0").replace("//", f"//{login}@" if login else "//")
+
+
+def test_python(redis_url: str, source: str, worker: None, tmp_path: Path) -> None:
+    code = snippet("python", "handle.commits()", **{"/audio/call.wav": source, "/results": str(tmp_path)})
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "STT_REDIS_URL": redis_url},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[:3] == ["0.0 word 0", "1.0 word 1", "done"]
+    assert '"word 1"' in lines[3]
+
+
+def test_the_shell(redis_url: str, raw: redis.Redis, source: str, intake: None, acl: None) -> None:
+    command = shlex.split(snippet("sh", "XADD stt:intake", **{"/audio/call.wav": source}))
+    with redis.Redis.from_url(redis_url.replace("//", f"//{PRODUCER}@"), decode_responses=True) as producer:
+        assert command[0] == "redis-cli"
+        request = producer.execute_command(*command[1:])
+    assert reply(raw, request)["state"] == "queued"
+
+
+@pytest.mark.node
+def test_node(redis_url: str, raw: redis.Redis, source: str, node_modules: Path, intake: None, acl: None) -> None:
+    """As the user that may only produce."""
+    changes = {"/audio/call.wav": source, "redis://127.0.0.1:6379": at(redis_url, PRODUCER)}
+    (node_modules / "add.mjs").write_text(snippet("js", "xAdd", **changes))
+    request = run("node", "add.mjs", cwd=node_modules).strip()
+    assert reply(raw, request)["state"] == "queued"
+
+
+@pytest.mark.node
+def test_celery_node(redis_url: str, raw: redis.Redis, source: str, node_modules: Path, worker: None) -> None:
+    changes = {"/audio/call.wav": source, "redis://127.0.0.1:6379/0": redis_url}
+    (node_modules / "send.cjs").write_text(snippet("js", "celery-node", **changes))
+    run("node", "send.cjs", cwd=node_modules)
+
+    def states() -> list[str]:
+        names = [name for name in raw.scan_iter("stt:job:*") if name.count(":") == 2]
+        return [raw.hget(name, "state") for name in names]
+
+    wait_until(lambda: states() == ["done"], "the job is done", timeout_s=30)
+
+
+def test_go(redis_url: str, raw: redis.Redis, source: str, intake: None, acl: None, tmp_path: Path) -> None:
+    if shutil.which("go") is None:
+        pytest.skip("Go is not installed")
+    options = 'Addr: "127.0.0.1:6379"'
+    user, _, password = PRODUCER.partition(":")
+    mine = f'Addr: "{at(redis_url).removeprefix("redis://")}", Username: "{user}", Password: "{password}"'
+    (tmp_path / "main.go").write_text(snippet("go", "XAdd", **{options: mine, "/audio/call.wav": source}))
+    run("go", "mod", "init", "producer", cwd=tmp_path)
+    run("go", "mod", "tidy", cwd=tmp_path)
+    request = run("go", "run", ".", cwd=tmp_path).strip()
+    assert reply(raw, request)["state"] == "queued"
+
+
+def test_the_producer_may_do_nothing_else(redis_url: str, raw: redis.Redis, acl: None) -> None:
+    with redis.Redis.from_url(redis_url.replace("//", f"//{PRODUCER}@"), decode_responses=True) as producer:
+        assert producer.xadd("stt:intake", {"job": "{}"})
+        forbidden: list[Callable[[], object]] = [
+            lambda: producer.xadd("stt:events", {"event": "done"}),
+            lambda: producer.lpush("stt", "poison"),
+            lambda: producer.get("stt:job:x:transcript"),
+            lambda: producer.hgetall("stt:job:x"),
+            lambda: producer.xrange("stt:intake"),
+            lambda: producer.xread({"stt:intake:replies": "0"}),
+            lambda: producer.xdel("stt:intake", "0-1"),
+            lambda: producer.delete("stt:intake"),
+            lambda: producer.keys("*"),
+            lambda: producer.eval("return 1", 0),
+            producer.flushall,
+            lambda: producer.config_get("*"),
+            lambda: producer.execute_command("ACL", "LIST"),
+            lambda: producer.publish("x", "y"),
+        ]
+        for attempt in forbidden:
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                attempt()
+
+
+def test_a_producer_may_be_let_read_the_answers(redis_url: str, raw: redis.Redis, acl: None) -> None:
+    (selector,) = re.findall(r"`'(\(.*?\))'`", TEXT)
+    raw.execute_command("ACL", "SETUSER", "producer", selector)
+    raw.xadd("stt:intake:replies", {"request": "1-0", "job": "x"})
+    with redis.Redis.from_url(redis_url.replace("//", f"//{PRODUCER}@"), decode_responses=True) as producer:
+        assert producer.xread({"stt:intake:replies": "0"})
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            producer.xread({"stt:intake": "0"})
+        with pytest.raises(redis.exceptions.NoPermissionError):
+            producer.xadd("stt:intake:replies", {"request": "2-0"})
+
+
+def run(*command: str, cwd: Path) -> str:
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=110, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
