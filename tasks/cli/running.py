@@ -8,6 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -21,7 +22,7 @@ from tasks.cli.view import View
 from tasks.jobs import JobSpec, JobState
 from tasks.producer import Producer, make_spec
 from tasks.standalone import Stack
-from worker.errors import SttError
+from worker.errors import EndpointBusy, SttError
 from worker.settings import Settings
 
 POLL_S: Final = 0.2
@@ -104,6 +105,8 @@ class Run:
         identified: asyncio.Queue[Identified | None] = asyncio.Queue(READ_AHEAD)
         reading = asyncio.create_task(self._identify(identified))
         try:
+            if not self._embedded:
+                await self._check()
             async with Stack(self._settings, self._out, embedded_endpoint=self._embedded) as stack:
                 self._events.tell("ready")
                 self._view.status("")
@@ -119,6 +122,14 @@ class Run:
         finally:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
+
+    async def _check(self) -> None:
+        """A wrong address or key is the same for every file: said once, before anything is started."""
+        from worker.realtime.client import check  # noqa: PLC0415  not needed with the embedded service
+
+        self._view.status("connecting")
+        with suppress(EndpointBusy):  # which may be over when the first session starts
+            await check(self._settings.url, self._settings.api_key, self._settings)
 
     async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
         """Read the files; runs while the stack starts."""

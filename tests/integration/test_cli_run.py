@@ -278,9 +278,10 @@ def test_another_service_with_a_url_and_a_key(cli: Cli) -> None:
     assert words_of(cli.folder / "transcripts" / "a.json") == words
     assert not (cli.folder / "transcripts" / ".stt-batch" / "server.log").exists()
 
-    refused = cli.json("run", "a.wav", "--again", STT_URL=url, STT_API_KEY="wrong-key")
-    assert refused["jobs"][0]["error_code"] == "auth_refused"
-    assert "wrong-key" not in json.dumps(refused) + cli.log("worker")
+    refused = cli.run("run", "a.wav", "--again", STT_URL=url, STT_API_KEY="wrong-key")
+    assert refused.returncode == 1
+    assert refused.stderr.startswith(f"error: API key refused by {url} (HTTP 401)")
+    assert "wrong-key" not in refused.stderr + refused.stdout + cli.log("worker")
     server.send_signal(signal.SIGTERM)
     assert server.wait(5) == 0
 

@@ -109,6 +109,8 @@ async def test_a_page_that_is_no_socketio_server() -> None:
 async def test_nothing_listens() -> None:
     error = await refusal("http://127.0.0.1:1")
     assert type(error) is EndpointUnavailable
+    assert "Cannot connect to host 127.0.0.1:1" in str(error)
+    assert "check STT_URL" in str(error)
 
 
 async def test_a_connect_that_hangs_ends_within_its_bound() -> None:

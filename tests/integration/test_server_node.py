@@ -48,7 +48,7 @@ async def test_the_flow_of_the_api_page(
     (tmp_path / "audio.s16le").write_bytes(pcm)
     async with service() as server:
         status, events = await node_client(
-            node_modules, server, key=KEY, transports=transports, pcm=str(tmp_path / "audio.s16le"), pause_ms=60
+            node_modules, server, key=KEY, transports=transports, pcm=str(tmp_path / "audio.s16le"), pause_ms=200
         )
     assert status == 0, events
     names = [event["event"] for event in events]

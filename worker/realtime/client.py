@@ -37,6 +37,13 @@ class _RefusedInBand(Exception):
     """The handshake was HTTP 200, then the service refused; the text is its reason."""
 
 
+async def check(url: str, api_key: SecretStr, settings: Settings) -> None:
+    """Connect and close again, to learn before any work is done whether it can be. Raises what `Client.open` does."""
+    client = Client(url, api_key, settings, lambda *_: None, lambda _: None)
+    await client.open()
+    await client.close()
+
+
 class Client:
     """One connection. `on_event(name, payload)` and `on_drop(reason)` are called on the event loop, in order, and must
     not block."""
@@ -183,8 +190,8 @@ class Client:
         elif isinstance(exc, TimeoutError):
             reason = f"no connection within {self._settings.connect_timeout_s:g} s"
         else:
-            reason = self._refusal or str(exc) or type(exc).__name__
-        return EndpointUnavailable(f"{self._url}: {reason}")
+            reason = _reason(exc)
+        return EndpointUnavailable(f"{self._url}: {reason}; check STT_URL, the network, and that the service runs")
 
 
 def _status(exc: BaseException) -> int | None:
@@ -200,6 +207,12 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
     while exc is not None:
         yield exc
         exc = exc.__cause__ or exc.__context__
+
+
+def _reason(exc: BaseException) -> str:
+    """The most telling text: the library only says "Connection error" above what the network said."""
+    texts = [str(e) for e in _chain(exc) if isinstance(e, aiohttp.ClientError | OSError) and str(e)]
+    return texts[0] if texts else str(exc) or type(exc).__name__
 
 
 def _may_be_a_proxy(exc: BaseException) -> bool:
