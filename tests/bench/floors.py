@@ -1,0 +1,128 @@
+"""What each stage costs by itself, without our code: `python -m tests.bench.floors FILE URL`, in s/h.
+
+The sum is what a client in one thread cannot go below with these libraries.
+"""
+
+from __future__ import annotations
+
+import statistics
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import aiohttp
+import numpy as np
+import pybase64
+import soundfile
+import soxr
+import uvloop
+
+from tests.bench.machine import cpu_s, tell
+from worker.realtime import messages
+
+RATE = 16000
+FRAME_S = 1.0
+
+
+BLOCK_S = 4.0
+PIECE_S = 60.0  # what the stages after decoding are measured with, again and again
+REPEATS = 9
+
+
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """Does not seek after every read."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def cost(work: Callable[[], Any], audio_s: float) -> tuple[float, Any]:
+    """s/h of `work` on `audio_s` seconds, the median of some runs, and its result."""
+    costs = []
+    for _ in range(REPEATS):
+        began = cpu_s()
+        result = work()
+        costs.append((cpu_s() - began) * 3600 / audio_s)
+    return statistics.median(costs), result
+
+
+class Source:
+    def __init__(self, path: str) -> None:
+        self._file = _Forward(path)
+        self.rate, self.channels = self._file.samplerate, self._file.channels
+        self._dtype = "int16" if self._file.subtype in ("PCM_16", "ULAW", "ALAW") else "float32"
+        self._buffer = np.empty((round(self.rate * BLOCK_S), self.channels), self._dtype)
+        self.frames = 0
+
+    def read(self) -> np.ndarray:
+        """The next block, in the one buffer."""
+        frames = self._file.buffer_read_into(self._buffer, self._dtype)
+        self.frames += frames
+        return self._buffer[:frames]
+
+    def to_the_end(self) -> None:
+        while len(self.read()):
+            pass
+
+
+def downmix(blocks: list[np.ndarray]) -> list[np.ndarray]:
+    channels = blocks[0].shape[1]
+    scale = 1 / 32768 if blocks[0].dtype == np.int16 else 1.0
+    weights = np.full(channels, scale / channels, np.float32)
+    if channels == 1:
+        return [np.multiply(block[:, 0], weights[0], dtype=np.float32) for block in blocks]
+    return [np.dot(block.astype(np.float32, copy=False), weights) for block in blocks]
+
+
+def resample(blocks: list[np.ndarray], rate: int) -> list[np.ndarray]:
+    if rate == RATE:
+        return blocks
+    stream = soxr.ResampleStream(rate, RATE, 1, "float32", "HQ")
+    return [stream.resample_chunk(block) for block in blocks]
+
+
+def to_int16(blocks: list[np.ndarray]) -> list[bytes]:
+    return [np.clip(np.rint(block * 32768), -32768, 32767).astype("<i2").tobytes() for block in blocks]
+
+
+def encode(frames: list[bytes]) -> list[str]:
+    return [pybase64.b64encode_as_string(frame) for frame in frames]
+
+
+async def send(url: str, texts: list[str]) -> float:
+    """CPU seconds of sending over a raw websocket, each message drained."""
+    ready = [f'42["{messages.CHUNK}",{{"audio_base_64":"{text}","sample_rate":{RATE}}}]' for text in texts]
+    address = f"{url}{messages.PATH}/?EIO=4&transport=websocket"
+    async with aiohttp.ClientSession() as http, http.ws_connect(address) as socket:
+        await socket.receive()
+        began = cpu_s()
+        for _ in range(REPEATS):
+            for text in ready:
+                await socket.send_str(text)
+        return (cpu_s() - began) / REPEATS
+
+
+def main(path: str, url: str) -> None:
+    source = Source(path)
+    blocks = [source.read().copy() for _ in range(round(PIECE_S / BLOCK_S))]
+    piece_s = sum(map(len, blocks)) / source.rate
+    before = source.frames
+    began = cpu_s()
+    source.to_the_end()
+    stages = {"decode": (cpu_s() - began) * 3600 * source.rate / (source.frames - before)}
+    if source.rate == RATE and source.channels == 1 and blocks[0].dtype == np.int16:  # it is what the wire takes
+        pcm = [block.tobytes() for block in blocks]
+    else:
+        stages["downmix"], mono = cost(lambda: downmix(blocks), piece_s)
+        stages["resample"], wire = cost(lambda: resample(mono, source.rate), piece_s)
+        stages["int16"], pcm = cost(lambda: to_int16(wire), piece_s)
+    whole = b"".join(pcm)
+    size = round(FRAME_S * RATE) * 2
+    frames = [whole[at : at + size] for at in range(0, len(whole), size)]
+    stages["base64"], texts = cost(lambda: encode(frames), piece_s)
+    stages["send"] = uvloop.run(send(url, texts)) * 3600 / piece_s
+    tell({"stages": stages, "sum": sum(stages.values())})
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2])

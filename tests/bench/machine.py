@@ -1,0 +1,93 @@
+"""The machine, and processes on it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+_LIBRARIES = (
+    "numpy",
+    "soundfile",
+    "soxr",
+    "aiohttp",
+    "python-socketio",
+    "python-engineio",
+    "orjson",
+    "pybase64",
+    "uvloop",
+)
+
+
+def cpu_s() -> float:
+    """User and system time of this process, all its threads."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def memory_kb(field: str) -> int:
+    """`VmRSS` or `VmHWM` of this process."""
+    match = re.search(rf"{field}:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert match
+    return int(match.group(1))
+
+
+def describe() -> dict[str, Any]:
+    cpu = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text())
+    return {
+        "cpu": cpu.group(1) if cpu else platform.processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "load": round(os.getloadavg()[0], 2),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "libraries": {name: version(name) for name in _LIBRARIES},
+    }
+
+
+def environment() -> dict[str, str]:
+    """Without our settings, and with one thread where libraries would start one per core."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("STT_")}
+    return {**env, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+
+
+def measure(module: str, *arguments: object, core: int | None = None, timeout_s: float = 900) -> dict[str, Any]:
+    """Run `python -m module arguments` and return the JSON of its last line."""
+    command = [sys.executable, "-m", module, *map(str, arguments)]
+    if core is not None and len(os.sched_getaffinity(0)) > 1:
+        command = ["taskset", "-c", str(core), *command]
+    done = subprocess.run(command, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, timeout=timeout_s, check=True)
+    found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def tell(result: dict[str, Any]) -> None:
+    """The last line of a measuring process."""
+    sys.stdout.write(json.dumps(result) + "\n")
+
+
+@contextmanager
+def sink(core: int | None = None) -> Iterator[str]:
+    """A sink in a process of its own; yields its address."""
+    command = [sys.executable, "-m", "tests.bench.sink"]
+    if core is not None and len(os.sched_getaffinity(0)) > 1:
+        command = ["taskset", "-c", str(core), *command]
+    process = subprocess.Popen(
+        command, env=environment(), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin
+    assert process.stdout
+    try:
+        yield process.stdout.readline().strip()
+    finally:
+        process.stdin.close()
+        process.wait(10)

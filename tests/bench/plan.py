@@ -1,0 +1,33 @@
+"""What planning sections costs: `python -m tests.bench.plan FILE`, in s/h, decoding included and alone."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from tests.bench.machine import cpu_s, tell
+from worker.audio.decode import open_source
+from worker.audio.sections import Cutting, plan
+from worker.audio.skipping import Skipping
+from worker.audio.speech import silero
+
+
+def main(path: str) -> None:
+    detector = silero()
+    with open_source(Path(path)) as source:
+        costs = []
+        for work in (
+            lambda: sum(map(len, source.blocks())),
+            lambda: plan(source, rate=16000, cutting=Cutting(sessions=8)),
+            lambda: plan(source, rate=16000, cutting=Cutting(sessions=8), skipping=Skipping(), detector=detector),
+        ):
+            began = cpu_s()
+            work()
+            costs.append((cpu_s() - began) * 3600 / (source.frames_decoded / source.info.sample_rate))
+    tell(
+        {"decode": costs[0], "plan": costs[1], "plan_and_skip": costs[2], "detector": detector.name if detector else ""}
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

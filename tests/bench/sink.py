@@ -1,0 +1,151 @@
+"""A service that only counts: `python -m tests.bench.sink` prints its address and serves until its input ends.
+
+Plain aiohttp websockets that speak as much Engine.IO and Socket.IO as a client of the real-time API needs. Audio is
+counted by the length of the message, never decoded. Over HTTP: `GET /stats` gives and forgets what was counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import sys
+import time
+
+import orjson
+import uvloop
+from aiohttp import WSMsgType, web
+
+from worker.realtime import messages
+
+OPEN = '0{"sid":"%s","upgrades":[],"pingInterval":25000,"pingTimeout":60000,"maxPayload":100000000}'
+CHUNK = f'42["{messages.CHUNK}"'
+PING_EVERY_S = 25.0
+# A session tells of the commit on stop so that a client need not wait for a pause, and answers as a service would: with
+# a partial for this much audio.
+PARTIAL_EVERY_S = 5.0
+
+
+def event(name: str, payload: object = None) -> str:
+    return "42" + orjson.dumps([name] if payload is None else [name, payload]).decode()
+
+
+CONFIG = {
+    "model_id": "sink",
+    "sample_rate": 16000,
+    "vad_silence_threshold_secs": 1.5,
+    messages.FIELD_COMMIT_ON_STOP: True,
+}
+
+
+class Session:
+    """One connection and what arrived on it."""
+
+    def __init__(self, sid: str) -> None:
+        self.sid = sid
+        self.arrivals: list[float] = []
+        self.audio_s: list[float] = []
+        self.total_s = 0.0
+        self.text_bytes = 0
+        self.rate = 16000
+        self.partials = 0
+
+    def counted(self) -> dict[str, object]:
+        found = {"arrivals": self.arrivals, "audio_s": self.audio_s, "text_bytes": self.text_bytes}
+        self.arrivals, self.audio_s, self.text_bytes = [], [], 0
+        return found
+
+
+class Sink:
+    def __init__(self) -> None:
+        self._names = itertools.count()
+        self._sessions: list[Session] = []
+        self.opened = 0
+
+    async def connect(self, request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(compress=False, max_msg_size=0)
+        await socket.prepare(request)
+        session = Session(f"s{next(self._names)}")
+        self._sessions.append(session)
+        await socket.send_str(OPEN % session.sid)
+        pings = asyncio.create_task(self._ping(socket))
+        try:
+            async for message in socket:
+                now = time.monotonic()
+                if message.type is not WSMsgType.TEXT:
+                    continue
+                if message.data.startswith(CHUNK):
+                    await self._chunk(socket, session, message.data, now)
+                elif not await self._other(socket, session, message.data):
+                    break
+        finally:
+            pings.cancel()
+        return socket
+
+    async def _chunk(self, socket: web.WebSocketResponse, session: Session, text: str, now: float) -> None:
+        # 42["audio-chunk",{"audio_base_64":"....","sample_rate":16000}]: the longest string is the audio.
+        start = text.index(":", len(CHUNK)) + 2
+        end = text.index('"', start)
+        audio_s = (end - start - text.count("=", end - 2, end)) * 3 // 4 / 2 / session.rate
+        session.arrivals.append(now)
+        session.audio_s.append(audio_s)
+        session.text_bytes += len(text)
+        session.total_s += audio_s
+        if session.total_s >= (session.partials + 1) * PARTIAL_EVERY_S:
+            session.partials = int(session.total_s / PARTIAL_EVERY_S)
+            payload = {"message_type": messages.TYPE_PARTIAL, "text": f"part {session.partials}"}
+            await socket.send_str(event(messages.TRANSCRIPT, payload))
+
+    async def _other(self, socket: web.WebSocketResponse, session: Session, text: str) -> bool:
+        if text == "3":
+            return True
+        if text.startswith("40"):
+            await socket.send_str("40" + orjson.dumps({"sid": session.sid}).decode())
+            return True
+        if text.startswith(f'42["{messages.START}"'):
+            self.opened += 1
+            session.rate = orjson.loads(text[2:])[1]["sampleRate"]
+            started = {"message_type": messages.TYPE_STARTED, "session_id": session.sid, "config": CONFIG}
+            await socket.send_str(event(messages.STARTED))
+            await socket.send_str(event(messages.TRANSCRIPT, started))
+            return True
+        if text.startswith(f'42["{messages.STOP}"'):
+            await self._close(socket, session)
+            return True
+        return not text.startswith(("1", "41"))
+
+    async def _close(self, socket: web.WebSocketResponse, session: Session) -> None:
+        end = session.total_s
+        words = [{"text": "end", "start": max(0.0, end - 0.5), "end": end, "type": "word", "logprob": -0.1}]
+        for kind, more in ((messages.TYPE_COMMITTED, {}), (messages.TYPE_COMMITTED_TIMED, {"words": words})):
+            await socket.send_str(event(messages.TRANSCRIPT, {"message_type": kind, "text": "end", **more}))
+        await socket.send_str(event(messages.CLOSED, {"code": 1000, "reason": ""}))
+
+    async def _ping(self, socket: web.WebSocketResponse) -> None:
+        while True:
+            await asyncio.sleep(PING_EVERY_S)
+            await socket.send_str("2")
+
+    async def stats(self, _: web.Request) -> web.Response:
+        found = [counted for s in self._sessions if (counted := s.counted())["arrivals"]]
+        body = orjson.dumps({"opened": self.opened, "sessions": found})
+        return web.Response(body=body, content_type="application/json")
+
+
+async def main() -> None:
+    sink = Sink()
+    app = web.Application()
+    app.router.add_get(f"{messages.PATH}/", sink.connect)
+    app.router.add_get("/stats", sink.stats)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=4096)
+    await site.start()
+    port = runner.addresses[0][1]
+    sys.stdout.write(f"http://127.0.0.1:{port}\n")
+    sys.stdout.flush()
+    await asyncio.to_thread(sys.stdin.read)
+    await runner.cleanup()
+
+
+if __name__ == "__main__":
+    uvloop.run(main())

@@ -1,0 +1,40 @@
+"""One job through the whole pipeline, as fast as possible: `python -m tests.bench.whole FILE URL [speed]`.
+
+CPU time is that of the process from the start of the job to its end; what starting Python costs is told apart.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import uvloop
+
+from tests.bench.machine import cpu_s, memory_kb, tell
+from tests.support.measured_run import CountingLog
+from worker.pipeline import Job, run
+from worker.settings import load, parse_speed
+
+
+async def main(path: str, url: str, speed: str) -> None:
+    settings = load({"STT_URL": url, "STT_API_KEY": "bench"})
+    job = Job(id="bench", source=Path(path), speed=parse_speed(speed), language=None, out=None)
+    started, began = cpu_s(), time.monotonic()
+    transcript = await run(job, settings=settings, log=CountingLog())
+    used = cpu_s() - started
+    audio_s = transcript.source.duration
+    assert transcript.coverage.sent == audio_s, "not all audio was sent"
+    tell(
+        {
+            "cpu_s_per_h": used * 3600 / audio_s,
+            "start_cpu_s": started,
+            "elapsed_s": time.monotonic() - began,
+            "audio_s": audio_s,
+            "peak_kb": memory_kb("VmHWM"),
+        }
+    )
+
+
+if __name__ == "__main__":
+    uvloop.run(main(sys.argv[1], sys.argv[2], sys.argv[3] if len(sys.argv) > 3 else "max"))
