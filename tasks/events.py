@@ -11,16 +11,21 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, Protocol
 
 from worker.errors import LedgerUnavailable
+from worker.progress import Progress
 from worker.settings import Settings
+from worker.transcript.model import Segment
 
 _LOG: Final = logging.getLogger(__name__)
 Event = Literal["queued", "started", "progress", "committed", "done", "incomplete", "failed", "cancelled"]
 KEPT: Final = 20_000
 """Entries, about 200 bytes each."""
+PROGRESS_EVERY_S: Final = 5.0
+"""Seconds between two `progress` events of a job."""
 MOST_TEXT: Final = 500
 """Characters kept of one value."""
 
@@ -57,6 +62,44 @@ class Events:
             _LOG.warning("%d events not told, such as %s of job %s: %s", len(entries), *entries[0][1:4:2], exc)
 
 
+class Log(Protocol):
+    """Where a run reports (`worker.pipeline.JobLog`, a lease)."""
+
+    async def commit(self, segment: Segment) -> None: ...
+
+    async def progress(self, progress: Progress) -> None: ...
+
+
+class Told:
+    """A run's log that tells others as well: each commit once it is durable, and progress now and then."""
+
+    def __init__(self, log: Log, events: Events, job_id: str, batch: str | None = None) -> None:
+        self._log = log
+        self._events = events
+        self._job_id = job_id
+        self._batch = batch
+        self._next = 0.0
+
+    async def commit(self, segment: Segment) -> None:
+        await self._log.commit(segment)
+        facts: Facts = {"batch": self._batch, "start": segment.start, "end": segment.end, "text": segment.text}
+        await self._events.tell("committed", self._job_id, **facts)
+
+    async def progress(self, progress: Progress) -> None:
+        await self._log.progress(progress)
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + PROGRESS_EVERY_S
+            await self._events.tell(
+                "progress",
+                self._job_id,
+                batch=self._batch,
+                duration_s=round(progress.duration_s, 3),
+                sent_s=round(progress.sent_s, 3),
+                committed_s=round(progress.committed_s, 3),
+            )
+
+
 def _entry(event: Event, job_id: str, facts: Facts) -> list[str]:
     fields = ["event", event, "job", job_id]
     for name, value in facts.items():
@@ -65,4 +108,4 @@ def _entry(event: Event, job_id: str, facts: Facts) -> list[str]:
     return fields
 
 
-__all__ = ["Event", "Events"]
+__all__ = ["Event", "Events", "Told"]

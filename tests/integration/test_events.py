@@ -1,0 +1,88 @@
+"""The stream of events: what it holds, its bound, and that it never costs a job."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import redis
+
+from tasks.events import MOST_TEXT, Events, Told
+from tests.support.redis_server import free_port
+from tests.support.samples_of import a_segment
+from worker.errors import LeaseLost
+from worker.progress import Progress
+from worker.settings import Settings, load
+from worker.storage.connection import Connection
+from worker.transcript.model import Segment
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return load({}, redis_url=redis_url)
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def events(settings: Settings) -> AsyncIterator[Events]:
+    connection = Connection(settings.redis_url)
+    yield Events(settings, connection)
+    await connection.close()
+
+
+class Log:
+    """A lease that is taken away after one commit."""
+
+    def __init__(self) -> None:
+        self.commits: list[Segment] = []
+
+    async def commit(self, segment: Segment) -> None:
+        if self.commits:
+            raise LeaseLost("another has it")
+        self.commits.append(segment)
+
+    async def progress(self, progress: Progress) -> None:
+        """Taken."""
+
+
+async def test_an_event_with_its_facts(events: Events, raw: redis.Redis) -> None:
+    await events.tell("failed", "a", batch="b", code="auth_refused", reason="x" * 5000, attempt=None)
+    ((_, fields),) = raw.xrange("stt:events")
+    expected = {"event": "failed", "job": "a", "batch": "b", "code": "auth_refused", "reason": "x" * MOST_TEXT}
+    assert fields == expected
+    assert raw.ttl("stt:events") > 0
+
+
+async def test_the_stream_is_bounded(events: Events, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tasks.events.KEPT", 300)
+    for first in range(0, 2000, 500):
+        await events.tell_many(("queued", f"job-{first + n}", {"batch": "b"}) for n in range(500))
+    assert 300 <= raw.xlen("stt:events") < 500
+    assert raw.xrevrange("stt:events", count=1)[0][1]["job"] == "job-1999"
+
+
+async def test_what_a_run_reports_is_told_once_it_counts(events: Events, raw: redis.Redis) -> None:
+    told = Told(Log(), events, "a", "b")
+    for sent_s in (1.0, 2.0):  # the second is too soon after the first
+        await told.progress(Progress(duration_s=10, sent_s=sent_s, committed_s=0, partial="hel"))
+    await told.commit(a_segment("one", 0, 1))
+    with pytest.raises(LeaseLost):
+        await told.commit(a_segment("two", 1, 2))
+    found = [fields for _, fields in raw.xrange("stt:events")]
+    assert [fields["event"] for fields in found] == ["progress", "committed"]
+    assert (found[0]["sent_s"], found[1]["text"], found[1]["end"], found[1]["batch"]) == ("1.0", "one", "1.0", "b")
+
+
+async def test_a_redis_that_is_away_costs_the_event_only(caplog: pytest.LogCaptureFixture) -> None:
+    settings = load({}, redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    connection = Connection(settings.redis_url, retries=0)
+    with caplog.at_level(logging.WARNING):
+        await Events(settings, connection).tell("done", "a")
+    assert "1 events not told, such as done of job a" in caplog.text
+    await connection.close()
