@@ -34,7 +34,7 @@ async def hold(governor, name):
         print("held", name, flush=True)
         await asyncio.sleep(600)
 async def main():
-    settings = load({}, redis_url=sys.argv[1], lease_s=2, renew_s=0.5, max_sessions=5, api_key="secret-key")
+    settings = load({}, redis_url=sys.argv[1], lease_s=2, renew_s=0.5, reap_s=0.5, max_sessions=5, api_key="secret-key")
     governor = Governor(settings, Connection(settings.redis_url))
     await asyncio.gather(*(hold(governor, f"{sys.argv[2]}-{n}") for n in range(4)))
 asyncio.run(main())
@@ -60,7 +60,9 @@ async def governors(redis_url: str) -> AsyncIterator[Make]:
 
 
 def settings(redis_url: str, **changes: Any) -> Settings:
-    return load({}, redis_url=redis_url, **{"lease_s": 2, "renew_s": 0.5, "api_key": "secret-key", **changes})
+    return load(
+        {}, redis_url=redis_url, **{"lease_s": 2, "renew_s": 0.5, "reap_s": 0.5, "api_key": "secret-key", **changes}
+    )
 
 
 @pytest.fixture
@@ -190,7 +192,10 @@ async def test_high_goes_before_normal_before_low(governors: Make, raw: redis.Re
     assert served == ["high-4", "high-5", "normal-2", "normal-3", "low-0", "low-1"]
 
 
-async def test_a_worker_that_died_in_line_does_not_block_it(governors: Make, raw: redis.Redis) -> None:
+async def test_a_worker_that_died_in_line_does_not_block_it(
+    governors: Make, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("worker.realtime.governor.SEEN_S", 1.5)
     dead, alive = governors(max_sessions=1), governors(max_sessions=1)
     served: list[str] = []
     async with asyncio.TaskGroup() as group:

@@ -20,7 +20,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final, Protocol
 
@@ -32,6 +32,8 @@ POLL_S: Final = 0.5
 """Seconds between two tries while a session of this process waits, give or take a third."""
 SEEN_S: Final = 5.0
 """Seconds until a waiting session that is not heard of any more loses its place in the line."""
+FRONT: Final = 16
+"""Waiting sessions of a process that are asked for at each try; the others less often."""
 KEYS_S: Final = 86400.0
 """Life of the governor's keys after their last use."""
 SHRINK: Final = 0.7
@@ -86,7 +88,9 @@ class _Seat:
     free: asyncio.Future[None]
     """Done when the slot is ours."""
     place: str = ""
-    kept_at: float = field(default=0.0)
+    seen_at: float = -math.inf
+    """Monotonic time, in seconds, at which its place in the line was last asked for."""
+    kept_at: float = -math.inf
     """Monotonic time, in seconds, at which the slot was surely ours."""
     holder: asyncio.Task[Any] | None = None
     lost: bool = False
@@ -203,14 +207,15 @@ class Governor:
     async def _exchange(self) -> float:
         """One call for all sessions of this process. Returns the seconds after which the next one is due."""
         freed, busy = list(self._freed), self._busy
-        waiting, held = list(self._waiting.values()), list(self._held.values())
+        before = time.monotonic()
+        waiting = self._to_ask_for(before)
+        held = [seat for seat in self._held.values() if before - seat.kept_at >= 0.9 * self._renew_s]
         request = self._request | {
             "busy": busy,
             "free": freed,
             "keep": [seat.token for seat in held],
             "wait": [(seat.token, seat.job_id, seat.place) for seat in waiting],
         }
-        before = time.monotonic()
         granted, lost, places, pause_ms, in_use, limit = await self._scripts.script(
             "governor", self._keys, [json.dumps(request)]
         )
@@ -223,10 +228,18 @@ class Governor:
         for token in lost:
             self._lose(self._held.get(token))
         for seat, place in zip(waiting, places, strict=True):
-            seat.place = place
+            seat.place, seat.seen_at = place, before
         for token in granted:
             self._grant(token, before)
+        if len(granted) >= FRONT:
+            return 0.0  # there may be room for those that were not asked for
         return min(self._renew_s, int(pause_ms) / 1000 or self._renew_s)
+
+    def _to_ask_for(self, now: float) -> list[_Seat]:
+        """The sessions that may be next, and those whose place would be forgotten: a long line costs little."""
+        line = sorted(self._waiting.values(), key=lambda seat: int(seat.place or -1))
+        new = sum(not seat.place for seat in line)
+        return [seat for rank, seat in enumerate(line) if rank < new + FRONT or now - seat.seen_at > SEEN_S / 3]
 
     def _grant(self, token: str, now: float) -> None:
         seat = self._waiting.pop(token, None)
