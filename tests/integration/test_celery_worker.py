@@ -18,6 +18,7 @@ import redis
 from tasks.app import make_app
 from tasks.jobs import JobStatus
 from tasks.submit import submit, submit_many
+from tests.support.fleet import assert_every_key_ends
 from tests.support.wait import wait_until
 from worker.errors import BadJob, LedgerUnavailable, SourceNotFound
 from worker.settings import Settings, load
@@ -244,6 +245,21 @@ def test_a_whole_job_in_a_message_of_another_producer(
     wait_until(lambda: raw.hget("stt:job:their.own-id", "state") == "done", "the job with their id is done")
     wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "bad messages are acknowledged")
     assert len(list(raw.scan_iter("stt:job:*"))) == 6  # two jobs with their commits and transcripts, no others
+
+
+@pytest.mark.chaos
+def test_400_jobs_that_end_at_once_are_all_acknowledged(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any
+) -> None:
+    batch = submit_many([audio(f"gate-{n}.wav") for n in range(400)], settings=settings)
+    start(sessions=400)
+    wait_until(lambda: batch.status().counts == {JobState.RUNNING: 400}, "all jobs run", timeout_s=60, poll_s=0.2)
+    audio("open")
+    wait_until(lambda: batch.status().counts == {JobState.DONE: 400}, "all jobs end", timeout_s=60, poll_s=0.2)
+    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "every message is acknowledged", timeout_s=30)
+    assert raw.zcard("unacked_index") == 0
+    assert {job.attempts for job in batch.status().jobs} == {1}
+    assert_every_key_ends(settings.redis_url)
 
 
 def test_another_pool_is_refused(start: Start, tmp_path: Path) -> None:

@@ -9,14 +9,15 @@ from datetime import timedelta
 import pytest
 import redis
 
+from tasks import celery_config
 from tests.support.redis_server import free_port
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
-from worker.errors import LeaseLost, LedgerUnavailable
+from worker.errors import LeaseLost, LedgerUnavailable, SettingsError
 from worker.progress import Progress
 from worker.settings import load
 from worker.storage.lease import Lease
-from worker.storage.ledger import JobState, Ledger, Refusal
+from worker.storage.ledger import JobState, Ledger, Refusal, durability_warnings
 
 SPEC = '{"source": "/audio/a.wav"}'
 
@@ -324,3 +325,44 @@ async def test_scripts_survive_a_server_that_forgot_them(ledger: Ledger, raw: re
     await ledger.create("b", SPEC)
     raw.client_kill_filter(_type="normal", skipme=True)
     assert (await ledger.create("c", SPEC)).state is JobState.QUEUED
+
+
+async def test_a_redis_that_may_lose_jobs_is_told_of(ledger: Ledger) -> None:
+    (warning,) = await ledger.durability()  # the server of these tests keeps nothing
+    assert "appendonly yes" in warning
+
+
+@pytest.mark.parametrize(
+    ("info", "words"),
+    [
+        ({"aof_enabled": 1, "maxmemory_policy": "noeviction"}, []),
+        ({}, []),
+        ({"aof_enabled": 0, "maxmemory_policy": "noeviction"}, ["appendonly yes"]),
+        ({"aof_enabled": 1, "maxmemory_policy": "allkeys-lru"}, ["allkeys-lru"]),
+        ({"aof_enabled": 0, "maxmemory_policy": "volatile-ttl"}, ["appendonly yes", "noeviction"]),
+    ],
+)
+def test_durability_from_info(info: dict[str, object], words: list[str]) -> None:
+    found = durability_warnings(info)
+    assert len(found) == len(words)
+    assert all(word in text for word, text in zip(words, found, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"lease_s": 10, "renew_s": 6}, "STT_RENEW_S"),
+        ({"lease_s": 4, "renew_s": 1, "reap_s": 5}, "STT_REAP_S"),
+        ({"lease_s": 7200}, "STT_LEASE_S"),
+        ({"attempts": 0}, "STT_ATTEMPTS"),
+    ],
+)
+def test_settings_that_cannot_work_together_stop_the_start(wrong: dict[str, object], named: str) -> None:
+    with pytest.raises(SettingsError, match=named):
+        load({}, **wrong)
+
+
+def test_no_lease_is_longer_than_the_broker_s_patience() -> None:
+    longest = load({}, lease_s=3600)
+    options = celery_config.for_settings(longest)["broker_transport_options"]
+    assert options["visibility_timeout"] > longest.lease_s

@@ -1,7 +1,8 @@
 """A real Celery worker whose pipeline is a stand-in: what a job does is in the name of its source.
 
 `ok-3.wav` commits 3 segments at once; `slow-200.wav` commits 200, one every 50 ms; `damaged.wav` fails for a reason;
-`bug.wav` fails without one; `die.wav` kills the worker process. Each goes on after what was committed before.
+`bug.wav` fails without one; `die.wav` kills the worker process; `gate.wav` ends when there is a file `open` beside it.
+Each goes on after what was committed before.
 
     python -m tests.support.fake_worker [-c N] ...        arguments of `celery worker`
 """
@@ -19,6 +20,7 @@ from tasks import transcribe
 from tasks.app import app
 from tasks.runner import Runner
 from tests.support.samples_of import a_segment, a_transcript
+from tests.support.wait import async_wait_until
 from worker.errors import DamagedSource
 from worker.pipeline import Job
 from worker.progress import Progress
@@ -34,11 +36,13 @@ async def pipeline(job: Job, *, settings: Settings, log: Any) -> Transcript:
         raise DamagedSource(f"{job.source}: no audio in it; record it again")
     if kind == "bug":
         raise ZeroDivisionError("a bug")
-    total = int(count or 1)
+    total = int(count or 1) if kind != "gate" else 1
     segments = list(job.committed)
     for number in range(len(segments), total):
         if kind == "slow":
             await asyncio.sleep(SLOW_S)
+        if kind == "gate":
+            await async_wait_until(job.source.with_name("open").exists, "the gate opens", timeout_s=300, poll_s=SLOW_S)
         segment = a_segment(f"word {number}", number, number + 1)
         await log.commit(segment)
         segments.append(segment)

