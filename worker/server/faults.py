@@ -66,7 +66,7 @@ VALUES: Final[dict[Kind, tuple[str, str]]] = {
     Kind.DROP: ("seconds until the connection is reset", "10"),
     Kind.ERROR: ("NAME@SECONDS: a session-error, then the close", "error@0"),
     Kind.ERROR_MESSAGE: ("NAME@SECONDS: the same as a transcript-message", "error@0"),
-    Kind.STOP_READING: ("seconds until nothing is read any more", "10"),
+    Kind.STOP_READING: ("seconds until nothing is read any more, nor said", "10"),
     Kind.MUTE: ("seconds until nothing is answered any more, pings excepted", "10"),
     Kind.OVERFLOW: ("times real time above which it ends with queue_overflow", "2"),
     Kind.CHUNK_MAX: ("seconds of audio a chunk may hold", "1"),

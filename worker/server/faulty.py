@@ -87,8 +87,8 @@ class FaultySession:
 
     async def emit(self, event: str, payload: dict[str, Any] | None) -> None:
         """What the session has to say, as the faults leave it."""
-        if self._over or self._past(Kind.MUTE):
-            return
+        if self._over or self._past(Kind.MUTE) or self._past(Kind.STOP_READING):
+            return  # a service that is stuck does not speak either
         if event == messages.CLOSED:
             await asyncio.gather(*self._late)
         if event != messages.TRANSCRIPT or payload is None:

@@ -64,4 +64,4 @@ def test_every_default_can_be_parsed_and_is_described() -> None:
 def test_the_command_lists_them() -> None:
     result = CliRunner().invoke(command, ["--fault", "list"])
     assert result.exit_code == 0
-    assert "stop-reading=10  seconds until nothing is read any more" in result.output
+    assert "stop-reading=10  seconds until nothing is read any more, nor said" in result.output
