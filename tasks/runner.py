@@ -20,6 +20,7 @@ from tasks.jobs import JobId, JobSpec, job_id
 from worker.audio.source import sha256_file
 from worker.errors import LeaseLost, LedgerUnavailable, SourceError, SttError
 from worker.pipeline import Job, run
+from worker.realtime.governor import Slots, Unlimited
 from worker.settings import Settings
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
@@ -54,7 +55,7 @@ class Outcome(StrEnum):
 
 
 class Pipeline(Protocol):
-    def __call__(self, job: Job, *, settings: Settings, log: Any) -> Awaitable[Transcript]: ...
+    def __call__(self, job: Job, *, settings: Settings, log: Any, slots: Slots) -> Awaitable[Transcript]: ...
 
 
 class Runner:
@@ -66,9 +67,12 @@ class Runner:
         ledger: Ledger,
         pipeline: Pipeline = run,
         wake: Callable[[str], None] | None = None,
+        slots: Slots | None = None,
     ) -> None:
-        """`wake` sends a message for a job; it may block, and raise LedgerUnavailable."""
+        """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: leave to open sessions,
+        shared with the other workers; None for no limit."""
         self._wake = wake
+        self._slots = slots or Unlimited()
         self._settings = settings
         self._ledger = ledger
         self._pipeline = pipeline
@@ -244,7 +248,7 @@ class Runner:
         )
 
         async def work() -> Transcript:
-            return await self._pipeline(job, settings=self._settings, log=lease)
+            return await self._pipeline(job, settings=self._settings, log=lease, slots=self._slots)
 
         working = asyncio.create_task(work())
         keeping = asyncio.create_task(lease.keep(self._settings.renew_s))

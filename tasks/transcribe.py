@@ -11,11 +11,14 @@ import structlog
 
 from tasks import logs
 from tasks.app import TRANSCRIBE, Reject, app, signals, wake
+from tasks.intake import start_intake
 from tasks.loop import shared_loop
 from tasks.recovery import Reaper
 from tasks.runner import Outcome, Runner
 from worker.errors import LedgerUnavailable
+from worker.realtime.governor import Governor
 from worker.settings import Settings, load
+from worker.storage.connection import Connection
 from worker.storage.ledger import Ledger
 
 logs.through_logging()
@@ -38,6 +41,7 @@ class _Process:
         self._background.append(shared_loop().submit(_warn(ledger)))
         reaper = Reaper(settings, ledger, wake=lambda job_ids: self._send(job_ids, settings.queue))
         self._background.append(shared_loop().submit(reaper.run()))
+        self._background.append(start_intake(settings, shared_loop()))
 
     def _send(self, job_ids: Sequence[str], queue: str) -> None:
         wake(app, job_ids, queue)
@@ -50,7 +54,9 @@ class _Process:
 
     async def _make(self) -> Runner:
         settings = load()
-        return Runner(settings, Ledger(settings), wake=lambda job_id: self._send([job_id], settings.queue))
+        limited = settings.max_sessions or settings.starts_per_s
+        slots = Governor(settings, Connection(settings.redis_url)) if limited else None
+        return Runner(settings, Ledger(settings), wake=lambda job_id: self._send([job_id], settings.queue), slots=slots)
 
     def drain(self) -> None:
         """Called in a signal handler: sets the flag and lets the loop do the rest."""

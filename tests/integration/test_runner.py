@@ -30,7 +30,7 @@ class Scene:
         self.stopped = asyncio.Event()
 
     def pipeline(self, act: Act) -> Pipeline:
-        async def run(job: Job, *, settings: Settings, log: Any) -> Transcript:
+        async def run(job: Job, *, settings: Settings, log: Any, slots: Any) -> Transcript:
             self.begun.set()
             try:
                 return await act(job, log)

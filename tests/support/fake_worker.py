@@ -30,7 +30,7 @@ from worker.transcript.model import Transcript
 SLOW_S = 0.05
 
 
-async def pipeline(job: Job, *, settings: Settings, log: Any) -> Transcript:
+async def pipeline(job: Job, *, settings: Settings, log: Any, slots: Any) -> Transcript:
     kind, _, count = job.source.stem.partition("-")
     if kind == "damaged":
         raise DamagedSource(f"{job.source}: no audio in it; record it again")
