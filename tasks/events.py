@@ -18,7 +18,8 @@ from typing import Any, Final, Literal, Protocol
 from worker.errors import LedgerUnavailable
 from worker.progress import Progress
 from worker.settings import Settings
-from worker.transcript.model import Segment
+from worker.storage.lease import Lease
+from worker.transcript.model import Segment, Transcript
 
 _LOG: Final = logging.getLogger(__name__)
 Event = Literal["queued", "started", "progress", "committed", "done", "incomplete", "failed", "cancelled"]
@@ -62,42 +63,46 @@ class Events:
             _LOG.warning("%d events not told, such as %s of job %s: %s", len(entries), *entries[0][1:4:2], exc)
 
 
-class Log(Protocol):
-    """Where a run reports (`worker.pipeline.JobLog`, a lease)."""
-
-    async def commit(self, segment: Segment) -> None: ...
-
-    async def progress(self, progress: Progress) -> None: ...
-
-
 class Told:
-    """A run's log that tells others as well: each commit once it is durable, and progress now and then."""
+    """A job in the hands of a worker (a lease), and what becomes of it told to others once it is in the ledger."""
 
-    def __init__(self, log: Log, events: Events, job_id: str, batch: str | None = None) -> None:
-        self._log = log
+    def __init__(self, lease: Lease, events: Events | None) -> None:
+        """`events`: None tells nobody."""
+        self._lease = lease
         self._events = events
-        self._job_id = job_id
-        self._batch = batch
+        self._batch = json.loads(lease.spec).get("batch")
         self._next = 0.0
 
+    async def started(self) -> None:
+        await self._tell("started", attempt=self._lease.attempts)
+
     async def commit(self, segment: Segment) -> None:
-        await self._log.commit(segment)
-        facts: Facts = {"batch": self._batch, "start": segment.start, "end": segment.end, "text": segment.text}
-        await self._events.tell("committed", self._job_id, **facts)
+        await self._lease.commit(segment)
+        await self._tell("committed", start=segment.start, end=segment.end, text=segment.text)
 
     async def progress(self, progress: Progress) -> None:
-        await self._log.progress(progress)
+        await self._lease.progress(progress)
         now = time.monotonic()
         if now >= self._next:
             self._next = now + PROGRESS_EVERY_S
-            await self._events.tell(
+            await self._tell(
                 "progress",
-                self._job_id,
-                batch=self._batch,
                 duration_s=round(progress.duration_s, 3),
                 sent_s=round(progress.sent_s, 3),
                 committed_s=round(progress.committed_s, 3),
             )
+
+    async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
+        await self._lease.finish(transcript, outputs)
+        await self._tell("done" if transcript.coverage.complete else "incomplete")
+
+    async def fail(self, code: str, reason: str) -> None:
+        await self._lease.fail(code, reason)
+        await self._tell("failed", code=code, reason=reason)
+
+    async def _tell(self, event: Event, **facts: str | float | None) -> None:
+        if self._events is not None:
+            await self._events.tell(event, self._lease.job_id, batch=self._batch, **facts)
 
 
 def _entry(event: Event, job_id: str, facts: Facts) -> list[str]:

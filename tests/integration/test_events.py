@@ -10,12 +10,13 @@ import redis
 
 from tasks.events import MOST_TEXT, Events, Told
 from tests.support.redis_server import free_port
-from tests.support.samples_of import a_segment
+from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import LeaseLost
 from worker.progress import Progress
 from worker.settings import Settings, load
 from worker.storage.connection import Connection
-from worker.transcript.model import Segment
+from worker.storage.lease import Lease
+from worker.storage.ledger import Ledger
 
 
 @pytest.fixture
@@ -36,21 +37,6 @@ async def events(settings: Settings) -> AsyncIterator[Events]:
     await connection.close()
 
 
-class Log:
-    """A lease that is taken away after one commit."""
-
-    def __init__(self) -> None:
-        self.commits: list[Segment] = []
-
-    async def commit(self, segment: Segment) -> None:
-        if self.commits:
-            raise LeaseLost("another has it")
-        self.commits.append(segment)
-
-    async def progress(self, progress: Progress) -> None:
-        """Taken."""
-
-
 async def test_an_event_with_its_facts(events: Events, raw: redis.Redis) -> None:
     await events.tell("failed", "a", batch="b", code="auth_refused", reason="x" * 5000, attempt=None)
     ((_, fields),) = raw.xrange("stt:events")
@@ -67,16 +53,28 @@ async def test_the_stream_is_bounded(events: Events, raw: redis.Redis, monkeypat
     assert raw.xrevrange("stt:events", count=1)[0][1]["job"] == "job-1999"
 
 
-async def test_what_a_run_reports_is_told_once_it_counts(events: Events, raw: redis.Redis) -> None:
-    told = Told(Log(), events, "a", "b")
+async def test_what_becomes_of_a_job_is_told_once_it_counts(
+    settings: Settings, events: Events, raw: redis.Redis
+) -> None:
+    ledger = Ledger(settings)
+    await ledger.create("a", '{"source": "/a.wav", "batch": "b"}', batch="b")
+    lease = await ledger.acquire("a", "w")
+    assert isinstance(lease, Lease)
+    told = Told(lease, events)
+    await told.started()
     for sent_s in (1.0, 2.0):  # the second is too soon after the first
         await told.progress(Progress(duration_s=10, sent_s=sent_s, committed_s=0, partial="hel"))
     await told.commit(a_segment("one", 0, 1))
+    await told.finish(a_transcript("a", (a_segment("one", 0, 1),)), [])
     with pytest.raises(LeaseLost):
         await told.commit(a_segment("two", 1, 2))
+    with pytest.raises(LeaseLost):
+        await told.fail("x", "y")
+    await Told(lease, None).started()
     found = [fields for _, fields in raw.xrange("stt:events")]
-    assert [fields["event"] for fields in found] == ["progress", "committed"]
-    assert (found[0]["sent_s"], found[1]["text"], found[1]["end"], found[1]["batch"]) == ("1.0", "one", "1.0", "b")
+    assert [fields["event"] for fields in found] == ["started", "progress", "committed", "done"]
+    assert (found[1]["sent_s"], found[2]["text"], found[2]["end"], found[2]["batch"]) == ("1.0", "one", "1.0", "b")
+    await ledger.close()
 
 
 async def test_a_redis_that_is_away_costs_the_event_only(caplog: pytest.LogCaptureFixture) -> None:
