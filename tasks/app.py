@@ -1,4 +1,4 @@
-"""The Celery application. The only module that imports Celery."""
+"""The Celery application. The only module that imports Celery and kombu."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from typing import Any, Final
 from celery import Celery, signals
 from celery.app import trace
 from celery.exceptions import OperationalError, Reject
+from kombu.transport import redis as broker
 
 from tasks import celery_config
 from worker.errors import LedgerUnavailable, SettingsError
 from worker.settings import Settings, load
 
+_LOG: Final = logging.getLogger(__name__)
 TRANSCRIBE: Final = "tasks.transcribe"
 SEND_RETRIES: Final = {"max_retries": 3, "interval_start": 0.1, "interval_step": 0.3, "interval_max": 1.0}
 
@@ -29,6 +31,31 @@ def make_app(settings: Settings) -> Celery:
 
 # A message given back is no error: one line for each at shutdown, not a traceback.
 trace.log_policy_reject = trace.log_policy_reject._replace(traceback=None, severity=logging.INFO)
+
+
+class _QoS(broker.QoS):
+    """kombu 5.7 fails on its own state when Redis is not back while it closes a connection that broke, and again when a
+    task ends whose message came on that connection. Both ended the whole worker: a restart of Redis was the end of a
+    fleet. What is not put back or acknowledged here comes again when the visibility timeout is over; until then the
+    ledger sends the jobs again that need it."""
+
+    def restore_unacked(self, client: Any = None) -> None:
+        try:
+            super().restore_unacked(client)  # type: ignore[no-untyped-call]
+        except Exception as exc:  # noqa: BLE001  AttributeError, ConnectionError and what else kombu makes of it
+            _LOG.warning("unacknowledged messages not put back: %s", exc)
+            self._delivered.clear()
+
+    def ack(self, delivery_tag: str) -> None:
+        if self.channel.connection is not None:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if self.channel.connection is not None:
+            super().reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
+
+
+broker.Channel.QoS = _QoS
 
 # The application of a worker process. The environment is read when the configuration is first needed.
 app = Celery("tasks", include=["tasks.transcribe"])

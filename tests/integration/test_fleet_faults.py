@@ -15,6 +15,7 @@ import pytest
 from tasks.control import cancel, pause, resume, retry
 from tasks.submit import submit, submit_many
 from tests.support.fleet import RESUME_S, Fleet, assert_every_key_ends, tone_server
+from tests.support.redis_server import Valkey
 from tests.support.wait import wait_until
 from worker.storage.records import JobState
 
@@ -89,6 +90,34 @@ def test_4_a_worker_that_was_stopped_for_longer_than_its_lease_cannot_write(flee
     assert fleet.owner(job.id) is not zombie
     fleet.until_ended(job.id)
     fleet.assert_done(job.id, words)
+
+
+def test_5_a_restart_of_redis_ends_no_worker(tmp_path: Path, service: str) -> None:
+    folder = tmp_path / "valkey"
+    folder.mkdir()
+    valkey = Valkey(folder)
+    fleet = Fleet(tmp_path, valkey.url, service)
+    try:
+        files = [fleet.audio(f"r{n}", 20, seed=n) for n in range(4)]
+        workers = [fleet.start(), fleet.start()]
+        batch = submit_many([path for path, _ in files], settings=fleet.settings, speed=PACE)
+        ids = [job.id for job in batch.jobs]
+        until_committed(fleet, *ids)
+        valkey.kill()
+        valkey.start()
+        fleet.until_ended(*ids, timeout_s=60)
+        for job_id, (_, words) in zip(ids, files, strict=True):
+            fleet.assert_done(job_id, words)
+        assert [worker.process.poll() for worker in workers] == [None, None]
+        # They listen again.
+        source, words = fleet.audio("after", 4, seed=9)
+        after = submit(source, settings=fleet.settings, speed="max")
+        fleet.until_ended(after.id)
+        fleet.assert_done(after.id, words)
+        assert_every_key_ends(valkey.url)
+    finally:
+        fleet.close()
+        valkey.stop()
 
 
 def test_8_a_lost_message_is_sent_again(fleet: Fleet) -> None:

@@ -41,6 +41,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "ctranslate2": ("worker.server.recognizers.whisper",),
     "engineio": ("worker.server.app", "worker.server.hub"),
     "faster_whisper": ("worker.server.recognizers.whisper",),
+    "kombu": ("tasks.app",),
     "onnxruntime": ("worker.audio.speech", "worker.server.recognizers.vad"),
     "orjson": ("worker.realtime.wirejson",),
     "pybase64": ("worker.realtime.streaming", "worker.server.wire"),
