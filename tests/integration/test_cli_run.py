@@ -290,7 +290,7 @@ def test_the_library_of_commands_explains_itself(cli: Cli) -> None:
     version = cli.run("--version")
     assert version.returncode == 0
     assert version.stdout.startswith("stt-batch")
-    for command in ("run", "submit", "status", "worker", "server"):
+    for command in ("run", "submit", "status", "cancel", "pause", "resume", "retry", "worker", "server"):
         text = cli.run(command, "--help").stdout
         assert "Examples:" in text
         assert f"stt-batch {command}" in text
