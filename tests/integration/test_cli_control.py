@@ -18,7 +18,6 @@ from worker.storage.lease import Lease
 from worker.storage.ledger import JobState, Ledger
 from worker.transcript.model import Gap, Transcript
 
-
 __all__ = ["cli"]  # a fixture
 
 

@@ -37,6 +37,8 @@ INDEX_ENTRIES: Final = 100_000
 """Most ids kept in `jobs` and in `batches`."""
 AT_ONCE: Final = 500
 """Jobs in one round trip."""
+PATIENCE: Final = 1.5
+"""Searches for lost jobs until a message that was sent may be taken for lost; twice as many each further time."""
 MOST_PATIENCE: Final = timedelta(minutes=10)
 """Longest time between two messages for a job that waits in the queue."""
 MOST_DELAY: Final = timedelta(minutes=10)
@@ -51,7 +53,7 @@ class Ledger:
         self._lease_s = settings.lease_s
         self._result_ttl = settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
-        self._patience_ms = int(settings.reap_s * 3000)
+        self._patience_ms = int(settings.reap_s * PATIENCE * 1000)
 
     async def close(self) -> None:
         await self._connection.close()
