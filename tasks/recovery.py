@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from tasks.events import Events
 from worker.errors import LedgerUnavailable
 from worker.settings import Settings
 from worker.storage.ledger import Ledger
@@ -18,8 +19,15 @@ logger = structlog.get_logger(__name__)
 class Reaper:
     """`run` goes on until it is cancelled. What it finds is in `reap.lua`."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, wake: Callable[[Sequence[str]], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        wake: Callable[[Sequence[str]], None],
+        events: Events | None = None,
+    ) -> None:
         """`wake` sends a message for each job; it may block, and raise LedgerUnavailable."""
+        self._events = events
         self._settings = settings
         self._ledger = ledger
         self._wake = wake
@@ -52,6 +60,8 @@ class Reaper:
         found = await self._ledger.reap(settings.queue, tries=settings.attempts, delay_s=settings.backoff_s)
         for job_id in found.given_up:
             logger.warning("job given up: worker after worker stopped in the middle of it", job=job_id)
+            if self._events is not None:
+                await self._events.tell("failed", job_id, code="attempts")
         if found.send:
             logger.info("jobs sent again", jobs=len(found.send), first=found.send[0])
             # Lost here, they are sent when their patience is over: the ledger has them down as sent.

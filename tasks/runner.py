@@ -16,6 +16,7 @@ from typing import Any, Final, Protocol
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from tasks.events import Events, Told
 from tasks.jobs import JobId, JobSpec, job_id
 from worker.audio.source import sha256_file
 from worker.errors import LeaseLost, LedgerUnavailable, SourceError, SttError
@@ -68,11 +69,13 @@ class Runner:
         pipeline: Pipeline = run,
         wake: Callable[[str], None] | None = None,
         slots: Slots | None = None,
+        events: Events | None = None,
     ) -> None:
         """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: leave to open sessions,
         shared with the other workers; None for no limit."""
         self._wake = wake
         self._slots = slots or Unlimited()
+        self._events = events
         self._settings = settings
         self._ledger = ledger
         self._pipeline = pipeline
@@ -196,29 +199,31 @@ class Runner:
     async def _run(self, lease: Lease) -> Outcome:
         log = logger.bind(job=lease.job_id, epoch=lease.epoch)
         log.info("job begins", attempt=lease.attempts, commits=lease.commits)
+        told = Told(lease, self._events)
         most = self._settings.attempts
         if lease.tries > most:
             log.warning("job given up", attempts=lease.attempts)
-            await lease.fail("attempts", f"given up: {most} workers in turn stopped in the middle of it")
+            await told.fail("attempts", f"given up: {most} workers in turn stopped in the middle of it")
             return Outcome.ENDED
         try:
             spec = JobSpec.model_validate_json(lease.spec)
-            transcript = await self._under_lease(lease, spec)
+            await told.started()
+            transcript = await self._under_lease(lease, spec, told)
         except (LeaseLost, LedgerUnavailable):
             raise
         except SttError as exc:
             if exc.retryable and lease.tries < most:
                 return await self._later(lease, exc.code, str(exc))
             log.warning("job failed", code=exc.code, error=str(exc))
-            await lease.fail(exc.code, str(exc))
+            await told.fail(exc.code, str(exc))
         except Exception as exc:
             # One job's bug must not take the others with it; the ledger and the log tell it.
             log.exception("job failed on an unexpected error")
-            await lease.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
+            await told.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
         else:
-            if lease.tries < most and (reason := _gave_up(transcript)) is not None:
+            if lease.tries < most and (reason := transcript.gave_up) is not None:
                 return await self._later(lease, "endpoint_unavailable", reason)
-            await lease.finish(transcript, [str(path) for path in spec.output_paths()])
+            await told.finish(transcript, [str(path) for path in spec.output_paths()])
             log.info(
                 "job done" if transcript.coverage.complete else "job incomplete",
                 segments=len(transcript.segments),
@@ -236,7 +241,7 @@ class Runner:
         await lease.postpone(delay_s, code, reason)
         return Outcome.LATER
 
-    async def _under_lease(self, lease: Lease, spec: JobSpec) -> Transcript:
+    async def _under_lease(self, lease: Lease, spec: JobSpec, log: Told) -> Transcript:
         """The pipeline, and beside it the renewal of the lease: when that ends, the pipeline is stopped."""
         job = Job(
             id=lease.job_id,
@@ -248,7 +253,7 @@ class Runner:
         )
 
         async def work() -> Transcript:
-            return await self._pipeline(job, settings=self._settings, log=lease, slots=self._slots)
+            return await self._pipeline(job, settings=self._settings, log=log, slots=self._slots)
 
         working = asyncio.create_task(work())
         keeping = asyncio.create_task(lease.keep(self._settings.renew_s))
@@ -292,8 +297,3 @@ class Runner:
             logger.info("job given back", job=lease.job_id)
         except (TimeoutError, LedgerUnavailable, LeaseLost) as exc:
             logger.warning("job not given back, its lease will lapse", job=lease.job_id, error=str(exc))
-
-
-def _gave_up(transcript: Transcript) -> str | None:
-    """Why the rest is missing, where sessions failed in a way that may be over in a while; None for another reason."""
-    return next((gap.reason for gap in transcript.coverage.missing if gap.reason in transcript.failures), None)

@@ -11,6 +11,7 @@ import structlog
 
 from tasks import logs
 from tasks.app import TRANSCRIBE, Reject, app, signals, wake
+from tasks.events import Events
 from tasks.intake import start_intake
 from tasks.loop import shared_loop
 from tasks.recovery import Reaper
@@ -37,9 +38,9 @@ class _Process:
     def start(self) -> None:
         """Called when the worker is up: what it does beside its tasks."""
         settings = load()
-        ledger = shared_loop().call(_made(settings))
+        ledger, events = shared_loop().call(_made(settings))
         self._background.append(shared_loop().submit(_warn(ledger)))
-        reaper = Reaper(settings, ledger, wake=lambda job_ids: self._send(job_ids, settings.queue))
+        reaper = Reaper(settings, ledger, lambda job_ids: self._send(job_ids, settings.queue), events)
         self._background.append(shared_loop().submit(reaper.run()))
         self._background.append(start_intake(settings, shared_loop()))
 
@@ -55,8 +56,14 @@ class _Process:
     async def _make(self) -> Runner:
         settings = load()
         limited = settings.max_sessions or settings.starts_per_s
-        slots = Governor(settings, Connection(settings.redis_url)) if limited else None
-        return Runner(settings, Ledger(settings), wake=lambda job_id: self._send([job_id], settings.queue), slots=slots)
+        connection = Connection(settings.redis_url)
+        return Runner(
+            settings,
+            Ledger(settings),
+            wake=lambda job_id: self._send([job_id], settings.queue),
+            slots=Governor(settings, connection) if limited else None,
+            events=Events(settings, connection),
+        )
 
     def drain(self) -> None:
         """Called in a signal handler: sets the flag and lets the loop do the rest."""
@@ -75,8 +82,8 @@ async def _warn(ledger: Ledger) -> None:
         logger.warning("it is not known whether Redis keeps what it accepts", error=str(exc))
 
 
-async def _made(settings: Settings) -> Ledger:
-    return Ledger(settings)
+async def _made(settings: Settings) -> tuple[Ledger, Events]:
+    return Ledger(settings), Events(settings, Connection(settings.redis_url))
 
 
 _process = _Process()

@@ -133,3 +133,8 @@ class Transcript(_Value):
     elapsed: float = Field(description="seconds from the start of the job to the finished transcript")
     endpoint: str = Field(description="address of the service, without key or query")
     versions: dict[str, str] = Field(default_factory=dict)
+
+    @property
+    def gave_up(self) -> str | None:
+        """Why the rest is missing, where sessions failed in a way that may be over in a while; None otherwise."""
+        return next((gap.reason for gap in self.coverage.missing if gap.reason in self.failures), None)

@@ -1,0 +1,65 @@
+"""Workers that share an API key, started from the intake: never more sessions than allowed, all of it told."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
+from tests.support.wait import wait_until
+
+LIMIT = 2
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with tone_server(tmp_path_factory.mktemp("service")) as url:
+        yield url
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, redis_url: str, service: str) -> Iterator[Fleet]:
+    fleet = Fleet(tmp_path, redis_url, service, more={"STT_MAX_SESSIONS": str(LIMIT), "STT_SPEED": "8"})
+    yield fleet
+    fleet.close()
+    assert_every_key_ends(redis_url)
+
+
+def test_two_workers_one_killed_keep_to_the_limit(fleet: Fleet) -> None:
+    sound = {f"call-{n}": fleet.audio(f"call-{n}", 6.0, seed=n) for n in range(6)}
+    first, second = fleet.start(sessions=4), fleet.start(sessions=4)
+    with fleet.raw as raw:
+        requests = {
+            str(raw.xadd("stt:intake", {"job": json.dumps({"source": str(path)}), "key": name})): name
+            for name, (path, _) in sound.items()
+        }
+        most, killed = 0, False
+
+        def sessions() -> int:
+            alive = [worker for worker in (first, second) if worker.process.poll() is None]
+            return sum(worker.connections_to(fleet.url) for worker in alive)
+
+        def all_ended() -> bool:
+            nonlocal most, killed
+            most = max(most, sessions())
+            if not killed and first.connections_to(fleet.url):
+                first.kill()
+                killed = True
+            return raw.xlen("stt:intake:replies") == 6 and all(fleet.record(name).state.ended for name in sound)
+
+        wait_until(all_ended, "all jobs end", timeout_s=60, poll_s=0.02)
+        assert killed
+        assert 1 <= most <= LIMIT
+        for name, (_, words) in sound.items():
+            fleet.assert_done(name, words)
+        answers = {fields["request"]: fields["job"] for _, fields in raw.xrange("stt:intake:replies")}
+        assert answers == requests
+        events = [(fields["event"], fields["job"]) for _, fields in raw.xrange("stt:events")]
+    for name in sound:
+        told = [event for event, job in events if job == name and event != "progress"]
+        assert told[:2] == ["queued", "started"]
+        assert told[-1] == "done"
+        assert "committed" in told
