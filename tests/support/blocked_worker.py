@@ -1,0 +1,35 @@
+"""A worker whose event loop stops for a while after the first commit, once: `BLOCKS_ONCE` names the file it leaves.
+
+python -m tests.support.blocked_worker worker ...        arguments of `stt-batch`
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from tasks.cli import main
+from worker.storage.lease import Lease
+from worker.transcript.model import Segment
+
+BLOCKED_S = 6.0
+
+_commit = Lease.commit
+
+
+def _block_once() -> None:
+    mark = Path(os.environ["BLOCKS_ONCE"])
+    if not mark.exists():
+        mark.touch()
+        time.sleep(BLOCKED_S)
+
+
+async def _commit_then_block(self: Lease, segment: Segment) -> None:
+    await _commit(self, segment)
+    _block_once()
+
+
+if __name__ == "__main__":
+    Lease.commit = _commit_then_block  # type: ignore[method-assign]
+    main()
