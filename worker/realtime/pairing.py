@@ -16,8 +16,11 @@ from worker.realtime.messages import Committed, Partial, WireWord
 
 HOLD_S: Final = 1.2
 """How long a plain commit waits for its twin with word times."""
-PAIR_WITHIN_S: Final = 3.0
-"""Two forms that arrive further apart are not the same speech."""
+PAIR_WITHIN_S: Final = 60.0
+"""Two forms that arrive further apart are not the same speech. Generous, because a busy client may read late, and
+harmless: with both forms on, each commit takes one of each, so the number stays right whichever are paired."""
+REPEAT_WITHIN_S: Final = 3.0
+"""A plain form that stays alone this soon after its timed twin is the service's repetition."""
 BURST_S: Final = 0.3
 """A plain twin that follows this fast, with nothing in between, is the service's repetition."""
 ALONE_BEFORE_TRUST: Final = 3
@@ -54,7 +57,7 @@ class Pairer:
     def __init__(self, hold_s: float = HOLD_S) -> None:
         self._hold_s = hold_s
         self._waiting: deque[_Entry] = deque()
-        self._released: deque[_Entry] = deque(maxlen=16)
+        self._released: deque[_Entry] = deque(maxlen=64)
         self._alone = 0
         self._timed_seen = False
         self._spoke = False
@@ -153,7 +156,7 @@ class Pairer:
         last = self._released[-1]
         if not same_text(last.text, entry.text):
             return False
-        if self._timed_seen and last.has_timed and entry.arrived - last.arrived <= PAIR_WITHIN_S:
+        if self._timed_seen and last.has_timed and entry.arrived - last.arrived <= REPEAT_WITHIN_S:
             return True  # every real commit of this service has word times; this one never got any
         return entry.arrived - last.arrived <= BURST_S
 

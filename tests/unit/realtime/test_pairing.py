@@ -35,6 +35,7 @@ CASES = {
     "plain then timed": ([(1, plain(A)), (1.2, timed(A, 0))], [(A, True)]),
     "timed then plain": ([(1, timed(A, 0)), (1.9, plain(A))], [(A, True)]),
     "a second apart": ([(1, plain(A)), (2, timed(A, 0))], [(A, True)]),
+    "twins far apart, read late": ([(1, plain(A)), (9, timed(A, 0)), (9, plain(B))], [(A, False), (B, False)]),
     "only plain": ([(1, plain(A)), (4, plain(B))], [(A, False), (B, False)]),
     "only timed": ([(1, timed(A, 0)), (4, timed(B, 3))], [(A, True), (B, True)]),
     "words null": ([(1, Committed(A, timed=True)), (1.1, plain(A))], [(A, False)]),
