@@ -32,6 +32,8 @@ TYPE_COMMITTED: Final = "committed_transcript"
 TYPE_COMMITTED_TIMED: Final = "committed_transcript_with_timestamps"
 # An addition of the self-hosted service to its configuration: whatever was heard is committed before the close.
 FIELD_COMMIT_ON_STOP: Final = "commit_on_stop"
+# Its reason of a close that answers stop-session; any other close with 1000 may have crossed the stop on its way.
+REASON_STOPPED: Final = "stopped by the client"
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from typing import Final
 from worker.realtime.flow import Flow
 from worker.realtime.messages import (
     FIELD_COMMIT_ON_STOP,
+    REASON_STOPPED,
     Closed,
     Committed,
     Message,
@@ -253,8 +254,11 @@ class Session:
 
     def _take_closed(self, message: Closed) -> None:
         detail = f"closed with {message.code}" + (f": {message.reason}" if message.reason else "")
-        orderly = message.code in (1000, None) or not self._commit_on_stop
-        why = Why.COMPLETED if self.phase is Phase.STOPPING and orderly else Why.CLOSED
+        orderly = self.phase is Phase.STOPPING
+        if self._commit_on_stop:
+            answered = message.reason == REASON_STOPPED or self._tail_committed()
+            orderly = orderly and message.code in (1000, None) and answered
+        why = Why.COMPLETED if orderly else Why.CLOSED
         self._finish(End(why, detail=detail, close_code=message.code))
 
     def _expects_answer(self) -> bool:

@@ -195,7 +195,7 @@ class Hub:
             await self._refuse(sid, connection, "invalid_request: there is no session to stop")
             return
         if connection.faulty is not None and connection.faulty.has(Kind.FORGET_TAIL):
-            connection.session.end(Ending(NORMAL, "stopped by the client"))
+            connection.session.end(Ending(NORMAL, messages.REASON_STOPPED))
             return
         try:
             connection.session.stop()

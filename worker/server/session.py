@@ -30,7 +30,7 @@ _TICK_S = 0.1
 _BATCH_MAX_S = 5.0
 _QUEUE_MAX = 20_000  # messages; the audio bound comes first unless chunks are tiny
 _ERRORS_MAX = 100
-_STOPPED = "stopped by the client"
+_STOPPED = messages.REASON_STOPPED
 
 _log = structlog.get_logger("worker.server")
 

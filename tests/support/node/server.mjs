@@ -116,7 +116,7 @@ class Session {
   stop() {
     this.facts.stopped = true;
     if (options.commit_on_stop) this.commit(Infinity);
-    this.socket.emit("session-closed", { code: 1000, reason: "" });
+    this.socket.emit("session-closed", { code: 1000, reason: "stopped by the client" });
   }
 }
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.realtime.messages import (
+    REASON_STOPPED,
     Closed,
     Committed,
     Partial,
@@ -96,6 +97,15 @@ def test_a_service_that_commits_on_stop_needs_no_silence() -> None:
     assert d.session.phase is Phase.STOPPING
     d.hear(timed("late", 0.5, 2.9), Closed(1000, ""))
     assert d.why is Why.COMPLETED
+
+
+def test_a_close_that_crossed_the_stop_is_no_success() -> None:
+    for reason, why in (("", Why.CLOSED), (REASON_STOPPED, Why.COMPLETED)):
+        d = Driver(commit_on_stop=True)
+        d.speak(3)
+        d.finish_input()
+        d.hear(Closed(1000, reason))
+        assert d.why is why
 
 
 def test_without_a_close_the_stop_is_bounded() -> None:

@@ -62,7 +62,7 @@ def willing(service: Service, event: str) -> None:
     elif event == messages.CHUNK:
         service.say(messages.TRANSCRIPT, {"message_type": messages.TYPE_PARTIAL, "text": ""})
     else:
-        service.say(messages.CLOSED, {"code": 1000, "reason": ""})
+        service.say(messages.CLOSED, {"code": 1000, "reason": messages.REASON_STOPPED})
 
 
 class Frames:
