@@ -14,7 +14,7 @@ from worker.pipeline import Job, run
 from worker.progress import Progress
 from worker.settings import load
 from worker.storage.outputs import Outputs
-from worker.transcript.model import Segment
+from worker.transcript.model import Segment, Transcript
 
 
 class CountingLog:
@@ -35,6 +35,18 @@ def peak_kb() -> int:
     return int(match.group(1))
 
 
+def held_bytes(transcript: Transcript) -> int:
+    """Memory of a transcript's segments and words: what a run has to hold however it is written."""
+    total = 0
+    for segment in transcript.segments:
+        total += sum(
+            map(sys.getsizeof, (segment, segment.__dict__, segment.model_fields_set, segment.text, segment.words))
+        )
+        for word in segment.words:
+            total += sum(map(sys.getsizeof, (word, word.text, word.start, word.end, word.confidence)))
+    return total
+
+
 async def main(source: str, url: str, key: str, folder: str) -> None:
     log = CountingLog()
     settings = load({"STT_URL": url, "STT_API_KEY": key})
@@ -46,6 +58,7 @@ async def main(source: str, url: str, key: str, folder: str) -> None:
         "sent_s": transcript.coverage.sent,
         "segments": log.segments,
         "peak_kb": peak_kb(),
+        "transcript_kb": held_bytes(transcript) // 1024,
         "cpu_s": round(time.process_time(), 3),
         "elapsed_s": transcript.elapsed,
     }
