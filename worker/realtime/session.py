@@ -4,7 +4,7 @@
 
     connecting -> starting -> streaming -> flushing -> stopping -> ended(why)
 
-The driver (`client`) tells it what happened (`connected`, `message`, `sent`, `input_ended`, `disconnected`, `tick`) and
+The driver (`streaming`) tells it what happened (`connected`, `message`, `sent`, `input_ended`, `disconnected`, `tick`) and
 asks what to do: `phase`, `send_at`, `take_commits`, `deadline`. Every time is seconds of one monotonic clock, every
 position is samples at the wire rate from the first sample of the session.
 
