@@ -4,8 +4,8 @@
 
     connecting -> starting -> streaming -> flushing -> stopping -> ended(why)
 
-The driver (`streaming`) tells it what happened (`connected`, `message`, `sent`, `input_ended`, `disconnected`, `tick`) and
-asks what to do: `phase`, `send_at`, `take_commits`, `deadline`. Every time is seconds of one monotonic clock, every
+The driver (`streaming`) tells it what happened (`connected`, `message`, `sent`, `input_ended`, `disconnected`, `tick`)
+and asks what to do: `phase`, `send_at`, `take_commits`, `deadline`. Every time is seconds of one monotonic clock, every
 position is samples at the wire rate from the first sample of the session.
 
 How far it may run ahead of the service is decided by `flow`, how the last words are won by `tail`, which committed
