@@ -42,6 +42,8 @@ class Segment(_Value):
         description="measured: from the service's word times; estimated: from the audio sent when it came",
     )
     committed: bool = Field(default=True, description="false: a last partial that the service never committed")
+    section: int = Field(default=0, description="the section of the source it was heard in, from 0")
+    channel: str | None = Field(default=None, description="name of the source's channel; null when all were mixed")
 
 
 class Source(_Value):
