@@ -1,4 +1,4 @@
-"""Opens an audio file and yields its samples as mono float32 blocks. The only importer of soundfile (libsndfile).
+"""Opens an audio file and yields its samples as mono blocks. The only importer of soundfile (libsndfile).
 
 What libsndfile 1.2.2 and python-soundfile 0.14 do, as measured: python-soundfile seeks after every read, which for
 FLAC costs more than the decoding, so `_Reader` reads on without; 16-bit codings are read as int16, up to seven times
@@ -8,28 +8,20 @@ cheaper than as float32; libsndfile never reads beyond the length it found at th
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from worker.audio.downmix import Downmix, Samples
+from worker.audio.codings import fits_int16, missing_bytes, seeks_exactly
+from worker.audio.downmix import Downmix, Pcm16, Samples, only_channel
 from worker.audio.parts import Part, PartFile, plan_of
 from worker.audio.source import AudioInfo, check_readable, unsupported
 from worker.errors import DamagedSource, SourceError
-
-# Codings whose every value fits 16 bits, so that reading int16 loses nothing.
-_INT16_SUBTYPES: Final = (
-    "PCM_16 PCM_S8 PCM_U8 ULAW ALAW IMA_ADPCM MS_ADPCM GSM610 VOX_ADPCM G721_32 G723_24 G723_40 NMS_ADPCM_16 "
-    "NMS_ADPCM_24 NMS_ADPCM_32 ALAC_16 DWVW_12 DWVW_16 DPCM_8 DPCM_16"
-)
-# Codings in which a seek lands on the exact sample. In the others the decoder needs what came before.
-_SEEK_EXACT_SUBTYPES: Final = "PCM_16 PCM_24 PCM_32 PCM_S8 PCM_U8 ULAW ALAW FLOAT DOUBLE"
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
 _MAX_BLOCK_VALUES: Final = 1 << 20
@@ -40,8 +32,6 @@ _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
 
 _RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of what a person must know of headerless audio
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
-_SHORTER_THAN_SAID: Final = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-_STREAMED_SIZES: Final = (0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder writes that cannot know the length
 
 
 __all__ = ["AudioInfo", "AudioSource", "open_source"]
@@ -88,6 +78,13 @@ class AudioSource:
         iteration at a time; another one starts anew. Raises DamagedSource when nothing can be decoded; damage further
         on is passed over, in FLAC with silence in its place, and `warnings` tells.
         """
+        return cast(Iterator[Samples], self._blocks(start_frame, block_s, stored=False))
+
+    def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples | Pcm16]:
+        """The same, but int16 where the file holds one channel of 16 bits. The next block overwrites the last one."""
+        return self._blocks(start_frame, block_s, stored=True)
+
+    def _blocks(self, start_frame: int, block_s: float, *, stored: bool) -> Iterator[Samples | Pcm16]:
         if start_frame < 0 or block_s <= 0:
             raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
         if self._closed:
@@ -101,7 +98,7 @@ class AudioSource:
             if number == 0:
                 self.frames_decoded = stream.seek_exactly(start_frame)
                 skip -= self.frames_decoded
-            for block in stream.blocks(block_s):
+            for block in stream.blocks(block_s, stored=stored):
                 self.frames_decoded += len(block)
                 if skip >= len(block):
                     skip -= len(block)
@@ -198,9 +195,8 @@ class _Stream:
             frames=frames if frames < _UNKNOWN_FRAMES else None,
             format=f"{reader.format}/{reader.subtype}",
         )
-        match = _SHORTER_THAN_SAID.search(reader.extra_info)
-        if match and (said := int(match[1])) > (there := int(match[2])) and said not in _STREAMED_SIZES:
-            warn(f"cut off: the header promises {said} bytes of audio, the file holds {there}")
+        if missing := missing_bytes(reader.extra_info):
+            warn(f"cut off: the header promises {missing[0]} bytes of audio, the file holds {missing[1]}")
         self._at = 0
         self._failed = False
         self._is_mp3 = reader.format == "MP3"
@@ -221,7 +217,7 @@ class _Stream:
 
     def seek_exactly(self, frame: int) -> int:
         """Go to `frame` if a seek is exact in this coding. Returns the frame that will be read next."""
-        if frame and self._reader.subtype in _SEEK_EXACT_SUBTYPES.split() and self._reader.seekable():
+        if frame and seeks_exactly(self._reader.subtype) and self._reader.seekable():
             try:
                 self._at = int(self._reader.seek(min(frame, self.info.frames or frame)))
             except soundfile.LibsndfileError:  # the header lies, or damage on the way: decode up to there instead
@@ -232,15 +228,15 @@ class _Stream:
         self.close()
         self._reader = self._open()
 
-    def blocks(self, block_s: float) -> Iterator[Samples]:
-        """Mono blocks up to the end, once."""
+    def blocks(self, block_s: float, *, stored: bool) -> Iterator[Samples | Pcm16]:
+        """Mono blocks up to the end, once. `stored`: one channel of 16 bits as it is."""
         self.used = True
         info = self.info
         size = max(1, min(round(block_s * info.sample_rate), _MAX_BLOCK_VALUES // info.channels))
-        narrow = self._reader.subtype in _INT16_SUBTYPES.split()
-        dtype: type[np.int16] | type[np.float32] = np.int16 if narrow else np.float32
+        dtype: type[np.int16] | type[np.float32] = np.int16 if fits_int16(self._reader.subtype) else np.float32
         buffer = np.empty((size, info.channels), dtype=dtype)
-        mono = Downmix(info.channels, dtype, self._warn)
+        stored = stored and info.channels == 1 and dtype is np.int16
+        mix: Callable[..., Samples | Pcm16] = only_channel if stored else Downmix(info.channels, dtype, self._warn)
         while True:
             silent, frames = 0, self._read(buffer)
             if not frames and (self._failed or self._at < (info.frames or 0)):
@@ -249,8 +245,8 @@ class _Stream:
                 return
             self._at += silent + frames
             for done in range(0, silent, size):
-                yield np.zeros(min(size, silent - done), dtype=np.float32)
-            yield mono(buffer[:frames])
+                yield mix(np.zeros((min(size, silent - done), info.channels), dtype=dtype))
+            yield mix(buffer[:frames])
 
     def _read(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer`. Returns the frames read, 0 at the end and at damage."""

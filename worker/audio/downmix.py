@@ -9,8 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 Samples = npt.NDArray[np.float32]
+Pcm16 = npt.NDArray[np.int16]
 
 _LOUDEST: Final = 16.0  # +24 dB over full scale: nothing real is louder, and nothing after this can overflow
+
+
+def only_channel(frames: npt.NDArray[Any]) -> Pcm16:
+    """int16[n, 1] -> int16[n], not copied."""
+    channel: Pcm16 = frames[:, 0]
+    return channel
 
 
 class Downmix:

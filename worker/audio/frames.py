@@ -7,12 +7,10 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from worker.audio.decode import AudioSource
+from worker.audio.downmix import Pcm16, Samples
 from worker.audio.resample import resample_blocks
-
-Samples = npt.NDArray[np.float32]
 
 BYTES_PER_SAMPLE: Final = 2
 SILENT_DBFS: Final = -120.0
@@ -21,16 +19,18 @@ SILENT_DBFS: Final = -120.0
 _FULL_SCALE: Final = np.float32(32768)
 
 
-def to_pcm16(block: Samples) -> npt.NDArray[np.int16]:
-    """float32[n], full scale 1.0 -> int16[n] ('<i2'), rounded, clipped at full scale. Exact for 16-bit sources."""
+def to_pcm16(block: Samples | Pcm16) -> Pcm16:
+    """float32[n], full scale 1.0 -> int16[n] ('<i2'), rounded, clipped at full scale. int16 is passed on as it is."""
+    if block.dtype == np.int16:
+        return block.astype("<i2", copy=False)
     scaled = block * _FULL_SCALE
     np.rint(scaled, out=scaled)
     np.clip(scaled, -32768, 32767, out=scaled)
     return scaled.astype("<i2")
 
 
-def pcm_frames(blocks: Iterable[Samples], frame_samples: int) -> Iterator[bytes]:
-    """Mono float32 blocks of any length -> frames of `frame_samples` samples (2 bytes each), the last one shorter.
+def pcm_frames(blocks: Iterable[Samples | Pcm16], frame_samples: int) -> Iterator[bytes]:
+    """Mono blocks of any length -> frames of `frame_samples` samples (2 bytes each), the last one shorter.
 
     No frame is empty, and none holds back more than one block. ValueError for frame_samples below 1.
     """
@@ -39,13 +39,20 @@ def pcm_frames(blocks: Iterable[Samples], frame_samples: int) -> Iterator[bytes]
     frame_bytes = frame_samples * BYTES_PER_SAMPLE
     rest = b""
     for block in blocks:
-        pcm = to_pcm16(block).tobytes()
+        if not len(block):  # has no bytes to view
+            continue
+        pcm = to_pcm16(block).data.cast("B")
+        at = 0
         if rest:
-            pcm = rest + pcm
-        whole = len(pcm) - len(pcm) % frame_bytes
-        for at in range(0, whole, frame_bytes):
-            yield pcm[at : at + frame_bytes]
-        rest = pcm[whole:]
+            at = frame_bytes - len(rest)
+            rest += pcm[:at]
+            if len(rest) < frame_bytes:
+                continue
+            yield rest
+        last = len(pcm) - (len(pcm) - at) % frame_bytes
+        for start in range(at, last, frame_bytes):
+            yield bytes(pcm[start : start + frame_bytes])
+        rest = bytes(pcm[last:])
     if rest:
         yield rest
 
@@ -54,13 +61,15 @@ def wire_frames(source: AudioSource, sample_rate: int, frame_samples: int, start
     """The source from `start_s` (seconds) to its end, as PCM frames at `sample_rate` Hz: decode, resample, cut.
 
     The first sample sent stands at the source's sample nearest to `start_s`. Raises DamagedSource when nothing can
-    be decoded.
+    be decoded. One channel of 16 bits at `sample_rate` goes out as it is in the file.
     """
     rate = source.info.sample_rate
     frame_s = frame_samples / sample_rate
     # Long frames are for speed, so more is read at once; short ones are paced, many at a time, so that memory counts.
-    blocks = source.blocks(round(start_s * rate), block_s=frame_s * (4 if frame_s >= 1 else 2))
-    return pcm_frames(resample_blocks(blocks, rate, sample_rate), frame_samples)
+    start, block_s = round(start_s * rate), frame_s * (4 if frame_s >= 1 else 2)
+    if rate == sample_rate:
+        return pcm_frames(source.stored_blocks(start, block_s), frame_samples)
+    return pcm_frames(resample_blocks(source.blocks(start, block_s), rate, sample_rate), frame_samples)
 
 
 def level_dbfs(frame: bytes) -> float:

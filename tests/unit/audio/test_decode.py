@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support import audiofiles
 from tests.support.audiofiles import Coding, write_signal
+from worker.audio.codings import fits_int16
 from worker.audio.decode import AudioSource, open_source
 from worker.errors import DamagedSource, SourceError, SourceNotFound, UnsupportedSource
 
@@ -47,6 +48,22 @@ def test_the_mono_signal_of_any_coding(tmp_path: Path, coding: Coding, channels:
         assert source.frames_decoded == len(signal) == source.info.frames
         assert source.warnings == ()
     np.testing.assert_allclose(signal, reference(path), atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("coding", "channels"), [(coding, n) for coding in audiofiles.CODINGS for n in (1, 2) if n <= coding.max_channels],
+    ids=str,
+)  # fmt: skip
+def test_stored_blocks_are_the_blocks_without_a_conversion(tmp_path: Path, coding: Coding, channels: int) -> None:
+    rate = coding.rates[0]
+    path = write_signal(tmp_path / f"a.{coding.ending}", noise(rate + 321, channels), rate, coding)
+    with open_source(path) as source:
+        stored = [block.copy() for block in source.stored_blocks(1000, 0.1)]
+        plain = decoded(source, 1000, 0.1)
+    kind = np.int16 if channels == 1 and fits_int16(source.info.format.rsplit("/")[-1]) else np.float32
+    assert {block.dtype for block in stored} == {np.dtype(kind)}
+    joined = np.concatenate(stored)
+    np.testing.assert_array_equal(joined * np.float32(2**-15) if kind is np.int16 else joined, plain)
 
 
 def test_telephone_gsm_by_its_ending_alone(tmp_path: Path) -> None:
