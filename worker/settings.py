@@ -10,13 +10,14 @@ import math
 import os
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import Any, Literal
+from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import SettingsError
+from worker.secrets import from_files
 
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 
@@ -106,6 +107,34 @@ class Settings(BaseSettings):
         10, ge=0.1, le=600, description="Seconds to the next attempt after one that failed; twice as many each time"
     )
 
+    # -- sources and outputs ---------------------------------------------------------------------------------------
+    s3_endpoint: str = Field("", description="Address of the S3 service for `s3://`; default: AWS_ENDPOINT_URL, or AWS")
+    allowed_sources: str = Field(
+        "",
+        description="What jobs may read, comma-separated: folders, `s3://bucket/prefix`, `https://host/path`,"
+        " `https://*.host`; `*`: all; empty: all but HTTP from private addresses",
+    )
+    allowed_outputs: str = Field(
+        "", description="Where jobs may write, comma-separated: folders, `s3://bucket/prefix`; empty: everywhere"
+    )
+    temp_dir: str = Field("", description="Folder for downloads, emptied by itself; default: below the system's")
+    downloads_max_gb: float = Field(
+        20, gt=0, description="Disk space, in GB, that the downloads of one worker process take at once"
+    )
+    download_timeout_s: float = Field(3600, gt=0, description="Seconds one download may take in all")
+    output_attempts: int = Field(
+        14, ge=1, le=1000, description="Attempts in a row to write a finished transcript before its job has failed"
+    )
+
+    # -- being watched ---------------------------------------------------------------------------------------------
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of a log line")
+    log_format: Literal["console", "json"] = Field("console", description="Log lines as text, or each a JSON object")
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of a worker's /metrics for Prometheus; 0: none")
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="Address that port is opened on")
+    health_file: str = Field(
+        "", description="File a worker, server, intake or watch keeps up to date, for `stt-batch health`; empty: none"
+    )
+
     # -- the self-hosted service (stt-batch server) ----------------------------------------------------------------
     server_host: str = Field("127.0.0.1", description="Address the self-hosted service listens on")
     server_port: int = Field(8808, ge=0, le=65535, description="Port of the self-hosted service; 0 picks a free one")
@@ -134,6 +163,11 @@ class Settings(BaseSettings):
     )
     recognizer_language: str = Field("", description="Language of the self-hosted service; empty: the model's default")
     recognizer_threads: int = Field(0, ge=0, le=256, description="Recognitions at the same time; 0: one per core")
+
+    @field_validator("log_level", "log_format", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return value.strip().lower() if isinstance(value, str) else value
 
     @field_validator("speed", mode="before")
     @classmethod
@@ -179,6 +213,12 @@ class Settings(BaseSettings):
         return self
 
 
+SECRETS: Final = tuple(
+    name for name, field in Settings.model_fields.items() if field.annotation is SecretStr or name == "redis_url"
+)
+"""Settings that may come from a file: `STT_API_KEY_FILE` names the one that holds STT_API_KEY. See `worker.secrets`."""
+
+
 class _GivenOnly(Settings):
     """The same settings without the process environment."""
 
@@ -194,10 +234,14 @@ class _GivenOnly(Settings):
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Read the environment (or `environ` in its place); `overrides` win. Raises SettingsError with every problem."""
+    """Read the environment (or `environ` in its place) and the files it names; `overrides` win.
+
+    Raises SettingsError with every problem.
+    """
     try:
         if environ is None:
-            return Settings(**overrides)
+            return Settings(**{**from_files(os.environ, SECRETS), **overrides})
+        environ = {**environ, **{f"STT_{k.upper()}": v for k, v in from_files(environ, SECRETS).items()}}
         values = {k.removeprefix("STT_").lower(): v for k, v in environ.items() if k.startswith("STT_") and v}
         return _GivenOnly(**{**values, **overrides})
     except ValidationError as exc:

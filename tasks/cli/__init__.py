@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import click
@@ -23,14 +21,20 @@ _COMMANDS: Final = {
     "worker": "worker:command",
     "intake": "intake:command",
     "server": "server:command",
+    "health": "health:command",
 }
 
 
-def _version() -> str:
-    try:
-        return version("stt-batch")
-    except PackageNotFoundError:  # a checkout that is not installed
-        return "0 (not installed)"
+def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib import metadata  # noqa: PLC0415  takes longer than the rest of a health check
+
+        try:
+            version = metadata.version("stt-batch")
+        except metadata.PackageNotFoundError:  # a checkout that is not installed
+            version = "0 (not installed)"
+        click.echo(f"stt-batch, version {version}")
+        ctx.exit()
 
 
 class _Group(click.Group):
@@ -51,9 +55,18 @@ class _Group(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Loaded when it is asked for: `stt-batch health` runs every few seconds and must not load all the others."""
+        if cmd_name not in self.commands and cmd_name in _COMMANDS:
+            module, attribute = _COMMANDS[cmd_name].split(":")
+            self.add_command(getattr(import_module(f"tasks.cli.{module}"), attribute), cmd_name)
+        return super().get_command(ctx, cmd_name)
+
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(_version(), prog_name="stt-batch")
+@click.option(
+    "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def main(debug: bool) -> None:
     """Speech to text for folders and queues of audio files, over a real-time Socket.IO service.
@@ -70,14 +83,6 @@ def main(debug: bool) -> None:
     Settings are environment variables (STT_URL, STT_API_KEY, STT_REDIS_URL, ...); options win over them.
     """
 
-
-def _load(commands: Mapping[str, str]) -> None:
-    for name, place in commands.items():
-        module, attribute = place.split(":")
-        main.add_command(getattr(import_module(f"tasks.cli.{module}"), attribute), name)
-
-
-_load(_COMMANDS)
 
 if __name__ == "__main__":
     main()

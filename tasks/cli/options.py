@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from tasks.jobs import FORMATS
-from worker.errors import SettingsError
+from worker.secrets import read
 from worker.settings import Settings, Speed, load, parse_speed
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -70,10 +70,5 @@ def settings_from(*, api_key_file: Path | None = None, **given: Any) -> Settings
     """The environment's settings with the options that were given. Raises SettingsError."""
     overrides = {name: value for name, value in given.items() if value is not None}
     if api_key_file is not None:
-        try:
-            overrides["api_key"] = api_key_file.read_text("utf-8").strip()
-        except (OSError, UnicodeDecodeError) as exc:
-            raise SettingsError(f"--api-key-file {api_key_file}: cannot be read ({exc})") from None
-        if not overrides["api_key"]:
-            raise SettingsError(f"--api-key-file {api_key_file}: is empty")
+        overrides["api_key"] = read(api_key_file, "--api-key-file")
     return load(**overrides)

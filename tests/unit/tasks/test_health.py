@@ -1,0 +1,157 @@
+"""The health file and the look at it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tasks.cli import main
+from tasks.health import BEAT_S, MAX_AGE_S, Pulse, problem
+from tests.support.wait import async_wait_until
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "health"
+
+
+def age(path: Path, part: str, by_s: float) -> None:
+    """Make a beat, or with `written` the file itself, older."""
+    state = json.loads(path.read_text())
+    where = state if part == "written" else state["beats"]
+    where[part] -= by_s
+    path.write_text(json.dumps(state))
+
+
+def test_a_process_that_beats_is_alive_and_ready_once_it_says_so(path: Path) -> None:
+    pulse = Pulse(str(path), "loop", "timer")
+    pulse.write()
+    assert problem(str(path)) is None
+    assert problem(str(path), ready=True) == "not ready: it is still starting"
+    pulse.ready()
+    pulse.write()
+    assert problem(str(path), ready=True) is None
+    pulse.ready("Redis is away")
+    pulse.write()
+    assert problem(str(path)) is None
+    assert problem(str(path), ready=True) == "not ready: Redis is away"
+
+
+@pytest.mark.parametrize("part", ["loop", "timer", "written"])
+def test_one_part_that_stands_still_is_enough_to_be_stuck(path: Path, part: str) -> None:
+    pulse = Pulse(str(path), "loop", "timer")
+    pulse.ready()
+    pulse.write()
+    age(path, part, MAX_AGE_S - 1)
+    assert problem(str(path)) is None
+    age(path, part, 2)
+    found = problem(str(path), ready=True)
+    assert found is not None
+    assert str(os.getpid()) in found
+    assert "stuck or gone" in found
+    assert problem(str(path), max_age_s=MAX_AGE_S + 60) is None
+
+
+def test_a_part_that_has_a_reason_to_be_silent_is_not_asked_for(path: Path) -> None:
+    pulse = Pulse(str(path), "loop", "timer")
+    pulse.pause("timer")
+    pulse.write()
+    assert list(json.loads(path.read_text())["beats"]) == ["loop"]
+    pulse.beat("timer")
+    pulse.write()
+    assert list(json.loads(path.read_text())["beats"]) == ["loop", "timer"]
+
+
+def test_a_file_of_an_earlier_boot_is_no_sign_of_life(path: Path) -> None:
+    Pulse(str(path), "loop").write()
+    age(path, "loop", -3600)
+    assert "before the machine was started" in (problem(str(path)) or "")
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"pid": 1, "written": "x", "beats": {}}', "\x00"])
+def test_a_file_that_is_none_is_unhealthy_and_says_why(path: Path, content: str | None) -> None:
+    if content is not None:
+        path.write_text(content)
+    assert str(path) in (problem(str(path)) or "")
+
+
+def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    pulse = Pulse("", "loop")
+    pulse.write()
+    pulse.remove()
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_file_goes_with_the_process(path: Path) -> None:
+    pulse = Pulse(str(path), "loop")
+    pulse.write()
+    pulse.remove()
+    assert not list(path.parent.iterdir())
+    pulse.remove()
+
+
+async def test_a_loop_keeps_it_up_to_date_and_asks_whether_all_is_well(path: Path) -> None:
+    pulse = Pulse(str(path), "loop")
+    answers: list[str | None] = ["the model still loads"]
+    keeping = asyncio.create_task(pulse.keep("loop", lambda: answers[0]))
+    await async_wait_until(path.exists, "the file is there")
+    assert "the model still loads" in (problem(str(path), ready=True) or "")
+    answers[0] = None
+    await async_wait_until(lambda: problem(str(path), ready=True) is None, "it is ready", timeout_s=BEAT_S + 5)
+    keeping.cancel()
+    await asyncio.wait((keeping,))
+    assert keeping.cancelled()
+
+
+async def test_a_full_disk_does_not_end_the_process(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pulse = Pulse(str(path.parent / "gone" / "health"), "loop")
+    keeping = asyncio.create_task(pulse.keep("loop"))
+    await async_wait_until(lambda: "health file" in caplog.text, "it is told")
+    assert not keeping.done()
+    keeping.cancel()
+    await asyncio.wait((keeping,))
+
+
+def test_the_command_says_it_by_its_exit_status(path: Path) -> None:
+    def ask(*arguments: str, environ: str | None = None) -> tuple[int, str]:
+        result = CliRunner().invoke(main, ["health", *arguments], env={"STT_HEALTH_FILE": environ})
+        return result.exit_code, result.output
+
+    assert ask()[0] == 2
+    assert ask(environ=str(path)) == (1, f"{path} is not there: the process has not started, or has ended\n")
+    pulse = Pulse(str(path), "loop")
+    pulse.write()
+    assert ask(environ=str(path)) == (0, "alive\n")
+    assert ask("--ready", "--file", str(path)) == (1, "not ready: it is still starting\n")
+    pulse.ready()
+    pulse.write()
+    assert ask("--ready", environ=str(path)) == (0, "ready\n")
+    age(path, "loop", 5)
+    assert ask("--max-age", "3", "--file", str(path))[0] == 1
+
+
+def test_a_look_costs_little(path: Path) -> None:
+    """It runs every few seconds in every container; the whole command line would take three times as long."""
+    pulse = Pulse(str(path), "loop")
+    pulse.write()
+    code = (
+        "import sys\nfrom tasks.cli import main\n"
+        f"try: main(['health', '--file', {str(path)!r}])\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'pydantic', 'redis', 'celery', 'numpy', 'aiohttp', 'rich', 'asyncio'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    started = time.monotonic()
+    subprocess.run([sys.executable, "-P", "-c", code], cwd=ROOT, check=True, timeout=30, env={"PYTHONPATH": str(ROOT)})
+    assert time.monotonic() - started < 5

@@ -1,0 +1,40 @@
+"""Secrets from files, as Docker and Kubernetes hand them over: `STT_API_KEY_FILE` names a file that holds STT_API_KEY.
+
+Only settings that hold a secret can come from a file. The variable itself wins over its file, so that a deployment may
+name a file by default and be given a key in the environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+from worker.errors import SettingsError
+
+MOST_BYTES: Final = 65_536
+
+
+def from_files(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
+    """For each setting of `names` (`api_key`) whose variable is empty and whose `STT_…_FILE` is not: what that file
+    holds, without the white space around it. Raises SettingsError when it cannot be read or is empty."""
+    found = {}
+    for name in names:
+        variable = f"STT_{name.upper()}"
+        path = environ.get(f"{variable}_FILE")
+        if path and not environ.get(variable):
+            found[name] = read(path, f"{variable}_FILE")
+    return found
+
+
+def read(path: str | Path, asked_by: str) -> str:
+    """The secret in a file; `asked_by` is the variable or option that names it. Raises SettingsError."""
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            secret = file.read(MOST_BYTES).strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
+        raise SettingsError(f"{asked_by}: {path} cannot be read ({reason})") from None
+    if not secret:
+        raise SettingsError(f"{asked_by}: {path} is empty")
+    return secret
