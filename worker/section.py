@@ -157,7 +157,7 @@ class Section:
             )
         )
         self._heard_s = max(self._heard_s, ((first or 0) + session.answered_samples) / rate)
-        self._pending = (session.pending_text, timeline)
+        self._pending = (session.left_text, timeline)
         decision = decide(end, self._service.endpoint.url)
         achieved = session.achieved(self._loop.time())
         if isinstance(decision.error, EndpointBusy):
@@ -167,8 +167,8 @@ class Section:
             self._service.speed.trouble(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
         if decision.action is not Action.DONE:
             return decision
-        if session.pending_text and not session.rotated:
-            self.missing.append(await self._keep_pending(session.pending_text, timeline))
+        if session.left_text and not session.rotated:
+            self.missing.append(await self._keep_pending(session.left_text, timeline))
         return Decision(Action.ROLLOVER) if session.rotated else decision
 
     async def _slow_down(self, achieved: float, reason: str) -> None:

@@ -150,15 +150,18 @@ class Pairer:
         self._spoke = False
 
     def _is_repetition(self, entry: _Entry) -> bool:
-        """A plain form without a twin, right behind a commit of the same text."""
+        """A plain form without a twin, soon after a commit of the same text."""
+        if self._timed_seen and any(
+            before.has_timed
+            and same_text(before.text, entry.text)
+            and entry.arrived - before.arrived <= REPEAT_WITHIN_S
+            for before in self._released
+        ):
+            return True  # every real commit of this service has word times; this one never got any
         if not self._released or entry.spoke_before:
             return False
         last = self._released[-1]
-        if not same_text(last.text, entry.text):
-            return False
-        if self._timed_seen and last.has_timed and entry.arrived - last.arrived <= REPEAT_WITHIN_S:
-            return True  # every real commit of this service has word times; this one never got any
-        return entry.arrived - last.arrived <= BURST_S
+        return same_text(last.text, entry.text) and entry.arrived - last.arrived <= BURST_S
 
 
 def same_text(one: str, other: str) -> bool:

@@ -69,6 +69,7 @@ class Session:
         self._pairer = Pairer()
         self._commits: list[Commit] = []
         self.commits_seen = 0
+        self.unpaired: tuple[str, ...] = ()  # text of commits whose word times were still to come when it broke
         self._echoes: deque[str] = deque(maxlen=4)  # texts a partial may repeat without meaning new speech
 
     # -- what happened ---------------------------------------------------------------------------------------------
@@ -208,13 +209,23 @@ class Session:
         """Text in progress that no commit covered yet."""
         return "" if self.partial.strip() in self._echoes else self.partial.strip()
 
+    @property
+    def left_text(self) -> str:
+        """All text of an ended session that is in no commit."""
+        return " ".join(text for text in (*self.unpaired, self.pending_text) if text)
+
     # -- inside ----------------------------------------------------------------------------------------------------
 
     def _enter(self, phase: Phase, now: float) -> None:
         self.phase, self._since = phase, now
 
     def _finish(self, end: End) -> None:
-        self._deliver(self._pairer.release(math.inf, everything=True))
+        settled = self._pairer.release(math.inf, everything=True)
+        if end.why is not Why.COMPLETED:  # the next session hears them again, and then with their word times
+            count = next((i for i, commit in enumerate(settled) if not commit.words), len(settled))
+            settled, again = settled[:count], settled[count:]
+            self.unpaired = tuple(commit.text for commit in again)
+        self._deliver(settled)
         self.phase, self.end = Phase.ENDED, end
 
     def _deliver(self, commits: list[Commit]) -> None:

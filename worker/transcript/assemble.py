@@ -94,7 +94,7 @@ class Assembler:
             end = min(max(timeline.to_file_s((wire.end or 0.0) - shift_s), start + MIN_WORD_S), max(latest_s, start))
             words.append(Word(text=wire.text, start=_ms(start), end=_ms(end), confidence=wire.confidence))
             floor_s = start
-        fresh = self._fresh(words)
+        fresh = self._reheard.unknown(self._fresh(words))
         if not fresh:
             return None
         text = commit.text if len(fresh) == len(words) else text_from(commit.text, words, fresh)

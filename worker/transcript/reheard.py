@@ -1,4 +1,4 @@
-"""Text that comes again after a resume where there are no word times to tell by (pure)."""
+"""Text that comes again after a resume where its first commit had no word times to tell by (pure)."""
 
 from __future__ import annotations
 
@@ -37,6 +37,17 @@ class Reheard:
         if not letters.startswith(expected):
             return text  # heard otherwise this time: better twice than never
         return _after(text, len(expected))
+
+    def unknown(self, words: Sequence[Word]) -> list[Word]:
+        """The same for words: those that follow what was committed before, from the first one that is new."""
+        rest = _letters(self.without(" ".join(word.text for word in words)))
+        fresh: list[Word] = []
+        for word in reversed(words):
+            if not rest:
+                break
+            fresh.insert(0, word)
+            rest = rest[: -len(_letters(word.text)) or None]
+        return fresh
 
 
 def text_from(text: str, words: Sequence[Word], fresh: Sequence[Word]) -> str:

@@ -43,6 +43,10 @@ CASES = {
     "triplicated timed": ([(1, timed(A, 0))] * 3, [(A, True)]),
     "triplicated pairs": ([(1, plain(A)), (1, timed(A, 0))] * 3, [(A, True)]),
     "triplicated plain, one timed": ([(1, plain(A)), (1, plain(A)), (1, plain(A)), (1.1, timed(A, 0))], [(A, True)]),
+    "a third copy, after the next words have begun": (
+        [(1, timed(A, 0)), (1, plain(A)), (1.4, Partial("will please")), (1.8, plain(A)), (3.2, timed(B, 3))],
+        [(A, True), (B, True)],
+    ),
     "triplicated plain": ([(1, plain(A)), (1.01, plain(A)), (1.02, plain(A))], [(A, False)]),
     "said three times, both forms": (
         [(t, form) for t in (1, 3, 5) for form in (plain(A), timed(A, t - 1))],

@@ -324,6 +324,18 @@ def test_real_time_is_never_held_back() -> None:
         d.speak(1)
 
 
+def test_commits_whose_word_times_were_still_to_come_are_heard_again() -> None:
+    d = Driver()
+    d.speak(3)
+    d.hear(timed("the first", 0, 1))
+    d.hear(Committed("the second", timed=False))
+    d.hear(timed("the third", 2, 3))
+    d.session.disconnected("reset", d.now)
+    assert [c.text for c in d.session.take_commits()] == ["the first"]
+    assert d.session.unpaired == ("the second", "the third")
+    assert d.session.left_text == "the second the third"
+
+
 events = st.lists(
     st.sampled_from(
         ["speak", "quiet", "partial", "timed", "plain", "closed", "error", "drop", "wait", "end", "unknown", "started"]
@@ -366,4 +378,5 @@ def test_any_order_of_events_ends_once_and_keeps_every_commit(plan: list[str], s
     d.session.disconnected("end of test", d.now)
     committed += d.session.take_commits()
     assert d.session.end is not None
-    assert [c.text for c in committed] == [f"words {n + 1}" for n in range(said)]
+    texts = [c.text for c in committed] + list(d.session.unpaired)
+    assert texts == [f"words {n + 1}" for n in range(said)]

@@ -124,6 +124,16 @@ def test_estimated_text_that_comes_again_is_taken_off() -> None:
     assert [s.text for s in again] == ["Five!", "one two"]
 
 
+def test_estimated_text_that_comes_again_with_times_is_taken_off() -> None:
+    assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (8.0, 9.0)), paced=False)
+    place(assembler, timeline(), commit("One two.", sent_s=30))
+    assembler.begin(0.5)
+    again = commit("one two three", (0.5, 1.0), (1.0, 1.5), (4.5, 5.0))
+    (segment,) = place(assembler, timeline(0.5), again)
+    assert [w.text for w in segment.words] == ["three"]
+    assert segment.text == "three"
+
+
 def test_a_steady_drift_is_taken_out() -> None:
     ends = [2.0 + 4 * k for k in range(12)]
     assembler = Assembler(voiced(*[(e - 1.5, e) for e in ends]), paced=True)
