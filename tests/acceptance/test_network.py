@@ -97,6 +97,26 @@ async def test_a_hole_shorter_than_the_bound_costs_no_session(recording: Path, s
     assert len(transcript.sessions) == 1
 
 
+@pytest.mark.parametrize("at_s", [2.0, 20.0, 45.0])
+async def test_a_client_that_is_silent_for_too_long_is_closed_and_comes_back(
+    recording: Path, spoken: list[ToneWord], at_s: float
+) -> None:
+    """The service's own STT_SERVER_IDLE_TIMEOUT_S: it commits what it heard and closes with 1000."""
+    log = MemoryLog()
+    async with tone_service(STT_SERVER_IDLE_TIMEOUT_S="0.5") as settings, proxy(settings.url) as line:
+        job = asyncio.create_task(transcribe(recording, through(line, settings), speed=PACE, log=log))
+        await when_committed(log, at_s)
+        line.hold(up_only=True)
+        await asyncio.sleep(1.5)  # the silence itself
+        line.release()
+        transcript = await job
+    assert_said(transcript, spoken)
+    assert transcript.coverage.complete
+    assert len(transcript.sessions) == 2
+    assert (transcript.sessions[0].ended, transcript.sessions[0].close_code) == ("closed", 1000)
+    assert "idle: no message from the client for 0.5 s" in transcript.failures[0]
+
+
 async def test_a_service_that_restarts(recording: Path, spoken: list[ToneWord]) -> None:
     log = MemoryLog()
     server_settings = load({"STT_API_KEY": KEY, "STT_SERVER_PORT": "0"})

@@ -133,3 +133,24 @@ def test_16_a_worker_whose_loop_is_stuck_loses_its_jobs_to_others(fleet: Fleet) 
     fleet.until_ended(job.id)
     fleet.assert_done(job.id, words)
     assert stuck.process.poll() is None
+
+
+def test_a_worker_that_stood_still_for_longer_than_the_service_waits(tmp_path: Path, redis_url: str) -> None:
+    """Its lease still holds, but its session was closed for being idle: another one follows in the same attempt."""
+    with tone_server(tmp_path, STT_SERVER_IDLE_TIMEOUT_S="1") as url:
+        fleet = Fleet(tmp_path, redis_url, url, {"STT_LEASE_S": "30"})
+        try:
+            source, words = fleet.audio("i", 16)
+            worker = fleet.start()
+            job = submit(source, settings=fleet.settings, speed=PACE)
+            wait_until(lambda: fleet.record(job.id).commits > 0, "the job has commits", timeout_s=20)
+            worker.signal(signal.SIGSTOP)
+            time.sleep(2.5)  # the fault itself
+            worker.signal(signal.SIGCONT)
+            fleet.until_ended(job.id)
+            transcript = fleet.assert_done(job.id, words)
+            assert [(s.ended, s.close_code) for s in transcript.sessions] == [("closed", 1000), ("completed", 1000)]
+            assert "idle" in transcript.failures[0]
+            assert fleet.record(job.id).attempts == 1
+        finally:
+            fleet.close()

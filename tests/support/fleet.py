@@ -41,18 +41,17 @@ def environment(**settings: str) -> dict[str, str]:
 
 
 @contextmanager
-def tone_server(folder: Path, *faults: str, port: int = 0) -> Iterator[str]:
-    """Our service as a process; yields its address."""
+def tone_server(folder: Path, *faults: str, port: int = 0, **settings: str) -> Iterator[str]:
+    """Our service as a process, with `faults` and further settings (STT_…); yields its address."""
     port = port or free_port()
     ready = folder / f"server-{port}.ready"
     ready.unlink(missing_ok=True)
     command = [sys.executable, "-P", "-m", "tasks.cli", "server", "--port", str(port), "--ready-file", str(ready)]
     for fault in faults:
         command += ["--fault", fault]
+    environ = environment(STT_SERVER_API_KEYS=KEY, STT_SERVER_MAX_SESSIONS="600", **settings)
     with (folder / f"server-{port}.log").open("ab") as log:
-        process = subprocess.Popen(
-            command, env=environment(STT_SERVER_API_KEYS=KEY, STT_SERVER_MAX_SESSIONS="600"), stdout=log, stderr=log
-        )
+        process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
     try:
         wait_until(ready.exists, "the service is ready", timeout_s=30)
         yield f"http://127.0.0.1:{port}"

@@ -9,22 +9,26 @@ from contextlib import asynccontextmanager
 
 
 class Proxy:
-    """Forwards to `host:port`. `hold` makes a hole: nothing passes, nobody is told; `reset` cuts every connection."""
+    """Forwards to `host:port`. `hold` makes a hole: nothing passes (`up_only`: nothing from clients), nobody is told;
+    `reset` cuts every connection."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
-        self._passing = asyncio.Event()
-        self._passing.set()
+        self._up, self._down = asyncio.Event(), asyncio.Event()
+        self.release()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self.carried = 0  # bytes from clients so far
         self.url = ""
 
-    def hold(self) -> None:
-        self._passing.clear()
+    def hold(self, *, up_only: bool = False) -> None:
+        self._up.clear()
+        if not up_only:
+            self._down.clear()
 
     def release(self) -> None:
-        self._passing.set()
+        self._up.set()
+        self._down.set()
 
     def reset(self) -> None:
         for writer in self._writers:
@@ -35,7 +39,7 @@ class Proxy:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        await self._passing.wait()
+        await self._up.wait()
         try:
             up_reader, up_writer = await asyncio.open_connection(*self._target)
         except OSError:
@@ -44,24 +48,24 @@ class Proxy:
         self._writers |= {writer, up_writer}
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pump(reader, up_writer, count=True))
-                group.create_task(self._pump(up_reader, writer, count=False))
+                group.create_task(self._pump(reader, up_writer, self._up))
+                group.create_task(self._pump(up_reader, writer, self._down))
         finally:
             self._writers -= {writer, up_writer}
             for end in (writer, up_writer):
                 end.transport.abort()
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, count: bool) -> None:
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: asyncio.Event) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                await self._passing.wait()
-                self.carried += len(data) if count else 0
+                await passing.wait()
+                self.carried += len(data) if passing is self._up else 0
                 writer.write(data)
                 await writer.drain()
         writer.close()
 
     async def close(self) -> None:
-        self._passing.set()
+        self.release()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
