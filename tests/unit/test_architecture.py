@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 300
 
 # What everything stands on: imports nothing of ours but each other, in this order.
-BASE = ("worker.errors", "worker.secrets", "worker.settings", "worker.progress", "worker.timeline")
+BASE = ("worker.errors", "worker.secrets", "worker.settings", "worker.metrics", "worker.progress", "worker.timeline")
 # Part (a module, or a package with everything below it) -> the parts it may import besides itself and BASE.
 # The first part that holds a module counts.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -47,8 +47,10 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "faster_whisper": ("worker.server.recognizers.whisper",),
     "kombu": ("tasks.app",),
     "obstore": ("worker.storage.objects",),
+    "opencc": ("worker.transcript.script",),
     "onnxruntime": ("worker.audio.speech", "worker.server.recognizers.vad"),
     "orjson": ("worker.realtime.wirejson",),
+    "prometheus_client": ("worker.metrics",),
     "pybase64": ("worker.realtime.streaming", "worker.server.wire"),
     "pydantic_settings": ("worker.settings",),
     "redis": ("worker.storage.connection",),
