@@ -8,6 +8,9 @@
     ├── StackError                 a process of the embedded stack (`stt-batch run`) did not start, or ended
     ├── SourceError                the audio cannot be used; names the file and the way out
     │   ├── SourceNotFound
+    │   ├── SourceRefused          no permission, or the settings of this worker do not allow it
+    │   ├── SourceUnavailable      (retryable) its server fails or does not answer, or there is no room for it now
+    │   │   └── SourceChanged      it became another one while it was read
     │   ├── UnsupportedSource      a format that cannot be opened here
     │   └── DamagedSource          opened, but broken or empty
     ├── EndpointError              the real-time service
@@ -24,7 +27,8 @@
     ├── StorageError
     │   ├── LedgerUnavailable      (retryable) Redis does not answer
     │   ├── LeaseLost              another worker owns the job now; stop and write nothing
-    │   └── OutputError            a transcript could not be written
+    │   └── OutputError            a transcript could not be written; it stays in the ledger
+    │       └── OutputUnavailable  (retryable) the disk is full, or the object store does not answer
     └── JobCancelled               a person or a service asked for it
 
 `retryable` says whether the same job may succeed when it is tried again without a change by a person.
@@ -61,6 +65,19 @@ class SourceError(SttError):
 
 class SourceNotFound(SourceError):
     code = "source_not_found"
+
+
+class SourceRefused(SourceError):
+    code = "source_refused"
+
+
+class SourceUnavailable(SourceError):
+    retryable = True
+    code = "source_unavailable"
+
+
+class SourceChanged(SourceUnavailable):
+    code = "source_changed"
 
 
 class UnsupportedSource(SourceError):
@@ -134,6 +151,11 @@ class LeaseLost(StorageError):
 
 class OutputError(StorageError):
     code = "output"
+
+
+class OutputUnavailable(OutputError):
+    retryable = True
+    code = "output_unavailable"
 
 
 class JobCancelled(SttError):

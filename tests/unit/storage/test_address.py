@@ -1,0 +1,103 @@
+"""Addresses: what they stand for, and that no secret is shown."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.errors import BadJob
+from worker.storage.address import parse, scrub, show, stem
+
+
+@pytest.mark.parametrize(
+    ("text", "scheme", "bucket", "key", "name"),
+    [
+        ("s3://calls/2026/a b.wav", "s3", "calls", "2026/a b.wav", "a b.wav"),
+        ("S3://calls/a%20b.wav", "s3", "calls", "a%20b.wav", "a%20b.wav"),
+        ("s3://calls/what?is#this.wav", "s3", "calls", "what?is#this.wav", "what?is#this.wav"),
+        ("s3://calls/me@home.wav", "s3", "calls", "me@home.wav", "me@home.wav"),
+        ("gs://calls", "gs", "calls", "", ""),
+        ("az://container//a.wav", "az", "container", "a.wav", "a.wav"),
+        ("https://Host.example/x/a%20b.wav?sig=1#t", "https", "host.example", "x/a%20b.wav", "a b.wav"),
+        ("http://127.0.0.1:9000/a.wav", "http", "127.0.0.1:9000", "a.wav", "a.wav"),
+        ("http://[::1]:80/a.wav", "http", "[::1]:80", "a.wav", "a.wav"),
+        ("https://host", "https", "host", "", ""),
+    ],
+)
+def test_what_an_address_is_made_of(text: str, scheme: str, bucket: str, key: str, name: str) -> None:
+    address = parse(text)
+    assert address is not None
+    assert (address.scheme, address.bucket, address.key, address.name) == (scheme, bucket, key, name)
+
+
+@pytest.mark.parametrize("text", ["/audio/a.wav", "a.wav", "C:\\a.wav", "s3:/a", "call: 3.wav", "//host/a", ""])
+def test_what_is_a_path(text: str) -> None:
+    assert parse(text) is None
+    assert show(text) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("ftp://host/a.wav", "ftp:// is not known; give a path, or s3://"),
+        ("file:///a.wav", "file:// is not known"),
+        ("s3:///a.wav", "names no bucket"),
+        ("az://", "names no container"),
+        ("s3://id:secret@calls/a.wav", "s3://calls/a.wav: must not hold a key"),
+        ("https://me:secret@host/a.wav", "https://host/a.wav: must not hold a user"),
+        ("https:///a.wav", "names no host"),
+        ("https://host:port/a.wav", "is not an address"),
+        ("https://host/a b.wav", "holds a space"),
+    ],
+)
+def test_what_cannot_be_an_address(text: str, reason: str) -> None:
+    with pytest.raises(BadJob) as caught:
+        parse(text)
+    assert reason in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("https://host/a.wav?X-Amz-Signature=secret", "https://host/a.wav?…"),
+        ("https://host/a.wav#secret", "https://host/a.wav"),
+        ("https://host?sig=secret", "https://host?…"),
+        ("https://me:secret@host/a.wav", "https://host/a.wav"),
+        ("https://me:secret@host", "https://host"),
+        ("s3://id:secret@calls/a.wav", "s3://calls/a.wav"),
+        ("s3://calls/a@b?c.wav", "s3://calls/a@b?c.wav"),
+        ("redis://:secret@host/0", "redis://host/0"),
+    ],
+)
+def test_no_secret_is_shown(text: str, shown: str) -> None:
+    assert show(text) == shown
+    assert scrub(f"GET {text} failed, see {text}.") == f"GET {shown} failed, see {show(text + '.')}"
+
+
+@given(
+    scheme=st.sampled_from(["http", "https", "s3", "gs", "az", "redis", "ftp"]),
+    path=st.text(st.characters(exclude_characters="s"), max_size=20),
+)
+def test_a_password_is_never_shown(scheme: str, path: str) -> None:
+    assert "sesame" not in show(f"{scheme}://user:sesame@host/{path}")
+
+
+def test_scrubbing_leaves_the_rest() -> None:
+    text = "HTTP 500 at https://u:secret@host/x?sig=secret, try <s3://a/b> or /a?b"
+    assert scrub(text) == "HTTP 500 at https://host/x?…, try <s3://a/b> or /a?b"
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("/in/call.v2.wav", "call.v2"),
+        ("s3://b/x/call.wav", "call"),
+        ("https://h/x/%E7%B2%B5.mp3?sig=1", "粵"),
+        ("https://h/", "transcript"),
+        ("https://h/..", "transcript"),
+    ],
+)
+def test_the_name_of_the_transcript(source: str, name: str) -> None:
+    assert stem(source) == name

@@ -1,0 +1,123 @@
+"""What names a source or an output folder: a path on this disk, or an address with a scheme (pure).
+
+| address               | what it is                                                                      |
+|-----------------------|---------------------------------------------------------------------------------|
+| `s3://bucket/key`     | Amazon S3, or what speaks its protocol at STT_S3_ENDPOINT                         |
+| `gs://bucket/key`     | Google Cloud Storage                                                            |
+| `az://container/key`  | Azure Blob Storage, in the account of AZURE_STORAGE_ACCOUNT_NAME                |
+| `https://host/path`   | any web server (also `http://`); a signed address keeps its query                |
+
+Keys are taken as they are: nothing in them is percent-encoded.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from worker.errors import BadJob
+
+OBJECTS: Final = ("s3", "gs", "az")
+WEB: Final = ("http", "https")
+_URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_URL_IN_TEXT: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s<>\"'|`)\]},]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A place that is not on this disk."""
+
+    url: str
+    """As it was given, with the signature of a signed address: never to be shown, see `shown`."""
+    scheme: str
+    bucket: str
+    """The bucket or container; of a web address the host, with its port where it names one."""
+    key: str
+    """Without a slash in front."""
+
+    @property
+    def is_web(self) -> bool:
+        return self.scheme in WEB
+
+    @property
+    def shown(self) -> str:
+        """For people and records: without user, password, query and fragment."""
+        return show(self.url)
+
+    @property
+    def name(self) -> str:
+        """The last part of the key, as a file name; may be empty."""
+        last = self.key.rpartition("/")[2]
+        return unquote(last) if self.is_web else last
+
+    def below(self, name: str) -> Address:
+        """The object `name` in this folder. Only for object stores."""
+        key = f"{self.key.rstrip('/')}/{name}".lstrip("/")
+        return Address(f"{self.scheme}://{self.bucket}/{key}", self.scheme, self.bucket, key)
+
+
+def is_url(text: str) -> bool:
+    return _URL.match(text) is not None
+
+
+def parse(text: str) -> Address | None:
+    """The address, or None for a path on this disk. Raises BadJob for an address that cannot be one."""
+    match = _URL.match(text)
+    if match is None:
+        return None
+    scheme, shown = match[1].lower(), show(text)
+    if scheme in WEB:
+        return _web(text, scheme, shown)
+    if scheme not in OBJECTS:
+        raise BadJob(f"{shown}: {scheme}:// is not known; give a path, or s3://, gs://, az://, https:// or http://")
+    bucket, _, key = text[match.end() :].partition("/")
+    if "@" in bucket:
+        raise BadJob(f"{shown}: must not hold a key or a password; the workers have them in their environment")
+    if not bucket:
+        raise BadJob(f"{shown}: names no {'container' if scheme == 'az' else 'bucket'}: {scheme}://NAME/…")
+    return Address(text, scheme, bucket, key.lstrip("/"))
+
+
+def _web(text: str, scheme: str, shown: str) -> Address:
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as exc:
+        raise BadJob(f"{shown}: is not an address: {exc}") from None
+    if parts.username is not None or parts.password is not None:
+        raise BadJob(f"{shown}: must not hold a user or a password; use a signed address")
+    if not host or any(c.isspace() or ord(c) < 32 for c in text):
+        raise BadJob(f"{shown}: is not an address: {'it holds a space' if host else 'it names no host'}")
+    name = f"[{host}]" if ":" in host else host
+    return Address(text, scheme, name if port is None else f"{name}:{port}", parts.path.lstrip("/"))
+
+
+def show(text: str) -> str:
+    """A path as it is; of an address what may stand in records: no user, no password, no query, no fragment."""
+    match = _URL.match(text)
+    if match is None:
+        return text
+    scheme = match[1].lower()
+    # Of what may follow an @ in the path nothing is lost: a user stands before the first slash.
+    start, slash, rest = text[match.end() :].partition("/")
+    shown = f"{start.rpartition('@')[2]}{slash}{rest}"
+    if scheme not in OBJECTS:
+        shown, found, _ = re.sub(r"#.*", "", shown, flags=re.DOTALL).partition("?")
+        shown += "?…" if found else ""
+    return f"{match[1]}://{shown}"
+
+
+def scrub(text: str) -> str:
+    """A text of others, such as an error message, with every address in it as `show` has it."""
+    return _URL_IN_TEXT.sub(lambda match: show(match[0]), text)
+
+
+def stem(text: str) -> str:
+    """Name of a source without its ending: what its transcript is called by default."""
+    if not is_url(text):
+        return Path(text).stem
+    address = parse(text)
+    return (PurePosixPath(address.name).stem.strip(".") if address is not None else "") or "transcript"

@@ -1,0 +1,114 @@
+"""What a worker may read and write, by its settings STT_ALLOWED_SOURCES and STT_ALLOWED_OUTPUTS (pure).
+
+Who can queue a job names paths and addresses that the worker opens with its own rights: these lists say which. An entry
+is a folder (`/audio`), an address with everything below it (`s3://bucket/calls`, `https://host/path`), a host with its
+subdomains (`https://*.example.com`), or `*` for everything. Without a list all is allowed but web servers on private
+addresses (this machine, the local network, the metadata service of a cloud); an entry that names a host allows it
+whatever its address is.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from ipaddress import IPv6Address, IPv6Network, ip_address
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from worker.errors import BadJob, OutputError, SourceRefused
+from worker.settings import Settings
+from worker.storage.address import Address, is_url, parse, show
+
+_PORTS: Final = {"http": 80, "https": 443}
+_NAT64: Final = IPv6Network("64:ff9b::/96")
+
+
+def check_source(source: str, settings: Settings) -> None:
+    """Raises SourceRefused when a worker with these settings must not read `source`, and BadJob for what is no address.
+
+    A host that is a name is allowed here; `may_be_private` and `is_private` tell about its address, once that is known.
+    """
+    address = parse(source)
+    entries = list(_entries(settings.allowed_sources))
+    if entries and not any(_covers(entry, source, address) for entry in entries):
+        raise SourceRefused(f"{show(source)}: is not within STT_ALLOWED_SOURCES of this worker")
+    if address is not None and address.is_web:
+        host = host_of(address)
+        if (is_private(host) or host == "localhost") and not may_be_private(source, settings):
+            raise SourceRefused(private_address(show(source)))
+
+
+def check_output(folder: str, settings: Settings) -> None:
+    """Raises OutputError when a worker with these settings must not write to `folder`."""
+    try:
+        address = parse(folder)
+    except BadJob as exc:
+        raise OutputError(str(exc)) from None
+    if address is not None and address.is_web:
+        raise OutputError(f"{show(folder)}: transcripts cannot be written there; give a folder, s3://, gs:// or az://")
+    entries = list(_entries(settings.allowed_outputs))
+    if entries and not any(_covers(entry, folder, address) for entry in entries):
+        raise OutputError(f"{show(folder)}: is not within STT_ALLOWED_OUTPUTS of this worker")
+
+
+def may_be_private(source: str, settings: Settings) -> bool:
+    """Whether the web address `source` is allowed even where its host lies on a private address."""
+    address = parse(source)
+    named = (entry for entry in _entries(settings.allowed_sources) if "://*" not in entry)
+    return any(_covers(entry, source, address) for entry in named)
+
+
+def private_address(shown: str) -> str:
+    """The reason given for one."""
+    return f"{shown}: lies on a private address, which this worker does not read; name its host in STT_ALLOWED_SOURCES"
+
+
+def host_of(address: Address) -> str:
+    """The host of a web address in small letters."""
+    return (urlsplit(address.url).hostname or "").rstrip(".")
+
+
+def is_private(host: str) -> bool:
+    """Whether `host` is an IP address that is not one of the public internet. False for a name."""
+    try:
+        ip = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address):
+        inner = ip.ipv4_mapped or ip.sixtofour
+        if inner is None and ip in _NAT64:
+            inner = ip_address(int(ip) & 0xFFFFFFFF)  # type: ignore[assignment]
+        if inner is not None:
+            ip = inner
+    return not ip.is_global or ip.is_multicast
+
+
+def _entries(setting: str) -> Iterator[str]:
+    return (entry.strip() for entry in setting.split(",") if entry.strip())
+
+
+def _covers(entry: str, text: str, address: Address | None) -> bool:
+    if entry == "*":
+        return True
+    if address is None:
+        return not is_url(entry) and _below(os.path.normpath(entry), os.path.normpath(text))
+    if not is_url(entry):
+        return False
+    scheme, _, rest = entry.partition("://")
+    bucket, _, prefix = rest.partition("/")
+    if scheme.lower() != address.scheme:
+        return False
+    if not address.is_web:
+        return bucket == address.bucket and _below(prefix, address.key)
+    host, port = host_of(address), urlsplit(address.url).port or _PORTS[address.scheme]
+    named = urlsplit(f"{scheme}://{bucket.replace('*.', '', 1)}")
+    name = (named.hostname or "").rstrip(".")
+    same = host.endswith(f".{name}") if bucket.startswith("*.") else host == name
+    path = unquote(address.key)
+    climbs = bool(prefix) and ".." in path.replace("\\", "/").split("/")
+    return same and port == (named.port or _PORTS[address.scheme]) and not climbs and _below(unquote(prefix), path)
+
+
+def _below(folder: str, place: str) -> bool:
+    folder = folder.rstrip("/")
+    return not folder or place == folder or place.startswith(f"{folder}/")

@@ -1,0 +1,176 @@
+"""A source as a file on this disk: a path as it is, an address downloaded for as long as it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import structlog
+
+from worker.errors import SourceChanged, SourceUnavailable
+from worker.settings import Settings
+from worker.storage import objects, web
+from worker.storage.address import Address, parse
+from worker.storage.allowed import check_source
+from worker.storage.remote import Body, Version
+from worker.storage.tempspace import Space, check_room, space_of, temporary_file
+
+logger = structlog.get_logger(__name__)
+TRIES: Final = 5
+"""Connections in a row that brought nothing new."""
+BACKOFF_S: Final = (0.5, 20.0)
+"""The first pause before the next one, and the longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A source that can be read now."""
+
+    path: Path
+    name: str
+    """The file's name for people."""
+    shown: str
+    """The path or address for records: without passwords and signatures."""
+
+
+@asynccontextmanager
+async def fetched(source: str, settings: Settings) -> AsyncIterator[Local]:
+    """The source as a file. What was downloaded is removed at the end of the context.
+
+    A download goes on where a connection dropped, if the content is still the same one, and is checked against the
+    length its server names. Raises SourceRefused, SourceNotFound, SourceUnavailable, SourceError, BadJob; for a path
+    nothing is looked at but whether it is allowed.
+    """
+    check_source(source, settings)
+    address = parse(source)
+    if address is None:
+        path = Path(source)
+        real = await asyncio.to_thread(os.path.realpath, path)
+        if settings.allowed_sources:  # a link must not lead out of what is allowed
+            check_source(real, settings)
+        yield Local(path, path.name, source)
+        return
+    name = address.name or "source"
+    async with temporary_file(name, settings) as path:
+        download = _Download(address, path, settings)
+        try:
+            await download.run()
+            yield Local(path, name, address.shown)
+        finally:
+            path.unlink(missing_ok=True)
+            await download.end()
+
+
+def opened(
+    address: Address, settings: Settings, offset: int = 0, known: Version | None = None
+) -> AbstractAsyncContextManager[Body]:
+    """An address opened for reading from the byte `offset` on; see `web.read` and `objects.read`."""
+    if address.is_web:
+        return web.read(address, offset, known, settings)
+    return objects.read(address, offset, known, settings.s3_endpoint)
+
+
+class _Download:
+    def __init__(self, address: Address, path: Path, settings: Settings) -> None:
+        self._address = address
+        self._path = path
+        self._settings = settings
+        self._space: Space = space_of(settings)
+        self._reserved = 0
+        self._at = 0
+        self._version: Version | None = None
+        self._deadline = asyncio.timeout(None)
+
+    async def run(self) -> None:
+        """Until all of it is there. The time spent waiting for room does not count."""
+        limit_s = self._settings.download_timeout_s
+        try:
+            async with asyncio.timeout(limit_s) as self._deadline:
+                await self._run()
+        except TimeoutError:
+            raise SourceUnavailable(
+                f"{self._address.shown}: could not be downloaded within {limit_s:g} s (STT_DOWNLOAD_TIMEOUT_S)"
+            ) from None
+
+    async def _run(self) -> None:
+        failures, most = 0, 0
+        with self._path.open("xb") as file:
+            while True:
+                try:
+                    await self._receive(file)
+                    return
+                except SourceUnavailable as exc:
+                    failures = 0 if self._at > most else failures + 1
+                    most = max(most, self._at)
+                    if failures >= TRIES:
+                        raise
+                    if isinstance(exc, SourceChanged):
+                        self._at, self._version = 0, None
+                    pause_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2**failures) * random.uniform(0.5, 1.0)  # noqa: S311
+                    logger.info("download broke off", error=str(exc), at_bytes=self._at, again_in_s=round(pause_s, 2))
+                    await asyncio.sleep(pause_s)
+
+    async def end(self) -> None:
+        await self._space.give_back(self._reserved)
+        self._reserved = 0
+
+    async def _receive(self, file: BinaryIO) -> None:
+        """What is missing, over one connection."""
+        shown = self._address.shown
+        async with opened(self._address, self._settings, self._at, self._version) as body:
+            if body.offset != self._at or self._is_other(body.version):
+                # From the start: it cannot do otherwise, or has another version now.
+                if body.offset:
+                    raise SourceChanged(f"{shown}: was replaced while it was read")
+                self._at = 0
+            self._version, size = body.version, body.version.size_bytes
+            file.seek(self._at)
+            file.truncate()
+            if size is not None:
+                await self._reserve(size)
+            async for chunk in body.chunks:
+                if size is not None and self._at + len(chunk) > size:
+                    raise SourceUnavailable(f"{shown}: its server sends more than the {size} bytes it named")
+                if self._at + len(chunk) > self._reserved:
+                    self._space.grow(self._reserved, self._at + len(chunk) - self._reserved, shown)
+                    self._reserved = self._at + len(chunk)
+                await self._write(file, chunk)
+        if size is not None and self._at < size:
+            raise SourceUnavailable(f"{shown}: ended after {self._at} of {size} bytes")
+
+    def _is_other(self, version: Version) -> bool:
+        known = self._version
+        if known is None or self._at == 0:
+            return False
+        pairs = ((getattr(known, name), getattr(version, name)) for name in ("size_bytes", "etag", "modified"))
+        return any(before != now for before, now in pairs if before is not None and now is not None)
+
+    async def _reserve(self, size: int) -> None:
+        shown, clock = self._address.shown, asyncio.get_running_loop().time
+        check_room(size - self._at, self._path.parent, shown)
+        if size > self._reserved:
+            left_s = (self._deadline.when() or 0.0) - clock()
+            self._deadline.reschedule(None)
+            await self._space.take(size - self._reserved, shown)
+            self._deadline.reschedule(clock() + left_s)
+            self._reserved = size
+
+    async def _write(self, file: BinaryIO, chunk: bytes) -> None:
+        def write() -> None:
+            file.write(chunk)
+            file.flush()
+
+        try:
+            await asyncio.to_thread(write)
+        except OSError as exc:
+            raise SourceUnavailable(
+                f"{self._address.shown}: cannot be kept at {self._path.parent}: {exc.strerror}; free some space, or set"
+                " STT_TEMP_DIR"
+            ) from exc
+        self._at += len(chunk)
