@@ -23,6 +23,9 @@ from worker.errors import BadJob
 OBJECTS: Final = ("s3", "gs", "az")
 WEB: Final = ("http", "https")
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
+_UNREADABLE: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]")
+"""In a key: empty parts, `.` and `..`, and control characters, which obstore does not take."""
 _URL_IN_TEXT: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s<>\"'|`)\]},]+")
 
 
@@ -76,9 +79,12 @@ def parse(text: str) -> Address | None:
     bucket, _, key = text[match.end() :].partition("/")
     if "@" in bucket:
         raise BadJob(f"{shown}: must not hold a key or a password; the workers have them in their environment")
-    if not bucket:
+    if not _BUCKET.fullmatch(bucket):
         raise BadJob(f"{shown}: names no {'container' if scheme == 'az' else 'bucket'}: {scheme}://NAME/…")
-    return Address(text, scheme, bucket, key.lstrip("/"))
+    key = key.lstrip("/")
+    if key.rstrip("/") and _UNREADABLE.search(key.rstrip("/")):
+        raise BadJob(f"{shown}: a key with an empty part, with `.` or `..` as a part, or with control characters")
+    return Address(text, scheme, bucket, key)
 
 
 def _web(text: str, scheme: str, shown: str) -> Address:

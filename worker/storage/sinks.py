@@ -66,7 +66,7 @@ async def _deliver(
     if address is None:
         paths = await asyncio.to_thread(write, transcript, Outputs(Path(folder), name, formats))
         return [str(path) for path in paths]
-    check_name(name, address.shown)
+    name = str(check_name(name, address.shown))
     try:
         async with asyncio.timeout(DELIVER_S):
             return await _put(transcript, address, name, formats, settings)

@@ -1,0 +1,265 @@
+"""Object stores as sources and sinks: a real S3 server; of Google's and Azure's what a plain server sees."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import obstore
+import pytest
+from obstore.store import S3Store
+
+from tests.support.redis_server import free_port
+from tests.support.s3_server import BUCKET, S3Server, s3_server
+from tests.unit.transcript.build import segment, transcript
+from worker.errors import (
+    OutputError,
+    OutputUnavailable,
+    SourceChanged,
+    SourceNotFound,
+    SourceRefused,
+    SourceUnavailable,
+)
+from worker.settings import Settings, load
+from worker.storage import fetch, objects
+from worker.storage.address import Address, parse
+from worker.storage.fetch import fetched, opened
+from worker.storage.objects import put
+from worker.storage.sinks import deliver
+from worker.storage.sources import content_of, list_sources
+from worker.transcript.formats import render
+
+SPOKEN = transcript(segment("早晨 Good morning.", 1.0, 2.0))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture
+def settings(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    objects._store_of.cache_clear()
+    yield load({"STT_S3_ENDPOINT": server.endpoint, "STT_TEMP_DIR": str(tmp_path / "temp")})
+    objects._store_of.cache_clear()
+
+
+def store_of(server: S3Server) -> S3Store:
+    return S3Store(BUCKET, endpoint=server.endpoint, client_options={"allow_http": True})
+
+
+def address(url: str) -> Address:
+    found = parse(url)
+    assert found is not None
+    return found
+
+
+async def test_there_and_back(settings: Settings) -> None:
+    data = bytes(range(256)) * 20_000  # more than one chunk
+    await put(address("s3://calls/深/a b+c%20d.bin"), data, "application/x-test", settings.s3_endpoint)
+    async with fetched("s3://calls/深/a b+c%20d.bin", settings) as local:
+        assert local.path.read_bytes() == data
+        assert (local.name, local.shown) == ("a b+c%20d.bin", "s3://calls/深/a b+c%20d.bin")
+    assert not local.path.exists()
+
+
+async def test_a_read_goes_on_with_the_same_version_only(settings: Settings) -> None:
+    place = address("s3://calls/changing.bin")
+    await put(place, b"0123456789", "x/y", settings.s3_endpoint)
+    async with opened(place, settings) as body:
+        version = body.version
+    assert version.size_bytes == 10
+    async with opened(place, settings, 4, version) as body:
+        assert body.offset == 4
+        assert b"".join([chunk async for chunk in body.chunks]) == b"456789"
+    await put(place, b"abcdefghij", "x/y", settings.s3_endpoint)
+    with pytest.raises(SourceChanged, match=r"s3://calls/changing\.bin: was replaced"):
+        async with opened(place, settings, 4, version):
+            pass
+
+
+@pytest.mark.parametrize("url", ["s3://calls/none.wav", "s3://no-such-bucket/a.wav"])
+async def test_what_is_not_there(settings: Settings, url: str) -> None:
+    with pytest.raises(SourceNotFound, match=f"{url}: there is no such object"):
+        async with fetched(url, settings):
+            pass
+    with pytest.raises(SourceNotFound):
+        await content_of(url, settings)
+
+
+async def test_credentials_that_are_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    await put(address("s3://calls/a.wav"), b"x", "x/y", settings.s3_endpoint)
+    objects._store_of.cache_clear()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
+    with pytest.raises(
+        SourceRefused, match=r"refuses the credentials of this worker \(SignatureDoesNotMatch\)"
+    ) as caught:
+        async with fetched("s3://calls/a.wav", settings):
+            pass
+    assert "another-secret" not in str(caught.value)
+    with pytest.raises(OutputError, match=r"cannot write s3://calls/b\.json: the store refuses"):
+        await deliver(SPOKEN, ["s3://calls"], "b", ["json"], settings)
+    assert await content_of("s3://calls/a.wav", settings) == "url:s3://calls/a.wav"
+
+
+async def test_no_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{free_port()}/169.254.169.254")
+    with pytest.raises(SourceRefused, match="has no credentials for it; set AWS_ACCESS_KEY_ID"):
+        async with fetched("s3://calls/a.wav", settings):
+            pass
+
+
+async def test_a_store_that_does_not_answer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch, "BACKOFF_S", (0.01, 0.02))
+    monkeypatch.setitem(objects._RETRY, "max_retries", 1)
+    away = settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{free_port()}"})
+    with pytest.raises(SourceUnavailable, match=r"s3://calls/a\.wav: "):
+        async with fetched("s3://calls/a.wav", away):
+            pass
+    with pytest.raises(OutputUnavailable, match=r"cannot write s3://calls/a\.json: "):
+        await deliver(SPOKEN, ["s3://calls"], "a", ["json"], away)
+
+
+# -- listing -----------------------------------------------------------------------------------------------------------
+KEYS = ["monday/a.wav", "monday/b.MP3", "monday/notes.txt", "monday/deep/er/c.flac", "monday/.hidden/d.wav", "e.wav",
+        "mondays/f.wav", "monday/talk.m4a"]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("in/monday/", ["a.wav", "b.MP3", "deep/er/c.flac", "talk.m4a"]),
+        ("in/monday/**", ["a.wav", "b.MP3", "deep/er/c.flac", "talk.m4a"]),
+        ("in/monday/*", ["a.wav", "b.MP3", "talk.m4a"]),
+        ("in/monday/*.txt", ["notes.txt"]),
+        ("in/**/*.wav", ["e.wav", "monday/.hidden/d.wav", "monday/a.wav", "mondays/f.wav"]),
+        ("in/mon*/?.wav", ["monday/a.wav", "mondays/f.wav"]),
+        ("in/monday/[ab].*", ["a.wav", "b.MP3"]),
+        ("in/monday/[!a].*", ["b.MP3"]),
+        ("in/e.wav", ["e.wav"]),
+        ("in/none/", []),
+    ],
+)
+async def test_listing(settings: Settings, server: S3Server, pattern: str, found: list[str]) -> None:
+    for key in KEYS:
+        await obstore.put_async(store_of(server), f"in/{key}", b"sound", use_multipart=False)
+    listed = [item async for item in list_sources(f"s3://{BUCKET}/{pattern}", settings)]
+    assert sorted(str(item.place) for item in listed) == sorted(found)
+    assert all(item.size_bytes == 5 and item.url.endswith(str(item.place)) for item in listed)
+
+
+async def test_a_listing_of_thousands(settings: Settings, server: S3Server) -> None:
+    store = store_of(server)
+    for number in range(1100):
+        await obstore.put_async(store, f"many/{number:04}.wav", b"x", use_multipart=False)
+    listed = [str(item.place) async for item in list_sources(f"s3://{BUCKET}/many/**", settings)]
+    assert listed == [f"{number:04}.wav" for number in range(1100)]
+
+
+async def test_listing_what_is_not_there(settings: Settings) -> None:
+    with pytest.raises(SourceNotFound):
+        _ = [item async for item in list_sources(f"s3://{BUCKET}/none.wav", settings)]
+    web = [item async for item in list_sources("https://host/x/%20a.wav?sig=1", settings)]
+    assert [(item.url, str(item.place)) for item in web] == [("https://host/x/%20a.wav?sig=1", " a.wav")]
+
+
+# -- sinks -------------------------------------------------------------------------------------------------------------
+async def test_several_places_at_once(settings: Settings, server: S3Server, tmp_path: Path) -> None:
+    folders = [str(tmp_path / "out"), f"s3://{BUCKET}/texts/", f"s3://{BUCKET}"]
+    for _ in range(2):  # again gives the same
+        written = await deliver(SPOKEN, folders, "monday/call.wav", ["srt", "json"], settings)
+    assert written == (
+        str(tmp_path / "out/monday/call.wav.srt"),
+        str(tmp_path / "out/monday/call.wav.json"),
+        f"s3://{BUCKET}/texts/monday/call.wav.srt",
+        f"s3://{BUCKET}/texts/monday/call.wav.json",
+        f"s3://{BUCKET}/monday/call.wav.srt",
+        f"s3://{BUCKET}/monday/call.wav.json",
+    )
+    store = store_of(server)
+    for fmt in ("srt", "json"):
+        got = obstore.get(store, f"texts/monday/call.wav.{fmt}")
+        assert (
+            bytes(got.bytes()).decode() == render(SPOKEN, fmt) == (tmp_path / f"out/monday/call.wav.{fmt}").read_text()
+        )
+    assert obstore.get(store, "texts/monday/call.wav.json").attributes["Content-Type"] == "application/json"
+
+
+async def test_a_place_that_fails_does_not_keep_the_others_from_their_files(
+    settings: Settings, server: S3Server, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    folders = ["s3://no_such_bucket", str(tmp_path / "file"), f"s3://{BUCKET}/kept", "https://host/put"]
+    with pytest.raises(OutputError) as caught:
+        await deliver(SPOKEN, folders, "call", ["txt"], settings)
+    for reason in ("s3://no_such_bucket/call.txt: ", "a part of the path is a file", "https://host/put: transcripts"):
+        assert reason in str(caught.value)
+    assert bytes(obstore.get(store_of(server), "kept/call.txt").bytes()).decode() == render(SPOKEN, "txt")
+
+
+@pytest.mark.parametrize("name", ["../call", "/call", ""])
+async def test_a_name_never_leaves_its_prefix(settings: Settings, name: str) -> None:
+    with pytest.raises(OutputError, match="must be a path inside the output folder s3://calls/x"):
+        await deliver(SPOKEN, ["s3://calls/x"], name, ["json"], settings)
+
+
+# -- the other two -----------------------------------------------------------------------------------------------------
+async def _one_answer(listener: socket.socket) -> bytes:
+    """Answers one request with five bytes; returns the request."""
+    loop = asyncio.get_running_loop()
+    connection, _ = await loop.sock_accept(listener)
+    with connection:
+        request = b""
+        while b"\r\n\r\n" not in request:
+            request += await loop.sock_recv(connection, 65536)
+        head = b'HTTP/1.1 200 OK\r\nContent-Length: 5\r\nETag: "1"\r\nConnection: close\r\n'
+        await loop.sock_sendall(connection, head + b"Last-Modified: Mon, 23 Nov 2026 03:02:00 GMT\r\n\r\nhello")
+        return request
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [("gs://bucket/in/a.wav", b"GET /bucket/in%2Fa%2Ewav"), ("az://box/in/a.wav", b"GET /box/in/a.wav")],
+)
+async def test_the_other_stores_are_asked_with_the_credentials_of_the_environment(
+    settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, path: bytes
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        endpoint = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        account = {
+            "gcs_base_url": endpoint,
+            "disable_oauth": True,
+            "client_email": "",
+            "private_key": "",
+            "private_key_id": "",
+        }
+        (tmp_path / "account.json").write_text(json.dumps(account))
+        monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", str(tmp_path / "account.json"))
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
+        monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
+        monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", endpoint)
+        answering = asyncio.create_task(_one_answer(listener))
+        async with fetched(url, settings) as local:
+            assert local.path.read_bytes() == b"hello"
+            assert local.name == "a.wav"
+        request = await answering
+    assert request.startswith(path)
+    assert (b"SharedKey account:" in request) == url.startswith("az")
+
+
+async def test_azure_without_an_account(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
+    with pytest.raises(SourceRefused, match="set AZURE_STORAGE_ACCOUNT_NAME"):
+        async with fetched("az://box/a.wav", settings):
+            pass
+    with pytest.raises(OutputError, match="set AZURE_STORAGE_ACCOUNT_NAME"):
+        await deliver(SPOKEN, ["az://box"], "a", ["json"], settings)
