@@ -9,10 +9,13 @@ anything reads the ledger.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 from worker.errors import LedgerUnavailable
@@ -25,6 +28,10 @@ _LOG: Final = logging.getLogger(__name__)
 Event = Literal["queued", "started", "progress", "committed", "done", "incomplete", "failed", "cancelled"]
 KEPT: Final = 20_000
 """Entries, about 200 bytes each."""
+AT_ONCE: Final = 500
+"""Entries in one round trip."""
+MOST_WAITING: Final = 10_000
+"""Entries that wait for a Redis that is slow or away; further ones are not told."""
 PROGRESS_EVERY_S: Final = 5.0
 """Seconds between two `progress` events of a job."""
 MOST_TEXT: Final = 500
@@ -34,6 +41,13 @@ MOST_TEXT: Final = 500
 Facts = Mapping[str, str | float | None]
 
 
+@dataclass(slots=True)
+class _Entry:
+    fields: list[str]
+    written: asyncio.Future[None] | None = None
+    """Done when it was written, or could not be."""
+
+
 class Scripts(Protocol):
     """The connection to Redis (`worker.storage.connection.Connection`)."""
 
@@ -41,26 +55,52 @@ class Scripts(Protocol):
 
 
 class Events:
-    """Writes to the stream. A Redis that does not answer costs the event, never the job."""
+    """Writes to the stream, in the order they were told. A Redis that does not answer costs the event, never the job.
+    Belongs to one event loop."""
 
     def __init__(self, settings: Settings, scripts: Scripts) -> None:
         self.key = f"{settings.redis_prefix}events"
         self._ttl_ms = max(int(settings.result_ttl.total_seconds() * 1000), 60_000)
         self._scripts = scripts
+        self._waiting: deque[_Entry] = deque()
+        self._writing: asyncio.Task[None] | None = None
+
+    def soon(self, event: Event, job_id: str, **facts: str | float | None) -> None:
+        """One event, without waiting until it is written: what many jobs tell at once goes in one round trip."""
+        if len(self._waiting) >= MOST_WAITING:
+            _LOG.warning("event not told, too many wait: %s of job %s", event, job_id)
+        else:
+            self._put([_Entry(_fields(event, job_id, facts))])
 
     async def tell(self, event: Event, job_id: str, **facts: str | float | None) -> None:
-        """One event. Facts that are None are left out."""
+        """One event, and all before it, written when this returns. Facts that are None are left out."""
         await self.tell_many([(event, job_id, facts)])
 
     async def tell_many(self, events: Iterable[tuple[Event, str, Facts]]) -> None:
-        """Several in one round trip, at most some hundreds."""
-        entries = [_entry(event, job_id, facts) for event, job_id, facts in events]
-        if not entries:
-            return
-        try:
-            await self._scripts.script("events", [self.key], [KEPT, self._ttl_ms, json.dumps(entries)])
-        except LedgerUnavailable as exc:
-            _LOG.warning("%d events not told, such as %s of job %s: %s", len(entries), *entries[0][1:4:2], exc)
+        """Several, as `tell`."""
+        entries = [_Entry(_fields(*event)) for event in events]
+        if entries:
+            entries[-1].written = asyncio.get_running_loop().create_future()
+            self._put(entries)
+            await entries[-1].written
+
+    def _put(self, entries: Iterable[_Entry]) -> None:
+        self._waiting.extend(entries)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
+
+    async def _write(self) -> None:
+        while self._waiting:
+            entries = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+            fields = [entry.fields for entry in entries]
+            try:
+                await self._scripts.script("events", [self.key], [KEPT, self._ttl_ms, json.dumps(fields)])
+            except LedgerUnavailable as exc:
+                _LOG.warning("%d events not told, such as %s of job %s: %s", len(fields), *fields[0][1:4:2], exc)
+            finally:
+                for entry in entries:
+                    if entry.written is not None and not entry.written.done():
+                        entry.written.set_result(None)
 
 
 class Told:
@@ -73,19 +113,19 @@ class Told:
         self._batch = json.loads(lease.spec).get("batch")
         self._next = 0.0
 
-    async def started(self) -> None:
-        await self._tell("started", attempt=self._lease.attempts)
+    def started(self) -> None:
+        self._soon("started", attempt=self._lease.attempts)
 
     async def commit(self, segment: Segment) -> None:
         await self._lease.commit(segment)
-        await self._tell("committed", start=segment.start, end=segment.end, text=segment.text)
+        self._soon("committed", start=segment.start, end=segment.end, text=segment.text)
 
     async def progress(self, progress: Progress) -> None:
-        await self._lease.progress(progress)
+        self._lease.note(progress)
         now = time.monotonic()
         if now >= self._next:
             self._next = now + PROGRESS_EVERY_S
-            await self._tell(
+            self._soon(
                 "progress",
                 duration_s=round(progress.duration_s, 3),
                 sent_s=round(progress.sent_s, 3),
@@ -100,12 +140,16 @@ class Told:
         await self._lease.fail(code, reason)
         await self._tell("failed", code=code, reason=reason)
 
+    def _soon(self, event: Event, **facts: str | float | None) -> None:
+        if self._events is not None:
+            self._events.soon(event, self._lease.job_id, batch=self._batch, **facts)
+
     async def _tell(self, event: Event, **facts: str | float | None) -> None:
         if self._events is not None:
             await self._events.tell(event, self._lease.job_id, batch=self._batch, **facts)
 
 
-def _entry(event: Event, job_id: str, facts: Facts) -> list[str]:
+def _fields(event: Event, job_id: str, facts: Facts) -> list[str]:
     fields = ["event", event, "job", job_id]
     for name, value in facts.items():
         if value is not None:

@@ -17,6 +17,7 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from tasks.events import Events, Told
+from tasks.held import Held
 from tasks.jobs import JobId, JobSpec, job_id
 from worker.audio.source import sha256_file
 from worker.errors import LeaseLost, LedgerUnavailable, SourceError, SttError
@@ -32,8 +33,6 @@ logger = structlog.get_logger(__name__)
 RELEASE_TIMEOUT_S: Final = 2.0
 """How long giving a job back may take at shutdown."""
 STOP_TRIES: Final = 3
-CHECK_S: Final = 0.5
-"""Between two looks whether the running jobs are still ours: within this time one that was cancelled stops."""
 MOST_BACKOFF_S: Final = 600.0
 BACK_AFTER_S: Final = 2.0
 """Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
@@ -82,8 +81,7 @@ class Runner:
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._here: set[str] = set()
         self._running: dict[str, asyncio.Task[Outcome]] = {}
-        self._leases: dict[str, Lease] = {}
-        self._watching: asyncio.Task[None] | None = None
+        self._held = Held(ledger)
         self._drained = asyncio.Event()
 
     def drain(self) -> None:
@@ -160,14 +158,12 @@ class Runner:
         if not isinstance(lease, Lease):
             logger.info("job left alone", job=identity, why=str(lease))
             return Outcome.SKIPPED
-        self._leases[identity] = lease
-        if self._watching is None or self._watching.done():
-            self._watching = asyncio.create_task(self._watch())
         self._running[identity] = running = asyncio.create_task(self._run(lease))
         try:
             if self._drained.is_set():
                 running.cancel()
-            return await running
+            with self._held.holding(lease):
+                return await running
         except asyncio.CancelledError:
             if self._drained.is_set():
                 await self._give_back(lease)
@@ -180,21 +176,7 @@ class Runner:
             await self._wait_or_drain(self._settings.lease_s)
             raise
         finally:
-            del self._running[identity], self._leases[identity]
-
-    async def _watch(self) -> None:
-        """While jobs run: one question to the ledger for all of them, so that a cancelled one stops before its next
-        renewal."""
-        while self._leases:
-            await asyncio.sleep(CHECK_S)
-            try:
-                lost = await self._ledger.lost([(name, lease.epoch) for name, lease in self._leases.items()])
-            except LedgerUnavailable as exc:
-                logger.debug("not looked after the running jobs", error=str(exc))
-                continue
-            for name in lost:
-                if name in self._leases:
-                    self._leases[name].lost.set()
+            del self._running[identity]
 
     async def _run(self, lease: Lease) -> Outcome:
         log = logger.bind(job=lease.job_id, epoch=lease.epoch)
@@ -207,7 +189,7 @@ class Runner:
             return Outcome.ENDED
         try:
             spec = JobSpec.model_validate_json(lease.spec)
-            await told.started()
+            told.started()
             transcript = await self._under_lease(lease, spec, told)
         except (LeaseLost, LedgerUnavailable):
             raise
@@ -249,7 +231,7 @@ class Runner:
             speed=self._settings.speed if spec.speed is None else spec.speed,
             language=spec.language,
             out=Outputs(Path(spec.out_dir), spec.output_name, spec.formats) if spec.out_dir is not None else None,
-            committed=await self._committed(lease.job_id),
+            committed=await self._committed(lease.job_id) if lease.commits else (),
         )
 
         async def work() -> Transcript:

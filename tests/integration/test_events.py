@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Any
 
 import pytest
 import redis
@@ -61,7 +64,7 @@ async def test_what_becomes_of_a_job_is_told_once_it_counts(
     lease = await ledger.acquire("a", "w")
     assert isinstance(lease, Lease)
     told = Told(lease, events)
-    await told.started()
+    told.started()
     for sent_s in (1.0, 2.0):  # the second is too soon after the first
         await told.progress(Progress(duration_s=10, sent_s=sent_s, committed_s=0, partial="hel"))
     await told.commit(a_segment("one", 0, 1))
@@ -70,7 +73,7 @@ async def test_what_becomes_of_a_job_is_told_once_it_counts(
         await told.commit(a_segment("two", 1, 2))
     with pytest.raises(LeaseLost):
         await told.fail("x", "y")
-    await Told(lease, None).started()
+    Told(lease, None).started()
     found = [fields for _, fields in raw.xrange("stt:events")]
     assert [fields["event"] for fields in found] == ["started", "progress", "committed", "done"]
     assert (found[1]["sent_s"], found[2]["text"], found[2]["end"], found[2]["batch"]) == ("1.0", "one", "1.0", "b")
@@ -84,3 +87,33 @@ async def test_a_redis_that_is_away_costs_the_event_only(caplog: pytest.LogCaptu
         await Events(settings, connection).tell("done", "a")
     assert "1 events not told, such as done of job a" in caplog.text
     await connection.close()
+
+
+async def test_what_many_tell_at_once_is_one_round_trip_in_order(settings: Settings) -> None:
+    written: list[list[str]] = []
+
+    class Slow:
+        async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
+            await asyncio.sleep(0)
+            written.append([fields[3] for fields in json.loads(str(args[2]))])
+
+    events = Events(settings, Slow())
+    for number in range(5):
+        events.soon("progress", f"{number}")
+    await asyncio.gather(events.tell("done", "5"), events.tell("done", "6"))
+    assert written == [["0", "1", "2", "3", "4"], ["5", "6"]]
+
+
+async def test_events_that_wait_for_redis_are_bounded(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Away:
+        async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
+            await asyncio.Event().wait()
+
+    monkeypatch.setattr("tasks.events.MOST_WAITING", 3)
+    events = Events(settings, Away())
+    for number in range(5):
+        events.soon("progress", f"{number}")
+    assert "too many wait: progress of job 3" in caplog.text
+    assert "job 2" not in caplog.text

@@ -13,6 +13,7 @@ from tasks.recovery import Reaper
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import LeaseLost, LedgerUnavailable
+from worker.progress import Progress
 from worker.settings import Settings, load
 from worker.storage.lease import Lease
 from worker.storage.ledger import JobState, Ledger, Refusal
@@ -221,11 +222,16 @@ async def test_paused_jobs_wait_and_join_again(ledger: Ledger, raw: redis.Redis,
 async def test_jobs_that_are_not_ours_any_more_are_found(ledger: Ledger) -> None:
     for job_id in "abcd":
         await ledger.create(job_id, SPEC)
-    held = [(job_id, (await acquired(ledger, job_id)).epoch) for job_id in "abcd"]
-    assert await ledger.lost(held) == []
+    held = [await acquired(ledger, job_id) for job_id in "abcd"]
+    for number, lease in enumerate(held):
+        lease.note(Progress(duration_s=10, sent_s=number, committed_s=0, partial=""))
+    assert await ledger.look_after(held) == []
     await ledger.cancel("b")
     await ledger.take_back("c")
-    assert await ledger.lost([*held, ("nobody", 1)]) == ["b", "c", "nobody"]
+    held[1].note(Progress(duration_s=10, sent_s=9, committed_s=0, partial=""))
+    assert await ledger.look_after(held) == held[1:3]
+    records = [record for record in await ledger.get_many("abcd") if record is not None]
+    assert [record.progress.sent_s for record in records] == [0, 1, 2, 3]
 
 
 async def test_the_reaper_goes_on_when_redis_was_away(settings: Settings, raw: redis.Redis) -> None:

@@ -62,6 +62,8 @@ class Lease:
         self.commits = commits
         """Commits in the job's stream, those of earlier owners included."""
         self._committing = asyncio.Lock()
+        self._noted: Progress | None = None
+        self._unwritten = False
 
     async def renew(self) -> None:
         await self._fenced("renew", self._term())
@@ -89,19 +91,19 @@ class Lease:
             await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), segment.end])
             self.commits, self.tries = number, 0
 
+    def note(self, progress: Progress) -> None:
+        """How far the job is: written with the next `Ledger.look_after`, or with the job's end."""
+        self._noted, self._unwritten = progress, True
+
+    def look(self) -> tuple[Sequence[str], Sequence[int | str | float]]:
+        """The call of `progress.lua` that writes what was noted, and tells whether the lease is still held."""
+        news = _fields(self._noted) if self._unwritten else ()
+        self._unwritten = False
+        return self._keys, (self.job_id, self.epoch, *self._term(), *news)
+
     async def progress(self, progress: Progress) -> None:
-        await self._fenced(
-            "progress",
-            [
-                *self._term(),
-                *("duration_s", progress.duration_s),
-                *("sent_s", progress.sent_s),
-                *("committed_s", progress.committed_s),
-                *("partial", progress.partial[-MOST_ERROR_TEXT:]),
-                *("speed", progress.speed),
-                *("trouble", progress.trouble[:MOST_ERROR_TEXT]),
-            ],
-        )
+        """Write at once how far the job is."""
+        await self._fenced("progress", [*self._term(), *_fields(progress)])
 
     async def release(self) -> None:
         """Give the job back to the queue; the attempt is not counted."""
@@ -125,7 +127,8 @@ class Lease:
         await self._end(JobState.FAILED, "", (), code, reason[:MOST_ERROR_TEXT])
 
     async def _end(self, state: JobState, document: str, outputs: Sequence[str], code: str, reason: str) -> None:
-        await self._fenced("finish", [state, self._result_ms, document, json.dumps(list(outputs)), code, reason])
+        fields = [state, self._result_ms, document, json.dumps(list(outputs)), code, reason, *_fields(self._noted)]
+        await self._fenced("finish", fields)
 
     def _term(self) -> list[int | str | float]:
         return [int(self._lease_s * 1000), self._unfinished_ms]
@@ -134,3 +137,17 @@ class Lease:
         answer = await self._connection.script(script, self._keys, (self.job_id, self.epoch, *args))
         if answer != 1:
             raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
+
+
+def _fields(progress: Progress | None) -> tuple[str | float, ...]:
+    """Names and values of the record's fields."""
+    if progress is None:
+        return ()
+    return (
+        *("duration_s", progress.duration_s),
+        *("sent_s", progress.sent_s),
+        *("committed_s", progress.committed_s),
+        *("partial", progress.partial[-MOST_ERROR_TEXT:]),
+        *("speed", progress.speed),
+        *("trouble", progress.trouble[:MOST_ERROR_TEXT]),
+    )

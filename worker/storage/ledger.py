@@ -149,14 +149,11 @@ class Ledger:
         )
         return Reaped(tuple(send), tuple(given_up))
 
-    async def lost(self, held: Sequence[tuple[str, int]]) -> list[str]:
-        """Of jobs and the epochs they are held under, the ids of those that are not held any more."""
-        answers = await self._connection.many(
-            lambda pipeline: [pipeline.hmget(self._keys.job(job_id), "epoch", "state") for job_id, _ in held]
-        )
-        return [
-            job_id for (job_id, epoch), now in zip(held, answers, strict=True) if now != [str(epoch), JobState.RUNNING]
-        ]
+    async def look_after(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Write down how far the jobs of these leases are, in one round trip; returns those that are not held any
+        more."""
+        answers = await self._scripts("progress", [lease.look() for lease in leases])
+        return [lease for lease, answer in zip(leases, answers, strict=True) if answer != 1]
 
     async def expire_content(self, job_id: str, after: timedelta) -> None:
         """Let the transcript and the commits of a job go early; its record stays."""

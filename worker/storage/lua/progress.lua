@@ -1,6 +1,8 @@
--- Notes how far a job is. Returns 1, or 0 when the caller does not own the job any more.
+-- Notes how far a job is. Returns 1, or 0 when the caller does not own the job any more; without fields it only asks.
 -- ARGV: id, epoch, lease_ms, ttl_ms, field, value, ...
 if not owned(KEYS[4], ARGV[2]) then return 0 end
-redis.call('HSET', KEYS[4], unpack(ARGV, 5))
-extend(KEYS[4], KEYS[5], ARGV[1], ARGV[3], ARGV[4])
+if #ARGV > 4 then
+  redis.call('HSET', KEYS[4], unpack(ARGV, 5))
+  extend(KEYS[4], KEYS[5], ARGV[1], ARGV[3], ARGV[4])
+end
 return 1
