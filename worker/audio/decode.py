@@ -176,7 +176,7 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
     def read_on_into(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer` with what comes next; returns the frames read. A third cheaper than `read(out=buffer)`."""
         self._reads_on = True
-        return int(self.buffer_read_into(buffer, dtype=buffer.dtype.name))
+        return int(self.buffer_read_into(buffer, dtype="int16" if buffer.dtype == np.int16 else "float32"))
 
 
 class _Stream:

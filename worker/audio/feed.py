@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from worker.audio.decode import AudioSource
 from worker.audio.frames import wire_frames
-from worker.audio.voicing import Frame, frames_with_voice
+from worker.audio.voicing import Frame, frames_at_once, frames_with_voice
 
 
 class FrameFeed:
@@ -29,9 +29,9 @@ class FrameFeed:
         Raises DamagedSource when nothing can be decoded."""
         if position == self.position:
             return
-        start_s = position / self._rate
-        pcm = wire_frames(self._source, self._rate, self._frame_samples, start_s)
-        self._frames = frames_with_voice(pcm, position, self._rate)
+        chunk = self._frame_samples * frames_at_once(self._frame_samples, self._rate)
+        pcm = wire_frames(self._source, self._rate, chunk, position / self._rate)
+        self._frames = frames_with_voice(pcm, position, self._rate, self._frame_samples)
         self._returned, self.exhausted, self.position = None, False, position
         first = await asyncio.to_thread(next, self._frames, None)
         if first is None:

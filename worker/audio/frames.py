@@ -8,9 +8,10 @@ from typing import Final
 
 import numpy as np
 
-from worker.audio.decode import AudioSource
-from worker.audio.downmix import Pcm16, Samples
+from worker.audio.downmix import Pcm16
+from worker.audio.downmix import Samples as Samples  # noqa: PLC0414  others name it from here
 from worker.audio.resample import resample_blocks
+from worker.audio.source import Audio
 
 BYTES_PER_SAMPLE: Final = 2
 SILENT_DBFS: Final = -120.0
@@ -57,16 +58,14 @@ def pcm_frames(blocks: Iterable[Samples | Pcm16], frame_samples: int) -> Iterato
         yield rest
 
 
-def wire_frames(source: AudioSource, sample_rate: int, frame_samples: int, start_s: float = 0.0) -> Iterator[bytes]:
+def wire_frames(source: Audio, sample_rate: int, frame_samples: int, start_s: float = 0.0) -> Iterator[bytes]:
     """The source from `start_s` (seconds) to its end, as PCM frames at `sample_rate` Hz: decode, resample, cut.
 
     The first sample sent stands at the source's sample nearest to `start_s`. Raises DamagedSource when nothing can
     be decoded. One channel of 16 bits at `sample_rate` goes out as it is in the file.
     """
     rate = source.info.sample_rate
-    frame_s = frame_samples / sample_rate
-    # Long frames are for speed, so more is read at once; short ones are paced, many at a time, so that memory counts.
-    start, block_s = round(start_s * rate), frame_s * (4 if frame_s >= 1 else 2)
+    start, block_s = round(start_s * rate), frame_samples / sample_rate
     if rate == sample_rate:
         return pcm_frames(source.stored_blocks(start, block_s), frame_samples)
     return pcm_frames(resample_blocks(source.blocks(start, block_s), rate, sample_rate), frame_samples)
