@@ -13,7 +13,7 @@ from celery.app import trace
 from celery.exceptions import OperationalError, Reject
 from kombu.transport import redis as broker
 
-from tasks import celery_config
+from tasks import celery_config, logs
 from worker.errors import LedgerUnavailable, SettingsError
 from worker.settings import Settings, load
 
@@ -91,6 +91,14 @@ def check_service(settings: Settings) -> None:
         raise SettingsError("a worker needs a service: set STT_URL and STT_API_KEY")
 
 
+@signals.setup_logging.connect  # type: ignore[untyped-decorator]
+def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
+    """In place of Celery's own. What STT_LOG_LEVEL says counts, else what `celery worker --loglevel` does."""
+    settings = load()
+    level = None if "log_level" in settings.model_fields_set or loglevel is None else loglevel
+    logs.set_up(settings, logging.getLevelName(level) if isinstance(level, int) else level)
+
+
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _check_worker(instance: Any, **_: Any) -> None:
     """Another pool would run, and then lose or repeat work; without a service every job would fail. Refuse to start."""
@@ -106,13 +114,13 @@ def _check_worker(instance: Any, **_: Any) -> None:
         )
 
 
-def run_worker(loglevel: str, on_ready: Callable[[], object] | None = None) -> None:
+def run_worker(on_ready: Callable[[], object] | None = None) -> None:
     """Work on the queue of the environment's settings until SIGTERM. Blocks. `on_ready`: called when it takes jobs."""
     if on_ready is not None:
         signals.worker_ready.connect(lambda **_: on_ready(), weak=False)
     app.worker_main(
         [
-            *("--quiet", "worker", "--pool", "threads", "--loglevel", loglevel, "--hostname", f"stt-{os.getpid()}@%h"),
+            *("--quiet", "worker", "--pool", "threads", "--hostname", f"stt-{os.getpid()}@%h"),
             # Talk between workers, of which nothing is used; the search for neighbours takes a second at the start.
             *("--without-mingle", "--without-gossip", "--without-heartbeat"),
         ]

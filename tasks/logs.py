@@ -1,36 +1,119 @@
-"""Log lines of a process: one form for structlog's and for the standard library's, to standard error."""
+"""Log lines of a process: one event each, to standard error, as text or as JSON (STT_LOG_FORMAT).
+
+structlog's lines and those of the standard library take the same way. What is bound to the context of a task (`job`,
+`section`, `session`) is on every line it causes, whoever writes it. Secrets of the settings are masked in everything
+that leaves, whatever wrote it; text of transcripts is for `debug` only, and for who logs it to keep so.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import sys
-from typing import Any
+import threading
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final
+from urllib.parse import unquote, urlsplit
 
 import structlog
+from pydantic import SecretStr
+
+from worker.settings import Settings
+
+MASK: Final = "***"
+SHORTEST_SECRET: Final = 4
+"""Characters; what is shorter would mask parts of words."""
+_OF_OTHERS: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+# Two lines for each message, with an id nobody else knows; ours name the job.
+_WORDY: Final = ("celery.worker.strategy", "celery.app.trace")
+
+_log: Final = structlog.get_logger(__name__)
 
 
-def through_logging() -> None:
-    """Let structlog's lines go through `logging`, where Celery and the rest of the process have theirs."""
+def set_up(settings: Settings, level: str | None = None) -> None:
+    """Send all log lines of this process to standard error in the form of the settings; `level` in place of theirs."""
+    name = (level or settings.log_level).upper()
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_Formatter(settings.log_format == "json", secrets_of(settings)))
+    logging.basicConfig(level=name, handlers=[handler], force=True)
+    for wordy in _WORDY:
+        logging.getLogger(wordy).setLevel(logging.DEBUG if name == "DEBUG" else logging.WARNING)
+    logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
-            structlog.processors.format_exc_info,
-            _as_line,
+            _with_context,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
         ],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
     )
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 
-def to_stderr(level: int = logging.INFO) -> None:
-    """Set up a process that is not Celery's."""
-    logging.basicConfig(level=level, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    through_logging()
+def secrets_of(settings: Settings) -> tuple[str, ...]:
+    """Everything in the settings and the environment that must not be read in a log, longest first."""
+    found: set[str] = set()
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            found |= {text, *(part.strip() for part in text.split(","))}
+    password = urlsplit(settings.redis_url).password or ""
+    found |= {password, unquote(password), *(os.environ.get(name, "") for name in _OF_OTHERS)}
+    return tuple(sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True))
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    def __init__(self, as_json: bool, secrets: Iterable[str]) -> None:
+        super().__init__(
+            foreign_pre_chain=[_with_context],
+            processors=[_named, structlog.processors.format_exc_info, _as_json if as_json else _as_line],
+        )
+        # In JSON some characters of a secret are written in another way.
+        written = [form for secret in secrets for form in (secret, json.dumps(secret, ensure_ascii=False)[1:-1])]
+        self._secrets = tuple(dict.fromkeys(written))
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = super().format(record)
+        for secret in self._secrets:
+            line = line.replace(secret, MASK)
+        return line
+
+
+def _with_context(_logger: Any, _method: str, event: Any) -> Any:
+    return {**structlog.contextvars.get_contextvars(), **event}
+
+
+def _named(_logger: Any, _method: str, event: Any) -> Any:
+    """Who says it, when and how loud, from the record below the event."""
+    record: logging.LogRecord = event.pop("_record")
+    event.pop("_from_structlog", None)
+    at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"at": at, "level": record.levelname.lower(), "logger": record.name, **event}
+
+
+def _as_json(_logger: Any, _method: str, event: Any) -> str:
+    words = {"at": event.pop("at"), "level": event.pop("level"), "event": str(event.pop("event", "")), **event}
+    return json.dumps(words, ensure_ascii=False, default=str)
 
 
 def _as_line(_logger: Any, _method: str, event: Any) -> str:
     exception = event.pop("exception", None)
-    words = [str(event.pop("event", ""))]
-    words += [f"{key}={value!r}" if isinstance(value, str) else f"{key}={value}" for key, value in event.items()]
-    return " ".join(words) + (f"\n{exception}" if exception else "")
+    head = f"{event.pop('at')} {event.pop('level').upper()} {event.pop('logger')}: {event.pop('event', '')}"
+    words = [f"{key}={value!r}" if isinstance(value, str) else f"{key}={value}" for key, value in event.items()]
+    return " ".join([head, *words]) + (f"\n{exception}" if exception else "")
+
+
+def _uncaught(kind: type[BaseException], exception: BaseException | None, trace: TracebackType | None) -> None:
+    """An exception that ends a thread or the process is a log line like any other."""
+    if issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    _log.critical("uncaught exception", exc_info=(kind, exception or kind(), trace))
+
+
+__all__ = ["MASK", "secrets_of", "set_up"]

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 import structlog
 
-from tasks import logs
 from tasks.app import TRANSCRIBE, Reject, app, signals, wake
 from tasks.events import Events
 from tasks.intake import start_intake
@@ -22,7 +21,6 @@ from worker.settings import Settings, load
 from worker.storage.connection import Connection
 from worker.storage.ledger import Ledger
 
-logs.through_logging()
 logger: Final = structlog.get_logger(__name__)
 
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -15,8 +16,9 @@ from worker.settings import Settings
 
 
 @click.command(short_help="Take jobs from the intake stream (every worker does it too).")
+@options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
-def command(ready_file: Path | None) -> None:
+def command(ready_file: Path | None, **given: Any) -> None:
     """Check the entries of the stream `stt:intake` and queue the jobs in them, until SIGTERM.
 
     Every `stt-batch worker` does this as well; alone it is for a machine that sees the audio files and transcribes
@@ -29,8 +31,9 @@ def command(ready_file: Path | None) -> None:
     """
     from tasks import logs  # noqa: PLC0415
 
-    logs.to_stderr()
-    asyncio.run(_serve(options.settings_from(), (lambda: None) if ready_file is None else ready_file.touch))
+    settings = options.settings_from(**given)
+    logs.set_up(settings)
+    asyncio.run(_serve(settings, (lambda: None) if ready_file is None else ready_file.touch))
 
 
 async def _serve(settings: Settings, on_ready: Callable[[], object]) -> None:

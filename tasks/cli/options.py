@@ -52,6 +52,12 @@ formats = click.option(
 )
 language = click.option("--language", "-l", metavar="CODE", help="Language noted when the service names none.")
 again = click.option("--again", is_flag=True, help="Transcribe also what is done already.")
+log_level = click.option(
+    "--loglevel",
+    "log_level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    help="Least level of a log line (or STT_LOG_LEVEL).",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
 

@@ -17,6 +17,7 @@ from tasks.cli import options
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help="Misbehave on purpose; `list` tells how."
 )
+@options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
 def command(ready_file: Path | None, faults: tuple[str, ...], **given: Any) -> None:
     """Serve the same real-time API as the hosted service, on this machine, until SIGTERM.
@@ -41,10 +42,11 @@ def command(ready_file: Path | None, faults: tuple[str, ...], **given: Any) -> N
     from worker.server import app  # noqa: PLC0415  loads numpy, aiohttp and more
 
     check_recognizer(settings)
-    logs.to_stderr()
+    logs.set_up(settings)
 
     def ready(url: str) -> None:
-        click.echo(f"listening on {url}")
+        if settings.log_format == "console":  # else every line is JSON
+            click.echo(f"listening on {url}")
         if ready_file is not None:
             ready_file.touch()
 

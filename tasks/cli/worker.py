@@ -15,10 +15,10 @@ from worker.settings import as_environment
 @click.command(short_help="Work on the jobs in the queue.")
 @click.option("--sessions", type=click.IntRange(1, 2000), help="Jobs at the same time (or STT_SESSIONS).")
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session: 1, a factor, or `max`.")
-@click.option("--loglevel", default="INFO", show_default=True, metavar="LEVEL")
+@options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
 @options.service
-def command(ready_file: Path | None, loglevel: str, **given: Any) -> None:
+def command(ready_file: Path | None, **given: Any) -> None:
     """Work on the jobs in the queue of STT_REDIS_URL until SIGTERM.
 
     SIGTERM and Ctrl-C give the running jobs back to the queue; they go on at their last commit. The same worker starts
@@ -34,4 +34,4 @@ def command(ready_file: Path | None, loglevel: str, **given: Any) -> None:
 
     check_service(settings)
     os.environ.update(as_environment(settings))
-    run_worker(loglevel, on_ready=None if ready_file is None else ready_file.touch)
+    run_worker(on_ready=None if ready_file is None else ready_file.touch)
