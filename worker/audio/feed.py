@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from worker.audio.decode import AudioSource
-from worker.audio.frames import wire_frames
+from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
+from worker.audio.source import Audio
 from worker.audio.voicing import Frame, frames_at_once, frames_with_voice
+
+Piece = tuple[int, int | None]
+"""First sample and the one behind the last, None for all that follows; samples at the wire rate."""
 
 
 class FrameFeed:
     """An iterator of frames that can be set to a place and takes one frame back. Positions in samples at `rate` Hz."""
 
-    def __init__(self, source: AudioSource, rate: int, frame_samples: int) -> None:
+    def __init__(self, source: Audio, rate: int, frame_samples: int, pieces: Sequence[Piece] = ((0, None),)) -> None:
+        """`pieces`: what of the source is wanted, in order; no frame runs across two of them."""
         self._source = source
         self._rate = rate
         self._frame_samples = frame_samples
+        self._pieces = tuple(pieces)
         self._frames: Iterator[Frame] = iter(())
         self._returned: Frame | None = None
         self.position = -1
@@ -24,14 +29,13 @@ class FrameFeed:
         self.exhausted = False
 
     async def seek(self, position: int) -> None:
-        """Go to `position`, backwards too. Where a format has no exact seek, decoding up to there runs in a thread.
+        """Go to `position`, backwards too, or to the piece behind it. Where a format has no exact seek, decoding up to
+        there runs in a thread.
 
         Raises DamagedSource when nothing can be decoded."""
         if position == self.position:
             return
-        chunk = self._frame_samples * frames_at_once(self._frame_samples, self._rate)
-        pcm = wire_frames(self._source, self._rate, chunk, position / self._rate)
-        self._frames = frames_with_voice(pcm, position, self._rate, self._frame_samples)
+        self._frames = self._from(position)
         self._returned, self.exhausted, self.position = None, False, position
         first = await asyncio.to_thread(next, self._frames, None)
         if first is None:
@@ -55,3 +59,25 @@ class FrameFeed:
             raise StopIteration
         self.position = frame.file_start + frame.samples
         return frame
+
+    def _from(self, position: int) -> Iterator[Frame]:
+        chunk = self._frame_samples * frames_at_once(self._frame_samples, self._rate)
+        for start, end in self._pieces:
+            first = max(start, position)
+            if end is not None and end <= first:
+                continue
+            pcm = wire_frames(self._source, self._rate, chunk, first / self._rate)
+            if end is not None:
+                pcm = _first(pcm, end - first)
+            yield from frames_with_voice(pcm, first, self._rate, self._frame_samples)
+
+
+def _first(chunks: Iterator[bytes], samples: int) -> Iterator[bytes]:
+    """The first `samples` samples of consecutive PCM."""
+    left = samples * BYTES_PER_SAMPLE
+    for chunk in chunks:
+        if len(chunk) >= left:
+            yield chunk[:left]
+            return
+        left -= len(chunk)
+        yield chunk

@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from worker.audio.decode import AudioSource
 from worker.audio.resample import Samples, StreamResampler, resampled_length
+from worker.audio.source import Audio
 from worker.audio.speech import VOICE_RATE, VOICE_WINDOW, SpeechDetector
 
 WINDOW: Final = 256
@@ -70,7 +70,7 @@ def decibels(levels: npt.NDArray[np.uint8]) -> Decibels:
 
 
 def scan(
-    source: AudioSource,
+    source: Audio,
     detector: SpeechDetector | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Scan:

@@ -14,11 +14,12 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from worker.audio.decode import AudioSource, open_source
+from worker.audio.decode import AudioInfo, open_source
 from worker.audio.pauses import best_cut
 from worker.audio.resample import resampled_length
 from worker.audio.scan import WINDOW_S, Scan, scan
 from worker.audio.skipping import Kept, Skipping, Stretch, silent_stretches, speech_windows
+from worker.audio.source import Audio
 from worker.audio.speech import SpeechDetector
 
 ROOM: Final = 1.25
@@ -96,6 +97,11 @@ class Plan:
             pieces.append((at, section.end))
         return tuple(pieces)
 
+    def streamed(self, section: SectionPlan, until: int) -> int:
+        """Samples of a section before `until` that are streamed, its overlap not counted."""
+        pieces = ((max(start, section.start), min(end, until)) for start, end in self.pieces(section))
+        return sum(max(0, end - start) for start, end in pieces)
+
 
 def sections_for(duration_s: float, cutting: Cutting) -> int:
     """How many sections a file of `duration_s` seconds (of what is streamed) becomes."""
@@ -105,7 +111,7 @@ def sections_for(duration_s: float, cutting: Cutting) -> int:
 
 
 def plan(
-    source: AudioSource | Path,
+    source: Audio | Path,
     *,
     rate: int,
     cutting: Cutting | None = None,
@@ -125,10 +131,15 @@ def plan(
     cutting = cutting or Cutting()
     info = source.info
     if skipping is None and info.frames is not None and sections_for(info.frames / info.sample_rate, cutting) == 1:
-        duration = resampled_length(info.frames, info.sample_rate, rate)
-        return Plan(rate, duration, (SectionPlan(0, duration),), measured=False)
+        return whole(info, rate)
     found = scan(source, detector if skipping is not None else None, progress)
     return plan_scan(found, rate, cutting, skipping, detector.name if detector is not None else "level")
+
+
+def whole(info: AudioInfo, rate: int) -> Plan:
+    """All of a source as one section, without reading it."""
+    duration = resampled_length(info.frames or 0, info.sample_rate, rate)
+    return Plan(rate, duration, (SectionPlan(0, duration),), measured=False)
 
 
 def plan_scan(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+
+import numpy.typing as npt
 
 from worker.errors import DamagedSource, SourceError, SourceNotFound, UnsupportedSource
 
@@ -40,6 +44,33 @@ class AudioInfo:
     @property
     def duration_s(self) -> float | None:
         return None if self.frames is None else self.frames / self.sample_rate
+
+
+class Audio(Protocol):
+    """Open audio: a file, or what was decoded from one."""
+
+    info: AudioInfo
+    frames_decoded: int
+    """Samples per channel, from the first of the source, up to where it was read."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]: ...
+
+    def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
+        """Mono float32[n] from `start_frame` on, full scale 1.0."""
+        ...
+
+    def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
+        """The same, but int16 where it is kept as one channel of 16 bits."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None
+    ) -> None: ...
 
 
 def check_readable(path: Path) -> None:
