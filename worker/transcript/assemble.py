@@ -16,7 +16,7 @@ from worker.realtime.pairing import Commit
 from worker.timeline import Timeline
 from worker.transcript.drift import Drift
 from worker.transcript.model import Segment, Word
-from worker.transcript.reheard import Reheard, text_from
+from worker.transcript.reheard import Reheard, text_of
 
 REHEARD_TOLERANCE_S: Final = 0.35
 """Two sessions may place the same word this far apart."""
@@ -97,7 +97,7 @@ class Assembler:
         fresh = self._reheard.unknown(self._fresh(words))
         if not fresh:
             return None
-        text = commit.text if len(fresh) == len(words) else text_from(commit.text, words, fresh)
+        text = commit.text if len(fresh) == len(words) else text_of(commit.text, words, fresh)
         ends = max(w.end for w in fresh)
         return Segment(text=text, start=fresh[0].start, end=ends, words=tuple(fresh), language=commit.language)
 

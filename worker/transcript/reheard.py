@@ -15,7 +15,7 @@ class Reheard:
         self._expected = ""
 
     def remember(self, text: str) -> None:
-        self._known += _letters(text)
+        self._known += letters(text)
 
     def forget(self) -> None:
         """Everything so far is sure: it will not come again."""
@@ -27,53 +27,59 @@ class Reheard:
 
     def without(self, text: str) -> str:
         """`text` without what was committed before; "" when nothing new is in it."""
-        letters, expected = _letters(text), self._expected
+        heard, expected = letters(text), self._expected
         if not expected:
             return text
-        if expected.startswith(letters):
-            self._expected = expected[len(letters) :]
+        if expected.startswith(heard):
+            self._expected = expected[len(heard) :]
             return ""
         self._expected = ""
-        if not letters.startswith(expected):
+        if not heard.startswith(expected):
             return text  # heard otherwise this time: better twice than never
-        return _after(text, len(expected))
+        return text_after(text, len(expected))
 
     def unknown(self, words: Sequence[Word]) -> list[Word]:
         """The same for words: those that follow what was committed before, from the first one that is new."""
-        rest = _letters(self.without(" ".join(word.text for word in words)))
+        if not self._expected:
+            return list(words)
+        rest = letters(self.without(" ".join(word.text for word in words)))
         fresh: list[Word] = []
         for word in reversed(words):
             if not rest:
                 break
             fresh.insert(0, word)
-            rest = rest[: -len(_letters(word.text)) or None]
+            rest = rest[: -len(letters(word.text)) or None]
         return fresh
 
 
-def text_from(text: str, words: Sequence[Word], fresh: Sequence[Word]) -> str:
-    """The part of a commit's text that the `fresh` ones of its `words` make up."""
-    dropped = len(words) - len(fresh)
-    if list(fresh) != list(words[dropped:]):
-        return " ".join(w.text for w in fresh)
-    position = 0
-    for word in words[:dropped]:
+def text_of(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str:
+    """The part of a commit's text that the `kept` ones of its `words` make up: the text between them where they stand
+    together in it, with the signs that follow them."""
+    first = next((i for i, word in enumerate(words) if word == kept[0]), 0) if kept else 0
+    last = first + len(kept)
+    plain = " ".join(w.text for w in kept)
+    if list(words[first:last]) != list(kept):
+        return plain
+    places, position = [], 0
+    for word in words[: last + 1]:
         found = text.find(word.text, position)
         if found < 0:
-            return " ".join(w.text for w in fresh)
+            return plain
+        places.append(found)
         position = found + len(word.text)
-    first = text.find(fresh[0].text, position)
-    return text[first:].strip() if first >= 0 else " ".join(w.text for w in fresh)
+    return text[places[first] : places[last] if last < len(words) else None].strip()
 
 
-def _letters(text: str) -> str:
+def letters(text: str) -> str:
+    """Letters and digits only, in lower case: what two hearings of the same speech agree in."""
     return "".join(c for c in text.lower() if c.isalnum())
 
 
-def _after(text: str, letters: int) -> str:
-    """What follows the first `letters` letters and digits of a text, without the signs in between."""
+def text_after(text: str, count: int) -> str:
+    """What follows the first `count` letters and digits of a text, without the signs in between."""
     for index, character in enumerate(text):
         if character.isalnum():
-            if not letters:
+            if not count:
                 return text[index:]
-            letters -= 1
+            count -= 1
     return ""

@@ -1,0 +1,73 @@
+"""Sections that overlap: each word once, whichever side of the handover each session puts it."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.transcript.merge import merge
+from worker.transcript.model import Segment, Word
+
+
+def said(section: int, *words: tuple[str, float], text: str | None = None) -> Segment:
+    made = tuple(Word(word, at, at + 0.3, 0.9) for word, at in words)
+    return Segment(
+        text=text or " ".join(w.text for w in made), start=made[0].start, end=made[-1].end, words=made, section=section
+    )
+
+
+def estimated(section: int, text: str, start: float, end: float) -> Segment:
+    return Segment(text=text, start=start, end=end, timing="estimated", section=section)
+
+
+def texts(segments: list[Segment]) -> list[str]:
+    return [s.text for s in segments]
+
+
+def test_sections_follow_each_other_in_file_order() -> None:
+    found = merge([said(1, ("c", 10)), said(0, ("a", 1)), said(2, ("d", 20)), said(0, ("b", 2))], [None] * 3)
+    assert texts(found) == ["a", "b", "c", "d"]
+
+
+def test_an_overlap_is_handed_over_in_its_middle() -> None:
+    left = said(0, ("One", 8.0), ("two", 9.0), ("three", 9.6), ("fo", 10.8), text="One, two, three fo.")
+    right = said(1, ("wo", 9.05), ("three", 9.6), ("four", 10.5), ("five", 11.5), text="wo three, four five.")
+    assert texts(merge([left, right], [None, 10.0])) == ["One, two, three", "four five."]
+
+
+@pytest.mark.parametrize(("left_at", "right_at"), [(9.7, 9.95), (9.95, 9.7), (9.84, 9.84), (9.86, 9.86), (9.55, 9.9)])
+def test_a_word_at_the_handover_is_kept_once(left_at: float, right_at: float) -> None:
+    left, right = said(0, ("a", 9.0), ("b", left_at), ("c", 10.4)), said(1, ("b", right_at), ("c", 10.5))
+    assert " ".join(texts(merge([left, right], [None, 10.0]))).split() == ["a", "b", "c"]
+
+
+def test_a_word_said_twice_stays_twice() -> None:
+    left, right = said(0, ("no", 8.9), ("no", 9.5)), said(1, ("no", 9.5), ("no", 10.1))
+    assert " ".join(texts(merge([left, right], [None, 10.0]))).split() == ["no"] * 3
+
+
+def test_without_times_the_text_tells_what_both_heard() -> None:
+    left = [estimated(0, "We met at the", 5, 9), estimated(0, "old railway station.", 9, 11)]
+    right = [estimated(1, "railway station", 9, 11), estimated(1, "and went home", 11, 14)]
+    assert texts(merge([*left, *right], [None, 10.0])) == ["We met at the", "old railway station.", "and went home"]
+
+
+def test_without_times_and_heard_otherwise_nothing_is_lost() -> None:
+    left, right = estimated(0, "a gold ring", 5, 11), estimated(1, "the gold ring will", 9, 14)
+    assert texts(merge([left, right], [None, 10.0])) == ["a gold ring", "the gold ring will"]
+
+
+@given(st.lists(st.floats(0.35, 1.5), min_size=5, max_size=60), st.floats(-0.15, 0.15), st.data())
+def test_each_word_once_however_the_overlap_was_heard(gaps: list[float], shift: float, data: st.DataObject) -> None:
+    at, words = 0.0, []
+    for number, gap in enumerate(gaps):
+        words.append((f"w{number}", round(at, 3)))
+        at += gap
+    handover = data.draw(st.floats(1.0, max(1.0, at)))
+    left = [(t, s) for t, s in words if s + 0.3 <= handover + 1]
+    right = [(t, s + shift) for t, s in words if s + shift >= handover - 1]
+    segments = [said(0, *left)] if left else []
+    segments += [said(1, *right)] if right else []
+    heard = " ".join(texts(merge(segments, [None, handover]))).split()
+    assert heard == [t for t, _ in words]
