@@ -131,10 +131,10 @@ class Rising:
             self.highest = value
 
 
-def of_server(accept: str) -> tuple[bytes, str]:
-    """The metrics of the self-hosted service in the form the header `Accept` asks for, and its content type."""
+def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
+    """All of WORKER or SERVER in the form the header `Accept` asks for, and its content type."""
     encode, content_type = choose_encoder(accept)
-    return encode(SERVER), content_type
+    return encode(registry), content_type
 
 
 class MetricsServer:

@@ -49,7 +49,7 @@ def test_a_worker_serves_what_the_library_reads(server: metrics.MetricsServer) -
 
 
 def test_the_service_serves_its_own() -> None:
-    body, content_type = metrics.of_server("text/plain")
+    body, content_type = metrics.exposition(metrics.SERVER, "text/plain")
     assert content_type.startswith("text/plain")
     assert {"stt_server_sessions_open", "stt_server_audio_seconds"} <= names(body.decode())
     assert "stt_jobs" not in names(body.decode())
@@ -58,7 +58,7 @@ def test_the_service_serves_its_own() -> None:
 def test_labels_are_few_and_known(server: metrics.MetricsServer) -> None:
     metrics.RETRIES.labels("session", "session_lost").inc()
     metrics.SESSIONS.labels("dropped").inc()
-    for text in (scrape(server.port), metrics.of_server("text/plain")[0].decode()):
+    for text in (scrape(server.port), metrics.exposition(metrics.SERVER, "text/plain")[0].decode()):
         for family in read(text):
             if not family.name.startswith(OF_LIBRARY):
                 assert family.name.startswith("stt_")

@@ -1,0 +1,69 @@
+# Images of stt-batch. The last target is for workers and the command line:
+#   docker build -t stt-batch .
+# The target `server` holds the embedded recognizer and its English model as well, for the self-hosted service:
+#   docker build -t stt-batch-server --target server .
+# In August 2026 the base's tag named this index; a build that must have just that one says so:
+#   docker build --build-context python:3.11.15-slim-bookworm=docker-image://python@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3 .
+# Root file system read-only and /tmp writable is enough for every command:
+#   docker run --read-only --tmpfs /tmp stt-batch --help
+
+# -- what is installed, in layers that change seldom before those that change often ------------------------------------
+FROM python:3.11.15-slim-bookworm AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
+WORKDIR /src
+# No pip inside: nothing can be installed into the image later.
+RUN python3 -m venv --without-pip /opt/stt
+COPY pyproject.toml README.md LICENSE ./
+COPY .ci/constraints.txt .ci/constraints.txt
+# The versions the tests ran with, and empty packages in place of ours, so that this layer stays while only code changes.
+RUN mkdir worker tasks && touch worker/__init__.py tasks/__init__.py \
+    && python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt .
+
+FROM build AS build-server
+RUN python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt '.[local]'
+COPY worker worker
+COPY tasks tasks
+RUN python3 -m pip --python /opt/stt/bin/python install -q --no-deps --force-reinstall .
+
+FROM build AS build-worker
+RUN python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt '.[media]'
+COPY worker worker
+COPY tasks tasks
+RUN python3 -m pip --python /opt/stt/bin/python install -q --no-deps --force-reinstall .
+
+# -- what the images share ---------------------------------------------------------------------------------------------
+FROM python:3.11.15-slim-bookworm AS base
+ARG VERSION=0.1.0
+ARG REVISION=unknown
+ARG CREATED=1970-01-01T00:00:00Z
+LABEL org.opencontainers.image.title="stt-batch" \
+      org.opencontainers.image.description="Batch speech-to-text over a real-time Socket.IO API" \
+      org.opencontainers.image.licenses="MIT" \
+      org.opencontainers.image.version="${VERSION}" \
+      org.opencontainers.image.revision="${REVISION}" \
+      org.opencontainers.image.created="${CREATED}"
+RUN python3 -m pip uninstall -q -y pip setuptools wheel \
+    && rm -rf "$(python3 -c 'import ensurepip, os; print(os.path.dirname(ensurepip.__file__))')" \
+    && groupadd --gid 10001 stt && useradd --uid 10001 --gid stt --no-create-home --home-dir /tmp --shell /usr/sbin/nologin stt \
+    && install -d -m 1777 /models
+# All that is written goes below /tmp, but for transcripts, and models that are downloaded: those go to /models.
+ENV PATH=/opt/stt/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 STT_HEALTH_FILE=/tmp/stt-health
+WORKDIR /tmp
+USER 10001:10001
+ENTRYPOINT ["stt-batch"]
+# Alive; whether it is ready as well tells `stt-batch health --ready`.
+HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["stt-batch", "health"]
+
+# -- the images --------------------------------------------------------------------------------------------------------
+FROM base AS server
+LABEL org.opencontainers.image.title="stt-batch-server"
+COPY --from=build-server /opt/stt /opt/stt
+ENV STT_SERVER_HOST=0.0.0.0 STT_MODEL_CACHE=/models
+EXPOSE 8808
+CMD ["server"]
+
+FROM base AS worker
+COPY --from=build-worker /opt/stt /opt/stt
+ENV STT_METRICS_HOST=0.0.0.0
+EXPOSE 9808
+CMD ["worker"]

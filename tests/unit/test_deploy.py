@@ -1,0 +1,172 @@
+"""Dockerfile, Prometheus and Grafana files agree with the code. docker-compose.yml has a test of its own."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from worker import metrics
+
+ROOT = Path(__file__).resolve().parents[2]
+DEPLOY = ROOT / "deploy"
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+DASHBOARD = json.loads((DEPLOY / "grafana" / "dashboards" / "stt-batch.json").read_text(encoding="utf-8"))
+ALERTS = yaml.safe_load((DEPLOY / "prometheus" / "alerts.yml").read_text(encoding="utf-8"))
+RULES: list[dict[str, Any]] = [rule for group in ALERTS["groups"] for rule in group["rules"]]
+OF_PROMETHEUS = {"up"}
+
+
+def queries() -> list[str]:
+    shown = [target["expr"] for panel in DASHBOARD["panels"] for target in panel.get("targets", ())]
+    return [*shown, *(rule["expr"] for rule in RULES)]
+
+
+def samples() -> dict[str, set[str]]:
+    """Name of each sample -> the labels it may have; of a worker and a server that have counted everything once."""
+    for metric in vars(metrics).values():
+        names = getattr(metric, "_labelnames", ())
+        if names and hasattr(metric, "labels"):
+            metric.labels(*["x"] * len(names))
+    found: dict[str, set[str]] = {}
+    for registry in (metrics.WORKER, metrics.SERVER):
+        text, _ = metrics.exposition(registry, "text/plain")
+        for family in text_string_to_metric_families(text.decode()):
+            for sample in family.samples:
+                found.setdefault(sample.name, set()).update(sample.labels)
+            if family.type == "histogram":
+                found[f"{family.name}_bucket"].add("le")
+    return found
+
+
+KNOWN = samples()
+
+
+@pytest.mark.parametrize("query", queries())
+def test_a_query_asks_for_what_there_is(query: str) -> None:
+    names = set(re.findall(r"\b(?:stt|process|python)_[a-z0-9_]+", query))
+    assert names or set(re.findall(r"\b[a-z_]+\b", query)) & OF_PROMETHEUS
+    assert names <= set(KNOWN), f"{names - set(KNOWN)} in {query}"
+    given = {"job", "instance"}.union(*(KNOWN[name] for name in names))
+    for by in re.findall(r"by \(([^)]*)\)", query):
+        assert {label.strip() for label in by.split(",")} <= given, query
+    for matcher in re.findall(r"\{([^}]*)\}", query):
+        assert set(re.findall(r"([a-z_]+)\s*[=!]", matcher)) <= given, query
+
+
+@pytest.mark.parametrize("query", [query for query in queries() if "rate(" in query or "increase(" in query])
+def test_only_counters_are_rated(query: str) -> None:
+    for name in re.findall(r"(?:rate|increase)\(([a-z0-9_]+)", query):
+        assert name.endswith(("_total", "_bucket", "_sum", "_count")), query
+
+
+def test_every_metric_is_looked_at() -> None:
+    """A metric nobody shows or is warned by is not worth its cost."""
+    asked = " ".join(queries())
+    ours = {name for name in KNOWN if name.startswith("stt_")}
+    bare = {re.sub(r"_(total|bucket|sum|count|created|info)$", "", name) for name in ours}
+    unseen = {name for name in bare if name not in asked} - {"stt_build", "stt_jobs_held"}
+    assert not unseen
+
+
+def test_the_dashboard_stands_by_itself() -> None:
+    ids = [panel["id"] for panel in DASHBOARD["panels"]]
+    assert len(set(ids)) == len(ids)
+    source = yaml.safe_load((DEPLOY / "grafana" / "datasources" / "prometheus.yml").read_text())["datasources"][0]
+    graphs = [panel for panel in DASHBOARD["panels"] if panel["type"] != "row"]
+    assert len(graphs) > 10
+    for panel in graphs:
+        assert panel["datasource"]["uid"] == source["uid"]
+        assert panel["title"]
+        assert panel["description"]
+        assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
+        for target in panel["targets"]:
+            for label in re.findall(r"\{\{(\w+)\}\}", target["legendFormat"]):
+                assert label in {"job", "instance"} or re.search(rf"by \([^)]*\b{label}\b", target["expr"])
+
+
+@pytest.fixture
+def promtool() -> str:
+    found = shutil.which("promtool")
+    if found is None:  # an image of CI that has Debian's package has it
+        pytest.skip("Prometheus is not installed (Debian: apt install prometheus)")
+    return found
+
+
+def test_prometheus_reads_its_files(promtool: str) -> None:
+    answer = subprocess.run(
+        [promtool, "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_prometheus_reads_every_query(promtool: str, tmp_path: Path) -> None:
+    rules = [{"record": f"query:{number}", "expr": query} for number, query in enumerate(queries())]
+    path = tmp_path / "rules.yml"
+    path.write_text(json.dumps({"groups": [{"name": "queries", "rules": rules}]}))
+    answer = subprocess.run(
+        [promtool, "check", "rules", str(path)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert answer.returncode == 0, answer.stdout + answer.stderr
+
+
+def test_every_alert_says_what_to_do() -> None:
+    for rule in RULES:
+        assert rule["alert"].startswith("Stt")
+        assert rule["labels"]["severity"] in {"warning", "critical"}
+        assert len(rule["annotations"]["description"]) > 20
+
+
+# -- image -------------------------------------------------------------------------------------------------------------
+
+
+def test_bases_are_pinned_to_one_release() -> None:
+    bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)", DOCKERFILE, re.MULTILINE))
+    outside = [base for base in bases if base not in stages]
+    assert outside
+    assert set(outside) == {outside[0]}
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", outside[0]), "a full version, not a name that moves"
+
+
+def test_the_image_names_the_version_of_the_project() -> None:
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f"ARG VERSION={version}\n" in DOCKERFILE
+
+
+def test_an_image_runs_as_nobody_in_particular_and_tells_its_health() -> None:
+    base = DOCKERFILE.partition(" AS base\n")[2].partition("\nFROM ")[0]
+    assert re.search(r"^USER \d+:\d+$", base, re.MULTILINE), "by number, so that an orchestrator sees it is not root"
+    assert re.search(r'^HEALTHCHECK .*CMD \["stt-batch", "health"\]$', base, re.MULTILINE)
+    assert 'ENTRYPOINT ["stt-batch"]' in base
+    final = DOCKERFILE.partition(" AS base\n")[2]
+    assert "USER root" not in final
+    assert "pip install" not in final, "what is installed is installed in a stage that is left behind"
+
+
+def test_the_recognizer_is_in_the_target_that_needs_it() -> None:
+    stages = dict(re.findall(r"^FROM \S+ AS (\S+)\n(.*?)(?=^FROM |\Z)", DOCKERFILE, re.MULTILINE | re.DOTALL))
+    assert [name for name, text in stages.items() if "[local]" in text] == ["build-server"]
+    assert "--from=build-server" in stages["server"]
+    assert list(stages)[-1] == "worker", "`docker build .` makes the image for workers"
+    assert "--from=build-worker" in stages["worker"]
+
+
+def test_what_is_copied_is_let_in() -> None:
+    let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
+    assert {path for line in copied for path in line.split()} == let_in
+    for path in let_in:
+        assert (ROOT / path).exists()
