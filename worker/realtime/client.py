@@ -6,7 +6,9 @@ transport took the message, and a close that ends within its bound even when the
 
 Facts it rests on (python-socketio 5.13-5.18, python-engineio 4.11-4.15): `emit` only queues, `eio.queue.join()` waits
 for the write loop; `disconnect` throws the queue away and can hang; a refused handshake shows its HTTP status in the
-message over polling, and in `__cause__.__context__` over websocket.
+message over polling, and in `__cause__.__context__` over websocket. A message through the queue costs a task switch or
+two and two packet objects, more than all else that is done for a frame of audio; `eio.ws` is the aiohttp websocket
+(public, not documented), on which a frame is written in one piece before `send_frame` waits for the transport.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ from worker.settings import Settings
 
 REFUSING: Final = (400, 401, 403)
 PROXY_STATUS: Final = (400, 404, 405, 426, 501)
+EVENT: Final = b"42"
+"""A message of Engine.IO (4) that is an event of Socket.IO (2) in the main namespace; JSON follows."""
 BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhausted|busy", re.IGNORECASE)
 
 
@@ -87,15 +91,20 @@ class Client:
         return await self._try("polling")
 
     async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool:
-        """Send an event and wait until the transport took it. False when the connection is gone."""
+        """Send an event and wait until the transport took it. False when the connection is gone; on_drop says why."""
         sio = self._sio
         if sio is None:
             return False
         try:
-            await sio.emit(event, payload)
-        except socketio.exceptions.SocketIOError:  # not connected any more; on_drop says why
+            websocket = _free_websocket(sio)
+            if websocket is None:
+                await sio.emit(event, payload)
+                await sio.eio.queue.join()
+            else:
+                packet = EVENT + wirejson.encode([event] if payload is None else [event, payload])
+                await websocket.send_frame(packet, aiohttp.WSMsgType.TEXT)
+        except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError):
             return False
-        await sio.eio.queue.join()
         return bool(sio.connected)
 
     async def close(self) -> None:
@@ -192,6 +201,14 @@ class Client:
         else:
             reason = _reason(exc)
         return EndpointUnavailable(f"{self._url}: {reason}; check STT_URL, the network, and that the service runs")
+
+
+def _free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketResponse | None:
+    """The websocket below a connection, when nothing is queued that would have to go before: what is written on it then
+    is what the library's queue, task and packet objects would have written. None over polling, and when not connected.
+    """
+    eio = sio.eio
+    return eio.ws if sio.connected and eio.transport() == "websocket" and eio.queue.empty() else None
 
 
 def _status(exc: BaseException) -> int | None:

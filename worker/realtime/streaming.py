@@ -10,7 +10,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import pybase64
 from pydantic import SecretStr
@@ -28,6 +28,9 @@ from worker.realtime.speed import SpeedControl
 from worker.realtime.states import End, Phase
 from worker.settings import Settings
 from worker.timeline import Timeline
+
+FRAMES_AT_ONCE: Final = 4
+"""Frames sent at most before others have their turn. Each turn of the loop costs more than a frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +148,9 @@ class Stream:
         now = self._loop.time()
         pacer = Pacer(session.speed.current(now), now)
         paused = False
-        for frame in self._frames:
+        for number, frame in enumerate(self._frames):
+            if number % FRAMES_AT_ONCE == 0:
+                await asyncio.sleep(0)  # frames that need not wait must not keep the loop from everything else
             if paused and not frame.runs and session.may_rotate(self._loop.time()):
                 self._frames.give_back(frame)
                 session.input_ended(self._loop.time(), rotate=True)

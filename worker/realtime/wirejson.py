@@ -18,6 +18,11 @@ def dumps(value: Any, **_: Any) -> str:
     return orjson.dumps(value).decode()
 
 
+def encode(value: Any) -> bytes:
+    """Compact JSON in UTF-8."""
+    return orjson.dumps(value)
+
+
 def loads(text: str | bytes, **_: Any) -> Any:
     """Parse JSON. Raises JSONDecodeError, a ValueError."""
     return orjson.loads(text)
