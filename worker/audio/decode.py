@@ -20,8 +20,8 @@ import soundfile
 from worker.audio.codings import fits_int16, missing_bytes, seeks_exactly
 from worker.audio.downmix import Downmix, Pcm16, Samples, only_channel
 from worker.audio.parts import Part, PartFile, plan_of
-from worker.audio.source import AudioInfo, check_readable, unsupported
-from worker.errors import DamagedSource, SourceError
+from worker.audio.source import Audio, AudioInfo, check_readable, unsupported
+from worker.errors import DamagedSource, SourceError, UnsupportedSource
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
 _MAX_BLOCK_VALUES: Final = 1 << 20
@@ -153,13 +153,18 @@ class AudioSource:
         self.close()
 
 
-def open_source(path: Path) -> AudioSource:
-    """Open an audio file of any format libsndfile reads.
+def open_source(path: Path) -> Audio:
+    """Open an audio file of any format that libsndfile reads, or FFmpeg where the extra `media` is installed.
 
-    Raises SourceNotFound; UnsupportedSource for what libsndfile cannot read, with its reason and the way out;
-    DamagedSource for a broken header or a file without audio; SourceError for what cannot be read at all.
+    Raises SourceNotFound; UnsupportedSource for what neither can read, with the reason and the way out; DamagedSource
+    for a broken header or a file without audio; SourceError for what cannot be read at all.
     """
-    return AudioSource(Path(path))
+    try:
+        return AudioSource(Path(path))
+    except UnsupportedSource as exc:
+        from worker.audio.media import open_media  # noqa: PLC0415  seldom needed, and large
+
+        return open_media(Path(path), exc)
 
 
 class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
