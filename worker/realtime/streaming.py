@@ -31,6 +31,8 @@ from worker.timeline import Timeline
 
 FRAMES_AT_ONCE: Final = 4
 """Frames sent at most before others have their turn. Each turn of the loop costs more than a frame."""
+CONFIG_WITHIN_S: Final = 0.3
+"""A service that has not told its configuration by then, counted from session-started, tells none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,8 +147,8 @@ class Stream:
             return
         while session.phase is Phase.STARTING:
             await self._changed()
-        now = self._loop.time()
-        pacer = Pacer(session.speed.current(now), now)
+        began = self._loop.time()
+        pacer = Pacer(session.speed.current(began), began)
         paused = False
         for number, frame in enumerate(self._frames):
             if number % FRAMES_AT_ONCE == 0:
@@ -164,6 +166,7 @@ class Stream:
             self._voice.add(frame)
             if not await self._emit_audio(frame.pcm, frame.runs):
                 return
+        await self._hear_config(until=began + CONFIG_WITHIN_S)
         session.input_ended(self._loop.time())
         await self._flush()
         if session.phase is Phase.STOPPING:
@@ -184,6 +187,13 @@ class Stream:
                 return True
             await self._wait(self._wake_sender, at)
         return False
+
+    async def _hear_config(self, until: float) -> None:
+        """How the service ends a session is in its configuration, which comes right behind session-started: a short
+        file may be sent before it is there."""
+        session = self._session
+        while session.session_id is None and session.phase is Phase.STREAMING and self._loop.time() < until:
+            await self._wait(self._wake_sender, until)
 
     async def _flush(self) -> None:
         session = self._session

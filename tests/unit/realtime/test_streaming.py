@@ -165,6 +165,28 @@ def test_at_full_speed_silence_is_not_held_back() -> None:
     assert service.left[599] == 0.0
 
 
+@pytest.mark.parametrize(("after_s", "padded"), [(0.0, False), (0.2, False), (1.0, True)])
+def test_a_short_file_waits_for_how_the_service_ends_a_session(after_s: float, padded: bool) -> None:
+    """At full speed all of it is sent before the configuration is there."""
+
+    def answer(service: Service, event: str) -> None:
+        config = {
+            "message_type": messages.TYPE_STARTED,
+            "session_id": "1",
+            "config": {messages.FIELD_COMMIT_ON_STOP: True},
+        }
+        if event == messages.START:
+            service.say(messages.STARTED)
+            asyncio.get_running_loop().call_later(after_s, lambda: service.say(messages.TRANSCRIPT, config))
+        elif event == messages.STOP:
+            service.say(messages.CLOSED, {"code": 1000, "reason": messages.REASON_STOPPED})
+
+    session, _ = stream(Service(answer), 5, math.inf)
+    assert session.end is not None
+    assert session.end.why is Why.COMPLETED
+    assert (session.padding_samples > 0) is padded
+
+
 def test_a_transport_that_takes_nothing_ends_within_the_bound() -> None:
     service = Service(willing, emit_s=lambda n: 1e6 if n == 10 else 0.0)
     session, _ = stream(service, 60, STT_STALL_TIMEOUT_S="20")
