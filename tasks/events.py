@@ -12,17 +12,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import time
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, Protocol
 
 from worker.errors import LedgerUnavailable
-from worker.progress import Progress
 from worker.settings import Settings
-from worker.storage.lease import Lease
-from worker.transcript.model import Segment, Transcript
 
 _LOG: Final = logging.getLogger(__name__)
 Event = Literal["queued", "started", "progress", "committed", "done", "incomplete", "failed", "cancelled"]
@@ -32,8 +28,6 @@ AT_ONCE: Final = 500
 """Entries in one round trip."""
 MOST_WAITING: Final = 10_000
 """Entries that wait for a Redis that is slow or away; further ones are not told."""
-PROGRESS_EVERY_S: Final = 5.0
-"""Seconds between two `progress` events of a job."""
 MOST_TEXT: Final = 500
 """Characters kept of one value."""
 
@@ -103,52 +97,6 @@ class Events:
                         entry.written.set_result(None)
 
 
-class Told:
-    """A job in the hands of a worker (a lease), and what becomes of it told to others once it is in the ledger."""
-
-    def __init__(self, lease: Lease, events: Events | None) -> None:
-        """`events`: None tells nobody."""
-        self._lease = lease
-        self._events = events
-        self._batch = json.loads(lease.spec).get("batch")
-        self._next = 0.0
-
-    def started(self) -> None:
-        self._soon("started", attempt=self._lease.attempts)
-
-    async def commit(self, segment: Segment) -> None:
-        await self._lease.commit(segment)
-        self._soon("committed", start=segment.start, end=segment.end, text=segment.text)
-
-    async def progress(self, progress: Progress) -> None:
-        self._lease.note(progress)
-        now = time.monotonic()
-        if now >= self._next:
-            self._next = now + PROGRESS_EVERY_S
-            self._soon(
-                "progress",
-                duration_s=round(progress.duration_s, 3),
-                sent_s=round(progress.sent_s, 3),
-                committed_s=round(progress.committed_s, 3),
-            )
-
-    async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
-        await self._lease.finish(transcript, outputs)
-        await self._tell("done" if transcript.coverage.complete else "incomplete")
-
-    async def fail(self, code: str, reason: str) -> None:
-        await self._lease.fail(code, reason)
-        await self._tell("failed", code=code, reason=reason)
-
-    def _soon(self, event: Event, **facts: str | float | None) -> None:
-        if self._events is not None:
-            self._events.soon(event, self._lease.job_id, batch=self._batch, **facts)
-
-    async def _tell(self, event: Event, **facts: str | float | None) -> None:
-        if self._events is not None:
-            await self._events.tell(event, self._lease.job_id, batch=self._batch, **facts)
-
-
 def _fields(event: Event, job_id: str, facts: Facts) -> list[str]:
     fields = ["event", event, "job", job_id]
     for name, value in facts.items():
@@ -157,4 +105,4 @@ def _fields(event: Event, job_id: str, facts: Facts) -> list[str]:
     return fields
 
 
-__all__ = ["Event", "Events", "Told"]
+__all__ = ["Event", "Events"]

@@ -34,6 +34,10 @@ class JobSpec(BaseModel):
     formats: tuple[str, ...] = ("json",)
     # Pace of the session: a factor of real time, or `max`; None: the worker's setting.
     speed: Speed | None = None
+    # Sections of the file that are streamed at the same time; None: as many as the worker's settings allow.
+    sessions: int | None = Field(default=None, ge=1, le=2000)
+    # Leave out what holds no speech; None: the worker's setting.
+    skip_silence: bool | None = None
     # Language written into the transcript when the service names none.
     language: str | None = Field(default=None, max_length=35)
     # Which jobs go first. Within one priority the batches take turns.

@@ -16,9 +16,11 @@ from typing import Any, Final, Protocol
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.events import Events, Told
+from tasks.events import Events
 from tasks.held import Held
 from tasks.jobs import JobId, JobSpec, job_id
+from tasks.told import Told
+from tasks.work import job_of
 from worker.audio.source import sha256_file
 from worker.errors import LeaseLost, LedgerUnavailable, SourceError, SttError
 from worker.pipeline import Job, run
@@ -26,8 +28,7 @@ from worker.realtime.governor import Slots, Unlimited
 from worker.settings import Settings
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
-from worker.storage.outputs import Outputs
-from worker.transcript.model import Segment, Transcript
+from worker.transcript.model import Transcript
 
 logger = structlog.get_logger(__name__)
 RELEASE_TIMEOUT_S: Final = 2.0
@@ -79,25 +80,23 @@ class Runner:
         self._ledger = ledger
         self._pipeline = pipeline
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
-        self._here: set[str] = set()
-        self._running: dict[str, asyncio.Task[Outcome]] = {}
+        self._running: set[asyncio.Task[Outcome]] = set()
         self._held = Held(ledger)
         self._drained = asyncio.Event()
 
     def drain(self) -> None:
         """Begin no job any more and give back the running ones, to go on at their last commit."""
         self._drained.set()
-        for task in self._running.values():
+        for task in self._running:
             task.cancel()
 
     async def perform(self, name: str | None, inline: dict[str, Any] | None) -> Outcome:
-        """Handle one message: the id of a job in the ledger, a whole job, or both."""
+        """Handle one message: the id of a job in the ledger, a whole job, or both. It wakes this worker for the job
+        that is first in the line, which may be another one."""
         try:
             identity = name if inline is None else await self._record(name, inline)
             if identity is None:
                 logger.error("message refused: neither job_id nor job in it")
-                return Outcome.SKIPPED
-            if identity in self._here:  # the ledger would let its own owner in again
                 return Outcome.SKIPPED
             return await self._perform(identity)
         except ValidationError as exc:
@@ -110,19 +109,17 @@ class Runner:
             return Outcome.BACK
 
     async def _perform(self, identity: str) -> Outcome:
-        self._here.add(identity)
         try:
             return await self._hold(identity)
         except LedgerUnavailable as exc:
-            logger.warning("ledger away, job left to another", job=identity, error=str(exc))
+            # The job itself is found by the reaper when its lease has lapsed.
+            logger.warning("ledger away, job left to another", error=str(exc))
             await self._wait_or_drain(BACK_AFTER_S)
             return await self._send_again(identity)
         except asyncio.CancelledError:
             if not self._drained.is_set():
                 raise
             return await self._send_again(identity)
-        finally:
-            self._here.discard(identity)
 
     async def _send_again(self, identity: str) -> Outcome:
         """A new message in place of the one at hand: that one is gone from the queue when the connection it came on
@@ -154,11 +151,12 @@ class Runner:
         if self._drained.is_set():
             return Outcome.BACK
         # Not to be cancelled: who does not hear that it owns the job cannot give it back.
-        lease = await self._ledger.acquire(identity, self._owner)
+        lease = await self._ledger.take(identity, f"{self._owner}:{token_hex(4)}")
         if not isinstance(lease, Lease):
             logger.info("job left alone", job=identity, why=str(lease))
             return Outcome.SKIPPED
-        self._running[identity] = running = asyncio.create_task(self._run(lease))
+        running = asyncio.create_task(self._run(lease))
+        self._running.add(running)
         try:
             if self._drained.is_set():
                 running.cancel()
@@ -169,14 +167,10 @@ class Runner:
                 await self._give_back(lease)
             raise
         except LeaseLost as exc:
-            logger.warning("job left to others", job=identity, why=str(exc))
+            logger.warning("job left to others", job=lease.job_id, why=str(exc))
             return Outcome.SKIPPED
-        except LedgerUnavailable:
-            # Whoever gets the message next is let in only when this lease has lapsed.
-            await self._wait_or_drain(self._settings.lease_s)
-            raise
         finally:
-            del self._running[identity]
+            self._running.discard(running)
 
     async def _run(self, lease: Lease) -> Outcome:
         log = logger.bind(job=lease.job_id, epoch=lease.epoch)
@@ -225,14 +219,7 @@ class Runner:
 
     async def _under_lease(self, lease: Lease, spec: JobSpec, log: Told) -> Transcript:
         """The pipeline, and beside it the renewal of the lease: when that ends, the pipeline is stopped."""
-        job = Job(
-            id=lease.job_id,
-            source=Path(spec.source),
-            speed=self._settings.speed if spec.speed is None else spec.speed,
-            language=spec.language,
-            out=Outputs(Path(spec.out_dir), spec.output_name, spec.formats) if spec.out_dir is not None else None,
-            committed=await self._committed(lease.job_id) if lease.commits else (),
-        )
+        job = await job_of(lease, spec, self._settings, self._ledger)
 
         async def work() -> Transcript:
             return await self._pipeline(job, settings=self._settings, log=log, slots=self._slots)
@@ -246,11 +233,6 @@ class Runner:
             return await working
         finally:
             await self._stop(working, keeping)
-
-    async def _committed(self, identity: str) -> tuple[Segment, ...]:
-        """What earlier attempts committed. A last piece that the service never committed is to be heard again."""
-        entries = [Segment.model_validate_json(entry.segment) async for entry in self._ledger.commits(identity)]
-        return tuple(segment for segment in entries if segment.committed)
 
     async def _stop(self, *tasks: asyncio.Task[Any]) -> None:
         """Cancel and wait. Again when the time for closing a session is over: a library may lose a cancellation."""

@@ -1,18 +1,21 @@
 """One job from its source to its transcript: the whole flow on one screen.
 
-source -> blocks -> mono -> wire rate -> frames -> paced session(s) -> commits -> segments -> transcript -> files
+source -> plan -> sections, several at a time: blocks -> mono -> wire rate -> frames -> paced session(s) -> commits
+-> segments -> merged -> transcript -> files
 """
 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol
 
-from worker.audio.decode import AudioSource, open_source
-from worker.audio.feed import FrameFeed
+from worker.audio.recording import Recording
+from worker.audio.sections import Plan
 from worker.audio.source import sha256_file
+from worker.planning import open_planned
 from worker.progress import Progress
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.speed import SpeedControl, is_unlimited
@@ -22,9 +25,20 @@ from worker.settings import Settings, Speed
 from worker.storage import outputs
 from worker.storage.outputs import Outputs
 from worker.transcript.compose import Facts, compose
-from worker.transcript.model import Segment, SpeedFall, Transcript
+from worker.transcript.merge import merge
+from worker.transcript.model import SectionFacts, Segment, SpeedFall, Transcript
 
 PROGRESS_EVERY_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What earlier attempts of a job left; this one goes on after it."""
+
+    plan: Plan | None = None
+    finished: Mapping[int, SectionFacts] = field(default_factory=dict)
+    """Sections that need nothing more, by their number."""
+    committed: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +52,23 @@ class Job:
     """Written into the transcript when the service names none."""
     out: Outputs | None
     """Files to write, None for none."""
-    committed: tuple[Segment, ...] = ()
-    """What an earlier attempt committed: this one goes on after it."""
+    sessions: int = 1
+    """Sections that may be streamed at the same time."""
+    skip_silence: bool = False
+    earlier: Earlier = Earlier()
 
 
 class JobLog(Protocol):
-    """Where a run reports. Both may raise, which ends the run."""
+    """Where a run reports. All may raise, which ends the run."""
+
+    async def planned(self, plan: Plan) -> None:
+        """Make the plan durable, before anything is committed."""
 
     async def commit(self, segment: Segment) -> None:
         """Make a segment durable; the run goes on only when this returned."""
+
+    async def finished(self, section: int, facts: SectionFacts) -> None:
+        """Make it durable that a section needs nothing more."""
 
     async def progress(self, progress: Progress) -> None: ...
 
@@ -54,7 +76,7 @@ class JobLog(Protocol):
 async def run(job: Job, *, settings: Settings, log: JobLog, slots: Slots | None = None) -> Transcript:
     """Transcribe one source and write its files. Every session waits for one of `slots`, if there are any to share.
 
-    Raises SttError; on cancellation the session is closed first.
+    Raises SttError; on cancellation the sessions are closed first.
     """
     return await _Run(job, settings, log, slots or Unlimited()).run()
 
@@ -68,37 +90,78 @@ class _Run:
         self._started = self._loop.time()
         self._speed = SpeedControl(job.speed, self._started)
         self._service = Service(Endpoint(settings.url, settings.api_key), settings, self._speed, slots)
-        self._segments = list(job.committed)
-        self._section = Section(
-            job.id, self._service, committed=job.committed, keep=self._keep, report=self._report_sometimes
-        )
+        self._segments = list(job.earlier.committed)
+        self._sections: list[Section] = []
         self._next_progress = 0.0
-        self._length_s = 0.0
+        self._duration_s = 0.0
 
     async def run(self) -> Transcript:
         job = self._job
-        # Both read the file, which takes a moment where it is long.
         sha256 = await asyncio.to_thread(sha256_file, job.source)
-        with await asyncio.to_thread(open_source, job.source) as source:
-            self._length_s = source.info.duration_s or 0.0
-            await self._report("")
-            feed = FrameFeed(source, self._settings.sample_rate, self._frame_samples())
-            await self._section.run(feed, self._length_s)
-            facts = self._facts(source, sha256, exhausted=feed.exhausted)
-        transcript = compose(self._segments, facts)
+        with await open_planned(job.source, self._settings, job.sessions, job.skip_silence, job.earlier.plan) as source:
+            self._duration_s = source.duration_s
+            if source.plan.measured and job.earlier.plan is None:
+                await self._log.planned(source.plan)
+            await self._stream(source)
+            facts = self._facts(source, sha256)
+            handovers = [s.handover / source.plan.rate if s.overlap_before else None for s in source.plan.sections]
+        transcript = compose(merge(self._segments, handovers), facts)
         if job.out is not None:
             await asyncio.to_thread(outputs.write, transcript, job.out)
         return transcript
+
+    async def _stream(self, source: Recording) -> None:
+        """All sections that are not finished, in order, some at a time."""
+        job, segments = self._job, self._segments
+        self._sections = [
+            Section(
+                job.id,
+                self._service,
+                number,
+                plan,
+                committed=[s for s in segments if s.section == number],
+                keep=self._keep,
+                report=self._report_sometimes,
+            )
+            for number, plan in enumerate(source.plan.sections)
+            if number not in job.earlier.finished
+        ]
+        await self._report("")
+        waiting = iter(self._sections)
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(job.sessions, len(self._sections))):
+                    group.create_task(self._stream_next(source, waiting))
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from None
+        if (failures := [s.error for s in self._sections if s.error]) and not self._segments:
+            raise failures[0]
+
+    async def _stream_next(self, source: Recording, waiting: Iterator[Section]) -> None:
+        """One section after the other, as long as some wait."""
+        for section in waiting:
+            end_s = section.plan.end / source.plan.rate
+            if hopeless := next((s.error for s in self._sections if s.error), None):
+                section.abandon(hopeless, end_s)
+                continue
+            feed = await asyncio.to_thread(source.feed, section.plan, self._frame_samples())
+            await section.run(feed, end_s)
+            if feed.exhausted:
+                source.read_to_the_end()
+            if not section.missing and len(source.plan.sections) > 1:
+                await self._log.finished(section.number, section.account())
 
     def _frame_samples(self) -> int:
         settings = self._settings
         frame_s = settings.frame_max_s if is_unlimited(self._job.speed) else settings.frame_s
         return int(frame_s * settings.sample_rate)
 
-    def _facts(self, source: AudioSource, sha256: str, *, exhausted: bool) -> Facts:
-        job, section = self._job, self._section
-        if exhausted:  # only now the true length is known
-            self._length_s = source.frames_decoded / source.info.sample_rate
+    def _facts(self, source: Recording, sha256: str) -> Facts:
+        job, plan = self._job, source.plan
+        accounts = dict(job.earlier.finished) | {
+            s.number: s.account(plan.sections[s.number].end) for s in self._sections
+        }
+        sent = (plan.streamed(section, accounts[n].sent) for n, section in enumerate(plan.sections))
         falls = [
             SpeedFall(speed=c.speed, after=round(c.at_s - self._started, 1), reason=c.reason)
             for c in self._speed.changes
@@ -109,18 +172,21 @@ class _Run:
             sha256=sha256,
             size_bytes=job.source.stat().st_size,
             info=source.info,
-            duration_s=self._length_s,
+            duration_s=source.duration_s,
             warnings=source.warnings,
             language=job.language,
             speed=job.speed,
             speed_falls=tuple(falls),
-            failures=tuple(section.failures),
-            wire_rate=self._settings.sample_rate,
-            sections=(section.account(self._length_s),),
-            missing=tuple(section.missing),
+            failures=tuple(text for s in self._sections for text in s.failures),
+            wire_rate=plan.rate,
+            sections=tuple(accounts[number] for number in sorted(accounts)),
+            skipped=tuple((start / plan.rate, end / plan.rate) for start, end in plan.skipped),
+            detector=plan.detector,
+            price_per_hour=self._settings.price_per_hour,
+            missing=tuple(gap for s in self._sections for gap in s.missing),
             endpoint=self._settings.url,
-            sessions=tuple(section.sessions),
-            sent_s=section.sent_s,
+            sessions=tuple(facts for s in self._sections for facts in s.sessions),
+            sent_s=sum(sent) / plan.rate,
             elapsed_s=self._loop.time() - self._started,
         )
 
@@ -136,13 +202,20 @@ class _Run:
     async def _report(self, partial: str) -> None:
         now = self._loop.time()
         self._next_progress = now + PROGRESS_EVERY_S
-        section = self._section
+        rate = self._settings.sample_rate
+        accounts = [s.account() for s in self._sections]
+        open_s, sent_s, committed_s = (
+            sum(end - a.start for a, end in zip(accounts, ends, strict=True)) / rate
+            for ends in ([a.end for a in accounts], [a.sent for a in accounts], [a.committed for a in accounts])
+        )
+        done_s = max(0.0, self._duration_s - open_s)  # finished before, or skipped
+        failures = [text for s in self._sections for text in s.failures[-1:]]
         progress = Progress(
-            duration_s=self._length_s,
-            sent_s=section.sent_s,
-            committed_s=section.committed_s,
+            duration_s=self._duration_s,
+            sent_s=done_s + sent_s,
+            committed_s=done_s + committed_s,
             partial=partial,
             speed=self._speed.current(now),
-            trouble=section.failures[-1] if section.failures else "",
+            trouble=failures[-1] if failures else "",
         )
         await self._log.progress(progress)

@@ -15,6 +15,7 @@ from typing import Final
 import structlog
 
 from worker.audio.feed import FrameFeed
+from worker.audio.sections import SectionPlan
 from worker.audio.voicing import VoiceMap
 from worker.errors import EndpointBusy, EndpointError
 from worker.realtime.decision import Action, Decision, decide
@@ -51,23 +52,33 @@ class Section:
         self,
         job_id: str,
         service: Service,
+        number: int,
+        plan: SectionPlan,
         *,
         committed: Iterable[Segment],
         keep: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`committed`: the segments an earlier attempt has of it, in order."""
+        """`number`: of the job's sections, from 0. `committed`: the segments an earlier attempt has of it, in order."""
         self._job_id = job_id
+        self.number = number
+        self.plan = plan
         self._service = service
         self._rate = service.settings.sample_rate
         self._loop = asyncio.get_running_loop()
         self._voice = VoiceMap(self._rate)
-        self._assembler = Assembler(self._voice, paced=service.speed.asked == 1.0, committed=committed)
+        self._start_s = (plan.start - plan.overlap_before) / self._rate
+        self._assembler = Assembler(
+            self._voice, paced=service.speed.asked == 1.0, start_s=self._start_s, committed=committed
+        )
         self._keep = keep
         self._report = report
         self._pending = ("", Timeline(self._rate))  # the last session's text in progress
-        self._heard_s = 0.0
-        self.sent_s = 0.0
+        self._heard_s = self._start_s
+        self.sent_s = self._start_s
+        """File second up to which audio was sent."""
+        self.error: EndpointError | None = None
+        """Why it was given up."""
         self.sessions: list[SessionFacts] = []
         self.failures: list[str] = []
         self.missing: list[Gap] = []
@@ -77,9 +88,10 @@ class Section:
         """File second at which the last committed word ends."""
         return self._assembler.until_s
 
-    async def run(self, feed: FrameFeed, length_s: float) -> None:
+    async def run(self, feed: FrameFeed, end_s: float) -> None:
         """Sessions until everything of `feed` is sent and committed, or there is no hope left: then `missing` names
-        the rest of the `length_s` seconds. Raises EndpointError when there is nothing worth keeping."""
+        the rest of the section, which ends at file second `end_s`, and `error` tells why. Raises EndpointError when
+        the service refuses in a way that no retry mends."""
         failures = 0
         while True:
             before_s = self.committed_s
@@ -94,18 +106,25 @@ class Section:
             if decision.error is not None:
                 failures = 0 if self.committed_s > before_s else failures + 1
                 if decision.action is Action.FAIL or failures > self._service.settings.retries:
-                    await self._give_up(decision.error, length_s)
+                    await self._give_up(decision.error, end_s)
                     return
                 await self._retry(decision, failures)
         unsent_s = feed.position / self._rate - self.sent_s
         if unsent_s > 0:  # cannot be, which is why it is looked at
             self.missing.append(Gap(start=self.sent_s, end=self.sent_s + unsent_s, reason="not sent"))
 
-    def account(self, length_s: float) -> SectionFacts:
-        """How far each step got; `length_s` is the end of the section in file seconds."""
-        sent_s = min(self.sent_s, length_s)
-        seconds = (0.0, length_s, sent_s, min(self._heard_s, sent_s), min(self.committed_s, sent_s))
-        start, end, sent, heard, committed = (round(s * self._rate) for s in seconds)
+    def abandon(self, error: EndpointError, end_s: float) -> None:
+        """Do not even begin: the service failed another section in a way that will fail this one too."""
+        self.error = error
+        self.missing.append(Gap(start=round(self.committed_s, 3), end=round(end_s, 3), reason=str(error)))
+
+    def account(self, end: int | None = None) -> SectionFacts:
+        """How far each step got; `end`: where the section ends, if that is not as planned."""
+        end = self.plan.end if end is None else end
+        sent = min(round(self.sent_s * self._rate), end)
+        heard, committed = (min(round(s * self._rate), sent) for s in (self._heard_s, self.committed_s))
+        start = self.plan.start
+        sent, heard, committed = (max(start, at) for at in (sent, heard, committed))
         return SectionFacts(
             start=start, end=end, sent=sent, heard=heard, committed=committed, finished=not self.missing
         )
@@ -120,7 +139,7 @@ class Section:
         async def on_commit(commit: Commit) -> None:
             segment = self._assembler.place(commit, timeline)
             if segment is not None:
-                await self._keep(segment)
+                await self._keep(self._numbered(segment))
 
         async def on_session(session: Session) -> None:
             self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
@@ -156,7 +175,7 @@ class Section:
                 close_code=end.close_code,
             )
         )
-        self._heard_s = max(self._heard_s, ((first or 0) + session.answered_samples) / rate)
+        self._heard_s = max(self._heard_s, timeline.to_file(session.answered_samples) / rate)
         self._pending = (session.left_text, timeline)
         decision = decide(end, self._service.endpoint.url)
         achieved = session.achieved(self._loop.time())
@@ -183,22 +202,26 @@ class Section:
         await self._report("")
         await asyncio.sleep(pause_s)
 
-    async def _give_up(self, error: EndpointError, length_s: float) -> None:
-        """Raise, unless there is something worth keeping: then the rest is named as missing."""
-        text, timeline = self._pending
-        if not error.retryable or not (self.committed_s or text):
+    async def _give_up(self, error: EndpointError, end_s: float) -> None:
+        """Name the rest as missing, unless no retry can mend it."""
+        if not error.retryable:
             raise error
+        self.error = error
         self.failures.append(str(error))
+        text, timeline = self._pending
         start_s = self.committed_s
         if text:
             await self._keep_pending(text, timeline)
-        self.missing.append(Gap(start=round(start_s, 3), end=round(max(length_s, start_s), 3), reason=str(error)))
+        self.missing.append(Gap(start=round(start_s, 3), end=round(max(end_s, start_s), 3), reason=str(error)))
 
     async def _keep_pending(self, text: str, timeline: Timeline) -> Gap:
         """Keep a last partial the service never committed; returns the stretch it stands for."""
-        segment = self._assembler.uncommitted(text, timeline)
+        segment = self._numbered(self._assembler.uncommitted(text, timeline))
         await self._keep(segment)
         return Gap(start=segment.start, end=segment.end, reason="the service never committed it")
+
+    def _numbered(self, segment: Segment) -> Segment:
+        return segment.model_copy(update={"section": self.number}) if self.number else segment
 
 
 def _backoff_s(failures: int) -> float:

@@ -63,7 +63,17 @@ class Settings(BaseSettings):
         1.0,
         description="Pace of a session: 1 is real time, 2 twice as fast, `max` without a limit, `auto` finds it out",
     )
-    sessions: int = Field(8, ge=1, le=2000, description="Jobs one worker process runs at the same time")
+    sessions: int = Field(
+        8, ge=1, le=2000, description="Sessions one worker process has open at the same time, and jobs it runs"
+    )
+    job_sessions: int = Field(
+        0, ge=0, le=2000, description="Sections of one file that are streamed at the same time; 0: as STT_SESSIONS"
+    )
+    skip_silence: bool = Field(False, description="Do not stream what holds no speech; the times stay those of the file")
+    speech_detector: Literal["auto", "level"] = Field(
+        "auto", description="What tells speech: Silero VAD where the extra `local` is installed, or only the level"
+    )
+    price_per_hour: float = Field(0, ge=0, description="Price of an hour of streamed audio; 0: nothing is said of money")
     max_sessions: int = Field(
         0, ge=0, le=100_000, description="Sessions open at once with this API key, across all workers; 0: no limit"
     )

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.events import MOST_TEXT, Events, Told
+from tasks.events import MOST_TEXT, Events
+from tasks.told import Told
 from tests.support.redis_server import free_port
 from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import LeaseLost

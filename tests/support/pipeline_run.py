@@ -9,13 +9,14 @@ from pathlib import Path
 
 from tests.support.tone_recognizer import load as tone_recognizer
 from tests.support.tones import ToneWord
-from worker.pipeline import Job, run
+from worker.audio.sections import Plan
+from worker.pipeline import Earlier, Job, run
 from worker.progress import Progress
 from worker.server import app
 from worker.server.faults import parse
 from worker.settings import Settings, load
 from worker.storage.outputs import Outputs
-from worker.transcript.model import Segment, Transcript
+from worker.transcript.model import SectionFacts, Segment, Transcript
 
 KEY = "test-key"
 TIME_TOLERANCE_S = 0.03
@@ -27,6 +28,14 @@ class MemoryLog:
     def __init__(self) -> None:
         self.segments: list[Segment] = []
         self.reports: list[Progress] = []
+        self.plan: Plan | None = None
+        self.done: dict[int, SectionFacts] = {}
+
+    async def planned(self, plan: Plan) -> None:
+        self.plan = plan
+
+    async def finished(self, section: int, facts: SectionFacts) -> None:
+        self.done[section] = facts
 
     async def commit(self, segment: Segment) -> None:
         self.segments.append(segment)
@@ -55,9 +64,21 @@ async def transcribe(
     speed: float = math.inf,
     log: MemoryLog | None = None,
     out: Outputs | None = None,
+    sessions: int = 1,
+    skip_silence: bool = False,
+    earlier: Earlier | None = None,
 ) -> Transcript:
     """One job through the whole pipeline."""
-    job = Job(id="test-job", source=source, speed=speed, language=None, out=out)
+    job = Job(
+        id="test-job",
+        source=source,
+        speed=speed,
+        language=None,
+        out=out,
+        sessions=sessions,
+        skip_silence=skip_silence,
+        earlier=earlier or Earlier(),
+    )
     return await run(job, settings=settings, log=log or MemoryLog())
 
 

@@ -20,9 +20,9 @@ class Keys:
 
     @property
     def waits(self) -> tuple[str, str, str]:
-        """What the scripts want first: running jobs by the end of their lease, jobs whose message was sent, and jobs
-        whose message is to be sent later."""
-        return self["leases"], self["sent"], self["delayed"]
+        """What the scripts want first: running jobs by the end of their lease, the line of those that wait for a
+        worker, and those that shall stand there later."""
+        return self["leases"], self["queue"], self["delayed"]
 
     def job(self, job_id: str) -> str:
         return self[f"job:{job_id}"]

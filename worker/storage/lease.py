@@ -11,13 +11,16 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
+from pydantic import TypeAdapter
+
 from worker.errors import LeaseLost, LedgerUnavailable
 from worker.progress import Progress
 from worker.storage.connection import Connection
 from worker.storage.records import JobState
-from worker.transcript.model import Segment, Transcript
+from worker.transcript.model import SectionFacts, Segment, Transcript
 
 _LOG: Final = logging.getLogger(__name__)
+SECTIONS: Final = TypeAdapter(dict[int, SectionFacts])
 MOST_ERROR_TEXT: Final = 2000
 """Characters of a reason that are kept."""
 
@@ -41,7 +44,6 @@ class Lease:
         commits: int,
         tries: int,
         lease_s: float,
-        patience_ms: int,
         unfinished_ttl: timedelta,
         result_ttl: timedelta,
     ) -> None:
@@ -56,11 +58,12 @@ class Lease:
         self._connection = connection
         self._keys = keys
         self._lease_s = lease_s
-        self._patience_ms = patience_ms
         self._unfinished_ms = int(unfinished_ttl.total_seconds() * 1000)
         self._result_ms = int(result_ttl.total_seconds() * 1000)
         self.commits = commits
         """Commits in the job's stream, those of earlier owners included."""
+        self.sections: dict[int, SectionFacts] = {}
+        """The finished ones, those of earlier owners included."""
         self._committing = asyncio.Lock()
         self._noted: Progress | None = None
         self._unwritten = False
@@ -91,6 +94,15 @@ class Lease:
             await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), segment.end])
             self.commits, self.tries = number, 0
 
+    async def planned(self, plan: str) -> None:
+        """Keep how the source is cut (JSON), so that whoever goes on with the job cuts it the same way."""
+        await self._fenced("progress", [*self._term(), "plan", plan])
+
+    async def finished(self, section: int, facts: SectionFacts) -> None:
+        """Keep that a section needs nothing more."""
+        self.sections[section] = facts
+        await self._fenced("progress", [*self._term(), "sections", SECTIONS.dump_json(self.sections).decode()])
+
     def note(self, progress: Progress) -> None:
         """How far the job is: written with the next `Ledger.look_after`, or with the job's end."""
         self._noted, self._unwritten = progress, True
@@ -107,7 +119,7 @@ class Lease:
 
     async def release(self) -> None:
         """Give the job back to the queue; the attempt is not counted."""
-        await self._fenced("release", [self._unfinished_ms, self._patience_ms])
+        await self._fenced("release", [self._unfinished_ms])
 
     async def postpone(self, delay_s: float, code: str = "", reason: str = "", *, counted: bool = True) -> None:
         """Give the job back, to be taken up again after `delay_s` seconds; no message is needed. `code` and `reason`

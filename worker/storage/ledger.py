@@ -11,8 +11,10 @@ Keys, below the prefix of the settings:
 | `jobs`, `batches`    | zset   | the newest ids, scored by creation time in ms                             |
 | `outputs`            | hash   | name of an output -> id of the job that wrote it last (`stt-batch run`)   |
 | `leases`             | zset   | ids of running jobs, scored by the end of their lease in ms               |
-| `sent`               | zset   | ids of queued jobs, scored by when a lost message of theirs is sent again |
-| `delayed`            | zset   | ids of queued jobs, scored by when their message is to be sent, in ms     |
+| `queue`              | zset   | ids of jobs that wait for a worker, scored by their place in the line     |
+| `queue:turns`        | hash   | whose turn it is in that line, see `lua/common.lua`                       |
+| `queue:answer:OWNER` | string | the job a worker took from it, for as long as it may ask again            |
+| `delayed`            | zset   | ids of jobs that shall wait there later, scored by when, in ms            |
 | `batch:ID:paused`    | string | exists while the batch is paused                                          |
 
 Every key has a TTL: `result_ttl` from the end of the job, and while it is not at its end `UNFINISHED_TTL` (or
@@ -29,18 +31,17 @@ from typing import Any, Final
 from worker.settings import Settings
 from worker.storage.connection import Connection
 from worker.storage.keys import Keys, queue_lists
-from worker.storage.lease import Lease
+from worker.storage.lease import SECTIONS, Lease
 from worker.storage.records import FIELDS, Created, Entry, JobRecord, JobState, Reaped, Refusal, read_record
+from worker.transcript.model import SectionFacts
 
 UNFINISHED_TTL: Final = timedelta(days=30)
 INDEX_ENTRIES: Final = 100_000
 """Most ids kept in `jobs` and in `batches`."""
 AT_ONCE: Final = 500
 """Jobs in one round trip."""
-PATIENCE: Final = 1.5
-"""Searches for lost jobs until a message that was sent may be taken for lost; twice as many each further time."""
-MOST_PATIENCE: Final = timedelta(minutes=10)
-"""Longest time between two messages for a job that waits in the queue."""
+PATIENCE: Final = 1.0
+"""Times STT_REAP_S for which messages have to be missing until they are taken for lost."""
 MOST_DELAY: Final = timedelta(minutes=10)
 
 
@@ -71,7 +72,7 @@ class Ledger:
         """`create` for many (id, spec); the answers in their order."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.held_back(name))
-        rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES, self._patience_ms)
+        rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES)
         calls = [((*self._keys.of(job_id), *shared), (job_id, spec, *rest)) for job_id, spec in jobs]
         answers = await self._scripts("create", calls)
         return [
@@ -80,25 +81,29 @@ class Ledger:
         ]
 
     async def acquire(self, job_id: str, owner: str) -> Lease | Refusal:
-        """Take a job that is queued, or whose owner's lease has lapsed. `owner` names one worker process."""
-        keys = self._keys.of(job_id)
-        answer = await self._connection.script(
-            "acquire", keys, (job_id, owner, int(self._lease_s * 1000), _ms(self._unfinished_ttl))
-        )
+        """Take a job that is queued, or whose owner's lease has lapsed. `owner` names who holds it."""
+        return await self._acquire(job_id, owner, "")
+
+    async def take(self, job_id: str, owner: str) -> Lease | Refusal:
+        """Take the job that is first in the line; `job_id` only when none waits there. `owner` is new for each call."""
+        return await self._acquire(job_id, owner, self._keys.job(""))
+
+    async def _acquire(self, job_id: str, owner: str, prefix: str) -> Lease | Refusal:
+        args = (job_id, owner, int(self._lease_s * 1000), _ms(self._unfinished_ttl), prefix)
+        answer = await self._connection.script("acquire", self._keys.of(job_id), args)
         if answer[0] != "acquired":
             return Refusal(answer[0])
-        _, epoch, spec, attempts, commits, tries = answer
+        _, taken, epoch, spec, attempts, commits, tries = answer
         return Lease(
             self._connection,
-            keys,
-            job_id=job_id,
+            self._keys.of(taken),
+            job_id=taken,
             epoch=epoch,
             spec=spec,
             attempts=int(attempts),
             commits=int(commits),
             tries=int(tries),
             lease_s=self._lease_s,
-            patience_ms=self._patience_ms,
             unfinished_ttl=self._unfinished_ttl,
             result_ttl=self._result_ttl,
         )
@@ -114,7 +119,7 @@ class Ledger:
 
     async def retry(self, job_id: str, *, keep: bool = True) -> Created | None:
         """Queue a job that failed, is incomplete or was cancelled; `keep`: it goes on after what was committed."""
-        args = (int(keep), _ms(self._unfinished_ttl), self._patience_ms)
+        args = (int(keep), _ms(self._unfinished_ttl))
         answers = await self._scripts("retry", [(self._keys.of(job_id), (job_id, *args))])
         return _changes([job_id], answers)[0]
 
@@ -124,7 +129,7 @@ class Ledger:
         if batch is not None:
             key, ttl_ms = self._keys.held_back(batch), _ms(self._unfinished_ttl)
             await self._connection.call(lambda redis: redis.set(key, "1", px=ttl_ms) if on else redis.delete(key))
-        args = (int(on), _ms(self._unfinished_ttl), self._patience_ms)
+        args = (int(on), _ms(self._unfinished_ttl))
         answers = await self._scripts("pause", [(self._keys.of(i), (i, *args)) for i in job_ids])
         return [job_id for job_id, (_, changed) in zip(job_ids, answers, strict=True) if changed == "1"]
 
@@ -133,8 +138,7 @@ class Ledger:
 
     async def take_back(self, job_id: str) -> None:
         """Put a running job back to queued whoever holds it: for one who knows that no worker is left."""
-        args = (job_id, "", _ms(self._unfinished_ttl), self._patience_ms)
-        await self._connection.script("release", self._keys.of(job_id), args)
+        await self._connection.script("release", self._keys.of(job_id), (job_id, "", _ms(self._unfinished_ttl)))
 
     async def reap(self, queue: str, *, tries: int, delay_s: float, limit: int = 500) -> Reaped:
         """Find what nobody is at work on: see `reap.lua`. Who calls it has to send the messages."""
@@ -142,7 +146,7 @@ class Ledger:
             "reap",
             (*self._keys.waits, *queue_lists(queue)),
             (
-                *(self._keys.job(""), limit, self._patience_ms, _ms(MOST_PATIENCE), tries),
+                *(self._keys.job(""), limit, self._patience_ms, tries),
                 *(int(delay_s * 1000), _ms(MOST_DELAY), _ms(self._result_ttl), _ms(self._unfinished_ttl)),
                 random.random(),  # noqa: S311  jitter
             ),
@@ -169,8 +173,10 @@ class Ledger:
         return bool(before == job_id)
 
     async def forget_queue(self, queue: str) -> None:
-        """Delete the Celery messages of a queue: for one who knows that no worker is left and sends new ones."""
-        keys = [*queue_lists(queue), "unacked", "unacked_index", "unacked_mutex"]
+        """Let nothing be at work and nothing wait: for one who knows that no worker is left. A job comes back into the
+        line when it is submitted again."""
+        keys = [*queue_lists(queue), "unacked", "unacked_index", "unacked_mutex", *self._keys.waits]
+        keys.append(self._keys["queue:turns"])
         await self._connection.call(lambda redis: redis.delete(*keys))
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -214,6 +220,13 @@ class Ledger:
             if len(page) < AT_ONCE:
                 return
             after = page[-1][0]
+
+    async def plan(self, job_id: str) -> tuple[str | None, dict[int, SectionFacts]]:
+        """How the source is cut (JSON, None when it is not), and the sections that are finished."""
+        plan, sections = await self._connection.call(
+            lambda redis: redis.hmget(self._keys.job(job_id), "plan", "sections")
+        )
+        return plan, SECTIONS.validate_json(sections) if sections else {}
 
     async def batch(self, batch_id: str) -> list[str]:
         """Ids of the jobs of a batch; empty when there is no such batch."""

@@ -30,17 +30,20 @@ MIN_WORD_S: Final = 0.02
 class Assembler:
     """Takes commits in order. `until_s`: file second at which the last committed word ends."""
 
-    def __init__(self, voice: VoiceMap, *, paced: bool, committed: Iterable[Segment] = ()) -> None:
-        """`paced`: audio is sent in real time, so that what was sent when a commit came tells what it covers.
-        `committed`: segments an earlier attempt already has, in order."""
+    def __init__(
+        self, voice: VoiceMap, *, paced: bool, start_s: float = 0.0, committed: Iterable[Segment] = ()
+    ) -> None:
+        """`start_s`: file second at which the stretch begins. `paced`: audio is sent in real time, so what was sent
+        when a commit came tells what it covers. `committed`: segments an earlier attempt already has, in order."""
         self._voice = voice
         self._paced = paced
         self._drift = Drift(voice)
         self._reheard = Reheard()
         self._last_words: tuple[Word, ...] = ()
         self._resumed = False
-        self._safe_s = 0.0  # everything before is surely committed
-        self.until_s = 0.0
+        self._start_s = start_s
+        self._safe_s = start_s  # everything before is surely committed
+        self.until_s = start_s
         for segment in committed:
             self._remember(segment)
 
@@ -49,8 +52,8 @@ class Assembler:
         committed, or where sending stopped if there is none."""
         onset_s = self._voice.onset_s(self._safe_s + WORD_END_TOLERANCE_S)
         if onset_s is None:
-            return max(sent_s, self._safe_s - RESUME_MARGIN_S, 0.0)
-        return max(0.0, min(onset_s - RESUME_MARGIN_S, sent_s))
+            return max(sent_s, self._safe_s - RESUME_MARGIN_S, self._start_s)
+        return max(self._start_s, min(onset_s - RESUME_MARGIN_S, sent_s))
 
     def begin(self, from_s: float) -> None:
         """A new session starts at file second `from_s`; before `until_s`, words come again."""

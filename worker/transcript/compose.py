@@ -15,14 +15,18 @@ from worker.settings import Speed, show_speed
 from worker.transcript.model import (
     Coverage,
     Gap,
+    Saved,
     SectionFacts,
     Segment,
     SessionFacts,
     Source,
     SpeedFall,
+    Stretch,
     Transcript,
 )
 
+UNSEEN_S: Final = 0.01
+"""Seconds by which rounding may separate what follows each other."""
 _NAMED: Final = ("stt-batch", "python-socketio", "soundfile", "soxr")
 
 
@@ -44,6 +48,11 @@ class Facts:
     failures: tuple[str, ...]
     wire_rate: int
     sections: tuple[SectionFacts, ...]
+    skipped: tuple[tuple[float, float], ...]
+    """(start, end) of what was not streamed because it holds no speech, file seconds."""
+    detector: str
+    """What told so; "" when nothing was looked for."""
+    price_per_hour: float
     missing: tuple[Gap, ...]
     endpoint: str
     sessions: tuple[SessionFacts, ...]
@@ -52,7 +61,7 @@ class Facts:
 
 
 def compose(segments: list[Segment], facts: Facts) -> Transcript:
-    """Put the document together. Segments are taken in the order they were committed."""
+    """Put the document together; the segments come in the order of the file."""
     spoken = [s for s in segments if s.text]
     duration = round(facts.duration_s, 3)
     warnings = list(facts.warnings)
@@ -82,8 +91,10 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
             committed_until=max((s.end for s in spoken if s.committed), default=0.0),
             sample_rate=facts.wire_rate,
             sections=facts.sections,
-            missing=facts.missing,
+            skipped=tuple(Stretch(start=round(a, 3), end=round(b, 3)) for a, b in facts.skipped),
+            missing=(*facts.missing, *unaccounted(facts)),
         ),
+        saved=_saved(facts),
         speed=show_speed(facts.speed),
         speed_falls=facts.speed_falls,
         failures=facts.failures,
@@ -93,6 +104,27 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
         endpoint=facts.endpoint,
         versions=_versions(),
     )
+
+
+def unaccounted(facts: Facts) -> tuple[Gap, ...]:
+    """Stretches of the source that lie in no section, in nothing skipped and in no gap: there should be none."""
+    rate = facts.wire_rate
+    known = [(s.start / rate, (s.end if s.finished else s.sent) / rate) for s in facts.sections]
+    known += [*facts.skipped, *((gap.start, gap.end) for gap in facts.missing)]
+    gaps, at = [], 0.0
+    for start, end in [*sorted(known), (facts.duration_s, facts.duration_s)]:
+        if start > at + UNSEEN_S:
+            gaps.append(Gap(start=round(at, 3), end=round(start, 3), reason="not accounted for: please report this"))
+        at = max(at, end)
+    return tuple(gaps)
+
+
+def _saved(facts: Facts) -> Saved | None:
+    if not facts.detector:
+        return None
+    seconds = sum(end - start for start, end in facts.skipped)
+    money = round(seconds / 3600 * facts.price_per_hour, 4) if facts.price_per_hour else None
+    return Saved(minutes=round(seconds / 60, 2), money=money, detector=facts.detector)
 
 
 @cache

@@ -79,6 +79,21 @@ class Gap(_Value):
     reason: str
 
 
+class Stretch(_Value):
+    """A piece of the source; seconds from its start."""
+
+    start: float
+    end: float
+
+
+class Saved(_Value):
+    """What leaving silence out saved."""
+
+    minutes: float = Field(description="minutes of audio that were not streamed")
+    money: float | None = Field(default=None, description="their price; null when none was given")
+    detector: str = Field(description="what told speech: silero, or level")
+
+
 class SectionFacts(_Value):
     """One stretch of the source and how far each step got with it; samples at the wire rate, from the file's start."""
 
@@ -94,10 +109,11 @@ class Coverage(_Value):
     """Where every sample of the source went. Seconds, but for the sections."""
 
     duration: float = Field(description="length of the source")
-    sent: float = Field(description="audio up to here was sent")
+    sent: float = Field(description="audio that was sent")
     committed_until: float = Field(description="end of the last committed word")
     sample_rate: int = Field(default=16000, description="Hz of the sections' samples")
     sections: tuple[SectionFacts, ...] = ()
+    skipped: tuple[Stretch, ...] = Field(default=(), description="not streamed, because it holds no speech")
     missing: tuple[Gap, ...] = ()
 
     @property
@@ -125,6 +141,7 @@ class Transcript(_Value):
     source: Source
     sessions: tuple[SessionFacts, ...] = ()
     coverage: Coverage
+    saved: Saved | None = Field(default=None, description="null when silence was not looked for")
     speed: str = Field(description="pace asked for: a factor of real time, max or auto")
     speed_falls: tuple[SpeedFall, ...] = ()
     failures: tuple[str, ...] = Field(

@@ -1,9 +1,28 @@
--- Makes the caller the owner of a job. Returns {'missing'}, {'ended'}, {'held'}, {'paused'}, {'delayed'} or
--- {'acquired', epoch, spec, attempts, commits, tries}. What earlier owners committed stays: the new one goes on after it.
--- The same owner may take its job again: its first call may have been answered on a connection that broke.
--- ARGV: id, owner, lease_ms, ttl_ms
+-- Makes the caller the owner of a job: of the first one in the line, or when nobody waits there, or it does not ask for
+-- that, of `id`. Returns {'missing'}, {'ended'}, {'held'}, {'paused'}, {'delayed'} or {'acquired', id, epoch, spec,
+-- attempts, commits, tries}. What earlier owners committed stays: the new one goes on after it.
+-- The same owner may ask again: its first call may have been answered on a connection that broke.
+-- ARGV: id, owner, lease_ms, ttl_ms, start of job keys to take the first in the line, else ''
 local job, commits = KEYS[4], KEYS[5]
-local id, owner, lease_ms, ttl_ms = unpack(ARGV)
+local id, owner, lease_ms, ttl_ms, prefix = unpack(ARGV)
+
+if prefix ~= '' then
+  local answer = KEYS[2] .. ':answer:' .. owner
+  local first = redis.call('GET', answer)
+  while not first do
+    local front = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+    if not front[1] then break end
+    if redis.call('HGET', prefix .. front[1], 'state') == 'queued' then
+      first = front[1]
+      local level, round = math.floor(front[2] / LEVEL), front[2] % LEVEL
+      if round > 0 then redis.call('HSET', turns, 'served ' .. level, text(round)) end
+      redis.call('SET', answer, first, 'PX', lease_ms)
+    else
+      step_out(prefix .. front[1], front[1])  -- its record has expired
+    end
+  end
+  if first then id, job, commits = first, prefix .. first, prefix .. first .. ':commits' end
+end
 
 local record = redis.call('HMGET', job, 'state', 'lease', 'owner', 'spec', 'paused')
 local state, lease, holder, spec, paused = record[1], record[2], record[3], record[4], record[5]
@@ -22,4 +41,4 @@ local tries = redis.call('HINCRBY', job, 'tries', 1)
 redis.call('HSETNX', job, 'started', text(now_ms()))
 redis.call('HSET', job, 'state', 'running', 'owner', owner)
 extend(job, commits, id, lease_ms, ttl_ms)
-return {'acquired', tostring(epoch), spec, tostring(attempts), redis.call('HGET', job, 'commits'), tostring(tries)}
+return {'acquired', id, tostring(epoch), spec, tostring(attempts), redis.call('HGET', job, 'commits'), tostring(tries)}

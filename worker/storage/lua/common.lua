@@ -1,7 +1,7 @@
 -- Put before every script. Times are milliseconds of the server's clock; no worker's clock is trusted.
--- KEYS of the scripts on jobs: 1 leases, 2 sent, 3 delayed; then of the job: 4 its record, 5 commits, 6 transcript.
--- An id is in `leases` while the job runs, in `sent` while a message for it should be on its way, in `delayed` until
--- one shall be sent; in none of them when it is paused or at its end.
+-- KEYS of the scripts on jobs: 1 leases, 2 queue, 3 delayed; then of the job: 4 its record, 5 commits, 6 transcript.
+-- An id is in `leases` while the job runs, in `queue` while it waits for a worker, in `delayed` until it shall wait
+-- there; in none of them when it is paused or at its end.
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -27,22 +27,62 @@ local function extend(job, commits, id, lease_ms, ttl_ms)
   redis.call('PEXPIRE', commits, ttl_ms)
 end
 
+-- The line of waiting jobs: high before normal before low, and in each of these levels the batches in turn, all jobs
+-- without a batch together being one more. A place is level * LEVEL + round; 2^40 rounds stay exact in a double.
+-- `turns` holds for each batch in a level the round of its last job (`last`) and how many of its jobs wait (`left`),
+-- and for each level the round that was served last. A job that had begun goes to the front of its level: round 0.
+local LEVEL = 1099511627776
+local LEVELS = { high = 0, normal = 1, low = 2 }
+local turns = (KEYS[2] or '') .. ':turns'
+
+local function line_up(job, id, ttl_ms)
+  local record = redis.call('HMGET', job, 'spec', 'batch', 'started')
+  local known, spec = pcall(cjson.decode, record[1] or '')
+  local level, round = known and type(spec) == 'table' and LEVELS[spec.priority] or LEVELS.normal, 0
+  if not record[3] then
+    local flow = level .. ' ' .. (record[2] or '')
+    local at = redis.call('HMGET', turns, 'last ' .. flow, 'served ' .. level)
+    round = math.max(tonumber(at[1] or 0), tonumber(at[2] or 0)) + 1
+    redis.call('HSET', turns, 'last ' .. flow, text(round))
+    redis.call('HINCRBY', turns, 'left ' .. flow, 1)
+    redis.call('PEXPIRE', turns, ttl_ms)
+  end
+  redis.call('ZADD', KEYS[2], text(level * LEVEL + round), id)
+  redis.call('PEXPIRE', KEYS[2], ttl_ms)
+end
+
+-- Takes the job out of the line.
+local function step_out(job, id)
+  local place = tonumber(redis.call('ZSCORE', KEYS[2], id))
+  if not place then return end
+  redis.call('ZREM', KEYS[2], id)
+  if place % LEVEL > 0 then
+    local flow = math.floor(place / LEVEL) .. ' ' .. (redis.call('HGET', job, 'batch') or '')
+    if redis.call('HINCRBY', turns, 'left ' .. flow, -1) <= 0 then
+      redis.call('HDEL', turns, 'left ' .. flow, 'last ' .. flow)
+    end
+  end
+end
+
 -- Takes the job out of its owner's hands, and out of every list of what is to be done.
 local function let_go(job, id)
   redis.call('HSET', job, 'lease', '0', 'owner', '', 'partial', '')
-  for index = 1, 3 do redis.call('ZREM', KEYS[index], id) end
+  redis.call('ZREM', KEYS[1], id)
+  step_out(job, id)
+  redis.call('ZREM', KEYS[3], id)
 end
 
--- Makes the job wait: its message is sent now, and again after patience_ms should it get lost; or, with a delay, only
--- then. A paused job just waits.
-local function enqueue(job, commits, id, ttl_ms, delay_ms, patience_ms)
+-- Makes the job wait for a worker, from now on or after a delay. A paused job just waits.
+local function enqueue(job, commits, id, ttl_ms, delay_ms)
   let_go(job, id)
-  redis.call('HSET', job, 'state', 'queued', 'resent', '0')
-  local index, after = KEYS[2], tonumber(patience_ms)
-  if tonumber(delay_ms) > 0 then index, after = KEYS[3], tonumber(delay_ms) end
+  redis.call('HSET', job, 'state', 'queued')
   if redis.call('HGET', job, 'paused') ~= '1' then
-    redis.call('ZADD', index, text(now_ms() + after), id)
-    redis.call('PEXPIRE', index, ttl_ms)
+    if tonumber(delay_ms) > 0 then
+      redis.call('ZADD', KEYS[3], text(now_ms() + tonumber(delay_ms)), id)
+      redis.call('PEXPIRE', KEYS[3], ttl_ms)
+    else
+      line_up(job, id, ttl_ms)
+    end
   end
   redis.call('PEXPIRE', job, ttl_ms)
   redis.call('PEXPIRE', commits, ttl_ms)
@@ -57,7 +97,7 @@ end
 -- Ends the job; its keys go after ttl_ms.
 local function conclude(job, commits, id, ttl_ms, state, code, reason)
   let_go(job, id)
-  redis.call('HDEL', job, 'paused', 'resent')
+  redis.call('HDEL', job, 'paused')
   redis.call('HSET', job, 'state', state, 'ended', text(now_ms()))
   if code == '' then
     redis.call('HDEL', job, 'error_code', 'error')

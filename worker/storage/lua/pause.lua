@@ -1,8 +1,8 @@
 -- Holds a job back, or lets it go on (on = 0). Returns {state before, or '' for none; whether this changed it, 0/1}.
 -- One that runs is taken from its worker: the epoch rises, the worker stops, and what was committed stays.
--- ARGV: id, on, ttl_ms, patience_ms
+-- ARGV: id, on, ttl_ms
 local job = KEYS[4]
-local id, on, ttl_ms, patience_ms = unpack(ARGV)
+local id, on, ttl_ms = unpack(ARGV)
 local record = redis.call('HMGET', job, 'state', 'paused')
 local before = record[1] or ''
 if (before ~= 'queued' and before ~= 'running') or (record[2] == '1') == (on == '1') then return {before, '0'} end
@@ -15,5 +15,5 @@ if on == '1' then
 else
   redis.call('HDEL', job, 'paused')
 end
-enqueue(job, KEYS[5], id, ttl_ms, 0, patience_ms)
+enqueue(job, KEYS[5], id, ttl_ms, 0)
 return {before, '1'}

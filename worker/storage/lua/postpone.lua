@@ -7,5 +7,5 @@ if record[1] == 'queued' and record[2] == epoch then return 1 end
 if not owned(job, epoch) then return 0 end
 if counted == '0' then uncount(job) end
 if code ~= '' then redis.call('HSET', job, 'error_code', code, 'error', reason) end
-enqueue(job, KEYS[5], id, ttl_ms, math.max(1, tonumber(delay_ms)), 0)
+enqueue(job, KEYS[5], id, ttl_ms, math.max(1, tonumber(delay_ms)))
 return 1

@@ -1,15 +1,13 @@
 -- Finds the jobs nobody is at work on any more. Returns {ids to send a message for; ids that were given up}.
 -- 1. The lease lapsed: queued again, after a delay when worker after worker stopped without a commit, and failed when
---    too many did. 2. The delay is over. 3. Fewer messages lie in the queue than jobs wait for one: some are lost, and as
---    many of the longest waiting are sent again, each after twice the time of the time before.
--- Each id is out of the way before it is sent, so that other workers' reapers do not send it too.
+--    too many did. 2. The delay is over. 3. For patience_ms fewer messages lay in the queue than jobs wait in the line:
+--    some are lost, and as many are sent again. Whose they are does not matter: each wakes a worker for the first job.
 -- KEYS from 4 on: the lists of the queue
--- ARGV: start of job keys, most at once, patience_ms, most patience_ms, most tries, delay_ms, most delay_ms, result_ttl_ms,
---       ttl_ms, random number from 0 to 1
-local prefix, limit, patience_ms, most_patience_ms = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local most, delay_ms, most_delay_ms, result_ttl_ms, ttl_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7]),
-  ARGV[8], ARGV[9]
-local random = tonumber(ARGV[10])
+-- ARGV: start of job keys, most at once, patience_ms, most tries, delay_ms, most delay_ms, result_ttl_ms, ttl_ms,
+--       random number from 0 to 1
+local prefix, limit, patience_ms, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local delay_ms, most_delay_ms, result_ttl_ms, ttl_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
+local random = tonumber(ARGV[9])
 local now = now_ms()
 local send, given_up = {}, {}
 
@@ -31,7 +29,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIM
       if tries > 2 then
         delay = math.floor(math.min(most_delay_ms, delay_ms * 2 ^ (tries - 3)) * (0.5 + random / 2))
       end
-      enqueue(job, commits, id, ttl_ms, delay, patience_ms)
+      enqueue(job, commits, id, ttl_ms, delay)
       if delay == 0 then send[#send + 1] = id end
     end
   end
@@ -40,7 +38,7 @@ end
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', text(now), 'LIMIT', 0, limit - #send)) do
   local job = prefix .. id
   if redis.call('HGET', job, 'state') == 'queued' then
-    enqueue(job, job .. ':commits', id, ttl_ms, 0, patience_ms)
+    enqueue(job, job .. ':commits', id, ttl_ms, 0)
     send[#send + 1] = id
   else
     redis.call('ZREM', KEYS[3], id)
@@ -49,17 +47,15 @@ end
 
 local missing = redis.call('ZCARD', KEYS[2]) - #send
 for index = 4, #KEYS do missing = missing - redis.call('LLEN', KEYS[index]) end
-missing = math.min(missing, limit - #send)
-if missing > 0 then
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', text(now), 'LIMIT', 0, missing)) do
-    local job = prefix .. id
-    if redis.call('HGET', job, 'state') == 'queued' then
-      local resent = redis.call('HINCRBY', job, 'resent', 1)
-      redis.call('ZADD', KEYS[2], text(now + math.min(most_patience_ms, patience_ms * 2 ^ resent)), id)
-      send[#send + 1] = id
-    else
-      redis.call('ZREM', KEYS[2], id)
-    end
-  end
+local seen = redis.call('HMGET', turns, 'missing', 'missing since')
+missing = math.min(missing, limit - #send, tonumber(seen[1]) or missing)
+if missing <= 0 then
+  redis.call('HDEL', turns, 'missing', 'missing since')
+elseif not seen[1] or now - tonumber(seen[2]) < patience_ms then
+  redis.call('HSET', turns, 'missing', text(missing), 'missing since', seen[2] or text(now))
+  redis.call('PEXPIRE', turns, ttl_ms)
+else
+  for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, missing - 1)) do send[#send + 1] = id end
+  redis.call('HDEL', turns, 'missing', 'missing since')
 end
 return {send, given_up}

@@ -1,7 +1,7 @@
 -- Queues a job that ended without being done. Returns {state before, or '' for none; state now}.
--- ARGV: id, keep (1: go on after what was committed, 0: from the start), ttl_ms, patience_ms
+-- ARGV: id, keep (1: go on after what was committed, 0: from the start), ttl_ms
 local job, commits = KEYS[4], KEYS[5]
-local id, keep, ttl_ms, patience_ms = unpack(ARGV)
+local id, keep, ttl_ms = unpack(ARGV)
 local before = redis.call('HGET', job, 'state') or ''
 if before ~= 'failed' and before ~= 'incomplete' and before ~= 'cancelled' then return {before, before} end
 redis.call('HINCRBY', job, 'epoch', 1)
@@ -11,7 +11,8 @@ redis.call('DEL', KEYS[6])
 -- Commits that have expired cannot be gone on after.
 if keep == '0' or redis.call('XLEN', commits) ~= tonumber(redis.call('HGET', job, 'commits')) then
   redis.call('DEL', commits)
+  redis.call('HDEL', job, 'plan', 'sections')
   redis.call('HSET', job, 'commits', '0', 'sent_s', '0', 'committed_s', '0')
 end
-enqueue(job, commits, id, ttl_ms, 0, patience_ms)
+enqueue(job, commits, id, ttl_ms, 0)
 return {before, 'queued'}

@@ -1,0 +1,72 @@
+"""What a job's pipeline reports: into the ledger, and from there on to whoever follows the events."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from tasks.events import Event, Events
+from worker.audio.sections import Plan
+from worker.progress import Progress
+from worker.storage.lease import Lease
+from worker.transcript.model import SectionFacts, Segment, Transcript
+
+PLAN: Final = TypeAdapter(Plan)
+PROGRESS_EVERY_S: Final = 5.0
+"""Seconds between two `progress` events of a job."""
+
+
+class Told:
+    """A job in the hands of a worker (a lease), and what becomes of it told to others once it is in the ledger."""
+
+    def __init__(self, lease: Lease, events: Events | None) -> None:
+        """`events`: None tells nobody."""
+        self._lease = lease
+        self._events = events
+        self._batch = json.loads(lease.spec).get("batch")
+        self._next = 0.0
+
+    def started(self) -> None:
+        self._soon("started", attempt=self._lease.attempts)
+
+    async def planned(self, plan: Plan) -> None:
+        await self._lease.planned(PLAN.dump_json(plan).decode())
+
+    async def finished(self, section: int, facts: SectionFacts) -> None:
+        await self._lease.finished(section, facts)
+
+    async def commit(self, segment: Segment) -> None:
+        await self._lease.commit(segment)
+        self._soon("committed", start=segment.start, end=segment.end, text=segment.text)
+
+    async def progress(self, progress: Progress) -> None:
+        self._lease.note(progress)
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + PROGRESS_EVERY_S
+            self._soon(
+                "progress",
+                duration_s=round(progress.duration_s, 3),
+                sent_s=round(progress.sent_s, 3),
+                committed_s=round(progress.committed_s, 3),
+            )
+
+    async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
+        await self._lease.finish(transcript, outputs)
+        await self._tell("done" if transcript.coverage.complete else "incomplete")
+
+    async def fail(self, code: str, reason: str) -> None:
+        await self._lease.fail(code, reason)
+        await self._tell("failed", code=code, reason=reason)
+
+    def _soon(self, event: Event, **facts: str | float | None) -> None:
+        if self._events is not None:
+            self._events.soon(event, self._lease.job_id, batch=self._batch, **facts)
+
+    async def _tell(self, event: Event, **facts: str | float | None) -> None:
+        if self._events is not None:
+            await self._events.tell(event, self._lease.job_id, batch=self._batch, **facts)
