@@ -20,7 +20,6 @@ from worker.audio.source import sha256_file
 from worker.errors import BadJob, SourceNotFound
 from worker.settings import Settings
 from worker.storage.connection import Connection
-from worker.storage.keys import Keys
 from worker.storage.ledger import Created, Entry, JobState, Ledger
 
 AT_ONCE: Final = 500
@@ -73,9 +72,12 @@ class Producer:
             created += await self.ledger.create_many(some, batch=batch, again=again)
         return created
 
-    async def wake(self, job_ids: Sequence[str], priority: messages.Priority = "normal") -> None:
-        """Tell the workers. A message too many does no harm."""
-        await self._send([(identity, messages.level(priority, n)) for n, identity in enumerate(job_ids)])
+    async def wake(self, job_ids: Sequence[str]) -> None:
+        """Tell the workers that these jobs wait. A message too many does no harm."""
+        elements = [messages.message(identity, self.settings.queue) for identity in job_ids]
+        for first in range(0, len(elements), AT_ONCE):
+            some = elements[first : first + AT_ONCE]
+            await self._connection.call(lambda redis, some=some: redis.lpush(self.settings.queue, *some))  # type: ignore[misc]
 
     async def submit(self, spec: JobSpec, *, again: bool = False, idempotency_key: str | None = None) -> Created:
         """Record one job and tell the workers. Raises BadJob, SourceError, LedgerUnavailable."""
@@ -86,9 +88,7 @@ class Producer:
                 identity = await self.identify(spec)
             except SourceNotFound as exc:
                 raise SourceNotFound(f"{exc}; for a file that only the workers see give an idempotency_key") from None
-        # Jobs of a batch that come one by one stand behind its first ones as well.
-        position = await self._batch_size(spec.batch) if spec.batch else 0
-        (created,) = await self.enqueue([(identity, spec)], batch=spec.batch, again=again, position=position)
+        (created,) = await self.enqueue([(identity, spec)], batch=spec.batch, again=again)
         return created
 
     async def submit_many(self, specs: Sequence[JobSpec], *, batch: str | None, again: bool = False) -> list[Created]:
@@ -97,9 +97,9 @@ class Producer:
         return await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, again=again)
 
     async def enqueue(
-        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False, position: int = 0
+        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False
     ) -> list[Created]:
-        """Record jobs under their ids and tell the workers. `position`: place of the first one in its batch."""
+        """Record jobs under their ids and tell the workers."""
         created: list[Created] = []
         telling: list[asyncio.Task[None]] = []
         try:
@@ -107,7 +107,7 @@ class Producer:
                 some = jobs[first : first + AT_ONCE]
                 new = await self.record_many(some, batch=batch, again=again)
                 # Told while the next ones are recorded.
-                telling.append(asyncio.create_task(self._announce(position + first, some, new, batch)))
+                telling.append(asyncio.create_task(self._announce(new, batch)))
                 created += new
         finally:
             if telling:
@@ -116,34 +116,11 @@ class Producer:
             task.result()
         return created
 
-    async def _batch_size(self, batch: str) -> int:
-        return int(
-            await self._connection.call(lambda redis: redis.scard(Keys(self.settings.redis_prefix).batch(batch)))
-        )
-
-    async def _announce(
-        self, first: int, jobs: Sequence[tuple[str, JobSpec]], created: Sequence[Created], batch: str | None
-    ) -> None:
-        """Messages and events for jobs that were just recorded; `first` is the place of the first in its batch."""
-        await self._send(
-            [
-                (job.job_id, messages.level(spec.priority, first + number))
-                for number, (job, (_, spec)) in enumerate(zip(created, jobs, strict=True))
-                if not job.state.ended
-            ]
-        )
+    async def _announce(self, created: Sequence[Created], batch: str | None) -> None:
+        """Messages and events for jobs that were just recorded."""
+        await self.wake([job.job_id for job in created if not job.state.ended])
         new = (job for job in created if job.state is JobState.QUEUED and job.before is not JobState.QUEUED)
         await self.events.tell_many(("queued", job.job_id, {"batch": batch}) for job in new)
-
-    async def _send(self, jobs: Sequence[tuple[str, int]]) -> None:
-        lists = messages.by_list(jobs, self.settings.queue)
-
-        def push(pipeline: Any) -> None:
-            for name, elements in lists.items():
-                pipeline.lpush(name, *elements)
-
-        if lists:
-            await self._connection.many(push)
 
     # -- following -------------------------------------------------------------------------------------------------
 

@@ -71,10 +71,10 @@ def lapse(raw: redis.Redis, *job_ids: str) -> None:
         raw.zadd("stt:leases", {job_id: 1})
 
 
-def due(raw: redis.Redis, *job_ids: str, index: str = "sent") -> None:
+def due(raw: redis.Redis, *job_ids: str) -> None:
     """As if their time to wait had passed."""
     for job_id in job_ids:
-        raw.zadd(f"stt:{index}", {job_id: 1})
+        raw.zadd("stt:delayed", {job_id: 1})
 
 
 async def test_a_lapsed_lease_is_found_once_and_its_owner_refused(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
@@ -114,7 +114,7 @@ async def test_a_job_that_stops_worker_after_worker_fails_and_can_be_retried(
         if number == 4:  # the third in a row without a commit: after a pause
             assert found == []
             assert await ledger.acquire("a", "w") is Refusal.DELAYED
-            due(raw, "a", index="delayed")
+            due(raw, "a")
             found = await sent.once()
         assert found == ["a"]
         assert (await acquired(ledger)).tries == number
@@ -162,40 +162,45 @@ async def test_a_postponed_job_is_sent_when_its_time_has_come(ledger: Ledger, ra
     await (await acquired(ledger)).postpone(60, "session_lost", "no line", counted=False)
     assert await sent.once() == []
     assert await ledger.acquire("a", "w") is Refusal.DELAYED
-    due(raw, "a", index="delayed")
+    due(raw, "a")
     assert await sent.once() == ["a"]
     assert await sent.once() == []
     assert (await acquired(ledger)).attempts == 1
 
 
-async def test_lost_messages_are_sent_again_ever_more_seldom(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+async def test_messages_that_are_missing_for_a_while_are_sent_again(
+    ledger: Ledger, raw: redis.Redis, sent: Sent
+) -> None:
     await ledger.create_many([(f"j{n}", SPEC) for n in range(5)])
     assert await sent.once() == []  # they may still be on their way
-    due(raw, *(f"j{n}" for n in range(5)))
+    assert await sent.once() == []
     raw.rpush("stt", "a message", "another")
     raw.rpush("stt\x06\x163", "one of another priority")
-    assert len(await sent.once()) == 2  # as many as are missing
-    raw.delete("stt", "stt\x06\x163")
-    assert len(await sent.once()) == 3
     assert await sent.once() == []
-    waits = sorted(score for _, score in raw.zrange("stt:sent", 0, -1, withscores=True))
-    due(raw, "j0")
-    assert await sent.once() == ["j0"]
-    assert raw.zscore("stt:sent", "j0") > waits[-1] + 300
-    # What has begun or ended is not sent.
+    raw.hset("stt:queue:turns", "missing since", "1")
+    assert len(await sent.once()) == 2  # as many as were missing all the time
+    raw.delete("stt", "stt\x06\x163")
+    assert await sent.once() == []
+    raw.hset("stt:queue:turns", "missing since", "1")
+    assert len(await sent.once()) == 5
+    # What has begun or ended is not missed.
     for n in range(5):
         lease = await acquired(ledger, f"j{n}")
         if n:
             await lease.finish(a_transcript(), [])
-    assert raw.zcard("stt:sent") == 0
+    assert raw.zcard("stt:queue") == 0
+    raw.hset("stt:queue:turns", "missing since", "1")
+    assert await sent.once() == []
 
 
 async def test_a_full_queue_is_left_alone(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
     ids = [f"j{n}" for n in range(50)]
     await ledger.create_many([(i, SPEC) for i in ids])
+    await sent.once()
     raw.rpush("stt", *ids)
-    due(raw, *ids)
+    raw.hset("stt:queue:turns", "missing since", "1")
     assert await sent.once() == []
+    assert raw.hget("stt:queue:turns", "missing since") is None
 
 
 async def test_paused_jobs_wait_and_join_again(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
@@ -210,11 +215,10 @@ async def test_paused_jobs_wait_and_join_again(ledger: Ledger, raw: redis.Redis,
         assert await ledger.acquire(job_id, "w") is Refusal.PAUSED
     with pytest.raises(LeaseLost):
         await running.commit(a_segment())
-    assert raw.zcard("stt:sent") == 0
+    assert raw.zcard("stt:queue") == 0
     assert await ledger.pause(["a", "r"], batch="b") == []
     assert sorted(await ledger.pause(["a", "r", "later"], batch="b", on=False)) == ["a", "later", "r"]
-    due(raw, "a", "r", "later")
-    assert await sent.once() == ["a", "later", "r"]
+    assert raw.zrange("stt:queue", 0, -1) == ["r", "a", "later"], "what had begun comes first"
     assert (await acquired(ledger, "r")).commits == 1
     assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:*"))
 

@@ -261,6 +261,7 @@ async def test_messages_that_make_no_sense(scene: Scene) -> None:
 
 
 async def test_a_whole_job_whose_source_is_missing_is_in_the_ledger(scene: Scene) -> None:
+    await scene.ledger.cancel("a")
     assert await scene.runner(quick).perform(None, {"source": "/nowhere/b.wav", "batch": "b"}) is Outcome.ENDED
     (job_id,) = await scene.ledger.batch("b")
     record = await scene.ledger.get(job_id)
