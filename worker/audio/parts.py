@@ -2,7 +2,8 @@
 
 Found with libsndfile 1.2.2, each silent: of an MP3 without a length tag it decodes as many samples as the size of the
 first frames suggests (half of a variable-rate file may be missing); of MP3 or Ogg files joined end to end only the
-first; of a WAV whose recorder never wrote the size nothing at all. Ogg files cut off look whole.
+first; of a WAV whose recorder never wrote the size nothing at all, and of a WAV or FLAC whose header says less than
+there is no more than that. Ogg files cut off look whole.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from worker.audio import mp3, ogg
+from worker.audio import flac, mp3, ogg
 from worker.errors import SourceError
 
 _WAV_HEADER_BYTES: Final = 4096
+_LEAST_REST_BYTES: Final = 1024
+_NOT_CLOSED: Final = (
+    "the header gives no length (the recording was not closed); everything to the end of the file is read"
+)
+_MORE_THAN_SAID: Final = "the header promises less audio than the file holds; everything to the end of the file is read"
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +82,8 @@ def plan_of(path: Path) -> Plan:
             return _ogg_plan(path)
         if start[:4] == b"RIFF" and start[8:12] == b"WAVE":
             return _wav_plan(path, start)
+        if start[:4] == b"fLaC":
+            return _flac_plan(path)
         if start[:3] == b"ID3" or mp3.is_header(start[:4]):
             return _mp3_plan(path)
     except OSError as exc:
@@ -96,19 +104,43 @@ def _ogg_plan(path: Path) -> Plan:
     return Plan(tuple(Part(start, end) for start, end in links) if len(links) > 1 else (), warnings=warnings)
 
 
+def _flac_plan(path: Path) -> Plan:
+    """With a length of 0 in the header libsndfile reads to the end of the file."""
+    length = flac.length_of(path)
+    if length is None or not 0 < length.said < length.there:
+        return Plan()
+    part = Part(len(length.unsaid_head), path.stat().st_size, length.unsaid_head)
+    return Plan((part,), warnings=(_MORE_THAN_SAID,))
+
+
 def _wav_plan(path: Path, start: bytes) -> Plan:
-    """A recorder that was killed leaves a data size of 0; shown as unknown, libsndfile reads to the end of the file."""
+    """A recorder that was killed leaves a data size of 0, or one that is too small; shown as unknown, libsndfile reads
+    to the end of the file."""
     at = 12
     while at + 8 <= len(start):
         name, size = start[at : at + 4], int.from_bytes(start[at + 4 : at + 8], "little")
         if name == b"data":
             file_size = path.stat().st_size
-            if size or file_size <= at + 8:
+            if file_size <= at + 8 or (size and not _goes_on(path, at + 8 + size, file_size)):
                 return Plan()
             head = start[: at + 4] + b"\xff\xff\xff\xff"
-            warning = (
-                "the header gives no length (the recording was not closed); everything to the end of the file is read"
-            )
-            return Plan((Part(at + 8, file_size, head),), warnings=(warning,))
+            return Plan((Part(at + 8, file_size, head),), warnings=(_MORE_THAN_SAID if size else _NOT_CLOSED,))
         at += 8 + size + size % 2
     return Plan()
+
+
+def _goes_on(path: Path, end: int, file_size: int) -> bool:
+    """Whether audio follows behind the place where a header ends it: no further chunk and no tag, and not just a few
+    bytes."""
+    if file_size - end < _LEAST_REST_BYTES:
+        return False
+    with path.open("rb") as file:
+        file.seek(end)
+        rest = file.read(_LEAST_REST_BYTES)
+    if rest.startswith((b"ID3", b"TAG", b"APETAGEX")) or not any(rest):
+        return False
+    return not any(_is_chunk(rest[pad : pad + 8], file_size - end - pad) for pad in (0, 1))
+
+
+def _is_chunk(head: bytes, left: int) -> bool:
+    return all(0x20 <= byte < 0x7F for byte in head[:4]) and 8 + int.from_bytes(head[4:8], "little") <= left + 1
