@@ -1,12 +1,18 @@
-"""Real servers for the integration tests."""
+"""Real servers for the integration tests, and what most of them start from; a module may have its own `settings`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
+from pathlib import Path
 
 import pytest
+import redis
 
+from tasks.producer import Producer
+from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
 from tests.support.redis_server import redis_server
+from worker.settings import Settings, load
+from worker.storage.ledger import Ledger
 
 
 @pytest.fixture(scope="session")
@@ -18,8 +24,54 @@ def shared_redis() -> Iterator[str]:
 @pytest.fixture
 def redis_url(shared_redis: str) -> str:
     """An empty Valkey; one server for all tests of the session."""
-    import redis
-
     with redis.Redis.from_url(shared_redis) as client:
         client.flushall()
     return shared_redis
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return load({}, redis_url=redis_url)
+
+
+@pytest.fixture
+def raw(redis_url: str) -> Iterator[redis.Redis]:
+    """Redis itself, as another program sees it."""
+    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
+        yield client
+
+
+@pytest.fixture
+async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
+    ledger = Ledger(settings)
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+async def producer(settings: Settings) -> AsyncIterator[Producer]:
+    producer = Producer(settings)
+    yield producer
+    await producer.close()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The real-time service with an engine that reads tone words; its address."""
+    with tone_server(tmp_path_factory.mktemp("service")) as url:
+        yield url
+
+
+@pytest.fixture
+def fleet_settings() -> Mapping[str, str]:
+    """What the workers of `fleet` are set to besides what `Fleet` does; for a module to have its own."""
+    return {}
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, redis_url: str, service: str, fleet_settings: Mapping[str, str]) -> Iterator[Fleet]:
+    """Workers to start; at the end none is left, and every key of theirs has an end."""
+    fleet = Fleet(tmp_path, redis_url, service, fleet_settings)
+    yield fleet
+    fleet.close()
+    assert_every_key_ends(redis_url)

@@ -35,12 +35,6 @@ def settings(redis_url: str) -> Settings:
 
 
 @pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
 def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
     """Starts a worker process; its log is `worker-N.log`. None survives the test."""
     started: list[subprocess.Popen[bytes]] = []

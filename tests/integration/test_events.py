@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -21,17 +21,6 @@ from worker.settings import Settings, load
 from worker.storage.connection import Connection
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
-
-
-@pytest.fixture
-def settings(redis_url: str) -> Settings:
-    return load({}, redis_url=redis_url)
-
-
-@pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
 
 
 @pytest.fixture

@@ -7,34 +7,19 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.control import cancel, pause, resume, retry
 from tasks.submit import submit, submit_many
-from tests.support.fleet import RESUME_S, Fleet, assert_every_key_ends, tone_server
+from tests.support.fleet import RESUME_S, Fleet, assert_every_key_ends
 from tests.support.redis_server import Valkey
 from tests.support.wait import wait_until
 from worker.storage.records import JobState
 
 PACE = 4.0
 """Fast enough for a test, slow enough to be hit in the middle."""
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with tone_server(tmp_path_factory.mktemp("service")) as url:
-        yield url
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, redis_url: str, service: str) -> Iterator[Fleet]:
-    fleet = Fleet(tmp_path, redis_url, service)
-    yield fleet
-    fleet.close()
-    assert_every_key_ends(redis_url)
 
 
 def until_committed(fleet: Fleet, *job_ids: str, timeout_s: float = 20) -> None:

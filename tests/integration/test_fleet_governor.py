@@ -5,31 +5,20 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tasks.submit import submit_many
-from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
+from tests.support.fleet import Fleet
 from tests.support.wait import wait_until
 
 PACE = 4.0
 MOST = 3
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with tone_server(tmp_path_factory.mktemp("service")) as url:
-        yield url
-
-
 @pytest.fixture
-def fleet(tmp_path: Path, redis_url: str, service: str) -> Iterator[Fleet]:
-    fleet = Fleet(tmp_path, redis_url, service, {"STT_MAX_SESSIONS": str(MOST)})
-    yield fleet
-    fleet.close()
-    assert_every_key_ends(redis_url)
+def fleet_settings() -> dict[str, str]:
+    return {"STT_MAX_SESSIONS": str(MOST)}
 
 
 def sessions(url: str) -> int:

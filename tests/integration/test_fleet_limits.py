@@ -3,29 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
+from tests.support.fleet import Fleet
 from tests.support.wait import wait_until
 
 LIMIT = 2
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with tone_server(tmp_path_factory.mktemp("service")) as url:
-        yield url
-
-
 @pytest.fixture
-def fleet(tmp_path: Path, redis_url: str, service: str) -> Iterator[Fleet]:
-    fleet = Fleet(tmp_path, redis_url, service, more={"STT_MAX_SESSIONS": str(LIMIT), "STT_SPEED": "8"})
-    yield fleet
-    fleet.close()
-    assert_every_key_ends(redis_url)
+def fleet_settings() -> dict[str, str]:
+    return {"STT_MAX_SESSIONS": str(LIMIT), "STT_SPEED": "8"}
 
 
 def test_two_workers_one_killed_keep_to_the_limit(fleet: Fleet) -> None:

@@ -5,31 +5,16 @@ from __future__ import annotations
 import json
 import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.submit import submit, submit_many
-from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
+from tests.support.fleet import Fleet, tone_server
 from tests.support.redis_server import Valkey
 from tests.support.wait import wait_until
 
 PACE = 4.0
-
-
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with tone_server(tmp_path_factory.mktemp("service")) as url:
-        yield url
-
-
-@pytest.fixture
-def fleet(tmp_path: Path, redis_url: str, service: str) -> Iterator[Fleet]:
-    fleet = Fleet(tmp_path, redis_url, service)
-    yield fleet
-    fleet.close()
-    assert_every_key_ends(redis_url)
 
 
 @pytest.mark.chaos

@@ -8,7 +8,7 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -63,12 +63,6 @@ def settings(redis_url: str, **changes: Any) -> Settings:
     return load(
         {}, redis_url=redis_url, **{"lease_s": 2, "renew_s": 0.5, "reap_s": 0.5, "api_key": "secret-key", **changes}
     )
-
-
-@pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
 
 
 def slots(raw: redis.Redis) -> int:

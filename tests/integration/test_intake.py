@@ -8,7 +8,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,29 +19,11 @@ from tasks.intake import AT_ONCE, GROUP, MOST_BYTES, MOST_DELIVERIES, Intake, st
 from tasks.loop import LoopThread
 from tasks.producer import Producer
 from tests.support.wait import wait_until
-from worker.settings import Settings, load
+from worker.settings import Settings
 from worker.storage.connection import Connection
 from worker.storage.ledger import JobState
 
 ROOT = Path(__file__).parents[2]
-
-
-@pytest.fixture
-def settings(redis_url: str) -> Settings:
-    return load({}, redis_url=redis_url)
-
-
-@pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
-async def producer(settings: Settings) -> AsyncIterator[Producer]:
-    producer = Producer(settings)
-    yield producer
-    await producer.close()
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
@@ -27,12 +27,6 @@ async def ledger(redis_url: str) -> AsyncIterator[Ledger]:
     ledger = Ledger(load({}, redis_url=redis_url, lease_s=30, result_ttl=timedelta(hours=1)))
     yield ledger
     await ledger.close()
-
-
-@pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
 
 
 async def acquired(ledger: Ledger, job_id: str = "a", owner: str = "w1") -> Lease:

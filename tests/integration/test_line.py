@@ -3,27 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
 
-import pytest
 import redis
 
-from worker.settings import load
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger, Refusal
-
-
-@pytest.fixture
-async def ledger(redis_url: str) -> AsyncIterator[Ledger]:
-    ledger = Ledger(load({}, redis_url=redis_url))
-    yield ledger
-    await ledger.close()
-
-
-@pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
 
 
 def spec(priority: str = "normal") -> str:

@@ -6,7 +6,7 @@ import asyncio
 import multiprocessing
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,24 +24,6 @@ from worker.storage.lease import Lease
 from worker.storage.ledger import JobState, Ledger
 
 Audio = Callable[[str], Path]
-
-
-@pytest.fixture
-def settings(redis_url: str) -> Settings:
-    return load({}, redis_url=redis_url)
-
-
-@pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
-async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    ledger = Ledger(settings)
-    yield ledger
-    await ledger.close()
 
 
 @pytest.fixture

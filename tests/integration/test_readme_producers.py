@@ -37,12 +37,6 @@ def snippet(language: str, holding: str, **changes: str) -> str:
 
 
 @pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
-
-
-@pytest.fixture
 def source(tmp_path: Path) -> str:
     path = tmp_path / "ok-2.wav"
     path.write_bytes(b"audio")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Sequence
 
 import pytest
 import redis
@@ -24,19 +24,6 @@ SPEC = json.dumps({"source": "/audio/a.wav"})
 @pytest.fixture
 def settings(redis_url: str) -> Settings:
     return load({}, redis_url=redis_url, reap_s=0.1, attempts=4, backoff_s=0.5)
-
-
-@pytest.fixture
-async def ledger(settings: Settings) -> AsyncIterator[Ledger]:
-    ledger = Ledger(settings)
-    yield ledger
-    await ledger.close()
-
-
-@pytest.fixture
-def raw(redis_url: str) -> Iterator[redis.Redis]:
-    with redis.Redis.from_url(redis_url, decode_responses=True) as client:
-        yield client
 
 
 class Sent:

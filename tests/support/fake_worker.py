@@ -37,7 +37,7 @@ async def pipeline(job: Job, *, settings: Settings, log: Any, slots: Any) -> Tra
     if kind == "bug":
         raise ZeroDivisionError("a bug")
     total = int(count or 1) if kind != "gate" else 1
-    segments = list(job.committed)
+    segments = list(job.earlier.committed)
     for number in range(len(segments), total):
         if kind == "slow":
             await asyncio.sleep(SLOW_S)
