@@ -136,7 +136,7 @@ class MediaSource:
                 yield from packet.decode()
             except av.error.EOFError:
                 return
-            except (av.error.FFmpegError, ValueError) as exc:
+            except _faults() as exc:
                 self._warn(f"damaged at about {self.frames_decoded / self.info.sample_rate:.1f} s: {_reason(exc)}")
                 if opened.failed_often():
                     return
@@ -215,7 +215,7 @@ def _container(path: Path, file: BinaryIO) -> Any:
         if not _is_media(file):
             raise _Unknown(f"{path}: {_reason(exc)}") from None
         raise _damaged(path, exc) from exc
-    except (av.error.FFmpegError, ValueError) as exc:
+    except _faults() as exc:
         raise _damaged(path, exc) from exc
 
 
@@ -283,6 +283,11 @@ def _interleaved(frame: Any) -> npt.NDArray[Any]:
         return (samples.astype(np.int16) - 128) * np.int16(256)
     scale = 1.0 if samples.dtype.kind == "f" else 1.0 / float(1 << (8 * samples.dtype.itemsize - 1))
     return (samples * scale).astype(np.float32)
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What PyAV raises for broken files; the last two come from reading and seeking where a file says it goes on."""
+    return av.error.FFmpegError, ValueError, OverflowError, OSError
 
 
 def _reason(exc: Exception) -> str:

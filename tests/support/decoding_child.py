@@ -1,0 +1,47 @@
+"""Decodes files in a process of its own, which may crash or hang: `python -m tests.support.decoding_child`.
+
+Reads paths, one a line; answers each with `ok SAMPLES` or `refused CODE`, or with `bug TEXT` for what must not be.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from worker.audio.decode import open_source
+from worker.errors import SourceError
+
+MEMORY_BYTES = 3 << 30
+MOST_SAMPLES = 400_000_000
+
+
+def decode(path: Path) -> str:
+    try:
+        with open_source(path) as source:
+            count = 0
+            for block in source.blocks():
+                count += len(block)
+                if not np.isfinite(block).all() or block.dtype != np.float32:
+                    return "bug samples that are no numbers"
+                if count > MOST_SAMPLES:
+                    return "bug no end"
+            if count != source.frames_decoded:
+                return f"bug {count} samples given, {source.frames_decoded} counted"
+            return f"ok {count}"
+    except SourceError as exc:
+        return f"refused {exc.code}" if str(path) in str(exc) else f"bug a reason without the file: {exc}"
+    except Exception as exc:  # noqa: BLE001  all others are what is looked for
+        return f"bug {type(exc).__name__}: {exc}".replace("\n", " ")
+
+
+def main() -> None:
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    for line in sys.stdin:
+        print(decode(Path(line.rstrip("\n"))), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
