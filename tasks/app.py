@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
-from celery import Celery, signals
+from celery import Celery, bootsteps, signals
 from celery.app import trace
 from celery.exceptions import OperationalError, Reject
 from kombu.transport import redis as broker
@@ -85,6 +85,33 @@ def _translated() -> Iterator[None]:
         raise LedgerUnavailable(f"the queue in Redis cannot be reached: {exc}; check STT_REDIS_URL") from exc
 
 
+class _Timer(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Calls `beat` from Celery's own loop while that has its broker, and `pause` when it stands still for want of one:
+    it then does nothing but try to connect, for as long as it takes."""
+
+    requires = ("celery.worker.consumer.tasks:Tasks",)
+    every_s = 1.0
+    beat: Callable[[], object] | None = None
+    pause: Callable[[], object] | None = None
+
+    def start(self, consumer: Any) -> None:
+        if _Timer.beat is not None:
+            _Timer.beat()
+            consumer.timer.call_repeatedly(self.every_s, _Timer.beat)
+
+    def stop(self, consumer: Any) -> None:
+        if _Timer.pause is not None:
+            _Timer.pause()
+
+
+def on_timer(every_s: float, beat: Callable[[], object], pause: Callable[[], object]) -> None:
+    """Of a worker process, before it starts: what its timer calls, and what is called when the timer has to stop."""
+    _Timer.every_s, _Timer.beat, _Timer.pause = every_s, staticmethod(beat), staticmethod(pause)
+
+
+app.steps["consumer"].add(_Timer)
+
+
 def check_service(settings: Settings) -> None:
     """Raises SettingsError when a worker would not know which service to use."""
     if not settings.url or not settings.api_key.get_secret_value():
@@ -127,4 +154,4 @@ def run_worker(on_ready: Callable[[], object] | None = None) -> None:
     )
 
 
-__all__ = ["TRANSCRIBE", "Reject", "app", "make_app", "run_worker", "signals", "wake"]
+__all__ = ["TRANSCRIBE", "Reject", "app", "make_app", "on_timer", "run_worker", "signals", "wake"]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+from worker import metrics
 from worker.errors import LedgerUnavailable
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
@@ -29,16 +31,20 @@ class Held:
     @contextmanager
     def holding(self, lease: Lease) -> Iterator[None]:
         self._leases.add(lease)
+        metrics.JOBS_HELD.inc()
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look())
         try:
             yield
         finally:
             self._leases.discard(lease)
+            metrics.JOBS_HELD.dec()
 
     async def _look(self) -> None:
         while self._leases:
             await asyncio.sleep(LOOK_S)
+            oldest = min((lease.renewed for lease in self._leases), default=None)
+            metrics.LEASE_AGE.set(0.0 if oldest is None else time.monotonic() - oldest)
             try:
                 lost = await self._ledger.look_after(tuple(self._leases))
             except LedgerUnavailable as exc:
@@ -46,3 +52,4 @@ class Held:
                 continue
             for lease in lost:
                 lease.lost.set()
+        metrics.LEASE_AGE.set(0.0)

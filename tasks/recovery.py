@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from tasks.events import Events
+from worker import metrics
 from worker.errors import LedgerUnavailable
 from worker.settings import Settings
 from worker.storage.ledger import Ledger
@@ -58,6 +59,8 @@ class Reaper:
         """Search and send; how many were sent. Raises LedgerUnavailable."""
         settings = self._settings
         found = await self._ledger.reap(settings.queue, tries=settings.attempts, delay_s=settings.backoff_s)
+        metrics.REAPED.labels("given_up").inc(len(found.given_up))
+        metrics.REAPED.labels("sent").inc(len(found.send))
         for job_id in found.given_up:
             logger.warning("job given up: worker after worker stopped in the middle of it", job=job_id)
             if self._events is not None:

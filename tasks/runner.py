@@ -21,6 +21,7 @@ from tasks.held import Held
 from tasks.jobs import JobId, JobSpec, job_id
 from tasks.told import Told
 from tasks.work import job_of
+from worker import metrics
 from worker.audio.source import sha256_file
 from worker.errors import LeaseLost, LedgerUnavailable, SourceError, SttError
 from worker.pipeline import Job, run
@@ -173,6 +174,8 @@ class Runner:
             self._running.discard(running)
 
     async def _run(self, lease: Lease) -> Outcome:
+        # On every line that this task and those it starts cause.
+        structlog.contextvars.bind_contextvars(job=lease.job_id)
         log = logger.bind(job=lease.job_id, epoch=lease.epoch)
         log.info("job begins", attempt=lease.attempts, commits=lease.commits)
         told = Told(lease, self._events)
@@ -215,6 +218,7 @@ class Runner:
         delay_s = min(MOST_BACKOFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
         logger.warning("attempt failed", job=lease.job_id, error=reason, code=code, again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, code, reason)
+        metrics.RETRIES.labels("job", code).inc()
         return Outcome.LATER
 
     async def _under_lease(self, lease: Lease, spec: JobSpec, log: Told) -> Transcript:

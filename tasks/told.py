@@ -10,6 +10,7 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from tasks.events import Event, Events
+from worker import metrics
 from worker.audio.sections import Plan
 from worker.progress import Progress
 from worker.storage.lease import Lease
@@ -57,10 +58,15 @@ class Told:
 
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
         await self._lease.finish(transcript, outputs)
-        await self._tell("done" if transcript.coverage.complete else "incomplete")
+        state: Event = "done" if transcript.coverage.complete else "incomplete"
+        metrics.JOBS_ENDED.labels(state).inc()
+        metrics.JOB_SPEED.observe(transcript.coverage.duration / max(transcript.elapsed, 0.001))
+        await self._tell(state)
 
     async def fail(self, code: str, reason: str) -> None:
         await self._lease.fail(code, reason)
+        metrics.JOBS_ENDED.labels("failed").inc()
+        metrics.JOB_FAILURES.labels(code).inc()
         await self._tell("failed", code=code, reason=reason)
 
     def _soon(self, event: Event, **facts: str | float | None) -> None:

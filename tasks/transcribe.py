@@ -9,13 +9,15 @@ from typing import Any, Final
 
 import structlog
 
-from tasks.app import TRANSCRIBE, Reject, app, signals, wake
+from tasks.app import TRANSCRIBE, Reject, app, on_timer, signals, wake
 from tasks.events import Events
+from tasks.health import BEAT_S
 from tasks.intake import start_intake
 from tasks.loop import shared_loop
+from tasks.monitor import TIMER, Monitor
 from tasks.recovery import Reaper
 from tasks.runner import Outcome, Runner
-from worker.errors import LedgerUnavailable
+from worker.errors import LedgerUnavailable, SettingsError
 from worker.realtime.governor import Governor
 from worker.settings import Settings, load
 from worker.storage.connection import Connection
@@ -32,6 +34,19 @@ class _Process:
         self._runner: Runner | None = None
         self.draining = False
         self._background: list[Future[None]] = []
+        self._monitor: Monitor | None = None
+
+    def begin(self) -> None:
+        """Called before the worker has its broker. Raises SettingsError."""
+        self._monitor = monitor = Monitor(load())
+        on_timer(BEAT_S, lambda: monitor.pulse.beat(TIMER), lambda: monitor.pulse.pause(TIMER))
+        shared_loop().submit(monitor.run())
+
+    def end(self) -> None:
+        """Called when nothing runs any more."""
+        shared_loop().stop()
+        if self._monitor is not None:
+            self._monitor.close()
 
     def start(self) -> None:
         """Called when the worker is up: what it does beside its tasks."""
@@ -66,6 +81,8 @@ class _Process:
     def drain(self) -> None:
         """Called in a signal handler: sets the flag and lets the loop do the rest."""
         self.draining = True
+        if self._monitor is not None:
+            self._monitor.stop("it is shutting down")
         for work in self._background:
             work.cancel()
         if self._runner is not None:
@@ -98,6 +115,14 @@ def transcribe(_task: Any, job_id: str | None = None, job: dict[str, Any] | None
         raise Reject("given back", requeue=True)
 
 
+@signals.worker_init.connect  # type: ignore[untyped-decorator]
+def _on_init(**_: Any) -> None:
+    try:
+        _process.begin()
+    except SettingsError as exc:
+        raise SystemExit(f"error: {exc}") from None
+
+
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
 def _on_ready(**_: Any) -> None:
     _process.start()
@@ -110,4 +135,4 @@ def _on_shutting_down(**_: Any) -> None:
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _on_shutdown(**_: Any) -> None:
-    shared_loop().stop()
+    _process.end()

@@ -7,8 +7,11 @@ every worker: take their `max`, not their sum.
 
 from __future__ import annotations
 
+import math
 import threading
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 from wsgiref.simple_server import WSGIServer
@@ -111,24 +114,50 @@ SERVER_READY: Final = _gauge("server_ready", "1 while the self-hosted service ca
 SERVER_ENDED: Final = _counter("server_sessions", "Sessions that ended on it, by close code", "code")
 SERVER_AUDIO: Final = _counter("server_audio_seconds", "Seconds of audio the self-hosted service heard")
 
-# States that exist from the start, so that a rate is seen from the first event on.
+SLOTS_LIMIT.set(math.inf)
+# What exists from the start, so that a rate is seen from the first event on.
 for _state in ("done", "incomplete", "failed"):
     JOBS_ENDED.labels(_state)
 for _outcome in ("sent", "given_up"):
     REAPED.labels(_outcome)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Rising:
     """Feeds a counter from a value that goes up, and sometimes back, such as a position in a file."""
 
     counter: Counter
-    highest: float = field(default=0.0)
+    highest: float = 0.0
 
     def to(self, value: float) -> None:
         if value > self.highest:
             self.counter.inc(value - self.highest)
             self.highest = value
+
+
+_running: Final[dict[Rising, Callable[[], float]]] = {}
+
+
+@contextmanager
+def session(sent_s: Callable[[], float], late_s: Callable[[], float]) -> Iterator[None]:
+    """While a session runs. `sent_s`: seconds of audio it has sent, asked at each `settle` and in the end;
+    `late_s`, in the end, how late its latest frame was. On one event loop only."""
+    rising = Rising(AUDIO_SENT)
+    _running[rising] = sent_s
+    SESSIONS_OPEN.inc()
+    try:
+        yield
+    finally:
+        SESSIONS_OPEN.dec()
+        del _running[rising]
+        rising.to(sent_s())
+        SEND_LATENESS.observe(late_s())
+
+
+def settle() -> None:
+    """Count what running sessions sent since the last time; every few seconds."""
+    for rising, sent_s in _running.items():
+        rising.to(sent_s())
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:

@@ -14,6 +14,7 @@ from typing import Final
 
 import structlog
 
+from worker import metrics
 from worker.audio.feed import FrameFeed
 from worker.audio.sections import SectionPlan
 from worker.audio.voicing import VoiceMap
@@ -71,6 +72,7 @@ class Section:
         self._assembler = Assembler(
             self._voice, paced=service.speed.asked == 1.0, start_s=self._start_s, committed=committed
         )
+        self._counted = metrics.Rising(metrics.AUDIO_COMMITTED, max(self._start_s, self.committed_s))
         self._keep = keep
         self._report = report
         self._pending = ("", Timeline(self._rate))  # the last session's text in progress
@@ -92,6 +94,7 @@ class Section:
         """Sessions until everything of `feed` is sent and committed, or there is no hope left: then `missing` names
         the rest of the section, which ends at file second `end_s`, and `error` tells why. Raises EndpointError when
         the service refuses in a way that no retry mends."""
+        structlog.contextvars.bind_contextvars(section=self.number)
         failures = 0
         while True:
             before_s = self.committed_s
@@ -108,6 +111,7 @@ class Section:
                 if decision.action is Action.FAIL or failures > self._service.settings.retries:
                     await self._give_up(decision.error, end_s)
                     return
+                metrics.RETRIES.labels("session", decision.error.code).inc()
                 await self._retry(decision, failures)
         unsent_s = feed.position / self._rate - self.sent_s
         if unsent_s > 0:  # cannot be, which is why it is looked at
@@ -131,6 +135,7 @@ class Section:
 
     async def _stream(self, feed: FrameFeed) -> Decision:
         """One session over what is not committed yet."""
+        structlog.contextvars.bind_contextvars(session=len(self.sessions) + 1)
         start = round(self._assembler.resume_s(self.sent_s) * self._rate)
         await feed.seek(start)
         self._assembler.begin(start / self._rate)
@@ -140,6 +145,7 @@ class Section:
             segment = self._assembler.place(commit, timeline)
             if segment is not None:
                 await self._keep(self._numbered(segment))
+                self._counted.to(self.committed_s)
 
         async def on_session(session: Session) -> None:
             self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
@@ -156,6 +162,7 @@ class Section:
                 voice=self._voice,
                 on_commit=on_commit,
                 on_session=on_session,
+                make_room=lambda: service.slots.make_room(self._job_id),
             ).run()
         self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
         return await self._follow_up(session, timeline)
@@ -175,6 +182,9 @@ class Section:
                 close_code=end.close_code,
             )
         )
+        metrics.SESSIONS.labels(end.why).inc()
+        facts = self.sessions[-1]
+        logger.info("session ended", id=facts.session_id, ended=end.why, start=facts.start, end=facts.end)
         self._heard_s = max(self._heard_s, timeline.to_file(session.answered_samples) / rate)
         self._pending = (session.left_text, timeline)
         decision = decide(end, self._service.endpoint.url)

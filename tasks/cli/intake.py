@@ -38,10 +38,15 @@ def command(ready_file: Path | None, **given: Any) -> None:
 
 async def _serve(settings: Settings, on_ready: Callable[[], object]) -> None:
     from tasks.intake import serve  # noqa: PLC0415
+    from tasks.monitor import Monitor  # noqa: PLC0415
 
-    work = asyncio.ensure_future(serve(settings))
+    monitor = Monitor(settings)
+    work = asyncio.gather(serve(settings), monitor.run())
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
     on_ready()
-    with suppress(asyncio.CancelledError):
-        await work
+    try:
+        with suppress(asyncio.CancelledError):
+            await work
+    finally:
+        monitor.close()

@@ -38,6 +38,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], **given: Any) -> N
     switches = [catalogue.parse(text) for text in faults]
     settings = options.settings_from(**given)
     from tasks import logs  # noqa: PLC0415
+    from tasks.health import Pulse  # noqa: PLC0415
     from tasks.standalone import check_recognizer  # noqa: PLC0415
     from worker.server import app  # noqa: PLC0415  loads numpy, aiohttp and more
 
@@ -50,4 +51,8 @@ def command(ready_file: Path | None, faults: tuple[str, ...], **given: Any) -> N
         if ready_file is not None:
             ready_file.touch()
 
-    app.run(settings, on_ready=ready, faults=switches)
+    pulse = Pulse(settings.health_file, "event loop")
+    try:
+        app.run(settings, ready, switches, beside=lambda server: pulse.keep("event loop", lambda: server.problem))
+    finally:
+        pulse.remove()

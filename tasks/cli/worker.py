@@ -30,8 +30,10 @@ def command(ready_file: Path | None, **given: Any) -> None:
       STT_REDIS_URL=redis://queue:6379/0 stt-batch worker
     """
     settings = options.settings_from(**given)
+    from tasks import logs  # noqa: PLC0415
     from tasks.app import check_service, run_worker  # noqa: PLC0415  Celery and the audio code are for this command alone
 
     check_service(settings)
     os.environ.update(as_environment(settings))
+    logs.set_up(settings)
     run_worker(on_ready=None if ready_file is None else ready_file.touch)

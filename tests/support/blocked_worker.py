@@ -13,7 +13,7 @@ from tasks.cli import main
 from worker.storage.lease import Lease
 from worker.transcript.model import Segment
 
-BLOCKED_S = 6.0
+BLOCKED_S = float(os.environ.get("BLOCKS_S", "6"))
 
 _commit = Lease.commit
 

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from secrets import token_hex
 from typing import Any, Final, Protocol
 
+from worker import metrics
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.settings import Settings
 
@@ -61,6 +62,11 @@ class Slots(Protocol):
     async def busy(self) -> None:
         """The service said that it is at its limit (HTTP 429, `rate_limited`, no free session)."""
 
+    def make_room(self, job_id: str) -> bool:
+        """Whether a session of this job should end at the pause it is in, because a job that has fewer waits for one.
+        Said once for each that waits: who hears it does so."""
+        ...
+
 
 class Unlimited:
     """Slots without a limit and without Redis."""
@@ -71,6 +77,9 @@ class Unlimited:
 
     async def busy(self) -> None:
         """Nothing to limit."""
+
+    def make_room(self, job_id: str) -> bool:
+        return False
 
 
 class Scripts(Protocol):
@@ -162,6 +171,10 @@ class Governor:
         self._busy = True
         self._nudge()
 
+    def make_room(self, job_id: str) -> bool:
+        """The line itself is fair, and sessions come back to it: see `session_max_s`."""
+        return False
+
     def _nudge(self) -> None:
         self._changed.set()
         if self._work is None or self._work.done():
@@ -231,6 +244,9 @@ class Governor:
             seat.place, seat.seen_at = place, before
         for token in granted:
             self._grant(token, before)
+        metrics.SLOTS_USED.set(self.in_use)
+        metrics.SLOTS_LIMIT.set(math.inf if self.limit is None else self.limit)
+        metrics.SESSIONS_WAITING.set(len(self._waiting))
         if len(granted) >= FRONT:
             return 0.0  # there may be room for those that were not asked for
         return min(self._renew_s, int(pause_ms) / 1000 or self._renew_s)

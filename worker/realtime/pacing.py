@@ -21,6 +21,8 @@ class Pacer:
         self._anchor_time = start
         self._anchor_position_s = 0.0
         self._speed = speed
+        self.worst_late_s = 0.0
+        """Most seconds a frame left after it was due."""
 
     @property
     def speed(self) -> float:
@@ -35,6 +37,8 @@ class Pacer:
     def sent(self, position_s: float, now: float) -> None:
         """The frame at `position_s` left at `now`: when it was much too late, the schedule moves."""
         late_s = now - self.due(position_s)
+        if late_s > self.worst_late_s and math.isfinite(self._speed):
+            self.worst_late_s = late_s
         if late_s > MAX_CATCH_UP_S and math.isfinite(self._speed):
             self._anchor_time += late_s - MAX_CATCH_UP_S
 

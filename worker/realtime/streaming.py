@@ -15,6 +15,7 @@ from typing import Any, Final, Protocol
 import pybase64
 from pydantic import SecretStr
 
+from worker import metrics
 from worker.audio.feed import FrameFeed
 from worker.audio.frames import BYTES_PER_SAMPLE
 from worker.audio.voicing import VoiceMap
@@ -58,7 +59,8 @@ class Stream:
     flushes the tail, closes.
 
     `timeline` and `voice` record what was sent. `on_commit` is awaited for each commit in order; `on_session` is
-    awaited when something changed, and at least every second.
+    awaited when something changed, and at least every second. `make_room` is asked at a pause whether somebody else
+    needs the session's place.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Stream:
         voice: VoiceMap,
         on_commit: Callable[[Commit], Awaitable[None]],
         on_session: Callable[[Session], Awaitable[None]],
+        make_room: Callable[[], bool] = lambda: False,
         connect: Callable[..., Connection] = Client,
     ) -> None:
         self._loop = asyncio.get_running_loop()
@@ -81,17 +84,24 @@ class Stream:
         self._voice = voice
         self._on_commit = on_commit
         self._on_session = on_session
+        self._make_room = make_room
         self._session = Session(settings, speed, self._loop.time())
         self._client = connect(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
         self._inbox: deque[Message | str] = deque()  # a str is the reason of a drop
         self._wake_listener = asyncio.Event()
         self._wake_sender = asyncio.Event()
+        self._pacer = Pacer(1.0, 0.0)  # until the first frame
         self._padding = bytes(int(settings.frame_s * self._rate) * BYTES_PER_SAMPLE)
 
     async def run(self) -> Session:
         """The ended session. Raises AuthRefused, EndpointBusy or EndpointUnavailable when none could be had, and
         whatever `frames`, `on_commit` or `on_session` raise; the connection is closed in every case."""
         await self._client.open()
+        with metrics.session(lambda: self._session.sent_samples / self._rate, lambda: self._pacer.worst_late_s):
+            await self._run()
+        return self._session
+
+    async def _run(self) -> None:
         sender: asyncio.Task[None] | None = None
         try:
             self._session.connected(self._loop.time())
@@ -105,7 +115,6 @@ class Stream:
                     await asyncio.gather(sender, return_exceptions=True)
             finally:  # a cancellation may come in the middle of this
                 await self._client.close()
-        return self._session
 
     # -- listener --------------------------------------------------------------------------------------------------
 
@@ -137,7 +146,16 @@ class Stream:
     async def _deliver(self) -> None:
         for commit in self._session.take_commits():
             await self._on_commit(commit)
+            self._measure(commit)
         await self._on_session(self._session)
+
+    def _measure(self, commit: Commit) -> None:
+        """About how long ago the end of what is now durable was sent, from where it lies behind what is sent by now."""
+        ends = [word.end for word in commit.words if word.end is not None]
+        if ends:
+            sent_s = (self._session.sent_samples + self._session.padding_samples) / self._rate
+            behind_s = max(0.0, sent_s - max(ends))
+            metrics.COMMIT_LATENCY.observe(behind_s / self._session.achieved(self._loop.time()))
 
     # -- sender ----------------------------------------------------------------------------------------------------
 
@@ -148,12 +166,12 @@ class Stream:
         while session.phase is Phase.STARTING:
             await self._changed()
         began = self._loop.time()
-        pacer = Pacer(session.speed.current(began), began)
+        self._pacer = pacer = Pacer(session.speed.current(began), began)
         paused = False
         for number, frame in enumerate(self._frames):
             if number % FRAMES_AT_ONCE == 0:
                 await asyncio.sleep(0)  # frames that need not wait must not keep the loop from everything else
-            if paused and not frame.runs and session.may_rotate(self._loop.time()):
+            if paused and not frame.runs and self._may_rotate():
                 self._frames.give_back(frame)
                 session.input_ended(self._loop.time(), rotate=True)
                 break
@@ -171,6 +189,10 @@ class Stream:
         await self._flush()
         if session.phase is Phase.STOPPING:
             await self._client.emit(messages.STOP)
+
+    def _may_rotate(self) -> bool:
+        session = self._session
+        return session.may_rotate(self._loop.time()) or (not session.pending_text and self._make_room())
 
     async def _may_send(self, pacer: Pacer, samples: int) -> bool:
         """Wait until the frame is due and the service keeps up; False when the session no longer takes audio."""

@@ -6,10 +6,10 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 from contextlib import nullcontext
 from types import SimpleNamespace
-from typing import Final
+from typing import Any, Final
 
 import socketio
 import structlog
@@ -17,6 +17,7 @@ import uvloop
 from aiohttp import web
 from engineio.payload import Payload
 
+from worker import metrics
 from worker.errors import EndpointUnavailable
 from worker.realtime import messages, wirejson
 from worker.server import auth, recognizers
@@ -61,6 +62,11 @@ class RunningServer:
     def backlog_s(self) -> float:
         """Seconds of audio, of all sessions, that wait for recognition."""
         return sum(session.backlog.total_s for session in self._hub.sessions)
+
+    @property
+    def problem(self) -> str | None:
+        """Why no session can be served now, None when one can."""
+        return self._loader.problem
 
     async def ready(self) -> None:
         """Until the recognizer is loaded. Raises its RecognizerError or SettingsError."""
@@ -111,19 +117,29 @@ async def start(settings: Settings, recognizer: Recognizer | Load, faults: Itera
     return server
 
 
-def run(settings: Settings, on_ready: Callable[[str], None] | None = None, faults: Iterable[Fault] = ()) -> None:
+Beside = Callable[[RunningServer], Coroutine[Any, Any, None]]
+
+
+def run(
+    settings: Settings,
+    on_ready: Callable[[str], None] | None = None,
+    faults: Iterable[Fault] = (),
+    beside: Beside | None = None,
+) -> None:
     """Serve until SIGTERM or SIGINT. Blocking; prints nothing (it logs to stderr unless structlog is configured).
 
-    `on_ready` is called once with the address, when sessions can be served. Raises SettingsError, EndpointUnavailable
-    or RecognizerError when the service cannot start.
+    `on_ready` is called once with the address, when sessions can be served; `beside` runs on its event loop from the
+    time it listens. Raises SettingsError, EndpointUnavailable or RecognizerError when the service cannot start.
     """
     if not structlog.is_configured():
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, on_ready, faults))
+        runner.run(_serve(settings, on_ready, faults, beside))
 
 
-async def _serve(settings: Settings, on_ready: Callable[[str], None] | None, faults: Iterable[Fault]) -> None:
+async def _serve(
+    settings: Settings, on_ready: Callable[[str], None] | None, faults: Iterable[Fault], beside: Beside | None
+) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -131,6 +147,7 @@ async def _serve(settings: Settings, on_ready: Callable[[str], None] | None, fau
     server = await start(settings, lambda: recognizers.load(settings), faults)
     stopped = asyncio.create_task(stop.wait())
     ready = asyncio.create_task(server.ready())
+    more = [asyncio.create_task(beside(server))] if beside is not None else []
     try:
         await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
         if not stopped.done():
@@ -139,9 +156,9 @@ async def _serve(settings: Settings, on_ready: Callable[[str], None] | None, fau
                 on_ready(server.url)
             await stopped
     finally:
-        for task in (stopped, ready):
+        for task in (stopped, ready, *more):
             task.cancel()
-        await asyncio.gather(stopped, ready, return_exceptions=True)
+        await asyncio.gather(stopped, ready, *more, return_exceptions=True)
         await server.close()
 
 
@@ -199,11 +216,23 @@ def _application(
         status = 200 if problem is None else 503
         return web.Response(status=status, text=wirejson.dumps(body), content_type="application/json")
 
+    heard = metrics.Rising(metrics.SERVER_AUDIO)
+
+    async def measured(request: web.Request) -> web.Response:
+        metrics.SERVER_READY.set(loader.problem is None)
+        metrics.SERVER_SESSIONS.set(len(hub.sessions))
+        metrics.SERVER_LIMIT.set(settings.server_max_sessions)
+        metrics.SERVER_BACKLOG.set(sum(session.backlog.total_s for session in hub.sessions))
+        heard.to(hub.heard_s)
+        body, content_type = metrics.exposition(metrics.SERVER, request.headers.get("Accept", ""))
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
     app = web.Application(client_max_size=_BODY_MAX)
     guarded = at_handshake(auth.guarded(endpoint, accepted, loader.settled), faults)
     for path in (messages.PATH, messages.PATH + "/"):
         app.router.add_route("*", path, guarded)
     app.router.add_get("/healthz", health)
+    app.router.add_get("/metrics", measured)
     return app
 
 

@@ -14,6 +14,7 @@ import socketio
 import structlog
 from engineio.packet import NOOP, Packet
 
+from worker import metrics
 from worker.realtime import messages
 from worker.server import wire
 from worker.server.engine import EngineLoader
@@ -49,6 +50,7 @@ class Hub:
         self._connections: dict[str, _Connection] = {}
         self._upgrades: dict[str, Any] = {}
         self._closing = False
+        self._heard_s = 0.0
         self._loader = loader
         self._faults = faults
         sio.on("connect", self._connect)
@@ -61,6 +63,11 @@ class Hub:
     def sessions(self) -> list[Session]:
         """The sessions that run now."""
         return [c.session for c in self._connections.values() if c.session is not None]
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of audio that came in all sessions so far."""
+        return self._heard_s + sum(session.heard_s for session in self.sessions)
 
     @property
     def connections(self) -> int:
@@ -148,12 +155,14 @@ class Hub:
         started = time.monotonic()
         try:
             ending = await session.run()
+            metrics.SERVER_ENDED.labels(str(ending.code)).inc()
             _log.info(
                 "session ended",
                 session=session.id, code=ending.code, reason=ending.reason, error=ending.error,
                 rate=session.rate, audio_s=round(session.heard_s, 2), elapsed_s=round(time.monotonic() - started, 2),
             )  # fmt: skip
         finally:
+            self._heard_s += session.heard_s
             connection.session, connection.ended_here = None, not session.stopped_by_client
             connection.faulty = None
 

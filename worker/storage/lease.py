@@ -55,6 +55,8 @@ class Lease:
         """Attempts in a row that committed nothing, this one included; 0 from its first commit on."""
         self.lost = asyncio.Event()
         """Set by who found out that another one owns the job: `keep` then ends at once."""
+        self.renewed = time.monotonic()
+        """When it was surely ours."""
         self._connection = connection
         self._keys = keys
         self._lease_s = lease_s
@@ -73,7 +75,6 @@ class Lease:
 
     async def keep(self, renew_s: float) -> None:
         """Renew every `renew_s` seconds until cancelled. LeaseLost also when Redis was away for a whole lease."""
-        renewed = time.monotonic()
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(renew_s):
@@ -81,9 +82,9 @@ class Lease:
                     raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
             try:
                 await self.renew()
-                renewed = time.monotonic()
+                self.renewed = time.monotonic()
             except LedgerUnavailable as exc:
-                if time.monotonic() - renewed > self._lease_s:
+                if time.monotonic() - self.renewed > self._lease_s:
                     raise LeaseLost(f"job {self.job_id}: the lease could not be renewed: {exc}") from exc
                 _LOG.warning("job %s: lease not renewed: %s", self.job_id, exc)
 
@@ -148,6 +149,9 @@ class Lease:
     async def _fenced(self, script: str, args: Sequence[int | str | float]) -> None:
         answer = await self._connection.script(script, self._keys, (self.job_id, self.epoch, *args))
         if answer != 1:
+            from worker import metrics  # noqa: PLC0415  not for producers, who load this module as well
+
+            metrics.REFUSED_WRITES.inc()
             raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
 
 
