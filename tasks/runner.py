@@ -26,6 +26,7 @@ from worker.audio.source import sha256_file
 from worker.errors import LeaseLost, LedgerUnavailable, SourceError, SttError
 from worker.pipeline import Job, run
 from worker.realtime.governor import Slots, Unlimited
+from worker.realtime.pool import Pool
 from worker.settings import Settings
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
@@ -75,7 +76,7 @@ class Runner:
         """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: leave to open sessions,
         shared with the other workers; None for no limit."""
         self._wake = wake
-        self._slots = slots or Unlimited()
+        self._slots = Pool(settings.sessions, slots or Unlimited())
         self._events = events
         self._settings = settings
         self._ledger = ledger
