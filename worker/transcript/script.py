@@ -8,14 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from typing import Final, Literal
+from typing import Final
 
 import opencc
 
 from worker.transcript.model import Segment, Transcript, Word
+from worker.transcript.style import Script
 
-Script = Literal["hk", "tw", "cn"]
-SCRIPTS: Final[tuple[Script, ...]] = ("hk", "tw", "cn")
 _FROM_SIMPLIFIED: Final[dict[Script, tuple[str, ...]]] = {"hk": ("s2hk",), "tw": ("s2tw",), "cn": ()}
 # Traditional text must not go through a table for simplified text: that one takes 范小姐 for 範小姐. It goes through
 # the common forms instead, away from those of the other region.

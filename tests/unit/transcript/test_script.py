@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.transcript.build import segment, transcript
-from worker.transcript.script import SCRIPTS, Script, in_script
+from worker.transcript.script import in_script
+from worker.transcript.style import SCRIPTS, Script
 
 MIXED = st.text(
     alphabet="我哋去咗中環軟件软件台臺里裏裡为爲為着著范後后，。「」 iPhone0123456789%.", min_size=1, max_size=60

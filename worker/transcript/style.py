@@ -1,0 +1,89 @@
+"""How a transcript is written: what its reader chooses, and the rules of subtitles that follow from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Preset = Literal["plain", "netflix-en", "netflix-zh-hant"]
+Script = Literal["hk", "tw", "cn"]
+SCRIPTS: Final[tuple[Script, ...]] = ("hk", "tw", "cn")
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a subtitle may be. Columns are those of a terminal: a full-width character takes two."""
+
+    columns: int = 42
+    """Widest line of a cue without CJK text."""
+    cjk_columns: int = 32
+    """Widest line of a cue with CJK text: 16 full-width characters."""
+    latin_per_s: float = 17
+    """Half-width characters, spaces among them, read in a second."""
+    cjk_per_s: float = 9
+    """Full-width characters read in a second."""
+    min_ms: int = 1000
+    """A cue stays at least this long."""
+    max_ms: int = 6000
+    """A cue stays no longer than this."""
+    gap_ms: int = 80
+    """Least time between two cues."""
+    chain_ms: int = 500
+    """A shorter pause between two cues than this is cut down to the least gap: it would only flicker."""
+    bare: bool = False
+    """Full-width commas and stops are left out at the end of a line and become a space within it."""
+
+
+# Two lines, 5/6 s to 7 s, two frames between cues (here of 24 in a second), and no gaps of 3 to 11 frames:
+# https://partnerhelp.netflixstudios.com/hc/en-us/articles/215758617 and the guide to timing linked there.
+_FRAME_MS: Final = 1000 / 24
+_NETFLIX_MIN_MS: Final = 834
+_NETFLIX_MAX_MS: Final = 7000
+_NETFLIX_GAP_MS: Final = 84
+_NETFLIX_CHAIN_MS: Final = round(12 * _FRAME_MS)
+
+RULES: Final[dict[Preset, Rules]] = {
+    "plain": Rules(),
+    # 42 characters a line, 20 a second: the English guide, for text in the language that is spoken (SDH),
+    # https://partnerhelp.netflixstudios.com/hc/en-us/articles/217350977
+    "netflix-en": Rules(
+        latin_per_s=20,
+        cjk_per_s=11,
+        min_ms=_NETFLIX_MIN_MS,
+        max_ms=_NETFLIX_MAX_MS,
+        gap_ms=_NETFLIX_GAP_MS,
+        chain_ms=_NETFLIX_CHAIN_MS,
+    ),
+    # 16 characters a line, 11 a second for SDH: the Traditional Chinese guide,
+    # https://partnerhelp.netflixstudios.com/hc/en-us/articles/215994807
+    "netflix-zh-hant": Rules(
+        columns=32,
+        latin_per_s=20,
+        cjk_per_s=11,
+        min_ms=_NETFLIX_MIN_MS,
+        max_ms=_NETFLIX_MAX_MS,
+        gap_ms=_NETFLIX_GAP_MS,
+        chain_ms=_NETFLIX_CHAIN_MS,
+        bare=True,
+    ),
+}
+PRESETS: Final[tuple[Preset, ...]] = tuple(RULES)
+
+
+class Style(BaseModel):
+    """The choices that change how the words look in a file, and none of the words."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    preset: Preset = Field(default="plain", description="rules of the subtitles")
+    script: Script | None = Field(default=None, description="Chinese script to write; null: as the service wrote it")
+    word_cues: bool = Field(default=False, description="times of the words inside the cues, where the format has them")
+
+    @property
+    def rules(self) -> Rules:
+        return RULES[self.preset]
+
+
+PLAIN: Final = Style()
