@@ -1,0 +1,169 @@
+"""One file in several sections at the same time: the same words at the same times as in one session."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from tests.support.audiofiles import FLAC, MP3, WAV, Coding, write_words
+from tests.support.pipeline_run import TIME_TOLERANCE_S, MemoryLog, assert_said, tone_service, transcribe
+from tests.support.tones import speech
+from worker.errors import AuthRefused, EndpointUnavailable
+from worker.pipeline import Earlier
+
+LENGTH_S = 420.0
+WORDS = list(speech(LENGTH_S - 1, seed=11))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("sections")
+    for coding, rate in ((WAV, 16000), (FLAC, 44100), (MP3, 44100)):
+        write_words(folder / f"speech.{coding.ending}", WORDS, rate, coding, duration_s=LENGTH_S)
+    return folder
+
+
+@pytest.mark.parametrize("coding", [WAV, FLAC, MP3], ids=lambda c: c.ending)
+@pytest.mark.parametrize("sessions", [2, 5, 32])
+async def test_the_same_words_for_any_number_of_sessions(files: Path, coding: Coding, sessions: int) -> None:
+    log = MemoryLog()
+    async with tone_service() as service:
+        transcript = await transcribe(files / f"speech.{coding.ending}", service, sessions=sessions, log=log)
+    assert_said(transcript, WORDS)
+    assert transcript.coverage.complete
+    count = len(transcript.coverage.sections)
+    assert count == min(sessions, int(LENGTH_S / 75))
+    assert sorted(log.done) == list(range(count))
+    assert transcript.coverage.sent == pytest.approx(LENGTH_S, abs=0.1)
+    assert log.reports[-1].sent_s == pytest.approx(LENGTH_S, abs=0.1)
+
+
+async def test_sections_really_run_at_the_same_time(files: Path) -> None:
+    log = MemoryLog()
+    async with tone_service() as service:
+        transcript = await transcribe(files / "speech.wav", service, sessions=4, log=log, speed=60.0)
+    assert_said(transcript, WORDS)
+    # At 60x one session alone would take 7 s.
+    assert transcript.elapsed < 5
+    assert [s.section for s in log.segments] != sorted(s.section for s in log.segments)
+
+
+@pytest.mark.parametrize(
+    "faults",
+    [
+        ["drop=20:1,3,5"],
+        ["time-limit=30:1-4"],
+        ["http=503:2-3", "timed-first"],
+        ["refuse=rate_limited:3-4", "triplicate"],
+        ["mute=25:2"],
+    ],
+    ids=lambda f: f[0],
+)
+async def test_a_session_that_breaks_costs_its_section_nothing(files: Path, faults: list[str]) -> None:
+    async with tone_service(*faults, STT_STALL_TIMEOUT_S="1.5") as service:
+        transcript = await transcribe(files / "speech.flac", service, sessions=4, speed=60.0)
+    assert_said(transcript, WORDS)
+    assert transcript.coverage.complete
+
+
+async def test_an_attempt_goes_on_in_each_section(files: Path) -> None:
+    """The first attempt loses the service for good; the second one keeps its plan, and what is finished."""
+    first = MemoryLog()
+    async with tone_service("drop=40:2", "http=503:5-99", STT_RETRIES="0") as service:
+        broken = await transcribe(files / "speech.wav", service, sessions=4, speed=60.0, log=first)
+    assert not broken.coverage.complete
+    assert {gap.reason for gap in broken.coverage.missing}
+    assert first.plan is not None
+    second = MemoryLog()
+    async with tone_service() as service:
+        whole = await transcribe(
+            files / "speech.wav",
+            service,
+            sessions=2,  # whatever is asked for now: the plan stays
+            earlier=Earlier(first.plan, first.done, tuple(s for s in first.segments if s.committed)),
+            log=second,
+        )
+    assert second.plan is None
+    assert_said(whole, WORDS)
+    assert whole.coverage.complete
+    assert not set(second.done) & set(first.done)
+    assert sum(s.end - s.start for s in whole.sessions) < LENGTH_S * 0.8
+
+
+async def test_a_refused_key_ends_all_sections_at_once(files: Path) -> None:
+    async with tone_service() as service:
+        wrong = service.model_copy(update={"api_key": type(service.api_key)("wrong")})
+        with pytest.raises(AuthRefused):
+            await transcribe(files / "speech.wav", wrong, sessions=4)
+
+
+async def test_a_dead_service_is_not_asked_for_every_section(files: Path) -> None:
+    log = MemoryLog()
+    async with tone_service("http=503", STT_RETRIES="1") as service:
+        with pytest.raises(EndpointUnavailable):
+            await transcribe(files / "speech.wav", service, sessions=2, log=log)
+    assert not log.segments
+
+
+async def test_silence_is_left_out_and_the_times_stay(tmp_path: Path) -> None:
+    early, late = list(speech(40, seed=3)), list(speech(40, seed=4))
+    words = [*early, *(w.__class__(w.number + 1000, w.start + 400) for w in late)]
+    source = write_words(tmp_path / "gap.flac", words, 44100, FLAC, duration_s=500)
+    options = {"STT_SPEECH_DETECTOR": "level", "STT_PRICE_PER_HOUR": "0.6"}
+    async with tone_service(**options) as service:
+        for sessions in (1, 4):
+            transcript = await transcribe(source, service, sessions=sessions, skip_silence=True)
+            assert_said(transcript, words)
+            assert transcript.coverage.complete
+            assert transcript.saved is not None
+            assert transcript.saved.minutes == pytest.approx((500 - 80) / 60, abs=0.3)
+            assert transcript.saved.money == pytest.approx(transcript.saved.minutes / 100, abs=0.001)
+            assert transcript.coverage.sent < 100
+
+
+async def test_a_file_of_silence_is_not_streamed_at_all(tmp_path: Path) -> None:
+    source = write_words(tmp_path / "silence.wav", [], 16000, WAV, duration_s=60)
+    async with tone_service(STT_SPEECH_DETECTOR="level") as service:
+        transcript = await transcribe(source, service, sessions=4, skip_silence=True)
+    assert transcript.segments == ()
+    assert transcript.sessions == ()
+    assert transcript.coverage.complete
+    assert transcript.coverage.skipped[0].end == pytest.approx(60)
+
+
+async def test_without_room_for_the_decoded_audio_the_file_is_streamed_whole(
+    files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("worker.audio.spool.os.write", full)
+    async with tone_service() as service:
+        transcript = await transcribe(files / "speech.mp3", service, sessions=4)
+    assert_said(transcript, WORDS)
+    assert len(transcript.coverage.sections) == 1
+    assert "No space left" in transcript.warnings[0]
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_speech_without_a_pause_is_cut_with_an_overlap(tmp_path: Path, seed: int) -> None:
+    """The service, which has to commit somewhere, cuts words in two itself; the cuts between sections must not."""
+    words = list(speech(300, seed=seed, gap_s=(0.08, 0.14), pause_s=(0.0, 0.05)))
+    source = write_words(tmp_path / "fast.wav", words, 16000, WAV, duration_s=301)
+    log = MemoryLog()
+    async with tone_service("longest=20") as service:
+        transcript = await transcribe(source, service, sessions=3, speed=math.inf, log=log)
+    assert log.plan is not None
+    handovers = [s.handover / 16000 for s in log.plan.sections if s.overlap_before]
+    assert len(handovers) == 2
+    heard = [w for s in transcript.segments for w in s.words]
+    places = {w.text: w.start for w in words}
+    assert len({w.text for w in heard}) == len(heard)
+    assert [w.text for w in heard] == [w.text for w in words if w.text in {h.text for h in heard}]
+    assert max(abs(w.start - places[w.text]) for w in heard) <= TIME_TOLERANCE_S
+    lost = [start for text, start in places.items() if text not in {w.text for w in heard}]
+    assert not [at for at in lost if any(abs(at - handover) < 1.2 for handover in handovers)]
+    assert len(lost) <= 300 / 20
+    assert transcript.text.split() == [w.text for w in heard]
