@@ -12,6 +12,9 @@ Every entry is answered in the stream `intake:replies`: `request` is the id XADD
 and `state`, or `refused` (a code of worker/errors.py) and `reason`. The start of a refused entry is also kept in the
 stream `intake:refused`. Both are bounded and end. A process that dies in the middle leaves its entries to the others;
 an entry done twice is one job all the same.
+
+Nothing that was accepted is dropped. Above STT_QUEUE_MAX entries in the stream the newest ones are refused, and with as
+many jobs in the line every further one, with `queue_full`: the producer may add them again later.
 """
 
 from __future__ import annotations
@@ -33,7 +36,7 @@ from pydantic import ValidationError
 from tasks.jobs import JobSpec
 from tasks.loop import LoopThread
 from tasks.producer import Producer, problems
-from worker.errors import BadJob, LedgerUnavailable, SttError
+from worker.errors import BadJob, LedgerUnavailable, QueueFull, SttError
 from worker.settings import Settings
 from worker.storage.connection import Connection
 from worker.storage.ledger import UNFINISHED_TTL
@@ -50,7 +53,7 @@ CLAIM_S: Final = 60.0
 """Seconds after which an entry that another process took is taken from it."""
 MOST_DELIVERIES: Final = 5
 """An entry that was taken more often and never answered is refused: it may be what ends the processes."""
-REPLIES_KEPT: Final = 10_000
+REPLIES_KEPT: Final = 100_000
 REFUSED_KEPT: Final = 1_000
 KEPT_BYTES: Final = 2_048
 """Of each field of a refused entry."""
@@ -99,11 +102,11 @@ def read_request(entry: Entry) -> Request:
         spec = JobSpec.model_validate_json(fields["job"])
     except ValidationError as exc:
         raise BadJob(problems(exc)) from None
-    for name, path in (("source", spec.source), ("out_dir", spec.out_dir)):
+    for name, path in (("source", spec.source), *(("out_dir", folder) for folder in spec.out_dirs)):
         # What a path is relative to, the producer cannot know; whatever has a scheme is not a path.
-        if path is not None and "://" not in path and not PurePosixPath(path).is_absolute():
+        if "://" not in path and not PurePosixPath(path).is_absolute():
             raise BadJob(f"{name}: must be an absolute path, as the workers see it")
-        if path is not None and "\0" in path:
+        if "\0" in path:
             raise BadJob(f"{name}: must not hold a NUL character")
     return Request(spec, fields.get("key"), again == "1")
 
@@ -117,6 +120,7 @@ class Intake:
         self._stream = f"{settings.redis_prefix}intake"
         self._replies = f"{self._stream}:replies"
         self._refused = f"{self._stream}:refused"
+        self._queue_max = settings.queue_max
         self._result_ttl = settings.result_ttl
         self._consumer = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._here: set[str] = set()
@@ -147,15 +151,19 @@ class Intake:
         return len(entries)
 
     async def _take(self) -> list[Entry]:
-        answer = await self._connection.script(
+        refused, entries = await self._connection.script(
             "intake",
-            [self._stream],
+            [self._stream, self._replies],
             [
                 *(GROUP, self._consumer, AT_ONCE, int(CLAIM_S * 1000), MOST_BYTES),
                 int(UNFINISHED_TTL.total_seconds() * 1000),
+                *(self._queue_max, QueueFull.code, f"{self._queue_max} entries wait already (STT_QUEUE_MAX)"),
+                *(REPLIES_KEPT, int(self._result_ttl.total_seconds() * 1000)),
             ],
         )
-        return [_entry(item) for item in answer]
+        if refused:
+            logger.warning("intake: flooded, newest entries refused", entries=refused)
+        return [_entry(item) for item in entries]
 
     async def _handle(self, entry: Entry) -> None:
         """Raises LedgerUnavailable; the entry then stays, and is taken again later."""

@@ -5,13 +5,15 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
 
 from worker import settings
+from worker.errors import BadJob
 from worker.settings import parse_speed, show_speed
+from worker.storage.address import Address, output_names, parse, show, stem
 from worker.storage.records import JobRecord, JobState
 
 FORMATS = ("json", "srt", "vtt", "txt")
@@ -24,10 +26,10 @@ class JobSpec(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    # Path of the audio file on the worker's disk.
+    # Path of the audio file on the worker's disk, or an address: s3://, gs://, az://, https:// or http://.
     source: str = Field(min_length=1, max_length=4096)
-    # Folder the transcript files are written to; None: Redis only.
-    out_dir: str | None = None
+    # Folder the transcript files are written to, or an address in an object store, or several; None: Redis only.
+    out_dir: str | tuple[str, ...] | None = None
     # Name of the transcript files below out_dir, without the ending; may hold folders. Default: the source's stem.
     out_name: str | None = Field(default=None, min_length=1, max_length=1024)
     # Files to write to out_dir.
@@ -61,19 +63,45 @@ class JobSpec(BaseModel):
             raise ValueError("must be a path inside out_dir")
         return name
 
+    @field_validator("source")
+    @classmethod
+    def _source(cls, source: str) -> str:
+        _address(source)
+        return source
+
+    @field_validator("out_dir")
+    @classmethod
+    def _folders(cls, out_dir: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for folder in (out_dir,) if isinstance(out_dir, str) else out_dir or ():
+            address = _address(folder)
+            if address is not None and address.is_web:
+                raise ValueError("must be a folder, or begin with s3://, gs:// or az://")
+        return out_dir
+
     @property
     def output_name(self) -> str:
-        return self.out_name or Path(self.source).stem
+        return self.out_name or stem(self.source)
 
-    def output_paths(self) -> tuple[Path, ...]:
-        """The files the job writes, in the order of `formats`."""
-        if self.out_dir is None:
-            return ()
-        return tuple(Path(self.out_dir) / f"{self.output_name}.{name}" for name in self.formats)
+    @property
+    def out_dirs(self) -> tuple[str, ...]:
+        """All folders and addresses the files are written to."""
+        return (self.out_dir,) if isinstance(self.out_dir, str) else self.out_dir or ()
+
+    def output_paths(self) -> tuple[str, ...]:
+        """The files the job writes: for each folder, in the order of `formats`."""
+        return output_names(self.out_dirs, self.output_name, self.formats)
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return parse(text)
+    except BadJob as exc:
+        raise ValueError(str(exc)) from None
 
 
 def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
-    """The identity of a job: the same content (its sha256) with the same results asked for is the same job.
+    """The identity of a job: the same content (see `worker.storage.sources.content_of`) with the same results asked
+    for is the same job.
 
     Where the audio lies and how fast it is streamed change no result. `scope` keeps apart what must not be the same
     job for another reason, such as another service.
@@ -116,7 +144,7 @@ class JobStatus(BaseModel):
         return cls(
             id=record.id,
             state=record.state,
-            source=spec.source,
+            source=show(spec.source),
             batch=record.batch,
             attempts=record.attempts,
             created_at=record.created_at,

@@ -16,11 +16,12 @@ from tasks import messages
 from tasks.events import Events
 from tasks.jobs import JobId, JobSpec, JobStatus, job_id
 from tasks.loop import LoopThread, shared_loop
-from worker.audio.source import sha256_file
-from worker.errors import BadJob, SourceNotFound
+from worker.errors import BadJob, QueueFull, SourceNotFound
 from worker.settings import Settings
+from worker.storage.address import is_url, show
 from worker.storage.connection import Connection
 from worker.storage.ledger import Created, Entry, JobState, Ledger
+from worker.storage.sources import contents_of
 
 AT_ONCE: Final = 500
 """Jobs in one round trip, and files read in one go."""
@@ -45,32 +46,16 @@ class Producer:
     # -- submitting ------------------------------------------------------------------------------------------------
 
     async def identify(self, spec: JobSpec, *, scope: str = "") -> str:
-        """The job's identity; reads the source. Raises SourceError when it is not readable here."""
+        """The job's identity; reads the source, or asks its server. Raises SourceError when it is not readable here."""
         return (await self.identify_many([spec], scope=scope))[0]
 
     async def identify_many(self, specs: Sequence[JobSpec], *, scope: str = "") -> list[str]:
-        def read(some: Sequence[JobSpec]) -> list[str]:
-            return [job_id(spec, sha256_file(Path(spec.source)), scope=scope) for spec in some]
-
-        return [
-            identity
-            for first in range(0, len(specs), AT_ONCE)
-            for identity in await asyncio.to_thread(read, specs[first : first + AT_ONCE])
-        ]
+        contents = await contents_of([spec.source for spec in specs], self.settings)
+        return [job_id(spec, content, scope=scope) for spec, content in zip(specs, contents, strict=True)]
 
     async def record(self, identity: str, spec: JobSpec, *, again: bool = False) -> Created:
-        (created,) = await self.record_many([(identity, spec)], batch=spec.batch, again=again)
-        return created
-
-    async def record_many(
-        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False
-    ) -> list[Created]:
-        """Put jobs into the ledger, each once; no message is sent."""
-        created: list[Created] = []
-        for first in range(0, len(jobs), AT_ONCE):
-            some = [(identity, spec.model_dump_json()) for identity, spec in jobs[first : first + AT_ONCE]]
-            created += await self.ledger.create_many(some, batch=batch, again=again)
-        return created
+        """Put a job into the ledger, however many wait there; no message is sent."""
+        return await self.ledger.create(identity, spec.model_dump_json(), batch=spec.batch, again=again)
 
     async def wake(self, job_ids: Sequence[str]) -> None:
         """Tell the workers that these jobs wait. A message too many does no harm."""
@@ -80,7 +65,7 @@ class Producer:
             await self._connection.call(lambda redis, some=some: redis.lpush(self.settings.queue, *some))  # type: ignore[misc]
 
     async def submit(self, spec: JobSpec, *, again: bool = False, idempotency_key: str | None = None) -> Created:
-        """Record one job and tell the workers. Raises BadJob, SourceError, LedgerUnavailable."""
+        """Record one job and tell the workers. Raises BadJob, SourceError, QueueFull."""
         if idempotency_key is not None:
             identity = checked_key(idempotency_key)
         else:
@@ -92,7 +77,8 @@ class Producer:
         return created
 
     async def submit_many(self, specs: Sequence[JobSpec], *, batch: str | None, again: bool = False) -> list[Created]:
-        """Record the jobs of one batch and tell the workers; raises before anything is queued when a file is bad."""
+        """Record the jobs of one batch and tell the workers; raises before anything is queued when a file is bad.
+        QueueFull may come after a part was queued: the same call again queues the rest."""
         identities = await self.identify_many(specs)
         return await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, again=again)
 
@@ -105,7 +91,11 @@ class Producer:
         try:
             for first in range(0, len(jobs), AT_ONCE):
                 some = jobs[first : first + AT_ONCE]
-                new = await self.record_many(some, batch=batch, again=again)
+                try:
+                    new = await self._record_many(some, batch, again=again)
+                except QueueFull:
+                    await self.wake([identity for identity, _ in some])  # a part of them may be queued
+                    raise
                 # Told while the next ones are recorded.
                 telling.append(asyncio.create_task(self._announce(new, batch)))
                 created += new
@@ -115,6 +105,12 @@ class Producer:
         for task in telling:
             task.result()
         return created
+
+    async def _record_many(
+        self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, again: bool
+    ) -> list[Created]:
+        specs = [(identity, spec.model_dump_json()) for identity, spec in jobs]
+        return await self.ledger.create_many(specs, batch=batch, again=again, most=self.settings.queue_max)
 
     async def _announce(self, created: Sequence[Created], batch: str | None) -> None:
         """Messages and events for jobs that were just recorded."""
@@ -163,13 +159,20 @@ def pause_after(pause_s: float, *, idle: bool) -> float:
 
 
 def make_spec(source: str | Path, **options: Any) -> JobSpec:
-    """A checked JobSpec with absolute paths. Raises BadJob."""
-    if options.get("out_dir") is not None:
-        options["out_dir"] = str(Path(options["out_dir"]).absolute())
+    """A checked JobSpec with absolute paths; addresses (`s3://…`) stay as they are. Raises BadJob."""
+    folders = options.get("out_dir")
+    if isinstance(folders, (str, Path)):
+        options["out_dir"] = _absolute(folders)
+    elif folders is not None:
+        options["out_dir"] = tuple(_absolute(folder) for folder in folders)
     try:
-        return JobSpec(source=str(Path(source).absolute()), **options)
+        return JobSpec(source=_absolute(source), **options)
     except ValidationError as exc:
-        raise BadJob(f"{source}: {problems(exc)}") from None
+        raise BadJob(f"{show(str(source))}: {problems(exc)}") from None
+
+
+def _absolute(place: str | Path) -> str:
+    return str(place) if is_url(str(place)) else str(Path(place).absolute())
 
 
 def problems(error: ValidationError) -> str:

@@ -6,12 +6,11 @@ import asyncio
 import os
 import random
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from enum import StrEnum
-from pathlib import Path
 from secrets import token_hex
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
@@ -20,17 +19,16 @@ from tasks.events import Events
 from tasks.held import Held
 from tasks.jobs import JobId, JobSpec, job_id
 from tasks.told import Told
-from tasks.work import job_of
+from tasks.work import Attempts, Pipeline, Result
 from worker import metrics
-from worker.audio.source import sha256_file
 from worker.errors import LeaseLost, LedgerUnavailable, SourceError, SttError
-from worker.pipeline import Job, run
+from worker.pipeline import run
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.pool import Pool
 from worker.settings import Settings
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
-from worker.transcript.model import Transcript
+from worker.storage.sources import content_of
 
 logger = structlog.get_logger(__name__)
 RELEASE_TIMEOUT_S: Final = 2.0
@@ -57,10 +55,6 @@ class Outcome(StrEnum):
     """The message itself must be delivered again."""
 
 
-class Pipeline(Protocol):
-    def __call__(self, job: Job, *, settings: Settings, log: Any, slots: Slots) -> Awaitable[Transcript]: ...
-
-
 class Runner:
     """All jobs of one worker process; its methods run on the process's event loop."""
 
@@ -76,11 +70,10 @@ class Runner:
         """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: leave to open sessions,
         shared with the other workers; None for no limit."""
         self._wake = wake
-        self._slots = Pool(settings.sessions, slots or Unlimited())
         self._events = events
         self._settings = settings
         self._ledger = ledger
-        self._pipeline = pipeline
+        self._attempts = Attempts(settings, ledger, pipeline, Pool(settings.sessions, slots or Unlimited()))
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._running: set[asyncio.Task[Outcome]] = set()
         self._held = Held(ledger)
@@ -142,7 +135,7 @@ class Runner:
             identity = _JOB_ID.validate_python(name)
         else:
             try:
-                content = await asyncio.to_thread(sha256_file, Path(spec.source))
+                content = await content_of(spec.source, self._settings)
             except SourceError:  # the pipeline meets it as well, and then the ledger says why the job failed
                 content = f"unreadable:{spec.source}"
             identity = job_id(spec, content)
@@ -180,7 +173,7 @@ class Runner:
         log = logger.bind(job=lease.job_id, epoch=lease.epoch)
         log.info("job begins", attempt=lease.attempts, commits=lease.commits)
         told = Told(lease, self._events)
-        most = self._settings.attempts
+        most = self._attempts.most(lease)
         if lease.tries > most:
             log.warning("job given up", attempts=lease.attempts)
             await told.fail("attempts", f"given up: {most} workers in turn stopped in the middle of it")
@@ -188,11 +181,11 @@ class Runner:
         try:
             spec = JobSpec.model_validate_json(lease.spec)
             told.started()
-            transcript = await self._under_lease(lease, spec, told)
+            transcript, outputs = await self._under_lease(lease, self._attempts.make(lease, spec, told))
         except (LeaseLost, LedgerUnavailable):
             raise
         except SttError as exc:
-            if exc.retryable and lease.tries < most:
+            if exc.retryable and lease.tries < self._attempts.most(lease):
                 return await self._later(lease, exc.code, str(exc))
             log.warning("job failed", code=exc.code, error=str(exc))
             await told.fail(exc.code, str(exc))
@@ -201,9 +194,7 @@ class Runner:
             log.exception("job failed on an unexpected error")
             await told.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
         else:
-            if lease.tries < most and (reason := transcript.gave_up) is not None:
-                return await self._later(lease, "endpoint_unavailable", reason)
-            await told.finish(transcript, [str(path) for path in spec.output_paths()])
+            await told.finish(transcript, outputs)
             log.info(
                 "job done" if transcript.coverage.complete else "job incomplete",
                 segments=len(transcript.segments),
@@ -222,14 +213,9 @@ class Runner:
         metrics.RETRIES.labels("job", code).inc()
         return Outcome.LATER
 
-    async def _under_lease(self, lease: Lease, spec: JobSpec, log: Told) -> Transcript:
-        """The pipeline, and beside it the renewal of the lease: when that ends, the pipeline is stopped."""
-        job = await job_of(lease, spec, self._settings, self._ledger)
-
-        async def work() -> Transcript:
-            return await self._pipeline(job, settings=self._settings, log=log, slots=self._slots)
-
-        working = asyncio.create_task(work())
+    async def _under_lease(self, lease: Lease, work: Coroutine[Any, Any, Result]) -> Result:
+        """The work, and beside it the renewal of the lease: when that ends, the work is stopped."""
+        working = asyncio.create_task(work)
         keeping = asyncio.create_task(lease.keep(self._settings.renew_s))
         try:
             await asyncio.wait((working, keeping), return_when=asyncio.FIRST_COMPLETED)

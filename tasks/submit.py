@@ -155,7 +155,7 @@ def submit(
     `options` are the other fields of `JobSpec`: out_dir, out_name, formats, speed, language, priority, batch. The same
     content with the same options is the same job: done before, it is not done again unless `again`. An
     `idempotency_key` (letters, digits, `._-`) takes the place of that identity, and the file is not read.
-    Raises BadJob, SourceError, LedgerUnavailable, SettingsError.
+    Raises BadJob, SourceError, QueueFull, LedgerUnavailable, SettingsError.
     """
     settings = settings or _load()
     created = _here(_submit(settings, source, again, idempotency_key, options))
@@ -185,7 +185,7 @@ def submit_many(
     **options: Any,
 ) -> BatchHandle:
     """Queue many files as one batch, all with the same `options`. Raises as `submit` does, before anything is queued
-    when it is for a file."""
+    when it is for a file; after QueueFull the same call later queues the rest."""
     settings = settings or _load()
     name, created = _here(_submit_many(settings, sources, batch, again, options))
     return BatchHandle(name, settings, tuple(JobHandle(job.job_id, settings, job.before) for job in created))

@@ -1,17 +1,68 @@
-"""From a job as it was asked for, and what earlier attempts left of it, to the pipeline's `Job`."""
+"""One attempt at a job: from what was asked for, and what earlier attempts left of it, to a transcript and files."""
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Awaitable
+from typing import Any, Protocol
 
 from tasks.jobs import JobSpec
-from tasks.told import PLAN
+from tasks.told import PLAN, Told
+from worker.errors import EndpointUnavailable, OutputError
 from worker.pipeline import Earlier, Job
+from worker.realtime.governor import Slots
 from worker.settings import Settings
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
-from worker.storage.outputs import Outputs
-from worker.transcript.model import Segment
+from worker.storage.sinks import deliver
+from worker.transcript.model import Segment, Transcript
+
+
+class Pipeline(Protocol):
+    def __call__(self, job: Job, *, settings: Settings, log: Any, slots: Slots) -> Awaitable[Transcript]: ...
+
+
+Result = tuple[Transcript, tuple[str, ...]]
+"""The transcript, and the paths and addresses of the files that were written."""
+
+
+class Attempts:
+    """What one worker process does with its jobs."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, pipeline: Pipeline, slots: Slots) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._pipeline = pipeline
+        self._slots = slots
+
+    def most(self, lease: Lease) -> int:
+        """Attempts in a row after which the job has failed."""
+        return self._settings.output_attempts if lease.transcribed else self._settings.attempts
+
+    async def make(self, lease: Lease, spec: JobSpec, told: Told) -> Result:
+        """Transcribe and write the files. Raises SttError; what may be over in a while is retryable.
+
+        When the files cannot be written the transcript is kept in the ledger, and the next attempt only writes them.
+        """
+        transcript = await self._transcript(lease, spec, told)
+        try:
+            outputs = await deliver(transcript, spec.out_dirs, spec.output_name, spec.formats, self._settings)
+        except OutputError:
+            if not lease.transcribed:
+                await lease.keep_transcript(transcript)
+            raise
+        return transcript, outputs
+
+    async def _transcript(self, lease: Lease, spec: JobSpec, told: Told) -> Transcript:
+        if lease.transcribed:
+            kept = await self._ledger.transcript(lease.job_id)
+            if kept is not None:
+                return Transcript.model_validate_json(kept)
+            lease.transcribed = False
+        job = await job_of(lease, spec, self._settings, self._ledger)
+        transcript = await self._pipeline(job, settings=self._settings, log=told, slots=self._slots)
+        if lease.tries < self._settings.attempts and (reason := transcript.gave_up) is not None:
+            raise EndpointUnavailable(reason)
+        return transcript
 
 
 async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger) -> Job:
@@ -19,10 +70,9 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
     most = min(settings.job_sessions or settings.sessions, settings.sessions)
     return Job(
         id=lease.job_id,
-        source=Path(spec.source),
+        source=spec.source,
         speed=settings.speed if spec.speed is None else spec.speed,
         language=spec.language,
-        out=Outputs(Path(spec.out_dir), spec.output_name, spec.formats) if spec.out_dir is not None else None,
         sessions=min(spec.sessions or most, most),
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
         earlier=await _earlier(lease, ledger),

@@ -26,6 +26,7 @@
     │   └── LanguageUnsupported
     ├── StorageError
     │   ├── LedgerUnavailable      (retryable) Redis does not answer
+    │   ├── QueueFull              (retryable) too many jobs wait already; this one was not queued
     │   ├── LeaseLost              another worker owns the job now; stop and write nothing
     │   └── OutputError            a transcript could not be written; it stays in the ledger
     │       └── OutputUnavailable  (retryable) the disk is full, or the object store does not answer
@@ -143,6 +144,11 @@ class StorageError(SttError):
 class LedgerUnavailable(StorageError):
     retryable = True
     code = "ledger_unavailable"
+
+
+class QueueFull(StorageError):
+    retryable = True
+    code = "queue_full"
 
 
 class LeaseLost(StorageError):

@@ -1,7 +1,7 @@
 """One job from its source to its transcript: the whole flow on one screen.
 
 source -> plan -> sections, several at a time: blocks -> mono -> wire rate -> frames -> paced session(s) -> commits
--> segments -> merged -> transcript -> files
+-> segments -> merged -> transcript
 """
 
 from __future__ import annotations
@@ -22,8 +22,7 @@ from worker.realtime.speed import SpeedControl, is_unlimited
 from worker.realtime.streaming import Endpoint
 from worker.section import Section, Service
 from worker.settings import Settings, Speed
-from worker.storage import outputs
-from worker.storage.outputs import Outputs
+from worker.storage.fetch import Local, fetched
 from worker.transcript.compose import Facts, compose
 from worker.transcript.merge import merge
 from worker.transcript.model import SectionFacts, Segment, SpeedFall, Transcript
@@ -46,12 +45,11 @@ class Job:
     """What one run needs to know."""
 
     id: str
-    source: Path
+    source: str | Path
+    """A path, or an address as in `worker.storage.address`."""
     speed: Speed
     language: str | None
     """Written into the transcript when the service names none."""
-    out: Outputs | None
-    """Files to write, None for none."""
     sessions: int = 1
     """Sections that may be streamed at the same time."""
     skip_silence: bool = False
@@ -74,7 +72,7 @@ class JobLog(Protocol):
 
 
 async def run(job: Job, *, settings: Settings, log: JobLog, slots: Slots | None = None) -> Transcript:
-    """Transcribe one source and write its files. Every session waits for one of `slots`, if there are any to share.
+    """Transcribe one source. Every session waits for one of `slots`, if there are any to share.
 
     Raises SttError; on cancellation the sessions are closed first.
     """
@@ -96,19 +94,20 @@ class _Run:
         self._duration_s = 0.0
 
     async def run(self) -> Transcript:
+        async with fetched(str(self._job.source), self._settings) as local:
+            return await self._transcribe(local)
+
+    async def _transcribe(self, local: Local) -> Transcript:
         job = self._job
-        sha256 = await asyncio.to_thread(sha256_file, job.source)
-        with await open_planned(job.source, self._settings, job.sessions, job.skip_silence, job.earlier.plan) as source:
+        sha256 = await asyncio.to_thread(sha256_file, local.path)
+        with await open_planned(local.path, self._settings, job.sessions, job.skip_silence, job.earlier.plan) as source:
             self._duration_s = source.duration_s
             if source.plan.measured and job.earlier.plan is None:
                 await self._log.planned(source.plan)
             await self._stream(source)
-            facts = self._facts(source, sha256)
+            facts = self._facts(source, local, sha256)
             handovers = [s.handover / source.plan.rate if s.overlap_before else None for s in source.plan.sections]
-        transcript = compose(merge(self._segments, handovers), facts)
-        if job.out is not None:
-            await asyncio.to_thread(outputs.write, transcript, job.out)
-        return transcript
+        return compose(merge(self._segments, handovers), facts)
 
     async def _stream(self, source: Recording) -> None:
         """All sections that are not finished, in order, some at a time."""
@@ -156,7 +155,7 @@ class _Run:
         frame_s = settings.frame_max_s if is_unlimited(self._job.speed) else settings.frame_s
         return int(frame_s * settings.sample_rate)
 
-    def _facts(self, source: Recording, sha256: str) -> Facts:
+    def _facts(self, source: Recording, local: Local, sha256: str) -> Facts:
         job, plan = self._job, source.plan
         accounts = dict(job.earlier.finished) | {
             s.number: s.account(plan.sections[s.number].end) for s in self._sections
@@ -168,9 +167,10 @@ class _Run:
         ]
         return Facts(
             job_id=job.id,
-            path=job.source,
+            name=local.name,
+            path=local.shown,
             sha256=sha256,
-            size_bytes=job.source.stat().st_size,
+            size_bytes=local.path.stat().st_size,
             info=source.info,
             duration_s=source.duration_s,
             warnings=source.warnings,

@@ -106,6 +106,9 @@ class Settings(BaseSettings):
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey: queue, ledger, transcripts")
     redis_prefix: str = Field("stt:", min_length=1, description="Start of every key the product writes")
     queue: str = Field("stt", min_length=1, description="Celery queue of the jobs")
+    queue_max: int = Field(
+        100_000, ge=1, le=1_000_000_000, description="Jobs that may wait, and entries in the intake; more are refused"
+    )
     result_ttl: timedelta = Field(timedelta(days=7), description="How long a finished job stays in Redis (seconds)")
     lease_s: float = Field(30, ge=1, le=3600, description="Seconds a worker owns a job without renewing")
     renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")

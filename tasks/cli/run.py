@@ -102,6 +102,8 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
         raise SettingsError(f"a key for {settings.url} is needed: set STT_API_KEY, or give --api-key-file")
     embedded = not settings.url
     update: dict[str, Any] = {}
+    if not settings.allowed_sources:
+        update["allowed_sources"] = "*"  # who runs it may read what they name
     if embedded:
         check_recognizer(settings)
         if "speed" not in settings.model_fields_set:

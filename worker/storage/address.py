@@ -13,6 +13,7 @@ Keys are taken as they are: nothing in them is percent-encoded.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -119,6 +120,17 @@ def show(text: str) -> str:
 def scrub(text: str) -> str:
     """A text of others, such as an error message, with every address in it as `show` has it."""
     return _URL_IN_TEXT.sub(lambda match: show(match[0]), text)
+
+
+def output_names(folders: Sequence[str], name: str, formats: Sequence[str]) -> tuple[str, ...]:
+    """The files of a transcript: for each of the folders and addresses `name.format`, in the order of the formats.
+    Raises BadJob for a folder that is no address."""
+    return tuple(_file(folder, f"{name}.{fmt}") for folder in folders for fmt in formats)
+
+
+def _file(folder: str, name: str) -> str:
+    address = parse(folder)
+    return str(Path(folder) / name) if address is None else address.below(name).url
 
 
 def stem(text: str) -> str:

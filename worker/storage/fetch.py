@@ -13,9 +13,8 @@ from typing import BinaryIO, Final
 
 import structlog
 
-from worker.errors import SourceChanged, SourceUnavailable
+from worker.errors import SourceChanged, SourceError, SourceUnavailable
 from worker.settings import Settings
-from worker.storage import objects, web
 from worker.storage.address import Address, parse
 from worker.storage.allowed import check_source
 from worker.storage.remote import Body, Version
@@ -51,9 +50,8 @@ async def fetched(source: str, settings: Settings) -> AsyncIterator[Local]:
     address = parse(source)
     if address is None:
         path = Path(source)
-        real = await asyncio.to_thread(os.path.realpath, path)
         if settings.allowed_sources:  # a link must not lead out of what is allowed
-            check_source(real, settings)
+            check_source(await asyncio.to_thread(os.path.realpath, path), settings)
         yield Local(path, path.name, source)
         return
     name = address.name or "source"
@@ -61,7 +59,10 @@ async def fetched(source: str, settings: Settings) -> AsyncIterator[Local]:
         download = _Download(address, path, settings)
         try:
             await download.run()
-            yield Local(path, name, address.shown)
+            try:
+                yield Local(path, name, address.shown)
+            except SourceError as exc:  # it names the file here, which is nothing to anybody
+                raise type(exc)(str(exc).replace(str(path), address.shown)) from exc
         finally:
             path.unlink(missing_ok=True)
             await download.end()
@@ -71,8 +72,13 @@ def opened(
     address: Address, settings: Settings, offset: int = 0, known: Version | None = None
 ) -> AbstractAsyncContextManager[Body]:
     """An address opened for reading from the byte `offset` on; see `web.read` and `objects.read`."""
+    # Imported where they are needed: most sources are files, and a producer should start at once.
     if address.is_web:
+        from worker.storage import web  # noqa: PLC0415
+
         return web.read(address, offset, known, settings)
+    from worker.storage import objects  # noqa: PLC0415
+
     return objects.read(address, offset, known, settings.s3_endpoint)
 
 

@@ -43,6 +43,7 @@ class Lease:
         attempts: int,
         commits: int,
         tries: int,
+        transcribed: bool,
         lease_s: float,
         unfinished_ttl: timedelta,
         result_ttl: timedelta,
@@ -53,6 +54,8 @@ class Lease:
         self.attempts = attempts
         self.tries = tries
         """Attempts in a row that committed nothing, this one included; 0 from its first commit on."""
+        self.transcribed = transcribed
+        """Its transcript is in the ledger: only its files are to be written."""
         self.lost = asyncio.Event()
         """Set by who found out that another one owns the job: `keep` then ends at once."""
         self.renewed = time.monotonic()
@@ -127,6 +130,11 @@ class Lease:
         tell why; with `counted` False the attempt is not counted."""
         reason = reason[:MOST_ERROR_TEXT]
         await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), int(counted), code, reason])
+
+    async def keep_transcript(self, transcript: Transcript) -> None:
+        """Keep the finished transcript, as its files could not be written: the next attempt only does that."""
+        await self._fenced("keep", [*self._term(), transcript.model_dump_json()])
+        self.transcribed, self.tries = True, 0
 
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
         """Store the transcript and end the job in one step: as done, or as incomplete when seconds are missing."""

@@ -24,12 +24,14 @@ Every key has a TTL: `result_ttl` from the end of the job, and while it is not a
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
+from worker.errors import QueueFull
 from worker.settings import Settings
 from worker.storage.connection import Connection
+from worker.storage.durability import durability_warnings
 from worker.storage.keys import Keys, queue_lists
 from worker.storage.lease import SECTIONS, Lease
 from worker.storage.records import FIELDS, Created, Entry, JobRecord, JobState, Reaped, Refusal, read_record
@@ -67,14 +69,17 @@ class Ledger:
         return created
 
     async def create_many(
-        self, jobs: Sequence[tuple[str, str]], *, batch: str | None = None, again: bool = False
+        self, jobs: Sequence[tuple[str, str]], *, batch: str | None = None, again: bool = False, most: int = 0
     ) -> list[Created]:
-        """`create` for many (id, spec); the answers in their order."""
+        """`create` for many (id, spec); the answers in their order. With `most` > 0 raises QueueFull when some were not
+        recorded because so many jobs wait."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.held_back(name))
-        rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES)
+        rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES, most)
         calls = [((*self._keys.of(job_id), *shared), (job_id, spec, *rest)) for job_id, spec in jobs]
         answers = await self._scripts("create", calls)
+        if not all(state for _, state in answers):
+            raise QueueFull(f"{most} jobs wait already (STT_QUEUE_MAX): submit it again when some of them have begun")
         return [
             Created(job_id, JobState(before) if before else None, JobState(state))
             for (job_id, _), (before, state) in zip(jobs, answers, strict=True)
@@ -93,7 +98,7 @@ class Ledger:
         answer = await self._connection.script("acquire", self._keys.of(job_id), args)
         if answer[0] != "acquired":
             return Refusal(answer[0])
-        _, taken, epoch, spec, attempts, commits, tries = answer
+        _, taken, epoch, spec, attempts, commits, tries, transcribed = answer
         return Lease(
             self._connection,
             self._keys.of(taken),
@@ -103,6 +108,7 @@ class Ledger:
             attempts=int(attempts),
             commits=int(commits),
             tries=int(tries),
+            transcribed=transcribed == "1",
             lease_s=self._lease_s,
             unfinished_ttl=self._unfinished_ttl,
             result_ttl=self._result_ttl,
@@ -118,7 +124,8 @@ class Ledger:
         return _changes(job_ids, await self._scripts("cancel", [(self._keys.of(i), (i, *args)) for i in job_ids]))
 
     async def retry(self, job_id: str, *, keep: bool = True) -> Created | None:
-        """Queue a job that failed, is incomplete or was cancelled; `keep`: it goes on after what was committed."""
+        """Queue a job that failed, is incomplete or was cancelled; `keep`: it goes on after what was committed, or with
+        its transcript when only the files are missing."""
         args = (int(keep), _ms(self._unfinished_ttl))
         answers = await self._scripts("retry", [(self._keys.of(job_id), (job_id, *args))])
         return _changes([job_id], answers)[0]
@@ -265,23 +272,6 @@ class Ledger:
         for first in range(0, len(calls), AT_ONCE):
             answers += await self._connection.scripts(name, calls[first : first + AT_ONCE])
         return answers
-
-
-def durability_warnings(info: Mapping[str, Any]) -> list[str]:
-    """The same from the answer to INFO. What it does not say (a managed service may hide it) gives no warning."""
-    found = []
-    if info.get("aof_enabled") == 0:
-        found.append(
-            "Redis keeps no append-only file: when it restarts, accepted jobs and commits since its last snapshot are "
-            "gone; set `appendonly yes`"
-        )
-    policy = str(info.get("maxmemory_policy", "noeviction"))
-    if policy != "noeviction":
-        found.append(
-            f"Redis has the policy {policy}: when its memory is full it deletes jobs instead of refusing new ones; set "
-            "`maxmemory-policy noeviction`"
-        )
-    return found
 
 
 def _changes(job_ids: Sequence[str], answers: Sequence[Any]) -> list[Created | None]:

@@ -47,17 +47,6 @@ async def deliver(
     return tuple(written)
 
 
-def output_names(folders: Sequence[str], name: str, formats: Sequence[str]) -> tuple[str, ...]:
-    """What `deliver` writes, without writing it. Raises BadJob for a folder that is no address."""
-    return tuple(
-        str(Path(folder) / f"{name}.{fmt}")
-        if (address := parse(folder)) is None
-        else address.below(f"{name}.{fmt}").url
-        for folder in folders
-        for fmt in formats
-    )
-
-
 async def _deliver(
     transcript: Transcript, folder: str, name: str, formats: tuple[str, ...], settings: Settings
 ) -> list[str]:
@@ -93,4 +82,4 @@ def content_type(fmt: str) -> str:
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 
 
-__all__ = ["deliver", "output_names"]
+__all__ = ["deliver"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -12,13 +12,13 @@ from typing import Final
 from worker.audio.source import is_audio_name, is_other_media_name, sha256_file
 from worker.errors import BadJob, SourceNotFound, SourceRefused, SttError
 from worker.settings import Settings
-from worker.storage import objects
-from worker.storage.address import Address, parse
+from worker.storage.address import Address, is_url, parse
 from worker.storage.allowed import check_source
 from worker.storage.fetch import opened
 
 IDENTIFY_S: Final = 20.0
 """Longest wait for a server to say what it has."""
+ASK_AT_ONCE: Final = 16
 _WILD: Final = re.compile(r"[*?\[]")
 
 
@@ -45,6 +45,8 @@ async def list_sources(url: str, settings: Settings) -> AsyncIterator[Listed]:
 
     Raises BadJob for what is no address, SourceNotFound when an object is not there, SourceRefused, SourceUnavailable.
     """
+    from worker.storage import objects  # noqa: PLC0415  see `fetch.opened`
+
     address = parse(url)
     if address is None:
         raise BadJob(f"{url}: is a path and no address")
@@ -88,6 +90,28 @@ def matcher(pattern: str) -> re.Pattern[str]:
     return re.compile(out, re.DOTALL)
 
 
+async def contents_of(sources: Sequence[str], settings: Settings) -> list[str]:
+    """`content_of` for many: files one after the other, addresses some at a time. Raises for the first that fails."""
+    at_once = asyncio.Semaphore(ASK_AT_ONCE)
+
+    async def ask(source: str) -> str:
+        async with at_once:
+            return await content_of(source, settings)
+
+    asked = {source: asyncio.create_task(ask(source)) for source in dict.fromkeys(sources) if is_url(source)}
+    try:
+        hashes = await asyncio.to_thread(_hashes, [source for source in sources if source not in asked])
+        return [await asked[source] if source in asked else next(hashes) for source in sources]
+    finally:
+        for task in asked.values():
+            task.cancel()
+        await asyncio.gather(*asked.values(), return_exceptions=True)
+
+
+def _hashes(paths: Sequence[str]) -> Iterator[str]:
+    return iter([sha256_file(Path(path)) for path in paths])
+
+
 async def content_of(source: str, settings: Settings) -> str:
     """What tells the content of a source from another one, for the identity of a job.
 
@@ -114,4 +138,4 @@ async def content_of(source: str, settings: Settings) -> str:
     return f"url:{source}\n{version.modified}\n{version.size_bytes}"
 
 
-__all__ = ["Listed", "content_of", "list_sources"]
+__all__ = ["Listed", "content_of", "contents_of", "list_sources"]

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Final
 
 from worker.audio.decode import AudioInfo
@@ -35,7 +34,10 @@ class Facts:
     """What a run knows besides the words."""
 
     job_id: str
-    path: Path
+    name: str
+    """File name of the source."""
+    path: str
+    """Path or address of the source, as it may be shown."""
     sha256: str
     size_bytes: int
     info: AudioInfo
@@ -75,8 +77,8 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
         text="\n".join(s.text for s in spoken),
         segments=tuple(spoken),
         source=Source(
-            name=facts.path.name,
-            path=str(facts.path),
+            name=facts.name,
+            path=facts.path,
             sha256=facts.sha256,
             size_bytes=facts.size_bytes,
             duration=duration,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
@@ -39,7 +40,7 @@ def test_a_job_survives_json() -> None:
     spec = JobSpec(source="a.wav", out_dir="/out", out_name="x/a", formats=("srt", "json", "srt"), speed=math.inf)
     assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
     assert spec.formats == ("srt", "json")
-    assert [str(path) for path in spec.output_paths()] == ["/out/x/a.srt", "/out/x/a.json"]
+    assert spec.output_paths() == ("/out/x/a.srt", "/out/x/a.json")
     assert JobSpec(source="/in/call.v2.wav").output_name == "call.v2"
     assert JobSpec(source="a.wav").output_paths() == ()
 
@@ -83,3 +84,44 @@ def test_status_of_a_batch() -> None:
 
 def test_which_states_are_ends() -> None:
     assert {state for state in JobState if not state.ended} == {JobState.QUEUED, JobState.RUNNING}
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"source": "ftp://host/a.wav"}, "ftp:// is not known"),
+        ({"source": "https://me:secret@host/a.wav"}, "must not hold a user"),
+        ({"source": "s3:///a.wav"}, "names no bucket"),
+        ({"source": "a.wav", "out_dir": "https://host/out"}, "must be a folder"),
+        ({"source": "a.wav", "out_dir": ["/out", "s3://"]}, "names no bucket"),
+    ],
+)
+def test_addresses_that_are_refused(fields: dict[str, object], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason) as caught:
+        JobSpec.model_validate(fields)
+    assert "secret" not in str(caught.value.errors(include_input=False))
+
+
+def test_several_places_for_the_files() -> None:
+    spec = JobSpec.model_validate_json('{"source": "s3://in/x/call.wav", "out_dir": ["/out", "s3://texts/2026"]}')
+    assert spec.out_dirs == ("/out", "s3://texts/2026")
+    assert spec.output_paths() == ("/out/call.json", "s3://texts/2026/call.json")
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+    assert job_id(spec, SHA) != job_id(spec.model_copy(update={"out_dir": "/out"}), SHA)
+
+
+def test_addresses_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    spec = make_spec("s3://in/a.wav", out_dir=["out", "gs://texts"])
+    assert spec.source == "s3://in/a.wav"
+    assert spec.out_dirs == (str(tmp_path / "out"), "gs://texts")
+    with pytest.raises(BadJob) as caught:
+        make_spec("https://u:secret@host/a.wav")
+    assert "secret" not in str(caught.value)
+
+
+def test_a_signed_address_is_shown_without_its_signature() -> None:
+    spec = JobSpec(source="https://host/a.wav?X-Amz-Signature=secret").model_dump_json()
+    record = read_record("a", dict.fromkeys(FIELDS) | {"state": "queued", "spec": spec, "created": "0"})
+    assert record is not None
+    assert JobStatus.of(record).source == "https://host/a.wav?…"

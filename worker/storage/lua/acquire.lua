@@ -1,6 +1,6 @@
 -- Makes the caller the owner of a job: of the first one in the line, or when nobody waits there, or it does not ask for
 -- that, of `id`. Returns {'missing'}, {'ended'}, {'held'}, {'paused'}, {'delayed'} or {'acquired', id, epoch, spec,
--- attempts, commits, tries}. What earlier owners committed stays: the new one goes on after it.
+-- attempts, commits, tries, whether a transcript is there (0/1)}. What earlier owners committed stays: the new one goes on after it.
 -- The same owner may ask again: its first call may have been answered on a connection that broke.
 -- ARGV: id, owner, lease_ms, ttl_ms, start of job keys to take the first in the line, else ''
 local job, commits = KEYS[4], KEYS[5]
@@ -41,4 +41,5 @@ local tries = redis.call('HINCRBY', job, 'tries', 1)
 redis.call('HSETNX', job, 'started', text(now_ms()))
 redis.call('HSET', job, 'state', 'running', 'owner', owner)
 extend(job, commits, id, lease_ms, ttl_ms)
-return {'acquired', id, tostring(epoch), spec, tostring(attempts), redis.call('HGET', job, 'commits'), tostring(tries)}
+return {'acquired', id, tostring(epoch), spec, tostring(attempts), redis.call('HGET', job, 'commits'), tostring(tries),
+  tostring(redis.call('EXISTS', job .. ':transcript'))}

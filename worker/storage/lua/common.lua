@@ -105,5 +105,6 @@ local function conclude(job, commits, id, ttl_ms, state, code, reason)
     redis.call('HSET', job, 'error_code', code, 'error', reason)
   end
   redis.call('PEXPIRE', commits, ttl_ms)
+  redis.call('PEXPIRE', job .. ':transcript', ttl_ms)
   redis.call('PEXPIRE', job, ttl_ms)
 end

@@ -1,10 +1,12 @@
--- Records a job, or finds the one that is there. Returns {state before, or '' for a new job; state now}.
+-- Records a job, or finds the one that is there. Returns {state before, or '' for a new job; state now}, or '' as the
+-- state now when so many jobs wait that it was not recorded.
 -- A job that failed, was cancelled or is incomplete is queued anew; `again` does so for a finished one as well.
 -- KEYS from 7 on: jobs index, batches index, batch members, batch's mark of being paused
--- ARGV: id, spec, batch id or '', again (0/1), ttl_ms, most entries of an index
+-- ARGV: id, spec, batch id or '', again (0/1), ttl_ms, most entries of an index, most jobs in the line
+--       (0: no bound)
 local job, commits, transcript = KEYS[4], KEYS[5], KEYS[6]
 local jobs, batches, members, held_back = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local id, spec, batch, again, ttl_ms, most = unpack(ARGV)
+local id, spec, batch, again, ttl_ms, most, most_waiting = unpack(ARGV)
 local now = now_ms()
 
 local function remember(index, member)
@@ -14,13 +16,17 @@ local function remember(index, member)
   redis.call('PEXPIRE', index, ttl_ms)
 end
 
+local before = redis.call('HGET', job, 'state') or ''
+local known = before == 'queued' or before == 'running' or (before == 'done' and again == '0')
+local full = tonumber(most_waiting) > 0 and redis.call('ZCARD', KEYS[2]) >= tonumber(most_waiting)
+if full and not known then return {before, ''} end
+
 if batch ~= '' then
   redis.call('SADD', members, id)
   redis.call('PEXPIRE', members, ttl_ms)
   remember(batches, batch)
 end
 
-local before = redis.call('HGET', job, 'state') or ''
 -- What does not belong to its identity (the speed, where the file lies) is as the newest submission has it.
 if before == 'queued' then
   redis.call('HSET', job, 'spec', spec)
@@ -28,16 +34,19 @@ if before == 'queued' then
   local listed = redis.call('ZSCORE', KEYS[2], id) or redis.call('ZSCORE', KEYS[3], id)
   if not listed and redis.call('HGET', job, 'paused') ~= '1' then line_up(job, id, ttl_ms) end
 end
-if before == 'queued' or before == 'running' or (before == 'done' and again == '0') then
-  return {before, before}
-end
+if known then return {before, before} end
 
 -- The epoch goes on rising, so that a worker of an earlier life of this job cannot write.
 redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'paused', 'plan', 'sections')
-redis.call('HSET', job, 'spec', spec, 'created', text(now), 'attempts', '0', 'tries', '0', 'commits', '0',
-  'speed', '1', 'trouble', '', 'duration_s', '0', 'sent_s', '0', 'committed_s', '0', 'batch', batch)
-redis.call('DEL', commits, transcript)
+redis.call('HSET', job, 'spec', spec, 'created', text(now), 'attempts', '0', 'tries', '0', 'batch', batch)
+-- Where only the files of a failed job could not be written, that is all there is to do.
+local only_files = again == '0' and before == 'failed' and redis.call('EXISTS', transcript) == 1
+if not only_files then
+  redis.call('HSET', job, 'commits', '0', 'speed', '1', 'trouble', '', 'duration_s', '0', 'sent_s', '0',
+    'committed_s', '0')
+  redis.call('DEL', commits, transcript)
+end
 if batch ~= '' and redis.call('EXISTS', held_back) == 1 then redis.call('HSET', job, 'paused', '1') end
 enqueue(job, commits, id, ttl_ms, 0)
 redis.call('ZREM', jobs, id)

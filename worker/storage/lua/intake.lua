@@ -1,9 +1,13 @@
 -- Takes entries from the intake: first those another process took and did not finish, then new ones.
--- Returns a list of {id, deliveries, field, value, ...}; values longer than most_bytes are cut to one byte more, and all
--- that is not ASCII comes in hexadecimal: a marker 's' or 'x' is put before each field and value.
--- KEYS: stream    ARGV: group, consumer, count, idle_ms, most_bytes, ttl_ms
-local stream = KEYS[1]
+-- Returns {how many were refused, a list of {id, deliveries, field, value, ...}}; values longer than most_bytes are cut to
+-- one byte more, and all that is not ASCII comes in hexadecimal: a marker 's' or 'x' is before each field and value.
+-- Entries above most_entries, the newest, are answered with a refusal and removed: no process has them yet.
+-- KEYS: stream, replies
+-- ARGV: group, consumer, count, idle_ms, most_bytes, ttl_ms, most_entries, code, reason, replies_kept, replies_ttl_ms
+local stream, replies = unpack(KEYS)
 local group, consumer, count, idle_ms, most, ttl_ms = unpack(ARGV)
+local most_entries, code, reason, kept, replies_ttl_ms = unpack(ARGV, 7)
+local REFUSED_AT_ONCE = 1000
 redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
 redis.call('PEXPIRE', stream, ttl_ms)
 
@@ -11,6 +15,15 @@ local function plain(value)
   value = value:sub(1, tonumber(most) + 1)
   if not value:find('[^\1-\127]') then return 's' .. value end
   return 'x' .. value:gsub('.', function(char) return string.format('%02x', char:byte()) end)
+end
+
+local above = math.min(REFUSED_AT_ONCE, redis.call('XLEN', stream) - tonumber(most_entries))
+if above > 0 then
+  for _, entry in ipairs(redis.call('XREVRANGE', stream, '+', '-', 'COUNT', above)) do
+    redis.call('XADD', replies, 'MAXLEN', '~', kept, '*', 'request', entry[1], 'refused', code, 'reason', reason)
+    redis.call('XDEL', stream, entry[1])
+  end
+  redis.call('PEXPIRE', replies, replies_ttl_ms)
 end
 
 local taken = {}
@@ -39,4 +52,4 @@ for _, facts in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
     redis.call('XGROUP', 'DELCONSUMER', stream, group, known.name)
   end
 end
-return taken
+return {math.max(above, 0), taken}

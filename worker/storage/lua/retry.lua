@@ -7,7 +7,9 @@ if before ~= 'failed' and before ~= 'incomplete' and before ~= 'cancelled' then 
 redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'paused')
 redis.call('HSET', job, 'attempts', '0', 'tries', '0', 'trouble', '')
-redis.call('DEL', KEYS[6])
+-- Of a job that failed, or was cancelled, when only its files were not written yet, there is a transcript: it goes on
+-- with that.
+if keep == '0' or before == 'incomplete' then redis.call('DEL', KEYS[6]) end
 -- Commits that have expired cannot be gone on after.
 if keep == '0' or redis.call('XLEN', commits) ~= tonumber(redis.call('HGET', job, 'commits')) then
   redis.call('DEL', commits)

@@ -1,0 +1,10 @@
+-- Keeps the finished transcript of a job that still runs: its files could not be written. The attempts count from 0 again.
+-- Returns 1, or 0 when not owned.
+-- ARGV: id, epoch, lease_ms, ttl_ms, transcript
+local job = KEYS[4]
+local id, epoch, lease_ms, ttl_ms, document = unpack(ARGV)
+if not owned(job, epoch) then return 0 end
+redis.call('SET', KEYS[6], document, 'PX', ttl_ms)
+redis.call('HSET', job, 'tries', '0')
+extend(job, KEYS[5], id, lease_ms, ttl_ms)
+return 1
