@@ -15,6 +15,8 @@ from tests.support import audiofiles, tones
 
 RATE = 16000
 DURATION_S = 10.0
+WORKERS = 2
+SESSIONS = 8  # of each worker, as is its default
 
 
 def make(folder: Path, count: int, duration_s: float = DURATION_S) -> list[Path]:
@@ -29,7 +31,7 @@ def make(folder: Path, count: int, duration_s: float = DURATION_S) -> list[Path]
     return paths
 
 
-def throughput(url: str, files: Sequence[Path], *, workers: int = 2, sessions: int = 8) -> dict[str, Any]:
+def throughput(url: str, files: Sequence[Path], *, workers: int = WORKERS, sessions: int = SESSIONS) -> dict[str, Any]:
     """Files in a second, from the submission of all as one batch to the end of the last job."""
     with stack(url, workers=workers, speed="max", sessions=str(sessions)) as running:
         used, began = running.cpu_s(), time.time()

@@ -1,14 +1,15 @@
-"""Many sessions at the pace of speech in one process: `python -m tests.bench.live FILE URL SESSIONS SECONDS`.
+"""Many sessions at the pace of speech in one process: `python -m tests.bench.live WAY FILE URL FIRST MOST SECONDS`.
 
-Starts them over a few seconds at random moments, lets them run, then reads from the sink when every chunk arrived.
-Lateness is how much later a chunk arrived than the earliest one of its session promises.
+Starts FIRST sessions at random moments, lets them run for SECONDS, and reads from the sink when each chunk arrived.
+Then it adds some, and again, up to MOST or until chunks came late twice in a row. A chunk's lateness is how much later
+it arrived than the earliest one of its session promises. WAY is `ours` or one of `tests.bench.naive`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import random
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -18,77 +19,108 @@ import aiohttp
 import numpy as np
 import uvloop
 
+from tests.bench import naive
 from tests.bench.machine import cpu_s, memory_kb, tell
 from tests.support.measured_run import CountingLog
 from worker.pipeline import Job, run
-from worker.settings import Settings, load
+from worker.settings import load
 
 START_S = 0.01  # of each session
 SETTLE_S = 2.0
+STEP = 1.06
+OURS = "ours"
 
 
-async def session(number: int, path: Path, settings: Settings, delay_s: float) -> None:
-    await asyncio.sleep(delay_s)
-    job = Job(id=f"live-{number}", source=path, speed=1.0, language=None)
-    await run(job, settings=settings, log=CountingLog())
+class Sessions:
+    """Those that are streaming, and when their chunks arrive."""
 
+    def __init__(self, way: str, path: Path, url: str) -> None:
+        self._way, self._path, self._url = way, path, url
+        self._settings = load({"STT_URL": url, "STT_API_KEY": "bench"})
+        self.frame_s = self._settings.frame_s if way == OURS else naive.CHUNK_S
+        self._tasks: list[asyncio.Task[None]] = []
+        self._earliest: dict[str, float] = {}
+        self._rng = random.Random(0)
 
-async def stats(url: str) -> list[dict[str, Any]]:
-    async with aiohttp.ClientSession() as http, http.get(f"{url}/stats") as answer:
-        found: list[dict[str, Any]] = (await answer.json())["sessions"]
-        return found
+    def __len__(self) -> int:
+        return len(self._tasks)
 
+    async def grow(self, count: int) -> None:
+        more = count - len(self._tasks)
+        spread_s = max(1.0, more * START_S)
+        for _ in range(more):
+            self._tasks.append(asyncio.create_task(self._session(self._rng.uniform(0, spread_s))))
+        await asyncio.sleep(spread_s + SETTLE_S)
 
-def lateness(sessions: list[dict[str, Any]]) -> np.ndarray:
-    """Seconds, of every chunk."""
-    late = []
-    for one in sessions:
-        due = np.concatenate([[0.0], np.cumsum(one["audio_s"])[:-1]])
-        offset = np.array(one["arrivals"]) - due
-        late.append(offset - offset.min())
-    return np.concatenate(late) if late else np.zeros(0)
-
-
-async def main(path: Path, url: str, count: int, seconds: float) -> None:
-    settings = load({"STT_URL": url, "STT_API_KEY": "bench"})
-    spread_s = max(1.0, count * START_S)
-    rng = random.Random(count)
-    tasks = [
-        asyncio.create_task(session(n, path, settings, rng.uniform(0, spread_s))) for n in range(count)
-    ]  # fmt: skip
-    await asyncio.sleep(spread_s + SETTLE_S)
-    failed = [task for task in tasks if task.done()]
-    if failed:
-        failed[0].result()
-        raise RuntimeError("a session ended early; the file is too short")
-    await stats(url)
-    began, started = time.monotonic(), cpu_s()
-    await asyncio.sleep(seconds)
-    used, passed = cpu_s() - started, time.monotonic() - began
-    memory = memory_kb("VmRSS")
-    found = await stats(url)
-    late = lateness(found)
-    expected = count * passed / settings.frame_s
-    tell(
-        {
+    async def measure(self, seconds: float) -> dict[str, Any]:
+        await self._arrivals()
+        began, started = time.monotonic(), cpu_s()
+        await asyncio.sleep(seconds)
+        used, passed = cpu_s() - started, time.monotonic() - began
+        memory = memory_kb("VmRSS")
+        for task in self._tasks:
+            if task.done():
+                task.result()
+                raise RuntimeError("a session ended early; the file is too short")
+        late, found = await self._arrivals()
+        count = len(self._tasks)
+        return {
             "sessions": count,
-            "streaming": len(found),
+            "streaming": found,
             "late_p50_s": float(np.percentile(late, 50)) if len(late) else None,
             "late_p99_s": float(np.percentile(late, 99)) if len(late) else None,
             "late_max_s": float(late.max()) if len(late) else None,
-            "arrived": len(late) / expected,
-            "frame_s": settings.frame_s,
+            "arrived": len(late) / (count * passed / self.frame_s),
+            "frame_s": self.frame_s,
             "core": used / passed,
             "cpu_ms_per_s": used / passed / count * 1000,
             "rss_kb": memory,
-            "chunk_bytes": statistics.fmean(s["text_bytes"] / len(s["arrivals"]) for s in found),
         }
-    )
+
+    async def _session(self, delay_s: float) -> None:
+        await asyncio.sleep(delay_s)
+        if self._way == OURS:
+            job = Job(id="live", source=self._path, speed=1.0, language=None, out=None)
+            await run(job, settings=self._settings, log=CountingLog())
+        else:
+            await naive.stream(self._way, str(self._path), self._url, paced=True)
+
+    async def _arrivals(self) -> tuple[np.ndarray, int]:
+        """Seconds each chunk since the last question was late, and from how many sessions they came."""
+        async with aiohttp.ClientSession() as http, http.get(f"{self._url}/stats") as answer:
+            found = (await answer.json())["sessions"]
+        late = [np.zeros(0)]
+        for one in found:
+            due = one["before_s"] + np.concatenate([[0.0], np.cumsum(one["audio_s"])[:-1]])
+            offset = np.array(one["arrivals"]) - due
+            earliest = min(self._earliest.get(one["sid"], np.inf), offset.min())
+            self._earliest[one["sid"]] = earliest
+            late.append(offset - earliest)
+        return np.concatenate(late), len(found)
+
+
+def in_time(step: dict[str, Any]) -> bool:
+    late = step["late_p99_s"]
+    return late is not None and late < step["frame_s"] and step["arrived"] > 0.98
+
+
+async def main(way: str, path: Path, url: str, first: int, most: int, seconds: float) -> None:
+    sessions = Sessions(way, path, url)
+    steps: list[dict[str, Any]] = []
+    count, late = first, 0
+    while late < 2:
+        await sessions.grow(count)
+        steps.append(await sessions.measure(seconds))
+        late = 0 if in_time(steps[-1]) else late + 1
+        if count >= most:
+            break
+        count = min(most, max(count + 1, round(count * STEP)))
+    tell({"steps": steps, "most": max((s["sessions"] for s in steps if in_time(s)), default=0)})
     sys.stdout.flush()
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    os._exit(0)  # ending thousands of sessions in good order is not what is measured
 
 
 if __name__ == "__main__":
-    uvloop.run(main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])))
+    uvloop.run(
+        main(sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4]), int(sys.argv[5]), float(sys.argv[6]))
+    )

@@ -9,6 +9,8 @@ import re
 import resource
 import subprocess
 import sys
+import tempfile
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -56,17 +58,33 @@ def describe() -> dict[str, Any]:
 
 def environment() -> dict[str, str]:
     """Without our settings, and with one thread where libraries would start one per core."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("STT_")}
-    return {**env, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
+    unwanted = ("STT_", "PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(unwanted)}
+    return {
+        **env,
+        "OMP_NUM_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "PYTHONPATH": str(ROOT),
+        # Compiled modules as an installed program has them, and not in the checkout.
+        "PYTHONPYCACHEPREFIX": str(Path(tempfile.gettempdir()) / "stt-bench-pycache"),
+    }
 
 
 def measure(module: str, *arguments: object, core: int | None = None, timeout_s: float = 900) -> dict[str, Any]:
     """Run `python -m module arguments` and return the JSON of its last line."""
     command = [sys.executable, "-m", module, *map(str, arguments)]
-    if core is not None and len(os.sched_getaffinity(0)) > 1:
-        command = ["taskset", "-c", str(core), *command]
-    done = subprocess.run(command, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, timeout=timeout_s, check=True)
+    with on_core(core):
+        done = subprocess.run(
+            command, env=environment(), cwd=ROOT, stdout=subprocess.PIPE, timeout=timeout_s, check=True
+        )
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def stats(url: str) -> list[dict[str, Any]]:
+    """What arrived at a sink since the last question, by session."""
+    with urllib.request.urlopen(f"{url}/stats") as answer:  # noqa: S310  our own sink
+        found: list[dict[str, Any]] = json.load(answer)["sessions"]
     return found
 
 
@@ -76,14 +94,27 @@ def tell(result: dict[str, Any]) -> None:
 
 
 @contextmanager
-def sink(core: int | None = None) -> Iterator[str]:
+def on_core(core: int | None) -> Iterator[None]:
+    """What is started in here stays on that core of those there are; with one core only, or None, anywhere."""
+    cores = sorted(os.sched_getaffinity(0))
+    if core is None or len(cores) < 2:
+        yield
+        return
+    os.sched_setaffinity(0, {cores[core]})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, cores)
+
+
+@contextmanager
+def sink(core: int | None = None, pause_s: float | None = None) -> Iterator[str]:
     """A sink in a process of its own; yields its address."""
-    command = [sys.executable, "-m", "tests.bench.sink"]
-    if core is not None and len(os.sched_getaffinity(0)) > 1:
-        command = ["taskset", "-c", str(core), *command]
-    process = subprocess.Popen(
-        command, env=environment(), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+    command = [sys.executable, "-m", "tests.bench.sink", *([] if pause_s is None else [str(pause_s)])]
+    with on_core(core):
+        process = subprocess.Popen(
+            command, env=environment(), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
     assert process.stdin
     assert process.stdout
     try:

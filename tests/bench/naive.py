@@ -1,7 +1,8 @@
-"""What one would write from the API page: `python -m tests.bench.naive WAY FILE URL`, in s/h.
+"""What one would write from the API page: `python -m tests.bench.naive WAY URL FILE...`, in s/h and files per second.
 
-One file, chunks of 100 ms, the standard library's JSON and base64, python-socketio as it comes; not paced, so that only
-work is counted. WAY is `async` (its asyncio client), `sync` (its threaded client) or `ffmpeg` (that decodes, async).
+Chunks of 100 ms, the standard library's JSON and base64, python-socketio as it comes; not paced, so that only work is
+counted. WAY is `loop` (its asyncio client, a file at a time), `threads` (its threaded client, a thread for each of
+THREADS files) or `ffmpeg` (as `loop`, but ffmpeg decodes). `tests.bench.prefork` is one more.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ import resource
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
 from shutil import which
 
@@ -26,12 +29,14 @@ from worker.realtime import messages
 
 RATE = 16000
 CHUNK_S = 0.1
+THREADS = 8
+WAYS = ("loop", "threads", "ffmpeg")
 
 
 def available(way: str) -> str:
     """Why a way cannot be tried here; "" when it can."""
-    if way == "sync" and not (find_spec("websocket") and find_spec("requests")):
-        return "python-socketio[client] is not installed"
+    if way == "threads" and not find_spec("websocket"):
+        return "websocket-client is not installed"
     return "" if way != "ffmpeg" or which("ffmpeg") else "there is no ffmpeg"
 
 
@@ -56,7 +61,12 @@ def payload(pcm: bytes) -> dict[str, object]:
     return {"audio_base_64": base64.b64encode(pcm).decode(), "sample_rate": RATE}
 
 
-async def with_async(source: Iterator[bytes], url: str) -> None:
+def due_s(began: float, number: int, *, paced: bool) -> float:
+    """Seconds until chunk `number` may leave."""
+    return max(0.0, began + number * CHUNK_S - time.monotonic()) if paced else 0.0
+
+
+async def with_async(source: Iterator[bytes], url: str, *, paced: bool = False) -> None:
     client = socketio.AsyncClient()
     started, closed = asyncio.Event(), asyncio.Event()
     client.on(messages.STARTED, lambda *_: started.set())
@@ -64,7 +74,9 @@ async def with_async(source: Iterator[bytes], url: str) -> None:
     await client.connect(url, socketio_path=messages.PATH, transports=["websocket"])
     await client.emit(messages.START, {"sampleRate": RATE})
     await started.wait()
-    for pcm in source:
+    began = time.monotonic()
+    for number, pcm in enumerate(source):
+        await asyncio.sleep(due_s(began, number, paced=paced))
         await client.emit(messages.CHUNK, payload(pcm))
         await client.eio.queue.join()  # else it queues the whole file
     await client.emit(messages.STOP)
@@ -72,7 +84,7 @@ async def with_async(source: Iterator[bytes], url: str) -> None:
     await client.disconnect()
 
 
-def with_sync(source: Iterator[bytes], url: str) -> None:
+def with_sync(source: Iterator[bytes], url: str, *, paced: bool = False) -> None:
     client = socketio.Client()
     started, closed = threading.Event(), threading.Event()
     client.on(messages.STARTED, lambda *_: started.set())
@@ -80,25 +92,47 @@ def with_sync(source: Iterator[bytes], url: str) -> None:
     client.connect(url, socketio_path=messages.PATH, transports=["websocket"])
     client.emit(messages.START, {"sampleRate": RATE})
     started.wait()
-    for pcm in source:
+    began = time.monotonic()
+    for number, pcm in enumerate(source):
+        if wait_s := due_s(began, number, paced=paced):
+            time.sleep(wait_s)
         client.emit(messages.CHUNK, payload(pcm))
+        client.eio.queue.join()
     client.emit(messages.STOP)
     closed.wait()
     client.disconnect()
 
 
-def main(way: str, path: str, url: str) -> None:
-    audio_s = soundfile.info(path).duration
-    source = chunks_of_ffmpeg(path) if way == "ffmpeg" else chunks(path)
-    began = cpu_s()
-    if way == "sync":
-        with_sync(source, url)
+async def stream(way: str, path: str, url: str, *, paced: bool) -> None:
+    """One file on this event loop; with `threads` in a thread of its own."""
+    if way == "threads":
+        done = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+
+        def work() -> None:
+            with_sync(chunks(path), url, paced=paced)
+            loop.call_soon_threadsafe(done.set_result, None)
+
+        threading.Thread(target=work, daemon=True).start()
+        await done
     else:
-        asyncio.run(with_async(source, url))
+        await with_async(chunks_of_ffmpeg(path) if way == "ffmpeg" else chunks(path), url, paced=paced)
+
+
+def main(way: str, url: str, paths: list[str]) -> None:
+    audio_s = sum(soundfile.info(path).duration for path in paths)
+    began, started = time.monotonic(), cpu_s()
+    if way == "threads":
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda path: with_sync(chunks(path), url), paths))
+    else:
+        for path in paths:
+            asyncio.run(stream(way, path, url, paced=False))
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    used = cpu_s() - began + children.ru_utime + children.ru_stime
-    tell({"cpu_s_per_h": used * 3600 / audio_s, "audio_s": audio_s})
+    used = cpu_s() - started + children.ru_utime + children.ru_stime
+    elapsed_s = time.monotonic() - began
+    tell({"cpu_s_per_h": used * 3600 / audio_s, "audio_s": audio_s, "files_per_s": len(paths) / elapsed_s})
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:4])
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -1,7 +1,9 @@
-"""A service that only counts: `python -m tests.bench.sink` prints its address and serves until its input ends.
+"""A service that only counts: `python -m tests.bench.sink [PAUSE]` prints its address and serves until its input ends.
 
 Plain aiohttp websockets that speak as much Engine.IO and Socket.IO as a client of the real-time API needs. Audio is
 counted by the length of the message, never decoded. Over HTTP: `GET /stats` gives and forgets what was counted.
+
+With PAUSE, in seconds, it commits as the real service does: after so long a silence, and nothing on stop.
 """
 
 from __future__ import annotations
@@ -29,12 +31,7 @@ def event(name: str, payload: object = None) -> str:
     return "42" + orjson.dumps([name] if payload is None else [name, payload]).decode()
 
 
-CONFIG = {
-    "model_id": "sink",
-    "sample_rate": 16000,
-    "vad_silence_threshold_secs": 1.5,
-    messages.FIELD_COMMIT_ON_STOP: True,
-}
+DEFAULT_PAUSE_S = 1.5
 
 
 class Session:
@@ -42,6 +39,10 @@ class Session:
 
     def __init__(self, sid: str) -> None:
         self.sid = sid
+        self.told_s = 0.0  # audio of chunks that were told of
+        self.silent_s = 0.0  # since the last chunk that was not silent
+        self.voiced_at = 0.0  # when that arrived
+        self.in_progress = False
         self.arrivals: list[float] = []
         self.audio_s: list[float] = []
         self.total_s = 0.0
@@ -50,13 +51,16 @@ class Session:
         self.partials = 0
 
     def counted(self) -> dict[str, object]:
-        found = {"arrivals": self.arrivals, "audio_s": self.audio_s, "text_bytes": self.text_bytes}
+        found = {"sid": self.sid, "before_s": self.told_s, "arrivals": self.arrivals, "audio_s": self.audio_s,
+                 "text_bytes": self.text_bytes, "voiced_at": self.voiced_at}  # fmt: skip
+        self.told_s = self.total_s
         self.arrivals, self.audio_s, self.text_bytes = [], [], 0
         return found
 
 
 class Sink:
-    def __init__(self) -> None:
+    def __init__(self, pause_s: float | None) -> None:
+        self._pause_s = pause_s
         self._names = itertools.count()
         self._sessions: list[Session] = []
         self.opened = 0
@@ -90,10 +94,21 @@ class Sink:
         session.audio_s.append(audio_s)
         session.text_bytes += len(text)
         session.total_s += audio_s
+        if self._pause_s is not None:
+            await self._listen(socket, session, audio_s, silent=not text[start:end].strip("A="))
         if session.total_s >= (session.partials + 1) * PARTIAL_EVERY_S:
             session.partials = int(session.total_s / PARTIAL_EVERY_S)
             payload = {"message_type": messages.TYPE_PARTIAL, "text": f"part {session.partials}"}
             await socket.send_str(event(messages.TRANSCRIPT, payload))
+
+    async def _listen(self, socket: web.WebSocketResponse, session: Session, audio_s: float, *, silent: bool) -> None:
+        if not silent:
+            session.silent_s, session.voiced_at, session.in_progress = 0.0, time.time(), True
+            return
+        session.silent_s += audio_s
+        if session.in_progress and session.silent_s >= (self._pause_s or 0):
+            session.in_progress = False
+            await self._commit(socket, session.total_s - session.silent_s)
 
     async def _other(self, socket: web.WebSocketResponse, session: Session, text: str) -> bool:
         if text == "3":
@@ -104,7 +119,10 @@ class Sink:
         if text.startswith(f'42["{messages.START}"'):
             self.opened += 1
             session.rate = orjson.loads(text[2:])[1]["sampleRate"]
-            started = {"message_type": messages.TYPE_STARTED, "session_id": session.sid, "config": CONFIG}
+            config = {"model_id": "sink", "sample_rate": session.rate,
+                      "vad_silence_threshold_secs": self._pause_s or DEFAULT_PAUSE_S,
+                      messages.FIELD_COMMIT_ON_STOP: self._pause_s is None}  # fmt: skip
+            started = {"message_type": messages.TYPE_STARTED, "session_id": session.sid, "config": config}
             await socket.send_str(event(messages.STARTED))
             await socket.send_str(event(messages.TRANSCRIPT, started))
             return True
@@ -114,11 +132,14 @@ class Sink:
         return not text.startswith(("1", "41"))
 
     async def _close(self, socket: web.WebSocketResponse, session: Session) -> None:
-        end = session.total_s
+        if self._pause_s is None:
+            await self._commit(socket, session.total_s)
+        await socket.send_str(event(messages.CLOSED, {"code": 1000, "reason": ""}))
+
+    async def _commit(self, socket: web.WebSocketResponse, end: float) -> None:
         words = [{"text": "end", "start": max(0.0, end - 0.5), "end": end, "type": "word", "logprob": -0.1}]
         for kind, more in ((messages.TYPE_COMMITTED, {}), (messages.TYPE_COMMITTED_TIMED, {"words": words})):
             await socket.send_str(event(messages.TRANSCRIPT, {"message_type": kind, "text": "end", **more}))
-        await socket.send_str(event(messages.CLOSED, {"code": 1000, "reason": ""}))
 
     async def _ping(self, socket: web.WebSocketResponse) -> None:
         while True:
@@ -132,7 +153,7 @@ class Sink:
 
 
 async def main() -> None:
-    sink = Sink()
+    sink = Sink(float(sys.argv[1]) if len(sys.argv) > 1 else None)
     app = web.Application()
     app.router.add_get(f"{messages.PATH}/", sink.connect)
     app.router.add_get("/stats", sink.stats)

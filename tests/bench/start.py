@@ -1,17 +1,17 @@
-"""How long starting takes: imports, and a whole run from its start to its first chunk at the sink."""
+"""How long starting takes: imports, and the first chunk at the sink after the start of a worker, and of a run."""
 
 from __future__ import annotations
 
-import json
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 from pathlib import Path
 
-from tests.bench.machine import ROOT, environment
+from tasks import submit
+from tests.bench.machine import ROOT, environment, stats
+from tests.bench.stack import KEY, stack
 
 
 def import_s(statement: str, times: int) -> float:
@@ -26,7 +26,16 @@ def import_s(statement: str, times: int) -> float:
     return statistics.median(once(statement) - once("pass") for _ in range(times))
 
 
-def first_chunk_s(url: str, path: Path) -> float:
+def worker_s(url: str, path: Path) -> float:
+    """Seconds from the start of `stt-batch worker`, with a job in the queue, to the job's first chunk at the sink."""
+    with stack(url, workers=0, speed="max") as started:
+        handle = submit(path, settings=started.settings)
+        began = started.launch()
+        assert handle.wait(60).state == "done"
+        return _first_arrival(url) - began
+
+
+def run_s(url: str, path: Path) -> float:
     """Seconds from the start of `stt-batch run`, its queue and its worker, to the first chunk at the sink."""
     with tempfile.TemporaryDirectory(prefix="stt-bench-") as folder:
         program = "from tasks.cli import main; main()"
@@ -34,13 +43,15 @@ def first_chunk_s(url: str, path: Path) -> float:
         began = time.monotonic()
         subprocess.run(
             [sys.executable, "-c", program, *arguments],
-            env={**environment(), "STT_API_KEY": "bench"},
+            env={**environment(), "STT_API_KEY": KEY},
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             capture_output=True,
             check=True,
             timeout=120,
         )
-    with urllib.request.urlopen(f"{url}/stats") as answer:  # noqa: S310  our own sink
-        arrivals = [at for one in json.load(answer)["sessions"] for at in one["arrivals"]]
-    return float(min(arrivals)) - began
+    return _first_arrival(url) - began
+
+
+def _first_arrival(url: str) -> float:
+    return float(min(at for one in stats(url) for at in one["arrivals"]))

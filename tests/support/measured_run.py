@@ -10,17 +10,22 @@ import sys
 import time
 from pathlib import Path
 
+from worker.audio.sections import Plan
 from worker.pipeline import Job, run
 from worker.progress import Progress
 from worker.settings import load
 from worker.storage.outputs import Outputs, write
-from worker.transcript.model import Segment, Transcript
+from worker.transcript.model import SectionFacts, Segment, Transcript
 
 
 class CountingLog:
     """Keeps nothing, so that what is measured is the pipeline."""
 
     segments = 0
+
+    async def planned(self, plan: Plan) -> None: ...
+
+    async def finished(self, section: int, facts: SectionFacts) -> None: ...
 
     async def commit(self, segment: Segment) -> None:
         self.segments += 1

@@ -1,0 +1,215 @@
+"""The parts of the benchmark: each measures one or two figures, and says them."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from tests.bench import files, hour, jobs, machine, naive, prefork, start, tail
+from tests.bench.files import Spec
+from tests.bench.live import OURS
+from tests.bench.say import say
+
+FIRST_OF_CPU = 0.75  # where the search for the most live sessions begins, of what CPU time alone would allow
+SPECS = (files.FLAC, files.WAV)
+FLAC, WAV = files.FLAC.name, files.WAV.name
+COLUMNS = ("CPU s/h, FLAC", "CPU s/h, WAV", "files/s", "live on a core, FLAC", "KB a session, FLAC")
+
+
+class Bench:
+    """`measured` holds what other parts found."""
+
+    def __init__(self, folder: Path, measured: dict[str, Any], *, short: bool) -> None:
+        self._folder = folder
+        self._measured = measured
+        self._short = short
+        self._minutes = 5 if short else 30
+        self._times = 3 if short else 7
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def _cases(self) -> list[tuple[str, Path]]:
+        return [(spec.name, files.make(self._folder, self._minutes, spec)) for spec in SPECS]
+
+    def whole(self) -> dict[str, Any]:
+        """The whole path at full speed beside the floors of its stages, in turns."""
+        found = {}
+        for name, path in self._cases():
+            floors, costs, speeds = [], [], []
+            with machine.sink() as url:
+                for _ in range(self._times):
+                    floors.append(machine.measure("tests.bench.floors", path, url))
+                    run = machine.measure("tests.bench.whole", path, url)
+                    costs.append(run["cpu_s_per_h"])
+                    speeds.append(run["audio_s"] / run["elapsed_s"])
+            stages = {s: statistics.median(f["stages"][s] for f in floors) for s in floors[0]["stages"]}
+            ratio = statistics.median(cost / floor["sum"] for cost, floor in zip(costs, floors, strict=True))
+            cost, floor, speed = map(statistics.median, (costs, [f["sum"] for f in floors], speeds))
+            found[name] = {"s_per_h": cost, "floor": floor, "ratio": ratio, "real_time": speed, "stages": stages}
+            parts = ", ".join(f"{stage} {value:.2f}" for stage, value in stages.items())
+            say(f"{name}: {cost:.2f} s/h, floor {floor:.2f} ({parts}), ratio {ratio:.2f}, {speed:.0f}x real time")
+        return found
+
+    # -- live sessions -----------------------------------------------------------------------------------------------
+
+    def session(self) -> dict[str, Any]:
+        """What a live session beyond the first holds, and costs."""
+        return {spec.name: self._session(OURS, spec) for spec in SPECS}
+
+    def live_flac(self) -> dict[str, Any]:
+        return self._most(OURS, files.FLAC)
+
+    def live_wav(self) -> dict[str, Any]:
+        return self._most(OURS, files.WAV)
+
+    def _session(self, way: str, spec: Spec) -> dict[str, Any]:
+        path = files.make(self._folder, 6, spec)
+        count = 41 if way != OURS else 101 if self._short else 201
+        one, many = (self._live(way, path, number, number, 5)["steps"][0] for number in (1, count))
+        kb = (many["rss_kb"] - one["rss_kb"]) / (count - 1)
+        found = {"kb": kb, "cpu_ms_per_s": many["cpu_ms_per_s"], "sessions": count}
+        say(f"{path.name}, {way}: {kb:.0f} KB and {found['cpu_ms_per_s']:.2f} ms CPU a second per live session")
+        return found
+
+    def _live(self, way: str, path: Path, first: int, most: int, seconds: float) -> dict[str, Any]:
+        with machine.sink(core=1) as url:
+            return machine.measure("tests.bench.live", way, path, url, first, most, seconds, core=0)
+
+    def _most(self, way: str, spec: Spec) -> dict[str, Any]:
+        """How many sessions at the pace of speech one core takes, with chunks less than a frame late (p99)."""
+        path = files.make(self._folder, 6, spec)
+        known = self._live(way, path, 100, 100, 5)["steps"][0]
+        by_cpu = 1000 / known["cpu_ms_per_s"]
+        tried = []
+        for _ in range(3 if not self._short else 1):
+            found = self._live(way, path, int(by_cpu * FIRST_OF_CPU), int(by_cpu * 1.5), 8)
+            if not found["most"]:
+                found = self._live(way, path, int(by_cpu * FIRST_OF_CPU / 2), int(by_cpu), 8)
+            tried.append(found)
+            for step in found["steps"]:
+                say(f"    {_lateness(step)}")
+        most = statistics.median(found["most"] for found in tried)
+        say(f"{spec.name}, {way}: {most:.0f} sessions on one core with p99 lateness under one frame of "
+            f"{known['frame_s'] * 1000:.0f} ms; {by_cpu:.0f} by CPU time")  # fmt: skip
+        return {"most": most, "by_cpu": by_cpu, "frame_s": known["frame_s"], "tried": tried}
+
+    # -- one file ----------------------------------------------------------------------------------------------------
+
+    def memory(self) -> dict[str, Any]:
+        """Peak memory of a process by the length of its file."""
+        lengths = (1, 60) if self._short else (1, 24 * 60)
+        peaks = []
+        with machine.sink() as url:
+            for minutes in lengths:
+                path = files.make(self._folder, minutes, files.MULAW)
+                runs = [machine.measure("tests.bench.whole", path, url)["peak_kb"] / 1024 for _ in range(3)]
+                peaks.append(statistics.median(runs))
+        say(f"peak memory: {peaks[0]:.1f} MB for {lengths[0]} min, {peaks[1]:.1f} MB for {lengths[1]} min of audio")
+        return {"minutes": lengths, "peak_mb": peaks, "grown_mb": peaks[1] - peaks[0]}
+
+    def hour(self) -> dict[str, Any]:
+        """A long file through a service that takes no more than real time."""
+        minutes, sessions = (4, 8) if self._short else (60, 32)
+        found = hour.run(self._folder, minutes, sessions)
+        words = "each word once" if found["each_word_once"] else "WORDS ARE MISSING OR TWICE"
+        same = "as in one session" if found["words_as_in_one_session"] else "NOT AS IN ONE SESSION"
+        say(f"{minutes} min in {sessions} sessions at 1x: {found['elapsed_s']:.0f} s in {found['sections']} sections; "
+            f"{found['words']} words, {words}, {same}, at most {found['most_off_s'] * 1000:.0f} ms off")  # fmt: skip
+        return found
+
+    def tail(self) -> dict[str, Any]:
+        """From the last sound to the stored transcript, where the service commits after 1.5 s of silence."""
+        with machine.sink(pause_s=1.5) as url:
+            found = tail.run(self._folder, url, self._times)
+        say(f"end of audio to transcript stored: {found['median_s']:.2f} s, with a commit pause of 1.5 s")
+        return found
+
+    # -- processes ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> dict[str, Any]:
+        """Imports, and the first chunk."""
+        path = files.make(self._folder, 1, files.WAV)
+        imported = start.import_s("from tasks import submit", self._times)
+        with machine.sink() as url:
+            start.worker_s(url, path)  # compiles what is imported
+            worker = statistics.median(start.worker_s(url, path) for _ in range(self._times))
+            run = statistics.median(start.run_s(url, path) for _ in range(self._times))
+        say(f"start: `from tasks import submit` {imported:.3f} s; to the first chunk: a worker {worker:.2f} s, "
+            f"`stt-batch run` {run:.2f} s")  # fmt: skip
+        return {"import_s": imported, "worker_s": worker, "run_s": run}
+
+    def jobs(self) -> dict[str, Any]:
+        """Many short files through two workers."""
+        paths = jobs.make(self._folder / "short", 100 if self._short else 1000)
+        with machine.sink() as url:
+            runs = [jobs.throughput(url, paths) for _ in range(1 if self._short else 3)]
+        found = sorted(runs, key=lambda run: float(run["files_per_s"]))[len(runs) // 2]
+        say(f"{len(paths)} files of 10 s: {found['files_per_s']:.0f} files/s, "
+            f"{found['worker_cpu_ms']:.1f} ms CPU of the workers each")  # fmt: skip
+        return found | {"all": [run["files_per_s"] for run in runs]}
+
+    def plan(self) -> dict[str, Any]:
+        """Planning sections, with and without looking for speech."""
+        found = {}
+        for name, path in self._cases():
+            runs = [machine.measure("tests.bench.plan", path) for _ in range(self._times)]
+            found[name] = costs = {
+                k: statistics.median(r[k] for r in runs) for k in ("decode", "plan", "plan_and_skip")
+            }
+            say(f"{name}, sections planned: decode {costs['decode']:.2f}, plan {costs['plan']:.2f}, "
+                f"with {runs[0]['detector'] or 'levels'} {costs['plan_and_skip']:.2f} s/h")  # fmt: skip
+        return found
+
+    # -- what one would do instead -----------------------------------------------------------------------------------
+
+    def beside(self) -> dict[str, Any]:
+        """The same work as a user would write it, against the same sink."""
+        short = jobs.make(self._folder / "short", 40 if self._short else 200)
+        flac, wav = (files.make(self._folder, 5, spec) for spec in SPECS)
+        found: dict[str, dict[str, Any]] = {"stt-batch": self._ours()}
+        for way in naive.WAYS:
+            if reason := naive.available(way):
+                say(f"{way}: not measured, {reason}")
+                found[way] = {COLUMNS[0]: reason}
+                continue
+            with machine.sink() as url:
+                costs = [self._naive(way, url, [path] * (4 if way == "threads" else 1)) for path in (flac, wav)]
+                each = machine.measure("tests.bench.naive", way, url, *short)["files_per_s"]
+            found[way] = dict(zip(COLUMNS, [*costs, each], strict=False))
+        with machine.sink() as url:
+            cores = machine.describe()["cores"]
+            costs = [prefork.throughput(url, [path] * cores, cores)["cpu_s_per_h"] for path in (flac, wav)]
+            each = prefork.throughput(url, short, jobs.WORKERS * jobs.SESSIONS)["files_per_s"]
+        found["Celery prefork"] = dict(zip(COLUMNS, [*costs, each], strict=False))
+        for way, figures in found.items():
+            say(f"{way}: " + ", ".join(f"{name} {value:.1f}" for name, value in figures.items() if name != "reason"))
+        return found
+
+    def _naive(self, way: str, url: str, paths: list[Path]) -> float:
+        times = 1 if self._short else 3
+        runs = [machine.measure("tests.bench.naive", way, url, *paths) for _ in range(times)]
+        return float(statistics.median(run["cpu_s_per_h"] for run in runs))
+
+    def _ours(self) -> dict[str, Any]:
+        whole = self._measured.get("whole") or self.whole()
+        each = self._measured.get("jobs") or self.jobs()
+        return dict(zip(COLUMNS, [whole[FLAC]["s_per_h"], whole[WAV]["s_per_h"], each["files_per_s"]], strict=False))
+
+    def beside_live(self) -> dict[str, Any]:
+        """Sessions at the pace of speech, and what each of them holds, in other ways."""
+        ours = self._measured.get("live-flac") or self.live_flac()
+        held = (self._measured.get("session") or self.session())[FLAC]["kb"]
+        found: dict[str, dict[str, Any]] = {"stt-batch": {COLUMNS[3]: float(ours["most"]), COLUMNS[4]: held}}
+        for way in ("loop", "threads"):
+            if not naive.available(way):
+                most = self._most(way, files.FLAC)["most"]
+                found[way] = {COLUMNS[3]: float(most), COLUMNS[4]: self._session(way, files.FLAC)["kb"]}
+        path = files.make(self._folder, 1, files.FLAC)
+        with machine.sink() as url:
+            found["Celery prefork"] = {COLUMNS[4]: prefork.session_kb(url, path, 4)}
+        return found
+
+
+def _lateness(step: dict[str, Any]) -> str:
+    late = "none" if step["late_p99_s"] is None else f"{step['late_p99_s'] * 1000:.0f} ms"
+    return f"{step['sessions']} sessions: p99 late {late}, {step['core']:.0%} of a core, {step['arrived']:.0%} arrived"

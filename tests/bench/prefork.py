@@ -1,0 +1,91 @@
+"""What Celery's own examples lead to: a prefork worker, a process for each session, the loop of the API page as a task.
+
+Not a part of the product: it is measured beside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import psutil
+import redis
+import soundfile
+from celery import Celery
+
+from tests.bench import naive
+from tests.bench.machine import ROOT, environment
+from tests.support.redis_server import Valkey
+from tests.support.wait import wait_until
+
+app = Celery("tests.bench.prefork", broker=os.environ.get("BENCH_BROKER", "redis://"))
+app.conf.task_ignore_result = True
+DONE = "bench:done"
+
+
+@app.task  # type: ignore[untyped-decorator]
+def transcribe(path: str, url: str, paced: bool) -> None:
+    asyncio.run(naive.with_async(naive.chunks(path), url, paced=paced))
+    with redis.Redis.from_url(app.conf.broker_url) as raw:
+        raw.incr(DONE)
+
+
+@contextmanager
+def _worker(processes: int) -> Iterator[tuple[redis.Redis, list[psutil.Process]]]:
+    with tempfile.TemporaryDirectory(prefix="stt-bench-") as folder:
+        valkey = Valkey(Path(folder))
+        app.conf.broker_url = valkey.url
+        command = [sys.executable, "-m", "celery", "-A", "tests.bench.prefork", "worker", "-c", str(processes)]
+        worker = subprocess.Popen(
+            [*command, "--loglevel", "ERROR", "--without-gossip", "--without-mingle"],
+            env={**environment(), "BENCH_BROKER": valkey.url},
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        found = psutil.Process(worker.pid)
+        try:
+            wait_until(lambda: len(found.children()) == processes, "the processes are there", timeout_s=60)
+            with redis.Redis.from_url(valkey.url) as raw:
+                yield raw, [found, *found.children()]
+        finally:
+            worker.terminate()
+            worker.wait(60)
+            valkey.stop()
+
+
+def _cpu_s(processes: Sequence[psutil.Process]) -> float:
+    return sum(t.user + t.system for t in (process.cpu_times() for process in processes))
+
+
+def throughput(url: str, files: Sequence[Path], processes: int) -> dict[str, Any]:
+    """Files in a second and s/h, as fast as they go."""
+    audio_s = sum(soundfile.info(str(path)).duration for path in files)
+    with _worker(processes) as (raw, members):
+        used, began = _cpu_s(members), time.monotonic()
+        for path in files:
+            transcribe.delay(str(path), url, False)
+        wait_until(lambda: int(raw.get(DONE) or 0) == len(files), "all are done", timeout_s=600, poll_s=0.05)
+        elapsed_s, used = time.monotonic() - began, _cpu_s(members) - used
+    return {"files_per_s": len(files) / elapsed_s, "cpu_s_per_h": used * 3600 / audio_s, "processes": processes}
+
+
+def session_kb(url: str, path: Path, processes: int) -> float:
+    """Memory of its own that a process has while it streams at the pace of speech."""
+    with _worker(processes) as (_, members):
+        for _ in range(processes):
+            transcribe.delay(str(path), url, True)
+        time.sleep(5)  # of streaming
+        kb = [process.memory_full_info().uss / 1024 for process in members[1:]]
+        for process in members[1:]:
+            process.kill()
+    return median(kb)

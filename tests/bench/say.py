@@ -1,0 +1,10 @@
+"""Lines for whoever waits for the measurement."""
+
+from __future__ import annotations
+
+import sys
+
+
+def say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()

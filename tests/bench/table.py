@@ -1,0 +1,95 @@
+"""The figures asked for: what is at least needed, what is aimed at, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Measured = Mapping[str, Any]
+FLAC, WAV = "44.1 kHz stereo FLAC", "16 kHz mono WAV"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One figure. `more`: more of it is better."""
+
+    title: str
+    unit: str
+    part: str
+    value: Callable[[Measured], float]
+    at_least: float
+    aim: float
+    more: bool = False
+    digits: int = 1
+
+    def verdict(self, value: float) -> str:
+        if self.meets(value, self.aim):
+            return "aim"
+        return "at least" if self.meets(value, self.at_least) else "missed"
+
+    def meets(self, value: float, bound: float) -> bool:
+        return value >= bound if self.more else value <= bound
+
+    def show(self, value: float) -> str:
+        return f"{value:,.{self.digits}f} {self.unit}".strip()
+
+    def bounds(self) -> tuple[str, str]:
+        sign = "≥" if self.more else "≤"
+        return f"{sign} {self.at_least:,g}", f"{sign} {self.aim:,g}"
+
+
+ROWS = (
+    Row("CPU against the sum of the stages, FLAC", "x", "whole", lambda m: m[FLAC]["ratio"], 1.6, 1.25, digits=2),
+    Row("CPU against the sum of the stages, WAV", "x", "whole", lambda m: m[WAV]["ratio"], 3.0, 1.6, digits=2),
+    Row("live sessions on one core, FLAC", "", "live-flac", lambda m: m["most"], 350, 500, more=True, digits=0),
+    Row("live sessions on one core, WAV", "", "live-wav", lambda m: m["most"], 1000, 2000, more=True, digits=0),
+    Row("memory per live session, WAV", "KB", "session", lambda m: m[WAV]["kb"], 250, 130, digits=0),
+    Row("memory per live session, FLAC", "KB", "session", lambda m: m[FLAC]["kb"], 1000, 600, digits=0),
+    Row("peak memory, 24 hours against 1 minute", "MB", "memory", lambda m: m["grown_mb"], 30, 10),
+    Row("60 minutes in 32 sessions at 1x", "s", "hour", lambda m: m["elapsed_s"], 180, 150, digits=0),
+    Row("end of audio to transcript stored", "s", "tail", lambda m: m["median_s"], 3.0, 2.2, digits=2),
+    Row("worker start to first chunk", "s", "start", lambda m: m["worker_s"], 2.0, 1.0, digits=2),
+    Row("`from tasks import submit`", "s", "start", lambda m: m["import_s"], 0.5, 0.25, digits=3),
+    Row("1,000 files of 10 s, 2 workers", "files/s", "jobs", lambda m: m["files_per_s"], 30, 100, more=True, digits=0),
+)
+
+
+def judged(measured: Mapping[str, Measured]) -> list[dict[str, Any]]:
+    """The rows that were measured, with their verdicts."""
+    found = []
+    for row in ROWS:
+        if row.part in measured:
+            value = float(row.value(measured[row.part]))
+            least, aim = row.bounds()
+            found.append(
+                {"figure": row.title, "value": value, "shown": row.show(value), "at_least": least, "aim": aim,
+                 "verdict": row.verdict(value)}
+            )  # fmt: skip
+    return found
+
+
+def text(measured: Mapping[str, Measured]) -> str:
+    """As a Markdown table."""
+    lines = ["| figure | measured | at least | aim | met |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {one['figure']} | {one['shown']} | {one['at_least']} | {one['aim']} | {one['verdict']} |"
+        for one in judged(measured)
+    ]
+    return "\n".join(lines)
+
+
+def beside(ways: Mapping[str, Mapping[str, Any]]) -> str:
+    """What one would do instead, as a Markdown table; `ways` -> column -> figure."""
+    columns = list(dict.fromkeys(column for found in ways.values() for column in found))
+    lines = [f"| way | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+    for way, found in ways.items():
+        cells = [_cell(found.get(column)) for column in columns]
+        lines.append(f"| {way} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
+    return "–" if value is None else str(value)
