@@ -96,22 +96,12 @@ class Control:
         for record in records:
             if record is None or record.state not in ("failed", "incomplete", "cancelled"):
                 continue
-            answer = await self._ledger.retry(record.id, keep=await self._may_go_on(record))
+            answer = await self._ledger.retry(record.id)
             if answer is not None and answer.before != answer.state:
                 queued.append(record.id)
         await self._producer.wake(queued)
         await self._producer.events.tell_many([("queued", job_id, {}) for job_id in queued])
         return queued
-
-    async def _may_go_on(self, record: JobRecord) -> bool:
-        """Whether nothing before the last commit is missing, so that the rest can follow it."""
-        from worker.transcript.model import Transcript  # noqa: PLC0415
-
-        document = await self._ledger.transcript(record.id)
-        if document is None:
-            return record.state != "incomplete"
-        coverage = Transcript.model_validate_json(document).coverage
-        return all(gap.start >= record.progress.committed_s for gap in coverage.missing)
 
     async def _jobs(self, names: Sequence[str]) -> list[str]:
         """The jobs that are meant, each once."""

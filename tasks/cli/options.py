@@ -45,12 +45,23 @@ formats = click.option(
     "-f",
     "formats",
     type=FormatsType(),
-    default=",".join(FORMATS),
+    default="json,srt,vtt,txt",
     show_default=True,
     metavar="LIST",
-    help="Files to write, comma-separated.",
+    help=f"Files to write, comma-separated: {', '.join(FORMATS)}.",
 )
 language = click.option("--language", "-l", metavar="CODE", help="Language noted when the service names none.")
+sessions = click.option(
+    "--sessions",
+    type=click.IntRange(1, 2000),
+    metavar="N",
+    help="Sections of one file that are streamed at the same time; default: as many as the worker has sessions.",
+)
+skip_silence = click.option(
+    "--skip-silence/--all-audio",
+    default=None,
+    help="Whether what holds no speech is left out (or STT_SKIP_SILENCE); the times stay those of the file.",
+)
 again = click.option("--again", is_flag=True, help="Transcribe also what is done already.")
 log_level = click.option(
     "--loglevel",

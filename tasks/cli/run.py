@@ -42,8 +42,11 @@ from worker.settings import Settings
 @click.option(
     "--sessions",
     type=click.IntRange(1, 2000),
-    help="Files at the same time. Default: twice the cores with the embedded service, 8 with another one.",
+    metavar="N",
+    help="Sessions at the same time: files, and sections of long ones. Default: twice the cores with the embedded"
+    " service, 8 with another one.",
 )
+@options.skip_silence
 @options.service
 @options.again
 @options.as_json

@@ -28,6 +28,8 @@ from worker.storage.ledger import Created
 @options.formats
 @options.language
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
+@options.sessions
+@options.skip_silence
 @click.option(
     "--priority",
     type=click.Choice(["high", "normal", "low"]),

@@ -2,6 +2,7 @@
 
     python -m tests.evaluate                    all runs on the shared recordings (or on STT_TEST_AUDIO)
     python -m tests.evaluate --skip-live        without the run at 1x, which takes as long as the longest recording
+    python -m tests.evaluate --sections 8       long recordings: one section a file, eight, eight without silence
     python -m tests.evaluate FOLDER --json      another corpus; figures for machines
 
 Exit 0 when the product's error rate is within 0.5 points of the recognizer on the same segments and within 1.5 points
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -28,6 +30,8 @@ from tests.evaluate.transcribers import Run
 
 SAME_SEGMENTS_POINTS = 0.5
 WHOLE_FILES_POINTS = 1.5
+SECTIONS_POINTS = 0.5
+TWO_SECTIONS_S = 150
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="recordings whose name contains this")
     parser.add_argument("--skip-live", action="store_true", help="no run at 1x")
     parser.add_argument("--sessions", type=int, default=12, help="sessions at once at 1x")
+    parser.add_argument("--sections", type=int, default=0, help="instead: one section a file against so many")
     parser.add_argument("--json", action="store_true", help="figures as JSON")
     options = parser.parse_args(arguments)
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the figures
@@ -47,6 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not recordings:
         sys.stderr.write(f"{folder}: no recording matches {options.only!r}\n")
         return 2
+    if options.sections:
+        return sections(recordings, options.sections, as_json=options.json)
     runs = [transcribers.through_product(recordings, speed="max", sessions=2)]
     if not options.skip_live:
         runs.append(transcribers.through_product(recordings, speed="1", sessions=options.sessions))
@@ -57,6 +64,40 @@ def main(arguments: Sequence[str] | None = None) -> int:
     else:
         show(figures, Console(width=180))
     return 0 if all(claim["holds"] for claim in figures["claims"]) else 1
+
+
+def sections(recordings: Sequence[Recording], count: int, *, as_json: bool) -> int:
+    """Long recordings, and all of them as one, in one section, in `count`, and in `count` with silence left out: does
+    the error rate move?"""
+    with tempfile.TemporaryDirectory(prefix="stt-evaluate-") as folder:
+        long = [recording for recording in recordings if recording.duration_s >= TWO_SECTIONS_S]
+        long.append(transcribers.joined(recordings, Path(folder)))
+        return _sections(long, count, as_json=as_json)
+
+
+def _sections(long: Sequence[Recording], count: int, *, as_json: bool) -> int:
+    runs = [
+        transcribers.through_product(long, speed="max", sessions=count),
+        transcribers.through_product(long, speed="max", sessions=count, sections=count),
+        transcribers.through_product(long, speed="max", sessions=count, sections=count, skip_silence=True),
+    ]
+    errors = [score.total(score.word_errors(r.reference, run.heard[r.path.name].text) for r in long) for run in runs]
+    figures = {
+        "files": len(long),
+        "hours": sum(r.duration_s for r in long) / 3600,
+        "at_most": SECTIONS_POINTS,
+        "runs": [
+            {"name": run.name, "seconds": run.seconds, "wer_percent": found.percent, **asdict(found)}
+            for run, found in zip(runs, errors, strict=True)
+        ],
+        "points": [found.percent - errors[0].percent for found in errors[1:]],
+    }
+    if as_json:
+        sys.stdout.write(json.dumps(figures, indent=2) + "\n")
+    else:
+        for run, found in zip(runs, errors, strict=True):
+            sys.stdout.write(f"{found.percent:6.2f} %  {found.errors:5d} errors  {run.seconds:5.0f} s  {run.name}\n")
+    return 0 if errors[1].percent - errors[0].percent <= SECTIONS_POINTS else 1
 
 
 def evaluate(recordings: Sequence[Recording], runs: Sequence[Run]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -40,8 +41,11 @@ class Run:
     seconds: float
 
 
-def through_product(recordings: Sequence[Recording], *, speed: str, sessions: int) -> Run:
-    """`stt-batch run` in a process of its own with its embedded service; the transcripts are read from its files."""
+def through_product(
+    recordings: Sequence[Recording], *, speed: str, sessions: int, sections: int = 1, skip_silence: bool = False
+) -> Run:
+    """`stt-batch run` in a process of its own with its embedded service; the transcripts are read from its files.
+    `sections`: how many of one file at a time."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="stt-evaluate-") as folder:
         command = [
@@ -49,7 +53,10 @@ def through_product(recordings: Sequence[Recording], *, speed: str, sessions: in
             *(str(recording.path) for recording in recordings),
             "--out", folder, "--speed", speed, "--sessions", str(sessions), "--format", "json", "--json",
         ]  # fmt: skip
-        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        environment = os.environ | {"STT_JOB_SESSIONS": str(sections), "STT_SKIP_SILENCE": str(skip_silence)}
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
+        )
         documents = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*.json")]
     heard = {
         document["source"]["name"]: Heard(
@@ -61,7 +68,8 @@ def through_product(recordings: Sequence[Recording], *, speed: str, sessions: in
     missing = sorted({recording.path.name for recording in recordings} - set(heard))
     if done.returncode or missing:
         raise RuntimeError(f"stt-batch run ended with {done.returncode}, without {missing}:\n{done.stderr[-4000:]}")
-    return Run(f"stt-batch run --speed {speed}", heard, time.monotonic() - began)
+    name = f"stt-batch run --speed {speed}" + (f", {sections} sections" if sections > 1 else "")
+    return Run(name + (", silence skipped" if skip_silence else ""), heard, time.monotonic() - began)
 
 
 def on_segments(recordings: Sequence[Recording]) -> Run:
@@ -112,3 +120,14 @@ def whole_file(path: Path) -> Samples:
     mono = np.mean(samples, axis=1)
     result: Samples = mono if rate == SAMPLE_RATE else soxr.resample(mono, rate, SAMPLE_RATE, quality="HQ")
     return result
+
+
+def joined(recordings: Sequence[Recording], folder: Path) -> Recording:
+    """All recordings one after the other as one long file in `folder`, 2 s of silence between them."""
+    path = folder / "joined.wav"
+    with soundfile.SoundFile(path, "w", SAMPLE_RATE, 1, "PCM_16") as file:
+        for recording in recordings:
+            file.write(whole_file(recording.path))
+            file.write(np.zeros(2 * SAMPLE_RATE, np.float32))
+        duration_s = file.tell() / SAMPLE_RATE
+    return Recording(path, " ".join(recording.reference for recording in recordings), duration_s, ())
