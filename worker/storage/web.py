@@ -7,18 +7,15 @@ it is the proxy that resolves names.)
 
 from __future__ import annotations
 
-import asyncio
 import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from http import HTTPStatus
-from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
-from urllib.request import getproxies
+from typing import Final
+from urllib.parse import urljoin
 
 import aiohttp
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from worker.errors import (
@@ -31,8 +28,9 @@ from worker.errors import (
 )
 from worker.settings import Settings
 from worker.storage.address import Address, parse, scrub
-from worker.storage.allowed import check_source, is_private, may_be_private, private_address
+from worker.storage.allowed import check_source, may_be_private, private_address
 from worker.storage.remote import CHUNK_BYTES, Body, Version
+from worker.storage.resolver import PublicResolver, leads_to_private
 
 MOST_REDIRECTS: Final = 5
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10, sock_read=30)
@@ -53,7 +51,7 @@ async def read(address: Address, offset: int, known: Version | None, settings: S
     validator = known and (known.etag or known.modified)
     if offset and validator:
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-    resolver = _Resolver()
+    resolver = PublicResolver()
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False),
         cookie_jar=aiohttp.DummyCookieJar(),
@@ -77,7 +75,7 @@ async def read(address: Address, offset: int, known: Version | None, settings: S
 
 async def _follow(
     session: aiohttp.ClientSession,
-    resolver: _Resolver,
+    resolver: PublicResolver,
     address: Address,
     headers: dict[str, str],
     settings: Settings,
@@ -114,14 +112,12 @@ async def _get(
     try:
         # As it is: another quoting of the same path may not fit a signature.
         return await session.get(URL(url, encoded=url.isascii()), headers=headers, allow_redirects=False)
-    except _PrivateHost:
-        raise SourceRefused(private_address(address.shown)) from None
     except aiohttp.ClientConnectorCertificateError as exc:
         raise SourceError(f"{address.shown}: its certificate is not trusted: {_reason(exc)}") from None
     except aiohttp.InvalidURL:
         raise SourceError(f"{address.shown}: is not an address") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-        if isinstance(exc.__cause__, _PrivateHost):
+        if leads_to_private(exc):
             raise SourceRefused(private_address(address.shown)) from None
         raise SourceUnavailable(f"{address.shown}: cannot be reached: {_reason(exc)}") from None
 
@@ -167,26 +163,3 @@ def _reason(exc: BaseException) -> str:
     if isinstance(exc, ssl.SSLError):
         return exc.reason or "TLS"
     return scrub(" ".join(str(exc).split()))[:200] or type(exc).__name__
-
-
-class _PrivateHost(OSError):
-    """The name leads to a private address."""
-
-
-class _Resolver(AbstractResolver):
-    """Resolves names as the system does, and gives no private address unless it may."""
-
-    def __init__(self) -> None:
-        self.private = False
-        self._system = aiohttp.ThreadedResolver()
-        self._proxies = {urlsplit(proxy).hostname for proxy in getproxies().values()}
-
-    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        async with asyncio.timeout(10):
-            found = await self._system.resolve(host, port, family)
-        if not self.private and host not in self._proxies and any(is_private(result["host"]) for result in found):
-            raise _PrivateHost(host)
-        return found
-
-    async def close(self) -> None:
-        await self._system.close()

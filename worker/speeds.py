@@ -1,0 +1,32 @@
+"""How fast a session is streamed, as people write it."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+Speed = float | Literal["auto"]
+"""A factor of real time, inf for as fast as the service takes it, or "auto": found out while streaming."""
+
+
+def show_speed(speed: Speed) -> str:
+    """The text `parse_speed` reads back: `max`, `auto`, or the factor."""
+    if speed == "auto":
+        return speed
+    return "max" if math.isinf(speed) else f"{speed:g}"
+
+
+def parse_speed(value: object) -> Speed:
+    """`max`, `auto` or a factor of real time of at least 0.1 (1 is the pace of speech). Returns inf for `max`."""
+    text = str(value).strip().lower()
+    if text == "auto":
+        return "auto"
+    if text in ("max", "inf"):
+        return math.inf
+    try:
+        speed = float(text.removesuffix("x"))
+    except ValueError:
+        speed = math.nan
+    if not 0.1 <= speed < math.inf:
+        raise ValueError(f"speed must be `max`, `auto` or a number from 0.1 up (1 is real time), not {value!r}")
+    return speed
