@@ -80,7 +80,7 @@ class Sessions:
     async def _session(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         if self._way == OURS:
-            job = Job(id="live", source=self._path, speed=1.0, language=None, out=None)
+            job = Job(id="live", source=self._path, speed=1.0, language=None)
             await run(job, settings=self._settings, log=CountingLog())
         else:
             await naive.stream(self._way, str(self._path), self._url, paced=True)
