@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from celery import Celery, bootsteps, signals
 from celery.app import trace
+from celery.apps import worker as worker_program
 from celery.exceptions import OperationalError, Reject
 from kombu.transport import redis as broker
 
@@ -27,6 +28,10 @@ def make_app(settings: Settings) -> Celery:
     made = Celery("tasks", set_as_current=False)
     made.conf.update(celery_config.for_settings(settings))
     return made
+
+
+# What it says from its signal handlers goes past every log, as bare text.
+worker_program.safe_say = lambda *_: None
 
 
 # A message given back is no error: one line for each at shutdown, not a traceback.

@@ -101,16 +101,18 @@ def problem(path: str, *, ready: bool = False, max_age_s: float = MAX_AGE_S) -> 
         return f"{path} is not there: the process has not started, or has ended"
     except (OSError, ValueError, KeyError, TypeError) as exc:
         return f"{path} cannot be read: {exc}"
-    return _stuck(pid, {"its timer": written, **beats}, max_age_s) or (_not_ready(because) if ready else None)
+    return _stuck(pid, written, beats, max_age_s) or (_not_ready(because) if ready else None)
 
 
-def _stuck(pid: int, beats: dict[str, float], max_age_s: float) -> str | None:
+def _stuck(pid: int, written: float, beats: dict[str, float], max_age_s: float) -> str | None:
     now = time.monotonic()
+    if written > now:
+        return f"process {pid} is gone: its health file was written before the machine was started"
+    if now - written > max_age_s:
+        return f"process {pid} is stuck or gone: its event loop wrote nothing for {now - written:.0f} s"
     for part, at in beats.items():
-        # A time to come is of an earlier boot of the machine.
-        if not 0 <= now - at <= max_age_s:
-            age = f"{now - at:.0f} s ago" if at <= now else "before the machine was started"
-            return f"process {pid} is stuck or gone: the last beat of {part} was {age}"
+        if written - at > max_age_s:
+            return f"process {pid} is stuck: its {part} has not beaten for {now - at:.0f} s"
     return None
 
 

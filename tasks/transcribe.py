@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 import structlog
@@ -24,6 +27,35 @@ from worker.storage.connection import Connection
 from worker.storage.ledger import Ledger
 
 logger: Final = structlog.get_logger(__name__)
+CLOSE_S: Final = 1.0
+"""Seconds that closing the connections may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What lives on the event loop of this process, made once."""
+
+    settings: Settings
+    connection: Connection
+    ledger: Ledger
+    events: Events
+    governor: Governor
+    runner: Runner
+
+    @classmethod
+    async def make(cls) -> _Parts:
+        settings = load()
+        connection, ledger = Connection(settings.redis_url), Ledger(settings)
+        events, governor = Events(settings, connection), Governor(settings, connection)
+        runner = Runner(settings, ledger, wake=lambda job_id: _send([job_id], settings), slots=governor, events=events)
+        return cls(settings, connection, ledger, events, governor, runner)
+
+    async def close(self) -> None:
+        """What is not told yet is, for at most a second."""
+        await asyncio.gather(self.governor.close(), self.events.close())
+        with suppress(LedgerUnavailable, TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await asyncio.gather(self.ledger.close(), self.connection.close())
 
 
 class _Process:
@@ -31,7 +63,7 @@ class _Process:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._runner: Runner | None = None
+        self._parts: _Parts | None = None
         self.draining = False
         self._background: list[Future[None]] = []
         self._monitor: Monitor | None = None
@@ -44,39 +76,28 @@ class _Process:
 
     def end(self) -> None:
         """Called when nothing runs any more."""
+        if self._parts is not None:
+            with suppress(TimeoutError):  # a loop that stands still must not keep the process
+                shared_loop().submit(self._parts.close()).result(2 * CLOSE_S)
         shared_loop().stop()
         if self._monitor is not None:
             self._monitor.close()
 
     def start(self) -> None:
         """Called when the worker is up: what it does beside its tasks."""
-        settings = load()
-        ledger, events = shared_loop().call(_made(settings))
-        self._background.append(shared_loop().submit(_warn(ledger)))
-        reaper = Reaper(settings, ledger, lambda job_ids: self._send(job_ids, settings.queue), events)
-        self._background.append(shared_loop().submit(reaper.run()))
-        self._background.append(start_intake(settings, shared_loop()))
+        parts, loop = self.parts(), shared_loop()
+        reaper = Reaper(parts.settings, parts.ledger, lambda job_ids: _send(job_ids, parts.settings), parts.events)
+        self._background += [
+            loop.submit(_warn(parts.ledger)),
+            loop.submit(reaper.run()),
+            start_intake(parts.settings, loop),
+        ]
 
-    def _send(self, job_ids: Sequence[str], queue: str) -> None:
-        wake(app, job_ids, queue)
-
-    def runner(self) -> Runner:
+    def parts(self) -> _Parts:
         with self._lock:
-            if self._runner is None:
-                self._runner = shared_loop().call(self._make())
-            return self._runner
-
-    async def _make(self) -> Runner:
-        settings = load()
-        limited = settings.max_sessions or settings.starts_per_s
-        connection = Connection(settings.redis_url)
-        return Runner(
-            settings,
-            Ledger(settings),
-            wake=lambda job_id: self._send([job_id], settings.queue),
-            slots=Governor(settings, connection) if limited else None,
-            events=Events(settings, connection),
-        )
+            if self._parts is None:
+                self._parts = shared_loop().call(_Parts.make())
+            return self._parts
 
     def drain(self) -> None:
         """Called in a signal handler: sets the flag and lets the loop do the rest."""
@@ -85,8 +106,13 @@ class _Process:
             self._monitor.stop("it is shutting down")
         for work in self._background:
             work.cancel()
-        if self._runner is not None:
-            shared_loop().soon(self._runner.drain)
+        shared_loop().soon(lambda: logger.info("shutting down"))
+        if self._parts is not None:
+            shared_loop().soon(self._parts.runner.drain)
+
+
+def _send(job_ids: Sequence[str], settings: Settings) -> None:
+    wake(app, job_ids, settings.queue)
 
 
 async def _warn(ledger: Ledger) -> None:
@@ -97,17 +123,13 @@ async def _warn(ledger: Ledger) -> None:
         logger.warning("it is not known whether Redis keeps what it accepts", error=str(exc))
 
 
-async def _made(settings: Settings) -> tuple[Ledger, Events]:
-    return Ledger(settings), Events(settings, Connection(settings.redis_url))
-
-
 _process = _Process()
 
 
 @app.task(name=TRANSCRIBE, bind=True)  # type: ignore[untyped-decorator]
 def transcribe(_task: Any, job_id: str | None = None, job: dict[str, Any] | None = None) -> None:
     """`{"job_id": …}` for a job in the ledger, or `{"job": {…}}` for a whole one (the fields of `JobSpec`)."""
-    runner = _process.runner()
+    runner = _process.parts().runner
     if _process.draining:
         raise Reject("this worker is shutting down", requeue=True)
     outcome = shared_loop().call(runner.perform(job_id, job))

@@ -96,9 +96,7 @@ def test_a_blocked_event_loop_is_seen_while_the_timer_beats(fleet: Fleet, tmp_pa
     submit(fleet.audio("a", 20.0)[0], settings=fleet.settings)
     wait_until(mark.exists, "the loop is blocked by the first commit", timeout_s=20)
     wait_until(lambda: not well(health, ready=False), "it is found out", timeout_s=12)
-    assert "event loop" in (problem(str(health), max_age_s=ALIVE_S) or "") or "its timer" in (
-        problem(str(health), max_age_s=ALIVE_S) or ""
-    )
+    assert "event loop wrote nothing" in (problem(str(health), max_age_s=ALIVE_S) or "")
     wait_until(lambda: well(health), "it beats again", timeout_s=20)
 
 
@@ -115,8 +113,9 @@ def test_prometheus_hears_of_a_job(fleet: Fleet, tmp_path: Path) -> None:
         return scraped(port).get(name, 0.0) - before.get(name, 0.0)
 
     wait_until(lambda: counted("stt_jobs_ended_total{state done}") == 1, "the end is counted", timeout_s=10)
-    assert counted("stt_audio_sent_seconds_total") == pytest.approx(12.0, abs=0.1)
-    assert 9.0 < counted("stt_audio_committed_seconds_total") <= 12.1
+    duration_s = fleet.transcript(handle.id).coverage.duration
+    assert counted("stt_audio_sent_seconds_total") == pytest.approx(duration_s, abs=0.1)
+    assert duration_s - 2.0 < counted("stt_audio_committed_seconds_total") <= duration_s
     assert counted("stt_sessions_total{ended completed}") == 1
     assert counted("stt_job_realtime_factor_count") == 1
     assert counted("stt_commit_latency_seconds_count") == len(fleet.transcript(handle.id).segments)
