@@ -60,6 +60,8 @@ class Attempts:
             lease.transcribed = False
         job = await job_of(lease, spec, self._settings, self._ledger)
         transcript = await self._pipeline(job, settings=self._settings, log=told, slots=self._slots)
+        if transcript.speed_reached is not None:
+            await self._ledger.speeds.remember(self._settings.url, transcript.speed_reached)
         if lease.tries < self._settings.attempts and (reason := transcript.gave_up) is not None:
             raise EndpointUnavailable(reason)
         return transcript
@@ -67,11 +69,13 @@ class Attempts:
 
 async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger) -> Job:
     """Raises LedgerUnavailable."""
+    speed = settings.speed if spec.speed is None else spec.speed
     most = min(settings.job_sessions or settings.sessions, settings.sessions)
     return Job(
         id=lease.job_id,
         source=spec.source,
-        speed=settings.speed if spec.speed is None else spec.speed,
+        speed=speed,
+        start_speed=await ledger.speeds.recall(settings.url) if speed == "auto" else None,
         language=spec.language,
         sessions=min(spec.sessions or most, most),
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,

@@ -50,6 +50,8 @@ class Job:
     speed: Speed
     language: str | None
     """Written into the transcript when the service names none."""
+    start_speed: float | None = None
+    """What `auto` begins with; None for real time."""
     sessions: int = 1
     """Sections that may be streamed at the same time."""
     skip_silence: bool = False
@@ -86,7 +88,7 @@ class _Run:
         self._log = log
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
-        self._speed = SpeedControl(job.speed, self._started)
+        self._speed = SpeedControl(job.speed, self._started, job.start_speed)
         self._service = Service(Endpoint(settings.url, settings.api_key), settings, self._speed, slots)
         self._segments = list(job.earlier.committed)
         self._sections: list[Section] = []
@@ -176,6 +178,7 @@ class _Run:
             warnings=source.warnings,
             language=job.language,
             speed=job.speed,
+            speed_reached=self._speed.current(self._loop.time()),
             speed_falls=tuple(falls),
             failures=tuple(text for s in self._sections for text in s.failures),
             wire_rate=plan.rate,

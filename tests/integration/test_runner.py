@@ -11,12 +11,14 @@ import pytest
 from tasks.runner import Outcome, Pipeline, Runner
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
+from worker.audio.sections import Plan, SectionPlan
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.pipeline import Job
 from worker.settings import Settings, load
+from worker.storage.connection import Connection
 from worker.storage.lease import Lease
 from worker.storage.ledger import JobRecord, JobState, Ledger
-from worker.transcript.model import Gap, Transcript
+from worker.transcript.model import Gap, SectionFacts, Transcript
 
 SPEC = '{"source": "/audio/a.wav", "speed": "max"}'
 Act = Callable[[Job, Any], Awaitable[Transcript]]
@@ -165,6 +167,50 @@ async def test_a_drain_does_not_wait_for_that(redis_url: str) -> None:
     runner.drain()
     assert await asyncio.wait_for(running, 5) is Outcome.BACK
     await scene.ledger.close()
+
+
+async def test_the_next_attempt_has_the_plan_and_what_is_finished(scene: Scene) -> None:
+    plan = Plan(16000, 160_000, (SectionPlan(0, 80_000), SectionPlan(80_000, 160_000, 16_000)), skipped=((1, 2),))
+    facts = SectionFacts(start=80_000, end=160_000, sent=160_000, heard=160_000, committed=150_000, finished=True)
+    seen: list[Job] = []
+
+    async def breaks(job: Job, log: Any) -> Transcript:
+        await log.planned(plan)
+        await log.commit(a_segment("two").model_copy(update={"section": 1}))
+        await log.finished(1, facts)
+        raise SessionLost("gone")
+
+    async def look(job: Job, log: Any) -> Transcript:
+        seen.append(job)
+        return await quick(job, log)
+
+    assert await scene.runner(breaks).perform("a", None) is Outcome.LATER
+    raw = Connection(scene.settings.redis_url)
+    await raw.call(lambda redis: redis.delete(f"{scene.settings.redis_prefix}delayed"))
+    await raw.close()
+    assert await scene.runner(look).perform("a", None) is Outcome.ENDED
+    assert seen[0].earlier.plan == plan
+    assert seen[0].earlier.finished == {1: facts}
+    assert [s.section for s in seen[0].earlier.committed] == [1]
+    # Done anew, nothing of it is left.
+    await scene.ledger.create("a", SPEC, again=True)
+    assert await scene.ledger.plan("a") == (None, {})
+
+
+async def test_auto_begins_where_the_last_job_ended(scene: Scene) -> None:
+    seen: list[float | None] = []
+
+    async def look(job: Job, log: Any) -> Transcript:
+        seen.append(job.start_speed)
+        reached = 5.5 if job.speed == "auto" else None
+        return a_transcript(job.id).model_copy(update={"speed_reached": reached})
+
+    for name in ("b", "c"):
+        await scene.ledger.create(name, '{"source": "/audio/b.wav", "speed": "auto"}')
+    runner = scene.runner(look)
+    for _ in range(3):
+        await runner.perform("b", None)
+    assert seen == [None, None, 5.5]  # the first in the line is not `auto`
 
 
 async def test_an_attempt_goes_on_after_what_was_committed(scene: Scene) -> None:

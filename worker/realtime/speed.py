@@ -35,10 +35,11 @@ class SpeedChange:
 class SpeedControl:
     """The speed of one job across its sessions. Times are seconds of a monotonic clock, speeds factors of real time."""
 
-    def __init__(self, asked: Speed, now: float) -> None:
+    def __init__(self, asked: Speed, now: float, start: float | None = None) -> None:
+        """`start`: the factor `auto` begins with, where one is known that was taken lately."""
         self.asked = asked
         self._ceiling = AUTO_CEILING if asked == "auto" else asked
-        self._limit = SLOWEST if asked == "auto" else self._ceiling
+        self._limit = min(max(start or SLOWEST, SLOWEST), AUTO_CEILING) if asked == "auto" else self._ceiling
         self._updated = now
         self._hold_until = now
         self.changes: list[SpeedChange] = []

@@ -16,6 +16,7 @@ Keys, below the prefix of the settings:
 | `queue:answer:OWNER` | string | the job a worker took from it, for as long as it may ask again            |
 | `delayed`            | zset   | ids of jobs that shall wait there later, scored by when, in ms            |
 | `batch:ID:paused`    | string | exists while the batch is paused                                          |
+| `speed:HASH`         | string | factor of real time an address took last, for an hour                     |
 
 Every key has a TTL: `result_ttl` from the end of the job, and while it is not at its end `UNFINISHED_TTL` (or
 `result_ttl` when that is longer) from the last write. Transitions are Lua scripts on the server's clock.
@@ -35,6 +36,7 @@ from worker.storage.durability import durability_warnings
 from worker.storage.keys import Keys, queue_lists
 from worker.storage.lease import SECTIONS, Lease
 from worker.storage.records import FIELDS, Created, Entry, JobRecord, JobState, Reaped, Refusal, read_record
+from worker.storage.speeds import Speeds
 from worker.transcript.model import SectionFacts
 
 UNFINISHED_TTL: Final = timedelta(days=30)
@@ -53,6 +55,7 @@ class Ledger:
     def __init__(self, settings: Settings) -> None:
         self._connection = Connection(settings.redis_url)
         self._keys = Keys(settings.redis_prefix)
+        self.speeds = Speeds(self._connection, self._keys)
         self._lease_s = settings.lease_s
         self._result_ttl = settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)

@@ -46,6 +46,7 @@ class Facts:
     warnings: tuple[str, ...]
     language: str | None
     speed: Speed
+    speed_reached: float
     speed_falls: tuple[SpeedFall, ...]
     failures: tuple[str, ...]
     wire_rate: int
@@ -98,6 +99,7 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
         ),
         saved=_saved(facts),
         speed=show_speed(facts.speed),
+        speed_reached=round(facts.speed_reached, 2) if facts.speed == "auto" else None,
         speed_falls=facts.speed_falls,
         failures=facts.failures,
         warnings=tuple(warnings),

@@ -143,6 +143,7 @@ class Transcript(_Value):
     coverage: Coverage
     saved: Saved | None = Field(default=None, description="null when silence was not looked for")
     speed: str = Field(description="pace asked for: a factor of real time, max or auto")
+    speed_reached: float | None = Field(default=None, description="factor `auto` had come to at the end")
     speed_falls: tuple[SpeedFall, ...] = ()
     failures: tuple[str, ...] = Field(
         default=(), description="why sessions ended early, in order; each was followed up"

@@ -70,3 +70,10 @@ def test_between_its_bounds_whatever_happens(asked, events) -> None:  # type: ig
             assert control.current(now) <= before
         ceiling = AUTO_CEILING if asked == "auto" else asked
         assert 1.0 <= control.current(now) <= ceiling
+
+
+def test_auto_goes_on_with_what_was_taken_lately() -> None:
+    assert SpeedControl("auto", 0.0, 6.0).current(0.0) == 6.0
+    assert SpeedControl("auto", 0.0, 60.0).current(0.0) == AUTO_CEILING
+    assert SpeedControl("auto", 0.0, 0.2).current(0.0) == 1.0
+    assert SpeedControl(2.0, 0.0, 6.0).current(0.0) == 2.0
