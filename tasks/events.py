@@ -78,6 +78,11 @@ class Events:
             self._put(entries)
             await entries[-1].written
 
+    async def close(self) -> None:
+        """In the end: what was told is written, for at most a second."""
+        if self._writing is not None and not self._writing.done():
+            await asyncio.wait((self._writing,), timeout=1.0)
+
     def _put(self, entries: Iterable[_Entry]) -> None:
         self._waiting.extend(entries)
         if self._writing is None or self._writing.done():

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import time
 import urllib.request
+from pathlib import Path
 
 import pytest
 
 from tasks.submit import submit_many
-from tests.support.fleet import Fleet
+from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
 from tests.support.wait import wait_until
 
 PACE = 4.0
@@ -49,6 +50,24 @@ def test_13_the_limit_holds_while_holders_are_killed(fleet: Fleet) -> None:
     for (_, words), job in zip(spoken.values(), batch.jobs, strict=True):
         fleet.assert_done(job.id, words)
     # All ended, so the dead worker's slots were free again after their lease.
+
+
+def test_without_a_limit_of_our_own_the_service_s_is_found_out(tmp_path: Path, redis_url: str) -> None:
+    """It takes 4 sessions and refuses more: the workers learn that together, and every job is done."""
+    with tone_server(tmp_path, STT_SERVER_MAX_SESSIONS="4") as url:
+        fleet = Fleet(tmp_path, redis_url, url)
+        try:
+            spoken = {f"f{n}": fleet.audio(f"f{n}", 8, seed=n) for n in range(12)}
+            workers = [fleet.start(sessions=6) for _ in range(2)]
+            batch = submit_many([source for source, _ in spoken.values()], settings=fleet.settings, speed=PACE)
+            fleet.until_ended(*(job.id for job in batch.jobs), timeout_s=60)
+            for (_, words), job in zip(spoken.values(), batch.jobs, strict=True):
+                fleet.assert_done(job.id, words)
+            refused = sum(worker.text().count("session ended early") for worker in workers)
+            assert 0 < refused < 40
+            assert_every_key_ends(redis_url)
+        finally:
+            fleet.close()
 
 
 def test_the_intake_of_a_worker_takes_what_other_languages_add(fleet: Fleet) -> None:

@@ -258,6 +258,28 @@ async def test_without_a_limit_a_busy_service_sets_one(governors: Make, raw: red
             holder.cancel()
 
 
+async def test_what_one_process_learns_of_a_busy_service_holds_for_all(governors: Make, raw: redis.Redis) -> None:
+    one, other = governors(), governors()
+    async with asyncio.TaskGroup() as group:
+        holders = [group.create_task(in_line(g, f"h-{n}", [], hold_s=60)) for n in range(5) for g in (one, other)]
+        await async_wait_until(lambda: slots(raw) == 10, "10 hold")
+        await one.busy()
+        await async_wait_until(lambda: one.limit == 7, "the limit is 7")
+        served: list[str] = []
+        late = group.create_task(in_line(other, "late", served))
+        await waiting(raw, 1)
+        assert other.limit == 7
+        for holder in holders[:3]:
+            holder.cancel()
+        await async_wait_until(lambda: slots(raw) == 7, "7 hold")
+        await waiting(raw, 1)
+        assert served == []
+        holders[3].cancel()
+        await late
+        for holder in holders:
+            holder.cancel()
+
+
 async def test_a_cancelled_wait_leaves_the_line(governors: Make, raw: redis.Redis) -> None:
     governor = governors(max_sessions=1)
     async with governor.slot("first"):
@@ -326,6 +348,26 @@ async def test_redis_away_for_as_long_as_a_slot_lives_ends_the_session(redis_url
     with pytest.raises(SessionLost):
         await hold()
     assert 1.0 < time.monotonic() - started < 2.0, "before the slot is somebody else's"
+    await governor.close()
+    await connection.close()
+
+
+async def test_without_a_limit_redis_away_ends_no_session(redis_url: str) -> None:
+    class Scripts:
+        asked = 0
+
+        async def script(self, *args: Any) -> Any:
+            self.asked += 1
+            if self.asked > 1:
+                raise LedgerUnavailable("away")
+            return await connection.script(*args)
+
+    connection, scripts = Connection(redis_url), Scripts()
+    governor = Governor(settings(redis_url, close_timeout_s=0.5), scripts)
+    async with governor.slot("a"):
+        started = time.monotonic()
+        await async_wait_until(lambda: time.monotonic() - started > 2.5, "longer than a slot lives")
+        assert scripts.asked > 2
     await governor.close()
     await connection.close()
 

@@ -14,6 +14,7 @@ import functools
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Any
 
 from tasks import transcribe
@@ -31,9 +32,10 @@ SLOW_S = 0.05
 
 
 async def pipeline(job: Job, *, settings: Settings, log: Any, slots: Any) -> Transcript:
-    kind, _, count = job.source.stem.partition("-")
+    source = Path(job.source)
+    kind, _, count = source.stem.partition("-")
     if kind == "damaged":
-        raise DamagedSource(f"{job.source}: no audio in it; record it again")
+        raise DamagedSource(f"{source}: no audio in it; record it again")
     if kind == "bug":
         raise ZeroDivisionError("a bug")
     total = int(count or 1) if kind != "gate" else 1
@@ -42,7 +44,7 @@ async def pipeline(job: Job, *, settings: Settings, log: Any, slots: Any) -> Tra
         if kind == "slow":
             await asyncio.sleep(SLOW_S)
         if kind == "gate":
-            await async_wait_until(job.source.with_name("open").exists, "the gate opens", timeout_s=300, poll_s=SLOW_S)
+            await async_wait_until(source.with_name("open").exists, "the gate opens", timeout_s=300, poll_s=SLOW_S)
         segment = a_segment(f"word {number}", number, number + 1)
         await log.commit(segment)
         segments.append(segment)

@@ -49,7 +49,7 @@ def tone_server(folder: Path, *faults: str, port: int = 0, **settings: str) -> I
     command = [sys.executable, "-P", "-m", "tasks.cli", "server", "--port", str(port), "--ready-file", str(ready)]
     for fault in faults:
         command += ["--fault", fault]
-    environ = environment(STT_SERVER_API_KEYS=KEY, STT_SERVER_MAX_SESSIONS="600", **settings)
+    environ = environment(**{"STT_SERVER_API_KEYS": KEY, "STT_SERVER_MAX_SESSIONS": "600", **settings})
     with (folder / f"server-{port}.log").open("ab") as log:
         process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
     try:

@@ -3,7 +3,8 @@
 A session holds a slot while it runs. A slot is a lease on the server's clock: its process renews it, and the slot of a
 process that died is free again when it lapses. Who waits stands in one line: high before normal before low, and within
 a priority the batches in turn (a job without a batch is its own), so that a batch of 10,000 files does not starve a
-single job that comes later. When the service says that it is busy, the limit falls at once and rises again slowly.
+single job that comes later. When the service says that it is busy, the limit falls at once and rises again slowly;
+without STT_MAX_SESSIONS there is no limit until it says so, and again when it has risen enough.
 
 A process asks for all its sessions in one script call (`lua/governor.lua`), when something changes and else at an
 interval with jitter; the costs do not depend on how many wait, and no connection is held meanwhile.
@@ -268,6 +269,8 @@ class Governor:
         seat.free.set_result(None)
 
     def _let_lapsed_go(self) -> None:
+        if self.limit is None:  # nobody is kept out
+            return
         now = time.monotonic()
         for seat in list(self._held.values()):
             if now - seat.kept_at > self._give_up_s:
