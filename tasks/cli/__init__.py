@@ -13,6 +13,7 @@ from worker.errors import BadJob, SettingsError, SttError
 _COMMANDS: Final = {
     "run": "run:command",
     "submit": "submit:command",
+    "watch": "watch:command",
     "status": "status:command",
     "cancel": "cancel:command",
     "pause": "batches:pause",
@@ -77,6 +78,7 @@ def main(debug: bool) -> None:
       stt-batch run call.wav --format json,srt      one file, two outputs
       stt-batch worker                              work on the queue in Redis (STT_REDIS_URL)
       stt-batch submit recordings/ --out /results   put files into that queue
+      stt-batch watch /inbox --out /results         put what arrives in a folder into that queue
       stt-batch status                              what became of them
       stt-batch retry --failed                      try again what failed
 

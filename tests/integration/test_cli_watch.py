@@ -1,0 +1,163 @@
+"""`stt-batch watch`: real files arriving in a folder, a real worker, and the watch ended and started again."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from tests.integration.test_cli_run import words_of, write_audio
+from tests.support.fleet import Fleet, environment
+from tests.support.wait import wait_until
+
+
+class Watching:
+    """Watch processes on a folder, one after the other; the events of all of them."""
+
+    def __init__(self, folder: Path, redis_url: str) -> None:
+        self.folder, self.out = folder / "inbox", folder / "out"
+        self.folder.mkdir()
+        self._log = folder / "events.jsonl"
+        self._errors = folder / "watch.log"
+        self._ready = folder / "watch.ready"
+        self._environ = environment(STT_REDIS_URL=redis_url)
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *more: str) -> None:
+        self._ready.unlink(missing_ok=True)
+        command = [sys.executable, "-P", "-m", "tasks.cli", "watch", str(self.folder), "--out", str(self.out)]
+        command += ["--settle", "0.4", "--json", "--format", "json,srt", "--ready-file", str(self._ready), *more]
+        with self._log.open("ab") as log, self._errors.open("ab") as errors:
+            self.process = subprocess.Popen(command, env=self._environ, stdout=log, stderr=errors)
+        wait_until(self._ready.exists, "the watch is up", timeout_s=30)
+
+    def events(self, name: str = "") -> list[dict[str, Any]]:
+        lines = self._log.read_text().splitlines() if self._log.exists() else []
+        events = [json.loads(line) for line in lines]
+        return [event for event in events if not name or event["event"] == name]
+
+    def names(self, event: str) -> list[str]:
+        return sorted(str(Path(one["source"]).relative_to(self.folder)) for one in self.events(event))
+
+    def until(self, event: str, *names: str) -> None:
+        wait_until(lambda: self.names(event) == sorted(names), f"{event}: {names}", timeout_s=40)
+
+    def end(self, number: signal.Signals = signal.SIGTERM) -> dict[str, Any]:
+        assert self.process is not None
+        self.process.send_signal(number)
+        assert self.process.wait(10) == 0, self.errors
+        last = self.events()[-1]
+        assert last["event"] == "stopped"
+        return last
+
+    @property
+    def errors(self) -> str:
+        return self._errors.read_text()
+
+
+@pytest.fixture
+def watching(tmp_path: Path, redis_url: str) -> Iterator[Watching]:
+    watching = Watching(tmp_path, redis_url)
+    yield watching
+    if watching.process is not None and watching.process.poll() is None:
+        watching.process.kill()
+        watching.process.wait(10)
+    assert "Traceback" not in watching.errors
+
+
+def test_what_arrives_is_transcribed_and_a_restart_does_nothing_twice(
+    watching: Watching, fleet: Fleet, raw: redis.Redis
+) -> None:
+    fleet.start()
+    said = {"early.wav": write_audio(watching.folder / "early.wav", seed=1)}
+    watching.start()
+    watching.until("done", "early.wav")
+    said["deep/er/late.flac"] = write_audio(watching.folder / "deep" / "er" / "late.flac", seed=2)
+    (watching.folder / "notes.txt").write_text("no audio")
+    (watching.folder / "broken.wav").write_bytes(b"nothing that sounds")
+    (watching.folder / ".hidden.wav").write_bytes(b"x")
+    watching.until("done", "early.wav", "deep/er/late.flac")
+    watching.until("failed", "broken.wav")
+    for name, words in said.items():
+        assert words_of(watching.out / f"{name}.json") == words
+        assert (watching.out / f"{name}.srt").exists()
+    assert watching.names("left out") == ["notes.txt"]
+    assert not watching.names("skipped")
+    (failed,) = watching.events("failed")
+    assert failed["error_code"].startswith("source_")
+    last = watching.end(signal.SIGINT)
+    assert (last["done"], last["open"]) == (2, 0)
+    assert list(last["failed"]) == [str(watching.folder / "broken.wav")]
+
+    # Again, and once more after Redis has lost everything: the files that are there speak for themselves.
+    stamps = {path: path.stat().st_mtime_ns for path in watching.out.rglob("*.*")}
+    watching.start()
+    watching.until("skipped", "early.wav", "deep/er/late.flac")
+    watching.until("failed", "broken.wav", "broken.wav")  # it is told again, not done again
+    assert watching.names("queued") == ["broken.wav", "deep/er/late.flac", "early.wav"]
+    watching.end()
+    fleet.until_acknowledged()
+    raw.flushall()
+    watching.start()
+    watching.until("skipped", *["early.wav", "deep/er/late.flac"] * 2)
+    watching.until("failed", *["broken.wav"] * 3)
+    watching.end()
+    assert {path: path.stat().st_mtime_ns for path in watching.out.rglob("*.*")} == stamps
+
+
+def test_a_file_is_taken_when_it_is_whole_and_again_when_it_is_replaced(watching: Watching, fleet: Fleet) -> None:
+    fleet.start()
+    watching.start("--settle", "1.5")
+    words = write_audio(watching.folder.parent / "whole.wav", duration_s=6, seed=3)
+    data = (watching.folder.parent / "whole.wav").read_bytes()
+    target = watching.folder / "call.wav"
+    with target.open("wb") as file:
+        for part in range(8):  # for longer than a file has to be unchanged
+            file.write(data[len(data) * part // 8 : len(data) * (part + 1) // 8])
+            file.flush()
+            size = target.stat().st_size
+            before = len(watching.events())
+            ticks = iter(range(20))
+            wait_until(lambda ticks=ticks: next(ticks, None) is None, "a fifth of a second", poll_s=0.01)
+            assert target.stat().st_size == size
+            assert len(watching.events()) == before == 0
+    watching.until("done", "call.wav")
+    assert words_of(watching.out / "call.wav.json") == words
+
+    other = write_audio(watching.folder.parent / "other.wav", seed=4)
+    (watching.folder.parent / "other.wav").replace(target)
+    watching.until("done", "call.wav", "call.wav")
+    assert words_of(watching.out / "call.wav.json") == other
+    assert watching.end()["done"] == 2
+
+
+def test_a_watch_that_is_killed_or_without_redis_goes_on(watching: Watching, fleet: Fleet, raw: redis.Redis) -> None:
+    words = write_audio(watching.folder / "a.wav", seed=5)
+    watching.start()
+    watching.until("queued", "a.wav")  # no worker yet
+    assert watching.process is not None
+    watching.process.kill()
+    watching.process.wait(10)
+    watching.start()
+    watching.until("queued", "a.wav", "a.wav")
+    fleet.start()
+    watching.until("done", "a.wav")
+    assert words_of(watching.out / "a.wav.json") == words
+    (job,) = {event["id"] for event in watching.events("queued")}
+    assert fleet.record(job).attempts == 1
+    watching.end()
+
+
+def test_without_redis_it_waits_and_says_so(watching: Watching) -> None:
+    watching._environ["STT_REDIS_URL"] = "redis://127.0.0.1:1/0"
+    write_audio(watching.folder / "a.wav", seed=5)
+    watching.start()
+    wait_until(lambda: "waiting   Redis at" in watching.errors, "it says that Redis is away", timeout_s=20)
+    assert watching.end()["open"] == 0
