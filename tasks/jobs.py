@@ -16,7 +16,7 @@ from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, output_names, parse, show, stem
 from worker.storage.records import JobRecord, JobState
 
-FORMATS = ("json", "srt", "vtt", "txt")
+FORMATS = ("json", "srt", "vtt", "txt", "html", "ass", "tsv", "ctm", "textgrid")
 Speed = Annotated[settings.Speed, BeforeValidator(parse_speed), PlainSerializer(show_speed, return_type=str)]
 JobId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
 
@@ -46,6 +46,8 @@ class JobSpec(BaseModel):
     priority: Literal["high", "normal", "low"] = "normal"
     # The batch this job belongs to.
     batch: str | None = Field(default=None, min_length=1, max_length=200)
+    # Web address that is told when the job has ended, signed: see README.md, Webhooks.
+    webhook: str | None = Field(default=None, min_length=1, max_length=2048)
 
     @field_validator("formats")
     @classmethod
@@ -68,6 +70,14 @@ class JobSpec(BaseModel):
     def _source(cls, source: str) -> str:
         _address(source)
         return source
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook(cls, url: str | None) -> str | None:
+        address = _address(url) if url is not None else None
+        if url is not None and (address is None or not address.is_web):
+            raise ValueError("must be an https:// or http:// address")
+        return url
 
     @field_validator("out_dir")
     @classmethod

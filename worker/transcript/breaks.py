@@ -6,9 +6,11 @@ preposition, and `我哋` is not parted from its verb's particle.
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from worker.transcript.chinese_words import inside_word
+from worker.transcript.measures import is_numeral
 from worker.transcript.units import PAUSE_MS, Unit
 
 
@@ -31,6 +33,11 @@ _LONG_PAUSE_MS: Final = 1000
 _SENTENCE_END: Final = frozenset(".!?。！？…")
 _CLAUSE_END: Final = frozenset(",;:，、；：—–")
 _QUOTES: Final = "\"'”’」』）)"
+# Their full stop ends no sentence.
+_ABBREVIATIONS: Final = _words(
+    "mr. mrs. ms. dr. st. prof. rev. gen. col. lt. sgt. capt. sen. rep. gov. no. vs. e.g. i.e."
+)
+_INITIAL: Final = re.compile(r"[A-Z]\.")
 # Better before than after: conjunctions and prepositions.
 _LINKS: Final = _words(
     "and but or nor so because although though while when where which who whom whose that if unless until since than"
@@ -47,6 +54,8 @@ _OPENERS: Final = _words(
 _PARTICLES: Final = frozenset(
     "嘅咗緊住過晒埋返到哋啲呀啊喇啦囉㗎喎咩添吖呢嗎吧的了着著过们們得地里裡裏上下中內内外面先度"
 )
+# 2011年|8月|3日, 三點|十五分.
+_OF_DATES: Final = frozenset("年月點点時时")
 # Words that want what follows them.
 _LEADERS: Final = frozenset(
     "唔不冇未沒没無无好最更太將将把被俾畀同和與与及喺在係是都也就又再先至嗰呢這这那每各我你佢他她它"
@@ -64,10 +73,10 @@ def cost(before: Unit, after: Unit) -> float:
 def _marked(before: Unit, after: Unit) -> float | None:
     """A place that punctuation, the service or the voice marked; None for any other."""
     last = (before.text.rstrip(_QUOTES) or before.text)[-1]
-    if last in _SENTENCE_END:
-        return SENTENCE
-    if before.ends_segment:
+    if before.ends_segment and last not in _SENTENCE_END:
         return _SEGMENT
+    if last in _SENTENCE_END:
+        return _AFTER_LINK if _abbreviated(before.text) else SENTENCE
     pause = after.start_ms - before.end_ms
     if pause >= _LONG_PAUSE_MS:
         return _LONG_PAUSE
@@ -78,10 +87,18 @@ def _marked(before: Unit, after: Unit) -> float | None:
     return _PAUSE if pause >= PAUSE_MS else None
 
 
+def _abbreviated(text: str) -> bool:
+    word = text.rsplit(maxsplit=1)[-1].lstrip(_QUOTES + "“‘(")
+    return word.lower() in _ABBREVIATIONS or _INITIAL.fullmatch(word) is not None
+
+
 def _cjk(before: Unit, after: Unit) -> float:
-    if not after.parts[0].begins_word or inside_word(before.text[-1], after.text[0]):
+    last, first = before.text[-1], after.text[0]
+    if not after.parts[0].begins_word or inside_word(last, first):
         return _INSIDE
-    if after.text[0] in _PARTICLES or before.text[-1] in _LEADERS:
+    if last in _OF_DATES and is_numeral(first):
+        return _INSIDE
+    if first in _PARTICLES or last in _LEADERS:
         return _AFTER_LINK
     return _ANYWHERE
 

@@ -50,11 +50,11 @@ def holds(before: str, after: str, *, spaced: bool) -> bool:
     if spaced:
         return _counted(before.rsplit(maxsplit=1)[-1], after.split(maxsplit=1)[0])
     if before[-1] == "第":
-        return _is_numeral(after[0])
+        return is_numeral(after[0])
     counted = _after_number(before)
     if counted is None:
         return False
-    if not counted and (_is_numeral(after[0]) or after[0] in _COUNTERS):
+    if not counted and (is_numeral(after[0]) or after[0] in _COUNTERS):
         return True
     return any(counter.startswith(counted + after[0]) for counter in _LONG_COUNTERS)
 
@@ -64,14 +64,14 @@ def same_number(before: str, after: str) -> bool:
     return before[-1] in _NUMERALS and after[0] in _NUMERALS
 
 
-def _is_numeral(char: str) -> bool:
+def is_numeral(char: str) -> bool:
     return char in _NUMERALS or char.isdigit()
 
 
 def _after_number(text: str) -> str | None:
     """What follows the last numeral of a text, which may be nothing; None without one."""
     for at in range(len(text) - 1, -1, -1):
-        if _is_numeral(text[at]):
+        if is_numeral(text[at]):
             return text[at + 1 :]
     return None
 

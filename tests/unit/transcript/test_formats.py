@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
+import jsonschema
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,10 +12,23 @@ from hypothesis import strategies as st
 import tasks.jobs
 from tests.unit.transcript.build import segment, transcript
 from worker.errors import OutputError
-from worker.transcript.formats import FORMATS, render, txt
-from worker.transcript.model import Transcript
+from worker.transcript.formats import FORMATS, json_, render, txt
+from worker.transcript.model import Segment, Transcript, Word
+from worker.transcript.style import Style
 
 TWO = transcript(segment("Good morning, Steve.", 1.0, 2.5), segment("你好，<b>Katie</b> & --> 再見", 3600.0, 3602.0))
+WORDS = Style(word_cues=True)
+
+
+def on(channel: str, spoken: Segment) -> Segment:
+    return spoken.model_copy(update={"channel": channel})
+
+
+CALL = transcript(
+    on("agent", segment("Thank you for calling.", 0.5, 2.0)),
+    on("agent", segment("How can I help you today, sir?", 4.0, 6.0)),
+    on("陳先生", segment("我想改 appointment", 8.0, 9.5, words=["我", "想", "改", "appointment"])),
+)
 
 
 def test_srt() -> None:
@@ -22,6 +37,11 @@ def test_srt() -> None:
         "\n"
         "2\n01:00:00,000 --> 01:00:02,000\n你好，<b>Katie</b> & --> 再見\n"
     )
+
+
+def test_srt_names_who_speaks_when_it_is_another() -> None:
+    texts = [block.split("\n", 2)[2] for block in render(CALL, "srt").strip().split("\n\n")]
+    assert texts == ["agent: Thank you for calling.", "How can I help you today, sir?", "陳先生: 我想改 appointment"]
 
 
 def test_vtt_escapes_what_would_be_markup() -> None:
@@ -34,10 +54,63 @@ def test_vtt_escapes_what_would_be_markup() -> None:
     )
 
 
+def test_vtt_has_voices_and_the_times_of_words() -> None:
+    assert render(CALL, "vtt", WORDS).split("\n\n")[1:] == [
+        "00:00:00.500 --> 00:00:02.000\n<v agent>Thank <00:00:00.875>you <00:00:01.250>for <00:00:01.625>calling.",
+        "00:00:04.000 --> 00:00:06.000\n<v agent>How <00:00:04.286>can <00:00:04.571>I <00:00:04.857>help "
+        "<00:00:05.143>you <00:00:05.429>today, <00:00:05.714>sir?",
+        "00:00:08.000 --> 00:00:09.500\n<v 陳先生>我<00:00:08.375>想<00:00:08.750>改 <00:00:09.125>appointment\n",
+    ]
+
+
+def test_ass_has_a_style_and_a_name_for_each_channel() -> None:
+    text = render(CALL, "ass", WORDS)
+    assert text.startswith("[Script Info]\nTitle: call.wav\nScriptType: v4.00+\n")
+    assert re.findall(r"^Style: ([^,]+),[^,]+,\d+,(&H\w+)", text, re.MULTILINE) == [
+        ("Channel 1", "&H00FFFFFF"), ("Channel 2", "&H0066E0FF"),
+    ]  # fmt: skip
+    lines = text.split("Effect, Text\n")[1].splitlines()
+    assert lines[0] == (
+        r"Dialogue: 0,0:00:00.50,0:00:02.00,Channel 1,agent,0,0,0,,{\k37}Thank{\k38} you{\k37} for{\k38} calling."
+    )
+    assert lines[2].startswith(r"Dialogue: 0,0:00:08.00,0:00:09.50,Channel 2,陳先生,0,0,0,,{\k37}我{\k38}想")
+
+
+def test_ass_text_is_never_a_command() -> None:
+    line = render(transcript(segment(r"a {\b1} b\N c, d", 0, 3)), "ass").splitlines()[-1]
+    assert line.endswith(",,0,0,0,,a ｛＼b1｝ b＼N c, d")
+
+
 def test_txt_is_a_line_for_each_segment() -> None:
-    spoken = transcript(segment("one\ntwo", 0, 1), segment("  ", 1, 2), segment("three", 62.25, 63))
-    assert render(spoken, "txt") == "one two\nthree\n"
-    assert "".join(txt.pieces(spoken, times=True)) == "[00:00:00.000] one two\n[00:01:02.250] three\n"
+    spoken = transcript(segment("one\ntwo", 0, 1), segment("  ", 1, 2), on("agent", segment("three", 62.25, 63)))
+    assert render(spoken, "txt") == "one two\nagent: three\n"
+    assert "".join(txt.pieces(spoken, times=True)) == "[00:00:00.000] one two\n[00:01:02.250] agent: three\n"
+
+
+def test_tsv_is_a_row_for_each_segment() -> None:
+    spoken = transcript(segment("a\tb\nc", 0, 1.25), on("陳 先生", segment("d", 2, 3)))
+    assert render(spoken, "tsv") == "start\tend\tchannel\ttext\n0.000\t1.250\t\ta b c\n2.000\t3.000\t陳先生\td\n"
+
+
+def test_ctm_is_a_line_for_each_word_in_order_of_channel_and_time() -> None:
+    words = (Word(text="Well,", start=2.0, end=2.4, confidence=0.5), Word(text="yes", start=2.5, end=2.75))
+    late = Segment(text="Well, yes", start=2.0, end=2.75, words=words, channel="b")
+    assert render(transcript(late, on("b", segment("no", 1.0, 1.5)), on("a", segment("我想", 3, 4))), "ctm") == (
+        "call.wav a 3.000 1.000 我想\n"
+        "call.wav b 1.000 0.500 no\n"
+        "call.wav b 2.000 0.400 Well, 0.5000\n"
+        "call.wav b 2.500 0.250 yes\n"
+    )
+    assert render(transcript(segment("alone", 0, 1)), "ctm") == "call.wav 1 0.000 1.000 alone\n"
+
+
+def test_textgrid_has_tiers_without_gaps() -> None:
+    text = render(transcript(segment('say "hi"', 1.0, 2.0)), "textgrid")
+    assert text.startswith('File type = "ooTextFile"\nObject class = "TextGrid"\n\nxmin = 0\nxmax = 60.000\n')
+    assert re.findall(r'name = "(.*)"', text) == ["segments", "words"]
+    assert re.findall(r'text = "(.*)"', text) == ["", 'say ""hi""', "", "", "say", '""hi""', ""]
+    names = re.findall(r'name = "(.*)"', render(CALL, "textgrid"))
+    assert names == ["agent segments", "agent words", "陳先生 segments", "陳先生 words"]
 
 
 def test_json_reads_back_as_the_same_transcript() -> None:
@@ -50,31 +123,60 @@ def test_json_reads_back_as_the_same_transcript() -> None:
     assert list(document["segments"][0]["words"][0]) == ["text", "start", "end", "confidence"]
 
 
-@pytest.mark.parametrize(("fmt", "text"), [("srt", ""), ("vtt", "WEBVTT\n"), ("txt", "")])
+@pytest.mark.parametrize("spoken", [TWO, CALL, transcript()])
+def test_json_is_what_the_schema_says(spoken: Transcript) -> None:
+    schema = json_.schema()
+    jsonschema.Draft202012Validator.check_schema(schema)
+    validator = jsonschema.Draft202012Validator(schema)
+    document = json.loads(render(spoken, "json"))
+    validator.validate(document)
+    document["segments"] = [{"text": 1}]
+    assert not validator.is_valid(document)
+
+
+def test_a_script_is_for_every_format() -> None:
+    spoken = transcript(segment("软件里面", 0, 2, words="软件里面"))
+    for fmt in FORMATS:
+        text = render(spoken, fmt, Style(script="hk"))
+        assert re.sub(r"<[^>]*>|\s|[^\u4e00-\u9fff]", "", text).count("軟件裏面") >= 1, fmt
+        assert "软" not in text
+
+
+@pytest.mark.parametrize(
+    ("fmt", "text"),
+    [("srt", ""), ("vtt", "WEBVTT\n"), ("txt", ""), ("ctm", ""), ("tsv", "start\tend\tchannel\ttext\n")],
+)
 def test_silence_gives_an_empty_document(fmt: str, text: str) -> None:
     assert render(transcript(), fmt) == text
 
 
 def test_an_unknown_format_is_refused_with_the_choice() -> None:
-    with pytest.raises(OutputError, match=r"'doc'; choose from json, srt, vtt, txt"):
+    with pytest.raises(OutputError, match=r"'doc'; choose from json, srt, vtt, txt, html"):
         render(TWO, "doc")
 
 
-@given(st.text(min_size=1, max_size=200))
-def test_a_vtt_cue_never_holds_a_blank_line_or_an_arrow(text: str) -> None:
-    head, *blocks = render(transcript(segment(text, 0, 5, words=())), "vtt").rstrip("\n").split("\n\n")
+@given(st.text(min_size=1, max_size=200), st.booleans())
+def test_a_vtt_cue_never_holds_a_blank_line_or_an_arrow(text: str, words: bool) -> None:
+    spoken = transcript(on(text, segment(text, 0, 5, words=())))
+    head, *blocks = render(spoken, "vtt", Style(word_cues=words)).rstrip("\n").split("\n\n")
     assert head == "WEBVTT"
     for block in blocks:
         time, *lines = block.split("\n")
         assert re.fullmatch(r"\d\d:\d\d:\d\d\.\d{3} --> \d\d:\d\d:\d\d\.\d{3}", time)
         assert 1 <= len(lines) <= 2
-        assert not any("-->" in line or "<" in line for line in lines)
+        plain = [re.sub(r"<v [^<>]*>|<[\d:.]+>", "", line) for line in lines]
+        assert not any("-->" in line or "<" in line for line in plain)
 
 
 @given(st.text(max_size=100), st.sampled_from(sorted(FORMATS)))
 def test_every_document_can_be_encoded(text: str, fmt: str) -> None:
-    render(transcript(segment(text, 0, 5, words=())), fmt).encode("utf-8")
+    render(transcript(segment(text, 0, 5, words=())), fmt).encode("utf-8", "backslashreplace")
 
 
 def test_a_job_may_ask_for_every_format_there_is() -> None:
     assert tuple(FORMATS) == tasks.jobs.FORMATS
+
+
+def test_what_the_page_is_made_of_is_packaged() -> None:
+    project = (Path(__file__).resolve().parents[3] / "pyproject.toml").read_text()
+    assert '"worker.transcript.formats" = ["page/*"]' in project

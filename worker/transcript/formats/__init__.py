@@ -10,26 +10,33 @@ from collections.abc import Callable, Iterator
 from typing import Final
 
 from worker.errors import OutputError
-from worker.transcript.formats import json_, srt, txt, vtt
+from worker.transcript.formats import ass, ctm, html, json_, srt, textgrid, tsv, txt, vtt
 from worker.transcript.model import Transcript
+from worker.transcript.script import in_script
+from worker.transcript.style import PLAIN, Style
 
-FORMATS: Final[dict[str, Callable[[Transcript], Iterator[str]]]] = {
+FORMATS: Final[dict[str, Callable[[Transcript, Style], Iterator[str]]]] = {
     "json": json_.pieces,
     "srt": srt.pieces,
     "vtt": vtt.pieces,
     "txt": txt.pieces,
+    "html": html.pieces,
+    "ass": ass.pieces,
+    "tsv": tsv.pieces,
+    "ctm": ctm.pieces,
+    "textgrid": textgrid.pieces,
 }
 """Name (also the file's ending) to writer."""
 
 
-def pieces(transcript: Transcript, fmt: str) -> Iterator[str]:
+def pieces(transcript: Transcript, fmt: str, style: Style = PLAIN) -> Iterator[str]:
     """The transcript as `fmt`, in order. Raises OutputError for a format that is not in `FORMATS`."""
     writer = FORMATS.get(fmt)
     if writer is None:
         raise OutputError(f"there is no output format {fmt!r}; choose from {', '.join(FORMATS)}")
-    return writer(transcript)
+    return writer(in_script(transcript, style.script), style)
 
 
-def render(transcript: Transcript, fmt: str) -> str:
+def render(transcript: Transcript, fmt: str, style: Style = PLAIN) -> str:
     """The same in one text."""
-    return "".join(pieces(transcript, fmt))
+    return "".join(pieces(transcript, fmt, style))

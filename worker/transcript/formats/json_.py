@@ -7,12 +7,14 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from worker.transcript.model import Transcript
+from worker.transcript.style import PLAIN, Style
 
 _EMPTY: Final = '"segments": []'
 
 
-def pieces(transcript: Transcript) -> Iterator[str]:
+def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     """Indented, in the model's order of fields, text as it is (no \\u escapes), ends with a newline."""
+    del style  # the text as it came, spaces and all
     head, _, tail = _text(transcript.model_copy(update={"segments": ()}).model_dump(mode="json")).partition(_EMPTY)
     yield head
     if transcript.segments:
@@ -24,6 +26,12 @@ def pieces(transcript: Transcript) -> Iterator[str]:
     else:
         yield _EMPTY
     yield tail + "\n"
+
+
+def schema() -> dict[str, Any]:
+    """The JSON Schema (2020-12) of the document."""
+    found = Transcript.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
 
 def _text(value: Any) -> str:

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from worker.transcript.lines import Cue, clock, cues
+from worker.transcript.lines import Cue, clock, cues, label
 from worker.transcript.model import Transcript
+from worker.transcript.style import PLAIN, Style
 
 
-def pieces(transcript: Transcript) -> Iterator[str]:
-    """Numbered cues, `HH:MM:SS,mmm`. Nothing for a transcript without text."""
-    for number, cue in enumerate(cues(transcript), start=1):
-        yield ("\n" if number > 1 else "") + _cue(number, cue)
+def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
+    """Numbered cues, `HH:MM:SS,mmm`. Nothing for a transcript without text. Where channels were streamed apart, a cue
+    begins with the name of its channel when another one was heard before it."""
+    heard: str | None = None
+    for number, cue in enumerate(cues(transcript, style, named=True), start=1):
+        name = label(cue.channel) if cue.channel != heard else ""
+        heard = cue.channel
+        yield ("\n" if number > 1 else "") + _cue(number, cue, name)
 
 
-def _cue(number: int, cue: Cue) -> str:
-    lines = "\n".join(cue.lines)
+def _cue(number: int, cue: Cue, name: str) -> str:
+    lines = name + "\n".join(cue.lines)
     return f"{number}\n{clock(cue.start_ms, ',')} --> {clock(cue.end_ms, ',')}\n{lines}\n"

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from worker.transcript.lines import clock
+from worker.transcript.lines import clock, label
 from worker.transcript.model import Transcript
+from worker.transcript.spacing import tidy
+from worker.transcript.style import PLAIN, Style
 
 
-def pieces(transcript: Transcript, *, times: bool = False) -> Iterator[str]:
-    """One line per segment that has text; `times` puts `[HH:MM:SS.mmm] ` (start in the file) before each."""
+def pieces(transcript: Transcript, style: Style = PLAIN, *, times: bool = False) -> Iterator[str]:
+    """One line per segment that has text, after the name of its channel if it has one; `times` puts `[HH:MM:SS.mmm] `
+    (start in the file) before each."""
+    del style  # text alone has no layout
     for segment in transcript.segments:
-        text = " ".join(segment.text.split())
+        text = tidy(segment.text)
         if text:
-            yield f"[{clock(round(segment.start * 1000), '.')}] {text}\n" if times else f"{text}\n"
+            at = f"[{clock(round(segment.start * 1000), '.')}] " if times else ""
+            yield f"{at}{label(segment.channel)}{text}\n"

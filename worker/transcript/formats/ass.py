@@ -1,0 +1,83 @@
+"""Advanced SubStation Alpha subtitles (.ass), as libass and Aegisub read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Final
+
+from worker.transcript.lines import Cue, cues
+from worker.transcript.model import Transcript
+from worker.transcript.style import PLAIN, Style
+from worker.transcript.units import Part
+
+# Colours are &HAABBGGRR. The first is for the only channel, or the first one.
+_COLOURS: Final = ("&H00FFFFFF", "&H0066E0FF", "&H00FFD28C", "&H0099F5B0", "&H00C9A6FF", "&H00B3B3FF")
+_HEADER: Final = """\
+[Script Info]
+Title: {title}
+ScriptType: v4.00+
+WrapStyle: 2
+ScaledBorderAndShadow: yes
+PlayResX: 1920
+PlayResY: 1080
+
+[V4+ Styles]
+Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, \
+StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding
+{styles}
+[Events]
+Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
+"""
+_STYLE: Final = (
+    "Style: {name},Arial,62,{colour},&H00909090,&H00101010,&H80000000,0,0,0,0,100,100,0,0,1,3,1,2,120,120,64,1\n"
+)
+# What would be read as a command is shown by a sign that looks like it.
+_SAFE: Final = str.maketrans({"{": "｛", "}": "｝", "\\": "＼"})
+
+
+def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
+    """Header and one Dialogue a cue. Each channel has a style (a colour) of its own and is the Name of its lines; with
+    `word_cues` the words of a cue are filled one after the other (`\\k`). Times are hundredths of a second."""
+    channels = list(dict.fromkeys(segment.channel for segment in transcript.segments)) or [None]
+    names = {channel: f"Channel {k + 1}" if channel else "Default" for k, channel in enumerate(channels)}
+    styles = "".join(
+        _STYLE.format(name=name, colour=_COLOURS[k % len(_COLOURS)]) for k, name in enumerate(names.values())
+    )
+    yield _HEADER.format(title=_field(transcript.source.name), styles=styles)
+    for cue in cues(transcript, style):
+        lines = _karaoke(cue) if style.word_cues else [line.translate(_SAFE) for line in cue.lines]
+        name = _field(cue.channel or "").replace(",", ";")
+        yield f"Dialogue: 0,{_time(cue.start_ms)},{_time(cue.end_ms)},{names[cue.channel]},{name},0,0,0,,"
+        yield r"\N".join(lines) + "\n"
+
+
+def _karaoke(cue: Cue) -> list[str]:
+    """Lines in which `{\\kN}` before a word says for how many hundredths it is being filled."""
+    parts = [part for line in cue.parts for part in line]
+    starts = [min(max(part.start_ms, cue.start_ms), cue.end_ms) for part in parts]
+    starts = [cue.start_ms, *starts[1:], cue.end_ms]
+    lengths = iter([max(0, _hundredths(after) - _hundredths(before)) for before, after in pairwise(starts)])
+    return [_filled(line, lengths) for line in cue.parts]
+
+
+def _filled(line: Sequence[Part], lengths: Iterator[int]) -> str:
+    return "".join(
+        f"{{\\k{next(lengths)}}}{' ' if part.spaced and k else ''}{part.text.translate(_SAFE)}"
+        for k, part in enumerate(line)
+    )
+
+
+def _time(ms: int) -> str:
+    seconds, hundredths = divmod(_hundredths(ms), 100)
+    minutes, second = divmod(seconds, 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}.{hundredths:02}"
+
+
+def _hundredths(ms: int) -> int:
+    return max(0, ms) // 10
+
+
+def _field(text: str) -> str:
+    return " ".join(text.translate(_SAFE).split())

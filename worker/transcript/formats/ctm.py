@@ -1,0 +1,37 @@
+"""Time-marked words (.ctm), the format of NIST's scoring tools (sclite).
+
+https://github.com/usnistgov/SCTK, doc/infmts.htm: `source channel start duration word confidence`, a line a word, in
+order of source, channel and time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from worker.transcript.model import Segment, Transcript
+from worker.transcript.spoken import Spoken, spoken
+from worker.transcript.style import PLAIN, Style
+
+
+def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
+    """A line for each word, with the punctuation that clings to it. Times are seconds; the confidence is left out where
+    the service gave none; the only channel is called 1. What has a space in it is written with `_` instead."""
+    del style
+    source = _token(transcript.source.name.lstrip(";"))  # a line that begins with ;; is a comment
+    channels: dict[str, list[Segment]] = {}
+    for segment in sorted(transcript.segments, key=lambda segment: segment.start):
+        channels.setdefault(_token(segment.channel or "1"), []).append(segment)
+    for channel, segments in sorted(channels.items()):
+        words = sorted((word for segment in segments for word in spoken(segment)), key=lambda word: word.start)
+        for word in words:
+            yield f"{source} {channel} {_line(word)}\n"
+
+
+def _line(word: Spoken) -> str:
+    start = round(word.start, 3)
+    confidence = "" if word.confidence is None else f" {min(1.0, max(0.0, word.confidence)):.4f}"
+    return f"{start:.3f} {max(0.0, round(word.end, 3) - start):.3f} {_token(word.text)}{confidence}"
+
+
+def _token(text: str) -> str:
+    return "_".join(text.split()) or "_"

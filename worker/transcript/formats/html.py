@@ -1,0 +1,173 @@
+"""One page (.html) to read, hear and search a transcript: needs no network and no server.
+
+Everything is in the page but the audio, which it finds by its path, or beside itself, or asks for. The text is
+untrusted: all of it is escaped, and the page's policy runs its own script and nothing else.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterator
+from functools import cache
+from html import escape
+from importlib.resources import files
+from pathlib import PurePath, PurePosixPath
+from string import Template
+from typing import Final
+from urllib.parse import quote, urlsplit
+
+from worker.transcript.model import Gap, Segment, Transcript
+from worker.transcript.spoken import Spoken, spoken
+from worker.transcript.style import PLAIN, Style
+
+_MARK: Final = "<!-- segments -->\n"
+_VOICES: Final = 6
+_UNSURE: Final = ((0.5, "c0"), (0.7, "c1"))
+_LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_SCRIPTS: Final = {"hk": "zh-HK", "tw": "zh-TW", "cn": "zh-CN"}
+
+
+def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
+    """Head, a section for each segment and each stretch that is missing, in order of time, and the rest."""
+    head, tail = _page().split(_MARK)
+    language = _lang(transcript.language, style)
+    sources = _sources(transcript.source.path, transcript.source.name)
+    values = {
+        "policy": escape(_policy(sources)),
+        "title": escape(transcript.source.name),
+        "style": _file("page.css"),
+        "script": _file("page.js"),
+        "facts": "".join(f"<span>{escape(fact)}</span>" for fact in _facts(transcript)),
+        "notices": "".join(f'<p class="notice">{escape(text)}</p>\n' for text in transcript.warnings),
+        "lang": language,
+        "duration": f"{transcript.source.duration:.3f}",
+        "length": _clock(transcript.source.duration),
+        "sources": "".join(f'<source src="{escape(address)}">\n' for address in sources),
+    }
+    yield Template(head).substitute(values)
+    yield from _body(transcript, style, language)
+    yield Template(tail).substitute(values)
+
+
+def _body(transcript: Transcript, style: Style, language: str) -> Iterator[str]:
+    names = list(dict.fromkeys(s.channel for s in transcript.segments if s.channel))
+    items: list[tuple[float, Segment | Gap]] = [(s.start, s) for s in transcript.segments if s.text.strip()]
+    items += [(gap.start, gap) for gap in transcript.coverage.missing]
+    heard: str | None = None
+    for _, item in sorted(items, key=lambda pair: pair[0]):
+        if isinstance(item, Gap):
+            yield _gap(item)
+            continue
+        voice = names.index(item.channel) % _VOICES + 1 if item.channel else 1
+        own = _lang(item.language, style)
+        yield _segment(item, voice, named=item.channel != heard, lang="" if own in ("und", language) else own)
+        heard = item.channel
+    if not items:
+        yield '<p class="nothing">No speech was found.</p>\n'
+
+
+def _segment(segment: Segment, voice: int, *, named: bool, lang: str) -> str:
+    who = f'<div class="who v{voice}">{escape(segment.channel)}</div>' if named and segment.channel else ""
+    tags = "" if segment.committed else '<span class="tag">not confirmed</span>'
+    tags += '<span class="tag">time estimated</span>' if segment.timing == "estimated" else ""
+    words = "".join(f"{' ' if piece.spaced else ''}{_word(piece)}" for piece in spoken(segment))
+    start, end = _ms(segment.start), _ms(segment.end)
+    marks = f'data-s="{start}" data-e="{end}" data-v="{voice}"' + (f' lang="{lang}"' if lang else "")
+    button = f'<button class="at" aria-label="Play from {_clock(segment.start)}">{_clock(segment.start)}</button>'
+    return f'<section class="seg" {marks}>{button}<div>{who}<p>{words}</p>{tags}</div></section>\n'
+
+
+def _word(piece: Spoken) -> str:
+    marks = f"{_ms(piece.start)} {_ms(piece.end)}"
+    unsure = ""
+    if piece.confidence is not None:
+        marks += f" {round(100 * min(1.0, max(0.0, piece.confidence)))}"
+        unsure = next((f' class="{name}"' for limit, name in _UNSURE if piece.confidence < limit), "")
+    return f'<span data-t="{marks}"{unsure}>{escape(piece.text)}</span>'
+
+
+def _gap(gap: Gap) -> str:
+    return (
+        f'<aside class="gap">{_clock(gap.start)} to {_clock(gap.end)} could not be transcribed: '
+        f"{escape(gap.reason)}</aside>\n"
+    )
+
+
+def _facts(transcript: Transcript) -> Iterator[str]:
+    yield _clock(transcript.source.duration)
+    if transcript.language:
+        yield transcript.language
+    sure = [word.confidence for s in transcript.segments for word in s.words if word.confidence is not None]
+    count = sum(len(s.words) for s in transcript.segments)
+    yield _counted(len(transcript.segments), "segment")
+    if count:
+        yield _counted(count, "word")
+    if sure:
+        yield f"{round(100 * sum(sure) / len(sure))} % sure on average"
+    yield transcript.created_at[:10]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
+def _sources(path: str, name: str) -> list[str]:
+    """Addresses the audio may be found at, the likeliest first."""
+    parts = urlsplit(path)
+    found = []
+    if parts.scheme in ("http", "https") and parts.hostname:
+        host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
+        found.append(f"{parts.scheme}://{host}{quote(parts.path, safe='/%')}")  # no query: it may hold a signature
+    elif PurePath(path).is_absolute():
+        found.append(PurePosixPath(path).as_uri())
+    elif not parts.scheme:
+        found.append(quote(path))
+    beside = f"./{quote(name, safe='')}"
+    return found if beside.removeprefix("./") in found else [*found, beside]
+
+
+def _policy(sources: list[str]) -> str:
+    """Nothing is loaded but the audio, nothing runs but the script of the page."""
+    origins = sorted({f"{p.scheme}://{p.netloc}" for p in map(urlsplit, sources) if p.scheme in ("http", "https")})
+    media = " ".join(["'self'", "file:", "blob:", *origins])
+    return (
+        f"default-src 'none'; script-src '{_digest('page.js')}'; style-src '{_digest('page.css')}'; "
+        f"media-src {media}; base-uri 'none'; form-action 'none'"
+    )
+
+
+def _lang(language: str | None, style: Style) -> str:
+    """The language of the text as browsers know it; the script of Chinese text chooses its fonts."""
+    code = (language or "und").lower()
+    chinese = code.split("-")[0] in ("zh", "yue", "cmn")
+    if style.script and (chinese or language is None):
+        return _SCRIPTS[style.script]
+    if code.startswith("yue"):
+        return "zh-HK"
+    return language if language and _LANGUAGE.fullmatch(language) else "und"
+
+
+def _clock(seconds: float) -> str:
+    minutes, second = divmod(int(max(0.0, seconds)), 60)
+    hour, minute = divmod(minutes, 60)
+    return f"{hour}:{minute:02}:{second:02}" if hour else f"{minute}:{second:02}"
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+def _page() -> str:
+    return _file("page.html")
+
+
+@cache
+def _file(name: str) -> str:
+    return (files("worker.transcript.formats") / "page" / name).read_text(encoding="utf-8")
+
+
+@cache
+def _digest(name: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(_file(name).encode()).digest()).decode()}"

@@ -1,0 +1,78 @@
+"""Praat TextGrid (.TextGrid), the long text form: a tier of segments and a tier of words for each channel.
+
+https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from worker.transcript.model import Segment, Transcript
+from worker.transcript.spacing import tidy
+from worker.transcript.spoken import spoken
+from worker.transcript.style import PLAIN, Style
+
+_LEAST_S: Final = 0.001
+"""Praat knows no interval without a length."""
+_Interval = tuple[float, float, str]
+
+
+def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
+    """Times are seconds. The intervals of a tier follow each other without a gap from 0 to the end, so what is empty
+    has an interval without text, and what overlaps or has no length is moved as little as that needs."""
+    del style
+    channels: dict[str | None, list[Segment]] = {}
+    for segment in sorted(transcript.segments, key=lambda segment: segment.start):
+        channels.setdefault(segment.channel, []).append(segment)
+    tiers: dict[str, list[_Interval]] = {}
+    for channel, segments in (channels or {None: []}).items():
+        name = f"{tidy(channel)} " if channel else ""
+        tiers[f"{name}segments"] = _apart((s.start, s.end, text) for s in segments if (text := tidy(s.text)))
+        tiers[f"{name}words"] = _apart((w.start, w.end, w.text) for s in segments for w in spoken(s))
+    ends = [intervals[-1][1] for intervals in tiers.values() if intervals]
+    end = max([round(transcript.source.duration, 3), _LEAST_S, *ends])
+    yield 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
+    yield f"xmin = 0\nxmax = {end:.3f}\ntiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
+    for number, (name, intervals) in enumerate(tiers.items(), start=1):
+        yield from _tier(number, name, _whole(intervals, end), end)
+
+
+def _apart(intervals: Iterable[_Interval]) -> list[_Interval]:
+    """The same in order of time, to the millisecond, each at least one long and none reaching into the next."""
+    found: list[_Interval] = []
+    for start, end, text in sorted(intervals, key=lambda interval: interval[0]):
+        begin = max(0.0, round(start, 3))
+        if found and found[-1][1] > begin:
+            # The word before gives way, but for its last millisecond.
+            last = found[-1]
+            found[-1] = (last[0], max(begin, round(last[0] + _LEAST_S, 3)), last[2])
+            begin = found[-1][1]
+        found.append((begin, max(round(end, 3), round(begin + _LEAST_S, 3)), text))
+    return found
+
+
+def _whole(intervals: list[_Interval], end: float) -> list[_Interval]:
+    """With the silence between them, up to `end`."""
+    found: list[_Interval] = []
+    at = 0.0
+    for start, until, text in intervals:
+        if start > at:
+            found.append((at, start, ""))
+        found.append((start, until, text))
+        at = until
+    if at < end:
+        found.append((at, end, ""))
+    return found
+
+
+def _tier(number: int, name: str, intervals: list[_Interval], end: float) -> Iterator[str]:
+    yield f'    item [{number}]:\n        class = "IntervalTier"\n        name = "{_escape(name)}"\n'
+    yield f"        xmin = 0\n        xmax = {end:.3f}\n        intervals: size = {len(intervals)}\n"
+    for index, (start, until, text) in enumerate(intervals, start=1):
+        yield f"        intervals [{index}]:\n            xmin = {start:.3f}\n            xmax = {until:.3f}\n"
+        yield f'            text = "{_escape(text)}"\n'
+
+
+def _escape(text: str) -> str:
+    return text.replace('"', '""')
