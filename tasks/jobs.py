@@ -15,6 +15,7 @@ from worker.errors import BadJob
 from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, output_names, parse, show, stem
 from worker.storage.records import JobRecord, JobState
+from worker.transcript.style import Style
 
 FORMATS = ("json", "srt", "vtt", "txt", "html", "ass", "tsv", "ctm", "textgrid")
 Speed = Annotated[settings.Speed, BeforeValidator(parse_speed), PlainSerializer(show_speed, return_type=str)]
@@ -34,6 +35,8 @@ class JobSpec(BaseModel):
     out_name: str | None = Field(default=None, min_length=1, max_length=1024)
     # Files to write to out_dir.
     formats: tuple[str, ...] = ("json",)
+    # How those files are written: {"preset", "script", "word_cues"}; makes no other job.
+    style: Style = Style()
     # Pace of the session: a factor of real time, or `max`; None: the worker's setting.
     speed: Speed | None = None
     # Sections of the file that are streamed at the same time; None: as many as the worker's settings allow.

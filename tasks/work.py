@@ -45,7 +45,9 @@ class Attempts:
         """
         transcript = await self._transcript(lease, spec, told)
         try:
-            outputs = await deliver(transcript, spec.out_dirs, spec.output_name, spec.formats, self._settings)
+            outputs = await deliver(
+                transcript, spec.out_dirs, spec.output_name, spec.formats, self._settings, style=spec.style
+            )
         except OutputError:
             if not lease.transcribed:
                 await lease.keep_transcript(transcript)

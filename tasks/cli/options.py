@@ -11,6 +11,7 @@ import click
 from tasks.jobs import FORMATS
 from worker.secrets import read
 from worker.settings import Settings, Speed, load, parse_speed
+from worker.transcript.style import PRESETS, SCRIPTS, Style
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -70,6 +71,26 @@ log_level = click.option(
     help="Least level of a log line (or STT_LOG_LEVEL).",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+
+
+def style(function: F) -> F:
+    """`--preset`, `--script` and `--word-cues`; `style_from` makes a Style of them."""
+    function = click.option(
+        "--word-cues", is_flag=True, help="Give each word its time in the cues, where the format can (vtt, ass)."
+    )(function)
+    function = click.option(
+        "--script",
+        type=click.Choice(SCRIPTS),
+        help="Write Chinese in the characters of Hong Kong, Taiwan or the mainland; default: as the service wrote it.",
+    )(function)
+    return click.option(
+        "--preset", type=click.Choice(PRESETS), default="plain", show_default=True, help="Rules of the subtitles."
+    )(function)
+
+
+def style_from(given: dict[str, Any]) -> Style:
+    """Takes the options of `style` out of `given`."""
+    return Style(preset=given.pop("preset"), script=given.pop("script"), word_cues=given.pop("word_cues"))
 
 
 def service(function: F) -> F:

@@ -31,6 +31,7 @@ from worker.settings import Settings
     help="Folder for the transcripts.",
 )
 @options.formats
+@options.style
 @options.language
 @click.option(
     "--speed",
@@ -77,6 +78,7 @@ def command(
     \b
     Exit codes: 0 all done, 1 some failed or are incomplete (each with its reason), 2 wrong usage, 130 interrupted.
     """
+    style = options.style_from(given)
     settings, embedded = _settings(given)
     found, other = find(paths)
     planned = name_outputs(found, out, formats)
@@ -92,7 +94,7 @@ def command(
         files=files,
         again=again,
         as_json=as_json,
-        options={"formats": formats, "language": language, "speed": settings.speed},
+        options={"formats": formats, "style": style, "language": language, "speed": settings.speed},
     )
     ctx.exit(asyncio.run(run.main()))
 

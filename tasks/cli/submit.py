@@ -26,6 +26,7 @@ from worker.storage.ledger import Created
     help="Folder for the transcripts, as the workers see it. Without it they are kept in Redis only.",
 )
 @options.formats
+@options.style
 @options.language
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
 @options.sessions
@@ -52,6 +53,7 @@ def command(
       stt-batch submit calls/ --out /results --format json,srt
       stt-batch submit a.wav --json | jq -r .batch
     """
+    given["style"] = options.style_from(given)
     settings = options.settings_from()
     found, _ = find(paths)
     planned = name_outputs(found, out or Path("/"), given["formats"])

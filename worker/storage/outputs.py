@@ -14,6 +14,7 @@ from typing import Final
 from worker.errors import OutputError, OutputUnavailable
 from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
+from worker.transcript.style import PLAIN, Style
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class Outputs:
     folder: Path
     name: str
     formats: tuple[str, ...]
+    style: Style = PLAIN
 
 
 _MAY_PASS: Final = (
@@ -59,7 +61,8 @@ def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
     leaves no temporary file behind.
     """
     targets = {fmt: _target(out, fmt) for fmt in out.formats}
-    texts = {fmt: pieces(transcript, fmt) for fmt in targets}  # an unknown format is refused before anything is written
+    # An unknown format is refused before anything is written.
+    texts = {fmt: pieces(transcript, fmt, out.style) for fmt in targets}
     for fmt in sorted(texts, key=lambda name: name == "json"):
         _replace(targets[fmt], texts[fmt])
     return tuple(targets.values())

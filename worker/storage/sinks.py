@@ -20,6 +20,7 @@ from worker.storage.allowed import check_output
 from worker.storage.outputs import Outputs, check_name, write
 from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
+from worker.transcript.style import PLAIN, Style
 
 DELIVER_S: Final = 300.0
 """Longest time for all files of one transcript in one object store."""
@@ -27,7 +28,13 @@ _CONTENT_TYPES: Final = {"srt": "application/x-subrip", "vtt": "text/vtt", "json
 
 
 async def deliver(
-    transcript: Transcript, folders: Sequence[str], name: str, formats: Sequence[str], settings: Settings
+    transcript: Transcript,
+    folders: Sequence[str],
+    name: str,
+    formats: Sequence[str],
+    settings: Settings,
+    *,
+    style: Style = PLAIN,
 ) -> tuple[str, ...]:
     """Write `name.format` into each of `folders` (paths, or addresses of object stores) for each format.
 
@@ -38,7 +45,7 @@ async def deliver(
     written: list[str] = []
     for folder in folders:
         try:
-            written += await _deliver(transcript, folder, name, tuple(formats), settings)
+            written += await _deliver(transcript, folder, name, tuple(formats), style, settings)
         except OutputError as exc:
             failed.append(exc)
     if failed:
@@ -48,32 +55,32 @@ async def deliver(
 
 
 async def _deliver(
-    transcript: Transcript, folder: str, name: str, formats: tuple[str, ...], settings: Settings
+    transcript: Transcript, folder: str, name: str, formats: tuple[str, ...], style: Style, settings: Settings
 ) -> list[str]:
     check_output(folder, settings)
     address = parse(folder)
     if address is None:
-        paths = await asyncio.to_thread(write, transcript, Outputs(Path(folder), name, formats))
+        paths = await asyncio.to_thread(write, transcript, Outputs(Path(folder), name, formats, style))
         return [str(path) for path in paths]
     name = str(check_name(name, address.shown))
     try:
         async with asyncio.timeout(DELIVER_S):
-            return await _put(transcript, address, name, formats, settings)
+            return await _put(transcript, address, name, formats, style, settings)
     except TimeoutError:
         raise OutputUnavailable(f"cannot write {address.shown}: not done within {DELIVER_S:g} s") from None
 
 
 async def _put(
-    transcript: Transcript, folder: Address, name: str, formats: tuple[str, ...], settings: Settings
+    transcript: Transcript, folder: Address, name: str, formats: tuple[str, ...], style: Style, settings: Settings
 ) -> list[str]:
     for fmt in sorted(formats, key=lambda name: name == "json"):  # last, so where it stands the others stand too
-        data = await asyncio.to_thread(_bytes, transcript, fmt)
+        data = await asyncio.to_thread(_bytes, transcript, fmt, style)
         await objects.put(folder.below(f"{name}.{fmt}"), data, content_type(fmt), settings.s3_endpoint)
     return [folder.below(f"{name}.{fmt}").url for fmt in formats]
 
 
-def _bytes(transcript: Transcript, fmt: str) -> bytes:
-    return b"".join(piece.encode("utf-8", "backslashreplace") for piece in pieces(transcript, fmt))
+def _bytes(transcript: Transcript, fmt: str, style: Style) -> bytes:
+    return b"".join(piece.encode("utf-8", "backslashreplace") for piece in pieces(transcript, fmt, style))
 
 
 def content_type(fmt: str) -> str:

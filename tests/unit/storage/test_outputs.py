@@ -11,6 +11,7 @@ from tests.unit.transcript.build import segment, transcript
 from worker.errors import OutputError
 from worker.storage.outputs import Outputs, write
 from worker.transcript.formats import FORMATS, render
+from worker.transcript.style import Style
 
 SPOKEN = transcript(segment("Good morning.", 1.0, 2.0))
 
@@ -114,3 +115,8 @@ def test_a_file_where_a_folder_should_be(tmp_path: Path) -> None:
         write(SPOKEN, Outputs(tmp_path / "out", "call", ("json",)))
     with pytest.raises(OutputError, match="a part of the path is a file, not a folder"):
         write(SPOKEN, Outputs(tmp_path / "out", "a/call", ("json",)))
+
+
+def test_the_style_is_that_of_the_job(tmp_path: Path) -> None:
+    (path,) = write(SPOKEN, Outputs(tmp_path, "call", ("vtt",), Style(word_cues=True)))
+    assert path.read_text() == render(SPOKEN, "vtt", Style(word_cues=True)) != render(SPOKEN, "vtt")

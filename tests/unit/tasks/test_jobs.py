@@ -12,6 +12,7 @@ from tasks.jobs import BatchStatus, JobSpec, JobState, JobStatus, job_id
 from tasks.producer import make_spec
 from worker.errors import BadJob
 from worker.storage.records import FIELDS, read_record
+from worker.transcript.style import Style
 
 SHA = "ab" * 32
 
@@ -45,12 +46,20 @@ def test_a_job_survives_json() -> None:
     assert JobSpec(source="a.wav").output_paths() == ()
 
 
+def test_a_style_is_checked() -> None:
+    spec = JobSpec.model_validate({"source": "a.wav", "style": {"preset": "netflix-zh-hant", "script": "hk"}})
+    assert spec.style == Style(preset="netflix-zh-hant", script="hk")
+    with pytest.raises(BadJob, match=r"style\.preset: .*'netflix-en'"):
+        make_spec("a.wav", style={"preset": "hbo"})
+
+
 def test_identity() -> None:
     spec = JobSpec(source="/in/a.wav", out_dir="/out")
     same = [
         spec.model_copy(update={"batch": "b"}),
         spec.model_copy(update={"speed": math.inf}),
         spec.model_copy(update={"source": "/elsewhere/b.wav"}),
+        spec.model_copy(update={"style": Style(preset="netflix-en")}),
     ]
     other = [
         spec.model_copy(update={"formats": ("srt",)}),
