@@ -32,6 +32,7 @@ MEDIA = (
     Media("m4a-aac", "m4a", "ipod", "aac", 44100, 2),
     Media("m4a-alac", "m4a", "ipod", "alac", 16000, 1),
     Media("mp4-aac", "mp4", "mp4", "aac", 48000, 1),
+    Media("mp4-aac-7.1", "mp4", "mp4", "aac", 48000, 8),
     Media("3gp-amr", "3gp", "3gp", "libopencore_amrnb", 8000, 1, speech_only=True),
     Media("mkv-ac3", "mkv", "matroska", "ac3", 48000, 6),
     Media("mkv-flac", "mkv", "matroska", "flac", 16000, 2),
@@ -44,7 +45,7 @@ MEDIA = (
     Media("flv-mp3", "flv", "flv", "libmp3lame", 44100, 1),
     Media("ts-aac", "ts", "mpegts", "aac", 48000, 2),
 )
-_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1"}
+_LAYOUTS = {1: "mono", 2: "stereo", 6: "5.1", 8: "7.1"}
 _KINDS = {"s16": np.int16, "s32": np.int32, "flt": np.float32, "dbl": np.float64, "u8": np.uint8}
 
 
@@ -100,12 +101,12 @@ def _write_sound(container: Any, signal: np.ndarray, media: Media, skip: tuple[i
 
 def _frame(block: np.ndarray, kind: Any, media: Media) -> Any:
     name = kind.name.removesuffix("p")
+    planar = kind.is_planar and media.channels < 8  # PyAV stumbles over eight planes; the encoder converts
     dtype = _KINDS[name]
     if np.issubdtype(dtype, np.integer):
-        scale = float(np.iinfo(dtype).max)
-        block = np.round(block * scale)
+        block = np.round(block * float(np.iinfo(dtype).max))
     samples = np.repeat(block.astype(dtype)[:, None], media.channels, axis=1)
-    data = np.ascontiguousarray(samples.T) if kind.is_planar else samples.reshape(1, -1)
-    frame = av.AudioFrame.from_ndarray(data, format=kind.name, layout=_LAYOUTS[media.channels])
+    data = np.ascontiguousarray(samples.T) if planar else samples.reshape(1, -1)
+    frame = av.AudioFrame.from_ndarray(data, format=kind.name if planar else name, layout=_LAYOUTS[media.channels])
     frame.sample_rate = media.rate
     return frame

@@ -14,9 +14,9 @@ from types import TracebackType
 from typing import Any, BinaryIO, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from worker.audio.downmix import Downmix, Samples
+from worker.audio.packing import Packer
 from worker.audio.source import AudioInfo, check_readable
 from worker.errors import DamagedSource, UnsupportedSource
 
@@ -35,6 +35,7 @@ _MAGIC: Final = (b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66", b"FLV\x01", b
 _RATES: Final = range(1000, 1_000_001)
 _MAX_CHANNELS: Final = 64
 _MAX_WARNINGS: Final = 20
+_MOST_FAULTS: Final = 2000
 _GAP_S: Final = (0.1, 3600.0)
 """A hole in the times of a container that is filled with silence: the shortest, and the longest that is believed."""
 _SHORTER_S: Final = 0.5
@@ -96,6 +97,7 @@ class MediaSource:
     def _mono(self, opened: _Opened) -> Iterator[Samples]:
         """The decoded signal, in pieces of at most a second or so, with silence where the times have a hole."""
         rate, position = self.info.sample_rate, 0
+        packed = Packer(av.AudioResampler)
         mixers: dict[tuple[int, type], Downmix] = {}
         for frame in self._frames(opened):
             if frame.sample_rate != rate:
@@ -105,7 +107,7 @@ class MediaSource:
             for done in range(0, hole, rate):
                 yield np.zeros(min(rate, hole - done), np.float32)
             position += hole
-            samples = _interleaved(frame)
+            samples = packed(frame)
             kind = (samples.shape[1], samples.dtype.type)
             if kind not in mixers:
                 mixers[kind] = Downmix(*kind, self._warn)
@@ -140,6 +142,7 @@ class MediaSource:
                 self._warn(f"damaged at about {self.frames_decoded / self.info.sample_rate:.1f} s: {_reason(exc)}")
                 if opened.failed_often():
                     return
+                packets = opened.container.demux(opened.stream)  # an error ends the one before
 
     def _check_end(self) -> None:
         if not self.frames_decoded:
@@ -200,7 +203,7 @@ class _Opened:
     def failed_often(self) -> bool:
         """Whether so much went wrong that there is no use in going on."""
         self._failures += 1
-        return self._failures > 10_000
+        return self._failures > _MOST_FAULTS
 
     def close(self) -> None:
         with suppress(av.error.FFmpegError):
@@ -273,21 +276,10 @@ def _regrouped(pieces: Iterator[Samples], size: int) -> Iterator[Samples]:
         yield np.concatenate(held)
 
 
-def _interleaved(frame: Any) -> npt.NDArray[Any]:
-    """A decoded frame as int16 or float32[n, channels] at full scale."""
-    data: npt.NDArray[Any] = frame.to_ndarray()
-    samples = data.T if frame.format.is_planar else data.reshape(-1, frame.layout.nb_channels)
-    if samples.dtype in (np.int16, np.float32):
-        return np.ascontiguousarray(samples)
-    if samples.dtype == np.uint8:
-        return (samples.astype(np.int16) - 128) * np.int16(256)
-    scale = 1.0 if samples.dtype.kind == "f" else 1.0 / float(1 << (8 * samples.dtype.itemsize - 1))
-    return (samples * scale).astype(np.float32)
-
-
 def _faults() -> tuple[type[Exception], ...]:
-    """What PyAV raises for broken files; the last two come from reading and seeking where a file says it goes on."""
-    return av.error.FFmpegError, ValueError, OverflowError, OSError
+    """What PyAV raises for broken files: OSError and OverflowError where a file says that it goes on elsewhere,
+    IndexError for packets of a stream that was not there at the start."""
+    return av.error.FFmpegError, ValueError, OverflowError, OSError, IndexError
 
 
 def _reason(exc: Exception) -> str:
