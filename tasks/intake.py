@@ -38,6 +38,7 @@ from tasks.loop import LoopThread
 from tasks.producer import Producer, problems
 from worker.errors import BadJob, LedgerUnavailable, QueueFull, SttError
 from worker.settings import Settings
+from worker.storage.allowed import check_output, check_source, check_webhook
 from worker.storage.connection import Connection
 from worker.storage.ledger import UNFINISHED_TTL
 
@@ -111,10 +112,20 @@ def read_request(entry: Entry) -> Request:
     return Request(spec, fields.get("key"), again == "1")
 
 
+def check(spec: JobSpec, settings: Settings) -> None:
+    """Raises SourceRefused, OutputError or BadJob for what the settings of this process do not allow."""
+    check_source(spec.source, settings)
+    for folder in spec.out_dirs:
+        check_output(folder, settings)
+    if spec.webhook is not None:
+        check_webhook(spec.webhook, settings)
+
+
 class Intake:
     """`run` goes on until it is cancelled. Belongs to the event loop of its producer."""
 
     def __init__(self, settings: Settings, producer: Producer, connection: Connection) -> None:
+        self._settings = settings
         self._producer = producer
         self._connection = connection
         self._stream = f"{settings.redis_prefix}intake"
@@ -169,6 +180,7 @@ class Intake:
         """Raises LedgerUnavailable; the entry then stays, and is taken again later."""
         try:
             request = read_request(entry)
+            check(request.spec, self._settings)
             created = await self._producer.submit(request.spec, again=request.again, idempotency_key=request.key)
         except LedgerUnavailable:
             raise

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import structlog
 
+from tasks import webhooks
 from tasks.app import TRANSCRIBE, Reject, app, on_timer, signals, wake
 from tasks.events import Events
 from tasks.health import BEAT_S
@@ -25,6 +26,7 @@ from worker.realtime.governor import Governor
 from worker.settings import Settings, load
 from worker.storage.connection import Connection
 from worker.storage.ledger import Ledger
+from worker.storage.webhooks import secrets_of
 
 logger: Final = structlog.get_logger(__name__)
 CLOSE_S: Final = 1.0
@@ -70,6 +72,7 @@ class _Process:
 
     def begin(self) -> None:
         """Called before the worker has its broker. Raises SettingsError."""
+        secrets_of(load())
         self._monitor = monitor = Monitor(load())
         on_timer(BEAT_S, lambda: monitor.pulse.beat(TIMER), lambda: monitor.pulse.pause(TIMER))
         shared_loop().submit(monitor.run())
@@ -91,6 +94,7 @@ class _Process:
             loop.submit(_warn(parts.ledger)),
             loop.submit(reaper.run()),
             start_intake(parts.settings, loop),
+            loop.submit(webhooks.serve(parts.settings)),
         ]
 
     def parts(self) -> _Parts:

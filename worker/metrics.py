@@ -86,6 +86,7 @@ RETRIES: Final = _counter(
 LEASE_AGE: Final = _gauge("lease_age_seconds", "Seconds since the oldest lease held here was renewed; 0 without one")
 REFUSED_WRITES: Final = _counter("refused_writes", "Writes refused, because the job is not this worker's any more")
 REAPED: Final = _counter("reaped_jobs", "Jobs nobody was at work on: sent again, or given up", "outcome")
+WEBHOOKS: Final = _counter("webhooks", "Attempts to deliver a webhook: delivered, failed, or set aside", "outcome")
 SINK_FAILURES: Final = _counter("sink_failures", "Transcripts that could not be written, by kind of place", "sink")
 
 # -- sessions of this worker -----------------------------------------------------------------------------------------
@@ -120,6 +121,8 @@ for _state in ("done", "incomplete", "failed"):
     JOBS_ENDED.labels(_state)
 for _outcome in ("sent", "given_up"):
     REAPED.labels(_outcome)
+for _outcome in ("delivered", "failed", "set_aside"):
+    WEBHOOKS.labels(_outcome)
 
 
 @dataclass(slots=True, eq=False)

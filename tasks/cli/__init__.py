@@ -22,6 +22,7 @@ _COMMANDS: Final = {
     "worker": "worker:command",
     "intake": "intake:command",
     "server": "server:command",
+    "webhooks": "webhooks:command",
     "health": "health:command",
 }
 

@@ -1,0 +1,101 @@
+"""`stt-batch webhooks`: what waits to be told, and what was set aside."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import click
+
+from tasks.cli import options
+from worker.storage.address import show
+from worker.storage.connection import Connection
+from worker.storage.outbox import Message, Outbox
+
+T = TypeVar("T")
+
+
+@click.command(short_help="Webhooks that wait or were set aside; send them again.")
+@click.argument("action", type=click.Choice(["list", "retry"]), default="list")
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--all", "all_of_them", is_flag=True, help="With retry: everything that was set aside.")
+@options.as_json
+def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool) -> None:
+    """List the webhooks that are still to be delivered and those that were set aside, or send these again.
+
+    A webhook is set aside after STT_WEBHOOK_ATTEMPTS, or when another attempt could only end in the same way. It is
+    kept for 30 days.
+
+    \b
+    Examples:
+      stt-batch webhooks
+      stt-batch webhooks retry msg_8c0f3a...
+      stt-batch webhooks retry --all
+    """
+    if action == "list" and (ids or all_of_them):
+        raise click.UsageError("list takes no ids; did you mean: stt-batch webhooks retry")
+    if action == "retry":
+        if bool(ids) == all_of_them:
+            raise click.UsageError("name webhooks by their ids, or give --all")
+        sent = _run(lambda outbox: _retry(outbox, ids))
+        click.echo(json.dumps({"queued": sent}, indent=2) if as_json else f"{len(sent)} webhooks queued again")
+        unknown = [one for one in ids if one not in sent]
+        if unknown:
+            click.echo(f"error: not set aside: {', '.join(unknown)}; see stt-batch webhooks", err=True)
+            raise SystemExit(1)
+        return
+    waiting, dead = _run(_both)
+    if as_json:
+        click.echo(json.dumps([_facts(one) for one in (*waiting, *dead)], ensure_ascii=False, indent=2))
+        return
+    for one in (*waiting, *dead):
+        said = f": {one.reason}" if one.reason else ""
+        state = f"set aside {_time(one.due_at)}" if one.dead else f"due {_time(one.due_at)}"
+        click.echo(f"{one.id}  {one.subject}  {state}, {one.attempts} attempts, {show(one.url)}{said}")
+    click.echo(f"{len(waiting)} wait, {len(dead)} set aside")
+
+
+async def _both(outbox: Outbox) -> tuple[list[Message], list[Message]]:
+    return await outbox.listed(dead=False), await outbox.listed(dead=True)
+
+
+async def _retry(outbox: Outbox, ids: tuple[str, ...]) -> list[str]:
+    if ids:
+        return await outbox.again(ids)
+    sent: list[str] = []
+    while some := await outbox.again([one.id for one in await outbox.listed(dead=True)]):
+        sent += some
+    return sent
+
+
+def _run(work: Callable[[Outbox], Awaitable[T]]) -> T:
+    async def run() -> T:
+        settings = options.settings_from()
+        connection = Connection(settings.redis_url)
+        try:
+            return await work(Outbox(settings, connection))
+        finally:
+            await connection.close()
+
+    return asyncio.run(run())
+
+
+def _facts(message: Message) -> dict[str, Any]:
+    body = json.loads(message.body)
+    return {
+        "id": message.id,
+        "state": "dead" if message.dead else "waiting",
+        "to": show(message.url),
+        "type": body["type"],
+        "subject": message.subject,
+        "attempts": message.attempts,
+        "due_at" if not message.dead else "set_aside_at": message.due_at,
+        "reason": message.reason or None,
+    }
+
+
+def _time(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")

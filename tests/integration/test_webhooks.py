@@ -1,0 +1,326 @@
+"""Webhooks from the end of a job to a receiver in another process: signed, once, repeated, set aside."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from click.testing import CliRunner
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from tasks.cli import main
+from tasks.producer import Producer
+from tasks.webhooks import Deliverer
+from tests.support.certificates import certificate
+from tests.support.fleet import Fleet, assert_every_key_ends
+from tests.support.receiver import Receiver, receiver
+from tests.support.wait import wait_until
+from tests.unit.transcript.build import transcript
+from worker.settings import Settings, load
+from worker.storage import outbox as outbox_module
+from worker.storage.connection import Connection
+from worker.storage.lease import Lease
+from worker.storage.ledger import Ledger
+from worker.storage.outbox import Outbox
+from worker.storage.webhooks import Sender
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+@pytest.fixture(scope="module")
+def receiving(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Receiver]:
+    with receiver(tmp_path_factory.mktemp("receiver")) as one:
+        yield one
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return load(
+        {},
+        redis_url=redis_url,
+        webhook_secret=SECRET,
+        allowed_webhooks="*",
+        webhook_backoff_s=0.05,
+        webhook_attempts=4,
+        webhook_timeout_s=0.5,
+    )
+
+
+class Post:
+    """The outbox of a ledger and one who delivers."""
+
+    def __init__(self, settings: Settings, tls: ssl.SSLContext | None = None) -> None:
+        self.connection = Connection(settings.redis_url)
+        self.outbox = Outbox(settings, self.connection)
+        self.deliverer = Deliverer(settings, self.outbox, Sender(settings, tls=tls))
+
+    async def until_settled(self) -> None:
+        """Deliver until nothing waits."""
+        async with asyncio.timeout(20):
+            while await self.outbox.waiting():
+                if not await self.deliverer.once():
+                    await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def post(settings: Settings) -> AsyncIterator[Post]:
+    post = Post(settings)
+    yield post
+    await post.connection.close()
+
+
+async def held(ledger: Ledger, name: str, webhook: str | None, **spec: Any) -> Lease:
+    await ledger.create(
+        name, json.dumps({"source": "/audio/a.wav", "webhook": webhook, **spec}), batch=spec.get("batch")
+    )
+    lease = await ledger.acquire(name, "me")
+    assert isinstance(lease, Lease)
+    return lease
+
+
+def verified(request: dict[str, Any], secret: str = SECRET) -> dict[str, Any]:
+    """The body, checked by the official library."""
+    document: dict[str, Any] = Webhook(secret).verify(request["body"], request["headers"])
+    return document
+
+
+async def test_the_end_of_a_job_is_told_once_signed(
+    ledger: Ledger, post: Post, receiving: Receiver, redis_url: str
+) -> None:
+    lease = await held(ledger, "j1", f"{receiving.url}/ok/j1", batch="b")
+    assert await post.outbox.waiting() == 0
+    await lease.finish(transcript(), ["/out/a.json"])
+    await post.until_settled()
+    assert await post.deliverer.once() == 0
+    (request,) = receiving.requests("/ok/j1")
+    document = verified(request)
+    data = document["data"]
+    assert (document["schema_version"], document["type"]) == (1, "job.done")
+    assert (data["id"], data["state"], data["source"], data["batch"]) == ("j1", "done", "/audio/a.wav", "b")
+    assert (data["outputs"], data["error"]) == (["/out/a.json"], None)
+    ago = datetime.now(UTC) - datetime.fromisoformat(document["timestamp"])
+    assert abs(ago.total_seconds()) < 60
+    assert request["headers"]["content-type"] == "application/json"
+    with pytest.raises(WebhookVerificationError):
+        verified({**request, "body": request["body"].replace("j1", "j2")})
+    assert_every_key_ends(redis_url)
+
+
+async def test_every_end_is_told_and_a_job_without_a_webhook_is_not(
+    ledger: Ledger, post: Post, receiving: Receiver, settings: Settings
+) -> None:
+    url = f"{receiving.url}/ok/ends"
+    await (await held(ledger, "failed", url)).fail("source_damaged", "broken: 電話")
+    await held(ledger, "cancelled", url)
+    await ledger.cancel("cancelled")
+    await held(ledger, "silent", None)
+    await ledger.cancel("silent")
+    lost = load({}, redis_url=settings.redis_url, lease_s=1, renew_s=0.5, reap_s=1)
+    dying = Ledger(lost)
+    await held(dying, "given-up", url)
+    await asyncio.to_thread(_until_reaped, settings, "given-up")
+    await dying.close()
+    await post.until_settled()
+    documents = {(d := verified(r))["data"]["id"]: d for r in receiving.requests("/ok/ends")}
+    assert {name: d["type"] for name, d in documents.items()} == {
+        "failed": "job.failed",
+        "cancelled": "job.cancelled",
+        "given-up": "job.failed",
+    }
+    assert documents["failed"]["data"]["error"] == "broken: 電話"
+    assert documents["given-up"]["data"]["error_code"] == "attempts"
+
+
+def _until_reaped(settings: Settings, name: str) -> None:
+    async def reap() -> bool:
+        ledger = Ledger(settings)
+        try:
+            return name in (await ledger.reap("stt", tries=1, delay_s=0.1)).given_up
+        finally:
+            await ledger.close()
+
+    wait_until(lambda: asyncio.run(reap()), "its lease has lapsed", timeout_s=10, poll_s=0.1)
+
+
+async def test_a_job_done_again_is_told_again_with_another_id(ledger: Ledger, post: Post, receiving: Receiver) -> None:
+    url = f"{receiving.url}/ok/again"
+    await (await held(ledger, "again", url)).fail("x", "y")
+    await ledger.retry("again")
+    lease = await ledger.acquire("again", "me")
+    assert isinstance(lease, Lease)
+    await lease.finish(transcript(), [])
+    await lease.finish(transcript(), [])  # its first answer was lost
+    await post.until_settled()
+    requests = receiving.requests("/ok/again")
+    assert sorted(verified(r)["type"] for r in requests) == ["job.done", "job.failed"]
+    assert len({r["headers"]["webhook-id"] for r in requests}) == 2
+
+
+@pytest.mark.parametrize(("path", "times"), [("/fail/2", 3), ("/hang/1", 2), ("/cut/2", 3)])
+async def test_what_fails_is_repeated_until_it_is_delivered(
+    ledger: Ledger, post: Post, receiving: Receiver, path: str, times: int
+) -> None:
+    await (await held(ledger, "j", f"{receiving.url}{path}/repeat")).fail("x", "y")
+    await post.until_settled()
+    requests = receiving.requests(f"{path}/repeat")
+    assert len(requests) == times
+    assert len({r["headers"]["webhook-id"] for r in requests}) == 1
+    assert len({r["body"] for r in requests}) == 1
+    assert all(verified(r)["data"]["id"] == "j" for r in requests)
+    pauses = [after["at"] - before["at"] for before, after in itertools.pairwise(requests)]
+    assert pauses == sorted(pauses), "each pause is longer than the one before"
+    assert not await post.outbox.listed(dead=True)
+
+
+async def test_a_receiver_may_say_when(ledger: Ledger, post: Post, receiving: Receiver) -> None:
+    await (await held(ledger, "j", f"{receiving.url}/later/1/x")).fail("x", "y")
+    await post.until_settled()
+    first, second = receiving.requests("/later/1/x")
+    assert second["at"] - first["at"] >= 0.99
+
+
+@pytest.mark.parametrize(
+    ("path", "attempts", "reason"),
+    [
+        ("/fail/99/dead", 4, "HTTP 500"),
+        ("/gone", 1, "HTTP 410"),
+        ("/move", 4, "HTTP 302: leads elsewhere"),
+    ],
+)
+async def test_what_cannot_be_delivered_is_set_aside_and_can_be_sent_again(
+    ledger: Ledger, post: Post, receiving: Receiver, redis_url: str, path: str, attempts: int, reason: str
+) -> None:
+    before = len(receiving.requests("/ok"))
+    await (await held(ledger, "j", f"{receiving.url}{path}?token=secret")).fail("x", "y")
+    await post.until_settled()
+    assert len(receiving.requests(f"{path}?token=secret")) == attempts
+    (dead,) = await post.outbox.listed(dead=True)
+    assert (dead.attempts, dead.subject) == (attempts, "j")
+    assert dead.reason.startswith(reason)
+    assert len(receiving.requests("/ok")) == before, "a redirect is not followed"
+
+    environ = {"STT_REDIS_URL": redis_url}
+    listed = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks"], env=environ)
+    assert listed.exit_code == 0
+    assert "0 wait, 1 set aside" in listed.output
+    assert reason in listed.output
+    assert "secret" not in listed.output
+    again = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks", "retry", dead.id], env=environ)
+    assert again.output == "1 webhooks queued again\n"
+    unknown = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks", "retry", dead.id], env=environ)
+    assert unknown.exit_code == 1
+    await post.deliverer.once()
+    assert len(receiving.requests(f"{path}?token=secret")) == attempts + 1
+    everything = await asyncio.to_thread(
+        CliRunner().invoke, main, ["webhooks", "retry", "--all", "--json"], env=environ
+    )
+    assert json.loads(everything.output)["queued"] == ([dead.id] if path == "/gone" else [])
+    assert_every_key_ends(redis_url)
+
+
+async def test_an_answer_without_an_end_is_not_read(ledger: Ledger, post: Post, receiving: Receiver) -> None:
+    await (await held(ledger, "j", f"{receiving.url}/flood")).fail("x", "y")
+    await post.until_settled()
+    assert len(receiving.requests("/flood")) == 1
+    assert not await post.outbox.listed(dead=True)
+
+
+async def test_a_certificate_that_is_not_trusted(
+    ledger: Ledger, post: Post, settings: Settings, tmp_path: Path
+) -> None:
+    pem = certificate(tmp_path)
+    with receiver(tmp_path, pem) as secure:
+        await (await held(ledger, "j", f"{secure.url}/ok")).fail("x", "y")
+        await post.until_settled()
+        (dead,) = await post.outbox.listed(dead=True)
+        assert dead.attempts == 4
+        assert dead.reason.startswith("its certificate is not trusted: ")
+        assert secure.requests() == [], "nothing is told to whom nobody knows"
+
+        trusting = Post(settings, ssl.create_default_context(cafile=pem))
+        await trusting.outbox.again([dead.id])
+        await trusting.until_settled()
+        assert verified(secure.requests()[0])["data"]["id"] == "j"
+        await trusting.connection.close()
+
+
+async def test_private_addresses_only_where_they_are_named(ledger: Ledger, redis_url: str, receiving: Receiver) -> None:
+    for allowed, names in {"": 0, "https://*.example.com": 0, receiving.url: 1}.items():
+        settings = load({}, redis_url=redis_url, webhook_secret=SECRET, allowed_webhooks=allowed)
+        post = Post(settings)
+        await (await held(ledger, f"j{len(allowed)}", f"{receiving.url}/ok/private")).fail("x", "y")
+        await post.until_settled()
+        assert len(receiving.requests("/ok/private")) == names
+        await post.connection.close()
+
+
+async def test_two_workers_and_one_that_died(
+    ledger: Ledger, settings: Settings, receiving: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = Post(settings), Post(settings)
+    for number in range(40):
+        await (await held(ledger, f"j{number}", f"{receiving.url}/ok/many")).fail("x", "y")
+    await asyncio.gather(one.until_settled(), other.until_settled())
+    assert len(receiving.requests("/ok/many")) == 40
+
+    monkeypatch.setattr(outbox_module, "HOLD_S", 0.3)
+    await (await held(ledger, "last", f"{receiving.url}/ok/last")).fail("x", "y")
+    (taken,) = await one.outbox.take(1)  # and dies
+    assert await other.outbox.take(1) == []
+    await other.until_settled()
+    assert len(receiving.requests("/ok/last")) == 1
+    assert not await one.outbox.done(taken), "it was another's by then"
+    for post in (one, other):
+        await post.connection.close()
+
+
+async def test_without_a_secret_nothing_is_sent(ledger: Ledger, redis_url: str, receiving: Receiver) -> None:
+    post = Post(load({}, redis_url=redis_url, allowed_webhooks="*"))
+    await (await held(ledger, "j", f"{receiving.url}/ok/unsigned")).fail("x", "y")
+    assert await post.deliverer.once() == 0
+    assert await post.outbox.waiting() == 1
+    assert receiving.requests("/ok/unsigned") == []
+    await post.connection.close()
+
+
+async def test_the_end_of_a_batch_is_told_once(
+    ledger: Ledger, producer: Producer, post: Post, receiving: Receiver, redis_url: str
+) -> None:
+    url = f"{receiving.url}/ok/batch"
+    leases = [await held(ledger, f"j{number}", None, batch="b") for number in range(30)]
+    await post.outbox.watch_batch("b", url)
+    for lease in leases[:-1]:
+        await lease.finish(transcript(), [])
+        assert await post.deliverer.once() == 0
+    await leases[-1].fail("x", "y")
+    await post.deliverer.once()
+    await post.deliverer.once()
+    (request,) = receiving.requests("/ok/batch")
+    document = verified(request)
+    assert document["type"] == "batch.ended"
+    assert document["data"] == {"id": "b", "total": 30, "counts": {"done": 29, "failed": 1}}
+    assert_every_key_ends(redis_url)
+
+
+def test_a_worker_delivers(fleet: Fleet, receiving: Receiver, raw: redis.Redis) -> None:
+    worker = fleet.start(STT_WEBHOOK_SECRET=SECRET, STT_ALLOWED_WEBHOOKS=receiving.url)
+    path, _ = fleet.audio("told")
+    job = {"source": str(path), "webhook": f"{receiving.url}/fail/1/worker"}
+    raw.xadd("stt:intake", {"job": json.dumps(job)})
+    wait_until(lambda: len(receiving.requests("/fail/1/worker")) == 1, "the first attempt", timeout_s=30)
+    request = receiving.requests("/fail/1/worker")[0]
+    assert verified(request)["data"]["state"] == "done"
+    refused = raw.xadd("stt:intake", {"job": json.dumps({**job, "webhook": "http://169.254.169.254/latest"})})
+    wait_until(lambda: raw.xlen("stt:intake:refused") == 1, "the other one is refused", timeout_s=10)
+    ((_, entry),) = raw.xrange("stt:intake:refused")
+    assert entry["request"] == refused
+    assert "STT_ALLOWED_WEBHOOKS" in entry["reason"]
+    assert SECRET.removeprefix("whsec_") not in worker.text()
