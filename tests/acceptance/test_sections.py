@@ -167,3 +167,25 @@ async def test_speech_without_a_pause_is_cut_with_an_overlap(tmp_path: Path, see
     assert not [at for at in lost if any(abs(at - handover) < 1.2 for handover in handovers)]
     assert len(lost) <= 300 / 20
     assert transcript.text.split() == [w.text for w in heard]
+
+
+@pytest.mark.parametrize(
+    "length_s",
+    [60, pytest.param(3600, marks=pytest.mark.timeout(600)),
+     pytest.param(36_000, marks=[pytest.mark.chaos, pytest.mark.timeout(3600)])],
+    ids=["a minute", "an hour", "ten hours"],
+)  # fmt: skip
+async def test_the_same_words_and_times_for_each_length(tmp_path: Path, length_s: int) -> None:
+    words = list(speech(length_s - 1, seed=21))
+    source = write_words(tmp_path / "speech.flac", words, 16000, FLAC, duration_s=length_s)
+    starts = []
+    async with tone_service() as service:
+        for sessions in (1, 8, 32):
+            transcript = await transcribe(source, service, sessions=sessions)
+            assert_said(transcript, words)
+            assert transcript.coverage.complete
+            assert len(transcript.coverage.sections) == (1 if length_s == 60 else sessions)
+            starts.append([w.start for s in transcript.segments for w in s.words])
+    off = max((abs(a - b) for row in starts[1:] for a, b in zip(starts[0], row, strict=True)), default=0.0)
+    print(f"{len(words)} words, at most {off * 1000:.1f} ms apart")  # noqa: T201 - shown with -s
+    assert off <= TIME_TOLERANCE_S

@@ -1,0 +1,63 @@
+"""A long file in sections, with real workers: one that is killed in the middle, and others that want a place."""
+
+from __future__ import annotations
+
+import time
+
+from tasks.submit import submit
+from tests.support.fleet import Fleet
+from tests.support.wait import wait_until
+from worker.storage.records import JobState
+from worker.transcript.model import Segment
+
+LENGTH_S = 320.0
+
+
+def sections_heard(fleet: Fleet, job_id: str) -> set[int]:
+    with fleet.raw as raw:
+        entries = raw.xrange(f"stt:job:{job_id}:commits")
+    return {Segment.model_validate_json(fields["segment"]).section for _, fields in entries}
+
+
+def test_a_killed_worker_s_sections_go_on_where_each_was(fleet: Fleet) -> None:
+    source, words = fleet.audio("long", LENGTH_S)
+    fleet.start(sessions=3)
+    fleet.start(sessions=2)  # whoever takes it over keeps its plan
+    job = submit(source, settings=fleet.settings, speed=16.0, sessions=3)
+    wait_until(lambda: fleet.record(job.id).progress.committed_s > 100, "a third of it is committed", timeout_s=30)
+    assert sections_heard(fleet, job.id) >= {0, 1}
+    with fleet.raw as raw:
+        plan = raw.hget(f"stt:job:{job.id}", "plan")
+    assert plan
+    fleet.owner(job.id).kill()
+    fleet.until_ended(job.id, timeout_s=60)
+    record = fleet.record(job.id)
+    assert record.state is JobState.DONE, record.error
+    assert record.attempts == 2
+    transcript = fleet.transcript(job.id)
+    heard = [w.text for s in transcript.segments for w in s.words]
+    assert heard == [w.text for w in words]
+    assert sorted(fleet.committed(job.id)) == sorted(w.text for w in words)
+    with fleet.raw as raw:
+        assert raw.hget(f"stt:job:{job.id}", "plan") == plan
+    # The second worker streamed what was left, not all of it.
+    assert sum(s.end - s.start for s in transcript.sessions) < LENGTH_S * 0.8
+
+
+def test_a_long_file_makes_room_for_a_short_one(fleet: Fleet) -> None:
+    long, words = fleet.audio("long", LENGTH_S)
+    short, few = fleet.audio("short", 4.0, seed=2)
+    fleet.start(sessions=3)
+    first = submit(long, settings=fleet.settings, speed=8.0)
+    wait_until(lambda: sections_heard(fleet, first.id) == {0, 1, 2}, "it has all three places", timeout_s=30)
+    second = submit(short, settings=fleet.settings, speed=8.0)
+    began = time.monotonic()
+    fleet.until_ended(second.id, timeout_s=30)
+    took_s = time.monotonic() - began
+    assert fleet.record(first.id).state is JobState.RUNNING
+    assert took_s < 12  # a section of the long one takes 13 s
+    fleet.assert_done(second.id, few)
+    fleet.until_ended(first.id, timeout_s=90)
+    transcript = fleet.transcript(first.id)
+    assert [w.text for s in transcript.segments for w in s.words] == [w.text for w in words]
+    assert not transcript.failures
