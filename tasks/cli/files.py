@@ -1,64 +1,60 @@
-"""Which files to transcribe, and what their transcripts are called."""
+"""Audio files below a folder, and what the transcripts of sources are called."""
 
 from __future__ import annotations
 
 import os
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import Any, Final
 
-from worker.audio.source import is_audio_name, is_other_media_name
 from worker.errors import BadJob
+from worker.storage.address import parse, show
 
 _FULL_NAME: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """An audio file, and its place below the argument it was found under."""
+    """A source, and its place below the argument it was found under."""
 
-    source: Path
-    """Absolute."""
+    source: str
+    """An absolute path, or an address."""
     place: PurePosixPath
+    size_bytes: int | None = None
+    """As far as it is known without opening it."""
+    id: str | None = None
+    """The job's id, where a manifest gives one."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of JobSpec a manifest gives for this one."""
+
+    @property
+    def key(self) -> tuple[str, str | None, str]:
+        """The same for what is the same source, found twice."""
+        place = self.source if parse(self.source) else os.path.realpath(self.source)
+        return place, self.id, repr(sorted(self.options.items()))
 
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    source: Path
+    """A source and the name of its transcript files below the output folder, without the ending."""
+
+    found: Found
     out_name: str
-    """Name of the transcript files below the output folder, without the ending."""
+
+    @property
+    def source(self) -> str:
+        return self.found.source
+
+    @property
+    def shown(self) -> str:
+        """For people: an address without what signs it."""
+        return show(self.source)
 
 
-def find(paths: Sequence[Path]) -> tuple[list[Found], list[Path]]:
-    """The audio files of the arguments, each once, and the media files that need a converter first.
-
-    Folders are walked, hidden ones left out; a file named as an argument is taken whatever its name is.
-    Raises BadJob for a path that does not exist, and when there is no audio file at all.
-    """
-    missing = [str(path) for path in paths if not path.exists()]
-    if missing:
-        raise BadJob(f"no such file or folder: {', '.join(missing)}")
-    found: dict[Path, Found] = {}
-    other: list[Path] = []
-    for path in paths:
-        if path.is_file():
-            found.setdefault(path.resolve(), Found(path.absolute(), PurePosixPath(path.name)))
-            continue
-        for file in _walk(path):
-            if is_audio_name(file):
-                place = PurePosixPath(file.relative_to(path).as_posix())
-                found.setdefault(file.resolve(), Found(file.absolute(), place))
-            elif is_other_media_name(file):
-                other.append(file)
-    if not found:
-        hint = f"; {len(other)} media files need a conversion first, for example {other[0]}" if other else ""
-        raise BadJob(f"no audio files in {', '.join(map(str, paths))}{hint}")
-    return list(found.values()), other
-
-
-def _walk(folder: Path) -> Iterable[Path]:
+def walk(folder: Path) -> Iterable[Path]:
+    """All files below a folder in order, without hidden folders."""
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -67,16 +63,21 @@ def _walk(folder: Path) -> Iterable[Path]:
 
 def name_outputs(found: Sequence[Found], out: Path, formats: Sequence[str]) -> list[Planned]:
     """Give each file its own name below `out`: its stem in its folder; where that is taken, its full name; where that
-    is taken too, with the folders above it. Never a name whose file would be one of the sources.
+    is taken too, with the folders above it. Never a name whose file would be one of the sources. A name that a manifest
+    gives stays as it is; raises BadJob where two have the same.
 
     Names that differ in case only count as the same, as on the disks of macOS and Windows; but where the sources differ
     in nothing else, their disk tells them apart.
     """
     levels = [0] * len(found)
-    sources = {_folded(os.path.realpath(item.source)) for item in found}
+    given = [item.options.get("out_name") for item in found]
+    for named, count in Counter(_folded(name) for name in given if name is not None).items():
+        if count > 1:
+            raise BadJob(f"{count} sources are to be written to the same out_name, {named}: give each one of its own")
+    sources = {_folded(item.key[0]) for item in found}
     root = os.path.realpath(out)
     while True:
-        names = [_name(item, level) for item, level in zip(found, levels, strict=True)]
+        names = [name or _name(item, level) for item, level, name in zip(found, levels, given, strict=True)]
         same: dict[str, list[int]] = defaultdict(list)
         for index, name in enumerate(names):
             same[_folded(name)].append(index)
@@ -89,11 +90,20 @@ def name_outputs(found: Sequence[Found], out: Path, formats: Sequence[str]) -> l
             if any(_folded(os.path.join(root, f"{name}.{fmt}")) in sources for fmt in formats)  # noqa: PTH118
         }
         # A file at its last level keeps its name: the whole path is its own, so the others move away from it.
-        moved = [index for index in clashes if names[index] != _name(found[index], levels[index] + 1)]
+        moved = [i for i in clashes if given[i] is None and names[i] != _name(found[i], levels[i] + 1)]
         if not moved:
-            return [Planned(item.source, name) for item, name in zip(found, names, strict=True)]
+            _check(names, found)
+            return [Planned(item, name) for item, name in zip(found, names, strict=True)]
         for index in moved:
             levels[index] += 1
+
+
+def _check(names: Sequence[str], found: Sequence[Found]) -> None:
+    """Raises BadJob where a manifest wants one source transcribed in several ways under one name."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            source = show(found[names.index(name)].source)
+            raise BadJob(f"{source}: is listed {count} times with other options; give each an out_name")
 
 
 def _name(item: Found, level: int) -> str:
@@ -102,15 +112,16 @@ def _name(item: Found, level: int) -> str:
     if level == _FULL_NAME:
         return str(item.place)
     # One more folder above the place with each level.
-    parts = item.source.parts[1:]
+    address = parse(item.source)
+    parts = Path(item.source).parts[1:] if address is None else PurePosixPath(address.bucket, address.key).parts
     count = min(len(item.place.parts) + level - _FULL_NAME, len(parts))
     return "/".join(parts[-count:])
 
 
-def _clash(group: Sequence[tuple[str, Path]]) -> bool:
+def _clash(group: Sequence[tuple[str, str]]) -> bool:
     """Whether files of the same name, case aside, cannot all have it."""
     exact = {name for name, _ in group}
-    return len(exact) < len(group) or len({_folded(str(source)) for _, source in group}) > 1 < len(group)
+    return len(exact) < len(group) or len({_folded(source) for _, source in group}) > 1 < len(group)
 
 
 def _folded(name: str) -> str:

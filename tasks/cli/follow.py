@@ -7,10 +7,9 @@ ones that are known.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from worker.storage.records import JobRecord, JobState
 
@@ -26,10 +25,15 @@ LOOK_AT: Final = 200
 class File:
     """One file of a run."""
 
-    source: Path
+    source: str
+    """A path, or an address."""
     out_name: str
     size_bytes: int
     job_id: str | None = None
+    key: str | None = None
+    """The job's id where a manifest gives it."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of JobSpec for this one."""
     skipped: bool = False
     """It was done before this run."""
     record: JobRecord | None = None

@@ -39,7 +39,7 @@ class FormatsType(click.ParamType[tuple[str, ...]]):
         return names
 
 
-paths = click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
+paths = click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 names = click.argument("names", nargs=-1, required=True, metavar="ID...")
 formats = click.option(
     "--format",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from tasks.cli.follow import File, Overall
+from worker.storage.address import show
 from worker.storage.records import JobState
 
 SCHEMA_VERSION: Final = 1
@@ -50,7 +51,7 @@ class Events:
 def of_file(file: File) -> dict[str, Any]:
     code, text = file.error or (None, None)
     return {
-        "source": str(file.source),
+        "source": show(file.source),
         "id": file.job_id,
         "state": file.state.value,
         "skipped": file.skipped,

@@ -11,8 +11,9 @@ from typing import Any
 import click
 
 from tasks.cli import options
-from tasks.cli.files import find, name_outputs
+from tasks.cli.files import name_outputs
 from tasks.cli.follow import File
+from tasks.cli.listing import opens_media, sources
 from tasks.cli.running import Run
 from tasks.standalone import check_recognizer
 from worker.errors import SettingsError
@@ -55,7 +56,7 @@ from worker.settings import Settings
 def command(
     ctx: click.Context,
     /,
-    paths: tuple[Path, ...],
+    paths: tuple[str, ...],
     out: Path,
     formats: tuple[str, ...],
     language: str | None,
@@ -63,7 +64,8 @@ def command(
     as_json: bool,
     **given: Any,
 ) -> None:
-    """Transcribe files and folders (searched for audio files) into --out, keeping their tree.
+    """Transcribe files, folders (searched for audio), patterns, manifests (.csv or .jsonl with source, id and options)
+    and addresses (s3://, gs://, az://, https://) into --out, keeping their tree.
 
     Starts all it needs: a queue, a worker, and the embedded real-time service unless --url (or STT_URL) and a key are
     given. Nothing of it is left running. Ctrl-C stops at once; the same command again goes on where it stopped and
@@ -73,6 +75,7 @@ def command(
     Examples:
       stt-batch run recordings/
       stt-batch run a.wav b.flac --format srt,txt --out results
+      stt-batch run 's3://bucket/calls/**'
       STT_API_KEY=... stt-batch run calls/ --url https://cantonese.ai --sessions 4
 
     \b
@@ -80,13 +83,16 @@ def command(
     """
     style = options.style_from(given)
     settings, embedded = _settings(given)
-    found, other = find(paths)
-    planned = name_outputs(found, out, formats)
-    files = [File(item.source, item.out_name, _size(item.source)) for item in planned]
-    for path in other[:5]:
-        click.echo(f"left out: {path}: not a format that can be opened; convert it to WAV or FLAC first", err=True)
-    if len(other) > 5:
-        click.echo(f"left out: {len(other) - 5} more files of such formats", err=True)
+    listing = asyncio.run(sources(paths, settings, media=opens_media()))
+    planned = name_outputs(listing.found, out, formats)
+    files = [
+        File(item.source, item.out_name, item.found.size_bytes or 0, key=item.found.id, options=item.found.options)
+        for item in planned
+    ]
+    for path in listing.other[:5]:
+        click.echo(f"left out: {path}: needs the extra `media`: pip install 'stt-batch[media]'", err=True)
+    if len(listing.other) > 5:
+        click.echo(f"left out: {len(listing.other) - 5} more files of such formats", err=True)
     run = Run(
         settings=settings,
         embedded=embedded,
@@ -116,10 +122,3 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
         if "sessions" not in settings.model_fields_set:
             update["sessions"] = 2 * (os.cpu_count() or 1)
     return settings.model_copy(update=update), embedded
-
-
-def _size(path: Path) -> int:
-    try:
-        return path.stat().st_size
-    except OSError:  # it is told of when the file is read
-        return 0

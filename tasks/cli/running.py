@@ -136,9 +136,11 @@ class Run:
         producer = Producer(self._settings)
         try:
             for file in self._files:
-                spec = make_spec(file.source, out_dir=self._out, out_name=file.out_name, **self._options)
+                options = {**self._options, "out_name": file.out_name, **file.options}
+                spec = make_spec(file.source, out_dir=self._out, **options)
                 try:
-                    await identified.put((file, spec, await producer.identify(spec, scope=self._scope)))
+                    identity = file.key or await producer.identify(spec, scope=self._scope)
+                    await identified.put((file, spec, identity))
                 except SttError as exc:
                     file.problem = (exc.code, str(exc))
         finally:

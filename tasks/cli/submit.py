@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from tasks.cli import options
-from tasks.cli.files import Planned, find, name_outputs
+from tasks.cli.files import Planned, name_outputs
+from tasks.cli.listing import sources
 from tasks.producer import Producer, make_spec, new_batch_id
 from worker.settings import Settings
+from worker.storage.address import is_url
 from worker.storage.ledger import Created
 
 
-@click.command(short_help="Queue files and folders for running workers.")
+@click.command(short_help="Queue files, folders, manifests and addresses for running workers.")
 @options.paths
 @click.option(
     "--out",
     "-o",
-    type=click.Path(path_type=Path, file_okay=False),
+    multiple=True,
     metavar="DIR",
-    help="Folder for the transcripts, as the workers see it. Without it they are kept in Redis only.",
+    help="Folder for the transcripts, as the workers see it, or s3://, gs://, az://; may be given several times."
+    " Without it they are kept in Redis only.",
 )
 @options.formats
 @options.style
@@ -42,40 +46,54 @@ from worker.storage.ledger import Created
 @options.again
 @options.as_json
 def command(
-    paths: tuple[Path, ...], out: Path | None, again: bool, as_json: bool, batch: str | None, **given: Any
+    paths: tuple[str, ...], out: tuple[str, ...], again: bool, as_json: bool, batch: str | None, **given: Any
 ) -> None:
-    """Queue audio files in Redis (STT_REDIS_URL) and return; workers (`stt-batch worker`) transcribe them.
+    """Queue audio in Redis (STT_REDIS_URL) and return; workers (`stt-batch worker`) transcribe it.
 
-    The workers read the files under the same absolute paths. What was done before is not done again.
+    PATH is a file, a folder, a pattern, a manifest (.csv or .jsonl with source, id and options), or an address:
+    s3://, gs://, az://, https://. The workers read files under the same absolute paths. What was done before is not
+    done again.
 
     \b
     Examples:
       stt-batch submit calls/ --out /results --format json,srt
+      stt-batch submit 's3://bucket/calls/**' --out s3://bucket/transcripts --batch monday
+      stt-batch submit list.csv --out /results
       stt-batch submit a.wav --json | jq -r .batch
     """
     given["style"] = options.style_from(given)
     settings = options.settings_from()
-    found, _ = find(paths)
-    planned = name_outputs(found, out or Path("/"), given["formats"])
     name = batch or new_batch_id()
-    jobs = asyncio.run(_submit(settings, planned, {**given, "out_dir": out, "batch": name}, again))
+    fields = {**given, "out_dir": out[0] if len(out) == 1 else out or None, "batch": name}
+    planned, jobs = asyncio.run(_submit(settings, paths, out, fields, again))
     if as_json:
         found_jobs = [
-            {"id": job.job_id, "source": str(item.source), "before": job.before}
+            {"id": job.job_id, "source": item.shown, "before": job.before}
             for job, item in zip(jobs, planned, strict=True)
         ]
         click.echo(json.dumps({"batch": name, "jobs": found_jobs}, ensure_ascii=False, indent=2))
         return
     for job, item in zip(jobs, planned, strict=True):
         note = f"  (is {job.before} already)" if job.before else ""
-        click.echo(f"{job.job_id}  {item.source}{note}")
+        click.echo(f"{job.job_id}  {item.shown}{note}")
     click.echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {name}")
 
 
-async def _submit(settings: Settings, planned: list[Planned], fields: dict[str, Any], again: bool) -> list[Created]:
+async def _submit(
+    settings: Settings, paths: Sequence[str], out: Sequence[str], fields: dict[str, Any], again: bool
+) -> tuple[list[Planned], list[Created]]:
+    # Whatever needs the extra `media`: the workers may have it, and say so where they do not.
+    listing = await sources(paths, settings, media=True)
+    folder = next((Path(folder) for folder in out if not is_url(folder)), Path("/"))
+    planned = name_outputs(listing.found, folder, fields["formats"])
     producer = Producer(settings)
     try:
-        specs = [make_spec(item.source, out_name=item.out_name, **fields) for item in planned]
-        return await producer.submit_many(specs, batch=fields["batch"], again=again)
+        specs = [
+            make_spec(item.source, **{**fields, "out_name": item.out_name, **item.found.options}) for item in planned
+        ]
+        ids = [item.found.id for item in planned]
+        read = iter(await producer.identify_many([spec for spec, key in zip(specs, ids, strict=True) if key is None]))
+        jobs = [(next(read) if key is None else key, spec) for spec, key in zip(specs, ids, strict=True)]
+        return planned, await producer.enqueue(jobs, batch=fields["batch"], again=again)
     finally:
         await producer.close()

@@ -17,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tasks.cli.follow import File, Follower, Overall, clock, factor
+from worker.storage.address import is_url, show
 from worker.storage.records import JobState
 
 MOST_ROWS: Final = 8
@@ -56,7 +57,7 @@ class View:
         elif not self._bars or len(self._follower.files) > MOST_IN_TABLE:
             speed = file.duration_s / file.took_s if file.took_s else None
             self._console.print(
-                f"[green]done[/]    {escape(str(_near(file.source)))}  {clock(file.duration_s)}  {factor(speed)}",
+                f"[green]done[/]    {escape(near(file.source))}  {clock(file.duration_s)}  {factor(speed)}",
                 soft_wrap=True,
             )
 
@@ -125,7 +126,7 @@ class View:
         speed = audio_s / elapsed_s if audio_s and elapsed_s else None
         self._console.print(
             f"{', '.join(parts)}; {clock(audio_s)} of audio in {clock(elapsed_s)} ({factor(speed)}). "
-            f"Transcripts: {escape(str(_near(self._out)))}",
+            f"Transcripts: {escape(near(self._out))}",
             soft_wrap=True,
         )
         if len(shown) > MOST_IN_TABLE:
@@ -135,7 +136,7 @@ class View:
 
     def _failure(self, file: File, reason: str) -> None:
         word = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
-        self._console.print(f"[red]{word}[/]  {escape(str(_near(file.source)))}: {escape(reason)}", soft_wrap=True)
+        self._console.print(f"[red]{word}[/]  {escape(near(file.source))}: {escape(reason)}", soft_wrap=True)
 
 
 def _over(overall: Overall) -> int:
@@ -165,17 +166,19 @@ def _table(files: Sequence[File], out: Path) -> Table:
             result, end = f"[red]{result}[/]", escape(file.error[1])
         elif file.state is JobState.DONE:
             result = "done before" if file.skipped else "[green]done[/]"
-            end = escape(str(_near(out) / file.out_name)) + ".*"
+            end = escape(f"{near(out)}/{file.out_name}") + ".*"
         else:
             result, end = "not done", ""
         length = clock(file.duration_s) if file.duration_s else "–"
-        table.add_row(escape(str(_near(file.source))), result, length, factor(speed), end)
+        table.add_row(escape(near(file.source)), result, length, factor(speed), end)
     return table
 
 
-def _near(path: Path) -> Path:
-    """Relative to the current folder where it lies below it."""
+def near(place: str | Path) -> str:
+    """For people: relative to the current folder where it lies below it; an address without what signs it."""
+    if is_url(str(place)):
+        return show(str(place))
     try:
-        return path.relative_to(Path.cwd())
+        return str(Path(place).relative_to(Path.cwd()))
     except ValueError:
-        return path
+        return str(place)

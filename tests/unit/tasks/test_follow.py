@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from tasks.cli.follow import LOOK_AT, File, Follower, clock, factor
@@ -18,7 +16,7 @@ def a_record(state: str, duration_s: float = 0, committed_s: float = 0, **fields
 
 
 def files(*sizes: int) -> list[File]:
-    return [File(Path(f"{n}.wav"), str(n), size, job_id=str(n)) for n, size in enumerate(sizes)]
+    return [File(f"{n}.wav", str(n), size, job_id=str(n)) for n, size in enumerate(sizes)]
 
 
 def test_speed_fraction_and_time_left() -> None:

@@ -1,0 +1,87 @@
+"""Manifests: CSV and JSON lines that mean the same, and what is wrong with others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.batch_manifest import read_manifest
+from worker.errors import BadJob
+
+
+def write(folder: Path, name: str, text: str) -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_csv_and_json_lines_say_the_same(tmp_path: Path) -> None:
+    table = write(
+        tmp_path,
+        "l.csv",
+        "\ufeffSource;ID;formats;language;speed;skip_silence;options\n"
+        "x/呼叫 1.wav;call-1;json srt;yue;2;true;\n"
+        '\n"/abs/b;1.wav";;;;;;"{""priority"": ""high""}"\n'
+        "s3://bucket/c.flac;;;;max;;\n",
+    )
+    lines = write(
+        tmp_path,
+        "l.jsonl",
+        '{"source": "x/呼叫 1.wav", "id": "call-1", "formats": ["json", "srt"], "language": "yue", "speed": 2,'
+        ' "skip_silence": true}\n\n'
+        '{"source": "/abs/b;1.wav", "id": null, "options": {"priority": "high"}}\n'
+        '{"source": "s3://bucket/c.flac", "speed": "max"}',
+    )
+    one, two = read_manifest(table), read_manifest(lines)
+    assert [entry.source for entry in one] == [f"{tmp_path}/x/呼叫 1.wav", "/abs/b;1.wav", "s3://bucket/c.flac"]
+    assert [(entry.source, entry.id) for entry in one] == [(entry.source, entry.id) for entry in two]
+    assert one[0].options["formats"] == ("json", "srt")
+    assert one[1].options == two[1].options == {"priority": "high"}
+    assert one[2].options == two[2].options == {"speed": "max"}
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "problem"),
+    [
+        ("l.csv", "", "line 1: must name the columns"),
+        ("l.csv", "path,id\na.wav,1\n", "one of them `source`; it has path, id"),
+        ("l.csv", "source\n", "has no entries"),
+        ("l.csv", "source,langage\na.wav,en\n", "line 2: langage: no such option; there are .*language"),
+        ("l.csv", "source,id\na.wav,1,2\n", "line 2: .*more cells than columns"),
+        ("l.csv", "source,id\na.wav,1\nb.wav,1\n", "line 3: the id 1 stands in line 2 already"),
+        ("l.csv", "source,id\na.wav,a b\n", "line 2: .*a b"),
+        ("l.csv", "source,formats\na.wav,doc\n", "line 2: .*a.wav: formats: must be some of"),
+        ("l.csv", "source,out_name\na.wav,../x\n", "line 2: .*inside out_dir"),
+        ("l.csv", "source,out_dir\na.wav,/x\n", "line 2: out_dir: no such option"),
+        ("l.csv", "source,id\n,1\n", "line 2: names no source"),
+        ("l.csv", "source\nftp://host/a.wav\n", "line 2: .*ftp:// is not known"),
+        ("l.jsonl", '{"source": "a.wav"}\n{"source"\n', "line 2: is no JSON"),
+        ("l.jsonl", '["a.wav"]\n', "line 1: must be a JSON object"),
+        ("l.jsonl", '{"source": "a.wav", "options": 1}\n', "line 1: options: must be a JSON object"),
+        ("l.jsonl", "\n".join('{"x": 1}' for _ in range(9)), "and 4 more"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, name: str, text: str, problem: str) -> None:
+    with pytest.raises(BadJob, match=problem) as caught:
+        read_manifest(write(tmp_path, name, text))
+    assert str(caught.value).startswith(f"{tmp_path}/{name}: ")
+
+
+def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "l.csv").write_bytes(b"source\n\xff\xfe.wav\n")
+    with pytest.raises(BadJob, match="is no UTF-8 text"):
+        read_manifest(tmp_path / "l.csv")
+
+
+_NAME = st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=1, max_size=12).map(lambda t: f"x{t}.wav")
+
+
+@given(names=st.lists(_NAME.filter(lambda name: "://" not in name and "/" not in name), min_size=1, max_size=8))
+def test_any_name_survives(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
+    path = tmp_path_factory.mktemp("m") / "l.jsonl"
+    path.write_text("\n".join(json.dumps({"source": name}) for name in names), encoding="utf-8")
+    assert [Path(entry.source).name for entry in read_manifest(path)] == names
