@@ -19,8 +19,10 @@ from tasks.loop import LoopThread, shared_loop
 from worker.errors import BadJob, QueueFull, SourceNotFound
 from worker.settings import Settings
 from worker.storage.address import is_url, show
+from worker.storage.allowed import check_webhook
 from worker.storage.connection import Connection
 from worker.storage.ledger import Created, Entry, JobState, Ledger
+from worker.storage.outbox import Outbox
 from worker.storage.sources import contents_of
 
 AT_ONCE: Final = 500
@@ -76,11 +78,19 @@ class Producer:
         (created,) = await self.enqueue([(identity, spec)], batch=spec.batch, again=again)
         return created
 
-    async def submit_many(self, specs: Sequence[JobSpec], *, batch: str | None, again: bool = False) -> list[Created]:
+    async def submit_many(
+        self, specs: Sequence[JobSpec], *, batch: str | None, again: bool = False, webhook: str | None = None
+    ) -> list[Created]:
         """Record the jobs of one batch and tell the workers; raises before anything is queued when a file is bad.
-        QueueFull may come after a part was queued: the same call again queues the rest."""
+        QueueFull may come after a part was queued: the same call again queues the rest. `webhook`: is told when all of
+        the batch have ended."""
         identities = await self.identify_many(specs)
-        return await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, again=again)
+        if batch is not None and webhook is not None:
+            check_webhook(webhook, self.settings)
+        created = await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, again=again)
+        if batch is not None and webhook is not None:
+            await Outbox(self.settings, self._connection).watch_batch(batch, webhook)
+        return created
 
     async def enqueue(
         self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False

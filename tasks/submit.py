@@ -180,14 +180,16 @@ def submit_many(
     sources: Iterable[str | Path],
     *,
     batch: str | None = None,
+    batch_webhook: str | None = None,
     again: bool = False,
     settings: Settings | None = None,
     **options: Any,
 ) -> BatchHandle:
     """Queue many files as one batch, all with the same `options`. Raises as `submit` does, before anything is queued
-    when it is for a file; after QueueFull the same call later queues the rest."""
+    when it is for a file; after QueueFull the same call later queues the rest. `batch_webhook` is told, once, when
+    none of the batch's jobs waits or runs any more; `webhook`, an option of each job, tells of every one."""
     settings = settings or _load()
-    name, created = _here(_submit_many(settings, sources, batch, again, options))
+    name, created = _here(_submit_many(settings, sources, batch, batch_webhook, again, options))
     return BatchHandle(name, settings, tuple(JobHandle(job.job_id, settings, job.before) for job in created))
 
 
@@ -195,13 +197,14 @@ async def submit_many_async(
     sources: Iterable[str | Path],
     *,
     batch: str | None = None,
+    batch_webhook: str | None = None,
     again: bool = False,
     settings: Settings | None = None,
     **options: Any,
 ) -> AsyncBatchHandle:
     """`submit_many` for a program with an event loop."""
     settings = settings or _load()
-    name, created = await _there(_submit_many(settings, sources, batch, again, options))
+    name, created = await _there(_submit_many(settings, sources, batch, batch_webhook, again, options))
     return AsyncBatchHandle(name, settings, tuple(AsyncJobHandle(job.job_id, settings, job.before) for job in created))
 
 
@@ -215,13 +218,18 @@ async def _submit(
 
 
 async def _submit_many(
-    settings: Settings, sources: Iterable[str | Path], batch: str | None, again: bool, options: dict[str, Any]
+    settings: Settings,
+    sources: Iterable[str | Path],
+    batch: str | None,
+    webhook: str | None,
+    again: bool,
+    options: dict[str, Any],
 ) -> tuple[str, list[Created]]:
     from tasks.producer import make_spec, new_batch_id, shared_producer  # noqa: PLC0415
 
     name = batch or new_batch_id()
     specs = [make_spec(source, **options, batch=name) for source in sources]
-    return name, await shared_producer(settings).submit_many(specs, batch=name, again=again)
+    return name, await shared_producer(settings).submit_many(specs, batch=name, again=again, webhook=webhook)
 
 
 async def _batch_status(batch: BatchHandle | AsyncBatchHandle) -> BatchStatus:

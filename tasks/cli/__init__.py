@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "intake": "intake:command",
     "server": "server:command",
     "webhooks": "webhooks:command",
+    "doctor": "doctor:command",
     "health": "health:command",
 }
 

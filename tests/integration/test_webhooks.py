@@ -16,6 +16,7 @@ import redis
 from click.testing import CliRunner
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from tasks import submit_many
 from tasks.cli import main
 from tasks.producer import Producer
 from tasks.webhooks import Deliverer
@@ -308,6 +309,17 @@ async def test_the_end_of_a_batch_is_told_once(
     assert document["type"] == "batch.ended"
     assert document["data"] == {"id": "b", "total": 30, "counts": {"done": 29, "failed": 1}}
     assert_every_key_ends(redis_url)
+
+
+def test_submit_many_asks_for_the_end_of_its_batch(fleet: Fleet, receiving: Receiver) -> None:
+    fleet.start(STT_WEBHOOK_SECRET=SECRET, STT_ALLOWED_WEBHOOKS=receiving.url)
+    paths = [fleet.audio(f"one-{number}", 3.0, seed=number)[0] for number in range(3)]
+    settings = fleet.settings.model_copy(update={"allowed_webhooks": receiving.url})
+    url = f"{receiving.url}/ok/submitted"
+    submit_many(paths, batch="monday", batch_webhook=url, webhook=f"{url}/each", settings=settings)
+    wait_until(lambda: receiving.requests("/ok/submitted"), "the batch has ended", timeout_s=40)
+    wait_until(lambda: len(receiving.requests("/ok/submitted/each")) == 3, "each job is told", timeout_s=10)
+    assert verified(receiving.requests("/ok/submitted")[0])["data"]["counts"] == {"done": 3}
 
 
 def test_a_worker_delivers(fleet: Fleet, receiving: Receiver, raw: redis.Redis) -> None:

@@ -101,6 +101,16 @@ async def put(address: Address, data: bytes, content_type: str, endpoint: str) -
         raise OutputUnavailable(f"cannot write {address.shown}: {_reason(exc)}") from None
 
 
+async def delete(address: Address, endpoint: str) -> None:
+    """Remove one object; one that is not there is no error. Raises OutputError."""
+    try:
+        await obstore.delete_async(_store(address, endpoint, OutputError), address.key)
+    except FileNotFoundError:
+        return
+    except (BaseError, ValueError) as exc:
+        raise OutputError(f"cannot delete {address.shown}: {_reason(exc)}") from None
+
+
 async def listing(folder: Address, endpoint: str) -> AsyncIterator[Found]:
     """Every object below a folder (an address that ends where a key may have a slash), in the store's order, without
     the empty ones that stand for folders. Raises as `read` does."""

@@ -1,0 +1,76 @@
+"""`stt-batch doctor`: is everything a deployment stands on as it should be."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tasks.cli import options
+
+
+@click.command(short_help="Check settings, Redis, the service, outputs, disk and clock.")
+@click.option(
+    "--out", "outputs", multiple=True, metavar="DIR", help="Try this output as well; may be given repeatedly."
+)
+@click.option(
+    "--sample",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="FILE",
+    help="A few seconds of speech in a language of the service; default: an English sentence.",
+)
+@click.option("--bench", is_flag=True, help="Also find how many sessions and what speed the service sustains.")
+@click.option(
+    "--bench-sessions",
+    type=click.IntRange(1, 2000),
+    metavar="N",
+    help="Most sessions --bench tries; default: STT_SESSIONS.",
+)
+@options.as_json
+@options.service
+def command(
+    outputs: tuple[str, ...], sample: Path | None, bench: bool, bench_sessions: int | None, as_json: bool, **given: Any
+) -> None:
+    """Check the settings, Redis, the real-time service, outputs, the disk and the clock: a line for each, ok, warn or
+    fail, with the way out. Exit status 1 when something fails.
+
+    A few seconds of speech are streamed to the service; --bench streams much more, which the service may charge for.
+
+    \b
+    Examples:
+      stt-batch doctor
+      stt-batch doctor --out /results --out s3://bucket/transcripts
+      stt-batch doctor --bench --bench-sessions 64 --json
+    """
+    settings = options.settings_from(**given)
+    from tasks import doctor, logs  # noqa: PLC0415  loads the whole pipeline
+    from tasks.doctor.bench import bench as measure  # noqa: PLC0415
+
+    logs.set_up(settings, "ERROR")  # the findings say it in fewer words
+
+    async def findings() -> AsyncIterator[doctor.Finding]:
+        async for finding in doctor.checkup(settings, sample=sample or doctor.SAMPLE, outputs=outputs):
+            yield finding
+        if bench:
+            async for finding in measure(settings, sample or doctor.SAMPLE, bench_sessions or settings.sessions):
+                yield finding
+
+    async def run() -> list[doctor.Finding]:
+        found = []
+        async for finding in findings():
+            found.append(finding)
+            if not as_json:
+                way = f"; {finding.way_out}" if finding.way_out else ""
+                click.echo(f"{finding.status:<5} {finding.part:<9} {finding.text}{way}")
+        return found
+
+    found = asyncio.run(run())
+    failed = any(finding.status is doctor.Status.FAIL for finding in found)
+    if as_json:
+        click.echo(json.dumps({"ok": not failed, "findings": [asdict(one) for one in found]}, indent=2))
+    raise SystemExit(1 if failed else 0)

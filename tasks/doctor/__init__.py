@@ -1,0 +1,79 @@
+"""`stt-batch doctor`: looks at everything a deployment stands on, and names the way out of what is wrong.
+
+`checkup` tries all of it, in this order: settings, Redis, the real-time service, outputs, disk, clock. One part that is
+broken does not hide the others. What it costs: a few seconds of audio on the service, some keys and files that it
+deletes again.
+
+`sample.opus`: 4.4 s of English, the first sentence of tests/samples/news.flac at 16 kHz (synthesised, MIT).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Final
+
+from tasks.doctor import ledger, places, service
+from tasks.doctor.finding import Finding, Status, fail, ok, warn
+from worker.errors import SettingsError, SttError
+from worker.settings import SECRETS, Settings
+from worker.storage.webhooks import secrets_of
+
+SAMPLE: Final = Path(__file__).with_name("sample.opus")
+PART_S: Final = 180.0
+"""Longest time for one part."""
+_OTHERS: Final = frozenset({"STT_TEST_AUDIO"})
+
+
+async def checkup(
+    settings: Settings, *, sample: Path = SAMPLE, outputs: tuple[str, ...] = (), environ: Mapping[str, str] = os.environ
+) -> AsyncIterator[Finding]:
+    """Every finding as soon as it is there. `sample`: speech for the service; `outputs`: places to write to besides
+    those of STT_ALLOWED_OUTPUTS."""
+    for finding in of_settings(settings, environ):
+        yield finding
+    parts: tuple[tuple[str, Callable[[], Awaitable[list[Finding]]]], ...] = (
+        ("redis", lambda: ledger.look(settings)),
+        ("service", lambda: service.look(settings, sample)),
+        ("outputs", lambda: places.look_at_outputs(settings, outputs)),
+        ("disk", lambda: places.look_at_disk(settings)),
+    )
+    for name, look in parts:
+        try:
+            async with asyncio.timeout(PART_S):
+                found = await look()
+        except TimeoutError:
+            found = [fail(name, f"not done within {PART_S:g} s", "look at the network between here and there")]
+        except SttError as exc:
+            found = [fail(name, str(exc))]
+        for finding in found:
+            yield finding
+
+
+def of_settings(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
+    """What the settings themselves tell."""
+    known = {f"STT_{name.upper()}" for name in type(settings).model_fields}
+    known |= {f"STT_{name.upper()}_FILE" for name in SECRETS} | _OTHERS
+    strange = sorted(name for name in environ if name.startswith("STT_") and name not in known)
+    found = [warn("settings", f"{name} is no setting", "look at its spelling") for name in strange]
+    if not settings.url:
+        found.append(fail("settings", "no service is named", "set STT_URL and STT_API_KEY"))
+    elif not settings.api_key.get_secret_value():
+        found.append(fail("settings", f"no key for {settings.url}", "set STT_API_KEY, or STT_API_KEY_FILE"))
+    elif settings.url.startswith(("http://", "ws://")) and not service.is_near(settings.url):
+        found.append(warn("settings", f"{settings.url} gets the key and the audio unencrypted", "use https://"))
+    if not settings.allowed_sources:
+        way = "set STT_ALLOWED_SOURCES where others can queue jobs"
+        found.append(warn("settings", "jobs may read every file this process can", way))
+    try:
+        signs = bool(secrets_of(settings))
+        text = "webhooks are signed" if signs else "webhooks: no STT_WEBHOOK_SECRET, so none are sent from here"
+        found.append(ok("settings", text))
+    except SettingsError as exc:
+        found.append(fail("settings", str(exc)))
+    return found
+
+
+__all__ = ["SAMPLE", "Finding", "Status", "checkup", "of_settings"]

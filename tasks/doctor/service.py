@@ -1,0 +1,128 @@
+"""The real-time service: does it answer, take the key, start a session and commit what is said; how soon."""
+
+from __future__ import annotations
+
+import asyncio
+import statistics
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tasks.doctor.finding import Finding, fail, ok, warn
+from worker.audio.sections import Plan
+from worker.errors import AuthRefused, EndpointBusy, EndpointError, SttError
+from worker.pipeline import Job, run
+from worker.progress import Progress
+from worker.realtime.client import check
+from worker.settings import Settings, Speed
+from worker.transcript.model import SectionFacts, Segment, Transcript
+
+SLOW_CONNECT_S: Final = 2.0
+SLOW_COMMIT_S: Final = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What came of one sample."""
+
+    transcript: Transcript
+    took_s: float
+    latencies_s: tuple[float, ...]
+    """Of each commit, from the moment its last word was sent; only at speed 1."""
+
+    @property
+    def whole(self) -> bool:
+        """All of it was transcribed, by one session."""
+        transcript = self.transcript
+        return bool(transcript.segments) and transcript.coverage.complete and not transcript.failures
+
+    @property
+    def latency_s(self) -> float:
+        return statistics.median(self.latencies_s) if self.latencies_s else 0.0
+
+
+class _Log:
+    """Keeps nothing but the time of each commit."""
+
+    def __init__(self) -> None:
+        self._begun = float("inf")
+        self.latencies_s: list[float] = []
+
+    async def planned(self, plan: Plan) -> None:
+        pass
+
+    async def commit(self, segment: Segment) -> None:
+        self.latencies_s.append(max(0.0, time.monotonic() - self._begun - segment.end))
+
+    async def finished(self, section: int, facts: SectionFacts) -> None:
+        pass
+
+    async def progress(self, progress: Progress) -> None:
+        if progress.sent_s > 0:
+            self._begun = min(self._begun, time.monotonic() - progress.sent_s)
+
+
+async def hear(settings: Settings, sample: Path, speed: Speed = 1.0) -> Heard:
+    """Stream a sample through one session, without a retry. Raises SttError."""
+    log, started = _Log(), time.monotonic()
+    once = settings.model_copy(update={"retries": 0, "allowed_sources": ""})
+    job = Job(id="doctor", source=sample, speed=speed, language=None)
+    transcript = await run(job, settings=once, log=log)
+    return Heard(transcript, time.monotonic() - started, tuple(log.latencies_s))
+
+
+async def look(settings: Settings, sample: Path) -> list[Finding]:
+    if not settings.url or not settings.api_key.get_secret_value():
+        return []  # the settings have said so
+    started = time.monotonic()
+    try:
+        await check(settings.url, settings.api_key, settings)
+    except AuthRefused as exc:
+        return [fail("service", str(exc), "set STT_API_KEY to a key of that service")]
+    except EndpointBusy as exc:
+        return [warn("service", str(exc), "wait, or open fewer sessions (STT_MAX_SESSIONS)")]
+    except EndpointError as exc:
+        return [fail("service", str(exc))]
+    took_s = time.monotonic() - started
+    text = f"{settings.url} takes the key; connected in {took_s:.2f} s"
+    found = [warn("service", text, "look at the network") if took_s > SLOW_CONNECT_S else ok("service", text)]
+    try:
+        heard = await hear(settings, sample)
+    except SttError as exc:
+        return [*found, fail("service", f"the sample was not transcribed: {exc}")]
+    return [*found, *of_sample(heard)]
+
+
+def of_sample(heard: Heard) -> list[Finding]:
+    transcript = heard.transcript
+    if not heard.whole:
+        reasons = [*transcript.failures, *(gap.reason for gap in transcript.coverage.missing)]
+        if not reasons:
+            way = "give speech in a language the service knows: --sample FILE"
+            return [warn("service", "a session ran, and no word of the sample came back", way)]
+        return [fail("service", f"the sample came back with something missing: {'; '.join(reasons)}")]
+    text = f"a spoken sample came back in {heard.took_s:.1f} s, committed {heard.latency_s:.1f} s after it was said"
+    found = [warn("service", text) if heard.latency_s > SLOW_COMMIT_S else ok("service", text)]
+    if any(segment.timing != "measured" for segment in transcript.segments):
+        found.append(warn("service", "it gives no word times: those in transcripts are estimated"))
+    return found
+
+
+def is_near(url: str) -> bool:
+    """Whether an address is on this machine, by its name or number."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host in ("localhost", "")
+
+
+async def many(settings: Settings, sample: Path, count: int, speed: Speed = 1.0) -> list[Heard | BaseException]:
+    """The sample in so many sessions at the same time."""
+    results: list[Any] = await asyncio.gather(
+        *(hear(settings, sample, speed) for _ in range(count)), return_exceptions=True
+    )
+    return results

@@ -1,0 +1,110 @@
+"""`stt-batch doctor` against a real Valkey and our service, whole and broken."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from click.testing import CliRunner
+
+from tasks.cli import main
+from tests.support.audiofiles import write_words
+from tests.support.fleet import KEY, tone_server
+from tests.support.redis_server import Valkey, free_port
+from tests.support.s3_server import BUCKET, s3_server
+from tests.support.tones import speech
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    return write_words(tmp_path / "sample.wav", list(speech(3.0, seed=1)), 16000)
+
+
+def examine(environ: Mapping[str, str], *options: str) -> tuple[int, list[dict[str, str]]]:
+    result = CliRunner().invoke(main, ["doctor", "--json", *options], env=dict(environ))
+    document: dict[str, Any] = json.loads(result.stdout)
+    assert document["ok"] == (result.exit_code == 0)
+    return result.exit_code, document["findings"]
+
+
+def of(findings: list[dict[str, str]], part: str) -> list[str]:
+    return [one["status"] for one in findings if one["part"] == part]
+
+
+def test_all_is_well(service: str, tmp_path: Path, sample: Path) -> None:
+    valkey = Valkey(tmp_path)
+    environ = {"STT_URL": service, "STT_API_KEY": KEY, "STT_REDIS_URL": valkey.url, "STT_ALLOWED_SOURCES": "/audio"}
+    try:
+        status, findings = examine(environ, "--sample", str(sample), "--out", str(tmp_path))
+        assert status == 0
+        assert {one["status"] for one in findings if one["part"] != "disk"} == {"ok"}, findings
+        said = " ".join(one["text"] for one in findings)
+        assert "a spoken sample came back" in said
+        assert "append-only file, and nothing is evicted" in said
+        with redis.Redis.from_url(valkey.url) as raw:
+            assert raw.dbsize() == 0, "no probe is left"
+    finally:
+        valkey.kill()
+
+
+def test_all_is_broken(tmp_path: Path) -> None:
+    port = free_port()
+    environ = {
+        "STT_URL": f"http://127.0.0.1:{port}",
+        "STT_API_KEY": "secret-key",
+        "STT_REDIS_URL": f"redis://:pass-word@127.0.0.1:{port}/0",
+        "STT_WEBHOOK_SECRET": "too-short",
+        "STT_TEMP_DIR": "/proc/nowhere",
+    }
+    status, findings = examine(environ, "--out", str(tmp_path / "missing"))
+    assert status == 1
+    assert (
+        of(findings, "redis") == of(findings, "service") == of(findings, "outputs") == of(findings, "disk") == ["fail"]
+    )
+    said = json.dumps(findings)
+    assert not any(secret in said for secret in ("secret-key", "pass-word", "too-short"))
+
+
+def test_a_wrong_key_and_a_redis_that_forgets(service: str, redis_url: str, sample: Path) -> None:
+    environ = {"STT_URL": service, "STT_API_KEY": "wrong", "STT_REDIS_URL": redis_url}
+    status, findings = examine(environ, "--sample", str(sample))
+    assert status == 1
+    assert of(findings, "service") == ["fail"]
+    assert "STT_API_KEY" in next(one for one in findings if one["part"] == "service")["way_out"]
+    assert "warn" in of(findings, "redis"), "no append-only file"
+
+
+def test_a_service_that_breaks_sessions(tmp_path: Path, redis_url: str, sample: Path) -> None:
+    with tone_server(tmp_path, "drop=1") as url:
+        environ = {"STT_URL": url, "STT_API_KEY": KEY, "STT_REDIS_URL": redis_url}
+        status, findings = examine(environ, "--sample", str(sample))
+    assert status == 1
+    assert of(findings, "service") == ["ok", "fail"]
+
+
+def test_an_object_store(service: str, redis_url: str, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with s3_server() as server:
+        for name, value in server.environ.items():
+            monkeypatch.setenv(name, value)
+        environ = {
+            "STT_URL": service,
+            "STT_API_KEY": KEY,
+            "STT_REDIS_URL": redis_url,
+            "STT_S3_ENDPOINT": server.endpoint,
+        }
+        status, findings = examine(environ, "--sample", str(sample), "--out", f"s3://{BUCKET}/results")
+    assert of(findings, "outputs") == ["ok"], findings
+    assert status == 0
+
+
+def test_the_bench_finds_the_limit(tmp_path: Path, redis_url: str, sample: Path) -> None:
+    with tone_server(tmp_path, STT_SERVER_MAX_SESSIONS="2") as url:
+        environ = {"STT_URL": url, "STT_API_KEY": KEY, "STT_REDIS_URL": redis_url}
+        _, findings = examine(environ, "--sample", str(sample), "--bench", "--bench-sessions", "8")
+    said = [one["text"] for one in findings if one["part"] == "bench"]
+    assert any(text.startswith("sustains 2 sessions; 4 did not hold") for text in said), said
+    assert any("times the pace of speech" in text for text in said), said

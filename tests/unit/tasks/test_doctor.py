@@ -1,0 +1,96 @@
+"""What `stt-batch doctor` makes of what it is told (pure)."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tasks import doctor
+from tasks.doctor import ledger, places
+from tasks.doctor.finding import Status
+from worker.settings import load
+
+GOOD = {
+    "redis_version": "7.2.4",
+    "aof_enabled": 1,
+    "maxmemory_policy": "noeviction",
+    "maxmemory": 0,
+    "used_memory": 10,
+    "aof_last_write_status": "ok",
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "status", "says"),
+    [
+        ({}, Status.OK, "Redis 7.2.4"),
+        ({"valkey_version": "9.1.0"}, Status.OK, "Valkey 9.1.0"),
+        ({"redis_version": "6.2.0"}, Status.OK, "Redis 6.2.0"),
+        ({"redis_version": "6.0.16"}, Status.FAIL, "too old"),
+        ({"redis_version": "5.0.7"}, Status.FAIL, "too old"),
+        ({"aof_enabled": 0}, Status.WARN, "appendonly yes"),
+        ({"maxmemory_policy": "allkeys-lru"}, Status.WARN, "noeviction"),
+        ({"maxmemory": 100, "used_memory": 90}, Status.WARN, "90% full"),
+        ({"aof_last_write_status": "err"}, Status.FAIL, "write to disk failed"),
+    ],
+)
+def test_what_redis_tells(change: dict[str, Any], status: Status, says: str) -> None:
+    found = ledger.of_info(GOOD | change)
+    (telling,) = [one for one in found if says in one.text]
+    assert telling.status is status
+    assert {one.status for one in found} <= {Status.OK, status}
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "status", "says"),
+    [
+        (0.4, Status.OK, "0.4 s"),
+        (-1.9, Status.OK, "1.9 s"),
+        (5.0, Status.WARN, "5.0 s ahead"),
+        (-600, Status.FAIL, "behind"),
+    ],
+)
+def test_the_clock(ahead_s: float, status: Status, says: str) -> None:
+    found = ledger.of_clock(ahead_s)
+    assert found.status is status
+    assert says in found.text
+
+
+@pytest.mark.parametrize(
+    ("given", "environ", "status", "says"),
+    [
+        ({"url": "https://x.example", "api_key": "k"}, {"STT_SESSION": "4"}, Status.WARN, "STT_SESSION is no setting"),
+        ({"url": "https://x.example", "api_key": "k"}, {"STT_API_KEY_FILE": "/k"}, Status.OK, "no STT_WEBHOOK_SECRET"),
+        ({}, {}, Status.FAIL, "no service is named"),
+        ({"url": "https://x.example"}, {}, Status.FAIL, "no key for https://x.example"),
+        ({"url": "http://x.example", "api_key": "k"}, {}, Status.WARN, "unencrypted"),
+        ({"webhook_secret": "short"}, {}, Status.FAIL, "less than 24 bytes"),
+        ({"webhook_secret": "whsec_!!"}, {}, Status.FAIL, "not base64"),
+        ({"webhook_secret": "x" * 24}, {}, Status.OK, "webhooks are signed"),
+    ],
+)
+def test_the_settings(given: dict[str, Any], environ: dict[str, str], status: Status, says: str) -> None:
+    found = doctor.of_settings(load({}, **given), environ)
+    assert [one.status for one in found if says in one.text] == [status]
+
+
+def test_no_word_is_said_of_a_server_on_this_machine() -> None:
+    found = doctor.of_settings(load({}, url="http://127.0.0.1:8808", api_key="k"), {})
+    assert not any("unencrypted" in one.text for one in found)
+
+
+async def test_outputs_and_disk(tmp_path: Path) -> None:
+    inside = load({}, allowed_outputs=str(tmp_path), temp_dir=str(tmp_path), downloads_max_gb=1e-6)
+    (found,) = await places.look_at_outputs(inside, ())
+    assert found.status is Status.OK
+    assert not os.listdir(tmp_path), "the probe is gone"
+    outside, missing, _ = await places.look_at_outputs(inside, ("/elsewhere", f"{tmp_path}/no/such"))
+    assert outside.status is missing.status is Status.FAIL
+    assert "STT_ALLOWED_OUTPUTS" in outside.text
+    (disk,) = await places.look_at_disk(inside)
+    assert disk.status is Status.OK
+    (disk,) = await places.look_at_disk(load({}, temp_dir=str(tmp_path), downloads_max_gb=1e9))
+    assert disk.status is Status.WARN
