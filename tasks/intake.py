@@ -13,6 +13,27 @@ and `state`, or `refused` (a code of worker/errors.py) and `reason`. The start o
 stream `intake:refused`. Both are bounded and end. A process that dies in the middle leaves its entries to the others;
 an entry done twice is one job all the same.
 
+| who                  | may                                          | is refused, or bounded                         |
+|----------------------|----------------------------------------------|------------------------------------------------|
+| a producer, by ACL:  | name jobs; each is checked here, again where | anything that is no JobSpec; entries above     |
+| XADD to `intake`     | the source is opened, and where files are    | MOST_BYTES; floods above STT_QUEUE_MAX; one    |
+|                      | written                                      | that ended MOST_DELIVERIES workers             |
+| the path of a job    | name files below STT_ALLOWED_SOURCES         | `..`, links that lead out, devices and pipes,  |
+|                      |                                              | above STT_SOURCE_MAX_GB                        |
+| the address of a job | name web servers and buckets                 | private addresses, also behind a name or a     |
+|                      |                                              | redirect; passwords in it; endless downloads   |
+| the file behind it   | be any file of others: data, not trusted     | too long or too wide (STT_SOURCE_MAX_HOURS,    |
+|                      |                                              | _CHANNELS), also when its header says less     |
+| the outputs of a job | name places below STT_ALLOWED_OUTPUTS        | `out_name` with `..`; addresses of web servers |
+| the webhook of a job | be told of its end, signed                   | private addresses, redirects, long answers     |
+| a producer, by ACL:  | read replies and events: paths, ids, and     | they hold no key, no query of a signed address |
+| XREAD                | text in `events`                             |                                                |
+| who may write to the | queue any job past this intake, as Celery's  | the same as above, in the worker: the lists of |
+| queue or `job:*`     | messages; end or change jobs                 | the settings hold there too                    |
+| who reads all keys   | read every transcript                        | give such rights to workers only               |
+| the real-time        | see the audio, and answer anything           | messages of the wrong form; it cannot end a    |
+| service              |                                              | worker, nor write into another job             |
+
 Nothing that was accepted is dropped. Above STT_QUEUE_MAX entries in the stream the newest ones are refused, and with as
 many jobs in the line every further one, with `queue_full`: the producer may add them again later.
 """

@@ -15,13 +15,14 @@ from typing import Final, Protocol
 from worker.audio.recording import Recording
 from worker.audio.sections import Plan
 from worker.audio.source import sha256_file
-from worker.planning import open_planned
+from worker.planning import check_length, open_planned
 from worker.progress import Progress
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.speed import SpeedControl, is_unlimited
 from worker.realtime.streaming import Endpoint
 from worker.section import Section, Service
 from worker.settings import Settings, Speed
+from worker.storage.address import show
 from worker.storage.fetch import Local, fetched
 from worker.transcript.compose import Facts, compose
 from worker.transcript.merge import merge
@@ -206,6 +207,8 @@ class _Run:
         now = self._loop.time()
         self._next_progress = now + PROGRESS_EVERY_S
         rate = self._settings.sample_rate
+        # A header may have said less than there is.
+        check_length(max((s.sent_s for s in self._sections), default=0.0), show(str(self._job.source)), self._settings)
         accounts = [s.account() for s in self._sections]
         open_s, sent_s, committed_s = (
             sum(end - a.start for a, end in zip(accounts, ends, strict=True)) / rate

@@ -9,9 +9,17 @@ from pathlib import Path
 from worker.audio.recording import Recording, open_recording
 from worker.audio.sections import Cutting, Plan
 from worker.audio.skipping import Skipping
+from worker.audio.source import AudioInfo
 from worker.audio.speech import silero
-from worker.errors import JobCancelled
+from worker.errors import JobCancelled, SourceRefused
 from worker.settings import Settings
+
+
+def check_length(duration_s: float, shown: str, settings: Settings) -> None:
+    """Raises SourceRefused above STT_SOURCE_MAX_HOURS."""
+    if settings.source_max_hours and duration_s > settings.source_max_hours * 3600:
+        limit = f"{settings.source_max_hours:g} hours (STT_SOURCE_MAX_HOURS)"
+        raise SourceRefused(f"{shown}: is longer than {limit}; split it, or raise the limit")
 
 
 async def open_planned(
@@ -19,13 +27,20 @@ async def open_planned(
 ) -> Recording:
     """The source in sections for so many `sessions`; `made` is the plan of an earlier attempt, which is kept.
 
-    Raises SourceError.
+    Raises SourceError, SourceRefused for more than the settings allow.
     """
     stopped = threading.Event()
 
-    def progress(_: float) -> None:
+    def progress(read_s: float) -> None:
         if stopped.is_set():
             raise JobCancelled("stopped while the audio was looked through")
+        check_length(read_s, str(path), settings)
+
+    def accept(info: AudioInfo) -> None:
+        if info.channels > settings.source_max_channels:
+            most = f"{settings.source_max_channels} (STT_SOURCE_MAX_CHANNELS)"
+            raise SourceRefused(f"{path}: has {info.channels} channels, more than {most}")
+        check_length(info.duration_s or 0.0, str(path), settings)
 
     def work() -> Recording:
         wanted = skip_silence and made is None
@@ -37,6 +52,7 @@ async def open_planned(
             detector=silero() if wanted and settings.speech_detector == "auto" else None,
             made=made,
             progress=progress,
+            accept=accept,
         )
 
     try:

@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     allowed_outputs: str = Field(
         "", description="Where jobs may write, comma-separated: folders, `s3://bucket/prefix`; empty: everywhere"
     )
+    source_max_gb: float = Field(50, ge=0, description="Largest source file, in GB; 0: no limit")
+    source_max_hours: float = Field(48, ge=0, description="Longest source, in hours; 0: no limit")
+    source_max_channels: int = Field(64, ge=1, le=1024, description="Most channels of a source")
     temp_dir: str = Field("", description="Folder for downloads, emptied by itself; default: below the system's")
     downloads_max_gb: float = Field(
         20, gt=0, description="Disk space, in GB, that the downloads of one worker process take at once"

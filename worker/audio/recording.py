@@ -94,16 +94,18 @@ def open_recording(
     detector: SpeechDetector | None = None,
     made: Plan | None = None,
     progress: Progress,
+    accept: Callable[[AudioInfo], None] = lambda _: None,
 ) -> Recording:
     """Open a source for a wire rate of `rate` Hz and plan it; `made` is the plan of an earlier attempt, which is kept.
 
     Blocks the thread: what is to be cut, or searched for silence, is read once. `progress` is told the seconds read,
-    and may raise to end it. Raises SourceError.
+    and may raise to end it; so may `accept`, which is told what the header says. Raises SourceError.
     """
     with ExitStack() as stack:
         source = open_source(path)
         stack.callback(source.close)
         info = source.info
+        accept(info)
         if made is None and skipping is None and _is_one_section(info, cutting):
             made = whole(info, rate)
         if made is not None and not made.measured:

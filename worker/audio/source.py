@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -114,6 +115,10 @@ def is_other_media_name(path: Path) -> bool:
 def sha256_file(path: Path) -> str:
     """The sha256 of the content in hexadecimal, read a megabyte at a time. Raises SourceNotFound or SourceError."""
     try:
+        mode = path.stat().st_mode
+        # A device may have no end, and a pipe nobody at its other one.
+        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            raise SourceError(f"{path}: is not a regular file; give an audio file")
         with path.open("rb") as file:
             digest = hashlib.sha256()
             while block := file.read(_HASH_BLOCK_BYTES):

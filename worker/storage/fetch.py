@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,6 +16,7 @@ from worker.errors import SourceChanged, SourceError, SourceUnavailable
 from worker.settings import Settings
 from worker.storage.address import Address, parse
 from worker.storage.allowed import check_source
+from worker.storage.local import check_local, check_size
 from worker.storage.remote import Body, Version
 from worker.storage.tempspace import Space, check_room, space_of, temporary_file
 
@@ -49,10 +49,8 @@ async def fetched(source: str, settings: Settings) -> AsyncIterator[Local]:
     check_source(source, settings)
     address = parse(source)
     if address is None:
-        path = Path(source)
-        if settings.allowed_sources:  # a link must not lead out of what is allowed
-            check_source(await asyncio.to_thread(os.path.realpath, path), settings)
-        yield Local(path, path.name, source)
+        path = await asyncio.to_thread(check_local, source, settings)
+        yield Local(path, Path(source).name, source)
         return
     name = address.name or "source"
     async with temporary_file(name, settings) as path:
@@ -139,10 +137,12 @@ class _Download:
             file.seek(self._at)
             file.truncate()
             if size is not None:
+                check_size(size, shown, self._settings)
                 await self._reserve(size)
             async for chunk in body.chunks:
                 if size is not None and self._at + len(chunk) > size:
                     raise SourceUnavailable(f"{shown}: its server sends more than the {size} bytes it named")
+                check_size(self._at + len(chunk), shown, self._settings)
                 if self._at + len(chunk) > self._reserved:
                     self._space.grow(self._reserved, self._at + len(chunk) - self._reserved, shown)
                     self._reserved = self._at + len(chunk)

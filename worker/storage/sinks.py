@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -60,6 +61,8 @@ async def _deliver(
     check_output(folder, settings)
     address = parse(folder)
     if address is None:
+        if settings.allowed_outputs:  # a link must not lead out of what is allowed
+            check_output(await asyncio.to_thread(os.path.realpath, folder), settings)
         paths = await asyncio.to_thread(write, transcript, Outputs(Path(folder), name, formats, style))
         return [str(path) for path in paths]
     name = str(check_name(name, address.shown))

@@ -15,6 +15,7 @@ from worker.settings import Settings
 from worker.storage.address import Address, is_url, parse
 from worker.storage.allowed import check_source
 from worker.storage.fetch import opened
+from worker.storage.local import check_local
 
 IDENTIFY_S: Final = 20.0
 """Longest wait for a server to say what it has."""
@@ -100,7 +101,7 @@ async def contents_of(sources: Sequence[str], settings: Settings) -> list[str]:
 
     asked = {source: asyncio.create_task(ask(source)) for source in dict.fromkeys(sources) if is_url(source)}
     try:
-        hashes = await asyncio.to_thread(_hashes, [source for source in sources if source not in asked])
+        hashes = await asyncio.to_thread(_hashes, [s for s in sources if s not in asked], settings)
         return [await asked[source] if source in asked else next(hashes) for source in sources]
     finally:
         for task in asked.values():
@@ -108,8 +109,12 @@ async def contents_of(sources: Sequence[str], settings: Settings) -> list[str]:
         await asyncio.gather(*asked.values(), return_exceptions=True)
 
 
-def _hashes(paths: Sequence[str]) -> Iterator[str]:
-    return iter([sha256_file(Path(path)) for path in paths])
+def _hashes(paths: Sequence[str], settings: Settings) -> Iterator[str]:
+    return iter([_hash(path, settings) for path in paths])
+
+
+def _hash(path: str, settings: Settings) -> str:
+    return sha256_file(check_local(path, settings))
 
 
 async def content_of(source: str, settings: Settings) -> str:
@@ -122,7 +127,7 @@ async def content_of(source: str, settings: Settings) -> str:
     """
     address = parse(source)
     if address is None:
-        return await asyncio.to_thread(sha256_file, Path(source))
+        return await asyncio.to_thread(_hash, source, settings)
     check_source(source, settings)
     try:
         async with asyncio.timeout(IDENTIFY_S), opened(address, settings) as body:
