@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from tasks.batch import JobLine
 from tasks.cli.follow import File, Overall
 from worker.storage.address import show
 from worker.storage.records import JobState
@@ -61,6 +62,26 @@ def of_file(file: File) -> dict[str, Any]:
         "error_code": code,
         "error": text,
     }
+
+
+def line_of(file: File) -> JobLine:
+    """The file as a job of a batch."""
+    code, text = file.error or (None, None)
+    record = file.record
+    return JobLine(
+        id=file.job_id,
+        source=show(file.source),
+        state=file.state,
+        skipped=file.skipped,
+        duration_s=round(file.duration_s, 3),
+        done_s=round(max(0.0, file.behind_s - (file.before_s or 0.0)), 3),
+        took_s=None if file.took_s is None else round(file.took_s, 3),
+        started_at=record.started_at if record else None,
+        ended_at=record.ended_at if record else None,
+        outputs=record.outputs if record else (),
+        error_code=code,
+        error=text,
+    )
 
 
 def document(files: Sequence[File], out: Path, overall: Overall, elapsed_s: float) -> str:

@@ -16,13 +16,15 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
+from tasks.batch import summarize
+from tasks.batch_files import write_summary
 from tasks.cli.follow import File, Follower
-from tasks.cli.report import Events, document
-from tasks.cli.view import View
+from tasks.cli.report import Events, document, line_of
+from tasks.cli.view import View, near
 from tasks.jobs import JobSpec, JobState
 from tasks.producer import Producer, make_spec
 from tasks.standalone import Stack
-from worker.errors import EndpointBusy, SttError
+from worker.errors import EndpointBusy, OutputError, SttError
 from worker.settings import Settings
 
 POLL_S: Final = 0.2
@@ -76,16 +78,30 @@ class Run:
             if self._signal is None:
                 raise
         overall = self._follower.overall()
+        elapsed_s = time.monotonic() - started
         if self._as_json:
-            click.echo(document(self._files, self._out, overall, time.monotonic() - started))
+            click.echo(document(self._files, self._out, overall, elapsed_s))
         else:
-            self._view.summary(time.monotonic() - started)
+            self._view.summary(elapsed_s)
+        self._write_summary(elapsed_s)
         if self._signal is not None:
             click.echo("interrupted; the same command goes on from here", err=True)
             # Not through the interpreter's end: it would wait for a thread that still reads a large file.
             sys.stdout.flush()
             os._exit(128 + self._signal)
         return 0 if overall.done == overall.total else 1
+
+    def _write_summary(self, elapsed_s: float) -> None:
+        summary = summarize(
+            self._out.absolute().name, list(map(line_of, self._files)), now=time.time(), elapsed_s=elapsed_s
+        )
+        try:
+            _, page = write_summary(summary, self._out, {file.out_name for file in self._files})
+        except OutputError as exc:  # the transcripts are there all the same
+            click.echo(f"warning: {exc}", err=True)
+            return
+        if not self._as_json:
+            click.echo(f"Summary: {near(page)}")
 
     def _catch_signals(self) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()

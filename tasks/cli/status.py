@@ -4,51 +4,106 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import click
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
+from tasks.batch import JobLine, Summary, summarize
 from tasks.cli import options
-from tasks.cli.follow import clock
+from tasks.cli.follow import clock, factor
 from tasks.jobs import BatchStatus, JobStatus
 from worker.errors import BadJob
 from worker.settings import Settings
 from worker.storage.ledger import Ledger
 
 RECENT = 20
+WATCH_S: Final = (1.0, 60.0)
+"""Seconds between two looks at a batch that is watched: the least, and the most. A look at 10,000 jobs takes a while,
+so ten times as long as the last one took is waited."""
+MOST_REASONS: Final = 20
 
 
 @click.command(short_help="Show jobs and batches.")
 @click.argument("identity", metavar="[ID]", required=False)
+@click.option("--watch", is_flag=True, help="Show a batch again and again until it has ended.")
+@click.option("--jobs/--no-jobs", "with_jobs", default=True, help="Whether the jobs of a batch are listed.")
 @options.as_json
-def command(identity: str | None, as_json: bool) -> None:
+def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -> None:
     """Show a job or a batch of the queue in Redis (STT_REDIS_URL); without ID the newest of both.
+
+    Of a batch: how many jobs are in which state, the speed so far as a factor of real time, the time left at that
+    speed, and what failed by its reason. With --watch and --json: one line of JSON for each look.
 
     \b
     Examples:
       stt-batch status
-      stt-batch status batch-1a2b3c4d5e
+      stt-batch status monday --watch
       stt-batch status 8c0f3a --json
     """
-    found = asyncio.run(_find(options.settings_from(), identity))
+    settings = options.settings_from()
+    if watch:
+        if identity is None:
+            raise click.UsageError("--watch needs the name of a batch")
+        asyncio.run(_watch(settings, identity, as_json))
+        return
+    found = asyncio.run(_find(settings, identity))
     if as_json:
-        click.echo(json.dumps(_plain(found), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(_plain(found, with_jobs), ensure_ascii=False, indent=2))
         return
     console = Console(highlight=False)
     if isinstance(found, JobStatus):
         _show_job(console, found)
-    elif isinstance(found, BatchStatus):
-        _show_jobs(console, found.jobs)
-        console.print(_counts(found), soft_wrap=True)
+    elif isinstance(found, Batch):
+        if with_jobs:
+            _show_jobs(console, found.status.jobs)
+        for line in batch_lines(found.summary):
+            console.print(line, soft_wrap=True)
     else:
         _show_recent(console, *found)
 
 
-Found = JobStatus | BatchStatus | tuple[list[JobStatus], list[BatchStatus]]
+async def _watch(settings: Settings, name: str, as_json: bool) -> None:
+    """Until the batch has ended. On a terminal the picture is drawn anew, elsewhere each change is printed."""
+    ledger = Ledger(settings)
+    console = Console(highlight=False, quiet=as_json)
+    before: list[str] = []
+    try:
+        with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
+            while True:
+                started = time.monotonic()
+                batch = await find_batch(ledger, name)
+                lines = batch_lines(batch.summary)
+                if as_json:
+                    click.echo(json.dumps(summary_json(batch.summary, with_jobs=False), ensure_ascii=False))
+                elif live is not None:
+                    live.update(Text.from_markup("\n".join(lines)), refresh=True)
+                elif lines != before:
+                    console.print("\n".join(lines), soft_wrap=True)
+                before = lines
+                if batch.status.ended:
+                    return
+                took_s = time.monotonic() - started
+                await asyncio.sleep(min(WATCH_S[1], max(WATCH_S[0], 10 * took_s)))
+    finally:
+        await ledger.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    status: BatchStatus
+    summary: Summary
+
+
+Found = JobStatus | Batch | tuple[list[JobStatus], list[Batch]]
 
 
 async def _find(settings: Settings, identity: str | None) -> Found:
@@ -56,41 +111,52 @@ async def _find(settings: Settings, identity: str | None) -> Found:
     try:
         if identity is None:
             jobs = await ledger.get_many(await ledger.recent_jobs(RECENT))
-            batches = [await _batch(ledger, name) for name in await ledger.recent_batches(RECENT)]
-            return [JobStatus.of(job) for job in jobs if job], [batch for batch in batches if batch]
+            batches = [await find_batch(ledger, name) for name in await ledger.recent_batches(RECENT)]
+            return [JobStatus.of(job) for job in jobs if job], [batch for batch in batches if batch.status.jobs]
         record = await ledger.get(identity)
-        if record is not None:
-            return JobStatus.of(record)
-        batch = await _batch(ledger, identity)
-        if batch is None:
-            raise BadJob(f"{identity}: no such job or batch in this Redis, or it has expired; see `stt-batch status`")
-        return batch
+        return await find_batch(ledger, identity) if record is None else JobStatus.of(record)
     finally:
         await ledger.close()
 
 
-async def _batch(ledger: Ledger, name: str) -> BatchStatus | None:
+async def find_batch(ledger: Ledger, name: str) -> Batch:
+    """Raises BadJob when there is none of this name."""
     ids = await ledger.batch(name)
-    return BatchStatus.of(name, await ledger.get_many(ids)) if ids else None
+    if not ids:
+        raise BadJob(f"{name}: no such job or batch in this Redis, or it has expired; see `stt-batch list`")
+    records = await ledger.get_many(ids)
+    lines = [JobLine.of(record) for record in records if record is not None]
+    return Batch(BatchStatus.of(name, records), summarize(name, lines, now=time.time(), expired=records.count(None)))
 
 
-def _plain(found: Found) -> Any:
+def _plain(found: Found, with_jobs: bool) -> Any:
     if isinstance(found, tuple):
         jobs, batches = found
         return {
             "jobs": [job.model_dump(mode="json") for job in jobs],
-            "batches": [batch.model_dump(mode="json", exclude={"jobs"}) for batch in batches],
+            "batches": [summary_json(batch.summary, with_jobs=False) for batch in batches],
         }
-    return found.model_dump(mode="json")
+    if isinstance(found, JobStatus):
+        return found.model_dump(mode="json")
+    document = summary_json(found.summary, with_jobs=False)
+    if with_jobs:
+        document["jobs"] = found.status.model_dump(mode="json")["jobs"]
+    return document
 
 
-def _show_recent(console: Console, jobs: list[JobStatus], batches: list[BatchStatus]) -> None:
+def summary_json(summary: Summary, *, with_jobs: bool) -> dict[str, Any]:
+    """For programs; `id` is the name."""
+    left_out = set() if with_jobs else {"jobs", "slowest"}
+    return {"id": summary.name, **summary.model_dump(mode="json", exclude=left_out)}
+
+
+def _show_recent(console: Console, jobs: list[JobStatus], batches: list[Batch]) -> None:
     if not jobs and not batches:
         console.print("no jobs yet")
         return
     _show_jobs(console, jobs)
     for batch in batches:
-        console.print(_counts(batch), soft_wrap=True)
+        console.print(batch_lines(batch.summary)[0], soft_wrap=True)
 
 
 def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) -> None:
@@ -117,6 +183,24 @@ def _show_job(console: Console, job: JobStatus) -> None:
         console.print(f"{name:12} {escape(text)}", soft_wrap=True)
 
 
-def _counts(batch: BatchStatus) -> str:
-    counts = ", ".join(f"{count} {state}" for state, count in sorted(batch.counts.items()))
-    return f"[bold]{escape(batch.id)}[/]: {batch.total} jobs: {counts}"
+def batch_lines(summary: Summary) -> list[str]:
+    """What a person should know of a batch; rich markup."""
+    counts = ", ".join(f"{count} {state}" for state, count in sorted(summary.counts.items()))
+    parts = [f"[bold]{escape(summary.name)}[/]: {summary.total} jobs: {counts}"]
+    if summary.state == "paused":
+        parts.append("paused")
+    if summary.expired:
+        parts.append(f"{summary.expired} expired")
+    if summary.speed is not None:
+        parts.append(f"{clock(summary.done_s)} of audio in {clock(summary.elapsed_s)} ({factor(summary.speed)})")
+    if summary.left_s is not None:
+        parts.append(f"{clock(summary.left_s)} left")
+    lines = [", ".join(parts)]
+    for group in summary.failures[:MOST_REASONS]:
+        example = "" if group.count > 1 else f"  ({escape(group.sources[0])})"
+        lines.append(f"  [red]{group.count:>5}[/]  {escape(group.reason)}{example}")
+    if len(summary.failures) > MOST_REASONS:
+        lines.append(f"  and {len(summary.failures) - MOST_REASONS} other reasons: see --json")
+    if summary.failures and summary.state in ("failed", "done"):
+        lines.append(f"try them again: stt-batch retry --failed {escape(summary.name)}")
+    return lines

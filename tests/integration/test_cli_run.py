@@ -125,15 +125,18 @@ def test_a_folder_becomes_transcripts_and_is_not_done_twice(cli: Cli) -> None:
         assert words_of(out / f"{name}.json") == words
         for fmt in ("srt", "vtt", "txt"):
             assert words[0] in (out / f"{name}.{fmt}").read_text("utf-8")
-    assert len([path for path in out.rglob("*.*") if ".stt-batch" not in path.parts]) == 16
+    assert len([path for path in out.rglob("*.*") if ".stt-batch" not in path.parts]) == 16 + 2
+    summary = json.loads((out / "summary.json").read_text("utf-8"))
+    assert (summary["state"], summary["counts"], len(summary["slowest"])) == ("done", {"done": 4}, 4)
+    assert "deep/b" in (out / "summary.html").read_text("utf-8")
     assert all(len(job["outputs"]) == 4 and job["duration_s"] > 1 for job in first["jobs"])
     cli.assert_nothing_left()
 
     # Again: nothing to do. One transcript gone: that one. A new file, a changed one: those.
-    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.json")}
+    stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*.srt")}
     second = cli.json("run", "in", "--format", "json,srt,vtt,txt")
     assert (second["done"], second["skipped"]) == (4, 4)
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.json")} == stamps
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.srt")} == stamps
     assert all(job["outputs"] for job in second["jobs"])
 
     (out / "a.srt").unlink()
@@ -290,7 +293,10 @@ def test_the_library_of_commands_explains_itself(cli: Cli) -> None:
     version = cli.run("--version")
     assert version.returncode == 0
     assert version.stdout.startswith("stt-batch")
-    for command in ("run", "submit", "status", "cancel", "pause", "resume", "retry", "worker", "server"):
+    for command in (
+        *("run", "submit", "watch", "plan", "status", "list", "cancel", "pause", "resume", "retry", "export"),
+        *("worker", "server"),
+    ):
         text = cli.run(command, "--help").stdout
         assert "Examples:" in text
         assert f"stt-batch {command}" in text

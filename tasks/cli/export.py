@@ -1,0 +1,130 @@
+"""`stt-batch export`: transcripts that are there already, written in other formats or to another place."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import click
+from pydantic import ValidationError
+
+from tasks.batch import Summary
+from tasks.batch_files import is_summary, write_summary
+from tasks.cli import options
+from tasks.cli.files import walk
+from tasks.cli.status import find_batch
+from tasks.jobs import JobSpec
+from worker.errors import BadJob, OutputError
+from worker.settings import Settings
+from worker.storage.address import is_url, parse
+from worker.storage.ledger import Ledger
+from worker.storage.sinks import deliver
+from worker.transcript.model import Transcript
+from worker.transcript.style import Style
+
+
+@click.command(short_help="Write finished transcripts in other formats or to another place.")
+@click.argument("name", metavar="BATCH|DIR")
+@click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the files, or s3://, gs://, az://.")
+@options.formats
+@options.style
+@options.as_json
+@click.pass_context
+def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...], as_json: bool, **given: Any) -> None:
+    """Write the transcripts of a batch in Redis (STT_REDIS_URL), or of a folder with JSON transcripts, once more.
+
+    Nothing is transcribed. What has gone from Redis is read from the JSON files the jobs wrote, where they can be read
+    here. Beside the transcripts of a batch lies its summary, as JSON and as a page.
+
+    \b
+    Examples:
+      stt-batch export monday --format srt,html --out subtitles
+      stt-batch export transcripts/ --format TextGrid --out praat
+    """
+    style = options.style_from(given)
+    export = Export(options.settings_from(), out if is_url(out) else str(Path(out).absolute()), formats, style)
+    asyncio.run(export.folder(Path(name)) if Path(name).is_dir() else export.batch(name))
+    if as_json:
+        facts = {"out": out, "written": export.written, "left_out": export.left_out}
+        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+    else:
+        for source, why in export.left_out.items():
+            click.echo(f"left out  {source}: {why}")
+        click.echo(f"{export.count} transcripts written to {out}, {len(export.left_out)} left out")
+    ctx.exit(1 if export.left_out else 0)
+
+
+@dataclass(slots=True)
+class Export:
+    settings: Settings
+    out: str
+    formats: tuple[str, ...]
+    style: Style
+    written: list[str] = field(default_factory=list)
+    left_out: dict[str, str] = field(default_factory=dict)
+    """Job or file -> why it has no transcript to write."""
+    count: int = 0
+    _names: set[str] = field(default_factory=set)
+
+    async def folder(self, folder: Path) -> None:
+        """Every JSON transcript below a folder; other JSON files are passed over. Raises BadJob when there is none."""
+        for path in walk(folder):
+            if path.suffix != ".json" or path.name.startswith(".") or is_summary(path):
+                continue
+            transcript = _read(path)
+            if transcript is None:
+                continue
+            place = path.relative_to(folder).with_suffix("")
+            await self._write(transcript, place.as_posix(), str(path))
+        if not self.count and not self.left_out:
+            raise BadJob(f"{folder}: there are no JSON transcripts in it")
+
+    async def batch(self, name: str) -> None:
+        ledger = Ledger(self.settings)
+        try:
+            batch = await find_batch(ledger, name)
+            async for identity, spec, transcript in self._transcripts(ledger, batch.summary):
+                # Jobs of several folders may have the same name.
+                known = spec.output_name.casefold() in self._names
+                await self._write(transcript, f"{spec.output_name}.{identity}" if known else spec.output_name, identity)
+        finally:
+            await ledger.close()
+        if parse(self.out) is None:
+            write_summary(batch.summary, Path(self.out), self._names)
+
+    async def _transcripts(self, ledger: Ledger, summary: Summary) -> AsyncIterator[tuple[str, JobSpec, Transcript]]:
+        for job in summary.jobs:
+            record = await ledger.get(job.id or "")
+            if record is None:
+                continue
+            spec = JobSpec.model_validate_json(record.spec)
+            document = await ledger.transcript(record.id)
+            if document is not None:
+                yield record.id, spec, Transcript.model_validate_json(document)
+                continue
+            paths = [Path(path) for path in record.outputs if path.endswith(".json") and parse(path) is None]
+            found = next((read for path in paths if (read := _read(path)) is not None), None)
+            if found is not None:
+                yield record.id, spec, found
+            else:
+                why = job.error or (f"is {job.state}" if not job.state.ended else "its transcript is not kept any more")
+                self.left_out[job.source] = why
+
+    async def _write(self, transcript: Transcript, name: str, what: str) -> None:
+        self._names.add(name.casefold())
+        try:
+            self.written += await deliver(transcript, [self.out], name, self.formats, self.settings, style=self.style)
+            self.count += 1
+        except OutputError as exc:
+            self.left_out[what] = str(exc)
+
+
+def _read(path: Path) -> Transcript | None:
+    with suppress(OSError, UnicodeDecodeError, ValidationError):
+        return Transcript.model_validate_json(path.read_text(encoding="utf-8"))
+    return None

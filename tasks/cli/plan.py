@@ -1,0 +1,188 @@
+"""`stt-batch plan`: what a batch would take. Nothing is sent, queued or written."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.markup import escape
+
+from tasks.batch import JobLine
+from tasks.batch_plan import Limits, Look, Plan, plan_batch
+from tasks.cli import options
+from tasks.cli.files import Found
+from tasks.cli.follow import clock, factor
+from tasks.cli.listing import opens_media, sources
+from tasks.cli.view import near
+from tasks.jobs import JobState
+from worker.audio.decode import open_source
+from worker.audio.sections import Cutting
+from worker.audio.sections import plan as plan_sections
+from worker.audio.skipping import Skipping
+from worker.audio.source import Audio, AudioInfo
+from worker.audio.speech import silero
+from worker.errors import SourceError, SourceRefused
+from worker.planning import check_length
+from worker.settings import Settings
+from worker.storage.address import is_url, show
+
+TELL_EVERY_S: Final = 2.0
+MOST_SHOWN: Final = 20
+
+
+@click.command(short_help="What a batch would take: hours, sessions, time, cost, what will fail.")
+@options.paths
+@click.option("--speech", is_flag=True, help="Read all of the audio and look for speech; finds damage, too.")
+@click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session (or STT_SPEED).")
+@click.option("--sessions", type=click.IntRange(1, 2000), help="Sessions at the same time (or STT_SESSIONS).")
+@options.skip_silence
+@click.option("--price-per-hour", type=click.FloatRange(min=0), help="Of streamed audio (or STT_PRICE_PER_HOUR).")
+@options.as_json
+@click.pass_context
+def command(ctx: click.Context, /, paths: tuple[str, ...], speech: bool, as_json: bool, **given: Any) -> None:
+    """Look at the audio that `run` or `submit` would take, and say what it comes to: hours of audio and of speech,
+    sessions, time at the limits of the settings, cost, and which files will fail and why.
+
+    Only the beginning of a file is read, all of it with --speech. What lies at an address is counted, not fetched.
+
+    \b
+    Examples:
+      stt-batch plan recordings/
+      stt-batch plan recordings/ --speech --sessions 20 --price-per-hour 0.4
+      stt-batch plan list.csv --json
+
+    \b
+    Exit codes: 0 all can be transcribed, 1 some will fail, 2 wrong usage.
+    """
+    settings = options.settings_from(**given)
+    # To stream less, one has to know where nobody speaks.
+    speech = speech or settings.skip_silence
+    listing = asyncio.run(sources(paths, settings, media=opens_media()))
+    looks, failing = _look_at(listing.found, settings, speech)
+    failing += [_will_fail(path, "source_unsupported", "needs the extra `media`") for path in listing.other]
+    plan = plan_batch(looks, failing, _limits(settings))
+    if as_json:
+        click.echo(plan.model_dump_json(indent=2))
+    else:
+        _show(Console(highlight=False), plan)
+    ctx.exit(1 if failing else 0)
+
+
+def _limits(settings: Settings) -> Limits:
+    most = settings.max_sessions or settings.sessions
+    known = settings.speed != "auto" and math.isfinite(settings.speed)
+    return Limits(
+        sessions=min(settings.sessions, most),
+        job_sessions=settings.job_sessions or settings.sessions,
+        speed=float(settings.speed) if known else None,
+        session_max_s=settings.session_max_s,
+        flush_s=settings.flush_min_s,
+        skip_silence=settings.skip_silence,
+        price_per_hour=settings.price_per_hour,
+    )
+
+
+def _look_at(found: Sequence[Found], settings: Settings, speech: bool) -> tuple[list[Look], list[JobLine]]:
+    """What was found out, and what cannot be transcribed; in the order of the sources."""
+    looks: list[Look] = []
+    failing: list[JobLine] = []
+    tell_at = time.monotonic() + TELL_EVERY_S
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for number, answer in enumerate(pool.map(lambda item: _look(item, settings, speech), found), 1):
+            looks.append(answer) if isinstance(answer, Look) else failing.append(answer)
+            if time.monotonic() > tell_at and sys.stderr.isatty():
+                click.echo(f"looked at {number} of {len(found)}", err=True)
+                tell_at = time.monotonic() + TELL_EVERY_S
+    return looks, failing
+
+
+def _look(item: Found, settings: Settings, speech: bool) -> Look | JobLine:
+    if is_url(item.source):
+        return Look(source=show(item.source), length_s=None)
+    path = Path(item.source)
+    try:
+        with open_source(path) as audio:
+            _check(audio.info, str(path), settings)
+            look = _with_speech(audio, str(path), settings) if speech else _quickly(audio, str(path))
+            check_length(look.length_s or 0.0, str(path), settings)
+            return look
+    except SourceError as exc:
+        return _will_fail(item.source, exc.code, str(exc))
+
+
+def _check(info: AudioInfo, shown: str, settings: Settings) -> None:
+    """Raises SourceRefused for more channels than the settings allow."""
+    if info.channels > settings.source_max_channels:
+        most = f"{settings.source_max_channels} (STT_SOURCE_MAX_CHANNELS)"
+        raise SourceRefused(f"{shown}: has {info.channels} channels, more than {most}")
+
+
+def _with_speech(audio: Audio, source: str, settings: Settings) -> Look:
+    found = plan_sections(
+        audio,
+        rate=settings.sample_rate,
+        cutting=Cutting(sessions=settings.sessions),
+        skipping=Skipping(),
+        detector=silero() if settings.speech_detector == "auto" else None,
+    )
+    return Look(
+        source=source,
+        length_s=found.duration / found.rate,
+        speech_s=found.speech_s,
+        silence_s=found.skipped_s,
+        warnings=audio.warnings,
+    )
+
+
+def _quickly(audio: Audio, source: str) -> Look:
+    """The length as the header says it; by reading it where that does not. The first block is decoded in any case."""
+    blocks = audio.blocks()
+    next(blocks, None)
+    length_s = audio.info.duration_s
+    if length_s is None:
+        for _ in blocks:
+            pass
+        length_s = audio.frames_decoded / audio.info.sample_rate
+    return Look(source=source, length_s=length_s, warnings=audio.warnings)
+
+
+def _will_fail(source: str, code: str, reason: str) -> JobLine:
+    return JobLine(id=None, source=source, state=JobState.FAILED, error_code=code, error=reason)
+
+
+def _show(console: Console, plan: Plan) -> None:
+    for line in _lines(plan):
+        console.print(line, soft_wrap=True)
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    limits = plan.limits
+    yield f"{'files':10} {plan.files}, {plan.will_fail} of them will fail"
+    spoken = "" if plan.speech_s is None else f", {clock(plan.speech_s)} of it speech"
+    yield f"{'audio':10} {clock(plan.audio_s)}{spoken}"
+    yield f"{'streamed':10} {clock(plan.streamed_s)} in {plan.sessions} sessions, {limits.sessions} at the same time"
+    if plan.time_s is None:
+        yield f"{'time':10} as fast as the service takes it; give a --speed to know"
+    else:
+        longest = f"; the longest file takes {clock(plan.longest_s)}"
+        yield f"{'time':10} {clock(plan.time_s)} at {factor(limits.speed)}{longest}"
+    if plan.cost is not None:
+        yield f"{'cost':10} {plan.cost:.2f} at {limits.price_per_hour:g} an hour"
+    if plan.unknown:
+        yield f"{'not known':10} {len(plan.unknown)} sources lie at an address; they are in no sum"
+    for source, texts in list(plan.warnings.items())[:MOST_SHOWN]:
+        yield f"[yellow]warning[/]    {escape(near(source))}: {escape('; '.join(texts))}"
+    for job in plan.failing[:MOST_SHOWN]:
+        yield f"[red]will fail[/]  {escape(near(job.source))}: {escape(job.error or '')}"
+    for name, count in (("warnings", len(plan.warnings)), ("failures", len(plan.failing))):
+        if count > MOST_SHOWN:
+            yield f"and {count - MOST_SHOWN} more {name}: see --json"
