@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from typing import Final
 
 from wcwidth import wcswidth, wcwidth
@@ -21,6 +20,9 @@ from worker.transcript.style import Rules
 
 PAUSE_MS: Final = 300
 """A silence that makes a good place for a break, and parts numbers that are said one by one."""
+
+_WORD: Final = 5
+"""Most characters of a Chinese word, with its punctuation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +89,7 @@ def _parts(pieces: Sequence[Spoken]) -> Iterator[Part]:
     """The text cut where a line may end, with the times of the pieces it came from."""
     text = join(pieces)
     times = _times(pieces)
-    ends_words = {0, *accumulate(len("".join(piece.text.split())) for piece in pieces)}
+    begins_words = set(_word_begins(pieces))
     done = 0
     for chunk in text.split():
         begin = 0
@@ -99,10 +101,20 @@ def _parts(pieces: Sequence[Spoken]) -> Iterator[Part]:
                     spaced=begin == 0 and done > 0,
                     start_ms=first[0],
                     end_ms=max(first[0], last[1]),
-                    begins_word=done in ends_words,
+                    begins_word=done in begins_words,
                 )
                 done += at - begin
                 begin = at
+
+
+def _word_begins(pieces: Sequence[Spoken]) -> Iterator[int]:
+    """Visible characters that begin a word. What is long and Chinese is no word but a phrase."""
+    done = 0
+    for piece in pieces:
+        letters = "".join(piece.text.split())
+        phrase = sum(map(is_cjk, letters)) > _WORD
+        yield from range(done, done + len(letters)) if phrase else (done,)
+        done += len(letters)
 
 
 def _times(pieces: Sequence[Spoken]) -> list[tuple[int, int]]:
