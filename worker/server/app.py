@@ -162,12 +162,21 @@ async def _serve(
         await server.close()
 
 
+def _in_one_line(record: logging.LogRecord) -> bool:
+    """Who sends packets that are none must not fill the log with tracebacks of the library."""
+    if record.exc_info and record.exc_info[1] is not None:
+        record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]!r}"[:300], ()
+        record.exc_info = None
+    return True
+
+
 def _socketio_server() -> socketio.AsyncServer:
     Payload.max_decode_packets = _PAYLOAD_PACKETS_MAX
     # What clients send wrongly is told to them; the libraries' own loggers would print it.
     library_log = logging.getLogger("worker.server.socketio")
     library_log.addHandler(logging.NullHandler())
     library_log.setLevel(logging.WARNING)
+    library_log.addFilter(_in_one_line)
     return socketio.AsyncServer(
         async_mode="aiohttp",
         # Events are handled in the connection's read loop: in order, and slowing the handler slows the client.
