@@ -1,0 +1,92 @@
+"""docker-compose.yml as Compose would read it, and its services as processes of this machine, without an engine.
+
+Variables are put in as the Compose specification says: https://github.com/compose-spec/compose-spec/blob/main/12-interpolation.md
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+PATH = Path(__file__).resolve().parents[2] / "docker-compose.yml"
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_OPERATOR = re.compile(r":?[-+?]")
+
+
+def interpolate(text: str, environ: Mapping[str, str]) -> str:
+    """`text` with `$NAME`, `${NAME}` and its forms with a default, nested ones too; `$$` is a dollar."""
+    out, at = [], 0
+    while (dollar := text.find("$", at)) >= 0:
+        out.append(text[at:dollar])
+        if text.startswith("$$", dollar):
+            out.append("$")
+            at = dollar + 2
+        elif text.startswith("${", dollar):
+            end = _closing(text, dollar + 2)
+            out.append(_value(text[dollar + 2 : end], environ))
+            at = end + 1
+        else:
+            name = _NAME.match(text, dollar + 1)
+            if name is None:
+                raise ValueError(f"a dollar that begins nothing: {text[dollar : dollar + 20]!r}")
+            out.append(environ.get(name.group(), ""))
+            at = name.end()
+    return "".join([*out, text[at:]])
+
+
+def _closing(text: str, at: int) -> int:
+    depth = 1
+    while depth:
+        if text.startswith("${", at):
+            depth, at = depth + 1, at + 2
+            continue
+        depth -= text[at] == "}"
+        at += 1
+    return at - 1
+
+
+def _value(expression: str, environ: Mapping[str, str]) -> str:
+    name = _NAME.match(expression)
+    if name is None:
+        raise ValueError(f"no name in {expression!r}")
+    rest = expression[name.end() :]
+    value = environ.get(name.group())
+    if not rest:
+        return value or ""
+    operator = _OPERATOR.match(rest)
+    if operator is None:
+        raise ValueError(f"no operator in {expression!r}")
+    word = rest[operator.end() :]
+    given = bool(value) if rest.startswith(":") else value is not None
+    match operator.group()[-1]:
+        case "-":
+            return str(value) if given else interpolate(word, environ)
+        case "+":
+            return interpolate(word, environ) if given else ""
+        case _:
+            if not given:
+                raise ValueError(f"{name.group()} is needed: {word}")
+            return str(value)
+
+
+def load(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """The whole file with the variables of `environ` put in. YAML's merges are done."""
+    return dict(_filled(yaml.safe_load(PATH.read_text(encoding="utf-8")), environ or {}))
+
+
+def _filled(node: Any, environ: Mapping[str, str]) -> Any:
+    if isinstance(node, dict):
+        return {key: _filled(value, environ) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_filled(item, environ) for item in node]
+    return interpolate(node, environ) if isinstance(node, str) else node
+
+
+def variables() -> set[str]:
+    """All names the file asks the environment for."""
+    text = PATH.read_text(encoding="utf-8").replace("$$", "")
+    return set(re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", text))

@@ -1,0 +1,231 @@
+"""docker-compose.yml says what the code does. tests/integration/test_compose.py starts its services."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+import yaml
+
+from tasks import health
+from tasks.cli import main
+from tests.support import compose
+from tests.support.compose import interpolate
+from worker.settings import SECRETS, Settings, load
+
+ROOT = Path(__file__).resolve().parents[2]
+FILE = compose.load()
+SERVICES: dict[str, dict[str, Any]] = FILE["services"]
+OURS = {name: service for name, service in SERVICES.items() if str(service["image"]).startswith("stt-batch")}
+VARIABLES = {f"STT_{name.upper()}" for name in Settings.model_fields}
+FILES = {f"STT_{name.upper()}_FILE" for name in SECRETS}
+ONE_SHOT = {"folders"}
+HEAD = compose.PATH.read_text(encoding="utf-8").partition("\nname:")[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a${X}b", "a1b"),
+        ("$X-$$X", "1-$X"),
+        ("${Y:-d}${E:-d}${E-d}", "dd"),
+        ("${X:+yes}${Y:+yes}${E+yes}", "yesyes"),
+        ("${Y:-${E:-${X}}}", "1"),
+        ("redis://:${Y:-p}@h/0", "redis://:p@h/0"),
+        ("nothing", "nothing"),
+    ],
+)
+def test_variables_are_put_in_as_compose_does_it(text: str, expected: str) -> None:
+    assert interpolate(text, {"X": "1", "E": ""}) == expected
+
+
+def test_what_is_needed_and_missing_is_an_error() -> None:
+    with pytest.raises(ValueError, match="X is needed: say which"):
+        interpolate("${X:?say which}", {})
+
+
+# -- against the code --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_variable_of_a_service_is_a_setting(name: str) -> None:
+    given = set(OURS[name].get("environment", {}))
+    foreign = {variable for variable in given if not variable.startswith("STT_")}
+    assert given - foreign <= VARIABLES | FILES
+    assert foreign <= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"}
+
+
+def test_what_it_asks_the_environment_for_is_a_setting_or_explained_at_the_top() -> None:
+    for variable in compose.variables() - {"REDISCLI_AUTH"}:
+        if variable.startswith("STT_"):
+            assert variable in VARIABLES | FILES
+        elif not variable.startswith("AWS_") and not variable.endswith("_PORT"):
+            assert variable in HEAD, f"{variable} is explained nowhere"
+
+
+@pytest.mark.parametrize("name", OURS)
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {},
+        {"STT_URL": "https://cantonese.ai", "STT_API_KEY": "k", "SERVERS": "0"},
+        {"STT_SPEED": "2", "STT_LOG_FORMAT": "console"},
+    ],
+)
+def test_its_settings_can_be_loaded(name: str, environ: dict[str, str], tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    key.write_text("from-the-file")
+    service = compose.load(environ)["services"][name]
+    given = {k: str(v) for k, v in service["environment"].items()}
+    given.update({k: str(key) for k in given if k.endswith("_FILE") and k in FILES})
+    given.update({k: v for k, v in environ.items() if k.startswith("STT_") and k not in given})  # env_file
+    settings = load(given)
+    assert settings.api_key.get_secret_value() == environ.get("STT_API_KEY", "from-the-file")
+    if name != "server":
+        assert settings.url == environ.get("STT_URL", "http://server:8808")
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_command_is_one_of_ours(name: str, tmp_path: Path) -> None:
+    words = [str(tmp_path) if word.startswith("/") else word for word in OURS[name]["command"]]
+    command = main.get_command(click.Context(main), words[0])
+    assert command is not None
+    command.make_context(words[0], list(words[1:]), resilient_parsing=False)
+    test = OURS[name]["healthcheck"]["test"]
+    assert test[:3] == ["CMD", "stt-batch", "health"]
+    look = main.get_command(click.Context(main), "health")
+    assert look is not None
+    look.make_context("health", test[3:])
+
+
+def test_workers_and_service_find_each_other() -> None:
+    server, worker = OURS["server"]["environment"], OURS["worker"]["environment"]
+    assert worker["STT_URL"] == f"http://server:{server['STT_SERVER_PORT']}"
+    assert worker["STT_API_KEY_FILE"] == server["STT_API_KEY_FILE"] == "/run/secrets/api_key"
+    assert all(service["secrets"] == ["api_key"] for service in OURS.values())
+    assert (ROOT / FILE["secrets"]["api_key"]["file"]).read_text().strip()
+
+
+def test_prometheus_looks_where_they_answer() -> None:
+    config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
+    asked = {
+        (job["job_name"], name, entry["port"])
+        for job in config["scrape_configs"]
+        for entry in job.get("dns_sd_configs", ())
+        for name in entry["names"]
+    }
+    assert asked == {
+        ("worker", "worker", int(OURS["worker"]["environment"]["STT_METRICS_PORT"])),
+        ("server", "server", int(OURS["server"]["environment"]["STT_SERVER_PORT"])),
+    }
+    assert OURS["worker"]["environment"]["STT_METRICS_HOST"] == "0.0.0.0"  # noqa: S104  in a container
+
+
+def test_a_worker_can_be_scaled() -> None:
+    worker = OURS["worker"]
+    assert "container_name" not in worker
+    assert "ports" not in worker
+
+
+@pytest.mark.parametrize("name", set(OURS) - {"server"})
+def test_who_works_on_files_sees_them_at_the_same_place(name: str) -> None:
+    assert {"./inbox:/inbox", "./transcripts:/transcripts"} <= set(OURS[name]["volumes"])
+    assert SERVICES["folders"]["entrypoint"][-2:] == ["/inbox", "/transcripts"]
+    assert SERVICES["folders"]["entrypoint"][1] == OURS[name]["user"]
+
+
+def test_the_grace_is_longer_than_what_it_is_for() -> None:
+    for name, service in SERVICES.items():
+        if name not in ONE_SHOT:
+            assert int(service["stop_grace_period"].removesuffix("s")) >= 15, name
+    settings = load({})
+    # A worker gives its jobs back: it closes its sessions, tells the ledger, and ends its loop.
+    assert int(OURS["worker"]["stop_grace_period"].removesuffix("s")) > 2 * (settings.close_timeout_s + 5)
+
+
+# -- hardening ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_service_is_bounded_and_comes_back(name: str) -> None:
+    service = SERVICES[name]
+    limits = service["deploy"]["resources"]["limits"]
+    assert {"cpus", "memory", "pids"} <= set(limits)
+    assert service["restart"] == ("no" if name in ONE_SHOT else "unless-stopped")
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert "no-new-privileges:true" in service["security_opt"]
+    assert service["logging"]["options"]["max-size"]
+    assert not service.get("privileged")
+
+
+@pytest.mark.parametrize("name", set(SERVICES) - ONE_SHOT)
+def test_every_service_that_stays_has_a_healthcheck(name: str) -> None:
+    check = SERVICES[name]["healthcheck"]
+    assert {"test", "interval", "timeout", "retries", "start_period"} <= set(check)
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_who_depends_waits_until_the_other_is_well(name: str) -> None:
+    for other, how in SERVICES[name].get("depends_on", {}).items():
+        wanted = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
+        assert how["condition"] == wanted
+        profiles = set(SERVICES[other].get("profiles", ()))
+        assert profiles <= set(SERVICES[name].get("profiles", ())), "it would not be there"
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_ports_are_open_on_this_machine_only(name: str) -> None:
+    for port in SERVICES[name].get("ports", ()):
+        assert port.startswith("127.0.0.1:"), port
+
+
+@pytest.mark.parametrize("name", set(SERVICES) - set(OURS))
+def test_images_of_others_are_pinned(name: str) -> None:
+    assert re.search(r":v?\d+\.\d+(\.\d+)?(-alpine)?$", SERVICES[name]["image"]), SERVICES[name]["image"]
+
+
+def test_targets_are_stages_of_the_dockerfile() -> None:
+    stages = set(re.findall(r"^FROM \S+ AS (\S+)", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
+    for service in OURS.values():
+        assert service["build"]["target"] in stages
+    assert {service["image"] for service in OURS.values()} == {"stt-batch", "stt-batch-server"}
+
+
+def test_nothing_is_ever_evicted_and_everything_is_on_disk() -> None:
+    command = " ".join(SERVICES["valkey"]["command"])
+    assert "--appendonly yes" in command
+    assert "--maxmemory-policy noeviction" in command
+    assert "requirepass" in command
+    assert "valkey:/data" in SERVICES["valkey"]["volumes"]
+
+
+def test_no_secret_stands_where_processes_are_listed() -> None:
+    words = {
+        "VALKEY_PASSWORD": "pw-of-valkey",
+        "S3_SECRET": "pw-of-s3",
+        "STT_API_KEY": "pw-of-stt",
+        "GRAFANA_PASSWORD": "pw-g",
+    }
+    for name, service in compose.load(words)["services"].items():
+        shown = " ".join([*service.get("command", ()), *service.get("entrypoint", ()), str(service.get("healthcheck"))])
+        assert not [word for word in words.values() if word in shown], name
+
+
+def test_profiles_are_those_of_the_head() -> None:
+    profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
+    assert profiles == {"s3", "monitoring", "intake"}
+    for profile in profiles:
+        assert f"--profile {profile}" in HEAD
+    assert {name for name, service in SERVICES.items() if not service.get("profiles")} == {
+        *("valkey", "worker", "server", "inbox"),
+        *ONE_SHOT,
+    }
+
+
+def test_a_health_check_is_slower_than_a_beat() -> None:
+    for service in OURS.values():
+        assert int(service["healthcheck"]["timeout"].removesuffix("s")) >= 2 * health.BEAT_S
