@@ -20,7 +20,7 @@ import soundfile
 from worker.audio.codings import fits_int16, missing_bytes, seeks_exactly
 from worker.audio.downmix import Downmix, Pcm16, Samples, only_channel
 from worker.audio.parts import Part, PartFile, plan_of
-from worker.audio.source import Audio, AudioInfo, check_readable, unsupported
+from worker.audio.source import Audio, AudioInfo, check_readable, reason_of, unsupported
 from worker.errors import DamagedSource, SourceError, UnsupportedSource
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
@@ -213,7 +213,7 @@ class _Stream:
             self._file = PartFile(self._path, self._part)
             return _Reader(self._file)
         except soundfile.LibsndfileError as exc:
-            reason = exc.error_string.strip(" .")
+            reason = reason_of(exc.error_string)
             if exc.code in _UNRECOGNISED_CODES:
                 raise unsupported(self._path, f"libsndfile cannot read this format ({reason})") from exc
             raise DamagedSource(f"{self._path}: cannot be opened as audio: {reason}") from exc

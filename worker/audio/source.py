@@ -95,6 +95,12 @@ def unsupported(path: Path, reason: str, input_options: str = "") -> Unsupported
     return UnsupportedSource(f"{path}: {reason}; convert it first, for example: {command}")
 
 
+def reason_of(error: str) -> str:
+    """What libsndfile says, as it may be told. Of what looks like MP3 and holds none, 1.2.2 says that there is no such
+    file."""
+    return "nothing in it is audio" if error.startswith("File does not exist") else error.strip(" .")
+
+
 def _ending(path: Path) -> str:
     return path.suffix[1:].lower()
 
