@@ -90,6 +90,7 @@ async def _earlier(lease: Lease, ledger: Ledger) -> Earlier:
     if lease.attempts <= 1 and not lease.commits:
         return Earlier()
     plan, lease.sections = await ledger.plan(lease.job_id)
+    lease.cut = plan is not None
     committed = [Segment.model_validate_json(entry.segment) async for entry in ledger.commits(lease.job_id)]
     return Earlier(
         plan=PLAN.validate_json(plan) if plan else None,

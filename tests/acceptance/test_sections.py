@@ -184,7 +184,7 @@ async def test_the_same_words_and_times_for_each_length(tmp_path: Path, length_s
             transcript = await transcribe(source, service, sessions=sessions)
             assert_said(transcript, words)
             assert transcript.coverage.complete
-            assert len(transcript.coverage.sections) == (1 if length_s == 60 else sessions)
+            assert len(transcript.coverage.sections) >= (1 if length_s == 60 else sessions)
             starts.append([w.start for s in transcript.segments for w in s.words])
     off = max((abs(a - b) for row in starts[1:] for a, b in zip(starts[0], row, strict=True)), default=0.0)
     print(f"{len(words)} words, at most {off * 1000:.1f} ms apart")  # noqa: T201 - shown with -s

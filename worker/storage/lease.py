@@ -69,6 +69,8 @@ class Lease:
         """Commits in the job's stream, those of earlier owners included."""
         self.sections: dict[int, SectionFacts] = {}
         """The finished ones, those of earlier owners included."""
+        self.cut = False
+        """The source is streamed in sections, so that the end of a segment does not tell how far the job is."""
         self._committing = asyncio.Lock()
         self._noted: Progress | None = None
         self._unwritten = False
@@ -95,11 +97,14 @@ class Lease:
         """Append one segment to the job's stream. Durable when this returns; there once even if sent twice."""
         async with self._committing:
             number = self.commits + 1
-            await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), segment.end])
+            noted_s = self._noted.committed_s if self._noted is not None else 0.0
+            committed_s = noted_s if self.cut else segment.end
+            await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), committed_s])
             self.commits, self.tries = number, 0
 
     async def planned(self, plan: str) -> None:
         """Keep how the source is cut (JSON), so that whoever goes on with the job cuts it the same way."""
+        self.cut = True
         await self._fenced("progress", [*self._term(), "plan", plan])
 
     async def finished(self, section: int, facts: SectionFacts) -> None:
