@@ -107,7 +107,7 @@ async def _permissions(settings: Settings, connection: Connection) -> Finding:
         length = await connection.call(lambda redis: redis.xlen(key))
         await connection.call(lambda redis: redis.delete(key))
     except LedgerUnavailable as exc:
-        way = f"its user needs ~{settings.redis_prefix}* and the lists of the queue, with +@all -@dangerous +info"
+        way = "give its user the rights that README.md shows for `worker`"
         return fail("redis", f"a key below {settings.redis_prefix} cannot be written: {exc}", way)
     if (answer, length) != ("1", 1):
         return fail("redis", "what was written is not there", "name the primary, not a replica, in STT_REDIS_URL")

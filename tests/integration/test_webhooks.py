@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from tasks.producer import Producer
 from tasks.webhooks import Deliverer
 from tests.support.certificates import certificate
 from tests.support.fleet import Fleet, assert_every_key_ends
+from tests.support.readme import PATH
 from tests.support.receiver import Receiver, receiver
 from tests.support.wait import wait_until
 from tests.unit.transcript.build import transcript
@@ -113,6 +115,19 @@ async def test_the_end_of_a_job_is_told_once_signed(
     with pytest.raises(WebhookVerificationError):
         verified({**request, "body": request["body"].replace("j1", "j2")})
     assert_every_key_ends(redis_url)
+
+
+async def test_readme_verifies(ledger: Ledger, post: Post, receiving: Receiver) -> None:
+    code = re.search(r"```python\n([^`]*?def verify.*?)```", PATH.read_text("utf-8"), re.DOTALL)
+    assert code
+    scope: dict[str, Any] = {}
+    exec(code[1], scope)  # noqa: S102  what a reader would paste
+    await (await held(ledger, "j", f"{receiving.url}/ok/readme")).fail("x", "y")
+    await post.until_settled()
+    (request,) = receiving.requests("/ok/readme")
+    assert scope["verify"](SECRET, request["headers"], request["body"].encode())
+    assert not scope["verify"](SECRET, request["headers"], b"{}")
+    assert not scope["verify"](SECRET[:-4] + "AAAA", request["headers"], request["body"].encode())
 
 
 async def test_every_end_is_told_and_a_job_without_a_webhook_is_not(
