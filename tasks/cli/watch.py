@@ -35,6 +35,7 @@ PAUSE_S: Final = (1.0, 30.0)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the transcripts, or s3://, gs://, az://.")
 @options.formats
+@options.style
 @options.language
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
 @options.skip_silence
@@ -79,7 +80,7 @@ def command(
     settings = options.settings_from(log_level=log_level)
     logs.set_up(settings)
     folder = folder.absolute()
-    given |= {"out_dir": out, "batch": batch or f"watch-{folder.name}"}
+    given |= {"style": options.style_from(given), "out_dir": out, "batch": batch or f"watch-{folder.name}"}
     watch = Watch(settings, folder, given, settle_s, as_json=as_json)
     asyncio.run(watch.main((lambda: None) if ready_file is None else ready_file.touch))
     # Not through the interpreter's end: it would wait for a thread that still reads a large file.
