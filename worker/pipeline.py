@@ -7,71 +7,26 @@ source -> plan -> sections, several at a time: blocks -> mono -> wire rate -> fr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Final, Protocol
+from collections.abc import Iterator
+from typing import Final
 
+from worker.account import facts_of, progress_of
 from worker.audio.recording import Recording
-from worker.audio.sections import Plan
 from worker.audio.source import sha256_file
+from worker.job import Earlier, Job, JobLog
 from worker.planning import check_length, open_planned
-from worker.progress import Progress
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.speed import SpeedControl, is_unlimited
 from worker.realtime.streaming import Endpoint
 from worker.section import Section, Service
-from worker.settings import Settings, Speed
+from worker.settings import Settings
 from worker.storage.address import show
 from worker.storage.fetch import Local, fetched
-from worker.transcript.compose import Facts, compose
+from worker.transcript.compose import compose
 from worker.transcript.merge import merge
-from worker.transcript.model import SectionFacts, Segment, SpeedFall, Transcript
+from worker.transcript.model import Segment, Transcript
 
 PROGRESS_EVERY_S: Final = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Earlier:
-    """What earlier attempts of a job left; this one goes on after it."""
-
-    plan: Plan | None = None
-    finished: Mapping[int, SectionFacts] = field(default_factory=dict)
-    """Sections that need nothing more, by their number."""
-    committed: tuple[Segment, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Job:
-    """What one run needs to know."""
-
-    id: str
-    source: str | Path
-    """A path, or an address as in `worker.storage.address`."""
-    speed: Speed
-    language: str | None
-    """Written into the transcript when the service names none."""
-    start_speed: float | None = None
-    """What `auto` begins with; None for real time."""
-    sessions: int = 1
-    """Sections that may be streamed at the same time."""
-    skip_silence: bool = False
-    earlier: Earlier = Earlier()
-
-
-class JobLog(Protocol):
-    """Where a run reports. All may raise, which ends the run."""
-
-    async def planned(self, plan: Plan) -> None:
-        """Make the plan durable, before anything is committed."""
-
-    async def commit(self, segment: Segment) -> None:
-        """Make a segment durable; the run goes on only when this returned."""
-
-    async def finished(self, section: int, facts: SectionFacts) -> None:
-        """Make it durable that a section needs nothing more."""
-
-    async def progress(self, progress: Progress) -> None: ...
 
 
 async def run(job: Job, *, settings: Settings, log: JobLog, slots: Slots | None = None) -> Transcript:
@@ -108,7 +63,7 @@ class _Run:
             if source.plan.measured and job.earlier.plan is None:
                 await self._log.planned(source.plan)
             await self._stream(source)
-            facts = self._facts(source, local, sha256)
+            facts = facts_of(job, source, local, sha256, self._service, self._sections, self._started)
             handovers = [s.handover / source.plan.rate if s.overlap_before else None for s in source.plan.sections]
         return compose(merge(self._segments, handovers), facts)
 
@@ -158,42 +113,6 @@ class _Run:
         frame_s = settings.frame_max_s if is_unlimited(self._job.speed) else settings.frame_s
         return int(frame_s * settings.sample_rate)
 
-    def _facts(self, source: Recording, local: Local, sha256: str) -> Facts:
-        job, plan = self._job, source.plan
-        accounts = dict(job.earlier.finished) | {
-            s.number: s.account(plan.sections[s.number].end) for s in self._sections
-        }
-        sent = (plan.streamed(section, accounts[n].sent) for n, section in enumerate(plan.sections))
-        falls = [
-            SpeedFall(speed=c.speed, after=round(c.at_s - self._started, 1), reason=c.reason)
-            for c in self._speed.changes
-        ]
-        return Facts(
-            job_id=job.id,
-            name=local.name,
-            path=local.shown,
-            sha256=sha256,
-            size_bytes=local.path.stat().st_size,
-            info=source.info,
-            duration_s=source.duration_s,
-            warnings=source.warnings,
-            language=job.language,
-            speed=job.speed,
-            speed_reached=self._speed.current(self._loop.time()),
-            speed_falls=tuple(falls),
-            failures=tuple(text for s in self._sections for text in s.failures),
-            wire_rate=plan.rate,
-            sections=tuple(accounts[number] for number in sorted(accounts)),
-            skipped=tuple((start / plan.rate, end / plan.rate) for start, end in plan.skipped),
-            detector=plan.detector,
-            price_per_hour=self._settings.price_per_hour,
-            missing=tuple(gap for s in self._sections for gap in s.missing),
-            endpoint=self._settings.url,
-            sessions=tuple(facts for s in self._sections for facts in s.sessions),
-            sent_s=sum(sent) / plan.rate,
-            elapsed_s=self._loop.time() - self._started,
-        )
-
     async def _keep(self, segment: Segment) -> None:
         await self._log.commit(segment)
         self._segments.append(segment)
@@ -206,22 +125,12 @@ class _Run:
     async def _report(self, partial: str) -> None:
         now = self._loop.time()
         self._next_progress = now + PROGRESS_EVERY_S
-        rate = self._settings.sample_rate
         # A header may have said less than there is.
         check_length(max((s.sent_s for s in self._sections), default=0.0), show(str(self._job.source)), self._settings)
-        accounts = [s.account() for s in self._sections]
-        open_s, sent_s, committed_s = (
-            sum(end - a.start for a, end in zip(accounts, ends, strict=True)) / rate
-            for ends in ([a.end for a in accounts], [a.sent for a in accounts], [a.committed for a in accounts])
+        speed = self._speed.current(now)
+        await self._log.progress(
+            progress_of(self._sections, self._duration_s, self._settings.sample_rate, speed, partial)
         )
-        done_s = max(0.0, self._duration_s - open_s)  # finished before, or skipped
-        failures = [text for s in self._sections for text in s.failures[-1:]]
-        progress = Progress(
-            duration_s=self._duration_s,
-            sent_s=done_s + sent_s,
-            committed_s=done_s + committed_s,
-            partial=partial,
-            speed=self._speed.current(now),
-            trouble=failures[-1] if failures else "",
-        )
-        await self._log.progress(progress)
+
+
+__all__ = ["Earlier", "Job", "JobLog", "run"]

@@ -30,7 +30,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker.storage": ("worker.transcript", "worker.audio.source"),
     "worker.section": ("worker.audio", "worker.realtime", "worker.transcript"),
     "worker.planning": ("worker.audio",),
+    "worker.job": ("worker.audio", "worker.transcript"),
+    "worker.account": (
+        "worker.job",
+        "worker.section",
+        "worker.audio",
+        "worker.transcript",
+        "worker.storage",
+    ),
     "worker.pipeline": (
+        "worker.job",
+        "worker.account",
         "worker.planning",
         "worker.section",
         "worker.audio",

@@ -1,0 +1,56 @@
+"""What the pipeline is given: one job, what earlier attempts left of it, and where it reports."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from worker.audio.sections import Plan
+from worker.progress import Progress
+from worker.settings import Speed
+from worker.transcript.model import SectionFacts, Segment
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """What earlier attempts of a job left; this one goes on after it."""
+
+    plan: Plan | None = None
+    finished: Mapping[int, SectionFacts] = field(default_factory=dict)
+    """Sections that need nothing more, by their number."""
+    committed: tuple[Segment, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one run needs to know."""
+
+    id: str
+    source: str | Path
+    """A path, or an address as in `worker.storage.address`."""
+    speed: Speed
+    language: str | None
+    """Written into the transcript when the service names none."""
+    start_speed: float | None = None
+    """What `auto` begins with; None for real time."""
+    sessions: int = 1
+    """Sections that may be streamed at the same time."""
+    skip_silence: bool = False
+    earlier: Earlier = Earlier()
+
+
+class JobLog(Protocol):
+    """Where a run reports. All may raise, which ends the run."""
+
+    async def planned(self, plan: Plan) -> None:
+        """Make the plan durable, before anything is committed."""
+
+    async def commit(self, segment: Segment) -> None:
+        """Make a segment durable; the run goes on only when this returned."""
+
+    async def finished(self, section: int, facts: SectionFacts) -> None:
+        """Make it durable that a section needs nothing more."""
+
+    async def progress(self, progress: Progress) -> None: ...
