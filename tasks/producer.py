@@ -89,8 +89,12 @@ class Producer:
             check_webhook(webhook, self.settings)
         created = await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, again=again)
         if batch is not None and webhook is not None:
-            await Outbox(self.settings, self._connection).watch_batch(batch, webhook)
+            await self.watch_batch(batch, webhook)
         return created
+
+    async def watch_batch(self, batch: str, webhook: str) -> None:
+        """Tell `webhook` when all jobs of a batch have ended; to be asked for when they are queued."""
+        await Outbox(self.settings, self._connection).watch_batch(batch, webhook)
 
     async def enqueue(
         self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False

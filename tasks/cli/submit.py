@@ -16,6 +16,7 @@ from tasks.cli.listing import sources
 from tasks.producer import Producer, make_spec, new_batch_id
 from worker.settings import Settings
 from worker.storage.address import is_url
+from worker.storage.allowed import check_webhook
 from worker.storage.ledger import Created
 
 
@@ -43,10 +44,18 @@ from worker.storage.ledger import Created
     help="Which jobs go first; within one priority the batches take turns.",
 )
 @click.option("--batch", metavar="NAME", help="Name of the batch; default: a new one.")
+@click.option("--webhook", metavar="URL", help="Web address that is told of the end of each job.")
+@click.option("--batch-webhook", metavar="URL", help="Web address that is told when all of the batch have ended.")
 @options.again
 @options.as_json
 def command(
-    paths: tuple[str, ...], out: tuple[str, ...], again: bool, as_json: bool, batch: str | None, **given: Any
+    paths: tuple[str, ...],
+    out: tuple[str, ...],
+    again: bool,
+    as_json: bool,
+    batch: str | None,
+    batch_webhook: str | None,
+    **given: Any,
 ) -> None:
     """Queue audio in Redis (STT_REDIS_URL) and return; workers (`stt-batch worker`) transcribe it.
 
@@ -65,7 +74,7 @@ def command(
     settings = options.settings_from()
     name = batch or new_batch_id()
     fields = {**given, "out_dir": out[0] if len(out) == 1 else out or None, "batch": name}
-    planned, jobs = asyncio.run(_submit(settings, paths, out, fields, again))
+    planned, jobs = asyncio.run(_submit(settings, paths, out, fields, again, batch_webhook))
     if as_json:
         found_jobs = [
             {"id": job.job_id, "source": item.shown, "before": job.before}
@@ -80,8 +89,15 @@ def command(
 
 
 async def _submit(
-    settings: Settings, paths: Sequence[str], out: Sequence[str], fields: dict[str, Any], again: bool
+    settings: Settings,
+    paths: Sequence[str],
+    out: Sequence[str],
+    fields: dict[str, Any],
+    again: bool,
+    batch_webhook: str | None,
 ) -> tuple[list[Planned], list[Created]]:
+    if batch_webhook is not None:
+        check_webhook(batch_webhook, settings)
     # Whatever needs the extra `media`: the workers may have it, and say so where they do not.
     listing = await sources(paths, settings, media=True)
     folder = next((Path(folder) for folder in out if not is_url(folder)), Path("/"))
@@ -94,6 +110,9 @@ async def _submit(
         ids = [item.found.id for item in planned]
         read = iter(await producer.identify_many([spec for spec, key in zip(specs, ids, strict=True) if key is None]))
         jobs = [(next(read) if key is None else key, spec) for spec, key in zip(specs, ids, strict=True)]
-        return planned, await producer.enqueue(jobs, batch=fields["batch"], again=again)
+        created = await producer.enqueue(jobs, batch=fields["batch"], again=again)
+        if batch_webhook is not None:
+            await producer.watch_batch(fields["batch"], batch_webhook)
+        return planned, created
     finally:
         await producer.close()

@@ -337,6 +337,26 @@ def test_submit_many_asks_for_the_end_of_its_batch(fleet: Fleet, receiving: Rece
     assert verified(receiving.requests("/ok/submitted")[0])["data"]["counts"] == {"done": 3}
 
 
+async def test_the_command_line_asks_for_both(
+    ledger: Ledger, post: Post, receiving: Receiver, redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    url = f"{receiving.url}/ok/submitted-by-hand"
+    command = ["submit", str(tmp_path / "a.wav"), "--batch", "b", "--webhook", f"{url}/each", "--batch-webhook", url]
+    environ = {"STT_REDIS_URL": redis_url, "STT_ALLOWED_WEBHOOKS": receiving.url}
+    submitted = await asyncio.to_thread(CliRunner().invoke, main, [*command, "--json"], env=environ)
+    assert submitted.exit_code == 0, submitted.output
+    (job,) = json.loads(submitted.output)["jobs"]
+    await ledger.cancel(job["id"])
+    await post.deliverer.once()
+    await post.until_settled()
+    assert verified(receiving.requests(f"{url.removeprefix(receiving.url)}/each")[0])["type"] == "job.cancelled"
+    assert verified(receiving.requests(url.removeprefix(receiving.url))[0])["data"]["counts"] == {"cancelled": 1}
+    refused = await asyncio.to_thread(CliRunner().invoke, main, command, env={"STT_REDIS_URL": redis_url})
+    assert refused.exit_code == 2
+    assert "STT_ALLOWED_WEBHOOKS" in refused.output
+
+
 def test_a_worker_delivers(fleet: Fleet, receiving: Receiver, raw: redis.Redis) -> None:
     worker = fleet.start(STT_WEBHOOK_SECRET=SECRET, STT_ALLOWED_WEBHOOKS=receiving.url)
     path, _ = fleet.audio("told")
