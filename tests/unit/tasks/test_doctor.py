@@ -85,7 +85,7 @@ async def test_outputs_and_disk(tmp_path: Path) -> None:
     inside = load({}, allowed_outputs=str(tmp_path), temp_dir=str(tmp_path), downloads_max_gb=1e-6)
     (found,) = await places.look_at_outputs(inside, ())
     assert found.status is Status.OK
-    assert not list(tmp_path.iterdir()), "the probe is gone"
+    assert not list(tmp_path.iterdir()), "the probe is gone"  # noqa: ASYNC240
     outside, missing, _ = await places.look_at_outputs(inside, ("/elsewhere", f"{tmp_path}/no/such"))
     assert outside.status is missing.status is Status.FAIL
     assert "STT_ALLOWED_OUTPUTS" in outside.text
