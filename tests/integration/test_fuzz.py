@@ -10,7 +10,8 @@ import base64
 import json
 import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ import redis
 
 from tasks.intake import Intake
 from tasks.producer import Producer
-from tests.support.service import HEADERS, caller, service, tones
+from tests.support.fleet import tone_server
+from tests.support.service import HEADERS, KEY, caller, tones
 from tests.support.wait import async_wait_until
 from worker.realtime import messages
-from worker.server.app import RunningServer
 from worker.settings import Settings
 from worker.storage.connection import Connection
 
@@ -39,6 +40,19 @@ EVENTS = [messages.START, messages.CHUNK, messages.STOP, "disconnect", "no-such-
 
 def resident_bytes() -> int:
     return int(psutil.Process().memory_info().rss)
+
+
+@dataclass(frozen=True)
+class Served:
+    url: str
+    process: psutil.Process
+
+    def resident_bytes(self) -> int:
+        return int(self.process.memory_info().rss)
+
+    async def is_idle(self) -> bool:
+        async with aiohttp.ClientSession() as session, session.get(f"{self.url}/healthz") as response:
+            return bool((await response.json())["sessions"] == 0)
 
 
 def value(rng: random.Random, depth: int = 0) -> Any:
@@ -78,7 +92,7 @@ def frame(rng: random.Random) -> str | bytes:
     return rng.choice(makers)()
 
 
-async def attack(server: RunningServer, seed: int, most: int = 60) -> None:
+async def attack(server: Served, seed: int, most: int = 60) -> None:
     """One client with a valid key and nothing else in order."""
     rng = random.Random(seed)
     async with aiohttp.ClientSession(headers=HEADERS, timeout=aiohttp.ClientTimeout(total=20)) as session:
@@ -97,45 +111,52 @@ async def attack(server: RunningServer, seed: int, most: int = 60) -> None:
             pass  # it may be thrown out at any moment
 
 
-@pytest.mark.parametrize("rounds", ROUNDS)
-async def test_garbage_for_the_server(rounds: int) -> None:
-    words, pcm = tones(8)
-    async with service() as server:
-        await asyncio.gather(*(attack(server, seed) for seed in range(10)))  # what is loaded once is loaded
-        before = resident_bytes()
-        for number in range(rounds):
-            async with caller(server) as honest:
-                attacks = asyncio.gather(*(attack(server, 1000 * number + seed) for seed in range(40)))
-                await honest.start()
-                await honest.say(pcm)
-                assert (await honest.finish(60))["code"] == 1000
-                assert honest.text.split() == [word.text for word in words]
-                await attacks
-        await async_wait_until(lambda: server.sessions == 0, "no session of theirs is left", timeout_s=30)
-        assert resident_bytes() - before < MOST_GROWTH_BYTES
-        async with caller(server) as next_one:
-            await next_one.start()
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    """The server as a process of its own."""
+    with tone_server(tmp_path, STT_SERVER_API_KEYS=KEY) as url:
+        (process,) = [one for one in psutil.Process().children() if url.rsplit(":", 1)[1] in one.cmdline()]
+        yield Served(url, process)
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)
-async def test_a_thousand_connections_without_a_key(rounds: int) -> None:
+async def test_garbage_for_the_server(rounds: int, served: Served) -> None:
     words, pcm = tones(8)
-    async with service() as server, caller(server) as honest:
+    await asyncio.gather(*(attack(served, seed) for seed in range(40)))  # what is loaded once is loaded
+    before = served.resident_bytes()
+    for number in range(1, rounds + 1):
+        async with caller(served) as honest:
+            attacks = asyncio.gather(*(attack(served, 1000 * number + seed) for seed in range(40)))
+            await honest.start()
+            await honest.say(pcm)
+            assert (await honest.finish(60))["code"] == 1000
+            assert honest.text.split() == [word.text for word in words]
+            await attacks
+    await async_wait_until(served.is_idle, "no session of theirs is left", timeout_s=30)
+    assert served.resident_bytes() - before < MOST_GROWTH_BYTES
+    async with caller(served) as next_one:
+        await next_one.start()
+
+
+@pytest.mark.parametrize("rounds", ROUNDS)
+async def test_a_thousand_connections_without_a_key(rounds: int, served: Served) -> None:
+    words, pcm = tones(8)
+    async with caller(served) as honest:
         await honest.start()
-        before = resident_bytes()
+        before = served.resident_bytes()
         for _ in range(rounds):
             async with aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=200), timeout=aiohttp.ClientTimeout(total=60)
             ) as session:
-                statuses = await asyncio.gather(*(_handshake(session, server, number) for number in range(1000)))
+                statuses = await asyncio.gather(*(_handshake(session, served, number) for number in range(1000)))
             assert set(statuses) == {401}
         await honest.say(pcm)
         assert (await honest.finish())["code"] == 1000
         assert honest.text.split() == [word.text for word in words]
-        assert resident_bytes() - before < MOST_GROWTH_BYTES
+        assert served.resident_bytes() - before < MOST_GROWTH_BYTES
 
 
-async def _handshake(session: aiohttp.ClientSession, server: RunningServer, number: int) -> int:
+async def _handshake(session: aiohttp.ClientSession, server: Served, number: int) -> int:
     """The status of a refusal, over both transports, without a key and with wrong ones."""
     headers = [{}, {"x-api-key": "wrong"}, {"x-api-key": "x" * 4000}][number % 3]
     if number % 2:

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pybase64
@@ -64,6 +64,13 @@ async def service(recognizer: Recognizer | Load | None = None, **options: Any) -
         if isinstance(recognizer, GatedRecognizer):
             recognizer.gate.set()
         await server.close()
+
+
+class Serving(Protocol):
+    """A RunningServer, or a server in another process."""
+
+    @property
+    def url(self) -> str: ...
 
 
 class Caller:
@@ -144,7 +151,7 @@ class Caller:
 
 
 @asynccontextmanager
-async def caller(server: RunningServer, transport: str = "websocket") -> AsyncIterator[Caller]:
+async def caller(server: Serving, transport: str = "websocket") -> AsyncIterator[Caller]:
     """A connected Caller."""
     one = Caller()
     await one.connect(server.url, transport)
