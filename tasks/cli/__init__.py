@@ -27,6 +27,7 @@ _COMMANDS: Final = {
     "server": "server:command",
     "webhooks": "webhooks:command",
     "doctor": "doctor:command",
+    "schema": "schema:command",
     "health": "health:command",
 }
 

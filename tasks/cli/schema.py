@@ -1,0 +1,20 @@
+"""`stt-batch schema`: the JSON Schema of the transcripts."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from worker.transcript.formats import json_
+
+
+@click.command(short_help="Print the JSON Schema of the transcripts.")
+def command() -> None:
+    """Print the JSON Schema (2020-12) of the JSON documents that `run`, `worker` and `export` write.
+
+    \b
+    Example:
+      stt-batch schema > transcript.schema.json
+    """
+    click.echo(json.dumps(json_.schema(), indent=2, ensure_ascii=False))
