@@ -20,6 +20,7 @@ from worker.audio.feed import FrameFeed
 from worker.audio.frames import BYTES_PER_SAMPLE
 from worker.audio.voicing import VoiceMap
 from worker.realtime import messages
+from worker.realtime.bell import Bell
 from worker.realtime.client import Client
 from worker.realtime.messages import Message
 from worker.realtime.pacing import Pacer
@@ -88,10 +89,12 @@ class Stream:
         self._session = Session(settings, speed, self._loop.time())
         self._client = connect(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
         self._inbox: deque[Message | str] = deque()  # a str is the reason of a drop
-        self._wake_listener = asyncio.Event()
-        self._wake_sender = asyncio.Event()
+        self._listener_bell = Bell(self._loop)
+        self._sender_bell = Bell(self._loop)
         self._pacer = Pacer(1.0, 0.0)  # until the first frame
-        self._padding = bytes(int(settings.frame_s * self._rate) * BYTES_PER_SAMPLE)
+        self._held = True  # what the sender waits for is news of the service, not only the time of the next frame
+        self._at_once = 0  # frames sent since something was waited for
+        self._padding_samples = int(settings.frame_s * settings.sample_rate)
 
     async def run(self) -> Session:
         """The ended session. Raises AuthRefused, EndpointBusy or EndpointUnavailable when none could be had, and
@@ -106,7 +109,7 @@ class Stream:
         try:
             self._session.connected(self._loop.time())
             sender = asyncio.create_task(self._send())
-            sender.add_done_callback(lambda _: self._wake_listener.set())
+            sender.add_done_callback(lambda _: self._listener_bell.ring())
             await self._listen(sender)
         finally:
             try:
@@ -120,16 +123,16 @@ class Stream:
 
     def _take(self, event: str, payload: object = None) -> None:
         self._inbox.append(messages.parse(event, payload))
-        self._wake_listener.set()
+        self._listener_bell.ring()
 
     def _drop(self, reason: str) -> None:
         self._inbox.append(reason)
-        self._wake_listener.set()
+        self._listener_bell.ring()
 
     async def _listen(self, sender: asyncio.Task[None]) -> None:
         session = self._session
         while session.phase is not Phase.ENDED:
-            await self._wait(self._wake_listener, session.deadline(self._loop.time()))
+            await self._listener_bell.wait(session.deadline(self._loop.time()))
             now = self._loop.time()
             while self._inbox:
                 item = self._inbox.popleft()
@@ -139,7 +142,8 @@ class Stream:
                     session.message(item, now)
             session.tick(now)
             await self._deliver()
-            self._wake_sender.set()
+            if self._held or session.phase is not Phase.STREAMING:
+                self._sender_bell.ring()
             if sender.done() and not sender.cancelled() and (failure := sender.exception()):
                 raise failure
 
@@ -164,12 +168,13 @@ class Stream:
         if not await self._client.emit(messages.START, messages.start_session(self._rate)):
             return
         while session.phase is Phase.STARTING:
-            await self._changed()
+            await self._sender_bell.wait()
         began = self._loop.time()
         self._pacer = pacer = Pacer(session.speed.current(began), began)
         paused = False
-        for number, frame in enumerate(self._frames):
-            if number % FRAMES_AT_ONCE == 0:
+        for frame in self._frames:
+            if self._at_once == FRAMES_AT_ONCE:
+                self._at_once = 0
                 await asyncio.sleep(0)  # frames that need not wait must not keep the loop from everything else
             if paused and not frame.runs and self._may_rotate():
                 self._frames.give_back(frame)
@@ -184,6 +189,7 @@ class Stream:
             self._voice.add(frame)
             if not await self._emit_audio(frame.pcm, frame.runs):
                 return
+            self._at_once += 1
         await self._hear_config(until=began + CONFIG_WITHIN_S)
         session.input_ended(self._loop.time())
         await self._flush()
@@ -203,11 +209,13 @@ class Stream:
             speed = session.speed.current(now)
             if speed != pacer.speed:
                 pacer.change(speed, position_s, now)
-            at = max(pacer.due(position_s), session.send_at(samples, now))
-            if at <= now:
+            due, free = pacer.due(position_s), session.send_at(samples, now)
+            if due <= now and free <= now:
                 pacer.sent(position_s, now)
                 return True
-            await self._wait(self._wake_sender, at)
+            self._held = free > due
+            await self._sender_bell.wait(max(due, free))
+            self._held, self._at_once = True, 0
         return False
 
     async def _hear_config(self, until: float) -> None:
@@ -215,19 +223,20 @@ class Stream:
         file may be sent before it is there."""
         session = self._session
         while session.session_id is None and session.phase is Phase.STREAMING and self._loop.time() < until:
-            await self._wait(self._wake_sender, until)
+            await self._sender_bell.wait(until)
 
     async def _flush(self) -> None:
         session = self._session
-        samples = len(self._padding) // BYTES_PER_SAMPLE
+        samples = self._padding_samples
+        silence = bytes(samples * BYTES_PER_SAMPLE)
         while session.phase is Phase.FLUSHING:
             now = self._loop.time()
             at = session.padding_at(now)
             if at > now:
-                await self._wait(self._wake_sender, at)
+                await self._sender_bell.wait(at)
                 continue
             self._timeline.add_padding(samples)
-            if not await self._emit_audio(self._padding, padding=True):
+            if not await self._emit_audio(silence, padding=True):
                 return
 
     async def _emit_audio(self, pcm: bytes, runs: Sequence[tuple[int, int]] = (), *, padding: bool = False) -> bool:
@@ -238,20 +247,6 @@ class Stream:
         if taken:
             session.sent(len(pcm) // BYTES_PER_SAMPLE, self._loop.time(), runs=runs, padding=padding)
         return taken
-
-    async def _changed(self) -> None:
-        self._wake_sender.clear()
-        await self._wake_sender.wait()
-
-    async def _wait(self, event: asyncio.Event, until: float) -> None:
-        """Until the event is set or the clock shows `until`; clears the event."""
-        if not event.is_set():
-            timer = self._loop.call_at(until, event.set)
-            try:
-                await event.wait()
-            finally:
-                timer.cancel()
-        event.clear()
 
 
 def ended(session: Session) -> End:
