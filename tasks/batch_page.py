@@ -12,6 +12,7 @@ from urllib.parse import quote
 from tasks.batch import KIND, JobLine, Summary
 from tasks.cli.follow import clock, factor
 from worker.storage.address import is_url
+from worker.storage.records import JobState
 
 MOST_ROWS: Final = 20_000
 _STYLE: Final = """
@@ -40,8 +41,9 @@ def _page(summary: Summary, folder: Path | None) -> Iterator[str]:
     name = escape(summary.name)
     yield '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">'
     yield f'<meta name="generator" content="{KIND}">\n<meta name="viewport" content="width=device-width">'
-    yield f"<title>{name}: {summary.state}</title>\n<style>{_STYLE}</style>\n<body>"
-    yield f'<h1>{name}</h1>\n<p class="{summary.state}">{summary.state}</p>'
+    word = "some failed" if summary.state == "failed" and JobState.DONE in summary.counts else summary.state
+    yield f"<title>{name}: {word}</title>\n<style>{_STYLE}</style>\n<body>"
+    yield f'<h1>{name}</h1>\n<p class="{summary.state}">{word}</p>'
     yield "<ul class=totals>"
     for state, count in sorted(summary.counts.items()):
         yield f'<li class="{state}"><b>{count}</b>{state}</li>'

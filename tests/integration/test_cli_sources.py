@@ -1,0 +1,84 @@
+"""`run` on what is not on this disk: a prefix and a manifest of a real S3 server, and transcripts exported to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import obstore
+import pytest
+from obstore.store import S3Store
+
+from tests.integration.test_cli_run import Cli, cli, words_of, write_audio
+from tests.support.s3_server import BUCKET, KEY_ID, SECRET, S3Server, s3_server
+
+__all__ = ["cli"]  # a fixture
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[S3Server]:
+    with s3_server() as running:
+        yield running
+
+
+@pytest.fixture
+def store(server: S3Server) -> S3Store:
+    return S3Store(
+        BUCKET,
+        endpoint=server.endpoint,
+        access_key_id=KEY_ID,
+        secret_access_key=SECRET,
+        region="us-east-1",
+        client_options={"allow_http": True, "timeout": timedelta(seconds=10)},
+    )
+
+
+def test_a_prefix_and_a_manifest(cli: Cli, server: S3Server, store: S3Store) -> None:
+    said = {}
+    for name, seed in (("a.wav", 1), ("x/b.flac", 2), ("x/c.wav", 3)):
+        path = cli.folder / "local" / name
+        said[name] = write_audio(path, seed=seed)
+        obstore.put(store, f"in/{name}", path.read_bytes())
+    obstore.put(store, "in/notes.txt", b"no audio")
+    plan = cli.json("plan", f"s3://{BUCKET}/in/**", "local", **server.environ)
+    assert sorted(plan["unknown"]) == [f"s3://{BUCKET}/in/{name}" for name in said]
+    assert plan["files"] == 6
+
+    done = cli.json("run", f"s3://{BUCKET}/in/**", **server.environ)
+    assert (done["total"], done["done"]) == (3, 3), done
+    for name, words in said.items():
+        assert words_of((cli.folder / "transcripts" / name).with_suffix(".json")) == words
+    assert {job["source"] for job in done["jobs"]} == {f"s3://{BUCKET}/in/{name}" for name in said}
+    again = cli.json("run", f"s3://{BUCKET}/in/", **server.environ)
+    assert (again["done"], again["skipped"]) == (3, 3)
+
+    (cli.folder / "list.jsonl").write_text(
+        f'{{"source": "s3://{BUCKET}/in/x/b.flac", "id": "call-7", "options": {{"out_name": "seven"}}}}\n'
+        f'{{"source": "s3://{BUCKET}/in/none.wav"}}\n'
+        '{"source": "local/a.wav"}\n'
+    )
+    listed = cli.json("run", "list.jsonl", "--out", "other", **server.environ)
+    assert (listed["done"], listed["failed"]) == (2, 1)
+    states = {job["source"]: (job["id"], job["error_code"]) for job in listed["jobs"]}
+    assert states[f"s3://{BUCKET}/in/x/b.flac"] == ("call-7", None)
+    assert states[f"s3://{BUCKET}/in/none.wav"][1] == "source_not_found"
+    assert words_of(cli.folder / "other" / "seven.json") == said["x/b.flac"]
+
+    cli.json("export", "other", "--format", "srt", "--out", f"s3://{BUCKET}/out", **server.environ)
+    assert said["x/b.flac"][0].encode() in bytes(obstore.get(store, "out/seven.srt").bytes())
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (f"s3://{BUCKET}/nothing/**", "nothing there that has a name of audio"),
+        (f"s3://{BUCKET}/none.wav", "there is no such object"),
+        ("ftp://host/a.wav", "ftp:// is not known"),
+    ],
+)
+def test_what_is_not_there(cli: Cli, server: S3Server, source: str, message: str) -> None:
+    done = cli.run("run", source, **server.environ)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert message in done.stderr
+    assert not Path(cli.folder / "transcripts").exists()
