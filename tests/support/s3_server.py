@@ -32,8 +32,15 @@ class S3Server:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a process needs in its environment to use it."""
-        return {"AWS_ACCESS_KEY_ID": KEY_ID, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_REGION": "us-east-1"}
+        """What a process needs in its environment to use it. With these credentials goes their endpoint, and that of
+        the metadata service: a process that is told nothing else must never ask a host outside of this machine."""
+        return {
+            "AWS_ACCESS_KEY_ID": KEY_ID,
+            "AWS_SECRET_ACCESS_KEY": SECRET,
+            "AWS_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL": self.endpoint,
+            "AWS_METADATA_ENDPOINT": self.endpoint,
+        }
 
 
 def weed() -> Path:
