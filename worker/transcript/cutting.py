@@ -23,6 +23,8 @@ _FLASH: Final = 12.0
 _SHORT: Final = 2.0
 _HURRY: Final = 6.0
 _SILENCE: Final = 8.0
+_BOUNDARY_MS: Final = 250
+"""What the end of a segment inside a cue is worth in silence: two share a cue when that helps a short one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,10 @@ class Cutter:
         self._width_to = [0, *accumulate(unit.columns + unit.spaced for unit in units)]
         self._cjk_to = [0, *accumulate(unit.cjk for unit in units)]
         self._read_to = [0.0, *accumulate(unit.read_ms for unit in units)]
-        silences = (max(0, start - end - PAUSE_MS) for end, start in zip(self._ends, self._starts[1:], strict=False))
+        silences = (
+            max(0, start - end - PAUSE_MS) + _BOUNDARY_MS * unit.ends_segment
+            for unit, end, start in zip(units, self._ends, self._starts[1:], strict=False)
+        )
         self._silence_to = [0, 0, *accumulate(silences)]
         self._break_costs = [0.0, *(breaks.cost(before, unit) for before, unit in pairwise(units)), 0.0]
 
