@@ -27,7 +27,7 @@ _OTHER_MEDIA: Final = (
 )
 AUDIO_ENDINGS: Final = frozenset(_AUDIO.split())
 OTHER_MEDIA_ENDINGS: Final = frozenset(_OTHER_MEDIA.split())
-_HASH_BLOCK_BYTES: Final = 1 << 20
+_HASH_BLOCK_BYTES: Final = 1 << 17
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,16 +119,16 @@ def is_other_media_name(path: Path) -> bool:
 
 
 def sha256_file(path: Path) -> str:
-    """The sha256 of the content in hexadecimal, read a megabyte at a time. Raises SourceNotFound or SourceError."""
+    """The sha256 of the content in hexadecimal, read in small blocks. Raises SourceNotFound or SourceError."""
     try:
         mode = path.stat().st_mode
         # A device may have no end, and a pipe nobody at its other one.
         if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
             raise SourceError(f"{path}: is not a regular file; give an audio file")
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(_HASH_BLOCK_BYTES):
-                digest.update(block)
+        with path.open("rb", buffering=0) as file:
+            digest, block = hashlib.sha256(), memoryview(bytearray(_HASH_BLOCK_BYTES))
+            while count := file.readinto(block):
+                digest.update(block[:count])
     except FileNotFoundError:
         raise SourceNotFound(f"{path}: no such file") from None
     except OSError as exc:
