@@ -48,8 +48,8 @@ def test_plan_says_what_it_comes_to_and_what_will_fail(cli: Cli) -> None:
 def test_a_batch_from_submit_to_export(cli: Cli, fleet: Fleet, redis_url: str) -> None:
     service = {"STT_REDIS_URL": redis_url}
     said = {
-        "one": write_audio(cli.folder / "calls" / "one.wav", seed=1),
-        "two": write_audio(cli.folder / "calls" / "x" / "two.wav", seed=2),
+        "calls/one": write_audio(cli.folder / "calls" / "one.wav", seed=1),
+        "x/two": write_audio(cli.folder / "calls" / "x" / "two.wav", seed=2),
     }
     (cli.folder / "calls" / "empty.wav").touch()
     (cli.folder / "calls" / "none.wav").touch()
@@ -82,7 +82,7 @@ def test_a_batch_from_submit_to_export(cli: Cli, fleet: Fleet, redis_url: str) -
     for name, words in said.items():
         assert words_of(cli.folder / "exported" / f"{name}.json") == words
         assert words[0] in (cli.folder / "exported" / f"{name}.srt").read_text("utf-8")
-    assert json.loads((cli.folder / "exported" / "one.json").read_text())["job_id"] == "call-1"
+    assert json.loads((cli.folder / "exported" / "calls" / "one.json").read_text())["job_id"] == "call-1"
     summary = json.loads((cli.folder / "exported" / "summary.json").read_text("utf-8"))
     assert summary["counts"] == {"done": 2, "failed": 2}
     assert "empty" in (cli.folder / "exported" / "summary.html").read_text("utf-8")
