@@ -17,16 +17,17 @@ COPY pyproject.toml README.md LICENSE ./
 COPY .ci/constraints.txt .ci/constraints.txt
 # The versions the tests ran with, and empty packages in place of ours, so that this layer stays while only code changes.
 RUN mkdir worker tasks && touch worker/__init__.py tasks/__init__.py \
-    && python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt .
+    && python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt . \
+    && rm -rf worker tasks build ./*.egg-info
 
 FROM build AS build-server
-RUN python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt '.[local]'
+RUN python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt '.[local]' && rm -rf build
 COPY worker worker
 COPY tasks tasks
 RUN python3 -m pip --python /opt/stt/bin/python install -q --no-deps --force-reinstall .
 
 FROM build AS build-worker
-RUN python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt '.[media]'
+RUN python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt '.[media]' && rm -rf build
 COPY worker worker
 COPY tasks tasks
 RUN python3 -m pip --python /opt/stt/bin/python install -q --no-deps --force-reinstall .

@@ -24,11 +24,15 @@ from prometheus_client import (
     Info,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
     start_http_server,
 )
 from prometheus_client.exposition import choose_encoder
 
 from worker.errors import SettingsError
+
+# A second series for each counter, which nobody asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 def _registry() -> CollectorRegistry:
