@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ PARTS = (
     *("whole", "live-flac", "live-wav", "session", "memory", "hour", "tail", "start", "jobs", "plan"),
     *("beside", "beside-live"),
 )
+FOR_THE_GATE = ("beside-loop",)  # a piece of `beside`
 SHORT = ("whole", "session", "memory", "tail", "start", "jobs", "beside")
 
 
@@ -26,41 +28,36 @@ def main() -> None:
     parser.add_argument(
         "--json", type=Path, metavar="FILE", help="write the figures there, beside those of other parts"
     )
-    parser.add_argument("--only", action="append", choices=PARTS, help="some parts")
+    parser.add_argument("--only", action="append", choices=(*PARTS, *FOR_THE_GATE), help="some parts")
     parser.add_argument("--folder", type=Path, help="keep the audio there")
     arguments = parser.parse_args()
-    described = machine.describe()
-    say(f"{described['cpu']}, {described['cores']} cores, load {described['load']}, Python {described['python']}")
-    measured: dict[str, Any] = {}
-    if arguments.json and arguments.json.exists():  # parts measured before, on the same machine
-        before = json.loads(arguments.json.read_text(encoding="utf-8"))
-        if before["short"] == arguments.short and before["machine"]["cpu"] == described["cpu"]:
-            measured = before["measured"]
+    result = _before(arguments.json, machine.describe(), short=arguments.short)
+    described, measured = result["machine"], result["measured"]
+    say(f"{described['cpu']}, {described['cores']} cores, Python {described['python']}")
     with tempfile.TemporaryDirectory(prefix="stt-bench-") as folder:
-        bench = Bench(arguments.folder or Path(folder), measured, short=arguments.short)
+        bench = Bench(arguments.folder or Path(folder), short=arguments.short)
         for part in arguments.only or (SHORT if arguments.short else PARTS):
             work: Callable[[], dict[str, Any]] = getattr(bench, part.replace("-", "_"))
+            load, began = machine.load(), time.monotonic()
             measured[part] = work()
+            result["runs"][part] = {"load_before": load, "seconds": round(time.monotonic() - began, 1)}
+            result["rows"] = table.judged(measured)
             if arguments.json:
-                described["load_after"] = machine.describe()["load"]
-                result = {
-                    "machine": described,
-                    "short": arguments.short,
-                    "rows": table.judged(measured),
-                    "measured": measured,
-                }
                 arguments.json.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     say("\n" + table.text(measured))
-    if "beside" in measured:
-        say("\n" + table.beside(_ways(measured)))
+    if beside := table.beside(measured):
+        say("\n" + beside)
+    if arguments.short:
+        say("\nshort form: shorter and fewer files than the figures are meant for")
 
 
-def _ways(measured: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The ways beside each other, whatever of them was measured."""
-    ways: dict[str, dict[str, Any]] = {way: dict(found) for way, found in measured["beside"].items()}
-    for way, found in measured.get("beside-live", {}).items():
-        ways.setdefault(way, {}).update(found)
-    return ways
+def _before(path: Path | None, described: dict[str, Any], *, short: bool) -> dict[str, Any]:
+    """What other parts measured in the same form on the same machine with the same libraries, and put there."""
+    if path is not None and path.exists():
+        before: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        if before["short"] == short and before["machine"] == described:
+            return before
+    return {"machine": described, "short": short, "rows": [], "runs": {}, "measured": {}}
 
 
 if __name__ == "__main__":

@@ -49,11 +49,15 @@ def describe() -> dict[str, Any]:
     return {
         "cpu": cpu.group(1) if cpu else platform.processor(),
         "cores": len(os.sched_getaffinity(0)),
-        "load": round(os.getloadavg()[0], 2),
         "system": platform.platform(),
         "python": platform.python_version(),
         "libraries": {name: version(name) for name in _LIBRARIES},
     }
+
+
+def load() -> float:
+    """Processes that want to run, over the last minute."""
+    return round(os.getloadavg()[0], 2)
 
 
 def environment() -> dict[str, str]:

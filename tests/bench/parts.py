@@ -13,16 +13,13 @@ from tests.bench.say import say
 
 FIRST_OF_CPU = 0.75  # where the search for the most live sessions begins, of what CPU time alone would allow
 SPECS = (files.FLAC, files.WAV)
-FLAC, WAV = files.FLAC.name, files.WAV.name
-COLUMNS = ("CPU s/h, FLAC", "CPU s/h, WAV", "files/s", "live on a core, FLAC", "KB a session, FLAC")
 
 
 class Bench:
-    """`measured` holds what other parts found."""
+    """`folder` holds the audio; `short`: less of each."""
 
-    def __init__(self, folder: Path, measured: dict[str, Any], *, short: bool) -> None:
+    def __init__(self, folder: Path, *, short: bool) -> None:
         self._folder = folder
-        self._measured = measured
         self._short = short
         self._minutes = 5 if short else 30
         self._times = 3 if short else 7
@@ -78,11 +75,11 @@ class Bench:
     def _most(self, way: str, spec: Spec) -> dict[str, Any]:
         """How many sessions at the pace of speech one core takes, with chunks less than a frame late (p99)."""
         path = files.make(self._folder, 6, spec)
-        known = self._live(way, path, 100, 100, 5)["steps"][0]
+        known = self._live(way, path, 150, 150, 6)["steps"][0]
         by_cpu = 1000 / known["cpu_ms_per_s"]
         tried = []
         for _ in range(3 if not self._short else 1):
-            found = self._live(way, path, int(by_cpu * FIRST_OF_CPU), int(by_cpu * 1.5), 8)
+            found = self._live(way, path, int(by_cpu * FIRST_OF_CPU), int(by_cpu * 3), 8)
             if not found["most"]:
                 found = self._live(way, path, int(by_cpu * FIRST_OF_CPU / 2), int(by_cpu), 8)
             tried.append(found)
@@ -162,52 +159,57 @@ class Bench:
 
     # -- what one would do instead -----------------------------------------------------------------------------------
 
+    def beside_loop(self) -> dict[str, Any]:
+        """The loop of the API page, which the others differ from."""
+        return {"loop": self._naive("loop")}
+
     def beside(self) -> dict[str, Any]:
         """The same work as a user would write it, against the same sink."""
+        found = {way: self._naive(way) for way in naive.WAYS}
         short = jobs.make(self._folder / "short", 40 if self._short else 200)
-        flac, wav = (files.make(self._folder, 5, spec) for spec in SPECS)
-        found: dict[str, dict[str, Any]] = {"stt-batch": self._ours()}
-        for way in naive.WAYS:
-            if reason := naive.available(way):
-                say(f"{way}: not measured, {reason}")
-                found[way] = {COLUMNS[0]: reason}
-                continue
-            with machine.sink() as url:
-                costs = [self._naive(way, url, [path] * (4 if way == "threads" else 1)) for path in (flac, wav)]
-                each = machine.measure("tests.bench.naive", way, url, *short)["files_per_s"]
-            found[way] = dict(zip(COLUMNS, [*costs, each], strict=False))
+        cores = machine.describe()["cores"]
         with machine.sink() as url:
-            cores = machine.describe()["cores"]
-            costs = [prefork.throughput(url, [path] * cores, cores)["cpu_s_per_h"] for path in (flac, wav)]
+            costs = {
+                spec.name: prefork.throughput(url, [files.make(self._folder, 5, spec)] * cores, cores)["cpu_s_per_h"]
+                for spec in SPECS
+            }
             each = prefork.throughput(url, short, jobs.WORKERS * jobs.SESSIONS)["files_per_s"]
-        found["Celery prefork"] = dict(zip(COLUMNS, [*costs, each], strict=False))
-        for way, figures in found.items():
-            say(f"{way}: " + ", ".join(f"{name} {value:.1f}" for name, value in figures.items() if name != "reason"))
+        found["Celery prefork"] = {**costs, "files_per_s": each}
+        _say_costs("Celery prefork", found["Celery prefork"])
         return found
 
-    def _naive(self, way: str, url: str, paths: list[Path]) -> float:
-        times = 1 if self._short else 3
-        runs = [machine.measure("tests.bench.naive", way, url, *paths) for _ in range(times)]
-        return float(statistics.median(run["cpu_s_per_h"] for run in runs))
-
-    def _ours(self) -> dict[str, Any]:
-        whole = self._measured.get("whole") or self.whole()
-        each = self._measured.get("jobs") or self.jobs()
-        return dict(zip(COLUMNS, [whole[FLAC]["s_per_h"], whole[WAV]["s_per_h"], each["files_per_s"]], strict=False))
+    def _naive(self, way: str) -> dict[str, Any]:
+        if reason := naive.available(way):
+            say(f"{way}: not measured, {reason}")
+            return {"not measured": reason}
+        found: dict[str, Any] = {}
+        with machine.sink() as url:
+            for spec in SPECS:
+                paths = [files.make(self._folder, 5, spec)] * (4 if way == "threads" else 1)
+                runs = [machine.measure("tests.bench.naive", way, url, *paths) for _ in range(1 if self._short else 3)]
+                found[spec.name] = statistics.median(run["cpu_s_per_h"] for run in runs)
+            short = jobs.make(self._folder / "short", 40 if self._short else 200)
+            found["files_per_s"] = machine.measure("tests.bench.naive", way, url, *short)["files_per_s"]
+        _say_costs(way, found)
+        return found
 
     def beside_live(self) -> dict[str, Any]:
-        """Sessions at the pace of speech, and what each of them holds, in other ways."""
-        ours = self._measured.get("live-flac") or self.live_flac()
-        held = (self._measured.get("session") or self.session())[FLAC]["kb"]
-        found: dict[str, dict[str, Any]] = {"stt-batch": {COLUMNS[3]: float(ours["most"]), COLUMNS[4]: held}}
+        """Sessions at the pace of speech, and what each of them holds."""
+        found: dict[str, dict[str, Any]] = {}
         for way in ("loop", "threads"):
             if not naive.available(way):
                 most = self._most(way, files.FLAC)["most"]
-                found[way] = {COLUMNS[3]: float(most), COLUMNS[4]: self._session(way, files.FLAC)["kb"]}
-        path = files.make(self._folder, 1, files.FLAC)
+                found[way] = {"live": most, "kb": self._session(way, files.FLAC)["kb"]}
         with machine.sink() as url:
-            found["Celery prefork"] = {COLUMNS[4]: prefork.session_kb(url, path, 4)}
+            kb = prefork.session_kb(url, files.make(self._folder, 1, files.FLAC), 4)
+        found["Celery prefork"] = {"kb": kb}
+        say(f"Celery prefork: {kb:.0f} KB a session")
         return found
+
+
+def _say_costs(way: str, found: dict[str, Any]) -> None:
+    costs = ", ".join(f"{spec.name} {found[spec.name]:.2f}" for spec in SPECS)
+    say(f"{way}: {costs} s/h; {found['files_per_s']:.1f} files of 10 s in a second")
 
 
 def _lateness(step: dict[str, Any]) -> str:

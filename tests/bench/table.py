@@ -79,17 +79,38 @@ def text(measured: Mapping[str, Measured]) -> str:
     return "\n".join(lines)
 
 
-def beside(ways: Mapping[str, Mapping[str, Any]]) -> str:
-    """What one would do instead, as a Markdown table; `ways` -> column -> figure."""
-    columns = list(dict.fromkeys(column for found in ways.values() for column in found))
-    lines = [f"| way | {' | '.join(columns)} |", "|---" * (len(columns) + 1) + "|"]
+COLUMNS = {
+    FLAC: "CPU s/h, FLAC",
+    WAV: "CPU s/h, WAV",
+    "files_per_s": "files of 10 s a second",
+    "live": "live sessions on a core, FLAC",
+    "kb": "KB a session, FLAC",
+}
+
+
+def beside(measured: Mapping[str, Measured]) -> str:
+    """What one would do instead, as a Markdown table; empty when none of it was measured."""
+    ways: dict[str, dict[str, Any]] = {"stt-batch": _ours(measured)}
+    for part in ("beside-loop", "beside", "beside-live"):
+        for way, found in measured.get(part, {}).items():
+            ways.setdefault(way, {}).update(found)
+    columns = [column for column in COLUMNS if any(column in found for found in ways.values())]
+    lines = [f"| way | {' | '.join(COLUMNS[column] for column in columns)} |", "|---" * (len(columns) + 1) + "|"]
     for way, found in ways.items():
-        cells = [_cell(found.get(column)) for column in columns]
-        lines.append(f"| {way} | {' | '.join(cells)} |")
-    return "\n".join(lines)
+        lines.append(f"| {way} | {' | '.join(_cell(found.get(column)) for column in columns)} |")
+    return "\n".join(lines) if len(ways) > 1 else ""
 
 
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"
-    return "–" if value is None else str(value)
+def _ours(measured: Mapping[str, Measured]) -> dict[str, Any]:
+    found: dict[str, Any] = {name: cost["s_per_h"] for name, cost in measured.get("whole", {}).items()}
+    places = {"files_per_s": ("jobs", "files_per_s"), "live": ("live-flac", "most")}
+    found |= {column: measured[part][key] for column, (part, key) in places.items() if part in measured}
+    if "session" in measured:
+        found["kb"] = measured["session"][FLAC]["kb"]
+    return found
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.1f}" if value < 100 else f"{value:,.0f}"

@@ -252,6 +252,7 @@ class Session:
 
     def _take_committed(self, message: Committed, now: float) -> None:
         self._flow.spoke()
+        self._tail.committed()
         # Whatever was in progress before this commit is settled by it; later repeats of it are echoes.
         for text in (self.partial.strip(), message.text.strip()):
             if text and text not in self._echoes:

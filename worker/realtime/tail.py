@@ -1,9 +1,10 @@
 """How long silence is streamed after the last sample, so that the last words are committed (pure).
 
 A service forgets what it has not committed when it is stopped, and says nothing when there is nothing left to commit.
-So silence flows for the pause it commits after, and on until one of these holds: the last commit reaches the last
-voiced sample; the service went on answering and had nothing new to say; nothing was voiced since its last answer; the
-bound is reached. While text is in progress, only a commit or the bound ends it.
+So silence flows for the pause it commits after, and on until one of these holds: a commit made by that silence, or some
+time after it any commit, reaches the last voiced sample; the service went on answering and had nothing new to say;
+nothing was voiced since its last answer; the bound is reached. While text is in progress, only a commit or the bound
+ends it.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Tail:
         self._since = 0.0
         self._answers = 0
         self._first_answer = 0.0
+        self._settled = False
         self.padding_samples = 0
 
     def commits_after(self, pause_s: float) -> None:
@@ -52,6 +54,11 @@ class Tail:
         if self._answers == 1:
             self._first_answer = now
 
+    def committed(self) -> None:
+        """The service committed something. After a whole pause of silence it was that silence that made it do so, and
+        nothing is left to be committed."""
+        self._settled = self.padding_samples >= self._pause_s * self._rate
+
     def padding_at(self, now: float, *, speed: float) -> float:
         """Clock time from which the next frame of silence may leave. At full speed the least that is needed goes at
         once; the rest not much faster than real time, so that little is wasted when the answer comes."""
@@ -65,8 +72,10 @@ class Tail:
         waited_s = now - self._since
         if self.padding_samples >= self._most_s * self._rate and waited_s >= min(SETTLE_S, self._most_s):
             return True
-        if pending or self.padding_samples < self._least_samples:
+        if pending:
             return False
+        if self.padding_samples < self._least_samples:
+            return covered and self._settled
         if covered:
             return True
         if self._answers >= 2 and now - self._first_answer >= SETTLE_S:

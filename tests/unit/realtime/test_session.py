@@ -184,6 +184,30 @@ def test_no_more_silence_than_needed_when_the_tail_is_committed() -> None:
     assert d.session.padding_samples / RATE == pytest.approx(2.0, abs=0.26)
 
 
+def test_a_commit_made_by_the_silence_ends_it() -> None:
+    d = Driver()
+    d.speak(5)
+    d.finish_input()
+    d.pad(1.5)
+    d.hear(timed("all", 0.5, 4.9))
+    d.pad(60)
+    assert d.session.phase is Phase.STOPPING
+    assert d.session.padding_samples / RATE == pytest.approx(1.75, abs=0.26)
+
+
+def test_a_commit_of_earlier_speech_does_not() -> None:
+    """It was on its way when the silence began: what follows it may be on its way as well."""
+    d = Driver()
+    d.speak(5)
+    d.finish_input()
+    d.pad(1.0)
+    d.hear(timed("nearly all", 0.5, 4.4))
+    d.pad(0.5)
+    assert d.session.phase is Phase.FLUSHING
+    d.pad(0.5)
+    assert d.session.phase is Phase.STOPPING
+
+
 def test_the_pause_the_service_commits_after_sets_the_flush() -> None:
     d = Driver(vad_silence_threshold_secs=3.0)
     d.speak(5)
