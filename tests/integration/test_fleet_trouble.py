@@ -110,7 +110,7 @@ def test_15_a_service_that_hangs_is_given_up_in_time(tmp_path: Path, redis_url: 
 
 def test_16_a_worker_whose_loop_is_stuck_loses_its_jobs_to_others(fleet: Fleet) -> None:
     source, words = fleet.audio("l", 16)
-    stuck = fleet.start(module="tests.support.blocked_worker", BLOCKS_ONCE=str(fleet.folder / "blocked"))
+    stuck = fleet.start(module="tests.support.blocked_worker", BLOCKS_ONCE=str(fleet.folder / "blocked"), BLOCKS_S="60")
     job = submit(source, settings=fleet.settings, speed=PACE)
     wait_until((fleet.folder / "blocked").exists, "the loop is stuck", timeout_s=20)
     other = fleet.start()

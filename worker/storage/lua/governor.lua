@@ -16,10 +16,7 @@
 local slots, waiting, seen, state, flows = unpack(KEYS)
 local ask = cjson.decode(ARGV[1])
 local now = now_ms()
--- A place is level * LEVEL + round: high before normal before low, and in one level the flows in turn. 2^40 rounds and
--- three levels stay exact in a double.
-local LEVEL = 1099511627776
-local LEVELS = { high = 0, normal = 1, low = 2 }
+-- Places are as in the line of jobs (common.lua): level * LEVEL + round, in one level the flows in turn.
 local MOST_FLOWS = 2000
 
 for _, token in ipairs(ask.free) do
