@@ -43,6 +43,7 @@ class Assembler:
         self._resumed = False
         self._start_s = start_s
         self._safe_s = start_s  # everything before is surely committed
+        self._floor_s = start_s  # where measured words may begin: an estimate must not push them
         self.until_s = start_s
         for segment in committed:
             self._remember(segment)
@@ -79,6 +80,7 @@ class Assembler:
         self.until_s = max(self.until_s, segment.end)
         if segment.timing == "measured" or self._paced:
             self._safe_s = max(self._safe_s, segment.end)
+            self._floor_s = self._safe_s
             self._reheard.forget()
         else:
             self._reheard.remember(segment.text)
@@ -89,8 +91,8 @@ class Assembler:
         latest_s = (timeline.file_end or 0) / timeline.rate
         wires = _completed(commit.words)
         shift_s = self._drift.follow(max(w.end or 0.0 for w in wires), timeline)
-        # In an overlap, times before `until_s` are right; elsewhere they can only be inexact.
-        floor_s = 0.0 if self._resumed else self.until_s
+        # In an overlap, times before what is committed are right; elsewhere they can only be inexact.
+        floor_s = 0.0 if self._resumed else self._floor_s
         words = []
         for wire in wires:
             start = min(max(timeline.to_file_s((wire.start or 0.0) - shift_s), floor_s), latest_s)

@@ -32,7 +32,17 @@ def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> lis
         if handover is not None and merged:
             merged, after = _join(merged, after, handover)
         merged += after
-    return merged
+    return _trimmed(merged)
+
+
+def _trimmed(segments: list[Segment]) -> list[Segment]:
+    """Estimated ends brought back to where the next measured segment begins."""
+    trimmed = []
+    for segment, after in zip(segments, [*segments[1:], None], strict=True):
+        if segment.timing == "estimated" and after is not None and segment.start <= after.start < segment.end:
+            segment = segment.model_copy(update={"end": after.start})  # noqa: PLW2901
+        trimmed.append(segment)
+    return trimmed
 
 
 def _join(before: list[Segment], after: list[Segment], handover: float) -> tuple[list[Segment], list[Segment]]:

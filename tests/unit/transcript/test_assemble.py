@@ -134,6 +134,17 @@ def test_estimated_text_that_comes_again_with_times_is_taken_off() -> None:
     assert segment.text == "three"
 
 
+def test_an_estimate_far_ahead_moves_no_measured_word() -> None:
+    """At full speed a commit whose word times got lost is placed where sending was by then: far behind its words."""
+    assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (8.0, 40.0)), paced=False)
+    place(assembler, timeline(), commit("One two", sent_s=40))
+    assert assembler.until_s == 40.0
+    (segment,) = place(assembler, timeline(), commit("three four", (5.0, 5.5), (5.6, 6.4)))
+    assert [(w.start, w.end) for w in segment.words] == [(5.0, 5.5), (5.6, 6.4)]
+    # A session that breaks now goes on behind these words, not where the estimate ends.
+    assert assembler.resume_s(40.0) == 7.5
+
+
 def test_a_steady_drift_is_taken_out() -> None:
     ends = [2.0 + 4 * k for k in range(12)]
     assembler = Assembler(voiced(*[(e - 1.5, e) for e in ends]), paced=True)

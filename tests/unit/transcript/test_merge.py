@@ -58,6 +58,12 @@ def test_without_times_and_heard_otherwise_nothing_is_lost() -> None:
     assert texts(merge([left, right], [None, 10.0])) == ["a gold ring", "the gold ring will"]
 
 
+def test_an_estimate_ends_where_the_next_words_begin() -> None:
+    first, second, third = merge([said(0, ("a", 1.0)), estimated(0, "b", 2, 30), said(0, ("c", 5.0))], [None])
+    assert (second.start, second.end, third.start) == (2, 5.0, 5.0)
+    assert first.end == 1.3
+
+
 @given(st.lists(st.floats(0.35, 1.5), min_size=5, max_size=60), st.floats(-0.15, 0.15), st.data())
 def test_each_word_once_however_the_overlap_was_heard(gaps: list[float], shift: float, data: st.DataObject) -> None:
     at, words = 0.0, []
