@@ -89,8 +89,10 @@ async def temporary_file(name: str, settings: Settings) -> AsyncIterator[Path]:
 def file_name(name: str) -> str:
     """`name` as a name on any disk."""
     clean = "".join(c if c.isalnum() or c in "._- " else "_" for c in name).lstrip(".")
-    stem, dot, ending = clean.rpartition(".")
-    return f"{(stem or clean)[:_MOST_NAME]}{dot}{ending[:10] if dot else ''}" or "source"
+    stem, _, ending = clean.rpartition(".")
+    if not stem or not ending.isalnum() or len(ending) > 10:
+        return clean[:_MOST_NAME] or "source"
+    return f"{stem[:_MOST_NAME]}.{ending}"
 
 
 def check_room(count: int, folder: Path, shown: str) -> None:
