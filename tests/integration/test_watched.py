@@ -201,3 +201,15 @@ def test_log_lines_name_the_job_and_never_hold_a_secret_or_what_was_said(fleet: 
     loud = "\n".join(json.dumps(entry) for entry in entries if entry["level"] != "debug")
     for word in words:
         assert word.text not in loud
+
+
+def test_a_place_that_takes_no_transcript_is_counted_by_its_kind(fleet: Fleet, tmp_path: Path) -> None:
+    port = free_port()
+    fleet.start(STT_METRICS_PORT=str(port))
+    (tmp_path / "file").write_text("no folder")
+    source, _ = fleet.audio("a", 4.0)
+    submit(source, out_dir=str(tmp_path / "file" / "out"), settings=fleet.settings)
+    wait_until(
+        lambda: scraped(port).get("stt_sink_failures_total{sink file}", 0) >= 1, "the failure is counted", timeout_s=20
+    )
+    assert str(tmp_path) not in str(scraped(port))

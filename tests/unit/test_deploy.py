@@ -164,6 +164,15 @@ def test_the_recognizer_is_in_the_target_that_needs_it() -> None:
     assert "--from=build-worker" in stages["worker"]
 
 
+def test_no_stage_leaves_the_empty_packages_of_the_layer_below_behind() -> None:
+    """setuptools copies a file only over an older one: what it built of them would be installed in place of ours."""
+    for stage in re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE):
+        before, copied, _ = stage.partition("COPY worker worker")
+        if copied:
+            assert re.search(r"rm -rf build\s*$", before)
+    assert "rm -rf worker tasks build" in DOCKERFILE
+
+
 def test_what_is_copied_is_let_in() -> None:
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from worker import metrics
 from worker.errors import OutputError, OutputUnavailable
 from worker.settings import Settings
 from worker.storage import objects
-from worker.storage.address import Address, parse
+from worker.storage.address import OBJECTS, Address, parse
 from worker.storage.allowed import check_output
 from worker.storage.outputs import Outputs, check_name, write
 from worker.transcript.formats import pieces
@@ -48,11 +49,18 @@ async def deliver(
         try:
             written += await _deliver(transcript, folder, name, tuple(formats), style, settings)
         except OutputError as exc:
+            metrics.SINK_FAILURES.labels(_kind(folder)).inc()
             failed.append(exc)
     if failed:
         kind = OutputUnavailable if all(exc.retryable for exc in failed) else OutputError
         raise kind("; ".join(map(str, failed))) from failed[0]
     return tuple(written)
+
+
+def _kind(folder: str) -> str:
+    """For metrics: `file` or the scheme of an object store, never more of the address."""
+    scheme, found, _ = folder.partition("://")
+    return scheme if found and scheme in OBJECTS else "file"
 
 
 async def _deliver(
