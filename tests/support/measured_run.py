@@ -10,6 +10,8 @@ import sys
 import time
 from pathlib import Path
 
+import structlog
+
 from worker.audio.sections import Plan
 from worker.pipeline import Job, run
 from worker.progress import Progress
@@ -72,4 +74,5 @@ async def main(source: str, url: str, key: str, folder: str) -> None:
 
 
 if __name__ == "__main__":
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))  # standard output is for the figures
     asyncio.run(main(*sys.argv[1:5]))
