@@ -8,6 +8,7 @@ that the two place on different sides of it is kept once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Final
 
 from worker.transcript.model import Segment, Word
@@ -38,7 +39,7 @@ def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> lis
 def _trimmed(segments: list[Segment]) -> list[Segment]:
     """Estimated ends brought back to where the next measured segment begins."""
     trimmed = []
-    for segment, after in zip(segments, [*segments[1:], None], strict=True):
+    for segment, after in zip_longest(segments, segments[1:]):
         if segment.timing == "estimated" and after is not None and segment.start <= after.start < segment.end:
             segment = segment.model_copy(update={"end": after.start})  # noqa: PLW2901
         trimmed.append(segment)

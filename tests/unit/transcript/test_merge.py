@@ -30,6 +30,10 @@ def test_sections_follow_each_other_in_file_order() -> None:
     assert texts(found) == ["a", "b", "c", "d"]
 
 
+def test_nothing_said_is_nothing() -> None:
+    assert merge([], []) == []
+
+
 def test_an_overlap_is_handed_over_in_its_middle() -> None:
     left = said(0, ("One", 8.0), ("two", 9.0), ("three", 9.6), ("fo", 10.8), text="One, two, three fo.")
     right = said(1, ("wo", 9.05), ("three", 9.6), ("four", 10.5), ("five", 11.5), text="wo three, four five.")
