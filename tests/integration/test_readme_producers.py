@@ -72,7 +72,7 @@ def worker(redis_url: str, tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 def acl(raw: redis.Redis) -> Iterator[None]:
     """The user of the README, made by its own line; with it nothing but XADD to the intake works."""
-    command = shlex.split(snippet("sh", "ACL SETUSER"))
+    command = shlex.split(snippet("sh", "ACL SETUSER producer"))
     assert command[0] == "redis-cli"
     assert raw.execute_command(*command[1:]) == "OK"
     yield
