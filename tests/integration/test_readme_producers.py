@@ -109,7 +109,9 @@ def test_python(redis_url: str, source: str, worker: None, tmp_path: Path) -> No
 
 
 def test_the_shell(redis_url: str, raw: redis.Redis, source: str, intake: None, acl: None) -> None:
-    command = shlex.split(snippet("sh", "XADD stt:intake", **{"/audio/call.wav": source}))
+    command = shlex.split(
+        snippet("sh", "redis-cli XADD stt:intake '*' job '{\"source\": \"/audio", **{"/audio/call.wav": source})
+    )
     with redis.Redis.from_url(redis_url.replace("//", f"//{PRODUCER}@"), decode_responses=True) as producer:
         assert command[0] == "redis-cli"
         request = producer.execute_command(*command[1:])
