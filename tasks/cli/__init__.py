@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
+from tasks.cli.leaving import Leaving
 from worker.errors import BadJob, SettingsError, SttError
 
 # Command -> where it is.
@@ -92,5 +93,12 @@ def main(debug: bool) -> None:
     """
 
 
-if __name__ == "__main__":
-    main()
+def entry() -> NoReturn:
+    """The console script `stt-batch`."""
+    leaving = Leaving()
+    try:
+        main(prog_name="stt-batch")
+    except SystemExit as exc:
+        leaving.code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+        raise
+    raise AssertionError("click ends with SystemExit")

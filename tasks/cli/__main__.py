@@ -1,3 +1,3 @@
-from tasks.cli import main
+from tasks.cli import entry
 
-main(prog_name="stt-batch")
+entry()

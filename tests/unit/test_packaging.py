@@ -34,4 +34,4 @@ def test_a_dependency_has_both_bounds(line: str) -> None:
 
 
 def test_the_command_is_named_as_the_readme_says() -> None:
-    assert PROJECT["scripts"] == {"stt-batch": "tasks.cli:main"}
+    assert PROJECT["scripts"] == {"stt-batch": "tasks.cli:entry"}

@@ -1,0 +1,44 @@
+"""A command that has used an object store ends with its own exit code, also on a busy machine."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+_SCRIPT = """
+import sys, threading
+from tasks.cli import leaving
+end = leaving.Leaving()
+import atexit
+atexit.register(lambda: print("the last to say something", flush=False))
+{loaded}
+threading.Thread(target=lambda: (__import__("time").sleep(0.2), print("a thread that is waited for"))).start()
+try:
+    sys.exit({code})
+except SystemExit as exc:
+    end.code = exc.code
+    raise
+"""
+
+
+@pytest.mark.parametrize("loaded", ["", "import obstore"])
+@pytest.mark.parametrize("code", [0, 2, 130])
+def test_everything_has_its_turn_and_the_code_stays(loaded: str, code: int) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _SCRIPT.format(loaded=loaded, code=code)],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout == "a thread that is waited for\nthe last to say something\n"
+
+
+def test_an_error_nobody_caught_ends_with_1() -> None:
+    script = "from tasks.cli import leaving; end = leaving.Leaving(); import obstore; raise OSError('not caught')"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert "not caught" in done.stderr
