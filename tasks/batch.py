@@ -47,6 +47,8 @@ class JobLine(_Value):
     started_at: float | None = None
     ended_at: float | None = None
     outputs: tuple[str, ...] = ()
+    # What its audio lacks: cut off, damaged.
+    warnings: tuple[str, ...] = ()
     error_code: str | None = None
     error: str | None = None
     paused: bool = False
@@ -71,6 +73,7 @@ class JobLine(_Value):
             started_at=record.started_at,
             ended_at=record.ended_at,
             outputs=tuple(map(show, record.outputs)),
+            warnings=record.warnings,
             error_code=(record.error_code or "error") if bad else None,
             error=(record.error or record.state.value) if bad else None,
             paused=record.paused,

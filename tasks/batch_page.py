@@ -77,7 +77,7 @@ def _table(jobs: Sequence[JobLine], folder: Path | None) -> Iterator[str]:
     yield "<table><tr><th>source<th>state<th class=n>audio<th class=n>took<th class=n>speed<th>files, or the reason"
     for job in jobs:
         state = "done before" if job.skipped else job.state.value
-        end = escape(job.error) if job.error else ""
+        end = escape("; ".join([*([job.error] if job.error else []), *job.warnings]))
         files = ", ".join(_links(job.outputs, folder))
         yield (
             f'<tr><td>{escape(job.source)}<td class="{job.state}">{state}'

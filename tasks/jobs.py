@@ -146,6 +146,8 @@ class JobStatus(BaseModel):
     # Why the last session ended early; empty when none did.
     trouble: str
     outputs: tuple[str, ...]
+    # What its audio lacks: cut off, damaged.
+    warnings: tuple[str, ...]
     error_code: str | None
     error: str | None
     # Held back by `stt-batch pause`.
@@ -171,6 +173,7 @@ class JobStatus(BaseModel):
             speed=show_speed(record.progress.speed),
             trouble=record.progress.trouble,
             outputs=record.outputs,
+            warnings=record.warnings,
             error_code=record.error_code,
             error=record.error,
             paused=record.paused,

@@ -76,6 +76,11 @@ class File:
         return record.ended_at - record.started_at
 
     @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its audio lacks: cut off, damaged. Only of a file that was read in this run."""
+        return self.record.warnings if self.record is not None and not self.skipped else ()
+
+    @property
     def error(self) -> tuple[str, str] | None:
         """Code and text of what it failed on."""
         if self.problem is not None:

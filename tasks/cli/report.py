@@ -59,6 +59,7 @@ def of_file(file: File) -> dict[str, Any]:
         "duration_s": round(file.duration_s, 3),
         "took_s": None if file.took_s is None else round(file.took_s, 3),
         "outputs": list(file.record.outputs) if file.record else [],
+        "warnings": list(file.warnings),
         "error_code": code,
         "error": text,
     }
@@ -79,6 +80,7 @@ def line_of(file: File) -> JobLine:
         started_at=record.started_at if record else None,
         ended_at=record.ended_at if record else None,
         outputs=record.outputs if record else (),
+        warnings=file.warnings,
         error_code=code,
         error=text,
     )

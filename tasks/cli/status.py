@@ -166,7 +166,8 @@ def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) 
     for job in jobs:
         created = datetime.fromtimestamp(job.created_at).astimezone().strftime("%m-%d %H:%M:%S")
         length = f"{clock(job.sent_s)}/{clock(job.duration_s)}" if not job.state.ended else clock(job.duration_s)
-        end = f"{job.source}: {job.error}" if job.error and job.state.ended else job.source
+        why = job.error if job.error and job.state.ended else "; ".join(job.warnings)
+        end = f"{job.source}: {why}" if why else job.source
         state = f"{job.state} (paused)" if job.paused else job.state.value
         table.add_row(job.id, state, created, length, escape(end))
     console.print(table)

@@ -60,6 +60,8 @@ class View:
                 f"[green]done[/]    {escape(near(file.source))}  {clock(file.duration_s)}  {factor(speed)}",
                 soft_wrap=True,
             )
+            for warning in file.warnings:
+                self._console.print(f"        [yellow]{escape(warning)}[/]", soft_wrap=True)
 
     def update(self) -> None:
         if self._bars or time.monotonic() < self._next_line:
@@ -167,6 +169,7 @@ def _table(files: Sequence[File], out: Path) -> Table:
         elif file.state is JobState.DONE:
             result = "done before" if file.skipped else "[green]done[/]"
             end = escape(f"{near(out)}/{file.out_name}") + ".*"
+            end += "".join(f"\n[yellow]{escape(warning)}[/]" for warning in file.warnings)
         else:
             result, end = "not done", ""
         length = clock(file.duration_s) if file.duration_s else "–"

@@ -167,6 +167,20 @@ def test_failures_are_named_with_their_reason(cli: Cli) -> None:
     assert (cli.folder / "transcripts" / "good.json").exists()
 
 
+def test_a_recording_that_is_cut_off_is_done_as_far_as_it_goes_and_says_so(cli: Cli) -> None:
+    path = cli.folder / "in" / "cut.wav"
+    write_audio(path, duration_s=6)
+    length_s = soundfile.info(path).duration
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    told = cli.run("run", "in", "--json")
+    (job,) = json.loads(told.stdout)["jobs"]
+    assert (job["state"], job["duration_s"]) == ("done", pytest.approx(length_s / 2, abs=0.1))
+    assert "cut off" in job["warnings"][0]
+    shown = cli.run("run", "in", "--again")
+    assert (shown.returncode, shown.stdout.count("cut off")) == (0, 2), shown.stdout  # when it ended, and in the table
+    assert "cut off" in (cli.folder / "transcripts" / "summary.html").read_text("utf-8")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_run_stops_at_once_and_goes_on_later(cli: Cli, number: signal.Signals) -> None:
     said = [write_audio(cli.folder / "in" / f"{n}.wav", duration_s=12, seed=n) for n in range(3)]

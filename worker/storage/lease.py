@@ -23,6 +23,8 @@ _LOG: Final = logging.getLogger(__name__)
 SECTIONS: Final = TypeAdapter(dict[int, SectionFacts])
 MOST_ERROR_TEXT: Final = 2000
 """Characters of a reason that are kept."""
+MOST_WARNINGS: Final = 5
+"""The record keeps so many; the transcript has all."""
 
 
 class Lease:
@@ -147,13 +149,26 @@ class Lease:
         state = JobState.DONE if transcript.coverage.complete else JobState.INCOMPLETE
         code = "" if state is JobState.DONE else str(state)
         reason = "; ".join(f"{gap.start:.1f}–{gap.end:.1f} s missing: {gap.reason}" for gap in missing)
-        await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MOST_ERROR_TEXT])
+        warnings = [warning[:MOST_ERROR_TEXT] for warning in transcript.warnings[:MOST_WARNINGS]]
+        # The length that was found may differ from what the header promised.
+        found = ("duration_s", transcript.coverage.duration, "warnings", json.dumps(warnings, ensure_ascii=False))
+        await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MOST_ERROR_TEXT], found)
 
     async def fail(self, code: str, reason: str) -> None:
         await self._end(JobState.FAILED, "", (), code, reason[:MOST_ERROR_TEXT])
 
-    async def _end(self, state: JobState, document: str, outputs: Sequence[str], code: str, reason: str) -> None:
-        fields = [state, self._result_ms, document, json.dumps(list(outputs)), code, reason, *_fields(self._noted)]
+    async def _end(
+        self,
+        state: JobState,
+        document: str,
+        outputs: Sequence[str],
+        code: str,
+        reason: str,
+        found: Sequence[str | float] = (),
+    ) -> None:
+        """`found`: names and values of fields of the record, over what was noted before."""
+        names = json.dumps(list(outputs))
+        fields = [state, self._result_ms, document, names, code, reason, *_fields(self._noted), *found]
         await self._fenced("finish", fields)
 
     def _term(self) -> list[int | str | float]:

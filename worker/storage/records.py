@@ -49,6 +49,8 @@ class JobRecord:
     """Why it failed; of a job that is not at its end, why the last attempt did."""
     outputs: tuple[str, ...]
     """Files that were written."""
+    warnings: tuple[str, ...]
+    """What its audio lacks: cut off, damaged. Of a job that has ended."""
     batch: str | None
     paused: bool
     """Held back until somebody lets it go on."""
@@ -97,6 +99,7 @@ FIELDS: Final = (
         "error_code",
         "error",
         "outputs",
+        "warnings",
         "batch",
         "duration_s",
         "sent_s",
@@ -145,6 +148,7 @@ def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | No
         error_code=fields.get("error_code") or None,
         error=fields.get("error") or None,
         outputs=tuple(json.loads(fields.get("outputs") or "[]")),
+        warnings=tuple(json.loads(fields.get("warnings") or "[]")),
         batch=fields.get("batch") or None,
         paused=fields.get("paused") == "1",
     )

@@ -38,7 +38,7 @@ if known then return {before, before} end
 
 -- The epoch goes on rising, so that a worker of an earlier life of this job cannot write.
 redis.call('HINCRBY', job, 'epoch', 1)
-redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'paused', 'plan', 'sections')
+redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'warnings', 'paused', 'plan', 'sections')
 redis.call('HSET', job, 'spec', spec, 'created', text(now), 'attempts', '0', 'tries', '0', 'batch', batch)
 -- Where only the files of a failed job could not be written, that is all there is to do.
 local only_files = again == '0' and before == 'failed' and redis.call('EXISTS', transcript) == 1
