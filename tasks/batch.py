@@ -13,7 +13,7 @@ from typing import Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict
 
-from tasks.jobs import JobSpec, JobState
+from tasks.jobs import JobState, source_of
 from worker.storage.address import show
 from worker.storage.records import JobRecord
 
@@ -65,7 +65,7 @@ class JobLine(_Value):
         ended = record.started_at is not None and record.ended_at is not None
         return cls(
             id=record.id,
-            source=show(JobSpec.model_validate_json(record.spec).source),
+            source=source_of(record),
             state=record.state,
             duration_s=round(length_s, 3),
             done_s=round(length_s if done else progress.committed_s, 3),

@@ -171,6 +171,7 @@ class Intake:
 
     async def once(self) -> int:
         """Handle what is there now, at most AT_ONCE entries; how many there were. Raises LedgerUnavailable."""
+        await self._producer.ledger.meet()  # an entry taken in vain counts as one that ended its taker
         entries = [entry for entry in await self._take() if entry.id not in self._here]
         self._here.update(entry.id for entry in entries)
         try:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
 
 from worker import settings
-from worker.errors import BadJob
+from worker.errors import BadJob, JobNewer
 from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, output_names, parse, show, stem
 from worker.storage.records import JobRecord, JobState
@@ -123,6 +124,24 @@ def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
     return hashlib.sha256(f"{content}\n{scope}\n{options}".encode()).hexdigest()[:24]
 
 
+def recorded(text: str) -> JobSpec:
+    """A job as it lies in the ledger. Who recorded it had checked it, so what is unknown here is of a newer version:
+    raises JobNewer."""
+    try:
+        return JobSpec.model_validate_json(text)
+    except ValidationError as exc:
+        unknown = ", ".join(dict.fromkeys(".".join(map(str, e["loc"])) or "its form" for e in exc.errors()))
+        raise JobNewer(
+            f"this version does not know what the job asks for ({unknown}): a newer one queued it, and it "
+            "needs a worker of that version"
+        ) from None
+
+
+def source_of(record: JobRecord) -> str:
+    """What a job transcribes, also when the rest of it is unknown here; fit to be shown."""
+    return show(str(json.loads(record.spec).get("source", "")))
+
+
 class JobStatus(BaseModel):
     """One job as it stands. Times are seconds since 1970, `*_s` are seconds of the file."""
 
@@ -155,11 +174,10 @@ class JobStatus(BaseModel):
 
     @classmethod
     def of(cls, record: JobRecord) -> Self:
-        spec = JobSpec.model_validate_json(record.spec)
         return cls(
             id=record.id,
             state=record.state,
-            source=show(spec.source),
+            source=source_of(record),
             batch=record.batch,
             attempts=record.attempts,
             created_at=record.created_at,
@@ -200,4 +218,4 @@ class BatchStatus(BaseModel):
         return all(job.state.ended for job in self.jobs)
 
 
-__all__ = ["FORMATS", "BatchStatus", "JobId", "JobSpec", "JobState", "JobStatus", "job_id"]
+__all__ = ["FORMATS", "BatchStatus", "JobId", "JobSpec", "JobState", "JobStatus", "job_id", "recorded", "source_of"]

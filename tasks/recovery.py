@@ -58,6 +58,7 @@ class Reaper:
     async def once(self) -> int:
         """Search and send; how many were sent. Raises LedgerUnavailable."""
         settings = self._settings
+        await self._ledger.meet()
         found = await self._ledger.reap(settings.queue, tries=settings.attempts, delay_s=settings.backoff_s)
         metrics.REAPED.labels("given_up").inc(len(found.given_up))
         metrics.REAPED.labels("sent").inc(len(found.send))

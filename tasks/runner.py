@@ -17,11 +17,11 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks.events import Events
 from tasks.held import Held
-from tasks.jobs import JobId, JobSpec, job_id
+from tasks.jobs import JobId, JobSpec, job_id, recorded
 from tasks.told import Told
 from tasks.work import Attempts, Pipeline, Result
 from worker import metrics
-from worker.errors import LeaseLost, LedgerUnavailable, SourceError, SttError
+from worker.errors import JobNewer, LeaseLost, LedgerUnavailable, SourceError, SttError
 from worker.pipeline import run
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.pool import Pool
@@ -35,6 +35,10 @@ RELEASE_TIMEOUT_S: Final = 2.0
 """How long giving a job back may take at shutdown."""
 STOP_TRIES: Final = 3
 MOST_BACKOFF_S: Final = 600.0
+MOST_UNREAD: Final = 150
+"""Times a job is left to newer workers until it has failed."""
+UNREAD_PAUSE: Final = 3.0
+"""Times STT_BACKOFF_S it then waits, at the most."""
 BACK_AFTER_S: Final = 2.0
 """Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
 _JOB_ID: Final = TypeAdapter(JobId)
@@ -179,11 +183,16 @@ class Runner:
             await told.fail("attempts", f"given up: {most} workers in turn stopped in the middle of it")
             return Outcome.ENDED
         try:
-            spec = JobSpec.model_validate_json(lease.spec)
+            spec = recorded(lease.spec)
             told.started()
             transcript, outputs = await self._under_lease(lease, self._attempts.make(lease, spec, told))
         except (LeaseLost, LedgerUnavailable):
             raise
+        except JobNewer as exc:
+            if lease.unread < MOST_UNREAD:
+                return await self._leave_to_newer(lease, exc)
+            log.warning("job failed", code=exc.code, error=str(exc))
+            await told.fail(exc.code, f"{exc}; {MOST_UNREAD} times none took it")
         except SttError as exc:
             if exc.retryable and lease.tries < self._attempts.most(lease):
                 return await self._later(lease, exc.code, str(exc))
@@ -211,6 +220,15 @@ class Runner:
         logger.warning("attempt failed", job=lease.job_id, error=reason, code=code, again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, code, reason)
         metrics.RETRIES.labels("job", code).inc()
+        return Outcome.LATER
+
+    async def _leave_to_newer(self, lease: Lease, reason: JobNewer) -> Outcome:
+        """While workers are replaced one after the other, some know more than others: leave it to them, for about an
+        hour. It costs the job none of its attempts."""
+        delay_s = UNREAD_PAUSE * self._settings.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311
+        logger.warning("job left to a newer worker", job=lease.job_id, error=str(reason), again_in_s=round(delay_s, 1))
+        await lease.postpone(delay_s, reason.code, str(reason), counted="unread")
+        metrics.RETRIES.labels("job", reason.code).inc()
         return Outcome.LATER
 
     async def _under_lease(self, lease: Lease, work: Coroutine[Any, Any, Result]) -> Result:

@@ -21,7 +21,7 @@ from tasks.loop import shared_loop
 from tasks.monitor import TIMER, Monitor
 from tasks.recovery import Reaper
 from tasks.runner import Outcome, Runner
-from worker.errors import LedgerUnavailable, SettingsError
+from worker.errors import LedgerNewer, LedgerUnavailable, SettingsError
 from worker.realtime.governor import Governor
 from worker.settings import Settings, load
 from worker.storage.connection import Connection
@@ -29,6 +29,8 @@ from worker.storage.ledger import Ledger
 from worker.storage.webhooks import secrets_of
 
 logger: Final = structlog.get_logger(__name__)
+MEET_S: Final = 5.0
+"""Seconds a start waits for Redis to say whether it may."""
 CLOSE_S: Final = 1.0
 """Seconds that closing the connections may take."""
 
@@ -71,8 +73,9 @@ class _Process:
         self._monitor: Monitor | None = None
 
     def begin(self) -> None:
-        """Called before the worker has its broker. Raises SettingsError."""
+        """Called before the worker has its broker. Raises SettingsError, LedgerNewer."""
         secrets_of(load())
+        shared_loop().call(_meet())
         self._monitor = monitor = Monitor(load())
         on_timer(BEAT_S, lambda: monitor.pulse.beat(TIMER), lambda: monitor.pulse.pause(TIMER))
         shared_loop().submit(monitor.run())
@@ -119,6 +122,21 @@ def _send(job_ids: Sequence[str], settings: Settings) -> None:
     wake(app, job_ids, settings.queue)
 
 
+async def _meet() -> None:
+    """Whether this version may work on this ledger. Raises LedgerNewer. Where Redis is away that is found out with the
+    first job."""
+    ledger = Ledger(load())
+    try:
+        async with asyncio.timeout(MEET_S):
+            await ledger.meet()
+    except LedgerNewer:
+        raise
+    except (LedgerUnavailable, TimeoutError) as exc:
+        logger.warning("Redis is away at the start", error=str(exc) or f"no answer within {MEET_S:g} s")
+    finally:
+        await ledger.close()
+
+
 async def _warn(ledger: Ledger) -> None:
     try:
         for problem in await ledger.durability():
@@ -145,7 +163,7 @@ def transcribe(_task: Any, job_id: str | None = None, job: dict[str, Any] | None
 def _on_init(**_: Any) -> None:
     try:
         _process.begin()
-    except SettingsError as exc:
+    except (SettingsError, LedgerNewer) as exc:
         raise SystemExit(f"error: {exc}") from None
 
 

@@ -26,6 +26,8 @@
     │   └── LanguageUnsupported
     ├── StorageError
     │   ├── LedgerUnavailable      (retryable) Redis does not answer
+    │   │   └── LedgerNewer        it does, and holds what only a newer version of the product can read
+    │   ├── JobNewer               (retryable) one job asks for what only a newer version knows: it is left to others
     │   ├── QueueFull              (retryable) too many jobs wait already; this one was not queued
     │   ├── LeaseLost              another worker owns the job now; stop and write nothing
     │   └── OutputError            a transcript could not be written; it stays in the ledger
@@ -144,6 +146,15 @@ class StorageError(SttError):
 class LedgerUnavailable(StorageError):
     retryable = True
     code = "ledger_unavailable"
+
+
+class LedgerNewer(LedgerUnavailable):
+    code = "ledger_newer"
+
+
+class JobNewer(StorageError):
+    retryable = True
+    code = "job_newer"
 
 
 class QueueFull(StorageError):

@@ -19,6 +19,7 @@ def controlled(steer: Callable[[Control], Awaitable[list[str]]]) -> list[str]:
     async def run() -> list[str]:
         producer = Producer(options.settings_from())
         try:
+            await producer.ledger.meet()
             return await steer(Control(producer))
         finally:
             await producer.close()

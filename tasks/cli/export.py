@@ -18,8 +18,8 @@ from tasks.batch_files import is_summary, write_summary
 from tasks.cli import options
 from tasks.cli.files import walk
 from tasks.cli.status import find_batch
-from tasks.jobs import JobSpec
-from worker.errors import BadJob, OutputError
+from tasks.jobs import JobSpec, recorded
+from worker.errors import BadJob, JobNewer, OutputError
 from worker.settings import Settings
 from worker.storage.address import is_url, parse
 from worker.storage.ledger import Ledger
@@ -102,7 +102,11 @@ class Export:
             record = await ledger.get(job.id or "")
             if record is None:
                 continue
-            spec = JobSpec.model_validate_json(record.spec)
+            try:
+                spec = recorded(record.spec)
+            except JobNewer as exc:
+                self.left_out[job.source] = str(exc)
+                continue
             document = await ledger.transcript(record.id)
             if document is not None:
                 yield record.id, spec, Transcript.model_validate_json(document)

@@ -14,8 +14,10 @@ from tasks.doctor import service
 from tasks.doctor.finding import Finding, fail, ok, warn
 from worker.errors import LedgerUnavailable
 from worker.settings import Settings
+from worker.storage import schema
 from worker.storage.connection import Connection
 from worker.storage.durability import durability_warnings
+from worker.storage.keys import Keys
 
 LEAST_VERSION: Final = (6, 2)
 PINGS: Final = 30
@@ -45,6 +47,7 @@ async def _look(settings: Settings, connection: Connection) -> list[Finding]:
     except LedgerUnavailable as exc:
         return [*found, warn("redis", f"it does not tell about itself: {exc}", "allow the command INFO")]
     found += of_info(info)
+    found.append(of_schema(await schema.read(connection, Keys(settings.redis_prefix))))
     seconds, micros = await connection.call(lambda redis: redis.time())
     return [*found, of_clock(time.time() - (int(seconds) + int(micros) / 1e6))]
 
@@ -67,6 +70,19 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
     if info.get("aof_last_write_status", "ok") != "ok" or info.get("rdb_last_bgsave_status", "ok") != "ok":
         found.append(fail("redis", "its last write to disk failed", "look at its log and at its disk"))
     return found
+
+
+def of_schema(found: schema.Schema | None) -> Finding:
+    """The form of what lies there against the one this version reads (pure)."""
+    if found is None:
+        return ok("redis", f"holds no jobs yet; version {schema.VERSION} will write there")
+    if not found.readable:
+        text = f"holds jobs of version {found.reader} of their form, and this stt-batch reads up to {schema.VERSION}"
+        return fail("redis", text, "update stt-batch here: a worker of this version does not start")
+    if found.version > schema.VERSION:
+        text = f"a newer stt-batch writes there as well (version {found.version} beside {schema.VERSION} of the form)"
+        return warn("redis", text, "nothing is lost; replace the older workers soon")
+    return ok("redis", f"jobs in version {found.version} of their form")
 
 
 def of_clock(ahead_s: float) -> Finding:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import TypeAdapter
 
@@ -46,6 +46,7 @@ class Lease:
         commits: int,
         tries: int,
         transcribed: bool,
+        unread: int,
         lease_s: float,
         unfinished_ttl: timedelta,
         result_ttl: timedelta,
@@ -58,6 +59,8 @@ class Lease:
         """Attempts in a row that committed nothing, this one included; 0 from its first commit on."""
         self.transcribed = transcribed
         """Its transcript is in the ledger: only its files are to be written."""
+        self.unread = unread
+        """Attempts before this one whose workers did not know what it asks for."""
         self.lost = asyncio.Event()
         """Set by who found out that another one owns the job: `keep` then ends at once."""
         self.renewed = time.monotonic()
@@ -132,11 +135,13 @@ class Lease:
         """Give the job back to the queue; the attempt is not counted."""
         await self._fenced("release", [self._unfinished_ms])
 
-    async def postpone(self, delay_s: float, code: str = "", reason: str = "", *, counted: bool = True) -> None:
+    async def postpone(
+        self, delay_s: float, code: str = "", reason: str = "", *, counted: bool | Literal["unread"] = True
+    ) -> None:
         """Give the job back, to be taken up again after `delay_s` seconds; no message is needed. `code` and `reason`
-        tell why; with `counted` False the attempt is not counted."""
-        reason = reason[:MOST_ERROR_TEXT]
-        await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), int(counted), code, reason])
+        tell why; with `counted` False the attempt is not counted, with `unread` only in the field of that name."""
+        reason, how = reason[:MOST_ERROR_TEXT], counted if isinstance(counted, str) else int(counted)
+        await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason])
 
     async def keep_transcript(self, transcript: Transcript) -> None:
         """Keep the finished transcript, as its files could not be written: the next attempt only does that."""

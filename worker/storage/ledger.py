@@ -16,6 +16,7 @@ Keys, below the prefix of the settings:
 | `queue:answer:OWNER` | string | the job a worker took from it, for as long as it may ask again            |
 | `delayed`            | zset   | ids of jobs that shall wait there later, scored by when, in ms            |
 | `batch:ID:paused`    | string | exists while the batch is paused                                          |
+| `schema`             | hash   | which versions can read all this, see `schema`                            |
 | `speed:HASH`         | string | factor of real time an address took last, for an hour                     |
 
 Every key has a TTL: `result_ttl` from the end of the job, and while it is not at its end `UNFINISHED_TTL` (or
@@ -31,11 +32,12 @@ from typing import Any, Final
 
 from worker.errors import QueueFull
 from worker.settings import Settings
+from worker.storage import schema
 from worker.storage.connection import Connection
 from worker.storage.durability import durability_warnings
 from worker.storage.keys import Keys, queue_lists
 from worker.storage.lease import SECTIONS, Lease
-from worker.storage.records import FIELDS, Created, Entry, JobRecord, JobState, Reaped, Refusal, read_record
+from worker.storage.records import FIELDS, Created, Entry, JobRecord, JobState, Reaped, Refusal, changes, read_record
 from worker.storage.speeds import Speeds
 from worker.transcript.model import SectionFacts
 
@@ -64,6 +66,10 @@ class Ledger:
     async def close(self) -> None:
         await self._connection.close()
 
+    async def meet(self) -> None:
+        """Raises LedgerNewer when a newer version wrote here what this one cannot read."""
+        await schema.meet(self._connection, self._keys, _ms(self._unfinished_ttl))
+
     # -- writing ---------------------------------------------------------------------------------------------------
 
     async def create(self, job_id: str, spec: str, *, batch: str | None = None, again: bool = False) -> Created:
@@ -78,9 +84,10 @@ class Ledger:
         recorded because so many jobs wait."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.held_back(name))
-        rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES, most)
+        rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES, most, *schema.MINE)
         calls = [((*self._keys.of(job_id), *shared), (job_id, spec, *rest)) for job_id, spec in jobs]
         answers = await self._scripts("create", calls)
+        schema.check(answers)
         if not all(state for _, state in answers):
             raise QueueFull(f"{most} jobs wait already (STT_QUEUE_MAX): submit it again when some of them have begun")
         return [
@@ -97,11 +104,20 @@ class Ledger:
         return await self._acquire(job_id, owner, self._keys.job(""))
 
     async def _acquire(self, job_id: str, owner: str, prefix: str) -> Lease | Refusal:
-        args = (job_id, owner, int(self._lease_s * 1000), _ms(self._unfinished_ttl), prefix)
+        args = (
+            job_id,
+            owner,
+            int(self._lease_s * 1000),
+            _ms(self._unfinished_ttl),
+            prefix,
+            schema.VERSION,
+            schema.READER,
+        )
         answer = await self._connection.script("acquire", self._keys.of(job_id), args)
+        schema.check([answer])
         if answer[0] != "acquired":
             return Refusal(answer[0])
-        _, taken, epoch, spec, attempts, commits, tries, transcribed = answer
+        _, taken, epoch, spec, attempts, commits, tries, transcribed, unread = answer
         return Lease(
             self._connection,
             self._keys.of(taken),
@@ -112,6 +128,7 @@ class Ledger:
             commits=int(commits),
             tries=int(tries),
             transcribed=transcribed == "1",
+            unread=int(unread),
             lease_s=self._lease_s,
             unfinished_ttl=self._unfinished_ttl,
             result_ttl=self._result_ttl,
@@ -124,14 +141,14 @@ class Ledger:
 
     async def cancel_many(self, job_ids: Sequence[str]) -> list[Created | None]:
         args = (_ms(self._result_ttl),)
-        return _changes(job_ids, await self._scripts("cancel", [(self._keys.of(i), (i, *args)) for i in job_ids]))
+        return changes(job_ids, await self._scripts("cancel", [(self._keys.of(i), (i, *args)) for i in job_ids]))
 
     async def retry(self, job_id: str, *, keep: bool = True) -> Created | None:
         """Queue a job that failed, is incomplete or was cancelled; `keep`: it goes on after what was committed, or with
         its transcript when only the files are missing."""
         args = (int(keep), _ms(self._unfinished_ttl))
         answers = await self._scripts("retry", [(self._keys.of(job_id), (job_id, *args))])
-        return _changes([job_id], answers)[0]
+        return changes([job_id], answers)[0]
 
     async def pause(self, job_ids: Sequence[str], *, batch: str | None = None, on: bool = True) -> list[str]:
         """Hold jobs back, running ones too, or let them go on; the ids of those this changed. With `batch` also those
@@ -185,8 +202,8 @@ class Ledger:
     async def forget_queue(self, queue: str) -> None:
         """Let nothing be at work and nothing wait: for one who knows that no worker is left. A job comes back into the
         line when it is submitted again."""
-        keys = [*queue_lists(queue), "unacked", "unacked_index", "unacked_mutex", *self._keys.waits]
-        keys.append(self._keys["queue:turns"])
+        ours = (*self._keys.waits, self._keys["queue:turns"])
+        keys = [*queue_lists(queue), "unacked", "unacked_index", "unacked_mutex", *ours]
         await self._connection.call(lambda redis: redis.delete(*keys))
 
     # -- reading ---------------------------------------------------------------------------------------------------
@@ -251,8 +268,7 @@ class Ledger:
 
     async def running(self, limit: int = 10_000) -> list[str]:
         """Ids of the jobs that workers hold, or held when they died."""
-        ids: list[str] = await self._connection.call(lambda redis: redis.zrange(self._keys["leases"], 0, limit - 1))
-        return ids
+        return list(await self._connection.call(lambda redis: redis.zrange(self._keys["leases"], 0, limit - 1)))
 
     async def durability(self) -> list[str]:
         """What in the way this Redis is set up can lose accepted jobs; empty when nothing can."""
@@ -275,13 +291,6 @@ class Ledger:
         for first in range(0, len(calls), AT_ONCE):
             answers += await self._connection.scripts(name, calls[first : first + AT_ONCE])
         return answers
-
-
-def _changes(job_ids: Sequence[str], answers: Sequence[Any]) -> list[Created | None]:
-    return [
-        Created(job_id, JobState(before), JobState(now)) if before else None
-        for job_id, (before, now) in zip(job_ids, answers, strict=True)
-    ]
 
 
 def _ms(duration: timedelta) -> int:

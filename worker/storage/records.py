@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from worker.errors import LedgerNewer
 from worker.progress import Progress
 
 
@@ -76,6 +77,14 @@ class Created:
     state: JobState
 
 
+def changes(job_ids: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Created | None]:
+    """From the answers of the scripts that change jobs; None where there is no such job."""
+    return [
+        Created(job_id, JobState(before), JobState(now)) if before else None
+        for job_id, (before, now) in zip(job_ids, answers, strict=True)
+    ]
+
+
 @dataclass(frozen=True, slots=True)
 class Reaped:
     """Ids: a message is to be sent for `send`; `given_up` have failed."""
@@ -112,8 +121,15 @@ FIELDS: Final = (
 )
 
 
+def _state(job_id: str, text: str) -> JobState:
+    try:
+        return JobState(text)
+    except ValueError:
+        raise LedgerNewer(f"job {job_id} is {text!r}, which only a newer stt-batch knows: update this one") from None
+
+
 def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | None:
-    """A record from the fields of its hash; None when there is no such job."""
+    """A record from the fields of its hash; None when there is no such job. Raises LedgerNewer."""
     state = fields.get("state")
     if not state:
         return None
@@ -127,7 +143,7 @@ def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | No
 
     return JobRecord(
         id=job_id,
-        state=JobState(state),
+        state=_state(job_id, state),
         spec=fields.get("spec") or "",
         created_at=seconds("created") or 0.0,
         started_at=seconds("started"),

@@ -11,6 +11,7 @@ from tasks import doctor
 from tasks.doctor import ledger, places
 from tasks.doctor.finding import Status
 from worker.settings import load
+from worker.storage.schema import READER, VERSION, Schema
 
 GOOD = {
     "redis_version": "7.2.4",
@@ -56,6 +57,21 @@ def test_the_clock(ahead_s: float, status: Status, says: str) -> None:
     found = ledger.of_clock(ahead_s)
     assert found.status is status
     assert says in found.text
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "says"),
+    [
+        (None, Status.OK, "no jobs yet"),
+        (Schema(VERSION, READER), Status.OK, f"version {VERSION}"),
+        (Schema(VERSION + 1, READER), Status.WARN, "a newer stt-batch writes there as well"),
+        (Schema(VERSION + 1, VERSION + 1), Status.FAIL, f"reads up to {VERSION}"),
+    ],
+)
+def test_the_form_of_the_ledger(found: Schema | None, status: Status, says: str) -> None:
+    finding = ledger.of_schema(found)
+    assert finding.status is status
+    assert says in finding.text
 
 
 @pytest.mark.parametrize(

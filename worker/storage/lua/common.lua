@@ -11,6 +11,19 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
+-- Whether who is of this version may write here: '', or the least version that may. See worker/storage/schema.py.
+local function meet(version, reader, ttl_ms)
+  local schema = KEYS[2]:sub(1, -6) .. 'schema'  -- beside the line, `queue`
+  local at = redis.call('HMGET', schema, 'version', 'reader')
+  local least = tonumber(at[2] or 0)
+  if least > tonumber(version) then return at[2] end
+  if tonumber(at[1] or 0) < tonumber(version) then
+    redis.call('HSET', schema, 'version', version, 'reader', text(math.max(least, tonumber(reader))))
+  end
+  redis.call('PEXPIRE', schema, ttl_ms)
+  return ''
+end
+
 -- A write counts only under the newest epoch of a job that is running.
 local function owned(job, epoch)
   local held = redis.call('HMGET', job, 'epoch', 'state')

@@ -1,12 +1,14 @@
 -- Records a job, or finds the one that is there. Returns {state before, or '' for a new job; state now}, or '' as the
--- state now when so many jobs wait that it was not recorded.
+-- state now when so many jobs wait that it was not recorded, or {'newer', the least version that may write here}.
 -- A job that failed, was cancelled or is incomplete is queued anew; `again` does so for a finished one as well.
 -- KEYS from 7 on: jobs index, batches index, batch members, batch's mark of being paused
 -- ARGV: id, spec, batch id or '', again (0/1), ttl_ms, most entries of an index, most jobs in the line
---       (0: no bound)
+--       (0: no bound), version and least reader of what the caller writes
 local job, commits, transcript = KEYS[4], KEYS[5], KEYS[6]
 local jobs, batches, members, held_back = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local id, spec, batch, again, ttl_ms, most, most_waiting = unpack(ARGV)
+local id, spec, batch, again, ttl_ms, most, most_waiting, version, reader = unpack(ARGV)
+local newer = meet(version, reader, ttl_ms)
+if newer ~= '' then return {'newer', newer} end
 local now = now_ms()
 
 local function remember(index, member)
@@ -38,7 +40,8 @@ if known then return {before, before} end
 
 -- The epoch goes on rising, so that a worker of an earlier life of this job cannot write.
 redis.call('HINCRBY', job, 'epoch', 1)
-redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'warnings', 'paused', 'plan', 'sections')
+redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'warnings', 'paused', 'plan', 'sections',
+  'unread')
 redis.call('HSET', job, 'spec', spec, 'created', text(now), 'attempts', '0', 'tries', '0', 'batch', batch)
 -- Where only the files of a failed job could not be written, that is all there is to do.
 local only_files = again == '0' and before == 'failed' and redis.call('EXISTS', transcript) == 1

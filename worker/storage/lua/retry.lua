@@ -5,7 +5,7 @@ local id, keep, ttl_ms = unpack(ARGV)
 local before = redis.call('HGET', job, 'state') or ''
 if before ~= 'failed' and before ~= 'incomplete' and before ~= 'cancelled' then return {before, before} end
 redis.call('HINCRBY', job, 'epoch', 1)
-redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'warnings', 'paused')
+redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'warnings', 'paused', 'unread')
 redis.call('HSET', job, 'attempts', '0', 'tries', '0', 'trouble', '')
 -- Of a job that failed, or was cancelled, when only its files were not written yet, there is a transcript: it goes on
 -- with that.

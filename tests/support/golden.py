@@ -1,0 +1,159 @@
+"""A Redis as a version of the product left it, kept in a file: later versions must read it and finish its jobs.
+
+    python -m tests.support.golden          makes tests/golden/ledger-v1.json of the code at hand
+
+A file is made once, for each version of the form (`worker.storage.schema`), and never again. It holds real keys,
+written by a real worker that was killed in the middle of two jobs. `@FOLDER@` stands for the folder with the audio.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import redis
+
+from tasks import cancel, pause, submit
+from tasks.producer import Producer
+from tests.support.audiofiles import write_words
+from tests.support.fleet import RATE, Fleet, tone_server
+from tests.support.redis_server import redis_server
+from tests.support.samples_of import a_transcript
+from tests.support.tones import ToneWord, speech
+from tests.support.wait import wait_until
+from worker.settings import Settings
+from worker.storage import schema
+from worker.storage.connection import Connection
+from worker.storage.lease import Lease
+from worker.storage.outbox import Outbox
+from worker.transcript.model import Coverage, Gap
+
+FOLDER: Final = Path(__file__).parents[1] / "golden"
+HOOK: Final = "http://receiver.golden"
+PLACE, HOST = "@FOLDER@", "a-host"
+# Job -> length in seconds and seed of its source.
+AUDIO: Final = {
+    **{"done": (6.0, 1), "long": (320.0, 2), "single": (22.0, 3), "queued": (8.0, 4), "paused": (5.0, 5)},
+    **{"delayed": (5.0, 6), "cancelled": (5.0, 7), "failed": (5.0, 8), "unwritten": (5.0, 9), "incomplete": (5.0, 10)},
+    "intake": (5.0, 11),
+}
+
+
+def audio(folder: Path, *names: str) -> dict[str, list[ToneWord]]:
+    """Write the sources of these jobs; what is said in each."""
+    said = {}
+    for name in names or AUDIO:
+        duration_s, seed = AUDIO[name]
+        said[name] = list(speech(duration_s, seed=seed))
+        write_words(folder / f"{name}.wav", said[name], RATE)
+    return said
+
+
+def restore(client: redis.Redis, path: Path, folder: Path, hook: str) -> None:
+    """Write the keys of a file: its audio lies in `folder`, its webhooks go to `hook`."""
+    text = path.read_text("utf-8").replace(PLACE, str(folder)).replace(HOOK, hook)
+    for key, (kind, value) in json.loads(text)["keys"].items():
+        if kind == "string":
+            client.set(key, value)
+        elif kind == "hash":
+            client.hset(key, mapping=value)
+        elif kind == "set":
+            client.sadd(key, *value)
+        elif kind == "zset":
+            client.zadd(key, dict(value))
+        elif kind == "list":
+            client.rpush(key, *value)
+        else:
+            for entry, fields in value:
+                client.xadd(key, fields, id=entry)
+        if key.startswith("stt:"):
+            client.expire(key, 3600)
+
+
+def dump(client: redis.Redis, folder: Path) -> dict[str, Any]:
+    """All keys, as `restore` takes them."""
+    read = {
+        "string": client.get,
+        "hash": client.hgetall,
+        "set": lambda key: sorted(client.smembers(key)),
+        "zset": lambda key: client.zrange(key, 0, -1, withscores=True),
+        "list": lambda key: client.lrange(key, 0, -1),
+        "stream": client.xrange,
+    }
+    keys = {key: (kind := str(client.type(key)), read[kind](key)) for key in sorted(client.scan_iter("*"))}
+    text = json.dumps(keys, ensure_ascii=False).replace(str(folder), PLACE).replace(socket.gethostname(), HOST)
+    return dict(json.loads(text))
+
+
+def make(folder: Path, url: str, endpoint: str) -> dict[str, Any]:
+    """Jobs in every state there is."""
+    audio(folder)
+    (folder / "failed.wav").unlink()
+    (folder / "nowhere").write_text("a file, where a folder should be")
+    fleet = Fleet(folder, url, endpoint, {"STT_ALLOWED_WEBHOOKS": "*", "STT_LEASE_S": "30"})
+    settings = fleet.settings
+
+    def send(name: str, **options: Any) -> None:
+        options = {"out_dir": folder / "out", "webhook": f"{HOOK}/ok/{name}", "batch": "golden", **options}
+        submit(folder / f"{name}.wav", settings=settings, idempotency_key=f"g-{name}", **options)
+
+    worker = fleet.start(sessions=2)
+    send("done", formats=("json", "srt"))
+    send("failed")
+    send("unwritten", out_dir=folder / "nowhere" / "below")
+    fleet.until_ended("g-done", "g-failed", "g-unwritten")
+    send("single", speed=1.5)
+    wait_until(lambda: fleet.committed("g-single"), "it has one of the two places", timeout_s=20)
+    send("long", speed=24.0, sessions=2)
+    wait_until(lambda: fleet.record("g-long").progress.committed_s > 200, "it is in its second section", timeout_s=30)
+    worker.kill()
+    send("queued", priority="high", formats=("json", "vtt"), language="en")
+    send("paused")
+    pause("g-paused", settings=settings)
+    send("cancelled")
+    cancel("g-cancelled", settings=settings)
+    send("delayed")
+    send("incomplete")
+    asyncio.run(by_hand(settings))
+    with fleet.raw as raw:
+        raw.xadd("stt:intake", {"job": json.dumps({"source": f"{folder}/intake.wav"}), "key": "g-intake"})
+        return {"version": schema.VERSION, "keys": dump(raw, folder)}
+
+
+async def by_hand(settings: Settings) -> None:
+    """What no file of tone words brings about."""
+    producer, connection = Producer(settings), Connection(settings.redis_url)
+    lease = await producer.ledger.acquire("g-delayed", "golden:1")
+    assert isinstance(lease, Lease)
+    await lease.postpone(60, "session_lost", "the connection broke")
+    lease = await producer.ledger.acquire("g-incomplete", "golden:2")
+    assert isinstance(lease, Lease)
+    gap = Gap(start=1.0, end=2.0, reason="not sent")
+    coverage = Coverage(duration=5.0, sent=4.0, committed_until=1.0, missing=(gap,))
+    await lease.finish(a_transcript("g-incomplete").model_copy(update={"coverage": coverage}), ())
+    await producer.watch_batch("golden", f"{HOOK}/ok/batch")
+    outbox = Outbox(settings, connection)
+    (first,) = await outbox.take(1)
+    await outbox.set_aside(first, "HTTP 410")
+    await producer.close()
+    await connection.close()
+
+
+def main() -> int:
+    path = FOLDER / f"ledger-v{schema.VERSION}.json"
+    if path.exists():
+        print(f"{path} is there: what a version wrote does not change", file=sys.stderr)  # noqa: T201
+        return 1
+    with tempfile.TemporaryDirectory() as name, redis_server() as url, tone_server(Path(name)) as endpoint:
+        found = make(Path(name).resolve(), url, endpoint)
+    path.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

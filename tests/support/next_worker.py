@@ -1,0 +1,27 @@
+"""A worker of a version to come: jobs may ask for `loudness`, and the form of the ledger has the next number.
+
+    python -m tests.support.next_worker worker ...        arguments of `stt-batch`
+
+With NEXT_READER=2 the version before it cannot read what it writes.
+"""
+
+from __future__ import annotations
+
+import os
+
+import tasks.jobs
+from worker.storage import schema
+
+
+class JobSpec(tasks.jobs.JobSpec):
+    loudness: bool = False
+
+
+if __name__ == "__main__":
+    # Before anything else has taken them from there.
+    tasks.jobs.JobSpec = JobSpec  # type: ignore[misc]
+    schema.VERSION, schema.READER = 2, int(os.environ.get("NEXT_READER", "1"))  # type: ignore[misc]
+    schema.MINE = schema.VERSION, schema.READER  # type: ignore[misc]
+    from tasks.cli import main
+
+    main()
