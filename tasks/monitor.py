@@ -73,6 +73,8 @@ class Monitor:
                 gauge.set(math.nan)
             for state in ("queued", "delayed", "running"):
                 metrics.JOBS.labels(state).set(math.nan)
+            for state in ("waiting", "set_aside"):
+                metrics.WEBHOOKS_KEPT.labels(state).set(math.nan)
             return str(exc)
         metrics.REDIS_UP.set(1)
         metrics.JOBS.labels("queued").set(found.queued)
@@ -80,6 +82,8 @@ class Monitor:
         metrics.JOBS.labels("running").set(found.running)
         metrics.QUEUE_DEPTH.set(found.messages)
         metrics.QUEUE_OLDEST.set(found.oldest_s)
+        metrics.WEBHOOKS_KEPT.labels("waiting").set(found.webhooks)
+        metrics.WEBHOOKS_KEPT.labels("set_aside").set(found.webhooks_dead)
         return None
 
 

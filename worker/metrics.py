@@ -72,6 +72,7 @@ REDIS_UP: Final = _gauge("redis_up", "1 while Redis answers this worker, else 0"
 JOBS: Final = _gauge("jobs", "Jobs that are not at their end, by state: queued, delayed or running", "state")
 QUEUE_DEPTH: Final = _gauge("queue_depth", "Messages that wait in the queue")
 QUEUE_OLDEST: Final = _gauge("queue_oldest_seconds", "Age of the job that has waited longest in the queue")
+WEBHOOKS_KEPT: Final = _gauge("webhooks_kept", "Webhooks in the outbox: waiting, or set aside", "state")
 SLOTS_USED: Final = _gauge("slots_used", "Sessions open with this API key, across all workers")
 SLOTS_LIMIT: Final = _gauge("slots_limit", "Sessions this API key may have open now; +Inf without a limit")
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import obstore
 import pytest
-import yaml
 from obstore.store import S3Store
 
 from tasks import submit
 from tests.integration.test_watched import scraped
 from tests.support.compose_run import ROOT, LocalCompose, program
 from tests.support.node_env import missing
+from tests.support.prometheus import Prometheus, dashboard_queries
 from tests.support.tone_recognizer import ENGINE
 from tests.support.wait import wait_until
 from worker.settings import load
@@ -134,48 +134,19 @@ def test_flower_sees_the_worker(stack: LocalCompose) -> None:
 
 def test_prometheus_scrapes_what_the_dashboard_shows(stack: LocalCompose) -> None:
     if not program("prometheus"):
-        pytest.skip("Prometheus is not installed (Debian: apt install prometheus)")
+        missing("Prometheus is not installed (Debian: apt install prometheus)")
     stack.up("valkey", "server")
     workers = stack.up("worker", "worker")
-    _with_targets(stack, [one.metrics_port for one in workers], [stack.ports["server"]])
-    stack.up("prometheus")
+    prometheus = Prometheus(stack, workers=[one.metrics_port for one in workers], servers=[stack.ports["server"]])
     for query, expected in (('sum(up{job="worker"})', 2), ('sum(up{job="server"})', 1), ("max(stt_redis_up)", 1)):
         wait_until(
-            lambda query=query, expected=expected: _ask(stack, query) == expected, query, timeout_s=30, poll_s=0.3
+            lambda query=query, expected=expected: prometheus.ask(query) == expected, query, timeout_s=30, poll_s=0.3
         )
-    dashboard = json.loads((ROOT / "deploy" / "grafana" / "dashboards" / "stt-batch.json").read_text())
-    for panel in dashboard["panels"]:
-        for target in panel.get("targets", ()):
-            _ask(stack, target["expr"])  # raises where Prometheus does not take it
-    rules = json.loads(_get(stack, "/api/v1/rules"))["data"]["groups"][0]["rules"]
+    for query in dashboard_queries():
+        prometheus.ask(query)  # raises where Prometheus does not take it
+    rules = prometheus.rules()
     assert len(rules) > 5
     assert not [rule["name"] for rule in rules if rule["health"] == "err"]
-
-
-def _with_targets(stack: LocalCompose, workers: list[int], servers: list[int]) -> None:
-    """The configuration with this machine's ports in place of names that only Compose's network knows."""
-    shutil.copytree(ROOT / "deploy" / "prometheus", stack.folder / "prometheus-config")
-    path = stack.folder / "prometheus-config" / "prometheus.yml"
-    config = yaml.safe_load(path.read_text())
-    config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
-    for job in config["scrape_configs"]:
-        ports = {"worker": workers, "server": servers}.get(job["job_name"])
-        if ports is not None:
-            del job["dns_sd_configs"]
-            job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in ports]}]
-    path.write_text(yaml.safe_dump(config))
-
-
-def _get(stack: LocalCompose, path: str) -> str:
-    with urllib.request.urlopen(f"http://127.0.0.1:{stack.ports['prometheus']}{path}", timeout=10) as answer:
-        return str(answer.read().decode())
-
-
-def _ask(stack: LocalCompose, query: str) -> float | None:
-    answer = json.loads(_get(stack, f"/api/v1/query?query={urllib.request.quote(query)}"))  # type: ignore[attr-defined]
-    assert answer["status"] == "success"
-    found = answer["data"]["result"]
-    return float(found[0]["value"][1]) if found else None
 
 
 def test_grafana_cannot_be_started_here() -> None:

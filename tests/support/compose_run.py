@@ -102,7 +102,10 @@ class LocalCompose:
             self._program("prometheus", f'exec {shlex.quote(prometheus)} --web.listen-address={address} "$@"')
         weed = Path(sys.executable).with_name("weed")
         if weed.exists():
-            self._program("weed", f'exec {shlex.quote(str(weed))} "$@"')
+            # In a container of its own nobody else has its other ports.
+            own = [f"-{part}.port={free_port()}" for part in ("master", "volume", "filer")]
+            own += [f"-{part}.port.grpc={free_port()}" for part in ("master", "volume", "filer", "s3")]
+            self._program("weed", f'exec {shlex.quote(str(weed))} "$@" {" ".join(own)}')
 
     def _program(self, name: str, line: str) -> None:
         path = self.programs / name
@@ -111,13 +114,14 @@ class LocalCompose:
 
     # -- services ------------------------------------------------------------------------------------------------------
 
-    def start(self, name: str) -> Running:
-        """Start a service, or one more of it; does not wait for it."""
+    def start(self, name: str, *, in_place_of: Running | None = None) -> Running:
+        """Start a service, or one more of it; does not wait for it. `in_place_of`: under the address of one that was
+        stopped."""
         service = self.file["services"][name]
         number = sum(1 for other in self.running if other.name == name)
         own = self.folder / f"{name}-{number}"
         (own / "tmp").mkdir(parents=True)
-        metrics_port = free_port()
+        metrics_port = free_port() if in_place_of is None else in_place_of.metrics_port
         words = [*(service.get("entrypoint") or self._entrypoint(service)), *service.get("command", ())]
 
         def local(text: Any) -> str:

@@ -30,6 +30,10 @@ class Backlog:
     """Wake-ups that lie in the queue."""
     oldest_s: float
     """Seconds since the queued job that waits longest was submitted; 0 when none waits."""
+    webhooks: int
+    """Webhooks that are to be delivered."""
+    webhooks_dead: int
+    """Webhooks that were set aside."""
 
 
 class BacklogReader:
@@ -44,7 +48,7 @@ class BacklogReader:
         running, queued, delayed = self._keys.waits
 
         def count(pipeline: Any) -> None:
-            for key in (running, queued, delayed):
+            for key in (running, queued, delayed, self._keys["webhooks"], self._keys["webhooks:dead"]):
                 pipeline.zcard(key)
             for name in self._lists:
                 pipeline.llen(name)
@@ -53,13 +57,16 @@ class BacklogReader:
                 pipeline.zrangebyscore(queued, level * _LEVEL, f"({(level + 1) * _LEVEL}", start=0, num=LOOKED_AT)
 
         answers = await self._connection.many(count)
-        counts, (seconds, micros) = answers[: 3 + len(self._lists)], answers[3 + len(self._lists)]
-        ids = [job_id for level in answers[4 + len(self._lists) :] for job_id in level]
+        counted = 5 + len(self._lists)
+        counts, (seconds, micros) = answers[:counted], answers[counted]
+        ids = [job_id for level in answers[counted + 1 :] for job_id in level]
         return Backlog(
             running=counts[0],
             queued=counts[1],
             delayed=counts[2],
-            messages=sum(counts[3:]),
+            messages=sum(counts[5:]),
+            webhooks=counts[3],
+            webhooks_dead=counts[4],
             oldest_s=await self._oldest_s(ids, int(seconds) + int(micros) / 1e6),
         )
 

@@ -1,0 +1,59 @@
+"""The service `prometheus` of docker-compose.yml as a process, with its own configuration, and what it answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import urllib.parse
+import urllib.request
+from collections.abc import Sequence
+from typing import Any
+
+import yaml
+
+from tests.support.compose_run import ROOT, LocalCompose
+
+DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "stt-batch.json"
+
+
+def dashboard_queries() -> list[str]:
+    """Everything Grafana asks for."""
+    panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
+    return [str(target["expr"]) for panel in panels for target in panel.get("targets", ())]
+
+
+class Prometheus:
+    """Runs until the stack is closed; looks every second."""
+
+    def __init__(self, stack: LocalCompose, *, workers: Sequence[int], servers: Sequence[int]) -> None:
+        """`workers`, `servers`: ports, in place of the names that only Compose's network knows."""
+        folder = stack.folder / "prometheus-config"
+        shutil.copytree(ROOT / "deploy" / "prometheus", folder)
+        path = folder / "prometheus.yml"
+        config = yaml.safe_load(path.read_text())
+        config["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+        for job in config["scrape_configs"]:
+            ports = {"worker": workers, "server": servers}.get(job["job_name"])
+            if ports is not None:
+                del job["dns_sd_configs"]
+                job["static_configs"] = [{"targets": [f"127.0.0.1:{port}" for port in ports]}]
+        path.write_text(yaml.safe_dump(config))
+        self._address = f"http://127.0.0.1:{stack.ports['prometheus']}"
+        stack.up("prometheus")
+
+    def ask(self, query: str) -> float | None:
+        """The first value; None where there is none."""
+        found = self.answer(query)
+        return float(found[0]["value"][1]) if found else None
+
+    def answer(self, query: str) -> list[dict[str, Any]]:
+        answer = self._get(f"/api/v1/query?query={urllib.parse.quote(query)}")
+        assert answer["status"] == "success", answer
+        return list(answer["data"]["result"])
+
+    def rules(self) -> list[dict[str, Any]]:
+        return list(self._get("/api/v1/rules")["data"]["groups"][0]["rules"])
+
+    def _get(self, path: str) -> Any:
+        with urllib.request.urlopen(f"{self._address}{path}", timeout=10) as answer:  # noqa: S310  our own
+            return json.load(answer)
