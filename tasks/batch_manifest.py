@@ -129,8 +129,10 @@ def _entry(row: dict[str, Any], folder: Path) -> Entry:
     if isinstance(row.get("formats"), str):
         row["formats"] = tuple(row["formats"].replace(",", " ").replace(";", " ").split())
     place = source if is_url(source) else str((folder / source).absolute())
+    # Names may go with what the command says of all sources.
+    rest = {"channels": "split"} if "channel_names" in row and "channels" not in row else {}
     try:
-        JobSpec(source=place, **row)
+        JobSpec(source=place, **row, **rest)
     except ValidationError as exc:
         raise BadJob(f"{show(source)}: {problems(exc)}") from None
     return Entry(place, None if key is None else checked_key(str(key)), row)

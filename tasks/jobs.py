@@ -7,11 +7,23 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
 
 from worker import settings
+from worker.audio.channels import Channels, check_names, parse_channels, parse_names
 from worker.errors import BadJob, JobNewer
 from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, output_names, parse, show, stem
@@ -44,6 +56,10 @@ class JobSpec(BaseModel):
     sessions: int | None = Field(default=None, ge=1, le=2000)
     # Leave out what holds no speech; None: the worker's setting.
     skip_silence: bool | None = None
+    # Which channels: `mix` all into one, `split` streams each by itself, N takes only channel N, from 1.
+    channels: Annotated[Channels, BeforeValidator(parse_channels)] = "mix"
+    # What they are called, in their order: ["agent", "customer"]; without a name a channel has its number.
+    channel_names: Annotated[tuple[str, ...], BeforeValidator(parse_names)] = ()
     # Language written into the transcript when the service names none.
     language: str | None = Field(default=None, max_length=35)
     # Which jobs go first. Within one priority the batches take turns.
@@ -60,6 +76,18 @@ class JobSpec(BaseModel):
         if unknown or not formats:
             raise ValueError(f"must be some of {', '.join(FORMATS)}, not {', '.join(unknown) or 'empty'}")
         return tuple(dict.fromkeys(formats))
+
+    @model_serializer(mode="wrap")
+    def _as_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not asked for: workers from before there were channels take such jobs too."""
+        fields: dict[str, Any] = write(self)
+        unused = {"channels": "mix", "channel_names": ()}
+        return {name: value for name, value in fields.items() if name not in unused or value not in (unused[name], [])}
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        check_names(self.channels, self.channel_names)
+        return self
 
     @field_validator("out_name")
     @classmethod
@@ -120,7 +148,10 @@ def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
     Where the audio lies and how fast it is streamed change no result. `scope` keeps apart what must not be the same
     job for another reason, such as another service.
     """
-    options = spec.model_dump_json(include={"out_dir", "out_name", "formats", "language"})
+    wanted = {"out_dir", "out_name", "formats", "language"}
+    if spec.channels != "mix":  # not always, so that what was done before there were channels stays the same job
+        wanted |= {"channels", "channel_names"}
+    options = spec.model_dump_json(include=wanted)
     return hashlib.sha256(f"{content}\n{scope}\n{options}".encode()).hexdigest()[:24]
 
 

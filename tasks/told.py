@@ -16,7 +16,7 @@ from worker.progress import Progress
 from worker.storage.lease import Lease
 from worker.transcript.model import SectionFacts, Segment, Transcript
 
-PLAN: Final = TypeAdapter(Plan)
+_PLANS: Final = TypeAdapter(Plan | tuple[Plan, ...])
 PROGRESS_EVERY_S: Final = 5.0
 """Seconds between two `progress` events of a job."""
 
@@ -34,15 +34,16 @@ class Told:
     def started(self) -> None:
         self._soon("started", attempt=self._lease.attempts)
 
-    async def planned(self, plan: Plan) -> None:
-        await self._lease.planned(PLAN.dump_json(plan).decode())
+    async def planned(self, plans: Sequence[Plan]) -> None:
+        await self._lease.planned(plans_json(plans))
 
     async def finished(self, section: int, facts: SectionFacts) -> None:
         await self._lease.finished(section, facts)
 
     async def commit(self, segment: Segment) -> None:
         await self._lease.commit(segment)
-        self._soon("committed", start=segment.start, end=segment.end, text=segment.text)
+        facts = {} if segment.channel is None else {"channel": segment.channel}
+        self._soon("committed", start=segment.start, end=segment.end, text=segment.text, **facts)
 
     async def progress(self, progress: Progress) -> None:
         self._lease.note(progress)
@@ -76,3 +77,14 @@ class Told:
     async def _tell(self, event: Event, **facts: str | float | None) -> None:
         if self._events is not None:
             await self._events.tell(event, self._lease.job_id, batch=self._batch, **facts)
+
+
+def plans_json(plans: Sequence[Plan]) -> str:
+    """As the ledger keeps them: where all channels are mixed the one plan itself."""
+    mixed = len(plans) == 1 and plans[0].channel is None
+    return _PLANS.dump_json(plans[0] if mixed else tuple(plans)).decode()
+
+
+def read_plans(text: str) -> tuple[Plan, ...]:
+    plans = _PLANS.validate_json(text)
+    return (plans,) if isinstance(plans, Plan) else plans

@@ -6,7 +6,8 @@ from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from tasks.jobs import JobSpec
-from tasks.told import PLAN, Told
+from tasks.told import Told, read_plans
+from worker.audio.channels import Wanted
 from worker.errors import EndpointUnavailable, OutputError
 from worker.pipeline import Earlier, Job
 from worker.realtime.governor import Slots
@@ -81,6 +82,7 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         language=spec.language,
         sessions=min(spec.sessions or most, most),
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
+        channels=Wanted(spec.channels, spec.channel_names),
         earlier=await _earlier(lease, ledger),
     )
 
@@ -93,7 +95,7 @@ async def _earlier(lease: Lease, ledger: Ledger) -> Earlier:
     lease.cut = plan is not None
     committed = [Segment.model_validate_json(entry.segment) async for entry in ledger.commits(lease.job_id)]
     return Earlier(
-        plan=PLAN.validate_json(plan) if plan else None,
+        plans=read_plans(plan) if plan else None,
         finished=dict(lease.sections),
         committed=tuple(segment for segment in committed if segment.committed),
     )

@@ -6,17 +6,21 @@ import asyncio
 from collections.abc import Sequence
 
 from worker.audio.recording import Recording
+from worker.audio.tracks import why_not_streamed
 from worker.job import Job
 from worker.progress import Progress
 from worker.section import Section, Service
 from worker.storage.fetch import Local
 from worker.transcript.compose import Facts
-from worker.transcript.model import SpeedFall
+from worker.transcript.model import ChannelFacts, SpeedFall, Stretch
 
 
-def progress_of(sections: Sequence[Section], duration_s: float, rate: int, speed: float, partial: str) -> Progress:
+def progress_of(
+    sections: Sequence[Section], duration_s: float, rate: int, speed: float, partial: str, channels: int = 1
+) -> Progress:
     """`sections`: those of this attempt; what of the `duration_s` seconds is in none of them was finished before, or is
-    skipped. `rate`: Hz of their samples."""
+    skipped. `rate`: Hz of their samples. Of several `channels` that are streamed apart it tells the mean."""
+    rate *= channels
     accounts = [section.account() for section in sections]
     open_samples = sum(a.end - a.start for a in accounts)
     done_s = max(0.0, duration_s - open_samples / rate)
@@ -41,9 +45,27 @@ def facts_of(
     started: float,
 ) -> Facts:
     """What the finished document tells besides the words. `started`: when the run began, on the event loop's clock."""
-    plan, settings, now = source.plan, service.settings, asyncio.get_running_loop().time()
-    accounts = dict(job.earlier.finished) | {s.number: s.account(plan.sections[s.number].end) for s in sections}
-    sent = (plan.streamed(section, accounts[number].sent) for number, section in enumerate(plan.sections))
+    settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
+    planned = source.sections
+    accounts = dict(job.earlier.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}
+    sent = dict.fromkeys((plan.channel for plan in source.plans), 0)
+    for number, (plan, section) in enumerate(planned):
+        sent[plan.channel] += plan.streamed(section, accounts[number].sent)
+    channels = tuple(
+        ChannelFacts(
+            number=plan.channel + 1,
+            name=job.channels.name(plan.channel),
+            sent=round(sent[plan.channel] / rate, 3),
+            reason=why_not_streamed(plan),
+        )
+        for plan in source.plans
+        if plan.channel is not None
+    )
+    skipped = (
+        Stretch(start=start / rate, end=end / rate, channel=job.channels.name(plan.channel))
+        for plan in source.plans
+        for start, end in plan.skipped
+    )
     falls = [SpeedFall(speed=c.speed, after=round(c.at_s - started, 1), reason=c.reason) for c in service.speed.changes]
     return Facts(
         job_id=job.id,
@@ -59,14 +81,15 @@ def facts_of(
         speed_reached=service.speed.current(now),
         speed_falls=tuple(falls),
         failures=tuple(text for section in sections for text in section.failures),
-        wire_rate=plan.rate,
+        wire_rate=rate,
         sections=tuple(accounts[number] for number in sorted(accounts)),
-        skipped=tuple((start / plan.rate, end / plan.rate) for start, end in plan.skipped),
-        detector=plan.detector,
+        channels=channels,
+        skipped=tuple(skipped),
+        detector=source.plans[0].detector,
         price_per_hour=settings.price_per_hour,
         missing=tuple(gap for section in sections for gap in section.missing),
         endpoint=settings.url,
         sessions=tuple(facts for section in sections for facts in section.sessions),
-        sent_s=sum(sent) / plan.rate,
+        sent_s=sum(sent.values()) / rate,
         elapsed_s=now - started,
     )

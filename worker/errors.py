@@ -12,7 +12,8 @@
     │   ├── SourceUnavailable      (retryable) its server fails or does not answer, or there is no room for it now
     │   │   └── SourceChanged      it became another one while it was read
     │   ├── UnsupportedSource      a format that cannot be opened here
-    │   └── DamagedSource          opened, but broken or empty
+    │   ├── DamagedSource          opened, but broken or empty
+    │   └── NoSuchChannel          it has fewer channels than the one asked for
     ├── EndpointError              the real-time service
     │   ├── AuthRefused            the key is refused: nothing to retry
     │   ├── RequestRefused         the service refuses what was sent: nothing to retry
@@ -89,6 +90,10 @@ class UnsupportedSource(SourceError):
 
 class DamagedSource(SourceError):
     code = "source_damaged"
+
+
+class NoSuchChannel(SourceError):
+    code = "source_channel"
 
 
 class EndpointError(SttError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from worker.audio.channels import ALL_MIXED, Wanted
 from worker.audio.sections import Plan
 from worker.progress import Progress
 from worker.settings import Speed
@@ -17,7 +18,8 @@ from worker.transcript.model import SectionFacts, Segment
 class Earlier:
     """What earlier attempts of a job left; this one goes on after it."""
 
-    plan: Plan | None = None
+    plans: tuple[Plan, ...] | None = None
+    """As `JobLog.planned` was told."""
     finished: Mapping[int, SectionFacts] = field(default_factory=dict)
     """Sections that need nothing more, by their number."""
     committed: tuple[Segment, ...] = ()
@@ -38,14 +40,15 @@ class Job:
     sessions: int = 1
     """Sections that may be streamed at the same time."""
     skip_silence: bool = False
+    channels: Wanted = ALL_MIXED
     earlier: Earlier = Earlier()
 
 
 class JobLog(Protocol):
     """Where a run reports. All may raise, which ends the run."""
 
-    async def planned(self, plan: Plan) -> None:
-        """Make the plan durable, before anything is committed."""
+    async def planned(self, plans: Sequence[Plan]) -> None:
+        """Make the plans durable, before anything is committed: one, or one for each channel streamed apart."""
 
     async def commit(self, segment: Segment) -> None:
         """Make a segment durable; the run goes on only when this returned."""

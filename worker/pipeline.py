@@ -23,7 +23,7 @@ from worker.settings import Settings
 from worker.storage.address import show
 from worker.storage.fetch import Local, fetched
 from worker.transcript.compose import compose
-from worker.transcript.merge import merge
+from worker.transcript.merge import merge_channels
 from worker.transcript.model import Segment, Transcript
 
 PROGRESS_EVERY_S: Final = 0.25
@@ -50,6 +50,7 @@ class _Run:
         self._sections: list[Section] = []
         self._next_progress = 0.0
         self._duration_s = 0.0
+        self._channels = 1
 
     async def run(self) -> Transcript:
         async with fetched(str(self._job.source), self._settings) as local:
@@ -58,14 +59,19 @@ class _Run:
     async def _transcribe(self, local: Local) -> Transcript:
         job = self._job
         sha256 = await asyncio.to_thread(sha256_file, local.path)
-        with await open_planned(local.path, self._settings, job.sessions, job.skip_silence, job.earlier.plan) as source:
-            self._duration_s = source.duration_s
-            if source.plan.measured and job.earlier.plan is None:
-                await self._log.planned(source.plan)
+        settings, plans = self._settings, job.earlier.plans
+        with await open_planned(local.path, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
+            if plans is None and job.earlier.committed:
+                # Single channels are planned before the first commit, so all were mixed.
+                job.channels.check_goes_on((None,), [plan.channel for plan in source.plans], local.path)
+            self._duration_s, self._channels = source.duration_s, len(source.plans)
+            if plans is None and (source.plans[0].measured or source.fell_back):
+                await self._log.planned(source.plans)
             await self._stream(source)
             facts = facts_of(job, source, local, sha256, self._service, self._sections, self._started)
-            handovers = [s.handover / source.plan.rate if s.overlap_before else None for s in source.plan.sections]
-        return compose(merge(self._segments, handovers), facts)
+            handovers = [s.handover / source.rate if s.overlap_before else None for _, s in source.sections]
+            segments = merge_channels(self._segments, handovers, source.channels)
+        return compose(segments, facts)
 
     async def _stream(self, source: Recording) -> None:
         """All sections that are not finished, in order, some at a time."""
@@ -75,16 +81,17 @@ class _Run:
                 job.id,
                 self._service,
                 number,
-                plan,
+                section,
+                channel=job.channels.name(plan.channel),
                 committed=[s for s in segments if s.section == number],
                 keep=self._keep,
                 report=self._report_sometimes,
             )
-            for number, plan in enumerate(source.plan.sections)
+            for number, (plan, section) in enumerate(source.sections)
             if number not in job.earlier.finished
         ]
         await self._report("")
-        waiting = iter(self._sections)
+        waiting = iter(sorted(self._sections, key=lambda section: section.plan.start))
         try:
             async with asyncio.TaskGroup() as group:
                 for _ in range(min(job.sessions, len(self._sections))):
@@ -97,15 +104,15 @@ class _Run:
     async def _stream_next(self, source: Recording, waiting: Iterator[Section]) -> None:
         """One section after the other, as long as some wait."""
         for section in waiting:
-            end_s = section.plan.end / source.plan.rate
+            end_s = section.plan.end / source.rate
             if hopeless := next((s.error for s in self._sections if s.error), None):
                 section.abandon(hopeless, end_s)
                 continue
-            feed = await asyncio.to_thread(source.feed, section.plan, self._frame_samples())
+            feed = await asyncio.to_thread(source.feed, section.number, self._frame_samples())
             await section.run(feed, end_s)
             if feed.exhausted:
-                source.read_to_the_end()
-            if not section.missing and len(source.plan.sections) > 1:
+                source.read_to_the_end(section.number)
+            if not section.missing and len(source.sections) > 1:
                 await self._log.finished(section.number, section.account())
 
     def _frame_samples(self) -> int:
@@ -129,7 +136,7 @@ class _Run:
         check_length(max((s.sent_s for s in self._sections), default=0.0), show(str(self._job.source)), self._settings)
         speed = self._speed.current(now)
         await self._log.progress(
-            progress_of(self._sections, self._duration_s, self._settings.sample_rate, speed, partial)
+            progress_of(self._sections, self._duration_s, self._settings.sample_rate, speed, partial, self._channels)
         )
 
 

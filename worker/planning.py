@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
+from worker.audio.channels import ALL_MIXED, Wanted
 from worker.audio.recording import Recording, open_recording
 from worker.audio.sections import Cutting, Plan
 from worker.audio.skipping import Skipping
@@ -23,11 +25,16 @@ def check_length(duration_s: float, shown: str, settings: Settings) -> None:
 
 
 async def open_planned(
-    path: Path, settings: Settings, sessions: int, skip_silence: bool, made: Plan | None
+    path: Path,
+    settings: Settings,
+    sessions: int,
+    skip_silence: bool,
+    made: Sequence[Plan] | None,
+    wanted: Wanted = ALL_MIXED,
 ) -> Recording:
     """The source in sections for so many `sessions`; `made` is the plan of an earlier attempt, which is kept.
 
-    Raises SourceError, SourceRefused for more than the settings allow.
+    Raises SourceError, SourceRefused for more than the settings allow, BadJob.
     """
     stopped = threading.Event()
 
@@ -43,13 +50,14 @@ async def open_planned(
         check_length(info.duration_s or 0.0, str(path), settings)
 
     def work() -> Recording:
-        wanted = skip_silence and made is None
+        skipping = skip_silence and made is None
         return open_recording(
             path,
             settings.sample_rate,
             cutting=Cutting(sessions=sessions),
-            skipping=Skipping() if wanted else None,
-            detector=silero() if wanted and settings.speech_detector == "auto" else None,
+            skipping=Skipping() if skipping else None,
+            detector=silero() if skipping and settings.speech_detector == "auto" else None,
+            wanted=wanted,
             made=made,
             progress=progress,
             accept=accept,

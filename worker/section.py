@@ -56,14 +56,17 @@ class Section:
         number: int,
         plan: SectionPlan,
         *,
+        channel: str | None = None,
         committed: Iterable[Segment],
         keep: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`number`: of the job's sections, from 0. `committed`: the segments an earlier attempt has of it, in order."""
+        """`number`: of the job's sections, from 0. `channel`: what its words are labelled with. `committed`: the
+        segments an earlier attempt has of it, in order."""
         self._job_id = job_id
         self.number = number
         self.plan = plan
+        self.channel = channel
         self._service = service
         self._rate = service.settings.sample_rate
         self._loop = asyncio.get_running_loop()
@@ -115,12 +118,12 @@ class Section:
                 await self._retry(decision, failures)
         unsent_s = feed.position / self._rate - self.sent_s
         if unsent_s > 0:  # cannot be, which is why it is looked at
-            self.missing.append(Gap(start=self.sent_s, end=self.sent_s + unsent_s, reason="not sent"))
+            self.missing.append(self._gap(self.sent_s, self.sent_s + unsent_s, "not sent"))
 
     def abandon(self, error: EndpointError, end_s: float) -> None:
         """Do not even begin: the service failed another section in a way that will fail this one too."""
         self.error = error
-        self.missing.append(Gap(start=round(self.committed_s, 3), end=round(end_s, 3), reason=str(error)))
+        self.missing.append(self._gap(self.committed_s, end_s, str(error)))
 
     def account(self, end: int | None = None) -> SectionFacts:
         """How far each step got; `end`: where the section ends, if that is not as planned."""
@@ -130,7 +133,13 @@ class Section:
         start = self.plan.start
         sent, heard, committed = (max(start, at) for at in (sent, heard, committed))
         return SectionFacts(
-            start=start, end=end, sent=sent, heard=heard, committed=committed, finished=not self.missing
+            start=start,
+            end=end,
+            channel=self.channel,
+            sent=sent,
+            heard=heard,
+            committed=committed,
+            finished=not self.missing,
         )
 
     async def _stream(self, feed: FrameFeed) -> Decision:
@@ -175,6 +184,7 @@ class Section:
             SessionFacts(
                 session_id=session.session_id,
                 model=session.model,
+                channel=self.channel,
                 start=round((first or 0) / rate, 3),
                 end=round((timeline.file_end or 0) / rate, 3),
                 silence=round(session.padding_samples / rate, 3),
@@ -222,16 +232,21 @@ class Section:
         start_s = self.committed_s
         if text:
             await self._keep_pending(text, timeline)
-        self.missing.append(Gap(start=round(start_s, 3), end=round(max(end_s, start_s), 3), reason=str(error)))
+        self.missing.append(self._gap(start_s, max(end_s, start_s), str(error)))
 
     async def _keep_pending(self, text: str, timeline: Timeline) -> Gap:
         """Keep a last partial the service never committed; returns the stretch it stands for."""
         segment = self._numbered(self._assembler.uncommitted(text, timeline))
         await self._keep(segment)
-        return Gap(start=segment.start, end=segment.end, reason="the service never committed it")
+        return self._gap(segment.start, segment.end, "the service never committed it")
 
     def _numbered(self, segment: Segment) -> Segment:
-        return segment.model_copy(update={"section": self.number}) if self.number else segment
+        if not self.number and self.channel is None:
+            return segment
+        return segment.model_copy(update={"section": self.number, "channel": self.channel})
+
+    def _gap(self, start_s: float, end_s: float, reason: str) -> Gap:
+        return Gap(start=round(start_s, 3), end=round(end_s, 3), channel=self.channel, reason=reason)
 
 
 def _backoff_s(failures: int) -> float:

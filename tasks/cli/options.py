@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from tasks.jobs import FORMATS
+from worker.audio.channels import Channels, check_names, parse_channels, parse_names
+from worker.errors import BadJob
 from worker.secrets import read
 from worker.settings import Settings, Speed, load, parse_speed
 from worker.transcript.style import PRESETS, SCRIPTS, Style
@@ -39,6 +41,26 @@ class FormatsType(click.ParamType[tuple[str, ...]]):
         return names
 
 
+class ChannelsType(click.ParamType[Channels]):
+    name = "channels"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Channels:
+        try:
+            return parse_channels(value)
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
+class NamesType(click.ParamType[tuple[str, ...]]):
+    name = "names"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        try:
+            return parse_names(value)
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
 paths = click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 names = click.argument("names", nargs=-1, required=True, metavar="ID...")
 formats = click.option(
@@ -63,6 +85,42 @@ skip_silence = click.option(
     default=None,
     help="Whether what holds no speech is left out (or STT_SKIP_SILENCE); the times stay those of the file.",
 )
+
+
+def channels(function: F) -> F:
+    """`--channels` and `--channel-names`."""
+    function = click.option(
+        "--channel-names",
+        type=NamesType(),
+        metavar="LIST",
+        help="What they are called in the transcript, in their order: agent,customer. Default: their numbers.",
+    )(function)
+    return click.option(
+        "--channels",
+        type=ChannelsType(),
+        metavar="mix|split|N",
+        help="Mix all channels, stream each by itself, or take only channel N, counted from 1. Default: mix.",
+    )(function)
+
+
+def channels_from(given: dict[str, Any]) -> dict[str, Any]:
+    """Takes the options of `channels` out of `given`: the fields of JobSpec that were named. Raises BadJob."""
+    found = {name: value for name in ("channels", "channel_names") if (value := given.pop(name)) is not None}
+    try:
+        check_names(found.get("channels", "mix"), found.get("channel_names", ()))
+    except ValueError as exc:
+        raise BadJob(f"--channel-names: {exc}") from None
+    return found
+
+
+def of_source(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of JobSpec for one source: those of all, and before them those a manifest gives this one."""
+    fields = {**common, **own}
+    if own.get("channels") == "mix" and "channel_names" not in own:
+        fields.pop("channel_names", None)
+    return fields
+
+
 again = click.option("--again", is_flag=True, help="Transcribe also what is done already.")
 log_level = click.option(
     "--loglevel",

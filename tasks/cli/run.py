@@ -48,6 +48,7 @@ from worker.settings import Settings
     help="Sessions at the same time: files, and sections of long ones. Default: twice the cores with the embedded"
     " service, 8 with another one.",
 )
+@options.channels
 @options.skip_silence
 @options.service
 @options.again
@@ -81,7 +82,7 @@ def command(
     \b
     Exit codes: 0 all done, 1 some failed or are incomplete (each with its reason), 2 wrong usage, 130 interrupted.
     """
-    style = options.style_from(given)
+    style, channels = options.style_from(given), options.channels_from(given)
     settings, embedded = _settings(given)
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
     planned = name_outputs(listing.found, out, formats)
@@ -100,7 +101,7 @@ def command(
         files=files,
         again=again,
         as_json=as_json,
-        options={"formats": formats, "style": style, "language": language, "speed": settings.speed},
+        options={"formats": formats, "style": style, "language": language, "speed": settings.speed, **channels},
     )
     ctx.exit(asyncio.run(run.main()))
 

@@ -19,6 +19,7 @@ from rich.console import Console
 from tasks.batch import summarize
 from tasks.batch_files import write_summary
 from tasks.cli.follow import File, Follower
+from tasks.cli.options import of_source
 from tasks.cli.report import Events, document, line_of
 from tasks.cli.view import View, near
 from tasks.jobs import JobSpec, JobState
@@ -152,8 +153,8 @@ class Run:
         producer = Producer(self._settings)
         try:
             for file in self._files:
-                options = {**self._options, "out_name": file.out_name, **file.options}
-                spec = make_spec(file.source, out_dir=self._out, **options)
+                fields = of_source({**self._options, "out_name": file.out_name}, file.options)
+                spec = make_spec(file.source, out_dir=self._out, **fields)
                 try:
                     identity = file.key or await producer.identify(spec, scope=self._scope)
                     await identified.put((file, spec, identity))

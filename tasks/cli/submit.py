@@ -35,6 +35,7 @@ from worker.storage.ledger import Created
 @options.language
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
 @options.sessions
+@options.channels
 @options.skip_silence
 @click.option(
     "--priority",
@@ -70,7 +71,7 @@ def command(
       stt-batch submit list.csv --out /results
       stt-batch submit a.wav --json | jq -r .batch
     """
-    given["style"] = options.style_from(given)
+    given |= {"style": options.style_from(given), **options.channels_from(given)}
     settings = options.settings_from()
     name = batch or new_batch_id()
     fields = {**given, "out_dir": out[0] if len(out) == 1 else out or None, "batch": name}
@@ -105,7 +106,8 @@ async def _submit(
     producer = Producer(settings)
     try:
         specs = [
-            make_spec(item.source, **{**fields, "out_name": item.out_name, **item.found.options}) for item in planned
+            make_spec(item.source, **options.of_source({**fields, "out_name": item.out_name}, item.found.options))
+            for item in planned
         ]
         ids = [item.found.id for item in planned]
         read = iter(await producer.identify_many([spec for spec, key in zip(specs, ids, strict=True) if key is None]))

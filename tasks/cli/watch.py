@@ -38,6 +38,7 @@ PAUSE_S: Final = (1.0, 30.0)
 @options.style
 @options.language
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
+@options.channels
 @options.skip_silence
 @click.option("--batch", metavar="NAME", help="Name of the batch the jobs belong to. Default: `watch-` and the folder.")
 @click.option(
@@ -80,7 +81,12 @@ def command(
     settings = options.settings_from(log_level=log_level)
     logs.set_up(settings)
     folder = folder.absolute()
-    given |= {"style": options.style_from(given), "out_dir": out, "batch": batch or f"watch-{folder.name}"}
+    given |= {
+        "style": options.style_from(given),
+        **options.channels_from(given),
+        "out_dir": out,
+        "batch": batch or f"watch-{folder.name}",
+    }
     watch = Watch(settings, folder, given, settle_s, as_json=as_json)
     asyncio.run(watch.main((lambda: None) if ready_file is None else ready_file.touch))
     # Not through the interpreter's end: it would wait for a thread that still reads a large file.

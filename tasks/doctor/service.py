@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -51,7 +52,7 @@ class _Log:
         self._begun = float("inf")
         self.latencies_s: list[float] = []
 
-    async def planned(self, plan: Plan) -> None:
+    async def planned(self, plans: Sequence[Plan]) -> None:
         pass
 
     async def commit(self, segment: Segment) -> None:

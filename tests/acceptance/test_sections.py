@@ -75,17 +75,17 @@ async def test_an_attempt_goes_on_in_each_section(files: Path) -> None:
         broken = await transcribe(files / "speech.wav", service, sessions=4, speed=60.0, log=first)
     assert not broken.coverage.complete
     assert {gap.reason for gap in broken.coverage.missing}
-    assert first.plan is not None
+    assert first.plans is not None
     second = MemoryLog()
     async with tone_service() as service:
         whole = await transcribe(
             files / "speech.wav",
             service,
             sessions=2,  # whatever is asked for now: the plan stays
-            earlier=Earlier(first.plan, first.done, tuple(s for s in first.segments if s.committed)),
+            earlier=Earlier(first.plans, first.done, tuple(s for s in first.segments if s.committed)),
             log=second,
         )
-    assert second.plan is None
+    assert second.plans is None
     assert_said(whole, WORDS)
     assert whole.coverage.complete
     assert not set(second.done) & set(first.done)
@@ -155,8 +155,8 @@ async def test_speech_without_a_pause_is_cut_with_an_overlap(tmp_path: Path, see
     log = MemoryLog()
     async with tone_service("longest=20") as service:
         transcript = await transcribe(source, service, sessions=3, speed=math.inf, log=log)
-    assert log.plan is not None
-    handovers = [s.handover / 16000 for s in log.plan.sections if s.overlap_before]
+    assert log.plans is not None
+    handovers = [s.handover / 16000 for s in log.plans[0].sections if s.overlap_before]
     assert len(handovers) == 2
     heard = [w for s in transcript.segments for w in s.words]
     places = {w.text: w.start for w in words}

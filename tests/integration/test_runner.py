@@ -175,7 +175,7 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(scene: Scene) 
     seen: list[Job] = []
 
     async def breaks(job: Job, log: Any) -> Transcript:
-        await log.planned(plan)
+        await log.planned([plan])
         await log.commit(a_segment("two").model_copy(update={"section": 1}))
         await log.finished(1, facts)
         raise SessionLost("gone")
@@ -189,7 +189,7 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(scene: Scene) 
     await raw.call(lambda redis: redis.delete(f"{scene.settings.redis_prefix}delayed"))
     await raw.close()
     assert await scene.runner(look).perform("a", None) is Outcome.ENDED
-    assert seen[0].earlier.plan == plan
+    assert seen[0].earlier.plans == (plan,)
     assert seen[0].earlier.finished == {1: facts}
     assert [s.section for s in seen[0].earlier.committed] == [1]
     # Done anew, nothing of it is left.

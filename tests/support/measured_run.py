@@ -8,6 +8,7 @@ import math
 import re
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
@@ -25,7 +26,7 @@ class CountingLog:
 
     segments = 0
 
-    async def planned(self, plan: Plan) -> None: ...
+    async def planned(self, plans: Sequence[Plan]) -> None: ...
 
     async def finished(self, section: int, facts: SectionFacts) -> None: ...
 

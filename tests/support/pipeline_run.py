@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tests.support.tone_recognizer import load as tone_recognizer
 from tests.support.tones import ToneWord
+from worker.audio.channels import ALL_MIXED, Wanted
 from worker.audio.sections import Plan
 from worker.pipeline import Earlier, Job, run
 from worker.progress import Progress
@@ -28,11 +29,11 @@ class MemoryLog:
     def __init__(self) -> None:
         self.segments: list[Segment] = []
         self.reports: list[Progress] = []
-        self.plan: Plan | None = None
+        self.plans: tuple[Plan, ...] | None = None
         self.done: dict[int, SectionFacts] = {}
 
-    async def planned(self, plan: Plan) -> None:
-        self.plan = plan
+    async def planned(self, plans: Sequence[Plan]) -> None:
+        self.plans = tuple(plans)
 
     async def finished(self, section: int, facts: SectionFacts) -> None:
         self.done[section] = facts
@@ -66,6 +67,7 @@ async def transcribe(
     out: Outputs | None = None,
     sessions: int = 1,
     skip_silence: bool = False,
+    channels: Wanted = ALL_MIXED,
     earlier: Earlier | None = None,
 ) -> Transcript:
     """One job through the whole pipeline; with `out` its files as well."""
@@ -76,6 +78,7 @@ async def transcribe(
         language=None,
         sessions=sessions,
         skip_silence=skip_silence,
+        channels=channels,
         earlier=earlier or Earlier(),
     )
     transcript = await run(job, settings=settings, log=log or MemoryLog())

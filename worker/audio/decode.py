@@ -18,7 +18,7 @@ import numpy.typing as npt
 import soundfile
 
 from worker.audio.codings import fits_int16, missing_bytes, seeks_exactly
-from worker.audio.downmix import Downmix, Pcm16, Samples, only_channel
+from worker.audio.downmix import Pcm16, Samples, to_mono
 from worker.audio.parts import Part, PartFile, plan_of
 from worker.audio.source import Audio, AudioInfo, check_readable, reason_of, unsupported
 from worker.errors import DamagedSource, SourceError, UnsupportedSource
@@ -29,7 +29,6 @@ _RATES: Final = range(1000, 1_000_001)
 _MAX_WARNINGS: Final = 20
 _MP3_RETRIES: Final = 64  # each passes over a kilobyte of what is not MP3
 _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
-
 _RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of what a person must know of headerless audio
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 
@@ -44,9 +43,10 @@ class AudioSource:
     `frames_decoded` is the exact length of the source in samples per channel, whatever the header said.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, channel: int | None = None) -> None:
         self.path = path
         self.frames_decoded = 0
+        self._channel = channel
         self._warnings: list[str] = []
         check_readable(path)
         plan = plan_of(path)
@@ -74,14 +74,14 @@ class AudioSource:
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
         """Yield the samples from `start_frame` (of the source's rate) to the end, mono float32[n], full scale 1.0.
 
-        Channels are mixed with equal weights. Blocks are at most `block_s` seconds long and the caller's to keep. One
-        iteration at a time; another one starts anew. Raises DamagedSource when nothing can be decoded; damage further
-        on is passed over, in FLAC with silence in its place, and `warnings` tells.
+        Channels are mixed with equal weights, unless it was opened for one. Blocks are at most `block_s` seconds long,
+        the caller's to keep. One iteration at a time; another one starts anew. Raises DamagedSource when nothing can be
+        decoded; damage further on is passed over, in FLAC with silence in its place, and `warnings` tells.
         """
         return cast(Iterator[Samples], self._blocks(start_frame, block_s, stored=False))
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples | Pcm16]:
-        """The same, but int16 where the file holds one channel of 16 bits. The next block overwrites the last one."""
+        """The same, but int16 where 16 bits of one channel are wanted. The next block may overwrite the last one."""
         return self._blocks(start_frame, block_s, stored=True)
 
     def _blocks(self, start_frame: int, block_s: float, *, stored: bool) -> Iterator[Samples | Pcm16]:
@@ -98,7 +98,7 @@ class AudioSource:
             if number == 0:
                 self.frames_decoded = stream.seek_exactly(start_frame)
                 skip -= self.frames_decoded
-            for block in stream.blocks(block_s, stored=stored):
+            for block in stream.blocks(block_s, self._channel, stored=stored):
                 self.frames_decoded += len(block)
                 if skip >= len(block):
                     skip -= len(block)
@@ -153,18 +153,19 @@ class AudioSource:
         self.close()
 
 
-def open_source(path: Path) -> Audio:
-    """Open an audio file of any format that libsndfile reads, or FFmpeg where the extra `media` is installed.
+def open_source(path: Path, channel: int | None = None) -> Audio:
+    """Open an audio file of any format that libsndfile reads, or FFmpeg where the extra `media` is installed, to read
+    all channels mixed, or only `channel` (from 0; the caller knows that there is one).
 
     Raises SourceNotFound; UnsupportedSource for what neither can read, with the reason and the way out; DamagedSource
     for a broken header or a file without audio; SourceError for what cannot be read at all.
     """
     try:
-        return AudioSource(Path(path))
+        return AudioSource(Path(path), channel)
     except UnsupportedSource as exc:
         from worker.audio.media import open_media  # noqa: PLC0415  seldom needed, and large
 
-        return open_media(Path(path), exc)
+        return open_media(Path(path), exc, channel)
 
 
 class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
@@ -233,15 +234,14 @@ class _Stream:
         self.close()
         self._reader = self._open()
 
-    def blocks(self, block_s: float, *, stored: bool) -> Iterator[Samples | Pcm16]:
+    def blocks(self, block_s: float, channel: int | None, *, stored: bool) -> Iterator[Samples | Pcm16]:
         """Mono blocks up to the end, once. `stored`: one channel of 16 bits as it is."""
         self.used = True
         info = self.info
         size = max(1, min(round(block_s * info.sample_rate), _MAX_BLOCK_VALUES // info.channels))
         dtype: type[np.int16] | type[np.float32] = np.int16 if fits_int16(self._reader.subtype) else np.float32
         buffer = np.empty((size, info.channels), dtype=dtype)
-        stored = stored and info.channels == 1 and dtype is np.int16
-        mix: Callable[..., Samples | Pcm16] = only_channel if stored else Downmix(info.channels, dtype, self._warn)
+        mix = to_mono(info.channels, dtype, self._warn, channel, stored=stored)
         while True:
             silent, frames = 0, self._read(buffer)
             if not frames and (self._failed or self._at < (info.frames or 0)):

@@ -1,4 +1,4 @@
-"""All channels to one, with equal weights, as float32 at full scale 1.0, and without what is not sound."""
+"""All channels to one with equal weights, or one of them, as float32 at full scale 1.0, without what is not sound."""
 
 from __future__ import annotations
 
@@ -14,10 +14,23 @@ Pcm16 = npt.NDArray[np.int16]
 _LOUDEST: Final = 16.0  # +24 dB over full scale: nothing real is louder, and nothing after this can overflow
 
 
-def only_channel(frames: npt.NDArray[Any]) -> Pcm16:
-    """int16[n, 1] -> int16[n], not copied."""
-    channel: Pcm16 = frames[:, 0]
-    return channel
+def to_mono(
+    channels: int,
+    dtype: type[np.int16] | type[np.float32],
+    warn: Callable[[str], None],
+    channel: int | None,
+    *,
+    stored: bool,
+) -> Callable[[npt.NDArray[Any]], Samples | Pcm16]:
+    """What makes one channel of buffers, all mixed or only `channel`; `stored`: one of 16 bits stays as it is."""
+    if not stored or dtype is not np.int16 or (channels > 1 and channel is None):
+        return Downmix(channels, dtype, warn, channel)
+
+    def only(frames: npt.NDArray[Any]) -> Pcm16:
+        """int16[n, channels] -> int16[n], not copied where there is only one."""
+        return np.ascontiguousarray(frames[:, channel or 0])
+
+    return only
 
 
 class Downmix:
@@ -26,9 +39,17 @@ class Downmix:
     One `np.dot` with weights: a thirtieth of what `mean(axis=1)` costs.
     """
 
-    def __init__(self, channels: int, dtype: type[np.int16] | type[np.float32], warn: Callable[[str], None]) -> None:
-        """`warn` is told of samples that are not numbers or louder than full scale; only float32 can hold them."""
-        scale = (1 / 32768 if dtype is np.int16 else 1.0) / channels
+    def __init__(
+        self,
+        channels: int,
+        dtype: type[np.int16] | type[np.float32],
+        warn: Callable[[str], None],
+        channel: int | None = None,
+    ) -> None:
+        """`channel`, from 0: take only this one. `warn` is told of samples that are not numbers or louder than full
+        scale; only float32 can hold them."""
+        self._only = 0 if channels == 1 else channel
+        scale = (1 / 32768 if dtype is np.int16 else 1.0) / (channels if self._only is None else 1)
         self._weights = np.full(channels, scale, dtype=np.float32)
         self._convert = dtype is np.int16
         self._warn = warn
@@ -36,8 +57,8 @@ class Downmix:
     def __call__(self, frames: npt.NDArray[Any]) -> Samples:
         """int16 or float32[n, channels] -> a new float32[n]."""
         block = np.empty(len(frames), dtype=np.float32)
-        if frames.shape[1] == 1:
-            np.multiply(frames[:, 0], self._weights[0], out=block)
+        if self._only is not None:
+            np.multiply(frames[:, self._only], self._weights[0], out=block)
         else:
             with np.errstate(invalid="ignore", over="ignore"):  # of samples that are not numbers, see below
                 np.dot(frames.astype(np.float32) if self._convert else frames, self._weights, out=block)

@@ -47,9 +47,10 @@ class MediaSource:
     """Open media: an `Audio`. `info` is what the container says; `frames_decoded` and `warnings` grow while `blocks`
     runs. Get it from `open_media`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, channel: int | None = None) -> None:
         """Raises UnsupportedSource, DamagedSource, SourceError."""
         self.path = path
+        self._channel = channel
         self.frames_decoded = 0
         self._warnings: list[str] = []
         self._closed = False
@@ -68,8 +69,9 @@ class MediaSource:
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
         """Mono float32[n] blocks of at most `block_s` seconds from `start_frame` to the end, the caller's to keep.
 
-        Channels are mixed with equal weights; holes in the container's times are filled with silence. Raises
-        DamagedSource when nothing can be decoded; damage further on is passed over, and `warnings` tells.
+        Channels are mixed with equal weights, unless it was opened for one; holes in the container's times are filled
+        with silence. Raises DamagedSource when nothing can be decoded; damage further on is passed over, and `warnings`
+        tells.
         """
         if start_frame < 0 or block_s <= 0:
             raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
@@ -109,8 +111,11 @@ class MediaSource:
             position += hole
             samples = packed(frame)
             kind = (samples.shape[1], samples.dtype.type)
+            if kind[0] <= (self._channel or 0):
+                self._warn(f"has only {kind[0]} channels from {position / rate:.1f} s on; nothing after that is used")
+                return
             if kind not in mixers:
-                mixers[kind] = Downmix(*kind, self._warn)
+                mixers[kind] = Downmix(*kind, self._warn, self._channel)
             position += len(samples)
             yield mixers[kind](samples)
 
@@ -165,13 +170,13 @@ class MediaSource:
         self.close()
 
 
-def open_media(path: Path, because: UnsupportedSource) -> MediaSource:
-    """Open what libsndfile refused for the reason `because`. Raises it again where FFmpeg cannot read it either, and
-    says what to install where that is not here; DamagedSource for a broken file."""
+def open_media(path: Path, because: UnsupportedSource, channel: int | None = None) -> MediaSource:
+    """Open what libsndfile refused for the reason `because`; see `open_source`. Raises it again where FFmpeg cannot
+    read it either, and says what to install where that is not here; DamagedSource for a broken file."""
     if av is None:
         raise UnsupportedSource(f"{because}; or install what reads it: {INSTALL}") from None
     try:
-        return MediaSource(path)
+        return MediaSource(path, channel)
     except _Unknown:
         raise because from None
 

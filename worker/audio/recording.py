@@ -3,69 +3,102 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
 
+from worker.audio.channels import ALL_MIXED, Wanted
 from worker.audio.codings import seeks_exactly
 from worker.audio.decode import open_source
 from worker.audio.feed import FrameFeed, Piece
+from worker.audio.scan import scan
 from worker.audio.sections import Cutting, Plan, SectionPlan, plan, sections_for, whole
 from worker.audio.skipping import Skipping
 from worker.audio.source import Audio, AudioInfo
 from worker.audio.speech import SpeechDetector
 from worker.audio.spool import Spool
+from worker.audio.tracks import plan_channels
 from worker.errors import SourceError
 
 Progress = Callable[[float], None]
+Spools = Mapping[int | None, Spool]
+"""By the channel of the source they hold, None for all mixed."""
 
 
 class Recording:
-    """Made by `open_recording`; close it, or use it as a context manager. `info` is what the header says."""
+    """Made by `open_recording`; close it, or use it as a context manager. `info` is what the header says, `plans` has
+    one plan, or one for each channel that is streamed apart. Sections are counted through all of them, from 0."""
 
     def __init__(
-        self, path: Path, info: AudioInfo, plan: Plan, *, first: Audio | None = None, spool: Spool | None = None
+        self,
+        path: Path,
+        info: AudioInfo,
+        plans: Sequence[Plan],
+        *,
+        first: Audio | None = None,
+        spools: Spools | None = None,
     ) -> None:
         self.path = path
         self.info = info
-        self.plan = plan
+        self.plans = tuple(plans)
+        self.rate = self.plans[0].rate
+        self.fell_back = False
+        """It is streamed whole because there was no room to do as asked."""
         self._first = first
-        self._spool = spool
-        self._readers: list[Audio] = []
+        self._spools = dict(spools or {})
+        self._readers: dict[int | None, list[Audio]] = {}
         self._warnings: list[str] = []
 
-    def feed(self, section: SectionPlan, frame_samples: int) -> FrameFeed:
-        """The frames of one section, decoded by a reader of its own; opens the file. Raises SourceError."""
-        pieces: tuple[Piece, ...] = self.plan.pieces(section) if self.plan.measured else ((0, None),)
-        return FrameFeed(self._reader(), self.plan.rate, frame_samples, pieces)
+    @property
+    def sections(self) -> list[tuple[Plan, SectionPlan]]:
+        """All of them, each with the plan it belongs to."""
+        return [(plan, section) for plan in self.plans for section in plan.sections]
 
-    def _reader(self) -> Audio:
-        if self._spool is not None:
-            return self._spool.reader()
-        reader: Audio = self._first or open_source(self.path)
+    @property
+    def channels(self) -> list[range]:
+        """The numbers of the sections of each plan."""
+        ends = [0, *accumulate(len(plan.sections) for plan in self.plans)]
+        return [range(first, last) for first, last in pairwise(ends)]
+
+    def feed(self, number: int, frame_samples: int) -> FrameFeed:
+        """The frames of one section, decoded by a reader of its own; opens the file. Raises SourceError."""
+        of, section = self.sections[number]
+        pieces: tuple[Piece, ...] = of.pieces(section) if of.measured else ((0, None),)
+        return FrameFeed(self._reader(of.channel), self.rate, frame_samples, pieces)
+
+    def _reader(self, channel: int | None) -> Audio:
+        if channel in self._spools:
+            return self._spools[channel].reader()
+        reader: Audio = self._first or open_source(self.path, channel)
         self._first = None
-        self._readers.append(reader)
+        self._readers.setdefault(channel, []).append(reader)
         return reader
 
     @property
     def duration_s(self) -> float:
         """As measured; as the header says, or as far as it was read, where no plan was made."""
-        if self.plan.measured or self.info.frames is not None:
-            return self.plan.duration / self.plan.rate
-        return max((reader.frames_decoded / reader.info.sample_rate for reader in self._readers), default=0.0)
+        if self.info.frames is not None or all(plan.measured for plan in self.plans):
+            return max(plan.duration for plan in self.plans) / self.rate
+        readers = [reader for some in self._readers.values() for reader in some]
+        return max((reader.frames_decoded / reader.info.sample_rate for reader in readers), default=0.0)
 
-    def read_to_the_end(self) -> None:
-        """Every section was streamed to its end: only now the length of a source without a plan is known."""
-        if not self.plan.measured and self._readers:
-            reader = self._readers[-1]
-            samples = round(reader.frames_decoded / reader.info.sample_rate * self.plan.rate)
-            self.plan = Plan(self.plan.rate, samples, (SectionPlan(0, samples),))
+    def read_to_the_end(self, number: int) -> None:
+        """A section was streamed to its end: only now the length of a source without a plan is known."""
+        of, _ = self.sections[number]
+        if not of.measured and (readers := self._readers.get(of.channel)):
+            reader = readers[-1]
+            samples = round(reader.frames_decoded / reader.info.sample_rate * self.rate)
+            known = Plan(self.rate, samples, (SectionPlan(0, samples),), channel=of.channel)
+            self.plans = tuple(known if plan is of else plan for plan in self.plans)
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of the source, each once."""
-        return tuple(dict.fromkeys([*self._warnings, *(text for reader in self._readers for text in reader.warnings)]))
+        read = (text for some in self._readers.values() for reader in some for text in reader.warnings)
+        return tuple(dict.fromkeys([*self._warnings, *read]))
 
     def warn(self, *texts: str) -> None:
         self._warnings += texts
@@ -73,10 +106,11 @@ class Recording:
     def close(self) -> None:
         if self._first is not None:
             self._first.close()
-        for reader in self._readers:
-            reader.close()
-        if self._spool is not None:
-            self._spool.close()
+        for some in self._readers.values():
+            for reader in some:
+                reader.close()
+        for spool in self._spools.values():
+            spool.close()
 
     def __enter__(self) -> Recording:
         return self
@@ -92,49 +126,75 @@ def open_recording(
     cutting: Cutting,
     skipping: Skipping | None = None,
     detector: SpeechDetector | None = None,
-    made: Plan | None = None,
+    wanted: Wanted = ALL_MIXED,
+    made: Sequence[Plan] | None = None,
     progress: Progress,
     accept: Callable[[AudioInfo], None] = lambda _: None,
 ) -> Recording:
     """Open a source for a wire rate of `rate` Hz and plan it; `made` is the plan of an earlier attempt, which is kept.
 
-    Blocks the thread: what is to be cut, or searched for silence, is read once. `progress` is told the seconds read,
-    and may raise to end it; so may `accept`, which is told what the header says. Raises SourceError.
+    Blocks the thread: what is to be cut, or searched for silence, is read once, each channel that is wanted by itself
+    once. `progress` is told the seconds read, and may raise to end it; so may `accept`, which is told what the header
+    says. Raises SourceError, BadJob where `made` is of other channels than those `wanted`.
     """
-    with ExitStack() as stack:
-        source = open_source(path)
-        stack.callback(source.close)
+    with ExitStack() as reading, ExitStack() as kept:
+        source = kept.enter_context(open_source(path))
         info = source.info
         accept(info)
-        if made is None and skipping is None and _is_one_section(info, cutting):
-            made = whole(info, rate)
-        if made is not None and not made.measured:
-            stack.pop_all()
-            return Recording(path, info, made, first=source)
-        spool: Spool | None = None
+        channels = wanted.of(info.channels, path)
+        if made is not None:
+            wanted.check_goes_on([plan.channel for plan in made], channels, path)
+        elif skipping is None and channels == (None,) and _is_one_section(info, cutting):
+            made = (whole(info, rate),)
+        if made is not None and channels == (None,) and not made[0].measured:
+            kept.pop_all()
+            return _warned(Recording(path, info, made, first=source), wanted)
+        reading.push(kept.pop_all())
+        readers: dict[int | None, Audio] = {None: source}
+        if channels != (None,):
+            readers = {channel: reading.enter_context(open_source(path, channel)) for channel in channels}
+        spools: dict[int | None, Spool] = {}
         try:
-            if not _seeks_exactly(info):
-                spool = Spool(path, rate)
-                stack.callback(spool.close)
-                spool.fill(source, progress)
+            if not _seeks_exactly(info) and (made is None or all(plan.measured for plan in made)):
+                for channel, reader in readers.items():
+                    spools[channel] = spool = Spool(path, rate)
+                    kept.callback(spool.close)
+                    spool.fill(reader, progress)
         except OSError as exc:
             room = f"{tempfile.gettempdir()} has no room for the decoded audio of {path} ({exc.strerror})"
             if made is not None:
                 raise SourceError(f"{room}: free some, or set TMPDIR to a folder that has") from exc
-            if spool is not None:
-                spool.close()
-            stack.pop_all()
-            recording = Recording(path, info, whole(info, rate), first=source)
-            recording.warn(f"streamed whole, in one section: {room}")
-            return recording
+            recording = Recording(path, info, [replace(whole(info, rate), channel=channel) for channel in channels])
+            recording.fell_back = True
+            recording.warn(f"streamed whole, in one section{'' if None in readers else ' for each channel'}: {room}")
+            return _warned(recording, wanted)
         if made is None:
-            read = spool.reader() if spool is not None else source
-            made = plan(read, rate=rate, cutting=cutting, skipping=skipping, detector=detector, progress=progress)
-        recording = Recording(path, info, made, spool=spool)
-        recording.warn(*source.warnings)
-        stack.pop_all()
-        source.close()
-        return recording
+            read = {channel: spools[channel].reader() if spools else reader for channel, reader in readers.items()}
+            made = _plans(read, rate, cutting, skipping, detector, progress)
+        recording = Recording(path, info, made, spools=spools)
+        recording.warn(*(text for reader in readers.values() for text in reader.warnings))
+        kept.pop_all()
+        return _warned(recording, wanted)
+
+
+def _warned(recording: Recording, wanted: Wanted) -> Recording:
+    recording.warn(*wanted.warnings(recording.info.channels))
+    return recording
+
+
+def _plans(
+    readers: Mapping[int | None, Audio],
+    rate: int,
+    cutting: Cutting,
+    skipping: Skipping | None,
+    detector: SpeechDetector | None,
+    progress: Progress,
+) -> tuple[Plan, ...]:
+    if None in readers:
+        mixed = readers[None]
+        return (plan(mixed, rate=rate, cutting=cutting, skipping=skipping, detector=detector, progress=progress),)
+    found = {channel: scan(reader, detector, progress) for channel, reader in readers.items() if channel is not None}
+    return plan_channels(found, rate, cutting, skipping, detector.name if detector is not None else "level")
 
 
 def _is_one_section(info: AudioInfo, cutting: Cutting) -> bool:

@@ -78,6 +78,8 @@ class Plan:
     """What looked for speech: a detector's name, "level", or "" when nothing did."""
     measured: bool = True
     """The file was read; otherwise `duration` and the last end are what its header says."""
+    channel: int | None = None
+    """The channel of the source this is the plan of, from 0; None: all of them mixed."""
 
     @property
     def skipped_s(self) -> float:

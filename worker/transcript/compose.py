@@ -12,6 +12,7 @@ from typing import Final
 from worker.audio.decode import AudioInfo
 from worker.settings import Speed, show_speed
 from worker.transcript.model import (
+    ChannelFacts,
     Coverage,
     Gap,
     Saved,
@@ -51,8 +52,10 @@ class Facts:
     failures: tuple[str, ...]
     wire_rate: int
     sections: tuple[SectionFacts, ...]
-    skipped: tuple[tuple[float, float], ...]
-    """(start, end) of what was not streamed because it holds no speech, file seconds."""
+    channels: tuple[ChannelFacts, ...]
+    """Those that were streamed apart; none where all were mixed."""
+    skipped: tuple[Stretch, ...]
+    """What was not streamed because it holds no speech."""
     detector: str
     """What told so; "" when nothing was looked for."""
     price_per_hour: float
@@ -90,11 +93,12 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
         sessions=facts.sessions,
         coverage=Coverage(
             duration=duration,
-            sent=round(min(facts.sent_s, duration), 3),
+            sent=round(min(facts.sent_s, duration * max(1, len(facts.channels))), 3),
             committed_until=max((s.end for s in spoken if s.committed), default=0.0),
             sample_rate=facts.wire_rate,
+            channels=facts.channels,
             sections=facts.sections,
-            skipped=tuple(Stretch(start=round(a, 3), end=round(b, 3)) for a, b in facts.skipped),
+            skipped=tuple(_rounded(stretch) for stretch in facts.skipped),
             missing=(*facts.missing, *unaccounted(facts)),
         ),
         saved=_saved(facts),
@@ -111,22 +115,35 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
 
 
 def unaccounted(facts: Facts) -> tuple[Gap, ...]:
-    """Stretches of the source that lie in no section, in nothing skipped and in no gap: there should be none."""
+    """Stretches of the source, of each channel that is wanted, that lie in no section, in nothing skipped and in no
+    gap: there should be none."""
+    channels = [channel.name for channel in facts.channels] or [None]
+    return tuple(gap for channel in dict.fromkeys(channels) for gap in _unaccounted(facts, channel))
+
+
+def _unaccounted(facts: Facts, channel: str | None) -> list[Gap]:
     rate = facts.wire_rate
-    known = [(s.start / rate, (s.end if s.finished else s.sent) / rate) for s in facts.sections]
-    known += [*facts.skipped, *((gap.start, gap.end) for gap in facts.missing)]
+    sections = (section for section in facts.sections if section.channel == channel)
+    known = [(s.start / rate, (s.end if s.finished else s.sent) / rate) for s in sections]
+    known += [(s.start, s.end) for s in facts.skipped if s.channel == channel]
+    known += [(gap.start, gap.end) for gap in facts.missing if gap.channel == channel]
     gaps, at = [], 0.0
     for start, end in [*sorted(known), (facts.duration_s, facts.duration_s)]:
         if start > at + UNSEEN_S:
-            gaps.append(Gap(start=round(at, 3), end=round(start, 3), reason="not accounted for: please report this"))
+            reason = "not accounted for: please report this"
+            gaps.append(Gap(start=round(at, 3), end=round(start, 3), channel=channel, reason=reason))
         at = max(at, end)
-    return tuple(gaps)
+    return gaps
+
+
+def _rounded(stretch: Stretch) -> Stretch:
+    return stretch.model_copy(update={"start": round(stretch.start, 3), "end": round(stretch.end, 3)})
 
 
 def _saved(facts: Facts) -> Saved | None:
     if not facts.detector:
         return None
-    seconds = sum(end - start for start, end in facts.skipped)
+    seconds = sum(stretch.end - stretch.start for stretch in facts.skipped)
     money = round(seconds / 3600 * facts.price_per_hour, 4) if facts.price_per_hour else None
     return Saved(minutes=round(seconds / 60, 2), money=money, detector=facts.detector)
 

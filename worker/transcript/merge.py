@@ -8,6 +8,7 @@ that the two place on different sides of it is kept once.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import merge as by_time
 from itertools import zip_longest
 from typing import Final
 
@@ -34,6 +35,16 @@ def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> lis
             merged, after = _join(merged, after, handover)
         merged += after
     return _trimmed(merged)
+
+
+def merge_channels(
+    segments: Sequence[Segment], handovers: Sequence[float | None], channels: Sequence[range]
+) -> list[Segment]:
+    """`merge` for each channel by itself, then all by their time. `channels`: the sections of each."""
+    if len(channels) == 1:
+        return merge(segments, handovers)
+    each = (merge((s for s in segments if s.section in sections), handovers) for sections in channels)
+    return list(by_time(*each, key=lambda segment: segment.start))
 
 
 def _trimmed(segments: list[Segment]) -> list[Segment]:
@@ -114,4 +125,4 @@ def _without_repeated(before: list[Segment], after: list[Segment]) -> list[Segme
     return kept
 
 
-__all__ = ["merge"]
+__all__ = ["merge", "merge_channels"]

@@ -43,7 +43,11 @@ class Segment(_Value):
     )
     committed: bool = Field(default=True, description="false: a last partial that the service never committed")
     section: int = Field(default=0, description="the section of the source it was heard in, from 0")
-    channel: str | None = Field(default=None, description="name of the source's channel; null when all were mixed")
+    channel: str | None = Field(
+        default=None,
+        description="name of the source's channel, its number from 1 where it was given none; null when all were mixed,"
+        " or when a single one was asked for without a name",
+    )
 
 
 class Source(_Value):
@@ -64,6 +68,7 @@ class SessionFacts(_Value):
 
     session_id: str | None
     model: str | None = None
+    channel: str | None = Field(default=None, description="as that of a segment")
     start: float = Field(description="first file second this session was sent")
     end: float = Field(description="last file second this session was sent")
     silence: float = Field(default=0.0, description="seconds of silence sent after it, so that the tail was committed")
@@ -76,6 +81,7 @@ class Gap(_Value):
 
     start: float = Field(description="seconds from the start of the file")
     end: float = Field(description="seconds from the start of the file")
+    channel: str | None = Field(default=None, description="as that of a segment")
     reason: str
 
 
@@ -84,6 +90,7 @@ class Stretch(_Value):
 
     start: float
     end: float
+    channel: str | None = Field(default=None, description="as that of a segment")
 
 
 class Saved(_Value):
@@ -99,19 +106,30 @@ class SectionFacts(_Value):
 
     start: int
     end: int
+    channel: str | None = Field(default=None, description="as that of a segment")
     sent: int = Field(description="audio was sent up to here")
     heard: int = Field(description="the service gave a sign of life after audio up to here")
     committed: int = Field(description="end of the last committed word")
     finished: bool = Field(description="all of it was sent and the service committed what it heard")
 
 
+class ChannelFacts(_Value):
+    """One channel of the source that was asked for."""
+
+    number: int = Field(description="of the source, from 1")
+    name: str | None = Field(description="what its segments carry")
+    sent: float = Field(description="seconds of it that were sent")
+    reason: str | None = Field(default=None, description="why none of it was sent; null where some was")
+
+
 class Coverage(_Value):
     """Where every sample of the source went. Seconds, but for the sections."""
 
     duration: float = Field(description="length of the source")
-    sent: float = Field(description="audio that was sent")
+    sent: float = Field(description="audio that was sent, of all channels together")
     committed_until: float = Field(description="end of the last committed word")
     sample_rate: int = Field(default=16000, description="Hz of the sections' samples")
+    channels: tuple[ChannelFacts, ...] = Field(default=(), description="empty when all were mixed")
     sections: tuple[SectionFacts, ...] = ()
     skipped: tuple[Stretch, ...] = Field(default=(), description="not streamed, because it holds no speech")
     missing: tuple[Gap, ...] = ()

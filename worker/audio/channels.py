@@ -1,0 +1,103 @@
+"""Which channels of a source are wanted, and what they are called (pure).
+
+People count channels from 1, in options, names and documents; everywhere else they count from 0, and None stands for
+all of them mixed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from worker.errors import BadJob, NoSuchChannel
+
+Channels = Literal["mix", "split"] | int
+"""All mixed into one, each by itself, or only this one, from 1."""
+MOST: Final = 1024
+_LONGEST_NAME: Final = 64
+
+
+def parse_channels(value: object) -> Channels:
+    """Raises ValueError with what may be given."""
+    text = str(value).strip().lower()
+    if text in ("mix", "split"):
+        return text  # type: ignore[return-value]
+    # Not 2.0 nor true: whoever writes that means something else.
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"must be mix, split, or the number of a channel, not {str(value)[:40]!r}")
+    number = int(text)
+    if not 1 <= number <= MOST:
+        raise ValueError(
+            f"must be from 1 to {MOST}: the first channel is 1" if number < 1 else f"must be at most {MOST}"
+        )
+    return number
+
+
+def parse_names(value: object) -> tuple[str, ...]:
+    """`agent, customer` or a sequence of names, in the order of the channels. Raises ValueError."""
+    parts = value.replace(";", ",").split(",") if isinstance(value, str) and value.strip() else value or ()
+    if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("must be names, in the order of the channels")
+    names = tuple(part.strip() for part in parts)
+    for number, name in enumerate(names, 1):
+        if not name or len(name) > _LONGEST_NAME or not name.isprintable():
+            raise ValueError(f"the name of channel {number} must be 1 to {_LONGEST_NAME} printable characters")
+        if name.isdecimal() and name != str(number):
+            raise ValueError(f"channel {number} cannot be called {name}")
+    if len({name.casefold() for name in names}) < len(names):
+        raise ValueError(f"each channel needs a name of its own, not {', '.join(names)}")
+    if len(names) > MOST:
+        raise ValueError(f"must be at most {MOST} names")
+    return names
+
+
+def check_names(channels: Channels, names: Sequence[str]) -> None:
+    """Raises ValueError for names that name nothing."""
+    if names and channels == "mix":
+        raise ValueError("names of channels go with split, or with the number of a channel")
+    if isinstance(channels, int) and 1 < len(names) < channels:
+        raise ValueError(f"there are names for {len(names)} channels, but none for channel {channels}")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a job asks for."""
+
+    channels: Channels = "mix"
+    names: tuple[str, ...] = ()
+    """In the order of the channels; a single one where a single channel is asked for is that one's."""
+
+    def of(self, count: int, shown: object) -> tuple[int | None, ...]:
+        """The channels, from 0, of a source that has `count`; (None,) to mix them, or where there is only one. `shown`
+        names the source. Raises NoSuchChannel."""
+        if isinstance(self.channels, int) and self.channels > count:
+            there = "only one channel" if count == 1 else f"{count} channels"
+            raise NoSuchChannel(f"{shown}: has {there}, so there is no channel {self.channels} to take")
+        if self.channels == "mix" or count == 1:
+            return (None,)
+        return tuple(range(count)) if self.channels == "split" else (self.channels - 1,)
+
+    def name(self, channel: int | None) -> str | None:
+        """What the words of a channel are labelled with; None for nothing."""
+        if isinstance(self.channels, int):
+            names = self.names * self.channels if len(self.names) == 1 else self.names
+            return names[self.channels - 1] if names else None
+        if channel is None:
+            return None
+        return self.names[channel] if channel < len(self.names) else str(channel + 1)
+
+    def warnings(self, count: int) -> tuple[str, ...]:
+        """What a person should know of how that fits a source with `count` channels."""
+        if self.channels != "split" or len(self.names) <= count:
+            return ()
+        there = "has only one channel, so nothing was split" if count == 1 else f"has only {count} channels"
+        return (f"{there}; names were given for {len(self.names)}",)
+
+    def check_goes_on(self, begun: Sequence[int | None], channels: Sequence[int | None], shown: object) -> None:
+        """Raises BadJob where an earlier attempt took other channels (`begun`) than this one would."""
+        if tuple(begun) != tuple(channels):
+            raise BadJob(f"{shown}: was begun with other channels; submit it again, and it begins anew")
+
+
+ALL_MIXED: Final = Wanted()
