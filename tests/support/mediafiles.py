@@ -105,7 +105,9 @@ def _frame(block: np.ndarray, kind: Any, media: Media) -> Any:
     dtype = _KINDS[name]
     if np.issubdtype(dtype, np.integer):
         block = np.round(block * float(np.iinfo(dtype).max))
-    samples = np.repeat(block.astype(dtype)[:, None], media.channels, axis=1)
+    samples = block.astype(dtype)
+    if block.ndim == 1:
+        samples = np.repeat(samples[:, None], media.channels, axis=1)
     data = np.ascontiguousarray(samples.T) if planar else samples.reshape(1, -1)
     frame = av.AudioFrame.from_ndarray(data, format=kind.name if planar else name, layout=_LAYOUTS[media.channels])
     frame.sample_rate = media.rate

@@ -1,0 +1,236 @@
+"""Channels streamed apart: each word once, in the channel it was said on, at its time."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.audiofiles import FLAC, MULAW, VORBIS, WAV, Coding, write_signal
+from tests.support.mediafiles import MEDIA, write_media
+from tests.support.pipeline_run import TIME_TOLERANCE_S, MemoryLog, assert_said, tone_service, transcribe
+from tests.support.tones import ToneWord, encode, speech
+from worker.audio.channels import Wanted
+from worker.audio.tracks import NOTHING_HEARD
+from worker.errors import BadJob, NoSuchChannel
+from worker.pipeline import Earlier
+from worker.transcript.model import Transcript
+
+LENGTH_S = 200.0
+SPLIT = Wanted("split")
+NAMED = Wanted("split", ("agent", "customer"))
+
+
+def said_on(channels: int, length_s: float = LENGTH_S) -> list[list[ToneWord]]:
+    """Other words on each channel, often at the same time."""
+    return [
+        list(speech(length_s - 1, seed=40 + number, numbers=itertools.count(1 + 6000 * number)))
+        for number in range(channels)
+    ]
+
+
+WORDS = said_on(2)
+
+
+def together(words: Sequence[Sequence[ToneWord]], rate: int, length_s: float = LENGTH_S) -> np.ndarray:
+    return np.stack([encode(some, rate, duration_s=length_s) for some in words], axis=1)
+
+
+@pytest.fixture(scope="module")
+def calls(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("calls")
+    for coding, rate in ((WAV, 16000), (FLAC, 44100), (MULAW, 8000), (VORBIS, 44100)):
+        write_signal(folder / f"{coding}.{coding.ending}", together(WORDS, rate), rate, coding)
+    return folder
+
+
+def of_channel(transcript: Transcript, name: str | None) -> Transcript:
+    segments = tuple(s for s in transcript.segments if s.channel == name)
+    return transcript.model_copy(update={"segments": segments})
+
+
+def assert_split(transcript: Transcript, words: Sequence[Sequence[ToneWord]], names: Sequence[str]) -> None:
+    for name, some in zip(names, words, strict=True):
+        assert_said(of_channel(transcript, name), some)
+    assert {s.channel for s in transcript.segments} <= set(names)
+    starts = [s.start for s in transcript.segments]
+    assert starts == sorted(starts)
+    assert transcript.coverage.complete
+
+
+@pytest.mark.parametrize("coding", [WAV, FLAC, MULAW, VORBIS], ids=str)
+@pytest.mark.parametrize("sessions", [1, 5])
+async def test_each_word_is_heard_on_its_channel(calls: Path, coding: Coding, sessions: int) -> None:
+    log = MemoryLog()
+    async with tone_service() as service:
+        transcript = await transcribe(
+            calls / f"{coding}.{coding.ending}", service, sessions=sessions, channels=NAMED, log=log
+        )
+    assert_split(transcript, WORDS, ["agent", "customer"])
+    coverage = transcript.coverage
+    assert [(c.number, c.name, c.reason) for c in coverage.channels] == [(1, "agent", None), (2, "customer", None)]
+    assert coverage.sent == pytest.approx(2 * LENGTH_S, abs=0.1)
+    assert [c.sent for c in coverage.channels] == pytest.approx([LENGTH_S] * 2, abs=0.1)
+    # Five sessions are three for each channel, of which the file has room for two.
+    assert [s.channel for s in coverage.sections] == (
+        ["agent", "customer"] if sessions == 1 else ["agent"] * 2 + ["customer"] * 2
+    )
+    last = log.reports[-1]
+    assert (last.duration_s, last.sent_s) == pytest.approx((LENGTH_S, LENGTH_S), abs=0.1)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+async def test_only_one_channel(calls: Path, number: int) -> None:
+    async with tone_service() as service:
+        transcript = await transcribe(calls / "flac.flac", service, channels=Wanted(number))
+    assert_said(transcript, WORDS[number - 1])
+    assert {s.channel for s in transcript.segments} == {None}
+    assert [(c.number, c.name) for c in transcript.coverage.channels] == [(number, None)]
+    assert transcript.coverage.complete
+    assert transcript.coverage.sent == pytest.approx(LENGTH_S, abs=0.1)
+
+
+async def test_a_channel_that_is_not_there_is_named(calls: Path) -> None:
+    async with tone_service() as service:
+        with pytest.raises(NoSuchChannel, match=r"wav\.wav: has 2 channels, so there is no channel 3 to take"):
+            await transcribe(calls / "wav.wav", service, channels=Wanted(3))
+
+
+async def test_a_silent_channel_is_not_streamed(tmp_path: Path) -> None:
+    """Six channels: speech, digital silence, dither, the idle hiss of a line, speech, hum."""
+    rate, length_s = 16000, 20.0
+    first, fifth = said_on(2, length_s)
+    count = round(rate * length_s)
+    noise = np.random.default_rng(1)
+    hum = 0.05 * np.sin(2 * np.pi * 50 * np.arange(count) / rate) + 0.01 * np.sin(
+        2 * np.pi * 400 * np.arange(count) / rate
+    )
+    rows = [
+        encode(first, rate, duration_s=length_s),
+        np.zeros(count),
+        noise.choice([-1, 0, 1], count) / 32768,
+        noise.normal(0, 10 ** (-55 / 20), count),
+        encode(fifth, rate, duration_s=length_s),
+        hum,
+    ]
+    source = write_signal(tmp_path / "six.wav", np.stack(rows, axis=1).astype(np.float32), rate)
+    async with tone_service() as service:
+        transcript = await transcribe(source, service, sessions=4, channels=SPLIT)
+        assert_split(of_channel(transcript, "1"), [first], ["1"])
+        assert_split(of_channel(transcript, "5"), [fifth], ["5"])
+        coverage = transcript.coverage
+        assert [(c.sent, c.reason) for c in coverage.channels] == [
+            (length_s, None), (0.0, NOTHING_HEARD), (0.0, NOTHING_HEARD),
+            (0.0, NOTHING_HEARD), (length_s, None), (0.0, NOTHING_HEARD),
+        ]  # fmt: skip
+        assert coverage.complete
+        assert coverage.sent == 2 * length_s
+        assert [(s.start, s.end, s.channel) for s in coverage.skipped] == [(0.0, length_s, n) for n in "2346"]
+        assert len(transcript.sessions) == 2
+
+        silent = await transcribe(source, service, channels=Wanted(2))
+        assert silent.coverage.complete
+        assert (silent.sessions, silent.text, silent.coverage.sent) == ((), "", 0.0)
+
+
+async def test_silence_is_left_out_of_each_channel(tmp_path: Path) -> None:
+    """One speaks in the first half, the other in the second."""
+    first, second = said_on(2, 40.0)
+    late = [ToneWord(word.number, word.start + 60) for word in second]
+    source = write_signal(tmp_path / "turns.flac", together([first, late], 16000, 100), 16000, FLAC)
+    async with tone_service(STT_SPEECH_DETECTOR="level") as service:
+        transcript = await transcribe(source, service, sessions=2, channels=SPLIT, skip_silence=True)
+    assert_split(transcript, [first, late], ["1", "2"])
+    assert transcript.coverage.sent < 90
+    assert {s.channel for s in transcript.coverage.skipped} == {"1", "2"}
+    assert transcript.saved is not None
+    assert transcript.saved.minutes == pytest.approx((200 - 80) / 60, abs=0.15)
+
+
+async def test_a_file_with_one_channel_is_as_it_is(tmp_path: Path) -> None:
+    (words,) = said_on(1, 10.0)
+    source = write_signal(tmp_path / "mono.wav", encode(words, 8000, duration_s=10.0), 8000)
+    async with tone_service() as service:
+        wanted = (SPLIT, NAMED, Wanted(1, ("agent",)))
+        plain, named, only = [await transcribe(source, service, channels=one) for one in wanted]
+        for transcript in (plain, named, only):
+            assert_said(transcript, words)
+            assert transcript.coverage.channels == ()
+        assert {s.channel for s in plain.segments} == {None} == {s.channel for s in named.segments}
+        assert plain.warnings == ()
+        assert named.warnings == ("has only one channel, so nothing was split; names were given for 2",)
+        assert {s.channel for s in only.segments} == {"agent"}
+        with pytest.raises(NoSuchChannel, match="has only one channel"):
+            await transcribe(source, service, channels=Wanted(2))
+
+
+async def test_what_libsndfile_cannot_open_is_split_too(tmp_path: Path) -> None:
+    words = said_on(2, 20.0)
+    for name in ("m4a-aac", "mka-pcm24"):
+        media = next(m for m in MEDIA if m.name == name)
+        source = write_media(tmp_path / f"a.{media.ending}", together(words, media.rate, 20.0), media)
+        async with tone_service() as service:
+            assert_split(await transcribe(source, service, channels=NAMED), words, NAMED.names)
+
+
+@pytest.mark.parametrize("faults", [["drop=20:1,3,5"], ["time-limit=30:1-4"], ["mute=25:2"]], ids=lambda f: f[0])
+async def test_a_session_that_breaks_costs_its_channel_nothing(calls: Path, faults: list[str]) -> None:
+    async with tone_service(*faults, STT_STALL_TIMEOUT_S="1.5") as service:
+        transcript = await transcribe(calls / "flac.flac", service, sessions=4, channels=NAMED, speed=60.0)
+    assert_split(transcript, WORDS, NAMED.names)
+
+
+async def test_an_attempt_goes_on_in_each_channel(calls: Path) -> None:
+    """The first attempt loses the service for good, in the middle of both channels."""
+    first, second = MemoryLog(), MemoryLog()
+    async with tone_service("drop=40:2-4", "http=503:4-99", STT_RETRIES="0") as service:
+        broken = await transcribe(calls / "vorbis.ogg", service, sessions=4, channels=NAMED, speed=60.0, log=first)
+    assert not broken.coverage.complete
+    assert {gap.channel for gap in broken.coverage.missing} == {"agent", "customer"}
+    assert first.plans is not None
+    assert [plan.channel for plan in first.plans] == [0, 1]
+    earlier = Earlier(first.plans, first.done, tuple(s for s in first.segments if s.committed))
+    async with tone_service() as service:
+        # However many sessions there are now: the plan stays.
+        whole = await transcribe(calls / "vorbis.ogg", service, sessions=1, channels=NAMED, earlier=earlier, log=second)
+        assert second.plans is None
+        assert_split(whole, WORDS, NAMED.names)
+        assert sum(s.end - s.start for s in whole.sessions) < 2 * LENGTH_S * 0.8
+        for other in (
+            Wanted(),
+            Wanted(2),
+        ):
+            with pytest.raises(BadJob, match=r"vorbis\.ogg: was begun with other channels"):
+                await transcribe(calls / "vorbis.ogg", service, channels=other, earlier=earlier)
+        mixed = Earlier(None, {}, earlier.committed)
+        with pytest.raises(BadJob, match=r"vorbis\.ogg: was begun with other channels"):
+            await transcribe(calls / "vorbis.ogg", service, channels=NAMED, earlier=mixed)
+
+
+async def test_without_room_for_the_decoded_audio_each_channel_is_streamed_whole(
+    calls: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    log = MemoryLog()
+    with monkeypatch.context() as patch:
+        patch.setattr("worker.audio.spool.os.write", full)
+        async with tone_service() as service:
+            transcript = await transcribe(calls / "vorbis.ogg", service, sessions=4, channels=NAMED, log=log)
+    assert_split(transcript, WORDS, NAMED.names)
+    assert [s.channel for s in transcript.coverage.sections] == ["agent", "customer"]
+    assert "No space left" in transcript.warnings[0]
+    # Whoever goes on with it, with room or without, has the same sections.
+    assert log.plans is not None
+    half = tuple(s for s in log.segments if s.end < LENGTH_S / 2)
+    async with tone_service() as service:
+        again = await transcribe(
+            calls / "vorbis.ogg", service, channels=NAMED, earlier=Earlier(log.plans, {}, half), speed=math.inf
+        )
+    assert_split(again, WORDS, NAMED.names)
+    assert max(abs(s.start - LENGTH_S / 2) for s in again.sessions) < 10 + TIME_TOLERANCE_S
