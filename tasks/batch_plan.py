@@ -25,6 +25,9 @@ class Look(_Value):
     # Seconds that hold speech, and seconds that would be left out as silence; None when nobody looked for speech.
     speech_s: float | None = None
     silence_s: float | None = None
+    # Channels that are streamed apart, 1 where all are mixed; without those in which nothing was heard. The seconds
+    # of speech and of silence are those of all of them together.
+    channels: int = 1
     warnings: tuple[str, ...] = ()
 
 
@@ -91,11 +94,14 @@ def plan_batch(looks: Sequence[Look], failing: Sequence[JobLine], limits: Limits
 
 def _sections(look: Look, limits: Limits) -> Iterable[float]:
     """Seconds that are streamed for each section of a file."""
+    if not look.channels:
+        return
     length_s = look.length_s or 0.0
     if limits.skip_silence and look.silence_s is not None:
-        length_s = max(0.0, length_s - look.silence_s)
-    count = sections_for(length_s, Cutting(sessions=min(limits.sessions, limits.job_sessions)))
-    for _ in range(count if length_s else 0):
+        length_s = max(0.0, length_s - look.silence_s / look.channels)
+    sessions = math.ceil(min(limits.sessions, limits.job_sessions) / look.channels)
+    count = sections_for(length_s, Cutting(sessions=sessions))
+    for _ in range(count * look.channels if length_s else 0):
         part_s = length_s / count
         yield part_s + limits.flush_s * _rotations(part_s, limits)
 

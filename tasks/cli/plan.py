@@ -24,12 +24,16 @@ from tasks.cli.follow import clock, factor
 from tasks.cli.listing import opens_media, sources
 from tasks.cli.view import near
 from tasks.jobs import JobState
+from tasks.producer import make_spec
+from worker.audio.channels import Wanted
 from worker.audio.decode import open_source
+from worker.audio.scan import scan
 from worker.audio.sections import Cutting
 from worker.audio.sections import plan as plan_sections
 from worker.audio.skipping import Skipping
 from worker.audio.source import Audio, AudioInfo
 from worker.audio.speech import silero
+from worker.audio.tracks import may_hold_speech, plan_channels
 from worker.errors import SourceError, SourceRefused
 from worker.planning import check_length
 from worker.settings import Settings
@@ -44,6 +48,7 @@ MOST_SHOWN: Final = 20
 @click.option("--speech", is_flag=True, help="Read all of the audio and look for speech; finds damage, too.")
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session (or STT_SPEED).")
 @click.option("--sessions", type=click.IntRange(1, 2000), help="Sessions at the same time (or STT_SESSIONS).")
+@options.channels
 @options.skip_silence
 @click.option("--price-per-hour", type=click.FloatRange(min=0), help="Of streamed audio (or STT_PRICE_PER_HOUR).")
 @options.as_json
@@ -63,11 +68,13 @@ def command(ctx: click.Context, /, paths: tuple[str, ...], speech: bool, as_json
     \b
     Exit codes: 0 all can be transcribed, 1 some will fail, 2 wrong usage.
     """
+    fields = options.channels_from(given)
+    wanted = Wanted(fields.get("channels", "mix"), fields.get("channel_names", ()))
     settings = options.settings_from(**given)
     # To stream less, one has to know where nobody speaks.
     speech = speech or settings.skip_silence
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
-    looks, failing = _look_at(listing.found, settings, speech)
+    looks, failing = _look_at(listing.found, settings, speech, wanted)
     failing += [_will_fail(path, "source_unsupported", "needs the extra `media`") for path in listing.other]
     plan = plan_batch(looks, failing, _limits(settings))
     if as_json:
@@ -91,13 +98,15 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _look_at(found: Sequence[Found], settings: Settings, speech: bool) -> tuple[list[Look], list[JobLine]]:
+def _look_at(
+    found: Sequence[Found], settings: Settings, speech: bool, wanted: Wanted
+) -> tuple[list[Look], list[JobLine]]:
     """What was found out, and what cannot be transcribed; in the order of the sources."""
     looks: list[Look] = []
     failing: list[JobLine] = []
     tell_at = time.monotonic() + TELL_EVERY_S
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for number, answer in enumerate(pool.map(lambda item: _look(item, settings, speech), found), 1):
+        for number, answer in enumerate(pool.map(lambda item: _look(item, settings, speech, wanted), found), 1):
             looks.append(answer) if isinstance(answer, Look) else failing.append(answer)
             if time.monotonic() > tell_at and sys.stderr.isatty():
                 click.echo(f"looked at {number} of {len(found)}", err=True)
@@ -105,18 +114,29 @@ def _look_at(found: Sequence[Found], settings: Settings, speech: bool) -> tuple[
     return looks, failing
 
 
-def _look(item: Found, settings: Settings, speech: bool) -> Look | JobLine:
+def _look(item: Found, settings: Settings, speech: bool, wanted: Wanted) -> Look | JobLine:
     if is_url(item.source):
         return Look(source=show(item.source), length_s=None)
     path = Path(item.source)
     try:
         with open_source(path) as audio:
             _check(audio.info, str(path), settings)
-            look = _with_speech(audio, str(path), settings) if speech else _quickly(audio, str(path))
+            channels = _wanted(item, wanted).of(audio.info.channels, path)
+            if speech and channels != (None,):
+                look = _apart(path, channels, settings)
+            else:
+                look = _with_speech(audio, str(path), settings) if speech else _quickly(audio, str(path), len(channels))
             check_length(look.length_s or 0.0, str(path), settings)
             return look
     except SourceError as exc:
         return _will_fail(item.source, exc.code, str(exc))
+
+
+def _wanted(item: Found, wanted: Wanted) -> Wanted:
+    """What of a source is wanted, by the command or by its manifest."""
+    fields = {"channels": wanted.channels, "channel_names": wanted.names}
+    spec = make_spec(item.source, **options.of_source(fields, {**item.options}))
+    return Wanted(spec.channels, spec.channel_names)
 
 
 def _check(info: AudioInfo, shown: str, settings: Settings) -> None:
@@ -143,7 +163,30 @@ def _with_speech(audio: Audio, source: str, settings: Settings) -> Look:
     )
 
 
-def _quickly(audio: Audio, source: str) -> Look:
+def _apart(path: Path, channels: Sequence[int | None], settings: Settings) -> Look:
+    """Each channel by itself."""
+    detector = silero() if settings.speech_detector == "auto" else None
+    warnings: list[str] = []
+    found = {}
+    for channel in channels:
+        with open_source(path, channel) as audio:
+            found[channel or 0] = scan(audio, detector)
+            warnings += audio.warnings
+    detected = detector.name if detector is not None else "level"
+    plans = plan_channels(found, settings.sample_rate, Cutting(sessions=settings.sessions), Skipping(), detected)
+    skipping = Skipping() if settings.skip_silence else None
+    streamed = [plan for plan in plans if may_hold_speech(found[plan.channel or 0], skipping)]
+    return Look(
+        source=str(path),
+        length_s=plans[0].duration / plans[0].rate,
+        speech_s=sum(plan.speech_s or 0.0 for plan in plans),
+        silence_s=sum(plan.skipped_s for plan in streamed),
+        warnings=tuple(dict.fromkeys(warnings)),
+        channels=len(streamed),
+    )
+
+
+def _quickly(audio: Audio, source: str, channels: int) -> Look:
     """The length as the header says it; by reading it where that does not. The first block is decoded in any case."""
     blocks = audio.blocks()
     next(blocks, None)
@@ -152,7 +195,7 @@ def _quickly(audio: Audio, source: str) -> Look:
         for _ in blocks:
             pass
         length_s = audio.frames_decoded / audio.info.sample_rate
-    return Look(source=source, length_s=length_s, warnings=audio.warnings)
+    return Look(source=source, length_s=length_s, warnings=audio.warnings, channels=channels)
 
 
 def _will_fail(source: str, code: str, reason: str) -> JobLine:

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 
+import numpy as np
+
 from tasks.submit import submit
-from tests.support.fleet import Fleet
+from tests.support.audiofiles import write_signal
+from tests.support.fleet import RATE, Fleet
+from tests.support.pipeline_run import assert_said
+from tests.support.tones import encode, speech
 from tests.support.wait import wait_until
 from worker.storage.records import JobState
 from worker.transcript.model import Segment
@@ -42,6 +48,29 @@ def test_a_killed_worker_s_sections_go_on_where_each_was(fleet: Fleet) -> None:
         assert raw.hget(f"stt:job:{job.id}", "plan") == plan
     # The second worker streamed what was left, not all of it.
     assert sum(s.end - s.start for s in transcript.sessions) < LENGTH_S * 0.8
+
+
+def test_a_killed_worker_s_channels_go_on_where_each_was(fleet: Fleet) -> None:
+    words = [list(speech(159, seed=70 + k, numbers=itertools.count(1 + 9000 * k))) for k in range(2)]
+    signal = np.stack([encode(some, RATE, duration_s=160) for some in words], axis=1)
+    source = write_signal(fleet.folder / "call.wav", signal, RATE)
+    fleet.start(sessions=4)
+    fleet.start(sessions=4)
+    job = submit(
+        source, settings=fleet.settings, speed=16.0, sessions=4, channels="split", channel_names=("agent", "customer")
+    )
+    wait_until(lambda: fleet.record(job.id).progress.committed_s > 60, "a third of it is committed", timeout_s=30)
+    assert sections_heard(fleet, job.id) == {0, 1, 2, 3}
+    fleet.owner(job.id).kill()
+    fleet.until_ended(job.id, timeout_s=60)
+    record = fleet.record(job.id)
+    assert (record.state, record.attempts) == (JobState.DONE, 2), record.error
+    transcript = fleet.transcript(job.id)
+    for name, some in zip(("agent", "customer"), words, strict=True):
+        own = tuple(s for s in transcript.segments if s.channel == name)
+        assert_said(transcript.model_copy(update={"segments": own}), some)
+    assert sorted(fleet.committed(job.id)) == sorted(w.text for some in words for w in some)
+    assert sum(s.end - s.start for s in transcript.sessions) < 2 * 160 * 0.95
 
 
 def test_a_long_file_makes_room_for_a_short_one(fleet: Fleet) -> None:

@@ -169,13 +169,17 @@ async def test_a_drain_does_not_wait_for_that(redis_url: str) -> None:
     await scene.ledger.close()
 
 
-async def test_the_next_attempt_has_the_plan_and_what_is_finished(scene: Scene) -> None:
-    plan = Plan(16000, 160_000, (SectionPlan(0, 80_000), SectionPlan(80_000, 160_000, 16_000)), skipped=((1, 2),))
+@pytest.mark.parametrize("channels", [(None,), (0, 1), (1,)], ids=str)
+async def test_the_next_attempt_has_the_plan_and_what_is_finished(
+    scene: Scene, channels: tuple[int | None, ...]
+) -> None:
+    sections = (SectionPlan(0, 80_000), SectionPlan(80_000, 160_000, 16_000))
+    plans = tuple(Plan(16000, 160_000, sections, skipped=((1, 2),), channel=channel) for channel in channels)
     facts = SectionFacts(start=80_000, end=160_000, sent=160_000, heard=160_000, committed=150_000, finished=True)
     seen: list[Job] = []
 
     async def breaks(job: Job, log: Any) -> Transcript:
-        await log.planned([plan])
+        await log.planned(plans)
         await log.commit(a_segment("two").model_copy(update={"section": 1}))
         await log.finished(1, facts)
         raise SessionLost("gone")
@@ -189,7 +193,7 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(scene: Scene) 
     await raw.call(lambda redis: redis.delete(f"{scene.settings.redis_prefix}delayed"))
     await raw.close()
     assert await scene.runner(look).perform("a", None) is Outcome.ENDED
-    assert seen[0].earlier.plans == (plan,)
+    assert seen[0].earlier.plans == plans
     assert seen[0].earlier.finished == {1: facts}
     assert [s.section for s in seen[0].earlier.committed] == [1]
     # Done anew, nothing of it is left.

@@ -19,7 +19,7 @@ def plan_channels(
 ) -> tuple[Plan, ...]:
     """A plan for each channel of `found` (from 0), in their order. One in which nothing can be speech has no section:
     all of it is skipped. The others share the sessions."""
-    heard = {channel for channel, scan in found.items() if speech_windows(scan, skipping or Skipping()).any()}
+    heard = {channel for channel, scan in found.items() if may_hold_speech(scan, skipping)}
     shared = replace(cutting, sessions=ceil(cutting.sessions / max(1, len(heard))))
     return tuple(
         _silent(scan, rate, channel)
@@ -27,6 +27,13 @@ def plan_channels(
         else replace(plan_scan(scan, rate, shared, skipping, detector), channel=channel)
         for channel, scan in found.items()
     )
+
+
+def may_hold_speech(found: Scan, skipping: Skipping | None) -> bool:
+    """Whether anything of it is worth streaming: as it would be without `skipping`, by its level alone."""
+    if skipping is None:
+        found, skipping = replace(found, voice=None), Skipping()
+    return bool(speech_windows(found, skipping).any())
 
 
 def why_not_streamed(plan: Plan) -> str | None:

@@ -17,7 +17,7 @@ from worker.errors import LeaseLost, LedgerUnavailable
 from worker.progress import Progress
 from worker.storage.connection import Connection
 from worker.storage.records import JobState
-from worker.transcript.model import SectionFacts, Segment, Transcript
+from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
 
 _LOG: Final = logging.getLogger(__name__)
 SECTIONS: Final = TypeAdapter(dict[int, SectionFacts])
@@ -153,7 +153,7 @@ class Lease:
         missing = transcript.coverage.missing
         state = JobState.DONE if transcript.coverage.complete else JobState.INCOMPLETE
         code = "" if state is JobState.DONE else str(state)
-        reason = "; ".join(f"{gap.start:.1f}–{gap.end:.1f} s missing: {gap.reason}" for gap in missing)
+        reason = "; ".join(f"{gap.start:.1f}–{gap.end:.1f} s{_of(gap)} missing: {gap.reason}" for gap in missing)
         warnings = [warning[:MOST_ERROR_TEXT] for warning in transcript.warnings[:MOST_WARNINGS]]
         # The length that was found may differ from what the header promised.
         found = ("duration_s", transcript.coverage.duration, "warnings", json.dumps(warnings, ensure_ascii=False))
@@ -186,6 +186,10 @@ class Lease:
 
             metrics.REFUSED_WRITES.inc()
             raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
+
+
+def _of(gap: Gap) -> str:
+    return f" of {gap.channel}" if gap.channel else ""
 
 
 def _fields(progress: Progress | None) -> tuple[str | float, ...]:

@@ -30,6 +30,10 @@ SHA = "ab" * 32
         {"source": "a.wav", "out_name": "/a"},
         {"source": "a.wav", "out_name": ""},
         {"source": "a.wav", "extra": 1},
+        {"source": "a.wav", "channels": 0},
+        {"source": "a.wav", "channels": "left"},
+        {"source": "a.wav", "channel_names": ["a"]},
+        {"source": "a.wav", "channels": "split", "channel_names": ["a", "a"]},
     ],
 )
 def test_what_is_refused(fields: dict[str, object]) -> None:
@@ -66,11 +70,23 @@ def test_identity() -> None:
         spec.model_copy(update={"language": "yue"}),
         spec.model_copy(update={"out_dir": "/out2"}),
         spec.model_copy(update={"out_name": "b"}),
+        spec.model_copy(update={"channels": "split"}),
+        spec.model_copy(update={"channels": 1}),
+        spec.model_copy(update={"channels": 2}),
+        spec.model_copy(update={"channels": "split", "channel_names": ("a", "b")}),
     ]
     identity = job_id(spec, SHA)
     assert {job_id(each, SHA) for each in same} == {identity}
     ids = {identity, job_id(spec, "cd" * 32), job_id(spec, SHA, scope="x"), *(job_id(each, SHA) for each in other)}
     assert len(ids) == 3 + len(other)
+
+
+def test_channels_survive_json_and_change_no_older_identity() -> None:
+    spec = JobSpec.model_validate_json('{"source": "a.wav", "channels": "2", "channel_names": "agent; customer"}')
+    assert (spec.channels, spec.channel_names) == (2, ("agent", "customer"))
+    assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
+    # As it was before there were channels.
+    assert job_id(JobSpec(source="a.wav", out_dir="/out"), SHA) == "f7eeb8bf5bedd2ccf555918e"
 
 
 def test_make_spec_names_the_problem_and_makes_paths_absolute() -> None:

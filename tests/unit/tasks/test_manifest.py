@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.batch_manifest import read_manifest
+from tasks.cli.options import of_source
+from tasks.producer import make_spec
 from worker.errors import BadJob
 
 
@@ -44,6 +46,29 @@ def test_csv_and_json_lines_say_the_same(tmp_path: Path) -> None:
     assert one[2].options == two[2].options == {"speed": "max"}
 
 
+def test_channels_of_single_sources(tmp_path: Path) -> None:
+    table = write(
+        tmp_path,
+        "l.csv",
+        'source,channels,channel_names\na.wav,split,agent;customer\nb.wav,2,\nc.wav,,"one, two"\nd.wav,mix,\n',
+    )
+    rows = [dict(entry.options) for entry in read_manifest(table)]
+    assert rows == [
+        {"channels": "split", "channel_names": "agent;customer"},
+        {"channels": "2"},
+        {"channel_names": "one, two"},
+        {"channels": "mix"},
+    ]
+    common = {"channels": "split", "channel_names": ("x", "y")}
+    specs = [make_spec("a.wav", **of_source(common, row)) for row in rows]
+    assert [(spec.channels, spec.channel_names) for spec in specs] == [
+        ("split", ("agent", "customer")),
+        (2, ("x", "y")),
+        ("split", ("one", "two")),
+        ("mix", ()),
+    ]
+
+
 @pytest.mark.parametrize(
     ("name", "text", "problem"),
     [
@@ -54,6 +79,8 @@ def test_csv_and_json_lines_say_the_same(tmp_path: Path) -> None:
         ("l.csv", "source,id\na.wav,1,2\n", "line 2: .*more cells than columns"),
         ("l.csv", "source,id\na.wav,1\nb.wav,1\n", "line 3: the id 1 stands in line 2 already"),
         ("l.csv", "source,id\na.wav,a b\n", "line 2: .*a b"),
+        ("l.csv", "source,channels\na.wav,0\n", "line 2: .*a.wav: channels: must be from 1"),
+        ("l.csv", "source,channels\na.wav,left\n", "line 2: .*a.wav: channels: must be mix, split"),
         ("l.csv", "source,formats\na.wav,doc\n", "line 2: .*a.wav: formats: must be some of"),
         ("l.csv", "source,out_name\na.wav,../x\n", "line 2: .*inside out_dir"),
         ("l.csv", "source,out_dir\na.wav,/x\n", "line 2: out_dir: no such option"),

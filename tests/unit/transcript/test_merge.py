@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.transcript.merge import merge
+from worker.transcript.merge import merge, merge_channels
 from worker.transcript.model import Segment, Word
 
 
@@ -28,6 +28,17 @@ def texts(segments: list[Segment]) -> list[str]:
 def test_sections_follow_each_other_in_file_order() -> None:
     found = merge([said(1, ("c", 10)), said(0, ("a", 1)), said(2, ("d", 20)), said(0, ("b", 2))], [None] * 3)
     assert texts(found) == ["a", "b", "c", "d"]
+
+
+def test_channels_come_by_their_time_each_merged_by_itself() -> None:
+    on = [("a", said(0, ("one", 1), ("two", 9.9))), ("a", said(1, ("two", 10.1), ("five", 20)))]
+    on += [("b", said(2, ("two", 2))), ("b", said(3, ("three", 9.8), ("two", 10.2)))]
+    segments = [segment.model_copy(update={"channel": name}) for name, segment in on]
+    found = merge_channels(segments, [None, 10.0, None, None], [range(2), range(2, 4)])
+    assert [(s.channel, w.text) for s in found for w in s.words] == [
+        *(("a", "one"), ("b", "two"), ("b", "three"), ("b", "two"), ("a", "two"), ("a", "five"))
+    ]
+    assert merge_channels([], [], [range(0), range(0)]) == []
 
 
 def test_nothing_said_is_nothing() -> None:
