@@ -37,6 +37,9 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         "broker_connection_retry_on_startup": True,
         # The default gives up after 100 tries, and a worker that is up but deaf is worse than one that waits.
         "broker_connection_max_retries": None,
+        # A Redis that answers but refuses writes for a while (disk full, read-only after a failover) ends the worker
+        # otherwise, with exit status 0.
+        "broker_channel_error_retry": True,
         "broker_transport_options": {
             # A job may take hours; a second delivery while it runs is harmless but useless work.
             "visibility_timeout": 43200,

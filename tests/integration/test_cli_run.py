@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -233,6 +234,27 @@ def test_a_process_of_the_stack_that_dies_ends_the_run_with_its_reason(cli: Cli)
     assert "job begins" in err  # the end of its log
     assert "Traceback" not in out + err
     cli.assert_nothing_left(timeout_s=1)
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(cli: Cli) -> None:
+    write_audio(cli.folder / "in" / "a.wav", duration_s=6)
+    small = cli.folder / "small"
+    small.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(small)]
+    if os.geteuid() or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("only root can mount a small disk")
+    try:
+        filler = small / "filler"
+        with suppress(OSError), filler.open("wb") as file:
+            file.write(bytes(7_500_000))
+        full = cli.run("run", "in", "--out", "small/out")
+        assert full.returncode == 1
+        assert "error: no space left on the disk of" in full.stderr
+        assert "Traceback" not in full.stdout + full.stderr
+        filler.unlink()
+        assert cli.json("run", "in", "--out", "small/out")["done"] == 1
+    finally:
+        subprocess.run(["umount", str(small)], check=True)
 
 
 def test_a_service_that_cannot_start_is_told_and_nothing_is_left(cli: Cli) -> None:

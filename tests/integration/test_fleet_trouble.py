@@ -41,6 +41,23 @@ def test_6_a_redis_that_stands_still_for_75_seconds(tmp_path: Path, service: str
         valkey.stop()
 
 
+def test_a_redis_that_refuses_writes_for_a_while(fleet: Fleet) -> None:
+    """As it does when its disk is full, or when it has become a replica; reads still work."""
+    path, words = fleet.audio("refused", 12)
+    worker = fleet.start()
+    job = submit(path, settings=fleet.settings, speed=2.0)
+    wait_until(lambda: fleet.record(job.id).commits, "a commit")
+    with fleet.raw as raw:
+        raw.config_set("min-replicas-to-write", 1)
+        try:
+            wait_until(lambda: "Cannot connect" in worker.text() or worker.process.poll() is not None, "it is noticed")
+        finally:
+            raw.config_set("min-replicas-to-write", 0)
+    fleet.until_ended(job.id)
+    fleet.assert_done(job.id, words)
+    assert worker.process.poll() is None
+
+
 def test_7_a_broker_that_lost_everything_is_filled_again_from_the_ledger(fleet: Fleet) -> None:
     files = [fleet.audio(f"b{n}", 8, seed=n) for n in range(6)]
     fleet.start(sessions=2)
