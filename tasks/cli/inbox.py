@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from tasks.jobs import JobSpec, JobState
+from tasks.cli.written import all_there, document_of
+from tasks.jobs import JobState
 from tasks.producer import Producer, make_spec
 from worker.errors import SourceError, SourceNotFound
-from worker.storage.address import parse
 from worker.storage.records import JobRecord
 
 LOOK_AT: Final = 500
 """Jobs that are asked for in one look."""
-_ID_IN_JSON: Final = re.compile(rb'"job_id":\s*"([^"]*)"')
-_HEAD_BYTES: Final = 4096
 
 
 class Tell(Protocol):
@@ -64,11 +60,11 @@ class Inbox:
         record = await self._producer.ledger.get(identity)
         again = False
         if record is None:
-            if _written(spec, identity):
+            if document_of(spec, identity) is not None:
                 self._tell("skipped", path, id=identity)
                 return
         elif record.state is JobState.DONE:
-            if _all_there(spec):
+            if all_there(spec):
                 self._tell("skipped", path, id=identity)
                 return
             again = True
@@ -111,25 +107,3 @@ class Inbox:
     def _failed(self, path: Path, event: str, code: str, reason: str, job_id: str | None = None) -> None:
         self.failed[path] = reason or event
         self._tell(event, path, id=job_id, error_code=code or None, error=reason or None)
-
-
-def _written(spec: JobSpec, identity: str) -> bool:
-    """Whether the files of this very job are there, so that it is done though the ledger has forgotten it."""
-    paths = _local(spec)
-    documents = [path for path in paths if path.suffix == ".json"]
-    if not documents or not _all_there(spec):
-        return False
-    try:
-        with documents[0].open("rb") as file:
-            found = _ID_IN_JSON.search(file.read(_HEAD_BYTES))
-    except OSError:  # then it is written anew
-        return False
-    return found is not None and found[1].decode() == identity
-
-
-def _all_there(spec: JobSpec) -> bool:
-    return all(path.exists() for path in _local(spec))
-
-
-def _local(spec: JobSpec) -> Sequence[Path]:
-    return [Path(path) for path in spec.output_paths() if parse(path) is None]

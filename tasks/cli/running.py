@@ -22,11 +22,13 @@ from tasks.cli.follow import File, Follower
 from tasks.cli.options import of_source
 from tasks.cli.report import Events, document, line_of
 from tasks.cli.view import View, near
+from tasks.cli.written import all_there, finished_transcript
 from tasks.jobs import JobSpec, JobState
 from tasks.producer import Producer, make_spec
 from tasks.standalone import Stack
 from worker.errors import EndpointBusy, OutputError, SttError
 from worker.settings import Settings
+from worker.storage.lease import Lease
 
 POLL_S: Final = 0.2
 MANY: Final = 1000
@@ -154,8 +156,8 @@ class Run:
         try:
             for file in self._files:
                 fields = of_source({**self._options, "out_name": file.out_name}, file.options)
-                spec = make_spec(file.source, out_dir=self._out, **fields)
                 try:
+                    spec = make_spec(file.source, out_dir=self._out, **fields)
                     identity = file.key or await producer.identify(spec, scope=self._scope)
                     await identified.put((file, spec, identity))
                 except SttError as exc:
@@ -168,12 +170,15 @@ class Run:
         while (item := await identified.get()) is not None:
             file, spec, identity = item
             ours = await producer.ledger.claim_output(file.out_name, identity)
+            if not self._again and await self._found(producer, spec, identity):
+                file.job_id, file.skipped, file.record = identity, True, await producer.ledger.get(identity)
+                continue
             created = await producer.record(identity, spec, again=self._again)
             if created.state is JobState.RUNNING:  # its worker was killed with its run
                 await producer.ledger.take_back(identity)
                 created = await producer.record(identity, spec)
             if created.state is JobState.DONE:
-                whole = ours and _all_exist(spec.output_paths())
+                whole = ours and all_there(spec)
                 if whole:
                     file.skipped, file.record = True, await producer.ledger.get(identity)
                 else:
@@ -181,6 +186,25 @@ class Run:
             file.job_id = identity
             if not file.skipped:
                 await producer.wake([identity])
+
+    async def _found(self, producer: Producer, spec: JobSpec, identity: str) -> bool:
+        """Whether the run before this one wrote the files of a job, and was ended before it noted that: noted now."""
+        ledger = producer.ledger
+        before = await ledger.get(identity)
+        if before is not None and before.state is JobState.DONE:
+            return False
+        transcript = await asyncio.to_thread(finished_transcript, spec, identity)
+        if transcript is None:
+            return False
+        if before is not None and before.state is JobState.RUNNING:  # its worker was killed with its run
+            await ledger.take_back(identity)
+        else:
+            await producer.record(identity, spec)
+        lease = await ledger.acquire(identity, "run")
+        if not isinstance(lease, Lease):  # a worker was quicker
+            return False
+        await lease.finish(transcript, spec.output_paths())
+        return True
 
     async def _follow(self, producer: Producer, stack: Stack, queueing: asyncio.Task[None]) -> None:
         """Until every file has come to its end."""
@@ -208,7 +232,3 @@ class Run:
                 self._events.file(file)
         self._view.update()
         self._events.progress(self._follower.overall())
-
-
-def _all_exist(paths: Sequence[str]) -> bool:
-    return all(Path(path).exists() for path in paths)
