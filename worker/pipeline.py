@@ -7,12 +7,12 @@ source -> plan -> sections, several at a time: blocks -> mono -> wire rate -> fr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Final
 
 from worker.account import facts_of, progress_of
+from worker.audio.hashing import hashing
 from worker.audio.recording import Recording
-from worker.audio.source import sha256_file
 from worker.job import Earlier, Job, JobLog
 from worker.planning import check_length, open_planned
 from worker.realtime.governor import Slots, Unlimited
@@ -53,12 +53,11 @@ class _Run:
         self._channels = 1
 
     async def run(self) -> Transcript:
-        async with fetched(str(self._job.source), self._settings) as local:
-            return await self._transcribe(local)
+        async with fetched(str(self._job.source), self._settings) as local, hashing(local.path) as sha256:
+            return await self._transcribe(local, sha256)
 
-    async def _transcribe(self, local: Local) -> Transcript:
+    async def _transcribe(self, local: Local, sha256: Awaitable[str]) -> Transcript:
         job = self._job
-        sha256 = await asyncio.to_thread(sha256_file, local.path)
         settings, plans = self._settings, job.earlier.plans
         with await open_planned(local.path, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
             if plans is None and job.earlier.committed:
@@ -68,7 +67,7 @@ class _Run:
             if plans is None and (source.plans[0].measured or source.fell_back):
                 await self._log.planned(source.plans)
             await self._stream(source)
-            facts = facts_of(job, source, local, sha256, self._service, self._sections, self._started)
+            facts = facts_of(job, source, local, await sha256, self._service, self._sections, self._started)
             handovers = [s.handover / source.rate if s.overlap_before else None for _, s in source.sections]
             segments = merge_channels(self._segments, handovers, source.channels)
         return compose(segments, facts)

@@ -8,11 +8,10 @@ in which order, and answers where in the file a moment of the session lies.
 from __future__ import annotations
 
 from bisect import bisect_right
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """`length` samples of the session from `session_start` on; `file_start` is None for padding."""
 
     session_start: int

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, Protocol, Self
-
-import numpy.typing as npt
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from worker.errors import DamagedSource, SourceError, SourceNotFound, UnsupportedSource
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 _AUDIO: Final = (
     # The formats libsndfile 1.2.2 lists and the endings they are usually found under; headerless data (.raw) is not
@@ -27,7 +28,7 @@ _OTHER_MEDIA: Final = (
 )
 AUDIO_ENDINGS: Final = frozenset(_AUDIO.split())
 OTHER_MEDIA_ENDINGS: Final = frozenset(_OTHER_MEDIA.split())
-_HASH_BLOCK_BYTES: Final = 1 << 17
+_HASH_BLOCK_BYTES: Final = 1 << 19
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,10 +46,11 @@ class SpeedControl:
 
     def current(self, now: float) -> float:
         """The factor in force at `now`; inf for no limit."""
-        if self._limit < self._ceiling:
-            since = max(self._updated, self._hold_until)
-            if now > since:
-                self._limit = min(self._ceiling, self._limit + (now - since) * RISE_PER_S)
+        if self._limit >= self._ceiling:  # asked twice for each frame
+            return self._limit
+        since = max(self._updated, self._hold_until)
+        if now > since:
+            self._limit = min(self._ceiling, self._limit + (now - since) * RISE_PER_S)
         self._updated = max(self._updated, now)
         return self._limit
 

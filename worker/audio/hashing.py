@@ -1,0 +1,47 @@
+"""The hash of a source, made beside the stream: it is needed only at the end, and reading a long file takes seconds.
+
+One file at a time in a process. A thousand sessions that begin together would otherwise hash on all threads there are,
+each of which takes the interpreter from the event loop after every block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from worker.audio.source import sha256_file
+
+
+def _new_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="stt-hash")
+
+
+_thread = _new_thread()
+
+
+@asynccontextmanager
+async def hashing(path: Path) -> AsyncIterator[asyncio.Future[str]]:
+    """Await what it yields for the sha256 in hexadecimal; that raises SourceNotFound or SourceError. Left without, what
+    has not begun does not begin."""
+    digest = asyncio.get_running_loop().run_in_executor(_thread, sha256_file, path)
+    try:
+        yield digest
+    finally:
+        if not digest.done():
+            digest.cancel()
+        elif not digest.cancelled():
+            digest.exception()  # asked for, so that it is not reported as one nobody saw
+
+
+def _after_fork() -> None:
+    """A thread does not survive a fork: the child makes its own."""
+    global _thread  # noqa: PLW0603
+    _thread = _new_thread()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
