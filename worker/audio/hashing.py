@@ -1,23 +1,36 @@
 """The hash of a source, made beside the stream: it is needed only at the end, and reading a long file takes seconds.
 
-One file at a time in a process. A thousand sessions that begin together would otherwise hash on all threads there are,
-each of which takes the interpreter from the event loop after every block.
+One file at a time in a process, and only with processor time nobody else wants. A thousand sessions that begin together
+would otherwise hash on all threads there are, each of which takes the interpreter from the event loop after every
+block, and frames would leave late.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import sys
+import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Final
 
 from worker.audio.source import sha256_file
 
+_NICE: Final = 10
+
+
+def _give_way() -> None:
+    """On Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
 
 def _new_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="stt-hash")
+    return ThreadPoolExecutor(1, thread_name_prefix="stt-hash", initializer=_give_way)
 
 
 _thread = _new_thread()
