@@ -27,7 +27,7 @@ COPY tasks tasks
 RUN python3 -m pip --python /opt/stt/bin/python install -q --no-deps --force-reinstall .
 
 FROM build AS build-worker
-RUN python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt '.[media]' && rm -rf build
+RUN python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt '.[media,otel]' && rm -rf build
 COPY worker worker
 COPY tasks tasks
 RUN python3 -m pip --python /opt/stt/bin/python install -q --no-deps --force-reinstall .

@@ -20,7 +20,7 @@ from tasks.held import Held
 from tasks.jobs import JobId, JobSpec, job_id, recorded
 from tasks.told import Told
 from tasks.work import Attempts, Pipeline, Result
-from worker import metrics
+from worker import metrics, tracing
 from worker.errors import JobNewer, LeaseLost, LedgerUnavailable, SourceError, SttError
 from worker.pipeline import run
 from worker.realtime.governor import Slots, Unlimited
@@ -185,7 +185,9 @@ class Runner:
         try:
             spec = recorded(lease.spec)
             told.started()
-            transcript, outputs = await self._under_lease(lease, self._attempts.make(lease, spec, told))
+            with tracing.span("job", job_id=lease.job_id, attempt=lease.attempts, commits_before=lease.commits) as span:
+                transcript, outputs = await self._under_lease(lease, self._attempts.make(lease, spec, told))
+                span.set(audio_s=transcript.coverage.duration, missing=len(transcript.coverage.missing))
         except (LeaseLost, LedgerUnavailable):
             raise
         except JobNewer as exc:

@@ -21,6 +21,7 @@ from tasks.loop import shared_loop
 from tasks.monitor import TIMER, Monitor
 from tasks.recovery import Reaper
 from tasks.runner import Outcome, Runner
+from worker import tracing
 from worker.errors import LedgerNewer, LedgerUnavailable, SettingsError
 from worker.realtime.governor import Governor
 from worker.settings import Settings, load
@@ -76,6 +77,7 @@ class _Process:
         """Called before the worker has its broker. Raises SettingsError, LedgerNewer."""
         secrets_of(load())
         shared_loop().call(_meet())
+        tracing.set_up()
         self._monitor = monitor = Monitor(load())
         on_timer(BEAT_S, lambda: monitor.pulse.beat(TIMER), lambda: monitor.pulse.pause(TIMER))
         shared_loop().submit(monitor.run())
@@ -86,6 +88,7 @@ class _Process:
             with suppress(TimeoutError):  # a loop that stands still must not keep the process
                 shared_loop().submit(self._parts.close()).result(2 * CLOSE_S)
         shared_loop().stop()
+        tracing.close()
         if self._monitor is not None:
             self._monitor.close()
 

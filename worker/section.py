@@ -14,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from worker import metrics
+from worker import metrics, tracing
 from worker.audio.feed import FrameFeed
 from worker.audio.sections import SectionPlan
 from worker.audio.voicing import VoiceMap
@@ -98,6 +98,14 @@ class Section:
         the rest of the section, which ends at file second `end_s`, and `error` tells why. Raises EndpointError when
         the service refuses in a way that no retry mends."""
         structlog.contextvars.bind_contextvars(section=self.number)
+        span_s = {"start_s": self.plan.start / self._rate, "end_s": self.plan.end / self._rate}
+        with tracing.span("section", job_id=self._job_id, section=self.number, **span_s) as span:
+            await self._follow(feed, end_s)
+            span.set(sessions=len(self.sessions), committed_until_s=self.committed_s)
+            if self.error is not None:
+                span.fail(self.error.code)
+
+    async def _follow(self, feed: FrameFeed, end_s: float) -> None:
         failures = 0
         while True:
             before_s = self.committed_s
@@ -162,7 +170,7 @@ class Section:
 
         service = self._service
         async with service.slots.slot(self._job_id):
-            session = await Stream(
+            stream = Stream(
                 service.endpoint,
                 feed,
                 settings=service.settings,
@@ -172,7 +180,12 @@ class Section:
                 on_commit=on_commit,
                 on_session=on_session,
                 make_room=lambda: service.slots.make_room(self._job_id),
-            ).run()
+            )
+            with tracing.span("session", job_id=self._job_id, section=self.number) as span:
+                session = await stream.run()
+                end = ended(session)
+                span.set(session_id=session.session_id, start_s=start / self._rate, sent_s=self.sent_s)
+                span.set(ended=end.why, close_code=end.close_code)
         self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
         return await self._follow_up(session, timeline)
 

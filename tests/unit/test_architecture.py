@@ -19,7 +19,7 @@ MAX_LINES = 300
 # What everything stands on: imports nothing of ours but each other, in this order.
 BASE = (
     *("worker.errors", "worker.secrets", "worker.speeds", "worker.settings"),
-    *("worker.metrics", "worker.progress", "worker.timeline"),
+    *("worker.metrics", "worker.tracing", "worker.progress", "worker.timeline"),
 )
 # Part (a module, or a package with everything below it) -> the parts it may import besides itself and BASE.
 # The first part that holds a module counts.
@@ -68,6 +68,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "faster_whisper": ("worker.server.recognizers.whisper",),
     "kombu": ("tasks.app",),
     "obstore": ("worker.storage.objects",),
+    "opentelemetry": ("worker.tracing",),
     "opencc": ("worker.transcript.script",),
     "onnxruntime": ("worker.audio.speech", "worker.server.recognizers.vad"),
     "orjson": ("worker.realtime.wirejson",),

@@ -1,0 +1,124 @@
+"""Traces for OpenTelemetry, where somebody takes them: a span for each attempt at a job, in it one for each section, in
+that one for each session. The only module that imports `opentelemetry`.
+
+Off, and not even imported, unless OTEL_EXPORTER_OTLP_ENDPOINT (or ..._TRACES_ENDPOINT) is set. What the standard
+variables say holds: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+
+Spans carry numbers, ids and codes: never a path, an address, a key, what was said, or the text of an error, which may
+name all of these.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import PackageNotFoundError, version
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
+    from opentelemetry.trace import Span as OtelSpan
+    from opentelemetry.trace import Tracer
+
+_LOG: Final = logging.getLogger(__name__)
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+CLOSE_S: Final = 1.5
+"""Seconds the last spans have to be sent when the process ends."""
+
+
+class Span:
+    """One span; without anybody to take it, nothing."""
+
+    __slots__ = ("_span",)
+
+    def __init__(self, span: OtelSpan | None) -> None:
+        self._span = span
+
+    def set(self, **facts: str | float | None) -> None:
+        """Attributes, as `stt.NAME`."""
+        if self._span is not None:
+            for name, value in facts.items():
+                if value is not None:
+                    self._span.set_attribute(f"stt.{name}", value)
+
+    def fail(self, code: str) -> None:
+        """It did not come to a good end; `code` as in `worker.errors`."""
+        if self._span is not None:
+            from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
+
+            self._span.set_attribute("error.type", code)
+            self._span.set_status(Status(StatusCode.ERROR, code))
+
+
+_NOTHING: Final = Span(None)
+_tracer: Tracer | None = None
+_provider: TracerProvider | None = None
+
+
+def set_up(environ: Mapping[str, str] = os.environ) -> bool:
+    """Begin to send traces if the environment says where to; whether it does."""
+    if not any(environ.get(name) for name in _ENDPOINTS):
+        return False
+    if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER", "otlp") == "none":
+        return False
+    try:
+        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    except ImportError:
+        _LOG.warning("no traces: OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed (extra `otel`)")
+        return False
+    # Its queue is bounded: what is too much, or cannot be sent, is dropped.
+    use(BatchSpanProcessor(OTLPSpanExporter()))
+    return True
+
+
+def use(processor: SpanProcessor) -> None:
+    """Give all spans from now on to `processor`."""
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
+
+    global _tracer, _provider  # noqa: PLW0603  one for the process
+    try:
+        number = version("stt-batch")
+    except PackageNotFoundError:  # run from a folder
+        number = "unknown"
+    names = {"service.version": number, "service.instance.id": f"{socket.gethostname()}:{os.getpid()}"}
+    if "OTEL_SERVICE_NAME" not in os.environ:
+        names["service.name"] = "stt-batch"
+    _provider = TracerProvider(resource=Resource.create(names), shutdown_on_exit=False)
+    _provider.add_span_processor(processor)
+    _tracer = _provider.get_tracer("stt-batch", number)
+
+
+def close() -> None:
+    """Send what is left, for at most CLOSE_S, and stop."""
+    global _tracer, _provider
+    provider, _tracer, _provider = _provider, None, None
+    if provider is not None:
+        sending = threading.Thread(target=provider.shutdown, name="traces", daemon=True)
+        sending.start()
+        sending.join(CLOSE_S)
+
+
+@contextmanager
+def span(name: str, **facts: str | float | None) -> Iterator[Span]:
+    """Around one piece of work. What is begun inside of it, also in other tasks, lies below it."""
+    tracer = _tracer
+    if tracer is None:
+        yield _NOTHING
+        return
+    with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as real:
+        made = Span(real)
+        made.set(**facts)
+        try:
+            yield made
+        except BaseException as exc:
+            made.fail(str(getattr(exc, "code", type(exc).__name__)))
+            raise
+
+
+__all__ = ["Span", "close", "set_up", "span", "use"]
