@@ -195,12 +195,10 @@ class _Stream:
         self._file: PartFile | None = None
         self._reader = reader = self._open()
         frames = int(reader.frames)
-        self.info = AudioInfo(
-            sample_rate=int(reader.samplerate),
-            channels=int(reader.channels),
-            frames=frames if frames < _UNKNOWN_FRAMES else None,
-            format=f"{reader.format}/{reader.subtype}",
-        )
+        known, form = frames if frames < _UNKNOWN_FRAMES else None, f"{reader.format}/{reader.subtype}"
+        if form == "RAW/ULAW":  # what libsndfile takes everything for that is named .au or .snd and has no header
+            raise unsupported(self._path, "it has no header, so its rate and coding are not known", _RAW_OPTIONS)
+        self.info = AudioInfo(int(reader.samplerate), int(reader.channels), known, form)
         if missing := missing_bytes(reader.extra_info):
             warn(f"cut off: the header promises {missing[0]} bytes of audio, the file holds {missing[1]}")
         self._at = 0

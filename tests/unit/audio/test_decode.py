@@ -179,6 +179,15 @@ def test_raw_is_refused_as_nobody_knows_its_rate(tmp_path: Path) -> None:
         open_source(tmp_path / "a.raw")
 
 
+@pytest.mark.parametrize("name", ["a.au", "a.snd"])
+@pytest.mark.parametrize("content", [bytes(4000), b"not audio but text " * 200], ids=["zeros", "text"])
+def test_au_without_a_header_is_refused_too(tmp_path: Path, name: str, content: bytes) -> None:
+    """libsndfile takes it for mu-law at 8 kHz."""
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UnsupportedSource, match="it has no header"):
+        open_source(tmp_path / name)
+
+
 def test_a_broken_header(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.ogg", noise(8000)[:, 0], 8000, audiofiles.VORBIS)
     path.write_bytes(path.read_bytes()[:100])
