@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import obstore
@@ -11,7 +10,7 @@ import pytest
 from obstore.store import S3Store
 
 from tests.integration.test_cli_run import Cli, cli, words_of, write_audio
-from tests.support.s3_server import BUCKET, KEY_ID, SECRET, S3Server, s3_server
+from tests.support.s3_server import BUCKET, S3Server, s3_server, store_of
 
 __all__ = ["cli"]  # a fixture
 
@@ -24,14 +23,7 @@ def server() -> Iterator[S3Server]:
 
 @pytest.fixture
 def store(server: S3Server) -> S3Store:
-    return S3Store(
-        BUCKET,
-        endpoint=server.endpoint,
-        access_key_id=KEY_ID,
-        secret_access_key=SECRET,
-        region="us-east-1",
-        client_options={"allow_http": True, "timeout": timedelta(seconds=10)},
-    )
+    return store_of(server)
 
 
 def test_a_prefix_and_a_manifest(cli: Cli, server: S3Server, store: S3Store) -> None:

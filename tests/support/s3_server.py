@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import obstore
 from obstore.exceptions import BaseError
@@ -105,17 +106,22 @@ def _free_ports(count: int) -> list[int]:
         return ports
 
 
-def _answers(server: S3Server) -> bool:
-    """Whether an object can be written; the first one makes the bucket."""
-    store = S3Store(
+def store_of(server: S3Server, **options: Any) -> S3Store:
+    """The bucket, as a client of its own sees it."""
+    return S3Store(
         BUCKET,
         endpoint=server.endpoint,
         access_key_id=KEY_ID,
         secret_access_key=SECRET,
         region="us-east-1",
-        client_options={"allow_http": True, "timeout": timedelta(seconds=5)},
-        retry_config={"max_retries": 0},
+        client_options={"allow_http": True, "timeout": timedelta(seconds=10)},
+        **options,
     )
+
+
+def _answers(server: S3Server) -> bool:
+    """Whether an object can be written; the first one makes the bucket."""
+    store = store_of(server, retry_config={"max_retries": 0})
     try:
         obstore.put(store, "first", b"", use_multipart=False)
         obstore.delete(store, "first")
