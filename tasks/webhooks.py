@@ -16,7 +16,7 @@ from typing import Final
 import structlog
 
 from worker import metrics
-from worker.errors import LedgerUnavailable
+from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.settings import Settings
 from worker.storage.address import show
 from worker.storage.connection import Connection
@@ -43,15 +43,18 @@ class Deliverer:
         self._outbox = outbox
         self._sender = sender
         self._clock = clock
-        self._warned = float("-inf")
+        self._warned: dict[str, float] = {}
 
     async def run(self) -> None:
         while True:
             tried = 0
             try:
                 tried = await self.once()
+            except LedgerNewer as exc:
+                # Those are for newer workers. This one ends what it has, and is replaced.
+                self._warn("webhooks are left to newer workers", error=str(exc))
             except LedgerUnavailable as exc:
-                logger.warning("webhooks: Redis is away", error=str(exc))
+                self._warn("webhooks: Redis is away", error=str(exc))
             except Exception:
                 logger.exception("webhooks: unexpected error; it goes on")
             if tried < AT_ONCE:
@@ -61,7 +64,8 @@ class Deliverer:
         """Try what is due now, at most AT_ONCE messages; how many there were. Raises LedgerUnavailable."""
         await self._outbox.look_at_batches()
         if not self._sender.signs:
-            await self._warn()
+            if waiting := await self._outbox.waiting():
+                self._warn("webhooks wait for a worker with STT_WEBHOOK_SECRET; this one has none", waiting=waiting)
             return 0
         messages = await self._outbox.take(AT_ONCE)
         results = await asyncio.gather(*(self._deliver(one) for one in messages), return_exceptions=True)
@@ -90,10 +94,11 @@ class Deliverer:
             log.warning("webhook not delivered", reason=answer.reason, again_in_s=round(pause_s, 1))
             await self._outbox.later(message, pause_s, answer.reason)
 
-    async def _warn(self) -> None:
-        if time.monotonic() - self._warned > WARN_EVERY_S and (waiting := await self._outbox.waiting()):
-            self._warned = time.monotonic()
-            logger.warning("webhooks wait for a worker with STT_WEBHOOK_SECRET; this one has none", waiting=waiting)
+    def _warn(self, event: str, **facts: object) -> None:
+        """The same line once in WARN_EVERY_S, while it holds."""
+        if time.monotonic() - self._warned.get(event, float("-inf")) > WARN_EVERY_S:
+            self._warned[event] = time.monotonic()
+            logger.warning(event, **facts)
 
 
 def backoff_s(first_s: float, attempts: int) -> float:

@@ -9,23 +9,30 @@ import tarfile
 from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
 from click.testing import CliRunner
 
-from tasks import resume, retry
+from tasks import resume, retry, webhooks
 from tasks.cli import main
 from tasks.producer import Producer
 from tasks.runner import MOST_UNREAD
+from tasks.webhooks import Deliverer
 from tests.support import golden
 from tests.support.fleet import ROOT, Fleet, Worker
 from tests.support.receiver import Receiver, receiver
 from tests.support.tones import ToneWord
 from tests.support.wait import wait_until
 from worker.errors import LedgerNewer
+from worker.settings import load
 from worker.storage import schema
-from worker.storage.ledger import JobState
+from worker.storage.connection import Connection
+from worker.storage.lease import Lease
+from worker.storage.ledger import JobState, Ledger
+from worker.storage.outbox import Outbox
+from worker.storage.webhooks import Sender
 
 NEXT = "tests.support.next_worker"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -135,6 +142,53 @@ def test_workers_take_nothing_more_once_a_newer_one_writes_what_they_cannot_read
     lines = old.text().splitlines()
     assert not [line for line in lines if "job begins" in line and "later-" in line]
     assert [line for line in lines if "this stt-batch reads up to version 1" in line]
+
+
+async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
+    ledger: Ledger, redis_url: str, raw: redis.Redis, hook: Receiver, monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    settings = load({}, redis_url=redis_url, webhook_secret=SECRET, allowed_webhooks="*")
+    connection = Connection(redis_url)
+    outbox = Outbox(settings, connection)
+    deliverer = Deliverer(settings, outbox, Sender(settings))
+    for name in ("first", "second"):
+        await ledger.create(name, json.dumps({"source": "/a.wav", "webhook": f"{hook.url}/ok/{name}"}), batch="b")
+        lease = await ledger.acquire(name, "me")
+        assert isinstance(lease, Lease)
+        await lease.fail("x", "y")
+    (taken,) = await outbox.take(1)
+    await outbox.watch_batch("b", f"{hook.url}/ok/batch")
+    raw.hset("stt:schema", mapping={"version": "2", "reader": "2"})
+    before = {key: raw.hgetall(key) for key in raw.keys("stt:webhook:*")}
+    with pytest.raises(LedgerNewer, match="reads up to version 1"):
+        await deliverer.once()
+    with pytest.raises(LedgerNewer):
+        await outbox.take(1)
+    shown = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks"], env={"STT_REDIS_URL": redis_url})
+    assert shown.exit_code != 0
+    assert "install a newer one" in shown.output
+    assert {key: raw.hgetall(key) for key in raw.keys("stt:webhook:*")} == before
+    assert raw.exists("stt:batch:b:webhook"), "the end of the batch is not told"
+    assert await outbox.done(taken), "what it had taken it ends"
+
+    running = asyncio.create_task(deliverer.run())
+    monkeypatch.setattr(webhooks, "POLL_S", 0.01)
+    seen = raw.info("stats")["total_commands_processed"]
+    await asyncio.to_thread(
+        wait_until, lambda: raw.info("stats")["total_commands_processed"] > seen + 100, "it looks again and again"
+    )
+    assert not hook.requests()
+    monkeypatch.setattr(schema, "VERSION", 2)  # a newer worker in its place
+    await asyncio.to_thread(wait_until, lambda: len(hook.requests()) == 2, "the newer one delivers", timeout_s=20)
+    running.cancel()
+    await asyncio.wait([running])
+    await connection.close()
+    assert {one["path"] for one in hook.requests()} == {
+        "/ok/batch",
+        f"/ok/{'second' if taken.subject == 'first' else 'first'}",
+    }
+    said = capfd.readouterr()
+    assert (said.out + said.err).count("webhooks are left to newer workers") == 1
 
 
 # -- jobs of a newer version -------------------------------------------------------------------------------------------

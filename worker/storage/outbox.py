@@ -24,6 +24,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 from worker.settings import Settings
+from worker.storage import schema
 from worker.storage.address import show
 from worker.storage.connection import Connection
 from worker.storage.keys import Keys
@@ -57,7 +58,8 @@ class Message:
 
 
 class Outbox:
-    """All methods raise LedgerUnavailable when Redis does not answer. Belongs to one event loop."""
+    """All methods raise LedgerUnavailable when Redis does not answer; those that read messages raise LedgerNewer where
+    only a newer version can read them. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, connection: Connection) -> None:
         self._connection = connection
@@ -92,6 +94,9 @@ class Outbox:
     async def listed(self, *, dead: bool, limit: int = 1000) -> list[Message]:
         """The messages that wait, or those set aside, the oldest first."""
         key = self._keys["webhooks:dead" if dead else "webhooks"]
+        found = await schema.read(self._connection, self._keys)
+        if found is not None and not found.readable:
+            raise schema.newer(str(found.reader))
         scored = await self._connection.call(lambda redis: redis.zrange(key, 0, limit - 1, withscores=True))
 
         def read(pipeline: Any) -> None:
@@ -133,7 +138,11 @@ class Outbox:
 
     async def _step(self, step: str, *args: str | int, keys: Sequence[str] = ()) -> Any:
         shared = (self._keys["webhooks"], self._keys["webhooks:dead"])
-        return await self._connection.script("webhooks", (*shared, *keys), (step, self._keys["webhook:"], *args))
+        wanted = (step, self._keys["webhook:"], *args, schema.VERSION)
+        answer = await self._connection.script("webhooks", (*shared, *keys), wanted)
+        if isinstance(answer, list) and answer[:1] == ["newer"]:
+            raise schema.newer(answer[1])
+        return answer
 
 
 def _pairs(flat: Sequence[str]) -> dict[str, str]:

@@ -12,8 +12,8 @@
 Who changes the form of a key so that an older worker would misread it raises VERSION and READER; who only adds what an
 older one may pass over raises VERSION alone. Every version reads what all before it wrote: `tests/golden` holds that.
 
-The scripts `create` and `acquire` look at it in the same step, so a worker that runs while the first one of a newer
-version starts takes no job any more. A Redis without the hash is empty, or of version 1.
+The scripts `create`, `acquire` and `webhooks` look at it in the same step, so a worker that runs while the first one of
+a newer version starts takes no job and no webhook any more. A Redis without the hash is empty, or of version 1.
 """
 
 from __future__ import annotations

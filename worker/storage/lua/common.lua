@@ -11,14 +11,19 @@ local function text(number)
   return string.format('%.0f', number)
 end
 
--- Whether who is of this version may write here: '', or the least version that may. See worker/storage/schema.py.
+-- '' when who is of this version may read what `least` and newer ones may, else `least`. See worker/storage/schema.py.
+local function too_new(least, version)
+  return tonumber(least or 0) > tonumber(version) and least or ''
+end
+
+-- The same of this ledger, for who writes to it from now on, which is noted.
 local function meet(version, reader, ttl_ms)
   local schema = KEYS[2]:sub(1, -6) .. 'schema'  -- beside the line, `queue`
   local at = redis.call('HMGET', schema, 'version', 'reader')
-  local least = tonumber(at[2] or 0)
-  if least > tonumber(version) then return at[2] end
+  local newer = too_new(at[2], version)
+  if newer ~= '' then return newer end
   if tonumber(at[1] or 0) < tonumber(version) then
-    redis.call('HSET', schema, 'version', version, 'reader', text(math.max(least, tonumber(reader))))
+    redis.call('HSET', schema, 'version', version, 'reader', text(math.max(tonumber(at[2] or 0), tonumber(reader))))
   end
   redis.call('PEXPIRE', schema, ttl_ms)
   return ''

@@ -9,8 +9,16 @@
 --   again: message, ttl_ms    -> 1 when it was dead and is due now, else 0
 -- and for a batch, with KEYS 3 its hook (hash), 4 its members, 5 batches to look at (zset)
 --   batch: id, start of job keys, message, ttl_ms  -> 1 when its end was put into the outbox, 0 when it is not at its end
+-- and in the end of ARGV the version of the caller. Where that is too old to read what lies here, every step but those on a
+-- message it has taken already answers {'newer', least version that may}.
 local outbox, dead = KEYS[1], KEYS[2]
 local step, start = ARGV[1], ARGV[2]
+
+if step == 'take' or step == 'again' or step == 'batch' then
+  local schema = outbox:sub(1, -9) .. 'schema'  -- beside `webhooks`
+  local newer = too_new(redis.call('HGET', schema, 'reader'), ARGV[#ARGV])
+  if newer ~= '' then return {'newer', newer} end
+end
 
 if step == 'take' then
   local taken = {}
