@@ -5,13 +5,15 @@ Off, and not even imported, unless OTEL_EXPORTER_OTLP_ENDPOINT (or ..._TRACES_EN
 variables say holds: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 
 Spans carry numbers, ids and codes: never a path, an address, a key, what was said, or the text of an error, which may
-name all of these.
+name all of these. Nor a job id that a producer chose, which may be a name or a number of a person: see `shown`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator, Mapping
@@ -28,6 +30,8 @@ _LOG: Final = logging.getLogger(__name__)
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 CLOSE_S: Final = 1.5
 """Seconds the last spans have to be sent when the process ends."""
+_OURS: Final = re.compile(r"[0-9a-f]{24}")
+"""How `tasks.jobs.job_id` makes one, of the content and the options."""
 
 
 class Span:
@@ -104,8 +108,16 @@ def close() -> None:
         sending.join(CLOSE_S)
 
 
+def shown(job_id: str) -> str:
+    """A job id that was made of the content, as it is; another one as `sha256:` and the first 24 digits of its digest,
+    by which who knows it finds it."""
+    if _OURS.fullmatch(job_id):
+        return job_id
+    return f"sha256:{hashlib.sha256(job_id.encode()).hexdigest()[:24]}"
+
+
 @contextmanager
-def span(name: str, **facts: str | float | None) -> Iterator[Span]:
+def span(name: str, job_id: str, **facts: str | float | None) -> Iterator[Span]:
     """Around one piece of work. What is begun inside of it, also in other tasks, lies below it."""
     tracer = _tracer
     if tracer is None:
@@ -113,7 +125,7 @@ def span(name: str, **facts: str | float | None) -> Iterator[Span]:
         return
     with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as real:
         made = Span(real)
-        made.set(**facts)
+        made.set(job_id=shown(job_id), **facts)
         try:
             yield made
         except BaseException as exc:
@@ -121,4 +133,4 @@ def span(name: str, **facts: str | float | None) -> Iterator[Span]:
             raise
 
 
-__all__ = ["Span", "close", "set_up", "span", "use"]
+__all__ = ["Span", "close", "set_up", "shown", "span", "use"]

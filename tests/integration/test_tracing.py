@@ -16,6 +16,7 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tasks.jobs import JobSpec, job_id
 from tasks.runner import Outcome, Runner
 from tasks.submit import submit
 from tests.support.fleet import KEY, Fleet
@@ -24,7 +25,9 @@ from worker import tracing
 from worker.settings import Settings, load
 from worker.storage.ledger import Ledger
 
-NAMES = ("a-secret-name", KEY, "127.0.0.1")
+CHOSEN = "anna.smith-2026-11-03"
+"""A job id that a producer chose, as its idempotency key."""
+NAMES = ("a-secret-name", KEY, "127.0.0.1", CHOSEN, "anna")
 
 
 @pytest.fixture
@@ -41,8 +44,8 @@ def spans() -> Iterator[InMemorySpanExporter]:
 
 
 async def performed(settings: Settings, ledger: Ledger, source: Path) -> Outcome:
-    await ledger.create("traced", json.dumps({"source": str(source), "sessions": 2}))
-    return await Runner(settings, ledger).perform("traced", None)
+    await ledger.create(CHOSEN, json.dumps({"source": str(source), "sessions": 2}))
+    return await Runner(settings, ledger).perform(CHOSEN, None)
 
 
 def named(spans: InMemorySpanExporter, name: str) -> list[ReadableSpan]:
@@ -61,7 +64,7 @@ async def test_a_job_its_sections_and_their_sessions(
     assert {span.parent.span_id for span in sections if span.parent} == {job.context.span_id}
     assert {span.parent.span_id for span in sessions if span.parent} == {span.context.span_id for span in sections}
     assert dict(job.attributes or {}) == {
-        **{"stt.job_id": "traced", "stt.attempt": 1, "stt.commits_before": 0, "stt.missing": 0},
+        **{"stt.job_id": tracing.shown(CHOSEN), "stt.attempt": 1, "stt.commits_before": 0, "stt.missing": 0},
         "stt.audio_s": pytest.approx(160, abs=2),
     }
     assert {(span.attributes or {})["stt.section"] for span in sections} == {0, 1}
@@ -69,6 +72,14 @@ async def test_a_job_its_sections_and_their_sessions(
     assert all(span.status.is_unset for span in spans.get_finished_spans())
     everything = "".join(span.to_json() for span in spans.get_finished_spans())
     assert not [name for name in NAMES if name in everything]
+
+
+def test_an_id_of_ours_is_shown_and_a_chosen_one_is_not() -> None:
+    ours = job_id(JobSpec(source="/a.wav"), "content")
+    assert tracing.shown(ours) == ours
+    # printf %s anna.smith-2026-11-03 | sha256sum | cut -c-24
+    assert tracing.shown(CHOSEN) == "sha256:ef7b86ab2ec3b5ad06f6f2d5"
+    assert tracing.shown(ours.upper()) != ours.upper()
 
 
 async def test_a_failure_is_a_code_without_its_text(
@@ -138,7 +149,7 @@ def test_off_it_is_not_even_imported(environ: dict[str, str]) -> None:
 import sys
 from worker import tracing
 assert tracing.set_up({environ!r}) is False
-with tracing.span("job", job_id="a") as span:
+with tracing.span("job", "a") as span:
     span.set(audio_s=1.0)
     span.fail("code")
 tracing.close()
