@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import chromium
 from tests.unit.transcript.build import segment, transcript
+from worker.storage.outputs import Outputs, write
 from worker.transcript.formats import render
 from worker.transcript.model import Gap, Segment, Transcript, Word
 from worker.transcript.style import Style
@@ -200,6 +201,27 @@ def test_audio_beside_the_page_is_found(opened: Any, tmp_path: Path) -> None:
     shutil.copyfile(AUDIO, tmp_path / "電話 #1 50%.flac")
     found = opened(heard(*SPOKEN, path="/nowhere/電話 #1 50%.flac"))
     assert found.page.evaluate("document.getElementById('audio').duration") == pytest.approx(9.45, abs=0.1)
+
+
+def test_a_folder_with_recordings_and_pages_can_be_moved(browser: Browser, tmp_path: Path) -> None:
+    disk, moved = tmp_path / "disk", tmp_path / "another disk"
+    audio = disk / "錄音 #1" / "50%: a.flac"
+    audio.parent.mkdir(parents=True)
+    shutil.copyfile(AUDIO, audio)
+    (page_path,) = write(heard(*SPOKEN, path=audio), Outputs(disk / "transcripts", "monday/a", ("html",)))
+    disk.rename(moved)
+    page = browser.new_page()
+    try:
+        found = Opened(page)
+        page.goto((moved / page_path.relative_to(disk)).as_uri())
+        page.wait_for_function("document.getElementById('audio').duration > 9")
+        expect(page.locator("#choose")).to_be_hidden()
+        assert (
+            page.evaluate("document.getElementById('audio').currentSrc") == (moved / audio.relative_to(disk)).as_uri()
+        )
+        assert found.errors == []
+    finally:
+        page.close()
 
 
 def test_what_cannot_be_played_is_told(opened: Any, tmp_path: Path) -> None:

@@ -62,7 +62,7 @@ def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
     """
     targets = {fmt: _target(out, fmt) for fmt in out.formats}
     # An unknown format is refused before anything is written.
-    texts = {fmt: pieces(transcript, fmt, out.style) for fmt in targets}
+    texts = {fmt: pieces(transcript, fmt, out.style, place=str(target.absolute())) for fmt, target in targets.items()}
     for fmt in sorted(texts, key=lambda name: name == "json"):
         _replace(targets[fmt], texts[fmt])
     return tuple(targets.values())

@@ -85,13 +85,14 @@ async def _put(
     transcript: Transcript, folder: Address, name: str, formats: tuple[str, ...], style: Style, settings: Settings
 ) -> list[str]:
     for fmt in sorted(formats, key=lambda name: name == "json"):  # last, so where it stands the others stand too
-        data = await asyncio.to_thread(_bytes, transcript, fmt, style)
-        await objects.put(folder.below(f"{name}.{fmt}"), data, content_type(fmt), settings.s3_endpoint)
+        target = folder.below(f"{name}.{fmt}")
+        data = await asyncio.to_thread(_bytes, transcript, fmt, style, target.url)
+        await objects.put(target, data, content_type(fmt), settings.s3_endpoint)
     return [folder.below(f"{name}.{fmt}").url for fmt in formats]
 
 
-def _bytes(transcript: Transcript, fmt: str, style: Style) -> bytes:
-    return b"".join(piece.encode("utf-8", "backslashreplace") for piece in pieces(transcript, fmt, style))
+def _bytes(transcript: Transcript, fmt: str, style: Style, place: str) -> bytes:
+    return b"".join(piece.encode("utf-8", "backslashreplace") for piece in pieces(transcript, fmt, style, place=place))
 
 
 def content_type(fmt: str) -> str:

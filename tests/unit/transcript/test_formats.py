@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tasks.jobs
 from tests.unit.transcript.build import segment, transcript
 from worker.errors import OutputError
-from worker.transcript.formats import FORMATS, json_, render, txt
+from worker.transcript.formats import FORMATS, json_, pieces, render, txt
 from worker.transcript.model import Segment, Transcript, Word
 from worker.transcript.style import Style
 
@@ -180,3 +180,22 @@ def test_a_job_may_ask_for_every_format_there_is() -> None:
 def test_what_the_page_is_made_of_is_packaged() -> None:
     project = (Path(__file__).resolve().parents[3] / "pyproject.toml").read_text()
     assert '"worker.transcript.formats" = ["page/*"]' in project
+
+
+@pytest.mark.parametrize(
+    ("source", "place", "first"),
+    [
+        ("/data/in/a.wav", "/data/out/a.html", "../in/a.wav"),
+        ("/data/in/a b#1.wav", "/data/in/a.html", "a%20b%231.wav"),
+        ("/data/a.wav", "/results/a.html", "file:///data/a.wav"),
+        ("s3://calls/in/a.wav", "s3://calls/out/monday/a.html", "../../in/a.wav"),
+        ("s3://calls/in/a.wav", "s3://texts/a.html", "./a.wav"),
+        ("s3://calls/in/a.wav", "/results/a.html", "./a.wav"),
+        ("https://example.com/a.wav", "/results/a.html", "https://example.com/a.wav"),
+    ],
+)
+def test_the_page_finds_the_audio_from_where_it_stands(source: str, place: str, first: str) -> None:
+    said = transcript(segment("one two", 0.0, 1.0))
+    said = said.model_copy(update={"source": said.source.model_copy(update={"path": source, "name": "a.wav"})})
+    page = "".join(pieces(said, "html", place=place))
+    assert re.findall(r'<source src="([^"]*)">', page)[0] == first

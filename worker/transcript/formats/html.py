@@ -1,13 +1,14 @@
 """One page (.html) to read, hear and search a transcript: needs no network and no server.
 
-Everything is in the page but the audio, which it finds by its path, or beside itself, or asks for. The text is
-untrusted: all of it is escaped, and the page's policy runs its own script and nothing else.
+Everything is in the page but the audio, which it finds from where it stands itself, by its path, or beside itself, or
+asks for. The text is untrusted: all of it is escaped, and the page's policy runs its own script and nothing else.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import posixpath
 import re
 from collections.abc import Iterator
 from functools import cache
@@ -29,11 +30,14 @@ _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _SCRIPTS: Final = {"hk": "zh-HK", "tw": "zh-TW", "cn": "zh-CN"}
 
 
-def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Head, a section for each segment and each stretch that is missing, in order of time, and the rest."""
+def pieces(transcript: Transcript, style: Style = PLAIN, place: str | None = None) -> Iterator[str]:
+    """Head, a section for each segment and each stretch that is missing, in order of time, and the rest.
+
+    `place`: where the page will stand, an absolute path or an address; the audio is then found from there as well.
+    """
     head, tail = _page().split(_MARK)
     language = _lang(transcript.language, style)
-    sources = _sources(transcript.source.path, transcript.source.name)
+    sources = _sources(transcript.source.path, transcript.source.name, place)
     values = {
         "policy": escape(_policy(sources)),
         "title": escape(transcript.source.name),
@@ -113,10 +117,10 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _sources(path: str, name: str) -> list[str]:
+def _sources(path: str, name: str, place: str | None) -> list[str]:
     """Addresses the audio may be found at, the likeliest first."""
     parts = urlsplit(path)
-    found = []
+    found = [] if place is None else _from_page(path, place)
     if parts.scheme in ("http", "https") and parts.hostname:
         host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
         found.append(f"{parts.scheme}://{host}{quote(parts.path, safe='/%')}")  # no query: it may hold a signature
@@ -126,6 +130,26 @@ def _sources(path: str, name: str) -> list[str]:
         found.append(quote(path))
     beside = f"./{quote(name, safe='')}"
     return found if beside.removeprefix("./") in found else [*found, beside]
+
+
+def _from_page(path: str, place: str) -> list[str]:
+    """The way from the page to the audio, which stays right where the folder that holds both is moved or served."""
+    (root, audio), (page_root, page) = _rooted(path), _rooted(place)
+    if root != page_root or not (audio.startswith("/") and page.startswith("/")):
+        return []
+    folder = posixpath.dirname(page)
+    if not root and posixpath.commonpath([audio, folder]) == "/":  # the root of a disk is not moved
+        return []
+    return [quote(posixpath.relpath(audio, folder))]
+
+
+def _rooted(place: str) -> tuple[str, str]:
+    """A path, or the bucket and the key of an address."""
+    scheme, found, rest = place.partition("://")
+    if not found:
+        return "", place
+    bucket, _, key = rest.partition("/")
+    return f"{scheme}://{bucket}", f"/{key}"
 
 
 def _policy(sources: list[str]) -> str:
