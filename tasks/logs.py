@@ -2,7 +2,8 @@
 
 structlog's lines and those of the standard library take the same way. What is bound to the context of a task (`job`,
 `section`, `session`) is on every line it causes, whoever writes it. Secrets of the settings are masked in everything
-that leaves, whatever wrote it; text of transcripts is for `debug` only, and for who logs it to keep so.
+that leaves, whatever wrote it; text of transcripts is for `debug` only, and for who logs it to keep so. What says the
+same again and again is counted (`tasks.repeats`).
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ import threading
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Final
+from typing import Any, Final, TextIO
 from urllib.parse import unquote, urlsplit
 
 import structlog
 from pydantic import SecretStr
 
+from tasks.repeats import Repeats
 from worker.settings import Settings
 
 MASK: Final = "***"
@@ -36,7 +38,7 @@ _log: Final = structlog.get_logger(__name__)
 def set_up(settings: Settings, level: str | None = None) -> None:
     """Send all log lines of this process to standard error in the form of the settings; `level` in place of theirs."""
     name = (level or settings.log_level).upper()
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Handler(sys.stderr)
     handler.setFormatter(_Formatter(settings.log_format == "json", secrets_of(settings)))
     logging.basicConfig(level=name, handlers=[handler], force=True)
     for wordy in _WORDY:
@@ -66,6 +68,16 @@ def secrets_of(settings: Settings) -> tuple[str, ...]:
     password = urlsplit(settings.redis_url).password or ""
     found |= {password, unquote(password), *(os.environ.get(name, "") for name in _OF_OTHERS)}
     return tuple(sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True))
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._repeats = Repeats()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for one in self._repeats.pass_on(record):
+            super().emit(one)
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
@@ -104,7 +116,8 @@ def _as_json(_logger: Any, _method: str, event: Any) -> str:
 
 def _as_line(_logger: Any, _method: str, event: Any) -> str:
     exception = event.pop("exception", None)
-    head = f"{event.pop('at')} {event.pop('level').upper()} {event.pop('logger')}: {event.pop('event', '')}"
+    said = " ".join(str(event.pop("event", "")).split())  # Celery's lines have several
+    head = f"{event.pop('at')} {event.pop('level').upper()} {event.pop('logger')}: {said}"
     words = [f"{key}={value!r}" if isinstance(value, str) else f"{key}={value}" for key, value in event.items()]
     return " ".join([head, *words]) + (f"\n{exception}" if exception else "")
 

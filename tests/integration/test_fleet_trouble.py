@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tasks.repeats import FREE
 from tasks.submit import submit, submit_many
 from tests.support.fleet import Fleet, tone_server
 from tests.support.redis_server import Valkey
@@ -51,11 +52,17 @@ def test_a_redis_that_refuses_writes_for_a_while(fleet: Fleet) -> None:
         raw.config_set("min-replicas-to-write", 1)
         try:
             wait_until(lambda: "Cannot connect" in worker.text() or worker.process.poll() is not None, "it is noticed")
+            refused = raw.info("errorstats")["errorstat_NOREPLICAS"]["count"]
+            wait_until(
+                lambda: raw.info("errorstats")["errorstat_NOREPLICAS"]["count"] > refused + 40,
+                "it tries again and again",
+            )
         finally:
             raw.config_set("min-replicas-to-write", 0)
     fleet.until_ended(job.id)
     fleet.assert_done(job.id, words)
     assert worker.process.poll() is None
+    assert worker.text().count("Cannot connect") <= FREE, "what is said again and again is counted"
 
 
 def test_7_a_broker_that_lost_everything_is_filled_again_from_the_ledger(fleet: Fleet) -> None:

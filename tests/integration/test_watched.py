@@ -103,9 +103,9 @@ def test_a_blocked_event_loop_is_seen_while_the_timer_beats(fleet: Fleet, tmp_pa
 def test_prometheus_hears_of_a_job(fleet: Fleet, tmp_path: Path) -> None:
     port = free_port()
     fleet.start(STT_METRICS_PORT=str(port))
-    source, words = fleet.audio("a", 12.0)
+    source, words = fleet.audio("a-private-name", 12.0)
     before = scraped(port)
-    handle = submit(source, settings=fleet.settings)
+    handle = submit(source, idempotency_key="anna.smith-2026", settings=fleet.settings)
     handle.wait(timeout_s=30)
     fleet.assert_done(handle.id, words)
 
@@ -122,6 +122,7 @@ def test_prometheus_hears_of_a_job(fleet: Fleet, tmp_path: Path) -> None:
     assert counted("stt_job_failures_total{code internal}") == 0
     after = scraped(port)
     assert after["stt_sessions_open"] == after["stt_jobs_held"] == 0
+    assert not [name for name in ("private", "anna", KEY, words[0].text) if name in str(after)]
     wait_until(lambda: scraped(port)["stt_jobs{state running}"] == 0, "the queue is looked at", timeout_s=15)
 
 
