@@ -21,6 +21,8 @@ from worker.settings import Settings
 from worker.storage.address import is_url, show
 from worker.storage.allowed import check_webhook
 from worker.storage.connection import Connection
+from worker.storage.contents import Contents
+from worker.storage.keys import Keys
 from worker.storage.ledger import Created, Entry, JobState, Ledger
 from worker.storage.outbox import Outbox
 from worker.storage.sources import contents_of
@@ -40,6 +42,7 @@ class Producer:
         self.ledger = Ledger(settings)
         self._connection = Connection(settings.redis_url)
         self.events = Events(settings, self._connection)
+        self.contents = Contents(self._connection, Keys(settings.redis_prefix))
 
     async def close(self) -> None:
         await self.ledger.close()

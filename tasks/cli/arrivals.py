@@ -20,6 +20,14 @@ class Stamp:
     def of(cls, stat: os.stat_result) -> Self:
         return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
 
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Raises OSError."""
+        return cls.of(path.stat())
+
+    def __str__(self) -> str:
+        return f"{self.size_bytes} {self.mtime_ns} {self.inode}"
+
 
 @dataclass(slots=True)
 class Arrivals:
@@ -53,9 +61,9 @@ class Arrivals:
         """All files, waiting or taken."""
         return (*self._waiting, *(path for path in self._taken if path not in self._waiting))
 
-    def settled(self, now: float) -> list[Path]:
+    def settled(self, now: float) -> dict[Path, Stamp]:
         """The files that are ready, in the order they came; `take` each of them that is dealt with."""
-        return [path for path, (_, since) in self._waiting.items() if now - since >= self.settle_s]
+        return {path: stamp for path, (stamp, since) in self._waiting.items() if now - since >= self.settle_s}
 
     def take(self, path: Path) -> None:
         """It is dealt with, until it changes."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from tasks.cli.arrivals import Stamp
 from tasks.cli.written import all_there, document_of
-from tasks.jobs import JobState
+from tasks.jobs import JobSpec, JobState, job_id
 from tasks.producer import Producer, make_spec
 from worker.errors import SourceError, SourceNotFound
 from worker.storage.records import JobRecord
+from worker.storage.sources import content_of
 
 LOOK_AT: Final = 500
-"""Jobs that are asked for in one look."""
+"""Jobs, or files, that are asked for in one look."""
 
 
 class Tell(Protocol):
@@ -41,52 +45,100 @@ class Inbox:
         """Jobs that wait or run."""
         return len(self._open)
 
-    async def take(self, path: Path) -> None:
-        """Submit a file unless it was done before. That it failed in an earlier life of this process stands; a second
-        time it has been touched or replaced, and is tried again."""
-        await self._take(path, first=path not in self._taken)
-        self._taken.add(path)
+    async def take(self, settled: Mapping[Path, Stamp]) -> AsyncIterator[Path]:
+        """Submit files unless they were done before; yields each one that is dealt with. What has not changed since it
+        was last read, also by a process before this one, is not read again."""
+        paths = list(settled)
+        for first in range(0, len(paths), LOOK_AT):
+            async for path in self._take_some({path: settled[path] for path in paths[first : first + LOOK_AT]}):
+                yield path
 
-    async def _take(self, path: Path, *, first: bool) -> None:
+    async def _take_some(self, settled: Mapping[Path, Stamp]) -> AsyncIterator[Path]:
+        known = await self._producer.contents.recall({str(path): str(stamp) for path, stamp in settled.items()})
         # With its ending: what a file is called must not depend on which others lie there at the moment.
-        spec = make_spec(path, out_name=path.relative_to(self._folder).as_posix(), **self._options)
+        specs = {
+            path: make_spec(path, out_name=path.relative_to(self._folder).as_posix(), **self._options)
+            for path in settled
+        }
+        ids = {path: job_id(specs[path], known[str(path)]) for path in settled if str(path) in known}
+        async for path in self._submit(ids, specs):
+            yield path
+        for path, stamp in settled.items():
+            if path in ids:
+                continue
+            content = await self._read(path, specs[path], stamp)
+            if content is None:
+                self._taken.add(path)
+                yield path
+            else:
+                async for taken in self._submit({path: job_id(specs[path], content)}, specs):
+                    yield taken
+
+    async def _read(self, path: Path, spec: JobSpec, stamp: Stamp) -> str | None:
+        """What the file holds; None where it cannot be read, which is told."""
         try:
-            identity = await self._producer.identify(spec)
-        except SourceNotFound:
-            return  # gone again; if it comes back, that is seen
+            content = await content_of(spec.source, self._producer.settings)
+            unchanged = await asyncio.to_thread(Stamp.at, path) == stamp
+        except (SourceNotFound, FileNotFoundError):
+            return None  # gone again; if it comes back, that is seen
         except SourceError as exc:
             self._failed(path, "failed", exc.code, str(exc))
-            return
-        record = await self._producer.ledger.get(identity)
-        again = False
+            return None
+        if unchanged:
+            await self._producer.contents.remember(str(path), str(stamp), content)
+        return content
+
+    async def _submit(self, ids: Mapping[Path, str], specs: Mapping[Path, JobSpec]) -> AsyncIterator[Path]:
+        records = await self._producer.ledger.get_many(list(ids.values()))
+        wanted: dict[bool, list[Path]] = {False: [], True: []}
+        for path, record in zip(ids, records, strict=True):
+            again = self._missing(path, specs[path], ids[path], record)
+            if again is None:
+                self._taken.add(path)
+                yield path
+            else:
+                wanted[again].append(path)
+        for again, paths in wanted.items():
+            jobs = [(ids[path], specs[path]) for path in paths]
+            await self._producer.enqueue(jobs, batch=self._options["batch"], again=again)
+            for path in paths:
+                if ids[path] not in self._open:
+                    self._open[ids[path]] = path
+                    self._tell("queued", path, id=ids[path])
+                self._taken.add(path)
+                yield path
+
+    def _missing(self, path: Path, spec: JobSpec, identity: str, record: JobRecord | None) -> bool | None:
+        """Whether a job that was done is to be done again; None where nothing is to be done, which is told.
+
+        That a file failed in an earlier life of this process stands; a second time it has been touched or replaced, and
+        is tried again.
+        """
         if record is None:
-            if document_of(spec, identity) is not None:
-                self._tell("skipped", path, id=identity)
-                return
+            if document_of(spec, identity) is None:
+                return False
         elif record.state is JobState.DONE:
-            if all_there(spec):
-                self._tell("skipped", path, id=identity)
-                return
-            again = True
-        elif record.state.ended and first:
+            if not all_there(spec):
+                return True
+        elif record.state.ended and path not in self._taken:
             self._ended(path, record)
-            return
-        await self._producer.enqueue([(identity, spec)], batch=spec.batch, again=again)
-        if identity not in self._open:
-            self._open[identity] = path
-            self._tell("queued", path, id=identity)
+            return None
+        else:
+            return False
+        self._tell("skipped", path, id=identity)
+        return None
 
     async def look(self) -> None:
         """Tell of the jobs that have ended since."""
         ids = list(self._open)[:LOOK_AT]
-        for job_id, record in zip(ids, await self._producer.ledger.get_many(ids), strict=True):
-            path = self._open.pop(job_id)
+        for identity, record in zip(ids, await self._producer.ledger.get_many(ids), strict=True):
+            path = self._open.pop(identity)
             if record is None:
                 self._failed(path, "failed", "expired", "its record is gone from the ledger")
             elif record.state.ended:
                 self._ended(path, record)
             else:
-                self._open[job_id] = path  # behind those that were not looked at
+                self._open[identity] = path  # behind those that were not looked at
 
     def _ended(self, path: Path, record: JobRecord) -> None:
         if record.state is JobState.DONE:

@@ -68,8 +68,9 @@ def command(
 
     Workers (`stt-batch worker`) on the same queue (STT_REDIS_URL) transcribe them; they see the files under the same
     paths. `monday/call.wav` becomes `monday/call.wav.json` below --out. A file is taken when it has been unchanged for
-    a while. After a restart nothing is done twice: what was queued goes on, what is done is left alone. A file that
-    failed is tried again when it is touched or replaced, or with `stt-batch retry`.
+    a while. After a restart nothing is done twice: what was queued goes on, what is done is left alone, and what has
+    not changed is not read again. A file that failed is tried again when it is touched or replaced, or with `stt-batch
+    retry`.
 
     \b
     Examples:
@@ -144,8 +145,7 @@ class Watch:
             for path in self._arrivals.waiting:
                 self._look_at(path)
             try:
-                for path in self._arrivals.settled(time.monotonic()):
-                    await inbox.take(path)
+                async for path in inbox.take(self._arrivals.settled(time.monotonic())):
                     self._arrivals.take(path)
                 await inbox.look()
             except (LedgerUnavailable, QueueFull) as exc:
@@ -191,11 +191,11 @@ class Watch:
 
     def _look_at(self, path: Path) -> None:
         try:
-            stat = path.stat()
+            stamp = Stamp.at(path)
         except OSError:  # gone, or not to be read yet
             self._arrivals.gone(path)
             return
-        self._arrivals.seen(path, Stamp.of(stat), time.monotonic())
+        self._arrivals.seen(path, stamp, time.monotonic())
 
     def _hidden(self, path: Path) -> bool:
         """Hidden itself or in a hidden folder, or below the output folder where that lies inside this one."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -161,3 +162,26 @@ def test_without_redis_it_waits_and_says_so(watching: Watching) -> None:
     watching.start()
     wait_until(lambda: "waiting   Redis at" in watching.errors, "it says that Redis is away", timeout_s=20)
     assert watching.end()["open"] == 0
+
+
+def test_after_a_restart_only_what_has_changed_is_read_again(watching: Watching, raw: redis.Redis) -> None:
+    path = watching.folder / "a.wav"
+    write_audio(path, seed=6)
+    watching.start()
+    watching.until("queued", "a.wav")
+    watching.end()
+    before = path.stat()
+    with path.open("r+b") as file:  # what no look at the folder can tell: only reading it would
+        file.seek(-2, 2)
+        file.write(b"\x01\x02")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    watching.start()
+    watching.until("queued", "a.wav", "a.wav")
+    watching.end()
+    path.touch()
+    watching.start()
+    watching.until("queued", "a.wav", "a.wav", "a.wav")
+    watching.end()
+    first, second, third = (event["id"] for event in watching.events("queued"))
+    assert first == second != third
+    assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:content:*"))
