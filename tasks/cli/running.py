@@ -53,14 +53,18 @@ class Run:
         as_json: bool,
         options: dict[str, Any],
     ) -> None:
-        """`options`: the fields of JobSpec that all jobs have in common."""
+        """`options`: the fields of JobSpec that all jobs have in common. Raises BadJob for a wrong one, also where a
+        manifest's option does not go with them: before anything is started."""
         self._settings = settings
         self._embedded = embedded
         self._out = out
         self._files = files
         self._again = again
         self._as_json = as_json
-        self._options = options
+        self._specs = [
+            make_spec(file.source, out_dir=out, **of_source({**options, "out_name": file.out_name}, file.options))
+            for file in files
+        ]
         self._follower = Follower(files)
         self._events = Events(sys.stderr if as_json else None)
         self._view = View(Console(quiet=as_json, highlight=False), self._follower, out)
@@ -154,10 +158,8 @@ class Run:
         """Read the files; runs while the stack starts."""
         producer = Producer(self._settings)
         try:
-            for file in self._files:
-                fields = of_source({**self._options, "out_name": file.out_name}, file.options)
+            for file, spec in zip(self._files, self._specs, strict=True):
                 try:
-                    spec = make_spec(file.source, out_dir=self._out, **fields)
                     identity = file.key or await producer.identify(spec, scope=self._scope)
                     await identified.put((file, spec, identity))
                 except SttError as exc:

@@ -74,3 +74,23 @@ def test_what_is_not_there(cli: Cli, server: S3Server, source: str, message: str
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert not Path(cli.folder / "transcripts").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "message"),
+    [
+        ("a.wav,", ("--language", "x" * 36), "a.wav: language: String should have at most 35 characters"),
+        ("a.wav,\nb.wav,agent", ("--channels", "mix"), "b.wav: job: "),
+    ],
+)
+def test_an_option_that_is_wrong_for_one_source_is_told_before_anything_starts(
+    cli: Cli, rows: str, options: tuple[str, ...], message: str
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        write_audio(cli.folder / name)
+    (cli.folder / "list.csv").write_text(f"source,channel_names\n{rows}\n")
+    done = cli.run("run", "list.csv", *options, "--json")
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert done.stderr.startswith(f"error: {cli.folder}/{message}")
+    assert done.stderr.count("\n") == 1
+    assert not (cli.folder / "transcripts").exists()
