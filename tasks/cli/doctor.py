@@ -51,7 +51,7 @@ def command(
     from tasks import doctor, logs  # noqa: PLC0415  loads the whole pipeline
     from tasks.doctor.bench import bench as measure  # noqa: PLC0415
 
-    logs.set_up(settings, "ERROR")  # the findings say it in fewer words
+    logs.set_up(settings, "CRITICAL")  # the findings say it in fewer words
 
     async def findings() -> AsyncIterator[doctor.Finding]:
         async for finding in doctor.checkup(settings, sample=sample or doctor.SAMPLE, outputs=outputs):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from secrets import token_hex
 from typing import Final
@@ -18,6 +20,12 @@ from worker.storage.address import Address, parse, show
 from worker.storage.allowed import check_output
 
 PROBE: Final = b"written by stt-batch doctor, and deleted again\n"
+_WAYS_OUT: Final = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there, or have the quota raised",
+    errno.EROFS: "mount it writable",
+    errno.ENOTDIR: "name a folder",
+}
 LEAST_FREE: Final = 1_000_000_000
 """Bytes on the disk of downloads and temporary files."""
 
@@ -44,18 +52,20 @@ async def _probe(settings: Settings, place: str) -> Finding:
     except (OutputError, SourceError, BadJob) as exc:
         return fail("outputs", str(exc))
     except OSError as exc:
-        return fail("outputs", f"{shown}: {exc.strerror or exc}", "create it, or give this user the right to write")
+        way = _WAYS_OUT.get(exc.errno or 0, "create it, or give this user the right to write")
+        return fail("outputs", f"{shown}: {exc.strerror or exc}", way)
     return ok("outputs", f"{shown}: written, read and deleted a probe")
 
 
 def _probe_folder(folder: Path, name: str) -> None:
     path = folder / name
-    path.write_bytes(PROBE)
     try:
+        path.write_bytes(PROBE)
         if path.read_bytes() != PROBE:
             raise OutputError(f"{folder}: a file reads back as something else")
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):  # where nothing could be written, that is what is told
+            path.unlink()
 
 
 async def _probe_store(address: Address, endpoint: str) -> None:

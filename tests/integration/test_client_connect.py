@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -104,6 +105,28 @@ async def test_a_page_that_is_no_socketio_server() -> None:
 
     async with serving(answering(handler)) as url:
         assert type(await refusal(url)) is EndpointUnavailable
+
+
+async def test_what_answers_is_no_web_server() -> None:
+    async def greet(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"SSH-2.0-OpenSSH_9.2\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    try:
+        error = await refusal(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+    finally:
+        server.close()
+    assert "does not speak HTTP" in str(error)
+    assert "check STT_URL" in str(error)
+    assert "\n" not in str(error)
+
+
+async def test_the_library_prints_nothing_past_the_log() -> None:
+    for name in ("socketio.client", "engineio.client"):
+        logging.getLogger(name).handlers.clear()
+    await refusal("http://127.0.0.1:9")
+    assert not [h for name in ("socketio.client", "engineio.client") for h in logging.getLogger(name).handlers]
 
 
 async def test_nothing_listens() -> None:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import re
 import socket
@@ -32,6 +33,9 @@ from worker.settings import Settings
 
 REFUSING: Final = (400, 401, 403)
 PROXY_STATUS: Final = (400, 404, 405, 426, 501)
+# Left to itself the library prints bare text to standard error, past every format of log lines.
+_LIBRARY_LOG: Final = logging.getLogger("worker.realtime.socketio")
+_LIBRARY_LOG.setLevel(logging.ERROR)
 EVENT: Final = b"42"
 """A message of Engine.IO (4) that is an event of Socket.IO (2) in the main namespace; JSON follows."""
 BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhausted|busy", re.IGNORECASE)
@@ -151,7 +155,8 @@ class Client:
             json=wirejson,
             http_session=self._http,
             request_timeout=bound_s,
-            logger=False,
+            logger=_LIBRARY_LOG,
+            engineio_logger=_LIBRARY_LOG,
         )
         self._listen(sio)
         try:
@@ -195,7 +200,7 @@ class Client:
                 return EndpointBusy(f"{self._url} is at its limit: {exc}")
             return AuthRefused(auth_text(self._url, str(exc) or "connection refused in-band"))
         if status is not None:
-            reason = f"HTTP {status} at the handshake"
+            reason = f"no real-time service: HTTP {status} at the handshake"
         elif isinstance(exc, TimeoutError):
             reason = f"no connection within {self._settings.connect_timeout_s:g} s"
         else:
@@ -229,7 +234,8 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 def _reason(exc: BaseException) -> str:
     """The most telling text: the library only says "Connection error" above what the network said."""
     texts = [str(e) for e in _chain(exc) if isinstance(e, aiohttp.ClientError | OSError) and str(e)]
-    return texts[0] if texts else str(exc) or type(exc).__name__
+    text = texts[0] if texts else str(exc) or type(exc).__name__
+    return "what answers there does not speak HTTP" if "Bad status line" in text else text
 
 
 def _may_be_a_proxy(exc: BaseException) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -109,3 +110,22 @@ async def test_outputs_and_disk(tmp_path: Path) -> None:
     assert disk.status is Status.OK
     (disk,) = await places.look_at_disk(load({}, temp_dir=str(tmp_path), downloads_max_gb=1e9))
     assert disk.status is Status.WARN
+
+
+async def test_an_output_without_room_is_named_and_nothing_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Path.write_bytes
+
+    def full(self: Path, data: bytes) -> int:
+        write(self, b"")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    (tmp_path / "file").touch()
+    (found,) = await places.look_at_outputs(load({}), (str(tmp_path),))
+    assert (found.status, found.way_out) == (Status.FAIL, "free some space there")
+    assert not list(tmp_path.glob(".stt-doctor*"))  # noqa: ASYNC240
+    monkeypatch.undo()
+    (found,) = await places.look_at_outputs(load({}), (str(tmp_path / "file"),))
+    assert (found.status, found.way_out) == (Status.FAIL, "name a folder")
