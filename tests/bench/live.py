@@ -27,6 +27,7 @@ from worker.settings import load
 
 START_S = 0.04  # of each session: one core opens, hashes and begins to decode one in less
 SETTLE_S = 3.0
+SETTLES = 10
 STEP = 1.06
 OURS = "ours"
 
@@ -50,7 +51,15 @@ class Sessions:
         spread_s = max(1.0, more * START_S)
         for _ in range(more):
             self._tasks.append(asyncio.create_task(self._session(self._rng.uniform(0, spread_s))))
-        await asyncio.sleep(spread_s + SETTLE_S)
+        await asyncio.sleep(spread_s)
+        await self._settle()
+
+    async def _settle(self) -> None:
+        """Until what is sent is what is due: those that have just begun catch up, and their files are hashed."""
+        for _ in range(SETTLES):
+            step = await self.measure(SETTLE_S)
+            if in_time(step) and step["arrived"] < 1.02 and step["core"] < 0.98:
+                return
 
     async def measure(self, seconds: float) -> dict[str, Any]:
         await self._arrivals()

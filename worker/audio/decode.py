@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, cast
@@ -18,8 +19,9 @@ import numpy.typing as npt
 import soundfile
 
 from worker.audio.codings import fits_int16, missing_bytes, seeks_exactly
-from worker.audio.downmix import Pcm16, Samples, to_mono
+from worker.audio.downmix import Downmix, Pcm16, Samples, to_mono
 from worker.audio.parts import Part, PartFile, plan_of
+from worker.audio.scratch import scratch
 from worker.audio.source import Audio, AudioInfo, check_readable, reason_of, unsupported
 from worker.errors import DamagedSource, SourceError, UnsupportedSource
 
@@ -31,7 +33,6 @@ _MP3_RETRIES: Final = 64  # each passes over a kilobyte of what is not MP3
 _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
 _RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of what a person must know of headerless audio
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
-
 
 __all__ = ["AudioInfo", "AudioSource", "open_source"]
 
@@ -201,8 +202,7 @@ class _Stream:
         self.info = AudioInfo(int(reader.samplerate), int(reader.channels), known, form)
         if missing := missing_bytes(reader.extra_info):
             warn(f"cut off: the header promises {missing[0]} bytes of audio, the file holds {missing[1]}")
-        self._at = 0
-        self._failed = False
+        self._at, self._failed = 0, False
         self._is_mp3 = reader.format == "MP3"
 
     def _open(self) -> _Reader:
@@ -238,18 +238,20 @@ class _Stream:
         info = self.info
         size = max(1, min(round(block_s * info.sample_rate), _MAX_BLOCK_VALUES // info.channels))
         dtype: type[np.int16] | type[np.float32] = np.int16 if fits_int16(self._reader.subtype) else np.float32
-        buffer = np.empty((size, info.channels), dtype=dtype)
         mix = to_mono(info.channels, dtype, self._warn, channel, stored=stored)
+        own = None if isinstance(mix, Downmix) else np.empty((size, info.channels), dtype=dtype)
         while True:
-            silent, frames = 0, self._read(buffer)
-            if not frames and (self._failed or self._at < (info.frames or 0)):
-                silent, frames = self._pass_over(buffer)
-            if not frames:
-                return
+            with scratch(size, info.channels, dtype) if own is None else nullcontext(own) as buffer:
+                silent, frames = 0, self._read(buffer)
+                if not frames and (self._failed or self._at < (info.frames or 0)):
+                    silent, frames = self._pass_over(buffer)
+                if not frames:
+                    return
+                block = mix(buffer[:frames])
             self._at += silent + frames
             for done in range(0, silent, size):
                 yield mix(np.zeros((min(size, silent - done), info.channels), dtype=dtype))
-            yield mix(buffer[:frames])
+            yield block
 
     def _read(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer`. Returns the frames read, 0 at the end and at damage."""

@@ -8,6 +8,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from worker.audio.scratch import scratch
+
 Samples = npt.NDArray[np.float32]
 Pcm16 = npt.NDArray[np.int16]
 
@@ -60,11 +62,19 @@ class Downmix:
         if self._only is not None:
             np.multiply(frames[:, self._only], self._weights[0], out=block)
         else:
-            with np.errstate(invalid="ignore", over="ignore"):  # of samples that are not numbers, see below
-                np.dot(frames.astype(np.float32) if self._convert else frames, self._weights, out=block)
+            self._mix(frames, block)
         if not self._convert and len(block):
             self._make_sound(block)
         return block
+
+    def _mix(self, frames: npt.NDArray[Any], block: Samples) -> None:
+        if self._convert:
+            with scratch(*frames.shape, np.float32) as converted:
+                np.copyto(converted, frames)
+                np.dot(converted, self._weights, out=block)
+        else:
+            with np.errstate(invalid="ignore", over="ignore"):  # of samples that are not numbers, see below
+                np.dot(frames, self._weights, out=block)
 
     def _make_sound(self, block: Samples) -> None:
         """Replace what is not a number, in place, and bound the rest; a rare case, so checked cheaply."""

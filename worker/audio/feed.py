@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Iterator, Sequence
 
 from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
@@ -61,12 +62,15 @@ class FrameFeed:
         return frame
 
     def _from(self, position: int) -> Iterator[Frame]:
-        chunk = self._frame_samples * frames_at_once(self._frame_samples, self._rate)
+        at_once = frames_at_once(self._frame_samples, self._rate, stored=self._source.info.sample_rate == self._rate)
+        chunk = self._frame_samples * at_once
+        # Sessions that began together would otherwise all decode at the same moment, again and again.
+        length = self._frame_samples * random.randint(1, at_once)  # noqa: S311
         for start, end in self._pieces:
             first = max(start, position)
             if end is not None and end <= first:
                 continue
-            pcm = wire_frames(self._source, self._rate, chunk, first / self._rate)
+            pcm = wire_frames(self._source, self._rate, chunk, first / self._rate, length)
             if end is not None:
                 pcm = _first(pcm, end - first)
             yield from frames_with_voice(pcm, first, self._rate, self._frame_samples)

@@ -17,6 +17,8 @@ BYTES_PER_SAMPLE: Final = 2
 SILENT_DBFS: Final = -120.0
 """The level told for digital silence."""
 
+_BLOCK_S: Final = 0.5
+"""Decoded and resampled at a time: with more, the resampler keeps more memory for good."""
 _FULL_SCALE: Final = np.float32(32768)
 
 
@@ -30,45 +32,45 @@ def to_pcm16(block: Samples | Pcm16) -> Pcm16:
     return scaled.astype("<i2")
 
 
-def pcm_frames(blocks: Iterable[Samples | Pcm16], frame_samples: int) -> Iterator[bytes]:
-    """Mono blocks of any length -> frames of `frame_samples` samples (2 bytes each), the last one shorter.
+def pcm_frames(
+    blocks: Iterable[Samples | Pcm16], frame_samples: int, first_samples: int | None = None
+) -> Iterator[bytes]:
+    """Mono blocks of any length -> frames of `frame_samples` samples (2 bytes each), the last one shorter, and the
+    first one too where it is to have `first_samples`.
 
     No frame is empty, and none holds back more than one block. ValueError for frame_samples below 1.
     """
     if frame_samples < 1:
         raise ValueError(f"frame_samples must be at least 1, not {frame_samples}")
-    frame_bytes = frame_samples * BYTES_PER_SAMPLE
+    wanted = (first_samples or frame_samples) * BYTES_PER_SAMPLE
     rest = b""
     for block in blocks:
         if not len(block):  # has no bytes to view
             continue
         pcm = to_pcm16(block).data.cast("B")
         at = 0
-        if rest:
-            at = frame_bytes - len(rest)
-            rest += pcm[:at]
-            if len(rest) < frame_bytes:
-                continue
-            yield rest
-        last = len(pcm) - (len(pcm) - at) % frame_bytes
-        for start in range(at, last, frame_bytes):
-            yield bytes(pcm[start : start + frame_bytes])
-        rest = bytes(pcm[last:])
+        while len(rest) + len(pcm) - at >= wanted:
+            end = at + wanted - len(rest)
+            yield rest + pcm[at:end]
+            rest, at, wanted = b"", end, frame_samples * BYTES_PER_SAMPLE
+        rest += pcm[at:]
     if rest:
         yield rest
 
 
-def wire_frames(source: Audio, sample_rate: int, frame_samples: int, start_s: float = 0.0) -> Iterator[bytes]:
+def wire_frames(
+    source: Audio, sample_rate: int, frame_samples: int, start_s: float = 0.0, first_samples: int | None = None
+) -> Iterator[bytes]:
     """The source from `start_s` (seconds) to its end, as PCM frames at `sample_rate` Hz: decode, resample, cut.
 
     The first sample sent stands at the source's sample nearest to `start_s`. Raises DamagedSource when nothing can
     be decoded. One channel of 16 bits at `sample_rate` goes out as it is in the file.
     """
     rate = source.info.sample_rate
-    start, block_s = round(start_s * rate), frame_samples / sample_rate
+    start, block_s = round(start_s * rate), min(frame_samples / sample_rate, _BLOCK_S)
     if rate == sample_rate:
-        return pcm_frames(source.stored_blocks(start, block_s), frame_samples)
-    return pcm_frames(resample_blocks(source.blocks(start, block_s), rate, sample_rate), frame_samples)
+        return pcm_frames(source.stored_blocks(start, block_s), frame_samples, first_samples)
+    return pcm_frames(resample_blocks(source.blocks(start, block_s), rate, sample_rate), frame_samples, first_samples)
 
 
 def level_dbfs(frame: bytes) -> float:
