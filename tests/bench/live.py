@@ -27,7 +27,7 @@ from worker.settings import load
 
 START_S = 0.04  # of each session: one core opens, hashes and begins to decode one in less
 SETTLE_S = 3.0
-SETTLES = 10
+SETTLES = 15
 STEP = 1.06
 OURS = "ours"
 

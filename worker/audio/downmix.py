@@ -69,7 +69,7 @@ class Downmix:
 
     def _mix(self, frames: npt.NDArray[Any], block: Samples) -> None:
         if self._convert:
-            with scratch(*frames.shape, np.float32) as converted:
+            with scratch(len(frames), frames.shape[1], np.float32) as converted:
                 np.copyto(converted, frames)
                 np.dot(converted, self._weights, out=block)
         else:

@@ -19,17 +19,23 @@ def noise(samples: int, seed: int = 0, amplitude: float = 0.3) -> np.ndarray:
     samples=st.integers(0, 5000),
     sizes=st.lists(st.integers(0, 1700), min_size=1, max_size=6).filter(any),
     frame_samples=st.integers(1, 900),
+    first_samples=st.none() | st.integers(1, 1800),
 )
-def test_any_blocks_give_the_same_frames(samples: int, sizes: list[int], frame_samples: int) -> None:
+def test_any_blocks_give_the_same_frames(
+    samples: int, sizes: list[int], frame_samples: int, first_samples: int | None
+) -> None:
     signal = noise(samples)
     blocks, at = [], 0
     while at < samples:
         for size in sizes:
             blocks.append(signal[at : at + size])
             at += size
-    frames = list(pcm_frames(blocks, frame_samples))
-    assert frames == list(pcm_frames([signal], frame_samples))
+    frames = list(pcm_frames(blocks, frame_samples, first_samples))
+    assert frames == list(pcm_frames([signal], frame_samples, first_samples))
     assert b"".join(frames) == to_pcm16(signal).tobytes()
+    if first_samples is not None and frames:
+        assert len(frames[0]) == 2 * min(first_samples, samples)
+        frames = frames[1:]
     assert all(len(f) == 2 * frame_samples for f in frames[:-1])
     assert all(0 < len(f) <= 2 * frame_samples for f in frames[-1:])
 
