@@ -17,7 +17,11 @@ def check_local(source: str, settings: Settings) -> Path:
     path = Path(source)
     if settings.allowed_sources:
         path = Path(os.path.realpath(path))
-        check_source(str(path), settings)
+        try:
+            check_source(str(path), settings)
+        except SourceRefused:  # which names the place; that is not for who queued the job to know
+            text = "a link on its way leads to a place that is not within STT_ALLOWED_SOURCES of this worker"
+            raise SourceRefused(f"{source}: {text}") from None
     try:
         size = path.stat().st_size
     except (OSError, ValueError):

@@ -47,8 +47,10 @@ def allowing(roots: Path) -> Settings:
 )
 async def test_nothing_leads_out_of_what_is_allowed(roots: Path, path: str) -> None:
     settings, source = allowing(roots), str(roots / path)
-    with pytest.raises(SourceRefused, match="STT_ALLOWED_SOURCES"):
+    with pytest.raises(SourceRefused, match="STT_ALLOWED_SOURCES") as refused:
         check_local(source, settings)
+    assert str(refused.value).startswith(f"{source}: "), "where a link leads is not told"
+    assert str(refused.value).count("secret") == path.count("secret")
     with pytest.raises(SourceRefused):
         await content_of(source, settings)
     with pytest.raises(SourceRefused):
