@@ -55,7 +55,7 @@ def read_manifest(path: Path) -> list[Entry]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             for line, row in _csv(file) if path.suffix.lower() == ".csv" else _json_lines(file):
                 try:
-                    entry = _entry(row, path.parent)
+                    entry = _entry(_object(row) if isinstance(row, str) else row, path.parent)
                 except BadJob as exc:
                     wrong.append(f"line {line}: {exc}")
                     continue
@@ -96,19 +96,21 @@ def _csv(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         yield rows.line_num + 1, row
 
 
-def _json_lines(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+def _json_lines(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
-            yield number, _object(line, f"line {number}")
+            yield number, line
 
 
-def _object(text: str, what: str) -> dict[str, Any]:
+def _object(text: str, what: str = "") -> dict[str, Any]:
     try:
         value = json.loads(text)
-    except ValueError as exc:
-        raise BadJob(f"{what}: is no JSON: {exc}") from None
+    except json.JSONDecodeError as exc:
+        raise BadJob(f"{what}is no JSON: {exc.msg} at column {exc.colno}") from None
+    except (ValueError, RecursionError) as exc:
+        raise BadJob(f"{what}is no JSON: {exc}") from None
     if not isinstance(value, dict):
-        raise BadJob(f"{what}: must be a JSON object, such as {{...}}")
+        raise BadJob(f"{what}must be a JSON object, such as {{...}}")
     return {name: one for name, one in value.items() if one is not None}
 
 
@@ -116,7 +118,7 @@ def _entry(row: dict[str, Any], folder: Path) -> Entry:
     source, key = row.pop("source", None), row.pop("id", None)
     together = row.pop("options", None)
     if isinstance(together, str):
-        together = _object(together, "options")
+        together = _object(together, "options: ")
     if together is not None:
         if not isinstance(together, dict):
             raise BadJob("options: must be a JSON object, such as {...}")

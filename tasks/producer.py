@@ -16,7 +16,7 @@ from tasks import messages
 from tasks.events import Events
 from tasks.jobs import JobId, JobSpec, JobStatus, job_id
 from tasks.loop import LoopThread, shared_loop
-from worker.errors import BadJob, QueueFull, SourceNotFound
+from worker.errors import BadJob, QueueFull, SourceNotFound, SourceRefused
 from worker.settings import Settings
 from worker.storage.address import is_url, show
 from worker.storage.allowed import check_webhook
@@ -176,14 +176,18 @@ def pause_after(pause_s: float, *, idle: bool) -> float:
 
 
 def make_spec(source: str | Path, **options: Any) -> JobSpec:
-    """A checked JobSpec with absolute paths; addresses (`s3://…`) stay as they are. Raises BadJob."""
+    """A checked JobSpec with absolute paths; addresses (`s3://…`) stay as they are. Raises BadJob, and SourceRefused
+    for a file whose name cannot stand in JSON."""
     folders = options.get("out_dir")
     if isinstance(folders, (str, Path)):
         options["out_dir"] = _absolute(folders)
     elif folders is not None:
         options["out_dir"] = tuple(_absolute(folder) for folder in folders)
+    place = _absolute(source)
+    if show(place) != place and not is_url(place):
+        raise SourceRefused(f"{show(place)}: the name is no UTF-8 text, which a transcript could not hold; rename it")
     try:
-        return JobSpec(source=_absolute(source), **options)
+        return JobSpec(source=place, **options)
     except ValidationError as exc:
         raise BadJob(f"{show(str(source))}: {problems(exc)}") from None
 

@@ -56,17 +56,18 @@ class Inbox:
     async def _take_some(self, settled: Mapping[Path, Stamp]) -> AsyncIterator[Path]:
         known = await self._producer.contents.recall({str(path): str(stamp) for path, stamp in settled.items()})
         # With its ending: what a file is called must not depend on which others lie there at the moment.
-        specs = {
-            path: make_spec(path, out_name=path.relative_to(self._folder).as_posix(), **self._options)
-            for path in settled
-        }
-        ids = {path: job_id(specs[path], known[str(path)]) for path in settled if str(path) in known}
+        specs: dict[Path, JobSpec] = {}
+        for path in settled:
+            try:
+                specs[path] = make_spec(path, out_name=path.relative_to(self._folder).as_posix(), **self._options)
+            except SourceError as exc:
+                self._failed(path, "failed", exc.code, str(exc))
+                yield path
+        ids = {path: job_id(spec, known[str(path)]) for path, spec in specs.items() if str(path) in known}
         async for path in self._submit(ids, specs):
             yield path
-        for path, stamp in settled.items():
-            if path in ids:
-                continue
-            content = await self._read(path, specs[path], stamp)
+        for path in [path for path in specs if path not in ids]:
+            content = await self._read(path, specs[path], settled[path])
             if content is None:
                 self._taken.add(path)
                 yield path

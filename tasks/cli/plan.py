@@ -119,9 +119,10 @@ def _look(item: Found, settings: Settings, speech: bool, wanted: Wanted) -> Look
         return Look(source=show(item.source), length_s=None)
     path = Path(item.source)
     try:
+        own = _wanted(item, wanted)
         with open_source(path) as audio:
             _check(audio.info, str(path), settings)
-            channels = _wanted(item, wanted).of(audio.info.channels, path)
+            channels = own.of(audio.info.channels, path)
             if speech and channels != (None,):
                 look = _apart(path, channels, settings)
             else:
@@ -199,7 +200,7 @@ def _quickly(audio: Audio, source: str, channels: int) -> Look:
 
 
 def _will_fail(source: str, code: str, reason: str) -> JobLine:
-    return JobLine(id=None, source=source, state=JobState.FAILED, error_code=code, error=reason)
+    return JobLine(id=None, source=show(source), state=JobState.FAILED, error_code=code, error=reason)
 
 
 def _show(console: Console, plan: Plan) -> None:

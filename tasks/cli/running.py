@@ -26,8 +26,9 @@ from tasks.cli.written import all_there, finished_transcript
 from tasks.jobs import JobSpec, JobState
 from tasks.producer import Producer, make_spec
 from tasks.standalone import Stack
-from worker.errors import EndpointBusy, OutputError, SttError
+from worker.errors import EndpointBusy, OutputError, SourceError, SttError
 from worker.settings import Settings
+from worker.storage.address import show
 from worker.storage.lease import Lease
 
 POLL_S: Final = 0.2
@@ -61,10 +62,7 @@ class Run:
         self._files = files
         self._again = again
         self._as_json = as_json
-        self._specs = [
-            make_spec(file.source, out_dir=out, **of_source({**options, "out_name": file.out_name}, file.options))
-            for file in files
-        ]
+        self._specs = [_spec(file, {**options, "out_dir": out}) for file in files]
         self._follower = Follower(files)
         self._events = Events(sys.stderr if as_json else None)
         self._view = View(Console(quiet=as_json, highlight=False), self._follower, out)
@@ -159,6 +157,8 @@ class Run:
         producer = Producer(self._settings)
         try:
             for file, spec in zip(self._files, self._specs, strict=True):
+                if spec is None:
+                    continue
                 try:
                     identity = file.key or await producer.identify(spec, scope=self._scope)
                     await identified.put((file, spec, identity))
@@ -234,3 +234,13 @@ class Run:
                 self._events.file(file)
         self._view.update()
         self._events.progress(self._follower.overall())
+
+
+def _spec(file: File, options: dict[str, Any]) -> JobSpec | None:
+    """None where the file cannot become a job, which it then says itself. Raises BadJob."""
+    try:
+        return make_spec(file.source, **of_source({**options, "out_name": file.out_name}, file.options))
+    except SourceError as exc:
+        file.problem = (exc.code, str(exc))
+        file.source, file.out_name = show(file.source), show(file.out_name)
+        return None

@@ -24,6 +24,7 @@ from tasks.producer import Producer
 from worker.audio.source import is_audio_name, is_other_media_name
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.settings import Settings
+from worker.storage.address import show
 
 RESCAN_S: Final = 30.0
 """Seconds between two looks through the whole folder: network disks and mounted folders tell of no change."""
@@ -208,9 +209,9 @@ class Watch:
 
     def _tell(self, event: str, source: Path, **facts: Any) -> None:
         if self._as_json:
-            self._events.tell(event, source=str(source), **facts)
+            self._events.tell(event, source=show(str(source)), **facts)
             return
-        name = source.relative_to(self._folder)
+        name = show(str(source.relative_to(self._folder)))
         if event == "done":
             self._say(f"done      {name}  {clock(facts['duration_s'])} in {clock(facts['took_s'])}")
         elif event in ("queued", "skipped"):
@@ -230,11 +231,11 @@ class Watch:
 
     def _summary(self, inbox: Inbox) -> None:
         if self._as_json:
-            failed = {str(path): reason for path, reason in inbox.failed.items()}
+            failed = {show(str(path)): reason for path, reason in inbox.failed.items()}
             self._events.tell("stopped", done=inbox.done, open=inbox.open, failed=failed)
             return
         for path, reason in inbox.failed.items():
-            click.echo(f"failed    {path.relative_to(self._folder)}: {reason}")
+            click.echo(f"failed    {show(str(path.relative_to(self._folder)))}: {reason}")
         click.echo(
             f"stopped: {inbox.done} done, {len(inbox.failed)} failed, {inbox.open} in the queue go on without it"
         )

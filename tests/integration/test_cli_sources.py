@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,3 +95,20 @@ def test_an_option_that_is_wrong_for_one_source_is_told_before_anything_starts(
     assert done.stderr.startswith(f"error: {cli.folder}/{message}")
     assert done.stderr.count("\n") == 1
     assert not (cli.folder / "transcripts").exists()
+
+
+def test_a_name_that_is_no_utf8_fails_that_file_only(cli: Cli) -> None:
+    said = write_audio(cli.folder / "in" / "good.wav")
+    bad = Path(os.fsdecode(os.fsencode(cli.folder / "in") + b"/caf\xe9.wav"))
+    bad.write_bytes((cli.folder / "in" / "good.wav").read_bytes())
+    done = cli.json("run", "in")
+    assert (done["done"], done["failed"]) == (1, 1)
+    assert words_of(cli.folder / "transcripts" / "good.json") == said
+    (failed,) = [job for job in done["jobs"] if job["state"] == "failed"]
+    assert failed["error_code"] == "source_refused"
+    assert "caf\\udce9.wav: the name is no UTF-8 text" in failed["error"]
+    assert "failed  in/caf\\udce9.wav: " in cli.run("run", "in").stdout
+    assert [job["source"] for job in cli.json("plan", "in")["failing"]] == [failed["source"]]
+    refused = cli.run("submit", "in")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "rename it" in refused.stderr

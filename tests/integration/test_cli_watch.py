@@ -167,8 +167,10 @@ def test_without_redis_it_waits_and_says_so(watching: Watching) -> None:
 def test_after_a_restart_only_what_has_changed_is_read_again(watching: Watching, raw: redis.Redis) -> None:
     path = watching.folder / "a.wav"
     write_audio(path, seed=6)
+    Path(os.fsdecode(os.fsencode(watching.folder) + b"/caf\xe9.wav")).write_bytes(path.read_bytes())
     watching.start()
     watching.until("queued", "a.wav")
+    watching.until("failed", "caf\\udce9.wav")  # the name is no UTF-8
     watching.end()
     before = path.stat()
     with path.open("r+b") as file:  # what no look at the folder can tell: only reading it would

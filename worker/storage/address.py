@@ -103,10 +103,11 @@ def _web(text: str, scheme: str, shown: str) -> Address:
 
 
 def show(text: str) -> str:
-    """A path as it is; of an address what may stand in records: no user, no password, no query, no fragment."""
+    """A path as it is, but for bytes that are no UTF-8; of an address what may stand in records: no user, no password,
+    no query, no fragment."""
     match = _URL.match(text)
     if match is None:
-        return text
+        return text.encode("utf-8", "backslashreplace").decode()
     scheme = match[1].lower()
     # Of what may follow an @ in the path nothing is lost: a user stands before the first slash.
     start, slash, rest = text[match.end() :].partition("/")

@@ -87,6 +87,11 @@ def test_channels_of_single_sources(tmp_path: Path) -> None:
         ("l.csv", "source,id\n,1\n", "line 2: names no source"),
         ("l.csv", "source\nftp://host/a.wav\n", "line 2: .*ftp:// is not known"),
         ("l.jsonl", '{"source": "a.wav"}\n{"source"\n', "line 2: is no JSON"),
+        (
+            "l.jsonl",
+            '{bad\n{"source": 5}\n',
+            "line 1: is no JSON: Expecting .* at column 2; line 2: names no source",
+        ),
         ("l.jsonl", '["a.wav"]\n', "line 1: must be a JSON object"),
         ("l.jsonl", '{"source": "a.wav", "options": 1}\n', "line 1: options: must be a JSON object"),
         ("l.jsonl", "\n".join('{"x": 1}' for _ in range(9)), "and 4 more"),
