@@ -57,3 +57,27 @@ def test_its_transcript_is_one_the_code_would_write() -> None:
 @pytest.mark.parametrize("match", re.findall(r"\]\((?!http)([^)#]+)\)", TEXT))
 def test_its_links_lead_somewhere(match: str) -> None:
     assert (readme.PATH.parent / match).exists()
+
+
+def test_its_links_within_lead_to_a_heading() -> None:
+    headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
+    anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    links = re.findall(r"\]\(#([^)]+)\)", TEXT)
+    assert len(links) > 10
+    assert set(links) <= anchors
+
+
+def test_the_errors_it_helps_with_are_those_the_code_gives() -> None:
+    """Of each text in the table the longest piece without a gap."""
+    root = readme.PATH.parent
+    paths = [
+        path for part in ("worker", "tasks") for path in (root / part).rglob("*") if path.suffix in (".py", ".lua")
+    ]
+    # A text may be cut in two by the end of a line.
+    code = re.sub(r'"\s*f?"', "", " ".join(path.read_text(encoding="utf-8") for path in paths))
+    table = TEXT[TEXT.index("| it says |") :].split("\n\n")[0]
+    said = [text for row in table.splitlines()[2:] for text in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
+    assert len(said) > 30
+    of_python = "The virtual environment was not created successfully because ensurepip is not available"
+    pieces = {max(re.split("…", text), key=len).strip(" :;.,()") for text in said if text != of_python}
+    assert not {piece for piece in pieces if piece not in code}
