@@ -67,6 +67,7 @@ def test_a_prefix_and_a_manifest(cli: Cli, server: S3Server, store: S3Store) -> 
     [
         (f"s3://{BUCKET}/nothing/**", "nothing there that has a name of audio"),
         (f"s3://{BUCKET}/none.wav", "there is no such object"),
+        ("s3://no-such-bucket/**", "s3://no-such-bucket/: there is no such bucket"),
         ("ftp://host/a.wav", "ftp:// is not known"),
     ],
 )
@@ -75,6 +76,12 @@ def test_what_is_not_there(cli: Cli, server: S3Server, source: str, message: str
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
     assert not Path(cli.folder / "transcripts").exists()
+
+
+def test_credentials_the_store_refuses(cli: Cli, server: S3Server) -> None:
+    done = cli.run("run", f"s3://{BUCKET}/**", **{**server.environ, "AWS_SECRET_ACCESS_KEY": "wrong"})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "the store refuses the credentials of this worker (SignatureDoesNotMatch); set AWS_ACCESS_KEY" in done.stderr
 
 
 @pytest.mark.parametrize(

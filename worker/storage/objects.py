@@ -7,6 +7,7 @@ growing pauses and jitter: a write is one PUT, so it is there whole or not at al
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -49,6 +50,7 @@ _WAYS_OUT: Final = {
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 _REFUSALS: Final = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "RequestTimeTooSkewed")
+_STATUS: Final = re.compile(r"status code: (\d{3})")
 _MOST_TEXT: Final = 300
 
 
@@ -156,6 +158,13 @@ def _source_errors(address: Address) -> Iterator[None]:
     except (BaseError, ValueError) as exc:
         if _without_credentials(exc):
             raise SourceRefused(f"{address.shown}: {_no_credentials(address)}") from None
+        # Of a listing obstore tells neither of these apart from other errors.
+        status = _STATUS.search(str(exc))
+        if status is not None and status[1] in ("401", "403"):
+            raise SourceRefused(f"{address.shown}: {_refusal(address, exc)}") from None
+        if status is not None and status[1] == "404":
+            what = "container" if address.scheme == "az" else "bucket"
+            raise SourceNotFound(f"{address.shown}: there is no such {what}") from None
         raise SourceUnavailable(f"{address.shown}: {_reason(exc)}") from None
 
 
