@@ -20,6 +20,7 @@ from rich.text import Text
 from tasks.batch import JobLine, Summary, summarize
 from tasks.cli import options
 from tasks.cli.follow import clock, factor
+from tasks.cli.view import show_table
 from tasks.jobs import BatchStatus, JobStatus
 from worker.errors import BadJob
 from worker.settings import Settings
@@ -170,7 +171,7 @@ def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) 
         end = f"{job.source}: {why}" if why else job.source
         state = f"{job.state} (paused)" if job.paused else job.state.value
         table.add_row(job.id, state, created, length, escape(end))
-    console.print(table)
+    show_table(console, table)
 
 
 def _show_job(console: Console, job: JobStatus) -> None:

@@ -25,6 +25,7 @@ MOST_ROWS: Final = 8
 PLAIN_EVERY_S: Final = 15.0
 """Seconds between the lines that tell how far a run is, where there are no bars."""
 MOST_IN_TABLE: Final = 30
+_WIDE: Final = 10_000
 
 
 class View:
@@ -112,7 +113,7 @@ class View:
         overall = self._follower.overall()
         shown = [file for file in files if not file.skipped or len(files) <= MOST_IN_TABLE]
         if shown and len(shown) <= MOST_IN_TABLE:
-            self._console.print(_table(shown, self._out))
+            show_table(self._console, _table(shown, self._out))
         written = (JobState.DONE, JobState.INCOMPLETE)
         audio_s = sum(file.duration_s for file in files if file.state in written and not file.skipped)
         parts = [f"{overall.done - overall.skipped} done"]
@@ -175,6 +176,18 @@ def _table(files: Sequence[File], out: Path) -> Table:
         length = clock(file.duration_s) if file.duration_s else "–"
         table.add_row(escape(near(file.source)), result, length, factor(speed), end)
     return table
+
+
+def show_table(console: Console, table: Table) -> None:
+    """As wide as the terminal; in a file or a pipe each row is one line, for grep and for who reads it later."""
+    if console.quiet or console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(width=_WIDE, highlight=False)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        console.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
 def near(place: str | Path) -> str:

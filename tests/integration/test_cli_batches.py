@@ -70,6 +70,8 @@ def test_a_batch_from_submit_to_export(cli: Cli, fleet: Fleet, redis_url: str) -
     assert (group["count"], group["code"]) == (2, "source_damaged")
     assert last["speed"] > 0
     assert last["left_s"] is None
+    rows = cli.run("status", "monday", **service).stdout.splitlines()
+    assert sum(" failed " in row and row.endswith("the file is empty (0 bytes)") for row in rows) == 2
     shown = cli.run("status", "monday", "--no-jobs", **service).stdout
     assert "2  the file is empty (N bytes)" in shown
     assert "stt-batch retry --failed monday" in shown

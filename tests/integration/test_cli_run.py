@@ -163,6 +163,8 @@ def test_failures_are_named_with_their_reason(cli: Cli) -> None:
     assert "2 failed" in done.stdout
     for name in ("broken.wav", "empty.wav"):
         assert any(line.startswith("failed") and name in line for line in done.stdout.splitlines()), done.stdout
+    (row,) = [line for line in done.stdout.splitlines() if line.startswith("in/empty.wav")]
+    assert row.endswith("in/empty.wav: the file is empty (0 bytes)")  # in a pipe no row is broken
     assert "Traceback" not in done.stdout + done.stderr
     assert "\x1b" not in done.stdout
     assert (cli.folder / "transcripts" / "good.json").exists()
