@@ -110,7 +110,7 @@ async def _speed(connection: Connection) -> Finding:
         await connection.call(lambda redis: redis.ping())
         took.append(time.perf_counter() - started)
     middle, worst = statistics.median(took), max(took)
-    text = f"answers in {middle * 1000:.1f} ms (worst of {PINGS}: {worst * 1000:.1f} ms)"
+    text = f"{connection.address} answers in {middle * 1000:.1f} ms (worst of {PINGS}: {worst * 1000:.1f} ms)"
     return warn("redis", text, "have it nearer to the workers") if middle > SLOW_S else ok("redis", text)
 
 
