@@ -84,7 +84,7 @@ def plan_batch(looks: Sequence[Look], failing: Sequence[JobLine], limits: Limits
         limits=limits,
         time_s=time_s,
         longest_s=None if limits.speed is None else round(longest / limits.speed, 1),
-        cost=round(streamed_s / 3600 * limits.price_per_hour, 2) if limits.price_per_hour else None,
+        cost=round(streamed_s / 3600 * limits.price_per_hour, 4) if limits.price_per_hour else None,
         failures=grouped(failing),
         failing=tuple(failing),
         unknown=tuple(look.source for look in looks if look.length_s is None),

@@ -211,7 +211,10 @@ def _show(console: Console, plan: Plan) -> None:
 def _lines(plan: Plan) -> Iterator[str]:
     limits = plan.limits
     yield f"{'files':10} {plan.files}, {plan.will_fail} of them will fail"
-    spoken = "" if plan.speech_s is None else f", {clock(plan.speech_s)} of it speech"
+    spoken = ""
+    if plan.speech_s is not None:
+        what = "of it speech" if plan.speech_s <= plan.audio_s else "of speech in all channels"
+        spoken = f", {clock(plan.speech_s)} {what}"
     yield f"{'audio':10} {clock(plan.audio_s)}{spoken}"
     yield f"{'streamed':10} {clock(plan.streamed_s)} in {plan.sessions} sessions, {limits.sessions} at the same time"
     if plan.time_s is None:
@@ -220,7 +223,8 @@ def _lines(plan: Plan) -> Iterator[str]:
         longest = f"; the longest file takes {clock(plan.longest_s)}"
         yield f"{'time':10} {clock(plan.time_s)} at {factor(limits.speed)}{longest}"
     if plan.cost is not None:
-        yield f"{'cost':10} {plan.cost:.2f} at {limits.price_per_hour:g} an hour"
+        cost = f"{plan.cost:.2f}" if plan.cost >= 0.1 else f"{plan.cost:.2g}"
+        yield f"{'cost':10} {cost} at {limits.price_per_hour:g} an hour"
     if plan.unknown:
         yield f"{'not known':10} {len(plan.unknown)} sources lie at an address; they are in no sum"
     for source, texts in list(plan.warnings.items())[:MOST_SHOWN]:

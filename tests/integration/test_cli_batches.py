@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,10 +38,11 @@ def test_plan_says_what_it_comes_to_and_what_will_fail(cli: Cli) -> None:
     assert plan["cost"] == pytest.approx(plan["streamed_s"] / 100, abs=0.01)
     assert plan["time_s"] == plan["longest_s"] < 12
     assert {Path(job["source"]).name for job in plan["failing"]} == {"empty.wav", "junk.mp3"}
-    told = cli.run("plan", "in", "--speech")
+    told = cli.run("plan", "in", "--speech", "--price-per-hour", "0.4")
     assert told.returncode == 1
     assert "empty.wav: the file is empty (0 bytes)" in told.stdout.replace("\n", " ")
     assert "of it speech" in told.stdout
+    assert re.search(r"^cost +0\.00[1-9]\d* at 0\.4 an hour$", told.stdout, re.MULTILINE)
     assert cli.run("plan", "in/a.wav").returncode == 0
     assert not (cli.folder / "transcripts").exists()
 

@@ -150,6 +150,12 @@ def test_silence_gives_an_empty_document(fmt: str, text: str) -> None:
     assert render(transcript(), fmt) == text
 
 
+def test_vtt_words_that_begin_at_the_same_time_have_one_timestamp() -> None:
+    words = [Word(text=text, start=at, end=at + 0.3) for text, at in (("the", 1.0), ("garden", 2.0), ("hotel", 2.0))]
+    said = transcript(Segment(text="the garden hotel", start=1.0, end=3.0, words=tuple(words)))
+    assert render(said, "vtt", WORDS).endswith("\nthe <00:00:02.000>garden hotel\n")
+
+
 def test_an_unknown_format_is_refused_with_the_choice() -> None:
     with pytest.raises(OutputError, match=r"'doc'; choose from json, srt, vtt, txt, html"):
         render(TWO, "doc")
