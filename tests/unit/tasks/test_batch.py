@@ -179,7 +179,7 @@ def test_what_a_batch_will_take() -> None:
     assert plan.sessions == 9
     assert plan.streamed_s == 3660 + 9 * 2
     assert (plan.time_s, plan.longest_s) == (904 + 62, 904)
-    assert plan.cost == round(3678 / 3600 * 0.5, 2)
+    assert plan.cost == round(3678 / 3600 * 0.5, 4)
     assert plan.failures[0].reason == "empty"
 
 
