@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
 from worker.audio.source import Audio
 from worker.audio.voicing import Frame, frames_at_once, frames_with_voice
+
+PACED_BLOCK_S: Final = 0.5
+"""A resampler keeps memory for as much as it was ever given at once, and paced sessions are many."""
 
 Piece = tuple[int, int | None]
 """First sample and the one behind the last, None for all that follows; samples at the wire rate."""
@@ -64,13 +68,16 @@ class FrameFeed:
     def _from(self, position: int) -> Iterator[Frame]:
         at_once = frames_at_once(self._frame_samples, self._rate, stored=self._source.info.sample_rate == self._rate)
         chunk = self._frame_samples * at_once
+        block_s = None if self._frame_samples >= self._rate else PACED_BLOCK_S
         # Sessions that began together would otherwise all decode at the same moment, again and again.
         length = self._frame_samples * random.randint(1, at_once)  # noqa: S311
         for start, end in self._pieces:
             first = max(start, position)
             if end is not None and end <= first:
                 continue
-            pcm = wire_frames(self._source, self._rate, chunk, first / self._rate, length)
+            pcm = wire_frames(
+                self._source, self._rate, chunk, first / self._rate, first_samples=length, block_s=block_s
+            )
             if end is not None:
                 pcm = _first(pcm, end - first)
             yield from frames_with_voice(pcm, first, self._rate, self._frame_samples)

@@ -17,8 +17,6 @@ BYTES_PER_SAMPLE: Final = 2
 SILENT_DBFS: Final = -120.0
 """The level told for digital silence."""
 
-_BLOCK_S: Final = 0.5
-"""Decoded and resampled at a time: with more, the resampler keeps more memory for good."""
 _FULL_SCALE: Final = np.float32(32768)
 
 
@@ -59,15 +57,22 @@ def pcm_frames(
 
 
 def wire_frames(
-    source: Audio, sample_rate: int, frame_samples: int, start_s: float = 0.0, first_samples: int | None = None
+    source: Audio,
+    sample_rate: int,
+    frame_samples: int,
+    start_s: float = 0.0,
+    *,
+    first_samples: int | None = None,
+    block_s: float | None = None,
 ) -> Iterator[bytes]:
     """The source from `start_s` (seconds) to its end, as PCM frames at `sample_rate` Hz: decode, resample, cut.
 
     The first sample sent stands at the source's sample nearest to `start_s`. Raises DamagedSource when nothing can
-    be decoded. One channel of 16 bits at `sample_rate` goes out as it is in the file.
+    be decoded. One channel of 16 bits at `sample_rate` goes out as it is in the file. `block_s`: seconds to decode and
+    resample at a time, a frame if not given; `first_samples`: see `pcm_frames`.
     """
     rate = source.info.sample_rate
-    start, block_s = round(start_s * rate), min(frame_samples / sample_rate, _BLOCK_S)
+    start, block_s = round(start_s * rate), block_s or frame_samples / sample_rate
     if rate == sample_rate:
         return pcm_frames(source.stored_blocks(start, block_s), frame_samples, first_samples)
     return pcm_frames(resample_blocks(source.blocks(start, block_s), rate, sample_rate), frame_samples, first_samples)
