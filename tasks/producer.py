@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import lru_cache
 from pathlib import Path
 from secrets import token_hex
@@ -21,8 +22,7 @@ from worker.settings import Settings
 from worker.storage.address import is_url, show
 from worker.storage.allowed import check_webhook
 from worker.storage.connection import Connection
-from worker.storage.contents import Contents
-from worker.storage.keys import Keys
+from worker.storage.contents import stamps_of
 from worker.storage.ledger import Created, Entry, JobState, Ledger
 from worker.storage.outbox import Outbox
 from worker.storage.sources import contents_of
@@ -31,18 +31,24 @@ AT_ONCE: Final = 500
 """Jobs in one round trip, and files read in one go."""
 POLL_S: Final = (0.1, 1.0)
 """Seconds between two looks at a job that is followed: the first, and the longest."""
+READ_BY_WORKERS: Final = timedelta(days=1)
+"""How long workers need not read a file only for its hash; later they do."""
+MOST_READ: Final = 100_000
 _JOB_ID: Final = TypeAdapter(JobId)
 
 
 class Producer:
     """Belongs to one event loop; close it in the end. Methods raise LedgerUnavailable when Redis does not answer."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, read: dict[str, tuple[str, str]] | None = None) -> None:
+        """`read`: of the files that were identified and not yet recorded, their mark and content; to be shared with a
+        producer that only identifies."""
         self.settings = settings
+        self._read = {} if read is None else read
         self.ledger = Ledger(settings)
         self._connection = Connection(settings.redis_url)
         self.events = Events(settings, self._connection)
-        self.contents = Contents(self._connection, Keys(settings.redis_prefix))
+        self.contents = self.ledger.contents
 
     async def close(self) -> None:
         await self.ledger.close()
@@ -55,12 +61,25 @@ class Producer:
         return (await self.identify_many([spec], scope=scope))[0]
 
     async def identify_many(self, specs: Sequence[JobSpec], *, scope: str = "") -> list[str]:
-        contents = await contents_of([spec.source for spec in specs], self.settings)
+        sources = [spec.source for spec in specs]
+        # Taken first: a file that is written to while it is read does not match any more.
+        stamps = await asyncio.to_thread(stamps_of, [source for source in sources if not is_url(source)])
+        contents = await contents_of(sources, self.settings)
+        if len(self._read) > MOST_READ:  # of jobs that were never recorded
+            self._read.clear()
+        self._read |= {s: (stamps[s], content) for s, content in zip(sources, contents, strict=True) if s in stamps}
         return [job_id(spec, content, scope=scope) for spec, content in zip(specs, contents, strict=True)]
 
     async def record(self, identity: str, spec: JobSpec, *, again: bool = False) -> Created:
         """Put a job into the ledger, however many wait there; no message is sent."""
+        await self._tell_workers([spec])
         return await self.ledger.create(identity, spec.model_dump_json(), batch=spec.batch, again=again)
+
+    async def _tell_workers(self, specs: Sequence[JobSpec]) -> None:
+        """What was read here need not be read by a worker that sees the same files, only for its hash."""
+        read = {spec.source: self._read.pop(spec.source) for spec in specs if spec.source in self._read}
+        if read:
+            await self.contents.remember(read, ttl=READ_BY_WORKERS)
 
     async def wake(self, job_ids: Sequence[str]) -> None:
         """Tell the workers that these jobs wait. A message too many does no harm."""
@@ -126,6 +145,7 @@ class Producer:
     async def _record_many(
         self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, again: bool
     ) -> list[Created]:
+        await self._tell_workers([spec for _, spec in jobs])
         specs = [(identity, spec.model_dump_json()) for identity, spec in jobs]
         return await self.ledger.create_many(specs, batch=batch, again=again, most=self.settings.queue_max)
 

@@ -12,6 +12,7 @@ from worker.errors import EndpointUnavailable, OutputError
 from worker.pipeline import Earlier, Job
 from worker.realtime.governor import Slots
 from worker.settings import Settings
+from worker.storage.address import is_url
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
 from worker.storage.sinks import deliver
@@ -77,6 +78,7 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
     return Job(
         id=lease.job_id,
         source=spec.source,
+        sha256=None if is_url(spec.source) else await ledger.contents.hash_of(spec.source),
         speed=speed,
         start_speed=await ledger.speeds.recall(settings.url) if speed == "auto" else None,
         language=spec.language,

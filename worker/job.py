@@ -35,6 +35,8 @@ class Job:
     speed: Speed
     language: str | None
     """Written into the transcript when the service names none."""
+    sha256: str | None = None
+    """Of the source, in hexadecimal, where it has been hashed before and is the same; None: it is hashed."""
     start_speed: float | None = None
     """What `auto` begins with; None for real time."""
     sessions: int = 1

@@ -53,7 +53,8 @@ class _Run:
         self._channels = 1
 
     async def run(self) -> Transcript:
-        async with fetched(str(self._job.source), self._settings) as local, hashing(local.path) as sha256:
+        job = self._job
+        async with fetched(str(job.source), self._settings) as local, hashing(local.path, job.sha256) as sha256:
             return await self._transcribe(local, sha256)
 
     async def _transcribe(self, local: Local, sha256: Awaitable[str]) -> Transcript:

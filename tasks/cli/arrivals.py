@@ -2,31 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
 
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What of a file changes when it is written to or replaced."""
-
-    size_bytes: int
-    mtime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, stat: os.stat_result) -> Self:
-        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-    @classmethod
-    def at(cls, path: Path) -> Self:
-        """Raises OSError."""
-        return cls.of(path.stat())
-
-    def __str__(self) -> str:
-        return f"{self.size_bytes} {self.mtime_ns} {self.inode}"
+from worker.storage.contents import Stamp
 
 
 @dataclass(slots=True)

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from tasks.cli.arrivals import Stamp
 from tasks.cli.written import all_there, document_of
 from tasks.jobs import JobSpec, JobState, job_id
 from tasks.producer import Producer, make_spec
 from worker.errors import SourceError, SourceNotFound
+from worker.storage.contents import Stamp
 from worker.storage.records import JobRecord
 from worker.storage.sources import content_of
 
@@ -86,7 +86,7 @@ class Inbox:
             self._failed(path, "failed", exc.code, str(exc))
             return None
         if unchanged:
-            await self._producer.contents.remember(str(path), str(stamp), content)
+            await self._producer.contents.remember({str(path): (str(stamp), content)})
         return content
 
     async def _submit(self, ids: Mapping[Path, str], specs: Mapping[Path, JobSpec]) -> AsyncIterator[Path]:

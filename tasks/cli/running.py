@@ -61,6 +61,7 @@ class Run:
         self._out = out
         self._files = files
         self._again = again
+        self._read: dict[str, tuple[str, str]] = {}  # by the producer that identifies, for the one that records
         self._as_json = as_json
         self._specs = [_spec(file, {**options, "out_dir": out}) for file in files]
         self._follower = Follower(files)
@@ -131,7 +132,7 @@ class Run:
             async with Stack(self._settings, self._out, embedded_endpoint=self._embedded) as stack:
                 self._events.tell("ready")
                 self._view.status("")
-                producer = Producer(stack.settings)
+                producer = Producer(stack.settings, self._read)
                 queueing = asyncio.create_task(self._queue(producer, identified))
                 try:
                     await self._follow(producer, stack, queueing)
@@ -154,7 +155,7 @@ class Run:
 
     async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
         """Read the files; runs while the stack starts."""
-        producer = Producer(self._settings)
+        producer = Producer(self._settings, self._read)
         try:
             for file, spec in zip(self._files, self._specs, strict=True):
                 if spec is None:

@@ -16,7 +16,7 @@ import click
 from watchfiles import awatch
 
 from tasks.cli import options
-from tasks.cli.arrivals import Arrivals, Stamp
+from tasks.cli.arrivals import Arrivals
 from tasks.cli.follow import clock
 from tasks.cli.inbox import Inbox
 from tasks.cli.report import Events
@@ -25,6 +25,7 @@ from worker.audio.source import is_audio_name, is_other_media_name
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.settings import Settings
 from worker.storage.address import show
+from worker.storage.contents import Stamp
 
 RESCAN_S: Final = 30.0
 """Seconds between two looks through the whole folder: network disks and mounted folders tell of no change."""

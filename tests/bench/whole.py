@@ -1,6 +1,7 @@
 """One job through the whole pipeline, as fast as possible: `python -m tests.bench.whole FILE URL [speed]`.
 
-CPU time is that of the process from the start of the job to its end; what starting Python costs is told apart.
+CPU time is that of the process from the start of the job to its end; what starting Python costs is told apart. The
+hash of the file comes with the job, as it does to a worker: it is made by who submits it.
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import uvloop
 
 from tests.bench.machine import cpu_s, memory_kb, tell
 from tests.support.measured_run import CountingLog
+from worker.audio.source import sha256_file
 from worker.pipeline import Job, run
 from worker.settings import load, parse_speed
 
 
 async def main(path: str, url: str, speed: str) -> None:
     settings = load({"STT_URL": url, "STT_API_KEY": "bench"})
-    job = Job(id="bench", source=Path(path), speed=parse_speed(speed), language=None)
+    job = Job(id="bench", source=Path(path), sha256=sha256_file(Path(path)), speed=parse_speed(speed), language=None)
     started, began = cpu_s(), time.monotonic()
     transcript = await run(job, settings=settings, log=CountingLog())
     used = cpu_s() - started

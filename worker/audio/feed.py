@@ -68,9 +68,11 @@ class FrameFeed:
     def _from(self, position: int) -> Iterator[Frame]:
         at_once = frames_at_once(self._frame_samples, self._rate, stored=self._source.info.sample_rate == self._rate)
         chunk = self._frame_samples * at_once
-        block_s = None if self._frame_samples >= self._rate else PACED_BLOCK_S
-        # Sessions that began together would otherwise all decode at the same moment, again and again.
-        length = self._frame_samples * random.randint(1, at_once)  # noqa: S311
+        length, block_s = chunk, None
+        if self._frame_samples < self._rate:
+            # Sessions that began together would otherwise all decode at the same moment, again and again.
+            length = self._frame_samples * random.randint(1, at_once)  # noqa: S311
+            block_s = PACED_BLOCK_S
         for start, end in self._pieces:
             first = max(start, position)
             if end is not None and end <= first:

@@ -37,10 +37,15 @@ _thread = _new_thread()
 
 
 @asynccontextmanager
-async def hashing(path: Path) -> AsyncIterator[asyncio.Future[str]]:
-    """Await what it yields for the sha256 in hexadecimal; that raises SourceNotFound or SourceError. Left without, what
-    has not begun does not begin."""
-    digest = asyncio.get_running_loop().run_in_executor(_thread, sha256_file, path)
+async def hashing(path: Path, known: str | None = None) -> AsyncIterator[asyncio.Future[str]]:
+    """Await what it yields for the sha256 in hexadecimal, `known` or made here; that raises SourceNotFound or
+    SourceError. Left without, what has not begun does not begin."""
+    loop = asyncio.get_running_loop()
+    if known is not None:
+        digest = loop.create_future()
+        digest.set_result(known)
+    else:
+        digest = loop.run_in_executor(_thread, sha256_file, path)
     try:
         yield digest
     finally:

@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Final
+from pathlib import Path
+from typing import Any, Final, Self
 
 from worker.storage.connection import Connection
 from worker.storage.keys import Keys
 
 REMEMBERED: Final = timedelta(days=30)
-"""From the last time a file was asked for."""
+"""From the last time a file was asked for, unless told otherwise."""
 AT_ONCE: Final = 500
 """Files in one round trip."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """What of a file changes when it is written to or replaced."""
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+
+    @classmethod
+    def of(cls, stat: os.stat_result) -> Self:
+        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Raises OSError."""
+        return cls.of(path.stat())
+
+    def __str__(self) -> str:
+        return f"{self.size_bytes} {self.mtime_ns} {self.inode}"
+
+
+def stamps_of(paths: Sequence[str]) -> dict[str, str]:
+    """The marks of those of the files that are there. Blocks the thread."""
+    stamps = {}
+    for path in paths:
+        with suppress(OSError, ValueError):
+            stamps[path] = str(Stamp.at(Path(path)))
+    return stamps
 
 
 class Contents:
@@ -40,9 +75,25 @@ class Contents:
                     found[path] = content
         return found
 
-    async def remember(self, path: str, mark: str, content: str) -> None:
-        text = f"{mark}\n{content}"
-        await self._connection.call(lambda redis: redis.set(self._key(path), text, ex=REMEMBERED))
+    async def hash_of(self, path: str) -> str | None:
+        """The sha256 of a file that was remembered and has not changed since; None where it must be read."""
+        stamps = await asyncio.to_thread(stamps_of, [path])
+        text = await self._connection.call(lambda redis: redis.get(self._key(path)))
+        mark, _, content = (text or "").partition("\n")
+        return content if content and stamps.get(path) == mark else None
+
+    async def remember(self, contents: Mapping[str, tuple[str, str]], *, ttl: timedelta = REMEMBERED) -> None:
+        """Path to mark and content."""
+        texts = {self._key(path): f"{mark}\n{content}" for path, (mark, content) in contents.items()}
+        names = list(texts)
+        for first in range(0, len(names), AT_ONCE):
+            some = names[first : first + AT_ONCE]
+
+            def write(pipeline: Any, some: Sequence[str] = some) -> None:
+                for name in some:
+                    pipeline.set(name, texts[name], ex=ttl)
+
+            await self._connection.many(write)
 
     def _key(self, path: str) -> str:
         return self._keys[f"content:{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"]

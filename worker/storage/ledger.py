@@ -34,6 +34,7 @@ from worker.errors import QueueFull
 from worker.settings import Settings
 from worker.storage import schema
 from worker.storage.connection import Connection
+from worker.storage.contents import Contents
 from worker.storage.durability import durability_warnings
 from worker.storage.keys import Keys, queue_lists
 from worker.storage.lease import SECTIONS, Lease
@@ -55,11 +56,10 @@ class Ledger:
     """All methods raise LedgerUnavailable when Redis does not answer. Belongs to one event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        self._connection = Connection(settings.redis_url)
-        self._keys = Keys(settings.redis_prefix)
+        self._connection, self._keys = Connection(settings.redis_url), Keys(settings.redis_prefix)
         self.speeds = Speeds(self._connection, self._keys)
-        self._lease_s = settings.lease_s
-        self._result_ttl = settings.result_ttl
+        self.contents = Contents(self._connection, self._keys)
+        self._lease_s, self._result_ttl = settings.lease_s, settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
         self._patience_ms = int(settings.reap_s * PATIENCE * 1000)
 

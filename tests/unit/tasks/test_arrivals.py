@@ -8,7 +8,8 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.cli.arrivals import Arrivals, Stamp
+from tasks.cli.arrivals import Arrivals
+from worker.storage.contents import Stamp
 
 A, B = Path("/in/a.wav"), Path("/in/b.wav")
 ONE = Stamp(100, 1, 7)
