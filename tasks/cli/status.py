@@ -21,7 +21,7 @@ from tasks.batch import JobLine, Summary, summarize
 from tasks.cli import options
 from tasks.cli.follow import clock, factor
 from tasks.cli.view import show_table
-from tasks.jobs import BatchStatus, JobStatus
+from tasks.jobs import BatchStatus, JobState, JobStatus
 from worker.errors import BadJob
 from worker.settings import Settings
 from worker.storage.ledger import Ledger
@@ -204,5 +204,7 @@ def batch_lines(summary: Summary) -> list[str]:
     if len(summary.failures) > MOST_REASONS:
         lines.append(f"  and {len(summary.failures) - MOST_REASONS} other reasons: see --json")
     if summary.failures and summary.state in ("failed", "done"):
-        lines.append(f"try them again: stt-batch retry --failed {escape(summary.name)}")
+        # What was cancelled on purpose is not taken up again with what failed.
+        only = "" if set(summary.counts) <= {JobState.DONE, JobState.CANCELLED} else "--failed "
+        lines.append(f"try them again: stt-batch retry {only}{escape(summary.name)}")
     return lines

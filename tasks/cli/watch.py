@@ -20,7 +20,7 @@ from tasks.cli.arrivals import Arrivals
 from tasks.cli.follow import clock
 from tasks.cli.inbox import Inbox
 from tasks.cli.report import Events
-from tasks.producer import Producer
+from tasks.producer import Producer, make_spec
 from worker.audio.source import is_audio_name, is_other_media_name
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.settings import Settings
@@ -90,6 +90,7 @@ def command(
         "out_dir": out,
         "batch": batch or f"watch-{folder.name}",
     }
+    make_spec(folder, **given)  # what is wrong with the options is wrong for every file: said before one arrives
     watch = Watch(settings, folder, given, settle_s, as_json=as_json)
     asyncio.run(watch.main((lambda: None) if ready_file is None else ready_file.touch))
     # Not through the interpreter's end: it would wait for a thread that still reads a large file.

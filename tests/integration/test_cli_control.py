@@ -60,6 +60,8 @@ def test_cancel_a_job_and_a_batch(cli: Cli, settings: Settings, batch: BatchHand
     assert sorted(cli.json("cancel", "monday", STT_REDIS_URL=redis_url)["cancelled"]) == sorted(others)
     assert batch.status().counts == {JobState.CANCELLED: 3}
     assert cli.run("cancel", "monday", STT_REDIS_URL=redis_url).stdout == "0 jobs cancelled\n"
+    told = cli.run("status", "monday", STT_REDIS_URL=redis_url).stdout
+    assert told.endswith("try them again: stt-batch retry monday\n")  # --failed leaves alone what was cancelled
     nobody = cli.run("cancel", one, "nobody", STT_REDIS_URL=redis_url)
     assert nobody.returncode == 2
     assert "nobody: no such job or batch" in nobody.stderr

@@ -292,6 +292,7 @@ def test_two_runs_in_one_folder_do_not_mix(cli: Cli) -> None:
         (("run", "a.wav", "--api-key-file", "none"), {}, "none"),
         (("status", "nobody"), {"STT_REDIS_URL": "ftp://x"}, "STT_REDIS_URL"),
         (("worker",), {}, "STT_API_KEY"),
+        (("watch", ".", "--out", "x", "--language", "x" * 36), {}, "language: String should have at most 35"),
     ],
 )
 def test_wrong_usage_ends_with_2_and_one_message(
