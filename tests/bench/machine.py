@@ -112,9 +112,10 @@ def on_core(core: int | None) -> Iterator[None]:
 
 
 @contextmanager
-def sink(core: int | None = None, pause_s: float | None = None) -> Iterator[str]:
+def sink(core: int | None = None, pause_s: float | None = None, *, wall: bool = False) -> Iterator[str]:
     """A sink in a process of its own; yields its address."""
-    command = [sys.executable, "-m", "tests.bench.sink", *([] if pause_s is None else [str(pause_s)])]
+    options = [] if pause_s is None else [str(pause_s), *(["wall"] if wall else [])]
+    command = [sys.executable, "-m", "tests.bench.sink", *options]
     with on_core(core):
         process = subprocess.Popen(
             command, env=environment(), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

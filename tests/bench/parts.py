@@ -115,11 +115,16 @@ class Bench:
         return found
 
     def tail(self) -> dict[str, Any]:
-        """From the last sound to the stored transcript, where the service commits after 1.5 s of silence."""
-        with machine.sink(pause_s=1.5) as url:
-            found = tail.run(self._folder, url, self._times)
-        say(f"end of audio to transcript stored: {found['median_s']:.2f} s, with a commit pause of 1.5 s")
-        return found
+        """From the last sound to the stored transcript, where the service commits after 1.5 s of silence: in the audio,
+        which may be sent faster than it is spoken, or on the clock. The figure is the slower of the two."""
+        found = {}
+        for wall in (False, True):
+            with machine.sink(pause_s=1.5, wall=wall) as url:
+                found["clock" if wall else "audio"] = tail.run(self._folder, url, self._times)
+        median_s = max(one["median_s"] for one in found.values())
+        say(f"end of audio to transcript stored: {found['audio']['median_s']:.2f} s with a commit pause of 1.5 s of "
+            f"audio, {found['clock']['median_s']:.2f} s with one on the clock")  # fmt: skip
+        return {"median_s": median_s, **found}
 
     # -- processes ---------------------------------------------------------------------------------------------------
 

@@ -1,9 +1,11 @@
-"""A service that only counts: `python -m tests.bench.sink [PAUSE]` prints its address and serves until its input ends.
+"""A service that only counts: `python -m tests.bench.sink [PAUSE [wall]]` tells its address and serves until its input
+ends.
 
 Plain aiohttp websockets that speak as much Engine.IO and Socket.IO as a client of the real-time API needs. Audio is
 counted by the length of the message, never decoded. Over HTTP: `GET /stats` gives and forgets what was counted.
 
-With PAUSE, in seconds, it commits as the real service does: after so long a silence, and nothing on stop.
+With PAUSE, in seconds, it commits as the real service does: after so long a silence in the audio, and nothing on stop;
+with `wall` behind it, after so long a silence on the clock, however fast silence is sent.
 """
 
 from __future__ import annotations
@@ -59,8 +61,9 @@ class Session:
 
 
 class Sink:
-    def __init__(self, pause_s: float | None) -> None:
+    def __init__(self, pause_s: float | None, *, wall: bool = False) -> None:
         self._pause_s = pause_s
+        self._wall = wall
         self._names = itertools.count()
         self._sessions: list[Session] = []
         self.opened = 0
@@ -106,7 +109,8 @@ class Sink:
             session.silent_s, session.voiced_at, session.in_progress = 0.0, time.time(), True
             return
         session.silent_s += audio_s
-        if session.in_progress and session.silent_s >= (self._pause_s or 0):
+        silent_s = time.time() - session.voiced_at if self._wall else session.silent_s
+        if session.in_progress and silent_s >= (self._pause_s or 0):
             session.in_progress = False
             await self._commit(socket, session.total_s - session.silent_s)
 
@@ -153,7 +157,7 @@ class Sink:
 
 
 async def main() -> None:
-    sink = Sink(float(sys.argv[1]) if len(sys.argv) > 1 else None)
+    sink = Sink(float(sys.argv[1]) if len(sys.argv) > 1 else None, wall="wall" in sys.argv[2:])
     app = web.Application()
     app.router.add_get(f"{messages.PATH}/", sink.connect)
     app.router.add_get("/stats", sink.stats)
