@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -27,6 +28,8 @@ EVENTS: list[tuple[str, dict[str, Any] | None]] = [
 class Peer:
     """A bare Engine.IO peer: keeps the text of every message; reads nothing while `reading` is not set."""
 
+    ping_s = 25.0
+
     def __init__(self) -> None:
         self.url = ""
         self.said: list[str] = []
@@ -39,7 +42,8 @@ class Peer:
         self.transport = request.transport
         self.socket = socket = web.WebSocketResponse(compress=False)
         await socket.prepare(request)
-        await socket.send_str('0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000}')
+        ping_ms = int(self.ping_s * 1000)
+        await socket.send_str(f'0{{"sid":"s","upgrades":[],"pingInterval":{ping_ms},"pingTimeout":{ping_ms}}}')
         while (message := await socket.receive()).type is WSMsgType.TEXT:
             if message.data == "40{}":
                 await socket.send_str('40{"sid":"s"}')
@@ -102,6 +106,19 @@ async def test_what_is_queued_goes_first(monkeypatch: pytest.MonkeyPatch) -> Non
         await client.emit("third")
         assert await said(peer, 3) == ['42["first"]', '42["second"]', '42["third"]']
     assert [one is None for one in taken] == [True, False]
+
+
+async def test_a_late_ping_does_not_end_a_connection_that_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Peer, "ping_s", 0.25)  # five seconds more, and the library gives up a queue it sees nothing in
+    chunk = messages.audio_chunk("AAEC/+8=", 16000)
+    began = time.monotonic()
+    async with connected() as (client, peer, drops):
+        while time.monotonic() - began < 5.6:
+            assert peer.socket is not None
+            await peer.socket.send_str('42["news"]')  # something is heard, but no ping
+            assert await client.emit(messages.CHUNK, chunk), drops
+            await asyncio.sleep(0.1)
+        assert drops == []
 
 
 async def test_it_waits_for_a_peer_that_does_not_read() -> None:

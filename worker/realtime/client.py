@@ -16,6 +16,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 import os
 import re
 import socket
@@ -38,6 +39,9 @@ _LIBRARY_LOG: Final = logging.getLogger("worker.realtime.socketio")
 _LIBRARY_LOG.setLevel(logging.ERROR)
 EVENT: Final = b"42"
 """A message of Engine.IO (4) that is an event of Socket.IO (2) in the main namespace; JSON follows."""
+QUEUE_EVERY_S: Final = 4.0
+"""So often a message goes through the library's queue: where nothing does for the ping interval and 5 s more, it gives
+the connection up, so a ping a few seconds late would end a session that streams."""
 BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhausted|busy", re.IGNORECASE)
 
 
@@ -72,6 +76,7 @@ class Client:
         self._refusal = ""
         self._http: aiohttp.ClientSession | None = None
         self._sio: socketio.AsyncClient | None = None
+        self._queue_again_at = math.inf
 
     async def open(self) -> None:
         """Connect. Raises AuthRefused, EndpointBusy or EndpointUnavailable, after closing what was opened."""
@@ -100,10 +105,13 @@ class Client:
         if sio is None:
             return False
         try:
-            websocket = _free_websocket(sio)
+            now = asyncio.get_running_loop().time()
+            websocket = _free_websocket(sio) if now < self._queue_again_at else None
             if websocket is None:
                 await sio.emit(event, payload)
-                await sio.eio.queue.join()
+                self._queue_again_at = now + QUEUE_EVERY_S
+                if not await _written(sio.eio):
+                    return False
             else:
                 packet = EVENT + wirejson.encode([event] if payload is None else [event, payload])
                 await websocket.send_frame(packet, aiohttp.WSMsgType.TEXT)
@@ -159,6 +167,7 @@ class Client:
             engineio_logger=_LIBRARY_LOG,
         )
         self._listen(sio)
+        self._queue_again_at = asyncio.get_running_loop().time() + QUEUE_EVERY_S
         try:
             async with asyncio.timeout(bound_s):
                 await sio.connect(
@@ -214,6 +223,16 @@ def _free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketRespons
     """
     eio = sio.eio
     return eio.ws if sio.connected and eio.transport() == "websocket" and eio.queue.empty() else None
+
+
+async def _written(eio: Any) -> bool:
+    """Wait until all that is queued was written; False where nothing will be any more."""
+    joined = asyncio.ensure_future(eio.queue.join())
+    try:
+        await asyncio.wait({joined, eio.write_loop_task}, return_when=asyncio.FIRST_COMPLETED)
+        return bool(joined.done())
+    finally:
+        joined.cancel()
 
 
 def _status(exc: BaseException) -> int | None:
