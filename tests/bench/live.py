@@ -1,8 +1,9 @@
 """Many sessions at the pace of speech in one process: `python -m tests.bench.live WAY FILE URL FIRST MOST SECONDS`.
 
 Starts FIRST sessions at random moments, lets them run for SECONDS, and reads from the sink when each chunk arrived.
-Then it adds some, and again, up to MOST or until chunks came late twice in a row. A chunk's lateness is how much later
-it arrived than the earliest one of its session promises. WAY is `ours` or one of `tests.bench.naive`.
+Then it adds some, and again, up to MOST or until two numbers of sessions in a row were too many, each measured twice. A
+chunk's lateness is how much later it arrived than the earliest one of its session promises. WAY is `ours` or one of
+`tests.bench.naive`.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from worker.settings import load
 
 START_S = 0.04  # of each session: one core opens and begins to decode one in less
 SETTLE_S = 3.0
-SETTLES = 15
+SETTLES = 8
 STEP = 1.06
 OURS = "ours"
 
@@ -54,9 +55,9 @@ class Sessions:
         for _ in range(more):
             self._tasks.append(asyncio.create_task(self._session(self._rng.uniform(0, spread_s))))
         await asyncio.sleep(spread_s)
-        await self._settle()
+        await self.settle()
 
-    async def _settle(self) -> None:
+    async def settle(self) -> None:
         """Until what is sent is what is due: those that have just begun catch up."""
         for _ in range(SETTLES):
             step = await self.measure(SETTLE_S)
@@ -122,6 +123,9 @@ async def main(way: str, path: Path, url: str, first: int, most: int, seconds: f
     while late < 2:
         await sessions.grow(count)
         steps.append(await sessions.measure(seconds))
+        if not in_time(steps[-1]):  # the machine may have stood still for a moment; what is too much is late again
+            await sessions.settle()
+            steps.append(await sessions.measure(seconds))
         late = 0 if in_time(steps[-1]) else late + 1
         if count >= most:
             break
