@@ -2,8 +2,8 @@
 
 Starts FIRST sessions at random moments, lets them run for SECONDS, and reads from the sink when each chunk arrived.
 Then it adds some, and again, up to MOST or until two numbers of sessions in a row were too many, each measured twice. A
-chunk's lateness is how much later it arrived than the earliest one of its session promises. WAY is `ours` or one of
-`tests.bench.naive`.
+chunk's lateness is how much later it arrived than the earliest one of its session, since sessions were last added,
+promises. WAY is `ours` or one of `tests.bench.naive`.
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class Sessions:
         return len(self._tasks)
 
     async def grow(self, count: int) -> None:
+        self._earliest.clear()  # a session that stood still for long goes on by a later schedule
         more = count - len(self._tasks)
         spread_s = max(1.0, more * START_S)
         for _ in range(more):
