@@ -2,8 +2,9 @@
 
 Found with libsndfile 1.2.2, each silent: of an MP3 without a length tag it decodes as many samples as the size of the
 first frames suggests (half of a variable-rate file may be missing); of MP3 or Ogg files joined end to end only the
-first; of a WAV whose recorder never wrote the size nothing at all, and of a WAV or FLAC whose header says less than
-there is no more than that. Ogg files cut off look whole.
+first; of a WAV whose recorder never wrote the size nothing at all, and of a file whose header says less than there is
+no more than that; a CAF of unknown length it refuses; of W64 it reads the chunks behind the audio as audio. Ogg files
+cut off look whole.
 """
 
 from __future__ import annotations
@@ -14,14 +15,15 @@ from pathlib import Path
 from typing import Final
 
 from worker.audio import flac, mp3, ogg
+from worker.audio.aiff import read_aiff
+from worker.audio.au import read_au
+from worker.audio.caf import read_caf
+from worker.audio.extent import MORE_THAN_SAID, Located
+from worker.audio.riff import read_riff
 from worker.errors import SourceError
 
-_WAV_HEADER_BYTES: Final = 4096
-_LEAST_REST_BYTES: Final = 1024
-_NOT_CLOSED: Final = (
-    "the header gives no length (the recording was not closed); everything to the end of the file is read"
-)
-_MORE_THAN_SAID: Final = "the header promises less audio than the file holds; everything to the end of the file is read"
+_START_BYTES: Final = 64
+_SIZED: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", b"dns.", b"caff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +75,15 @@ class PartFile:
 
 
 def plan_of(path: Path) -> Plan:
-    """Look at the file's bytes: its first page, and for MP3 and Ogg where needed all frame or page headers (up to 0.1 s
+    """Look at the file's bytes: its header, and for MP3 and Ogg where needed all frame or page headers (up to 0.1 s
     for an hour of audio). Raises SourceError when the disk fails."""
     try:
         with path.open("rb") as file:
-            start = file.read(_WAV_HEADER_BYTES)
+            start = file.read(_START_BYTES)
         if start[:4] == b"OggS":
             return _ogg_plan(path)
-        if start[:4] == b"RIFF" and start[8:12] == b"WAVE":
-            return _wav_plan(path, start)
+        if start[:4] in _SIZED:
+            return _sized_plan(path)
         if start[:4] == b"fLaC":
             return _flac_plan(path)
         if start[:3] == b"ID3" or mp3.is_header(start[:4]):
@@ -110,37 +112,21 @@ def _flac_plan(path: Path) -> Plan:
     if length is None or not 0 < length.said < length.there:
         return Plan()
     part = Part(len(length.unsaid_head), path.stat().st_size, length.unsaid_head)
-    return Plan((part,), warnings=(_MORE_THAN_SAID,))
+    return Plan((part,), warnings=(MORE_THAN_SAID,))
 
 
-def _wav_plan(path: Path, start: bytes) -> Plan:
-    """A recorder that was killed leaves a data size of 0, or one that is too small; shown as unknown, libsndfile reads
-    to the end of the file."""
-    at = 12
-    while at + 8 <= len(start):
-        name, size = start[at : at + 4], int.from_bytes(start[at + 4 : at + 8], "little")
-        if name == b"data":
-            file_size = path.stat().st_size
-            if file_size <= at + 8 or (size and not _goes_on(path, at + 8 + size, file_size)):
-                return Plan()
-            head = start[: at + 4] + b"\xff\xff\xff\xff"
-            return Plan((Part(at + 8, file_size, head),), warnings=(_MORE_THAN_SAID if size else _NOT_CLOSED,))
-        at += 8 + size + size % 2
-    return Plan()
-
-
-def _goes_on(path: Path, end: int, file_size: int) -> bool:
-    """Whether audio follows behind the place where a header ends it: no further chunk and no tag, and not just a few
-    bytes."""
-    if file_size - end < _LEAST_REST_BYTES:
-        return False
+def _located(path: Path) -> Located | None:
+    """Where the audio of an uncompressed file lies, or None for other files."""
     with path.open("rb") as file:
-        file.seek(end)
-        rest = file.read(_LEAST_REST_BYTES)
-    if rest.startswith((b"ID3", b"TAG", b"APETAGEX")) or not any(rest):
-        return False
-    return not any(_is_chunk(rest[pad : pad + 8], file_size - end - pad) for pad in (0, 1))
+        found = read_riff(file) or read_aiff(file) or read_au(file) or read_caf(file)
+        return None if found is None else found.locate(file)
 
 
-def _is_chunk(head: bytes, left: int) -> bool:
-    return all(0x20 <= byte < 0x7F for byte in head[:4]) and 8 + int.from_bytes(head[4:8], "little") <= left + 1
+def _sized_plan(path: Path) -> Plan:
+    """For WAV, W64, AIFF, AU and CAF: a header of our own where that of the file is wrong or says nothing."""
+    located = _located(path)
+    if located is None or located.as_written or not located.extent.size or not located.head:
+        return Plan()
+    extent = located.extent
+    part = Part(extent.start, extent.end, located.head)
+    return Plan((part,), warnings=(extent.warning,) if extent.warning else ())

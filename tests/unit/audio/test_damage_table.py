@@ -120,7 +120,7 @@ TABLE = [
     Row("flac-24-cut-off", cut(audiofiles.FLAC_24), 0.4, "promises 10.0 s"),
     Row("wav-cut-off", cut(audiofiles.WAV), 0.4, "promises 320000 bytes of audio"),
     Row("wav-24-cut-off", cut(audiofiles.WAV_24), 0.4, "promises 480000 bytes of audio"),
-    Row("aiff-cut-off", cut(audiofiles.AIFF), 0.4, "promises 320008 bytes of audio"),
+    Row("aiff-cut-off", cut(audiofiles.AIFF), 0.4, "promises 320000 bytes of audio"),
     Row("vorbis-cut-off", cut(audiofiles.VORBIS), 0.25, "no end mark"),
     Row("opus-cut-off", cut(audiofiles.OPUS), 0.4, "no end mark"),
     Row("wav-header-too-long", header(b"data", 10 * SAMPLES), 1.0, "promises 1600000 bytes of audio"),

@@ -1,0 +1,262 @@
+"""Headers whose length is 0, -1, wrapped, odd, too small or too large: all of the audio is read, and nothing else."""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.support import tones
+from tests.support.tones import ToneWord
+from worker.audio.decode import open_source
+from worker.audio.frames import wire_frames
+
+RATE = 16000
+LENGTH_S = 6.0
+WORDS = [ToneWord(n, start) for n, start in enumerate((0.2, 0.6, 1.0, 2.5, 3.0, 4.0, 4.5, 5.5))]
+PAUSE = 1.6  # seconds: digital silence until the next word
+
+
+@dataclass(frozen=True)
+class Family:
+    """A container; `find` gives the places of its size: (offset, struct format, what it counts besides the audio)."""
+
+    name: str
+    format: str
+    find: Callable[[bytes], list[tuple[int, str, int]]]
+    chunk: Callable[[bytes, bytes], bytes] | None
+    """A chunk behind the audio."""
+    subtype: str = "PCM_16"
+    endian: str = "FILE"
+    unknown: int = 0xFFFFFFFF
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def wav_chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack("<I", len(content)) + content + bytes(len(content) % 2)
+
+
+def big_chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack(">I", len(content)) + content + bytes(len(content) % 2)
+
+
+def w64_chunk(name: bytes, content: bytes) -> bytes:
+    size = 24 + len(content)
+    name = name.lower() + bytes.fromhex("f3acd3118cd100c04f8edb8a")
+    return name + struct.pack("<Q", size) + content + bytes(-size % 8)
+
+
+def caf_chunk(name: bytes, content: bytes) -> bytes:
+    return name + struct.pack(">Q", len(content)) + content
+
+
+def ds64(data: bytes) -> int:
+    return data.index(b"ds64") + 16
+
+
+FAMILIES = [
+    Family("wav", "WAV", lambda d: [(d.index(b"data") + 4, "<I", 0)], wav_chunk),
+    Family("rifx", "WAV", lambda d: [(d.index(b"data") + 4, ">I", 0)], big_chunk, endian="BIG"),
+    Family("wavex", "WAVEX", lambda d: [(d.index(b"data") + 4, "<I", 0)], wav_chunk, subtype="PCM_24"),
+    Family("rf64", "RF64", lambda d: [(ds64(d), "<Q", 0)], wav_chunk, unknown=(1 << 64) - 1),
+    Family("w64", "W64", lambda d: [(d.index(b"data") + 16, "<Q", 24)], w64_chunk, unknown=(1 << 64) - 1),
+    Family("aiff", "AIFF", lambda d: [(d.index(b"SSND") + 4, ">I", 8)], big_chunk),
+    Family("aifc", "AIFF", lambda d: [(d.index(b"SSND") + 4, ">I", 8)], big_chunk, subtype="ULAW"),
+    Family("aifc-sowt", "AIFF", lambda d: [(d.index(b"SSND") + 4, ">I", 8)], big_chunk, endian="LITTLE"),
+    Family("au", "AU", lambda _: [(8, ">I", 0)], None),
+    Family("au-little", "AU", lambda _: [(8, "<I", 0)], None, endian="LITTLE"),
+    Family("caf", "CAF", lambda d: [(d.index(b"data") + 4, ">Q", 4)], caf_chunk, unknown=(1 << 64) - 1),
+]
+
+
+def make(path: Path, family: Family, said: Callable[[int], int] | None = None, behind: bytes = b"") -> bytes:
+    """Writes the words, then `behind`; `said` changes the size of the audio. Returns the audio of the file."""
+    signal = tones.encode(WORDS, RATE, duration_s=LENGTH_S)
+    soundfile.write(path, signal, RATE, format=family.format, subtype=family.subtype, endian=family.endian)
+    data = bytearray(path.read_bytes())
+    audio_bytes = round(LENGTH_S * RATE) * {"PCM_16": 2, "PCM_24": 3, "ULAW": 1}[family.subtype]
+    if said is not None:
+        for at, layout, besides in family.find(bytes(data)):
+            size = said(audio_bytes)
+            value = size if size in (0, family.unknown) else size + besides
+            data[at : at + struct.calcsize(layout)] = struct.pack(layout, value)
+    path.write_bytes(bytes(data) + behind)
+    return bytes(data)
+
+
+def read(path: Path) -> tuple[list[ToneWord], float, tuple[str, ...]]:
+    with open_source(path) as source:
+        words = tones.decode_pcm16(b"".join(wire_frames(source, 16000, 4000)))
+        return words, source.frames_decoded / source.info.sample_rate, source.warnings
+
+
+def assert_whole(path: Path, warning: str = "", length_s: float = LENGTH_S) -> None:
+    words, duration_s, warnings = read(path)
+    assert [w.number for w in words] == [w.number for w in WORDS]
+    assert all(abs(a.start - b.start) < 0.03 for a, b in zip(words, WORDS, strict=True))
+    assert duration_s == pytest.approx(length_s, abs=0.002)
+    assert [w for w in warnings if warning not in w] == []
+    assert bool(warnings) == bool(warning)
+
+
+CHUNKS = pytest.mark.parametrize("behind", [False, True], ids=["", "chunks-behind"])
+EACH = pytest.mark.parametrize("family", FAMILIES, ids=str)
+
+
+def trailing(family: Family, wanted: bool) -> bytes:
+    if not wanted or family.chunk is None:
+        return b""
+    noise = np.random.default_rng(1).bytes(30_001)  # would be heard
+    return family.chunk(b"LIST", b"INFOISFT" + noise) + family.chunk(b"bext", noise + b"\0")
+
+
+@EACH
+@CHUNKS
+def test_a_right_size(tmp_path: Path, family: Family, behind: bool) -> None:
+    make(tmp_path / "a", family, behind=trailing(family, behind))
+    assert_whole(tmp_path / "a")
+
+
+@EACH
+@CHUNKS
+def test_a_size_of_0(tmp_path: Path, family: Family, behind: bool) -> None:
+    make(tmp_path / "a", family, lambda _: 0, trailing(family, behind))
+    assert_whole(tmp_path / "a", "the header gives no length (the recording was not closed)")
+
+
+@EACH
+@CHUNKS
+def test_a_size_that_is_not_known(tmp_path: Path, family: Family, behind: bool) -> None:
+    make(tmp_path / "a", family, lambda _: family.unknown, trailing(family, behind))
+    assert_whole(tmp_path / "a")
+
+
+@EACH
+@CHUNKS
+@pytest.mark.parametrize("ends_s", [PAUSE, 2.6, 0.05], ids=["in-silence", "in-a-word", "at-once"])
+def test_a_size_too_small(tmp_path: Path, family: Family, behind: bool, ends_s: float) -> None:
+    make(tmp_path / "a", family, lambda size: int(size * ends_s / LENGTH_S) // 6 * 6, trailing(family, behind))
+    assert_whole(tmp_path / "a", "the header promises less audio than the file holds")
+
+
+@EACH
+def test_an_odd_size(tmp_path: Path, family: Family) -> None:
+    make(tmp_path / "a", family, lambda size: size - 1)
+    assert_whole(tmp_path / "a")
+    make(tmp_path / "a", family, lambda size: size // 2 + 1)
+    assert_whole(tmp_path / "a", "the header promises less audio than the file holds")
+
+
+@EACH
+def test_a_file_cut_off(tmp_path: Path, family: Family) -> None:
+    make(tmp_path / "a", family)
+    path = tmp_path / "a"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+    words, duration_s, warnings = read(path)
+    assert [w.number for w in words] == [0, 1, 2, 3, 4][: len(words)]
+    assert len(words) >= 4
+    assert duration_s == pytest.approx(4.0, abs=0.05)
+    assert len(warnings) == 1
+    assert "cut off: the header promises" in warnings[0]
+
+
+@EACH
+def test_padding_is_nothing_but_zeros(tmp_path: Path, family: Family) -> None:
+    make(tmp_path / "a", family, behind=bytes(50_000))
+    assert_whole(tmp_path / "a")
+
+
+@EACH
+def test_an_empty_recording_is_empty(tmp_path: Path, family: Family) -> None:
+    from worker.errors import DamagedSource
+
+    soundfile.write(tmp_path / "a", np.zeros(0, np.float32), RATE, format=family.format, subtype=family.subtype)
+    with pytest.raises(DamagedSource, match="no audio"):
+        open_source(tmp_path / "a")
+
+
+@pytest.mark.parametrize("size", [0, 4000, 0xFFFFFFFF, None])
+@pytest.mark.parametrize("before", [b"bext", b"iXML", b"JUNK", b"id3 ", b"LIST"])
+def test_a_long_header(tmp_path: Path, size: int | None, before: bytes) -> None:
+    data = make(tmp_path / "a", FAMILIES[0], None if size is None else lambda _: size)
+    at = data.index(b"fmt ")
+    long = wav_chunk(before, np.random.default_rng(2).bytes(70_001))
+    (tmp_path / "a").write_bytes(data[:at] + long + data[at:] + long)
+    expected = {0: "the header gives no length", 4000: "the header promises less"}
+    assert_whole(tmp_path / "a", expected.get(size or -1 if size is None else size, ""))
+
+
+@pytest.mark.parametrize("said", ["right", "zero"])
+def test_chunks_without_their_pad_byte(tmp_path: Path, said: str) -> None:
+    data = make(tmp_path / "a", FAMILIES[0], None if said == "right" else lambda _: 0)
+    at = data.index(b"data")
+    odd = b"note" + struct.pack("<I", 101) + b"x" * 101
+    (tmp_path / "a").write_bytes(data[:at] + odd + data[at:] + odd + wav_chunk(b"LIST", b"y" * 200))
+    assert_whole(tmp_path / "a", "" if said == "right" else "the header gives no length")
+
+
+@pytest.mark.parametrize("size", [0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFF000 + 0xFD0])
+def test_a_stream_that_was_saved_is_not_cut_off(tmp_path: Path, size: int) -> None:
+    """sox, arecord, FFmpeg, mpg123 and text-to-speech services, each writing into a pipe."""
+    make(tmp_path / "a", FAMILIES[0], lambda _: size)
+    assert_whole(tmp_path / "a")
+
+
+def test_rf64_without_its_64_bit_size(tmp_path: Path) -> None:
+    data = make(tmp_path / "a", FAMILIES[3])
+    at = data.index(b"ds64")
+    (tmp_path / "a").write_bytes(data[:at] + b"JUNK" + data[at + 4 :])
+    assert_whole(tmp_path / "a")
+
+
+@pytest.mark.parametrize("family", [f for f in FAMILIES if f.unknown == 0xFFFFFFFF], ids=str)
+def test_a_size_that_wrapped_at_4_gib(tmp_path: Path, family: Family) -> None:
+    """A sparse file: words at its start and at its end, and nothing on the disk between them."""
+    path = tmp_path / "a"
+    head = make(path, family)
+    width = {"PCM_16": 2, "PCM_24": 3, "ULAW": 1}[family.subtype]
+    audio = head[len(head) - round(LENGTH_S * RATE) * width :]
+    start = len(head) - len(audio)
+    total = (5 << 30) // len(audio) * len(audio)
+    data = bytearray(head[:start])
+    for at, layout, besides in family.find(head):
+        data[at : at + 4] = struct.pack(layout, (total + besides) % (1 << 32))
+    with path.open("wb") as file:
+        file.write(data + audio)
+        file.seek(start + total - len(audio))
+        file.write(audio)
+        file.write(trailing(family, True))
+    frames = total // width
+    began = time.monotonic()
+    with open_source(path) as source:
+        assert source.info.frames == frames
+        assert any("promises less audio" in text for text in source.warnings)
+        last = frames - round(LENGTH_S * RATE)
+        words = tones.decode_pcm16(b"".join(wire_frames(source, 16000, 4000, last / RATE)))
+    assert [w.number for w in words] == [w.number for w in WORDS]
+    assert time.monotonic() - began < 20
+    os.truncate(path, 0)
+
+
+def test_the_search_for_more_audio_is_bounded(tmp_path: Path) -> None:
+    """8 GiB of zeros behind the end that the header gives, most of them not on the disk."""
+    path = tmp_path / "a"
+    make(path, FAMILIES[0])
+    os.truncate(path, 8 << 30)
+    began = time.monotonic()
+    assert_whole(path)
+    with path.open("r+b") as file:
+        file.seek(7 << 30)
+        file.write(b"\x10\x20" * 500)
+    with open_source(path) as source:
+        assert any("promises less audio" in text for text in source.warnings)
+    assert time.monotonic() - began < 20
