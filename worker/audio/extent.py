@@ -220,8 +220,8 @@ def _first_of_chain(tail: npt.NDArray[np.uint8], end: int, chunks: Chunks) -> in
 
 
 def _only_zeros(file: BinaryIO, start: int, end: int) -> bool:
-    """Whether all bytes are zero. Samples of the stretch are read first, then the whole stretch; holes of sparse files are not
-    read."""
+    """Whether all bytes are zero. Samples of the stretch are read first, then the whole stretch, without the holes of a
+    sparse file."""
     for at in np.linspace(start, max(start, end - 4096), 64, dtype=np.int64).tolist():
         if any(_read(file, at, min(4096, end - at))):
             return False
