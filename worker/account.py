@@ -12,7 +12,7 @@ from worker.progress import Progress
 from worker.section import Section, Service
 from worker.storage.fetch import Local
 from worker.transcript.compose import Facts
-from worker.transcript.model import ChannelFacts, SpeedFall, Stretch
+from worker.transcript.model import ChannelFacts, Gap, SpeedFall, Stretch
 
 
 def progress_of(
@@ -87,9 +87,23 @@ def facts_of(
         skipped=tuple(skipped),
         detector=source.plans[0].detector,
         price_per_hour=settings.price_per_hour,
-        missing=tuple(gap for section in sections for gap in section.missing),
+        missing=(*undecoded_gaps(job, source), *(gap for section in sections for gap in section.missing)),
         endpoint=settings.url,
         sessions=tuple(facts for section in sections for facts in section.sessions),
         sent_s=sum(sent.values()) / rate,
         elapsed_s=now - started,
+    )
+
+
+def undecoded_gaps(job: Job, source: Recording) -> tuple[Gap, ...]:
+    """Stretches of the source that could not be decoded, as gaps of the transcript: they were streamed as silence."""
+    return tuple(
+        Gap(
+            start=round(stretch.start, 3),
+            end=round(stretch.end, 3),
+            channel=job.channels.name(channel),
+            reason=f"could not be decoded: {stretch.reason}",
+        )
+        for channel, stretches in source.undecoded.items()
+        for stretch in stretches
     )

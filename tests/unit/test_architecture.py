@@ -60,7 +60,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
         *("worker.server.app", "worker.server.auth", "worker.server.faulty"),
         *("worker.realtime.client", "worker.storage.web", "worker.storage.resolver", "worker.storage.webhooks"),
     ),
-    "av": ("worker.audio.media",),
+    "av": ("worker.audio.container",),
     "celery": ("tasks.app",),
     "click": ("tasks.cli", "tasks.cli.*"),
     "ctranslate2": ("worker.server.recognizers.whisper",),

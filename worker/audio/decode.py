@@ -23,6 +23,7 @@ from worker.audio.downmix import Downmix, Pcm16, Samples, to_mono
 from worker.audio.parts import Part, PartFile, plan_of
 from worker.audio.scratch import scratch
 from worker.audio.source import Audio, AudioInfo, check_readable, reason_of, unsupported
+from worker.audio.undecoded import Undecoded, UndecodedLog
 from worker.errors import DamagedSource, SourceError, UnsupportedSource
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
@@ -49,6 +50,7 @@ class AudioSource:
         self.frames_decoded = 0
         self._channel = channel
         self._warnings: list[str] = []
+        self._undecoded = UndecodedLog()
         check_readable(path)
         plan = plan_of(path)
         for text in plan.warnings:
@@ -67,6 +69,11 @@ class AudioSource:
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of the source, each once: damage, a wrong header, samples that are not numbers."""
         return tuple(self._warnings)
+
+    @property
+    def undecoded(self) -> tuple[Undecoded, ...]:
+        """Stretches of known length that could not be decoded, as far as it was read."""
+        return self._undecoded.stretches
 
     def _warn(self, text: str) -> None:
         if text not in self._warnings and len(self._warnings) < _MAX_WARNINGS:

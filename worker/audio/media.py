@@ -1,51 +1,35 @@
-"""Opens what libsndfile cannot: m4a and mp4, mkv and webm, wma, amr and more. The only importer of av (PyAV).
+"""Reads what libsndfile cannot open (m4a and mp4, mkv and webm, wma, amr and more) as one signal on one timeline.
 
-PyAV brings the libraries of FFmpeg; it is the extra `media`. A file is given to them as bytes, not by its path, and
-only to the containers of `_CONTAINERS`: others (playlists, scripts) may name further files and addresses to be opened.
-A start in the middle decodes what comes before and drops it: so it is exact in every coding.
+container -> frames -> mono -> timeline (holes, drift) -> one rate -> blocks. A start in the middle decodes what comes
+before and drops it: so it is exact in every coding.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 
+from worker.audio.container import INSTALL, Lost, MediaContainer, UnknownContainer, is_installed
 from worker.audio.downmix import Downmix, Samples
+from worker.audio.one_rate import OneRate
 from worker.audio.packing import Packer
-from worker.audio.source import AudioInfo, check_readable
+from worker.audio.source import check_readable
+from worker.audio.stream_timeline import StreamTimeline, TimedBlock
+from worker.audio.undecoded import Undecoded, UndecodedLog
 from worker.errors import DamagedSource, UnsupportedSource
 
-try:
-    import av
-except ImportError:  # the extra is not installed
-    av = None  # type: ignore[assignment]
-
-_CONTAINERS: Final = (
-    "mov,matroska,webm,asf,amr,amrnb,amrwb,aac,ac3,eac3,avi,flv,mpeg,mpegts,wav,aiff,caf,ogg,ape,wv,tta,dts,mpc,mpc8,rm,"
-    "dsf,tak,loas"
-)
-_NO_LENGTH: Final = ("aac", "ac3", "eac3", "dts", "loas", "amr", "amrnb", "amrwb")
-"""Containers without a header for the whole: FFmpeg guesses their length."""
-_MAGIC: Final = (b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66", b"FLV\x01", b"#!AMR")
-_RATES: Final = range(1000, 1_000_001)
-_MAX_CHANNELS: Final = 64
 _MAX_WARNINGS: Final = 20
-_MOST_FAULTS: Final = 2000
-_GAP_S: Final = (0.1, 3600.0)
-"""A hole in the times of a container that is filled with silence: the shortest, and the longest that is believed."""
 _SHORTER_S: Final = 0.5
 """Header lengths of containers count the encoder's padding: what is missing less than that is not told."""
-INSTALL: Final = "pip install 'stt-batch[media]'"
 
 
 class MediaSource:
-    """Open media: an `Audio`. `info` is what the container says; `frames_decoded` and `warnings` grow while `blocks`
-    runs. Get it from `open_media`."""
+    """Open media: an `Audio`. `info` is what the container says; `frames_decoded`, `warnings` and `undecoded` grow
+    while `blocks` runs. Get it from `open_media`."""
 
     def __init__(self, path: Path, channel: int | None = None) -> None:
         """Raises UnsupportedSource, DamagedSource, SourceError."""
@@ -53,14 +37,20 @@ class MediaSource:
         self._channel = channel
         self.frames_decoded = 0
         self._warnings: list[str] = []
+        self._undecoded = UndecodedLog()
+        self._decoded_any = False
         self._closed = False
         check_readable(path)
-        self._open: _Opened | None = _Opened(path)
+        self._open: MediaContainer | None = MediaContainer(path)
         self.info = self._open.info
 
     @property
     def warnings(self) -> tuple[str, ...]:
         return tuple(self._warnings)
+
+    @property
+    def undecoded(self) -> tuple[Undecoded, ...]:
+        return self._undecoded.stretches
 
     def _warn(self, text: str) -> None:
         if text not in self._warnings and len(self._warnings) < _MAX_WARNINGS:
@@ -70,16 +60,17 @@ class MediaSource:
         """Mono float32[n] blocks of at most `block_s` seconds from `start_frame` to the end, the caller's to keep.
 
         Channels are mixed with equal weights, unless it was opened for one; holes in the container's times are filled
-        with silence. Raises DamagedSource when nothing can be decoded; damage further on is passed over, and `warnings`
-        tells.
+        with silence. Raises DamagedSource when nothing can be decoded; damage further on becomes silence, and
+        `undecoded` names it.
         """
         if start_frame < 0 or block_s <= 0:
             raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
         if self._closed:
             raise ValueError(f"{self.path} is closed")
         self.frames_decoded = 0
+        self._undecoded.clear()
         if self._open is None:
-            self._open = _Opened(self.path)
+            self._open = MediaContainer(self.path)
         opened, self._open = self._open, None
         size, skip = max(1, round(block_s * self.info.sample_rate)), start_frame
         try:
@@ -96,61 +87,47 @@ class MediaSource:
         """The same as `blocks`."""
         return self.blocks(start_frame, block_s)
 
-    def _mono(self, opened: _Opened) -> Iterator[Samples]:
-        """The decoded signal, in pieces of at most a second or so, with silence where the times have a hole."""
-        rate, position = self.info.sample_rate, 0
-        packed = Packer(av.AudioResampler)
+    def _mono(self, opened: MediaContainer) -> Iterator[Samples]:
+        """The decoded signal at the rate of `info`, in pieces of at most a second or so."""
+        one_rate, at_s = OneRate(self.info.sample_rate), 0.0
+        timeline = StreamTimeline(opened.length_s, self._warn)
+        for placed in timeline.place(self._timed_blocks(opened)):
+            end_s = at_s + len(placed.samples) / placed.rate
+            if placed.lost:
+                self._undecoded.add(at_s, end_s, placed.lost)
+            at_s = end_s
+            yield from one_rate.feed(placed.rate, placed.samples)
+        yield from one_rate.flush()
+
+    def _timed_blocks(self, opened: MediaContainer) -> Iterator[TimedBlock]:
+        """Frames mixed to mono, and silence in place of packets that could not be decoded."""
+        packed = Packer(opened.make_joiner)
         mixers: dict[tuple[int, type], Downmix] = {}
-        for frame in self._frames(opened):
-            if frame.sample_rate != rate:
-                self._warn(f"changes its sample rate at {position / rate:.1f} s; nothing after that is used")
-                return
-            hole = self._hole(opened.start_of(frame), position)
-            for done in range(0, hole, rate):
-                yield np.zeros(min(rate, hole - done), np.float32)
-            position += hole
-            samples = packed(frame)
-            kind = (samples.shape[1], samples.dtype.type)
-            if kind[0] <= (self._channel or 0):
-                self._warn(f"has only {kind[0]} channels from {position / rate:.1f} s on; nothing after that is used")
-                return
-            if kind not in mixers:
-                mixers[kind] = Downmix(*kind, self._warn, self._channel)
-            position += len(samples)
-            yield mixers[kind](samples)
+        rate = self.info.sample_rate
+        for frame in opened.frames():
+            if isinstance(frame, Lost):
+                at_s = self.frames_decoded / self.info.sample_rate if frame.start_s is None else frame.start_s
+                self._warn(f"damaged at about {at_s:.1f} s: {frame.reason}")
+                silence = np.zeros(round(frame.duration_s * rate), np.float32)
+                yield TimedBlock(frame.start_s, rate, silence, frame.reason)
+                continue
+            rate, self._decoded_any = frame.sample_rate, True
+            yield TimedBlock(opened.time_of(frame), rate, self._mixed(packed(frame), mixers))
 
-    def _hole(self, start_s: float | None, position: int) -> int:
-        """Samples of silence that are missing before a frame which starts at `start_s`."""
-        rate, shortest = self.info.sample_rate, _GAP_S[0]
-        if start_s is None or start_s - position / rate < shortest:
-            return 0
-        gap_s = start_s - position / rate
-        length_s = self.info.duration_s
-        if gap_s > _GAP_S[1] or (length_s is not None and start_s > length_s + 1.0):
-            self._warn(f"its times jump from {position / rate:.1f} s to {start_s:.1f} s, which is not believed")
-            return 0
-        self._warn("has holes in its times; they are filled with silence")
-        return round(gap_s * rate)
-
-    def _frames(self, opened: _Opened) -> Iterator[Any]:
-        """All frames that can be decoded; what cannot is told."""
-        packets = opened.container.demux(opened.stream)
-        while True:
-            try:
-                packet = next(packets, None)
-                if packet is None:
-                    return
-                yield from packet.decode()
-            except av.error.EOFError:
-                return
-            except _faults() as exc:
-                self._warn(f"damaged at about {self.frames_decoded / self.info.sample_rate:.1f} s: {_reason(exc)}")
-                if opened.failed_often():
-                    return
-                packets = opened.container.demux(opened.stream)  # an error ends the one before
+    def _mixed(self, samples: Any, mixers: dict[tuple[int, type], Downmix]) -> Samples:
+        """The wanted channel of a frame, or all mixed. Where a stretch has fewer channels than the source began with,
+        its sound belongs to the first one; the others are silent there, so that nothing is transcribed twice."""
+        count, wanted = samples.shape[1], self._channel
+        if wanted is not None and wanted >= count:
+            self._warn(f"has only {count} channels in some stretches; channel {wanted + 1} is silent there")
+            return np.zeros(len(samples), np.float32)
+        kind = (count, samples.dtype.type)
+        if kind not in mixers:
+            mixers[kind] = Downmix(*kind, self._warn, wanted)
+        return mixers[kind](samples)
 
     def _check_end(self) -> None:
-        if not self.frames_decoded:
+        if not self._decoded_any:
             reason = f" ({self._warnings[-1]})" if self._warnings else ""
             raise DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
         decoded_s, said_s = self.frames_decoded / self.info.sample_rate, self.info.duration_s
@@ -173,95 +150,12 @@ class MediaSource:
 def open_media(path: Path, because: UnsupportedSource, channel: int | None = None) -> MediaSource:
     """Open what libsndfile refused for the reason `because`; see `open_source`. Raises it again where FFmpeg cannot
     read it either, and says what to install where that is not here; DamagedSource for a broken file."""
-    if av is None:
+    if not is_installed():
         raise UnsupportedSource(f"{because}; or install what reads it: {INSTALL}") from None
     try:
         return MediaSource(path, channel)
-    except _Unknown:
+    except UnknownContainer:
         raise because from None
-
-
-class _Unknown(UnsupportedSource):
-    """Not a container that is read here."""
-
-
-class _Opened:
-    """A container, from its start on, read once."""
-
-    def __init__(self, path: Path) -> None:
-        self._failures = 0
-        self._file: BinaryIO = path.open("rb")
-        try:
-            self.container = _container(path, self._file)
-            self.stream = _audio_stream(path, self.container)
-            self.stream.thread_type = "NONE"
-            self.info = _info(path, self.container, self.stream)
-            self._start_s = (self.container.start_time or 0) / av.time_base
-        except BaseException:
-            self._file.close()
-            raise
-
-    def start_of(self, frame: Any) -> float | None:
-        """The second a frame starts at, by the container's times."""
-        return None if frame.time is None else float(frame.time) - self._start_s
-
-    def failed_often(self) -> bool:
-        """Whether so much went wrong that there is no use in going on."""
-        self._failures += 1
-        return self._failures > _MOST_FAULTS
-
-    def close(self) -> None:
-        with suppress(av.error.FFmpegError):
-            self.container.close()
-        self._file.close()
-
-
-def _container(path: Path, file: BinaryIO) -> Any:
-    try:
-        return av.open(file, "r", metadata_errors="ignore", container_options={"format_whitelist": _CONTAINERS})
-    except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError) as exc:
-        if not _is_media(file):
-            raise _Unknown(f"{path}: {_reason(exc)}") from None
-        raise _damaged(path, exc) from exc
-    except _faults() as exc:
-        raise _damaged(path, exc) from exc
-
-
-def _is_media(file: BinaryIO) -> bool:
-    """Whether it begins as one of these containers does, so that what follows must be broken."""
-    file.seek(0)
-    start = file.read(16)
-    return start[4:8] == b"ftyp" or start.startswith(_MAGIC)
-
-
-def _damaged(path: Path, exc: Exception) -> DamagedSource:
-    return DamagedSource(f"{path}: is cut off or damaged: it cannot be opened as audio ({_reason(exc)})")
-
-
-def _info(path: Path, container: Any, stream: Any) -> AudioInfo:
-    coding = stream.codec_context
-    if coding is None:
-        raise UnsupportedSource(f"{path}: its audio has a coding that is not known")
-    rate, channels = coding.sample_rate or 0, coding.channels or 0
-    name = f"{container.format.name.partition(',')[0].upper()}/{coding.name.upper()}"
-    if rate not in _RATES or not 1 <= channels <= _MAX_CHANNELS:
-        raise DamagedSource(f"{path}: gives {channels} channels at {rate} Hz ({name})")
-    frames = None
-    if container.format.name in _NO_LENGTH:
-        pass
-    elif stream.duration and stream.time_base:
-        frames = round(stream.duration * stream.time_base * rate)
-    elif container.duration:
-        frames = round(container.duration / av.time_base * rate)
-    return AudioInfo(rate, channels, frames if frames and frames > 0 else None, name)
-
-
-def _audio_stream(path: Path, container: Any) -> Any:
-    stream = container.streams.best("audio")
-    if stream is None:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise UnsupportedSource(f"{path}: has no audio, only {kinds}")
-    return stream
 
 
 def _regrouped(pieces: Iterator[Samples], size: int) -> Iterator[Samples]:
@@ -279,13 +173,3 @@ def _regrouped(pieces: Iterator[Samples], size: int) -> Iterator[Samples]:
             held, count = [signal[whole:]], count - whole
     if count:
         yield np.concatenate(held)
-
-
-def _faults() -> tuple[type[Exception], ...]:
-    """What PyAV raises for broken files: OSError and OverflowError where a file says that it goes on elsewhere,
-    IndexError for packets of a stream that was not there at the start."""
-    return av.error.FFmpegError, ValueError, OverflowError, OSError, IndexError
-
-
-def _reason(exc: Exception) -> str:
-    return str(getattr(exc, "strerror", "") or exc or type(exc).__name__)

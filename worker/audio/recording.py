@@ -21,6 +21,7 @@ from worker.audio.source import Audio, AudioInfo
 from worker.audio.speech import SpeechDetector
 from worker.audio.spool import Spool
 from worker.audio.tracks import plan_channels
+from worker.audio.undecoded import Undecoded
 from worker.errors import SourceError
 
 Progress = Callable[[float], None]
@@ -51,6 +52,7 @@ class Recording:
         self._spools = dict(spools or {})
         self._readers: dict[int | None, list[Audio]] = {}
         self._warnings: list[str] = []
+        self._undecoded: dict[int | None, tuple[Undecoded, ...]] = {}
 
     @property
     def sections(self) -> list[tuple[Plan, SectionPlan]]:
@@ -102,6 +104,16 @@ class Recording:
 
     def warn(self, *texts: str) -> None:
         self._warnings += texts
+
+    @property
+    def undecoded(self) -> dict[int | None, tuple[Undecoded, ...]]:
+        """Stretches that could not be decoded, by the channel of the source as in its plans."""
+        read = {channel: readers[-1].undecoded for channel, readers in self._readers.items() if readers}
+        return {**read, **self._undecoded}
+
+    def note_undecoded(self, found: Mapping[int | None, tuple[Undecoded, ...]]) -> None:
+        """Record what planning found; its readers are closed by the time the sections are streamed."""
+        self._undecoded.update({channel: stretches for channel, stretches in found.items() if stretches})
 
     def close(self) -> None:
         if self._first is not None:
@@ -173,6 +185,7 @@ def open_recording(
             made = _plans(read, rate, cutting, skipping, detector, progress)
         recording = Recording(path, info, made, spools=spools)
         recording.warn(*(text for reader in readers.values() for text in reader.warnings))
+        recording.note_undecoded({channel: reader.undecoded for channel, reader in readers.items()})
         kept.pop_all()
         return _warned(recording, wanted)
 

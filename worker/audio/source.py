@@ -10,6 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from worker.audio.undecoded import Undecoded
 from worker.errors import DamagedSource, SourceError, SourceNotFound, UnsupportedSource
 
 if TYPE_CHECKING:
@@ -57,6 +58,11 @@ class Audio(Protocol):
 
     @property
     def warnings(self) -> tuple[str, ...]: ...
+
+    @property
+    def undecoded(self) -> tuple[Undecoded, ...]:
+        """Stretches of known length that could not be decoded, as far as it was read."""
+        ...
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
         """Mono float32[n] from `start_frame` on, full scale 1.0."""

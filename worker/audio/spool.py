@@ -19,6 +19,7 @@ import numpy as np
 from worker.audio.downmix import Pcm16, Samples
 from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
 from worker.audio.source import Audio, AudioInfo
+from worker.audio.undecoded import Undecoded
 
 _BLOCK_S: Final = 1.0
 
@@ -63,6 +64,7 @@ class SpoolReader:
         self.info = AudioInfo(spool.rate, 1, spool.samples, "PCM_16")
         self.frames_decoded = 0
         self.warnings: tuple[str, ...] = ()
+        self.undecoded: tuple[Undecoded, ...] = ()
         self._spool = spool
 
     def blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:

@@ -10,7 +10,7 @@ import pytest
 from tests.support import tones
 from tests.support.mediafiles import MEDIA, Media, write_media
 from tests.support.tones import ToneWord
-from worker.audio import media as media_module
+from worker.audio import container
 from worker.audio.decode import open_source
 from worker.audio.resample import resample_blocks
 from worker.audio.source import Audio
@@ -156,7 +156,7 @@ def test_playlists_are_not_followed(tmp_path: Path) -> None:
 
 def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = write_media(tmp_path / "a.m4a", np.zeros(16000, np.float32), BY_NAME["m4a-aac"])
-    monkeypatch.setattr(media_module, "av", None)
+    monkeypatch.setattr(container, "av", None)
     with pytest.raises(UnsupportedSource, match=r"a\.m4a: .*ffmpeg -i .*pip install 'stt-batch\[media\]'"):
         open_source(path)
 

@@ -1,0 +1,244 @@
+"""Opens media containers with FFmpeg and decodes one audio stream. The only importer of av (PyAV), the extra `media`.
+
+A file reaches FFmpeg as bytes, not by its path, and only the demuxers of `_CONTAINERS` are allowed: others (playlists,
+scripts) may name further files and addresses to be opened.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+from worker.audio.source import AudioInfo
+from worker.errors import DamagedSource, UnsupportedSource
+
+try:
+    import av
+except ImportError:  # the extra is not installed
+    av = None  # type: ignore[assignment]
+
+_CONTAINERS: Final = (
+    "mov,matroska,webm,asf,amr,amrnb,amrwb,aac,ac3,eac3,avi,flv,mpeg,mpegts,wav,aiff,caf,ogg,ape,wv,tta,dts,mpc,mpc8,rm,"
+    "dsf,tak,loas"
+)
+_NO_LENGTH: Final = ("aac", "ac3", "eac3", "dts", "loas", "amr", "amrnb", "amrwb")
+"""Containers without a header for the whole: FFmpeg guesses their length."""
+_FROM_ZERO: Final = frozenset(("mov", "mp4", "matroska", "webm", "avi", "mxf", "nut"))
+"""Containers whose times count from the start of the presentation: audio that starts at 15 s is heard at 15 s."""
+_LIVE: Final = frozenset(("flv", "asf"))
+"""The same, but a live stream that was saved may count from any moment."""
+_FROM_FIRST: Final = frozenset(("mpegts", "mpeg", "rm", "ogg"))
+"""Containers whose times count from any moment: the earliest stream starts at zero. All others have no times."""
+_MAX_LIVE_START_S: Final = 60.0
+_MAX_START_S: Final = 3600.0
+_MAGIC: Final = (b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66", b"FLV\x01", b"#!AMR")
+_RATES: Final = range(1000, 1_000_001)
+_MAX_CHANNELS: Final = 64
+_MAX_FAULTS: Final = 2000
+_RECENT_PACKETS: Final = 4096
+_LARGE_PROBE: Final = {"probesize": str(64 << 20), "analyzeduration": str(120_000_000)}
+INSTALL: Final = "pip install 'stt-batch[media]'"
+
+
+class UnknownContainer(UnsupportedSource):
+    """Not a container that is read here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A packet that could not be decoded. `start_s` and `duration_s` are None and 0.0 where the container is silent."""
+
+    start_s: float | None
+    duration_s: float
+    reason: str
+
+
+class MediaContainer:
+    """A container, from its start on, read once."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UnknownContainer, UnsupportedSource, DamagedSource."""
+        self.path = path
+        self._file: BinaryIO = path.open("rb")
+        try:
+            self._open()
+            self.info = self._info(*self._form())
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _open(self, probing: dict[str, str] | None = None) -> None:
+        self._container = _container(self.path, self._file, probing)
+        self._stream = _audio_stream(self.path, self._container)
+        self._timed, self._zero_s = zero_of(self._container.format.name, self._start_s)
+        if self._stream.codec_context is not None:
+            self._stream.thread_type = "NONE"
+
+    def _form(self) -> tuple[int, int]:
+        """Rate and channels. Audio that starts late is not found by FFmpeg's first look, nor sometimes by a longer one:
+        then it is decoded up to its first frame, and the container opened again."""
+        if not _rate_of(self._stream):
+            self._open(_LARGE_PROBE)
+        coding = self._stream.codec_context
+        if coding is None or coding.sample_rate:
+            return _rate_of(self._stream), coding.channels if coding is not None else 0
+        frame = next((item for item in self.frames() if not isinstance(item, Lost)), None)
+        self._open(_LARGE_PROBE)
+        return (frame.sample_rate, frame.layout.nb_channels) if frame is not None else (0, 0)
+
+    @property
+    def _start_s(self) -> float:
+        return (self._container.start_time or 0) / av.time_base
+
+    @property
+    def length_s(self) -> float | None:
+        """Seconds from zero to the end of the longest stream, as the container says."""
+        duration = self._container.duration
+        return self._start_s - self._zero_s + duration / av.time_base if duration else None
+
+    @property
+    def make_joiner(self) -> Callable[..., Any]:
+        joiner: Callable[..., Any] = av.AudioResampler
+        return joiner
+
+    def time_of(self, item: Any) -> float | None:
+        """The second a frame or packet starts at on the timeline of the container; None without a timestamp."""
+        if not self._timed or item.pts is None or not item.time_base:
+            return None
+        return float(item.pts * item.time_base) - self._zero_s
+
+    def frames(self) -> Iterator[Any]:
+        """Decoded frames in order, and a `Lost` for each packet that cannot be decoded. A second copy of a packet is
+        passed over: recorders that connect again send some twice."""
+        packets = self._container.demux(self._stream)
+        recent: dict[tuple[int, int], None] = {}
+        faults = 0
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.EOFError:
+                return
+            except _faults() as exc:
+                faults += 1
+                yield Lost(None, 0.0, reason_of_fault(exc))
+                if faults > _MAX_FAULTS:
+                    return
+                packets = self._container.demux(self._stream)  # an error ends the one before
+                continue
+            if packet is None:
+                return
+            if self._timed and _is_repeated(packet, recent):
+                continue
+            yield from self._decoded(packet)
+
+    def _decoded(self, packet: Any) -> Iterator[Any]:
+        try:
+            yield from packet.decode()
+        except av.error.EOFError:
+            return
+        except _faults() as exc:
+            duration_s = float(packet.duration * packet.time_base) if packet.duration and packet.time_base else 0.0
+            yield Lost(self.time_of(packet), duration_s, reason_of_fault(exc))
+
+    def _info(self, rate: int, channels: int) -> AudioInfo:
+        coding, container = self._stream.codec_context, self._container
+        if coding is None:
+            raise UnsupportedSource(f"{self.path}: its audio has a coding that is not known")
+        name = f"{container.format.name.partition(',')[0].upper()}/{coding.name.upper()}"
+        if rate not in _RATES or not 1 <= channels <= _MAX_CHANNELS:
+            raise DamagedSource(f"{self.path}: gives {channels} channels at {rate} Hz ({name})")
+        end_s = None if container.format.name in _NO_LENGTH else self._stream_end_s() or self.length_s
+        return AudioInfo(rate, channels, round(end_s * rate) if end_s and end_s > 0 else None, name)
+
+    def _stream_end_s(self) -> float | None:
+        """Where the audio stream ends on the timeline, as the container says."""
+        stream = self._stream
+        if not stream.duration or not stream.time_base:
+            return None
+        start_s = float((stream.start_time or 0) * stream.time_base) - self._zero_s if self._timed else 0.0
+        return max(0.0, start_s) + float(stream.duration * stream.time_base)
+
+    def close(self) -> None:
+        with suppress(av.error.FFmpegError):
+            self._container.close()
+        self._file.close()
+
+
+def is_installed() -> bool:
+    return av is not None
+
+
+def zero_of(format_name: str, start_s: float) -> tuple[bool, float]:
+    """Whether the times of a container are to be followed, and the time that is its zero (pure).
+
+    `format_name`: names of FFmpeg's demuxer, separated by commas. `start_s`: the earliest time of all streams."""
+    names = set(format_name.split(","))
+    if names & _FROM_ZERO:
+        return True, 0.0 if start_s <= _MAX_START_S else start_s
+    if names & _LIVE:
+        return True, 0.0 if start_s <= _MAX_LIVE_START_S else start_s
+    return bool(names & _FROM_FIRST), start_s
+
+
+def _is_repeated(packet: Any, recent: dict[tuple[int, int], None]) -> bool:
+    """Whether a packet of the same time and content was there before."""
+    if packet.pts is None or not packet.size:
+        return False
+    key = (packet.pts, zlib.crc32(packet))
+    if key in recent:
+        return True
+    recent[key] = None
+    if len(recent) > _RECENT_PACKETS:
+        del recent[next(iter(recent))]
+    return False
+
+
+def _container(path: Path, file: BinaryIO, probing: dict[str, str] | None = None) -> Any:
+    options = {"format_whitelist": _CONTAINERS, **(probing or {})}
+    file.seek(0)
+    try:
+        return av.open(file, "r", metadata_errors="ignore", container_options=options)
+    except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError) as exc:
+        if not _is_media(file):
+            raise UnknownContainer(f"{path}: {reason_of_fault(exc)}") from None
+        raise _damaged(path, exc) from exc
+    except _faults() as exc:
+        raise _damaged(path, exc) from exc
+
+
+def _is_media(file: BinaryIO) -> bool:
+    """Whether it begins as one of these containers does, so that what follows must be broken."""
+    file.seek(0)
+    start = file.read(16)
+    return start[4:8] == b"ftyp" or start.startswith(_MAGIC)
+
+
+def _damaged(path: Path, exc: Exception) -> DamagedSource:
+    return DamagedSource(f"{path}: is cut off or damaged: it cannot be opened as audio ({reason_of_fault(exc)})")
+
+
+def _audio_stream(path: Path, container: Any) -> Any:
+    """The audio stream to read: the best in FFmpeg's view, also one whose rate it has not found yet."""
+    audio = [stream for stream in container.streams if stream.type == "audio"]
+    if not audio:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise UnsupportedSource(f"{path}: has no audio, only {kinds}")
+    return container.streams.best("audio") or audio[0]
+
+
+def _rate_of(stream: Any) -> int:
+    return int(stream.codec_context.sample_rate or 0) if stream.codec_context is not None else 0
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """What PyAV raises for broken files: OSError and OverflowError where a file says that it goes on elsewhere,
+    IndexError for packets of a stream that was not there at the start."""
+    return av.error.FFmpegError, ValueError, OverflowError, OSError, IndexError
+
+
+def reason_of_fault(exc: Exception) -> str:
+    return str(getattr(exc, "strerror", "") or exc or type(exc).__name__)

@@ -1,0 +1,202 @@
+"""Places decoded audio on the timeline of its container: fills holes, follows drift, drops no words (pure).
+
+A container gives each packet a presentation time; a decoder only gives samples. Both agree most of the time. They
+differ by rounding (Matroska counts milliseconds), by late packets of live recorders, by holes where nothing was
+recorded, and by drift where the clocks of recorder and sound card ran apart. Each needs its own answer:
+
+- A hole is filled with silence where it lies. It must still be there a little later: one late packet is no hole.
+- Drift is corrected in pauses, by a few milliseconds of silence more or less. Words stay as they were recorded.
+- Audio that overlaps what came before is caught up with in pauses too, because it may hold words.
+- A jump that cannot be true moves the timeline instead: back by more than a second, or ahead by more than an hour.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from worker.audio.downmix import Samples
+
+_WINDOW_S: Final = 0.12
+_MIN_WINDOW_TIMES: Final = 3
+"""A transport stream has one time for a dozen frames: a single wrong one must not move the audio."""
+_MAX_WINDOW_BLOCKS: Final = 64
+MIN_HOLE_S: Final = 0.015
+"""Holes of 20 ms count; rounding of both times to a millisecond or two may hide some of them."""
+MAX_HOLE_S: Final = 3600.0
+"""A longer hole is only believed where the container's length confirms it."""
+_MAX_OVERLAP_S: Final = 1.0
+_MAX_PRIMING_S: Final = 0.1
+"""Encoders put up to 50 ms of silence before the first sample. Samples that far before zero are dropped."""
+_TOLERANCE_S: Final = 0.008
+_MAX_DRIFT_S: Final = 0.024
+_CUT_S: Final = 0.01
+_CUT_EVERY_S: Final = 0.25
+_QUIET: Final = 1e-3  # -60 dBFS
+_QUIET_SHARE: Final = 0.1  # of the level before
+_LEVEL_DECAY: Final = 0.995
+
+
+@dataclass(slots=True)
+class TimedBlock:
+    """Samples with the second they start at on the container's timeline; None without a timestamp."""
+
+    start_s: float | None
+    rate: int
+    samples: Samples
+    lost: str = ""
+    """Reason of a decoding failure; `samples` is then silence of the lost length, or empty."""
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Samples that follow each other without a gap. `lost` as in `TimedBlock`."""
+
+    rate: int
+    samples: Samples
+    lost: str = ""
+
+
+class StreamTimeline:
+    """Turns timed blocks into one continuous signal whose position is the time of the container."""
+
+    def __init__(self, length_s: float | None, warn: Callable[[str], None]) -> None:
+        """`length_s`: what the container says of its whole length. `warn` gets each finding in words."""
+        self._length_s = length_s
+        self._warn = warn
+        self._now_s = 0.0
+        self._moved_s = 0.0
+        self._before_s = 0.0
+        self._began = False
+        self._level = 0.0
+        self._next_cut_s = 0.0
+        self._lost = ""
+
+    def place(self, blocks: Iterator[TimedBlock]) -> Iterator[Placed]:
+        """All of `blocks` in order, with silence in the holes. Reads a little ahead."""
+        window: deque[TimedBlock] = deque()
+        ahead_s, times = 0.0, 0
+        for block in blocks:
+            window.append(block)
+            ahead_s += block.duration_s
+            times += block.start_s is not None
+            while len(window) > 1 and (
+                (ahead_s - window[0].duration_s >= _WINDOW_S and times > _MIN_WINDOW_TIMES)
+                or len(window) > _MAX_WINDOW_BLOCKS
+            ):
+                ahead_s -= window[0].duration_s
+                times -= window[0].start_s is not None
+                yield from self._next(window)
+        while window:
+            yield from self._next(window)
+
+    def _next(self, window: deque[TimedBlock]) -> Iterator[Placed]:
+        silence_s, samples, head = 0.0, window[0].samples, window[0]
+        if head.start_s is not None:
+            silence_s, samples = self._correction(window)
+        yield from self._silence(silence_s, head)
+        window.popleft()
+        self._lost = head.lost
+        if len(samples):
+            self._began = True
+            self._now_s += len(samples) / head.rate
+            yield Placed(head.rate, samples, head.lost)
+
+    def _silence(self, silence_s: float, head: TimedBlock) -> Iterator[Placed]:
+        count = round(silence_s * head.rate)
+        for done in range(0, count, head.rate):
+            yield Placed(head.rate, np.zeros(min(head.rate, count - done), np.float32), self._lost)
+        self._now_s += count / head.rate
+
+    def _correction(self, window: deque[TimedBlock]) -> tuple[float, Samples]:
+        """Seconds of silence to put before the first block of the window, and what of its samples to use."""
+        head = window[0]
+        late_s = self._lateness_s(window)
+        if late_s > MAX_HOLE_S and not self._is_within_length(late_s):
+            self._move(late_s, "ahead")
+            late_s = 0.0
+        if not self._began:
+            return self._start(late_s, head)
+        if late_s < -_MAX_OVERLAP_S:
+            self._move(late_s, "back")
+            late_s = 0.0
+        jump_s, self._before_s = late_s - self._before_s, late_s
+        if abs(late_s) < _TOLERANCE_S:
+            return 0.0, head.samples
+        quiet = self._is_quiet(head.samples)
+        if late_s > 0:
+            if jump_s < MIN_HOLE_S and late_s < _MAX_DRIFT_S and not quiet:
+                return 0.0, head.samples
+            self._tell(jump_s >= MIN_HOLE_S)
+            self._before_s = 0.0
+            return late_s, head.samples
+        return 0.0, self._shortened(head, -late_s, quiet)
+
+    def _lateness_s(self, window: deque[TimedBlock]) -> float:
+        """Seconds by which the timestamps of the window are ahead of the samples; 0 where its blocks disagree."""
+        at_s, least, most = self._now_s, np.inf, -np.inf
+        for block in window:
+            if block.start_s is not None:
+                late_s = block.start_s + self._moved_s - at_s
+                least, most = min(least, late_s), max(most, late_s)
+            at_s += block.duration_s
+        return float(least) if least > 0 else float(min(most, 0.0))
+
+    def _is_within_length(self, late_s: float) -> bool:
+        return self._length_s is not None and self._now_s + late_s <= self._length_s + 1.0
+
+    def _start(self, late_s: float, head: TimedBlock) -> tuple[float, Samples]:
+        if late_s < -_MAX_PRIMING_S:
+            self._move(late_s, "back")
+            return 0.0, head.samples
+        if late_s < 0:
+            return 0.0, head.samples[round(-late_s * head.rate) :]
+        return late_s, head.samples
+
+    def _move(self, late_s: float, where: str) -> None:
+        self._moved_s -= late_s
+        self._before_s = 0.0
+        if self._began or where == "ahead":
+            self._warn(
+                f"its times jump {where} from {self._now_s:.1f} s to {self._now_s + late_s:.1f} s, "
+                "which is not believed; the audio is joined there"
+            )
+
+    def _is_quiet(self, samples: Samples) -> bool:
+        peak = float(np.abs(samples).max(initial=0.0))
+        quiet = peak <= max(_QUIET, _QUIET_SHARE * self._level)
+        self._level = max(peak, self._level * _LEVEL_DECAY)
+        return quiet
+
+    def _tell(self, hole: bool) -> None:
+        if hole:
+            self._warn("has holes in its times; they are filled with silence")
+        else:
+            self._warn("its times and its samples run apart; pauses are lengthened or shortened to follow its times")
+
+    def _shortened(self, head: TimedBlock, excess_s: float, quiet: bool) -> Samples:
+        """The samples of a block without as much of `excess_s` as can be left out of it."""
+        excess = round(excess_s * head.rate)
+        if quiet:
+            self._tell(hole=False)
+            return head.samples[min(excess, len(head.samples)) :]
+        if excess_s < _MAX_DRIFT_S or self._now_s < self._next_cut_s:
+            return head.samples
+        self._tell(hole=False)
+        self._next_cut_s = self._now_s + _CUT_EVERY_S
+        return _spliced(head.samples, min(excess, round(_CUT_S * head.rate), len(head.samples) // 2))
+
+
+def _spliced(samples: Samples, cut: int) -> Samples:
+    """`cut` samples less, faded over so that nothing clicks; `cut` is at most half of them."""
+    fade = np.linspace(0.0, 1.0, cut, endpoint=False, dtype=np.float32)
+    joined = samples[:cut] * (1 - fade) + samples[cut : 2 * cut] * fade
+    return np.concatenate([joined, samples[2 * cut :]])

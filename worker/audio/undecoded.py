@@ -1,0 +1,41 @@
+"""Stretches of a source that could not be decoded (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+MIN_UNDECODED_S: Final = 0.1
+"""Shorter than any word: a damaged packet of 20 ms costs no more than a click."""
+_JOIN_S: Final = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Undecoded:
+    """Seconds `start` to `end` of the source, which are silence in what is read."""
+
+    start: float
+    end: float
+    reason: str
+
+
+class UndecodedLog:
+    """Collects such stretches in order; those that lie close together become one."""
+
+    def __init__(self) -> None:
+        self._stretches: list[Undecoded] = []
+
+    def add(self, start_s: float, end_s: float, reason: str) -> None:
+        if self._stretches and start_s - self._stretches[-1].end <= _JOIN_S:
+            last = self._stretches.pop()
+            self._stretches.append(Undecoded(last.start, max(last.end, end_s), last.reason))
+        else:
+            self._stretches.append(Undecoded(start_s, end_s, reason))
+
+    def clear(self) -> None:
+        self._stretches.clear()
+
+    @property
+    def stretches(self) -> tuple[Undecoded, ...]:
+        """Those long enough to hold a word."""
+        return tuple(s for s in self._stretches if s.end - s.start >= MIN_UNDECODED_S)
