@@ -1,0 +1,142 @@
+"""The cases of the matrix: each container and coding in each shape that makes sense for it, and what must be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from tests.matrix.kinds import CONTAINERS, Coding, Container
+from tests.matrix.write import write
+from tests.support import tones
+from tests.support.tones import ToneWord
+
+Shape = Literal["plain", "late", "hole", "change", "cut", "misnamed", "unknown"]
+
+DURATION_S: Final = 6.0
+LATE_S: Final = 2.0
+HOLE_S: Final = 0.5
+_CUT: Final = 0.6
+_WORDS: Final = tuple(tones.speech(DURATION_S - 0.4, seed=3))
+_WRONG: Final = {"mp3": "wav", "wav": "mp3"}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    container: Container
+    coding: Coding
+    shape: Shape
+
+    def __str__(self) -> str:
+        muxer = "" if self.container.muxer == self.container.tool else f"{self.container.muxer}-"
+        return f"{self.container.tool}-{muxer}{self.container.ending}-{self.coding.encoder}-{self.shape}"
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    words: tuple[ToneWord, ...]
+    duration_s: float
+    may_warn: bool = False
+    one_of: tuple[str, ...] = ()
+    """Texts, one of which a warning must have."""
+    at_least: int | None = None
+    """Of a truncated file: only the first words are there, at least so many."""
+
+
+def cases() -> Iterator[Case]:
+    for container in CONTAINERS:
+        for coding in container:
+            for shape in _shapes(container, coding):
+                yield Case(container, coding, shape)
+
+
+def _shapes(container: Container, coding: Coding) -> Iterator[Shape]:
+    yield "plain"
+    # One that says nothing of the words is enough for what lies in the container.
+    if not coding.words:
+        return
+    yield "misnamed"
+    if container.cuts is not None:
+        yield "cut"
+    if container.tool != "pyav":
+        return
+    if container.picture and container.holes and not container.must_picture:
+        # Alone it would not be late: a player starts with the first thing there is.
+        yield "late"
+    if container.holes and coding.encoder != "wavpack" and not _without_times(container, coding):
+        yield "hole"
+    if container.joins:
+        yield "change"
+    if container.unknown is not None:
+        yield "unknown"
+
+
+def _without_times(container: Container, coding: Coding) -> bool:
+    return container.muxer in ("mp4", "mov") and coding.encoder.startswith(("pcm_", "adpcm_"))
+
+
+def make(case: Case, folder: Path) -> tuple[Path, Expected]:
+    """Write the case's file below `folder`."""
+    container, coding = case.container, case.coding
+    path = folder / f"a.{container.ending}"
+    signal = _signal(coding.rate)
+    expected = Expected(_WORDS, DURATION_S)
+    pause_s = _pause_s()
+    match case.shape:
+        case "late":
+            write(path, signal, container, coding, late_s=LATE_S)
+            return path, replace(expected, words=_moved(LATE_S), duration_s=DURATION_S + LATE_S, may_warn=True)
+        case "hole":
+            write(path, signal, container, coding, hole=(round(pause_s * coding.rate), HOLE_S))
+            words = _moved(HOLE_S, after_s=pause_s)
+            return path, replace(expected, words=words, duration_s=DURATION_S + HOLE_S, may_warn=True)
+        case "change":
+            return _joined(path, container, coding, pause_s), replace(expected, may_warn=True)
+        case "cut":
+            write(path, signal, container, coding, options=container.cuts)
+            data = path.read_bytes()
+            path.write_bytes(data[: round(len(data) * _CUT)])
+            least = sum(word.end < DURATION_S * _CUT - 2.0 for word in _WORDS)
+            warnings = ("cut off", "damaged", "end mark") if container.says_length else ()
+            return path, replace(expected, at_least=least, one_of=warnings, may_warn=True)
+        case "misnamed":
+            write(path, signal, container, coding)
+            return path.rename(path.with_suffix(f".{_WRONG.get(container.ending, 'mp3')}")), expected
+        case "unknown":
+            write(path, signal, container, coding, piped=True, options=container.unknown)
+            return path, replace(expected, may_warn=True)
+        case _:
+            write(path, signal, container, coding)
+            return path, expected
+
+
+@cache
+def _signal(rate: int) -> np.ndarray:
+    signal = tones.encode(_WORDS, rate, duration_s=DURATION_S)
+    signal.setflags(write=False)
+    return signal
+
+
+def _pause_s() -> float:
+    """The middle of the longest pause."""
+    gaps = [(b.start - a.end, (a.end + b.start) / 2) for a, b in zip(_WORDS, _WORDS[1:], strict=False)]
+    return max(gaps)[1]
+
+
+def _moved(by_s: float, after_s: float = 0.0) -> tuple[ToneWord, ...]:
+    return tuple(replace(word, start=word.start + by_s * (word.start >= after_s)) for word in _WORDS)
+
+
+def _joined(path: Path, container: Container, coding: Coding, at_s: float) -> Path:
+    """The first part as it is, the second at another rate, or with other channels where the coding has one rate."""
+    first = write(path.with_stem("1"), _signal(coding.rate)[: round(at_s * coding.rate)], container, coding)
+    other = replace(coding, rate=coding.second)
+    if coding.second == coding.rate:
+        other = replace(coding, channels=3 - coding.channels)
+    second = write(path.with_stem("2"), _signal(other.rate)[round(at_s * other.rate) :], container, other)
+    path.write_bytes(first.read_bytes() + second.read_bytes())
+    return path
