@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Final, Literal
 
@@ -81,37 +82,32 @@ def _without_times(container: Container, coding: Coding) -> bool:
 
 def make(case: Case, folder: Path) -> tuple[Path, Expected]:
     """Write the case's file below `folder`."""
-    container, coding = case.container, case.coding
+    container, coding, shape = case.container, case.coding, case.shape
     path = folder / f"a.{container.ending}"
-    signal = _signal(coding.rate)
-    expected = Expected(_WORDS, DURATION_S)
-    pause_s = _pause_s()
-    match case.shape:
-        case "late":
-            write(path, signal, container, coding, late_s=LATE_S)
-            return path, replace(expected, words=_moved(LATE_S), duration_s=DURATION_S + LATE_S, may_warn=True)
-        case "hole":
-            write(path, signal, container, coding, hole=(round(pause_s * coding.rate), HOLE_S))
-            words = _moved(HOLE_S, after_s=pause_s)
-            return path, replace(expected, words=words, duration_s=DURATION_S + HOLE_S, may_warn=True)
-        case "change":
-            return _joined(path, container, coding, pause_s), replace(expected, may_warn=True)
-        case "cut":
-            write(path, signal, container, coding, options=container.cuts)
-            data = path.read_bytes()
-            path.write_bytes(data[: round(len(data) * _CUT)])
-            least = sum(word.end < DURATION_S * _CUT - 2.0 for word in _WORDS)
-            warnings = ("cut off", "damaged", "end mark") if container.says_length else ()
-            return path, replace(expected, at_least=least, one_of=warnings, may_warn=True)
-        case "misnamed":
-            write(path, signal, container, coding)
-            return path.rename(path.with_suffix(f".{_WRONG.get(container.ending, 'mp3')}")), expected
-        case "unknown":
-            write(path, signal, container, coding, piped=True, options=container.unknown)
-            return path, replace(expected, may_warn=True)
-        case _:
-            write(path, signal, container, coding)
-            return path, expected
+    signal, pause_s = _signal(coding.rate), _pause_s()
+    expected = Expected(_WORDS, DURATION_S, may_warn=shape not in ("plain", "misnamed"))
+    if shape == "late":
+        write(path, signal, container, coding, late_s=LATE_S)
+        expected = replace(expected, words=_moved(LATE_S), duration_s=DURATION_S + LATE_S)
+    elif shape == "hole":
+        write(path, signal, container, coding, hole=(round(pause_s * coding.rate), HOLE_S))
+        expected = replace(expected, words=_moved(HOLE_S, after_s=pause_s), duration_s=DURATION_S + HOLE_S)
+    elif shape == "change":
+        _join(path, container, coding, pause_s)
+    elif shape == "unknown":
+        write(path, signal, container, coding, piped=True, options=container.unknown)
+    elif shape == "cut":
+        write(path, signal, container, coding, options=container.cuts)
+        data = path.read_bytes()
+        path.write_bytes(data[: round(len(data) * _CUT)])
+        least = sum(word.end < DURATION_S * _CUT - 2.0 for word in _WORDS)
+        one_of = ("cut off", "damaged", "end mark") if container.says_length else ()
+        expected = replace(expected, at_least=least, one_of=one_of)
+    else:
+        write(path, signal, container, coding)
+        if shape == "misnamed":
+            path = path.rename(path.with_suffix(f".{_WRONG.get(container.ending, 'mp3')}"))
+    return path, expected
 
 
 @cache
@@ -123,7 +119,7 @@ def _signal(rate: int) -> np.ndarray:
 
 def _pause_s() -> float:
     """The middle of the longest pause."""
-    gaps = [(b.start - a.end, (a.end + b.start) / 2) for a, b in zip(_WORDS, _WORDS[1:], strict=False)]
+    gaps = [(b.start - a.end, (a.end + b.start) / 2) for a, b in pairwise(_WORDS)]
     return max(gaps)[1]
 
 
@@ -131,7 +127,7 @@ def _moved(by_s: float, after_s: float = 0.0) -> tuple[ToneWord, ...]:
     return tuple(replace(word, start=word.start + by_s * (word.start >= after_s)) for word in _WORDS)
 
 
-def _joined(path: Path, container: Container, coding: Coding, at_s: float) -> Path:
+def _join(path: Path, container: Container, coding: Coding, at_s: float) -> None:
     """The first part as it is, the second at another rate, or with other channels where the coding has one rate."""
     first = write(path.with_stem("1"), _signal(coding.rate)[: round(at_s * coding.rate)], container, coding)
     other = replace(coding, rate=coding.second)
@@ -139,4 +135,3 @@ def _joined(path: Path, container: Container, coding: Coding, at_s: float) -> Pa
         other = replace(coding, channels=3 - coding.channels)
     second = write(path.with_stem("2"), _signal(other.rate)[round(at_s * other.rate) :], container, other)
     path.write_bytes(first.read_bytes() + second.read_bytes())
-    return path
