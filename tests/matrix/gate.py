@@ -4,15 +4,6 @@ from typing import Final
 
 GATE: Final = frozenset(
     (
-        "from",
-        "typing",
-        "import",
-        "Final",
-        "GATE:",
-        "Final",
-        "=",
-        "frozenset(",
-        """"",
         "pyav-mp4-mp4-aac-plain",
         "pyav-mp4-mp4-alac-cut",
         "pyav-mp4-mp4-libopus-late",
