@@ -78,7 +78,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "redis": ("worker.storage.connection",),
     "rich": ("tasks.cli.*",),
     "socketio": ("worker.realtime.client", "worker.server.app", "worker.server.hub"),
-    "soundfile": ("worker.audio.decode",),
+    "soundfile": ("worker.audio.sndfile",),
     "soxr": ("worker.audio.resample",),
     "threadpoolctl": ("worker.server.recognizers.whisper",),
     "tokenizers": ("worker.server.recognizers.whisper",),

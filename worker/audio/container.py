@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
+from worker.audio.parts import Part, PartFile
 from worker.audio.source import AudioInfo
 from worker.errors import DamagedSource, UnsupportedSource
 
@@ -60,10 +61,10 @@ class Lost:
 class MediaContainer:
     """A container, from its start on, read once."""
 
-    def __init__(self, path: Path) -> None:
-        """Raises UnknownContainer, UnsupportedSource, DamagedSource."""
+    def __init__(self, path: Path, part: Part | None = None) -> None:
+        """`part`: only these bytes of the file. Raises UnknownContainer, UnsupportedSource, DamagedSource."""
         self.path = path
-        self._file: BinaryIO = path.open("rb")
+        self._file: BinaryIO | PartFile = path.open("rb") if part is None else PartFile(path, part)
         try:
             self._open()
             self.info = self._info(*self._form())
@@ -197,7 +198,7 @@ def _is_repeated(packet: Any, recent: dict[tuple[int, int], None]) -> bool:
     return False
 
 
-def _container(path: Path, file: BinaryIO, probing: dict[str, str] | None = None) -> Any:
+def _container(path: Path, file: BinaryIO | PartFile, probing: dict[str, str] | None = None) -> Any:
     options = {"format_whitelist": _CONTAINERS, **(probing or {})}
     file.seek(0)
     try:
@@ -210,7 +211,7 @@ def _container(path: Path, file: BinaryIO, probing: dict[str, str] | None = None
         raise _damaged(path, exc) from exc
 
 
-def _is_media(file: BinaryIO) -> bool:
+def _is_media(file: BinaryIO | PartFile) -> bool:
     """Whether it begins as one of these containers does, so that what follows must be broken."""
     file.seek(0)
     start = file.read(16)

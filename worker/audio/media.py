@@ -9,16 +9,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
-import numpy as np
-
-from worker.audio.container import INSTALL, Lost, MediaContainer, UnknownContainer, is_installed
-from worker.audio.downmix import Downmix, Samples
+from worker.audio.container import INSTALL, MediaContainer, UnknownContainer, is_installed
+from worker.audio.downmix import Samples
+from worker.audio.media_blocks import MediaBlocks
 from worker.audio.one_rate import OneRate
-from worker.audio.packing import Packer
+from worker.audio.regroup import regrouped
 from worker.audio.source import check_readable
-from worker.audio.stream_timeline import StreamTimeline, TimedBlock
+from worker.audio.stream_timeline import StreamTimeline
 from worker.audio.undecoded import Undecoded, UndecodedLog
 from worker.errors import DamagedSource, UnsupportedSource
 
@@ -38,7 +37,6 @@ class MediaSource:
         self.frames_decoded = 0
         self._warnings: list[str] = []
         self._undecoded = UndecodedLog()
-        self._decoded_any = False
         self._closed = False
         check_readable(path)
         self._open: MediaContainer | None = MediaContainer(path)
@@ -74,7 +72,7 @@ class MediaSource:
         opened, self._open = self._open, None
         size, skip = max(1, round(block_s * self.info.sample_rate)), start_frame
         try:
-            for block in _regrouped(self._mono(opened), size):
+            for block in regrouped(self._mono(opened), size):
                 self.frames_decoded += len(block)
                 if skip < len(block):
                     yield block[skip:] if skip else block
@@ -90,46 +88,19 @@ class MediaSource:
     def _mono(self, opened: MediaContainer) -> Iterator[Samples]:
         """The decoded signal at the rate of `info`, in pieces of at most a second or so."""
         one_rate, at_s = OneRate(self.info.sample_rate), 0.0
-        timeline = StreamTimeline(opened.length_s, self._warn)
-        for placed in timeline.place(self._timed_blocks(opened)):
+        timeline, blocks = StreamTimeline(opened.length_s, self._warn), MediaBlocks(opened, self._channel, self._warn)
+        for placed in timeline.place(iter(blocks)):
             end_s = at_s + len(placed.samples) / placed.rate
             if placed.lost:
                 self._undecoded.add(at_s, end_s, placed.lost)
             at_s = end_s
             yield from one_rate.feed(placed.rate, placed.samples)
         yield from one_rate.flush()
-
-    def _timed_blocks(self, opened: MediaContainer) -> Iterator[TimedBlock]:
-        """Frames mixed to mono, and silence in place of packets that could not be decoded."""
-        packed = Packer(opened.make_joiner)
-        mixers: dict[tuple[int, type], Downmix] = {}
-        rate = self.info.sample_rate
-        for frame in opened.frames():
-            if isinstance(frame, Lost):
-                at_s = self.frames_decoded / self.info.sample_rate if frame.start_s is None else frame.start_s
-                self._warn(f"damaged at about {at_s:.1f} s: {frame.reason}")
-                silence = np.zeros(round(frame.duration_s * rate), np.float32)
-                yield TimedBlock(frame.start_s, rate, silence, frame.reason)
-                continue
-            rate, self._decoded_any = frame.sample_rate, True
-            yield TimedBlock(opened.time_of(frame), rate, self._mixed(packed(frame), mixers))
-
-    def _mixed(self, samples: Any, mixers: dict[tuple[int, type], Downmix]) -> Samples:
-        """The wanted channel of a frame, or all mixed. Where a stretch has fewer channels than the source began with,
-        its sound belongs to the first one; the others are silent there, so that nothing is transcribed twice."""
-        count, wanted = samples.shape[1], self._channel
-        if wanted is not None and wanted >= count:
-            self._warn(f"has only {count} channels in some stretches; channel {wanted + 1} is silent there")
-            return np.zeros(len(samples), np.float32)
-        kind = (count, samples.dtype.type)
-        if kind not in mixers:
-            mixers[kind] = Downmix(*kind, self._warn, wanted)
-        return mixers[kind](samples)
-
-    def _check_end(self) -> None:
-        if not self._decoded_any:
+        if not blocks.frames_decoded:
             reason = f" ({self._warnings[-1]})" if self._warnings else ""
             raise DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
+
+    def _check_end(self) -> None:
         decoded_s, said_s = self.frames_decoded / self.info.sample_rate, self.info.duration_s
         if said_s is not None and decoded_s < said_s - max(_SHORTER_S, said_s * 0.01):
             self._warn(f"cut off or damaged: the header promises {said_s:.1f} s, {decoded_s:.1f} s could be decoded")
@@ -156,20 +127,3 @@ def open_media(path: Path, because: UnsupportedSource, channel: int | None = Non
         return MediaSource(path, channel)
     except UnknownContainer:
         raise because from None
-
-
-def _regrouped(pieces: Iterator[Samples], size: int) -> Iterator[Samples]:
-    """The same signal in arrays of `size` samples, the last one shorter."""
-    held: list[Samples] = []
-    count = 0
-    for piece in pieces:
-        held.append(piece)
-        count += len(piece)
-        if count >= size:
-            signal = np.concatenate(held)
-            whole = count - count % size
-            for at in range(0, whole, size):
-                yield signal[at : at + size].copy()
-            held, count = [signal[whole:]], count - whole
-    if count:
-        yield np.concatenate(held)

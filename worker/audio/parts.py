@@ -10,6 +10,7 @@ cut off look whole.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -33,6 +34,15 @@ class Part:
     start: int
     end: int
     head: bytes = b""
+    patches: tuple[tuple[int, bytes], ...] = ()
+    """Bytes that replace those of the file, by their offset in it; in order, without overlaps."""
+    shifts: tuple[tuple[float, float], ...] = ()
+    """(position, shift) in seconds: from this position of the decoded part on, its timestamps are `shift` later than
+    its samples. Empty where both agree."""
+    length_s: float | None = None
+    """As the part says; None where it does not."""
+    form: str = ""
+    """Coding, rate and channels, as far as known; parts of the same form decode to the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +51,11 @@ class Plan:
 
     parts: tuple[Part, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def is_joined(self) -> bool:
+        """Several parts follow each other, or the one has holes in its times: `worker.audio.joined` reads them."""
+        return len(self.parts) > 1 or any(part.shifts for part in self.parts)
 
 
 class PartFile:
@@ -51,6 +66,7 @@ class PartFile:
         self._part = part
         self._size = len(part.head) + part.end - part.start
         self._at = 0
+        self._patched = [at for at, _ in part.patches]
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
@@ -65,10 +81,22 @@ class PartFile:
         data = head[self._at : self._at + count]
         wanted = min(count, self._size - self._at) - len(data)
         if wanted > 0:
-            self._file.seek(self._part.start + max(0, self._at - len(head)))
-            data += self._file.read(wanted)
+            at = self._part.start + max(0, self._at + len(data) - len(head))
+            self._file.seek(at)
+            data += self._with_patches(at, self._file.read(wanted))
         self._at += len(data)
         return data
+
+    def _with_patches(self, at: int, data: bytes) -> bytes:
+        if not self._patched:
+            return data
+        patched, end = bytearray(data), at + len(data)
+        for number in range(max(0, bisect_left(self._patched, at) - 1), bisect_left(self._patched, end)):
+            offset, new = self._part.patches[number]
+            first, last = max(offset, at), min(offset + len(new), end)
+            if first < last:
+                patched[first - at : last - at] = new[first - offset : last - offset]
+        return bytes(patched)
 
     def close(self) -> None:
         self._file.close()

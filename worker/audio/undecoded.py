@@ -17,6 +17,8 @@ class Undecoded:
     start: float
     end: float
     reason: str
+    is_measured: bool = True
+    """False where the length is not known: `end` is `start`."""
 
 
 class UndecodedLog:
@@ -26,16 +28,20 @@ class UndecodedLog:
         self._stretches: list[Undecoded] = []
 
     def add(self, start_s: float, end_s: float, reason: str) -> None:
-        if self._stretches and start_s - self._stretches[-1].end <= _JOIN_S:
+        if self._stretches and self._stretches[-1].is_measured and start_s - self._stretches[-1].end <= _JOIN_S:
             last = self._stretches.pop()
             self._stretches.append(Undecoded(last.start, max(last.end, end_s), last.reason))
         else:
             self._stretches.append(Undecoded(start_s, end_s, reason))
+
+    def add_unmeasured(self, at_s: float, reason: str) -> None:
+        """Something of unknown length is missing at a place."""
+        self._stretches.append(Undecoded(at_s, at_s, reason, is_measured=False))
 
     def clear(self) -> None:
         self._stretches.clear()
 
     @property
     def stretches(self) -> tuple[Undecoded, ...]:
-        """Those long enough to hold a word."""
-        return tuple(s for s in self._stretches if s.end - s.start >= MIN_UNDECODED_S)
+        """Those long enough to hold a word, and those of unknown length."""
+        return tuple(s for s in self._stretches if not s.is_measured or s.end - s.start >= MIN_UNDECODED_S)

@@ -1,0 +1,85 @@
+"""Opens one part of a file with libsndfile, or with FFmpeg where that fails."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+
+from worker.audio.container import MediaContainer, is_installed
+from worker.audio.media_blocks import MediaBlocks
+from worker.audio.parts import Part
+from worker.audio.sndfile import SndfileStream
+from worker.audio.source import AudioInfo
+from worker.audio.stream_timeline import TimedBlock
+from worker.audio.undecoded import UndecodedLog
+from worker.errors import DamagedSource, UnsupportedSource
+
+_BLOCK_S: Final = 1.0
+
+
+class PartReader(Protocol):
+    """An open part of a file."""
+
+    info: AudioInfo
+
+    def blocks(self) -> Iterator[TimedBlock]:
+        """Mono blocks without times, once."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_part(
+    path: Path,
+    part: Part,
+    channel: int | None,
+    warn: Callable[[str], None],
+    undecoded: UndecodedLog,
+    before_s: float = 0.0,
+) -> PartReader:
+    """`channel`: from 0; None mixes all. `before_s`: seconds of the file before this part. Raises UnsupportedSource or
+    DamagedSource when neither library opens it."""
+    try:
+        stream = SndfileStream(path, part, warn, undecoded, before_s)
+    except (UnsupportedSource, DamagedSource) as refused:
+        if not is_installed():
+            raise
+        try:
+            return _MediaPart(MediaContainer(path, part), channel, warn)
+        except (UnsupportedSource, DamagedSource):
+            raise refused from None
+    return _SndfilePart(stream, channel, warn)
+
+
+class _SndfilePart:
+    def __init__(self, stream: SndfileStream, channel: int | None, warn: Callable[[str], None]) -> None:
+        self.info = stream.info
+        self._stream, self._channel, self._warn = stream, channel, warn
+
+    def blocks(self) -> Iterator[TimedBlock]:
+        channel, channels = self._channel, self.info.channels
+        is_absent = channel is not None and channel >= channels
+        if is_absent:
+            self._warn(f"has only {channels} channels in some stretches; channel {(channel or 0) + 1} is silent there")
+        for block in self._stream.blocks(_BLOCK_S, None if is_absent else channel, stored=False):
+            samples = np.zeros(len(block), np.float32) if is_absent else block
+            yield TimedBlock(None, self.info.sample_rate, np.asarray(samples, np.float32))
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+class _MediaPart:
+    def __init__(self, opened: MediaContainer, channel: int | None, warn: Callable[[str], None]) -> None:
+        self.info = opened.info
+        self._opened, self._channel, self._warn = opened, channel, warn
+
+    def blocks(self) -> Iterator[TimedBlock]:
+        for block in MediaBlocks(self._opened, self._channel, self._warn):
+            yield TimedBlock(None, block.rate, block.samples, block.lost)
+
+    def close(self) -> None:
+        self._opened.close()
