@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from tasks.jobs import JobState, source_of
 from worker.storage.address import show
 from worker.storage.records import JobRecord
+from worker.transcript.model import Quality
 
 KIND: Final = "stt-batch summary"
 MOST_SLOW: Final = 20
@@ -49,9 +50,16 @@ class JobLine(_Value):
     outputs: tuple[str, ...] = ()
     # What its audio lacks: cut off, damaged.
     warnings: tuple[str, ...] = ()
+    # How far the transcript can be trusted; null before the end.
+    quality: Quality | None = None
     error_code: str | None = None
     error: str | None = None
     paused: bool = False
+
+    @property
+    def review(self) -> tuple[str, ...]:
+        """Why a person should look at the transcript; empty when nothing speaks for it."""
+        return review_texts(self.quality)
 
     @property
     def speed(self) -> float | None:
@@ -74,6 +82,7 @@ class JobLine(_Value):
             ended_at=record.ended_at,
             outputs=tuple(map(show, record.outputs)),
             warnings=record.warnings,
+            quality=record.quality,
             error_code=(record.error_code or "error") if bad else None,
             error=(record.error or record.state.value) if bad else None,
             paused=record.paused,
@@ -102,6 +111,8 @@ class Summary(_Value):
     counts: dict[JobState, int]
     skipped: int
     expired: int
+    # Jobs whose transcript a person should look at; see the `quality` of each.
+    needs_review: int
     # Seconds of audio in all jobs whose length is known, and those that are done with.
     audio_s: float
     done_s: float
@@ -139,6 +150,7 @@ def summarize(
         counts=dict(Counter(job.state for job in jobs)),
         skipped=len(jobs) - len(fresh),
         expired=expired,
+        needs_review=sum(1 for job in jobs if job.quality is not None and job.quality.needs_review),
         audio_s=round(sum(job.duration_s for job in jobs), 3),
         done_s=round(done_s, 3),
         elapsed_s=round(elapsed_s, 3),
@@ -148,6 +160,13 @@ def summarize(
         slowest=tuple(timed[:MOST_SLOW]),
         jobs=tuple(jobs),
     )
+
+
+def review_texts(quality: Quality | None) -> tuple[str, ...]:
+    """Why a person should look at a transcript. Missing seconds are left out, since the job's error names them."""
+    if quality is None:
+        return ()
+    return tuple(reason.text for reason in quality.reasons if reason.code != "missing")
 
 
 def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:

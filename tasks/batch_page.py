@@ -27,7 +27,7 @@ h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin-top: 2
 table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
 td { overflow-wrap: anywhere } td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
-.failed, .incomplete, .cancelled { color: var(--bad) } .done { color: var(--good) }
+.failed, .incomplete, .cancelled, .review { color: var(--bad) } .done { color: var(--good) }
 small, .dim { opacity: .7 } details { margin: .4rem 0 } summary { cursor: pointer } code { font-size: .9em }
 """
 
@@ -77,10 +77,13 @@ def _table(jobs: Sequence[JobLine], folder: Path | None) -> Iterator[str]:
     yield "<table><tr><th>source<th>state<th class=n>audio<th class=n>took<th class=n>speed<th>files, or the reason"
     for job in jobs:
         state = "done before" if job.skipped else job.state.value
-        end = escape("; ".join([*([job.error] if job.error else []), *job.warnings]))
+        if job.review:
+            state += ", review"
+        reviews = [f"needs review: {text}" for text in job.review]
+        end = escape("; ".join([*([job.error] if job.error else []), *reviews, *job.warnings]))
         files = ", ".join(_links(job.outputs, folder))
         yield (
-            f'<tr><td>{escape(job.source)}<td class="{job.state}">{state}'
+            f'<tr><td>{escape(job.source)}<td class="{"review" if job.review else job.state}">{state}'
             f"<td class=n>{clock(job.duration_s or None)}<td class=n>{clock(job.took_s)}<td class=n>{factor(job.speed)}"
             f"<td>{end}{' – ' if end and files else ''}{files}"
         )

@@ -28,6 +28,7 @@ from worker.errors import BadJob, JobNewer
 from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, output_names, parse, show, stem
 from worker.storage.records import JobRecord, JobState
+from worker.transcript.model import Quality
 from worker.transcript.style import Style
 
 FORMATS = ("json", "srt", "vtt", "txt", "html", "ass", "tsv", "ctm", "textgrid")
@@ -198,6 +199,8 @@ class JobStatus(BaseModel):
     outputs: tuple[str, ...]
     # What its audio lacks: cut off, damaged.
     warnings: tuple[str, ...]
+    # How far the transcript can be trusted; null before the end.
+    quality: Quality | None
     error_code: str | None
     error: str | None
     # Held back by `stt-batch pause`.
@@ -223,6 +226,7 @@ class JobStatus(BaseModel):
             trouble=record.progress.trouble,
             outputs=record.outputs,
             warnings=record.warnings,
+            quality=record.quality,
             error_code=record.error_code,
             error=record.error,
             paused=record.paused,

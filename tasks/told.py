@@ -14,7 +14,7 @@ from worker import metrics
 from worker.audio.sections import Plan
 from worker.progress import Progress
 from worker.storage.lease import Lease
-from worker.transcript.model import SectionFacts, Segment, Transcript
+from worker.transcript.model import Quality, SectionFacts, Segment, Transcript
 
 _PLANS: Final = TypeAdapter(Plan | tuple[Plan, ...])
 PROGRESS_EVERY_S: Final = 5.0
@@ -62,7 +62,7 @@ class Told:
         state: Event = "done" if transcript.coverage.complete else "incomplete"
         metrics.JOBS_ENDED.labels(state).inc()
         metrics.JOB_SPEED.observe(transcript.coverage.duration / max(transcript.elapsed, 0.001))
-        await self._tell(state)
+        await self._tell(state, review=_count_quality(transcript.quality))
 
     async def fail(self, code: str, reason: str) -> None:
         await self._lease.fail(code, reason)
@@ -77,6 +77,17 @@ class Told:
     async def _tell(self, event: Event, **facts: str | float | None) -> None:
         if self._events is not None:
             await self._events.tell(event, self._lease.job_id, batch=self._batch, **facts)
+
+
+def _count_quality(quality: Quality | None) -> str | None:
+    """Count a finished transcript's quality; the codes of its reasons for a review, None without any."""
+    if quality is None:
+        return None
+    if quality.confidence is not None:
+        metrics.JOB_CONFIDENCE.observe(quality.confidence)
+    for reason in quality.reasons:
+        metrics.NEEDS_REVIEW.labels(reason.code).inc()
+    return ",".join(reason.code for reason in quality.reasons) or None
 
 
 def plans_json(plans: Sequence[Plan]) -> str:

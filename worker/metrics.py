@@ -85,6 +85,14 @@ JOB_SPEED: Final = _histogram(
     "Seconds of audio for each second a finished job took",
     (0.1, 0.25, 0.5, 0.9, 1.0, 1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0),
 )
+NEEDS_REVIEW: Final = _counter(
+    "jobs_needing_review", "Jobs that ended here with a transcript a person should look at, by reason", "reason"
+)
+JOB_CONFIDENCE: Final = _histogram(
+    "job_confidence_ratio",
+    "Mean confidence of the words of a finished job, 0 to 1",
+    (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
+)
 RETRIES: Final = _counter(
     "retries", "Tries that failed and are repeated, by level (session or job) and error code", "level", "reason"
 )

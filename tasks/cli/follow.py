@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from tasks.batch import review_texts
 from worker.storage.records import JobRecord, JobState
+from worker.transcript.model import Quality
 
 SPEED_WINDOW_S: Final = 20.0
 """The speed shown is the one of the last so many seconds."""
@@ -79,6 +81,16 @@ class File:
     def warnings(self) -> tuple[str, ...]:
         """What its audio lacks: cut off, damaged. Only of a file that was read in this run."""
         return self.record.warnings if self.record is not None and not self.skipped else ()
+
+    @property
+    def quality(self) -> Quality | None:
+        """How far its transcript can be trusted; None before the end."""
+        return self.record.quality if self.record is not None else None
+
+    @property
+    def review(self) -> tuple[str, ...]:
+        """Why a person should look at its transcript."""
+        return review_texts(self.quality)
 
     @property
     def error(self) -> tuple[str, str] | None:

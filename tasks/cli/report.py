@@ -60,6 +60,7 @@ def of_file(file: File) -> dict[str, Any]:
         "took_s": None if file.took_s is None else round(file.took_s, 3),
         "outputs": list(file.record.outputs) if file.record else [],
         "warnings": list(file.warnings),
+        "quality": file.quality.model_dump(mode="json") if file.quality else None,
         "error_code": code,
         "error": text,
     }
@@ -81,6 +82,7 @@ def line_of(file: File) -> JobLine:
         ended_at=record.ended_at if record else None,
         outputs=record.outputs if record else (),
         warnings=file.warnings,
+        quality=file.quality,
         error_code=code,
         error=text,
     )

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from tasks.batch import JobLine, Summary, summarize
+from tasks.batch import JobLine, Summary, review_texts, summarize
 from tasks.cli import options
 from tasks.cli.follow import clock, factor
 from tasks.cli.view import show_table
@@ -167,7 +167,8 @@ def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) 
     for job in jobs:
         created = datetime.fromtimestamp(job.created_at).astimezone().strftime("%m-%d %H:%M:%S")
         length = f"{clock(job.sent_s)}/{clock(job.duration_s)}" if not job.state.ended else clock(job.duration_s)
-        why = job.error if job.error and job.state.ended else "; ".join(job.warnings)
+        notes = [*(f"needs review: {text}" for text in review_texts(job.quality)), *job.warnings]
+        why = job.error if job.error and job.state.ended else "; ".join(notes)
         end = f"{job.source}: {why}" if why else job.source
         state = f"{job.state} (paused)" if job.paused else job.state.value
         table.add_row(job.id, state, created, length, escape(end))
@@ -178,11 +179,23 @@ def _show_job(console: Console, job: JobStatus) -> None:
     for name, value in job.model_dump(mode="json").items():
         if value in (None, "", [], False):
             continue
+        if name == "quality":
+            _show_quality(console, value)
+            continue
         if name.endswith("_at"):
             text = datetime.fromtimestamp(value).astimezone().isoformat(timespec="seconds")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         console.print(f"{name:12} {escape(text)}", soft_wrap=True)
+
+
+def _show_quality(console: Console, quality: dict[str, Any]) -> None:
+    figures = ", ".join(
+        f"{name} {value}" for name, value in quality.items() if isinstance(value, float) and value is not None
+    )
+    console.print(f"{'quality':12} {figures or 'nothing to measure'}", soft_wrap=True)
+    for reason in quality["reasons"]:
+        console.print(f"{'review':12} [yellow]{escape(reason['text'])}[/]", soft_wrap=True)
 
 
 def batch_lines(summary: Summary) -> list[str]:
@@ -193,6 +206,8 @@ def batch_lines(summary: Summary) -> list[str]:
         parts.append("paused")
     if summary.expired:
         parts.append(f"{summary.expired} expired")
+    if summary.needs_review:
+        parts.append(f"[yellow]{summary.needs_review} to review[/]")
     if summary.speed is not None:
         parts.append(f"{clock(summary.done_s)} of audio in {clock(summary.elapsed_s)} ({factor(summary.speed)})")
     if summary.left_s is not None:

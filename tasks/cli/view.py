@@ -57,11 +57,12 @@ class View:
             self._failure(file, file.error[1])
         elif not self._bars or len(self._follower.files) > MOST_IN_TABLE:
             speed = file.duration_s / file.took_s if file.took_s else None
+            word = "[yellow]review[/]" if file.review else "[green]done[/]  "
             self._console.print(
-                f"[green]done[/]    {escape(near(file.source))}  {clock(file.duration_s)}  {factor(speed)}",
+                f"{word}  {escape(near(file.source))}  {clock(file.duration_s)}  {factor(speed)}",
                 soft_wrap=True,
             )
-            for warning in file.warnings:
+            for warning in (*_reviews(file), *file.warnings):
                 self._console.print(f"        [yellow]{escape(warning)}[/]", soft_wrap=True)
 
     def update(self) -> None:
@@ -117,6 +118,9 @@ class View:
         written = (JobState.DONE, JobState.INCOMPLETE)
         audio_s = sum(file.duration_s for file in files if file.state in written and not file.skipped)
         parts = [f"{overall.done - overall.skipped} done"]
+        reviews = sum(1 for file in files if file.review)
+        if reviews:
+            parts.append(f"[yellow]{reviews} to review[/]")
         if overall.skipped:
             parts.append(f"{overall.skipped} done before")
         if overall.incomplete:
@@ -140,6 +144,10 @@ class View:
     def _failure(self, file: File, reason: str) -> None:
         word = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
         self._console.print(f"[red]{word}[/]  {escape(near(file.source))}: {escape(reason)}", soft_wrap=True)
+
+
+def _reviews(file: File) -> list[str]:
+    return [f"needs review: {text}" for text in file.review]
 
 
 def _over(overall: Overall) -> int:
@@ -169,8 +177,10 @@ def _table(files: Sequence[File], out: Path) -> Table:
             result, end = f"[red]{result}[/]", escape(file.error[1])
         elif file.state is JobState.DONE:
             result = "done before" if file.skipped else "[green]done[/]"
+            if file.review:
+                result = "[yellow]review[/]"
             end = escape(f"{near(out)}/{file.out_name}") + ".*"
-            end += "".join(f"\n[yellow]{escape(warning)}[/]" for warning in file.warnings)
+            end += "".join(f"\n[yellow]{escape(warning)}[/]" for warning in (*_reviews(file), *file.warnings))
         else:
             result, end = "not done", ""
         length = clock(file.duration_s) if file.duration_s else "–"

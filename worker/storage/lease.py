@@ -156,7 +156,10 @@ class Lease:
         reason = "; ".join(f"{gap.start:.1f}–{gap.end:.1f} s{_of(gap)} missing: {gap.reason}" for gap in missing)
         warnings = [warning[:MOST_ERROR_TEXT] for warning in transcript.warnings[:MOST_WARNINGS]]
         # The length that was found may differ from what the header promised.
-        found = ("duration_s", transcript.coverage.duration, "warnings", json.dumps(warnings, ensure_ascii=False))
+        found: list[str | float] = ["duration_s", transcript.coverage.duration, "warnings"]
+        found.append(json.dumps(warnings, ensure_ascii=False))
+        if transcript.quality is not None:
+            found += ["quality", transcript.quality.model_dump_json()]
         await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MOST_ERROR_TEXT], found)
 
     async def fail(self, code: str, reason: str) -> None:

@@ -181,6 +181,8 @@ def _body(fields: dict[str, str]) -> bytes:
             "committed_s": float(fields["job_committed_s"] or 0),
             "commits": int(fields["job_commits"] or 0),
             "attempts": int(fields["job_attempts"] or 0),
+            # Null where the job has no transcript, and in messages of versions that did not assess it.
+            "quality": json.loads(fields.get("job_quality") or "null"),
             # Left out when there are more of them than a receiver should have to take.
             "outputs": [show(path) for path in json.loads(outputs)] if outputs else [],
             "error_code": fields["job_error_code"] or None,

@@ -10,6 +10,7 @@ from typing import Final
 
 from worker.errors import LedgerNewer
 from worker.progress import Progress
+from worker.transcript.model import Quality
 
 
 class JobState(StrEnum):
@@ -52,6 +53,8 @@ class JobRecord:
     """Files that were written."""
     warnings: tuple[str, ...]
     """What its audio lacks: cut off, damaged. Of a job that has ended."""
+    quality: Quality | None
+    """How far its transcript can be trusted. None before its end, and of a job that an older version ended."""
     batch: str | None
     paused: bool
     """Held back until somebody lets it go on."""
@@ -109,6 +112,7 @@ FIELDS: Final = (
         "error",
         "outputs",
         "warnings",
+        "quality",
         "batch",
         "duration_s",
         "sent_s",
@@ -126,6 +130,10 @@ def _state(job_id: str, text: str) -> JobState:
         return JobState(text)
     except ValueError:
         raise LedgerNewer(f"job {job_id} is {text!r}, which only a newer stt-batch knows: update this one") from None
+
+
+def _quality(text: str | None) -> Quality | None:
+    return Quality.model_validate_json(text) if text else None
 
 
 def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | None:
@@ -165,6 +173,7 @@ def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | No
         error=fields.get("error") or None,
         outputs=tuple(json.loads(fields.get("outputs") or "[]")),
         warnings=tuple(json.loads(fields.get("warnings") or "[]")),
+        quality=_quality(fields.get("quality")),
         batch=fields.get("batch") or None,
         paused=fields.get("paused") == "1",
     )

@@ -24,6 +24,7 @@ from worker.transcript.model import (
     Stretch,
     Transcript,
 )
+from worker.transcript.quality import Evidence, assess
 
 UNSEEN_S: Final = 0.01
 """Seconds by which rounding may separate what follows each other."""
@@ -75,9 +76,11 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
         warnings.append("the service never committed the last words; they are its last partial text")
     if any(s.timing == "estimated" for s in spoken):
         warnings.append("the service gave no word times for some segments; their times are estimated")
+    detected = next((s.language for s in spoken if s.language), None)
+    coverage = _coverage(spoken, facts, duration)
     return Transcript(
         job_id=facts.job_id,
-        language=next((s.language for s in spoken if s.language), None) or facts.language,
+        language=detected or facts.language,
         text="\n".join(s.text for s in spoken),
         segments=tuple(spoken),
         source=Source(
@@ -91,26 +94,31 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
             format=facts.info.format,
         ),
         sessions=facts.sessions,
-        coverage=Coverage(
-            duration=duration,
-            sent=round(min(facts.sent_s, duration * max(1, len(facts.channels))), 3),
-            committed_until=max((s.end for s in spoken if s.committed), default=0.0),
-            sample_rate=facts.wire_rate,
-            channels=facts.channels,
-            sections=facts.sections,
-            skipped=tuple(_rounded(stretch) for stretch in facts.skipped),
-            missing=(*facts.missing, *unaccounted(facts)),
-        ),
+        coverage=coverage,
         saved=_saved(facts),
         speed=show_speed(facts.speed),
         speed_reached=round(facts.speed_reached, 2) if facts.speed == "auto" else None,
         speed_falls=facts.speed_falls,
         failures=facts.failures,
         warnings=tuple(warnings),
+        quality=assess(spoken, coverage, Evidence(language=facts.language, detected=detected)),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         elapsed=round(facts.elapsed_s, 3),
         endpoint=facts.endpoint,
         versions=_versions(),
+    )
+
+
+def _coverage(spoken: list[Segment], facts: Facts, duration: float) -> Coverage:
+    return Coverage(
+        duration=duration,
+        sent=round(min(facts.sent_s, duration * max(1, len(facts.channels))), 3),
+        committed_until=max((s.end for s in spoken if s.committed), default=0.0),
+        sample_rate=facts.wire_rate,
+        channels=facts.channels,
+        sections=facts.sections,
+        skipped=tuple(_rounded(stretch) for stretch in facts.skipped),
+        missing=(*facts.missing, *unaccounted(facts)),
     )
 
 

@@ -140,6 +140,34 @@ class Coverage(_Value):
         return not self.missing
 
 
+class ReviewReason(_Value):
+    """Why a person should look at a transcript."""
+
+    code: str = Field(
+        description="missing, no_text, low_confidence, language, repetition, pace, not_speech or channels"
+    )
+    text: str = Field(description="the same for a person, with figures")
+
+
+class Quality(_Value):
+    """How far the transcript can be trusted."""
+
+    confidence: float | None = Field(
+        default=None, description="mean confidence of the words, 0 to 1, numbers left out; null when none was given"
+    )
+    confidence_low: float | None = Field(default=None, description="confidence that a tenth of the words is below")
+    speech_without_text: float = Field(default=0.0, description="seconds of sound that the service left without text")
+    repeated_text: float = Field(default=0.0, description="share of the words that only repeat others, as in a loop")
+    words_per_second: float | None = Field(
+        default=None, description="within segments; a Chinese, Japanese or Korean character is a word"
+    )
+    language_fit: float | None = Field(
+        default=None, description="share of the letters that are of the language's script; null when that is unknown"
+    )
+    needs_review: bool = Field(default=False, description="whether there is a reason to look at it")
+    reasons: tuple[ReviewReason, ...] = ()
+
+
 class SpeedFall(_Value):
     """The service was overrun, and the speed was lowered."""
 
@@ -167,6 +195,7 @@ class Transcript(_Value):
         default=(), description="why sessions ended early, in order; each was followed up"
     )
     warnings: tuple[str, ...] = ()
+    quality: Quality | None = Field(default=None, description="null in documents of versions that did not assess it")
     created_at: str = Field(description="ISO 8601, UTC")
     elapsed: float = Field(description="seconds from the start of the job to the finished transcript")
     endpoint: str = Field(description="address of the service, without key or query")

@@ -126,7 +126,7 @@ end
 
 -- The end of a job whose spec names a webhook is put into the outbox in the same step as it ends.
 local FACTS = { 'state', 'ended', 'batch', 'epoch', 'error_code', 'error', 'outputs', 'duration_s', 'committed_s', 'commits',
-  'attempts' }
+  'attempts', 'quality' }
 local MOST_OUTPUTS = 16384
 local function tell_end(job, id, ttl_ms)
   local known, spec = pcall(cjson.decode, redis.call('HGET', job, 'spec') or '')

@@ -1,0 +1,236 @@
+"""How far a finished transcript can be trusted: figures, and the reasons why a person should look at it (pure).
+
+A transcript can be complete and wrong: speech in a language the recognizer does not know becomes invented text, music
+becomes lyrics nobody sang, a recognizer in a loop writes one sentence twenty times. Each leaves marks in the text or in
+its confidence. The limits below were set on real recordings of English, Mandarin and Cantonese speech, telephone calls,
+meetings and noise: right transcripts have a mean confidence of at least 0.69, English text that a recognizer invented
+for Chinese speech at most 0.58, or it loops.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+
+from worker.transcript.language_fit import base_language, language_fit, same_language
+from worker.transcript.model import Coverage, Quality, ReviewReason, Segment, Word
+from worker.transcript.repetition import NONE, Repetition, repetition, tokens_of
+
+MIN_CONFIDENCE: Final = 0.63
+"""Mean confidence below which a transcript is likely to be wrong."""
+MIN_CONFIDENCE_FEW: Final = 0.45
+"""The same for a text of fewer than FEW_WORDS words, where one odd name lowers the mean."""
+FEW_WORDS: Final = 4
+LOW_PERCENTILE: Final = 10
+WINDOW_WORDS: Final = 25
+"""Words in a row whose mean confidence is looked at, so that a bad ten minutes in a good hour is found."""
+MIN_WINDOW_CONFIDENCE: Final = 0.5
+MIN_LOW_SHARE: Final = 0.05
+MIN_LOW_S: Final = 20.0
+"""Seconds in stretches of low confidence from which they are a reason, or MIN_LOW_SHARE of the spoken time."""
+MIN_UNANSWERED_S: Final = 2.0
+MIN_LOOP_SHARE: Final = 0.02
+MIN_LOOP_TIMES: Final = 8
+"""A loop is a reason when it is so much of the text, or has so many turns: a chorus in an hour of talk is none."""
+MAX_WORDS_PER_S: Final = 7.0
+MAX_CHARACTERS_PER_S: Final = 14.0
+"""Chinese, Japanese or Korean characters a second; fast Cantonese has 7."""
+MIN_PACE_S: Final = 5.0
+"""Seconds of segments below which the pace says nothing."""
+MIN_LANGUAGE_FIT: Final = 0.35
+"""Share of letters in the language's script. Hong Kong speech mixes much English in."""
+MIN_FIT_LETTERS: Final = 12
+MIN_SPEECH_SHARE: Final = 0.15
+"""Share of the time under the text in which the speech detector must find speech."""
+MIN_SURE: Final = 0.85
+"""Mean confidence above which text is taken to stand for speech, so that no detector looks at the audio."""
+_CJK: Final = re.compile(r"[㐀-鿿぀-ヿ가-힯\U00020000-\U0003ffff]")
+_NUMBER: Final = re.compile(
+    r"\W*(?:\d[\d,.:%-]*|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|hundred|thousand"
+    r"|[〇零一二三四五六七八九十百千萬万兩两]+)\W*",
+    re.IGNORECASE,
+)
+Code = Literal["missing", "no_text", "low_confidence", "language", "repetition", "pace", "not_speech", "channels"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Facts about the audio that the text alone does not show."""
+
+    language: str | None = None
+    """Language the job asked for; None when it left that open."""
+    detected: str | None = None
+    """Language the service named."""
+    unanswered_s: float = 0.0
+    """Seconds of sound that the service did not answer with text."""
+    speech_share: float | None = None
+    """Share of the time under the text in which a speech detector finds speech; None when none looked."""
+    channels: str | None = None
+    """Why the mix of the channels cannot be trusted."""
+
+
+def assess(segments: Sequence[Segment], coverage: Coverage, evidence: Evidence) -> Quality:
+    """The quality of a finished transcript; `segments` in the order of the file."""
+    spoken = [segment for segment in segments if segment.text]
+    words = [word for segment in spoken for word in segment.words]
+    text = "\n".join(segment.text for segment in spoken)
+    confidences = _confidences(words)
+    language = evidence.language or evidence.detected
+    fit = language_fit(text, language) if language else None
+    looped = _worst_loop(spoken)
+    seconds = sum(segment.end - segment.start for segment in spoken)
+    count = len(tokens_of(text))
+    reasons = (
+        _missing(coverage),
+        _no_text(evidence.unanswered_s),
+        _low_confidence(words, confidences, seconds),
+        _wrong_language(text, fit, evidence),
+        _loops(looped),
+        _too_fast(text, count, seconds),
+        _not_speech(evidence.speech_share),
+        _reason("channels", evidence.channels) if evidence.channels else None,
+    )
+    found = tuple(reason for reason in reasons if reason is not None)
+    return Quality(
+        confidence=_rounded(float(np.mean(confidences)) if confidences else None),
+        confidence_low=_rounded(float(np.percentile(confidences, LOW_PERCENTILE)) if confidences else None),
+        speech_without_text=round(evidence.unanswered_s, 3),
+        repeated_text=round(looped.share, 4),
+        words_per_second=round(count / seconds, 2) if seconds > 0 and count else None,
+        language_fit=_rounded(fit),
+        needs_review=bool(found),
+        reasons=found,
+    )
+
+
+def suspicious(quality: Quality) -> bool:
+    """Whether it is worth the cost to let a speech detector look at the audio under the text.
+
+    Text that a recognizer invents for music or noise is unsure of itself, or carries no confidence at all.
+    """
+    return quality.confidence is None or quality.confidence < MIN_SURE or quality.needs_review
+
+
+def _confidences(words: Sequence[Word]) -> list[float]:
+    """Of words that are no numbers: `nine` and `9` compete for the same sound, so a recognizer is unsure of digits
+    that are right."""
+    return [word.confidence for word in words if word.confidence is not None and not _NUMBER.fullmatch(word.text)]
+
+
+def _missing(coverage: Coverage) -> ReviewReason | None:
+    seconds = sum(gap.end - gap.start for gap in coverage.missing)
+    if not coverage.missing:
+        return None
+    return _reason("missing", f"{seconds:.1f} s of the audio are missing from the transcript: see coverage.missing")
+
+
+def _no_text(seconds: float) -> ReviewReason | None:
+    if seconds < MIN_UNANSWERED_S:
+        return None
+    return _reason("no_text", f"the service wrote nothing for {seconds:.1f} s of sound: listen to them")
+
+
+def _low_confidence(words: Sequence[Word], confidences: Sequence[float], seconds: float) -> ReviewReason | None:
+    if not confidences:
+        return None
+    mean = float(np.mean(confidences))
+    if mean < (MIN_CONFIDENCE if len(confidences) >= FEW_WORDS else MIN_CONFIDENCE_FEW):
+        return _reason(
+            "low_confidence",
+            f"the recognizer was unsure (mean confidence {mean:.2f}): the speech may be of another language than it "
+            "knows, or hard to hear; name the language with -l CODE, or choose another model",
+        )
+    stretches = _low_stretches(words)
+    low_s = sum(end - start for start, end in stretches)
+    if not stretches or low_s < min(MIN_LOW_S, MIN_LOW_SHARE * seconds):
+        return None
+    start, end = max(stretches, key=lambda stretch: stretch[1] - stretch[0])
+    return _reason(
+        "low_confidence",
+        f"the recognizer was unsure for {low_s:.0f} s, longest from {start:.1f} to {end:.1f} s: read these",
+    )
+
+
+def _low_stretches(words: Sequence[Word]) -> list[tuple[float, float]]:
+    """Stretches of the file, in seconds, in which WINDOW_WORDS words in a row have a low mean confidence."""
+    known = [word for word in words if word.confidence is not None and not _NUMBER.fullmatch(word.text)]
+    if len(known) < 2 * WINDOW_WORDS:  # a shorter text is judged as a whole
+        return []
+    values = np.array([word.confidence for word in known], dtype=np.float64)
+    sums = np.cumsum(np.concatenate([[0.0], values]))
+    means = (sums[WINDOW_WORDS:] - sums[:-WINDOW_WORDS]) / WINDOW_WORDS
+    stretches: list[tuple[float, float]] = []
+    for first in np.flatnonzero(means < MIN_WINDOW_CONFIDENCE).tolist():
+        start, end = known[first].start, known[first + WINDOW_WORDS - 1].end
+        if stretches and start <= stretches[-1][1]:
+            stretches[-1] = (stretches[-1][0], max(end, stretches[-1][1]))
+        else:
+            stretches.append((start, end))
+    return stretches
+
+
+def _wrong_language(text: str, fit: float | None, evidence: Evidence) -> ReviewReason | None:
+    asked, detected = evidence.language, evidence.detected
+    if asked and detected and not same_language(asked, detected):
+        return _reason(
+            "language",
+            f"{asked} was asked for, and the service recognized {detected}: choose a model or service that knows "
+            f"{asked}",
+        )
+    letters = sum(character.isalpha() for character in text)
+    if fit is not None and fit < MIN_LANGUAGE_FIT and letters >= MIN_FIT_LETTERS:
+        language = base_language(asked or detected or "")
+        return _reason(
+            "language",
+            f"only {fit:.0%} of the letters are of the script of {language}: the recognizer does not know the "
+            "language, or the speech is of another one",
+        )
+    return None
+
+
+def _worst_loop(segments: Sequence[Segment]) -> Repetition:
+    """Of the channels each by itself: two people who say the same are no loop."""
+    channels: dict[str | None, list[str]] = {}
+    for segment in segments:
+        channels.setdefault(segment.channel, []).extend(tokens_of(segment.text))
+    return max((repetition(tokens) for tokens in channels.values()), key=lambda found: found.share, default=NONE)
+
+
+def _loops(looped: Repetition) -> ReviewReason | None:
+    if looped.times == 1 or (looped.share < MIN_LOOP_SHARE and looped.times < MIN_LOOP_TIMES):
+        return None
+    unit = looped.unit if len(looped.unit) <= 60 else f"{looped.unit[:59]}…"
+    return _reason("repetition", f"the text repeats itself ({looped.times} times in a row: {unit!r}): listen to it")
+
+
+def _too_fast(text: str, count: int, seconds: float) -> ReviewReason | None:
+    if seconds < MIN_PACE_S:
+        return None
+    pace = count / seconds
+    cjk = len(_CJK.findall(text))
+    most = MAX_CHARACTERS_PER_S if cjk * 2 > count else MAX_WORDS_PER_S
+    if pace <= most:
+        return None
+    return _reason("pace", f"{pace:.1f} words a second are more than people say: text may be doubled or invented")
+
+
+def _not_speech(share: float | None) -> ReviewReason | None:
+    if share is None or share >= MIN_SPEECH_SHARE:
+        return None
+    text = "the speech detector finds no speech under the text: it may be invented for music or noise"
+    return _reason("not_speech", text)
+
+
+def _reason(code: Code, text: str) -> ReviewReason:
+    return ReviewReason(code=code, text=text)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+__all__ = ["Evidence", "assess", "suspicious"]
