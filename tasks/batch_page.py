@@ -77,13 +77,14 @@ def _table(jobs: Sequence[JobLine], folder: Path | None) -> Iterator[str]:
     yield "<table><tr><th>source<th>state<th class=n>audio<th class=n>took<th class=n>speed<th>files, or the reason"
     for job in jobs:
         state = "done before" if job.skipped else job.state.value
+        look = "review" if job.review else job.state.value
         if job.review:
-            state += ", review"
+            state += ", needs review"
         reviews = [f"needs review: {text}" for text in job.review]
         end = escape("; ".join([*([job.error] if job.error else []), *reviews, *job.warnings]))
         files = ", ".join(_links(job.outputs, folder))
         yield (
-            f'<tr><td>{escape(job.source)}<td class="{"review" if job.review else job.state}">{state}'
+            f'<tr><td>{escape(job.source)}<td class="{look}">{state}'
             f"<td class=n>{clock(job.duration_s or None)}<td class=n>{clock(job.took_s)}<td class=n>{factor(job.speed)}"
             f"<td>{end}{' – ' if end and files else ''}{files}"
         )

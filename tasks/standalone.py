@@ -264,6 +264,16 @@ def check_recognizer(settings: Settings) -> None:
         )
 
 
+def for_language(settings: Settings, language: str) -> Settings:
+    """The settings with a model of the embedded recognizer that knows `language`. Raises LanguageUnsupported."""
+    from worker.server.recognizers.languages import choose_model  # noqa: PLC0415  not needed with another service
+
+    if settings.recognizer != "faster-whisper":  # an engine of the user's own knows its languages itself
+        return settings.model_copy(update={"recognizer_language": language})
+    model, code = choose_model(settings, language)
+    return settings.model_copy(update={"model": model, "recognizer_language": code})
+
+
 def free_ports(count: int) -> list[int]:
     """Ports of the loopback interface that nobody listens on now."""
     probes = [socket.socket() for _ in range(count)]
@@ -282,4 +292,4 @@ def _python_path() -> str:
     return os.pathsep.join([str(_ROOT), *([given] if given else [])])
 
 
-__all__ = ["STATE_FOLDER", "Stack", "check_recognizer"]
+__all__ = ["STATE_FOLDER", "Stack", "check_recognizer", "for_language"]

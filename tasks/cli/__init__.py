@@ -8,7 +8,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from tasks.cli.leaving import Leaving
-from worker.errors import BadJob, SettingsError, SttError
+from worker.errors import BadJob, LanguageUnsupported, SettingsError, SttError
 
 # Command -> where it is.
 _COMMANDS: Final = {
@@ -55,7 +55,7 @@ class _Group(click.Group):
             if ctx.params.get("debug"):
                 raise
             click.echo(f"error: {exc}", err=True)
-            ctx.exit(2 if isinstance(exc, (SettingsError, BadJob)) else 1)
+            ctx.exit(2 if isinstance(exc, (SettingsError, BadJob, LanguageUnsupported)) else 1)
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(130)

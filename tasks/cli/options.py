@@ -80,6 +80,11 @@ sessions = click.option(
     metavar="N",
     help="Sections of one file that are streamed at the same time; default: as many as the worker has sessions.",
 )
+model = click.option(
+    "--model",
+    metavar="NAME",
+    help="Model of the embedded recognizer: a name (tiny.en, base, large-v3) or a folder (or STT_MODEL).",
+)
 skip_silence = click.option(
     "--skip-silence/--all-audio",
     default=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from tasks.cli.files import name_outputs
 from tasks.cli.follow import File
 from tasks.cli.listing import opens_media, sources
 from tasks.cli.running import Run
-from tasks.standalone import check_recognizer
-from worker.errors import SettingsError
+from tasks.standalone import check_recognizer, for_language
+from worker.errors import LanguageUnsupported, SettingsError
+from worker.language import base_language
 from worker.settings import Settings
 
 
@@ -33,7 +35,14 @@ from worker.settings import Settings
 )
 @options.formats
 @options.style
-@options.language
+@click.option(
+    "--language",
+    "-l",
+    metavar="CODE",
+    help="Language of the audio: en, yue, zh, ja … It chooses a model of the embedded recognizer that knows it. With"
+    " --url it is noted where the service names none.",
+)
+@options.model
 @click.option(
     "--speed",
     type=options.SpeedType(),
@@ -94,6 +103,8 @@ def command(
         click.echo(f"left out: {path}: needs the extra `media`: pip install 'stt-batch[media]'", err=True)
     if len(listing.other) > 5:
         click.echo(f"left out: {len(listing.other) - 5} more files of such formats", err=True)
+    if embedded and (code := _one_language(files, language)):
+        settings = for_language(settings, code)
     run = Run(
         settings=settings,
         embedded=embedded,
@@ -113,6 +124,11 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
     if settings.url and not key:
         raise SettingsError(f"a key for {settings.url} is needed: set STT_API_KEY, or give --api-key-file")
     embedded = not settings.url
+    if given.get("model") and not embedded:
+        raise SettingsError(
+            f"--model chooses a model of the embedded recognizer, but the service at {settings.url} is used: leave out "
+            "--model, or --url (STT_URL)"
+        )
     update: dict[str, Any] = {}
     if not settings.allowed_sources:
         update["allowed_sources"] = "*"  # who runs it may read what they name
@@ -123,3 +139,19 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
         if "sessions" not in settings.model_fields_set:
             update["sessions"] = 2 * (os.cpu_count() or 1)
     return settings.model_copy(update=update), embedded
+
+
+def _one_language(files: Sequence[File], common: str | None) -> str | None:
+    """The language of all files, None where none is named. Raises LanguageUnsupported for several, as the embedded
+    recognizer is loaded for one."""
+    asked: dict[str | None, list[str]] = {}
+    for file in files:
+        code = file.options.get("language", common)
+        asked.setdefault(base_language(code) if code else None, []).append(code or "")
+    if len(asked) > 1:
+        counts = ", ".join(f"{code or 'none named'} ({len(some)} files)" for code, some in asked.items())
+        raise LanguageUnsupported(
+            f"the embedded recognizer transcribes one language in a run, and the manifest asks for {counts}: run them "
+            "apart, or use a service (STT_URL and STT_API_KEY)"
+        )
+    return next((some[0] for code, some in asked.items() if code), None)

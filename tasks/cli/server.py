@@ -13,13 +13,19 @@ from tasks.cli import options
 @click.command(short_help="Serve the real-time API with the embedded recognizer.")
 @click.option("--host", "server_host", metavar="HOST", help="Address to listen on (or STT_SERVER_HOST).")
 @click.option("--port", "server_port", type=click.IntRange(0, 65535), help="Port (or STT_SERVER_PORT); 0: a free one.")
-@click.option("--model", metavar="NAME", help="Model: a name or a path (or STT_MODEL).")
+@options.model
+@click.option(
+    "--language",
+    "-l",
+    metavar="CODE",
+    help="Language of the audio (or STT_RECOGNIZER_LANGUAGE). It chooses an installed model that knows it.",
+)
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help="Misbehave on purpose; `list` tells how."
 )
 @options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
-def command(ready_file: Path | None, faults: tuple[str, ...], **given: Any) -> None:
+def command(ready_file: Path | None, faults: tuple[str, ...], language: str | None, **given: Any) -> None:
     """Serve the same real-time API as the hosted service, on this machine, until SIGTERM.
 
     Clients need one of the keys in STT_SERVER_API_KEYS (comma-separated; default: STT_API_KEY).
@@ -27,6 +33,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], **given: Any) -> N
     \b
     Examples:
       STT_SERVER_API_KEYS=secret stt-batch server
+      STT_SERVER_API_KEYS=secret stt-batch server --language yue
       STT_SERVER_API_KEYS=secret stt-batch server --host 0.0.0.0 --port 8808
       STT_SERVER_API_KEYS=secret stt-batch server --fault drop=30 --fault triplicate
     """
@@ -39,10 +46,12 @@ def command(ready_file: Path | None, faults: tuple[str, ...], **given: Any) -> N
     settings = options.settings_from(**given)
     from tasks import logs  # noqa: PLC0415
     from tasks.health import Pulse  # noqa: PLC0415
-    from tasks.standalone import check_recognizer  # noqa: PLC0415
+    from tasks.standalone import check_recognizer, for_language  # noqa: PLC0415
     from worker.server import app  # noqa: PLC0415  loads numpy, aiohttp and more
 
     check_recognizer(settings)
+    if language is not None:
+        settings = for_language(settings, language)
     logs.set_up(settings)
 
     def ready(url: str) -> None:

@@ -207,7 +207,7 @@ def batch_lines(summary: Summary) -> list[str]:
     if summary.expired:
         parts.append(f"{summary.expired} expired")
     if summary.needs_review:
-        parts.append(f"[yellow]{summary.needs_review} to review[/]")
+        parts.append(f"[yellow]{summary.needs_review} need review[/]")
     if summary.speed is not None:
         parts.append(f"{clock(summary.done_s)} of audio in {clock(summary.elapsed_s)} ({factor(summary.speed)})")
     if summary.left_s is not None:

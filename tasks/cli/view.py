@@ -118,9 +118,8 @@ class View:
         written = (JobState.DONE, JobState.INCOMPLETE)
         audio_s = sum(file.duration_s for file in files if file.state in written and not file.skipped)
         parts = [f"{overall.done - overall.skipped} done"]
-        reviews = sum(1 for file in files if file.review)
-        if reviews:
-            parts.append(f"[yellow]{reviews} to review[/]")
+        if reviews := sum(1 for file in files if file.review and not file.skipped):
+            parts[0] += f" ([yellow]{reviews} need review[/])"
         if overall.skipped:
             parts.append(f"{overall.skipped} done before")
         if overall.incomplete:

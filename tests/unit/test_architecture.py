@@ -18,7 +18,7 @@ MAX_LINES = 400
 
 # What everything stands on: imports nothing of ours but each other, in this order.
 BASE = (
-    *("worker.errors", "worker.secrets", "worker.speeds", "worker.settings"),
+    *("worker.errors", "worker.language", "worker.secrets", "worker.speeds", "worker.settings"),
     *("worker.metrics", "worker.tracing", "worker.progress", "worker.timeline"),
 )
 # Part (a module, or a package with everything below it) -> the parts it may import besides itself and BASE.

@@ -10,6 +10,8 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
+from worker.language import base_language
+
 _HAN: Final = ("CJK",)
 _SCRIPTS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("zh", "yue", "wuu", "nan", "hak", "lzh"), _HAN),
@@ -34,27 +36,6 @@ _LATIN: Final = frozenset(
         "yo",
     )
 )
-_THREE: Final = {
-    **{"eng": "en", "zho": "zh", "chi": "zh", "cmn": "zh", "jpn": "ja", "kor": "ko", "rus": "ru", "fra": "fr"},
-    **{"fre": "fr", "deu": "de", "ger": "de", "spa": "es", "por": "pt", "ita": "it", "nld": "nl", "dut": "nl"},
-    **{"tha": "th", "vie": "vi", "ind": "id", "msa": "ms", "may": "ms", "tgl": "tl", "fil": "tl", "hin": "hi"},
-    **{"ara": "ar", "heb": "he", "ell": "el", "gre": "el", "ukr": "uk", "pol": "pl", "tur": "tr", "urd": "ur"},
-}
-_CHINESE: Final = frozenset(("zh", "yue", "wuu", "nan", "hak", "lzh"))
-
-
-def base_language(code: str) -> str:
-    """The primary subtag in its shortest form: `en-GB` and `eng` are `en`, `zh-yue` and `zh-HK` stay Chinese."""
-    parts = code.strip().casefold().replace("_", "-").split("-")
-    if parts[0] in ("zh", "zho", "chi") and len(parts) > 1 and parts[1] in _CHINESE:
-        return parts[1]
-    return _THREE.get(parts[0], parts[0])
-
-
-def same_language(one: str, other: str) -> bool:
-    """Whether two codes may name the same speech. Services often call every kind of Chinese `zh`."""
-    first, second = base_language(one), base_language(other)
-    return first == second or {first, second} <= _CHINESE
 
 
 def language_fit(text: str, language: str) -> float | None:

@@ -16,7 +16,8 @@ from typing import Final, Literal
 
 import numpy as np
 
-from worker.transcript.language_fit import base_language, language_fit, same_language
+from worker.language import base_language, same_language
+from worker.transcript.language_fit import language_fit
 from worker.transcript.model import Coverage, Quality, ReviewReason, Segment, Word
 from worker.transcript.repetition import NONE, Repetition, repetition, tokens_of
 

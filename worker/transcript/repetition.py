@@ -21,7 +21,7 @@ MIN_SHORT_TIMES: Final = 6
 """Times in a row from which a unit of at most SHORT_PERIOD tokens is a loop; people say "no" five times."""
 MIN_TIMES: Final = 4
 """The same for a longer unit. Three times is a figure of speech, four times is a recognizer in a loop."""
-_TOKEN: Final = re.compile(r"[^\W\d_㐀-鿿぀-ヿ가-힯]+|\d+|[㐀-鿿぀-ヿ가-힯\U00020000-\U0003ffff]")
+_TOKEN: Final = re.compile(r"[^\W_㐀-鿿぀-ヿ가-힯\U00020000-\U0003ffff]+|[㐀-鿿぀-ヿ가-힯\U00020000-\U0003ffff]")
 
 
 @dataclass(frozen=True, slots=True)

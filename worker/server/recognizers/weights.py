@@ -84,6 +84,12 @@ def how_to_install(model: str) -> str:
     return packaged.install if packaged else "set STT_MODEL to a folder that holds the model's files"
 
 
+def is_installed(model: str) -> bool:
+    """Whether the packages of a packaged model are there."""
+    packaged = _PACKAGED.get(model)
+    return packaged is not None and bool(_installed(packaged))
+
+
 def _installed(packaged: _Packaged) -> list[Path]:
     folders = []
     for package, inner in packaged.folders:

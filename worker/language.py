@@ -1,0 +1,27 @@
+"""Language codes in their many spellings (pure). Sources: BCP 47 for the form, ISO 639 for the codes."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_THREE: Final = {
+    **{"eng": "en", "zho": "zh", "chi": "zh", "cmn": "zh", "jpn": "ja", "kor": "ko", "rus": "ru", "fra": "fr"},
+    **{"fre": "fr", "deu": "de", "ger": "de", "spa": "es", "por": "pt", "ita": "it", "nld": "nl", "dut": "nl"},
+    **{"tha": "th", "vie": "vi", "ind": "id", "msa": "ms", "may": "ms", "tgl": "tl", "fil": "tl", "hin": "hi"},
+    **{"ara": "ar", "heb": "he", "ell": "el", "gre": "el", "ukr": "uk", "pol": "pl", "tur": "tr", "urd": "ur"},
+}
+_CHINESE: Final = frozenset(("zh", "yue", "wuu", "nan", "hak", "lzh"))
+
+
+def base_language(code: str) -> str:
+    """The primary subtag in its shortest form: `en-GB` and `eng` are `en`, `zh-yue` and `zh-HK` stay Chinese."""
+    parts = code.strip().casefold().replace("_", "-").split("-")
+    if parts[0] in ("zh", "zho", "chi") and len(parts) > 1 and parts[1] in _CHINESE:
+        return parts[1]
+    return _THREE.get(parts[0], parts[0])
+
+
+def same_language(one: str, other: str) -> bool:
+    """Whether two codes may name the same speech. Services often call every kind of Chinese `zh`."""
+    first, second = base_language(one), base_language(other)
+    return first == second or {first, second} <= _CHINESE
