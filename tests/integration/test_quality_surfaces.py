@@ -1,0 +1,109 @@
+"""The quality of a transcript wherever a job is shown: ledger, status, run, summary, events, metrics and webhook."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import redis
+from click.testing import CliRunner
+from rich.console import Console
+
+from tasks.batch import JobLine, summarize
+from tasks.batch_page import page
+from tasks.cli import main
+from tasks.cli.follow import File, Follower
+from tasks.cli.report import of_file
+from tasks.cli.view import View
+from tasks.events import Events
+from tasks.jobs import JobStatus
+from tasks.told import Told
+from tests.support.samples_of import a_transcript
+from worker import metrics
+from worker.settings import Settings
+from worker.storage.connection import Connection
+from worker.storage.lease import Lease
+from worker.storage.ledger import Ledger
+from worker.storage.outbox import Outbox
+from worker.storage.records import JobRecord
+from worker.transcript.model import Quality, ReviewReason
+
+WHY = "the recognizer was unsure (mean confidence 0.31): [listen] to it"
+LOW = Quality(
+    confidence=0.31,
+    confidence_low=0.06,
+    words_per_second=4.2,
+    needs_review=True,
+    reasons=(ReviewReason(code="low_confidence", text=WHY),),
+)
+
+
+@pytest.fixture
+async def connection(settings: Settings) -> AsyncIterator[Connection]:
+    connection = Connection(settings.redis_url)
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def record(ledger: Ledger, settings: Settings, connection: Connection) -> JobRecord:
+    """A job that ended with a doubtful transcript, as a worker ends it."""
+    spec = json.dumps({"source": "/audio/call.wav", "webhook": "https://example.com/hook", "batch": "monday"})
+    await ledger.create("doubtful", spec, batch="monday")
+    lease = await ledger.acquire("doubtful", "worker")
+    assert isinstance(lease, Lease)
+    events = Events(settings, connection)
+    await Told(lease, events).finish(a_transcript("doubtful").model_copy(update={"quality": LOW}), ["/out/call.json"])
+    found = await ledger.get("doubtful")
+    assert found is not None
+    return found
+
+
+async def test_the_ledger_and_the_producer_api_have_it(record: JobRecord) -> None:
+    assert record.quality == LOW
+    assert JobStatus.of(record).quality == LOW
+
+
+async def test_status_shows_it(record: JobRecord, settings: Settings) -> None:
+    async def status(*arguments: str) -> str:
+        environment = {"STT_REDIS_URL": settings.redis_url}
+        result = await asyncio.to_thread(CliRunner().invoke, main, ["status", *arguments], env=environment)
+        return result.output
+
+    shown = await status("monday")
+    assert f"needs review: {WHY}" in shown
+    assert "1 need review" in shown
+    one = await status("doubtful")
+    assert f"review       {WHY}" in one
+    assert "confidence 0.31" in one
+    assert Quality.model_validate(json.loads(await status("doubtful", "--json"))["quality"]) == LOW
+
+
+async def test_run_and_its_summary_show_it(record: JobRecord, tmp_path: Path) -> None:
+    file = File("/audio/call.wav", "call", 1, job_id="doubtful", record=record)
+    assert of_file(file)["quality"]["needs_review"] is True
+    screen = io.StringIO()
+    View(Console(file=screen, width=200), Follower([file]), tmp_path).summary(1.0)
+    assert "1 done (1 need review)" in screen.getvalue()
+    assert f"needs review: {WHY}" in screen.getvalue()
+    summary = summarize("monday", [JobLine.of(record)], now=1.0)
+    assert summary.needs_review == 1
+    html = page(summary, None)
+    assert "done, needs review" in html
+    assert WHY in html
+
+
+async def test_event_metrics_and_webhook_carry_it(
+    record: JobRecord, settings: Settings, connection: Connection, raw: redis.Redis
+) -> None:
+    ended = [fields for _, fields in raw.xrange("stt:events") if fields["event"] == "done"]
+    assert [fields["review"] for fields in ended] == ["low_confidence"]
+    text = metrics.exposition(metrics.WORKER, "")[0].decode()
+    assert 'stt_jobs_needing_review_total{reason="low_confidence"}' in text
+    assert "stt_job_confidence_ratio_bucket" in text
+    (message,) = await Outbox(settings, connection).take(1)
+    assert Quality.model_validate(json.loads(message.body)["data"]["quality"]) == LOW
