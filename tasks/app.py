@@ -1,4 +1,4 @@
-"""The Celery application. The only module that imports Celery and kombu."""
+"""The Celery application. The only module that imports Celery."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from typing import Any, Final
 from celery import Celery, bootsteps, signals
 from celery.app import trace
 from celery.apps import worker as worker_program
-from celery.exceptions import OperationalError, Reject
-from kombu.transport import redis as broker
+from celery.bin.celery import celery as program
+from celery.exceptions import Reject
 
-from tasks import celery_config, logs
-from worker.errors import LedgerUnavailable, SettingsError
+from tasks import broker, celery_config, logs
+from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
 from worker.settings import Settings, load
 
 _LOG: Final = logging.getLogger(__name__)
@@ -38,29 +38,7 @@ worker_program.safe_say = lambda *_: None
 trace.log_policy_reject = trace.log_policy_reject._replace(traceback=None, severity=logging.INFO)
 
 
-class _QoS(broker.QoS):
-    """kombu 5.7 fails on its own state when Redis is not back while it closes a connection that broke, and again when a
-    task ends whose message came on that connection. Both ended the whole worker: a restart of Redis was the end of a
-    fleet. What is not put back or acknowledged here comes again when the visibility timeout is over; until then the
-    ledger sends the jobs again that need it."""
-
-    def restore_unacked(self, client: Any = None) -> None:
-        try:
-            super().restore_unacked(client)  # type: ignore[no-untyped-call]
-        except Exception as exc:  # noqa: BLE001  AttributeError, ConnectionError and what else kombu makes of it
-            _LOG.warning("unacknowledged messages not put back: %s", exc)
-            self._delivered.clear()
-
-    def ack(self, delivery_tag: str) -> None:
-        if self.channel.connection is not None:
-            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
-
-    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
-        if self.channel.connection is not None:
-            super().reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
-
-
-broker.Channel.QoS = _QoS
+broker.install()
 
 # The application of a worker process. The environment is read when the configuration is first needed.
 app = Celery("tasks", include=["tasks.transcribe"])
@@ -86,7 +64,11 @@ def wake(application: Celery, job_ids: Iterable[str], queue: str) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except OperationalError as exc:
+    except broker.SEND_ERRORS as exc:
+        if broker.is_permanent_failure(exc):
+            raise LedgerRefused(
+                f"the queue in Redis refuses messages: {exc}; see the type of the key STT_QUEUE names"
+            ) from exc
         raise LedgerUnavailable(f"the queue in Redis cannot be reached: {exc}; check STT_REDIS_URL") from exc
 
 
@@ -115,6 +97,26 @@ def on_timer(every_s: float, beat: Callable[[], object], pause: Callable[[], obj
 
 
 app.steps["consumer"].add(_Timer)
+
+
+class _Stop(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Calls `stopping` however the worker ends: Celery sends no signal after a fatal error, and then waits for all
+    running tasks."""
+
+    requires = ("celery.worker.components:Pool",)
+    stopping: Callable[[], object] | None = None
+
+    def stop(self, worker: Any) -> None:
+        if _Stop.stopping is not None:
+            _Stop.stopping()
+
+
+def on_stop(stopping: Callable[[], object]) -> None:
+    """Of a worker process, before it starts: what is called before it waits for its tasks."""
+    _Stop.stopping = staticmethod(stopping)
+
+
+app.steps["worker"].add(_Stop)
 
 
 def check_service(settings: Settings) -> None:
@@ -147,16 +149,22 @@ def _check_worker(instance: Any, **_: Any) -> None:
 
 
 def run_worker(on_ready: Callable[[], object] | None = None) -> None:
-    """Work on the queue of the environment's settings until SIGTERM. Blocks. `on_ready`: called when it takes jobs."""
+    """Work on the queue of the environment's settings until SIGTERM. Blocks; raises SystemExit after a fatal error.
+    `on_ready`: called when it takes jobs."""
     if on_ready is not None:
         signals.worker_ready.connect(lambda **_: on_ready(), weak=False)
-    app.worker_main(
-        [
+    # As Celery's `worker_main` does, which drops the exit status.
+    program.params[0].default = app
+    status = program.main(
+        args=[
             *("--quiet", "worker", "--pool", "threads", "--hostname", f"stt-{os.getpid()}@%h"),
             # Talk between workers, of which nothing is used; the search for neighbours takes a second at the start.
             *("--without-mingle", "--without-gossip", "--without-heartbeat"),
-        ]
+        ],
+        standalone_mode=False,
     )
+    if status:
+        raise SystemExit(status)
 
 
-__all__ = ["TRANSCRIBE", "Reject", "app", "make_app", "on_timer", "run_worker", "signals", "wake"]
+__all__ = ["TRANSCRIBE", "Reject", "app", "make_app", "on_stop", "on_timer", "run_worker", "signals", "wake"]

@@ -6,6 +6,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from worker.settings import Settings
+from worker.storage import dead_letters
+from worker.storage.keys import Keys
 
 
 def for_settings(settings: Settings) -> dict[str, Any]:
@@ -53,6 +55,9 @@ def for_settings(settings: Settings) -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 25,
+            # Where tasks.broker puts messages that cannot be read.
+            "dead_letters_key": Keys(settings.redis_prefix)[dead_letters.KEY],
+            "dead_letters_ttl_s": int(settings.result_ttl.total_seconds()),
         },
         "redis_max_connections": 500,
         # -- safety --------------------------------------------------------------------------------------------------
@@ -60,6 +65,8 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_accept_content": ["json"],
+        # Anybody who may publish on the broker could end or slow down every worker with it.
+        "worker_enable_remote_control": settings.celery_remote_control,
         # -- process -------------------------------------------------------------------------------------------------
         "worker_redirect_stdouts": False,
         "worker_log_format": "%(asctime)s %(levelname)s %(name)s: %(message)s",

@@ -170,8 +170,21 @@ def recorded(text: str) -> JobSpec:
 
 
 def source_of(record: JobRecord) -> str:
-    """What a job transcribes, also when the rest of it is unknown here; fit to be shown."""
-    return show(str(json.loads(record.spec).get("source", "")))
+    """The job's source, also when the rest of the job is unknown to this version; fit to be shown. Empty when the
+    record holds no job."""
+    try:
+        spec = json.loads(record.spec)
+    except ValueError:
+        return ""
+    return show(str(spec.get("source", ""))) if isinstance(spec, dict) else ""
+
+
+def problems(error: ValidationError) -> str:
+    """Every wrong field with its reason, on one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'job'}: {str(e['msg']).removeprefix('Value error, ')}"
+        for e in error.errors(include_url=False, include_input=False)
+    )
 
 
 class JobStatus(BaseModel):
@@ -253,4 +266,15 @@ class BatchStatus(BaseModel):
         return all(job.state.ended for job in self.jobs)
 
 
-__all__ = ["FORMATS", "BatchStatus", "JobId", "JobSpec", "JobState", "JobStatus", "job_id", "recorded", "source_of"]
+__all__ = [
+    "FORMATS",
+    "BatchStatus",
+    "JobId",
+    "JobSpec",
+    "JobState",
+    "JobStatus",
+    "job_id",
+    "problems",
+    "recorded",
+    "source_of",
+]

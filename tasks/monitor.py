@@ -84,6 +84,7 @@ class Monitor:
         metrics.QUEUE_OLDEST.set(found.oldest_s)
         metrics.WEBHOOKS_KEPT.labels("waiting").set(found.webhooks)
         metrics.WEBHOOKS_KEPT.labels("set_aside").set(found.webhooks_dead)
+        metrics.DEAD_LETTERS.set(found.dead_letters)
         return None
 
 

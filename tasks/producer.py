@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from tasks import messages
 from tasks.events import Events
-from tasks.jobs import JobId, JobSpec, JobStatus, job_id
+from tasks.jobs import JobId, JobSpec, JobStatus, job_id, problems
 from tasks.loop import LoopThread, shared_loop
 from worker.errors import BadJob, QueueFull, SourceNotFound, SourceRefused
 from worker.settings import Settings
@@ -214,14 +214,6 @@ def make_spec(source: str | Path, **options: Any) -> JobSpec:
 
 def _absolute(place: str | Path) -> str:
     return str(place) if is_url(str(place)) else str(Path(place).absolute())
-
-
-def problems(error: ValidationError) -> str:
-    """Every wrong field with its reason, on one line."""
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'job'}: {str(e['msg']).removeprefix('Value error, ')}"
-        for e in error.errors(include_url=False, include_input=False)
-    )
 
 
 def new_batch_id() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random
 import socket
@@ -13,15 +14,15 @@ from secrets import token_hex
 from typing import Any, Final
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
 
+from tasks.envelope import JobRequest, MessageRefused, job_request
 from tasks.events import Events
 from tasks.held import Held
-from tasks.jobs import JobId, JobSpec, job_id, recorded
+from tasks.jobs import JobSpec, job_id, recorded
 from tasks.told import Told
 from tasks.work import Attempts, Pipeline, Result
 from worker import metrics, tracing
-from worker.errors import JobNewer, LeaseLost, LedgerUnavailable, SourceError, SttError
+from worker.errors import JobNewer, LeaseLost, LedgerRefused, LedgerUnavailable, SourceError, SttError
 from worker.pipeline import run
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.pool import Pool
@@ -41,7 +42,9 @@ UNREAD_PAUSE: Final = 3.0
 """Times STT_BACKOFF_S it then waits, at the most."""
 BACK_AFTER_S: Final = 2.0
 """Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
-_JOB_ID: Final = TypeAdapter(JobId)
+MAX_RETURNS: Final = 10
+"""Times in a row that the messages of one job go back because Redis was away; then the reaper sends a new one."""
+MAX_RETURNED_JOBS: Final = 10_000
 
 
 class Outcome(StrEnum):
@@ -82,6 +85,8 @@ class Runner:
         self._running: set[asyncio.Task[Outcome]] = set()
         self._held = Held(ledger)
         self._drained = asyncio.Event()
+        self._returns: dict[str, int] = {}
+        """Of each job, how often in a row its message went back."""
 
     def drain(self) -> None:
         """Begin no job any more and give back the running ones, to go on at their last commit."""
@@ -89,36 +94,70 @@ class Runner:
         for task in self._running:
             task.cancel()
 
-    async def perform(self, name: str | None, inline: dict[str, Any] | None) -> Outcome:
+    async def perform(self, name: Any, inline: Any = None) -> Outcome:
         """Handle one message: the id of a job in the ledger, a whole job, or both. It wakes this worker for the job
         that is first in the line, which may be another one."""
         try:
-            identity = name if inline is None else await self._record(name, inline)
-            if identity is None:
-                logger.error("message refused: neither job_id nor job in it")
-                return Outcome.SKIPPED
-            return await self._perform(identity)
-        except ValidationError as exc:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in exc.errors(include_url=False))
-            logger.warning("message refused", problems=problems)
-            return Outcome.SKIPPED
+            request = job_request((), {"job_id": name, "job": inline})
+        except MessageRefused as exc:
+            return await self._refuse(name, inline, str(exc))
+        try:
+            identity = await self._record(request)
+        except LedgerRefused as exc:
+            return await self._refuse(name, inline, str(exc))
         except LedgerUnavailable as exc:
             logger.warning("ledger away, message given back", error=str(exc))
-            await self._wait_or_drain(BACK_AFTER_S)
-            return Outcome.BACK
+            return await self._return(request.job_id or str((request.job or {}).get("source")))
+        return await self._perform(identity)
+
+    async def _refuse(self, name: Any, inline: Any, reason: str) -> Outcome:
+        """Log a message that can never be carried out and put it into the dead letters."""
+        job = name if isinstance(name, str) else ""
+        logger.warning("message refused", job=job or None, reason=reason)
+        metrics.MESSAGES_REFUSED.inc()
+        raw = json.dumps({"job_id": name, "job": inline}, default=str).encode()
+        try:
+            await self._ledger.dead_letters.add(raw, self._settings.queue, reason, job)
+        except LedgerUnavailable as exc:
+            logger.error("a refused message is not in the dead letters", error=str(exc))  # noqa: TRY400
+        return Outcome.SKIPPED
+
+    async def _return(self, identity: str) -> Outcome:
+        """The message goes back after a pause, MAX_RETURNS times in a row."""
+        if not self._may_return(identity):
+            return Outcome.SKIPPED
+        await self._wait_or_drain(BACK_AFTER_S)
+        return Outcome.BACK
+
+    def _may_return(self, identity: str) -> bool:
+        if len(self._returns) > MAX_RETURNED_JOBS:
+            self._returns.clear()
+        times = self._returns[identity] = self._returns.get(identity, 0) + 1
+        if times <= MAX_RETURNS or self._drained.is_set():
+            return True
+        del self._returns[identity]
+        logger.warning("message dropped, the search for lost jobs sends a new one", job=identity, returns=MAX_RETURNS)
+        return False
 
     async def _perform(self, identity: str) -> Outcome:
         try:
-            return await self._hold(identity)
+            outcome = await self._hold(identity)
+        except LedgerRefused as exc:
+            # Redis would refuse it again. Where the job is in order the search for lost jobs finds it.
+            return await self._refuse(identity, None, str(exc))
         except LedgerUnavailable as exc:
             # The job itself is found by the reaper when its lease has lapsed.
             logger.warning("ledger away, job left to another", error=str(exc))
+            if not self._may_return(identity):
+                return Outcome.SKIPPED
             await self._wait_or_drain(BACK_AFTER_S)
             return await self._send_again(identity)
         except asyncio.CancelledError:
             if not self._drained.is_set():
                 raise
             return await self._send_again(identity)
+        self._returns.pop(identity, None)
+        return outcome
 
     async def _send_again(self, identity: str) -> Outcome:
         """A new message in place of the one at hand: that one is gone from the queue when the connection it came on
@@ -132,12 +171,13 @@ class Runner:
             return Outcome.BACK
         return Outcome.SENT_AGAIN
 
-    async def _record(self, name: str | None, inline: dict[str, Any]) -> str:
-        """Put a job that came whole into the ledger, as `submit` would have."""
-        spec = JobSpec.model_validate(inline)
-        if name is not None:
-            identity = _JOB_ID.validate_python(name)
-        else:
+    async def _record(self, request: JobRequest) -> str:
+        """Put a job that came whole into the ledger, as `submit` would have; its id."""
+        identity = request.job_id
+        if request.job is None:
+            return str(identity)
+        spec = JobSpec.model_validate(request.job)
+        if identity is None:
             try:
                 content = await content_of(spec.source, self._settings)
             except SourceError:  # the pipeline meets it as well, and then the ledger says why the job failed

@@ -13,7 +13,7 @@ from typing import Any, Final
 import structlog
 
 from tasks import webhooks
-from tasks.app import TRANSCRIBE, Reject, app, on_timer, signals, wake
+from tasks.app import TRANSCRIBE, Reject, app, on_stop, on_timer, signals, wake
 from tasks.events import Events
 from tasks.health import BEAT_S
 from tasks.intake import start_intake
@@ -79,6 +79,7 @@ class _Process:
         shared_loop().call(_meet())
         tracing.set_up()
         self._monitor = monitor = Monitor(load())
+        on_stop(self.drain)
         on_timer(BEAT_S, lambda: monitor.pulse.beat(TIMER), lambda: monitor.pulse.pause(TIMER))
         shared_loop().submit(monitor.run())
 
@@ -110,7 +111,10 @@ class _Process:
             return self._parts
 
     def drain(self) -> None:
-        """Called in a signal handler: sets the flag and lets the loop do the rest."""
+        """Called in a signal handler, and when the worker stops for another reason: sets the flag and lets the loop do
+        the rest."""
+        if self.draining:
+            return
         self.draining = True
         if self._monitor is not None:
             self._monitor.stop("it is shutting down")
@@ -152,8 +156,9 @@ _process = _Process()
 
 
 @app.task(name=TRANSCRIBE, bind=True)  # type: ignore[untyped-decorator]
-def transcribe(_task: Any, job_id: str | None = None, job: dict[str, Any] | None = None) -> None:
-    """`{"job_id": …}` for a job in the ledger, or `{"job": {…}}` for a whole one (the fields of `JobSpec`)."""
+def transcribe(_task: Any, job_id: Any = None, job: Any = None) -> None:
+    """`{"job_id": …}` for a job in the ledger, or `{"job": {…}}` for a whole one (the fields of `JobSpec`). Either may
+    be the first argument, see `tasks.envelope.job_request`."""
     runner = _process.parts().runner
     if _process.draining:
         raise Reject("this worker is shutting down", requeue=True)

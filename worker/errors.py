@@ -27,7 +27,8 @@
     │   └── LanguageUnsupported
     ├── StorageError
     │   ├── LedgerUnavailable      (retryable) Redis does not answer
-    │   │   └── LedgerNewer        it does, and holds what only a newer version of the product can read
+    │   │   ├── LedgerNewer        it does, and holds what only a newer version of the product can read
+    │   │   └── LedgerRefused      it refuses a command, and would refuse it again (wrong type of key, no permission)
     │   ├── JobNewer               (retryable) one job asks for what only a newer version knows: it is left to others
     │   ├── QueueFull              (retryable) too many jobs wait already; this one was not queued
     │   ├── LeaseLost              another worker owns the job now; stop and write nothing
@@ -155,6 +156,11 @@ class LedgerUnavailable(StorageError):
 
 class LedgerNewer(LedgerUnavailable):
     code = "ledger_newer"
+
+
+class LedgerRefused(LedgerUnavailable):
+    retryable = False
+    code = "ledger_refused"
 
 
 class JobNewer(StorageError):

@@ -73,6 +73,7 @@ JOBS: Final = _gauge("jobs", "Jobs that are not at their end, by state: queued, 
 QUEUE_DEPTH: Final = _gauge("queue_depth", "Messages that wait in the queue")
 QUEUE_OLDEST: Final = _gauge("queue_oldest_seconds", "Age of the job that has waited longest in the queue")
 WEBHOOKS_KEPT: Final = _gauge("webhooks_kept", "Webhooks in the outbox: waiting, or set aside", "state")
+DEAD_LETTERS: Final = _gauge("dead_letters", "Refused messages of the queue that are kept with their reason")
 SLOTS_USED: Final = _gauge("slots_used", "Sessions open with this API key, across all workers")
 SLOTS_LIMIT: Final = _gauge("slots_limit", "Sessions this API key may have open now; +Inf without a limit")
 
@@ -99,6 +100,7 @@ RETRIES: Final = _counter(
 LEASE_AGE: Final = _gauge("lease_age_seconds", "Seconds since the oldest lease held here was renewed; 0 without one")
 REFUSED_WRITES: Final = _counter("refused_writes", "Writes refused, because the job is not this worker's any more")
 REAPED: Final = _counter("reaped_jobs", "Jobs nobody was at work on: sent again, or given up", "outcome")
+MESSAGES_REFUSED: Final = _counter("messages_refused", "Messages of the queue that could not be read or carried out")
 WEBHOOKS: Final = _counter("webhooks", "Attempts to deliver a webhook: delivered, failed, or set aside", "outcome")
 SINK_FAILURES: Final = _counter("sink_failures", "Transcripts that could not be written, by kind of place", "sink")
 

@@ -89,6 +89,9 @@ class Settings(BaseSettings):
     queue_max: int = Field(
         100_000, ge=1, le=1_000_000_000, description="Jobs that may wait, and entries in the intake; more are refused"
     )
+    celery_remote_control: bool = Field(
+        False, description="Whether workers obey Celery's remote control: `celery inspect`, `celery control`, Flower"
+    )
     result_ttl: timedelta = Field(timedelta(days=7), description="How long a finished job stays in Redis (seconds)")
     lease_s: float = Field(30, ge=1, le=3600, description="Seconds a worker owns a job without renewing")
     renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")

@@ -16,6 +16,7 @@ from worker.errors import LedgerUnavailable
 from worker.settings import Settings
 from worker.storage import schema
 from worker.storage.connection import Connection
+from worker.storage.dead_letters import KEY, DeadLetters, Summary
 from worker.storage.durability import durability_warnings
 from worker.storage.keys import Keys
 
@@ -48,6 +49,11 @@ async def _look(settings: Settings, connection: Connection) -> list[Finding]:
         return [*found, warn("redis", f"it does not tell about itself: {exc}", "allow the command INFO")]
     found += of_info(info)
     found.append(of_schema(await schema.read(connection, Keys(settings.redis_prefix))))
+    try:
+        dead = DeadLetters(connection, Keys(settings.redis_prefix), settings.result_ttl)
+        found += of_dead_letters(await dead.summary(), settings.redis_prefix)
+    except LedgerUnavailable as exc:
+        found.append(warn("queue", f"the dead letters cannot be read: {exc}"))
     seconds, micros = await connection.call(lambda redis: redis.time())
     return [*found, of_clock(time.time() - (int(seconds) + int(micros) / 1e6))]
 
@@ -83,6 +89,14 @@ def of_schema(found: schema.Schema | None) -> Finding:
         text = f"a newer stt-batch writes there as well (version {found.version} beside {schema.VERSION} of the form)"
         return warn("redis", text, "nothing is lost; replace the older workers soon")
     return ok("redis", f"jobs in version {found.version} of their form")
+
+
+def of_dead_letters(found: Summary, prefix: str) -> list[Finding]:
+    """Messages of the queue that no worker could read (pure)."""
+    if not found.count:
+        return []
+    way = f"`redis-cli XREVRANGE {prefix}{KEY} + - COUNT 10` shows them: mend the program that sends them"
+    return [warn("queue", f"{found.count} messages were refused; the last one: {found.last_reason}", way)]
 
 
 def of_clock(ahead_s: float) -> Finding:

@@ -119,6 +119,7 @@ def test_the_object_store_takes_sources_and_transcripts(stack: LocalCompose) -> 
 
 def test_flower_sees_the_worker(stack: LocalCompose) -> None:
     pytest.importorskip("flower")
+    stack.environ["STT_CELERY_REMOTE_CONTROL"] = "1"
     stack.up("valkey", "server", "worker")
     (flower,) = stack.up("flower")
     port = stack.ports["flower"]

@@ -66,7 +66,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "ctranslate2": ("worker.server.recognizers.whisper",),
     "engineio": ("worker.server.app", "worker.server.hub"),
     "faster_whisper": ("worker.server.recognizers.whisper",),
-    "kombu": ("tasks.app",),
+    "kombu": ("tasks.broker",),
     "obstore": ("worker.storage.objects",),
     "opentelemetry": ("worker.tracing",),
     "opencc": ("worker.transcript.script",),

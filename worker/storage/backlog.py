@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from worker.settings import Settings
+from worker.storage import dead_letters
 from worker.storage.connection import Connection
 from worker.storage.keys import Keys, queue_lists
 
@@ -34,6 +35,8 @@ class Backlog:
     """Webhooks that are to be delivered."""
     webhooks_dead: int
     """Webhooks that were set aside."""
+    dead_letters: int
+    """Messages that were refused."""
 
 
 class BacklogReader:
@@ -52,19 +55,21 @@ class BacklogReader:
                 pipeline.zcard(key)
             for name in self._lists:
                 pipeline.llen(name)
+            pipeline.xlen(self._keys[dead_letters.KEY])
             pipeline.time()
             for level in range(_LEVELS):
                 pipeline.zrangebyscore(queued, level * _LEVEL, f"({(level + 1) * _LEVEL}", start=0, num=LOOKED_AT)
 
         answers = await self._connection.many(count)
-        counted = 5 + len(self._lists)
+        counted = 5 + len(self._lists) + 1
         counts, (seconds, micros) = answers[:counted], answers[counted]
         ids = [job_id for level in answers[counted + 1 :] for job_id in level]
         return Backlog(
             running=counts[0],
             queued=counts[1],
             delayed=counts[2],
-            messages=sum(counts[5:]),
+            messages=sum(counts[5:-1]),
+            dead_letters=counts[-1],
             webhooks=counts[3],
             webhooks_dead=counts[4],
             oldest_s=await self._oldest_s(ids, int(seconds) + int(micros) / 1e6),

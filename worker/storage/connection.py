@@ -24,12 +24,14 @@ from redis.exceptions import (
     AuthorizationError,
     BusyLoadingError,
     ConnectionError,
+    DataError,
     NoPermissionError,
     RedisError,
+    ResponseError,
     TimeoutError,
 )
 
-from worker.errors import LedgerUnavailable, SettingsError
+from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
 
 RETRIES: Final = 4
 COMMAND_TIMEOUT_S: Final = 10.0
@@ -37,12 +39,36 @@ CONNECT_TIMEOUT_S: Final = 5.0
 CONNECTIONS: Final = 64
 """Most connections of one process; a command waits for a free one, up to `COMMAND_TIMEOUT_S`."""
 
+_PASSING: Final = re.compile(
+    r"\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOSCRIPT|UNBLOCKED|EXECABORT)\b"
+    r"|max number of clients"
+)
+"""Refusals that end by themselves: memory or disk is full, or another server is about to take over."""
+_CODES: Final = {
+    "OutOfMemoryError",
+    "ReadOnlyError",
+    "NoScriptError",
+    "TryAgainError",
+    "ClusterDownError",
+    "ExecAbortError",
+}
+"""The classes for which redis-py drops the code from the text."""
 _LUA: Final = Path(__file__).with_name("lua")
 
 
 def without_secret(url: str) -> str:
     """The address without user, password and query, fit for a message."""
     return re.sub(r"//[^@/]*@", "//", url).split("?", 1)[0]
+
+
+def is_permanent(error: BaseException) -> bool:
+    """Whether Redis would refuse the same command again: a key of another type, a missing permission, a wrong argument.
+
+    An outage heals, so its command is repeated; a command that is refused for good would be repeated for ever."""
+    if isinstance(error, DataError):
+        return True
+    passing = _PASSING.search(str(error)) or any(kind.__name__ in _CODES for kind in type(error).__mro__)
+    return isinstance(error, ResponseError) and not passing
 
 
 @cache
@@ -97,7 +123,12 @@ class Connection:
     def _our_errors(self) -> Iterator[None]:
         try:
             yield
-        except (AuthenticationError, AuthorizationError, NoPermissionError) as exc:
+        except NoPermissionError as exc:
+            raise LedgerRefused(
+                f"Redis at {self.address} refuses the login a command ({exc}); give the user of STT_REDIS_URL the "
+                "rights that README.md shows for `worker`"
+            ) from exc
+        except (AuthenticationError, AuthorizationError) as exc:
             raise LedgerUnavailable(f"Redis at {self.address} refuses the login; check STT_REDIS_URL ({exc})") from exc
         except (ConnectionError, TimeoutError, OSError) as exc:
             raise LedgerUnavailable(
@@ -105,6 +136,11 @@ class Connection:
                 "start it, or set STT_REDIS_URL to the right address"
             ) from exc
         except RedisError as exc:
+            if is_permanent(exc):
+                raise LedgerRefused(
+                    f"Redis at {self.address} refuses a command for good: {exc}; another program may have written to a "
+                    "key below STT_REDIS_PREFIX"
+                ) from exc
             raise LedgerUnavailable(f"Redis at {self.address} refused a command: {exc}") from exc
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
@@ -132,12 +168,18 @@ class Connection:
         with self._translated():
             return await command(self._redis)
 
-    async def many(self, queue: Callable[[Any], object]) -> list[Any]:
-        """Run what `queue` puts on a pipeline in one round trip, not as a transaction; the answers in order."""
+    async def many(self, queue: Callable[[Any], object], *, each: bool = False) -> list[Any]:
+        """Run what `queue` puts on a pipeline in one round trip, not as a transaction; the answers in order.
+
+        With `each` a command that is refused for good has the exception as its answer and does not stop the others."""
         with self._translated():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 queue(pipeline)
-                return list(await pipeline.execute())
+                answers = list(await pipeline.execute(raise_on_error=not each))
+            for answer in answers:
+                if isinstance(answer, Exception) and not is_permanent(answer):
+                    raise answer
+            return answers
 
     async def close(self) -> None:
         with self._translated():

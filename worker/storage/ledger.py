@@ -17,6 +17,7 @@ Keys, below the prefix of the settings:
 | `delayed`            | zset   | ids of jobs that shall wait there later, scored by when, in ms            |
 | `batch:ID:paused`    | string | exists while the batch is paused                                          |
 | `schema`             | hash   | which versions can read all this, see `schema`                            |
+| `dead-letters`       | stream | messages that were refused, see `worker.storage.dead_letters`             |
 | `speed:HASH`         | string | factor of real time an address took last, for an hour                     |
 
 Every key has a TTL: `result_ttl` from the end of the job, and while it is not at its end `UNFINISHED_TTL` (or
@@ -25,6 +26,7 @@ Every key has a TTL: `result_ttl` from the end of the job, and while it is not a
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
@@ -35,6 +37,7 @@ from worker.settings import Settings
 from worker.storage import schema
 from worker.storage.connection import Connection
 from worker.storage.contents import Contents
+from worker.storage.dead_letters import DeadLetters
 from worker.storage.durability import durability_warnings
 from worker.storage.keys import Keys, queue_lists
 from worker.storage.lease import SECTIONS, Lease
@@ -42,6 +45,7 @@ from worker.storage.records import FIELDS, Created, Entry, JobRecord, JobState, 
 from worker.storage.speeds import Speeds
 from worker.transcript.model import SectionFacts
 
+_LOG: Final = logging.getLogger(__name__)
 UNFINISHED_TTL: Final = timedelta(days=30)
 INDEX_ENTRIES: Final = 100_000
 """Most ids kept in `jobs` and in `batches`."""
@@ -59,6 +63,7 @@ class Ledger:
         self._connection, self._keys = Connection(settings.redis_url), Keys(settings.redis_prefix)
         self.speeds = Speeds(self._connection, self._keys)
         self.contents = Contents(self._connection, self._keys)
+        self.dead_letters = DeadLetters(self._connection, self._keys, settings.result_ttl)
         self._lease_s, self._result_ttl = settings.lease_s, settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
         self._patience_ms = int(settings.reap_s * PATIENCE * 1000)
@@ -169,7 +174,7 @@ class Ledger:
 
     async def reap(self, queue: str, *, tries: int, delay_s: float, limit: int = 500) -> Reaped:
         """Find what nobody is at work on: see `reap.lua`. Who calls it has to send the messages."""
-        send, given_up = await self._connection.script(
+        send, given_up, unreadable = await self._connection.script(
             "reap",
             (*self._keys.waits, *queue_lists(queue)),
             (
@@ -178,7 +183,7 @@ class Ledger:
                 random.random(),  # noqa: S311  jitter
             ),
         )
-        return Reaped(tuple(send), tuple(given_up))
+        return Reaped(tuple(send), tuple(given_up), tuple(unreadable))
 
     async def look_after(self, leases: Sequence[Lease]) -> list[Lease]:
         """Write down how far the jobs of these leases are, in one round trip; returns those that are not held any
@@ -213,7 +218,7 @@ class Ledger:
         return record
 
     async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
-        """The records in the order asked for; None where there is no such job."""
+        """The records in the order asked for; None where there is no such job, or its key holds something else."""
         records: list[JobRecord | None] = []
         for first in range(0, len(job_ids), AT_ONCE):
             ids = job_ids[first : first + AT_ONCE]
@@ -222,11 +227,8 @@ class Ledger:
                 for job_id in ids:
                     pipeline.hmget(self._keys.job(job_id), FIELDS)
 
-            answers = await self._connection.many(read)
-            records += [
-                read_record(job_id, dict(zip(FIELDS, values, strict=True)))
-                for job_id, values in zip(ids, answers, strict=True)
-            ]
+            answers = await self._connection.many(read, each=True)
+            records += [_readable(job_id, answer) for job_id, answer in zip(ids, answers, strict=True)]
         return records
 
     async def transcript(self, job_id: str) -> str | None:
@@ -291,6 +293,17 @@ class Ledger:
         for first in range(0, len(calls), AT_ONCE):
             answers += await self._connection.scripts(name, calls[first : first + AT_ONCE])
         return answers
+
+
+def _readable(job_id: str, answer: Any) -> JobRecord | None:
+    """One damaged record must not hide the others."""
+    try:
+        if not isinstance(answer, Exception):
+            return read_record(job_id, dict(zip(FIELDS, answer, strict=True)))
+    except (ValueError, TypeError) as exc:
+        answer = exc
+    _LOG.warning("job %s: its record cannot be read and is passed over: %s", job_id, answer)
+    return None
 
 
 def _ms(duration: timedelta) -> int:

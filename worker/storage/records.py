@@ -69,6 +69,8 @@ class Refusal(StrEnum):
     PAUSED = "paused"
     DELAYED = "delayed"
     """Its pause after a failed attempt is not over."""
+    UNREADABLE = "unreadable"
+    """Its key holds something else than a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +92,12 @@ def changes(job_ids: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Cr
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """Ids: a message is to be sent for `send`; `given_up` have failed."""
+    """Ids: a message is to be sent for `send`; `given_up` have failed; the keys of `unreadable` hold no records, and
+    they are in no list any more."""
 
     send: tuple[str, ...]
     given_up: tuple[str, ...]
+    unreadable: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,5 @@
 -- Makes the caller the owner of a job: of the first one in the line, or when nobody waits there, or it does not ask for
--- that, of `id`. Returns {'missing'}, {'ended'}, {'held'}, {'paused'}, {'delayed'}, {'newer', least version that may} or
+-- that, of `id`. Returns {'missing'}, {'ended'}, {'held'}, {'paused'}, {'delayed'}, {'unreadable'}, {'newer', least version that may} or
 -- {'acquired', id, epoch, spec, attempts, commits, tries, whether a transcript is there (0/1), unread}. What earlier owners committed stays: the new one goes on after it.
 -- The same owner may ask again: its first call may have been answered on a connection that broke.
 -- ARGV: id, owner, lease_ms, ttl_ms, start of job keys to take the first in the line, else '', version and least reader
@@ -15,18 +15,23 @@ if prefix ~= '' then
   while not first do
     local front = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
     if not front[1] then break end
-    if redis.call('HGET', prefix .. front[1], 'state') == 'queued' then
+    if field(prefix .. front[1], 'state') == 'queued' then
       first = front[1]
       local level, round = math.floor(front[2] / LEVEL), front[2] % LEVEL
       if round > 0 then redis.call('HSET', turns, 'served ' .. level, text(round)) end
       redis.call('SET', answer, first, 'PX', lease_ms)
     else
-      step_out(prefix .. front[1], front[1])  -- its record has expired
+      step_out(prefix .. front[1], front[1])  -- its record has expired, or is none
     end
   end
   if first then id, job, commits = first, prefix .. first, prefix .. first .. ':commits' end
 end
 
+local kind = redis.call('TYPE', job).ok
+if kind ~= 'hash' and kind ~= 'none' then
+  forget(job, id)
+  return {'unreadable'}
+end
 local record = redis.call('HMGET', job, 'state', 'lease', 'owner', 'spec', 'paused')
 local state, lease, holder, spec, paused = record[1], record[2], record[3], record[4], record[5]
 if not state then return {'missing'} end

@@ -69,17 +69,31 @@ local function line_up(job, id, ttl_ms)
   redis.call('PEXPIRE', KEYS[2], ttl_ms)
 end
 
+-- One field of a record, '' where there is none. Another program may have written a key of another type there: that must
+-- not stop a script which works on many jobs.
+local function field(job, name)
+  local value = redis.pcall('HGET', job, name)
+  return type(value) == 'string' and value or ''
+end
+
 -- Takes the job out of the line.
 local function step_out(job, id)
   local place = tonumber(redis.call('ZSCORE', KEYS[2], id))
   if not place then return end
   redis.call('ZREM', KEYS[2], id)
   if place % LEVEL > 0 then
-    local flow = math.floor(place / LEVEL) .. ' ' .. (redis.call('HGET', job, 'batch') or '')
+    local flow = math.floor(place / LEVEL) .. ' ' .. field(job, 'batch')
     if redis.call('HINCRBY', turns, 'left ' .. flow, -1) <= 0 then
       redis.call('HDEL', turns, 'left ' .. flow, 'last ' .. flow)
     end
   end
+end
+
+-- Takes an id whose key holds no record out of every list of what is to be done.
+local function forget(job, id)
+  redis.call('ZREM', KEYS[1], id)
+  step_out(job, id)
+  redis.call('ZREM', KEYS[3], id)
 end
 
 -- Takes the job out of its owner's hands, and out of every list of what is to be done.

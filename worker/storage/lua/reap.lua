@@ -1,4 +1,5 @@
--- Finds the jobs nobody is at work on any more. Returns {ids to send a message for; ids that were given up}.
+-- Finds the jobs nobody is at work on any more. Returns {ids to send a message for; ids that were given up; ids whose
+-- keys hold no record, which are in no list any more}.
 -- 1. The lease lapsed: queued again, after a delay when worker after worker stopped without a commit, and failed when
 --    too many did. 2. The delay is over. 3. For patience_ms fewer messages lay in the queue than jobs wait in the line:
 --    some are lost, and as many are sent again. Whose they are does not matter: each wakes a worker for the first job.
@@ -9,10 +10,19 @@ local prefix, limit, patience_ms, most = ARGV[1], tonumber(ARGV[2]), tonumber(AR
 local delay_ms, most_delay_ms, result_ttl_ms, ttl_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local random = tonumber(ARGV[9])
 local now = now_ms()
-local send, given_up = {}, {}
+local send, given_up, unreadable = {}, {}, {}
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIMIT', 0, limit)) do
-  local job = prefix .. id
+-- One job after the other: what is wrong with one stops neither the others nor the search.
+local function each(ids, handle)
+  for _, id in ipairs(ids) do
+    if not pcall(handle, id, prefix .. id) then
+      forget(prefix .. id, id)
+      unreadable[#unreadable + 1] = id
+    end
+  end
+end
+
+each(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIMIT', 0, limit), function(id, job)
   local commits = job .. ':commits'
   local record = redis.call('HMGET', job, 'state', 'tries')
   local tries = tonumber(record[2] or 0)
@@ -33,17 +43,16 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIM
       if delay == 0 then send[#send + 1] = id end
     end
   end
-end
+end)
 
-for _, id in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', text(now), 'LIMIT', 0, limit - #send)) do
-  local job = prefix .. id
+each(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', text(now), 'LIMIT', 0, limit - #send), function(id, job)
   if redis.call('HGET', job, 'state') == 'queued' then
     enqueue(job, job .. ':commits', id, ttl_ms, 0)
     send[#send + 1] = id
   else
     redis.call('ZREM', KEYS[3], id)
   end
-end
+end)
 
 local missing = redis.call('ZCARD', KEYS[2]) - #send
 for index = 4, #KEYS do missing = missing - redis.call('LLEN', KEYS[index]) end
@@ -58,4 +67,4 @@ else
   for _, id in ipairs(redis.call('ZRANGE', KEYS[2], 0, missing - 1)) do send[#send + 1] = id end
   redis.call('HDEL', turns, 'missing', 'missing since')
 end
-return {send, given_up}
+return {send, given_up, unreadable}

@@ -58,7 +58,7 @@ if step == 'batch' then
   redis.call('ZADD', watched, 'XX', text(now_ms()), id)
   local function one_waits(some)
     for _, job in ipairs(some) do
-      local state = redis.call('HGET', jobs .. job, 'state')
+      local state = redis.pcall('HGET', jobs .. job, 'state')  -- a key of another type is no job that waits
       if state == 'queued' or state == 'running' then
         redis.call('HSET', hook, 'witness', job)
         return true
@@ -73,7 +73,8 @@ if step == 'batch' then
   if one_waits(all) then return 0 end
   local counts, total = {}, 0
   for _, job in ipairs(all) do
-    local state = redis.call('HGET', jobs .. job, 'state') or 'expired'
+    local state = redis.pcall('HGET', jobs .. job, 'state')
+    if type(state) ~= 'string' then state = 'expired' end
     counts[state] = (counts[state] or 0) + 1
     total = total + 1
   end

@@ -1,0 +1,191 @@
+"""kombu's Redis transport, so that neither a message nor a broken connection can end a worker.
+
+kombu offers no hook before it parses a message, so its channel class is replaced (`install`): the reply to BRPOP is
+checked while it is still bytes, and only messages that `tasks.envelope` built reach kombu and Celery.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
+
+from kombu.exceptions import OperationalError
+from kombu.transport import redis as transport
+
+from tasks.envelope import MessageRefused, rebuilt
+from worker.storage.connection import is_permanent
+from worker.storage.dead_letters import dead_letter, write
+
+_LOG: Final = logging.getLogger(__name__)
+_DEFAULT_TTL_S: Final = 604_800
+_REPLIES: Final = ".reply.celery.pidbox"
+"""The queue that a client of the remote control reads answers from; no worker reads one."""
+_OPTIONS: Final = ("dead_letters_key", "dead_letters_ttl_s")
+if TYPE_CHECKING:
+    _Base = transport.Channel
+else:
+    _Base = object
+
+
+class _QoS(transport.QoS):
+    """kombu 5.7 fails on its own state when Redis is not back while it closes a connection that broke, and again when a
+    task ends whose message came on that connection. Both ended the whole worker: a restart of Redis was the end of a
+    fleet. What is not put back or acknowledged here comes again when the visibility timeout is over; until then the
+    ledger sends the jobs again that need it."""
+
+    def restore_unacked(self, client: Any = None) -> None:
+        try:
+            super().restore_unacked(client)  # type: ignore[no-untyped-call]
+        except Exception as exc:  # noqa: BLE001  AttributeError, ConnectionError and what else kombu makes of it
+            _LOG.warning("unacknowledged messages not put back: %s", exc)
+            self._delivered.clear()
+
+    def ack(self, delivery_tag: str) -> None:
+        if self.channel.connection is not None:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        if self.channel.connection is not None:
+            super().reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
+
+    def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
+        """An entry of the hash of unacknowledged messages that cannot be put back is refused, and not read again and
+        again. The hash may be shared with other programs, whose messages are put back as they are."""
+        with self.channel.conn_or_acquire(client) as connection:
+            entry = connection.hget(self.unacked_key, tag)
+            if entry is None or _restorable(entry):
+                super().restore_by_tag(tag, client=connection, leftmost=leftmost)  # type: ignore[no-untyped-call]
+            else:
+                self._remove_from_indices(tag).execute()  # type: ignore[no-untyped-call]
+                self.channel.refuse(entry, self.unacked_key, "an unacknowledged message that cannot be put back")
+
+
+def _restorable(entry: bytes) -> bool:
+    """Whether kombu can read an entry: [message, exchange, routing key]."""
+    try:
+        message, exchange, routing_key = json.loads(entry)
+    except (ValueError, TypeError, RecursionError):
+        return False
+    parts = [message, *(message.get(name) for name in ("headers", "properties"))] if _is_object(message) else [None]
+    named = isinstance(exchange, str) and isinstance(routing_key, str) and bool(routing_key)
+    return named and all(map(_is_object, parts)) and _is_object(message["properties"].get("delivery_info", {}))
+
+
+def _is_object(value: object) -> bool:
+    return isinstance(value, dict)
+
+
+class _Checked(_Base):
+    """Mixed into a channel class of kombu: every message is checked before kombu parses it."""
+
+    QoS = _QoS
+    dead_letters_key = "dead-letters"
+    dead_letters_ttl_s = _DEFAULT_TTL_S
+    from_transport_options = (  # type: ignore[assignment]
+        *transport.Channel.from_transport_options,
+        *_OPTIONS,
+    )
+
+    def _get_client(self) -> type:
+        """The client class whose replies to BRPOP are checked."""
+        channel = self
+        base: Any = super()._get_client()  # type: ignore[no-untyped-call]
+
+        class Client(base):  # type: ignore[misc]
+            def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
+                reply = super().parse_response(connection, command_name, **options)
+                return channel.checked(*reply) if command_name == "BRPOP" and reply else reply
+
+        return Client
+
+    def checked(self, list_name: bytes, raw: bytes) -> tuple[bytes, bytes] | None:
+        """The reply to hand to kombu; None, as if no message had come, for one that is refused."""
+        queue = list_name.decode("utf-8", "backslashreplace").rsplit(self.sep, 1)[0]
+        if queue.endswith(_REPLIES):
+            return list_name, raw
+        try:
+            return list_name, rebuilt(raw, queue)
+        except MessageRefused as exc:
+            self.refuse(raw, queue, str(exc), exc.job)
+        except Exception as exc:  # noqa: BLE001  a bug in the checks must not end the worker either
+            _LOG.exception("a message could not be checked")
+            self.refuse(raw, queue, f"cannot be checked: {type(exc).__name__}: {exc}")
+        return None
+
+    def refuse(self, raw: bytes, queue: str, reason: str, job: str = "") -> None:
+        """Log a message and put it into the dead letters. It is gone from the queue already."""
+        from worker import metrics  # noqa: PLC0415  not for producers, who load this module as well
+
+        metrics.MESSAGES_REFUSED.inc()
+        entry = dead_letter(raw, queue, reason, job)
+        job = entry["job"] or "-"
+        _LOG.warning("message refused: queue=%s job=%s bytes=%s: %s", entry["queue"], job, len(raw), entry["reason"])
+        try:
+            with self.conn_or_acquire() as client:
+                pipeline = client.pipeline(transaction=False)
+                write(pipeline, self.dead_letters_key, entry, self.dead_letters_ttl_s)
+                pipeline.execute()
+        except Exception as exc:  # noqa: BLE001  whatever happens here, the worker goes on
+            _LOG.error("a refused message is not in the dead letters (sha256 %s): %s", entry["sha256"], exc)
+
+    def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
+        tag = super().basic_consume(queue, *args, **kwargs)  # type: ignore[no-untyped-call]
+        callbacks = self.connection._callbacks
+        callbacks[queue] = self._guarded(queue, callbacks[queue])
+        return tag
+
+    def _guarded(self, queue: str, deliver: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """The second line of defence: an error that a message causes in kombu or Celery ends neither the worker nor its
+        connection. Messages of the remote control, which come by publish and subscribe, have only this one."""
+
+        def call(message: Any) -> Any:
+            try:
+                return deliver(message)
+            except (KeyError, TypeError, ValueError, AttributeError, LookupError, RecursionError, OverflowError) as exc:
+                _LOG.exception("a message could not be delivered")
+                self.refuse(_text_of(message), queue, f"cannot be delivered: {type(exc).__name__}: {exc}")
+                properties = message.get("properties") if isinstance(message, dict) else None
+                tag = properties.get("delivery_tag") if isinstance(properties, dict) else None
+                if isinstance(tag, str) and tag in self.qos._delivered:
+                    self.qos.ack(tag)
+                return None
+
+        return call
+
+
+def _text_of(message: object) -> bytes:
+    try:
+        return json.dumps(message).encode()
+    except (TypeError, ValueError, RecursionError):
+        return type(message).__name__.encode()
+
+
+class CheckedChannel(_Checked, transport.Channel):
+    pass
+
+
+class CheckedSentinelChannel(_Checked, transport.SentinelChannel):
+    from_transport_options = (  # type: ignore[assignment]
+        *transport.SentinelChannel.from_transport_options,
+        *_OPTIONS,
+    )
+
+
+def install() -> None:
+    """Make kombu use these channels for all connections of this process."""
+    transport.Transport.Channel = CheckedChannel
+    transport.SentinelTransport.Channel = CheckedSentinelChannel
+
+
+SEND_ERRORS: Final[tuple[type[Exception], ...]] = (OperationalError, *transport.Transport.channel_errors)
+"""What kombu raises when a message cannot be sent."""
+
+
+def is_permanent_failure(exc: BaseException) -> bool:
+    """Whether the queue would refuse the same message again."""
+    return is_permanent(exc) or (exc.__cause__ is not None and is_permanent(exc.__cause__))
+
+
+__all__ = ["SEND_ERRORS", "install", "is_permanent_failure"]

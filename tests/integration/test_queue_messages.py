@@ -1,0 +1,266 @@
+"""Malformed messages against real workers: none ends or restarts, honest jobs finish, and each refused message is in
+the dead letters with its reason. The forms themselves are in tests/unit/tasks/test_envelope.py."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import redis
+
+from tasks import messages
+from tasks.app import make_app
+from tasks.envelope import MessageRefused, rebuilt
+from tasks.submit import submit
+from tests.support.fleet import assert_every_key_ends
+from tests.support.mutations import mutations
+from tests.support.wait import wait_until
+from tests.unit.tasks.test_envelope import WRONG
+from worker.settings import Settings, load
+from worker.storage.dead_letters import MAX_DEAD_LETTERS
+from worker.storage.keys import queue_lists
+
+ROOT = Path(__file__).parents[2]
+Start = Callable[..., subprocess.Popen[bytes]]
+
+
+@pytest.fixture
+def settings(redis_url: str) -> Settings:
+    return load({}, redis_url=redis_url, lease_s=4, renew_s=1, reap_s=0.5)
+
+
+@pytest.fixture
+def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
+    """Starts a worker whose pipeline is a stand-in; its log is `worker.log`."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start_one(*command: str, **more: str) -> subprocess.Popen[bytes]:
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("STT_")},
+            **{"STT_REDIS_URL": settings.redis_url, "STT_URL": "http://127.0.0.1:1", "STT_API_KEY": "key"},
+            **{"STT_LEASE_S": "4", "STT_RENEW_S": "1", "STT_REAP_S": "0.5", "C_FORCE_ROOT": "1", **more},
+        }
+        command = command or (sys.executable, "-m", "tests.support.fake_worker", "-n", f"w{len(started)}@test")
+        with (tmp_path / "worker.log").open("ab") as log:
+            started.append(subprocess.Popen(command, env=environment, cwd=ROOT, stdout=log, stderr=log))
+        return started[-1]
+
+    yield start_one
+    for process in started:
+        process.kill()
+        process.wait(10)
+    assert_every_key_ends(settings.redis_url)
+
+
+@pytest.fixture
+def audio(tmp_path: Path) -> Callable[[str], str]:
+    def make(name: str) -> str:
+        path = tmp_path / name
+        path.write_bytes(name.encode())
+        return str(path)
+
+    return make
+
+
+@pytest.fixture
+def binary(redis_url: str) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+def until_quiet(raw: redis.Redis, timeout_s: float = 30) -> None:
+    def quiet() -> bool:
+        return sum(int(raw.llen(name)) for name in queue_lists("stt")) == 0 and raw.hlen("unacked") == 0
+
+    wait_until(quiet, "every message is taken and acknowledged", timeout_s=timeout_s)
+
+
+def dead_letters(raw: redis.Redis) -> list[dict[str, str]]:
+    return [fields for _, fields in raw.xrange("stt:dead-letters")]
+
+
+def restarts(log: Path) -> int:
+    return log.read_text("utf-8", "replace").count("connection to broker lost")
+
+
+def refused(raw: bytes) -> bool:
+    try:
+        rebuilt(raw, "stt")
+    except MessageRefused:
+        return True
+    return False
+
+
+def test_no_form_ends_a_worker(
+    start: Start, settings: Settings, raw: redis.Redis, binary: redis.Redis, audio: Any, tmp_path: Path
+) -> None:
+    worker = start()
+    first = submit(audio("slow-40.wav"), settings=settings)
+    wait_until(lambda: first.status().commits > 1, "a job runs", timeout_s=30)
+    for message in WRONG.values():
+        binary.lpush("stt", message)
+    honest = [submit(audio(f"ok-{n}.wav"), settings=settings) for n in range(1, 6)]
+    wait_until(lambda: all(job.status().state == "done" for job in [first, *honest]), "the jobs end", timeout_s=30)
+    until_quiet(raw)
+    assert worker.poll() is None
+    assert first.status().attempts == 1, "what ran was not given back"
+    letters = dead_letters(raw)
+    assert len(letters) == len(WRONG)
+    assert all(letter["reason"] and letter["queue"] == "stt" for letter in letters)
+    text = (tmp_path / "worker.log").read_text()
+    assert "Traceback" not in text
+    assert restarts(tmp_path / "worker.log") == 0
+    assert text.count("message refused") >= 40
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(10) == 0
+
+
+def fuzz(count: int, seed: int, start: Start, settings: Settings, raw: redis.Redis, audio: Any, log: Path) -> None:
+    worker = start()
+    handle = submit(audio("ok-1.wav"), settings=settings)
+    wait_until(lambda: handle.status().state == "done", "the first job ends", timeout_s=30)
+    wrong = 0
+    honest = []
+    with redis.Redis.from_url(settings.redis_url) as binary:
+        for number, message in enumerate(mutations(count, seed, "no-such-job")):
+            wrong += refused(message)
+            binary.lpush("stt", message)
+            if number % (count // 20) == 0:
+                honest.append(submit(audio(f"ok-{number + 2}.wav"), settings=settings))
+            if number % 500 == 499:
+                until_quiet(raw, timeout_s=120)
+    wait_until(lambda: all(job.status().state == "done" for job in honest), "the jobs end", timeout_s=60)
+    until_quiet(raw)
+    assert worker.poll() is None
+    assert psutil.Process(worker.pid).is_running()
+    letters = dead_letters(raw)
+    assert len(letters) == wrong <= MAX_DEAD_LETTERS
+    assert wrong > count / 3
+    assert all(letter["reason"] for letter in letters)
+    assert restarts(log) == 0
+    assert "Traceback" not in log.read_text("utf-8", "replace")
+
+
+def test_a_few_hundred_mutations(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any, tmp_path: Path
+) -> None:
+    fuzz(400, 1, start, settings, raw, audio, tmp_path / "worker.log")
+
+
+@pytest.mark.chaos
+@pytest.mark.timeout(900)
+def test_ten_thousand_mutations(start: Start, settings: Settings, raw: redis.Redis, audio: Any, tmp_path: Path) -> None:
+    fuzz(10_000, 2, start, settings, raw, audio, tmp_path / "worker.log")
+
+
+def test_a_message_that_cannot_be_restored_does_not_circulate(settings: Settings, raw: redis.Redis) -> None:
+    """What an older version, or another program, left among the unacknowledged messages."""
+    wrong = ("{", "7", "[]", '["x", "", "stt"]', "[{}, {}, {}]", '[{"headers": []}, "", "stt"]', '[[], "", "stt"]')
+    for number, entry in enumerate([*wrong, json.dumps([json.loads(messages.message("a", "stt")), "", "stt"])]):
+        raw.hset("unacked", f"tag-{number}", entry)
+        raw.zadd("unacked_index", {f"tag-{number}": 1})
+    with make_app(settings).connection() as connection:
+        connection.default_channel.qos.restore_visible(num=None, interval=1)
+    assert (raw.hlen("unacked"), raw.zcard("unacked_index")) == (0, 0)
+    assert len(dead_letters(raw)) + raw.llen("stt") >= 1 + 4
+    restored = [message.encode() for message in raw.lrange("stt", 0, -1)]
+    assert sum(not refused(message) for message in restored) == 1, "the message in order is in the queue again"
+    raw.delete("stt")
+
+
+def test_the_natural_forms_of_send_task(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any, tmp_path: Path
+) -> None:
+    start()
+    app = make_app(settings)
+    app.send_task("tasks.transcribe", args=[{"source": audio("ok-2.wav")}], queue="stt")
+    for _ in range(20):
+        app.send_task("tasks.transcribe", kwargs={"job_id": "ID:commits"}, queue="stt")
+    handle = submit(audio("ok-2.wav"), settings=settings)
+    wait_until(lambda: handle.status().state == "done", "the job ends", timeout_s=30)
+    until_quiet(raw)
+    letters = dead_letters(raw)
+    assert [letter["job"] for letter in letters] == ["ID:commits"] * 20
+    assert "ID:commits" in (tmp_path / "worker.log").read_text()
+
+
+def test_a_job_key_of_another_type_stops_nobody(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any, tmp_path: Path
+) -> None:
+    """A program that may write to our keys put something else there: in the line, among the leases, and as a name."""
+    for name, key in (("front", "queue"), ("leased", "leases"), ("later", "delayed")):
+        raw.set(f"stt:job:{name}", "no hash", ex=1000)
+        raw.zadd(f"stt:{key}", {name: 0})
+        raw.expire(f"stt:{key}", 1000)
+    raw.hset("stt:job:broken", mapping={"state": "running", "epoch": "x", "tries": "y", "spec": "{"})
+    raw.expire("stt:job:broken", 1000)
+    raw.zadd("stt:leases", {"broken": 0})
+    raw.zadd("stt:jobs", {"front": 2, "broken": 1})
+    raw.expire("stt:jobs", 1000)
+    start()
+    app = make_app(settings)
+    for name in ("front", "leased", "broken"):
+        app.send_task("tasks.transcribe", args=[name], queue="stt")
+    handle = submit(audio("ok-3.wav"), settings=settings)
+    wait_until(lambda: handle.status().state == "done", "the job ends", timeout_s=30)
+    wait_until(
+        lambda: not any(raw.zcard(f"stt:{key}") for key in ("queue", "leases", "delayed")), "the lines are empty"
+    )
+    until_quiet(raw)
+    for command in (["status"], ["list"], ["status", handle.id]):
+        ran = subprocess.run(
+            [sys.executable, "-m", "tasks.cli", *command],
+            env={**os.environ, "STT_REDIS_URL": settings.redis_url},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stderr
+    text = (tmp_path / "worker.log").read_text()
+    assert "Traceback" not in text
+    assert "ledger away" not in text
+
+
+def test_remote_control_is_off_unless_asked_for(start: Start, settings: Settings, tmp_path: Path) -> None:
+    app = make_app(settings)
+    start()
+    wait_until(lambda: " ready." in (tmp_path / "worker.log").read_text(), "the worker is up", timeout_s=30)
+    assert app.control.ping(timeout=1.0) == []
+    start(STT_CELERY_REMOTE_CONTROL="1")
+    wait_until(
+        lambda: (tmp_path / "worker.log").read_text().count(" ready.") == 2, "the second one is up", timeout_s=30
+    )
+    assert [list(answer) for answer in app.control.ping(timeout=2.0)] == [["w1@test"]]
+
+
+def test_a_fatal_error_ends_the_worker_with_a_status(start: Start, tmp_path: Path) -> None:
+    worker = start(*(sys.executable, "-c", "from tests.support import fatal_worker"), STT_LOG_LEVEL="info")
+    assert worker.wait(30) not in (0, None)
+    assert "a bug that ends the consumer" in (tmp_path / "worker.log").read_text()
+
+
+def test_dead_letters_are_bounded_and_shown(settings: Settings, raw: redis.Redis) -> None:
+    from tasks.doctor.ledger import of_dead_letters
+    from worker.storage.dead_letters import Summary, dead_letter, write
+
+    for number in range(3):
+        pipeline = raw.pipeline()
+        write(pipeline, "stt:dead-letters", dead_letter(b"\xff\0" * 5000, "stt", f"reason {number}"), 100)
+        pipeline.execute()
+    letters = dead_letters(raw)
+    assert len(letters) == 3
+    assert all(len(letter["message"]) <= 1024 and letter["message"].isprintable() for letter in letters)
+    assert 0 < raw.ttl("stt:dead-letters") <= 100
+    assert of_dead_letters(Summary(0, ""), "stt:") == []
+    (finding,) = of_dead_letters(Summary(3, "reason 2"), "stt:")
+    assert "3 messages were refused; the last one: reason 2" in finding.text
+    assert json.loads(json.dumps(finding.way_out))

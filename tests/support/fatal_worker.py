@@ -1,0 +1,15 @@
+"""A worker whose consumer fails on an error that Celery cannot recover from."""
+
+from __future__ import annotations
+
+from celery.worker.consumer import consumer
+
+from tasks.app import run_worker
+
+
+def _fail(*_: object, **__: object) -> None:
+    raise RuntimeError("a bug that ends the consumer")
+
+
+consumer.Consumer.create_task_handler = _fail
+run_worker()

@@ -1,0 +1,141 @@
+"""Mutations of valid queue messages, of bytes and of structure, for fuzzing; the same seed gives the same ones."""
+
+from __future__ import annotations
+
+import base64
+import json
+import random
+from collections.abc import Iterator
+from typing import Any
+
+from tasks import messages
+
+STRANGE: tuple[Any, ...] = (
+    *(None, True, False, 0, -1, 1, 2**31, 2**63, 1e308, 0.5, "", "x", "1", "\0", "a\nb", "é", "\ud800", "x" * 5000),
+    *(
+        [],
+        [None],
+        [[]],
+        ["x", 1],
+        {},
+        {"a": 1},
+        {"": {}},
+        [[], {}],
+        [[], {}, None],
+        {"task": "x"},
+        "2031-01-01T00:00:00",
+    ),
+    *(
+        "9999-12-31T23:59:59+00:00",
+        "application/x-python-serialize",
+        "gzip",
+        "bzip2",
+        "binary",
+        "utf-16",
+        "tasks.transcribe",
+    ),
+)
+NAMES = (
+    *(
+        "body",
+        "headers",
+        "properties",
+        "content-type",
+        "content-encoding",
+        "task",
+        "id",
+        "args",
+        "kwargs",
+        "job",
+        "job_id",
+    ),
+    *(
+        "eta",
+        "expires",
+        "timelimit",
+        "retries",
+        "stamped_headers",
+        "stamps",
+        "compression",
+        "group",
+        "chord",
+        "callbacks",
+    ),
+    *("errbacks", "chain", "delivery_tag", "delivery_info", "priority", "body_encoding", "reply_to", "correlation_id"),
+    *(
+        "shadow",
+        "ignore_result",
+        "redelivered",
+        "root_id",
+        "argsrepr",
+        "exchange",
+        "routing_key",
+        "utc",
+        "get",
+        "update",
+    ),
+)
+
+
+def mutations(count: int, seed: int, job_id: str, queue: str = "stt") -> Iterator[bytes]:
+    """Messages that name `job_id` before they are mutated."""
+    rng = random.Random(seed)
+    for number in range(count):
+        message = json.loads(messages.message(job_id, queue))
+        kind = number % 4
+        if kind == 0:
+            yield _bytes(json.dumps(message).encode(), rng)
+            continue
+        if kind == 1:
+            body = json.loads(base64.b64decode(message["body"]))
+            body = _structure(body, rng)
+            message["body"] = base64.b64encode(json.dumps(body).encode()).decode()
+        else:
+            for _ in range(rng.randint(1, 3)):
+                message = _structure(message, rng)
+        yield json.dumps(message).encode()
+
+
+def _bytes(raw: bytes, rng: random.Random) -> bytes:
+    data = bytearray(raw)
+    for _ in range(rng.randint(1, 8)):
+        at = rng.randrange(len(data) or 1)
+        match rng.randrange(5):
+            case 0:
+                data[at : at + 1] = bytes([rng.randrange(256)])
+            case 1:
+                del data[at : at + rng.randint(1, 40)]
+            case 2:
+                data[at:at] = data[at : at + rng.randint(1, 40)]
+            case 3:
+                data[at:at] = rng.choice([b"[" * 2000, b'{"a":', b"\xff\xfe", b"\0", b"9" * 5000, b'"'])
+            case _:
+                del data[at:]
+        if not data:
+            break
+    return bytes(data)
+
+
+def _structure(value: Any, rng: random.Random) -> Any:
+    """One place of a value changed: replaced, removed, added, wrapped or repeated."""
+    places = list(_places(value))
+    if not places or rng.random() < 0.03:
+        return rng.choice(STRANGE)
+    parent, key = rng.choice(places)
+    match rng.randrange(6):
+        case 0 | 1 | 2:
+            parent[key] = rng.choice(STRANGE)
+        case 3:
+            del parent[key]
+        case 4 if isinstance(parent, dict):
+            parent[rng.choice(NAMES)] = rng.choice(STRANGE)
+        case _:
+            parent[key] = rng.choice([[parent[key]], {"a": parent[key]}, [parent[key]] * 3, str(parent[key])])
+    return value
+
+
+def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in list(items):
+        yield value, key
+        yield from _places(inner)
