@@ -27,6 +27,7 @@ from worker.errors import DamagedSource, SourceError
 
 _MAX_WARNINGS: Final = 20
 _BLOCK_S: Final = 1.0
+_SHORTER_S: Final = 0.5
 _TIMED_BLOCK_S: Final = 0.02
 """Short, as holes and drift are corrected between blocks."""
 
@@ -106,16 +107,25 @@ class JoinedSource:
         one_rate, at_s = OneRate(self.info.sample_rate), 0.0
         refusals: list[SourceError] = []
         for part in self._parts:
-            timeline = StreamTimeline(part.length_s, self._warn)
+            start_s, timeline = at_s, StreamTimeline(part.length_s, self._warn)
             for block in timeline.place(self._part_blocks(part, at_s, refusals)):
                 end_s = at_s + len(block.samples) / block.rate
                 if block.lost:
                     self._undecoded.add(at_s, end_s, block.lost)
                 at_s = end_s
                 yield from one_rate.feed(block.rate, block.samples)
+            self._check_length(part, start_s, at_s)
         yield from one_rate.flush()
         if len(refusals) == len(self._parts):
             raise refusals[0]
+
+    def _check_length(self, part: Part, start_s: float, end_s: float) -> None:
+        said_s = part.length_s or 0.0
+        if end_s - start_s < said_s - max(_SHORTER_S, said_s * 0.01):
+            self._warn(
+                f"cut off or damaged from {start_s:.1f} s on: {said_s:.1f} s were expected there, "
+                f"{end_s - start_s:.1f} s could be decoded"
+            )
 
     def _part_blocks(self, part: Part, at_s: float, refusals: list[SourceError]) -> Iterator[TimedBlock]:
         try:

@@ -1,13 +1,14 @@
-"""The frame headers of an MP3 file (layer III): how many frames there really are, and whether its length tag is true.
+"""The frame headers of an MP3 file (layer III): its recordings, their frames, and whether their length tags are true.
 
 Header layout: ISO/IEC 11172-3, 2.4.2.3 and 13818-3; the Xing/Info tag and its LAME extension as LAME writes them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 _USUAL_DELAY: Final = 576
 """Samples that LAME's encoder puts before the first real one; others differ by some hundred. libsndfile drops as many
@@ -18,7 +19,14 @@ _KBPS_1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 3
 _KBPS_2: Final = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _CHUNK_BYTES: Final = 1 << 20
 _SEARCH_BYTES: Final = 1 << 16
+_MAX_FRAME_BYTES: Final = 1441
+_PROBE_BYTES: Final = 2 * _MAX_FRAME_BYTES + 8
+_PROBE_EVERY_S: Final = 5.0
 _TAG_SLACK: Final = 0.02  # a length tag may disagree with the file's size by this share (tags at the end, padding)
+_LOOK_BYTES: Final = 64  # of a frame: its header and a length tag's first bytes
+_TAG_MARKS: Final = (b"Xing", b"Info")
+_SURE_FRAMES: Final = 3
+"""So many frames in a row must be alike before they count as a part of another rate: a picture may look like two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +36,20 @@ class _Frame:
     side_bytes: int
     version: int
     rate: int
+    channels: int
 
     def alike(self, other: _Frame | None) -> bool:
-        return other is not None and (self.version, self.rate) == (other.version, other.rate)
+        return other is not None and (self.version, self.rate, self.channels) == (
+            other.version,
+            other.rate,
+            other.channels,
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """An MP3's frames; offsets in bytes from the start of the file."""
+    """One recording in an MP3 file, often the only one: frames of the same rate and channels. Offsets in bytes from the
+    start of the file."""
 
     header: bytes
     """The four bytes of the first frame."""
@@ -44,16 +58,40 @@ class Layout:
     audio_start: int
     end: int
     frames: int
-    """Frames of audio, counted where the tag was not to be trusted."""
-    trusted: bool
-    """libsndfile gets the length right by itself."""
+    """Frames of audio, counted."""
 
-    def length_frame(self) -> bytes:
-        """A first frame that tells the counted number of frames: the file's own tag corrected, or one made here."""
+    @property
+    def trusted(self) -> bool:
+        """libsndfile gets the length right by itself."""
+        return bool(self.tag) and self.frames <= _told_frames(self.tag, self.first.side_bytes) + 1
+
+    @property
+    def start(self) -> int:
+        """With the length tag."""
+        return self.audio_start - len(self.tag)
+
+    @property
+    def rate(self) -> int:
+        return self.first.rate
+
+    @property
+    def channels(self) -> int:
+        return self.first.channels
+
+    @property
+    def length_s(self) -> float:
+        return self.frames * self.first.samples / self.rate
+
+    @property
+    def first(self) -> _Frame:
         frame = _parse(self.header)
         if frame is None:
             raise ValueError("not an MP3 header")
-        at = 4 + frame.side_bytes
+        return frame
+
+    def length_frame(self) -> bytes:
+        """A first frame that tells the counted number of frames: the file's own tag corrected, or one made here."""
+        at = 4 + self.first.side_bytes
         if self.tag:
             made = bytearray(self.tag)
             made[at + 8 : at + 12] = self.frames.to_bytes(4, "big")
@@ -90,38 +128,55 @@ def _parse(data: bytes) -> _Frame | None:
     kbps = (_KBPS_1 if first else _KBPS_2)[kbps_index]
     length = (144 if first else 72) * kbps * 1000 // rate + (data[2] >> 1 & 1)
     side = (17 if mono else 32) if first else (9 if mono else 17)
-    return _Frame(length, 1152 if first else 576, side, version, rate)
+    return _Frame(length, 1152 if first else 576, side, version, rate, 1 if mono else 2)
 
 
-def examine(path: Path) -> Layout | None:
-    """The layout of an MP3 file; None where no layer III frame is found near its start (libsndfile decides then).
+def examine(path: Path) -> list[Layout]:
+    """The recordings of an MP3 file, in order; none where no layer III frame is found near its start (libsndfile
+    decides then). A new one begins where rate or channels change, and at every further length tag.
 
-    Reads a few kilobytes where the tag and the file's size agree, else every frame header (about 0.1 s an hour).
+    Reads a few kilobytes for every 5 s where a length tag agrees with the file, else every frame header (about 0.1 s an
+    hour); damaged stretches, tags and pictures in between are passed over.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
         start = _after_id3(file.read(10))
         file.seek(start)
         head = file.read(_SEARCH_BYTES)
-    offset = _first_frame(head)
-    if offset is None:
+        offset = _first_frame(head)
+        if offset is None:
+            return []
+        tagged = _as_tagged(head[offset:], start + offset, size)
+        if tagged is not None and _is_uniform(file, tagged):
+            return [tagged]
+        return list(_recordings(_Window(file, start + offset), size))
+
+
+def _as_tagged(head: bytes, start: int, size: int) -> Layout | None:
+    """The layout of a whole file as its length tag says; None where it says nothing, or less than there is."""
+    first = _parse(head)
+    if first is None or head[4 + first.side_bytes : 8 + first.side_bytes] not in _TAG_MARKS:
         return None
-    start += offset
-    first = _parse(head[offset:])
-    if first is None:
+    tag = head[: first.length]
+    frames, count = _told_frames(tag, first.side_bytes), _told_bytes(tag, first.side_bytes)
+    if not frames or not count or size - start > count * (1 + _TAG_SLACK):
         return None
-    header, frame = head[offset : offset + 4], head[offset : offset + first.length]
-    mark = frame[4 + first.side_bytes : 8 + first.side_bytes]
-    tag = frame if mark in (b"Xing", b"Info") else b""
-    if tag:
-        told_frames, told_bytes = _told(tag, 4 + first.side_bytes)
-        if told_frames and told_bytes and size - start <= told_bytes * (1 + _TAG_SLACK):
-            return Layout(header, tag, start + len(tag), size, told_frames, trusted=True)
-        start += len(tag)
-    else:
-        told_frames = 0
-    frames = _count(path, start, first)
-    return Layout(header, tag, start, size, frames, trusted=bool(tag) and frames <= told_frames + 1)
+    return Layout(head[:4], tag, start + len(tag), size, frames)
+
+
+def _is_uniform(file: BinaryIO, tagged: Layout) -> bool:
+    """Whether frames of the same rate and channels are found all through the file, and none behind the tagged end."""
+    like = tagged.first
+    end = min(tagged.end, tagged.start + _told_bytes(tagged.tag, like.side_bytes))
+    step = max(_PROBE_BYTES, int((end - tagged.audio_start) * _PROBE_EVERY_S / max(tagged.length_s, _PROBE_EVERY_S)))
+    for at in range(tagged.audio_start, end - _PROBE_BYTES, step):
+        file.seek(at)
+        data = file.read(_PROBE_BYTES)
+        found = _first_frame(data)
+        if found is None or not like.alike(_parse(data[found:])):
+            return False
+    file.seek(end)
+    return _first_frame(file.read(tagged.end - end)) is None
 
 
 def _after_id3(data: bytes) -> int:
@@ -144,34 +199,98 @@ def _first_frame(head: bytes) -> int | None:
     return None
 
 
-def _told(tag: bytes, at: int) -> tuple[int, int]:
-    """Frames and bytes as the tag has them, 0 for what it does not say."""
+def _told_bytes(tag: bytes, side_bytes: int) -> int:
+    at = 4 + side_bytes
     flags = tag[at + 7]
-    frames = int.from_bytes(tag[at + 8 : at + 12], "big") if flags & 1 else 0
     at += 12 if flags & 1 else 8
-    return frames, int.from_bytes(tag[at : at + 4], "big") if flags & 2 else 0
+    return int.from_bytes(tag[at : at + 4], "big") if flags & 2 else 0
 
 
-def _count(path: Path, start: int, like: _Frame) -> int:
-    """Frames from `start` on, damaged stretches passed over; the file is read a megabyte at a time."""
-    known: dict[bytes, _Frame] = {}
-    count = 0
-    with path.open("rb") as file:
+def _told_frames(tag: bytes, side_bytes: int) -> int:
+    """Frames as the tag has them, 0 where it does not say."""
+    at = 4 + side_bytes
+    return int.from_bytes(tag[at + 8 : at + 12], "big") if tag[at + 7] & 1 else 0
+
+
+class _Window:
+    """A file read forward, a megabyte at a time: `at` is an index into `data`."""
+
+    def __init__(self, file: BinaryIO, start: int) -> None:
+        self._file = file
+        self._base = start
         file.seek(start)
-        data, at = file.read(_CHUNK_BYTES), 0
-        while True:
-            if at + 4 > len(data):
-                if at > len(data):
-                    file.seek(at - len(data), 1)
-                data, at = data[at:] + file.read(_CHUNK_BYTES), 0
-                if len(data) < 4:
-                    return count
-            header = data[at : at + 4]
-            frame = known.get(header) or _parse(header)
-            if frame is not None and like.alike(frame):
-                known[header] = frame
-                count += 1
-                at += frame.length
-            else:
-                following = data.find(b"\xff", at + 1)
-                at = following if following >= 0 else len(data)
+        self.data = file.read(_CHUNK_BYTES)
+        self.at = 0
+
+    @property
+    def position(self) -> int:
+        """Of the file."""
+        return self._base + self.at
+
+    def refill(self) -> bool:
+        """Move the window to `at`. False at the end of the file."""
+        if self.at > len(self.data):
+            self._file.seek(self.at - len(self.data), 1)
+        rest = self.data[self.at :]
+        self._base += self.at
+        self.data, self.at = rest + self._file.read(_CHUNK_BYTES), 0
+        return len(self.data) >= 4
+
+
+def _recordings(window: _Window, size: int) -> Iterator[Layout]:
+    like: _Frame | None = None
+    header, tag, audio_start, count, end = b"", b"", 0, 0, 0
+    known: dict[bytes, _Frame] = {}
+    while window.at + _LOOK_BYTES <= len(window.data) or window.refill():
+        data, at = window.data, window.at
+        head = data[at : at + 4]
+        frame = known.get(head)
+        if frame is None:
+            frame = _parse(head)
+            if frame is None or not frame.alike(like):
+                if frame is None or not _are_frames(window, frame):
+                    window.at = _next_candidate(data, at)
+                    continue
+                if count:
+                    yield Layout(header, tag, audio_start, end, count)
+                like, header, tag, audio_start, count, known = frame, head, b"", window.position, 0, {}
+            known[head] = frame
+            data, at = window.data, window.at
+        tag_at = at + 4 + frame.side_bytes
+        if data[tag_at : tag_at + 4] in _TAG_MARKS:
+            if count:
+                yield Layout(header, tag, audio_start, end, count)
+            header, tag, count = head, data[at : at + frame.length], 0
+            audio_start = end = window.position + frame.length
+            window.at += frame.length
+            continue
+        count += 1
+        window.at += frame.length
+        end = window.position
+    if count and like is not None:
+        yield Layout(header, tag, audio_start, size, count)
+
+
+def _are_frames(window: _Window, frame: _Frame) -> bool:
+    """Whether frames alike follow each other from here on, or up to the end of the file."""
+    if window.at + (_SURE_FRAMES + 1) * _MAX_FRAME_BYTES > len(window.data):
+        window.refill()
+    at = window.at
+    for _ in range(_SURE_FRAMES - 1):
+        at += frame.length
+        if at + 4 > len(window.data):
+            return True
+        following = _parse(window.data[at : at + 4])
+        if following is None or not frame.alike(following):
+            return False
+        frame = following
+    return True
+
+
+def _next_candidate(data: bytes, at: int) -> int:
+    """Where the next frame may start: behind a tag, or at the next sync byte."""
+    if data[at : at + 3] == b"ID3":
+        return at + _after_id3(data[at : at + 10])
+    found, tag = data.find(b"\xff", at + 1), data.find(b"ID3", at + 1)
+    places = [place for place in (found, tag) if place >= 0]
+    return min(places) if places else max(at + 1, len(data) - 3)

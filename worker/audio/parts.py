@@ -122,10 +122,17 @@ def plan_of(path: Path) -> Plan:
 
 
 def _mp3_plan(path: Path) -> Plan:
-    layout = mp3.examine(path)
-    if layout is None or layout.trusted:
+    recordings = mp3.examine(path)
+    if not recordings or (len(recordings) == 1 and recordings[0].trusted):
         return Plan()
-    return Plan((Part(layout.audio_start, layout.end, head=layout.length_frame()),))
+    return Plan(tuple(_mp3_part(recording) for recording in recordings))
+
+
+def _mp3_part(recording: mp3.Layout) -> Part:
+    """libsndfile drops the encoder's padding by the length tag, so that parts join as their recordings did."""
+    form = f"MP3 {recording.rate} Hz, {recording.channels} channels"
+    start, head = (recording.start, b"") if recording.trusted else (recording.audio_start, recording.length_frame())
+    return Part(start, recording.end, head, length_s=recording.length_s, form=form)
 
 
 def _ogg_plan(path: Path) -> Plan:
