@@ -15,7 +15,8 @@ import numpy as np
 import soundfile
 
 NO_FORMAT: Final = r"libsndfile cannot read this format .*convert it first"
-NO_AUDIO: Final = r"cannot be opened as audio: nothing in it is audio"
+NOT_AUDIO: Final = r"is a(n)? [^,]+, not audio; give an audio file"
+BOTH_FAIL: Final = r"is cut off or damaged: it cannot be opened as audio \(.*; libsndfile: .*; FFmpeg: "
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,12 @@ _NOISE: Final = np.random.default_rng(7).integers(0, 256, 4000, dtype=np.uint8).
 
 BROKEN: Final = (
     Broken("empty.wav", _bytes(b""), (_DAMAGED,), r"the file is empty \(0 bytes\)"),
-    Broken("one-byte.mp3", _bytes(b"\0"), (_DAMAGED,), NO_AUDIO),
+    Broken("one-byte.mp3", _bytes(b"\0"), (_UNSUPPORTED,), NO_FORMAT),
     Broken("text.wav", _bytes(b"This is a note, not a recording.\n" * 30), (_UNSUPPORTED,), NO_FORMAT),
-    Broken("web-page.mp3", _bytes(b"<!doctype html><title>404</title><p>Not found" * 9), (_DAMAGED,), NO_AUDIO),
-    Broken("picture.flac", _bytes(b"\x89PNG\r\n\x1a\n" + bytes(500)), (_UNSUPPORTED,), NO_FORMAT),
-    Broken("archive.ogg", _bytes(_zip()), (_DAMAGED,), "it cannot be opened as audio"),
-    Broken("packed.opus", _bytes(gzip.compress(b"x" * 5000)), (_UNSUPPORTED,), NO_FORMAT),
+    Broken("web-page.mp3", _bytes(b"<!doctype html><title>404</title><p>Not found" * 9), (_UNSUPPORTED,), NOT_AUDIO),
+    Broken("picture.flac", _bytes(b"\x89PNG\r\n\x1a\n" + bytes(500)), (_UNSUPPORTED,), NOT_AUDIO),
+    Broken("archive.ogg", _bytes(_zip()), (_UNSUPPORTED,), NOT_AUDIO),
+    Broken("packed.opus", _bytes(gzip.compress(b"x" * 5000)), (_UNSUPPORTED,), NOT_AUDIO),
     Broken("noise.aiff", _bytes(_NOISE), (_UNSUPPORTED,), NO_FORMAT),
     Broken("zeros.caf", _bytes(bytes(5000)), (_UNSUPPORTED,), NO_FORMAT),
     Broken("junk-riff.wav", _bytes(b"RIFF\x10\0\0\0WAVEjunk"), (_DAMAGED,), "No 'data' chunk"),

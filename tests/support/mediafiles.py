@@ -104,7 +104,7 @@ def _frame(block: np.ndarray, kind: Any, media: Media) -> Any:
     planar = kind.is_planar and media.channels < 8  # PyAV stumbles over eight planes; the encoder converts
     dtype = _KINDS[name]
     if np.issubdtype(dtype, np.integer):
-        block = np.round(block * float(np.iinfo(dtype).max))
+        block = np.round(block * 127 + 128) if name == "u8" else np.round(block * float(np.iinfo(dtype).max))
     samples = block.astype(dtype)
     if block.ndim == 1:
         samples = np.repeat(samples[:, None], media.channels, axis=1)

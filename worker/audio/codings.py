@@ -1,4 +1,4 @@
-"""What is known of libsndfile's codings (1.2.2) beyond what it says itself."""
+"""Names of codings by the numbers and letters of their containers, and facts about those of libsndfile 1.2.2."""
 
 from __future__ import annotations
 
@@ -12,6 +12,64 @@ _INT16: Final = (
 )
 # A seek lands on the exact sample. In the others the decoder needs what came before.
 _SEEK_EXACT: Final = "PCM_16 PCM_24 PCM_32 PCM_S8 PCM_U8 ULAW ALAW FLOAT DOUBLE"
+
+_WAV_CODINGS: Final = {
+    # Microsoft's mmreg.h, and the numbers FFmpeg writes. True: libsndfile reads this coding.
+    0x0001: ("PCM", True), 0x0002: ("MS ADPCM", True), 0x0003: ("float PCM", True), 0x0006: ("A-law", True),
+    0x0007: ("mu-law", True), 0x0010: ("OKI ADPCM", False), 0x0011: ("IMA ADPCM", True), 0x0014: ("G.723", False),
+    0x0016: ("G.723", False), 0x0017: ("Dialogic OKI ADPCM", False), 0x0020: ("Yamaha ADPCM", False),
+    0x0022: ("DSP Group TrueSpeech", False), 0x0028: ("LRC", False), 0x0031: ("GSM 06.10", True),
+    0x0038: ("NMS ADPCM", True), 0x0040: ("G.721 ADPCM", True), 0x0041: ("G.728", False), 0x0042: ("G.723.1", False),
+    0x0045: ("G.726", False), 0x0050: ("MP2", False), 0x0055: ("MP3", True), 0x0059: ("G.723.1", False),
+    0x0061: ("Duck DK4 ADPCM", False), 0x0062: ("Duck DK3 ADPCM", False), 0x0064: ("G.726", False),
+    0x0065: ("G.722", False), 0x0069: ("VoxWare", False), 0x0075: ("VoxWare MetaSound", False),
+    0x0083: ("G.729", False), 0x0092: ("AC-3", False), 0x00FF: ("AAC", False), 0x0111: ("G.723.1", False),
+    0x0130: ("ACELP.net", False), 0x0132: ("G.729", False), 0x0135: ("MSN Audio", False), 0x0160: ("WMA 1", False),
+    0x0161: ("WMA 2", False), 0x0162: ("WMA Pro", False), 0x0163: ("WMA Lossless", False), 0x000A: ("WMA Voice", False),
+    0x0200: ("Creative ADPCM", False), 0x0270: ("ATRAC3", False), 0x028F: ("G.722", False), 0x0401: ("IMC", False),
+    0x1500: ("GSM 06.10", False), 0x1600: ("AAC", False), 0x1602: ("AAC", False), 0x1610: ("AAC", False),
+    0x2000: ("AC-3", False), 0x2001: ("DTS", False), 0x2002: ("RealAudio 1", False), 0x2003: ("RealAudio 2", False),
+    0x566F: ("Vorbis", False), 0x674F: ("Vorbis", False), 0x6750: ("Vorbis", False), 0x6751: ("Vorbis", False),
+    0x676F: ("Vorbis", False), 0x6770: ("Vorbis", False), 0x6771: ("Vorbis", False), 0x704F: ("Opus", False),
+    0x706D: ("AAC", False), 0x77A1: ("TTA", False), 0x7A21: ("AMR", False), 0x7A22: ("AMR", False),
+    0xA100: ("G.723.1", False), 0xA106: ("AAC", False), 0xA109: ("Speex", False), 0xF1AC: ("FLAC", False),
+}  # fmt: skip
+_EAC3_GUID: Final = bytes.fromhex("af87fba7022dfb42a4d405cd93843bdd")
+_STREAMS_AS_PCM: Final = (
+    # Coded audio that is stored as if it was 16-bit PCM, as on DTS discs: the first bytes of its frames.
+    (b"\x7f\xfe\x80\x01", "DTS"), (b"\xfe\x7f\x01\x80", "DTS"), (b"\x1f\xff\xe8\x00", "DTS"),
+    (b"\xff\x1f\x00\xe8", "DTS"), (b"\x72\xf8\x1f\x4e", "S/PDIF bursts"),
+)  # fmt: skip
+_BIG: Final = dict.fromkeys((b"NONE", b"twos", b"sowt", b"raw ", b"in24", b"in32", b"42ni", b"23ni"), ("PCM", True))
+AIFF_CODINGS: Final = {
+    **_BIG,
+    **dict.fromkeys((b"fl32", b"FL32", b"fl64", b"FL64"), ("float PCM", True)),
+    **dict.fromkeys((b"ulaw", b"ULAW"), ("mu-law", True)),
+    **dict.fromkeys((b"alaw", b"ALAW"), ("A-law", True)),
+    **{b"ima4": ("IMA ADPCM", True), b"GSM ": ("GSM 06.10", True), b"agsm": ("GSM 06.10", True)},
+    **{b"DWVW": ("DWVW", True), b"G722": ("G.722", False), b"MAC3": ("MACE 3:1", False), b"MAC6": ("MACE 6:1", False)},
+    **{b"QDM2": ("QDesign Music 2", False), b"QDMC": ("QDesign Music", False), b"Qclp": ("QCELP", False)},
+    **{b"ADP4": ("Intel DVI ADPCM", False), b"SDX2": ("SDX2 DPCM", False), b"alac": ("ALAC", False)},
+    **{b"mp4a": ("AAC", False), b".mp3": ("MP3", False), b"ac-3": ("AC-3", False)},
+}
+CAF_CODINGS: Final = {
+    b"lpcm": ("PCM", True), b"ulaw": ("mu-law", True), b"alaw": ("A-law", True), b"alac": ("ALAC", True),
+    b"aac ": ("AAC", False), b"ima4": ("IMA ADPCM", False), b"opus": ("Opus", False), b"flac": ("FLAC", False),
+    b".mp3": ("MP3", False), b".mp2": ("MP2", False), b".mp1": ("MP1", False), b"ac-3": ("AC-3", False),
+    b"ec-3": ("E-AC-3", False), b"ilbc": ("iLBC", False), b"samr": ("AMR", False), b"agsm": ("GSM 06.10", False),
+    b"QDM2": ("QDesign Music 2", False), b"MAC3": ("MACE 3:1", False), b"MAC6": ("MACE 6:1", False),
+    b"aach": ("AAC", False), b"aacp": ("AAC", False), b"aacl": ("AAC", False), b"G722": ("G.722", False),
+}  # fmt: skip
+AU_CODINGS: Final = {
+    **{1: ("mu-law", True), 27: ("A-law", True), 6: ("float PCM", True), 7: ("float PCM", True)},
+    **dict.fromkeys((2, 3, 4, 5), ("PCM", True)),
+    **{23: ("G.721", True), 24: ("G.722", False), 25: ("G.723", True), 26: ("G.723", True)},
+}
+MATROSKA_CODINGS: Final = (
+    ("AAC", "AAC"), ("OPUS", "Opus"), ("VORBIS", "Vorbis"), ("FLAC", "FLAC"), ("AC3", "AC-3"), ("EAC3", "E-AC-3"),
+    ("DTS", "DTS"), ("TRUEHD", "TrueHD"), ("MPEG/L3", "MP3"), ("MPEG/L2", "MP2"), ("MPEG/L1", "MP1"), ("PCM", "PCM"),
+    ("ALAC", "ALAC"), ("TTA1", "TTA"), ("WAVPACK4", "WavPack"), ("REAL", "RealAudio"), ("MS/ACM", "a Windows coding"),
+)  # fmt: skip
 
 _SHORTER_THAN_SAID: Final = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _STREAMED_SIZES: Final = (0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder writes that cannot know the length
@@ -27,6 +85,11 @@ def seeks_exactly(subtype: str) -> bool:
     return subtype in _SEEK_EXACT.split()
 
 
+def length_is_estimated(container: str, subtype: str) -> bool:
+    """Whether the length libsndfile gives is a guess from the bit rate of the first frames."""
+    return subtype in ("MPEG_LAYER_I", "MPEG_LAYER_II") or (subtype == "MPEG_LAYER_III" and container != "MP3")
+
+
 def missing_bytes(log: str) -> tuple[int, int] | None:
     """From the log libsndfile keeps of a header (`SoundFile.extra_info`): bytes of audio promised and bytes there,
     where the file ends too early."""
@@ -34,3 +97,18 @@ def missing_bytes(log: str) -> tuple[int, int] | None:
     if match and (said := int(match[1])) > (there := int(match[2])) and said not in _STREAMED_SIZES:
         return said, there
     return None
+
+
+def wav_coding(tag: int, form: bytes = b"", audio: bytes = b"") -> tuple[str, bool]:
+    """The name of a coding by Microsoft's number, and whether libsndfile reads it. `form`: the content of the chunk
+    `fmt `; `audio`: the start of the audio, which may be coded although the header says PCM."""
+    guid = form[24:40] if form[:2] in (b"\xfe\xff", b"\xff\xfe") else b""
+    if guid == _EAC3_GUID:
+        return "E-AC-3", False
+    if tag == 1 and audio:
+        even = audio[: len(audio) // 2 * 2]
+        for mark, name in _STREAMS_AS_PCM:
+            at = even.find(mark)
+            if at >= 0 and at % 2 == 0 and even.count(mark) > 1:
+                return f"{name} (as PCM)", False
+    return _WAV_CODINGS.get(tag, (f"coding 0x{tag:04x}", False))

@@ -6,12 +6,13 @@ scripts) may name further files and addresses to be opened.
 
 from __future__ import annotations
 
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 from worker.audio.parts import Part, PartFile
 from worker.audio.source import AudioInfo
@@ -24,10 +25,19 @@ except ImportError:  # the extra is not installed
 
 _CONTAINERS: Final = (
     "mov,matroska,webm,asf,amr,amrnb,amrwb,aac,ac3,eac3,avi,flv,mpeg,mpegts,wav,aiff,caf,ogg,ape,wv,tta,dts,mpc,mpc8,rm,"
-    "dsf,tak,loas"
+    "dsf,tak,loas,mxf,w64,au,voc,flac,mp3,ircam,nistsphere,iff,gsm,nut,sox,oma,qcp,xwma,gxf,avr,adx,shn,dtshd,truehd,mlp,"
+    "act,wsd,rso,pvf,paf,xa,hca,mmf,svx,aa,lvf,g729,ilbc,sbc"
 )
-_NO_LENGTH: Final = ("aac", "ac3", "eac3", "dts", "loas", "amr", "amrnb", "amrwb")
+_NO_LENGTH: Final = ("aac", "ac3", "eac3", "dts", "loas", "amr", "amrnb", "amrwb", "gsm", "truehd", "mlp", "sbc")
 """Containers without a header for the whole: FFmpeg guesses their length."""
+_ESTIMATED: Final = frozenset(("mpegts", "mpeg", "mp3", "gxf", "rm", "adx", "ape"))
+"""Containers whose length FFmpeg takes from the last timestamps or the bit rate."""
+_LENGTH_OF_ALL: Final = frozenset(("matroska", "webm", "asf", "flv", "nut"))
+"""Containers with one length for all streams: the picture may be longer than the sound."""
+_RAW_STREAMS: Final = frozenset(
+    ("mp3", "aac", "ac3", "eac3", "dts", "loas", "gsm", "amrnb", "amrwb", "truehd", "mlp", "sbc")
+)
+"""Demuxers that FFmpeg chooses for many a file that is no audio at all."""
 _FROM_ZERO: Final = frozenset(("mov", "mp4", "matroska", "webm", "avi", "mxf", "nut"))
 """Containers whose times count from the start of the presentation: audio that starts at 15 s is heard at 15 s."""
 _LIVE: Final = frozenset(("flv", "asf"))
@@ -36,17 +46,24 @@ _FROM_FIRST: Final = frozenset(("mpegts", "mpeg", "rm", "ogg"))
 """Containers whose times count from any moment: the earliest stream starts at zero. All others have no times."""
 _MAX_LIVE_START_S: Final = 60.0
 _MAX_START_S: Final = 3600.0
-_MAGIC: Final = (b"\x1a\x45\xdf\xa3", b"\x30\x26\xb2\x75\x8e\x66", b"FLV\x01", b"#!AMR")
 _RATES: Final = range(1000, 1_000_001)
 _MAX_CHANNELS: Final = 64
 _MAX_FAULTS: Final = 2000
 _RECENT_PACKETS: Final = 4096
 _LARGE_PROBE: Final = {"probesize": str(64 << 20), "analyzeduration": str(120_000_000)}
-INSTALL: Final = "pip install 'stt-batch[media]'"
+_TAG_TIME: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 class UnknownContainer(UnsupportedSource):
-    """Not a container that is read here."""
+    """A file that FFmpeg cannot open: of no container that is read here, or damaged."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class NoDecoder(UnsupportedSource):
+    """FFmpeg knows the container, but not the coding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,9 +79,11 @@ class MediaContainer:
     """A container, from its start on, read once."""
 
     def __init__(self, path: Path, part: Part | None = None) -> None:
-        """`part`: only these bytes of the file. Raises UnknownContainer, UnsupportedSource, DamagedSource."""
+        """`part`: what of the file to read, under a header of its own. Raises UnknownContainer, UnsupportedSource,
+        DamagedSource."""
         self.path = path
-        self._file: BinaryIO | PartFile = path.open("rb") if part is None else PartFile(path, part)
+        # FFmpeg would also go by a name, which may be wrong.
+        self._file = PartFile(path, part or Part(0, path.stat().st_size))
         try:
             self._open()
             self.info = self._info(*self._form())
@@ -148,7 +167,7 @@ class MediaContainer:
     def _info(self, rate: int, channels: int) -> AudioInfo:
         coding, container = self._stream.codec_context, self._container
         if coding is None:
-            raise UnsupportedSource(f"{self.path}: its audio has a coding that is not known")
+            raise NoDecoder(f"{self.path}: its audio has a coding that is not known")
         name = f"{container.format.name.partition(',')[0].upper()}/{coding.name.upper()}"
         if rate not in _RATES or not 1 <= channels <= _MAX_CHANNELS:
             raise DamagedSource(f"{self.path}: gives {channels} channels at {rate} Hz ({name})")
@@ -162,6 +181,23 @@ class MediaContainer:
             return None
         start_s = float((stream.start_time or 0) * stream.time_base) - self._zero_s if self._timed else 0.0
         return max(0.0, start_s) + float(stream.duration * stream.time_base)
+
+    @property
+    def is_raw_stream(self) -> bool:
+        """Frames without a container: FFmpeg finds some in many a file that is no audio."""
+        return self._container.format.name in _RAW_STREAMS
+
+    @property
+    def promised_s(self) -> float | None:
+        """Where the header says that the audio ends; None where it says nothing, or only of all streams together."""
+        names = set(self._container.format.name.split(","))
+        if names & _ESTIMATED or names & set(_NO_LENGTH):
+            return None
+        if names & _LENGTH_OF_ALL:
+            if (tag := _seconds(self._stream.metadata.get("DURATION", ""))) is not None:
+                return tag
+            return self.length_s if len(self._container.streams) == 1 else None
+        return self._stream_end_s() or self.length_s
 
     def close(self) -> None:
         with suppress(av.error.FFmpegError):
@@ -198,28 +234,19 @@ def _is_repeated(packet: Any, recent: dict[tuple[int, int], None]) -> bool:
     return False
 
 
-def _container(path: Path, file: BinaryIO | PartFile, probing: dict[str, str] | None = None) -> Any:
+def _container(path: Path, file: PartFile, probing: dict[str, str] | None = None) -> Any:
     options = {"format_whitelist": _CONTAINERS, **(probing or {})}
     file.seek(0)
     try:
         return av.open(file, "r", metadata_errors="ignore", container_options=options)
-    except (av.error.InvalidDataError, av.error.ArgumentError, av.error.PatchWelcomeError) as exc:
-        if not _is_media(file):
-            raise UnknownContainer(f"{path}: {reason_of_fault(exc)}") from None
-        raise _damaged(path, exc) from exc
     except _faults() as exc:
-        raise _damaged(path, exc) from exc
+        raise UnknownContainer(f"{path}: {reason_of_fault(exc)}", reason_of_fault(exc)) from exc
 
 
-def _is_media(file: BinaryIO | PartFile) -> bool:
-    """Whether it begins as one of these containers does, so that what follows must be broken."""
-    file.seek(0)
-    start = file.read(16)
-    return start[4:8] == b"ftyp" or start.startswith(_MAGIC)
-
-
-def _damaged(path: Path, exc: Exception) -> DamagedSource:
-    return DamagedSource(f"{path}: is cut off or damaged: it cannot be opened as audio ({reason_of_fault(exc)})")
+def _seconds(tag: str) -> float | None:
+    """Seconds of a Matroska tag, 00:00:20.032000000."""
+    match = _TAG_TIME.fullmatch(tag.strip())
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
 
 
 def _audio_stream(path: Path, container: Any) -> Any:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Final, cast
 
+from worker.audio.codings import seeks_exactly
 from worker.audio.downmix import Pcm16, Samples
-from worker.audio.parts import Part, Plan, plan_of
+from worker.audio.parts import Part, Plan, plan_of, sized_plan
+from worker.audio.refusal import Refused, by_both, no_decoder, without_media
 from worker.audio.sndfile import SndfileStream
+from worker.audio.sniff import Kind, identify
 from worker.audio.source import Audio, AudioInfo, check_readable
 from worker.audio.undecoded import Undecoded, UndecodedLog
 from worker.errors import DamagedSource, UnsupportedSource
@@ -45,7 +49,7 @@ class AudioSource:
         if info.frames == 0 or info.sample_rate not in _RATES:
             self.close()
             fault = "holds no audio" if info.frames == 0 else f"gives a sample rate of {info.sample_rate} Hz"
-            raise DamagedSource(f"{path}: has an audio header, but it {fault}")
+            raise Refused(path, f"has an audio header, but it {fault}", damaged=True)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -97,6 +101,21 @@ class AudioSource:
     def _opened(self) -> SndfileStream:
         return SndfileStream(self.path, self._part, self._warn, self._undecoded)
 
+    def check_start(self, kind: Kind | None) -> None:
+        """Raises Refused where nothing can be decoded at the start, or libsndfile went by the name of a file that is of
+        another `kind`."""
+        form, _, coding = self.info.format.partition("/")
+        named = {"RAW": ("GSM 06.10",), "MP3": ("MP1", "MP2", "MP3")}.get(form)
+        if named is not None and kind is not None and kind.container not in named:
+            raise Refused(self.path, "its name promises another format")
+        if seeks_exactly(coding):
+            return
+        try:
+            next(self.blocks(block_s=0.1))
+        except (StopIteration, DamagedSource) as exc:
+            raise Refused(self.path, str(exc).removeprefix(f"{self.path}: "), damaged=True) from exc
+        self.frames_decoded = 0
+
     def _now_s(self) -> float:
         return self.frames_decoded / self.info.sample_rate
 
@@ -130,19 +149,57 @@ def open_source(path: Path, channel: int | None = None) -> Audio:
     """Open an audio file of any format that libsndfile reads, or FFmpeg where the extra `media` is installed, to read
     all channels mixed, or only `channel` (from 0; the caller knows that there is one).
 
+    The content decides, not the name. FFmpeg is asked where libsndfile fails, or would take something else for audio.
     Raises SourceNotFound; UnsupportedSource for what neither can read, with the reason and the way out; DamagedSource
     for a broken header or a file without audio; SourceError for what cannot be read at all.
     """
     path = Path(path)
+    check_readable(path)
+    kind = identify(path)
+    if kind is not None and kind.misread:
+        return _open_other(path, channel, kind, Refused(path, "libsndfile would read it wrongly"))
+    if kind is not None and kind.estimated:
+        with suppress(UnsupportedSource, DamagedSource):
+            return _open_other(path, channel, kind, Refused(path, "libsndfile only guesses its length"))
     try:
-        check_readable(path)
-        plan = plan_of(path)
-        if plan.is_joined:
-            from worker.audio.joined import JoinedSource  # noqa: PLC0415  seldom needed
+        return _open_native(path, channel, kind)
+    except Refused as exc:
+        return _open_other(path, channel, kind, exc)
 
-            return JoinedSource(path, plan, channel)
-        return AudioSource(path, channel, plan)
+
+def _open_native(path: Path, channel: int | None, kind: Kind | None) -> Audio:
+    """Raises Refused, also where the start cannot be decoded."""
+    plan = plan_of(path)
+    if plan.is_joined:
+        from worker.audio.joined import JoinedSource  # noqa: PLC0415  seldom needed
+
+        return JoinedSource(path, plan, channel)
+    source = AudioSource(path, channel, plan)
+    try:
+        source.check_start(kind)
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def _open_other(path: Path, channel: int | None, kind: Kind | None, refused: Refused) -> Audio:
+    from worker.audio.container import NoDecoder, UnknownContainer, is_installed  # noqa: PLC0415
+    from worker.audio.media import open_media  # noqa: PLC0415  seldom needed, and large
+
+    if not is_installed():
+        raise without_media(path, kind, refused) from None
+    try:
+        source = open_media(path, channel, sized_plan(path))
+    except UnknownContainer as exc:
+        raise by_both(path, kind, refused, exc, exc.reason) from None
+    except NoDecoder:
+        raise no_decoder(path, kind) from None
     except UnsupportedSource as exc:
-        from worker.audio.media import open_media  # noqa: PLC0415  seldom needed, and large
-
-        return open_media(path, exc, channel)
+        raise by_both(path, kind, refused, exc, "") from None
+    except DamagedSource as exc:
+        raise by_both(path, kind, refused, exc, str(exc).removeprefix(f"{path}: ")) from None
+    if kind is None and source.is_raw_stream:  # FFmpeg finds frames in noise
+        source.close()
+        raise by_both(path, kind, refused, refused, "") from None
+    return source

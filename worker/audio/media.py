@@ -11,15 +11,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
-from worker.audio.container import INSTALL, MediaContainer, UnknownContainer, is_installed
+from worker.audio.container import MediaContainer
 from worker.audio.downmix import Samples
 from worker.audio.media_blocks import MediaBlocks
 from worker.audio.one_rate import OneRate
+from worker.audio.parts import Plan
 from worker.audio.regroup import regrouped
 from worker.audio.source import check_readable
 from worker.audio.stream_timeline import StreamTimeline
 from worker.audio.undecoded import Undecoded, UndecodedLog
-from worker.errors import DamagedSource, UnsupportedSource
+from worker.errors import DamagedSource
 
 _MAX_WARNINGS: Final = 20
 _SHORTER_S: Final = 0.5
@@ -30,17 +31,21 @@ class MediaSource:
     """Open media: an `Audio`. `info` is what the container says; `frames_decoded`, `warnings` and `undecoded` grow
     while `blocks` runs. Get it from `open_media`."""
 
-    def __init__(self, path: Path, channel: int | None = None) -> None:
-        """Raises UnsupportedSource, DamagedSource, SourceError."""
+    def __init__(self, path: Path, channel: int | None = None, plan: Plan | None = None) -> None:
+        """`plan`: how to show the file to FFmpeg, where its header is wrong. Raises UnsupportedSource, DamagedSource,
+        SourceError."""
         self.path = path
         self._channel = channel
+        self._part = plan.parts[0] if plan is not None and plan.parts else None
         self.frames_decoded = 0
-        self._warnings: list[str] = []
+        self._warnings: list[str] = list(plan.warnings) if plan is not None else []
         self._undecoded = UndecodedLog()
         self._closed = False
         check_readable(path)
-        self._open: MediaContainer | None = MediaContainer(path)
+        self._open: MediaContainer | None = MediaContainer(path, self._part)
         self.info = self._open.info
+        self.is_raw_stream = self._open.is_raw_stream
+        self._promised_s = self._open.promised_s
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -68,7 +73,7 @@ class MediaSource:
         self.frames_decoded = 0
         self._undecoded.clear()
         if self._open is None:
-            self._open = MediaContainer(self.path)
+            self._open = MediaContainer(self.path, self._part)
         opened, self._open = self._open, None
         size, skip = max(1, round(block_s * self.info.sample_rate)), start_frame
         try:
@@ -101,7 +106,7 @@ class MediaSource:
             raise DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
 
     def _check_end(self) -> None:
-        decoded_s, said_s = self.frames_decoded / self.info.sample_rate, self.info.duration_s
+        decoded_s, said_s = self.frames_decoded / self.info.sample_rate, self._promised_s
         if said_s is not None and decoded_s < said_s - max(_SHORTER_S, said_s * 0.01):
             self._warn(f"cut off or damaged: the header promises {said_s:.1f} s, {decoded_s:.1f} s could be decoded")
 
@@ -118,12 +123,15 @@ class MediaSource:
         self.close()
 
 
-def open_media(path: Path, because: UnsupportedSource, channel: int | None = None) -> MediaSource:
-    """Open what libsndfile refused for the reason `because`; see `open_source`. Raises it again where FFmpeg cannot
-    read it either, and says what to install where that is not here; DamagedSource for a broken file."""
-    if not is_installed():
-        raise UnsupportedSource(f"{because}; or install what reads it: {INSTALL}") from None
+def open_media(path: Path, channel: int | None = None, plan: Plan | None = None) -> MediaSource:
+    """Open a file with FFmpeg, and decode the start of it. `plan`: where the audio lies, if its header is wrong.
+
+    Raises UnknownContainer or NoDecoder for what FFmpeg cannot read, UnsupportedSource for a file without audio,
+    DamagedSource where nothing can be decoded."""
+    source = MediaSource(path, channel, plan)
     try:
-        return MediaSource(path, channel)
-    except UnknownContainer:
-        raise because from None
+        next(source.blocks(), None)
+    except BaseException:
+        source.close()
+        raise
+    return source

@@ -11,6 +11,7 @@ import numpy as np
 from worker.audio.container import MediaContainer, is_installed
 from worker.audio.media_blocks import MediaBlocks
 from worker.audio.parts import Part
+from worker.audio.refusal import Refused
 from worker.audio.sndfile import SndfileStream
 from worker.audio.source import AudioInfo
 from worker.audio.stream_timeline import TimedBlock
@@ -40,11 +41,11 @@ def open_part(
     undecoded: UndecodedLog,
     before_s: float = 0.0,
 ) -> PartReader:
-    """`channel`: from 0; None mixes all. `before_s`: seconds of the file before this part. Raises UnsupportedSource or
-    DamagedSource when neither library opens it."""
+    """`channel`: from 0; None mixes all. `before_s`: seconds of the file before this part. Raises Refused when neither
+    library opens it."""
     try:
         stream = SndfileStream(path, part, warn, undecoded, before_s)
-    except (UnsupportedSource, DamagedSource) as refused:
+    except Refused as refused:
         if not is_installed():
             raise
         try:

@@ -111,7 +111,7 @@ def plan_of(path: Path) -> Plan:
         if start[:4] == b"OggS":
             return _ogg_plan(path)
         if start[:4] in _SIZED:
-            return _sized_plan(path)
+            return sized_plan(path)
         if start[:4] == b"fLaC":
             return _flac_plan(path)
         if start[:3] == b"ID3" or mp3.is_header(start[:4]):
@@ -157,7 +157,7 @@ def _located(path: Path) -> Located | None:
         return None if found is None else found.locate(file)
 
 
-def _sized_plan(path: Path) -> Plan:
+def sized_plan(path: Path) -> Plan:
     """For WAV, W64, AIFF, AU and CAF: a header of our own where that of the file is wrong or says nothing."""
     located = _located(path)
     if located is None or located.as_written or not located.extent.size or not located.head:

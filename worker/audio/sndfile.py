@@ -17,13 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from worker.audio.codings import fits_int16, missing_bytes, seeks_exactly
+from worker.audio.codings import fits_int16, length_is_estimated, missing_bytes, seeks_exactly
 from worker.audio.downmix import Downmix, Pcm16, Samples, to_mono
 from worker.audio.parts import Part, PartFile
+from worker.audio.refusal import Refused
 from worker.audio.scratch import scratch
-from worker.audio.source import AudioInfo, reason_of, unsupported
+from worker.audio.source import AudioInfo, reason_of
 from worker.audio.undecoded import UndecodedLog
-from worker.errors import DamagedSource
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
 _MAX_BLOCK_VALUES: Final = 1 << 20
@@ -61,15 +61,18 @@ class SndfileStream:
         undecoded: UndecodedLog,
         before_s: float = 0.0,
     ) -> None:
-        """`before_s`: seconds of the source before this part. Raises UnsupportedSource or DamagedSource."""
+        """`before_s`: seconds of the source before this part. Raises Refused."""
         self.used = False
         self._path, self._part, self._warn, self._undecoded, self._before_s = path, part, warn, undecoded, before_s
         self._file: PartFile | None = None
         self._reader = reader = self._open()
         frames = int(reader.frames)
-        known, form = frames if frames < _UNKNOWN_FRAMES else None, f"{reader.format}/{reader.subtype}"
+        form = f"{reader.format}/{reader.subtype}"
+        known = frames if frames < _UNKNOWN_FRAMES and not length_is_estimated(reader.format, reader.subtype) else None
         if form == "RAW/ULAW":  # what libsndfile takes everything for that is named .au or .snd and has no header
-            raise unsupported(self._path, "it has no header, so its rate and coding are not known", _RAW_OPTIONS)
+            reader.close()
+            reason = "it has no header, so its rate and coding are not known"
+            raise Refused(self._path, reason, input_options=_RAW_OPTIONS)
         self.info = AudioInfo(int(reader.samplerate), int(reader.channels), known, form)
         if missing := missing_bytes(reader.extra_info):
             warn(f"cut off: the header promises {missing[0]} bytes of audio, the file holds {missing[1]}")
@@ -83,12 +86,11 @@ class SndfileStream:
             self._file = PartFile(self._path, self._part)
             return _Reader(self._file)
         except soundfile.LibsndfileError as exc:
-            reason = reason_of(exc.error_string)
-            if exc.code in _UNRECOGNISED_CODES:
-                raise unsupported(self._path, f"libsndfile cannot read this format ({reason})") from exc
-            raise DamagedSource(f"{self._path}: cannot be opened as audio: {reason}") from exc
+            damaged = exc.code not in _UNRECOGNISED_CODES
+            raise Refused(self._path, reason_of(exc.error_string), damaged=damaged) from exc
         except TypeError as exc:  # python-soundfile's answer to .raw
-            raise unsupported(self._path, "headerless audio, its rate and coding are not known", _RAW_OPTIONS) from exc
+            reason = "headerless audio, its rate and coding are not known"
+            raise Refused(self._path, reason, input_options=_RAW_OPTIONS) from exc
 
     def seek_exactly(self, frame: int) -> int:
         """Go to `frame` if a seek is exact in this coding. Returns the frame that will be read next."""

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from worker.audio.undecoded import Undecoded
-from worker.errors import DamagedSource, SourceError, SourceNotFound, UnsupportedSource
+from worker.errors import DamagedSource, SourceError, SourceNotFound
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -25,7 +25,8 @@ _AUDIO: Final = (
 )
 _OTHER_MEDIA: Final = (
     "m4a m4b m4r mp4 m4v mov aac ac3 eac3 dts webm weba mka mkv wma wmv asf amr awb 3gp 3gpp 3g2 avi flv f4a mpg mpeg "
-    "ts mts m2ts vob ape wv tta mpc ra ram rm spx dsf dff tak"
+    "ts mts m2ts vob ape wv tta mpc ra rm spx dsf dff tak mxf gxf nut oma qcp xwma adx shn sox thd mlp loas latm "
+    "g722 amrnb amrwb divx ogv ogm m4p mka mk3d f4v qt m1a m2a mp+ aa ofr"
 )
 AUDIO_ENDINGS: Final = frozenset(_AUDIO.split())
 OTHER_MEDIA_ENDINGS: Final = frozenset(_OTHER_MEDIA.split())
@@ -94,12 +95,6 @@ def check_readable(path: Path) -> None:
                 raise DamagedSource(f"{path}: the file is empty (0 bytes)")
     except OSError as exc:
         raise SourceError(f"{path}: cannot be read: {exc.strerror}") from exc
-
-
-def unsupported(path: Path, reason: str, input_options: str = "") -> UnsupportedSource:
-    """The error for audio that cannot be read here, with the way out."""
-    command = f'ffmpeg {input_options}-i "{path.name}" "{path.stem}.flac"'
-    return UnsupportedSource(f"{path}: {reason}; convert it first, for example: {command}")
 
 
 def reason_of(error: str) -> str:

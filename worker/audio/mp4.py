@@ -1,0 +1,81 @@
+"""The codings of the audio tracks of an MP4 or QuickTime file (ISO/IEC 14496-12 and -14, QuickTime File Format)."""
+
+from __future__ import annotations
+
+import os
+from typing import BinaryIO, Final
+
+_CODINGS: Final = {
+    b"mp4a": "AAC", b"alac": "ALAC", b"ac-3": "AC-3", b"ec-3": "E-AC-3", b"ac-4": "AC-4", b"Opus": "Opus",
+    b"fLaC": "FLAC", b"samr": "AMR", b"sawb": "AMR-WB", b".mp3": "MP3", b"twos": "PCM", b"sowt": "PCM", b"in24": "PCM",
+    b"in32": "PCM", b"fl32": "PCM", b"fl64": "PCM", b"lpcm": "PCM", b"raw ": "PCM", b"NONE": "PCM", b"ipcm": "PCM",
+    b"ulaw": "mu-law", b"alaw": "A-law", b"ima4": "IMA ADPCM", b"QDM2": "QDesign Music 2", b"QDMC": "QDesign Music",
+    b"agsm": "GSM 06.10", b"sqcp": "QCELP", b"sevc": "EVRC", b"dtsc": "DTS", b"dtsh": "DTS", b"dtsl": "DTS",
+    b"enca": "encrypted audio", b"drms": "encrypted AAC", b"mlpa": "TrueHD", b"spex": "Speex", b"Qclp": "QCELP",
+    b"mha1": "MPEG-H", b"mhm1": "MPEG-H",
+}  # fmt: skip
+_MP4A_OBJECTS: Final = {0x69: "MP3", 0x6B: "MP3", 0xA5: "AC-3", 0xA6: "E-AC-3", 0xA9: "DTS", 0xDD: "Vorbis"}
+_MAX_BOXES: Final = 1000
+_MAX_TABLE_BYTES: Final = 1 << 16
+
+
+def audio_codings(file: BinaryIO) -> list[str]:
+    """The name of the coding of each audio track, in their order; empty where no index is found."""
+    end = file.seek(0, os.SEEK_END)
+    codings = []
+    for name, start, stop in _boxes(file, 0, end):
+        if name == b"moov":
+            for track, first, last in _boxes(file, start, stop):
+                if track == b"trak" and (coding := _coding(file, first, last)):
+                    codings.append(coding)
+    return codings
+
+
+def _coding(file: BinaryIO, start: int, end: int) -> str:
+    media = _inner(file, start, end, b"mdia")
+    if media is None:
+        return ""
+    handler = _inner(file, *media, b"hdlr")
+    if handler is None or _read(file, handler[0] + 8, 4) != b"soun":
+        return ""
+    place: tuple[int, int] | None = media
+    for name in (b"minf", b"stbl", b"stsd"):
+        place = _inner(file, *place, name) if place else None
+    if place is None:
+        return ""
+    table = _read(file, place[0], min(place[1] - place[0], _MAX_TABLE_BYTES))
+    code = table[12:16]
+    coding = _CODINGS.get(code, repr(code.decode("ascii", "replace").strip()))
+    if code == b"mp4a" and (at := table.find(b"esds")) >= 0:
+        config = table[at + 4 :]
+        # The decoder config descriptor: tag 4, a length of up to 4 bytes, then the type of object.
+        tag = config.find(b"\x04", 4)
+        while tag >= 0 and config[tag + 1 : tag + 2] == b"\x80":
+            config = config[: tag + 1] + config[tag + 2 :]
+        coding = _MP4A_OBJECTS.get(config[tag + 2] if 0 <= tag < len(config) - 2 else 0, coding)
+    return coding
+
+
+def _inner(file: BinaryIO, start: int, end: int, wanted: bytes) -> tuple[int, int] | None:
+    return next(((first, last) for name, first, last in _boxes(file, start, end) if name == wanted), None)
+
+
+def _boxes(file: BinaryIO, at: int, end: int) -> list[tuple[bytes, int, int]]:
+    """The boxes of a stretch: name, start and end of the content."""
+    found: list[tuple[bytes, int, int]] = []
+    while at + 8 <= end and len(found) < _MAX_BOXES:
+        head = _read(file, at, 16)
+        size, start = int.from_bytes(head[:4], "big"), at + 8
+        if size == 1:
+            size, start = int.from_bytes(head[8:16], "big"), at + 16
+        stop = end if size == 0 else at + size
+        if stop < start:
+            break
+        found.append((head[4:8], start, min(stop, end)))
+        at = stop
+    return found
+
+
+def _read(file: BinaryIO, at: int, count: int) -> bytes:
+    file.seek(at)
+    return file.read(count)

@@ -1,0 +1,60 @@
+"""The errors for files that no reader opens: they name the container and the coding, the reason and the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from worker.audio.sniff import Kind
+from worker.errors import DamagedSource, SourceError, UnsupportedSource
+
+INSTALL: Final = "pip install 'stt-batch[media]'"
+
+
+class Refused(SourceError):
+    """libsndfile does not read a file, for `reason`. `input_options`: those FFmpeg needs to convert it."""
+
+    def __init__(self, path: Path, reason: str, *, damaged: bool = False, input_options: str = "") -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
+        self.damaged = damaged
+        self.input_options = input_options
+
+
+def without_media(path: Path, kind: Kind | None, refused: Refused) -> SourceError:
+    """The error where the extra `media` is not installed."""
+    if kind is not None and not kind.is_audio:
+        return _no_audio(path, kind)
+    if refused.damaged and kind is not None and kind.native and not kind.misread:
+        return DamagedSource(f"{path}: cannot be opened as audio: {refused.reason} ({kind})")
+    return UnsupportedSource(f"{_unsupported(path, kind, refused)}; or install what reads it: {INSTALL}")
+
+
+def by_both(path: Path, kind: Kind | None, refused: Refused, other: SourceError, reason: str) -> SourceError:
+    """The error where FFmpeg does not read the file either: `other`, for `reason`."""
+    if kind is None:
+        return UnsupportedSource(_unsupported(path, kind, refused))
+    if not kind.is_audio:
+        return _no_audio(path, kind)
+    if isinstance(other, UnsupportedSource) and not reason:
+        return other
+    reasons = f"libsndfile: {refused.reason}; FFmpeg: {reason}"
+    return DamagedSource(f"{path}: is cut off or damaged: it cannot be opened as audio ({kind}; {reasons})")
+
+
+def no_decoder(path: Path, kind: Kind | None) -> SourceError:
+    """The error for a coding that neither library knows."""
+    return UnsupportedSource(f"{path}: neither libsndfile nor FFmpeg decodes {kind or 'its coding'}; convert it first")
+
+
+def _unsupported(path: Path, kind: Kind | None, refused: Refused) -> str:
+    command = f'ffmpeg {refused.input_options}-i "{path.name}" "{path.stem}.flac"'
+    named = f": {kind}" if kind is not None else ""
+    return (
+        f"{path}: libsndfile cannot read this format{named} ({refused.reason}); convert it first, "
+        f"for example: {command}"
+    )
+
+
+def _no_audio(path: Path, kind: Kind) -> SourceError:
+    return UnsupportedSource(f"{path}: is {kind}, not audio; give an audio file")
