@@ -158,9 +158,9 @@ def open_source(path: Path, channel: int | None = None) -> Audio:
     kind = identify(path)
     if kind is not None and kind.misread:
         return _open_other(path, channel, kind, Refused(path, "libsndfile would read it wrongly"))
-    if kind is not None and kind.estimated:
-        with suppress(UnsupportedSource, DamagedSource):
-            return _open_other(path, channel, kind, Refused(path, "libsndfile only guesses its length"))
+    if kind is not None and (kind.estimated or not kind.native):
+        with suppress(UnsupportedSource, DamagedSource):  # libsndfile may know more than is known of it here
+            return _open_other(path, channel, kind, Refused(path, "not for libsndfile"))
     try:
         return _open_native(path, channel, kind)
     except Refused as exc:
