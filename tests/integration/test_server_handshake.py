@@ -149,13 +149,15 @@ async def test_a_browser_may_ask_whether_it_may_send_the_key() -> None:
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-async def test_connections_are_bounded() -> None:
+async def test_connections_are_bounded_from_the_handshake_on() -> None:
     async with service(server_max_sessions=1) as server:
-        statuses = [(await knock(server, POLLING, HEADERS))[0] for _ in range(3)]
-        assert statuses == [200, 200, 200], "a handshake without a connect packet is no connection yet"
-        async with caller(server), caller(server), caller(server), caller(server):
-            status, body = await knock(server, POLLING, HEADERS)
-            assert (status, body["error"]) == (429, "resource_exhausted")
+        statuses = [(await knock(server, POLLING, HEADERS))[0] for _ in range(5)]
+        assert statuses == [200, 200, 200, 200, 429], "whether or not the clients join the namespace"
+        assert server._hub.sockets == 4
+        for path in (WEBSOCKET, f"{POLLING}&sid=", f"{POLLING}&SID=x"):
+            assert (await knock(server, path, HEADERS))[0] in (400, 429)
+        status, body = await knock(server, POLLING, HEADERS)
+        assert (status, body["error"]) == (429, "resource_exhausted")
 
 
 async def test_messages_far_over_one_read_arrive_whole_over_polling() -> None:

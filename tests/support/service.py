@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol
 
@@ -20,6 +20,7 @@ from worker import settings as settings_module
 from worker.realtime import messages, wirejson
 from worker.server.app import RunningServer, start
 from worker.server.engine import Load
+from worker.server.faults import Fault
 from worker.server.recognizers import Recognition, Recognizer, Samples
 
 KEY = "test-key"
@@ -54,10 +55,12 @@ def load_for_ever(_settings: settings_module.Settings) -> Recognizer:
 
 
 @asynccontextmanager
-async def service(recognizer: Recognizer | Load | None = None, **options: Any) -> AsyncIterator[RunningServer]:
+async def service(
+    recognizer: Recognizer | Load | None = None, faults: Iterable[Fault] = (), **options: Any
+) -> AsyncIterator[RunningServer]:
     """The service on a free port with the key KEY; `options` are settings. A gated recognizer is released last."""
     given = {"server_port": 0, "server_api_keys": KEY, **options}
-    server = await start(settings_module.load({}, **given), recognizer or ToneRecognizer())
+    server = await start(settings_module.load({}, **given), recognizer or ToneRecognizer(), faults)
     try:
         yield server
     finally:

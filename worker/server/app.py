@@ -7,9 +7,7 @@ import logging
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterable
-from contextlib import nullcontext
-from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import socketio
 import structlog
@@ -21,18 +19,17 @@ from worker import metrics
 from worker.errors import EndpointUnavailable
 from worker.realtime import messages, wirejson
 from worker.server import auth, recognizers
+from worker.server.bodies import MAX_BODY_BYTES
+from worker.server.connections import Connections, limits_for
+from worker.server.endpoint import Endpoint, close_strangers
 from worker.server.engine import EngineLoader, Load
 from worker.server.faults import Fault, Faults
-from worker.server.faulty import at_handshake
 from worker.server.hub import Hub
 from worker.server.recognizers import Recognizer
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 
-# Above our own limit of a message (1 MB of PCM, 1.34 MB as base64), so that ours speaks first; over polling several
-# messages come in one body.
-_BODY_MAX: Final = 8_000_000
 # python-engineio's default of 16 silently loses bursts sent over polling.
 _PAYLOAD_PACKETS_MAX: Final = 100_000
 _CONNECTIONS_PER_SESSION: Final = 4
@@ -43,14 +40,25 @@ class RunningServer:
     """A server that listens on `url`. `ready` waits for the recognizer, `close` ends everything within 2 s."""
 
     def __init__(
-        self, settings: Settings, sio: socketio.AsyncServer, runner: web.AppRunner, hub: Hub, loader: EngineLoader
+        self,
+        settings: Settings,
+        sio: socketio.AsyncServer,
+        runner: web.AppRunner,
+        hub: Hub,
+        loader: EngineLoader,
+        connections: Connections,
+        endpoint: Endpoint,
+        port: int,
     ) -> None:
         self._sio = sio
         self._runner = runner
         self._hub = hub
         self._loader = loader
+        self._connections = connections
+        self._endpoint = endpoint
+        self._watching = asyncio.create_task(hub.watch())
         self._closing: asyncio.Task[None] | None = None
-        self.port: int = runner.addresses[0][1]
+        self.port = port
         self.url = f"http://{_reachable(settings.server_host)}:{self.port}"
 
     @property
@@ -79,7 +87,11 @@ class RunningServer:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        self._connections.stop_listening()
+        self._watching.cancel()
+        await asyncio.gather(self._watching, return_exceptions=True)
         await self._hub.close()
+        self._connections.drop_strangers()
         await self._loader.close()
         await self._sio.shutdown()
         await self._runner.cleanup()
@@ -98,13 +110,17 @@ async def start(settings: Settings, recognizer: Recognizer | Load, faults: Itera
     sio = _socketio_server()
     loader = EngineLoader(settings, recognizer)
     hub = Hub(sio, settings, loader, switches)
-    runner = web.AppRunner(
-        _application(sio, hub, loader, accepted, settings, switches), access_log=None, shutdown_timeout=_CLOSE_S
-    )
+    max_sockets = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
+    connections = Connections(limits_for(max_sockets))
+    endpoint = Endpoint(sio, hub, loader, accepted, switches, connections, max_sockets)
+    app = _application(hub, loader, settings)
+    for path in (messages.PATH, messages.PATH + "/"):
+        app.router.add_route("*", path, endpoint.handle)
+    app.on_response_prepare.append(close_strangers(connections))
+    runner = web.AppRunner(app, shutdown_timeout=_CLOSE_S)
     await runner.setup()
-    site = web.TCPSite(runner, settings.server_host, settings.server_port)
     try:
-        await site.start()
+        port = await connections.listen(cast(web.Server, runner.server), settings.server_host, settings.server_port)
     except OSError as exc:
         await loader.close()
         await runner.cleanup()
@@ -112,7 +128,7 @@ async def start(settings: Settings, recognizer: Recognizer | Load, faults: Itera
             f"cannot listen on {settings.server_host}:{settings.server_port}: {exc.strerror or exc}; "
             "choose another STT_SERVER_HOST or STT_SERVER_PORT (0 picks a free port)"
         ) from exc
-    server = RunningServer(settings, sio, runner, hub, loader)
+    server = RunningServer(settings, sio, runner, hub, loader, connections, endpoint, port)
     _log.info("listening", url=server.url)
     return server
 
@@ -182,7 +198,7 @@ def _socketio_server() -> socketio.AsyncServer:
         # Events are handled in the connection's read loop: in order, and slowing the handler slows the client.
         async_handlers=False,
         json=wirejson,
-        max_http_buffer_size=_BODY_MAX,
+        max_http_buffer_size=MAX_BODY_BYTES,
         # The key is a header that no browser adds by itself, so any page may connect with a key it has.
         cors_allowed_origins="*",
         cors_credentials=False,
@@ -191,25 +207,8 @@ def _socketio_server() -> socketio.AsyncServer:
     )
 
 
-def _application(
-    sio: socketio.AsyncServer,
-    hub: Hub,
-    loader: EngineLoader,
-    accepted: auth.Keys,
-    settings: Settings,
-    faults: Faults,
-) -> web.Application:
-    most = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
-
-    async def endpoint(request: web.Request) -> web.StreamResponse:
-        if "sid" not in request.query and hub.connections >= most:
-            return auth.refusal(429, "resource_exhausted", f"the server has {most} connections open; try again later")
-        # python-engineio reads a body with one read(), which returns only what has arrived so far.
-        seen = await _with_whole_body(request) if request.method == "POST" else request
-        upgrade = request.query.get("transport") == "websocket" and "sid" in request.query
-        with hub.upgraded(request.query["sid"], request) if upgrade else nullcontext():
-            response: web.StreamResponse = await sio.handle_request(seen)
-            return response
+def _application(hub: Hub, loader: EngineLoader, settings: Settings) -> web.Application:
+    """Health and metrics; the real-time endpoint is added by `start`."""
 
     async def health(_request: web.Request) -> web.Response:
         problem = loader.problem
@@ -236,34 +235,10 @@ def _application(
         body, content_type = metrics.exposition(metrics.SERVER, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
-    app = web.Application(client_max_size=_BODY_MAX)
-    guarded = at_handshake(auth.guarded(endpoint, accepted, loader.settled), faults)
-    for path in (messages.PATH, messages.PATH + "/"):
-        app.router.add_route("*", path, guarded)
+    app = web.Application(client_max_size=MAX_BODY_BYTES)
     app.router.add_get("/healthz", health)
     app.router.add_get("/metrics", measured)
     return app
-
-
-async def _with_whole_body(request: web.Request) -> SimpleNamespace:
-    """The parts of a request that python-engineio looks at, with the body complete."""
-    body = await request.read()
-
-    class _Body:
-        async def read(self, limit: int) -> bytes:
-            return body[:limit]
-
-    headers = request.headers.copy()
-    headers["Content-Length"] = str(len(body))
-    return SimpleNamespace(
-        content=_Body(),
-        headers=headers,
-        method=request.method,
-        query_string=request.query_string,
-        path=request.path,
-        path_qs=request.path_qs,
-        version=request.version,
-    )
 
 
 def _reachable(host: str) -> str:

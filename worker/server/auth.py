@@ -1,15 +1,16 @@
-"""Who may connect: true HTTP statuses on the handshake, for polling and websocket alike.
+"""Keys of the server, and refusals with true HTTP statuses, for polling and websocket alike.
 
-python-socketio can only refuse inside the connection (HTTP 200), so this stands in front of it. Only handshakes carry
-the key for sure: later requests name the session id, which is a secret of its own (browsers cannot send headers with
-the websocket that an upgrade opens).
+python-socketio can only refuse inside the connection (HTTP 200). Only handshakes carry the key for sure: later requests
+name the session id, which is a secret of its own (browsers cannot send headers with the websocket that an upgrade
+opens).
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -19,7 +20,18 @@ from worker.realtime.messages import KEY_HEADER
 from worker.realtime.wirejson import dumps
 from worker.settings import Settings
 
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+@dataclass(slots=True)
+class Handshake:
+    """A handshake whose key was accepted; kept on its request, which lives as long as the session."""
+
+    began_at: float
+    """On the monotonic clock, in seconds."""
+    joined: bool = False
+    """Whether the client has joined the namespace of the API."""
+
+
+HANDSHAKE: Final = web.RequestKey("handshake", Handshake)
 _CORS: Final = {"Access-Control-Allow-Origin": "*"}
 
 
@@ -46,23 +58,17 @@ def keys(settings: Settings) -> Keys:
     return Keys(accepted)
 
 
-def guarded(handler: Handler, accepted: Keys, unavailable: Callable[[], Awaitable[str | None]]) -> Handler:
-    """`handler` behind the key check (401) and the state of the service (500); `unavailable` says what is wrong."""
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        if request.method == "OPTIONS" or "sid" in request.query:
-            return await handler(request)
-        key = request.headers.get(KEY_HEADER)
-        if not key:
-            return refusal(401, "auth_error", f"the header {KEY_HEADER} is missing")
-        if key not in accepted:
-            return refusal(401, "auth_error", f"the key in the header {KEY_HEADER} is not accepted")
-        problem = await unavailable()
-        if problem is not None:
-            return refusal(500, "transcriber_error", problem)
-        return await handler(request)
-
-    return handle
+def problem_with_key(request: web.Request, accepted: Keys) -> str | None:
+    """Why the key of a handshake is refused; None when it is accepted."""
+    given = request.headers.getall(KEY_HEADER, [])
+    if not given or not given[0]:
+        return f"the header {KEY_HEADER} is missing"
+    # A proxy may have checked another one of them than this server would.
+    if len(given) > 1:
+        return f"the header {KEY_HEADER} is there more than once"
+    if given[0] not in accepted:
+        return f"the key in the header {KEY_HEADER} is not accepted"
+    return None
 
 
 def refusal(status: int, error: str, message: str) -> web.Response:

@@ -13,7 +13,6 @@ from aiohttp import web
 
 from worker.realtime import messages
 from worker.server import auth
-from worker.server.auth import Handler
 from worker.server.engine import Engine
 from worker.server.faults import Fault, Faults, Kind
 
@@ -179,26 +178,15 @@ class FaultySession:
         return self._audio_s - elapsed_s * self._faults[Kind.OVERFLOW].number > _OVERFLOW_WINDOW_S
 
 
-def at_handshake(handler: Handler, faults: Faults) -> Handler:
-    """`handler` behind the faults of the handshake; without any it is `handler` itself."""
-    if not faults:
-        return handler
-
-    async def handle(request: web.Request) -> web.StreamResponse:
-        websocket = request.query.get("transport") == "websocket"
-        if websocket and faults.polling_only:
-            return auth.refusal(400, "error", "no websocket here: a fault that was asked for")
-        if "sid" in request.query:
-            return await handler(request)
-        for fault in faults.next_connection():
-            if fault.kind is Kind.HANG:
-                await asyncio.sleep(NEVER_S)
-            elif fault.kind is Kind.SLOW:
-                await asyncio.sleep(fault.number)
-            elif fault.kind is Kind.HTTP:
-                return auth.refusal(int(fault.number), "error", "a fault that was asked for")
-            elif fault.kind is Kind.REFUSE:
-                REFUSALS[id(request)] = fault.value
-        return await handler(request)
-
-    return handle
+async def strike_handshake(request: web.Request, faults: Faults) -> web.Response | None:
+    """Apply the faults of the handshake to `request`; the response to give in its place, or None to go on."""
+    for fault in faults.next_connection():
+        if fault.kind is Kind.HANG:
+            await asyncio.sleep(NEVER_S)
+        elif fault.kind is Kind.SLOW:
+            await asyncio.sleep(fault.number)
+        elif fault.kind is Kind.HTTP:
+            return auth.refusal(int(fault.number), "error", "a fault that was asked for")
+        elif fault.kind is Kind.REFUSE:
+            REFUSALS[id(request)] = fault.value
+    return None

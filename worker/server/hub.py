@@ -17,6 +17,7 @@ from engineio.packet import NOOP, Packet
 from worker import metrics
 from worker.realtime import messages
 from worker.server import wire
+from worker.server.auth import HANDSHAKE, Handshake
 from worker.server.engine import EngineLoader
 from worker.server.faults import Faults, Kind
 from worker.server.faulty import REFUSALS, Blow, FaultySession
@@ -27,6 +28,10 @@ from worker.settings import Settings
 _log = structlog.get_logger("worker.server")
 # Messages a client has not taken yet; a client that does not read is dropped rather than remembered for ever.
 _UNREAD_MAX = 1000
+UPGRADE_S = 10.0
+"""Seconds from the websocket of an upgrade to the end of its probe."""
+JOIN_S = 15.0
+"""Seconds from the handshake to the packet that joins the namespace."""
 _TELL_S = 0.5
 _LOOK_S = 0.01
 
@@ -71,16 +76,68 @@ class Hub:
 
     @property
     def connections(self) -> int:
+        """Connections in the namespace of the API."""
         return len(self._connections)
 
+    @property
+    def sockets(self) -> int:
+        """Connections as Engine.IO counts them: from the handshake on, before a client joins the namespace."""
+        return sum(not socket.closed for socket in self._sio.eio.sockets.values())
+
+    def authenticate(self, request: Any) -> None:
+        """`request` is a handshake whose key was accepted; the session it opens needs no key any more."""
+        request[HANDSHAKE] = Handshake(time.monotonic())
+
+    def serves(self, eio_sid: str) -> bool:
+        """Whether `eio_sid` is a session that lives, and was opened with a key."""
+        socket, request = self._sio.eio.sockets.get(eio_sid), self._request(eio_sid)
+        return bool(socket is not None and not socket.closed and request is not None and HANDSHAKE in request)
+
     @contextmanager
-    def upgraded(self, eio_sid: str, request: Any) -> Iterator[None]:
-        """While `request` serves the websocket that a polling client went over to."""
+    def upgrading(self, eio_sid: str, request: Any) -> Iterator[bool]:
+        """While `request` serves the websocket that a polling client goes over to. False when the session has a
+        websocket, or is about to get one: the newcomer must be refused then."""
+        socket = self._sio.eio.sockets[eio_sid]
+        if socket.upgraded or socket.upgrading or eio_sid in self._upgrades:
+            yield False
+            return
         self._upgrades[eio_sid] = request
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(UPGRADE_S, self._end_stalled_upgrade, socket, request)
         try:
-            yield
+            yield True
         finally:
+            timer.cancel()
             del self._upgrades[eio_sid]
+            if not socket.upgraded:
+                # python-engineio leaves this set where the probe never comes, and then answers no poll any more.
+                socket.upgrading = False
+
+    @staticmethod
+    def _end_stalled_upgrade(socket: Any, request: Any) -> None:
+        if not socket.upgraded and request.transport is not None:
+            request.transport.abort()
+
+    async def watch(self) -> None:
+        """Drop handshakes that never joined the namespace; runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(JOIN_S / 5)
+            limit = time.monotonic() - JOIN_S
+            for eio_sid, socket in list(self._sio.eio.sockets.items()):
+                request = self._request(eio_sid)
+                handshake = request.get(HANDSHAKE) if request is not None else None
+                if handshake is None or handshake.joined or handshake.began_at > limit or socket.closed:
+                    continue
+                transport = self._transport(eio_sid)
+                await socket.close(wait=False, abort=True)
+                socket.queue.put_nowait(Packet(NOOP))  # ends the poll that may hang on it
+                if transport is not None:
+                    transport.abort()
+
+    def _request(self, eio_sid: str) -> Any:
+        """The request that opened a session."""
+        environ = self._sio.environ.get(eio_sid)
+        return environ["aiohttp.request"] if environ is not None else None
 
     async def close(self) -> None:
         """Tell every client that the server goes away, then drop the connections. Bounded."""
@@ -107,7 +164,9 @@ class Hub:
             await asyncio.sleep(_LOOK_S)
 
     async def _connect(self, sid: str, environ: Any, _auth: Any = None) -> None:
-        reason = REFUSALS.pop(id(environ["aiohttp.request"]), None)
+        request = environ["aiohttp.request"]
+        request[HANDSHAKE].joined = True
+        reason = REFUSALS.pop(id(request), None)
         if reason is not None:
             raise socketio.exceptions.ConnectionRefusedError(reason)
         self._connections[sid] = _Connection()
@@ -244,9 +303,7 @@ class Hub:
 
     def _transport(self, eio_sid: str) -> Any:
         """The TCP connection of a client's websocket; None while it polls."""
-        request = self._upgrades.get(eio_sid)
-        if request is None and eio_sid in self._sio.environ:
-            request = self._sio.environ[eio_sid]["aiohttp.request"]
+        request = self._upgrades.get(eio_sid) or self._request(eio_sid)
         return request.transport if request is not None and request.query.get("transport") == "websocket" else None
 
     def _alive(self, sid: str) -> _Connection | None:

@@ -1,0 +1,81 @@
+"""Bodies of polling requests, read whole within limits of size, time and the memory of all of them together."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Final
+
+from aiohttp import web
+
+MAX_BODY_BYTES: Final = 8_000_000
+"""Above the limit of one message (1 MB of PCM, 1.34 MB as base64), since several messages come in one body."""
+MAX_ALL_BODIES_BYTES: Final = 32_000_000
+"""Of the bodies that are being received at one time, in all connections."""
+BODY_S: Final = 30.0
+"""Seconds one body may take to arrive."""
+
+
+class BodyRefused(Exception):
+    """The body is not taken; `status` and the text are the response."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+class Bodies:
+    """Reads bodies. Belongs to one event loop."""
+
+    def __init__(self, limit_s: float = BODY_S) -> None:
+        self._limit_s = limit_s
+        self._held_bytes = 0
+
+    async def read(self, request: web.Request) -> bytes:
+        """The body of `request`. Raises BodyRefused."""
+        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            raise BodyRefused(415, "a body must not be compressed")
+        declared = request.content_length
+        if declared is not None and declared > MAX_BODY_BYTES:
+            raise BodyRefused(413, f"a body may have {MAX_BODY_BYTES} bytes, this one has {declared}")
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self._limit_s):
+                while chunk := await request.content.readany():
+                    body += chunk
+                    self._held_bytes += len(chunk)
+                    self._check(len(body))
+        except TimeoutError:
+            raise BodyRefused(408, f"the body did not arrive within {self._limit_s:g} s") from None
+        except web.RequestPayloadError as exc:
+            raise BodyRefused(400, f"the body is broken: {exc}") from None
+        finally:
+            self._held_bytes -= len(body)
+        return bytes(body)
+
+    def _check(self, body_bytes: int) -> None:
+        if body_bytes > MAX_BODY_BYTES:
+            raise BodyRefused(413, f"a body may have {MAX_BODY_BYTES} bytes")
+        if self._held_bytes > MAX_ALL_BODIES_BYTES:
+            raise BodyRefused(503, "the server receives too many large bodies at once; try again later")
+
+
+def with_body(request: web.Request, body: bytes) -> SimpleNamespace:
+    """The parts of a request that python-engineio looks at, with the body complete: it reads a body with one read(),
+    which on a request returns only what has arrived so far."""
+
+    class _Body:
+        async def read(self, limit: int) -> bytes:
+            return body[:limit]
+
+    headers = request.headers.copy()
+    headers["Content-Length"] = str(len(body))
+    return SimpleNamespace(
+        content=_Body(),
+        headers=headers,
+        method=request.method,
+        query_string=request.query_string,
+        path=request.path,
+        path_qs=request.path_qs,
+        version=request.version,
+    )

@@ -1,0 +1,232 @@
+"""The TCP connections of the server: how many there are, and how long they may stay without a key.
+
+A connection is a *stranger* until one of its requests was accepted (a key, or the id of a session). Strangers get
+`STRANGER_S` seconds in all and one response. Their number is bounded, per peer too; a new one above the bound replaces
+the oldest, so a flood of unfinished requests cannot keep a client with a key out: that client is a stranger for the
+milliseconds that its first request takes. Until the headers of a request are complete, no object of aiohttp exists,
+which makes a stranger cost about 2 KB instead of 25 KB.
+
+Behind a reverse proxy all clients have the address of the proxy, so the bound per peer counts them together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit, setrlimit
+from typing import Any, Final, cast
+
+import structlog
+from aiohttp import web
+
+_log = structlog.get_logger("worker.server")
+
+STRANGER_S: Final = 10.0
+"""Seconds from the connection to the end of the first accepted request's headers."""
+IDLE_S: Final = 75.0
+"""Seconds a connection with a key may stay open between two requests; longer than the 60 s of common proxies."""
+MAX_HEAD_BYTES: Final = 16_384
+"""Of a request line with all headers, on a stranger's connection."""
+MAX_STRANGERS: Final = 1024
+MAX_STRANGERS_PER_PEER: Final = 512
+_RESERVED_FILES: Final = 128
+"""File descriptors for everything else: the model, logs, DNS, the listening socket."""
+_BACKLOG: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """Most connections at once."""
+
+    total: int
+    strangers: int = MAX_STRANGERS
+    strangers_per_peer: int = MAX_STRANGERS_PER_PEER
+    stranger_s: float = STRANGER_S
+
+
+def limits_for(with_key: int) -> ConnectionLimits:
+    """Limits that leave room for `with_key` connections, as far as the process may open files.
+
+    Raises the soft limit of open files towards the hard one; warns when even that is too low.
+    """
+    wanted = with_key + MAX_STRANGERS
+    soft, hard = getrlimit(RLIMIT_NOFILE)
+    needed = wanted + _RESERVED_FILES
+    if soft != RLIM_INFINITY and soft < needed:
+        soft = needed if hard == RLIM_INFINITY else min(needed, hard)
+        setrlimit(RLIMIT_NOFILE, (soft, hard))
+    if soft == RLIM_INFINITY or soft >= needed:
+        return ConnectionLimits(wanted)
+    total = max(16, soft - _RESERVED_FILES)
+    _log.warning(
+        "the limit of open files allows fewer connections than STT_SERVER_MAX_SESSIONS may need; raise it (ulimit -n)",
+        open_files=soft,
+        connections=total,
+        needed=needed,
+    )
+    strangers = min(MAX_STRANGERS, max(8, total // 2))
+    return ConnectionLimits(total, strangers, min(MAX_STRANGERS_PER_PEER, strangers))
+
+
+class Connections:
+    """All connections of one listening socket. Belongs to one event loop."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._strangers: dict[asyncio.Transport, asyncio.TimerHandle] = {}  # the oldest first
+        self._of_peer: defaultdict[str, dict[asyncio.Transport, None]] = defaultdict(dict)
+        self._known: set[asyncio.Transport] = set()
+        self._listening: asyncio.Server | None = None
+
+    @property
+    def strangers(self) -> int:
+        """Connections without an accepted request."""
+        return len(self._strangers)
+
+    @property
+    def total(self) -> int:
+        return len(self._strangers) + len(self._known)
+
+    async def listen(self, server: web.Server, host: str, port: int) -> int:
+        """Accept connections for `server`; returns the port. Raises OSError."""
+        # A full backlog costs a client a second or more: the kernel drops its SYN, and the client repeats it.
+        self._listening = await self._loop.create_server(
+            lambda: _Head(self, server), host or None, port, backlog=_BACKLOG
+        )
+        return int(self._listening.sockets[0].getsockname()[1])
+
+    def stop_listening(self) -> None:
+        if self._listening is not None:
+            self._listening.close()
+
+    def drop_strangers(self) -> None:
+        for transport in list(self._strangers):
+            self._abort(transport)
+
+    def accept(self, transport: asyncio.Transport) -> bool:
+        """Count a new connection; False when it must be closed, because all others have a key."""
+        of_peer = self._of_peer[_peer(transport)]
+        if len(of_peer) >= self._limits.strangers_per_peer:
+            self._abort(next(iter(of_peer)))
+        elif len(self._strangers) >= self._limits.strangers or (self.total >= self._limits.total and self._strangers):
+            self._abort(next(iter(self._strangers)))
+        if self.total >= self._limits.total:
+            self.remove(transport)
+            return False
+        self._of_peer[_peer(transport)][transport] = None
+        self._strangers[transport] = self._loop.call_later(self._limits.stranger_s, self._abort, transport)
+        return True
+
+    def is_known(self, transport: asyncio.BaseTransport | None) -> bool:
+        return transport in self._known
+
+    def welcome(self, transport: asyncio.Transport | None) -> None:
+        """A request of this connection was accepted."""
+        if transport is not None and transport in self._strangers:
+            self.remove(transport)
+            self._known.add(transport)
+
+    def remove(self, transport: asyncio.Transport) -> None:
+        """Forget a connection that has ended."""
+        timer = self._strangers.pop(transport, None)
+        if timer is not None:
+            timer.cancel()
+        self._known.discard(transport)
+        peer = _peer(transport)
+        of_peer = self._of_peer.get(peer)
+        if of_peer is not None:
+            of_peer.pop(transport, None)
+            if not of_peer:
+                del self._of_peer[peer]
+
+    def _abort(self, transport: asyncio.Transport) -> None:
+        self.remove(transport)
+        transport.abort()
+
+
+class _Head(asyncio.Protocol):
+    """A connection until the headers of its first request are complete; then aiohttp takes it over."""
+
+    __slots__ = ("_connections", "_head", "_refused", "_server", "_transport")
+
+    def __init__(self, connections: Connections, server: web.Server) -> None:
+        self._connections = connections
+        self._server = server
+        self._head = b""
+        self._refused = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        if not self._connections.accept(self._transport):
+            self._refused = True
+            self._transport.abort()
+
+    def data_received(self, data: bytes) -> None:
+        transport = self._transport
+        if transport is None or self._refused:
+            return
+        start = max(0, len(self._head) - 3)
+        self._head += data
+        # aiohttp decides what a request is; lines that end in a bare \n are its to refuse.
+        ends = [at for end in (b"\r\n\r\n", b"\n\n") if (at := self._head.find(end, start)) >= 0]
+        if min(ends, default=len(self._head)) > MAX_HEAD_BYTES:
+            transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
+            self._refused = True
+            transport.close()
+        elif ends:
+            handler = _Http(self._connections, self._server)
+            transport.set_protocol(handler)
+            handler.connection_made(transport)
+            handler.data_received(self._head)
+            self._transport, self._head = None, b""
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._transport is not None:
+            self._connections.remove(self._transport)
+
+
+class _Http(web.RequestHandler):
+    """aiohttp's side of a connection, which tells when it has ended."""
+
+    __slots__ = ("_connections", "_counted")
+
+    def __init__(self, connections: Connections, server: web.Server) -> None:
+        options: dict[str, Any] = {
+            "access_log": None,
+            "keepalive_timeout": IDLE_S,
+            # A refused body is not read: 200 posts of 8 MB cost the event loop seconds otherwise.
+            "lingering_time": 0,
+            # A compressed body could unfold to far more than its length says; no client sends one.
+            "auto_decompress": False,
+        }
+        super().__init__(server, loop=asyncio.get_running_loop(), **options)
+        self._connections = connections
+        self._counted: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._counted = cast(asyncio.Transport, transport)
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        if self._counted is not None:
+            self._connections.remove(self._counted)
+            self._counted = None
+        super().connection_lost(exc)
+
+
+def _peer(transport: asyncio.Transport) -> str:
+    """The address that counts as one peer: all of an IPv6 /64, which one person may have to themselves."""
+    name = transport.get_extra_info("peername")
+    if not isinstance(name, tuple):
+        return ""
+    try:
+        ip = ip_address(str(name[0]).partition("%")[0])
+    except ValueError:
+        return str(name[0])
+    if isinstance(ip, IPv6Address):
+        return str(ip.ipv4_mapped or int(ip) >> 64)
+    return str(ip)

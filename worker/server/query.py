@@ -1,0 +1,75 @@
+"""The query of a request to the real-time endpoint, read once (pure).
+
+Two parsers that read one query differently are a way around every check that stands between them: a blank `sid`, a
+repeated one, or one that is encoded twice names a session for one parser and none for the other. So the query is read
+here, strictly, and python-engineio receives `Query.canonical`, which is built from the result.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import unquote
+
+TRANSPORTS: Final = ("polling", "websocket")
+_VERSION: Final = "4"
+_NAMES: Final = ("EIO", "transport", "sid", "j")
+_SID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+class QueryRefused(Exception):
+    """The query has no single meaning; the text is for the client."""
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A request for a new session (`sid` is None) or to an existing one."""
+
+    transport: str
+    sid: str | None
+
+    @property
+    def websocket(self) -> bool:
+        return self.transport == "websocket"
+
+    @property
+    def canonical(self) -> str:
+        """The same query in the one form that every parser reads alike."""
+        sid = "" if self.sid is None else f"&sid={self.sid}"
+        return f"EIO={_VERSION}&transport={self.transport}{sid}"
+
+
+def parse_query(raw: str) -> Query:
+    """Read a raw query string, as it stands in the request line. Names that Engine.IO does not know are ignored.
+
+    Raises QueryRefused for a parameter that is repeated, blank, or has a value that Engine.IO does not define.
+    """
+    found: dict[str, str] = {}
+    for part in raw.split("&"):
+        name, _, value = part.partition("=")
+        name = _decoded(name)
+        if name not in _NAMES:
+            continue
+        if name in found:
+            raise QueryRefused(f"the query names {name} more than once")
+        found[name] = _decoded(value)
+    sid = found.get("sid")
+    if sid is not None and not _SID.fullmatch(sid):
+        raise QueryRefused("the sid of the query is no session id")
+    # With a sid the version was agreed at the handshake; it may be left out then, but not differ.
+    if found.get("EIO", "" if sid is None else _VERSION) != _VERSION:
+        raise QueryRefused("the query must name EIO=4: Socket.IO clients of version 3 and later are served")
+    transport = found.get("transport", "polling")
+    if transport not in TRANSPORTS:
+        raise QueryRefused(f"the transport of the query must be one of {', '.join(TRANSPORTS)}")
+    if "j" in found:
+        raise QueryRefused("JSONP (the parameter j) is not offered")
+    return Query(transport, sid)
+
+
+def _decoded(text: str) -> str:
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        raise QueryRefused("the query is not UTF-8") from None
