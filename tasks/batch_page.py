@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
 from tasks.batch import KIND, JobLine, Summary
 from tasks.cli.follow import clock, factor
+from worker.printable import printable
 from worker.storage.address import is_url
 from worker.storage.records import JobState
 
@@ -98,3 +99,8 @@ def _links(outputs: Iterable[str], folder: Path | None) -> Iterator[str]:
             yield f"<code>{escape(output)}</code>"
         else:
             yield f'<a href="{escape(quote(os.path.relpath(output, folder)))}">{escape(name)}</a>'
+
+
+def escape(text: str) -> str:
+    """Text from others as it may stand in the page; controls of writing direction are shown as their codes."""
+    return html.escape(printable(text))

@@ -10,25 +10,19 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import sys
 import threading
-from collections.abc import Iterable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, TextIO
-from urllib.parse import unquote, urlsplit
 
 import structlog
-from pydantic import SecretStr
 
 from tasks.repeats import Repeats
+from worker.masking import Masker, masker_of
+from worker.printable import printable, printable_lines
 from worker.settings import Settings
 
-MASK: Final = "***"
-SHORTEST_SECRET: Final = 4
-"""Characters; what is shorter would mask parts of words."""
-_OF_OTHERS: Final = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 # Two lines for each message, with an id nobody else knows; ours name the job.
 _WORDY: Final = ("celery.worker.strategy", "celery.app.trace")
 
@@ -39,7 +33,7 @@ def set_up(settings: Settings, level: str | None = None) -> None:
     """Send all log lines of this process to standard error in the form of the settings; `level` in place of theirs."""
     name = (level or settings.log_level).upper()
     handler = _Handler(sys.stderr)
-    handler.setFormatter(_Formatter(settings.log_format == "json", secrets_of(settings)))
+    handler.setFormatter(_Formatter(settings.log_format == "json", masker_of(settings)))
     logging.basicConfig(level=name, handlers=[handler], force=True)
     for wordy in _WORDY:
         logging.getLogger(wordy).setLevel(logging.DEBUG if name == "DEBUG" else logging.WARNING)
@@ -57,19 +51,6 @@ def set_up(settings: Settings, level: str | None = None) -> None:
     threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
 
 
-def secrets_of(settings: Settings) -> tuple[str, ...]:
-    """Everything in the settings and the environment that must not be read in a log, longest first."""
-    found: set[str] = set()
-    for name in type(settings).model_fields:
-        value = getattr(settings, name)
-        if isinstance(value, SecretStr):
-            text = value.get_secret_value()
-            found |= {text, *(part.strip() for part in text.split(","))}
-    password = urlsplit(settings.redis_url).password or ""
-    found |= {password, unquote(password), *(os.environ.get(name, "") for name in _OF_OTHERS)}
-    return tuple(sorted((text for text in found if len(text) >= SHORTEST_SECRET), key=len, reverse=True))
-
-
 class _Handler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
@@ -81,20 +62,15 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
-    def __init__(self, as_json: bool, secrets: Iterable[str]) -> None:
+    def __init__(self, as_json: bool, masker: Masker) -> None:
         super().__init__(
             foreign_pre_chain=[_with_context],
             processors=[_named, structlog.processors.format_exc_info, _as_json if as_json else _as_line],
         )
-        # In JSON some characters of a secret are written in another way.
-        written = [form for secret in secrets for form in (secret, json.dumps(secret, ensure_ascii=False)[1:-1])]
-        self._secrets = tuple(dict.fromkeys(written))
+        self._masker = masker
 
     def format(self, record: logging.LogRecord) -> str:
-        line = super().format(record)
-        for secret in self._secrets:
-            line = line.replace(secret, MASK)
-        return line
+        return printable_lines(self._masker.text(super().format(record)))
 
 
 def _with_context(_logger: Any, _method: str, event: Any) -> Any:
@@ -116,7 +92,7 @@ def _as_json(_logger: Any, _method: str, event: Any) -> str:
 
 def _as_line(_logger: Any, _method: str, event: Any) -> str:
     exception = event.pop("exception", None)
-    said = " ".join(str(event.pop("event", "")).split())  # Celery's lines have several
+    said = printable(" ".join(str(event.pop("event", "")).split()))  # Celery's lines have several
     head = f"{event.pop('at')} {event.pop('level').upper()} {event.pop('logger')}: {said}"
     words = [f"{key}={value!r}" if isinstance(value, str) else f"{key}={value}" for key, value in event.items()]
     return " ".join([head, *words]) + (f"\n{exception}" if exception else "")
@@ -129,4 +105,4 @@ def _uncaught(kind: type[BaseException], exception: BaseException | None, trace:
     _log.critical("uncaught exception", exc_info=(kind, exception or kind(), trace))
 
 
-__all__ = ["MASK", "secrets_of", "set_up"]
+__all__ = ["set_up"]

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from worker.audio.recording import Recording
 from worker.audio.tracks import why_not_streamed
 from worker.job import Job
+from worker.masking import show_url
 from worker.progress import Progress
 from worker.section import Section, Service
 from worker.storage.fetch import Local
@@ -88,7 +89,7 @@ def facts_of(
         detector=source.plans[0].detector,
         price_per_hour=settings.price_per_hour,
         missing=(*undecoded_gaps(job, source), *(gap for section in sections for gap in section.missing)),
-        endpoint=settings.url,
+        endpoint=show_url(settings.url),
         sessions=tuple(facts for section in sections for facts in section.sessions),
         sent_s=sum(sent.values()) / rate,
         elapsed_s=now - started,

@@ -19,6 +19,7 @@ from worker.audio.feed import FrameFeed
 from worker.audio.sections import SectionPlan
 from worker.audio.voicing import VoiceMap
 from worker.errors import EndpointBusy, EndpointError
+from worker.masking import show_url
 from worker.realtime.decision import Action, Decision, decide
 from worker.realtime.governor import Slots
 from worker.realtime.pairing import Commit
@@ -210,7 +211,7 @@ class Section:
         logger.info("session ended", id=facts.session_id, ended=end.why, start=facts.start, end=facts.end)
         self._heard_s = max(self._heard_s, timeline.to_file(session.answered_samples) / rate)
         self._pending = (session.left_text, timeline)
-        decision = decide(end, self._service.endpoint.url)
+        decision = decide(end, show_url(self._service.endpoint.url))
         achieved = session.achieved(self._loop.time())
         if isinstance(decision.error, EndpointBusy):
             await self._slow_down(achieved, end.name or end.detail)

@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from tasks.cli.leaving import Leaving
+from tasks.cli.output import echo, echo_error
 from worker.errors import BadJob, LanguageUnsupported, SettingsError, SttError
 
 # Command -> where it is.
@@ -41,7 +42,7 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
             version = metadata.version("stt-batch")
         except metadata.PackageNotFoundError:  # a checkout that is not installed
             version = "0 (not installed)"
-        click.echo(f"stt-batch, version {version}")
+        echo(f"stt-batch, version {version}")
         ctx.exit()
 
 
@@ -54,10 +55,10 @@ class _Group(click.Group):
         except SttError as exc:
             if ctx.params.get("debug"):
                 raise
-            click.echo(f"error: {exc}", err=True)
+            echo_error(f"error: {exc}")
             ctx.exit(2 if isinstance(exc, (SettingsError, BadJob, LanguageUnsupported)) else 1)
         except KeyboardInterrupt:
-            click.echo("interrupted", err=True)
+            echo("interrupted", err=True)
             ctx.exit(130)
 
     def list_commands(self, ctx: click.Context) -> list[str]:

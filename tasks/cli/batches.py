@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 
 import click
 from rich.console import Console
 
 from tasks.cli import options
 from tasks.cli.controlled import controlled, tell
+from tasks.cli.output import echo_json
 from tasks.cli.status import Batch, batch_lines, find_batch, summary_json
 from worker.settings import Settings
 from worker.storage.ledger import Ledger
@@ -56,7 +56,7 @@ def list_(limit: int, as_json: bool) -> None:
     found = asyncio.run(_newest(options.settings_from(), limit))
     if as_json:
         batches = [summary_json(batch.summary, with_jobs=False) for batch in found]
-        click.echo(json.dumps({"batches": batches}, ensure_ascii=False, indent=2))
+        echo_json({"batches": batches})
         return
     console = Console(highlight=False)
     if not found:

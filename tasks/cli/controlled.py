@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable, Sequence
 
-import click
-
 from tasks.cli import options
+from tasks.cli.output import echo, echo_json
 from tasks.control import Control
 from tasks.producer import Producer
 
@@ -29,8 +27,8 @@ def controlled(steer: Callable[[Control], Awaitable[list[str]]]) -> list[str]:
 
 def tell(word: str, job_ids: Sequence[str], as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({word: list(job_ids)}, indent=2))
+        echo_json({word: list(job_ids)})
         return
     for job_id in job_ids:
-        click.echo(f"{job_id}  {word}")
-    click.echo(f"{len(job_ids)} jobs {word}")
+        echo(f"{job_id}  {word}")
+    echo(f"{len(job_ids)} jobs {word}")

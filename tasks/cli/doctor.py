@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import click
 
 from tasks.cli import options
+from tasks.cli.output import echo, echo_json
 
 
 @click.command(short_help="Check settings, Redis, the service, outputs, disk and clock.")
@@ -66,11 +66,11 @@ def command(
             found.append(finding)
             if not as_json:
                 way = f"; {finding.way_out}" if finding.way_out else ""
-                click.echo(f"{finding.status:<5} {finding.part:<9} {finding.text}{way}")
+                echo(f"{finding.status:<5} {finding.part:<9} {finding.text}{way}")
         return found
 
     found = asyncio.run(run())
     failed = any(finding.status is doctor.Status.FAIL for finding in found)
     if as_json:
-        click.echo(json.dumps({"ok": not failed, "findings": [asdict(one) for one in found]}, indent=2))
+        echo_json({"ok": not failed, "findings": [asdict(one) for one in found]})
     raise SystemExit(1 if failed else 0)

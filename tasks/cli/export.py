@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from tasks.batch import Summary
 from tasks.batch_files import is_summary, write_summary
 from tasks.cli import options
 from tasks.cli.files import walk
+from tasks.cli.output import echo, echo_json
 from tasks.cli.status import find_batch
 from tasks.jobs import JobSpec, recorded
 from worker.errors import BadJob, JobNewer, OutputError
@@ -51,11 +51,11 @@ def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...]
     asyncio.run(export.folder(Path(name)) if Path(name).is_dir() else export.batch(name))
     if as_json:
         facts = {"out": out, "written": export.written, "left_out": export.left_out}
-        click.echo(json.dumps(facts, ensure_ascii=False, indent=2))
+        echo_json(facts)
     else:
         for source, why in export.left_out.items():
-            click.echo(f"left out  {source}: {why}")
-        click.echo(f"{export.count} transcripts written to {out}, {len(export.left_out)} left out")
+            echo(f"left out  {source}: {why}")
+        echo(f"{export.count} transcripts written to {out}, {len(export.left_out)} left out")
     ctx.exit(1 if export.left_out else 0)
 
 

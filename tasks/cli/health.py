@@ -7,6 +7,7 @@ import os
 import click
 
 from tasks import health
+from tasks.cli.output import echo
 from worker.errors import SettingsError
 
 
@@ -40,6 +41,6 @@ def command(ready: bool, path: str | None, max_age: float) -> None:
         raise SettingsError("set STT_HEALTH_FILE to the file the process keeps up to date, or name it with --file")
     problem = health.problem(path, ready=ready, max_age_s=max_age)
     if problem is not None:
-        click.echo(problem, err=True)
+        echo(problem, err=True)
         raise SystemExit(1)
-    click.echo("ready" if ready else "alive")
+    echo("ready" if ready else "alive")

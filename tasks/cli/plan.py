@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import click
 from rich.console import Console
-from rich.markup import escape
 
 from tasks.batch import JobLine
 from tasks.batch_plan import Limits, Look, Plan, plan_batch
@@ -22,6 +21,7 @@ from tasks.cli import options
 from tasks.cli.files import Found
 from tasks.cli.follow import clock, factor
 from tasks.cli.listing import opens_media, sources
+from tasks.cli.output import echo, echo_text, safe
 from tasks.cli.view import near
 from tasks.jobs import JobState
 from tasks.producer import make_spec
@@ -78,7 +78,7 @@ def command(ctx: click.Context, /, paths: tuple[str, ...], speech: bool, as_json
     failing += [_will_fail(path, "source_unsupported", "needs the extra `media`") for path in listing.other]
     plan = plan_batch(looks, failing, _limits(settings))
     if as_json:
-        click.echo(plan.model_dump_json(indent=2))
+        echo_text(plan.model_dump_json(indent=2))
     else:
         _show(Console(highlight=False), plan)
     ctx.exit(1 if failing else 0)
@@ -109,7 +109,7 @@ def _look_at(
         for number, answer in enumerate(pool.map(lambda item: _look(item, settings, speech, wanted), found), 1):
             looks.append(answer) if isinstance(answer, Look) else failing.append(answer)
             if time.monotonic() > tell_at and sys.stderr.isatty():
-                click.echo(f"looked at {number} of {len(found)}", err=True)
+                echo(f"looked at {number} of {len(found)}", err=True)
                 tell_at = time.monotonic() + TELL_EVERY_S
     return looks, failing
 
@@ -228,9 +228,9 @@ def _lines(plan: Plan) -> Iterator[str]:
     if plan.unknown:
         yield f"{'not known':10} {len(plan.unknown)} sources lie at an address; they are in no sum"
     for source, texts in list(plan.warnings.items())[:MOST_SHOWN]:
-        yield f"[yellow]warning[/]    {escape(near(source))}: {escape('; '.join(texts))}"
+        yield f"[yellow]warning[/]    {safe(near(source))}: {safe('; '.join(texts))}"
     for job in plan.failing[:MOST_SHOWN]:
-        yield f"[red]will fail[/]  {escape(near(job.source))}: {escape(job.error or '')}"
+        yield f"[red]will fail[/]  {safe(near(job.source))}: {safe(job.error or '')}"
     for name, count in (("warnings", len(plan.warnings)), ("failures", len(plan.failing))):
         if count > MOST_SHOWN:
             yield f"and {count - MOST_SHOWN} more {name}: see --json"

@@ -10,6 +10,7 @@ from typing import Any, Final, TextIO
 
 from tasks.batch import JobLine
 from tasks.cli.follow import File, Overall
+from worker.printable import printable_lines
 from worker.storage.address import show
 from worker.storage.records import JobState
 
@@ -26,7 +27,7 @@ class Events:
 
     def tell(self, event: str, **facts: Any) -> None:
         if self._stream is not None:
-            self._stream.write(json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n")
+            self._stream.write(printable_lines(json.dumps({"event": event, **facts}, ensure_ascii=False)) + "\n")
             self._stream.flush()
 
     def file(self, file: File) -> None:

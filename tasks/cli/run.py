@@ -15,10 +15,12 @@ from tasks.cli import options
 from tasks.cli.files import name_outputs
 from tasks.cli.follow import File
 from tasks.cli.listing import opens_media, sources
+from tasks.cli.output import echo
 from tasks.cli.running import Run
 from tasks.standalone import check_recognizer, for_language
 from worker.errors import LanguageUnsupported, SettingsError
 from worker.language import base_language
+from worker.masking import show_url
 from worker.settings import Settings
 
 
@@ -100,9 +102,9 @@ def command(
         for item in planned
     ]
     for path in listing.other[:5]:
-        click.echo(f"left out: {path}: needs the extra `media`: pip install 'stt-batch[media]'", err=True)
+        echo(f"left out: {path}: needs the extra `media`: pip install 'stt-batch[media]'", err=True)
     if len(listing.other) > 5:
-        click.echo(f"left out: {len(listing.other) - 5} more files of such formats", err=True)
+        echo(f"left out: {len(listing.other) - 5} more files of such formats", err=True)
     if embedded and (code := _one_language(files, language)):
         settings = for_language(settings, code)
     run = Run(
@@ -122,12 +124,12 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
     settings = options.settings_from(**given)
     key = settings.api_key.get_secret_value()
     if settings.url and not key:
-        raise SettingsError(f"a key for {settings.url} is needed: set STT_API_KEY, or give --api-key-file")
+        raise SettingsError(f"a key for {show_url(settings.url)} is needed: set STT_API_KEY, or give --api-key-file")
     embedded = not settings.url
     if given.get("model") and not embedded:
         raise SettingsError(
-            f"--model chooses a model of the embedded recognizer, but the service at {settings.url} is used: leave out "
-            "--model, or --url (STT_URL)"
+            f"--model chooses a model of the embedded recognizer, but the service at {show_url(settings.url)} is "
+            "used: leave out --model, or --url (STT_URL)"
         )
     update: dict[str, Any] = {}
     if not settings.allowed_sources:

@@ -13,13 +13,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-import click
 from rich.console import Console
 
 from tasks.batch import summarize
 from tasks.batch_files import write_summary
 from tasks.cli.follow import File, Follower
 from tasks.cli.options import of_source
+from tasks.cli.output import echo, echo_text
 from tasks.cli.report import Events, document, line_of
 from tasks.cli.view import View, near
 from tasks.cli.written import all_there, finished_transcript
@@ -86,12 +86,12 @@ class Run:
         overall = self._follower.overall()
         elapsed_s = time.monotonic() - started
         if self._as_json:
-            click.echo(document(self._files, self._out, overall, elapsed_s))
+            echo_text(document(self._files, self._out, overall, elapsed_s))
         else:
             self._view.summary(elapsed_s)
         self._write_summary(elapsed_s)
         if self._signal is not None:
-            click.echo("interrupted; the same command goes on from here", err=True)
+            echo("interrupted; the same command goes on from here", err=True)
             # Not through the interpreter's end: it would wait for a thread that still reads a large file.
             sys.stdout.flush()
             os._exit(128 + self._signal)
@@ -104,10 +104,10 @@ class Run:
         try:
             _, page = write_summary(summary, self._out, {file.out_name for file in self._files})
         except OutputError as exc:  # the transcripts are there all the same
-            click.echo(f"warning: {exc}", err=True)
+            echo(f"warning: {exc}", err=True)
             return
         if not self._as_json:
-            click.echo(f"Summary: {near(page)}")
+            echo(f"Summary: {near(page)}")
 
     def _catch_signals(self) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import click
 
+from tasks.cli.output import echo_json
 from worker.transcript.formats import json_
 
 
@@ -17,4 +16,4 @@ def command() -> None:
     Example:
       stt-batch schema > transcript.schema.json
     """
-    click.echo(json.dumps(json_.schema(), indent=2, ensure_ascii=False))
+    echo_json(json_.schema())

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from tasks.cli import options
+from tasks.cli.output import echo, echo_text
 
 
 @click.command(short_help="Serve the real-time API with the embedded recognizer.")
@@ -40,7 +41,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
     from worker.server import faults as catalogue  # noqa: PLC0415
 
     if "list" in faults:
-        click.echo(catalogue.describe())
+        echo_text(catalogue.describe())
         return
     switches = [catalogue.parse(text) for text in faults]
     settings = options.settings_from(**given)
@@ -56,7 +57,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
 
     def ready(url: str) -> None:
         if settings.log_format == "console":  # else every line is JSON
-            click.echo(f"listening on {url}")
+            echo(f"listening on {url}")
         if ready_file is not None:
             ready_file.touch()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import shlex
 import time
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from typing import Any, Final
 import click
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
 from tasks.batch import JobLine, Summary, review_texts, summarize
 from tasks.cli import options
 from tasks.cli.follow import clock, factor
+from tasks.cli.output import echo_json, safe
 from tasks.cli.view import show_table
 from tasks.jobs import BatchStatus, JobState, JobStatus
 from worker.errors import BadJob
@@ -58,7 +58,7 @@ def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -
         return
     found = asyncio.run(_find(settings, identity))
     if as_json:
-        click.echo(json.dumps(_plain(found, with_jobs), ensure_ascii=False, indent=2))
+        echo_json(_plain(found, with_jobs))
         return
     console = Console(highlight=False)
     if isinstance(found, JobStatus):
@@ -84,7 +84,7 @@ async def _watch(settings: Settings, name: str, as_json: bool) -> None:
                 batch = await find_batch(ledger, name)
                 lines = batch_lines(batch.summary)
                 if as_json:
-                    click.echo(json.dumps(summary_json(batch.summary, with_jobs=False), ensure_ascii=False))
+                    echo_json(summary_json(batch.summary, with_jobs=False), indent=None)
                 elif live is not None:
                     live.update(Text.from_markup("\n".join(lines)), refresh=True)
                 elif lines != before:
@@ -171,7 +171,7 @@ def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) 
         why = job.error if job.error and job.state.ended else "; ".join(notes)
         end = f"{job.source}: {why}" if why else job.source
         state = f"{job.state} (paused)" if job.paused else job.state.value
-        table.add_row(job.id, state, created, length, escape(end))
+        table.add_row(job.id, state, created, length, safe(end))
     show_table(console, table)
 
 
@@ -186,7 +186,7 @@ def _show_job(console: Console, job: JobStatus) -> None:
             text = datetime.fromtimestamp(value).astimezone().isoformat(timespec="seconds")
         else:
             text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-        console.print(f"{name:12} {escape(text)}", soft_wrap=True)
+        console.print(f"{name:12} {safe(text)}", soft_wrap=True)
 
 
 def _show_quality(console: Console, quality: dict[str, Any]) -> None:
@@ -195,13 +195,13 @@ def _show_quality(console: Console, quality: dict[str, Any]) -> None:
     )
     console.print(f"{'quality':12} {figures or 'nothing to measure'}", soft_wrap=True)
     for reason in quality["reasons"]:
-        console.print(f"{'review':12} [yellow]{escape(reason['text'])}[/]", soft_wrap=True)
+        console.print(f"{'review':12} [yellow]{safe(reason['text'])}[/]", soft_wrap=True)
 
 
 def batch_lines(summary: Summary) -> list[str]:
     """What a person should know of a batch; rich markup."""
     counts = ", ".join(f"{count} {state}" for state, count in sorted(summary.counts.items()))
-    parts = [f"[bold]{escape(summary.name)}[/]: {summary.total} jobs: {counts}"]
+    parts = [f"[bold]{safe(summary.name)}[/]: {summary.total} jobs: {counts}"]
     if summary.state == "paused":
         parts.append("paused")
     if summary.expired:
@@ -214,12 +214,12 @@ def batch_lines(summary: Summary) -> list[str]:
         parts.append(f"{clock(summary.left_s)} left")
     lines = [", ".join(parts)]
     for group in summary.failures[:MOST_REASONS]:
-        example = "" if group.count > 1 else f"  ({escape(group.sources[0])})"
-        lines.append(f"  [red]{group.count:>5}[/]  {escape(group.reason)}{example}")
+        example = "" if group.count > 1 else f"  ({safe(group.sources[0])})"
+        lines.append(f"  [red]{group.count:>5}[/]  {safe(group.reason)}{example}")
     if len(summary.failures) > MOST_REASONS:
         lines.append(f"  and {len(summary.failures) - MOST_REASONS} other reasons: see --json")
     if summary.failures and summary.state in ("failed", "done"):
         # What was cancelled on purpose is not taken up again with what failed.
         only = "" if set(summary.counts) <= {JobState.DONE, JobState.CANCELLED} else "--failed "
-        lines.append(f"try them again: stt-batch retry {only}{escape(summary.name)}")
+        lines.append(f"try them again: stt-batch retry {only}{safe(shlex.quote(summary.name))}")
     return lines

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import click
 from tasks.cli import options
 from tasks.cli.files import Planned, name_outputs
 from tasks.cli.listing import sources
+from tasks.cli.output import echo, echo_json
 from tasks.producer import Producer, make_spec, new_batch_id
 from worker.settings import Settings
 from worker.storage.address import is_url
@@ -81,12 +82,12 @@ def command(
             {"id": job.job_id, "source": item.shown, "before": job.before}
             for job, item in zip(jobs, planned, strict=True)
         ]
-        click.echo(json.dumps({"batch": name, "jobs": found_jobs}, ensure_ascii=False, indent=2))
+        echo_json({"batch": name, "jobs": found_jobs})
         return
     for job, item in zip(jobs, planned, strict=True):
         note = f"  (is {job.before} already)" if job.before else ""
-        click.echo(f"{job.job_id}  {item.shown}{note}")
-    click.echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {name}")
+        echo(f"{job.job_id}  {item.shown}{note}")
+    echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {shlex.quote(name)}")
 
 
 async def _submit(

@@ -11,12 +11,13 @@ from typing import Final
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
 from rich.live import Live
-from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from tasks.cli.follow import File, Follower, Overall, clock, factor
+from tasks.cli.output import safe
+from worker.printable import printable
 from worker.storage.address import is_url, show
 from worker.storage.records import JobState
 
@@ -59,11 +60,11 @@ class View:
             speed = file.duration_s / file.took_s if file.took_s else None
             word = "[yellow]review[/]" if file.review else "[green]done[/]  "
             self._console.print(
-                f"{word}  {escape(near(file.source))}  {clock(file.duration_s)}  {factor(speed)}",
+                f"{word}  {safe(near(file.source))}  {clock(file.duration_s)}  {factor(speed)}",
                 soft_wrap=True,
             )
             for warning in (*_reviews(file), *file.warnings):
-                self._console.print(f"        [yellow]{escape(warning)}[/]", soft_wrap=True)
+                self._console.print(f"        [yellow]{safe(warning)}[/]", soft_wrap=True)
 
     def update(self) -> None:
         if self._bars or time.monotonic() < self._next_line:
@@ -89,10 +90,10 @@ class View:
         for file in active[:MOST_ROWS]:
             length = file.duration_s
             grid.add_row(
-                Text(file.out_name, style="cyan"),
+                Text(printable(file.out_name), style="cyan"),
                 ProgressBar(total=length or 1.0, completed=file.behind_s, pulse=not length),
                 f"{clock(file.behind_s)}/{clock(length) if length else '?'}",
-                Text(_tail(file.said, room), style="dim"),
+                Text(_tail(printable(file.said), room), style="dim"),
             )
         counts = f"{_over(overall)}/{overall.total} files"
         if overall.incomplete:
@@ -132,7 +133,7 @@ class View:
         speed = audio_s / elapsed_s if audio_s and elapsed_s else None
         self._console.print(
             f"{', '.join(parts)}; {clock(audio_s)} of audio in {clock(elapsed_s)} ({factor(speed)}). "
-            f"Transcripts: {escape(near(self._out))}",
+            f"Transcripts: {safe(near(self._out))}",
             soft_wrap=True,
         )
         if len(shown) > MOST_IN_TABLE:
@@ -142,7 +143,7 @@ class View:
 
     def _failure(self, file: File, reason: str) -> None:
         word = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
-        self._console.print(f"[red]{word}[/]  {escape(near(file.source))}: {escape(reason)}", soft_wrap=True)
+        self._console.print(f"[red]{word}[/]  {safe(near(file.source))}: {safe(reason)}", soft_wrap=True)
 
 
 def _reviews(file: File) -> list[str]:
@@ -173,17 +174,17 @@ def _table(files: Sequence[File], out: Path) -> Table:
         speed = file.duration_s / file.took_s if file.took_s and file.state is JobState.DONE else None
         if file.error is not None:
             result = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
-            result, end = f"[red]{result}[/]", escape(file.error[1])
+            result, end = f"[red]{result}[/]", safe(file.error[1])
         elif file.state is JobState.DONE:
             result = "done before" if file.skipped else "[green]done[/]"
             if file.review:
                 result = "[yellow]review[/]"
-            end = escape(f"{near(out)}/{file.out_name}") + ".*"
-            end += "".join(f"\n[yellow]{escape(warning)}[/]" for warning in (*_reviews(file), *file.warnings))
+            end = safe(f"{near(out)}/{file.out_name}") + ".*"
+            end += "".join(f"\n[yellow]{safe(warning)}[/]" for warning in (*_reviews(file), *file.warnings))
         else:
             result, end = "not done", ""
         length = clock(file.duration_s) if file.duration_s else "–"
-        table.add_row(escape(near(file.source)), result, length, factor(speed), end)
+        table.add_row(safe(near(file.source)), result, length, factor(speed), end)
     return table
 
 

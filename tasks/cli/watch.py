@@ -19,6 +19,7 @@ from tasks.cli import options
 from tasks.cli.arrivals import Arrivals
 from tasks.cli.follow import clock
 from tasks.cli.inbox import Inbox
+from tasks.cli.output import echo
 from tasks.cli.report import Events
 from tasks.producer import Producer, make_spec
 from worker.audio.source import is_audio_name, is_other_media_name
@@ -223,7 +224,7 @@ class Watch:
 
     def _say(self, text: str) -> None:
         """For people: on standard error where the events go to standard output."""
-        click.echo(text, err=self._as_json)
+        echo(text, err=self._as_json)
 
     def _say_trouble(self, trouble: str | None) -> None:
         """Once when it begins, once when it is over."""
@@ -237,10 +238,8 @@ class Watch:
             self._events.tell("stopped", done=inbox.done, open=inbox.open, failed=failed)
             return
         for path, reason in inbox.failed.items():
-            click.echo(f"failed    {show(str(path.relative_to(self._folder)))}: {reason}")
-        click.echo(
-            f"stopped: {inbox.done} done, {len(inbox.failed)} failed, {inbox.open} in the queue go on without it"
-        )
+            echo(f"failed    {show(str(path.relative_to(self._folder)))}: {reason}")
+        echo(f"stopped: {inbox.done} done, {len(inbox.failed)} failed, {inbox.open} in the queue go on without it")
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from tasks.cli import options
+from tasks.cli.output import echo, echo_json
 from worker.storage.address import show
 from worker.storage.connection import Connection
 from worker.storage.outbox import Message, Outbox
@@ -41,21 +42,24 @@ def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool)
         if bool(ids) == all_of_them:
             raise click.UsageError("name webhooks by their ids, or give --all")
         sent = _run(lambda outbox: _retry(outbox, ids))
-        click.echo(json.dumps({"queued": sent}, indent=2) if as_json else f"{len(sent)} webhooks queued again")
+        if as_json:
+            echo_json({"queued": sent})
+        else:
+            echo(f"{len(sent)} webhooks queued again")
         unknown = [one for one in ids if one not in sent]
         if unknown:
-            click.echo(f"error: not set aside: {', '.join(unknown)}; see stt-batch webhooks", err=True)
+            echo(f"error: not set aside: {', '.join(unknown)}; see stt-batch webhooks", err=True)
             raise SystemExit(1)
         return
     waiting, dead = _run(_both)
     if as_json:
-        click.echo(json.dumps([_facts(one) for one in (*waiting, *dead)], ensure_ascii=False, indent=2))
+        echo_json([_facts(one) for one in (*waiting, *dead)])
         return
     for one in (*waiting, *dead):
         said = f": {one.reason}" if one.reason else ""
         state = f"set aside {_time(one.due_at)}" if one.dead else f"due {_time(one.due_at)}"
-        click.echo(f"{one.id}  {one.subject}  {state}, {one.attempts} attempts, {show(one.url)}{said}")
-    click.echo(f"{len(waiting)} wait, {len(dead)} set aside")
+        echo(f"{one.id}  {one.subject}  {state}, {one.attempts} attempts, {show(one.url)}{said}")
+    echo(f"{len(waiting)} wait, {len(dead)} set aside")
 
 
 async def _both(outbox: Outbox) -> tuple[list[Message], list[Message]]:

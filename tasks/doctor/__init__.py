@@ -18,6 +18,7 @@ from typing import Final
 from tasks.doctor import ledger, places, service
 from tasks.doctor.finding import Finding, Status, fail, ok, warn
 from worker.errors import SettingsError, SttError
+from worker.masking import show_url
 from worker.settings import SECRETS, Settings
 from worker.storage.webhooks import secrets_of
 
@@ -61,9 +62,11 @@ def of_settings(settings: Settings, environ: Mapping[str, str]) -> list[Finding]
     if not settings.url:
         found.append(fail("settings", "no service is named", "set STT_URL and STT_API_KEY"))
     elif not settings.api_key.get_secret_value():
-        found.append(fail("settings", f"no key for {settings.url}", "set STT_API_KEY, or STT_API_KEY_FILE"))
+        found.append(fail("settings", f"no key for {show_url(settings.url)}", "set STT_API_KEY, or STT_API_KEY_FILE"))
     elif settings.url.startswith(("http://", "ws://")) and not service.is_near(settings.url):
-        found.append(warn("settings", f"{settings.url} gets the key and the audio unencrypted", "use https://"))
+        found.append(
+            warn("settings", f"{show_url(settings.url)} gets the key and the audio unencrypted", "use https://")
+        )
     if not settings.allowed_sources:
         way = "set STT_ALLOWED_SOURCES where others can queue jobs"
         found.append(warn("settings", "jobs may read every file this process can", way))

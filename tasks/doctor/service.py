@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from tasks.doctor.finding import Finding, fail, ok, warn
 from worker.audio.sections import Plan
 from worker.errors import AuthRefused, EndpointBusy, EndpointError, SttError
+from worker.masking import show_url
 from worker.pipeline import Job, run
 from worker.progress import Progress
 from worker.realtime.client import check
@@ -88,7 +89,7 @@ async def look(settings: Settings, sample: Path) -> list[Finding]:
     except EndpointError as exc:
         return [fail("service", str(exc))]
     took_s = time.monotonic() - started
-    text = f"{settings.url} takes the key; connected in {took_s:.2f} s"
+    text = f"{show_url(settings.url)} takes the key; connected in {took_s:.2f} s"
     found = [warn("service", text, "look at the network") if took_s > SLOW_CONNECT_S else ok("service", text)]
     try:
         heard = await hear(settings, sample)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ MAX_LINES = 400
 # What everything stands on: imports nothing of ours but each other, in this order.
 BASE = (
     *("worker.errors", "worker.language", "worker.secrets", "worker.speeds", "worker.settings"),
+    *("worker.printable", "worker.masking"),
     *("worker.metrics", "worker.tracing", "worker.progress", "worker.timeline"),
 )
 # Part (a module, or a package with everything below it) -> the parts it may import besides itself and BASE.
@@ -206,6 +208,16 @@ def test_the_worker_never_prints() -> None:
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print":
                     wrong.append(f"{path.relative_to(ROOT)}:{node.lineno}")
+    assert not wrong
+
+
+def test_the_commands_write_through_the_sanitizer() -> None:
+    """Names, ids and errors come from others: `tasks.cli.output` is the only way to the screen."""
+    wrong = []
+    for name, path in MODULES.items():
+        if below(name, "tasks.cli") and name != "tasks.cli.output":
+            found = re.findall(r"click\.s?echo\b|rich\.markup|markup\.escape", path.read_text(encoding="utf-8"))
+            wrong += [f"{name}: {text}" for text in found]
     assert not wrong
 
 

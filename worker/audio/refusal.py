@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Final
 
@@ -48,7 +49,8 @@ def no_decoder(path: Path, kind: Kind | None) -> SourceError:
 
 
 def _unsupported(path: Path, kind: Kind | None, refused: Refused) -> str:
-    command = f'ffmpeg {refused.input_options}-i "{path.name}" "{path.stem}.flac"'
+    names = (f"./{name}" if name.startswith("-") else name for name in (path.name, f"{path.stem}.flac"))
+    command = f"ffmpeg {refused.input_options}-i {shlex.join(names)}"
     named = f": {kind}" if kind is not None else ""
     return (
         f"{path}: libsndfile cannot read this format{named} ({refused.reason}); convert it first, "

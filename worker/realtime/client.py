@@ -28,6 +28,7 @@ import socketio
 from pydantic import SecretStr
 
 from worker.errors import AuthRefused, EndpointBusy, EndpointError, EndpointUnavailable
+from worker.masking import masker_of, show_url
 from worker.realtime import messages, wirejson
 from worker.realtime.decision import auth_text
 from worker.settings import Settings
@@ -199,22 +200,27 @@ class Client:
         sio.on("disconnect", dropped)
 
     def _translated(self, exc: Exception) -> EndpointError:
+        """The refusal as an error of ours, without secrets that the service or a library repeats."""
+        error = self._error_of(exc, show_url(self._url))
+        return type(error)(masker_of(self._settings).text(str(error)))
+
+    def _error_of(self, exc: Exception, shown: str) -> EndpointError:
         status = _status(exc)
         if status in REFUSING:
-            return AuthRefused(auth_text(self._url, f"HTTP {status}"))
+            return AuthRefused(auth_text(shown, f"HTTP {status}"))
         if status == 429:
-            return EndpointBusy(f"{self._url} is at its limit: HTTP 429")
+            return EndpointBusy(f"{shown} is at its limit: HTTP 429")
         if isinstance(exc, _RefusedInBand):
             if BUSY_WORDS.search(str(exc)):
-                return EndpointBusy(f"{self._url} is at its limit: {exc}")
-            return AuthRefused(auth_text(self._url, str(exc) or "connection refused in-band"))
+                return EndpointBusy(f"{shown} is at its limit: {exc}")
+            return AuthRefused(auth_text(shown, str(exc) or "connection refused in-band"))
         if status is not None:
             reason = f"no real-time service: HTTP {status} at the handshake"
         elif isinstance(exc, TimeoutError):
             reason = f"no connection within {self._settings.connect_timeout_s:g} s"
         else:
             reason = _reason(exc)
-        return EndpointUnavailable(f"{self._url}: {reason}; check STT_URL, the network, and that the service runs")
+        return EndpointUnavailable(f"{shown}: {reason}; check STT_URL, the network, and that the service runs")
 
 
 def _free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketResponse | None:

@@ -19,9 +19,11 @@ from worker import metrics
 from worker.audio.feed import FrameFeed
 from worker.audio.frames import BYTES_PER_SAMPLE
 from worker.audio.voicing import VoiceMap
+from worker.masking import masker_of
 from worker.realtime import messages
 from worker.realtime.bell import Bell
 from worker.realtime.client import Client
+from worker.realtime.masked import mask_message
 from worker.realtime.messages import Message
 from worker.realtime.pacing import Pacer
 from worker.realtime.pairing import Commit
@@ -89,6 +91,7 @@ class Stream:
         self._session = Session(settings, speed, self._loop.time())
         self._client = connect(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
         self._inbox: deque[Message | str] = deque()  # a str is the reason of a drop
+        self._masker = masker_of(settings)
         self._listener_bell = Bell(self._loop)
         self._sender_bell = Bell(self._loop)
         self._pacer = Pacer(1.0, 0.0)  # until the first frame
@@ -122,11 +125,11 @@ class Stream:
     # -- listener --------------------------------------------------------------------------------------------------
 
     def _take(self, event: str, payload: object = None) -> None:
-        self._inbox.append(messages.parse(event, payload))
+        self._inbox.append(mask_message(messages.parse(event, payload), self._masker))
         self._listener_bell.ring()
 
     def _drop(self, reason: str) -> None:
-        self._inbox.append(reason)
+        self._inbox.append(self._masker.text(reason))
         self._listener_bell.ring()
 
     async def _listen(self, sender: asyncio.Task[None]) -> None:

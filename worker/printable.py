@@ -1,0 +1,39 @@
+"""Makes text from outside safe to show: on a terminal, in a log, on a page (pure).
+
+A file name may hold the escape sequences of a terminal, which clear the screen or rename the window, and controls of
+writing direction, which make `exe.gnp.wav` read as another name. Both are shown as `\\u001b`, the form JSON has for
+them, so that text which is JSON already stays the same document.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+# C0 and C1 controls, DEL, line and paragraph separators, marks and controls of writing direction, invisible operators,
+# interlinear annotation, tags, halves of surrogate pairs (bytes of a name that are not UTF-8). Joiners stay: emoji and
+# several scripts need them.
+_CONTROLS: Final = (
+    "\x00-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\ud800-\udfff"
+    "\U000e0000-\U000e007f"
+)
+_UNPRINTABLE: Final = re.compile(f"[{_CONTROLS}]")
+_UNPRINTABLE_IN_LINES: Final = re.compile(f"(?![\n\t])[{_CONTROLS}]")
+
+
+def printable(text: str) -> str:
+    """One line of text, with everything that acts on a terminal or on the order of characters shown as its code."""
+    return _UNPRINTABLE.sub(_code, text)
+
+
+def printable_lines(text: str) -> str:
+    """The same for text of several lines: newlines and tabs stay."""
+    return _UNPRINTABLE_IN_LINES.sub(_code, text)
+
+
+def _code(match: re.Match[str]) -> str:
+    number = ord(match[0])
+    if number <= 0xFFFF:
+        return f"\\u{number:04x}"
+    high, low = divmod(number - 0x10000, 0x400)
+    return f"\\u{0xD800 + high:04x}\\u{0xDC00 + low:04x}"
