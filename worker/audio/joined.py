@@ -7,6 +7,7 @@ resampled to the highest rate among them.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -110,8 +111,8 @@ class JoinedSource:
             start_s, timeline = at_s, StreamTimeline(part.length_s, self._warn)
             for block in timeline.place(self._part_blocks(part, at_s, refusals)):
                 end_s = at_s + len(block.samples) / block.rate
-                if block.lost:
-                    self._undecoded.add(at_s, end_s, block.lost)
+                if block.lost and self._undecoded.add(at_s, end_s, block.lost):
+                    self._warn(f"damaged at about {at_s:.1f} s: {block.lost}")
                 at_s = end_s
                 yield from one_rate.feed(block.rate, block.samples)
             self._check_length(part, start_s, at_s)
@@ -144,10 +145,11 @@ class JoinedSource:
             self._undecoded.add_unmeasured(at_s, reason)
             return
         self._warn(f"{part.length_s:.1f} s from {at_s:.1f} s on could not be decoded: {reason}")
+        self._undecoded.add(at_s, at_s + part.length_s, reason)
         count = round(part.length_s * self.info.sample_rate)
         for done in range(0, count, self.info.sample_rate):
             silence = np.zeros(min(self.info.sample_rate, count - done), np.float32)
-            yield TimedBlock(None, self.info.sample_rate, silence, reason)
+            yield TimedBlock(None, self.info.sample_rate, silence)
 
     def _open(self, part: Part, before_s: float) -> PartReader:
         return open_part(self.path, part, self._channel, self._warn, self._undecoded, before_s)
@@ -167,16 +169,17 @@ def _timed(blocks: Iterator[TimedBlock], part: Part) -> Iterator[TimedBlock]:
     if not part.shifts:
         yield from blocks
         return
-    shifts, number, at = part.shifts, -1, 0
+    shifts, at, shift_s = deque(part.shifts), 0, 0.0
     for block in blocks:
-        size, done = max(1, round(_TIMED_BLOCK_S * block.rate)), 0
+        rate, done = block.rate, 0
         while done < len(block.samples):
-            while number + 1 < len(shifts) and at >= round(shifts[number + 1][0] * block.rate):
-                number += 1
-            end = done + size
-            if number + 1 < len(shifts):
-                end = min(end, done + round(shifts[number + 1][0] * block.rate) - at)
+            while shifts and at >= round(shifts[0][0] * rate):
+                _, shift_s, damage = shifts.popleft()
+                if damage:
+                    yield TimedBlock(None, rate, block.samples[:0], damage)
+            end = done + max(1, round(_TIMED_BLOCK_S * rate))
+            if shifts:
+                end = min(end, done + round(shifts[0][0] * rate) - at)
             samples = block.samples[done:end]
-            shift_s = shifts[number][1] if number >= 0 else 0.0
-            yield TimedBlock(at / block.rate + shift_s, block.rate, samples, block.lost)
+            yield TimedBlock(at / rate + shift_s, rate, samples, block.lost)
             at, done = at + len(samples), end

@@ -96,8 +96,8 @@ class MediaSource:
         timeline, blocks = StreamTimeline(opened.length_s, self._warn), MediaBlocks(opened, self._channel, self._warn)
         for placed in timeline.place(iter(blocks)):
             end_s = at_s + len(placed.samples) / placed.rate
-            if placed.lost:
-                self._undecoded.add(at_s, end_s, placed.lost)
+            if placed.lost and self._undecoded.add(at_s, end_s, placed.lost):
+                self._warn(f"damaged at about {at_s:.1f} s: {placed.lost}")
             at_s = end_s
             yield from one_rate.feed(placed.rate, placed.samples)
         yield from one_rate.flush()

@@ -27,21 +27,15 @@ class MediaBlocks:
 
     def __iter__(self) -> Iterator[TimedBlock]:
         """Frames in order, and silence in place of packets that could not be decoded."""
-        rate, end_s, is_lost = self._opened.info.sample_rate, 0.0, False
+        rate = self._opened.info.sample_rate
         for frame in self._opened.frames():
             if isinstance(frame, Lost):
-                if not is_lost:
-                    at_s = end_s if frame.start_s is None else frame.start_s
-                    self._warn(f"damaged at about {at_s:.1f} s: {frame.reason}")
                 samples = np.zeros(round(frame.duration_s * rate), np.float32)
-                block = TimedBlock(frame.start_s, rate, samples, frame.reason)
+                yield TimedBlock(frame.start_s, rate, samples, frame.reason)
             else:
                 rate = frame.sample_rate
-                block = TimedBlock(self._opened.time_of(frame), rate, self._mixed(self._packed(frame)))
                 self.frames_decoded += 1
-            is_lost = isinstance(frame, Lost)
-            end_s = (end_s if block.start_s is None else block.start_s) + block.duration_s
-            yield block
+                yield TimedBlock(self._opened.time_of(frame), rate, self._mixed(self._packed(frame)))
 
     def _mixed(self, samples: Any) -> Samples:
         """The wanted channel of a frame, or all mixed. Where a stretch has fewer channels than the source began with,

@@ -1,47 +1,93 @@
-"""The pages of an Ogg file: where its links (streams joined end to end) lie, and whether it has its end mark.
+"""The pages of an Ogg file: its links (streams joined end to end), their positions, and whether it has its end mark.
 
 Page layout: RFC 3533, section 6.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
+
+from worker.audio.ogg_timeline import FIRST, LAST, Page, StreamPositions
 
 _HEADER_BYTES: Final = 27
 _LONGEST_PAGE: Final = _HEADER_BYTES + 255 + 255 * 255
-_FIRST, _LAST = 2, 4  # header_type_flag: first page and last page of a logical stream
+_DAMAGED: Final = "damaged Ogg pages"
 
 
-def links(path: Path) -> tuple[list[tuple[int, int]], bool]:
-    """The links of the file as byte ranges (start, end), and whether the last one is ended by an end mark.
+@dataclass(slots=True)
+class Link:
+    """Streams that start together and end before the next ones start. Offsets in bytes from the start of the file."""
 
-    Damaged stretches are passed over to the next page. The file is read once, a megabyte at a time.
-    """
-    starts: list[int] = []
-    ended = False
-    in_headers = False
+    start: int
+    end: int = 0
+    streams: dict[bytes, StreamPositions] = field(default_factory=dict)
+
+    @property
+    def only(self) -> StreamPositions | None:
+        """Its stream, where there is one alone; of several (a film) FFmpeg finds the sound and its times."""
+        return next(iter(self.streams.values())) if len(self.streams) == 1 else None
+
+
+def links(path: Path) -> tuple[list[Link], bool]:
+    """The links of the file, and whether the last one is ended by an end mark. The file is read once, by pages."""
+    found: list[Link] = []
+    in_headers = ended = was_damaged = False
     size = path.stat().st_size
+    for page in _pages(path, size):
+        if page is None:
+            was_damaged = True
+            continue
+        first = bool(page.flags & FIRST)
+        if first and not in_headers:  # streams side by side start together; one after others is a new link
+            if found:
+                found[-1].end = page.offset
+            found.append(Link(page.offset))
+        in_headers = first
+        ended = bool(page.flags & LAST) and page.offset + len(page.data) <= size
+        if found:
+            _add(found[-1], page, first=first, was_damaged=was_damaged)
+        was_damaged = False
+    if found:
+        found[-1].end = size
+    return found, ended
+
+
+def _add(link: Link, page: Page, *, first: bool, was_damaged: bool) -> None:
+    if first:
+        link.streams[page.serial] = StreamPositions(page)
+    elif (stream := link.streams.get(page.serial)) is not None:
+        if was_damaged:
+            stream.note_damage(_DAMAGED)
+        stream.add(page)
+
+
+def _pages(path: Path, size: int) -> Iterator[Page | None]:
+    """The intact pages in order, and None for each damaged stretch in between."""
     with path.open("rb", buffering=1 << 20) as file:
         at = 0
         while at < size:
-            file.seek(at)
-            header = file.read(_HEADER_BYTES)
-            if header[:4] != b"OggS" or len(header) < _HEADER_BYTES:
-                following = _next_page(path, at)
-                if following is None:
-                    break
-                at = following
+            page = _page(file, at)
+            if page is not None and page.is_intact:
+                yield page
+                at += len(page.data)
                 continue
-            segments = file.read(header[26])
-            end = at + _HEADER_BYTES + len(segments) + sum(segments)
-            first = bool(header[5] & _FIRST)
-            if first and not in_headers:  # streams side by side start together; one after others is a new link
-                starts.append(at)
-            in_headers = first
-            ended = bool(header[5] & _LAST) and end <= size
-            at = end
-    return list(zip(starts, [*starts[1:], size], strict=False)), ended
+            yield None
+            following = _next_page(path, at)
+            if following is None:
+                return
+            at = following
+
+
+def _page(file: BinaryIO, at: int) -> Page | None:
+    file.seek(at)
+    header = file.read(_HEADER_BYTES)
+    if header[:4] != b"OggS" or len(header) < _HEADER_BYTES:
+        return None
+    lacing = file.read(header[26])
+    return Page(at, header + lacing + file.read(sum(lacing)))
 
 
 def _next_page(path: Path, at: int) -> int | None:

@@ -36,9 +36,9 @@ class Part:
     head: bytes = b""
     patches: tuple[tuple[int, bytes], ...] = ()
     """Bytes that replace those of the file, by their offset in it; in order, without overlaps."""
-    shifts: tuple[tuple[float, float], ...] = ()
-    """(position, shift) in seconds: from this position of the decoded part on, its timestamps are `shift` later than
-    its samples. Empty where both agree."""
+    shifts: tuple[tuple[float, float, str], ...] = ()
+    """(position, shift, damage): from this second of the decoded part on, its timestamps are `shift` seconds later than
+    its samples; `damage` tells why, where something was lost there. Empty where both agree."""
     length_s: float | None = None
     """As the part says; None where it does not."""
     form: str = ""
@@ -138,7 +138,17 @@ def _mp3_part(recording: mp3.Layout) -> Part:
 def _ogg_plan(path: Path) -> Plan:
     links, complete = ogg.links(path)
     warnings = () if complete else ("the file has no end mark: it is cut off, or a live stream was saved",)
-    return Plan(tuple(Part(start, end) for start, end in links) if len(links) > 1 else (), warnings=warnings)
+    parts = tuple(_ogg_part(link) for link in links)
+    is_plain = len(parts) == 1 and not parts[0].patches
+    return Plan(() if is_plain else parts, warnings=warnings)
+
+
+def _ogg_part(link: ogg.Link) -> Part:
+    stream = link.only
+    if stream is None:
+        return Part(link.start, link.end)
+    patches, shifts = tuple(stream.patches), tuple(stream.shifts)
+    return Part(link.start, link.end, b"", patches, shifts, length_s=stream.length_s, form=stream.form)
 
 
 def _flac_plan(path: Path) -> Plan:

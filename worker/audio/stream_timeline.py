@@ -58,7 +58,7 @@ class TimedBlock:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Samples that follow each other without a gap. `lost` as in `TimedBlock`."""
+    """Samples that follow each other without a gap. `lost` as in `TimedBlock`: then there may be none."""
 
     rate: int
     samples: Samples
@@ -105,8 +105,8 @@ class StreamTimeline:
         yield from self._silence(silence_s, head)
         window.popleft()
         self._lost = head.lost
-        if len(samples):
-            self._began = True
+        if len(samples) or head.lost:
+            self._began = self._began or len(samples) > 0
             self._now_s += len(samples) / head.rate
             yield Placed(head.rate, samples, head.lost)
 

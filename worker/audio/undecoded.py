@@ -27,12 +27,14 @@ class UndecodedLog:
     def __init__(self) -> None:
         self._stretches: list[Undecoded] = []
 
-    def add(self, start_s: float, end_s: float, reason: str) -> None:
+    def add(self, start_s: float, end_s: float, reason: str) -> bool:
+        """True where a new stretch begins."""
         if self._stretches and self._stretches[-1].is_measured and start_s - self._stretches[-1].end <= _JOIN_S:
             last = self._stretches.pop()
             self._stretches.append(Undecoded(last.start, max(last.end, end_s), last.reason))
-        else:
-            self._stretches.append(Undecoded(start_s, end_s, reason))
+            return False
+        self._stretches.append(Undecoded(start_s, end_s, reason))
+        return True
 
     def add_unmeasured(self, at_s: float, reason: str) -> None:
         """Something of unknown length is missing at a place."""

@@ -167,12 +167,17 @@ def test_an_ogg_cut_off_is_told(tmp_path: Path, coding: Coding) -> None:
 def test_ogg_links_pass_over_damage(tmp_path: Path) -> None:
     path = write_words(tmp_path / "a.ogg", spoken(10), 16000, audiofiles.VORBIS, duration_s=11)
     data = bytearray(path.read_bytes())
-    assert ogg.links(path) == ([(0, len(data))], True)
+    assert _ogg_ranges(path) == ([(0, len(data))], True)
     data[len(data) // 2 : len(data) // 2 + 5000] = bytes(5000)
     path.write_bytes(data)
-    assert ogg.links(path) == ([(0, len(data))], True)
+    assert _ogg_ranges(path) == ([(0, len(data))], True)
     path.write_bytes(b"OggS" + bytes(3))
-    assert ogg.links(path) == ([], False)
+    assert _ogg_ranges(path) == ([], False)
+
+
+def _ogg_ranges(path: Path) -> tuple[list[tuple[int, int]], bool]:
+    links, is_ended = ogg.links(path)
+    return [(link.start, link.end) for link in links], is_ended
 
 
 # -- FLAC and WAV ----------------------------------------------------------------------------------------------------

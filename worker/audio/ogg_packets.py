@@ -1,0 +1,185 @@
+"""How many samples the packets of an Ogg stream decode to, told by their first bytes (pure).
+
+Opus: RFC 6716, section 3.1, and RFC 7845. Vorbis: its specification I, sections 4.2 and 4.3. Speex and FLAC in Ogg: as
+libspeex and libFLAC write them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+_OPUS_RATE: Final = 48000
+_OPUS_FRAME_MS: Final = (
+    *(10.0, 20.0, 40.0, 60.0) * 3,  # SILK
+    *(10.0, 20.0) * 2,  # hybrid
+    *(2.5, 5.0, 10.0, 20.0) * 4,  # CELT
+)
+_MAX_VORBIS_MODES: Final = 64
+
+
+class PacketClock(Protocol):
+    """The clock of one stream. Counts are in units of its granule positions."""
+
+    name: str
+    rate: int
+    channels: int
+    skipped: int
+    """Samples at the start that a decoder drops."""
+
+    def take_header(self, packet: bytes) -> bool:
+        """The next header packet. False once no more follow; raises ValueError for a broken one."""
+        ...
+
+    def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
+        """Samples of the packets that end on a page: they begin at `starts` of its body, the first one with `carried`
+        where it began on an earlier page."""
+        ...
+
+    def restart(self) -> None:
+        """Pages are missing before the next packet, so that a decoder begins anew with it."""
+        ...
+
+
+def clock_of(first: bytes) -> PacketClock | None:
+    """The clock for a stream that begins with this packet; None for a coding that is not known here."""
+    try:
+        if first.startswith(b"OpusHead"):
+            return _Opus(first)
+        if first.startswith(b"\x01vorbis"):
+            return _Vorbis(first)
+        if first.startswith(b"Speex   "):
+            return _Speex(first)
+        if first.startswith(b"\x7fFLAC"):
+            return _Flac(first)
+    except (IndexError, ValueError):
+        return None
+    return None
+
+
+class _Opus:
+    name = "Opus"
+    rate = _OPUS_RATE
+
+    def __init__(self, head: bytes) -> None:
+        self.channels = head[9]
+        self.skipped = int.from_bytes(head[10:12], "little")
+        self._frame = [round(ms * _OPUS_RATE / 1000) for ms in _OPUS_FRAME_MS]
+
+    def take_header(self, packet: bytes) -> bool:
+        return not packet.startswith(b"OpusTags")
+
+    def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
+        total = 0
+        for start in starts:
+            head, carried = carried or body[start : start + 2], b""
+            if head:
+                code = head[0] & 3
+                frames = 1 if code == 0 else 2 if code < 3 else head[1] & 63 if len(head) > 1 else 0
+                total += frames * self._frame[head[0] >> 3]
+        return total
+
+    def restart(self) -> None:
+        """No packet needs the one before."""
+
+
+class _Vorbis:
+    name = "Vorbis"
+    skipped = 0
+
+    def __init__(self, head: bytes) -> None:
+        self.channels = head[11]
+        self.rate = int.from_bytes(head[12:16], "little")
+        self._sizes = (1 << (head[28] & 15), 1 << (head[28] >> 4))
+        self._quarters: list[int] = []
+        self._last = 0
+        if not self.rate:
+            raise ValueError("no sample rate")
+
+    def take_header(self, packet: bytes) -> bool:
+        if not packet.startswith(b"\x05vorbis"):
+            return True
+        long_modes = _vorbis_modes(packet)
+        mask = (1 << (len(long_modes) - 1).bit_length()) - 1
+        modes = [long_modes[min(byte >> 1 & mask, len(long_modes) - 1)] for byte in range(256)]
+        self._quarters = [self._sizes[is_long] // 4 for is_long in modes]
+        return False
+
+    def restart(self) -> None:
+        self._last = 0
+
+    def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
+        total, last, quarters = 0, self._last, self._quarters
+        for start in starts:
+            byte = carried[0] if carried else body[start] if start < len(body) else 1
+            carried = b""
+            if not byte & 1:  # audio
+                quarter = quarters[byte]
+                total += last + quarter if last else 0
+                last = quarter
+        self._last = last
+        return total
+
+
+def _vorbis_modes(setup: bytes) -> list[bool]:
+    """For each mode of the setup header whether its blocks are long. Read from the end: what comes before the modes can
+    only be skipped by decoding all of it. Raises ValueError."""
+    bits = format(int.from_bytes(setup, "little"), f"0{8 * len(setup)}b")
+    at = bits.index("1") + 1  # the framing bit
+    found: list[bool] = []
+    modes: list[bool] = []
+    while at + 41 + 6 <= len(bits) and len(modes) < _MAX_VORBIS_MODES:
+        mapping, types = int(bits[at : at + 8], 2), bits[at + 8 : at + 40]
+        if mapping >= _MAX_VORBIS_MODES or "1" in types:
+            break
+        modes.append(bits[at + 40] == "1")
+        at += 41
+        if int(bits[at : at + 6], 2) + 1 == len(modes):
+            found = modes[::-1]
+    if not found:
+        raise ValueError("no modes")
+    return found
+
+
+class _Constant:
+    """All packets have the same length."""
+
+    skipped = 0
+    _packet = 0
+
+    def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
+        return self._packet * len(starts)
+
+    def restart(self) -> None:
+        """No packet needs the one before."""
+
+
+class _Speex(_Constant):
+    name = "Speex"
+
+    def __init__(self, head: bytes) -> None:
+        fields = [int.from_bytes(head[at : at + 4], "little") for at in range(36, 72, 4)]
+        self.rate, self.channels = fields[0], fields[3]
+        self._packet = fields[5] * (fields[7] or 1)
+        self._headers = 2 + fields[8]
+        if not self.rate or not self._packet:
+            raise ValueError("no sample rate")
+
+    def take_header(self, packet: bytes) -> bool:
+        self._headers -= 1
+        return self._headers > 0
+
+
+class _Flac(_Constant):
+    name = "FLAC"
+
+    def __init__(self, head: bytes) -> None:
+        info = head[17:]  # STREAMINFO, behind the head of its block
+        self._packet, most = int.from_bytes(info[:2], "big"), int.from_bytes(info[2:4], "big")
+        self.rate = int.from_bytes(info[10:13], "big") >> 4
+        self.channels = (info[12] >> 1 & 7) + 1
+        if not self.rate or self._packet != most:
+            raise ValueError("blocks of several sizes")
+
+    def take_header(self, packet: bytes) -> bool:
+        return not (packet[:1] and packet[0] & 0x80 and packet[:1] != b"\x7f")
