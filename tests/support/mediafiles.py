@@ -56,16 +56,18 @@ def write_media(
     *,
     video: bool = False,
     sound: bool = True,
+    video_s: float | None = None,
     skip: tuple[int, int] = (0, 0),
 ) -> Path:
     """Write float32[n] at `media.rate`, the same in every channel. `video`: with a picture beside; without `sound` only
-    that. `skip`: from this sample on, so many samples are left out, and the times go on as if they had been there."""
+    that, `video_s` seconds long (as long as the sound, if not given). `skip`: from this sample on, so many samples are
+    left out, and the times go on as if they had been there."""
     with av.open(str(path), "w", format=media.container) as container:
         picture = _picture(container) if video else None
         if sound:
             _write_sound(container, signal, media, skip)
         if picture is not None:
-            for number in range(int(len(signal) / media.rate * 5)):
+            for number in range(int((video_s or len(signal) / media.rate) * 5)):
                 image = av.VideoFrame.from_ndarray(np.full((64, 64, 3), number % 255, np.uint8), format="rgb24")
                 image.pts, image.time_base = number, Fraction(1, 5)
                 container.mux(picture.encode(image))

@@ -10,7 +10,7 @@ from typing import Final, cast
 
 from worker.audio.codings import seeks_exactly
 from worker.audio.downmix import Pcm16, Samples
-from worker.audio.parts import Part, Plan, plan_of, sized_plan
+from worker.audio.parts import Part, Plan, media_plan, plan_of
 from worker.audio.refusal import Refused, by_both, no_decoder, without_media
 from worker.audio.sndfile import SndfileStream
 from worker.audio.sniff import Kind, identify
@@ -20,6 +20,8 @@ from worker.errors import DamagedSource, UnsupportedSource
 
 _RATES: Final = range(1000, 1_000_001)
 _MAX_WARNINGS: Final = 20
+_ROUNDING_S: Final = 0.05
+"""Lengths in headers count an encoder's padding, or are rounded: a shortage of less is no damage."""
 
 __all__ = ["AudioInfo", "AudioSource", "open_source"]
 
@@ -123,7 +125,10 @@ class AudioSource:
         if not self.frames_decoded:
             reason = f" ({self._warnings[-1]})" if self._warnings else ""
             raise DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
-        if self.info.frames is not None and self.frames_decoded < self.info.frames:
+        if (
+            self.info.frames is not None
+            and self.info.frames - self.frames_decoded > _ROUNDING_S * self.info.sample_rate
+        ):
             said_s = self.info.frames / self.info.sample_rate
             self._warn(
                 f"cut off or damaged: the header promises {said_s:.1f} s, {self._now_s():.1f} s could be decoded"
@@ -190,7 +195,7 @@ def _open_other(path: Path, channel: int | None, kind: Kind | None, refused: Ref
     if not is_installed():
         raise without_media(path, kind, refused) from None
     try:
-        source = open_media(path, channel, sized_plan(path))
+        source = open_media(path, channel, media_plan(path))
     except UnknownContainer as exc:
         raise by_both(path, kind, refused, exc, exc.reason) from None
     except NoDecoder:

@@ -23,8 +23,8 @@ from worker.audio.undecoded import Undecoded, UndecodedLog
 from worker.errors import DamagedSource
 
 _MAX_WARNINGS: Final = 20
-_SHORTER_S: Final = 0.5
-"""Header lengths of containers count the encoder's padding: what is missing less than that is not told."""
+_PADDING: Final = (0.15, 4096)
+"""Seconds and samples of encoder padding that lengths of containers may count; a smaller shortage is no damage."""
 
 
 class MediaSource:
@@ -107,7 +107,9 @@ class MediaSource:
 
     def _check_end(self) -> None:
         decoded_s, said_s = self.frames_decoded / self.info.sample_rate, self._promised_s
-        if said_s is not None and decoded_s < said_s - max(_SHORTER_S, said_s * 0.01):
+        if any(text.startswith("cut off") for text in self._warnings):
+            return
+        if said_s is not None and decoded_s < said_s - max(_PADDING[0], _PADDING[1] / self.info.sample_rate):
             self._warn(f"cut off or damaged: the header promises {said_s:.1f} s, {decoded_s:.1f} s could be decoded")
 
     def close(self) -> None:

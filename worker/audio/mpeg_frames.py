@@ -22,6 +22,7 @@ _KBPS: Final = {
 _AC3_KBPS: Final = (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 640)
 _DTS_MARKS: Final = (b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x00", b"\xff\x1f\x00\xe8")
 _GSM_BYTES: Final = 33
+_SYNC: Final = (0xFF, 0x0B, 0x56)
 
 Frame = tuple[str, int]
 """The name of the coding, and the bytes of the frame."""
@@ -40,10 +41,31 @@ def raw_stream(data: bytes) -> str | None:
     return None
 
 
+def ends_inside_a_frame(head: bytes, tail: bytes) -> bool:
+    """Whether a file of MP1, MP2, AC-3 or ADTS frames that begins with `head` and ends with `tail` ends too early."""
+    for find in (mpeg_frame, _adts_frame, _ac3_frame):
+        coding = _chain(head, find)
+        if coding is not None and coding != "MP3":
+            return _is_cut(tail, find, coding)
+    return False
+
+
+def _is_cut(tail: bytes, find: Callable[[bytes], Frame | None], coding: str) -> bool:
+    at = next((k for k in range(len(tail)) if tail[k] in _SYNC and _follow(tail, k, find)), None)
+    while at is not None and at + 8 <= len(tail):
+        frame = find(tail[at : at + 8])
+        if frame is None or frame[0] != coding:
+            return False
+        at += frame[1]
+        if at > len(tail):
+            return True
+    return False
+
+
 def _chain(data: bytes, find: Callable[[bytes], Frame | None]) -> str | None:
     """The coding of the first place from which frames follow each other."""
     for at in range(min(len(data), _SEARCH_BYTES)):
-        if data[at] in (0xFF, 0x0B, 0x56) and (first := find(data[at : at + 8])) and _follow(data, at, find):
+        if data[at] in _SYNC and (first := find(data[at : at + 8])) and _follow(data, at, find):
             return first[0]
     return None
 

@@ -21,6 +21,7 @@ from worker.audio.au import read_au
 from worker.audio.caf import read_caf
 from worker.audio.extent import MORE_THAN_SAID, Located
 from worker.audio.riff import read_riff
+from worker.audio.truncation import missing_end
 from worker.errors import SourceError
 
 _START_BYTES: Final = 64
@@ -111,7 +112,7 @@ def plan_of(path: Path) -> Plan:
         if start[:4] == b"OggS":
             return _ogg_plan(path)
         if start[:4] in _SIZED:
-            return sized_plan(path)
+            return _sized_plan(path)
         if start[:4] == b"fLaC":
             return _flac_plan(path)
         if start[:3] == b"ID3" or mp3.is_header(start[:4]):
@@ -167,7 +168,14 @@ def _located(path: Path) -> Located | None:
         return None if found is None else found.locate(file)
 
 
-def sized_plan(path: Path) -> Plan:
+def media_plan(path: Path) -> Plan:
+    """How to show a file to FFmpeg: whole, under a header of its own only where that of the file gives a wrong length.
+    FFmpeg reads on where libsndfile stops, and needs no other help."""
+    sized, warnings = _sized_plan(path), dict.fromkeys((*plan_of(path).warnings, missing_end(path)))
+    return Plan(sized.parts, tuple(text for text in warnings if text))
+
+
+def _sized_plan(path: Path) -> Plan:
     """For WAV, W64, AIFF, AU and CAF: a header of our own where that of the file is wrong or says nothing."""
     located = _located(path)
     if located is None or located.as_written or not located.extent.size or not located.head:

@@ -183,6 +183,8 @@ def open_recording(
         if made is None:
             read = {channel: spools[channel].reader() if spools else reader for channel, reader in readers.items()}
             made = _plans(read, rate, cutting, skipping, detector, progress)
+            if spools:  # all of it was decoded: the length is known, whatever the header says
+                made = tuple(replace(plan, measured=True) for plan in made)
         recording = Recording(path, info, made, spools=spools)
         recording.warn(*(text for reader in readers.values() for text in reader.warnings))
         recording.note_undecoded({channel: reader.undecoded for channel, reader in readers.items()})
