@@ -4,20 +4,27 @@
 
 | field   | holds                                                                       |
 |---------|-----------------------------------------------------------------------------|
-| `job`   | the fields of `tasks.jobs.JobSpec`, JSON, at most MOST_BYTES                |
+| `job`   | the fields of `tasks.jobs.JobSpec`, JSON, at most MAX_BYTES                |
 | `key`   | optional: an idempotency key, which becomes the job's id                    |
 | `again` | optional: `1` does a finished job again                                     |
 
 Every entry is answered in the stream `intake:replies`: `request` is the id XADD gave, and with it either `job` (the id)
 and `state`, or `refused` (a code of worker/errors.py) and `reason`. The start of a refused entry is also kept in the
 stream `intake:refused`. Both are bounded and end. A process that dies in the middle leaves its entries to the others;
-an entry done twice is one job all the same.
+an entry done twice is one job all the same. Entries are independent: the order of the answers is not that of the
+entries, and one that waits for a slow disk or server delays no other.
+
+A producer with a stream of its own, `intake:from:NAME`, is found by that name. The answers to it have the field `from`
+and lie in `intake:replies:NAME` as well.
 
 | who                  | may                                          | is refused, or bounded                         |
 |----------------------|----------------------------------------------|------------------------------------------------|
 | a producer, by ACL:  | name jobs; each is checked here, again where | anything that is no JobSpec; entries above     |
-| XADD to `intake`     | the source is opened, and where files are    | MOST_BYTES; floods above STT_QUEUE_MAX; one    |
-|                      | written                                      | that ended MOST_DELIVERIES workers             |
+| XADD to a stream of  | the source is opened, and where files are    | MAX_BYTES; floods above STT_QUEUE_MAX; one     |
+| its own, or to       | written                                      | that ended MAX_DELIVERIES workers; sources     |
+| `intake`             |                                              | that take longer than STT_INTAKE_TIMEOUT_S     |
+| the same: XADD with  | remove all entries of that stream which no   | its own stream: the entries of others are not  |
+| MAXLEN or a huge id  | worker has taken yet; use up its ids         | in it; ids: named, and the stream begins again |
 | the path of a job    | name files below STT_ALLOWED_SOURCES         | `..`, links that lead out, devices and pipes,  |
 |                      |                                              | above STT_SOURCE_MAX_GB                        |
 | the address of a job | name web servers and buckets                 | private addresses, also behind a name or a     |
@@ -46,6 +53,7 @@ import random
 import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from secrets import token_hex
@@ -54,26 +62,36 @@ from typing import Any, Final
 import structlog
 from pydantic import ValidationError
 
-from tasks.jobs import JobSpec
+from tasks.intake_streams import Stream, Streams
+from tasks.jobs import JobSpec, job_id, problems
 from tasks.loop import LoopThread
-from tasks.producer import Producer, problems
-from worker.errors import BadJob, LedgerUnavailable, QueueFull, SttError
+from tasks.producer import Producer, checked_key
+from worker.errors import BadJob, LedgerRefused, LedgerUnavailable, QueueFull, SourceNotFound, SttError
 from worker.settings import Settings
 from worker.storage.allowed import check_output, check_source, check_webhook
 from worker.storage.connection import Connection
-from worker.storage.ledger import UNFINISHED_TTL
+from worker.storage.identify import Identifier
+from worker.storage.ledger import UNFINISHED_TTL, Created
 
 logger = structlog.get_logger(__name__)
 GROUP: Final = "workers"
-MOST_BYTES: Final = 65_536
+MAX_BYTES: Final = 65_536
 FIELDS: Final = frozenset({"job", "key", "again"})
 POLL_S: Final = 0.5
 """Seconds between two looks into an empty stream, give or take a third."""
 AT_ONCE: Final = 32
-"""Entries in one look, and in work at the same time in one process."""
-CLAIM_S: Final = 60.0
-"""Seconds after which an entry that another process took is taken from it."""
-MOST_DELIVERIES: Final = 5
+"""Entries of one stream in one look."""
+MAX_ACTIVE: Final = 512
+"""Entries in work at the same time in one process."""
+STREAM_ACTIVE: Final = 128
+"""The same of one stream, so that a slow producer leaves room for the others."""
+CLAIM_S: Final = 30.0
+"""Beyond the time one entry may take, until it is taken from the process that has it."""
+LONG_IDLE_MS: Final = 30 * 24 * 3600 * 1000
+AWAY_S: Final = 2.0
+"""Seconds until an entry is tried again while Redis is away."""
+RELEASE_S: Final = 1.0
+MAX_DELIVERIES: Final = 5
 """An entry that was taken more often and never answered is refused: it may be what ends the processes."""
 REPLIES_KEPT: Final = 100_000
 REFUSED_KEPT: Final = 1_000
@@ -88,7 +106,7 @@ class Entry:
     id: str
     deliveries: int
     fields: dict[bytes, bytes]
-    """Cut off just above MOST_BYTES."""
+    """Cut off just above MAX_BYTES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,15 +120,15 @@ class Request:
 
 def read_request(entry: Entry) -> Request:
     """Check an entry. Raises BadJob with every reason a person can do something about."""
-    if entry.deliveries > MOST_DELIVERIES:
+    if entry.deliveries > MAX_DELIVERIES:
         raise BadJob(f"taken {entry.deliveries - 1} times and never answered: it may have ended the workers that did")
     fields: dict[str, str] = {}
     for raw_name, raw_value in entry.fields.items():
         name = raw_name.decode("ascii", "backslashreplace")[:100]
         if name not in FIELDS:
             raise BadJob(f"unknown field {name!r}; there are {', '.join(sorted(FIELDS))}")
-        if len(raw_value) > MOST_BYTES:
-            raise BadJob(f"field {name!r} has more than {MOST_BYTES} bytes")
+        if len(raw_value) > MAX_BYTES:
+            raise BadJob(f"field {name!r} has more than {MAX_BYTES} bytes")
         try:
             fields[name] = raw_value.decode()
         except UnicodeDecodeError:
@@ -149,86 +167,175 @@ class Intake:
         self._settings = settings
         self._producer = producer
         self._connection = connection
-        self._stream = f"{settings.redis_prefix}intake"
-        self._replies = f"{self._stream}:replies"
-        self._refused = f"{self._stream}:refused"
+        self._streams = Streams(settings.redis_prefix, connection)
+        self._identifier = Identifier(settings, settings.intake_timeout_s)
+        self._refused = f"{settings.redis_prefix}intake:refused"
         self._queue_max = settings.queue_max
         self._result_ttl = settings.result_ttl
         self._consumer = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
-        self._here: set[str] = set()
+        self._here: dict[tuple[str, str], Stream] = {}
+        """What is in work, by the key of the stream and the id."""
+        self._turn = 0
 
     async def run(self) -> None:
-        while True:
-            found = 0
-            try:
-                found = await self.once()
-            except LedgerUnavailable as exc:
-                logger.warning("intake: Redis is away", error=str(exc))
-            except Exception:
-                logger.exception("intake: unexpected error; it goes on")
-            if not found:
-                await asyncio.sleep(POLL_S * random.uniform(0.67, 1.33))  # noqa: S311  jitter
+        """Each entry is a task of its own, so none waits for another one."""
+        async with asyncio.TaskGroup() as group:
+            while True:
+                found = 0
+                try:
+                    for stream, entry in await self._take_fairly():
+                        found += 1
+                        group.create_task(self._work(stream, entry))
+                except LedgerUnavailable as exc:
+                    logger.warning("intake: no entries taken", error=str(exc))
+                except Exception:
+                    logger.exception("intake: unexpected error; it goes on")
+                if not found:
+                    await asyncio.sleep(POLL_S * random.uniform(0.67, 1.33))  # noqa: S311  jitter
 
     async def once(self) -> int:
-        """Handle what is there now, at most AT_ONCE entries; how many there were. Raises LedgerUnavailable."""
-        await self._producer.ledger.meet()  # an entry taken in vain counts as one that ended its taker
-        entries = [entry for entry in await self._take() if entry.id not in self._here]
-        self._here.update(entry.id for entry in entries)
+        """Handle what is there now, at most AT_ONCE entries of each stream; how many there were. Raises
+        LedgerUnavailable."""
+        entries = await self._take_fairly()
         try:
-            answers = await asyncio.gather(*(self._handle(entry) for entry in entries), return_exceptions=True)
+            answers = await asyncio.gather(*(self._handle(*item) for item in entries), return_exceptions=True)
         finally:
-            self._here.difference_update(entry.id for entry in entries)
+            for stream, entry in entries:
+                self._here.pop((stream.key, entry.id), None)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
         return len(entries)
 
-    async def _take(self) -> list[Entry]:
-        refused, entries = await self._connection.script(
+    async def release(self) -> None:
+        """Let other processes take at once what is in work here: at the end, after `run` was cancelled."""
+        left = list(self._here.items())
+
+        def queue(pipeline: Any) -> None:
+            for (_, entry_id), stream in left:
+                # Idle for long, so that XAUTOCLAIM takes it; JUSTID does not count it as a delivery.
+                pipeline.xclaim(stream.key, GROUP, self._consumer, 0, [entry_id], idle=LONG_IDLE_MS, justid=True)
+
+        if left:
+            await self._connection.many(queue, each=True)
+
+    async def _take_fairly(self) -> list[tuple[Stream, Entry]]:
+        """New entries of all streams, of each at most AT_ONCE. Streams take turns in being first, and none has more
+        than STREAM_ACTIVE entries in work."""
+        await self._producer.ledger.meet()  # an entry taken in vain counts as one that ended its taker
+        streams = await self._streams.filled()
+        self._turn += 1
+        first = self._turn % len(streams)
+        taken: list[tuple[Stream, Entry]] = []
+        for stream in (*streams[first:], *streams[:first]):
+            active = sum(1 for key, _ in self._here if key == stream.key)
+            room = min(AT_ONCE, STREAM_ACTIVE - active, MAX_ACTIVE - len(self._here))
+            if room <= 0:
+                continue
+            try:
+                entries = await self._take(stream, room)
+            except LedgerRefused as exc:
+                logger.error("intake: a stream cannot be read", stream=stream.key, error=str(exc))  # noqa: TRY400
+                continue
+            new = [entry for entry in entries if (stream.key, entry.id) not in self._here]
+            self._here |= {(stream.key, entry.id): stream for entry in new}
+            taken += [(stream, entry) for entry in new]
+        return taken
+
+    async def _take(self, stream: Stream, count: int) -> list[Entry]:
+        refused, entries, ahead = await self._connection.script(
             "intake",
-            [self._stream, self._replies],
+            [key for key in (stream.key, stream.replies, stream.own_replies) if key],
             [
-                *(GROUP, self._consumer, AT_ONCE, int(CLAIM_S * 1000), MOST_BYTES),
+                *(GROUP, self._consumer, count, claim_ms(self._settings), MAX_BYTES),
                 int(UNFINISHED_TTL.total_seconds() * 1000),
                 *(self._queue_max, QueueFull.code, f"{self._queue_max} entries wait already (STT_QUEUE_MAX)"),
-                *(REPLIES_KEPT, int(self._result_ttl.total_seconds() * 1000)),
+                *(REPLIES_KEPT, int(self._result_ttl.total_seconds() * 1000), stream.name),
             ],
         )
         if refused:
-            logger.warning("intake: flooded, newest entries refused", entries=refused)
+            logger.warning("intake: flooded, newest entries refused", stream=stream.key, entries=refused)
+        if ahead:
+            logger.error(
+                "intake: a producer used up the ids of a stream: XADD may fail there until the stream is empty; it "
+                "is then removed and begins again",
+                stream=stream.key,
+                producer=stream.name or "any with +xadd on the shared stream",
+                last_id=ahead,
+            )
         return [_entry(item) for item in entries]
 
-    async def _handle(self, entry: Entry) -> None:
+    async def _work(self, stream: Stream, entry: Entry) -> None:
+        """Until it is answered, also while Redis is away."""
+        while True:
+            try:
+                return await self._handle(stream, entry)
+            except LedgerRefused as exc:
+                logger.error("intake: an entry cannot be answered", entry=entry.id, error=str(exc))  # noqa: TRY400
+                self._here.pop((stream.key, entry.id), None)
+                return None
+            except LedgerUnavailable as exc:
+                logger.warning("intake: Redis is away, an entry waits", error=str(exc))
+            await asyncio.sleep(AWAY_S * random.uniform(1.0, 1.5))  # noqa: S311  jitter
+
+    async def _handle(self, stream: Stream, entry: Entry) -> None:
         """Raises LedgerUnavailable; the entry then stays, and is taken again later."""
         try:
             request = read_request(entry)
             check(request.spec, self._settings)
-            created = await self._producer.submit(request.spec, again=request.again, idempotency_key=request.key)
-        except LedgerUnavailable:
-            raise
+            created = await self._submit(stream, request)
+        except LedgerUnavailable as exc:
+            if not isinstance(exc, LedgerRefused):
+                raise
+            logger.error("intake: entry refused", entry=entry.id, error=str(exc))  # noqa: TRY400
+            await self._answer(stream, entry, {"refused": exc.code, "reason": str(exc)[:1000]})
         except SttError as exc:
             logger.warning("intake: entry refused", entry=entry.id, code=exc.code, reason=str(exc))
-            await self._answer(entry, {"refused": exc.code, "reason": str(exc)[:1000]})
+            await self._answer(stream, entry, {"refused": exc.code, "reason": str(exc)[:1000]})
         except Exception as exc:
             # One entry's bug must not stop the others; the reply and the log tell it.
             logger.exception("intake: entry refused on an unexpected error", entry=entry.id)
-            await self._answer(entry, {"refused": "internal", "reason": f"unexpected {type(exc).__name__}"})
+            await self._answer(stream, entry, {"refused": "internal", "reason": f"unexpected {type(exc).__name__}"})
         else:
-            await self._answer(entry, {"job": created.job_id, "state": created.state.value})
+            await self._answer(stream, entry, {"job": created.job_id, "state": created.state.value})
 
-    async def _answer(self, entry: Entry, facts: dict[str, str]) -> None:
+    async def _submit(self, stream: Stream, request: Request) -> Created:
+        spec = request.spec
+        if request.key is not None:
+            identity = checked_key(request.key)
+        else:
+            try:
+                content, mark = await self._identifier.content_of(spec.source, lane=stream.name)
+            except SourceNotFound as exc:
+                raise SourceNotFound(f"{exc}; for a file that only the workers see give a key") from None
+            identity = job_id(spec, content)
+            if mark is not None:
+                self._producer.note_read(spec.source, mark, content)
+        (created,) = await self._producer.enqueue([(identity, spec)], batch=spec.batch, again=request.again)
+        return created
+
+    async def _answer(self, stream: Stream, entry: Entry, facts: dict[str, str]) -> None:
+        ours = {"request": entry.id, **facts, **({"from": stream.name} if stream.name else {})}
+
         def queue(pipeline: Any) -> None:
-            pipeline.xadd(self._replies, {"request": entry.id, **facts}, maxlen=REPLIES_KEPT, approximate=True)
-            pipeline.pexpire(self._replies, self._result_ttl)
+            for replies in filter(None, (stream.replies, stream.own_replies)):
+                pipeline.xadd(replies, ours, maxlen=REPLIES_KEPT, approximate=True)
+                pipeline.pexpire(replies, self._result_ttl)
             if "refused" in facts:
                 start = {name[:KEPT_BYTES]: value[:KEPT_BYTES] for name, value in list(entry.fields.items())[:8]}
-                kept: dict[Any, Any] = {**start, "request": entry.id, **facts}
+                kept: dict[Any, Any] = {**start, **ours}
                 pipeline.xadd(self._refused, kept, maxlen=REFUSED_KEPT, approximate=True)
                 pipeline.pexpire(self._refused, self._result_ttl)
-            pipeline.xack(self._stream, GROUP, entry.id)
-            pipeline.xdel(self._stream, entry.id)
+            pipeline.xack(stream.key, GROUP, entry.id)
+            pipeline.xdel(stream.key, entry.id)
 
         await self._connection.many(queue)
+        self._here.pop((stream.key, entry.id), None)
+
+
+def claim_ms(settings: Settings) -> int:
+    """Milliseconds after which an entry that another process took is taken from it: longer than one entry may take."""
+    return int((settings.intake_timeout_s + CLAIM_S) * 1000)
 
 
 def _entry(item: Sequence[Any]) -> Entry:
@@ -240,9 +347,13 @@ def _entry(item: Sequence[Any]) -> Entry:
 async def serve(settings: Settings) -> None:
     """Work on the intake until cancelled."""
     producer, connection = Producer(settings), Connection(settings.redis_url)
+    intake = Intake(settings, producer, connection)
     try:
-        await Intake(settings, producer, connection).run()
+        await intake.run()
     finally:
+        with suppress(LedgerUnavailable, TimeoutError):
+            async with asyncio.timeout(RELEASE_S):
+                await intake.release()
         await connection.close()
         await producer.close()
 

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -33,6 +33,8 @@ from worker.transcript.style import Style
 
 FORMATS = ("json", "srt", "vtt", "txt", "html", "ass", "tsv", "ctm", "textgrid")
 Speed = Annotated[settings.Speed, BeforeValidator(parse_speed), PlainSerializer(show_speed, return_type=str)]
+MAX_FOLDERS: Final = 16
+Folder = Annotated[str, Field(min_length=1, max_length=4096)]
 JobId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
 
 
@@ -44,11 +46,11 @@ class JobSpec(BaseModel):
     # Path of the audio file on the worker's disk, or an address: s3://, gs://, az://, https:// or http://.
     source: str = Field(min_length=1, max_length=4096)
     # Folder the transcript files are written to, or an address in an object store, or several; None: Redis only.
-    out_dir: str | tuple[str, ...] | None = None
+    out_dir: Folder | Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS)] | None = None
     # Name of the transcript files below out_dir, without the ending; may hold folders. Default: the source's stem.
     out_name: str | None = Field(default=None, min_length=1, max_length=1024)
     # Files to write to out_dir.
-    formats: tuple[str, ...] = ("json",)
+    formats: Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(max_length=32)] = ("json",)
     # How those files are written: {"preset", "script", "word_cues"}; makes no other job.
     style: Style = Style()
     # Pace of the session: a factor of real time, or `max`; None: the worker's setting.

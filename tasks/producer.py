@@ -75,6 +75,12 @@ class Producer:
         await self._tell_workers([spec])
         return await self.ledger.create(identity, spec.model_dump_json(), batch=spec.batch, again=again)
 
+    def note_read(self, source: str, stamp: str, content: str) -> None:
+        """A file that was identified elsewhere in this process: its job, once recorded, spares the workers the hash."""
+        if len(self._read) > MOST_READ:  # of jobs that were never recorded
+            self._read.clear()
+        self._read[source] = stamp, content
+
     async def _tell_workers(self, specs: Sequence[JobSpec]) -> None:
         """What was read here need not be read by a worker that sees the same files, only for its hash."""
         read = {spec.source: self._read.pop(spec.source) for spec in specs if spec.source in self._read}

@@ -11,7 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from enum import StrEnum
 from secrets import token_hex
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import structlog
 
@@ -27,11 +27,12 @@ from worker.pipeline import run
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.pool import Pool
 from worker.settings import Settings
+from worker.storage.identify import Identifier
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
-from worker.storage.sources import content_of
 
 logger = structlog.get_logger(__name__)
+T = TypeVar("T")
 RELEASE_TIMEOUT_S: Final = 2.0
 """How long giving a job back may take at shutdown."""
 STOP_TRIES: Final = 3
@@ -45,6 +46,10 @@ BACK_AFTER_S: Final = 2.0
 MAX_RETURNS: Final = 10
 """Times in a row that the messages of one job go back because Redis was away; then the reaper sends a new one."""
 MAX_RETURNED_JOBS: Final = 10_000
+
+
+class _Draining(Exception):
+    """The worker has to stop before a message was begun."""
 
 
 class Outcome(StrEnum):
@@ -85,6 +90,7 @@ class Runner:
         self._running: set[asyncio.Task[Outcome]] = set()
         self._held = Held(ledger)
         self._drained = asyncio.Event()
+        self._identifier = Identifier(settings, settings.intake_timeout_s)
         self._returns: dict[str, int] = {}
         """Of each job, how often in a row its message went back."""
 
@@ -103,6 +109,8 @@ class Runner:
             return await self._refuse(name, inline, str(exc))
         try:
             identity = await self._record(request)
+        except _Draining:
+            return Outcome.BACK
         except LedgerRefused as exc:
             return await self._refuse(name, inline, str(exc))
         except LedgerUnavailable as exc:
@@ -179,12 +187,24 @@ class Runner:
         spec = JobSpec.model_validate(request.job)
         if identity is None:
             try:
-                content = await content_of(spec.source, self._settings)
+                content, _ = await self._until_drained(self._identifier.content_of(spec.source))
             except SourceError:  # the pipeline meets it as well, and then the ledger says why the job failed
                 content = f"unreadable:{spec.source}"
             identity = job_id(spec, content)
         await self._ledger.create(identity, spec.model_dump_json(), batch=spec.batch)
         return identity
+
+    async def _until_drained(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which may take long; raises _Draining once the worker has to stop."""
+        working, drained = asyncio.create_task(work), asyncio.create_task(self._drained.wait())
+        try:
+            await asyncio.wait((working, drained), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise _Draining
+            return await working
+        finally:
+            working.cancel()
+            drained.cancel()
 
     async def _hold(self, identity: str) -> Outcome:
         if self._drained.is_set():

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import threading
+import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -34,6 +37,8 @@ MEET_S: Final = 5.0
 """Seconds a start waits for Redis to say whether it may."""
 CLOSE_S: Final = 1.0
 """Seconds that closing the connections may take."""
+LINGER_S: Final = 2.0
+"""Seconds that threads may still run after everything has ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,5 +191,18 @@ def _on_shutting_down(**_: Any) -> None:
 
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
-def _on_shutdown(**_: Any) -> None:
+def _on_shutdown(sender: Any = None, **_: Any) -> None:
     _process.end()
+    _leave_soon(int(getattr(sender, "exitcode", 0) or 0))
+
+
+def _leave_soon(status: int) -> None:
+    """End the process even if a thread does not: Python waits for each at its end, also for one that hashes many
+    gigabytes or resolves the name of a host."""
+
+    def leave() -> None:
+        time.sleep(LINGER_S)
+        logging.shutdown()
+        os._exit(status)
+
+    threading.Thread(target=leave, name="stt-leave", daemon=True).start()

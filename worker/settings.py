@@ -92,6 +92,12 @@ class Settings(BaseSettings):
     celery_remote_control: bool = Field(
         False, description="Whether workers obey Celery's remote control: `celery inspect`, `celery control`, Flower"
     )
+    intake_timeout_s: float = Field(
+        120,
+        ge=1,
+        le=3600,
+        description="Seconds the intake may take to identify one source, by its content or its server",
+    )
     result_ttl: timedelta = Field(timedelta(days=7), description="How long a finished job stays in Redis (seconds)")
     lease_s: float = Field(30, ge=1, le=3600, description="Seconds a worker owns a job without renewing")
     renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")

@@ -28,5 +28,5 @@ def parse_speed(value: object) -> Speed:
     except ValueError:
         speed = math.nan
     if not 0.1 <= speed < math.inf:
-        raise ValueError(f"speed must be `max`, `auto` or a number from 0.1 up (1 is real time), not {value!r}")
+        raise ValueError(f"speed must be `max`, `auto` or a number from 0.1 up (1 is real time), not {text[:40]!r}")
     return speed

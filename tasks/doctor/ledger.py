@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from tasks.doctor import service
 from tasks.doctor.finding import Finding, fail, ok, warn
+from tasks.intake_streams import Streams
 from worker.errors import LedgerUnavailable
 from worker.settings import Settings
 from worker.storage import schema
@@ -26,6 +27,8 @@ SLOW_S: Final = 0.02
 """A commit waits for two or three answers; above this they are felt."""
 MOST_FULL: Final = 0.8
 """Of maxmemory."""
+AHEAD_S: Final = 315_360_000.0
+"""An id that many seconds ahead of the clock was chosen by a producer."""
 CLOCK_WARN_S: Final = 2.0
 CLOCK_FAIL_S: Final = 60.0
 """Signed requests to object stores, and webhooks, are refused when clocks differ by minutes."""
@@ -54,6 +57,10 @@ async def _look(settings: Settings, connection: Connection) -> list[Finding]:
         found += of_dead_letters(await dead.summary(), settings.redis_prefix)
     except LedgerUnavailable as exc:
         found.append(warn("queue", f"the dead letters cannot be read: {exc}"))
+    try:
+        found += of_streams(await _last_ids(connection, settings.redis_prefix), time.time())
+    except LedgerUnavailable as exc:
+        found.append(warn("intake", f"its streams cannot be read: {exc}"))
     seconds, micros = await connection.call(lambda redis: redis.time())
     return [*found, of_clock(time.time() - (int(seconds) + int(micros) / 1e6))]
 
@@ -97,6 +104,20 @@ def of_dead_letters(found: Summary, prefix: str) -> list[Finding]:
         return []
     way = f"`redis-cli XREVRANGE {prefix}{KEY} + - COUNT 10` shows them: mend the program that sends them"
     return [warn("queue", f"{found.count} messages were refused; the last one: {found.last_reason}", way)]
+
+
+async def _last_ids(connection: Connection, prefix: str) -> dict[str, str]:
+    """The last id of each stream of the intake, by its key."""
+    keys = [stream.key for stream in await Streams(prefix, connection).known()]
+    answers = await connection.many(lambda pipeline: [pipeline.xinfo_stream(key) for key in keys], each=True)
+    return {key: str(a["last-generated-id"]) for key, a in zip(keys, answers, strict=True) if isinstance(a, dict)}
+
+
+def of_streams(last_ids: Mapping[str, str], now_s: float) -> list[Finding]:
+    """Streams in which a producer used up the ids (pure)."""
+    way = "give its producer a stream of its own (README.md, Producers); workers begin this one again when it is empty"
+    ahead = [(key, last) for key, last in last_ids.items() if int(last.split("-")[0]) / 1000 > now_s + AHEAD_S]
+    return [warn("intake", f"the ids of {key} are used up: the last one is {last}", way) for key, last in ahead]
 
 
 def of_clock(ahead_s: float) -> Finding:

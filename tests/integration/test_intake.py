@@ -6,16 +6,17 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import redis
 
-from tasks.intake import AT_ONCE, GROUP, MOST_BYTES, MOST_DELIVERIES, Intake, start_intake
+from tasks.intake import AT_ONCE, GROUP, MAX_BYTES, MAX_DELIVERIES, Intake, start_intake
 from tasks.loop import LoopThread
 from tasks.producer import Producer
 from tests.support.wait import wait_until
@@ -93,7 +94,7 @@ async def test_poison_harms_nobody(intake: Intake, redis_url: str, raw: redis.Re
     found = replies(raw)
     assert {request for request in found if "job" in found[request]} == set(good)
     assert {request for request in found if found[request].get("refused") and found[request]["reason"]} == set(bad)
-    assert found[bad[5]]["reason"] == f"field 'job' has more than {MOST_BYTES} bytes"
+    assert found[bad[5]]["reason"] == f"field 'job' has more than {MAX_BYTES} bytes"
     assert (found[bad[7]]["refused"], found[bad[8]]["refused"]) == ("source_not_found", "source")
     assert raw.xlen("stt:intake") == 0
     assert queued(raw) == 2
@@ -168,7 +169,7 @@ async def test_what_a_dead_process_took_is_done_by_another(
     requests = {add(raw, source=audio(f"{n}.wav")) for n in range(5)}
     raw.xreadgroup(GROUP, "dead", {"stt:intake": ">"})
     assert await intake.once() == 0, "they are not taken from one that is at work"
-    monkeypatch.setattr("tasks.intake.CLAIM_S", 0.0)
+    monkeypatch.setattr("tasks.intake.claim_ms", lambda _: 0)
     assert await intake.once() == 5
     assert set(replies(raw)) == requests
     assert raw.xpending("stt:intake", GROUP)["pending"] == 0
@@ -180,8 +181,8 @@ async def test_an_entry_that_ends_its_processes_is_refused(
     await intake.once()
     request = add(raw, source=audio("1.wav"))
     raw.xreadgroup(GROUP, "dead", {"stt:intake": ">"})
-    raw.xclaim("stt:intake", GROUP, "dead", 0, [request], retrycount=MOST_DELIVERIES)
-    monkeypatch.setattr("tasks.intake.CLAIM_S", 0.0)
+    raw.xclaim("stt:intake", GROUP, "dead", 0, [request], retrycount=MAX_DELIVERIES)
+    monkeypatch.setattr("tasks.intake.claim_ms", lambda _: 0)
     assert await intake.once() == 1
     assert "never answered" in replies(raw)[request]["reason"]
     assert queued(raw) == 0
@@ -234,3 +235,183 @@ def test_the_command(redis_url: str, raw: redis.Redis, audio: Any, tmp_path: Pat
     text = (tmp_path / "log").read_text()
     assert "entry refused" in text
     assert "Traceback" not in text
+
+
+# -- hostile producers -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def slow_server() -> Iterator[str]:
+    """A web server that accepts connections and never answers; its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(200)
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}/slow.wav"
+
+
+@pytest.fixture
+def served(settings: Settings) -> Iterator[Callable[[Settings], None]]:
+    """Starts the intake as workers run it."""
+    loop, running = LoopThread(), []
+
+    def start(changed: Settings) -> None:
+        running.append(start_intake(changed, loop))
+
+    yield start
+    for work in running:
+        work.cancel()
+        wait_until(work.cancelled, "the intake ends")
+    loop.stop()
+
+
+def test_no_entry_delays_another_one(
+    settings: Settings, raw: redis.Redis, audio: Any, slow_server: str, served: Callable[[Settings], None]
+) -> None:
+    """Files without an end and servers without an answer, in the stream that all producers share."""
+    slow = [add(raw, source=f"{slow_server}?{number}") for number in range(40)]
+    endless = [add(raw, source="/proc/self/pagemap") for _ in range(8)]
+    served(settings.model_copy(update={"allowed_sources": "*", "intake_timeout_s": 5.0}))
+    honest = [add(raw, source=audio(f"{number}.wav")) for number in range(20)]
+    wait_until(lambda: {*endless, *honest} <= set(replies(raw)), "the others are answered", timeout_s=4)
+    answers = replies(raw)
+    assert all(answers[request].get("state") == "queued" for request in honest)
+    assert all(answers[request]["refused"].startswith("source") for request in endless)
+    assert not set(slow) & set(answers)
+
+
+def test_a_source_that_takes_too_long_is_refused_with_the_way_out(
+    settings: Settings, raw: redis.Redis, tmp_path: Path, served: Callable[[Settings], None]
+) -> None:
+    huge = tmp_path / "huge.wav"
+    with huge.open("wb") as file:
+        file.truncate(40 << 30)  # sparse: nothing on the disk, and minutes to hash
+    served(settings.model_copy(update={"intake_timeout_s": 1.0}))
+    request = add(raw, source=str(huge))
+    wait_until(lambda: request in replies(raw), "it is answered", timeout_s=20)
+    answer = replies(raw)[request]
+    assert answer["refused"] == "source_unavailable"
+    assert "STT_INTAKE_TIMEOUT_S" in answer["reason"]
+    assert "key" in answer["reason"]
+
+
+def test_sigterm_ends_it_while_it_hashes_and_waits(
+    redis_url: str, raw: redis.Redis, tmp_path: Path, slow_server: str, audio: Any
+) -> None:
+    huge = tmp_path / "huge.wav"
+    with huge.open("wb") as file:
+        file.truncate(40 << 30)
+    requests = [add(raw, source=str(huge)), add(raw, source=slow_server)]
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tasks.cli", "intake"],
+            env={**os.environ, "STT_REDIS_URL": redis_url, "STT_ALLOWED_SOURCES": "*"},
+            cwd=ROOT,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        wait_until(lambda: raw.exists("stt:intake") and pending(raw) == 2, "both are in work", timeout_s=20)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(5) == 0
+    finally:
+        process.kill()
+        process.wait(10)
+    assert not set(requests) & set(replies(raw))
+    taken = raw.xautoclaim("stt:intake", GROUP, "another", min_idle_time=1_000_000)
+    assert {entry for entry, _ in taken[1]} == set(requests), "another process may have them at once"
+
+
+def pending(raw: redis.Redis) -> int:
+    try:
+        return int(raw.xpending("stt:intake", GROUP)["pending"])
+    except redis.ResponseError:  # no group yet
+        return 0
+
+
+async def test_each_producer_may_have_a_stream_of_its_own(
+    settings: Settings, redis_url: str, raw: redis.Redis, audio: Any
+) -> None:
+    """With the ACL of README.md, on another prefix: only XADD, and only there."""
+    changed = settings.model_copy(update={"redis_prefix": "team[1]:"})
+    for name in ("shop", "crm"):
+        raw.execute_command(
+            *("ACL", "SETUSER", name, "on", ">a-long-password", "resetkeys", "resetchannels", "-@all"),
+            *(f"~team[[]1]:intake:from:{name}", f"%R~team[[]1]:intake:replies:{name}", "+xadd", "+xread"),
+        )
+    port = redis_url.rsplit(":", 1)[1]
+    producer, connection = Producer(changed), Connection(changed.redis_url)
+    try:
+        with redis.Redis.from_url(f"redis://shop:a-long-password@127.0.0.1:{port}", decode_responses=True) as shop:
+            request = shop.xadd("team[1]:intake:from:shop", {"job": json.dumps({"source": audio("1.wav")})})
+            bad = shop.xadd("team[1]:intake:from:shop", {"job": "{"})
+            for key in ("team[1]:intake:from:crm", "team[1]:intake"):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    shop.xadd(key, {"job": "{}"})
+            assert await Intake(changed, producer, connection).once() == 2
+            (_, entries), *_ = shop.xread({"team[1]:intake:replies:shop": "0"})
+            with pytest.raises(redis.exceptions.NoPermissionError):
+                shop.xread({"team[1]:intake:replies:crm": "0"})
+        own = {fields["request"]: fields for _, fields in entries}
+        assert own[request]["state"] == "queued"
+        assert own[bad]["refused"] == "bad_job"
+        assert {fields["from"] for fields in own.values()} == {"shop"}
+        assert len(raw.xrange("team[1]:intake:replies")) == 2
+        assert all(raw.ttl(key) > 0 for key in raw.scan_iter("team*"))
+    finally:
+        raw.acl_deluser("shop", "crm")
+        await producer.close()
+        await connection.close()
+
+
+async def test_an_exhausted_stream_is_named_and_harms_no_other_producer(
+    intake: Intake, raw: redis.Redis, audio: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = "18446744073709551615-18446744073709551615"
+    for key in ("stt:intake:from:evil", "stt:intake"):
+        raw.xadd(key, {"job": json.dumps({"source": audio("1.wav")})}, id=last)
+        with pytest.raises(redis.ResponseError):
+            raw.xadd(key, {"job": "{}"})
+    good = raw.xadd("stt:intake:from:good", {"job": json.dumps({"source": audio("2.wav")})})
+    assert await intake.once() == 3
+    assert replies(raw)[str(good)]["state"] == "queued"
+    text = capsys.readouterr().out
+    assert "evil" in text
+    assert last in text
+    raw.delete("stt:intake:search")
+    intake._streams._look_again = 0.0
+    await intake.once()
+    again = [raw.xadd(key, {"job": "{}"}) for key in ("stt:intake:from:evil", "stt:intake")]
+    await intake.once()
+    assert {*map(str, again)} <= set(replies(raw)), "both streams work again"
+
+
+async def test_a_producer_that_trims_reaches_only_its_own_stream(intake: Intake, raw: redis.Redis, audio: Any) -> None:
+    good = raw.xadd("stt:intake:from:good", {"job": json.dumps({"source": audio("2.wav")})})
+    for _ in range(3):
+        raw.xadd("stt:intake:from:evil", {"job": "{"}, maxlen=0, approximate=False)
+    await intake.once()
+    assert replies(raw)[str(good)]["state"] == "queued"
+
+
+async def test_producers_take_turns(intake: Intake, raw: redis.Redis, audio: Any) -> None:
+    """A flood of one does not come before the single entry of another."""
+    for number in range(300):
+        raw.xadd("stt:intake:from:flood", {"job": "{", "n": str(number)})
+    single = raw.xadd("stt:intake:from:single", {"job": json.dumps({"source": audio("1.wav")})})
+    shared = add(raw, source=audio("2.wav"))
+    assert await intake.once() == AT_ONCE + 2
+    assert {str(single), shared} <= set(replies(raw))
+
+
+async def test_a_key_of_another_type_stops_no_other_stream(intake: Intake, raw: redis.Redis, audio: Any) -> None:
+    await intake.once()
+    raw.xadd("stt:intake:from:a", {"job": "{"})
+    raw.xadd("stt:intake:from:b", {"job": json.dumps({"source": audio("1.wav")})})
+    await asyncio.sleep(0)
+    raw.delete("stt:intake:search")
+    intake._streams._look_again = 0.0
+    await intake._streams.all()
+    raw.set("stt:intake:from:a", "no stream")
+    assert await intake.once() == 1
+    assert len(replies(raw)) == 1
+    raw.delete("stt:intake:from:a")

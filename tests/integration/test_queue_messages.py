@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -230,6 +231,24 @@ def test_a_job_key_of_another_type_stops_nobody(
     assert "ledger away" not in text
 
 
+def test_sigterm_ends_a_worker_that_hashes_many_gigabytes(
+    start: Start, settings: Settings, raw: redis.Redis, tmp_path: Path
+) -> None:
+    huge = tmp_path / "huge.wav"
+    with huge.open("wb") as file:
+        file.truncate(40 << 30)
+    worker = start()
+    make_app(settings).send_task("tasks.transcribe", args=[{"source": str(huge)}], queue="stt")
+    raw.xadd("stt:intake", {"job": json.dumps({"source": str(huge)})})
+    wait_until(lambda: raw.hlen("unacked") == 1, "the message is taken", timeout_s=30)
+    wait_until(lambda: sum(group["pending"] for group in raw.xinfo_groups("stt:intake")) == 1, "both run")
+    started = time.monotonic()
+    worker.send_signal(signal.SIGTERM)
+    assert worker.wait(15) == 0
+    assert time.monotonic() - started < 5
+    assert raw.llen("stt") == 1, "the message is in the queue again"
+
+
 def test_remote_control_is_off_unless_asked_for(start: Start, settings: Settings, tmp_path: Path) -> None:
     app = make_app(settings)
     start()
@@ -249,7 +268,7 @@ def test_a_fatal_error_ends_the_worker_with_a_status(start: Start, tmp_path: Pat
 
 
 def test_dead_letters_are_bounded_and_shown(settings: Settings, raw: redis.Redis) -> None:
-    from tasks.doctor.ledger import of_dead_letters
+    from tasks.doctor.ledger import of_dead_letters, of_streams
     from worker.storage.dead_letters import Summary, dead_letter, write
 
     for number in range(3):
@@ -262,5 +281,7 @@ def test_dead_letters_are_bounded_and_shown(settings: Settings, raw: redis.Redis
     assert 0 < raw.ttl("stt:dead-letters") <= 100
     assert of_dead_letters(Summary(0, ""), "stt:") == []
     (finding,) = of_dead_letters(Summary(3, "reason 2"), "stt:")
+    exhausted = {"stt:intake": "1760000000000-0", "stt:intake:from:evil": "18446744073709551615-18446744073709551615"}
+    assert ["evil" in found.text for found in of_streams(exhausted, 1_760_000_000)] == [True]
     assert "3 messages were refused; the last one: reason 2" in finding.text
     assert json.loads(json.dumps(finding.way_out))

@@ -39,6 +39,8 @@ def parse_names(value: object) -> tuple[str, ...]:
     parts = value.replace(";", ",").split(",") if isinstance(value, str) and value.strip() else value or ()
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise ValueError("must be names, in the order of the channels")
+    if len(parts) > MOST:
+        raise ValueError(f"must be at most {MOST} names")
     names = tuple(part.strip() for part in parts)
     for number, name in enumerate(names, 1):
         if not name or len(name) > _LONGEST_NAME or not name.isprintable():
@@ -47,8 +49,6 @@ def parse_names(value: object) -> tuple[str, ...]:
             raise ValueError(f"channel {number} cannot be called {name}")
     if len({name.casefold() for name in names}) < len(names):
         raise ValueError(f"each channel needs a name of its own, not {', '.join(names)}")
-    if len(names) > MOST:
-        raise ValueError(f"must be at most {MOST} names")
     return names
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.intake import MOST_BYTES, MOST_DELIVERIES, Entry, read_request
+from tasks.intake import MAX_BYTES, MAX_DELIVERIES, Entry, read_request
 from worker.errors import BadJob
 
 
@@ -49,9 +49,9 @@ def test_a_good_entry() -> None:
         (entry(job=GOOD, again="yes"), "again"),
         (entry(job=b'{"source": "/\xff\xfe"}'), "not UTF-8"),
         (entry(job=b"\0" * 10), "Invalid JSON"),
-        (entry(job=b"x" * (MOST_BYTES + 1)), "more than 65536 bytes"),
+        (entry(job=b"x" * (MAX_BYTES + 1)), "more than 65536 bytes"),
         (Entry("1-0", 1, {b"\xff": b""}), r"unknown field '\\\\xff'"),
-        (entry(MOST_DELIVERIES + 1, job=GOOD), "taken 5 times and never answered"),
+        (entry(MAX_DELIVERIES + 1, job=GOOD), "taken 5 times and never answered"),
     ],
 )
 def test_poison_is_refused_with_its_reason(poison: Entry, reason: str) -> None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from tasks.jobs import BatchStatus, JobSpec, JobState, JobStatus, job_id
+from tasks.jobs import BatchStatus, JobSpec, JobState, JobStatus, job_id, problems
 from tasks.producer import make_spec
 from worker.errors import BadJob
 from worker.storage.records import FIELDS, read_record
@@ -150,3 +151,32 @@ def test_a_signed_address_is_shown_without_its_signature() -> None:
     record = read_record("a", dict.fromkeys(FIELDS) | {"state": "queued", "spec": spec, "created": "0"})
     assert record is not None
     assert JobStatus.of(record).source == "https://host/a.wav?…"
+
+
+def test_every_list_and_text_of_a_job_has_a_limit() -> None:
+    long = "x" * 5000
+    fields: dict[str, Any] = {
+        "source": f"/{long}",
+        "out_dir": f"/{long}",
+        "out_name": long,
+        "formats": ["json"] * 33,
+        "speed": long,
+        "channels": long,
+        "channel_names": ["x"] * 2000,
+        "language": long,
+        "priority": long,
+        "batch": long,
+        "webhook": f"https://example.com/{long}",
+        "style": {"preset": long},
+        "sessions": 10**9,
+    }
+    unlimited = {"skip_silence"}
+    assert {*fields} | unlimited == set(JobSpec.model_fields), "a new field needs a limit and a line here"
+    more = [("out_dir", [f"/{n}" for n in range(17)]), ("formats", [long]), ("channel_names", [long])]
+    for name, value in [*fields.items(), *more]:
+        with pytest.raises(ValidationError) as refused:
+            JobSpec.model_validate(
+                {"source": "/a.wav", **({"channels": "split"} if "names" in name else {}), name: value}
+            )
+        assert any(error["loc"][0] == name for error in refused.value.errors()), name
+        assert len(problems(refused.value)) < 1000, name

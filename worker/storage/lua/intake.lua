@@ -1,10 +1,14 @@
 -- Takes entries from the intake: first those another process took and did not finish, then new ones.
--- Returns {how many were refused, a list of {id, deliveries, field, value, ...}}; values longer than most_bytes are cut to
+-- Returns {how many were refused, a list of {id, deliveries, field, value, ...}, an id far ahead of the clock or ''}; values longer than most_bytes are cut to
 -- one byte more, and all that is not ASCII comes in hexadecimal: a marker 's' or 'x' is before each field and value.
 -- Entries above most_entries, the newest, are answered with a refusal and removed: no process has them yet.
--- KEYS: stream, replies
--- ARGV: group, consumer, count, idle_ms, most_bytes, ttl_ms, most_entries, code, reason, replies_kept, replies_ttl_ms
-local stream, replies = unpack(KEYS)
+-- A producer that may choose ids can use up all of them with one huge id; the stream is then removed as soon as it is empty,
+-- and begins again.
+-- KEYS: stream, replies; for the stream of one producer also the replies to it
+-- ARGV: group, consumer, count, idle_ms, most_bytes, ttl_ms, most_entries, code, reason, replies_kept, replies_ttl_ms,
+--       name of the producer
+local stream = KEYS[1]
+local MOST_AHEAD_MS = 315360000000
 local group, consumer, count, idle_ms, most, ttl_ms = unpack(ARGV)
 local most_entries, code, reason, kept, replies_ttl_ms = unpack(ARGV, 7)
 local REFUSED_AT_ONCE = 1000
@@ -20,10 +24,13 @@ end
 local above = math.min(REFUSED_AT_ONCE, redis.call('XLEN', stream) - tonumber(most_entries))
 if above > 0 then
   for _, entry in ipairs(redis.call('XREVRANGE', stream, '+', '-', 'COUNT', above)) do
-    redis.call('XADD', replies, 'MAXLEN', '~', kept, '*', 'request', entry[1], 'refused', code, 'reason', reason)
+    for index = 2, #KEYS do
+      redis.call('XADD', KEYS[index], 'MAXLEN', '~', kept, '*', 'request', entry[1], 'refused', code, 'reason', reason,
+        'from', ARGV[12])
+      redis.call('PEXPIRE', KEYS[index], replies_ttl_ms)
+    end
     redis.call('XDEL', stream, entry[1])
   end
-  redis.call('PEXPIRE', replies, replies_ttl_ms)
 end
 
 local taken = {}
@@ -52,4 +59,11 @@ for _, facts in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
     redis.call('XGROUP', 'DELCONSUMER', stream, group, known.name)
   end
 end
-return {math.max(above, 0), taken}
+
+local ahead, facts = '', redis.call('XINFO', 'STREAM', stream)
+for index = 1, #facts, 2 do
+  if facts[index] == 'last-generated-id' then ahead = facts[index + 1] end
+end
+if tonumber(ahead:match('^%d+')) < now_ms() + MOST_AHEAD_MS then ahead = '' end
+if ahead ~= '' and redis.call('XLEN', stream) == 0 then redis.call('DEL', stream) end
+return {math.max(above, 0), taken, ahead}

@@ -1,0 +1,170 @@
+"""The content of a source under limits, for programs that identify what untrusted producers name.
+
+Each file is hashed in a daemon thread of its own: a read that never returns (a dead network mount) then delays neither
+the other files nor the end of the process. A lane is one producer, which gets a part of the threads and connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import stat
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from worker.errors import SourceError, SourceNotFound, SourceUnavailable
+from worker.settings import Settings
+from worker.storage.address import is_url, show
+from worker.storage.contents import stamps_of
+from worker.storage.local import check_local
+from worker.storage.sources import content_of
+
+HASHES: Final = 16
+LANE_HASHES: Final = 4
+ADDRESSES: Final = 64
+LANE_ADDRESSES: Final = 16
+GRACE_S: Final = 5.0
+"""Seconds from the limit to the moment a thread that does not end is given up."""
+MAX_THREADS: Final = 64
+"""With so many most were given up: the disk does not answer, and no further file is opened."""
+_BLOCK_BYTES: Final = 1 << 19
+_NICE: Final = 10
+
+
+class Identifier:
+    """`content_of` for many producers at once. Belongs to one event loop."""
+
+    def __init__(self, settings: Settings, limit_s: float) -> None:
+        """`limit_s`: how long one source may take."""
+        self._settings = settings
+        self._limit_s = limit_s
+        self._hashes, self._addresses = asyncio.Semaphore(HASHES), asyncio.Semaphore(ADDRESSES)
+        self._lanes: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self._waiting: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._threads = 0
+
+    async def content_of(self, source: str, lane: str = "") -> tuple[str, str | None]:
+        """What tells the content of a source from another one (see `sources.content_of`), and the mark of a file, taken
+        before it was read. A cancellation ends the reading.
+
+        Raises SourceError, and SourceUnavailable when it takes longer than the limit.
+        """
+        remote = is_url(source)
+        key = lane, LANE_ADDRESSES if remote else LANE_HASHES
+        self._waiting[key] += 1
+        try:
+            turns = self._lanes.setdefault(key, asyncio.Semaphore(key[1]))
+            async with turns, self._addresses if remote else self._hashes:
+                return (await self._remote(source), None) if remote else await self._local(source)
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key], self._lanes[key]
+
+    async def _remote(self, source: str) -> str:
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await content_of(source, self._settings)
+        except TimeoutError:
+            raise self._too_slow(source) from None
+
+    async def _local(self, source: str) -> tuple[str, str | None]:
+        if self._threads >= MAX_THREADS:
+            raise SourceUnavailable(f"{show(source)}: cannot be read now, the files opened before do not answer")
+        loop = asyncio.get_running_loop()
+        digest: asyncio.Future[tuple[str, str | None]] = loop.create_future()
+        stopped, deadline = threading.Event(), time.monotonic() + self._limit_s
+
+        def check() -> None:
+            if stopped.is_set() or time.monotonic() > deadline:
+                raise self._too_slow(source)
+
+        def work() -> None:
+            _give_way()
+            result: tuple[str, str | None] | None = None
+            error: Exception | None = None
+            try:
+                mark = stamps_of([source]).get(source)
+                result = hash_regular_file(check_local(source, self._settings), check), mark
+            except Exception as exc:  # noqa: BLE001  raised where it is awaited
+                error = exc
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                loop.call_soon_threadsafe(_settle, digest, result, error)
+
+        self._threads += 1
+        digest.add_done_callback(lambda _: self._forget())
+        threading.Thread(target=work, name="stt-identify", daemon=True).start()
+        try:
+            async with asyncio.timeout(self._limit_s + GRACE_S):
+                return await asyncio.shield(digest)
+        except TimeoutError:
+            raise self._too_slow(source) from None
+        finally:
+            stopped.set()
+
+    def _forget(self) -> None:
+        self._threads -= 1
+
+    def _too_slow(self, source: str) -> SourceUnavailable:
+        limit = f"{self._limit_s:g} s (STT_INTAKE_TIMEOUT_S)"
+        return SourceUnavailable(
+            f"{show(source)}: could not be identified within {limit}; give the job a key, then it is not read here"
+        )
+
+
+def _settle(
+    digest: asyncio.Future[tuple[str, str | None]], result: tuple[str, str | None] | None, error: Exception | None
+) -> None:
+    if digest.done():
+        return
+    if result is not None:
+        digest.set_result(result)
+    elif error is not None:
+        digest.set_exception(error)
+        digest.exception()  # asked for, so that an error nobody waits for any more is not reported
+
+
+def hash_regular_file(path: Path, check: Callable[[], None]) -> str:
+    """The sha256 of a file in hexadecimal, of exactly as many bytes as the file has. `check` is called after each block
+    and may raise.
+
+    Raises SourceNotFound, and SourceError for what is no regular file, and for a file with more content than its size
+    says: the kernel's files (/proc/self/pagemap has 0 bytes and terabytes of content) and files that are being written.
+    """
+    try:
+        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:  # noqa: PTH123
+            facts = os.fstat(file.fileno())
+            if stat.S_ISDIR(facts.st_mode):
+                raise SourceError(f"{path}: is a folder; give an audio file")
+            if not stat.S_ISREG(facts.st_mode):
+                raise SourceError(f"{path}: is not a regular file; give an audio file")
+            digest, block, read = hashlib.sha256(), memoryview(bytearray(_BLOCK_BYTES)), 0
+            while count := file.readinto(block):
+                read += count
+                if read > facts.st_size:
+                    has = f"has more content than the {facts.st_size} bytes of its size"
+                    raise SourceError(f"{path}: {has}: it is being written, or no file of a disk; try again later")
+                digest.update(block[:count])
+                check()
+    except FileNotFoundError:
+        raise SourceNotFound(f"{path}: no such file") from None
+    except (OSError, ValueError) as exc:
+        raise SourceError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+    return digest.hexdigest()
+
+
+def _give_way() -> None:
+    """On Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+__all__ = ["Identifier", "hash_regular_file"]
