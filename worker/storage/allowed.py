@@ -11,31 +11,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from ipaddress import IPv6Address, IPv6Network, ip_address
-from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from worker.errors import BadJob, OutputError, SourceRefused
 from worker.settings import Settings
 from worker.storage.address import Address, is_url, parse, show
-
-_PORTS: Final = {"http": 80, "https": 443}
-_NAT64: Final = IPv6Network("64:ff9b::/96")
+from worker.storage.hosts import is_private_host, request_url
 
 
 def check_source(source: str, settings: Settings) -> None:
     """Raises SourceRefused when a worker with these settings must not read `source`, and BadJob for what is no address.
 
-    A host that is a name is allowed here; `may_be_private` and `is_private` tell about its address, once that is known.
+    A host that is a name is allowed here; its addresses are checked when they are known (`worker.storage.guarded`).
     """
     address = parse(source)
     entries = list(_entries(settings.allowed_sources))
     if entries and not any(_covers(entry, source, address) for entry in entries):
         raise SourceRefused(f"{show(source)}: is not within STT_ALLOWED_SOURCES of this worker")
-    if address is not None and address.is_web:
-        host = host_of(address)
-        if (is_private(host) or host == "localhost") and not may_be_private(source, settings):
-            raise SourceRefused(private_address(show(source)))
+    host = address.host if address is not None and address.is_web else ""
+    if is_private_host(host) and not may_be_private(source, settings):
+        raise SourceRefused(private_address(show(source)))
 
 
 def check_output(folder: str, settings: Settings) -> None:
@@ -59,8 +54,7 @@ def check_webhook(url: str, settings: Settings) -> None:
     entries = list(_entries(settings.allowed_webhooks))
     if entries and not any(_covers(entry, url, address) for entry in entries):
         raise BadJob(f"{show(url)}: is not within STT_ALLOWED_WEBHOOKS of this worker")
-    host = host_of(address)
-    if (is_private(host) or host == "localhost") and not _named(url, settings.allowed_webhooks):
+    if is_private_host(address.host) and not _named(url, settings.allowed_webhooks):
         raise BadJob(private_webhook(show(url)))
 
 
@@ -90,26 +84,6 @@ def _named(url: str, setting: str) -> bool:
     return any(_covers(entry, url, address) for entry in _entries(setting) if "://*" not in entry)
 
 
-def host_of(address: Address) -> str:
-    """The host of a web address in small letters."""
-    return (urlsplit(address.url).hostname or "").rstrip(".")
-
-
-def is_private(host: str) -> bool:
-    """Whether `host` is an IP address that is not one of the public internet. False for a name."""
-    try:
-        ip = ip_address(host.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(ip, IPv6Address):
-        inner = ip.ipv4_mapped or ip.sixtofour
-        if inner is None and ip in _NAT64:
-            inner = ip_address(int(ip) & 0xFFFFFFFF)  # type: ignore[assignment]
-        if inner is not None:
-            ip = inner
-    return not ip.is_global or ip.is_multicast
-
-
 def _entries(setting: str) -> Iterator[str]:
     return (entry.strip() for entry in setting.split(",") if entry.strip())
 
@@ -127,13 +101,19 @@ def _covers(entry: str, text: str, address: Address | None) -> bool:
         return False
     if not address.is_web:
         return bucket == address.bucket and _below(prefix, address.key)
-    host, port = host_of(address), urlsplit(address.url).port or _PORTS[address.scheme]
-    named = urlsplit(f"{scheme}://{bucket.replace('*.', '', 1)}")
-    name = (named.hostname or "").rstrip(".")
-    same = host.endswith(f".{name}") if bucket.startswith("*.") else host == name
     path = unquote(address.key)
     climbs = bool(prefix) and ".." in path.replace("\\", "/").split("/")
-    return same and port == (named.port or _PORTS[address.scheme]) and not climbs and _below(unquote(prefix), path)
+    return _names(scheme, bucket, address) and not climbs and _below(unquote(prefix), path)
+
+
+def _names(scheme: str, host: str, address: Address) -> bool:
+    """Whether `host[:port]` of an entry, or `*.host`, is the host of a web address."""
+    try:
+        named = request_url(f"{scheme}://{host.removeprefix('*.')}")
+    except ValueError:
+        return False  # such an entry names no host
+    same = address.host.endswith(f".{named.raw_host}") if host.startswith("*.") else address.host == named.raw_host
+    return same and address.port == named.port
 
 
 def _below(folder: str, place: str) -> bool:

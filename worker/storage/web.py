@@ -1,8 +1,7 @@
 """Web servers as sources: HTTP(S) downloads from any byte on, redirects checked one by one, private addresses refused.
 
-aiohttp and not obstore here: it takes answers without a length, and what it connects to can be checked, after every
-redirect and after the name was resolved, so that no name leads to a private address. (Behind a proxy of the environment
-it is the proxy that resolves names.)
+aiohttp and not obstore here: it takes answers without a length, and what it connects to can be checked (see
+`worker.storage.guarded`).
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ from typing import Final
 from urllib.parse import urljoin
 
 import aiohttp
-from yarl import URL
 
 from worker.errors import (
     BadJob,
@@ -29,8 +27,9 @@ from worker.errors import (
 from worker.settings import Settings
 from worker.storage.address import Address, parse, scrub
 from worker.storage.allowed import check_source, may_be_private, private_address
+from worker.storage.guarded import Guarded, PrivateHost, guarded_session, proxy_of
+from worker.storage.hosts import request_url
 from worker.storage.remote import CHUNK_BYTES, Body, Version
-from worker.storage.resolver import PublicResolver, leads_to_private
 
 MOST_REDIRECTS: Final = 5
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10, sock_read=30)
@@ -51,15 +50,8 @@ async def read(address: Address, offset: int, known: Version | None, settings: S
     validator = known and (known.etag or known.modified)
     if offset and validator:
         headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
-    resolver = PublicResolver()
-    async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(resolver=resolver, use_dns_cache=False),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        timeout=_TIMEOUT,
-        auto_decompress=False,
-        trust_env=True,
-    ) as session:
-        response = await _follow(session, resolver, address, headers, settings)
+    async with guarded_session(_TIMEOUT) as session:
+        response = await _follow(session, address, headers, settings)
         async with response:
             version, start = _about(response, address)
 
@@ -74,8 +66,7 @@ async def read(address: Address, offset: int, known: Version | None, settings: S
 
 
 async def _follow(
-    session: aiohttp.ClientSession,
-    resolver: PublicResolver,
+    session: Guarded,
     address: Address,
     headers: dict[str, str],
     settings: Settings,
@@ -84,8 +75,8 @@ async def _follow(
     at = address
     for _ in range(MOST_REDIRECTS + 1):
         check_source(at.url, settings)
-        resolver.private = may_be_private(at.url, settings)
-        response = await _get(session, address, at.url, headers)
+        _check_proxy(at, settings)
+        response = await _get(session, address, at.url, headers, may_be_private=may_be_private(at.url, settings))
         if response.status not in _REDIRECTS:
             return response
         response.release()
@@ -96,10 +87,20 @@ async def _follow(
     raise SourceError(f"{address.shown}: leads on and on (more than {MOST_REDIRECTS} redirects)")
 
 
+def _check_proxy(address: Address, settings: Settings) -> None:
+    if not settings.allowed_sources.strip() and proxy_of(request_url(address.url)) is not None:
+        raise SourceRefused(
+            f"{address.shown}: is read through a proxy ({address.scheme.upper()}_PROXY), where only its name can be"
+            " checked; name the hosts that may be read in STT_ALLOWED_SOURCES, or this one in NO_PROXY"
+        )
+
+
 def _target(address: Address, base: str, location: str) -> Address:
     try:
         target = parse(urljoin(base, location)) if location else None
-    except (BadJob, ValueError):
+    except BadJob as exc:
+        raise SourceError(f"{address.shown}: leads to what is no web address ({exc})") from None
+    except ValueError:
         target = None
     if target is None or not target.is_web:
         raise SourceError(f"{address.shown}: leads to what is no web address")
@@ -107,18 +108,17 @@ def _target(address: Address, base: str, location: str) -> Address:
 
 
 async def _get(
-    session: aiohttp.ClientSession, address: Address, url: str, headers: dict[str, str]
+    session: Guarded, address: Address, url: str, headers: dict[str, str], *, may_be_private: bool
 ) -> aiohttp.ClientResponse:
     try:
-        # As it is: another quoting of the same path may not fit a signature.
-        return await session.get(URL(url, encoded=url.isascii()), headers=headers, allow_redirects=False)
+        return await session.request("GET", url, may_be_private=may_be_private, headers=headers)
+    except PrivateHost:
+        raise SourceRefused(private_address(address.shown)) from None
     except aiohttp.ClientConnectorCertificateError as exc:
         raise SourceError(f"{address.shown}: its certificate is not trusted: {_reason(exc)}") from None
-    except aiohttp.InvalidURL:
-        raise SourceError(f"{address.shown}: is not an address") from None
+    except ValueError as exc:  # aiohttp.InvalidURL is one, and a name that IDNA cannot encode
+        raise SourceError(f"{address.shown}: is not an address: {_reason(exc)}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
-        if leads_to_private(exc):
-            raise SourceRefused(private_address(address.shown)) from None
         raise SourceUnavailable(f"{address.shown}: cannot be reached: {_reason(exc)}") from None
 
 

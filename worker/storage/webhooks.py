@@ -28,7 +28,8 @@ from worker.errors import BadJob, SettingsError
 from worker.settings import Settings
 from worker.storage.address import scrub, show
 from worker.storage.allowed import check_webhook, private_webhook, webhook_may_be_private
-from worker.storage.resolver import PublicResolver, leads_to_private
+from worker.storage.guarded import PrivateHost, guarded_session, proxy_of
+from worker.storage.hosts import request_url
 
 LEAST_SECRET: Final = 24
 """Bytes of a secret, as the specification asks."""
@@ -99,7 +100,10 @@ class Sender:
         shown = show(url)
         try:
             check_webhook(url, self._settings)
-        except BadJob as exc:
+            private = webhook_may_be_private(url, self._settings)
+            if not self._settings.allowed_webhooks.strip() and proxy_of(request_url(url)) is not None:
+                return Answer(False, _through_proxy(shown), final=True)
+        except (BadJob, ValueError) as exc:
             return Answer(False, str(exc), final=True)
         headers = {
             "content-type": "application/json",
@@ -108,27 +112,18 @@ class Sender:
             "webhook-timestamp": str(int(now)),
             "webhook-signature": signature(self._keys, message_id, int(now), body),
         }
-        resolver = PublicResolver()
-        resolver.private = webhook_may_be_private(url, self._settings)
+        timeout = aiohttp.ClientTimeout(total=self._settings.webhook_timeout_s)
         try:
-            async with (
-                aiohttp.ClientSession(
-                    connector=aiohttp.TCPConnector(resolver=resolver, ssl=self._tls, force_close=True),
-                    cookie_jar=aiohttp.DummyCookieJar(),
-                    timeout=aiohttp.ClientTimeout(total=self._settings.webhook_timeout_s),
-                    auto_decompress=False,
-                    trust_env=True,
-                ) as session,
-                session.post(url, data=body, headers=headers, allow_redirects=False) as response,
-            ):
+            async with guarded_session(timeout, self._tls) as session:
+                response = await session.request("POST", url, may_be_private=private, headers=headers, data=body)
                 answer = _judge(response.status, response.headers.get("Retry-After", ""), now)
                 response.close()  # whatever it says beyond that is not read
                 return answer
+        except PrivateHost:
+            return Answer(False, private_webhook(shown), final=True)
         except aiohttp.InvalidURL:
             return Answer(False, f"{shown}: is not an address", final=True)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-            if leads_to_private(exc):
-                return Answer(False, private_webhook(shown), final=True)
             return Answer(False, self._reason(exc))
 
     def _reason(self, exc: BaseException) -> str:
@@ -139,6 +134,13 @@ class Sender:
         if isinstance(exc, aiohttp.ClientConnectorError):
             return f"cannot be reached: {exc.os_error.strerror or exc.os_error}"[:300]
         return scrub(" ".join(str(exc).split()))[:300] or type(exc).__name__
+
+
+def _through_proxy(shown: str) -> str:
+    return (
+        f"{shown}: is reached through a proxy of the environment, where only its name can be checked; name the hosts"
+        " that may get webhooks in STT_ALLOWED_WEBHOOKS, or this one in NO_PROXY"
+    )
 
 
 def _judge(status: int, retry_after: str, now: float) -> Answer:

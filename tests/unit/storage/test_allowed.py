@@ -6,7 +6,8 @@ import pytest
 
 from worker.errors import OutputError, SourceRefused
 from worker.settings import load
-from worker.storage.allowed import check_output, check_source, is_private, may_be_private
+from worker.storage.allowed import check_output, check_source, may_be_private
+from worker.storage.hosts import is_private
 
 LISTED = "/audio, s3://calls/2026, gs://voices, https://files.example.com/public, https://*.cdn.example.com, http://10.0.0.5:9000"
 

@@ -1,0 +1,134 @@
+"""Hosts of web addresses, judged in exactly the form that the HTTP library connects to (pure).
+
+`http://１２７.0.0.1`, `http://①②⑦.0.0.1` and `http://127。0。0。1` are names for one parser and this machine for
+another. So an address is read once, by the URL class of the HTTP library (yarl); the result is judged and requested.
+Forms of IPv4 that only some programs read (`0x7f.1`, `0177.0.0.1`, `127.1`, `2130706433`) are refused by name.
+
+The table of private networks is our own, since the one of the standard library differs between versions of Python.
+Sources, as of October 2025: the special-purpose address registries of IANA
+(https://www.iana.org/assignments/iana-ipv4-special-registry and …/iana-ipv6-special-registry), RFC 3879 (fec0::/10),
+RFC 4291 (only 2000::/3 is global unicast), RFC 6052 and RFC 8215 (NAT64), RFC 7526 (6to4), and for 168.63.129.16
+https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16.
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from yarl import URL
+
+PRIVATE_IPV4: Final = tuple(
+    IPv4Network(network)
+    for network in (
+        *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+        *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24"),
+        *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+        "168.63.129.16/32",  # the host agent of an Azure machine, which gives out its certificates
+    )
+)
+GLOBAL_IPV6: Final = IPv6Network("2000::/3")
+PRIVATE_IPV6: Final = tuple(
+    IPv6Network(network)
+    for network in (
+        "2001::/23",  # protocol assignments: Teredo (2001::/32), benchmarks, ORCHID
+        "2001:db8::/32",
+        "2002::/16",  # 6to4, which holds any IPv4 address
+        "3fff::/20",
+    )
+)
+_WITH_IPV4: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
+"""IPv6 networks that stand for IPv4 addresses, which are then judged: mapped, and the well-known prefix of NAT64."""
+PRIVATE_NAMES: Final = frozenset({
+    *("localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"),
+    *("metadata", "metadata.goog", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"),
+})  # fmt: skip
+MAX_HOST_CHARACTERS: Final = 253
+_LABEL: Final = re.compile(r"[a-z0-9_-]{1,63}")
+_NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
+
+
+def request_url(text: str) -> URL:
+    """The URL of an http(s) address as it is requested: the host in the one form that is connected to, path and query
+    as they were given, because another quoting of the same path may not fit a signature.
+
+    Raises ValueError with the reason, for people.
+    """
+    # Imported here: most programs that queue jobs name no web address, and should start at once.
+    from yarl import URL  # noqa: PLC0415
+
+    parts = urlsplit(text)
+    if "@" in parts.netloc:
+        raise ValueError("it holds a user or a password")
+    try:
+        url = URL(text)
+        host, _ = url.raw_host, url.host
+    except ValueError as exc:
+        raise ValueError(f"its host or port cannot be read: {_first_line(exc)}") from None
+    if not host:
+        raise ValueError("it names no host")
+    if parts.port == 0:  # and a ValueError for digits that are not ASCII
+        raise ValueError("port 0 cannot be connected to")
+    host = in_url(canonical_host(host))
+    plain = f"{parts.path}{parts.query}".isascii()
+    return URL.build(
+        scheme=url.scheme,
+        host=host,
+        port=url.explicit_port,
+        path=(parts.path if plain else url.raw_path) or "/",
+        query_string=parts.query if plain else url.raw_query_string,
+        encoded=True,
+    )
+
+
+def canonical_host(host: str) -> str:
+    """A host in ASCII as every program reads it alike: an address in its usual form, or a name in small letters without
+    a dot at its end. Raises ValueError with the reason."""
+    if ":" in host:
+        if "%" in host:
+            raise ValueError("an IPv6 address with a zone (%) is of this network only")
+        return str(IPv6Address(host))
+    name = host.lower().removesuffix(".")
+    labels = name.split(".")
+    if len(name) > MAX_HOST_CHARACTERS or not all(_LABEL.fullmatch(label) for label in labels):
+        raise ValueError(f"{name[:80]!r} is no name of a host")
+    if not _NUMBER.fullmatch(labels[-1]):
+        return name
+    try:
+        return str(IPv4Address(name))
+    except ValueError:
+        raise ValueError(
+            f"{name!r} is an IPv4 address in a form that programs read differently; write it as in 192.0.2.1"
+        ) from None
+
+
+def in_url(host: str) -> str:
+    """A host as it stands in a URL: IPv6 in brackets."""
+    return f"[{host}]" if ":" in host else host
+
+
+def is_private(host: str) -> bool:
+    """Whether `host` is an IP address that is not one of the public internet. False for a name."""
+    try:
+        ip = ip_address(host.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(ip, IPv6Address) and any(ip in network for network in _WITH_IPV4):
+        ip = IPv4Address(int(ip) & 0xFFFFFFFF)
+    if isinstance(ip, IPv6Address):
+        ours = ip not in GLOBAL_IPV6 or any(ip in network for network in PRIVATE_IPV6)
+    else:
+        ours = any(ip in network for network in PRIVATE_IPV4)
+    return ours or not ip.is_global
+
+
+def is_private_host(host: str) -> bool:
+    """Whether `host` is a private address, or a name that stands for one everywhere."""
+    return is_private(host) or host in PRIVATE_NAMES or host.endswith(".localhost")
+
+
+def _first_line(exc: ValueError) -> str:
+    return (str(exc).splitlines() or [""])[0][:120]
