@@ -7,7 +7,7 @@ in which order, and answers where in the file a moment of the session lies.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 
@@ -81,6 +81,25 @@ class Timeline:
     def to_file_s(self, session_s: float) -> float:
         """The same in seconds."""
         return self.to_file(session_s * self.rate) / self.rate
+
+    def to_session_s(self, file_s: float) -> float:
+        """Session second at which a file second was last sent: 0 before the first sample, the end after the last."""
+        position = file_s * self.rate
+        for span in reversed(self._spans):
+            if span.file_start is not None and span.file_start <= position:
+                return (span.session_start + min(position - span.file_start, span.length)) / self.rate
+        return 0.0
+
+    def pieces_s(self, from_s: float, to_s: float) -> list[tuple[float, float, float]]:
+        """The file audio between two session seconds, as (session start, file start, length) in seconds."""
+        first, last = from_s * self.rate, to_s * self.rate
+        pieces = []
+        for span in self._spans[max(0, bisect_right(self._starts, first) - 1) : bisect_left(self._starts, last)]:
+            begin, end = max(first, span.session_start), min(last, span.session_start + span.length)
+            if span.file_start is not None and end > begin:
+                at = span.file_start + begin - span.session_start
+                pieces.append((begin / self.rate, at / self.rate, (end - begin) / self.rate))
+        return pieces
 
     def _add(self, file_start: int | None, length: int) -> None:
         if length < 0:

@@ -152,3 +152,10 @@ class VoiceMap:
         """Where the last run that begins before `before_s` ends; None when there is none."""
         index = bisect_left(self._starts, before_s * self._rate)
         return self._ends[index - 1] / self._rate if index else None
+
+    def runs_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
+        """The runs between two file seconds, cut off at them."""
+        first = bisect_right(self._ends, from_s * self._rate)
+        last = bisect_left(self._starts, to_s * self._rate)
+        pairs = zip(self._starts[first:last], self._ends[first:last], strict=True)
+        return [(max(from_s, start / self._rate), min(to_s, end / self._rate)) for start, end in pairs]

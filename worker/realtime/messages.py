@@ -185,17 +185,18 @@ def _parse_words(raw: object) -> tuple[WireWord, ...]:
         return ()
     words = []
     for item in raw:
-        if not isinstance(item, Mapping) or item.get("type", "word") != "word":
+        if not isinstance(item, Mapping) or item.get("type") not in (None, "word"):
             continue
         text = _text(item.get("text")).strip()
         if not text:
             continue
         logprob = _number(item.get("logprob"))
+        start, end = _times(item)
         words.append(
             WireWord(
                 text=text,
-                start=_number(item.get("start")),
-                end=_number(item.get("end")),
+                start=start,
+                end=end,
                 confidence=None if logprob is None else round(min(1.0, exp(min(logprob, 0.0))), 4),
             )
         )
@@ -209,4 +210,20 @@ def _text(value: object) -> str:
 def _number(value: object) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if isfinite(value) else None
+    return _finite(value)
+
+
+def _times(item: Mapping[str, Any]) -> tuple[float | None, float | None]:
+    """Start and end of a word. Numbers written as strings count where both are."""
+    start, end = item.get("start"), item.get("end")
+    if isinstance(start, str) and isinstance(end, str):
+        return _finite(start), _finite(end)
+    return _number(start), _number(end)
+
+
+def _finite(value: float | str) -> float | None:
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):  # an integer may be too large for a float
+        return None
+    return number if isfinite(number) else None

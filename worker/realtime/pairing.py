@@ -1,42 +1,54 @@
-"""Which committed messages are one and the same piece of speech (pure).
+"""Pairs the committed messages that stand for one stretch of speech (pure).
 
-The service sends a stretch of speech twice when timestamps are on, plain and with word times, in either order, up to a
-second apart; it may send the plain form alone; it sometimes repeats a message. People repeat themselves too, so equal
-text alone never drops anything: the forms are paired by order and time, and a message is a repetition only when it has
-the same word times, or when a plain one follows its twin faster than anyone could speak.
+The service sends a stretch of speech twice when timestamps are on, plain and with word times, in either order, up to
+ten seconds apart; it may send the plain form alone; it sometimes repeats a message. People repeat themselves too, so
+equal text alone never drops anything. The forms are paired by order, time and text. The decision about a message that
+repeats an earlier one needs the sound of the recording: with `drop_repeats=False` the pairer hands it on, and the
+assembler decides. Only a plain message that repeats its twin faster than anyone can speak is dropped here in any case.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from worker.realtime.messages import Committed, Partial, WireWord
+from worker.realtime.text_match import copies, letters, same_letters, same_once, same_text
 
-HOLD_S: Final = 1.2
-"""How long a plain commit waits for its twin with word times."""
+HOLD_S: Final = 4.0
+"""Wait of a plain commit for its word times while the habits of the service are unknown."""
+MAX_HOLD_S: Final = 12.0
+"""Longest wait for word times, however late the last ones came."""
+LAG_FACTOR: Final = 1.5
+LAG_MARGIN_S: Final = 0.5
+"""The wait is the longest recent lag times the factor, plus the margin: lags grow and jitter."""
 PAIR_WITHIN_S: Final = 60.0
 """Two forms that arrive further apart are not the same speech. Generous, because a busy client may read late, and
 harmless: with both forms on, each commit takes one of each, so the number stays right whichever are paired."""
 REPEAT_WITHIN_S: Final = 3.0
-"""A plain form that stays alone this soon after its timed twin is the service's repetition."""
+"""A plain form that stays alone this soon after its timed twin may be the service's repetition."""
+REPEAT_HOLD_S: Final = 1.2
+"""Wait of such a form where the pairer drops it."""
 BURST_S: Final = 0.3
 """A plain twin that follows this fast, with nothing in between, is the service's repetition."""
 ALONE_BEFORE_TRUST: Final = 3
-"""So many plain commits without a twin, and the service is taken to send no word times: nothing waits any longer."""
+"""After this many waits in vain the service is taken to send no word times, and nothing waits any longer."""
 SAME_TIME_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One piece of committed speech, each exactly once. Word times are session seconds."""
+    """One piece of committed speech. Word times are session seconds as the service sent them."""
 
     text: str
     words: tuple[WireWord, ...]
     language: str | None
     sent: int
     """Samples of the session that had been sent when it arrived."""
+    before_s: float | None = None
+    """Start of the next commit's first word, where it was known when this one was settled."""
 
 
 @dataclass(slots=True)
@@ -52,24 +64,39 @@ class _Entry:
 
 
 class Pairer:
-    """Feed it every committed message in order of arrival; it gives back commits in order. Times: clock seconds."""
+    """Feed it every committed message in order of arrival; it gives back commits in order. Times: clock seconds.
 
-    def __init__(self, hold_s: float = HOLD_S) -> None:
-        self._hold_s = hold_s
+    `drop_repeats`: drop repeated messages here, for callers that have no sound to compare them with.
+    """
+
+    def __init__(self, hold_s: float = HOLD_S, *, drop_repeats: bool = True) -> None:
+        self._first_hold_s = hold_s
+        self._drops = drop_repeats
         self._waiting: deque[_Entry] = deque()
         self._released: deque[_Entry] = deque(maxlen=64)
+        self._lags: deque[float] = deque(maxlen=8)
         self._alone = 0
+        self._alone_since = float("-inf")  # when the last wait in vain ended
         self._timed_seen = False
         self._spoke = False
 
     @property
     def deadline(self) -> float | None:
         """Clock time at which `release` has something to give, None when nothing waits."""
-        return self._waiting[0].arrived + self._hold if self._waiting else None
+        return self._due(self._waiting[0]) if self._waiting else None
 
     @property
-    def _hold(self) -> float:
-        return 0.0 if self._alone >= ALONE_BEFORE_TRUST else self._hold_s
+    def hold_s(self) -> float:
+        """How long a plain commit waits for its word times now."""
+        if self._alone >= ALONE_BEFORE_TRUST:
+            return 0.0
+        if not self._lags:
+            return self._first_hold_s
+        return min(MAX_HOLD_S, max(HOLD_S, max(self._lags) * LAG_FACTOR + LAG_MARGIN_S))
+
+    def announced(self, *, timestamps: bool) -> None:
+        """The service says whether it sends word times."""
+        self._first_hold_s = MAX_HOLD_S if timestamps else HOLD_S
 
     def heard(self, partial: Partial) -> None:
         """A partial came: speech went on, unless it only repeats the last commit."""
@@ -89,18 +116,35 @@ class Pairer:
     def release(self, now: float, *, everything: bool = False) -> list[Commit]:
         """Commits that are complete or waited long enough; with `everything`, all that wait."""
         commits = []
-        while self._waiting:
-            entry = self._waiting[0]
-            if not (entry.has_timed or everything or now >= entry.arrived + self._hold):
-                break
-            self._waiting.popleft()
+        while self._waiting and (everything or now >= self._due(self._waiting[0])):
+            entry = self._waiting.popleft()
             if not entry.has_timed:
-                if self._is_repetition(entry):
+                if self._is_burst(entry) or (self._drops and self._repeats_timed(entry)):
                     continue
-                self._alone += 1
+                if entry.arrived >= self._alone_since:  # those that waited at the same time are one wait
+                    self._alone += 1
+                    self._alone_since = now
             self._released.append(entry)
-            commits.append(Commit(entry.text.strip(), entry.words, entry.language, entry.sent))
+            commits.append(
+                Commit(entry.text.strip(), entry.words, entry.language, entry.sent, self._next_start_s())
+            )  # fmt: skip
         return commits
+
+    def _due(self, entry: _Entry) -> float:
+        """Clock time at which an entry at the head of the queue is settled."""
+        if entry.has_timed:
+            return entry.arrived
+        due = entry.arrived + self.hold_s
+        if self._drops:
+            return min(due, entry.arrived + REPEAT_HOLD_S) if self._repeats_timed(entry) else due
+        # The next commit's times show whether there was room for this one.
+        if self._next_start_s(1) is None and self._repeats_last(entry):
+            due = max(due, entry.arrived + REPEAT_WITHIN_S)
+        return due
+
+    def _next_start_s(self, index: int = 0) -> float | None:
+        later = (w.start for e in list(self._waiting)[index:] for w in e.words if w.start is not None)
+        return next(later, None)
 
     @property
     def _newest(self) -> _Entry | None:
@@ -108,31 +152,48 @@ class Pairer:
             return self._waiting[-1]
         return self._released[-1] if self._released else None
 
-    def _recent(self, text: str, now: float) -> list[_Entry]:
-        entries = [*self._released, *self._waiting]
-        return [e for e in entries if now - e.arrived <= PAIR_WITHIN_S and same_text(e.text, text)]
+    def _twin(self, text: str, now: float, lacks: Callable[[_Entry], bool]) -> _Entry | None:
+        """The entry that lacks this form of the text: the oldest of those whose text fits best."""
+        entries = [e for e in (*self._released, *self._waiting) if now - e.arrived <= PAIR_WITHIN_S and lacks(e)]
+        # A form that is later than any wait is not expected any more while a newer one is.
+        late_last = sorted(entries, key=lambda e: now - e.arrived > MAX_HOLD_S)
+        for same in (same_text, same_letters, same_once):
+            for entry in late_last:
+                if same(entry.text, text):
+                    return entry
+        return None
 
     def _take_timed(self, message: Committed, now: float, sent: int) -> None:
-        recent = self._recent(message.text, now)
         # The same words at the same times are the same speech, however long ago they came.
-        if any(same_times(e.words, message.words) for e in (*self._released, *self._waiting) if e.words):
+        if self._drops and any(same_times(e.words, message.words) for e in (*self._released, *self._waiting)):
             return
-        for entry in recent:
-            if not entry.has_timed:
-                entry.has_timed, entry.words, entry.language = True, message.words, message.language
-                entry.text = message.text
-                if entry in self._released:  # too late for its times, but the service does send them: wait again
-                    self._alone = 0
-                return
-        self._append(message, now, sent)
+        entry = self._twin(message.text, now, lambda e: not e.has_timed)
         self._alone = 0
+        if entry is None:
+            self._append(message, now, sent)
+            return
+        self._lags.append(now - entry.arrived)
+        entry.has_timed, entry.words, entry.language = True, message.words, message.language
+        if copies(message.text) >= copies(entry.text):
+            entry.text = message.text
+        self._sort_times(entry)
+
+    def _sort_times(self, entry: _Entry) -> None:
+        """Word times of equal texts that arrived in the wrong order, among those that wait."""
+        same = [e for e in self._waiting if e.has_timed and e.words and same_letters(e.text, entry.text)]
+        words = sorted((e.words for e in same), key=lambda w: w[0].start if w[0].start is not None else 0.0)
+        if entry in same and len(same) > 1:
+            for one, times in zip(same, words, strict=True):
+                one.words = times
 
     def _take_plain(self, message: Committed, now: float, sent: int) -> None:
-        for entry in self._recent(message.text, now):
-            if not entry.has_plain:
-                entry.has_plain = True
-                return
-        self._append(message, now, sent)
+        entry = self._twin(message.text, now, lambda e: not e.has_plain)
+        if entry is None:
+            self._append(message, now, sent)
+            return
+        entry.has_plain = True
+        if copies(message.text) > copies(entry.text) and entry in self._waiting:
+            entry.text = message.text
 
     def _append(self, message: Committed, now: float, sent: int) -> None:
         self._waiting.append(
@@ -149,29 +210,30 @@ class Pairer:
         )
         self._spoke = False
 
-    def _is_repetition(self, entry: _Entry) -> bool:
-        """A plain form without a twin, soon after a commit of the same text."""
-        if self._timed_seen and any(
+    def _repeats_timed(self, entry: _Entry) -> bool:
+        """A plain form without a twin, soon after a commit of the same text that had one."""
+        return self._timed_seen and any(
             before.has_timed
-            and same_text(before.text, entry.text)
+            and same_letters(before.text, entry.text)
             and entry.arrived - before.arrived <= REPEAT_WITHIN_S
             for before in self._released
-        ):
-            return True  # every real commit of this service has word times; this one never got any
+        )
+
+    def _repeats_last(self, entry: _Entry) -> bool:
+        """A plain form of a service with word times that repeats the end of the commit before it."""
+        plain = letters(entry.text)
+        return bool(plain and self._timed_seen and self._released and plain in letters(self._released[-1].text))
+
+    def _is_burst(self, entry: _Entry) -> bool:
         if not self._released or entry.spoke_before:
             return False
         last = self._released[-1]
         return same_text(last.text, entry.text) and entry.arrived - last.arrived <= BURST_S
 
 
-def same_text(one: str, other: str) -> bool:
-    """Equal but for white space at the ends."""
-    return one.strip() == other.strip()
-
-
 def same_times(one: tuple[WireWord, ...], other: tuple[WireWord, ...]) -> bool:
-    """The same words at the same session times: the same speech, sent again."""
-    if not one or len(one) != len(other):
+    """The same words at the same session times: the same speech, sent again. Times that say nothing never agree."""
+    if not one or len(one) != len(other) or not any((w.end or 0.0) > (w.start or 0.0) for w in one):
         return False
     return all(
         a.text == b.text and a.start is not None and b.start is not None and abs(a.start - b.start) <= SAME_TIME_S

@@ -66,7 +66,7 @@ class Session:
         self._commit_on_stop = False
         self._flow = Flow(settings, now)
         self._tail = Tail(settings)
-        self._pairer = Pairer()
+        self._pairer = Pairer(drop_repeats=False)
         self._commits: list[Commit] = []
         self.commits_seen = 0
         self.unpaired: tuple[str, ...] = ()  # text of commits whose word times were still to come when it broke
@@ -232,13 +232,18 @@ class Session:
         for commit in commits:
             self._commits.append(commit)
             self.commits_seen += 1
-            ends = [w.end for w in commit.words if w.end is not None]
+            # Times beyond the audio are in another form: they do not show that the last words are committed.
+            limit_s = (commit.sent + self.padding_samples) / self._rate + TOLERANCE_S
+            ends = [w.end for w in commit.words if w.end is not None and w.end <= limit_s]
             self.committed_end_s = max([self.committed_end_s, *ends])
 
     def _take_config(self, message: UpstreamStarted) -> None:
         self.session_id = message.session_id or self.session_id
         model = message.config.get("model_id")
         self.model = model if isinstance(model, str) else None
+        timestamps = message.config.get("include_timestamps")
+        if isinstance(timestamps, bool):
+            self._pairer.announced(timestamps=timestamps)
         self._commit_on_stop = message.config.get(FIELD_COMMIT_ON_STOP) is True
         pause = message.config.get("vad_silence_threshold_secs")
         if isinstance(pause, int | float) and 0 < pause <= 60:

@@ -29,6 +29,12 @@ class Kind(StrEnum):
     TRIPLICATE = "triplicate"
     ECHO = "echo"
     DRIFT = "drift"
+    OFFSET = "offset"
+    TIMES = "times"
+    TEXT_COPIES = "text-copies"
+    PHANTOM = "phantom"
+    GAP_GROWTH = "gap-growth"
+    UNTIMED = "untimed"
     # when they come
     COMMIT_PAUSE = "commit-pause"
     LONGEST = "longest"
@@ -58,6 +64,12 @@ class Kind(StrEnum):
 VALUES: Final[dict[Kind, tuple[str, str]]] = {
     Kind.PAIR_GAP: ("seconds between the two committed forms", "1"),
     Kind.DRIFT: ("seconds the word times are late, more with each commit", "0.1"),
+    Kind.OFFSET: ("seconds all word times are late", "0.1"),
+    Kind.TIMES: ("the form of word times: FORM, or FORM@NUMBER from that commit on", "relative"),
+    Kind.TEXT_COPIES: ("times the text of a commit is repeated inside it", "3"),
+    Kind.PHANTOM: ("commits 0.4 s after each commit that repeat its last words", "1"),
+    Kind.GAP_GROWTH: ("seconds by which pair-gap grows with each commit", "0.5"),
+    Kind.UNTIMED: ("one in so many commits has no form with word times", "3"),
     Kind.COMMIT_PAUSE: ("seconds of silence before a commit", "1.5"),
     Kind.LONGEST: ("seconds of speech after which it commits without a pause", "36"),
     Kind.NEVER_COMMIT: ("seconds after which nothing is committed any more", "0"),
@@ -74,6 +86,9 @@ VALUES: Final[dict[Kind, tuple[str, str]]] = {
     Kind.REFUSE: ("reason of the refusal in-band", "Invalid API key"),
     Kind.SLOW: ("seconds the handshake takes", "2"),
 }
+FORMS: Final = ("ms", "relative", "relative-ms", "negative", "zero", "beyond", "reversed", "text", "mixed")
+"""Forms of word times: milliseconds; from the start of the segment; both; 1,000 s too early; all 0; 1,000 s too late;
+start and end exchanged; numbers as text; another one with each commit."""
 HANDSHAKE: Final = frozenset({Kind.HTTP, Kind.REFUSE, Kind.HANG, Kind.SLOW, Kind.POLLING_ONLY})
 
 
@@ -114,6 +129,9 @@ def parse(text: str) -> Fault:
     try:
         if kind in (Kind.ERROR, Kind.ERROR_MESSAGE):
             _ = fault.name_at
+        elif kind is Kind.TIMES:
+            if fault.name_at[0] not in FORMS:
+                raise SettingsError(f"the fault {name} takes one of {', '.join(FORMS)}, got {value!r}")
         elif meaning and kind is not Kind.REFUSE:
             _ = fault.number
     except ValueError:

@@ -15,9 +15,11 @@ from worker.realtime import messages
 from worker.server import auth
 from worker.server.engine import Engine
 from worker.server.faults import Fault, Faults, Kind
+from worker.server.faulty_commits import phantoms, repeated_text, shifted
 
 Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 _OVERFLOW_WINDOW_S: Final = 3.0
+_PHANTOM_AFTER_S: Final = 0.4
 NEVER_S: Final = 1e6
 REFUSALS: Final[dict[int, str]] = {}
 """Requests (by `id`) whose connection is to be refused in-band, with the reason; taken out when they are."""
@@ -98,9 +100,8 @@ class FaultySession:
             self._plain = payload
         elif kind == messages.TYPE_COMMITTED_TIMED:
             await self._commit(self._plain or {}, payload)
-        elif kind == messages.TYPE_STARTED and self.has(Kind.FORGET_TAIL):
-            config = {k: v for k, v in payload["config"].items() if k != messages.FIELD_COMMIT_ON_STOP}
-            await self._emit(event, {**payload, "config": config})
+        elif kind == messages.TYPE_STARTED:
+            await self._emit(event, {**payload, "config": self._config(payload["config"])})
         elif kind == messages.TYPE_PARTIAL:
             # Where nothing is committed the text in progress stays.
             self._last_partial = payload["text"] or (self._last_partial if self.has(Kind.NEVER_COMMIT) else "")
@@ -108,24 +109,37 @@ class FaultySession:
         else:
             await self._emit(event, payload)
 
+    def _config(self, config: dict[str, Any]) -> dict[str, Any]:
+        """The session's configuration as a service with these faults gives it."""
+        if self.has(Kind.FORGET_TAIL):
+            config = {k: v for k, v in config.items() if k != messages.FIELD_COMMIT_ON_STOP}
+        return {**config, "include_timestamps": False} if self.has(Kind.PLAIN_ONLY) else config
+
     async def _commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         if self.has(Kind.NEVER_COMMIT) and self._audio_s >= self._faults[Kind.NEVER_COMMIT].number:
             self._last_partial = timed["text"]
             await self._say({"message_type": messages.TYPE_PARTIAL, "text": timed["text"]})
             return
         timed = self._altered(timed)
+        if self.has(Kind.TEXT_COPIES):
+            plain, timed = (repeated_text(m, int(self._faults[Kind.TEXT_COPIES].number)) for m in (plain, timed))
         self._commits += 1
-        for index, message in enumerate(self._arranged(plain, timed)):
-            gap = self._faults.get(Kind.PAIR_GAP)
-            if index and gap:
-                task = asyncio.create_task(self._later(gap.number, message))
-                self._late.add(task)
-                task.add_done_callback(self._late.discard)
-            else:
-                await self._say(message)
+        await self._send_forms(plain, timed)
+        if self.has(Kind.PHANTOM):
+            for message in phantoms(self._arranged(plain, timed), int(self._faults[Kind.PHANTOM].number)):
+                self._say_later(_PHANTOM_AFTER_S, message)
         if self.has(Kind.ECHO):
             for text in (timed["text"], timed["text"], self._last_partial):
                 await self._say({"message_type": messages.TYPE_PARTIAL, "text": text})
+
+    async def _send_forms(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
+        for index, message in enumerate(self._arranged(plain, timed)):
+            gap, growth = self._faults.get(Kind.PAIR_GAP), self._faults.get(Kind.GAP_GROWTH)
+            if index and (gap or growth):
+                grown_s = growth.number * self._commits if growth else 0.0
+                self._say_later((gap.number if gap else 0.0) + grown_s, message)
+            else:
+                await self._say(message)
 
     def _altered(self, timed: dict[str, Any]) -> dict[str, Any]:
         words = timed.get("words")
@@ -133,14 +147,18 @@ class FaultySession:
             words = None
         elif words and self.has(Kind.NO_TIMES):
             words = [{k: v for k, v in w.items() if k not in ("start", "end")} for w in words]
-        elif words and self.has(Kind.DRIFT):
-            late_s = self._faults[Kind.DRIFT].number * self._commits
-            words = [{**w, "start": w["start"] + late_s, "end": w["end"] + late_s} for w in words]
+        elif words:
+            late_s = self._faults[Kind.OFFSET].number if self.has(Kind.OFFSET) else 0.0
+            if self.has(Kind.DRIFT):
+                late_s += self._faults[Kind.DRIFT].number * self._commits
+            form, since = self._faults[Kind.TIMES].name_at if self.has(Kind.TIMES) else ("", 0.0)
+            words = shifted(words, late_s, form if self._commits >= since else "", self._commits)
         return {**timed, "words": words}
 
     def _arranged(self, plain: dict[str, Any], timed: dict[str, Any]) -> list[dict[str, Any]]:
         out = [timed, plain] if self.has(Kind.TIMED_FIRST) else [plain, timed]
-        if self.has(Kind.PLAIN_ONLY):
+        untimed = self._faults.get(Kind.UNTIMED)
+        if self.has(Kind.PLAIN_ONLY) or (untimed and self._commits % int(untimed.number) == 0):
             out = [plain]
         elif self.has(Kind.TIMED_ONLY):
             out = [timed]
@@ -149,6 +167,11 @@ class FaultySession:
         if self.has(Kind.EMPTY_COMMITS):
             out = [{**m, "text": "", "words": []} if "words" in m else {**m, "text": ""} for m in out] + out
         return out
+
+    def _say_later(self, seconds: float, message: dict[str, Any]) -> None:
+        task = asyncio.create_task(self._later(seconds, message))
+        self._late.add(task)
+        task.add_done_callback(self._late.discard)
 
     async def _later(self, seconds: float, message: dict[str, Any]) -> None:
         await asyncio.sleep(seconds)

@@ -1,8 +1,8 @@
 """Commits of sessions to segments of the file (pure).
 
 An `Assembler` belongs to one stretch of the file and outlives its sessions: it puts each commit into file time through
-the session's timeline, keeps the times monotone and inside what was sent, gives a commit without times an estimated
-place, and drops the words a resumed session heard a second time.
+the session's timeline, keeps the times monotone and inside what was sent, gives a commit without usable times an
+estimated place, and drops the words that a resumed session, or the service by itself, repeats.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ from collections.abc import Iterable
 from typing import Final
 
 from worker.audio.voicing import VoiceMap
-from worker.realtime.messages import WireWord
 from worker.realtime.pairing import Commit
 from worker.timeline import Timeline
-from worker.transcript.drift import Drift
 from worker.transcript.model import Segment, Word
 from worker.transcript.reheard import Reheard, text_of
+from worker.transcript.repeats import Repeats, Take
+from worker.transcript.sound import Evidence, session_sound
+from worker.transcript.word_clock import WordClock
 
 REHEARD_TOLERANCE_S: Final = 0.35
 """Two sessions may place the same word this far apart."""
@@ -37,7 +38,8 @@ class Assembler:
         when a commit came tells what it covers. `committed`: segments an earlier attempt already has, in order."""
         self._voice = voice
         self._paced = paced
-        self._drift = Drift(voice)
+        self._clock = WordClock()
+        self._repeats = Repeats()
         self._reheard = Reheard()
         self._last_words: tuple[Word, ...] = ()
         self._resumed = False
@@ -59,16 +61,28 @@ class Assembler:
     def begin(self, from_s: float) -> None:
         """A new session starts at file second `from_s`; before `until_s`, words come again."""
         self._resumed = from_s < self.until_s
-        self._drift = Drift(self._voice)
+        self._clock, self._repeats = WordClock(), Repeats()
         self._reheard.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
-        """The segment of a commit in file seconds (rounded to milliseconds); None when all of it was heard before."""
-        segment = self._timed(commit, timeline) if _has_times(commit.words) else self._estimated(commit, timeline)
+        """The segment of a commit in file seconds (rounded to milliseconds); None when nobody said it again."""
+        take = self._repeats.take(commit.text, commit.words, self._clock, self._evidence(commit, timeline))
+        if take is None:
+            return None
+        segment = self._timed(take, commit, timeline) if take.times else self._estimated(take.text, commit, timeline)
         if segment is not None:
             self._remember(segment)
         self._voice.forget_before(self._safe_s - 60)
         return segment
+
+    def _evidence(self, commit: Commit, timeline: Timeline) -> Evidence:
+        # In an overlap, sound before what is committed comes again.
+        after_s = 0.0 if self._resumed else timeline.to_session_s(self._safe_s)
+        sent_s = min(commit.sent, timeline.sent) / timeline.rate
+        if commit.before_s is not None and after_s < commit.before_s < sent_s:
+            sent_s = commit.before_s
+        sound = session_sound(self._voice, timeline, after_s, sent_s)
+        return Evidence(sound, after_s, sent_s, bounded=self._paced)
 
     def uncommitted(self, text: str, timeline: Timeline) -> Segment:
         """A last partial the service never committed, kept and marked as such."""
@@ -87,28 +101,26 @@ class Assembler:
         if segment.words:
             self._last_words = (*self._last_words, *segment.words)[-40:]
 
-    def _timed(self, commit: Commit, timeline: Timeline) -> Segment | None:
+    def _timed(self, take: Take, commit: Commit, timeline: Timeline) -> Segment | None:
         latest_s = (timeline.file_end or 0) / timeline.rate
-        wires = _completed(commit.words)
-        shift_s = self._drift.follow(max(w.end or 0.0 for w in wires), timeline)
         # In an overlap, times before what is committed are right; elsewhere they can only be inexact.
         floor_s = 0.0 if self._resumed else self._floor_s
         words = []
-        for wire in wires:
-            start = min(max(timeline.to_file_s((wire.start or 0.0) - shift_s), floor_s), latest_s)
-            end = min(max(timeline.to_file_s((wire.end or 0.0) - shift_s), start + MIN_WORD_S), max(latest_s, start))
+        for wire, (start_s, end_s) in zip(take.words, take.times or (), strict=True):
+            start = min(max(timeline.to_file_s(start_s), floor_s), latest_s)
+            end = min(max(timeline.to_file_s(end_s), start + MIN_WORD_S), max(latest_s, start))
             words.append(Word(text=wire.text, start=_ms(start), end=_ms(end), confidence=wire.confidence))
             floor_s = start
         fresh = self._reheard.unknown(self._fresh(words))
         if not fresh:
             return None
-        text = commit.text if len(fresh) == len(words) else text_of(commit.text, words, fresh)
+        text = take.text if len(fresh) == len(words) else text_of(take.text, words, fresh)
         ends = max(w.end for w in fresh)
         return Segment(text=text, start=fresh[0].start, end=ends, words=tuple(fresh), language=commit.language)
 
-    def _estimated(self, commit: Commit, timeline: Timeline) -> Segment | None:
+    def _estimated(self, text: str, commit: Commit, timeline: Timeline) -> Segment | None:
         """Without word times: the sound between the commit before it and the last audio sent when it came."""
-        text = self._reheard.without(commit.text)
+        text = self._reheard.without(text)
         if not text:
             return None
         sent_s = timeline.to_file(commit.sent) / timeline.rate
@@ -136,22 +148,6 @@ class Assembler:
             known.text == word.text and abs(known.start - word.start) <= REHEARD_TOLERANCE_S
             for known in reversed(self._last_words)
         )
-
-
-def _has_times(words: tuple[WireWord, ...]) -> bool:
-    return any(w.start is not None for w in words)
-
-
-def _completed(words: tuple[WireWord, ...]) -> list[WireWord]:
-    """Words whose missing times are filled from their neighbours."""
-    completed = []
-    previous_end = next((w.start for w in words if w.start is not None), 0.0)
-    for word in words:
-        start = previous_end if word.start is None else word.start
-        end = start if word.end is None else max(word.end, start)
-        completed.append(WireWord(word.text, start, end, word.confidence))
-        previous_end = end
-    return completed
 
 
 def _ms(seconds: float) -> float:

@@ -74,8 +74,10 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
     warnings = list(facts.warnings)
     if any(not s.committed for s in spoken):
         warnings.append("the service never committed the last words; they are its last partial text")
-    if any(s.timing == "estimated" for s in spoken):
-        warnings.append("the service gave no word times for some segments; their times are estimated")
+    if estimated := sum(s.timing == "estimated" and s.committed for s in spoken):
+        warnings.append(
+            f"{estimated} of {len(spoken)} segments have no usable word times from the service; theirs are estimated"
+        )
     detected = next((s.language for s in spoken if s.language), None)
     coverage = _coverage(spoken, facts, duration)
     return Transcript(
