@@ -28,7 +28,12 @@ BASE = (
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker.audio": (),
     "worker.realtime": ("worker.audio",),
-    "worker.transcript": ("worker.realtime.messages", "worker.realtime.pairing", "worker.audio"),
+    "worker.transcript": (
+        "worker.realtime.messages",
+        "worker.realtime.pairing",
+        "worker.realtime.text_match",
+        "worker.audio",
+    ),
     "worker.storage": ("worker.transcript", "worker.audio.source"),
     "worker.section": ("worker.audio", "worker.realtime", "worker.transcript"),
     "worker.planning": ("worker.audio",),

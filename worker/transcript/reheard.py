@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from worker.realtime.text_match import letters
 from worker.transcript.model import Word
 
 
@@ -68,11 +69,6 @@ def text_of(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str:
         places.append(found)
         position = found + len(word.text)
     return text[places[first] : places[last] if last < len(words) else None].strip()
-
-
-def letters(text: str) -> str:
-    """Letters and digits only, in lower case: what two hearings of the same speech agree in."""
-    return "".join(c for c in text.lower() if c.isalnum())
 
 
 def text_after(text: str, count: int) -> str:
