@@ -8,29 +8,32 @@
 #   docker run --read-only --tmpfs /tmp stt-batch --help
 
 # -- what is installed, in layers that change seldom before those that change often ------------------------------------
+# Third-party packages come from lists with the sha256 of every file (written by .ci/lock), the project without any.
 FROM python:3.11.15-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
-# No pip inside: nothing can be installed into the image later.
-RUN python3 -m venv --without-pip /opt/stt
-COPY pyproject.toml README.md LICENSE ./
-COPY .ci/constraints.txt .ci/constraints.txt
-# The versions the tests ran with, and empty packages in place of ours, so that this layer stays while only code changes.
-RUN mkdir worker tasks && touch worker/__init__.py tasks/__init__.py \
-    && python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt . \
-    && rm -rf worker tasks build ./*.egg-info
+COPY .ci/requirements-build.txt .ci/requirements-build.txt
+# No pip inside /opt/stt: nothing can be installed into the image later.
+RUN python3 -m venv --without-pip /opt/stt \
+    && python3 -m pip install -q --require-hashes -r .ci/requirements-build.txt
 
 FROM build AS build-server
-RUN python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt '.[local]' && rm -rf build
+COPY .ci/requirements-server.txt .ci/requirements-server.txt
+RUN python3 -m pip --python /opt/stt/bin/python install -q --require-hashes -r .ci/requirements-server.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY tasks tasks
-RUN python3 -m pip --python /opt/stt/bin/python install -q --no-deps --force-reinstall .
+RUN python3 -m pip wheel -q --no-deps --no-build-isolation -w /tmp/wheel . \
+    && python3 -m pip --python /opt/stt/bin/python install -q --no-deps /tmp/wheel/*.whl
 
 FROM build AS build-worker
-RUN python3 -m pip --python /opt/stt/bin/python install -q -c .ci/constraints.txt '.[media,otel]' && rm -rf build
+COPY .ci/requirements-worker.txt .ci/requirements-worker.txt
+RUN python3 -m pip --python /opt/stt/bin/python install -q --require-hashes -r .ci/requirements-worker.txt
+COPY pyproject.toml README.md LICENSE ./
 COPY worker worker
 COPY tasks tasks
-RUN python3 -m pip --python /opt/stt/bin/python install -q --no-deps --force-reinstall .
+RUN python3 -m pip wheel -q --no-deps --no-build-isolation -w /tmp/wheel . \
+    && python3 -m pip --python /opt/stt/bin/python install -q --no-deps /tmp/wheel/*.whl
 
 # -- what the images share ---------------------------------------------------------------------------------------------
 FROM python:3.11.15-slim-bookworm AS base

