@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from worker.audio.parts import Part, PartFile
 from worker.audio.source import AudioInfo
+from worker.audio.succession import SUCCESSION_PACKETS, Succession
 from worker.errors import DamagedSource, UnsupportedSource
 
 try:
@@ -34,6 +35,8 @@ _ESTIMATED: Final = frozenset(("mpegts", "mpeg", "mp3", "gxf", "rm", "adx", "ape
 """Containers whose length FFmpeg takes from the last timestamps or the bit rate."""
 _LENGTH_OF_ALL: Final = frozenset(("matroska", "webm", "asf", "flv", "nut"))
 """Containers with one length for all streams: the picture may be longer than the sound."""
+_LENGTH_FROM_ZERO: Final = frozenset(("matroska", "webm", "asf"))
+"""Containers whose length counts from zero, not from the start of the first stream."""
 _RAW_STREAMS: Final = frozenset(
     ("mp3", "aac", "ac3", "eac3", "dts", "loas", "gsm", "amrnb", "amrwb", "truehd", "mlp", "sbc")
 )
@@ -46,6 +49,7 @@ _FROM_FIRST: Final = frozenset(("mpegts", "mpeg", "rm", "ogg"))
 """Containers whose times count from any moment: the earliest stream starts at zero. All others have no times."""
 _MAX_LIVE_START_S: Final = 60.0
 _MAX_START_S: Final = 3600.0
+_SPARSE_TIMES: Final = ("mpegts", "mpeg")
 _RATES: Final = range(1000, 1_000_001)
 _MAX_CHANNELS: Final = 64
 _MAX_FAULTS: Final = 2000
@@ -67,25 +71,52 @@ class NoDecoder(UnsupportedSource):
 
 
 @dataclass(frozen=True, slots=True)
+class Decoded:
+    """A frame of PyAV, and the second it starts at; None without a timestamp of its own."""
+
+    frame: Any
+    start_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Lost:
     """A packet that could not be decoded. `start_s` and `duration_s` are None and 0.0 where the container is silent."""
 
     start_s: float | None
     duration_s: float
     reason: str
+    position: int | None = None
+    """Of the packet in the file, where the container says so."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherStream:
+    """The stream has ended, and another one goes on: its first packet in the file, and its id in the container."""
+
+    position: int
+    stream_id: int
 
 
 class MediaContainer:
     """A container, from its start on, read once."""
 
-    def __init__(self, path: Path, part: Part | None = None) -> None:
-        """`part`: what of the file to read, under a header of its own. Raises UnknownContainer, UnsupportedSource,
+    def __init__(
+        self, path: Path, part: Part | None = None, stream_id: int | None = None, zero_s: float | None = None
+    ) -> None:
+        """`part`: what of the file to read, under a header of its own. `stream_id`, `zero_s`: the stream to read and
+        the zero of its times, where the caller knows better. Raises UnknownContainer, UnsupportedSource,
         DamagedSource."""
         self.path = path
+        self._part = part or Part(0, path.stat().st_size)
+        self._stream_id = stream_id
+        self._given_zero_s = zero_s
         # FFmpeg would also go by a name, which may be wrong.
-        self._file = PartFile(path, part or Part(0, path.stat().st_size))
+        self._file = PartFile(path, self._part)
         try:
             self._open()
+            if self.is_transport_stream and stream_id is None and (first := self._first_stream_id()) is not None:
+                self._stream_id = first
+                self._open()
             self.info = self._info(*self._form())
         except BaseException:
             self._file.close()
@@ -93,8 +124,10 @@ class MediaContainer:
 
     def _open(self, probing: dict[str, str] | None = None) -> None:
         self._container = _container(self.path, self._file, probing)
-        self._stream = _audio_stream(self.path, self._container)
+        self._stream = _audio_stream(self.path, self._container, self._stream_id)
         self._timed, self._zero_s = zero_of(self._container.format.name, self._start_s)
+        if self._given_zero_s is not None:
+            self._zero_s = self._given_zero_s
         if self._stream.codec_context is not None:
             self._stream.thread_type = "NONE"
 
@@ -106,7 +139,7 @@ class MediaContainer:
         coding = self._stream.codec_context
         if coding is None or coding.sample_rate:
             return _rate_of(self._stream), coding.channels if coding is not None else 0
-        frame = next((item for item in self.frames() if not isinstance(item, Lost)), None)
+        frame = next((item.frame for item in self.frames() if isinstance(item, Decoded)), None)
         self._open(_LARGE_PROBE)
         return (frame.sample_rate, frame.layout.nb_channels) if frame is not None else (0, 0)
 
@@ -118,7 +151,13 @@ class MediaContainer:
     def length_s(self) -> float | None:
         """Seconds from zero to the end of the longest stream, as the container says."""
         duration = self._container.duration
-        return self._start_s - self._zero_s + duration / av.time_base if duration else None
+        if not duration:
+            return None
+        return float(duration / av.time_base) + (0.0 if self._counts_from_zero else self._start_s - self._zero_s)
+
+    @property
+    def _counts_from_zero(self) -> bool:
+        return bool(set(self._container.format.name.split(",")) & _LENGTH_FROM_ZERO)
 
     @property
     def make_joiner(self) -> Callable[..., Any]:
@@ -131,10 +170,11 @@ class MediaContainer:
             return None
         return float(item.pts * item.time_base) - self._zero_s
 
-    def frames(self) -> Iterator[Any]:
+    def frames(self) -> Iterator[Decoded | Lost | OtherStream]:
         """Decoded frames in order, and a `Lost` for each packet that cannot be decoded. A second copy of a packet is
-        passed over: recorders that connect again send some twice."""
-        packets = self._container.demux(self._stream)
+        passed over: recorders that connect again send some twice. `OtherStream` is the last item, if there is one."""
+        succession = Succession(self._stream.index)
+        packets = self._packets()
         recent: dict[tuple[int, int], None] = {}
         faults = 0
         while True:
@@ -147,22 +187,65 @@ class MediaContainer:
                 yield Lost(None, 0.0, reason_of_fault(exc))
                 if faults > _MAX_FAULTS:
                     return
-                packets = self._container.demux(self._stream)  # an error ends the one before
+                packets = self._packets()  # an error ends the one before
                 continue
             if packet is None:
                 return
+            if packet.stream_index != self._stream.index:
+                if (began := succession.other(packet.stream_index, packet.pos)) is not None:
+                    yield OtherStream(self._part.start + began, packet.stream.id)
+                    return
+                continue
+            succession.own()
             if self._timed and _is_repeated(packet, recent):
                 continue
             yield from self._decoded(packet)
 
-    def _decoded(self, packet: Any) -> Iterator[Any]:
+    def _packets(self) -> Iterator[Any]:
+        """Those of the stream; of a transport stream those of all audio streams, as another one may go on after it."""
+        wanted = [s for s in self._container.streams if s.type == "audio"] if self.is_transport_stream else self._stream
+        packets: Iterator[Any] = self._container.demux(wanted)
+        return packets
+
+    def _decoded(self, packet: Any) -> Iterator[Decoded | Lost]:
+        # In MPEG streams only the first frame of a packet has a timestamp. FFmpeg makes up those of the others, by the
+        # rate that the stream began with.
+        is_made_up = packet.pos is None and self._container.format.name in _SPARSE_TIMES
         try:
-            yield from packet.decode()
+            for frame in packet.decode():
+                yield Decoded(frame, None if is_made_up else self.time_of(frame))
         except av.error.EOFError:
             return
         except _faults() as exc:
             duration_s = float(packet.duration * packet.time_base) if packet.duration and packet.time_base else 0.0
-            yield Lost(self.time_of(packet), duration_s, reason_of_fault(exc))
+            position = None if packet.pos is None else self._part.start + packet.pos
+            yield Lost(None if is_made_up else self.time_of(packet), duration_s, reason_of_fault(exc), position)
+
+    @property
+    def is_transport_stream(self) -> bool:
+        return bool(self._container.format.name == "mpegts")
+
+    def reopened(self, position: int, stream_id: int | None = None) -> MediaContainer:
+        """The rest of a transport stream from a place in the file on, with the same zero. Raises SourceError."""
+        return MediaContainer(self.path, Part(position, self._part.end), stream_id, self._zero_s)
+
+    def _first_stream_id(self) -> int | None:
+        """The id of an audio stream that comes before the chosen one; None where both run side by side."""
+        audio = [stream for stream in self._container.streams if stream.type == "audio"]
+        if len(audio) < 2:
+            return None
+        counts: dict[int, int] = {}
+        found = None
+        with suppress(*_faults()):
+            for packet in self._container.demux(audio):
+                if packet.stream_index == self._stream.index:
+                    break
+                counts[packet.stream.id] = counts.get(packet.stream.id, 0) + 1
+                if counts[packet.stream.id] >= SUCCESSION_PACKETS:
+                    found = int(packet.stream.id)
+                    break
+        self._open()
+        return found
 
     def _info(self, rate: int, channels: int) -> AudioInfo:
         coding, container = self._stream.codec_context, self._container
@@ -179,7 +262,8 @@ class MediaContainer:
         stream = self._stream
         if not stream.duration or not stream.time_base:
             return None
-        start_s = float((stream.start_time or 0) * stream.time_base) - self._zero_s if self._timed else 0.0
+        is_later = self._timed and not self._counts_from_zero
+        start_s = float((stream.start_time or 0) * stream.time_base) - self._zero_s if is_later else 0.0
         return max(0.0, start_s) + float(stream.duration * stream.time_base)
 
     @property
@@ -249,13 +333,14 @@ def _seconds(tag: str) -> float | None:
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
 
 
-def _audio_stream(path: Path, container: Any) -> Any:
-    """The audio stream to read: the best in FFmpeg's view, also one whose rate it has not found yet."""
+def _audio_stream(path: Path, container: Any, stream_id: int | None = None) -> Any:
+    """The audio stream to read: the one of that id, else the best in FFmpeg's view; its rate may not be known yet."""
     audio = [stream for stream in container.streams if stream.type == "audio"]
     if not audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
         raise UnsupportedSource(f"{path}: has no audio, only {kinds}")
-    return container.streams.best("audio") or audio[0]
+    by_id = next((stream for stream in audio if stream.id == stream_id), None) if stream_id is not None else None
+    return by_id or container.streams.best("audio") or audio[0]
 
 
 def _rate_of(stream: Any) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from worker.audio.changes import frames_through_changes
 from worker.audio.container import Lost, MediaContainer
 from worker.audio.downmix import Downmix, Samples
 from worker.audio.packing import Packer
@@ -28,14 +29,14 @@ class MediaBlocks:
     def __iter__(self) -> Iterator[TimedBlock]:
         """Frames in order, and silence in place of packets that could not be decoded."""
         rate = self._opened.info.sample_rate
-        for frame in self._opened.frames():
-            if isinstance(frame, Lost):
-                samples = np.zeros(round(frame.duration_s * rate), np.float32)
-                yield TimedBlock(frame.start_s, rate, samples, frame.reason)
+        for item in frames_through_changes(self._opened):
+            if isinstance(item, Lost):
+                samples = np.zeros(round(item.duration_s * rate), np.float32)
+                yield TimedBlock(item.start_s, rate, samples, item.reason)
             else:
-                rate = frame.sample_rate
+                rate = item.frame.sample_rate
                 self.frames_decoded += 1
-                yield TimedBlock(self._opened.time_of(frame), rate, self._mixed(self._packed(frame)))
+                yield TimedBlock(item.start_s, rate, self._mixed(self._packed(item.frame)))
 
     def _mixed(self, samples: Any) -> Samples:
         """The wanted channel of a frame, or all mixed. Where a stretch has fewer channels than the source began with,
