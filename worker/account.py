@@ -73,7 +73,7 @@ def facts_of(
         name=local.name,
         path=local.shown,
         sha256=sha256,
-        size_bytes=local.path.stat().st_size,
+        size_bytes=local.file.stat().st_size,
         info=source.info,
         duration_s=source.duration_s,
         warnings=source.warnings,

@@ -9,8 +9,9 @@
     ├── SourceError                the audio cannot be used; names the file and the way out
     │   ├── SourceNotFound
     │   ├── SourceRefused          no permission, or the settings of this worker do not allow it
+    │   ├── SourceChanged          its content is not the content that the job began with
     │   ├── SourceUnavailable      (retryable) its server fails or does not answer, or there is no room for it now
-    │   │   └── SourceChanged      it became another one while it was read
+    │   │   └── SourceReplaced     its server has another version since the download began
     │   ├── UnsupportedSource      a format that cannot be opened here
     │   ├── DamagedSource          opened, but broken or empty
     │   └── NoSuchChannel          it has fewer channels than the one asked for
@@ -34,6 +35,7 @@
     │   ├── LeaseLost              another worker owns the job now; stop and write nothing
     │   └── OutputError            a transcript could not be written; it stays in the ledger
     │       └── OutputUnavailable  (retryable) the disk is full, or the object store does not answer
+    ├── WorkerShortage             (retryable) this machine lacks descriptors, memory, threads, disk; or a mount fails
     └── JobCancelled               a person or a service asked for it
 
 `retryable` says whether the same job may succeed when it is tried again without a change by a person.
@@ -81,7 +83,11 @@ class SourceUnavailable(SourceError):
     code = "source_unavailable"
 
 
-class SourceChanged(SourceUnavailable):
+class SourceReplaced(SourceUnavailable):
+    code = "source_replaced"
+
+
+class SourceChanged(SourceError):
     code = "source_changed"
 
 
@@ -184,6 +190,13 @@ class OutputError(StorageError):
 class OutputUnavailable(OutputError):
     retryable = True
     code = "output_unavailable"
+
+
+class WorkerShortage(SttError):
+    """See `worker.shortages`. Never the fault of the job, so it costs the job none of its attempts."""
+
+    retryable = True
+    code = "worker_shortage"
 
 
 class JobCancelled(SttError):

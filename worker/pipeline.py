@@ -54,16 +54,16 @@ class _Run:
 
     async def run(self) -> Transcript:
         job = self._job
-        async with fetched(str(job.source), self._settings) as local, hashing(local.path, job.sha256) as sha256:
+        async with fetched(str(job.source), self._settings) as local, hashing(local.file, job.sha256) as sha256:
             return await self._transcribe(local, sha256)
 
     async def _transcribe(self, local: Local, sha256: Awaitable[str]) -> Transcript:
         job = self._job
         settings, plans = self._settings, job.earlier.plans
-        with await open_planned(local.path, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
+        with await open_planned(local.file, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
             if plans is None and job.earlier.committed:
                 # Single channels are planned before the first commit, so all were mixed.
-                job.channels.check_goes_on((None,), [plan.channel for plan in source.plans], local.path)
+                job.channels.check_goes_on((None,), [plan.channel for plan in source.plans], local.file)
             self._duration_s, self._channels = source.duration_s, len(source.plans)
             if plans is None and (source.plans[0].measured or source.fell_back):
                 await self._log.planned(source.plans)

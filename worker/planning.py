@@ -12,6 +12,7 @@ from worker.audio.recording import Recording, open_recording
 from worker.audio.sections import Cutting, Plan
 from worker.audio.skipping import Skipping
 from worker.audio.source import AudioInfo
+from worker.audio.sourcefile import SourceFile
 from worker.audio.speech import silero
 from worker.errors import JobCancelled, SourceRefused
 from worker.settings import Settings
@@ -25,7 +26,7 @@ def check_length(duration_s: float, shown: str, settings: Settings) -> None:
 
 
 async def open_planned(
-    path: Path,
+    path: SourceFile | Path,
     settings: Settings,
     sessions: int,
     skip_silence: bool,

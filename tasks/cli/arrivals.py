@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.storage.contents import Stamp
+from worker.audio.sourcefile import Stamp
 
 
 @dataclass(slots=True)

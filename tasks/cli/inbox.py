@@ -10,8 +10,8 @@ from typing import Any, Final, Protocol
 from tasks.cli.written import all_there, document_of
 from tasks.jobs import JobSpec, JobState, job_id
 from tasks.producer import Producer, make_spec
+from worker.audio.sourcefile import Stamp
 from worker.errors import SourceError, SourceNotFound
-from worker.storage.contents import Stamp
 from worker.storage.records import JobRecord
 from worker.storage.sources import content_of
 

@@ -23,10 +23,10 @@ from tasks.cli.output import echo
 from tasks.cli.report import Events
 from tasks.producer import Producer, make_spec
 from worker.audio.source import is_audio_name, is_other_media_name
+from worker.audio.sourcefile import Stamp
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.settings import Settings
 from worker.storage.address import show
-from worker.storage.contents import Stamp
 
 RESCAN_S: Final = 30.0
 """Seconds between two looks through the whole folder: network disks and mounted folders tell of no change."""

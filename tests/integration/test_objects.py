@@ -18,9 +18,9 @@ from tests.unit.transcript.build import segment, transcript
 from worker.errors import (
     OutputError,
     OutputUnavailable,
-    SourceChanged,
     SourceNotFound,
     SourceRefused,
+    SourceReplaced,
     SourceUnavailable,
 )
 from worker.settings import Settings, load
@@ -64,9 +64,9 @@ async def test_there_and_back(settings: Settings) -> None:
     data = bytes(range(256)) * 20_000  # more than one chunk
     await put(address("s3://calls/深/a b+c%20d.bin"), data, "application/x-test", settings.s3_endpoint)
     async with fetched("s3://calls/深/a b+c%20d.bin", settings) as local:
-        assert local.path.read_bytes() == data
+        with local.file.open() as file:
+            assert file.read() == data
         assert (local.name, local.shown) == ("a b+c%20d.bin", "s3://calls/深/a b+c%20d.bin")
-    assert not local.path.exists()
 
 
 async def test_a_read_goes_on_with_the_same_version_only(settings: Settings) -> None:
@@ -79,7 +79,7 @@ async def test_a_read_goes_on_with_the_same_version_only(settings: Settings) -> 
         assert body.offset == 4
         assert b"".join([chunk async for chunk in body.chunks]) == b"456789"
     await put(place, b"abcdefghij", "x/y", settings.s3_endpoint)
-    with pytest.raises(SourceChanged, match=r"s3://calls/changing\.bin: was replaced"):
+    with pytest.raises(SourceReplaced, match=r"s3://calls/changing\.bin: was replaced"):
         async with opened(place, settings, 4, version):
             pass
 
@@ -249,7 +249,8 @@ async def test_the_other_stores_are_asked_with_the_credentials_of_the_environmen
         monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", endpoint)
         answering = asyncio.create_task(_one_answer(listener))
         async with fetched(url, settings) as local:
-            assert local.path.read_bytes() == b"hello"
+            with local.file.open() as file:
+                assert file.read() == b"hello"
             assert local.name == "a.wav"
         request = await answering
     assert request.startswith(path)

@@ -19,7 +19,8 @@ MAX_LINES = 400
 
 # What everything stands on: imports nothing of ours but each other, in this order.
 BASE = (
-    *("worker.errors", "worker.language", "worker.secrets", "worker.speeds", "worker.settings"),
+    *("worker.errors", "worker.shortages", "worker.kernel", "worker.language", "worker.secrets", "worker.speeds"),
+    "worker.settings",
     *("worker.printable", "worker.masking"),
     *("worker.metrics", "worker.tracing", "worker.progress", "worker.timeline"),
 )
@@ -34,7 +35,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.realtime.text_match",
         "worker.audio",
     ),
-    "worker.storage": ("worker.transcript", "worker.audio.source"),
+    "worker.storage": ("worker.transcript", "worker.audio.source", "worker.audio.sourcefile"),
     "worker.section": ("worker.audio", "worker.realtime", "worker.transcript"),
     "worker.planning": ("worker.audio",),
     "worker.job": ("worker.audio", "worker.transcript"),

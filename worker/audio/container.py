@@ -11,13 +11,14 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from worker.audio.parts import Part, PartFile
 from worker.audio.source import AudioInfo
+from worker.audio.sourcefile import SourceFile
 from worker.audio.succession import SUCCESSION_PACKETS, Succession
 from worker.errors import DamagedSource, UnsupportedSource
+from worker.shortages import raise_shortage
 
 try:
     import av
@@ -101,7 +102,7 @@ class MediaContainer:
     """A container, from its start on, read once."""
 
     def __init__(
-        self, path: Path, part: Part | None = None, stream_id: int | None = None, zero_s: float | None = None
+        self, path: SourceFile, part: Part | None = None, stream_id: int | None = None, zero_s: float | None = None
     ) -> None:
         """`part`: what of the file to read, under a header of its own. `stream_id`, `zero_s`: the stream to read and
         the zero of its times, where the caller knows better. Raises UnknownContainer, UnsupportedSource,
@@ -183,6 +184,7 @@ class MediaContainer:
             except av.error.EOFError:
                 return
             except _faults() as exc:
+                _check_shortage(exc, self.path)
                 faults += 1
                 yield Lost(None, 0.0, reason_of_fault(exc))
                 if faults > _MAX_FAULTS:
@@ -318,12 +320,13 @@ def _is_repeated(packet: Any, recent: dict[tuple[int, int], None]) -> bool:
     return False
 
 
-def _container(path: Path, file: PartFile, probing: dict[str, str] | None = None) -> Any:
+def _container(path: SourceFile, file: PartFile, probing: dict[str, str] | None = None) -> Any:
     options = {"format_whitelist": _CONTAINERS, **(probing or {})}
     file.seek(0)
     try:
         return av.open(file, "r", metadata_errors="ignore", container_options=options)
     except _faults() as exc:
+        _check_shortage(exc, path)
         raise UnknownContainer(f"{path}: {reason_of_fault(exc)}", reason_of_fault(exc)) from exc
 
 
@@ -333,7 +336,7 @@ def _seconds(tag: str) -> float | None:
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
 
 
-def _audio_stream(path: Path, container: Any, stream_id: int | None = None) -> Any:
+def _audio_stream(path: SourceFile, container: Any, stream_id: int | None = None) -> Any:
     """The audio stream to read: the one of that id, else the best in FFmpeg's view; its rate may not be known yet."""
     audio = [stream for stream in container.streams if stream.type == "audio"]
     if not audio:
@@ -345,6 +348,12 @@ def _audio_stream(path: Path, container: Any, stream_id: int | None = None) -> A
 
 def _rate_of(stream: Any) -> int:
     return int(stream.codec_context.sample_rate or 0) if stream.codec_context is not None else 0
+
+
+def _check_shortage(exc: Exception, path: SourceFile) -> None:
+    """Raises WorkerShortage when reading the file failed. FFmpeg's own errors with the same numbers mean damage."""
+    if not isinstance(exc, av.error.FFmpegError):
+        raise_shortage(exc, str(path))
 
 
 def _faults() -> tuple[type[Exception], ...]:

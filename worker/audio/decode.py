@@ -15,6 +15,7 @@ from worker.audio.refusal import Refused, by_both, no_decoder, without_media
 from worker.audio.sndfile import SndfileStream
 from worker.audio.sniff import Kind, identify
 from worker.audio.source import Audio, AudioInfo, check_readable
+from worker.audio.sourcefile import SourceFile, opened
 from worker.audio.undecoded import Undecoded, UndecodedLog
 from worker.errors import DamagedSource, UnsupportedSource
 
@@ -33,7 +34,7 @@ class AudioSource:
     `frames_decoded` is the exact length of the source in samples per channel, whatever the header said.
     """
 
-    def __init__(self, path: Path, channel: int | None = None, plan: Plan | None = None) -> None:
+    def __init__(self, path: SourceFile, channel: int | None = None, plan: Plan | None = None) -> None:
         """`plan`: as `plan_of` gives it, with one part at most."""
         self.path = path
         self.frames_decoded = 0
@@ -150,7 +151,7 @@ class AudioSource:
         self.close()
 
 
-def open_source(path: Path, channel: int | None = None) -> Audio:
+def open_source(path: SourceFile | Path, channel: int | None = None) -> Audio:
     """Open an audio file of any format that libsndfile reads, or FFmpeg where the extra `media` is installed, to read
     all channels mixed, or only `channel` (from 0; the caller knows that there is one).
 
@@ -158,7 +159,7 @@ def open_source(path: Path, channel: int | None = None) -> Audio:
     Raises SourceNotFound; UnsupportedSource for what neither can read, with the reason and the way out; DamagedSource
     for a broken header or a file without audio; SourceError for what cannot be read at all.
     """
-    path = Path(path)
+    path = opened(path)
     check_readable(path)
     kind = identify(path)
     if kind is not None and kind.misread:
@@ -172,7 +173,7 @@ def open_source(path: Path, channel: int | None = None) -> Audio:
         return _open_other(path, channel, kind, exc)
 
 
-def _open_native(path: Path, channel: int | None, kind: Kind | None) -> Audio:
+def _open_native(path: SourceFile, channel: int | None, kind: Kind | None) -> Audio:
     """Raises Refused, also where the start cannot be decoded."""
     plan = plan_of(path)
     if plan.is_joined:
@@ -188,7 +189,7 @@ def _open_native(path: Path, channel: int | None, kind: Kind | None) -> Audio:
     return source
 
 
-def _open_other(path: Path, channel: int | None, kind: Kind | None, refused: Refused) -> Audio:
+def _open_other(path: SourceFile, channel: int | None, kind: Kind | None, refused: Refused) -> Audio:
     from worker.audio.container import NoDecoder, UnknownContainer, is_installed  # noqa: PLC0415
     from worker.audio.media import open_media  # noqa: PLC0415  seldom needed, and large
 

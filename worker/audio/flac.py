@@ -6,8 +6,9 @@ libsndfile reads no further than the header says, so a header that was not broug
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Final
+
+from worker.audio.sourcefile import SourceFile
 
 _STREAMINFO_END: Final = 42  # the marker, the block's header and its 34 bytes
 _TOTAL_AT: Final = 21  # of 36 bits the upper 4 are the lower half of this byte
@@ -25,7 +26,7 @@ class Length:
     """The start of the file, up to the end of its first block, without the length."""
 
 
-def length_of(path: Path) -> Length | None:
+def length_of(path: SourceFile) -> Length | None:
     """Look at the start and the end of a file. None for what is no plain FLAC, or ends in something else."""
     with path.open("rb") as file:
         head = file.read(_STREAMINFO_END)

@@ -14,10 +14,10 @@ import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
-from pathlib import Path
 from typing import Final
 
-from worker.audio.source import sha256_file
+from worker.audio.source import sha256_of
+from worker.audio.sourcefile import SourceFile
 
 _NICE: Final = 10
 
@@ -37,15 +37,15 @@ _thread = _new_thread()
 
 
 @asynccontextmanager
-async def hashing(path: Path, known: str | None = None) -> AsyncIterator[asyncio.Future[str]]:
-    """Await what it yields for the sha256 in hexadecimal, `known` or made here; that raises SourceNotFound or
-    SourceError. Left without, what has not begun does not begin."""
+async def hashing(source: SourceFile, known: str | None = None) -> AsyncIterator[asyncio.Future[str]]:
+    """Await what it yields for the sha256 in hexadecimal, `known` or made here; that raises SourceError or
+    WorkerShortage. Left without, what has not begun does not begin."""
     loop = asyncio.get_running_loop()
     if known is not None:
         digest = loop.create_future()
         digest.set_result(known)
     else:
-        digest = loop.run_in_executor(_thread, sha256_file, path)
+        digest = loop.run_in_executor(_thread, sha256_of, source)
     try:
         yield digest
     finally:

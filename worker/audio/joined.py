@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -22,6 +21,7 @@ from worker.audio.part_readers import PartReader, open_part
 from worker.audio.parts import Part, Plan
 from worker.audio.regroup import regrouped
 from worker.audio.source import AudioInfo
+from worker.audio.sourcefile import SourceFile
 from worker.audio.stream_timeline import StreamTimeline, TimedBlock
 from worker.audio.undecoded import Undecoded, UndecodedLog
 from worker.errors import DamagedSource, SourceError
@@ -36,7 +36,7 @@ _TIMED_BLOCK_S: Final = 0.02
 class JoinedSource:
     """Open parts of one file: an `Audio`. `frames_decoded`, `warnings` and `undecoded` grow while `blocks` runs."""
 
-    def __init__(self, path: Path, plan: Plan, channel: int | None = None) -> None:
+    def __init__(self, path: SourceFile, plan: Plan, channel: int | None = None) -> None:
         """Raises the SourceError of the first part when no part can be opened."""
         self.path = path
         self.frames_decoded = 0

@@ -7,7 +7,6 @@ before and drops it: so it is exact in every coding.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Final
 
@@ -18,6 +17,7 @@ from worker.audio.one_rate import OneRate
 from worker.audio.parts import Plan
 from worker.audio.regroup import regrouped
 from worker.audio.source import check_readable
+from worker.audio.sourcefile import SourceFile
 from worker.audio.stream_timeline import StreamTimeline
 from worker.audio.undecoded import Undecoded, UndecodedLog
 from worker.errors import DamagedSource
@@ -31,7 +31,7 @@ class MediaSource:
     """Open media: an `Audio`. `info` is what the container says; `frames_decoded`, `warnings` and `undecoded` grow
     while `blocks` runs. Get it from `open_media`."""
 
-    def __init__(self, path: Path, channel: int | None = None, plan: Plan | None = None) -> None:
+    def __init__(self, path: SourceFile, channel: int | None = None, plan: Plan | None = None) -> None:
         """`plan`: how to show the file to FFmpeg, where its header is wrong. Raises UnsupportedSource, DamagedSource,
         SourceError."""
         self.path = path
@@ -125,7 +125,7 @@ class MediaSource:
         self.close()
 
 
-def open_media(path: Path, channel: int | None = None, plan: Plan | None = None) -> MediaSource:
+def open_media(path: SourceFile, channel: int | None = None, plan: Plan | None = None) -> MediaSource:
     """Open a file with FFmpeg, and decode the start of it. `plan`: where the audio lies, if its header is wrong.
 
     Raises UnknownContainer or NoDecoder for what FFmpeg cannot read, UnsupportedSource for a file without audio,

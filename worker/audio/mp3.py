@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Final
+
+from worker.audio.sourcefile import SourceFile
 
 _USUAL_DELAY: Final = 576
 """Samples that LAME's encoder puts before the first real one; others differ by some hundred. libsndfile drops as many
@@ -131,7 +132,7 @@ def _parse(data: bytes) -> _Frame | None:
     return _Frame(length, 1152 if first else 576, side, version, rate, 1 if mono else 2)
 
 
-def examine(path: Path) -> list[Layout]:
+def examine(path: SourceFile) -> list[Layout]:
     """The recordings of an MP3 file, in order; none where no layer III frame is found near its start (libsndfile
     decides then). A new one begins where rate or channels change, and at every further length tag.
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import BinaryIO, Final
 
+from worker.audio.sourcefile import SourceFile
 from worker.audio.ogg_timeline import FIRST, LAST, Page, StreamPositions
 
 _HEADER_BYTES: Final = 27
@@ -31,7 +31,7 @@ class Link:
         return next(iter(self.streams.values())) if len(self.streams) == 1 else None
 
 
-def links(path: Path) -> tuple[list[Link], bool]:
+def links(path: SourceFile) -> tuple[list[Link], bool]:
     """The links of the file, and whether the last one is ended by an end mark. The file is read once, by pages."""
     found: list[Link] = []
     in_headers = ended = was_damaged = False
@@ -64,7 +64,7 @@ def _add(link: Link, page: Page, *, first: bool, was_damaged: bool) -> None:
         stream.add(page)
 
 
-def _pages(path: Path, size: int) -> Iterator[Page | None]:
+def _pages(path: SourceFile, size: int) -> Iterator[Page | None]:
     """The intact pages in order, and None for each damaged stretch in between."""
     with path.open("rb", buffering=1 << 20) as file:
         at = 0
@@ -90,7 +90,7 @@ def _page(file: BinaryIO, at: int) -> Page | None:
     return Page(at, header + lacing + file.read(sum(lacing)))
 
 
-def _next_page(path: Path, at: int) -> int | None:
+def _next_page(path: SourceFile, at: int) -> int | None:
     with path.open("rb") as file:
         file.seek(at + 1)
         while chunk := file.read(2 * _LONGEST_PAGE):

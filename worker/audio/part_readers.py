@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from worker.audio.parts import Part
 from worker.audio.refusal import Refused
 from worker.audio.sndfile import SndfileStream
 from worker.audio.source import AudioInfo
+from worker.audio.sourcefile import SourceFile
 from worker.audio.stream_timeline import TimedBlock
 from worker.audio.undecoded import UndecodedLog
 from worker.errors import DamagedSource, UnsupportedSource
@@ -34,7 +34,7 @@ class PartReader(Protocol):
 
 
 def open_part(
-    path: Path,
+    path: SourceFile,
     part: Part,
     channel: int | None,
     warn: Callable[[str], None],

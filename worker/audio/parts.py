@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 from bisect import bisect_left
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final
 
 from worker.audio import flac, mp3, ogg
@@ -22,7 +21,8 @@ from worker.audio.caf import read_caf
 from worker.audio.extent import MORE_THAN_SAID, Located
 from worker.audio.riff import read_riff
 from worker.audio.truncation import missing_end
-from worker.errors import SourceError
+from worker.audio.sourcefile import SourceFile
+from worker.shortages import source_error
 
 _START_BYTES: Final = 64
 _SIZED: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", b"dns.", b"caff")
@@ -62,7 +62,7 @@ class Plan:
 class PartFile:
     """A `Part` as a read-only file object, as much of one as python-soundfile asks for."""
 
-    def __init__(self, path: Path, part: Part) -> None:
+    def __init__(self, path: SourceFile, part: Part) -> None:
         self._file = path.open("rb")
         self._part = part
         self._size = len(part.head) + part.end - part.start
@@ -103,9 +103,9 @@ class PartFile:
         self._file.close()
 
 
-def plan_of(path: Path) -> Plan:
+def plan_of(path: SourceFile) -> Plan:
     """Look at the file's bytes: its header, and for MP3 and Ogg where needed all frame or page headers (up to 0.1 s
-    for an hour of audio). Raises SourceError when the disk fails."""
+    for an hour of audio). Raises WorkerShortage when the disk fails."""
     try:
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
@@ -118,11 +118,11 @@ def plan_of(path: Path) -> Plan:
         if start[:3] == b"ID3" or mp3.is_header(start[:4]):
             return _mp3_plan(path)
     except OSError as exc:
-        raise SourceError(f"{path}: cannot be read: {exc.strerror}") from exc
+        raise source_error(exc, str(path)) from exc
     return Plan()
 
 
-def _mp3_plan(path: Path) -> Plan:
+def _mp3_plan(path: SourceFile) -> Plan:
     recordings = mp3.examine(path)
     if not recordings or (len(recordings) == 1 and recordings[0].trusted):
         return Plan()
@@ -136,7 +136,7 @@ def _mp3_part(recording: mp3.Layout) -> Part:
     return Part(start, recording.end, head, length_s=recording.length_s, form=form)
 
 
-def _ogg_plan(path: Path) -> Plan:
+def _ogg_plan(path: SourceFile) -> Plan:
     links, complete = ogg.links(path)
     warnings = () if complete else ("the file has no end mark: it is cut off, or a live stream was saved",)
     parts = tuple(_ogg_part(link) for link in links)
@@ -152,7 +152,7 @@ def _ogg_part(link: ogg.Link) -> Part:
     return Part(link.start, link.end, b"", patches, shifts, length_s=stream.length_s, form=stream.form)
 
 
-def _flac_plan(path: Path) -> Plan:
+def _flac_plan(path: SourceFile) -> Plan:
     """With a length of 0 in the header libsndfile reads to the end of the file."""
     length = flac.length_of(path)
     if length is None or not 0 < length.said < length.there:
@@ -161,21 +161,21 @@ def _flac_plan(path: Path) -> Plan:
     return Plan((part,), warnings=(MORE_THAN_SAID,))
 
 
-def _located(path: Path) -> Located | None:
+def _located(path: SourceFile) -> Located | None:
     """Where the audio of an uncompressed file lies, or None for other files."""
     with path.open("rb") as file:
         found = read_riff(file) or read_aiff(file) or read_au(file) or read_caf(file)
         return None if found is None else found.locate(file)
 
 
-def media_plan(path: Path) -> Plan:
+def media_plan(path: SourceFile) -> Plan:
     """How to show a file to FFmpeg: whole, under a header of its own only where that of the file gives a wrong length.
     FFmpeg reads on where libsndfile stops, and needs no other help."""
     sized, warnings = _sized_plan(path), dict.fromkeys((*plan_of(path).warnings, missing_end(path)))
     return Plan(sized.parts, tuple(text for text in warnings if text))
 
 
-def _sized_plan(path: Path) -> Plan:
+def _sized_plan(path: SourceFile) -> Plan:
     """For WAV, W64, AIFF, AU and CAF: a header of our own where that of the file is wrong or says nothing."""
     located = _located(path)
     if located is None or located.as_written or not located.extent.size or not located.head:

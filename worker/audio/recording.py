@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,11 +19,13 @@ from worker.audio.scan import scan
 from worker.audio.sections import Cutting, Plan, SectionPlan, plan, sections_for, whole
 from worker.audio.skipping import Skipping
 from worker.audio.source import Audio, AudioInfo
+from worker.audio.sourcefile import SourceFile, opened
 from worker.audio.speech import SpeechDetector
 from worker.audio.spool import Spool
 from worker.audio.tracks import plan_channels
 from worker.audio.undecoded import Undecoded
 from worker.errors import SourceError
+from worker.shortages import raise_shortage
 
 Progress = Callable[[float], None]
 Spools = Mapping[int | None, Spool]
@@ -35,7 +38,7 @@ class Recording:
 
     def __init__(
         self,
-        path: Path,
+        path: SourceFile,
         info: AudioInfo,
         plans: Sequence[Plan],
         *,
@@ -132,7 +135,7 @@ class Recording:
 
 
 def open_recording(
-    path: Path,
+    path: SourceFile | Path,
     rate: int,
     *,
     cutting: Cutting,
@@ -149,6 +152,7 @@ def open_recording(
     once. `progress` is told the seconds read, and may raise to end it; so may `accept`, which is told what the header
     says. Raises SourceError, BadJob where `made` is of other channels than those `wanted`.
     """
+    path = opened(path)
     with ExitStack() as reading, ExitStack() as kept:
         source = kept.enter_context(open_source(path))
         info = source.info
@@ -174,7 +178,8 @@ def open_recording(
                     spool.fill(reader, progress)
         except OSError as exc:
             room = f"{tempfile.gettempdir()} has no room for the decoded audio of {path} ({exc.strerror})"
-            if made is not None:
+            if made is not None or exc.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise_shortage(exc, str(path))
                 raise SourceError(f"{room}: free some, or set TMPDIR to a folder that has") from exc
             recording = Recording(path, info, [replace(whole(info, rate), channel=channel) for channel in channels])
             recording.fell_back = True

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from pathlib import Path
 from typing import Final
 
 from worker.audio.sniff import Kind
+from worker.audio.sourcefile import SourceFile
 from worker.errors import DamagedSource, SourceError, UnsupportedSource
 
 INSTALL: Final = "pip install 'stt-batch[media]'"
@@ -15,14 +15,14 @@ INSTALL: Final = "pip install 'stt-batch[media]'"
 class Refused(SourceError):
     """libsndfile does not read a file, for `reason`. `input_options`: those FFmpeg needs to convert it."""
 
-    def __init__(self, path: Path, reason: str, *, damaged: bool = False, input_options: str = "") -> None:
+    def __init__(self, path: SourceFile, reason: str, *, damaged: bool = False, input_options: str = "") -> None:
         super().__init__(f"{path}: {reason}")
         self.reason = reason
         self.damaged = damaged
         self.input_options = input_options
 
 
-def without_media(path: Path, kind: Kind | None, refused: Refused) -> SourceError:
+def without_media(path: SourceFile, kind: Kind | None, refused: Refused) -> SourceError:
     """The error where the extra `media` is not installed."""
     if kind is not None and not kind.is_audio:
         return _no_audio(path, kind)
@@ -31,7 +31,7 @@ def without_media(path: Path, kind: Kind | None, refused: Refused) -> SourceErro
     return UnsupportedSource(f"{_unsupported(path, kind, refused)}; or install what reads it: {INSTALL}")
 
 
-def by_both(path: Path, kind: Kind | None, refused: Refused, other: SourceError, reason: str) -> SourceError:
+def by_both(path: SourceFile, kind: Kind | None, refused: Refused, other: SourceError, reason: str) -> SourceError:
     """The error where FFmpeg does not read the file either: `other`, for `reason`."""
     if kind is None:
         return UnsupportedSource(_unsupported(path, kind, refused))
@@ -43,12 +43,12 @@ def by_both(path: Path, kind: Kind | None, refused: Refused, other: SourceError,
     return DamagedSource(f"{path}: is cut off or damaged: it cannot be opened as audio ({kind}; {reasons})")
 
 
-def no_decoder(path: Path, kind: Kind | None) -> SourceError:
+def no_decoder(path: SourceFile, kind: Kind | None) -> SourceError:
     """The error for a coding that neither library knows."""
     return UnsupportedSource(f"{path}: neither libsndfile nor FFmpeg decodes {kind or 'its coding'}; convert it first")
 
 
-def _unsupported(path: Path, kind: Kind | None, refused: Refused) -> str:
+def _unsupported(path: SourceFile, kind: Kind | None, refused: Refused) -> str:
     names = (f"./{name}" if name.startswith("-") else name for name in (path.name, f"{path.stem}.flac"))
     command = f"ffmpeg {refused.input_options}-i {shlex.join(names)}"
     named = f": {kind}" if kind is not None else ""
@@ -58,5 +58,5 @@ def _unsupported(path: Path, kind: Kind | None, refused: Refused) -> str:
     )
 
 
-def _no_audio(path: Path, kind: Kind) -> SourceError:
+def _no_audio(path: SourceFile, kind: Kind) -> SourceError:
     return UnsupportedSource(f"{path}: is {kind}, not audio; give an audio file")

@@ -7,11 +7,10 @@ as float32; libsndfile never reads beyond the length it found at the start, see 
 
 from __future__ import annotations
 
-import os
+import io
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +22,9 @@ from worker.audio.parts import Part, PartFile
 from worker.audio.refusal import Refused
 from worker.audio.scratch import scratch
 from worker.audio.source import AudioInfo, reason_of
+from worker.audio.sourcefile import SourceFile
 from worker.audio.undecoded import UndecodedLog
+from worker.shortages import raise_shortage, source_error
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
 _MAX_BLOCK_VALUES: Final = 1 << 20
@@ -31,6 +32,10 @@ _MP3_RETRIES: Final = 64  # each passes over a kilobyte of what is not MP3
 _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
 _RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of what a person must know of headerless audio
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
+_SYSTEM_CODE: Final = 2  # SF_ERR_SYSTEM
+# libsndfile takes files without a header by the ending of their path; a descriptor has none.
+_TELEPHONE: Final = {".gsm": "GSM610", ".vox": "VOX_ADPCM"}
+_NO_HEADER: Final = (".raw", ".au", ".snd")
 
 
 class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
@@ -50,12 +55,25 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
         return int(self.buffer_read_into(buffer, dtype="int16" if buffer.dtype == np.int16 else "float32"))
 
 
+class _PartReader(PartFile):
+    """libsndfile calls it from C, where an exception would be lost and read as the end of the file."""
+
+    failure: OSError | None = None
+
+    def read(self, count: int) -> bytes:
+        try:
+            return super().read(count)
+        except OSError as exc:
+            self.failure = exc
+            return b""
+
+
 class SndfileStream:
     """One part of a source, read forward once. Damage is passed over where the coding lets one."""
 
     def __init__(
         self,
-        path: Path,
+        path: SourceFile,
         part: Part | None,
         warn: Callable[[str], None],
         undecoded: UndecodedLog,
@@ -64,15 +82,11 @@ class SndfileStream:
         """`before_s`: seconds of the source before this part. Raises Refused."""
         self.used = False
         self._path, self._part, self._warn, self._undecoded, self._before_s = path, part, warn, undecoded, before_s
-        self._file: PartFile | None = None
+        self._file: BinaryIO | _PartReader | None = None
         self._reader = reader = self._open()
         frames = int(reader.frames)
         form = f"{reader.format}/{reader.subtype}"
         known = frames if frames < _UNKNOWN_FRAMES and not length_is_estimated(reader.format, reader.subtype) else None
-        if form == "RAW/ULAW":  # what libsndfile takes everything for that is named .au or .snd and has no header
-            reader.close()
-            reason = "it has no header, so its rate and coding are not known"
-            raise Refused(self._path, reason, input_options=_RAW_OPTIONS)
         self.info = AudioInfo(int(reader.samplerate), int(reader.channels), known, form)
         if missing := missing_bytes(reader.extra_info):
             warn(f"cut off: the header promises {missing[0]} bytes of audio, the file holds {missing[1]}")
@@ -80,17 +94,47 @@ class SndfileStream:
         self._is_mp3 = reader.format == "MP3"
 
     def _open(self) -> _Reader:
+        self._file = self._readable()
         try:
-            if self._part is None:
-                return _Reader(os.fsencode(self._path))
-            self._file = PartFile(self._path, self._part)
-            return _Reader(self._file)
+            return self._reader_of(self._file)
         except soundfile.LibsndfileError as exc:
+            self._file.close()
+            self._check_shortage(exc)
             damaged = exc.code not in _UNRECOGNISED_CODES
+            if not damaged and self._path.suffix.lower() in _NO_HEADER:
+                reason = "it has no header, so its rate and coding are not known"
+                raise Refused(self._path, reason, input_options=_RAW_OPTIONS) from exc
             raise Refused(self._path, reason_of(exc.error_string), damaged=damaged) from exc
-        except TypeError as exc:  # python-soundfile's answer to .raw
-            reason = "headerless audio, its rate and coding are not known"
-            raise Refused(self._path, reason, input_options=_RAW_OPTIONS) from exc
+
+    def _readable(self) -> BinaryIO | _PartReader:
+        if self._part is not None:
+            return _PartReader(self._path, self._part)
+        raw = self._path.open(buffering=0)
+        if isinstance(raw, io.FileIO):
+            return raw
+        raw.close()  # libsndfile needs a descriptor with a position of its own, or a file object
+        return _PartReader(self._path, Part(0, self._path.stat().st_size))
+
+    def _reader_of(self, source: BinaryIO | _PartReader) -> _Reader:
+        file = source if isinstance(source, _PartReader) else source.fileno()
+        try:
+            return _Reader(file, closefd=False)
+        except soundfile.LibsndfileError as exc:
+            coding = _TELEPHONE.get(self._path.suffix.lower())
+            if coding is None or exc.code not in _UNRECOGNISED_CODES or self._failure() is not None:
+                raise
+            source.seek(0)
+            return _Reader(file, samplerate=8000, channels=1, format="RAW", subtype=coding, closefd=False)
+
+    def _failure(self) -> OSError | None:
+        return self._file.failure if isinstance(self._file, _PartReader) else None
+
+    def _check_shortage(self, exc: Exception | None = None) -> None:
+        """Raises WorkerShortage, or SourceError, when the file could not be read, which is no damage."""
+        if (failure := self._failure()) is not None:
+            raise source_error(failure, str(self._path)) from failure
+        if isinstance(exc, soundfile.LibsndfileError) and exc.code == _SYSTEM_CODE:
+            raise_shortage(exc, str(self._path))
 
     def seek_exactly(self, frame: int) -> int:
         """Go to `frame` if a seek is exact in this coding. Returns the frame that will be read next."""
@@ -133,12 +177,14 @@ class SndfileStream:
         try:
             frames = self._reader.read_on_into(buffer)
         except soundfile.LibsndfileError as exc:
+            self._check_shortage(exc)
             self._fault = exc.error_string.strip(" .")
             self._warn(f"damaged at about {self._now_s():.1f} s: {self._fault}")
             self._failed = True
             if self._is_mp3:  # libsndfile does not count what the decoder gave before the fault
                 return int(np.count_nonzero(~np.isnan(buffer[:, 0])))
             return min(max(0, int(self._reader.tell()) - self._at), len(buffer))
+        self._check_shortage()
         self._failed = self._failed and not frames
         return frames
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from worker.audio.aiff import read_aiff
@@ -18,7 +17,8 @@ from worker.audio.codings import AIFF_CODINGS, AU_CODINGS, CAF_CODINGS, MATROSKA
 from worker.audio.mp4 import audio_codings
 from worker.audio.mpeg_frames import raw_stream
 from worker.audio.riff import read_riff
-from worker.errors import SourceError
+from worker.audio.sourcefile import SourceFile
+from worker.shortages import source_error
 
 _HEAD_BYTES: Final = 256 << 10
 _FLV_CODINGS: Final = {0: "PCM", 1: "ADPCM", 2: "MP3", 4: "Nellymoser", 5: "Nellymoser", 6: "Nellymoser", 7: "A-law",
@@ -75,13 +75,13 @@ class Kind:
         return f"{self.coding} in {self.container}" if self.coding else self.container
 
 
-def identify(path: Path) -> Kind | None:
-    """What the file is; None for unknown content. Raises SourceError when the disk fails."""
+def identify(path: SourceFile) -> Kind | None:
+    """What the file is; None for unknown content. Raises WorkerShortage when the disk fails."""
     try:
         with path.open("rb") as file:
             return _kind(file)
     except OSError as exc:
-        raise SourceError(f"{path}: cannot be read: {exc.strerror}") from exc
+        raise source_error(exc, str(path)) from exc
 
 
 def _kind(file: BinaryIO) -> Kind | None:

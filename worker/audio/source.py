@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from worker.audio.sourcefile import SourceFile
 from worker.audio.undecoded import Undecoded
-from worker.errors import DamagedSource, SourceError, SourceNotFound
+from worker.errors import DamagedSource
+from worker.shortages import source_error
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -82,19 +83,10 @@ class Audio(Protocol):
     ) -> None: ...
 
 
-def check_readable(path: Path) -> None:
-    """Raise SourceNotFound, SourceError (a folder, a device, no permission) or DamagedSource (0 bytes)."""
-    try:
-        if not path.exists():
-            raise SourceNotFound(f"{path}: no such file")
-        if not path.is_file():
-            kind = "a folder" if path.is_dir() else "not a regular file"
-            raise SourceError(f"{path}: is {kind}; give an audio file")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise DamagedSource(f"{path}: the file is empty (0 bytes)")
-    except OSError as exc:
-        raise SourceError(f"{path}: cannot be read: {exc.strerror}") from exc
+def check_readable(file: SourceFile) -> None:
+    """Raises DamagedSource for 0 bytes, WorkerShortage."""
+    if not file.stamp().size_bytes:
+        raise DamagedSource(f"{file}: the file is empty (0 bytes)")
 
 
 def reason_of(error: str) -> str:
@@ -120,19 +112,19 @@ def is_other_media_name(path: Path) -> bool:
     return not path.name.startswith(".") and _ending(path) in OTHER_MEDIA_ENDINGS
 
 
-def sha256_file(path: Path) -> str:
-    """The sha256 of the content in hexadecimal, read in small blocks. Raises SourceNotFound or SourceError."""
+def sha256_of(source: SourceFile) -> str:
+    """The sha256 of the content in hexadecimal, read in small blocks. Raises SourceError, WorkerShortage."""
     try:
-        mode = path.stat().st_mode
-        # A device may have no end, and a pipe nobody at its other one.
-        if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
-            raise SourceError(f"{path}: is not a regular file; give an audio file")
-        with path.open("rb", buffering=0) as file:
+        with source.open(buffering=0) as file:
             digest, block = hashlib.sha256(), memoryview(bytearray(_HASH_BLOCK_BYTES))
-            while count := file.readinto(block):
+            while count := file.readinto(block):  # type: ignore[attr-defined]
                 digest.update(block[:count])
-    except FileNotFoundError:
-        raise SourceNotFound(f"{path}: no such file") from None
     except OSError as exc:
-        raise SourceError(f"{path}: cannot be read: {exc.strerror}") from exc
+        raise source_error(exc, str(source)) from exc
     return digest.hexdigest()
+
+
+def sha256_file(path: Path) -> str:
+    """`sha256_of` for a path. Raises SourceNotFound too."""
+    with SourceFile.at(path) as file:
+        return sha256_of(file)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import IO, Final
 
@@ -19,6 +18,7 @@ import numpy as np
 from worker.audio.downmix import Pcm16, Samples
 from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
 from worker.audio.source import Audio, AudioInfo
+from worker.audio.sourcefile import SourceFile
 from worker.audio.undecoded import Undecoded
 
 _BLOCK_S: Final = 1.0
@@ -27,7 +27,7 @@ _BLOCK_S: Final = 1.0
 class Spool:
     """The temporary file. `reader()` gives a source that starts anywhere; any number of them at once."""
 
-    def __init__(self, path: Path, rate: int) -> None:
+    def __init__(self, path: SourceFile, rate: int) -> None:
         """`path` names the source in messages. Raises OSError when no file can be made."""
         self.path = path
         self.rate = rate

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
-from pathlib import Path
 from typing import BinaryIO, Final
 
 from worker.audio.mpeg_frames import ends_inside_a_frame
+from worker.audio.sourcefile import SourceFile
 from worker.errors import SourceError
 
 _TAIL_BYTES: Final = 64 << 10
@@ -26,7 +26,7 @@ _MID_FRAME: Final = "the file ends in the middle of a frame: it is cut off, or a
 _MID_PACKET: Final = "the file ends in the middle of a packet: it is cut off, or a live stream was saved"
 
 
-def missing_end(path: Path) -> str:
+def missing_end(path: SourceFile) -> str:
     """What a person should know of a file that ends too early; empty where it does not, or nothing tells. Raises
     SourceError when the disk fails."""
     try:

@@ -33,6 +33,11 @@ def check_source(source: str, settings: Settings) -> None:
         raise SourceRefused(private_address(show(source)))
 
 
+def allowed_folders(setting: str) -> tuple[str, ...]:
+    """The folders on this disk that a list allows; none where there is no list. `*` is the root."""
+    return tuple("/" if entry == "*" else entry for entry in _entries(setting) if not is_url(entry))
+
+
 def check_output(folder: str, settings: Settings) -> None:
     """Raises OutputError when a worker with these settings must not write to `folder`."""
     try:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final
 
+from worker.audio.sourcefile import Stamp
 from worker.storage.connection import Connection
 from worker.storage.keys import Keys
 
@@ -19,27 +18,6 @@ REMEMBERED: Final = timedelta(days=30)
 """From the last time a file was asked for, unless told otherwise."""
 AT_ONCE: Final = 500
 """Files in one round trip."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stamp:
-    """What of a file changes when it is written to or replaced."""
-
-    size_bytes: int
-    mtime_ns: int
-    inode: int
-
-    @classmethod
-    def of(cls, stat: os.stat_result) -> Self:
-        return cls(stat.st_size, stat.st_mtime_ns, stat.st_ino)
-
-    @classmethod
-    def at(cls, path: Path) -> Self:
-        """Raises OSError."""
-        return cls.of(path.stat())
-
-    def __str__(self) -> str:
-        return f"{self.size_bytes} {self.mtime_ns} {self.inode}"
 
 
 def stamps_of(paths: Sequence[str]) -> dict[str, str]:

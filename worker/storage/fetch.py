@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,12 +13,14 @@ from typing import BinaryIO, Final
 
 import structlog
 
-from worker.errors import SourceChanged, SourceError, SourceUnavailable
+from worker.audio.sourcefile import SourceFile
+from worker.errors import SourceReplaced, SourceUnavailable
 from worker.settings import Settings
+from worker.shortages import raise_shortage
 from worker.storage.address import Address, parse
 from worker.storage.allowed import check_source
-from worker.storage.local import check_local, check_size
-from worker.storage.remote import Body, Version
+from worker.storage.local import check_size, open_local
+from worker.storage.remote import Body, Version, content_text
 from worker.storage.tempspace import Space, check_room, space_of, temporary_file
 
 logger = structlog.get_logger(__name__)
@@ -31,11 +34,16 @@ BACKOFF_S: Final = (0.5, 20.0)
 class Local:
     """A source that can be read now."""
 
-    path: Path
+    file: SourceFile
+    """Open until the end of the context."""
     name: str
     """The file's name for people."""
     shown: str
     """The path or address for records: without passwords and signatures."""
+    sha256: str | None = None
+    """Of the content, in hexadecimal, where it was read on its way here."""
+    content: str | None = None
+    """What its server says of the content, as `content_of` has it."""
 
 
 @asynccontextmanager
@@ -43,24 +51,22 @@ async def fetched(source: str, settings: Settings) -> AsyncIterator[Local]:
     """The source as a file. What was downloaded is removed at the end of the context.
 
     A download goes on where a connection dropped, if the content is still the same one, and is checked against the
-    length its server names. Raises SourceRefused, SourceNotFound, SourceUnavailable, SourceError, BadJob; for a path
-    nothing is looked at but whether it is allowed.
+    length its server names. A path is opened once; nothing looks at it again, and it may be renamed or deleted. Raises
+    SourceRefused, SourceNotFound, SourceUnavailable, SourceError, BadJob, WorkerShortage.
     """
     check_source(source, settings)
     address = parse(source)
     if address is None:
-        path = await asyncio.to_thread(check_local, source, settings)
-        yield Local(path, Path(source).name, source)
+        with await asyncio.to_thread(open_local, source, settings) as file:
+            yield Local(file, Path(source).name, source)
         return
     name = address.name or "source"
     async with temporary_file(name, settings) as path:
         download = _Download(address, path, settings)
         try:
             await download.run()
-            try:
-                yield Local(path, name, address.shown)
-            except SourceError as exc:  # it names the file here, which is nothing to anybody
-                raise type(exc)(str(exc).replace(str(path), address.shown)) from exc
+            with await asyncio.to_thread(SourceFile.at, path, address.shown, path.name) as file:
+                yield Local(file, name, address.shown, download.sha256, download.content)
         finally:
             path.unlink(missing_ok=True)
             await download.end()
@@ -90,6 +96,15 @@ class _Download:
         self._at = 0
         self._version: Version | None = None
         self._deadline = asyncio.timeout(None)
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    @property
+    def content(self) -> str | None:
+        return None if self._version is None else content_text(self._address, self._version)
 
     async def run(self) -> None:
         """Until all of it is there. The time spent waiting for room does not count."""
@@ -114,7 +129,7 @@ class _Download:
                     most = max(most, self._at)
                     if failures >= TRIES:
                         raise
-                    if isinstance(exc, SourceChanged):
+                    if isinstance(exc, SourceReplaced):
                         self._at, self._version = 0, None
                     pause_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2**failures) * random.uniform(0.5, 1.0)  # noqa: S311
                     logger.info("download broke off", error=str(exc), at_bytes=self._at, again_in_s=round(pause_s, 2))
@@ -131,8 +146,10 @@ class _Download:
             if body.offset != self._at or self._is_other(body.version):
                 # From the start: it cannot do otherwise, or has another version now.
                 if body.offset:
-                    raise SourceChanged(f"{shown}: was replaced while it was read")
+                    raise SourceReplaced(f"{shown}: was replaced while it was read")
                 self._at = 0
+            if self._at == 0:
+                self._digest = hashlib.sha256()
             self._version, size = body.version, body.version.size_bytes
             file.seek(self._at)
             file.truncate()
@@ -171,10 +188,12 @@ class _Download:
         def write() -> None:
             file.write(chunk)
             file.flush()
+            self._digest.update(chunk)
 
         try:
             await asyncio.to_thread(write)
         except OSError as exc:
+            raise_shortage(exc, self._address.shown)
             raise SourceUnavailable(
                 f"{self._address.shown}: cannot be kept at {self._path.parent}: {exc.strerror}; free some space, or set"
                 " STT_TEMP_DIR"

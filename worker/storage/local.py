@@ -1,33 +1,55 @@
-"""A path on this disk that a job names: whether it may be read."""
+"""A path on this disk that a job names: opened, where the settings allow it."""
 
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import Final
 
-from worker.errors import SourceRefused
+from worker.audio.sourcefile import SourceFile, readable
+from worker.errors import SourceError, SourceRefused
 from worker.settings import Settings
-from worker.storage.allowed import check_source
+from worker.shortages import source_error
+from worker.storage.allowed import allowed_folders, check_source
+from worker.storage.beneath import Outside, open_file
+
+_KERNEL: Final = ("/proc", "/sys", "/dev")
+_RAM_DISK: Final = "/dev/shm"  # noqa: S108
 
 
-def check_local(source: str, settings: Settings) -> Path:
-    """The path to open in place of `source`: where there is a list of what is allowed, without links, none of which
-    may lead out of it. Raises SourceRefused. What is not there is left to who opens it."""
+def open_local(source: str, settings: Settings) -> SourceFile:
+    """Open the file `source`. Where there is a list of allowed places, no link on the way leads out of them.
+
+    Raises SourceNotFound, SourceRefused, SourceError, WorkerShortage.
+    """
     check_source(source, settings)
-    path = Path(source)
-    if settings.allowed_sources:
-        path = Path(os.path.realpath(path))
-        try:
-            check_source(str(path), settings)
-        except SourceRefused:  # which names the place; that is not for who queued the job to know
-            text = "a link on its way leads to a place that is not within STT_ALLOWED_SOURCES of this worker"
-            raise SourceRefused(f"{source}: {text}") from None
+    _check_kernel(source)
+    roots = allowed_folders(settings.allowed_sources)
     try:
-        size = path.stat().st_size
-    except (OSError, ValueError):
-        return path
-    check_size(size, source, settings)
-    return path
+        handle = open_file(source, roots)
+    except Outside:  # the place that the link leads to is not for the producer of the job to know
+        where = (
+            "a place that is not within STT_ALLOWED_SOURCES of this worker" if roots else "an open file of a process"
+        )
+        raise SourceRefused(f"{source}: a link on its way leads to {where}") from None
+    except OSError as exc:
+        raise source_error(exc, source) from exc
+    except ValueError as exc:
+        raise SourceError(f"{source!r}: cannot be the name of a file: {exc}") from None
+    file = SourceFile(readable(handle, source), source)
+    try:
+        check_size(file.stamp().size_bytes, source, settings)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_kernel(source: str) -> None:
+    """Raises SourceRefused for files of the kernel, and for devices: opening some of them changes something."""
+    path = os.path.abspath(source)  # noqa: PTH100
+    below = next((folder for folder in _KERNEL if path == folder or path.startswith(f"{folder}/")), None)
+    if below is not None and not path.startswith(f"{_RAM_DISK}/"):
+        raise SourceRefused(f"{source}: no recordings are read from {below}; give an audio file")
 
 
 def check_size(size_bytes: int, shown: str, settings: Settings) -> None:
@@ -37,4 +59,4 @@ def check_size(size_bytes: int, shown: str, settings: Settings) -> None:
         raise SourceRefused(f"{shown}: has {size_bytes / 1e9:.1f} GB, more than {limit}; split it, or raise the limit")
 
 
-__all__ = ["check_local", "check_size"]
+__all__ = ["check_size", "open_local"]

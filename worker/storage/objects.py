@@ -22,9 +22,9 @@ from obstore.store import AzureStore, GCSStore, S3Store
 from worker.errors import (
     OutputError,
     OutputUnavailable,
-    SourceChanged,
     SourceNotFound,
     SourceRefused,
+    SourceReplaced,
     SourceUnavailable,
     SttError,
 )
@@ -66,7 +66,7 @@ class Found:
 async def read(address: Address, offset: int, known: Version | None, endpoint: str) -> AsyncIterator[Body]:
     """Open an object from the byte `offset` on, if it still is the `known` version. `endpoint`: STT_S3_ENDPOINT.
 
-    Raises SourceNotFound, SourceRefused, SourceChanged, SourceUnavailable; so do the body's chunks.
+    Raises SourceNotFound, SourceRefused, SourceReplaced, SourceUnavailable; so do the body's chunks.
     """
     options: dict[str, Any] = {"range": {"offset": offset}} if offset else {}
     if known is not None and known.etag is not None:
@@ -154,7 +154,7 @@ def _source_errors(address: Address) -> Iterator[None]:
     except (PermissionDeniedError, UnauthenticatedError) as exc:
         raise SourceRefused(f"{address.shown}: {_refusal(address, exc)}") from None
     except PreconditionError:
-        raise SourceChanged(f"{address.shown}: was replaced while it was read") from None
+        raise SourceReplaced(f"{address.shown}: was replaced while it was read") from None
     except (BaseError, ValueError) as exc:
         if _without_credentials(exc):
             raise SourceRefused(f"{address.shown}: {_no_credentials(address)}") from None

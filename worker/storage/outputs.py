@@ -6,12 +6,14 @@ import contextlib
 import errno
 import os
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
 from worker.errors import OutputError, OutputUnavailable
+from worker.storage.beneath import Outside, open_folder
+from worker.storage.names import has_control_characters
 from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
 from worker.transcript.style import PLAIN, Style
@@ -28,6 +30,8 @@ class Outputs:
     name: str
     formats: tuple[str, ...]
     style: Style = PLAIN
+    roots: tuple[str, ...] = ()
+    """Folders that no link on the way to the files may leave; none: links may lead anywhere."""
 
 
 _MAY_PASS: Final = (
@@ -38,8 +42,12 @@ _MAY_PASS: Final = (
     errno.ETIMEDOUT,
     errno.ENETDOWN,
     errno.EHOSTDOWN,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EAGAIN,
 )
-"""A disk that is full is freed, a network disk comes back: worth another attempt."""
+"""A disk that is full is freed, a network disk comes back, descriptors are closed: worth another attempt."""
 _REASONS: Final[dict[int, str]] = {
     errno.ENOSPC: "the disk is full; free some space, or choose another output folder",
     errno.EDQUOT: "the disk quota is used up; free some space, or choose another output folder",
@@ -56,58 +64,75 @@ _REASONS: Final[dict[int, str]] = {
 def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
     """Write one file per format and return their paths, in the order of `out.formats`.
 
-    A file is written under a temporary name in its own folder, synced, and renamed; JSON comes last, so where it stands
-    the others stand too. Existing files are replaced. Raises OutputError, or OutputUnavailable for what may pass, and
-    leaves no temporary file behind.
+    A file is written under a temporary name in its own folder, synced, and renamed, all relative to one descriptor of
+    that folder; JSON comes last, so where it stands the others stand too. Existing files are replaced. Raises
+    OutputError, or OutputUnavailable for what may pass, and leaves no temporary file behind.
     """
-    targets = {fmt: _target(out, fmt) for fmt in out.formats}
+    name = check_name(out.name, str(out.folder))
+    targets = {fmt: out.folder / name.parent / f"{name.name}.{fmt}" for fmt in out.formats}
     # An unknown format is refused before anything is written.
     texts = {fmt: pieces(transcript, fmt, out.style, place=str(target.absolute())) for fmt, target in targets.items()}
-    for fmt in sorted(texts, key=lambda name: name == "json"):
-        _replace(targets[fmt], texts[fmt])
+    with _folder(out.folder / name.parent, out.roots) as folder:
+        for fmt in sorted(texts, key=lambda name: name == "json"):
+            _replace(folder, targets[fmt], texts[fmt])
     return tuple(targets.values())
 
 
 def check_name(name: str, folder: str) -> PurePosixPath:
     """The name of a transcript as a path inside the output folder. Raises OutputError for any other one."""
     path = PurePosixPath(name)
-    if not path.name or path.is_absolute() or ".." in path.parts or "\0" in name:
+    if not path.name or path.is_absolute() or ".." in path.parts or has_control_characters(name):
         raise OutputError(f"{name!r} cannot name a transcript: it must be a path inside the output folder {folder}")
     return path
 
 
-def _target(out: Outputs, fmt: str) -> Path:
-    name = check_name(out.name, str(out.folder))
-    return out.folder / name.parent / f"{name.name}.{fmt}"
-
-
-def _replace(target: Path, content: Iterable[str]) -> None:
-    temporary = target.with_name(f".stt-{secrets.token_hex(8)}.tmp")
+@contextlib.contextmanager
+def _folder(path: Path, roots: tuple[str, ...]) -> Iterator[int]:
+    """A descriptor of the folder, which is made where it is not there. Raises OutputError."""
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("xb") as file:
-                for piece in content:
-                    file.write(piece.encode("utf-8", "backslashreplace"))
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(target)
-        except BaseException:
-            with contextlib.suppress(OSError):  # the first error is the one to tell
-                temporary.unlink()
-            raise
-        _sync_folder(target.parent)
+        folder = open_folder(str(path), roots)
+    except Outside:
+        where = "a place that is not within STT_ALLOWED_OUTPUTS of this worker"
+        raise OutputError(f"cannot write to {path}: a link on its way leads to {where}") from None
     except OSError as exc:
-        reason = _REASONS.get(exc.errno or 0, exc.strerror or str(exc))
-        kind = OutputUnavailable if exc.errno in _MAY_PASS else OutputError
-        raise kind(f"cannot write {target}: {reason}") from exc
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable. Some network file systems refuse it; the file is there all the same."""
-    handle = os.open(folder, os.O_RDONLY)
+        raise _error(path, exc) from exc
     try:
-        with contextlib.suppress(OSError):
-            os.fsync(handle)
+        yield folder
     finally:
-        os.close(handle)
+        os.close(folder)
+
+
+def _replace(folder: int, target: Path, content: Iterable[str]) -> None:
+    temporary = f".stt-{secrets.token_hex(8)}.tmp"
+    try:
+        try:
+            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
+            with open(file, "wb") as stream:  # noqa: PTH123
+                for piece in content:
+                    stream.write(piece.encode("utf-8", "backslashreplace"))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(temporary, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first error is the one to report
+                os.unlink(temporary, dir_fd=folder)
+            raise
+        _sync_folder(folder)
+    except OSError as exc:
+        raise _error(target, exc) from exc
+
+
+def _error(target: Path, exc: OSError) -> OutputError:
+    reason = _REASONS.get(exc.errno or 0, exc.strerror or str(exc))
+    kind = OutputUnavailable if exc.errno in _MAY_PASS else OutputError
+    return kind(f"cannot write {target}: {reason}")
+
+
+def _sync_folder(folder: int) -> None:
+    """Make the rename itself durable. Some network file systems refuse it; the file is there all the same."""
+    with contextlib.suppress(OSError):
+        handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

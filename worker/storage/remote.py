@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Final
 
+from worker.storage.address import Address
+
 CHUNK_BYTES: Final = 1 << 20
 
 
@@ -17,6 +19,11 @@ class Version:
     etag: str | None
     modified: str | None
 
+    @property
+    def identifies(self) -> bool:
+        """Whether another content has another version."""
+        return self.etag is not None or self.modified is not None
+
 
 @dataclass(frozen=True, slots=True)
 class Body:
@@ -27,3 +34,11 @@ class Body:
     """Where the chunks begin: not where they were asked for, when a server cannot do that."""
     chunks: AsyncIterator[bytes]
     """About CHUNK_BYTES each. Raises SourceUnavailable when the connection breaks."""
+
+
+def content_text(address: Address, version: Version) -> str:
+    """What tells the content of an address from another one: the address, without the query that signs it, with the
+    ETag and the length; without an ETag the whole address, with the length and the time of the last change."""
+    if version.etag is not None:
+        return f"url:{address.shown}\n{version.etag}\n{version.size_bytes}"
+    return f"url:{address.url}\n{version.modified}\n{version.size_bytes}"

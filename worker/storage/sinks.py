@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
@@ -18,7 +17,7 @@ from worker.errors import OutputError, OutputUnavailable
 from worker.settings import Settings
 from worker.storage import objects
 from worker.storage.address import OBJECTS, Address, parse
-from worker.storage.allowed import check_output
+from worker.storage.allowed import allowed_folders, check_output
 from worker.storage.outputs import Outputs, check_name, write
 from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
@@ -69,9 +68,8 @@ async def _deliver(
     check_output(folder, settings)
     address = parse(folder)
     if address is None:
-        if settings.allowed_outputs:  # a link must not lead out of what is allowed
-            check_output(await asyncio.to_thread(os.path.realpath, folder), settings)
-        paths = await asyncio.to_thread(write, transcript, Outputs(Path(folder), name, formats, style))
+        roots = allowed_folders(settings.allowed_outputs)
+        paths = await asyncio.to_thread(write, transcript, Outputs(Path(folder), name, formats, style, roots))
         return [str(path) for path in paths]
     name = str(check_name(name, address.shown))
     try:

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from worker.audio.source import is_audio_name, is_other_media_name, sha256_file
+from worker.audio.source import is_audio_name, is_other_media_name, sha256_of
 from worker.errors import BadJob, SourceNotFound, SourceRefused, SttError
 from worker.settings import Settings
 from worker.storage.address import Address, is_url, parse
 from worker.storage.allowed import check_source
 from worker.storage.fetch import opened
-from worker.storage.local import check_local
+from worker.storage.local import open_local
+from worker.storage.remote import content_text
 
 IDENTIFY_S: Final = 20.0
 """Longest wait for a server to say what it has."""
@@ -114,7 +115,8 @@ def _hashes(paths: Sequence[str], settings: Settings) -> Iterator[str]:
 
 
 def _hash(path: str, settings: Settings) -> str:
-    return sha256_file(check_local(path, settings))
+    with open_local(path, settings) as file:
+        return sha256_of(file)
 
 
 async def content_of(source: str, settings: Settings) -> str:
@@ -138,9 +140,7 @@ async def content_of(source: str, settings: Settings) -> str:
         if isinstance(exc, SourceRefused) and "STT_ALLOWED_SOURCES" in str(exc):
             raise
         return f"url:{source}"
-    if version.etag is not None:
-        return f"url:{address.shown}\n{version.etag}\n{version.size_bytes}"
-    return f"url:{source}\n{version.modified}\n{version.size_bytes}"
+    return content_text(address, version)
 
 
 __all__ = ["Listed", "content_of", "contents_of", "list_sources"]

@@ -18,10 +18,10 @@ import aiohttp
 
 from worker.errors import (
     BadJob,
-    SourceChanged,
     SourceError,
     SourceNotFound,
     SourceRefused,
+    SourceReplaced,
     SourceUnavailable,
 )
 from worker.settings import Settings
@@ -149,7 +149,7 @@ def _refusal(status: int, reason: str, address: Address) -> SourceError:
         return SourceRefused(f"{address.shown}: is refused ({said}); a signed address may have expired")
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         reason = "ends before the length that its server names, or was replaced while it was read"
-        return SourceChanged(f"{address.shown}: {reason} ({said})")
+        return SourceReplaced(f"{address.shown}: {reason} ({said})")
     if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return SourceUnavailable(f"{address.shown}: its server fails ({said})")
     return SourceError(f"{address.shown}: its server gives no content ({said})")

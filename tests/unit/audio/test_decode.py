@@ -175,7 +175,7 @@ def test_what_is_not_known_audio_is_refused_with_the_way_out(tmp_path: Path, con
 
 def test_raw_is_refused_as_nobody_knows_its_rate(tmp_path: Path) -> None:
     (tmp_path / "a.raw").write_bytes(bytes(1000))
-    with pytest.raises(UnsupportedSource, match="headerless"):
+    with pytest.raises(UnsupportedSource, match="it has no header"):
         open_source(tmp_path / "a.raw")
 
 

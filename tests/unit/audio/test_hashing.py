@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import threading
@@ -10,46 +11,58 @@ import pytest
 
 from worker.audio import hashing as module
 from worker.audio.hashing import hashing
-from worker.errors import SourceNotFound
+from worker.audio.sourcefile import SourceFile
+from worker.errors import WorkerShortage
 
 SOUND = b"sound" * 1000
 
 
 @pytest.fixture
-def file(tmp_path: Path) -> Path:
-    path = tmp_path / "a.wav"
+def file(tmp_path: Path) -> SourceFile:
+    return source(tmp_path / "a.wav")
+
+
+def source(path: Path) -> SourceFile:
     path.write_bytes(SOUND)
-    return path
+    return SourceFile.at(path)
 
 
-async def test_the_hash_of_a_file(file: Path) -> None:
+async def test_the_hash_of_a_file(file: SourceFile) -> None:
     async with hashing(file) as digest:
         assert await digest == hashlib.sha256(SOUND).hexdigest()
 
 
 async def test_what_is_known_is_not_read(tmp_path: Path) -> None:
-    async with hashing(tmp_path / "not there", "abc") as digest:
+    closed = source(tmp_path / "a.wav")
+    closed.close()
+    async with hashing(closed, "abc") as digest:
         assert await digest == "abc"
 
 
-async def test_a_file_that_is_not_there(tmp_path: Path) -> None:
-    async with hashing(tmp_path / "not there") as digest:
-        with pytest.raises(SourceNotFound):
+async def test_a_disk_that_fails(file: SourceFile, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(SourceFile, "open", fail)
+    async with hashing(file) as digest:
+        with pytest.raises(WorkerShortage, match=r"a\.wav: cannot be read now: the disk reports"):
             await digest
 
 
-async def test_what_has_not_begun_does_not_begin(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_has_not_begun_does_not_begin(
+    file: SourceFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     began, go_on = threading.Semaphore(0), threading.Event()
-    read: list[Path] = []
+    read: list[SourceFile] = []
 
-    def slow(path: Path) -> str:
+    def slow(path: SourceFile) -> str:
         read.append(path)
         began.release()
         go_on.wait(10)
         return "done"
 
-    monkeypatch.setattr(module, "sha256_file", slow)
-    other = file.with_name("b.wav")
+    monkeypatch.setattr(module, "sha256_of", slow)
+    other = source(tmp_path / "b.wav")
     async with hashing(file) as first:
         assert await asyncio.to_thread(began.acquire, timeout=10)
         with pytest.raises(ZeroDivisionError):
@@ -66,12 +79,12 @@ async def test_what_has_not_begun_does_not_begin(file: Path, monkeypatch: pytest
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-async def test_a_forked_child_hashes_with_a_thread_of_its_own(file: Path) -> None:
+async def test_a_forked_child_hashes_with_a_thread_of_its_own(file: SourceFile) -> None:
     async with hashing(file) as digest:
         expected = await digest  # the thread is there now
     child = os.fork()
     if not child:  # pragma: no cover  another process
-        found = module._thread.submit(module.sha256_file, file).result(10)
+        found = module._thread.submit(module.sha256_of, file).result(10)
         os._exit(0 if found == expected else 1)
     _, status = await asyncio.to_thread(os.waitpid, child, 0)
     assert os.waitstatus_to_exitcode(status) == 0

@@ -50,5 +50,5 @@ def test_sha256(tmp_path: Path) -> None:
 def test_sha256_of_what_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match="gone: no such file"):
         sha256_file(tmp_path / "gone")
-    with pytest.raises(SourceError, match="cannot be read"):
+    with pytest.raises(SourceError, match="is a folder"):
         sha256_file(tmp_path)

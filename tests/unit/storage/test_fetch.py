@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import os
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,8 +47,10 @@ def left_behind(settings: Settings) -> list[Path]:
 
 async def download(url: str, settings: Settings) -> bytes:
     async with fetched(url, settings) as local:
-        assert local.path.name.endswith("call.wav")
-        data = local.path.read_bytes()
+        assert local.file.name.endswith("call.wav")
+        with local.file.open() as file:
+            data = file.read()
+        assert local.sha256 == hashlib.sha256(data).hexdigest()
     assert not left_behind(settings)
     return data
 
@@ -217,7 +221,7 @@ async def test_a_link_out_of_what_is_allowed(tmp_path: Path) -> None:
     base = inside.resolve()
     settings = load({"STT_ALLOWED_SOURCES": str(base)})
     async with fetched(str(base / "a.wav"), settings) as local:
-        assert local.path == base / "a.wav"
+        assert os.path.samestat(local.file.stat(), (base / "a.wav").stat())
     with pytest.raises(SourceRefused):
         async with fetched(str(base / "link.wav"), settings):
             pass
@@ -226,7 +230,7 @@ async def test_a_link_out_of_what_is_allowed(tmp_path: Path) -> None:
 async def test_a_path_is_taken_as_it_is(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "a.wav").write_bytes(b"x")
     async with fetched(str(tmp_path / "a.wav"), settings) as local:
-        assert (local.path, local.name, local.shown) == (tmp_path / "a.wav", "a.wav", str(tmp_path / "a.wav"))
+        assert (str(local.file), local.name, local.shown) == (local.shown, "a.wav", str(tmp_path / "a.wav"))
     assert (tmp_path / "a.wav").exists()
 
 

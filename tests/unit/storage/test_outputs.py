@@ -77,14 +77,14 @@ def test_a_name_never_leaves_the_folder(tmp_path: Path, name: str) -> None:
 def test_a_failing_disk_is_told_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, way_out: str, step: str
 ) -> None:
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise OSError(code, os.strerror(code))
 
     (tmp_path / "call.json").write_text("the one before")
     if step == "fsync":
         monkeypatch.setattr(os, "fsync", fail)
     else:
-        monkeypatch.setattr(Path, "replace", fail)
+        monkeypatch.setattr(os, "rename", fail)
     with pytest.raises(OutputError, match=rf"cannot write {tmp_path}/call\.json: {way_out}"):
         write(SPOKEN, Outputs(tmp_path, "call", ("json",)))
     assert files(tmp_path) == ["call.json"]

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cli.arrivals import Arrivals
-from worker.storage.contents import Stamp
+from worker.audio.sourcefile import Stamp
 
 A, B = Path("/in/a.wav"), Path("/in/b.wav")
 ONE = Stamp(100, 1, 7)

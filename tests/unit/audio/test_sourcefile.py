@@ -1,0 +1,114 @@
+"""A source is opened once: whatever happens to its path, every reader sees the file that was opened."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.support.audiofiles import write_signal
+from tests.support.sounds import noise
+from worker.audio import sourcefile
+from worker.audio.decode import open_source
+from worker.audio.sourcefile import SourceFile
+from worker.errors import SourceError, SourceNotFound, SourceRefused, WorkerShortage
+
+CONTENT = bytes(range(256)) * 1000
+
+
+def renamed(path: Path) -> None:
+    path.rename(path.with_name("elsewhere.wav"))
+
+
+def replaced(path: Path) -> None:
+    other = path.with_name("other.wav")
+    other.write_bytes(b"other")
+    other.replace(path)
+
+
+def made_unreadable(path: Path) -> None:
+    path.chmod(0)
+
+
+@pytest.fixture(params=["reopened", "pread"])
+def no_proc(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With /proc/self/fd, and on systems without it."""
+    if request.param == "pread":
+        monkeypatch.setattr(sourcefile, "_reopened", lambda fd: None)
+
+
+@pytest.mark.usefixtures("no_proc")
+@pytest.mark.parametrize("change", [Path.unlink, renamed, replaced, made_unreadable])
+def test_readers_do_not_look_at_the_path(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    path = tmp_path / "a.wav"
+    path.write_bytes(CONTENT)
+    with SourceFile.at(path) as file:
+        first = file.open()
+        assert first.read(1000) == CONTENT[:1000]
+        change(path)
+        with file.open() as second:
+            assert second.read() == CONTENT
+        assert first.read() == CONTENT[1000:]
+        first.seek(-4, os.SEEK_END)
+        assert first.read() == CONTENT[-4:]
+        first.close()
+        assert file.stat().st_size == len(CONTENT)
+
+
+@pytest.mark.usefixtures("no_proc")
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.ogg"])
+def test_audio_is_decoded_from_the_open_file(tmp_path: Path, name: str) -> None:
+    path = write_signal(tmp_path / name, noise(3, -20), 16000)
+    with open_source(path) as audio:
+        expected = b"".join(block.tobytes() for block in audio.blocks())
+    with SourceFile.at(path) as file:
+        path.unlink()
+        for _ in range(2):
+            with open_source(file) as audio:
+                assert b"".join(block.tobytes() for block in audio.blocks()) == expected
+
+
+def test_what_is_no_file_is_refused_and_not_even_opened(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/proc/self/status")
+    for path, error, reason in (
+        (tmp_path / "pipe", SourceError, "not a regular file"),
+        (Path("/dev/zero"), SourceError, "not a regular file"),
+        (tmp_path, SourceError, "is a folder"),
+        (tmp_path / "link", SourceRefused, "a file of the kernel"),
+        (tmp_path / "none", SourceNotFound, "no such file"),
+        (tmp_path / "pipe" / "below", SourceNotFound, "no such file"),
+        (tmp_path / "a\0b", SourceError, "cannot be the name of a file"),
+    ):
+        with pytest.raises(error, match=reason):
+            SourceFile.at(path)
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO, errno.ESTALE])
+def test_a_shortage_while_opening_is_not_the_fault_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    path = write_signal(tmp_path / "a.wav", noise(1), 16000)
+
+    def fail(*_: object, **__: object) -> int:
+        raise OSError(code, os.strerror(code))
+
+    with SourceFile.at(path) as file, monkeypatch.context() as patch:
+        patch.setattr(os, "open", fail)
+        with pytest.raises(WorkerShortage, match=r"a\.wav: cannot be read now"):
+            open_source(file)
+        with pytest.raises(WorkerShortage, match=r"a\.wav: cannot be read now"):
+            SourceFile.at(path)
+
+
+def test_a_file_that_nobody_reads_any_more_is_closed(tmp_path: Path) -> None:
+    path = write_signal(tmp_path / "a.wav", noise(1), 16000)
+    before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
+    for _ in range(3):
+        with open_source(path) as audio:
+            list(audio.blocks())
+        del audio
+    assert len(set(os.listdir("/proc/self/fd")) - before) <= 1  # noqa: PTH208  the folder's own
