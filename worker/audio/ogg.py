@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
-from worker.audio.sourcefile import SourceFile
 from worker.audio.ogg_timeline import FIRST, LAST, Page, StreamPositions
+from worker.audio.sourcefile import SourceFile
 
 _HEADER_BYTES: Final = 27
 _LONGEST_PAGE: Final = _HEADER_BYTES + 255 + 255 * 255

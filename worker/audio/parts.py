@@ -20,8 +20,8 @@ from worker.audio.au import read_au
 from worker.audio.caf import read_caf
 from worker.audio.extent import MORE_THAN_SAID, Located
 from worker.audio.riff import read_riff
-from worker.audio.truncation import missing_end
 from worker.audio.sourcefile import SourceFile
+from worker.audio.truncation import missing_end
 from worker.shortages import source_error
 
 _START_BYTES: Final = 64
