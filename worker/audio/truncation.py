@@ -12,7 +12,7 @@ from typing import BinaryIO, Final
 
 from worker.audio.mpeg_frames import ends_inside_a_frame
 from worker.audio.sourcefile import SourceFile
-from worker.errors import SourceError
+from worker.shortages import source_error
 
 _TAIL_BYTES: Final = 64 << 10
 _HEAD_BYTES: Final = 64 << 10
@@ -28,7 +28,7 @@ _MID_PACKET: Final = "the file ends in the middle of a packet: it is cut off, or
 
 def missing_end(path: SourceFile) -> str:
     """What a person should know of a file that ends too early; empty where it does not, or nothing tells. Raises
-    SourceError when the disk fails."""
+    WorkerShortage when the disk fails."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -39,7 +39,7 @@ def missing_end(path: SourceFile) -> str:
                 return f"cut off: the header promises {promised} bytes, the file holds {size}"
             return _cut_unit(file, head, size)
     except OSError as exc:
-        raise SourceError(f"{path}: cannot be read: {exc.strerror}") from exc
+        raise source_error(exc, str(path)) from exc
 
 
 def _promised_bytes(file: BinaryIO, head: bytes, size: int) -> int:

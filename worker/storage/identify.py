@@ -9,21 +9,20 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import stat
 import sys
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 from typing import Final
 
-from worker.errors import SourceError, SourceNotFound, SourceUnavailable
+from worker.audio.sourcefile import SourceFile
+from worker.errors import SourceError, SourceUnavailable
 from worker.settings import Settings
+from worker.shortages import source_error
 from worker.storage.address import is_url, show
-from worker.storage.contents import stamps_of
-from worker.storage.local import check_local
+from worker.storage.local import open_local
 from worker.storage.sources import content_of
 
 HASHES: Final = 16
@@ -91,8 +90,9 @@ class Identifier:
             result: tuple[str, str | None] | None = None
             error: Exception | None = None
             try:
-                mark = stamps_of([source]).get(source)
-                result = hash_regular_file(check_local(source, self._settings), check), mark
+                with open_local(source, self._settings) as file:
+                    mark = str(file.stamp())
+                    result = hash_regular_file(file, check), mark
             except Exception as exc:  # noqa: BLE001  raised where it is awaited
                 error = exc
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -131,32 +131,26 @@ def _settle(
         digest.exception()  # asked for, so that an error nobody waits for any more is not reported
 
 
-def hash_regular_file(path: Path, check: Callable[[], None]) -> str:
+def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
     """The sha256 of a file in hexadecimal, of exactly as many bytes as the file has. `check` is called after each block
     and may raise.
 
-    Raises SourceNotFound, and SourceError for what is no regular file, and for a file with more content than its size
-    says: the kernel's files (/proc/self/pagemap has 0 bytes and terabytes of content) and files that are being written.
+    Raises SourceError for a file with more content than its size says, as files of the kernel and files that are being
+    written, and WorkerShortage.
     """
+    size = source.stamp().size_bytes
     try:
-        with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb", buffering=0) as file:  # noqa: PTH123
-            facts = os.fstat(file.fileno())
-            if stat.S_ISDIR(facts.st_mode):
-                raise SourceError(f"{path}: is a folder; give an audio file")
-            if not stat.S_ISREG(facts.st_mode):
-                raise SourceError(f"{path}: is not a regular file; give an audio file")
+        with source.open(buffering=0) as file:
             digest, block, read = hashlib.sha256(), memoryview(bytearray(_BLOCK_BYTES)), 0
-            while count := file.readinto(block):
+            while count := file.readinto(block):  # type: ignore[attr-defined]
                 read += count
-                if read > facts.st_size:
-                    has = f"has more content than the {facts.st_size} bytes of its size"
-                    raise SourceError(f"{path}: {has}: it is being written, or no file of a disk; try again later")
+                if read > size:
+                    has = f"has more content than the {size} bytes of its size"
+                    raise SourceError(f"{source}: {has}: it is being written, or no file of a disk; try again later")
                 digest.update(block[:count])
                 check()
-    except FileNotFoundError:
-        raise SourceNotFound(f"{path}: no such file") from None
-    except (OSError, ValueError) as exc:
-        raise SourceError(f"{path}: cannot be read: {getattr(exc, 'strerror', None) or exc}") from exc
+    except OSError as exc:
+        raise source_error(exc, str(source)) from exc
     return digest.hexdigest()
 
 
