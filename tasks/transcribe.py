@@ -26,6 +26,8 @@ from tasks.recovery import Reaper
 from tasks.runner import Outcome, Runner
 from worker import tracing
 from worker.errors import LedgerNewer, LedgerUnavailable, SettingsError
+from worker.masking import show_url
+from worker.realtime.cleartext import clear_text_warning, sends_key_in_clear
 from worker.realtime.governor import Governor
 from worker.settings import Settings, load
 from worker.storage.connection import Connection
@@ -80,7 +82,10 @@ class _Process:
 
     def begin(self) -> None:
         """Called before the worker has its broker. Raises SettingsError, LedgerNewer."""
-        secrets_of(load())
+        settings = load()
+        secrets_of(settings)
+        if sends_key_in_clear(settings.url):
+            logger.warning(clear_text_warning(show_url(settings.url)))
         shared_loop().call(_meet())
         tracing.set_up()
         self._monitor = monitor = Monitor(load())

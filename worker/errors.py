@@ -18,6 +18,7 @@
     ├── EndpointError              the real-time service
     │   ├── AuthRefused            the key is refused: nothing to retry
     │   ├── RequestRefused         the service refuses what was sent: nothing to retry
+    │   ├── EndpointMoved          it redirects elsewhere for good, where the key is not sent: nothing to retry
     │   ├── EndpointUnavailable    (retryable) no connection, HTTP 5xx, or the connection broke
     │   ├── EndpointBusy           (retryable) rate limit, queue overflow, no free session
     │   ├── SessionLost            (retryable) the session ended before everything was committed
@@ -113,6 +114,10 @@ class AuthRefused(EndpointError):
 
 class RequestRefused(EndpointError):
     code = "request_refused"
+
+
+class EndpointMoved(EndpointError):
+    code = "endpoint_moved"
 
 
 class EndpointUnavailable(EndpointError):

@@ -27,6 +27,8 @@ from tasks.jobs import JobSpec, JobState
 from tasks.producer import Producer, make_spec
 from tasks.standalone import Stack
 from worker.errors import EndpointBusy, OutputError, SourceError, SttError
+from worker.masking import show_url
+from worker.realtime.cleartext import clear_text_warning, sends_key_in_clear
 from worker.settings import Settings
 from worker.storage.address import show
 from worker.storage.lease import Lease
@@ -149,6 +151,8 @@ class Run:
         """A wrong address or key is the same for every file: said once, before anything is started."""
         from worker.realtime.client import check  # noqa: PLC0415  not needed with the embedded service
 
+        if sends_key_in_clear(self._settings.url):
+            echo(f"warning: {clear_text_warning(show_url(self._settings.url))}", err=True)
         self._view.status("connecting")
         with suppress(EndpointBusy):  # which may be over when the first session starts
             await check(self._settings.url, self._settings.api_key, self._settings)

@@ -19,6 +19,7 @@ from tasks.doctor import ledger, places, service
 from tasks.doctor.finding import Finding, Status, fail, ok, warn
 from worker.errors import SettingsError, SttError
 from worker.masking import show_url
+from worker.realtime.cleartext import clear_text_warning, sends_key_in_clear
 from worker.settings import SECRETS, Settings
 from worker.storage.webhooks import secrets_of
 
@@ -63,10 +64,8 @@ def of_settings(settings: Settings, environ: Mapping[str, str]) -> list[Finding]
         found.append(fail("settings", "no service is named", "set STT_URL and STT_API_KEY"))
     elif not settings.api_key.get_secret_value():
         found.append(fail("settings", f"no key for {show_url(settings.url)}", "set STT_API_KEY, or STT_API_KEY_FILE"))
-    elif settings.url.startswith(("http://", "ws://")) and not service.is_near(settings.url):
-        found.append(
-            warn("settings", f"{show_url(settings.url)} gets the key and the audio unencrypted", "use https://")
-        )
+    elif sends_key_in_clear(settings.url):
+        found.append(warn("settings", clear_text_warning(show_url(settings.url)), "use https://"))
     if not settings.allowed_sources:
         way = "set STT_ALLOWED_SOURCES where others can queue jobs"
         found.append(warn("settings", "jobs may read every file this process can", way))

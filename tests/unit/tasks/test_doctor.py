@@ -82,7 +82,7 @@ def test_the_form_of_the_ledger(found: Schema | None, status: Status, says: str)
         ({"url": "https://x.example", "api_key": "k"}, {"STT_API_KEY_FILE": "/k"}, Status.OK, "no STT_WEBHOOK_SECRET"),
         ({}, {}, Status.FAIL, "no service is named"),
         ({"url": "https://x.example"}, {}, Status.FAIL, "no key for https://x.example"),
-        ({"url": "http://x.example", "api_key": "k"}, {}, Status.WARN, "unencrypted"),
+        ({"url": "http://x.example", "api_key": "k"}, {}, Status.WARN, "in clear text"),
         ({"webhook_secret": "short"}, {}, Status.FAIL, "less than 24 bytes"),
         ({"webhook_secret": "whsec_!!"}, {}, Status.FAIL, "not base64"),
         ({"webhook_secret": "x" * 24}, {}, Status.OK, "webhooks are signed"),
@@ -95,7 +95,7 @@ def test_the_settings(given: dict[str, Any], environ: dict[str, str], status: St
 
 def test_no_word_is_said_of_a_server_on_this_machine() -> None:
     found = doctor.of_settings(load({}, url="http://127.0.0.1:8808", api_key="k"), {})
-    assert not any("unencrypted" in one.text for one in found)
+    assert not any("in clear text" in one.text for one in found)
 
 
 async def test_outputs_and_disk(tmp_path: Path) -> None:

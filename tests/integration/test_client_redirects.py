@@ -1,0 +1,110 @@
+"""A redirect is never followed: the key goes to the service of STT_URL and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from tests.integration.test_client_connect import answering, client, left_tasks, serving
+from tests.support.service import KEY, service
+from tests.support.wait import async_wait_until
+from worker.errors import EndpointError, EndpointMoved, EndpointUnavailable
+from worker.realtime import messages
+from worker.realtime.client import Client
+from worker.settings import load
+
+
+@asynccontextmanager
+async def elsewhere() -> AsyncIterator[tuple[str, list[web.Request]]]:
+    """Another origin, and the requests it got."""
+    got: list[web.Request] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        got.append(request)
+        return web.Response(text="welcome")
+
+    async with serving(answering(handler)) as url:
+        yield url, got
+
+
+def redirecting(target: str, status: int) -> web.Application:
+    async def handler(request: web.Request) -> web.Response:
+        if request.path.startswith("/loop"):
+            return web.Response(text="followed")
+        return web.Response(status=status, headers={"Location": target})
+
+    return answering(handler)
+
+
+@pytest.mark.parametrize("transport", ["auto", "websocket", "polling"])
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_no_redirect_to_another_origin_is_followed(status: int, transport: str) -> None:
+    async with elsewhere() as (other, got), serving(redirecting(f"{other}/x?token=secret", status)) as url:
+        with pytest.raises(EndpointError) as caught:
+            await client(url, STT_TRANSPORT=transport).open()
+        assert got == []
+        assert left_tasks() == []
+    assert type(caught.value) is (EndpointMoved if status in (301, 308) else EndpointUnavailable)
+    assert f"answers with a redirect to {other}/x," in str(caught.value)
+    assert "STT_URL" in str(caught.value)
+    assert "secret" not in str(caught.value)
+    assert "the-key" not in str(caught.value)
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/loop",
+        "//{host}/loop",
+        "https://{host}/loop",
+        "http://user:pw@{host}/loop",
+        "HTTP://{host}/loop",
+        "ws://x/",
+        "//[",
+    ],
+)
+async def test_no_other_redirect_is_followed_either(target: str, transport: str) -> None:
+    """Not to the same origin, nor to another scheme, user, or what is no address."""
+    app = web.Application()
+    hosts: list[str] = []
+    paths: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        paths.append(request.path)
+        return web.Response(status=301, headers={"Location": target.format(host=hosts[0])})
+
+    app.router.add_route("*", "/{path:.*}", handler)
+    async with serving(app) as url:
+        hosts.append(url.removeprefix("http://"))
+        with pytest.raises(EndpointMoved, match="answers with a redirect to ") as caught:
+            await client(url, STT_TRANSPORT=transport).open()
+        assert paths == [f"{messages.PATH}/"]
+        assert "pw" not in str(caught.value)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_redirect_in_the_middle_of_a_session_ends_it(method: str) -> None:
+    dropped: list[str] = []
+    async with elsewhere() as (other, got), service() as server:
+        handle = server._endpoint._engine
+        settings = load({"STT_API_KEY": KEY, "STT_TRANSPORT": "polling"})
+        one = Client(server.url, settings.api_key, settings, lambda *_: None, dropped.append)
+        await one.open()
+        server._endpoint._engine = lambda request: (  # type: ignore[method-assign]
+            _moved(f"{other}/x") if request.method == method else handle(request)
+        )
+        await one.emit(messages.START, {"sampleRate": 16000})
+        await async_wait_until(lambda: dropped, "the redirect ends the session")
+        assert not await one.emit(messages.STOP)
+        await one.close()
+        assert got == []
+        assert len(dropped) == 1
+        assert f"redirect to {other}/x" in dropped[0]
+
+
+async def _moved(target: str) -> web.Response:
+    return web.Response(status=307, headers={"Location": target})
