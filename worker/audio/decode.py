@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, cast
 
 from worker.audio.codings import seeks_exactly
-from worker.audio.downmix import Pcm16, Samples
+from worker.audio.downmix import Pcm16, Samples, lead_frames
 from worker.audio.parts import Part, Plan, media_plan, plan_of
 from worker.audio.refusal import Refused, by_both, no_decoder, without_media
 from worker.audio.sndfile import SndfileStream
@@ -17,10 +17,10 @@ from worker.audio.sniff import Kind, identify
 from worker.audio.source import Audio, AudioInfo, check_readable
 from worker.audio.sourcefile import SourceFile, opened
 from worker.audio.undecoded import Undecoded, UndecodedLog
+from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource, UnsupportedSource
 
 _RATES: Final = range(1000, 1_000_001)
-_MAX_WARNINGS: Final = 20
 _ROUNDING_S: Final = 0.05
 """Lengths in headers count an encoder's padding, or are rounded: a shortage of less is no damage."""
 
@@ -39,7 +39,7 @@ class AudioSource:
         self.path = path
         self.frames_decoded = 0
         self._channel = channel
-        self._warnings: list[str] = []
+        self._warnings = WarningLog()
         self._undecoded = UndecodedLog()
         check_readable(path)
         plan = plan or plan_of(path)
@@ -57,7 +57,7 @@ class AudioSource:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What a person should know of the source, each once: damage, a wrong header, samples that are not numbers."""
-        return tuple(self._warnings)
+        return self._warnings.texts
 
     @property
     def undecoded(self) -> tuple[Undecoded, ...]:
@@ -65,8 +65,7 @@ class AudioSource:
         return self._undecoded.stretches
 
     def _warn(self, text: str) -> None:
-        if text not in self._warnings and len(self._warnings) < _MAX_WARNINGS:
-            self._warnings.append(text)
+        self._warnings.add(text)
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
         """Yield the samples from `start_frame` (of the source's rate) to the end, mono float32[n], full scale 1.0.
@@ -90,7 +89,9 @@ class AudioSource:
             self._close_stream()
             self._stream = self._opened()
         self._undecoded.clear()
-        self.frames_decoded = self._stream.seek_exactly(start_frame)
+        self.frames_decoded = self._stream.seek_exactly(
+            lead_frames(self.info.channels, self._channel, self.info.sample_rate, start_frame)
+        )
         skip = start_frame - self.frames_decoded
         for block in self._stream.blocks(block_s, self._channel, stored=stored):
             self.frames_decoded += len(block)
@@ -124,7 +125,7 @@ class AudioSource:
 
     def _check_end(self) -> None:
         if not self.frames_decoded:
-            reason = f" ({self._warnings[-1]})" if self._warnings else ""
+            reason = f" ({self.warnings[-1]})" if self.warnings else ""
             raise DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
         if (
             self.info.frames is not None

@@ -24,9 +24,9 @@ from worker.audio.source import AudioInfo
 from worker.audio.sourcefile import SourceFile
 from worker.audio.stream_timeline import StreamTimeline, TimedBlock
 from worker.audio.undecoded import Undecoded, UndecodedLog
+from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource, SourceError
 
-_MAX_WARNINGS: Final = 20
 _BLOCK_S: Final = 1.0
 _SHORTER_S: Final = 0.5
 _TIMED_BLOCK_S: Final = 0.02
@@ -42,7 +42,7 @@ class JoinedSource:
         self.frames_decoded = 0
         self._parts = plan.parts
         self._channel = channel
-        self._warnings: list[str] = []
+        self._warnings = WarningLog()
         self._undecoded = UndecodedLog()
         self._closed = False
         for text in plan.warnings:
@@ -51,15 +51,14 @@ class JoinedSource:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return tuple(self._warnings)
+        return self._warnings.texts
 
     @property
     def undecoded(self) -> tuple[Undecoded, ...]:
         return self._undecoded.stretches
 
     def _warn(self, text: str) -> None:
-        if text not in self._warnings and len(self._warnings) < _MAX_WARNINGS:
-            self._warnings.append(text)
+        self._warnings.add(text)
 
     def _common_info(self) -> AudioInfo:
         """The highest rate and most channels of all parts, so that none loses anything."""

@@ -20,9 +20,9 @@ from worker.audio.source import check_readable
 from worker.audio.sourcefile import SourceFile
 from worker.audio.stream_timeline import StreamTimeline
 from worker.audio.undecoded import Undecoded, UndecodedLog
+from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource
 
-_MAX_WARNINGS: Final = 20
 _PADDING: Final = (0.15, 4096)
 """Seconds and samples of encoder padding that lengths of containers may count; a smaller shortage is no damage."""
 
@@ -38,7 +38,7 @@ class MediaSource:
         self._channel = channel
         self._part = plan.parts[0] if plan is not None and plan.parts else None
         self.frames_decoded = 0
-        self._warnings: list[str] = list(plan.warnings) if plan is not None else []
+        self._warnings = WarningLog(plan.warnings if plan is not None else ())
         self._undecoded = UndecodedLog()
         self._closed = False
         check_readable(path)
@@ -49,15 +49,14 @@ class MediaSource:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        return tuple(self._warnings)
+        return self._warnings.texts
 
     @property
     def undecoded(self) -> tuple[Undecoded, ...]:
         return self._undecoded.stretches
 
     def _warn(self, text: str) -> None:
-        if text not in self._warnings and len(self._warnings) < _MAX_WARNINGS:
-            self._warnings.append(text)
+        self._warnings.add(text)
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
         """Mono float32[n] blocks of at most `block_s` seconds from `start_frame` to the end, the caller's to keep.
@@ -102,7 +101,7 @@ class MediaSource:
             yield from one_rate.feed(placed.rate, placed.samples)
         yield from one_rate.flush()
         if not blocks.frames_decoded:
-            reason = f" ({self._warnings[-1]})" if self._warnings else ""
+            reason = f" ({self.warnings[-1]})" if self.warnings else ""
             raise DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
 
     def _check_end(self) -> None:

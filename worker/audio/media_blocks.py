@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import numpy as np
 
 from worker.audio.changes import frames_through_changes
 from worker.audio.container import Lost, MediaContainer
-from worker.audio.downmix import Downmix, Samples
+from worker.audio.downmix import Samples, ToMono, to_mono
 from worker.audio.packing import Packer
 from worker.audio.stream_timeline import TimedBlock
 
@@ -23,29 +24,50 @@ class MediaBlocks:
         self._channel = channel
         self._warn = warn
         self._packed = Packer(opened.make_joiner)
-        self._mixers: dict[tuple[int, type], Downmix] = {}
+        self._mixer: ToMono | None = None
+        self._kind: tuple[int, type, int] | None = None
+        self._undecided: deque[tuple[float | None, int]] = deque()
+        """Times and rates of the frames that the mixer has not given back."""
         self.frames_decoded = 0
 
     def __iter__(self) -> Iterator[TimedBlock]:
         """Frames in order, and silence in place of packets that could not be decoded."""
-        rate = self._opened.info.sample_rate
+        rate, end_s = self._opened.info.sample_rate, 0.0
         for item in frames_through_changes(self._opened):
+            start_s = item.start_s
             if isinstance(item, Lost):
                 samples = np.zeros(round(item.duration_s * rate), np.float32)
-                yield TimedBlock(item.start_s, rate, samples, item.reason)
+                yield from self._flushed()
+                yield TimedBlock(start_s, rate, samples, item.reason)
             else:
-                rate = item.frame.sample_rate
+                rate, samples = item.frame.sample_rate, self._packed(item.frame)
                 self.frames_decoded += 1
-                yield TimedBlock(item.start_s, rate, self._mixed(self._packed(item.frame)))
+                yield from self._mixed(start_s, rate, samples, end_s)
+            end_s = (end_s if start_s is None else start_s) + len(samples) / rate
+        yield from self._flushed()
 
-    def _mixed(self, samples: Any) -> Samples:
+    def _mixed(self, start_s: float | None, rate: int, samples: Any, end_s: float) -> Iterator[TimedBlock]:
         """The wanted channel of a frame, or all mixed. Where a stretch has fewer channels than the source began with,
         its sound belongs to the first one; the others are silent there, so that nothing is transcribed twice."""
         count, wanted = samples.shape[1], self._channel
         if wanted is not None and wanted >= count:
             self._warn(f"has only {count} channels in some stretches; channel {wanted + 1} is silent there")
-            return np.zeros(len(samples), np.float32)
-        kind = (count, samples.dtype.type)
-        if kind not in self._mixers:
-            self._mixers[kind] = Downmix(*kind, self._warn, wanted)
-        return self._mixers[kind](samples)
+            yield from self._flushed()
+            yield TimedBlock(start_s, rate, np.zeros(len(samples), np.float32))
+            return
+        kind = (count, samples.dtype.type, rate)
+        if self._mixer is None or kind != self._kind:
+            yield from self._flushed()
+            first_s = end_s if start_s is None else start_s
+            self._mixer, self._kind = to_mono(*kind[:2], self._warn, wanted, rate=rate, first_s=first_s), kind
+        self._undecided.append((start_s, rate))
+        yield from self._timed(self._mixer.push(samples))
+
+    def _flushed(self) -> Iterator[TimedBlock]:
+        if self._mixer is not None:
+            yield from self._timed(self._mixer.flush())
+            self._mixer = None
+
+    def _timed(self, blocks: Iterable[Samples]) -> Iterator[TimedBlock]:
+        for block in blocks:
+            yield TimedBlock(*self._undecided.popleft(), block)

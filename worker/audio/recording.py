@@ -24,6 +24,7 @@ from worker.audio.speech import SpeechDetector
 from worker.audio.spool import Spool
 from worker.audio.tracks import plan_channels
 from worker.audio.undecoded import Undecoded
+from worker.audio.warning_log import merged
 from worker.errors import SourceError
 from worker.shortages import raise_shortage
 
@@ -101,9 +102,9 @@ class Recording:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know of the source, each once."""
+        """Warnings for a person, each kind once. Planning and streaming read the same audio."""
         read = (text for some in self._readers.values() for reader in some for text in reader.warnings)
-        return tuple(dict.fromkeys([*self._warnings, *read]))
+        return merged(self._warnings, read)
 
     def warn(self, *texts: str) -> None:
         self._warnings += texts

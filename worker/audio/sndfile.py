@@ -17,7 +17,7 @@ import numpy.typing as npt
 import soundfile
 
 from worker.audio.codings import fits_int16, length_is_estimated, missing_bytes, seeks_exactly
-from worker.audio.downmix import Downmix, Pcm16, Samples, to_mono
+from worker.audio.downmix import Pcm16, Samples, to_mono
 from worker.audio.parts import Part, PartFile
 from worker.audio.refusal import Refused
 from worker.audio.scratch import scratch
@@ -155,20 +155,24 @@ class SndfileStream:
         info = self.info
         size = max(1, min(round(block_s * info.sample_rate), _MAX_BLOCK_VALUES // info.channels))
         dtype: type[np.int16] | type[np.float32] = np.int16 if fits_int16(self._reader.subtype) else np.float32
-        mix = to_mono(info.channels, dtype, self._warn, channel, stored=stored)
-        own = None if isinstance(mix, Downmix) else np.empty((size, info.channels), dtype=dtype)
+        mix = to_mono(
+            info.channels, dtype, self._warn, channel, rate=info.sample_rate, first_s=self._now_s(), stored=stored
+        )
+        own = np.empty((size, info.channels), dtype=dtype) if mix.shares_buffer else None
         while True:
             with scratch(size, info.channels, dtype) if own is None else nullcontext(own) as buffer:
                 silent, frames = 0, self._read(buffer)
                 if not frames and (self._failed or self._at < (info.frames or 0)):
                     silent, frames = self._pass_over(buffer)
                 if not frames:
-                    return
-                block = mix(buffer[:frames])
+                    break
+                blocks = []
+                for done in range(0, silent, size):
+                    blocks += mix.push(np.zeros((min(size, silent - done), info.channels), dtype=dtype))
+                blocks += mix.push(buffer[:frames])
             self._at += silent + frames
-            for done in range(0, silent, size):
-                yield mix(np.zeros((min(size, silent - done), info.channels), dtype=dtype))
-            yield block
+            yield from blocks
+        yield from mix.flush()
 
     def _read(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer`. Returns the frames read, 0 at the end and at damage."""

@@ -10,6 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from worker.audio.decode import AudioInfo
+from worker.audio.warning_log import counted
 from worker.settings import Speed, show_speed
 from worker.transcript.model import (
     ChannelFacts,
@@ -102,7 +103,7 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
         speed_reached=round(facts.speed_reached, 2) if facts.speed == "auto" else None,
         speed_falls=facts.speed_falls,
         failures=facts.failures,
-        warnings=tuple(warnings),
+        warnings=counted(warnings),
         quality=assess(spoken, coverage, Evidence(language=facts.language, detected=detected)),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         elapsed=round(facts.elapsed_s, 3),

@@ -12,7 +12,7 @@ from tests.support.audiofiles import FLAC, FLAC_24, VORBIS, WAV, WAV_FLOAT, Codi
 from worker.audio.channels import Wanted, check_names, parse_channels, parse_names
 from worker.audio.codings import fits_int16
 from worker.audio.decode import open_source
-from worker.audio.downmix import Downmix
+from worker.audio.downmix import OneChannel
 from worker.errors import BadJob, NoSuchChannel
 
 
@@ -110,7 +110,7 @@ def test_one_channel_is_read_as_it_is(tmp_path: Path, coding: Coding, channels: 
 def test_what_another_channel_holds_does_no_harm() -> None:
     warned: list[str] = []
     frames = np.array([[0.5, np.nan], [0.25, np.inf], [-0.5, 1e30]], np.float32)
-    assert Downmix(2, np.float32, warned.append, 0)(frames).tolist() == [0.5, 0.25, -0.5]
+    assert OneChannel(0, np.float32, warned.append).push(frames)[0].tolist() == [0.5, 0.25, -0.5]
     assert warned == []
-    assert Downmix(2, np.float32, warned.append, 1)(frames).tolist() == [0.0, 0.0, 16.0]
+    assert OneChannel(1, np.float32, warned.append).push(frames)[0].tolist() == [0.0, 0.0, 16.0]
     assert len(warned) == 2

@@ -1,0 +1,76 @@
+"""Finds stretches in which the channels of a recording cancel each other when they are mixed (pure).
+
+A microphone wired with inverted polarity, or a "stereo" signal made from balanced lines, has one channel that is the
+negative of the other: their mix is silence. Such a stretch may be a whole file or a few seconds of one.
+
+The decision is made on a grid of windows that starts with the source, from sums over a quarter of a second, so it is
+the same wherever reading starts. A quarter of a second is longer than any phase relation of a delayed channel lasts.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+WINDOW_S: Final = 0.02
+RUN: Final = 12
+"""Windows whose energy is compared as one."""
+CONTEXT: Final = RUN - 1
+"""Windows before and after one that decide on it."""
+_RATIO: Final = 10 ** (-20 / 10)
+_UNCORRELATED: Final = 0.25
+"""Independent channels add to 1 of this measure. One loud channel among many silent ones does, too."""
+_FLOOR: Final = 10 ** (-75 / 10)
+_SAME_LEVEL: Final = 10 ** (-1 / 10)
+"""The first of channels that differ by less is used, so that the choice does not change with the noise."""
+_MEASURED_RATE: Final = 8000
+"""Samples a second that are compared: fewer tell the same and cost less."""
+MIX: Final = -1
+QUIET: Final = -2
+"""As MIX, for a window too quiet to decide anything."""
+
+Energies = npt.NDArray[np.float32]
+
+
+def window_samples(rate: int) -> int:
+    """Samples in one window."""
+    return max(1, round(rate * WINDOW_S))
+
+
+def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
+    """Mean squares of whole windows of frames[n, channels]: float32[windows, 1 + channels], first that of the mix."""
+    window, channels = window_samples(rate), frames.shape[1]
+    some = frames.reshape(-1, window, channels)[:, :: max(1, rate // _MEASURED_RATE)]
+    with np.errstate(invalid="ignore", over="ignore"):  # of samples that are not numbers
+        scaled = some.astype(np.float32) * np.float32(1 / full_scale)
+        found = np.empty((len(scaled), 1 + channels), np.float32)
+        mixed = scaled.mean(axis=2)
+        np.einsum("ij,ij->i", mixed, mixed, out=found[:, 0])
+        np.einsum("ijc,ijc->ic", scaled, scaled, out=found[:, 1:])
+        found /= scaled.shape[1]
+    return found
+
+
+def choose(energies: Energies) -> npt.NDArray[np.int16]:
+    """For each window MIX or QUIET, or the channel (from 0) to use: the mix is more than 20 dB below the loudest one.
+
+    Each window is decided by the runs of RUN windows that contain it; where there are fewer in all, by all of them.
+    """
+    if not len(energies):
+        return np.zeros(0, np.int16)
+    run = min(RUN, len(energies))
+    with np.errstate(invalid="ignore", over="ignore"):
+        choice = np.where(energies[:, 1:].max(axis=1) > _FLOOR, MIX, QUIET).astype(np.int16)
+        if not (energies[:, 0] < _RATIO * energies[:, 1:].sum(axis=1)).any():  # true of some window of such a run
+            return choice
+        sums = np.lib.stride_tricks.sliding_window_view(energies, run, axis=0).sum(axis=2)
+        mixed, each = sums[:, 0], sums[:, 1:]
+        loudest, channels = each.max(axis=1), each.shape[1]
+        cancelled = (mixed < _RATIO * loudest) & (loudest > _FLOOR * run)
+        cancelled &= mixed < _UNCORRELATED * each.sum(axis=1) / channels**2
+    for window in sorted({first + k for first in np.flatnonzero(cancelled).tolist() for k in range(run)}):
+        around = energies[max(0, window - run // 2) : window + run // 2 + 1, 1:].sum(axis=0)
+        choice[window] = np.argmax(around >= _SAME_LEVEL * around.max())
+    return choice

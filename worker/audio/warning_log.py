@@ -1,0 +1,90 @@
+"""Warnings for people, each kind once: repetitions are counted, not listed (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+MAX_WARNINGS: Final = 20
+"""Kinds of one source. More tell nobody more."""
+_MAX_PLACES: Final = 4096
+_PLACE: Final = re.compile(r" (?:from|at) (?:about )?(\d+(?:\.\d+)?) s(?: on)?\b")
+_COUNTED: Final = re.compile(r" \((\d+) times(?:, first at (\d+(?:\.\d+)?) s)?\)$")
+_NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """Warnings that differ in nothing but their place and their numbers."""
+
+    text: str
+    """The first of them."""
+    count: int = 1
+    first_s: float | None = None
+
+    def __str__(self) -> str:
+        if self.count == 1:
+            return self.text
+        if self.first_s is None:
+            return f"{self.text} ({self.count} times)"
+        return f"{_PLACE.sub('', self.text, count=1)} ({self.count} times, first at {self.first_s:.1f} s)"
+
+
+class WarningLog:
+    """Collects the warnings of one reader. The same text again is the same warning: it was read twice."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        self._kinds: dict[str, _Kind] = {}
+        self._known: set[str] = set()
+        for text in texts:
+            self.add(text)
+
+    def add(self, text: str) -> None:
+        if text in self._known:
+            return
+        if len(self._known) < _MAX_PLACES:
+            self._known.add(text)
+        key, kind = _parsed(text)
+        if (before := self._kinds.get(key)) is not None:
+            self._kinds[key] = replace(before, count=before.count + kind.count, first_s=_first(before, kind))
+        elif len(self._kinds) < MAX_WARNINGS:
+            self._kinds[key] = kind
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        return tuple(map(str, self._kinds.values()))
+
+
+def counted(texts: Iterable[str]) -> tuple[str, ...]:
+    """Warnings of one kind as one, with their number and the place of the first."""
+    return WarningLog(texts).texts
+
+
+def merged(*readings: Iterable[str]) -> tuple[str, ...]:
+    """The warnings of several readings of the same audio: what two of them met is not counted twice."""
+    found: dict[str, _Kind] = {}
+    for reading in readings:
+        for text in counted(reading):
+            key, kind = _parsed(text)
+            before = found.get(key, kind)
+            more = max(before, kind, key=lambda one: one.count)
+            found[key] = replace(more, first_s=_first(before, kind))
+    return tuple(map(str, found.values()))
+
+
+def _first(one: _Kind, other: _Kind) -> float | None:
+    places = [kind.first_s for kind in (one, other) if kind.first_s is not None]
+    return min(places, default=None)
+
+
+def _parsed(text: str) -> tuple[str, _Kind]:
+    """What makes its kind, and the warning; also one that is counted already."""
+    if match := _COUNTED.search(text):
+        plain = text[: match.start()]
+        kind = _Kind(plain, int(match[1]), None if match[2] is None else float(match[2]))
+    else:
+        plain, place = text, _PLACE.search(text)
+        kind = _Kind(text, 1, None if place is None else float(place[1]))
+    return _NUMBER.sub("N", _PLACE.sub("", plain, count=1)), kind
