@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 import numpy as np
@@ -94,7 +95,7 @@ def test_an_mp3_with_a_hole(tmp_path: Path) -> None:
     assert set(numbers) <= set(expected)
     assert len(numbers) >= len(expected) - 5
     assert numbers[-1] == expected[-1]
-    assert any("damaged at about 1" in w for w in warnings)
+    assert any(re.search(r"damaged.* at (about )?1\d\.", w) for w in warnings)
     assert any("could be decoded" in w for w in warnings)
     assert duration_s < 31
 
