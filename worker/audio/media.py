@@ -106,7 +106,7 @@ class MediaSource:
 
     def _check_end(self) -> None:
         decoded_s, said_s = self.frames_decoded / self.info.sample_rate, self._promised_s
-        if any(text.startswith("cut off") for text in self._warnings):
+        if any(text.startswith("cut off") for text in self.warnings):
             return
         if said_s is not None and decoded_s < said_s - max(_PADDING[0], _PADDING[1] / self.info.sample_rate):
             self._warn(f"cut off or damaged: the header promises {said_s:.1f} s, {decoded_s:.1f} s could be decoded")
