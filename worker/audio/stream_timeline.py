@@ -36,6 +36,8 @@ _TOLERANCE_S: Final = 0.008
 _MAX_DRIFT_S: Final = 0.024
 _CUT_S: Final = 0.01
 _CUT_EVERY_S: Final = 0.25
+_PATIENCE_S: Final = 1.0
+"""Without a pause for so long, the audio is music or noise, and is shortened where it sounds."""
 _QUIET: Final = 1e-3  # -60 dBFS
 _QUIET_SHARE: Final = 0.1  # of the level before
 _LEVEL_DECAY: Final = 0.995
@@ -130,6 +132,7 @@ class StreamTimeline:
             late_s = 0.0
         jump_s, self._before_s = late_s - self._before_s, late_s
         if abs(late_s) < _TOLERANCE_S:
+            self._next_cut_s = self._now_s + _PATIENCE_S
             return 0.0, head.samples
         quiet = self._is_quiet(head.samples)
         if late_s > 0:
@@ -187,7 +190,8 @@ class StreamTimeline:
         excess = round(excess_s * head.rate)
         if quiet:
             self._tell(hole=False)
-            return head.samples[min(excess, len(head.samples)) :]
+            self._next_cut_s = self._now_s + _PATIENCE_S
+            return head.samples[min(excess, len(head.samples) // 2) :]
         if excess_s < _MAX_DRIFT_S or self._now_s < self._next_cut_s:
             return head.samples
         self._tell(hole=False)
