@@ -7,10 +7,11 @@ from collections.abc import Sequence
 
 from worker.audio.recording import Recording
 from worker.audio.tracks import why_not_streamed
+from worker.hearing import Service
 from worker.job import Job
 from worker.masking import show_url
 from worker.progress import Progress
-from worker.section import Section, Service
+from worker.section import Section
 from worker.storage.fetch import Local
 from worker.transcript.compose import Facts
 from worker.transcript.model import ChannelFacts, Gap, SpeedFall, Stretch

@@ -13,12 +13,14 @@ from typing import Final
 from worker.account import facts_of, progress_of
 from worker.audio.hashing import hashing
 from worker.audio.recording import Recording
+from worker.audio.speech import silero
+from worker.hearing import Service
 from worker.job import Earlier, Job, JobLog
 from worker.planning import check_length, open_planned
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.speed import SpeedControl, is_unlimited
 from worker.realtime.streaming import Endpoint
-from worker.section import Section, Service
+from worker.section import Section
 from worker.settings import Settings
 from worker.storage.address import show
 from worker.storage.fetch import Local, fetched
@@ -45,7 +47,9 @@ class _Run:
         self._loop = asyncio.get_running_loop()
         self._started = self._loop.time()
         self._speed = SpeedControl(job.speed, self._started, job.start_speed)
-        self._service = Service(Endpoint(settings.url, settings.api_key), settings, self._speed, slots)
+        endpoint = Endpoint(settings.url, settings.api_key)
+        detector = silero if settings.speech_detector == "auto" else lambda: None
+        self._service = Service(endpoint, settings, self._speed, slots, detector)
         self._segments = list(job.earlier.committed)
         self._sections: list[Section] = []
         self._next_progress = 0.0
@@ -112,6 +116,7 @@ class _Run:
             await section.run(feed, end_s)
             if feed.exhausted:
                 source.read_to_the_end(section.number)
+            await section.complete(feed, source.sections[section.number][1].end / source.rate)
             if not section.missing and len(source.sections) > 1:
                 await self._log.finished(section.number, section.account())
 

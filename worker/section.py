@@ -1,49 +1,19 @@
-"""One stretch of the source: its sessions, one after the other, until all of it is sent and committed.
-
-A session that ends early is followed by another one, which begins before the first sound that is not committed. Retries
-count only while nothing new is committed, so a long file may lose many sessions and still come through.
-"""
+"""One section of the source: a first pass over all of it, and a second one over what got no text."""
 
 from __future__ import annotations
 
-import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
 from worker import metrics, tracing
 from worker.audio.feed import FrameFeed
 from worker.audio.sections import SectionPlan
-from worker.audio.voicing import VoiceMap
-from worker.errors import EndpointBusy, EndpointError
-from worker.masking import show_url
-from worker.realtime.decision import Action, Decision, decide
-from worker.realtime.governor import Slots
-from worker.realtime.pairing import Commit
-from worker.realtime.session import Session
-from worker.realtime.speed import AUTO_CEILING, SpeedControl
-from worker.realtime.streaming import Endpoint, Stream, ended
-from worker.settings import Settings
-from worker.timeline import Timeline
-from worker.transcript.assemble import Assembler
-from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts
-
-logger = structlog.get_logger(__name__)
-
-BACKOFF_S: Final = (0.5, 30.0)
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """What the sections of a job share to reach the service."""
-
-    endpoint: Endpoint
-    settings: Settings
-    speed: SpeedControl
-    slots: Slots
+from worker.audio.voiced_seconds import VoicedSeconds
+from worker.errors import EndpointError
+from worker.hearing import Hearing, Record, Service
+from worker.second_pass import SecondPass
+from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, Unanswered
 
 
 class Section:
@@ -63,36 +33,52 @@ class Section:
         report: Callable[[str], Awaitable[None]],
     ) -> None:
         """`number`: of the job's sections, from 0. `channel`: what its words are labelled with. `committed`: the
-        segments an earlier attempt has of it, in order."""
-        self._job_id = job_id
+        segments an earlier attempt has of it."""
         self.number = number
         self.plan = plan
         self.channel = channel
         self._service = service
         self._rate = service.settings.sample_rate
-        self._loop = asyncio.get_running_loop()
-        self._voice = VoiceMap(self._rate)
+        self._record = Record(job_id, number, channel)
+        self._segments = sorted(committed, key=lambda segment: segment.start)
+        self._voiced = VoicedSeconds(self._rate)
         self._start_s = (plan.start - plan.overlap_before) / self._rate
-        self._assembler = Assembler(
-            self._voice, paced=service.speed.asked == 1.0, start_s=self._start_s, committed=committed
+        self._first = Hearing(
+            service,
+            self._record,
+            self._start_s,
+            voiced=self._voiced,
+            committed=self._segments,
+            keep=self._keep_segment,
+            report=report,
         )
-        self._counted = metrics.Rising(metrics.AUDIO_COMMITTED, max(self._start_s, self.committed_s))
+        self._counted = metrics.Rising(metrics.AUDIO_COMMITTED, max(self._start_s, self._first.committed_s))
         self._keep = keep
         self._report = report
-        self._pending = ("", Timeline(self._rate))  # the last session's text in progress
-        self._heard_s = self._start_s
-        self.sent_s = self._start_s
-        """File second up to which audio was sent."""
+        self._latest_s = 0.0
         self.error: EndpointError | None = None
         """Why it was given up."""
-        self.sessions: list[SessionFacts] = []
-        self.failures: list[str] = []
         self.missing: list[Gap] = []
+        self.unanswered: tuple[Unanswered, ...] = ()
 
     @property
     def committed_s(self) -> float:
         """File second at which the last committed word ends."""
-        return self._assembler.until_s
+        return max(self._first.committed_s, self._latest_s)
+
+    @property
+    def sent_s(self) -> float:
+        """File second up to which audio was sent."""
+        return self._first.sent_s
+
+    @property
+    def sessions(self) -> list[SessionFacts]:
+        return self._record.sessions
+
+    @property
+    def failures(self) -> list[str]:
+        """Why sessions ended early."""
+        return self._record.failures
 
     async def run(self, feed: FrameFeed, end_s: float) -> None:
         """Sessions until everything of `feed` is sent and committed, or there is no hope left: then `missing` names
@@ -100,34 +86,40 @@ class Section:
         the service refuses in a way that no retry mends."""
         structlog.contextvars.bind_contextvars(section=self.number)
         span_s = {"start_s": self.plan.start / self._rate, "end_s": self.plan.end / self._rate}
-        with tracing.span("section", job_id=self._job_id, section=self.number, **span_s) as span:
-            await self._follow(feed, end_s)
+        with tracing.span("section", job_id=self._record.job_id, section=self.number, **span_s) as span:
+            self.error = await self._first.run(feed)
             span.set(sessions=len(self.sessions), committed_until_s=self.committed_s)
             if self.error is not None:
                 span.fail(self.error.code)
-
-    async def _follow(self, feed: FrameFeed, end_s: float) -> None:
-        failures = 0
-        while True:
-            before_s = self.committed_s
-            try:
-                decision = await self._stream(feed)
-            except EndpointError as exc:
-                decision = Decision(Action.RETRY if exc.retryable else Action.FAIL, exc)
-                if isinstance(exc, EndpointBusy):
-                    await self._slow_down(AUTO_CEILING, str(exc))
-            if decision.action is Action.DONE:
-                break
-            if decision.error is not None:
-                failures = 0 if self.committed_s > before_s else failures + 1
-                if decision.action is Action.FAIL or failures > self._service.settings.retries:
-                    await self._give_up(decision.error, end_s)
-                    return
-                metrics.RETRIES.labels("session", decision.error.code).inc()
-                await self._retry(decision, failures)
+                start_s = self.committed_s
+                await self._keep_uncommitted(self._first.uncommitted)
+                self.missing.append(self._gap(start_s, max(end_s, start_s), str(self.error)))
+                return
         unsent_s = feed.position / self._rate - self.sent_s
-        if unsent_s > 0:  # cannot be, which is why it is looked at
+        if unsent_s > 0:  # should be impossible; checked defensively
             self.missing.append(self._gap(self.sent_s, self.sent_s + unsent_s, "not sent"))
+
+    async def complete(self, feed: FrameFeed, end_s: float) -> None:
+        """The second pass: what got no text is streamed once more, and listed if it gets none again. Speech of it is
+        missing. `end_s`: file second at which the section ends."""
+        second = SecondPass(
+            self._service,
+            self._record,
+            feed,
+            self._voiced,
+            segments=self._segments,
+            keep=self._keep_segment,
+            report=self._report,
+        )
+        if self.error is not None:  # all after the last word is missing already, and nobody answers
+            self.unanswered = tuple(await second.unanswered(self._start_s, self.committed_s))
+        else:
+            left = await second.run(self._start_s, end_s, self._first.uncommitted)
+            if left is not None:
+                end_s = min(end_s, left.start)
+            self.unanswered = tuple(await second.unanswered(self._start_s, end_s))
+            await self._keep_left(left)
+        self.missing += [self._gap(one.start, one.end, one.reason) for one in self.unanswered if one.missing]
 
     def abandon(self, error: EndpointError, end_s: float) -> None:
         """Do not even begin: the service failed another section in a way that will fail this one too."""
@@ -138,7 +130,7 @@ class Section:
         """How far each step got; `end`: where the section ends, if that is not as planned."""
         end = self.plan.end if end is None else end
         sent = min(round(self.sent_s * self._rate), end)
-        heard, committed = (min(round(s * self._rate), sent) for s in (self._heard_s, self.committed_s))
+        heard, committed = (min(round(s * self._rate), sent) for s in (self._first.heard_s, self.committed_s))
         start = self.plan.start
         sent, heard, committed = (max(start, at) for at in (sent, heard, committed))
         return SectionFacts(
@@ -149,110 +141,24 @@ class Section:
             heard=heard,
             committed=committed,
             finished=not self.missing,
+            unanswered=self.unanswered,
         )
 
-    async def _stream(self, feed: FrameFeed) -> Decision:
-        """One session over what is not committed yet."""
-        structlog.contextvars.bind_contextvars(session=len(self.sessions) + 1)
-        start = round(self._assembler.resume_s(self.sent_s) * self._rate)
-        await feed.seek(start)
-        self._assembler.begin(start / self._rate)
-        timeline = Timeline(self._rate)
+    async def _keep_left(self, left: Segment | None) -> None:
+        """A last partial that was never committed is kept, and its stretch is missing."""
+        if left is not None:
+            await self._keep_uncommitted(left)
+            self.missing.append(self._gap(left.start, left.end, "the service never committed it"))
 
-        async def on_commit(commit: Commit) -> None:
-            segment = self._assembler.place(commit, timeline)
-            if segment is not None:
-                await self._keep(self._numbered(segment))
-                self._counted.to(self.committed_s)
+    async def _keep_uncommitted(self, segment: Segment | None) -> None:
+        if segment is not None:
+            await self._keep(self._numbered(segment))
 
-        async def on_session(session: Session) -> None:
-            self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
-            await self._report(session.pending_text)
-
-        service = self._service
-        async with service.slots.slot(self._job_id):
-            stream = Stream(
-                service.endpoint,
-                feed,
-                settings=service.settings,
-                speed=service.speed,
-                timeline=timeline,
-                voice=self._voice,
-                on_commit=on_commit,
-                on_session=on_session,
-                make_room=lambda: service.slots.make_room(self._job_id),
-            )
-            with tracing.span("session", job_id=self._job_id, section=self.number) as span:
-                session = await stream.run()
-                end = ended(session)
-                span.set(session_id=session.session_id, start_s=start / self._rate, sent_s=self.sent_s)
-                span.set(ended=end.why, close_code=end.close_code)
-        self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
-        return await self._follow_up(session, timeline)
-
-    async def _follow_up(self, session: Session, timeline: Timeline) -> Decision:
-        """Record an ended session and decide what comes after it."""
-        end, rate = ended(session), timeline.rate
-        first = timeline.spans[0].file_start if timeline.spans else None
-        self.sessions.append(
-            SessionFacts(
-                session_id=session.session_id,
-                model=session.model,
-                channel=self.channel,
-                start=round((first or 0) / rate, 3),
-                end=round((timeline.file_end or 0) / rate, 3),
-                silence=round(session.padding_samples / rate, 3),
-                ended=end.why,
-                close_code=end.close_code,
-            )
-        )
-        metrics.SESSIONS.labels(end.why).inc()
-        facts = self.sessions[-1]
-        logger.info("session ended", id=facts.session_id, ended=end.why, start=facts.start, end=facts.end)
-        self._heard_s = max(self._heard_s, timeline.to_file(session.answered_samples) / rate)
-        self._pending = (session.left_text, timeline)
-        decision = decide(end, show_url(self._service.endpoint.url))
-        achieved = session.achieved(self._loop.time())
-        if isinstance(decision.error, EndpointBusy):
-            await self._slow_down(achieved, end.name or end.detail)
-        elif decision.error is not None and not session.commits_seen:
-            # Nothing came of it: a service that breaks early may take speech only at the pace it is spoken.
-            self._service.speed.trouble(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
-        if decision.action is not Action.DONE:
-            return decision
-        if session.left_text and not session.rotated:
-            self.missing.append(await self._keep_pending(session.left_text, timeline))
-        return Decision(Action.ROLLOVER) if session.rotated else decision
-
-    async def _slow_down(self, achieved: float, reason: str) -> None:
-        """The service is at its limit: this job sends less, and all workers together open fewer sessions."""
-        self._service.speed.trouble(self._loop.time(), achieved, reason)
-        await self._service.slots.busy()
-
-    async def _retry(self, decision: Decision, failures: int) -> None:
-        self.failures.append(str(decision.error))
-        pause_s = 0.0 if decision.action is Action.ROLLOVER and not failures else _backoff_s(failures)
-        logger.warning("session ended early", job=self._job_id, error=str(decision.error), next_in_s=round(pause_s, 1))
-        await self._report("")
-        await asyncio.sleep(pause_s)
-
-    async def _give_up(self, error: EndpointError, end_s: float) -> None:
-        """Name the rest as missing, unless no retry can mend it."""
-        if not error.retryable:
-            raise error
-        self.error = error
-        self.failures.append(str(error))
-        text, timeline = self._pending
-        start_s = self.committed_s
-        if text:
-            await self._keep_pending(text, timeline)
-        self.missing.append(self._gap(start_s, max(end_s, start_s), str(error)))
-
-    async def _keep_pending(self, text: str, timeline: Timeline) -> Gap:
-        """Keep a last partial the service never committed; returns the stretch it stands for."""
-        segment = self._numbered(self._assembler.uncommitted(text, timeline))
-        await self._keep(segment)
-        return self._gap(segment.start, segment.end, "the service never committed it")
+    async def _keep_segment(self, segment: Segment) -> None:
+        await self._keep(self._numbered(segment))
+        self._segments.append(segment)
+        self._latest_s = max(self._latest_s, segment.end)
+        self._counted.to(self.committed_s)
 
     def _numbered(self, segment: Segment) -> Segment:
         if not self.number and self.channel is None:
@@ -261,9 +167,3 @@ class Section:
 
     def _gap(self, start_s: float, end_s: float, reason: str) -> Gap:
         return Gap(start=round(start_s, 3), end=round(end_s, 3), channel=self.channel, reason=reason)
-
-
-def _backoff_s(failures: int) -> float:
-    """Exponential with full jitter, so that sessions that failed together do not come back together."""
-    least_s, most_s = BACKOFF_S
-    return random.uniform(least_s, min(most_s, least_s * 2**failures))  # noqa: S311

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import random
+import threading
 from collections.abc import Iterator, Sequence
 from typing import Final
 
 from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
+from worker.audio.scan import Scan, scan_stretch
 from worker.audio.source import Audio
+from worker.audio.speech import SpeechDetector
 from worker.audio.voicing import Frame, frames_at_once, frames_with_voice
+from worker.errors import JobCancelled
 
 PACED_BLOCK_S: Final = 0.5
 """A resampler keeps memory for as much as it was ever given at once, and paced sessions are many."""
@@ -29,17 +33,19 @@ class FrameFeed:
         self._pieces = tuple(pieces)
         self._frames: Iterator[Frame] = iter(())
         self._returned: Frame | None = None
+        self._until: int | None = None
         self.position = -1
         """Where the next frame starts; -1 before the first `seek`."""
         self.exhausted = False
 
-    async def seek(self, position: int) -> None:
-        """Go to `position`, backwards too, or to the piece behind it. Where a format has no exact seek, decoding up to
-        there runs in a thread.
+    async def seek(self, position: int, until: int | None = None) -> None:
+        """Go to `position`, backwards too, or to the piece behind it. The frames end at `until`, where it is given.
+        Where a format has no exact seek, decoding up to there runs in a thread.
 
         Raises DamagedSource when nothing can be decoded."""
-        if position == self.position:
+        if position == self.position and until == self._until:
             return
+        self._until = until
         self._frames = self._from(position)
         self._returned, self.exhausted, self.position = None, False, position
         first = await asyncio.to_thread(next, self._frames, None)
@@ -47,6 +53,27 @@ class FrameFeed:
             self.exhausted = True
         else:
             self._returned = first
+
+    async def scan(self, start_s: float, end_s: float, detector: SpeechDetector | None) -> Scan:
+        """Look at some seconds of the source without taking frames of them. Runs in a thread; the next `seek` opens the
+        frames anew."""
+        stopped = threading.Event()
+
+        def check() -> None:
+            if stopped.is_set():
+                raise JobCancelled("stopped while audio without text was looked through")
+
+        self._frames, self._returned, self.position = iter(()), None, -1
+        try:
+            return await asyncio.to_thread(scan_stretch, self._source, start_s, end_s, detector, check)
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
+    def within(self, start: int, end: int) -> list[tuple[int, int]]:
+        """What of `start` to `end` the feed streams, in order: all but the skipped stretches."""
+        parts = ((max(start, first), end if last is None else min(end, last)) for first, last in self._pieces)
+        return [(first, last) for first, last in parts if last > first]
 
     def give_back(self, frame: Frame) -> None:
         """The frame just taken was not sent: it comes next."""
@@ -73,8 +100,10 @@ class FrameFeed:
             # Sessions that began together would otherwise all decode at the same moment, again and again.
             length = self._frame_samples * random.randint(1, at_once)  # noqa: S311
             block_s = PACED_BLOCK_S
-        for start, end in self._pieces:
+        for start, last in self._pieces:
             first = max(start, position)
+            ends = [at for at in (last, self._until) if at is not None]
+            end = min(ends) if ends else None
             if end is not None and end <= first:
                 continue
             pcm = wire_frames(

@@ -88,6 +88,32 @@ def scan(
     return Scan(low, high, voice.end(len(low)) if voice else None, source.frames_decoded, rate)
 
 
+def scan_stretch(
+    source: Audio,
+    start_s: float,
+    end_s: float,
+    detector: SpeechDetector | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Scan:
+    """The same for the seconds `start_s` to `end_s` of the source; window 0 begins at `start_s`. `check` is called
+    about every second of audio, and may raise to end it."""
+    rate = source.info.sample_rate
+    resampler = StreamResampler(rate, VOICE_RATE)
+    levels, voice = _Levels(), _Voice(detector) if detector is not None else None
+    first, read = round(start_s * rate), 0
+    wanted = max(0, round(end_s * rate) - first)
+    for block in source.blocks(first):
+        part = block[: wanted - read]
+        read += len(part)
+        _take(resampler.process(part), levels, voice)
+        check()
+        if read >= wanted:
+            break
+    _take(resampler.flush(), levels, voice)
+    low, high = levels.end()
+    return Scan(low, high, voice.end(len(low)) if voice else None, read, rate)
+
+
 def _take(samples: Samples, levels: _Levels, voice: _Voice | None) -> None:
     levels.add(samples)
     if voice is not None:

@@ -273,8 +273,8 @@ class Session:
         detail = f"closed with {message.code}" + (f": {message.reason}" if message.reason else "")
         orderly = self.phase is Phase.STOPPING
         if self._commit_on_stop:
-            answered = message.reason == REASON_STOPPED or self._tail_committed()
-            orderly = orderly and message.code in (1000, None) and answered
+            # The code proves nothing: some services answer the stop with 1005 or 1006.
+            orderly = orderly and (message.reason == REASON_STOPPED or self._tail_committed())
         why = Why.COMPLETED if orderly else Why.CLOSED
         self._finish(End(why, detail=detail, close_code=message.code))
 

@@ -40,6 +40,10 @@ class Kind(StrEnum):
     LONGEST = "longest"
     NEVER_COMMIT = "never-commit"
     FORGET_TAIL = "forget-tail"
+    # how it goes deaf
+    DEAF = "deaf"
+    REPEAT_PARTIAL = "repeat-partial"
+    CLOSE_CODE = "close-code"
     # how a session ends
     TIME_LIMIT = "time-limit"
     CLOSE = "close"
@@ -73,6 +77,8 @@ VALUES: Final[dict[Kind, tuple[str, str]]] = {
     Kind.COMMIT_PAUSE: ("seconds of silence before a commit", "1.5"),
     Kind.LONGEST: ("seconds of speech after which it commits without a pause", "36"),
     Kind.NEVER_COMMIT: ("seconds after which nothing is committed any more", "0"),
+    Kind.DEAF: ("START or START-END in seconds: no text for the speech from then on, as if all were well", "0"),
+    Kind.CLOSE_CODE: ("code of session-closed", "1005"),
     Kind.TIME_LIMIT: ("seconds until session_time_limit_exceeded", "10"),
     Kind.CLOSE: ("seconds until an unannounced close with 1000", "10"),
     Kind.DROP: ("seconds until the connection is reset", "10"),
@@ -110,6 +116,12 @@ class Fault:
         name, _, seconds = self.value.partition("@")
         return name, float(seconds or 0)
 
+    @property
+    def span(self) -> tuple[float, float]:
+        """START-END taken apart; without an end it lasts."""
+        start, _, end = self.value.partition("-")
+        return float(start), float(end or "inf")
+
     def applies(self, number: int) -> bool:
         return self.sessions is None or number in self.sessions
 
@@ -132,6 +144,8 @@ def parse(text: str) -> Fault:
         elif kind is Kind.TIMES:
             if fault.name_at[0] not in FORMS:
                 raise SettingsError(f"the fault {name} takes one of {', '.join(FORMS)}, got {value!r}")
+        elif kind is Kind.DEAF:
+            _ = fault.span
         elif meaning and kind is not Kind.REFUSE:
             _ = fault.number
     except ValueError:

@@ -45,6 +45,7 @@ class FaultySession:
         self._commits = 0
         self._plain: dict[str, Any] | None = None
         self._last_partial = ""
+        self._repeated_s = 0.0
         self._late: set[asyncio.Task[None]] = set()
         self._over = False
 
@@ -64,6 +65,7 @@ class FaultySession:
     async def chunk(self, audio_s: float) -> Blow:
         """`audio_s` seconds of audio came."""
         self._audio_s += audio_s
+        await self._repeat_partial()
         if self._past(Kind.DROP):
             return Blow.RESET
         if self._past(Kind.STOP_READING):
@@ -92,6 +94,8 @@ class FaultySession:
             return  # a service that is stuck does not speak either
         if event == messages.CLOSED:
             await asyncio.gather(*self._late)
+            if payload and self.has(Kind.CLOSE_CODE):
+                payload = {**payload, "code": int(self._faults[Kind.CLOSE_CODE].number)}
         if event != messages.TRANSCRIPT or payload is None:
             await self._emit(event, payload)
             return
@@ -102,6 +106,8 @@ class FaultySession:
             await self._commit(self._plain or {}, payload)
         elif kind == messages.TYPE_STARTED:
             await self._emit(event, {**payload, "config": self._config(payload["config"])})
+        elif kind == messages.TYPE_PARTIAL and self._deaf_at(self._audio_s):
+            return
         elif kind == messages.TYPE_PARTIAL:
             # Where nothing is committed the text in progress stays.
             self._last_partial = payload["text"] or (self._last_partial if self.has(Kind.NEVER_COMMIT) else "")
@@ -115,7 +121,35 @@ class FaultySession:
             config = {k: v for k, v in config.items() if k != messages.FIELD_COMMIT_ON_STOP}
         return {**config, "include_timestamps": False} if self.has(Kind.PLAIN_ONLY) else config
 
+    def _deaf_at(self, second: float) -> bool:
+        if not self.has(Kind.DEAF):
+            return False
+        start, end = self._faults[Kind.DEAF].span
+        return start <= second < end
+
+    async def _repeat_partial(self) -> None:
+        """Once for each second of audio it does not hear."""
+        if self.has(Kind.REPEAT_PARTIAL) and self._deaf_at(self._audio_s) and self._audio_s >= self._repeated_s + 1:
+            self._repeated_s = self._audio_s
+            await self._say({"message_type": messages.TYPE_PARTIAL, "text": self._last_partial})
+
+    async def _deafened(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
+        """A commit without the words it does not hear."""
+        words = [w for w in timed.get("words") or () if not self._deaf_at(w["start"])]
+        text = " ".join(w["text"] for w in words if w["type"] == "word")
+        if text:
+            await self._heard_commit({**plain, "text": text}, {**timed, "text": text, "words": words})
+        elif self.has(Kind.EMPTY_COMMITS):
+            await self._say({**plain, "text": ""})
+            await self._say({**timed, "text": "", "words": []})
+
     async def _commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
+        if self.has(Kind.DEAF):
+            await self._deafened(plain, timed)
+        else:
+            await self._heard_commit(plain, timed)
+
+    async def _heard_commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         if self.has(Kind.NEVER_COMMIT) and self._audio_s >= self._faults[Kind.NEVER_COMMIT].number:
             self._last_partial = timed["text"]
             await self._say({"message_type": messages.TYPE_PARTIAL, "text": timed["text"]})

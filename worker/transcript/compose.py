@@ -24,6 +24,7 @@ from worker.transcript.model import (
     SpeedFall,
     Stretch,
     Transcript,
+    Unanswered,
 )
 from worker.transcript.quality import Evidence, assess
 
@@ -81,6 +82,7 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
         )
     detected = next((s.language for s in spoken if s.language), None)
     coverage = _coverage(spoken, facts, duration)
+    warnings += _silences(coverage.unanswered)
     return Transcript(
         job_id=facts.job_id,
         language=detected or facts.language,
@@ -119,10 +121,27 @@ def _coverage(spoken: list[Segment], facts: Facts, duration: float) -> Coverage:
         committed_until=max((s.end for s in spoken if s.committed), default=0.0),
         sample_rate=facts.wire_rate,
         channels=facts.channels,
-        sections=facts.sections,
+        sections=tuple(section.model_copy(update={"unanswered": ()}) for section in facts.sections),
         skipped=tuple(_rounded(stretch) for stretch in facts.skipped),
         missing=(*facts.missing, *unaccounted(facts)),
+        unanswered=tuple(one for section in facts.sections for one in section.unanswered),
     )
+
+
+def _silences(unanswered: tuple[Unanswered, ...]) -> list[str]:
+    """One warning for all sound without text that is not missing, which says more."""
+    sounds = [one for one in unanswered if not one.missing]
+    if not sounds:
+        return []
+    seconds, first = sum(one.end - one.start for one in sounds), min(sounds, key=lambda one: one.start)
+    places = "" if len(sounds) == 1 else f" in {len(sounds)} places, the first"
+    found = "the speech detector finds no speech in it"
+    if any(one.sound == "speech" for one in sounds):
+        found = "the speech detector finds less than a second of speech in a place"
+    if any(one.sound == "unknown" for one in sounds):
+        found = "whether it is speech is not known: install the extra 'local' for the speech detector"
+    where = f"{first.start:.1f}–{first.end:.1f} s"
+    return [f"the service gave no text for {seconds:.1f} s of sound{places} at {where}; {found}"]
 
 
 def unaccounted(facts: Facts) -> tuple[Gap, ...]:

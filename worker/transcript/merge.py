@@ -24,13 +24,14 @@ LEAST_LETTERS: Final = 4
 
 def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> list[Segment]:
     """All segments in file order. `handovers`: for each section, the file second from which words are its own where it
-    overlaps with the one before, None where it does not. Segments of one section come in the order of their commits."""
+    overlaps with the one before, None where it does not. Within a section, segments may come in any order: those of a
+    second pass follow the others."""
     sections: dict[int, list[Segment]] = {}
     for segment in segments:
         sections.setdefault(segment.section, []).append(segment)
     merged: list[Segment] = []
     for number in sorted(sections):
-        after = sections[number]
+        after = sorted(sections[number], key=lambda segment: segment.start)
         handover = handovers[number] if number < len(handovers) else None
         if handover is not None and merged:
             merged, after = _join(merged, after, handover)

@@ -12,6 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 SCHEMA_VERSION = 1
+MISSING_S = 1.0
+"""Seconds of speech without text from which they are missing; less is a warning."""
 
 
 class _Value(BaseModel):
@@ -93,6 +95,25 @@ class Stretch(_Value):
     channel: str | None = Field(default=None, description="as that of a segment")
 
 
+class Unanswered(_Value):
+    """Seconds of sound for which the service gave no text."""
+
+    start: float = Field(description="seconds from the start of the file")
+    end: float = Field(description="seconds from the start of the file")
+    channel: str | None = Field(default=None, description="as that of a segment")
+    sound: Literal["speech", "noise", "unknown"] = Field(
+        description="what the speech detector found: speech, or noise and music; unknown: there was only a level meter"
+    )
+    seconds: float = Field(description="seconds of speech between start and end; of sound where it is not speech")
+    sessions: int = Field(default=1, description="sessions in which it was streamed; 1: it was not streamed again")
+    reason: str
+
+    @property
+    def missing(self) -> bool:
+        """Whether it makes the job incomplete: speech, and more of it than a detector takes a breath for."""
+        return self.sound == "speech" and self.seconds >= MISSING_S
+
+
 class Saved(_Value):
     """What leaving silence out saved."""
 
@@ -111,6 +132,7 @@ class SectionFacts(_Value):
     heard: int = Field(description="the service gave a sign of life after audio up to here")
     committed: int = Field(description="end of the last committed word")
     finished: bool = Field(description="all of it was sent and the service committed what it heard")
+    unanswered: tuple[Unanswered, ...] = Field(default=(), description="those of the coverage that lie in it")
 
 
 class ChannelFacts(_Value):
@@ -133,6 +155,9 @@ class Coverage(_Value):
     sections: tuple[SectionFacts, ...] = ()
     skipped: tuple[Stretch, ...] = Field(default=(), description="not streamed, because it holds no speech")
     missing: tuple[Gap, ...] = ()
+    unanswered: tuple[Unanswered, ...] = Field(
+        default=(), description="sound without text; a second of speech and more is missing as well"
+    )
 
     @property
     def complete(self) -> bool:

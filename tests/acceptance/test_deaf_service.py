@@ -1,0 +1,266 @@
+"""A service that goes deaf and answers as if all were well: the words come in a second session, or they are missing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.audiofiles import write_signal, write_words
+from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
+from tests.support.tone_recognizer import ToneVoiceDetector
+from tests.support.tones import ToneWord, encode, speech
+from worker.audio.channels import Wanted
+from worker.job import Earlier
+from worker.transcript.model import SectionFacts, Transcript, Unanswered
+
+LENGTH_S = 20.0
+SAMPLES = Path(__file__).parents[1] / "samples"
+SHORT_TAIL = {"STT_FLUSH_MAX_S": "3", "STT_FLUSH_MIN_S": "1"}
+
+
+class Speech(ToneVoiceDetector):
+    """A detector that takes tone-coded words for speech, as Silero takes voices."""
+
+    name = "tones"
+
+    def reset(self) -> None: ...
+
+
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.hearing.BACKOFF_S", (0.01, 0.05))
+
+
+@pytest.fixture
+def tones_are_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.pipeline.silero", Speech)
+
+
+@pytest.fixture
+def spoken() -> list[ToneWord]:
+    return list(speech(LENGTH_S, seed=31))
+
+
+@pytest.fixture
+def recording(tmp_path: Path, spoken: list[ToneWord]) -> Path:
+    return write_words(tmp_path / "speech.wav", spoken, 16000, duration_s=LENGTH_S)
+
+
+def texts(words: Sequence[ToneWord]) -> list[str]:
+    return [word.text for word in words]
+
+
+def lost(transcript: Transcript, words: Sequence[ToneWord]) -> list[ToneWord]:
+    heard = set(transcript.text.split())
+    return [word for word in words if word.text not in heard]
+
+
+def assert_named(transcript: Transcript, words: Sequence[ToneWord]) -> None:
+    """Every word that is not in the text lies in a stretch that is missing."""
+    gaps = transcript.coverage.missing
+    for word in lost(transcript, words):
+        assert any(gap.start - 0.1 <= word.start and word.end <= gap.end + 0.1 for gap in gaps), word
+
+
+# -- deaf in one session ---------------------------------------------------------------------------------------------
+
+ONCE = [
+    ["deaf=0:1"],
+    ["deaf=8:1"],
+    ["deaf=17:1"],
+    ["deaf=5-14:1"],
+    ["deaf=8:1", "repeat-partial"],
+    ["deaf=8:1", "empty-commits"],
+    ["deaf=8:1", "echo", "triplicate", "timed-first"],
+    ["deaf=8:1", "close-code=1000"],
+    ["deaf=8:1", "close-code=1005"],
+    ["deaf=8:1", "close-code=1011"],
+    ["deaf=8:1", "forget-tail"],
+    ["deaf=8:1", "forget-tail", "repeat-partial", "close-code=1006"],
+    ["never-commit=8:1", "forget-tail"],
+]
+
+
+@pytest.mark.parametrize("faults", ONCE, ids="+".join)
+async def test_the_words_come_in_a_second_session(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
+    async with tone_service(*faults, **SHORT_TAIL) as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    assert transcript.coverage.complete
+    assert transcript.coverage.unanswered == ()
+    first, again = transcript.sessions
+    assert (first.start, first.end) == (0.0, LENGTH_S)
+    if faults[0].startswith("deaf=5-14"):
+        assert again.start >= 4
+        assert again.end <= 16
+
+
+async def test_without_word_times_nothing_is_lost_or_doubled(recording: Path, spoken: list[ToneWord]) -> None:
+    async with tone_service("deaf=8:1", "plain-only") as settings:
+        transcript = await transcribe(recording, settings)
+    assert transcript.text.split() == texts(spoken)
+
+
+async def test_a_service_that_goes_deaf_in_each_session_gets_further_with_each(
+    recording: Path, spoken: list[ToneWord]
+) -> None:
+    async with tone_service("deaf=8") as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    assert len(transcript.sessions) == 3
+
+
+@pytest.mark.parametrize("faults", [["deaf=0:1"], ["deaf=2.5:1"], ["deaf=2.5:1", "repeat-partial"]], ids="+".join)
+async def test_in_real_time_too(tmp_path: Path, faults: list[str]) -> None:
+    words = list(speech(5.5, seed=4))
+    source = write_words(tmp_path / "short.wav", words, 16000)
+    async with tone_service(*faults) as settings:
+        transcript = await transcribe(source, settings, speed=1.0)
+    assert_said(transcript, words)
+    assert len(transcript.sessions) == 2
+
+
+@pytest.mark.parametrize("speed", [60.0, math.inf])
+async def test_in_one_section_of_several(tmp_path: Path, speed: float) -> None:
+    words = list(speech(300, seed=11))
+    source = write_words(tmp_path / "long.wav", words, 16000, duration_s=300)
+    log = MemoryLog()
+    async with tone_service("deaf=30:2") as settings:
+        transcript = await transcribe(source, settings, sessions=3, speed=speed, log=log)
+    assert_said(transcript, words)
+    assert len(transcript.coverage.sections) == 3
+    assert len(transcript.sessions) == 4
+    assert sorted(log.done) == [0, 1, 2]
+
+
+async def test_on_one_channel_of_a_split_call(tmp_path: Path) -> None:
+    one, other = list(speech(20, seed=1)), [ToneWord(w.number + 6000, w.start) for w in speech(20, seed=2)]
+    signal = np.stack([encode(words, 8000, duration_s=21) for words in (one, other)], axis=1)
+    source = write_signal(tmp_path / "call.wav", signal, 8000)
+    async with tone_service("deaf=6:2") as settings:
+        transcript = await transcribe(source, settings, channels=Wanted("split"))
+    for name, words in (("1", one), ("2", other)):
+        segments = tuple(s for s in transcript.segments if s.channel == name)
+        assert_said(transcript.model_copy(update={"segments": segments}), words)
+    assert len(transcript.sessions) == 3
+
+
+# -- deaf for good ---------------------------------------------------------------------------------------------------
+
+FOR_GOOD = [
+    ["deaf=0"],
+    ["deaf=0", "empty-commits"],
+    ["deaf=0", "repeat-partial"],
+    ["deaf=0", "close-code=1005"],
+    ["deaf=0", "forget-tail", "close-code=1000"],
+    ["deaf=8:1", "deaf=0:2-99"],
+    ["deaf=17:1", "deaf=0:2-99"],
+    ["deaf=5-14:1", "deaf=0:2-99"],
+]
+
+
+@pytest.mark.usefixtures("tones_are_speech")
+@pytest.mark.parametrize("faults", FOR_GOOD, ids="+".join)
+async def test_speech_without_text_is_missing(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
+    async with tone_service(*faults, **SHORT_TAIL) as settings:
+        transcript = await transcribe(recording, settings)
+    assert not transcript.coverage.complete
+    assert lost(transcript, spoken)
+    assert_named(transcript, spoken)
+    (stretch,) = transcript.coverage.unanswered
+    assert (stretch.sound, stretch.sessions) == ("speech", 2)
+    assert stretch.reason.endswith("also when it was streamed again")
+    assert len(transcript.sessions) == 2
+
+
+@pytest.mark.usefixtures("tones_are_speech")
+async def test_a_second_session_that_fails_is_the_reason(recording: Path, spoken: list[ToneWord]) -> None:
+    async with tone_service("deaf=8:1", "http=503:2-99", STT_RETRIES="1") as settings:
+        transcript = await transcribe(recording, settings)
+    assert_named(transcript, spoken)
+    (gap,) = transcript.coverage.missing
+    assert "HTTP 503" in gap.reason
+    assert transcript.gave_up == gap.reason
+
+
+async def test_with_a_level_meter_only_it_is_a_warning(recording: Path) -> None:
+    async with tone_service("deaf=8:1", "deaf=0:2-99", STT_SPEECH_DETECTOR="level") as settings:
+        transcript = await transcribe(recording, settings)
+    assert transcript.coverage.complete
+    (stretch,) = transcript.coverage.unanswered
+    assert stretch.sound == "unknown"
+    assert 8 <= stretch.start < 9
+    assert stretch.end == pytest.approx(LENGTH_S, abs=0.6)
+    (warning,) = transcript.warnings
+    assert warning.startswith("the service gave no text for 11.")
+
+
+async def test_real_speech_without_text_is_missing() -> None:
+    """The tone recognizer is deaf for voices."""
+    pytest.importorskip("faster_whisper")
+    async with tone_service() as settings:
+        transcript = await transcribe(SAMPLES / "news.flac", settings)
+    assert transcript.text == ""
+    assert not transcript.coverage.complete
+    missing_s = sum(gap.end - gap.start for gap in transcript.coverage.missing)
+    assert missing_s > 0.7 * transcript.coverage.duration
+
+
+async def test_noise_is_listed_and_not_streamed_twice(tmp_path: Path) -> None:
+    pytest.importorskip("faster_whisper")
+    noise = np.random.default_rng(3)
+    swell = 0.03 * (1.5 + np.sin(2 * np.pi * 0.7 * np.arange(16000 * 12) / 16000))
+    source = write_signal(tmp_path / "machine.wav", (noise.normal(0, 1, 16000 * 12) * swell).astype(np.float32), 16000)
+    async with tone_service() as settings:
+        transcript = await transcribe(source, settings)
+    assert transcript.coverage.complete
+    assert [(u.sound, u.sessions) for u in transcript.coverage.unanswered] == [("noise", 1)]
+    assert transcript.warnings[0].endswith("the speech detector finds no speech in it")
+    assert len(transcript.sessions) == 1
+
+
+@pytest.mark.parametrize("level", [0.0, 0.0001, 0.001])
+async def test_silence_and_hiss_need_no_text(tmp_path: Path, level: float) -> None:
+    hiss = np.random.default_rng(5).normal(0, 1, 16000 * 10) * level
+    source = write_signal(tmp_path / "hiss.wav", hiss.astype(np.float32), 16000)
+    async with tone_service() as settings:
+        transcript = await transcribe(source, settings)
+    assert (transcript.warnings, transcript.coverage.unanswered, len(transcript.sessions)) == ((), (), 1)
+
+
+# -- a worker that dies ----------------------------------------------------------------------------------------------
+
+
+async def test_an_attempt_that_goes_on_finds_what_the_first_one_did_not_hear(
+    recording: Path, spoken: list[ToneWord]
+) -> None:
+    log = MemoryLog()
+    async with tone_service("deaf=5-14:1") as settings:
+        await transcribe(recording, settings, log=log)
+    # It died before the second pass was over: only what the first pass committed is in the ledger.
+    first_pass = tuple(s for s in log.segments if s.end <= 6.2 or s.start >= 14)
+    assert len(first_pass) < len(log.segments)
+    async with tone_service() as settings:
+        transcript = await transcribe(recording, settings, earlier=Earlier(None, {}, first_pass))
+    assert_said(transcript, spoken)
+    assert all(s.start >= 4 for s in transcript.sessions)
+
+
+async def test_a_finished_section_keeps_its_list(recording: Path, spoken: list[ToneWord]) -> None:
+    log = MemoryLog()
+    long = list(speech(300, seed=11))
+    source = write_words(recording.with_name("long.wav"), long, 16000, duration_s=300)
+    async with tone_service("deaf=80:1", "deaf=0:4-99") as settings:
+        first = await transcribe(source, settings, sessions=3, log=log)
+    assert first.coverage.unanswered
+    facts = {n: SectionFacts.model_validate_json(f.model_dump_json()) for n, f in log.done.items()}
+    async with tone_service() as settings:
+        again = await transcribe(source, settings, sessions=3, earlier=Earlier(log.plans, facts, tuple(log.segments)))
+    assert again.sessions == ()
+    assert again.coverage.unanswered == first.coverage.unanswered
+    assert again.warnings == first.warnings
+    assert isinstance(again.coverage.unanswered[0], Unanswered)

@@ -1,0 +1,180 @@
+"""Streams once more what a section was sent for and got no text for; what stays without text is listed.
+
+A service can go deaf and still answer: it repeats its last text, commits nothing, closes as if all were well. So its
+messages prove nothing; text at the times of the speech does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from worker.audio.feed import FrameFeed
+from worker.audio.sounding import Sounding, sounding
+from worker.audio.voiced_seconds import VoicedSeconds
+from worker.errors import EndpointError
+from worker.hearing import Hearing, Record, Service
+from worker.transcript.answered import Blank, blanks, without_skipped
+from worker.transcript.inserted import inserted
+from worker.transcript.model import Segment, Unanswered
+
+logger = structlog.get_logger(__name__)
+
+CONTEXT_S: Final = 0.5
+"""Seconds streamed before and after a stretch, as far as they have no text either."""
+INSIDE_S: Final = 0.3
+"""Seconds by which a stretch may reach out of another one and still be the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Stretch:
+    """Sound without text in file seconds; `blank`: all the seconds without text around it."""
+
+    start: float
+    end: float
+    blank: Blank
+    found: Sounding
+
+    @property
+    def worth_streaming(self) -> bool:
+        """Whether it may be speech. A detector knows little of some voices, so sound that pauses like speech may be."""
+        return self.found.kind != "noise" or self.found.pauses
+
+
+@dataclass(frozen=True, slots=True)
+class _Try:
+    """A stretch that was streamed again without any new text."""
+
+    start: float
+    end: float
+    error: EndpointError | None
+
+    def covers(self, stretch: _Stretch) -> bool:
+        return self.start - INSIDE_S <= stretch.start and stretch.end <= self.end + INSIDE_S
+
+
+class SecondPass:
+    """Of one section, after its first pass. `segments`: all it has so far; the caller adds to them what it is given
+    through `keep`."""
+
+    def __init__(
+        self,
+        service: Service,
+        record: Record,
+        feed: FrameFeed,
+        voiced: VoicedSeconds,
+        *,
+        segments: Sequence[Segment],
+        keep: Callable[[Segment], Awaitable[None]],
+        report: Callable[[str], Awaitable[None]],
+    ) -> None:
+        self._service = service
+        self._record = record
+        self._feed = feed
+        self._rate = service.settings.sample_rate
+        self._voiced = voiced
+        self._paced = service.speed.asked == 1.0
+        self._segments = segments
+        self._keep = keep
+        self._report = report
+        self._looked: dict[tuple[float, float], list[Sounding]] = {}
+        self._tries: list[_Try] = []
+        self._streamed: list[tuple[float, float]] = []
+        self._known: list[tuple[float, float]] = []  # stretches whose text turned out to be there already
+
+    async def run(self, start_s: float, end_s: float, pending: Segment | None) -> Segment | None:
+        """Stream again what has no text between two file seconds. `pending`: the text in progress that the first pass
+        left at the end. Returns the one that is left now.
+
+        What is left of a stretch after new text came is another stretch: a service that goes deaf after some seconds
+        of each session gets further with each."""
+        for _ in range(self._service.settings.retries + 1):
+            found = [s for s in await self._find(start_s, end_s, pending) if s.worth_streaming]
+            again = [s for s in found if not any(one.covers(s) for one in self._tries)]
+            for stretch in again:
+                left, new_text, error = await self._stream(stretch)
+                if pending is not None and stretch.blank.last:
+                    pending = left if new_text else left or pending
+                if error is not None:
+                    return pending
+            if not again:
+                break
+        return pending
+
+    async def unanswered(self, start_s: float, end_s: float) -> list[Unanswered]:
+        """The stretches that have no text after all."""
+        return [self._unanswered(stretch) for stretch in await self._find(start_s, end_s, None)]
+
+    async def _find(self, start_s: float, end_s: float, pending: Segment | None) -> list[_Stretch]:
+        segments = [s for s in self._segments if s.committed]
+        stretches = []
+        for blank in blanks(segments, start_s, end_s, self._voiced, paced=self._paced):
+            for part in without_skipped(blank, self._within):
+                found = await self._look(part)
+                if part.last and pending is not None and not any(one.kind == "speech" for one in found):
+                    # Text in progress is the service's word for speech.
+                    length_s = part.end - part.start
+                    found = [Sounding(0.0, length_s, "speech", round(length_s, 3), pauses=True)]
+                stretches += [_Stretch(part.start + s.start, part.start + s.end, blank, s) for s in found]
+        return [s for s in stretches if not any(a <= s.start and s.end <= b for a, b in self._known)]
+
+    def _within(self, start_s: float, end_s: float) -> list[tuple[float, float]]:
+        parts = self._feed.within(round(start_s * self._rate), round(end_s * self._rate))
+        return [(first / self._rate, last / self._rate) for first, last in parts]
+
+    async def _look(self, part: Blank) -> list[Sounding]:
+        """What sounds in a stretch. It is decoded for this: few jobs have any."""
+        place = (part.start, part.end)
+        if place not in self._looked:
+            found = await self._feed.scan(part.start, part.end, self._service.detector())
+            self._looked[place] = sounding(found, last=part.last)
+        return self._looked[place]
+
+    async def _stream(self, stretch: _Stretch) -> tuple[Segment | None, bool, EndpointError | None]:
+        """One stretch again. Returns the text it left in progress, whether there was any new text, and the error that
+        ended it."""
+        first_s, last_s = stretch.blank.start, stretch.blank.end
+        start_s, end_s = max(first_s, stretch.start - CONTEXT_S), min(last_s, stretch.end + CONTEXT_S)
+        logger.warning("no text for a stretch", job=self._record.job_id, start=start_s, end=end_s, again=True)
+        before = sorted(self._segments, key=lambda segment: segment.start)
+        answers = 0
+
+        async def keep(segment: Segment) -> None:
+            nonlocal answers
+            new = inserted(segment, before, first_s, last_s, paced=self._paced)
+            if new is not None:
+                answers += 1
+                await self._keep(new)
+            elif not segment.words:
+                answers += 1
+                self._known.append((start_s, end_s))
+
+        hearing = Hearing(
+            self._service, self._record, start_s, voiced=VoicedSeconds(self._rate), keep=keep, report=self._report
+        )
+        self._streamed.append((start_s, end_s))
+        error = await hearing.run(self._feed, round(end_s * self._rate))
+        if not answers:
+            self._tries.append(_Try(start_s, end_s, error))
+        return hearing.uncommitted, answers > 0, error
+
+    def _unanswered(self, stretch: _Stretch) -> Unanswered:
+        again = sum(start < stretch.end and stretch.start < end for start, end in self._streamed)
+        error = next((one.error for one in self._tries if one.error and one.covers(stretch)), None)
+        return Unanswered(
+            start=round(stretch.start, 3),
+            end=round(stretch.end, 3),
+            channel=self._record.channel,
+            sound=stretch.found.kind,
+            seconds=stretch.found.seconds,
+            sessions=1 + again,
+            reason=str(error) if error else _reason(stretch.found.kind, again=again > 0),
+        )
+
+
+def _reason(kind: str, *, again: bool) -> str:
+    sound = {"speech": "speech", "noise": "noise or music", "unknown": "sound"}[kind]
+    return f"the service gave no text for {sound}" + (", also when it was streamed again" if again else "")

@@ -1,0 +1,88 @@
+"""Text of a stretch that was streamed again, without the text around it that is heard twice (pure)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import SequenceMatcher
+from typing import Final
+
+from worker.realtime.text_match import letters
+from worker.transcript.model import Segment, Word
+from worker.transcript.reheard import text_of
+
+SAME_WORD_S: Final = 0.4
+"""Two sessions may place the middle of the same word this far apart."""
+NEAR_S: Final = 2.0
+"""Text further away than this is not heard twice."""
+SAME_TEXT: Final = 0.6
+"""Share of the words of a text, in their order, from which it is known already: two hearings differ in a few."""
+RECENT: Final = 400
+"""Words before a stretch that are compared."""
+UNSEEN_S: Final = 0.001
+"""Seconds between two starts that only say which comes first."""
+LEAST_LETTERS: Final = 4
+"""A single word with fewer proves nothing."""
+
+_TOKEN: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]|[^\\W_]+")
+
+
+def inserted(
+    segment: Segment, known: Sequence[Segment], start_s: float, end_s: float, *, paced: bool
+) -> Segment | None:
+    """`segment`, which comes from streaming again what has no text between `start_s` and `end_s`, as far as it is new.
+
+    `known`: the other segments of the section, in order of time. `paced`: audio is sent in real time, so text without
+    times stands at the end of its segment, not at its start. None when nothing of it is new.
+    """
+    if segment.words:
+        return _timed(segment, known, start_s, end_s)
+    near = [s for s in known if s.start <= segment.end and s.end >= start_s - NEAR_S]
+    new = _untimed(segment, near)
+    return None if new is None else _in_order(new, [s for s in near if not s.words], start_s, paced=paced)
+
+
+def _timed(segment: Segment, known: Sequence[Segment], start_s: float, end_s: float) -> Segment | None:
+    around = [w for s in known for w in s.words if start_s - NEAR_S <= w.end and w.start <= end_s + NEAR_S]
+    fresh = [w for w in segment.words if start_s <= _middle(w) <= end_s and not any(_same(w, k) for k in around)]
+    if len(fresh) == len(segment.words):
+        return segment
+    if not fresh:
+        return None
+    text = text_of(segment.text, segment.words, fresh)
+    update = {"text": text, "words": tuple(fresh), "start": fresh[0].start, "end": max(w.end for w in fresh)}
+    return segment.model_copy(update=update)
+
+
+def _untimed(segment: Segment, near: Sequence[Segment]) -> Segment | None:
+    """Without word times the text alone tells. It is known if the text around holds most of it; where that text ends in
+    the middle of it, the rest is new."""
+    places = list(_TOKEN.finditer(segment.text))
+    text = [place[0].lower() for place in places]
+    said = [token.lower() for s in near for token in _TOKEN.findall(s.text)][-RECENT:]
+    blocks = [b for b in SequenceMatcher(None, said, text, autojunk=False).get_matching_blocks() if b.size]
+    for block in blocks:
+        sure = block.size > 1 or (block.b == 0 and len(text[0]) >= LEAST_LETTERS)
+        if sure and block.a + block.size == len(said):
+            rest = places[block.b + block.size :]
+            return segment.model_copy(update={"text": segment.text[rest[0].start() :]}) if rest else None
+    again = sum(block.size for block in blocks if block.size > 1 or len(text) == 1)
+    return None if not text or again >= SAME_TEXT * len(text) else segment
+
+
+def _in_order(segment: Segment, near: Sequence[Segment], start_s: float, *, paced: bool) -> Segment:
+    """With a start that puts it where it belongs among estimated segments, whose stretches may hold its own."""
+    if paced:
+        starts = [s.start for s in near if s.start >= start_s]
+        start = max(start_s, min([segment.start, *(at - UNSEEN_S for at in starts)]))
+    else:
+        start = max([segment.start, *(s.start for s in near)])
+    return segment.model_copy(update={"start": round(start, 3), "end": round(max(start, segment.end), 3)})
+
+
+def _middle(word: Word) -> float:
+    return (word.start + word.end) / 2
+
+
+def _same(one: Word, other: Word) -> bool:
+    return letters(one.text) == letters(other.text) and abs(_middle(one) - _middle(other)) <= SAME_WORD_S
