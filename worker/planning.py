@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from worker.audio.channels import ALL_MIXED, Wanted
+from worker.audio.decodedspace import decoded_space
 from worker.audio.recording import Recording, open_recording
 from worker.audio.sections import Cutting, Plan
 from worker.audio.skipping import Skipping
@@ -62,6 +63,7 @@ async def open_planned(
             made=made,
             progress=progress,
             accept=accept,
+            space=decoded_space(settings.decoded_max_gb, settings.decoded_job_max_gb, settings.disk_free_gb),
         )
 
     try:

@@ -127,6 +127,13 @@ class Settings(BaseSettings):
         20, gt=0, description="Disk space, in GB, that the downloads of one worker process take at once"
     )
     download_timeout_s: float = Field(3600, gt=0, description="Seconds one download may take in all")
+    decoded_max_gb: float = Field(
+        50, gt=0, description="Disk space, in GB, that the decoded audio of one worker process takes at once"
+    )
+    decoded_job_max_gb: float = Field(
+        12, gt=0, description="The same of one job; one that needs more is streamed in one section for each channel"
+    )
+    disk_free_gb: float = Field(0.25, ge=0, description="Disk space, in GB, that decoded audio leaves free")
     output_attempts: int = Field(
         14, ge=1, le=1000, description="Attempts in a row to write a finished transcript before its job has failed"
     )

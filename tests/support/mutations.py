@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import copy
 import json
 import random
 from collections.abc import Iterator
@@ -120,18 +121,25 @@ def _structure(value: Any, rng: random.Random) -> Any:
     """One place of a value changed: replaced, removed, added, wrapped or repeated."""
     places = list(_places(value))
     if not places or rng.random() < 0.03:
-        return rng.choice(STRANGE)
+        return _strange(rng)
     parent, key = rng.choice(places)
     match rng.randrange(6):
         case 0 | 1 | 2:
-            parent[key] = rng.choice(STRANGE)
+            parent[key] = _strange(rng)
         case 3:
             del parent[key]
         case 4 if isinstance(parent, dict):
-            parent[rng.choice(NAMES)] = rng.choice(STRANGE)
+            parent[rng.choice(NAMES)] = _strange(rng)
         case _:
-            parent[key] = rng.choice([[parent[key]], {"a": parent[key]}, [parent[key]] * 3, str(parent[key])])
+            parent[key] = rng.choice(
+                [[parent[key]], {"a": parent[key]}, [parent[key], copy.deepcopy(parent[key])], str(parent[key])]
+            )
     return value
+
+
+def _strange(rng: random.Random) -> Any:
+    """One of its own: a later mutation may change it."""
+    return copy.deepcopy(rng.choice(STRANGE))
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:

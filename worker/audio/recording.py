@@ -14,7 +14,9 @@ from types import TracebackType
 from worker.audio.channels import ALL_MIXED, Wanted
 from worker.audio.codings import seeks_exactly
 from worker.audio.decode import open_source
+from worker.audio.decodedspace import UNBOUNDED, DecodedSpace, Share, SpaceTaken, TooLarge
 from worker.audio.feed import FrameFeed, Piece
+from worker.audio.frames import BYTES_PER_SAMPLE
 from worker.audio.scan import scan
 from worker.audio.sections import Cutting, Plan, SectionPlan, plan, sections_for, whole
 from worker.audio.skipping import Skipping
@@ -25,7 +27,7 @@ from worker.audio.spool import Spool
 from worker.audio.tracks import plan_channels
 from worker.audio.undecoded import Undecoded
 from worker.audio.warning_log import merged
-from worker.errors import SourceError
+from worker.errors import SourceError, WorkerShortage
 from worker.shortages import raise_shortage
 
 Progress = Callable[[float], None]
@@ -146,12 +148,15 @@ def open_recording(
     made: Sequence[Plan] | None = None,
     progress: Progress,
     accept: Callable[[AudioInfo], None] = lambda _: None,
+    space: DecodedSpace = UNBOUNDED,
 ) -> Recording:
     """Open a source for a wire rate of `rate` Hz and plan it; `made` is the plan of an earlier attempt, which is kept.
 
     Blocks the thread: what is to be cut, or searched for silence, is read once, each channel that is wanted by itself
     once. `progress` is told the seconds read, and may raise to end it; so may `accept`, which is told what the header
-    says. Raises SourceError, BadJob where `made` is of other channels than those `wanted`.
+    says. `space` bounds the decoded audio on the disk: a source that needs more is streamed without it. Raises
+    SourceError, WorkerShortage while other jobs have the space, BadJob where `made` is of other channels than those
+    `wanted`.
     """
     path = opened(path)
     with ExitStack() as reading, ExitStack() as kept:
@@ -173,19 +178,16 @@ def open_recording(
         spools: dict[int | None, Spool] = {}
         try:
             if not _seeks_exactly(info) and (made is None or all(plan.measured for plan in made)):
-                for channel, reader in readers.items():
-                    spools[channel] = spool = Spool(path, rate)
-                    kept.callback(spool.close)
-                    spool.fill(reader, progress)
+                spools = _decoded(path, info, rate, readers, space.share(), kept, progress)
+        except TooLarge as exc:
+            if made is None:  # else each section decodes what comes before it
+                return _streamed_whole(path, info, rate, channels, wanted, str(exc))
         except OSError as exc:
             room = f"{tempfile.gettempdir()} has no room for the decoded audio of {path} ({exc.strerror})"
             if made is not None or exc.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise_shortage(exc, str(path))
                 raise SourceError(f"{room}: free some, or set TMPDIR to a folder that has") from exc
-            recording = Recording(path, info, [replace(whole(info, rate), channel=channel) for channel in channels])
-            recording.fell_back = True
-            recording.warn(f"streamed whole, in one section{'' if None in readers else ' for each channel'}: {room}")
-            return _warned(recording, wanted)
+            return _streamed_whole(path, info, rate, channels, wanted, room)
         if made is None:
             read = {channel: spools[channel].reader() if spools else reader for channel, reader in readers.items()}
             made = _plans(read, rate, cutting, skipping, detector, progress)
@@ -196,6 +198,42 @@ def open_recording(
         recording.note_undecoded({channel: reader.undecoded for channel, reader in readers.items()})
         kept.pop_all()
         return _warned(recording, wanted)
+
+
+def _decoded(
+    path: SourceFile,
+    info: AudioInfo,
+    rate: int,
+    readers: Mapping[int | None, Audio],
+    share: Share,
+    kept: ExitStack,
+    progress: Progress,
+) -> dict[int | None, Spool]:
+    """Decode all of each reader to the disk; `kept` closes the spools. Raises TooLarge, WorkerShortage, OSError."""
+    spools: dict[int | None, Spool] = {}
+    try:
+        share.expect((info.duration_s or 0.0) * rate * BYTES_PER_SAMPLE * len(readers))
+        for channel, reader in readers.items():
+            spools[channel] = spool = Spool(path, rate, share)
+            kept.callback(spool.close)
+            spool.fill(reader, progress)
+    except SpaceTaken as exc:
+        raise WorkerShortage(f"{path}: cannot be decoded now: {exc}") from exc
+    except TooLarge:
+        for spool in spools.values():
+            spool.close()
+        raise
+    return spools
+
+
+def _streamed_whole(
+    path: SourceFile, info: AudioInfo, rate: int, channels: Sequence[int | None], wanted: Wanted, reason: str
+) -> Recording:
+    """Without decoded audio on the disk: one section, or one for each channel."""
+    recording = Recording(path, info, [replace(whole(info, rate), channel=channel) for channel in channels])
+    recording.fell_back = True
+    recording.warn(f"streamed whole, in one section{'' if None in channels else ' for each channel'}: {reason}")
+    return _warned(recording, wanted)
 
 
 def _warned(recording: Recording, wanted: Wanted) -> Recording:

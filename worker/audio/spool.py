@@ -15,6 +15,7 @@ from typing import IO, Final
 
 import numpy as np
 
+from worker.audio.decodedspace import Share
 from worker.audio.downmix import Pcm16, Samples
 from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
 from worker.audio.source import Audio, AudioInfo
@@ -27,18 +28,21 @@ _BLOCK_S: Final = 1.0
 class Spool:
     """The temporary file. `reader()` gives a source that starts anywhere; any number of them at once."""
 
-    def __init__(self, path: SourceFile, rate: int) -> None:
-        """`path` names the source in messages. Raises OSError when no file can be made."""
+    def __init__(self, path: SourceFile, rate: int, share: Share) -> None:
+        """`path` names the source in messages, `share` is the space of its job. Raises OSError if no file can be
+        made."""
         self.path = path
         self.rate = rate
         self.samples = 0
+        self._share = share
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="stt-batch-", buffering=0)  # noqa: SIM115  see close
 
     def fill(self, source: Audio, progress: Callable[[float], None]) -> None:
         """Decode all of `source`; blocks the thread. `progress` is told the seconds decoded and may raise to end it.
 
-        Raises DamagedSource when nothing can be decoded, OSError when the disk is full."""
+        Raises DamagedSource when nothing can be decoded, OSError when the disk is full, TooLarge and SpaceTaken."""
         for frame in wire_frames(source, self.rate, round(_BLOCK_S * self.rate)):
+            self._share.take(len(frame))
             left = memoryview(frame)
             while left:
                 left = left[os.write(self._file.fileno(), left) :]
@@ -53,7 +57,9 @@ class Spool:
         return os.pread(self._file.fileno(), samples * BYTES_PER_SAMPLE, start * BYTES_PER_SAMPLE)
 
     def close(self) -> None:
+        """With it the space of the job is released: all spools of a job are closed together."""
         self._file.close()
+        self._share.release()
 
 
 class SpoolReader:

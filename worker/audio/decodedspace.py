@@ -1,0 +1,103 @@
+"""The disk space that decoded audio takes: of one job, and of all jobs of this process together.
+
+A compressed file is small, and its decoded form is not: 80 KB of Ogg with 16 channels are 307 MB when each channel is
+streamed by itself, and 48 hours of 64 channels would be 350 GB.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import tempfile
+import threading
+from functools import lru_cache
+from typing import Final
+
+STEP_BYTES: Final = 16 << 20
+"""The free space of the disk is asked for once in so many bytes."""
+
+
+class TooLarge(Exception):
+    """The decoded form of one job takes more than a job may. Text: the size and the limit, with the setting."""
+
+
+class SpaceTaken(Exception):
+    """Other jobs of this process have the space now."""
+
+
+class DecodedSpace:
+    """For any thread. Sizes are bytes."""
+
+    def __init__(self, total_bytes: float, job_bytes: float, free_bytes: float) -> None:
+        """`free_bytes`: what stays free on the disk."""
+        self.total_bytes, self.job_bytes, self.free_bytes = total_bytes, job_bytes, free_bytes
+        self._lock = threading.Lock()
+        self._used = 0
+
+    @property
+    def used_bytes(self) -> int:
+        return self._used
+
+    def share(self) -> Share:
+        """For one job."""
+        return Share(self)
+
+    def check(self, job: int, more: int) -> None:
+        """For a job that has `job` bytes and needs `more`. Raises TooLarge, SpaceTaken, and OSError for a full disk."""
+        if job + more > self.job_bytes:
+            limit = f"{self.job_bytes / 1e9:g} GB (STT_DECODED_JOB_MAX_GB)"
+            raise TooLarge(f"its decoded audio takes more than {limit}; split the file, or raise the limit")
+        if self._used + more > self.total_bytes:
+            limit = f"{self.total_bytes / 1e9:g} GB (STT_DECODED_MAX_GB)"
+            raise SpaceTaken(f"the decoded audio of this worker's jobs takes {self._used / 1e9:.1f} of {limit}")
+        free = shutil.disk_usage(tempfile.gettempdir()).free
+        if free - more < self.free_bytes:
+            rest = f"{self.free_bytes / 1e9:g} GB stay free (STT_DISK_FREE_GB)"
+            raise OSError(errno.ENOSPC, f"{free / 1e9:.1f} GB are left, {more / 1e9:.1f} GB are needed, {rest}")
+
+    def take(self, job: int, count: int) -> None:
+        with self._lock:
+            self.check(job, count)
+            self._used += count
+
+    def give_back(self, count: int) -> None:
+        with self._lock:
+            self._used -= count
+
+
+class Share:
+    """The space of one job; used by one thread at a time."""
+
+    def __init__(self, space: DecodedSpace) -> None:
+        self._space = space
+        self._written = 0
+        self._reserved = 0
+
+    def expect(self, count: float) -> None:
+        """Before `count` bytes are decoded, which takes long. Raises TooLarge, SpaceTaken, OSError."""
+        self._space.check(0, int(count))
+
+    def take(self, count: int) -> None:
+        """Before `count` more bytes are written. Raises TooLarge, SpaceTaken, OSError."""
+        if self._written + count > self._reserved:
+            step = max(count, min(STEP_BYTES, int(self._space.job_bytes) - self._reserved))
+            self._space.take(self._reserved, step)
+            self._reserved += step
+        self._written += count
+
+    def release(self) -> None:
+        """All of it; the second time does nothing."""
+        reserved, self._reserved, self._written = self._reserved, 0, 0
+        self._space.give_back(reserved)
+
+
+UNBOUNDED: Final = DecodedSpace(float("inf"), 1e18, 0)
+
+
+@lru_cache(maxsize=8)
+def decoded_space(total_gb: float, job_gb: float, free_gb: float) -> DecodedSpace:
+    """The one of this process for these limits."""
+    return DecodedSpace(total_gb * 1e9, min(total_gb, job_gb) * 1e9, free_gb * 1e9)
+
+
+__all__ = ["UNBOUNDED", "DecodedSpace", "Share", "SpaceTaken", "TooLarge", "decoded_space"]
