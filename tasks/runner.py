@@ -22,7 +22,7 @@ from tasks.jobs import JobSpec, job_id, recorded
 from tasks.told import Told
 from tasks.work import Attempts, Pipeline, Result
 from worker import metrics, tracing
-from worker.errors import JobNewer, LeaseLost, LedgerRefused, LedgerUnavailable, SourceError, SttError
+from worker.errors import JobNewer, LeaseLost, LedgerRefused, LedgerUnavailable, SourceError, SttError, WorkerShortage
 from worker.pipeline import run
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.pool import Pool
@@ -43,6 +43,7 @@ UNREAD_PAUSE: Final = 3.0
 """Times STT_BACKOFF_S it then waits, at the most."""
 BACK_AFTER_S: Final = 2.0
 """Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
+MAX_BACK_AFTER_S: Final = 60.0
 MAX_RETURNS: Final = 10
 """Times in a row that the messages of one job go back because Redis was away; then the reaper sends a new one."""
 MAX_RETURNED_JOBS: Final = 10_000
@@ -107,15 +108,18 @@ class Runner:
             request = job_request((), {"job_id": name, "job": inline})
         except MessageRefused as exc:
             return await self._refuse(name, inline, str(exc))
+        whole = request.job_id or str((request.job or {}).get("source"))
         try:
             identity = await self._record(request)
+            if request.job is not None:
+                self._returns.pop(whole, None)
         except _Draining:
             return Outcome.BACK
         except LedgerRefused as exc:
             return await self._refuse(name, inline, str(exc))
-        except LedgerUnavailable as exc:
-            logger.warning("ledger away, message given back", error=str(exc))
-            return await self._return(request.job_id or str((request.job or {}).get("source")))
+        except (LedgerUnavailable, WorkerShortage) as exc:
+            logger.warning("a whole job cannot be recorded now, its message goes back", error=str(exc))
+            return await self._return(whole)
         return await self._perform(identity)
 
     async def _refuse(self, name: Any, inline: Any, reason: str) -> Outcome:
@@ -131,17 +135,22 @@ class Runner:
         return Outcome.SKIPPED
 
     async def _return(self, identity: str) -> Outcome:
-        """The message goes back after a pause, MAX_RETURNS times in a row."""
-        if not self._may_return(identity):
-            return Outcome.SKIPPED
-        await self._wait_or_drain(BACK_AFTER_S)
+        """The message of a job that is not in the ledger goes back after a pause, each time a longer one: it is never
+        dropped, since nothing else knows the job."""
+        times = self._returned(identity)
+        await self._wait_or_drain(min(MAX_BACK_AFTER_S, BACK_AFTER_S * 2 ** min(times - 1, 10)))
         return Outcome.BACK
 
-    def _may_return(self, identity: str) -> bool:
+    def _returned(self, identity: str) -> int:
+        """Count one more return of a job's message; how many there were in a row."""
         if len(self._returns) > MAX_RETURNED_JOBS:
             self._returns.clear()
-        times = self._returns[identity] = self._returns.get(identity, 0) + 1
-        if times <= MAX_RETURNS or self._drained.is_set():
+        self._returns[identity] = self._returns.get(identity, 0) + 1
+        return self._returns[identity]
+
+    def _may_return(self, identity: str) -> bool:
+        """For a job in the ledger: MAX_RETURNS times in a row."""
+        if self._returned(identity) <= MAX_RETURNS or self._drained.is_set():
             return True
         del self._returns[identity]
         logger.warning("message dropped, the search for lost jobs sends a new one", job=identity, returns=MAX_RETURNS)
