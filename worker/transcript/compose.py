@@ -83,6 +83,8 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
     detected = next((s.language for s in spoken if s.language), None)
     coverage = _coverage(spoken, facts, duration)
     warnings += _silences(coverage.unanswered)
+    unanswered_s = sum(one.seconds for one in coverage.unanswered if one.likely_speech)
+    evidence = Evidence(language=facts.language, detected=detected, unanswered_s=unanswered_s)
     return Transcript(
         job_id=facts.job_id,
         language=detected or facts.language,
@@ -106,7 +108,7 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
         speed_falls=facts.speed_falls,
         failures=facts.failures,
         warnings=counted(warnings),
-        quality=assess(spoken, coverage, Evidence(language=facts.language, detected=detected)),
+        quality=assess(spoken, coverage, evidence),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         elapsed=round(facts.elapsed_s, 3),
         endpoint=facts.endpoint,

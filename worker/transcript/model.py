@@ -109,6 +109,11 @@ class Unanswered(_Value):
     reason: str
 
     @property
+    def likely_speech(self) -> bool:
+        """Whether it was worth a second session, or has none because the service was gone."""
+        return self.sound != "noise" or self.sessions > 1
+
+    @property
     def missing(self) -> bool:
         """Whether it makes the job incomplete: speech, and more of it than a detector takes a breath for."""
         return self.sound == "speech" and self.seconds >= MISSING_S
