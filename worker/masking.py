@@ -17,6 +17,8 @@ from urllib.parse import quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
+from worker.errors import SettingsError
+from worker.secrets import read
 from worker.settings import Settings
 
 MASK: Final = "***"
@@ -87,11 +89,21 @@ def _of_environment(environ: Mapping[str, str]) -> Iterator[str]:
             for pair in value.split(","):
                 given = unquote(pair.partition("=")[2]).strip()
                 yield from (given, given.rpartition(" ")[2])
-        elif _SECRET_NAME.search(name) and not name.endswith("_FILE"):
+        elif name.endswith("_FILE") and _SECRET_NAME.search(name.removesuffix("_FILE")):
+            yield _content_of(value)
+        elif _SECRET_NAME.search(name):
             yield value
             yield from (part.strip() for part in _PARTS.findall(value))
         if "://" in value:
             yield from _in_url(value)
+
+
+def _content_of(file: str) -> str:
+    """A secret that a library of ours reads from a file; "" where it cannot be read, as the reader then says."""
+    try:
+        return read(file, "")
+    except SettingsError:
+        return ""
 
 
 def show_url(url: str) -> str:

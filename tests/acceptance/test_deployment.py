@@ -71,7 +71,7 @@ def store_of(stack: LocalCompose, bucket: str) -> S3Store:
         bucket,
         endpoint=f"http://127.0.0.1:{stack.ports['s3']}",
         access_key_id="local",
-        secret_access_key="local-only",
+        secret_access_key=stack.secret("s3", "s3_secret"),
         region="us-east-1",
         client_options={"allow_http": True},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import shutil
 import urllib.request
@@ -14,6 +15,7 @@ from obstore.store import S3Store
 
 from tasks import submit
 from tests.integration.test_watched import scraped
+from tests.support import compose
 from tests.support.compose_run import ROOT, LocalCompose, program
 from tests.support.node_env import missing
 from tests.support.prometheus import Prometheus, dashboard_queries
@@ -50,7 +52,8 @@ def test_up_is_a_working_system_by_itself(tmp_path: Path) -> None:
             assert one.stop() == 0, one.text()[-2000:]
         for one in (worker, server):
             assert all(json.loads(line) for line in one.text().splitlines()), "every line is JSON"
-        secrets = ("local-only",)
+        secrets = {file.read_text() for file in (stack.folder / "secrets").rglob("*") if file.is_file()}
+        assert len(secrets) > 5
         assert not [one.name for one in stack.running for secret in secrets if secret in one.text()]
     finally:
         stack.close()
@@ -63,7 +66,7 @@ def test_the_queue_wants_its_password(stack: LocalCompose) -> None:
     port = stack.ports["valkey"]
     with pytest.raises(redis.AuthenticationError):
         redis.Redis(port=port).ping()
-    client = redis.Redis(port=port, password="local-only", decode_responses=True)
+    client = redis.Redis(port=port, password=stack.secret("valkey", "password"), decode_responses=True)
     assert client.config_get("maxmemory-policy") == {"maxmemory-policy": "noeviction"}
     assert client.config_get("appendonly") == {"appendonly": "yes"}
     client.set("kept", "1")
@@ -95,12 +98,12 @@ def test_the_object_store_takes_sources_and_transcripts(stack: LocalCompose) -> 
         "calls",
         endpoint=f"http://127.0.0.1:{stack.ports['s3']}",
         access_key_id="local",
-        secret_access_key="local-only",
+        secret_access_key=stack.secret("s3", "s3_secret"),
         region="us-east-1",
         client_options={"allow_http": True},
     )
     obstore.put(store, "a.flac", (SAMPLES / "news.flac").read_bytes())
-    settings = load({k: v for k, v in worker.environ.items() if k.startswith("STT_")})
+    settings = load(dict(worker.environ))
     handle = submit("s3://calls/a.flac", out_dir="s3://texts/out", idempotency_key="s3-job", settings=settings)
     handle.wait(timeout_s=60)
     assert handle.status().state == "done", handle.status().error
@@ -109,7 +112,7 @@ def test_the_object_store_takes_sources_and_transcripts(stack: LocalCompose) -> 
         endpoint=store.config["endpoint"],
         **{
             "access_key_id": "local",
-            "secret_access_key": "local-only",
+            "secret_access_key": stack.secret("s3", "s3_secret"),
             "region": "us-east-1",
             "client_options": {"allow_http": True},
         },
@@ -119,12 +122,13 @@ def test_the_object_store_takes_sources_and_transcripts(stack: LocalCompose) -> 
 
 def test_flower_sees_the_worker(stack: LocalCompose) -> None:
     pytest.importorskip("flower")
-    stack.environ["STT_CELERY_REMOTE_CONTROL"] = "1"
+    stack.file = compose.load({**stack.environ, "STT_CELERY_REMOTE_CONTROL": "1"})
     stack.up("valkey", "server", "worker")
     (flower,) = stack.up("flower")
     port = stack.ports["flower"]
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/workers?refresh=1")
-    request.add_header("Authorization", "Basic YWRtaW46bG9jYWwtb25seQ==")  # admin:local-only
+    login = base64.b64encode(stack.secret("flower", "login").encode()).decode()
+    request.add_header("Authorization", f"Basic {login}")
 
     def listed() -> bool:
         with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  our own

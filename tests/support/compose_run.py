@@ -83,6 +83,14 @@ class LocalCompose:
         self._install()
         for name in ("inbox", "transcripts"):
             (self.folder / name).mkdir()
+        for volume in self.file["volumes"]:
+            if volume.startswith("secrets-"):
+                (self.folder / "secrets" / volume.removeprefix("secrets-")).mkdir(parents=True)
+        self.up("secrets")
+
+    def secret(self, service: str, name: str) -> str:
+        """A secret as the container of `service` is given it."""
+        return (self.folder / "secrets" / service / name).read_text("utf-8")
 
     # -- programs ----------------------------------------------------------------------------------------------------
 
@@ -125,11 +133,9 @@ class LocalCompose:
         words = [*(service.get("entrypoint") or self._entrypoint(service)), *service.get("command", ())]
 
         def local(text: Any) -> str:
-            return self._local(str(text), own, metrics_port)
+            return self._local(str(text), name, own, metrics_port)
 
         environ = {key: local(value) for key, value in service.get("environment", {}).items()}
-        if service.get("env_file"):
-            environ = {**{k: v for k, v in self.environ.items() if k.startswith("STT_")}, **environ}
         environ = {**self._inherited(), **environ, "HOME": str(own / "tmp")}
         log = own / "log"
         with log.open("wb") as output:
@@ -177,7 +183,7 @@ class LocalCompose:
         kept = {k: v for k, v in os.environ.items() if not k.startswith(("STT_", "AWS_", "CELERY_", "FLOWER_"))}
         return {**kept, "PATH": f"{self.programs}:{kept.get('PATH', '')}", "PYTHONPATH": str(ROOT)}
 
-    def _local(self, text: str, own: Path, metrics_port: int) -> str:
+    def _local(self, text: str, name_of_service: str, own: Path, metrics_port: int) -> str:
         """Names, ports and paths of containers as they are on this machine."""
         for name, port in PORTS.items():
             text = text.replace(f"{name}:{port}", f"127.0.0.1:{self.ports[name]}")
@@ -188,14 +194,17 @@ class LocalCompose:
         shared = {name: self.folder / name for name in ("inbox", "transcripts")}
         places = {
             **{f"/{name}": path for name, path in shared.items()},
-            "/run/secrets/api_key": ROOT / self.file["secrets"]["api_key"]["file"],
+            "/run/secrets": self.folder / "secrets" / name_of_service,
+            "/secrets": self.folder / "secrets",
+            "/make-secrets.sh": ROOT / "deploy" / "make-secrets.sh",
+            "/given/api_key": Path(self.environ.get("STT_API_KEY_FILE", "/dev/null")),
             "/etc/prometheus": self.folder / "prometheus-config",
             **dict.fromkeys(("/data", "/prometheus"), own / "data"),
             "/models": self.folder / "models",
             "/tmp": own / "tmp",
         }
         # In one go: what is put in lies below /tmp itself.
-        known = "|".join(map(re.escape, places))
+        known = "|".join(map(re.escape, sorted(places, key=len, reverse=True)))
         text = re.sub(rf"(?<![\w./-])(?:{known})(?![\w.-])", lambda found: str(places[found.group()]), text)
         (own / "data").mkdir(exist_ok=True)
         return text

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from tasks.cli import main
 from tests.support import compose
 from tests.support.compose import interpolate
 from worker.settings import SECRETS, Settings, load
+from worker.storage.webhooks import secrets_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = compose.load()
@@ -22,7 +25,7 @@ SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 OURS = {name: service for name, service in SERVICES.items() if str(service["image"]).startswith("stt-batch")}
 VARIABLES = {f"STT_{name.upper()}" for name in Settings.model_fields}
 FILES = {f"STT_{name.upper()}_FILE" for name in SECRETS}
-ONE_SHOT = {"folders"}
+ONE_SHOT = {"folders", "secrets"}
 HEAD = compose.PATH.read_text(encoding="utf-8").partition("\nname:")[0]
 
 
@@ -55,11 +58,121 @@ def test_every_variable_of_a_service_is_a_setting(name: str) -> None:
     given = set(OURS[name].get("environment", {}))
     foreign = {variable for variable in given if not variable.startswith("STT_")}
     assert given - foreign <= VARIABLES | FILES
-    assert foreign <= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"}
+    assert foreign <= {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY_FILE", "AWS_REGION"}
+
+
+def test_every_setting_reaches_a_service() -> None:
+    """Without an `env_file`, a setting that stands in no service could not be set."""
+    handed = {variable.removesuffix("_FILE") for one in OURS.values() for variable in one["environment"]}
+    assert VARIABLES - {"STT_HEALTH_FILE"} <= handed
+    raw = yaml.safe_load(compose.PATH.read_text(encoding="utf-8"))["services"]
+    for name in OURS:
+        for variable, value in raw[name]["environment"].items():
+            if f"${{{variable}" not in str(value):
+                fixed = {"STT_HEALTH_FILE", "STT_MODEL_CACHE", "STT_SERVER_HOST", "STT_SERVER_PORT"}
+                fixed |= {"STT_METRICS_HOST", "STT_METRICS_PORT", "AWS_SECRET_ACCESS_KEY_FILE"}
+                assert variable in FILES | fixed, f"{name}: {variable} cannot be set"
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------------
+
+GIVEN = {
+    "VALKEY_PASSWORD": "pw-of-valkey",
+    "AWS_SECRET_ACCESS_KEY": "pw-of-s3",
+    "STT_API_KEY": "pw-of-stt",
+    "STT_SERVER_API_KEYS": "pw-of-server",
+    "STT_WEBHOOK_SECRET": "pw-of-webhooks",
+    "STT_REDIS_URL": "redis://:pw-of-redis@queue/0",
+    "GRAFANA_PASSWORD": "pw-g",
+}
+# Service -> the secrets it needs, by the names of their files.
+NEEDED = {
+    "valkey": {"password"},
+    "server": {"api_keys"},
+    "worker": {"redis_url", "api_key", "webhook_secret", "s3_secret"},
+    "inbox": {"redis_url"},
+    "intake": {"redis_url", "s3_secret"},
+    "s3": {"s3_secret"},
+    "grafana": {"password"},
+    "flower": {"broker_url", "login"},
+}
+
+
+def made_secrets(folder: Path, **environ: str) -> dict[str, dict[str, str]]:
+    """Runs the script; service -> its files."""
+    service = compose.load(environ)["services"]["secrets"]
+    for volume in service["volumes"]:
+        if volume.startswith("secrets-"):
+            (folder / volume.rpartition("/")[2]).mkdir(exist_ok=True)
+    environment = {**service["environment"], "PATH": os.environ["PATH"]}
+    script = ["sh", str(ROOT / "deploy" / "make-secrets.sh"), str(folder)]
+    subprocess.run(script, env=environment, check=True, timeout=30)
+    return {service.name: {file.name: file.read_text() for file in service.iterdir()} for service in folder.iterdir()}
+
+
+def test_each_container_gets_the_secrets_it_needs_and_no_other(tmp_path: Path) -> None:
+    made = made_secrets(tmp_path)
+    generated = made.pop("generated")
+    assert {name: set(files) for name, files in made.items()} == NEEDED
+    for name in NEEDED:
+        mounted = [volume for volume in SERVICES[name]["volumes"] if volume.startswith("secrets-")]
+        assert mounted == [f"secrets-{name}:/run/secrets:ro"]
+    for name in set(SERVICES) - set(NEEDED) - {"secrets"}:
+        assert "secrets-" not in str(SERVICES[name])
+    for name, service in compose.load(GIVEN)["services"].items():
+        if name != "secrets":
+            assert not [word for word in GIVEN.values() if word in str(service)], name
+        assert "env_file" not in service
+    assert SERVICES["secrets"]["network_mode"] == "none"
+    values = list(generated.values())
+    assert len(set(values)) == len(values), "each is another one"
+    assert all(len(value) >= 64 for value in values)
+
+
+def test_generated_secrets_stay_and_fit_each_other(tmp_path: Path) -> None:
+    made = made_secrets(tmp_path)
+    assert made_secrets(tmp_path) == made
+    assert made["worker"]["redis_url"] == f"redis://:{made['valkey']['password']}@valkey:6379/0"
+    assert made["flower"]["broker_url"] == made["inbox"]["redis_url"] == made["worker"]["redis_url"]
+    assert made["server"]["api_keys"] == made["worker"]["api_key"]
+    assert made["flower"]["login"] == f"admin:{made['grafana']['password']}"
+    webhook = made["worker"]["webhook_secret"]
+    assert secrets_of(load({"STT_WEBHOOK_SECRET": webhook}))
+    other = tmp_path / "other"
+    other.mkdir()
+    assert made_secrets(other)["generated"] != made["generated"], "no default that everybody knows"
+
+
+def test_given_secrets_win_and_are_taken_back(tmp_path: Path) -> None:
+    before = made_secrets(tmp_path)
+    made = made_secrets(tmp_path, **GIVEN)
+    found = {value for files in made.values() for value in files.values()}
+    assert set(GIVEN.values()) - {"pw-g", "pw-of-valkey"} <= found
+    assert made["valkey"]["password"] == "pw-of-valkey"
+    assert made["grafana"]["password"] == "pw-g"
+    assert made_secrets(tmp_path) == before
+
+
+def test_a_key_may_come_from_a_file(tmp_path: Path) -> None:
+    (tmp_path / "key").write_text("from-a-file\n")
+    service = compose.load({"STT_API_KEY_FILE": "/etc/stt/key"})["services"]["secrets"]
+    assert "/etc/stt/key:/given/api_key:ro" in service["volumes"]
+    folder = tmp_path / "secrets"
+    for name in ("generated", *NEEDED):
+        (folder / name).mkdir(parents=True)
+    environment = {**service["environment"], "PATH": os.environ["PATH"], "API_KEY_FILE": str(tmp_path / "key")}
+    subprocess.run(["sh", str(ROOT / "deploy" / "make-secrets.sh"), str(folder)], env=environment, check=True)
+    assert (folder / "worker" / "api_key").read_text() == "from-a-file"
+
+
+def test_no_password_that_everybody_knows_stands_in_the_repository() -> None:
+    text = compose.PATH.read_text()
+    assert not re.findall(r"\$\{[A-Z_]*(?:PASSWORD|SECRET|API_KEYS?):?-[^}]+\}", text)
+    assert "local-only" not in text
 
 
 def test_what_it_asks_the_environment_for_is_a_setting_or_explained_at_the_top() -> None:
-    for variable in compose.variables() - {"REDISCLI_AUTH"}:
+    for variable in compose.variables():
         if variable.startswith("STT_"):
             assert variable in VARIABLES | FILES
         elif not variable.startswith("AWS_") and not variable.endswith("_PORT"):
@@ -76,16 +189,19 @@ def test_what_it_asks_the_environment_for_is_a_setting_or_explained_at_the_top()
     ],
 )
 def test_its_settings_can_be_loaded(name: str, environ: dict[str, str], tmp_path: Path) -> None:
-    key = tmp_path / "key"
-    key.write_text("from-the-file")
     service = compose.load(environ)["services"][name]
+    (tmp_path / "secrets").mkdir()
+    made = made_secrets(tmp_path / "secrets", **environ)[name]
     given = {k: str(v) for k, v in service["environment"].items()}
-    given.update({k: str(key) for k in given if k.endswith("_FILE") and k in FILES})
-    given.update({k: v for k, v in environ.items() if k.startswith("STT_") and k not in given})  # env_file
+    for variable in FILES & set(given):
+        (tmp_path / variable).write_text(made[given[variable].rpartition("/")[2]])
+        given[variable] = str(tmp_path / variable)
     settings = load(given)
-    assert settings.api_key.get_secret_value() == environ.get("STT_API_KEY", "from-the-file")
-    if name != "server":
+    if name == "worker":
+        assert settings.api_key.get_secret_value() == (environ.get("STT_API_KEY") or made["api_key"])
         assert settings.url == environ.get("STT_URL", "http://server:8808")
+    if name == "server":
+        assert settings.server_api_keys.get_secret_value() == (environ.get("STT_API_KEY") or made["api_keys"])
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -104,9 +220,8 @@ def test_every_command_is_one_of_ours(name: str, tmp_path: Path) -> None:
 def test_workers_and_service_find_each_other() -> None:
     server, worker = OURS["server"]["environment"], OURS["worker"]["environment"]
     assert worker["STT_URL"] == f"http://server:{server['STT_SERVER_PORT']}"
-    assert worker["STT_API_KEY_FILE"] == server["STT_API_KEY_FILE"] == "/run/secrets/api_key"
-    assert all(service["secrets"] == ["api_key"] for service in OURS.values())
-    assert (ROOT / FILE["secrets"]["api_key"]["file"]).read_text().strip()
+    assert worker["STT_API_KEY_FILE"] == "/run/secrets/api_key"
+    assert server["STT_SERVER_API_KEYS_FILE"] == "/run/secrets/api_keys"
 
 
 def test_prometheus_looks_where_they_answer() -> None:
@@ -204,15 +319,9 @@ def test_nothing_is_ever_evicted_and_everything_is_on_disk() -> None:
 
 
 def test_no_secret_stands_where_processes_are_listed() -> None:
-    words = {
-        "VALKEY_PASSWORD": "pw-of-valkey",
-        "S3_SECRET": "pw-of-s3",
-        "STT_API_KEY": "pw-of-stt",
-        "GRAFANA_PASSWORD": "pw-g",
-    }
-    for name, service in compose.load(words)["services"].items():
+    for name, service in compose.load(GIVEN)["services"].items():
         shown = " ".join([*service.get("command", ()), *service.get("entrypoint", ()), str(service.get("healthcheck"))])
-        assert not [word for word in words.values() if word in shown], name
+        assert not [word for word in GIVEN.values() if word in shown], name
 
 
 def test_profiles_are_those_of_the_head() -> None:

@@ -7,6 +7,7 @@ growing pauses and jitter: a write is one PUT, so it is there whole or not at al
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -28,6 +29,7 @@ from worker.errors import (
     SourceUnavailable,
     SttError,
 )
+from worker.secrets import read as read_secret
 from worker.storage.address import Address, scrub
 from worker.storage.remote import CHUNK_BYTES, Body, Version
 
@@ -135,6 +137,8 @@ def _store_of(scheme: str, bucket: str, endpoint: str) -> Any:
         return AzureStore(bucket, **options)
     if endpoint:
         options["endpoint"] = endpoint
+    if (file := os.environ.get("AWS_SECRET_ACCESS_KEY_FILE")) and not os.environ.get("AWS_SECRET_ACCESS_KEY"):
+        options["secret_access_key"] = read_secret(file, "AWS_SECRET_ACCESS_KEY_FILE")
     return S3Store(bucket, **options)
 
 
