@@ -15,7 +15,17 @@ from tests.support.audiofiles import FLAC, MULAW, WAV, Coding, write_words
 from tests.support.pipeline_run import assert_said, tone_service, transcribe
 from tests.support.tones import speech
 
-FORMS = ["plain-first", "timed-first", "timed-only", "triplicate", "empty-commits", "echo", "pair-gap=0.4"]
+FORMS = [
+    "plain-first",
+    "timed-first",
+    "timed-only",
+    "triplicate",
+    "empty-commits",
+    "echo",
+    "pair-gap=0.4",
+    "drift=0.1",
+    "text-copies=2",
+]
 seconds = st.floats(0.5, 20).map(lambda s: f"{s:.2f}")
 sessions = st.sampled_from([":1", ":2", ":1-2", ":1,3", ":2-3"])
 

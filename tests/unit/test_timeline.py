@@ -81,3 +81,17 @@ def test_a_resumed_session_starts_inside_the_file() -> None:
 def test_nonsense_is_refused(bad) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match="must"):
         bad(Timeline(1000))
+
+
+def test_session_positions_of_the_file() -> None:
+    line = Timeline(10)
+    line.add_audio(100, 50)
+    line.add_audio(200, 50)
+    line.add_padding(30)
+    assert line.to_session_s(10.0) == 0.0
+    assert line.to_session_s(12.0) == 2.0
+    assert line.to_session_s(21.0) == 6.0
+    assert line.to_session_s(18.0) == 5.0  # left out of the session
+    assert line.to_session_s(99.0) == 10.0
+    assert line.pieces_s(4.0, 12.0) == [(4.0, 14.0, 1.0), (5.0, 20.0, 5.0)]
+    assert line.pieces_s(10.0, 12.0) == []

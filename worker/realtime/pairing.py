@@ -124,6 +124,7 @@ class Pairer:
                 if entry.arrived >= self._alone_since:  # those that waited at the same time are one wait
                     self._alone += 1
                     self._alone_since = now
+                    self._first_hold_s = min(self._first_hold_s, HOLD_S)  # whatever it announced
             self._released.append(entry)
             commits.append(
                 Commit(entry.text.strip(), entry.words, entry.language, entry.sent, self._next_start_s())
@@ -176,15 +177,6 @@ class Pairer:
         entry.has_timed, entry.words, entry.language = True, message.words, message.language
         if copies(message.text) >= copies(entry.text):
             entry.text = message.text
-        self._sort_times(entry)
-
-    def _sort_times(self, entry: _Entry) -> None:
-        """Word times of equal texts that arrived in the wrong order, among those that wait."""
-        same = [e for e in self._waiting if e.has_timed and e.words and same_letters(e.text, entry.text)]
-        words = sorted((e.words for e in same), key=lambda w: w[0].start if w[0].start is not None else 0.0)
-        if entry in same and len(same) > 1:
-            for one, times in zip(same, words, strict=True):
-                one.words = times
 
     def _take_plain(self, message: Committed, now: float, sent: int) -> None:
         entry = self._twin(message.text, now, lambda e: not e.has_plain)

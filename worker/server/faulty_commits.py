@@ -57,7 +57,7 @@ def _phantom(message: Message, place: int) -> Message:
     text = " ".join(message["text"].split()[-_PHANTOM_WORDS:])
     if message["message_type"] != messages.TYPE_COMMITTED_TIMED or not message.get("words"):
         return {**message, "text": text}
-    words = message["words"][-_PHANTOM_WORDS:]
+    words = [w for w in message["words"] if w.get("type", "word") == "word"][-_PHANTOM_WORDS:]
     length = words[-1]["end"] - words[0]["start"] if isinstance(words[0].get("start"), int | float) else None
     if length is None:
         return {**message, "text": text, "words": words}

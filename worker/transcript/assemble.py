@@ -66,10 +66,14 @@ class Assembler:
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
         """The segment of a commit in file seconds (rounded to milliseconds); None when nobody said it again."""
-        take = self._repeats.take(commit.text, commit.words, self._clock, self._evidence(commit, timeline))
+        evidence = self._evidence(commit, timeline)
+        take = self._repeats.take(commit.text, commit.words, self._clock, evidence)
         if take is None:
             return None
-        segment = self._timed(take, commit, timeline) if take.times else self._estimated(take.text, commit, timeline)
+        if take.times:
+            segment = self._timed(take, commit, timeline)
+        else:
+            segment = self._estimated(take.text, commit, timeline.to_file_s(evidence.sent_s))
         if segment is not None:
             self._remember(segment)
         self._voice.forget_before(self._safe_s - 60)
@@ -94,7 +98,8 @@ class Assembler:
         self.until_s = max(self.until_s, segment.end)
         if segment.timing == "measured" or self._paced:
             self._safe_s = max(self._safe_s, segment.end)
-            self._floor_s = self._safe_s
+            if segment.timing == "measured":
+                self._floor_s = max(self._floor_s, segment.end)
             self._reheard.forget()
         else:
             self._reheard.remember(segment.text)
@@ -118,12 +123,11 @@ class Assembler:
         ends = max(w.end for w in fresh)
         return Segment(text=text, start=fresh[0].start, end=ends, words=tuple(fresh), language=commit.language)
 
-    def _estimated(self, text: str, commit: Commit, timeline: Timeline) -> Segment | None:
-        """Without word times: the sound between the commit before it and the last audio sent when it came."""
+    def _estimated(self, text: str, commit: Commit, sent_s: float) -> Segment | None:
+        """Without word times: the sound between the commit before it and the last audio it can be about."""
         text = self._reheard.without(text)
         if not text:
             return None
-        sent_s = timeline.to_file(commit.sent) / timeline.rate
         end_s = max(self._voice.end_s(sent_s) or sent_s, self.until_s)
         end_s = min(end_s, max(sent_s, self.until_s))
         start_s = min(self._voice.onset_s(self.until_s + WORD_END_TOLERANCE_S) or self.until_s, end_s)

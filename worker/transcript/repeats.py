@@ -13,7 +13,7 @@ from typing import Final
 
 from worker.realtime.messages import WireWord
 from worker.realtime.pairing import same_times
-from worker.realtime.text_match import copies, effort, first_copies, letters, period
+from worker.realtime.text_match import copies, effort, first_copies, letters, period, up_to_letter
 from worker.transcript.sound import Evidence, Sound
 from worker.transcript.word_clock import Times, WordClock, applied, filled, repaired
 
@@ -33,12 +33,15 @@ HABIT: Final = (3, 1.6)
 """After so many commits, nobody speaks this much faster than in any of them."""
 
 
+Words = tuple[WireWord, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Take:
     """The part of a commit that was said. `times`: session seconds of `words`, None when they tell nothing."""
 
     text: str
-    words: tuple[WireWord, ...]
+    words: Words
     times: Times | None
 
 
@@ -50,27 +53,36 @@ class Repeats:
         self._sounded = False
         self._rates: deque[float] = deque(maxlen=20)
 
-    def take(self, text: str, words: tuple[WireWord, ...], clock: WordClock, evidence: Evidence) -> Take | None:
+    def take(self, text: str, words: Words, clock: WordClock, evidence: Evidence) -> Take | None:
         """The part of a commit that was said; None when it is a phantom."""
+        text, words = _without_echoes(text, words, evidence)
         begins_s = self._repeated_s(text)
         number = copies(text)
         groups = _groups(words, text, number) if number > 1 else [words]
         if groups is None or not all(groups):
             groups = [words]
-        read = [repaired(group, evidence) for group in groups] if words else [None]
-        reading = clock.read(read[0][0], evidence, repeated_s=begins_s) if read[0] else None
-        times = [filled(applied(one[0], reading), one[1], evidence) if one and reading else None for one in read]
+        times = self._times(words, groups, clock, evidence, begins_s)
         take = self._once(Take(text, words, None), number, groups, times, evidence)
-        if begins_s is not None and self._sounded and not self._is_said(take, evidence):
+        if begins_s is not None and self._sounded and not _is_said(take.text, times, evidence):
             return None
         self._remember(take, evidence, number)
         return take
+
+    def _times(
+        self, words: Words, groups: list[Words], clock: WordClock, evidence: Evidence, begins_s: float | None
+    ) -> list[Times | None]:
+        """Session seconds of each group of words."""
+        read = [repaired(group, evidence) for group in groups] if words else [None]
+        # Copies at times of their own are read together: their distance is part of the rhythm.
+        first = repaired(_rising_part(words), evidence) if len(groups) > 1 else read[0]
+        reading = clock.read(first[0], evidence, repeated_s=begins_s) if first else None
+        return [filled(applied(one[0], reading), one[1], evidence) if one and reading else None for one in read]
 
     def _once(
         self,
         whole: Take,
         number: int,
-        groups: list[tuple[WireWord, ...]],
+        groups: list[Words],
         times: list[Times | None],
         evidence: Evidence,
     ) -> Take:
@@ -81,6 +93,9 @@ class Repeats:
         if number == 1:
             return Take(whole.text, whole.words, known)
         sound = evidence.sound
+        if known and letters("".join(w.text for w in whole.words)) == letters(first_copies(whole.text, 1)):
+            count = min(number, 1 + _unplaced([known], evidence))  # words of one copy under the text of several
+            return Take(first_copies(whole.text, count), *((whole.words, known) if count == 1 else ((), None)))
         room_s = (
             sound.voiced_s(known[0][0], known[-1][1]) if known else sound.voiced_s(evidence.after_s, evidence.sent_s)
         )
@@ -89,9 +104,7 @@ class Repeats:
             return Take(whole.text, whole.words, known)
         return Take(first_copies(whole.text, count), (), None)
 
-    def _timed_copies(
-        self, whole: Take, groups: list[tuple[WireWord, ...]], times: list[Times], evidence: Evidence
-    ) -> Take:
+    def _timed_copies(self, whole: Take, groups: list[Words], times: list[Times], evidence: Evidence) -> Take:
         number, sound = len(groups), evidence.sound
         if not sound:
             same = all(same_times(groups[0], group) for group in groups)
@@ -103,12 +116,9 @@ class Repeats:
             count = self._possible(whole.text, number, said)
             if count < number:  # squeezed into the sound of fewer
                 return Take(first_copies(whole.text, count), (), None)
-        if len(kept) < number and sound:
-            last_s = max(times[i][-1][1] for i in kept)
-            rest_s = sound.voiced_s(last_s, min(evidence.sent_s, sound.pause_s(last_s, PAUSE_S)))
-            more = int(rest_s / max(said / len(kept), SHORTEST_S) + 0.5)
-            if more:  # they were said, but these are not their times
-                return Take(first_copies(whole.text, min(number, len(kept) + more)), (), None)
+        more = _unplaced([times[i] for i in kept], evidence) if len(kept) < number and sound else 0
+        if more:  # they were said, but these are not their times
+            return Take(first_copies(whole.text, min(number, len(kept) + more)), (), None)
         words = tuple(word for i in kept for word in groups[i])
         return Take(first_copies(whole.text, len(kept)), words, [one for i in kept for one in times[i]])
 
@@ -132,14 +142,6 @@ class Repeats:
                 return begin_s
         return None
 
-    def _is_said(self, take: Take, evidence: Evidence) -> bool:
-        """Whether repeated text has sound of its own, after the commit before it."""
-        sound = evidence.sound
-        if take.times is None:
-            room_s = sound.voiced_s(evidence.after_s, evidence.sent_s)
-            return room_s >= max(SHORTEST_S, effort(take.text) / FASTEST / 2)
-        return _share(take.times, sound) >= OWN_SOUND
-
     def _remember(self, take: Take, evidence: Evidence, number: int) -> None:
         sound = evidence.sound
         self._recent.append((letters(take.text), take.times[0][0] if take.times else evidence.after_s))
@@ -151,7 +153,54 @@ class Repeats:
             self._rates.append(effort(take.text) / room_s)
 
 
-def _groups(words: tuple[WireWord, ...], text: str, number: int) -> list[tuple[WireWord, ...]] | None:
+def _rising_part(words: Words) -> Words:
+    """The words up to the first one that begins no later than the word before it."""
+    for index in range(1, len(words)):
+        before, start = words[index - 1].start, words[index].start
+        if before is not None and start is not None and start <= before:
+            return words[:index]
+    return words
+
+
+def _unplaced(copies_placed: Sequence[Times], evidence: Evidence) -> int:
+    """Copies for which there is sound right behind those that have a place."""
+    sound, last_s = evidence.sound, max(times[-1][1] for times in copies_placed)
+    said_s = sum(sound.voiced_s(times[0][0], times[-1][1]) for times in copies_placed) / len(copies_placed)
+    rest_s = sound.voiced_s(last_s, min(evidence.sent_s, sound.pause_s(last_s, PAUSE_S)))
+    return int(rest_s / max(said_s, SHORTEST_S) + 0.5)
+
+
+def _without_echoes(text: str, words: Words, evidence: Evidence) -> tuple[str, Words]:
+    """A commit without words that come again with the same text and times, where they are not whole copies of it.
+    They stay when there is sound behind the others that nothing else explains."""
+    again = {
+        index for index, word in enumerate(words) if any(same_times((word,), (before,)) for before in words[:index])
+    }
+    if not again or copies(text) > 1 or letters("".join(w.text for w in words)) != letters(text):
+        return text, words
+    kept = tuple(word for index, word in enumerate(words) if index not in again)
+    last_s = max(word.end or 0.0 for word in kept)
+    rest_s = evidence.sound.voiced_s(last_s, min(evidence.sent_s, evidence.sound.pause_s(last_s, PAUSE_S)))
+    if rest_s >= sum((words[i].end or 0.0) - (words[i].start or 0.0) for i in again) / 2:
+        return text, words
+    pieces, count = [], 0
+    for index, word in enumerate(words):
+        end = count + len(letters(word.text))
+        if index not in again:
+            pieces.append(up_to_letter(text, end)[len(up_to_letter(text, count)) :])
+        count = end
+    return "".join(pieces).strip(), kept
+
+
+def _is_said(text: str, times: Sequence[Times | None], evidence: Evidence) -> bool:
+    """Whether repeated text has sound of its own, after the commit before it."""
+    if known := [one for one in times if one]:
+        return any(_share(one, evidence.sound) >= OWN_SOUND for one in known)
+    room_s = evidence.sound.voiced_s(evidence.after_s, evidence.sent_s)
+    return room_s >= max(SHORTEST_S, effort(text) / FASTEST / 2)
+
+
+def _groups(words: Words, text: str, number: int) -> list[Words] | None:
     """The words of each copy; None when they are not the text, or a word reaches from one copy into the next."""
     size = period(letters(text))
     groups: list[list[WireWord]] = [[] for _ in range(number)]

@@ -70,3 +70,11 @@ def test_a_frame_that_comes_again_changes_nothing() -> None:
         voice.add(Frame(b"", 16000, ((0, 3200),)))
     assert voice.onset_s(0.3) == 1.0
     assert voice.end_s(0.9) == 0.2
+
+
+def test_the_runs_between_two_moments() -> None:
+    voice = VoiceMap(RATE)
+    voice.add(Frame(b"", 0, ((RATE, 2 * RATE), (3 * RATE, 5 * RATE))))
+    assert voice.runs_s(0.0, 9.0) == [(1.0, 2.0), (3.0, 5.0)]
+    assert voice.runs_s(1.5, 4.0) == [(1.5, 2.0), (3.0, 4.0)]
+    assert voice.runs_s(2.0, 3.0) == []

@@ -34,6 +34,7 @@ def test_parse(text: str, fault: Fault) -> None:
         ("triplicate=2", "takes no value"),
         ("drop=soon", "takes seconds until the connection is reset"),
         ("error=x@y", "NAME@SECONDS"),
+        ("times=backwards", "takes one of ms, relative"),
         ("drop=1:a-b", "numbers such as"),
     ],
 )

@@ -1,0 +1,111 @@
+"""A service that repeats itself, or whose word times are wrong: every word as often as it was said, at its time."""
+
+from __future__ import annotations
+
+import math
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from tests.support.audiofiles import write_words
+from tests.support.pipeline_run import TIME_TOLERANCE_S, assert_said, tone_service, transcribe
+from tests.support.tones import ToneWord, sentences, speech
+
+
+@pytest.fixture
+def spoken() -> list[ToneWord]:
+    return list(speech(16, seed=31))
+
+
+@pytest.fixture
+def recording(tmp_path: Path, spoken: list[ToneWord]) -> Path:
+    return write_words(tmp_path / "speech.wav", spoken, 16000)
+
+
+CORRECTED = [
+    ["text-copies=3"], ["text-copies=2", "timed-only"], ["text-copies=4", "triplicate", "timed-first"],
+    ["text-copies=3", "times=ms", "drift=0.1"],
+    ["phantom"], ["phantom=3"], ["phantom=2", "timed-only"], ["phantom=2", "times=relative"],
+    ["drift=0.1"], ["drift=-0.1"], ["drift=0.03"], ["drift=0.25"], ["offset=0.1"], ["offset=-0.3", "drift=0.1"],
+    ["times=ms"], ["times=relative"], ["times=relative-ms"], ["times=negative"], ["times=beyond"], ["times=text"],
+    ["times=reversed"], ["times=mixed"], ["times=relative@2"], ["times=ms@3", "drift=0.1:1"],
+    ["pair-gap=1.5"], ["gap-growth=0.8"], ["gap-growth=0.5", "timed-first"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("faults", CORRECTED, ids="+".join)
+async def test_every_word_once_at_its_time(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
+    async with tone_service(*faults) as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    assert transcript.coverage.complete
+    assert not any("estimated" in warning for warning in transcript.warnings)
+
+
+@pytest.mark.parametrize("faults", [["drift=0.1"], ["times=relative"], ["times=mixed"], ["phantom=2"]], ids="+".join)
+async def test_sessions_that_break_begin_anew(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
+    async with tone_service(*faults, "drop=7:1-2") as settings:
+        transcript = await transcribe(recording, settings, speed=16.0)
+    assert_said(transcript, spoken)
+    assert len(transcript.sessions) == 3
+
+
+async def test_a_long_drift_is_followed_to_its_end(tmp_path: Path) -> None:
+    words = list(chain(*sentences(numbers=range(300), words=(3, 5))))
+    source = write_words(tmp_path / "long.wav", words, 16000)
+    async with tone_service("drift=0.1") as settings:
+        assert_said(await transcribe(source, settings), words)
+
+
+async def test_impossible_times_are_estimated_with_one_warning(recording: Path, spoken: list[ToneWord]) -> None:
+    async with tone_service("times=zero") as settings:
+        transcript = await transcribe(recording, settings)
+    assert transcript.text.split() == [w.text for w in spoken]
+    assert all(s.timing == "estimated" for s in transcript.segments)
+    (warning,) = [w for w in transcript.warnings if "estimated" in w]
+    assert warning.startswith(f"{len(transcript.segments)} of {len(transcript.segments)} segments")
+
+
+@pytest.mark.parametrize("faults", [["untimed=2"], ["untimed=3", "timed-first"]], ids="+".join)
+async def test_commits_without_a_timed_form_move_no_other(
+    recording: Path, spoken: list[ToneWord], faults: list[str]
+) -> None:
+    async with tone_service(*faults) as settings:
+        transcript = await transcribe(recording, settings)
+    assert transcript.text.split() == [w.text for w in spoken]
+    places = {w.text: w.start for w in spoken}
+    heard = [w for s in transcript.segments for w in s.words]
+    assert heard
+    assert max(abs(w.start - places[w.text]) for w in heard) <= TIME_TOLERANCE_S
+    assert any(s.timing == "estimated" for s in transcript.segments)
+
+
+SAME = {
+    "a sentence three times": [(0.0, 3), (3.0, 3), (6.0, 3)],
+    "no, no, no": [(0.0, 1), (0.4, 1), (0.8, 1), (3.0, 3), (6.0, 1), (8.0, 1)],
+    "a chorus": [(0.0, 3), (1.2, 3), (2.4, 3), (6.0, 3), (7.2, 3)],
+}
+MIXED_FAULTS = [[], ["triplicate"], ["timed-only"], ["drift=0.1"], ["phantom=2"], ["times=relative"], ["times=ms"]]
+
+
+@pytest.mark.parametrize("plan", SAME.values(), ids=SAME)
+@pytest.mark.parametrize("faults", MIXED_FAULTS, ids=lambda f: "+".join(f) or "none")
+@pytest.mark.parametrize("speed", [math.inf, pytest.param(4.0, marks=pytest.mark.chaos)])
+async def test_people_who_repeat_themselves_are_quoted_in_full(
+    tmp_path: Path, plan: list[tuple[float, int]], faults: list[str], speed: float
+) -> None:
+    words = [ToneWord(7 + place, 0.5 + at + place * 0.33) for at, count in plan for place in range(count)]
+    source = write_words(tmp_path / "again.wav", words, 16000)
+    async with tone_service(*faults) as settings:
+        transcript = await transcribe(source, settings, speed=speed)
+    assert transcript.text.split() == [w.text for w in words]
+
+
+@pytest.mark.parametrize("faults", [["phantom=2", "plain-only"], ["text-copies=3", "plain-only"]], ids="+".join)
+async def test_without_word_times_real_time_shows_the_sound(tmp_path: Path, faults: list[str]) -> None:
+    spoken = list(speech(5, seed=33))
+    recording = write_words(tmp_path / "short.wav", spoken, 16000)
+    async with tone_service(*faults) as settings:
+        transcript = await transcribe(recording, settings, speed=1.0)
+    assert transcript.text.split() == [w.text for w in spoken]
