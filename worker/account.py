@@ -45,8 +45,10 @@ def facts_of(
     service: Service,
     sections: Sequence[Section],
     started: float,
+    speech_share: float | None,
 ) -> Facts:
-    """What the finished document tells besides the words. `started`: when the run began, on the event loop's clock."""
+    """What the finished document tells besides the words. `started`: when the run began, on the event loop's clock;
+    `speech_share`: of the time under doubtful text, see `worker.listening`."""
     settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
     planned = source.sections
     accounts = dict(job.earlier.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}
@@ -89,6 +91,7 @@ def facts_of(
         skipped=tuple(skipped),
         detector=source.plans[0].detector,
         price_per_hour=settings.price_per_hour,
+        speech_share=speech_share,
         missing=(*undecoded_gaps(job, source), *(gap for section in sections for gap in section.missing)),
         endpoint=show_url(settings.url),
         sessions=tuple(facts for section in sections for facts in section.sessions),

@@ -16,6 +16,7 @@ from worker.audio.recording import Recording
 from worker.audio.speech import silero
 from worker.hearing import Service
 from worker.job import Earlier, Job, JobLog
+from worker.listening import speech_share
 from worker.planning import check_length, open_planned
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.speed import SpeedControl, is_unlimited
@@ -72,7 +73,8 @@ class _Run:
             if plans is None and (source.plans[0].measured or source.fell_back):
                 await self._log.planned(source.plans)
             await self._stream(source)
-            facts = facts_of(job, source, local, await sha256, self._service, self._sections, self._started)
+            share = await speech_share(source, self._segments, self._service.detector)
+            facts = facts_of(job, source, local, await sha256, self._service, self._sections, self._started, share)
             handovers = [s.handover / source.rate if s.overlap_before else None for _, s in source.sections]
             segments = merge_channels(self._segments, handovers, source.channels)
         return compose(segments, facts)

@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker.hearing": ("worker.audio", "worker.realtime", "worker.transcript"),
     "worker.second_pass": ("worker.hearing", "worker.audio", "worker.transcript"),
     "worker.section": ("worker.hearing", "worker.second_pass", "worker.audio", "worker.transcript"),
+    "worker.listening": ("worker.audio", "worker.transcript"),
     "worker.planning": ("worker.audio",),
     "worker.job": ("worker.audio", "worker.transcript"),
     "worker.account": (
@@ -52,6 +53,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker.pipeline": (
         "worker.job",
         "worker.account",
+        "worker.listening",
         "worker.planning",
         "worker.hearing",
         "worker.section",

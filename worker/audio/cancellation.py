@@ -27,6 +27,8 @@ _SAME_LEVEL: Final = 10 ** (-1 / 10)
 """The first of channels that differ by less is used, so that the choice does not change with the noise."""
 _MEASURED_RATE: Final = 8000
 """Samples a second that are compared: fewer tell the same and cost less."""
+INVERTED: Final = "(inverted phase)"
+"""Part of every warning that channels cancel each other, by which others know it."""
 MIX: Final = -1
 QUIET: Final = -2
 """As MIX, for a window too quiet to decide anything."""

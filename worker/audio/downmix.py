@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from worker.audio.cancellation import CONTEXT, MIX, QUIET, choose, measure, window_samples
+from worker.audio.cancellation import CONTEXT, INVERTED, MIX, QUIET, choose, measure, window_samples
 
 Samples = npt.NDArray[np.float32]
 Pcm16 = npt.NDArray[np.int16]
@@ -171,7 +171,7 @@ class Downmix:
             if channel >= 0 and self._last == MIX:
                 at_s = self._first_s + (self._windows_done + number) * self._window / self._rate
                 self._warn(
-                    f"its channels cancel each other when they are mixed (inverted phase) at {at_s:.1f} s; "
+                    f"its channels cancel each other when they are mixed {INVERTED} at {at_s:.1f} s; "
                     f"channel {channel + 1} is used there"
                 )
             self._last = self._last if channel == QUIET else channel

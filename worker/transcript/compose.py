@@ -9,6 +9,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from worker.audio.cancellation import INVERTED
 from worker.audio.decode import AudioInfo
 from worker.audio.warning_log import counted
 from worker.settings import Speed, show_speed
@@ -63,6 +64,8 @@ class Facts:
     """What told so; "" when nothing was looked for."""
     price_per_hour: float
     missing: tuple[Gap, ...]
+    speech_share: float | None
+    """Share of the time under the text in which a detector finds speech; None when none looked."""
     endpoint: str
     sessions: tuple[SessionFacts, ...]
     sent_s: float
@@ -84,7 +87,13 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
     coverage = _coverage(spoken, facts, duration)
     warnings += _silences(coverage.unanswered)
     unanswered_s = sum(one.seconds for one in coverage.unanswered if one.likely_speech)
-    evidence = Evidence(language=facts.language, detected=detected, unanswered_s=unanswered_s)
+    evidence = Evidence(
+        language=facts.language,
+        detected=detected,
+        unanswered_s=unanswered_s,
+        speech_share=facts.speech_share,
+        channels=next((text for text in facts.warnings if INVERTED in text), None),
+    )
     return Transcript(
         job_id=facts.job_id,
         language=detected or facts.language,

@@ -45,10 +45,15 @@ MIN_PACE_S: Final = 5.0
 MIN_LANGUAGE_FIT: Final = 0.35
 """Share of letters in the language's script. Hong Kong speech mixes much English in."""
 MIN_FIT_LETTERS: Final = 12
-MIN_SPEECH_SHARE: Final = 0.15
+MIN_SPEECH_SHARE: Final = 0.2
 """Share of the time under the text in which the speech detector must find speech."""
 MIN_SURE: Final = 0.85
 """Mean confidence above which text is taken to stand for speech, so that no detector looks at the audio."""
+MIN_UNKNOWN_S: Final = 15.0
+"""Seconds of text without any confidence from which a detector looks at the audio."""
+SAMPLED_SEGMENTS: Final = 4
+MAX_SAMPLE_S: Final = 8.0
+"""Seconds of each sampled segment that a detector looks at."""
 _CJK: Final = re.compile(r"[㐀-鿿぀-ヿ가-힯\U00020000-\U0003ffff]")
 _NUMBER: Final = re.compile(
     r"\W*(?:\d[\d,.:%-]*|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|hundred|thousand"
@@ -108,12 +113,25 @@ def assess(segments: Sequence[Segment], coverage: Coverage, evidence: Evidence) 
     )
 
 
-def suspicious(quality: Quality) -> bool:
-    """Whether it is worth the cost to let a speech detector look at the audio under the text.
+def stretches_to_check(segments: Sequence[Segment]) -> list[tuple[int, float, float]]:
+    """Where a speech detector should look, as (section, start, end) in seconds of the file: a sample of the time under
+    the text. Nothing where the recognizer was sure of it.
 
-    Text that a recognizer invents for music or noise is unsure of itself, or carries no confidence at all.
+    Text that is invented for music or noise is unsure of itself. Where the service gives no confidence, text that is
+    too short to be worth the cost is not checked.
     """
-    return quality.confidence is None or quality.confidence < MIN_SURE or quality.needs_review
+    spoken = [segment for segment in segments if segment.text and segment.end > segment.start]
+    confidences = _confidences([word for segment in spoken for word in segment.words])
+    seconds = sum(segment.end - segment.start for segment in spoken)
+    if not spoken or (confidences and float(np.mean(confidences)) >= MIN_SURE):
+        return []
+    if not confidences and seconds < MIN_UNKNOWN_S:
+        return []
+    longest = sorted(spoken, key=lambda segment: segment.start - segment.end)[:SAMPLED_SEGMENTS]
+    return [
+        (segment.section, segment.start, min(segment.end, segment.start + MAX_SAMPLE_S))
+        for segment in sorted(longest, key=lambda segment: (segment.section, segment.start))
+    ]
 
 
 def _confidences(words: Sequence[Word]) -> list[float]:
@@ -234,4 +252,4 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-__all__ = ["Evidence", "assess", "suspicious"]
+__all__ = ["Evidence", "assess", "stretches_to_check"]

@@ -1,0 +1,50 @@
+"""Looks for speech under the text of a finished transcript, where the text itself gives reason to doubt it.
+
+A detector costs 6 CPU seconds for an hour of audio, so few jobs are checked, and of those a sample.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import structlog
+
+from worker.audio.recording import Recording
+from worker.audio.speech import SpeechDetector
+from worker.errors import SourceError
+from worker.transcript.model import Segment
+from worker.transcript.quality import stretches_to_check
+
+logger = structlog.get_logger(__name__)
+MIN_PROBABILITY: Final = 0.5
+"""Of a window, from which it counts as speech."""
+
+
+async def speech_share(
+    source: Recording, segments: Sequence[Segment], detector: Callable[[], SpeechDetector | None]
+) -> float | None:
+    """Share of the time under doubtful text in which the detector finds speech (0 to 1).
+
+    None when the text gives no reason to look, no detector is installed, or the audio cannot be read any more.
+    `segments`: all of the job, with the
+    sections they come from.
+    """
+    stretches = stretches_to_check(segments)
+    if not stretches or (made := await asyncio.to_thread(detector)) is None:
+        return None
+    spoken = windows = 0
+    try:
+        for section, start_s, end_s in stretches:
+            feed = await asyncio.to_thread(source.feed, section, source.rate)
+            made.reset()
+            found = await feed.scan(start_s, end_s, made)
+            if found.voice is not None:
+                spoken += int(np.count_nonzero(found.voice >= round(MIN_PROBABILITY * 255)))
+                windows += found.windows
+    except SourceError as exc:  # the transcript is whole; only this check of it is not possible
+        logger.warning("text not checked against the audio", reason=str(exc))
+        return None
+    return spoken / windows if windows else None
