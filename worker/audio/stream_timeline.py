@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -34,6 +35,7 @@ _MAX_PRIMING_S: Final = 0.1
 """Encoders put up to 50 ms of silence before the first sample. Samples that far before zero are dropped."""
 _TOLERANCE_S: Final = 0.008
 _MAX_DRIFT_S: Final = 0.024
+_SHORT_S: Final = 0.02
 _CUT_S: Final = 0.01
 _CUT_EVERY_S: Final = 0.25
 _PATIENCE_S: Final = 1.0
@@ -86,7 +88,7 @@ class StreamTimeline:
         """All of `blocks` in order, with silence in the holes. Reads a little ahead."""
         window: deque[TimedBlock] = deque()
         ahead_s, times = 0.0, 0
-        for block in blocks:
+        for block in chain.from_iterable(map(self._split, blocks)):
             window.append(block)
             ahead_s += block.duration_s
             times += block.start_s is not None
@@ -99,6 +101,16 @@ class StreamTimeline:
                 yield from self._next(window)
         while window:
             yield from self._next(window)
+
+    def _split(self, block: TimedBlock) -> Iterator[TimedBlock]:
+        """Short blocks while times and samples run apart: a long one is seldom a pause as a whole."""
+        size = round(_SHORT_S * block.rate)
+        if block.start_s is None or abs(self._before_s) < _TOLERANCE_S / 2 or len(block.samples) <= size:
+            yield block
+            return
+        for at in range(0, len(block.samples), size):
+            samples = block.samples[at : at + size]
+            yield TimedBlock(block.start_s + at / block.rate, block.rate, samples, block.lost)
 
     def _next(self, window: deque[TimedBlock]) -> Iterator[Placed]:
         silence_s, samples, head = 0.0, window[0].samples, window[0]
