@@ -100,7 +100,37 @@ class AudioSource:
                 continue
             yield block[skip:] if skip else block
             skip = 0
+        if self._gave_up:
+            for block in self._rest(block_s):
+                yield block[skip:]
+                skip = max(0, skip - len(block))
         self._check_end()
+
+    @property
+    def _gave_up(self) -> bool:
+        """libsndfile stopped before the end. Damage in FLAC is silence by now: only its own reader knows the times."""
+        form = self.info.format
+        stopped = self._stream is not None and self._stream.failed
+        return not form.startswith("FLAC/") and (stopped or (form.startswith("MP3/") and self._is_short))
+
+    @property
+    def _is_short(self) -> bool:
+        frames, rate = self.info.frames, self.info.sample_rate
+        return frames is not None and frames - self.frames_decoded > _ROUNDING_S * rate
+
+    def _rest(self, block_s: float) -> Iterator[Samples]:
+        """What FFmpeg reads from the place where libsndfile gave up."""
+        from worker.audio.container import is_installed  # noqa: PLC0415
+        from worker.audio.media import open_media  # noqa: PLC0415  seldom needed, and large
+
+        if not is_installed():
+            return
+        with suppress(UnsupportedSource, DamagedSource), open_media(self.path, self._channel) as other:
+            if other.info.sample_rate != self.info.sample_rate:
+                return
+            for block in other.blocks(self.frames_decoded, block_s):
+                self.frames_decoded += len(block)
+                yield block
 
     def _opened(self) -> SndfileStream:
         return SndfileStream(self.path, self._part, self._warn, self._undecoded)
@@ -127,10 +157,7 @@ class AudioSource:
         if not self.frames_decoded:
             reason = f" ({self.warnings[-1]})" if self.warnings else ""
             raise DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
-        if (
-            self.info.frames is not None
-            and self.info.frames - self.frames_decoded > _ROUNDING_S * self.info.sample_rate
-        ):
+        if self.info.frames is not None and self._is_short:
             said_s = self.info.frames / self.info.sample_rate
             self._warn(
                 f"cut off or damaged: the header promises {said_s:.1f} s, {self._now_s():.1f} s could be decoded"

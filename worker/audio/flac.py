@@ -24,11 +24,15 @@ class Length:
     there: int
     unsaid_head: bytes
     """The start of the file, up to the end of its first block, without the length."""
+    rest: int
+    """Where the rest of the file begins."""
 
 
 def length_of(path: SourceFile) -> Length | None:
     """Look at the start and the end of a file. None for what is no plain FLAC, or ends in something else."""
     with path.open("rb") as file:
+        start = _after_id3(file.read(10))
+        file.seek(start)
         head = file.read(_STREAMINFO_END)
         if len(head) < _STREAMINFO_END or head[:4] != b"fLaC" or head[4] & 0x7F != 0:
             return None
@@ -41,7 +45,17 @@ def length_of(path: SourceFile) -> Length | None:
     unsaid = bytearray(head)
     unsaid[_TOTAL_AT] &= 0xF0
     unsaid[_TOTAL_AT + 1 : _TOTAL_AT + 5] = bytes(4)
-    return Length(said, there, bytes(unsaid))
+    return Length(said, there, bytes(unsaid), start + len(head))
+
+
+def _after_id3(data: bytes) -> int:
+    """Some programs put an ID3 tag before the marker, against the rules."""
+    if data[:3] != b"ID3" or len(data) < 10:
+        return 0
+    size = 0
+    for byte in data[6:10]:
+        size = size << 7 | byte & 0x7F
+    return 10 + size
 
 
 def _tail(file: BinaryIO) -> bytes:

@@ -19,7 +19,7 @@ class Packer:
     def __init__(self, make_joiner: Callable[..., Any]) -> None:
         """`make_joiner`: `av.AudioResampler`."""
         self._make_joiner = make_joiner
-        self._joiners: dict[tuple[str, str], Any] = {}
+        self._joiners: dict[tuple[str, str, int], Any] = {}
 
     def __call__(self, frame: Any) -> npt.NDArray[Any]:
         channels = frame.layout.nb_channels
@@ -28,7 +28,7 @@ class Packer:
         return (parts[0] if len(parts) == 1 else np.concatenate(parts)).reshape(-1, channels)
 
     def _joined(self, frame: Any) -> list[Any]:
-        kind = (frame.format.name, frame.layout.name)
+        kind = (frame.format.name, frame.layout.name, frame.sample_rate)
         if kind not in self._joiners:
             self._joiners[kind] = self._make_joiner(format=frame.format.packed, layout=frame.layout)
         joined: list[Any] = self._joiners[kind].resample(frame)

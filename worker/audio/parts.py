@@ -115,6 +115,8 @@ def plan_of(path: SourceFile) -> Plan:
             return _sized_plan(path)
         if start[:4] == b"fLaC":
             return _flac_plan(path)
+        if start[:3] == b"ID3" and flac.length_of(path) is not None:
+            return _flac_plan(path)
         if start[:3] == b"ID3" or mp3.is_header(start[:4]):
             return _mp3_plan(path)
     except OSError as exc:
@@ -157,7 +159,7 @@ def _flac_plan(path: SourceFile) -> Plan:
     length = flac.length_of(path)
     if length is None or not 0 < length.said < length.there:
         return Plan()
-    part = Part(len(length.unsaid_head), path.stat().st_size, length.unsaid_head)
+    part = Part(length.rest, path.stat().st_size, length.unsaid_head)
     return Plan((part,), warnings=(MORE_THAN_SAID,))
 
 

@@ -120,7 +120,7 @@ def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: 
 
 def _said(content: int, long_size: int | None, there: int) -> int | None:
     """The size of the audio: that of the chunk ds64 where the chunk `data` gives none."""
-    if content == _UNKNOWN and long_size is not None:
+    if content in (0, _UNKNOWN) and long_size is not None:
         return None if long_size >> 62 else long_size
     return None if is_streamed_size(content, there) else content
 

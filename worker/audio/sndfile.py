@@ -30,6 +30,8 @@ _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header na
 _MAX_BLOCK_VALUES: Final = 1 << 20
 _MP3_RETRIES: Final = 64  # each passes over a kilobyte of what is not MP3
 _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
+_FLAC_STEP: Final = 256
+_FLAC_HALVINGS: Final = 5
 _RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of what a person must know of headerless audio
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 _SYSTEM_CODE: Final = 2  # SF_ERR_SYSTEM
@@ -91,7 +93,7 @@ class SndfileStream:
         if missing := missing_bytes(reader.extra_info):
             warn(f"cut off: the header promises {missing[0]} bytes of audio, the file holds {missing[1]}")
         self._at, self._failed, self._fault = 0, False, ""
-        self._is_mp3 = reader.format == "MP3"
+        self._is_mp3, self._is_flac = reader.format == "MP3", reader.format == "FLAC"
 
     def _open(self) -> _Reader:
         self._file = self._readable()
@@ -161,7 +163,7 @@ class SndfileStream:
         own = np.empty((size, info.channels), dtype=dtype) if mix.shares_buffer else None
         while True:
             with scratch(size, info.channels, dtype) if own is None else nullcontext(own) as buffer:
-                silent, frames = 0, self._read(buffer)
+                silent, frames = 0, 0 if self._failed and self._is_flac else self._read(buffer)
                 if not frames and (self._failed or self._at < (info.frames or 0)):
                     silent, frames = self._pass_over(buffer)
                 if not frames:
@@ -187,10 +189,24 @@ class SndfileStream:
             self._failed = True
             if self._is_mp3:  # libsndfile does not count what the decoder gave before the fault
                 return int(np.count_nonzero(~np.isnan(buffer[:, 0])))
+            if self._is_flac:  # its decoder goes on behind the fault, as if nothing was lost
+                return self._read_up_to_the_fault(buffer)
             return min(max(0, int(self._reader.tell()) - self._at), len(buffer))
         self._check_shortage()
         self._failed = self._failed and not frames
         return frames
+
+    def _read_up_to_the_fault(self, buffer: npt.NDArray[Any]) -> int:
+        """Fill `buffer` in small steps; returns the frames before the step that fails."""
+        self._reopen()
+        filled = 0
+        try:
+            self._reader.seek(self._at)
+            while frames := self._reader.read_on_into(buffer[filled : filled + _FLAC_STEP]):
+                filled += frames
+        except soundfile.LibsndfileError:
+            pass  # the fault
+        return filled
 
     def _pass_over(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
         """Read on behind damage. Returns the silent frames to put in place of what was lost, and the frames that are
@@ -199,14 +215,33 @@ class SndfileStream:
             for _ in range(_MP3_RETRIES):
                 if frames := self._read(buffer):
                     return 0, frames
-        elif self._reader.format == "FLAC":  # its decoder stays at the fault; a new one can be sent behind it
-            for gap_s in _FLAC_GAPS_S:
-                gap = round(gap_s * self.info.sample_rate)
-                if self.info.frames is not None and self._at + gap >= self.info.frames:
-                    break
-                if frames := self._read_behind(self._at + gap, buffer):
-                    self._undecoded.add(self._now_s(), self._now_s() + gap / self.info.sample_rate, self._fault)
-                    return gap, frames
+        elif self._is_flac:  # its decoder stays at the fault; a new one can be sent behind it
+            gap, frames = self._flac_gap(buffer)
+            if frames:
+                self._failed = False
+                self._undecoded.add(self._now_s(), self._now_s() + gap / self.info.sample_rate, self._fault)
+            return gap, frames
+        return 0, 0
+
+    def _flac_gap(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
+        """The samples to pass over, and the frames read behind them; (0, 0) where the damage has no end.
+        The gap grows until a read succeeds, and then shrinks to about the length of the damage."""
+        too_short = 0
+        for gap_s in _FLAC_GAPS_S:
+            gap = round(gap_s * self.info.sample_rate)
+            if self.info.frames is not None and self._at + gap >= self.info.frames:
+                break
+            if not (frames := self._read_behind(self._at + gap, buffer)):
+                too_short = gap
+                continue
+            for _ in range(_FLAC_HALVINGS):
+                middle = (too_short + gap) // 2
+                if self._read_behind(self._at + middle, buffer):
+                    gap = middle
+                else:
+                    too_short = middle
+            frames = self._read_behind(self._at + gap, buffer)
+            return (gap, frames) if frames else (0, 0)
         return 0, 0
 
     def _read_behind(self, frame: int, buffer: npt.NDArray[Any]) -> int:
@@ -216,6 +251,11 @@ class SndfileStream:
             return self._reader.read_on_into(buffer)
         except soundfile.LibsndfileError:
             return 0  # still within the damage; the caller tries further on
+
+    @property
+    def failed(self) -> bool:
+        """The last read met damage, and nothing behind it could be read."""
+        return self._failed
 
     def _now_s(self) -> float:
         return self._before_s + self._at / self.info.sample_rate

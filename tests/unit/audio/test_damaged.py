@@ -47,6 +47,13 @@ def variable_rate_mp3(path: Path, words: list[ToneWord], rate: int, duration_s: 
     return path
 
 
+def with_noise(path: Path, count: int, seed: int) -> None:
+    data = bytearray(path.read_bytes())
+    at = len(data) // 2
+    data[at : at + count] = np.random.default_rng(seed).bytes(count)
+    path.write_bytes(data)
+
+
 # -- MP3 -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("rate", RATES)
 def test_an_mp3_without_its_length_tag_is_decoded_whole_and_in_time(tmp_path: Path, rate: int) -> None:
@@ -126,6 +133,38 @@ def test_what_only_looks_like_mp3(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(data)
     assert mp3.examine(path) == []
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_mp3_is_read_on_where_libsndfile_gives_up(tmp_path: Path, rate: int, seed: int) -> None:
+    """Noise holds what looks like frames, and its decoder stops; with zeros it goes on."""
+    words = spoken(20)
+    path = write_words(tmp_path / "a.mp3", words, rate, audiofiles.MP3, duration_s=21)
+    with_noise(path, 3000, seed)
+    found, warnings, duration_s = heard(path)
+    assert set(numbers := [w.number for w in found]) <= {w.number for w in words}
+    assert len(numbers) >= len(words) - 4
+    assert numbers[-1] == words[-1].number
+    assert 19 < duration_s < 21
+    assert any("cut off or damaged: the header promises 21.0 s" in text for text in warnings)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("rate", [16000, 48000])
+def test_what_follows_damage_in_flac_keeps_its_time(tmp_path: Path, rate: int, seed: int) -> None:
+    words = spoken(20)
+    path = write_words(tmp_path / "a.flac", words, rate, audiofiles.FLAC, duration_s=21)
+    with_noise(path, 3000, seed)
+    found, warnings, duration_s = heard(path)
+    said = {w.number: w.start for w in words}
+    assert len(found) >= len(words) - 6
+    assert all(abs(w.start - said[w.number]) < 0.01 for w in found)
+    assert duration_s == 21
+    assert any("damaged at about" in text for text in warnings)
+    with open_source(path) as source:
+        list(source.blocks())
+        assert sum(s.end - s.start for s in source.undecoded) < 2.5
 
 
 # -- Ogg -------------------------------------------------------------------------------------------------------------

@@ -218,6 +218,38 @@ def test_rf64_without_its_64_bit_size(tmp_path: Path) -> None:
     assert_whole(tmp_path / "a")
 
 
+def test_rf64_whose_32_bit_size_was_not_set(tmp_path: Path) -> None:
+    data = bytearray(make(tmp_path / "a", FAMILIES[3]))
+    at = data.index(b"data") + 4
+    data[at : at + 4] = bytes(4)
+    (tmp_path / "a").write_bytes(data)
+    assert_whole(tmp_path / "a")
+
+
+@pytest.mark.parametrize("subtype", ["IMA_ADPCM", "MS_ADPCM", "ULAW", "ALAW", "FLOAT", "PCM_U8", "PCM_32"])
+@pytest.mark.parametrize("size", [0, 2048, 0xFFFFFFFF])
+def test_codings_of_wav(tmp_path: Path, subtype: str, size: int) -> None:
+    path = tmp_path / "a"
+    soundfile.write(path, tones.encode(WORDS, RATE, duration_s=LENGTH_S), RATE, format="WAV", subtype=subtype)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = struct.pack("<I", size)
+    path.write_bytes(bytes(data) + trailing(FAMILIES[0], True))
+    words, duration_s, _ = read(path)
+    assert [w.number for w in words] == [w.number for w in WORDS]
+    assert duration_s == pytest.approx(LENGTH_S, abs=0.13)
+
+
+@pytest.mark.parametrize("samples", [1000, 0])
+def test_flac_behind_an_id3_tag(tmp_path: Path, samples: int) -> None:
+    path = tmp_path / "a"
+    soundfile.write(path, tones.encode(WORDS, RATE, duration_s=LENGTH_S), RATE, format="FLAC")
+    data = bytearray(path.read_bytes())
+    data[22:26] = samples.to_bytes(4, "big")
+    path.write_bytes(b"ID3\x03\0\0\0\0\x10\0" + bytes(2048) + bytes(data))
+    assert_whole(path, "the header promises less" if samples else "")
+
+
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f.unknown == 0xFFFFFFFF], ids=str)
 def test_a_size_that_wrapped_at_4_gib(tmp_path: Path, family: Family) -> None:
     """A sparse file: words at its start and at its end, and nothing on the disk between them."""
