@@ -23,7 +23,8 @@ from pydantic import (
 )
 
 from worker import settings
-from worker.audio.channels import Channels, check_names, parse_channels, parse_names
+from worker.audio.audio_tracks import TrackSelection, parse_track
+from worker.audio.channels import Channels, check_names, check_selection, parse_channels, parse_names
 from worker.errors import BadJob, JobNewer
 from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, output_names, parse, show, stem
@@ -63,6 +64,8 @@ class JobSpec(BaseModel):
     channels: Annotated[Channels, BeforeValidator(parse_channels)] = "mix"
     # What they are called, in their order: ["agent", "customer"]; without a name a channel has its number.
     channel_names: Annotated[tuple[str, ...], BeforeValidator(parse_names)] = ()
+    # Which audio track of a container: a number from 1, or `all` as a channel each; None: its default.
+    track: Annotated[TrackSelection, BeforeValidator(parse_track)] = None
     # Language written into the transcript when the service names none.
     language: str | None = Field(default=None, max_length=35)
     # Which jobs go first. Within one priority the batches take turns.
@@ -84,12 +87,13 @@ class JobSpec(BaseModel):
     def _as_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without what is not asked for: workers from before there were channels take such jobs too."""
         fields: dict[str, Any] = write(self)
-        unused = {"channels": "mix", "channel_names": ()}
+        unused = {"channels": "mix", "channel_names": (), "track": None}
         return {name: value for name, value in fields.items() if name not in unused or value not in (unused[name], [])}
 
     @model_validator(mode="after")
     def _named(self) -> Self:
-        check_names(self.channels, self.channel_names)
+        check_names(self.channels, self.channel_names, self.track)
+        check_selection(self.channels, self.track)
         return self
 
     @field_validator("out_name")
@@ -154,6 +158,8 @@ def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
     wanted = {"out_dir", "out_name", "formats", "language"}
     if spec.channels != "mix":  # not always, so that what was done before there were channels stays the same job
         wanted |= {"channels", "channel_names"}
+    if spec.track is not None:
+        wanted |= {"track", "channel_names"}
     options = spec.model_dump_json(include=wanted)
     return hashlib.sha256(f"{content}\n{scope}\n{options}".encode()).hexdigest()[:24]
 

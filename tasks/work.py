@@ -84,7 +84,7 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         language=spec.language,
         sessions=min(spec.sessions or most, most),
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
-        channels=Wanted(spec.channels, spec.channel_names),
+        channels=Wanted(spec.channels, spec.channel_names, spec.track),
         earlier=await _earlier(lease, ledger),
     )
 

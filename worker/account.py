@@ -58,7 +58,7 @@ def facts_of(
     channels = tuple(
         ChannelFacts(
             number=plan.channel + 1,
-            name=job.channels.name(plan.channel),
+            name=source.wanted.name(plan.channel),
             sent=round(sent[plan.channel] / rate, 3),
             reason=why_not_streamed(plan),
         )
@@ -66,7 +66,7 @@ def facts_of(
         if plan.channel is not None
     )
     skipped = (
-        Stretch(start=start / rate, end=end / rate, channel=job.channels.name(plan.channel))
+        Stretch(start=start / rate, end=end / rate, channel=source.wanted.name(plan.channel))
         for plan in source.plans
         for start, end in plan.skipped
     )
@@ -106,7 +106,7 @@ def undecoded_gaps(job: Job, source: Recording) -> tuple[Gap, ...]:
         Gap(
             start=round(stretch.start, 3),
             end=round(stretch.end, 3),
-            channel=job.channels.name(channel),
+            channel=source.wanted.name(channel),
             reason=f"could not be decoded: {stretch.reason}",
         )
         for channel, stretches in source.undecoded.items()

@@ -14,7 +14,8 @@
     │   │   └── SourceReplaced     its server has another version since the download began
     │   ├── UnsupportedSource      a format that cannot be opened here
     │   ├── DamagedSource          opened, but broken or empty
-    │   └── NoSuchChannel          it has fewer channels than the one asked for
+    │   ├── NoSuchChannel          it has fewer channels than the one asked for
+    │   └── NoSuchTrack            it has fewer audio tracks than the one asked for
     ├── EndpointError              the real-time service
     │   ├── AuthRefused            the key is refused: nothing to retry
     │   ├── RequestRefused         the service refuses what was sent: nothing to retry
@@ -102,6 +103,10 @@ class DamagedSource(SourceError):
 
 class NoSuchChannel(SourceError):
     code = "source_channel"
+
+
+class NoSuchTrack(SourceError):
+    code = "source_track"
 
 
 class EndpointError(SttError):

@@ -67,10 +67,10 @@ class _Run:
         settings, plans = self._settings, job.earlier.plans
         with await open_planned(local.file, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
             if plans is None and job.earlier.committed:
-                # Single channels are planned before the first commit, so all were mixed.
-                job.channels.check_goes_on((None,), [plan.channel for plan in source.plans], local.file)
+                # Single channels and chosen tracks are planned before the first commit, so all were mixed.
+                source.wanted.check_goes_on((None,), [plan.channel for plan in source.plans], local.file)
             self._duration_s, self._channels = source.duration_s, len(source.plans)
-            if plans is None and (source.plans[0].measured or source.fell_back):
+            if plans is None and (source.plans[0].measured or source.fell_back or source.wanted.track is not None):
                 await self._log.planned(source.plans)
             await self._stream(source)
             share = await speech_share(source, self._segments, self._service.detector)
@@ -88,7 +88,7 @@ class _Run:
                 self._service,
                 number,
                 section,
-                channel=job.channels.name(plan.channel),
+                channel=source.wanted.name(plan.channel),
                 committed=[s for s in segments if s.section == number],
                 keep=self._keep,
                 report=self._report_sometimes,

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 import click
 
 from tasks.jobs import FORMATS
-from worker.audio.channels import Channels, check_names, parse_channels, parse_names
+from worker.audio.audio_tracks import TrackSelection, parse_track
+from worker.audio.channels import Channels, check_names, check_selection, parse_channels, parse_names
 from worker.errors import BadJob
 from worker.secrets import read
 from worker.settings import Settings, Speed, load, parse_speed
@@ -61,6 +62,16 @@ class NamesType(click.ParamType[tuple[str, ...]]):
             self.fail(str(exc), param, ctx)
 
 
+class TrackType(click.ParamType[TrackSelection]):
+    name = "track"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> TrackSelection:
+        try:
+            return parse_track(value)
+        except ValueError as exc:
+            self.fail(str(exc), param, ctx)
+
+
 paths = click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 names = click.argument("names", nargs=-1, required=True, metavar="ID...")
 formats = click.option(
@@ -93,7 +104,13 @@ skip_silence = click.option(
 
 
 def channels(function: F) -> F:
-    """`--channels` and `--channel-names`."""
+    """`--track`, `--channels` and `--channel-names`."""
+    function = click.option(
+        "--track",
+        type=TrackType(),
+        metavar="N|all",
+        help="Audio track of a container, counted from 1, or all as a channel each. Default: the container's.",
+    )(function)
     function = click.option(
         "--channel-names",
         type=NamesType(),
@@ -110,11 +127,17 @@ def channels(function: F) -> F:
 
 def channels_from(given: dict[str, Any]) -> dict[str, Any]:
     """Takes the options of `channels` out of `given`: the fields of JobSpec that were named. Raises BadJob."""
-    found = {name: value for name in ("channels", "channel_names") if (value := given.pop(name)) is not None}
+    names = ("channels", "channel_names", "track")
+    found = {name: value for name in names if (value := given.pop(name)) is not None}
+    channels, track = found.get("channels", "mix"), found.get("track")
     try:
-        check_names(found.get("channels", "mix"), found.get("channel_names", ()))
+        check_names(channels, found.get("channel_names", ()), track)
     except ValueError as exc:
         raise BadJob(f"--channel-names: {exc}") from None
+    try:
+        check_selection(channels, track)
+    except ValueError as exc:
+        raise BadJob(f"--track: {exc}") from None
     return found
 
 

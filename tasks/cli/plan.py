@@ -69,7 +69,7 @@ def command(ctx: click.Context, /, paths: tuple[str, ...], speech: bool, as_json
     Exit codes: 0 all can be transcribed, 1 some will fail, 2 wrong usage.
     """
     fields = options.channels_from(given)
-    wanted = Wanted(fields.get("channels", "mix"), fields.get("channel_names", ()))
+    wanted = Wanted(fields.get("channels", "mix"), fields.get("channel_names", ()), fields.get("track"))
     settings = options.settings_from(**given)
     # To stream less, one has to know where nobody speaks.
     speech = speech or settings.skip_silence
@@ -120,11 +120,12 @@ def _look(item: Found, settings: Settings, speech: bool, wanted: Wanted) -> Look
     path = Path(item.source)
     try:
         own = _wanted(item, wanted)
-        with open_source(path) as audio:
+        with open_source(path, track=own.first_track) as audio:
             _check(audio.info, str(path), settings)
-            channels = own.of(audio.info.channels, path)
+            own = own.for_tracks(audio.info.tracks, path)
+            channels = own.of(own.count_in(audio.info), path)
             if speech and channels != (None,):
-                look = _apart(path, channels, settings)
+                look = _apart(path, own, channels, settings)
             else:
                 look = _with_speech(audio, str(path), settings) if speech else _quickly(audio, str(path), len(channels))
             check_length(look.length_s or 0.0, str(path), settings)
@@ -135,9 +136,9 @@ def _look(item: Found, settings: Settings, speech: bool, wanted: Wanted) -> Look
 
 def _wanted(item: Found, wanted: Wanted) -> Wanted:
     """What of a source is wanted, by the command or by its manifest."""
-    fields = {"channels": wanted.channels, "channel_names": wanted.names}
+    fields = {"channels": wanted.channels, "channel_names": wanted.names, "track": wanted.track}
     spec = make_spec(item.source, **options.of_source(fields, {**item.options}))
-    return Wanted(spec.channels, spec.channel_names)
+    return Wanted(spec.channels, spec.channel_names, spec.track)
 
 
 def _check(info: AudioInfo, shown: str, settings: Settings) -> None:
@@ -164,13 +165,13 @@ def _with_speech(audio: Audio, source: str, settings: Settings) -> Look:
     )
 
 
-def _apart(path: Path, channels: Sequence[int | None], settings: Settings) -> Look:
+def _apart(path: Path, wanted: Wanted, channels: Sequence[int | None], settings: Settings) -> Look:
     """Each channel by itself."""
     detector = silero() if settings.speech_detector == "auto" else None
     warnings: list[str] = []
     found = {}
     for channel in channels:
-        with open_source(path, channel) as audio:
+        with open_source(path, *wanted.reader_of(channel)) as audio:
             found[channel or 0] = scan(audio, detector)
             warnings += audio.warnings
     detected = detector.name if detector is not None else "level"

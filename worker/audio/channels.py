@@ -1,4 +1,4 @@
-"""Which channels of a source are wanted, and what they are called (pure).
+"""Which channels and audio tracks of a source are wanted, and what they are called (pure).
 
 People count channels from 1, in options, names and documents; everywhere else they count from 0, and None stands for
 all of them mixed.
@@ -7,9 +7,11 @@ all of them mixed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
+from worker.audio.audio_tracks import Track, TrackSelection, check_track, labels
+from worker.audio.source import AudioInfo
 from worker.errors import BadJob, NoSuchChannel
 
 Channels = Literal["mix", "split"] | int
@@ -52,9 +54,15 @@ def parse_names(value: object) -> tuple[str, ...]:
     return names
 
 
-def check_names(channels: Channels, names: Sequence[str]) -> None:
+def check_selection(channels: Channels, track: TrackSelection) -> None:
+    """Raises ValueError for a channel of all tracks."""
+    if track == "all" and isinstance(channels, int):
+        raise ValueError(f"all tracks have no channel {channels}: give the number of a track, or no channel")
+
+
+def check_names(channels: Channels, names: Sequence[str], track: TrackSelection = None) -> None:
     """Raises ValueError for names that name nothing."""
-    if names and channels == "mix":
+    if names and channels == "mix" and track != "all":
         raise ValueError("names of channels go with split, or with the number of a channel")
     if isinstance(channels, int) and 1 < len(names) < channels:
         raise ValueError(f"there are names for {len(names)} channels, but none for channel {channels}")
@@ -67,6 +75,33 @@ class Wanted:
     channels: Channels = "mix"
     names: tuple[str, ...] = ()
     """In the order of the channels; a single one where a single channel is asked for is that one's."""
+    track: TrackSelection = None
+    """`all`: each audio track is a channel, with its own channels mixed."""
+
+    def for_tracks(self, tracks: Sequence[Track], shown: object) -> Wanted:
+        """The same for a source that has these tracks: the names of tracks that are streamed apart come from their
+        tags where none are given. Raises NoSuchTrack."""
+        check_track(self.track, tracks, shown)
+        if self.track != "all":
+            return self
+        if len(tracks) < 2:
+            return replace(self, track=None)
+        return replace(self, channels="split", names=self.names + labels(tracks)[len(self.names) :])
+
+    @property
+    def first_track(self) -> int | None:
+        """The track to open before the tracks are known; None for the container's default."""
+        return None if self.track == "all" else self.track
+
+    def count_in(self, info: AudioInfo) -> int:
+        """The channels of a source; its tracks where all of them are wanted."""
+        return len(info.tracks) if self.track == "all" else info.channels
+
+    def reader_of(self, channel: int | None) -> tuple[int | None, int | None]:
+        """The channel and track to open for a channel as `of` gives it."""
+        if self.track == "all":
+            return None, None if channel is None else channel + 1
+        return channel, self.track
 
     def of(self, count: int, shown: object) -> tuple[int | None, ...]:
         """The channels, from 0, of a source that has `count`; (None,) to mix them, or where there is only one. `shown`
@@ -88,14 +123,22 @@ class Wanted:
         return self.names[channel] if channel < len(self.names) else str(channel + 1)
 
     def warnings(self, count: int) -> tuple[str, ...]:
-        """What a person should know of how that fits a source with `count` channels."""
+        """What a person should know of how that fits a source with `count` channels, or tracks where all are wanted."""
         if self.channels != "split" or len(self.names) <= count:
             return ()
         there = "has only one channel, so nothing was split" if count == 1 else f"has only {count} channels"
         return (f"{there}; names were given for {len(self.names)}",)
 
-    def check_goes_on(self, begun: Sequence[int | None], channels: Sequence[int | None], shown: object) -> None:
-        """Raises BadJob where an earlier attempt took other channels (`begun`) than this one would."""
+    def check_goes_on(
+        self,
+        begun: Sequence[int | None],
+        channels: Sequence[int | None],
+        shown: object,
+        begun_track: TrackSelection = None,
+    ) -> None:
+        """Raises BadJob where an earlier attempt took other channels (`begun`) or another track than this one would."""
+        if begun_track != self.track:
+            raise BadJob(f"{shown}: was begun with another audio track; submit it again, and it begins anew")
         if tuple(begun) != tuple(channels):
             raise BadJob(f"{shown}: was begun with other channels; submit it again, and it begins anew")
 

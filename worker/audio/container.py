@@ -13,6 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
+from worker.audio.container_tracks import audio_stream, audio_streams, tracks_of
 from worker.audio.parts import Part, PartFile
 from worker.audio.source import AudioInfo
 from worker.audio.sourcefile import SourceFile
@@ -102,20 +103,26 @@ class MediaContainer:
     """A container, from its start on, read once."""
 
     def __init__(
-        self, path: SourceFile, part: Part | None = None, stream_id: int | None = None, zero_s: float | None = None
+        self,
+        path: SourceFile,
+        part: Part | None = None,
+        stream_id: int | None = None,
+        zero_s: float | None = None,
+        track: int | None = None,
     ) -> None:
         """`part`: what of the file to read, under a header of its own. `stream_id`, `zero_s`: the stream to read and
-        the zero of its times, where the caller knows better. Raises UnknownContainer, UnsupportedSource,
-        DamagedSource."""
+        the zero of its times, where the caller knows better. `track`: the audio track to read, from 1. Raises
+        UnknownContainer, UnsupportedSource, DamagedSource, NoSuchTrack."""
         self.path = path
         self._part = part or Part(0, path.stat().st_size)
         self._stream_id = stream_id
+        self._track = track
         self._given_zero_s = zero_s
         # FFmpeg would also go by a name, which may be wrong.
         self._file = PartFile(path, self._part)
         try:
             self._open()
-            if self.is_transport_stream and stream_id is None and (first := self._first_stream_id()) is not None:
+            if self._may_begin_elsewhere and (first := self._first_stream_id()) is not None:
                 self._stream_id = first
                 self._open()
             self.info = self._info(*self._form())
@@ -125,12 +132,16 @@ class MediaContainer:
 
     def _open(self, probing: dict[str, str] | None = None) -> None:
         self._container = _container(self.path, self._file, probing)
-        self._stream = _audio_stream(self.path, self._container, self._stream_id)
+        self._stream = audio_stream(self.path, self._container, self._stream_id, self._track)
         self._timed, self._zero_s = zero_of(self._container.format.name, self._start_s)
         if self._given_zero_s is not None:
             self._zero_s = self._given_zero_s
         if self._stream.codec_context is not None:
             self._stream.thread_type = "NONE"
+
+    @property
+    def _may_begin_elsewhere(self) -> bool:
+        return self.is_transport_stream and self._stream_id is None and self._track is None
 
     def _form(self) -> tuple[int, int]:
         """Rate and channels. Audio that starts late is not found by FFmpeg's first look, nor sometimes by a longer one:
@@ -229,6 +240,8 @@ class MediaContainer:
 
     def reopened(self, position: int, stream_id: int | None = None) -> MediaContainer:
         """The rest of a transport stream from a place in the file on, with the same zero. Raises SourceError."""
+        if stream_id is None and self._track is not None:
+            stream_id = int(self._stream.id)
         return MediaContainer(self.path, Part(position, self._part.end), stream_id, self._zero_s)
 
     def _first_stream_id(self) -> int | None:
@@ -257,7 +270,13 @@ class MediaContainer:
         if rate not in _RATES or not 1 <= channels <= _MAX_CHANNELS:
             raise DamagedSource(f"{self.path}: gives {channels} channels at {rate} Hz ({name})")
         end_s = None if container.format.name in _NO_LENGTH else self._stream_end_s() or self.length_s
-        return AudioInfo(rate, channels, round(end_s * rate) if end_s and end_s > 0 else None, name)
+        frames = round(end_s * rate) if end_s and end_s > 0 else None
+        return AudioInfo(rate, channels, frames, name, tracks_of(container))
+
+    @property
+    def track(self) -> int:
+        """The track that is read, from 1."""
+        return audio_streams(self._container).index(self._stream) + 1
 
     def _stream_end_s(self) -> float | None:
         """Where the audio stream ends on the timeline, as the container says."""
@@ -334,16 +353,6 @@ def _seconds(tag: str) -> float | None:
     """Seconds of a Matroska tag, 00:00:20.032000000."""
     match = _TAG_TIME.fullmatch(tag.strip())
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
-
-
-def _audio_stream(path: SourceFile, container: Any, stream_id: int | None = None) -> Any:
-    """The audio stream to read: the one of that id, else the best in FFmpeg's view; its rate may not be known yet."""
-    audio = [stream for stream in container.streams if stream.type == "audio"]
-    if not audio:
-        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-        raise UnsupportedSource(f"{path}: has no audio, only {kinds}")
-    by_id = next((stream for stream in audio if stream.id == stream_id), None) if stream_id is not None else None
-    return by_id or container.streams.best("audio") or audio[0]
 
 
 def _rate_of(stream: Any) -> int:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, cast
 
+from worker.audio.audio_tracks import check_track
 from worker.audio.codings import seeks_exactly
 from worker.audio.downmix import Pcm16, Samples, lead_frames
 from worker.audio.parts import Part, Plan, media_plan, plan_of
@@ -179,9 +180,9 @@ class AudioSource:
         self.close()
 
 
-def open_source(path: SourceFile | Path, channel: int | None = None) -> Audio:
+def open_source(path: SourceFile | Path, channel: int | None = None, track: int | None = None) -> Audio:
     """Open an audio file of any format that libsndfile reads, or FFmpeg where the extra `media` is installed, to read
-    all channels mixed, or only `channel` (from 0; the caller knows that there is one).
+    all channels mixed, or only `channel` (from 0; the caller knows that there is one), of audio track `track` (from 1).
 
     The content decides, not the name. FFmpeg is asked where libsndfile fails, or would take something else for audio.
     Raises SourceNotFound; UnsupportedSource for what neither can read, with the reason and the way out; DamagedSource
@@ -191,19 +192,20 @@ def open_source(path: SourceFile | Path, channel: int | None = None) -> Audio:
     check_readable(path)
     kind = identify(path)
     if kind is not None and kind.misread:
-        return _open_other(path, channel, kind, Refused(path, "libsndfile would read it wrongly"))
+        return _open_other(path, channel, track, kind, Refused(path, "libsndfile would read it wrongly"))
     if kind is not None and (kind.estimated or not kind.native):
         with suppress(UnsupportedSource, DamagedSource):  # libsndfile may know more than is known of it here
-            return _open_other(path, channel, kind, Refused(path, "not for libsndfile"))
+            return _open_other(path, channel, track, kind, Refused(path, "not for libsndfile"))
     try:
-        return _open_native(path, channel, kind)
+        return _open_native(path, channel, kind, track)
     except Refused as exc:
-        return _open_other(path, channel, kind, exc)
+        return _open_other(path, channel, track, kind, exc)
 
 
-def _open_native(path: SourceFile, channel: int | None, kind: Kind | None) -> Audio:
-    """Raises Refused, also where the start cannot be decoded."""
+def _open_native(path: SourceFile, channel: int | None, kind: Kind | None, track: int | None) -> Audio:
+    """Raises Refused, also where the start cannot be decoded, and NoSuchTrack: libsndfile reads no tracks."""
     plan = plan_of(path)
+    check_track(track, (), path)
     if plan.is_joined:
         from worker.audio.joined import JoinedSource  # noqa: PLC0415  seldom needed
 
@@ -217,14 +219,14 @@ def _open_native(path: SourceFile, channel: int | None, kind: Kind | None) -> Au
     return source
 
 
-def _open_other(path: SourceFile, channel: int | None, kind: Kind | None, refused: Refused) -> Audio:
+def _open_other(path: SourceFile, channel: int | None, track: int | None, kind: Kind | None, refused: Refused) -> Audio:
     from worker.audio.container import NoDecoder, UnknownContainer, is_installed  # noqa: PLC0415
     from worker.audio.media import open_media  # noqa: PLC0415  seldom needed, and large
 
     if not is_installed():
         raise without_media(path, kind, refused) from None
     try:
-        source = open_media(path, channel, media_plan(path))
+        source = open_media(path, channel, media_plan(path), track)
     except UnknownContainer as exc:
         raise by_both(path, kind, refused, exc, exc.reason) from None
     except NoDecoder:

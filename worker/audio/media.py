@@ -10,6 +10,9 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Final
 
+import numpy as np
+
+from worker.audio.audio_tracks import SILENT_PEAK, choice_warning, silence_warning
 from worker.audio.container import MediaContainer
 from worker.audio.downmix import Samples
 from worker.audio.media_blocks import MediaBlocks
@@ -31,9 +34,12 @@ class MediaSource:
     """Open media: an `Audio`. `info` is what the container says; `frames_decoded`, `warnings` and `undecoded` grow
     while `blocks` runs. Get it from `open_media`."""
 
-    def __init__(self, path: SourceFile, channel: int | None = None, plan: Plan | None = None) -> None:
-        """`plan`: how to show the file to FFmpeg, where its header is wrong. Raises UnsupportedSource, DamagedSource,
-        SourceError."""
+    def __init__(
+        self, path: SourceFile, channel: int | None = None, plan: Plan | None = None, track: int | None = None
+    ) -> None:
+        """`track`: from 1, None for the default. `plan`: how to show the file to FFmpeg, where its header is wrong.
+
+        Raises UnsupportedSource, DamagedSource, SourceError."""
         self.path = path
         self._channel = channel
         self._part = plan.parts[0] if plan is not None and plan.parts else None
@@ -42,10 +48,14 @@ class MediaSource:
         self._undecoded = UndecodedLog()
         self._closed = False
         check_readable(path)
-        self._open: MediaContainer | None = MediaContainer(path, self._part)
+        self._track = track
+        self._open: MediaContainer | None = MediaContainer(path, self._part, track=track)
         self.info = self._open.info
         self.is_raw_stream = self._open.is_raw_stream
         self._promised_s = self._open.promised_s
+        self._track_read = self._open.track
+        if track is None and (text := choice_warning(self.info.tracks, self._track_read)) is not None:
+            self._warn(text)
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -72,17 +82,22 @@ class MediaSource:
         self.frames_decoded = 0
         self._undecoded.clear()
         if self._open is None:
-            self._open = MediaContainer(self.path, self._part)
+            self._open = MediaContainer(self.path, self._part, track=self._track)
         opened, self._open = self._open, None
         size, skip = max(1, round(block_s * self.info.sample_rate)), start_frame
         try:
+            peak = 0.0
             for block in regrouped(self._mono(opened), size):
                 self.frames_decoded += len(block)
+                if peak < SILENT_PEAK and len(self.info.tracks) > 1:
+                    peak = max(peak, float(np.abs(block).max(initial=0.0)))
                 if skip < len(block):
                     yield block[skip:] if skip else block
                 skip = max(0, skip - len(block))
         finally:
             opened.close()
+        if peak < SILENT_PEAK and len(self.info.tracks) > 1:
+            self._warn(silence_warning(self.info.tracks, self._track_read))
         self._check_end()
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
@@ -124,12 +139,14 @@ class MediaSource:
         self.close()
 
 
-def open_media(path: SourceFile, channel: int | None = None, plan: Plan | None = None) -> MediaSource:
+def open_media(
+    path: SourceFile, channel: int | None = None, plan: Plan | None = None, track: int | None = None
+) -> MediaSource:
     """Open a file with FFmpeg, and decode the start of it. `plan`: where the audio lies, if its header is wrong.
 
     Raises UnknownContainer or NoDecoder for what FFmpeg cannot read, UnsupportedSource for a file without audio,
-    DamagedSource where nothing can be decoded."""
-    source = MediaSource(path, channel, plan)
+    DamagedSource where nothing can be decoded, NoSuchTrack."""
+    source = MediaSource(path, channel, plan, track)
     try:
         next(source.blocks(), None)
     except BaseException:

@@ -47,9 +47,12 @@ class Recording:
         *,
         first: Audio | None = None,
         spools: Spools | None = None,
+        wanted: Wanted = ALL_MIXED,
     ) -> None:
+        """`wanted`: as it fits the tracks of this source."""
         self.path = path
         self.info = info
+        self.wanted = wanted
         self.plans = tuple(plans)
         self.rate = self.plans[0].rate
         self.fell_back = False
@@ -80,7 +83,7 @@ class Recording:
     def _reader(self, channel: int | None) -> Audio:
         if channel in self._spools:
             return self._spools[channel].reader()
-        reader: Audio = self._first or open_source(self.path, channel)
+        reader: Audio = self._first or open_source(self.path, *self.wanted.reader_of(channel))
         self._first = None
         self._readers.setdefault(channel, []).append(reader)
         return reader
@@ -155,26 +158,27 @@ def open_recording(
     Blocks the thread: what is to be cut, or searched for silence, is read once, each channel that is wanted by itself
     once. `progress` is told the seconds read, and may raise to end it; so may `accept`, which is told what the header
     says. `space` bounds the decoded audio on the disk: a source that needs more is streamed without it. Raises
-    SourceError, WorkerShortage while other jobs have the space, BadJob where `made` is of other channels than those
-    `wanted`.
+    SourceError, WorkerShortage while other jobs have the space, BadJob where `made` is of other channels or
+    another track than those `wanted`.
     """
     path = opened(path)
     with ExitStack() as reading, ExitStack() as kept:
-        source = kept.enter_context(open_source(path))
+        source = kept.enter_context(open_source(path, track=wanted.first_track))
         info = source.info
         accept(info)
-        channels = wanted.of(info.channels, path)
+        wanted = wanted.for_tracks(info.tracks, path)
+        channels = wanted.of(wanted.count_in(info), path)
         if made is not None:
-            wanted.check_goes_on([plan.channel for plan in made], channels, path)
+            wanted.check_goes_on([plan.channel for plan in made], channels, path, made[0].track)
         elif skipping is None and channels == (None,) and _is_one_section(info, cutting):
-            made = (whole(info, rate),)
+            made = (replace(whole(info, rate), track=wanted.track),)
         if made is not None and channels == (None,) and not made[0].measured:
             kept.pop_all()
-            return _warned(Recording(path, info, made, first=source), wanted)
+            return _warned(Recording(path, info, made, first=source, wanted=wanted))
         reading.push(kept.pop_all())
         readers: dict[int | None, Audio] = {None: source}
         if channels != (None,):
-            readers = {channel: reading.enter_context(open_source(path, channel)) for channel in channels}
+            readers = {c: reading.enter_context(open_source(path, *wanted.reader_of(c))) for c in channels}
         spools: dict[int | None, Spool] = {}
         try:
             if not _seeks_exactly(info) and (made is None or all(plan.measured for plan in made)):
@@ -193,11 +197,12 @@ def open_recording(
             made = _plans(read, rate, cutting, skipping, detector, progress)
             if spools:  # all of it was decoded: the length is known, whatever the header says
                 made = tuple(replace(plan, measured=True) for plan in made)
-        recording = Recording(path, info, made, spools=spools)
+            made = tuple(replace(plan, track=wanted.track) for plan in made)
+        recording = Recording(path, info, made, spools=spools, wanted=wanted)
         recording.warn(*(text for reader in readers.values() for text in reader.warnings))
         recording.note_undecoded({channel: reader.undecoded for channel, reader in readers.items()})
         kept.pop_all()
-        return _warned(recording, wanted)
+        return _warned(recording)
 
 
 def _decoded(
@@ -230,14 +235,15 @@ def _streamed_whole(
     path: SourceFile, info: AudioInfo, rate: int, channels: Sequence[int | None], wanted: Wanted, reason: str
 ) -> Recording:
     """Without decoded audio on the disk: one section, or one for each channel."""
-    recording = Recording(path, info, [replace(whole(info, rate), channel=channel) for channel in channels])
+    plans = [replace(whole(info, rate), channel=channel, track=wanted.track) for channel in channels]
+    recording = Recording(path, info, plans, wanted=wanted)
     recording.fell_back = True
     recording.warn(f"streamed whole, in one section{'' if None in channels else ' for each channel'}: {reason}")
-    return _warned(recording, wanted)
+    return _warned(recording)
 
 
-def _warned(recording: Recording, wanted: Wanted) -> Recording:
-    recording.warn(*wanted.warnings(recording.info.channels))
+def _warned(recording: Recording) -> Recording:
+    recording.warn(*recording.wanted.warnings(recording.wanted.count_in(recording.info)))
     return recording
 
 

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from worker.audio.audio_tracks import TrackSelection
 from worker.audio.decode import AudioInfo, open_source
 from worker.audio.pauses import best_cut
 from worker.audio.resample import resampled_length
@@ -80,6 +81,8 @@ class Plan:
     """The file was read; otherwise `duration` and the last end are what its header says."""
     channel: int | None = None
     """The channel of the source this is the plan of, from 0; None: all of them mixed."""
+    track: TrackSelection = None
+    """The audio track that was asked for; with `all`, `channel` is the number of the track from 0."""
 
     @property
     def skipped_s(self) -> float:

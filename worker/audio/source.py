@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
+from worker.audio.audio_tracks import Track
 from worker.audio.sourcefile import SourceFile
 from worker.audio.undecoded import Undecoded
 from worker.errors import DamagedSource
@@ -45,6 +46,8 @@ class AudioInfo:
     """Samples per channel as the header has it; None where it does not say. Only decoding tells the truth."""
     format: str
     """Container and coding, for example FLAC/PCM_16."""
+    tracks: tuple[Track, ...] = ()
+    """The audio tracks of a container that can have several."""
 
     @property
     def duration_s(self) -> float | None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from tasks.jobs import BatchStatus, JobSpec, JobState, JobStatus, job_id, problems
+from tasks.jobs import BatchStatus, JobSpec, JobState, JobStatus, job_id, problems, recorded
 from tasks.producer import make_spec
 from worker.errors import BadJob
 from worker.storage.records import FIELDS, read_record
@@ -169,6 +169,7 @@ def test_every_list_and_text_of_a_job_has_a_limit() -> None:
         "webhook": f"https://example.com/{long}",
         "style": {"preset": long},
         "sessions": 10**9,
+        "track": 10**9,
     }
     unlimited = {"skip_silence"}
     assert {*fields} | unlimited == set(JobSpec.model_fields), "a new field needs a limit and a line here"
@@ -180,3 +181,16 @@ def test_every_list_and_text_of_a_job_has_a_limit() -> None:
             )
         assert any(error["loc"][0] == name for error in refused.value.errors()), name
         assert len(problems(refused.value)) < 1000, name
+
+
+def test_another_track_is_another_job_and_the_default_is_what_it_was() -> None:
+    spec = JobSpec(source="/a.mkv")
+    assert "track" not in spec.model_dump_json()
+    chosen = [JobSpec(source="/a.mkv", track=track) for track in (1, "2", "all")]
+    assert [one.track for one in chosen] == [1, 2, "all"]
+    assert len({job_id(one, "content") for one in (spec, *chosen)}) == 4
+    assert recorded(chosen[2].model_dump_json()).track == "all"
+    with pytest.raises(ValidationError, match="all tracks have no channel 2"):
+        JobSpec(source="/a.mkv", track="all", channels=2)
+    with pytest.raises(ValidationError, match="must be all, or the number of an audio track"):
+        JobSpec(source="/a.mkv", track="eng")

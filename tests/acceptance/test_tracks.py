@@ -1,0 +1,54 @@
+"""Audio tracks and inverted channels through the whole pipeline."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.audiofiles import FLAC, write_signal
+from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
+from tests.support.tones import encode, speech
+from tests.support.trackfiles import RATE, TRACK_FILES, write_tracks
+from worker.audio.channels import Wanted
+from worker.errors import BadJob
+from worker.pipeline import Earlier
+
+WORDS = [list(speech(8.0, seed=number, numbers=itertools.count(1 + 500 * number))) for number in range(2)]
+SIGNALS = [encode(words, RATE, duration_s=9.0) for words in WORDS]
+TAGS = [{"language": "eng"}, {"language": "yue"}]
+MKV = next(kind for kind in TRACK_FILES if kind.ending == "mkv")
+
+
+async def test_each_track_is_transcribed_with_its_language_as_the_label(tmp_path: Path) -> None:
+    path = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS)
+    async with tone_service() as settings:
+        transcript = await transcribe(path, settings, channels=Wanted(track="all"), sessions=2)
+    assert [channel.name for channel in transcript.coverage.channels] == ["eng", "yue"]
+    for label, words in zip(("eng", "yue"), WORDS, strict=True):
+        segments = tuple(segment for segment in transcript.segments if segment.channel == label)
+        assert_said(transcript.model_copy(update={"segments": segments}), words)
+    assert transcript.coverage.complete
+    assert transcript.warnings == ()
+
+
+async def test_one_track_is_transcribed_and_goes_on_only_as_that_track(tmp_path: Path) -> None:
+    path, log = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS), MemoryLog()
+    async with tone_service() as settings:
+        assert_said(await transcribe(path, settings, channels=Wanted(track=2), log=log), WORDS[1])
+        assert log.plans is not None, "the track is durable before the first commit"
+        earlier = Earlier(plans=log.plans, committed=tuple(log.segments[:1]))
+        with pytest.raises(BadJob, match="was begun with another audio track"):
+            await transcribe(path, settings, earlier=earlier)
+
+
+async def test_an_inverted_channel_costs_no_word(tmp_path: Path) -> None:
+    inverted = np.stack([SIGNALS[0], -SIGNALS[0]], axis=1)
+    path = write_signal(tmp_path / "a.flac", inverted, RATE, FLAC)
+    async with tone_service() as settings:
+        transcript = await transcribe(path, settings)
+    assert_said(transcript, WORDS[0])
+    (warning,) = transcript.warnings
+    assert "inverted phase" in warning

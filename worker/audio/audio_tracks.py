@@ -1,0 +1,116 @@
+"""The audio tracks of a container: which one is read, and what they are called (pure).
+
+People count tracks from 1, in the order of the container; each is an audio stream with channels of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from worker.errors import NoSuchTrack
+
+TrackSelection = Literal["all"] | int | None
+"""Each track as a channel of its own, or only this one, from 1; None: the container's default."""
+MAX_TRACKS: Final = 1024
+SILENT_PEAK: Final = 10 ** (-70 / 20)
+_MAX_LISTED: Final = 16
+_MAX_NAME: Final = 64
+_UNTOLD: Final = ("", "und", "mis", "zxx", "unknown")
+_MAKERS: Final = (
+    "SoundHandler",
+    "SoundHandle",
+    "Core Media Audio",
+    "GPAC ISO Audio Handler",
+    "Apple Sound Media Handler",
+)
+"""Names that muxers give to each track."""
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """One audio stream of a container, as its tags describe it."""
+
+    number: int
+    language: str = ""
+    title: str = ""
+
+    @classmethod
+    def tagged(cls, number: int, language: str, *titles: str) -> Track:
+        """From tags as they stand in the file."""
+        names = (_cleaned(title) for title in titles)
+        title = next((name for name in names if name and name not in _MAKERS), "")
+        language = _cleaned(language).lower()
+        return cls(number, "" if language in _UNTOLD else language, title)
+
+    def __str__(self) -> str:
+        facts = ", ".join(filter(None, (self.language, f'"{self.title}"' if self.title else "")))
+        return f"track {self.number} ({facts})" if facts else f"track {self.number}"
+
+
+def parse_track(value: object) -> TrackSelection:
+    """Raises ValueError with what may be given."""
+    text = str(value).strip().lower()
+    if value is None:
+        return None
+    if text == "all" and isinstance(value, str):
+        return "all"
+    if not isinstance(value, (str, int)) or isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
+        raise ValueError(f"must be all, or the number of an audio track, not {str(value)[:40]!r}")
+    if not 1 <= (number := int(text)) <= MAX_TRACKS:
+        raise ValueError(f"must be from 1 to {MAX_TRACKS}: the first audio track is 1")
+    return number
+
+
+def default_track(defaults: Sequence[bool]) -> int:
+    """The track that a player begins with: the first that is marked as a default, else the first. From 0."""
+    return list(defaults).index(True) if True in defaults else 0
+
+
+def check_track(selection: TrackSelection, tracks: Sequence[Track], shown: object) -> None:
+    """Raises NoSuchTrack, with the tracks there are."""
+    if isinstance(selection, int) and selection > max(1, len(tracks)):
+        if len(tracks) < 2:
+            raise NoSuchTrack(f"{shown}: has only one audio track, so there is no track {selection} to take")
+        raise NoSuchTrack(f"{shown}: has no audio track {selection}; there are {listed(tracks)}; choose with --track")
+
+
+def listed(tracks: Sequence[Track]) -> str:
+    """All tracks in words."""
+    more = f" and {len(tracks) - _MAX_LISTED} more" if len(tracks) > _MAX_LISTED else ""
+    return ", ".join(map(str, tracks[:_MAX_LISTED])) + more
+
+
+def choice_warning(tracks: Sequence[Track], number: int) -> str | None:
+    """Says that a container has more audio than is read; None where it has not."""
+    if len(tracks) < 2:
+        return None
+    return (
+        f"has {len(tracks)} audio tracks: {listed(tracks)}; only track {number} is read; "
+        "choose another one, or all, with --track"
+    )
+
+
+def silence_warning(tracks: Sequence[Track], number: int) -> str:
+    others = listed([track for track in tracks if track.number != number])
+    return f"audio track {number}, which was read, is silent; there are also {others}; choose with --track"
+
+
+def labels(tracks: Sequence[Track]) -> tuple[str, ...]:
+    """A name for each track that no other has: its language, its title, its number."""
+    names: list[str] = []
+    for track in tracks:
+        once = [wish for wish in (track.language, track.title) if wish and _is_alone(wish, tracks, names)]
+        name = once[0] if once else f"{track.language} {track.number}" if track.language else str(track.number)
+        names.append(name[:_MAX_NAME] if name.casefold() not in map(str.casefold, names) else f"track {track.number}")
+    return tuple(names)
+
+
+def _is_alone(name: str, tracks: Sequence[Track], taken: Sequence[str]) -> bool:
+    uses = sum(name.casefold() in (track.language.casefold(), track.title.casefold()) for track in tracks)
+    return uses <= 1 and name.casefold() not in map(str.casefold, taken) and not name.isdecimal()
+
+
+def _cleaned(text: str) -> str:
+    return "".join(char if char.isprintable() else " " for char in text).strip()[:_MAX_NAME]
