@@ -309,6 +309,7 @@ class Intake:
             except SourceNotFound as exc:
                 raise SourceNotFound(f"{exc}; for a file that only the workers see give a key") from None
             identity = job_id(spec, content)
+            self._producer.identified.note(identity, content)
             if mark is not None:
                 self._producer.note_read(spec.source, mark, content)
         (created,) = await self._producer.enqueue([(identity, spec)], batch=spec.batch, again=request.again)

@@ -34,17 +34,32 @@ POLL_S: Final = (0.1, 1.0)
 READ_BY_WORKERS: Final = timedelta(days=1)
 """How long workers need not read a file only for its hash; later they do."""
 MOST_READ: Final = 100_000
+MAX_NAMED: Final = 1_000_000
 _JOB_ID: Final = TypeAdapter(JobId)
+
+
+class Identities:
+    """What was identified and is not recorded yet; to be shared with a producer that only identifies."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[str, str]] = {}
+        """Of each file its mark and content."""
+        self.contents: dict[str, str] = {}
+        """Of each job id the content that it stands for."""
+
+    def note(self, identity: str, content: str) -> None:
+        self.contents[identity] = content
+        if len(self.contents) > MAX_NAMED:  # of jobs that were never recorded
+            del self.contents[next(iter(self.contents))]
 
 
 class Producer:
     """Belongs to one event loop; close it in the end. Methods raise LedgerUnavailable when Redis does not answer."""
 
-    def __init__(self, settings: Settings, read: dict[str, tuple[str, str]] | None = None) -> None:
-        """`read`: of the files that were identified and not yet recorded, their mark and content; to be shared with a
-        producer that only identifies."""
+    def __init__(self, settings: Settings, identified: Identities | None = None) -> None:
         self.settings = settings
-        self._read = {} if read is None else read
+        self.identified = Identities() if identified is None else identified
+        self._read = self.identified.files
         self.ledger = Ledger(settings)
         self._connection = Connection(settings.redis_url)
         self.events = Events(settings, self._connection)
@@ -68,12 +83,18 @@ class Producer:
         if len(self._read) > MOST_READ:  # of jobs that were never recorded
             self._read.clear()
         self._read |= {s: (stamps[s], content) for s, content in zip(sources, contents, strict=True) if s in stamps}
-        return [job_id(spec, content, scope=scope) for spec, content in zip(specs, contents, strict=True)]
+        ids = [job_id(spec, content, scope=scope) for spec, content in zip(specs, contents, strict=True)]
+        for identity, content in zip(ids, contents, strict=True):
+            self.identified.note(identity, content)
+        return ids
 
     async def record(self, identity: str, spec: JobSpec, *, again: bool = False) -> Created:
         """Put a job into the ledger, however many wait there; no message is sent."""
         await self._tell_workers([spec])
-        return await self.ledger.create(identity, spec.model_dump_json(), batch=spec.batch, again=again)
+        content = self.identified.contents.get(identity, "")
+        return await self.ledger.create(
+            identity, spec.model_dump_json(), batch=spec.batch, again=again, content=content
+        )
 
     def note_read(self, source: str, stamp: str, content: str) -> None:
         """A file that was identified elsewhere in this process: its job, once recorded, spares the workers the hash."""
@@ -153,7 +174,13 @@ class Producer:
     ) -> list[Created]:
         await self._tell_workers([spec for _, spec in jobs])
         specs = [(identity, spec.model_dump_json()) for identity, spec in jobs]
-        return await self.ledger.create_many(specs, batch=batch, again=again, most=self.settings.queue_max)
+        contents = {identity: self.identified.contents.get(identity, "") for identity, _ in jobs}
+        created = await self.ledger.create_many(
+            specs, batch=batch, again=again, most=self.settings.queue_max, contents=contents
+        )
+        for identity in contents:
+            self.identified.contents.pop(identity, None)
+        return created
 
     async def _announce(self, created: Sequence[Created], batch: str | None) -> None:
         """Messages and events for jobs that were just recorded."""

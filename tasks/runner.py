@@ -22,11 +22,21 @@ from tasks.jobs import JobSpec, job_id, recorded
 from tasks.told import Told
 from tasks.work import Attempts, Pipeline, Result
 from worker import metrics, tracing
-from worker.errors import JobNewer, LeaseLost, LedgerRefused, LedgerUnavailable, SourceError, SttError, WorkerShortage
+from worker.errors import (
+    JobNewer,
+    LeaseLost,
+    LedgerRefused,
+    LedgerUnavailable,
+    SourceChanged,
+    SourceError,
+    SttError,
+    WorkerShortage,
+)
 from worker.pipeline import run
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.pool import Pool
 from worker.settings import Settings
+from worker.shortages import shortage_of
 from worker.storage.identify import Identifier
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
@@ -39,6 +49,10 @@ STOP_TRIES: Final = 3
 MOST_BACKOFF_S: Final = 600.0
 MOST_UNREAD: Final = 150
 """Times a job is left to newer workers until it has failed."""
+MAX_SHORTAGES: Final = 150
+"""Attempts in a row that ended for lack of something on their worker; with the pauses between them about a day."""
+MAX_RESTARTS: Final = 5
+"""Times a job with an idempotency key begins anew because its source has changed."""
 UNREAD_PAUSE: Final = 3.0
 """Times STT_BACKOFF_S it then waits, at the most."""
 BACK_AFTER_S: Final = 2.0
@@ -193,14 +207,15 @@ class Runner:
         identity = request.job_id
         if request.job is None:
             return str(identity)
-        spec = JobSpec.model_validate(request.job)
+        spec, content = JobSpec.model_validate(request.job), ""
         if identity is None:
             try:
                 content, _ = await self._until_drained(self._identifier.content_of(spec.source))
-            except SourceError:  # the pipeline meets it as well, and then the ledger says why the job failed
+            except (SourceError, WorkerShortage):
+                # The pipeline meets it as well, and then the ledger says why the job failed.
                 content = f"unreadable:{spec.source}"
             identity = job_id(spec, content)
-        await self._ledger.create(identity, spec.model_dump_json(), batch=spec.batch)
+        await self._ledger.create(identity, spec.model_dump_json(), batch=spec.batch, content=content)
         return identity
 
     async def _until_drained(self, work: Coroutine[Any, Any, T]) -> T:
@@ -259,20 +274,8 @@ class Runner:
                 span.set(audio_s=transcript.coverage.duration, missing=len(transcript.coverage.missing))
         except (LeaseLost, LedgerUnavailable):
             raise
-        except JobNewer as exc:
-            if lease.unread < MOST_UNREAD:
-                return await self._leave_to_newer(lease, exc)
-            log.warning("job failed", code=exc.code, error=str(exc))
-            await told.fail(exc.code, f"{exc}; {MOST_UNREAD} times none took it")
-        except SttError as exc:
-            if exc.retryable and lease.tries < self._attempts.most(lease):
-                return await self._later(lease, exc.code, str(exc))
-            log.warning("job failed", code=exc.code, error=str(exc))
-            await told.fail(exc.code, str(exc))
-        except Exception as exc:
-            # One job's bug must not take the others with it; the ledger and the log tell it.
-            log.exception("job failed on an unexpected error")
-            await told.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
+        except Exception as exc:  # noqa: BLE001  one job's bug must not take the others with it
+            return await self._failed(lease, told, exc)
         else:
             await told.finish(transcript, outputs)
             log.info(
@@ -283,6 +286,27 @@ class Runner:
             )
         return Outcome.ENDED
 
+    async def _failed(self, lease: Lease, told: Told, exc: Exception) -> Outcome:
+        """Decide what follows on a failed attempt: another one, or the end of the job."""
+        if (shortage := shortage_of(exc)) is not None and lease.shortages < MAX_SHORTAGES:
+            return await self._later_for(lease, shortage)
+        if not isinstance(exc, SttError):
+            logger.error("job failed on an unexpected error", job=lease.job_id, exc_info=exc)
+            await told.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
+            return Outcome.ENDED
+        reason = str(exc)
+        if isinstance(exc, JobNewer):
+            if lease.unread < MOST_UNREAD:
+                return await self._leave_to_newer(lease, exc)
+            reason += f"; {MOST_UNREAD} times none took it"
+        elif isinstance(exc, SourceChanged) and lease.content.keyed and lease.content.restarts < MAX_RESTARTS:
+            return await self._anew(lease, exc)
+        elif exc.retryable and lease.tries < self._attempts.most(lease):
+            return await self._later(lease, exc.code, reason)
+        logger.warning("job failed", job=lease.job_id, code=exc.code, error=reason)
+        await told.fail(exc.code, reason)
+        return Outcome.ENDED
+
     async def _later(self, lease: Lease, code: str, reason: str) -> Outcome:
         """Have the job taken up again after a pause: exponential, with jitter, so that jobs that failed together do not
         come back together."""
@@ -291,6 +315,25 @@ class Runner:
         logger.warning("attempt failed", job=lease.job_id, error=reason, code=code, again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, code, reason)
         metrics.RETRIES.labels("job", code).inc()
+        return Outcome.LATER
+
+    async def _later_for(self, lease: Lease, shortage: WorkerShortage) -> Outcome:
+        """Have the job taken up again when the shortage may be over. The attempt does not count, so that no job fails
+        for what its worker lacks; with MAX_SHORTAGES of them in a row, about a day, something is wrong with the job."""
+        doubled = self._settings.backoff_s * 2 ** min(20, lease.shortages)
+        delay_s = min(MOST_BACKOFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
+        reason = str(shortage)
+        logger.warning("worker is short of something", job=lease.job_id, error=reason, again_in_s=round(delay_s, 1))
+        await lease.postpone(delay_s, shortage.code, reason, counted="shortages")
+        metrics.RETRIES.labels("job", shortage.code).inc()
+        return Outcome.LATER
+
+    async def _anew(self, lease: Lease, exc: SourceChanged) -> Outcome:
+        """An idempotency key stands for whatever lies at the source: transcribe what is there now, from the start."""
+        delay_s = min(MOST_BACKOFF_S, self._settings.backoff_s) * random.uniform(0.5, 1.0)  # noqa: S311
+        logger.warning("job begins anew", job=lease.job_id, error=str(exc), again_in_s=round(delay_s, 1))
+        await lease.postpone(delay_s, exc.code, str(exc), anew=True)
+        metrics.RETRIES.labels("job", exc.code).inc()
         return Outcome.LATER
 
     async def _leave_to_newer(self, lease: Lease, reason: JobNewer) -> Outcome:

@@ -12,11 +12,13 @@ from pydantic import TypeAdapter
 from tasks.events import Event, Events
 from worker import metrics
 from worker.audio.sections import Plan
+from worker.job import Began
 from worker.progress import Progress
 from worker.storage.lease import Lease
 from worker.transcript.model import Quality, SectionFacts, Segment, Transcript
 
 _PLANS: Final = TypeAdapter(Plan | tuple[Plan, ...])
+_BEGAN: Final = TypeAdapter(Began)
 PROGRESS_EVERY_S: Final = 5.0
 """Seconds between two `progress` events of a job."""
 
@@ -33,6 +35,9 @@ class Told:
 
     def started(self) -> None:
         self._soon("started", attempt=self._lease.attempts)
+
+    async def began(self, content: Began, named: str) -> None:
+        await self._lease.began(content_json(content), named)
 
     async def planned(self, plans: Sequence[Plan]) -> None:
         await self._lease.planned(plans_json(plans))
@@ -99,3 +104,11 @@ def plans_json(plans: Sequence[Plan]) -> str:
 def read_plans(text: str) -> tuple[Plan, ...]:
     plans = _PLANS.validate_json(text)
     return (plans,) if isinstance(plans, Plan) else plans
+
+
+def content_json(content: Began) -> str:
+    return _BEGAN.dump_json(content).decode()
+
+
+def read_content(text: str | None) -> Began | None:
+    return _BEGAN.validate_json(text) if text else None

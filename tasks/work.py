@@ -6,15 +6,17 @@ from collections.abc import Awaitable
 from typing import Any, Protocol
 
 from tasks.jobs import JobSpec
-from tasks.told import Told, read_plans
+from tasks.told import Told, read_content, read_plans
 from worker.audio.channels import Wanted
 from worker.errors import EndpointUnavailable, OutputError
+from worker.job import Content
 from worker.pipeline import Earlier, Job
 from worker.realtime.governor import Slots
 from worker.settings import Settings
 from worker.storage.address import is_url
 from worker.storage.lease import Lease
 from worker.storage.ledger import Ledger
+from worker.storage.records import ContentRecord
 from worker.storage.sinks import deliver
 from worker.transcript.model import Segment, Transcript
 
@@ -75,10 +77,12 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
     """Raises LedgerUnavailable."""
     speed = settings.speed if spec.speed is None else spec.speed
     most = min(settings.job_sessions or settings.sessions, settings.sessions)
+    stamp, sha256 = (None, None) if is_url(spec.source) else await ledger.contents.known(spec.source)
     return Job(
         id=lease.job_id,
         source=spec.source,
-        sha256=None if is_url(spec.source) else await ledger.contents.hash_of(spec.source),
+        sha256=sha256,
+        sha256_stamp=stamp,
         speed=speed,
         start_speed=await ledger.speeds.recall(settings.url) if speed == "auto" else None,
         language=spec.language,
@@ -86,6 +90,15 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
         channels=Wanted(spec.channels, spec.channel_names, spec.track),
         earlier=await _earlier(lease, ledger),
+        content=_content(lease.content),
+    )
+
+
+def _content(record: ContentRecord) -> Content:
+    return Content(
+        named=None if record.keyed or record.named in ("", "*") else record.named,
+        began=read_content(record.began),
+        warnings=(f"began anew: {record.restarted}",) if record.restarted else (),
     )
 
 

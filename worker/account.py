@@ -79,7 +79,7 @@ def facts_of(
         size_bytes=local.file.stat().st_size,
         info=source.info,
         duration_s=source.duration_s,
-        warnings=source.warnings,
+        warnings=(*job.content.warnings, *source.warnings),
         language=job.language,
         speed=job.speed,
         speed_reached=service.speed.current(now),

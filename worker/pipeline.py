@@ -7,13 +7,13 @@ source -> plan -> sections, several at a time: blocks -> mono -> wire rate -> fr
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 from worker.account import facts_of, progress_of
-from worker.audio.hashing import hashing
 from worker.audio.recording import Recording
 from worker.audio.speech import silero
+from worker.content import ContentGuard, guarded
 from worker.hearing import Service
 from worker.job import Earlier, Job, JobLog
 from worker.listening import speech_share
@@ -56,13 +56,17 @@ class _Run:
         self._next_progress = 0.0
         self._duration_s = 0.0
         self._channels = 1
+        self._guard: ContentGuard | None = None
 
     async def run(self) -> Transcript:
         job = self._job
-        async with fetched(str(job.source), self._settings) as local, hashing(local.file, job.sha256) as sha256:
-            return await self._transcribe(local, sha256)
+        async with (
+            fetched(str(job.source), self._settings) as local,
+            guarded(job, local, self._log) as self._guard,
+        ):
+            return await self._transcribe(local, self._guard)
 
-    async def _transcribe(self, local: Local, sha256: Awaitable[str]) -> Transcript:
+    async def _transcribe(self, local: Local, guard: ContentGuard) -> Transcript:
         job = self._job
         settings, plans = self._settings, job.earlier.plans
         with await open_planned(local.file, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
@@ -74,7 +78,7 @@ class _Run:
                 await self._log.planned(source.plans)
             await self._stream(source)
             share = await speech_share(source, self._segments, self._service.detector)
-            facts = facts_of(job, source, local, await sha256, self._service, self._sections, self._started, share)
+            facts = facts_of(job, source, local, await guard.end(), self._service, self._sections, self._started, share)
             handovers = [s.handover / source.rate if s.overlap_before else None for _, s in source.sections]
             segments = merge_channels(self._segments, handovers, source.channels)
         return compose(segments, facts)
@@ -128,6 +132,8 @@ class _Run:
         return int(frame_s * settings.sample_rate)
 
     async def _keep(self, segment: Segment) -> None:
+        if self._guard is not None:
+            self._guard.check_size()
         await self._log.commit(segment)
         self._segments.append(segment)
         await self._report("")

@@ -64,6 +64,8 @@ class Inbox:
                 self._failed(path, "failed", exc.code, str(exc))
                 yield path
         ids = {path: job_id(spec, known[str(path)]) for path, spec in specs.items() if str(path) in known}
+        for path, identity in ids.items():
+            self._producer.identified.note(identity, known[str(path)])
         async for path in self._submit(ids, specs):
             yield path
         for path in [path for path in specs if path not in ids]:
@@ -72,7 +74,9 @@ class Inbox:
                 self._taken.add(path)
                 yield path
             else:
-                async for taken in self._submit({path: job_id(specs[path], content)}, specs):
+                identity = job_id(specs[path], content)
+                self._producer.identified.note(identity, content)
+                async for taken in self._submit({path: identity}, specs):
                     yield taken
 
     async def _read(self, path: Path, spec: JobSpec, stamp: Stamp) -> str | None:

@@ -24,7 +24,7 @@ from tasks.cli.report import Events, document, line_of
 from tasks.cli.view import View, near
 from tasks.cli.written import all_there, finished_transcript
 from tasks.jobs import JobSpec, JobState
-from tasks.producer import Producer, make_spec
+from tasks.producer import Identities, Producer, make_spec
 from tasks.standalone import Stack
 from worker.errors import EndpointBusy, OutputError, SourceError, SttError
 from worker.masking import show_url
@@ -63,7 +63,7 @@ class Run:
         self._out = out
         self._files = files
         self._again = again
-        self._read: dict[str, tuple[str, str]] = {}  # by the producer that identifies, for the one that records
+        self._identified = Identities()  # by the producer that identifies, for the one that records
         self._as_json = as_json
         self._specs = [_spec(file, {**options, "out_dir": out}) for file in files]
         self._follower = Follower(files)
@@ -134,7 +134,7 @@ class Run:
             async with Stack(self._settings, self._out, embedded_endpoint=self._embedded) as stack:
                 self._events.tell("ready")
                 self._view.status("")
-                producer = Producer(stack.settings, self._read)
+                producer = Producer(stack.settings, self._identified)
                 queueing = asyncio.create_task(self._queue(producer, identified))
                 try:
                     await self._follow(producer, stack, queueing)
@@ -159,7 +159,7 @@ class Run:
 
     async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
         """Read the files; runs while the stack starts."""
-        producer = Producer(self._settings, self._read)
+        producer = Producer(self._settings, self._identified)
         try:
             for file, spec in zip(self._files, self._specs, strict=True):
                 if spec is None:

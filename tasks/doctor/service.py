@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 from tasks.doctor.finding import Finding, fail, ok, warn
 from worker.audio.sections import Plan
 from worker.errors import AuthRefused, EndpointBusy, EndpointError, SttError
+from worker.job import Began
 from worker.masking import show_url
 from worker.pipeline import Job, run
 from worker.progress import Progress
@@ -52,6 +53,9 @@ class _Log:
     def __init__(self) -> None:
         self._begun = float("inf")
         self.latencies_s: list[float] = []
+
+    async def began(self, content: Began, named: str) -> None:
+        pass
 
     async def planned(self, plans: Sequence[Plan]) -> None:
         pass

@@ -14,6 +14,7 @@ from pathlib import Path
 import structlog
 
 from worker.audio.sections import Plan
+from worker.job import Began
 from worker.pipeline import Job, run
 from worker.progress import Progress
 from worker.settings import load
@@ -25,6 +26,8 @@ class CountingLog:
     """Keeps nothing, so that what is measured is the pipeline."""
 
     segments = 0
+
+    async def began(self, content: Began, named: str) -> None: ...
 
     async def planned(self, plans: Sequence[Plan]) -> None: ...
 

@@ -11,6 +11,7 @@ from tests.support.tone_recognizer import load as tone_recognizer
 from tests.support.tones import ToneWord
 from worker.audio.channels import ALL_MIXED, Wanted
 from worker.audio.sections import Plan
+from worker.job import Began, Content
 from worker.pipeline import Earlier, Job, run
 from worker.progress import Progress
 from worker.server import app
@@ -29,8 +30,12 @@ class MemoryLog:
     def __init__(self) -> None:
         self.segments: list[Segment] = []
         self.reports: list[Progress] = []
+        self.contents: list[Began] = []
         self.plans: tuple[Plan, ...] | None = None
         self.done: dict[int, SectionFacts] = {}
+
+    async def began(self, content: Began, named: str) -> None:
+        self.contents.append(content)
 
     async def planned(self, plans: Sequence[Plan]) -> None:
         self.plans = tuple(plans)
@@ -69,6 +74,7 @@ async def transcribe(
     skip_silence: bool = False,
     channels: Wanted = ALL_MIXED,
     earlier: Earlier | None = None,
+    content: Content | None = None,
 ) -> Transcript:
     """One job through the whole pipeline; with `out` its files as well."""
     job = Job(
@@ -80,6 +86,7 @@ async def transcribe(
         skip_silence=skip_silence,
         channels=channels,
         earlier=earlier or Earlier(),
+        content=content or Content(),
     )
     transcript = await run(job, settings=settings, log=log or MemoryLog())
     if out is not None:

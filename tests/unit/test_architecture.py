@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker.listening": ("worker.audio", "worker.transcript"),
     "worker.planning": ("worker.audio",),
     "worker.job": ("worker.audio", "worker.transcript"),
+    "worker.content": ("worker.job", "worker.audio", "worker.storage"),
     "worker.account": (
         "worker.job",
         "worker.hearing",
@@ -54,6 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.job",
         "worker.account",
         "worker.listening",
+        "worker.content",
         "worker.planning",
         "worker.hearing",
         "worker.section",

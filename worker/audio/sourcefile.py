@@ -114,6 +114,13 @@ class SourceFile:
         """Of the open file, wherever its path leads now. Raises OSError."""
         return os.fstat(self._fd)
 
+    def path_now(self) -> str:
+        """Where the open file lies now, as far as the system says; empty where it does not."""
+        try:
+            return str(Path(f"/proc/self/fd/{self._fd}").readlink())
+        except OSError:
+            return ""
+
     def stamp(self) -> Stamp:
         """Raises WorkerShortage, SourceError."""
         try:

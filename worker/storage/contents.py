@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -53,12 +52,12 @@ class Contents:
                     found[path] = content
         return found
 
-    async def hash_of(self, path: str) -> str | None:
-        """The sha256 of a file that was remembered and has not changed since; None where it must be read."""
-        stamps = await asyncio.to_thread(stamps_of, [path])
+    async def known(self, path: str) -> tuple[str | None, str | None]:
+        """The mark and the sha256 that were remembered of a file: of the file that lies there now only if the mark is
+        that of the open file."""
         text = await self._connection.call(lambda redis: redis.get(self._key(path)))
         mark, _, content = (text or "").partition("\n")
-        return content if content and stamps.get(path) == mark else None
+        return (mark, content) if content else (None, None)
 
     async def remember(self, contents: Mapping[str, tuple[str, str]], *, ttl: timedelta = REMEMBERED) -> None:
         """Path to mark and content."""

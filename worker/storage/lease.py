@@ -16,7 +16,7 @@ from pydantic import TypeAdapter
 from worker.errors import LeaseLost, LedgerUnavailable
 from worker.progress import Progress
 from worker.storage.connection import Connection
-from worker.storage.records import JobState
+from worker.storage.records import ContentRecord, JobState
 from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
 
 _LOG: Final = logging.getLogger(__name__)
@@ -47,6 +47,8 @@ class Lease:
         tries: int,
         transcribed: bool,
         unread: int,
+        shortages: int,
+        content: ContentRecord,
         lease_s: float,
         unfinished_ttl: timedelta,
         result_ttl: timedelta,
@@ -61,6 +63,9 @@ class Lease:
         """Its transcript is in the ledger: only its files are to be written."""
         self.unread = unread
         """Attempts before this one whose workers did not know what it asks for."""
+        self.shortages = shortages
+        """Attempts in a row that ended for lack of something on their worker."""
+        self.content = content
         self.lost = asyncio.Event()
         """Set by who found out that another one owns the job: `keep` then ends at once."""
         self.renewed = time.monotonic()
@@ -105,7 +110,14 @@ class Lease:
             noted_s = self._noted.committed_s if self._noted is not None else 0.0
             committed_s = noted_s if self.cut else segment.end
             await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), committed_s])
-            self.commits, self.tries = number, 0
+            self.commits, self.tries, self.shortages = number, 0, 0
+
+    async def began(self, content: str, named: str) -> None:
+        """Keep what the attempt began with (JSON), and what the job is about from now on where nobody knew before."""
+        fields = ["began", content]
+        if named and not self.content.keyed and self.content.named in ("", "*"):
+            fields += ["content", named]
+        await self._fenced("progress", [*self._term(), *fields])
 
     async def planned(self, plan: str) -> None:
         """Keep how the source is cut (JSON), so that whoever goes on with the job cuts it the same way."""
@@ -136,12 +148,19 @@ class Lease:
         await self._fenced("release", [self._unfinished_ms])
 
     async def postpone(
-        self, delay_s: float, code: str = "", reason: str = "", *, counted: bool | Literal["unread"] = True
+        self,
+        delay_s: float,
+        code: str = "",
+        reason: str = "",
+        *,
+        counted: bool | Literal["unread", "shortages"] = True,
+        anew: bool = False,
     ) -> None:
         """Give the job back, to be taken up again after `delay_s` seconds; no message is needed. `code` and `reason`
-        tell why; with `counted` False the attempt is not counted, with `unread` only in the field of that name."""
+        tell why; with `counted` False the attempt is not counted, with the name of a
+        field only there. `anew`: all that was committed goes."""
         reason, how = reason[:MOST_ERROR_TEXT], counted if isinstance(counted, str) else int(counted)
-        await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason])
+        await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason, int(anew)])
 
     async def keep_transcript(self, transcript: Transcript) -> None:
         """Keep the finished transcript, as its files could not be written: the next attempt only does that."""

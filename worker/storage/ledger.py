@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
@@ -41,7 +41,18 @@ from worker.storage.dead_letters import DeadLetters
 from worker.storage.durability import durability_warnings
 from worker.storage.keys import Keys, queue_lists
 from worker.storage.lease import SECTIONS, Lease
-from worker.storage.records import FIELDS, Created, Entry, JobRecord, JobState, Reaped, Refusal, changes, read_record
+from worker.storage.records import (
+    FIELDS,
+    ContentRecord,
+    Created,
+    Entry,
+    JobRecord,
+    JobState,
+    Reaped,
+    Refusal,
+    changes,
+    read_record,
+)
 from worker.storage.speeds import Speeds
 from worker.transcript.model import SectionFacts
 
@@ -77,20 +88,31 @@ class Ledger:
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
-    async def create(self, job_id: str, spec: str, *, batch: str | None = None, again: bool = False) -> Created:
-        """Record a job as queued. One that is queued, running or done is left as it is; `again` redoes a done one."""
-        (created,) = await self.create_many([(job_id, spec)], batch=batch, again=again)
+    async def create(
+        self, job_id: str, spec: str, *, batch: str | None = None, again: bool = False, content: str = ""
+    ) -> Created:
+        """Record a job as queued. One that is queued, running or done is left as it is; `again` redoes a done one.
+        `content`: what the id stands for, see `content_of`; empty for an id that the producer chose."""
+        contents = {job_id: content}
+        (created,) = await self.create_many([(job_id, spec)], batch=batch, again=again, contents=contents)
         return created
 
     async def create_many(
-        self, jobs: Sequence[tuple[str, str]], *, batch: str | None = None, again: bool = False, most: int = 0
+        self,
+        jobs: Sequence[tuple[str, str]],
+        *,
+        batch: str | None = None,
+        again: bool = False,
+        most: int = 0,
+        contents: Mapping[str, str] | None = None,
     ) -> list[Created]:
         """`create` for many (id, spec); the answers in their order. With `most` > 0 raises QueueFull when some were not
         recorded because so many jobs wait."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.held_back(name))
         rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES, most, *schema.MINE)
-        calls = [((*self._keys.of(job_id), *shared), (job_id, spec, *rest)) for job_id, spec in jobs]
+        known = contents or {}
+        calls = [((*self._keys.of(i), *shared), (i, spec, *rest, known.get(i, ""))) for i, spec in jobs]
         answers = await self._scripts("create", calls)
         schema.check(answers)
         if not all(state for _, state in answers):
@@ -122,7 +144,7 @@ class Ledger:
         schema.check([answer])
         if answer[0] != "acquired":
             return Refusal(answer[0])
-        _, taken, epoch, spec, attempts, commits, tries, transcribed, unread = answer
+        _, taken, epoch, spec, attempts, commits, tries, transcribed, unread, shortages, content = answer
         return Lease(
             self._connection,
             self._keys.of(taken),
@@ -134,6 +156,8 @@ class Ledger:
             tries=int(tries),
             transcribed=transcribed == "1",
             unread=int(unread),
+            shortages=int(shortages),
+            content=ContentRecord.of(content),
             lease_s=self._lease_s,
             unfinished_ttl=self._unfinished_ttl,
             result_ttl=self._result_ttl,

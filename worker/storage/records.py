@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import Final, Self
 
 from worker.errors import LedgerNewer
 from worker.progress import Progress
@@ -58,6 +58,28 @@ class JobRecord:
     batch: str | None
     paused: bool
     """Held back until somebody lets it go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContentRecord:
+    """What the ledger knows of the content of a job's source."""
+
+    named: str = ""
+    """Of which content the id stands, as `content_of` has it; `*`: of any; empty where nobody looked."""
+    keyed: bool = False
+    """The id is an idempotency key, which stands for no content."""
+    began: str = ""
+    """What its first attempt began with, JSON."""
+    restarts: int = 0
+    """How often it began anew by itself because the source had changed."""
+    restarted: str = ""
+    """Why it did so last."""
+
+    @classmethod
+    def of(cls, values: Sequence[str | None]) -> Self:
+        """`values`: the fields content, keyed, began, restarts and restarted of a job."""
+        named, keyed, began, restarts, restarted = values
+        return cls(named or "", keyed == "1", began or "", int(restarts or 0), restarted or "")
 
 
 class Refusal(StrEnum):

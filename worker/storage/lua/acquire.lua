@@ -1,6 +1,7 @@
 -- Makes the caller the owner of a job: of the first one in the line, or when nobody waits there, or it does not ask for
 -- that, of `id`. Returns {'missing'}, {'ended'}, {'held'}, {'paused'}, {'delayed'}, {'unreadable'}, {'newer', least version that may} or
--- {'acquired', id, epoch, spec, attempts, commits, tries, whether a transcript is there (0/1), unread}. What earlier owners committed stays: the new one goes on after it.
+-- {'acquired', id, epoch, spec, attempts, commits, tries, whether a transcript is there (0/1), unread,
+-- shortages, {content, keyed, began, restarts, restarted}}. What earlier owners committed stays: the new one goes on after it.
 -- The same owner may ask again: its first call may have been answered on a connection that broke.
 -- ARGV: id, owner, lease_ms, ttl_ms, start of job keys to take the first in the line, else '', version and least reader
 --       of what the caller writes
@@ -50,4 +51,6 @@ redis.call('HSETNX', job, 'started', text(now_ms()))
 redis.call('HSET', job, 'state', 'running', 'owner', owner)
 extend(job, commits, id, lease_ms, ttl_ms)
 return {'acquired', id, tostring(epoch), spec, tostring(attempts), redis.call('HGET', job, 'commits'), tostring(tries),
-  tostring(redis.call('EXISTS', job .. ':transcript')), redis.call('HGET', job, 'unread') or '0'}
+  tostring(redis.call('EXISTS', job .. ':transcript')), redis.call('HGET', job, 'unread') or '0',
+  redis.call('HGET', job, 'shortages') or '0',
+  redis.call('HMGET', job, 'content', 'keyed', 'began', 'restarts', 'restarted')}

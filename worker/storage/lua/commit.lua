@@ -7,7 +7,8 @@ local id, epoch, lease_ms, ttl_ms, number, segment, committed_s = unpack(ARGV)
 if not owned(job, epoch) then return 0 end
 if tonumber(number) > tonumber(redis.call('HGET', job, 'commits')) then
   redis.call('XADD', commits, '*', 'epoch', epoch, 'segment', segment)
-  redis.call('HSET', job, 'commits', number, 'committed_s', committed_s, 'partial', '', 'tries', '0')
+  redis.call('HSET', job, 'commits', number, 'committed_s', committed_s, 'partial', '', 'tries', '0',
+    'shortages', '0')
 end
 extend(job, commits, id, lease_ms, ttl_ms)
 return 1

@@ -3,10 +3,11 @@
 -- A job that failed, was cancelled or is incomplete is queued anew; `again` does so for a finished one as well.
 -- KEYS from 7 on: jobs index, batches index, batch members, batch's mark of being paused
 -- ARGV: id, spec, batch id or '', again (0/1), ttl_ms, most entries of an index, most jobs in the line
---       (0: no bound), version and least reader of what the caller writes
+--       (0: no bound), version and least reader of what the caller writes, content of the source that the id stands
+--       for ('': the id is a key that the producer chose, and stands for no content)
 local job, commits, transcript = KEYS[4], KEYS[5], KEYS[6]
 local jobs, batches, members, held_back = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local id, spec, batch, again, ttl_ms, most, most_waiting, version, reader = unpack(ARGV)
+local id, spec, batch, again, ttl_ms, most, most_waiting, version, reader, content = unpack(ARGV)
 local newer = meet(version, reader, ttl_ms)
 if newer ~= '' then return {'newer', newer} end
 local now = now_ms()
@@ -19,7 +20,10 @@ local function remember(index, member)
 end
 
 local before = redis.call('HGET', job, 'state') or ''
-local known = before == 'queued' or before == 'running' or (before == 'done' and again == '0')
+-- After `retry` on a source that had changed, an id may stand for a content that is not the one the job was done on.
+local named = redis.call('HGET', job, 'content') or ''
+local other = content ~= '' and named ~= '' and named ~= content
+local known = (before == 'queued' or before == 'running' or (before == 'done' and again == '0')) and not other
 local full = tonumber(most_waiting) > 0 and redis.call('ZCARD', KEYS[2]) >= tonumber(most_waiting)
 if full and not known then return {before, ''} end
 
@@ -41,10 +45,11 @@ if known then return {before, before} end
 -- The epoch goes on rising, so that a worker of an earlier life of this job cannot write.
 redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'warnings', 'paused', 'plan', 'sections',
-  'unread')
+  'unread', 'shortages', 'began', 'restarts', 'restarted')
+redis.call('HSET', job, 'content', content, 'keyed', content == '' and '1' or '0')
 redis.call('HSET', job, 'spec', spec, 'created', text(now), 'attempts', '0', 'tries', '0', 'batch', batch)
 -- Where only the files of a failed job could not be written, that is all there is to do.
-local only_files = again == '0' and before == 'failed' and redis.call('EXISTS', transcript) == 1
+local only_files = again == '0' and not other and before == 'failed' and redis.call('EXISTS', transcript) == 1
 if not only_files then
   redis.call('HSET', job, 'commits', '0', 'speed', '1', 'trouble', '', 'duration_s', '0', 'sent_s', '0',
     'committed_s', '0')

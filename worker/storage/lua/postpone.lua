@@ -1,12 +1,20 @@
 -- Gives a job back, to be sent again after a delay, with the reason. Returns 1, or 0 when not owned.
--- ARGV: id, epoch, ttl_ms, delay_ms, counted (1, 0, or `unread`: only as one that could not read it), error code, error
+-- With `anew` all that was committed goes, and the next attempt begins with the content it finds; the reason stays.
+-- ARGV: id, epoch, ttl_ms, delay_ms, counted (1, 0, or the one field that counts it: `unread`, `shortages`), error code,
+--       error, anew (0/1)
 local job = KEYS[4]
-local id, epoch, ttl_ms, delay_ms, counted, code, reason = unpack(ARGV)
+local id, epoch, ttl_ms, delay_ms, counted, code, reason, anew = unpack(ARGV)
 local record = redis.call('HMGET', job, 'state', 'epoch')
 if record[1] == 'queued' and record[2] == epoch then return 1 end
 if not owned(job, epoch) then return 0 end
 if counted ~= '1' then uncount(job) end
-if counted == 'unread' then redis.call('HINCRBY', job, 'unread', 1) end
+if counted == 'unread' or counted == 'shortages' then redis.call('HINCRBY', job, counted, 1) end
 if code ~= '' then redis.call('HSET', job, 'error_code', code, 'error', reason) end
+if anew == '1' then
+  redis.call('DEL', KEYS[5])
+  redis.call('HDEL', job, 'plan', 'sections', 'began')
+  redis.call('HINCRBY', job, 'restarts', 1)
+  redis.call('HSET', job, 'commits', '0', 'sent_s', '0', 'committed_s', '0', 'restarted', reason)
+end
 enqueue(job, KEYS[5], id, ttl_ms, math.max(1, tonumber(delay_ms)))
 return 1

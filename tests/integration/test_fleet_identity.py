@@ -1,0 +1,86 @@
+"""Two recordings never share a transcript: a source that is replaced between two workers."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tasks.submit import submit
+from tests.support.fleet import Fleet, environment
+from tests.support.wait import wait_until
+from worker.storage.ledger import JobState
+
+
+def replace_by_another(fleet: Fleet, path: Path, name: str) -> list[object]:
+    """Another recording under the same name, as `mv other.wav call.wav` does; its words."""
+    other, words = fleet.audio(name, 14, seed=99)
+    other.replace(path)
+    return list(words)
+
+
+@pytest.mark.parametrize("how", ["kill", pytest.param("end", marks=pytest.mark.chaos)])
+def test_a_source_replaced_between_two_attempts(fleet: Fleet, how: str) -> None:
+    path, _ = fleet.audio(f"replaced-{how}", 14)
+    worker = fleet.start()
+    job = submit(path, settings=fleet.settings, speed=2.0)
+    wait_until(lambda: fleet.record(job.id).commits, "a commit", timeout_s=20)
+    getattr(worker, how)()
+    before = fleet.record(job.id)
+    words = replace_by_another(fleet, path, f"other-{how}")
+    fleet.start()
+    fleet.until_ended(job.id, timeout_s=30)
+    record = fleet.record(job.id)
+    assert (record.state, record.error_code) == (JobState.FAILED, "source_changed")
+    assert record.error is not None
+    assert path.name in record.error
+    assert f"stt-batch retry {job.id}" in record.error
+    assert record.commits == before.commits, "what was committed is kept"
+
+    command = [sys.executable, "-P", "-m", "tasks.cli", "retry", job.id]
+    subprocess.run(command, env=environment(**fleet.environ), check=True, capture_output=True)
+    fleet.until_ended(job.id, timeout_s=30)
+    fleet.assert_done(job.id, words)
+
+    again = fleet.record(job.id)
+    assert again.state is JobState.DONE
+    other = submit(path, settings=fleet.settings, speed=4.0)
+    assert other.id != job.id, "the new content is another job"
+
+
+def test_with_an_idempotency_key_the_job_begins_anew_by_itself(fleet: Fleet) -> None:
+    path, _ = fleet.audio("keyed", 14)
+    worker = fleet.start()
+    job = submit(path, settings=fleet.settings, speed=2.0, idempotency_key="call-1")
+    wait_until(lambda: fleet.record(job.id).commits, "a commit", timeout_s=20)
+    worker.kill()
+    words = replace_by_another(fleet, path, "keyed-other")
+    fleet.start()
+    fleet.until_ended(job.id, timeout_s=40)
+    fleet.assert_done(job.id, words)
+    (warning,) = fleet.record(job.id).warnings
+    assert warning.startswith("began anew: ")
+    assert "its content has changed since the job began" in warning
+
+
+def test_a_source_replaced_between_submit_and_start(fleet: Fleet) -> None:
+    path, _ = fleet.audio("queued", 8)
+    job = submit(path, settings=fleet.settings, speed=4.0)
+    replace_by_another(fleet, path, "queued-other")
+    fleet.start()
+    fleet.until_ended(job.id, timeout_s=30)
+    record = fleet.record(job.id)
+    assert (record.state, record.error_code, record.commits) == (JobState.FAILED, "source_changed", 0)
+
+
+def test_a_source_deleted_while_it_is_streamed(fleet: Fleet) -> None:
+    path, words = fleet.audio("deleted", 10)
+    fleet.start()
+    job = submit(path, settings=fleet.settings, speed=2.0)
+    wait_until(lambda: fleet.record(job.id).commits, "a commit", timeout_s=20)
+    path.unlink()
+    fleet.until_ended(job.id, timeout_s=30)
+    fleet.assert_done(job.id, words)
+    assert fleet.record(job.id).attempts == 1
