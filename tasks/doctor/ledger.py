@@ -20,6 +20,7 @@ from worker.storage.connection import Connection
 from worker.storage.dead_letters import KEY, DeadLetters, Summary
 from worker.storage.durability import durability_warnings
 from worker.storage.keys import Keys
+from worker.storage.releases import unpatched
 
 LEAST_VERSION: Final = (6, 2)
 PINGS: Final = 30
@@ -74,6 +75,8 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
         found = [fail("redis", f"{name} {version} is too old", "use Redis 6.2 or newer, or Valkey")]
     else:
         found = [ok("redis", f"{name} {version}")]
+    if numbers >= LEAST_VERSION and (holes := unpatched(info)) is not None:
+        found.append(warn("redis", f"{holes[0]} has known security holes", f"update it, to {holes[1]} or newer"))
     lossy = durability_warnings(info)
     found += [warn("redis", text) for text in lossy] or [ok("redis", "append-only file, and nothing is evicted")]
     most, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
