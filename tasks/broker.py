@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -22,6 +23,8 @@ _LOG: Final = logging.getLogger(__name__)
 _DEFAULT_TTL_S: Final = 604_800
 _REPLIES: Final = ".reply.celery.pidbox"
 """The queue that a client of the remote control reads answers from; no worker reads one."""
+REFUSED_S: Final = 1.0
+"""Pause before the queue is read again after Redis refused it for good; a person can mend the key meanwhile."""
 _OPTIONS: Final = ("dead_letters_key", "dead_letters_ttl_s")
 if TYPE_CHECKING:
     _Base = transport.Channel
@@ -32,8 +35,8 @@ else:
 class _QoS(transport.QoS):
     """kombu 5.7 fails on its own state when Redis is not back while it closes a connection that broke, and again when a
     task ends whose message came on that connection. Both ended the whole worker: a restart of Redis was the end of a
-    fleet. What is not put back or acknowledged here comes again when the visibility timeout is over; until then the
-    ledger sends the jobs again that need it."""
+    fleet. A message that is neither requeued nor acknowledged here is delivered again after the visibility timeout;
+    until then the ledger sends the jobs again that need it."""
 
     def restore_unacked(self, client: Any = None) -> None:
         try:
@@ -95,13 +98,29 @@ class _Checked(_Base):
 
         class Client(base):  # type: ignore[misc]
             def parse_response(self, connection: Any, command_name: str, **options: Any) -> Any:
-                reply = super().parse_response(connection, command_name, **options)
+                try:
+                    reply = super().parse_response(connection, command_name, **options)
+                except transport.Transport.channel_errors as exc:
+                    if command_name != "BRPOP" or not is_permanent(exc):
+                        raise
+                    _wait_for_mending(exc)
+                    return None
                 return channel.checked(*reply) if command_name == "BRPOP" and reply else reply
 
         return Client
 
+    def _size(self, queue: str) -> int:
+        """Messages in a queue; kombu asks for it when it declares the queue."""
+        try:
+            return int(super()._size(queue))  # type: ignore[no-untyped-call]
+        except transport.Transport.channel_errors as exc:
+            if not is_permanent(exc):
+                raise
+            _wait_for_mending(exc)
+            return 0
+
     def checked(self, list_name: bytes, raw: bytes) -> tuple[bytes, bytes] | None:
-        """The reply to hand to kombu; None, as if no message had come, for one that is refused."""
+        """The reply for kombu: the message built anew, or an empty reply when it is refused."""
         queue = list_name.decode("utf-8", "backslashreplace").rsplit(self.sep, 1)[0]
         if queue.endswith(_REPLIES):
             return list_name, raw
@@ -153,6 +172,13 @@ class _Checked(_Base):
                 return None
 
         return call
+
+
+def _wait_for_mending(exc: Exception) -> None:
+    """Such as a key of another type in the place of the queue: a new connection would not help, and Celery would make
+    one after the other."""
+    _LOG.error("no messages are taken: Redis refuses to read the queue (STT_QUEUE): %s", exc)
+    time.sleep(REFUSED_S)
 
 
 def _text_of(message: object) -> bytes:

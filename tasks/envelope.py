@@ -32,7 +32,7 @@ MAX_REPR: Final = 1024
 MAX_SIGNATURES: Final = 16
 """Callbacks, error callbacks and following tasks, of each kind."""
 MAX_ETA_H: Final = 12
-"""A message that waits for its time lies in a worker's memory; the visibility timeout of the broker is as long."""
+"""A worker holds a message in memory until its time; the visibility timeout of the broker is as long."""
 ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "binary"})
 DEFLATE: Final = frozenset({"gzip", "zlib", "application/x-gzip", "application/gzip"})
 """Names under which Celery's producers compress with zlib."""

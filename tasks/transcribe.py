@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
-import os
 import threading
-import time
 from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -20,6 +17,7 @@ from tasks.app import TRANSCRIBE, Reject, app, on_stop, on_timer, signals, wake
 from tasks.events import Events
 from tasks.health import BEAT_S
 from tasks.intake import start_intake
+from tasks.leave import leave_soon
 from tasks.loop import shared_loop
 from tasks.monitor import TIMER, Monitor
 from tasks.recovery import Reaper
@@ -198,16 +196,5 @@ def _on_shutting_down(**_: Any) -> None:
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _on_shutdown(sender: Any = None, **_: Any) -> None:
     _process.end()
-    _leave_soon(int(getattr(sender, "exitcode", 0) or 0))
-
-
-def _leave_soon(status: int) -> None:
-    """End the process even if a thread does not: Python waits for each at its end, also for one that hashes many
-    gigabytes or resolves the name of a host."""
-
-    def leave() -> None:
-        time.sleep(LINGER_S)
-        logging.shutdown()
-        os._exit(status)
-
-    threading.Thread(target=leave, name="stt-leave", daemon=True).start()
+    status = getattr(sender, "exitcode", None) or 0
+    leave_soon(status if isinstance(status, int) else 1, LINGER_S)  # a text is the reason why it did not start

@@ -7,12 +7,15 @@ import signal
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from tasks.cli import options
 from worker.settings import Settings
+
+STOP_S: Final = 5.0
+"""Seconds from SIGTERM to the end, also while a file is read or the name of a host is resolved."""
 
 
 @click.command(short_help="Take jobs from the intake stream (every worker does it too).")
@@ -38,12 +41,18 @@ def command(ready_file: Path | None, **given: Any) -> None:
 
 async def _serve(settings: Settings, on_ready: Callable[[], object]) -> None:
     from tasks.intake import serve  # noqa: PLC0415
+    from tasks.leave import leave_soon  # noqa: PLC0415
     from tasks.monitor import Monitor  # noqa: PLC0415
 
     monitor = Monitor(settings)
     work = asyncio.gather(serve(settings), monitor.run())
+
+    def stop() -> None:
+        work.cancel()
+        leave_soon(0, STOP_S)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, work.cancel)
+        asyncio.get_running_loop().add_signal_handler(number, stop)
     on_ready()
     try:
         with suppress(asyncio.CancelledError):

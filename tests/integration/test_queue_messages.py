@@ -112,7 +112,7 @@ def test_no_form_ends_a_worker(
     wait_until(lambda: all(job.status().state == "done" for job in [first, *honest]), "the jobs end", timeout_s=30)
     until_quiet(raw)
     assert worker.poll() is None
-    assert first.status().attempts == 1, "what ran was not given back"
+    assert first.status().attempts == 1, "the running job was not requeued"
     letters = dead_letters(raw)
     assert len(letters) == len(WRONG)
     assert all(letter["reason"] and letter["queue"] == "stt" for letter in letters)
@@ -247,6 +247,22 @@ def test_sigterm_ends_a_worker_that_hashes_many_gigabytes(
     assert worker.wait(15) == 0
     assert time.monotonic() - started < 5
     assert raw.llen("stt") == 1, "the message is in the queue again"
+
+
+def test_a_queue_of_another_type_is_named_and_mended_without_a_restart(
+    start: Start, settings: Settings, raw: redis.Redis, audio: Any, tmp_path: Path
+) -> None:
+    log = tmp_path / "worker.log"
+    raw.set("stt", "no list")
+    worker = start()
+    wait_until(lambda: "Redis refuses to read the queue (STT_QUEUE)" in log.read_text(), "it is named", timeout_s=30)
+    time.sleep(3)
+    assert log.read_text().count("refuses to read the queue") <= 5, "it does not spin"
+    raw.delete("stt")
+    handle = submit(audio("ok-1.wav"), settings=settings)
+    wait_until(lambda: handle.status().state == "done", "the job ends")
+    assert worker.poll() is None
+    assert restarts(log) == 0
 
 
 def test_remote_control_is_off_unless_asked_for(start: Start, settings: Settings, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -192,6 +193,25 @@ def test_a_producer_may_be_let_read_the_answers(redis_url: str, raw: redis.Redis
             producer.xread({"stt:intake": "0"})
         with pytest.raises(redis.exceptions.NoPermissionError):
             producer.xadd("stt:intake:replies", {"request": "2-0"})
+
+
+def test_a_producer_may_have_a_stream_of_its_own(redis_url: str, raw: redis.Redis, source: str, intake: None) -> None:
+    command = shlex.split(snippet("sh", "ACL SETUSER shop"))
+    assert raw.execute_command(*command[1:]) == "OK"
+    try:
+        with redis.Redis.from_url(redis_url.replace("//", "//shop:a-long-password@"), decode_responses=True) as shop:
+            request = shop.xadd("stt:intake:from:shop", {"job": json.dumps({"source": source})})
+            for key in ("stt:intake", "stt:intake:from:other", "stt:intake:replies:shop", "stt"):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    shop.xadd(key, {"job": "{}"})
+            assert reply(raw, request) | {"state": "queued", "from": "shop"} == reply(raw, request)
+            (_, answers), *_ = shop.xread({"stt:intake:replies:shop": "0"})
+            assert [answer["request"] for _, answer in answers] == [request]
+            for key in ("stt:intake:replies", "stt:intake", "stt:intake:replies:other"):
+                with pytest.raises(redis.exceptions.NoPermissionError):
+                    shop.xread({key: "0"})
+    finally:
+        raw.execute_command("ACL", "DELUSER", "shop")
 
 
 def run(*command: str, cwd: Path, env: dict[str, str] | None = None) -> str:
