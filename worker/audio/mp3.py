@@ -23,6 +23,7 @@ _SEARCH_BYTES: Final = 1 << 16
 _MAX_FRAME_BYTES: Final = 1441
 _PROBE_BYTES: Final = 2 * _MAX_FRAME_BYTES + 8
 _PROBE_EVERY_S: Final = 5.0
+_MIN_PROBES: Final = 8
 _TAG_SLACK: Final = 0.02  # a length tag may disagree with the file's size by this share (tags at the end, padding)
 _LOOK_BYTES: Final = 64  # of a frame: its header and a length tag's first bytes
 _TAG_MARKS: Final = (b"Xing", b"Info")
@@ -169,7 +170,8 @@ def _is_uniform(file: BinaryIO, tagged: Layout) -> bool:
     """Whether frames of the same rate and channels are found all through the file, and none behind the tagged end."""
     like = tagged.first
     end = min(tagged.end, tagged.start + _told_bytes(tagged.tag, like.side_bytes))
-    step = max(_PROBE_BYTES, int((end - tagged.audio_start) * _PROBE_EVERY_S / max(tagged.length_s, _PROBE_EVERY_S)))
+    probes = max(_MIN_PROBES, int(tagged.length_s / _PROBE_EVERY_S))
+    step = max(_PROBE_BYTES, (end - tagged.audio_start) // probes)
     for at in range(tagged.audio_start, end - _PROBE_BYTES, step):
         file.seek(at)
         data = file.read(_PROBE_BYTES)
