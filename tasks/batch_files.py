@@ -10,14 +10,18 @@ from typing import Final
 
 from tasks.batch import KIND, Summary
 from tasks.batch_page import page
+from tasks.batch_paths import with_short_paths
 from worker.errors import OutputError
 
 _HEAD_BYTES: Final = 512
 
 
-def write_summary(summary: Summary, folder: Path, taken: Collection[str] = ()) -> tuple[Path, Path]:
+def write_summary(
+    summary: Summary, folder: Path, taken: Collection[str] = (), *, absolute_paths: bool = False
+) -> tuple[Path, Path]:
     """Write both files, each whole or not at all, in place of those of an earlier run; their paths. `taken`: names
-    transcripts may have, without their endings. Raises OutputError."""
+    transcripts may have, without their endings. `absolute_paths`: see STT_ABSOLUTE_PATHS. Raises OutputError."""
+    summary = summary if absolute_paths else with_short_paths(summary, folder)
     names = {name.casefold() for name in taken}
     name = next(name for name in _names() if name not in names and _is_free(folder, name))
     paths = folder / f"{name}.json", folder / f"{name}.html"

@@ -16,6 +16,7 @@ from worker.storage.address import is_url
 from worker.storage.records import JobState
 
 MOST_ROWS: Final = 20_000
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
 :root { --bad: #b3261e; --good: #1b7f3b }
@@ -41,6 +42,7 @@ def page(summary: Summary, folder: Path | None = None) -> str:
 def _page(summary: Summary, folder: Path | None) -> Iterator[str]:
     name = escape(summary.name)
     yield '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
     yield f'<meta name="generator" content="{KIND}">\n<meta name="viewport" content="width=device-width">'
     word = "some failed" if summary.state == "failed" and JobState.DONE in summary.counts else summary.state
     yield f"<title>{name}: {word}</title>\n<style>{_STYLE}</style>\n<body>"
@@ -98,7 +100,8 @@ def _links(outputs: Iterable[str], folder: Path | None) -> Iterator[str]:
         if is_url(output) or folder is None:
             yield f"<code>{escape(output)}</code>"
         else:
-            yield f'<a href="{escape(quote(os.path.relpath(output, folder)))}">{escape(name)}</a>'
+            place = os.path.relpath(output, folder) if output.startswith("/") else output
+            yield f'<a href="{escape(quote(place))}">{escape(name)}</a>'
 
 
 def escape(text: str) -> str:

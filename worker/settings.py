@@ -119,6 +119,9 @@ class Settings(BaseSettings):
     allowed_outputs: str = Field(
         "", description="Where jobs may write, comma-separated: folders, `s3://bucket/prefix`; empty: everywhere"
     )
+    absolute_paths: bool = Field(
+        False, description="Pages and summaries name files of this machine by their absolute paths"
+    )
     source_max_gb: float = Field(50, ge=0, description="Largest source file, in GB; 0: no limit")
     source_max_hours: float = Field(48, ge=0, description="Longest source, in hours; 0: no limit")
     source_max_channels: int = Field(64, ge=1, le=1024, description="Most channels of a source")

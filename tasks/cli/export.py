@@ -95,7 +95,7 @@ class Export:
         finally:
             await ledger.close()
         if parse(self.out) is None:
-            write_summary(batch.summary, Path(self.out), self._names)
+            write_summary(batch.summary, Path(self.out), self._names, absolute_paths=self.settings.absolute_paths)
 
     async def _transcripts(self, ledger: Ledger, summary: Summary) -> AsyncIterator[tuple[str, JobSpec, Transcript]]:
         for job in summary.jobs:

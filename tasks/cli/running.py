@@ -104,7 +104,12 @@ class Run:
             self._out.absolute().name, list(map(line_of, self._files)), now=time.time(), elapsed_s=elapsed_s
         )
         try:
-            _, page = write_summary(summary, self._out, {file.out_name for file in self._files})
+            _, page = write_summary(
+                summary,
+                self._out,
+                {file.out_name for file in self._files},
+                absolute_paths=self._settings.absolute_paths,
+            )
         except OutputError as exc:  # the transcripts are there all the same
             echo(f"warning: {exc}", err=True)
             return

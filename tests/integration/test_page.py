@@ -66,6 +66,7 @@ def opened(browser: Browser, tmp_path: Path) -> Iterator[Any]:
 
     def show(said: Transcript, *, style: Style | None = None, ready: bool = True) -> Opened:
         path = tmp_path / "said.html"
+        shutil.copyfile(AUDIO, tmp_path / Path(AUDIO).name)  # beside the page, which names no path of the machine
         path.write_text(render(said, "html", style or Style()), encoding="utf-8")
         page = browser.new_page()
         pages.append(page)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
-import re
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
@@ -23,7 +22,7 @@ from tasks.producer import Producer
 from tasks.webhooks import Deliverer
 from tests.support.certificates import certificate
 from tests.support.fleet import Fleet, assert_every_key_ends
-from tests.support.readme import PATH
+from tests.support.readme import pasted_verify
 from tests.support.receiver import Receiver, receiver
 from tests.support.wait import wait_until
 from tests.unit.transcript.build import transcript
@@ -118,10 +117,7 @@ async def test_the_end_of_a_job_is_told_once_signed(
 
 
 async def test_readme_verifies(ledger: Ledger, post: Post, receiving: Receiver) -> None:
-    code = re.search(r"```python\n([^`]*?def verify.*?)```", PATH.read_text("utf-8"), re.DOTALL)
-    assert code
-    scope: dict[str, Any] = {}
-    exec(code[1], scope)  # noqa: S102  what a reader would paste
+    scope = pasted_verify()
     await (await held(ledger, "j", f"{receiving.url}/ok/readme")).fail("x", "y")
     await post.until_settled()
     (request,) = receiving.requests("/ok/readme")

@@ -5,6 +5,7 @@ python -m tests.support.readme        bring the table up to date
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,15 @@ def _default(name: str, value: Any) -> str:
     if name == "speed":
         value = show_speed(value)
     return f"`{value}`" if value != "" else ""
+
+
+def pasted_verify() -> dict[str, Any]:
+    """The names that README's example for receivers of webhooks defines, `verify` among them."""
+    code = re.search(r"```python\n([^`]*?def verify.*?)```", PATH.read_text("utf-8"), re.DOTALL)
+    assert code, "README has no example named verify"
+    scope: dict[str, Any] = {}
+    exec(code[1], scope)  # noqa: S102  what a reader would paste
+    return scope
 
 
 def with_table(text: str) -> str:

@@ -32,6 +32,8 @@ class Outputs:
     style: Style = PLAIN
     roots: tuple[str, ...] = ()
     """Folders that no link on the way to the files may leave; none: links may lead anywhere."""
+    absolute_paths: bool = False
+    """Whether a page may name the audio by its absolute path."""
 
 
 _MAY_PASS: Final = (
@@ -71,7 +73,10 @@ def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
     name = check_name(out.name, str(out.folder))
     targets = {fmt: out.folder / name.parent / f"{name.name}.{fmt}" for fmt in out.formats}
     # An unknown format is refused before anything is written.
-    texts = {fmt: pieces(transcript, fmt, out.style, place=str(target.absolute())) for fmt, target in targets.items()}
+    texts = {
+        fmt: pieces(transcript, fmt, out.style, place=str(target.absolute()), absolute_paths=out.absolute_paths)
+        for fmt, target in targets.items()
+    }
     with _folder(out.folder / name.parent, out.roots) as folder:
         for fmt in sorted(texts, key=lambda name: name == "json"):
             _replace(folder, targets[fmt], texts[fmt])

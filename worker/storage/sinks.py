@@ -69,7 +69,9 @@ async def _deliver(
     address = parse(folder)
     if address is None:
         roots = allowed_folders(settings.allowed_outputs)
-        paths = await asyncio.to_thread(write, transcript, Outputs(Path(folder), name, formats, style, roots))
+        paths = await asyncio.to_thread(
+            write, transcript, Outputs(Path(folder), name, formats, style, roots, settings.absolute_paths)
+        )
         return [str(path) for path in paths]
     name = str(check_name(name, address.shown))
     try:
@@ -84,13 +86,14 @@ async def _put(
 ) -> list[str]:
     for fmt in sorted(formats, key=lambda name: name == "json"):  # last, so where it stands the others stand too
         target = folder.below(f"{name}.{fmt}")
-        data = await asyncio.to_thread(_bytes, transcript, fmt, style, target.url)
+        data = await asyncio.to_thread(_bytes, transcript, fmt, style, target.url, settings.absolute_paths)
         await objects.put(target, data, content_type(fmt), settings.s3_endpoint)
     return [folder.below(f"{name}.{fmt}").url for fmt in formats]
 
 
-def _bytes(transcript: Transcript, fmt: str, style: Style, place: str) -> bytes:
-    return b"".join(piece.encode("utf-8", "backslashreplace") for piece in pieces(transcript, fmt, style, place=place))
+def _bytes(transcript: Transcript, fmt: str, style: Style, place: str, absolute_paths: bool) -> bytes:
+    texts = pieces(transcript, fmt, style, place=place, absolute_paths=absolute_paths)
+    return b"".join(text.encode("utf-8", "backslashreplace") for text in texts)
 
 
 def content_type(fmt: str) -> str:

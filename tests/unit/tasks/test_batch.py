@@ -128,6 +128,32 @@ def test_the_page_says_it_all_and_loads_nothing() -> None:
     assert said.index("slow 1.wav") < said.index("quick.wav")
 
 
+def test_a_summary_names_no_absolute_path_unless_asked(tmp_path: Path) -> None:
+    out = tmp_path / "secret-home" / "out"
+    root = tmp_path / "secret-home" / "calls"
+    full = "cannot write to /var/lib/secret-home/x.json; free some space"
+    jobs = [
+        job(f"{root}/a/1.wav", took_s=60.0, outputs=[f"{out}/a/1.json", "s3://b/1.json", "/elsewhere/x/1.srt"]),
+        job(f"{root}/b/2.wav", took_s=6.0),
+        job("https://example.com/x/y.wav", took_s=6.0),
+        failed(f"{root}/3.wav", f"{root}/3.wav: {full}"),
+        failed(f"{root}/4.wav", f"{root}/4.wav: {full}"),
+    ]
+    summary = summarize("monday", [one.model_copy(update={"id": f"job-{n}"}) for n, one in enumerate(jobs)], now=1.0)
+    for path in write_summary(summary, out):
+        text = path.read_text("utf-8")
+        assert "secret-home" not in text
+        assert "/elsewhere" not in text
+        assert "https://example.com/x/y.wav" in text
+        assert "a/1.wav" in text
+    lines = json.loads((out / "summary.json").read_text("utf-8"))["jobs"]
+    assert {line["source"] for line in lines} >= {"a/1.wav", "b/2.wav", "3.wav"}
+    assert next(line for line in lines if line["outputs"])["outputs"] == ["a/1.json", "s3://b/1.json", "1.srt"]
+    assert 'href="a/1.json"' in (out / "summary.html").read_text("utf-8")
+    write_summary(summary, out, absolute_paths=True)
+    assert f"{root}/a/1.wav" in (out / "summary.json").read_text("utf-8")
+
+
 def test_a_summary_never_lies_over_a_transcript(tmp_path: Path) -> None:
     summary = a_summary()
     one = write_summary(summary, tmp_path)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -13,7 +14,7 @@ import tasks.jobs
 from tests.unit.transcript.build import segment, transcript
 from worker.errors import OutputError
 from worker.transcript.formats import FORMATS, json_, pieces, render, txt
-from worker.transcript.model import Segment, Transcript, Word
+from worker.transcript.model import Gap, Segment, Transcript, Word
 from worker.transcript.style import Style
 
 TWO = transcript(segment("Good morning, Steve.", 1.0, 2.5), segment("你好，<b>Katie</b> & --> 再見", 3600.0, 3602.0))
@@ -193,7 +194,7 @@ def test_what_the_page_is_made_of_is_packaged() -> None:
     [
         ("/data/in/a.wav", "/data/out/a.html", "../in/a.wav"),
         ("/data/in/a b#1.wav", "/data/in/a.html", "a%20b%231.wav"),
-        ("/data/a.wav", "/results/a.html", "file:///data/a.wav"),
+        ("/data/a.wav", "/results/a.html", "./a.wav"),
         ("s3://calls/in/a.wav", "s3://calls/out/monday/a.html", "../../in/a.wav"),
         ("s3://calls/in/a.wav", "s3://texts/a.html", "./a.wav"),
         ("s3://calls/in/a.wav", "/results/a.html", "./a.wav"),
@@ -205,3 +206,67 @@ def test_the_page_finds_the_audio_from_where_it_stands(source: str, place: str, 
     said = said.model_copy(update={"source": said.source.model_copy(update={"path": source, "name": "a.wav"})})
     page = "".join(pieces(said, "html", place=place))
     assert re.findall(r'<source src="([^"]*)">', page)[0] == first
+
+
+def page_of(path: str, *, absolute_paths: bool = False) -> str:
+    said = transcript(segment("one two", 0.0, 1.0))
+    gap = Gap(start=1.0, end=2.0, reason=f"{path}: no session could be had")
+    source = said.source.model_copy(update={"path": path, "name": "a.wav"})
+    coverage = said.coverage.model_copy(update={"missing": [gap]})
+    said = said.model_copy(update={"source": source, "coverage": coverage, "warnings": [f"{path}: is cut off"]})
+    return "".join(pieces(said, "html", place="/results/a.html", absolute_paths=absolute_paths))
+
+
+def test_a_page_names_no_absolute_path_unless_asked() -> None:
+    page = page_of("/home/alice/calls/a.wav")
+    assert "alice" not in page
+    assert "/home" not in page
+    assert "a.wav: is cut off" in page
+    assert "a.wav: no session could be had" in page
+    asked = page_of("/home/alice/calls/a.wav", absolute_paths=True)
+    assert 'src="file:///home/alice/calls/a.wav"' in asked
+
+
+@pytest.mark.parametrize(
+    ("path", "origin"),
+    [
+        ("https://example.com/a.wav?sig=1", "https://example.com"),
+        ("https://example.com:8443/a.wav", "https://example.com:8443"),
+        ("https://me:secret@example.com/a.wav", "https://example.com"),
+        ("https://bücher.example/a.wav", "https://xn--bcher-kva.example"),
+        ("http://[::1]:80/a.wav", "http://[::1]:80"),
+        ("https://*/a.wav", None),
+        ("https://*.com/a.wav", None),
+        ("https://a.example *", None),
+        ("https://a.example;script-src *", None),
+        ("https://a.example;script-src 'unsafe-inline'/a.wav", None),
+        ("https://a.example, default-src */a.wav", None),
+        ("https://a.example'unsafe-eval'", None),
+        ('https://a.example"><script>/a.wav', None),
+        ("https://a.example\thttps:/a.wav", None),
+        ("https://a%20b.example/a.wav", None),
+        ("https://[::1 *]/a.wav", None),
+        ("https://[::1/a.wav", None),
+        ("https://a.example:99999/a.wav", None),
+        ("https://a.example:x/a.wav", None),
+        ("https:///a.wav", None),
+        ("http:*", None),
+        ("data:text/html,x", None),
+        ("javascript:alert(1)", None),
+        ("//evil.example/a.wav", None),
+        ("*", None),
+        ("x; script-src *", None),
+    ],
+)
+def test_the_path_of_the_audio_never_widens_the_policy(path: str, origin: str | None) -> None:
+    page = page_of(path)
+    policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', page)[0])
+    names = [directive.split()[0] for directive in policy.split("; ")]
+    assert names == ["default-src", "script-src", "style-src", "media-src", "base-uri", "form-action"]
+    media = policy.split("; ")[3].removeprefix("media-src ")
+    allowed = "'self' file: blob:" + (f" {origin}" if origin else "")
+    # A tab in an address is dropped by every parser of URLs.
+    assert media == (allowed if "\t" not in path else media)
+    assert not {"*", "https:", "http:", "data:", "'unsafe-inline'"} & set(media.split())
+    for address in re.findall(r'<source src="([^"]*)">', page):
+        assert not html.unescape(address).startswith(("//", "javascript:", "data:"))

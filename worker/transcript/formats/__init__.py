@@ -29,16 +29,19 @@ FORMATS: Final[dict[str, Callable[[Transcript, Style], Iterator[str]]]] = {
 """Name (also the file's ending) to writer."""
 
 
-def pieces(transcript: Transcript, fmt: str, style: Style = PLAIN, *, place: str | None = None) -> Iterator[str]:
+def pieces(
+    transcript: Transcript, fmt: str, style: Style = PLAIN, *, place: str | None = None, absolute_paths: bool = False
+) -> Iterator[str]:
     """The transcript as `fmt`, in order. Raises OutputError for a format that is not in `FORMATS`.
 
     `place`: where the file will stand, an absolute path or an address, for the format that names the audio.
+    `absolute_paths`: whether a page may name it by its absolute path.
     """
     writer = FORMATS.get(fmt)
     if writer is None:
         raise OutputError(f"there is no output format {fmt!r}; choose from {', '.join(FORMATS)}")
     said = in_script(transcript, style.script)
-    return html.pieces(said, style, place) if fmt == "html" else writer(said, style)
+    return html.pieces(said, style, place, absolute_paths=absolute_paths) if fmt == "html" else writer(said, style)
 
 
 def render(transcript: Transcript, fmt: str, style: Style = PLAIN) -> str:

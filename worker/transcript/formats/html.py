@@ -27,42 +27,57 @@ _MARK: Final = "<!-- segments -->\n"
 _VOICES: Final = 6
 _UNSURE: Final = ((0.5, "c0"), (0.7, "c1"))
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+_HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _SCRIPTS: Final = {"hk": "zh-HK", "tw": "zh-TW", "cn": "zh-CN"}
 
 
-def pieces(transcript: Transcript, style: Style = PLAIN, place: str | None = None) -> Iterator[str]:
+def pieces(
+    transcript: Transcript, style: Style = PLAIN, place: str | None = None, *, absolute_paths: bool = False
+) -> Iterator[str]:
     """Head, a section for each segment and each stretch that is missing, in order of time, and the rest.
 
     `place`: where the page will stand, an absolute path or an address; the audio is then found from there as well.
+    The page names no absolute path of the machine unless `absolute_paths` is set.
     """
     head, tail = _page().split(_MARK)
     language = _lang(transcript.language, style)
-    sources = _sources(transcript.source.path, transcript.source.name, place)
+    path, name = transcript.source.path, transcript.source.name
+    web = _on_the_web(path)
+    sources = _sources(path, name, place, web, absolute_paths=absolute_paths)
+    hidden = "" if absolute_paths or not PurePath(path).is_absolute() else path
     values = {
-        "policy": escape(_policy(sources)),
+        "policy": escape(_policy(web)),
         "title": escape(transcript.source.name),
         "style": _file("page.css"),
         "script": _file("page.js"),
         "facts": "".join(f"<span>{escape(fact)}</span>" for fact in _facts(transcript)),
-        "notices": "".join(f'<p class="notice">{escape(text)}</p>\n' for text in transcript.warnings),
+        "notices": "".join(
+            f'<p class="notice">{escape(_named(text, hidden, name))}</p>\n' for text in transcript.warnings
+        ),
         "lang": language,
         "duration": f"{transcript.source.duration:.3f}",
         "length": _clock(transcript.source.duration),
         "sources": "".join(f'<source src="{escape(address)}">\n' for address in sources),
     }
     yield Template(head).substitute(values)
-    yield from _body(transcript, style, language)
+    yield from _body(transcript, style, language, hidden)
     yield Template(tail).substitute(values)
 
 
-def _body(transcript: Transcript, style: Style, language: str) -> Iterator[str]:
+def _named(text: str, hidden: str, name: str) -> str:
+    """A text of others with the file's name in place of its path."""
+    return text.replace(hidden, name) if hidden else text
+
+
+def _body(transcript: Transcript, style: Style, language: str, hidden: str) -> Iterator[str]:
     names = list(dict.fromkeys(s.channel for s in transcript.segments if s.channel))
     items: list[tuple[float, Segment | Gap]] = [(s.start, s) for s in transcript.segments if s.text.strip()]
     items += [(gap.start, gap) for gap in transcript.coverage.missing]
     heard: str | None = None
     for _, item in sorted(items, key=lambda pair: pair[0]):
         if isinstance(item, Gap):
-            yield _gap(item)
+            yield _gap(item, _named(item.reason, hidden, transcript.source.name))
             continue
         voice = names.index(item.channel) % _VOICES + 1 if item.channel else 1
         own = _lang(item.language, style)
@@ -92,10 +107,10 @@ def _word(piece: Spoken) -> str:
     return f'<span data-t="{marks}"{unsure}>{escape(piece.text)}</span>'
 
 
-def _gap(gap: Gap) -> str:
+def _gap(gap: Gap, reason: str) -> str:
     return (
         f'<aside class="gap">{_clock(gap.start)} to {_clock(gap.end)} could not be transcribed: '
-        f"{escape(gap.reason)}</aside>\n"
+        f"{escape(reason)}</aside>\n"
     )
 
 
@@ -117,16 +132,31 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _sources(path: str, name: str, place: str | None) -> list[str]:
+def _on_the_web(path: str) -> tuple[str, str] | None:
+    """Origin and address of audio on a web server; None for any other place, and for a host that is not exactly one
+    name or IP address: `*`, spaces and semicolons would widen the policy of the page."""
+    try:
+        parts = urlsplit(path)
+        host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in ("http", "https") or not _HOST.fullmatch(f"[{host}]" if ":" in host else host):
+        return None
+    host = f"[{host}]" if ":" in host else host
+    origin = f"{parts.scheme}://{host}" if port is None else f"{parts.scheme}://{host}:{port}"
+    return origin, f"{origin}{quote(parts.path, safe='/%')}"  # no query: it may hold a signature
+
+
+def _sources(
+    path: str, name: str, place: str | None, web: tuple[str, str] | None, *, absolute_paths: bool
+) -> list[str]:
     """Addresses the audio may be found at, the likeliest first."""
-    parts = urlsplit(path)
     found = [] if place is None else _from_page(path, place)
-    if parts.scheme in ("http", "https") and parts.hostname:
-        host = parts.hostname if parts.port is None else f"{parts.hostname}:{parts.port}"
-        found.append(f"{parts.scheme}://{host}{quote(parts.path, safe='/%')}")  # no query: it may hold a signature
+    if web is not None:
+        found.append(web[1])
     elif PurePath(path).is_absolute():
-        found.append(PurePosixPath(path).as_uri())
-    elif not parts.scheme:
+        found += [PurePosixPath(path).as_uri()] if absolute_paths else []
+    elif _SCHEME.match(path) is None:
         found.append(quote(path))
     beside = f"./{quote(name, safe='')}"
     return found if beside.removeprefix("./") in found else [*found, beside]
@@ -152,10 +182,9 @@ def _rooted(place: str) -> tuple[str, str]:
     return f"{scheme}://{bucket}", f"/{key}"
 
 
-def _policy(sources: list[str]) -> str:
+def _policy(web: tuple[str, str] | None) -> str:
     """Nothing is loaded but the audio, nothing runs but the script of the page."""
-    origins = sorted({f"{p.scheme}://{p.netloc}" for p in map(urlsplit, sources) if p.scheme in ("http", "https")})
-    media = " ".join(["'self'", "file:", "blob:", *origins])
+    media = " ".join(["'self'", "file:", "blob:", *([web[0]] if web is not None else [])])
     return (
         f"default-src 'none'; script-src '{_digest('page.js')}'; style-src '{_digest('page.css')}'; "
         f"media-src {media}; base-uri 'none'; form-action 'none'"
