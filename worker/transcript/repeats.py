@@ -25,6 +25,8 @@ OWN_SOUND: Final = 0.4
 """Share of a copy's length that must be sound of its own."""
 SHORTEST_S: Final = 0.05
 """Sound shorter than this is no word."""
+INEXACT_S: Final = 0.3
+"""Words may lie this far before their sound, or anywhere behind it that no commit has."""
 PAUSE_S: Final = 0.6
 """A pause this long ends the sound that a commit is about, where its times do not tell."""
 RECENT: Final = 20
@@ -195,9 +197,18 @@ def _without_echoes(text: str, words: Words, evidence: Evidence) -> tuple[str, W
 def _is_said(text: str, times: Sequence[Times | None], evidence: Evidence) -> bool:
     """Whether repeated text has sound of its own, after the commit before it."""
     if known := [one for one in times if one]:
-        return any(_share(one, evidence.sound) >= OWN_SOUND for one in known)
+        return any(_has_room(one, evidence) for one in known)
     room_s = evidence.sound.voiced_s(evidence.after_s, evidence.sent_s)
     return room_s >= max(SHORTEST_S, effort(text) / FASTEST / 2)
+
+
+def _has_room(times: Times, evidence: Evidence) -> bool:
+    """Whether words have sound of their own, or so much is left around them that their times can only be inexact."""
+    if _share(times, evidence.sound) >= OWN_SOUND:
+        return True
+    length_s = sum(end - start for start, end in times)
+    left_s = evidence.sound.voiced_s(evidence.after_s, times[-1][1] + INEXACT_S)
+    return left_s >= max(SHORTEST_S, OWN_SOUND * length_s)
 
 
 def _groups(words: Words, text: str, number: int) -> list[Words] | None:

@@ -11,6 +11,7 @@ from bisect import bisect_left, bisect_right
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import Final
 
@@ -41,6 +42,10 @@ STRAY_S: Final = 2.0
 STEPS_S: Final = 0.35
 """Largest change of the shift from one commit to the next."""
 
+TREND: Final = 4
+"""So many steps in a row, alike and no smaller, are a drift although no single commit shows it."""
+TREND_STEP_S: Final = 0.05
+TREND_SPREAD_S: Final = 0.05
 RHYTHM: Final = 3
 """So many words have a rhythm of their own."""
 
@@ -64,13 +69,15 @@ class WordClock:
         self._relative: bool | None = None  # times count from the start of a segment; None until a commit shows it
         self._commits = 0
         self._measured: deque[tuple[int, float]] = deque(maxlen=3)  # number of the commit, shift
+        self._trend: deque[tuple[int, float]] = deque(maxlen=TREND + 1)  # the same where edges do not agree
+        self._trend_base_s: float | None = None
 
     def read(self, times: Times, evidence: Evidence, *, repeated_s: float | None = None) -> Reading | None:
         """How to read the times of a commit, None when nothing explains them. `repeated_s`: where the commits begin
         that its text repeats; times in them are likelier those of a repetition than another form of times."""
         sound, after_s, sent_s = evidence.sound, evidence.after_s, evidence.sent_s
         self._commits += 1
-        near = self._near(times, sound)
+        near = self._trended(times, self._near(times, sound), sound)
         cost = _cost(_read(times, near), sound)
         inside = _inside(_read(times, near), after_s, sent_s)
         if inside and (cost <= POOR or not sound):
@@ -82,7 +89,10 @@ class WordClock:
         if repeated_s is not None and self._is_copy(_read(times, near), far, times, evidence, repeated_s):
             return near
         if far is not None and (not inside or _cost(_read(times, far), sound) < cost - FAIR):
-            self._relative = far.shift_s < -NEAR_S
+            if far.unit == 1.0 and self._measured and self._follows(far.shift_s):
+                self._measured.append((self._commits, far.shift_s))  # a drift, lost from sight for some commits
+            else:
+                self._relative = far.shift_s < -NEAR_S
             return far
         return near if inside else None
 
@@ -106,6 +116,25 @@ class WordClock:
         exact = _aligned(times, sound, best) if best.shift_s else None
         return exact if exact is not None and abs(exact.shift_s - best.shift_s) < LEAST_SHIFT_S else best
 
+    def _trended(self, times: Times, near: Reading, sound: Sound) -> Reading:
+        """The reading by the trend of several commits, where the sound goes on around the words of each."""
+        if near.certain:
+            self._trend.clear()
+            return near
+        late_s = _lateness(times, sound, near.shift_s)
+        if late_s is None:
+            return near
+        self._trend.append((self._commits, late_s))
+        steps = [(b - a) / (n - m) for (m, a), (n, b) in pairwise(self._trend)]
+        steady = len(steps) == TREND and max(steps) - min(steps) <= TREND_SPREAD_S
+        if not steady or not all(TREND_STEP_S <= abs(step) <= STEPS_S for step in steps):
+            return near
+        if self._trend_base_s is None:
+            self._trend_base_s = self._trend[0][1]
+        step_s, shift_s = sum(steps) / TREND, late_s - self._trend_base_s
+        self._measured.extend([(self._commits - 1, shift_s - step_s), (self._commits, shift_s)])
+        return Reading(1.0, shift_s, certain=False)
+
     def _expected_s(self) -> float:
         """The shift of this commit, from the line through the last ones that were measured."""
         if len(self._measured) < 2:
@@ -114,8 +143,12 @@ class WordClock:
         step_s = (end_s - begin_s) / (last - first)
         return end_s + step_s * (self._commits - last) if abs(step_s) <= STEPS_S else 0.0
 
+    def _follows(self, shift_s: float) -> bool:
+        number, last_s = self._measured[-1]
+        return abs(shift_s - last_s) <= STEPS_S * (self._commits - number)
+
     def _remember(self, reading: Reading, sound: Sound) -> None:
-        if sound and (reading.certain or not reading.shift_s):
+        if sound and (reading.certain or not (reading.shift_s or self._trend_base_s)):
             self._measured.append((self._commits, reading.shift_s))
 
     # -- other forms of times --------------------------------------------------------------------------------------
@@ -280,6 +313,16 @@ def _aligned(times: Times, sound: Sound, reading: Reading) -> Reading | None:
     # Sound is measured up to 10 ms too early at its start and too late at its end: the mean of both is exact.
     off_s = (sum(starts) / len(starts) + sum(ends) / len(ends)) / 2
     return Reading(reading.unit, reading.shift_s + off_s, certain=True)
+
+
+def _lateness(times: Times, sound: Sound, expected_s: float) -> float | None:
+    """How late a commit is by the mean of both ends: sound around the words is about the same before and behind."""
+    first, last = times[0][0] - expected_s, times[-1][1] - expected_s
+    onset = min(sound.onsets, key=lambda at: abs(first - at), default=None)
+    end = min(sound.ends, key=lambda at: abs(last - at), default=None)
+    if onset is None or end is None or abs(first - onset) > NEAR_S or abs(last - end) > NEAR_S:
+        return None
+    return expected_s + (first - onset + last - end) / 2
 
 
 def _to_edge(at: float, edges: Sequence[float]) -> float | None:

@@ -130,6 +130,17 @@ def test_last_words_said_again_stay(timed: bool) -> None:
     assert texts(placed(said, commits)) == ["soitgoes", "itgoes", "itgoes"]
 
 
+@pytest.mark.parametrize("late_s", [-0.4, -0.25, 0.3, 0.45, 0.6])
+@pytest.mark.parametrize("paced", [True, False])
+def test_a_word_said_again_stays_although_its_times_are_beside_its_sound(late_s: float, paced: bool) -> None:
+    """The level meter hears breath around the words, so that no shift fits."""
+    said = [("so it goes", 1.0), ("so", 4.0), ("and on", 7.0)]
+    runs = [(1.0, 2.4), (3.93, 4.31), (6.9, 8.0)]
+    commits = [commit(text, words_of(text, at + late_s * (text == "so")), at + 2.0) for text, at in said]
+    assembler, line = Assembler(voiced(*runs), paced=paced), timeline()
+    assert len([s for c in commits if (s := assembler.place(c, line))]) == 3
+
+
 def test_repeated_text_stays_where_the_level_meter_hears_nothing_at_all() -> None:
     commits = [commit("no", words_of("no", at), at + 2) for at in (1.0, 4.0)]
     assert texts(placed([], commits)) == ["no", "no"]

@@ -80,6 +80,17 @@ def test_a_constant_offset_is_corrected(offset_s: float, step_s: float) -> None:
     assert max(errors_s(plan, segments)) <= TOLERANCE_S
 
 
+@pytest.mark.parametrize("step_s", [0.1, -0.1])
+def test_a_drift_shows_in_time_where_sound_goes_on_around_the_words(step_s: float) -> None:
+    """Breath and echo: no edge of a word is an edge of the sound."""
+    plan = sentences(seed=15, count=20)
+    runs = [(words[0][0] - 0.07, words[-1][1] + 0.09) for words in plan]
+    assembler, line = Assembler(voiced(*runs), paced=True), timeline(length_s=120)
+    given_times = [late(words, step_s * n) for n, words in enumerate(plan)]
+    placed = [assembler.place(commit(n, t, plan[n][-1][1] + 1.4), line) for n, t in enumerate(given_times)]
+    assert max(errors_s(plan, [s for s in placed if s])[6:]) <= 0.1
+
+
 def test_a_drift_begins_anew_with_a_session() -> None:
     plan = sentences(seed=5, count=12)
     voice = voiced(*[word for words in plan for word in words])
