@@ -27,6 +27,8 @@ SHORTEST_S: Final = 0.05
 """Sound shorter than this is no word."""
 INEXACT_S: Final = 0.3
 """Words may lie this far before their sound, or anywhere behind it that no commit has."""
+EARLY_S: Final = 0.45
+"""The first word of a commit is earlier than its sound by no more."""
 PAUSE_S: Final = 0.6
 """A pause this long ends the sound that a commit is about, where its times do not tell."""
 RECENT: Final = 20
@@ -197,16 +199,17 @@ def _without_echoes(text: str, words: Words, evidence: Evidence) -> tuple[str, W
 def _is_said(text: str, times: Sequence[Times | None], evidence: Evidence) -> bool:
     """Whether repeated text has sound of its own, after the commit before it."""
     if known := [one for one in times if one]:
-        return any(_has_room(one, evidence) for one in known)
+        own = any(_share(one, evidence.sound) >= OWN_SOUND for one in known)
+        return own or _has_room([word for one in known for word in one], evidence)
     room_s = evidence.sound.voiced_s(evidence.after_s, evidence.sent_s)
     return room_s >= max(SHORTEST_S, effort(text) / FASTEST / 2)
 
 
 def _has_room(times: Times, evidence: Evidence) -> bool:
-    """Whether words have sound of their own, or so much is left around them that their times can only be inexact."""
-    if _share(times, evidence.sound) >= OWN_SOUND:
-        return True
+    """Whether so much sound is left around words in silence that their times can only be inexact."""
     length_s = sum(end - start for start, end in times)
+    if not evidence.sound or evidence.sound.starts[0] > times[0][0] + EARLY_S:
+        return False  # the sound is of later words
     left_s = evidence.sound.voiced_s(evidence.after_s, times[-1][1] + INEXACT_S)
     return left_s >= max(SHORTEST_S, OWN_SOUND * length_s)
 
