@@ -61,7 +61,7 @@ def _shapes(container: Container, coding: Coding) -> Iterator[Shape]:
     if not coding.words:
         return
     yield "misnamed"
-    if container.cuts is not None:
+    if container.cuts is not None and not _has_index_at_end(container, coding):
         yield "cut"
     if container.tool != "pyav":
         return
@@ -74,6 +74,11 @@ def _shapes(container: Container, coding: Coding) -> Iterator[Shape]:
         yield "change"
     if container.unknown is not None:
         yield "unknown"
+
+
+def _has_index_at_end(container: Container, coding: Coding) -> bool:
+    """A truncated file is refused as cut off: nothing can be read without its index."""
+    return container.muxer == "wtv" or (container.muxer == "caf" and not coding.encoder.startswith("pcm_"))
 
 
 def _without_times(container: Container, coding: Coding) -> bool:

@@ -29,13 +29,13 @@ except ImportError:  # the extra is not installed
 _CONTAINERS: Final = (
     "mov,matroska,webm,asf,amr,amrnb,amrwb,aac,ac3,eac3,avi,flv,mpeg,mpegts,wav,aiff,caf,ogg,ape,wv,tta,dts,mpc,mpc8,rm,"
     "dsf,tak,loas,mxf,w64,au,voc,flac,mp3,ircam,nistsphere,iff,gsm,nut,sox,oma,qcp,xwma,gxf,avr,adx,shn,dtshd,truehd,mlp,"
-    "act,wsd,rso,pvf,paf,xa,hca,mmf,svx,aa,lvf,g729,ilbc,sbc"
+    "act,wtv,wsd,rso,pvf,paf,xa,hca,mmf,svx,aa,lvf,g729,ilbc,sbc"
 )
 _NO_LENGTH: Final = ("aac", "ac3", "eac3", "dts", "loas", "amr", "amrnb", "amrwb", "gsm", "truehd", "mlp", "sbc")
 """Containers without a header for the whole: FFmpeg guesses their length."""
-_ESTIMATED: Final = frozenset(("mpegts", "mpeg", "mp3", "gxf", "rm", "adx", "ape"))
-"""Containers whose length FFmpeg takes from the last timestamps or the bit rate."""
-_LENGTH_OF_ALL: Final = frozenset(("matroska", "webm", "asf", "flv", "nut"))
+_ESTIMATED: Final = frozenset(("mpegts", "mpeg", "mp3", "gxf", "rm", "adx", "ape", "avi", "asf", "wtv"))
+"""Containers whose length FFmpeg takes from the last timestamps or the bit rate, also where a header gives one."""
+_LENGTH_OF_ALL: Final = frozenset(("matroska", "webm", "flv", "nut"))
 """Containers with one length for all streams: the picture may be longer than the sound."""
 _LENGTH_FROM_ZERO: Final = frozenset(("matroska", "webm", "asf"))
 """Containers whose length counts from zero, not from the start of the first stream."""
@@ -301,7 +301,8 @@ class MediaContainer:
         if names & _LENGTH_OF_ALL:
             if (tag := _seconds(self._stream.metadata.get("DURATION", ""))) is not None:
                 return tag
-            return self.length_s if len(self._container.streams) == 1 else None
+            # Without a length in a Matroska header FFmpeg guesses one by the bit rate.
+            return self.length_s if "flv" in names and len(self._container.streams) == 1 else None
         return self._stream_end_s() or self.length_s
 
     def close(self) -> None:

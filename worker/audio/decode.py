@@ -17,11 +17,14 @@ from worker.audio.sndfile import SndfileStream
 from worker.audio.sniff import Kind, identify
 from worker.audio.source import Audio, AudioInfo, check_readable
 from worker.audio.sourcefile import SourceFile, opened
+from worker.audio.truncation import missing_end
 from worker.audio.undecoded import Undecoded, UndecodedLog
 from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource, UnsupportedSource
 
 _RATES: Final = range(1000, 1_000_001)
+_UNMEASURED: Final = ("MP3/", "NIST/")
+"""Formats whose length libsndfile, or a count of the frames, takes from the file as it is."""
 _ROUNDING_S: Final = 0.05
 """Lengths in headers count an encoder's padding, or are rounded: a shortage of less is no damage."""
 
@@ -163,6 +166,8 @@ class AudioSource:
             self._warn(
                 f"cut off or damaged: the header promises {said_s:.1f} s, {self._now_s():.1f} s could be decoded"
             )
+        elif self.info.format.startswith(_UNMEASURED) and (text := missing_end(self.path)):
+            self._warn(text)
 
     def _close_stream(self) -> None:
         if self._stream is not None:

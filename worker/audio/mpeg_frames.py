@@ -42,10 +42,10 @@ def raw_stream(data: bytes) -> str | None:
 
 
 def ends_inside_a_frame(head: bytes, tail: bytes) -> bool:
-    """Whether a file of MP1, MP2, AC-3 or ADTS frames that begins with `head` and ends with `tail` ends too early."""
+    """Whether a file of MPEG, AC-3 or ADTS frames that begins with `head` and ends with `tail` ends too early."""
     for find in (mpeg_frame, _adts_frame, _ac3_frame):
         coding = _chain(head, find)
-        if coding is not None and coding != "MP3":
+        if coding is not None:
             return _is_cut(tail, find, coding)
     return False
 

@@ -38,7 +38,8 @@ _SIGNATURES: Final = (
     (b".SoX", "SoX"), (b"XoS.", "SoX"), (b"tBaK", "TAK"), (b"OFR ", "OptimFROG"), (b"ajkg", "Shorten"),
     (b"ea3", "ATRAC in OMA"), (b"EA3", "ATRAC in OMA"), (b"\x00\x00\x00\x00\x01\xbc", "GXF"), (b"MThd", "MIDI notes"),
     (b"\x00\x00\x01\xba", "MPEG program stream"), (b"LA0", "Lossless Audio"), (b"DVDVIDEO", "DVD"),
-    (b"#!QCELP", "QCELP"), (b"2BIT", "AVR"), (b"AUDIO", "Psion"),
+    (b"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e", "WTV"), (b"#!QCELP", "QCELP"),
+    (b"SOUND SAMPLE DATA", "SampleVision"), (b"SOUND\x1a", "Sndtool"), (b"2BIT", "AVR"), (b"AUDIO", "Psion"),
 )  # fmt: skip
 _NATIVE: Final = (
     # What libsndfile reads.

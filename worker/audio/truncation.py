@@ -6,6 +6,7 @@ own. A file that ends before these is cut off, however long its picture and what
 
 from __future__ import annotations
 
+import math
 import os
 import struct
 from typing import BinaryIO, Final
@@ -23,6 +24,9 @@ _MAX_RIFF_BYTES: Final = 0x7FFF0000  # sizes near the largest number stand for a
 _MAX_BOXES: Final = 100_000
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _MID_FRAME: Final = "the file ends in the middle of a frame: it is cut off, or a live stream was saved"
+_NUT: Final = b"nut/multimedia container"
+_NUT_INDEX: Final = bytes.fromhex("4e58dd672f23e64e")
+_NO_INDEX: Final = "the file has no index at its end: it is cut off, or a live stream was saved"
 _MID_PACKET: Final = "the file ends in the middle of a packet: it is cut off, or a live stream was saved"
 
 
@@ -51,7 +55,27 @@ def _promised_bytes(file: BinaryIO, head: bytes, size: int) -> int:
     if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
         riff = int.from_bytes(head[4:8], "little")
         return riff + 8 if 0 < riff < _MAX_RIFF_BYTES else 0
-    return max(_matroska_end(head), _asf_end(head), _flv_end(head))
+    return max(_matroska_end(head), _asf_end(head), _flv_end(head), _nist_end(head), _sox_end(head))
+
+
+def _nist_end(head: bytes) -> int:
+    """`NIST_1A`, the size of the header, then lines `name -type value`."""
+    if not head.startswith(b"NIST_1A"):
+        return 0
+    fields = {line[0]: line[2] for line in (line.split() for line in head[:1024].splitlines()) if len(line) == 3}
+    needed = (fields.get(name, b"") for name in (b"sample_count", b"channel_count", b"sample_n_bytes"))
+    values = [int(value) if value.isdigit() else 0 for value in needed]
+    header = head[8:16].strip()
+    plain = b"embedded" not in fields.get(b"sample_coding", b"")
+    return int(header) + math.prod(values) if header.isdigit() and all(values) and plain else 0
+
+
+def _sox_end(head: bytes) -> int:
+    """SoX's own format holds samples of 32 bits."""
+    order = {b".SoX": "little", b"XoS.": "big"}.get(head[:4])
+    if order == "little":
+        return int.from_bytes(head[4:8], "little") + 4 * int.from_bytes(head[8:16], "little")
+    return int.from_bytes(head[4:8], "big") + 4 * int.from_bytes(head[8:16], "big") if order else 0
 
 
 def _asf_end(head: bytes) -> int:
@@ -105,10 +129,24 @@ def _last_voc_block_end(file: BinaryIO, at: int, size: int) -> int:
     return at
 
 
+def _has_nut_index(file: BinaryIO, size: int) -> bool:
+    """A NUT file ends with an index, whose length stands in front of the last 4 bytes."""
+    file.seek(max(0, size - 12))
+    at = size - int.from_bytes(file.read(8), "big")
+    if not 0 <= at < size:
+        return False
+    file.seek(at)
+    return file.read(8) == _NUT_INDEX
+
+
 def _cut_unit(file: BinaryIO, head: bytes, size: int) -> str:
     """For streams of packets or frames of known size."""
     for packet, offset in ((188, 0), (192, 4), (204, 0)):
         if len(head) > 4 * packet and all(head[offset + k * packet] == 0x47 for k in range(5)):
             return _MID_PACKET if size % packet else ""
     file.seek(max(0, size - _TAIL_BYTES))
+    if head.startswith(_NUT):
+        return "" if _has_nut_index(file, size) else _NO_INDEX
+    if not head.startswith((b"\xff", b"\x0b\x77", b"ID3")):  # frames in a container, which has sizes of its own
+        return ""
     return _MID_FRAME if ends_inside_a_frame(head, file.read()) else ""
