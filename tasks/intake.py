@@ -146,8 +146,6 @@ def read_request(entry: Entry) -> Request:
         # What a path is relative to, the producer cannot know; whatever has a scheme is not a path.
         if "://" not in path and not PurePosixPath(path).is_absolute():
             raise BadJob(f"{name}: must be an absolute path, as the workers see it")
-        if "\0" in path:
-            raise BadJob(f"{name}: must not hold a NUL character")
     return Request(spec, fields.get("key"), again == "1")
 
 

@@ -25,9 +25,11 @@ from pydantic import (
 from worker import settings
 from worker.audio.audio_tracks import TrackSelection, parse_track
 from worker.audio.channels import Channels, check_names, check_selection, parse_channels, parse_names
-from worker.errors import BadJob, JobNewer
+from worker.errors import BadJob, JobNewer, SourceRefused
+from worker.printable import printable
 from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, output_names, parse, show, stem
+from worker.storage.names import control_characters
 from worker.storage.records import JobRecord, JobState
 from worker.transcript.model import Quality
 from worker.transcript.style import Style
@@ -102,12 +104,14 @@ class JobSpec(BaseModel):
         path = PurePosixPath(name or "x")
         if path.is_absolute() or ".." in path.parts or not path.name:
             raise ValueError("must be a path inside out_dir")
+        _check_characters(name or "")
         return name
 
     @field_validator("source")
     @classmethod
     def _source(cls, source: str) -> str:
-        _address(source)
+        address = _address(source)
+        _check_characters(source, quoted=address is not None and address.is_web)
         return source
 
     @field_validator("webhook")
@@ -125,6 +129,7 @@ class JobSpec(BaseModel):
             address = _address(folder)
             if address is not None and address.is_web:
                 raise ValueError("must be a folder, or begin with s3://, gs:// or az://")
+            _check_characters(folder)
         return out_dir
 
     @property
@@ -139,6 +144,11 @@ class JobSpec(BaseModel):
     def output_paths(self) -> tuple[str, ...]:
         """The files the job writes: for each folder, in the order of `formats`."""
         return output_names(self.out_dirs, self.output_name, self.formats)
+
+
+def _check_characters(name: str, *, quoted: bool = False) -> None:
+    if (reason := control_characters(name, quoted=quoted)) is not None:
+        raise ValueError(reason)
 
 
 def _address(text: str) -> Address | None:
@@ -170,6 +180,10 @@ def recorded(text: str) -> JobSpec:
     try:
         return JobSpec.model_validate_json(text)
     except ValidationError as exc:
+        fields = json.loads(text) if text.startswith("{") else {}
+        for name in ("source", "out_name"):  # versions before this one recorded such names
+            if isinstance(fields.get(name), str) and (reason := control_characters(fields[name])) is not None:
+                raise SourceRefused(f"{printable(fields[name])}: {name} {reason}") from None
         unknown = ", ".join(dict.fromkeys(".".join(map(str, e["loc"])) or "its form" for e in exc.errors()))
         raise JobNewer(
             f"this version does not know what the job asks for ({unknown}): a newer one queued it, and it "

@@ -18,12 +18,14 @@ from tasks.events import Events
 from tasks.jobs import JobId, JobSpec, JobStatus, job_id, problems
 from tasks.loop import LoopThread, shared_loop
 from worker.errors import BadJob, QueueFull, SourceNotFound, SourceRefused
+from worker.printable import printable
 from worker.settings import Settings
 from worker.storage.address import is_url, show
 from worker.storage.allowed import check_webhook
 from worker.storage.connection import Connection
 from worker.storage.contents import stamps_of
 from worker.storage.ledger import Created, Entry, JobState, Ledger
+from worker.storage.names import control_characters
 from worker.storage.outbox import Outbox
 from worker.storage.sources import contents_of
 
@@ -239,6 +241,8 @@ def make_spec(source: str | Path, **options: Any) -> JobSpec:
     place = _absolute(source)
     if show(place) != place and not is_url(place):
         raise SourceRefused(f"{show(place)}: the name is no UTF-8 text, which a transcript could not hold; rename it")
+    if (reason := control_characters(place)) is not None:
+        raise SourceRefused(f"{printable(place)}: the name {reason}")
     try:
         return JobSpec(source=place, **options)
     except ValidationError as exc:

@@ -23,6 +23,7 @@ from tasks.monitor import TIMER, Monitor
 from tasks.recovery import Reaper
 from tasks.runner import Outcome, Runner
 from worker import tracing
+from worker.descriptors import raise_limit, shortfall
 from worker.errors import LedgerNewer, LedgerUnavailable, SettingsError
 from worker.masking import show_url
 from worker.realtime.cleartext import clear_text_warning, sends_key_in_clear
@@ -80,6 +81,8 @@ class _Process:
 
     def begin(self) -> None:
         """Called before the worker has its broker. Raises SettingsError, LedgerNewer."""
+        if (text := shortfall(raise_limit(), load().sessions)) is not None:
+            logger.warning(text)
         settings = load()
         secrets_of(settings)
         if sends_key_in_clear(settings.url):

@@ -18,6 +18,7 @@ from tasks.cli.listing import opens_media, sources
 from tasks.cli.output import echo
 from tasks.cli.running import Run
 from tasks.standalone import check_recognizer, for_language
+from worker.descriptors import raise_limit
 from worker.errors import LanguageUnsupported, SettingsError
 from worker.language import base_language
 from worker.masking import show_url
@@ -122,6 +123,7 @@ def command(
 def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
     """The settings, and whether the embedded service is used."""
     settings = options.settings_from(**given)
+    raise_limit()
     key = settings.api_key.get_secret_value()
     if settings.url and not key:
         raise SettingsError(f"a key for {show_url(settings.url)} is needed: set STT_API_KEY, or give --api-key-file")

@@ -9,6 +9,7 @@ import click
 
 from tasks.cli import options
 from tasks.cli.output import echo, echo_text
+from worker.descriptors import raise_limit
 
 
 @click.command(short_help="Serve the real-time API with the embedded recognizer.")
@@ -45,6 +46,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
         return
     switches = [catalogue.parse(text) for text in faults]
     settings = options.settings_from(**given)
+    raise_limit()
     from tasks import logs  # noqa: PLC0415
     from tasks.health import Pulse  # noqa: PLC0415
     from tasks.standalone import check_recognizer, for_language  # noqa: PLC0415

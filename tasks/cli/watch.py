@@ -24,6 +24,7 @@ from tasks.cli.report import Events
 from tasks.producer import Producer, make_spec
 from worker.audio.source import is_audio_name, is_other_media_name
 from worker.audio.sourcefile import Stamp
+from worker.descriptors import raise_limit
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.settings import Settings
 from worker.storage.address import show
@@ -83,6 +84,7 @@ def command(
     from tasks import logs  # noqa: PLC0415
 
     settings = options.settings_from(log_level=log_level)
+    raise_limit()
     logs.set_up(settings)
     folder = folder.absolute()
     given |= {

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from tasks.cli import options
+from worker.descriptors import raise_limit
 from worker.settings import as_environment
 
 
@@ -30,6 +31,7 @@ def command(ready_file: Path | None, **given: Any) -> None:
       STT_REDIS_URL=redis://queue:6379/0 stt-batch worker
     """
     settings = options.settings_from(**given)
+    raise_limit()
     from tasks import logs  # noqa: PLC0415
     from tasks.app import check_service, run_worker  # noqa: PLC0415  Celery and the audio code are for this command alone
 

@@ -34,7 +34,7 @@ async def checkup(
 ) -> AsyncIterator[Finding]:
     """Every finding as soon as it is there. `sample`: speech for the service; `outputs`: places to write to besides
     those of STT_ALLOWED_OUTPUTS."""
-    for finding in of_settings(settings, environ):
+    for finding in (*of_settings(settings, environ), places.look_at_descriptors(settings)):
         yield finding
     parts: tuple[tuple[str, Callable[[], Awaitable[list[Finding]]]], ...] = (
         ("redis", lambda: ledger.look(settings)),

@@ -13,6 +13,7 @@ from secrets import token_hex
 from typing import Final
 
 from tasks.doctor.finding import Finding, fail, ok, warn
+from worker.descriptors import raise_limit, shortfall
 from worker.errors import BadJob, OutputError, SourceError, SttError
 from worker.settings import Settings
 from worker.storage import objects
@@ -85,6 +86,15 @@ async def look_at_disk(settings: Settings) -> list[Finding]:
         return [await asyncio.to_thread(_disk, settings)]
     except (SttError, OSError) as exc:
         return [fail("disk", str(exc), "set STT_TEMP_DIR (and TMPDIR) to a folder that can be written to")]
+
+
+def look_at_descriptors(settings: Settings) -> Finding:
+    """The limit of open files, as a worker raises it."""
+    limit = raise_limit()
+    if (text := shortfall(limit, settings.sessions)) is not None:
+        what, _, way_out = text.partition(": ")
+        return warn("open files", what, way_out)
+    return ok("open files", "no limit" if limit is None else f"up to {limit}, enough for STT_SESSIONS")
 
 
 def _disk(settings: Settings) -> Finding:

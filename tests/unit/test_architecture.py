@@ -19,7 +19,8 @@ MAX_LINES = 400
 
 # What everything stands on: imports nothing of ours but each other, in this order.
 BASE = (
-    *("worker.errors", "worker.shortages", "worker.kernel", "worker.language", "worker.secrets", "worker.speeds"),
+    *("worker.errors", "worker.shortages", "worker.kernel", "worker.descriptors"),
+    *("worker.language", "worker.secrets", "worker.speeds"),
     "worker.settings",
     *("worker.printable", "worker.masking"),
     *("worker.metrics", "worker.tracing", "worker.progress", "worker.timeline"),

@@ -7,10 +7,12 @@ from typing import Final
 
 from worker.audio.sourcefile import SourceFile, readable
 from worker.errors import SourceError, SourceRefused
+from worker.printable import printable
 from worker.settings import Settings
 from worker.shortages import source_error
 from worker.storage.allowed import allowed_folders, check_source
 from worker.storage.beneath import Outside, open_file
+from worker.storage.names import control_characters
 
 _KERNEL: Final = ("/proc", "/sys", "/dev")
 _RAM_DISK: Final = "/dev/shm"  # noqa: S108
@@ -22,6 +24,8 @@ def open_local(source: str, settings: Settings) -> SourceFile:
     Raises SourceNotFound, SourceRefused, SourceError, WorkerShortage.
     """
     check_source(source, settings)
+    if (reason := control_characters(source)) is not None:
+        raise SourceRefused(f"{printable(source)}: the name {reason}")
     _check_kernel(source)
     roots = allowed_folders(settings.allowed_sources)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from pydantic import ValidationError
 
 from tasks.jobs import BatchStatus, JobSpec, JobState, JobStatus, job_id, problems, recorded
 from tasks.producer import make_spec
-from worker.errors import BadJob
+from worker.errors import BadJob, SourceRefused
 from worker.storage.records import FIELDS, read_record
 from worker.transcript.style import Style
 
@@ -194,3 +195,30 @@ def test_another_track_is_another_job_and_the_default_is_what_it_was() -> None:
         JobSpec(source="/a.mkv", track="all", channels=2)
     with pytest.raises(ValidationError, match="must be all, or the number of an audio track"):
         JobSpec(source="/a.mkv", track="eng")
+
+
+@pytest.mark.parametrize("character", ["\0", "\n", "\t", "\x1b", "\x7f", "\x85"])
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"source": "/audio/a{}.wav"},
+        {"source": "s3://bucket/a{}.wav"},
+        {"source": "/audio/a.wav", "out_name": "a{}"},
+        {"source": "/audio/a.wav", "out_dir": "/results/a{}"},
+        {"source": "/audio/a.wav", "out_dir": ["/results", "s3://bucket/a{}"]},
+    ],
+)
+def test_control_characters_are_refused_where_names_enter(fields: dict[str, Any], character: str) -> None:
+    filled = json.loads(json.dumps(fields).replace("{}", json.dumps(character)[1:-1]))
+    with pytest.raises(ValidationError, match="control characters"):
+        JobSpec.model_validate(filled)
+
+
+def test_an_address_hides_no_control_characters_behind_percent_signs() -> None:
+    with pytest.raises(ValidationError, match=r"must not hold control characters \(U\+000A\)"):
+        JobSpec(source="https://example.com/a%0Ab.wav")
+
+
+def test_a_name_that_an_older_version_recorded_fails_by_its_reason() -> None:
+    with pytest.raises(SourceRefused, match="source must not hold control characters"):
+        recorded('{"source": "/audio/a\\tb.wav"}')
