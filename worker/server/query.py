@@ -41,7 +41,7 @@ class Query:
 
 
 def parse_query(raw: str) -> Query:
-    """Read a raw query string, as it stands in the request line. Names that Engine.IO does not know are ignored.
+    """Read a raw query string, as the request line has it. Names that Engine.IO does not know are ignored.
 
     Raises QueryRefused for a parameter that is repeated, blank, or has a value that Engine.IO does not define.
     """

@@ -58,7 +58,7 @@ class Guarded:
 
 @asynccontextmanager
 async def guarded_session(timeout: aiohttp.ClientTimeout, tls: ssl.SSLContext | None = None) -> AsyncIterator[Guarded]:
-    """A session without cookies and passwords of this machine. `tls`: whom to trust; None for the system's choice."""
+    """A session without cookies and passwords of this machine. `tls`: trusted certificates; None: the system's."""
     guard = _Guard()
     async with aiohttp.ClientSession(
         connector=_Connector(guard, tls),
@@ -107,7 +107,7 @@ class _Resolver(AbstractResolver):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Connects to what the guard lets through. aiohttp asks no resolver for hosts that look like addresses."""
+    """Connects to addresses that the guard accepts. aiohttp asks no resolver for hosts that look like addresses."""
 
     def __init__(self, guard: _Guard, tls: ssl.SSLContext | None) -> None:
         super().__init__(

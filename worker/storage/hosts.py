@@ -106,7 +106,7 @@ def canonical_host(host: str) -> str:
 
 
 def in_url(host: str) -> str:
-    """A host as it stands in a URL: IPv6 in brackets."""
+    """A host as a URL writes it: IPv6 in brackets."""
     return f"[{host}]" if ":" in host else host
 
 
