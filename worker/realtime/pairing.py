@@ -64,7 +64,7 @@ class _Entry:
 
 
 class Pairer:
-    """Feed it every committed message in order of arrival; it gives back commits in order. Times: clock seconds.
+    """Turns committed messages, fed in order of arrival, into commits in order. Times: clock seconds.
 
     `drop_repeats`: drop repeated messages here, for callers that have no sound to compare them with.
     """

@@ -43,7 +43,7 @@ def _in_form(start: float, end: float, form: str, begin: float) -> tuple[object,
 
 
 def repeated_text(message: Message, number: int) -> Message:
-    """A commit whose text stands in it `number` times; the word times of the copies are the same."""
+    """The commit with its text `number` times; the word times of the copies are the same."""
     repeated = {**message, "text": " ".join([message.get("text", "")] * number)}
     return {**repeated, "words": message["words"] * number} if message.get("words") else repeated
 
