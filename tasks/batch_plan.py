@@ -64,6 +64,8 @@ class Plan(_Value):
     # Sources that were not looked into, and in no sum.
     unknown: tuple[str, ...]
     warnings: dict[str, tuple[str, ...]]
+    # Media files of folders that are passed over, each with the reason.
+    left_out: dict[str, str] = {}
 
 
 def plan_batch(looks: Sequence[Look], failing: Sequence[JobLine], limits: Limits) -> Plan:

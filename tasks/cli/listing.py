@@ -17,14 +17,19 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 from tasks.batch_manifest import Entry, is_manifest, read_manifest
-from tasks.cli.files import Found, walk
-from worker.audio.source import is_audio_name, is_other_media_name
+from tasks.cli.files import Found
+from tasks.cli.left_out import NEEDS_MEDIA, LeftOut, look_through
+from worker.audio.source import is_other_media_name
 from worker.errors import BadJob, SourceError, SourceNotFound
 from worker.settings import Settings
 from worker.storage.address import is_url, parse, show
 from worker.storage.sources import list_sources
+
+_REASONS: Final = 3
+"""Reasons that are named when nothing was found."""
 
 
 @dataclass(slots=True)
@@ -32,9 +37,14 @@ class Listing:
     """What was found, each source once, in the order of the arguments."""
 
     found: list[Found] = field(default_factory=list)
-    other: list[str] = field(default_factory=list)
-    """Media that cannot be opened here: the extra `media` is not installed."""
+    left_out: list[LeftOut] = field(default_factory=list)
+    """Media that is passed over, and why."""
     _keys: set[object] = field(default_factory=set)
+
+    @property
+    def other(self) -> list[str]:
+        """Media that cannot be opened here: the extra `media` is not installed."""
+        return [one.source for one in self.left_out if one.reason == NEEDS_MEDIA]
 
     def add(self, item: Found) -> None:
         if item.key not in self._keys:
@@ -66,6 +76,8 @@ async def sources(arguments: Sequence[str], settings: Settings, *, media: bool) 
         hint = (
             f"; {len(other)} files need the extra `media` (pip install 'stt-batch[media]'): {other[0]}" if other else ""
         )
+        why = {one.reason: one for one in listing.left_out if one.reason != NEEDS_MEDIA}
+        hint += "".join(f"; {one.source} {one.reason}" for one in list(why.values())[:_REASONS])
         raise BadJob(f"no audio files in {', '.join(map(show, arguments))}{hint}")
     return listing
 
@@ -90,11 +102,11 @@ def _local(text: str, media: bool, listing: Listing) -> None:
 
 
 def _walk(folder: Path, below: PurePosixPath, media: bool, listing: Listing) -> None:
-    for file in walk(folder):
-        if is_audio_name(file) or (media and is_other_media_name(file)):
-            listing.add(_file(file, below / file.relative_to(folder).as_posix()))
-        elif is_other_media_name(file):
-            listing.other.append(str(file))
+    for item in look_through(folder, media=media):
+        if isinstance(item, LeftOut):
+            listing.left_out.append(item)
+        else:
+            listing.add(_file(item, below / item.relative_to(folder).as_posix()))
 
 
 def _file(path: Path, place: PurePosixPath) -> Found:
@@ -119,7 +131,7 @@ async def _address(text: str, settings: Settings, media: bool, listing: Listing)
             if media or not is_other_media_name(Path(one.place.name)):
                 listing.add(Found(one.url, _place(one.place), one.size_bytes))
             else:
-                listing.other.append(show(one.url))
+                listing.left_out.append(LeftOut(show(one.url), NEEDS_MEDIA))
     except SourceNotFound as exc:
         raise BadJob(str(exc)) from None
     except SourceError as exc:

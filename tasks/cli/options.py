@@ -149,6 +149,9 @@ def of_source(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
     return fields
 
 
+left_out = click.option(
+    "--left-out", "names_left_out", is_flag=True, help="Name every media file that is passed over, and why."
+)
 again = click.option("--again", is_flag=True, help="Transcribe also what is done already.")
 log_level = click.option(
     "--loglevel",

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from tasks.batch import JobLine
 from tasks.batch_plan import Limits, Look, Plan, plan_batch
-from tasks.cli import options
+from tasks.cli import left_out, options
 from tasks.cli.files import Found
 from tasks.cli.follow import clock, factor
 from tasks.cli.listing import opens_media, sources
@@ -51,9 +51,12 @@ MOST_SHOWN: Final = 20
 @options.channels
 @options.skip_silence
 @click.option("--price-per-hour", type=click.FloatRange(min=0), help="Of streamed audio (or STT_PRICE_PER_HOUR).")
+@options.left_out
 @options.as_json
 @click.pass_context
-def command(ctx: click.Context, /, paths: tuple[str, ...], speech: bool, as_json: bool, **given: Any) -> None:
+def command(
+    ctx: click.Context, /, paths: tuple[str, ...], speech: bool, names_left_out: bool, as_json: bool, **given: Any
+) -> None:
     """Look at the audio that `run` or `submit` would take, and say what it comes to: hours of audio and of speech,
     sessions, time at the limits of the settings, cost, and which files will fail and why.
 
@@ -76,11 +79,15 @@ def command(ctx: click.Context, /, paths: tuple[str, ...], speech: bool, as_json
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
     looks, failing = _look_at(listing.found, settings, speech, wanted)
     failing += [_will_fail(path, "source_unsupported", "needs the extra `media`") for path in listing.other]
+    passed_over = [one for one in listing.left_out if one.source not in listing.other]
     plan = plan_batch(looks, failing, _limits(settings))
+    plan = plan.model_copy(update={"left_out": {one.source: one.reason for one in passed_over}})
     if as_json:
         echo_text(plan.model_dump_json(indent=2))
     else:
         _show(Console(highlight=False), plan)
+        left_out.tell(passed_over, everything=names_left_out)
+        left_out.tell_number(passed_over)
     ctx.exit(1 if failing else 0)
 
 

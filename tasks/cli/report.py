@@ -10,6 +10,7 @@ from typing import Any, Final, TextIO
 
 from tasks.batch import JobLine
 from tasks.cli.follow import File, Overall
+from tasks.cli.left_out import LeftOut, as_documents
 from worker.printable import printable_lines
 from worker.storage.address import show
 from worker.storage.records import JobState
@@ -89,7 +90,9 @@ def line_of(file: File) -> JobLine:
     )
 
 
-def document(files: Sequence[File], out: Path, overall: Overall, elapsed_s: float) -> str:
+def document(
+    files: Sequence[File], out: Path, overall: Overall, elapsed_s: float, left_out: Sequence[LeftOut] = ()
+) -> str:
     return json.dumps(
         {
             "schema_version": SCHEMA_VERSION,
@@ -101,6 +104,7 @@ def document(files: Sequence[File], out: Path, overall: Overall, elapsed_s: floa
             "failed": overall.failed,
             "elapsed_s": round(elapsed_s, 3),
             "jobs": [of_file(file) for file in files],
+            "left_out": as_documents(left_out),
         },
         ensure_ascii=False,
         indent=2,

@@ -11,11 +11,10 @@ from typing import Any
 
 import click
 
-from tasks.cli import options
+from tasks.cli import left_out, options
 from tasks.cli.files import name_outputs
 from tasks.cli.follow import File
 from tasks.cli.listing import opens_media, sources
-from tasks.cli.output import echo
 from tasks.cli.running import Run
 from tasks.standalone import check_recognizer, for_language
 from worker.descriptors import raise_limit
@@ -64,6 +63,7 @@ from worker.settings import Settings
 @options.skip_silence
 @options.service
 @options.again
+@options.left_out
 @options.as_json
 @click.pass_context
 def command(
@@ -74,6 +74,7 @@ def command(
     formats: tuple[str, ...],
     language: str | None,
     again: bool,
+    names_left_out: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -102,10 +103,7 @@ def command(
         File(item.source, item.out_name, item.found.size_bytes or 0, key=item.found.id, options=item.found.options)
         for item in planned
     ]
-    for path in listing.other[:5]:
-        echo(f"left out: {path}: needs the extra `media`: pip install 'stt-batch[media]'", err=True)
-    if len(listing.other) > 5:
-        echo(f"left out: {len(listing.other) - 5} more files of such formats", err=True)
+    left_out.tell(listing.left_out, everything=names_left_out)
     if embedded and (code := _one_language(files, language)):
         settings = for_language(settings, code)
     run = Run(
@@ -115,9 +113,12 @@ def command(
         files=files,
         again=again,
         as_json=as_json,
+        left_out=listing.left_out,
         options={"formats": formats, "style": style, "language": language, "speed": settings.speed, **channels},
     )
-    ctx.exit(asyncio.run(run.main()))
+    exit_code = asyncio.run(run.main())
+    left_out.tell_number(listing.left_out)
+    ctx.exit(exit_code)
 
 
 def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:

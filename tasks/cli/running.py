@@ -18,6 +18,7 @@ from rich.console import Console
 from tasks.batch import summarize
 from tasks.batch_files import write_summary
 from tasks.cli.follow import File, Follower
+from tasks.cli.left_out import LeftOut
 from tasks.cli.options import of_source
 from tasks.cli.output import echo, echo_text
 from tasks.cli.report import Events, document, line_of
@@ -54,6 +55,7 @@ class Run:
         files: Sequence[File],
         again: bool,
         as_json: bool,
+        left_out: Sequence[LeftOut] = (),
         options: dict[str, Any],
     ) -> None:
         """`options`: the fields of JobSpec that all jobs have in common. Raises BadJob for a wrong one, also where a
@@ -65,6 +67,7 @@ class Run:
         self._again = again
         self._identified = Identities()  # by the producer that identifies, for the one that records
         self._as_json = as_json
+        self._left_out = left_out
         self._specs = [_spec(file, {**options, "out_dir": out}) for file in files]
         self._follower = Follower(files)
         self._events = Events(sys.stderr if as_json else None)
@@ -88,7 +91,7 @@ class Run:
         overall = self._follower.overall()
         elapsed_s = time.monotonic() - started
         if self._as_json:
-            echo_text(document(self._files, self._out, overall, elapsed_s))
+            echo_text(document(self._files, self._out, overall, elapsed_s, self._left_out))
         else:
             self._view.summary(elapsed_s)
         self._write_summary(elapsed_s)

@@ -10,8 +10,9 @@ from typing import Any
 
 import click
 
-from tasks.cli import options
+from tasks.cli import left_out, options
 from tasks.cli.files import Planned, name_outputs
+from tasks.cli.left_out import LeftOut
 from tasks.cli.listing import sources
 from tasks.cli.output import echo, echo_json
 from tasks.producer import Producer, make_spec, new_batch_id
@@ -49,11 +50,13 @@ from worker.storage.ledger import Created
 @click.option("--webhook", metavar="URL", help="Web address that is told of the end of each job.")
 @click.option("--batch-webhook", metavar="URL", help="Web address that is told when all of the batch have ended.")
 @options.again
+@options.left_out
 @options.as_json
 def command(
     paths: tuple[str, ...],
     out: tuple[str, ...],
     again: bool,
+    names_left_out: bool,
     as_json: bool,
     batch: str | None,
     batch_webhook: str | None,
@@ -76,18 +79,20 @@ def command(
     settings = options.settings_from()
     name = batch or new_batch_id()
     fields = {**given, "out_dir": out[0] if len(out) == 1 else out or None, "batch": name}
-    planned, jobs = asyncio.run(_submit(settings, paths, out, fields, again, batch_webhook))
+    planned, jobs, passed_over = asyncio.run(_submit(settings, paths, out, fields, again, batch_webhook))
     if as_json:
         found_jobs = [
             {"id": job.job_id, "source": item.shown, "before": job.before}
             for job, item in zip(jobs, planned, strict=True)
         ]
-        echo_json({"batch": name, "jobs": found_jobs})
+        echo_json({"batch": name, "jobs": found_jobs, "left_out": left_out.as_documents(passed_over)})
         return
+    left_out.tell(passed_over, everything=names_left_out)
     for job, item in zip(jobs, planned, strict=True):
         note = f"  (is {job.before} already)" if job.before else ""
         echo(f"{job.job_id}  {item.shown}{note}")
     echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {shlex.quote(name)}")
+    left_out.tell_number(passed_over)
 
 
 async def _submit(
@@ -97,7 +102,7 @@ async def _submit(
     fields: dict[str, Any],
     again: bool,
     batch_webhook: str | None,
-) -> tuple[list[Planned], list[Created]]:
+) -> tuple[list[Planned], list[Created], list[LeftOut]]:
     if batch_webhook is not None:
         check_webhook(batch_webhook, settings)
     # Whatever needs the extra `media`: the workers may have it, and say so where they do not.
@@ -116,6 +121,6 @@ async def _submit(
         created = await producer.enqueue(jobs, batch=fields["batch"], again=again)
         if batch_webhook is not None:
             await producer.watch_batch(fields["batch"], batch_webhook)
-        return planned, created
+        return planned, created, listing.left_out
     finally:
         await producer.close()

@@ -19,6 +19,7 @@ from tasks.cli import options
 from tasks.cli.arrivals import Arrivals
 from tasks.cli.follow import clock
 from tasks.cli.inbox import Inbox
+from tasks.cli.left_out import LeftOut, look_through, why_left_out
 from tasks.cli.output import echo
 from tasks.cli.report import Events
 from tasks.producer import Producer, make_spec
@@ -184,6 +185,8 @@ class Watch:
             if not path.exists():
                 self._arrivals.gone(path)
         self._found(self._folder)
+        if self._folder.is_dir():
+            self._tell_of_hidden()
 
     def _found(self, place: Path) -> None:
         for path in _files(place):
@@ -192,8 +195,19 @@ class Watch:
             if is_audio_name(path) or is_other_media_name(path):
                 self._look_at(path)
             elif not path.is_relative_to(self._out) and path.exists():
-                self._left_out.add(path)
-                self._tell("left out", path, error="not a name of audio")
+                self._leave_out(path, why_left_out(path) or "not a name of audio")
+
+    def _leave_out(self, path: Path, reason: str) -> None:
+        if path not in self._left_out:
+            self._left_out.add(path)
+            self._tell("left out", path, error=reason)
+
+    def _tell_of_hidden(self) -> None:
+        """Media that is passed over although it is no new file. Uploads in progress are hidden too, so only what is
+        still there at the next look."""
+        for item in look_through(self._folder, media=True, by_content=False):
+            if isinstance(item, LeftOut) and not Path(item.source).is_relative_to(self._out):
+                self._leave_out(Path(item.source), item.reason)
 
     def _look_at(self, path: Path) -> None:
         try:

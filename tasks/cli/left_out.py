@@ -1,0 +1,165 @@
+"""Media files that a walk through a folder passes over, each with the reason."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from tasks.cli.output import echo
+from worker.audio.sniff import identify
+from worker.audio.source import is_audio_name, is_other_media_name
+from worker.audio.sourcefile import SourceFile
+from worker.errors import SttError
+
+NEEDS_MEDIA: Final = "needs the extra `media`: pip install 'stt-batch[media]'"
+_SHOWN: Final = 5
+_STATE_FOLDERS: Final = (".stt-batch", ".git")
+_OTHER: Final = (
+    # Files beside recordings whose content need not be read to know that they are none.
+    "txt md json jsonl ndjson csv tsv xml html htm css js srt vtt ass ssa ctm textgrid lrc rtf pdf doc docx xls xlsx "
+    "ppt pptx odt jpg jpeg png gif webp svg bmp tif tiff heic ico zip gz bz2 xz 7z rar tar py c h cpp java go rs rb sh "
+    "yml yaml toml ini cfg conf log lock sql db sqlite lua tmp part crdownload m3u m3u8 pls cue nfo"
+)
+_OTHER_ENDINGS: Final = frozenset(_OTHER.split())
+_SYNC: Final = 0x47
+"""First byte of an MPEG transport stream; TypeScript has the same ending."""
+_APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
+"""What macOS leaves beside a file on foreign disks, as `._call.wav`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file or folder that is not transcribed."""
+
+    source: str
+    reason: str
+
+
+def look_through(folder: Path, *, media: bool, by_content: bool = True) -> Iterator[Path | LeftOut]:
+    """The recordings below a folder in order, and what is passed over. `media`: also what only FFmpeg opens;
+    `by_content`: look into files that have no name of audio."""
+    root = os.path.realpath(folder)
+    failures: list[OSError] = []
+    for here, folders, files in os.walk(folder, onerror=failures.append):
+        yield from _unreadable(failures)
+        for name in sorted(folders):
+            path = Path(here) / name
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                target = os.path.realpath(path)
+                yield LeftOut(str(path), f"is a link to a folder outside, which is not followed; give {target} as well")
+            elif name.startswith(".") and name not in _STATE_FOLDERS and not path.is_symlink():
+                yield from _in_hidden_folder(path)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(here) / name
+            reason = why_left_out(path, media=media, by_content=by_content)
+            if reason:
+                yield LeftOut(str(path), reason)
+            elif reason is None and not _is_source_code(path):
+                yield path
+    yield from _unreadable(failures)
+
+
+def why_left_out(path: Path, *, media: bool = True, by_content: bool = True) -> str | None:
+    """None for a recording that is taken, "" for a file that is none, else the reason why it is passed over."""
+    if path.name.startswith("."):
+        bare = path.with_name(path.name.lstrip(".") or "x")
+        return "is hidden: its name begins with a dot" if _is_named(bare) and not _is_apple_double(path) else ""
+    if not _is_named(path):
+        return _by_content(path) if by_content else ""
+    return _why_unfit(path) or (None if media or is_audio_name(path) else NEEDS_MEDIA)
+
+
+def _why_unfit(path: Path) -> str | None:
+    """Of a file with a name of audio."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return "is a link that leads nowhere" if path.is_symlink() else None
+    except OSError:  # the job tells why
+        return None
+    return None if stat.S_ISREG(facts.st_mode) else "is not a regular file"
+
+
+def tell(left_out: Sequence[LeftOut], *, everything: bool) -> None:
+    """On standard error: each, or the first few and their number."""
+    shown = left_out if everything else left_out[:_SHOWN]
+    for one in shown:
+        echo(f"left out: {one.source}: {one.reason}", err=True)
+    if len(left_out) > len(shown):
+        echo(f"left out: {len(left_out) - len(shown)} more media files; --left-out names them", err=True)
+
+
+def tell_number(left_out: Sequence[LeftOut]) -> None:
+    """The last line of a command."""
+    if left_out:
+        files = "1 media file was" if len(left_out) == 1 else f"{len(left_out)} media files were"
+        echo(f"{files} left out; --left-out names all, and why", err=True)
+
+
+def as_documents(left_out: Sequence[LeftOut]) -> list[dict[str, str]]:
+    return [asdict(one) for one in left_out]
+
+
+def _ending(path: Path) -> str:
+    return path.suffix[1:].lower()
+
+
+def _is_named(path: Path) -> bool:
+    return is_audio_name(path) or is_other_media_name(path)
+
+
+def _by_content(path: Path) -> str:
+    """Why a file is passed over that has no name of audio; "" for what holds none."""
+    if _ending(path) in _OTHER_ENDINGS or (kind := _kind_of(path)) is None:
+        return ""
+    ending = f"its ending {path.suffix} is none of audio" if path.suffix else "its name has no ending"
+    return f"holds {kind}, but {ending}; give the file by its name, or rename it"
+
+
+def _kind_of(path: Path) -> str | None:
+    """What a regular file holds, if it is a kind of audio."""
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return None
+        with SourceFile.at(path) as file:
+            kind = identify(file)
+    except (OSError, SttError):  # not to be read: nobody can say what it is
+        return None
+    return str(kind) if kind is not None and kind.is_audio else None
+
+
+def _is_apple_double(path: Path) -> bool:
+    return _start(path) == _APPLE_DOUBLE
+
+
+def _is_source_code(path: Path) -> bool:
+    """Text named .ts. A transport stream that was cut may begin anywhere, but then not with text alone."""
+    start = _start(path, 512) if _ending(path) == "ts" else b""
+    return bool(start) and start[0] != _SYNC and b"\0" not in start and start.isascii()
+
+
+def _start(path: Path, count: int = len(_APPLE_DOUBLE)) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
+def _in_hidden_folder(folder: Path) -> Iterator[LeftOut]:
+    for here, folders, files in os.walk(folder):
+        folders.sort()
+        for path in (Path(here) / name for name in sorted(files)):
+            if _is_named(path):
+                yield LeftOut(str(path), f"lies in the hidden folder {folder.name}")
+
+
+def _unreadable(failures: list[OSError]) -> Iterator[LeftOut]:
+    for exc in failures:
+        yield LeftOut(str(exc.filename), f"is a folder that cannot be read: {exc.strerror}")
+    failures.clear()
