@@ -82,7 +82,7 @@ class Aiff:
 
 
 def read_aiff(file: BinaryIO) -> Aiff | None:
-    """The parts of an AIFF file; None for others, and where no audio is found."""
+    """The parts of an AIFF file, or None if the file is of another kind or holds no audio."""
     size = file.seek(0, os.SEEK_END)
     start = _read(file, 0, 12)
     kind = start[8:12]

@@ -42,7 +42,7 @@ class Au:
 
 
 def read_au(file: BinaryIO) -> Au | None:
-    """The header of an AU file; None for others."""
+    """The header of an AU file, or None if the file is of another kind."""
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(_HEAD_BYTES)

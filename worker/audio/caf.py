@@ -57,7 +57,7 @@ def caf_header(
 
 
 def read_caf(file: BinaryIO) -> Caf | None:
-    """The parts of a CAF file; None for others, and where no audio is found."""
+    """The parts of a CAF file, or None if the file is of another kind or holds no audio."""
     size = file.seek(0, os.SEEK_END)
     if _read(file, 0, 4) != b"caff":
         return None

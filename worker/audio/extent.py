@@ -22,7 +22,7 @@ MORE_THAN_SAID: Final = "the header promises less audio than the file holds; eve
 MIN_REST_BYTES: Final = 64
 """Less than this behind the audio is ignored: a few milliseconds at most."""
 
-_TAIL_BYTES: Final = 16 << 20
+_TAIL_BYTES: Final = 8 << 20
 """Chunks behind audio of unknown length are looked for in this much of the end of a file."""
 _BLOCK_BYTES: Final = 4 << 20
 _ID3V1_BYTES: Final = 128
@@ -208,8 +208,7 @@ def _first_of_chain(tail: npt.NDArray[np.uint8], end: int, chunks: Chunks) -> in
         sizes += tail[starts + 4 + k].astype(np.int64) << min(shift, 40)  # far beyond any file where the rest is set
     ends = starts + head + sizes
     padded_ends = ends + (sizes & 1 if chunks.padded else 0)
-    nonzero = np.flatnonzero(tail[:end])
-    last_nonzero = int(nonzero[-1]) + 1 if len(nonzero) else 0
+    last_nonzero = len(tail[:end].tobytes().rstrip(b"\0"))
     known = np.array([bytes(tail[at : at + 4]) in _KNOWN_CHUNKS for at in starts.tolist()], bool)
     fits = (ends == end) | (padded_ends == end) | (known & (padded_ends >= last_nonzero) & (ends <= end))
     while fits.any():

@@ -29,7 +29,7 @@ Frame = tuple[str, int]
 
 
 def raw_stream(data: bytes) -> str | None:
-    """The coding of a file that starts with `data`; None where no frames follow each other."""
+    """The coding of a file that starts with `data`, or None if no frames follow each other."""
     for find in (mpeg_frame, _adts_frame, _ac3_frame, _loas_frame):
         if found := _chain(data[: 2 * _SEARCH_BYTES], find):
             return found

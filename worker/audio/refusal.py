@@ -1,4 +1,4 @@
-"""The errors for files that no reader opens: they name the container and the coding, the reason and the way out."""
+"""The errors for files that no reader opens: they name the container and the coding, the reason and the remedy."""
 
 from __future__ import annotations
 

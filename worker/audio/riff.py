@@ -32,7 +32,7 @@ class Riff:
     form: bytes
     """The content of the chunk `fmt `."""
     said: int | None
-    """Bytes of audio by the header; None where it says by convention that it is not known."""
+    """Bytes of audio by the header, or None if the header marks the size as unknown."""
     start: int
     """Where the audio starts."""
     regular: bool
@@ -83,7 +83,7 @@ class Riff:
 
 
 def read_riff(file: BinaryIO) -> Riff | None:
-    """The parts of a WAV or W64 file; None for others, and where no audio is found."""
+    """The parts of a WAV or W64 file, or None if the file is of another kind or holds no audio."""
     file.seek(0)
     start = file.read(40)
     if start[:16] == _W64_RIFF and start[24:40] == _W64_WAVE:

@@ -59,7 +59,7 @@ _HTML: Final = re.compile(rb"^\s*(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doct
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a file is by its content."""
+    """The type of a file by its content."""
 
     container: str
     coding: str = ""
@@ -77,7 +77,7 @@ class Kind:
 
 
 def identify(path: SourceFile) -> Kind | None:
-    """What the file is; None for unknown content. Raises WorkerShortage when the disk fails."""
+    """The type of a file, or None if its content is not known. Raises WorkerShortage when the disk fails."""
     try:
         with path.open("rb") as file:
             return _kind(file)

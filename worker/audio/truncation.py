@@ -31,8 +31,7 @@ _MID_PACKET: Final = "the file ends in the middle of a packet: it is cut off, or
 
 
 def missing_end(path: SourceFile) -> str:
-    """What a person should know of a file that ends too early; empty where it does not, or nothing tells. Raises
-    WorkerShortage when the disk fails."""
+    """A warning about a file that ends too early, or an empty text. Raises WorkerShortage when the disk fails."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -130,7 +129,7 @@ def _last_voc_block_end(file: BinaryIO, at: int, size: int) -> int:
 
 
 def _has_nut_index(file: BinaryIO, size: int) -> bool:
-    """A NUT file ends with an index, whose length stands in front of the last 4 bytes."""
+    """A NUT file ends with an index, whose length is in front of the last 4 bytes."""
     file.seek(max(0, size - 12))
     at = size - int.from_bytes(file.read(8), "big")
     if not 0 <= at < size:
