@@ -212,9 +212,7 @@ def _open_native(path: SourceFile, channel: int | None, kind: Kind | None, track
     plan = plan_of(path)
     check_track(track, (), path)
     if plan.is_joined:
-        from worker.audio.joined import JoinedSource  # noqa: PLC0415  seldom needed
-
-        return JoinedSource(path, plan, channel)
+        return _open_joined(path, plan, channel)
     source = AudioSource(path, channel, plan)
     try:
         source.check_start(kind)
@@ -224,14 +222,23 @@ def _open_native(path: SourceFile, channel: int | None, kind: Kind | None, track
     return source
 
 
+def _open_joined(path: SourceFile, plan: Plan, channel: int | None) -> Audio:
+    from worker.audio.joined import JoinedSource  # noqa: PLC0415  seldom needed
+
+    return JoinedSource(path, plan, channel)
+
+
 def _open_other(path: SourceFile, channel: int | None, track: int | None, kind: Kind | None, refused: Refused) -> Audio:
     from worker.audio.container import NoDecoder, UnknownContainer, is_installed  # noqa: PLC0415
     from worker.audio.media import open_media  # noqa: PLC0415  seldom needed, and large
 
     if not is_installed():
         raise without_media(path, kind, refused) from None
+    plan = media_plan(path)
+    if plan.is_joined:
+        return _open_joined(path, plan, channel)
     try:
-        source = open_media(path, channel, media_plan(path), track)
+        source = open_media(path, channel, plan, track)
     except UnknownContainer as exc:
         raise by_both(path, kind, refused, exc, exc.reason) from None
     except NoDecoder:

@@ -107,6 +107,8 @@ class Located:
     extent: Extent
     as_written: bool
     """The file's own header says the same, so that it can be read as it is."""
+    more: tuple[tuple[bytes, Extent], ...] = ()
+    """Further pieces of audio of the same format, each with its header."""
 
 
 def extent_of(file: BinaryIO, start: int, said: int | None, chunks: Chunks | None) -> Extent:

@@ -183,5 +183,6 @@ def _sized_plan(path: SourceFile) -> Plan:
     if located is None or located.as_written or not located.extent.size or not located.head:
         return Plan()
     extent = located.extent
-    part = Part(extent.start, extent.end, located.head)
-    return Plan((part,), warnings=(extent.warning,) if extent.warning else ())
+    pieces = ((located.head, extent), *located.more)
+    parts = tuple(Part(piece.start, piece.end, head) for head, piece in pieces)
+    return Plan(parts, warnings=(extent.warning,) if extent.warning else ())

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final, Literal
 
 from worker.audio.caf import caf_header
-from worker.audio.extent import Chunks, GuidChunks, Located, extent_of, is_streamed_size, walk
+from worker.audio.extent import Chunks, Extent, GuidChunks, Located, extent_of, is_streamed_size, walk
 
 _W64_RIFF: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _W64_SUFFIX: Final = bytes.fromhex("f3acd3118cd100c04f8edb8a")
@@ -79,7 +79,21 @@ class Riff:
         as_written = self.regular and extent.size == self.said
         if isinstance(self.chunks, GuidChunks):  # libsndfile reads what follows the audio of W64 as audio
             as_written = as_written and file.seek(0, os.SEEK_END) - extent.end < _W64_ALIGNMENT
-        return Located(self.header(extent.size), extent, as_written)
+        more = self._more(file, extent.end) if extent.size == self.said else ()
+        return Located(self.header(extent.size), extent, as_written and not more, more)
+
+    def _more(self, file: BinaryIO, end: int) -> tuple[tuple[bytes, Extent], ...]:
+        """Some recorders write a chunk `data` for each time they were paused."""
+        size = file.seek(0, os.SEEK_END)
+        found = []
+        for start in self.chunks.starts_after(end) if self.chunks is not None else ():
+            if self.chunks is not None and self.chunks.is_known(_read(file, start, self.chunks.head_bytes)):
+                for name, at, content in walk(file, start, size, self.chunks):
+                    if name == b"data" and content and at < size:
+                        piece = Extent(at, min(at + content, size))
+                        found.append((self.header(piece.size), piece))
+                break
+        return tuple(found)
 
 
 def read_riff(file: BinaryIO) -> Riff | None:

@@ -193,6 +193,15 @@ def test_coded_audio_that_a_wav_calls_pcm(tmp_path: Path) -> None:
     assert_read(tmp_path / "a.wav")
 
 
+def test_several_chunks_of_audio_in_a_file_that_ffmpeg_reads(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", Media("", "wav", "wav", "g722", 16000))
+    data = path.read_bytes()
+    head, audio = data[: data.index(b"data")], data[data.index(b"data") + 8 :]
+    chunks = [b"data" + len(piece).to_bytes(4, "little") + piece for piece in (audio[:16000], audio[16000:])]
+    path.write_bytes(head + b"".join(chunks))
+    assert_read(path)
+
+
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 4000])
 def test_a_wrong_length_in_a_file_that_ffmpeg_reads(tmp_path: Path, size: int) -> None:
     path = write(tmp_path / "a.wav", Media("", "wav", "wav", "g722", 16000))

@@ -195,6 +195,18 @@ def test_a_long_header(tmp_path: Path, size: int | None, before: bytes) -> None:
     assert_whole(tmp_path / "a", expected.get(size or -1 if size is None else size, ""))
 
 
+@pytest.mark.parametrize("between", [b"", wav_chunk(b"LIST", b"INFO")], ids=["", "chunk-between"])
+@pytest.mark.parametrize("listed", [False, True], ids=["", "wavl"])
+def test_audio_in_several_chunks(tmp_path: Path, between: bytes, listed: bool) -> None:
+    """Some recorders write one for each time they were paused."""
+    data = make(tmp_path / "a", FAMILIES[0])
+    head, audio = data[: data.index(b"data")], data[data.index(b"data") + 8 :]
+    half = len(audio) // 4 * 2
+    pieces = wav_chunk(b"data", audio[:half]) + between + wav_chunk(b"data", audio[half:])
+    (tmp_path / "a").write_bytes(head + (wav_chunk(b"LIST", b"wavl" + pieces) if listed else pieces))
+    assert_whole(tmp_path / "a")
+
+
 @pytest.mark.parametrize("said", ["right", "zero"])
 def test_chunks_without_their_pad_byte(tmp_path: Path, said: str) -> None:
     data = make(tmp_path / "a", FAMILIES[0], None if said == "right" else lambda _: 0)
