@@ -66,7 +66,7 @@ from tasks.intake_streams import Stream, Streams
 from tasks.jobs import JobSpec, job_id, problems
 from tasks.loop import LoopThread
 from tasks.producer import Producer, checked_key
-from worker.errors import BadJob, LedgerRefused, LedgerUnavailable, QueueFull, SourceNotFound, SttError
+from worker.errors import BadJob, LedgerRefused, LedgerUnavailable, QueueFull, SourceNotFound, SttError, WorkerShortage
 from worker.settings import Settings
 from worker.storage.allowed import check_output, check_source, check_webhook
 from worker.storage.connection import Connection
@@ -264,10 +264,14 @@ class Intake:
         return [_entry(item) for item in entries]
 
     async def _work(self, stream: Stream, entry: Entry) -> None:
-        """Until it is answered, also while Redis is away."""
+        """Until it is answered, also while Redis is away. A shortage of this machine is waited for, for a time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self._settings.intake_timeout_s
         while True:
             try:
-                return await self._handle(stream, entry)
+                return await self._handle(stream, entry, patient=loop.time() < deadline)
+            except WorkerShortage as exc:
+                logger.warning("intake: a shortage of this machine, an entry waits", entry=entry.id, error=str(exc))
             except LedgerRefused as exc:
                 logger.error("intake: an entry cannot be answered", entry=entry.id, error=str(exc))  # noqa: TRY400
                 self._here.pop((stream.key, entry.id), None)
@@ -276,8 +280,8 @@ class Intake:
                 logger.warning("intake: Redis is away, an entry waits", error=str(exc))
             await asyncio.sleep(AWAY_S * random.uniform(1.0, 1.5))  # noqa: S311  jitter
 
-    async def _handle(self, stream: Stream, entry: Entry) -> None:
-        """Raises LedgerUnavailable; the entry then stays, and is taken again later."""
+    async def _handle(self, stream: Stream, entry: Entry, *, patient: bool = False) -> None:
+        """Raises LedgerUnavailable, and if `patient` WorkerShortage; the entry then stays."""
         try:
             request = read_request(entry)
             check(request.spec, self._settings)
@@ -288,6 +292,8 @@ class Intake:
             logger.error("intake: entry refused", entry=entry.id, error=str(exc))  # noqa: TRY400
             await self._answer(stream, entry, {"refused": exc.code, "reason": str(exc)[:1000]})
         except SttError as exc:
+            if patient and isinstance(exc, WorkerShortage):
+                raise
             logger.warning("intake: entry refused", entry=entry.id, code=exc.code, reason=str(exc))
             await self._answer(stream, entry, {"refused": exc.code, "reason": str(exc)[:1000]})
         except Exception as exc:

@@ -20,8 +20,10 @@ from tasks.intake import AT_ONCE, GROUP, MAX_BYTES, MAX_DELIVERIES, Intake, star
 from tasks.loop import LoopThread
 from tasks.producer import Producer
 from tests.support.wait import wait_until
+from worker.errors import WorkerShortage
 from worker.settings import Settings
 from worker.storage.connection import Connection
+from worker.storage.identify import Identifier
 from worker.storage.ledger import JobState
 
 ROOT = Path(__file__).parents[2]
@@ -319,6 +321,29 @@ def test_sigterm_ends_it_while_it_hashes_and_waits(
     assert not set(requests) & set(replies(raw))
     taken = raw.xautoclaim("stt:intake", GROUP, "another", min_idle_time=1_000_000)
     assert {entry for entry, _ in taken[1]} == set(requests), "another process may have them at once"
+
+
+def test_a_shortage_of_this_machine_is_waited_for(
+    settings: Settings,
+    raw: redis.Redis,
+    audio: Any,
+    served: Callable[[Settings], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failures = iter([WorkerShortage("too many open files")] * 2)
+    identify = Identifier.content_of
+
+    async def short(self: Identifier, source: str, lane: str = "") -> tuple[str, str | None]:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return await identify(self, source, lane)
+
+    monkeypatch.setattr(Identifier, "content_of", short)
+    monkeypatch.setattr("tasks.intake.AWAY_S", 0.1)
+    request = add(raw, source=audio("1.wav"))
+    served(settings)
+    wait_until(lambda: request in replies(raw), "it is answered")
+    assert replies(raw)[request]["state"] == "queued"
 
 
 def pending(raw: redis.Redis) -> int:

@@ -17,6 +17,8 @@ from worker.audio.decodedspace import STEP_BYTES, DecodedSpace, SpaceTaken, TooL
 from worker.audio.recording import Recording, open_recording
 from worker.audio.sections import Cutting
 from worker.errors import WorkerShortage
+from worker.planning import open_planned
+from worker.settings import load
 
 RATE = 16000
 SECONDS, CHANNELS = 160, 2
@@ -112,6 +114,14 @@ def test_the_disk_is_not_filled(ogg: Path, monkeypatch: pytest.MonkeyPatch) -> N
     with opened(ogg, DecodedSpace(1e9, 1e9, 290e6)) as too_little:
         assert too_little.fell_back
         assert "STT_DISK_FREE_GB" in " ".join(too_little.warnings)
+
+
+async def test_the_settings_of_a_worker_hold(ogg: Path) -> None:
+    settings = load({}, decoded_job_max_gb=0.005)
+    with await open_planned(ogg, settings, 8, False, None, Wanted("split")) as recording:
+        assert recording.fell_back
+    with await open_planned(ogg, load({}), 8, False, None, Wanted("split")) as recording:
+        assert not recording.fell_back
 
 
 def test_shares_of_many_threads_add_up() -> None:
