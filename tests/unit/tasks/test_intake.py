@@ -43,7 +43,7 @@ def test_a_good_entry() -> None:
         (entry(job='{"source": "/a", "speed": -1}'), "speed"),
         (entry(job='{"source": "call.wav"}'), "source: must be an absolute path"),
         (entry(job='{"source": "/a", "out_dir": "results"}'), "out_dir: must be an absolute path"),
-        (entry(job=json.dumps({"source": "/a\0b"})), "NUL"),
+        (entry(job=json.dumps({"source": "/a\0b"})), "control characters"),
         (entry(job='{"source": "/\\ud800"}'), "Invalid JSON"),
         (entry(job=GOOD, jbo="1"), "unknown field 'jbo'; there are again, job, key"),
         (entry(job=GOOD, again="yes"), "again"),
