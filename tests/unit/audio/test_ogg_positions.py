@@ -1,0 +1,162 @@
+"""Granule positions of Ogg streams: gaps, jumps back, starts above zero, lost and damaged pages."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support import audiofiles, tones
+from tests.support.audiofiles import write_words
+from tests.support.timedmedia import ogg_checksum, ogg_pages, ogg_shifted, write_timed
+from tests.support.tones import ToneWord
+from worker.audio import ogg
+from worker.audio.decode import open_source
+from worker.audio.frames import wire_frames
+from worker.audio.ogg_timeline import Page, checksum
+
+WORDS = list(tones.speech(14, seed=9))
+LENGTH_S = 15.0
+RATE = 48000
+OGG = {"opus": audiofiles.OPUS, "vorbis": audiofiles.VORBIS}
+KINDS = ["opus", "vorbis", "flac"]
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("ogg")
+    made = {}
+    for kind in KINDS:
+        path = folder / f"a.{kind}.ogg"
+        if (coding := OGG.get(kind)) is not None:
+            write_words(path, WORDS, RATE, coding, duration_s=LENGTH_S)
+        else:
+            signal = tones.encode(WORDS, RATE, duration_s=LENGTH_S)
+            write_timed(path, signal, container="ogg", codec=kind, rate=RATE)
+        made[kind] = path.read_bytes()
+    return made
+
+
+def read(path: Path) -> tuple[list[ToneWord], float, tuple[str, ...]]:
+    with open_source(path) as source:
+        found = tones.decode_pcm16(b"".join(wire_frames(source, 16000, 4000)))
+        return found, source.frames_decoded / source.info.sample_rate, source.warnings
+
+
+def audio_pages(data: bytes) -> list[int]:
+    """End of each page of audio but the last, as granule positions."""
+    granules = [int.from_bytes(page[6:14], "little", signed=True) for page in ogg_pages(data)]
+    return [granule for granule in granules if granule > 0][:-1]
+
+
+def assert_gap(path: Path, at_s: float, gap_s: float) -> None:
+    """Words that end before the gap are where they were, those behind it later by its length; one is cut in two."""
+    found, length_s, warnings = read(path)
+    times = {w.number: w.start + (gap_s if w.start > at_s - 0.03 else 0.0) for w in WORDS}
+    cut = {w.number for w in WORDS if w.start - 0.04 < at_s < w.end + 0.04}
+    assert {w.number for w in WORDS} - {w.number for w in found} <= cut
+    assert all(abs(w.start - times[w.number]) < 0.03 for w in found if w.number not in cut)
+    assert abs(length_s - LENGTH_S - gap_s) < 0.05
+    assert any("holes in its times" in w for w in warnings)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("gap_s", [0.02, 6.0])
+def test_a_gap_is_silence_where_it_lies(tmp_path: Path, files: dict[str, bytes], kind: str, gap_s: float) -> None:
+    data = files[kind]
+    ends = audio_pages(data)
+    number = len(ends) // 2
+    path = tmp_path / "a.ogg"
+    path.write_bytes(ogg_shifted(data, lambda n, _: round(gap_s * RATE) if n >= number else 0))
+    assert_gap(path, ends[number - 1] / RATE, gap_s)
+
+
+@settings(max_examples=8, deadline=None)
+@given(kind=st.sampled_from(["opus", "vorbis"]), gap_s=st.floats(0.02, 4.0), data=st.data())
+def test_a_gap_anywhere(
+    tmp_path_factory: pytest.TempPathFactory,
+    files: dict[str, bytes],
+    kind: str,
+    gap_s: float,
+    data: st.DataObject,
+) -> None:
+    ends = audio_pages(files[kind])
+    number = data.draw(st.integers(1, len(ends) - 1))
+    path = tmp_path_factory.getbasetemp() / "gap.ogg"
+    path.write_bytes(ogg_shifted(files[kind], lambda n, _: round(gap_s * RATE) if n >= number else 0))
+    assert_gap(path, ends[number - 1] / RATE, gap_s)
+
+
+@pytest.mark.parametrize("kind", ["opus", "vorbis"])
+@pytest.mark.parametrize("start_s", [0.5, 5000.0])
+def test_a_stream_that_was_cut_out_of_a_longer_one_starts_at_zero(
+    tmp_path: Path, files: dict[str, bytes], kind: str, start_s: float
+) -> None:
+    """RFC 7845, section 4.3: the time of a sample counts from the first one."""
+    path = tmp_path / "a.ogg"
+    path.write_bytes(ogg_shifted(files[kind], lambda _n, _g: round(start_s * RATE)))
+    found, length_s, warnings = read(path)
+    assert [w.number for w in found] == [w.number for w in WORDS]
+    assert all(abs(f.start - w.start) < 0.03 for f, w in zip(found, WORDS, strict=True))
+    assert (round(length_s, 2), warnings) == (LENGTH_S, ())
+
+
+@pytest.mark.parametrize("kind", ["opus", "vorbis"])
+def test_positions_that_jump_back_lose_nothing(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
+    path = tmp_path / "a.ogg"
+    path.write_bytes(ogg_shifted(files[kind], lambda n, _: -4 * RATE if n >= 6 else 0))
+    found, length_s, _ = read(path)
+    assert [w.number for w in found] == [w.number for w in WORDS]
+    assert round(length_s, 2) == LENGTH_S
+
+
+@pytest.mark.parametrize("is_damaged", [False, True], ids=["lost", "damaged"])
+@pytest.mark.parametrize("kind", ["opus", "vorbis"])
+def test_a_page_that_is_gone_keeps_its_time(
+    tmp_path: Path, files: dict[str, bytes], kind: str, is_damaged: bool
+) -> None:
+    pages = ogg_pages(files[kind])
+    gone = len(pages) // 2
+    damaged = pages[gone][:100] + bytes(20) + pages[gone][120:]
+    pages[gone : gone + 1] = [damaged] if is_damaged else []
+    path = tmp_path / "a.ogg"
+    path.write_bytes(b"".join(pages))
+    found, length_s, _ = read(path)
+    times = {w.number: w.start for w in WORDS}
+    assert all(abs(w.start - times[w.number]) < 0.03 for w in found)
+    assert found[-1].number == WORDS[-1].number
+    assert round(length_s, 2) == LENGTH_S
+    with open_source(path) as source:
+        list(source.blocks())
+        assert bool(source.undecoded) == is_damaged
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_whole_stream_is_left_alone(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
+    path = tmp_path / "a.ogg"
+    path.write_bytes(files[kind])
+    ((link,), is_ended) = ogg.links(path)
+    stream = link.only
+    assert stream is not None
+    assert (stream.patches, stream.shifts, is_ended) == ([], [], True)
+    assert stream.length_s == pytest.approx(LENGTH_S, abs=0.05)
+
+
+@pytest.mark.parametrize("kind", ["opus", "flac"])
+def test_a_start_behind_a_gap_is_exact(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
+    path = tmp_path / "a.ogg"
+    path.write_bytes(ogg_shifted(files[kind], lambda n, _: 2 * RATE if n >= 5 else 0))
+    with open_source(path) as source:
+        whole = np.concatenate(list(source.blocks()))
+        for start in (1, 3 * RATE + 5, 10 * RATE, len(whole) - 1):
+            np.testing.assert_array_equal(np.concatenate(list(source.blocks(start, 0.3))), whole[start:])
+
+
+@given(st.binary(min_size=28, max_size=300))
+def test_the_checksum_is_that_of_the_specification(data: bytes) -> None:
+    page = b"OggS" + data
+    assert checksum(page) == ogg_checksum(page)
+    assert Page(0, page[:22] + ogg_checksum(page) + page[26:]).is_intact
