@@ -171,10 +171,11 @@ def _located(path: SourceFile) -> Located | None:
 
 
 def media_plan(path: SourceFile) -> Plan:
-    """How to show a file to FFmpeg: whole, under a header of its own only where that of the file gives a wrong length.
-    FFmpeg reads on where libsndfile stops, and needs no other help."""
-    sized, warnings = _sized_plan(path), dict.fromkeys((*plan_of(path).warnings, missing_end(path)))
-    return Plan(sized.parts, tuple(text for text in warnings if text))
+    """How to show a file to FFmpeg: in parts where there are several, or holes in the times; else whole, under a header
+    of its own only where that of the file gives a wrong length."""
+    sized, plan = _sized_plan(path), plan_of(path)
+    warnings = dict.fromkeys((*plan.warnings, missing_end(path)))
+    return Plan(plan.parts if plan.is_joined else sized.parts, tuple(text for text in warnings if text))
 
 
 def _sized_plan(path: SourceFile) -> Plan:
