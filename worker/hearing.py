@@ -28,6 +28,7 @@ from worker.realtime.session import Session
 from worker.realtime.speed import AUTO_CEILING, SpeedControl
 from worker.realtime.streaming import Endpoint, Stream, ended
 from worker.settings import Settings
+from worker.shortages import shortage_of
 from worker.timeline import Timeline
 from worker.transcript.assemble import Assembler
 from worker.transcript.model import Segment, SessionFacts
@@ -126,6 +127,8 @@ class Hearing:
             try:
                 decision = await self._stream(feed, until)
             except EndpointError as exc:
+                if (shortage := shortage_of(exc)) is not None:  # more sessions at once would only make it worse
+                    raise shortage from exc
                 decision = Decision(Action.RETRY if exc.retryable else Action.FAIL, exc)
                 if isinstance(exc, EndpointBusy):
                     await self._slow_down(AUTO_CEILING, str(exc))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from tests.support import audiofiles
@@ -15,7 +17,7 @@ from tests.support.audiofiles import Coding, write_words
 from tests.support.faulty_web import faulty_web
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import speech
-from worker.errors import SourceChanged
+from worker.errors import SourceChanged, WorkerShortage
 from worker.job import Began, Content
 from worker.pipeline import Earlier
 from worker.settings import load
@@ -207,3 +209,22 @@ async def test_an_address_whose_content_was_replaced(tmp_path: Path, validator: 
                 await transcribe(url, settings, earlier=earlier, content=Content(began=began))
             with pytest.raises(SourceChanged, match="since the job was submitted"):
                 await transcribe(url, settings, content=content)
+
+
+async def test_a_shortage_while_connecting_ends_the_attempt_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a failure of the session it would use up the retries, and leave the section missing."""
+    tries = 0
+
+    async def no_descriptor(*_: object, **__: object) -> None:
+        nonlocal tries
+        tries += 1
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    source = write_words(tmp_path / "call.wav", WORDS, 16000)
+    async with tone_service() as settings:
+        monkeypatch.setattr(aiohttp.TCPConnector, "connect", no_descriptor)
+        with pytest.raises(WorkerShortage, match="too many files open"):
+            await transcribe(source, settings)
+    assert tries == 2, "over websocket and polling, once each"

@@ -101,7 +101,7 @@ class Client:
             raise
         if refused is not None:
             await self.close()
-            raise self._translated(refused)
+            raise self._translated(refused) from refused
 
     async def _connect(self) -> Exception | None:
         """Over the transports of the settings; returns why none could be had."""
