@@ -11,6 +11,13 @@ from typing import BinaryIO, Final
 from worker.audio.sourcefile import SourceFile
 
 _STREAMINFO_END: Final = 42  # the marker, the block's header and its 34 bytes
+_STREAM_START: Final = b"fLaC\x00\x00\x00\x22"
+"""The marker and the head of the block that follows, unless it is the only one (bit 7)."""
+_CHUNK_BYTES: Final = 1 << 20
+_LARGE_BYTES: Final = 4 << 20
+"""A smaller file is searched within a few milliseconds."""
+_PROBES: Final = 12
+_PROBE_BYTES: Final = 64 << 10
 _TOTAL_AT: Final = 21  # of 36 bits the upper 4 are the lower half of this byte
 _TAIL_BYTES: Final = 256 << 10  # holds the last frame: at most 64 Ki samples, far less in practice
 _BLOCK_SIZES: Final = {1: 192, **{k: 576 << (k - 2) for k in range(2, 6)}, **{k: 256 << (k - 8) for k in range(8, 16)}}
@@ -46,6 +53,58 @@ def length_of(path: SourceFile) -> Length | None:
     unsaid[_TOTAL_AT] &= 0xF0
     unsaid[_TOTAL_AT + 1 : _TOTAL_AT + 5] = bytes(4)
     return Length(said, there, bytes(unsaid), start + len(head))
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One of several FLAC streams in a file; `start` and `end` in bytes, `length_s` 0 where its header says nothing."""
+
+    start: int
+    end: int
+    rate: int
+    channels: int
+    length_s: float
+
+
+def streams(path: SourceFile) -> list[Stream]:
+    """The streams of a file where files were joined end to end. Empty for a single one, which a look at a few places
+    tells; where they leave a doubt the whole file is searched."""
+    length = length_of(path)
+    size, base, rest = path.stat().st_size, 0, b""
+    if size > _LARGE_BYTES and length is not None and length.said in (0, length.there) and _rises(path, length):
+        return []
+    starts: list[tuple[int, bytes]] = []
+    with path.open("rb") as file:
+        while data := file.read(_CHUNK_BYTES):
+            block = rest + data
+            at = block.find(_STREAM_START)
+            while 0 <= at <= len(block) - _STREAMINFO_END:
+                starts.append((base + at, block[at : at + _STREAMINFO_END]))
+                at = block.find(_STREAM_START, at + 1)
+            rest = block[1 - _STREAMINFO_END :]
+            base += len(block) - len(rest)
+    ends = [start for start, _ in starts[1:]] + [size]
+    return [_stream(start, end, head) for (start, head), end in zip(starts, ends, strict=True)]
+
+
+def _rises(path: SourceFile, length: Length) -> bool:
+    """Whether frames all through the file count on: those of a second stream begin at zero again."""
+    size, last = path.stat().st_size, 0
+    smallest, largest = (int.from_bytes(length.unsaid_head[at : at + 2], "big") for at in (8, 10))
+    with path.open("rb") as file:
+        for number in range(1, _PROBES + 1):
+            file.seek(max(length.rest, size * number // _PROBES - _PROBE_BYTES))
+            end = _end_of_last_frame(file.read(_PROBE_BYTES), largest if smallest == largest else 0)
+            if end is None or end < last:
+                return False
+            last = end
+    return True
+
+
+def _stream(start: int, end: int, head: bytes) -> Stream:
+    rate = int.from_bytes(head[18:21], "big") >> 4
+    samples = int.from_bytes(head[_TOTAL_AT : _TOTAL_AT + 5], "big") & ((1 << 36) - 1)
+    return Stream(start, end, rate, (head[20] >> 1 & 7) + 1, samples / rate if rate else 0.0)
 
 
 def _after_id3(data: bytes) -> int:

@@ -156,11 +156,19 @@ def _ogg_part(link: ogg.Link) -> Part:
 
 def _flac_plan(path: SourceFile) -> Plan:
     """With a length of 0 in the header libsndfile reads to the end of the file."""
+    streams = flac.streams(path)
+    if len(streams) > 1:
+        return Plan(tuple(_flac_part(stream) for stream in streams))
     length = flac.length_of(path)
     if length is None or not 0 < length.said < length.there:
         return Plan()
     part = Part(length.rest, path.stat().st_size, length.unsaid_head)
     return Plan((part,), warnings=(MORE_THAN_SAID,))
+
+
+def _flac_part(stream: flac.Stream) -> Part:
+    form = f"FLAC {stream.rate} Hz, {stream.channels} channels"
+    return Part(stream.start, stream.end, length_s=stream.length_s or None, form=form)
 
 
 def _located(path: SourceFile) -> Located | None:

@@ -196,6 +196,21 @@ def test_an_advert_in_the_middle_of_an_mp3_whose_length_tag_was_corrected(tmp_pa
         assert_both(source, 0.03)
 
 
+@pytest.mark.parametrize("second", [(48000, 2), (44100, 2), (22050, 1)], ids=str)
+def test_flac_files_joined_end_to_end(tmp_path: Path, second: tuple[int, int]) -> None:
+    """The same length and form too: then the header of the first one is right."""
+    one, two = (stored(tmp_path, w, audiofiles.FLAC, *f) for w, f in ((FIRST, (48000, 2)), (SECOND, second)))
+    path = tmp_path / "a.flac"
+    path.write_bytes(one + two)
+    with open_source(path) as source:
+        assert_both(source, 0.01)
+        assert source.warnings == ()
+        assert_exact_starts(source)
+    path.write_bytes(one)
+    with open_source(path) as source:
+        assert source.info.frames == PART_S * 48000
+
+
 LINKS: list[tuple[Coding, int, int]] = [
     (audiofiles.OPUS, 48000, 2),
     (audiofiles.OPUS, 48000, 1),
