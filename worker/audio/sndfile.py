@@ -24,7 +24,7 @@ from worker.audio.scratch import scratch
 from worker.audio.source import AudioInfo, reason_of
 from worker.audio.sourcefile import SourceFile
 from worker.audio.undecoded import UndecodedLog
-from worker.shortages import raise_shortage, source_error
+from worker.shortages import source_error
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
 _MAX_BLOCK_VALUES: Final = 1 << 20
@@ -35,6 +35,7 @@ _FLAC_HALVINGS: Final = 5
 _RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of what a person must know of headerless audio
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 _SYSTEM_CODE: Final = 2  # SF_ERR_SYSTEM
+_PROBE_BYTES: Final = 1 << 20
 # libsndfile takes files without a header by the ending of their path; a descriptor has none.
 _TELEPHONE: Final = {".gsm": "GSM610", ".vox": "VOX_ADPCM"}
 _NO_HEADER: Final = (".raw", ".au", ".snd")
@@ -136,7 +137,16 @@ class SndfileStream:
         if (failure := self._failure()) is not None:
             raise source_error(failure, str(self._path)) from failure
         if isinstance(exc, soundfile.LibsndfileError) and exc.code == _SYSTEM_CODE:
-            raise_shortage(exc, str(self._path))
+            self._probe()
+
+    def _probe(self) -> None:
+        """libsndfile says "System error" for a disk that fails and for a file that leads it astray: read it all."""
+        try:
+            with self._path.open(buffering=0) as file:
+                while file.read(_PROBE_BYTES):
+                    pass
+        except OSError as exc:
+            raise source_error(exc, str(self._path)) from exc
 
     def seek_exactly(self, frame: int) -> int:
         """Go to `frame` if a seek is exact in this coding. Returns the frame that will be read next."""

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import soundfile
 
 from tests.support.audiofiles import write_signal
+from tests.support.mediafiles import MEDIA, write_media
 from tests.support.sounds import noise
 from worker.audio import sourcefile
 from worker.audio.decode import open_source
@@ -112,3 +114,58 @@ def test_a_file_that_nobody_reads_any_more_is_closed(tmp_path: Path) -> None:
             list(audio.blocks())
         del audio
     assert len(set(os.listdir("/proc/self/fd")) - before) <= 1  # noqa: PTH208  the folder's own
+
+
+def decode_all(file: SourceFile) -> None:
+    with open_source(file) as audio:
+        for _ in audio.blocks():
+            pass
+
+
+class FailingDisk:
+    """Reads fail from a byte of the file on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, good_bytes: int) -> None:
+        real = os.pread
+
+        def pread(fd: int, count: int, at: int) -> bytes:
+            if at + count > good_bytes:
+                raise OSError(errno.EIO, os.strerror(errno.EIO))
+            return real(fd, count, at)
+
+        monkeypatch.setattr(sourcefile, "_reopened", lambda fd: None)
+        monkeypatch.setattr(os, "pread", pread)
+
+
+@pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.ogg", "a.mka"])
+@pytest.mark.parametrize("share", [0.0, 0.6])
+def test_a_disk_that_fails_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, share: float
+) -> None:
+    signal = noise(20, -20)
+    if name.endswith("mka"):
+        path = write_media(tmp_path / name, signal, next(one for one in MEDIA if one.name == "mkv-flac"))
+    else:
+        path = write_signal(tmp_path / name, signal, 16000)
+    with SourceFile.at(path) as file, monkeypatch.context() as patch:
+        FailingDisk(patch, int(path.stat().st_size * share))
+        with pytest.raises(WorkerShortage, match="the disk reports an input/output error"):
+            decode_all(file)
+
+
+def test_a_system_error_of_libsndfile_is_a_shortage_when_the_disk_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_signal(tmp_path / "a.wav", noise(2, -20), 16000)
+    system_error = soundfile.LibsndfileError(2)
+
+    def fail(*_: object, **__: object) -> int:
+        raise system_error
+
+    with SourceFile.at(path) as file, open_source(file) as audio, monkeypatch.context() as patch:
+        patch.setattr(soundfile.SoundFile, "buffer_read_into", fail)
+        list(audio.blocks())
+        assert any("damaged" in warning for warning in audio.warnings), "the disk is well"
+        FailingDisk(patch, 1000)
+        with pytest.raises(WorkerShortage):
+            list(audio.blocks())
