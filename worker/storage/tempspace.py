@@ -21,8 +21,9 @@ from pathlib import Path
 from typing import IO, Final
 from weakref import WeakKeyDictionary
 
-from worker.errors import SettingsError, SourceError, SourceUnavailable
+from worker.errors import SettingsError, SourceError, WorkerShortage
 from worker.settings import Settings
+from worker.shortages import shortage_of
 
 SPARE_BYTES: Final = 64 << 20
 """Stays free on the disk."""
@@ -47,10 +48,10 @@ class Space:
 
     def grow(self, before: int, count: int, shown: str) -> None:
         """Reserve more for a download that has `before` bytes and did not say how long it is. It does not wait: two
-        that wait for each other would wait forever. Raises SourceUnavailable."""
+        that wait for each other would wait forever. Raises WorkerShortage."""
         self._check(before + count, shown)
         if self.used_bytes + count > self.limit_bytes:
-            raise SourceUnavailable(f"{shown}: no room for it now beside other downloads (STT_DOWNLOADS_MAX_GB)")
+            raise WorkerShortage(f"{shown}: no room for it now beside other downloads (STT_DOWNLOADS_MAX_GB)")
         self.used_bytes += count
 
     async def give_back(self, count: int) -> None:
@@ -96,10 +97,10 @@ def file_name(name: str) -> str:
 
 
 def check_room(count: int, folder: Path, shown: str) -> None:
-    """Raises SourceUnavailable when the disk has not `count` bytes left."""
+    """Raises WorkerShortage when the disk has not `count` bytes left."""
     free = shutil.disk_usage(folder).free
     if count + SPARE_BYTES > free:
-        raise SourceUnavailable(
+        raise WorkerShortage(
             f"{shown}: no room for it: it has {count / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB left; free some"
             " space, or set STT_TEMP_DIR"
         )
@@ -113,7 +114,8 @@ def _new_folder(settings: Settings) -> str:
 
 @lru_cache(maxsize=8)
 def _folder_of_process(setting: str, pid: int) -> Path:
-    """The folder of this process, made once; those of the dead are removed on the way. Raises SettingsError."""
+    """The folder of this process, made once; those of the dead are removed on the way. Raises SettingsError,
+    WorkerShortage."""
     base = Path(setting or Path(tempfile.gettempdir()) / f"stt-batch-{os.getuid()}")
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -123,6 +125,8 @@ def _folder_of_process(setting: str, pid: int) -> Path:
         folder, lock = _locked(base, pid)
         folder.mkdir(mode=0o700)
     except OSError as exc:
+        if (shortage := shortage_of(exc)) is not None:
+            raise WorkerShortage(f"{base}: no downloads can be kept there now: {shortage}") from exc
         raise SettingsError(f"{base}: no downloads can be kept there: {exc.strerror}; set STT_TEMP_DIR") from exc
     atexit.register(_leave, folder, lock, pid)
     return folder

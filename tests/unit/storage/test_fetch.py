@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import socket
@@ -15,7 +16,7 @@ import pytest
 from tests.support.faulty_web import FaultyWeb, faulty_web
 from tests.support.redis_server import free_port
 from tests.support.wait import wait_until
-from worker.errors import BadJob, SourceError, SourceNotFound, SourceRefused, SourceUnavailable
+from worker.errors import BadJob, SourceError, SourceNotFound, SourceRefused, SourceUnavailable, WorkerShortage
 from worker.settings import Settings, load
 from worker.storage import fetch, web
 from worker.storage.fetch import fetched
@@ -144,7 +145,7 @@ async def test_downloads_wait_for_room(server: FaultyWeb, settings: Settings) ->
         third = asyncio.create_task(download(server.url("ok", "third-call.wav"), small))
         await asyncio.to_thread(wait_until, lambda: len(server.requests) == 3, "the third one asks")
         assert not third.done()
-        with pytest.raises(SourceUnavailable, match="no room for it now beside other downloads"):
+        with pytest.raises(WorkerShortage, match="no room for it now beside other downloads"):
             async with fetched(server.url("chunked"), small):
                 pass
     assert await third == CONTENT
@@ -152,7 +153,7 @@ async def test_downloads_wait_for_room(server: FaultyWeb, settings: Settings) ->
 
 async def test_a_full_disk_is_told(server: FaultyWeb, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.storage.tempspace.SPARE_BYTES", 1 << 60)
-    with pytest.raises(SourceUnavailable, match=r"call\.wav: no room for it: .* set STT_TEMP_DIR"):
+    with pytest.raises(WorkerShortage, match=r"call\.wav: no room for it: .* set STT_TEMP_DIR"):
         await download(server.url("ok"), settings)
 
 
@@ -248,3 +249,18 @@ async def test_the_identity_of_a_content(server: FaultyWeb, settings: Settings) 
         await content_of(server.url("404"), settings)
     with pytest.raises(SourceRefused):
         await content_of(server.url("ok"), settings.model_copy(update={"allowed_sources": ""}))
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.EIO, errno.ESTALE])
+async def test_a_folder_for_downloads_that_cannot_be_made_now(
+    server: FaultyWeb, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    """No fault of the settings: the job waits."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(code, os.strerror(code))
+
+    fresh = settings.model_copy(update={"temp_dir": str(tmp_path / "fresh")})
+    monkeypatch.setattr(Path, "mkdir", fail)
+    with pytest.raises(WorkerShortage, match="no downloads can be kept there now"):
+        await download(server.url("ok"), fresh)

@@ -222,3 +222,8 @@ def test_an_address_hides_no_control_characters_behind_percent_signs() -> None:
 def test_a_name_that_an_older_version_recorded_fails_by_its_reason() -> None:
     with pytest.raises(SourceRefused, match="source must not hold control characters"):
         recorded('{"source": "/audio/a\\tb.wav"}')
+
+
+def test_a_file_with_a_control_character_in_its_name_is_refused_by_itself(tmp_path: Path) -> None:
+    with pytest.raises(SourceRefused, match=r"a\\u000ab\.wav: the name must not hold control characters"):
+        make_spec(tmp_path / "a\nb.wav")
