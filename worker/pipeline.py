@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from functools import partial
 from typing import Final
 
 from worker.account import facts_of, progress_of
@@ -122,7 +123,8 @@ class _Run:
             await section.run(feed, end_s)
             if feed.exhausted:
                 source.read_to_the_end(section.number)
-            await section.complete(feed, source.sections[section.number][1].end / source.rate)
+            again = partial(source.feed_again, section.number, self._frame_samples())
+            await section.complete(again, source.sections[section.number][1].end / source.rate)
             if not section.missing and len(source.sections) > 1:
                 await self._log.finished(section.number, section.account())
 

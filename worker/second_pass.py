@@ -6,8 +6,10 @@ messages prove nothing; text at the times of the speech does.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import structlog
@@ -19,7 +21,7 @@ from worker.errors import EndpointError
 from worker.hearing import Hearing, Record, Service
 from worker.transcript.answered import Blank, blanks, without_skipped
 from worker.transcript.inserted import inserted
-from worker.transcript.model import Segment, Unanswered
+from worker.transcript.model import MISSING_S, Segment, Unanswered
 
 logger = structlog.get_logger(__name__)
 
@@ -64,7 +66,7 @@ class SecondPass:
         self,
         service: Service,
         record: Record,
-        feed: FrameFeed,
+        open_feed: Callable[[], FrameFeed],
         voiced: VoicedSeconds,
         *,
         segments: Sequence[Segment],
@@ -73,7 +75,8 @@ class SecondPass:
     ) -> None:
         self._service = service
         self._record = record
-        self._feed = feed
+        self._open_feed = open_feed
+        self._feed: FrameFeed | None = None
         self._rate = service.settings.sample_rate
         self._voiced = voiced
         self._paced = service.speed.asked == 1.0
@@ -93,7 +96,7 @@ class SecondPass:
         of each session gets further with each."""
         for _ in range(self._service.settings.retries + 1):
             found = [s for s in await self._find(start_s, end_s, pending) if s.worth_streaming]
-            again = [s for s in found if not any(one.covers(s) for one in self._tries)]
+            again = [s for s in found if self._may_stream(s)]
             for stretch in again:
                 left, new_text, error = await self._stream(stretch)
                 if pending is not None and stretch.blank.last:
@@ -104,6 +107,15 @@ class SecondPass:
                 break
         return pending
 
+    def _may_stream(self, stretch: _Stretch) -> bool:
+        """Once without new text is enough, and so is a short rest of a stretch that got some."""
+        if any(one.covers(stretch) for one in self._tries):
+            return False
+        return not self._times_streamed(stretch) or stretch.found.seconds >= MISSING_S
+
+    def _times_streamed(self, stretch: _Stretch) -> int:
+        return sum(start < stretch.end and stretch.start < end for start, end in self._streamed)
+
     async def unanswered(self, start_s: float, end_s: float) -> list[Unanswered]:
         """The stretches that have no text after all."""
         return [self._unanswered(stretch) for stretch in await self._find(start_s, end_s, None)]
@@ -112,7 +124,8 @@ class SecondPass:
         segments = [s for s in self._segments if s.committed]
         stretches = []
         for blank in blanks(segments, start_s, end_s, self._voiced, paced=self._paced):
-            for part in without_skipped(blank, self._within):
+            feed = await self._opened()
+            for part in without_skipped(blank, partial(self._streamed_parts, feed)):
                 found = await self._look(part)
                 if part.last and pending is not None and not any(one.kind == "speech" for one in found):
                     # Text in progress is the service's word for speech.
@@ -121,15 +134,21 @@ class SecondPass:
                 stretches += [_Stretch(part.start + s.start, part.start + s.end, blank, s) for s in found]
         return [s for s in stretches if not any(a <= s.start and s.end <= b for a, b in self._known)]
 
-    def _within(self, start_s: float, end_s: float) -> list[tuple[float, float]]:
-        parts = self._feed.within(round(start_s * self._rate), round(end_s * self._rate))
+    async def _opened(self) -> FrameFeed:
+        """A feed of the second pass alone. It is opened for the first stretch: few jobs have any."""
+        if self._feed is None:
+            self._feed = await asyncio.to_thread(self._open_feed)
+        return self._feed
+
+    def _streamed_parts(self, feed: FrameFeed, start_s: float, end_s: float) -> list[tuple[float, float]]:
+        parts = feed.within(round(start_s * self._rate), round(end_s * self._rate))
         return [(first / self._rate, last / self._rate) for first, last in parts]
 
     async def _look(self, part: Blank) -> list[Sounding]:
-        """What sounds in a stretch. It is decoded for this: few jobs have any."""
+        """The sounds in a stretch, which is decoded for this."""
         place = (part.start, part.end)
         if place not in self._looked:
-            found = await self._feed.scan(part.start, part.end, self._service.detector())
+            found = await (await self._opened()).scan(part.start, part.end, self._service.detector())
             self._looked[place] = sounding(found, last=part.last)
         return self._looked[place]
 
@@ -156,13 +175,13 @@ class SecondPass:
             self._service, self._record, start_s, voiced=VoicedSeconds(self._rate), keep=keep, report=self._report
         )
         self._streamed.append((start_s, end_s))
-        error = await hearing.run(self._feed, round(end_s * self._rate))
+        error = await hearing.run(await self._opened(), round(end_s * self._rate))
         if not answers:
             self._tries.append(_Try(start_s, end_s, error))
         return hearing.uncommitted, answers > 0, error
 
     def _unanswered(self, stretch: _Stretch) -> Unanswered:
-        again = sum(start < stretch.end and stretch.start < end for start, end in self._streamed)
+        again = self._times_streamed(stretch)
         error = next((one.error for one in self._tries if one.error and one.covers(stretch)), None)
         return Unanswered(
             start=round(stretch.start, 3),

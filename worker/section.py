@@ -99,13 +99,14 @@ class Section:
         if unsent_s > 0:  # should be impossible; checked defensively
             self.missing.append(self._gap(self.sent_s, self.sent_s + unsent_s, "not sent"))
 
-    async def complete(self, feed: FrameFeed, end_s: float) -> None:
-        """The second pass: what got no text is streamed once more, and listed if it gets none again. Speech of it is
-        missing. `end_s`: file second at which the section ends."""
+    async def complete(self, open_feed: Callable[[], FrameFeed], end_s: float) -> None:
+        """The second pass: stretches without text are streamed once more, and listed if they get none again; speech is
+        missing then. `open_feed` opens the section once more, where this is needed. `end_s`: file second at which the
+        section ends."""
         second = SecondPass(
             self._service,
             self._record,
-            feed,
+            open_feed,
             self._voiced,
             segments=self._segments,
             keep=self._keep_segment,

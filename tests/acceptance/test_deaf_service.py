@@ -71,7 +71,7 @@ def assert_named(transcript: Transcript, words: Sequence[ToneWord]) -> None:
 ONCE = [
     ["deaf=0:1"],
     ["deaf=8:1"],
-    ["deaf=17:1"],
+    ["deaf=16:1"],
     ["deaf=5-14:1"],
     ["deaf=8:1", "repeat-partial"],
     ["deaf=8:1", "empty-commits"],
@@ -158,7 +158,7 @@ FOR_GOOD = [
     ["deaf=0", "close-code=1005"],
     ["deaf=0", "forget-tail", "close-code=1000"],
     ["deaf=8:1", "deaf=0:2-99"],
-    ["deaf=17:1", "deaf=0:2-99"],
+    ["deaf=16:1", "deaf=0:2-99"],
     ["deaf=5-14:1", "deaf=0:2-99"],
 ]
 

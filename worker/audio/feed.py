@@ -55,8 +55,7 @@ class FrameFeed:
             self._returned = first
 
     async def scan(self, start_s: float, end_s: float, detector: SpeechDetector | None) -> Scan:
-        """Look at some seconds of the source without taking frames of them. Runs in a thread; the next `seek` opens the
-        frames anew."""
+        """Scan some seconds of the source, in a thread. Frames are available again after the next `seek`."""
         stopped = threading.Event()
 
         def check() -> None:

@@ -60,6 +60,7 @@ class Recording:
         self._first = first
         self._spools = dict(spools or {})
         self._readers: dict[int | None, list[Audio]] = {}
+        self._again: list[Audio] = []
         self._warnings: list[str] = []
         self._undecoded: dict[int | None, tuple[Undecoded, ...]] = {}
 
@@ -79,6 +80,18 @@ class Recording:
         of, section = self.sections[number]
         pieces: tuple[Piece, ...] = of.pieces(section) if of.measured else ((0, None),)
         return FrameFeed(self._reader(of.channel), self.rate, frame_samples, pieces)
+
+    def feed_again(self, number: int, frame_samples: int) -> FrameFeed:
+        """The same once more, for parts of a section. Its reader has no say in `duration_s`, `warnings` and
+        `undecoded`, which describe the first reading. Raises SourceError."""
+        of, section = self.sections[number]
+        if of.channel in self._spools:
+            reader: Audio = self._spools[of.channel].reader()
+        else:
+            reader = open_source(self.path, *self.wanted.reader_of(of.channel))
+            self._again.append(reader)
+        pieces: tuple[Piece, ...] = of.pieces(section) if of.measured else ((0, None),)
+        return FrameFeed(reader, self.rate, frame_samples, pieces)
 
     def _reader(self, channel: int | None) -> Audio:
         if channel in self._spools:
@@ -127,7 +140,7 @@ class Recording:
     def close(self) -> None:
         if self._first is not None:
             self._first.close()
-        for some in self._readers.values():
+        for some in (*self._readers.values(), self._again):
             for reader in some:
                 reader.close()
         for spool in self._spools.values():

@@ -19,8 +19,10 @@ from worker.audio.skipping import Skipping, speech_windows
 Kind = Literal["speech", "noise", "unknown"]
 
 LAST_S: Final = 0.6
-"""Seconds of speech, or of sound, that count where no text follows: two words. What follows the last word of the forty
+"""Seconds of speech that count where no text follows: two words. What follows the last word of the forty
 recordings has 0.45 s at most, but for one whose words the recognizer left out."""
+LAST_SOUND_S: Final = 0.8
+"""The same of other sound. Steps, a door and a chair after the last word have 0.65 s at most."""
 MIDDLE_S: Final = 2.5
 """The same where text follows: the service was listening, and a recognizer may leave out a mumbled word."""
 NOISE_S: Final = 5.0
@@ -58,7 +60,7 @@ def sounding(found: Scan, *, last: bool) -> list[Sounding]:
     """What of a scan is too much to have no text. `last`: no text follows it."""
     if not found.windows:
         return []
-    need_s = LAST_S if last else MIDDLE_S
+    speech_s, sound_s = (LAST_S, LAST_SOUND_S) if last else (MIDDLE_S, MIDDLE_S)
     levels = np.maximum(decibels(found.low), decibels(found.high))
     loudest = float(np.partition(levels, -min(_LOUDEST, len(levels)))[-min(_LOUDEST, len(levels))])
     quiet = levels < max(loudest - SPREAD_DB, FAINT_DB)
@@ -66,10 +68,10 @@ def sounding(found: Scan, *, last: bool) -> list[Sounding]:
     stretches = []
     if found.voice is not None:
         spoken = found.voice >= round(PROBABILITY * 255)
-        stretches = _stretches(spoken, quiet, "speech", need_s)
+        stretches = _stretches(spoken, quiet, "speech", speech_s)
         for stretch in stretches:
             sound[round(stretch.start / WINDOW_S) : round(stretch.end / WINDOW_S)] = False
-    rest = _stretches(sound, quiet, "unknown" if found.voice is None else "noise", need_s)
+    rest = _stretches(sound, quiet, "unknown" if found.voice is None else "noise", sound_s)
     stretches += [s for s in rest if s.kind == "unknown" or s.pauses or s.seconds >= NOISE_S]
     return sorted(stretches, key=lambda stretch: stretch.start)
 

@@ -40,6 +40,9 @@ from worker.settings import Settings
 STOP_WAIT_S: Final = 5.0
 """Seconds to wait for session-closed when nothing more than the close is expected."""
 
+MAX_TEXTS: Final = 64
+"""Texts remembered to know a repetition. A service repeats recent ones; a person may say the same much later."""
+
 FELL_SILENT_S: Final = 4.0
 """A service with text in progress repeats it about every second; one that says nothing for so long is gone."""
 
@@ -71,6 +74,7 @@ class Session:
         self.commits_seen = 0
         self.unpaired: tuple[str, ...] = ()  # text of commits whose word times were still to come when it broke
         self._echoes: deque[str] = deque(maxlen=4)  # texts a partial may repeat without meaning new speech
+        self._texts: deque[str] = deque(maxlen=MAX_TEXTS)  # the latest different texts, committed or in progress
 
     # -- what happened ---------------------------------------------------------------------------------------------
 
@@ -251,18 +255,25 @@ class Session:
 
     def _take_partial(self, message: Partial) -> None:
         self._pairer.heard(message)
-        if message.text != self.partial:
-            self._flow.spoke()
+        self._take_text(message.text)
         self.partial = message.text
 
     def _take_committed(self, message: Committed, now: float) -> None:
-        self._flow.spoke()
+        self._take_text(message.text)
         self._tail.committed()
         # Whatever was in progress before this commit is settled by it; later repeats of it are echoes.
         for text in (self.partial.strip(), message.text.strip()):
             if text and text not in self._echoes:
                 self._echoes.append(text)
         self._deliver(self._pairer.feed(message, now, self.sent_samples))
+
+    def _take_text(self, text: str) -> None:
+        """Only text that this session has not brought before answers speech: services repeat their last text every
+        second, echo commits and commit nothing, also when they do not hear any more."""
+        text = text.strip()
+        if text and text not in self._texts:
+            self._flow.spoke()
+            self._texts.append(text)
 
     def _take_error(self, message: ServiceError) -> None:
         if self.phase in (Phase.FLUSHING, Phase.STOPPING) and self.commits_seen and message.name in HARMLESS_AT_END:

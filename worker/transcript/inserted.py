@@ -37,7 +37,7 @@ def inserted(
     """
     if segment.words:
         return _timed(segment, known, start_s, end_s)
-    near = [s for s in known if s.start <= segment.end and s.end >= start_s - NEAR_S]
+    near = [s for s in known if s.start <= end_s and s.end >= start_s - NEAR_S]
     new = _untimed(segment, near)
     return None if new is None else _in_order(new, [s for s in near if not s.words], start_s, paced=paced)
 
@@ -60,14 +60,33 @@ def _untimed(segment: Segment, near: Sequence[Segment]) -> Segment | None:
     places = list(_TOKEN.finditer(segment.text))
     text = [place[0].lower() for place in places]
     said = [token.lower() for s in near for token in _TOKEN.findall(s.text)][-RECENT:]
-    blocks = [b for b in SequenceMatcher(None, said, text, autojunk=False).get_matching_blocks() if b.size]
-    for block in blocks:
-        sure = block.size > 1 or (block.b == 0 and len(text[0]) >= LEAST_LETTERS)
-        if sure and block.a + block.size == len(said):
-            rest = places[block.b + block.size :]
-            return segment.model_copy(update={"text": segment.text[rest[0].start() :]}) if rest else None
-    again = sum(block.size for block in blocks if block.size > 1 or len(text) == 1)
-    return None if not text or again >= SAME_TEXT * len(text) else segment
+    again = _said_again(said, text)
+    rest = places[again:]
+    if not rest or _share(said, text[again:]) >= SAME_TEXT:
+        return None
+    return segment.model_copy(update={"text": segment.text[rest[0].start() :]}) if again else segment
+
+
+def _said_again(said: Sequence[str], text: Sequence[str]) -> int:
+    """How many words of `text` come again: all up to the place where what was said ends in it."""
+    for count in range(min(len(said), len(text)), 0, -1):
+        for at in range(len(text) - count + 1):
+            if text[at : at + count] == said[-count:] and _sure(said, text[: at + count], count):
+                return at + count
+    return 0
+
+
+def _sure(said: Sequence[str], text: Sequence[str], count: int) -> bool:
+    """Whether a text whose last `count` words were said last was said as a whole."""
+    if count == len(text):
+        return count > 1 or len(text[0]) >= LEAST_LETTERS
+    return count > 1 and _share(said[-2 * len(text) :], text) >= SAME_TEXT
+
+
+def _share(said: Sequence[str], text: Sequence[str]) -> float:
+    """Share of the words of `text` that were said together, in this order."""
+    blocks = SequenceMatcher(None, said, text, autojunk=False).get_matching_blocks()
+    return sum(block.size for block in blocks if block.size > 1 or len(text) == 1) / max(1, len(text))
 
 
 def _in_order(segment: Segment, near: Sequence[Segment], start_s: float, *, paced: bool) -> Segment:

@@ -404,3 +404,31 @@ def test_any_order_of_events_ends_once_and_keeps_every_commit(plan: list[str], s
     assert d.session.end is not None
     texts = [c.text for c in committed] + list(d.session.unpaired)
     assert texts == [f"words {n + 1}" for n in range(said)]
+
+
+def test_only_new_text_answers_speech() -> None:
+    """A service that went deaf goes on talking: echoes, repetitions and empty texts prove nothing."""
+    d = Driver()
+    d.speak(3)
+    d.hear(Partial("he said"), timed("he said so", 0.2, 2.9))
+    unanswered = d.session._flow
+    assert unanswered.voiced_since_text == 0
+    for message in (
+        Partial("he said so"), Partial("he said"), Partial(""), Committed("", timed=False), Unknown("x"),
+        timed("he said so", 0.2, 2.9), Committed(" he said so ", timed=False), Partial("he said so"),
+    ):  # fmt: skip
+        d.speak(1)
+        d.hear(message)
+    assert unanswered.voiced_since_life == 0
+    assert unanswered.voiced_since_text == 8 * RATE
+    d.hear(Partial("and left"))
+    assert unanswered.voiced_since_text == 0
+
+
+@pytest.mark.parametrize("code", [1000, 1005, 1006, 1011, None])
+def test_a_service_may_answer_the_stop_with_any_code(code: int | None) -> None:
+    d = Driver(commit_on_stop=True)
+    d.speak(3)
+    d.finish_input()
+    d.hear(Closed(code, REASON_STOPPED))
+    assert d.why is Why.COMPLETED
