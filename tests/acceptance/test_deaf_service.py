@@ -149,6 +149,16 @@ async def test_on_one_channel_of_a_split_call(tmp_path: Path) -> None:
     assert len(transcript.sessions) == 3
 
 
+async def test_skipped_silence_is_not_streamed_again(tmp_path: Path) -> None:
+    words = [*speech(9, seed=8), *(ToneWord(w.number + 500, w.start + 40) for w in speech(9, seed=9))]
+    source = write_words(tmp_path / "pause.wav", words, 16000, duration_s=50)
+    async with tone_service("deaf=5:1", STT_SPEECH_DETECTOR="level") as settings:
+        transcript = await transcribe(source, settings, skip_silence=True)
+    assert_said(transcript, words)
+    assert transcript.coverage.skipped
+    assert transcript.coverage.unanswered == ()
+
+
 # -- deaf for good ---------------------------------------------------------------------------------------------------
 
 FOR_GOOD = [
