@@ -20,7 +20,13 @@ def tracks_of(container: Any) -> tuple[Track, ...]:
 
 
 def audio_streams(container: Any) -> list[Any]:
-    return [stream for stream in container.streams if stream.type == "audio"]
+    """The audio streams in order. Dolby TrueHD in a transport stream brings an AC-3 stream of the same id along: it
+    holds the same sound."""
+    audio = [stream for stream in container.streams if stream.type == "audio"]
+    if container.format.name != "mpegts":
+        return audio
+    ids = [stream.id for stream in audio]
+    return [stream for number, stream in enumerate(audio) if stream.id not in ids[:number]]
 
 
 def audio_stream(path: SourceFile, container: Any, stream_id: int | None = None, track: int | None = None) -> Any:

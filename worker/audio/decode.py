@@ -198,7 +198,7 @@ def open_source(path: SourceFile | Path, channel: int | None = None, track: int 
     kind = identify(path)
     if kind is not None and kind.misread:
         return _open_other(path, channel, track, kind, Refused(path, "libsndfile would read it wrongly"))
-    if kind is not None and (kind.estimated or not kind.native):
+    if kind is not None and (kind.estimated or (not kind.native and not plan_of(path).is_joined)):
         with suppress(UnsupportedSource, DamagedSource):  # libsndfile may know more than is known of it here
             return _open_other(path, channel, track, kind, Refused(path, "not for libsndfile"))
     try:

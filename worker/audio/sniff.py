@@ -27,6 +27,8 @@ _OGG_CODINGS: Final = ((b"\x01vorbis", "Vorbis"), (b"OpusHead", "Opus"), (b"\x7f
 _ASF_AUDIO: Final = bytes.fromhex("409e69f84d5bcf11a8fd00805f5c442b")
 _MXF_KEY: Final = bytes.fromhex("060e2b34020501010d0102")
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_MLP_SYNC: Final = b"\xf8\x72\x6f"
+_MLP_CODINGS: Final = {b"\xba": "TrueHD", b"\xbb": "MLP"}
 _MPEG: Final = ("MP3", "MP2", "MP1")
 _NATIVE_OGG: Final = ("Vorbis", "Opus")
 
@@ -221,6 +223,8 @@ def _has_many_blocks(file: BinaryIO, head: bytes) -> bool:
 
 def _stream(head: bytes) -> Kind | None:
     """Coded frames without a container."""
+    if head[4:7] == _MLP_SYNC and (coding := _MLP_CODINGS.get(head[7:8])) is not None:
+        return Kind(coding)
     coding = raw_stream(head)
     return None if coding is None else Kind(coding, native=coding in _MPEG, estimated=coding in _MPEG[1:])
 

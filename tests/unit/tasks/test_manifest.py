@@ -117,3 +117,12 @@ def test_any_name_survives(tmp_path_factory: pytest.TempPathFactory, names: list
     path = tmp_path_factory.mktemp("m") / "l.jsonl"
     path.write_text("\n".join(json.dumps({"source": name}) for name in names), encoding="utf-8")
     assert [Path(entry.source).name for entry in read_manifest(path)] == names
+
+
+def test_a_track_for_one_source_or_for_all(tmp_path: Path) -> None:
+    text = "source,track,channel_names\na.mkv,2,\nb.mkv,all,host;guest\nc.mkv,,\n"
+    options = [dict(entry.options) for entry in read_manifest(write(tmp_path, "l.csv", text))]
+    specs = [make_spec("/x.mkv", **of_source({"track": 3}, own)) for own in options]
+    assert [(spec.track, spec.channel_names) for spec in specs] == [(2, ()), ("all", ("host", "guest")), (3, ())]
+    with pytest.raises(BadJob, match=r"line 2: a\.mkv: track: must be all, or the number of an audio track"):
+        read_manifest(write(tmp_path, "w.csv", "source,track\na.mkv,eng\n"))
