@@ -11,8 +11,7 @@ from typing import BinaryIO, Final
 from worker.audio.sourcefile import SourceFile
 
 _STREAMINFO_END: Final = 42  # the marker, the block's header and its 34 bytes
-_STREAM_START: Final = b"fLaC\x00\x00\x00\x22"
-"""The marker and the head of the block that follows, unless it is the only one (bit 7)."""
+_STREAMINFO_HEADS: Final = (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")  # bit 7: no other block follows
 _CHUNK_BYTES: Final = 1 << 20
 _LARGE_BYTES: Final = 4 << 20
 """A smaller file is searched within a few milliseconds."""
@@ -77,12 +76,15 @@ def streams(path: SourceFile) -> list[Stream]:
     with path.open("rb") as file:
         while data := file.read(_CHUNK_BYTES):
             block = rest + data
-            at = block.find(_STREAM_START)
+            at = block.find(b"fLaC")
             while 0 <= at <= len(block) - _STREAMINFO_END:
-                starts.append((base + at, block[at : at + _STREAMINFO_END]))
-                at = block.find(_STREAM_START, at + 1)
+                if block[at + 4 : at + 8] in _STREAMINFO_HEADS:
+                    starts.append((base + at, block[at : at + _STREAMINFO_END]))
+                at = block.find(b"fLaC", at + 1)
             rest = block[1 - _STREAMINFO_END :]
             base += len(block) - len(rest)
+    if len(starts) < 2:
+        return []
     ends = [start for start, _ in starts[1:]] + [size]
     return [_stream(start, end, head) for (start, head), end in zip(starts, ends, strict=True)]
 

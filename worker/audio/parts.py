@@ -112,7 +112,7 @@ def plan_of(path: SourceFile) -> Plan:
         if start[:4] == b"OggS":
             return _ogg_plan(path)
         if start[:4] in _SIZED:
-            return _sized_plan(path)
+            return _joined_wav_plan(path) or _sized_plan(path)
         if start[:4] == b"fLaC":
             return _flac_plan(path)
         if start[:3] == b"ID3" and flac.length_of(path) is not None:
@@ -184,6 +184,22 @@ def media_plan(path: SourceFile) -> Plan:
     sized, plan = _sized_plan(path), plan_of(path)
     warnings = dict.fromkeys((*plan.warnings, missing_end(path)))
     return Plan(plan.parts if plan.is_joined else sized.parts, tuple(text for text in warnings if text))
+
+
+def _joined_wav_plan(path: SourceFile) -> Plan | None:
+    """The parts of WAV files joined end to end; None for a single one."""
+    size, at, parts = path.stat().st_size, 0, []
+    with path.open("rb") as file:
+        while at < size:
+            file.seek(at)
+            head = file.read(12)
+            if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
+                break
+            length = int.from_bytes(head[4:8], "little")
+            end = min(size, at + 8 + length + length % 2)
+            parts.append(Part(at, end))
+            at = end
+    return Plan(tuple(parts)) if len(parts) > 1 and at >= size else None
 
 
 def _sized_plan(path: SourceFile) -> Plan:

@@ -211,6 +211,15 @@ def test_flac_files_joined_end_to_end(tmp_path: Path, second: tuple[int, int]) -
         assert source.info.frames == PART_S * 48000
 
 
+def test_wav_files_joined_end_to_end(tmp_path: Path) -> None:
+    one, two = (stored(tmp_path, w, audiofiles.WAV, *f) for w, f in ((FIRST, (48000, 2)), (SECOND, (8000, 1))))
+    path = tmp_path / "a.wav"
+    path.write_bytes(one + two)
+    with open_source(path) as source:
+        assert_both(source, 0.01)
+        assert_exact_starts(source)
+
+
 LINKS: list[tuple[Coding, int, int]] = [
     (audiofiles.OPUS, 48000, 2),
     (audiofiles.OPUS, 48000, 1),
