@@ -6,23 +6,28 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import obstore
 import pytest
 from obstore.store import S3Store
 
+from tests.support.pipeline_run import MemoryLog
 from tests.support.redis_server import free_port
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.unit.transcript.build import segment, transcript
+from worker.content import guarded
 from worker.errors import (
     OutputError,
     OutputUnavailable,
+    SourceChanged,
     SourceNotFound,
     SourceRefused,
     SourceReplaced,
     SourceUnavailable,
 )
+from worker.job import Content, Job
 from worker.settings import Settings, load
 from worker.storage import fetch, objects
 from worker.storage.address import Address, parse
@@ -67,6 +72,26 @@ async def test_there_and_back(settings: Settings) -> None:
         with local.file.open() as file:
             assert file.read() == data
         assert (local.name, local.shown) == ("a b+c%20d.bin", "s3://calls/深/a b+c%20d.bin")
+
+
+async def test_an_object_that_was_replaced_is_other_content(settings: Settings) -> None:
+    """Of the same length: told by the ETag before the job begins, and by the hash after that."""
+    job = Job(id="test-job", source="s3://calls/replaced.wav", speed=1.0, language=None)
+    place = address(str(job.source))
+    await put(place, b"RIFF first", "audio/wav", settings.s3_endpoint)
+    named, log = await content_of(str(job.source), settings), MemoryLog()
+    async with fetched(str(job.source), settings) as local, guarded(job, local, log):
+        assert local.content == named
+    (began,) = log.contents
+    for content in (Content(named=named), Content(began=began)):
+        async with fetched(str(job.source), settings) as local, guarded(replace(job, content=content), local, log):
+            pass
+    await put(place, b"RIFF other", "audio/wav", settings.s3_endpoint)
+    for content in (Content(named=named), Content(began=began)):
+        async with fetched(str(job.source), settings) as local:
+            with pytest.raises(SourceChanged, match=r"s3://calls/replaced\.wav: its content has changed since"):
+                async with guarded(replace(job, content=content), local, log):
+                    pass
 
 
 async def test_a_read_goes_on_with_the_same_version_only(settings: Settings) -> None:
