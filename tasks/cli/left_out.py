@@ -114,7 +114,7 @@ def _is_named(path: Path) -> bool:
 
 
 def _by_content(path: Path) -> str:
-    """Why a file is passed over that has no name of audio; "" for what holds none."""
+    """The reason to pass over a file without a name of audio; "" where it holds no audio."""
     if _ending(path) in _OTHER_ENDINGS or (kind := _kind_of(path)) is None:
         return ""
     ending = f"its ending {path.suffix} is none of audio" if path.suffix else "its name has no ending"
@@ -122,7 +122,7 @@ def _by_content(path: Path) -> str:
 
 
 def _kind_of(path: Path) -> str | None:
-    """What a regular file holds, if it is a kind of audio."""
+    """The kind of audio in a regular file, if it is one."""
     try:
         if not path.is_file() or not path.stat().st_size:
             return None

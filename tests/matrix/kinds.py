@@ -105,11 +105,11 @@ class Container:
     joins: bool = False
     """Two files, one behind the other, are one file."""
     unknown: dict[str, str] | None = field(default=None, hash=False)
-    """Options of the muxer for a file written to a pipe; None: it cannot, or never knows the length."""
+    """Options of the muxer for a file written to a pipe. It is None for muxers that must seek."""
     cuts: dict[str, str] | None = field(default_factory=dict, hash=False)
-    """Options with which a truncated file can still be opened; None: it cannot."""
+    """Options with which a truncated file can still be opened. It is None where that is impossible."""
     says_length: bool = True
-    """A truncated file can be told from a whole one."""
+    """A truncated file differs from a whole one."""
 
     def __iter__(self) -> Iterator[Coding]:
         return map(coding, self.codings.split())

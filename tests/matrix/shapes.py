@@ -57,7 +57,7 @@ def cases() -> Iterator[Case]:
 
 def _shapes(container: Container, coding: Coding) -> Iterator[Shape]:
     yield "plain"
-    # One that says nothing of the words is enough for what lies in the container.
+    # Without words the other shapes have nothing to compare.
     if not coding.words:
         return
     yield "misnamed"

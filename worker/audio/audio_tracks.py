@@ -12,7 +12,7 @@ from typing import Final, Literal
 from worker.errors import NoSuchTrack
 
 TrackSelection = Literal["all"] | int | None
-"""Each track as a channel of its own, or only this one, from 1; None: the container's default."""
+"""All tracks as a channel each, or one track, from 1. Without a choice it is None: the container's default."""
 MAX_TRACKS: Final = 1024
 SILENT_PEAK: Final = 10 ** (-70 / 20)
 _MAX_LISTED: Final = 16
@@ -50,7 +50,7 @@ class Track:
 
 
 def parse_track(value: object) -> TrackSelection:
-    """Raises ValueError with what may be given."""
+    """Raises ValueError with the values that are allowed."""
     text = str(value).strip().lower()
     if value is None:
         return None
@@ -83,7 +83,7 @@ def listed(tracks: Sequence[Track]) -> str:
 
 
 def choice_warning(tracks: Sequence[Track], number: int) -> str | None:
-    """Says that a container has more audio than is read; None where it has not."""
+    """The warning that a container has more audio than is read, if it has."""
     if len(tracks) < 2:
         return None
     return (

@@ -1,4 +1,4 @@
-"""Which channels and audio tracks of a source are wanted, and what they are called (pure).
+"""The channels and audio tracks that a job asks for, and their names (pure).
 
 People count channels from 1, in options, names and documents; everywhere else they count from 0, and None stands for
 all of them mixed.
@@ -90,7 +90,7 @@ class Wanted:
 
     @property
     def first_track(self) -> int | None:
-        """The track to open before the tracks are known; None for the container's default."""
+        """The track to open before the tracks are known; without a choice the container's default."""
         return None if self.track == "all" else self.track
 
     def count_in(self, info: AudioInfo) -> int:

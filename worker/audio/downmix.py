@@ -83,7 +83,7 @@ class OneChannel:
     shares_buffer = False
 
     def __init__(self, channel: int, dtype: Dtype, warn: Callable[[str], None]) -> None:
-        """`warn` is told of samples that are not numbers or louder than full scale; only float32 can hold them."""
+        """`warn` gets a text for samples that are not numbers or louder than full scale; only float32 can hold them."""
         self._channel = channel
         self._scale = np.float32(_scale(dtype))
         self._is_float = dtype is np.float32

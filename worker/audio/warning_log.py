@@ -80,7 +80,7 @@ def _first(one: _Kind, other: _Kind) -> float | None:
 
 
 def _parsed(text: str) -> tuple[str, _Kind]:
-    """What makes its kind, and the warning; also one that is counted already."""
+    """The key of its kind, and the warning; accepts a text that is counted already."""
     if match := _COUNTED.search(text):
         plain = text[: match.start()]
         kind = _Kind(plain, int(match[1]), None if match[2] is None else float(match[2]))
