@@ -40,25 +40,25 @@ BACKOFF_S: Final = (0.5, 30.0)
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """What the sections of a job share to reach the service, and to know speech from noise."""
+    """Shared by the sections of a job: access to the service, and the speech detector."""
 
     endpoint: Endpoint
     settings: Settings
     speed: SpeedControl
     slots: Slots
     detector: Callable[[], SpeechDetector | None] = lambda: None
-    """Makes the speech detector; None where there is only the level."""
+    """Makes the speech detector; returns None where none is installed or wanted."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Whose sessions they are, and what became of them: shared by all that streams one section."""
+    """The sessions of one section, shared by its first and its second pass."""
 
     job_id: str
     number: int
     """Of the job's sections, from 0."""
     channel: str | None
-    """What the words are labelled with."""
+    """Label of the words; None without one."""
     sessions: list[SessionFacts] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 

@@ -1,4 +1,4 @@
-"""Streams once more what a section was sent for and got no text for; what stays without text is listed.
+"""Streams the stretches of a section without text once more, and lists those that stay without.
 
 A service can go deaf and still answer: it repeats its last text, commits nothing, closes as if all were well. So its
 messages prove nothing; text at the times of the speech does.
@@ -59,8 +59,8 @@ class _Try:
 
 
 class SecondPass:
-    """Of one section, after its first pass. `segments`: all it has so far; the caller adds to them what it is given
-    through `keep`."""
+    """Runs after the first pass of one section. `segments`: all segments of the section; the caller appends those that
+    it gets through `keep`."""
 
     def __init__(
         self,
@@ -89,10 +89,10 @@ class SecondPass:
         self._known: list[tuple[float, float]] = []  # stretches whose text turned out to be there already
 
     async def run(self, start_s: float, end_s: float, pending: Segment | None) -> Segment | None:
-        """Stream again what has no text between two file seconds. `pending`: the text in progress that the first pass
-        left at the end. Returns the one that is left now.
+        """Stream the stretches without text between two file seconds once more. `pending`: text in progress that the
+        first pass left uncommitted at the end. Returns the text that is uncommitted now.
 
-        What is left of a stretch after new text came is another stretch: a service that goes deaf after some seconds
+        The rest of a stretch that got new text counts as another stretch: a service that goes deaf after some seconds
         of each session gets further with each."""
         for _ in range(self._service.settings.retries + 1):
             found = [s for s in await self._find(start_s, end_s, pending) if s.worth_streaming]

@@ -17,8 +17,8 @@ from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, Un
 
 
 class Section:
-    """`keep` makes a segment durable, `report` tells what was done so far and the text in progress; both may raise,
-    which ends the section."""
+    """One section. `keep` makes a segment durable, `report` publishes the progress and the text in progress; both may
+    raise, which ends the section."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""What sounds in a stretch of audio that got no text: speech, noise, or a sound of unknown kind (pure).
+"""The sounds in a stretch of audio without text: speech, noise, or sound of unknown kind (pure).
 
 The limits are measured on forty recordings (meetings, phone calls, music on hold, dishes; 13 minutes) with the embedded
 recognizer. Between words it transcribed, the detector finds at most 0.9 s of speech (breath, laughter, a hesitation);
@@ -57,7 +57,7 @@ class Sounding:
 
 
 def sounding(found: Scan, *, last: bool) -> list[Sounding]:
-    """What of a scan is too much to have no text. `last`: no text follows it."""
+    """The stretches of a scan with too much sound to have no text. `last`: no text follows the scanned audio."""
     if not found.windows:
         return []
     speech_s, sound_s = (LAST_S, LAST_SOUND_S) if last else (MIDDLE_S, MIDDLE_S)

@@ -43,8 +43,8 @@ class VoicedSeconds:
         start, end = step * self._step - frame.file_start, (step + 1) * self._step - frame.file_start
         voiced = sum(max(0, min(last, end) - max(first, start)) for first, last in frame.runs)
         at = step - self._known_from
-        # A step that two frames share gets the part of each; one that begins a frame is counted anew (a session that
-        # resumed streams it again).
+        # A step that two frames share adds up. A step that begins inside a frame is counted from zero: a session that
+        # resumes sends it for the second time.
         before = self._shares[at] if start < 0 and self._shares[at] != self._UNKNOWN else 0
         self._shares[at] = min(self._FULL, before + round(voiced / self._step * self._FULL))
 

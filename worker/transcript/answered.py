@@ -1,4 +1,4 @@
-"""Which stretches of a section have no text (pure).
+"""Finds the stretches of a section without text (pure).
 
 Words answer the speech at their times, whenever they arrived: at full speed all audio may be sent before the first text
 comes. A commit without word times answers as much voiced audio as its text takes to say.

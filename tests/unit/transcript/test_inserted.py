@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from worker.transcript.inserted import inserted
 from worker.transcript.model import Segment, Word
 
@@ -55,3 +57,12 @@ def test_chinese_is_compared_by_characters() -> None:
     new = inserted(plain("我哋去行山跟住食飯", 5, 20), known, 4, 20, paced=False)
     assert new is not None
     assert new.text == "跟住食飯"
+
+
+def test_a_hostile_commit_takes_no_time() -> None:
+    known = [plain("so " * 5000, 0, 20)]
+    started = time.process_time()
+    new = inserted(plain("so " * 100_000 + "end", 5, 20), known, 4, 20, paced=False)
+    assert new is not None
+    assert new.text.endswith("end")
+    assert time.process_time() - started < 2
