@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, Final
 from kombu.exceptions import OperationalError
 from kombu.transport import redis as transport
 
-from tasks.envelope import MessageRefused, rebuilt
+from tasks.envelope import MessageRefused, eta_of, rebuilt
+from tasks.eta_budget import EtaBudget
 from worker.storage.connection import is_permanent
-from worker.storage.dead_letters import dead_letter, write
+from worker.storage.dead_letters import KEY, dead_letter, write
 
 _LOG: Final = logging.getLogger(__name__)
 _DEFAULT_TTL_S: Final = 604_800
@@ -86,6 +87,7 @@ class _Checked(_Base):
     QoS = _QoS
     dead_letters_key = "dead-letters"
     dead_letters_ttl_s = _DEFAULT_TTL_S
+    _etas: EtaBudget | None = None
     from_transport_options = (  # type: ignore[assignment]
         *transport.Channel.from_transport_options,
         *_OPTIONS,
@@ -125,13 +127,23 @@ class _Checked(_Base):
         if queue.endswith(_REPLIES):
             return list_name, raw
         try:
-            return list_name, rebuilt(raw, queue)
+            made = rebuilt(raw, queue, self.dead_letters_key.removesuffix(KEY))
+            self._hold_until_eta(made)
+            return list_name, made
         except MessageRefused as exc:
             self.refuse(raw, queue, str(exc), exc.job)
         except Exception as exc:  # noqa: BLE001  a bug in the checks must not end the worker either
             _LOG.exception("a message could not be checked")
             self.refuse(raw, queue, f"cannot be checked: {type(exc).__name__}: {exc}")
         return None
+
+    def _hold_until_eta(self, made: bytes) -> None:
+        """Count a message that Celery will hold in memory. Raises MessageRefused when it holds too many."""
+        eta = eta_of(made)
+        if eta and self._etas is None:
+            self._etas = EtaBudget()  # of this channel: after a broken connection Celery holds none
+        if eta and self._etas is not None and not self._etas.take(eta, len(made), time.time()):
+            raise MessageRefused("headers.eta: this worker holds too many messages for later; send it without an eta")
 
     def refuse(self, raw: bytes, queue: str, reason: str, job: str = "") -> None:
         """Log a message and put it into the dead letters. It is gone from the queue already."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import re
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,6 +37,9 @@ MAX_ETA_H: Final = 12
 ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "binary"})
 DEFLATE: Final = frozenset({"gzip", "zlib", "application/x-gzip", "application/gzip"})
 """Names under which Celery's producers compress with zlib."""
+KOMBU_KEYS: Final = ("unacked", "_kombu")
+"""Starts of the keys in which kombu keeps its state."""
+_QUEUE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _JOB_ID: Final = TypeAdapter(JobId)
 
 
@@ -55,8 +59,11 @@ class JobRequest:
     job: dict[str, Any] | None
 
 
-def rebuilt(raw: bytes, queue: str) -> bytes:
-    """The message for Celery that says the same as `raw`, which lay in `queue`. Raises MessageRefused."""
+def rebuilt(raw: bytes, queue: str, prefix: str = "") -> bytes:
+    """The message for Celery that says the same as `raw`, which lay in `queue`. Raises MessageRefused.
+
+    `prefix`: STT_REDIS_PREFIX; no task may follow into a queue below it.
+    """
     if len(raw) > MAX_MESSAGE_BYTES:
         raise MessageRefused(f"has {len(raw)} bytes, more than {MAX_MESSAGE_BYTES}")
     message = _object("the message", _json(raw, "the message"))
@@ -69,7 +76,7 @@ def rebuilt(raw: bytes, queue: str) -> bytes:
     args, kwargs, embed = _call(body)
     request = job_request(args, kwargs)
     arguments = {name: value for name, value in (("job_id", request.job_id), ("job", request.job)) if value is not None}
-    text = json.dumps([[], arguments, _embed(embed)], separators=(",", ":"))
+    text = json.dumps([[], arguments, _embed(embed, prefix)], separators=(",", ":"))
     made = {
         "body": base64.b64encode(text.encode()).decode(),
         "content-type": "application/json",
@@ -163,7 +170,7 @@ def _call(body: Any) -> tuple[list[Any], dict[str, Any], Any]:
     return _list("args", args), _object("kwargs", kwargs), embed
 
 
-def _embed(embed: Any) -> dict[str, Any]:
+def _embed(embed: Any, prefix: str) -> dict[str, Any]:
     found = _object("embed", embed if embed is not None else {})
     if found.get("chord"):
         raise MessageRefused("embed.chord: chords need a result backend, which the workers do not have")
@@ -171,14 +178,14 @@ def _embed(embed: Any) -> dict[str, Any]:
     for name in ("callbacks", "errbacks", "chain"):
         signatures = found.get(name)
         if signatures is not None:
-            signatures = [_signature(f"embed.{name}", one) for one in _list(f"embed.{name}", signatures)]
+            signatures = [_signature(f"embed.{name}", one, prefix) for one in _list(f"embed.{name}", signatures)]
             if len(signatures) > MAX_SIGNATURES:
                 raise MessageRefused(f"embed.{name}: has more than {MAX_SIGNATURES} entries")
         made[name] = signatures or None
     return made
 
 
-def _signature(where: str, value: Any) -> dict[str, Any]:
+def _signature(where: str, value: Any, prefix: str) -> dict[str, Any]:
     """One plain task of Celery to call afterwards; no group or chord."""
     found = _object(where, value)
     if found.get("subtask_type") is not None:
@@ -191,12 +198,30 @@ def _signature(where: str, value: Any) -> dict[str, Any]:
         "kwargs": _object(f"{where}.kwargs", found.get("kwargs") or {}),
         # Of the others none is needed to send the task, and Celery checks none.
         "options": {
-            **({"queue": _text(f"{where}.options.queue", queue)} if queue is not None else {}),
+            **({"queue": _queue(f"{where}.options.queue", queue, prefix)} if queue is not None else {}),
             **({"task_id": _text(f"{where}.options.task_id", task_id)} if task_id is not None else {}),
         },
         "subtask_type": None,
         "immutable": bool(found.get("immutable")),
     }
+
+
+def _queue(where: str, value: Any, prefix: str) -> str:
+    """The queue of a task that follows. A queue is a list in Redis, which the worker writes with its own rights: a name
+    such as `stt:leases` or `unacked` would put that list in the place of a key that all workers need."""
+    name = _text(where, value)
+    ours = bool(prefix) and name.startswith(prefix)
+    if ours or name.startswith(KOMBU_KEYS) or not _QUEUE.fullmatch(name):
+        raise MessageRefused(
+            f"{where} {_shown(name)}: must have letters, digits or . _ - only, and be no key of the workers"
+        )
+    return name
+
+
+def eta_of(message: bytes) -> float:
+    """When the worker may begin with a message that `rebuilt` made, in seconds since 1970; 0 for at once."""
+    eta = json.loads(message)["headers"].get("eta")
+    return datetime.fromisoformat(eta).timestamp() if eta else 0.0
 
 
 def _headers(found: Mapping[str, Any]) -> dict[str, Any]:
@@ -352,4 +377,4 @@ def _shown(value: object) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-__all__ = ["MAX_MESSAGE_BYTES", "JobRequest", "MessageRefused", "job_request", "rebuilt"]
+__all__ = ["MAX_MESSAGE_BYTES", "JobRequest", "MessageRefused", "eta_of", "job_request", "rebuilt"]

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from tasks import messages
+from tasks import broker, messages
 from tasks.envelope import MAX_MESSAGE_BYTES, MessageRefused, job_request, rebuilt
+from tasks.eta_budget import MAX_MESSAGES, EtaBudget
 
 JOB = {"source": "/audio/a.wav"}
 
@@ -225,6 +226,51 @@ def test_what_celery_itself_sends_is_passed_on() -> None:
     assert "get" not in made["headers"]
     (sent,) = arguments(raw)[2]["callbacks"]
     assert {name: sent[name] for name in callback} == callback
+
+
+@pytest.mark.parametrize(
+    "queue",
+    [
+        *("stt:leases", "stt:job:1", "stt:new", "unacked", "unacked_index", "_kombu.binding.stt", "other:key"),
+        *("stt\x06\x163", "a b", "{tag}", "q" * 129, "ключ"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["callbacks", "errbacks", "chain"])
+def test_no_task_follows_into_a_key_that_is_no_queue(kind: str, queue: str) -> None:
+    """The worker writes the list with its own rights: in the place of `unacked` it would stop all workers."""
+    follows = {"task": "x", "options": {"queue": queue}}
+    raw = of(envelope(body=wrapped([["id"], {}, {kind: [follows]}])))
+    with pytest.raises(MessageRefused, match=r"options.queue"):
+        rebuilt(raw, "stt", "stt:")
+
+
+def test_no_task_follows_below_a_prefix_of_plain_letters() -> None:
+    raw = of(envelope(body=wrapped([["id"], {}, {"chain": [{"task": "x", "options": {"queue": "prod_leases"}}]}])))
+    rebuilt(raw, "stt", "stt:")
+    with pytest.raises(MessageRefused, match="be no key of the workers"):
+        rebuilt(raw, "stt", "prod_")
+
+
+def test_messages_for_later_are_bounded_by_number_and_size() -> None:
+    budget = EtaBudget(max_messages=3, max_bytes=100)
+    assert [budget.take(eta, 10, now=0.0) for eta in (5.0, 9.0, 7.0, 8.0)] == [True, True, True, False]
+    assert budget.take(20.0, 80, now=5.0)  # one is over
+    assert not budget.take(20.0, 1, now=5.5)  # three are there
+    assert not budget.take(20.0, 31, now=9.5)  # 80 bytes are there
+    assert budget.take(20.0, 20, now=9.5)
+
+
+def test_a_channel_refuses_the_message_that_is_one_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused: list[str] = []
+    monkeypatch.setattr(
+        broker.CheckedChannel, "refuse", lambda _self, _raw, _queue, reason, _job="": refused.append(reason)
+    )
+    channel = object.__new__(broker.CheckedChannel)
+    later = of(envelope(headers__eta=(datetime.now(UTC) + timedelta(hours=11)).isoformat()))
+    answers = [channel.checked(b"stt", later) for _ in range(MAX_MESSAGES + 2)]
+    assert [answer is not None for answer in answers] == [True] * MAX_MESSAGES + [False] * 2
+    assert ["too many messages for later" in reason for reason in refused] == [True, True]
+    assert channel.checked(b"stt", of(envelope())) is not None
 
 
 def test_an_eta_that_is_over_is_dropped() -> None:
