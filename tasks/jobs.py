@@ -180,7 +180,7 @@ def recorded(text: str) -> JobSpec:
     try:
         return JobSpec.model_validate_json(text)
     except ValidationError as exc:
-        fields = json.loads(text) if text.startswith("{") else {}
+        fields = _fields(text)
         for name in ("source", "out_name"):  # versions before this one recorded such names
             if isinstance(fields.get(name), str) and (reason := control_characters(fields[name])) is not None:
                 raise SourceRefused(f"{printable(fields[name])}: {name} {reason}") from None
@@ -194,11 +194,16 @@ def recorded(text: str) -> JobSpec:
 def source_of(record: JobRecord) -> str:
     """The job's source, also when the rest of the job is unknown to this version; fit to be shown. Empty when the
     record holds no job."""
+    return show(str(_fields(record.spec).get("source", "")))
+
+
+def _fields(text: str | None) -> dict[str, Any]:
+    """The fields of a recorded job, unchecked; none where it is no JSON object."""
     try:
-        spec = json.loads(record.spec)
-    except ValueError:
-        return ""
-    return show(str(spec.get("source", ""))) if isinstance(spec, dict) else ""
+        fields = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
 
 
 def problems(error: ValidationError) -> str:

@@ -16,6 +16,8 @@ from tests.support.wait import async_wait_until
 from worker.errors import LeaseLost, LedgerUnavailable, SettingsError
 from worker.progress import Progress
 from worker.settings import load
+from worker.storage.backlog import BacklogReader
+from worker.storage.connection import Connection
 from worker.storage.durability import durability_warnings
 from worker.storage.lease import Lease
 from worker.storage.ledger import JobState, Ledger, Refusal
@@ -361,3 +363,23 @@ def test_no_lease_is_longer_than_the_broker_s_patience() -> None:
     longest = load({}, lease_s=3600)
     options = celery_config.for_settings(longest)["broker_transport_options"]
     assert options["visibility_timeout"] > longest.lease_s
+
+
+async def test_values_that_are_not_utf_8_stop_no_listing_and_no_count(ledger: Ledger, redis_url: str) -> None:
+    """Another program wrote to the keys of jobs: bytes, and fields that are no numbers."""
+    await ledger.create("good", "{}")
+    await ledger.create("bad", "{}")
+    await ledger.create("worse", "{}")
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset("stt:job:bad", mapping={"error": b"\xff\xfe", "spec": b"\xc3\x28", "created": b"\xff"})
+        client.delete("stt:job:worse")
+        client.set("stt:job:worse", b"\xff")
+        client.zadd("stt:queue", {b"\xff\xfe": 1})
+    records = await ledger.get_many(["good", "bad", "worse"])
+    assert [record is not None for record in records] == [True, False, False]
+    settings = load({}, redis_url=redis_url)
+    connection = Connection(redis_url)
+    try:
+        assert (await BacklogReader(settings, connection).read()).queued == 4
+    finally:
+        await connection.close()

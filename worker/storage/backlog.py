@@ -13,6 +13,7 @@ from worker.storage.keys import Keys, queue_lists
 LOOKED_AT: Final = 50
 """Jobs at the front of each level of the line whose age is asked for. The line gives
 batches turns, so the one that has waited longest is among the first of its level, or close to it."""
+MAX_DIGITS: Final = 13
 _LEVELS: Final = 3
 _LEVEL: Final = 1 << 40  # lua/common.lua
 
@@ -79,9 +80,14 @@ class BacklogReader:
         if not ids:
             return 0.0
         created = await self._connection.many(
-            lambda pipeline: [pipeline.hget(self._keys.job(job_id), "created") for job_id in ids]
+            lambda pipeline: [pipeline.hget(self._keys.job(job_id), "created") for job_id in ids], each=True
         )
-        return max(0.0, *(now - int(at) / 1000 for at in created if at))
+        return max((now - at / 1000 for at in map(_milliseconds, created) if at), default=0.0)
+
+
+def _milliseconds(answer: object) -> int:
+    """0 for what is no time of this century: another program may have written to that key."""
+    return int(answer) if isinstance(answer, str) and answer.isdecimal() and len(answer) <= MAX_DIGITS else 0
 
 
 __all__ = ["Backlog", "BacklogReader"]

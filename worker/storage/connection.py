@@ -93,6 +93,8 @@ class Connection:
                 socket_keepalive=True,
                 health_check_interval=25,
                 decode_responses=True,
+                # One value that is not UTF-8 must not stop a script or a listing that reads others as well.
+                encoding_errors="backslashreplace",
                 retry=Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.1), retries),
                 retry_on_error=[BusyLoadingError, ConnectionError, TimeoutError],
             )

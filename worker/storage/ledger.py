@@ -32,7 +32,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from worker.errors import QueueFull
+from worker.errors import LedgerNewer, QueueFull
 from worker.settings import Settings
 from worker.storage import schema
 from worker.storage.connection import Connection
@@ -238,11 +238,15 @@ class Ledger:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     async def get(self, job_id: str) -> JobRecord | None:
-        (record,) = await self.get_many([job_id])
-        return record
+        """The record of one job; None when there is no such job, or its key holds something else.
+
+        Raises LedgerNewer."""
+        (answer,) = await self._connection.many(lambda p: p.hmget(self._keys.job(job_id), FIELDS), each=True)
+        return _readable(job_id, answer)
 
     async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
-        """The records in the order asked for; None where there is no such job, or its key holds something else."""
+        """The records in the order asked for; None where there is no such job, or its key holds something else: what
+        only a newer version can read is passed over as well."""
         records: list[JobRecord | None] = []
         for first in range(0, len(job_ids), AT_ONCE):
             ids = job_ids[first : first + AT_ONCE]
@@ -252,7 +256,7 @@ class Ledger:
                     pipeline.hmget(self._keys.job(job_id), FIELDS)
 
             answers = await self._connection.many(read, each=True)
-            records += [_readable(job_id, answer) for job_id, answer in zip(ids, answers, strict=True)]
+            records += [_passable(job_id, answer) for job_id, answer in zip(ids, answers, strict=True)]
         return records
 
     async def transcript(self, job_id: str) -> str | None:
@@ -324,10 +328,19 @@ def _readable(job_id: str, answer: Any) -> JobRecord | None:
     try:
         if not isinstance(answer, Exception):
             return read_record(job_id, dict(zip(FIELDS, answer, strict=True)))
-    except (ValueError, TypeError) as exc:
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as exc:
         answer = exc
     _LOG.warning("job %s: its record cannot be read and is passed over: %s", job_id, answer)
     return None
+
+
+def _passable(job_id: str, answer: Any) -> JobRecord | None:
+    """As `_readable`, in a list of many: one record of a newer version must not hide the others either."""
+    try:
+        return _readable(job_id, answer)
+    except LedgerNewer as exc:
+        _LOG.warning("%s", exc)
+        return None
 
 
 def _ms(duration: timedelta) -> int:

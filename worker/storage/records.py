@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import Final, Self
 
 from worker.errors import LedgerNewer
@@ -151,6 +152,17 @@ FIELDS: Final = (
 )
 
 
+MAX_NUMBER: Final = 1e15
+MAX_TIME_S: Final = 253_402_300_799
+"""The end of the year 9999, the last one that calendars of Python know."""
+MAX_DIGITS: Final = 20
+
+
+def _speed(text: str | None) -> float:
+    """Factor of real time; infinite for `max`."""
+    return inf if text == "inf" else _number(text, 1.0)
+
+
 def _state(job_id: str, text: str) -> JobState:
     try:
         return JobState(text)
@@ -162,18 +174,50 @@ def _quality(text: str | None) -> Quality | None:
     return Quality.model_validate_json(text) if text else None
 
 
+def _number(text: str | None, missing: float = 0.0) -> float:
+    """A field that holds a number. Raises ValueError for one that is infinite, none, or too large for a record."""
+    value = float(text) if text else missing
+    if not abs(value) <= MAX_NUMBER:
+        raise ValueError(f"{value} is outside the numbers of a record")
+    return value
+
+
+def _seconds(text: str | None) -> float | None:
+    """A field that holds milliseconds since 1970. Raises ValueError for what is no time of a calendar."""
+    if not text:
+        return None
+    value = int(text) / 1000 if len(text) <= MAX_DIGITS else inf
+    if not 0 <= value <= MAX_TIME_S:
+        raise ValueError(f"{text[:MAX_DIGITS]} is no time")
+    return value
+
+
+def _texts(text: str | None) -> tuple[str, ...]:
+    """A field that holds a list of texts, JSON. Raises ValueError."""
+    try:
+        values = json.loads(text or "[]")
+    except RecursionError:
+        raise ValueError("a list is nested too deep") from None
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise ValueError("a list of texts holds something else")
+    return tuple(values)
+
+
 def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | None:
-    """A record from the fields of its hash; None when there is no such job. Raises LedgerNewer."""
+    """A record from the fields of its hash; None when there is no such job.
+
+    Another program may have written there, so every field is checked. Raises ValueError, and LedgerNewer for a state
+    that is unknown.
+    """
     state = fields.get("state")
     if not state:
         return None
 
     def number(name: str) -> float:
-        return float(fields.get(name) or 0)
+        return _number(fields.get(name))
 
     def seconds(name: str) -> float | None:
-        value = fields.get(name)
-        return int(value) / 1000 if value else None
+        return _seconds(fields.get(name))
 
     return JobRecord(
         id=job_id,
@@ -191,14 +235,14 @@ def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | No
             sent_s=number("sent_s"),
             committed_s=number("committed_s"),
             partial=fields.get("partial") or "",
-            speed=float(fields.get("speed") or 1),
+            speed=_speed(fields.get("speed")),
             trouble=fields.get("trouble") or "",
         ),
         commits=int(number("commits")),
         error_code=fields.get("error_code") or None,
         error=fields.get("error") or None,
-        outputs=tuple(json.loads(fields.get("outputs") or "[]")),
-        warnings=tuple(json.loads(fields.get("warnings") or "[]")),
+        outputs=_texts(fields.get("outputs")),
+        warnings=_texts(fields.get("warnings")),
         quality=_quality(fields.get("quality")),
         batch=fields.get("batch") or None,
         paused=fields.get("paused") == "1",
