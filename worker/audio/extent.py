@@ -179,7 +179,10 @@ def _is_chain(file: BinaryIO, at: int, size: int, chunks: Chunks) -> bool:
 
 
 def _end_before_chunks(file: BinaryIO, start: int, size: int, chunks: Chunks | None) -> int:
-    """Where chunks and tags begin that run to the end of the file; `size` where there are none."""
+    """Where chunks and tags begin that run to the end of the file; `size` where there are none. Never before `start`,
+    which may lie behind the end of a file that is cut off within its header."""
+    if start >= size:
+        return start
     low = max(start, size - _TAIL_BYTES)
     data = _read(file, low, size - low)
     end = len(data)

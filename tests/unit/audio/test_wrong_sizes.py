@@ -17,6 +17,7 @@ from tests.support import tones
 from tests.support.tones import ToneWord
 from worker.audio.decode import open_source
 from worker.audio.frames import wire_frames
+from worker.errors import SourceError
 
 RATE = 16000
 LENGTH_S = 6.0
@@ -304,3 +305,17 @@ def test_the_search_for_more_audio_is_bounded(tmp_path: Path) -> None:
     with open_source(path) as source:
         assert any("promises less audio" in text for text in source.warnings)
     assert time.monotonic() - began < 20
+
+
+@pytest.mark.parametrize("said", [0, 16000, 0xFFFFFFFF])
+@pytest.mark.parametrize("left", [1, 2, 3, 4, 7, 8])
+def test_a_file_that_ends_within_the_head_of_its_data_chunk_is_refused(tmp_path: Path, said: int, left: int) -> None:
+    """The place where the audio would begin lies behind the end of the file."""
+    fmt = b"fmt " + (16).to_bytes(4, "little") + bytes.fromhex("01000100401f0000803e000002001000")
+    path = tmp_path / "cut.wav"
+    path.write_bytes(
+        b"RIFF" + (100).to_bytes(4, "little") + b"WAVE" + fmt + (b"data" + said.to_bytes(4, "little"))[:left]
+    )
+    with pytest.raises(SourceError, match=r"cut\.wav"), open_source(path) as source:
+        for _ in source.blocks():
+            pass
