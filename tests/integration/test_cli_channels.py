@@ -10,6 +10,7 @@ import numpy as np
 from tests.integration.test_cli_run import RATE, Cli, cli, write_audio
 from tests.support.audiofiles import write_signal
 from tests.support.tones import encode, speech
+from tests.support.trackfiles import TRACK_FILES, write_tracks
 
 __all__ = ["cli"]  # a fixture
 SPLIT = ("--channels", "split", "--channel-names", "agent,客戶")
@@ -67,3 +68,17 @@ def test_a_plan_counts_channels(cli: Cli) -> None:
     assert 120 < whole["streamed_s"] < 130
     wrong = cli.json("plan", "a.wav", "b.wav", "--channels", "2")
     assert (wrong["files"], wrong["will_fail"], wrong["failing"][0]["error_code"]) == (2, 1, "source_channel")
+
+
+def test_a_plan_tells_of_tracks_and_refuses_one_that_is_not_there(cli: Cli) -> None:
+    signals = [encode(list(speech(4, seed=seed)), 48000, duration_s=5.0) for seed in (1, 2)]
+    kind = next(kind for kind in TRACK_FILES if kind.ending == "mkv")
+    write_tracks(cli.folder / "a.mkv", signals, kind, [{"language": "eng"}, {"language": "yue"}])
+    (warnings,) = cli.json("plan", "a.mkv")["warnings"].values()
+    assert warnings[0].startswith("has 2 audio tracks: track 1 (eng), track 2 (yue); only track 1 is read")
+    for track, streams in (("2", 1), ("all", 2)):
+        plan = cli.json("plan", "a.mkv", "--track", track)
+        assert (plan["sessions"], plan["warnings"]) == (streams, {})
+    wrong = cli.json("plan", "a.mkv", "--track", "3")
+    assert wrong["failing"][0]["error_code"] == "source_track"
+    assert "there are track 1 (eng), track 2 (yue)" in wrong["failing"][0]["error"]

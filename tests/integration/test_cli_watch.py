@@ -89,7 +89,8 @@ def test_what_arrives_is_transcribed_and_a_restart_does_nothing_twice(
     for name, words in said.items():
         assert words_of(watching.out / f"{name}.json") == words
         assert (watching.out / f"{name}.srt").exists()
-    assert watching.names("left out") == ["notes.txt"]
+    # The hidden file is named with the next look through the whole folder.
+    assert {"notes.txt"} <= set(watching.names("left out")) <= {"notes.txt", ".hidden.wav"}
     assert not watching.names("skipped")
     (failed,) = watching.events("failed")
     assert failed["error_code"].startswith("source_")
@@ -161,6 +162,22 @@ def test_without_redis_it_waits_and_says_so(watching: Watching) -> None:
     write_audio(watching.folder / "a.wav", seed=5)
     watching.start()
     wait_until(lambda: "waiting   Redis at" in watching.errors, "it says that Redis is away", timeout_s=20)
+    assert watching.end()["open"] == 0
+
+
+def test_media_that_is_passed_over_is_named_with_its_reason(watching: Watching) -> None:
+    write_audio(watching.folder / "x.wav", seed=5)
+    (watching.folder / "x.wav").rename(watching.folder / "rec.dat")
+    for place in (".a.wav", ".trash/b.flac"):
+        path = watching.folder / place
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    watching.start()
+    watching.until("left out", "rec.dat", ".a.wav", ".trash/b.flac")
+    reasons = {event["source"].rpartition("/")[2]: event["error"] for event in watching.events("left out")}
+    assert reasons["rec.dat"].endswith("but its ending .dat is none of audio; give the file by its name, or rename it")
+    assert reasons[".a.wav"] == "is hidden: its name begins with a dot"
+    assert reasons["b.flac"] == "lies in the hidden folder .trash"
     assert watching.end()["open"] == 0
 
 

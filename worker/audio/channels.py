@@ -91,7 +91,7 @@ class Wanted:
     @property
     def first_track(self) -> int | None:
         """The track to open before the tracks are known; without a choice the container's default."""
-        return None if self.track == "all" else self.track
+        return 1 if self.track == "all" else self.track
 
     def count_in(self, info: AudioInfo) -> int:
         """The channels of a source; its tracks where all of them are wanted."""
