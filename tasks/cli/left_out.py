@@ -94,11 +94,12 @@ def tell(left_out: Sequence[LeftOut], *, everything: bool) -> None:
         echo(f"left out: {len(left_out) - len(shown)} more media files; --left-out names them", err=True)
 
 
-def tell_number(left_out: Sequence[LeftOut]) -> None:
+def tell_number(left_out: Sequence[LeftOut], *, everything: bool) -> None:
     """The last line of a command."""
     if left_out:
         files = "1 media file was" if len(left_out) == 1 else f"{len(left_out)} media files were"
-        echo(f"{files} left out; --left-out names all, and why", err=True)
+        hint = "" if everything or len(left_out) <= _SHOWN else "; --left-out names all, and why"
+        echo(f"{files} left out{hint}", err=True)
 
 
 def as_documents(left_out: Sequence[LeftOut]) -> list[dict[str, str]]:

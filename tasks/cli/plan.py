@@ -87,7 +87,7 @@ def command(
     else:
         _show(Console(highlight=False), plan)
         left_out.tell(passed_over, everything=names_left_out)
-        left_out.tell_number(passed_over)
+        left_out.tell_number(passed_over, everything=names_left_out)
     ctx.exit(1 if failing else 0)
 
 

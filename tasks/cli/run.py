@@ -117,7 +117,7 @@ def command(
         options={"formats": formats, "style": style, "language": language, "speed": settings.speed, **channels},
     )
     exit_code = asyncio.run(run.main())
-    left_out.tell_number(listing.left_out)
+    left_out.tell_number(listing.left_out, everything=names_left_out)
     ctx.exit(exit_code)
 
 

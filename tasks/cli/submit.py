@@ -92,7 +92,7 @@ def command(
         note = f"  (is {job.before} already)" if job.before else ""
         echo(f"{job.job_id}  {item.shown}{note}")
     echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {shlex.quote(name)}")
-    left_out.tell_number(passed_over)
+    left_out.tell_number(passed_over, everything=names_left_out)
 
 
 async def _submit(

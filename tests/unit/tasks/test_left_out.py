@@ -124,7 +124,7 @@ def test_without_the_extra_its_files_are_named(folder: Path) -> None:
 def test_a_few_are_shown_and_all_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     many = [LeftOut(f"/calls/{number}.dat", "holds WAV") for number in range(8)]
     left_out.tell(many, everything=False)
-    left_out.tell_number(many)
+    left_out.tell_number(many, everything=False)
     lines = capsys.readouterr().err.splitlines()
     assert lines[:5] == [f"left out: /calls/{number}.dat: holds WAV" for number in range(5)]
     assert lines[5:] == [
@@ -133,5 +133,5 @@ def test_a_few_are_shown_and_all_are_counted(capsys: pytest.CaptureFixture[str])
     ]
     left_out.tell(many, everything=True)
     assert len(capsys.readouterr().err.splitlines()) == 8
-    left_out.tell_number([])
+    left_out.tell_number([], everything=False)
     assert capsys.readouterr().err == ""
