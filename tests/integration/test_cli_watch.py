@@ -190,7 +190,7 @@ def test_after_a_restart_only_what_has_changed_is_read_again(watching: Watching,
     watching.until("failed", "caf\\udce9.wav")  # the name is no UTF-8
     watching.end()
     before = path.stat()
-    with path.open("r+b") as file:  # what no look at the folder can tell: only reading it would
+    with path.open("r+b") as file:  # only the change time shows it, which no program can set back
         file.seek(-2, 2)
         file.write(b"\x01\x02")
     os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
@@ -202,5 +202,5 @@ def test_after_a_restart_only_what_has_changed_is_read_again(watching: Watching,
     watching.until("queued", "a.wav", "a.wav", "a.wav")
     watching.end()
     first, second, third = (event["id"] for event in watching.events("queued"))
-    assert first == second != third
+    assert first != second == third
     assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:content:*"))
