@@ -111,6 +111,30 @@ async def test_a_flood_of_bad_messages_ends_the_session() -> None:
         assert closed["code"] == 1008
 
 
+async def test_attachments_are_not_collected() -> None:
+    """A packet may announce ten thousand million attachments; python-socketio holds them until all have come."""
+    async with service() as server:
+        url = f"{server.url.replace('http', 'ws', 1)}{messages.PATH}/?EIO=4&transport=websocket"
+        async with aiohttp.ClientSession() as session, session.ws_connect(url, headers=HEADERS) as socket:
+            await socket.receive()
+            await socket.send_str("40")
+            await socket.receive()
+            await socket.send_str('42["start-session",{"sampleRate":16000}]')
+            for kind in ("459999999999", "452", "469999999999", "460002"):
+                await socket.send_str(f'{kind}-["audio-chunk",{{}}]')
+                for _ in range(3):
+                    await socket.send_bytes(bytes(100_000))
+            await async_wait_until(lambda: len(server._sio._binary_packet) == 0, "nothing is collected")
+            one = '451-["audio-chunk",{"sample_rate":16000,"audio_base_64":{"_placeholder":true,"num":0}}]'
+            await socket.send_str(one)
+            await socket.send_bytes(bytes(320))
+            said = ""
+            async with asyncio.timeout(5):
+                while "session-error" not in said:
+                    said = str((await socket.receive()).data)
+            assert "audio_base_64 must be a text" in said
+
+
 async def test_closing_tells_the_clients_and_is_quick() -> None:
     gated = GatedRecognizer()
     _, pcm = tones(4)

@@ -95,7 +95,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "pydantic_settings": ("worker.settings",),
     "redis": ("worker.storage.connection",),
     "rich": ("tasks.cli.*",),
-    "socketio": ("worker.realtime.client", "worker.server.app", "worker.server.hub"),
+    "socketio": ("worker.realtime.client", "worker.server.app", "worker.server.hub", "worker.server.packets"),
     "soundfile": ("worker.audio.sndfile",),
     "soxr": ("worker.audio.resample",),
     "threadpoolctl": ("worker.server.recognizers.whisper",),

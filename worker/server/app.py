@@ -25,6 +25,7 @@ from worker.server.endpoint import Endpoint, close_strangers
 from worker.server.engine import EngineLoader, Load
 from worker.server.faults import Fault, Faults
 from worker.server.hub import Hub
+from worker.server.packets import BoundedPacket
 from worker.server.recognizers import Recognizer
 from worker.settings import Settings
 
@@ -198,6 +199,7 @@ def _socketio_server() -> socketio.AsyncServer:
         # Events are handled in the connection's read loop: in order, and slowing the handler slows the client.
         async_handlers=False,
         json=wirejson,
+        serializer=BoundedPacket,
         max_http_buffer_size=MAX_BODY_BYTES,
         # The key is a header that no browser adds by itself, so any page may connect with a key it has.
         cors_allowed_origins="*",

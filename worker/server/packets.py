@@ -1,0 +1,23 @@
+"""Socket.IO packets, bounded in what python-socketio holds for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from socketio.packet import Packet
+
+
+class BoundedPacket(Packet):  # type: ignore[misc]
+    """A packet with at most one binary attachment.
+
+    python-socketio holds the attachments of a packet until all have come, and a packet may announce 9,999,999,999 of
+    them: one client could fill the memory of the server. The API has no event with binary data; a single attachment is
+    complete when it comes, so that the session can say what is wrong with it.
+    """
+
+    def decode(self, encoded_packet: Any) -> int:
+        """Read a packet; returns the number of attachments. Raises ValueError for more than one."""
+        attachments = int(super().decode(encoded_packet))
+        if attachments > 1:
+            raise ValueError(f"a packet with {attachments} binary attachments: the API has no binary data")
+        return attachments
