@@ -76,7 +76,9 @@ class Deliverer:
 
     async def _deliver(self, message: Message) -> None:
         log = logger.bind(message=message.id, subject=message.subject, to=show(message.url), attempt=message.attempts)
-        if len(message.body) > MOST_BYTES:
+        if not message.body:
+            answer = Answer(False, message.reason, final=True)
+        elif len(message.body) > MOST_BYTES:
             answer = Answer(False, f"the message has more than {MOST_BYTES} bytes", final=True)
         else:
             answer = await self._sender.send(message.url, message.id, message.body, self._clock())

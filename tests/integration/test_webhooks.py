@@ -35,6 +35,7 @@ from worker.storage.outbox import Outbox
 from worker.storage.webhooks import Sender
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+COUNT = itertools.count()
 
 
 @pytest.fixture(scope="module")
@@ -292,6 +293,46 @@ async def test_two_workers_and_one_that_died(
     assert not await one.outbox.done(taken), "it was another's by then"
     for post in (one, other):
         await post.connection.close()
+
+
+DAMAGED: dict[str, dict[str, str | bytes] | None] = {
+    "a number is infinite": {"job_duration_s": "9" * 5000},
+    "a number is a text": {"job_commits": "x"},
+    "a number is too long": {"job_attempts": "9" * 5000},
+    "a time is none": {"job_ended": "9" * 30},
+    "a list is deep": {"job_outputs": "[" * 100_000},
+    "an object is cut off": {"job_quality": "{"},
+    "outputs hold numbers": {"job_outputs": "[1]"},
+    "kind is unknown": {"kind": "batch"},
+    "attempts is a text": {"attempts": "x"},
+    "not UTF-8": {"job_error": b"\xff\xfe", "job_ended": b"\xff"},
+    "another type": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", DAMAGED.values(), ids=list(DAMAGED))
+async def test_a_damaged_message_delays_no_other_and_is_set_aside(
+    ledger: Ledger, post: Post, receiving: Receiver, raw: redis.Redis, fields: dict[str, str | bytes] | None
+) -> None:
+    """Another program wrote to the keys of the outbox."""
+    name = f"d{next(COUNT)}"
+    await (await held(ledger, f"{name}-bad", f"{receiving.url}/ok/{name}-bad")).finish(transcript(), [])
+    (message,) = raw.zrange("stt:webhooks", 0, -1)
+    key = f"stt:webhook:{message}"
+    if fields is None:
+        raw.set(key, "x", px=60_000)
+    else:
+        raw.hset(key, mapping=fields)
+    await (await held(ledger, f"{name}-good", f"{receiving.url}/ok/{name}-good")).finish(transcript(), [])
+    await post.outbox.watch_batch(f"{name}-batch", f"{receiving.url}/ok/batch")
+    raw.delete(f"stt:batch:{name}-batch:webhook")
+    raw.set(f"stt:batch:{name}-batch:webhook", "another type", px=60_000)
+    await post.until_settled()
+    assert len(receiving.requests(f"/ok/{name}-good")) == 1
+    assert len(await post.outbox.listed(dead=True)) <= 1
+    if fields is not None and "attempts" not in fields:
+        (dead,) = await post.outbox.listed(dead=True)
+        assert dead.reason.startswith("the message in Redis cannot be read")
 
 
 async def test_without_a_secret_nothing_is_sent(ledger: Ledger, redis_url: str, receiving: Receiver) -> None:

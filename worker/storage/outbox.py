@@ -16,6 +16,7 @@ therefore get a message twice, with the same id.
 from __future__ import annotations
 
 import json
+import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +24,14 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Any, Final
 
+from worker.errors import LedgerRefused
 from worker.settings import Settings
 from worker.storage import schema
 from worker.storage.address import show
 from worker.storage.connection import Connection
 from worker.storage.keys import Keys
 
+_LOG: Final = logging.getLogger(__name__)
 HOLD_S: Final = 120.0
 """Longer than one attempt can take."""
 KEPT: Final = timedelta(days=30)
@@ -49,7 +52,7 @@ class Message:
     subject: str
     """The id of the job or batch."""
     body: bytes
-    """JSON; the same at every attempt."""
+    """JSON; the same at every attempt. Empty where the message in Redis cannot be read, for the `reason`."""
     due_at: float
     """Seconds since 1970, on the Redis server's clock, of the next attempt, or of being set aside."""
     reason: str
@@ -103,11 +106,11 @@ class Outbox:
             for message_id, _ in scored:
                 pipeline.hgetall(self._keys[f"webhook:{message_id}"])
 
-        records = await self._connection.many(read) if scored else []
+        records = await self._connection.many(read, each=True) if scored else []
         return [
-            _message(message_id, fields, attempts=int(fields["attempts"]), due_at=due / 1000, dead=dead)
+            _message(message_id, fields, attempts=_count(fields.get("attempts")), due_at=due / 1000, dead=dead)
             for (message_id, due), fields in zip(scored, records, strict=True)
-            if fields
+            if fields and not isinstance(fields, Exception)
         ]
 
     # -- batches -----------------------------------------------------------------------------------------------------
@@ -131,9 +134,12 @@ class Outbox:
         told = 0
         for batch_id in batches:
             keys = (self._keys[f"batch:{batch_id}:webhook"], self._keys.batch(batch_id), watched)
-            told += await self._step(
-                "batch", batch_id, self._keys.job(""), f"msg_{token_hex(20)}", self._ttl_ms, keys=keys
-            )
+            facts = ("batch", batch_id, self._keys.job(""), f"msg_{token_hex(20)}", self._ttl_ms)
+            try:
+                told += await self._step(*facts, keys=keys)
+            except LedgerRefused as exc:  # a key of another type must not stop the webhooks of all others
+                _LOG.error("the webhook of the batch %s is dropped: %s", batch_id, exc)
+                await self._connection.call(lambda redis, batch_id=batch_id: redis.zrem(watched, batch_id))  # type: ignore[misc]
         return told
 
     async def _step(self, step: str, *args: str | int, keys: Sequence[str] = ()) -> Any:
@@ -150,16 +156,26 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
 
 
 def _message(message_id: str, fields: dict[str, str], *, attempts: int, due_at: float, dead: bool = False) -> Message:
+    """A message as it lies in Redis. One that cannot be read has no body: it must not stop the others."""
+    reason, body = fields.get("reason", ""), b""
+    try:
+        body = _body(fields)
+    except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as exc:
+        reason = f"the message in Redis cannot be read ({type(exc).__name__}: {exc})"[:300]
     return Message(
         id=message_id,
-        url=fields["url"],
+        url=fields.get("url", ""),
         attempts=attempts,
         subject=fields.get("job") or fields.get("batch") or "",
-        body=_body(fields),
+        body=body,
         due_at=due_at,
-        reason=fields.get("reason", ""),
+        reason=reason,
         dead=dead,
     )
+
+
+def _count(text: str | None) -> int:
+    return int(text) if text is not None and text.isdecimal() and len(text) < 10 else 0
 
 
 def _body(fields: dict[str, str]) -> bytes:
@@ -190,7 +206,9 @@ def _body(fields: dict[str, str]) -> bytes:
         }
     at = datetime.fromtimestamp(int(ended) / 1000, UTC).isoformat(timespec="milliseconds")
     document = {"schema_version": SCHEMA_VERSION, "type": kind, "timestamp": at, "data": data}
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "backslashreplace")
+    return json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode(
+        "utf-8", "backslashreplace"
+    )
 
 
 __all__ = ["HOLD_S", "Message", "Outbox"]

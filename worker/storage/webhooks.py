@@ -160,10 +160,11 @@ def _asked_s(retry_after: str, now: float) -> float:
         return min(float(text[:9]), MOST_ASKED_S)
     try:
         at = parsedate_to_datetime(text)
-    except (ValueError, TypeError, IndexError):
+        at = at if at.tzinfo else at.replace(tzinfo=UTC)
+        ahead_s = (at - datetime.fromtimestamp(now, UTC)).total_seconds()
+    except (ValueError, TypeError, IndexError, OverflowError):
         return 0.0
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(max(0.0, (at - datetime.fromtimestamp(now, UTC)).total_seconds()), MOST_ASKED_S)
+    return min(max(0.0, ahead_s), MOST_ASKED_S)
 
 
 __all__ = ["MOST_BYTES", "Answer", "Sender", "secrets_of", "signature"]

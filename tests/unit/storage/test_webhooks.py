@@ -127,3 +127,17 @@ def test_a_secret_that_is_none(secret: str) -> None:
 def test_what_an_answer_means(status: int, retry_after: str, expected: tuple[bool, bool, float]) -> None:
     answer = webhooks._judge(status, retry_after, NOW)
     assert (answer.delivered, answer.final, answer.pause_s) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Mon, 01 Jan 2024 00:00:00 +9999999999999",
+        "Mon, 99999999999999999999 Jan 2024 00:00:00 GMT",
+        "Mon, 01 Jan 99999999999 00:00:00 GMT",
+        *("Mon, 01 Jan 0001 00:00:00 +2300", "Mon, 01 Jan 0001 00:00:00 -9999", "²", "9" * 5000, "(" * 8000, "\x00"),
+    ],
+)
+def test_any_retry_after_is_read(text: str) -> None:
+    """An error there would leave the message with its hold, to be sent again for three days."""
+    assert 0 <= webhooks._asked_s(text, NOW) <= webhooks.MOST_ASKED_S

@@ -24,11 +24,15 @@ if step == 'take' then
   local taken = {}
   for _, message in ipairs(redis.call('ZRANGEBYSCORE', outbox, '-inf', text(now_ms()), 'LIMIT', 0, ARGV[3])) do
     local key = start .. message
-    if redis.call('EXISTS', key) == 0 then
-      redis.call('ZREM', outbox, message)  -- its time is over
+    if redis.call('TYPE', key).ok ~= 'hash' then
+      redis.call('ZREM', outbox, message)  -- its time is over, or another program wrote there
     else
       redis.call('ZADD', outbox, text(now_ms() + tonumber(ARGV[4])), message)
-      local attempt = redis.call('HINCRBY', key, 'attempts', 1)
+      local attempt = redis.pcall('HINCRBY', key, 'attempts', 1)
+      if type(attempt) ~= 'number' then
+        attempt = 1
+        redis.call('HSET', key, 'attempts', '1')
+      end
       local found = { message, tostring(attempt) }
       for _, value in ipairs(redis.call('HGETALL', key)) do found[#found + 1] = value end
       taken[#taken + 1] = found
