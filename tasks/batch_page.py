@@ -62,7 +62,8 @@ def _page(summary: Summary, folder: Path | None) -> Iterator[str]:
     if summary.failures:
         yield "<h2>Failures by reason</h2>"
         for group in summary.failures:
-            yield f"<details><summary><b>{group.count}</b> {escape(group.reason)} <code>{group.code}</code></summary>"
+            reason, code = escape(group.reason), escape(group.code)
+            yield f"<details><summary><b>{group.count}</b> {reason} <code>{code}</code></summary>"
             yield "<ul>"
             yield from (f"<li>{escape(source)}" for source in group.sources)
             more = group.count - len(group.sources)

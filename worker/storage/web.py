@@ -36,7 +36,8 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10,
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _LATER: Final = (408, 425, 429)
 """Beside 5xx: what may be over in a while."""
-_CONTENT_RANGE: Final = re.compile(r"bytes (\d+)-\d+/(\d+|\*)")
+# At most 18 digits: Python reads no number of more than 4,300, and no file has so many bytes.
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
 @asynccontextmanager

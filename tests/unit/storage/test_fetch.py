@@ -264,3 +264,25 @@ async def test_a_folder_for_downloads_that_cannot_be_made_now(
     monkeypatch.setattr(Path, "mkdir", fail)
     with pytest.raises(WorkerShortage, match="no downloads can be kept there now"):
         await download(server.url("ok"), fresh)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [f"bytes 0-5/{'9' * 5000}", f"bytes {'9' * 5000}-5/6", f"bytes 0-{'9' * 5000}/6", "bytes 0-5/١٢", "bytes ²-5/6"],
+)
+async def test_a_part_with_a_number_that_is_none_is_refused(
+    given: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python reads no number of more than 4,300 digits: the job ended with `internal`."""
+    monkeypatch.setattr(fetch, "TRIES", 1)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 206 Partial Content\r\nContent-Range: {given}\r\nContent-Length: 1\r\n\r\na".encode())
+        await writer.drain()
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
+        port = listening.sockets[0].getsockname()[1]
+        with pytest.raises(SourceUnavailable, match="without saying which part"):
+            await download(f"http://127.0.0.1:{port}/call.wav", settings)

@@ -128,6 +128,17 @@ def test_the_page_says_it_all_and_loads_nothing() -> None:
     assert said.index("slow 1.wav") < said.index("quick.wav")
 
 
+def test_no_text_of_a_summary_is_markup() -> None:
+    """Codes of errors come from the ledger, where another program may have written."""
+    hostile = '"><script>x</script>\u202e'
+    bad = [job(f"/in/{n}{hostile}", "failed", error=hostile, error_code=hostile, warnings=(hostile,)) for n in range(2)]
+    reader = _Reader()
+    text = page(summarize(hostile, bad, now=0.0), Path("/out"))
+    reader.feed(text)
+    assert "script" not in reader.tags
+    assert "\u202e" not in text
+
+
 def test_a_summary_names_no_absolute_path_unless_asked(tmp_path: Path) -> None:
     out = tmp_path / "secret-home" / "out"
     root = tmp_path / "secret-home" / "calls"
