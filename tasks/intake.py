@@ -25,6 +25,8 @@ and lie in `intake:replies:NAME` as well.
 | `intake`             |                                              | that take longer than STT_INTAKE_TIMEOUT_S     |
 | the same: XADD with  | remove all entries of that stream which no   | its own stream: the entries of others are not  |
 | MAXLEN or a huge id  | worker has taken yet; use up its ids         | in it; ids: named, and the stream begins again |
+| its key, or again    | name a job that is there already             | that of another producer: with a stream of its |
+|                      |                                              | own one changes only jobs that it queued       |
 | the path of a job    | name files below STT_ALLOWED_SOURCES         | `..`, links that lead out, devices and pipes,  |
 |                      |                                              | above STT_SOURCE_MAX_GB                        |
 | the address of a job | name web servers and buckets                 | private addresses, also behind a name or a     |
@@ -316,7 +318,9 @@ class Intake:
             self._producer.identified.note(identity, content)
             if mark is not None:
                 self._producer.note_read(spec.source, mark, content)
-        (created,) = await self._producer.enqueue([(identity, spec)], batch=spec.batch, again=request.again)
+        (created,) = await self._producer.enqueue(
+            [(identity, spec)], batch=spec.batch, again=request.again, producer=stream.name
+        )
         return created
 
     async def _answer(self, stream: Stream, entry: Entry, facts: dict[str, str]) -> None:

@@ -148,16 +148,17 @@ class Producer:
         await Outbox(self.settings, self._connection).watch_batch(batch, webhook)
 
     async def enqueue(
-        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False
+        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False, producer: str = ""
     ) -> list[Created]:
-        """Record jobs under their ids and tell the workers."""
+        """Record jobs under their ids and tell the workers. `producer`: the name of one that may change only jobs that
+        it queued itself; raises BadJob for others."""
         created: list[Created] = []
         telling: list[asyncio.Task[None]] = []
         try:
             for first in range(0, len(jobs), AT_ONCE):
                 some = jobs[first : first + AT_ONCE]
                 try:
-                    new = await self._record_many(some, batch, again=again)
+                    new = await self._record_many(some, batch, again=again, producer=producer)
                 except QueueFull:
                     await self.wake([identity for identity, _ in some])  # a part of them may be queued
                     raise
@@ -172,13 +173,13 @@ class Producer:
         return created
 
     async def _record_many(
-        self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, again: bool
+        self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, again: bool, producer: str
     ) -> list[Created]:
         await self._tell_workers([spec for _, spec in jobs])
         specs = [(identity, spec.model_dump_json()) for identity, spec in jobs]
         contents = {identity: self.identified.contents.get(identity, "") for identity, _ in jobs}
         created = await self.ledger.create_many(
-            specs, batch=batch, again=again, most=self.settings.queue_max, contents=contents
+            specs, batch=batch, again=again, most=self.settings.queue_max, contents=contents, producer=producer
         )
         for identity in contents:
             self.identified.contents.pop(identity, None)

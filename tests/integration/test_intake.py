@@ -418,6 +418,43 @@ async def test_a_producer_that_trims_reaches_only_its_own_stream(intake: Intake,
     assert replies(raw)[str(good)]["state"] == "queued"
 
 
+@pytest.mark.parametrize("state", ["queued", "running", "done", "failed", "incomplete", "cancelled"])
+@pytest.mark.parametrize("victim", ["", "shop"])
+async def test_a_producer_changes_no_job_of_another_one(
+    intake: Intake, producer: Producer, raw: redis.Redis, audio: Any, victim: str, state: str
+) -> None:
+    """By its key, by an id that stands for a content, or by the same content: the job stays as it was queued."""
+
+    async def hand_in(stream: str, **fields: str) -> dict[str, str]:
+        request = str(raw.xadd(f"stt:intake:from:{stream}" if stream else "stt:intake", fields))
+        raw.delete("stt:intake:search")
+        intake._streams._look_again = 0.0
+        await intake.once()
+        return replies(raw)[request]
+
+    source = audio("theirs.wav")
+    theirs = json.dumps({"source": source, "out_dir": "/results", "webhook": "https://good.example/x"})
+    keyed = await hand_in(victim, job=theirs, key="call-1")
+    named = await hand_in(victim, job=theirs)
+    for name in (keyed["job"], named["job"]):
+        raw.hset(f"stt:job:{name}", "state", state)
+    before = [raw.hgetall(f"stt:job:{name}") for name in (keyed["job"], named["job"])]
+    hostile = json.dumps({"source": audio("x.wav"), "out_dir": "/theft", "webhook": "https://evil.example/x"})
+    for key in (keyed["job"], named["job"]):
+        for again in ("0", "1"):
+            answer = await hand_in("thief", job=hostile, key=key, again=again)
+            assert (answer["refused"], "queued by another producer" in answer["reason"]) == ("bad_job", True)
+    same = json.dumps({"source": source, "out_dir": "/results", "webhook": "https://evil.example/x"})
+    answer = await hand_in("thief", job=same)
+    expected = (
+        {"job": named["job"], "state": state} if state in ("queued", "running", "done") else {"refused": "bad_job"}
+    )
+    assert expected.items() <= answer.items()
+    assert [raw.hgetall(f"stt:job:{name}") for name in (keyed["job"], named["job"])] == before
+    mine = await hand_in(victim, job=theirs, key="call-1", again="1")
+    assert mine["state"] in ("queued", "running")
+
+
 async def test_producers_take_turns(intake: Intake, raw: redis.Redis, audio: Any) -> None:
     """A flood of one does not come before the single entry of another."""
     for number in range(300):

@@ -32,7 +32,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Final
 
-from worker.errors import LedgerNewer, QueueFull
+from worker.errors import BadJob, LedgerNewer, QueueFull
 from worker.settings import Settings
 from worker.storage import schema
 from worker.storage.connection import Connection
@@ -105,16 +105,20 @@ class Ledger:
         again: bool = False,
         most: int = 0,
         contents: Mapping[str, str] | None = None,
+        producer: str = "",
     ) -> list[Created]:
         """`create` for many (id, spec); the answers in their order. With `most` > 0 raises QueueFull when some were not
-        recorded because so many jobs wait."""
+        recorded because so many jobs wait. With `producer` raises BadJob for a job that another one queued."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.held_back(name))
         rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES, most, *schema.MINE)
         known = contents or {}
-        calls = [((*self._keys.of(i), *shared), (i, spec, *rest, known.get(i, ""))) for i, spec in jobs]
+        calls = [((*self._keys.of(i), *shared), (i, spec, *rest, known.get(i, ""), producer)) for i, spec in jobs]
         answers = await self._scripts("create", calls)
         schema.check(answers)
+        for (job_id, _), (_, state) in zip(jobs, answers, strict=True):
+            if state == "other":
+                raise BadJob(f"job {job_id} was queued by another producer: choose another key")
         if not all(state for _, state in answers):
             raise QueueFull(f"{most} jobs wait already (STT_QUEUE_MAX): submit it again when some of them have begun")
         return [

@@ -1,13 +1,15 @@
 -- Records a job, or finds the one that is there. Returns {state before, or '' for a new job; state now}, or '' as the
--- state now when so many jobs wait that it was not recorded, or {'newer', the least version that may write here}.
+-- state now when so many jobs wait that it was not recorded, or {'newer', the least version that may write here}, or
+-- 'other' as the state now when the job is that of another producer.
 -- A job that failed, was cancelled or is incomplete is queued anew; `again` does so for a finished one as well.
 -- KEYS from 7 on: jobs index, batches index, batch members, batch's mark of being paused
 -- ARGV: id, spec, batch id or '', again (0/1), ttl_ms, most entries of an index, most jobs in the line
 --       (0: no bound), version and least reader of what the caller writes, content of the source that the id stands
---       for ('': the id is a key that the producer chose, and stands for no content)
+--       for ('': the id is a key that the producer chose, and stands for no content), name of the producer ('': one that
+--       may change all jobs)
 local job, commits, transcript = KEYS[4], KEYS[5], KEYS[6]
 local jobs, batches, members, held_back = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local id, spec, batch, again, ttl_ms, most, most_waiting, version, reader, content = unpack(ARGV)
+local id, spec, batch, again, ttl_ms, most, most_waiting, version, reader, content, producer = unpack(ARGV)
 local newer = meet(version, reader, ttl_ms)
 if newer ~= '' then return {'newer', newer} end
 local now = now_ms()
@@ -24,6 +26,12 @@ local before = redis.call('HGET', job, 'state') or ''
 local named = redis.call('HGET', job, 'content') or ''
 local other = content ~= '' and named ~= '' and named ~= content
 local known = (before == 'queued' or before == 'running' or (before == 'done' and again == '0')) and not other
+-- A producer with a stream of its own changes no job of another one: neither by its key, nor by its content.
+-- Records of versions that noted no producer are everybody's.
+local theirs = redis.call('HGET', job, 'producer')
+if producer ~= '' and before ~= '' and theirs and theirs ~= producer then
+  return {before, content ~= '' and known and before or 'other'}
+end
 local full = tonumber(most_waiting) > 0 and redis.call('ZCARD', KEYS[2]) >= tonumber(most_waiting)
 if full and not known then return {before, ''} end
 
@@ -46,7 +54,7 @@ if known then return {before, before} end
 redis.call('HINCRBY', job, 'epoch', 1)
 redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'warnings', 'paused', 'plan', 'sections',
   'unread', 'shortages', 'began', 'restarts', 'restarted')
-redis.call('HSET', job, 'content', content, 'keyed', content == '' and '1' or '0')
+redis.call('HSET', job, 'content', content, 'keyed', content == '' and '1' or '0', 'producer', producer)
 redis.call('HSET', job, 'spec', spec, 'created', text(now), 'attempts', '0', 'tries', '0', 'batch', batch)
 -- Where only the files of a failed job could not be written, that is all there is to do.
 local only_files = again == '0' and not other and before == 'failed' and redis.call('EXISTS', transcript) == 1
