@@ -2,6 +2,7 @@
 # Writes the secrets of the deployment, for each container only those it needs, into one folder for each below $1.
 # A secret that the environment gives is taken from there; one that was generated before stays; any other is generated.
 set -eu
+LC_ALL=C  # bytes, whatever a password holds
 base=$1
 
 random() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
@@ -19,6 +20,18 @@ secret() {  # NAME GIVEN [PREFIX]
   cat "$kept"
 }
 
+hex() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n'; }
+
+# A text as the password of an address, and as a word of Valkey's configuration: whatever it holds, it stays one word.
+in_url() { case $1 in *[!A-Za-z0-9._~-]*) hex "$1" | sed 's/../%&/g' ;; *) printf %s "$1" ;; esac; }
+quoted() { printf '"%s"' "$(hex "$1" | sed 's/../\\x&/g')"; }
+
+# A line break would begin another line of a configuration, and a comma another login of Flower.
+check() {  # NAME VALUE [REFUSED]
+  case $2 in *[[:cntrl:]]*) echo "$1: must not hold line breaks or other control characters" >&2; exit 1 ;; esac
+  case $2 in *[${3:-[:cntrl:]}]*) echo "$1: must not hold any of $3" >&2; exit 1 ;; esac
+}
+
 hand() {  # SERVICE NAME VALUE
   printf %s "$3" > "$base/$1/.$2.new"
   # Each container has a user of its own, and its folder is mounted in no other.
@@ -26,10 +39,17 @@ hand() {  # SERVICE NAME VALUE
   mv "$base/$1/.$2.new" "$base/$1/$2"
 }
 
+check VALKEY_PASSWORD "${VALKEY_PASSWORD:-}"
+check GRAFANA_PASSWORD "${GRAFANA_PASSWORD:-}" ,
+for name in STT_API_KEY STT_SERVER_API_KEYS STT_REDIS_URL STT_WEBHOOK_SECRET AWS_SECRET_ACCESS_KEY; do
+  eval "check $name \"\${$name:-}\""
+done
+
 valkey=$(secret valkey_password "${VALKEY_PASSWORD:-}")
-queue=${STT_REDIS_URL:-redis://:$valkey@$QUEUE/0}
+queue=${STT_REDIS_URL:-redis://:$(in_url "$valkey")@$QUEUE/0}
 given=${STT_API_KEY:-}
 if [ -z "$given" ] && [ -s "${API_KEY_FILE:-}" ]; then given=$(cat "$API_KEY_FILE"); fi
+check "the file of STT_API_KEY_FILE" "$given"
 key=$(secret api_key "$given")
 storage=$(secret s3_secret "${AWS_SECRET_ACCESS_KEY:-}")
 webhook=${STT_WEBHOOK_SECRET:-}
@@ -37,6 +57,7 @@ if [ -z "$webhook" ]; then webhook=whsec_$(secret webhook_secret "" | head -c 32
 password=$(secret grafana_password "${GRAFANA_PASSWORD:-}")
 
 hand valkey password "$valkey"
+hand valkey quoted_password "$(quoted "$valkey")"
 hand server api_keys "${STT_SERVER_API_KEYS:-$key}"
 for service in worker inbox intake; do hand "$service" redis_url "$queue"; done
 hand worker api_key "$key"

@@ -7,16 +7,22 @@ import re
 import subprocess
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import click
 import pytest
+import redis
 import yaml
 
 from tasks import health
 from tasks.cli import main
+from tasks.valkey_binary import valkey_binary
 from tests.support import compose
 from tests.support.compose import interpolate
+from tests.support.redis_server import answers, free_port
+from tests.support.wait import wait_until
 from worker.settings import SECRETS, Settings, load
+from worker.storage.connection import Connection
 from worker.storage.webhooks import secrets_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,7 +93,7 @@ GIVEN = {
 }
 # Service -> the secrets it needs, by the names of their files.
 NEEDED = {
-    "valkey": {"password"},
+    "valkey": {"password", "quoted_password"},
     "server": {"api_keys"},
     "worker": {"redis_url", "api_key", "webhook_secret", "s3_secret"},
     "inbox": {"redis_url"},
@@ -151,6 +157,81 @@ def test_given_secrets_win_and_are_taken_back(tmp_path: Path) -> None:
     assert made["valkey"]["password"] == "pw-of-valkey"
     assert made["grafana"]["password"] == "pw-g"
     assert made_secrets(tmp_path) == before
+
+
+HOSTILE = ["a b", "a'b\"c", "$(id)`id`", "@/:?#%&", "\\x41\\n", "*", "-n", "пароль", "%41", "{}", "a;b|c"]
+
+
+@pytest.mark.parametrize("password", HOSTILE)
+def test_any_password_stays_one_word_everywhere(password: str, tmp_path: Path) -> None:
+    made = made_secrets(tmp_path, VALKEY_PASSWORD=password, GRAFANA_PASSWORD=password)
+    assert made["valkey"]["password"] == made["grafana"]["password"] == password
+    url = made["worker"]["redis_url"]
+    parts = urlsplit(url)
+    assert (parts.hostname, parts.port, parts.path, unquote(parts.password or "")) == ("valkey", 6379, "/0", password)
+    assert Connection(url).address == "redis://valkey:6379/0"
+    quoted = made["valkey"]["quoted_password"]
+    assert re.fullmatch(r'"(\\x[0-9a-f]{2})+"', quoted)
+    assert bytes.fromhex(quoted.strip('"').replace("\\x", "")).decode() == password
+
+
+def test_valkey_takes_a_password_of_any_characters(tmp_path: Path) -> None:
+    password = " ".join(HOSTILE)
+    quoted = made_secrets(tmp_path, VALKEY_PASSWORD=password)["valkey"]["quoted_password"]
+    line = next(line for line in " ".join(SERVICES["valkey"]["command"]).splitlines() if "requirepass" in line)
+    assert line.split() == ["requirepass", "$(cat", "/run/secrets/quoted_password)"]
+    port = free_port()
+    command = [
+        str(valkey_binary()),
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--dir",
+        str(tmp_path),
+        "-",
+    ]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
+        try:
+            assert process.stdin is not None
+            process.stdin.write(f"requirepass {quoted}\n".encode())
+            process.stdin.close()
+            wait_until(lambda: answers(port), "Valkey answers", timeout_s=10)
+            with redis.Redis(port=port, password=password) as client:
+                assert client.ping()
+            with redis.Redis(port=port) as client, pytest.raises(redis.AuthenticationError):
+                client.ping()
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *((name, f"x{end}y") for name in GIVEN for end in ("\n", "\r", "\x1b", "\nuser default on nopass ~* +@all\n")),
+        ("GRAFANA_PASSWORD", "a,admin:b"),
+    ],
+)
+def test_a_value_that_would_be_several_is_refused_by_name(name: str, value: str, tmp_path: Path) -> None:
+    folder = tmp_path / "secrets"
+    for service in ("generated", *NEEDED):
+        (folder / service).mkdir(parents=True)
+    environment = {"PATH": os.environ["PATH"], "QUEUE": "valkey:6379", name: value}
+    command = ["sh", str(ROOT / "deploy" / "make-secrets.sh"), str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"{name}: must not hold")
+    assert value not in done.stderr
+    assert not [file for file in folder.glob("*/*") if file.is_file()]
+
+
+def test_no_shell_splits_a_secret() -> None:
+    """`export NAME=$(cat …)` splits at spaces in some shells: only the first word was the password."""
+    for name, service in SERVICES.items():
+        for command in map(str, service.get("command") or ()):
+            assert not re.findall(r"export [^\n]*=\$\(", command), name
 
 
 def test_a_key_may_come_from_a_file(tmp_path: Path) -> None:
