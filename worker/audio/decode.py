@@ -222,10 +222,10 @@ def _open_native(path: SourceFile, channel: int | None, kind: Kind | None, track
     return source
 
 
-def _open_joined(path: SourceFile, plan: Plan, channel: int | None) -> Audio:
+def _open_joined(path: SourceFile, plan: Plan, channel: int | None, track: int | None = None) -> Audio:
     from worker.audio.joined import JoinedSource  # noqa: PLC0415  seldom needed
 
-    return JoinedSource(path, plan, channel)
+    return JoinedSource(path, plan, channel, track)
 
 
 def _open_other(path: SourceFile, channel: int | None, track: int | None, kind: Kind | None, refused: Refused) -> Audio:
@@ -236,7 +236,7 @@ def _open_other(path: SourceFile, channel: int | None, track: int | None, kind: 
         raise without_media(path, kind, refused) from None
     plan = media_plan(path)
     if plan.is_joined:
-        return _open_joined(path, plan, channel)
+        return _open_joined(path, plan, channel, track)
     try:
         source = open_media(path, channel, plan, track)
     except UnknownContainer as exc:

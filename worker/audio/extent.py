@@ -237,8 +237,8 @@ def _only_zeros(file: BinaryIO, start: int, end: int) -> bool:
 
 
 def _data(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The stretches that are on the disk; one stretch where the system does not say."""
-    if not hasattr(os, "SEEK_DATA"):
+    """The stretches that are on the disk; one stretch where the system, or a part of a file, does not say."""
+    if not (hasattr(os, "SEEK_DATA") and hasattr(file, "fileno")):
         yield start, end
         return
     at = start

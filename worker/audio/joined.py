@@ -15,6 +15,7 @@ from typing import Final
 
 import numpy as np
 
+from worker.audio.audio_tracks import choice_warning
 from worker.audio.downmix import Samples
 from worker.audio.one_rate import OneRate
 from worker.audio.part_readers import PartReader, open_part
@@ -36,12 +37,14 @@ _TIMED_BLOCK_S: Final = 0.02
 class JoinedSource:
     """Open parts of one file: an `Audio`. `frames_decoded`, `warnings` and `undecoded` grow while `blocks` runs."""
 
-    def __init__(self, path: SourceFile, plan: Plan, channel: int | None = None) -> None:
-        """Raises the SourceError of the first part when no part can be opened."""
+    def __init__(self, path: SourceFile, plan: Plan, channel: int | None = None, track: int | None = None) -> None:
+        """`track`: of each part, from 1; None for its default. Raises the SourceError of the first part when no part
+        can be opened."""
         self.path = path
         self.frames_decoded = 0
         self._parts = plan.parts
         self._channel = channel
+        self._track = track
         self._warnings = WarningLog()
         self._undecoded = UndecodedLog()
         self._closed = False
@@ -71,6 +74,8 @@ class JoinedSource:
             try:
                 with closing(self._open(part, 0.0)) as reader:
                     found.append(reader.info)
+                    if self._track is None and (text := choice_warning(reader.info.tracks, reader.track)) is not None:
+                        self._warn(text)
             except SourceError as exc:
                 refused = refused or exc
             else:
@@ -78,7 +83,8 @@ class JoinedSource:
         if not found:
             raise refused or DamagedSource(f"{self.path}: holds no audio")
         rate, channels = max(info.sample_rate for info in found), max(info.channels for info in found)
-        return AudioInfo(rate, channels, None, found[0].format)
+        tracks = max((info.tracks for info in found), key=len)
+        return AudioInfo(rate, channels, None, found[0].format, tracks)
 
     def blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:
         """Mono float32[n] blocks of at most `block_s` seconds from `start_frame` to the end, the caller's to keep.
@@ -151,7 +157,7 @@ class JoinedSource:
             yield TimedBlock(None, self.info.sample_rate, silence)
 
     def _open(self, part: Part, before_s: float) -> PartReader:
-        return open_part(self.path, part, self._channel, self._warn, self._undecoded, before_s)
+        return open_part(self.path, part, self._channel, self._warn, self._undecoded, before_s, self._track)
 
     def close(self) -> None:
         self._closed = True

@@ -7,6 +7,7 @@ from typing import Final, Protocol
 
 import numpy as np
 
+from worker.audio.audio_tracks import check_track
 from worker.audio.container import MediaContainer, is_installed
 from worker.audio.media_blocks import MediaBlocks
 from worker.audio.parts import Part
@@ -25,9 +26,11 @@ class PartReader(Protocol):
     """An open part of a file."""
 
     info: AudioInfo
+    track: int
+    """The audio track that is read, from 1."""
 
     def blocks(self) -> Iterator[TimedBlock]:
-        """Mono blocks without times, once."""
+        """Mono blocks, once; with times where the container has some."""
         ...
 
     def close(self) -> None: ...
@@ -40,24 +43,26 @@ def open_part(
     warn: Callable[[str], None],
     undecoded: UndecodedLog,
     before_s: float = 0.0,
+    track: int | None = None,
 ) -> PartReader:
-    """`channel`: from 0; None mixes all. `before_s`: seconds of the file before this part. Raises Refused when neither
-    library opens it."""
+    """`channel`: from 0; None mixes all. `before_s`: seconds of the file before this part. `track`: from 1. Raises
+    Refused when neither library opens it, NoSuchTrack."""
     try:
         stream = SndfileStream(path, part, warn, undecoded, before_s)
     except Refused as refused:
         if not is_installed():
             raise
         try:
-            return _MediaPart(MediaContainer(path, part), channel, warn)
+            return _MediaPart(MediaContainer(path, part, track=track), channel, warn)
         except (UnsupportedSource, DamagedSource):
             raise refused from None
+    check_track(track, (), path)
     return _SndfilePart(stream, channel, warn)
 
 
 class _SndfilePart:
     def __init__(self, stream: SndfileStream, channel: int | None, warn: Callable[[str], None]) -> None:
-        self.info = stream.info
+        self.info, self.track = stream.info, 1
         self._stream, self._channel, self._warn = stream, channel, warn
 
     def blocks(self) -> Iterator[TimedBlock]:
@@ -75,12 +80,14 @@ class _SndfilePart:
 
 class _MediaPart:
     def __init__(self, opened: MediaContainer, channel: int | None, warn: Callable[[str], None]) -> None:
-        self.info = opened.info
+        self.info, self.track = opened.info, opened.track
         self._opened, self._channel, self._warn = opened, channel, warn
 
     def blocks(self) -> Iterator[TimedBlock]:
         for block in MediaBlocks(self._opened, self._channel, self._warn):
-            yield TimedBlock(None, block.rate, block.samples, block.lost)
+            # The times of Ogg pages are in the plan of its parts.
+            start_s = None if self.info.format.startswith("OGG/") else block.start_s
+            yield TimedBlock(start_s, block.rate, block.samples, block.lost)
 
     def close(self) -> None:
         self._opened.close()

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import os
 from bisect import bisect_left
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Final, cast
 
-from worker.audio import flac, mp3, ogg
+from worker.audio import appended, flac, mp3, ogg
 from worker.audio.aiff import read_aiff
 from worker.audio.au import read_au
 from worker.audio.caf import read_caf
@@ -109,13 +109,14 @@ def plan_of(path: SourceFile) -> Plan:
     try:
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
+            files = appended.files(file)
+        if files:
+            return _appended_plan(path, files)
         if start[:4] == b"OggS":
             return _ogg_plan(path)
         if start[:4] in _SIZED:
-            return _joined_wav_plan(path) or _sized_plan(path)
-        if start[:4] == b"fLaC":
-            return _flac_plan(path)
-        if start[:3] == b"ID3" and flac.length_of(path) is not None:
+            return _sized_plan(path)
+        if start[:4] == b"fLaC" or (start[:3] == b"ID3" and flac.length_of(path) is not None):
             return _flac_plan(path)
         if start[:3] == b"ID3" or mp3.is_header(start[:4]):
             return _mp3_plan(path)
@@ -171,11 +172,26 @@ def _flac_part(stream: flac.Stream) -> Part:
     return Part(stream.start, stream.end, length_s=stream.length_s or None, form=form)
 
 
-def _located(path: SourceFile) -> Located | None:
+def _appended_plan(path: SourceFile, files: tuple[tuple[int, int], ...]) -> Plan:
+    """Each file as a part, those with a wrong size under a header of their own."""
+    parts: list[Part] = []
+    warnings: dict[str, None] = {}
+    for start, end in files:
+        view = PartFile(path, Part(start, end))
+        try:
+            plan = _plan_of_located(_located(cast(BinaryIO, view)))
+        finally:
+            view.close()
+        own = [replace(part, start=start + part.start, end=start + part.end) for part in plan.parts]
+        parts += own or [Part(start, end)]
+        warnings.update(dict.fromkeys(plan.warnings))
+    return Plan(tuple(parts), tuple(warnings))
+
+
+def _located(file: BinaryIO) -> Located | None:
     """Where the audio of an uncompressed file lies, or None for other files."""
-    with path.open("rb") as file:
-        found = read_riff(file) or read_aiff(file) or read_au(file) or read_caf(file)
-        return None if found is None else found.locate(file)
+    found = read_riff(file) or read_aiff(file) or read_au(file) or read_caf(file)
+    return None if found is None else found.locate(file)
 
 
 def media_plan(path: SourceFile) -> Plan:
@@ -186,25 +202,13 @@ def media_plan(path: SourceFile) -> Plan:
     return Plan(plan.parts if plan.is_joined else sized.parts, tuple(text for text in warnings if text))
 
 
-def _joined_wav_plan(path: SourceFile) -> Plan | None:
-    """The parts of WAV files joined end to end; None for a single one."""
-    size, at, parts = path.stat().st_size, 0, []
-    with path.open("rb") as file:
-        while at < size:
-            file.seek(at)
-            head = file.read(12)
-            if head[:4] != b"RIFF" or head[8:12] != b"WAVE":
-                break
-            length = int.from_bytes(head[4:8], "little")
-            end = min(size, at + 8 + length + length % 2)
-            parts.append(Part(at, end))
-            at = end
-    return Plan(tuple(parts)) if len(parts) > 1 and at >= size else None
-
-
 def _sized_plan(path: SourceFile) -> Plan:
     """For WAV, W64, AIFF, AU and CAF: a header of our own where that of the file is wrong or says nothing."""
-    located = _located(path)
+    with path.open("rb") as file:
+        return _plan_of_located(_located(file))
+
+
+def _plan_of_located(located: Located | None) -> Plan:
     if located is None or located.as_written or not located.extent.size or not located.head:
         return Plan()
     extent = located.extent

@@ -1,0 +1,259 @@
+"""Finds files that were appended to a file that says where it ends: readers stop there, and never see the rest.
+
+`cat a.m4a b.m4a` and recorders that append to a file that exists make such files. Formats of frames (MP3, Ogg, FLAC,
+ADTS, transport streams) do not say where they end; their own modules find what follows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import BinaryIO, Final, Literal
+
+from worker.audio.extent import Chunks, walk
+
+_MAX_FILES: Final = 10_000
+_MAX_BOXES: Final = 1_000_000
+_HEAD_BYTES: Final = 64
+_CHUNK_BYTES: Final = 1 << 20
+_LARGEST: Final = 0x7FFF0000
+"""A 32-bit size from here on may stand for one that is not known."""
+_BIG_CHUNKS: Final = Chunks("big")
+_CAF_CHUNKS: Final = Chunks("big", size_bytes=8, padded=False)
+_W64: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+_EBML: Final = b"\x1a\x45\xdf\xa3"
+_SEGMENT: Final = b"\x18\x53\x80\x67"
+_ASF: Final = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_ASF_HEAD_BYTES: Final = 64 << 10
+_FLV_STARTS: Final = tuple(b"FLV\x01" + bytes((flags, 0, 0, 0, 9, 0, 0, 0, 0)) for flags in (1, 4, 5))
+_TTA_FRAME_S: Final = 256 / 245
+_MAX_MOOF_BYTES: Final = 1 << 20
+_ID3V1_BYTES: Final = 128
+_NUT: Final = b"nut/multimedia container\0"
+
+Begins = Callable[[bytes], bool]
+"""Whether a file begins with these bytes."""
+Ends = Callable[[BinaryIO, int, int], tuple[int, ...]]
+"""Where a file that begins at a byte may end, before the end of all."""
+
+
+def files(file: BinaryIO) -> tuple[tuple[int, int], ...]:
+    """Start and end of each file, in bytes; empty where there is only one."""
+    size = file.seek(0, os.SEEK_END)
+    starts = [0]
+    while len(starts) < _MAX_FILES and (following := _next(file, starts[-1], size)) is not None:
+        starts.append(following)
+    return tuple(zip(starts, [*starts[1:], size], strict=True)) if len(starts) > 1 else ()
+
+
+def _next(file: BinaryIO, start: int, size: int) -> int | None:
+    head = _read(file, start, _HEAD_BYTES)
+    ends = next((ends for begins, ends in _FORMATS if ends is not None and begins(head)), None)
+    if ends is None:
+        return None
+    for end in ends(file, start, size):
+        behind = _behind_tags(file, end)
+        if start < behind < size and _begins(_read(file, behind, _HEAD_BYTES)):
+            return behind
+    return None
+
+
+def _behind_tags(file: BinaryIO, at: int) -> int:
+    """Where an APEv2 tag and an ID3v1 tag end that begin at `at`."""
+    head = _read(file, at, 32)
+    if head.startswith(b"APETAGEX"):
+        at += 32 + int.from_bytes(head[12:16], "little")
+    return at + _ID3V1_BYTES if _read(file, at, 3) == b"TAG" else at
+
+
+def _begins(head: bytes) -> bool:
+    return any(begins(head) for begins, _ in _FORMATS)
+
+
+# -- where files end ---------------------------------------------------------------------------------------------------
+def _wav_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    """Behind the chunks, or behind the audio where the size of all is wrong."""
+    order = _read(file, start, 4)
+    chunks = Chunks("big" if order == b"RIFX" else "little")
+    said = int.from_bytes(_read(file, start + 4, 4), chunks.order)
+    if order in (b"RF64", b"BW64") and _read(file, start + 12, 4) == b"ds64":
+        said = int.from_bytes(_read(file, start + 20, 8), chunks.order)
+    return _behind_chunks(file, start, size, said, chunks)
+
+
+def _aiff_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    said = int.from_bytes(_read(file, start + 4, 4), "big")
+    return _behind_chunks(file, start, size, said, _BIG_CHUNKS)
+
+
+def _behind_chunks(file: BinaryIO, start: int, size: int, said: int, chunks: Chunks) -> tuple[int, ...]:
+    ends: dict[int, None] = dict.fromkeys((start + 8 + said, start + 9 + said))
+    for name, at, content in walk(file, start + 12, size, chunks):
+        if name in (b"data", b"SSND") and content < _LARGEST:
+            ends.update(dict.fromkeys((at + content, at + content + 1)))
+            break
+    return tuple(ends)
+
+
+def _w64_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    end = start + int.from_bytes(_read(file, start + 16, 8), "little")
+    return end, end + -end % 8
+
+
+def _caf_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    end = start
+    for name, at, content in walk(file, start + 8, size, _CAF_CHUNKS):
+        if name == b"caff" or content >> 62:
+            break
+        end = at + content
+    return (end,)
+
+
+def _asf_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    head = _read(file, start, _ASF_HEAD_BYTES)
+    at = head.find(_ASF_PROPERTIES)
+    return (start + int.from_bytes(head[at + 40 : at + 48], "little"),) if at >= 0 else ()
+
+
+def _tta_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    """Behind the frames, whose sizes a table lists."""
+    head = _read(file, start, 22)
+    rate, samples = int.from_bytes(head[10:14], "little"), int.from_bytes(head[14:18], "little")
+    length = int(_TTA_FRAME_S * rate)
+    if not length:
+        return ()
+    count = -(-samples // length)
+    table = _read(file, start + 22, min(4 * count, size))
+    return (start + 26 + 4 * count + sum(int.from_bytes(table[k : k + 4], "little") for k in range(0, len(table), 4)),)
+
+
+def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    """Where the count of samples begins again."""
+    at, last = start, 0
+    while at + 32 <= size:
+        head = _read(file, at, 32)
+        index = int.from_bytes(head[16:20], "little") | head[10] << 32
+        if head[:4] != b"wvpk" or index < last:
+            break
+        at, last = at + 8 + int.from_bytes(head[4:8], "little"), index
+    return (at,)
+
+
+def _matroska_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    """Behind the segment; a live recording gives it no size, and has to be searched."""
+    head = _read(file, start, 4096)
+    at = head.find(_SEGMENT)
+    if at < 0 or at + 12 > len(head) or not head[at + 4]:
+        return ()
+    width = 9 - head[at + 4].bit_length()
+    content = int.from_bytes(head[at + 4 : at + 4 + width], "big") & ((1 << 7 * width) - 1)
+    if content == (1 << 7 * width) - 1:
+        return _found(file, start + 4, (_EBML,))
+    return (start + at + 4 + width + content,)
+
+
+def _nut_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    return _found(file, start + len(_NUT), (_NUT,))
+
+
+def _au_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    head = _read(file, start, 12)
+    order: Literal["little", "big"] = "big" if head[:4] == b".snd" else "little"
+    return (start + int.from_bytes(head[4:8], order) + int.from_bytes(head[8:12], order),)
+
+
+def _flv_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    return _found(file, start + 9, _FLV_STARTS)
+
+
+def _found(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...]:
+    """The first place behind `at` where a file begins that starts with one of `marks`."""
+    file.seek(at)
+    rest, base = b"", at
+    while data := file.read(_CHUNK_BYTES):
+        block = rest + data
+        places = []
+        for mark in marks:
+            place = block.find(mark)
+            while place >= 0 and not _begins(block[place : place + _HEAD_BYTES]):
+                place = block.find(mark, place + 1)
+            places += [place] if place >= 0 else []
+        if places:
+            return (base + min(places),)
+        rest = block[1 - _HEAD_BYTES :]
+        base += len(block) - len(rest)
+    return ()
+
+
+def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
+    """At the next `ftyp` with an index of its own. Live recorders repeat the index between fragments whose times go on:
+    there nothing ends."""
+    at, second, has_index, fragmented = start, 0, False, False
+    for _ in range(_MAX_BOXES):
+        head = _read(file, at, 16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        name = head[4:8]
+        if length < 8 or not name.isalnum():
+            return (at,)  # files of other kinds
+        if name == b"ftyp" and at > start:
+            second, has_index, fragmented = at, False, False
+        elif second and name == b"moov":
+            has_index = True
+            fragmented = b"mvex" in _read(file, at, min(length, _MAX_MOOF_BYTES))
+        elif second and name == b"moof" and fragmented and _first_time(_read(file, at, min(length, _MAX_MOOF_BYTES))):
+            second = 0
+        if second and has_index and (not fragmented or name == b"moof"):
+            return (second,)
+        at += length
+        if at >= size:
+            break
+    return ()
+
+
+def _first_time(fragment: bytes) -> int:
+    at = fragment.find(b"tfdt")
+    width = 8 if fragment[at + 4 : at + 5] == b"\1" else 4
+    return int.from_bytes(fragment[at + 8 : at + 8 + width], "big") if at >= 0 else 0
+
+
+# -- how files begin ---------------------------------------------------------------------------------------------------
+def _is_wav(head: bytes) -> bool:
+    return head[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64") and head[8:12] == b"WAVE"
+
+
+def _is_aiff(head: bytes) -> bool:
+    return head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC")
+
+
+def _is_matroska(head: bytes) -> bool:
+    return head.startswith(_EBML) and (b"\x42\x82\x88matroska" in head or b"\x42\x82\x84webm" in head)
+
+
+def _starts(*marks: bytes) -> Begins:
+    return lambda head: head.startswith(marks)
+
+
+_FORMATS: Final[tuple[tuple[Begins, Ends | None], ...]] = (
+    (_is_wav, _wav_ends),
+    (_is_aiff, _aiff_ends),
+    (_starts(_W64), _w64_ends),
+    (_starts(b"caff\0\1\0\0"), _caf_ends),
+    (lambda head: head[4:8] == b"ftyp", _mp4_ends),
+    (_is_matroska, _matroska_ends),
+    (_starts(_ASF), _asf_ends),
+    (_starts(*_FLV_STARTS), _flv_ends),
+    (_starts(_NUT), _nut_ends),
+    (_starts(b".snd\0\0", b"dns."), _au_ends),
+    (_starts(b"TTA1"), _tta_ends),
+    (_starts(b"wvpk"), _wavpack_ends),
+    # These may follow.
+    (_starts(b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22", b"OggS\0\2", b"ID3\2", b"ID3\3", b"ID3\4"), None),
+)
+
+
+def _read(file: BinaryIO, at: int, count: int) -> bytes:
+    file.seek(at)
+    return file.read(count)
