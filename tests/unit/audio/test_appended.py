@@ -29,7 +29,8 @@ SNDFILE = [("WAV", "PCM_16"), ("WAVEX", "PCM_24"), ("RF64", "PCM_16"), ("W64", "
 MEDIA: list[tuple[str, str, dict[str, str]]] = [
     ("mp4", "aac", {}), ("mp4", "aac", {"movflags": "faststart"}), ("mp4", "aac", _FRAGMENTED),
     ("mov", "pcm_s16le", {}), ("matroska", "aac", {}), ("matroska", "flac", _LIVE), ("webm", "libopus", {}),
-    ("webm", "libopus", _LIVE), ("asf", "wmav2", {}), ("flv", "aac", {}), ("wv", "wavpack", {}), ("tta", "tta", {}), ("nut", "pcm_s16le", {}),
+    ("webm", "libopus", _LIVE), ("asf", "wmav2", {}), ("flv", "aac", {}), ("wv", "wavpack", {}), ("tta", "tta", {}),
+    ("nut", "pcm_s16le", {}),
 ]  # fmt: skip
 
 
