@@ -7,7 +7,6 @@ scripts) may name further files and addresses to be opened.
 from __future__ import annotations
 
 import re
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from typing import Any, Final
 
 from worker.audio.container_tracks import audio_stream, audio_streams, tracks_of
 from worker.audio.parts import Part, PartFile
+from worker.audio.repeats import RepeatFilter
 from worker.audio.source import AudioInfo
 from worker.audio.sourcefile import SourceFile
 from worker.audio.succession import SUCCESSION_PACKETS, Succession
@@ -55,7 +55,6 @@ _SPARSE_TIMES: Final = ("mpegts", "mpeg")
 _RATES: Final = range(1000, 1_000_001)
 _MAX_CHANNELS: Final = 64
 _MAX_FAULTS: Final = 2000
-_RECENT_PACKETS: Final = 4096
 _LARGE_PROBE: Final = {"probesize": str(64 << 20), "analyzeduration": str(120_000_000)}
 _TAG_TIME: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
@@ -187,7 +186,7 @@ class MediaContainer:
         passed over: recorders that connect again send some twice. `OtherStream` is the last item, if there is one."""
         succession = Succession(self._stream.index)
         packets = self._packets()
-        recent: dict[tuple[int, int], None] = {}
+        repeats = RepeatFilter()
         faults = 0
         while True:
             try:
@@ -210,9 +209,8 @@ class MediaContainer:
                     return
                 continue
             succession.own()
-            if self._timed and _is_repeated(packet, recent):
-                continue
-            yield from self._decoded(packet)
+            for new in repeats.push(packet) if self._timed else (packet,):
+                yield from self._decoded(new)
 
     def _packets(self) -> Iterator[Any]:
         """Those of the stream; of a transport stream those of all audio streams, as another one may go on after it."""
@@ -325,19 +323,6 @@ def zero_of(format_name: str, start_s: float) -> tuple[bool, float]:
     if names & _LIVE:
         return True, 0.0 if start_s <= _MAX_LIVE_START_S else start_s
     return bool(names & _FROM_FIRST), start_s
-
-
-def _is_repeated(packet: Any, recent: dict[tuple[int, int], None]) -> bool:
-    """Whether a packet of the same time and content was there before."""
-    if packet.pts is None or not packet.size:
-        return False
-    key = (packet.pts, zlib.crc32(packet))
-    if key in recent:
-        return True
-    recent[key] = None
-    if len(recent) > _RECENT_PACKETS:
-        del recent[next(iter(recent))]
-    return False
 
 
 def _container(path: SourceFile, file: PartFile, probing: dict[str, str] | None = None) -> Any:
