@@ -143,7 +143,7 @@ class _Checked(_Base):
         if eta and self._etas is None:
             self._etas = EtaBudget()  # of this channel: after a broken connection Celery holds none
         if eta and self._etas is not None and not self._etas.take(eta, len(made), time.time()):
-            raise MessageRefused("headers.eta: this worker holds too many messages for later; send it without an eta")
+            raise MessageRefused("headers.eta: this worker holds too many messages with an eta; send it without one")
 
     def refuse(self, raw: bytes, queue: str, reason: str, job: str = "") -> None:
         """Log a message and put it into the dead letters. It is gone from the queue already."""

@@ -98,7 +98,7 @@ def _content(record: ContentRecord) -> Content:
     return Content(
         named=None if record.keyed or record.named in ("", "*") else record.named,
         began=read_content(record.began),
-        warnings=(f"began anew: {record.restarted}",) if record.restarted else (),
+        warnings=(f"started over: {record.restarted}",) if record.restarted else (),
     )
 
 

@@ -47,8 +47,8 @@ def facts_of(
     started: float,
     speech_share: float | None,
 ) -> Facts:
-    """What the finished document tells besides the words. `started`: when the run began, on the event loop's clock;
-    `speech_share`: of the time under doubtful text, see `worker.listening`."""
+    """The facts of the finished document besides the words. `started`: start of the run, on the event loop's clock;
+    `speech_share`: the share of speech under doubtful text (0 to 1), see `worker.listening`."""
     settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
     planned = source.sections
     accounts = dict(job.earlier.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}

@@ -1,8 +1,8 @@
-"""Keeps a job to one content: compares the source with the recording that was named, and with what it began with.
+"""Ties a job to one content: compares the source with the submitted recording and with the content at its start.
 
-A file is identified by its sha256. While the hash is not known, its stamp stands for it: the kernel alone sets the
-change time in it. Whatever happens to the open file while it is streamed shows in its stamp at the end; only then it
-is read once more, so a rename or a `touch` costs a second reading and a rewritten file never yields a transcript.
+A file is identified by its sha256. Until the hash is known, its stamp replaces it: only the kernel sets the change
+time in the stamp. A change to the open file during streaming shows in its stamp at the end. Only then the file is
+read again, so a rename or a `touch` costs a second reading, and a rewritten file never yields a transcript.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class ContentGuard:
-    """Made by `guarded`. Raises SourceChanged when the content is not the one that the job began with."""
+    """Created by `guarded`. Raises SourceChanged if the content differs from that at the start of the job."""
 
     def __init__(self, job: Job, local: Local, log: JobLog, start: os.stat_result, digest: asyncio.Future[str]) -> None:
         self._job, self._local, self._log, self._digest = job, local, log, digest
         self._start, self._start_path = start, _path_of(local)
         self._sha256: str | None = None
         self._from_start = False
-        """The hash is surely of the content at the start."""
+        """Whether the hash is certain to be of the content at the start."""
         self._noting: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Compare with what is known, and make durable what this attempt begins with."""
+        """Compare the content with the known one, and record the content at the start of this attempt durably."""
         content, stamp = self._job.content, str(Stamp.of(self._start))
         named, began = content.named, content.began
         if named is not None and self._local.content is not None and _differ(named, self._local.content):
@@ -58,12 +58,12 @@ class ContentGuard:
             self._noting = asyncio.create_task(self._note_hash(stamp))
 
     def check_size(self) -> None:
-        """Cheap, for every commit: a file that shrinks or grows need not be streamed to its end."""
+        """A cheap check for every commit, so that a file that shrinks or grows is not streamed to its end."""
         if self._local.file.stamp().size_bytes != self._start.st_size:
             raise self._changed("while it was streamed")
 
     async def end(self) -> str:
-        """The sha256 of what was streamed; nothing else may be streamed after it."""
+        """The sha256 of the streamed content. Call it after the last read of the source."""
         if self._noting is not None:
             await self._noting
         now, start = await asyncio.to_thread(self._local.file.stat), self._start
@@ -72,14 +72,14 @@ class ContentGuard:
             return sha256
         written = (now.st_size, now.st_mtime_ns) != (start.st_size, start.st_mtime_ns)
         moved = _place(now) != _place(start) or _path_of(self._local) != self._start_path
-        # Of a change before the hash was made only one of the name, the links or the rights is known to be harmless.
+        # Before the hash was made, only changes of the name, the links or the permissions are known to be harmless.
         provable = self._from_start or (moved and not written)
         if provable and await asyncio.to_thread(sha256_of, self._local.file) == sha256:
             return sha256
         raise self._changed("while it was streamed")
 
     def explain(self, exc: SourceError) -> SourceError:
-        """The reason for an error of the decoder: a file that was cut short meanwhile is not damaged."""
+        """The real cause of a decoder error: a file that was truncated during streaming is not damaged."""
         if isinstance(exc, SourceChanged):
             return exc
         now = self._local.file.stamp()
@@ -110,15 +110,15 @@ class ContentGuard:
         return bool(earlier.committed or earlier.finished or earlier.plans)
 
     def _changed(self, since: str) -> SourceChanged:
-        kept = "; what was committed is kept" if self._has_progress() or since.startswith("while") else ""
-        way_out = f"begin anew with `stt-batch retry {self._job.id}`, or submit the file as it is now"
-        return SourceChanged(f"{self._local.shown}: its content has changed {since}{kept}; {way_out}")
+        kept = "; the committed text is kept" if self._has_progress() or since.startswith("while") else ""
+        remedy = f"start over with `stt-batch retry {self._job.id}`, or submit the file as it is now"
+        return SourceChanged(f"{self._local.shown}: its content has changed {since}{kept}; {remedy}")
 
 
 @asynccontextmanager
 async def guarded(job: Job, local: Local, log: JobLog) -> AsyncIterator[ContentGuard]:
-    """A guard that has compared the source with what is known of it. Raises SourceChanged, also in place of an error of
-    the decoder that a change of the file has caused."""
+    """A guard that has compared the source with its known content. Raises SourceChanged, also instead of a decoder
+    error that a change of the file caused."""
     start = await asyncio.to_thread(local.file.stat)
     async with hashing(local.file, _known(job, local, str(Stamp.of(start)))) as digest:
         guard = ContentGuard(job, local, log, start, digest)
@@ -135,7 +135,7 @@ async def guarded(job: Job, local: Local, log: JobLog) -> AsyncIterator[ContentG
 
 
 def _known(job: Job, local: Local, stamp: str) -> str | None:
-    """The sha256 of the open file, where it need not be read for it."""
+    """The sha256 of the open file, if it is known without reading the file."""
     if local.sha256 is not None:
         return local.sha256
     if job.sha256 is not None and job.sha256_stamp in (None, stamp):
@@ -148,7 +148,7 @@ def _differ(one: str, other: str) -> bool:
     """Whether two texts of `content_text` are of different contents, as far as both have a validator and a length."""
     pairs = list(zip(one.split("\n")[1:3], other.split("\n")[1:3], strict=False))
     if len(pairs) < 2:
-        return False  # nobody could ask when it was submitted
+        return False  # the content was not known at submission
     (validator, other_validator), (length, other_length) = pairs
     if "None" not in (length, other_length) and length != other_length:
         return True
@@ -157,7 +157,7 @@ def _differ(one: str, other: str) -> bool:
 
 
 def _place(facts: os.stat_result) -> tuple[int, ...]:
-    """What a rename, a link or a change of rights changes."""
+    """The attributes that a rename, a link or a change of permissions changes."""
     return facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid
 
 

@@ -1,7 +1,7 @@
-"""The limit of open files of this process (RLIMIT_NOFILE): raised at the start, and compared with what is needed.
+"""Raises the limit of open files of this process (RLIMIT_NOFILE) and compares it with the need.
 
 Many systems start processes with 1,024 (systemd, launchd: 256) although the hard limit allows far more; only programs
-that use select(2) need the low one.
+that use select(2) need the low limit.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ PER_SESSION: Final = 3
 RESERVED: Final = 64
 """For Redis, the event loop, libraries, logs, webhooks and the intake."""
 MAX_LIMIT: Final = 1 << 18
-"""More is not asked for: some programs close every number up to the limit when they start another program."""
+"""Higher limits are not requested: some programs close every descriptor up to the limit when they start a child."""
 
 
 def raise_limit() -> int | None:
-    """Raise the soft limit to the hard one and return it; None for no limit, or where there is no such thing."""
+    """Raise the soft limit to the hard limit and return it; None if there is no limit, or no RLIMIT_NOFILE."""
     if resource is None:
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -38,12 +38,12 @@ def raise_limit() -> int | None:
 
 
 def needed(sessions: int) -> int:
-    """Open files of a worker with so many sessions."""
+    """Open files that a worker with `sessions` sessions needs."""
     return PER_SESSION * sessions + RESERVED
 
 
 def shortfall(limit: int | None, sessions: int) -> str | None:
-    """What a person should know and do when the limit is too low for so many sessions; None when it is not."""
+    """A warning with the remedy if the limit is too low for `sessions` sessions, else None."""
     if limit is None or limit >= needed(sessions):
         return None
     fitting = max(1, (limit - RESERVED) // PER_SESSION)

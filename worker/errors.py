@@ -9,7 +9,7 @@
     ├── SourceError                the audio cannot be used; names the file and the way out
     │   ├── SourceNotFound
     │   ├── SourceRefused          no permission, or the settings of this worker do not allow it
-    │   ├── SourceChanged          its content is not the content that the job began with
+    │   ├── SourceChanged          its content differs from that at the start of the job
     │   ├── SourceUnavailable      (retryable) its server fails or does not answer, or there is no room for it now
     │   │   └── SourceReplaced     its server has another version since the download began
     │   ├── UnsupportedSource      a format that cannot be opened here
@@ -19,7 +19,7 @@
     ├── EndpointError              the real-time service
     │   ├── AuthRefused            the key is refused: nothing to retry
     │   ├── RequestRefused         the service refuses what was sent: nothing to retry
-    │   ├── EndpointMoved          it redirects elsewhere for good, where the key is not sent: nothing to retry
+    │   ├── EndpointMoved          it redirects permanently; the key is not sent elsewhere, so no retry
     │   ├── EndpointUnavailable    (retryable) no connection, HTTP 5xx, or the connection broke
     │   ├── EndpointBusy           (retryable) rate limit, queue overflow, no free session
     │   ├── SessionLost            (retryable) the session ended before everything was committed
@@ -30,8 +30,8 @@
     │   └── LanguageUnsupported
     ├── StorageError
     │   ├── LedgerUnavailable      (retryable) Redis does not answer
-    │   │   ├── LedgerNewer        it does, and holds what only a newer version of the product can read
-    │   │   └── LedgerRefused      it refuses a command, and would refuse it again (wrong type of key, no permission)
+    │   │   ├── LedgerNewer        it answers, with data that only a newer version can read
+    │   │   └── LedgerRefused      it permanently refuses a command (wrong type of key, no permission)
     │   ├── JobNewer               (retryable) one job asks for what only a newer version knows: it is left to others
     │   ├── QueueFull              (retryable) too many jobs wait already; this one was not queued
     │   ├── LeaseLost              another worker owns the job now; stop and write nothing
@@ -203,7 +203,7 @@ class OutputUnavailable(OutputError):
 
 
 class WorkerShortage(SttError):
-    """See `worker.shortages`. Never the fault of the job, so it costs the job none of its attempts."""
+    """See `worker.shortages`. It is never the fault of the job, so the attempt is not counted."""
 
     retryable = True
     code = "worker_shortage"

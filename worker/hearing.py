@@ -1,7 +1,7 @@
-"""Sessions over one stretch of the source, one after the other, until all of it is sent and committed.
+"""Streams one stretch of the source in consecutive sessions until all of it is sent and committed.
 
-A session that ends early is followed by another one, which begins before the first sound that is not committed. Retries
-count only while nothing new is committed, so a long file may lose many sessions and still come through.
+After a session that ends early, another one starts before the first uncommitted sound. Retries count only while
+nothing new is committed, so a long file may lose many sessions and still succeed.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Service:
     speed: SpeedControl
     slots: Slots
     detector: Callable[[], SpeechDetector | None] = lambda: None
-    """Makes the speech detector; returns None where none is installed or wanted."""
+    """Creates the speech detector; returns None if none is installed or enabled."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Record:
 
     job_id: str
     number: int
-    """Of the job's sections, from 0."""
+    """Index of the section in the job, from 0."""
     channel: str | None
     """Label of the words; None without one."""
     sessions: list[SessionFacts] = field(default_factory=list)
@@ -76,8 +76,8 @@ class _CountedVoice(VoiceMap):
 
 
 class Hearing:
-    """One stretch. `keep` makes a segment durable, `report` takes the text in progress; both may raise, which ends
-    it."""
+    """Streams one stretch. `keep` makes a segment durable, `report` receives the text in progress; an exception from
+    either ends it."""
 
     def __init__(
         self,
@@ -90,8 +90,8 @@ class Hearing:
         keep: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], Awaitable[None]],
     ) -> None:
-        """`start_s`: file second at which the stretch begins. `committed`: the segments an earlier attempt has of it,
-        in order of time."""
+        """`start_s`: file second at which the stretch begins. `committed`: its segments from an earlier attempt, in
+        order of time."""
         self._service = service
         self._record = record
         self._rate = service.settings.sample_rate
@@ -120,14 +120,14 @@ class Hearing:
 
     async def run(self, feed: FrameFeed, until: int | None = None) -> EndpointError | None:
         """Stream all of `feed`, or up to the sample `until`. Returns the error when the retries are used up. Raises
-        EndpointError when the service refuses in a way that no retry mends."""
+        EndpointError for a permanent refusal of the service."""
         failures = 0
         while True:
             before_s = self.committed_s
             try:
                 decision = await self._stream(feed, until)
             except EndpointError as exc:
-                if (shortage := shortage_of(exc)) is not None:  # more sessions at once would only make it worse
+                if (shortage := shortage_of(exc)) is not None:  # more simultaneous sessions would make it worse
                     raise shortage from exc
                 decision = Decision(Action.RETRY if exc.retryable else Action.FAIL, exc)
                 if isinstance(exc, EndpointBusy):
@@ -145,7 +145,7 @@ class Hearing:
                 await self._retry(decision, failures)
 
     async def _stream(self, feed: FrameFeed, until: int | None) -> Decision:
-        """One session over what is not committed yet."""
+        """Run one session over the uncommitted audio."""
         record = self._record
         structlog.contextvars.bind_contextvars(session=len(record.sessions) + 1)
         start = round(self._assembler.resume_s(self.sent_s) * self._rate)
@@ -184,7 +184,7 @@ class Hearing:
         return await self._follow_up(session, timeline)
 
     async def _follow_up(self, session: Session, timeline: Timeline) -> Decision:
-        """Record an ended session and decide what comes after it."""
+        """Record an ended session and decide how to continue."""
         end, rate = ended(session), timeline.rate
         first = timeline.spans[0].file_start if timeline.spans else None
         facts = SessionFacts(
@@ -207,14 +207,14 @@ class Hearing:
         if isinstance(decision.error, EndpointBusy):
             await self._slow_down(achieved, end.name or end.detail)
         elif decision.error is not None and not session.commits_seen:
-            # Nothing came of it: a service that breaks early may take speech only at the pace it is spoken.
+            # No commit came: a service that breaks early may only accept audio in real time.
             self._service.speed.trouble(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
         if decision.action is Action.DONE and session.rotated:
             return Decision(Action.ROLLOVER)
         return decision
 
     async def _slow_down(self, achieved: float, reason: str) -> None:
-        """The service is at its limit: this job sends less, and all workers together open fewer sessions."""
+        """Adapt to a service at its limit: this job sends more slowly, and all workers together open fewer sessions."""
         self._service.speed.trouble(self._loop.time(), achieved, reason)
         await self._service.slots.busy()
 
@@ -228,6 +228,6 @@ class Hearing:
 
 
 def _backoff_s(failures: int) -> float:
-    """Exponential with full jitter, so that sessions that failed together do not come back together."""
+    """Exponential with full jitter, so that sessions that failed together do not reconnect together."""
     least_s, most_s = BACKOFF_S
     return random.uniform(least_s, min(most_s, least_s * 2**failures))  # noqa: S311

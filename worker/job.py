@@ -27,24 +27,24 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Began:
-    """The content that a job began with: a later attempt goes on after it only on the same one."""
+    """The content at the start of a job: a later attempt continues only on the same content."""
 
     stamp: str | None = None
-    """Of a file on this disk when it was opened, see `worker.audio.sourcefile.Stamp`."""
+    """Stamp of a local file when it was opened, see `worker.audio.sourcefile.Stamp`."""
     sha256: str | None = None
-    """In hexadecimal; None as long as it is not known."""
+    """In hexadecimal; None while it is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is known of the content that a job is about."""
+    """The known content of a job's source."""
 
     named: str | None = None
-    """When the job was submitted, as `content_of` has it; None where nobody looked, or any content will do."""
+    """The content at submission, as `content_of` gives it; None if it is unknown or any content is accepted."""
     began: Began | None = None
-    """When the first attempt began."""
+    """The content at the start of the first attempt."""
     warnings: tuple[str, ...] = ()
-    """For the transcript: why the job began anew."""
+    """Warnings for the transcript: the reason why the job started over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Job:
     language: str | None
     """Written into the transcript when the service names none."""
     sha256: str | None = None
-    """Of the source, in hexadecimal, where it has been hashed before; None: it is hashed."""
+    """sha256 of the source in hexadecimal, if it was hashed before; None: it is hashed."""
     sha256_stamp: str | None = None
     """The stamp of the file that was hashed; with another stamp it is hashed again."""
     start_speed: float | None = None
@@ -75,8 +75,8 @@ class JobLog(Protocol):
     """Where a run reports. All may raise, which ends the run."""
 
     async def began(self, content: Began, named: str) -> None:
-        """Make durable what the job is about, before anything is committed; again once the hash is known. `named`: the
-        same as `content_of` has it, where it is known."""
+        """Record the content durably, before the first commit, and again when the hash is known. `named`: the content
+        as `content_of` gives it, if known."""
 
     async def planned(self, plans: Sequence[Plan]) -> None:
         """Make the plans durable, before anything is committed: one, or one for each channel streamed apart."""

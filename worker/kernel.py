@@ -1,4 +1,4 @@
-"""System calls that the standard library lacks: openat2(2), and the type of a file system. Linux; None elsewhere."""
+"""System calls that the standard library lacks: openat2(2), and the type of a file system. None elsewhere."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 _OPENAT2: Final = 437
-"""On every architecture but alpha."""
+"""System call number on every architecture except alpha."""
 RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_BENEATH: Final = 0x08
 _UNSUPPORTED: Final = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG)
@@ -35,7 +35,7 @@ _PSEUDO: Final = {
     0x19800202: "mqueue",
     0x6E736673: "nsfs",
 }
-"""File systems of the kernel (`linux/magic.h`): their files are no data."""
+"""Virtual file systems of the kernel (`linux/magic.h`): their files are not recordings."""
 
 
 class _OpenHow(ctypes.Structure):
@@ -53,9 +53,9 @@ def _libc() -> Any:
 
 
 def openat2(path: str, flags: int, resolve: int, dir_fd: int) -> int | None:
-    """Open `path` from the directory `dir_fd` on, restricted by `resolve`. None where this system has no openat2.
+    """Open `path` relative to the directory `dir_fd`, restricted by `resolve`. None if this system has no openat2.
 
-    Raises OSError; EXDEV and ELOOP for what `resolve` forbids.
+    Raises OSError; EXDEV and ELOOP for paths that `resolve` forbids.
     """
     libc = _libc()
     if libc is None or not _has_openat2():
@@ -79,12 +79,12 @@ def _call(libc: Any, path: bytes, flags: int, resolve: int, dir_fd: int) -> int:
         if found >= 0:
             return int(found)
         number = ctypes.get_errno()
-        if number not in (errno.EINTR, errno.EAGAIN):  # EAGAIN: a rename on the way; the call is to be repeated
+        if number not in (errno.EINTR, errno.EAGAIN):  # EAGAIN: a concurrent rename; repeat the call
             raise OSError(number, os.strerror(number), os.fsdecode(path))
 
 
 def pseudo_file_system(fd: int) -> str | None:
-    """The name of the kernel's file system that an open file is on; None for a real one, or where it is not known."""
+    """The name of the virtual file system of an open file; None for a real file system, or if it is unknown."""
     libc = _libc()
     if libc is None:
         return None

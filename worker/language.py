@@ -22,6 +22,6 @@ def base_language(code: str) -> str:
 
 
 def same_language(one: str, other: str) -> bool:
-    """Whether two codes may name the same speech. Services often call every kind of Chinese `zh`."""
+    """Whether two codes may mean the same language. Services often use `zh` for every kind of Chinese."""
     first, second = base_language(one), base_language(other)
     return first == second or {first, second} <= _CHINESE

@@ -1,6 +1,6 @@
-"""Looks for speech under the text of a finished transcript, where the text itself gives reason to doubt it.
+"""Checks for speech under the text of a finished transcript if the text gives reason for doubt.
 
-A detector costs 6 CPU seconds for an hour of audio, so few jobs are checked, and of those a sample.
+A detector costs 6 CPU seconds for an hour of audio, so few jobs are checked, and only a sample of each.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from worker.transcript.quality import stretches_to_check
 
 logger = structlog.get_logger(__name__)
 MIN_PROBABILITY: Final = 0.5
-"""Of a window, from which it counts as speech."""
+"""Minimum probability of a window that counts as speech."""
 
 
 async def speech_share(
@@ -28,9 +28,8 @@ async def speech_share(
 ) -> float | None:
     """Share of the time under doubtful text in which the detector finds speech (0 to 1).
 
-    None when the text gives no reason to look, no detector is installed, or the audio cannot be read any more.
-    `segments`: all of the job, with the
-    sections they come from.
+    None if the text gives no reason for doubt, no detector is installed, or the audio cannot be read any more.
+    `segments`: all segments of the job, with their sections.
     """
     stretches = stretches_to_check(segments)
     if not stretches or (made := await asyncio.to_thread(detector)) is None:
@@ -44,7 +43,7 @@ async def speech_share(
             if found.voice is not None:
                 spoken += int(np.count_nonzero(found.voice >= round(MIN_PROBABILITY * 255)))
                 windows += found.windows
-    except SourceError as exc:  # the transcript is whole; only this check of it is not possible
+    except SourceError as exc:  # the transcript is complete; only this check is not possible
         logger.warning("text not checked against the audio", reason=str(exc))
         return None
     return spoken / windows if windows else None

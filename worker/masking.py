@@ -1,6 +1,6 @@
-"""Replaces secrets in text that comes from outside or goes there.
+"""Masks secrets in text that enters or leaves the process.
 
-A service may echo the key it was given, an HTTP library may name the address with its password. Such text reaches the
+A service may echo the key, an HTTP library may quote an address with its password. Such text reaches the
 ledger, transcripts, logs and the screen, so it is masked where it enters, and once more in every log line.
 """
 
@@ -25,7 +25,7 @@ MASK: Final = "***"
 MIN_CHARACTERS: Final = 4
 """A shorter secret would mask parts of words."""
 MIN_SPEECH_CHARACTERS: Final = 12
-"""In what was said only secrets are masked that nobody says: so long, and not letters alone."""
+"""Minimum length of a secret that is masked in transcribed text; it must also not consist of letters alone."""
 # Environment variables of the libraries that reach storage, proxies and collectors. Their names end in these words.
 _SECRET_NAME: Final = re.compile(
     r"(?:^|_)(?:SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|SIGNATURE|CREDENTIALS?|AUTH"
@@ -49,16 +49,16 @@ class Masker:
         self._speech = _pattern(secret for secret in known if _is_never_said(secret))
 
     def text(self, text: str) -> str:
-        """An error, a log line, an address."""
+        """Mask an error, a log line or an address."""
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def speech(self, text: str) -> str:
-        """Transcribed text. Words that happen to be a short secret stay."""
+        """Mask transcribed text. Words that happen to equal a short secret stay."""
         return self._speech.sub(MASK, text) if self._speech else text
 
 
 def masker_of(settings: Settings) -> Masker:
-    """For the secrets of the settings and of this process's environment."""
+    """The masker for the secrets of the settings and of this process's environment."""
     return _masker(secrets_of(settings))
 
 
@@ -68,7 +68,7 @@ def _masker(secrets: tuple[str, ...]) -> Masker:
 
 
 def secrets_of(settings: Settings, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Everything in the settings and the environment that nobody must read, longest first."""
+    """All secrets in the settings and the environment, longest first."""
     found = {*_of_settings(settings), *_of_environment(os.environ if environ is None else environ)}
     return tuple(sorted((text for text in found if len(text) >= MIN_CHARACTERS), key=lambda text: (-len(text), text)))
 
@@ -99,7 +99,7 @@ def _of_environment(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _content_of(file: str) -> str:
-    """A secret that a library of ours reads from a file; "" where it cannot be read, as the reader then says."""
+    """A secret that a library reads from a file; "" if the file cannot be read (the library then reports it)."""
     try:
         return read(file, "")
     except SettingsError:
@@ -107,14 +107,14 @@ def _content_of(file: str) -> str:
 
 
 def show_url(url: str) -> str:
-    """An address of a service as it may stand in records and messages: without user, password, query and fragment."""
+    """The address of a service for records and messages: without user, password, query and fragment."""
     start, slashes, rest = url.partition("://")
     host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
     return f"{start}{slashes}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _in_url(text: str) -> Iterator[str]:
-    """The passwords in an address, also as basic authentication sends them."""
+    """The passwords in an address, also in the form of basic authentication."""
     for user, password in _USER_IN_URL.findall(text):
         yield from (password, unquote(password))
         yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
@@ -126,7 +126,7 @@ def _in_url(text: str) -> Iterator[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """A secret as it may be written: plain, in JSON, in an address."""
+    """The forms in which a secret may be written: plain, in JSON, in an address."""
     yield from (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe=""))
 
 

@@ -1,8 +1,8 @@
-"""Makes text from outside safe to show: on a terminal, in a log, on a page (pure).
+"""Escapes untrusted text for terminals, logs and pages (pure).
 
-A file name may hold the escape sequences of a terminal, which clear the screen or rename the window, and controls of
-writing direction, which make `exe.gnp.wav` read as another name. Both are shown as `\\u001b`, the form JSON has for
-them, so that text which is JSON already stays the same document.
+A file name may contain terminal escape sequences, which clear the screen or rename the window, and controls of
+writing direction, which make `exe.gnp.wav` read as another name. Both are shown in the form of JSON (`\\u001b`), so
+JSON text stays the same document.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _UNPRINTABLE_IN_LINES: Final = re.compile(f"(?![\n\t])[{_CONTROLS}]")
 
 
 def printable(text: str) -> str:
-    """One line of text, with everything that acts on a terminal or on the order of characters shown as its code."""
+    """One line of text, with control characters and controls of writing direction shown as codes."""
     return _UNPRINTABLE.sub(_code, text)
 
 
 def printable_lines(text: str) -> str:
-    """The same for text of several lines: newlines and tabs stay."""
+    """As `printable`, for text of several lines: newlines and tabs stay."""
     return _UNPRINTABLE_IN_LINES.sub(_code, text)
 
 

@@ -1,7 +1,7 @@
-"""Streams the stretches of a section without text once more, and lists those that stay without.
+"""Streams the stretches of a section that have no text a second time, and lists those that get none again.
 
-A service can go deaf and still answer: it repeats its last text, commits nothing, closes as if all were well. So its
-messages prove nothing; text at the times of the speech does.
+A service can stop transcribing and still answer: it repeats its last text, commits nothing and closes normally. So
+only text at the times of the speech proves that it works.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from worker.transcript.model import MISSING_S, Segment, Unanswered
 logger = structlog.get_logger(__name__)
 
 CONTEXT_S: Final = 0.5
-"""Seconds streamed before and after a stretch, as far as they have no text either."""
+"""Seconds streamed before and after a stretch, if they have no text either."""
 INSIDE_S: Final = 0.3
-"""Seconds by which a stretch may reach out of another one and still be the same."""
+"""Seconds by which a stretch may extend beyond another one and still count as the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Stretch:
-    """Sound without text in file seconds; `blank`: all the seconds without text around it."""
+    """Sound without text, in file seconds; `blank`: the whole stretch without text around it."""
 
     start: float
     end: float
@@ -42,7 +42,7 @@ class _Stretch:
 
     @property
     def worth_streaming(self) -> bool:
-        """Whether it may be speech. A detector knows little of some voices, so sound that pauses like speech may be."""
+        """Whether it may be speech. Detectors miss some voices, so sound with pauses like speech counts as well."""
         return self.found.kind != "noise" or self.found.pauses
 
 
@@ -59,8 +59,8 @@ class _Try:
 
 
 class SecondPass:
-    """Runs after the first pass of one section. `segments`: all segments of the section; the caller appends those that
-    it gets through `keep`."""
+    """Runs after the first pass of one section. `segments`: all segments of the section; the caller appends the
+    segments that `keep` receives."""
 
     def __init__(
         self,
@@ -86,14 +86,14 @@ class SecondPass:
         self._looked: dict[tuple[float, float], list[Sounding]] = {}
         self._tries: list[_Try] = []
         self._streamed: list[tuple[float, float]] = []
-        self._known: list[tuple[float, float]] = []  # stretches whose text turned out to be there already
+        self._known: list[tuple[float, float]] = []  # stretches whose text already existed
 
     async def run(self, start_s: float, end_s: float, pending: Segment | None) -> Segment | None:
         """Stream the stretches without text between two file seconds once more. `pending`: text in progress that the
-        first pass left uncommitted at the end. Returns the text that is uncommitted now.
+        first pass left uncommitted at the end. Returns the text that is still uncommitted.
 
-        The rest of a stretch that got new text counts as another stretch: a service that goes deaf after some seconds
-        of each session gets further with each."""
+        The rest of a stretch that got new text counts as another stretch: a service that stops transcribing after some
+        seconds of each session advances with each."""
         for _ in range(self._service.settings.retries + 1):
             found = [s for s in await self._find(start_s, end_s, pending) if s.worth_streaming]
             again = [s for s in found if self._may_stream(s)]
@@ -108,7 +108,7 @@ class SecondPass:
         return pending
 
     def _may_stream(self, stretch: _Stretch) -> bool:
-        """Once without new text is enough, and so is a short rest of a stretch that got some."""
+        """Whether to stream it: not after a try without new text, nor if it is a short rest of a stretch with text."""
         if any(one.covers(stretch) for one in self._tries):
             return False
         return not self._times_streamed(stretch) or stretch.found.seconds >= MISSING_S
@@ -117,7 +117,7 @@ class SecondPass:
         return sum(start < stretch.end and stretch.start < end for start, end in self._streamed)
 
     async def unanswered(self, start_s: float, end_s: float) -> list[Unanswered]:
-        """The stretches that have no text after all."""
+        """The stretches that still have no text."""
         return [self._unanswered(stretch) for stretch in await self._find(start_s, end_s, None)]
 
     async def _find(self, start_s: float, end_s: float, pending: Segment | None) -> list[_Stretch]:
@@ -128,14 +128,14 @@ class SecondPass:
             for part in without_skipped(blank, partial(self._streamed_parts, feed)):
                 found = await self._look(part)
                 if part.last and pending is not None and not any(one.kind == "speech" for one in found):
-                    # Text in progress is the service's word for speech.
+                    # Text in progress shows that the service found speech.
                     length_s = part.end - part.start
                     found = [Sounding(0.0, length_s, "speech", round(length_s, 3), pauses=True)]
                 stretches += [_Stretch(part.start + s.start, part.start + s.end, blank, s) for s in found]
         return [s for s in stretches if not any(a <= s.start and s.end <= b for a, b in self._known)]
 
     async def _opened(self) -> FrameFeed:
-        """A feed of the second pass alone. It is opened for the first stretch: few jobs have any."""
+        """The feed of the second pass. It is opened for the first stretch, because few jobs have any."""
         if self._feed is None:
             self._feed = await asyncio.to_thread(self._open_feed)
         return self._feed
@@ -145,7 +145,7 @@ class SecondPass:
         return [(first / self._rate, last / self._rate) for first, last in parts]
 
     async def _look(self, part: Blank) -> list[Sounding]:
-        """The sounds in a stretch, which is decoded for this."""
+        """Decode a stretch and find the sounds in it."""
         place = (part.start, part.end)
         if place not in self._looked:
             found = await (await self._opened()).scan(part.start, part.end, self._service.detector())
@@ -153,8 +153,8 @@ class SecondPass:
         return self._looked[place]
 
     async def _stream(self, stretch: _Stretch) -> tuple[Segment | None, bool, EndpointError | None]:
-        """One stretch again. Returns the text it left in progress, whether there was any new text, and the error that
-        ended it."""
+        """Stream one stretch again. Returns its text in progress at the end, whether there was any new text, and the
+        error that ended it."""
         first_s, last_s = stretch.blank.start, stretch.blank.end
         start_s, end_s = max(first_s, stretch.start - CONTEXT_S), min(last_s, stretch.end + CONTEXT_S)
         logger.warning("no text for a stretch", job=self._record.job_id, start=start_s, end=end_s, again=True)

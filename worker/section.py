@@ -1,4 +1,4 @@
-"""One section of the source: a first pass over all of it, and a second one over what got no text."""
+"""One section of the source: a first pass over the whole section, and a second pass over stretches without text."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, Un
 
 
 class Section:
-    """One section. `keep` makes a segment durable, `report` publishes the progress and the text in progress; both may
-    raise, which ends the section."""
+    """Transcribes one section. `keep` makes a segment durable, `report` publishes the progress and the text in
+    progress; an exception from either ends the section."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class Section:
 
     @property
     def failures(self) -> list[str]:
-        """Why sessions ended early."""
+        """The reasons why sessions ended early."""
         return self._record.failures
 
     async def run(self, feed: FrameFeed, end_s: float) -> None:
@@ -100,8 +100,8 @@ class Section:
             self.missing.append(self._gap(self.sent_s, self.sent_s + unsent_s, "not sent"))
 
     async def complete(self, open_feed: Callable[[], FrameFeed], end_s: float) -> None:
-        """The second pass: stretches without text are streamed once more, and listed if they get none again; speech is
-        missing then. `open_feed` opens the section once more, where this is needed. `end_s`: file second at which the
+        """Run the second pass: stretches without text are streamed again, and listed if they get none; speech in them
+        then counts as missing. `open_feed` opens the section again, if needed. `end_s`: file second at which the
         section ends."""
         second = SecondPass(
             self._service,
@@ -112,7 +112,7 @@ class Section:
             keep=self._keep_segment,
             report=self._report,
         )
-        if self.error is not None:  # all after the last word is missing already, and nobody answers
+        if self.error is not None:  # everything after the last word is missing already, and the service does not answer
             self.unanswered = tuple(await second.unanswered(self._start_s, self.committed_s))
         else:
             left = await second.run(self._start_s, end_s, self._first.uncommitted)
@@ -146,7 +146,7 @@ class Section:
         )
 
     async def _keep_left(self, left: Segment | None) -> None:
-        """A last partial that was never committed is kept, and its stretch is missing."""
+        """Save a last partial that was never committed, and list its stretch as missing."""
         if left is not None:
             await self._keep_uncommitted(left)
             self.missing.append(self._gap(left.start, left.end, "the service never committed it"))

@@ -90,7 +90,7 @@ class Settings(BaseSettings):
         100_000, ge=1, le=1_000_000_000, description="Jobs that may wait, and entries in the intake; more are refused"
     )
     celery_remote_control: bool = Field(
-        False, description="Whether workers obey Celery's remote control: `celery inspect`, `celery control`, Flower"
+        False, description="Whether workers accept Celery's remote control: `celery inspect`, `celery control`, Flower"
     )
     intake_timeout_s: float = Field(
         120,
@@ -131,10 +131,12 @@ class Settings(BaseSettings):
     )
     download_timeout_s: float = Field(3600, gt=0, description="Seconds one download may take in all")
     decoded_max_gb: float = Field(
-        50, gt=0, description="Disk space, in GB, that the decoded audio of one worker process takes at once"
+        50, gt=0, description="Disk space, in GB, for the decoded audio of one worker process"
     )
     decoded_job_max_gb: float = Field(
-        12, gt=0, description="The same of one job; one that needs more is streamed in one section for each channel"
+        12,
+        gt=0,
+        description="Disk space, in GB, for the decoded audio of one job; a larger job has one section per channel",
     )
     disk_free_gb: float = Field(0.25, ge=0, description="Disk space, in GB, that decoded audio leaves free")
     output_attempts: int = Field(

@@ -1,8 +1,8 @@
-"""Shortages of the worker: failures of this machine that say nothing about the job, and pass.
+"""Classifies shortages of the worker: temporary failures of this machine that are not the fault of the job.
 
-Descriptors, memory, threads, temporary disk space, a disk or network mount that fails. Libraries wrap them as errors
-of their own, so a failure is classified by its whole chain of causes. A job that meets one is tried again later, and
-the attempt does not count.
+They concern descriptors, memory, threads, temporary disk space, or a failing disk or network mount. Libraries wrap
+them in their own errors, so the whole chain of causes is examined. A job that meets a shortage is tried again later,
+and the attempt does not count.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _RESOURCES: Final = {
     errno.ENOMEM: _MEMORY,
     errno.ENOBUFS: "this machine has no buffer space left for another connection; lower STT_SESSIONS",
 }
-"""Lacking resources, whatever was being done."""
+"""A lack of resources, whatever the operation."""
 _SPACE: Final = {
     errno.ENOSPC: "the temporary disk is full; free some space, or set STT_TEMP_DIR and TMPDIR to a disk that has some",
     errno.EDQUOT: "the quota of the temporary disk is used up; free some space, or set STT_TEMP_DIR and TMPDIR",
@@ -54,21 +54,21 @@ _MOUNTS: Final = {
     errno.ENXIO: "the device of the file system is gone; mount it again",
     errno.ENOLCK: "the file system has no locks left; check the mount",
 }
-"""Of a file only: for a connection some of these describe the other side."""
+"""Shortages only if a file was read: for a connection some of these describe the remote side."""
 _REMOTE_IO: Final = getattr(errno, "EREMOTEIO", None)
 _WORDS: Final = {os.strerror(number).lower(): number for number in (*_RESOURCES, *_SPACE, errno.EIO, errno.ESTALE)}
-"""For libraries that only pass on the text."""
+"""For libraries that only pass on the text of an error."""
 _NO_ALLOCATION: Final = ("malloc", "out of memory", "allocation failed", "bad_alloc", "unable to allocate")
 _MAX_CHAIN: Final = 20
 
 
 def shortage_of(exc: BaseException) -> WorkerShortage | None:
-    """The shortage behind a failure, or None when the failure is about the job itself."""
+    """The shortage that caused a failure, or None if the failure concerns the job itself."""
     if isinstance(exc, WorkerShortage):
         return exc
     files = not isinstance(exc, SttError)
     # Errors about a remote peer or an output disk: only a lack of resources here is a shortage of the worker. Errors
-    # about the input were classified where they were met: a decoder reports damage as an input/output error, too.
+    # about the input were classified where they occurred: a decoder reports damage as an input/output error, too.
     if not files and not isinstance(exc, (EndpointError, OutputError, SourceUnavailable)):
         return None
     for cause in _chain(exc):
@@ -91,7 +91,7 @@ def source_error(exc: OSError, shown: str) -> SttError:
 
 
 def raise_shortage(exc: BaseException, shown: str) -> None:
-    """Raise WorkerShortage when `exc`, met while `shown` was read, is one; else do nothing."""
+    """Raise WorkerShortage if `exc`, which occurred while reading `shown`, is a shortage; else do nothing."""
     reason = next((text for cause in _chain(exc) if (text := _reason(cause, files=True)) is not None), None)
     if reason is not None:
         raise WorkerShortage(f"{shown}: cannot be read now: {reason}") from exc
@@ -103,7 +103,7 @@ def _reason(exc: BaseException, *, files: bool) -> str | None:
     if isinstance(exc, OSError) and exc.errno is not None:
         return _of_errno(exc.errno, files=files)
     if isinstance(exc, SttError):
-        return None  # its text may be any text of others; its causes follow
+        return None  # its text may be arbitrary; its causes follow
     text = str(exc).lower()
     if isinstance(exc, RuntimeError) and "start new thread" in text:
         return _THREADS
@@ -122,7 +122,7 @@ def _of_errno(number: int, *, files: bool) -> str | None:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """The exception, its causes and contexts, also those that `from None` hides, and the members of groups."""
+    """The exception, its causes and contexts (also those hidden by `from None`), and the members of groups."""
     waiting, seen = [exc], set[int]()
     while waiting and len(seen) < _MAX_CHAIN:
         here = waiting.pop(0)

@@ -50,7 +50,9 @@ def look_through(folder: Path, *, media: bool, by_content: bool = True) -> Itera
             path = Path(here) / name
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 target = os.path.realpath(path)
-                yield LeftOut(str(path), f"is a link to a folder outside, which is not followed; give {target} as well")
+                yield LeftOut(
+                    str(path), f"is a link to a folder outside, which is not followed; add {target} to the command"
+                )
             elif name.startswith(".") and name not in _STATE_FOLDERS and not path.is_symlink():
                 yield from _in_hidden_folder(path)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
@@ -79,7 +81,7 @@ def _why_unfit(path: Path) -> str | None:
     try:
         facts = path.stat()
     except FileNotFoundError:
-        return "is a link that leads nowhere" if path.is_symlink() else None
+        return "is a broken link" if path.is_symlink() else None
     except OSError:  # the job tells why
         return None
     return None if stat.S_ISREG(facts.st_mode) else "is not a regular file"
@@ -118,8 +120,8 @@ def _by_content(path: Path) -> str:
     """The reason to pass over a file without a name of audio; "" where it holds no audio."""
     if _ending(path) in _OTHER_ENDINGS or (kind := _kind_of(path)) is None:
         return ""
-    ending = f"its ending {path.suffix} is none of audio" if path.suffix else "its name has no ending"
-    return f"holds {kind}, but {ending}; give the file by its name, or rename it"
+    ending = f"its ending {path.suffix} is not that of an audio file" if path.suffix else "its name has no ending"
+    return f"holds {kind}, but {ending}; name the file itself, or rename it"
 
 
 def _kind_of(path: Path) -> str | None:
@@ -157,7 +159,7 @@ def _in_hidden_folder(folder: Path) -> Iterator[LeftOut]:
         folders.sort()
         for path in (Path(here) / name for name in sorted(files)):
             if _is_named(path):
-                yield LeftOut(str(path), f"lies in the hidden folder {folder.name}")
+                yield LeftOut(str(path), f"is in the hidden folder {folder.name}")
 
 
 def _unreadable(failures: list[OSError]) -> Iterator[LeftOut]:

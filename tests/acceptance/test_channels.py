@@ -211,10 +211,10 @@ async def test_an_attempt_goes_on_in_each_channel(calls: Path) -> None:
             Wanted(),
             Wanted(2),
         ):
-            with pytest.raises(BadJob, match=r"vorbis\.ogg: was begun with other channels"):
+            with pytest.raises(BadJob, match=r"vorbis\.ogg: an earlier attempt used other channels"):
                 await transcribe(calls / "vorbis.ogg", service, channels=other, earlier=earlier)
         mixed = Earlier(None, {}, earlier.committed)
-        with pytest.raises(BadJob, match=r"vorbis\.ogg: was begun with other channels"):
+        with pytest.raises(BadJob, match=r"vorbis\.ogg: an earlier attempt used other channels"):
             await transcribe(calls / "vorbis.ogg", service, channels=NAMED, earlier=mixed)
 
 

@@ -163,7 +163,7 @@ async def test_a_job_goes_on_only_with_the_content_it_began_with(
         earlier, content = Earlier(committed=tuple(log.segments[:1])), Content(began=began)
         assert_said(await transcribe(source, settings, earlier=earlier, content=content), WORDS)
         change(source)
-        with pytest.raises(SourceChanged, match="since the job began; what was committed is kept"):
+        with pytest.raises(SourceChanged, match="since the job began; the committed text is kept"):
             await transcribe(source, settings, earlier=earlier, content=content)
 
 

@@ -40,7 +40,7 @@ async def test_one_track_is_transcribed_and_goes_on_only_as_that_track(tmp_path:
         assert_said(await transcribe(path, settings, channels=Wanted(track=2), log=log), WORDS[1])
         assert log.plans is not None, "the track is durable before the first commit"
         earlier = Earlier(plans=log.plans, committed=tuple(log.segments[:1]))
-        with pytest.raises(BadJob, match="was begun with another audio track"):
+        with pytest.raises(BadJob, match="an earlier attempt used another audio track"):
             await transcribe(path, settings, earlier=earlier)
 
 

@@ -175,9 +175,11 @@ def test_media_that_is_passed_over_is_named_with_its_reason(watching: Watching) 
     watching.start()
     watching.until("left out", "rec.dat", ".a.wav", ".trash/b.flac")
     reasons = {event["source"].rpartition("/")[2]: event["error"] for event in watching.events("left out")}
-    assert reasons["rec.dat"].endswith("but its ending .dat is none of audio; give the file by its name, or rename it")
+    assert reasons["rec.dat"].endswith(
+        "but its ending .dat is not that of an audio file; name the file itself, or rename it"
+    )
     assert reasons[".a.wav"] == "is hidden: its name begins with a dot"
-    assert reasons["b.flac"] == "lies in the hidden folder .trash"
+    assert reasons["b.flac"] == "is in the hidden folder .trash"
     assert watching.end()["open"] == 0
 
 

@@ -61,7 +61,7 @@ def test_with_an_idempotency_key_the_job_begins_anew_by_itself(fleet: Fleet) -> 
     fleet.until_ended(job.id, timeout_s=40)
     fleet.assert_done(job.id, words)
     (warning,) = fleet.record(job.id).warnings
-    assert warning.startswith("began anew: ")
+    assert warning.startswith("started over: ")
     assert "its content has changed since the job began" in warning
 
 

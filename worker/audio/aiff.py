@@ -1,4 +1,4 @@
-"""AIFF and AIFF-C files: where their audio lies, and a header that says so (Apple's AIFF 1.3 and AIFF-C drafts)."""
+"""AIFF and AIFF-C files: where their audio is, and a corrected header for it (Apple's AIFF 1.3 and AIFF-C drafts)."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Aiff:
 
     @property
     def bits(self) -> int:
-        """Of a sample, as stored."""
+        """Bits of a stored sample."""
         return 8 if self.coding.lower() in (b"ulaw", b"alaw") else -(-int.from_bytes(self.common[6:8], "big") // 8) * 8
 
     @property
     def frame_bytes(self) -> int:
-        """0 where the coding has no frames of one sample."""
+        """Bytes of one frame; 0 for codings that pack several samples into a block."""
         return self.channels * self.bits // 8 if self.coding in (*_PLAIN_CODINGS, b"raw ") else 0
 
     def locate(self, file: BinaryIO) -> Located:
@@ -73,7 +73,7 @@ class Aiff:
         return b"FORM" + (len(content) + size).to_bytes(4, "big") + content
 
     def _caf_header(self, size: int) -> bytes:
-        """For what no size of AIFF can name. Empty where CAF has no such coding."""
+        """A CAF header, for sizes too large for AIFF. Empty where CAF has no such coding."""
         if self.coding not in _PLAIN_CODINGS:
             return b""
         name, little = _PLAIN_CODINGS[self.coding]
@@ -82,7 +82,7 @@ class Aiff:
 
 
 def read_aiff(file: BinaryIO) -> Aiff | None:
-    """The parts of an AIFF file, or None if the file is of another kind or holds no audio."""
+    """The parts of an AIFF file, or None if the file is of another kind or contains no audio."""
     size = file.seek(0, os.SEEK_END)
     start = _read(file, 0, 12)
     kind = start[8:12]

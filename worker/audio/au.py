@@ -1,4 +1,4 @@
-"""Sun's AU files: where their audio lies, and a header that says so. The format has no chunks."""
+"""Sun's AU files: where their audio is, and a corrected header for it. The format has no chunks."""
 
 from __future__ import annotations
 

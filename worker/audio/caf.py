@@ -1,4 +1,4 @@
-"""Apple's CAF files: where their audio lies, and a header that says so (Apple Core Audio Format Specification 1.0).
+"""Apple's CAF files: where their audio is, and a corrected header for it (Apple Core Audio Format Specification 1.0).
 
 A data size of -1 is legal and means "to the end of the file"; libsndfile 1.2.2 refuses it.
 """
@@ -49,7 +49,7 @@ class Caf:
 def caf_header(
     coding: bytes, rate: int, channels: int, bits: int, size: int, *, little: bool = False, is_float: bool = False
 ) -> bytes:
-    """A header for `size` bytes of samples of `bits` bits; `coding`: lpcm, ulaw or alaw. CAF has sizes of 64 bits."""
+    """A CAF header for `size` bytes of samples of `bits` bits; `coding`: lpcm, ulaw or alaw. Sizes have 64 bits."""
     flags = (_IS_FLOAT if is_float else 0) | (_IS_LITTLE if little else 0)
     described = struct.pack(">d4s5I", rate, coding, flags, channels * bits // 8, 1, channels, bits)
     data = (size + _EDIT_COUNT_BYTES).to_bytes(8, "big") + bytes(_EDIT_COUNT_BYTES)
@@ -57,7 +57,7 @@ def caf_header(
 
 
 def read_caf(file: BinaryIO) -> Caf | None:
-    """The parts of a CAF file, or None if the file is of another kind or holds no audio."""
+    """The parts of a CAF file, or None if the file is of another kind or contains no audio."""
     size = file.seek(0, os.SEEK_END)
     if _read(file, 0, 4) != b"caff":
         return None

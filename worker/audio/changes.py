@@ -1,7 +1,7 @@
-"""Follows the audio of a transport stream where its coding changes, or where it goes on in another stream.
+"""Follows the audio of a transport stream when its coding changes or it continues in another stream.
 
-FFmpeg decodes one stream with the coding that it began with. Broadcasts and joined files change both; at such a place
-the rest of the file is opened anew.
+FFmpeg decodes one stream, with the coding at its start. Broadcasts and joined files change both; at such a place the
+rest of the file is opened again.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from worker.audio.container import Decoded, Lost, MediaContainer, OtherStream
 from worker.errors import SourceError
 
 _SURE_LOST: Final = 5
-"""So many packets in a row that cannot be decoded may be a change of coding."""
+"""This many undecodable packets in a row may mean a change of coding."""
 _MAX_LOOKS: Final = 20
-"""Damage looks the same at first, and every look opens the file."""
+"""Maximum number of checks for a change: damage looks the same at first, and each check opens the file."""
 
 
 def frames_through_changes(opened: MediaContainer) -> Iterator[Decoded | Lost]:
-    """The frames of a container and of what follows in the same file."""
+    """The frames of a container and of those that follow it in the same file."""
     with ExitStack() as following:
         current: MediaContainer | None = opened
         while current is not None:
@@ -30,7 +30,7 @@ def frames_through_changes(opened: MediaContainer) -> Iterator[Decoded | Lost]:
 
 
 def _until_change(opened: MediaContainer) -> Generator[Decoded | Lost, None, MediaContainer | None]:
-    """Yields frames up to a change, and returns the container that goes on behind it."""
+    """Yields frames up to a change, and returns the container that continues after it."""
     lost: list[Lost] = []
     looks = 0
     for item in opened.frames():

@@ -79,8 +79,8 @@ class Wanted:
     """`all`: each audio track is a channel, with its own channels mixed."""
 
     def for_tracks(self, tracks: Sequence[Track], shown: object) -> Wanted:
-        """The same for a source that has these tracks: the names of tracks that are streamed apart come from their
-        tags where none are given. Raises NoSuchTrack."""
+        """The selection for a source with these tracks. With `all` tracks and no given names, the names come from the
+        tracks' tags. Raises NoSuchTrack."""
         check_track(self.track, tracks, shown)
         if self.track != "all":
             return self
@@ -94,7 +94,7 @@ class Wanted:
         return 1 if self.track == "all" else self.track
 
     def count_in(self, info: AudioInfo) -> int:
-        """The channels of a source; its tracks where all of them are wanted."""
+        """The number of channels of a source; of its tracks if all tracks are selected."""
         return len(info.tracks) if self.track == "all" else info.channels
 
     def reader_of(self, channel: int | None) -> tuple[int | None, int | None]:
@@ -123,7 +123,7 @@ class Wanted:
         return self.names[channel] if channel < len(self.names) else str(channel + 1)
 
     def warnings(self, count: int) -> tuple[str, ...]:
-        """What a person should know of how that fits a source with `count` channels, or tracks where all are wanted."""
+        """Warnings about the selection for a source with `count` channels (tracks if all tracks are selected)."""
         if self.channels != "split" or len(self.names) <= count:
             return ()
         there = "has only one channel, so nothing was split" if count == 1 else f"has only {count} channels"
@@ -136,11 +136,11 @@ class Wanted:
         shown: object,
         begun_track: TrackSelection = None,
     ) -> None:
-        """Raises BadJob where an earlier attempt took other channels (`begun`) or another track than this one would."""
+        """Raises BadJob if an earlier attempt used other channels (`begun`) or another track than this one."""
         if begun_track != self.track:
-            raise BadJob(f"{shown}: was begun with another audio track; submit it again, and it begins anew")
+            raise BadJob(f"{shown}: an earlier attempt used another audio track; submit the job again to start over")
         if tuple(begun) != tuple(channels):
-            raise BadJob(f"{shown}: was begun with other channels; submit it again, and it begins anew")
+            raise BadJob(f"{shown}: an earlier attempt used other channels; submit the job again to start over")
 
 
 ALL_MIXED: Final = Wanted()

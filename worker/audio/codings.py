@@ -36,7 +36,7 @@ _WAV_CODINGS: Final = {
 }  # fmt: skip
 _EAC3_GUID: Final = bytes.fromhex("af87fba7022dfb42a4d405cd93843bdd")
 _STREAMS_AS_PCM: Final = (
-    # Coded audio that is stored as if it was 16-bit PCM, as on DTS discs: the first bytes of its frames.
+    # Coded audio stored as if it were 16-bit PCM, as on DTS discs: the first bytes of its frames.
     (b"\x7f\xfe\x80\x01", "DTS"), (b"\xfe\x7f\x01\x80", "DTS"), (b"\x1f\xff\xe8\x00", "DTS"),
     (b"\xff\x1f\x00\xe8", "DTS"), (b"\x72\xf8\x1f\x4e", "S/PDIF bursts"),
 )  # fmt: skip
@@ -86,7 +86,7 @@ def seeks_exactly(subtype: str) -> bool:
 
 
 def length_is_estimated(container: str, subtype: str) -> bool:
-    """Whether the length libsndfile gives is a guess from the bit rate of the first frames."""
+    """Whether libsndfile estimates the length from the bit rate of the first frames."""
     return subtype in ("MPEG_LAYER_I", "MPEG_LAYER_II") or (subtype == "MPEG_LAYER_III" and container != "MP3")
 
 

@@ -34,7 +34,7 @@ _CONTAINERS: Final = (
 _NO_LENGTH: Final = ("aac", "ac3", "eac3", "dts", "loas", "amr", "amrnb", "amrwb", "gsm", "truehd", "mlp", "sbc")
 """Containers without a header for the whole: FFmpeg guesses their length."""
 _ESTIMATED: Final = frozenset(("mpegts", "mpeg", "mp3", "gxf", "rm", "adx", "ape", "avi", "asf", "wtv"))
-"""Containers whose length FFmpeg takes from the last timestamps or the bit rate, also where a header gives one."""
+"""Containers whose length FFmpeg takes from the last timestamps or the bit rate, even if a header gives one."""
 _LENGTH_OF_ALL: Final = frozenset(("matroska", "webm", "flv", "nut"))
 """Containers with one length for all streams: the picture may be longer than the sound."""
 _LENGTH_FROM_ZERO: Final = frozenset(("matroska", "webm", "asf"))
@@ -42,11 +42,11 @@ _LENGTH_FROM_ZERO: Final = frozenset(("matroska", "webm", "asf"))
 _RAW_STREAMS: Final = frozenset(
     ("mp3", "aac", "ac3", "eac3", "dts", "loas", "gsm", "amrnb", "amrwb", "truehd", "mlp", "sbc")
 )
-"""Demuxers that FFmpeg chooses for many a file that is no audio at all."""
+"""Demuxers that FFmpeg often chooses for files that contain no audio."""
 _FROM_ZERO: Final = frozenset(("mov", "mp4", "matroska", "webm", "avi", "mxf", "nut"))
 """Containers whose times count from the start of the presentation: audio that starts at 15 s is heard at 15 s."""
 _LIVE: Final = frozenset(("flv", "asf"))
-"""The same, but a live stream that was saved may count from any moment."""
+"""As `_FROM_ZERO`, but a saved live stream may count from any moment."""
 _FROM_FIRST: Final = frozenset(("mpegts", "mpeg", "rm", "ogg"))
 """Containers whose times count from any moment: the earliest stream starts at zero. All others have no times."""
 _MAX_LIVE_START_S: Final = 60.0
@@ -60,7 +60,7 @@ _TAG_TIME: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
 
 
 class UnknownContainer(UnsupportedSource):
-    """A file that FFmpeg cannot open: of no container that is read here, or damaged."""
+    """A file that FFmpeg cannot open: its container is not supported, or it is damaged."""
 
     def __init__(self, text: str, reason: str) -> None:
         super().__init__(text)
@@ -81,18 +81,18 @@ class Decoded:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """A packet that could not be decoded. `start_s` and `duration_s` are None and 0.0 where the container is silent."""
+    """A packet that could not be decoded. `start_s` is None and `duration_s` 0.0 if the container gives none."""
 
     start_s: float | None
     duration_s: float
     reason: str
     position: int | None = None
-    """Of the packet in the file, where the container says so."""
+    """Byte position of the packet in the file, if the container gives it."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherStream:
-    """The stream has ended, and another one goes on: its first packet in the file, and its id in the container."""
+    """The stream has ended and another one continues: position of its first packet, and its id in the container."""
 
     position: int
     stream_id: int
@@ -109,15 +109,15 @@ class MediaContainer:
         zero_s: float | None = None,
         track: int | None = None,
     ) -> None:
-        """`part`: what of the file to read, under a header of its own. `stream_id`, `zero_s`: the stream to read and
-        the zero of its times, where the caller knows better. `track`: the audio track to read, from 1. Raises
+        """`part`: the part of the file to read, under a header of its own. `stream_id`, `zero_s`: the stream to read
+        and the zero of its times, if the caller knows them. `track`: the audio track to read, from 1. Raises
         UnknownContainer, UnsupportedSource, DamagedSource, NoSuchTrack."""
         self.path = path
         self._part = part or Part(0, path.stat().st_size)
         self._stream_id = stream_id
         self._track = track
         self._given_zero_s = zero_s
-        # FFmpeg would also go by a name, which may be wrong.
+        # Without a name: FFmpeg would also trust the ending, which may be wrong.
         self._file = PartFile(path, self._part)
         try:
             self._open()
@@ -183,7 +183,7 @@ class MediaContainer:
 
     def frames(self) -> Iterator[Decoded | Lost | OtherStream]:
         """Decoded frames in order, and a `Lost` for each packet that cannot be decoded. A second copy of a packet is
-        passed over: recorders that connect again send some twice. `OtherStream` is the last item, if there is one."""
+        skipped: recorders that reconnect send some twice. If another stream continues, `OtherStream` comes last."""
         succession = Succession(self._stream.index)
         packets = self._packets()
         repeats = RepeatFilter()
@@ -199,7 +199,7 @@ class MediaContainer:
                 yield Lost(None, 0.0, reason_of_fault(exc))
                 if faults > _MAX_FAULTS:
                     return
-                packets = self._packets()  # an error ends the one before
+                packets = self._packets()  # an error ends the earlier iterator
                 continue
             if packet is None:
                 return
@@ -213,7 +213,7 @@ class MediaContainer:
                 yield from self._decoded(new)
 
     def _packets(self) -> Iterator[Any]:
-        """Those of the stream; of a transport stream those of all audio streams, as another one may go on after it."""
+        """Packets of the stream; in a transport stream those of all audio streams, as another one may continue it."""
         wanted = [s for s in self._container.streams if s.type == "audio"] if self.is_transport_stream else self._stream
         packets: Iterator[Any] = self._container.demux(wanted)
         return packets
@@ -237,7 +237,7 @@ class MediaContainer:
         return bool(self._container.format.name == "mpegts")
 
     def reopened(self, position: int, stream_id: int | None = None) -> MediaContainer:
-        """The rest of a transport stream from a place in the file on, with the same zero. Raises SourceError."""
+        """The rest of a transport stream from a byte position on, with the same zero. Raises SourceError."""
         if stream_id is None and self._track is not None:
             stream_id = int(self._stream.id)
         return MediaContainer(self.path, Part(position, self._part.end), stream_id, self._zero_s)
@@ -263,7 +263,7 @@ class MediaContainer:
     def _info(self, rate: int, channels: int) -> AudioInfo:
         coding, container = self._stream.codec_context, self._container
         if coding is None:
-            raise NoDecoder(f"{self.path}: its audio has a coding that is not known")
+            raise NoDecoder(f"{self.path}: the coding of its audio is unknown")
         name = f"{container.format.name.partition(',')[0].upper()}/{coding.name.upper()}"
         if rate not in _RATES or not 1 <= channels <= _MAX_CHANNELS:
             raise DamagedSource(f"{self.path}: gives {channels} channels at {rate} Hz ({name})")
@@ -292,7 +292,7 @@ class MediaContainer:
 
     @property
     def promised_s(self) -> float | None:
-        """Where the header says that the audio ends; None where it says nothing, or only of all streams together."""
+        """End of the audio by its header, in seconds; None if the header gives none, or only one for all streams."""
         names = set(self._container.format.name.split(","))
         if names & _ESTIMATED or names & set(_NO_LENGTH):
             return None
@@ -314,7 +314,7 @@ def is_installed() -> bool:
 
 
 def zero_of(format_name: str, start_s: float) -> tuple[bool, float]:
-    """Whether the times of a container are to be followed, and the time that is its zero (pure).
+    """Whether to follow the times of a container, and the time that is its zero (pure).
 
     `format_name`: names of FFmpeg's demuxer, separated by commas. `start_s`: the earliest time of all streams."""
     names = set(format_name.split(","))
@@ -352,8 +352,8 @@ def _check_shortage(exc: Exception, path: SourceFile) -> None:
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    """What PyAV raises for broken files: OSError and OverflowError where a file says that it goes on elsewhere,
-    IndexError for packets of a stream that was not there at the start."""
+    """Exceptions that PyAV raises for broken files: OSError and OverflowError for offsets outside the file, IndexError
+    for packets of a stream that did not exist at the start."""
     return av.error.FFmpegError, ValueError, OverflowError, OSError, IndexError
 
 

@@ -24,9 +24,9 @@ from worker.errors import DamagedSource, UnsupportedSource
 
 _RATES: Final = range(1000, 1_000_001)
 _UNMEASURED: Final = ("MP3/", "NIST/")
-"""Formats whose length libsndfile, or a count of the frames, takes from the file as it is."""
+"""Formats whose length libsndfile measures in the file itself, not in a header."""
 _ROUNDING_S: Final = 0.05
-"""Lengths in headers count an encoder's padding, or are rounded: a shortage of less is no damage."""
+"""Lengths in headers include encoder padding or are rounded: a smaller difference is not damage."""
 
 __all__ = ["AudioInfo", "AudioSource", "open_source"]
 
@@ -123,7 +123,7 @@ class AudioSource:
         return frames is not None and frames - self.frames_decoded > _ROUNDING_S * rate
 
     def _rest(self, block_s: float) -> Iterator[Samples]:
-        """What FFmpeg reads from the place where libsndfile gave up."""
+        """The audio that FFmpeg reads from the place where libsndfile stopped."""
         from worker.audio.container import is_installed  # noqa: PLC0415
         from worker.audio.media import open_media  # noqa: PLC0415  seldom needed, and large
 
@@ -140,12 +140,12 @@ class AudioSource:
         return SndfileStream(self.path, self._part, self._warn, self._undecoded)
 
     def check_start(self, kind: Kind | None) -> None:
-        """Raises Refused where nothing can be decoded at the start, or libsndfile went by the name of a file that is of
-        another `kind`."""
+        """Raises Refused if nothing can be decoded at the start, or if libsndfile chose the format by a file name that
+        does not fit the content (`kind`)."""
         form, _, coding = self.info.format.partition("/")
         named = {"RAW": ("GSM 06.10",), "MP3": ("MP1", "MP2", "MP3")}.get(form)
         if named is not None and kind is not None and kind.container not in named:
-            raise Refused(self.path, "its name promises another format")
+            raise Refused(self.path, "its name has the ending of another format")
         if seeks_exactly(coding):
             return
         try:
@@ -189,7 +189,7 @@ def open_source(path: SourceFile | Path, channel: int | None = None, track: int 
     """Open an audio file of any format that libsndfile reads, or FFmpeg where the extra `media` is installed, to read
     all channels mixed, or only `channel` (from 0; the caller knows that there is one), of audio track `track` (from 1).
 
-    The content decides, not the name. FFmpeg is asked where libsndfile fails, or would take something else for audio.
+    The content decides, not the name. FFmpeg reads files that libsndfile cannot open or would read wrongly.
     Raises SourceNotFound; UnsupportedSource for what neither can read, with the reason and the way out; DamagedSource
     for a broken header or a file without audio; SourceError for what cannot be read at all.
     """
@@ -199,7 +199,7 @@ def open_source(path: SourceFile | Path, channel: int | None = None, track: int 
     if kind is not None and kind.misread:
         return _open_other(path, channel, track, kind, Refused(path, "libsndfile would read it wrongly"))
     if kind is not None and (kind.estimated or (not kind.native and not plan_of(path).is_joined)):
-        with suppress(UnsupportedSource, DamagedSource):  # libsndfile may know more than is known of it here
+        with suppress(UnsupportedSource, DamagedSource):  # libsndfile may read more formats than our tables list
             return _open_other(path, channel, track, kind, Refused(path, "not for libsndfile"))
     try:
         return _open_native(path, channel, kind, track)

@@ -1,4 +1,4 @@
-"""The disk space that decoded audio takes: of one job, and of all jobs of this process together.
+"""Accounts for the disk space of decoded audio: of one job, and of all jobs of this process.
 
 A compressed file is small, and its decoded form is not: 80 KB of Ogg with 16 channels are 307 MB when each channel is
 streamed by itself, and 48 hours of 64 channels would be 350 GB.
@@ -14,22 +14,22 @@ from functools import lru_cache
 from typing import Final
 
 STEP_BYTES: Final = 16 << 20
-"""The free space of the disk is asked for once in so many bytes."""
+"""Bytes written between two checks of the disk's free space."""
 
 
 class TooLarge(Exception):
-    """The decoded form of one job takes more than a job may. Text: the size and the limit, with the setting."""
+    """The decoded audio of one job exceeds the limit for a job. The text names the limit and its setting."""
 
 
 class SpaceTaken(Exception):
-    """Other jobs of this process have the space now."""
+    """Other jobs of this process use the space now; a later attempt may succeed."""
 
 
 class DecodedSpace:
-    """For any thread. Sizes are bytes."""
+    """The space of all jobs of a process. Thread-safe. Sizes are bytes."""
 
     def __init__(self, total_bytes: float, job_bytes: float, free_bytes: float) -> None:
-        """`free_bytes`: what stays free on the disk."""
+        """`free_bytes`: space that stays free on the disk."""
         self.total_bytes, self.job_bytes, self.free_bytes = total_bytes, job_bytes, free_bytes
         self._lock = threading.Lock()
         self._used = 0
@@ -43,7 +43,7 @@ class DecodedSpace:
         return Share(self)
 
     def check(self, job: int, more: int) -> None:
-        """For a job that has `job` bytes and needs `more`. Raises TooLarge, SpaceTaken, and OSError for a full disk."""
+        """Check `more` bytes for a job that uses `job` bytes. Raises TooLarge, SpaceTaken, OSError for a full disk."""
         if job + more > self.job_bytes:
             limit = f"{self.job_bytes / 1e9:g} GB (STT_DECODED_JOB_MAX_GB)"
             raise TooLarge(f"its decoded audio takes more than {limit}; split the file, or raise the limit")
@@ -74,11 +74,11 @@ class Share:
         self._reserved = 0
 
     def expect(self, count: float) -> None:
-        """Before `count` bytes are decoded, which takes long. Raises TooLarge, SpaceTaken, OSError."""
+        """Check for `count` bytes before a long decoding begins. Raises TooLarge, SpaceTaken, OSError."""
         self._space.check(0, int(count))
 
     def take(self, count: int) -> None:
-        """Before `count` more bytes are written. Raises TooLarge, SpaceTaken, OSError."""
+        """Reserve `count` more bytes before they are written. Raises TooLarge, SpaceTaken, OSError."""
         if self._written + count > self._reserved:
             step = max(count, min(STEP_BYTES, int(self._space.job_bytes) - self._reserved))
             self._space.take(self._reserved, step)
@@ -86,7 +86,7 @@ class Share:
         self._written += count
 
     def release(self) -> None:
-        """All of it; the second time does nothing."""
+        """Release the whole share; a second call does nothing."""
         reserved, self._reserved, self._written = self._reserved, 0, 0
         self._space.give_back(reserved)
 
@@ -96,7 +96,7 @@ UNBOUNDED: Final = DecodedSpace(float("inf"), 1e18, 0)
 
 @lru_cache(maxsize=8)
 def decoded_space(total_gb: float, job_gb: float, free_gb: float) -> DecodedSpace:
-    """The one of this process for these limits."""
+    """The instance of this process for these limits."""
     return DecodedSpace(total_gb * 1e9, min(total_gb, job_gb) * 1e9, free_gb * 1e9)
 
 

@@ -1,4 +1,4 @@
-"""Where the audio of an uncompressed file ends, when its header may be wrong (reads only what it needs).
+"""Finds where the audio of an uncompressed file ends when its header may be wrong, reading as little as possible.
 
 A header's length is checked against what follows it. Three things may follow the audio: chunks, tags and padding of
 zeros. Anything else is audio that the header does not count: the size wrapped at 4 GiB, or the recorder was killed.
@@ -20,10 +20,10 @@ NOT_CLOSED: Final = (
 )
 MORE_THAN_SAID: Final = "the header promises less audio than the file holds; everything to the end of the file is read"
 MIN_REST_BYTES: Final = 64
-"""Less than this behind the audio is ignored: a few milliseconds at most."""
+"""Fewer bytes than this after the audio are ignored: a few milliseconds at most."""
 
 _TAIL_BYTES: Final = 8 << 20
-"""Chunks behind audio of unknown length are looked for in this much of the end of a file."""
+"""Size of the end of a file in which chunks after audio of unknown length are searched."""
 _BLOCK_BYTES: Final = 4 << 20
 _ID3V1_BYTES: Final = 128
 _MAX_CHUNKS: Final = 10_000
@@ -48,7 +48,7 @@ class Chunks:
     order: Literal["little", "big"] = "little"
     size_bytes: int = 4
     padded: bool = True
-    """A content of odd size is followed by one byte that is not counted (some writers leave it out)."""
+    """Content of odd size is followed by one uncounted byte (some writers omit it)."""
 
     @property
     def head_bytes(self) -> int:
@@ -71,7 +71,7 @@ class Chunks:
 
 @dataclass(frozen=True, slots=True)
 class GuidChunks(Chunks):
-    """Those of W64: a GUID and a size of 8 bytes that counts both; every chunk starts at a multiple of 8."""
+    """The chunks of W64: a GUID and a size of 8 bytes that includes both; each chunk starts at a multiple of 8."""
 
     size_bytes: int = 20
 
@@ -87,7 +87,7 @@ class GuidChunks(Chunks):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Bytes `start` to `end` of a file that are audio."""
+    """The bytes `start` to `end` of a file, which are its audio."""
 
     start: int
     end: int
@@ -100,20 +100,20 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    """The audio of a file, and how to show it to a reader."""
+    """The audio of a file, and the header under which a reader decodes it."""
 
     head: bytes
     """A header for the same format whose audio reaches to the end."""
     extent: Extent
     as_written: bool
-    """The file's own header says the same, so that it can be read as it is."""
+    """The file's own header is right, so the file can be read as it is."""
     more: tuple[tuple[bytes, Extent], ...] = ()
     """Further pieces of audio of the same format, each with its header."""
 
 
 def extent_of(file: BinaryIO, start: int, said: int | None, chunks: Chunks | None) -> Extent:
-    """Where audio that starts at byte `start` ends. `said`: its size by the header, None where the header says by
-    convention that it is not known. `chunks`: what may follow, None where the format has no chunks."""
+    """Where audio that starts at byte `start` ends. `said`: its size by the header, None if the
+    header marks it as unknown. `chunks`: the chunks that may follow, None if the format has none."""
     size = file.seek(0, os.SEEK_END)
     there = max(0, size - start)
     if said is None:
@@ -134,14 +134,14 @@ def extent_of(file: BinaryIO, start: int, said: int | None, chunks: Chunks | Non
 
 
 def is_streamed_size(said: int, there: int) -> bool:
-    """Whether a 32-bit size stands for one that was not known: -1 or the largest number, less a header or some blocks
+    """Whether a 32-bit size marks an unknown size: -1 or the largest number, minus a header or some blocks
     (sox writes 0x7FFFF000, arecord 0x80000000)."""
     near_largest = 0x7FFF0000 <= said <= 0x80010000 or said >= 0xFFFF0000
     return said in (0xFFFFFFFF, 0x7FFFFFFF) or (said > there and near_largest)
 
 
 def walk(file: BinaryIO, at: int, end: int, chunks: Chunks) -> Iterator[tuple[bytes, int, int]]:
-    """Chunks from byte `at` on, up to `end`: name, start and size of the content. A missing pad byte is noticed."""
+    """Chunks from byte `at` up to `end`: name, start and size of the content. A missing pad byte is detected."""
     for _ in range(_MAX_CHUNKS):
         head = _read(file, at, chunks.head_bytes)
         content = chunks.content(head)
@@ -152,7 +152,7 @@ def walk(file: BinaryIO, at: int, end: int, chunks: Chunks) -> Iterator[tuple[by
 
 
 def _after(file: BinaryIO, at: int, content: int, end: int, chunks: Chunks) -> int:
-    """Where the next chunk starts: behind the padding, if there is some."""
+    """Where the next chunk starts: after the padding, if there is any."""
     places = chunks.starts_after(at)
     if len(places) == 1 or not content % 2 or at >= end:
         return places[0]
@@ -168,8 +168,8 @@ def _continues(file: BinaryIO, end: int, size: int, chunks: Chunks | None) -> bo
 
 
 def _is_chain(file: BinaryIO, at: int, size: int, chunks: Chunks) -> bool:
-    """Whether chunks run from `at` to the end of the file. A first chunk of a well-known name is enough, also where it
-    is cut off."""
+    """Whether chunks run from `at` to the end of the file. A first chunk with a known name is enough, even if it is
+    cut off."""
     if chunks.is_known(_read(file, at, chunks.head_bytes)):
         return True
     last = at
@@ -179,8 +179,8 @@ def _is_chain(file: BinaryIO, at: int, size: int, chunks: Chunks) -> bool:
 
 
 def _end_before_chunks(file: BinaryIO, start: int, size: int, chunks: Chunks | None) -> int:
-    """Where chunks and tags begin that run to the end of the file; `size` where there are none. Never before `start`,
-    which may lie behind the end of a file that is cut off within its header."""
+    """Start of the chunks and tags that run to the end of the file; `size` if there are none. Never before `start`,
+    which may exceed the size of a file that is cut off within its header."""
     if start >= size:
         return start
     low = max(start, size - _TAIL_BYTES)
@@ -197,10 +197,10 @@ def _end_before_chunks(file: BinaryIO, start: int, size: int, chunks: Chunks | N
 
 
 def _first_of_chain(tail: npt.NDArray[np.uint8], end: int, chunks: Chunks) -> int:
-    """The offset at which a chain of chunks begins that ends at `end`; `end` where there is none.
+    """The offset at which a chain of chunks that ends at `end` begins; `end` if there is none.
 
-    A size that leads exactly to the end, behind a name, is no accident: all of its 32 bits fit. Padding of zeros behind
-    the chain is allowed only after well-known names."""
+    A name followed by a size that leads exactly to the end is no coincidence: all 32 bits match. Zero padding after
+    the chain is allowed only after known names."""
     head = chunks.head_bytes
     if end < head:
         return end
@@ -224,8 +224,8 @@ def _first_of_chain(tail: npt.NDArray[np.uint8], end: int, chunks: Chunks) -> in
 
 
 def _only_zeros(file: BinaryIO, start: int, end: int) -> bool:
-    """Whether all bytes are zero. Samples of the stretch are read first, then the whole stretch, without the holes of a
-    sparse file."""
+    """Whether all bytes are zero. A few samples of the range are read first, then the whole range except the holes of
+    a sparse file."""
     for at in np.linspace(start, max(start, end - 4096), 64, dtype=np.int64).tolist():
         if any(_read(file, at, min(4096, end - at))):
             return False

@@ -39,8 +39,8 @@ class FrameFeed:
         self.exhausted = False
 
     async def seek(self, position: int, until: int | None = None) -> None:
-        """Go to `position`, backwards too, or to the piece behind it. The frames end at `until`, where it is given.
-        Where a format has no exact seek, decoding up to there runs in a thread.
+        """Go to `position` (also backwards), or to the next piece. The frames end at `until`, if given.
+        For formats without exact seek, decoding up to that position runs in a thread.
 
         Raises DamagedSource when nothing can be decoded."""
         if position == self.position and until == self._until:
@@ -60,7 +60,7 @@ class FrameFeed:
 
         def check() -> None:
             if stopped.is_set():
-                raise JobCancelled("stopped while audio without text was looked through")
+                raise JobCancelled("stopped while audio without text was scanned")
 
         self._frames, self._returned, self.position = iter(()), None, -1
         try:
@@ -70,7 +70,7 @@ class FrameFeed:
             raise
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
-        """What of `start` to `end` the feed streams, in order: all but the skipped stretches."""
+        """The parts of `start` to `end` that the feed streams, in order: all but the skipped stretches."""
         parts = ((max(start, first), end if last is None else min(end, last)) for first, last in self._pieces)
         return [(first, last) for first, last in parts if last > first]
 

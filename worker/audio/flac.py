@@ -35,7 +35,7 @@ class Length:
 
 
 def length_of(path: SourceFile) -> Length | None:
-    """Look at the start and the end of a file. None for what is no plain FLAC, or ends in something else."""
+    """The length by the first and last frames of a file. None if it is not plain FLAC or ends in other data."""
     with path.open("rb") as file:
         start = _after_id3(file.read(10))
         file.seek(start)
@@ -66,8 +66,8 @@ class Stream:
 
 
 def streams(path: SourceFile) -> list[Stream]:
-    """The streams of a file where files were joined end to end. Empty for a single one, which a look at a few places
-    tells; where they leave a doubt the whole file is searched."""
+    """The streams of a file that consists of joined files. Empty for a single stream. A few places are checked; in
+    doubt the whole file is searched."""
     length = length_of(path)
     size, base, rest = path.stat().st_size, 0, b""
     if size > _LARGE_BYTES and length is not None and length.said in (0, length.there) and _rises(path, length):
@@ -90,7 +90,7 @@ def streams(path: SourceFile) -> list[Stream]:
 
 
 def _rises(path: SourceFile, length: Length) -> bool:
-    """Whether frames all through the file count on: those of a second stream begin at zero again."""
+    """Whether frame numbers rise throughout the file: those of a second stream begin at zero again."""
     size, last = path.stat().st_size, 0
     smallest, largest = (int.from_bytes(length.unsaid_head[at : at + 2], "big") for at in (8, 10))
     with path.open("rb") as file:
@@ -110,7 +110,7 @@ def _stream(start: int, end: int, head: bytes) -> Stream:
 
 
 def _after_id3(data: bytes) -> int:
-    """Some programs put an ID3 tag before the marker, against the rules."""
+    """Offset of the marker: some programs write an ID3 tag before it, against the specification."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
     size = 0
@@ -127,7 +127,7 @@ def _tail(file: BinaryIO) -> bytes:
 
 def _end_of_last_frame(data: bytes, block_size: int) -> int | None:
     """The sample after the last frame. `block_size`: of all frames but the last; 0 where they differ and frames count
-    samples. What only looks like the header of a frame is told by having no neighbour."""
+    samples. A false header is recognized because no frame follows it."""
     later: dict[int, int] = {}  # start to end
     at = len(data)
     while (at := data.rfind(b"\xff", 0, at)) >= 0:
@@ -160,7 +160,7 @@ def _frame(head: bytes, block_size: int) -> tuple[int, int] | None:
 
 
 def _utf8_number(data: bytes) -> tuple[int, int | None]:
-    """The bytes a coded number takes, and the number; None for what is none."""
+    """Size of a coded number in bytes, and its value; None for invalid bytes."""
     first = data[0]
     if first < 0x80:
         return 1, first

@@ -38,8 +38,8 @@ _thread = _new_thread()
 
 @asynccontextmanager
 async def hashing(source: SourceFile, known: str | None = None) -> AsyncIterator[asyncio.Future[str]]:
-    """Await what it yields for the sha256 in hexadecimal, `known` or made here; that raises SourceError or
-    WorkerShortage. Left without, what has not begun does not begin."""
+    """Yields a future of the sha256 in hexadecimal: `known`, or computed in a thread. Awaiting it raises SourceError or
+    WorkerShortage. At exit, hashing that has not begun is cancelled."""
     loop = asyncio.get_running_loop()
     if known is not None:
         digest = loop.create_future()

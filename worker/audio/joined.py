@@ -1,8 +1,8 @@
-"""Reads files that are several recordings one after the other, whatever the coding, rate and channels of each.
+"""Reads files that consist of several recordings in sequence, of any coding, rate and channels.
 
-Adverts in podcasts, joined MP3 files and chained Ogg streams are such files. Each part is decoded by a reader of its
-own, libsndfile first, else FFmpeg; a part that neither decodes becomes silence of its length. All parts are mixed and
-resampled to the highest rate among them.
+Adverts in podcasts, joined MP3 files and chained Ogg streams are such files. Each part has a reader of its
+own: libsndfile, else FFmpeg. A part that neither library decodes becomes silence of its length. All parts are mixed
+and resampled to the highest rate among them.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class JoinedSource:
         self._warnings.add(text)
 
     def _common_info(self) -> AudioInfo:
-        """The highest rate and most channels of all parts, so that none loses anything."""
+        """The highest rate and channel count of all parts, so that no part loses information."""
         found: list[AudioInfo] = []
         refused: SourceError | None = None
         forms: set[object] = set()
@@ -89,7 +89,7 @@ class JoinedSource:
     def blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:
         """Mono float32[n] blocks of at most `block_s` seconds from `start_frame` to the end, the caller's to keep.
 
-        A start in the middle decodes all that comes before. Raises DamagedSource when nothing can be decoded.
+        A start in the middle decodes everything before it. Raises DamagedSource when nothing can be decoded.
         """
         if start_frame < 0 or block_s <= 0:
             raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
@@ -170,7 +170,7 @@ class JoinedSource:
 
 
 def _timed(blocks: Iterator[TimedBlock], part: Part) -> Iterator[TimedBlock]:
-    """The blocks with the times that the part's shifts give them, cut where a shift begins."""
+    """The blocks with their times moved by the part's shifts, cut where a shift begins."""
     if not part.shifts:
         yield from blocks
         return

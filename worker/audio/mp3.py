@@ -1,4 +1,4 @@
-"""The frame headers of an MP3 file (layer III): its recordings, their frames, and whether their length tags are true.
+"""The frame headers of an MP3 file (layer III): its recordings, their frames, and whether their length tags are right.
 
 Header layout: ISO/IEC 11172-3, 2.4.2.3 and 13818-3; the Xing/Info tag and its LAME extension as LAME writes them.
 """
@@ -28,7 +28,7 @@ _TAG_SLACK: Final = 0.02  # a length tag may disagree with the file's size by th
 _LOOK_BYTES: Final = 64  # of a frame: its header and a length tag's first bytes
 _TAG_MARKS: Final = (b"Xing", b"Info")
 _SURE_FRAMES: Final = 3
-"""So many frames in a row must be alike before they count as a part of another rate: a picture may look like two."""
+"""This many frames in a row must agree before they count as a part of another rate: a picture may look like two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Layout:
     audio_start: int
     end: int
     frames: int
-    """Frames of audio, counted."""
+    """Counted frames of audio."""
 
     @property
     def trusted(self) -> bool:
@@ -69,7 +69,7 @@ class Layout:
 
     @property
     def start(self) -> int:
-        """With the length tag."""
+        """Offset of the recording, including its length tag."""
         return self.audio_start - len(self.tag)
 
     @property
@@ -92,7 +92,7 @@ class Layout:
         return frame
 
     def length_frame(self) -> bytes:
-        """A first frame that tells the counted number of frames: the file's own tag corrected, or one made here."""
+        """A first frame with the counted number of frames: the file's own tag, corrected, or a generated one."""
         at = 4 + self.first.side_bytes
         if self.tag:
             made = bytearray(self.tag)
@@ -155,7 +155,7 @@ def examine(path: SourceFile) -> list[Layout]:
 
 
 def _as_tagged(head: bytes, start: int, size: int) -> Layout | None:
-    """The layout of a whole file as its length tag says; None where it says nothing, or less than there is."""
+    """The layout of a whole file as its length tag says; None without a tag, or if the file has more."""
     first = _parse(head)
     if first is None or head[4 + first.side_bytes : 8 + first.side_bytes] not in _TAG_MARKS:
         return None
@@ -167,7 +167,7 @@ def _as_tagged(head: bytes, start: int, size: int) -> Layout | None:
 
 
 def _is_uniform(file: BinaryIO, tagged: Layout) -> bool:
-    """Whether frames of the same rate and channels are found all through the file, and none behind the tagged end."""
+    """Whether the whole file has frames of the same rate and channels, and none after the tagged end."""
     like = tagged.first
     end = min(tagged.end, tagged.start + _told_bytes(tagged.tag, like.side_bytes))
     probes = max(_MIN_PROBES, int(tagged.length_s / _PROBE_EVERY_S))
@@ -210,7 +210,7 @@ def _told_bytes(tag: bytes, side_bytes: int) -> int:
 
 
 def _told_frames(tag: bytes, side_bytes: int) -> int:
-    """Frames as the tag has them, 0 where it does not say."""
+    """Number of frames by the tag; 0 if the tag has none."""
     at = 4 + side_bytes
     return int.from_bytes(tag[at + 8 : at + 12], "big") if tag[at + 7] & 1 else 0
 
@@ -275,7 +275,7 @@ def _recordings(window: _Window, size: int) -> Iterator[Layout]:
 
 
 def _are_frames(window: _Window, frame: _Frame) -> bool:
-    """Whether frames alike follow each other from here on, or up to the end of the file."""
+    """Whether similar frames follow each other from here on, or up to the end of the file."""
     if window.at + (_SURE_FRAMES + 1) * _MAX_FRAME_BYTES > len(window.data):
         window.refill()
     at = window.at
@@ -291,7 +291,7 @@ def _are_frames(window: _Window, frame: _Frame) -> bool:
 
 
 def _next_candidate(data: bytes, at: int) -> int:
-    """Where the next frame may start: behind a tag, or at the next sync byte."""
+    """Where the next frame may start: after a tag, or at the next sync byte."""
     if data[at : at + 3] == b"ID3":
         return at + _after_id3(data[at : at + 10])
     found, tag = data.find(b"\xff", at + 1), data.find(b"ID3", at + 1)

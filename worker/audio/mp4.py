@@ -20,7 +20,7 @@ _MAX_TABLE_BYTES: Final = 1 << 16
 
 
 def audio_codings(file: BinaryIO) -> list[str]:
-    """The name of the coding of each audio track, in their order; empty where no index is found."""
+    """The name of the coding of each audio track, in their order; empty if no index is found."""
     end = file.seek(0, os.SEEK_END)
     codings = []
     for name, start, stop in _boxes(file, 0, end):
@@ -61,7 +61,7 @@ def _inner(file: BinaryIO, start: int, end: int, wanted: bytes) -> tuple[int, in
 
 
 def _boxes(file: BinaryIO, at: int, end: int) -> list[tuple[bytes, int, int]]:
-    """The boxes of a stretch: name, start and end of the content."""
+    """The boxes in a byte range: name, start and end of the content."""
     found: list[tuple[bytes, int, int]] = []
     while at + 8 <= end and len(found) < _MAX_BOXES:
         head = _read(file, at, 16)

@@ -7,7 +7,7 @@ from typing import Final
 
 _SEARCH_BYTES: Final = 64 << 10
 _NEEDED: Final = 4
-"""Frames that must follow each other; all of them, where the file has fewer."""
+"""Number of frames that must follow each other; all frames of a shorter file."""
 
 _RATES: Final = ((11025, 12000, 8000), (1, 1, 1), (22050, 24000, 16000), (44100, 48000, 32000))  # by version
 _KBPS: Final = {

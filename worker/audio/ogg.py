@@ -27,12 +27,12 @@ class Link:
 
     @property
     def only(self) -> StreamPositions | None:
-        """Its stream, where there is one alone; of several (a film) FFmpeg finds the sound and its times."""
+        """Its only stream, else None: in files with several streams (a film) FFmpeg finds the audio and its times."""
         return next(iter(self.streams.values())) if len(self.streams) == 1 else None
 
 
 def links(path: SourceFile) -> tuple[list[Link], bool]:
-    """The links of the file, and whether the last one is ended by an end mark. The file is read once, by pages."""
+    """The links of the file, and whether the last one has an end mark. The file is read once, by pages."""
     found: list[Link] = []
     in_headers = ended = was_damaged = False
     size = path.stat().st_size
@@ -41,7 +41,7 @@ def links(path: SourceFile) -> tuple[list[Link], bool]:
             was_damaged = True
             continue
         first = bool(page.flags & FIRST)
-        if first and not in_headers:  # streams side by side start together; one after others is a new link
+        if first and not in_headers:  # parallel streams start together; a later start is a new link
             if found:
                 found[-1].end = page.offset
             found.append(Link(page.offset))

@@ -1,4 +1,4 @@
-"""How many samples the packets of an Ogg stream decode to, told by their first bytes (pure).
+"""Counts the samples that the packets of an Ogg stream decode to, from their first bytes (pure).
 
 Opus: RFC 6716, section 3.1, and RFC 7845. Vorbis: its specification I, sections 4.2 and 4.3. Speex and FLAC in Ogg: as
 libspeex and libFLAC write them.
@@ -25,10 +25,10 @@ class PacketClock(Protocol):
     rate: int
     channels: int
     skipped: int
-    """Samples at the start that a decoder drops."""
+    """Number of samples at the start that a decoder drops."""
 
     def take_header(self, packet: bytes) -> bool:
-        """The next header packet. False once no more follow; raises ValueError for a broken one."""
+        """The next header packet. False after the last one; raises ValueError for a broken one."""
         ...
 
     def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
@@ -37,12 +37,12 @@ class PacketClock(Protocol):
         ...
 
     def restart(self) -> None:
-        """Pages are missing before the next packet, so that a decoder begins anew with it."""
+        """Reset after missing pages: a decoder restarts with the next packet."""
         ...
 
 
 def clock_of(first: bytes) -> PacketClock | None:
-    """The clock for a stream that begins with this packet; None for a coding that is not known here."""
+    """The clock for a stream that begins with this packet; None for an unknown coding."""
     try:
         if first.startswith(b"OpusHead"):
             return _Opus(first)
@@ -122,8 +122,8 @@ class _Vorbis:
 
 
 def _vorbis_modes(setup: bytes) -> list[bool]:
-    """For each mode of the setup header whether its blocks are long. Read from the end: what comes before the modes can
-    only be skipped by decoding all of it. Raises ValueError."""
+    """For each mode of the setup header, whether its blocks are long. Reads from the end, because the fields before the
+    modes can only be skipped by decoding them. Raises ValueError."""
     bits = format(int.from_bytes(setup, "little"), f"0{8 * len(setup)}b")
     at = bits.index("1") + 1  # the framing bit
     found: list[bool] = []
@@ -174,7 +174,7 @@ class _Flac(_Constant):
     name = "FLAC"
 
     def __init__(self, head: bytes) -> None:
-        info = head[17:]  # STREAMINFO, behind the head of its block
+        info = head[17:]  # STREAMINFO, after its block header
         self._packet, most = int.from_bytes(info[:2], "big"), int.from_bytes(info[2:4], "big")
         self.rate = int.from_bytes(info[10:13], "big") >> 4
         self.channels = (info[12] >> 1 & 7) + 1

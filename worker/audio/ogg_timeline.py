@@ -1,7 +1,7 @@
 """Compares the granule positions of one Ogg stream with the samples of its packets (pure).
 
-libsndfile reads a stream with a gap in its positions wrongly: it drops, repeats or refuses audio. So it is shown pages
-with continuous positions, and the gaps become shifts of the timeline.
+libsndfile reads a stream with a gap in its positions wrongly: it drops, repeats or refuses audio. So it receives
+pages with continuous positions, and the gaps become shifts of the timeline.
 """
 
 from __future__ import annotations
@@ -57,14 +57,14 @@ class Page:
         return self.data[_CRC_AT : _CRC_AT + 4] == checksum(self.data)
 
     def at_granule(self, granule: int) -> tuple[tuple[int, bytes], ...]:
-        """The bytes of the file to replace so that the page ends at another position."""
+        """Patches of the file's bytes that make the page end at another position."""
         position = granule.to_bytes(8, "little", signed=True)
         data = self.data[:_GRANULE_AT] + position + self.data[_GRANULE_AT + 8 :]
         return (self.offset + _GRANULE_AT, position), (self.offset + _CRC_AT, checksum(data))
 
 
 def checksum(page: bytes) -> bytes:
-    """The CRC of a page. It is zlib's with all bits the other way round, and zeros at both ends."""
+    """The CRC of a page: zlib's with reversed bits, without initial and final inversion."""
     data = page[:_CRC_AT] + bytes(4) + page[_CRC_AT + 4 :]
     value = zlib.crc32(data.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return value.to_bytes(4, "big").translate(_REVERSED)
@@ -94,18 +94,18 @@ class StreamPositions:
 
     @property
     def length_s(self) -> float | None:
-        """From the first sample to the last, with the gaps."""
+        """Seconds from the first sample to the last, with the gaps."""
         clock = self._clock
         if clock is None or self._start is None:
             return None
         return max(0, self._samples + self._ahead - max(self._start, 0) - clock.skipped) / clock.rate
 
     def note_damage(self, reason: str) -> None:
-        """Pages were lost before the next one."""
+        """Record that pages before the next one were lost."""
         self._damage = reason
 
     def add(self, page: Page) -> None:
-        """A page behind the first one."""
+        """Add a page after the first one."""
         if self._clock is None:
             return
         try:
@@ -113,7 +113,7 @@ class StreamPositions:
                 self._take_headers(self._clock, page)
             else:
                 self._take_audio(self._clock, page)
-        except (ValueError, IndexError):  # not as its specification has it: nothing can be said of its positions
+        except (ValueError, IndexError):  # against its specification: its positions mean nothing
             self._clock = None
             self.patches.clear()
             self.shifts.clear()
@@ -173,7 +173,7 @@ class StreamPositions:
         return starts, carried
 
     def _shift(self, clock: PacketClock, before: int, ahead: int) -> None:
-        """Record where the positions and the samples begin to differ, or differ by another amount."""
+        """Record a place where the difference between positions and samples changes."""
         start = self._start or 0
         shift_s = (ahead - start) / clock.rate
         last_s = self.shifts[-1][1] if self.shifts else 0.0

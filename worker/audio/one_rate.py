@@ -9,15 +9,15 @@ from worker.audio.resample import StreamResampler
 
 
 class OneRate:
-    """Resamples where the rate differs. A stretch of n samples becomes `resampled_length(n, its rate, rate)` samples,
-    so that the end of one stretch is the exact start of the next."""
+    """Resamples stretches whose rate differs. A stretch of n samples becomes `resampled_length(n, its rate, rate)`
+    samples, so the end of one stretch is the exact start of the next."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._resampler: StreamResampler | None = None
 
     def feed(self, rate: int, samples: Samples) -> Iterator[Samples]:
-        """Blocks at the common rate; some of the samples may come later."""
+        """Blocks at the common rate; some samples may follow with the next call."""
         if self._resampler is not None and self._resampler.in_rate != rate:
             yield from self.flush()
         if rate == self._rate:

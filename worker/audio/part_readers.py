@@ -1,4 +1,4 @@
-"""Opens one part of a file with libsndfile, or with FFmpeg where that fails."""
+"""Opens one part of a file with libsndfile, or with FFmpeg if that fails."""
 
 from __future__ import annotations
 

@@ -36,14 +36,14 @@ class Part:
     end: int
     head: bytes = b""
     patches: tuple[tuple[int, bytes], ...] = ()
-    """Bytes that replace those of the file, by their offset in it; in order, without overlaps."""
+    """Bytes that replace those of the file, by offset; sorted, without overlaps."""
     shifts: tuple[tuple[float, float, str], ...] = ()
     """(position, shift, damage): from this second of the decoded part on, its timestamps are `shift` seconds later than
-    its samples; `damage` tells why, where something was lost there. Empty where both agree."""
+    its samples; `damage` is the reason if audio was lost there. Empty if both agree."""
     length_s: float | None = None
-    """As the part says; None where it does not."""
+    """Length by the part's header; None if it gives none."""
     form: str = ""
-    """Coding, rate and channels, as far as known; parts of the same form decode to the same."""
+    """Coding, rate and channels, as far as known. Parts of equal form decode to the same format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Plan:
 
     @property
     def is_joined(self) -> bool:
-        """Several parts follow each other, or the one has holes in its times: `worker.audio.joined` reads them."""
+        """Several parts in sequence, or one part with gaps in its timestamps: `worker.audio.joined` reads them."""
         return len(self.parts) > 1 or any(part.shifts for part in self.parts)
 
 
@@ -104,7 +104,7 @@ class PartFile:
 
 
 def plan_of(path: SourceFile) -> Plan:
-    """Look at the file's bytes: its header, and for MP3 and Ogg where needed all frame or page headers (up to 0.1 s
+    """Inspect the file's bytes: its header, and for MP3 and Ogg if needed all frame or page headers (up to 0.1 s
     for an hour of audio). Raises WorkerShortage when the disk fails."""
     try:
         with path.open("rb") as file:
@@ -133,7 +133,7 @@ def _mp3_plan(path: SourceFile) -> Plan:
 
 
 def _mp3_part(recording: mp3.Layout) -> Part:
-    """libsndfile drops the encoder's padding by the length tag, so that parts join as their recordings did."""
+    """libsndfile drops the encoder padding that the length tag names, so the parts join without gaps."""
     form = f"MP3 {recording.rate} Hz, {recording.channels} channels"
     start, head = (recording.start, b"") if recording.trusted else (recording.audio_start, recording.length_frame())
     return Part(start, recording.end, head, length_s=recording.length_s, form=form)
@@ -195,8 +195,8 @@ def _located(file: BinaryIO) -> Located | None:
 
 
 def media_plan(path: SourceFile) -> Plan:
-    """How to show a file to FFmpeg: in parts where there are several, or holes in the times; else whole, under a header
-    of its own only where that of the file gives a wrong length."""
+    """The plan for FFmpeg: parts if there are several or the timestamps have gaps; else the whole file, with a
+    corrected header only if that of the file gives a wrong length."""
     sized, plan = _sized_plan(path), plan_of(path)
     warnings = dict.fromkeys((*plan.warnings, missing_end(path)))
     return Plan(plan.parts if plan.is_joined else sized.parts, tuple(text for text in warnings if text))

@@ -49,7 +49,7 @@ class Recording:
         spools: Spools | None = None,
         wanted: Wanted = ALL_MIXED,
     ) -> None:
-        """`wanted`: as it fits the tracks of this source."""
+        """`wanted`: the selection, resolved for the tracks of this source."""
         self.path = path
         self.info = info
         self.wanted = wanted
@@ -82,7 +82,7 @@ class Recording:
         return FrameFeed(self._reader(of.channel), self.rate, frame_samples, pieces)
 
     def feed_again(self, number: int, frame_samples: int) -> FrameFeed:
-        """The same once more, for parts of a section. Its reader has no say in `duration_s`, `warnings` and
+        """A second feed of the same channel, for parts of a section. It does not affect `duration_s`, `warnings` and
         `undecoded`, which describe the first reading. Raises SourceError."""
         of, section = self.sections[number]
         if of.channel in self._spools:
@@ -129,12 +129,12 @@ class Recording:
 
     @property
     def undecoded(self) -> dict[int | None, tuple[Undecoded, ...]]:
-        """Stretches that could not be decoded, by the channel of the source as in its plans."""
+        """Stretches that could not be decoded, by channel of the source as in its plans."""
         read = {channel: readers[-1].undecoded for channel, readers in self._readers.items() if readers}
         return {**read, **self._undecoded}
 
     def note_undecoded(self, found: Mapping[int | None, tuple[Undecoded, ...]]) -> None:
-        """Record what planning found; its readers are closed by the time the sections are streamed."""
+        """Record the stretches that planning found: its readers are closed before the sections are streamed."""
         self._undecoded.update({channel: stretches for channel, stretches in found.items() if stretches})
 
     def close(self) -> None:
@@ -168,11 +168,10 @@ def open_recording(
 ) -> Recording:
     """Open a source for a wire rate of `rate` Hz and plan it; `made` is the plan of an earlier attempt, which is kept.
 
-    Blocks the thread: what is to be cut, or searched for silence, is read once, each channel that is wanted by itself
-    once. `progress` is told the seconds read, and may raise to end it; so may `accept`, which is told what the header
-    says. `space` bounds the decoded audio on the disk: a source that needs more is streamed without it. Raises
-    SourceError, WorkerShortage while other jobs have the space, BadJob where `made` is of other channels or
-    another track than those `wanted`.
+    Blocks the thread: audio that is cut, or searched for silence, is read once, once per channel if channels are
+    streamed separately. `progress` receives the seconds read, `accept` the facts of the header; both may raise to stop.
+    `space` bounds the decoded audio on the disk: a larger source is streamed without it. Raises SourceError,
+    WorkerShortage while other jobs use the space, BadJob if `made` has other channels or another track than `wanted`.
     """
     path = opened(path)
     with ExitStack() as reading, ExitStack() as kept:
@@ -197,7 +196,7 @@ def open_recording(
             if not _seeks_exactly(info) and (made is None or all(plan.measured for plan in made)):
                 spools = _decoded(path, info, rate, readers, space.share(), kept, progress)
         except TooLarge as exc:
-            if made is None:  # else each section decodes what comes before it
+            if made is None:  # else each section would decode everything before it
                 return _streamed_whole(path, info, rate, channels, wanted, str(exc))
         except OSError as exc:
             room = f"{tempfile.gettempdir()} has no room for the decoded audio of {path} ({exc.strerror})"
@@ -208,7 +207,7 @@ def open_recording(
         if made is None:
             read = {channel: spools[channel].reader() if spools else reader for channel, reader in readers.items()}
             made = _plans(read, rate, cutting, skipping, detector, progress)
-            if spools:  # all of it was decoded: the length is known, whatever the header says
+            if spools:  # everything was decoded: the length is known, whatever the header says
                 made = tuple(replace(plan, measured=True) for plan in made)
             made = tuple(replace(plan, track=wanted.track) for plan in made)
         recording = Recording(path, info, made, spools=spools, wanted=wanted)
@@ -227,7 +226,7 @@ def _decoded(
     kept: ExitStack,
     progress: Progress,
 ) -> dict[int | None, Spool]:
-    """Decode all of each reader to the disk; `kept` closes the spools. Raises TooLarge, WorkerShortage, OSError."""
+    """Decode each reader completely to the disk; `kept` closes the spools. Raises TooLarge, WorkerShortage, OSError."""
     spools: dict[int | None, Spool] = {}
     try:
         share.expect((info.duration_s or 0.0) * rate * BYTES_PER_SAMPLE * len(readers))
@@ -247,7 +246,7 @@ def _decoded(
 def _streamed_whole(
     path: SourceFile, info: AudioInfo, rate: int, channels: Sequence[int | None], wanted: Wanted, reason: str
 ) -> Recording:
-    """Without decoded audio on the disk: one section, or one for each channel."""
+    """A plan without decoded audio on the disk: one section, or one per channel."""
     plans = [replace(whole(info, rate), channel=channel, track=wanted.track) for channel in channels]
     recording = Recording(path, info, plans, wanted=wanted)
     recording.fell_back = True

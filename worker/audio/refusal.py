@@ -1,4 +1,4 @@
-"""The errors for files that no reader opens: they name the container and the coding, the reason and the remedy."""
+"""Errors for files that no reader opens. They name the container, the coding, the reason and the remedy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ INSTALL: Final = "pip install 'stt-batch[media]'"
 
 
 class Refused(SourceError):
-    """libsndfile does not read a file, for `reason`. `input_options`: those FFmpeg needs to convert it."""
+    """libsndfile does not read a file, for `reason`. `input_options`: options FFmpeg needs to convert it."""
 
     def __init__(self, path: SourceFile, reason: str, *, damaged: bool = False, input_options: str = "") -> None:
         super().__init__(f"{path}: {reason}")
@@ -23,16 +23,16 @@ class Refused(SourceError):
 
 
 def without_media(path: SourceFile, kind: Kind | None, refused: Refused) -> SourceError:
-    """The error where the extra `media` is not installed."""
+    """The error when the extra `media` is not installed."""
     if kind is not None and not kind.is_audio:
         return _no_audio(path, kind)
     if refused.damaged and kind is not None and kind.native and not kind.misread:
         return DamagedSource(f"{path}: cannot be opened as audio: {refused.reason} ({kind})")
-    return UnsupportedSource(f"{_unsupported(path, kind, refused)}; or install what reads it: {INSTALL}")
+    return UnsupportedSource(f"{_unsupported(path, kind, refused)}; or install the extra that reads it: {INSTALL}")
 
 
 def by_both(path: SourceFile, kind: Kind | None, refused: Refused, other: SourceError, reason: str) -> SourceError:
-    """The error where FFmpeg does not read the file either: `other`, for `reason`."""
+    """The error when FFmpeg cannot read the file either: `other`, for `reason`."""
     if kind is None:
         return UnsupportedSource(_unsupported(path, kind, refused))
     if not kind.is_audio:
@@ -44,7 +44,7 @@ def by_both(path: SourceFile, kind: Kind | None, refused: Refused, other: Source
 
 
 def no_decoder(path: SourceFile, kind: Kind | None) -> SourceError:
-    """The error for a coding that neither library knows."""
+    """The error for a coding that neither library supports."""
     return UnsupportedSource(f"{path}: neither libsndfile nor FFmpeg decodes {kind or 'its coding'}; convert it first")
 
 

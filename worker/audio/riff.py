@@ -1,7 +1,7 @@
-"""WAV, RF64, BW64, RIFX and W64 files: where their audio lies, and a short header that says so.
+"""WAV, RF64, BW64, RIFX and W64 files: where their audio is, and a short corrected header for it.
 
 Recorders write a size of 0 until they close a file, streams one of -1 or close to it, and 32 bits wrap at 4 GiB. The
-header may be long: bext, iXML, JUNK and pictures stand before the audio.
+header may be long: bext, iXML, JUNK and pictures come before the audio.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 
 @dataclass(frozen=True, slots=True)
 class Riff:
-    """The parts of a file that count."""
+    """The parts of a WAV or W64 file that a reader needs."""
 
     order: Literal["little", "big"]
     form: bytes
@@ -36,9 +36,9 @@ class Riff:
     start: int
     """Where the audio starts."""
     regular: bool
-    """The chunks before the audio follow the rules, so that libsndfile finds it."""
+    """The chunks before the audio are well formed, so that libsndfile finds the audio."""
     chunks: Chunks | None
-    """Those that may follow the audio."""
+    """The kind of chunks that may follow the audio."""
 
     @property
     def tag(self) -> int:
@@ -51,7 +51,7 @@ class Riff:
         return int.from_bytes(self.form[14:16], self.order)
 
     def header(self, size: int) -> bytes:
-        """A header for the same format and `size` bytes of audio. Empty where none can name that size."""
+        """A header for the same format and `size` bytes of audio. Empty where no header can express that size."""
         if size > _MAX_SIZE - 4096:
             return self._w64_header(size) if self.order == "little" else self._caf_header(size)
         form = self.form + bytes(len(self.form) % 2)
@@ -97,7 +97,7 @@ class Riff:
 
 
 def read_riff(file: BinaryIO) -> Riff | None:
-    """The parts of a WAV or W64 file, or None if the file is of another kind or holds no audio."""
+    """The parts of a WAV or W64 file, or None if the file is of another kind or contains no audio."""
     file.seek(0)
     start = file.read(40)
     if start[:16] == _W64_RIFF and start[24:40] == _W64_WAVE:
@@ -124,7 +124,7 @@ def _read_wav(file: BinaryIO, order: Literal["little", "big"]) -> Riff | None:
 
 
 def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: int) -> Riff | None:
-    """Where a chunk before the audio has a wrong size."""
+    """Searches for the audio where a chunk before it has a wrong size."""
     at = _read(file, 0, _SEARCH_BYTES).find(b"data")
     if at < 0:
         return None

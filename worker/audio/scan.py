@@ -95,7 +95,7 @@ def scan_stretch(
     detector: SpeechDetector | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Scan:
-    """The same for the seconds `start_s` to `end_s` of the source; window 0 begins at `start_s`. `check` is called
+    """Scan the seconds `start_s` to `end_s` of the source; window 0 begins at `start_s`. `check` is called
     about every second of audio, and may raise to end it."""
     rate = source.info.sample_rate
     resampler = StreamResampler(rate, VOICE_RATE)

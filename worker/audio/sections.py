@@ -82,7 +82,7 @@ class Plan:
     channel: int | None = None
     """The channel of the source this is the plan of, from 0; None: all of them mixed."""
     track: TrackSelection = None
-    """The audio track that was asked for; with `all`, `channel` is the number of the track from 0."""
+    """The requested audio track; with `all`, `channel` is the number of the track, from 0."""
 
     @property
     def skipped_s(self) -> float:

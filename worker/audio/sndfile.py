@@ -1,7 +1,7 @@
 """Reads one part of a file through libsndfile, forward and once. The only importer of soundfile.
 
 Measured with libsndfile 1.2.2 and python-soundfile 0.14: python-soundfile seeks after every read, which for FLAC costs
-more than the decoding, so `_Reader` reads on without; 16-bit codings are read as int16, up to seven times cheaper than
+more than the decoding, so `_Reader` does not seek; 16-bit codings are read as int16, up to seven times cheaper than
 as float32; libsndfile never reads beyond the length it found at the start, see `worker.audio.parts`.
 """
 
@@ -28,21 +28,21 @@ from worker.shortages import source_error
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
 _MAX_BLOCK_VALUES: Final = 1 << 20
-_MP3_RETRIES: Final = 64  # each passes over a kilobyte of what is not MP3
+_MP3_RETRIES: Final = 64  # each skips a kilobyte of data that is not MP3
 _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
 _FLAC_STEP: Final = 256
 _FLAC_HALVINGS: Final = 5
-_RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of what a person must know of headerless audio
+_RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of the facts a user must know about headerless audio
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 _SYSTEM_CODE: Final = 2  # SF_ERR_SYSTEM
 _PROBE_BYTES: Final = 1 << 20
-# libsndfile takes files without a header by the ending of their path; a descriptor has none.
+# libsndfile recognizes files without a header by the ending of their path; a descriptor has none.
 _TELEPHONE: Final = {".gsm": "GSM610", ".vox": "VOX_ADPCM"}
 _NO_HEADER: Final = (".raw", ".au", ".snd")
 
 
 class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
-    """A SoundFile that does not seek after every read, once it was read on: it goes by `seekable()`."""
+    """A SoundFile that does not seek after each read: python-soundfile seeks only if `seekable()` is true."""
 
     _reads_on = False
 
@@ -53,13 +53,13 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
         return not self._reads_on and bool(super().seekable())
 
     def read_on_into(self, buffer: npt.NDArray[Any]) -> int:
-        """Fill `buffer` with what comes next; returns the frames read. A third cheaper than `read(out=buffer)`."""
+        """Fill `buffer` with the next frames; returns their number. A third cheaper than `read(out=buffer)`."""
         self._reads_on = True
         return int(self.buffer_read_into(buffer, dtype="int16" if buffer.dtype == np.int16 else "float32"))
 
 
 class _PartReader(PartFile):
-    """libsndfile calls it from C, where an exception would be lost and read as the end of the file."""
+    """Stores read errors: libsndfile calls it from C, where an exception would look like the end of the file."""
 
     failure: OSError | None = None
 
@@ -72,7 +72,7 @@ class _PartReader(PartFile):
 
 
 class SndfileStream:
-    """One part of a source, read forward once. Damage is passed over where the coding lets one."""
+    """One part of a source, read forward once. Damage is skipped if the coding allows it."""
 
     def __init__(
         self,
@@ -133,14 +133,14 @@ class SndfileStream:
         return self._file.failure if isinstance(self._file, _PartReader) else None
 
     def _check_shortage(self, exc: Exception | None = None) -> None:
-        """Raises WorkerShortage, or SourceError, when the file could not be read, which is no damage."""
+        """Raises WorkerShortage or SourceError if the file could not be read; that is not damage."""
         if (failure := self._failure()) is not None:
             raise source_error(failure, str(self._path)) from failure
         if isinstance(exc, soundfile.LibsndfileError) and exc.code == _SYSTEM_CODE:
             self._probe()
 
     def _probe(self) -> None:
-        """libsndfile says "System error" for a disk that fails and for a file that leads it astray: read it all."""
+        """Read the file: libsndfile reports "System error" for a failing disk and for misleading content alike."""
         try:
             with self._path.open(buffering=0) as file:
                 while file.read(_PROBE_BYTES):
@@ -149,11 +149,11 @@ class SndfileStream:
             raise source_error(exc, str(self._path)) from exc
 
     def seek_exactly(self, frame: int) -> int:
-        """Go to `frame` if a seek is exact in this coding. Returns the frame that will be read next."""
+        """Seek to `frame` if seeking is exact in this coding. Returns the frame that is read next."""
         if frame and seeks_exactly(self._reader.subtype) and self._reader.seekable():
             try:
                 self._at = int(self._reader.seek(min(frame, self.info.frames or frame)))
-            except soundfile.LibsndfileError:  # the header lies, or damage on the way: decode up to there instead
+            except soundfile.LibsndfileError:  # wrong header, or damage on the way: decode up to there instead
                 self._reopen()
         return self._at
 
@@ -162,7 +162,7 @@ class SndfileStream:
         self._reader = self._open()
 
     def blocks(self, block_s: float, channel: int | None, *, stored: bool) -> Iterator[Samples | Pcm16]:
-        """Mono blocks up to the end, once. `stored`: one channel of 16 bits as it is."""
+        """Mono blocks up to the end, once. `stored`: a single 16-bit channel is not converted."""
         self.used = True
         info = self.info
         size = max(1, min(round(block_s * info.sample_rate), _MAX_BLOCK_VALUES // info.channels))
@@ -189,7 +189,7 @@ class SndfileStream:
     def _read(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer`. Returns the frames read, 0 at the end and at damage."""
         if self._is_mp3:
-            buffer[:, 0] = np.nan  # where it stays, nothing was decoded
+            buffer[:, 0] = np.nan  # NaN remains where nothing was decoded
         try:
             frames = self._reader.read_on_into(buffer)
         except soundfile.LibsndfileError as exc:
@@ -197,9 +197,9 @@ class SndfileStream:
             self._fault = exc.error_string.strip(" .")
             self._warn(f"damaged at about {self._now_s():.1f} s: {self._fault}")
             self._failed = True
-            if self._is_mp3:  # libsndfile does not count what the decoder gave before the fault
+            if self._is_mp3:  # libsndfile does not count the samples decoded before the fault
                 return int(np.count_nonzero(~np.isnan(buffer[:, 0])))
-            if self._is_flac:  # its decoder goes on behind the fault, as if nothing was lost
+            if self._is_flac:  # its decoder continues after the fault as if nothing was lost
                 return self._read_up_to_the_fault(buffer)
             return min(max(0, int(self._reader.tell()) - self._at), len(buffer))
         self._check_shortage()
@@ -219,13 +219,13 @@ class SndfileStream:
         return filled
 
     def _pass_over(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
-        """Read on behind damage. Returns the silent frames to put in place of what was lost, and the frames that are
-        in `buffer` now; (0, 0) where nothing follows."""
-        if self._is_mp3:  # its decoder searches on with every call; how much was lost is not known
+        """Read on after damage. Returns the number of silent frames that replace the lost audio, and the number of
+        frames in `buffer`; (0, 0) if nothing follows."""
+        if self._is_mp3:  # its decoder continues the search with each call; the lost length is unknown
             for _ in range(_MP3_RETRIES):
                 if frames := self._read(buffer):
                     return 0, frames
-        elif self._is_flac:  # its decoder stays at the fault; a new one can be sent behind it
+        elif self._is_flac:  # its decoder stays at the fault; a new one can seek past it
             gap, frames = self._flac_gap(buffer)
             if frames:
                 self._failed = False
@@ -234,7 +234,7 @@ class SndfileStream:
         return 0, 0
 
     def _flac_gap(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
-        """The samples to pass over, and the frames read behind them; (0, 0) where the damage has no end.
+        """The samples to skip, and the frames read after them; (0, 0) if the damage has no end.
         The gap grows until a read succeeds, and then shrinks to about the length of the damage."""
         too_short = 0
         for gap_s in _FLAC_GAPS_S:
@@ -264,7 +264,7 @@ class SndfileStream:
 
     @property
     def failed(self) -> bool:
-        """The last read met damage, and nothing behind it could be read."""
+        """Whether the last read met damage after which nothing could be read."""
         return self._failed
 
     def _now_s(self) -> float:

@@ -1,4 +1,4 @@
-"""Names the container and the coding of a file by its content, never by its name.
+"""Identifies the container and the coding of a file by its content, never by its name.
 
 The names appear in messages, and decide which reader opens a file. Signatures: the specifications of the containers,
 and the probes of FFmpeg's libavformat.
@@ -33,7 +33,7 @@ _MPEG: Final = ("MP3", "MP2", "MP1")
 _NATIVE_OGG: Final = ("Vorbis", "Opus")
 
 _SIGNATURES: Final = (
-    # Containers with one coding, or whose coding only their reader finds.
+    # Containers with one coding, or whose coding only their reader can determine.
     (b"TTA1", "TTA"), (b"TTA2", "TTA"), (b"wvpk", "WavPack"), (b"MAC ", "Monkey's Audio"), (b"MP+", "Musepack"),
     (b"MPCK", "Musepack"), (b"DSD ", "DSD in DSF"), (b"FRM8", "DSD in DSDIFF"), (b".RMF", "RealMedia"),
     (b".ra\xfd", "RealAudio"), (b"#!AMR-WB", "AMR-WB"), (b"#!AMR", "AMR"), (b"nut/multimedia container", "NUT"),
@@ -44,12 +44,12 @@ _SIGNATURES: Final = (
     (b"SOUND SAMPLE DATA", "SampleVision"), (b"SOUND\x1a", "Sndtool"), (b"2BIT", "AVR"), (b"AUDIO", "Psion"),
 )  # fmt: skip
 _NATIVE: Final = (
-    # What libsndfile reads.
+    # Formats that libsndfile reads.
     (b"fLaC", "FLAC"), (b"NIST_1A", "NIST SPHERE"), (b"Creative Voice File", "VOC"), (b"\x64\xa3", "IRCAM"),
     (b"\xa3\x64", "IRCAM"), (b"MATLAB", "MATLAB"), (b"Extended Instrument", "XI"), (b"ALawSoundFile**", "Psion WVE"),
 )  # fmt: skip
 _OTHER: Final = (
-    # What is no audio.
+    # Files that are not audio.
     (b"%PDF", "a PDF document"), (b"PK\3\4", "a ZIP archive"), (b"\x89PNG", "a picture"), (b"GIF8", "a picture"),
     (b"\xff\xd8\xff", "a picture"), (b"\x1f\x8b", "gzip data"), (b"7z\xbc\xaf", "a 7z archive"),
     (b"Rar!", "a RAR archive"),
@@ -65,13 +65,13 @@ class Kind:
 
     container: str
     coding: str = ""
-    """Empty where it is not known, or follows from the container."""
+    """Empty if it is unknown, or implied by the container."""
     native: bool = False
     """libsndfile reads this."""
     misread: bool = False
-    """libsndfile opens this, but takes what it does not understand for audio."""
+    """libsndfile opens this, but decodes unsupported parts as audio."""
     estimated: bool = False
-    """libsndfile guesses the length by the bit rate, and reads no further than that."""
+    """libsndfile estimates the length from the bit rate, and does not read beyond it."""
     is_audio: bool = True
 
     def __str__(self) -> str:
@@ -104,7 +104,7 @@ def _behind_id3(file: BinaryIO, head: bytes) -> Kind | None:
 
 
 def _sized(file: BinaryIO, head: bytes) -> Kind | None:
-    """WAV and its relatives, whose header names the coding."""
+    """WAV and related formats, whose header names the coding."""
     if riff := read_riff(file):
         file.seek(riff.start)
         coding, native = wav_coding(riff.tag, riff.form, file.read(16 << 10))
@@ -131,7 +131,7 @@ def _by_code(code: bytes, known: dict[bytes, tuple[str, bool]], container: str) 
 
 
 def _multimedia(file: BinaryIO, head: bytes) -> Kind | None:
-    """Containers for several streams, video too."""
+    """Containers for several streams, including video."""
     return _mp4(file, head) or _ebml(head) or _ogg(head) or _asf(head) or _other_riff(head) or _broadcast(head)
 
 

@@ -1,8 +1,8 @@
 """The sounds in a stretch of audio without text: speech, noise, or sound of unknown kind (pure).
 
-The limits are measured on forty recordings (meetings, phone calls, music on hold, dishes; 13 minutes) with the embedded
-recognizer. Between words it transcribed, the detector finds at most 0.9 s of speech (breath, laughter, a hesitation);
-in the stretches it left out although people speak, 2.1 s and more.
+The limits were measured on forty recordings (meetings, phone calls, music on hold, dishes; 13 minutes) with the
+embedded recognizer. Between words it transcribed, the detector finds at most 0.9 s of speech (breath, laughter);
+in stretches with speech that it omitted, 2.1 s and more.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from worker.audio.skipping import Skipping, speech_windows
 Kind = Literal["speech", "noise", "unknown"]
 
 LAST_S: Final = 0.6
-"""Seconds of speech that count where no text follows: two words. What follows the last word of the forty
-recordings has 0.45 s at most, but for one whose words the recognizer left out."""
+"""Minimum seconds of speech where no text follows: two words. After the last word, the forty recordings have at most
+0.45 s, except one whose words the recognizer omitted."""
 LAST_SOUND_S: Final = 0.8
-"""The same of other sound. Steps, a door and a chair after the last word have 0.65 s at most."""
+"""Minimum seconds of other sound where no text follows. Steps, a door and a chair have at most 0.65 s."""
 MIDDLE_S: Final = 2.5
-"""The same where text follows: the service was listening, and a recognizer may leave out a mumbled word."""
+"""Minimum seconds where text follows: the service was responding, and a recognizer may omit a mumbled word."""
 NOISE_S: Final = 5.0
-"""Seconds of noise that never pauses, from which they are reported."""
+"""Minimum seconds of noise without pauses that are reported."""
 APART_S: Final = 5.0
 """A longer pause separates two stretches."""
 PROBABILITY: Final = 0.5
-"""A detector's probability from which it is speech."""
+"""Probability from which a window counts as speech."""
 FAINT_DB: Final = -55.0
-"""Level of the voice's bands below which sound alone counts for nothing."""
+"""Level (dB) in the voice bands below which sound does not count without a detector."""
 SPREAD_DB: Final = 25.0
-"""Sound this far below the loudest is a pause."""
+"""Sound this far (dB) below the loudest is a pause."""
 PAUSES: Final = 0.1
-"""Share of pauses from which sound may be somebody speaking, whatever the detector says: speech has 0.2 to 0.6, music
-and machines next to none."""
+"""Share of pauses from which sound may be speech, whatever the detector finds: speech has 0.2 to 0.6, music and
+machines almost none."""
 
 _LOUDEST: Final = 30  # windows: half a second
 Mask = npt.NDArray[np.bool_]
@@ -53,7 +53,7 @@ class Sounding:
     kind: Kind
     seconds: float
     pauses: bool
-    """It pauses as speech does."""
+    """Whether the sound has pauses like speech."""
 
 
 def sounding(found: Scan, *, last: bool) -> list[Sounding]:
@@ -77,7 +77,7 @@ def sounding(found: Scan, *, last: bool) -> list[Sounding]:
 
 
 def _stretches(sound: Mask, quiet: Mask, kind: Kind, need_s: float) -> list[Sounding]:
-    """Runs of windows with sound, those less than APART_S apart as one, that last `need_s` without their pauses."""
+    """Runs of windows with sound that last `need_s` without their pauses. Runs less than APART_S apart are joined."""
     places = np.flatnonzero(sound)
     if not len(places):
         return []

@@ -66,7 +66,7 @@ class Audio(Protocol):
 
     @property
     def undecoded(self) -> tuple[Undecoded, ...]:
-        """Stretches of known length that could not be decoded, as far as it was read."""
+        """Stretches that could not be decoded, up to the position read so far."""
         ...
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
@@ -87,7 +87,7 @@ class Audio(Protocol):
 
 
 def check_readable(file: SourceFile) -> None:
-    """Raises DamagedSource for 0 bytes, WorkerShortage."""
+    """Raises DamagedSource for an empty file, WorkerShortage if it cannot be read now."""
     if not file.stamp().size_bytes:
         raise DamagedSource(f"{file}: the file is empty (0 bytes)")
 
@@ -128,6 +128,6 @@ def sha256_of(source: SourceFile) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """`sha256_of` for a path. Raises SourceNotFound too."""
+    """As `sha256_of`, for a path. Also raises SourceNotFound."""
     with SourceFile.at(path) as file:
         return sha256_of(file)

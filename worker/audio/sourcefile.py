@@ -1,4 +1,4 @@
-"""A source that was opened once: every reader works on that descriptor, and nothing looks at the path again.
+"""A source that is opened once: every reader uses that descriptor, and the path is not used again.
 
 So a file that is renamed, deleted or replaced while it is streamed is read to its end, and no two readers of one
 attempt can see two files. A reader reopens the descriptor through /proc/self/fd, which gives it a position of its own;
@@ -27,17 +27,16 @@ if TYPE_CHECKING:
 _O_PATH: Final = getattr(os, "O_PATH", 0) if Path("/proc/self/fd").is_dir() else 0
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _NO_REOPENING: Final = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR)
-"""No /proc here, or the file's permissions were changed after it was opened."""
+"""No /proc on this system, or the file's permissions changed after it was opened."""
 HANDLE_FLAGS: Final = _O_PATH | os.O_CLOEXEC if _O_PATH else _READ
-"""For opening a file to look at it: with O_PATH neither a pipe nor a device notices."""
+"""Flags to open a file for inspection: O_PATH has no effect on pipes and devices."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stamp:
-    """The facts about a file that change when it is written to or replaced.
+    """File attributes that change when the file is written to or replaced.
 
-    The change time is the one fact that no program can set, so a file with the size, modification time and inode of
-    another one is told apart by it.
+    No program can set the change time, so it distinguishes files with equal size, modification time and inode.
     """
 
     size_bytes: int
@@ -62,12 +61,12 @@ class Stamp:
 class SourceFile:
     """An open regular file. `str()` is its path or address for messages; close it, or use it as a context manager.
 
-    `open`, `stat`, `name`, `stem` and `suffix` are those of a `Path`. It is no path, though: what needs one (a library
-    that opens files by itself) gets a reader instead.
+    `open`, `stat`, `name`, `stem` and `suffix` are those of a `Path`. It is not a path: a library that
+    opens files by itself gets a reader instead.
     """
 
     def __init__(self, fd: int, shown: str, name: str | None = None) -> None:
-        """`fd`: open for reading, from now on owned here. `name`: the file's name, if it is not the end of `shown`."""
+        """`fd`: open for reading; this object owns it. `name`: the file's name, if it is not the end of `shown`."""
         self._fd = fd
         self._shown = shown
         self._path = PurePath(name if name is not None else shown)
@@ -75,7 +74,8 @@ class SourceFile:
 
     @classmethod
     def at(cls, path: Path, shown: str | None = None, name: str | None = None) -> Self:
-        """Open a path, as it is. Raises SourceNotFound, SourceRefused, SourceError, WorkerShortage."""
+        """Open a path without checking the access policy. Raises SourceNotFound, SourceRefused, SourceError,
+        WorkerShortage."""
         shown = str(path) if shown is None else shown
         try:
             handle = os.open(path, HANDLE_FLAGS)
@@ -111,11 +111,11 @@ class SourceFile:
         return cast(BinaryIO, raw if buffering == 0 else io.BufferedReader(raw, max(buffering, 1 << 16)))
 
     def stat(self) -> os.stat_result:
-        """Of the open file, wherever its path leads now. Raises OSError."""
+        """The status of the open file, wherever its path leads now. Raises OSError."""
         return os.fstat(self._fd)
 
     def path_now(self) -> str:
-        """Where the open file lies now, as far as the system says; empty where it does not."""
+        """The current path of the open file; empty if the system does not give it."""
         try:
             return str(Path(f"/proc/self/fd/{self._fd}").readlink())
         except OSError:
@@ -135,7 +135,7 @@ class SourceFile:
             os.close(fd)
 
     def __del__(self) -> None:
-        """Readers refer to it, so one that was opened for them alone goes with the last of them."""
+        """Readers hold a reference, so a file that was opened for them is closed with the last reader."""
         self.close()
 
     def __enter__(self) -> Self:
@@ -180,7 +180,8 @@ class _Pread(io.RawIOBase):
 
 
 def _reopened(fd: int) -> io.FileIO | None:
-    """The same file opened anew; None where that is not possible. Raises OSError for lack of descriptors and such."""
+    """A second open file description of the same file; None if that is not possible. Raises OSError for lack of
+    resources."""
     try:
         return io.FileIO(os.open(f"/proc/self/fd/{fd}", _READ), "rb")
     except OSError as exc:
@@ -195,9 +196,9 @@ def opened(source: SourceFile | Path) -> SourceFile:
 
 
 def readable(handle: int, shown: str) -> int:
-    """The descriptor for reading of a file opened with HANDLE_FLAGS; `handle` is closed, or returned.
+    """A descriptor for reading of a file opened with HANDLE_FLAGS. Takes ownership of `handle`.
 
-    Raises SourceError for what is no regular file, SourceRefused for files of the kernel, WorkerShortage."""
+    Raises SourceError unless it is a regular file, SourceRefused for files of the kernel, WorkerShortage."""
     kept = -1
     try:
         mode = os.fstat(handle).st_mode

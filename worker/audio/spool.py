@@ -29,8 +29,8 @@ class Spool:
     """The temporary file. `reader()` gives a source that starts anywhere; any number of them at once."""
 
     def __init__(self, path: SourceFile, rate: int, share: Share) -> None:
-        """`path` names the source in messages, `share` is the space of its job. Raises OSError if no file can be
-        made."""
+        """`path` names the source in messages, `share` is the disk space of its job. Raises OSError if no file can be
+        created."""
         self.path = path
         self.rate = rate
         self.samples = 0
@@ -57,7 +57,7 @@ class Spool:
         return os.pread(self._file.fileno(), samples * BYTES_PER_SAMPLE, start * BYTES_PER_SAMPLE)
 
     def close(self) -> None:
-        """With it the space of the job is released: all spools of a job are closed together."""
+        """Also releases the space of the job: all spools of a job are closed together."""
         self._file.close()
         self._share.release()
 

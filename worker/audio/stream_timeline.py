@@ -1,13 +1,13 @@
-"""Places decoded audio on the timeline of its container: fills holes, follows drift, drops no words (pure).
+"""Places decoded audio on the timeline of its container: fills gaps, follows drift, drops no words (pure).
 
 A container gives each packet a presentation time; a decoder only gives samples. Both agree most of the time. They
-differ by rounding (Matroska counts milliseconds), by late packets of live recorders, by holes where nothing was
-recorded, and by drift where the clocks of recorder and sound card ran apart. Each needs its own answer:
+differ by rounding (Matroska counts milliseconds), by late packets of live recorders, by gaps where nothing was
+recorded, and by drift between the clocks of recorder and sound card. Each needs its own correction:
 
-- A hole is filled with silence where it lies. It must still be there a little later: one late packet is no hole.
+- A gap is filled with silence. The following timestamps must confirm it: one late packet is not a gap.
 - Drift is corrected in pauses, by a few milliseconds of silence more or less. Words stay as they were recorded.
-- Audio that overlaps what came before is caught up with in pauses too, because it may hold words.
-- A jump that cannot be true moves the timeline instead: back by more than a second, or ahead by more than an hour.
+- Audio that overlaps earlier audio is shortened in pauses too, because it may contain words.
+- An implausible jump moves the timeline instead: back by more than a second, or ahead by more than an hour.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _MAX_WINDOW_BLOCKS: Final = 64
 MIN_HOLE_S: Final = 0.015
 """Holes of 20 ms count; rounding of both times to a millisecond or two may hide some of them."""
 MAX_HOLE_S: Final = 3600.0
-"""A longer hole is only believed where the container's length confirms it."""
+"""A longer gap counts only if the container's length confirms it."""
 _MAX_OVERLAP_S: Final = 1.0
 _MAX_PRIMING_S: Final = 0.1
-"""Encoders put up to 50 ms of silence before the first sample. Samples that far before zero are dropped."""
+"""Encoders add up to 50 ms of silence before the first sample. Samples up to this long before zero are dropped."""
 _TOLERANCE_S: Final = 0.008
 _MAX_DRIFT_S: Final = 0.024
 _SHORT_S: Final = 0.02
 _CUT_S: Final = 0.01
 _CUT_EVERY_S: Final = 0.25
 _PATIENCE_S: Final = 1.0
-"""Without a pause for so long, the audio is music or noise, and is shortened where it sounds."""
+"""Audio without a pause for this long is music or noise, and is shortened while it sounds."""
 _QUIET: Final = 1e-3  # -60 dBFS
 _QUIET_SHARE: Final = 0.1  # of the level before
 _LEVEL_DECAY: Final = 0.995
@@ -53,7 +53,7 @@ class TimedBlock:
     rate: int
     samples: Samples
     lost: str = ""
-    """Reason of a decoding failure; `samples` is then silence of the lost length, or empty."""
+    """Reason of a decoding failure, else empty; with it, `samples` is silence of the lost length, or empty."""
 
     @property
     def duration_s(self) -> float:
@@ -62,7 +62,7 @@ class TimedBlock:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """Samples that follow each other without a gap. `lost` as in `TimedBlock`: then there may be none."""
+    """Samples that follow each other without a gap. `lost` as in `TimedBlock`; with it, `samples` may be empty."""
 
     rate: int
     samples: Samples
@@ -73,7 +73,7 @@ class StreamTimeline:
     """Turns timed blocks into one continuous signal whose position is the time of the container."""
 
     def __init__(self, length_s: float | None, warn: Callable[[str], None]) -> None:
-        """`length_s`: what the container says of its whole length. `warn` gets each finding in words."""
+        """`length_s`: total length by the container's header, in seconds. `warn` receives a text for each finding."""
         self._length_s = length_s
         self._warn = warn
         self._now_s = 0.0
@@ -85,7 +85,7 @@ class StreamTimeline:
         self._lost = ""
 
     def place(self, blocks: Iterator[TimedBlock]) -> Iterator[Placed]:
-        """All of `blocks` in order, with silence in the holes. Reads a little ahead."""
+        """All of `blocks` in order, with silence in the gaps. Reads a little ahead."""
         window: deque[TimedBlock] = deque()
         ahead_s, times = 0.0, 0
         for block in chain.from_iterable(map(self._split, blocks)):
@@ -103,7 +103,7 @@ class StreamTimeline:
             yield from self._next(window)
 
     def _split(self, block: TimedBlock) -> Iterator[TimedBlock]:
-        """Short blocks while times and samples run apart: a long one is seldom a pause as a whole."""
+        """Short blocks while times and samples drift apart: a long block is rarely a pause as a whole."""
         size = round(_SHORT_S * block.rate)
         if block.start_s is None or abs(self._before_s) < _TOLERANCE_S / 2 or len(block.samples) <= size:
             yield block
@@ -131,7 +131,7 @@ class StreamTimeline:
         self._now_s += count / head.rate
 
     def _correction(self, window: deque[TimedBlock]) -> tuple[float, Samples]:
-        """Seconds of silence to put before the first block of the window, and what of its samples to use."""
+        """Seconds of silence before the first block of the window, and the part of its samples to use."""
         head = window[0]
         own_s = (head.start_s or 0.0) + self._moved_s - self._now_s
         if self._began and abs(own_s) < _TOLERANCE_S / 2:  # nearly always; a look at the window costs 10 µs a frame
@@ -185,7 +185,7 @@ class StreamTimeline:
         self._before_s = 0.0
         if self._began or where == "ahead":
             self._warn(
-                f"its times jump {where} from {self._now_s:.1f} s to {self._now_s + late_s:.1f} s, "
+                f"its timestamps jump {where} from {self._now_s:.1f} s to {self._now_s + late_s:.1f} s, "
                 "which is not believed; the audio is joined there"
             )
 
@@ -197,12 +197,14 @@ class StreamTimeline:
 
     def _tell(self, hole: bool) -> None:
         if hole:
-            self._warn("has holes in its times; they are filled with silence")
+            self._warn("has gaps in its timestamps; they are filled with silence")
         else:
-            self._warn("its times and its samples run apart; pauses are lengthened or shortened to follow its times")
+            self._warn(
+                "its timestamps and samples drift apart; pauses are lengthened or shortened to follow the timestamps"
+            )
 
     def _shortened(self, head: TimedBlock, excess_s: float, quiet: bool) -> Samples:
-        """The samples of a block without as much of `excess_s` as can be left out of it."""
+        """The samples of a block, shortened by at most `excess_s`."""
         excess = round(excess_s * head.rate)
         if quiet:
             self._tell(hole=False)
@@ -216,7 +218,7 @@ class StreamTimeline:
 
 
 def _spliced(samples: Samples, cut: int) -> Samples:
-    """`cut` samples less, faded over so that nothing clicks; `cut` is at most half of them."""
+    """The samples without `cut` of them (at most half), with a crossfade that avoids clicks."""
     fade = np.linspace(0.0, 1.0, cut, endpoint=False, dtype=np.float32)
     joined = samples[:cut] * (1 - fade) + samples[cut : 2 * cut] * fade
     return np.concatenate([joined, samples[2 * cut :]])

@@ -1,11 +1,11 @@
-"""Tells audio streams of one container that follow each other from those that run side by side (pure)."""
+"""Distinguishes audio streams of one container that follow each other from parallel ones (pure)."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SUCCESSION_PACKETS: Final = 64
-"""More than one stream gets in a row where several run side by side: about a second of audio."""
+"""More packets in a row than one of several parallel streams has: about a second of audio."""
 
 
 class Succession:
@@ -18,7 +18,7 @@ class Succession:
         self._beside: set[int] = set()
 
     def own(self) -> None:
-        """A packet of the stream that is read."""
+        """Note a packet of the stream that is read."""
         if self._counts:
             self._beside.update(self._counts)
             self._counts.clear()

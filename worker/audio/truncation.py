@@ -1,7 +1,7 @@
-"""Tells from the structure of a media file that its end is missing, where no length of the audio says so.
+"""Detects from the structure of a media file that its end is missing, when no audio length shows it.
 
-Containers write the size of the whole, or of the element that holds the media; frames and packets have sizes of their
-own. A file that ends before these is cut off, however long its picture and whatever its length in seconds.
+Containers store the size of the whole file or of the element with the media; frames and packets have sizes of their
+own. A file that ends before these is cut off, whatever its length in seconds.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HEAD_BYTES: Final = 64 << 10
 _SEGMENT_ID: Final = b"\x18\x53\x80\x67"
 _ASF_FILE_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _BROADCAST: Final = 1
-_MAX_RIFF_BYTES: Final = 0x7FFF0000  # sizes near the largest number stand for an unknown one
+_MAX_RIFF_BYTES: Final = 0x7FFF0000  # sizes near the largest number mark an unknown size
 _MAX_BOXES: Final = 100_000
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _MID_FRAME: Final = "the file ends in the middle of a frame: it is cut off, or a live stream was saved"
@@ -31,7 +31,7 @@ _MID_PACKET: Final = "the file ends in the middle of a packet: it is cut off, or
 
 
 def missing_end(path: SourceFile) -> str:
-    """A warning about a file that ends too early, or an empty text. Raises WorkerShortage when the disk fails."""
+    """A warning about a file that ends too early, or "". Raises WorkerShortage when the disk fails."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -46,7 +46,7 @@ def missing_end(path: SourceFile) -> str:
 
 
 def _promised_bytes(file: BinaryIO, head: bytes, size: int) -> int:
-    """The size of the file by its header; 0 where it gives none."""
+    """The size of the file by its header; 0 if the header gives none."""
     if head[4:8] in _MP4_BOXES:
         return _last_box_end(file, size)
     if head.startswith(b"Creative Voice File"):
@@ -139,7 +139,7 @@ def _has_nut_index(file: BinaryIO, size: int) -> bool:
 
 
 def _cut_unit(file: BinaryIO, head: bytes, size: int) -> str:
-    """For streams of packets or frames of known size."""
+    """The warning for streams of packets or frames of known size, or ""."""
     for packet, offset in ((188, 0), (192, 4), (204, 0)):
         if len(head) > 4 * packet and all(head[offset + k * packet] == 0x47 for k in range(5)):
             return _MID_PACKET if size % packet else ""

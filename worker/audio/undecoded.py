@@ -12,23 +12,23 @@ _JOIN_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Undecoded:
-    """Seconds `start` to `end` of the source, which are silence in what is read."""
+    """Seconds `start` to `end` of the source, which are replaced by silence."""
 
     start: float
     end: float
     reason: str
     is_measured: bool = True
-    """False where the length is not known: `end` is `start`."""
+    """False if the length is unknown; then `end` is `start`."""
 
 
 class UndecodedLog:
-    """Collects such stretches in order; those that lie close together become one."""
+    """Collects such stretches in order; close ones are joined."""
 
     def __init__(self) -> None:
         self._stretches: list[Undecoded] = []
 
     def add(self, start_s: float, end_s: float, reason: str) -> bool:
-        """True where a new stretch begins."""
+        """Add a stretch. Returns True if it is a new one, False if it was joined to the last one."""
         if self._stretches and self._stretches[-1].is_measured and start_s - self._stretches[-1].end <= _JOIN_S:
             last = self._stretches.pop()
             self._stretches.append(Undecoded(last.start, max(last.end, end_s), last.reason))
@@ -37,7 +37,7 @@ class UndecodedLog:
         return True
 
     def add_unmeasured(self, at_s: float, reason: str) -> None:
-        """Something of unknown length is missing at a place."""
+        """Add missing audio of unknown length."""
         self._stretches.append(Undecoded(at_s, at_s, reason, is_measured=False))
 
     def clear(self) -> None:
@@ -45,5 +45,5 @@ class UndecodedLog:
 
     @property
     def stretches(self) -> tuple[Undecoded, ...]:
-        """Those long enough to hold a word, and those of unknown length."""
+        """The stretches long enough for a word, and those of unknown length."""
         return tuple(s for s in self._stretches if not s.is_measured or s.end - s.start >= MIN_UNDECODED_S)

@@ -1,4 +1,4 @@
-"""How much of each moment of a file was voiced, in little memory (no I/O)."""
+"""Stores the voiced share of each quarter of a second of a file (pure)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from worker.audio.voicing import Frame
 
 
 class VoicedSeconds:
-    """How much of each quarter of a second was voiced, for the whole of a long file in 14 kB an hour.
+    """The voiced seconds of each quarter of a second of a file; 14 kB for an hour.
 
-    Audio that was not added counts as voiced: nothing is known of it.
+    Audio that was not added counts as voiced.
     """
 
     STEP_S: Final = 0.25
@@ -25,7 +25,7 @@ class VoicedSeconds:
         self._shares = bytearray()
 
     def add(self, frame: Frame) -> None:
-        """The next frame, in any order."""
+        """Add a frame; frames may come in any order."""
         first = frame.file_start // self._step
         last = (frame.file_start + frame.samples - 1) // self._step
         if not self._shares:
@@ -43,13 +43,13 @@ class VoicedSeconds:
         start, end = step * self._step - frame.file_start, (step + 1) * self._step - frame.file_start
         voiced = sum(max(0, min(last, end) - max(first, start)) for first, last in frame.runs)
         at = step - self._known_from
-        # A step that two frames share adds up. A step that begins inside a frame is counted from zero: a session that
-        # resumes sends it for the second time.
+        # A step that two frames share adds up. A step that begins inside a frame is counted from zero, because a
+        # resumed session sends it a second time.
         before = self._shares[at] if start < 0 and self._shares[at] != self._UNKNOWN else 0
         self._shares[at] = min(self._FULL, before + round(voiced / self._step * self._FULL))
 
     def between(self, start_s: float, end_s: float) -> float:
-        """Voiced seconds from `start_s` to `end_s`, as exact as the steps are."""
+        """Voiced seconds from `start_s` to `end_s`, with the resolution of the steps."""
         return sum(self.shares(start_s, end_s))
 
     def shares(self, start_s: float, end_s: float) -> Iterator[float]:

@@ -1,4 +1,4 @@
-"""Warnings for people, each kind once: repetitions are counted, not listed (pure)."""
+"""Collects warnings, each kind once: repetitions are counted, not listed (pure)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 MAX_WARNINGS: Final = 20
-"""Kinds of one source. More tell nobody more."""
+"""Maximum kinds of warnings per source. More would not help a reader."""
 _MAX_PLACES: Final = 4096
 _PLACE: Final = re.compile(r" (?:from|at) (?:about )?(\d+(?:\.\d+)?) s(?: on)?\b")
 _COUNTED: Final = re.compile(r" \((\d+) times(?:, first at (\d+(?:\.\d+)?) s)?\)$")
@@ -17,7 +17,7 @@ _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """Warnings that differ in nothing but their place and their numbers."""
+    """Warnings that differ only in their position and their numbers."""
 
     text: str
     """The first of them."""
@@ -33,7 +33,7 @@ class _Kind:
 
 
 class WarningLog:
-    """Collects the warnings of one reader. The same text again is the same warning: it was read twice."""
+    """Collects the warnings of one reader. An equal text is the same warning, from a second reading."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._kinds: dict[str, _Kind] = {}
@@ -58,12 +58,12 @@ class WarningLog:
 
 
 def counted(texts: Iterable[str]) -> tuple[str, ...]:
-    """Warnings of one kind as one, with their number and the place of the first."""
+    """Warnings of one kind as one text, with their number and the position of the first."""
     return WarningLog(texts).texts
 
 
 def merged(*readings: Iterable[str]) -> tuple[str, ...]:
-    """The warnings of several readings of the same audio: what two of them met is not counted twice."""
+    """The warnings of several readings of the same audio; a warning of two readings counts once."""
     found: dict[str, _Kind] = {}
     for reading in readings:
         for text in counted(reading):
@@ -80,7 +80,7 @@ def _first(one: _Kind, other: _Kind) -> float | None:
 
 
 def _parsed(text: str) -> tuple[str, _Kind]:
-    """The key of its kind, and the warning; accepts a text that is counted already."""
+    """The key of a warning's kind, and the warning; accepts texts that have a count."""
     if match := _COUNTED.search(text):
         plain = text[: match.start()]
         kind = _Kind(plain, int(match[1]), None if match[2] is None else float(match[2]))

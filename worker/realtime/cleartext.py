@@ -1,4 +1,4 @@
-"""Whether an address of the service sends the key over a network in clear text (pure)."""
+"""Detects addresses of the service that send the key over a network in clear text (pure)."""
 
 from __future__ import annotations
 

@@ -202,8 +202,8 @@ class Client:
     async def _refuse_redirects(
         self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """aiohttp would follow a redirect anywhere with the key in its headers, and turn a POST into a GET. The real
-        service has none, so each is a wrong address, also one to the same host."""
+        """aiohttp would follow a redirect to any host with the key in its headers, and turn a POST into a GET. The real
+        service never redirects, so a redirect means a wrong address, even to the same host."""
         response = await send(request)
         location = response.headers.get("Location", "")
         if response.status not in REDIRECTS or not location:
@@ -221,7 +221,7 @@ class Client:
         raise self._redirect
 
     def _end(self, reason: str) -> None:
-        """The connection is gone. After a refused POST the library goes on polling, and takes what was sent as done."""
+        """End the connection. After a refused POST the library continues polling, and treats the message as sent."""
         sio = self._sio
         if not self._dropped and sio is not None and sio.connected:
             self._dropped = True
@@ -245,7 +245,7 @@ class Client:
         sio.on("disconnect", dropped)
 
     def _translated(self, exc: Exception) -> EndpointError:
-        """The refusal as an error of ours, without secrets that the service or a library repeats."""
+        """The refusal as an EndpointError, without secrets that the service or a library repeats."""
         error = self._error_of(exc, show_url(self._url))
         return type(error)(masker_of(self._settings).text(str(error)))
 
@@ -314,7 +314,7 @@ def _reason(exc: BaseException) -> str:
 
 
 def _redirect_text(redirect: _Redirected) -> str:
-    return f"answers with a redirect to {redirect}, which is not followed, so that the key goes nowhere else"
+    return f"answers with a redirect to {redirect}, which is not followed: the key is sent to STT_URL only"
 
 
 def _may_be_a_proxy(exc: BaseException) -> bool:

@@ -31,13 +31,13 @@ class Flow:
         self.voiced_since_text = 0  # voiced samples sent since the service last had something new to say
 
     def alive(self, now: float) -> None:
-        """A message came: the service is there. That it hears is another matter (`spoke`)."""
+        """Note a message: the service is alive. Whether it also transcribes is noted by `spoke`."""
         self.last_life = max(self.last_life, now)
         self.voiced_since_life = 0
         self.answered_samples = self.sent_samples
 
     def spoke(self) -> None:
-        """Text came that the session had not brought before: the service answers speech."""
+        """Note text that is new in this session: the service transcribes speech."""
         self.voiced_since_text = 0
 
     def sending(self, now: float) -> None:

@@ -9,7 +9,7 @@ from worker.realtime.messages import Closed, Committed, Message, Partial, Servic
 
 
 def mask_message(message: Message, masker: Masker) -> Message:
-    """The same message without secrets. Transcribed words are masked only where nobody could have said them."""
+    """The same message without secrets. Transcribed words are masked only if they cannot be spoken words."""
     match message:
         case Partial():
             message = replace(message, text=masker.speech(message.text))

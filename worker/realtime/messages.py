@@ -214,7 +214,7 @@ def _number(value: object) -> float | None:
 
 
 def _times(item: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Start and end of a word. Numbers written as strings count where both are."""
+    """Start and end of a word. Numbers written as strings are accepted if both are."""
     start, end = item.get("start"), item.get("end")
     if isinstance(start, str) and isinstance(end, str):
         return _finite(start), _finite(end)

@@ -3,7 +3,7 @@
 The service sends a stretch of speech twice when timestamps are on, plain and with word times, in either order, up to
 ten seconds apart; it may send the plain form alone; it sometimes repeats a message. People repeat themselves too, so
 equal text alone never drops anything. The forms are paired by order, time and text. The decision about a message that
-repeats an earlier one needs the sound of the recording: with `drop_repeats=False` the pairer hands it on, and the
+repeats an earlier one needs the sound of the recording: with `drop_repeats=False` the pairer passes it on, and the
 assembler decides. Only a plain message that repeats its twin faster than anyone can speak is dropped here in any case.
 """
 
@@ -18,7 +18,7 @@ from worker.realtime.messages import Committed, Partial, WireWord
 from worker.realtime.text_match import copies, letters, same_letters, same_once, same_text
 
 HOLD_S: Final = 4.0
-"""Wait of a plain commit for its word times while the habits of the service are unknown."""
+"""Wait of a plain commit for its word times while the lags of the service are unknown."""
 MAX_HOLD_S: Final = 12.0
 """Longest wait for word times, however late the last ones came."""
 LAG_FACTOR: Final = 1.5
@@ -34,7 +34,7 @@ REPEAT_HOLD_S: Final = 1.2
 BURST_S: Final = 0.3
 """A plain twin that follows this fast, with nothing in between, is the service's repetition."""
 ALONE_BEFORE_TRUST: Final = 3
-"""After this many waits in vain the service is taken to send no word times, and nothing waits any longer."""
+"""After this many waits without word times, the service counts as one without them, and commits no longer wait."""
 SAME_TIME_S: Final = 0.05
 
 
@@ -48,7 +48,7 @@ class Commit:
     sent: int
     """Samples of the session that had been sent when it arrived."""
     before_s: float | None = None
-    """Start of the next commit's first word, where it was known when this one was settled."""
+    """Start of the next commit's first word, if it was known when this commit was settled."""
 
 
 @dataclass(slots=True)
@@ -121,7 +121,7 @@ class Pairer:
             if not entry.has_timed:
                 if self._is_burst(entry) or (self._drops and self._repeats_timed(entry)):
                     continue
-                if entry.arrived >= self._alone_since:  # those that waited at the same time are one wait
+                if entry.arrived >= self._alone_since:  # simultaneous waits count as one
                     self._alone += 1
                     self._alone_since = now
                     self._first_hold_s = min(self._first_hold_s, HOLD_S)  # whatever it announced
@@ -156,7 +156,7 @@ class Pairer:
     def _twin(self, text: str, now: float, lacks: Callable[[_Entry], bool]) -> _Entry | None:
         """The entry that lacks this form of the text: the oldest of those whose text fits best."""
         entries = [e for e in (*self._released, *self._waiting) if now - e.arrived <= PAIR_WITHIN_S and lacks(e)]
-        # A form that is later than any wait is not expected any more while a newer one is.
+        # A form that is later than any wait is no longer expected while a newer one is.
         late_last = sorted(entries, key=lambda e: now - e.arrived > MAX_HOLD_S)
         for same in (same_text, same_letters, same_once):
             for entry in late_last:
@@ -224,7 +224,7 @@ class Pairer:
 
 
 def same_times(one: tuple[WireWord, ...], other: tuple[WireWord, ...]) -> bool:
-    """The same words at the same session times: the same speech, sent again. Times that say nothing never agree."""
+    """The same words at the same session times: the same speech, sent again. Unusable times never agree."""
     if not one or len(one) != len(other) or not any((w.end or 0.0) > (w.start or 0.0) for w in one):
         return False
     return all(

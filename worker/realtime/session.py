@@ -41,7 +41,7 @@ STOP_WAIT_S: Final = 5.0
 """Seconds to wait for session-closed when nothing more than the close is expected."""
 
 MAX_TEXTS: Final = 64
-"""Texts remembered to know a repetition. A service repeats recent ones; a person may say the same much later."""
+"""Number of remembered texts. A service repeats recent ones; a person may say the same much later."""
 
 FELL_SILENT_S: Final = 4.0
 """A service with text in progress repeats it about every second; one that says nothing for so long is gone."""
@@ -268,8 +268,8 @@ class Session:
         self._deliver(self._pairer.feed(message, now, self.sent_samples))
 
     def _take_text(self, text: str) -> None:
-        """Only text that this session has not brought before answers speech: services repeat their last text every
-        second, echo commits and commit nothing, also when they do not hear any more."""
+        """Only text that is new in this session shows that the service transcribes: a service that stopped transcribing
+        may still repeat its last text every second, echo commits, or send empty commits."""
         text = text.strip()
         if text and text not in self._texts:
             self._flow.spoke()

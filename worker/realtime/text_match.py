@@ -17,11 +17,11 @@ _WIDE: Final = (
     (0xAC00, 0xD7AF, 3),
     (0x3040, 0x30FF, 2),
 )
-"""Scripts with a syllable to a character, with the Latin letters that take as long to speak."""
+"""Scripts with one syllable per character, and the number of Latin letters that take as long to speak."""
 
 
 def letters(text: str) -> str:
-    """Letters and digits only, in lower case: two hearings of the same speech agree in them."""
+    """Letters and digits only, in lower case: two transcripts of the same speech agree in them."""
     return "".join(c for c in text.lower() if c.isalnum())
 
 
@@ -41,13 +41,13 @@ def period(text: str) -> int:
 
 
 def copies(text: str) -> int:
-    """How often `text` says the same: 3 for "So. So, so!", 1 for a text without repetition or letters."""
+    """How often `text` repeats its content: 3 for "So. So, so!", 1 for a text without repetition or letters."""
     plain = letters(text)
     return len(plain) // period(plain) if plain else 1
 
 
 def same_once(one: str, other: str) -> bool:
-    """Whether two texts say the same, each perhaps several times."""
+    """Whether two texts have the same content, each once or repeated."""
     a, b = letters(one), letters(other)
     return bool(a) and bool(b) and a[: period(a)] == b[: period(b)]
 

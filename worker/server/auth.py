@@ -1,8 +1,7 @@
 """Keys of the server, and refusals with true HTTP statuses, for polling and websocket alike.
 
-python-socketio can only refuse inside the connection (HTTP 200). Only handshakes carry the key for sure: later requests
-name the session id, which is a secret of its own (browsers cannot send headers with the websocket that an upgrade
-opens).
+python-socketio can only refuse inside the connection (HTTP 200). Only handshakes reliably carry the key: later requests
+carry the session id, which is a secret as well (browsers cannot send headers when an upgrade opens a websocket).
 """
 
 from __future__ import annotations
@@ -23,10 +22,10 @@ from worker.settings import Settings
 
 @dataclass(slots=True)
 class Handshake:
-    """A handshake whose key was accepted; kept on its request, which lives as long as the session."""
+    """A handshake with an accepted key; stored on its request, which lives as long as the session."""
 
     began_at: float
-    """On the monotonic clock, in seconds."""
+    """Time of the handshake on the monotonic clock, in seconds."""
     joined: bool = False
     """Whether the client has joined the namespace of the API."""
 
@@ -59,13 +58,13 @@ def keys(settings: Settings) -> Keys:
 
 
 def problem_with_key(request: web.Request, accepted: Keys) -> str | None:
-    """Why the key of a handshake is refused; None when it is accepted."""
+    """The reason to refuse the key of a handshake; None if it is accepted."""
     given = request.headers.getall(KEY_HEADER, [])
     if not given or not given[0]:
         return f"the header {KEY_HEADER} is missing"
-    # A proxy may have checked another one of them than this server would.
+    # A proxy may check another one of the repeated headers than this server.
     if len(given) > 1:
-        return f"the header {KEY_HEADER} is there more than once"
+        return f"the header {KEY_HEADER} is repeated; send it once"
     if given[0] not in accepted:
         return f"the key in the header {KEY_HEADER} is not accepted"
     return None

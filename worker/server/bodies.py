@@ -1,4 +1,4 @@
-"""Bodies of polling requests, read whole within limits of size, time and the memory of all of them together."""
+"""Reads bodies of polling requests completely, within limits of size, time and total memory."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from aiohttp import web
 MAX_BODY_BYTES: Final = 8_000_000
 """Above the limit of one message (1 MB of PCM, 1.34 MB as base64), since several messages come in one body."""
 MAX_ALL_BODIES_BYTES: Final = 32_000_000
-"""Of the bodies that are being received at one time, in all connections."""
+"""Limit for all bodies that are being received at one time."""
 BODY_S: Final = 30.0
 """Seconds one body may take to arrive."""
 
 
 class BodyRefused(Exception):
-    """The body is not taken; `status` and the text are the response."""
+    """The body is refused; `status` and the text are the response."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -25,7 +25,7 @@ class BodyRefused(Exception):
 
 
 class Bodies:
-    """Reads bodies. Belongs to one event loop."""
+    """Reads bodies and counts their memory. Belongs to one event loop."""
 
     def __init__(self, limit_s: float = BODY_S) -> None:
         self._limit_s = limit_s
@@ -37,7 +37,7 @@ class Bodies:
             raise BodyRefused(415, "a body must not be compressed")
         declared = request.content_length
         if declared is not None and declared > MAX_BODY_BYTES:
-            raise BodyRefused(413, f"a body may have {MAX_BODY_BYTES} bytes, this one has {declared}")
+            raise BodyRefused(413, f"a body must have at most {MAX_BODY_BYTES} bytes; this one has {declared}")
         body = bytearray()
         try:
             async with asyncio.timeout(self._limit_s):
@@ -55,14 +55,14 @@ class Bodies:
 
     def _check(self, body_bytes: int) -> None:
         if body_bytes > MAX_BODY_BYTES:
-            raise BodyRefused(413, f"a body may have {MAX_BODY_BYTES} bytes")
+            raise BodyRefused(413, f"a body must have at most {MAX_BODY_BYTES} bytes")
         if self._held_bytes > MAX_ALL_BODIES_BYTES:
             raise BodyRefused(503, "the server receives too many large bodies at once; try again later")
 
 
 def with_body(request: web.Request, body: bytes) -> SimpleNamespace:
-    """The parts of a request that python-engineio looks at, with the body complete: it reads a body with one read(),
-    which on a request returns only what has arrived so far."""
+    """The parts of a request that python-engineio uses, with the complete body: it calls read() once, which on a
+    request returns only the bytes received so far."""
 
     class _Body:
         async def read(self, limit: int) -> bytes:

@@ -1,9 +1,9 @@
-"""The TCP connections of the server: how many there are, and how long they may stay without a key.
+"""Limits the number of TCP connections of the server, and their time without a key.
 
-A connection is a *stranger* until one of its requests was accepted (a key, or the id of a session). Strangers get
-`STRANGER_S` seconds in all and one response. Their number is bounded, per peer too; a new one above the bound replaces
-the oldest, so a flood of unfinished requests cannot keep a client with a key out: that client is a stranger for the
-milliseconds that its first request takes. Until the headers of a request are complete, no object of aiohttp exists,
+A connection is a *stranger* until one of its requests is accepted (with a key or the id of a session). Strangers get
+`STRANGER_S` seconds in all and one response. Their number is bounded in total and per peer; a new one above the bound
+replaces the oldest, so a flood of unfinished requests cannot lock out a client with a key: it is a stranger only for
+the milliseconds of its first request. Until the headers of a request are complete, no object of aiohttp exists,
 which makes a stranger cost about 2 KB instead of 25 KB.
 
 Behind a reverse proxy all clients have the address of the proxy, so the bound per peer counts them together.
@@ -28,7 +28,7 @@ STRANGER_S: Final = 10.0
 IDLE_S: Final = 75.0
 """Seconds a connection with a key may stay open between two requests; longer than the 60 s of common proxies."""
 MAX_HEAD_BYTES: Final = 16_384
-"""Of a request line with all headers, on a stranger's connection."""
+"""Maximum size of the request line and all headers on a stranger's connection."""
 MAX_STRANGERS: Final = 1024
 MAX_STRANGERS_PER_PEER: Final = 512
 _RESERVED_FILES: Final = 128
@@ -38,7 +38,7 @@ _BACKLOG: Final = 4096
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Most connections at once."""
+    """Maximum numbers of simultaneous connections."""
 
     total: int
     strangers: int = MAX_STRANGERS
@@ -92,7 +92,7 @@ class Connections:
 
     async def listen(self, server: web.Server, host: str, port: int) -> int:
         """Accept connections for `server`; returns the port. Raises OSError."""
-        # A full backlog costs a client a second or more: the kernel drops its SYN, and the client repeats it.
+        # A full backlog delays a client by a second or more: the kernel drops its SYN, and the client repeats it.
         self._listening = await self._loop.create_server(
             lambda: _Head(self, server), host or None, port, backlog=_BACKLOG
         )
@@ -107,7 +107,7 @@ class Connections:
             self._abort(transport)
 
     def accept(self, transport: asyncio.Transport) -> bool:
-        """Count a new connection; False when it must be closed, because all others have a key."""
+        """Count a new connection; False if it must be closed because all others have a key."""
         of_peer = self._of_peer[_peer(transport)]
         if len(of_peer) >= self._limits.strangers_per_peer:
             self._abort(next(iter(of_peer)))
@@ -124,7 +124,7 @@ class Connections:
         return transport in self._known
 
     def welcome(self, transport: asyncio.Transport | None) -> None:
-        """A request of this connection was accepted."""
+        """Mark a connection as known: one of its requests was accepted."""
         if transport is not None and transport in self._strangers:
             self.remove(transport)
             self._known.add(transport)
@@ -160,7 +160,7 @@ class _Head(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
         if not self._connections.accept(self._transport):
             self._refused = True
             self._transport.abort()
@@ -171,7 +171,7 @@ class _Head(asyncio.Protocol):
             return
         start = max(0, len(self._head) - 3)
         self._head += data
-        # aiohttp decides what a request is; lines that end in a bare \n are its to refuse.
+        # aiohttp validates the request; it refuses lines that end in a bare \n.
         ends = [at for end in (b"\r\n\r\n", b"\n\n") if (at := self._head.find(end, start)) >= 0]
         if min(ends, default=len(self._head)) > MAX_HEAD_BYTES:
             transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
@@ -190,7 +190,7 @@ class _Head(asyncio.Protocol):
 
 
 class _Http(web.RequestHandler):
-    """aiohttp's side of a connection, which tells when it has ended."""
+    """aiohttp's handler of a connection, which also reports its end."""
 
     __slots__ = ("_connections", "_counted")
 
@@ -200,7 +200,7 @@ class _Http(web.RequestHandler):
             "keepalive_timeout": IDLE_S,
             # A refused body is not read: 200 posts of 8 MB cost the event loop seconds otherwise.
             "lingering_time": 0,
-            # A compressed body could unfold to far more than its length says; no client sends one.
+            # A compressed body could expand far beyond its length; no client sends one.
             "auto_decompress": False,
         }
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -219,7 +219,7 @@ class _Http(web.RequestHandler):
 
 
 def _peer(transport: asyncio.Transport) -> str:
-    """The address that counts as one peer: all of an IPv6 /64, which one person may have to themselves."""
+    """The address that counts as one peer: a whole IPv6 /64, which one customer usually owns."""
     name = transport.get_extra_info("peername")
     if not isinstance(name, tuple):
         return ""

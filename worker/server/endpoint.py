@@ -1,4 +1,4 @@
-"""The real-time endpoint in HTTP: every request is read once, checked, and only then given to python-engineio."""
+"""The HTTP side of the real-time endpoint: each request is parsed once and checked before python-engineio sees it."""
 
 from __future__ import annotations
 
@@ -65,14 +65,14 @@ class Endpoint:
             query = parse_query(request.rel_url.raw_query_string)
         except QueryRefused as exc:
             raise _Refused(400, str(exc)) from None
-        # From here on nothing sees the query as it was sent.
+        # From here on all code sees the canonical query only.
         request = request.clone(rel_url=URL.build(path=request.path, query_string=query.canonical, encoded=True))
         if request.method == "OPTIONS":
             return await self._engine(request)
         if not _transport_fits(request, query):
             raise _Refused(400, "the transport of the query and the header Upgrade differ")
         if query.websocket and self._faults.polling_only:
-            raise _Refused(400, "no websocket here: a fault that was asked for", "error")
+            raise _Refused(400, "the websocket is refused by a configured fault", "error")
         if query.sid is None:
             return await self._handshake(request)
         return await self._serve(request, query.sid, websocket=query.websocket)
@@ -80,7 +80,7 @@ class Endpoint:
     async def _handshake(self, request: web.Request) -> web.StreamResponse:
         """Open a session."""
         if request.method != "GET":
-            raise _Refused(400, "a handshake is a GET; the query names no sid")
+            raise _Refused(400, "a request without a sid is a handshake, which must be a GET")
         problem = auth.problem_with_key(request, self._accepted)
         if problem is not None:
             raise _Refused(401, problem, "auth_error")
@@ -101,7 +101,7 @@ class Endpoint:
     async def _serve(self, request: web.Request, sid: str, *, websocket: bool) -> web.StreamResponse:
         """A request to a session."""
         if not self._hub.serves(sid):
-            raise _Refused(400, "the session of the sid does not exist, or has ended")
+            raise _Refused(400, "the session that sid names does not exist or has ended")
         self._connections.welcome(request.transport)
         if request.method == "POST":
             return await self._post(request, sid)
@@ -129,7 +129,7 @@ class Endpoint:
 
 
 def _transport_fits(request: web.Request, query: Query) -> bool:
-    """Whether the query and the headers ask for the same: python-engineio goes by the one here and the other there."""
+    """Whether the query and the headers ask for the same transport: python-engineio uses both, in different places."""
     if query.websocket:
         return request.method == "GET" and web.WebSocketResponse().can_prepare(request).ok
     return "websocket" not in ",".join(request.headers.getall("Upgrade", [])).lower()

@@ -40,7 +40,7 @@ class Kind(StrEnum):
     LONGEST = "longest"
     NEVER_COMMIT = "never-commit"
     FORGET_TAIL = "forget-tail"
-    # how it goes deaf
+    # how it stops transcribing
     DEAF = "deaf"
     REPEAT_PARTIAL = "repeat-partial"
     CLOSE_CODE = "close-code"
@@ -77,7 +77,7 @@ VALUES: Final[dict[Kind, tuple[str, str]]] = {
     Kind.COMMIT_PAUSE: ("seconds of silence before a commit", "1.5"),
     Kind.LONGEST: ("seconds of speech after which it commits without a pause", "36"),
     Kind.NEVER_COMMIT: ("seconds after which nothing is committed any more", "0"),
-    Kind.DEAF: ("START or START-END in seconds: no text for the speech from then on, as if all were well", "0"),
+    Kind.DEAF: ("START or START-END in seconds: no text for the speech in that time, without any error", "0"),
     Kind.CLOSE_CODE: ("code of session-closed", "1005"),
     Kind.TIME_LIMIT: ("seconds until session_time_limit_exceeded", "10"),
     Kind.CLOSE: ("seconds until an unannounced close with 1000", "10"),
@@ -94,7 +94,7 @@ VALUES: Final[dict[Kind, tuple[str, str]]] = {
 }
 FORMS: Final = ("ms", "relative", "relative-ms", "negative", "zero", "beyond", "reversed", "text", "mixed")
 """Forms of word times: milliseconds; from the start of the segment; both; 1,000 s too early; all 0; 1,000 s too late;
-start and end exchanged; numbers as text; another one with each commit."""
+start and end exchanged; numbers as text; a different form with each commit."""
 HANDSHAKE: Final = frozenset({Kind.HTTP, Kind.REFUSE, Kind.HANG, Kind.SLOW, Kind.POLLING_ONLY})
 
 
@@ -118,7 +118,7 @@ class Fault:
 
     @property
     def span(self) -> tuple[float, float]:
-        """START-END taken apart; without an end it lasts."""
+        """START and END in seconds; infinite without an end."""
         start, _, end = self.value.partition("-")
         return float(start), float(end or "inf")
 

@@ -116,7 +116,7 @@ class FaultySession:
             await self._emit(event, payload)
 
     def _config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The session's configuration as a service with these faults gives it."""
+        """The session's configuration as a service with these faults sends it."""
         if self.has(Kind.FORGET_TAIL):
             config = {k: v for k, v in config.items() if k != messages.FIELD_COMMIT_ON_STOP}
         return {**config, "include_timestamps": False} if self.has(Kind.PLAIN_ONLY) else config
@@ -128,13 +128,13 @@ class FaultySession:
         return start <= second < end
 
     async def _repeat_partial(self) -> None:
-        """Once for each second of audio it does not hear."""
+        """Repeat the last partial, once for each second of audio that is not transcribed."""
         if self.has(Kind.REPEAT_PARTIAL) and self._deaf_at(self._audio_s) and self._audio_s >= self._repeated_s + 1:
             self._repeated_s = self._audio_s
             await self._say({"message_type": messages.TYPE_PARTIAL, "text": self._last_partial})
 
     async def _deafened(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
-        """A commit without the words it does not hear."""
+        """Send a commit without the words of the time that is not transcribed."""
         words = [w for w in timed.get("words") or () if not self._deaf_at(w["start"])]
         text = " ".join(w["text"] for w in words if w["type"] == "word")
         if text:
@@ -215,7 +215,7 @@ class FaultySession:
         await self._emit(messages.TRANSCRIPT, message)
 
     async def _fail(self, name: str, *, as_message: bool) -> Blow:
-        text = f"{name}: a fault that was asked for"
+        text = f"{name}: a configured fault"
         if as_message:
             await self._say({"message_type": name, "error": text})
         else:
@@ -236,14 +236,14 @@ class FaultySession:
 
 
 async def strike_handshake(request: web.Request, faults: Faults) -> web.Response | None:
-    """Apply the faults of the handshake to `request`; the response to give in its place, or None to go on."""
+    """Apply the faults of the handshake to `request`. Returns the response to send instead, or None to continue."""
     for fault in faults.next_connection():
         if fault.kind is Kind.HANG:
             await asyncio.sleep(NEVER_S)
         elif fault.kind is Kind.SLOW:
             await asyncio.sleep(fault.number)
         elif fault.kind is Kind.HTTP:
-            return auth.refusal(int(fault.number), "error", "a fault that was asked for")
+            return auth.refusal(int(fault.number), "error", "a configured fault")
         elif fault.kind is Kind.REFUSE:
             REFUSALS[id(request)] = fault.value
     return None

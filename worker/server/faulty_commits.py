@@ -1,4 +1,4 @@
-"""Committed messages as a misbehaving service sends them (pure): word times in other forms, text that is repeated."""
+"""Committed messages of a misbehaving service (pure): word times in other forms, and repeated text."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def repeated_text(message: Message, number: int) -> Message:
 
 
 def phantoms(forms: Sequence[Message], number: int) -> list[Message]:
-    """`number` more commits of the last words of one, in the silence behind it."""
+    """`number` further commits of the last words of a commit, in the silence after it."""
     return [_phantom(message, place) for place in range(1, number + 1) for message in forms if message.get("text")]
 
 

@@ -81,22 +81,22 @@ class Hub:
 
     @property
     def sockets(self) -> int:
-        """Connections as Engine.IO counts them: from the handshake on, before a client joins the namespace."""
+        """Engine.IO connections, counted from the handshake on, before a client joins the namespace."""
         return sum(not socket.closed for socket in self._sio.eio.sockets.values())
 
     def authenticate(self, request: Any) -> None:
-        """`request` is a handshake whose key was accepted; the session it opens needs no key any more."""
+        """Mark `request` as a handshake with an accepted key; later requests of its session need no key."""
         request[HANDSHAKE] = Handshake(time.monotonic())
 
     def serves(self, eio_sid: str) -> bool:
-        """Whether `eio_sid` is a session that lives, and was opened with a key."""
+        """Whether `eio_sid` is an open session that was started with a key."""
         socket, request = self._sio.eio.sockets.get(eio_sid), self._request(eio_sid)
         return bool(socket is not None and not socket.closed and request is not None and HANDSHAKE in request)
 
     @contextmanager
     def upgrading(self, eio_sid: str, request: Any) -> Iterator[bool]:
-        """While `request` serves the websocket that a polling client goes over to. False when the session has a
-        websocket, or is about to get one: the newcomer must be refused then."""
+        """Context while `request` serves the websocket to which a polling client upgrades. Yields False if the session
+        has a websocket or is upgrading already; the request must then be refused."""
         socket = self._sio.eio.sockets[eio_sid]
         if socket.upgraded or socket.upgrading or eio_sid in self._upgrades:
             yield False
@@ -110,7 +110,7 @@ class Hub:
             timer.cancel()
             del self._upgrades[eio_sid]
             if not socket.upgraded:
-                # python-engineio leaves this set where the probe never comes, and then answers no poll any more.
+                # python-engineio leaves this set if the probe never comes, and then answers no further polls.
                 socket.upgrading = False
 
     @staticmethod
@@ -130,7 +130,7 @@ class Hub:
                     continue
                 transport = self._transport(eio_sid)
                 await socket.close(wait=False, abort=True)
-                socket.queue.put_nowait(Packet(NOOP))  # ends the poll that may hang on it
+                socket.queue.put_nowait(Packet(NOOP))  # ends a poll that may be waiting
                 if transport is not None:
                     transport.abort()
 
@@ -245,11 +245,11 @@ class Hub:
         await session.hold(audio_s)
 
     async def _strike(self, sid: str, session: Session, blow: Blow) -> None:
-        """A fault that was asked for."""
+        """A configured fault."""
         if blow is Blow.RESET:
             self._abort(sid)
         elif blow is Blow.END:
-            session.end(Ending(NORMAL, "a fault that was asked for"))
+            session.end(Ending(NORMAL, "a configured fault"))
         elif blow is Blow.HOLD:
             await session.over.wait()
 

@@ -1,4 +1,4 @@
-"""Socket.IO packets, bounded in what python-socketio holds for them."""
+"""Socket.IO packets with a bound on the attachments that python-socketio buffers."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from socketio.packet import Packet
 class BoundedPacket(Packet):  # type: ignore[misc]
     """A packet with at most one binary attachment.
 
-    python-socketio holds the attachments of a packet until all have come, and a packet may announce 9,999,999,999 of
-    them: one client could fill the memory of the server. The API has no event with binary data; a single attachment is
-    complete when it comes, so that the session can say what is wrong with it.
+    python-socketio buffers the attachments of a packet until all have arrived, and a packet may announce 9,999,999,999
+    of them: one client could fill the memory of the server. The API has no event with binary data; a single attachment
+    needs no buffering, so the session can answer it with an error.
     """
 
     def decode(self, encoded_packet: Any) -> int:

@@ -1,7 +1,7 @@
 """The query of a request to the real-time endpoint, read once (pure).
 
-Two parsers that read one query differently are a way around every check that stands between them: a blank `sid`, a
-repeated one, or one that is encoded twice names a session for one parser and none for the other. So the query is read
+Two parsers that read one query differently allow clients to bypass the checks between them: a blank, repeated or
+doubly encoded `sid` names a session for one parser and none for the other. So the query is read
 here, strictly, and python-engineio receives `Query.canonical`, which is built from the result.
 """
 
@@ -19,7 +19,7 @@ _SID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class QueryRefused(Exception):
-    """The query has no single meaning; the text is for the client."""
+    """The query is invalid or ambiguous; the text is for the client."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Query:
 
     @property
     def canonical(self) -> str:
-        """The same query in the one form that every parser reads alike."""
+        """The query in a form that every parser reads alike."""
         sid = "" if self.sid is None else f"&sid={self.sid}"
         return f"EIO={_VERSION}&transport={self.transport}{sid}"
 
 
 def parse_query(raw: str) -> Query:
-    """Read a raw query string, as the request line has it. Names that Engine.IO does not know are ignored.
+    """Parse the raw query string of a request line. Names that Engine.IO does not know are ignored.
 
     Raises QueryRefused for a parameter that is repeated, blank, or has a value that Engine.IO does not define.
     """
@@ -56,15 +56,15 @@ def parse_query(raw: str) -> Query:
         found[name] = _decoded(value)
     sid = found.get("sid")
     if sid is not None and not _SID.fullmatch(sid):
-        raise QueryRefused("the sid of the query is no session id")
-    # With a sid the version was agreed at the handshake; it may be left out then, but not differ.
+        raise QueryRefused("sid is not a session id")
+    # With a sid the version was agreed at the handshake; it may be omitted, but must not differ.
     if found.get("EIO", "" if sid is None else _VERSION) != _VERSION:
         raise QueryRefused("the query must name EIO=4: Socket.IO clients of version 3 and later are served")
     transport = found.get("transport", "polling")
     if transport not in TRANSPORTS:
         raise QueryRefused(f"the transport of the query must be one of {', '.join(TRANSPORTS)}")
     if "j" in found:
-        raise QueryRefused("JSONP (the parameter j) is not offered")
+        raise QueryRefused("JSONP (the parameter j) is not supported")
     return Query(transport, sid)
 
 

@@ -102,11 +102,11 @@ def parse(text: str) -> Address | None:
 
 def _web(text: str, scheme: str, shown: str) -> Address:
     if any(c.isspace() or ord(c) < 32 or ord(c) == 127 for c in text):
-        raise BadJob(f"{shown}: is not an address: it holds a space or a control character")
+        raise BadJob(f"{shown}: is not an address: it contains a space or a control character")
     try:
         parts = urlsplit(text)
         if "@" in parts.netloc:
-            raise BadJob(f"{shown}: must not hold a user or a password; use a signed address")
+            raise BadJob(f"{shown}: must not contain a user name or a password; use a signed address")
         url = request_url(text)
     except ValueError as exc:
         raise BadJob(f"{shown}: is not an address: {exc}") from None

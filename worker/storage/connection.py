@@ -127,7 +127,7 @@ class Connection:
             yield
         except NoPermissionError as exc:
             raise LedgerRefused(
-                f"Redis at {self.address} refuses the login a command ({exc}); give the user of STT_REDIS_URL the "
+                f"Redis at {self.address} refuses a command of this user ({exc}); grant the user of STT_REDIS_URL the "
                 "rights that README.md shows for `worker`"
             ) from exc
         except (AuthenticationError, AuthorizationError) as exc:
@@ -140,8 +140,8 @@ class Connection:
         except RedisError as exc:
             if is_permanent(exc):
                 raise LedgerRefused(
-                    f"Redis at {self.address} refuses a command for good: {exc}; another program may have written to a "
-                    "key below STT_REDIS_PREFIX"
+                    f"Redis at {self.address} permanently refuses a command: {exc}; another program may have "
+                    "written to a key below STT_REDIS_PREFIX"
                 ) from exc
             raise LedgerUnavailable(f"Redis at {self.address} refused a command: {exc}") from exc
 

@@ -62,7 +62,7 @@ def request_url(text: str) -> URL:
 
     parts = urlsplit(text)
     if "@" in parts.netloc:
-        raise ValueError("it holds a user or a password")
+        raise ValueError("it contains a user name or a password")
     try:
         url = URL(text)
         host, _ = url.raw_host, url.host

@@ -1,7 +1,7 @@
-"""The content of a source under limits, for programs that identify what untrusted producers name.
+"""Identifies the content of sources that untrusted producers name, within limits of time and threads.
 
 Each file is hashed in a daemon thread of its own: a read that never returns (a dead network mount) then delays neither
-the other files nor the end of the process. A lane is one producer, which gets a part of the threads and connections.
+the other files nor the end of the process. A lane is one producer, which gets a share of the threads and connections.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ LANE_HASHES: Final = 4
 ADDRESSES: Final = 64
 LANE_ADDRESSES: Final = 16
 GRACE_S: Final = 5.0
-"""Seconds from the limit to the moment a thread that does not end is given up."""
+"""Seconds after the limit until a thread that does not end is abandoned."""
 MAX_THREADS: Final = 64
-"""With so many most were given up: the disk does not answer, and no further file is opened."""
+"""At this number most threads are abandoned ones: the disk does not answer, and no further file is opened."""
 _BLOCK_BYTES: Final = 1 << 19
 _NICE: Final = 10
 
@@ -50,8 +50,8 @@ class Identifier:
         self._threads = 0
 
     async def content_of(self, source: str, lane: str = "") -> tuple[str, str | None]:
-        """What tells the content of a source from another one (see `sources.content_of`), and the mark of a file, taken
-        before it was read. A cancellation ends the reading.
+        """The identity of a source's content (see `sources.content_of`), and the mark of a file, taken before it is
+        read. Cancellation stops the reading.
 
         Raises SourceError, and SourceUnavailable when it takes longer than the limit.
         """
@@ -76,7 +76,8 @@ class Identifier:
 
     async def _local(self, source: str) -> tuple[str, str | None]:
         if self._threads >= MAX_THREADS:
-            raise SourceUnavailable(f"{show(source)}: cannot be read now, the files opened before do not answer")
+            reason = "reads of earlier files do not return; check the disk or the mount"
+            raise SourceUnavailable(f"{show(source)}: cannot be read now: {reason}")
         loop = asyncio.get_running_loop()
         digest: asyncio.Future[tuple[str, str | None]] = loop.create_future()
         stopped, deadline = threading.Event(), time.monotonic() + self._limit_s
@@ -95,7 +96,7 @@ class Identifier:
                     result = hash_regular_file(file, check), mark
             except Exception as exc:  # noqa: BLE001  raised where it is awaited
                 error = exc
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: no caller waits any more
                 loop.call_soon_threadsafe(_settle, digest, result, error)
 
         self._threads += 1
@@ -115,7 +116,8 @@ class Identifier:
     def _too_slow(self, source: str) -> SourceUnavailable:
         limit = f"{self._limit_s:g} s (STT_INTAKE_TIMEOUT_S)"
         return SourceUnavailable(
-            f"{show(source)}: could not be identified within {limit}; give the job a key, then it is not read here"
+            f"{show(source)}: could not be identified within {limit}; give the job an idempotency key, so that the "
+            "source is not read here"
         )
 
 
@@ -128,15 +130,15 @@ def _settle(
         digest.set_result(result)
     elif error is not None:
         digest.set_exception(error)
-        digest.exception()  # asked for, so that an error nobody waits for any more is not reported
+        digest.exception()  # retrieved, so that asyncio does not report an error without a waiter
 
 
 def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
     """The sha256 of a file in hexadecimal, of exactly as many bytes as the file has. `check` is called after each block
     and may raise.
 
-    Raises SourceError for a file with more content than its size says, as files of the kernel and files that are being
-    written, and WorkerShortage.
+    Raises SourceError for a file with more content than its size says (kernel files, files being written), and
+    WorkerShortage.
     """
     size = source.stamp().size_bytes
     try:
@@ -145,8 +147,8 @@ def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
             while count := file.readinto(block):  # type: ignore[attr-defined]
                 read += count
                 if read > size:
-                    has = f"has more content than the {size} bytes of its size"
-                    raise SourceError(f"{source}: {has}: it is being written, or no file of a disk; try again later")
+                    has = f"has more content than its size of {size} bytes"
+                    raise SourceError(f"{source}: {has}: it is being written, or not a regular file; try again later")
                 digest.update(block[:count])
                 check()
     except OSError as exc:

@@ -17,7 +17,7 @@ def has_control_characters(name: str) -> bool:
 def control_characters(name: str, *, quoted: bool = False) -> str | None:
     """The reason why `name` is refused, or None. `quoted`: a web address, where %0A stands for a line feed."""
     found = _CONTROL.search(unquote(name) if quoted else name)
-    return None if found is None else f"must not hold control characters (U+{ord(found[0]):04X}); rename it"
+    return None if found is None else f"must not contain control characters (U+{ord(found[0]):04X}); rename it"
 
 
 __all__ = ["control_characters", "has_control_characters"]

@@ -100,11 +100,11 @@ def _target(address: Address, base: str, location: str) -> Address:
     try:
         target = parse(urljoin(base, location)) if location else None
     except BadJob as exc:
-        raise SourceError(f"{address.shown}: leads to what is no web address ({exc})") from None
+        raise SourceError(f"{address.shown}: redirects to a target that is not a web address ({exc})") from None
     except ValueError:
         target = None
     if target is None or not target.is_web:
-        raise SourceError(f"{address.shown}: leads to what is no web address")
+        raise SourceError(f"{address.shown}: redirects to a target that is not a web address")
     return target
 
 

@@ -130,7 +130,7 @@ def test_a_job_goes_on_only_with_its_own_track(tmp_path: Path, other: object) ->
         plans = begun.plans
     with recording(2, plans) as again:
         assert again.plans == plans
-    with pytest.raises(BadJob, match="was begun with another audio track; submit it again"):
+    with pytest.raises(BadJob, match="an earlier attempt used another audio track; submit the job again"):
         recording(other, plans)
 
 

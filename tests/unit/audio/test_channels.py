@@ -84,7 +84,7 @@ def test_channels_of_a_source() -> None:
     assert split.warnings(2) == Wanted("split").warnings(1) == third.warnings(1) == ()
     assert split.warnings(1) == ("has only one channel, so nothing was split; names were given for 2",)
     split.check_goes_on([0, 1], (0, 1), "x")
-    with pytest.raises(BadJob, match=r"^x: was begun with other channels"):
+    with pytest.raises(BadJob, match=r"^x: an earlier attempt used other channels"):
         split.check_goes_on([None], (0, 1), "x")
 
 

@@ -94,7 +94,7 @@ def test_a_hole_in_the_times_is_silence(tmp_path: Path, name: str) -> None:
     path = write_media(tmp_path / "a.bin", signal, media, skip=(2 * media.rate, 2 * media.rate))
     with open_source(path) as source:
         decoded = whole(source)
-        assert any("holes in its times" in w for w in source.warnings)
+        assert any("gaps in its timestamps" in w for w in source.warnings)
     found = heard(decoded, media.rate)
     assert [(w.number, round(w.start, 1)) for w in found] == [(1, 0.5), (2, 5.0)]
     assert abs(len(decoded) / media.rate - 6) < 0.1

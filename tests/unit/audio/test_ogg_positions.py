@@ -60,7 +60,7 @@ def assert_gap(path: Path, at_s: float, gap_s: float) -> None:
     assert {w.number for w in WORDS} - {w.number for w in found} <= cut
     assert all(abs(w.start - times[w.number]) < 0.03 for w in found if w.number not in cut)
     assert abs(length_s - LENGTH_S - gap_s) < 0.05
-    assert any("holes in its times" in w for w in warnings)
+    assert any("gaps in its timestamps" in w for w in warnings)
 
 
 @pytest.mark.parametrize("kind", KINDS)

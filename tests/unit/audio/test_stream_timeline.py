@@ -14,7 +14,7 @@ from tests.support.tones import ToneWord, speech
 from worker.audio.stream_timeline import StreamTimeline, TimedBlock
 
 RATE = 16000
-DRIFT = "its times and its samples run apart; pauses are lengthened or shortened to follow its times"
+DRIFT = "its timestamps and samples drift apart; pauses are lengthened or shortened to follow the timestamps"
 FRAME = 320  # 20 ms
 
 
@@ -106,7 +106,7 @@ def test_every_hole_from_20_ms_on_is_silence_where_it_lies(
         wanted += [position] if piece[0] == 0 else []
         position += len(piece)
     assert np.abs(np.array(first) - np.array(wanted)).max() <= 0.003 * RATE
-    assert warnings == ["has holes in its times; they are filled with silence"]
+    assert warnings == ["has gaps in its timestamps; they are filled with silence"]
 
 
 def test_a_late_start_is_silence() -> None:

@@ -52,10 +52,10 @@ def test_what_is_a_path(text: str) -> None:
         ("s3://calls/a/.", "`.` or"),
         ("s3://calls/a\nb", "control characters"),
         ("s3://id:secret@calls/a.wav", "s3://calls/a.wav: must not hold a key"),
-        ("https://me:secret@host/a.wav", "https://host/a.wav: must not hold a user"),
+        ("https://me:secret@host/a.wav", "https://host/a.wav: must not contain a user"),
         ("https:///a.wav", "names no host"),
         ("https://host:port/a.wav", "is not an address"),
-        ("https://host/a b.wav", "holds a space"),
+        ("https://host/a b.wav", "contains a space"),
     ],
 )
 def test_what_cannot_be_an_address(text: str, reason: str) -> None:

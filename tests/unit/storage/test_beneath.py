@@ -117,7 +117,7 @@ def test_files_of_the_kernel_are_refused(tmp_path: Path, path: str, allowed: str
 
 @pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x7f", "\x9b"])
 def test_control_characters_are_refused(tmp_path: Path, character: str) -> None:
-    with pytest.raises(SourceRefused, match="must not hold control characters"):
+    with pytest.raises(SourceRefused, match="must not contain control characters"):
         open_local(f"{tmp_path}/a{character}.wav", load({}))
 
 

@@ -83,7 +83,7 @@ async def test_a_dropped_connection_is_gone_on_with_where_it_broke(server: Fault
         ("204", SourceError, r"gives no content \(HTTP 204"),
         ("500", SourceUnavailable, r"its server fails \(HTTP 500"),
         ("loop", SourceError, "more than 5 redirects"),
-        ("to-file", SourceError, "leads to what is no web address"),
+        ("to-file", SourceError, "redirects to a target that is not a web address"),
         ("compressed", SourceError, r"is sent compressed \(gzip\)"),
         ("no-range-ever", SourceUnavailable, "the connection broke"),
         ("drop-at-once", SourceUnavailable, "the connection broke"),

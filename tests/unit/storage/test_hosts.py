@@ -80,7 +80,9 @@ def test_private_in_every_spelling(host: str) -> None:
 @pytest.mark.parametrize("host", UNREADABLE)
 def test_what_programs_read_differently_is_refused_by_name(host: str) -> None:
     for check in (check_source, check_webhook):
-        with pytest.raises((BadJob, SourceRefused), match=r"is not an address: .|must not hold a user|private address"):
+        with pytest.raises(
+            (BadJob, SourceRefused), match=r"is not an address: .|must not contain a user|private address"
+        ):
             check(strangers(host), load({}))
 
 

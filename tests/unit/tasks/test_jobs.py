@@ -117,7 +117,7 @@ def test_which_states_are_ends() -> None:
     ("fields", "reason"),
     [
         ({"source": "ftp://host/a.wav"}, "ftp:// is not known"),
-        ({"source": "https://me:secret@host/a.wav"}, "must not hold a user"),
+        ({"source": "https://me:secret@host/a.wav"}, "must not contain a user"),
         ({"source": "s3:///a.wav"}, "names no bucket"),
         ({"source": "a.wav", "out_dir": "https://host/out"}, "must be a folder"),
         ({"source": "a.wav", "out_dir": ["/out", "s3://"]}, "names no bucket"),
@@ -215,15 +215,15 @@ def test_control_characters_are_refused_where_names_enter(fields: dict[str, Any]
 
 
 def test_an_address_hides_no_control_characters_behind_percent_signs() -> None:
-    with pytest.raises(ValidationError, match=r"must not hold control characters \(U\+000A\)"):
+    with pytest.raises(ValidationError, match=r"must not contain control characters \(U\+000A\)"):
         JobSpec(source="https://example.com/a%0Ab.wav")
 
 
 def test_a_name_that_an_older_version_recorded_fails_by_its_reason() -> None:
-    with pytest.raises(SourceRefused, match="source must not hold control characters"):
+    with pytest.raises(SourceRefused, match="source must not contain control characters"):
         recorded('{"source": "/audio/a\\tb.wav"}')
 
 
 def test_a_file_with_a_control_character_in_its_name_is_refused_by_itself(tmp_path: Path) -> None:
-    with pytest.raises(SourceRefused, match=r"a\\u000ab\.wav: the name must not hold control characters"):
+    with pytest.raises(SourceRefused, match=r"a\\u000ab\.wav: the name must not contain control characters"):
         make_spec(tmp_path / "a\nb.wav")

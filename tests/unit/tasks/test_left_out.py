@@ -61,7 +61,9 @@ def test_audio_under_a_name_that_is_none_of_audio(folder: Path) -> None:
     assert taken == ["a.wav"]
     assert set(passed) == {"b.dat", "rec0001", "c.BAK", "film.orig"}
     assert passed["b.dat"].startswith("holds ")
-    assert passed["b.dat"].endswith("but its ending .dat is none of audio; give the file by its name, or rename it")
+    assert passed["b.dat"].endswith(
+        "but its ending .dat is not that of an audio file; name the file itself, or rename it"
+    )
     assert "but its name has no ending" in passed["rec0001"]
 
 
@@ -83,7 +85,7 @@ def test_hidden_recordings_are_named(folder: Path) -> None:
         {
             ".b.wav": "is hidden: its name begins with a dot",
             "._b.wav": "is hidden: its name begins with a dot",
-            ".trash/deep/c.wav": "lies in the hidden folder .trash",
+            ".trash/deep/c.wav": "is in the hidden folder .trash",
         },
     )
 
@@ -100,8 +102,8 @@ def test_links_are_followed_to_files_but_not_to_folders_outside(folder: Path, tm
     taken, passed = looked(folder)
     assert taken == ["a.wav", "link.wav"]
     assert passed == {
-        "far": f"is a link to a folder outside, which is not followed; give {outside} as well",
-        "lost.wav": "is a link that leads nowhere",
+        "far": f"is a link to a folder outside, which is not followed; add {outside} to the command",
+        "lost.wav": "is a broken link",
     }
 
 

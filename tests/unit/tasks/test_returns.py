@@ -61,7 +61,7 @@ async def test_the_resends_of_a_job_are_bounded_while_redis_is_away(make: Callab
 
 
 async def test_what_redis_refuses_for_good_does_not_go_back(make: Callable[[Exception], Made]) -> None:
-    runner, ledger, sent = make(LedgerRefused("refuses a command for good: WRONGTYPE"))
+    runner, ledger, sent = make(LedgerRefused("permanently refuses a command: WRONGTYPE"))
     assert await runner.perform("job-1") is Outcome.SKIPPED
     assert await runner.perform("job-1", JOB) is Outcome.SKIPPED
     assert not sent

@@ -1,4 +1,4 @@
-"""Which languages a Whisper model knows, and which installed model fits a language. Loads no model.
+"""The languages of Whisper models, and the choice of an installed model for a language. Loads no model.
 
 Sources: the tokenizer of OpenAI's Whisper lists the languages. English-only models have a vocabulary of 51,864 entries,
 multilingual ones of 51,865, and large-v3 and its descendants of 51,866: the additional entry is Cantonese (`yue`).
@@ -45,8 +45,8 @@ def whisper_code(language: str) -> str:
 
 
 def choose_model(settings: Settings, language: str) -> tuple[str, str]:
-    """The model for a language, and the language's code for it: the model that is named in the settings, otherwise the
-    default or the packaged multilingual one. Raises LanguageUnsupported, with the remedy, when none fits."""
+    """The model for a language, and its code for the language: the model that the settings name, otherwise the default
+    or the packaged multilingual model. Raises LanguageUnsupported, with the remedy, if none fits."""
     code = whisper_code(language)
     if code == "en" or not english_only(settings):
         return settings.model, code
@@ -64,7 +64,7 @@ def choose_model(settings: Settings, language: str) -> tuple[str, str]:
 
 
 def english_only(settings: Settings) -> bool:
-    """Whether the model of the settings is known to know English alone; False where only loading it would tell."""
+    """Whether the model of the settings supports English only; False if only loading it would show that."""
     folder = Path(settings.model).expanduser()
     if folder.is_dir():
         size = _vocabulary_size(folder)
@@ -73,7 +73,7 @@ def english_only(settings: Settings) -> bool:
 
 
 def _vocabulary_size(folder: Path) -> int | None:
-    """Entries of a converted model's vocabulary; None where there is no readable file of it."""
+    """Number of entries of a converted model's vocabulary; None without a readable vocabulary file."""
     try:
         if (folder / "vocabulary.json").is_file():
             return len(json.loads((folder / "vocabulary.json").read_text("utf-8")))

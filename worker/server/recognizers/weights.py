@@ -101,7 +101,7 @@ def how_to_install(model: str) -> str:
 
 
 def is_installed(model: str) -> bool:
-    """Whether the packages of a packaged model are there."""
+    """Whether the packages of a packaged model are installed."""
     packaged = _PACKAGED.get(model)
     return packaged is not None and bool(_installed(packaged))
 
@@ -157,10 +157,10 @@ def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -
 
 
 def _verify(model: str, file: Path, sha256: str, packaged: _Packaged, cache: Path) -> None:
-    """Compare the file's sha256. A file that was right is not read again until it changes.
+    """Compare the file's sha256. A verified file is not read again until it changes.
 
-    The mark of a verified file holds its change time, which the kernel sets and no program can set back: a file whose
-    content was replaced under the same size and modification time is read again.
+    The mark of a verified file contains its change time, which only the kernel sets: a file whose content was
+    replaced with equal size and modification time is read again.
     """
     try:
         stat = file.stat()
