@@ -72,7 +72,7 @@ class _Run:
         settings, plans = self._settings, job.earlier.plans
         with await open_planned(local.file, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
             if plans is None and job.earlier.committed:
-                # Single channels and chosen tracks are planned before the first commit, so without a plan all were mixed.
+                # Single channels and chosen tracks are planned before the first commit. Without a plan all were mixed.
                 source.wanted.check_goes_on((None,), [plan.channel for plan in source.plans], local.file)
             self._duration_s, self._channels = source.duration_s, len(source.plans)
             if plans is None and (source.plans[0].measured or source.fell_back or source.wanted.track is not None):
