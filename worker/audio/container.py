@@ -10,16 +10,17 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, BinaryIO, Final, cast
 
 from worker.audio.container_tracks import audio_stream, audio_streams, tracks_of
+from worker.audio.mp4 import has_uncommon_edits
 from worker.audio.parts import Part, PartFile
 from worker.audio.repeats import RepeatFilter
 from worker.audio.source import AudioInfo
 from worker.audio.sourcefile import SourceFile
 from worker.audio.succession import SUCCESSION_PACKETS, Succession
 from worker.errors import DamagedSource, UnsupportedSource
-from worker.shortages import raise_shortage
+from worker.shortages import raise_shortage, source_error
 
 try:
     import av
@@ -52,6 +53,10 @@ _FROM_FIRST: Final = frozenset(("mpegts", "mpeg", "rm", "ogg"))
 _MAX_LIVE_START_S: Final = 60.0
 _MAX_START_S: Final = 3600.0
 _SPARSE_TIMES: Final = ("mpegts", "mpeg")
+WITHOUT_EDITS: Final = (
+    "its edit list changes the speed or pauses; all of the recording is read as it was before the edits, "
+    "so times may differ from those of a player"
+)
 _RATES: Final = range(1000, 1_000_001)
 _MAX_CHANNELS: Final = 64
 _MAX_FAULTS: Final = 2000
@@ -120,6 +125,7 @@ class MediaContainer:
         # Without a name: FFmpeg would also trust the ending, which may be wrong.
         self._file = PartFile(path, self._part)
         try:
+            self.without_edits = self._has_uncommon_edits()
             self._open()
             if self._may_begin_elsewhere and (first := self._first_stream_id()) is not None:
                 self._stream_id = first
@@ -129,7 +135,15 @@ class MediaContainer:
             self._file.close()
             raise
 
+    def _has_uncommon_edits(self) -> bool:
+        try:
+            return has_uncommon_edits(cast(BinaryIO, self._file))
+        except OSError as exc:
+            raise source_error(exc, str(self.path)) from exc
+
     def _open(self, probing: dict[str, str] | None = None) -> None:
+        if self.without_edits:
+            probing = {**(probing or {}), "ignore_editlist": "1"}
         self._container = _container(self.path, self._file, probing)
         self._stream = audio_stream(self.path, self._container, self._stream_id, self._track)
         self._timed, self._zero_s = zero_of(self._container.format.name, self._start_s)
@@ -165,6 +179,11 @@ class MediaContainer:
         if not duration:
             return None
         return float(duration / av.time_base) + (0.0 if self._counts_from_zero else self._start_s - self._zero_s)
+
+    @property
+    def said_length_s(self) -> float | None:
+        """The same where the container says it, not its last timestamp: that may be as wrong as any other."""
+        return None if set(self._container.format.name.split(",")) & _ESTIMATED else self.length_s
 
     @property
     def _counts_from_zero(self) -> bool:

@@ -32,7 +32,7 @@ _KNOWN_CHUNKS: Final = frozenset(
     # RIFF: EBU Tech 3285 and its supplements, Microsoft's RIFF registry, Pro Tools and other editors.
     b"LIST|list|bext|iXML|id3 |ID3 |cue |smpl|inst|acid|fact|PEAK|JUNK|junk|PAD |FLLR|plst|note|labl|ltxt|afsp|cart|"
     b"levl|axml|chna|umid|UMID|minf|elm1|elmo|regn|DGDA|_PMX|aXML|SNDM|LGWV|strc|ovwf|DISP|ResU|r64m|mext|link|"
-    b"fmt |data|ds64|clm |tlst|muma|bxml|sxml|qlty|SyLp|Cr8r|MARK|INST|MIDI|AESD|APPL|COMT|NAME|AUTH|(c) |ANNO|"
+    b"fmt |data|slnt|ds64|clm |tlst|muma|bxml|sxml|qlty|SyLp|Cr8r|MARK|INST|MIDI|AESD|APPL|COMT|NAME|AUTH|(c) |ANNO|"
     # AIFF and CAF.
     b"COMM|SSND|FVER|SAXL|CHAN|desc|kuki|pakt|chan|info|strg|mark|regn|umid|ovvw|peak|edct|midi|uuid|free".split(b"|")
 )

@@ -107,7 +107,8 @@ class MediaSource:
     def _mono(self, opened: MediaContainer) -> Iterator[Samples]:
         """The decoded signal at the rate of `info`, in pieces of at most a second or so."""
         one_rate, at_s = OneRate(self.info.sample_rate), 0.0
-        timeline, blocks = StreamTimeline(opened.length_s, self._warn), MediaBlocks(opened, self._channel, self._warn)
+        timeline = StreamTimeline(opened.said_length_s, self._warn)
+        blocks = MediaBlocks(opened, self._channel, self._warn)
         for placed in timeline.place(iter(blocks)):
             end_s = at_s + len(placed.samples) / placed.rate
             if placed.lost and self._undecoded.add(at_s, end_s, placed.lost):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from worker.audio.changes import frames_through_changes
-from worker.audio.container import Lost, MediaContainer
+from worker.audio.container import WITHOUT_EDITS, Lost, MediaContainer
 from worker.audio.downmix import Samples, ToMono, to_mono
 from worker.audio.packing import Packer
 from worker.audio.stream_timeline import TimedBlock
@@ -23,6 +23,8 @@ class MediaBlocks:
         self._opened = opened
         self._channel = channel
         self._warn = warn
+        if opened.without_edits:
+            warn(WITHOUT_EDITS)
         self._packed = Packer(opened.make_joiner)
         self._mixer: ToMono | None = None
         self._kind: tuple[int, type, int] | None = None

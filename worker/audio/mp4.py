@@ -16,6 +16,9 @@ _CODINGS: Final = {
 }  # fmt: skip
 _MP4A_OBJECTS: Final = {0x69: "MP3", 0x6B: "MP3", 0xA5: "AC-3", 0xA6: "E-AC-3", 0xA9: "DTS", 0xDD: "Vorbis"}
 _MAX_BOXES: Final = 1000
+_FIRST_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_NORMAL_SPEEDS: Final = (0x10000, 0)
+"""1.0, and the 0 of writers that leave it out."""
 _MAX_TABLE_BYTES: Final = 1 << 16
 
 
@@ -29,6 +32,44 @@ def audio_codings(file: BinaryIO) -> list[str]:
                 if track == b"trak" and (coding := _coding(file, first, last)):
                     codings.append(coding)
     return codings
+
+
+def has_uncommon_edits(file: BinaryIO) -> bool:
+    """Whether the edit list of an audio track changes the speed, or pauses in the middle. FFmpeg 7 ignores the speed,
+    so that audio is lost or added, and plays other audio in the pause."""
+    if _read(file, 4, 4) not in _FIRST_BOXES:
+        return False
+    end = file.seek(0, os.SEEK_END)
+    tracks = [
+        place[1:]
+        for name, start, stop in _boxes(file, 0, end)
+        if name == b"moov"
+        for place in _boxes(file, start, stop)
+        if place[0] == b"trak"
+    ]
+    return any(_coding(file, *track) and _is_uncommon(_edits(file, *track)) for track in tracks)
+
+
+def _is_uncommon(edits: list[tuple[bool, int]]) -> bool:
+    return any(rate not in _NORMAL_SPEEDS for is_empty, rate in edits if not is_empty) or any(
+        is_empty for is_empty, _ in edits[1:-1]
+    )
+
+
+def _edits(file: BinaryIO, start: int, end: int) -> list[tuple[bool, int]]:
+    """Whether each edit is empty, and its speed in 16.16 bits."""
+    list_box = _inner(file, start, end, b"edts")
+    place = _inner(file, *list_box, b"elst") if list_box else None
+    if place is None:
+        return []
+    table = _read(file, place[0], min(place[1] - place[0], _MAX_TABLE_BYTES))
+    width = 8 if table[:1] == b"\1" else 4
+    count = min(int.from_bytes(table[4:8], "big"), (len(table) - 8) // (2 * width + 4))
+    entries = (table[8 + n * (2 * width + 4) :] for n in range(count))
+    return [
+        (entry[width : 2 * width] == b"\xff" * width, int.from_bytes(entry[2 * width : 2 * width + 4], "big"))
+        for entry in entries
+    ]
 
 
 def _coding(file: BinaryIO, start: int, end: int) -> str:

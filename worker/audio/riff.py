@@ -7,7 +7,7 @@ header may be long: bext, iXML, JUNK and pictures come before the audio.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import BinaryIO, Final, Literal
 
 from worker.audio.caf import caf_header
@@ -21,6 +21,8 @@ _W64_ALIGNMENT: Final = 8
 _DS64_BYTES: Final = 24
 _SEARCH_BYTES: Final = 1 << 20
 _MAX_SIZE: Final = 0xFFFFFFFF
+_SILENCE_BYTES: Final = 4
+_MAX_SILENCE_BYTES: Final = 64 << 20
 _PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
 
 
@@ -58,6 +60,11 @@ class Riff:
         content = b"".join((b"WAVE", b"fmt ", self._number(len(self.form)), form, b"data", self._number(size)))
         return (b"RIFF" if self.order == "little" else b"RIFX") + self._number(len(content) + size) + content
 
+    def _silence(self, frames: int) -> bytes:
+        align = int.from_bytes(self.form[12:14], self.order)
+        value = {_ALAW: 0xD5, _ULAW: 0xFF}.get(self.tag, 0x80 if self.bits == 8 else 0)
+        return bytes([value]) * min(frames * align, _MAX_SILENCE_BYTES)
+
     def _number(self, value: int) -> bytes:
         return value.to_bytes(4, self.order)
 
@@ -83,15 +90,21 @@ class Riff:
         return Located(self.header(extent.size), extent, as_written and not more, more)
 
     def _more(self, file: BinaryIO, end: int) -> tuple[tuple[bytes, Extent], ...]:
-        """Some recorders write a chunk `data` for each time they were paused."""
-        size = file.seek(0, os.SEEK_END)
+        """Some recorders write a chunk `data` for each time they were paused, and a chunk `fmt ` where the format is
+        another one from there on; a chunk `slnt` stands for silence."""
+        size, form = file.seek(0, os.SEEK_END), self.form
         found = []
         for start in self.chunks.starts_after(end) if self.chunks is not None else ():
             if self.chunks is not None and self.chunks.is_known(_read(file, start, self.chunks.head_bytes)):
                 for name, at, content in walk(file, start, size, self.chunks):
-                    if name == b"data" and content and at < size:
+                    if name == b"fmt ":
+                        form = _read(file, at, min(content, 4096))
+                    elif name == b"slnt" and content == _SILENCE_BYTES:
+                        silence = self._silence(int.from_bytes(_read(file, at, content), self.order))
+                        found.append((self.header(len(silence)) + silence, Extent(at + content, at + content)))
+                    elif name == b"data" and content and at < size:
                         piece = Extent(at, min(at + content, size))
-                        found.append((self.header(piece.size), piece))
+                        found.append((replace(self, form=form).header(piece.size), piece))
                 break
         return tuple(found)
 

@@ -107,6 +107,15 @@ def test_timestamps_of_a_transport_stream_that_wrap(tmp_path: Path) -> None:
     assert (round(length_s, 1), warnings) == (LENGTH_S, ())
 
 
+def test_a_transport_stream_whose_clock_was_set_anew_has_no_hole_of_hours(tmp_path: Path) -> None:
+    """Its length is that of its last timestamps, so it confirms nothing."""
+    path = write(tmp_path / "a.ts", "ts-mp2", lambda at: at + 50_000 * (at > LENGTH_S / 2))
+    found, length_s, warnings = read(path)
+    assert [w.number for w in found] == [w.number for w in WORDS]
+    assert abs(length_s - LENGTH_S) < 0.2
+    assert any("which is not believed" in text for text in warnings)
+
+
 def test_packets_that_were_sent_twice_are_read_once(tmp_path: Path) -> None:
     path = write(tmp_path / "a.ts", "ts-mp2", lambda at: at)
     data = path.read_bytes()

@@ -208,6 +208,22 @@ def test_audio_in_several_chunks(tmp_path: Path, between: bytes, listed: bool) -
     assert_whole(tmp_path / "a")
 
 
+@pytest.mark.parametrize("silence", [False, True], ids=["", "slnt"])
+def test_chunks_of_audio_in_other_formats(tmp_path: Path, silence: bool) -> None:
+    """The chunk `fmt ` before each counts, and chunks that stand for silence."""
+    data = make(tmp_path / "a", FAMILIES[0])
+    head, audio = data[: data.index(b"data")], data[data.index(b"data") + 8 :]
+    split = round(PAUSE * RATE)
+    rest = tones.encode(WORDS, 8000, duration_s=LENGTH_S)[round((PAUSE + 0.5 * silence) * 8000) :]
+    form = wav_chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16))
+    pieces = wav_chunk(b"data", audio[: 2 * split])
+    if silence:
+        pieces += wav_chunk(b"slnt", struct.pack("<I", RATE // 2))
+    pieces += form + wav_chunk(b"data", (rest * 32767).astype("<i2").tobytes())
+    (tmp_path / "a").write_bytes(head + pieces)
+    assert_whole(tmp_path / "a")
+
+
 @pytest.mark.parametrize("said", ["right", "zero"])
 def test_chunks_without_their_pad_byte(tmp_path: Path, said: str) -> None:
     data = make(tmp_path / "a", FAMILIES[0], None if said == "right" else lambda _: 0)
