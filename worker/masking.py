@@ -34,7 +34,7 @@ _SECRET_NAME: Final = re.compile(
     re.IGNORECASE,
 )
 _HEADERS_NAME: Final = re.compile(r"^OTEL_EXPORTER_OTLP(?:_[A-Z]+)?_HEADERS$")
-_USER_IN_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://([^/\s@]*):([^/\s]*)@")
+_USER_IN_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://([^/\s@:]*):([^/\s]*)@")
 _PARTS: Final = re.compile(
     r"(?:AccountKey|SharedAccessKey|SharedAccessSignature|sig|private_key)[\"']?\s*[=:]\s*[\"']?([^;&\"']+)"
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from urllib.parse import quote
 
 import pytest
@@ -141,3 +142,9 @@ def test_text_without_a_secret_stays_as_it_is(text: str) -> None:
 )
 def test_an_address_is_shown_without_user_and_query(url: str, shown: str) -> None:
     assert show_url(url) == shown
+
+
+def test_a_long_address_in_the_environment_is_read_in_a_moment() -> None:
+    began = time.monotonic()
+    secrets_of(load({}), {"NAMES": "http://u:" + "p:" * 100_000, "OTHER": "a+." * 60_000 + "://"})
+    assert time.monotonic() - began < 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -108,3 +110,16 @@ def test_scrubbing_leaves_the_rest() -> None:
 )
 def test_the_name_of_the_transcript(source: str, name: str) -> None:
     assert stem(source) == name
+
+
+@pytest.mark.parametrize("part", ["a", "a://", "a+.", "-", "http://u:", "http://u:p@", "://"])
+def test_a_long_text_of_others_is_scrubbed_in_a_moment(part: str) -> None:
+    """Such as the error of a server: a pattern that looks back over all of it took minutes."""
+    began = time.monotonic()
+    scrub(part * (200_000 // len(part)))
+    assert time.monotonic() - began < 2
+
+
+def test_a_password_is_scrubbed_whatever_stands_before_the_address() -> None:
+    for before in ("", "x", "-", "a" * 500, "9", "a.b+c-", "é"):
+        assert "secret" not in scrub(f"{before}http://user:secret@host/x?sig=secret")
