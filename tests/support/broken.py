@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 NO_FORMAT: Final = r"libsndfile cannot read this format .*convert it first"
-NOT_AUDIO: Final = r"is a(n)? [^,]+, not audio; give an audio file"
+NOT_AUDIO: Final = r"is (an? )?[^,]+, not audio; give an audio file"
 BOTH_FAIL: Final = r"is cut off or damaged: it cannot be opened as audio \(.*; libsndfile: .*; FFmpeg: "
 
 

@@ -8,6 +8,7 @@ from typing import BinaryIO, Final
 
 from worker.audio.caf import caf_header
 from worker.audio.extent import Chunks, Located, extent_of, is_streamed_size, walk
+from worker.audio.file_bytes import read_at
 
 CHUNKS: Final = Chunks("big")
 _SOUND_HEAD_BYTES: Final = 8  # offset and block size, at the start of the chunk SSND
@@ -84,7 +85,7 @@ class Aiff:
 def read_aiff(file: BinaryIO) -> Aiff | None:
     """The parts of an AIFF file, or None if the file is of another kind or contains no audio."""
     size = file.seek(0, os.SEEK_END)
-    start = _read(file, 0, 12)
+    start = read_at(file, 0, 12)
     kind = start[8:12]
     if start[:4] != b"FORM" or kind not in (b"AIFF", b"AIFC"):
         return None
@@ -93,9 +94,9 @@ def read_aiff(file: BinaryIO) -> Aiff | None:
         regular = regular and at - 8 == expected
         expected = at + content + content % 2
         if name == b"COMM":
-            common = _read(file, at, min(content, 4096))
+            common = read_at(file, at, min(content, 4096))
         elif name == b"SSND":
-            offset = int.from_bytes(_read(file, at, 4), "big")
+            offset = int.from_bytes(read_at(file, at, 4), "big")
             sound = at + _SOUND_HEAD_BYTES + (offset if offset <= content else 0)
             there = size - at
             unknown = is_streamed_size(content, there)
@@ -109,8 +110,3 @@ def _extended(data: bytes) -> float:
     """An 80-bit floating point number."""
     exponent = int.from_bytes(data[:2], "big") & 0x7FFF
     return float(int.from_bytes(data[2:10], "big")) * 2.0 ** (exponent - 16383 - 63)
-
-
-def _read(file: BinaryIO, at: int, count: int) -> bytes:
-    file.seek(at)
-    return file.read(count)

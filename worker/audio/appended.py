@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import BinaryIO, Final, Literal
 
 from worker.audio.extent import Chunks, walk
+from worker.audio.file_bytes import read_at
 
 _MAX_FILES: Final = 10_000
 _MAX_BOXES: Final = 1_000_000
@@ -48,23 +49,23 @@ def files(file: BinaryIO) -> tuple[tuple[int, int], ...]:
 
 
 def _next(file: BinaryIO, start: int, size: int) -> int | None:
-    head = _read(file, start, _HEAD_BYTES)
+    head = read_at(file, start, _HEAD_BYTES)
     ends = next((ends for begins, ends in _FORMATS if ends is not None and begins(head)), None)
     if ends is None:
         return None
     for end in ends(file, start, size):
         behind = _behind_tags(file, end)
-        if start < behind < size and _begins(_read(file, behind, _HEAD_BYTES)):
+        if start < behind < size and _begins(read_at(file, behind, _HEAD_BYTES)):
             return behind
     return None
 
 
 def _behind_tags(file: BinaryIO, at: int) -> int:
     """Where an APEv2 tag and an ID3v1 tag end that begin at `at`."""
-    head = _read(file, at, 32)
+    head = read_at(file, at, 32)
     if head.startswith(b"APETAGEX"):
         at += 32 + int.from_bytes(head[12:16], "little")
-    return at + _ID3V1_BYTES if _read(file, at, 3) == b"TAG" else at
+    return at + _ID3V1_BYTES if read_at(file, at, 3) == b"TAG" else at
 
 
 def _begins(head: bytes) -> bool:
@@ -74,16 +75,16 @@ def _begins(head: bytes) -> bool:
 # -- where files end ---------------------------------------------------------------------------------------------------
 def _wav_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
     """Behind the chunks, or behind the audio where the size of all is wrong."""
-    order = _read(file, start, 4)
+    order = read_at(file, start, 4)
     chunks = Chunks("big" if order == b"RIFX" else "little")
-    said = int.from_bytes(_read(file, start + 4, 4), chunks.order)
-    if order in (b"RF64", b"BW64") and _read(file, start + 12, 4) == b"ds64":
-        said = int.from_bytes(_read(file, start + 20, 8), chunks.order)
+    said = int.from_bytes(read_at(file, start + 4, 4), chunks.order)
+    if order in (b"RF64", b"BW64") and read_at(file, start + 12, 4) == b"ds64":
+        said = int.from_bytes(read_at(file, start + 20, 8), chunks.order)
     return _behind_chunks(file, start, size, said, chunks)
 
 
 def _aiff_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    said = int.from_bytes(_read(file, start + 4, 4), "big")
+    said = int.from_bytes(read_at(file, start + 4, 4), "big")
     return _behind_chunks(file, start, size, said, _BIG_CHUNKS)
 
 
@@ -97,7 +98,7 @@ def _behind_chunks(file: BinaryIO, start: int, size: int, said: int, chunks: Chu
 
 
 def _w64_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    end = start + int.from_bytes(_read(file, start + 16, 8), "little")
+    end = start + int.from_bytes(read_at(file, start + 16, 8), "little")
     return end, end + -end % 8
 
 
@@ -111,20 +112,20 @@ def _caf_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _asf_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    head = _read(file, start, _ASF_HEAD_BYTES)
+    head = read_at(file, start, _ASF_HEAD_BYTES)
     at = head.find(_ASF_PROPERTIES)
     return (start + int.from_bytes(head[at + 40 : at + 48], "little"),) if at >= 0 else ()
 
 
 def _tta_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
     """Behind the frames, whose sizes a table lists."""
-    head = _read(file, start, 22)
+    head = read_at(file, start, 22)
     rate, samples = int.from_bytes(head[10:14], "little"), int.from_bytes(head[14:18], "little")
     length = int(_TTA_FRAME_S * rate)
     if not length:
         return ()
     count = -(-samples // length)
-    table = _read(file, start + 22, min(4 * count, size))
+    table = read_at(file, start + 22, min(4 * count, size))
     return (start + 26 + 4 * count + sum(int.from_bytes(table[k : k + 4], "little") for k in range(0, len(table), 4)),)
 
 
@@ -132,7 +133,7 @@ def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
     """Where the count of samples begins again."""
     at, last = start, 0
     while at + 32 <= size:
-        head = _read(file, at, 32)
+        head = read_at(file, at, 32)
         index = int.from_bytes(head[16:20], "little") | head[10] << 32
         if head[:4] != b"wvpk" or index < last:
             break
@@ -142,7 +143,7 @@ def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 def _matroska_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
     """Behind the segment; a live recording gives it no size, and has to be searched."""
-    head = _read(file, start, 4096)
+    head = read_at(file, start, 4096)
     at = head.find(_SEGMENT)
     if at < 0 or at + 12 > len(head) or not head[at + 4]:
         return ()
@@ -158,7 +159,7 @@ def _nut_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _au_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    head = _read(file, start, 12)
+    head = read_at(file, start, 12)
     order: Literal["little", "big"] = "big" if head[:4] == b".snd" else "little"
     return (start + int.from_bytes(head[4:8], order) + int.from_bytes(head[8:12], order),)
 
@@ -191,7 +192,7 @@ def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
     there nothing ends."""
     at, second, has_index, fragmented = start, 0, False, False
     for _ in range(_MAX_BOXES):
-        head = _read(file, at, 16)
+        head = read_at(file, at, 16)
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
@@ -202,8 +203,8 @@ def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
             second, has_index, fragmented = at, False, False
         elif second and name == b"moov":
             has_index = True
-            fragmented = b"mvex" in _read(file, at, min(length, _MAX_MOOF_BYTES))
-        elif second and name == b"moof" and fragmented and _first_time(_read(file, at, min(length, _MAX_MOOF_BYTES))):
+            fragmented = b"mvex" in read_at(file, at, min(length, _MAX_MOOF_BYTES))
+        elif second and name == b"moof" and fragmented and _first_time(read_at(file, at, min(length, _MAX_MOOF_BYTES))):
             second = 0
         if second and has_index and (not fragmented or name == b"moof"):
             return (second,)
@@ -252,8 +253,3 @@ _FORMATS: Final[tuple[tuple[Begins, Ends | None], ...]] = (
     # These may follow.
     (_starts(b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22", b"OggS\0\2", b"ID3\2", b"ID3\3", b"ID3\4"), None),
 )
-
-
-def _read(file: BinaryIO, at: int, count: int) -> bytes:
-    file.seek(at)
-    return file.read(count)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from worker.audio.extent import Chunks, Located, extent_of, walk
+from worker.audio.file_bytes import read_at
 
 CHUNKS: Final = Chunks("big", size_bytes=8, padded=False)
 _START: Final = b"caff\0\1\0\0"
@@ -59,20 +60,15 @@ def caf_header(
 def read_caf(file: BinaryIO) -> Caf | None:
     """The parts of a CAF file, or None if the file is of another kind or contains no audio."""
     size = file.seek(0, os.SEEK_END)
-    if _read(file, 0, 4) != b"caff":
+    if read_at(file, 0, 4) != b"caff":
         return None
     described, before = b"", b""
     for name, at, content in walk(file, 8, size, CHUNKS):
         if name == b"desc":
-            described = _read(file, at, min(content, 4096))
+            described = read_at(file, at, min(content, 4096))
         if name == b"data" and described:
             said = None if content == _UNKNOWN else max(0, content - _EDIT_COUNT_BYTES)
             return Caf(described, before, said, at + _EDIT_COUNT_BYTES)
         if name in (b"desc", b"kuki", b"pakt", b"chan") and content + len(before) < _MAX_HEADER_BYTES:
-            before += _read(file, at - CHUNKS.head_bytes, content + CHUNKS.head_bytes)
+            before += read_at(file, at - CHUNKS.head_bytes, content + CHUNKS.head_bytes)
     return None
-
-
-def _read(file: BinaryIO, at: int, count: int) -> bytes:
-    file.seek(at)
-    return file.read(count)

@@ -15,6 +15,8 @@ from typing import BinaryIO, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from worker.audio.file_bytes import read_at
+
 NOT_CLOSED: Final = (
     "the header gives no length (the recording was not closed); everything to the end of the file is read"
 )
@@ -143,7 +145,7 @@ def is_streamed_size(said: int, there: int) -> bool:
 def walk(file: BinaryIO, at: int, end: int, chunks: Chunks) -> Iterator[tuple[bytes, int, int]]:
     """Chunks from byte `at` up to `end`: name, start and size of the content. A missing pad byte is detected."""
     for _ in range(_MAX_CHUNKS):
-        head = _read(file, at, chunks.head_bytes)
+        head = read_at(file, at, chunks.head_bytes)
         content = chunks.content(head)
         if content is None or at + chunks.head_bytes > end:
             return
@@ -156,13 +158,13 @@ def _after(file: BinaryIO, at: int, content: int, end: int, chunks: Chunks) -> i
     places = chunks.starts_after(at)
     if len(places) == 1 or not content % 2 or at >= end:
         return places[0]
-    without, behind = (_read(file, place, chunks.head_bytes) for place in places)
+    without, behind = (read_at(file, place, chunks.head_bytes) for place in places)
     return at if chunks.is_known(without) and not chunks.is_known(behind) else at + 1
 
 
 def _continues(file: BinaryIO, end: int, size: int, chunks: Chunks | None) -> bool:
     """Whether chunks or tags follow at `end`, so that the header is right."""
-    if any(_read(file, at, 11).startswith(_TAGS) for at in (end, end + 1)):
+    if any(read_at(file, at, 11).startswith(_TAGS) for at in (end, end + 1)):
         return True
     return chunks is not None and any(_is_chain(file, at, size, chunks) for at in chunks.starts_after(end))
 
@@ -170,7 +172,7 @@ def _continues(file: BinaryIO, end: int, size: int, chunks: Chunks | None) -> bo
 def _is_chain(file: BinaryIO, at: int, size: int, chunks: Chunks) -> bool:
     """Whether chunks run from `at` to the end of the file. A first chunk with a known name is enough, even if it is
     cut off."""
-    if chunks.is_known(_read(file, at, chunks.head_bytes)):
+    if chunks.is_known(read_at(file, at, chunks.head_bytes)):
         return True
     last = at
     for _, start, content in walk(file, at, size, chunks):
@@ -184,7 +186,7 @@ def _end_before_chunks(file: BinaryIO, start: int, size: int, chunks: Chunks | N
     if start >= size:
         return start
     low = max(start, size - _TAIL_BYTES)
-    data = _read(file, low, size - low)
+    data = read_at(file, low, size - low)
     end = len(data)
     if end > _ID3V1_BYTES and data[-_ID3V1_BYTES:].startswith(b"TAG"):
         end -= _ID3V1_BYTES
@@ -227,11 +229,11 @@ def _only_zeros(file: BinaryIO, start: int, end: int) -> bool:
     """Whether all bytes are zero. A few samples of the range are read first, then the whole range except the holes of
     a sparse file."""
     for at in np.linspace(start, max(start, end - 4096), 64, dtype=np.int64).tolist():
-        if any(_read(file, at, min(4096, end - at))):
+        if any(read_at(file, at, min(4096, end - at))):
             return False
     for first, last in _data(file, start, end):
         for at in range(first, last, _BLOCK_BYTES):
-            if np.frombuffer(_read(file, at, min(_BLOCK_BYTES, last - at)), np.uint8).any():
+            if np.frombuffer(read_at(file, at, min(_BLOCK_BYTES, last - at)), np.uint8).any():
                 return False
     return True
 
@@ -252,8 +254,3 @@ def _data(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
             return
         yield min(first, end), min(last, end)
         at = last
-
-
-def _read(file: BinaryIO, at: int, count: int) -> bytes:
-    file.seek(at)
-    return file.read(count)

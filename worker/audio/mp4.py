@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import BinaryIO, Final
 
+from worker.audio.file_bytes import read_at
+
 _CODINGS: Final = {
     b"mp4a": "AAC", b"alac": "ALAC", b"ac-3": "AC-3", b"ec-3": "E-AC-3", b"ac-4": "AC-4", b"Opus": "Opus",
     b"fLaC": "FLAC", b"samr": "AMR", b"sawb": "AMR-WB", b".mp3": "MP3", b"twos": "PCM", b"sowt": "PCM", b"in24": "PCM",
@@ -37,7 +39,7 @@ def audio_codings(file: BinaryIO) -> list[str]:
 def has_uncommon_edits(file: BinaryIO) -> bool:
     """Whether the edit list of an audio track changes the speed, or pauses in the middle. FFmpeg 7 ignores the speed,
     so that audio is lost or added, and plays other audio in the pause."""
-    if _read(file, 4, 4) not in _FIRST_BOXES:
+    if read_at(file, 4, 4) not in _FIRST_BOXES:
         return False
     end = file.seek(0, os.SEEK_END)
     tracks = [
@@ -62,7 +64,7 @@ def _edits(file: BinaryIO, start: int, end: int) -> list[tuple[bool, int]]:
     place = _inner(file, *list_box, b"elst") if list_box else None
     if place is None:
         return []
-    table = _read(file, place[0], min(place[1] - place[0], _MAX_TABLE_BYTES))
+    table = read_at(file, place[0], min(place[1] - place[0], _MAX_TABLE_BYTES))
     width = 8 if table[:1] == b"\1" else 4
     count = min(int.from_bytes(table[4:8], "big"), (len(table) - 8) // (2 * width + 4))
     entries = (table[8 + n * (2 * width + 4) :] for n in range(count))
@@ -77,14 +79,14 @@ def _coding(file: BinaryIO, start: int, end: int) -> str:
     if media is None:
         return ""
     handler = _inner(file, *media, b"hdlr")
-    if handler is None or _read(file, handler[0] + 8, 4) != b"soun":
+    if handler is None or read_at(file, handler[0] + 8, 4) != b"soun":
         return ""
     place: tuple[int, int] | None = media
     for name in (b"minf", b"stbl", b"stsd"):
         place = _inner(file, *place, name) if place else None
     if place is None:
         return ""
-    table = _read(file, place[0], min(place[1] - place[0], _MAX_TABLE_BYTES))
+    table = read_at(file, place[0], min(place[1] - place[0], _MAX_TABLE_BYTES))
     code = table[12:16]
     coding = _CODINGS.get(code, repr(code.decode("ascii", "replace").strip()))
     if code == b"mp4a" and (at := table.find(b"esds")) >= 0:
@@ -105,7 +107,7 @@ def _boxes(file: BinaryIO, at: int, end: int) -> list[tuple[bytes, int, int]]:
     """The boxes in a byte range: name, start and end of the content."""
     found: list[tuple[bytes, int, int]] = []
     while at + 8 <= end and len(found) < _MAX_BOXES:
-        head = _read(file, at, 16)
+        head = read_at(file, at, 16)
         size, start = int.from_bytes(head[:4], "big"), at + 8
         if size == 1:
             size, start = int.from_bytes(head[8:16], "big"), at + 16
@@ -115,8 +117,3 @@ def _boxes(file: BinaryIO, at: int, end: int) -> list[tuple[bytes, int, int]]:
         found.append((head[4:8], start, min(stop, end)))
         at = stop
     return found
-
-
-def _read(file: BinaryIO, at: int, count: int) -> bytes:
-    file.seek(at)
-    return file.read(count)

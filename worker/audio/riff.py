@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, Literal
 
 from worker.audio.caf import caf_header
 from worker.audio.extent import Chunks, Extent, GuidChunks, Located, extent_of, is_streamed_size, walk
+from worker.audio.file_bytes import read_at
 
 _W64_RIFF: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
 _W64_SUFFIX: Final = bytes.fromhex("f3acd3118cd100c04f8edb8a")
@@ -95,12 +96,12 @@ class Riff:
         size, form = file.seek(0, os.SEEK_END), self.form
         found = []
         for start in self.chunks.starts_after(end) if self.chunks is not None else ():
-            if self.chunks is not None and self.chunks.is_known(_read(file, start, self.chunks.head_bytes)):
+            if self.chunks is not None and self.chunks.is_known(read_at(file, start, self.chunks.head_bytes)):
                 for name, at, content in walk(file, start, size, self.chunks):
                     if name == b"fmt ":
-                        form = _read(file, at, min(content, 4096))
+                        form = read_at(file, at, min(content, 4096))
                     elif name == b"slnt" and content == _SILENCE_BYTES:
-                        silence = self._silence(int.from_bytes(_read(file, at, content), self.order))
+                        silence = self._silence(int.from_bytes(read_at(file, at, content), self.order))
                         found.append((self.header(len(silence)) + silence, Extent(at + content, at + content)))
                     elif name == b"data" and content and at < size:
                         piece = Extent(at, min(at + content, size))
@@ -128,9 +129,9 @@ def _read_wav(file: BinaryIO, order: Literal["little", "big"]) -> Riff | None:
         regular = regular and at - 8 == expected
         expected = at + content + content % 2
         if name == b"ds64" and content >= _DS64_BYTES:
-            long_size = int.from_bytes(_read(file, at + 8, 8), order)
+            long_size = int.from_bytes(read_at(file, at + 8, 8), order)
         elif name == b"fmt ":
-            form = _read(file, at, min(content, 4096))
+            form = read_at(file, at, min(content, 4096))
         elif name == b"data" and form:
             return Riff(order, form, _said(content, long_size, size - at), at, regular, chunks)
     return _search(file, order, form, size) if form else None
@@ -138,10 +139,10 @@ def _read_wav(file: BinaryIO, order: Literal["little", "big"]) -> Riff | None:
 
 def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: int) -> Riff | None:
     """Searches for the audio where a chunk before it has a wrong size."""
-    at = _read(file, 0, _SEARCH_BYTES).find(b"data")
+    at = read_at(file, 0, _SEARCH_BYTES).find(b"data")
     if at < 0:
         return None
-    content = int.from_bytes(_read(file, at + 4, 4), order)
+    content = int.from_bytes(read_at(file, at + 4, 4), order)
     return Riff(order, form, _said(content, None, size - at - 8), at + 8, False, Chunks(order))
 
 
@@ -158,12 +159,7 @@ def _read_w64(file: BinaryIO) -> Riff | None:
     form = b""
     for name, at, content in walk(file, 40, size, chunks):
         if name == b"fmt ":
-            form = _read(file, at, min(content, 4096))
+            form = read_at(file, at, min(content, 4096))
         elif name == b"data" and form:
             return Riff("little", form, None if content >> 62 else content, at, True, chunks)
     return None
-
-
-def _read(file: BinaryIO, at: int, count: int) -> bytes:
-    file.seek(at)
-    return file.read(count)
