@@ -148,7 +148,7 @@ class Hearing:
         """Run one session over the uncommitted audio."""
         record = self._record
         structlog.contextvars.bind_contextvars(session=len(record.sessions) + 1)
-        start = round(self._assembler.resume_s(self.sent_s) * self._rate)
+        start = self._voice.on_grid(round(self._assembler.resume_s(self.sent_s) * self._rate))
         await feed.seek(start, until)
         self._assembler.begin(start / self._rate)
         timeline = Timeline(self._rate)

@@ -14,10 +14,12 @@ RESIDUE_S: Final = 0.15
 
 
 class Sound:
-    """Voiced runs in session seconds, in order and apart. `cut`: the first one began before the part looked at."""
+    """Voiced runs in session seconds, in order and apart. `cut`: the first one began before the part looked at.
+    `noisy`: they were found above background noise, whose bursts may be among them."""
 
-    def __init__(self, runs: list[tuple[float, float]], *, cut: bool = False) -> None:
+    def __init__(self, runs: list[tuple[float, float]], *, cut: bool = False, noisy: bool = False) -> None:
         self.runs = runs
+        self.noisy = noisy
         self.starts = [start for start, _ in runs]
         self.ends = [end for _, end in runs]
         self.onsets = self.starts[1:] if cut else self.starts
@@ -63,8 +65,11 @@ def session_sound(voice: VoiceMap, timeline: Timeline, from_s: float, to_s: floa
     """The sound between two session seconds, without the residue of a word that ends at the first of them. Audio
     that was left out of the session joins its runs."""
     runs: list[tuple[float, float]] = []
+    noisy = False
     for session_s, file_s, length_s in timeline.pieces_s(from_s, to_s):
-        for start, end in voice.runs_s(file_s, file_s + length_s):
+        found = voice.foreground_s(file_s, file_s + length_s)
+        noisy = noisy or found != voice.runs_s(file_s, file_s + length_s)
+        for start, end in found:
             first, last = session_s + start - file_s, session_s + end - file_s
             if runs and first <= runs[-1][1]:
                 runs[-1] = (runs[-1][0], max(last, runs[-1][1]))
@@ -72,5 +77,5 @@ def session_sound(voice: VoiceMap, timeline: Timeline, from_s: float, to_s: floa
                 runs.append((first, last))
     cut = bool(runs) and from_s > 0 and runs[0][0] <= from_s
     if cut and runs[0][1] - runs[0][0] <= RESIDUE_S:
-        return Sound(runs[1:])
-    return Sound(runs, cut=cut)
+        return Sound(runs[1:], noisy=noisy)
+    return Sound(runs, cut=cut, noisy=noisy)

@@ -35,6 +35,8 @@ GOOD: Final = 0.15
 FAIR: Final = 0.25
 POOR: Final = 0.5
 """Share above which another reading is looked for."""
+COVERED: Final = 0.02
+"""Share of the words' length that may lie beside the sound where they fit a noisy recording."""
 BEYOND_S: Final = 0.5
 """Times may lie this far outside the audio that was sent: word ends are inexact."""
 STRAY_S: Final = 2.0
@@ -80,7 +82,7 @@ class WordClock:
         near = self._trended(times, self._near(times, sound), sound)
         cost = _cost(_read(times, near), sound)
         inside = _inside(_read(times, near), after_s, sent_s)
-        if inside and (cost <= POOR or not sound):
+        if inside and (cost <= POOR or not sound or _fits_noise(_read(times, near), sound)):
             self._remember(near, sound)
             if after_s > 0 and sound:
                 self._relative = False
@@ -105,6 +107,8 @@ class WordClock:
         if not sound:
             return best
         cost = _cost(_read(times, best), sound)
+        if _fits_noise(_read(times, best), sound):
+            return best
         for base in readings:
             for shift_s in _shifts(times, sound, base.shift_s):
                 reading = _aligned(times, sound, Reading(1.0, shift_s, certain=False))
@@ -292,6 +296,14 @@ def _cost(times: Times, sound: Sound) -> float:
     first, last = words[0][0], words[-1][1]
     around_s = sound.voiced_s(first - MARGIN_S, first) + sound.voiced_s(last, last + MARGIN_S)
     return (silent_s + around_s) / total_s
+
+
+def _fits_noise(times: Times, sound: Sound) -> bool:
+    """Whether sound that was found in noise covers all words. What is around them may be a burst of the noise, which
+    is no reason to move them."""
+    words = [(start, max(end, start + EDGE_S)) for start, end in times]
+    silent_s = sum(end - start - sound.voiced_s(start, end) for start, end in words)
+    return sound.noisy and silent_s <= COVERED * sum(end - start for start, end in words)
 
 
 def _shifts(times: Times, sound: Sound, expected_s: float) -> Iterator[float]:

@@ -1,0 +1,226 @@
+"""Where sound stands out from steady background noise: hiss, hum, a fan, the noise of a line.
+
+A pause in speech over noise is a stretch of nearly constant level. The lowest such stretches within seconds give the
+noise floor and its spread; sound is foreground where its level is clearly above. Without such stretches (music, speech
+without a pause, a babble of voices) nothing is known of the noise, and everything counts as foreground: text is
+dropped, and times are moved, only where the audio shows why.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Levels = npt.NDArray[np.float32]
+
+STEPS_PER_DB: Final = 2
+LOWEST_DBFS: Final = -100.0
+"""Levels are stored as a byte: 0 at `LOWEST_DBFS` and below, half a decibel to a step."""
+UNKNOWN: Final = 255
+BLOCK: Final = 100
+"""Windows (of 10 ms) that share a threshold."""
+STRETCH: Final = 30
+"""Windows of a steady stretch: longer than the stops and most sounds of speech."""
+HOP: Final = 5
+REACH: Final = 8
+"""Blocks before and behind in which the noise floor of a block is looked for."""
+STEADY_DB: Final = 6.0
+"""Range of the level within a steady stretch."""
+SAME_DB: Final = 2.0
+"""Stretches this far above the lowest are the same noise."""
+LEAST_STRETCHES: Final = 4
+"""Fewer (they overlap: 0.45 s) may be a breath or a held sound."""
+ONSET_DB: Final = 3.0
+"""Sound rises at least this far above the floor, and goes on while it is `EDGE_DB` above."""
+EDGE_DB: Final = 2.0
+MIN_CONTRAST_DB: Final = 15.0
+"""Loud sound (a twentieth of the time) is this far above the floor; in more noise, weak words would be lost in it."""
+MAX_BURSTS: Final = 0.05
+"""Share of the time beside loud sound that may lie above the threshold."""
+BRIDGE: Final = 5
+"""Windows below the threshold that do not end a run."""
+CONTEXT: Final = 2 * BLOCK
+"""Windows around a question that are looked at as well, as a run may begin or end there."""
+
+
+class Threshold(NamedTuple):
+    onset_db: float
+    edge_db: float
+
+
+EVERYTHING: Final = Threshold(-1000.0, -1000.0)
+
+
+def encode_levels(mean_squares: npt.NDArray[np.float32]) -> bytes:
+    """Mean squares of int16 samples as level bytes."""
+    offset = -STEPS_PER_DB * (20 * np.log10(32768) + LOWEST_DBFS)
+    steps = np.log10(np.maximum(mean_squares, 1e-3)) * (10 * STEPS_PER_DB) + (offset + 0.5)
+    stored: npt.NDArray[np.uint8] = np.clip(steps, 0, UNKNOWN - 1).astype(np.uint8)
+    return stored.tobytes()
+
+
+class Foreground:
+    """Levels of the part of a file that was streamed lately, and the runs above its noise floor.
+
+    A position has one place on a grid of windows, whichever session streams it. Positions are in samples.
+    """
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+        self._origin: int | None = None  # position of the first window
+        self._levels = bytearray()
+        self._steady: dict[int, list[tuple[float, float]]] = {}  # of whole blocks: mean and rise of their stretches
+        self._thresholds: dict[int, Threshold] = {}  # of blocks whose surroundings are known
+
+    def on_grid(self, position: int) -> int:
+        """The last start of a window up to `position`: sessions that begin there measure the same windows again."""
+        return position if self._origin is None else position - (position - self._origin) % self._window
+
+    def add(self, start: int, levels: bytes) -> None:
+        """Levels of the windows from `start` on; those of later windows are forgotten, as they come again."""
+        if not levels:
+            return
+        if self._origin is None:
+            self._origin = start
+        at = round((start - self._origin) / self._window)
+        if at < 0:  # an earlier start than any before: rare, and all that follows is streamed again
+            self._origin, self._levels, at = start, bytearray(), 0
+            self._forget_blocks(0)
+        if at < len(self._levels):
+            del self._levels[at:]
+            self._forget_blocks((at - STRETCH) // BLOCK)
+        elif at > len(self._levels):
+            self._levels += bytes([UNKNOWN]) * (at - len(self._levels))
+        self._levels += levels
+
+    def forget_before(self, position: float) -> None:
+        """Drop levels that no question about later positions needs."""
+        if self._origin is None:
+            return
+        blocks = int((position - self._origin) // self._window // BLOCK) - REACH - 1
+        if blocks >= 60:  # not each time: later blocks get new numbers
+            del self._levels[: blocks * BLOCK]
+            self._origin += blocks * BLOCK * self._window
+            self._steady = {n - blocks: s for n, s in self._steady.items() if n >= blocks}
+            self._thresholds = {n - blocks: t for n, t in self._thresholds.items() if n >= blocks}
+
+    def runs(self, start: float, end: float) -> list[tuple[float, float]]:
+        """Stretches between two positions that may be foreground."""
+        if self._origin is None or end <= start:
+            return [(start, end)]
+        first = max(0, int((start - self._origin) // self._window) - CONTEXT)
+        last = min(len(self._levels), int((end - self._origin) // self._window) + 1 + CONTEXT)
+        if first >= last:
+            return [(start, end)]
+        own = [self._threshold(n) for n in range(first // BLOCK, (last - 1) // BLOCK + 1)]
+        if EVERYTHING in own:  # thresholds that come and go would make edges where sound has none
+            return [(start, end)]
+        flags = self._flags(first, last, own)
+        edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
+        places = (edges + first) * self._window + self._origin
+        found = [(float(a), float(b)) for a, b in zip(places[::2], places[1::2], strict=True)]
+        # Nothing is known outside of what was added.
+        known_from, known_to = first * self._window + self._origin, last * self._window + self._origin
+        if start < known_from:
+            found.insert(0, (start, known_from))
+        if end > known_to:
+            found.append((known_to, end))
+        return [(max(start, a), min(end, b)) for a, b in found if b > start and a < end]
+
+    # -- thresholds ------------------------------------------------------------------------------------------------
+
+    def _flags(self, first: int, last: int, own: list[Threshold]) -> npt.NDArray[np.bool_]:
+        """Whether each window is foreground, short gaps filled."""
+        level = self._db(first, last)
+        numbers = np.arange(first, last) // BLOCK
+        onset = np.array([t.onset_db for t in own])[numbers - numbers[0]]
+        edge = np.array([t.edge_db for t in own])[numbers - numbers[0]]
+        loud = _smooth(level, 3) >= onset
+        flags: npt.NDArray[np.bool_] = level >= edge
+        changes = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
+        previous = -1
+        for begin, end in zip(changes[::2].tolist(), changes[1::2].tolist(), strict=True):
+            if not loud[begin:end].any():
+                flags[begin:end] = False
+                continue
+            if previous >= 0 and begin - previous <= BRIDGE:
+                flags[previous:begin] = True
+            previous = end
+        return flags
+
+    def _threshold(self, number: int) -> Threshold:
+        known = self._thresholds.get(number)
+        if known is None:
+            known = self._new_threshold(number)
+            if self._is_whole(number + REACH):
+                self._thresholds[number] = known
+        return known
+
+    def _new_threshold(self, number: int) -> Threshold:
+        around = [one for n in range(max(0, number - REACH), number + REACH + 1) for one in self._stretches(n)]
+        if len(around) < LEAST_STRETCHES:
+            return EVERYTHING
+        lowest = min(mean for mean, _ in around)
+        noise = [one for one in around if one[0] <= lowest + SAME_DB]
+        if len(noise) < LEAST_STRETCHES:
+            return EVERYTHING
+        floor, rise = (float(value) for value in np.median(np.array(noise), axis=0))
+        found = Threshold(floor + max(ONSET_DB, rise * 1.5), floor + max(EDGE_DB, rise))
+        return found if self._is_steady(number, floor, found) else EVERYTHING
+
+    def _is_steady(self, number: int, floor: float, threshold: Threshold) -> bool:
+        """Whether sound around a block is far above the noise, and the noise seldom above the threshold: bursts of
+        restless noise would pass for words, and weak words for noise."""
+        level = self._db(max(0, number - REACH) * BLOCK, min(len(self._levels), (number + REACH + 1) * BLOCK))
+        level = level[level < 0]
+        smooth = _smooth(level, 3)
+        contrast_db = float(np.percentile(level, 95)) - floor
+        if contrast_db < MIN_CONTRAST_DB:
+            return False
+        strong = floor + contrast_db / 2
+        above = level >= threshold.edge_db
+        changes = np.flatnonzero(np.diff(np.concatenate([[False], above, [False]])))
+        begins, lengths = changes[::2], changes[1::2] - changes[::2]
+        if not len(begins):
+            return True
+        peaks = np.maximum.reduceat(smooth, begins)
+        weak = int(lengths[(peaks >= threshold.onset_db) & (peaks < strong)].sum())
+        rest = len(level) - int(above.sum()) + weak
+        return weak <= MAX_BURSTS * rest
+
+    def _stretches(self, number: int) -> list[tuple[float, float]]:
+        """Mean level and greatest rise above it of the steady stretches that begin in a block."""
+        if number in self._steady:
+            return self._steady[number]
+        level = self._db(number * BLOCK, min(len(self._levels), (number + 1) * BLOCK + STRETCH - HOP))
+        if len(level) < STRETCH:
+            return []
+        views = np.lib.stride_tricks.sliding_window_view(_smooth(level, 3), STRETCH)[::HOP]
+        means, tops, lows = views.mean(axis=1), views.max(axis=1), views.min(axis=1)
+        steady = (tops - lows <= STEADY_DB) & (tops < 0)
+        found = list(zip(means[steady].tolist(), (tops - means)[steady].tolist(), strict=True))
+        if self._is_whole(number):
+            self._steady[number] = found
+        return found
+
+    def _is_whole(self, number: int) -> bool:
+        return len(self._levels) >= (number + 1) * BLOCK + STRETCH
+
+    def _db(self, first: int, last: int) -> Levels:
+        """Levels in dBFS; those that are not known are far above 0."""
+        stored = np.frombuffer(bytes(self._levels[first:last]), np.uint8).astype(np.float32)
+        return np.where(stored == UNKNOWN, np.float32(1000), stored / STEPS_PER_DB + np.float32(LOWEST_DBFS))
+
+    def _forget_blocks(self, number: int) -> None:
+        for known, reach in ((self._steady, 0), (self._thresholds, REACH)):
+            for key in [key for key in known if key >= number - reach]:
+                del known[key]
+
+
+def _smooth(level: Levels, windows: int) -> Levels:
+    half = windows // 2
+    padded = np.pad(level, half, mode="edge")
+    smooth: Levels = np.lib.stride_tricks.sliding_window_view(padded, windows).mean(axis=1)
+    return smooth
