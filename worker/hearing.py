@@ -50,7 +50,7 @@ class Service:
     """Creates the speech detector; returns None if none is installed or enabled."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """The sessions of one section, shared by its first and its second pass."""
 
@@ -61,6 +61,8 @@ class Record:
     """Label of the words; None without one."""
     sessions: list[SessionFacts] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    dropped: int = 0
+    """Repeated pieces of text left out, as no sound was left for them."""
 
 
 class _CountedVoice(VoiceMap):
@@ -154,7 +156,14 @@ class Hearing:
         timeline = Timeline(self._rate)
 
         async def on_commit(commit: Commit) -> None:
+            before = self._assembler.dropped
             segment = self._assembler.place(commit, timeline)
+            if pieces := self._assembler.dropped - before:
+                record.dropped += pieces
+                metrics.REPEATS_DROPPED.inc(pieces)
+                logger.info(
+                    "repeated text without sound dropped", pieces=pieces, sent_s=round(commit.sent / self._rate, 2)
+                )
             if segment is not None:
                 await self._keep(segment)
 

@@ -97,6 +97,9 @@ JOB_CONFIDENCE: Final = _histogram(
 RETRIES: Final = _counter(
     "retries", "Tries that failed and are repeated, by level (session or job) and error code", "level", "reason"
 )
+REPEATS_DROPPED: Final = _counter(
+    "repeats_dropped", "Pieces of text that the service repeated and for which the audio has no sound: left out"
+)
 LEASE_AGE: Final = _gauge("lease_age_seconds", "Seconds since the oldest lease held here was renewed; 0 without one")
 REFUSED_WRITES: Final = _counter("refused_writes", "Writes refused, because the job is not this worker's any more")
 REAPED: Final = _counter("reaped_jobs", "Jobs nobody was at work on: sent again, or given up", "outcome")

@@ -143,6 +143,7 @@ class Section:
             committed=committed,
             finished=not self.missing,
             unanswered=self.unanswered,
+            dropped=self._record.dropped,
         )
 
     async def _keep_left(self, left: Segment | None) -> None:

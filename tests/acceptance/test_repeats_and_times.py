@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from itertools import chain
 from pathlib import Path
 
 import pytest
 
-from tests.support.audiofiles import write_words
+from tests.support import sounds
+from tests.support.audiofiles import write_signal, write_words
 from tests.support.pipeline_run import TIME_TOLERANCE_S, assert_said, tone_service, transcribe
-from tests.support.tones import ToneWord, sentences, speech
+from tests.support.tones import Samples, ToneWord, encode, sentences, speech
+from worker import metrics
 
 
 @pytest.fixture
@@ -41,6 +44,40 @@ async def test_every_word_once_at_its_time(recording: Path, spoken: list[ToneWor
     assert_said(transcript, spoken)
     assert transcript.coverage.complete
     assert not any("estimated" in warning for warning in transcript.warnings)
+
+
+NOISES = {"hiss": lambda s: sounds.noise(s, -55), "pink noise": lambda s: sounds.noise(s, -56, 1)}
+
+
+@pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
+@pytest.mark.parametrize("faults", [["phantom=2"], ["drift=0.1"], ["drift=-0.25"], ["offset=0.1"]], ids="+".join)
+async def test_noise_hides_neither_phantoms_nor_wrong_times(
+    tmp_path: Path, spoken: list[ToneWord], noise: Callable[[float], Samples], faults: list[str]
+) -> None:
+    signal = encode(spoken, tail_s=2)
+    source = write_signal(tmp_path / "noisy.wav", signal + noise(len(signal) / 16000)[: len(signal)], 16000)
+    async with tone_service(*faults) as settings:
+        transcript = await transcribe(source, settings)
+    assert_said(transcript, spoken)
+
+
+@pytest.mark.parametrize("faults", [["phantom=2"], ["text-copies=3"]], ids="+".join)
+async def test_dropped_copies_are_counted(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
+    before = metrics.REPEATS_DROPPED._value.get()
+    async with tone_service(*faults) as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    pieces = 2 * len(transcript.segments)
+    assert f"dropped {pieces} repeated pieces of text without sound" in " ".join(transcript.warnings)
+    assert sum(section.dropped for section in transcript.coverage.sections) == pieces
+    assert metrics.REPEATS_DROPPED._value.get() - before == pieces
+
+
+async def test_nothing_dropped_is_no_warning(recording: Path, spoken: list[ToneWord]) -> None:
+    async with tone_service() as settings:
+        transcript = await transcribe(recording, settings)
+    assert_said(transcript, spoken)
+    assert not any("dropped" in warning for warning in transcript.warnings)
 
 
 @pytest.mark.parametrize("faults", [["drift=0.1"], ["times=relative"], ["times=mixed"], ["phantom=2"]], ids="+".join)

@@ -15,7 +15,7 @@ from worker.realtime.pairing import Commit
 from worker.timeline import Timeline
 from worker.transcript.model import Segment, Word
 from worker.transcript.reheard import Reheard, text_of
-from worker.transcript.repeats import Repeats, Take
+from worker.transcript.repeats import Repeats, Take, dropped_pieces
 from worker.transcript.sound import Evidence, session_sound
 from worker.transcript.word_clock import WordClock
 
@@ -47,6 +47,8 @@ class Assembler:
         self._safe_s = start_s  # everything before is surely committed
         self._floor_s = start_s  # where measured words may begin: an estimate must not push them
         self.until_s = start_s
+        self.dropped = 0
+        """Repeated pieces of text left out so far, as no sound was left for them."""
         for segment in committed:
             self._remember(segment)
 
@@ -68,6 +70,7 @@ class Assembler:
         """The segment of a commit in file seconds (rounded to milliseconds); None when nobody said it again."""
         evidence = self._evidence(commit, timeline)
         take = self._repeats.take(commit.text, commit.words, self._clock, evidence)
+        self.dropped += dropped_pieces(commit.text, take)
         if take is None:
             return None
         if take.times:

@@ -83,6 +83,9 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
         warnings.append(
             f"{estimated} of {len(spoken)} segments have no usable word times from the service; theirs are estimated"
         )
+    if dropped := sum(section.dropped for section in facts.sections):
+        pieces = "piece" if dropped == 1 else "pieces"
+        warnings.append(f"dropped {dropped} repeated {pieces} of text without sound: the service repeated itself")
     detected = next((s.language for s in spoken if s.language), None)
     coverage = _coverage(spoken, facts, duration)
     warnings += _silences(coverage.unanswered)

@@ -137,6 +137,9 @@ class SectionFacts(_Value):
     heard: int = Field(description="the service gave a sign of life after audio up to here")
     committed: int = Field(description="end of the last committed word")
     finished: bool = Field(description="all of it was sent and the service committed what it heard")
+    dropped: int = Field(
+        default=0, description="repeated pieces of text that were left out: no sound was left for them"
+    )
     unanswered: tuple[Unanswered, ...] = Field(default=(), description="those of the coverage that lie in it")
 
 

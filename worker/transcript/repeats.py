@@ -13,7 +13,7 @@ from typing import Final
 
 from worker.realtime.messages import WireWord
 from worker.realtime.pairing import same_times
-from worker.realtime.text_match import copies, effort, first_copies, letters, period, up_to_letter
+from worker.realtime.text_match import copies, effort, first_copies, letters, period, same_once, up_to_letter
 from worker.transcript.sound import Evidence, Sound
 from worker.transcript.word_clock import Times, WordClock, applied, filled, repaired
 
@@ -155,6 +155,15 @@ class Repeats:
         self._sounded = room_s >= SHORTEST_S
         if number == 1 and room_s >= 1.0 and (take.times is not None or evidence.bounded):
             self._rates.append(effort(take.text) / room_s)
+
+
+def dropped_pieces(text: str, take: Take | None) -> int:
+    """How many pieces of a commit's text are not in what was taken of it."""
+    if take is None:
+        return 1
+    if letters(take.text) == letters(text):
+        return 0
+    return max(1, copies(text) - copies(take.text)) if same_once(text, take.text) else 1
 
 
 def _rising_part(words: Words) -> Words:
