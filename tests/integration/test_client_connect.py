@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -227,3 +229,26 @@ async def test_a_peer_that_reads_nothing_does_not_hold_the_close() -> None:
 async def send_forever(connection: Client) -> None:
     while await connection.emit(messages.CHUNK, {"audio_base_64": "A" * 500_000}):
         pass
+
+
+@pytest.mark.parametrize("said", ['["a", "b"]', "[]", '{"message": {"a": 1}}', "null", "7", '"busy"'])
+async def test_any_form_of_a_refusal_is_one_error(said: str) -> None:
+    """A list has more values than the handler of the library's own servers gets."""
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse()
+        await socket.prepare(request)
+        hello = {"sid": "x", "upgrades": [], "pingTimeout": 20000, "pingInterval": 25000, "maxPayload": 1000}
+        await socket.send_str(f"0{json.dumps(hello)}")
+        await socket.receive()
+        await socket.send_str(f"44{said}")
+        await socket.receive()
+        return socket
+
+    loop, left = asyncio.get_running_loop(), []
+    loop.set_exception_handler(lambda _, context: left.append(context))
+    async with serving(answering(refuse)) as url:
+        await refusal(url, STT_TRANSPORT="websocket")
+    await asyncio.sleep(0)
+    gc.collect()
+    assert not left

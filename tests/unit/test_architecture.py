@@ -65,7 +65,12 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.transcript",
         "worker.storage",
     ),
-    "worker.server": ("worker.realtime.messages", "worker.realtime.wirejson", "worker.audio.resample"),
+    "worker.server": (
+        "worker.realtime.messages",
+        "worker.realtime.packets",
+        "worker.realtime.wirejson",
+        "worker.audio.resample",
+    ),
     "worker": (),
     "tasks": ("worker",),
 }
@@ -95,7 +100,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "pydantic_settings": ("worker.settings",),
     "redis": ("worker.storage.connection",),
     "rich": ("tasks.cli.*",),
-    "socketio": ("worker.realtime.client", "worker.server.app", "worker.server.hub", "worker.server.packets"),
+    "socketio": ("worker.realtime.client", "worker.server.app", "worker.server.hub", "worker.realtime.packets"),
     "soundfile": ("worker.audio.sndfile",),
     "soxr": ("worker.audio.resample",),
     "threadpoolctl": ("worker.server.recognizers.whisper",),

@@ -32,6 +32,7 @@ from worker.errors import AuthRefused, EndpointBusy, EndpointError, EndpointMove
 from worker.masking import masker_of, show_url
 from worker.realtime import messages, wirejson
 from worker.realtime.decision import auth_text
+from worker.realtime.packets import BoundedPacket
 from worker.settings import Settings
 
 REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -177,6 +178,7 @@ class Client:
             reconnection=False,
             handle_sigint=False,
             json=wirejson,
+            serializer=BoundedPacket,
             http_session=self._http,
             request_timeout=bound_s,
             logger=_LIBRARY_LOG,
@@ -231,7 +233,7 @@ class Client:
         def any_event(event: str, *args: object) -> None:
             self._on_event(event, args[0] if args else None)
 
-        def refused(data: object = None) -> None:
+        def refused(data: object = None, *_: object) -> None:  # a service may answer with a list
             message = data.get("message") if isinstance(data, dict) else data
             self._refusal = str(message or "")
 

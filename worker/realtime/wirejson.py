@@ -6,11 +6,14 @@ of what the standard library's module does.
 
 from __future__ import annotations
 
-from typing import Any
+import json
+import re
+from typing import Any, Final
 
 import orjson
 
 JSONDecodeError = orjson.JSONDecodeError
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def dumps(value: Any, **_: Any) -> str:
@@ -24,5 +27,19 @@ def encode(value: Any) -> bytes:
 
 
 def loads(text: str | bytes, **_: Any) -> Any:
-    """Parse JSON. Raises JSONDecodeError, a ValueError."""
-    return orjson.loads(text)
+    """Parse JSON. Raises JSONDecodeError, a ValueError.
+
+    Half of a surrogate pair becomes `?`: services that cut a text in the middle of an emoji send one, and orjson
+    refuses the whole message.
+    """
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:
+        found = text if isinstance(text, str) else text.decode("utf-8", "replace")
+        if not _SURROGATE.search(found):
+            raise
+    try:
+        whole = json.dumps(json.loads(found), ensure_ascii=False, allow_nan=False)
+    except (ValueError, RecursionError) as exc:
+        raise JSONDecodeError(str(exc), found[:100], 0) from None
+    return orjson.loads(whole.encode("utf-8", "replace"))

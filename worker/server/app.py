@@ -18,6 +18,7 @@ from engineio.payload import Payload
 from worker import metrics
 from worker.errors import EndpointUnavailable
 from worker.realtime import messages, wirejson
+from worker.realtime.packets import BoundedPacket
 from worker.server import auth, recognizers
 from worker.server.bodies import MAX_BODY_BYTES
 from worker.server.connections import Connections, limits_for
@@ -25,7 +26,6 @@ from worker.server.endpoint import Endpoint, close_strangers
 from worker.server.engine import EngineLoader, Load
 from worker.server.faults import Fault, Faults
 from worker.server.hub import Hub
-from worker.server.packets import BoundedPacket
 from worker.server.recognizers import Recognizer
 from worker.settings import Settings
 

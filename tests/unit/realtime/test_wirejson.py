@@ -1,0 +1,36 @@
+"""JSON of the other side: halves of surrogate pairs lose one character, never a message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from worker.realtime import wirejson
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'["\ud800"]', ["?"]),
+        (r'["a \ud83d b"]', ["a ? b"]),
+        (r'["\udc00 \ud83d\ude00"]', ["? \U0001f600"]),
+        (r'{"text": "\uD83D", "n": [1, 2.5, null, true]}', {"text": "?", "n": [1, 2.5, None, True]}),
+        (r'["\\ud800"]', [r"\ud800"]),
+        (r'["\\\ud800"]', ["\\?"]),
+    ],
+)
+def test_half_of_a_pair_is_replaced(text: str, value: Any) -> None:
+    assert wirejson.loads(text) == value
+    assert wirejson.loads(text.encode()) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", r'["\ud800"', r'["\ud800", NaN]', r'["\ud800", 1e999]', "[" * 100_000 + r'"\ud800"', b"\xff", "", r'"\udx"'],
+)
+def test_what_is_no_json_is_one_error(text: str | bytes) -> None:
+    with pytest.raises(wirejson.JSONDecodeError):
+        wirejson.loads(text)
+    assert issubclass(wirejson.JSONDecodeError, json.JSONDecodeError)
