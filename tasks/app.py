@@ -100,7 +100,7 @@ app.steps["consumer"].add(_Timer)
 
 
 class _Stop(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Calls `stopping` however the worker ends: Celery sends no signal after a fatal error, and then waits for all
+    """Calls `stopping` at every end of the worker: after a fatal error Celery sends no signal, and waits for all
     running tasks."""
 
     requires = ("celery.worker.components:Pool",)
@@ -112,7 +112,7 @@ class _Stop(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def on_stop(stopping: Callable[[], object]) -> None:
-    """Of a worker process, before it starts: what is called before it waits for its tasks."""
+    """Set the callback that a worker process calls before it waits for its tasks. Call this before the start."""
     _Stop.stopping = staticmethod(stopping)
 
 
@@ -150,10 +150,10 @@ def _check_worker(instance: Any, **_: Any) -> None:
 
 def run_worker(on_ready: Callable[[], object] | None = None) -> None:
     """Work on the queue of the environment's settings until SIGTERM. Blocks; raises SystemExit after a fatal error.
-    `on_ready`: called when it takes jobs."""
+    `on_ready`: called when the worker accepts jobs."""
     if on_ready is not None:
         signals.worker_ready.connect(lambda **_: on_ready(), weak=False)
-    # As Celery's `worker_main` does, which drops the exit status.
+    # Like Celery's `worker_main`, which drops the exit status.
     program.params[0].default = app
     status = program.main(
         args=[

@@ -50,7 +50,7 @@ class JobLine(_Value):
     outputs: tuple[str, ...] = ()
     # What its audio lacks: cut off, damaged.
     warnings: tuple[str, ...] = ()
-    # How far the transcript can be trusted; null before the end.
+    # Quality of the transcript; null before the end.
     quality: Quality | None = None
     error_code: str | None = None
     error: str | None = None
@@ -58,7 +58,7 @@ class JobLine(_Value):
 
     @property
     def review(self) -> tuple[str, ...]:
-        """Why a person should look at the transcript; empty when nothing speaks for it."""
+        """The reasons to review the transcript, if any."""
         return review_texts(self.quality)
 
     @property
@@ -111,7 +111,7 @@ class Summary(_Value):
     counts: dict[JobState, int]
     skipped: int
     expired: int
-    # Jobs whose transcript a person should look at; see the `quality` of each.
+    # Number of jobs with a transcript that needs review; see the `quality` of each.
     needs_review: int
     # Seconds of audio in all jobs whose length is known, and those that are done with.
     audio_s: float
@@ -163,7 +163,7 @@ def summarize(
 
 
 def review_texts(quality: Quality | None) -> tuple[str, ...]:
-    """Why a person should look at a transcript. Missing seconds are left out, since the job's error names them."""
+    """The reasons to review a transcript. Missing seconds are omitted, because the job's error names them."""
     if quality is None:
         return ()
     return tuple(reason.text for reason in quality.reasons if reason.code != "missing")

@@ -106,5 +106,5 @@ def _links(outputs: Iterable[str], folder: Path | None) -> Iterator[str]:
 
 
 def escape(text: str) -> str:
-    """Text from others as it may stand in the page; controls of writing direction are shown as their codes."""
+    """Escape untrusted text for the page; controls of writing direction are shown as codes."""
     return html.escape(printable(text))

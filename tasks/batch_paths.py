@@ -1,4 +1,4 @@
-"""A summary without absolute paths of this machine (pure): it is a file that is mailed and served."""
+"""Removes absolute local paths from summaries, which are mailed and served (pure)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ _ABSOLUTE: Final = re.compile(r"(?<![\w:/.~…-])/(?:[^\s/:;,'\"]+/)+([^\s/:;,'\
 
 
 def with_short_paths(summary: Summary, folder: Path) -> Summary:
-    """`summary` with sources named relative to the folder that all of them are in, outputs relative to `folder`, where
-    the summary will be, and other paths in texts by their names. Addresses are left as they are."""
+    """`summary` with sources relative to their common folder, outputs relative to `folder` (the place of the summary),
+    and other paths in texts shortened to file names. Addresses do not change."""
     names = _names(job.source for job in summary.jobs)
     root = str(folder.absolute())
 
@@ -35,7 +35,7 @@ def with_short_paths(summary: Summary, folder: Path) -> Summary:
     def group(one: FailureGroup) -> FailureGroup:
         short = {
             field: tuple(names.get(name, name) for name in getattr(one, field)) for field in ("jobs", "sources")
-        }  # a job without an id is named by its source
+        }  # a job without id is named by its source
         return one.model_copy(update={"reason": _text(one.reason, "", ""), **short})
 
     return summary.model_copy(
@@ -53,7 +53,7 @@ def _names(sources: Iterable[str]) -> dict[str, str]:
     if not paths:
         return {}
     common = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
-    if common == "/":  # relative to that they would tell everything but a slash
+    if common == "/":  # relative to the root, the names would still be full paths
         return {path: PurePosixPath(path).name for path in paths}
     return {path: os.path.relpath(path, common) for path in paths}
 

@@ -64,7 +64,7 @@ class Plan(_Value):
     # Sources that were not looked into, and in no sum.
     unknown: tuple[str, ...]
     warnings: dict[str, tuple[str, ...]]
-    # Media files of folders that are passed over, each with the reason.
+    # Skipped media files of folders, each with the reason.
     left_out: dict[str, str] = {}
 
 

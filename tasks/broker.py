@@ -1,4 +1,4 @@
-"""kombu's Redis transport, so that neither a message nor a broken connection can end a worker.
+"""Hardens kombu's Redis transport: no message and no broken connection can end a worker.
 
 kombu offers no hook before it parses a message, so its channel class is replaced (`install`): the reply to BRPOP is
 checked while it is still bytes, and only messages that `tasks.envelope` built reach kombu and Celery.
@@ -23,9 +23,9 @@ from worker.storage.dead_letters import KEY, dead_letter, write
 _LOG: Final = logging.getLogger(__name__)
 _DEFAULT_TTL_S: Final = 604_800
 _REPLIES: Final = ".reply.celery.pidbox"
-"""The queue that a client of the remote control reads answers from; no worker reads one."""
+"""Suffix of the queues with replies of the remote control; only its clients read them."""
 REFUSED_S: Final = 1.0
-"""Pause before the queue is read again after Redis refused it for good; a person can mend the key meanwhile."""
+"""Pause before the queue is read again after Redis permanently refused it, so that a person can fix the key."""
 _OPTIONS: Final = ("dead_letters_key", "dead_letters_ttl_s")
 if TYPE_CHECKING:
     _Base = transport.Channel
@@ -34,16 +34,19 @@ else:
 
 
 class _QoS(transport.QoS):
-    """kombu 5.7 fails on its own state when Redis is not back while it closes a connection that broke, and again when a
-    task ends whose message came on that connection. Both ended the whole worker: a restart of Redis was the end of a
-    fleet. A message that is neither requeued nor acknowledged here is delivered again after the visibility timeout;
-    until then the ledger sends the jobs again that need it."""
+    """Tolerates errors of kombu 5.7 after a broken connection.
+
+    They occur when kombu closes the connection while Redis is still down, and when a task ends whose message came on
+    that connection. Both ended the worker, so a restart of Redis ended a fleet. A message that is neither requeued nor
+    acknowledged is delivered again after the visibility timeout; before that, the ledger sends a new message for each
+    job that needs one.
+    """
 
     def restore_unacked(self, client: Any = None) -> None:
         try:
             super().restore_unacked(client)  # type: ignore[no-untyped-call]
-        except Exception as exc:  # noqa: BLE001  AttributeError, ConnectionError and what else kombu makes of it
-            _LOG.warning("unacknowledged messages not put back: %s", exc)
+        except Exception as exc:  # noqa: BLE001  AttributeError, ConnectionError and others
+            _LOG.warning("unacknowledged messages were not requeued: %s", exc)
             self._delivered.clear()
 
     def ack(self, delivery_tag: str) -> None:
@@ -55,15 +58,15 @@ class _QoS(transport.QoS):
             super().reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
-        """An entry of the hash of unacknowledged messages that cannot be put back is refused, and not read again and
-        again. The hash may be shared with other programs, whose messages are put back as they are."""
+        """Requeue an unacknowledged message. An entry that cannot be requeued is refused, so that it is not read
+        repeatedly. The hash may be shared with other programs, whose messages are requeued unchanged."""
         with self.channel.conn_or_acquire(client) as connection:
             entry = connection.hget(self.unacked_key, tag)
             if entry is None or _restorable(entry):
                 super().restore_by_tag(tag, client=connection, leftmost=leftmost)  # type: ignore[no-untyped-call]
             else:
                 self._remove_from_indices(tag).execute()  # type: ignore[no-untyped-call]
-                self.channel.refuse(entry, self.unacked_key, "an unacknowledged message that cannot be put back")
+                self.channel.refuse(entry, self.unacked_key, "an unacknowledged message that cannot be requeued")
 
 
 def _restorable(entry: bytes) -> bool:
@@ -82,7 +85,7 @@ def _is_object(value: object) -> bool:
 
 
 class _Checked(_Base):
-    """Mixed into a channel class of kombu: every message is checked before kombu parses it."""
+    """Mixin for channel classes of kombu: every message is checked before kombu parses it."""
 
     QoS = _QoS
     dead_letters_key = "dead-letters"
@@ -122,7 +125,7 @@ class _Checked(_Base):
             return 0
 
     def checked(self, list_name: bytes, raw: bytes) -> tuple[bytes, bytes] | None:
-        """The reply for kombu: the message built anew, or an empty reply when it is refused."""
+        """The reply for kombu: the rebuilt message, or an empty reply if it is refused."""
         queue = list_name.decode("utf-8", "backslashreplace").rsplit(self.sep, 1)[0]
         if queue.endswith(_REPLIES):
             return list_name, raw
@@ -138,16 +141,16 @@ class _Checked(_Base):
         return None
 
     def _hold_until_eta(self, made: bytes) -> None:
-        """Count a message that Celery will hold in memory. Raises MessageRefused when it holds too many."""
+        """Count a message that Celery keeps in memory until its eta. Raises MessageRefused above the limit."""
         eta = eta_of(made)
         if eta and self._etas is None:
-            self._etas = EtaBudget()  # of this channel: after a broken connection Celery holds none
+            self._etas = EtaBudget()  # per channel: after a broken connection Celery has none
         if eta and self._etas is not None and not self._etas.take(eta, len(made), time.time()):
             raise MessageRefused("headers.eta: this worker holds too many messages with an eta; send it without one")
 
     def refuse(self, raw: bytes, queue: str, reason: str, job: str = "") -> None:
-        """Log a message and put it into the dead letters. It is gone from the queue already."""
-        from worker import metrics  # noqa: PLC0415  not for producers, who load this module as well
+        """Log a message and add it to the dead letters. It was removed from the queue before."""
+        from worker import metrics  # noqa: PLC0415  producers also load this module, without metrics
 
         metrics.MESSAGES_REFUSED.inc()
         entry = dead_letter(raw, queue, reason, job)
@@ -158,7 +161,7 @@ class _Checked(_Base):
                 pipeline = client.pipeline(transaction=False)
                 write(pipeline, self.dead_letters_key, entry, self.dead_letters_ttl_s)
                 pipeline.execute()
-        except Exception as exc:  # noqa: BLE001  whatever happens here, the worker goes on
+        except Exception as exc:  # noqa: BLE001  the worker must continue after any error
             _LOG.error("a refused message is not in the dead letters (sha256 %s): %s", entry["sha256"], exc)
 
     def basic_consume(self, queue: str, *args: Any, **kwargs: Any) -> Any:
@@ -168,8 +171,8 @@ class _Checked(_Base):
         return tag
 
     def _guarded(self, queue: str, deliver: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The second line of defence: an error that a message causes in kombu or Celery ends neither the worker nor its
-        connection. Messages of the remote control, which come by publish and subscribe, have only this one."""
+        """The second line of defence: an error of kombu or Celery on a message ends neither the worker nor its
+        connection. For messages of the remote control, which arrive by publish and subscribe, it is the only one."""
 
         def call(message: Any) -> Any:
             try:
@@ -187,8 +190,8 @@ class _Checked(_Base):
 
 
 def _wait_for_mending(exc: Exception) -> None:
-    """Such as a key of another type in the place of the queue: a new connection would not help, and Celery would make
-    one after the other."""
+    """Pause after a permanent refusal, such as a queue key of another type: a new connection would not help, and Celery
+    would reconnect continuously."""
     _LOG.error("no messages are taken: Redis refuses to read the queue (STT_QUEUE): %s", exc)
     time.sleep(REFUSED_S)
 
@@ -218,7 +221,7 @@ def install() -> None:
 
 
 SEND_ERRORS: Final[tuple[type[Exception], ...]] = (OperationalError, *transport.Transport.channel_errors)
-"""What kombu raises when a message cannot be sent."""
+"""The errors that kombu raises if a message cannot be sent."""
 
 
 def is_permanent_failure(exc: BaseException) -> bool:

@@ -55,7 +55,7 @@ def for_settings(settings: Settings) -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 25,
-            # Where tasks.broker puts messages that cannot be read.
+            # Key under which tasks.broker stores unreadable messages.
             "dead_letters_key": Keys(settings.redis_prefix)[dead_letters.KEY],
             "dead_letters_ttl_s": int(settings.result_ttl.total_seconds()),
         },
@@ -65,7 +65,7 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_accept_content": ["json"],
-        # Anybody who may publish on the broker could end or slow down every worker with it.
+        # Any client that may publish on the broker could end or slow down every worker with it.
         "worker_enable_remote_control": settings.celery_remote_control,
         # -- process -------------------------------------------------------------------------------------------------
         "worker_redirect_stdouts": False,

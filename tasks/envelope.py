@@ -1,9 +1,9 @@
-"""Celery messages of any producer, checked before kombu and Celery read them (pure).
+"""Validates and rebuilds Celery messages of any producer before kombu and Celery read them (pure).
 
 kombu 5.7 and Celery 5.7 assume that a message has the right shape. A field of the wrong type raises TypeError,
 AttributeError or KeyError inside the worker's event loop; the worker ends, or reconnects and receives the message
-again. So nothing of a raw message reaches them: it is read here, and a new message is built from the values that
-passed. Protocol 2 and protocol 1 (celery-node, gocelery) are accepted.
+again. So no raw message reaches them: it is parsed here, and a new message is built from the valid values. Protocol 2
+and protocol 1 (celery-node, gocelery) are accepted.
 """
 
 from __future__ import annotations
@@ -26,25 +26,25 @@ from tasks.messages import TASK
 
 MAX_MESSAGE_BYTES: Final = 262_144
 MAX_DEPTH: Final = 32
-"""Levels of lists and objects in a message, and in its body."""
+"""Maximum levels of lists and objects in a message, and in its body."""
 MAX_TEXT: Final = 255
-"""Characters of an id or a name."""
+"""Maximum characters of an id or a name."""
 MAX_REPR: Final = 1024
 MAX_SIGNATURES: Final = 16
-"""Callbacks, error callbacks and following tasks, of each kind."""
+"""Maximum number of callbacks, of error callbacks and of following tasks."""
 MAX_ETA_H: Final = 12
-"""A worker holds a message in memory until its time; the visibility timeout of the broker is as long."""
+"""A worker stores a message in memory until its eta; the visibility timeout of the broker is equally long."""
 ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "binary"})
 DEFLATE: Final = frozenset({"gzip", "zlib", "application/x-gzip", "application/gzip"})
-"""Names under which Celery's producers compress with zlib."""
+"""Names of zlib compression in Celery's producers."""
 KOMBU_KEYS: Final = ("unacked", "_kombu")
-"""Starts of the keys in which kombu keeps its state."""
+"""Prefixes of the keys with kombu's state."""
 _QUEUE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _JOB_ID: Final = TypeAdapter(JobId)
 
 
 class MessageRefused(Exception):
-    """A message that cannot be read. The text is the reason; `job` is the job it names, if that could be read."""
+    """A message that cannot be read. The text is the reason; `job` is the job it names, if readable."""
 
     def __init__(self, reason: str, job: str = "") -> None:
         super().__init__(reason)
@@ -60,9 +60,9 @@ class JobRequest:
 
 
 def rebuilt(raw: bytes, queue: str, prefix: str = "") -> bytes:
-    """The message for Celery that says the same as `raw`, which lay in `queue`. Raises MessageRefused.
+    """The message for Celery with the content of `raw`, which came from `queue`. Raises MessageRefused.
 
-    `prefix`: STT_REDIS_PREFIX; no task may follow into a queue below it.
+    `prefix`: STT_REDIS_PREFIX; following tasks must not use a queue below it.
     """
     if len(raw) > MAX_MESSAGE_BYTES:
         raise MessageRefused(f"has {len(raw)} bytes, more than {MAX_MESSAGE_BYTES}")
@@ -140,7 +140,7 @@ def _body(message: Mapping[str, Any], headers: Mapping[str, Any], properties: Ma
 
 
 def _decompressed(data: bytes, method: object) -> bytes:
-    """Bounded, so that a small message cannot fill the memory."""
+    """The decompressed data, bounded so that a small message cannot fill the memory."""
     if method is None:
         return data
     if not isinstance(method, str) or method.lower() not in DEFLATE:
@@ -186,7 +186,7 @@ def _embed(embed: Any, prefix: str) -> dict[str, Any]:
 
 
 def _signature(where: str, value: Any, prefix: str) -> dict[str, Any]:
-    """One plain task of Celery to call afterwards; no group or chord."""
+    """One single Celery task to call afterwards, not a group or chord."""
     found = _object(where, value)
     if found.get("subtask_type") is not None:
         raise MessageRefused(f"{where}: a {_shown(found['subtask_type'])} cannot follow; give single tasks")
@@ -196,7 +196,7 @@ def _signature(where: str, value: Any, prefix: str) -> dict[str, Any]:
         "task": _text(f"{where}.task", found.get("task")),
         "args": _list(f"{where}.args", found.get("args") or []),
         "kwargs": _object(f"{where}.kwargs", found.get("kwargs") or {}),
-        # Of the others none is needed to send the task, and Celery checks none.
+        # Other fields are not needed to send the task, and Celery does not check them.
         "options": {
             **({"queue": _queue(f"{where}.options.queue", queue, prefix)} if queue is not None else {}),
             **({"task_id": _text(f"{where}.options.task_id", task_id)} if task_id is not None else {}),
@@ -207,8 +207,8 @@ def _signature(where: str, value: Any, prefix: str) -> dict[str, Any]:
 
 
 def _queue(where: str, value: Any, prefix: str) -> str:
-    """The queue of a task that follows. A queue is a list in Redis, which the worker writes with its own rights: a name
-    such as `stt:leases` or `unacked` would put that list in the place of a key that all workers need."""
+    """The queue of a following task. A queue is a list in Redis that the worker writes with its own rights: a name such
+    as `stt:leases` or `unacked` would replace a key that all workers need."""
     name = _text(where, value)
     ours = bool(prefix) and name.startswith(prefix)
     if ours or name.startswith(KOMBU_KEYS) or not _QUEUE.fullmatch(name):
@@ -219,7 +219,7 @@ def _queue(where: str, value: Any, prefix: str) -> str:
 
 
 def eta_of(message: bytes) -> float:
-    """When the worker may begin with a message that `rebuilt` made, in seconds since 1970; 0 for at once."""
+    """Earliest start of the task of a message from `rebuilt`, in seconds since 1970; 0 for an immediate start."""
     eta = json.loads(message)["headers"].get("eta")
     return datetime.fromisoformat(eta).timestamp() if eta else 0.0
 
@@ -230,7 +230,7 @@ def _headers(found: Mapping[str, Any]) -> dict[str, Any]:
         raise MessageRefused(f"task {_shown(task)}: is unknown; the workers have {TASK}")
     limits = found.get("timelimit")
     if limits is not None and _list("headers.timelimit", limits) != [None, None]:
-        reason = "time limits cannot be applied here, leave time_limit out (`stt-batch cancel` stops a job)"
+        reason = "time limits are not supported; omit time_limit (`stt-batch cancel` stops a job)"
         raise MessageRefused(f"headers.timelimit {_shown(limits)}: {reason}")
     made: dict[str, Any] = {"lang": "py", "task": TASK, "id": _text("headers.id", found.get("id"))}
     for name, read in _HEADERS.items():
@@ -239,7 +239,7 @@ def _headers(found: Mapping[str, Any]) -> dict[str, Any]:
     if "eta" in made:
         ahead = datetime.fromisoformat(made["eta"]) - datetime.now(UTC)
         if ahead > timedelta(hours=MAX_ETA_H):
-            raise MessageRefused(f"headers.eta {made['eta']}: lies more than {MAX_ETA_H} h ahead")
+            raise MessageRefused(f"headers.eta {made['eta']}: is more than {MAX_ETA_H} h ahead")
         if ahead <= timedelta(0):
             del made["eta"]
     return {**made, **_stamps(found)}
@@ -265,9 +265,9 @@ def _properties(found: Mapping[str, Any], queue: str) -> dict[str, Any]:
         _object("properties.delivery_info", info)
     priority = found.get("priority")
     made: dict[str, Any] = {
-        # A new one, since kombu keeps unacknowledged messages by it: a tag that came twice would replace a message.
+        # A new tag, because kombu stores unacknowledged messages by tag: a repeated tag would replace a message.
         "delivery_tag": str(uuid4()),
-        # To where it goes back when it is not acknowledged.
+        # The queue to which an unacknowledged message returns.
         "delivery_info": {"exchange": "", "routing_key": queue},
         "priority": 0 if priority is None else min(9, max(0, _number("properties.priority", priority))),
         "body_encoding": "base64",
@@ -304,7 +304,7 @@ def _json(data: bytes, where: str) -> Any:
 
 
 def _no_number(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no number of JSON")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _object(where: str, value: Any) -> dict[str, Any]:
@@ -345,7 +345,7 @@ def _truth(where: str, value: Any) -> bool:
 
 
 def _time(where: str, value: Any) -> str:
-    """An ISO time in UTC; one without a zone is in UTC already."""
+    """An ISO time in UTC; a time without zone is read as UTC."""
     try:
         found = datetime.fromisoformat(_text(where, value))
         return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
@@ -357,7 +357,7 @@ def _repr(where: str, value: Any) -> str:
     return _plain_text(where, value)[:MAX_REPR]
 
 
-# Optional headers -> how each is read. All others are dropped: Celery would take them for attributes of its own.
+# Optional headers and their parsers. All others are dropped: Celery would treat them as its own attributes.
 _HEADERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     **dict.fromkeys(("root_id", "parent_id", "group", "origin"), _text),
     **dict.fromkeys(("argsrepr", "kwargsrepr"), _repr),

@@ -12,10 +12,10 @@ Every entry is answered in the stream `intake:replies`: `request` is the id XADD
 and `state`, or `refused` (a code of worker/errors.py) and `reason`. The start of a refused entry is also kept in the
 stream `intake:refused`. Both are bounded and end. A process that dies in the middle leaves its entries to the others;
 an entry done twice is one job all the same. Entries are independent: the order of the answers is not that of the
-entries, and one that waits for a slow disk or server delays no other.
+entries, and an entry that waits for a slow disk or server does not delay others.
 
 A producer with a stream of its own, `intake:from:NAME`, is found by that name. The answers to it have the field `from`
-and lie in `intake:replies:NAME` as well.
+and are in `intake:replies:NAME` as well.
 
 | who                  | may                                          | is refused, or bounded                         |
 |----------------------|----------------------------------------------|------------------------------------------------|
@@ -82,16 +82,16 @@ FIELDS: Final = frozenset({"job", "key", "again"})
 POLL_S: Final = 0.5
 """Seconds between two looks into an empty stream, give or take a third."""
 AT_ONCE: Final = 32
-"""Entries of one stream in one look."""
+"""Maximum entries of one stream per poll."""
 MAX_ACTIVE: Final = 512
-"""Entries in work at the same time in one process."""
+"""Maximum entries in work at the same time in one process."""
 STREAM_ACTIVE: Final = 128
-"""The same of one stream, so that a slow producer leaves room for the others."""
+"""Maximum for one stream, so that a slow producer leaves room for the others."""
 CLAIM_S: Final = 30.0
-"""Beyond the time one entry may take, until it is taken from the process that has it."""
+"""Seconds after the time limit of an entry until another process claims it."""
 LONG_IDLE_MS: Final = 30 * 24 * 3600 * 1000
 AWAY_S: Final = 2.0
-"""Seconds until an entry is tried again while Redis is away."""
+"""Seconds until an entry is tried again while Redis is unreachable."""
 RELEASE_S: Final = 1.0
 MAX_DELIVERIES: Final = 5
 """An entry that was taken more often and never answered is refused: it may be what ends the processes."""
@@ -108,7 +108,7 @@ class Entry:
     id: str
     deliveries: int
     fields: dict[bytes, bytes]
-    """Cut off just above MAX_BYTES."""
+    """Field values, truncated just above MAX_BYTES."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +174,11 @@ class Intake:
         self._result_ttl = settings.result_ttl
         self._consumer = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._here: dict[tuple[str, str], Stream] = {}
-        """What is in work, by the key of the stream and the id."""
+        """Entries in work, by the key of the stream and the id."""
         self._turn = 0
 
     async def run(self) -> None:
-        """Each entry is a task of its own, so none waits for another one."""
+        """Run until cancelled. Each entry is a task of its own, so no entry waits for another one."""
         async with asyncio.TaskGroup() as group:
             while True:
                 found = 0
@@ -189,12 +189,12 @@ class Intake:
                 except LedgerUnavailable as exc:
                     logger.warning("intake: no entries taken", error=str(exc))
                 except Exception:
-                    logger.exception("intake: unexpected error; it goes on")
+                    logger.exception("intake: unexpected error; it continues")
                 if not found:
                     await asyncio.sleep(POLL_S * random.uniform(0.67, 1.33))  # noqa: S311  jitter
 
     async def once(self) -> int:
-        """Handle what is there now, at most AT_ONCE entries of each stream; how many there were. Raises
+        """Handle the present entries, at most AT_ONCE of each stream. Returns their number. Raises
         LedgerUnavailable."""
         entries = await self._take_fairly()
         try:
@@ -208,21 +208,23 @@ class Intake:
         return len(entries)
 
     async def release(self) -> None:
-        """Let other processes take at once what is in work here: at the end, after `run` was cancelled."""
+        """Release the entries in work, so that other processes can claim them at once. Call it after `run` ended."""
         left = list(self._here.items())
 
         def queue(pipeline: Any) -> None:
             for (_, entry_id), stream in left:
-                # Idle for long, so that XAUTOCLAIM takes it; JUSTID does not count it as a delivery.
+                # A long idle time, so that XAUTOCLAIM takes it; JUSTID does not count as a delivery.
                 pipeline.xclaim(stream.key, GROUP, self._consumer, 0, [entry_id], idle=LONG_IDLE_MS, justid=True)
 
         if left:
             await self._connection.many(queue, each=True)
 
     async def _take_fairly(self) -> list[tuple[Stream, Entry]]:
-        """New entries of all streams, of each at most AT_ONCE. Streams take turns in being first, and none has more
+        """New entries of all streams, at most AT_ONCE of each. The first stream rotates, and no stream has more
         than STREAM_ACTIVE entries in work."""
-        await self._producer.ledger.meet()  # an entry taken in vain counts as one that ended its taker
+        await (
+            self._producer.ledger.meet()
+        )  # an entry taken without being handled counts as a delivery that ended a worker
         streams = await self._streams.filled()
         self._turn += 1
         first = self._turn % len(streams)
@@ -258,7 +260,7 @@ class Intake:
         if ahead:
             logger.error(
                 "intake: a producer used up the ids of a stream: XADD may fail there until the stream is empty; it "
-                "is then removed and begins again",
+                "is then removed and starts over",
                 stream=stream.key,
                 producer=stream.name or "any with +xadd on the shared stream",
                 last_id=ahead,
@@ -266,20 +268,20 @@ class Intake:
         return [_entry(item) for item in entries]
 
     async def _work(self, stream: Stream, entry: Entry) -> None:
-        """Until it is answered, also while Redis is away. A shortage of this machine is waited for, for a time."""
+        """Handle an entry until it is answered. Waits while Redis is unreachable, and for a time during a shortage."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.intake_timeout_s
         while True:
             try:
                 return await self._handle(stream, entry, patient=loop.time() < deadline)
             except WorkerShortage as exc:
-                logger.warning("intake: a shortage of this machine, an entry waits", entry=entry.id, error=str(exc))
+                logger.warning("intake: an entry waits for lack of resources", entry=entry.id, error=str(exc))
             except LedgerRefused as exc:
                 logger.error("intake: an entry cannot be answered", entry=entry.id, error=str(exc))  # noqa: TRY400
                 self._here.pop((stream.key, entry.id), None)
                 return None
             except LedgerUnavailable as exc:
-                logger.warning("intake: Redis is away, an entry waits", error=str(exc))
+                logger.warning("intake: an entry waits because Redis is unreachable", error=str(exc))
             await asyncio.sleep(AWAY_S * random.uniform(1.0, 1.5))  # noqa: S311  jitter
 
     async def _handle(self, stream: Stream, entry: Entry, *, patient: bool = False) -> None:
@@ -313,7 +315,7 @@ class Intake:
             try:
                 content, mark = await self._identifier.content_of(spec.source, lane=stream.name)
             except SourceNotFound as exc:
-                raise SourceNotFound(f"{exc}; for a file that only the workers see give a key") from None
+                raise SourceNotFound(f"{exc}; for a file that only workers can read, give a key") from None
             identity = job_id(spec, content)
             self._producer.identified.note(identity, content)
             if mark is not None:
@@ -343,7 +345,7 @@ class Intake:
 
 
 def claim_ms(settings: Settings) -> int:
-    """Milliseconds after which an entry that another process took is taken from it: longer than one entry may take."""
+    """Milliseconds after which an entry of another process is claimed: longer than one entry may take."""
     return int((settings.intake_timeout_s + CLAIM_S) * 1000)
 
 

@@ -1,4 +1,4 @@
-"""The streams of the intake: the shared one, and one for each producer that was given a name."""
+"""The streams of the intake: the shared stream, and one for each named producer."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from worker.storage.connection import Connection
 
 logger = structlog.get_logger(__name__)
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-"""What may stand in the place of NAME in `intake:from:NAME`."""
+"""The valid values of NAME in `intake:from:NAME`."""
 SEARCH_S: Final = 5.0
-"""Seconds between two searches for new streams, by whichever process is first."""
+"""Seconds between two searches for new streams, by any process."""
 SEARCH_SHARE: Final = 50
 """The pause is at least this many times the last search, so a search takes at most 2 % of a large Redis."""
 SCAN_COUNT: Final = 1000
@@ -25,19 +25,19 @@ KNOWN_TTL_S: Final = 30 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream. Keys are whole, with the prefix."""
+    """One stream. Keys include the prefix."""
 
     name: str
-    """Of the producer; empty for the stream that all producers share."""
+    """Name of the producer; empty for the shared stream."""
     key: str
     replies: str
     """All answers."""
     own_replies: str
-    """The answers to this producer once more, for a producer that may not read those to others; empty if shared."""
+    """Key of the answers to this producer alone, which may not read those to others; empty for the shared stream."""
 
 
 class Streams:
-    """Finds `intake:from:NAME` without a list in the settings. Raises LedgerUnavailable."""
+    """Finds the streams `intake:from:NAME` without a list in the settings. Raises LedgerUnavailable."""
 
     def __init__(self, prefix: str, connection: Connection) -> None:
         self._connection = connection

@@ -192,13 +192,13 @@ def recorded(text: str) -> JobSpec:
 
 
 def source_of(record: JobRecord) -> str:
-    """The job's source, also when the rest of the job is unknown to this version; fit to be shown. Empty when the
-    record holds no job."""
+    """The job's source for display, even if this version does not know the rest of the job. Empty if the record
+    contains no job."""
     return show(str(_fields(record.spec).get("source", "")))
 
 
 def _fields(text: str | None) -> dict[str, Any]:
-    """The fields of a recorded job, unchecked; none where it is no JSON object."""
+    """The unchecked fields of a recorded job; empty if it is not a JSON object."""
     try:
         fields = json.loads(text or "")
     except (ValueError, RecursionError):
@@ -207,7 +207,7 @@ def _fields(text: str | None) -> dict[str, Any]:
 
 
 def problems(error: ValidationError) -> str:
-    """Every wrong field with its reason, on one line."""
+    """All invalid fields with their reasons, on one line."""
     return "; ".join(
         f"{'.'.join(map(str, e['loc'])) or 'job'}: {str(e['msg']).removeprefix('Value error, ')}"
         for e in error.errors(include_url=False, include_input=False)
@@ -239,7 +239,7 @@ class JobStatus(BaseModel):
     outputs: tuple[str, ...]
     # What its audio lacks: cut off, damaged.
     warnings: tuple[str, ...]
-    # How far the transcript can be trusted; null before the end.
+    # Quality of the transcript; null before the end.
     quality: Quality | None
     error_code: str | None
     error: str | None

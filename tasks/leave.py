@@ -1,4 +1,4 @@
-"""The end of a process in which a thread may not end."""
+"""Ends a process although a thread may still run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import time
 
 
 def leave_soon(status: int, after_s: float) -> None:
-    """End the process with `status` after some seconds if it has not ended by then. Python waits for every thread at
-    its end, also for one that hashes many gigabytes or resolves the name of a host."""
+    """End the process with `status` after `after_s` seconds, unless it ends before. At its end Python waits for every
+    thread, even for one that hashes many gigabytes or resolves a host name."""
 
     def leave() -> None:
         time.sleep(after_s)

@@ -41,13 +41,13 @@ _JOB_ID: Final = TypeAdapter(JobId)
 
 
 class Identities:
-    """What was identified and is not recorded yet; to be shared with a producer that only identifies."""
+    """Identified sources that are not recorded yet; shared with a producer that only identifies."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[str, str]] = {}
-        """Of each file its mark and content."""
+        """Mark and content of each file."""
         self.contents: dict[str, str] = {}
-        """Of each job id the content that it stands for."""
+        """The content that each job id stands for."""
 
     def note(self, identity: str, content: str) -> None:
         self.contents[identity] = content
@@ -99,7 +99,7 @@ class Producer:
         )
 
     def note_read(self, source: str, stamp: str, content: str) -> None:
-        """A file that was identified elsewhere in this process: its job, once recorded, spares the workers the hash."""
+        """Note a file that was identified elsewhere in this process, so that workers need not hash it again."""
         if len(self._read) > MOST_READ:  # of jobs that were never recorded
             self._read.clear()
         self._read[source] = stamp, content

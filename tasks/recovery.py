@@ -67,7 +67,7 @@ class Reaper:
             if self._events is not None:
                 await self._events.tell("failed", job_id, code="attempts")
         for job_id in found.unreadable:
-            logger.error("job dropped from the queue: its key holds no record of a job", job=job_id)
+            logger.error("job dropped from the queue: its key contains no record of a job", job=job_id)
         if found.send:
             logger.info("jobs sent again", jobs=len(found.send), first=found.send[0])
             # Lost here, they are sent when their patience is over: the ledger has them down as sent.

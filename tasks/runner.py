@@ -50,21 +50,21 @@ MOST_BACKOFF_S: Final = 600.0
 MOST_UNREAD: Final = 150
 """Times a job is left to newer workers until it has failed."""
 MAX_SHORTAGES: Final = 150
-"""Attempts in a row that ended for lack of something on their worker; with the pauses between them about a day."""
+"""Maximum attempts in a row that end because of a shortage; about a day with the pauses between them."""
 MAX_RESTARTS: Final = 5
-"""Times a job with an idempotency key begins anew because its source has changed."""
+"""Maximum restarts of a job with an idempotency key because its source has changed."""
 UNREAD_PAUSE: Final = 3.0
 """Times STT_BACKOFF_S it then waits, at the most."""
 BACK_AFTER_S: Final = 2.0
 """Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
 MAX_BACK_AFTER_S: Final = 60.0
 MAX_RETURNS: Final = 10
-"""Times in a row that the messages of one job go back because Redis was away; then the reaper sends a new one."""
+"""Maximum requeues in a row of one job's messages while Redis is unreachable; then the reaper sends a new one."""
 MAX_RETURNED_JOBS: Final = 10_000
 
 
 class _Draining(Exception):
-    """The worker has to stop before a message was begun."""
+    """The worker must stop before it begins with a message."""
 
 
 class Outcome(StrEnum):
@@ -107,7 +107,7 @@ class Runner:
         self._drained = asyncio.Event()
         self._identifier = Identifier(settings, settings.intake_timeout_s)
         self._returns: dict[str, int] = {}
-        """Of each job, how often in a row its message went back."""
+        """Number of requeues in a row, by job."""
 
     def drain(self) -> None:
         """Begin no job any more and give back the running ones, to go on at their last commit."""
@@ -132,12 +132,12 @@ class Runner:
         except LedgerRefused as exc:
             return await self._refuse(name, inline, str(exc))
         except (LedgerUnavailable, WorkerShortage) as exc:
-            logger.warning("a whole job cannot be recorded now, its message goes back", error=str(exc))
+            logger.warning("a whole job cannot be recorded now, its message is requeued", error=str(exc))
             return await self._return(whole)
         return await self._perform(identity)
 
     async def _refuse(self, name: Any, inline: Any, reason: str) -> Outcome:
-        """Log a message that can never be carried out and put it into the dead letters."""
+        """Log a message that can never be executed and add it to the dead letters."""
         job = name if isinstance(name, str) else ""
         logger.warning("message refused", job=job or None, reason=reason)
         metrics.MESSAGES_REFUSED.inc()
@@ -149,21 +149,21 @@ class Runner:
         return Outcome.SKIPPED
 
     async def _return(self, identity: str) -> Outcome:
-        """The message of a job that is not in the ledger goes back after a pause, each time a longer one: it is never
-        dropped, since nothing else knows the job."""
+        """Requeue the message of a job that is not in the ledger, after a growing pause. It is never dropped, because
+        the job is recorded nowhere else."""
         times = self._returned(identity)
         await self._wait_or_drain(min(MAX_BACK_AFTER_S, BACK_AFTER_S * 2 ** min(times - 1, 10)))
         return Outcome.BACK
 
     def _returned(self, identity: str) -> int:
-        """Count one more return of a job's message; how many there were in a row."""
+        """Count a requeue of a job's message. Returns the number of requeues in a row."""
         if len(self._returns) > MAX_RETURNED_JOBS:
             self._returns.clear()
         self._returns[identity] = self._returns.get(identity, 0) + 1
         return self._returns[identity]
 
     def _may_return(self, identity: str) -> bool:
-        """For a job in the ledger: MAX_RETURNS times in a row."""
+        """Whether the message of a job in the ledger is requeued: at most MAX_RETURNS times in a row."""
         if self._returned(identity) <= MAX_RETURNS or self._drained.is_set():
             return True
         del self._returns[identity]
@@ -174,7 +174,7 @@ class Runner:
         try:
             outcome = await self._hold(identity)
         except LedgerRefused as exc:
-            # Redis would refuse it again. Where the job is in order the search for lost jobs finds it.
+            # Redis would refuse it again. If the job is intact, the search for lost jobs finds it.
             return await self._refuse(identity, None, str(exc))
         except LedgerUnavailable as exc:
             # The job itself is found by the reaper when its lease has lapsed.
@@ -203,7 +203,7 @@ class Runner:
         return Outcome.SENT_AGAIN
 
     async def _record(self, request: JobRequest) -> str:
-        """Put a job that came whole into the ledger, as `submit` would have; its id."""
+        """Record a job from a message in the ledger, as `submit` does. Returns its id."""
         identity = request.job_id
         if request.job is None:
             return str(identity)
@@ -212,14 +212,14 @@ class Runner:
             try:
                 content, _ = await self._until_drained(self._identifier.content_of(spec.source))
             except (SourceError, WorkerShortage):
-                # The pipeline meets it as well, and then the ledger says why the job failed.
+                # The pipeline meets the same error, and then the ledger records why the job failed.
                 content = f"unreadable:{spec.source}"
             identity = job_id(spec, content)
         await self._ledger.create(identity, spec.model_dump_json(), batch=spec.batch, content=content)
         return identity
 
     async def _until_drained(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, which may take long; raises _Draining once the worker has to stop."""
+        """The result of `work`, which may take long. Raises _Draining when the worker must stop."""
         working, drained = asyncio.create_task(work), asyncio.create_task(self._drained.wait())
         try:
             await asyncio.wait((working, drained), return_when=asyncio.FIRST_COMPLETED)
@@ -287,7 +287,7 @@ class Runner:
         return Outcome.ENDED
 
     async def _failed(self, lease: Lease, told: Told, exc: Exception) -> Outcome:
-        """Decide what follows on a failed attempt: another one, or the end of the job."""
+        """Decide after a failed attempt: another attempt, or the end of the job."""
         if (shortage := shortage_of(exc)) is not None and lease.shortages < MAX_SHORTAGES:
             return await self._later_for(lease, shortage)
         if not isinstance(exc, SttError):
@@ -318,8 +318,8 @@ class Runner:
         return Outcome.LATER
 
     async def _later_for(self, lease: Lease, shortage: WorkerShortage) -> Outcome:
-        """Have the job taken up again when the shortage may be over. The attempt does not count, so that no job fails
-        for what its worker lacks; with MAX_SHORTAGES of them in a row, about a day, something is wrong with the job."""
+        """Postpone the job until the shortage may be over. The attempt does not count, so that a job does not fail
+        because of its worker. After MAX_SHORTAGES in a row, about a day, the job fails."""
         doubled = self._settings.backoff_s * 2 ** min(20, lease.shortages)
         delay_s = min(MOST_BACKOFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
         reason = str(shortage)
@@ -329,9 +329,9 @@ class Runner:
         return Outcome.LATER
 
     async def _anew(self, lease: Lease, exc: SourceChanged) -> Outcome:
-        """An idempotency key stands for whatever lies at the source: transcribe what is there now, from the start."""
+        """Restart the job: an idempotency key stands for any content of the source, so transcribe the present one."""
         delay_s = min(MOST_BACKOFF_S, self._settings.backoff_s) * random.uniform(0.5, 1.0)  # noqa: S311
-        logger.warning("job begins anew", job=lease.job_id, error=str(exc), again_in_s=round(delay_s, 1))
+        logger.warning("job starts over", job=lease.job_id, error=str(exc), again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, exc.code, str(exc), anew=True)
         metrics.RETRIES.labels("job", exc.code).inc()
         return Outcome.LATER

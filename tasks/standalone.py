@@ -264,7 +264,7 @@ def for_language(settings: Settings, language: str) -> Settings:
     """The settings with a model of the embedded recognizer that knows `language`. Raises LanguageUnsupported."""
     from worker.server.recognizers.languages import choose_model  # noqa: PLC0415  not needed with another service
 
-    if settings.recognizer != "faster-whisper":  # an engine of the user's own knows its languages itself
+    if settings.recognizer != "faster-whisper":  # a custom engine checks its languages itself
         return settings.model_copy(update={"recognizer_language": language})
     model, code = choose_model(settings, language)
     return settings.model_copy(update={"model": model, "recognizer_language": code})

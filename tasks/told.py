@@ -85,7 +85,7 @@ class Told:
 
 
 def _count_quality(quality: Quality | None) -> str | None:
-    """Count a finished transcript's quality; the codes of its reasons for a review, None without any."""
+    """Count a finished transcript's quality in the metrics. Returns the codes of its review reasons, or None."""
     if quality is None:
         return None
     if quality.confidence is not None:

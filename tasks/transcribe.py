@@ -39,7 +39,7 @@ MEET_S: Final = 5.0
 CLOSE_S: Final = 1.0
 """Seconds that closing the connections may take."""
 LINGER_S: Final = 2.0
-"""Seconds that threads may still run after everything has ended."""
+"""Seconds that threads may run after the end of the worker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +122,8 @@ class _Process:
             return self._parts
 
     def drain(self) -> None:
-        """Called in a signal handler, and when the worker stops for another reason: sets the flag and lets the loop do
-        the rest."""
+        """Called in a signal handler and at any other end of the worker: sets the flag; the event loop does the
+        rest."""
         if self.draining:
             return
         self.draining = True
@@ -200,4 +200,4 @@ def _on_shutting_down(**_: Any) -> None:
 def _on_shutdown(sender: Any = None, **_: Any) -> None:
     _process.end()
     status = getattr(sender, "exitcode", None) or 0
-    leave_soon(status if isinstance(status, int) else 1, LINGER_S)  # a text is the reason why it did not start
+    leave_soon(status if isinstance(status, int) else 1, LINGER_S)  # a text is the reason why the worker did not start

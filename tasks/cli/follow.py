@@ -84,12 +84,12 @@ class File:
 
     @property
     def quality(self) -> Quality | None:
-        """How far its transcript can be trusted; None before the end."""
+        """Quality of its transcript; None before the end."""
         return self.record.quality if self.record is not None else None
 
     @property
     def review(self) -> tuple[str, ...]:
-        """Why a person should look at its transcript."""
+        """The reasons to review its transcript, if any."""
         return review_texts(self.quality)
 
     @property

@@ -15,7 +15,7 @@ from tasks.cli import options
 from worker.settings import Settings
 
 STOP_S: Final = 5.0
-"""Seconds from SIGTERM to the end, also while a file is read or the name of a host is resolved."""
+"""Maximum seconds from SIGTERM to the end, even while a file is read or a host name is resolved."""
 
 
 @click.command(short_help="Take jobs from the intake stream (every worker does it too).")

@@ -1,4 +1,4 @@
-"""Media files that a walk through a folder passes over, each with the reason."""
+"""Finds the recordings of a folder, and the skipped media files with the reasons."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ NEEDS_MEDIA: Final = "needs the extra `media`: pip install 'stt-batch[media]'"
 _SHOWN: Final = 5
 _STATE_FOLDERS: Final = (".stt-batch", ".git")
 _OTHER: Final = (
-    # Files beside recordings whose content need not be read to know that they are none.
+    # Endings of files that are certainly not recordings; their content is not read.
     "txt md json jsonl ndjson csv tsv xml html htm css js srt vtt ass ssa ctm textgrid lrc rtf pdf doc docx xls xlsx "
     "ppt pptx odt jpg jpeg png gif webp svg bmp tif tiff heic ico zip gz bz2 xz 7z rar tar py c h cpp java go rs rb sh "
     "yml yaml toml ini cfg conf log lock sql db sqlite lua tmp part crdownload m3u m3u8 pls cue nfo"
 )
 _OTHER_ENDINGS: Final = frozenset(_OTHER.split())
 _SYNC: Final = 0x47
-"""First byte of an MPEG transport stream; TypeScript has the same ending."""
+"""First byte of an MPEG transport stream; TypeScript files have the same ending."""
 _APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
-"""What macOS leaves beside a file on foreign disks, as `._call.wav`."""
+"""Start of the AppleDouble files that macOS writes on foreign disks, such as `._call.wav`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +40,8 @@ class LeftOut:
 
 
 def look_through(folder: Path, *, media: bool, by_content: bool = True) -> Iterator[Path | LeftOut]:
-    """The recordings below a folder in order, and what is passed over. `media`: also what only FFmpeg opens;
-    `by_content`: look into files that have no name of audio."""
+    """The recordings below a folder in order, and the skipped files. `media`: include formats that only FFmpeg opens;
+    `by_content`: inspect files without the ending of an audio format."""
     root = os.path.realpath(folder)
     failures: list[OSError] = []
     for here, folders, files in os.walk(folder, onerror=failures.append):
@@ -67,7 +67,7 @@ def look_through(folder: Path, *, media: bool, by_content: bool = True) -> Itera
 
 
 def why_left_out(path: Path, *, media: bool = True, by_content: bool = True) -> str | None:
-    """None for a recording that is taken, "" for a file that is none, else the reason why it is passed over."""
+    """None for a recording, "" for a file that is not a recording, else the reason to skip it."""
     if path.name.startswith("."):
         bare = path.with_name(path.name.lstrip(".") or "x")
         return "is hidden: its name begins with a dot" if _is_named(bare) and not _is_apple_double(path) else ""
@@ -77,18 +77,18 @@ def why_left_out(path: Path, *, media: bool = True, by_content: bool = True) -> 
 
 
 def _why_unfit(path: Path) -> str | None:
-    """Of a file with a name of audio."""
+    """The reason to skip a file with the ending of an audio format."""
     try:
         facts = path.stat()
     except FileNotFoundError:
         return "is a broken link" if path.is_symlink() else None
-    except OSError:  # the job tells why
+    except OSError:  # the job reports the reason
         return None
     return None if stat.S_ISREG(facts.st_mode) else "is not a regular file"
 
 
 def tell(left_out: Sequence[LeftOut], *, everything: bool) -> None:
-    """On standard error: each, or the first few and their number."""
+    """Print skipped files on standard error: all, or the first few and their number."""
     shown = left_out if everything else left_out[:_SHOWN]
     for one in shown:
         echo(f"left out: {one.source}: {one.reason}", err=True)
@@ -97,7 +97,7 @@ def tell(left_out: Sequence[LeftOut], *, everything: bool) -> None:
 
 
 def tell_number(left_out: Sequence[LeftOut], *, everything: bool) -> None:
-    """The last line of a command."""
+    """Print the number of skipped files, the last line of a command."""
     if left_out:
         files = "1 media file was" if len(left_out) == 1 else f"{len(left_out)} media files were"
         hint = "" if everything or len(left_out) <= _SHOWN else "; --left-out names all, and why"
@@ -117,11 +117,11 @@ def _is_named(path: Path) -> bool:
 
 
 def _by_content(path: Path) -> str:
-    """The reason to pass over a file without a name of audio; "" where it holds no audio."""
+    """The reason to skip a file without the ending of an audio format; "" if it contains no audio."""
     if _ending(path) in _OTHER_ENDINGS or (kind := _kind_of(path)) is None:
         return ""
     ending = f"its ending {path.suffix} is not that of an audio file" if path.suffix else "its name has no ending"
-    return f"holds {kind}, but {ending}; name the file itself, or rename it"
+    return f"contains {kind}, but {ending}; name the file itself, or rename it"
 
 
 def _kind_of(path: Path) -> str | None:
@@ -131,7 +131,7 @@ def _kind_of(path: Path) -> str | None:
             return None
         with SourceFile.at(path) as file:
             kind = identify(file)
-    except (OSError, SttError):  # not to be read: nobody can say what it is
+    except (OSError, SttError):  # unreadable, so its kind is unknown
         return None
     return str(kind) if kind is not None and kind.is_audio else None
 
@@ -141,7 +141,7 @@ def _is_apple_double(path: Path) -> bool:
 
 
 def _is_source_code(path: Path) -> bool:
-    """Text named .ts. A transport stream that was cut may begin anywhere, but then not with text alone."""
+    """Whether a .ts file is text. A cut transport stream may begin anywhere, but does not consist of text."""
     start = _start(path, 512) if _ending(path) == "ts" else b""
     return bool(start) and start[0] != _SYNC and b"\0" not in start and start.isascii()
 

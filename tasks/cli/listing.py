@@ -29,7 +29,7 @@ from worker.storage.address import is_url, parse, show
 from worker.storage.sources import list_sources
 
 _REASONS: Final = 3
-"""Reasons that are named when nothing was found."""
+"""Number of reasons in the error if nothing was found."""
 
 
 @dataclass(slots=True)
@@ -38,12 +38,12 @@ class Listing:
 
     found: list[Found] = field(default_factory=list)
     left_out: list[LeftOut] = field(default_factory=list)
-    """Media that is passed over, and why."""
+    """Skipped media files, with the reasons."""
     _keys: set[object] = field(default_factory=set)
 
     @property
     def other(self) -> list[str]:
-        """Media that cannot be opened here: the extra `media` is not installed."""
+        """Media files that need the extra `media`, which is not installed."""
         return [one.source for one in self.left_out if one.reason == NEEDS_MEDIA]
 
     def add(self, item: Found) -> None:

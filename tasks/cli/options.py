@@ -150,7 +150,7 @@ def of_source(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
 
 
 left_out = click.option(
-    "--left-out", "names_left_out", is_flag=True, help="Name every media file that is passed over, and why."
+    "--left-out", "names_left_out", is_flag=True, help="List every skipped media file with the reason."
 )
 again = click.option("--again", is_flag=True, help="Transcribe also what is done already.")
 log_level = click.option(

@@ -1,4 +1,4 @@
-"""All text that the commands show passes through here, since names, ids and errors come from others."""
+"""Prints the text of all commands. Names, ids and errors may come from untrusted sources, so they are escaped."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ def echo(text: str, *, err: bool = False) -> None:
 
 
 def echo_error(text: str) -> None:
-    """An error on standard error. Further lines of it are indented, so that none can pass for a line of ours."""
+    """An error on standard error. Its further lines are indented, so that they do not look like separate messages."""
     click.echo("\n    ".join(printable_lines(text).split("\n")), err=True)
 
 
 def echo_json(document: Any, *, indent: int | None = 2) -> None:
-    """A document for programs on standard output, in one line where `indent` is None."""
+    """A JSON document on standard output, in one line if `indent` is None."""
     echo_text(json.dumps(document, ensure_ascii=False, indent=indent))
 
 
 def echo_text(text: str) -> None:
-    """Text of several lines that is ours, or a JSON document, on standard output."""
+    """Trusted text of several lines, or a JSON document, on standard output."""
     click.echo(printable_lines(text))
 
 
 def safe(text: str) -> str:
-    """Text from others as it may stand in Rich markup, on one line."""
+    """Escape untrusted text for Rich markup, on one line."""
     from rich import markup  # noqa: PLC0415  not for `stt-batch health`, which runs every few seconds
 
     return markup.escape(printable(text))

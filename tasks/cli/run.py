@@ -41,8 +41,8 @@ from worker.settings import Settings
     "--language",
     "-l",
     metavar="CODE",
-    help="Language of the audio: en, yue, zh, ja … It chooses a model of the embedded recognizer that knows it. With"
-    " --url it is noted where the service names none.",
+    help="Language of the audio: en, yue, zh, ja … Chooses a model of the embedded recognizer that knows it. With"
+    " --url it is recorded if the service names none.",
 )
 @options.model
 @click.option(
@@ -147,8 +147,8 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
 
 
 def _one_language(files: Sequence[File], common: str | None) -> str | None:
-    """The language of all files, None where none is named. Raises LanguageUnsupported for several, as the embedded
-    recognizer is loaded for one."""
+    """The language of all files, None if none is named. Raises LanguageUnsupported for several languages, because the
+    embedded recognizer is loaded for one."""
     asked: dict[str | None, list[str]] = {}
     for file in files:
         code = file.options.get("language", common)
@@ -156,7 +156,7 @@ def _one_language(files: Sequence[File], common: str | None) -> str | None:
     if len(asked) > 1:
         counts = ", ".join(f"{code or 'none named'} ({len(some)} files)" for code, some in asked.items())
         raise LanguageUnsupported(
-            f"the embedded recognizer transcribes one language in a run, and the manifest asks for {counts}: run them "
-            "apart, or use a service (STT_URL and STT_API_KEY)"
+            f"the embedded recognizer transcribes one language per run, and the manifest asks for {counts}: run them "
+            "separately, or use a service (STT_URL and STT_API_KEY)"
         )
     return next((some[0] for code, some in asked.items() if code), None)

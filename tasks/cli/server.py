@@ -20,7 +20,7 @@ from worker.descriptors import raise_limit
     "--language",
     "-l",
     metavar="CODE",
-    help="Language of the audio (or STT_RECOGNIZER_LANGUAGE). It chooses an installed model that knows it.",
+    help="Language of the audio (or STT_RECOGNIZER_LANGUAGE). Chooses an installed model that knows it.",
 )
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help="Misbehave on purpose; `list` tells how."

@@ -203,8 +203,8 @@ class Watch:
             self._tell("left out", path, error=reason)
 
     def _tell_of_hidden(self) -> None:
-        """Media that is passed over although it is no new file. Uploads in progress are hidden too, so only what is
-        still there at the next look."""
+        """Report skipped media files in hidden places. Uploads in progress are hidden too, so a file is reported only
+        if it still exists at the next look."""
         for item in look_through(self._folder, media=True, by_content=False):
             if isinstance(item, LeftOut) and not Path(item.source).is_relative_to(self._out):
                 self._leave_out(Path(item.source), item.reason)

@@ -29,7 +29,7 @@ SLOW_S: Final = 0.02
 MOST_FULL: Final = 0.8
 """Of maxmemory."""
 AHEAD_S: Final = 315_360_000.0
-"""An id that many seconds ahead of the clock was chosen by a producer."""
+"""An id this many seconds ahead of the clock was chosen by a producer."""
 CLOCK_WARN_S: Final = 2.0
 CLOCK_FAIL_S: Final = 60.0
 """Signed requests to object stores, and webhooks, are refused when clocks differ by minutes."""
@@ -76,7 +76,7 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
     else:
         found = [ok("redis", f"{name} {version}")]
     if numbers >= LEAST_VERSION and (holes := unpatched(info)) is not None:
-        found.append(warn("redis", f"{holes[0]} has known security holes", f"update it, to {holes[1]} or newer"))
+        found.append(warn("redis", f"{holes[0]} has known vulnerabilities", f"update it, to {holes[1]} or newer"))
     lossy = durability_warnings(info)
     found += [warn("redis", text) for text in lossy] or [ok("redis", "append-only file, and nothing is evicted")]
     most, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
@@ -102,10 +102,10 @@ def of_schema(found: schema.Schema | None) -> Finding:
 
 
 def of_dead_letters(found: Summary, prefix: str) -> list[Finding]:
-    """Messages of the queue that no worker could read (pure)."""
+    """Findings about messages that no worker could read (pure)."""
     if not found.count:
         return []
-    way = f"`redis-cli XREVRANGE {prefix}{KEY} + - COUNT 10` shows them: mend the program that sends them"
+    way = f"`redis-cli XREVRANGE {prefix}{KEY} + - COUNT 10` shows them: fix the program that sends them"
     return [warn("queue", f"{found.count} messages were refused; the last one: {found.last_reason}", way)]
 
 
@@ -117,8 +117,8 @@ async def _last_ids(connection: Connection, prefix: str) -> dict[str, str]:
 
 
 def of_streams(last_ids: Mapping[str, str], now_s: float) -> list[Finding]:
-    """Streams in which a producer used up the ids (pure)."""
-    way = "give its producer a stream of its own (README.md, Producers); workers begin this one again when it is empty"
+    """Findings about streams in which a producer used up the ids (pure)."""
+    way = "give its producer a stream of its own (README.md, Producers); workers reset this one when it is empty"
     ahead = [(key, last) for key, last in last_ids.items() if int(last.split("-")[0]) / 1000 > now_s + AHEAD_S]
     return [warn("intake", f"the ids of {key} are used up: the last one is {last}", way) for key, last in ahead]
 

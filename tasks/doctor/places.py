@@ -89,7 +89,7 @@ async def look_at_disk(settings: Settings) -> list[Finding]:
 
 
 def look_at_descriptors(settings: Settings) -> Finding:
-    """The limit of open files, as a worker raises it."""
+    """Compare the limit of open files with the need; the limit is raised as in a worker."""
     limit = raise_limit()
     if (text := shortfall(limit, settings.sessions)) is not None:
         what, _, way_out = text.partition(": ")

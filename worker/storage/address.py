@@ -41,7 +41,7 @@ class Address:
     """As it was given, with the signature of a signed address: never to be shown, see `shown`."""
     scheme: str
     bucket: str
-    """The bucket or container; of a web address the host as it is connected to, with its port where it names one."""
+    """The bucket or container; for a web address the host as used for the connection, with its port if it names one."""
     key: str
     """Without a slash in front."""
 
@@ -56,7 +56,7 @@ class Address:
 
     @property
     def host(self) -> str:
-        """The host of a web address, in the form that is connected to; IPv6 without brackets."""
+        """The host of a web address as used for the connection; IPv6 without brackets."""
         return urlsplit(f"//{self.bucket}").hostname or ""
 
     @property

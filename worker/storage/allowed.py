@@ -22,7 +22,7 @@ from worker.storage.hosts import is_private_host, request_url
 def check_source(source: str, settings: Settings) -> None:
     """Raises SourceRefused when a worker with these settings must not read `source`, and BadJob for what is no address.
 
-    A host that is a name is allowed here; its addresses are checked when they are known (`worker.storage.guarded`).
+    Host names are allowed here; their addresses are checked after they are resolved (`worker.storage.guarded`).
     """
     address = parse(source)
     entries = list(_entries(settings.allowed_sources))
@@ -34,7 +34,7 @@ def check_source(source: str, settings: Settings) -> None:
 
 
 def allowed_folders(setting: str) -> tuple[str, ...]:
-    """The folders on this disk that a list allows; none where there is no list. `*` is the root."""
+    """The local folders that a list allows; empty without a list. `*` is the root."""
     return tuple("/" if entry == "*" else entry for entry in _entries(setting) if not is_url(entry))
 
 
@@ -116,7 +116,7 @@ def _names(scheme: str, host: str, address: Address) -> bool:
     try:
         named = request_url(f"{scheme}://{host.removeprefix('*.')}")
     except ValueError:
-        return False  # such an entry names no host
+        return False  # an entry of this form names no host
     same = address.host.endswith(f".{named.raw_host}") if host.startswith("*.") else address.host == named.raw_host
     return same and address.port == named.port
 

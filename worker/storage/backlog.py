@@ -37,7 +37,7 @@ class Backlog:
     webhooks_dead: int
     """Webhooks that were set aside."""
     dead_letters: int
-    """Messages that were refused."""
+    """Number of refused messages in the dead letters."""
 
 
 class BacklogReader:
@@ -86,7 +86,7 @@ class BacklogReader:
 
 
 def _milliseconds(answer: object) -> int:
-    """0 for what is no time of this century: another program may have written to that key."""
+    """0 unless it is a plausible time: another program may have written to that key."""
     return int(answer) if isinstance(answer, str) and answer.isdecimal() and len(answer) <= MAX_DIGITS else 0
 
 

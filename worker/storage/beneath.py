@@ -1,11 +1,11 @@
-"""Opens files and folders beneath allowed folders, from a descriptor of the folder on.
+"""Opens files and folders beneath allowed folders, relative to a descriptor of the folder.
 
-Nothing can be swapped between a check and the opening, because opening is the check: openat2(2) with RESOLVE_BENEATH
-where the kernel has it, else a walk, one name at a time, that never lets the kernel follow a link. openat2 refuses
-every absolute link, also one that leads to a place inside, so the walk decides whatever openat2 refuses.
+There is no time between check and opening, because opening is the check: openat2(2) with RESOLVE_BENEATH if the kernel
+has it, else a walk, one name at a time, in which the kernel never follows a link. openat2 refuses every absolute link,
+even one to a place inside, so the walk decides all paths that openat2 refuses.
 
-A link works when all of its way lies inside the allowed folders; it may lead from one of them to another. The links of
-/proc (as /proc/self/fd/3) are never followed. The operator names the allowed folders, so these may be links themselves.
+A link works if its whole path is inside the allowed folders; it may lead from one of them to another. The links of
+/proc (such as /proc/self/fd/3) are never followed. The operator names the allowed folders, so these may be links.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _ANYWHERE: Final = ("/",)
 
 
 class Outside(Exception):
-    """The way leads out of the allowed folders, or through a link of /proc."""
+    """The path leads out of the allowed folders, or through a link of /proc."""
 
 
 def open_file(path: str, roots: Sequence[str]) -> int:
-    """A descriptor with HANDLE_FLAGS. `roots`: folders that the way must not leave; none: any place but links of /proc.
+    """A descriptor with HANDLE_FLAGS. `roots`: folders that the path must not leave; empty: all but links of /proc.
 
     Raises Outside, OSError, ValueError for a NUL in the name."""
     return _Way(path, roots or _ANYWHERE, make=False).open(HANDLE_FLAGS)
 
 
 def open_folder(path: str, roots: Sequence[str]) -> int:
-    """A descriptor of a folder to create files in, made where it is not there. Raises Outside, OSError."""
+    """A descriptor of a folder for new files; the folder is created if missing. Raises Outside, OSError."""
     if not roots:
         os.makedirs(path, exist_ok=True)  # noqa: PTH103
         return os.open(path, _FOLDER)
@@ -47,7 +47,7 @@ def open_folder(path: str, roots: Sequence[str]) -> int:
 
 
 class _Way:
-    """The way to one path. Positions are descriptors of folders, so the names on the way are looked up once."""
+    """The walk to one path. Positions are descriptors of folders, so each name is looked up once."""
 
     def __init__(self, path: str, roots: Sequence[str], *, make: bool) -> None:
         named = tuple(dict.fromkeys(os.path.abspath(root) for root in roots))  # noqa: PTH100
@@ -80,7 +80,7 @@ class _Way:
         return os.open(".", flags, dir_fd=self._stack[-1])
 
     def _step(self, name: str, here: int, flags: int) -> int | None:
-        """Open one name that was no link a moment ago; the descriptor when it is the last one."""
+        """Open one name that was not a link a moment ago. Returns the descriptor if it is the last name."""
         last = not self._waiting
         if self._make:
             try:
@@ -88,7 +88,7 @@ class _Way:
             except FileExistsError:
                 pass
             except OSError as exc:
-                if exc.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # it may be there all the same
+                if exc.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # it may exist nevertheless
                     raise
         try:
             found = os.open(name, (flags if last else _FOLDER) | os.O_NOFOLLOW, dir_fd=here)
@@ -107,7 +107,7 @@ class _Way:
         return None
 
     def _again(self, name: str) -> None:
-        """It became a link between two system calls."""
+        """Retry a name that became a link between two system calls."""
         self._count()
         self._waiting.appendleft(name)
 
@@ -128,7 +128,7 @@ class _Way:
             self._jump(os.path.dirname(self._root))  # noqa: PTH120
 
     def _jump(self, target: str) -> None:
-        """Go on from an absolute path, which has to begin with an allowed folder."""
+        """Continue from an absolute path, which must begin with an allowed folder."""
         root, rest = self._anchor("/".join((target, *self._waiting)))
         self._close()
         self._enter(root, rest)
@@ -162,7 +162,7 @@ class _Way:
 
 
 def _at_once(root: str, rest: str, flags: int) -> int | None:
-    """The whole way in one system call; None where that is not possible, or refused for a reason the walk can judge."""
+    """Open the whole path in one system call; None if it is impossible, or refused for a reason the walk can check."""
     try:
         folder = os.open(root, _FOLDER)
     except OSError:
@@ -178,7 +178,7 @@ def _at_once(root: str, rest: str, flags: int) -> int | None:
 
 
 def _link(name: str, folder: int) -> str | None:
-    """Where a link leads; None for what is no link, or is not there."""
+    """The target of a link; None if the name is not a link or does not exist."""
     try:
         return os.readlink(name, dir_fd=folder)
     except OSError as exc:

@@ -43,7 +43,7 @@ _PASSING: Final = re.compile(
     r"\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOSCRIPT|UNBLOCKED|EXECABORT)\b"
     r"|max number of clients"
 )
-"""Refusals that end by themselves: memory or disk is full, or another server is about to take over."""
+"""Temporary refusals: memory or disk is full, or another server is about to take over."""
 _CODES: Final = {
     "OutOfMemoryError",
     "ReadOnlyError",
@@ -62,9 +62,9 @@ def without_secret(url: str) -> str:
 
 
 def is_permanent(error: BaseException) -> bool:
-    """Whether Redis would refuse the same command again: a key of another type, a missing permission, a wrong argument.
+    """Whether Redis would refuse the same command again: wrong type of key, missing permission, wrong argument.
 
-    An outage heals, so its command is repeated; a command that is refused for good would be repeated for ever."""
+    After an outage a command is repeated; a permanently refused command would be repeated forever."""
     if isinstance(error, DataError):
         return True
     passing = _PASSING.search(str(error)) or any(kind.__name__ in _CODES for kind in type(error).__mro__)
@@ -93,7 +93,7 @@ class Connection:
                 socket_keepalive=True,
                 health_check_interval=25,
                 decode_responses=True,
-                # One value that is not UTF-8 must not stop a script or a listing that reads others as well.
+                # One value that is not UTF-8 must not stop a script or a listing that also reads others.
                 encoding_errors="backslashreplace",
                 retry=Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.1), retries),
                 retry_on_error=[BusyLoadingError, ConnectionError, TimeoutError],
@@ -173,7 +173,7 @@ class Connection:
     async def many(self, queue: Callable[[Any], object], *, each: bool = False) -> list[Any]:
         """Run what `queue` puts on a pipeline in one round trip, not as a transaction; the answers in order.
 
-        With `each` a command that is refused for good has the exception as its answer and does not stop the others."""
+        With `each`, a permanently refused command has the exception as its answer and does not stop the others."""
         with self._translated():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 queue(pipeline)

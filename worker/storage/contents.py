@@ -53,8 +53,8 @@ class Contents:
         return found
 
     async def known(self, path: str) -> tuple[str | None, str | None]:
-        """The mark and the sha256 that were remembered of a file: of the file that lies there now only if the mark is
-        that of the open file."""
+        """The remembered mark and sha256 of a path. They describe the current file only if the mark equals that of
+        the open file."""
         text = await self._connection.call(lambda redis: redis.get(self._key(path)))
         mark, _, content = (text or "").partition("\n")
         return (mark, content) if content else (None, None)

@@ -1,13 +1,13 @@
-"""Messages that no worker could read or carry out, in the stream `dead-letters` with the reason.
+"""Messages that no worker could read or execute, in the stream `dead-letters` with the reason.
 
 | field     | meaning                                                                       |
 |-----------|-------------------------------------------------------------------------------|
 | `reason`  | why the message was refused, and what to change                               |
-| `queue`   | the queue it lay in                                                           |
-| `job`     | the job it named, where that could be read                                    |
+| `queue`   | the queue it was in                                                           |
+| `job`     | the job it named, if readable                                                 |
 | `bytes`   | its length                                                                    |
 | `sha256`  | of the whole message                                                          |
-| `message` | its first MAX_MESSAGE_TEXT characters; bytes that are no text are escaped     |
+| `message` | its first MAX_MESSAGE_TEXT characters; other bytes are escaped                |
 
 The stream has at most MAX_DEAD_LETTERS entries and expires STT_RESULT_TTL after the last one.
 """
@@ -42,7 +42,7 @@ def dead_letter(raw: bytes, queue: str, reason: str, job: str = "") -> dict[str,
 
 
 def _printable(text: str, most: int) -> str:
-    """Control characters, and halves of characters that UTF-8 cannot hold, are escaped."""
+    """The text with escaped control characters and surrogates, which UTF-8 cannot encode."""
     shown = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:most])
     return "".join(shown)[:most]
 
@@ -57,7 +57,7 @@ def write(pipeline: Any, key: str, fields: dict[str, str], ttl_s: int) -> None:
 class Summary:
     count: int
     last_reason: str
-    """Empty without an entry."""
+    """Reason of the last entry; empty without an entry."""
 
 
 class DeadLetters:

@@ -35,15 +35,15 @@ class Local:
     """A source that can be read now."""
 
     file: SourceFile
-    """Open until the end of the context."""
+    """The source, open until the end of the context."""
     name: str
     """The file's name for people."""
     shown: str
     """The path or address for records: without passwords and signatures."""
     sha256: str | None = None
-    """Of the content, in hexadecimal, where it was read on its way here."""
+    """sha256 of the content in hexadecimal, if it was computed during a download."""
     content: str | None = None
-    """What its server says of the content, as `content_of` has it."""
+    """The server's version of the content, as `content_of` gives it."""
 
 
 @asynccontextmanager
@@ -51,7 +51,7 @@ async def fetched(source: str, settings: Settings) -> AsyncIterator[Local]:
     """The source as a file. What was downloaded is removed at the end of the context.
 
     A download goes on where a connection dropped, if the content is still the same one, and is checked against the
-    length its server names. A path is opened once; nothing looks at it again, and it may be renamed or deleted. Raises
+    length its server names. A path is opened once and not used again; the file may then be renamed or deleted. Raises
     SourceRefused, SourceNotFound, SourceUnavailable, SourceError, BadJob, WorkerShortage.
     """
     check_source(source, settings)

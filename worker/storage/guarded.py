@@ -1,10 +1,10 @@
-"""HTTP requests made on behalf of others: no name and no redirect leads to a private address.
+"""HTTP requests to addresses from untrusted jobs: no host name and no redirect may lead to a private address.
 
-The addresses of a name are checked when it was resolved, each once more before a socket for it is made, and the peer of
-a connection before the request is sent on it; so a name that has another address a moment later changes nothing.
+The addresses of a name are checked after it is resolved, again before a socket is created, and the peer of a connection
+before the request is sent. A name that resolves to another address a moment later (DNS rebinding) has no effect.
 
-Behind a proxy of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) the proxy resolves names: only the name can
-be checked then, and a list of allowed hosts is required.
+A proxy of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) resolves names itself: then only the name can be
+checked, and a list of allowed hosts is required.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ RESOLVE_S: Final = 10.0
 
 
 class PrivateHost(OSError):
-    """The host lies on a private address."""
+    """The host has a private address."""
 
 
 class Guarded:
-    """One HTTP session for requests to addresses of others, one request at a time."""
+    """An HTTP session for requests to untrusted addresses, one request at a time."""
 
     def __init__(self, session: aiohttp.ClientSession, guard: _Guard) -> None:
         self._session = session
@@ -58,7 +58,7 @@ class Guarded:
 
 @asynccontextmanager
 async def guarded_session(timeout: aiohttp.ClientTimeout, tls: ssl.SSLContext | None = None) -> AsyncIterator[Guarded]:
-    """A session without cookies and passwords of this machine. `tls`: trusted certificates; None: the system's."""
+    """A session without cookies and stored passwords. `tls`: trusted certificates; None: the system's."""
     guard = _Guard()
     async with aiohttp.ClientSession(
         connector=_Connector(guard, tls),
@@ -76,7 +76,7 @@ def proxy_of(url: URL) -> str | None:
 
 
 class _Guard:
-    """What the parts of one session share."""
+    """Checks addresses; shared by the parts of one session."""
 
     def __init__(self) -> None:
         self.checks = True
@@ -89,7 +89,7 @@ class _Guard:
 
 
 class _Resolver(AbstractResolver):
-    """Resolves names as the system does; one private address among several refuses the name."""
+    """Resolves names as the system does; a name with any private address is refused."""
 
     def __init__(self, guard: _Guard) -> None:
         self._guard = guard
@@ -107,7 +107,7 @@ class _Resolver(AbstractResolver):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Connects to addresses that the guard accepts. aiohttp asks no resolver for hosts that look like addresses."""
+    """Connects to addresses that the guard accepts. aiohttp does not resolve hosts that look like addresses."""
 
     def __init__(self, guard: _Guard, tls: ssl.SSLContext | None) -> None:
         super().__init__(

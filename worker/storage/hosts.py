@@ -1,8 +1,8 @@
-"""Hosts of web addresses, judged in exactly the form that the HTTP library connects to (pure).
+"""Checks hosts of web addresses in exactly the form that the HTTP library connects to (pure).
 
 `http://１２７.0.0.1`, `http://①②⑦.0.0.1` and `http://127。0。0。1` are names for one parser and this machine for
-another. So an address is read once, by the URL class of the HTTP library (yarl); the result is judged and requested.
-Forms of IPv4 that only some programs read (`0x7f.1`, `0177.0.0.1`, `127.1`, `2130706433`) are refused by name.
+another. So an address is parsed once, by the URL class of the HTTP library (yarl); the result is checked and requested.
+Forms of IPv4 that only some programs accept (`0x7f.1`, `0177.0.0.1`, `127.1`, `2130706433`) are refused.
 
 The table of private networks is our own, since the one of the standard library differs between versions of Python.
 Sources, as of October 2025: the special-purpose address registries of IANA
@@ -27,7 +27,7 @@ PRIVATE_IPV4: Final = tuple(
         *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
         *("192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15", "198.51.100.0/24"),
         *("203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
-        "168.63.129.16/32",  # the host agent of an Azure machine, which gives out its certificates
+        "168.63.129.16/32",  # the host agent of an Azure machine, which serves its certificates
     )
 )
 GLOBAL_IPV6: Final = IPv6Network("2000::/3")
@@ -36,12 +36,12 @@ PRIVATE_IPV6: Final = tuple(
     for network in (
         "2001::/23",  # protocol assignments: Teredo (2001::/32), benchmarks, ORCHID
         "2001:db8::/32",
-        "2002::/16",  # 6to4, which holds any IPv4 address
+        "2002::/16",  # 6to4, which embeds any IPv4 address
         "3fff::/20",
     )
 )
 _WITH_IPV4: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
-"""IPv6 networks that stand for IPv4 addresses, which are then judged: mapped, and the well-known prefix of NAT64."""
+"""IPv6 networks that embed IPv4 addresses, which are checked instead: mapped, and the well-known prefix of NAT64."""
 PRIVATE_NAMES: Final = frozenset({
     *("localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"),
     *("metadata", "metadata.goog", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"),
@@ -52,12 +52,12 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def request_url(text: str) -> URL:
-    """The URL of an http(s) address as it is requested: the host in the one form that is connected to, path and query
-    as they were given, because another quoting of the same path may not fit a signature.
+    """The URL of an http(s) address as it is requested: the host in the form used for the connection, path and query
+    unchanged, because another quoting of the same path may break a signature.
 
-    Raises ValueError with the reason, for people.
+    Raises ValueError with the reason.
     """
-    # Imported here: most programs that queue jobs name no web address, and should start at once.
+    # Imported here: most programs that queue jobs use no web address, and should start quickly.
     from yarl import URL  # noqa: PLC0415
 
     parts = urlsplit(text)
@@ -70,7 +70,7 @@ def request_url(text: str) -> URL:
         raise ValueError(f"its host or port cannot be read: {_first_line(exc)}") from None
     if not host:
         raise ValueError("it names no host")
-    if parts.port == 0:  # and a ValueError for digits that are not ASCII
+    if parts.port == 0:  # raises ValueError for digits that are not ASCII
         raise ValueError("port 0 cannot be connected to")
     host = in_url(canonical_host(host))
     plain = f"{parts.path}{parts.query}".isascii()
@@ -85,8 +85,8 @@ def request_url(text: str) -> URL:
 
 
 def canonical_host(host: str) -> str:
-    """A host in ASCII as every program reads it alike: an address in its usual form, or a name in small letters without
-    a dot at its end. Raises ValueError with the reason."""
+    """A host in the ASCII form that every program reads alike: an address in its usual form, or a lower-case name
+    without a trailing dot. Raises ValueError with the reason."""
     if ":" in host:
         if "%" in host:
             raise ValueError("an IPv6 address with a zone (%) is of this network only")
@@ -94,7 +94,7 @@ def canonical_host(host: str) -> str:
     name = host.lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > MAX_HOST_CHARACTERS or not all(_LABEL.fullmatch(label) for label in labels):
-        raise ValueError(f"{name[:80]!r} is no name of a host")
+        raise ValueError(f"{name[:80]!r} is not a host name")
     if not _NUMBER.fullmatch(labels[-1]):
         return name
     try:
@@ -126,7 +126,7 @@ def is_private(host: str) -> bool:
 
 
 def is_private_host(host: str) -> bool:
-    """Whether `host` is a private address, or a name that stands for one everywhere."""
+    """Whether `host` is a private address, or a name that always means one."""
     return is_private(host) or host in PRIVATE_NAMES or host.endswith(".localhost")
 
 

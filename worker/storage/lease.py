@@ -64,7 +64,7 @@ class Lease:
         self.unread = unread
         """Attempts before this one whose workers did not know what it asks for."""
         self.shortages = shortages
-        """Attempts in a row that ended for lack of something on their worker."""
+        """Attempts in a row that ended because of a shortage on their worker."""
         self.content = content
         self.lost = asyncio.Event()
         """Set by who found out that another one owns the job: `keep` then ends at once."""
@@ -113,7 +113,7 @@ class Lease:
             self.commits, self.tries, self.shortages = number, 0, 0
 
     async def began(self, content: str, named: str) -> None:
-        """Keep what the attempt began with (JSON), and what the job is about from now on where nobody knew before."""
+        """Record the content at the start of the attempt (JSON), and the job's content if it was unknown."""
         fields = ["began", content]
         if named and not self.content.keyed and self.content.named in ("", "*"):
             fields += ["content", named]
@@ -158,7 +158,7 @@ class Lease:
     ) -> None:
         """Give the job back, to be taken up again after `delay_s` seconds; no message is needed. `code` and `reason`
         tell why; with `counted` False the attempt is not counted, with the name of a
-        field only there. `anew`: all that was committed goes."""
+        field only there. `anew`: committed text is deleted."""
         reason, how = reason[:MOST_ERROR_TEXT], counted if isinstance(counted, str) else int(counted)
         await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason, int(anew)])
 

@@ -92,7 +92,7 @@ class Ledger:
         self, job_id: str, spec: str, *, batch: str | None = None, again: bool = False, content: str = ""
     ) -> Created:
         """Record a job as queued. One that is queued, running or done is left as it is; `again` redoes a done one.
-        `content`: what the id stands for, see `content_of`; empty for an id that the producer chose."""
+        `content`: the content that the id stands for, see `content_of`; empty for an id that the producer chose."""
         contents = {job_id: content}
         (created,) = await self.create_many([(job_id, spec)], batch=batch, again=again, contents=contents)
         return created
@@ -242,15 +242,15 @@ class Ledger:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     async def get(self, job_id: str) -> JobRecord | None:
-        """The record of one job; None when there is no such job, or its key holds something else.
+        """The record of one job; None if there is no such job, or its key does not contain a record.
 
         Raises LedgerNewer."""
         (answer,) = await self._connection.many(lambda p: p.hmget(self._keys.job(job_id), FIELDS), each=True)
         return _readable(job_id, answer)
 
     async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
-        """The records in the order asked for; None where there is no such job, or its key holds something else: what
-        only a newer version can read is passed over as well."""
+        """The records in the requested order; None if there is no such job, its key does not contain a record, or
+        only a newer version can read it."""
         records: list[JobRecord | None] = []
         for first in range(0, len(job_ids), AT_ONCE):
             ids = job_ids[first : first + AT_ONCE]
@@ -334,12 +334,12 @@ def _readable(job_id: str, answer: Any) -> JobRecord | None:
             return read_record(job_id, dict(zip(FIELDS, answer, strict=True)))
     except (ValueError, TypeError, ArithmeticError, RecursionError) as exc:
         answer = exc
-    _LOG.warning("job %s: its record cannot be read and is passed over: %s", job_id, answer)
+    _LOG.warning("job %s: its record cannot be read and is skipped: %s", job_id, answer)
     return None
 
 
 def _passable(job_id: str, answer: Any) -> JobRecord | None:
-    """As `_readable`, in a list of many: one record of a newer version must not hide the others either."""
+    """As `_readable`, for lists: a record of a newer version must not hide the others either."""
     try:
         return _readable(job_id, answer)
     except LedgerNewer as exc:

@@ -1,4 +1,4 @@
-"""A path on this disk that a job names: opened, where the settings allow it."""
+"""Opens local paths that jobs name, if the settings allow them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _RAM_DISK: Final = "/dev/shm"  # noqa: S108
 
 
 def open_local(source: str, settings: Settings) -> SourceFile:
-    """Open the file `source`. Where there is a list of allowed places, no link on the way leads out of them.
+    """Open the file `source`. With a list of allowed places, no link in its path may lead out of them.
 
     Raises SourceNotFound, SourceRefused, SourceError, WorkerShortage.
     """
@@ -30,7 +30,7 @@ def open_local(source: str, settings: Settings) -> SourceFile:
     roots = allowed_folders(settings.allowed_sources)
     try:
         handle = open_file(source, roots)
-    except Outside:  # the place that the link leads to is not for the producer of the job to know
+    except Outside:  # the message must not reveal the target of the link to the producer of the job
         where = (
             "a place that is not within STT_ALLOWED_SOURCES of this worker" if roots else "an open file of a process"
         )
@@ -49,7 +49,7 @@ def open_local(source: str, settings: Settings) -> SourceFile:
 
 
 def _check_kernel(source: str) -> None:
-    """Raises SourceRefused for files of the kernel, and for devices: opening some of them changes something."""
+    """Raises SourceRefused for files of the kernel and devices: opening some of them has side effects."""
     path = os.path.abspath(source)  # noqa: PTH100
     below = next((folder for folder in _KERNEL if path == folder or path.startswith(f"{folder}/")), None)
     if below is not None and not path.startswith(f"{_RAM_DISK}/"):

@@ -1,4 +1,4 @@
-"""Characters that no name of a file, folder or object may hold (pure)."""
+"""Characters that are not allowed in names of files, folders and objects (pure)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import unquote
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""NUL ends a name for the system; the others change what a terminal, a log or a list shows."""
+"""NUL ends a name for the system; the others affect the display in terminals, logs and lists."""
 
 
 def has_control_characters(name: str) -> bool:
@@ -15,7 +15,7 @@ def has_control_characters(name: str) -> bool:
 
 
 def control_characters(name: str, *, quoted: bool = False) -> str | None:
-    """The reason why `name` is refused, or None. `quoted`: a web address, where %0A stands for a line feed."""
+    """The reason to refuse `name`, or None. `quoted`: a web address, in which %0A means a line feed."""
     found = _CONTROL.search(unquote(name) if quoted else name)
     return None if found is None else f"must not contain control characters (U+{ord(found[0]):04X}); rename it"
 

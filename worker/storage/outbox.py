@@ -52,7 +52,7 @@ class Message:
     subject: str
     """The id of the job or batch."""
     body: bytes
-    """JSON; the same at every attempt. Empty where the message in Redis cannot be read, for the `reason`."""
+    """JSON; the same at every attempt. Empty if the message in Redis cannot be read; `reason` says why."""
     due_at: float
     """Seconds since 1970, on the Redis server's clock, of the next attempt, or of being set aside."""
     reason: str
@@ -156,7 +156,7 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
 
 
 def _message(message_id: str, fields: dict[str, str], *, attempts: int, due_at: float, dead: bool = False) -> Message:
-    """A message as it lies in Redis. One that cannot be read has no body: it must not stop the others."""
+    """A message as stored in Redis. An unreadable message has no body, so that it does not stop the others."""
     reason, body = fields.get("reason", ""), b""
     try:
         body = _body(fields)
@@ -197,7 +197,7 @@ def _body(fields: dict[str, str]) -> bytes:
             "committed_s": float(fields["job_committed_s"] or 0),
             "commits": int(fields["job_commits"] or 0),
             "attempts": int(fields["job_attempts"] or 0),
-            # Null where the job has no transcript, and in messages of versions that did not assess it.
+            # Null if the job has no transcript, and in messages of versions without quality.
             "quality": json.loads(fields.get("job_quality") or "null"),
             # Left out when there are more of them than a receiver should have to take.
             "outputs": [show(path) for path in json.loads(outputs)] if outputs else [],

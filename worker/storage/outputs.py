@@ -31,9 +31,9 @@ class Outputs:
     formats: tuple[str, ...]
     style: Style = PLAIN
     roots: tuple[str, ...] = ()
-    """Folders that no link on the way to the files may leave; none: links may lead anywhere."""
+    """Folders that no link on the path to the files may leave; empty: links may lead anywhere."""
     absolute_paths: bool = False
-    """Whether a page may name the audio by its absolute path."""
+    """Whether a page may contain the absolute path of the audio."""
 
 
 _MAY_PASS: Final = (
@@ -49,7 +49,7 @@ _MAY_PASS: Final = (
     errno.ENOMEM,
     errno.EAGAIN,
 )
-"""A disk that is full is freed, a network disk comes back, descriptors are closed: worth another attempt."""
+"""Temporary failures, worth another attempt: a full disk, an unreachable network disk, a lack of descriptors."""
 _REASONS: Final[dict[int, str]] = {
     errno.ENOSPC: "the disk is full; free some space, or choose another output folder",
     errno.EDQUOT: "the disk quota is used up; free some space, or choose another output folder",
@@ -67,8 +67,8 @@ def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
     """Write one file per format and return their paths, in the order of `out.formats`.
 
     A file is written under a temporary name in its own folder, synced, and renamed, all relative to one descriptor of
-    that folder; JSON comes last, so where it stands the others stand too. Existing files are replaced. Raises
-    OutputError, or OutputUnavailable for what may pass, and leaves no temporary file behind.
+    that folder; JSON is written last, so if it exists, the others exist too. Existing files are replaced. Raises
+    OutputError, or OutputUnavailable for temporary failures, and leaves no temporary file behind.
     """
     name = check_name(out.name, str(out.folder))
     targets = {fmt: out.folder / name.parent / f"{name.name}.{fmt}" for fmt in out.formats}
@@ -93,7 +93,7 @@ def check_name(name: str, folder: str) -> PurePosixPath:
 
 @contextlib.contextmanager
 def _folder(path: Path, roots: tuple[str, ...]) -> Iterator[int]:
-    """A descriptor of the folder, which is made where it is not there. Raises OutputError."""
+    """A descriptor of the folder, which is created if missing. Raises OutputError."""
     try:
         folder = open_folder(str(path), roots)
     except Outside:

@@ -55,7 +55,7 @@ class JobRecord:
     warnings: tuple[str, ...]
     """What its audio lacks: cut off, damaged. Of a job that has ended."""
     quality: Quality | None
-    """How far its transcript can be trusted. None before its end, and of a job that an older version ended."""
+    """Quality of its transcript. None before its end, and for jobs that an older version finished."""
     batch: str | None
     paused: bool
     """Held back until somebody lets it go on."""
@@ -63,18 +63,18 @@ class JobRecord:
 
 @dataclass(frozen=True, slots=True)
 class ContentRecord:
-    """What the ledger knows of the content of a job's source."""
+    """The content of a job's source, as recorded in the ledger."""
 
     named: str = ""
-    """Of which content the id stands, as `content_of` has it; `*`: of any; empty where nobody looked."""
+    """The content that the id stands for, as `content_of` gives it; `*`: any content; empty if unknown."""
     keyed: bool = False
-    """The id is an idempotency key, which stands for no content."""
+    """The id is an idempotency key, which stands for no particular content."""
     began: str = ""
-    """What its first attempt began with, JSON."""
+    """The content at the start of its first attempt, JSON."""
     restarts: int = 0
-    """How often it began anew by itself because the source had changed."""
+    """Number of automatic restarts because the source had changed."""
     restarted: str = ""
-    """Why it did so last."""
+    """Reason of the last restart."""
 
     @classmethod
     def of(cls, values: Sequence[str | None]) -> Self:
@@ -93,7 +93,7 @@ class Refusal(StrEnum):
     DELAYED = "delayed"
     """Its pause after a failed attempt is not over."""
     UNREADABLE = "unreadable"
-    """Its key holds something else than a record."""
+    """The key of the job does not contain a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +115,8 @@ def changes(job_ids: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Cr
 
 @dataclass(frozen=True, slots=True)
 class Reaped:
-    """Ids: a message is to be sent for `send`; `given_up` have failed; the keys of `unreadable` hold no records, and
-    they are in no list any more."""
+    """Ids. `send`: jobs that need a new message; `given_up`: failed jobs; `unreadable`: keys without a record, which
+    were removed from all lists."""
 
     send: tuple[str, ...]
     given_up: tuple[str, ...]
@@ -154,7 +154,7 @@ FIELDS: Final = (
 
 MAX_NUMBER: Final = 1e15
 MAX_TIME_S: Final = 253_402_300_799
-"""The end of the year 9999, the last one that calendars of Python know."""
+"""The end of the year 9999, the maximum of Python's datetime."""
 MAX_DIGITS: Final = 20
 
 
@@ -175,31 +175,31 @@ def _quality(text: str | None) -> Quality | None:
 
 
 def _number(text: str | None, missing: float = 0.0) -> float:
-    """A field that holds a number. Raises ValueError for one that is infinite, none, or too large for a record."""
+    """The number in a field. Raises ValueError for text, and for infinite or too large numbers."""
     value = float(text) if text else missing
     if not abs(value) <= MAX_NUMBER:
-        raise ValueError(f"{value} is outside the numbers of a record")
+        raise ValueError(f"{value} is out of range")
     return value
 
 
 def _seconds(text: str | None) -> float | None:
-    """A field that holds milliseconds since 1970. Raises ValueError for what is no time of a calendar."""
+    """The time in a field of milliseconds since 1970, in seconds. Raises ValueError for an invalid time."""
     if not text:
         return None
     value = int(text) / 1000 if len(text) <= MAX_DIGITS else inf
     if not 0 <= value <= MAX_TIME_S:
-        raise ValueError(f"{text[:MAX_DIGITS]} is no time")
+        raise ValueError(f"{text[:MAX_DIGITS]} is not a time")
     return value
 
 
 def _texts(text: str | None) -> tuple[str, ...]:
-    """A field that holds a list of texts, JSON. Raises ValueError."""
+    """The list of texts in a field, JSON. Raises ValueError."""
     try:
         values = json.loads(text or "[]")
     except RecursionError:
-        raise ValueError("a list is nested too deep") from None
+        raise ValueError("a list is nested too deeply") from None
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-        raise ValueError("a list of texts holds something else")
+        raise ValueError("a list contains a value that is not a text")
     return tuple(values)
 
 

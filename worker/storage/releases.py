@@ -1,4 +1,4 @@
-"""Releases of Redis and Valkey with known holes (pure).
+"""Releases of Redis and Valkey with known vulnerabilities (pure).
 
 The releases of July 2026 close remote code execution by an authenticated client, after those of May 2026 and of October
 2025 (CVE-2025-49844, in Lua). Source: the release notes of both projects.
@@ -18,7 +18,7 @@ _PATCHED: Final = {
 
 
 def unpatched(info: Mapping[str, Any]) -> tuple[str, str] | None:
-    """From the answer to INFO: (server and version, releases to use) where that version has known holes.
+    """From the reply to INFO: (server and version, releases to use) if that version has known vulnerabilities.
 
     A series that is no longer maintained counts as unpatched. A newer series does not, nor does a version that cannot
     be read.

@@ -21,7 +21,7 @@ class Version:
 
     @property
     def identifies(self) -> bool:
-        """Whether another content has another version."""
+        """Whether every change of the content changes the version."""
         return self.etag is not None or self.modified is not None
 
 
@@ -37,8 +37,8 @@ class Body:
 
 
 def content_text(address: Address, version: Version) -> str:
-    """What tells the content of an address from another one: the address, without the query that signs it, with the
-    ETag and the length; without an ETag the whole address, with the length and the time of the last change."""
+    """The identity of a remote content: the address without a signing query, with ETag and length; without an ETag the
+    whole address, with the length and the time of the last change."""
     if version.etag is not None:
         return f"url:{address.shown}\n{version.etag}\n{version.size_bytes}"
     return f"url:{address.url}\n{version.modified}\n{version.size_bytes}"

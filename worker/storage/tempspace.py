@@ -51,7 +51,7 @@ class Space:
         that wait for each other would wait forever. Raises WorkerShortage."""
         self._check(before + count, shown)
         if self.used_bytes + count > self.limit_bytes:
-            raise WorkerShortage(f"{shown}: no room for it now beside other downloads (STT_DOWNLOADS_MAX_GB)")
+            raise WorkerShortage(f"{shown}: other downloads use all of the space now (STT_DOWNLOADS_MAX_GB)")
         self.used_bytes += count
 
     async def give_back(self, count: int) -> None:
@@ -97,7 +97,7 @@ def file_name(name: str) -> str:
 
 
 def check_room(count: int, folder: Path, shown: str) -> None:
-    """Raises WorkerShortage when the disk has not `count` bytes left."""
+    """Raises WorkerShortage if fewer than `count` bytes are free on the disk."""
     free = shutil.disk_usage(folder).free
     if count + SPARE_BYTES > free:
         raise WorkerShortage(
@@ -114,7 +114,7 @@ def _new_folder(settings: Settings) -> str:
 
 @lru_cache(maxsize=8)
 def _folder_of_process(setting: str, pid: int) -> Path:
-    """The folder of this process, made once; those of the dead are removed on the way. Raises SettingsError,
+    """The folder of this process, created once; folders of ended processes are removed. Raises SettingsError,
     WorkerShortage."""
     base = Path(setting or Path(tempfile.gettempdir()) / f"stt-batch-{os.getuid()}")
     try:
@@ -126,7 +126,7 @@ def _folder_of_process(setting: str, pid: int) -> Path:
         folder.mkdir(mode=0o700)
     except OSError as exc:
         if (shortage := shortage_of(exc)) is not None:
-            raise WorkerShortage(f"{base}: no downloads can be kept there now: {shortage}") from exc
+            raise WorkerShortage(f"{base}: cannot be used for downloads now: {shortage}") from exc
         raise SettingsError(f"{base}: no downloads can be kept there: {exc.strerror}; set STT_TEMP_DIR") from exc
     atexit.register(_leave, folder, lock, pid)
     return folder

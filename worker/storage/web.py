@@ -1,6 +1,6 @@
 """Web servers as sources: HTTP(S) downloads from any byte on, redirects checked one by one, private addresses refused.
 
-aiohttp and not obstore here: it takes answers without a length, and what it connects to can be checked (see
+aiohttp and not obstore here: it accepts responses without a length, and its connections can be checked (see
 `worker.storage.guarded`).
 """
 
@@ -36,7 +36,7 @@ _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10,
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _LATER: Final = (408, 425, 429)
 """Beside 5xx: what may be over in a while."""
-# At most 18 digits: Python reads no number of more than 4,300, and no file has so many bytes.
+# At most 18 digits: Python's int() refuses more than 4,300, and no file is that large.
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
 
@@ -117,7 +117,7 @@ async def _get(
         raise SourceRefused(private_address(address.shown)) from None
     except aiohttp.ClientConnectorCertificateError as exc:
         raise SourceError(f"{address.shown}: its certificate is not trusted: {_reason(exc)}") from None
-    except ValueError as exc:  # aiohttp.InvalidURL is one, and a name that IDNA cannot encode
+    except ValueError as exc:  # includes aiohttp.InvalidURL, and names that IDNA cannot encode
         raise SourceError(f"{address.shown}: is not an address: {_reason(exc)}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
         raise SourceUnavailable(f"{address.shown}: cannot be reached: {_reason(exc)}") from None

@@ -1,7 +1,7 @@
 """Finds the stretches of a section without text (pure).
 
-Words answer the speech at their times, whenever they arrived: at full speed all audio may be sent before the first text
-comes. A commit without word times answers as much voiced audio as its text takes to say.
+Words cover the speech at their times, whenever they arrived: at full speed all audio may be sent before the first text
+arrives. A commit without word times covers as much voiced audio as its text takes to say.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from worker.transcript.model import Segment
 FAST: Final = 0.15
 USUAL: Final = 0.35
 SLOW: Final = 0.5
-"""Voiced seconds of a word at three paces. English has 0.3 on average."""
+"""Voiced seconds of a word for fast, usual and slow speech. English has 0.3 on average."""
 CHARACTER: Final = 0.65
 """A Chinese, Japanese or Korean character as a share of a word: Cantonese and Mandarin have 0.2 s on average."""
 SLACK_S: Final = 1.0
-"""Voiced seconds that text without times answers besides: breath and noise around it."""
+"""Additional voiced seconds that text without times covers: breath and noise around it."""
 MIN_GAP_S: Final = 0.8
 """A shorter gap between words is a pause, whatever sounds in it."""
 MIN_VOICED_S: Final = 0.7
-"""Less sound than this in a gap is not examined: a cough, or the end of a word that was placed too early."""
+"""Less sound than this in a gap is ignored: a cough, or the end of a word with a time that is too early."""
 
 _WIDE: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
 
@@ -41,7 +41,7 @@ class Blank:
 
 
 class _Answer(NamedTuple):
-    """File seconds that have text; `unsure_s`: the text may end this much earlier."""
+    """File seconds with text; `unsure_s`: seconds by which the text may end earlier."""
 
     start: float
     end: float
@@ -51,7 +51,7 @@ class _Answer(NamedTuple):
 def blanks(
     segments: Iterable[Segment], start_s: float, end_s: float, voiced: VoicedSeconds, *, paced: bool
 ) -> list[Blank]:
-    """The stretches of a section (file seconds `start_s` to `end_s`) without text, but with sound enough to look at.
+    """The stretches of a section (file seconds `start_s` to `end_s`) without text but with enough sound to examine.
 
     `paced`: audio is sent in real time, so a commit without times comes right after its speech.
     """
@@ -67,14 +67,14 @@ def blanks(
 
 
 def without_skipped(blank: Blank, within: Callable[[float, float], Sequence[tuple[float, float]]]) -> list[Blank]:
-    """The parts of a stretch that were streamed; `within` names what of some seconds is."""
+    """The parts of a stretch that were streamed; `within` gives the streamed parts of a time range."""
     return [Blank(start, end, blank.last) for start, end in within(blank.start, blank.end)]
 
 
 def _answers(segments: Iterable[Segment], voiced: VoicedSeconds, *, paced: bool) -> Iterator[_Answer]:
     for untimed, group in groupby(segments, lambda s: not s.words and s.timing == "estimated" and s.committed):
         if untimed and not paced:
-            # All audio may have been sent when the first of them came, so only together they tell what they answer.
+            # All audio may have been sent before the first of them arrived: they cover audio only together.
             together = list(group)
             start_s, end_s = together[0].start, max(s.end for s in together)
             yield _from_start([s.text for s in together], start_s, end_s, voiced)
@@ -89,7 +89,7 @@ def _answers(segments: Iterable[Segment], voiced: VoicedSeconds, *, paced: bool)
 
 
 def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: VoicedSeconds) -> _Answer:
-    """As many seconds from the start as the texts take."""
+    """The seconds from the start that the texts take to say."""
     shares, words = list(voiced.shares(start_s, end_s)), sum(spoken(text) for text in texts)
     until_s = start_s + _reach(shares, words * USUAL + SLACK_S)
     if until_s >= end_s:
@@ -99,14 +99,14 @@ def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: Voic
 
 
 def _to_end(segment: Segment, voiced: VoicedSeconds) -> _Answer:
-    """As many seconds before the end as the text takes, said slowly: where audio is paced, little else can be."""
+    """The seconds before the end that the text takes when said slowly: paced audio leaves few other places."""
     shares = list(voiced.shares(segment.start, segment.end))
     length_s = _reach(shares[::-1], spoken(segment.text) * SLOW + SLACK_S)
     return _Answer(max(segment.start, segment.end - length_s), segment.end)
 
 
 def _reach(shares: Sequence[float], budget_s: float) -> float:
-    """Seconds until so many of them were voiced."""
+    """Seconds until `budget_s` of them were voiced."""
     used_s = 0.0
     for count, share in enumerate(shares):
         used_s += share

@@ -2,7 +2,7 @@
 
 An `Assembler` belongs to one stretch of the file and outlives its sessions: it puts each commit into file time through
 the session's timeline, keeps the times monotone and inside what was sent, gives a commit without usable times an
-estimated place, and drops the words that a resumed session, or the service by itself, repeats.
+estimated place, and drops the words that a resumed session, or the service itself, repeats.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Assembler:
         self._reheard.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
-        """The segment of a commit in file seconds (rounded to milliseconds); None when nobody said it again."""
+        """The segment of a commit in file seconds (rounded to milliseconds); None for a mere repetition."""
         evidence = self._evidence(commit, timeline)
         take = self._repeats.take(commit.text, commit.words, self._clock, evidence)
         self.dropped += dropped_pieces(commit.text, take)
@@ -83,7 +83,7 @@ class Assembler:
         return segment
 
     def _evidence(self, commit: Commit, timeline: Timeline) -> Evidence:
-        # In an overlap, sound before what is committed comes again.
+        # In an overlap, sound before the committed text is sent again.
         after_s = 0.0 if self._resumed else timeline.to_session_s(self._safe_s)
         sent_s = min(commit.sent, timeline.sent) / timeline.rate
         if commit.before_s is not None and after_s < commit.before_s < sent_s:
@@ -127,7 +127,7 @@ class Assembler:
         return Segment(text=text, start=fresh[0].start, end=ends, words=tuple(fresh), language=commit.language)
 
     def _estimated(self, text: str, commit: Commit, sent_s: float) -> Segment | None:
-        """Without word times: the sound between the commit before it and the last audio it can be about."""
+        """Without word times: the sound between the previous commit and the last audio it can cover."""
         text = self._reheard.without(text)
         if not text:
             return None

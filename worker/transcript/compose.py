@@ -65,7 +65,7 @@ class Facts:
     price_per_hour: float
     missing: tuple[Gap, ...]
     speech_share: float | None
-    """Share of the time under the text in which a detector finds speech; None when none looked."""
+    """Share of the time under the text in which a detector finds speech (0 to 1); None if it was not checked."""
     endpoint: str
     sessions: tuple[SessionFacts, ...]
     sent_s: float
@@ -143,7 +143,7 @@ def _coverage(spoken: list[Segment], facts: Facts, duration: float) -> Coverage:
 
 
 def _silences(unanswered: tuple[Unanswered, ...]) -> list[str]:
-    """One warning for all sound without text that is not missing, which says more."""
+    """One warning for all sound without text, except missing speech, which has its own."""
     sounds = [one for one in unanswered if not one.missing]
     if not sounds:
         return []

@@ -1,4 +1,4 @@
-"""Text of a stretch that was streamed again, without the text around it that is heard twice (pure)."""
+"""Removes surrounding text from the transcript of a stretch that was streamed again (pure)."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from worker.transcript.model import Segment, Word
 from worker.transcript.reheard import text_of
 
 SAME_WORD_S: Final = 0.4
-"""Two sessions may place the middle of the same word this far apart."""
+"""Maximum distance of the middles of the same word in two sessions."""
 NEAR_S: Final = 2.0
-"""Text further away than this is not heard twice."""
+"""Text further away than this is not a duplicate."""
 SAME_TEXT: Final = 0.6
-"""Share of the words of a text, in their order, from which it is known already: two hearings differ in a few."""
+"""Share of the words of a text, in order, from which it counts as known: two transcripts differ in a few words."""
 MAX_WORDS: Final = 400
-"""Words that are compared. A commit of 36 s has 150; a hostile one must not stop the event loop."""
+"""Maximum number of compared words. A commit of 36 s has 150; a hostile one must not block the event loop."""
 UNSEEN_S: Final = 0.001
-"""Seconds between two starts that only say which comes first."""
+"""Seconds between two starts that only define their order."""
 LEAST_LETTERS: Final = 4
-"""A single word with fewer proves nothing."""
+"""A single word with fewer letters is not evidence."""
 
 _TOKEN: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]|[^\\W_]+")
 
@@ -30,7 +30,7 @@ _TOKEN: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\
 def inserted(
     segment: Segment, known: Sequence[Segment], start_s: float, end_s: float, *, paced: bool
 ) -> Segment | None:
-    """The new part of `segment`, which comes from a second pass over the blank between `start_s` and `end_s`.
+    """The new part of `segment`, which is from a second pass over the blank between `start_s` and `end_s`.
 
     `known`: the other segments of the section, in order of time. `paced`: audio is sent in real time, so text without
     times belongs to the end of its segment, not to its start. Returns None when all text is known.
@@ -55,8 +55,8 @@ def _timed(segment: Segment, known: Sequence[Segment], start_s: float, end_s: fl
 
 
 def _untimed(segment: Segment, near: Sequence[Segment]) -> Segment | None:
-    """Without word times the text alone tells. It is known if the text around holds most of it; where that text ends in
-    the middle of it, the rest is new."""
+    """Without word times the text alone decides. It is known if the surrounding text contains most of it; if that text
+    ends in the middle of it, the rest is new."""
     places = list(_TOKEN.finditer(segment.text))
     text = [place[0].lower() for place in places[:MAX_WORDS]]
     said = [token.lower() for s in near for token in _TOKEN.findall(s.text)][-MAX_WORDS:]
@@ -68,7 +68,7 @@ def _untimed(segment: Segment, near: Sequence[Segment]) -> Segment | None:
 
 
 def _said_again(said: Sequence[str], text: Sequence[str]) -> int:
-    """How many words of `text` come again: all up to the place where what was said ends in it."""
+    """Number of words of `text` that are repeated: those up to the place at which `said` ends in it."""
     for count in range(min(len(said), len(text)), 0, -1):
         for at in range(len(text) - count + 1):
             if text[at : at + count] == said[-count:] and _sure(said, text[: at + count], count):
@@ -77,20 +77,20 @@ def _said_again(said: Sequence[str], text: Sequence[str]) -> int:
 
 
 def _sure(said: Sequence[str], text: Sequence[str], count: int) -> bool:
-    """Whether a text whose last `count` words were said last was said as a whole."""
+    """Whether a text of which `said` ends with `count` words was said as a whole."""
     if count == len(text):
         return count > 1 or len(text[0]) >= LEAST_LETTERS
     return count > 1 and _share(said[-2 * len(text) :], text) >= SAME_TEXT
 
 
 def _share(said: Sequence[str], text: Sequence[str]) -> float:
-    """Share of the words of `text` that were said together, in this order."""
+    """Share of the words of `text` that `said` contains together, in this order."""
     blocks = SequenceMatcher(None, said, text, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks if block.size > 1 or len(text) == 1) / max(1, len(text))
 
 
 def _in_order(segment: Segment, near: Sequence[Segment], start_s: float, *, paced: bool) -> Segment:
-    """With a start that puts it where it belongs among estimated segments, whose stretches may hold its own."""
+    """The segment with a start that sorts it correctly among estimated segments, which may span its own stretch."""
     if paced:
         starts = [s.start for s in near if s.start >= start_s]
         start = max(start_s, min([segment.start, *(at - UNSEEN_S for at in starts)]))

@@ -1,7 +1,7 @@
-"""Does a text look like the language it should be in? By its script alone (pure).
+"""Compares the script of a text with the scripts of its expected language (pure).
 
-A script cannot tell English from French, or Cantonese from Mandarin. It does tell English text where Cantonese was
-spoken, which is what a recognizer without the language writes.
+A script does not distinguish English from French, or Cantonese from Mandarin. It reveals English text for Cantonese
+speech, the usual output of a recognizer that does not know the language.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ _LATIN: Final = frozenset(
 
 
 def language_fit(text: str, language: str) -> float | None:
-    """Share of the letters (0 to 1) that are of a script the language is written in.
+    """Share of the letters (0 to 1) that belong to a script of the language.
 
-    None without letters, and for a language whose script is not known here.
+    None without letters, and for a language with an unknown script.
     """
     scripts = _scripts_of(base_language(language))
     if scripts is None:
@@ -50,7 +50,7 @@ def language_fit(text: str, language: str) -> float | None:
     for character in text:
         script = _script(character)
         if script:
-            # A Chinese character says about as much as a word of five letters.
+            # A Chinese character carries about as much as a word of five letters.
             weight = 5 if script == "CJK" else 1
             letters += weight
             fitting += weight * (script in scripts)
@@ -63,7 +63,7 @@ def _scripts_of(language: str) -> tuple[str, ...] | None:
 
 @lru_cache(maxsize=8192)
 def _script(character: str) -> str:
-    """First word of a letter's Unicode name, which is its script; "" for anything but a letter."""
+    """First word of a letter's Unicode name, which is its script; "" for other characters."""
     if not character.isalpha():
         return ""
     name = unicodedata.name(character, "")

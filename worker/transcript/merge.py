@@ -24,7 +24,7 @@ LEAST_LETTERS: Final = 4
 
 def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> list[Segment]:
     """All segments in file order. `handovers`: for each section, the file second from which words are its own where it
-    overlaps with the one before, None where it does not. Within a section, segments may come in any order: those of a
+    overlaps with the one before, None where it does not. Within a section, segments may be in any order: those of a
     second pass follow the others."""
     sections: dict[int, list[Segment]] = {}
     for segment in segments:

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 SCHEMA_VERSION = 1
 MISSING_S = 1.0
-"""Seconds of speech without text from which they are missing; less is a warning."""
+"""From this many seconds, speech without text counts as missing; less is a warning."""
 
 
 class _Value(BaseModel):
@@ -102,20 +102,22 @@ class Unanswered(_Value):
     end: float = Field(description="seconds from the start of the file")
     channel: str | None = Field(default=None, description="as that of a segment")
     sound: Literal["speech", "noise", "unknown"] = Field(
-        description="what the speech detector found: speech, or noise and music; unknown: there was only a level meter"
+        description="by the speech detector: speech, or noise and music; unknown: no detector was installed"
     )
-    seconds: float = Field(description="seconds of speech between start and end; of sound where it is not speech")
-    sessions: int = Field(default=1, description="sessions in which it was streamed; 1: it was not streamed again")
+    seconds: float = Field(description="seconds of speech, or of other sound, in it")
+    sessions: int = Field(
+        default=1, description="number of sessions in which it was streamed; 1: it was not streamed again"
+    )
     reason: str
 
     @property
     def likely_speech(self) -> bool:
-        """Whether it was worth a second session, or has none because the service was gone."""
+        """Whether it was streamed in a second session, or would have been if the service had answered."""
         return self.sound != "noise" or self.sessions > 1
 
     @property
     def missing(self) -> bool:
-        """Whether it makes the job incomplete: speech, and more of it than a detector takes a breath for."""
+        """Whether it makes the job incomplete: speech that is too long for a misclassified breath."""
         return self.sound == "speech" and self.seconds >= MISSING_S
 
 
@@ -138,9 +140,9 @@ class SectionFacts(_Value):
     committed: int = Field(description="end of the last committed word")
     finished: bool = Field(description="all of it was sent and the service committed what it heard")
     dropped: int = Field(
-        default=0, description="repeated pieces of text that were left out: no sound was left for them"
+        default=0, description="repeated pieces of text that were dropped: there was no sound for them"
     )
-    unanswered: tuple[Unanswered, ...] = Field(default=(), description="those of the coverage that lie in it")
+    unanswered: tuple[Unanswered, ...] = Field(default=(), description="unanswered sound of the file in this section")
 
 
 class ChannelFacts(_Value):
@@ -164,7 +166,7 @@ class Coverage(_Value):
     skipped: tuple[Stretch, ...] = Field(default=(), description="not streamed, because it holds no speech")
     missing: tuple[Gap, ...] = ()
     unanswered: tuple[Unanswered, ...] = Field(
-        default=(), description="sound without text; a second of speech and more is missing as well"
+        default=(), description="sound without text; a second of speech or more is also in missing"
     )
 
     @property
@@ -174,30 +176,30 @@ class Coverage(_Value):
 
 
 class ReviewReason(_Value):
-    """Why a person should look at a transcript."""
+    """A reason for a person to review a transcript."""
 
     code: str = Field(
         description="missing, no_text, low_confidence, language, repetition, pace, not_speech or channels"
     )
-    text: str = Field(description="the same for a person, with figures")
+    text: str = Field(description="the reason in words, with figures")
 
 
 class Quality(_Value):
-    """How far the transcript can be trusted."""
+    """Estimated reliability of a transcript."""
 
     confidence: float | None = Field(
-        default=None, description="mean confidence of the words, 0 to 1, numbers left out; null when none was given"
+        default=None, description="mean confidence of the words except numbers, 0 to 1; null without confidences"
     )
-    confidence_low: float | None = Field(default=None, description="confidence that a tenth of the words is below")
-    speech_without_text: float = Field(default=0.0, description="seconds of sound that the service left without text")
-    repeated_text: float = Field(default=0.0, description="share of the words that only repeat others, as in a loop")
+    confidence_low: float | None = Field(default=None, description="tenth percentile of the confidence, 0 to 1")
+    speech_without_text: float = Field(default=0.0, description="seconds of sound without text from the service")
+    repeated_text: float = Field(default=0.0, description="share of the words that only repeat others, 0 to 1")
     words_per_second: float | None = Field(
-        default=None, description="within segments; a Chinese, Japanese or Korean character is a word"
+        default=None, description="words a second in segments; a Chinese, Japanese or Korean character is a word"
     )
     language_fit: float | None = Field(
-        default=None, description="share of the letters that are of the language's script; null when that is unknown"
+        default=None, description="share of the letters in the language's script, 0 to 1; null if unknown"
     )
-    needs_review: bool = Field(default=False, description="whether there is a reason to look at it")
+    needs_review: bool = Field(default=False, description="whether there is a reason for a review")
     reasons: tuple[ReviewReason, ...] = ()
 
 
@@ -228,7 +230,7 @@ class Transcript(_Value):
         default=(), description="why sessions ended early, in order; each was followed up"
     )
     warnings: tuple[str, ...] = ()
-    quality: Quality | None = Field(default=None, description="null in documents of versions that did not assess it")
+    quality: Quality | None = Field(default=None, description="null in documents of older versions")
     created_at: str = Field(description="ISO 8601, UTC")
     elapsed: float = Field(description="seconds from the start of the job to the finished transcript")
     endpoint: str = Field(description="address of the service, without key or query")

@@ -1,8 +1,8 @@
-"""How far a finished transcript can be trusted: figures, and the reasons why a person should look at it (pure).
+"""Assesses the reliability of a finished transcript: figures, and the reasons for a review (pure).
 
 A transcript can be complete and wrong: speech in a language the recognizer does not know becomes invented text, music
-becomes lyrics nobody sang, a recognizer in a loop writes one sentence twenty times. Each leaves marks in the text or in
-its confidence. The limits below were set on real recordings of English, Mandarin and Cantonese speech, telephone calls,
+becomes invented lyrics, a recognizer in a loop writes one sentence twenty times. Each shows in the text or in its
+confidence. The limits below were set on real recordings of English, Mandarin and Cantonese speech, telephone calls,
 meetings and noise: right transcripts have a mean confidence of at least 0.69, English text that a recognizer invented
 for Chinese speech at most 0.58, or it loops.
 """
@@ -28,32 +28,32 @@ MIN_CONFIDENCE_FEW: Final = 0.45
 FEW_WORDS: Final = 4
 LOW_PERCENTILE: Final = 10
 WINDOW_WORDS: Final = 25
-"""Words in a row whose mean confidence is looked at, so that a bad ten minutes in a good hour is found."""
+"""Number of consecutive words whose mean confidence is checked, so that ten bad minutes in a good hour are found."""
 MIN_WINDOW_CONFIDENCE: Final = 0.5
 MIN_LOW_SHARE: Final = 0.05
 MIN_LOW_S: Final = 20.0
-"""Seconds in stretches of low confidence from which they are a reason, or MIN_LOW_SHARE of the spoken time."""
+"""Minimum seconds in stretches of low confidence for a review, or MIN_LOW_SHARE of the spoken time."""
 MIN_UNANSWERED_S: Final = 2.0
 MIN_LOOP_SHARE: Final = 0.02
 MIN_LOOP_TIMES: Final = 8
-"""A loop is a reason when it is so much of the text, or has so many turns: a chorus in an hour of talk is none."""
+"""A loop is a reason with this share of the text or this many repetitions; a chorus in an hour of talk is not."""
 MAX_WORDS_PER_S: Final = 7.0
 MAX_CHARACTERS_PER_S: Final = 14.0
 """Chinese, Japanese or Korean characters a second; fast Cantonese has 7."""
 MIN_PACE_S: Final = 5.0
-"""Seconds of segments below which the pace says nothing."""
+"""Seconds of segments below which the pace is not evaluated."""
 MIN_LANGUAGE_FIT: Final = 0.35
-"""Share of letters in the language's script. Hong Kong speech mixes much English in."""
+"""Minimum share of letters in the language's script. Hong Kong speech contains much English."""
 MIN_FIT_LETTERS: Final = 12
 MIN_SPEECH_SHARE: Final = 0.2
-"""Share of the time under the text in which the speech detector must find speech."""
+"""Minimum share of the time under the text in which the speech detector finds speech."""
 MIN_SURE: Final = 0.85
-"""Mean confidence above which text is taken to stand for speech, so that no detector looks at the audio."""
+"""Mean confidence above which text counts as speech without a check by the detector."""
 MIN_UNKNOWN_S: Final = 15.0
-"""Seconds of text without any confidence from which a detector looks at the audio."""
+"""Seconds of text without confidence from which a detector checks the audio."""
 SAMPLED_SEGMENTS: Final = 4
 MAX_SAMPLE_S: Final = 8.0
-"""Seconds of each sampled segment that a detector looks at."""
+"""Maximum seconds of each sampled segment that a detector checks."""
 _CJK: Final = re.compile(r"[㐀-鿿぀-ヿ가-힯\U00020000-\U0003ffff]")
 _NUMBER: Final = re.compile(
     r"\W*(?:\d[\d,.:%-]*|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|hundred|thousand"
@@ -65,18 +65,18 @@ Code = Literal["missing", "no_text", "low_confidence", "language", "repetition",
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Facts about the audio that the text alone does not show."""
+    """Facts about the audio that the text does not show."""
 
     language: str | None = None
-    """Language the job asked for; None when it left that open."""
+    """Language that the job requested; None if it requested none."""
     detected: str | None = None
     """Language the service named."""
     unanswered_s: float = 0.0
-    """Seconds of sound that the service did not answer with text."""
+    """Seconds of sound without text from the service."""
     speech_share: float | None = None
-    """Share of the time under the text in which a speech detector finds speech; None when none looked."""
+    """Share of the time under the text in which a speech detector finds speech (0 to 1); None if not checked."""
     channels: str | None = None
-    """Why the mix of the channels cannot be trusted."""
+    """The reason why the mix of the channels is not reliable, if any."""
 
 
 def assess(segments: Sequence[Segment], coverage: Coverage, evidence: Evidence) -> Quality:
@@ -114,11 +114,11 @@ def assess(segments: Sequence[Segment], coverage: Coverage, evidence: Evidence) 
 
 
 def stretches_to_check(segments: Sequence[Segment]) -> list[tuple[int, float, float]]:
-    """Where a speech detector should look, as (section, start, end) in seconds of the file: a sample of the time under
-    the text. Nothing where the recognizer was sure of it.
+    """Stretches for a speech detector to check, as (section, start, end) in seconds of the file: a sample of the time
+    under the text. Empty if the recognizer was confident.
 
-    Text that is invented for music or noise is unsure of itself. Where the service gives no confidence, text that is
-    too short to be worth the cost is not checked.
+    Text that is invented for music or noise has a low confidence. If the service gives no confidence, short texts are
+    not checked, to save the cost.
     """
     spoken = [segment for segment in segments if segment.text and segment.end > segment.start]
     confidences = _confidences([word for segment in spoken for word in segment.words])
@@ -135,8 +135,8 @@ def stretches_to_check(segments: Sequence[Segment]) -> list[tuple[int, float, fl
 
 
 def _confidences(words: Sequence[Word]) -> list[float]:
-    """Of words that are no numbers: `nine` and `9` compete for the same sound, so a recognizer is unsure of digits
-    that are right."""
+    """Confidences of words except numbers: `nine` and `9` compete for the same sound, so correct digits have a low
+    confidence."""
     return [word.confidence for word in words if word.confidence is not None and not _NUMBER.fullmatch(word.text)]
 
 
@@ -150,7 +150,7 @@ def _missing(coverage: Coverage) -> ReviewReason | None:
 def _no_text(seconds: float) -> ReviewReason | None:
     if seconds < MIN_UNANSWERED_S:
         return None
-    return _reason("no_text", f"the service wrote nothing for {seconds:.1f} s of sound: listen to them")
+    return _reason("no_text", f"the service gave no text for {seconds:.1f} s of sound: listen to them")
 
 
 def _low_confidence(words: Sequence[Word], confidences: Sequence[float], seconds: float) -> ReviewReason | None:
@@ -160,8 +160,8 @@ def _low_confidence(words: Sequence[Word], confidences: Sequence[float], seconds
     if mean < (MIN_CONFIDENCE if len(confidences) >= FEW_WORDS else MIN_CONFIDENCE_FEW):
         return _reason(
             "low_confidence",
-            f"the recognizer was unsure (mean confidence {mean:.2f}): the speech may be of another language than it "
-            "knows, or hard to hear; name the language with -l CODE, or choose another model",
+            f"the recognizer was unsure (mean confidence {mean:.2f}): the speech may be in a language it does not "
+            "know, or hard to hear; name the language with -l CODE, or choose another model",
         )
     stretches = _low_stretches(words)
     low_s = sum(end - start for start, end in stretches)
@@ -197,7 +197,7 @@ def _wrong_language(text: str, fit: float | None, evidence: Evidence) -> ReviewR
     if asked and detected and not same_language(asked, detected):
         return _reason(
             "language",
-            f"{asked} was asked for, and the service recognized {detected}: choose a model or service that knows "
+            f"{asked} was requested, and the service recognized {detected}: choose a model or service that knows "
             f"{asked}",
         )
     letters = sum(character.isalpha() for character in text)
@@ -205,14 +205,14 @@ def _wrong_language(text: str, fit: float | None, evidence: Evidence) -> ReviewR
         language = base_language(asked or detected or "")
         return _reason(
             "language",
-            f"only {fit:.0%} of the letters are of the script of {language}: the recognizer does not know the "
-            "language, or the speech is of another one",
+            f"only {fit:.0%} of the letters belong to the script of {language}: the recognizer does not know the "
+            "language, or the speech is in another language",
         )
     return None
 
 
 def _worst_loop(segments: Sequence[Segment]) -> Repetition:
-    """Of the channels each by itself: two people who say the same are no loop."""
+    """The worst loop within one channel: two people who say the same are not a loop."""
     channels: dict[str | None, list[str]] = {}
     for segment in segments:
         channels.setdefault(segment.channel, []).extend(tokens_of(segment.text))

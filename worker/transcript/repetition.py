@@ -1,7 +1,7 @@
-"""Finds text that repeats itself at once, as recognizers do that are caught in a loop (pure).
+"""Finds immediately repeated text, the output of a recognizer in a loop (pure).
 
-People repeat themselves too: "no, no, no", a name called twice, a chorus. A run therefore counts as a loop only when
-its unit comes more often in a row than people say it.
+People repeat themselves too: "no, no, no", a name called twice, a chorus. A run counts as a loop only if its
+unit is repeated more often than people do.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_PERIOD: Final = 160
-"""Tokens in the longest unit that is looked for: a long sentence, or several short ones."""
+"""Number of tokens in the longest unit that is searched: a long sentence, or several short ones."""
 SHORT_PERIOD: Final = 3
 MIN_SHORT_TIMES: Final = 6
 """Times in a row from which a unit of at most SHORT_PERIOD tokens is a loop; people say "no" five times."""
 MIN_TIMES: Final = 4
-"""The same for a longer unit. Three times is a figure of speech, four times is a recognizer in a loop."""
+"""Times in a row from which a longer unit is a loop: three times is a figure of speech."""
 _TOKEN: Final = re.compile(r"[^\W_㐀-鿿぀-ヿ가-힯\U00020000-\U0003ffff]+|[㐀-鿿぀-ヿ가-힯\U00020000-\U0003ffff]")
 
 
@@ -29,9 +29,9 @@ class Repetition:
     """The loops of one text."""
 
     share: float
-    """Tokens that only repeat, as a share of all tokens (0 to 1)."""
+    """Share of tokens that only repeat others (0 to 1)."""
     times: int
-    """Times the unit of the worst loop comes in a row; 1 without a loop."""
+    """Number of repetitions of the worst loop's unit; 1 without a loop."""
     unit: str
     """That unit's tokens joined by spaces; "" without a loop."""
 
@@ -45,7 +45,7 @@ def tokens_of(text: str) -> list[str]:
 
 
 def repetition(tokens: Sequence[str]) -> Repetition:
-    """Loops in a text, wherever they begin. Costs about 10 ms for an hour of speech."""
+    """Find the loops in a text. Costs about 10 ms for an hour of speech."""
     if len(tokens) < MIN_SHORT_TIMES:
         return NONE
     numbers = {token: number for number, token in enumerate(dict.fromkeys(tokens))}
@@ -63,7 +63,7 @@ def repetition(tokens: Sequence[str]) -> Repetition:
 
 
 def _runs(same: npt.NDArray[np.bool_], shortest: int) -> list[tuple[int, int]]:
-    """Where at least `shortest` flags in a row are set, as (start, end)."""
+    """Runs of at least `shortest` set flags, as (start, end)."""
     edges = np.flatnonzero(np.diff(same, prepend=False, append=False))
     pairs = zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True)
     return [(start, end) for start, end in pairs if end - start >= shortest]

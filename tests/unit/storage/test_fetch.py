@@ -145,7 +145,7 @@ async def test_downloads_wait_for_room(server: FaultyWeb, settings: Settings) ->
         third = asyncio.create_task(download(server.url("ok", "third-call.wav"), small))
         await asyncio.to_thread(wait_until, lambda: len(server.requests) == 3, "the third one asks")
         assert not third.done()
-        with pytest.raises(WorkerShortage, match="no room for it now beside other downloads"):
+        with pytest.raises(WorkerShortage, match="other downloads use all of the space"):
             async with fetched(server.url("chunked"), small):
                 pass
     assert await third == CONTENT
@@ -262,7 +262,7 @@ async def test_a_folder_for_downloads_that_cannot_be_made_now(
 
     fresh = settings.model_copy(update={"temp_dir": str(tmp_path / "fresh")})
     monkeypatch.setattr(Path, "mkdir", fail)
-    with pytest.raises(WorkerShortage, match="no downloads can be kept there now"):
+    with pytest.raises(WorkerShortage, match="cannot be used for downloads now"):
         await download(server.url("ok"), fresh)
 
 

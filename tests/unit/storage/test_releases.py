@@ -1,4 +1,4 @@
-"""Doctor names a Redis or Valkey with known security holes."""
+"""Doctor names a Redis or Valkey with known vulnerabilities."""
 
 from __future__ import annotations
 

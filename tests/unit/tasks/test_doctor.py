@@ -30,7 +30,7 @@ GOOD = {
         ({}, Status.OK, "Redis 7.2.15"),
         ({"redis_version": "7.2.4", "valkey_version": "9.1.2"}, Status.OK, "Valkey 9.1.2"),
         ({"redis_version": "6.2.23"}, Status.OK, "Redis 6.2.23"),
-        ({"redis_version": "6.2.22"}, Status.WARN, "known security holes"),
+        ({"redis_version": "6.2.22"}, Status.WARN, "known vulnerabilities"),
         ({"redis_version": "6.0.16"}, Status.FAIL, "too old"),
         ({"redis_version": "5.0.7"}, Status.FAIL, "too old"),
         ({"aof_enabled": 0}, Status.WARN, "appendonly yes"),
@@ -43,7 +43,7 @@ def test_what_redis_tells(change: dict[str, Any], status: Status, says: str) -> 
     found = ledger.of_info(GOOD | change)
     (telling,) = [one for one in found if says in one.text]
     assert telling.status is status
-    others = {one.status for one in found if "known security holes" not in one.text}
+    others = {one.status for one in found if "known vulnerabilities" not in one.text}
     assert others <= {Status.OK, status}
 
 

@@ -269,7 +269,7 @@ def test_a_channel_refuses_the_message_that_is_one_too_many(monkeypatch: pytest.
     later = of(envelope(headers__eta=(datetime.now(UTC) + timedelta(hours=11)).isoformat()))
     answers = [channel.checked(b"stt", later) for _ in range(MAX_MESSAGES + 2)]
     assert [answer is not None for answer in answers] == [True] * MAX_MESSAGES + [False] * 2
-    assert ["too many messages for later" in reason for reason in refused] == [True, True]
+    assert ["too many messages with an eta" in reason for reason in refused] == [True, True]
     assert channel.checked(b"stt", of(envelope())) is not None
 
 

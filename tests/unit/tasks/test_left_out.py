@@ -60,7 +60,7 @@ def test_audio_under_a_name_that_is_none_of_audio(folder: Path) -> None:
     taken, passed = looked(folder)
     assert taken == ["a.wav"]
     assert set(passed) == {"b.dat", "rec0001", "c.BAK", "film.orig"}
-    assert passed["b.dat"].startswith("holds ")
+    assert passed["b.dat"].startswith("contains ")
     assert passed["b.dat"].endswith(
         "but its ending .dat is not that of an audio file; name the file itself, or rename it"
     )

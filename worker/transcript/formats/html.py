@@ -66,7 +66,7 @@ def pieces(
 
 
 def _named(text: str, hidden: str, name: str) -> str:
-    """A text of others with the file's name in place of its path."""
+    """An untrusted text in which the file's name replaces its path."""
     return text.replace(hidden, name) if hidden else text
 
 
@@ -133,8 +133,8 @@ def _counted(count: int, what: str) -> str:
 
 
 def _on_the_web(path: str) -> tuple[str, str] | None:
-    """Origin and address of audio on a web server; None for any other place, and for a host that is not exactly one
-    name or IP address: `*`, spaces and semicolons would widen the policy of the page."""
+    """Origin and address of audio on a web server; None for other locations, and unless the host is exactly one name or
+    IP address: `*`, spaces and semicolons would widen the policy of the page."""
     try:
         parts = urlsplit(path)
         host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
@@ -144,7 +144,7 @@ def _on_the_web(path: str) -> tuple[str, str] | None:
         return None
     host = f"[{host}]" if ":" in host else host
     origin = f"{parts.scheme}://{host}" if port is None else f"{parts.scheme}://{host}:{port}"
-    return origin, f"{origin}{quote(parts.path, safe='/%')}"  # no query: it may hold a signature
+    return origin, f"{origin}{quote(parts.path, safe='/%')}"  # no query: it may contain a signature
 
 
 def _sources(
