@@ -16,13 +16,16 @@ from obstore.store import S3Store
 from tasks import submit
 from tests.integration.test_watched import scraped
 from tests.support import compose
+from tests.support.audiofiles import FLAC, write_words
 from tests.support.compose_run import ROOT, LocalCompose, program
 from tests.support.node_env import missing
 from tests.support.prometheus import Prometheus, dashboard_queries
 from tests.support.tone_recognizer import ENGINE
+from tests.support.tones import speech
 from tests.support.wait import wait_until
 from worker.settings import load
 
+RATE = 16000
 SAMPLES = ROOT / "tests" / "samples"
 
 
@@ -102,7 +105,9 @@ def test_the_object_store_takes_sources_and_transcripts(stack: LocalCompose) -> 
         region="us-east-1",
         client_options={"allow_http": True},
     )
-    obstore.put(store, "a.flac", (SAMPLES / "news.flac").read_bytes())
+    words = list(speech(4.0, seed=1))
+    source = write_words(stack.folder / "a.flac", words, RATE, FLAC)
+    obstore.put(store, "a.flac", source.read_bytes())
     settings = load(dict(worker.environ))
     handle = submit("s3://calls/a.flac", out_dir="s3://texts/out", idempotency_key="s3-job", settings=settings)
     handle.wait(timeout_s=60)
@@ -117,7 +122,8 @@ def test_the_object_store_takes_sources_and_transcripts(stack: LocalCompose) -> 
             "client_options": {"allow_http": True},
         },
     )
-    assert obstore.head(texts, "out/a.json")["size"] > 100
+    document = json.loads(bytes(obstore.get(texts, "out/a.json").bytes()))
+    assert document["text"].split() == [word.text for word in words]
 
 
 def test_flower_sees_the_worker(stack: LocalCompose) -> None:
