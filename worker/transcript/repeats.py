@@ -21,6 +21,8 @@ FASTEST: Final = 30.0
 """Nobody speaks more Latin letters in a second of voice."""
 USUAL: Final = 20.0
 """Few speak more. Once a text is known to be multiplied, the number of its copies is judged by this."""
+DOUBT: Final = 1.15
+"""Text of unknown place stays up to this many times the fastest speech."""
 OWN_SOUND: Final = 0.4
 """Share of a copy's length that must be sound of its own."""
 SHORTEST_S: Final = 0.05
@@ -56,6 +58,7 @@ class Repeats:
         self._recent: deque[tuple[str, float]] = deque(maxlen=RECENT)  # letters, session second of the start
         self._sounded = False
         self._rates: deque[float] = deque(maxlen=20)
+        self._untimed = (-1.0, 0)  # commits without times since the last place that is known: that place, their effort
 
     def take(self, text: str, words: Words, clock: WordClock, evidence: Evidence) -> Take | None:
         """The part of a commit that was said; None when it is a phantom."""
@@ -67,7 +70,7 @@ class Repeats:
             groups = [words]
         times = self._times(words, groups, clock, evidence, begins_s)
         take = self._once(Take(text, words, None), number, groups, times, evidence)
-        if begins_s is not None and self._sounded and not _is_said(take.text, times, evidence):
+        if begins_s is not None and self._sounded and not self._is_said(take.text, times, evidence):
             return None
         self._remember(take, evidence, number)
         return take
@@ -148,6 +151,9 @@ class Repeats:
 
     def _remember(self, take: Take, evidence: Evidence, number: int) -> None:
         sound = evidence.sound
+        untimed = take.times is None
+        waiting = self._untimed_effort(evidence) + effort(take.text)
+        self._untimed = (evidence.after_s, waiting) if untimed else (-1.0, 0)
         self._recent.append((letters(take.text), take.times[0][0] if take.times else evidence.after_s))
         room_s = sound.voiced_s(evidence.after_s, evidence.sent_s)
         if take.times is not None:
@@ -155,6 +161,21 @@ class Repeats:
         self._sounded = room_s >= SHORTEST_S
         if number == 1 and room_s >= 1.0 and (take.times is not None or evidence.bounded):
             self._rates.append(effort(take.text) / room_s)
+
+    def _is_said(self, text: str, times: Sequence[Times | None], evidence: Evidence) -> bool:
+        """Whether repeated text has sound of its own, after the commit before it."""
+        if known := [one for one in times if one]:
+            own = any(_share(one, evidence.sound) >= OWN_SOUND for one in known)
+            return own or _has_room([word for one in known for word in one], evidence)
+        room_s = evidence.sound.voiced_s(evidence.after_s, evidence.sent_s)
+        if before := self._untimed_effort(evidence):  # the sound is of these commits first
+            return room_s >= (before + effort(text)) / (FASTEST * DOUBT)
+        return room_s >= max(SHORTEST_S, effort(text) / FASTEST / 2)
+
+    def _untimed_effort(self, evidence: Evidence) -> int:
+        """Effort of the commits whose sound, of unknown place, is part of the evidence."""
+        after_s, before = self._untimed
+        return before if after_s == evidence.after_s else 0
 
 
 def dropped_pieces(text: str, take: Take | None) -> int:
@@ -203,15 +224,6 @@ def _without_echoes(text: str, words: Words, evidence: Evidence) -> tuple[str, W
             pieces.append(up_to_letter(text, end)[len(up_to_letter(text, count)) :])
         count = end
     return "".join(pieces).strip(), kept
-
-
-def _is_said(text: str, times: Sequence[Times | None], evidence: Evidence) -> bool:
-    """Whether repeated text has sound of its own, after the commit before it."""
-    if known := [one for one in times if one]:
-        own = any(_share(one, evidence.sound) >= OWN_SOUND for one in known)
-        return own or _has_room([word for one in known for word in one], evidence)
-    room_s = evidence.sound.voiced_s(evidence.after_s, evidence.sent_s)
-    return room_s >= max(SHORTEST_S, effort(text) / FASTEST / 2)
 
 
 def _has_room(times: Times, evidence: Evidence) -> bool:

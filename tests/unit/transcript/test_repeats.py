@@ -123,6 +123,15 @@ def test_phantoms_without_sound_are_dropped(phantom: Commit, count: int) -> None
     assert texts(placed(said, [before, *[phantom] * count, after])) == ["soitgoes", "itgoes"]
 
 
+@pytest.mark.parametrize("again", [True, False])
+def test_the_sound_of_commits_without_times_is_not_that_of_a_phantom(again: bool) -> None:
+    """Above real time, sound before the last audio may belong to any commit without times."""
+    first, text, last = "so it goes on", "absolute patience certainly", "patience certainly"
+    said = [(first, 1.0), (text, 4.0), *([(last, 7.0)] if again else [])]
+    commits = [commit(first, words_of(first, 1.0), 3.0), commit(text, sent_s=9.0), commit(last, sent_s=9.0)]
+    assert [s.text for s in placed(said, commits, paced=False)] == [first, text, *([last] if again else [])]
+
+
 @pytest.mark.parametrize("timed", [True, False])
 def test_last_words_said_again_stay(timed: bool) -> None:
     said = [("so it goes", 1.0), ("it goes", 4.0), ("it goes", 7.0)]
