@@ -33,6 +33,7 @@ CORRECTED = [
     ["drift=0.1"], ["drift=-0.1"], ["drift=0.03"], ["drift=0.25"], ["offset=0.1"], ["offset=-0.3", "drift=0.1"],
     ["times=ms"], ["times=relative"], ["times=relative-ms"], ["times=negative"], ["times=beyond"], ["times=text"],
     ["times=reversed"], ["times=mixed"], ["times=relative@2"], ["times=ms@3", "drift=0.1:1"],
+    ["swap"], ["swap", "timed-first"], ["swap", "timed-only"], ["swap", "triplicate"],
     ["pair-gap=1.5"], ["gap-growth=0.8"], ["gap-growth=0.5", "timed-first"],
 ]  # fmt: skip
 
@@ -93,6 +94,15 @@ async def test_a_long_drift_is_followed_to_its_end(tmp_path: Path) -> None:
     source = write_words(tmp_path / "long.wav", words, 16000)
     async with tone_service("drift=0.1") as settings:
         assert_said(await transcribe(source, settings), words)
+
+
+async def test_commits_out_of_order_all_through_a_long_file(tmp_path: Path) -> None:
+    words = list(chain(*sentences(numbers=range(150), words=(3, 5))))
+    source = write_words(tmp_path / "long.wav", words, 16000)
+    async with tone_service("swap") as settings:
+        transcript = await transcribe(source, settings)
+    assert_said(transcript, words)
+    assert transcript.coverage.complete
 
 
 async def test_impossible_times_are_estimated_with_one_warning(recording: Path, spoken: list[ToneWord]) -> None:

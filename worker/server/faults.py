@@ -35,6 +35,7 @@ class Kind(StrEnum):
     PHANTOM = "phantom"
     GAP_GROWTH = "gap-growth"
     UNTIMED = "untimed"
+    SWAP = "swap"
     # when they come
     COMMIT_PAUSE = "commit-pause"
     LONGEST = "longest"

@@ -44,6 +44,7 @@ class FaultySession:
         self._started = time.monotonic()
         self._commits = 0
         self._plain: dict[str, Any] | None = None
+        self._swapped: tuple[dict[str, Any], dict[str, Any]] | None = None
         self._last_partial = ""
         self._repeated_s = 0.0
         self._late: set[asyncio.Task[None]] = set()
@@ -93,6 +94,8 @@ class FaultySession:
         if self._over or self._past(Kind.MUTE) or self._past(Kind.STOP_READING):
             return  # a service that is stuck does not speak either
         if event == messages.CLOSED:
+            if self._swapped:
+                await self._send_forms(*self._swapped)
             await asyncio.gather(*self._late)
             if payload and self.has(Kind.CLOSE_CODE):
                 payload = {**payload, "code": int(self._faults[Kind.CLOSE_CODE].number)}
@@ -158,6 +161,13 @@ class FaultySession:
         if self.has(Kind.TEXT_COPIES):
             plain, timed = (repeated_text(m, int(self._faults[Kind.TEXT_COPIES].number)) for m in (plain, timed))
         self._commits += 1
+        if self.has(Kind.SWAP):
+            # Each first of two commits comes after the second one.
+            self._swapped, held = (None, self._swapped) if self._swapped else ((plain, timed), None)
+            if held is None:
+                return
+            await self._send_forms(plain, timed)
+            plain, timed = held
         await self._send_forms(plain, timed)
         if self.has(Kind.PHANTOM):
             for message in phantoms(self._arranged(plain, timed), int(self._faults[Kind.PHANTOM].number)):

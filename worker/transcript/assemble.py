@@ -7,17 +7,20 @@ estimated place, and drops the words that a resumed session, or the service itse
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
+from itertools import pairwise
 from typing import Final
 
 from worker.audio.voicing import VoiceMap
+from worker.realtime.messages import WireWord
 from worker.realtime.pairing import Commit
 from worker.timeline import Timeline
 from worker.transcript.model import Segment, Word
 from worker.transcript.reheard import Reheard, text_of
 from worker.transcript.repeats import Repeats, Take, dropped_pieces
 from worker.transcript.sound import Evidence, session_sound
-from worker.transcript.word_clock import WordClock
+from worker.transcript.word_clock import MARGIN_S, Times, WordClock, fits
 
 REHEARD_TOLERANCE_S: Final = 0.35
 """Two sessions may place the same word this far apart."""
@@ -26,6 +29,7 @@ RESUME_MARGIN_S: Final = 0.5
 WORD_END_TOLERANCE_S: Final = 0.1
 """Sound that goes on this long after a word's end still belongs to it."""
 MIN_WORD_S: Final = 0.02
+MAX_KNOWN_WORDS: Final = 40
 
 
 class Assembler:
@@ -42,6 +46,9 @@ class Assembler:
         self._repeats = Repeats()
         self._reheard = Reheard()
         self._last_words: tuple[Word, ...] = ()
+        self._forgotten = False  # words of before `_last_words`
+        self._overtaken_commits: deque[tuple[str, tuple[WireWord, ...]]] = deque(maxlen=4)
+        self._untimed = False  # a segment has no word times
         self._resumed = False
         self._start_s = start_s
         self._safe_s = start_s  # everything before is surely committed
@@ -64,10 +71,18 @@ class Assembler:
         """A new session starts at file second `from_s`; before `until_s`, words come again."""
         self._resumed = from_s < self.until_s
         self._clock, self._repeats = WordClock(), Repeats()
+        self._overtaken_commits.clear()
         self._reheard.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
         """The segment of a commit in file seconds (rounded to milliseconds); None for a mere repetition."""
+        if (commit.text, commit.words) in self._overtaken_commits:
+            self.dropped += dropped_pieces(commit.text, None)
+            return None
+        if (segment := self._overtaken(commit, timeline)) is not None:
+            self._overtaken_commits.append((commit.text, commit.words))
+            self._last_words = tuple(sorted((*self._last_words, *segment.words), key=lambda w: w.start))
+            return segment
         evidence = self._evidence(commit, timeline)
         take = self._repeats.take(commit.text, commit.words, self._clock, evidence)
         self.dropped += dropped_pieces(commit.text, take)
@@ -81,6 +96,33 @@ class Assembler:
             self._remember(segment)
         self._voice.forget_before(self._safe_s - 60)
         return segment
+
+    def _overtaken(self, commit: Commit, timeline: Timeline) -> Segment | None:
+        """A commit that comes after a later one: its times are those of sound that has no words yet. Where a segment
+        has no word times, or words of before are forgotten, that is not known."""
+        times = [(w.start, w.end) for w in commit.words if w.start is not None and w.end is not None]
+        known = self._last_words
+        if self._resumed or self._untimed or not times or len(times) < len(commit.words) or not known:
+            return None
+        if any(start > end for start, end in times) or any(a[1] > b[0] for a, b in pairwise(times)):
+            return None
+        words = [
+            Word(text=w.text, start=_ms(a), end=_ms(b), confidence=w.confidence)
+            for w, (a, b) in zip(commit.words, self._to_file(times, timeline), strict=True)
+        ]
+        first, last = words[0].start, words[-1].end
+        if last > self._safe_s or first < self._start_s or (self._forgotten and first < known[0].end):
+            return None
+        if any(word.start < last and first < word.end for word in known):
+            return None
+        sound = session_sound(self._voice, timeline, max(0.0, times[0][0] - MARGIN_S), times[-1][1] + MARGIN_S)
+        if not fits(times, sound):
+            return None
+        return Segment(text=commit.text, start=first, end=last, words=tuple(words), language=commit.language)
+
+    @staticmethod
+    def _to_file(times: Times, timeline: Timeline) -> Times:
+        return [(timeline.to_file_s(start), timeline.to_file_s(end)) for start, end in times]
 
     def _evidence(self, commit: Commit, timeline: Timeline) -> Evidence:
         # In an overlap, sound before the committed text is sent again.
@@ -107,7 +149,10 @@ class Assembler:
         else:
             self._reheard.remember(segment.text)
         if segment.words:
-            self._last_words = (*self._last_words, *segment.words)[-40:]
+            self._forgotten = self._forgotten or len(self._last_words) + len(segment.words) > MAX_KNOWN_WORDS
+            self._last_words = (*self._last_words, *segment.words)[-MAX_KNOWN_WORDS:]
+        else:
+            self._untimed = True
 
     def _timed(self, take: Take, commit: Commit, timeline: Timeline) -> Segment | None:
         latest_s = (timeline.file_end or 0) / timeline.rate

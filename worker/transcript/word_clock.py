@@ -277,6 +277,11 @@ def applied(times: Times, reading: Reading) -> Times:
     return _read(times, reading)
 
 
+def fits(times: Times, sound: Sound) -> bool:
+    """Whether session seconds of words are those of a sound beyond doubt."""
+    return bool(sound) and _cost(times, sound) <= GOOD
+
+
 def _read(times: Times, reading: Reading) -> Times:
     return [(start * reading.unit - reading.shift_s, end * reading.unit - reading.shift_s) for start, end in times]
 
