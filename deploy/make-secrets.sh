@@ -1,14 +1,14 @@
 #!/bin/sh
-# Writes the secrets of the deployment, for each container only those it needs, into one folder for each below $1.
-# A secret that the environment gives is taken from there; one that was generated before stays; any other is generated.
+# Writes the secrets of the deployment into one folder per container below $1, each with the secrets it needs.
+# A secret comes from the environment if it is set there; an earlier generated one stays; all others are generated.
 set -eu
-LC_ALL=C  # bytes, whatever a password holds
+LC_ALL=C  # passwords may contain any bytes
 base=$1
 
 random() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
-# The value NAME has: given, else as it was generated at the first start. Generated ones are in a folder of their own,
-# which no other container sees.
+# Prints the value of NAME: the given one, else the one generated at the first start. Generated values are in a folder
+# that no other container mounts.
 secret() {  # NAME GIVEN [PREFIX]
   if [ -n "$2" ]; then printf %s "$2"; return; fi
   kept="$base/generated/$1"
@@ -22,7 +22,7 @@ secret() {  # NAME GIVEN [PREFIX]
 
 hex() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n'; }
 
-# A text as the password of an address, and as a word of Valkey's configuration: whatever it holds, it stays one word.
+# Quotes a text as the password of an address, or as one word of Valkey's configuration.
 in_url() { case $1 in *[!A-Za-z0-9._~-]*) hex "$1" | sed 's/../%&/g' ;; *) printf %s "$1" ;; esac; }
 quoted() { printf '"%s"' "$(hex "$1" | sed 's/../\\x&/g')"; }
 

@@ -105,7 +105,7 @@ async def test_without_word_times_nothing_is_lost_or_doubled(recording: Path, sp
     assert transcript.text.split() == texts(spoken)
 
 
-async def test_a_service_that_goes_deaf_in_each_session_gets_further_with_each(
+async def test_a_service_that_stops_transcribing_in_each_session_advances_with_each(
     recording: Path, spoken: list[ToneWord]
 ) -> None:
     async with tone_service("deaf=8") as settings:
@@ -245,7 +245,7 @@ async def test_silence_and_hiss_need_no_text(tmp_path: Path, level: float) -> No
 # -- a worker that dies ----------------------------------------------------------------------------------------------
 
 
-async def test_an_attempt_that_goes_on_finds_what_the_first_one_did_not_hear(
+async def test_a_resumed_attempt_finds_the_stretches_without_text_of_the_first(
     recording: Path, spoken: list[ToneWord]
 ) -> None:
     log = MemoryLog()

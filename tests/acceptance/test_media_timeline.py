@@ -67,7 +67,7 @@ async def test_a_change_of_rate_or_channels(tmp_path: Path, kind: str, sessions:
 @pytest.mark.parametrize(
     ("container", "codec"), [("mp4", "aac"), ("matroska", "flac"), ("webm", "libopus"), ("mpegts", "mp2")]
 )
-async def test_late_audio_with_a_hole_and_drift(tmp_path: Path, container: str, codec: str, sessions: int) -> None:
+async def test_late_audio_with_a_gap_and_drift(tmp_path: Path, container: str, codec: str, sessions: int) -> None:
     def time(at: float) -> float:
         return 3.0 + at * 1.004 + (0.04 if at > FIRST[5].end + 0.1 else 0.0)
 

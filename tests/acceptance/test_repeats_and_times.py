@@ -82,7 +82,9 @@ async def test_nothing_dropped_is_no_warning(recording: Path, spoken: list[ToneW
 
 
 @pytest.mark.parametrize("faults", [["drift=0.1"], ["times=relative"], ["times=mixed"], ["phantom=2"]], ids="+".join)
-async def test_sessions_that_break_begin_anew(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
+async def test_broken_sessions_are_followed_by_new_ones(
+    recording: Path, spoken: list[ToneWord], faults: list[str]
+) -> None:
     async with tone_service(*faults, "drop=7:1-2") as settings:
         transcript = await transcribe(recording, settings, speed=16.0)
     assert_said(transcript, spoken)

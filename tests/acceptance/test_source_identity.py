@@ -106,7 +106,7 @@ def rewritten_with_the_old_time(path: Path) -> None:
         (unreadable, audiofiles.WAV, 3),
     ],
 )
-async def test_nothing_looks_at_the_path_after_it_was_opened(
+async def test_the_path_is_not_used_after_the_file_was_opened(
     tmp_path: Path, change: Change, coding: Coding, sessions: int
 ) -> None:
     source = write_words(tmp_path / f"call.{coding.ending}", WORDS, 16000, coding)
@@ -149,9 +149,7 @@ async def test_a_file_that_is_written_to_while_it_is_streamed_gives_no_transcrip
 
 @pytest.mark.parametrize("hash_was_known", [True, False])
 @pytest.mark.parametrize("change", [replaced, rewritten, rewritten_with_the_old_time, truncated])
-async def test_a_job_goes_on_only_with_the_content_it_began_with(
-    tmp_path: Path, change: Change, hash_was_known: bool
-) -> None:
+async def test_a_job_resumes_only_with_its_own_content(tmp_path: Path, change: Change, hash_was_known: bool) -> None:
     source = write_words(tmp_path / "call.wav", WORDS, 16000)
     async with tone_service() as settings:
         log = MemoryLog()
@@ -167,7 +165,7 @@ async def test_a_job_goes_on_only_with_the_content_it_began_with(
             await transcribe(source, settings, earlier=earlier, content=content)
 
 
-async def test_the_same_content_in_another_file_is_gone_on_with(tmp_path: Path) -> None:
+async def test_a_job_resumes_with_equal_content_in_another_file(tmp_path: Path) -> None:
     source = write_words(tmp_path / "call.wav", WORDS, 16000)
     async with tone_service() as settings:
         log = MemoryLog()

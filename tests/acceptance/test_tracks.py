@@ -34,7 +34,7 @@ async def test_each_track_is_transcribed_with_its_language_as_the_label(tmp_path
     assert transcript.warnings == ()
 
 
-async def test_one_track_is_transcribed_and_goes_on_only_as_that_track(tmp_path: Path) -> None:
+async def test_a_job_for_one_track_resumes_only_with_that_track(tmp_path: Path) -> None:
     path, log = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS), MemoryLog()
     async with tone_service() as settings:
         assert_said(await transcribe(path, settings, channels=Wanted(track=2), log=log), WORDS[1])

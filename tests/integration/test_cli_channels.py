@@ -70,7 +70,7 @@ def test_a_plan_counts_channels(cli: Cli) -> None:
     assert (wrong["files"], wrong["will_fail"], wrong["failing"][0]["error_code"]) == (2, 1, "source_channel")
 
 
-def test_a_plan_tells_of_tracks_and_refuses_one_that_is_not_there(cli: Cli) -> None:
+def test_a_plan_lists_tracks_and_refuses_a_missing_one(cli: Cli) -> None:
     signals = [encode(list(speech(4, seed=seed)), 48000, duration_s=5.0) for seed in (1, 2)]
     kind = next(kind for kind in TRACK_FILES if kind.ending == "mkv")
     write_tracks(cli.folder / "a.mkv", signals, kind, [{"language": "eng"}, {"language": "yue"}])

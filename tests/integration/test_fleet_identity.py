@@ -50,7 +50,7 @@ def test_a_source_replaced_between_two_attempts(fleet: Fleet, how: str) -> None:
     assert other.id != job.id, "the new content is another job"
 
 
-def test_with_an_idempotency_key_the_job_begins_anew_by_itself(fleet: Fleet) -> None:
+def test_a_job_with_an_idempotency_key_restarts_by_itself(fleet: Fleet) -> None:
     path, _ = fleet.audio("keyed", 14)
     worker = fleet.start()
     job = submit(path, settings=fleet.settings, speed=2.0, idempotency_key="call-1")

@@ -41,7 +41,7 @@ async def test_a_job_carries_the_content_it_stands_for(ledger: Ledger, settings:
     assert job.content.began == Began("5 6 7 8 9", None)
 
 
-async def test_retry_begins_anew_when_the_source_has_changed(ledger: Ledger) -> None:
+async def test_retry_starts_over_when_the_source_has_changed(ledger: Ledger) -> None:
     await ledger.create("a", SPEC, content=ONE)
     lease = await taken(ledger)
     await lease.began(BEGAN, ONE)
@@ -56,7 +56,7 @@ async def test_retry_begins_anew_when_the_source_has_changed(ledger: Ledger) -> 
     assert [entry async for entry in ledger.commits("a")] == []
 
 
-async def test_retry_goes_on_after_any_other_failure(ledger: Ledger) -> None:
+async def test_retry_resumes_after_any_other_failure(ledger: Ledger) -> None:
     await ledger.create("a", SPEC, content=ONE)
     lease = await taken(ledger)
     await lease.began(BEGAN, ONE)
@@ -67,7 +67,7 @@ async def test_retry_goes_on_after_any_other_failure(ledger: Ledger) -> None:
     assert (lease.commits, lease.content.named, lease.content.began) == (1, ONE, BEGAN)
 
 
-async def test_an_id_whose_job_was_done_on_other_content_is_done_again(ledger: Ledger) -> None:
+async def test_a_job_done_with_other_content_is_queued_again(ledger: Ledger) -> None:
     """After `retry` on a changed source the id no longer stands for what was transcribed."""
     await ledger.create("a", SPEC, content=ONE)
     lease = await taken(ledger)
@@ -97,7 +97,7 @@ async def attempt(ledger: Ledger, settings: Settings, error: Exception, job_id: 
 
 
 @pytest.mark.parametrize("content", [ONE, ""])
-async def test_only_a_keyed_job_begins_anew_by_itself(ledger: Ledger, settings: Settings, content: str) -> None:
+async def test_only_a_keyed_job_restarts_by_itself(ledger: Ledger, settings: Settings, content: str) -> None:
     await ledger.create("a", SPEC, content=content)
     lease = await taken(ledger)
     await lease.commit(a_segment())
@@ -129,7 +129,7 @@ async def test_a_shortage_costs_no_attempt(ledger: Ledger, settings: Settings, e
     assert (record.state, record.attempts, record.error_code) == (JobState.QUEUED, 0, "worker_shortage")
 
 
-async def test_shortages_are_counted_apart_until_the_next_commit(ledger: Ledger) -> None:
+async def test_shortages_are_counted_separately_until_the_next_commit(ledger: Ledger) -> None:
     await ledger.create("a", SPEC)
     for number in range(3):
         lease = await taken(ledger)

@@ -193,7 +193,7 @@ def test_the_natural_forms_of_send_task(
     assert "ID:commits" in (tmp_path / "worker.log").read_text()
 
 
-def test_a_job_key_of_another_type_stops_nobody(
+def test_a_job_key_of_another_type_does_not_stop_other_jobs(
     start: Start, settings: Settings, raw: redis.Redis, audio: Any, tmp_path: Path
 ) -> None:
     """A program that may write to our keys put something else there: in the line, among the leases, and as a name."""

@@ -204,7 +204,7 @@ async def test_a_stalled_upgrade_ends_and_the_session_polls_on(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("query", [POLL, SOCKET])
-async def test_a_handshake_that_joins_nothing_is_dropped(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_handshake_without_a_join_is_dropped(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub, "JOIN_S", 0.3)
     async with service() as server, aiohttp.ClientSession() as session:
         if query == POLL:

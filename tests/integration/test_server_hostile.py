@@ -75,7 +75,7 @@ async def watched(served: Served, until: float) -> tuple[list[float], int]:
 
 
 @pytest.mark.parametrize("size", [SMALL, FULL], ids=["small", "full"])
-async def test_unfinished_requests_keep_nobody_out(served: Served, size: tuple[int, float]) -> None:
+async def test_unfinished_requests_do_not_lock_out_clients(served: Served, size: tuple[int, float]) -> None:
     count, seconds = size
     host, port = served.url.removeprefix("http://").split(":")
     await honest(served, time.monotonic() + 1)  # what is loaded once is loaded

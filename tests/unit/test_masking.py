@@ -115,7 +115,7 @@ def test_an_echoed_key_is_masked_where_it_enters(event: str, payload: object) ->
 
 
 @pytest.mark.parametrize("key", ["secret", "local-only", "administrator", "the meeting"])
-def test_speech_keeps_words_that_people_say(key: str) -> None:
+def test_speakable_secrets_are_not_masked_in_speech(key: str) -> None:
     """Every word once: a key that is a word must not take it out of transcripts. Errors are masked all the same."""
     text = {"message_type": "committed_transcript", "text": f"tell me {key} please"}
     assert key in repr(mask_message(parse(TRANSCRIPT, text), Masker([key])))

@@ -60,7 +60,7 @@ def test_only_files_of_known_content_are_installed(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", LOCKS)
-def test_the_hashed_lists_hold_what_the_project_asks_for(name: str) -> None:
+def test_the_hashed_lists_contain_all_requirements_of_the_project(name: str) -> None:
     packages = locked(name)
     for line in [*PROJECT["dependencies"], *(line for extra in LOCKS[name] for line in EXTRAS[extra])]:
         requirement = Requirement(line)

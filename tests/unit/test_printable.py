@@ -57,7 +57,7 @@ def test_a_json_document_stays_the_same_document(text: str) -> None:
 
 
 @given(st.text())
-def test_nothing_that_is_left_is_a_control(text: str) -> None:
+def test_the_result_contains_no_control_characters(text: str) -> None:
     kinds = {unicodedata.category(character) for character in printable(text)}
     assert not kinds & {"Cc", "Cs", "Zl", "Zp"}
     assert not {c for c in printable(text) if unicodedata.bidirectional(c) in {"LRE", "RLE", "LRO", "RLO", "PDF"}}

@@ -119,7 +119,7 @@ def feed(recording, number):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("other", [None, 1, "all"])
-def test_a_job_goes_on_only_with_its_own_track(tmp_path: Path, other: object) -> None:
+def test_a_job_resumes_only_with_its_own_track(tmp_path: Path, other: object) -> None:
     path = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS)
 
     def recording(track: object, made=None):  # type: ignore[no-untyped-def]
@@ -157,7 +157,7 @@ def test_the_default_is_the_first_that_is_marked() -> None:
     assert [default_track(marks) for marks in ([False, False], [False, True, True], [True, True])] == [0, 1, 0]
 
 
-def test_labels_differ_and_leave_out_what_says_nothing() -> None:
+def test_labels_are_unique_and_omit_empty_tags() -> None:
     tracks = [Track.tagged(1, "und", "SoundHandler"), Track.tagged(2, "YUE"), Track.tagged(3, "eng", "Host\n")]
     assert listed(tracks) == 'track 1, track 2 (yue), track 3 (eng, "Host")'
     assert labels(tracks) == ("1", "yue", "eng")

@@ -83,7 +83,7 @@ def test_streams_joined_end_to_end(
         assert_exact_starts(source)
 
 
-def test_a_transport_stream_that_goes_on_in_another_elementary_stream(tmp_path: Path) -> None:
+def test_a_transport_stream_that_continues_in_another_elementary_stream(tmp_path: Path) -> None:
     one, two = tmp_path / "1.ts", tmp_path / "2.ts"
     for path, words, stream_id, rate in ((one, FIRST, 256, 48000), (two, SECOND, 300, 44100)):
         signal = tones.encode(words, rate, duration_s=PART_S)
@@ -270,7 +270,7 @@ def test_a_part_that_cannot_be_decoded_is_silence_of_its_length_and_is_named(tmp
         assert any("from 4.0 s on could not be decoded" in w for w in source.warnings)
 
 
-def test_packets_that_cannot_be_decoded_keep_their_time_and_are_named(tmp_path: Path) -> None:
+def test_undecodable_packets_become_silence_and_are_listed(tmp_path: Path) -> None:
     words = [*FIRST, *(ToneWord(w.number, w.start + PART_S) for w in SECOND)]
     signal = tones.encode(words, 48000, duration_s=2 * PART_S)
     path = write_timed(tmp_path / "a.mp4", signal, container="mp4", codec="aac", rate=48000)

@@ -152,7 +152,7 @@ def test_mp3_is_read_on_where_libsndfile_gives_up(tmp_path: Path, rate: int, see
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("rate", [16000, 48000])
-def test_what_follows_damage_in_flac_keeps_its_time(tmp_path: Path, rate: int, seed: int) -> None:
+def test_audio_after_damage_in_flac_keeps_its_time(tmp_path: Path, rate: int, seed: int) -> None:
     words = spoken(20)
     path = write_words(tmp_path / "a.flac", words, rate, audiofiles.FLAC, duration_s=21)
     with_noise(path, 3000, seed)

@@ -80,7 +80,7 @@ def test_a_job_that_alone_needs_too_much_is_streamed_without(
         assert part in warning
 
 
-async def test_a_plan_of_an_earlier_attempt_is_kept_without_space(ogg: Path) -> None:
+async def test_a_plan_of_an_earlier_attempt_is_used_without_disk_space(ogg: Path) -> None:
     with opened(ogg, DecodedSpace(1e9, 1e9, 0)) as first, opened(ogg, DecodedSpace(1e9, 5e6, 0), made=first) as again:
         assert again.plans == first.plans
         number = len(first.sections) - 1
@@ -95,7 +95,7 @@ async def test_a_plan_of_an_earlier_attempt_is_kept_without_space(ogg: Path) -> 
         assert frames[0][0].file_start == start
 
 
-def test_what_other_jobs_take_is_a_shortage_that_passes(ogg: Path) -> None:
+def test_space_of_other_jobs_is_a_temporary_shortage(ogg: Path) -> None:
     space = DecodedSpace(20e6, 18e6, 0)
     with opened(ogg, space):
         with pytest.raises(WorkerShortage, match=r"channels\.ogg: cannot be decoded now: .*STT_DECODED_MAX_GB") as exc:
@@ -116,7 +116,7 @@ def test_the_disk_is_not_filled(ogg: Path, monkeypatch: pytest.MonkeyPatch) -> N
         assert "STT_DISK_FREE_GB" in " ".join(too_little.warnings)
 
 
-async def test_the_settings_of_a_worker_hold(ogg: Path) -> None:
+async def test_the_settings_of_a_worker_bound_the_space(ogg: Path) -> None:
     settings = load({}, decoded_job_max_gb=0.005)
     with await open_planned(ogg, settings, 8, False, None, Wanted("split")) as recording:
         assert recording.fell_back
@@ -143,9 +143,7 @@ def test_shares_of_many_threads_add_up() -> None:
     assert full.value.errno == errno.ENOSPC
 
 
-def test_nothing_is_decoded_before_it_is_known_that_there_is_no_space(
-    ogg: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_lack_of_space_is_found_before_decoding(ogg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(*_: object) -> Callable[[], None]:
         raise AssertionError("decoded")
 

@@ -49,7 +49,7 @@ async def test_a_disk_that_fails(file: SourceFile, monkeypatch: pytest.MonkeyPat
             await digest
 
 
-async def test_what_has_not_begun_does_not_begin(
+async def test_hashing_that_has_not_begun_is_cancelled(
     file: SourceFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     began, go_on = threading.Semaphore(0), threading.Event()

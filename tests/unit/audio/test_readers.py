@@ -123,7 +123,7 @@ def test_without_the_extra_the_message_names_the_coding_and_what_to_install(
 
 
 @pytest.mark.parametrize("kind", ["AAC in MP4", "G.722 in WAV", "FLAC in Ogg", "Opus in WebM", "TTA", "WMA 2 in ASF"])
-def test_damaged_is_said_when_both_readers_fail(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_both_readers_refuse_is_called_damaged(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / "a.mp3", dict(REFUSED_BY_LIBSNDFILE)[kind])
     data = path.read_bytes()
     head = {"AAC in MP4": 60, "TTA": 30, "WMA 2 in ASF": 300, "G.722 in WAV": 50, "Opus in WebM": 400}.get(kind, 100)
@@ -171,7 +171,7 @@ def test_noise_is_no_audio_file(tmp_path: Path, seed: int) -> None:
         open_source(tmp_path / "a.mp3")
 
 
-def test_headerless_telephone_audio_goes_by_its_name_only_if_nothing_else_is_known(tmp_path: Path) -> None:
+def test_headerless_telephone_audio_is_recognized_by_its_name_only_as_a_last_resort(tmp_path: Path) -> None:
     write_signal(tmp_path / "a.wav", signal(8000), 8000, GSM)
     soundfile.write(tmp_path / "a.gsm", signal(8000), 8000, format="RAW", subtype="GSM610")
     soundfile.write(tmp_path / "a.vox", signal(8000), 8000, format="RAW", subtype="VOX_ADPCM")

@@ -52,7 +52,7 @@ def test_noise_counts_when_it_is_long() -> None:
     assert (found.kind, found.pauses) == ("noise", False)
 
 
-def test_sound_that_pauses_like_speech_counts_whatever_the_detector_says() -> None:
+def test_sound_with_pauses_like_speech_counts_whatever_the_detector_finds() -> None:
     (found,) = sounding(scan(*talk(3, 0.0)), last=True)
     assert (found.kind, found.pauses) == ("noise", True)
 
@@ -62,7 +62,7 @@ def test_without_a_detector_its_kind_is_unknown() -> None:
     assert found.kind == "unknown"
 
 
-def test_faint_and_steady_sounds_count_for_nothing() -> None:
+def test_faint_and_steady_sounds_are_ignored() -> None:
     assert sounding(scan((8, -70, 0.0)), last=True) == []
     steady = scan((8, -120, 0.0))
     hum = np.full(steady.windows, round((-40 - FLOOR_DB) / STEP_DB), np.uint8)

@@ -73,7 +73,7 @@ def test_audio_is_decoded_from_the_open_file(tmp_path: Path, name: str) -> None:
                 assert b"".join(block.tobytes() for block in audio.blocks()) == expected
 
 
-def test_what_is_no_file_is_refused_and_not_even_opened(tmp_path: Path) -> None:
+def test_special_files_are_refused_without_opening_them(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/proc/self/status")
     for path, error, reason in (
@@ -106,7 +106,7 @@ def test_a_shortage_while_opening_is_not_the_fault_of_the_file(
             SourceFile.at(path)
 
 
-def test_a_file_that_nobody_reads_any_more_is_closed(tmp_path: Path) -> None:
+def test_a_file_without_readers_is_closed(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.wav", noise(1), 16000)
     before = set(os.listdir("/proc/self/fd"))  # noqa: PTH208
     for _ in range(3):

@@ -86,7 +86,7 @@ def test_frames_without_timestamps_follow_each_other() -> None:
     st.sampled_from([0.0, 0.0007]),
     st.booleans(),
 )
-def test_every_hole_from_20_ms_on_is_silence_where_it_lies(
+def test_every_gap_from_20_ms_becomes_silence(
     holes: list[tuple[int, float]], rounding: float, milliseconds: bool
 ) -> None:
     signal = noise(4) + np.float32(1.0)  # no sample is zero
@@ -131,7 +131,7 @@ def test_a_start_long_before_zero_is_no_priming() -> None:
 
 # -- jumps that cannot be true ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("jump_s", [-1.5, -20.0, -95000.0, 3700.0, 95443.7])
-def test_a_jump_that_cannot_be_true_joins_the_audio(jump_s: float) -> None:
+def test_an_implausible_jump_joins_the_audio(jump_s: float) -> None:
     signal = noise(4)
     starts = [at + (jump_s if at >= 2 else 0.0) for at in regular(signal)]
     out, warnings = placed(frames_of(signal, starts))
@@ -140,14 +140,14 @@ def test_a_jump_that_cannot_be_true_joins_the_audio(jump_s: float) -> None:
     assert "which is not believed; the audio is joined there" in warnings[0]
 
 
-def test_a_long_hole_within_the_length_of_the_container_is_believed() -> None:
+def test_a_long_gap_within_the_length_of_the_container_is_accepted() -> None:
     signal = noise(4)
     starts = [at + (4000.0 if at >= 2 else 0.0) for at in regular(signal)]
     out, _ = placed(frames_of(signal, starts), length_s=4004.0)
     assert len(out) == 4004 * RATE
 
 
-def test_one_wrong_timestamp_of_a_transport_stream_is_not_believed() -> None:
+def test_one_wrong_timestamp_of_a_transport_stream_is_ignored() -> None:
     """It stamps a dozen frames at once."""
     signal = noise(6)
     starts: list[float | None] = [at if n % 16 == 0 else None for n, at in enumerate(regular(signal))]
@@ -196,7 +196,7 @@ def test_lost_packets_keep_their_time_and_their_reason() -> None:
     assert [piece.lost for piece in pieces if piece.lost] == ["bad data"]
 
 
-def test_a_hole_behind_damage_of_unknown_length_counts_as_lost() -> None:
+def test_a_gap_after_damage_of_unknown_length_counts_as_lost() -> None:
     signal = noise(2)
     blocks = frames_of(signal, [at + (3.0 if at >= 1 else 0.0) for at in regular(signal)])
     blocks.insert(50, TimedBlock(None, RATE, np.zeros(0, np.float32), "bad data"))

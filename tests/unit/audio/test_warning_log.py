@@ -34,7 +34,7 @@ def test_kinds_stay_in_the_order_in_which_they_began() -> None:
     assert counted(texts) == ("b (2 times, first at 1.0 s)", "a at 2.0 s")
 
 
-def test_what_is_counted_already_adds_up() -> None:
+def test_counts_of_counted_warnings_add_up() -> None:
     assert counted(["b (2 times, first at 4.0 s)", "b at 1.0 s"]) == ("b (3 times, first at 1.0 s)",)
 
 

@@ -30,7 +30,7 @@ def test_half_of_a_pair_is_replaced(text: str, value: Any) -> None:
     "text",
     ["{", r'["\ud800"', r'["\ud800", NaN]', r'["\ud800", 1e999]', "[" * 100_000 + r'"\ud800"', b"\xff", "", r'"\udx"'],
 )
-def test_what_is_no_json_is_one_error(text: str | bytes) -> None:
+def test_text_that_is_not_json_is_one_error(text: str | bytes) -> None:
     with pytest.raises(wirejson.JSONDecodeError):
         wirejson.loads(text)
     assert issubclass(wirejson.JSONDecodeError, json.JSONDecodeError)

@@ -73,7 +73,7 @@ PIECES = st.lists(st.sampled_from([*"&=;%+?#/ a\x00", *NAMES]), max_size=24).map
 
 
 @given(PIECES | PIECES.map(lambda text: f"EIO=4&transport=polling&{text}"))
-def test_what_is_passed_on_means_the_same_to_python_engineio(raw: str) -> None:
+def test_the_canonical_query_means_the_same_to_python_engineio(raw: str) -> None:
     try:
         query = parse_query(raw)
     except QueryRefused:

@@ -120,6 +120,6 @@ def test_a_long_text_of_others_is_scrubbed_in_a_moment(part: str) -> None:
     assert time.monotonic() - began < 2
 
 
-def test_a_password_is_scrubbed_whatever_stands_before_the_address() -> None:
+def test_a_password_is_masked_whatever_precedes_the_address() -> None:
     for before in ("", "x", "-", "a" * 500, "9", "a.b+c-", "é"):
         assert "secret" not in scrub(f"{before}http://user:secret@host/x?sig=secret")

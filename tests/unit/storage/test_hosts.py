@@ -78,7 +78,7 @@ def test_private_in_every_spelling(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", UNREADABLE)
-def test_what_programs_read_differently_is_refused_by_name(host: str) -> None:
+def test_hosts_that_programs_read_differently_are_refused(host: str) -> None:
     for check in (check_source, check_webhook):
         with pytest.raises(
             (BadJob, SourceRefused), match=r"is not an address: .|must not contain a user|private address"
@@ -132,7 +132,7 @@ def test_path_and_query_are_requested_as_given(text: str, requested: str) -> Non
 @example("127.0.0.1#@8.8.8.8")
 @example("8.8.8.8\\@127.0.0.1")
 @example("127.0.0.1?@8.8.8.8")
-def test_what_is_judged_is_what_is_requested(host: str) -> None:
+def test_the_checked_host_is_the_requested_one(host: str) -> None:
     try:
         address = parse(f"http://{host}/a.wav")
     except BadJob:
@@ -211,7 +211,7 @@ async def test_the_connected_peer_is_checked_before_anything_is_sent(monkeypatch
         assert not any(received)
 
 
-async def test_a_rebinding_name_gains_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dns_rebinding_does_not_reach_a_private_host(monkeypatch: pytest.MonkeyPatch) -> None:
     async with listening() as (port, received):
         resolve_to(monkeypatch, ["8.8.8.8"], ["127.0.0.1"])
         socket.getaddrinfo("files.example.com", port)  # asked once already, as a check before the download would

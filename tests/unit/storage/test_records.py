@@ -50,7 +50,7 @@ def test_a_spec_that_is_none_is_shown_without_a_source(spec: str) -> None:
     assert JobStatus.of(record).source == ""
 
 
-def test_what_the_ledger_writes_is_read() -> None:
+def test_records_of_the_ledger_are_read() -> None:
     fields = {
         **GOOD,
         "speed": str(inf),

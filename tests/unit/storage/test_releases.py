@@ -20,7 +20,7 @@ from worker.storage.releases import unpatched
         ({"redis_version": "7.2.4", "valkey_version": "9.1.0"}, "9.1.1"),
     ],
 )
-def test_a_release_with_holes_is_named_with_those_to_use(info: dict[str, str], use: str) -> None:
+def test_a_vulnerable_release_is_reported_with_the_patched_ones(info: dict[str, str], use: str) -> None:
     found = unpatched(info)
     assert found is not None
     assert found[0].endswith(info.get("valkey_version") or info["redis_version"])

@@ -201,7 +201,7 @@ def test_other_encodings_and_protocols_are_read() -> None:
         assert json.loads(rebuilt(raw, "stt"))["headers"]["id"] == "1"
 
 
-def test_what_celery_itself_sends_is_passed_on() -> None:
+def test_messages_of_celery_are_passed_on() -> None:
     soon = datetime.now(UTC) + timedelta(hours=1)
     callback = {"task": "other.done", "args": [1], "kwargs": {"a": 2}, "options": {"queue": "q", "task_id": "t"}}
     raw = of(

@@ -107,7 +107,7 @@ def test_links_are_followed_to_files_but_not_to_folders_outside(folder: Path, tm
     }
 
 
-def test_what_is_no_file_is_named(folder: Path) -> None:
+def test_special_files_are_listed(folder: Path) -> None:
     os.mkfifo(folder / "pipe.wav")
     assert looked(folder) == (["a.wav"], {"pipe.wav": "is not a regular file"})
 

@@ -60,7 +60,7 @@ async def test_the_resends_of_a_job_are_bounded_while_redis_is_away(make: Callab
     assert not ledger.dead_letters.reasons
 
 
-async def test_what_redis_refuses_for_good_does_not_go_back(make: Callable[[Exception], Made]) -> None:
+async def test_a_permanent_refusal_of_redis_is_not_requeued(make: Callable[[Exception], Made]) -> None:
     runner, ledger, sent = make(LedgerRefused("permanently refuses a command: WRONGTYPE"))
     assert await runner.perform("job-1") is Outcome.SKIPPED
     assert await runner.perform("job-1", JOB) is Outcome.SKIPPED
@@ -104,5 +104,5 @@ async def test_an_invalid_id_is_refused_and_named(name: Any, make: Callable[[Exc
         (TimeoutError(), False),
     ],
 )
-def test_only_what_will_not_heal_is_permanent(error: Exception, permanent: bool) -> None:
+def test_only_lasting_refusals_are_permanent(error: Exception, permanent: bool) -> None:
     assert is_permanent(error) is permanent

@@ -30,7 +30,7 @@ def test_a_changed_binary_is_refused(tmp_path: Path) -> None:
         check_binary(copy)
 
 
-def test_a_binary_of_an_unknown_platform_or_one_that_is_gone_is_refused(tmp_path: Path) -> None:
+def test_a_missing_binary_or_one_of_an_unknown_platform_is_refused(tmp_path: Path) -> None:
     other = tmp_path / "valkey-server"
     other.write_bytes(b"anything")
     with pytest.raises(StackError, match="not None"):

@@ -26,7 +26,7 @@ def test_words_outside_the_stretch_are_known() -> None:
     assert (new.text, new.start, new.end) == ("between them", 3, 4.3)
 
 
-def test_a_word_at_the_edge_is_heard_once() -> None:
+def test_a_word_at_the_edge_appears_once() -> None:
     known = [timed(("the", 1), ("sea", 1.5))]
     assert inserted(timed(("sea", 1.75)), known, 1.8, 8, paced=True) is None
     assert inserted(timed(("Sea", 1.9)), known, 1.8, 8, paced=True) is None

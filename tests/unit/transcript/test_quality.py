@@ -109,7 +109,7 @@ def test_people_who_repeat_themselves(text: str) -> None:
     assert codes([said(text)]) == []
 
 
-def test_two_speakers_who_say_the_same_are_no_loop() -> None:
+def test_two_speakers_who_say_the_same_are_not_a_loop() -> None:
     both = [said("yes that is right", start=n * 2.0).model_copy(update={"channel": "ab"[n % 2]}) for n in range(6)]
     assert codes(both) == []
 

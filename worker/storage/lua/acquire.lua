@@ -1,7 +1,7 @@
 -- Makes the caller the owner of a job: of the first one in the line, or when nobody waits there, or it does not ask for
 -- that, of `id`. Returns {'missing'}, {'ended'}, {'held'}, {'paused'}, {'delayed'}, {'unreadable'}, {'newer', least version that may} or
 -- {'acquired', id, epoch, spec, attempts, commits, tries, whether a transcript is there (0/1), unread,
--- shortages, {content, keyed, began, restarts, restarted}}. What earlier owners committed stays: the new one goes on after it.
+-- shortages, {content, keyed, began, restarts, restarted}}. Commits of earlier owners stay; the new owner continues after them.
 -- The same owner may ask again: its first call may have been answered on a connection that broke.
 -- ARGV: id, owner, lease_ms, ttl_ms, start of job keys to take the first in the line, else '', version and least reader
 --       of what the caller writes
@@ -22,7 +22,7 @@ if prefix ~= '' then
       if round > 0 then redis.call('HSET', turns, 'served ' .. level, text(round)) end
       redis.call('SET', answer, first, 'PX', lease_ms)
     else
-      step_out(prefix .. front[1], front[1])  -- its record has expired, or is none
+      step_out(prefix .. front[1], front[1])  -- its record has expired or is invalid
     end
   end
   if first then id, job, commits = first, prefix .. first, prefix .. first .. ':commits' end

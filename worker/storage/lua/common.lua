@@ -69,8 +69,8 @@ local function line_up(job, id, ttl_ms)
   redis.call('PEXPIRE', KEYS[2], ttl_ms)
 end
 
--- One field of a record, '' where there is none. Another program may have written a key of another type there: that must
--- not stop a script which works on many jobs.
+-- One field of a record, '' if it does not exist. Another program may have written a key of another type: that must not
+-- stop a script that works on many jobs.
 local function field(job, name)
   local value = redis.pcall('HGET', job, name)
   return type(value) == 'string' and value or ''
@@ -89,7 +89,7 @@ local function step_out(job, id)
   end
 end
 
--- Takes an id whose key holds no record out of every list of what is to be done.
+-- Removes an id whose key contains no record from all lists of pending work.
 local function forget(job, id)
   redis.call('ZREM', KEYS[1], id)
   step_out(job, id)

@@ -22,12 +22,12 @@ local function remember(index, member)
 end
 
 local before = redis.call('HGET', job, 'state') or ''
--- After `retry` on a source that had changed, an id may stand for a content that is not the one the job was done on.
+-- After `retry` on a changed source, an id may stand for another content than the one that was transcribed.
 local named = redis.call('HGET', job, 'content') or ''
 local other = content ~= '' and named ~= '' and named ~= content
 local known = (before == 'queued' or before == 'running' or (before == 'done' and again == '0')) and not other
--- A producer with a stream of its own changes no job of another one: neither by its key, nor by its content.
--- Records of versions that noted no producer are everybody's.
+-- A producer with a stream of its own cannot change a job of another producer, neither by key nor by content.
+-- Records of versions that noted no producer may be changed by all producers.
 local theirs = redis.call('HGET', job, 'producer')
 if producer ~= '' and before ~= '' and theirs and theirs ~= producer then
   return {before, content ~= '' and known and before or 'other'}

@@ -2,8 +2,8 @@
 -- Returns {how many were refused, a list of {id, deliveries, field, value, ...}, an id far ahead of the clock or ''}; values longer than most_bytes are cut to
 -- one byte more, and all that is not ASCII comes in hexadecimal: a marker 's' or 'x' is before each field and value.
 -- Entries above most_entries, the newest, are answered with a refusal and removed: no process has them yet.
--- A producer that may choose ids can use up all of them with one huge id; the stream is then removed as soon as it is empty,
--- and begins again.
+-- A producer that may choose ids can use up all of them with one huge id. The stream is then removed as soon as it is
+-- empty, and starts over.
 -- KEYS: stream, replies; for the stream of one producer also the replies to it
 -- ARGV: group, consumer, count, idle_ms, most_bytes, ttl_ms, most_entries, code, reason, replies_kept, replies_ttl_ms,
 --       name of the producer

@@ -1,5 +1,5 @@
 -- Gives a job back, to be sent again after a delay, with the reason. Returns 1, or 0 when not owned.
--- With `anew` all that was committed goes, and the next attempt begins with the content it finds; the reason stays.
+-- With `anew` the committed text is deleted, and the next attempt starts with the present content; the reason stays.
 -- ARGV: id, epoch, ttl_ms, delay_ms, counted (1, 0, or the one field that counts it: `unread`, `shortages`), error code,
 --       error, anew (0/1)
 local job = KEYS[4]

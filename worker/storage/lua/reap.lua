@@ -1,5 +1,5 @@
--- Finds the jobs nobody is at work on any more. Returns {ids to send a message for; ids that were given up; ids whose
--- keys hold no record, which are in no list any more}.
+-- Finds jobs that no worker processes any more. Returns {ids to send a message for; ids that were given up; ids whose
+-- keys contain no record, which were removed from all lists}.
 -- 1. The lease lapsed: queued again, after a delay when worker after worker stopped without a commit, and failed when
 --    too many did. 2. The delay is over. 3. For patience_ms fewer messages lay in the queue than jobs wait in the line:
 --    some are lost, and as many are sent again. Whose they are does not matter: each wakes a worker for the first job.
@@ -12,7 +12,7 @@ local random = tonumber(ARGV[9])
 local now = now_ms()
 local send, given_up, unreadable = {}, {}, {}
 
--- One job after the other: what is wrong with one stops neither the others nor the search.
+-- Calls `handle` for one job after the other; an error of one job stops neither the others nor the search.
 local function each(ids, handle)
   for _, id in ipairs(ids) do
     if not pcall(handle, id, prefix .. id) then

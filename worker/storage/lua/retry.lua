@@ -1,5 +1,5 @@
--- Queues a job that ended without being done. One whose source has changed begins anew, on the content that is there
--- now: its own content is then '*', any. Returns {state before, or '' for none; state now}.
+-- Queues a job that ended without being done. A job whose source has changed starts over with the
+-- present content: its own content is then '*', any. Returns {state before, or '' for none; state now}.
 -- ARGV: id, keep (1: go on after what was committed, 0: from the start), ttl_ms
 local job, commits = KEYS[4], KEYS[5]
 local id, keep, ttl_ms = unpack(ARGV)

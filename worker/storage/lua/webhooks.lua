@@ -25,7 +25,7 @@ if step == 'take' then
   for _, message in ipairs(redis.call('ZRANGEBYSCORE', outbox, '-inf', text(now_ms()), 'LIMIT', 0, ARGV[3])) do
     local key = start .. message
     if redis.call('TYPE', key).ok ~= 'hash' then
-      redis.call('ZREM', outbox, message)  -- its time is over, or another program wrote there
+      redis.call('ZREM', outbox, message)  -- it has expired, or another program wrote to its key
     else
       redis.call('ZADD', outbox, text(now_ms() + tonumber(ARGV[4])), message)
       local attempt = redis.pcall('HINCRBY', key, 'attempts', 1)
@@ -62,7 +62,7 @@ if step == 'batch' then
   redis.call('ZADD', watched, 'XX', text(now_ms()), id)
   local function one_waits(some)
     for _, job in ipairs(some) do
-      local state = redis.pcall('HGET', jobs .. job, 'state')  -- a key of another type is no job that waits
+      local state = redis.pcall('HGET', jobs .. job, 'state')  -- a key of another type is not a waiting job
       if state == 'queued' or state == 'running' then
         redis.call('HSET', hook, 'witness', job)
         return true
