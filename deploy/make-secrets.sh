@@ -50,6 +50,8 @@ queue=${STT_REDIS_URL:-redis://:$(in_url "$valkey")@$QUEUE/0}
 given=${STT_API_KEY:-}
 if [ -z "$given" ] && [ -s "${API_KEY_FILE:-}" ]; then given=$(cat "$API_KEY_FILE"); fi
 check "the file of STT_API_KEY_FILE" "$given"
+# The worker needs a key that the server accepts.
+if [ -z "$given" ] && [ -n "${STT_SERVER_API_KEYS:-}" ]; then given=$(printf %s "${STT_SERVER_API_KEYS%%,*}" | tr -d ' '); fi
 key=$(secret api_key "$given")
 storage=$(secret s3_secret "${AWS_SECRET_ACCESS_KEY:-}")
 webhook=${STT_WEBHOOK_SECRET:-}

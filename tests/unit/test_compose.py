@@ -234,6 +234,12 @@ def test_no_shell_splits_a_secret() -> None:
             assert not re.findall(r"export [^\n]*=\$\(", command), name
 
 
+def test_the_worker_gets_a_key_that_the_server_accepts(tmp_path: Path) -> None:
+    made = made_secrets(tmp_path, STT_SERVER_API_KEYS="first-key, second-key")
+    assert made["server"]["api_keys"] == "first-key, second-key"
+    assert made["worker"]["api_key"] == "first-key"
+
+
 def test_a_key_may_come_from_a_file(tmp_path: Path) -> None:
     (tmp_path / "key").write_text("from-a-file\n")
     service = compose.load({"STT_API_KEY_FILE": "/etc/stt/key"})["services"]["secrets"]
