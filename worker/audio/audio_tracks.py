@@ -1,6 +1,6 @@
-"""The audio tracks of a container: which one is read, and what they are called (pure).
+"""The audio tracks of a container: selection and names (pure).
 
-People count tracks from 1, in the order of the container; each is an audio stream with channels of its own.
+Tracks are counted from 1, in the order of the container; each is an audio stream with channels of its own.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Final, Literal
 from worker.errors import NoSuchTrack
 
 TrackSelection = Literal["all"] | int | None
-"""All tracks as a channel each, or one track, from 1. Without a choice it is None: the container's default."""
+"""`all`: each track is a channel; or the number of a track, from 1; None: the default track of the container."""
 MAX_TRACKS: Final = 1024
 SILENT_PEAK: Final = 10 ** (-70 / 20)
 _MAX_LISTED: Final = 16
@@ -25,7 +25,7 @@ _MAKERS: Final = (
     "GPAC ISO Audio Handler",
     "Apple Sound Media Handler",
 )
-"""Names that muxers give to each track."""
+"""Titles that muxers write by default; they say nothing about a track."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Track:
 
     @classmethod
     def tagged(cls, number: int, language: str, *titles: str) -> Track:
-        """From tags as they stand in the file."""
+        """A track from the raw tags of the file."""
         names = (_cleaned(title) for title in titles)
         title = next((name for name in names if name and name not in _MAKERS), "")
         language = _cleaned(language).lower()
@@ -50,7 +50,7 @@ class Track:
 
 
 def parse_track(value: object) -> TrackSelection:
-    """Raises ValueError with the values that are allowed."""
+    """Parse a track option. Raises ValueError with the allowed values."""
     text = str(value).strip().lower()
     if value is None:
         return None
@@ -64,26 +64,26 @@ def parse_track(value: object) -> TrackSelection:
 
 
 def default_track(defaults: Sequence[bool]) -> int:
-    """The track that a player begins with: the first that is marked as a default, else the first. From 0."""
+    """Index (from 0) of the track that a player starts with: the first one marked as default, else the first."""
     return list(defaults).index(True) if True in defaults else 0
 
 
 def check_track(selection: TrackSelection, tracks: Sequence[Track], shown: object) -> None:
-    """Raises NoSuchTrack, with the tracks there are."""
+    """Raises NoSuchTrack, with a list of the existing tracks."""
     if isinstance(selection, int) and selection > max(1, len(tracks)):
         if len(tracks) < 2:
-            raise NoSuchTrack(f"{shown}: has only one audio track, so there is no track {selection} to take")
+            raise NoSuchTrack(f"{shown}: has only one audio track; there is no track {selection}")
         raise NoSuchTrack(f"{shown}: has no audio track {selection}; there are {listed(tracks)}; choose with --track")
 
 
 def listed(tracks: Sequence[Track]) -> str:
-    """All tracks in words."""
+    """All tracks in words, for messages."""
     more = f" and {len(tracks) - _MAX_LISTED} more" if len(tracks) > _MAX_LISTED else ""
     return ", ".join(map(str, tracks[:_MAX_LISTED])) + more
 
 
 def choice_warning(tracks: Sequence[Track], number: int) -> str | None:
-    """The warning that a container has more audio than is read, if it has."""
+    """The warning that a container has further audio tracks, or None."""
     if len(tracks) < 2:
         return None
     return (
@@ -98,7 +98,7 @@ def silence_warning(tracks: Sequence[Track], number: int) -> str:
 
 
 def labels(tracks: Sequence[Track]) -> tuple[str, ...]:
-    """A name for each track that no other has: its language, its title, its number."""
+    """A unique name for each track: its language, title or number."""
     names: list[str] = []
     for track in tracks:
         once = [wish for wish in (track.language, track.title) if wish and _is_alone(wish, tracks, names)]

@@ -4,7 +4,7 @@ A microphone wired with inverted polarity, or a "stereo" signal made from balanc
 negative of the other: their mix is silence. Such a stretch may be a whole file or a few seconds of one.
 
 The decision is made on a grid of windows that starts with the source, from sums over a quarter of a second, so it is
-the same wherever reading starts. A quarter of a second is longer than any phase relation of a delayed channel lasts.
+the same wherever reading starts. No phase relation of a delayed channel lasts for a quarter of a second.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import numpy.typing as npt
 
 WINDOW_S: Final = 0.02
 RUN: Final = 12
-"""Windows whose energy is compared as one."""
+"""Number of windows whose energy is summed for a comparison."""
 CONTEXT: Final = RUN - 1
-"""Windows before and after one that decide on it."""
+"""Number of windows before and after a window that affect its decision."""
 _RATIO: Final = 10 ** (-20 / 10)
 _UNCORRELATED: Final = 0.25
-"""Independent channels add to 1 of this measure. One loud channel among many silent ones does, too."""
+"""Independent channels have a value of 1, as has one loud channel among many silent ones."""
 _FLOOR: Final = 10 ** (-75 / 10)
 _SAME_LEVEL: Final = 10 ** (-1 / 10)
-"""The first of channels that differ by less is used, so that the choice does not change with the noise."""
+"""Of channels that differ by less, the first is used, so that noise does not change the choice."""
 _MEASURED_RATE: Final = 4000
-"""Samples a second that are compared: fewer tell the same and cost less."""
+"""Approximate rate (Hz) of the compared samples: a subset gives the same decision at less cost."""
 INVERTED: Final = "(inverted phase)"
-"""Part of every warning that channels cancel each other, by which others know it."""
+"""Part of every warning that channels cancel each other; `worker.transcript.compose` finds such warnings by it."""
 MIX: Final = -1
 QUIET: Final = -2
-"""As MIX, for a window too quiet to decide anything."""
+"""As MIX, for a window that is too quiet for a decision."""
 
 Energies = npt.NDArray[np.float32]
 
@@ -45,7 +45,7 @@ def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
     """Mean squares of whole windows of frames[n, channels]: float32[windows, 1 + channels], first that of the mix."""
     window, channels = window_samples(rate), frames.shape[1]
     some = frames.reshape(-1, window, channels)[:, :: max(1, rate // _MEASURED_RATE)]
-    with np.errstate(invalid="ignore", over="ignore"):  # of samples that are not numbers
+    with np.errstate(invalid="ignore", over="ignore"):  # from samples that are not numbers
         each = [some[:, :, channel].astype(np.float32) for channel in range(channels)]
         mixed = sum(each[1:], start=each[0]) * np.float32(1 / channels)
         found = np.stack([np.einsum("ij,ij->i", one, one) for one in (mixed, *each)], axis=1)
@@ -54,9 +54,9 @@ def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
 
 
 def choose(energies: Energies) -> npt.NDArray[np.int16]:
-    """For each window MIX or QUIET, or the channel (from 0) to use: the mix is more than 20 dB below the loudest one.
+    """For each window MIX, QUIET, or the channel (from 0) to use if the mix is more than 20 dB below it.
 
-    Each window is decided by the runs of RUN windows that contain it; where there are fewer in all, by all of them.
+    Each window is decided by the runs of RUN windows that contain it; a shorter source by all its windows.
     """
     if not len(energies):
         return np.zeros(0, np.int16)

@@ -20,8 +20,8 @@ def tracks_of(container: Any) -> tuple[Track, ...]:
 
 
 def audio_streams(container: Any) -> list[Any]:
-    """The audio streams in order. Dolby TrueHD in a transport stream brings an AC-3 stream of the same id along: it
-    holds the same sound."""
+    """The audio streams in order. Dolby TrueHD in a transport stream has an AC-3 stream of the same id with the same
+    sound, which is left out."""
     audio = [stream for stream in container.streams if stream.type == "audio"]
     if container.format.name != "mpegts":
         return audio
@@ -30,7 +30,7 @@ def audio_streams(container: Any) -> list[Any]:
 
 
 def audio_stream(path: SourceFile, container: Any, stream_id: int | None = None, track: int | None = None) -> Any:
-    """The audio stream to read: the one of that id or track, else the default; its rate may not be known yet."""
+    """The audio stream with this id or track, else the default one; its rate may still be unknown."""
     audio = audio_streams(container)
     if not audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"

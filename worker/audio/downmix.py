@@ -1,6 +1,6 @@
-"""All channels to one with equal weights, or one of them, as float32 at full scale 1.0, without what is not sound.
+"""Reduces a source to one channel: the mix of all with equal weights, or one of them, as float32 at full scale 1.0.
 
-Where the channels cancel each other (inverted phase), the loudest takes the place of the mix.
+Where the channels cancel each other (inverted phase), the loudest channel replaces the mix.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ _BATCH_S: Final = 0.25
 
 
 class ToMono(Protocol):
-    """Makes one channel of the buffers of one source, in order. Each buffer comes back as one block of its length."""
+    """Reduces the buffers of one source to one channel, in order. Each buffer yields one block of its length."""
 
     shares_buffer: bool
     """The blocks may be views of the buffers."""
 
     def push(self, frames: npt.NDArray[Any]) -> list[Any]:
-        """The blocks that are complete with this buffer; none where the decision needs more."""
+        """The blocks that are complete with this buffer; empty while the decision needs more audio."""
         ...
 
     def flush(self) -> list[Any]:
-        """The blocks still undecided at the end."""
+        """The remaining blocks at the end of the source."""
         ...
 
 
@@ -48,14 +48,14 @@ def to_mono(
     stored: bool = False,
 ) -> ToMono:
     """Mixes all channels, or takes only `channel`. `rate` in Hz; `first_s`: second of the source at which it begins;
-    `stored`: one channel of 16 bits stays as it is."""
+    `stored`: a single 16-bit channel is not converted."""
     if channels > 1 and channel is None:
         return Downmix(channels, dtype, warn, rate, first_s)
     return _Stored(channel or 0) if stored and dtype is np.int16 else OneChannel(channel or 0, dtype, warn)
 
 
 def lead_frames(channels: int, channel: int | None, rate: int, start: int) -> int:
-    """From which frame on a source must be decoded for the mix to be right from `start` on."""
+    """The frame from which a source must be decoded for a correct mix from `start` on."""
     if channels == 1 or channel is not None:
         return start
     window = window_samples(rate)
@@ -63,7 +63,7 @@ def lead_frames(channels: int, channel: int | None, rate: int, start: int) -> in
 
 
 class _Stored:
-    """Takes one channel of int16 as it is, not copied where there is only one."""
+    """Takes one int16 channel unchanged, without a copy if it is the only one."""
 
     shares_buffer = True
 
@@ -83,7 +83,7 @@ class OneChannel:
     shares_buffer = False
 
     def __init__(self, channel: int, dtype: Dtype, warn: Callable[[str], None]) -> None:
-        """`warn` gets a text for samples that are not numbers or louder than full scale; only float32 can hold them."""
+        """`warn` receives a text for samples that are not numbers or exceed full scale (only in float32)."""
         self._channel = channel
         self._scale = np.float32(_scale(dtype))
         self._is_float = dtype is np.float32
@@ -99,7 +99,7 @@ class OneChannel:
 
 
 class Downmix:
-    """Mixes interleaved int16 or float32 buffers of one source, a quarter to half a second late."""
+    """Mixes interleaved int16 or float32 buffers of one source, with a delay of a quarter to half a second."""
 
     shares_buffer = False
 
@@ -161,7 +161,7 @@ class Downmix:
         return self._full_scale, self._rate
 
     def _mixed(self, frames: npt.NDArray[Any], choice: npt.NDArray[np.int16]) -> Samples:
-        with np.errstate(invalid="ignore", over="ignore"):  # of samples that are not numbers, see `make_sound`
+        with np.errstate(invalid="ignore", over="ignore"):  # from samples that are not numbers, see `make_sound`
             block: Samples = frames.astype(np.float32, copy=False) @ self._weights
             scale = self._weights[0] * len(self._weights)
             for window in np.flatnonzero(choice >= 0):
@@ -178,7 +178,7 @@ class Downmix:
         return make_sound(block, self._warn) if self._is_float else block
 
     def _blocks(self) -> list[Samples]:
-        """The buffers that are decided, each as long as it came."""
+        """The decided buffers, each with its original length."""
         if not self._ready or sum(map(len, self._ready)) < self._lengths[0]:
             return []
         signal = np.concatenate(self._ready) if len(self._ready) > 1 else self._ready[0]
@@ -192,18 +192,18 @@ class Downmix:
 
 
 def make_sound(block: Samples, warn: Callable[[str], None]) -> Samples:
-    """Replace what is not a number, in place, and bound the rest; a rare case, so checked cheaply."""
+    """Replace samples that are not numbers, in place, and clip the others. Rarely needed, so the check is cheap."""
     if not len(block):
         return block
     peak = max(float(block.max()), -float(block.min()))
     if peak <= 1.0:
         return block
-    if not np.isfinite(peak):  # min and max pass a NaN on
-        warn("holds samples that are not numbers (NaN or infinite); they are taken as silence")
+    if not np.isfinite(peak):  # min and max propagate NaN
+        warn("contains samples that are not numbers (NaN or infinite); they are replaced by silence")
         np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
         peak = max(float(block.max()), -float(block.min()))
     if peak > _LOUDEST:
-        warn(f"holds samples {peak:.3g} times as loud as full scale; they are clipped")
+        warn(f"contains samples of {peak:.3g} times full scale; they are clipped")
         np.clip(block, -_LOUDEST, _LOUDEST, out=block)
     return block
 

@@ -1,7 +1,7 @@
-"""Reads what libsndfile cannot open (m4a and mp4, mkv and webm, wma, amr and more) as one signal on one timeline.
+"""Reads formats that libsndfile cannot open (m4a and mp4, mkv and webm, wma, amr and more) as one signal.
 
-container -> frames -> mono -> timeline (holes, drift) -> one rate -> blocks. A start in the middle decodes what comes
-before and drops it: so it is exact in every coding.
+container -> frames -> mono -> timeline (holes, drift) -> one rate -> blocks. A start in the middle decodes and
+drops all earlier audio, so it is exact in every coding.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource
 
 _PADDING: Final = (0.15, 4096)
-"""Seconds and samples of encoder padding that lengths of containers may count; a smaller shortage is no damage."""
+"""Seconds and samples of encoder padding that container lengths may include; a smaller difference is not damage."""
 
 
 class MediaSource:
-    """Open media: an `Audio`. `info` is what the container says; `frames_decoded`, `warnings` and `undecoded` grow
+    """Open media: an `Audio`. `info` is from the container's header; `frames_decoded`, `warnings` and `undecoded` grow
     while `blocks` runs. Get it from `open_media`."""
 
     def __init__(
         self, path: SourceFile, channel: int | None = None, plan: Plan | None = None, track: int | None = None
     ) -> None:
-        """`track`: from 1, None for the default. `plan`: how to show the file to FFmpeg, where its header is wrong.
+        """`track`: from 1, None for the default. `plan`: parts and headers for FFmpeg, if the file's header is wrong.
 
         Raises UnsupportedSource, DamagedSource, SourceError."""
         self.path = path
@@ -72,8 +72,8 @@ class MediaSource:
         """Mono float32[n] blocks of at most `block_s` seconds from `start_frame` to the end, the caller's to keep.
 
         Channels are mixed with equal weights, unless it was opened for one; holes in the container's times are filled
-        with silence. Raises DamagedSource when nothing can be decoded; damage further on becomes silence, and
-        `undecoded` names it.
+        with silence. Raises DamagedSource when nothing can be decoded; later damage becomes silence, and
+        `undecoded` lists it.
         """
         if start_frame < 0 or block_s <= 0:
             raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
@@ -105,7 +105,7 @@ class MediaSource:
         return self.blocks(start_frame, block_s)
 
     def _mono(self, opened: MediaContainer) -> Iterator[Samples]:
-        """The decoded signal at the rate of `info`, in pieces of at most a second or so."""
+        """The decoded signal at the rate of `info`, in pieces of at most about a second."""
         one_rate, at_s = OneRate(self.info.sample_rate), 0.0
         timeline = StreamTimeline(opened.said_length_s, self._warn)
         blocks = MediaBlocks(opened, self._channel, self._warn)
@@ -143,10 +143,10 @@ class MediaSource:
 def open_media(
     path: SourceFile, channel: int | None = None, plan: Plan | None = None, track: int | None = None
 ) -> MediaSource:
-    """Open a file with FFmpeg, and decode the start of it. `plan`: where the audio lies, if its header is wrong.
+    """Open a file with FFmpeg, and decode the start of it. `plan`: the place of the audio, if its header is wrong.
 
-    Raises UnknownContainer or NoDecoder for what FFmpeg cannot read, UnsupportedSource for a file without audio,
-    DamagedSource where nothing can be decoded, NoSuchTrack."""
+    Raises UnknownContainer or NoDecoder for formats that FFmpeg cannot read, UnsupportedSource for a file without
+    audio, DamagedSource if nothing can be decoded, NoSuchTrack."""
     source = MediaSource(path, channel, plan, track)
     try:
         next(source.blocks(), None)

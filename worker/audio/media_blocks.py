@@ -16,7 +16,7 @@ from worker.audio.stream_timeline import TimedBlock
 
 
 class MediaBlocks:
-    """Mixes the frames of one container; also where rate, channels or sample format change."""
+    """Mixes the frames of one container, across changes of rate, channels or sample format."""
 
     def __init__(self, opened: MediaContainer, channel: int | None, warn: Callable[[str], None]) -> None:
         """`channel`: from 0; None mixes all."""
@@ -29,7 +29,7 @@ class MediaBlocks:
         self._mixer: ToMono | None = None
         self._kind: tuple[int, type, int] | None = None
         self._undecided: deque[tuple[float | None, int]] = deque()
-        """Times and rates of the frames that the mixer has not given back."""
+        """Times and rates of the frames that the mixer has not returned yet."""
         self.frames_decoded = 0
 
     def __iter__(self) -> Iterator[TimedBlock]:
@@ -49,8 +49,8 @@ class MediaBlocks:
         yield from self._flushed()
 
     def _mixed(self, start_s: float | None, rate: int, samples: Any, end_s: float) -> Iterator[TimedBlock]:
-        """The wanted channel of a frame, or all mixed. Where a stretch has fewer channels than the source began with,
-        its sound belongs to the first one; the others are silent there, so that nothing is transcribed twice."""
+        """The requested channel of a frame, or the mix. In stretches with fewer channels than at the start, the sound
+        belongs to the first channel; the others are silent, so that nothing is transcribed twice."""
         count, wanted = samples.shape[1], self._channel
         if wanted is not None and wanted >= count:
             self._warn(f"has only {count} channels in some stretches; channel {wanted + 1} is silent there")

@@ -83,14 +83,14 @@ def voiced_runs(pcm: bytes, window: int) -> tuple[tuple[int, int], ...]:
 def _measured(pcm: bytes, window: int) -> tuple[bytes, bytes]:
     """1 for each window that is voiced, else 0, and the levels of the windows; the last one may be shorter.
 
-    Levels are without what is below about 100 Hz, where rumble and hum are strong and speech is weak.
+    Levels exclude frequencies below about 100 Hz, where rumble and hum are strong and speech is weak.
     """
     samples = np.frombuffer(pcm, dtype="<i2").astype(np.float32)
     whole = len(samples) // window
     full = samples[: whole * window].reshape(whole, window)
     squares = np.einsum("ij,ij->i", full, full)
     half = window // 2
-    sums = np.einsum("ij->i", full[:, : 2 * half].reshape(-1, half)).reshape(whole, 2)  # a third of what sum() costs
+    sums = np.einsum("ij->i", full[:, : 2 * half].reshape(-1, half)).reshape(whole, 2)  # a third of the cost of sum()
     slow = np.einsum("ij,ij->i", sums, sums) / np.float32(half)
     voiced, varying = squares > _THRESHOLD * window, (squares - slow) / np.float32(window)
     if len(rest := samples[whole * window :]):
@@ -160,13 +160,13 @@ class VoiceMap:
 
     def foreground_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
         """The parts of the runs between two file seconds that stand out from steady noise. Unlike `runs_s` this does
-        not err on the side of voice: it serves to judge text and times, not to decide what is streamed."""
+        not err on the side of voice: it is for judging text and times, not for skipping silence."""
         rate = self._rate
         above = [(start / rate, end / rate) for start, end in self._foreground.runs(from_s * rate, to_s * rate)]
         return _shared(self.runs_s(from_s, to_s), above)
 
     def on_grid(self, position: int) -> int:
-        """Where a session begins that goes on at `position`, so that it measures the same windows."""
+        """The start of a session that resumes at `position`, aligned so that it measures the same windows."""
         return self._foreground.on_grid(position)
 
 

@@ -1,7 +1,7 @@
-"""Text that a commit repeats although nobody said it again (pure).
+"""Removes text that a commit repeats although it was said once (pure).
 
 A service has been seen to triple the text inside one commit, and to commit the last words once more without voice.
-People repeat themselves as well. The sound decides: a copy goes only where no sound is left for it.
+People repeat themselves as well. The sound decides: a copy is dropped only if no sound is left for it.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from worker.transcript.sound import Evidence, Sound
 from worker.transcript.word_clock import Times, WordClock, applied, filled, repaired
 
 FASTEST: Final = 30.0
-"""Nobody speaks more Latin letters in a second of voice."""
+"""Maximum Latin letters in a second of voice."""
 USUAL: Final = 20.0
-"""Few speak more. Once a text is known to be multiplied, the number of its copies is judged by this."""
+"""Usual maximum. It decides the number of copies once a text is known to be multiplied."""
 DOUBT: Final = 1.15
-"""Text of unknown place stays up to this many times the fastest speech."""
+"""Text without a known place stays up to this many times the fastest speech."""
 OWN_SOUND: Final = 0.4
-"""Share of a copy's length that must be sound of its own."""
+"""Minimum share of a copy's length that is sound of its own."""
 SHORTEST_S: Final = 0.05
-"""Sound shorter than this is no word."""
+"""Shorter sound is not a word."""
 INEXACT_S: Final = 0.3
-"""Words may lie this far before their sound, or anywhere behind it that no commit has."""
+"""Words may be this far before their sound, or anywhere after it where no other commit is."""
 EARLY_S: Final = 0.45
-"""The first word of a commit is earlier than its sound by no more."""
+"""Maximum time of the first word of a commit before its sound."""
 PAUSE_S: Final = 0.6
-"""A pause this long ends the sound that a commit is about, where its times do not tell."""
+"""A pause this long ends the sound of a commit with unusable times."""
 RECENT: Final = 20
-"""Commits whose words a phantom may repeat: above real time, others come before it."""
+"""Number of commits whose words a phantom may repeat: above real time, others arrive before it."""
 HABIT: Final = (3, 1.6)
-"""After so many commits, nobody speaks this much faster than in any of them."""
+"""Number of commits after which no speaker is faster than their fastest by this factor."""
 
 
 Words = tuple[WireWord, ...]
@@ -44,7 +44,7 @@ Words = tuple[WireWord, ...]
 
 @dataclass(frozen=True, slots=True)
 class Take:
-    """The part of a commit that was said. `times`: session seconds of `words`, None when they tell nothing."""
+    """The part of a commit that was said. `times`: session seconds of `words`, None if they are unusable."""
 
     text: str
     words: Words
@@ -52,7 +52,7 @@ class Take:
 
 
 class Repeats:
-    """Follows the commits of one session."""
+    """Finds the repeated text in the commits of one session."""
 
     def __init__(self) -> None:
         self._recent: deque[tuple[str, float]] = deque(maxlen=RECENT)  # letters, session second of the start
@@ -80,7 +80,7 @@ class Repeats:
     ) -> list[Times | None]:
         """Session seconds of each group of words."""
         read = [repaired(group, evidence) for group in groups] if words else [None]
-        # Copies at times of their own are read together: their distance is part of the rhythm.
+        # Copies with different times are read together: their distance is part of the rhythm.
         first = repaired(_rising_part(words), evidence) if len(groups) > 1 else read[0]
         reading = clock.read(first[0], evidence, repeated_s=begins_s) if first else None
         return [filled(applied(one[0], reading), one[1], evidence) if one and reading else None for one in read]
@@ -121,7 +121,7 @@ class Repeats:
         said = sum(sound.voiced_s(times[i][0][0], times[i][-1][1]) for i in kept)
         if len(kept) == number and sound:
             count = self._possible(whole.text, number, said)
-            if count < number:  # squeezed into the sound of fewer
+            if count < number:  # their times share the sound of fewer copies
                 return Take(first_copies(whole.text, count), (), None)
         more = _unplaced([times[i] for i in kept], evidence) if len(kept) < number and sound else 0
         if more:  # they were said, but these are not their times
@@ -140,7 +140,7 @@ class Repeats:
         return max((n for n in range(1, number) if number % n == 0 and once * n <= usual), default=1)
 
     def _repeated_s(self, text: str) -> float | None:
-        """Session second at which the last commits begin that hold all of the text; None when they do not."""
+        """Session second at which the last commits that contain the whole text begin; None if they do not."""
         plain = letters(text)
         once, joined = plain[: period(plain)], ""
         for recent, begin_s in reversed(self._recent):
@@ -179,7 +179,7 @@ class Repeats:
 
 
 def dropped_pieces(text: str, take: Take | None) -> int:
-    """How many pieces of a commit's text are not in what was taken of it."""
+    """Number of pieces of a commit's text that were dropped."""
     if take is None:
         return 1
     if letters(take.text) == letters(text):
@@ -197,7 +197,7 @@ def _rising_part(words: Words) -> Words:
 
 
 def _unplaced(copies_placed: Sequence[Times], evidence: Evidence) -> int:
-    """Copies for which there is sound right behind those that have a place."""
+    """Number of further copies for which there is sound right after those with a place."""
     sound, last_s = evidence.sound, max(times[-1][1] for times in copies_placed)
     said_s = sum(sound.voiced_s(times[0][0], times[-1][1]) for times in copies_placed) / len(copies_placed)
     rest_s = sound.voiced_s(last_s, min(evidence.sent_s, sound.pause_s(last_s, PAUSE_S)))
@@ -205,8 +205,8 @@ def _unplaced(copies_placed: Sequence[Times], evidence: Evidence) -> int:
 
 
 def _without_echoes(text: str, words: Words, evidence: Evidence) -> tuple[str, Words]:
-    """A commit without words that come again with the same text and times, where they are not whole copies of it.
-    They stay when there is sound behind the others that nothing else explains."""
+    """A commit without words that repeat earlier text with the same times, unless they are whole copies of it. They
+    stay if there is unexplained sound after the others."""
     again = {
         index for index, word in enumerate(words) if any(same_times((word,), (before,)) for before in words[:index])
     }
@@ -227,7 +227,7 @@ def _without_echoes(text: str, words: Words, evidence: Evidence) -> tuple[str, W
 
 
 def _has_room(times: Times, evidence: Evidence) -> bool:
-    """Whether so much sound is left around words in silence that their times can only be inexact."""
+    """Whether enough sound is left around words in silence, so that their times must be inexact."""
     length_s = sum(end - start for start, end in times)
     if not evidence.sound or evidence.sound.starts[0] > times[0][0] + EARLY_S:
         return False  # the sound is of later words

@@ -1,4 +1,4 @@
-"""The sound of a session as its word times see it: voiced runs in session seconds (pure)."""
+"""The voiced runs of a session, in session seconds (pure)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from worker.audio.voicing import VoiceMap
 from worker.timeline import Timeline
 
 RESIDUE_S: Final = 0.15
-"""Sound this short behind the last word of a commit still belongs to it: word ends are inexact."""
+"""Sound this short after the last word of a commit still belongs to it, because word ends are inexact."""
 
 
 class Sound:
-    """Voiced runs in session seconds, in order and apart. `cut`: the first one began before the part looked at.
-    `noisy`: they were found above background noise, whose bursts may be among them."""
+    """Voiced runs in session seconds, sorted and disjoint. `cut`: the first one began before the examined part.
+    `noisy`: they were found above background noise, so bursts of the noise may be among them."""
 
     def __init__(self, runs: list[tuple[float, float]], *, cut: bool = False, noisy: bool = False) -> None:
         self.runs = runs
@@ -49,21 +49,21 @@ class Sound:
 
 
 class Evidence(NamedTuple):
-    """The audio that a commit can be about, in session seconds."""
+    """The audio that a commit can cover, in session seconds."""
 
     sound: Sound
-    """From `after_s` to `sent_s`."""
+    """The sound from `after_s` to `sent_s`."""
     after_s: float
-    """End of the commit before it."""
+    """End of the previous commit."""
     sent_s: float
-    """End of the audio that was sent when it came."""
+    """End of the audio that was sent before the commit arrived."""
     bounded: bool
     """Audio was sent in real time: nothing after `sent_s` was sent, and little of it belongs to later commits."""
 
 
 def session_sound(voice: VoiceMap, timeline: Timeline, from_s: float, to_s: float) -> Sound:
-    """The sound between two session seconds, without the residue of a word that ends at the first of them. Audio
-    that was left out of the session joins its runs."""
+    """The sound between two session seconds, without the residue of a word that ends at the first of them. Runs are
+    joined across audio that was left out of the session."""
     runs: list[tuple[float, float]] = []
     noisy = False
     for session_s, file_s, length_s in timeline.pieces_s(from_s, to_s):

@@ -1,8 +1,8 @@
-"""Reads the word times of one session: which form they have, and how late they run (pure).
+"""Detects the form and the delay of the word times of one session, and corrects them (pure).
 
-A service's word times count from the first audio of the session, in seconds. Others have been seen: late by some more
-with each commit, by a constant, counted from the start of the segment, in milliseconds. The sound that was sent tells
-them apart: words lie in sound, and a commit begins and ends where sound does. Times that fit are never touched.
+A service's word times count from the first audio of the session, in seconds. Other forms exist: a delay
+that grows with each commit, a constant delay, times from the start of the segment, milliseconds. The sent sound
+distinguishes them: words are within sound, and a commit begins and ends with sound. Times that fit stay unchanged.
 """
 
 from __future__ import annotations
@@ -19,53 +19,53 @@ from worker.realtime.messages import WireWord
 from worker.transcript.sound import Evidence, Sound
 
 UNITS: Final = (1.0, 1e-3, 1e-6, 1e-9, 1e-7, 1e-2)
-"""Seconds to one unit of the times, the likeliest first."""
+"""Seconds per unit of the times, the most likely first."""
 WORD_S: Final = (0.01, 5.0)
-"""Length of a word at the median of a commit, in seconds."""
+"""Range of the median word length of a commit, in seconds."""
 EDGE_S: Final = 0.02
-"""A word and the sound of it begin (or end) this close together: the sound is known to 10 ms."""
+"""Maximum distance between the edges of a word and its sound, which is measured to 10 ms."""
 LEAST_SHIFT_S: Final = 0.02
-"""Times that are off by less count as exact."""
+"""Times with a smaller error count as exact."""
 NEAR_S: Final = 0.45
-"""Farthest from the expected shift that a drift is looked for; a word farther lies another word."""
+"""Maximum difference from the expected shift in a search for drift; another word is further away."""
 MARGIN_S: Final = 0.25
-"""Sound this close before the first word or behind the last one speaks against a reading."""
+"""Sound this close before the first word or after the last one is evidence against a reading."""
 GOOD: Final = 0.15
-"""Share of misplaced sound up to which a reading fits for certain."""
+"""Share of misplaced sound up to which a reading is certain."""
 FAIR: Final = 0.25
 POOR: Final = 0.5
-"""Share above which another reading is looked for."""
+"""Share above which another reading is searched."""
 COVERED: Final = 0.02
-"""Share of the words' length that may lie beside the sound where they fit a noisy recording."""
+"""Maximum share of the words' length outside the sound of a noisy recording."""
 BEYOND_S: Final = 0.5
-"""Times may lie this far outside the audio that was sent: word ends are inexact."""
+"""Times may be this far outside the sent audio, because word ends are inexact."""
 STRAY_S: Final = 2.0
-"""A single word farther before the sound of its commit has a wrong time."""
+"""A single word that is further before the sound of its commit has a wrong time."""
 STEPS_S: Final = 0.35
 """Largest change of the shift from one commit to the next."""
 
 TREND: Final = 4
-"""So many steps in a row, alike and no smaller, are a drift although no single commit shows it."""
+"""This many similar steps in a row are a drift, even if no single commit shows it."""
 TREND_STEP_S: Final = 0.05
 TREND_SPREAD_S: Final = 0.05
 RHYTHM: Final = 3
-"""So many words have a rhythm of their own."""
+"""Minimum number of words with a characteristic rhythm."""
 
 Times = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """Times of the service become session seconds: `unit` times the value, minus `shift_s`."""
+    """Converts times of the service to session seconds: value * `unit` - `shift_s`."""
 
     unit: float
     shift_s: float
     certain: bool
-    """The sound confirms it."""
+    """Whether the sound confirms the reading."""
 
 
 class WordClock:
-    """Follows the commits of one session."""
+    """Reads the times of the commits of one session."""
 
     def __init__(self) -> None:
         self._relative: bool | None = None  # times count from the start of a segment; None until a commit shows it
@@ -75,8 +75,8 @@ class WordClock:
         self._trend_base_s: float | None = None
 
     def read(self, times: Times, evidence: Evidence, *, repeated_s: float | None = None) -> Reading | None:
-        """How to read the times of a commit, None when nothing explains them. `repeated_s`: where the commits begin
-        that its text repeats; times in them are likelier those of a repetition than another form of times."""
+        """The reading of a commit's times, None if no form explains them. `repeated_s`: start of the commits whose text
+        it repeats; times in them more likely belong to a repetition than to another form of times."""
         sound, after_s, sent_s = evidence.sound, evidence.after_s, evidence.sent_s
         self._commits += 1
         near = self._trended(times, self._near(times, sound), sound)
@@ -92,7 +92,7 @@ class WordClock:
             return near
         if far is not None and (not inside or _cost(_read(times, far), sound) < cost - FAIR):
             if far.unit == 1.0 and self._measured and self._follows(far.shift_s):
-                self._measured.append((self._commits, far.shift_s))  # a drift, lost from sight for some commits
+                self._measured.append((self._commits, far.shift_s))  # a drift that some commits did not show
             else:
                 self._relative = far.shift_s < -NEAR_S
             return far
@@ -101,7 +101,7 @@ class WordClock:
     # -- near the expected shift -----------------------------------------------------------------------------------
 
     def _near(self, times: Times, sound: Sound) -> Reading:
-        """The shift that fits best near the expected one; the expected one when the sound does not tell."""
+        """The best shift near the expected one; the expected one if the sound does not decide."""
         readings = [Reading(1.0, shift, certain=False) for shift in dict.fromkeys((self._expected_s(), 0.0))]
         best = min(readings, key=lambda r: _cost(_read(times, r), sound))  # the expected one when equal
         if not sound:
@@ -116,7 +116,7 @@ class WordClock:
                     continue
                 if (new := _cost(_read(times, reading), sound)) < cost * 0.6:
                     best, cost = reading, new
-        # Follow a drift that was seen to the millisecond; leave a service without one alone.
+        # Follow a measured drift to the millisecond; do not change the times of a service without drift.
         exact = _aligned(times, sound, best) if best.shift_s else None
         return exact if exact is not None and abs(exact.shift_s - best.shift_s) < LEAST_SHIFT_S else best
 
@@ -183,13 +183,12 @@ class WordClock:
                 least = min(cost for cost, _ in found)
                 if found[0][1].shift_s == 0.0 and found[0][0] <= least + FAIR / 2:
                     return found[0][1]
-                # Commits come in order: of equal fits the first sound that is not explained yet.
+                # Commits arrive in order: of equal fits, use the first sound without text.
                 return max((r for cost, r in found if cost <= least + EDGE_S * 2), key=lambda r: r.shift_s)
         return None
 
     def _is_copy(self, placed: Times, far: Reading | None, times: Times, evidence: Evidence, repeated_s: float) -> bool:
-        """Whether a repeated text comes with the times of the commits that it repeats, rather than with times of its
-        own in another form."""
+        """Whether a repeated text has the times of the commits that it repeats, not its own in another form."""
         sound = evidence.sound
         moved = _read(times, far) if far is not None else []
         fits = (
@@ -197,7 +196,7 @@ class WordClock:
             and abs(moved[0][0] - sound.onsets[0]) <= EDGE_S
             and _cost(moved, sound) <= GOOD / 2
         )
-        # Sound that was sent ahead of this commit may belong to any later one: only its own rhythm tells.
+        # Sound that was sent ahead of this commit may belong to any later one: only its rhythm decides.
         if self._relative:
             return not (fits or evidence.bounded)
         if not _inside(placed, repeated_s, evidence.sent_s):
@@ -210,11 +209,11 @@ class WordClock:
 
 
 def repaired(words: Sequence[WireWord], evidence: Evidence) -> tuple[Times, frozenset[int]] | None:
-    """Start and end of each word in the service's own form, and the indices of those that had to be filled in from
-    their neighbours; None when fewer than half of the words have times to go by."""
+    """Start and end of each word in the service's own form, and the indices of the words whose times were derived
+    from their neighbours; None if fewer than half of the words have usable times."""
     if 2 * sum(_is_reversed(w) for w in words) > len(words):
         words = [WireWord(w.text, w.end, w.start, w.confidence) for w in words]
-    known = [None if w.start == 0.0 and not w.end else w.start for w in words]  # 0 to 0 is no time
+    known = [None if w.start == 0.0 and not w.end else w.start for w in words]  # 0 to 0 is not a time
     starts = _without_strays(known, evidence.after_s - STRAY_S, evidence.sent_s + BEYOND_S)
     good = _rising(starts)
     distinct = {starts[i] for i in good}
@@ -234,11 +233,11 @@ def repaired(words: Sequence[WireWord], evidence: Evidence) -> tuple[Times, froz
 
 
 def filled(times: Times, missing: frozenset[int], evidence: Evidence) -> Times:
-    """Session seconds of words; one without times of its own lies where there is sound between its neighbours."""
+    """Session seconds of words; a word without times is placed where there is sound between its neighbours."""
     filled_in = list(times)
     for index in sorted(missing):
         if {index - 1, index + 1} & missing:
-            continue  # which of them has the sound is not known
+            continue  # the sound may belong to any of them
         from_s = times[index - 1][1] if index else evidence.after_s
         to_s = times[index + 1][0] if index + 1 < len(times) else evidence.sent_s
         runs = [run for run in evidence.sound.runs if run[0] >= from_s - EDGE_S and run[1] <= to_s + EDGE_S]
@@ -248,7 +247,7 @@ def filled(times: Times, missing: frozenset[int], evidence: Evidence) -> Times:
 
 
 def _without_strays(starts: list[float | None], from_s: float, to_s: float) -> list[float | None]:
-    """Starts outside the audio are single faults when most are inside it; otherwise all have another form."""
+    """Starts outside the audio are removed as single faults if most are inside; otherwise all have another form."""
     inside = [start is not None and from_s <= start <= to_s for start in starts]
     if sum(inside) * 2 <= len(starts):
         return starts
@@ -260,7 +259,7 @@ def _is_reversed(word: WireWord) -> bool:
 
 
 def _rising(starts: Sequence[float | None]) -> list[int]:
-    """Indices of the longest rising part: a start that breaks the order is the fault, not its neighbours."""
+    """Indices of the longest rising part: only the start that breaks the order is wrong, not its neighbours."""
     best: list[list[int]] = []
     tails: list[float] = []
     for index, start in enumerate(starts):
@@ -278,7 +277,7 @@ def applied(times: Times, reading: Reading) -> Times:
 
 
 def fits(times: Times, sound: Sound) -> bool:
-    """Whether session seconds of words are those of a sound beyond doubt."""
+    """Whether session seconds of words certainly match a sound."""
     return bool(sound) and _cost(times, sound) <= GOOD
 
 
@@ -287,14 +286,14 @@ def _read(times: Times, reading: Reading) -> Times:
 
 
 def _inside(times: Times, after_s: float, sent_s: float) -> bool:
-    """Whether most words lie in what was sent since the commit before."""
+    """Whether most words are within the audio sent since the previous commit."""
     outside = sum(end < after_s or start < -BEYOND_S or start > sent_s + BEYOND_S for start, end in times)
     return outside * 2 < len(times)
 
 
 def _cost(times: Times, sound: Sound) -> float:
     """How badly times and sound fit, as a share of the words' length: words in silence, and sound right before the
-    first word and right behind the last one. Sound between words is no fault: recognizers cut words short."""
+    first word and right behind the last one. Sound between words is ignored, because recognizers shorten words."""
     words = [(start, max(end, start + EDGE_S)) for start, end in times]
     total_s = sum(end - start for start, end in words)
     silent_s = sum(end - start - sound.voiced_s(start, end) for start, end in words)
@@ -304,8 +303,8 @@ def _cost(times: Times, sound: Sound) -> float:
 
 
 def _fits_noise(times: Times, sound: Sound) -> bool:
-    """Whether sound that was found in noise covers all words. What is around them may be a burst of the noise, which
-    is no reason to move them."""
+    """Whether sound that was found in noise covers all words. Sound around them may be a burst of the noise, which is
+    not a reason to move them."""
     words = [(start, max(end, start + EDGE_S)) for start, end in times]
     silent_s = sum(end - start - sound.voiced_s(start, end) for start, end in words)
     return sound.noisy and silent_s <= COVERED * sum(end - start for start, end in words)
@@ -320,7 +319,7 @@ def _shifts(times: Times, sound: Sound, expected_s: float) -> Iterator[float]:
 
 
 def _aligned(times: Times, sound: Sound, reading: Reading) -> Reading | None:
-    """The reading with its shift refined, when first start and last end both lie at an edge of the sound."""
+    """The reading with a refined shift, if the first start and the last end are both at an edge of the sound."""
     placed = _read(times, reading)
     starts = [d for start, _ in placed if (d := _to_edge(start, sound.onsets)) is not None]
     ends = [d for _, end in placed if (d := _to_edge(end, sound.ends)) is not None]
@@ -343,7 +342,7 @@ def _lateness(times: Times, sound: Sound, expected_s: float) -> float | None:
 
 
 def _to_edge(at: float, edges: Sequence[float]) -> float | None:
-    """How much later than the nearest edge; None when none is near."""
+    """Seconds after the nearest edge; None if no edge is near."""
     index = bisect_left(edges, at)
     offs = [at - edge for edge in edges[max(0, index - 1) : index + 1]]
     nearest = min(offs, key=abs, default=None)

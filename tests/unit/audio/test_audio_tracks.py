@@ -87,7 +87,7 @@ def test_one_track_is_all_tracks_of_a_file_without_others(tmp_path: Path) -> Non
     for track in (None, 1):
         with open_source(path, track=track) as source:
             assert words_of(source) == numbers(0)
-    with pytest.raises(NoSuchTrack, match="has only one audio track, so there is no track 2 to take"):
+    with pytest.raises(NoSuchTrack, match="has only one audio track; there is no track 2"):
         open_source(path, track=2)
     with open_recording(
         path, 16000, cutting=Cutting(), wanted=Wanted(track="all"), progress=lambda _: None

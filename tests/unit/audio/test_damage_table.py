@@ -139,7 +139,7 @@ TABLE = [
     Row("only-nan", changed(lambda s: s * np.nan), 0, "samples that are not numbers"),
     Row("dc", changed(lambda s: s * 0.4 + 0.5)),
     Row("clipped", changed(lambda s: np.clip(s * 20, -1, 1), audiofiles.WAV)),
-    Row("loud-float", changed(lambda s: s * 100), 1.0, "times as loud as full scale"),
+    Row("loud-float", changed(lambda s: s * 100), 1.0, "times full scale"),
     Row("very-quiet", changed(lambda s: s * 0.01)),
     Row("float-32", plain(audiofiles.WAV_FLOAT)),
     Row("double", plain(audiofiles.WAV_DOUBLE)),

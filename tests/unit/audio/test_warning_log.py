@@ -8,7 +8,7 @@ from worker.audio.warning_log import MAX_WARNINGS, WarningLog, counted, merged
 
 
 def test_one_warning_stays_as_it_is() -> None:
-    texts = ("damaged at about 12.3 s: bad frame", "holds samples that are not numbers", "has only 2 channels")
+    texts = ("damaged at about 12.3 s: bad frame", "contains samples that are not numbers", "has only 2 channels")
     assert counted(texts) == texts
     assert counted(texts * 2) == texts, "the same text again was read twice"
 
