@@ -1,4 +1,4 @@
-"""A service that goes deaf and answers as if all were well: the words come in a second session, or they are missing."""
+"""A service that stops transcribing without an error: the words come in a second session, or count as missing."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def lost(transcript: Transcript, words: Sequence[ToneWord]) -> list[ToneWord]:
 
 
 def assert_named(transcript: Transcript, words: Sequence[ToneWord]) -> None:
-    """Every word that is not in the text lies in a stretch that is missing."""
+    """Every word that is not in the text is within a missing stretch."""
     gaps = transcript.coverage.missing
     for word in lost(transcript, words):
         assert any(gap.start - 0.1 <= word.start and word.end <= gap.end + 0.1 for gap in gaps), word

@@ -1,4 +1,4 @@
-"""The recording that is heard is the one that is named: files that change, move or vanish while they are streamed."""
+"""The named recording is the transcribed one: files that change, move or vanish while they are streamed."""
 
 from __future__ import annotations
 
@@ -190,7 +190,7 @@ async def test_a_file_that_was_replaced_before_the_job_started_is_not_streamed(t
 
 @pytest.mark.parametrize("validator", ["ok", "no-etag"])
 async def test_an_address_whose_content_was_replaced(tmp_path: Path, validator: str) -> None:
-    """By the hash of what was downloaded; before a job has begun by the ETag, or by what else the server says."""
+    """By the hash of the download; before the start of a job by the ETag or the other facts of the server."""
     first = write_words(tmp_path / "a.wav", WORDS, 16000).read_bytes()
     second = write_words(tmp_path / "b.wav", OTHERS, 16000).read_bytes()
     async with tone_service(STT_ALLOWED_SOURCES="*,http://127.0.0.1", STT_TEMP_DIR=str(tmp_path / "temp")) as settings:

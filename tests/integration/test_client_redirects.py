@@ -68,7 +68,7 @@ async def test_no_redirect_to_another_origin_is_followed(status: int, transport:
     ],
 )
 async def test_no_other_redirect_is_followed_either(target: str, transport: str) -> None:
-    """Not to the same origin, nor to another scheme, user, or what is no address."""
+    """No redirect is followed: to the same origin, another scheme or user, or an invalid address."""
     app = web.Application()
     hosts: list[str] = []
     paths: list[str] = []

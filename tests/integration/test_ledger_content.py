@@ -1,4 +1,4 @@
-"""What the ledger keeps of the content of a job, and when a job begins anew."""
+"""The content of a job in the ledger, and restarts of jobs whose source changed."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_retry_resumes_after_any_other_failure(ledger: Ledger) -> None:
 
 
 async def test_a_job_done_with_other_content_is_queued_again(ledger: Ledger) -> None:
-    """After `retry` on a changed source the id no longer stands for what was transcribed."""
+    """After `retry` on a changed source the id no longer stands for the transcribed content."""
     await ledger.create("a", SPEC, content=ONE)
     lease = await taken(ledger)
     await lease.fail("source_changed", "changed")

@@ -1,4 +1,4 @@
-"""Nobody gets in without a key: every form of a request that once opened a session, or might, and the sessions of
+"""No access without a key: every form of a request that once opened a session, or might, and the sessions of
 others."""
 
 from __future__ import annotations

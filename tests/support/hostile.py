@@ -1,6 +1,6 @@
-"""Connections that never finish what they began: python -m tests.support.hostile HOST PORT COUNT SECONDS [KEY].
+"""Connections that never finish a request: python -m tests.support.hostile HOST PORT COUNT SECONDS [KEY].
 
-Each of COUNT connections takes a kind in turn, holds it until the server ends it, and begins anew a second later. With
+Each of COUNT connections takes the next kind, stays open until the server closes it, and reconnects after 1 s. With
 a key every tenth connection opens a session and abandons it. Prints the number of connections made.
 """
 

@@ -68,7 +68,7 @@ def test_every_variable_of_a_service_is_a_setting(name: str) -> None:
 
 
 def test_every_setting_reaches_a_service() -> None:
-    """Without an `env_file`, a setting that stands in no service could not be set."""
+    """Without an `env_file`, settings that no service lists could not be set."""
     handed = {variable.removesuffix("_FILE") for one in OURS.values() for variable in one["environment"]}
     assert VARIABLES - {"STT_HEALTH_FILE"} <= handed
     raw = yaml.safe_load(compose.PATH.read_text(encoding="utf-8"))["services"]

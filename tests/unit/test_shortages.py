@@ -1,4 +1,4 @@
-"""Which failures are shortages of the worker: found through every wrapping, and not confused with a fault of others."""
+"""Shortages of the worker are found through every wrapping, and not confused with errors of other parties."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_a_bare_error_of_the_system_is_a_shortage(code: int) -> None:
     found = shortage_of(os_error(code))
     assert found is not None
     assert found.retryable
-    assert "; " in str(found), "with the way out"
+    assert "; " in str(found), "with the remedy"
 
 
 @pytest.mark.parametrize(

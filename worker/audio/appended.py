@@ -1,7 +1,7 @@
-"""Finds files that were appended to a file that says where it ends: readers stop there, and never see the rest.
+"""Finds files that are appended to a file whose header gives its end: readers stop there and miss the rest.
 
-`cat a.m4a b.m4a` and recorders that append to a file that exists make such files. Formats of frames (MP3, Ogg, FLAC,
-ADTS, transport streams) do not say where they end; their own modules find what follows.
+`cat a.m4a b.m4a` and recorders that append to an existing file write such files. Formats of frames (MP3, Ogg, FLAC,
+ADTS, transport streams) have no such end; their own modules find following files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _MAX_BOXES: Final = 1_000_000
 _HEAD_BYTES: Final = 64
 _CHUNK_BYTES: Final = 1 << 20
 _LARGEST: Final = 0x7FFF0000
-"""A 32-bit size from here on may stand for one that is not known."""
+"""32-bit sizes from this value on may mark an unknown size."""
 _BIG_CHUNKS: Final = Chunks("big")
 _CAF_CHUNKS: Final = Chunks("big", size_bytes=8, padded=False)
 _W64: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
@@ -36,11 +36,11 @@ _NUT: Final = b"nut/multimedia container\0"
 Begins = Callable[[bytes], bool]
 """Whether a file begins with these bytes."""
 Ends = Callable[[BinaryIO, int, int], tuple[int, ...]]
-"""Where a file that begins at a byte may end, before the end of all."""
+"""The possible ends of a file that begins at a byte, before the end of the whole file."""
 
 
 def files(file: BinaryIO) -> tuple[tuple[int, int], ...]:
-    """Start and end of each file, in bytes; empty where there is only one."""
+    """Start and end of each file, in bytes; empty if there is only one."""
     size = file.seek(0, os.SEEK_END)
     starts = [0]
     while len(starts) < _MAX_FILES and (following := _next(file, starts[-1], size)) is not None:
@@ -61,7 +61,7 @@ def _next(file: BinaryIO, start: int, size: int) -> int | None:
 
 
 def _behind_tags(file: BinaryIO, at: int) -> int:
-    """Where an APEv2 tag and an ID3v1 tag end that begin at `at`."""
+    """The end of an APEv2 tag and an ID3v1 tag that begin at `at`."""
     head = read_at(file, at, 32)
     if head.startswith(b"APETAGEX"):
         at += 32 + int.from_bytes(head[12:16], "little")
@@ -74,7 +74,7 @@ def _begins(head: bytes) -> bool:
 
 # -- where files end ---------------------------------------------------------------------------------------------------
 def _wav_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """Behind the chunks, or behind the audio where the size of all is wrong."""
+    """After the chunks, or after the audio if the total size is wrong."""
     order = read_at(file, start, 4)
     chunks = Chunks("big" if order == b"RIFX" else "little")
     said = int.from_bytes(read_at(file, start + 4, 4), chunks.order)
@@ -118,7 +118,7 @@ def _asf_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _tta_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """Behind the frames, whose sizes a table lists."""
+    """After the frames, whose sizes are in a table."""
     head = read_at(file, start, 22)
     rate, samples = int.from_bytes(head[10:14], "little"), int.from_bytes(head[14:18], "little")
     length = int(_TTA_FRAME_S * rate)
@@ -130,7 +130,7 @@ def _tta_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """Where the count of samples begins again."""
+    """The places where the sample count restarts."""
     at, last = start, 0
     while at + 32 <= size:
         head = read_at(file, at, 32)
@@ -142,7 +142,7 @@ def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _matroska_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """Behind the segment; a live recording gives it no size, and has to be searched."""
+    """After the segment; a live recording without a size is searched."""
     head = read_at(file, start, 4096)
     at = head.find(_SEGMENT)
     if at < 0 or at + 12 > len(head) or not head[at + 4]:
@@ -169,7 +169,7 @@ def _flv_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _found(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...]:
-    """The first place behind `at` where a file begins that starts with one of `marks`."""
+    """The first place after `at` where a file with one of `marks` begins."""
     file.seek(at)
     rest, base = b"", at
     while data := file.read(_CHUNK_BYTES):
@@ -188,8 +188,8 @@ def _found(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...]
 
 
 def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """At the next `ftyp` with an index of its own. Live recorders repeat the index between fragments whose times go on:
-    there nothing ends."""
+    """At the next `ftyp` with an index of its own. Live recorders repeat the index between fragments with continuous
+    times: these are not ends."""
     at, second, has_index, fragmented = start, 0, False, False
     for _ in range(_MAX_BOXES):
         head = read_at(file, at, 16)
@@ -250,6 +250,6 @@ _FORMATS: Final[tuple[tuple[Begins, Ends | None], ...]] = (
     (_starts(b".snd\0\0", b"dns."), _au_ends),
     (_starts(b"TTA1"), _tta_ends),
     (_starts(b"wvpk"), _wavpack_ends),
-    # These may follow.
+    # These may only follow another file.
     (_starts(b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22", b"OggS\0\2", b"ID3\2", b"ID3\3", b"ID3\4"), None),
 )

@@ -17,7 +17,7 @@ MAX_TRACKS: Final = 1024
 SILENT_PEAK: Final = 10 ** (-70 / 20)
 _MAX_LISTED: Final = 16
 _MAX_NAME: Final = 64
-_UNTOLD: Final = ("", "und", "mis", "zxx", "unknown")
+_UNKNOWN_LANGUAGES: Final = ("", "und", "mis", "zxx", "unknown")
 _MAKERS: Final = (
     "SoundHandler",
     "SoundHandle",
@@ -42,7 +42,7 @@ class Track:
         names = (_cleaned(title) for title in titles)
         title = next((name for name in names if name and name not in _MAKERS), "")
         language = _cleaned(language).lower()
-        return cls(number, "" if language in _UNTOLD else language, title)
+        return cls(number, "" if language in _UNKNOWN_LANGUAGES else language, title)
 
     def __str__(self) -> str:
         facts = ", ".join(filter(None, (self.language, f'"{self.title}"' if self.title else "")))

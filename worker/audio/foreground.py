@@ -1,9 +1,9 @@
-"""Where sound stands out from steady background noise: hiss, hum, a fan, the noise of a line.
+"""Finds sound above steady background noise: hiss, hum, a fan, line noise.
 
 A pause in speech over noise is a stretch of nearly constant level. The lowest such stretches within seconds give the
 noise floor and its spread; sound is foreground where its level is clearly above. Without such stretches (music, speech
-without a pause, a babble of voices) nothing is known of the noise, and everything counts as foreground: text is
-dropped, and times are moved, only where the audio shows why.
+without a pause, a babble of voices) the noise is unknown, and everything counts as foreground: text is
+dropped and times are moved only with evidence in the audio.
 """
 
 from __future__ import annotations
@@ -17,32 +17,32 @@ Levels = npt.NDArray[np.float32]
 
 STEPS_PER_DB: Final = 2
 LOWEST_DBFS: Final = -100.0
-"""Levels are stored as a byte: 0 at `LOWEST_DBFS` and below, half a decibel to a step."""
+"""Levels are stored as a byte: 0 at `LOWEST_DBFS` and below, in steps of half a decibel."""
 UNKNOWN: Final = 255
 BLOCK: Final = 100
-"""Windows (of 10 ms) that share a threshold."""
+"""Number of windows (of 10 ms) that share a threshold."""
 STRETCH: Final = 30
-"""Windows of a steady stretch: longer than the stops and most sounds of speech."""
+"""Number of windows of a steady stretch: longer than plosives and most sounds of speech."""
 HOP: Final = 5
 REACH: Final = 8
-"""Blocks before and behind in which the noise floor of a block is looked for."""
+"""Number of blocks before and after a block in which its noise floor is searched."""
 STEADY_DB: Final = 6.0
-"""Range of the level within a steady stretch."""
+"""Maximum range of the level within a steady stretch."""
 SAME_DB: Final = 2.0
-"""Stretches this far above the lowest are the same noise."""
+"""Stretches up to this far above the lowest are the same noise."""
 LEAST_STRETCHES: Final = 4
-"""Fewer (they overlap: 0.45 s) may be a breath or a held sound."""
+"""Fewer (they overlap: 0.45 s) may be a breath or a long vowel."""
 ONSET_DB: Final = 3.0
-"""Sound rises at least this far above the floor, and goes on while it is `EDGE_DB` above."""
+"""Sound begins this far above the floor, and continues while it is `EDGE_DB` above."""
 EDGE_DB: Final = 2.0
 MIN_CONTRAST_DB: Final = 15.0
-"""Loud sound (a twentieth of the time) is this far above the floor; in more noise, weak words would be lost in it."""
+"""Minimum distance of loud sound (a twentieth of the time) from the floor; in more noise, weak words would be lost."""
 MAX_BURSTS: Final = 0.05
-"""Share of the time beside loud sound that may lie above the threshold."""
+"""Maximum share of the time above the threshold, apart from loud sound."""
 BRIDGE: Final = 5
-"""Windows below the threshold that do not end a run."""
+"""Maximum number of windows below the threshold within a run."""
 CONTEXT: Final = 2 * BLOCK
-"""Windows around a question that are looked at as well, as a run may begin or end there."""
+"""Number of windows around a queried range that are examined as well, because a run may begin or end there."""
 
 
 class Threshold(NamedTuple):
@@ -62,7 +62,7 @@ def encode_levels(mean_squares: npt.NDArray[np.float32]) -> bytes:
 
 
 class Foreground:
-    """Levels of the part of a file that was streamed lately, and the runs above its noise floor.
+    """Levels of the recently streamed part of a file, and the runs above its noise floor.
 
     A position has one place on a grid of windows, whichever session streams it. Positions are in samples.
     """
@@ -79,13 +79,13 @@ class Foreground:
         return position if self._origin is None else position - (position - self._origin) % self._window
 
     def add(self, start: int, levels: bytes) -> None:
-        """Levels of the windows from `start` on; those of later windows are forgotten, as they come again."""
+        """Add the levels of the windows from `start` on. Later levels are dropped, because they are sent again."""
         if not levels:
             return
         if self._origin is None:
             self._origin = start
         at = round((start - self._origin) / self._window)
-        if at < 0:  # an earlier start than any before: rare, and all that follows is streamed again
+        if at < 0:  # an earlier start than any before: rare, and everything after it is streamed again
             self._origin, self._levels, at = start, bytearray(), 0
             self._forget_blocks(0)
         if at < len(self._levels):
@@ -96,7 +96,7 @@ class Foreground:
         self._levels += levels
 
     def forget_before(self, position: float) -> None:
-        """Drop levels that no question about later positions needs."""
+        """Drop levels that queries about later positions do not need."""
         if self._origin is None:
             return
         blocks = int((position - self._origin) // self._window // BLOCK) - REACH - 1
@@ -121,7 +121,7 @@ class Foreground:
         edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
         places = (edges + first) * self._window + self._origin
         found = [(float(a), float(b)) for a, b in zip(places[::2], places[1::2], strict=True)]
-        # Nothing is known outside of what was added.
+        # Levels outside the added range are unknown.
         known_from, known_to = first * self._window + self._origin, last * self._window + self._origin
         if start < known_from:
             found.insert(0, (start, known_from))
@@ -132,7 +132,7 @@ class Foreground:
     # -- thresholds ------------------------------------------------------------------------------------------------
 
     def _flags(self, first: int, last: int, own: list[Threshold]) -> npt.NDArray[np.bool_]:
-        """Whether each window is foreground, short gaps filled."""
+        """Whether each window is foreground, with short gaps filled."""
         level = self._db(first, last)
         numbers = np.arange(first, last) // BLOCK
         onset = np.array([t.onset_db for t in own])[numbers - numbers[0]]
@@ -171,8 +171,8 @@ class Foreground:
         return found if self._is_steady(number, floor, found) else EVERYTHING
 
     def _is_steady(self, number: int, floor: float, threshold: Threshold) -> bool:
-        """Whether sound around a block is far above the noise, and the noise seldom above the threshold: bursts of
-        restless noise would pass for words, and weak words for noise."""
+        """Whether sound around a block is far above the noise, and the noise rarely above the threshold: otherwise
+        bursts of noise would count as words, and weak words as noise."""
         level = self._db(max(0, number - REACH) * BLOCK, min(len(self._levels), (number + REACH + 1) * BLOCK))
         level = level[level < 0]
         smooth = _smooth(level, 3)
@@ -209,7 +209,7 @@ class Foreground:
         return len(self._levels) >= (number + 1) * BLOCK + STRETCH
 
     def _db(self, first: int, last: int) -> Levels:
-        """Levels in dBFS; those that are not known are far above 0."""
+        """Levels in dBFS; unknown levels are far above 0."""
         stored = np.frombuffer(bytes(self._levels[first:last]), np.uint8).astype(np.float32)
         return np.where(stored == UNKNOWN, np.float32(1000), stored / STEPS_PER_DB + np.float32(LOWEST_DBFS))
 

@@ -65,7 +65,7 @@ class Layout:
     @property
     def trusted(self) -> bool:
         """libsndfile gets the length right by itself."""
-        return bool(self.tag) and self.frames <= _told_frames(self.tag, self.first.side_bytes) + 1
+        return bool(self.tag) and self.frames <= _tagged_frames(self.tag, self.first.side_bytes) + 1
 
     @property
     def start(self) -> int:
@@ -160,7 +160,7 @@ def _as_tagged(head: bytes, start: int, size: int) -> Layout | None:
     if first is None or head[4 + first.side_bytes : 8 + first.side_bytes] not in _TAG_MARKS:
         return None
     tag = head[: first.length]
-    frames, count = _told_frames(tag, first.side_bytes), _told_bytes(tag, first.side_bytes)
+    frames, count = _tagged_frames(tag, first.side_bytes), _tagged_bytes(tag, first.side_bytes)
     if not frames or not count or size - start > count * (1 + _TAG_SLACK):
         return None
     return Layout(head[:4], tag, start + len(tag), size, frames)
@@ -169,7 +169,7 @@ def _as_tagged(head: bytes, start: int, size: int) -> Layout | None:
 def _is_uniform(file: BinaryIO, tagged: Layout) -> bool:
     """Whether the whole file has frames of the same rate and channels, and none after the tagged end."""
     like = tagged.first
-    end = min(tagged.end, tagged.start + _told_bytes(tagged.tag, like.side_bytes))
+    end = min(tagged.end, tagged.start + _tagged_bytes(tagged.tag, like.side_bytes))
     probes = max(_MIN_PROBES, int(tagged.length_s / _PROBE_EVERY_S))
     step = max(_PROBE_BYTES, (end - tagged.audio_start) // probes)
     for at in range(tagged.audio_start, end - _PROBE_BYTES, step):
@@ -202,14 +202,14 @@ def _first_frame(head: bytes) -> int | None:
     return None
 
 
-def _told_bytes(tag: bytes, side_bytes: int) -> int:
+def _tagged_bytes(tag: bytes, side_bytes: int) -> int:
     at = 4 + side_bytes
     flags = tag[at + 7]
     at += 12 if flags & 1 else 8
     return int.from_bytes(tag[at : at + 4], "big") if flags & 2 else 0
 
 
-def _told_frames(tag: bytes, side_bytes: int) -> int:
+def _tagged_frames(tag: bytes, side_bytes: int) -> int:
     """Number of frames by the tag; 0 if the tag has none."""
     at = 4 + side_bytes
     return int.from_bytes(tag[at + 8 : at + 12], "big") if tag[at + 7] & 1 else 0

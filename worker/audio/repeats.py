@@ -1,8 +1,8 @@
-"""Passes over packets that a file holds twice (pure).
+"""Drops packets that a file contains twice (pure).
 
-Recorders that connect again send some packets once more, with the same times. Files joined end to end count their times
-from the same start, and both may begin with the same packets of silence: those are no repetition. The next packet shows
-which of the two it is: another file has other content at a time that was there before.
+Recorders that reconnect send some packets again, with the same times. Joined files count their times from the same
+start, and both may begin with equal packets of silence: these are not repetitions. The next packet distinguishes the
+two cases: another file has other content at an earlier time.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ _RECENT: Final = 4096
 
 
 class RepeatFilter:
-    """Packets (with `pts`, `size` and their bytes) in, packets that are no repetition out, in the same order."""
+    """Filters packets (with `pts`, `size` and their bytes): yields all but repetitions, in order."""
 
     def __init__(self) -> None:
         self._recent: dict[int, int] = {}
         """Checksums by time."""
-        self._held: list[Any] = []
+        self._pending: list[Any] = []
         """Packets seen before, until the next one shows whether they are a repetition."""
 
     def push(self, packet: Any) -> Iterator[Any]:
@@ -30,17 +30,17 @@ class RepeatFilter:
         checksum = zlib.crc32(packet)
         before = self._recent.get(packet.pts)
         if before == checksum:
-            self._held = [*self._held[1 - _RECENT :], packet]
+            self._pending = [*self._pending[1 - _RECENT :], packet]
             return
-        if self._held and before is not None:
+        if self._pending and before is not None:
             yield from self._another_file()
-        self._held = []
+        self._pending = []
         self._remember(packet.pts, checksum)
         yield packet
 
     def _another_file(self) -> Iterator[Any]:
         self._recent = {}
-        for packet in self._held:
+        for packet in self._pending:
             self._remember(packet.pts, zlib.crc32(packet))
             yield packet
 

@@ -326,7 +326,7 @@ def test_the_search_for_more_audio_is_bounded(tmp_path: Path) -> None:
 @pytest.mark.parametrize("said", [0, 16000, 0xFFFFFFFF])
 @pytest.mark.parametrize("left", [1, 2, 3, 4, 7, 8])
 def test_a_file_that_ends_within_the_head_of_its_data_chunk_is_refused(tmp_path: Path, said: int, left: int) -> None:
-    """The place where the audio would begin lies behind the end of the file."""
+    """The start of the audio is after the end of the file."""
     fmt = b"fmt " + (16).to_bytes(4, "little") + bytes.fromhex("01000100401f0000803e000002001000")
     path = tmp_path / "cut.wav"
     path.write_bytes(

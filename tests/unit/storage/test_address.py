@@ -114,7 +114,7 @@ def test_the_name_of_the_transcript(source: str, name: str) -> None:
 
 @pytest.mark.parametrize("part", ["a", "a://", "a+.", "-", "http://u:", "http://u:p@", "://"])
 def test_a_long_text_of_others_is_scrubbed_in_a_moment(part: str) -> None:
-    """Such as the error of a server: a pattern that looks back over all of it took minutes."""
+    """Such as the error of a server: a pattern with backtracking took minutes."""
     began = time.monotonic()
     scrub(part * (200_000 // len(part)))
     assert time.monotonic() - began < 2

@@ -1,4 +1,4 @@
-"""How often a message goes back: an outage is waited for, a refusal for good is not, and no whole job is lost."""
+"""Requeues of messages: during an outage, but not after a permanent refusal; no whole job is lost."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def test_without_times_new_text_stays_whole_and_in_order() -> None:
     new = inserted(plain("having little or no money", 6, 19), known, 4, 20, paced=False)
     assert new is not None
     assert (new.text, new.start) == ("having little or no money", 20)
-    # In real time the text of a segment stands at its end, so what was not heard comes before it.
+    # In real time the text of a segment is at its end, so missing words come before it.
     before = inserted(plain("call me", 5, 9), [plain("some years ago", 5, 20)], 4, 18, paced=True)
     assert before is not None
     assert before.start < 5
