@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from worker.audio.recording import Recording
 from worker.audio.tracks import why_not_streamed
-from worker.hearing import Service
 from worker.job import Job
 from worker.masking import show_url
 from worker.progress import Progress
 from worker.section import Section
 from worker.storage.fetch import Local
+from worker.stretch import Service
 from worker.transcript.compose import Facts
 from worker.transcript.model import ChannelFacts, Gap, SpeedFall, Stretch
 
@@ -48,7 +48,7 @@ def facts_of(
     speech_share: float | None,
 ) -> Facts:
     """The facts of the finished document besides the words. `started`: start of the run, on the event loop's clock;
-    `speech_share`: the share of speech under doubtful text (0 to 1), see `worker.listening`."""
+    `speech_share`: the share of speech under doubtful text (0 to 1), see `worker.speech_check`."""
     settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
     planned = source.sections
     accounts = dict(job.earlier.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}

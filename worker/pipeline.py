@@ -15,17 +15,17 @@ from worker.account import facts_of, progress_of
 from worker.audio.recording import Recording
 from worker.audio.speech import silero
 from worker.content import ContentGuard, guarded
-from worker.hearing import Service
 from worker.job import Earlier, Job, JobLog
-from worker.listening import speech_share
 from worker.planning import check_length, open_planned
 from worker.realtime.governor import Slots, Unlimited
 from worker.realtime.speed import SpeedControl, is_unlimited
 from worker.realtime.streaming import Endpoint
 from worker.section import Section
 from worker.settings import Settings
+from worker.speech_check import speech_share
 from worker.storage.address import show
 from worker.storage.fetch import Local, fetched
+from worker.stretch import Service
 from worker.transcript.compose import compose
 from worker.transcript.merge import merge_channels
 from worker.transcript.model import Segment, Transcript

@@ -18,7 +18,7 @@ from worker.audio.feed import FrameFeed
 from worker.audio.sounding import Sounding, sounding
 from worker.audio.voiced_seconds import VoicedSeconds
 from worker.errors import EndpointError
-from worker.hearing import Hearing, Record, Service
+from worker.stretch import Record, Service, StretchStreamer
 from worker.transcript.answered import Blank, blanks, without_skipped
 from worker.transcript.inserted import inserted
 from worker.transcript.model import MISSING_S, Segment, Unanswered
@@ -171,14 +171,14 @@ class SecondPass:
                 answers += 1
                 self._known.append((start_s, end_s))
 
-        hearing = Hearing(
+        streamer = StretchStreamer(
             self._service, self._record, start_s, voiced=VoicedSeconds(self._rate), keep=keep, report=self._report
         )
         self._streamed.append((start_s, end_s))
-        error = await hearing.run(await self._opened(), round(end_s * self._rate))
+        error = await streamer.run(await self._opened(), round(end_s * self._rate))
         if not answers:
             self._tries.append(_Try(start_s, end_s, error))
-        return hearing.uncommitted, answers > 0, error
+        return streamer.uncommitted, answers > 0, error
 
     def _unanswered(self, stretch: _Stretch) -> Unanswered:
         again = self._times_streamed(stretch)

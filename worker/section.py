@@ -11,8 +11,8 @@ from worker.audio.feed import FrameFeed
 from worker.audio.sections import SectionPlan
 from worker.audio.voiced_seconds import VoicedSeconds
 from worker.errors import EndpointError
-from worker.hearing import Hearing, Record, Service
 from worker.second_pass import SecondPass
+from worker.stretch import Record, Service, StretchStreamer
 from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, Unanswered
 
 
@@ -43,7 +43,7 @@ class Section:
         self._segments = sorted(committed, key=lambda segment: segment.start)
         self._voiced = VoicedSeconds(self._rate)
         self._start_s = (plan.start - plan.overlap_before) / self._rate
-        self._first = Hearing(
+        self._first = StretchStreamer(
             service,
             self._record,
             self._start_s,

@@ -32,7 +32,7 @@ class Speech(ToneVoiceDetector):
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.hearing.BACKOFF_S", (0.01, 0.05))
+    monkeypatch.setattr("worker.stretch.BACKOFF_S", (0.01, 0.05))
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO, Final, cast
 
 from worker.audio.container_tracks import audio_stream, audio_streams, tracks_of
 from worker.audio.mp4 import has_uncommon_edits
+from worker.audio.packet_repeats import RepeatFilter
 from worker.audio.parts import Part, PartFile
-from worker.audio.repeats import RepeatFilter
 from worker.audio.source import AudioInfo
 from worker.audio.sourcefile import SourceFile
 from worker.audio.succession import SUCCESSION_PACKETS, Succession

@@ -12,7 +12,7 @@ from tests.support import tones
 from tests.support.timedmedia import write_timed
 from worker.audio.decode import open_source
 from worker.audio.frames import wire_frames
-from worker.audio.repeats import RepeatFilter
+from worker.audio.packet_repeats import RepeatFilter
 
 LENGTH_S = 3.0
 

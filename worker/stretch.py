@@ -77,7 +77,7 @@ class _CountedVoice(VoiceMap):
         self._seconds.add(frame)
 
 
-class Hearing:
+class StretchStreamer:
     """Streams one stretch. `keep` makes a segment durable, `report` receives the text in progress; an exception from
     either ends it."""
 
