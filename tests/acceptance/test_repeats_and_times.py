@@ -136,6 +136,7 @@ SAME = {
     "a chorus": [(0.0, 3), (1.2, 3), (2.4, 3), (6.0, 3), (7.2, 3)],
 }
 MIXED_FAULTS = [[], ["triplicate"], ["timed-only"], ["drift=0.1"], ["phantom=2"], ["times=relative"], ["times=ms"]]
+MIXED_FAULTS += [["untimed=2"], ["untimed=3"]]
 
 
 @pytest.mark.parametrize("plan", SAME.values(), ids=SAME)

@@ -217,7 +217,7 @@ class Pairer:
         return bool(plain and self._timed_seen and self._released and plain in letters(self._released[-1].text))
 
     def _is_burst(self, entry: _Entry) -> bool:
-        if not self._released or entry.spoke_before:
+        if not self._drops or not self._released or entry.spoke_before:
             return False
         last = self._released[-1]
         return same_text(last.text, entry.text) and entry.arrived - last.arrived <= BURST_S

@@ -21,6 +21,10 @@ FASTEST: Final = 30.0
 """Maximum Latin letters in a second of voice."""
 USUAL: Final = 20.0
 """Usual maximum. It decides the number of copies once a text is known to be multiplied."""
+TYPICAL: Final = 12.0
+"""Letters a second of voice in ordinary speech."""
+MIN_SKIPPED_S: Final = 0.2
+"""Sound between two commits that is more than inexact word times leave."""
 DOUBT: Final = 1.15
 """Text without a known place stays up to this many times the fastest speech."""
 OWN_SOUND: Final = 0.4
@@ -58,6 +62,7 @@ class Repeats:
         self._recent: deque[tuple[str, float]] = deque(maxlen=RECENT)  # letters, session second of the start
         self._sounded = False
         self._rates: deque[float] = deque(maxlen=20)
+        self._skipped_s = 0.0  # sound before a commit with times that no commit explains
         self._untimed = (-1.0, 0)  # commits without times since the last place that is known: that place, their effort
 
     def take(self, text: str, words: Words, clock: WordClock, evidence: Evidence) -> Take | None:
@@ -151,9 +156,14 @@ class Repeats:
 
     def _remember(self, take: Take, evidence: Evidence, number: int) -> None:
         sound = evidence.sound
-        untimed = take.times is None
-        waiting = self._untimed_effort(evidence) + effort(take.text)
-        self._untimed = (evidence.after_s, waiting) if untimed else (-1.0, 0)
+        waiting = self._untimed_effort(evidence)
+        if take.times is None:
+            self._untimed = (evidence.after_s, waiting + effort(take.text))
+            self._skipped_s = 0.0
+        else:
+            self._untimed = (-1.0, 0)
+            gap_s = sound.voiced_s(evidence.after_s, take.times[0][0]) - waiting / TYPICAL
+            self._skipped_s = max(self._skipped_s, gap_s)
         self._recent.append((letters(take.text), take.times[0][0] if take.times else evidence.after_s))
         room_s = sound.voiced_s(evidence.after_s, evidence.sent_s)
         if take.times is not None:
@@ -167,6 +177,8 @@ class Repeats:
         if known := [one for one in times if one]:
             own = any(_share(one, evidence.sound) >= OWN_SOUND for one in known)
             return own or _has_room([word for one in known for word in one], evidence)
+        if self._skipped_s >= max(MIN_SKIPPED_S, effort(text) / FASTEST):
+            return True  # the commit before it may have been given the times of this one
         room_s = evidence.sound.voiced_s(evidence.after_s, evidence.sent_s)
         if before := self._untimed_effort(evidence):  # the sound is of these commits first
             return room_s >= (before + effort(text)) / (FASTEST * DOUBT)
