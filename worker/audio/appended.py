@@ -12,6 +12,7 @@ from typing import BinaryIO, Final, Literal
 
 from worker.audio.extent import Chunks, walk
 from worker.audio.file_bytes import read_at
+from worker.audio.mp3 import is_header
 
 _MAX_FILES: Final = 10_000
 _MAX_BOXES: Final = 1_000_000
@@ -31,6 +32,7 @@ _FLV_STARTS: Final = tuple(b"FLV\x01" + bytes((flags, 0, 0, 0, 9, 0, 0, 0, 0)) f
 _TTA_FRAME_S: Final = 256 / 245
 _MAX_MOOF_BYTES: Final = 1 << 20
 _ID3V1_BYTES: Final = 128
+_ID3V2_HEAD_BYTES: Final = 10
 _NUT: Final = b"nut/multimedia container\0"
 
 Begins = Callable[[bytes], bool]
@@ -55,7 +57,7 @@ def _next(file: BinaryIO, start: int, size: int) -> int | None:
         return None
     for end in ends(file, start, size):
         behind = _behind_tags(file, end)
-        if start < behind < size and _begins(read_at(file, behind, _HEAD_BYTES)):
+        if start < behind < size and _file_begins(file, behind):
             return behind
     return None
 
@@ -66,6 +68,24 @@ def _behind_tags(file: BinaryIO, at: int) -> int:
     if head.startswith(b"APETAGEX"):
         at += 32 + int.from_bytes(head[12:16], "little")
     return at + _ID3V1_BYTES if read_at(file, at, 3) == b"TAG" else at
+
+
+def _behind_id3(file: BinaryIO, at: int) -> int:
+    """The end of an ID3v2 tag that begins at `at`. A tag alone is no file: it may belong to the audio before it."""
+    head = read_at(file, at, _ID3V2_HEAD_BYTES)
+    if head[:3] != b"ID3" or len(head) < _ID3V2_HEAD_BYTES:
+        return at
+    size = 0
+    for byte in head[6:]:  # 7 bits of the size in each byte
+        size = size << 7 | byte & 0x7F
+    return at + _ID3V2_HEAD_BYTES + size
+
+
+def _file_begins(file: BinaryIO, at: int) -> bool:
+    """Whether a file begins at `at`. MP3 counts only after an ID3 tag: four bytes of PCM may look like a frame."""
+    content = _behind_id3(file, at)
+    head = read_at(file, content, _HEAD_BYTES)
+    return _begins(head) or (content > at and is_header(head[:4]))
 
 
 def _begins(head: bytes) -> bool:
@@ -251,5 +271,5 @@ _FORMATS: Final[tuple[tuple[Begins, Ends | None], ...]] = (
     (_starts(b"TTA1"), _tta_ends),
     (_starts(b"wvpk"), _wavpack_ends),
     # These may only follow another file.
-    (_starts(b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22", b"OggS\0\2", b"ID3\2", b"ID3\3", b"ID3\4"), None),
+    (_starts(b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22", b"OggS\0\2"), None),
 )
