@@ -4,8 +4,9 @@ ends.
 Plain aiohttp websockets that speak as much Engine.IO and Socket.IO as a client of the real-time API needs. Audio is
 counted by the length of the message, never decoded. Over HTTP: `GET /stats` gives and forgets what was counted.
 
-With PAUSE, in seconds, it commits as the real service does: after so long a silence in the audio, and nothing on stop;
-with `wall` behind it, after so long a silence on the clock, however fast silence is sent.
+It commits words for all audio, two a second, every five seconds: a service that left speech without text would be asked
+for it again. With PAUSE, in seconds, it commits as the real service does: after so long a silence in the audio, and
+nothing on stop; with `wall` behind it, after so long a silence on the clock, however fast silence is sent.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from worker.realtime import messages
 OPEN = '0{"sid":"%s","upgrades":[],"pingInterval":25000,"pingTimeout":60000,"maxPayload":100000000}'
 CHUNK = f'42["{messages.CHUNK}"'
 PING_EVERY_S = 25.0
-# A session tells of the commit on stop so that a client need not wait for a pause, and answers as a service would: with
-# a partial for this much audio.
-PARTIAL_EVERY_S = 5.0
+# A session announces the commit on stop, so that a client need not wait for a pause.
+COMMIT_EVERY_S = 5.0
+WORD_S = 0.5
 
 
 def event(name: str, payload: object = None) -> str:
@@ -50,6 +51,7 @@ class Session:
         self.total_s = 0.0
         self.text_bytes = 0
         self.rate = 16000
+        self.committed_s = 0.0
         self.partials = 0
 
     def counted(self) -> dict[str, object]:
@@ -99,10 +101,12 @@ class Sink:
         session.total_s += audio_s
         if self._pause_s is not None:
             await self._listen(socket, session, audio_s, silent=not text[start:end].strip("A="))
-        if session.total_s >= (session.partials + 1) * PARTIAL_EVERY_S:
-            session.partials = int(session.total_s / PARTIAL_EVERY_S)
-            payload = {"message_type": messages.TYPE_PARTIAL, "text": f"part {session.partials}"}
-            await socket.send_str(event(messages.TRANSCRIPT, payload))
+            if session.total_s >= (session.partials + 1) * COMMIT_EVERY_S:
+                session.partials = int(session.total_s / COMMIT_EVERY_S)
+                payload = {"message_type": messages.TYPE_PARTIAL, "text": f"part {session.partials}"}
+                await socket.send_str(event(messages.TRANSCRIPT, payload))
+        elif session.total_s >= session.committed_s + COMMIT_EVERY_S:
+            await self._commit(socket, session, session.total_s)
 
     async def _listen(self, socket: web.WebSocketResponse, session: Session, audio_s: float, *, silent: bool) -> None:
         if not silent:
@@ -112,7 +116,7 @@ class Sink:
         silent_s = time.time() - session.voiced_at if self._wall else session.silent_s
         if session.in_progress and silent_s >= (self._pause_s or 0):
             session.in_progress = False
-            await self._commit(socket, session.total_s - session.silent_s)
+            await self._commit(socket, session, session.total_s - session.silent_s)
 
     async def _other(self, socket: web.WebSocketResponse, session: Session, text: str) -> bool:
         if text == "3":
@@ -137,13 +141,18 @@ class Sink:
 
     async def _close(self, socket: web.WebSocketResponse, session: Session) -> None:
         if self._pause_s is None:
-            await self._commit(socket, session.total_s)
+            await self._commit(socket, session, session.total_s)
         await socket.send_str(event(messages.CLOSED, {"code": 1000, "reason": ""}))
 
-    async def _commit(self, socket: web.WebSocketResponse, end: float) -> None:
-        words = [{"text": "end", "start": max(0.0, end - 0.5), "end": end, "type": "word", "logprob": -0.1}]
+    async def _commit(self, socket: web.WebSocketResponse, session: Session, end: float) -> None:
+        words = []
+        while (start := session.committed_s) + 0.01 < end:
+            session.committed_s = min(end, start + WORD_S)
+            word = {"text": f"w{round(start / WORD_S)}", "start": start, "end": session.committed_s}
+            words.append({**word, "type": "word", "logprob": -0.1})
+        text = " ".join(str(word["text"]) for word in words)
         for kind, more in ((messages.TYPE_COMMITTED, {}), (messages.TYPE_COMMITTED_TIMED, {"words": words})):
-            await socket.send_str(event(messages.TRANSCRIPT, {"message_type": kind, "text": "end", **more}))
+            await socket.send_str(event(messages.TRANSCRIPT, {"message_type": kind, "text": text, **more}))
 
     async def _ping(self, socket: web.WebSocketResponse) -> None:
         while True:

@@ -18,6 +18,9 @@ from worker.audio.frames import BYTES_PER_SAMPLE
 VOICED_DBFS: Final = -65.0
 """RMS level above which a window counts. Quiet speech far from the microphone stays above about -55 dBFS."""
 WINDOW_S: Final = 0.01
+CLEAN_RUN_S: Final = 1.0
+"""Maximum length of voiced runs in a recording whose pauses are silent. Longer ones may hold noise, whose floor costs
+ten times as much to find."""
 BRIDGE_S: Final = 0.05
 """Silence shorter than this does not end a run."""
 _THRESHOLD: Final = (10 ** (VOICED_DBFS / 20) * 32768) ** 2
@@ -162,6 +165,10 @@ class VoiceMap:
         """The parts of the runs between two file seconds that stand out from steady noise. Unlike `runs_s` this does
         not err on the side of voice: it is for judging text and times, not for skipping silence."""
         rate = self._rate
+        first = bisect_right(self._ends, from_s * rate)
+        last = bisect_left(self._starts, to_s * rate)
+        if all(self._ends[n] - self._starts[n] <= CLEAN_RUN_S * rate for n in range(first, last)):
+            return self.runs_s(from_s, to_s)
         above = [(start / rate, end / rate) for start, end in self._foreground.runs(from_s * rate, to_s * rate)]
         return _shared(self.runs_s(from_s, to_s), above)
 
