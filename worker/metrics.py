@@ -137,6 +137,8 @@ SLOTS_LIMIT.set(math.inf)
 # What exists from the start, so that a rate is seen from the first event on.
 for _state in ("done", "incomplete", "failed"):
     JOBS_ENDED.labels(_state)
+for _reason in ("missing", "no_text", "low_confidence", "language", "repetition", "pace", "not_speech", "channels"):
+    NEEDS_REVIEW.labels(_reason)
 for _outcome in ("sent", "given_up"):
     REAPED.labels(_outcome)
 for _outcome in ("delivered", "failed", "set_aside"):
