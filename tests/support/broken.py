@@ -75,7 +75,7 @@ BROKEN: Final = (
     Broken("no-samples.au", _bytes(_encoded("AU", "ULAW", 0)), (_DAMAGED,), "it holds no audio"),
     Broken("rate-0.wav", _bytes(_wav(rate=0)), (_DAMAGED,), "cannot be opened as audio"),
     Broken("channels-0.wav", _bytes(_wav(channels=0)), (_DAMAGED,), "Channel count is zero"),
-    Broken("codec.wav", _bytes(_wav(tag=0x9999)), (_DAMAGED,), "Malformed 'fmt ' chunk"),
+    Broken("codec.wav", _bytes(_wav(tag=0x9999)), (_UNSUPPORTED,), "coding 0x9999 in WAV"),
     Broken("cut-head.flac", _bytes(_encoded("FLAC", "PCM_16")[:20]), (_DAMAGED,), "cannot be opened as audio"),
     Broken("cut-head.ogg", _bytes(_encoded("OGG", "VORBIS")[:40]), (_DAMAGED,), "cannot be opened as audio"),
     Broken("gone.wav", lambda path: path.symlink_to("nowhere.wav"), ("source_not_found",), "nowhere.wav: no such file"),
