@@ -125,7 +125,7 @@ def test_far_over_full_scale_is_bounded_and_told(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.wav", np.array([0.5, 1e30, -1e30, 1.5], np.float32), 8000, audiofiles.WAV_FLOAT)
     with open_source(path) as source:
         np.testing.assert_array_equal(decoded(source), np.array([0.5, 16, -16, 1.5], np.float32))
-        assert any("1e+30 times as loud" in w for w in source.warnings)
+        assert any("1e+30 times full scale" in w for w in source.warnings)
 
 
 # -- what cannot be opened ---------------------------------------------------------------------------------------------
