@@ -57,7 +57,8 @@ def through_product(
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
         )
-        documents = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*.json")]
+        found = (json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("*.json"))
+        documents = [document for document in found if "segments" in document]  # not the summary of the run
     heard = {
         document["source"]["name"]: Heard(
             text=" ".join(segment["text"] for segment in document["segments"]),
