@@ -97,7 +97,8 @@ async def test_what_does_not(
     assert type(caught.value) is error
     assert "secret" not in str(caught.value)
     assert f"http://{server.host}/{fault}/call.wav?…" in str(caught.value)
-    assert len(server.requests) <= 2 * fetch.TRIES
+    # A try that gets further than all before begins the count again, and where a connection breaks is a matter of luck.
+    assert len(server.requests) <= 6 * fetch.TRIES
     assert not left_behind(settings)
 
 
