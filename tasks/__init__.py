@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tasks.control import cancel, pause, resume, retry
-from tasks.submit import (
+from tasks.client.control import cancel, pause, resume, retry
+from tasks.client.handles import (
     AsyncBatchHandle,
     AsyncJobHandle,
     BatchHandle,

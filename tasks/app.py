@@ -14,7 +14,9 @@ from celery.apps import worker as worker_program
 from celery.bin.celery import celery as program
 from celery.exceptions import Reject
 
-from tasks import broker, celery_config, logs
+from tasks import celery_config
+from tasks.broker import kombu_transport
+from tasks.observability import log_setup
 from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
 from worker.settings import Settings, load
 
@@ -38,7 +40,7 @@ worker_program.safe_say = lambda *_: None
 trace.log_policy_reject = trace.log_policy_reject._replace(traceback=None, severity=logging.INFO)
 
 
-broker.install()
+kombu_transport.install()
 
 # The application of a worker process. The environment is read when the configuration is first needed.
 app = Celery("tasks", include=["tasks.transcribe"])
@@ -64,8 +66,8 @@ def wake(application: Celery, job_ids: Iterable[str], queue: str) -> None:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except broker.SEND_ERRORS as exc:
-        if broker.is_permanent_failure(exc):
+    except kombu_transport.SEND_ERRORS as exc:
+        if kombu_transport.is_permanent_failure(exc):
             raise LedgerRefused(
                 f"the queue in Redis refuses messages: {exc}; see the type of the key STT_QUEUE names"
             ) from exc
@@ -130,7 +132,7 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
     """In place of Celery's own. What STT_LOG_LEVEL says counts, else what `celery worker --loglevel` does."""
     settings = load()
     level = None if "log_level" in settings.model_fields_set or loglevel is None else loglevel
-    logs.set_up(settings, logging.getLevelName(level) if isinstance(level, int) else level)
+    log_setup.set_up(settings, logging.getLevelName(level) if isinstance(level, int) else level)
 
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from worker.ledger import dead_letters
+from worker.ledger.keys import Keys
 from worker.settings import Settings
-from worker.storage import dead_letters
-from worker.storage.keys import Keys
 
 
 def for_settings(settings: Settings) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def for_settings(settings: Settings) -> dict[str, Any]:
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
             "health_check_interval": 25,
-            # Key under which tasks.broker stores unreadable messages.
+            # Key under which tasks.broker.kombu_transport stores unreadable messages.
             "dead_letters_key": Keys(settings.redis_prefix)[dead_letters.KEY],
             "dead_letters_ttl_s": int(settings.result_ttl.total_seconds()),
         },

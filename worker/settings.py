@@ -16,8 +16,8 @@ from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_va
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from worker.errors import SettingsError
-from worker.secrets import from_files
-from worker.speeds import Speed, parse_speed, show_speed
+from worker.secret_files import from_files
+from worker.speed_option import Speed, parse_speed, show_speed
 
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 
@@ -249,7 +249,7 @@ class Settings(BaseSettings):
 SECRETS: Final = tuple(
     name for name, field in Settings.model_fields.items() if field.annotation is SecretStr or name == "redis_url"
 )
-"""Settings that may come from a file: `STT_API_KEY_FILE` names the one that holds STT_API_KEY. See `worker.secrets`."""
+"""Settings that may come from a file: `STT_API_KEY_FILE` names the file with STT_API_KEY. See `worker.secret_files`."""
 
 
 class _GivenOnly(Settings):

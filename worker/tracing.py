@@ -31,7 +31,7 @@ _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_E
 CLOSE_S: Final = 1.5
 """Seconds the last spans have to be sent when the process ends."""
 _OURS: Final = re.compile(r"[0-9a-f]{24}")
-"""How `tasks.jobs.job_id` makes one, of the content and the options."""
+"""How `tasks.job_spec.job_id` makes one, of the content and the options."""
 
 
 class Span:

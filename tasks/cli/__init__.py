@@ -7,21 +7,21 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from tasks.cli.leaving import Leaving
-from tasks.cli.output import echo, echo_error
+from tasks.cli.process_exit import Leaving
+from tasks.cli.terminal_output import echo, echo_error
 from worker.errors import BadJob, LanguageUnsupported, SettingsError, SttError
 
 # Command -> where it is.
 _COMMANDS: Final = {
-    "run": "run:command",
+    "run": "run.run:command",
     "submit": "submit:command",
-    "watch": "watch:command",
+    "watch": "watch.watch:command",
     "status": "status:command",
-    "list": "batches:list_",
-    "cancel": "cancel:command",
-    "pause": "batches:pause",
-    "resume": "batches:resume",
-    "retry": "retry:command",
+    "list": "status:list_",
+    "cancel": "control:cancel",
+    "pause": "control:pause",
+    "resume": "control:resume",
+    "retry": "control:retry",
     "export": "export:command",
     "plan": "plan:command",
     "worker": "worker:command",

@@ -11,7 +11,7 @@ from typing import Any
 import click
 
 from tasks.cli import options
-from tasks.cli.output import echo, echo_json
+from tasks.cli.terminal_output import echo, echo_json
 
 
 @click.command(short_help="Check settings, Redis, the service, outputs, disk and clock.")
@@ -48,10 +48,12 @@ def command(
       stt-batch doctor --bench --bench-sessions 64 --json
     """
     settings = options.settings_from(**given)
-    from tasks import doctor, logs  # noqa: PLC0415  loads the whole pipeline
-    from tasks.doctor.bench import bench as measure  # noqa: PLC0415
+    # Imported here: they load the whole pipeline.
+    from tasks import doctor  # noqa: PLC0415
+    from tasks.doctor.load_test import bench as measure  # noqa: PLC0415
+    from tasks.observability import log_setup  # noqa: PLC0415
 
-    logs.set_up(settings, "CRITICAL")  # the findings say it in fewer words
+    log_setup.set_up(settings, "CRITICAL")  # the findings say it in fewer words
 
     async def findings() -> AsyncIterator[doctor.Finding]:
         async for finding in doctor.checkup(settings, sample=sample or doctor.SAMPLE, outputs=outputs):

@@ -12,20 +12,20 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from tasks.batch import Summary
-from tasks.batch_files import is_summary, write_summary
+from tasks.batches.summary import Summary
+from tasks.batches.summary_files import is_summary, write_summary
 from tasks.cli import options
-from tasks.cli.files import walk
-from tasks.cli.output import echo, echo_json
+from tasks.cli.sources.naming import walk
 from tasks.cli.status import find_batch
-from tasks.jobs import JobSpec, recorded
+from tasks.cli.terminal_output import echo, echo_json
+from tasks.job_spec import JobSpec, recorded
 from worker.errors import BadJob, JobNewer, OutputError
+from worker.ledger.ledger import Ledger
 from worker.settings import Settings
 from worker.storage.address import is_url, parse
-from worker.storage.ledger import Ledger
-from worker.storage.sinks import deliver
+from worker.storage.outputs.deliver import deliver
 from worker.transcript.model import Transcript
-from worker.transcript.style import Style
+from worker.transcript.subtitles.style import Style
 
 
 @click.command(short_help="Write finished transcripts in other formats or to another place.")

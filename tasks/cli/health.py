@@ -6,8 +6,8 @@ import os
 
 import click
 
-from tasks import health
-from tasks.cli.output import echo
+from tasks.cli.terminal_output import echo
+from tasks.observability import health
 from worker.errors import SettingsError
 
 

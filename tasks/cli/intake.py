@@ -32,17 +32,17 @@ def command(ready_file: Path | None, **given: Any) -> None:
       stt-batch intake
       redis-cli XADD stt:intake '*' job '{"source": "/audio/call.wav"}'
     """
-    from tasks import logs  # noqa: PLC0415
+    from tasks.observability import log_setup  # noqa: PLC0415
 
     settings = options.settings_from(**given)
-    logs.set_up(settings)
+    log_setup.set_up(settings)
     asyncio.run(_serve(settings, (lambda: None) if ready_file is None else ready_file.touch))
 
 
 async def _serve(settings: Settings, on_ready: Callable[[], object]) -> None:
-    from tasks.intake import serve  # noqa: PLC0415
-    from tasks.leave import leave_soon  # noqa: PLC0415
-    from tasks.monitor import Monitor  # noqa: PLC0415
+    from tasks.background.intake import serve  # noqa: PLC0415
+    from tasks.background.monitor import Monitor  # noqa: PLC0415
+    from tasks.forced_exit import leave_soon  # noqa: PLC0415
 
     monitor = Monitor(settings)
     work = asyncio.gather(serve(settings), monitor.run())

@@ -8,13 +8,13 @@ from typing import Any, TypeVar
 
 import click
 
-from tasks.jobs import FORMATS
+from tasks.job_spec import FORMATS
 from worker.audio.audio_tracks import TrackSelection, parse_track
-from worker.audio.channels import Channels, check_names, check_selection, parse_channels, parse_names
+from worker.audio.channel_selection import Channels, check_names, check_selection, parse_channels, parse_names
 from worker.errors import BadJob
-from worker.secrets import read
+from worker.secret_files import read
 from worker.settings import Settings, Speed, load, parse_speed
-from worker.transcript.style import PRESETS, SCRIPTS, Style
+from worker.transcript.subtitles.style import PRESETS, SCRIPTS, Style
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -15,27 +15,28 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from tasks.batch import JobLine
-from tasks.batch_plan import Limits, Look, Plan, plan_batch
-from tasks.cli import left_out, options
-from tasks.cli.files import Found
-from tasks.cli.follow import clock, factor
-from tasks.cli.listing import opens_media, sources
-from tasks.cli.output import echo, echo_text, safe
-from tasks.cli.view import near
-from tasks.jobs import JobState
-from tasks.producer import make_spec
-from worker.audio.channels import Wanted
-from worker.audio.decode import open_source
-from worker.audio.scan import scan
-from worker.audio.sections import Cutting
-from worker.audio.sections import plan as plan_sections
-from worker.audio.skipping import Skipping
+from tasks.batches.estimate import Limits, Look, Plan, plan_batch
+from tasks.batches.human import clock, factor
+from tasks.batches.summary import JobLine
+from tasks.cli import options
+from tasks.cli.run.display import near
+from tasks.cli.sources import skipped_files
+from tasks.cli.sources.expand import opens_media, sources
+from tasks.cli.sources.naming import Found
+from tasks.cli.terminal_output import echo, echo_text, safe
+from tasks.client.producer import make_spec
+from tasks.job_spec import JobState
+from worker.audio.channel_selection import Wanted
+from worker.audio.decoding.decode import open_source
+from worker.audio.segmentation.channel_plans import may_hold_speech, plan_channels
+from worker.audio.segmentation.scan import scan
+from worker.audio.segmentation.sections import Cutting
+from worker.audio.segmentation.sections import plan as plan_sections
+from worker.audio.segmentation.silence import Skipping
+from worker.audio.segmentation.speech_detector import silero
 from worker.audio.source import Audio, AudioInfo
-from worker.audio.speech import silero
-from worker.audio.tracks import may_hold_speech, plan_channels
 from worker.errors import SourceError, SourceRefused
-from worker.planning import check_length
+from worker.pipeline.planning import check_length
 from worker.settings import Settings
 from worker.storage.address import is_url, show
 
@@ -86,8 +87,8 @@ def command(
         echo_text(plan.model_dump_json(indent=2))
     else:
         _show(Console(highlight=False), plan)
-        left_out.tell(passed_over, everything=names_left_out)
-        left_out.tell_number(passed_over, everything=names_left_out)
+        skipped_files.tell(passed_over, everything=names_left_out)
+        skipped_files.tell_number(passed_over, everything=names_left_out)
     ctx.exit(1 if failing else 0)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tasks.cli.output import echo_json
+from tasks.cli.terminal_output import echo_json
 from worker.transcript.formats import json_
 
 

@@ -8,8 +8,8 @@ from typing import Any
 import click
 
 from tasks.cli import options
-from tasks.cli.output import echo, echo_text
-from worker.descriptors import raise_limit
+from tasks.cli.terminal_output import echo, echo_text
+from worker.open_files_limit import raise_limit
 
 
 @click.command(short_help="Serve the real-time API with the embedded recognizer.")
@@ -39,7 +39,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
       STT_SERVER_API_KEYS=secret stt-batch server --host 0.0.0.0 --port 8808
       STT_SERVER_API_KEYS=secret stt-batch server --fault drop=30 --fault triplicate
     """
-    from worker.server import faults as catalogue  # noqa: PLC0415
+    from worker.server import fault_options as catalogue  # noqa: PLC0415
 
     if "list" in faults:
         echo_text(catalogue.describe())
@@ -47,15 +47,15 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
     switches = [catalogue.parse(text) for text in faults]
     settings = options.settings_from(**given)
     raise_limit()
-    from tasks import logs  # noqa: PLC0415
-    from tasks.health import Pulse  # noqa: PLC0415
-    from tasks.standalone import check_recognizer, for_language  # noqa: PLC0415
+    from tasks.embedded.stack import check_recognizer, for_language  # noqa: PLC0415
+    from tasks.observability import log_setup  # noqa: PLC0415
+    from tasks.observability.health import Pulse  # noqa: PLC0415
     from worker.server import app  # noqa: PLC0415  loads numpy, aiohttp and more
 
     check_recognizer(settings)
     if language is not None:
         settings = for_language(settings, language)
-    logs.set_up(settings)
+    log_setup.set_up(settings)
 
     def ready(url: str) -> None:
         if settings.log_format == "console":  # else every line is JSON

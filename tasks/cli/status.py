@@ -1,4 +1,4 @@
-"""`stt-batch status`: what became of jobs and batches."""
+"""`stt-batch status` and `stt-batch list`: the states of jobs and batches."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tasks.batch import JobLine, Summary, review_texts, summarize
+from tasks.batches.human import clock, factor
+from tasks.batches.summary import JobLine, Summary, review_texts, summarize
 from tasks.cli import options
-from tasks.cli.follow import clock, factor
-from tasks.cli.output import echo_json, safe
-from tasks.cli.view import show_table
-from tasks.jobs import BatchStatus, JobState, JobStatus
+from tasks.cli.run.display import show_table
+from tasks.cli.terminal_output import echo_json, safe
+from tasks.job_spec import BatchStatus, JobState, JobStatus
 from worker.errors import BadJob
+from worker.ledger.ledger import Ledger
 from worker.settings import Settings
-from worker.storage.ledger import Ledger
 
 RECENT = 20
 WATCH_S: Final = (1.0, 60.0)
@@ -223,3 +223,37 @@ def batch_lines(summary: Summary) -> list[str]:
         only = "" if set(summary.counts) <= {JobState.DONE, JobState.CANCELLED} else "--failed "
         lines.append(f"try them again: stt-batch retry {only}{safe(shlex.quote(summary.name))}")
     return lines
+
+
+@click.command("list", short_help="List the newest batches.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
+@options.as_json
+def list_(limit: int, as_json: bool) -> None:
+    """List the batches in Redis (STT_REDIS_URL), newest first: their jobs by state, speed and time left.
+
+    \b
+    Examples:
+      stt-batch list
+      stt-batch list --limit 100 --json
+    """
+    found = asyncio.run(_newest(options.settings_from(), limit))
+    if as_json:
+        batches = [summary_json(batch.summary, with_jobs=False) for batch in found]
+        echo_json({"batches": batches})
+        return
+    console = Console(highlight=False)
+    if not found:
+        console.print("no batches yet")
+    for batch in found:
+        console.print(batch_lines(batch.summary)[0], soft_wrap=True)
+
+
+async def _newest(settings: Settings, limit: int) -> list[Batch]:
+    ledger = Ledger(settings)
+    try:
+        found = [
+            await find_batch(ledger, name) for name in await ledger.recent_batches(limit) if await ledger.batch(name)
+        ]
+        return [batch for batch in found if batch.status.jobs]
+    finally:
+        await ledger.close()

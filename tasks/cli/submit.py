@@ -10,16 +10,17 @@ from typing import Any
 
 import click
 
-from tasks.cli import left_out, options
-from tasks.cli.files import Planned, name_outputs
-from tasks.cli.left_out import LeftOut
-from tasks.cli.listing import sources
-from tasks.cli.output import echo, echo_json
-from tasks.producer import Producer, make_spec, new_batch_id
+from tasks.cli import options
+from tasks.cli.sources import skipped_files
+from tasks.cli.sources.expand import sources
+from tasks.cli.sources.naming import Planned, name_outputs
+from tasks.cli.sources.skipped_files import LeftOut
+from tasks.cli.terminal_output import echo, echo_json
+from tasks.client.producer import Producer, make_spec, new_batch_id
+from worker.ledger.ledger import Created
 from worker.settings import Settings
+from worker.storage.access_policy import check_webhook
 from worker.storage.address import is_url
-from worker.storage.allowed import check_webhook
-from worker.storage.ledger import Created
 
 
 @click.command(short_help="Queue files, folders, manifests and addresses for running workers.")
@@ -85,14 +86,14 @@ def command(
             {"id": job.job_id, "source": item.shown, "before": job.before}
             for job, item in zip(jobs, planned, strict=True)
         ]
-        echo_json({"batch": name, "jobs": found_jobs, "left_out": left_out.as_documents(passed_over)})
+        echo_json({"batch": name, "jobs": found_jobs, "left_out": skipped_files.as_documents(passed_over)})
         return
-    left_out.tell(passed_over, everything=names_left_out)
+    skipped_files.tell(passed_over, everything=names_left_out)
     for job, item in zip(jobs, planned, strict=True):
         note = f"  (is {job.before} already)" if job.before else ""
         echo(f"{job.job_id}  {item.shown}{note}")
     echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {shlex.quote(name)}")
-    left_out.tell_number(passed_over, everything=names_left_out)
+    skipped_files.tell_number(passed_over, everything=names_left_out)
 
 
 async def _submit(

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import click
 
 from tasks.cli import options
-from tasks.cli.output import echo, echo_json
+from tasks.cli.terminal_output import echo, echo_json
+from worker.ledger.connection import Connection
 from worker.storage.address import show
-from worker.storage.connection import Connection
-from worker.storage.outbox import Message, Outbox
+from worker.webhooks.outbox import Message, Outbox
 
 T = TypeVar("T")
 

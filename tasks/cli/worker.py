@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from tasks.cli import options
-from worker.descriptors import raise_limit
+from worker.open_files_limit import raise_limit
 from worker.settings import as_environment
 
 
@@ -32,10 +32,10 @@ def command(ready_file: Path | None, **given: Any) -> None:
     """
     settings = options.settings_from(**given)
     raise_limit()
-    from tasks import logs  # noqa: PLC0415
     from tasks.app import check_service, run_worker  # noqa: PLC0415  Celery and the audio code are for this command alone
+    from tasks.observability import log_setup  # noqa: PLC0415
 
     check_service(settings)
     os.environ.update(as_environment(settings))
-    logs.set_up(settings)
+    log_setup.set_up(settings)
     run_worker(on_ready=None if ready_file is None else ready_file.touch)

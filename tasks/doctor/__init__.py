@@ -15,13 +15,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Final
 
-from tasks.doctor import ledger, places, service
+from tasks.doctor import redis, service, storage
 from tasks.doctor.finding import Finding, Status, fail, ok, warn
 from worker.errors import SettingsError, SttError
-from worker.masking import show_url
-from worker.realtime.cleartext import clear_text_warning, sends_key_in_clear
+from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
+from worker.secret_masking import show_url
 from worker.settings import SECRETS, Settings
-from worker.storage.webhooks import secrets_of
+from worker.webhooks.sender import secrets_of
 
 SAMPLE: Final = Path(__file__).with_name("sample.opus")
 PART_S: Final = 180.0
@@ -34,13 +34,13 @@ async def checkup(
 ) -> AsyncIterator[Finding]:
     """Every finding as soon as it is there. `sample`: speech for the service; `outputs`: places to write to besides
     those of STT_ALLOWED_OUTPUTS."""
-    for finding in (*of_settings(settings, environ), places.look_at_descriptors(settings)):
+    for finding in (*of_settings(settings, environ), storage.look_at_descriptors(settings)):
         yield finding
     parts: tuple[tuple[str, Callable[[], Awaitable[list[Finding]]]], ...] = (
-        ("redis", lambda: ledger.look(settings)),
+        ("redis", lambda: redis.look(settings)),
         ("service", lambda: service.look(settings, sample)),
-        ("outputs", lambda: places.look_at_outputs(settings, outputs)),
-        ("disk", lambda: places.look_at_disk(settings)),
+        ("outputs", lambda: storage.look_at_outputs(settings, outputs)),
+        ("disk", lambda: storage.look_at_disk(settings)),
     )
     for name, look in parts:
         try:

@@ -13,13 +13,13 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tasks.doctor.finding import Finding, fail, ok, warn
-from worker.audio.sections import Plan
+from worker.audio.segmentation.sections import Plan
 from worker.errors import AuthRefused, EndpointBusy, EndpointError, SttError
-from worker.job import Began
-from worker.masking import show_url
-from worker.pipeline import Job, run
+from worker.pipeline.job import Began
+from worker.pipeline.run import Job, run
 from worker.progress import Progress
 from worker.realtime.client import check
+from worker.secret_masking import show_url
 from worker.settings import Settings, Speed
 from worker.transcript.model import SectionFacts, Segment, Transcript
 

@@ -18,10 +18,10 @@ from tests.support.audiofiles import FLAC, MULAW, VORBIS, WAV, Coding, write_sig
 from tests.support.mediafiles import MEDIA, write_media
 from tests.support.pipeline_run import KEY, TIME_TOLERANCE_S, MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import ToneWord, encode, speech
-from worker.audio.channels import Wanted
-from worker.audio.tracks import NOTHING_HEARD
+from worker.audio.channel_selection import Wanted
+from worker.audio.segmentation.channel_plans import NOTHING_HEARD
 from worker.errors import BadJob, ModelUnavailable, NoSuchChannel
-from worker.pipeline import Earlier
+from worker.pipeline.run import Earlier
 from worker.server import app, recognizers
 from worker.settings import load
 from worker.transcript.model import Transcript
@@ -226,7 +226,7 @@ async def test_without_room_for_the_decoded_audio_each_channel_is_streamed_whole
 
     log = MemoryLog()
     with monkeypatch.context() as patch:
-        patch.setattr("worker.audio.spool.os.write", full)
+        patch.setattr("worker.audio.pcm_spool.os.write", full)
         async with tone_service() as service:
             transcript = await transcribe(calls / "vorbis.ogg", service, sessions=4, channels=NAMED, log=log)
     assert_split(transcript, WORDS, NAMED.names)

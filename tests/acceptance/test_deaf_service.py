@@ -13,8 +13,8 @@ from tests.support.audiofiles import write_signal, write_words
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tone_recognizer import ToneVoiceDetector
 from tests.support.tones import ToneWord, encode, speech
-from worker.audio.channels import Wanted
-from worker.job import Earlier
+from worker.audio.channel_selection import Wanted
+from worker.pipeline.job import Earlier
 from worker.transcript.model import SectionFacts, Transcript, Unanswered
 
 LENGTH_S = 20.0
@@ -32,12 +32,12 @@ class Speech(ToneVoiceDetector):
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.stretch.BACKOFF_S", (0.01, 0.05))
+    monkeypatch.setattr("worker.pipeline.session_sequence.BACKOFF_S", (0.01, 0.05))
 
 
 @pytest.fixture
 def tones_are_speech(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.pipeline.silero", Speech)
+    monkeypatch.setattr("worker.pipeline.run.silero", Speech)
 
 
 @pytest.fixture

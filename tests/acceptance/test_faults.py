@@ -22,7 +22,7 @@ QUICK = {"STT_STALL_TIMEOUT_S": "2", "STT_START_TIMEOUT_S": "2", "STT_CONNECT_TI
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.stretch.BACKOFF_S", (0.01, 0.05))
+    monkeypatch.setattr("worker.pipeline.session_sequence.BACKOFF_S", (0.01, 0.05))
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from tests.support.audiofiles import write_words
 from tests.support.mediafiles import MEDIA, Media, write_media
 from tests.support.pipeline_run import assert_said, tone_service, transcribe
 from tests.support.tones import ToneWord
-from worker.audio.channels import Wanted
+from worker.audio.channel_selection import Wanted
 
 LENGTH_S = 8.0
 WORDS = [ToneWord(n, 0.5 + 0.8 * n) for n in range(8)]

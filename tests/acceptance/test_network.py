@@ -25,7 +25,7 @@ PACE = 16.0
 
 @pytest.fixture(autouse=True)
 def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.stretch.BACKOFF_S", (0.05, 0.2))
+    monkeypatch.setattr("worker.pipeline.session_sequence.BACKOFF_S", (0.05, 0.2))
 
 
 @pytest.fixture

@@ -74,7 +74,7 @@ def disturbed(file: tuple[int, float, tuple[Coding, int]], faults: list[str], sp
     seed, length_s, (coding, rate) = file
     note(f"seed={seed} length_s={length_s} coding={coding} rate={rate} faults={faults} speed={speed}")
     with tempfile.TemporaryDirectory() as directory, pytest.MonkeyPatch.context() as patch:
-        patch.setattr("worker.stretch.BACKOFF_S", (0.01, 0.05))
+        patch.setattr("worker.pipeline.session_sequence.BACKOFF_S", (0.01, 0.05))
         asyncio.run(check(Path(directory), seed, length_s, coding, rate, faults, speed))
 
 

@@ -12,7 +12,7 @@ import obstore
 import pytest
 from obstore.store import S3Store
 
-from tasks.submit import submit, submit_many
+from tasks.client.handles import submit, submit_many
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding, write_words
 from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
@@ -22,7 +22,7 @@ from tests.support.redis_server import redis_server
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.support.tones import ToneWord, speech
 from tests.support.wait import wait_until
-from worker.storage.ledger import JobState
+from worker.ledger.ledger import JobState
 from worker.transcript.model import Transcript
 
 CODINGS: tuple[Coding, ...] = (audiofiles.WAV, audiofiles.FLAC, audiofiles.MP3, audiofiles.OPUS, audiofiles.MULAW)
@@ -154,7 +154,7 @@ def _assert_no_secret(fleet: Fleet, server: S3Server) -> None:
 
 
 def test_what_a_worker_may_not_read(tmp_path: Path) -> None:
-    """The setting holds for jobs that come whole as well; see tests/unit/storage/test_allowed.py for the rules."""
+    """The setting holds for jobs that come whole as well; the rules are in test_access_policy.py."""
     with redis_server() as redis_url, tone_server(tmp_path) as url:
         fleet = Fleet(tmp_path, redis_url, url, {"STT_ALLOWED_SOURCES": f"{tmp_path}/in"})
         secret, _ = fleet.audio("secret")

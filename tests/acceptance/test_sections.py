@@ -11,7 +11,7 @@ from tests.support.audiofiles import FLAC, MP3, WAV, Coding, write_words
 from tests.support.pipeline_run import TIME_TOLERANCE_S, MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import speech
 from worker.errors import AuthRefused, EndpointUnavailable
-from worker.pipeline import Earlier
+from worker.pipeline.run import Earlier
 
 LENGTH_S = 420.0
 WORDS = list(speech(LENGTH_S - 1, seed=11))
@@ -139,7 +139,7 @@ async def test_without_room_for_the_decoded_audio_the_file_is_streamed_whole(
     def full(*_: object) -> int:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("worker.audio.spool.os.write", full)
+    monkeypatch.setattr("worker.audio.pcm_spool.os.write", full)
     async with tone_service() as service:
         transcript = await transcribe(files / "speech.mp3", service, sessions=4)
     assert_said(transcript, WORDS)

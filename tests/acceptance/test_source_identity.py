@@ -18,10 +18,10 @@ from tests.support.faulty_web import faulty_web
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import speech
 from worker.errors import SourceChanged, WorkerShortage
-from worker.job import Began, Content
-from worker.pipeline import Earlier
+from worker.pipeline.job import Began, Content
+from worker.pipeline.run import Earlier
 from worker.settings import load
-from worker.storage.sources import content_of
+from worker.storage.sources.listing import content_of
 from worker.transcript.model import Segment
 
 WORDS = list(speech(20, seed=7))

@@ -12,7 +12,7 @@ from tests.support.audiofiles import Coding, write_words
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import speech
 from worker.errors import SourceError
-from worker.storage.outputs import Outputs
+from worker.storage.outputs.local_files import Outputs
 
 CODINGS = (audiofiles.WAV, audiofiles.FLAC, audiofiles.MP3, audiofiles.VORBIS)
 

@@ -12,9 +12,9 @@ from tests.support.audiofiles import FLAC, write_signal
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import encode, speech
 from tests.support.trackfiles import RATE, TRACK_FILES, write_tracks
-from worker.audio.channels import Wanted
+from worker.audio.channel_selection import Wanted
 from worker.errors import BadJob
-from worker.pipeline import Earlier
+from worker.pipeline.run import Earlier
 
 WORDS = [list(speech(8.0, seed=number, numbers=itertools.count(1 + 500 * number))) for number in range(2)]
 SIGNALS = [encode(words, RATE, duration_s=9.0) for words in WORDS]

@@ -24,7 +24,7 @@ from tests.bench import naive
 from tests.bench.machine import cpu_s, memory_kb, tell
 from tests.support.measured_run import CountingLog
 from worker.audio.source import sha256_file
-from worker.pipeline import Job, run
+from worker.pipeline.run import Job, run
 from worker.settings import load
 
 START_S = 0.04  # of each session: one core opens and begins to decode one in less

@@ -6,10 +6,10 @@ import sys
 from pathlib import Path
 
 from tests.bench.machine import cpu_s, tell
-from worker.audio.decode import open_source
-from worker.audio.sections import Cutting, plan
-from worker.audio.skipping import Skipping
-from worker.audio.speech import silero
+from worker.audio.decoding.decode import open_source
+from worker.audio.segmentation.sections import Cutting, plan
+from worker.audio.segmentation.silence import Skipping
+from worker.audio.segmentation.speech_detector import silero
 
 
 def main(path: str) -> None:

@@ -15,7 +15,7 @@ import uvloop
 from tests.bench.machine import cpu_s, memory_kb, tell
 from tests.support.measured_run import CountingLog
 from worker.audio.source import sha256_file
-from worker.pipeline import Job, run
+from worker.pipeline.run import Job, run
 from worker.settings import load, parse_speed
 
 

@@ -23,12 +23,12 @@ from pathlib import Path
 
 import redis
 
-from tasks.submit import submit
+from tasks.client.handles import submit
 from tests.support.fleet import Fleet, Worker, assert_every_key_ends, tone_server
 from tests.support.redis_server import Valkey, free_port
 from tests.support.tones import ToneWord
 from worker.errors import LedgerUnavailable
-from worker.storage.records import JobState
+from worker.ledger.records import JobState
 
 LEASE_S, RENEW_S, REAP_S = 4.0, 1.0, 1.0
 BOUND_S = LEASE_S + REAP_S + 2.0

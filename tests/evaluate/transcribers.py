@@ -20,8 +20,8 @@ from tests.evaluate.corpus import Recording
 from worker import settings as settings_module
 from worker.server import recognizers
 from worker.server.endpointing import rules
-from worker.server.listener import Listener
-from worker.server.recognizers import SAMPLE_RATE, Samples, weights
+from worker.server.recognizers import SAMPLE_RATE, Samples, model_files
+from worker.server.speech_segmenter import Listener
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,9 @@ def on_whole_files(recordings: Sequence[Recording]) -> Run:
 
     config = settings_module.load()
     model = WhisperModel(
-        str(weights.find(config.model, weights.cache_folder(config.model_cache))), device="cpu", compute_type="int8"
+        str(model_files.find(config.model, model_files.cache_folder(config.model_cache))),
+        device="cpu",
+        compute_type="int8",
     )
     began = time.monotonic()
     heard = {}

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import redis
 
-from tasks.producer import Producer
+from tasks.client.producer import Producer
 from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
 from tests.support.redis_server import redis_server
+from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
-from worker.storage.ledger import Ledger
 
 
 @pytest.fixture(scope="session")

@@ -16,14 +16,14 @@ import pytest
 import redis
 
 from tasks.app import make_app
-from tasks.jobs import JobStatus
-from tasks.submit import submit, submit_many
+from tasks.client.handles import submit, submit_many
+from tasks.job_spec import JobStatus
 from tests.support.fleet import assert_every_key_ends
 from tests.support.wait import wait_until
 from worker.errors import BadJob, LedgerUnavailable, SourceNotFound
+from worker.ledger.keys import queue_lists
+from worker.ledger.ledger import JobState
 from worker.settings import Settings, load
-from worker.storage.keys import queue_lists
-from worker.storage.ledger import JobState
 
 ROOT = Path(__file__).parents[2]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -204,8 +204,8 @@ def test_a_job_that_kills_its_workers_is_given_up(
 def test_a_cancelled_job_stops_and_is_not_begun_again(
     start: Start, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
-    from tasks.loop import shared_loop
-    from worker.storage.ledger import Ledger
+    from tasks.event_loop import shared_loop
+    from worker.ledger.ledger import Ledger
 
     start()
     handle = submit(audio("slow-400.wav"), settings=settings)

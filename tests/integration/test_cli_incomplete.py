@@ -7,7 +7,7 @@ from pathlib import Path
 
 import soundfile
 
-from tasks.standalone import free_ports
+from tasks.embedded.stack import free_ports
 from tests.integration.test_cli_run import Cli, cli, words_of
 from tests.support.tones import ToneWord, encode
 from tests.support.wait import wait_until

@@ -307,7 +307,7 @@ def test_wrong_usage_ends_with_2_and_one_message(
 
 
 def test_another_service_with_a_url_and_a_key(cli: Cli) -> None:
-    from tasks.standalone import free_ports
+    from tasks.embedded.stack import free_ports
 
     words = write_audio(cli.folder / "a.wav")
     (port,) = free_ports(1)
@@ -342,7 +342,7 @@ def test_the_library_of_commands_explains_itself(cli: Cli) -> None:
 
 
 def test_submit_worker_and_status_together(cli: Cli, redis_url: str) -> None:
-    from tasks.standalone import free_ports
+    from tasks.embedded.stack import free_ports
 
     said = {name: write_audio(cli.folder / "in" / f"{name}.wav", seed=len(name)) for name in ("one", "three")}
     (cli.folder / "in" / "bad.wav").write_bytes(b"nothing")

@@ -95,7 +95,7 @@ async def test_the_ways_socketio_itself_refuses(
 async def test_a_node_server_that_drops_its_client(
     node_modules: Path, recording: Path, trouble: str, transport: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.stretch.BACKOFF_S", (0.05, 0.2))
+    monkeypatch.setattr("worker.pipeline.session_sequence.BACKOFF_S", (0.05, 0.2))
     with run_node_server(node_modules, troubled=2, **{trouble: 7}) as server:
         transcript = await transcribe(recording, settings(server, STT_TRANSPORT=transport), speed=16.0)
         sessions = server.sessions()

@@ -14,7 +14,7 @@ import pytest
 from obstore.store import S3Store
 
 from tasks import submit
-from tests.integration.test_watched import scraped
+from tests.integration.test_monitoring import scraped
 from tests.support import compose
 from tests.support.audiofiles import FLAC, write_words
 from tests.support.compose_run import ROOT, LocalCompose, program

@@ -11,16 +11,16 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.events import MOST_TEXT, Events
-from tasks.told import Told
+from tasks.execution.job_reporter import Told
 from tests.support.redis_server import free_port
 from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import LeaseLost
+from worker.ledger.connection import Connection
+from worker.ledger.event_stream import MOST_TEXT, Events
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import Ledger
 from worker.progress import Progress
 from worker.settings import Settings, load
-from worker.storage.connection import Connection
-from worker.storage.lease import Lease
-from worker.storage.ledger import Ledger
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ async def test_an_event_with_its_facts(events: Events, raw: redis.Redis) -> None
 
 
 async def test_the_stream_is_bounded(events: Events, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("tasks.events.KEPT", 300)
+    monkeypatch.setattr("worker.ledger.event_stream.KEPT", 300)
     for first in range(0, 2000, 500):
         await events.tell_many(("queued", f"job-{first + n}", {"batch": "b"}) for n in range(500))
     assert 300 <= raw.xlen("stt:events") < 500
@@ -101,7 +101,7 @@ async def test_events_that_wait_for_redis_are_bounded(
         async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("tasks.events.MOST_WAITING", 3)
+    monkeypatch.setattr("worker.ledger.event_stream.MOST_WAITING", 3)
     events = Events(settings, Away())
     for number in range(5):
         events.soon("progress", f"{number}")

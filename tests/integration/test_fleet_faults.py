@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from tasks.control import cancel, pause, resume, retry
-from tasks.submit import submit, submit_many
+from tasks.client.control import cancel, pause, resume, retry
+from tasks.client.handles import submit, submit_many
 from tests.support.fleet import RESUME_S, Fleet, assert_every_key_ends
 from tests.support.redis_server import Valkey
 from tests.support.wait import wait_until
-from worker.storage.records import JobState
+from worker.ledger.records import JobState
 
 PACE = 4.0
 """Fast enough for a test, slow enough to be hit in the middle."""

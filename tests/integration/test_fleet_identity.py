@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks.submit import submit
+from tasks.client.handles import submit
 from tests.support.fleet import Fleet, environment
 from tests.support.wait import wait_until
-from worker.storage.ledger import JobState
+from worker.ledger.ledger import JobState
 
 
 def replace_by_another(fleet: Fleet, path: Path, name: str) -> list[object]:

@@ -7,13 +7,13 @@ import time
 
 import numpy as np
 
-from tasks.submit import submit
+from tasks.client.handles import submit
 from tests.support.audiofiles import write_signal
 from tests.support.fleet import RATE, Fleet
 from tests.support.pipeline_run import assert_said
 from tests.support.tones import encode, speech
 from tests.support.wait import wait_until
-from worker.storage.records import JobState
+from worker.ledger.records import JobState
 from worker.transcript.model import Segment
 
 LENGTH_S = 320.0

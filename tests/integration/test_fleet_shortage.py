@@ -6,10 +6,10 @@ import resource
 
 import pytest
 
-from tasks.submit import submit_many
+from tasks.client.handles import submit_many
 from tests.support.fleet import Fleet
 from tests.support.wait import wait_until
-from worker.storage.ledger import JobState
+from worker.ledger.ledger import JobState
 
 
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs prlimit(2)")

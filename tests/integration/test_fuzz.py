@@ -20,14 +20,14 @@ import psutil
 import pytest
 import redis
 
-from tasks.intake import Intake
-from tasks.producer import Producer
+from tasks.background.intake import Intake
+from tasks.client.producer import Producer
 from tests.support.fleet import tone_server
 from tests.support.service import HEADERS, KEY, caller, tones
 from tests.support.wait import async_wait_until
+from worker.ledger.connection import Connection
 from worker.realtime import messages
 from worker.settings import Settings
-from worker.storage.connection import Connection
 
 ROUNDS = [
     1,

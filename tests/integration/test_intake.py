@@ -16,15 +16,15 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.intake import AT_ONCE, GROUP, MAX_BYTES, MAX_DELIVERIES, Intake, start_intake
-from tasks.loop import LoopThread
-from tasks.producer import Producer
+from tasks.background.intake import AT_ONCE, GROUP, MAX_BYTES, MAX_DELIVERIES, Intake, start_intake
+from tasks.client.producer import Producer
+from tasks.event_loop import LoopThread
 from tests.support.wait import wait_until
 from worker.errors import WorkerShortage
+from worker.ledger.connection import Connection
+from worker.ledger.ledger import JobState
 from worker.settings import Settings
-from worker.storage.connection import Connection
-from worker.storage.identify import Identifier
-from worker.storage.ledger import JobState
+from worker.storage.sources.identify import Identifier
 
 ROOT = Path(__file__).parents[2]
 
@@ -171,7 +171,7 @@ async def test_what_a_dead_process_took_is_done_by_another(
     requests = {add(raw, source=audio(f"{n}.wav")) for n in range(5)}
     raw.xreadgroup(GROUP, "dead", {"stt:intake": ">"})
     assert await intake.once() == 0, "they are not taken from one that is at work"
-    monkeypatch.setattr("tasks.intake.claim_ms", lambda _: 0)
+    monkeypatch.setattr("tasks.background.intake.claim_ms", lambda _: 0)
     assert await intake.once() == 5
     assert set(replies(raw)) == requests
     assert raw.xpending("stt:intake", GROUP)["pending"] == 0
@@ -184,7 +184,7 @@ async def test_an_entry_that_ends_its_processes_is_refused(
     request = add(raw, source=audio("1.wav"))
     raw.xreadgroup(GROUP, "dead", {"stt:intake": ">"})
     raw.xclaim("stt:intake", GROUP, "dead", 0, [request], retrycount=MAX_DELIVERIES)
-    monkeypatch.setattr("tasks.intake.claim_ms", lambda _: 0)
+    monkeypatch.setattr("tasks.background.intake.claim_ms", lambda _: 0)
     assert await intake.once() == 1
     assert "never answered" in replies(raw)[request]["reason"]
     assert queued(raw) == 0
@@ -339,7 +339,7 @@ def test_a_shortage_of_this_machine_is_waited_for(
         return await identify(self, source, lane)
 
     monkeypatch.setattr(Identifier, "content_of", short)
-    monkeypatch.setattr("tasks.intake.AWAY_S", 0.1)
+    monkeypatch.setattr("tasks.background.intake.AWAY_S", 0.1)
     request = add(raw, source=audio("1.wav"))
     served(settings)
     wait_until(lambda: request in replies(raw), "it is answered")

@@ -14,9 +14,9 @@ from tasks.cli import main
 from tests.support.pipeline_run import KEY, MemoryLog, tone_service, transcribe
 from tests.support.tones import encode, speech
 from worker.errors import SttError
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
-from worker.storage.lease import Lease
-from worker.storage.ledger import Ledger
 
 EVIL = "x\x1b[2J\x9b1m\u202egnp\u2066\r.wav"
 RAW = ("\x1b", "\x9b", "\u202e", "\u2066", "\r")

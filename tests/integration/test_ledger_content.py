@@ -6,15 +6,15 @@ import asyncio
 
 import pytest
 
-from tasks.jobs import JobSpec
-from tasks.runner import Outcome, Runner
-from tasks.work import job_of
+from tasks.execution.attempt import job_of
+from tasks.execution.runner import Outcome, Runner
+from tasks.job_spec import JobSpec
 from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import DamagedSource, EndpointUnavailable, OutputUnavailable, SourceChanged
-from worker.job import Began, Job
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import JobState, Ledger
+from worker.pipeline.job import Began, Job
 from worker.settings import Settings
-from worker.storage.lease import Lease
-from worker.storage.ledger import JobState, Ledger
 
 SPEC = '{"source": "/audio/a.wav"}'
 ONE, OTHER = "1" * 64, "2" * 64

@@ -17,7 +17,6 @@ from tests.support.pipeline_run import MemoryLog
 from tests.support.redis_server import free_port
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.unit.transcript.build import segment, transcript
-from worker.content import guarded
 from worker.errors import (
     OutputError,
     OutputUnavailable,
@@ -27,14 +26,16 @@ from worker.errors import (
     SourceReplaced,
     SourceUnavailable,
 )
-from worker.job import Content, Job
+from worker.pipeline.content_check import guarded
+from worker.pipeline.job import Content, Job
 from worker.settings import Settings, load
-from worker.storage import fetch, objects
+from worker.storage import object_store
 from worker.storage.address import Address, parse
-from worker.storage.fetch import fetched, opened
-from worker.storage.objects import put
-from worker.storage.sinks import deliver
-from worker.storage.sources import content_of, list_sources
+from worker.storage.object_store import put
+from worker.storage.outputs.deliver import deliver
+from worker.storage.sources import download
+from worker.storage.sources.download import fetched, opened
+from worker.storage.sources.listing import content_of, list_sources
 from worker.transcript.formats import render
 
 SPOKEN = transcript(segment("早晨 Good morning.", 1.0, 2.0))
@@ -50,9 +51,9 @@ def server() -> Iterator[S3Server]:
 def settings(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
     for name, value in server.environ.items():
         monkeypatch.setenv(name, value)
-    objects._store_of.cache_clear()
+    object_store._store_of.cache_clear()
     yield load({"STT_S3_ENDPOINT": server.endpoint, "STT_TEMP_DIR": str(tmp_path / "temp")})
-    objects._store_of.cache_clear()
+    object_store._store_of.cache_clear()
 
 
 def store_of(server: S3Server) -> S3Store:
@@ -120,7 +121,7 @@ async def test_what_is_not_there(settings: Settings, url: str) -> None:
 
 async def test_credentials_that_are_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     await put(address("s3://calls/a.wav"), b"x", "x/y", settings.s3_endpoint)
-    objects._store_of.cache_clear()
+    object_store._store_of.cache_clear()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
     with pytest.raises(
         SourceRefused, match=r"refuses the credentials of this worker \(SignatureDoesNotMatch\)"
@@ -143,8 +144,8 @@ async def test_no_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatc
 
 
 async def test_a_store_that_does_not_answer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fetch, "BACKOFF_S", (0.01, 0.02))
-    monkeypatch.setitem(objects._RETRY, "max_retries", 1)
+    monkeypatch.setattr(download, "BACKOFF_S", (0.01, 0.02))
+    monkeypatch.setitem(object_store._RETRY, "max_retries", 1)
     away = settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{free_port()}"})
     with pytest.raises(SourceUnavailable, match=r"s3://calls/a\.wav: "):
         async with fetched("s3://calls/a.wav", away):

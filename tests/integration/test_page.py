@@ -13,10 +13,10 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import chromium
 from tests.unit.transcript.build import segment, transcript
-from worker.storage.outputs import Outputs, write
+from worker.storage.outputs.local_files import Outputs, write
 from worker.transcript.formats import render
 from worker.transcript.model import Gap, Segment, Transcript, Word
-from worker.transcript.style import Style
+from worker.transcript.subtitles.style import Style
 
 AUDIO = Path(__file__).resolve().parents[1] / "samples" / "news.flac"
 EVIL = "<img src=x onerror=window.pwned=1></p><script>window.pwned=1</script>\"'&amp;"

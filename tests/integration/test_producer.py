@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import redis
 
-from tasks import messages
 from tasks.app import TRANSCRIBE
-from tasks.submit import submit, submit_async, submit_many, submit_many_async
+from tasks.client import celery_message
+from tasks.client.handles import submit, submit_async, submit_many, submit_many_async
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import BadJob, QueueFull, SourceNotFound
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import JobState, Ledger
 from worker.settings import Settings, load
-from worker.storage.lease import Lease
-from worker.storage.ledger import JobState, Ledger
 
 Audio = Callable[[str], Path]
 
@@ -199,7 +199,7 @@ async def test_more_than_may_wait_is_refused_and_can_be_queued_later(
 
 
 def test_the_message_names_the_task() -> None:
-    assert messages.TASK == TRANSCRIBE
+    assert celery_message.TASK == TRANSCRIBE
 
 
 @pytest.mark.bench

@@ -13,24 +13,24 @@ import redis
 from click.testing import CliRunner
 from rich.console import Console
 
-from tasks.batch import JobLine, summarize
-from tasks.batch_page import page
+from tasks.batches.summary import JobLine, summarize
+from tasks.batches.summary_page import page
 from tasks.cli import main
-from tasks.cli.follow import File, Follower
-from tasks.cli.report import of_file
-from tasks.cli.view import View
-from tasks.events import Events
-from tasks.jobs import JobStatus
-from tasks.told import Told
+from tasks.cli.run.display import View
+from tasks.cli.run.json_output import of_file
+from tasks.cli.run.progress import File, Follower
+from tasks.execution.job_reporter import Told
+from tasks.job_spec import JobStatus
 from tests.support.samples_of import a_transcript
 from worker import metrics
+from worker.ledger.connection import Connection
+from worker.ledger.event_stream import Events
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import Ledger
+from worker.ledger.records import JobRecord
 from worker.settings import Settings
-from worker.storage.connection import Connection
-from worker.storage.lease import Lease
-from worker.storage.ledger import Ledger
-from worker.storage.outbox import Outbox
-from worker.storage.records import JobRecord
 from worker.transcript.model import Quality, ReviewReason
+from worker.webhooks.outbox import Outbox
 
 WHY = "the recognizer was unsure (mean confidence 0.31): [listen] to it"
 LOW = Quality(

@@ -1,5 +1,5 @@
 """Malformed messages against real workers: none ends or restarts, honest jobs finish, and each refused message is in
-the dead letters with its reason. The forms themselves are in tests/unit/tasks/test_envelope.py."""
+the dead letters with its reason. The forms themselves are in tests/unit/tasks/test_message_validation.py."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ import psutil
 import pytest
 import redis
 
-from tasks import messages
 from tasks.app import make_app
-from tasks.envelope import MessageRefused, rebuilt
-from tasks.submit import submit
+from tasks.broker.message_validation import MessageRefused, rebuilt
+from tasks.client import celery_message
+from tasks.client.handles import submit
 from tests.support.fleet import assert_every_key_ends
 from tests.support.mutations import mutations
 from tests.support.wait import wait_until
-from tests.unit.tasks.test_envelope import WRONG
+from tests.unit.tasks.test_message_validation import WRONG
+from worker.ledger.dead_letters import MAX_DEAD_LETTERS
+from worker.ledger.keys import queue_lists
 from worker.settings import Settings, load
-from worker.storage.dead_letters import MAX_DEAD_LETTERS
-from worker.storage.keys import queue_lists
 
 ROOT = Path(__file__).parents[2]
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -165,7 +165,7 @@ def test_ten_thousand_mutations(start: Start, settings: Settings, raw: redis.Red
 def test_a_message_that_cannot_be_restored_does_not_circulate(settings: Settings, raw: redis.Redis) -> None:
     """What an older version, or another program, left among the unacknowledged messages."""
     wrong = ("{", "7", "[]", '["x", "", "stt"]', "[{}, {}, {}]", '[{"headers": []}, "", "stt"]', '[[], "", "stt"]')
-    for number, entry in enumerate([*wrong, json.dumps([json.loads(messages.message("a", "stt")), "", "stt"])]):
+    for number, entry in enumerate([*wrong, json.dumps([json.loads(celery_message.message("a", "stt")), "", "stt"])]):
         raw.hset("unacked", f"tag-{number}", entry)
         raw.zadd("unacked_index", {f"tag-{number}": 1})
     with make_app(settings).connection() as connection:
@@ -284,8 +284,8 @@ def test_a_fatal_error_ends_the_worker_with_a_status(start: Start, tmp_path: Pat
 
 
 def test_dead_letters_are_bounded_and_shown(settings: Settings, raw: redis.Redis) -> None:
-    from tasks.doctor.ledger import of_dead_letters, of_streams
-    from worker.storage.dead_letters import Summary, dead_letter, write
+    from tasks.doctor.redis import of_dead_letters, of_streams
+    from worker.ledger.dead_letters import Summary, dead_letter, write
 
     for number in range(3):
         pipeline = raw.pipeline()

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from tasks.intake import start_intake
-from tasks.loop import LoopThread
+from tasks.background.intake import start_intake
+from tasks.event_loop import LoopThread
 from tests.support import readme
 from tests.support.node_env import missing, node_modules
 from tests.support.wait import wait_until

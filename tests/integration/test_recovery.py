@@ -9,14 +9,14 @@ from collections.abc import Sequence
 import pytest
 import redis
 
-from tasks.recovery import Reaper
+from tasks.background.reaper import Reaper
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import LeaseLost, LedgerUnavailable
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import JobState, Ledger, Refusal
 from worker.progress import Progress
 from worker.settings import Settings, load
-from worker.storage.lease import Lease
-from worker.storage.ledger import JobState, Ledger, Refusal
 
 SPEC = json.dumps({"source": "/audio/a.wav"})
 

@@ -21,8 +21,8 @@ from tests.support.readme import PATH
 from tests.support.redis_server import answers, free_port
 from tests.support.wait import wait_until
 from worker.errors import LedgerUnavailable
+from worker.ledger.ledger import Ledger
 from worker.settings import load
-from worker.storage.ledger import Ledger
 
 PASSWORD = "a-long-password"
 

@@ -8,16 +8,16 @@ from typing import Any
 
 import pytest
 
-from tasks.runner import Outcome, Pipeline, Runner
+from tasks.execution.runner import Outcome, Pipeline, Runner
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
-from worker.audio.sections import Plan, SectionPlan
+from worker.audio.segmentation.sections import Plan, SectionPlan
 from worker.errors import LedgerUnavailable, SessionLost
-from worker.pipeline import Job
+from worker.ledger.connection import Connection
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import JobRecord, JobState, Ledger
+from worker.pipeline.run import Job
 from worker.settings import Settings, load
-from worker.storage.connection import Connection
-from worker.storage.lease import Lease
-from worker.storage.ledger import JobRecord, JobState, Ledger
 from worker.transcript.model import Gap, SectionFacts, Transcript
 
 SPEC = '{"source": "/audio/a.wav", "speed": "max"}'

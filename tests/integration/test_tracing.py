@@ -16,14 +16,14 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from tasks.jobs import JobSpec, job_id
-from tasks.runner import Outcome, Runner
-from tasks.submit import submit
+from tasks.client.handles import submit
+from tasks.execution.runner import Outcome, Runner
+from tasks.job_spec import JobSpec, job_id
 from tests.support.fleet import KEY, Fleet
 from tests.support.redis_server import free_port
 from worker import tracing
+from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
-from worker.storage.ledger import Ledger
 
 CHOSEN = "anna.smith-2026-11-03"
 """A job id that a producer chose, as its idempotency key."""

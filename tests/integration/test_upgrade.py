@@ -15,24 +15,25 @@ import pytest
 import redis
 from click.testing import CliRunner
 
-from tasks import resume, retry, webhooks
+from tasks import resume, retry
 from tasks.cli import main
-from tasks.producer import Producer
-from tasks.runner import MOST_UNREAD
-from tasks.webhooks import Deliverer
+from tasks.client.producer import Producer
+from tasks.execution.runner import MOST_UNREAD
 from tests.support import golden
 from tests.support.fleet import ROOT, Fleet, Worker
 from tests.support.receiver import Receiver, receiver
 from tests.support.tones import ToneWord
 from tests.support.wait import wait_until
 from worker.errors import LedgerNewer
+from worker.ledger import schema
+from worker.ledger.connection import Connection
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import JobState, Ledger
 from worker.settings import load
-from worker.storage import schema
-from worker.storage.connection import Connection
-from worker.storage.lease import Lease
-from worker.storage.ledger import JobState, Ledger
-from worker.storage.outbox import Outbox
-from worker.storage.webhooks import Sender
+from worker.webhooks import delivery
+from worker.webhooks.delivery import Deliverer
+from worker.webhooks.outbox import Outbox
+from worker.webhooks.sender import Sender
 
 NEXT = "tests.support.next_worker"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -172,7 +173,7 @@ async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
     assert await outbox.done(taken), "what it had taken it ends"
 
     running = asyncio.create_task(deliverer.run())
-    monkeypatch.setattr(webhooks, "POLL_S", 0.01)
+    monkeypatch.setattr(delivery, "POLL_S", 0.01)
     seen = raw.info("stats")["total_commands_processed"]
     await asyncio.to_thread(
         wait_until, lambda: raw.info("stats")["total_commands_processed"] > seen + 100, "it looks again and again"

@@ -18,21 +18,21 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from tasks import submit_many
 from tasks.cli import main
-from tasks.producer import Producer
-from tasks.webhooks import Deliverer
+from tasks.client.producer import Producer
 from tests.support.certificates import certificate
 from tests.support.fleet import Fleet, assert_every_key_ends
 from tests.support.readme import pasted_verify
 from tests.support.receiver import Receiver, receiver
 from tests.support.wait import wait_until
 from tests.unit.transcript.build import transcript
+from worker.ledger.connection import Connection
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
-from worker.storage import outbox as outbox_module
-from worker.storage.connection import Connection
-from worker.storage.lease import Lease
-from worker.storage.ledger import Ledger
-from worker.storage.outbox import Outbox
-from worker.storage.webhooks import Sender
+from worker.webhooks import outbox as outbox_module
+from worker.webhooks.delivery import Deliverer
+from worker.webhooks.outbox import Outbox
+from worker.webhooks.sender import Sender
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 COUNT = itertools.count()

@@ -12,7 +12,7 @@ from tests.matrix.gate import GATE
 from tests.matrix.shapes import Case, Expected, cases, make
 from tests.support import tones
 from tests.support.tones import ToneWord
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 
 _WITHIN_S = 0.03

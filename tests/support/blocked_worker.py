@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 from tasks.cli import main
-from worker.storage.lease import Lease
+from worker.ledger.lease import Lease
 from worker.transcript.model import Segment
 
 BLOCKED_S = float(os.environ.get("BLOCKS_S", "6"))

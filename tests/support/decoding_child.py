@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.errors import SourceError
 
 MEMORY_BYTES = 3 << 30

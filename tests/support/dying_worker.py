@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks.cli import main
-from worker.storage.lease import Lease
+from worker.ledger.lease import Lease
 
 _end = Lease._end
 

@@ -17,13 +17,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tasks import transcribe
 from tasks.app import app
-from tasks.runner import Runner
+from tasks.execution import process
+from tasks.execution.runner import Runner
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import DamagedSource
-from worker.pipeline import Job
+from worker.pipeline.run import Job
 from worker.progress import Progress
 from worker.settings import Settings
 from worker.transcript.model import Transcript
@@ -55,5 +55,5 @@ async def pipeline(job: Job, *, settings: Settings, log: Any, slots: Any) -> Tra
 
 
 if __name__ == "__main__":
-    transcribe.Runner = functools.partial(Runner, pipeline=pipeline)  # type: ignore[misc,assignment]
+    process.Runner = functools.partial(Runner, pipeline=pipeline)  # type: ignore[misc,assignment]
     app.worker_main(["--quiet", "worker", "--loglevel", "INFO", "--without-mingle", *sys.argv[1:]])

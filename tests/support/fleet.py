@@ -22,9 +22,9 @@ from tests.support.redis_server import free_port
 from tests.support.tone_recognizer import ENGINE
 from tests.support.tones import ToneWord, speech
 from tests.support.wait import wait_until
+from worker.ledger.keys import queue_lists
+from worker.ledger.records import FIELDS, JobRecord, read_record
 from worker.settings import Settings, load
-from worker.storage.keys import queue_lists
-from worker.storage.records import FIELDS, JobRecord, read_record
 from worker.transcript.model import Segment, Transcript
 
 ROOT = Path(__file__).parents[2]

@@ -2,7 +2,7 @@
 
     python -m tests.support.golden          makes tests/golden/ledger-v1.json of the code at hand
 
-A file is made once, for each version of the form (`worker.storage.schema`), and never again. It holds real keys,
+A file is made once, for each version of the form (`worker.ledger.schema`), and never again. It holds real keys,
 written by a real worker that was killed in the middle of two jobs. `@FOLDER@` stands for the folder with the audio.
 """
 
@@ -19,19 +19,19 @@ from typing import Any, Final
 import redis
 
 from tasks import cancel, pause, submit
-from tasks.producer import Producer
+from tasks.client.producer import Producer
 from tests.support.audiofiles import write_words
 from tests.support.fleet import RATE, Fleet, tone_server
 from tests.support.redis_server import redis_server
 from tests.support.samples_of import a_transcript
 from tests.support.tones import ToneWord, speech
 from tests.support.wait import wait_until
+from worker.ledger import schema
+from worker.ledger.connection import Connection
+from worker.ledger.lease import Lease
 from worker.settings import Settings
-from worker.storage import schema
-from worker.storage.connection import Connection
-from worker.storage.lease import Lease
-from worker.storage.outbox import Outbox
 from worker.transcript.model import Coverage, Gap
+from worker.webhooks.outbox import Outbox
 
 FOLDER: Final = Path(__file__).parents[1] / "golden"
 HOOK: Final = "http://receiver.golden"

@@ -13,12 +13,12 @@ from pathlib import Path
 
 import structlog
 
-from worker.audio.sections import Plan
-from worker.job import Began
-from worker.pipeline import Job, run
+from worker.audio.segmentation.sections import Plan
+from worker.pipeline.job import Began
+from worker.pipeline.run import Job, run
 from worker.progress import Progress
 from worker.settings import load
-from worker.storage.outputs import Outputs, write
+from worker.storage.outputs.local_files import Outputs, write
 from worker.transcript.model import SectionFacts, Segment, Transcript
 
 

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from tasks import messages
+from tasks.client import celery_message
 
 STRANGE: tuple[Any, ...] = (
     *(None, True, False, 0, -1, 1, 2**31, 2**63, 1e308, 0.5, "", "x", "1", "\0", "a\nb", "é", "\ud800", "x" * 5000),
@@ -82,7 +82,7 @@ def mutations(count: int, seed: int, job_id: str, queue: str = "stt") -> Iterato
     """Messages that name `job_id` before they are mutated."""
     rng = random.Random(seed)
     for number in range(count):
-        message = json.loads(messages.message(job_id, queue))
+        message = json.loads(celery_message.message(job_id, queue))
         kind = number % 4
         if kind == 0:
             yield _bytes(json.dumps(message).encode(), rng)

@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import os
 
-import tasks.jobs
-from worker.storage import schema
+import tasks.job_spec
+from worker.ledger import schema
 
 
-class JobSpec(tasks.jobs.JobSpec):
+class JobSpec(tasks.job_spec.JobSpec):
     loudness: bool = False
 
 
 if __name__ == "__main__":
     # Before anything else has taken them from there.
-    tasks.jobs.JobSpec = JobSpec  # type: ignore[misc]
+    tasks.job_spec.JobSpec = JobSpec  # type: ignore[misc]
     schema.VERSION, schema.READER = 2, int(os.environ.get("NEXT_READER", "1"))  # type: ignore[misc]
     schema.MINE = schema.VERSION, schema.READER  # type: ignore[misc]
     from tasks.cli import main

@@ -9,15 +9,15 @@ from pathlib import Path
 
 from tests.support.tone_recognizer import load as tone_recognizer
 from tests.support.tones import ToneWord
-from worker.audio.channels import ALL_MIXED, Wanted
-from worker.audio.sections import Plan
-from worker.job import Began, Content
-from worker.pipeline import Earlier, Job, run
+from worker.audio.channel_selection import ALL_MIXED, Wanted
+from worker.audio.segmentation.sections import Plan
+from worker.pipeline.job import Began, Content
+from worker.pipeline.run import Earlier, Job, run
 from worker.progress import Progress
 from worker.server import app
-from worker.server.faults import parse
+from worker.server.fault_options import parse
 from worker.settings import Settings, load
-from worker.storage.outputs import Outputs, write
+from worker.storage.outputs.local_files import Outputs, write
 from worker.transcript.model import SectionFacts, Segment, Transcript
 
 KEY = "test-key"

@@ -17,10 +17,10 @@ from tests.support.tone_recognizer import ToneRecognizer
 from tests.support.tones import ToneWord, encode, speech
 from tests.support.wait import async_wait_until
 from worker import settings as settings_module
-from worker.realtime import messages, wirejson
+from worker.realtime import json_codec, messages
 from worker.server.app import RunningServer, start
-from worker.server.engine import Load
-from worker.server.faults import Fault
+from worker.server.fault_options import Fault
+from worker.server.recognition_engine import Load
 from worker.server.recognizers import Recognition, Recognizer, Samples
 
 KEY = "test-key"
@@ -81,7 +81,7 @@ class Caller:
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
-        self._client = socketio.AsyncClient(json=wirejson, reconnection=False)
+        self._client = socketio.AsyncClient(json=json_codec, reconnection=False)
         self._client.on("*", self._take)
 
     def _take(self, event: str, *payload: Any) -> None:

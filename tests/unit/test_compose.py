@@ -14,16 +14,16 @@ import pytest
 import redis
 import yaml
 
-from tasks import health
 from tasks.cli import main
-from tasks.valkey_binary import valkey_binary
+from tasks.embedded.valkey_binary import valkey_binary
+from tasks.observability import health
 from tests.support import compose
 from tests.support.compose import interpolate
 from tests.support.redis_server import answers, free_port
 from tests.support.wait import wait_until
+from worker.ledger.connection import Connection
 from worker.settings import SECRETS, Settings, load
-from worker.storage.connection import Connection
-from worker.storage.webhooks import secrets_of
+from worker.webhooks.sender import secrets_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = compose.load()

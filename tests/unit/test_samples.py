@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from tests.samples.make import HERE, RECORDINGS
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 from worker.audio.source import is_audio_name
 

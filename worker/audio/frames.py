@@ -8,8 +8,8 @@ from typing import Final
 
 import numpy as np
 
-from worker.audio.downmix import Pcm16
-from worker.audio.downmix import Samples as Samples  # noqa: PLC0414  others name it from here
+from worker.audio.decoding.downmix import Pcm16
+from worker.audio.decoding.downmix import Samples as Samples  # noqa: PLC0414  others name it from here
 from worker.audio.resample import resample_blocks
 from worker.audio.source import Audio
 

@@ -11,24 +11,24 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
 
-from worker.audio.channels import ALL_MIXED, Wanted
-from worker.audio.codings import seeks_exactly
-from worker.audio.decode import open_source
-from worker.audio.decodedspace import UNBOUNDED, DecodedSpace, Share, SpaceTaken, TooLarge
-from worker.audio.feed import FrameFeed, Piece
+from worker.audio.channel_selection import ALL_MIXED, Wanted
+from worker.audio.decoded_disk_space import UNBOUNDED, DecodedSpace, Share, SpaceTaken, TooLarge
+from worker.audio.decoding.decode import open_source
+from worker.audio.file_formats.coding_names import seeks_exactly
+from worker.audio.frame_feed import FrameFeed, Piece
 from worker.audio.frames import BYTES_PER_SAMPLE
-from worker.audio.scan import scan
-from worker.audio.sections import Cutting, Plan, SectionPlan, plan, sections_for, whole
-from worker.audio.skipping import Skipping
+from worker.audio.pcm_spool import Spool
+from worker.audio.segmentation.channel_plans import plan_channels
+from worker.audio.segmentation.scan import scan
+from worker.audio.segmentation.sections import Cutting, Plan, SectionPlan, plan, sections_for, whole
+from worker.audio.segmentation.silence import Skipping
+from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.source import Audio, AudioInfo
-from worker.audio.sourcefile import SourceFile, opened
-from worker.audio.speech import SpeechDetector
-from worker.audio.spool import Spool
-from worker.audio.tracks import plan_channels
-from worker.audio.undecoded import Undecoded
+from worker.audio.source_file import SourceFile, opened
+from worker.audio.undecoded_ranges import Undecoded
 from worker.audio.warning_log import merged
 from worker.errors import SourceError, WorkerShortage
-from worker.shortages import raise_shortage
+from worker.resource_shortages import raise_shortage
 
 Progress = Callable[[float], None]
 Spools = Mapping[int | None, Spool]

@@ -10,10 +10,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from worker.audio.audio_tracks import Track
-from worker.audio.sourcefile import SourceFile
-from worker.audio.undecoded import Undecoded
+from worker.audio.source_file import SourceFile
+from worker.audio.undecoded_ranges import Undecoded
 from worker.errors import DamagedSource
-from worker.shortages import source_error
+from worker.resource_shortages import source_error
 
 if TYPE_CHECKING:
     import numpy.typing as npt

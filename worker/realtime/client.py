@@ -29,10 +29,10 @@ from pydantic import SecretStr
 from yarl import URL
 
 from worker.errors import AuthRefused, EndpointBusy, EndpointError, EndpointMoved, EndpointUnavailable
-from worker.masking import masker_of, show_url
-from worker.realtime import messages, wirejson
-from worker.realtime.decision import auth_text
-from worker.realtime.packets import BoundedPacket
+from worker.realtime import json_codec, messages
+from worker.realtime.retry_policy import auth_text
+from worker.realtime.socketio_packets import BoundedPacket
+from worker.secret_masking import masker_of, show_url
 from worker.settings import Settings
 
 REDIRECTS: Final = (301, 302, 303, 307, 308)
@@ -128,7 +128,7 @@ class Client:
                 if not await _written(sio.eio):
                     return False
             else:
-                packet = EVENT + wirejson.encode([event] if payload is None else [event, payload])
+                packet = EVENT + json_codec.encode([event] if payload is None else [event, payload])
                 await websocket.send_frame(packet, aiohttp.WSMsgType.TEXT)
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError):
             return False
@@ -177,7 +177,7 @@ class Client:
         self._sio = sio = socketio.AsyncClient(
             reconnection=False,
             handle_sigint=False,
-            json=wirejson,
+            json=json_codec,
             serializer=BoundedPacket,
             http_session=self._http,
             request_timeout=bound_s,

@@ -19,7 +19,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from worker.realtime.flow import Flow
+from worker.realtime.commit_pairing import Commit, Pairer
+from worker.realtime.flow_control import Flow
 from worker.realtime.messages import (
     FIELD_COMMIT_ON_STOP,
     REASON_STOPPED,
@@ -31,10 +32,9 @@ from worker.realtime.messages import (
     SessionStarted,
     UpstreamStarted,
 )
-from worker.realtime.pairing import Commit, Pairer
-from worker.realtime.speed import SLOWEST, SpeedControl
-from worker.realtime.states import End, Phase, Why
-from worker.realtime.tail import TOLERANCE_S, Tail
+from worker.realtime.rate_control import SLOWEST, SpeedControl
+from worker.realtime.session_states import End, Phase, Why
+from worker.realtime.tail_flush import TOLERANCE_S, Tail
 from worker.settings import Settings
 
 STOP_WAIT_S: Final = 5.0

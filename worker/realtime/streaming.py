@@ -16,20 +16,20 @@ import pybase64
 from pydantic import SecretStr
 
 from worker import metrics
-from worker.audio.feed import FrameFeed
+from worker.audio.frame_feed import FrameFeed
 from worker.audio.frames import BYTES_PER_SAMPLE
-from worker.audio.voicing import VoiceMap
-from worker.masking import masker_of
+from worker.audio.voice_activity import VoiceMap
 from worker.realtime import messages
-from worker.realtime.bell import Bell
 from worker.realtime.client import Client
-from worker.realtime.masked import mask_message
+from worker.realtime.commit_pairing import Commit
+from worker.realtime.message_masking import mask_message
 from worker.realtime.messages import Message
 from worker.realtime.pacing import Pacer
-from worker.realtime.pairing import Commit
+from worker.realtime.rate_control import SpeedControl
 from worker.realtime.session import Session
-from worker.realtime.speed import SpeedControl
-from worker.realtime.states import End, Phase
+from worker.realtime.session_states import End, Phase
+from worker.realtime.wakeup import Bell
+from worker.secret_masking import masker_of
 from worker.settings import Settings
 from worker.timeline import Timeline
 

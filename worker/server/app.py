@@ -17,16 +17,16 @@ from engineio.payload import Payload
 
 from worker import metrics
 from worker.errors import EndpointUnavailable
-from worker.realtime import messages, wirejson
-from worker.realtime.packets import BoundedPacket
+from worker.realtime import json_codec, messages
+from worker.realtime.socketio_packets import BoundedPacket
 from worker.server import auth, recognizers
-from worker.server.bodies import MAX_BODY_BYTES
-from worker.server.connections import Connections, limits_for
-from worker.server.endpoint import Endpoint, close_strangers
-from worker.server.engine import EngineLoader, Load
-from worker.server.faults import Fault, Faults
-from worker.server.hub import Hub
+from worker.server.fault_options import Fault, Faults
+from worker.server.http_endpoint import Endpoint, close_strangers
+from worker.server.recognition_engine import EngineLoader, Load
 from worker.server.recognizers import Recognizer
+from worker.server.request_bodies import MAX_BODY_BYTES
+from worker.server.socketio_connections import Hub
+from worker.server.tcp_connection_limits import Connections, limits_for
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
@@ -198,7 +198,7 @@ def _socketio_server() -> socketio.AsyncServer:
         async_mode="aiohttp",
         # Events are handled in the connection's read loop: in order, and slowing the handler slows the client.
         async_handlers=False,
-        json=wirejson,
+        json=json_codec,
         serializer=BoundedPacket,
         max_http_buffer_size=MAX_BODY_BYTES,
         # The key is a header that no browser adds by itself, so any page may connect with a key it has.
@@ -224,7 +224,7 @@ def _application(hub: Hub, loader: EngineLoader, settings: Settings) -> web.Appl
             "backlog_s": round(sum(session.backlog.total_s for session in hub.sessions), 1),
         }
         status = 200 if problem is None else 503
-        return web.Response(status=status, text=wirejson.dumps(body), content_type="application/json")
+        return web.Response(status=status, text=json_codec.dumps(body), content_type="application/json")
 
     heard = metrics.Rising(metrics.SERVER_AUDIO)
 

@@ -15,8 +15,8 @@ from typing import Final
 from aiohttp import web
 
 from worker.errors import SettingsError
+from worker.realtime.json_codec import dumps
 from worker.realtime.messages import KEY_HEADER
-from worker.realtime.wirejson import dumps
 from worker.settings import Settings
 
 

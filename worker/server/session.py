@@ -16,11 +16,11 @@ from typing import Any
 import structlog
 
 from worker.realtime import messages
-from worker.server import wire
-from worker.server.engine import Engine
-from worker.server.limits import FAILED, NORMAL, POLICY, TRY_LATER, Backlog, Ending, Limits
-from worker.server.listener import Listener, Utterance
+from worker.server import protocol
+from worker.server.recognition_engine import Engine
 from worker.server.recognizers import SAMPLE_RATE, Recognition
+from worker.server.session_limits import FAILED, NORMAL, POLICY, TRY_LATER, Backlog, Ending, Limits
+from worker.server.speech_segmenter import Listener, Utterance
 
 _SIGN_OF_LIFE_S = 1.0
 _PARTIAL_EVERY_S = 1.0
@@ -47,7 +47,7 @@ class Session:
         self._limits = limits
         self._emit = emit
         self._listener = Listener(rate, engine.recognizer.voice_detector(), engine.rules)
-        self._inbox: deque[wire.Chunk] = deque()
+        self._inbox: deque[protocol.Chunk] = deque()
         self._arrived = asyncio.Event()
         self.backlog = Backlog(limits.backlog_s)
         self._spoken: asyncio.Queue[tuple[Utterance, list[asyncio.Future[Recognition]]] | None] = asyncio.Queue()
@@ -75,8 +75,8 @@ class Session:
         if self._ending.done():
             return 0.0
         if self._stopped:
-            raise wire.Refused("invalid_request: the session is stopping, no more audio is taken")
-        chunk = wire.chunk(args, self.rate)
+            raise protocol.Refused("invalid_request: the session is stopping, no more audio is taken")
+        chunk = protocol.chunk(args, self.rate)
         self.backlog.received(chunk.duration_s)
         self._busy_since_sent = True
         if self.backlog.overflows or len(self._inbox) >= _QUEUE_MAX:
@@ -108,7 +108,7 @@ class Session:
     def stop(self, reason: str = _STOPPED) -> None:
         """No more audio: commit everything heard, then close normally. Raises wire.Refused when stopping already."""
         if self._stopped:
-            raise wire.Refused("invalid_request: the session is stopping already")
+            raise protocol.Refused("invalid_request: the session is stopping already")
         self._stopped = Ending(NORMAL, reason)
         self._arrived.set()
 
@@ -122,7 +122,9 @@ class Session:
         """Until the session has ended and its client was told."""
         recognizer = self._engine.recognizer
         await self._emit(messages.STARTED, None)
-        started = wire.session_started(self.id, self.rate, recognizer.model, recognizer.language, self._engine.rules)
+        started = protocol.session_started(
+            self.id, self.rate, recognizer.model, recognizer.language, self._engine.rules
+        )
         await self._send(started)
         work = asyncio.create_task(self._work())
         try:
@@ -173,7 +175,7 @@ class Session:
                 self._arrived.clear()
                 continue
             self._listening = True
-            pcm = batch[0].pcm if len(batch) == 1 else wire.concatenated(batch)
+            pcm = batch[0].pcm if len(batch) == 1 else protocol.concatenated(batch)
             utterances = await loop.run_in_executor(self._engine.ears, self._listener.hear, pcm)
             self._listening = False
             self._speak(utterances)
@@ -182,8 +184,8 @@ class Session:
         self._speak(await loop.run_in_executor(self._engine.ears, self._listener.finish))
         self._spoken.put_nowait(None)
 
-    def _batch(self) -> tuple[list[wire.Chunk], float]:
-        batch: list[wire.Chunk] = []
+    def _batch(self) -> tuple[list[protocol.Chunk], float]:
+        batch: list[protocol.Chunk] = []
         batch_s = 0.0
         while self._inbox and batch_s < _BATCH_MAX_S:
             batch.append(self._inbox.popleft())
@@ -201,12 +203,12 @@ class Session:
             utterance, futures = item
             parts = [(at, await future) for (at, _), future in zip(utterance.pieces, futures, strict=True)]
             self.backlog.recognized(utterance.duration_s)
-            said = wire.joined(parts)
+            said = protocol.joined(parts)
             self._busy_since_sent = True
             if self._partial_of is not None and self._partial_of / SAMPLE_RATE < utterance.end_s:
                 self._partial_text, self._partial_of = "", None
             if said.text:
-                for message in wire.committed(said, utterance):
+                for message in protocol.committed(said, utterance):
                     await self._send(message)
         self._finished.set()
 
@@ -225,7 +227,7 @@ class Session:
         if now - self._last_partial >= _PARTIAL_EVERY_S and await self._partial(now):
             return
         if now - self._last_sent >= _SIGN_OF_LIFE_S and (self._busy_since_sent or self._busy):
-            await self._send(wire.partial(self._partial_text))
+            await self._send(protocol.partial(self._partial_text))
 
     @property
     def _busy(self) -> bool:
@@ -248,7 +250,7 @@ class Session:
         if self._listening or self._listener.open_start != start:
             return False
         self._partial_text, self._partial_of, self._partial_upto = said.text, start, len(samples)
-        await self._send(wire.partial(said.text))
+        await self._send(protocol.partial(said.text))
         return True
 
     async def _send(self, payload: dict[str, Any]) -> None:

@@ -20,7 +20,7 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from worker.errors import BadJob
-from worker.storage.hosts import in_url, request_url
+from worker.storage.web_hosts import in_url, request_url
 
 OBJECTS: Final = ("s3", "gs", "az")
 WEB_PORTS: Final = {"http": 80, "https": 443}

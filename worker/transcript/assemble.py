@@ -12,15 +12,15 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
-from worker.audio.voicing import VoiceMap
+from worker.audio.voice_activity import VoiceMap
+from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
-from worker.realtime.pairing import Commit
 from worker.timeline import Timeline
+from worker.transcript.duplicate_text import Repeats, Take, dropped_pieces
 from worker.transcript.model import Segment, Word
-from worker.transcript.reheard import Reheard, text_of
-from worker.transcript.repeats import Repeats, Take, dropped_pieces
-from worker.transcript.sound import Evidence, session_sound
-from worker.transcript.word_clock import MARGIN_S, Times, WordClock, fits
+from worker.transcript.overlap import Reheard, text_of
+from worker.transcript.voiced_runs import Evidence, session_sound
+from worker.transcript.word_time_correction import MARGIN_S, Times, WordClock, fits
 
 REHEARD_TOLERANCE_S: Final = 0.35
 """Two sessions may place the same word this far apart."""

@@ -14,7 +14,7 @@ from typing import Final
 
 from worker.realtime.text_match import letters
 from worker.transcript.model import Segment, Word
-from worker.transcript.reheard import text_after, text_of
+from worker.transcript.overlap import text_after, text_of
 
 SAME_WORD_S: Final = 0.4
 """Two sessions may place the middle of the same word this far apart."""

@@ -16,10 +16,10 @@ from typing import Final, Literal
 
 import numpy as np
 
-from worker.language import base_language, same_language
-from worker.transcript.language_fit import language_fit
+from worker.language_codes import base_language, same_language
+from worker.transcript.language_check import language_fit
 from worker.transcript.model import Coverage, Quality, ReviewReason, Segment, Word
-from worker.transcript.repetition import NONE, Repetition, repetition, tokens_of
+from worker.transcript.recognizer_loops import NONE, Repetition, repetition, tokens_of
 
 MIN_CONFIDENCE: Final = 0.63
 """Mean confidence below which a transcript is likely to be wrong."""

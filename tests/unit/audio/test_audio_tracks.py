@@ -13,11 +13,11 @@ from tests.support import tones
 from tests.support.audiofiles import WAV, write_signal
 from tests.support.trackfiles import RATE, TRACK_FILES, TrackFile, write_tracks
 from worker.audio.audio_tracks import Track, check_track, default_track, labels, listed, parse_track
-from worker.audio.channels import Wanted, check_names, check_selection
-from worker.audio.decode import open_source
+from worker.audio.channel_selection import Wanted, check_names, check_selection
+from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 from worker.audio.recording import open_recording
-from worker.audio.sections import Cutting
+from worker.audio.segmentation.sections import Cutting
 from worker.audio.source import Audio
 from worker.errors import BadJob, NoSuchTrack
 

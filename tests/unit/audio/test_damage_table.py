@@ -14,7 +14,7 @@ import soundfile
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding, write_signal, write_words
 from tests.support.tones import ToneWord
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 from worker.errors import DamagedSource
 

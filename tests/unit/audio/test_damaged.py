@@ -12,8 +12,8 @@ import pytest
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding, write_blocks, write_words
 from tests.support.tones import ToneWord
-from worker.audio import mp3, ogg
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
+from worker.audio.file_formats import mp3, ogg
 from worker.audio.frames import wire_frames
 from worker.errors import DamagedSource, UnsupportedSource
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support import audiofiles
 from tests.support.audiofiles import Coding, write_signal
-from worker.audio.codings import fits_int16
-from worker.audio.decode import AudioSource, open_source
+from worker.audio.decoding.decode import AudioSource, open_source
+from worker.audio.file_formats.coding_names import fits_int16
 from worker.errors import DamagedSource, SourceError, SourceNotFound, UnsupportedSource
 
 

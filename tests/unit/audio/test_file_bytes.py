@@ -6,7 +6,7 @@ import io
 
 import pytest
 
-from worker.audio.file_bytes import read_at
+from worker.audio.file_formats.file_bytes import read_at
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support import audiofiles
 from tests.support.audiofiles import Coding, write_signal
 from tests.support.mediafiles import Media, write_media
-from worker.audio import flac
+from worker.audio.file_formats import flac
 
 
 def noise(samples: int, channels: int = 1) -> np.ndarray:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.audiofiles import FLAC, WAV, write_signal
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.audio.frames import SILENT_DBFS, level_dbfs, pcm_frames, to_pcm16, wire_frames
 
 

@@ -11,7 +11,7 @@ import pytest
 from tests.support import tones
 from tests.support.timedmedia import write_timed
 from tests.support.tones import ToneWord
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 
 WORDS = [ToneWord(n, 0.4 + 0.6 * n) for n in range(10)]

@@ -19,7 +19,7 @@ ALLOWED_MB = 20
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 
 with open_source(Path(sys.argv[1])) as source:

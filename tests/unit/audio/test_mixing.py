@@ -11,7 +11,7 @@ import pytest
 from tests.support import tones
 from tests.support.audiofiles import AIFF, FLAC, MP3, VORBIS, WAV, WAV_24, WAV_FLOAT, Coding, write_signal
 from tests.support.mediafiles import MEDIA, write_media
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 
 RATE = 16000

@@ -13,10 +13,10 @@ from tests.support import audiofiles, tones
 from tests.support.audiofiles import write_words
 from tests.support.timedmedia import ogg_checksum, ogg_pages, ogg_shifted, write_timed
 from tests.support.tones import ToneWord
-from worker.audio import ogg
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
+from worker.audio.file_formats import ogg
+from worker.audio.file_formats.ogg_granules import Page, checksum
 from worker.audio.frames import wire_frames
-from worker.audio.ogg_timeline import Page, checksum
 
 WORDS = list(tones.speech(14, seed=9))
 LENGTH_S = 15.0

@@ -13,10 +13,10 @@ from tests.support import tones
 from tests.support.audiofiles import GSM, write_signal
 from tests.support.mediafiles import MEDIA, Media, write_media
 from tests.support.tones import ToneWord
-from worker.audio import container as container_module
-from worker.audio.decode import open_source
+from worker.audio.decoding import ffmpeg_container as container_module
+from worker.audio.decoding.decode import open_source
+from worker.audio.file_formats.detect_format import identify
 from worker.audio.frames import wire_frames
-from worker.audio.sniff import identify
 from worker.errors import DamagedSource, UnsupportedSource
 
 WORDS = [ToneWord(n, 0.5 + 0.9 * n) for n in range(5)]

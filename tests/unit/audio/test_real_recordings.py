@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.audio.source import is_audio_name
 
 FOLDER = Path(os.environ.get("STT_TEST_AUDIO") or Path(__file__).parents[4] / "shared" / "audio")

@@ -14,10 +14,10 @@ from tests.support import audiofiles, sounds, tones
 from tests.support.audiofiles import Coding
 from tests.support.sources import SignalSource, in_blocks
 from tests.support.tones import WORD_S, Samples, ToneWord
-from worker.audio.decode import AudioSource
-from worker.audio.scan import WINDOW_S, Scan
-from worker.audio.sections import Cutting, Plan, plan, plan_scan, sections_for
-from worker.audio.skipping import Skipping
+from worker.audio.decoding.decode import AudioSource
+from worker.audio.segmentation.scan import WINDOW_S, Scan
+from worker.audio.segmentation.sections import Cutting, Plan, plan, plan_scan, sections_for
+from worker.audio.segmentation.silence import Skipping
 
 RATE = 16000
 CUTTING = Cutting(sessions=8, shortest_s=10)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support import tones
 from tests.support.tones import ToneWord, speech
-from worker.audio.stream_timeline import StreamTimeline, TimedBlock
+from worker.audio.decoding.stream_timeline import StreamTimeline, TimedBlock
 
 RATE = 16000
 DRIFT = "its timestamps and samples drift apart; pauses are lengthened or shortened to follow the timestamps"

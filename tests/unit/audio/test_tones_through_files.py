@@ -8,7 +8,7 @@ import pytest
 
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import Coding
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 
 CASES = [

@@ -10,8 +10,8 @@ import soundfile
 from tests.support import audiofiles, tones
 from tests.support.audiofiles import write_words
 from tests.support.mediafiles import MEDIA, Media, write_media
-from worker.audio.decode import open_source
-from worker.audio.mpeg_frames import raw_stream
+from worker.audio.decoding.decode import open_source
+from worker.audio.file_formats.raw_streams import raw_stream
 from worker.errors import DamagedSource
 
 LENGTH_S = 6.0

@@ -15,7 +15,7 @@ import soundfile
 
 from tests.support import tones
 from tests.support.tones import ToneWord
-from worker.audio.decode import open_source
+from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 from worker.errors import SourceError
 

@@ -20,9 +20,9 @@ from worker.realtime.messages import (
     UpstreamStarted,
     WireWord,
 )
+from worker.realtime.rate_control import SpeedControl
 from worker.realtime.session import Session
-from worker.realtime.speed import SpeedControl
-from worker.realtime.states import Phase, Why
+from worker.realtime.session_states import Phase, Why
 from worker.settings import load
 
 RATE = 16000

@@ -12,11 +12,11 @@ import pytest
 from pydantic import SecretStr
 
 from tests.support import virtual_time
-from worker.audio.voicing import Frame, VoiceMap
+from worker.audio.voice_activity import Frame, VoiceMap
 from worker.realtime import messages
+from worker.realtime.rate_control import SpeedControl
 from worker.realtime.session import Session
-from worker.realtime.speed import SpeedControl
-from worker.realtime.states import Why
+from worker.realtime.session_states import Why
 from worker.realtime.streaming import Endpoint, Stream
 from worker.settings import Settings, load
 from worker.timeline import Timeline

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tasks import doctor
-from tasks.doctor import ledger, places
+from tasks.doctor import redis, storage
 from tasks.doctor.finding import Status
+from worker.ledger.schema import READER, VERSION, Schema
 from worker.settings import load
-from worker.storage.schema import READER, VERSION, Schema
 
 GOOD = {
     "redis_version": "7.2.15",
@@ -40,7 +40,7 @@ GOOD = {
     ],
 )
 def test_what_redis_tells(change: dict[str, Any], status: Status, says: str) -> None:
-    found = ledger.of_info(GOOD | change)
+    found = redis.of_info(GOOD | change)
     (telling,) = [one for one in found if says in one.text]
     assert telling.status is status
     others = {one.status for one in found if "known vulnerabilities" not in one.text}
@@ -57,7 +57,7 @@ def test_what_redis_tells(change: dict[str, Any], status: Status, says: str) -> 
     ],
 )
 def test_the_clock(ahead_s: float, status: Status, says: str) -> None:
-    found = ledger.of_clock(ahead_s)
+    found = redis.of_clock(ahead_s)
     assert found.status is status
     assert says in found.text
 
@@ -72,7 +72,7 @@ def test_the_clock(ahead_s: float, status: Status, says: str) -> None:
     ],
 )
 def test_the_form_of_the_ledger(found: Schema | None, status: Status, says: str) -> None:
-    finding = ledger.of_schema(found)
+    finding = redis.of_schema(found)
     assert finding.status is status
     assert says in finding.text
 
@@ -102,15 +102,15 @@ def test_no_word_is_said_of_a_server_on_this_machine() -> None:
 
 async def test_outputs_and_disk(tmp_path: Path) -> None:
     inside = load({}, allowed_outputs=str(tmp_path), temp_dir=str(tmp_path), downloads_max_gb=1e-6)
-    (found,) = await places.look_at_outputs(inside, ())
+    (found,) = await storage.look_at_outputs(inside, ())
     assert found.status is Status.OK
     assert not list(tmp_path.iterdir()), "the probe is gone"  # noqa: ASYNC240
-    outside, missing, _ = await places.look_at_outputs(inside, ("/elsewhere", f"{tmp_path}/no/such"))
+    outside, missing, _ = await storage.look_at_outputs(inside, ("/elsewhere", f"{tmp_path}/no/such"))
     assert outside.status is missing.status is Status.FAIL
     assert "STT_ALLOWED_OUTPUTS" in outside.text
-    (disk,) = await places.look_at_disk(inside)
+    (disk,) = await storage.look_at_disk(inside)
     assert disk.status is Status.OK
-    (disk,) = await places.look_at_disk(load({}, temp_dir=str(tmp_path), downloads_max_gb=1e9))
+    (disk,) = await storage.look_at_disk(load({}, temp_dir=str(tmp_path), downloads_max_gb=1e9))
     assert disk.status is Status.WARN
 
 
@@ -125,9 +125,9 @@ async def test_an_output_without_room_is_named_and_nothing_is_left(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     (tmp_path / "file").touch()
-    (found,) = await places.look_at_outputs(load({}), (str(tmp_path),))
+    (found,) = await storage.look_at_outputs(load({}), (str(tmp_path),))
     assert (found.status, found.way_out) == (Status.FAIL, "free some space there")
     assert not list(tmp_path.glob(".stt-doctor*"))  # noqa: ASYNC240
     monkeypatch.undo()
-    (found,) = await places.look_at_outputs(load({}), (str(tmp_path / "file"),))
+    (found,) = await storage.look_at_outputs(load({}), (str(tmp_path / "file"),))
     assert (found.status, found.way_out) == (Status.FAIL, "name a folder")

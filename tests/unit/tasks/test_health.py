@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tasks.cli import main
-from tasks.health import BEAT_S, MAX_AGE_S, Pulse, problem
+from tasks.observability.health import BEAT_S, MAX_AGE_S, Pulse, problem
 from tests.support.wait import async_wait_until
 
 ROOT = Path(__file__).parents[3]

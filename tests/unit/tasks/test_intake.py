@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.intake import MAX_BYTES, MAX_DELIVERIES, Entry, read_request
+from tasks.background.intake import MAX_BYTES, MAX_DELIVERIES, Entry, read_request
 from worker.errors import BadJob
 
 

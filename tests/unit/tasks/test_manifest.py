@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.batch_manifest import read_manifest
+from tasks.batches.manifest import read_manifest
 from tasks.cli.options import of_source
-from tasks.producer import make_spec
+from tasks.client.producer import make_spec
 from worker.errors import BadJob
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.valkey_binary import check_binary, valkey_binary
+from tasks.embedded.valkey_binary import check_binary, valkey_binary
 from worker.errors import StackError
 
 

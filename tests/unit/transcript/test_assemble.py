@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.audio.voicing import Frame, VoiceMap
+from worker.audio.voice_activity import Frame, VoiceMap
+from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
-from worker.realtime.pairing import Commit
 from worker.timeline import Timeline
 from worker.transcript.assemble import Assembler
 from worker.transcript.model import Segment

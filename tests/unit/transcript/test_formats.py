@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tasks.jobs
+import tasks.job_spec
 from tests.unit.transcript.build import segment, transcript
 from worker.errors import OutputError
 from worker.transcript.formats import FORMATS, json_, pieces, render, txt
 from worker.transcript.model import Gap, Segment, Transcript, Word
-from worker.transcript.style import Style
+from worker.transcript.subtitles.style import Style
 
 TWO = transcript(segment("Good morning, Steve.", 1.0, 2.5), segment("你好，<b>Katie</b> & --> 再見", 3600.0, 3602.0))
 WORDS = Style(word_cues=True)
@@ -181,7 +181,7 @@ def test_every_document_can_be_encoded(text: str, fmt: str) -> None:
 
 
 def test_a_job_may_ask_for_every_format_there_is() -> None:
-    assert tuple(FORMATS) == tasks.jobs.FORMATS
+    assert tuple(FORMATS) == tasks.job_spec.FORMATS
 
 
 def test_what_the_page_is_made_of_is_packaged() -> None:

@@ -15,9 +15,9 @@ from tests.support import sounds
 from tests.support.sounds import RATE
 from tests.support.tones import Samples, encode, sentences
 from worker.audio.frames import to_pcm16
-from worker.audio.voicing import VoiceMap, frames_with_voice
+from worker.audio.voice_activity import VoiceMap, frames_with_voice
+from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
-from worker.realtime.pairing import Commit
 from worker.timeline import Timeline
 from worker.transcript.assemble import Assembler
 from worker.transcript.model import Segment

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from worker.transcript.model import Coverage, Gap, Quality, Segment, Word
 from worker.transcript.quality import Evidence, assess, stretches_to_check
-from worker.transcript.repetition import repetition, tokens_of
+from worker.transcript.recognizer_loops import repetition, tokens_of
 
 COVERAGE = Coverage(duration=60.0, sent=60.0, committed_until=60.0)
 SENTENCE = "the meeting begins at nine and the minutes of last week are on the table"

@@ -19,11 +19,11 @@ from praatio import textgrid
 from tests.support.node_env import missing
 from tests.unit.transcript.build import segment, transcript
 from worker.transcript.formats import render
-from worker.transcript.lines import cues
 from worker.transcript.model import Segment, Transcript
-from worker.transcript.spacing import tidy
-from worker.transcript.spoken import spoken
-from worker.transcript.style import PRESETS, Style
+from worker.transcript.subtitles.cjk_spacing import tidy
+from worker.transcript.subtitles.cues import cues
+from worker.transcript.subtitles.style import PRESETS, Style
+from worker.transcript.subtitles.word_alignment import spoken
 
 WORD = st.one_of(
     st.text(alphabet="abcdefgXYZ'é", min_size=1, max_size=9),

@@ -9,9 +9,9 @@ from wcwidth import wcswidth
 
 from tests.evaluate import corpus
 from tests.unit.transcript.build import segment, transcript
-from worker.transcript.lines import cues
-from worker.transcript.spacing import tidy
-from worker.transcript.style import PRESETS, Preset, Style
+from worker.transcript.subtitles.cjk_spacing import tidy
+from worker.transcript.subtitles.cues import cues
+from worker.transcript.subtitles.style import PRESETS, Preset, Style
 
 FOUND = [
     recording

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.transcript.test_assemble import RATE, timeline, voiced
+from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
-from worker.realtime.pairing import Commit
 from worker.transcript.assemble import Assembler
 from worker.transcript.model import Segment
 

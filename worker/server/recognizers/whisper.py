@@ -25,9 +25,9 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.utils import available_models, download_model
 from faster_whisper.vad import get_vad_model
 
+from worker.audio.segmentation.speech_detector import Silero
 from worker.errors import LanguageUnsupported, ModelCorrupt, ModelUnavailable
-from worker.server.recognizers import SAMPLE_RATE, Recognition, RecognizedWord, Samples, VoiceDetector, weights
-from worker.server.recognizers.vad import SileroDetector
+from worker.server.recognizers import SAMPLE_RATE, Recognition, RecognizedWord, Samples, VoiceDetector, model_files
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
@@ -74,7 +74,7 @@ class Whisper:
         self._tokenizers: dict[str, Any] = {}
 
     def voice_detector(self) -> VoiceDetector:
-        return SileroDetector(self._voice)
+        return Silero(self._voice)
 
     def close(self) -> None:
         self._whisper.unload_model()
@@ -221,8 +221,8 @@ def load(settings: Settings) -> Whisper:
     _log.info("loading recognizer", ctranslate2=ctranslate2.__version__, faster_whisper=faster_whisper.__version__)
     # The spectrogram's one matrix product would wake a second BLAS thread, which then spins: a quarter of all CPU time.
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
-    cache = weights.cache_folder(settings.model_cache)
-    folder = weights.find(settings.model, cache) or _from_hub(settings.model, cache)
+    cache = model_files.cache_folder(settings.model_cache)
+    folder = model_files.find(settings.model, cache) or _from_hub(settings.model, cache)
     parallel = settings.recognizer_threads or len(os.sched_getaffinity(0))
     return Whisper(folder, settings.model, settings.recognizer_language or None, parallel)
 
@@ -243,5 +243,5 @@ def _from_hub(model: str, cache: Path) -> Path:
     except Exception as exc:
         reason = (str(exc).strip() or type(exc).__name__).splitlines()[0]
         raise ModelUnavailable(
-            f"model {model!r} is not installed and cannot be downloaded ({reason}); {weights.how_to_install(model)}"
+            f"model {model!r} is not installed and cannot be downloaded ({reason}); {model_files.how_to_install(model)}"
         ) from exc

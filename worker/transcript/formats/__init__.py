@@ -12,8 +12,8 @@ from typing import Final
 from worker.errors import OutputError
 from worker.transcript.formats import ass, ctm, html, json_, srt, textgrid, tsv, txt, vtt
 from worker.transcript.model import Transcript
-from worker.transcript.script import in_script
-from worker.transcript.style import PLAIN, Style
+from worker.transcript.subtitles.chinese_script import in_script
+from worker.transcript.subtitles.style import PLAIN, Style
 
 FORMATS: Final[dict[str, Callable[[Transcript, Style], Iterator[str]]]] = {
     "json": json_.pieces,

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Final
 
-from worker.transcript.lines import Cue, cues
 from worker.transcript.model import Transcript
-from worker.transcript.style import PLAIN, Style
-from worker.transcript.units import Part
+from worker.transcript.subtitles.cues import Cue, cues
+from worker.transcript.subtitles.style import PLAIN, Style
+from worker.transcript.subtitles.units import Part
 
 # Colours are &HAABBGGRR. The first is for the only channel, or the first one.
 _COLOURS: Final = ("&H00FFFFFF", "&H0066E0FF", "&H00FFD28C", "&H0099F5B0", "&H00C9A6FF", "&H00B3B3FF")

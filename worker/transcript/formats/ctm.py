@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from worker.transcript.model import Segment, Transcript
-from worker.transcript.spoken import Spoken, spoken
-from worker.transcript.style import PLAIN, Style
+from worker.transcript.subtitles.style import PLAIN, Style
+from worker.transcript.subtitles.word_alignment import Spoken, spoken
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:

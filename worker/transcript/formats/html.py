@@ -20,8 +20,8 @@ from typing import Final
 from urllib.parse import quote, urlsplit
 
 from worker.transcript.model import Gap, Segment, Transcript
-from worker.transcript.spoken import Spoken, spoken
-from worker.transcript.style import PLAIN, Style
+from worker.transcript.subtitles.style import PLAIN, Style
+from worker.transcript.subtitles.word_alignment import Spoken, spoken
 
 _MARK: Final = "<!-- segments -->\n"
 _VOICES: Final = 6

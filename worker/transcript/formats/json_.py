@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from worker.transcript.model import Transcript
-from worker.transcript.style import PLAIN, Style
+from worker.transcript.subtitles.style import PLAIN, Style
 
 _EMPTY: Final = '"segments": []'
 

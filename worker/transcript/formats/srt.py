@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from worker.transcript.lines import Cue, clock, cues, label
 from worker.transcript.model import Transcript
-from worker.transcript.style import PLAIN, Style
+from worker.transcript.subtitles.cues import Cue, clock, cues, label
+from worker.transcript.subtitles.style import PLAIN, Style
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:

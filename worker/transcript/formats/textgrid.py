@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator
 from typing import Final
 
 from worker.transcript.model import Segment, Transcript
-from worker.transcript.spacing import tidy
-from worker.transcript.spoken import spoken
-from worker.transcript.style import PLAIN, Style
+from worker.transcript.subtitles.cjk_spacing import tidy
+from worker.transcript.subtitles.style import PLAIN, Style
+from worker.transcript.subtitles.word_alignment import spoken
 
 _LEAST_S: Final = 0.001
 """Praat knows no interval without a length."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from worker.transcript.model import Transcript
-from worker.transcript.spacing import tidy
-from worker.transcript.style import PLAIN, Style
+from worker.transcript.subtitles.cjk_spacing import tidy
+from worker.transcript.subtitles.style import PLAIN, Style
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:

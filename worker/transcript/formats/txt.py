@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from worker.transcript.lines import clock, label
 from worker.transcript.model import Transcript
-from worker.transcript.spacing import tidy
-from worker.transcript.style import PLAIN, Style
+from worker.transcript.subtitles.cjk_spacing import tidy
+from worker.transcript.subtitles.cues import clock, label
+from worker.transcript.subtitles.style import PLAIN, Style
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN, *, times: bool = False) -> Iterator[str]:

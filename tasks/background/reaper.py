@@ -1,0 +1,75 @@
+"""The reaper: in every worker, it finds the jobs nobody is at work on any more and sends them again."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from worker import metrics
+from worker.errors import LedgerUnavailable
+from worker.ledger.event_stream import Events
+from worker.ledger.ledger import Ledger
+from worker.settings import Settings
+
+logger = structlog.get_logger(__name__)
+
+
+class Reaper:
+    """`run` goes on until it is cancelled. What it finds is in `reap.lua`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        wake: Callable[[Sequence[str]], None],
+        events: Events | None = None,
+    ) -> None:
+        """`wake` sends a message for each job; it may block, and raise LedgerUnavailable."""
+        self._events = events
+        self._settings = settings
+        self._ledger = ledger
+        self._wake = wake
+
+    async def run(self) -> None:
+        """Every STT_REAP_S seconds, with jitter, so that workers started together do not search together."""
+        loop = asyncio.get_running_loop()
+        pause_s = random.uniform(0, self._settings.reap_s)  # noqa: S311
+        while True:
+            asleep = loop.time()
+            await asyncio.sleep(pause_s)
+            pause_s = self._settings.reap_s * random.uniform(0.8, 1.0)  # noqa: S311
+            if loop.time() - asleep > self._settings.lease_s + pause_s:
+                # This process itself was stopped. So may others have been, with the whole machine: who is still alive
+                # renews first.
+                pause_s = self._settings.renew_s
+                continue
+            try:
+                await self.once()
+            except LedgerUnavailable as exc:
+                # The same when Redis was away: no lease could be renewed.
+                logger.warning("no search for lost jobs", error=str(exc))
+                pause_s = max(pause_s, 1.5 * self._settings.renew_s)
+            except Exception:
+                logger.exception("the search for lost jobs failed; it goes on")
+
+    async def once(self) -> int:
+        """Search and send; how many were sent. Raises LedgerUnavailable."""
+        settings = self._settings
+        await self._ledger.meet()
+        found = await self._ledger.reap(settings.queue, tries=settings.attempts, delay_s=settings.backoff_s)
+        metrics.REAPED.labels("given_up").inc(len(found.given_up))
+        metrics.REAPED.labels("sent").inc(len(found.send))
+        for job_id in found.given_up:
+            logger.warning("job given up: worker after worker stopped in the middle of it", job=job_id)
+            if self._events is not None:
+                await self._events.tell("failed", job_id, code="attempts")
+        for job_id in found.unreadable:
+            logger.error("job dropped from the queue: its key contains no record of a job", job=job_id)
+        if found.send:
+            logger.info("jobs sent again", jobs=len(found.send), first=found.send[0])
+            # Lost here, they are sent when their patience is over: the ledger has them down as sent.
+            await asyncio.to_thread(self._wake, found.send)
+        return len(found.send)

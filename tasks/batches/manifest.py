@@ -1,0 +1,139 @@
+"""A list of sources as a file: CSV with a header, or JSON lines.
+
+Each entry has `source`, a path (relative to the manifest's folder) or an address, and may have `id` and the options of
+a job: the fields of `tasks.job_spec.JobSpec`, each in a column or key of its own, or together as a JSON object in
+`options`. An empty cell is as if it were not there.
+
+    source,id,language,formats
+    monday/call.wav,call-1,yue,json srt
+    s3://bucket/calls/2.flac,,en,
+
+With an `id` that is the job's id, whatever the source holds: the same id again is the same job.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from tasks.job_spec import JobSpec, checked_key, problems
+from worker.errors import BadJob
+from worker.storage.address import is_url, show
+
+ENDINGS: Final = (".csv", ".jsonl", ".ndjson")
+MOST_ENTRIES: Final = 1_000_000
+_MOST_PROBLEMS: Final = 5
+_OPTIONS: Final = frozenset(JobSpec.model_fields) - {"source", "batch", "out_dir"}
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One entry. `source` is absolute; `options` are fields of JobSpec, checked."""
+
+    source: str
+    id: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+def is_manifest(path: Path) -> bool:
+    return path.suffix.lower() in ENDINGS
+
+
+def read_manifest(path: Path) -> list[Entry]:
+    """The entries in their order. Raises BadJob with the lines that are wrong and what is wrong with them."""
+    listed: list[Entry] = []
+    wrong: list[str] = []
+    ids: dict[str, int] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            for line, row in _csv(file) if path.suffix.lower() == ".csv" else _json_lines(file):
+                try:
+                    entry = _entry(_object(row) if isinstance(row, str) else row, path.parent)
+                except BadJob as exc:
+                    wrong.append(f"line {line}: {exc}")
+                    continue
+                if entry.id is not None and ids.setdefault(entry.id, line) != line:
+                    wrong.append(f"line {line}: the id {entry.id} stands in line {ids[entry.id]} already")
+                listed.append(entry)
+                if len(listed) > MOST_ENTRIES:
+                    wrong.append(f"more than {MOST_ENTRIES} entries; make several of it")
+                    break
+    except UnicodeDecodeError:
+        raise BadJob(f"{path}: is no UTF-8 text; a manifest is CSV or JSON lines in UTF-8") from None
+    except (OSError, csv.Error) as exc:
+        raise BadJob(f"{path}: cannot be read: {exc}") from None
+    except BadJob as exc:
+        wrong.append(str(exc))
+    if wrong:
+        more = f"; and {len(wrong) - _MOST_PROBLEMS} more" if len(wrong) > _MOST_PROBLEMS else ""
+        raise BadJob(f"{path}: {'; '.join(wrong[:_MOST_PROBLEMS])}{more}")
+    if not listed:
+        raise BadJob(f"{path}: has no entries")
+    return listed
+
+
+def _csv(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    head = next(lines, "")
+    separator = max(",;\t", key=head.count)
+    names = [name.strip().lower() for name in next(csv.reader([head], delimiter=separator), [])]
+    if "source" not in names:
+        raise BadJob(f"line 1: must name the columns, one of them `source`; it has {', '.join(names) or 'nothing'}")
+    rows = csv.reader(lines, delimiter=separator)
+    for cells in rows:
+        if not any(cell.strip() for cell in cells):
+            continue
+        if len(cells) > len(names):
+            yield rows.line_num + 1, {"source": cells[0], "more cells than columns": cells[len(names)]}
+            continue
+        row: dict[str, Any] = {n: cell.strip() for n, cell in zip(names, cells, strict=False) if cell.strip()}
+        yield rows.line_num + 1, row
+
+
+def _json_lines(lines: Iterator[str]) -> Iterator[tuple[int, str]]:
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            yield number, line
+
+
+def _object(text: str, what: str = "") -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise BadJob(f"{what}is no JSON: {exc.msg} at column {exc.colno}") from None
+    except (ValueError, RecursionError) as exc:
+        raise BadJob(f"{what}is no JSON: {exc}") from None
+    if not isinstance(value, dict):
+        raise BadJob(f"{what}must be a JSON object, such as {{...}}")
+    return {name: one for name, one in value.items() if one is not None}
+
+
+def _entry(row: dict[str, Any], folder: Path) -> Entry:
+    source, key = row.pop("source", None), row.pop("id", None)
+    together = row.pop("options", None)
+    if isinstance(together, str):
+        together = _object(together, "options: ")
+    if together is not None:
+        if not isinstance(together, dict):
+            raise BadJob("options: must be a JSON object, such as {...}")
+        row = {**row, **together}
+    if not isinstance(source, str):
+        raise BadJob("names no source")
+    unknown = sorted(set(row) - _OPTIONS)
+    if unknown:
+        raise BadJob(f"{', '.join(unknown)}: no such option; there are {', '.join(sorted(_OPTIONS))}")
+    if isinstance(row.get("formats"), str):
+        row["formats"] = tuple(row["formats"].replace(",", " ").replace(";", " ").split())
+    place = source if is_url(source) else str((folder / source).absolute())
+    # Names may go with what the command says of all sources.
+    rest = {"channels": "split"} if "channel_names" in row and "channels" not in row else {}
+    try:
+        JobSpec(source=place, **row, **rest)
+    except ValidationError as exc:
+        raise BadJob(f"{show(source)}: {problems(exc)}") from None
+    return Entry(place, None if key is None else checked_key(str(key)), row)

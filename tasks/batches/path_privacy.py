@@ -1,0 +1,73 @@
+"""Removes absolute local paths from summaries, which are mailed and served (pure)."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from tasks.batches.summary import FailureGroup, JobLine, Summary
+from worker.storage.address import is_url
+
+_ABSOLUTE: Final = re.compile(r"(?<![\w:/.~…-])/(?:[^\s/:;,'\"]+/)+([^\s/:;,'\"]*)")
+"""An absolute path of two or more parts inside a text; the group is its last part."""
+
+
+def with_short_paths(summary: Summary, folder: Path) -> Summary:
+    """`summary` with sources relative to their common folder, outputs relative to `folder` (the place of the summary),
+    and other paths in texts shortened to file names. Addresses do not change."""
+    names = _names(job.source for job in summary.jobs)
+    root = str(folder.absolute())
+
+    def job_line(job: JobLine) -> JobLine:
+        source = names.get(job.source, job.source)
+        return job.model_copy(
+            update={
+                "source": source,
+                "outputs": tuple(_output(output, root) for output in job.outputs),
+                "warnings": tuple(_text(text, job.source, source) for text in job.warnings),
+                "error": job.error and _text(job.error, job.source, source),
+            }
+        )
+
+    def group(one: FailureGroup) -> FailureGroup:
+        short = {
+            field: tuple(names.get(name, name) for name in getattr(one, field)) for field in ("jobs", "sources")
+        }  # a job without id is named by its source
+        return one.model_copy(update={"reason": _text(one.reason, "", ""), **short})
+
+    return summary.model_copy(
+        update={
+            "jobs": tuple(map(job_line, summary.jobs)),
+            "slowest": tuple(map(job_line, summary.slowest)),
+            "failures": tuple(map(group, summary.failures)),
+        }
+    )
+
+
+def _names(sources: Iterable[str]) -> dict[str, str]:
+    """Short names of the sources that are absolute paths."""
+    paths = {source for source in sources if source.startswith("/")}
+    if not paths:
+        return {}
+    common = os.path.commonpath([os.path.dirname(path) for path in paths])  # noqa: PTH120
+    if common == "/":  # relative to the root, the names would still be full paths
+        return {path: PurePosixPath(path).name for path in paths}
+    return {path: os.path.relpath(path, common) for path in paths}
+
+
+def _output(output: str, root: str) -> str:
+    if is_url(output) or not output.startswith("/"):
+        return output
+    shared = os.path.commonpath([output, root])
+    return PurePosixPath(output).name if shared == "/" else os.path.relpath(output, root)
+
+
+def _text(text: str, source: str, name: str) -> str:
+    text = text.replace(source, name) if source else text
+    return _ABSOLUTE.sub(lambda match: f"…/{match[1]}", text)
+
+
+__all__ = ["with_short_paths"]

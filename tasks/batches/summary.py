@@ -1,0 +1,203 @@
+"""A batch as one thing: how many jobs are where, how fast it goes, what is left, what failed and why (pure).
+
+The same document is what `stt-batch status BATCH --json` prints, and what a run leaves as `summary.json`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Final, Literal, Self
+
+from pydantic import BaseModel, ConfigDict
+
+from tasks.job_spec import JobState, source_of
+from worker.ledger.records import JobRecord
+from worker.storage.address import show
+from worker.transcript.model import Quality
+
+KIND: Final = "stt-batch summary"
+MOST_SLOW: Final = 20
+MOST_NAMED: Final = 100
+"""Sources named for one reason."""
+_HINT: Final = re.compile(r"; (?=convert |free |check |start |set |choose |fetch )")
+_NUMBER: Final = re.compile(r"\d+(?:[.,:–]\d+)*")
+State = Literal["queued", "running", "paused", "done", "failed"]
+
+
+class _Value(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class JobLine(_Value):
+    """One job of a batch. Times in seconds."""
+
+    id: str | None
+    source: str
+    state: JobState
+    # It was done before, by another run or submission.
+    skipped: bool = False
+    duration_s: float = 0.0
+    # Seconds of the file that are behind it.
+    done_s: float = 0.0
+    # Wall time from its start to its end.
+    took_s: float | None = None
+    # Seconds since 1970.
+    started_at: float | None = None
+    ended_at: float | None = None
+    outputs: tuple[str, ...] = ()
+    # What its audio lacks: cut off, damaged.
+    warnings: tuple[str, ...] = ()
+    # Quality of the transcript; null before the end.
+    quality: Quality | None = None
+    error_code: str | None = None
+    error: str | None = None
+    paused: bool = False
+
+    @property
+    def review(self) -> tuple[str, ...]:
+        """The reasons to review the transcript, if any."""
+        return review_texts(self.quality)
+
+    @property
+    def speed(self) -> float | None:
+        return self.duration_s / self.took_s if self.took_s and self.duration_s else None
+
+    @classmethod
+    def of(cls, record: JobRecord) -> Self:
+        progress, done = record.progress, record.state is JobState.DONE
+        length_s = max(progress.duration_s, progress.sent_s, progress.committed_s)
+        bad = record.state.ended and not done
+        ended = record.started_at is not None and record.ended_at is not None
+        return cls(
+            id=record.id,
+            source=source_of(record),
+            state=record.state,
+            duration_s=round(length_s, 3),
+            done_s=round(length_s if done else progress.committed_s, 3),
+            took_s=round((record.ended_at or 0) - (record.started_at or 0), 3) if ended else None,
+            started_at=record.started_at,
+            ended_at=record.ended_at,
+            outputs=tuple(map(show, record.outputs)),
+            warnings=record.warnings,
+            quality=record.quality,
+            error_code=(record.error_code or "error") if bad else None,
+            error=(record.error or record.state.value) if bad else None,
+            paused=record.paused,
+        )
+
+
+class FailureGroup(_Value):
+    """What failed for the same reason; numbers in it are left out."""
+
+    code: str
+    reason: str
+    count: int
+    # Ids, and names of the first MOST_NAMED.
+    jobs: tuple[str, ...]
+    sources: tuple[str, ...]
+
+
+class Summary(_Value):
+    """`counts` has the states that occur; `expired` jobs are gone from the ledger and in no count."""
+
+    kind: str = KIND
+    schema_version: int = 1
+    name: str
+    state: State
+    total: int
+    counts: dict[JobState, int]
+    skipped: int
+    expired: int
+    # Number of jobs with a transcript that needs review; see the `quality` of each.
+    needs_review: int
+    # Seconds of audio in all jobs whose length is known, and those that are done with.
+    audio_s: float
+    done_s: float
+    # From the first start to the last end, or until now.
+    elapsed_s: float
+    # Seconds of audio per second of that time; None as long as nothing is done.
+    speed: float | None
+    left_s: float | None
+    failures: tuple[FailureGroup, ...]
+    slowest: tuple[JobLine, ...]
+    jobs: tuple[JobLine, ...]
+
+
+def summarize(
+    name: str, jobs: Sequence[JobLine], *, now: float, elapsed_s: float | None = None, expired: int = 0
+) -> Summary:
+    """`now` in seconds since 1970; `elapsed_s` where it is known better than from the jobs."""
+    fresh = [job for job in jobs if not job.skipped]
+    open_ = [job for job in fresh if not job.state.ended]
+    if elapsed_s is None:
+        starts = [job.started_at for job in fresh if job.started_at is not None]
+        ends = [job.ended_at for job in fresh if job.ended_at is not None]
+        end = now if open_ or not ends else max(ends)
+        elapsed_s = max(0.0, end - min(starts)) if starts else 0.0
+    done_s = sum(job.done_s for job in fresh)
+    speed = done_s / elapsed_s if done_s and elapsed_s else None
+    known = [job.duration_s for job in fresh if job.duration_s]
+    guess_s = sum(known) / len(known) if known else 0.0
+    rest_s = sum(max(0.0, (job.duration_s or guess_s) - job.done_s) for job in open_)
+    timed = sorted((job for job in fresh if job.speed), key=lambda job: job.speed or 0)
+    return Summary(
+        name=name,
+        state=_state(jobs),
+        total=len(jobs) + expired,
+        counts=dict(Counter(job.state for job in jobs)),
+        skipped=len(jobs) - len(fresh),
+        expired=expired,
+        needs_review=sum(1 for job in jobs if job.quality is not None and job.quality.needs_review),
+        audio_s=round(sum(job.duration_s for job in jobs), 3),
+        done_s=round(done_s, 3),
+        elapsed_s=round(elapsed_s, 3),
+        speed=None if speed is None else round(speed, 2),
+        left_s=round(rest_s / speed, 1) if open_ and speed and rest_s else None,
+        failures=grouped(jobs),
+        slowest=tuple(timed[:MOST_SLOW]),
+        jobs=tuple(jobs),
+    )
+
+
+def review_texts(quality: Quality | None) -> tuple[str, ...]:
+    """The reasons to review a transcript. Missing seconds are omitted, because the job's error names them."""
+    if quality is None:
+        return ()
+    return tuple(reason.text for reason in quality.reasons if reason.code != "missing")
+
+
+def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
+    """Failures by their reason, the most frequent first."""
+    groups: dict[tuple[str, str], list[JobLine]] = defaultdict(list)
+    for job in jobs:
+        if job.error is not None:
+            groups[job.error_code or "error", reason_of(job.error, job.source)].append(job)
+    return tuple(
+        FailureGroup(
+            code=code,
+            reason=reason,
+            count=len(some),
+            jobs=tuple(job.id for job in some if job.id is not None),
+            sources=tuple(job.source for job in some[:MOST_NAMED]),
+        )
+        for (code, reason), some in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
+    )
+
+
+def reason_of(error: str, source: str) -> str:
+    """An error without what is of this one source only: its name, its numbers, and the way out."""
+    text = error.replace(source, "").replace(PurePosixPath(source).name, "…")
+    text = _HINT.split(text.lstrip(": "), maxsplit=1)[0]
+    return _NUMBER.sub("N", text).strip() or "no reason given"
+
+
+def _state(jobs: Sequence[JobLine]) -> State:
+    states = {job.state for job in jobs}
+    if JobState.RUNNING in states:
+        return "running"
+    if JobState.QUEUED in states:
+        return "paused" if all(job.paused for job in jobs if job.state is JobState.QUEUED) else "queued"
+    return "done" if states <= {JobState.DONE} else "failed"

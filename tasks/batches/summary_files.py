@@ -1,0 +1,66 @@
+"""A summary beside the transcripts: `summary.json` and `summary.html`, never over a transcript of that name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from secrets import token_hex
+from typing import Final
+
+from tasks.batches.path_privacy import with_short_paths
+from tasks.batches.summary import KIND, Summary
+from tasks.batches.summary_page import page
+from worker.errors import OutputError
+
+_HEAD_BYTES: Final = 512
+
+
+def write_summary(
+    summary: Summary, folder: Path, taken: Collection[str] = (), *, absolute_paths: bool = False
+) -> tuple[Path, Path]:
+    """Write both files, each whole or not at all, in place of those of an earlier run; their paths. `taken`: names
+    transcripts may have, without their endings. `absolute_paths`: see STT_ABSOLUTE_PATHS. Raises OutputError."""
+    summary = summary if absolute_paths else with_short_paths(summary, folder)
+    names = {name.casefold() for name in taken}
+    name = next(name for name in _names() if name not in names and _is_free(folder, name))
+    paths = folder / f"{name}.json", folder / f"{name}.html"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(paths[0], summary.model_dump_json(indent=2) + "\n")
+        _replace(paths[1], page(summary, folder))
+    except OSError as exc:
+        raise OutputError(f"cannot write the summary {paths[0]}: {exc.strerror}") from exc
+    return paths
+
+
+def is_summary(path: Path) -> bool:
+    """Whether this file is one of ours, and no transcript."""
+    try:
+        with path.open("rb") as file:
+            return KIND.encode() in file.read(_HEAD_BYTES)
+    except OSError:
+        return False
+
+
+def _names() -> Iterator[str]:
+    yield "summary"
+    yield "batch-summary"
+    number = 2
+    while True:
+        yield f"batch-summary-{number}"
+        number += 1
+
+
+def _is_free(folder: Path, name: str) -> bool:
+    paths = (folder / f"{name}.json", folder / f"{name}.html")
+    return all(not os.path.lexists(path) or is_summary(path) for path in paths)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".stt-{token_hex(8)}.tmp")
+    try:
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

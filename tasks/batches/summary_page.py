@@ -1,0 +1,110 @@
+"""A batch's summary as one HTML page that needs nothing else: no server, no network, no script."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from tasks.batches.human import clock, factor
+from tasks.batches.summary import KIND, JobLine, Summary
+from worker.ledger.records import JobState
+from worker.storage.address import is_url
+from worker.text_escaping import printable
+
+MOST_ROWS: Final = 20_000
+_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+_STYLE: Final = """
+:root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
+:root { --bad: #b3261e; --good: #1b7f3b }
+@media (prefers-color-scheme: dark) { :root { --bad: #ff8a80; --good: #7bd88f } }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem }
+h1 { font-size: 1.5rem; margin-bottom: 0 } h2 { font-size: 1.1rem; margin-top: 2rem }
+.totals { display: flex; flex-wrap: wrap; gap: .75rem; padding: 0; list-style: none }
+.totals li { border: 1px solid var(--line); border-radius: .5rem; padding: .5rem 1rem; min-width: 6rem }
+.totals b { display: block; font-size: 1.4rem; font-variant-numeric: tabular-nums }
+table { border-collapse: collapse; width: 100% }
+th, td { text-align: left; padding: .3rem .6rem; border-bottom: 1px solid var(--line); vertical-align: top }
+td { overflow-wrap: anywhere } td.n, th.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums }
+.failed, .incomplete, .cancelled, .review { color: var(--bad) } .done { color: var(--good) }
+small, .dim { opacity: .7 } details { margin: .4rem 0 } summary { cursor: pointer } code { font-size: .9em }
+"""
+
+
+def page(summary: Summary, folder: Path | None = None) -> str:
+    """The page. Outputs are linked relative to `folder`, where the page will lie."""
+    return "\n".join(_page(summary, folder)) + "\n"
+
+
+def _page(summary: Summary, folder: Path | None) -> Iterator[str]:
+    name = escape(summary.name)
+    yield '<!doctype html>\n<html lang="en">\n<meta charset="utf-8">'
+    yield f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+    yield f'<meta name="generator" content="{KIND}">\n<meta name="viewport" content="width=device-width">'
+    word = "some failed" if summary.state == "failed" and JobState.DONE in summary.counts else summary.state
+    yield f"<title>{name}: {word}</title>\n<style>{_STYLE}</style>\n<body>"
+    yield f'<h1>{name}</h1>\n<p class="{summary.state}">{word}</p>'
+    yield "<ul class=totals>"
+    for state, count in sorted(summary.counts.items()):
+        yield f'<li class="{state}"><b>{count}</b>{state}</li>'
+    facts = [("jobs", str(summary.total)), ("audio", clock(summary.audio_s)), ("took", clock(summary.elapsed_s))]
+    facts.append(("of real time", factor(summary.speed)))
+    if summary.skipped:
+        facts.append(("done before", str(summary.skipped)))
+    if summary.left_s is not None:
+        facts.append(("left", clock(summary.left_s)))
+    for label, value in facts:
+        yield f"<li><b>{value}</b>{label}</li>"
+    yield "</ul>"
+    if summary.failures:
+        yield "<h2>Failures by reason</h2>"
+        for group in summary.failures:
+            reason, code = escape(group.reason), escape(group.code)
+            yield f"<details><summary><b>{group.count}</b> {reason} <code>{code}</code></summary>"
+            yield "<ul>"
+            yield from (f"<li>{escape(source)}" for source in group.sources)
+            more = group.count - len(group.sources)
+            yield f"<li>and {more} more</ul></details>" if more > 0 else "</ul></details>"
+    if summary.slowest:
+        yield "<h2>Slowest</h2>"
+        yield from _table(summary.slowest, folder)
+    yield "<h2>All jobs</h2>"
+    yield from _table(summary.jobs[:MOST_ROWS], folder)
+    if len(summary.jobs) > MOST_ROWS:
+        yield f"<p>and {len(summary.jobs) - MOST_ROWS} more, in the JSON file"
+
+
+def _table(jobs: Sequence[JobLine], folder: Path | None) -> Iterator[str]:
+    yield "<table><tr><th>source<th>state<th class=n>audio<th class=n>took<th class=n>speed<th>files, or the reason"
+    for job in jobs:
+        state = "done before" if job.skipped else job.state.value
+        look = "review" if job.review else job.state.value
+        if job.review:
+            state += ", needs review"
+        reviews = [f"needs review: {text}" for text in job.review]
+        end = escape("; ".join([*([job.error] if job.error else []), *reviews, *job.warnings]))
+        files = ", ".join(_links(job.outputs, folder))
+        yield (
+            f'<tr><td>{escape(job.source)}<td class="{look}">{state}'
+            f"<td class=n>{clock(job.duration_s or None)}<td class=n>{clock(job.took_s)}<td class=n>{factor(job.speed)}"
+            f"<td>{end}{' – ' if end and files else ''}{files}"
+        )
+    yield "</table>"
+
+
+def _links(outputs: Iterable[str], folder: Path | None) -> Iterator[str]:
+    for output in outputs:
+        name = output.rpartition(".")[2]
+        if is_url(output) or folder is None:
+            yield f"<code>{escape(output)}</code>"
+        else:
+            place = os.path.relpath(output, folder) if output.startswith("/") else output
+            yield f'<a href="{escape(quote(place))}">{escape(name)}</a>'
+
+
+def escape(text: str) -> str:
+    """Escape untrusted text for the page; controls of writing direction are shown as codes."""
+    return html.escape(printable(text))

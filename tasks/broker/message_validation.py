@@ -1,0 +1,380 @@
+"""Validates and rebuilds Celery messages of any producer before kombu and Celery read them (pure).
+
+kombu 5.7 and Celery 5.7 assume that a message has the right shape. A field of the wrong type raises TypeError,
+AttributeError or KeyError inside the worker's event loop; the worker ends, or reconnects and receives the message
+again. So no raw message reaches them: it is parsed here, and a new message is built from the valid values. Protocol 2
+and protocol 1 (celery-node, gocelery) are accepted.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, NoReturn
+from uuid import uuid4
+
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.client.celery_message import TASK
+from tasks.job_spec import JobId, JobSpec, problems
+
+MAX_MESSAGE_BYTES: Final = 262_144
+MAX_DEPTH: Final = 32
+"""Maximum levels of lists and objects in a message, and in its body."""
+MAX_TEXT: Final = 255
+"""Maximum characters of an id or a name."""
+MAX_REPR: Final = 1024
+MAX_SIGNATURES: Final = 16
+"""Maximum number of callbacks, of error callbacks and of following tasks."""
+MAX_ETA_H: Final = 12
+"""A worker stores a message in memory until its eta; the visibility timeout of the broker is equally long."""
+ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "binary"})
+DEFLATE: Final = frozenset({"gzip", "zlib", "application/x-gzip", "application/gzip"})
+"""Names of zlib compression in Celery's producers."""
+KOMBU_KEYS: Final = ("unacked", "_kombu")
+"""Prefixes of the keys with kombu's state."""
+_QUEUE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_JOB_ID: Final = TypeAdapter(JobId)
+
+
+class MessageRefused(Exception):
+    """A message that cannot be read. The text is the reason; `job` is the job it names, if readable."""
+
+    def __init__(self, reason: str, job: str = "") -> None:
+        super().__init__(reason)
+        self.job = job
+
+
+@dataclass(frozen=True, slots=True)
+class JobRequest:
+    """The arguments of the task `tasks.transcribe`: the id of a job in the ledger, a whole job, or both."""
+
+    job_id: str | None
+    job: dict[str, Any] | None
+
+
+def rebuilt(raw: bytes, queue: str, prefix: str = "") -> bytes:
+    """The message for Celery with the content of `raw`, which came from `queue`. Raises MessageRefused.
+
+    `prefix`: STT_REDIS_PREFIX; following tasks must not use a queue below it.
+    """
+    if len(raw) > MAX_MESSAGE_BYTES:
+        raise MessageRefused(f"has {len(raw)} bytes, more than {MAX_MESSAGE_BYTES}")
+    message = _object("the message", _json(raw, "the message"))
+    headers = _object("headers", message.get("headers") or {})
+    properties = _object("properties", message.get("properties", {}))
+    body = _body(message, headers, properties)
+    if "task" not in headers:  # protocol 1 has everything in the body
+        headers = {**_object("the body", body), **headers}
+    made_headers = _headers(headers)
+    args, kwargs, embed = _call(body)
+    request = job_request(args, kwargs)
+    arguments = {name: value for name, value in (("job_id", request.job_id), ("job", request.job)) if value is not None}
+    text = json.dumps([[], arguments, _embed(embed, prefix)], separators=(",", ":"))
+    made = {
+        "body": base64.b64encode(text.encode()).decode(),
+        "content-type": "application/json",
+        "content-encoding": "utf-8",
+        "headers": made_headers,
+        "properties": _properties(properties, queue),
+    }
+    return json.dumps(made, separators=(",", ":")).encode()
+
+
+def job_request(args: Sequence[Any], kwargs: Mapping[str, Any]) -> JobRequest:
+    """The job that the arguments of the task name: `("id")`, `({job})`, `("id", {job})`, or the keywords `job_id` and
+    `job`. Raises MessageRefused."""
+    named = dict(zip(("job_id", "job"), args, strict=False))
+    unknown = [name for name in kwargs if name not in ("job_id", "job")]
+    twice = [name for name in kwargs if name in named]
+    if len(args) > 2 or unknown or twice:
+        wrong = f"{len(args)} arguments" if len(args) > 2 else _shown((unknown or twice)[0])
+        raise MessageRefused(f"tasks.transcribe takes job_id and job, not {wrong}")
+    named |= kwargs
+    job_id, job = named.get("job_id"), named.get("job")
+    if isinstance(job_id, dict) and job is None:  # task.delay({"source": …})
+        job_id, job = None, job_id
+    if job_id is None and job is None:
+        raise MessageRefused("names no job: neither job_id nor job is given")
+    if job_id is not None:
+        try:
+            job_id = _JOB_ID.validate_python(job_id, strict=True)
+        except ValidationError:
+            reason = f"job_id {_shown(job_id)}: must be a text of 1 to 128 letters, digits or . _ -"
+            raise MessageRefused(reason, job_id if isinstance(job_id, str) else "") from None
+    if job is not None:
+        try:
+            JobSpec.model_validate(_object("job", job))
+        except ValidationError as exc:
+            raise MessageRefused(f"job: {problems(exc)}", job_id or "") from None
+    return JobRequest(job_id, job)
+
+
+# -- the parts of a message ------------------------------------------------------------------------------------------
+
+
+def _body(message: Mapping[str, Any], headers: Mapping[str, Any], properties: Mapping[str, Any]) -> Any:
+    content_type, encoding = message.get("content-type"), message.get("content-encoding")
+    if content_type != "application/json":
+        raise MessageRefused(f"content-type {_shown(content_type)}: must be application/json")
+    if encoding is not None and not (isinstance(encoding, str) and encoding.lower() in ENCODINGS):
+        raise MessageRefused(f"content-encoding {_shown(encoding)}: must be utf-8")
+    body, wrapped = message.get("body"), properties.get("body_encoding")
+    if not isinstance(body, str):
+        raise MessageRefused(f"body: must be a text, not {_kind(body)}")
+    data = body.encode("utf-8", "surrogatepass")
+    if wrapped is not None and not (isinstance(wrapped, str) and wrapped.lower() in ("base64", "utf-8")):
+        raise MessageRefused(f"properties.body_encoding {_shown(wrapped)}: must be base64 or utf-8")
+    if wrapped is not None and wrapped.lower() == "base64":
+        try:
+            data = base64.b64decode(data, validate=True)
+        except (binascii.Error, ValueError) as exc:
+            raise MessageRefused(f"body: is not base64: {exc}") from None
+    return _json(_decompressed(data, headers.get("compression")), "the body")
+
+
+def _decompressed(data: bytes, method: object) -> bytes:
+    """The decompressed data, bounded so that a small message cannot fill the memory."""
+    if method is None:
+        return data
+    if not isinstance(method, str) or method.lower() not in DEFLATE:
+        raise MessageRefused(f"headers.compression {_shown(method)}: only gzip is read; send it without compression")
+    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # with the header of zlib or of gzip
+    try:
+        text = unpack.decompress(data, MAX_MESSAGE_BYTES + 1)
+    except zlib.error as exc:
+        raise MessageRefused(f"body: cannot be decompressed: {exc}") from None
+    if len(text) > MAX_MESSAGE_BYTES:
+        raise MessageRefused(f"body: decompresses to more than {MAX_MESSAGE_BYTES} bytes")
+    if not unpack.eof:
+        raise MessageRefused("body: the compressed data is cut off")
+    return text
+
+
+def _call(body: Any) -> tuple[list[Any], dict[str, Any], Any]:
+    """Positional arguments, keyword arguments and `embed` of either protocol."""
+    if isinstance(body, dict):
+        args, kwargs = body.get("args") or [], body.get("kwargs") or {}
+        embed: Any = {name: body.get(name) for name in ("callbacks", "errbacks", "chord")}
+    elif isinstance(body, list) and len(body) == 3:
+        args, kwargs, embed = body
+    else:
+        shape = f"a list of {len(body)}" if isinstance(body, list) else _kind(body)
+        raise MessageRefused(f"the body must be [args, kwargs, embed], not {shape}")
+    return _list("args", args), _object("kwargs", kwargs), embed
+
+
+def _embed(embed: Any, prefix: str) -> dict[str, Any]:
+    found = _object("embed", embed if embed is not None else {})
+    if found.get("chord"):
+        raise MessageRefused("embed.chord: chords need a result backend, which the workers do not have")
+    made: dict[str, Any] = {"chord": None}
+    for name in ("callbacks", "errbacks", "chain"):
+        signatures = found.get(name)
+        if signatures is not None:
+            signatures = [_signature(f"embed.{name}", one, prefix) for one in _list(f"embed.{name}", signatures)]
+            if len(signatures) > MAX_SIGNATURES:
+                raise MessageRefused(f"embed.{name}: has more than {MAX_SIGNATURES} entries")
+        made[name] = signatures or None
+    return made
+
+
+def _signature(where: str, value: Any, prefix: str) -> dict[str, Any]:
+    """One single Celery task to call afterwards, not a group or chord."""
+    found = _object(where, value)
+    if found.get("subtask_type") is not None:
+        raise MessageRefused(f"{where}: a {_shown(found['subtask_type'])} cannot follow; give single tasks")
+    options = _object(f"{where}.options", found.get("options") or {})
+    queue, task_id = options.get("queue"), options.get("task_id")
+    return {
+        "task": _text(f"{where}.task", found.get("task")),
+        "args": _list(f"{where}.args", found.get("args") or []),
+        "kwargs": _object(f"{where}.kwargs", found.get("kwargs") or {}),
+        # Other fields are not needed to send the task, and Celery does not check them.
+        "options": {
+            **({"queue": _queue(f"{where}.options.queue", queue, prefix)} if queue is not None else {}),
+            **({"task_id": _text(f"{where}.options.task_id", task_id)} if task_id is not None else {}),
+        },
+        "subtask_type": None,
+        "immutable": bool(found.get("immutable")),
+    }
+
+
+def _queue(where: str, value: Any, prefix: str) -> str:
+    """The queue of a following task. A queue is a list in Redis that the worker writes with its own rights: a name such
+    as `stt:leases` or `unacked` would replace a key that all workers need."""
+    name = _text(where, value)
+    ours = bool(prefix) and name.startswith(prefix)
+    if ours or name.startswith(KOMBU_KEYS) or not _QUEUE.fullmatch(name):
+        raise MessageRefused(
+            f"{where} {_shown(name)}: must have letters, digits or . _ - only, and be no key of the workers"
+        )
+    return name
+
+
+def eta_of(message: bytes) -> float:
+    """Earliest start of the task of a message from `rebuilt`, in seconds since 1970; 0 for an immediate start."""
+    eta = json.loads(message)["headers"].get("eta")
+    return datetime.fromisoformat(eta).timestamp() if eta else 0.0
+
+
+def _headers(found: Mapping[str, Any]) -> dict[str, Any]:
+    task = found.get("task")
+    if task != TASK:
+        raise MessageRefused(f"task {_shown(task)}: is unknown; the workers have {TASK}")
+    limits = found.get("timelimit")
+    if limits is not None and _list("headers.timelimit", limits) != [None, None]:
+        reason = "time limits are not supported; omit time_limit (`stt-batch cancel` stops a job)"
+        raise MessageRefused(f"headers.timelimit {_shown(limits)}: {reason}")
+    made: dict[str, Any] = {"lang": "py", "task": TASK, "id": _text("headers.id", found.get("id"))}
+    for name, read in _HEADERS.items():
+        if found.get(name) is not None:
+            made[name] = read(f"headers.{name}", found[name])
+    if "eta" in made:
+        ahead = datetime.fromisoformat(made["eta"]) - datetime.now(UTC)
+        if ahead > timedelta(hours=MAX_ETA_H):
+            raise MessageRefused(f"headers.eta {made['eta']}: is more than {MAX_ETA_H} h ahead")
+        if ahead <= timedelta(0):
+            del made["eta"]
+    return {**made, **_stamps(found)}
+
+
+def _stamps(found: Mapping[str, Any]) -> dict[str, Any]:
+    """Celery's marks for revoking many tasks at once."""
+    names = _list("headers.stamped_headers", found.get("stamped_headers") or [])
+    stamps = _object("headers.stamps", found.get("stamps") or {})
+    made = {name: stamps.get(_text("headers.stamped_headers", name)) for name in names[:MAX_SIGNATURES]}
+    for name, values in made.items():
+        for value in values if isinstance(values, list) else [values]:
+            if value is not None and not isinstance(value, (str, int, float)):
+                raise MessageRefused(f"headers.stamps.{name}: must be texts or numbers, not {_kind(value)}")
+    return {"stamped_headers": list(made), "stamps": made} if made else {}
+
+
+def _properties(found: Mapping[str, Any], queue: str) -> dict[str, Any]:
+    tag, info = found.get("delivery_tag"), found.get("delivery_info")
+    if tag is not None:
+        _text("properties.delivery_tag", tag)
+    if info is not None:
+        _object("properties.delivery_info", info)
+    priority = found.get("priority")
+    made: dict[str, Any] = {
+        # A new tag, because kombu stores unacknowledged messages by tag: a repeated tag would replace a message.
+        "delivery_tag": str(uuid4()),
+        # The queue to which an unacknowledged message returns.
+        "delivery_info": {"exchange": "", "routing_key": queue},
+        "priority": 0 if priority is None else min(9, max(0, _number("properties.priority", priority))),
+        "body_encoding": "base64",
+        "delivery_mode": 2,
+    }
+    for name in ("correlation_id", "reply_to"):
+        if found.get(name) is not None:
+            made[name] = _text(f"properties.{name}", found[name])
+    return made
+
+
+# -- values ----------------------------------------------------------------------------------------------------------
+
+
+def _json(data: bytes, where: str) -> Any:
+    try:
+        value = json.loads(data.decode(), parse_constant=_no_number)
+    except UnicodeDecodeError:
+        raise MessageRefused(f"{where} is not UTF-8") from None
+    except RecursionError:
+        raise MessageRefused(f"{where} is nested more than {MAX_DEPTH} levels deep") from None
+    except ValueError as exc:
+        raise MessageRefused(f"{where} is not JSON: {str(exc)[:200]}") from None
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        if depth > MAX_DEPTH:
+            raise MessageRefused(f"{where} is nested more than {MAX_DEPTH} levels deep")
+        inner: list[Any] = []
+        for one in level:
+            inner += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        level = inner
+    return value
+
+
+def _no_number(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def _object(where: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise MessageRefused(f"{where}: must be an object, not {_kind(value)}")
+    return value
+
+
+def _list(where: str, value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise MessageRefused(f"{where}: must be a list, not {_kind(value)}")
+    return value
+
+
+def _plain_text(where: str, value: Any) -> str:
+    if not isinstance(value, str):
+        raise MessageRefused(f"{where}: must be a text, not {_kind(value)}")
+    return value
+
+
+def _text(where: str, value: Any) -> str:
+    text = _plain_text(where, value)
+    if not 1 <= len(text) <= MAX_TEXT or not text.isprintable():
+        raise MessageRefused(f"{where}: must have 1 to {MAX_TEXT} printable characters")
+    return text
+
+
+def _number(where: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > 2**31:
+        raise MessageRefused(f"{where}: must be a whole number, not {_shown(value)}")
+    return value
+
+
+def _truth(where: str, value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise MessageRefused(f"{where}: must be true or false, not {_shown(value)}")
+    return value
+
+
+def _time(where: str, value: Any) -> str:
+    """An ISO time in UTC; a time without zone is read as UTC."""
+    try:
+        found = datetime.fromisoformat(_text(where, value))
+        return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
+    except (ValueError, OverflowError):
+        raise MessageRefused(f"{where} {_shown(value)}: must be a time such as 2026-01-31T12:00:00+00:00") from None
+
+
+def _repr(where: str, value: Any) -> str:
+    return _plain_text(where, value)[:MAX_REPR]
+
+
+# Optional headers and their parsers. All others are dropped: Celery would treat them as its own attributes.
+_HEADERS: Final[dict[str, Callable[[str, Any], Any]]] = {
+    **dict.fromkeys(("root_id", "parent_id", "group", "origin"), _text),
+    **dict.fromkeys(("argsrepr", "kwargsrepr"), _repr),
+    **dict.fromkeys(("retries", "group_index", "replaced_task_nesting"), _number),
+    **dict.fromkeys(("ignore_result", "redelivered"), _truth),
+    **dict.fromkeys(("eta", "expires"), _time),
+}
+_KINDS: Final = {dict: "an object", list: "a list", str: "a text", bool: "a truth value", type(None): "nothing"}
+
+
+def _kind(value: object) -> str:
+    return _KINDS.get(type(value), "a number")
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=True)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+__all__ = ["MAX_MESSAGE_BYTES", "JobRequest", "MessageRefused", "eta_of", "job_request", "rebuilt"]

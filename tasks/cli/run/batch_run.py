@@ -1,0 +1,259 @@
+"""One run of `stt-batch run`: start the stack, queue the files, follow them, tell the end."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from tasks.batches.summary import summarize
+from tasks.batches.summary_files import write_summary
+from tasks.cli.options import of_source
+from tasks.cli.run.display import View, near
+from tasks.cli.run.json_output import Events, document, line_of
+from tasks.cli.run.progress import File, Follower
+from tasks.cli.sources.existing_outputs import all_there, finished_transcript
+from tasks.cli.sources.skipped_files import LeftOut
+from tasks.cli.terminal_output import echo, echo_text
+from tasks.client.producer import Identities, Producer, make_spec
+from tasks.embedded.stack import Stack
+from tasks.job_spec import JobSpec, JobState
+from worker.errors import EndpointBusy, OutputError, SourceError, SttError
+from worker.ledger.lease import Lease
+from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
+from worker.secret_masking import show_url
+from worker.settings import Settings
+from worker.storage.address import show
+
+POLL_S: Final = 0.2
+MANY: Final = 1000
+MANY_POLL_S: Final = 1.0
+CONTENT_TTL: Final = timedelta(hours=1)
+"""How long the ledger keeps the text of a job whose files are written."""
+READ_AHEAD: Final = 16
+"""Files that are read for their identity before they are queued."""
+
+Identified = tuple[File, JobSpec, str]
+
+
+class Run:
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        embedded: bool,
+        out: Path,
+        files: Sequence[File],
+        again: bool,
+        as_json: bool,
+        left_out: Sequence[LeftOut] = (),
+        options: dict[str, Any],
+    ) -> None:
+        """`options`: the fields of JobSpec that all jobs have in common. Raises BadJob for a wrong one, also where a
+        manifest's option does not go with them: before anything is started."""
+        self._settings = settings
+        self._embedded = embedded
+        self._out = out
+        self._files = files
+        self._again = again
+        self._identified = Identities()  # by the producer that identifies, for the one that records
+        self._as_json = as_json
+        self._left_out = left_out
+        self._specs = [_spec(file, {**options, "out_dir": out}) for file in files]
+        self._follower = Follower(files)
+        self._events = Events(sys.stderr if as_json else None)
+        self._view = View(Console(quiet=as_json, highlight=False), self._follower, out)
+        self._signal: int | None = None
+        self._told: set[int] = set()
+        # The same file through another service or model is another job.
+        engine = f"embedded {settings.recognizer} {settings.model} {settings.recognizer_language}"
+        self._scope = engine if embedded else settings.url
+
+    async def main(self) -> int:
+        """Run to the end; the exit code. On SIGINT, SIGTERM and SIGHUP it ends the whole process with 128 + signal."""
+        started = time.monotonic()
+        self._catch_signals()
+        try:
+            with self._view.live():
+                await self._everything()
+        except asyncio.CancelledError:
+            if self._signal is None:
+                raise
+        overall = self._follower.overall()
+        elapsed_s = time.monotonic() - started
+        if self._as_json:
+            echo_text(document(self._files, self._out, overall, elapsed_s, self._left_out))
+        else:
+            self._view.summary(elapsed_s)
+        self._write_summary(elapsed_s)
+        if self._signal is not None:
+            echo("interrupted; the same command goes on from here", err=True)
+            # Not through the interpreter's end: it would wait for a thread that still reads a large file.
+            sys.stdout.flush()
+            os._exit(128 + self._signal)
+        return 0 if overall.done == overall.total else 1
+
+    def _write_summary(self, elapsed_s: float) -> None:
+        summary = summarize(
+            self._out.absolute().name, list(map(line_of, self._files)), now=time.time(), elapsed_s=elapsed_s
+        )
+        try:
+            _, page = write_summary(
+                summary,
+                self._out,
+                {file.out_name for file in self._files},
+                absolute_paths=self._settings.absolute_paths,
+            )
+        except OutputError as exc:  # the transcripts are there all the same
+            echo(f"warning: {exc}", err=True)
+            return
+        if not self._as_json:
+            echo(f"Summary: {near(page)}")
+
+    def _catch_signals(self) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+        def stop(number: int) -> None:
+            if self._signal is not None:
+                os._exit(128 + number)  # the second time; the guards end the processes
+            self._signal = number
+            self._view.status("stopping")
+            if task is not None:
+                task.cancel()
+
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            loop.add_signal_handler(number, stop, number)
+
+    async def _everything(self) -> None:
+        identified: asyncio.Queue[Identified | None] = asyncio.Queue(READ_AHEAD)
+        reading = asyncio.create_task(self._identify(identified))
+        try:
+            if not self._embedded:
+                await self._check()
+            async with Stack(self._settings, self._out, embedded_endpoint=self._embedded) as stack:
+                self._events.tell("ready")
+                self._view.status("")
+                producer = Producer(stack.settings, self._identified)
+                queueing = asyncio.create_task(self._queue(producer, identified))
+                try:
+                    await self._follow(producer, stack, queueing)
+                    stack.idle = True
+                finally:
+                    queueing.cancel()
+                    await asyncio.gather(queueing, return_exceptions=True)
+                    await producer.close()
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _check(self) -> None:
+        """A wrong address or key is the same for every file: said once, before anything is started."""
+        from worker.realtime.client import check  # noqa: PLC0415  not needed with the embedded service
+
+        if sends_key_in_clear(self._settings.url):
+            echo(f"warning: {clear_text_warning(show_url(self._settings.url))}", err=True)
+        self._view.status("connecting")
+        with suppress(EndpointBusy):  # which may be over when the first session starts
+            await check(self._settings.url, self._settings.api_key, self._settings)
+
+    async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
+        """Read the files; runs while the stack starts."""
+        producer = Producer(self._settings, self._identified)
+        try:
+            for file, spec in zip(self._files, self._specs, strict=True):
+                if spec is None:
+                    continue
+                try:
+                    identity = file.key or await producer.identify(spec, scope=self._scope)
+                    await identified.put((file, spec, identity))
+                except SttError as exc:
+                    file.problem = (exc.code, str(exc))
+        finally:
+            await producer.close()
+        await identified.put(None)
+
+    async def _queue(self, producer: Producer, identified: asyncio.Queue[Identified | None]) -> None:
+        while (item := await identified.get()) is not None:
+            file, spec, identity = item
+            ours = await producer.ledger.claim_output(file.out_name, identity)
+            if not self._again and await self._found(producer, spec, identity):
+                file.job_id, file.skipped, file.record = identity, True, await producer.ledger.get(identity)
+                continue
+            created = await producer.record(identity, spec, again=self._again)
+            if created.state is JobState.RUNNING:  # its worker was killed with its run
+                await producer.ledger.take_back(identity)
+                created = await producer.record(identity, spec)
+            if created.state is JobState.DONE:
+                whole = ours and all_there(spec)
+                if whole:
+                    file.skipped, file.record = True, await producer.ledger.get(identity)
+                else:
+                    created = await producer.record(identity, spec, again=True)
+            file.job_id = identity
+            if not file.skipped:
+                await producer.wake([identity])
+
+    async def _found(self, producer: Producer, spec: JobSpec, identity: str) -> bool:
+        """Whether the run before this one wrote the files of a job, and was ended before it noted that: noted now."""
+        ledger = producer.ledger
+        before = await ledger.get(identity)
+        if before is not None and before.state is JobState.DONE:
+            return False
+        transcript = await asyncio.to_thread(finished_transcript, spec, identity)
+        if transcript is None:
+            return False
+        if before is not None and before.state is JobState.RUNNING:  # its worker was killed with its run
+            await ledger.take_back(identity)
+        else:
+            await producer.record(identity, spec)
+        lease = await ledger.acquire(identity, "run")
+        if not isinstance(lease, Lease):  # a worker was quicker
+            return False
+        await lease.finish(transcript, spec.output_paths())
+        return True
+
+    async def _follow(self, producer: Producer, stack: Stack, queueing: asyncio.Task[None]) -> None:
+        """Until every file has come to its end."""
+        while True:
+            stack.check()
+            if queueing.done():
+                queueing.result()
+            waiting = self._follower.to_look_at(await producer.ledger.running())
+            records = await producer.ledger.get_many([file.job_id or "" for file in waiting])
+            for file, record in zip(waiting, records, strict=True):
+                self._follower.update(file, record)
+                if file.state in (JobState.DONE, JobState.INCOMPLETE):
+                    await producer.ledger.expire_content(file.job_id or "", CONTENT_TTL)
+            self._follower.mark(time.monotonic())
+            self._tell_ends()
+            if self._follower.overall().ended:
+                return
+            await asyncio.sleep(POLL_S if len(self._files) < MANY else MANY_POLL_S)
+
+    def _tell_ends(self) -> None:
+        for index, file in enumerate(self._files):
+            if file.state.ended and index not in self._told:
+                self._told.add(index)
+                self._view.ended(file)
+                self._events.file(file)
+        self._view.update()
+        self._events.progress(self._follower.overall())
+
+
+def _spec(file: File, options: dict[str, Any]) -> JobSpec | None:
+    """None where the file cannot become a job, which it then says itself. Raises BadJob."""
+    try:
+        return make_spec(file.source, **of_source({**options, "out_name": file.out_name}, file.options))
+    except SourceError as exc:
+        file.problem = (exc.code, str(exc))
+        file.source, file.out_name = show(file.source), show(file.out_name)
+        return None

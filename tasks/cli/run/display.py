@@ -1,0 +1,211 @@
+"""What a person sees of a run: bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Final
+
+from rich.cells import cell_len
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tasks.batches.human import clock, factor
+from tasks.cli.run.progress import File, Follower, Overall
+from tasks.cli.terminal_output import safe
+from worker.ledger.records import JobState
+from worker.storage.address import is_url, show
+from worker.text_escaping import printable
+
+MOST_ROWS: Final = 8
+"""Active files that are shown."""
+PLAIN_EVERY_S: Final = 15.0
+"""Seconds between the lines that tell how far a run is, where there are no bars."""
+MOST_IN_TABLE: Final = 30
+_WIDE: Final = 10_000
+
+
+class View:
+    """`with view.live():` shows; `update` brings it up to date; `ended` tells of one file."""
+
+    def __init__(self, console: Console, follower: Follower, out: Path) -> None:
+        self._console = console
+        self._follower = follower
+        self._out = out
+        self._bars = console.is_terminal
+        self._live: Live | None = None
+        self._status = "starting"
+        self._next_line = time.monotonic() + PLAIN_EVERY_S
+
+    def live(self) -> AbstractContextManager[object]:
+        if not self._bars:
+            return nullcontext()
+        self._live = Live(get_renderable=self._picture, console=self._console, refresh_per_second=8, transient=True)
+        return self._live
+
+    def status(self, text: str) -> None:
+        self._status = text
+
+    def ended(self, file: File) -> None:
+        """One line for a file that came to its end; none for a skipped one, nor where bars and table tell it."""
+        if file.skipped:
+            return
+        if file.error is not None:
+            self._failure(file, file.error[1])
+        elif not self._bars or len(self._follower.files) > MOST_IN_TABLE:
+            speed = file.duration_s / file.took_s if file.took_s else None
+            word = "[yellow]review[/]" if file.review else "[green]done[/]  "
+            self._console.print(
+                f"{word}  {safe(near(file.source))}  {clock(file.duration_s)}  {factor(speed)}",
+                soft_wrap=True,
+            )
+            for warning in (*_reviews(file), *file.warnings):
+                self._console.print(f"        [yellow]{safe(warning)}[/]", soft_wrap=True)
+
+    def update(self) -> None:
+        if self._bars or time.monotonic() < self._next_line:
+            return
+        self._next_line = time.monotonic() + PLAIN_EVERY_S
+        overall = self._follower.overall()
+        self._console.print(
+            f"{_over(overall)}/{overall.total} files, {overall.fraction:.0%}, "
+            f"{factor(overall.speed)}, {clock(overall.left_s)} left",
+            soft_wrap=True,
+        )
+
+    def _picture(self) -> RenderableType:
+        overall = self._follower.overall()
+        active = [file for file in self._follower.files if file.state is JobState.RUNNING]
+        width = self._console.width
+        grid = Table.grid(padding=(0, 1))
+        grid.add_column(width=max(16, min(36, width // 3)), no_wrap=True, overflow="ellipsis")
+        grid.add_column(width=max(10, min(24, width // 5)))
+        grid.add_column(justify="right", no_wrap=True)
+        grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+        room = max(10, width - min(36, width // 3) - min(24, width // 5) - 20)
+        for file in active[:MOST_ROWS]:
+            length = file.duration_s
+            grid.add_row(
+                Text(printable(file.out_name), style="cyan"),
+                ProgressBar(total=length or 1.0, completed=file.behind_s, pulse=not length),
+                f"{clock(file.behind_s)}/{clock(length) if length else '?'}",
+                Text(_tail(printable(file.said), room), style="dim"),
+            )
+        counts = f"{_over(overall)}/{overall.total} files"
+        if overall.incomplete:
+            counts += f", {overall.incomplete} incomplete"
+        if overall.failed:
+            counts += f", {overall.failed} failed"
+        if len(active) > MOST_ROWS:
+            counts += f", {len(active)} active"
+        grid.add_row(
+            Text(f"{counts}, {self._status}" if self._status else counts, style="bold"),
+            ProgressBar(total=1.0, completed=overall.fraction),
+            factor(overall.speed),
+            "" if overall.left_s is None else f"{clock(overall.left_s)} left",
+        )
+        return grid
+
+    def summary(self, elapsed_s: float) -> None:
+        files = self._follower.files
+        overall = self._follower.overall()
+        shown = [file for file in files if not file.skipped or len(files) <= MOST_IN_TABLE]
+        if shown and len(shown) <= MOST_IN_TABLE:
+            show_table(self._console, _table(shown, self._out))
+        written = (JobState.DONE, JobState.INCOMPLETE)
+        audio_s = sum(file.duration_s for file in files if file.state in written and not file.skipped)
+        parts = [f"{overall.done - overall.skipped} done"]
+        if reviews := sum(1 for file in files if file.review and not file.skipped):
+            parts[0] += f" ([yellow]{reviews} need review[/])"
+        if overall.skipped:
+            parts.append(f"{overall.skipped} done before")
+        if overall.incomplete:
+            parts.append(f"[red]{overall.incomplete} incomplete[/]")
+        if overall.failed:
+            parts.append(f"[red]{overall.failed} failed[/]")
+        waiting = overall.total - _over(overall)
+        if waiting:
+            parts.append(f"{waiting} not done")
+        speed = audio_s / elapsed_s if audio_s and elapsed_s else None
+        self._console.print(
+            f"{', '.join(parts)}; {clock(audio_s)} of audio in {clock(elapsed_s)} ({factor(speed)}). "
+            f"Transcripts: {safe(near(self._out))}",
+            soft_wrap=True,
+        )
+        if len(shown) > MOST_IN_TABLE:
+            for file in shown:
+                if file.error is not None:
+                    self._failure(file, file.error[1])
+
+    def _failure(self, file: File, reason: str) -> None:
+        word = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
+        self._console.print(f"[red]{word}[/]  {safe(near(file.source))}: {safe(reason)}", soft_wrap=True)
+
+
+def _reviews(file: File) -> list[str]:
+    return [f"needs review: {text}" for text in file.review]
+
+
+def _over(overall: Overall) -> int:
+    return overall.done + overall.incomplete + overall.failed
+
+
+def _tail(text: str, room: int) -> str:
+    """The last words that fit, measured in columns: a Chinese character takes two."""
+    if cell_len(text) <= room:
+        return text
+    while text and cell_len(text) > room - 1:
+        text = text[1:]
+    return f"…{text.lstrip()}"
+
+
+def _table(files: Sequence[File], out: Path) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("file", overflow="fold")
+    table.add_column("result")
+    table.add_column("audio", justify="right")
+    table.add_column("speed", justify="right")
+    table.add_column("transcript, or the reason", overflow="fold")
+    for file in files:
+        speed = file.duration_s / file.took_s if file.took_s and file.state is JobState.DONE else None
+        if file.error is not None:
+            result = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
+            result, end = f"[red]{result}[/]", safe(file.error[1])
+        elif file.state is JobState.DONE:
+            result = "done before" if file.skipped else "[green]done[/]"
+            if file.review:
+                result = "[yellow]review[/]"
+            end = safe(f"{near(out)}/{file.out_name}") + ".*"
+            end += "".join(f"\n[yellow]{safe(warning)}[/]" for warning in (*_reviews(file), *file.warnings))
+        else:
+            result, end = "not done", ""
+        length = clock(file.duration_s) if file.duration_s else "–"
+        table.add_row(safe(near(file.source)), result, length, factor(speed), end)
+    return table
+
+
+def show_table(console: Console, table: Table) -> None:
+    """As wide as the terminal; in a file or a pipe each row is one line, for grep and for who reads it later."""
+    if console.quiet or console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(width=_WIDE, highlight=False)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        console.print(line.rstrip(), markup=False, soft_wrap=True)
+
+
+def near(place: str | Path) -> str:
+    """For people: relative to the current folder where it lies below it; an address without what signs it."""
+    if is_url(str(place)):
+        return show(str(place))
+    try:
+        return str(Path(place).relative_to(Path.cwd()))
+    except ValueError:
+        return str(place)

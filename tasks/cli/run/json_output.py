@@ -1,0 +1,111 @@
+"""What a program sees of a run: one JSON document at the end, and events as JSON lines while it goes."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from tasks.batches.summary import JobLine
+from tasks.cli.run.progress import File, Overall
+from tasks.cli.sources.skipped_files import LeftOut, as_documents
+from worker.ledger.records import JobState
+from worker.storage.address import show
+from worker.text_escaping import printable_lines
+
+SCHEMA_VERSION: Final = 1
+PROGRESS_EVERY_S: Final = 2.0
+
+
+class Events:
+    """JSON lines with an `event` each: ready, done, incomplete, failed, progress. Nothing without a stream."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        self._stream = stream
+        self._next_progress = 0.0
+
+    def tell(self, event: str, **facts: Any) -> None:
+        if self._stream is not None:
+            self._stream.write(printable_lines(json.dumps({"event": event, **facts}, ensure_ascii=False)) + "\n")
+            self._stream.flush()
+
+    def file(self, file: File) -> None:
+        names = {JobState.DONE: "done", JobState.INCOMPLETE: "incomplete"}
+        self.tell(names.get(file.state, "failed"), **of_file(file))
+
+    def progress(self, overall: Overall) -> None:
+        if self._stream is None or time.monotonic() < self._next_progress:
+            return
+        self._next_progress = time.monotonic() + PROGRESS_EVERY_S
+        self.tell(
+            "progress",
+            done=overall.done,
+            incomplete=overall.incomplete,
+            failed=overall.failed,
+            total=overall.total,
+            fraction=round(overall.fraction, 4),
+            speed=overall.speed and round(overall.speed, 2),
+            left_s=overall.left_s and round(overall.left_s, 1),
+        )
+
+
+def of_file(file: File) -> dict[str, Any]:
+    code, text = file.error or (None, None)
+    return {
+        "source": show(file.source),
+        "id": file.job_id,
+        "state": file.state.value,
+        "skipped": file.skipped,
+        "duration_s": round(file.duration_s, 3),
+        "took_s": None if file.took_s is None else round(file.took_s, 3),
+        "outputs": list(file.record.outputs) if file.record else [],
+        "warnings": list(file.warnings),
+        "quality": file.quality.model_dump(mode="json") if file.quality else None,
+        "error_code": code,
+        "error": text,
+    }
+
+
+def line_of(file: File) -> JobLine:
+    """The file as a job of a batch."""
+    code, text = file.error or (None, None)
+    record = file.record
+    return JobLine(
+        id=file.job_id,
+        source=show(file.source),
+        state=file.state,
+        skipped=file.skipped,
+        duration_s=round(file.duration_s, 3),
+        done_s=round(max(0.0, file.behind_s - (file.before_s or 0.0)), 3),
+        took_s=None if file.took_s is None else round(file.took_s, 3),
+        started_at=record.started_at if record else None,
+        ended_at=record.ended_at if record else None,
+        outputs=record.outputs if record else (),
+        warnings=file.warnings,
+        quality=file.quality,
+        error_code=code,
+        error=text,
+    )
+
+
+def document(
+    files: Sequence[File], out: Path, overall: Overall, elapsed_s: float, left_out: Sequence[LeftOut] = ()
+) -> str:
+    return json.dumps(
+        {
+            "schema_version": SCHEMA_VERSION,
+            "out": str(out.absolute()),
+            "total": overall.total,
+            "done": overall.done,
+            "skipped": overall.skipped,
+            "incomplete": overall.incomplete,
+            "failed": overall.failed,
+            "elapsed_s": round(elapsed_s, 3),
+            "jobs": [of_file(file) for file in files],
+            "left_out": as_documents(left_out),
+        },
+        ensure_ascii=False,
+        indent=2,
+    )

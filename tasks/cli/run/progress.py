@@ -1,0 +1,203 @@
+"""How a run is getting on, computed from the ledger's records: no input or output in here.
+
+Seconds of audio count, not files. A file whose length is not known yet is taken to have as many seconds a byte as the
+ones that are known.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from tasks.batches.summary import review_texts
+from worker.ledger.records import JobRecord, JobState
+from worker.transcript.model import Quality
+
+SPEED_WINDOW_S: Final = 20.0
+"""The speed shown is the one of the last so many seconds."""
+
+
+LOOK_AT: Final = 200
+"""Waiting jobs that are asked for at once."""
+
+
+@dataclass(slots=True)
+class File:
+    """One file of a run."""
+
+    source: str
+    """A path, or an address."""
+    out_name: str
+    size_bytes: int
+    job_id: str | None = None
+    key: str | None = None
+    """The job's id where a manifest gives it."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Fields of JobSpec for this one."""
+    skipped: bool = False
+    """It was done before this run."""
+    record: JobRecord | None = None
+    problem: tuple[str, str] | None = None
+    """Error code and text where it never became a job."""
+    before_s: float | None = None
+    """Seconds that were committed before this run."""
+    said: str = ""
+    """The last text in progress."""
+
+    @property
+    def state(self) -> JobState:
+        if self.problem is not None:
+            return JobState.FAILED
+        if self.skipped:
+            return JobState.DONE
+        return self.record.state if self.record is not None else JobState.QUEUED
+
+    @property
+    def duration_s(self) -> float:
+        """Length as far as it is known; 0 before."""
+        if self.record is None:
+            return 0.0
+        progress = self.record.progress
+        return max(progress.duration_s, progress.sent_s, progress.committed_s)
+
+    @property
+    def behind_s(self) -> float:
+        """Seconds that are committed; all of them when it is done. At `max` speed what was sent says little."""
+        if self.record is None:
+            return 0.0
+        return self.duration_s if self.state is JobState.DONE else self.record.progress.committed_s
+
+    @property
+    def took_s(self) -> float | None:
+        """Wall seconds from its start to its end."""
+        record = self.record
+        if record is None or record.started_at is None or record.ended_at is None:
+            return None
+        return record.ended_at - record.started_at
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its audio lacks: cut off, damaged. Only of a file that was read in this run."""
+        return self.record.warnings if self.record is not None and not self.skipped else ()
+
+    @property
+    def quality(self) -> Quality | None:
+        """Quality of its transcript; None before the end."""
+        return self.record.quality if self.record is not None else None
+
+    @property
+    def review(self) -> tuple[str, ...]:
+        """The reasons to review its transcript, if any."""
+        return review_texts(self.quality)
+
+    @property
+    def error(self) -> tuple[str, str] | None:
+        """Code and text of what it failed on."""
+        if self.problem is not None:
+            return self.problem
+        if self.record is None or not self.state.ended or self.state is JobState.DONE:
+            return None
+        return self.record.error_code or "error", self.record.error or self.state.value
+
+
+@dataclass(frozen=True, slots=True)
+class Overall:
+    total: int
+    done: int
+    """Skipped ones included."""
+    skipped: int
+    failed: int
+    incomplete: int
+    active: int
+    fraction: float
+    """0 to 1, of the seconds of audio."""
+    speed: float | None
+    """Seconds of audio per second, lately."""
+    left_s: float | None
+
+    @property
+    def ended(self) -> bool:
+        return self.done + self.failed + self.incomplete == self.total
+
+
+@dataclass(slots=True)
+class Follower:
+    files: Sequence[File]
+    _turn: int = 0
+    _overall: Overall | None = None
+    _marks: deque[tuple[float, float]] = field(default_factory=deque)
+
+    def to_look_at(self, running: Sequence[str]) -> list[File]:
+        """The files whose record may have changed: those that run or ran when last seen, and some of the others.
+
+        Jobs begin about in the order they were queued, so the first waiting ones are looked at each time, and the rest
+        in turns: ten thousand files do not mean ten thousand questions five times a second.
+        """
+        now = set(running)
+        open_files = [file for file in self.files if file.job_id is not None and not file.state.ended]
+        active = [file for file in open_files if file.job_id in now or file.state is JobState.RUNNING]
+        waiting = [file for file in open_files if file.job_id not in now and file.state is not JobState.RUNNING]
+        first, rest = waiting[:LOOK_AT], waiting[LOOK_AT:]
+        self._turn = self._turn + LOOK_AT if self._turn + LOOK_AT < len(rest) else 0
+        return [*active, *first, *rest[self._turn : self._turn + LOOK_AT]]
+
+    def update(self, file: File, record: JobRecord | None) -> None:
+        if record is not None:
+            if file.before_s is None:
+                file.before_s = record.progress.committed_s if record.state is JobState.QUEUED else 0.0
+            file.record = record
+            file.said = record.progress.partial or file.said
+        elif file.record is not None:
+            file.problem = ("expired", "its record is gone from the ledger")
+
+    def mark(self, now: float) -> None:
+        """Note the seconds done by now; `now` is monotonic."""
+        fresh = sum(max(0.0, file.behind_s - (file.before_s or 0.0)) for file in self.files if not file.skipped)
+        self._marks.append((now, fresh))
+        while len(self._marks) > 2 and now - self._marks[0][0] > SPEED_WINDOW_S:
+            self._marks.popleft()
+        self._overall = self._counted()
+
+    def overall(self) -> Overall:
+        """As of the last `mark`."""
+        return self._overall or self._counted()
+
+    def _counted(self) -> Overall:
+        states = [file.state for file in self.files]
+        ended = sum(state.ended for state in states)
+        done = sum(state is JobState.DONE for state in states)
+        incomplete = sum(state is JobState.INCOMPLETE for state in states)
+        total_s, gone_s = self._seconds()
+        speed = self._speed()
+        return Overall(
+            total=len(states),
+            done=done,
+            skipped=sum(file.skipped for file in self.files),
+            failed=ended - done - incomplete,
+            incomplete=incomplete,
+            active=sum(state is JobState.RUNNING for state in states),
+            fraction=1.0 if ended == len(states) else min(1.0, gone_s / total_s) if total_s else 0.0,
+            speed=speed,
+            left_s=(total_s - gone_s) / speed if speed and total_s > gone_s else None,
+        )
+
+    def _speed(self) -> float | None:
+        if len(self._marks) < 2:
+            return None
+        (first_at, first), (last_at, last) = self._marks[0], self._marks[-1]
+        return (last - first) / (last_at - first_at) if last > first and last_at > first_at else None
+
+    def _seconds(self) -> tuple[float, float]:
+        """Seconds of audio in all files (estimated where unknown), and those behind us; without skipped ones."""
+        files = [file for file in self.files if not file.skipped]
+        known = [file for file in files if file.duration_s]
+        known_bytes = sum(file.size_bytes for file in known)
+        per_byte = sum(file.duration_s for file in known) / known_bytes if known_bytes else 0.0
+        total = gone = 0.0
+        for file in files:
+            length = file.duration_s or file.size_bytes * per_byte
+            total += length
+            gone += length if file.state.ended else file.behind_s
+        return total, gone

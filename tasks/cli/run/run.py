@@ -1,0 +1,163 @@
+"""`stt-batch run`: a folder in, transcripts out, with everything that takes included."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from tasks.cli import options
+from tasks.cli.run.batch_run import Run
+from tasks.cli.run.progress import File
+from tasks.cli.sources import skipped_files
+from tasks.cli.sources.expand import opens_media, sources
+from tasks.cli.sources.naming import name_outputs
+from tasks.embedded.stack import check_recognizer, for_language
+from worker.errors import LanguageUnsupported, SettingsError
+from worker.language_codes import base_language
+from worker.open_files_limit import raise_limit
+from worker.secret_masking import show_url
+from worker.settings import Settings
+
+
+@click.command(short_help="Transcribe files and folders, everything included.")
+@options.paths
+@click.option(
+    "--out",
+    "-o",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("transcripts"),
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the transcripts.",
+)
+@options.formats
+@options.style
+@click.option(
+    "--language",
+    "-l",
+    metavar="CODE",
+    help="Language of the audio: en, yue, zh, ja … Chooses a model of the embedded recognizer that knows it. With"
+    " --url it is recorded if the service names none.",
+)
+@options.model
+@click.option(
+    "--speed",
+    type=options.SpeedType(),
+    metavar="SPEED",
+    help="Pace of a session: 1 is real time, a factor, or `max`. Default: max with the embedded service, which has no"
+    " limit; 1 with another one.",
+)
+@click.option(
+    "--sessions",
+    type=click.IntRange(1, 2000),
+    metavar="N",
+    help="Sessions at the same time: files, and sections of long ones. Default: twice the cores with the embedded"
+    " service, 8 with another one.",
+)
+@options.channels
+@options.skip_silence
+@options.service
+@options.again
+@options.left_out
+@options.as_json
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    paths: tuple[str, ...],
+    out: Path,
+    formats: tuple[str, ...],
+    language: str | None,
+    again: bool,
+    names_left_out: bool,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """Transcribe files, folders (searched for audio), patterns, manifests (.csv or .jsonl with source, id and options)
+    and addresses (s3://, gs://, az://, https://) into --out, keeping their tree.
+
+    Starts all it needs: a queue, a worker, and the embedded real-time service unless --url (or STT_URL) and a key are
+    given. Nothing of it is left running. Ctrl-C stops at once; the same command again goes on where it stopped and
+    skips what is done.
+
+    \b
+    Examples:
+      stt-batch run recordings/
+      stt-batch run a.wav b.flac --format srt,txt --out results
+      stt-batch run 's3://bucket/calls/**'
+      STT_API_KEY=... stt-batch run calls/ --url https://cantonese.ai --sessions 4
+
+    \b
+    Exit codes: 0 all done, 1 some failed or are incomplete (each with its reason), 2 wrong usage, 130 interrupted.
+    """
+    style, channels = options.style_from(given), options.channels_from(given)
+    settings, embedded = _settings(given)
+    listing = asyncio.run(sources(paths, settings, media=opens_media()))
+    planned = name_outputs(listing.found, out, formats)
+    files = [
+        File(item.source, item.out_name, item.found.size_bytes or 0, key=item.found.id, options=item.found.options)
+        for item in planned
+    ]
+    skipped_files.tell(listing.left_out, everything=names_left_out)
+    if embedded and (code := _one_language(files, language)):
+        settings = for_language(settings, code)
+    run = Run(
+        settings=settings,
+        embedded=embedded,
+        out=out,
+        files=files,
+        again=again,
+        as_json=as_json,
+        left_out=listing.left_out,
+        options={"formats": formats, "style": style, "language": language, "speed": settings.speed, **channels},
+    )
+    exit_code = asyncio.run(run.main())
+    skipped_files.tell_number(listing.left_out, everything=names_left_out)
+    ctx.exit(exit_code)
+
+
+def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
+    """The settings, and whether the embedded service is used."""
+    settings = options.settings_from(**given)
+    raise_limit()
+    key = settings.api_key.get_secret_value()
+    if settings.url and not key:
+        raise SettingsError(f"a key for {show_url(settings.url)} is needed: set STT_API_KEY, or give --api-key-file")
+    embedded = not settings.url
+    if given.get("model") and not embedded:
+        raise SettingsError(
+            f"--model chooses a model of the embedded recognizer, but the service at {show_url(settings.url)} is "
+            "used: leave out --model, or --url (STT_URL)"
+        )
+    update: dict[str, Any] = {}
+    if not settings.allowed_sources:
+        update["allowed_sources"] = "*"  # who runs it may read what they name
+    if embedded:
+        check_recognizer(settings)
+        if "speed" not in settings.model_fields_set:
+            update["speed"] = math.inf
+        if "sessions" not in settings.model_fields_set:
+            update["sessions"] = 2 * (os.cpu_count() or 1)
+    return settings.model_copy(update=update), embedded
+
+
+def _one_language(files: Sequence[File], common: str | None) -> str | None:
+    """The language of all files, None if none is named. Raises LanguageUnsupported for several languages, because the
+    embedded recognizer is loaded for one."""
+    asked: dict[str | None, list[str]] = {}
+    for file in files:
+        code = file.options.get("language", common)
+        asked.setdefault(base_language(code) if code else None, []).append(code or "")
+    if len(asked) > 1:
+        counts = ", ".join(f"{code or 'none named'} ({len(some)} files)" for code, some in asked.items())
+        raise LanguageUnsupported(
+            f"the embedded recognizer transcribes one language per run, and the manifest asks for {counts}: run them "
+            "separately, or use a service (STT_URL and STT_API_KEY)"
+        )
+    return next((some[0] for code, some in asked.items() if code), None)

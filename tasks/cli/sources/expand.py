@@ -1,0 +1,171 @@
+"""The sources that the arguments of a command stand for: files, folders, patterns, manifests and addresses.
+
+| argument                          | stands for                                                          |
+|-----------------------------------|---------------------------------------------------------------------|
+| `call.wav`                        | this file, whatever its name is                                     |
+| `calls/`                          | the files below it that have a name of audio; hidden ones left out  |
+| `'calls/**/*.wav'`                | the files that match, where the shell has not put them in its place |
+| `list.csv`, `list.jsonl`          | the entries of a manifest (`tasks.batches.manifest`)                  |
+| `s3://bucket/calls/**`, `gs://` … | see `worker.storage.sources.listing.list_sources`                           |
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from tasks.batches.manifest import Entry, is_manifest, read_manifest
+from tasks.cli.sources.naming import Found
+from tasks.cli.sources.skipped_files import NEEDS_MEDIA, LeftOut, look_through
+from worker.audio.source import is_other_media_name
+from worker.errors import BadJob, SourceError, SourceNotFound
+from worker.settings import Settings
+from worker.storage.address import is_url, parse, show
+from worker.storage.sources.listing import list_sources
+
+_REASONS: Final = 3
+"""Number of reasons in the error if nothing was found."""
+
+
+@dataclass(slots=True)
+class Listing:
+    """What was found, each source once, in the order of the arguments."""
+
+    found: list[Found] = field(default_factory=list)
+    left_out: list[LeftOut] = field(default_factory=list)
+    """Skipped media files, with the reasons."""
+    _keys: set[object] = field(default_factory=set)
+
+    @property
+    def other(self) -> list[str]:
+        """Media files that need the extra `media`, which is not installed."""
+        return [one.source for one in self.left_out if one.reason == NEEDS_MEDIA]
+
+    def add(self, item: Found) -> None:
+        if item.key not in self._keys:
+            self._keys.add(item.key)
+            self.found.append(item)
+
+
+def opens_media() -> bool:
+    """Whether what libsndfile cannot open can be read here."""
+    return find_spec("av") is not None
+
+
+async def sources(arguments: Sequence[str], settings: Settings, *, media: bool) -> Listing:
+    """All that the arguments stand for. `media`: also what only FFmpeg opens.
+
+    Raises BadJob for what does not exist, cannot be listed or read as a manifest, and when there is nothing at all.
+    """
+    missing = [text for text in arguments if not is_url(text) and not _exists(text) and not _matches(text)]
+    if missing:
+        raise BadJob(f"no such file or folder: {', '.join(missing)}")
+    listing = Listing()
+    for text in arguments:
+        if is_url(text):
+            await _address(text, settings, media, listing)
+        else:
+            _local(text, media, listing)
+    if not listing.found:
+        other = listing.other
+        hint = (
+            f"; {len(other)} files need the extra `media` (pip install 'stt-batch[media]'): {other[0]}" if other else ""
+        )
+        why = {one.reason: one for one in listing.left_out if one.reason != NEEDS_MEDIA}
+        hint += "".join(f"; {one.source} {one.reason}" for one in list(why.values())[:_REASONS])
+        raise BadJob(f"no audio files in {', '.join(map(show, arguments))}{hint}")
+    return listing
+
+
+def _exists(text: str) -> bool:
+    return Path(text).exists()
+
+
+def _local(text: str, media: bool, listing: Listing) -> None:
+    path = Path(text)
+    if not path.exists():
+        root = _root(text)
+        for match in _matches(text):
+            listing.add(_file(match, PurePosixPath(match.relative_to(root).as_posix())))
+    elif path.is_dir():
+        _walk(path, PurePosixPath(), media, listing)
+    elif is_manifest(path):
+        for entry in read_manifest(path):
+            listing.add(_of_entry(entry, path.parent.absolute()))
+    else:
+        listing.add(_file(path, PurePosixPath(path.name)))
+
+
+def _walk(folder: Path, below: PurePosixPath, media: bool, listing: Listing) -> None:
+    for item in look_through(folder, media=media):
+        if isinstance(item, LeftOut):
+            listing.left_out.append(item)
+        else:
+            listing.add(_file(item, below / item.relative_to(folder).as_posix()))
+
+
+def _file(path: Path, place: PurePosixPath) -> Found:
+    return Found(str(path.absolute()), place, _size(str(path)))
+
+
+def _of_entry(entry: Entry, folder: Path) -> Found:
+    address = parse(entry.source)
+    if address is not None:
+        place = _place(PurePosixPath(address.name))
+        return Found(entry.source, place, id=entry.id, options=entry.options)
+    path = Path(os.path.normpath(entry.source))
+    inside = path.is_relative_to(folder)
+    place = PurePosixPath(path.relative_to(folder).as_posix() if inside else path.name)
+    return Found(str(path), place, _size(entry.source), entry.id, entry.options)
+
+
+async def _address(text: str, settings: Settings, media: bool, listing: Listing) -> None:
+    count = len(listing.found)
+    try:
+        async for one in list_sources(text, settings):
+            if media or not is_other_media_name(Path(one.place.name)):
+                listing.add(Found(one.url, _place(one.place), one.size_bytes))
+            else:
+                listing.left_out.append(LeftOut(show(one.url), NEEDS_MEDIA))
+    except SourceNotFound as exc:
+        raise BadJob(str(exc)) from None
+    except SourceError as exc:
+        raise type(exc)(f"{exc} (while listing {show(text)})") from None
+    if len(listing.found) == count and not listing.other:
+        raise BadJob(f"{show(text)}: nothing there that has a name of audio")
+
+
+def _place(place: PurePosixPath) -> PurePosixPath:
+    """One that has a name: a web address may end in a slash or a dot."""
+    return place if place.name.strip(".") else place / "source"
+
+
+def _matches(text: str) -> list[Path]:
+    """Files that match a pattern, in order; hidden ones left out."""
+    if not glob.has_magic(text):
+        return []
+    return [Path(name) for name in sorted(glob.glob(text, recursive=True)) if Path(name).is_file()]  # noqa: PTH207
+
+
+def _root(text: str) -> Path:
+    """The folder above the first part of a pattern that is one."""
+    return Path(*_until_magic(Path(text).parts))
+
+
+def _until_magic(parts: Sequence[str]) -> Iterator[str]:
+    for part in parts:
+        if glob.has_magic(part):
+            return
+        yield part
+
+
+def _size(path: str) -> int | None:
+    try:
+        return Path(path).stat().st_size
+    except OSError:  # it is told of when the file is read
+        return None

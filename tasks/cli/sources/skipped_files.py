@@ -1,0 +1,168 @@
+"""Finds the recordings of a folder, and the skipped media files with the reasons."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from tasks.cli.terminal_output import echo
+from worker.audio.file_formats.detect_format import identify
+from worker.audio.source import is_audio_name, is_other_media_name
+from worker.audio.source_file import SourceFile
+from worker.errors import SttError
+
+NEEDS_MEDIA: Final = "needs the extra `media`: pip install 'stt-batch[media]'"
+_SHOWN: Final = 5
+_STATE_FOLDERS: Final = (".stt-batch", ".git")
+_OTHER: Final = (
+    # Endings of files that are certainly not recordings; their content is not read.
+    "txt md json jsonl ndjson csv tsv xml html htm css js srt vtt ass ssa ctm textgrid lrc rtf pdf doc docx xls xlsx "
+    "ppt pptx odt jpg jpeg png gif webp svg bmp tif tiff heic ico zip gz bz2 xz 7z rar tar py c h cpp java go rs rb sh "
+    "yml yaml toml ini cfg conf log lock sql db sqlite lua tmp part crdownload m3u m3u8 pls cue nfo"
+)
+_OTHER_ENDINGS: Final = frozenset(_OTHER.split())
+_SYNC: Final = 0x47
+"""First byte of an MPEG transport stream; TypeScript files have the same ending."""
+_APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
+"""Start of the AppleDouble files that macOS writes on foreign disks, such as `._call.wav`."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A file or folder that is not transcribed."""
+
+    source: str
+    reason: str
+
+
+def look_through(folder: Path, *, media: bool, by_content: bool = True) -> Iterator[Path | LeftOut]:
+    """The recordings below a folder in order, and the skipped files. `media`: include formats that only FFmpeg opens;
+    `by_content`: inspect files without the ending of an audio format."""
+    root = os.path.realpath(folder)
+    failures: list[OSError] = []
+    for here, folders, files in os.walk(folder, onerror=failures.append):
+        yield from _unreadable(failures)
+        for name in sorted(folders):
+            path = Path(here) / name
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
+                target = os.path.realpath(path)
+                yield LeftOut(
+                    str(path), f"is a link to a folder outside, which is not followed; add {target} to the command"
+                )
+            elif name.startswith(".") and name not in _STATE_FOLDERS and not path.is_symlink():
+                yield from _in_hidden_folder(path)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            path = Path(here) / name
+            reason = why_left_out(path, media=media, by_content=by_content)
+            if reason:
+                yield LeftOut(str(path), reason)
+            elif reason is None and not _is_source_code(path):
+                yield path
+    yield from _unreadable(failures)
+
+
+def why_left_out(path: Path, *, media: bool = True, by_content: bool = True) -> str | None:
+    """None for a recording, "" for a file that is not a recording, else the reason to skip it."""
+    if path.name.startswith("."):
+        bare = path.with_name(path.name.lstrip(".") or "x")
+        return "is hidden: its name begins with a dot" if _is_named(bare) and not _is_apple_double(path) else ""
+    if not _is_named(path):
+        return _by_content(path) if by_content else ""
+    return _why_unfit(path) or (None if media or is_audio_name(path) else NEEDS_MEDIA)
+
+
+def _why_unfit(path: Path) -> str | None:
+    """The reason to skip a file with the ending of an audio format."""
+    try:
+        facts = path.stat()
+    except FileNotFoundError:
+        return "is a broken link" if path.is_symlink() else None
+    except OSError:  # the job reports the reason
+        return None
+    return None if stat.S_ISREG(facts.st_mode) else "is not a regular file"
+
+
+def tell(left_out: Sequence[LeftOut], *, everything: bool) -> None:
+    """Print skipped files on standard error: all, or the first few and their number."""
+    shown = left_out if everything else left_out[:_SHOWN]
+    for one in shown:
+        echo(f"left out: {one.source}: {one.reason}", err=True)
+    if len(left_out) > len(shown):
+        echo(f"left out: {len(left_out) - len(shown)} more media files; --left-out names them", err=True)
+
+
+def tell_number(left_out: Sequence[LeftOut], *, everything: bool) -> None:
+    """Print the number of skipped files, the last line of a command."""
+    if left_out:
+        files = "1 media file was" if len(left_out) == 1 else f"{len(left_out)} media files were"
+        hint = "" if everything or len(left_out) <= _SHOWN else "; --left-out names all, and why"
+        echo(f"{files} left out{hint}", err=True)
+
+
+def as_documents(left_out: Sequence[LeftOut]) -> list[dict[str, str]]:
+    return [asdict(one) for one in left_out]
+
+
+def _ending(path: Path) -> str:
+    return path.suffix[1:].lower()
+
+
+def _is_named(path: Path) -> bool:
+    return is_audio_name(path) or is_other_media_name(path)
+
+
+def _by_content(path: Path) -> str:
+    """The reason to skip a file without the ending of an audio format; "" if it contains no audio."""
+    if _ending(path) in _OTHER_ENDINGS or (kind := _kind_of(path)) is None:
+        return ""
+    ending = f"its ending {path.suffix} is not that of an audio file" if path.suffix else "its name has no ending"
+    return f"contains {kind}, but {ending}; name the file itself, or rename it"
+
+
+def _kind_of(path: Path) -> str | None:
+    """The kind of audio in a regular file, if it is one."""
+    try:
+        if not path.is_file() or not path.stat().st_size:
+            return None
+        with SourceFile.at(path) as file:
+            kind = identify(file)
+    except (OSError, SttError):  # unreadable, so its kind is unknown
+        return None
+    return str(kind) if kind is not None and kind.is_audio else None
+
+
+def _is_apple_double(path: Path) -> bool:
+    return _start(path) == _APPLE_DOUBLE
+
+
+def _is_source_code(path: Path) -> bool:
+    """Whether a .ts file is text. A cut transport stream may begin anywhere, but does not consist of text."""
+    start = _start(path, 512) if _ending(path) == "ts" else b""
+    return bool(start) and start[0] != _SYNC and b"\0" not in start and start.isascii()
+
+
+def _start(path: Path, count: int = len(_APPLE_DOUBLE)) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError:
+        return b""
+
+
+def _in_hidden_folder(folder: Path) -> Iterator[LeftOut]:
+    for here, folders, files in os.walk(folder):
+        folders.sort()
+        for path in (Path(here) / name for name in sorted(files)):
+            if _is_named(path):
+                yield LeftOut(str(path), f"is in the hidden folder {folder.name}")
+
+
+def _unreadable(failures: list[OSError]) -> Iterator[LeftOut]:
+    for exc in failures:
+        yield LeftOut(str(exc.filename), f"is a folder that cannot be read: {exc.strerror}")
+    failures.clear()

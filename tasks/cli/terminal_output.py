@@ -1,0 +1,37 @@
+"""Prints the text of all commands. Names, ids and errors may come from untrusted sources, so they are escaped."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from worker.text_escaping import printable, printable_lines
+
+
+def echo(text: str, *, err: bool = False) -> None:
+    """One line on standard output, or on standard error."""
+    click.echo(printable(text), err=err)
+
+
+def echo_error(text: str) -> None:
+    """An error on standard error. Its further lines are indented, so that they do not look like separate messages."""
+    click.echo("\n    ".join(printable_lines(text).split("\n")), err=True)
+
+
+def echo_json(document: Any, *, indent: int | None = 2) -> None:
+    """A JSON document on standard output, in one line if `indent` is None."""
+    echo_text(json.dumps(document, ensure_ascii=False, indent=indent))
+
+
+def echo_text(text: str) -> None:
+    """Trusted text of several lines, or a JSON document, on standard output."""
+    click.echo(printable_lines(text))
+
+
+def safe(text: str) -> str:
+    """Escape untrusted text for Rich markup, on one line."""
+    from rich import markup  # noqa: PLC0415  not for `stt-batch health`, which runs every few seconds
+
+    return markup.escape(printable(text))

@@ -1,0 +1,51 @@
+"""Which files of a watched folder have settled: a pure record of what was seen when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from worker.audio.source_file import Stamp
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """Files that have come or changed, until they have been the same for `settle_s` seconds."""
+
+    settle_s: float
+    _waiting: dict[Path, tuple[Stamp, float]] = field(default_factory=dict)
+    """With the time since when it is the same, on the caller's clock."""
+    _taken: dict[Path, Stamp] = field(default_factory=dict)
+
+    def seen(self, path: Path, stamp: Stamp, now: float) -> None:
+        """The file is there, with this stamp. Nothing happens for one that was taken as it is."""
+        if self._taken.get(path) == stamp:
+            self._waiting.pop(path, None)
+            return
+        waiting = self._waiting.get(path)
+        if waiting is None or waiting[0] != stamp:
+            self._waiting[path] = (stamp, now)
+
+    def gone(self, path: Path) -> None:
+        """The file is not there any more; one of that name is a new one."""
+        self._waiting.pop(path, None)
+        self._taken.pop(path, None)
+
+    @property
+    def waiting(self) -> tuple[Path, ...]:
+        return tuple(self._waiting)
+
+    @property
+    def known(self) -> tuple[Path, ...]:
+        """All files, waiting or taken."""
+        return (*self._waiting, *(path for path in self._taken if path not in self._waiting))
+
+    def settled(self, now: float) -> dict[Path, Stamp]:
+        """The files that are ready, in the order they came; `take` each of them that is dealt with."""
+        return {path: stamp for path, (stamp, since) in self._waiting.items() if now - since >= self.settle_s}
+
+    def take(self, path: Path) -> None:
+        """It is dealt with, until it changes."""
+        waiting = self._waiting.pop(path, None)
+        if waiting is not None:
+            self._taken[path] = waiting[0]

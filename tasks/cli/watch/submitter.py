@@ -1,0 +1,166 @@
+"""The files of a watched folder as jobs: each submitted once, followed to its end, and told of."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from tasks.cli.sources.existing_outputs import all_there, document_of
+from tasks.client.producer import Producer, make_spec
+from tasks.job_spec import JobSpec, JobState, job_id
+from worker.audio.source_file import Stamp
+from worker.errors import SourceError, SourceNotFound
+from worker.ledger.records import JobRecord
+from worker.storage.sources.listing import content_of
+
+LOOK_AT: Final = 500
+"""Jobs, or files, that are asked for in one look."""
+
+
+class Tell(Protocol):
+    """Called for every event of a file: queued, done, failed, incomplete, cancelled, skipped, left out."""
+
+    def __call__(self, event: str, source: Path, **facts: Any) -> None: ...
+
+
+class Inbox:
+    """Methods raise LedgerUnavailable and QueueFull: the same call again goes on."""
+
+    def __init__(self, producer: Producer, folder: Path, options: dict[str, Any], tell: Tell) -> None:
+        """`options`: the fields of JobSpec all jobs have in common, `out_dir` and `batch` among them."""
+        self._producer = producer
+        self._folder = folder
+        self._options = options
+        self._tell = tell
+        self._open: dict[str, Path] = {}
+        self._taken: set[Path] = set()
+        self.done = 0
+        self.failed: dict[Path, str] = {}
+        """What came to no good end, and why; a file that is replaced and then done leaves it."""
+
+    @property
+    def open(self) -> int:
+        """Jobs that wait or run."""
+        return len(self._open)
+
+    async def take(self, settled: Mapping[Path, Stamp]) -> AsyncIterator[Path]:
+        """Submit files unless they were done before; yields each one that is dealt with. What has not changed since it
+        was last read, also by a process before this one, is not read again."""
+        paths = list(settled)
+        for first in range(0, len(paths), LOOK_AT):
+            async for path in self._take_some({path: settled[path] for path in paths[first : first + LOOK_AT]}):
+                yield path
+
+    async def _take_some(self, settled: Mapping[Path, Stamp]) -> AsyncIterator[Path]:
+        known = await self._producer.contents.recall({str(path): str(stamp) for path, stamp in settled.items()})
+        # With its ending: what a file is called must not depend on which others lie there at the moment.
+        specs: dict[Path, JobSpec] = {}
+        for path in settled:
+            try:
+                specs[path] = make_spec(path, out_name=path.relative_to(self._folder).as_posix(), **self._options)
+            except SourceError as exc:
+                self._failed(path, "failed", exc.code, str(exc))
+                yield path
+        ids = {path: job_id(spec, known[str(path)]) for path, spec in specs.items() if str(path) in known}
+        for path, identity in ids.items():
+            self._producer.identified.note(identity, known[str(path)])
+        async for path in self._submit(ids, specs):
+            yield path
+        for path in [path for path in specs if path not in ids]:
+            content = await self._read(path, specs[path], settled[path])
+            if content is None:
+                self._taken.add(path)
+                yield path
+            else:
+                identity = job_id(specs[path], content)
+                self._producer.identified.note(identity, content)
+                async for taken in self._submit({path: identity}, specs):
+                    yield taken
+
+    async def _read(self, path: Path, spec: JobSpec, stamp: Stamp) -> str | None:
+        """What the file holds; None where it cannot be read, which is told."""
+        try:
+            content = await content_of(spec.source, self._producer.settings)
+            unchanged = await asyncio.to_thread(Stamp.at, path) == stamp
+        except (SourceNotFound, FileNotFoundError):
+            return None  # gone again; if it comes back, that is seen
+        except SourceError as exc:
+            self._failed(path, "failed", exc.code, str(exc))
+            return None
+        if unchanged:
+            await self._producer.contents.remember({str(path): (str(stamp), content)})
+        return content
+
+    async def _submit(self, ids: Mapping[Path, str], specs: Mapping[Path, JobSpec]) -> AsyncIterator[Path]:
+        records = await self._producer.ledger.get_many(list(ids.values()))
+        wanted: dict[bool, list[Path]] = {False: [], True: []}
+        for path, record in zip(ids, records, strict=True):
+            again = self._missing(path, specs[path], ids[path], record)
+            if again is None:
+                self._taken.add(path)
+                yield path
+            else:
+                wanted[again].append(path)
+        for again, paths in wanted.items():
+            jobs = [(ids[path], specs[path]) for path in paths]
+            await self._producer.enqueue(jobs, batch=self._options["batch"], again=again)
+            for path in paths:
+                if ids[path] not in self._open:
+                    self._open[ids[path]] = path
+                    self._tell("queued", path, id=ids[path])
+                self._taken.add(path)
+                yield path
+
+    def _missing(self, path: Path, spec: JobSpec, identity: str, record: JobRecord | None) -> bool | None:
+        """Whether a job that was done is to be done again; None where nothing is to be done, which is told.
+
+        That a file failed in an earlier life of this process stands; a second time it has been touched or replaced, and
+        is tried again.
+        """
+        if record is None:
+            if document_of(spec, identity) is None:
+                return False
+        elif record.state is JobState.DONE:
+            if not all_there(spec):
+                return True
+        elif record.state.ended and path not in self._taken:
+            self._ended(path, record)
+            return None
+        else:
+            return False
+        self._tell("skipped", path, id=identity)
+        return None
+
+    async def look(self) -> None:
+        """Tell of the jobs that have ended since."""
+        ids = list(self._open)[:LOOK_AT]
+        for identity, record in zip(ids, await self._producer.ledger.get_many(ids), strict=True):
+            path = self._open.pop(identity)
+            if record is None:
+                self._failed(path, "failed", "expired", "its record is gone from the ledger")
+            elif record.state.ended:
+                self._ended(path, record)
+            else:
+                self._open[identity] = path  # behind those that were not looked at
+
+    def _ended(self, path: Path, record: JobRecord) -> None:
+        if record.state is JobState.DONE:
+            self.done += 1
+            self.failed.pop(path, None)
+            took_s = (record.ended_at or 0) - (record.started_at or 0)
+            self._tell(
+                "done",
+                path,
+                id=record.id,
+                duration_s=round(record.progress.duration_s, 3),
+                took_s=round(took_s, 3),
+                outputs=list(record.outputs),
+            )
+        else:
+            self._failed(path, record.state.value, record.error_code or "", record.error or "", record.id)
+
+    def _failed(self, path: Path, event: str, code: str, reason: str, job_id: str | None = None) -> None:
+        self.failed[path] = reason or event
+        self._tell(event, path, id=job_id, error_code=code or None, error=reason or None)

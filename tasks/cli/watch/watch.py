@@ -1,0 +1,272 @@
+"""`stt-batch watch`: transcribe what arrives in a folder. The only importer of watchfiles."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from watchfiles import awatch
+
+from tasks.batches.human import clock
+from tasks.cli import options
+from tasks.cli.run.json_output import Events
+from tasks.cli.sources.skipped_files import LeftOut, look_through, why_left_out
+from tasks.cli.terminal_output import echo
+from tasks.cli.watch.settling import Arrivals
+from tasks.cli.watch.submitter import Inbox
+from tasks.client.producer import Producer, make_spec
+from worker.audio.source import is_audio_name, is_other_media_name
+from worker.audio.source_file import Stamp
+from worker.errors import LedgerUnavailable, QueueFull
+from worker.open_files_limit import raise_limit
+from worker.settings import Settings
+from worker.storage.address import show
+
+RESCAN_S: Final = 30.0
+"""Seconds between two looks through the whole folder: network disks and mounted folders tell of no change."""
+PAUSE_S: Final = (1.0, 30.0)
+"""The first pause when Redis is away or the queue is full, and the longest."""
+
+
+@click.command(short_help="Transcribe what arrives in a folder.")
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the transcripts, or s3://, gs://, az://.")
+@options.formats
+@options.style
+@options.language
+@click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
+@options.channels
+@options.skip_silence
+@click.option("--batch", metavar="NAME", help="Name of the batch the jobs belong to. Default: `watch-` and the folder.")
+@click.option(
+    "--settle",
+    "settle_s",
+    type=click.FloatRange(min=0.1),
+    default=5.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long a file must be unchanged before it is taken.",
+)
+@options.log_level
+@click.option("--json", "as_json", is_flag=True, help="Events as JSON lines on standard output.")
+@click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
+def command(
+    folder: Path,
+    out: str,
+    batch: str | None,
+    settle_s: float,
+    log_level: str | None,
+    as_json: bool,
+    ready_file: Path | None,
+    **given: Any,
+) -> None:
+    """Queue every audio file that arrives in DIR, or lies there already, and tell what became of it, until SIGTERM or
+    Ctrl-C.
+
+    Workers (`stt-batch worker`) on the same queue (STT_REDIS_URL) transcribe them; they see the files under the same
+    paths. `monday/call.wav` becomes `monday/call.wav.json` below --out. A file is taken when it has been unchanged for
+    a while. After a restart nothing is done twice: what was queued goes on, what is done is left alone, and what has
+    not changed is not read again. A file that failed is tried again when it is touched or replaced, or with `stt-batch
+    retry`.
+
+    \b
+    Examples:
+      stt-batch watch /inbox --out /transcripts
+      stt-batch watch /inbox --out s3://results/calls --format json,srt --settle 30
+    """
+    from tasks.observability import log_setup  # noqa: PLC0415
+
+    settings = options.settings_from(log_level=log_level)
+    raise_limit()
+    log_setup.set_up(settings)
+    folder = folder.absolute()
+    given |= {
+        "style": options.style_from(given),
+        **options.channels_from(given),
+        "out_dir": out,
+        "batch": batch or f"watch-{folder.name}",
+    }
+    make_spec(folder, **given)  # what is wrong with the options is wrong for every file: said before one arrives
+    watch = Watch(settings, folder, given, settle_s, as_json=as_json)
+    asyncio.run(watch.main((lambda: None) if ready_file is None else ready_file.touch))
+    # Not through the interpreter's end: it would wait for a thread that still reads a large file.
+    sys.stdout.flush()
+    os._exit(0)
+
+
+class Watch:
+    def __init__(
+        self, settings: Settings, folder: Path, given: dict[str, Any], settle_s: float, *, as_json: bool
+    ) -> None:
+        self._settings = settings
+        self._folder = folder
+        self._given = given
+        self._out = Path(given["out_dir"]).absolute()  # of an address a place that is nowhere
+        self._arrivals = Arrivals(settle_s)
+        self._tick_s = min(1.0, settle_s / 4)
+        self._events = Events(sys.stdout if as_json else None)
+        self._as_json = as_json
+        self._left_out: set[Path] = set()
+        self._stop = asyncio.Event()
+        self._trouble: str | None = None
+
+    async def main(self, on_ready: Any) -> None:
+        from tasks.background.monitor import Monitor  # noqa: PLC0415
+
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
+        monitor = Monitor(self._settings)
+        producer = Producer(self._settings)
+        inbox = Inbox(producer, self._folder, self._given, self._tell)
+        beside = [asyncio.create_task(monitor.run()), asyncio.create_task(self._listen())]
+        work = asyncio.create_task(self._work(inbox, on_ready))
+        stopped = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+        finally:
+            for task in (work, stopped, *beside):
+                task.cancel()
+            await asyncio.gather(work, stopped, *beside, return_exceptions=True)
+            await producer.close()
+            monitor.close()
+        self._summary(inbox)
+
+    async def _work(self, inbox: Inbox, on_ready: Any) -> None:
+        rescan_at, pause_s = 0.0, PAUSE_S[0]
+        while True:
+            now = time.monotonic()
+            if now >= rescan_at:
+                self._rescan()
+                rescan_at = now + RESCAN_S
+                on_ready()
+            for path in self._arrivals.waiting:
+                self._look_at(path)
+            try:
+                async for path in inbox.take(self._arrivals.settled(time.monotonic())):
+                    self._arrivals.take(path)
+                await inbox.look()
+            except (LedgerUnavailable, QueueFull) as exc:
+                self._say_trouble(str(exc))
+                await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
+                pause_s = min(pause_s * 2, PAUSE_S[1])
+            else:
+                self._say_trouble(None)
+                pause_s = PAUSE_S[0]
+                await asyncio.sleep(self._tick_s)
+
+    # -- the folder ------------------------------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        """Hear of changes from the system; where that fails, looking through the folder has to do."""
+        try:
+            # Not stopped by itself on Ctrl-C: our own handler does that.
+            async for changes in awatch(
+                self._folder, watch_filter=None, stop_event=self._stop, raise_interrupt=False, debounce=400
+            ):
+                for _, name in changes:
+                    self._found(Path(name))
+        except (OSError, RuntimeError) as exc:
+            self._say(f"the system tells of no changes ({exc}); looking every {RESCAN_S:g} s instead")
+
+    def _rescan(self) -> None:
+        if not self._folder.is_dir():
+            self._say(f"{self._folder} is not there; waiting for it")
+        for path in self._arrivals.known:
+            if not path.exists():
+                self._arrivals.gone(path)
+        self._found(self._folder)
+        if self._folder.is_dir():
+            self._tell_of_hidden()
+
+    def _found(self, place: Path) -> None:
+        for path in _files(place):
+            if self._hidden(path) or path in self._left_out:
+                continue
+            if is_audio_name(path) or is_other_media_name(path):
+                self._look_at(path)
+            elif not path.is_relative_to(self._out) and path.exists():
+                self._leave_out(path, why_left_out(path) or "not a name of audio")
+
+    def _leave_out(self, path: Path, reason: str) -> None:
+        if path not in self._left_out:
+            self._left_out.add(path)
+            self._tell("left out", path, error=reason)
+
+    def _tell_of_hidden(self) -> None:
+        """Report skipped media files in hidden places. Uploads in progress are hidden too, so a file is reported only
+        if it still exists at the next look."""
+        for item in look_through(self._folder, media=True, by_content=False):
+            if isinstance(item, LeftOut) and not Path(item.source).is_relative_to(self._out):
+                self._leave_out(Path(item.source), item.reason)
+
+    def _look_at(self, path: Path) -> None:
+        try:
+            stamp = Stamp.at(path)
+        except OSError:  # gone, or not to be read yet
+            self._arrivals.gone(path)
+            return
+        self._arrivals.seen(path, stamp, time.monotonic())
+
+    def _hidden(self, path: Path) -> bool:
+        """Hidden itself or in a hidden folder, or below the output folder where that lies inside this one."""
+        inside = path.relative_to(self._folder)
+        if any(part.startswith(".") for part in inside.parts):
+            return True
+        return self._out != self._folder and path.is_relative_to(self._out)
+
+    # -- telling ---------------------------------------------------------------------------------------------------
+
+    def _tell(self, event: str, source: Path, **facts: Any) -> None:
+        if self._as_json:
+            self._events.tell(event, source=show(str(source)), **facts)
+            return
+        name = show(str(source.relative_to(self._folder)))
+        if event == "done":
+            self._say(f"done      {name}  {clock(facts['duration_s'])} in {clock(facts['took_s'])}")
+        elif event in ("queued", "skipped"):
+            self._say(f"queued    {name}" if event == "queued" else f"before    {name}  (done already)")
+        else:
+            self._say(f"{event:<9} {name}: {facts.get('error')}")
+
+    def _say(self, text: str) -> None:
+        """For people: on standard error where the events go to standard output."""
+        echo(text, err=self._as_json)
+
+    def _say_trouble(self, trouble: str | None) -> None:
+        """Once when it begins, once when it is over."""
+        if trouble != self._trouble:
+            self._say(f"waiting   {trouble}" if trouble else "going on")
+            self._trouble = trouble
+
+    def _summary(self, inbox: Inbox) -> None:
+        if self._as_json:
+            failed = {show(str(path)): reason for path, reason in inbox.failed.items()}
+            self._events.tell("stopped", done=inbox.done, open=inbox.open, failed=failed)
+            return
+        for path, reason in inbox.failed.items():
+            echo(f"failed    {show(str(path.relative_to(self._folder)))}: {reason}")
+        echo(f"stopped: {inbox.done} done, {len(inbox.failed)} failed, {inbox.open} in the queue go on without it")
+
+
+def _files(place: Path) -> Iterator[Path]:
+    """The file itself, or those of a folder, in order."""
+    if not place.is_dir():
+        yield place
+        return
+    for here, folders, files in os.walk(place):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(files):
+            yield Path(here) / name
+
+
+__all__ = ["Watch", "command"]

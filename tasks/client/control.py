@@ -1,0 +1,116 @@
+"""Jobs that are to stop, wait, or be tried again: by id, or whole batches.
+
+    from tasks import cancel
+    cancel("8c0f3a…")       # a running job stops within two seconds; what was committed is kept
+
+The functions block. This module imports nothing but the standard library: the rest comes with the first call.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tasks.client.producer import Producer
+    from worker.ledger.ledger import JobRecord, Ledger
+    from worker.settings import Settings
+
+
+def cancel(*names: str, settings: Settings | None = None) -> list[str]:
+    """End jobs, or all jobs of batches, that wait or run; the ids of those this ended.
+
+    Raises BadJob for a name that is neither a job nor a batch, LedgerUnavailable.
+    """
+    return _call("cancel", settings, names)
+
+
+def retry(*names: str, settings: Settings | None = None) -> list[str]:
+    """Queue what failed, is incomplete or was cancelled among these jobs and batches; the ids of those it queued.
+
+    They go on after what was committed. Raises as `cancel` does.
+    """
+    return _call("retry", settings, names)
+
+
+def pause(*names: str, settings: Settings | None = None) -> list[str]:
+    """Hold jobs or batches back, running ones too, until `resume`; the ids of those this changed. Raises as above."""
+    return _call("pause", settings, names)
+
+
+def resume(*names: str, settings: Settings | None = None) -> list[str]:
+    """Let them go on where they were; the ids of those this changed. Raises as above."""
+    return _call("resume", settings, names)
+
+
+def _call(what: str, settings: Settings | None, names: Sequence[str]) -> list[str]:
+    from tasks.client.producer import shared_producer  # noqa: PLC0415
+    from tasks.event_loop import shared_loop  # noqa: PLC0415
+    from worker.settings import load  # noqa: PLC0415
+
+    control = Control(shared_producer(settings or load()))
+    changed: list[str] = shared_loop().call(getattr(control, what)(names))
+    return changed
+
+
+class Control:
+    """The same as coroutines, on the event loop of its producer."""
+
+    def __init__(self, producer: Producer) -> None:
+        self._producer = producer
+        self._ledger: Ledger = producer.ledger
+
+    async def cancel(self, names: Sequence[str]) -> list[str]:
+        answers = await self._ledger.cancel_many(await self._jobs(names))
+        ended = [one.job_id for one in answers if one is not None and one.before != one.state]
+        await self._producer.events.tell_many([("cancelled", job_id, {}) for job_id in ended])
+        return ended
+
+    async def retry(self, names: Sequence[str]) -> list[str]:
+        return await self._retry(await self._ledger.get_many(await self._jobs(names)))
+
+    async def retry_failed(self, batch: str | None) -> list[str]:
+        """All that failed or are incomplete, of a batch or of all the ledger knows; what was cancelled stays so."""
+        ids = await self._jobs([batch]) if batch is not None else await self._ledger.recent_jobs(limit=None)
+        records = await self._ledger.get_many(ids)
+        return await self._retry([one for one in records if one is not None and one.state != "cancelled"])
+
+    async def pause(self, names: Sequence[str]) -> list[str]:
+        return await self._hold(names, on=True)
+
+    async def resume(self, names: Sequence[str]) -> list[str]:
+        changed = await self._hold(names, on=False)
+        await self._producer.wake(changed)
+        return changed
+
+    async def _hold(self, names: Sequence[str], *, on: bool) -> list[str]:
+        changed = []
+        for name in names:
+            ids = await self._ledger.batch(name)
+            jobs = ids or await self._jobs([name])
+            changed += await self._ledger.pause(jobs, batch=name if ids else None, on=on)
+        return changed
+
+    async def _retry(self, records: Sequence[JobRecord | None]) -> list[str]:
+        queued = []
+        for record in records:
+            if record is None or record.state not in ("failed", "incomplete", "cancelled"):
+                continue
+            answer = await self._ledger.retry(record.id)
+            if answer is not None and answer.before != answer.state:
+                queued.append(record.id)
+        await self._producer.wake(queued)
+        await self._producer.events.tell_many([("queued", job_id, {}) for job_id in queued])
+        return queued
+
+    async def _jobs(self, names: Sequence[str]) -> list[str]:
+        """The jobs that are meant, each once."""
+        from worker.errors import BadJob  # noqa: PLC0415
+
+        jobs: dict[str, Any] = {}
+        for name in names:
+            ids = await self._ledger.batch(name)
+            if not ids and await self._ledger.get(name) is None:
+                raise BadJob(f"{name}: no such job or batch in this Redis, or it has expired; see `stt-batch status`")
+            jobs |= dict.fromkeys(ids or [name])
+        return list(jobs)

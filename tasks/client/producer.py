@@ -1,0 +1,271 @@
+"""The asyncio core of the producer API: jobs into the ledger, messages into the queue, and following them there."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from datetime import timedelta
+from functools import lru_cache
+from pathlib import Path
+from secrets import token_hex
+from typing import Any, Final
+
+from pydantic import ValidationError
+
+from tasks.client import celery_message
+from tasks.event_loop import LoopThread, shared_loop
+from tasks.job_spec import JobSpec, JobStatus, checked_key, job_id, problems
+from worker.errors import BadJob, QueueFull, SourceNotFound, SourceRefused
+from worker.ledger.connection import Connection
+from worker.ledger.event_stream import Events
+from worker.ledger.hash_cache import stamps_of
+from worker.ledger.ledger import Created, Entry, JobState, Ledger
+from worker.settings import Settings
+from worker.storage.access_policy import check_webhook
+from worker.storage.address import is_url, show
+from worker.storage.name_rules import control_characters
+from worker.storage.sources.listing import contents_of
+from worker.text_escaping import printable
+from worker.webhooks.outbox import Outbox
+
+AT_ONCE: Final = 500
+"""Jobs in one round trip, and files read in one go."""
+POLL_S: Final = (0.1, 1.0)
+"""Seconds between two looks at a job that is followed: the first, and the longest."""
+READ_BY_WORKERS: Final = timedelta(days=1)
+"""How long workers need not read a file only for its hash; later they do."""
+MOST_READ: Final = 100_000
+MAX_NAMED: Final = 1_000_000
+
+
+class Identities:
+    """Identified sources that are not recorded yet; shared with a producer that only identifies."""
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[str, str]] = {}
+        """Mark and content of each file."""
+        self.contents: dict[str, str] = {}
+        """The content that each job id stands for."""
+
+    def note(self, identity: str, content: str) -> None:
+        self.contents[identity] = content
+        if len(self.contents) > MAX_NAMED:  # of jobs that were never recorded
+            del self.contents[next(iter(self.contents))]
+
+
+class Producer:
+    """Belongs to one event loop; close it in the end. Methods raise LedgerUnavailable when Redis does not answer."""
+
+    def __init__(self, settings: Settings, identified: Identities | None = None) -> None:
+        self.settings = settings
+        self.identified = Identities() if identified is None else identified
+        self._read = self.identified.files
+        self.ledger = Ledger(settings)
+        self._connection = Connection(settings.redis_url)
+        self.events = Events(settings, self._connection)
+        self.contents = self.ledger.contents
+
+    async def close(self) -> None:
+        await self.ledger.close()
+        await self._connection.close()
+
+    # -- submitting ------------------------------------------------------------------------------------------------
+
+    async def identify(self, spec: JobSpec, *, scope: str = "") -> str:
+        """The job's identity; reads the source, or asks its server. Raises SourceError when it is not readable here."""
+        return (await self.identify_many([spec], scope=scope))[0]
+
+    async def identify_many(self, specs: Sequence[JobSpec], *, scope: str = "") -> list[str]:
+        sources = [spec.source for spec in specs]
+        # Taken first: a file that is written to while it is read does not match any more.
+        stamps = await asyncio.to_thread(stamps_of, [source for source in sources if not is_url(source)])
+        contents = await contents_of(sources, self.settings)
+        if len(self._read) > MOST_READ:  # of jobs that were never recorded
+            self._read.clear()
+        self._read |= {s: (stamps[s], content) for s, content in zip(sources, contents, strict=True) if s in stamps}
+        ids = [job_id(spec, content, scope=scope) for spec, content in zip(specs, contents, strict=True)]
+        for identity, content in zip(ids, contents, strict=True):
+            self.identified.note(identity, content)
+        return ids
+
+    async def record(self, identity: str, spec: JobSpec, *, again: bool = False) -> Created:
+        """Put a job into the ledger, however many wait there; no message is sent."""
+        await self._tell_workers([spec])
+        content = self.identified.contents.get(identity, "")
+        return await self.ledger.create(
+            identity, spec.model_dump_json(), batch=spec.batch, again=again, content=content
+        )
+
+    def note_read(self, source: str, stamp: str, content: str) -> None:
+        """Note a file that was identified elsewhere in this process, so that workers need not hash it again."""
+        if len(self._read) > MOST_READ:  # of jobs that were never recorded
+            self._read.clear()
+        self._read[source] = stamp, content
+
+    async def _tell_workers(self, specs: Sequence[JobSpec]) -> None:
+        """What was read here need not be read by a worker that sees the same files, only for its hash."""
+        read = {spec.source: self._read.pop(spec.source) for spec in specs if spec.source in self._read}
+        if read:
+            await self.contents.remember(read, ttl=READ_BY_WORKERS)
+
+    async def wake(self, job_ids: Sequence[str]) -> None:
+        """Tell the workers that these jobs wait. A message too many does no harm."""
+        elements = [celery_message.message(identity, self.settings.queue) for identity in job_ids]
+        for first in range(0, len(elements), AT_ONCE):
+            some = elements[first : first + AT_ONCE]
+            await self._connection.call(lambda redis, some=some: redis.lpush(self.settings.queue, *some))  # type: ignore[misc]
+
+    async def submit(self, spec: JobSpec, *, again: bool = False, idempotency_key: str | None = None) -> Created:
+        """Record one job and tell the workers. Raises BadJob, SourceError, QueueFull."""
+        if idempotency_key is not None:
+            identity = checked_key(idempotency_key)
+        else:
+            try:
+                identity = await self.identify(spec)
+            except SourceNotFound as exc:
+                raise SourceNotFound(f"{exc}; for a file that only the workers see give an idempotency_key") from None
+        (created,) = await self.enqueue([(identity, spec)], batch=spec.batch, again=again)
+        return created
+
+    async def submit_many(
+        self, specs: Sequence[JobSpec], *, batch: str | None, again: bool = False, webhook: str | None = None
+    ) -> list[Created]:
+        """Record the jobs of one batch and tell the workers; raises before anything is queued when a file is bad.
+        QueueFull may come after a part was queued: the same call again queues the rest. `webhook`: is told when all of
+        the batch have ended."""
+        identities = await self.identify_many(specs)
+        if batch is not None and webhook is not None:
+            check_webhook(webhook, self.settings)
+        created = await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, again=again)
+        if batch is not None and webhook is not None:
+            await self.watch_batch(batch, webhook)
+        return created
+
+    async def watch_batch(self, batch: str, webhook: str) -> None:
+        """Tell `webhook` when all jobs of a batch have ended; to be asked for when they are queued."""
+        await Outbox(self.settings, self._connection).watch_batch(batch, webhook)
+
+    async def enqueue(
+        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False, producer: str = ""
+    ) -> list[Created]:
+        """Record jobs under their ids and tell the workers. `producer`: the name of one that may change only jobs that
+        it queued itself; raises BadJob for others."""
+        created: list[Created] = []
+        telling: list[asyncio.Task[None]] = []
+        try:
+            for first in range(0, len(jobs), AT_ONCE):
+                some = jobs[first : first + AT_ONCE]
+                try:
+                    new = await self._record_many(some, batch, again=again, producer=producer)
+                except QueueFull:
+                    await self.wake([identity for identity, _ in some])  # a part of them may be queued
+                    raise
+                # Told while the next ones are recorded.
+                telling.append(asyncio.create_task(self._announce(new, batch)))
+                created += new
+        finally:
+            if telling:
+                await asyncio.wait(telling)
+        for task in telling:
+            task.result()
+        return created
+
+    async def _record_many(
+        self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, again: bool, producer: str
+    ) -> list[Created]:
+        await self._tell_workers([spec for _, spec in jobs])
+        specs = [(identity, spec.model_dump_json()) for identity, spec in jobs]
+        contents = {identity: self.identified.contents.get(identity, "") for identity, _ in jobs}
+        created = await self.ledger.create_many(
+            specs, batch=batch, again=again, most=self.settings.queue_max, contents=contents, producer=producer
+        )
+        for identity in contents:
+            self.identified.contents.pop(identity, None)
+        return created
+
+    async def _announce(self, created: Sequence[Created], batch: str | None) -> None:
+        """Messages and events for jobs that were just recorded."""
+        await self.wake([job.job_id for job in created if not job.state.ended])
+        new = (job for job in created if job.state is JobState.QUEUED and job.before is not JobState.QUEUED)
+        await self.events.tell_many(("queued", job.job_id, {"batch": batch}) for job in new)
+
+    # -- following -------------------------------------------------------------------------------------------------
+
+    async def status(self, identity: str) -> JobStatus:
+        """How a job stands. KeyError when there is none (any more)."""
+        record = await self.ledger.get(identity)
+        if record is None:
+            raise KeyError(identity)
+        return JobStatus.of(record)
+
+    async def wait(self, identities: Sequence[str], timeout_s: float | None) -> None:
+        """Until all of the jobs have ended, or expired. Raises TimeoutError."""
+        left, pause_s = list(dict.fromkeys(identities)), POLL_S[0]
+        async with asyncio.timeout(timeout_s):
+            while True:
+                # One after the other in the order they were queued: they end in about this order as well.
+                (*records,) = await self.ledger.get_many(left[:AT_ONCE])
+                ended = {i for i, record in zip(left, records, strict=False) if record is None or record.state.ended}
+                left = [identity for identity in left if identity not in ended]
+                if not left:
+                    return
+                if not ended:
+                    await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
+                    pause_s = min(pause_s * 1.5, POLL_S[1])
+
+    async def commits_after(self, identity: str, after: str) -> tuple[list[Entry], bool]:
+        """At most AT_ONCE commits of a job after the stream id `after`, and whether no more will come."""
+        record = await self.ledger.get(identity)
+        entries: list[Entry] = []
+        async for entry in self.ledger.commits(identity, after=after):
+            entries.append(entry)
+            if len(entries) == AT_ONCE:
+                return entries, False
+        return entries, record is None or record.state.ended
+
+
+def pause_after(pause_s: float, *, idle: bool) -> float:
+    """The next pause, in seconds, of who follows commits."""
+    return min(pause_s * 1.5, POLL_S[1]) if idle else POLL_S[0]
+
+
+def make_spec(source: str | Path, **options: Any) -> JobSpec:
+    """A checked JobSpec with absolute paths; addresses (`s3://…`) stay as they are. Raises BadJob, and SourceRefused
+    for a file whose name cannot stand in JSON."""
+    folders = options.get("out_dir")
+    if isinstance(folders, (str, Path)):
+        options["out_dir"] = _absolute(folders)
+    elif folders is not None:
+        options["out_dir"] = tuple(_absolute(folder) for folder in folders)
+    place = _absolute(source)
+    if show(place) != place and not is_url(place):
+        raise SourceRefused(f"{show(place)}: the name is no UTF-8 text, which a transcript could not hold; rename it")
+    if (reason := control_characters(place)) is not None:
+        raise SourceRefused(f"{printable(place)}: the name {reason}")
+    try:
+        return JobSpec(source=place, **options)
+    except ValidationError as exc:
+        raise BadJob(f"{show(str(source))}: {problems(exc)}") from None
+
+
+def _absolute(place: str | Path) -> str:
+    return str(place) if is_url(str(place)) else str(Path(place).absolute())
+
+
+def new_batch_id() -> str:
+    return f"batch-{token_hex(5)}"
+
+
+def shared_producer(settings: Settings) -> Producer:
+    """The producer of this process on the shared loop."""
+    return _producer_of(shared_loop(), settings)
+
+
+@lru_cache(maxsize=8)
+def _producer_of(_loop: LoopThread, settings: Settings) -> Producer:
+    """A producer for each loop: after a fork there is a new one."""
+    return Producer(settings)
+
+
+__all__ = ["Producer", "make_spec", "new_batch_id", "pause_after", "shared_producer"]

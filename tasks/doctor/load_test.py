@@ -1,0 +1,101 @@
+"""How many sessions, and what speed, a service sustains: both are raised until something is missing or late."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from tasks.doctor.finding import Finding, fail, ok, warn
+from tasks.doctor.service import Heard, many
+from worker.audio.decoding.decode import open_source
+from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
+from worker.errors import SttError
+from worker.settings import Settings, show_speed
+
+SPEEDS: Final = (2.0, 4.0, 8.0, 16.0, math.inf)
+LATER_S: Final = 3.0
+"""Seconds by which commits may come later than with one session."""
+REPEATS: Final = 6
+"""Times the sample is said in the file that is sent faster."""
+PAUSE_S: Final = 1.0
+
+
+async def bench(settings: Settings, sample: Path, most_sessions: int) -> AsyncIterator[Finding]:
+    """First sessions at the pace of speech, 1, 2, 4 and so on up to `most_sessions`, then one session faster and
+    faster. Each is held for one sample only: a service may still tire later."""
+    alone: float | None = None
+    best, count = 0, 1
+    why = ""
+    while count <= most_sessions:
+        results = await many(settings, sample, count)
+        why = _trouble(results)
+        latency_s = _latency(results)
+        alone = latency_s if alone is None else alone
+        if not why and latency_s > alone + LATER_S:
+            why = f"commits came {latency_s:.1f} s after they were said, with one session {alone:.1f} s"
+        if why:
+            break
+        best = count
+        yield ok("bench", f"{count} sessions at once: committed {latency_s:.1f} s after it was said")
+        count = min(count * 2, most_sessions) if count < most_sessions else most_sessions + 1
+    if not best:
+        yield fail("bench", f"not even one session: {why}")
+        return
+    limit = f"; {count} did not hold: {why}" if why else " (the most that was tried)"
+    yield ok("bench", f"sustains {best} sessions{limit}")
+    async for finding in _speeds(settings, sample):
+        yield finding
+
+
+async def _speeds(settings: Settings, sample: Path) -> AsyncIterator[Finding]:
+    best, why = 1.0, ""
+    with tempfile.TemporaryDirectory(prefix="stt-doctor-") as folder:
+        path = Path(folder) / "sample.wav"
+        duration_s = _repeat(sample, path, settings.sample_rate)
+        for speed in SPEEDS:
+            (result,) = await many(settings, path, 1, speed)
+            why = _trouble([result])
+            if why or isinstance(result, BaseException):
+                break
+            reached = duration_s / result.took_s
+            best = max(best, reached)
+            yield ok("bench", f"speed {show_speed(speed)}: {duration_s:.0f} s of audio in {result.took_s:.1f} s")
+            if not math.isinf(speed) and reached < speed / 2:
+                why = f"it came to {reached:.1f} times"
+                break
+    yield (warn if best == 1.0 else ok)("bench", f"reaches {best:.1f} times the pace of speech{_because(why)}")
+
+
+def _because(why: str) -> str:
+    return f"; more did not hold: {why}" if why else ""
+
+
+def _repeat(sample: Path, path: Path, rate: int) -> float:
+    """Write the sample several times with pauses as a WAV file; its length in seconds."""
+    with open_source(sample) as source:
+        pcm = b"".join(wire_frames(source, rate, rate))
+    once = pcm + bytes(round(PAUSE_S * rate) * BYTES_PER_SAMPLE)
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, BYTES_PER_SAMPLE, rate, 0, "NONE", ""))
+        file.writeframes(once * REPEATS)
+    return len(once) * REPEATS / BYTES_PER_SAMPLE / rate
+
+
+def _trouble(results: list[Heard | BaseException]) -> str:
+    for result in results:
+        if isinstance(result, SttError):
+            return str(result)
+        if isinstance(result, BaseException):
+            raise result
+        if not result.whole:
+            missing = [*result.transcript.failures, *(gap.reason for gap in result.transcript.coverage.missing)]
+            return missing[0] if missing else "no word of the sample came back"
+    return ""
+
+
+def _latency(results: list[Heard | BaseException]) -> float:
+    return max((result.latency_s for result in results if isinstance(result, Heard)), default=0.0)

@@ -1,0 +1,168 @@
+"""Redis, as a worker needs it: version, durability, room, speed, permissions, and the clock."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Mapping
+from secrets import token_hex
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from tasks.background.intake_streams import Streams
+from tasks.doctor import service
+from tasks.doctor.finding import Finding, fail, ok, warn
+from worker.errors import LedgerUnavailable
+from worker.ledger import schema
+from worker.ledger.connection import Connection
+from worker.ledger.dead_letters import KEY, DeadLetters, Summary
+from worker.ledger.durability import durability_warnings
+from worker.ledger.keys import Keys
+from worker.ledger.redis_releases import unpatched
+from worker.settings import Settings
+
+LEAST_VERSION: Final = (6, 2)
+PINGS: Final = 30
+SLOW_S: Final = 0.02
+"""A commit waits for two or three answers; above this they are felt."""
+MOST_FULL: Final = 0.8
+"""Of maxmemory."""
+AHEAD_S: Final = 315_360_000.0
+"""An id this many seconds ahead of the clock was chosen by a producer."""
+CLOCK_WARN_S: Final = 2.0
+CLOCK_FAIL_S: Final = 60.0
+"""Signed requests to object stores, and webhooks, are refused when clocks differ by minutes."""
+
+
+async def look(settings: Settings) -> list[Finding]:
+    connection = Connection(settings.redis_url, retries=0)
+    try:
+        return await _look(settings, connection)
+    except LedgerUnavailable as exc:
+        return [fail("redis", str(exc))]
+    finally:
+        await connection.close()
+
+
+async def _look(settings: Settings, connection: Connection) -> list[Finding]:
+    found = [*_transport(settings.redis_url), await _speed(connection), await _permissions(settings, connection)]
+    try:
+        info = dict(await connection.call(lambda redis: redis.info()))
+    except LedgerUnavailable as exc:
+        return [*found, warn("redis", f"it does not tell about itself: {exc}", "allow the command INFO")]
+    found += of_info(info)
+    found.append(of_schema(await schema.read(connection, Keys(settings.redis_prefix))))
+    try:
+        dead = DeadLetters(connection, Keys(settings.redis_prefix), settings.result_ttl)
+        found += of_dead_letters(await dead.summary(), settings.redis_prefix)
+    except LedgerUnavailable as exc:
+        found.append(warn("queue", f"the dead letters cannot be read: {exc}"))
+    try:
+        found += of_streams(await _last_ids(connection, settings.redis_prefix), time.time())
+    except LedgerUnavailable as exc:
+        found.append(warn("intake", f"its streams cannot be read: {exc}"))
+    seconds, micros = await connection.call(lambda redis: redis.time())
+    return [*found, of_clock(time.time() - (int(seconds) + int(micros) / 1e6))]
+
+
+def of_info(info: Mapping[str, Any]) -> list[Finding]:
+    """What the answer to INFO tells (pure)."""
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    version = str(info.get("valkey_version") or info.get("redis_version") or "?")
+    numbers = tuple(int(part) for part in re.findall(r"\d+", str(info.get("redis_version", "")))[:2])
+    if numbers and numbers < LEAST_VERSION:
+        found = [fail("redis", f"{name} {version} is too old", "use Redis 6.2 or newer, or Valkey")]
+    else:
+        found = [ok("redis", f"{name} {version}")]
+    if numbers >= LEAST_VERSION and (holes := unpatched(info)) is not None:
+        found.append(warn("redis", f"{holes[0]} has known vulnerabilities", f"update it, to {holes[1]} or newer"))
+    lossy = durability_warnings(info)
+    found += [warn("redis", text) for text in lossy] or [ok("redis", "append-only file, and nothing is evicted")]
+    most, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
+    if most and used > MOST_FULL * most:
+        way = "raise maxmemory, or lower STT_RESULT_TTL"
+        found.append(warn("redis", f"its memory is {used / most:.0%} full ({used / 1e6:.0f} MB)", way))
+    if info.get("aof_last_write_status", "ok") != "ok" or info.get("rdb_last_bgsave_status", "ok") != "ok":
+        found.append(fail("redis", "its last write to disk failed", "look at its log and at its disk"))
+    return found
+
+
+def of_schema(found: schema.Schema | None) -> Finding:
+    """The form of what lies there against the one this version reads (pure)."""
+    if found is None:
+        return ok("redis", f"holds no jobs yet; version {schema.VERSION} will write there")
+    if not found.readable:
+        text = f"holds jobs of version {found.reader} of their form, and this stt-batch reads up to {schema.VERSION}"
+        return fail("redis", text, "update stt-batch here: a worker of this version does not start")
+    if found.version > schema.VERSION:
+        text = f"a newer stt-batch writes there as well (version {found.version} beside {schema.VERSION} of the form)"
+        return warn("redis", text, "nothing is lost; replace the older workers soon")
+    return ok("redis", f"jobs in version {found.version} of their form")
+
+
+def of_dead_letters(found: Summary, prefix: str) -> list[Finding]:
+    """Findings about messages that no worker could read (pure)."""
+    if not found.count:
+        return []
+    way = f"`redis-cli XREVRANGE {prefix}{KEY} + - COUNT 10` shows them: fix the program that sends them"
+    return [warn("queue", f"{found.count} messages were refused; the last one: {found.last_reason}", way)]
+
+
+async def _last_ids(connection: Connection, prefix: str) -> dict[str, str]:
+    """The last id of each stream of the intake, by its key."""
+    keys = [stream.key for stream in await Streams(prefix, connection).known()]
+    answers = await connection.many(lambda pipeline: [pipeline.xinfo_stream(key) for key in keys], each=True)
+    return {key: str(a["last-generated-id"]) for key, a in zip(keys, answers, strict=True) if isinstance(a, dict)}
+
+
+def of_streams(last_ids: Mapping[str, str], now_s: float) -> list[Finding]:
+    """Findings about streams in which a producer used up the ids (pure)."""
+    way = "give its producer a stream of its own (README.md, Producers); workers reset this one when it is empty"
+    ahead = [(key, last) for key, last in last_ids.items() if int(last.split("-")[0]) / 1000 > now_s + AHEAD_S]
+    return [warn("intake", f"the ids of {key} are used up: the last one is {last}", way) for key, last in ahead]
+
+
+def of_clock(ahead_s: float) -> Finding:
+    """The clock of this machine against that of Redis (pure)."""
+    if abs(ahead_s) < CLOCK_WARN_S:
+        return ok("clock", f"within {max(0.1, abs(ahead_s)):.1f} s of the one of Redis")
+    text = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} the one of Redis"
+    way = "keep both with NTP; signed requests to object stores and webhooks are refused when it is minutes"
+    return fail("clock", text, way) if abs(ahead_s) >= CLOCK_FAIL_S else warn("clock", text, way)
+
+
+def _transport(url: str) -> list[Finding]:
+    parts = urlsplit(url)
+    if parts.scheme != "redis" or service.is_near(url):
+        return []
+    if parts.password:
+        return [warn("redis", "its password goes over the network unencrypted", "use rediss:// (TLS)")]
+    return [warn("redis", "it takes commands without a password", "give it a user (ACL), and use rediss:// (TLS)")]
+
+
+async def _speed(connection: Connection) -> Finding:
+    took = []
+    for _ in range(PINGS):
+        started = time.perf_counter()
+        await connection.call(lambda redis: redis.ping())
+        took.append(time.perf_counter() - started)
+    middle, worst = statistics.median(took), max(took)
+    text = f"{connection.address} answers in {middle * 1000:.1f} ms (worst of {PINGS}: {worst * 1000:.1f} ms)"
+    return warn("redis", text, "have it nearer to the workers") if middle > SLOW_S else ok("redis", text)
+
+
+async def _permissions(settings: Settings, connection: Connection) -> Finding:
+    """Keys, streams and scripts, as the ledger uses them."""
+    key = f"{settings.redis_prefix}doctor:{token_hex(6)}"
+    script = "redis.call('XADD', KEYS[1], '*', 'probe', ARGV[1]) redis.call('PEXPIRE', KEYS[1], 10000) return ARGV[1]"
+    try:
+        answer = await connection.call(lambda redis: redis.eval(script, 1, key, "1"))
+        length = await connection.call(lambda redis: redis.xlen(key))
+        await connection.call(lambda redis: redis.delete(key))
+    except LedgerUnavailable as exc:
+        way = "give its user the rights that README.md shows for `worker`"
+        return fail("redis", f"a key below {settings.redis_prefix} cannot be written: {exc}", way)
+    if (answer, length) != ("1", 1):
+        return fail("redis", "what was written is not there", "name the primary, not a replica, in STT_REDIS_URL")
+    return ok("redis", f"keys below {settings.redis_prefix} can be written, scripts run")

@@ -1,0 +1,114 @@
+"""Where transcripts are written and downloads are kept: tried with a probe."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import shutil
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from secrets import token_hex
+from typing import Final
+
+from tasks.doctor.finding import Finding, fail, ok, warn
+from worker.errors import BadJob, OutputError, SourceError, SttError
+from worker.open_files_limit import raise_limit, shortfall
+from worker.settings import Settings
+from worker.storage import object_store
+from worker.storage.access_policy import check_output
+from worker.storage.address import Address, parse, show
+
+PROBE: Final = b"written by stt-batch doctor, and deleted again\n"
+_WAYS_OUT: Final = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there, or have the quota raised",
+    errno.EROFS: "mount it writable",
+    errno.ENOTDIR: "name a folder",
+}
+LEAST_FREE: Final = 1_000_000_000
+"""Bytes on the disk of downloads and temporary files."""
+
+
+async def look_at_outputs(settings: Settings, outputs: tuple[str, ...]) -> list[Finding]:
+    """Write, read and delete a probe in each place of `outputs` and of STT_ALLOWED_OUTPUTS."""
+    listed = [entry.strip() for entry in settings.allowed_outputs.split(",") if entry.strip() not in ("", "*")]
+    places = list(dict.fromkeys([*outputs, *listed]))
+    if not places:
+        return [ok("outputs", "none are named; try one with --out DIR")]
+    return [await _probe(settings, place) for place in places]
+
+
+async def _probe(settings: Settings, place: str) -> Finding:
+    shown = show(place)
+    name = f".stt-doctor-{token_hex(6)}"
+    try:
+        check_output(place, settings)
+        address = parse(place)
+        if address is None:
+            await asyncio.to_thread(_probe_folder, Path(place), name)
+        else:
+            await _probe_store(address.below(name), settings.s3_endpoint)
+    except (OutputError, SourceError, BadJob) as exc:
+        return fail("outputs", str(exc))
+    except OSError as exc:
+        way = _WAYS_OUT.get(exc.errno or 0, "create it, or give this user the right to write")
+        return fail("outputs", f"{shown}: {exc.strerror or exc}", way)
+    return ok("outputs", f"{shown}: written, read and deleted a probe")
+
+
+def _probe_folder(folder: Path, name: str) -> None:
+    path = folder / name
+    try:
+        path.write_bytes(PROBE)
+        if path.read_bytes() != PROBE:
+            raise OutputError(f"{folder}: a file reads back as something else")
+    finally:
+        with suppress(OSError):  # where nothing could be written, that is what is told
+            path.unlink()
+
+
+async def _probe_store(address: Address, endpoint: str) -> None:
+    await object_store.put(address, PROBE, "text/plain", endpoint)
+    try:
+        async with object_store.read(address, 0, None, endpoint) as body:
+            found = b"".join([chunk async for chunk in body.chunks])
+    finally:
+        await object_store.delete(address, endpoint)
+    if found != PROBE:
+        raise OutputError(f"{address.shown}: an object reads back as something else")
+
+
+async def look_at_disk(settings: Settings) -> list[Finding]:
+    """The folders of downloads and temporary files."""
+    try:
+        return [await asyncio.to_thread(_disk, settings)]
+    except (SttError, OSError) as exc:
+        return [fail("disk", str(exc), "set STT_TEMP_DIR (and TMPDIR) to a folder that can be written to")]
+
+
+def look_at_descriptors(settings: Settings) -> Finding:
+    """Compare the limit of open files with the need; the limit is raised as in a worker."""
+    limit = raise_limit()
+    if (text := shortfall(limit, settings.sessions)) is not None:
+        what, _, way_out = text.partition(": ")
+        return warn("open files", what, way_out)
+    return ok("open files", "no limit" if limit is None else f"up to {limit}, enough for STT_SESSIONS")
+
+
+def _disk(settings: Settings) -> Finding:
+    folder = Path(settings.temp_dir or tempfile.gettempdir())
+    while not folder.exists() and folder != folder.parent:  # it is made when it is first needed
+        folder = folder.parent
+    if not os.access(folder, os.W_OK):
+        return fail("disk", f"{folder} cannot be written to", "set STT_TEMP_DIR to a folder for downloads")
+    free = shutil.disk_usage(folder).free
+    text = f"{folder} has {free / 1e9:.1f} GB free"
+    if free < LEAST_FREE:
+        return fail("disk", text, "free some space, or set STT_TEMP_DIR")
+    if free < settings.downloads_max_gb * 1e9:
+        return warn(
+            "disk", f"{text}, less than STT_DOWNLOADS_MAX_GB ({settings.downloads_max_gb:g})", "free some space"
+        )
+    return ok("disk", text)

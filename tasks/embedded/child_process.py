@@ -1,0 +1,91 @@
+"""A process of the embedded stack under its guard (`tasks.embedded.supervisor`): start, watch, end."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Self
+
+from worker.errors import StackError
+
+POLL_S: Final = 0.02
+_GUARD: Final = str(Path(__file__).with_name("supervisor.py"))
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    name: str
+    process: subprocess.Popen[bytes]
+    """The guard's process; it ends when the child does, with the same exit code."""
+    log: Path
+    grace_s: float
+
+    @classmethod
+    def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        grace_s: float,
+        orphan_s: float = 0.0,
+        cwd: Path | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> Self:
+        """Start `command` with its output in `log`. `grace_s`: seconds from SIGTERM to SIGKILL; `orphan_s`: seconds it
+        goes on when this process was killed."""
+        with log.open("wb") as output:
+            process = subprocess.Popen(  # noqa: S603  our own command
+                [sys.executable, "-I", "-S", _GUARD, str(grace_s), str(orphan_s), *command],
+                stdin=subprocess.PIPE,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=dict(environment),
+                cwd=cwd,
+                pass_fds=pass_fds,
+                start_new_session=True,  # Ctrl-C in the terminal is for this process alone
+            )
+        return cls(name, process, log, grace_s)
+
+    def check(self) -> None:
+        """Raises StackError with the end of the log when the process has ended."""
+        code = self.process.poll()
+        if code is not None:
+            raise StackError(
+                f"the {self.name} process ended by itself (exit {code}); the end of {self.log}:\n{self.end_of_log()}"
+            )
+
+    async def until(self, ready: Callable[[], bool]) -> None:
+        while not ready():
+            self.check()
+            await asyncio.sleep(POLL_S)
+
+    def end_of_log(self, lines: int = 15) -> str:
+        text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
+        return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
+
+    def let_go(self, word: str = "stop") -> None:
+        """Have the guard end the process: `stop` with SIGTERM and its grace, `kill` at once. Does not wait."""
+        stdin = self.process.stdin
+        if stdin is None or stdin.closed:
+            return
+        with suppress(OSError):  # it has ended by itself
+            stdin.write(word.encode())
+            stdin.flush()
+        with suppress(OSError):
+            stdin.close()
+
+    async def gone(self) -> None:
+        """Wait for the end after `let_go`. A guard that hangs is killed; the kernel then ends the child (Linux)."""
+        deadline = time.monotonic() + self.grace_s + 2.0
+        while self.process.poll() is None:
+            if time.monotonic() > deadline:
+                self.process.kill()
+            await asyncio.sleep(POLL_S)

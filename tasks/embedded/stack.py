@@ -1,0 +1,291 @@
+"""The embedded stack of `stt-batch run`: Valkey, the self-hosted service and a worker, as processes of their own.
+
+Everything lies in `OUT/.stt-batch/`: the lock, the ledger's append-only file, the logs. Each process runs under a guard
+(`tasks.embedded.supervisor`) that ends it when this process is gone, however that ended. They start side by side.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Mapping
+from datetime import timedelta
+from importlib.util import find_spec
+from pathlib import Path
+from secrets import token_urlsafe
+from typing import Final, Self
+
+from pydantic import SecretStr
+
+from tasks.embedded.child_process import POLL_S, Child
+from tasks.embedded.valkey_binary import valkey_binary
+from worker.errors import LedgerUnavailable, SettingsError, StackError
+from worker.ledger.ledger import Ledger
+from worker.settings import Settings, as_environment
+
+STATE_FOLDER: Final = ".stt-batch"
+RESULT_TTL: Final = timedelta(days=365)
+"""How long a run remembers what is done."""
+START_TIMEOUT_S: Final = 60.0
+LOCK_TIMEOUT_S: Final = 6.0
+"""How long the processes of a run that was killed may take to go."""
+LEAST_ROOM_BYTES: Final = 1 << 20
+"""With less on the disk the ledger cannot be written any more, and soon nothing else."""
+GRACE_S: Final = 1.2
+VALKEY_GRACE_S: Final = 2.0
+ORPHAN_S: Final = 1.0
+STARTS: Final = 3
+"""Tries to start on free ports; another program may take one between finding and using it."""
+_ROOT: Final = Path(__file__).resolve().parents[2]
+
+
+class Stack:
+    """`async with Stack(…) as stack:` runs while the block does. `stack.settings` reach it.
+
+    Raises StackError when a process does not start, or when another run uses the folder; SettingsError when the
+    self-hosted service is wanted but its recognizer is not installed.
+    """
+
+    def __init__(self, settings: Settings, out: Path, *, embedded_endpoint: bool) -> None:
+        self.settings = settings
+        self.folder = out / STATE_FOLDER
+        self.embedded_endpoint = embedded_endpoint
+        self.idle = False
+        """Set when all jobs have ended: only Valkey has something to put in order then, the others are just killed."""
+        self._children: list[Child] = []
+        self._lock = -1
+        if embedded_endpoint:
+            check_recognizer(settings)
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._make_folder()
+            self._check_room()
+            await self._take_lock()
+            for attempt in range(1, STARTS + 1):
+                try:
+                    await self._start()
+                    break
+                except StackError as exc:
+                    if attempt == STARTS or "in use" not in str(exc):
+                        raise
+                    await self._stop_children()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def check(self) -> None:
+        """Raises StackError when the disk is full, or, with the end of its log, when a process has ended."""
+        self._check_room()
+        for child in self._children:
+            child.check()
+
+    async def stop(self) -> None:
+        """End everything; the worker first, so that it can still give its jobs back. Takes up to 2 s."""
+        await self._stop_children()
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    # -- folder ----------------------------------------------------------------------------------------------------
+
+    def _make_folder(self) -> None:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            (self.folder / "valkey").mkdir(exist_ok=True, mode=0o700)
+        except OSError as exc:
+            raise StackError(
+                f"{self.folder}: cannot be made ({exc.strerror}); choose another folder with --out"
+            ) from exc
+
+    def _check_room(self) -> None:
+        disk = os.statvfs(self.folder)
+        free_bytes = disk.f_bavail * disk.f_frsize
+        if free_bytes < LEAST_ROOM_BYTES:
+            raise StackError(
+                f"no space left on the disk of {self.folder.parent} ({free_bytes // 1024} KB free); make room, "
+                "then the same command goes on from here"
+            )
+
+    async def _take_lock(self) -> None:
+        """One run at a time in a folder. Valkey holds the lock as well, so a new run waits until an old one is gone."""
+        path = self.folder / "lock"
+        self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+        deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                holder = os.pread(self._lock, 100, 0).decode("ascii", "replace").strip()
+                if _is_alive(holder) or asyncio.get_running_loop().time() > deadline:
+                    raise StackError(
+                        f"another run (process {holder or 'unknown'}) is writing to {self.folder.parent}; "
+                        "wait for it, or choose another folder with --out"
+                    ) from None
+                await asyncio.sleep(0.1)
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"{os.getpid()}\n".encode(), 0)
+
+    # -- processes -------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        password, key = token_urlsafe(24), token_urlsafe(24)
+        redis_port, server_port = free_ports(2)
+        update: dict[str, object] = {
+            "redis_url": f"redis://:{password}@127.0.0.1:{redis_port}/0",
+            "result_ttl": RESULT_TTL,
+            # So that Ctrl-C is quick.
+            "close_timeout_s": min(self.settings.close_timeout_s, 0.8),
+        }
+        if self.embedded_endpoint:
+            update |= {
+                "url": f"http://127.0.0.1:{server_port}",
+                "api_key": SecretStr(key),
+                "server_api_keys": SecretStr(key),
+                "server_host": "127.0.0.1",
+                "server_port": server_port,
+                "server_max_sessions": max(self.settings.server_max_sessions, self.settings.sessions + 8),
+            }
+        self.settings = self.settings.model_copy(update=update)
+        environment = as_environment(self.settings) | {"PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"}
+
+        waits: list[Awaitable[None]] = [self._start_valkey(redis_port, password)]
+        if self.embedded_endpoint:
+            waits.append(self._start_python("server", environment))
+        waits.append(self._start_python("worker", environment))
+        try:
+            async with asyncio.timeout(START_TIMEOUT_S):
+                await _all(waits)
+        except TimeoutError:
+            logs = ", ".join(str(child.log) for child in self._children)
+            raise StackError(f"the embedded stack did not start within {START_TIMEOUT_S:g} s; see {logs}") from None
+
+    def _start_valkey(self, port: int, password: str) -> Awaitable[None]:
+        binary = valkey_binary()
+        conf = self.folder / "valkey.conf"
+        descriptor = os.open(conf, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(
+                f"bind 127.0.0.1\nport {port}\nrequirepass {password}\n"
+                'dir "."\nappendonly yes\nappendfsync everysec\nsave ""\nmaxmemory-policy noeviction\n'
+            )
+        child = Child.start(
+            "valkey",
+            [str(binary), "../valkey.conf"],
+            log=self.folder / "valkey.log",
+            environment=os.environ,
+            grace_s=VALKEY_GRACE_S,
+            orphan_s=ORPHAN_S,
+            cwd=self.folder / "valkey",
+            pass_fds=(self._lock,),
+        )
+        self._children.append(child)
+        return self._until_valkey(child)
+
+    async def _until_valkey(self, child: Child) -> None:
+        settings = self.settings
+        ledger = Ledger(settings)
+        try:
+            while True:
+                child.check()
+                try:
+                    await ledger.ping()
+                    break
+                except LedgerUnavailable:
+                    await asyncio.sleep(POLL_S)
+            # What an earlier run left in the queue: this run sends its own messages.
+            await ledger.forget_queue(settings.queue)
+        finally:
+            await ledger.close()
+
+    def _start_python(self, command: str, environment: Mapping[str, str]) -> Awaitable[None]:
+        ready = self.folder / f"{command}.ready"
+        ready.unlink(missing_ok=True)
+        child = Child.start(
+            command,
+            [sys.executable, "-P", "-m", "tasks.cli", command, "--ready-file", str(ready.absolute())],
+            log=self.folder / f"{command}.log",
+            environment=environment,
+            grace_s=GRACE_S,
+        )
+        self._children.append(child)
+        return child.until(ready.exists)
+
+    async def _stop_children(self) -> None:
+        valkey = [child for child in self._children if child.name == "valkey"]
+        others = [child for child in self._children if child.name != "valkey"]
+        for group in (others, valkey):
+            for child in group:
+                child.let_go("kill" if self.idle and group is others else "stop")
+            for child in group:
+                await child.gone()
+        self._children.clear()
+
+
+async def _all(waits: list[Awaitable[None]]) -> None:
+    """Wait for all; the first failure ends the others and is raised as it is."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _is_alive(pid: str) -> bool:
+    try:
+        os.kill(int(pid), 0)
+    except (ValueError, ProcessLookupError):
+        return False
+    except PermissionError:  # somebody else's, but alive
+        return True
+    return True
+
+
+def check_recognizer(settings: Settings) -> None:
+    """Raises SettingsError when the embedded recognizer is wanted and not installed."""
+    if settings.recognizer == "faster-whisper" and find_spec("faster_whisper") is None:
+        raise SettingsError(
+            "the embedded recognizer is not installed: pip install 'stt-batch[local]', "
+            "or use a service: set STT_URL and STT_API_KEY"
+        )
+
+
+def for_language(settings: Settings, language: str) -> Settings:
+    """The settings with a model of the embedded recognizer that knows `language`. Raises LanguageUnsupported."""
+    from worker.server.recognizers.model_languages import choose_model  # noqa: PLC0415  not needed with another service
+
+    if settings.recognizer != "faster-whisper":  # a custom engine checks its languages itself
+        return settings.model_copy(update={"recognizer_language": language})
+    model, code = choose_model(settings, language)
+    return settings.model_copy(update={"model": model, "recognizer_language": code})
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on now."""
+    probes = [socket.socket() for _ in range(count)]
+    try:
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
+    finally:
+        for probe in probes:
+            probe.close()
+
+
+def _python_path() -> str:
+    """Where the child finds this package, also when it is not installed; never the current folder."""
+    given = os.environ.get("PYTHONPATH")
+    return os.pathsep.join([str(_ROOT), *([given] if given else [])])
+
+
+__all__ = ["STATE_FOLDER", "Stack", "check_recognizer", "for_language"]

@@ -1,0 +1,76 @@
+"""Runs one command and ends it when its starter is gone, however that ended.
+
+    python -I -S guard.py GRACE_S ORPHAN_S COMMAND...
+
+Standard input is the lifeline: the starter holds the other end of the pipe. Its end (the starter closed it, or died
+of anything, kill -9 included) sends SIGTERM to the command, and
+SIGKILL `GRACE_S` seconds later. The starter may say a word first: `stop` for just that, `kill` for SIGKILL at once.
+Without a word it was killed; then the command gets `ORPHAN_S` seconds more, so that its other processes may use it.
+On Linux the kernel kills the command when this process itself is killed.
+
+Exits as the command did. Only the standard library: this must start in milliseconds.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import time
+
+_PR_SET_PDEATHSIG = 1
+POLL_S = 0.05
+
+
+def _die_with_parent() -> None:
+    """In the child, before it becomes the command. This process has one thread, so the kernel means the process."""
+    import ctypes  # noqa: PLC0415
+
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def main(arguments: list[str]) -> int:
+    grace_s, orphan_s, command = float(arguments[0]), float(arguments[1]), arguments[2:]
+    stop: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, lambda caught, _frame: stop.append(caught))
+    linux = sys.platform.startswith("linux")
+    child = subprocess.Popen(  # noqa: S603  the command comes from tasks.embedded.stack
+        command,
+        stdin=subprocess.DEVNULL,
+        preexec_fn=_die_with_parent if linux else None,  # noqa: PLW1509  one thread
+        close_fds=False,
+    )
+    said = b""
+    while child.poll() is None and not stop:
+        readable, _, _ = select.select([0], [], [], POLL_S)
+        if readable:
+            word = os.read(0, 64)
+            said += word
+            if not word:
+                break
+    if child.poll() is None and b"kill" not in said:
+        if not said and not stop:
+            _wait(child, orphan_s)
+        child.terminate()
+        _wait(child, grace_s)
+    if child.poll() is None:
+        child.kill()
+        child.wait()
+    code = child.returncode
+    return code if code >= 0 else 128 - code
+
+
+def _wait(child: subprocess.Popen[bytes], seconds: float) -> bool:
+    deadline = time.monotonic() + seconds
+    while child.poll() is None:
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,117 @@
+"""One attempt at a job: from what was asked for, and what earlier attempts left of it, to a transcript and files."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import Any, Protocol
+
+from tasks.execution.job_reporter import Told, read_content
+from tasks.job_spec import JobSpec
+from worker.audio.channel_selection import Wanted
+from worker.audio.segmentation.sections import read_plans
+from worker.errors import EndpointUnavailable, OutputError
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import Ledger
+from worker.ledger.records import ContentRecord
+from worker.pipeline.job import Content
+from worker.pipeline.run import Earlier, Job
+from worker.realtime.slots import Slots
+from worker.settings import Settings
+from worker.storage.address import is_url
+from worker.storage.outputs.deliver import deliver
+from worker.transcript.model import Segment, Transcript
+
+
+class Pipeline(Protocol):
+    def __call__(self, job: Job, *, settings: Settings, log: Any, slots: Slots) -> Awaitable[Transcript]: ...
+
+
+Result = tuple[Transcript, tuple[str, ...]]
+"""The transcript, and the paths and addresses of the files that were written."""
+
+
+class Attempts:
+    """What one worker process does with its jobs."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, pipeline: Pipeline, slots: Slots) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._pipeline = pipeline
+        self._slots = slots
+
+    def most(self, lease: Lease) -> int:
+        """Attempts in a row after which the job has failed."""
+        return self._settings.output_attempts if lease.transcribed else self._settings.attempts
+
+    async def make(self, lease: Lease, spec: JobSpec, told: Told) -> Result:
+        """Transcribe and write the files. Raises SttError; what may be over in a while is retryable.
+
+        When the files cannot be written the transcript is kept in the ledger, and the next attempt only writes them.
+        """
+        transcript = await self._transcript(lease, spec, told)
+        try:
+            outputs = await deliver(
+                transcript, spec.out_dirs, spec.output_name, spec.formats, self._settings, style=spec.style
+            )
+        except OutputError:
+            if not lease.transcribed:
+                await lease.keep_transcript(transcript)
+            raise
+        return transcript, outputs
+
+    async def _transcript(self, lease: Lease, spec: JobSpec, told: Told) -> Transcript:
+        if lease.transcribed:
+            kept = await self._ledger.transcript(lease.job_id)
+            if kept is not None:
+                return Transcript.model_validate_json(kept)
+            lease.transcribed = False
+        job = await job_of(lease, spec, self._settings, self._ledger)
+        transcript = await self._pipeline(job, settings=self._settings, log=told, slots=self._slots)
+        if transcript.speed_reached is not None:
+            await self._ledger.speeds.remember(self._settings.url, transcript.speed_reached)
+        if lease.tries < self._settings.attempts and (reason := transcript.gave_up) is not None:
+            raise EndpointUnavailable(reason)
+        return transcript
+
+
+async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger) -> Job:
+    """Raises LedgerUnavailable."""
+    speed = settings.speed if spec.speed is None else spec.speed
+    most = min(settings.job_sessions or settings.sessions, settings.sessions)
+    stamp, sha256 = (None, None) if is_url(spec.source) else await ledger.contents.known(spec.source)
+    return Job(
+        id=lease.job_id,
+        source=spec.source,
+        sha256=sha256,
+        sha256_stamp=stamp,
+        speed=speed,
+        start_speed=await ledger.speeds.recall(settings.url) if speed == "auto" else None,
+        language=spec.language,
+        sessions=min(spec.sessions or most, most),
+        skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
+        channels=Wanted(spec.channels, spec.channel_names, spec.track),
+        earlier=await _earlier(lease, ledger),
+        content=_content(lease.content),
+    )
+
+
+def _content(record: ContentRecord) -> Content:
+    return Content(
+        named=None if record.keyed or record.named in ("", "*") else record.named,
+        began=read_content(record.began),
+        warnings=(f"started over: {record.restarted}",) if record.restarted else (),
+    )
+
+
+async def _earlier(lease: Lease, ledger: Ledger) -> Earlier:
+    """A last piece that the service never committed is to be heard again."""
+    if lease.attempts <= 1 and not lease.commits:
+        return Earlier()
+    plan, lease.sections = await ledger.plan(lease.job_id)
+    lease.cut = plan is not None
+    committed = [Segment.model_validate_json(entry.segment) async for entry in ledger.commits(lease.job_id)]
+    return Earlier(
+        plans=read_plans(plan) if plan else None,
+        finished=dict(lease.sections),
+        committed=tuple(segment for segment in committed if segment.committed),
+    )

@@ -1,0 +1,386 @@
+"""One job under its lease: acquire, run the pipeline, finish; and the drain that gives running jobs back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import random
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from enum import StrEnum
+from secrets import token_hex
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from tasks.broker.message_validation import JobRequest, MessageRefused, job_request
+from tasks.execution.attempt import Attempts, Pipeline, Result
+from tasks.execution.job_reporter import Told
+from tasks.execution.lease_renewer import Held
+from tasks.job_spec import JobSpec, job_id, recorded
+from worker import metrics, tracing
+from worker.errors import (
+    JobNewer,
+    LeaseLost,
+    LedgerRefused,
+    LedgerUnavailable,
+    SourceChanged,
+    SourceError,
+    SttError,
+    WorkerShortage,
+)
+from worker.ledger.event_stream import Events
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import Ledger
+from worker.pipeline.run import run
+from worker.realtime.fair_pool import Pool
+from worker.realtime.slots import Slots, Unlimited
+from worker.resource_shortages import shortage_of
+from worker.settings import Settings
+from worker.storage.sources.identify import Identifier
+
+logger = structlog.get_logger(__name__)
+T = TypeVar("T")
+RELEASE_TIMEOUT_S: Final = 2.0
+"""How long giving a job back may take at shutdown."""
+STOP_TRIES: Final = 3
+MOST_BACKOFF_S: Final = 600.0
+MOST_UNREAD: Final = 150
+"""Times a job is left to newer workers until it has failed."""
+MAX_SHORTAGES: Final = 150
+"""Maximum attempts in a row that end because of a shortage; about a day with the pauses between them."""
+MAX_RESTARTS: Final = 5
+"""Maximum restarts of a job with an idempotency key because its source has changed."""
+UNREAD_PAUSE: Final = 3.0
+"""Times STT_BACKOFF_S it then waits, at the most."""
+BACK_AFTER_S: Final = 2.0
+"""Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
+MAX_BACK_AFTER_S: Final = 60.0
+MAX_RETURNS: Final = 10
+"""Maximum requeues in a row of one job's messages while Redis is unreachable; then the reaper sends a new one."""
+MAX_RETURNED_JOBS: Final = 10_000
+
+
+class _Draining(Exception):
+    """The worker must stop before it begins with a message."""
+
+
+class Outcome(StrEnum):
+    """What became of a message."""
+
+    ENDED = "ended"
+    """The job is done or failed; the ledger says which."""
+    LATER = "later"
+    """This attempt failed; the reaper sends the job again after a pause."""
+    SKIPPED = "skipped"
+    """Nothing to do: another worker has it, or it ended before."""
+    SENT_AGAIN = "sent again"
+    """The job waits for another worker, and a new message says so."""
+    BACK = "back"
+    """The message itself must be delivered again."""
+
+
+class Runner:
+    """All jobs of one worker process; its methods run on the process's event loop."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        pipeline: Pipeline = run,
+        wake: Callable[[str], None] | None = None,
+        slots: Slots | None = None,
+        events: Events | None = None,
+    ) -> None:
+        """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: leave to open sessions,
+        shared with the other workers; None for no limit."""
+        self._wake = wake
+        self._events = events
+        self._settings = settings
+        self._ledger = ledger
+        self._attempts = Attempts(settings, ledger, pipeline, Pool(settings.sessions, slots or Unlimited()))
+        self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
+        self._running: set[asyncio.Task[Outcome]] = set()
+        self._held = Held(ledger)
+        self._drained = asyncio.Event()
+        self._identifier = Identifier(settings, settings.intake_timeout_s)
+        self._returns: dict[str, int] = {}
+        """Number of requeues in a row, by job."""
+
+    def drain(self) -> None:
+        """Begin no job any more and give back the running ones, to go on at their last commit."""
+        self._drained.set()
+        for task in self._running:
+            task.cancel()
+
+    async def perform(self, name: Any, inline: Any = None) -> Outcome:
+        """Handle one message: the id of a job in the ledger, a whole job, or both. It wakes this worker for the job
+        that is first in the line, which may be another one."""
+        try:
+            request = job_request((), {"job_id": name, "job": inline})
+        except MessageRefused as exc:
+            return await self._refuse(name, inline, str(exc))
+        whole = request.job_id or str((request.job or {}).get("source"))
+        try:
+            identity = await self._record(request)
+            if request.job is not None:
+                self._returns.pop(whole, None)
+        except _Draining:
+            return Outcome.BACK
+        except LedgerRefused as exc:
+            return await self._refuse(name, inline, str(exc))
+        except (LedgerUnavailable, WorkerShortage) as exc:
+            logger.warning("a whole job cannot be recorded now, its message is requeued", error=str(exc))
+            return await self._return(whole)
+        return await self._perform(identity)
+
+    async def _refuse(self, name: Any, inline: Any, reason: str) -> Outcome:
+        """Log a message that can never be executed and add it to the dead letters."""
+        job = name if isinstance(name, str) else ""
+        logger.warning("message refused", job=job or None, reason=reason)
+        metrics.MESSAGES_REFUSED.inc()
+        raw = json.dumps({"job_id": name, "job": inline}, default=str).encode()
+        try:
+            await self._ledger.dead_letters.add(raw, self._settings.queue, reason, job)
+        except LedgerUnavailable as exc:
+            logger.error("a refused message is not in the dead letters", error=str(exc))  # noqa: TRY400
+        return Outcome.SKIPPED
+
+    async def _return(self, identity: str) -> Outcome:
+        """Requeue the message of a job that is not in the ledger, after a growing pause. It is never dropped, because
+        the job is recorded nowhere else."""
+        times = self._returned(identity)
+        await self._wait_or_drain(min(MAX_BACK_AFTER_S, BACK_AFTER_S * 2 ** min(times - 1, 10)))
+        return Outcome.BACK
+
+    def _returned(self, identity: str) -> int:
+        """Count a requeue of a job's message. Returns the number of requeues in a row."""
+        if len(self._returns) > MAX_RETURNED_JOBS:
+            self._returns.clear()
+        self._returns[identity] = self._returns.get(identity, 0) + 1
+        return self._returns[identity]
+
+    def _may_return(self, identity: str) -> bool:
+        """Whether the message of a job in the ledger is requeued: at most MAX_RETURNS times in a row."""
+        if self._returned(identity) <= MAX_RETURNS or self._drained.is_set():
+            return True
+        del self._returns[identity]
+        logger.warning("message dropped, the search for lost jobs sends a new one", job=identity, returns=MAX_RETURNS)
+        return False
+
+    async def _perform(self, identity: str) -> Outcome:
+        try:
+            outcome = await self._hold(identity)
+        except LedgerRefused as exc:
+            # Redis would refuse it again. If the job is intact, the search for lost jobs finds it.
+            return await self._refuse(identity, None, str(exc))
+        except LedgerUnavailable as exc:
+            # The job itself is found by the reaper when its lease has lapsed.
+            logger.warning("ledger away, job left to another", error=str(exc))
+            if not self._may_return(identity):
+                return Outcome.SKIPPED
+            await self._wait_or_drain(BACK_AFTER_S)
+            return await self._send_again(identity)
+        except asyncio.CancelledError:
+            if not self._drained.is_set():
+                raise
+            return await self._send_again(identity)
+        self._returns.pop(identity, None)
+        return outcome
+
+    async def _send_again(self, identity: str) -> Outcome:
+        """A new message in place of the one at hand: that one is gone from the queue when the connection it came on
+        broke, or when a double of it was acknowledged. One too many does no harm."""
+        if self._wake is None:
+            return Outcome.BACK
+        try:
+            await asyncio.to_thread(self._wake, identity)
+        except LedgerUnavailable as exc:
+            logger.warning("no new message sent", job=identity, error=str(exc))
+            return Outcome.BACK
+        return Outcome.SENT_AGAIN
+
+    async def _record(self, request: JobRequest) -> str:
+        """Record a job from a message in the ledger, as `submit` does. Returns its id."""
+        identity = request.job_id
+        if request.job is None:
+            return str(identity)
+        spec, content = JobSpec.model_validate(request.job), ""
+        if identity is None:
+            try:
+                content, _ = await self._until_drained(self._identifier.content_of(spec.source))
+            except (SourceError, WorkerShortage):
+                # The pipeline meets the same error, and then the ledger records why the job failed.
+                content = f"unreadable:{spec.source}"
+            identity = job_id(spec, content)
+        await self._ledger.create(identity, spec.model_dump_json(), batch=spec.batch, content=content)
+        return identity
+
+    async def _until_drained(self, work: Coroutine[Any, Any, T]) -> T:
+        """The result of `work`, which may take long. Raises _Draining when the worker must stop."""
+        working, drained = asyncio.create_task(work), asyncio.create_task(self._drained.wait())
+        try:
+            await asyncio.wait((working, drained), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                raise _Draining
+            return await working
+        finally:
+            working.cancel()
+            drained.cancel()
+
+    async def _hold(self, identity: str) -> Outcome:
+        if self._drained.is_set():
+            return Outcome.BACK
+        # Not to be cancelled: who does not hear that it owns the job cannot give it back.
+        lease = await self._ledger.take(identity, f"{self._owner}:{token_hex(4)}")
+        if not isinstance(lease, Lease):
+            logger.info("job left alone", job=identity, why=str(lease))
+            return Outcome.SKIPPED
+        running = asyncio.create_task(self._run(lease))
+        self._running.add(running)
+        try:
+            if self._drained.is_set():
+                running.cancel()
+            with self._held.holding(lease):
+                return await running
+        except asyncio.CancelledError:
+            if self._drained.is_set():
+                await self._give_back(lease)
+            raise
+        except LeaseLost as exc:
+            logger.warning("job left to others", job=lease.job_id, why=str(exc))
+            return Outcome.SKIPPED
+        finally:
+            self._running.discard(running)
+
+    async def _run(self, lease: Lease) -> Outcome:
+        # On every line that this task and those it starts cause.
+        structlog.contextvars.bind_contextvars(job=lease.job_id)
+        log = logger.bind(job=lease.job_id, epoch=lease.epoch)
+        log.info("job begins", attempt=lease.attempts, commits=lease.commits)
+        told = Told(lease, self._events)
+        most = self._attempts.most(lease)
+        if lease.tries > most:
+            log.warning("job given up", attempts=lease.attempts)
+            await told.fail("attempts", f"given up: {most} workers in turn stopped in the middle of it")
+            return Outcome.ENDED
+        try:
+            spec = recorded(lease.spec)
+            told.started()
+            with tracing.span("job", job_id=lease.job_id, attempt=lease.attempts, commits_before=lease.commits) as span:
+                transcript, outputs = await self._under_lease(lease, self._attempts.make(lease, spec, told))
+                span.set(audio_s=transcript.coverage.duration, missing=len(transcript.coverage.missing))
+        except (LeaseLost, LedgerUnavailable):
+            raise
+        except Exception as exc:  # noqa: BLE001  one job's bug must not take the others with it
+            return await self._failed(lease, told, exc)
+        else:
+            await told.finish(transcript, outputs)
+            log.info(
+                "job done" if transcript.coverage.complete else "job incomplete",
+                segments=len(transcript.segments),
+                missing=len(transcript.coverage.missing),
+                seconds=round(transcript.elapsed, 1),
+            )
+        return Outcome.ENDED
+
+    async def _failed(self, lease: Lease, told: Told, exc: Exception) -> Outcome:
+        """Decide after a failed attempt: another attempt, or the end of the job."""
+        if (shortage := shortage_of(exc)) is not None and lease.shortages < MAX_SHORTAGES:
+            return await self._later_for(lease, shortage)
+        if not isinstance(exc, SttError):
+            logger.error("job failed on an unexpected error", job=lease.job_id, exc_info=exc)
+            await told.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
+            return Outcome.ENDED
+        reason = str(exc)
+        if isinstance(exc, JobNewer):
+            if lease.unread < MOST_UNREAD:
+                return await self._leave_to_newer(lease, exc)
+            reason += f"; {MOST_UNREAD} times none took it"
+        elif isinstance(exc, SourceChanged) and lease.content.keyed and lease.content.restarts < MAX_RESTARTS:
+            return await self._anew(lease, exc)
+        elif exc.retryable and lease.tries < self._attempts.most(lease):
+            return await self._later(lease, exc.code, reason)
+        logger.warning("job failed", job=lease.job_id, code=exc.code, error=reason)
+        await told.fail(exc.code, reason)
+        return Outcome.ENDED
+
+    async def _later(self, lease: Lease, code: str, reason: str) -> Outcome:
+        """Have the job taken up again after a pause: exponential, with jitter, so that jobs that failed together do not
+        come back together."""
+        doubled = self._settings.backoff_s * 2 ** max(0, lease.tries - 1)
+        delay_s = min(MOST_BACKOFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
+        logger.warning("attempt failed", job=lease.job_id, error=reason, code=code, again_in_s=round(delay_s, 1))
+        await lease.postpone(delay_s, code, reason)
+        metrics.RETRIES.labels("job", code).inc()
+        return Outcome.LATER
+
+    async def _later_for(self, lease: Lease, shortage: WorkerShortage) -> Outcome:
+        """Postpone the job until the shortage may be over. The attempt does not count, so that a job does not fail
+        because of its worker. After MAX_SHORTAGES in a row, about a day, the job fails."""
+        doubled = self._settings.backoff_s * 2 ** min(20, lease.shortages)
+        delay_s = min(MOST_BACKOFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
+        reason = str(shortage)
+        logger.warning("worker is short of something", job=lease.job_id, error=reason, again_in_s=round(delay_s, 1))
+        await lease.postpone(delay_s, shortage.code, reason, counted="shortages")
+        metrics.RETRIES.labels("job", shortage.code).inc()
+        return Outcome.LATER
+
+    async def _anew(self, lease: Lease, exc: SourceChanged) -> Outcome:
+        """Restart the job: an idempotency key stands for any content of the source, so transcribe the present one."""
+        delay_s = min(MOST_BACKOFF_S, self._settings.backoff_s) * random.uniform(0.5, 1.0)  # noqa: S311
+        logger.warning("job starts over", job=lease.job_id, error=str(exc), again_in_s=round(delay_s, 1))
+        await lease.postpone(delay_s, exc.code, str(exc), anew=True)
+        metrics.RETRIES.labels("job", exc.code).inc()
+        return Outcome.LATER
+
+    async def _leave_to_newer(self, lease: Lease, reason: JobNewer) -> Outcome:
+        """While workers are replaced one after the other, some know more than others: leave it to them, for about an
+        hour. It costs the job none of its attempts."""
+        delay_s = UNREAD_PAUSE * self._settings.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311
+        logger.warning("job left to a newer worker", job=lease.job_id, error=str(reason), again_in_s=round(delay_s, 1))
+        await lease.postpone(delay_s, reason.code, str(reason), counted="unread")
+        metrics.RETRIES.labels("job", reason.code).inc()
+        return Outcome.LATER
+
+    async def _under_lease(self, lease: Lease, work: Coroutine[Any, Any, Result]) -> Result:
+        """The work, and beside it the renewal of the lease: when that ends, the work is stopped."""
+        working = asyncio.create_task(work)
+        keeping = asyncio.create_task(lease.keep(self._settings.renew_s))
+        try:
+            await asyncio.wait((working, keeping), return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                keeping.result()
+            return await working
+        finally:
+            await self._stop(working, keeping)
+
+    async def _stop(self, *tasks: asyncio.Task[Any]) -> None:
+        """Cancel and wait. Again when the time for closing a session is over: a library may lose a cancellation."""
+        for _ in range(STOP_TRIES):
+            pending = [task for task in tasks if not task.done()]
+            if not pending:
+                break
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=self._settings.close_timeout_s + 0.5)
+        for task in tasks:
+            if not task.done():
+                logger.error("a pipeline does not stop", task=task.get_name())
+            elif not task.cancelled() and task.exception() is not None:
+                logger.debug("ended while it was stopped", error=repr(task.exception()))
+
+    async def _wait_or_drain(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds * random.uniform(1.0, 1.2)):  # noqa: S311  jitter
+                await self._drained.wait()
+
+    async def _give_back(self, lease: Lease) -> None:
+        try:
+            async with asyncio.timeout(RELEASE_TIMEOUT_S):
+                await lease.release()
+            logger.info("job given back", job=lease.job_id)
+        except (TimeoutError, LedgerUnavailable, LeaseLost) as exc:
+            logger.warning("job not given back, its lease will lapse", job=lease.job_id, error=str(exc))

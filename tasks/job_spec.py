@@ -1,0 +1,321 @@
+"""A job as other services write it, and its state as they read it: JSON only, no secrets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    ValidationError,
+    field_validator,
+    model_serializer,
+    model_validator,
+)
+
+from worker import settings
+from worker.audio.audio_tracks import TrackSelection, parse_track
+from worker.audio.channel_selection import Channels, check_names, check_selection, parse_channels, parse_names
+from worker.errors import BadJob, JobNewer, SourceRefused
+from worker.ledger.records import JobRecord, JobState
+from worker.settings import parse_speed, show_speed
+from worker.storage.address import Address, output_names, parse, show, stem
+from worker.storage.name_rules import control_characters
+from worker.text_escaping import printable
+from worker.transcript.model import Quality
+from worker.transcript.subtitles.style import Style
+
+FORMATS = ("json", "srt", "vtt", "txt", "html", "ass", "tsv", "ctm", "textgrid")
+Speed = Annotated[settings.Speed, BeforeValidator(parse_speed), PlainSerializer(show_speed, return_type=str)]
+MAX_FOLDERS: Final = 16
+Folder = Annotated[str, Field(min_length=1, max_length=4096)]
+JobId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
+
+
+class JobSpec(BaseModel):
+    """What to transcribe and how. Unknown fields are refused: a typing error must not be silently ignored."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    # Path of the audio file on the worker's disk, or an address: s3://, gs://, az://, https:// or http://.
+    source: str = Field(min_length=1, max_length=4096)
+    # Folder the transcript files are written to, or an address in an object store, or several; None: Redis only.
+    out_dir: Folder | Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS)] | None = None
+    # Name of the transcript files below out_dir, without the ending; may hold folders. Default: the source's stem.
+    out_name: str | None = Field(default=None, min_length=1, max_length=1024)
+    # Files to write to out_dir.
+    formats: Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(max_length=32)] = ("json",)
+    # How those files are written: {"preset", "script", "word_cues"}; makes no other job.
+    style: Style = Style()
+    # Pace of the session: a factor of real time, or `max`; None: the worker's setting.
+    speed: Speed | None = None
+    # Sections of the file that are streamed at the same time; None: as many as the worker's settings allow.
+    sessions: int | None = Field(default=None, ge=1, le=2000)
+    # Leave out what holds no speech; None: the worker's setting.
+    skip_silence: bool | None = None
+    # Which channels: `mix` all into one, `split` streams each by itself, N takes only channel N, from 1.
+    channels: Annotated[Channels, BeforeValidator(parse_channels)] = "mix"
+    # What they are called, in their order: ["agent", "customer"]; without a name a channel has its number.
+    channel_names: Annotated[tuple[str, ...], BeforeValidator(parse_names)] = ()
+    # Which audio track of a container: a number from 1, or `all` as a channel each; None: its default.
+    track: Annotated[TrackSelection, BeforeValidator(parse_track)] = None
+    # Language written into the transcript when the service names none.
+    language: str | None = Field(default=None, max_length=35)
+    # Which jobs go first. Within one priority the batches take turns.
+    priority: Literal["high", "normal", "low"] = "normal"
+    # The batch this job belongs to.
+    batch: str | None = Field(default=None, min_length=1, max_length=200)
+    # Web address that is told when the job has ended, signed: see README.md, Webhooks.
+    webhook: str | None = Field(default=None, min_length=1, max_length=2048)
+
+    @field_validator("formats")
+    @classmethod
+    def _known(cls, formats: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [name for name in formats if name not in FORMATS]
+        if unknown or not formats:
+            raise ValueError(f"must be some of {', '.join(FORMATS)}, not {', '.join(unknown) or 'empty'}")
+        return tuple(dict.fromkeys(formats))
+
+    @model_serializer(mode="wrap")
+    def _as_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without what is not asked for: workers from before there were channels take such jobs too."""
+        fields: dict[str, Any] = write(self)
+        unused = {"channels": "mix", "channel_names": (), "track": None}
+        return {name: value for name, value in fields.items() if name not in unused or value not in (unused[name], [])}
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        check_names(self.channels, self.channel_names, self.track)
+        check_selection(self.channels, self.track)
+        return self
+
+    @field_validator("out_name")
+    @classmethod
+    def _inside(cls, name: str | None) -> str | None:
+        path = PurePosixPath(name or "x")
+        if path.is_absolute() or ".." in path.parts or not path.name:
+            raise ValueError("must be a path inside out_dir")
+        _check_characters(name or "")
+        return name
+
+    @field_validator("source")
+    @classmethod
+    def _source(cls, source: str) -> str:
+        address = _address(source)
+        _check_characters(source, quoted=address is not None and address.is_web)
+        return source
+
+    @field_validator("webhook")
+    @classmethod
+    def _webhook(cls, url: str | None) -> str | None:
+        address = _address(url) if url is not None else None
+        if url is not None and (address is None or not address.is_web):
+            raise ValueError("must be an https:// or http:// address")
+        return url
+
+    @field_validator("out_dir")
+    @classmethod
+    def _folders(cls, out_dir: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
+        for folder in (out_dir,) if isinstance(out_dir, str) else out_dir or ():
+            address = _address(folder)
+            if address is not None and address.is_web:
+                raise ValueError("must be a folder, or begin with s3://, gs:// or az://")
+            _check_characters(folder)
+        return out_dir
+
+    @property
+    def output_name(self) -> str:
+        return self.out_name or stem(self.source)
+
+    @property
+    def out_dirs(self) -> tuple[str, ...]:
+        """All folders and addresses the files are written to."""
+        return (self.out_dir,) if isinstance(self.out_dir, str) else self.out_dir or ()
+
+    def output_paths(self) -> tuple[str, ...]:
+        """The files the job writes: for each folder, in the order of `formats`."""
+        return output_names(self.out_dirs, self.output_name, self.formats)
+
+
+def _check_characters(name: str, *, quoted: bool = False) -> None:
+    if (reason := control_characters(name, quoted=quoted)) is not None:
+        raise ValueError(reason)
+
+
+def _address(text: str) -> Address | None:
+    try:
+        return parse(text)
+    except BadJob as exc:
+        raise ValueError(str(exc)) from None
+
+
+def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
+    """The identity of a job: the same content with the same requested results is the same job.
+
+    `content` comes from `worker.storage.sources.listing.content_of`.
+
+    Where the audio lies and how fast it is streamed change no result. `scope` keeps apart what must not be the same
+    job for another reason, such as another service.
+    """
+    wanted = {"out_dir", "out_name", "formats", "language"}
+    if spec.channels != "mix":  # not always, so that what was done before there were channels stays the same job
+        wanted |= {"channels", "channel_names"}
+    if spec.track is not None:
+        wanted |= {"track", "channel_names"}
+    options = spec.model_dump_json(include=wanted)
+    return hashlib.sha256(f"{content}\n{scope}\n{options}".encode()).hexdigest()[:24]
+
+
+def recorded(text: str) -> JobSpec:
+    """A job as it lies in the ledger. Who recorded it had checked it, so what is unknown here is of a newer version:
+    raises JobNewer."""
+    try:
+        return JobSpec.model_validate_json(text)
+    except ValidationError as exc:
+        fields = _fields(text)
+        for name in ("source", "out_name"):  # versions before this one recorded such names
+            if isinstance(fields.get(name), str) and (reason := control_characters(fields[name])) is not None:
+                raise SourceRefused(f"{printable(fields[name])}: {name} {reason}") from None
+        unknown = ", ".join(dict.fromkeys(".".join(map(str, e["loc"])) or "its form" for e in exc.errors()))
+        raise JobNewer(
+            f"this version does not know what the job asks for ({unknown}): a newer one queued it, and it "
+            "needs a worker of that version"
+        ) from None
+
+
+def source_of(record: JobRecord) -> str:
+    """The job's source for display, even if this version does not know the rest of the job. Empty if the record
+    contains no job."""
+    return show(str(_fields(record.spec).get("source", "")))
+
+
+def _fields(text: str | None) -> dict[str, Any]:
+    """The unchecked fields of a recorded job; empty if it is not a JSON object."""
+    try:
+        fields = json.loads(text or "")
+    except (ValueError, RecursionError):
+        return {}
+    return fields if isinstance(fields, dict) else {}
+
+
+_JOB_ID: Final = TypeAdapter(JobId)
+
+
+def checked_key(key: str) -> str:
+    """An idempotency key, which is the job's id. Raises BadJob."""
+    try:
+        return _JOB_ID.validate_python(key)
+    except ValidationError:
+        raise BadJob(f"idempotency_key {key!r}: must be 1 to 128 letters, digits or . _ -") from None
+
+
+def problems(error: ValidationError) -> str:
+    """All invalid fields with their reasons, on one line."""
+    return "; ".join(
+        f"{'.'.join(map(str, e['loc'])) or 'job'}: {str(e['msg']).removeprefix('Value error, ')}"
+        for e in error.errors(include_url=False, include_input=False)
+    )
+
+
+class JobStatus(BaseModel):
+    """One job as it stands. Times are seconds since 1970, `*_s` are seconds of the file."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    state: JobState
+    source: str
+    batch: str | None
+    attempts: int
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    duration_s: float
+    sent_s: float
+    committed_s: float
+    commits: int
+    partial: str
+    # Factor of real time in force, or `max`.
+    speed: str
+    # Why the last session ended early; empty when none did.
+    trouble: str
+    outputs: tuple[str, ...]
+    # What its audio lacks: cut off, damaged.
+    warnings: tuple[str, ...]
+    # Quality of the transcript; null before the end.
+    quality: Quality | None
+    error_code: str | None
+    error: str | None
+    # Held back by `stt-batch pause`.
+    paused: bool
+
+    @classmethod
+    def of(cls, record: JobRecord) -> Self:
+        return cls(
+            id=record.id,
+            state=record.state,
+            source=source_of(record),
+            batch=record.batch,
+            attempts=record.attempts,
+            created_at=record.created_at,
+            started_at=record.started_at,
+            ended_at=record.ended_at,
+            duration_s=record.progress.duration_s,
+            sent_s=record.progress.sent_s,
+            committed_s=record.progress.committed_s,
+            commits=record.commits,
+            partial=record.progress.partial,
+            speed=show_speed(record.progress.speed),
+            trouble=record.progress.trouble,
+            outputs=record.outputs,
+            warnings=record.warnings,
+            quality=record.quality,
+            error_code=record.error_code,
+            error=record.error,
+            paused=record.paused,
+        )
+
+
+class BatchStatus(BaseModel):
+    """The jobs submitted together. `counts` has the states that occur; `total` counts expired jobs as well."""
+
+    model_config = ConfigDict(frozen=True)
+
+    id: str
+    total: int
+    counts: dict[JobState, int]
+    jobs: tuple[JobStatus, ...]
+
+    @classmethod
+    def of(cls, batch_id: str, records: Sequence[JobRecord | None]) -> Self:
+        jobs = tuple(JobStatus.of(record) for record in records if record is not None)
+        return cls(id=batch_id, total=len(records), counts=dict(Counter(job.state for job in jobs)), jobs=jobs)
+
+    @property
+    def ended(self) -> bool:
+        return all(job.state.ended for job in self.jobs)
+
+
+__all__ = [
+    "FORMATS",
+    "BatchStatus",
+    "JobId",
+    "JobSpec",
+    "JobState",
+    "JobStatus",
+    "checked_key",
+    "job_id",
+    "problems",
+    "recorded",
+    "source_of",
+]

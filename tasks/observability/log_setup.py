@@ -1,0 +1,108 @@
+"""Log lines of a process: one event each, to standard error, as text or as JSON (STT_LOG_FORMAT).
+
+structlog's lines and those of the standard library take the same way. What is bound to the context of a task (`job`,
+`section`, `session`) is on every line it causes, whoever writes it. Secrets of the settings are masked in everything
+that leaves, whatever wrote it; text of transcripts is for `debug` only, and for who logs it to keep so. What says the
+same again and again is counted (`tasks.observability.log_dedup`).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import threading
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any, Final, TextIO
+
+import structlog
+
+from tasks.observability.log_dedup import Repeats
+from worker.secret_masking import Masker, masker_of
+from worker.settings import Settings
+from worker.text_escaping import printable, printable_lines
+
+# Two lines for each message, with an id nobody else knows; ours name the job.
+_WORDY: Final = ("celery.worker.strategy", "celery.app.trace")
+
+_log: Final = structlog.get_logger(__name__)
+
+
+def set_up(settings: Settings, level: str | None = None) -> None:
+    """Send all log lines of this process to standard error in the form of the settings; `level` in place of theirs."""
+    name = (level or settings.log_level).upper()
+    handler = _Handler(sys.stderr)
+    handler.setFormatter(_Formatter(settings.log_format == "json", masker_of(settings)))
+    logging.basicConfig(level=name, handlers=[handler], force=True)
+    for wordy in _WORDY:
+        logging.getLogger(wordy).setLevel(logging.DEBUG if name == "DEBUG" else logging.WARNING)
+    logging.captureWarnings(capture=True)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            _with_context,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+    )
+    sys.excepthook = _uncaught
+    threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._repeats = Repeats()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        for one in self._repeats.pass_on(record):
+            super().emit(one)
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    def __init__(self, as_json: bool, masker: Masker) -> None:
+        super().__init__(
+            foreign_pre_chain=[_with_context],
+            processors=[_named, structlog.processors.format_exc_info, _as_json if as_json else _as_line],
+        )
+        self._masker = masker
+
+    def format(self, record: logging.LogRecord) -> str:
+        return printable_lines(self._masker.text(super().format(record)))
+
+
+def _with_context(_logger: Any, _method: str, event: Any) -> Any:
+    return {**structlog.contextvars.get_contextvars(), **event}
+
+
+def _named(_logger: Any, _method: str, event: Any) -> Any:
+    """Who says it, when and how loud, from the record below the event."""
+    record: logging.LogRecord = event.pop("_record")
+    event.pop("_from_structlog", None)
+    at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return {"at": at, "level": record.levelname.lower(), "logger": record.name, **event}
+
+
+def _as_json(_logger: Any, _method: str, event: Any) -> str:
+    words = {"at": event.pop("at"), "level": event.pop("level"), "event": str(event.pop("event", "")), **event}
+    return json.dumps(words, ensure_ascii=False, default=str)
+
+
+def _as_line(_logger: Any, _method: str, event: Any) -> str:
+    exception = event.pop("exception", None)
+    said = printable(" ".join(str(event.pop("event", "")).split()))  # Celery's lines have several
+    head = f"{event.pop('at')} {event.pop('level').upper()} {event.pop('logger')}: {said}"
+    words = [f"{key}={value!r}" if isinstance(value, str) else f"{key}={value}" for key, value in event.items()]
+    return " ".join([head, *words]) + (f"\n{exception}" if exception else "")
+
+
+def _uncaught(kind: type[BaseException], exception: BaseException | None, trace: TracebackType | None) -> None:
+    """An exception that ends a thread or the process is a log line like any other."""
+    if issubclass(kind, KeyboardInterrupt | SystemExit):
+        return
+    _log.critical("uncaught exception", exc_info=(kind, exception or kind(), trace))
+
+
+__all__ = ["set_up"]

@@ -1,0 +1,121 @@
+"""A large batch does not starve what is submitted later: real workers, a real queue, no limit on sessions."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tasks.app import TRANSCRIBE, make_app
+from tasks.client.handles import submit
+from tasks.client.producer import make_spec, shared_producer
+from tasks.event_loop import shared_loop
+from tests.support.fleet import Fleet
+from tests.support.wait import wait_until
+from worker.ledger.records import JobRecord
+from worker.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+MANY = 10_000
+SESSIONS = 2
+
+
+@pytest.fixture
+def worker(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("STT_")},
+        **{"STT_REDIS_URL": settings.redis_url, "STT_URL": "http://127.0.0.1:1", "STT_API_KEY": "k"},
+        "STT_SESSIONS": str(SESSIONS),
+    }
+    with (tmp_path / "worker.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.fake_worker"], env=environment, cwd=ROOT, stdout=log, stderr=log
+        )
+    yield process
+    process.kill()
+    process.wait(10)
+
+
+def enqueue(settings: Settings, batch: str, count: int, source: Path, **options: str) -> list[str]:
+    """A batch whose jobs all have the same source."""
+    spec = make_spec(source, batch=batch, **options)
+    jobs = [(f"{batch}-{n:05}", spec) for n in range(count)]
+    shared_loop().call(shared_producer(settings).enqueue(jobs, batch=batch))
+    return [job_id for job_id, _ in jobs]
+
+
+def records(settings: Settings, ids: list[str]) -> list[JobRecord]:
+    found = shared_loop().call(shared_producer(settings).ledger.get_many(ids))
+    return [record for record in found if record is not None]
+
+
+def begun(settings: Settings, ids: list[str]) -> list[float]:
+    return [record.started_at for record in records(settings, ids) if record.started_at is not None]
+
+
+def begun_before(settings: Settings, job_id: str, others: list[str]) -> int:
+    """How many of the others began between a job's submission and its own start."""
+    (record,) = records(settings, [job_id])
+    assert record.started_at is not None
+    return sum(record.created_at < at < record.started_at for at in begun(settings, others))
+
+
+def test_a_single_job_and_a_second_batch_do_not_wait_for_ten_thousand(
+    settings: Settings, tmp_path: Path, worker: subprocess.Popen[bytes]
+) -> None:
+    slow = tmp_path / "slow-4.wav"
+    slow.write_bytes(b"x")
+    first = enqueue(settings, "first", MANY, slow)
+    wait_until(lambda: len(begun(settings, first[:50])) > 6, "some of the batch have begun", timeout_s=30)
+    low = submit(slow, settings=settings, priority="low", idempotency_key="low")
+    single = submit(slow, settings=settings, idempotency_key="single")
+    high = submit(slow, settings=settings, priority="high", idempotency_key="high")
+    single.wait(timeout_s=20)
+    high.wait(timeout_s=20)
+    assert begun_before(settings, "high", first) <= SESSIONS
+    assert begun_before(settings, "single", first) <= SESSIONS + 2
+
+    second = enqueue(settings, "second", MANY, slow)
+    before = len(begun(settings, first[:1000]))
+    wait_until(lambda: len(begun(settings, second[:100])) >= 10, "ten of the second have begun", timeout_s=30)
+    after = len(begun(settings, first[:1000]))
+    assert after - before <= 10 + SESSIONS + 2, "they take turns"
+    assert low.status().started_at is None
+
+
+def test_whole_jobs_sent_through_celery_do_not_stand_in_the_way_either(
+    settings: Settings, tmp_path: Path, worker: subprocess.Popen[bytes]
+) -> None:
+    slow = tmp_path / "slow-4.wav"
+    slow.write_bytes(b"x")
+    celery = make_app(settings)
+    names = [f"whole-{n:03}" for n in range(500)]
+    with celery.producer_or_acquire() as producer:
+        for name in names:
+            job = {"source": str(slow), "batch": "whole"}
+            kwargs = {"job_id": name, "job": job}
+            celery.send_task(TRANSCRIBE, kwargs=kwargs, queue=settings.queue, producer=producer, ignore_result=True)
+    wait_until(lambda: len(begun(settings, names[:50])) > 6, "some have begun", timeout_s=30)
+    single = submit(slow, settings=settings, idempotency_key="single")
+    single.wait(timeout_s=20)
+    assert begun_before(settings, "single", names) <= SESSIONS + 2
+
+
+@pytest.mark.timeout(180)
+def test_real_audio_real_service_two_workers(fleet: Fleet) -> None:
+    source, _ = fleet.audio("one", 3)
+    single_source, words = fleet.audio("single", 4, seed=7)
+    many = enqueue(fleet.settings, "big", MANY, source, speed="4")
+    assert fleet.queued_messages() == MANY
+    for _ in range(2):
+        fleet.start(sessions=SESSIONS)
+    wait_until(lambda: len(begun(fleet.settings, many[:50])) > 6, "the batch is being worked on", timeout_s=40)
+    single = submit(single_source, settings=fleet.settings, speed=4.0)
+    assert single.wait(timeout_s=20).state == "done"
+    assert begun_before(fleet.settings, single.id, many) <= 2 * SESSIONS + 2
+    fleet.assert_done(single.id, words)
+    assert fleet.settings.max_sessions == 0

@@ -1,0 +1,131 @@
+"""The line of waiting jobs: whose turn it is, whatever order the messages come in."""
+
+from __future__ import annotations
+
+import json
+
+import redis
+
+from worker.ledger.lease import Lease
+from worker.ledger.ledger import Ledger, Refusal
+
+
+def spec(priority: str = "normal") -> str:
+    return json.dumps({"source": "/audio/a.wav", "priority": priority})
+
+
+async def many(ledger: Ledger, batch: str, count: int, priority: str = "normal") -> None:
+    await ledger.create_many([(f"{batch}{n:05}", spec(priority)) for n in range(count)], batch=batch)
+
+
+_calls = iter(range(10**9))
+
+
+async def next_one(ledger: Ledger) -> Lease:
+    lease = await ledger.take("nobody", f"w{next(_calls)}")
+    assert isinstance(lease, Lease), lease
+    return lease
+
+
+async def taken(ledger: Ledger, count: int) -> list[str]:
+    return [(await next_one(ledger)).job_id for _ in range(count)]
+
+
+async def test_one_batch_is_worked_on_in_its_order(ledger: Ledger) -> None:
+    await many(ledger, "a", 5)
+    assert await taken(ledger, 5) == [f"a{n:05}" for n in range(5)]
+    assert await ledger.take("nobody", "w") is Refusal.MISSING
+
+
+async def test_a_single_job_is_next_after_ten_thousand_of_a_batch(ledger: Ledger) -> None:
+    await many(ledger, "a", 10_000)
+    await taken(ledger, 20)
+    await ledger.create("single", spec())
+    assert "single" in await taken(ledger, 2)
+
+
+async def test_batches_take_turns(ledger: Ledger) -> None:
+    await many(ledger, "a", 1000)
+    await taken(ledger, 30)
+    await many(ledger, "b", 1000)
+    await many(ledger, "c", 20)
+    found = await taken(ledger, 90)
+    assert [sum(one.startswith(name) for one in found) for name in "abc"] == [35, 35, 20]
+    for name in "abc":
+        mine = [one for one in found if one.startswith(name)]
+        assert mine == sorted(mine), "in its own order"
+
+
+async def test_jobs_without_a_batch_are_one_flow_in_their_order(ledger: Ledger) -> None:
+    for n in range(20):
+        await ledger.create(f"s{n:02}", spec())
+    await many(ledger, "b", 20)
+    found = await taken(ledger, 20)
+    assert [one for one in found if one.startswith("s")] == [f"s{n:02}" for n in range(10)]
+
+
+async def test_priorities(ledger: Ledger) -> None:
+    await many(ledger, "low", 3, "low")
+    await many(ledger, "normal", 3)
+    await many(ledger, "high", 3, "high")
+    assert [one.rstrip("0123456789") for one in await taken(ledger, 9)] == ["high"] * 3 + ["normal"] * 3 + ["low"] * 3
+
+
+async def test_what_had_begun_comes_first(ledger: Ledger) -> None:
+    await many(ledger, "a", 1000)
+    begun = await next_one(ledger)
+    await begun.release()
+    await ledger.create("single", spec())
+    await ledger.create("urgent", spec("high"))
+    assert await taken(ledger, 2) == ["urgent", begun.job_id]
+
+
+async def test_a_batch_that_was_cancelled_is_no_worse_off_later(ledger: Ledger) -> None:
+    await many(ledger, "a", 500)
+    await ledger.cancel_many([f"a{n:05}" for n in range(500)])
+    await many(ledger, "b", 500)
+    await ledger.create("a-later", spec(), batch="a")
+    assert "a-later" in await taken(ledger, 2)
+
+
+async def test_the_turns_of_batches_that_are_through_are_forgotten(ledger: Ledger, raw: redis.Redis) -> None:
+    for n in range(50):
+        await many(ledger, f"batch{n}-", 2)
+    assert raw.hlen("stt:queue:turns") == 100
+    leases = [await next_one(ledger) for _ in range(100)]
+    assert raw.hgetall("stt:queue:turns") == {"served 1": "2"}
+    assert len({lease.job_id for lease in leases}) == 100
+
+
+async def test_an_answer_that_was_lost_is_given_again(ledger: Ledger, raw: redis.Redis) -> None:
+    await many(ledger, "a", 5)
+    first, again = await ledger.take("x", "w"), await ledger.take("x", "w")
+    assert isinstance(first, Lease)
+    assert isinstance(again, Lease)
+    assert first.job_id == again.job_id
+    assert raw.zcard("stt:leases") == 1
+    assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:*"))
+
+
+async def test_jobs_that_have_expired_stop_nobody(ledger: Ledger, raw: redis.Redis) -> None:
+    await many(ledger, "a", 5)
+    raw.delete("stt:job:a00000", "stt:job:a00001")
+    assert await taken(ledger, 3) == ["a00002", "a00003", "a00004"]
+    assert raw.zcard("stt:queue") == 0
+
+
+async def test_a_job_in_no_list_comes_back_when_it_is_submitted_again(ledger: Ledger, raw: redis.Redis) -> None:
+    await many(ledger, "a", 3)
+    held = await next_one(ledger)
+    await ledger.forget_queue("stt")
+    assert await ledger.take("nobody", "w") is Refusal.MISSING
+    await ledger.create("a00002", spec(), batch="a")
+    assert await taken(ledger, 1) == ["a00002"]
+    # Of a run that was killed: it is taken back first.
+    await ledger.take_back(held.job_id)
+    await ledger.create(held.job_id, spec(), batch="a")
+    assert await taken(ledger, 1) == [held.job_id]
+    # A paused one stays out.
+    await ledger.pause(["a00001"])
+    await ledger.create("a00001", spec(), batch="a")
+    assert raw.zcard("stt:queue") == 0

@@ -1,0 +1,171 @@
+"""What libsndfile cannot open: every container gives the signal that was put in, from any sample on, and its length."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support import tones
+from tests.support.mediafiles import MEDIA, Media, write_media
+from tests.support.tones import ToneWord
+from worker.audio.decoding import ffmpeg_container
+from worker.audio.decoding.decode import open_source
+from worker.audio.resample import resample_blocks
+from worker.audio.source import Audio
+from worker.errors import DamagedSource, UnsupportedSource
+
+BY_NAME = {media.name: media for media in MEDIA}
+
+
+def spoken(count: int) -> list[ToneWord]:
+    return [ToneWord(n, 0.5 + 0.9 * n) for n in range(count)]
+
+
+def whole(source: Audio, start: int = 0, block_s: float = 1.0) -> np.ndarray:
+    blocks = list(source.blocks(start, block_s))
+    assert all(
+        b.dtype == np.float32 and b.ndim == 1 and 0 < len(b) <= block_s * source.info.sample_rate for b in blocks
+    )
+    return np.concatenate([np.zeros(0, np.float32), *blocks])
+
+
+def _late_s(media: Media) -> float:
+    """Where a container does not say how much silence its encoder put in front, nobody can take it away."""
+    return 0.07 if media.container in ("adts", "asf") else 0.03
+
+
+def heard(signal: np.ndarray, rate: int) -> list[ToneWord]:
+    return tones.decode(np.concatenate(list(resample_blocks([signal], rate, 16000))))
+
+
+@pytest.mark.parametrize("media", MEDIA, ids=str)
+def test_words_and_their_times(tmp_path: Path, media: Media) -> None:
+    words = spoken(6)
+    signal = tones.encode(words, media.rate, duration_s=6.5)
+    path = write_media(tmp_path / f"a.{media.ending}", signal, media)
+    with open_source(path) as source:
+        assert (source.info.sample_rate, source.info.channels) == (media.rate, media.channels)
+        decoded = whole(source)
+        assert source.frames_decoded == len(decoded)
+        assert source.warnings == ()
+        if media.container not in ("adts", "amr"):  # they have no header for the whole
+            assert source.info.duration_s is not None
+            assert abs(source.info.duration_s - 6.5) < 0.15
+    assert abs(len(decoded) / media.rate - 6.5) < 0.15
+    if not media.speech_only:
+        found = heard(decoded, media.rate)
+        assert [w.number for w in found] == [w.number for w in words]
+        assert max(abs(f.start - w.start) for f, w in zip(found, words, strict=True)) < _late_s(media)
+
+
+@pytest.mark.parametrize("media", MEDIA, ids=str)
+def test_a_start_is_exact(tmp_path: Path, media: Media) -> None:
+    rng = np.random.default_rng(3)
+    path = write_media(
+        tmp_path / f"a.{media.ending}", (rng.standard_normal(3 * media.rate) * 0.1).astype(np.float32), media
+    )
+    with open_source(path) as source:
+        signal = whole(source)
+        for start in (0, 1, 1023, media.rate + 7, len(signal) - 1, len(signal), len(signal) + 5):
+            np.testing.assert_array_equal(whole(source, start, 0.1), signal[start:])
+            assert source.frames_decoded == len(signal)
+        next(source.blocks())  # left in the middle: the next one starts anew
+        np.testing.assert_array_equal(whole(source), signal)
+
+
+def test_a_film(tmp_path: Path) -> None:
+    """The sound of a video, with its times."""
+    words = spoken(5)
+    media = BY_NAME["mp4-aac"]
+    path = write_media(tmp_path / "a.mp4", tones.encode(words, media.rate, duration_s=5), media, video=True)
+    with open_source(path) as source:
+        found = heard(whole(source), media.rate)
+        assert source.info.format == "MOV/AAC"
+    assert [w.number for w in found] == [w.number for w in words]
+
+
+@pytest.mark.parametrize("name", ["webm-opus", "mkv-flac"])
+def test_a_hole_in_the_times_is_silence(tmp_path: Path, name: str) -> None:
+    """As a browser records a call: where nothing was said nothing was written."""
+    media, words = BY_NAME[name], [ToneWord(1, 0.5), ToneWord(2, 5.0)]
+    signal = tones.encode(words, media.rate, duration_s=6)
+    path = write_media(tmp_path / "a.bin", signal, media, skip=(2 * media.rate, 2 * media.rate))
+    with open_source(path) as source:
+        decoded = whole(source)
+        assert any("gaps in its timestamps" in w for w in source.warnings)
+    found = heard(decoded, media.rate)
+    assert [(w.number, round(w.start, 1)) for w in found] == [(1, 0.5), (2, 5.0)]
+    assert abs(len(decoded) / media.rate - 6) < 0.1
+
+
+@pytest.mark.parametrize("name", ["m4a-aac", "mkv-flac", "wma", "aac", "amr", "ts-aac"])
+def test_a_file_cut_off(tmp_path: Path, name: str) -> None:
+    media, words = BY_NAME[name], spoken(10)
+    path = write_media(tmp_path / f"a.{media.ending}", tones.encode(words, media.rate, duration_s=10), media)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    if media.container == "ipod":  # its index is at the end
+        with pytest.raises(DamagedSource, match=r"a\.m4a: is cut off or damaged: it cannot be opened as audio"):
+            open_source(path)
+        return
+    with open_source(path) as source:
+        decoded = whole(source)
+    if not media.speech_only:
+        found = heard(decoded, media.rate)
+        assert [w.number for w in found] == [w.number for w in words][: len(found)]
+        assert len(found) >= 3
+
+
+def test_a_damaged_middle_is_passed_over(tmp_path: Path) -> None:
+    media, words = BY_NAME["mp4-aac"], spoken(10)
+    path = write_media(tmp_path / "a.mp4", tones.encode(words, media.rate, duration_s=10), media)
+    data = bytearray(path.read_bytes())
+    at = len(data) // 2
+    data[at : at + 800] = np.random.default_rng(0).bytes(800)
+    path.write_bytes(data)
+    with open_source(path) as source:
+        decoded = whole(source)
+        assert any("damaged at about" in w for w in source.warnings)
+    found = {w.number for w in heard(decoded, media.rate)}
+    assert len(found & set(range(10))) >= 7
+
+
+def test_a_film_without_sound(tmp_path: Path) -> None:
+    media = BY_NAME["mp4-aac"]
+    path = write_media(tmp_path / "a.mp4", np.zeros(48000, np.float32), media, video=True, sound=False)
+    with pytest.raises(UnsupportedSource, match=r"a\.mp4: has no audio, only video"):
+        open_source(path)
+
+
+def test_playlists_are_not_followed(tmp_path: Path) -> None:
+    """FFmpeg would open what they name."""
+    media = BY_NAME["aac"]
+    write_media(tmp_path / "secret.aac", np.zeros(16000, np.float32), media)
+    playlist = tmp_path / "a.m3u8"
+    playlist.write_text(
+        f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile://{tmp_path}/secret.aac\n#EXT-X-ENDLIST\n"
+    )
+    with pytest.raises(UnsupportedSource, match=r"a\.m3u8: libsndfile cannot read this format"):
+        open_source(playlist)
+    concat = tmp_path / "a.ffconcat"
+    concat.write_text(f"ffconcat version 1.0\nfile {tmp_path}/secret.aac\n")
+    with pytest.raises(UnsupportedSource):
+        open_source(concat)
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_media(tmp_path / "a.m4a", np.zeros(16000, np.float32), BY_NAME["m4a-aac"])
+    monkeypatch.setattr(ffmpeg_container, "av", None)
+    with pytest.raises(UnsupportedSource, match=r"a\.m4a: .*ffmpeg -i .*pip install 'stt-batch\[media\]'"):
+        open_source(path)
+
+
+def test_use_after_close(tmp_path: Path) -> None:
+    source = open_source(write_media(tmp_path / "a.mka", np.zeros(96000, np.float32), BY_NAME["mka-pcm24"]))
+    source.close()
+    source.close()
+    with pytest.raises(ValueError, match="closed"):
+        next(source.blocks())
+    with pytest.raises(ValueError, match="negative"):
+        next(source.blocks(-1))

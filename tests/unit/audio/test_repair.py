@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.audio.decoding.repair import Part, PartFile, plan_of
+
+CONTENT = bytes(range(200))
+STEPS = st.lists(st.tuples(st.sampled_from(["set", "cur", "end", "read"]), st.integers(-60, 220)), max_size=12)
+
+
+@given(start=st.integers(0, 200), length=st.integers(0, 200), head=st.binary(max_size=20), steps=STEPS)
+def test_a_part_behaves_as_a_file_of_its_own(
+    tmp_path_factory: pytest.TempPathFactory, start: int, length: int, head: bytes, steps: list[tuple[str, int]]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "content"
+    if not path.exists():
+        path.write_bytes(CONTENT)
+    end = min(start + length, len(CONTENT))
+    expected = head + CONTENT[start:end]
+    real, ours = io.BytesIO(expected), PartFile(path, Part(start, max(start, end), head))
+    for what, number in steps:
+        if what == "read":
+            assert ours.read(abs(number)) == real.read(abs(number))
+        else:
+            base = {"set": 0, "cur": real.tell(), "end": len(expected)}[what]
+            place = max(0, base + number)
+            assert ours.seek(place - base, ["set", "cur", "end"].index(what)) == real.seek(place)
+        assert ours.tell() == real.tell()
+    ours.close()
+
+
+def test_ordinary_files_are_left_to_libsndfile(tmp_path: Path) -> None:
+    for content in (b"", b"RIFF", b"fLaC" + bytes(100), b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff" + bytes(50)):
+        path = tmp_path / "a"
+        path.write_bytes(content)
+        assert plan_of(path).parts == ()

@@ -1,0 +1,49 @@
+"""How long and how wide a source may be, by the settings of a worker."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.audiofiles import write_signal
+from tests.support.pipeline_run import MemoryLog, tone_service
+from worker.errors import SourceRefused
+from worker.pipeline.planning import open_planned
+from worker.pipeline.run import Job, run
+from worker.settings import load
+
+
+def noise(seconds: float, channels: int = 1) -> np.ndarray:
+    return np.random.default_rng(1).normal(0, 0.1, (int(seconds * 8000), channels))
+
+
+@pytest.mark.parametrize(
+    ("channels", "seconds", "limits", "says"),
+    [
+        (3, 1, {"source_max_channels": 2}, r"has 3 channels, more than 2 \(STT_SOURCE_MAX_CHANNELS\)"),
+        (1, 8, {"source_max_hours": 0.002}, r"is longer than 0\.002 hours \(STT_SOURCE_MAX_HOURS\)"),
+    ],
+)
+async def test_what_the_header_says(
+    tmp_path: Path, channels: int, seconds: float, limits: dict[str, float], says: str
+) -> None:
+    path = write_signal(tmp_path / "a.wav", noise(seconds, channels), 8000)
+    with pytest.raises(SourceRefused, match=says):
+        await open_planned(path, load({}, **limits), 4, False, None)
+    (await open_planned(path, load({}), 4, False, None)).close()
+
+
+async def test_what_is_longer_than_its_header_says(tmp_path: Path) -> None:
+    """The data of a WAV file that was still being written, streamed without a plan: found out while it is sent."""
+    path = write_signal(tmp_path / "a.wav", noise(30), 8000)
+    data = bytearray(path.read_bytes())
+    at = data.index(b"data") + 4
+    data[at : at + 4] = (8000 * 2 * 2).to_bytes(4, "little")
+    path.write_bytes(data)
+    async with tone_service(STT_SOURCE_MAX_HOURS=str(8 / 3600)) as settings:
+        job = Job(id="j", source=path, speed=math.inf, language=None)
+        with pytest.raises(SourceRefused, match="STT_SOURCE_MAX_HOURS"):
+            await run(job, settings=settings, log=MemoryLog())

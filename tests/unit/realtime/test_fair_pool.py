@@ -1,0 +1,106 @@
+"""The sessions of one process, shared between its jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+
+import pytest
+
+from worker.realtime.fair_pool import Pool
+from worker.realtime.slots import Unlimited
+
+
+class Session:
+    """Wants a slot from the start, and keeps it until it is told to end."""
+
+    def __init__(self, pool: Pool, job: str) -> None:
+        self.open = asyncio.Event()
+        self.done = asyncio.Event()
+        self.task = asyncio.create_task(self._run(pool, job))
+
+    async def _run(self, pool: Pool, job: str) -> None:
+        async with pool.slot(job):
+            self.open.set()
+            await self.done.wait()
+
+    async def end(self) -> None:
+        self.done.set()
+        await self.task
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_no_more_than_the_limit_are_open() -> None:
+    pool = Pool(3, Unlimited())
+    sessions = [Session(pool, "a") for _ in range(5)]
+    await settle()
+    assert [s.open.is_set() for s in sessions] == [True] * 3 + [False] * 2
+    await sessions[1].end()
+    await settle()
+    assert sum(s.open.is_set() for s in sessions) == 4
+    for session in sessions:
+        await session.end()
+
+
+async def test_who_has_fewer_is_next() -> None:
+    pool = Pool(3, Unlimited())
+    long = [Session(pool, "long") for _ in range(10)]
+    await settle()
+    short = Session(pool, "short")
+    await settle()
+    assert not short.open.is_set()
+    await long[0].end()
+    await asyncio.wait_for(short.open.wait(), 1)
+    await settle()
+    assert not long[3].open.is_set()
+    for session in (*long, short):
+        await session.end()
+
+
+async def test_a_job_with_many_makes_room_once_for_each_that_waits() -> None:
+    pool = Pool(4, Unlimited())
+    long = [Session(pool, "long") for _ in range(6)]
+    await settle()
+    assert not pool.make_room("long")  # those that wait are its own
+    others = [Session(pool, "one"), Session(pool, "two")]
+    await settle()
+    assert [pool.make_room("long") for _ in range(6)].count(True) == 2
+    for session in long[:2]:
+        await session.end()
+    await settle()
+    assert all(s.open.is_set() for s in others)
+    assert not pool.make_room("long")
+    for session in (*long, *others):
+        await session.end()
+
+
+async def test_a_single_session_is_never_taken_from_a_job() -> None:
+    pool = Pool(1, Unlimited())
+    first = Session(pool, "a")
+    await settle()
+    second = Session(pool, "b")
+    await settle()
+    assert not pool.make_room("a")
+    await first.end()
+    await asyncio.wait_for(second.open.wait(), 1)
+    await second.end()
+
+
+@pytest.mark.parametrize("cancelled", [1, 2])
+async def test_who_stops_waiting_takes_nothing_along(cancelled: int) -> None:
+    pool = Pool(1, Unlimited())
+    sessions = [Session(pool, name) for name in "abcd"]
+    await settle()
+    sessions[cancelled].task.cancel()
+    sessions[0].done.set()
+    rest = [s for i, s in enumerate(sessions) if i not in (0, cancelled)]
+    await asyncio.wait_for(rest[0].open.wait(), 1)
+    await rest[0].end()
+    await asyncio.wait_for(rest[1].open.wait(), 1)
+    await rest[1].end()
+    async with AsyncExitStack() as stack:  # nothing is lost: the place is free again
+        await asyncio.wait_for(stack.enter_async_context(pool.slot("e")), 1)

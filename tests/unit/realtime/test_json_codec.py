@@ -1,0 +1,36 @@
+"""JSON of the other side: halves of surrogate pairs lose one character, never a message."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from worker.realtime import json_codec
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (r'["\ud800"]', ["?"]),
+        (r'["a \ud83d b"]', ["a ? b"]),
+        (r'["\udc00 \ud83d\ude00"]', ["? \U0001f600"]),
+        (r'{"text": "\uD83D", "n": [1, 2.5, null, true]}', {"text": "?", "n": [1, 2.5, None, True]}),
+        (r'["\\ud800"]', [r"\ud800"]),
+        (r'["\\\ud800"]', ["\\?"]),
+    ],
+)
+def test_half_of_a_pair_is_replaced(text: str, value: Any) -> None:
+    assert json_codec.loads(text) == value
+    assert json_codec.loads(text.encode()) == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", r'["\ud800"', r'["\ud800", NaN]', r'["\ud800", 1e999]', "[" * 100_000 + r'"\ud800"', b"\xff", "", r'"\udx"'],
+)
+def test_text_that_is_not_json_is_one_error(text: str | bytes) -> None:
+    with pytest.raises(json_codec.JSONDecodeError):
+        json_codec.loads(text)
+    assert issubclass(json_codec.JSONDecodeError, json.JSONDecodeError)

@@ -1,0 +1,79 @@
+"""Down at once, up slowly."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.realtime.rate_control import AUTO_CEILING, HOLD_S, SpeedControl
+
+
+def test_a_set_speed_stays_until_there_is_trouble() -> None:
+    control = SpeedControl(4.0, 0.0)
+    assert control.current(1000.0) == 4.0
+    control.trouble(1000.0, achieved=3.8, reason="queue_overflow")
+    assert control.current(1000.0) == 1.9
+    assert control.current(1000.0 + HOLD_S) == 1.9
+    assert 1.9 < control.current(1020.0) < 4.0
+    assert control.current(2000.0) == 4.0
+    assert [(c.speed, c.reason) for c in control.changes] == [(1.9, "queue_overflow")]
+
+
+def test_without_a_limit_the_speed_that_was_too_much_is_halved() -> None:
+    control = SpeedControl(math.inf, 0.0)
+    control.trouble(10.0, achieved=60.0, reason="rate_limited")
+    assert control.current(10.0) == 30.0
+    assert math.isfinite(control.current(10_000.0))
+
+
+def test_real_time_is_the_least() -> None:
+    for asked in (1.0, 2.0, math.inf, "auto"):
+        control = SpeedControl(asked, 0.0)  # type: ignore[arg-type]
+        for _ in range(10):
+            control.trouble(1.0, achieved=0.2, reason="x")
+        assert control.current(1.0) == 1.0
+    slow = SpeedControl(0.5, 0.0)
+    slow.trouble(1.0, achieved=0.5, reason="x")
+    assert slow.current(1.0) == 0.5
+
+
+def test_auto_rises_from_real_time_and_falls_on_lag() -> None:
+    control = SpeedControl("auto", 0.0)
+    assert control.current(0.0) == 1.0
+    assert control.current(60.0) == pytest.approx(4.0)
+    control.lag(60.0, unanswered_s=5.0)
+    assert control.current(60.0) == pytest.approx(4.0)
+    control.lag(60.0, unanswered_s=9.0)
+    assert control.current(60.0) == pytest.approx(2.0)
+    control.lag(61.0, unanswered_s=20.0)
+    assert control.current(61.0) == pytest.approx(2.0), "one lag is one fall"
+    assert control.current(1e6) == AUTO_CEILING
+
+
+@given(
+    st.sampled_from([1.0, 3.0, math.inf, "auto"]),
+    st.lists(st.tuples(st.floats(0, 100), st.sampled_from(["trouble", "lag", "look"]), st.floats(0, 200)), max_size=30),
+)
+def test_between_its_bounds_whatever_happens(asked, events) -> None:  # type: ignore[no-untyped-def]
+    control, now = SpeedControl(asked, 0.0), 0.0
+    for step, kind, value in events:
+        now += step
+        before = control.current(now)
+        if kind == "trouble":
+            control.trouble(now, value, "x")
+            assert control.current(now) <= before
+        elif kind == "lag":
+            control.lag(now, value)
+            assert control.current(now) <= before
+        ceiling = AUTO_CEILING if asked == "auto" else asked
+        assert 1.0 <= control.current(now) <= ceiling
+
+
+def test_auto_goes_on_with_what_was_taken_lately() -> None:
+    assert SpeedControl("auto", 0.0, 6.0).current(0.0) == 6.0
+    assert SpeedControl("auto", 0.0, 60.0).current(0.0) == AUTO_CEILING
+    assert SpeedControl("auto", 0.0, 0.2).current(0.0) == 1.0
+    assert SpeedControl(2.0, 0.0, 6.0).current(0.0) == 2.0

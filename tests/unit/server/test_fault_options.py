@@ -1,0 +1,68 @@
+"""The switches of a misbehaving service as they are written on the command line."""
+
+from __future__ import annotations
+
+import pytest
+from click.testing import CliRunner
+
+from tasks.cli.server import command
+from worker.errors import SettingsError
+from worker.server.fault_options import HANDSHAKE, VALUES, Fault, Faults, Kind, describe, parse
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("triplicate", Fault(Kind.TRIPLICATE)),
+        ("drop", Fault(Kind.DROP, "10")),
+        ("drop=2.5", Fault(Kind.DROP, "2.5")),
+        ("drop=2.5:1", Fault(Kind.DROP, "2.5", frozenset({1}))),
+        ("mute=3:1-3,7", Fault(Kind.MUTE, "3", frozenset({1, 2, 3, 7}))),
+        ("error=rate_limited@4", Fault(Kind.ERROR, "rate_limited@4")),
+        ("refuse=Too many", Fault(Kind.REFUSE, "Too many")),
+        (" http=503 ", Fault(Kind.HTTP, "503")),
+    ],
+)
+def test_parse(text: str, fault: Fault) -> None:
+    assert parse(text) == fault
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("explode", "no fault 'explode'; there are plain-only"),
+        ("triplicate=2", "takes no value"),
+        ("drop=soon", "takes seconds until the connection is reset"),
+        ("error=x@y", "NAME@SECONDS"),
+        ("times=backwards", "takes one of ms, relative"),
+        ("drop=1:a-b", "numbers such as"),
+    ],
+)
+def test_what_is_wrong_is_said(text: str, says: str) -> None:
+    with pytest.raises(SettingsError, match=says):
+        parse(text)
+
+
+def test_faults_apply_to_the_sessions_they_name() -> None:
+    faults = Faults([parse("drop=1:2"), parse("triplicate"), parse("http=503:1")])
+    assert [[f.kind for f in faults.next_session()] for _ in range(3)] == [
+        [Kind.TRIPLICATE],
+        [Kind.DROP, Kind.TRIPLICATE],
+        [Kind.TRIPLICATE],
+    ]
+    assert [len(faults.next_connection()) for _ in range(3)] == [1, 0, 0]
+    assert not Faults()
+
+
+def test_every_default_can_be_parsed_and_is_described() -> None:
+    for kind in Kind:
+        assert parse(kind).kind is kind
+        assert kind in describe()
+    assert set(VALUES) <= set(Kind)
+    assert set(Kind) >= HANDSHAKE
+
+
+def test_the_command_lists_them() -> None:
+    result = CliRunner().invoke(command, ["--fault", "list"])
+    assert result.exit_code == 0
+    assert "stop-reading=10  seconds until nothing is read any more, nor said" in result.output

@@ -1,0 +1,123 @@
+"""`-l CODE` chooses a model that knows the language, or is refused with the remedy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from tasks.cli import main
+from worker.errors import LanguageUnsupported
+from worker.language_codes import base_language, same_language
+from worker.server.recognizers import model_files
+from worker.server.recognizers.model_languages import choose_model, english_only, whisper_code
+from worker.settings import load
+
+
+@pytest.fixture(params=[True, False], ids=["with local-multi", "without local-multi"])
+def multilingual(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    installed = bool(request.param)
+    monkeypatch.setattr(model_files, "is_installed", lambda model: installed and model == "base")
+    return installed
+
+
+@pytest.mark.parametrize("language", ["en", "en-GB", "eng", "EN_us"])
+def test_english_uses_the_default_model(language: str, multilingual: bool) -> None:
+    assert choose_model(load({}), language) == ("tiny.en", "en")
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [("yue", "yue"), ("zh-yue", "yue"), ("zh-HK", "zh"), ("cmn", "zh"), ("nb", "no"), ("fil", "tl")],
+)
+def test_another_language_needs_a_multilingual_model(language: str, code: str, multilingual: bool) -> None:
+    if multilingual:
+        assert choose_model(load({}), language) == ("base", code)
+    else:
+        with pytest.raises(LanguageUnsupported, match=rf"-l {language}: .*local-multi.*--model.*STT_URL"):
+            choose_model(load({}), language)
+
+
+@pytest.mark.parametrize("model", ["tiny.en", "base.en", "distil-small.en", "Systran/faster-whisper-small.en"])
+def test_a_named_english_model_refuses_another_language(model: str, multilingual: bool) -> None:
+    with pytest.raises(LanguageUnsupported, match=f"the model {model} knows only English; .*--model"):
+        choose_model(load({}, model=model), "yue")
+
+
+@pytest.mark.parametrize("model", ["base", "large-v3", "Systran/faster-whisper-small"])
+def test_a_named_multilingual_model_stays(model: str, multilingual: bool) -> None:
+    assert choose_model(load({}, model=model), "yue") == (model, "yue")
+
+
+@pytest.mark.parametrize(("size", "knows_only_english"), [(51864, True), (51865, False), (51866, False)])
+@pytest.mark.parametrize("name", ["vocabulary.txt", "vocabulary.json"])
+def test_a_folder_is_judged_by_its_vocabulary(tmp_path: Path, name: str, size: int, knows_only_english: bool) -> None:
+    tokens = [f"token{n}" for n in range(size)]
+    text = json.dumps(tokens) if name.endswith("json") else "".join(f"{token}\n" for token in tokens)
+    (tmp_path / name).write_text(text)
+    assert english_only(load({}, model=str(tmp_path))) is knows_only_english
+
+
+def test_a_folder_without_a_readable_vocabulary_is_left_to_the_recognizer(tmp_path: Path) -> None:
+    assert not english_only(load({}, model=str(tmp_path)))
+    (tmp_path / "vocabulary.json").write_text("{broken")
+    assert not english_only(load({}, model=str(tmp_path)))
+
+
+@pytest.mark.parametrize("language", ["xx", "klingon", "", "e", "zz-ZZ"])
+def test_an_unknown_language_is_refused(language: str) -> None:
+    with pytest.raises(LanguageUnsupported, match=f"-l {language}: .*code such as en"):
+        whisper_code(language)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        *(("en", "en-US", True), ("eng", "en", True), ("yue", "zh", True), ("zh-Hant-HK", "yue", True)),
+        *(("cmn", "zh", True), ("ja", "zh", False), ("en", "yue", False), ("deu", "de-AT", True)),
+    ],
+)
+def test_codes_of_the_same_language(one: str, other: str, same: bool) -> None:
+    assert same_language(one, other) is same
+    assert same_language(other, one) is same
+
+
+def test_the_base_of_a_code() -> None:
+    assert [base_language(code) for code in (" EN-gb ", "zh_HK", "zh-yue", "zho", "cmn-Hans-CN")] == [
+        *("en", "zh", "yue", "zh", "zh")
+    ]
+
+
+@pytest.mark.recognizer
+@pytest.mark.parametrize(
+    ("arguments", "environment", "message"),
+    [
+        (["-l", "yue", "--model", "tiny.en"], {}, "the model tiny.en knows only English"),
+        (["-l", "yue"], {"STT_MODEL": "tiny.en"}, "the model tiny.en knows only English"),
+        (["-l", "xx"], {}, "does not know this language"),
+        (["--model", "base"], {"STT_URL": "http://127.0.0.1:9", "STT_API_KEY": "k"}, "--model chooses a model of the"),
+    ],
+)
+def test_run_refuses_before_anything_starts(
+    arguments: list[str], environment: dict[str, str], message: str, tmp_path: Path
+) -> None:
+    pytest.importorskip("faster_whisper")
+    (tmp_path / "a.wav").write_bytes(b"RIFF")
+    out = tmp_path / "out"
+    result = CliRunner().invoke(main, ["run", str(tmp_path / "a.wav"), "-o", str(out), *arguments], env=environment)
+    assert (result.exit_code, message in result.output) == (2, True), result.output
+    assert not out.exists()
+
+
+@pytest.mark.recognizer
+def test_run_refuses_a_manifest_of_several_languages(tmp_path: Path) -> None:
+    pytest.importorskip("faster_whisper")
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (tmp_path / name).write_bytes(b"RIFF")
+    manifest = tmp_path / "all.csv"
+    manifest.write_text("source,language\na.wav,en\nb.wav,en-GB\nc.wav,yue\n")
+    result = CliRunner().invoke(main, ["run", str(manifest), "-o", str(tmp_path / "out")])
+    assert result.exit_code == 2
+    assert "one language per run, and the manifest asks for en (2 files), yue (1 files)" in result.output

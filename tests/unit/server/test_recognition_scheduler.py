@@ -1,0 +1,140 @@
+"""Turns between sessions, finals before partials, failures, and an end that waits for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator
+
+import numpy as np
+import pytest
+
+from tests.support.tone_recognizer import ToneRecognizer
+from tests.support.wait import async_wait_until
+from worker.server import recognition_scheduler as scheduler_module
+from worker.server.recognition_scheduler import Scheduler
+from worker.server.recognizers import Recognition, Samples
+
+SECOND = 16000
+
+
+class Stepped(ToneRecognizer):
+    """Says how many seconds it was given; each call waits for a permission."""
+
+    def __init__(self, parallel: int = 1) -> None:
+        self.parallel = parallel
+        self.permissions: queue.Queue[Exception | None] = queue.Queue()
+        self.calls: list[tuple[int, bool]] = []
+        self._lock = threading.Lock()
+
+    def recognize(self, samples: Samples, *, final: bool) -> Recognition:
+        with self._lock:
+            self.calls.append((len(samples) // SECOND, final))
+        problem = self.permissions.get(timeout=10)
+        if problem is not None:
+            raise problem
+        return Recognition(str(len(samples) // SECOND))
+
+    def allow(self, count: int) -> None:
+        for _ in range(count):
+            self.permissions.put(None)
+
+
+def audio(duration_s: int) -> Samples:
+    return np.zeros(duration_s * SECOND, np.float32)
+
+
+@pytest.fixture
+async def stepped() -> AsyncIterator[tuple[Stepped, Scheduler]]:
+    recognizer = Stepped()
+    scheduler = Scheduler(recognizer)
+    yield recognizer, scheduler
+    scheduler.close()
+    recognizer.allow(5)
+
+
+async def test_sessions_take_turns_and_each_keeps_its_order(stepped: tuple[Stepped, Scheduler]) -> None:
+    recognizer, scheduler = stepped
+    futures = [scheduler.final("a", audio(n)) for n in (1, 2, 3, 4)]
+    futures += [scheduler.final("b", audio(n)) for n in (11, 12)]
+    futures += [scheduler.final("c", audio(21))]
+    assert scheduler.waiting_s == 2 + 3 + 4 + 11 + 12 + 21
+    recognizer.allow(7)
+    assert [r.text for r in await asyncio.gather(*futures)] == ["1", "2", "3", "4", "11", "12", "21"]
+    assert [s for s, _ in recognizer.calls] == [1, 2, 11, 21, 3, 12, 4]
+    assert scheduler.waiting_s == 0
+
+
+async def test_a_partial_never_waits_and_never_makes_a_final_wait(stepped: tuple[Stepped, Scheduler]) -> None:
+    recognizer, scheduler = stepped
+    partial = scheduler.partial(audio(1))
+    assert partial is not None
+    assert scheduler.partial(audio(2)) is None, "no thread is free"
+    final = scheduler.final("a", audio(3))
+    recognizer.allow(2)
+    assert (await partial).text == "1"
+    assert (await final).text == "3"
+    assert recognizer.calls == [(1, False), (3, True)]
+
+
+async def test_all_threads_work_at_once() -> None:
+    recognizer = Stepped(parallel=3)
+    scheduler = Scheduler(recognizer)
+    futures = [scheduler.final("a", audio(n)) for n in (1, 2, 3, 4)]
+    await async_wait_until(lambda: len(recognizer.calls) == 3, "three at a time")
+    recognizer.allow(4)
+    await asyncio.gather(*futures)
+    assert scheduler.close()
+
+
+async def test_what_waits_for_a_session_that_is_gone_is_dropped(stepped: tuple[Stepped, Scheduler]) -> None:
+    recognizer, scheduler = stepped
+    gone = [scheduler.final("a", audio(n)) for n in (1, 2, 3)]
+    kept = scheduler.final("b", audio(4))
+    scheduler.forget("a")
+    scheduler.forget("never seen")
+    recognizer.allow(2)
+    assert (await kept).text == "4"
+    assert [s for s, _ in recognizer.calls] == [1, 4]
+    assert gone[1].cancelled()
+    assert gone[2].cancelled()
+
+
+async def test_a_failure_reaches_its_own_session_and_the_thread_lives_on(stepped: tuple[Stepped, Scheduler]) -> None:
+    recognizer, scheduler = stepped
+    recognizer.permissions.put(ValueError("bad luck"))
+    recognizer.allow(1)
+    failed, fine = scheduler.final("a", audio(1)), scheduler.final("b", audio(2))
+    with pytest.raises(ValueError, match="bad luck"):
+        await failed
+    assert (await fine).text == "2"
+    assert scheduler.broken is None
+
+
+async def test_a_recognizer_that_keeps_failing_is_broken_until_it_is_tried_again(
+    stepped: tuple[Stepped, Scheduler], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recognizer, scheduler = stepped
+    for _ in range(3):
+        recognizer.permissions.put(MemoryError("full"))
+        assert scheduler.broken is None
+        with pytest.raises(MemoryError):
+            await scheduler.final("a", audio(1))
+    assert scheduler.broken == "MemoryError: full"
+    monkeypatch.setattr(scheduler_module, "_PROBE_AFTER_S", 0.0)
+    assert scheduler.broken is None, "after a while the next session may try"
+    monkeypatch.undo()
+    recognizer.allow(1)
+    await scheduler.final("a", audio(1))
+    assert scheduler.broken is None
+
+
+async def test_closing_does_not_wait_for_a_recognition_that_runs(stepped: tuple[Stepped, Scheduler]) -> None:
+    recognizer, scheduler = stepped
+    running, waiting = scheduler.final("a", audio(1)), scheduler.final("a", audio(2))
+    await async_wait_until(lambda: recognizer.calls, "the first one runs")
+    assert scheduler.close() is False
+    assert waiting.cancelled()
+    assert not running.done()
+    assert scheduler.partial(audio(1)) is None

@@ -1,0 +1,77 @@
+"""How far a session may be ahead, and how its client is slowed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from worker.server.session_limits import Backlog
+
+
+@given(st.lists(st.floats(0.01, 10), max_size=60))
+def test_what_came_and_was_recognized_leaves_nothing(chunks: list[float]) -> None:
+    backlog = Backlog(1e9)
+    for audio_s in chunks:
+        backlog.received(audio_s)
+    assert backlog.total_s == pytest.approx(sum(chunks))
+    for audio_s in chunks:
+        backlog.cut(audio_s / 2)
+        backlog.listened(audio_s)
+    assert backlog.recognizing is bool(chunks)
+    for audio_s in reversed(chunks):
+        backlog.recognized(audio_s / 2)
+    assert not backlog.recognizing
+    assert backlog.total_s == 0
+
+
+def test_it_overflows_beyond_the_limit() -> None:
+    backlog = Backlog(10)
+    backlog.received(10)
+    assert not backlog.overflows
+    backlog.received(0.1)
+    assert backlog.overflows
+    backlog.listened(0.2)
+    assert not backlog.overflows
+
+
+async def held(backlog: Backlog, audio_s: float) -> asyncio.Task[None]:
+    task = asyncio.create_task(backlog.hold(audio_s))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return task
+
+
+async def test_below_half_of_the_limit_nobody_is_held() -> None:
+    backlog = Backlog(10)
+    backlog.received(5)
+    assert (await held(backlog, 100)).done()
+
+
+async def test_above_it_the_client_is_held_until_there_is_room() -> None:
+    backlog = Backlog(10)
+    backlog.received(8)
+    task = await held(backlog, 100)
+    assert not task.done()
+    backlog.listened(2)
+    await asyncio.sleep(0)
+    assert not task.done()
+    backlog.listened(1)
+    await asyncio.wait_for(task, 1)
+
+
+async def test_never_longer_than_the_audio_lasts() -> None:
+    backlog = Backlog(10)
+    backlog.received(8)
+    await asyncio.wait_for(backlog.hold(0.01), 1)
+    assert backlog.total_s == 8
+
+
+async def test_the_end_of_the_session_lets_go() -> None:
+    backlog = Backlog(10)
+    backlog.received(8)
+    task = await held(backlog, 100)
+    backlog.release()
+    await asyncio.wait_for(task, 1)

@@ -1,0 +1,95 @@
+"""Which paths of a job are opened."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.unit.transcript.build import transcript
+from worker.audio.source import sha256_file
+from worker.errors import OutputError, SourceError, SourceNotFound, SourceRefused
+from worker.settings import Settings, load
+from worker.storage.outputs.deliver import deliver
+from worker.storage.sources.download import fetched
+from worker.storage.sources.listing import content_of, contents_of
+from worker.storage.sources.local_file import open_local
+
+
+@pytest.fixture
+def roots(tmp_path: Path) -> Path:
+    """`inside` is allowed; `secret` is not, but links lead to it."""
+    inside, secret = tmp_path / "inside", tmp_path / "secret"
+    for folder in (inside, secret):
+        folder.mkdir()
+        (folder / "a.wav").write_bytes(b"RIFF")
+    (inside / "file-link.wav").symlink_to(secret / "a.wav")
+    (inside / "folder-link").symlink_to(secret)
+    (inside / "inner-link.wav").symlink_to(inside / "a.wav")
+    return tmp_path
+
+
+def allowing(roots: Path) -> Settings:
+    return load({}, allowed_sources=str(roots / "inside"), allowed_outputs=str(roots / "inside"))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "secret/a.wav",
+        "inside/../secret/a.wav",
+        "inside/file-link.wav",
+        "inside/folder-link/a.wav",
+        "inside/folder-link/no.wav",
+    ],
+)
+async def test_nothing_leads_out_of_what_is_allowed(roots: Path, path: str) -> None:
+    settings, source = allowing(roots), str(roots / path)
+    with pytest.raises(SourceRefused, match="STT_ALLOWED_SOURCES") as refused:
+        open_local(source, settings)
+    assert str(refused.value).startswith(f"{source}: "), "where a link leads is not told"
+    assert str(refused.value).count("secret") == path.count("secret")
+    with pytest.raises(SourceRefused):
+        await content_of(source, settings)
+    with pytest.raises(SourceRefused):
+        await contents_of([str(roots / "inside/a.wav"), source], settings)
+    with pytest.raises(SourceRefused):
+        async with fetched(source, settings):
+            pass
+
+
+async def test_what_is_allowed_is_opened_where_it_really_is(roots: Path) -> None:
+    async with fetched(str(roots / "inside/inner-link.wav"), allowing(roots)) as local:
+        assert local.name == "inner-link.wav"
+        assert os.path.samestat(local.file.stat(), (roots / "inside/a.wav").stat())
+
+
+async def test_a_link_does_not_lead_outputs_out(roots: Path) -> None:
+    with pytest.raises(OutputError, match="STT_ALLOWED_OUTPUTS"):
+        await deliver(transcript(), [str(roots / "inside/folder-link")], "x", ["txt"], allowing(roots))
+    assert sorted(os.listdir(roots / "secret")) == ["a.wav"]  # noqa: PTH208
+
+
+async def test_a_file_above_the_limit_is_not_even_read(tmp_path: Path) -> None:
+    huge = tmp_path / "huge.wav"
+    with huge.open("wb") as file:
+        file.truncate(2_000_000_001)
+    settings = load({}, source_max_gb=2)
+    with pytest.raises(SourceRefused, match=r"has 2\.0 GB, more than 2 GB \(STT_SOURCE_MAX_GB\)"):
+        await content_of(str(huge), settings)
+    open_local(str(huge), load({}, source_max_gb=0)).close()
+
+
+async def test_what_is_no_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with socket.socket(socket.AF_UNIX) as bound:
+        monkeypatch.chdir(tmp_path)  # the address of a socket is short
+        bound.bind("socket")
+        for path in (pipe, Path("/dev/zero"), tmp_path / "socket"):
+            with pytest.raises(SourceError, match="not a regular file"):
+                sha256_file(path)
+    with pytest.raises(SourceNotFound):
+        await content_of(str(tmp_path / "none.wav"), load({}))

@@ -1,0 +1,76 @@
+"""The folder for downloads: what the dead left is removed, what the living have is not."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.support.wait import wait_until
+from worker.errors import SettingsError
+from worker.settings import load
+from worker.storage.sources.temp_space import file_name, sweep, temporary_file
+
+HOLDER = """
+import asyncio, sys
+from worker.settings import load
+from worker.storage.sources.temp_space import temporary_file
+async def main():
+    async with temporary_file("a.wav", load({"STT_TEMP_DIR": sys.argv[1]})) as path:
+        path.write_bytes(b"x")
+        print(path, flush=True)
+        await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+def test_a_killed_process_leaves_nothing_behind_for_long(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
+    ) as holder:
+        assert holder.stdout is not None
+        path = Path(holder.stdout.readline().strip())
+        sweep(tmp_path)
+        assert path.exists()  # its process lives
+        holder.kill()
+        holder.wait(10)
+    wait_until(path.exists, "the file is still there", timeout_s=1)
+    sweep(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_without_its_folder_goes_when_it_is_old(tmp_path: Path) -> None:
+    young, old = tmp_path / "worker-1-aa.lock", tmp_path / "worker-2-bb.lock"
+    for lock in (young, old):
+        lock.touch()
+    os.utime(old, (time.time() - 7200,) * 2)
+    sweep(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [young.name]
+
+
+async def test_a_place_where_nothing_can_be_kept(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsError, match=r"no downloads can be kept there: .*; set STT_TEMP_DIR"):
+        async with temporary_file("a.wav", load({"STT_TEMP_DIR": str(tmp_path / "file")})):
+            pass
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [
+        ("call.wav", "call.wav"),
+        ("粵語 錄音.GSM", "粵語 錄音.GSM"),
+        ("../../etc/passwd", "_.._etc_passwd"),
+        (".hidden.wav", "hidden.wav"),
+        ("a\nb\0c.wav", "a_b_c.wav"),
+        ("x" * 300 + ".flac", "x" * 100 + ".flac"),
+        ("", "source"),
+        ("...", "source"),
+    ],
+)
+def test_a_name_on_any_disk(name: str, file: str) -> None:
+    assert file_name(name) == file

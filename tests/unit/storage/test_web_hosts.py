@@ -1,0 +1,306 @@
+"""Hosts as the HTTP library connects to them: every spelling of a private address is refused, also on an old Python."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+from yarl import URL
+
+from worker.errors import BadJob, SourceError, SourceRefused, SttError
+from worker.settings import load
+from worker.storage import guarded_http
+from worker.storage.access_policy import check_source, check_webhook
+from worker.storage.address import parse
+from worker.storage.guarded_http import PrivateHost, guarded_session
+from worker.storage.sources.web import read
+from worker.storage.web_hosts import is_private, request_url
+from worker.webhooks.sender import Sender
+
+
+def table(text: str) -> list[str]:
+    return text.split()
+
+
+# This machine, its network, and the metadata services of clouds, in forms that one parser or another understands.
+PRIVATE = table("""
+127.0.0.1 127.0.0.1. 127.255.255.254 0.0.0.0 0.1.2.3 10.0.0.1 100.64.0.1 100.100.100.200 169.254.169.254
+172.31.0.1 192.0.0.1 192.0.0.9 192.0.0.192 192.0.2.1 192.88.99.1 192.168.1.1 198.18.0.1 198.19.255.255
+198.51.100.7 203.0.113.7 224.0.0.1 239.1.1.1 240.0.0.1 255.255.255.255 168.63.129.16 [::] [::1] [::ffff:127.0.0.1]
+[::ffff:7f00:1] [0:0:0:0:0:ffff:a00:1] [::127.0.0.1] [::ffff:0:127.0.0.1] [64:ff9b::127.0.0.1]
+[64:ff9b::a9fe:a9fe] [64:ff9b:1::1] [64:ff9b:1:ffff::8.8.8.8] [100::1] [100:0:0:1::1] [2001::1] [2001:0:7f00:1::]
+[2001:2::1] [2001:10::1] [2001:20::1] [2001:db8::1] [2002:7f00:1::] [2002:808:808::1] [3fff::1] [5f00::1]
+[fc00::1] [fd00:ec2::254] [fd20:ce::254] [fe80::1] [febf::1] [fec0::1] [feff::1] [ff02::1] [4000::1] [8000::1]
+localhost LOCALHOST localhost. a.localhost localhost.localdomain ip6-localhost metadata.google.internal
+METADATA.google.internal. metadata metadata.goog
+instance-data １２７.0.0.1 ①②⑦.0.0.1 127。0。0。1 127｡0｡0｡1 127．0．0．1
+𝟏𝟐𝟕.𝟎.𝟎.𝟏 ⓛocalhost ｌｏｃａｌｈｏｓｔ ℓocalhost ¹²⁷.0.0.1 1₂7.0.0.1
+""")
+# What programs read differently, or cannot connect to; refused by name, before anything is queued.
+UNREADABLE = table("""
+0x7f.1 0x7f000001 0X7F000001 2130706433 017700000001 0177.0.0.1 00127.0.0.1 127.1 127.0.1 127.0.0.01 127.0.0.256
+1.2.3 1.2.3.4.5 1.2.3.4.. 0 0x 1 999 a.1 example.0x10 １２７.1 ０x7f.1 ٠.1 [::1%25eth0] [fe80::1%eth0] [fe80::1%25lo]
+[::1 [v1.fe80::a] [1.2.3.4] ::1 [::g] a..b .a . .. %31%32%37.0.0.1 localhost%00.example.com localhost%2f a%2eb
+exa%20mple a,b a;b * *.example.com a|b a^b a`b "a" <a> {a} a\\b a\\@b a@b user@a :x@a @a a:0 a:65536 a:-1 a:８０
+a:80:80 a:x xn-- a／b a\u00adb\u2060 \u202e.com a\u200b。..b 127.0.0.1\u00ad a..
+""")
+UNREADABLE += ["", "a" * 64 + ".com", ".".join(["a" * 60] * 5), "é" * 70 + ".com", "xn--" + "a" * 60 + ".com"]
+PUBLIC = table("""
+8.8.8.8 1.1.1.1 93.184.216.34 100.63.255.255 100.128.0.1 172.32.0.1 192.0.1.1 198.17.0.1 198.20.0.1
+223.255.255.255 168.63.129.17 [2001:4860:4860::8888] [2606:4700::1111] [64:ff9b::808:808] [::ffff:8.8.8.8]
+[2001:200::1] example.com EXAMPLE.com. bücher.example xn--bcher-kva.example _a.example a-b.example.com service_1
+10.example.com 127.0.0.1.example.com 0x7f.1.example.com metadata.example.com
+""")
+
+
+def strangers(host: str) -> str:
+    return f"http://{host}/a.wav"
+
+
+@pytest.mark.parametrize("host", PRIVATE)
+def test_private_in_every_spelling(host: str) -> None:
+    settings = load({})
+    with pytest.raises(SourceRefused, match="lies on a private address"):
+        check_source(strangers(host), settings)
+    with pytest.raises(BadJob, match="lies on a private address"):
+        check_webhook(strangers(host), settings)
+    # A list of others does not allow it, nor does the domain it claims to be in.
+    with pytest.raises(SourceRefused):
+        check_source(strangers(host), load({"STT_ALLOWED_SOURCES": "https://example.com, http://*.0.0.1, http://*.1"}))
+
+
+@pytest.mark.parametrize("host", UNREADABLE)
+def test_hosts_that_programs_read_differently_are_refused(host: str) -> None:
+    for check in (check_source, check_webhook):
+        with pytest.raises(
+            (BadJob, SourceRefused), match=r"is not an address: .|must not contain a user|private address"
+        ):
+            check(strangers(host), load({}))
+
+
+@pytest.mark.parametrize("host", PUBLIC)
+def test_public_hosts_are_used_as_they_are_judged(host: str) -> None:
+    check_source(strangers(host), load({}))
+    address = parse(strangers(host))
+    assert address is not None
+    assert request_url(address.url).raw_host == address.host
+    check_source(strangers(host), load({"STT_ALLOWED_SOURCES": strangers(host)}))
+
+
+def test_an_entry_names_its_host_in_any_spelling() -> None:
+    settings = load(
+        {"STT_ALLOWED_SOURCES": "http://１０.0.0.5, https://*.BÜCHER.example, http://[::0001]:80, http://[x"}
+    )
+    for source in ("http://10.0.0.5/a", "https://a.xn--bcher-kva.example/a", "http://[0::1]/a"):
+        check_source(source, settings)
+    with pytest.raises(SourceRefused):
+        check_source("http://10.0.0.6/a", settings)
+
+
+def test_the_table_does_not_depend_on_the_version_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    for kind in (ipaddress.IPv4Address, ipaddress.IPv6Address):
+        monkeypatch.setattr(kind, "is_global", property(lambda _: True))
+    hosts = [request_url(strangers(host)).raw_host or "" for host in PRIVATE]
+    addresses = [host for host in hosts if ":" in host or host[0].isdigit()]
+    assert len(addresses) > 60
+    assert [host for host in addresses if not is_private(host)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "requested"),
+    [
+        ("https://Host.example./a%20b/c%2Fd?sig=%2B%20+a", "https://host.example/a%20b/c%2Fd?sig=%2B%20+a"),
+        ("https://bücher.example/%7Ea?x=%7e", "https://xn--bcher-kva.example/%7Ea?x=%7e"),
+        ("http://host:8080", "http://host:8080/"),
+        ("http://host/粵 語.wav".replace(" ", ""), "http://host/%E7%B2%B5%E8%AA%9E.wav"),
+        ("http://[0:0::2]:81/x", "http://[::2]:81/x"),
+    ],
+)
+def test_path_and_query_are_requested_as_given(text: str, requested: str) -> None:
+    assert str(request_url(text)) == requested
+
+
+@given(st.text(st.sampled_from([*"0127.x:[]%@/\\#?。．①②⑦１２ａé-_ \u00ad"]), max_size=14))
+@example("127.0.0.1#@8.8.8.8")
+@example("8.8.8.8\\@127.0.0.1")
+@example("127.0.0.1?@8.8.8.8")
+def test_the_checked_host_is_the_requested_one(host: str) -> None:
+    try:
+        address = parse(f"http://{host}/a.wav")
+    except BadJob:
+        return
+    assert address is not None
+    requested = URL(str(request_url(address.url)), encoded=True)
+    assert requested.raw_host == address.host
+    assert requested.port == address.port
+
+
+# -- connecting ------------------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def listening() -> AsyncIterator[tuple[int, list[bytes]]]:
+    """A port of this machine, and what was sent to it."""
+    received: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.read(1000))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    try:
+        yield server.sockets[0].getsockname()[1], received
+    finally:
+        server.close()
+
+
+async def fetch(text: str, *, may_be_private: bool = False) -> int:
+    async with guarded_session(aiohttp.ClientTimeout(total=5)) as session:
+        response = await session.request("GET", text, may_be_private=may_be_private, headers={})
+        return response.status
+
+
+def resolve_to(monkeypatch: pytest.MonkeyPatch, *answers: list[str]) -> None:
+    """The name server gives these addresses, one list after the other, the last one for ever."""
+    left = list(answers)
+
+    def getaddrinfo(_host: str, port: int, *_: Any, **__: Any) -> list[Any]:
+        found = left.pop(0) if len(left) > 1 else left[0]
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port)) for address in found]
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+
+
+@pytest.mark.parametrize("addresses", [["127.0.0.1"], ["8.8.8.8", "127.0.0.1"], ["168.63.129.16"]])
+async def test_a_name_of_a_private_address_is_refused(addresses: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as (port, received):
+        resolve_to(monkeypatch, addresses)
+        with pytest.raises(PrivateHost):
+            await fetch(f"http://files.example.com:{port}/")
+        assert received == []
+
+
+async def test_a_literal_address_is_checked_where_no_resolver_is_asked() -> None:
+    async with listening() as (port, received):
+        for host in ("127.0.0.1", "[::ffff:127.0.0.1]", "１２７.0.0.1"):
+            with pytest.raises(PrivateHost):
+                await fetch(f"http://{host}:{port}/")
+        assert received == []
+        assert await fetch(f"http://127.0.0.1:{port}/", may_be_private=True) == 200
+
+
+async def test_the_connected_peer_is_checked_before_anything_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A name, or a network, that leads elsewhere after the check."""
+    async with listening() as (port, received):
+        monkeypatch.setattr(guarded_http._Resolver, "resolve", guarded_http.aiohttp.ThreadedResolver.resolve)
+        monkeypatch.setattr(
+            guarded_http._Resolver, "_loop", property(lambda _: asyncio.get_running_loop()), raising=False
+        )
+        monkeypatch.setattr(guarded_http._Connector, "_socket", lambda _, info: socket.socket(*info[:3]))
+        resolve_to(monkeypatch, ["127.0.0.1"])
+        with pytest.raises(PrivateHost):
+            await fetch(f"http://files.example.com:{port}/")
+        await asyncio.sleep(0.05)
+        assert not any(received)
+
+
+async def test_dns_rebinding_does_not_reach_a_private_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as (port, received):
+        resolve_to(monkeypatch, ["8.8.8.8"], ["127.0.0.1"])
+        socket.getaddrinfo("files.example.com", port)  # asked once already, as a check before the download would
+        with pytest.raises(PrivateHost):
+            await fetch(f"http://files.example.com:{port}/")
+        assert received == []
+
+
+# -- proxies ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+async def first_bytes(url: str, **settings: str) -> bytes:
+    address = parse(url)
+    assert address is not None
+    async with read(address, 0, None, load(settings)) as body:
+        return b"".join([chunk async for chunk in body.chunks])
+
+
+@pytest.mark.usefixtures("no_proxy")
+async def test_through_a_proxy_a_list_is_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as (port, received):
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        url = "http://files.example.com/a.wav"
+        with pytest.raises(SourceRefused, match=r"through a proxy \(HTTP_PROXY\).*STT_ALLOWED_SOURCES"):
+            await first_bytes(url)
+        assert received == []
+        assert await first_bytes(url, STT_ALLOWED_SOURCES="http://files.example.com") == b"ok"
+        assert received[0].startswith(b"GET http://files.example.com/a.wav HTTP/1.1")
+        # The host of the proxy is no way around the check, nor are private addresses through it.
+        for private in (f"http://127.0.0.1:{port}/", "http://１69.254.169.254/", "http://metadata.google.internal/"):
+            with pytest.raises(SourceRefused):
+                await first_bytes(private, STT_ALLOWED_SOURCES="http://files.example.com, http://*.internal")
+        assert len(received) == 1
+
+
+@pytest.mark.usefixtures("no_proxy")
+async def test_the_host_of_a_proxy_is_judged_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as (port, received):
+        monkeypatch.setenv("https_proxy", f"http://files.example.com:{port}")
+        resolve_to(monkeypatch, ["127.0.0.1"])
+        with pytest.raises(SourceRefused, match="private address"):
+            await first_bytes(f"http://files.example.com:{port}/")
+        assert received == []
+
+
+@pytest.mark.usefixtures("no_proxy")
+async def test_webhooks_through_a_proxy_need_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with listening() as (port, received):
+        monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
+        secret = {"STT_WEBHOOK_SECRET": "x" * 24}
+        answer = await Sender(load(secret)).send("http://hooks.example.com/a", "msg_1", b"{}", 0)
+        assert (answer.final, "STT_ALLOWED_WEBHOOKS" in answer.reason) == (True, True)
+        assert received == []
+        listed = load({**secret, "STT_ALLOWED_WEBHOOKS": "http://hooks.example.com"})
+        assert (await Sender(listed).send("http://hooks.example.com/a", "msg_1", b"{}", 0)).delivered
+        assert received[0].startswith(b"POST http://hooks.example.com/a HTTP/1.1")
+
+
+# -- redirects -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("no_proxy")
+@pytest.mark.parametrize(
+    "host", [*PRIVATE[:6], *PRIVATE[-6:], "[::1]", *UNREADABLE[:12], "user@127.0.0.1", "[::1%25lo]"]
+)
+async def test_a_redirect_is_judged_like_the_address_itself(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        target = f"http://{host}/secret?token=1"
+        writer.write(f"HTTP/1.1 302 Found\r\nLocation: {target}\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    try:
+        with pytest.raises(SourceError) as caught:
+            await first_bytes(
+                f"http://127.0.0.1:{port}/a.wav", STT_ALLOWED_SOURCES=f"http://127.0.0.1:{port}, http://*.example"
+            )
+        assert "token" not in str(caught.value)
+        assert isinstance(caught.value, SttError)
+    finally:
+        server.close()

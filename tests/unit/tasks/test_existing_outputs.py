@@ -1,0 +1,50 @@
+"""What lies in the output folder already: whose it is, and whether it is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tasks.cli.sources.existing_outputs import all_there, document_of, finished_transcript
+from tasks.job_spec import JobSpec
+from tests.support.samples_of import a_segment, a_transcript
+from worker.storage.outputs.local_files import Outputs, write
+from worker.transcript.model import Gap, Transcript
+
+
+def spec_of(folder: Path, *formats: str) -> JobSpec:
+    return JobSpec(source="/audio/a.wav", out_dir=str(folder), out_name="x/a", formats=formats or ("json", "srt"))
+
+
+def written(folder: Path, transcript: Transcript, *formats: str) -> None:
+    write(transcript, Outputs(folder, "x/a", formats or ("json", "srt")))
+
+
+def test_the_files_of_a_job_tell_that_it_is_done(tmp_path: Path) -> None:
+    transcript, spec = a_transcript("j", (a_segment(),)), spec_of(tmp_path)
+    assert not all_there(spec)
+    written(tmp_path, transcript)
+    assert all_there(spec)
+    assert document_of(spec, "j") == tmp_path / "x" / "a.json"
+    assert finished_transcript(spec, "j") == transcript
+    assert finished_transcript(spec, "k") is None
+
+
+@pytest.mark.parametrize("what", ["nothing", "no srt", "no json asked", "cut off", "incomplete", "not json"])
+def test_what_does_not(tmp_path: Path, what: str) -> None:
+    transcript, spec = a_transcript("j", (a_segment(),)), spec_of(tmp_path)
+    document = tmp_path / "x" / "a.json"
+    if what == "no srt":
+        written(tmp_path, transcript, "json")
+    elif what == "no json asked":
+        spec = spec_of(tmp_path, "srt")
+        written(tmp_path, transcript)
+    elif what == "incomplete":
+        gap = Gap(start=0, end=1, reason="gone")
+        coverage = transcript.coverage.model_copy(update={"missing": (gap,)})
+        written(tmp_path, transcript.model_copy(update={"coverage": coverage}))
+    elif what != "nothing":
+        written(tmp_path, transcript)
+        document.write_bytes(document.read_bytes()[:300] if what == "cut off" else b'{"job_id": "j"}')
+    assert finished_transcript(spec, "j") is None

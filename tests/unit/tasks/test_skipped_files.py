@@ -1,0 +1,139 @@
+"""A walk through a folder names every media file that it passes over, and why."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tasks.cli.sources import skipped_files
+from tasks.cli.sources.skipped_files import LeftOut, look_through
+from tests.support.audiofiles import FLAC, MP3, WAV, write_signal
+from tests.support.trackfiles import RATE, TRACK_FILES, write_tracks
+
+TONE = np.sin(np.arange(16000) / 20).astype(np.float32) * 0.5
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "calls"
+    folder.mkdir()
+    write_signal(folder / "a.wav", TONE, 16000, WAV)
+    return folder
+
+
+def looked(folder: Path, *, media: bool = True) -> tuple[list[str], dict[str, str]]:
+    items = list(look_through(folder, media=media))
+    taken = [item.relative_to(folder).as_posix() for item in items if isinstance(item, Path)]
+    return taken, {
+        Path(item.source).relative_to(folder).as_posix(): item.reason for item in items if isinstance(item, LeftOut)
+    }
+
+
+UNUSUAL = "mxf mts m2ts vob 3gp mka opus spx oga wv tta ape dsf au caf w64 rf64 amr gsm m4b wma nut gxf aifc"
+
+
+@pytest.mark.parametrize("ending", UNUSUAL.split())
+def test_recordings_with_unusual_endings_are_taken(folder: Path, ending: str) -> None:
+    (folder / f"b.{ending.upper()}").write_bytes(b"\x01\x02\x03")
+    assert looked(folder)[0] == ["a.wav", f"b.{ending.upper()}"]
+
+
+def test_files_without_media_are_passed_over_without_a_word(folder: Path) -> None:
+    (folder / "notes.txt").write_text("hello")
+    (folder / "letter").write_text("hello " * 1000)
+    (folder / "empty.dat").touch()
+    (folder / "noise.bin").write_bytes(os.urandom(5000))
+    (folder / "app.ts").write_text("export const answer: number = 42;\n")
+    (folder / "._a.wav").write_bytes(b"\x00\x05\x16\x07" + bytes(100))
+    assert looked(folder) == (["a.wav"], {})
+
+
+def test_audio_under_a_name_that_is_none_of_audio(folder: Path) -> None:
+    for coding, name in ((WAV, "b.dat"), (FLAC, "rec0001"), (MP3, "c.BAK")):
+        path = write_signal(folder / f"x.{coding.ending}", TONE, 16000, coding)
+        path.rename(folder / name)
+    write_tracks(folder / "film.orig", [TONE], next(kind for kind in TRACK_FILES if kind.ending == "mp4"))
+    taken, passed = looked(folder)
+    assert taken == ["a.wav"]
+    assert set(passed) == {"b.dat", "rec0001", "c.BAK", "film.orig"}
+    assert passed["b.dat"].startswith("contains ")
+    assert passed["b.dat"].endswith(
+        "but its ending .dat is not that of an audio file; name the file itself, or rename it"
+    )
+    assert "but its name has no ending" in passed["rec0001"]
+
+
+def test_a_transport_stream_is_no_typescript(folder: Path) -> None:
+    kind = next(kind for kind in TRACK_FILES if kind.ending == "ts")
+    write_tracks(folder / "b.ts", [TONE[:RATE]], kind)
+    (folder / "cut.ts").write_bytes((folder / "b.ts").read_bytes()[77:])
+    assert looked(folder)[0] == ["a.wav", "b.ts", "cut.ts"]
+
+
+def test_hidden_recordings_are_named(folder: Path) -> None:
+    (folder / ".trash" / "deep").mkdir(parents=True)
+    shutil.copy(folder / "a.wav", folder / ".b.wav")
+    shutil.copy(folder / "a.wav", folder / "._b.wav")
+    shutil.copy(folder / "a.wav", folder / ".trash/deep/c.wav")
+    (folder / ".trash/notes.txt").touch()
+    assert looked(folder) == (
+        ["a.wav"],
+        {
+            ".b.wav": "is hidden: its name begins with a dot",
+            "._b.wav": "is hidden: its name begins with a dot",
+            ".trash/deep/c.wav": "is in the hidden folder .trash",
+        },
+    )
+
+
+def test_links_are_followed_to_files_but_not_to_folders_outside(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "other"
+    outside.mkdir()
+    shutil.copy(folder / "a.wav", outside / "b.wav")
+    (folder / "far").symlink_to(outside)
+    (folder / "near").mkdir()
+    (folder / "again").symlink_to(folder / "near")
+    (folder / "link.wav").symlink_to(outside / "b.wav")
+    (folder / "lost.wav").symlink_to(outside / "none.wav")
+    taken, passed = looked(folder)
+    assert taken == ["a.wav", "link.wav"]
+    assert passed == {
+        "far": f"is a link to a folder outside, which is not followed; add {outside} to the command",
+        "lost.wav": "is a broken link",
+    }
+
+
+def test_special_files_are_listed(folder: Path) -> None:
+    os.mkfifo(folder / "pipe.wav")
+    assert looked(folder) == (["a.wav"], {"pipe.wav": "is not a regular file"})
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
+def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
+    (folder / "locked").mkdir(mode=0)
+    assert looked(folder)[1] == {"locked": "is a folder that cannot be read: Permission denied"}
+
+
+def test_without_the_extra_its_files_are_named(folder: Path) -> None:
+    (folder / "b.m4a").touch()
+    assert looked(folder, media=False) == (["a.wav"], {"b.m4a": skipped_files.NEEDS_MEDIA})
+
+
+def test_a_few_are_shown_and_all_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    many = [LeftOut(f"/calls/{number}.dat", "holds WAV") for number in range(8)]
+    skipped_files.tell(many, everything=False)
+    skipped_files.tell_number(many, everything=False)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[:5] == [f"left out: /calls/{number}.dat: holds WAV" for number in range(5)]
+    assert lines[5:] == [
+        "left out: 3 more media files; --left-out names them",
+        "8 media files were left out; --left-out names all, and why",
+    ]
+    skipped_files.tell(many, everything=True)
+    assert len(capsys.readouterr().err.splitlines()) == 8
+    skipped_files.tell_number([], everything=False)
+    assert capsys.readouterr().err == ""

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import resource
+from collections.abc import Iterator
+
+import pytest
+
+from tasks.doctor.storage import look_at_descriptors
+from worker.open_files_limit import RESERVED, needed, raise_limit, shortfall
+from worker.settings import load
+
+
+@pytest.fixture(autouse=True)
+def limit() -> Iterator[tuple[int, int]]:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+    yield before
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_the_soft_limit_is_raised_to_the_hard_one(limit: tuple[int, int]) -> None:
+    assert raise_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0] > 256
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] == limit[1]
+    assert raise_limit() == resource.getrlimit(resource.RLIMIT_NOFILE)[0], "a second time changes nothing"
+
+
+def test_a_limit_that_cannot_be_raised_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise ValueError("not allowed to raise maximum limit")
+
+    monkeypatch.setattr(resource, "setrlimit", refuse)
+    assert raise_limit() == 256
+    finding = look_at_descriptors(load({}, sessions=500))
+    assert finding.status == "warn"
+    assert finding.text == f"the limit of open files is 256, and 500 sessions need about {needed(500)}"
+    assert look_at_descriptors(load({}, sessions=8)).status == "ok"
+
+
+def test_the_sessions_that_fit_are_named() -> None:
+    text = shortfall(128, 100)
+    assert text is not None
+    assert "STT_SESSIONS=21" in text
+    assert needed(21) <= 128 < needed(22)
+    assert shortfall(RESERVED, 1) is not None
+    assert shortfall(needed(100), 100) is None
+    assert shortfall(None, 2000) is None

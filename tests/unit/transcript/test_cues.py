@@ -1,0 +1,285 @@
+from __future__ import annotations
+
+import unicodedata
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from wcwidth import wcswidth
+
+from tests.unit.transcript.build import segment, transcript
+from worker.transcript.model import Segment, Transcript, Word
+from worker.transcript.subtitles.cjk_spacing import is_cjk
+from worker.transcript.subtitles.cue_layout import MAX_LINES
+from worker.transcript.subtitles.cues import LATE_MS, STEP_MS, Cue, clock, cues
+from worker.transcript.subtitles.style import PRESETS, RULES, Style
+from worker.transcript.subtitles.units import units
+
+PLAIN = RULES["plain"]
+STYLES = st.sampled_from([Style(preset=preset) for preset in PRESETS])
+
+LATIN = st.text(alphabet="abcdefgXYZ0123456789.,;:!?'-é&<>", min_size=1, max_size=16)
+CHINESE = st.text(alphabet="我哋去咗中環搭天星小輪跟住喺尖沙咀食，。！？「」、iPhone300", min_size=1, max_size=30)
+ANYTHING = st.text(min_size=1, max_size=12)
+TEXT = st.lists(st.one_of(LATIN, CHINESE, ANYTHING), max_size=40).map(" ".join)
+SECONDS = st.floats(0, 4000, allow_nan=False)
+
+
+@st.composite
+def segments(draw: st.DrawFn) -> Segment:
+    text = draw(TEXT)
+    start = draw(SECONDS)
+    end = start + draw(st.floats(0, 40))
+    kind = draw(st.sampled_from(["even", "none", "wild"]))
+    if kind == "wild":  # words that are not the text, at times out of order
+        words = draw(st.lists(st.builds(Word, text=ANYTHING, start=SECONDS, end=SECONDS), max_size=8))
+        return Segment(text=text, start=start, end=end, words=tuple(words))
+    return segment(text, start, end, words=None if kind == "even" else ())
+
+
+def visible(text: str) -> str:
+    return "".join(c for c in text if not c.isspace() and unicodedata.category(c) != "Cc")
+
+
+def said(text: str, *, style: Style | None = None) -> str:
+    """The signs that a style shows of a text."""
+    stops = "，。；､｡" if style is not None and style.rules.bare else ""
+    return "".join(c for c in visible(text) if c not in stops)
+
+
+def shown(result: list[Cue]) -> str:
+    return "\n".join(line for cue in result for line in cue.lines)
+
+
+def limit(text: str, style: Style) -> int:
+    return style.rules.cjk_columns if any(map(is_cjk, text)) else style.rules.columns
+
+
+def longest(given_segments: list[Segment], style: Style) -> int:
+    """The widest unit that is never cut."""
+    return max((unit.columns for each in given_segments for unit in units(each, style.rules)), default=0)
+
+
+@given(st.lists(segments(), max_size=6), STYLES)
+def test_no_text_is_lost_or_moved(given_segments: list[Segment], style: Style) -> None:
+    in_time = sorted(given_segments, key=lambda s: s.start)
+    before = said("".join(s.text for s in in_time), style=style)
+    assert said(shown(cues(transcript(*given_segments), style)), style=style) == before
+
+
+@given(st.lists(segments(), max_size=6), STYLES)
+def test_cues_rise_never_overlap_and_leave_the_least_gap(given_segments: list[Segment], style: Style) -> None:
+    result = list(cues(transcript(*given_segments), style))
+    assert all(0 <= cue.start_ms < cue.end_ms <= cue.start_ms + style.rules.max_ms for cue in result)
+    assert all(a.end_ms + style.rules.gap_ms <= b.start_ms for a, b in pairwise(result))
+    for cue, after in pairwise(result):
+        gap = after.start_ms - cue.end_ms
+        held = cue.end_ms - cue.start_ms == style.rules.max_ms
+        assert gap == style.rules.gap_ms or gap >= style.rules.chain_ms or held
+
+
+@given(st.lists(segments(), max_size=4), STYLES)
+def test_one_or_two_lines_within_the_columns(given_segments: list[Segment], style: Style) -> None:
+    most = longest(given_segments, style)
+    for cue in cues(transcript(*given_segments), style):
+        assert 1 <= len(cue.lines) <= MAX_LINES
+        assert all(line == line.strip() and line for line in cue.lines)
+        for line in cue.lines:
+            assert wcswidth(line) <= max(most, limit("".join(cue.lines), style))
+
+
+@st.composite
+def speech(draw: st.DrawFn) -> Transcript:
+    """Segments as a service gives them: times in order, words as fast as people speak, pauses of any length."""
+    at = draw(st.floats(0, 5))
+    found = []
+    for text in draw(st.lists(st.one_of(LATIN, CHINESE).map(lambda t: " ".join(t.split()) or "x"), min_size=1)):
+        length = max(0.2, len(text) / 9)
+        found.append(segment(text, at, at + length))
+        at += length + draw(st.floats(0, 3))
+    return transcript(*found)
+
+
+def said_at(spoken: Transcript, style: Style) -> set[int]:
+    """When each unit is said, in ms."""
+    return {unit.start_ms for each in spoken.segments for unit in units(each, style.rules)}
+
+
+@given(speech(), STYLES)
+def test_cues_of_speech_can_be_read(spoken: Transcript, style: Style) -> None:
+    """Each stays the least time, but where it would make the next one late."""
+    result = list(cues(spoken, style))
+    for cue, after in pairwise(result):
+        assert cue.end_ms - cue.start_ms >= min(style.rules.min_ms, STEP_MS - style.rules.gap_ms)
+        if cue.end_ms - cue.start_ms < style.rules.min_ms:
+            assert after.start_ms == cue.end_ms + style.rules.gap_ms
+            assert after.start_ms - LATE_MS in said_at(spoken, style) or cue.end_ms - cue.start_ms < STEP_MS
+
+
+@given(st.lists(st.text(alphabet="abcXYZ059'-.", min_size=1, max_size=12), min_size=1, max_size=60))
+def test_latin_words_stay_whole(words: list[str]) -> None:
+    result = list(cues(transcript(segment(" ".join(words), 3, 30))))
+    assert shown(result).split() == words
+    assert all(wcswidth(line) <= PLAIN.columns for cue in result for line in cue.lines)
+
+
+@given(st.text(alphabet="我哋去咗中環搭天星小輪跟住喺尖沙咀食", min_size=1, max_size=200))
+def test_chinese_has_no_spaces_and_fits(text: str) -> None:
+    result = list(cues(transcript(segment(text, 0, 60, words=text))))
+    assert shown(result).replace("\n", "") == text
+    assert all(wcswidth(line) <= PLAIN.cjk_columns for cue in result for line in cue.lines)
+
+
+@given(st.text(alphabet="我哋去咗中環，。、！？「」", min_size=1, max_size=120))
+def test_punctuation_stays_at_its_side(text: str) -> None:
+    lines = shown(cues(transcript(segment(text, 0, 60, words=())))).split("\n")
+    assert not any(line[0] in "，。、！？」" for line in lines[1:])
+    assert not any(line[-1] == "「" for line in lines[:-1])
+
+
+def test_mixed_text_is_spaced_and_its_words_stay_whole() -> None:
+    text = "用 iPhone15 影咗300張相，send 俾 Peter睇"
+    assert [cue.lines for cue in cues(transcript(segment(text, 0, 4, words=())))] == [
+        ("用 iPhone15 影咗300張相，", "send 俾 Peter 睇")
+    ]
+
+
+def test_times_come_from_the_words() -> None:
+    words = (Word(text="Hello", start=1.0, end=1.5), Word(text="world.", start=1.6, end=2.25))
+    (cue,) = cues(transcript(Segment(text="Hello world.", start=0.0, end=9.0, words=words)))
+    assert (cue.start_ms, cue.end_ms, cue.lines) == (1000, 2250, ("Hello world.",))
+    assert [(part.text, part.start_ms, part.end_ms) for part in cue.parts[0]] == [
+        ("Hello", 1000, 1500),
+        ("world.", 1600, 2250),
+    ]
+
+
+def test_without_words_the_segment_shares_its_time() -> None:
+    text = "one two three four five six seven eight nine ten. " * 3
+    result = list(cues(transcript(segment(text, 10, 22, words=()))))
+    assert len(result) > 1
+    assert result[0].start_ms == 10_000
+    assert result[-1].end_ms == 22_000
+
+
+def test_breaks_after_the_sentence() -> None:
+    text = (
+        "It was the best of times. It was the worst of times, it was the age of wisdom. It was the age of foolishness."
+    )
+    assert shown(cues(transcript(segment(text, 0, 12)))).split("\n") == [
+        "It was the best of times.",
+        "It was the worst of times,",
+        "it was the age of wisdom.",
+        "It was the age of foolishness.",
+    ]
+
+
+def times(*given_segments: Segment, style: Style | None = None) -> list[tuple[int, int, str]]:
+    found = cues(transcript(*given_segments), style or Style())
+    return [(cue.start_ms, cue.end_ms, " / ".join(cue.lines)) for cue in found]
+
+
+def test_a_short_cue_is_held_until_it_can_be_read() -> None:
+    assert times(segment("Yes.", 1.0, 1.2), segment("No.", 4.0, 4.2)) == [(1000, 2000, "Yes."), (4000, 5000, "No.")]
+    slow = "Incomprehensibilities, nevertheless."  # 36 columns, at 17 a second
+    assert times(segment(slow, 1.0, 1.5)) == [(1000, 1000 + 2118, slow)]
+
+
+def test_short_segments_share_a_cue() -> None:
+    assert times(segment("Yes.", 1.0, 1.2), segment("No.", 1.4, 1.6)) == [(1000, 2000, "Yes. No.")]
+    assert times(segment("好", 1.0, 1.2), segment("得。", 1.4, 1.6), segment("係", 1.7, 1.8)) == [
+        (1000, 2000, "好 得。係")
+    ]
+
+
+def test_a_pause_that_would_flicker_is_closed_and_a_longer_one_stays() -> None:
+    first, second = "This is a sentence that takes its time.", "And this one comes some time after it."
+    (_, end, _), (start, _, _) = times(segment(first, 0.0, 4.0), segment(second, 4.3, 8.0))
+    assert (end, start) == (4300 - PLAIN.gap_ms, 4300)
+    (_, end, _), (start, _, _) = times(segment(first, 0.0, 4.0), segment(second, 4.9, 8.5))
+    assert (end, start) == (4000, 4900)
+
+
+def test_talk_at_the_same_time_is_shown_in_turn() -> None:
+    agent = segment("Let me have a look at that for you.", 1.0, 4.0).model_copy(update={"channel": "agent"})
+    caller = segment("Thanks.", 2.0, 2.5).model_copy(update={"channel": "caller"})
+    assert times(agent, caller) == [
+        (1000, 2080 - PLAIN.gap_ms, "Let me have a look at that for you."),
+        (2080, 3080, "Thanks."),
+    ]
+    assert [cue.channel for cue in cues(transcript(agent, caller))] == ["agent", "caller"]
+
+
+def test_there_is_room_for_the_name_of_the_channel() -> None:
+    text = "All of this is said without any pause at all by one of them."
+    said_by = segment(text, 0, 5).model_copy(update={"channel": "customer"})
+    (cue,) = cues(transcript(said_by), named=True)
+    assert len("customer: " + cue.lines[0]) <= PLAIN.columns
+    assert len(cue.lines) == MAX_LINES
+
+
+@pytest.mark.parametrize(
+    ("text", "whole"),
+    [
+        ("橋下垂直淨空只有十五米高而且兩邊都冇位俾人行", "十五米"),
+        ("個場地嘅租金大約係每個月35000蚊左右唔包水電費用", "35000蚊"),
+        ("由呢度行去到最近嘅地鐵站大概要走3.5公里咁遠路程", "3.5公里"),
+        ("成件事由開始到完結一共用咗三個半月先至做得完晒佢", "三個"),
+        ("呢本書嘅作者話佢係喺二零一七年嗰陣先開始寫作嘅", "二零一七年"),
+        ("It takes them no less than about fifteen kilometres to come round again", "fifteen kilometres"),
+        ("They sold it in the end for something like 3.5 million dollars to them", "3.5 million dollars"),
+        ("You can call the office all day long on 2345 6789 or come along and see", "2345 6789"),
+    ],
+)
+def test_a_number_is_never_parted_from_what_it_counts(text: str, whole: str) -> None:
+    for start in range(len(text) // 2):  # wherever the lines happen to end
+        rest = text[start:]
+        assert whole in shown(cues(transcript(segment(rest, 0, 7, words=())))) or whole not in rest
+
+
+def test_numbers_said_one_by_one_may_be_parted() -> None:
+    words = tuple(Word(text=c, start=2.0 * k, end=2.0 * k + 0.4) for k, c in enumerate("一二三四五六七八九十"))
+    result = list(cues(transcript(Segment(text="一二三四五六七八九十", start=0, end=19, words=words))))
+    assert len(result) == 10
+    assert all(PLAIN.min_ms <= cue.end_ms - cue.start_ms <= PLAIN.max_ms for cue in result)
+
+
+def test_the_chinese_preset_leaves_out_commas_and_stops() -> None:
+    style = Style(preset="netflix-zh-hant")
+    text = "你好，歡迎收聽今日嘅節目。「好。」佢話：點解呀？"
+    (cue,) = cues(transcript(segment(text, 0, 6, words=())), style)
+    assert " ".join(cue.lines) == "你好 歡迎收聽今日嘅節目 「好。」佢話：點解呀？"
+    assert list(cues(transcript(segment("。", 0, 1)), style)) == []
+
+
+def test_the_presets_are_those_of_the_guides() -> None:
+    english, chinese = RULES["netflix-en"], RULES["netflix-zh-hant"]
+    assert (english.columns, english.latin_per_s) == (42, 20)
+    assert (chinese.cjk_columns, chinese.cjk_per_s) == (2 * 16, 11)
+    for rules in (english, chinese):
+        assert (rules.min_ms, rules.max_ms) == (834, 7000)
+        assert 2 / 24 * 1000 <= rules.gap_ms < 3 / 24 * 1000
+
+
+def test_long_speech_is_cut() -> None:
+    result = list(cues(transcript(segment("slow " * 10, 0, 30))))
+    assert len(result) > 1
+    assert all(c.end_ms - c.start_ms <= PLAIN.max_ms for c in result)
+
+
+def test_an_overwide_word_stays_whole() -> None:
+    word = "https://example.com/" + "a" * 60
+    assert shown(cues(transcript(segment(f"see {word} now", 0, 3)))).split() == ["see", word, "now"]
+
+
+def test_nothing_said_gives_no_cue() -> None:
+    assert list(cues(transcript())) == []
+    assert list(cues(transcript(segment("  \n ", 0, 3)))) == []
+
+
+@pytest.mark.parametrize(
+    ("ms", "text"), [(0, "00:00:00.000"), (3_599_999, "00:59:59.999"), (360_000_001, "100:00:00.001")]
+)
+def test_clock(ms: int, text: str) -> None:
+    assert clock(ms, ".") == text

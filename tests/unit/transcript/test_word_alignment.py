@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.unit.transcript.build import segment
+from worker.transcript.model import Segment, Word
+from worker.transcript.subtitles.cjk_spacing import tidy
+from worker.transcript.subtitles.word_alignment import join, spoken
+
+TEXT = st.text(alphabet="abc我哋去，。「」\"'- .15%\n", max_size=40)
+WORDS = st.lists(st.text(alphabet="abc我哋 15", max_size=6), max_size=8)
+
+
+def pieces(text: str, words: list[str] | None = None) -> list[tuple[str, float, float]]:
+    found = spoken(segment(text, 0, 6, words=words))
+    return [(piece.text, round(piece.start, 2), round(piece.end, 2)) for piece in found]
+
+
+def test_punctuation_clings_to_the_word_it_touches() -> None:
+    words = ["He", "said", "Hello", "there", "And", "left"]
+    assert pieces('He said "Hello there." And – left.', words) == [
+        ("He", 0, 1), ("said", 1, 2), ('"Hello', 2, 3), ('there."', 3, 4), ("And –", 4, 5), ("left.", 5, 6),
+    ]  # fmt: skip
+
+
+def test_chinese_words_keep_their_times_and_brackets_open_the_next() -> None:
+    found = pieces("我哋send咗「電郵」，俾佢。", ["我哋", "send", "咗", "電", "郵", "俾", "佢"])
+    assert [text for text, _, _ in found] == ["我哋", "send", "咗", "「電", "郵」，", "俾", "佢。"]
+
+
+def test_without_words_the_text_shares_the_time() -> None:
+    assert pieces("ab 我哋", []) == [("ab", 0, 3), ("我", 3, 4.5), ("哋", 4.5, 6)]
+
+
+def test_words_that_are_not_the_text_lend_it_their_times() -> None:
+    assert pieces("foo bar", ["x", "yy"]) == [("foo", 0, 3.75), ("bar", 3.75, 6)]
+
+
+def test_confidence_is_that_of_the_word() -> None:
+    words = (Word(text="One", start=0, end=1, confidence=0.25), Word(text="two", start=1, end=2))
+    assert [p.confidence for p in spoken(Segment(text="One, two", start=0, end=2, words=words))] == [0.25, None]
+
+
+@given(TEXT, WORDS)
+def test_all_the_text_is_there_in_order(text: str, words: list[str]) -> None:
+    found = spoken(segment(text, 1, 7, words=words))
+    assert join(found) == tidy(text)
+    assert all(piece.text == piece.text.strip() and piece.text for piece in found)
+    assert all(1 <= piece.start <= piece.end <= 7.000001 for piece in found)
+    assert all(a.start <= b.start and a.end <= b.start + 1e-6 for a, b in pairwise(found))

@@ -1,0 +1,190 @@
+"""Reads files that consist of several recordings in sequence, of any coding, rate and channels.
+
+Adverts in podcasts, joined MP3 files and chained Ogg streams are such files. Each part has a reader of its
+own: libsndfile, else FFmpeg. A part that neither library decodes becomes silence of its length. All parts are mixed
+and resampled to the highest rate among them.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
+from types import TracebackType
+from typing import Final
+
+import numpy as np
+
+from worker.audio.audio_tracks import choice_warning
+from worker.audio.decoding.downmix import Samples
+from worker.audio.decoding.equal_blocks import regrouped
+from worker.audio.decoding.part_readers import PartReader, open_part
+from worker.audio.decoding.rate_changes import OneRate
+from worker.audio.decoding.repair import Part, Plan
+from worker.audio.decoding.stream_timeline import StreamTimeline, TimedBlock
+from worker.audio.source import AudioInfo
+from worker.audio.source_file import SourceFile
+from worker.audio.undecoded_ranges import Undecoded, UndecodedLog
+from worker.audio.warning_log import WarningLog
+from worker.errors import DamagedSource, SourceError
+
+_BLOCK_S: Final = 1.0
+_SHORTER_S: Final = 0.5
+_TIMED_BLOCK_S: Final = 0.02
+"""Short, as holes and drift are corrected between blocks."""
+
+
+class JoinedSource:
+    """Open parts of one file: an `Audio`. `frames_decoded`, `warnings` and `undecoded` grow while `blocks` runs."""
+
+    def __init__(self, path: SourceFile, plan: Plan, channel: int | None = None, track: int | None = None) -> None:
+        """`track`: of each part, from 1; None for its default. Raises the SourceError of the first part when no part
+        can be opened."""
+        self.path = path
+        self.frames_decoded = 0
+        self._parts = plan.parts
+        self._channel = channel
+        self._track = track
+        self._warnings = WarningLog()
+        self._undecoded = UndecodedLog()
+        self._closed = False
+        for text in plan.warnings:
+            self._warn(text)
+        self.info = self._common_info()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        return self._warnings.texts
+
+    @property
+    def undecoded(self) -> tuple[Undecoded, ...]:
+        return self._undecoded.stretches
+
+    def _warn(self, text: str) -> None:
+        self._warnings.add(text)
+
+    def _common_info(self) -> AudioInfo:
+        """The highest rate and channel count of all parts, so that no part loses information."""
+        found: list[AudioInfo] = []
+        refused: SourceError | None = None
+        forms: set[object] = set()
+        for part in self._parts:
+            if part.form and part.form in forms:
+                continue
+            try:
+                with closing(self._open(part, 0.0)) as reader:
+                    found.append(reader.info)
+                    if self._track is None and (text := choice_warning(reader.info.tracks, reader.track)) is not None:
+                        self._warn(text)
+            except SourceError as exc:
+                refused = refused or exc
+            else:
+                forms.add(part.form)
+        if not found:
+            raise refused or DamagedSource(f"{self.path}: holds no audio")
+        rate, channels = max(info.sample_rate for info in found), max(info.channels for info in found)
+        tracks = max((info.tracks for info in found), key=len)
+        return AudioInfo(rate, channels, None, found[0].format, tracks)
+
+    def blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:
+        """Mono float32[n] blocks of at most `block_s` seconds from `start_frame` to the end, the caller's to keep.
+
+        A start in the middle decodes everything before it. Raises DamagedSource when nothing can be decoded.
+        """
+        if start_frame < 0 or block_s <= 0:
+            raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
+        if self._closed:
+            raise ValueError(f"{self.path} is closed")
+        self.frames_decoded = 0
+        self._undecoded.clear()
+        size, skip = max(1, round(block_s * self.info.sample_rate)), start_frame
+        for block in regrouped(self._mono(), size):
+            self.frames_decoded += len(block)
+            if skip < len(block):
+                yield block[skip:] if skip else block
+            skip = max(0, skip - len(block))
+
+    def stored_blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:
+        """The same as `blocks`."""
+        return self.blocks(start_frame, block_s)
+
+    def _mono(self) -> Iterator[Samples]:
+        """All parts at the common rate."""
+        one_rate, at_s = OneRate(self.info.sample_rate), 0.0
+        refusals: list[SourceError] = []
+        for part in self._parts:
+            start_s, timeline = at_s, StreamTimeline(part.length_s, self._warn)
+            for block in timeline.place(self._part_blocks(part, at_s, refusals)):
+                end_s = at_s + len(block.samples) / block.rate
+                if block.lost and self._undecoded.add(at_s, end_s, block.lost):
+                    self._warn(f"damaged at about {at_s:.1f} s: {block.lost}")
+                at_s = end_s
+                yield from one_rate.feed(block.rate, block.samples)
+            self._check_length(part, start_s, at_s)
+        yield from one_rate.flush()
+        if len(refusals) == len(self._parts):
+            raise refusals[0]
+
+    def _check_length(self, part: Part, start_s: float, end_s: float) -> None:
+        said_s = part.length_s or 0.0
+        if end_s - start_s < said_s - max(_SHORTER_S, said_s * 0.01):
+            self._warn(
+                f"cut off or damaged from {start_s:.1f} s on: {said_s:.1f} s were expected there, "
+                f"{end_s - start_s:.1f} s could be decoded"
+            )
+
+    def _part_blocks(self, part: Part, at_s: float, refusals: list[SourceError]) -> Iterator[TimedBlock]:
+        try:
+            reader = self._open(part, at_s)
+        except SourceError as exc:
+            refusals.append(exc)
+            yield from self._silence(part, at_s, exc)
+            return
+        with closing(reader):
+            yield from _timed(reader.blocks(), part)
+
+    def _silence(self, part: Part, at_s: float, refused: SourceError) -> Iterator[TimedBlock]:
+        reason = str(refused).removeprefix(f"{self.path}: ")
+        if part.length_s is None:
+            self._warn(f"a part of unknown length at {at_s:.1f} s could not be decoded: {reason}")
+            self._undecoded.add_unmeasured(at_s, reason)
+            return
+        self._warn(f"{part.length_s:.1f} s from {at_s:.1f} s on could not be decoded: {reason}")
+        self._undecoded.add(at_s, at_s + part.length_s, reason)
+        count = round(part.length_s * self.info.sample_rate)
+        for done in range(0, count, self.info.sample_rate):
+            silence = np.zeros(min(self.info.sample_rate, count - done), np.float32)
+            yield TimedBlock(None, self.info.sample_rate, silence)
+
+    def _open(self, part: Part, before_s: float) -> PartReader:
+        return open_part(self.path, part, self._channel, self._warn, self._undecoded, before_s, self._track)
+
+    def close(self) -> None:
+        self._closed = True
+
+    def __enter__(self) -> JoinedSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def _timed(blocks: Iterator[TimedBlock], part: Part) -> Iterator[TimedBlock]:
+    """The blocks with their times moved by the part's shifts, cut where a shift begins."""
+    if not part.shifts:
+        yield from blocks
+        return
+    shifts, at, shift_s = deque(part.shifts), 0, 0.0
+    for block in blocks:
+        rate, done = block.rate, 0
+        while done < len(block.samples):
+            while shifts and at >= round(shifts[0][0] * rate):
+                _, shift_s, damage = shifts.popleft()
+                if damage:
+                    yield TimedBlock(None, rate, block.samples[:0], damage)
+            end = done + max(1, round(_TIMED_BLOCK_S * rate))
+            if shifts:
+                end = min(end, done + round(shifts[0][0] * rate) - at)
+            samples = block.samples[done:end]
+            yield TimedBlock(at / rate + shift_s, rate, samples, block.lost)
+            at, done = at + len(samples), end

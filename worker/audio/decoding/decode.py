@@ -1,0 +1,253 @@
+"""Opens an audio file and yields its samples as mono blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, cast
+
+from worker.audio.audio_tracks import check_track
+from worker.audio.decoding.downmix import Pcm16, Samples, lead_frames
+from worker.audio.decoding.libsndfile import SndfileStream
+from worker.audio.decoding.repair import Part, Plan, media_plan, plan_of
+from worker.audio.decoding.truncation import missing_end
+from worker.audio.decoding.unsupported_file import Refused, by_both, no_decoder, without_media
+from worker.audio.file_formats.coding_names import seeks_exactly
+from worker.audio.file_formats.detect_format import Kind, identify
+from worker.audio.source import Audio, AudioInfo, check_readable
+from worker.audio.source_file import SourceFile, opened
+from worker.audio.undecoded_ranges import Undecoded, UndecodedLog
+from worker.audio.warning_log import WarningLog
+from worker.errors import DamagedSource, UnsupportedSource
+
+_RATES: Final = range(1000, 1_000_001)
+_UNMEASURED: Final = ("MP3/", "NIST/")
+"""Formats whose length libsndfile measures in the file itself, not in a header."""
+_ROUNDING_S: Final = 0.05
+"""Lengths in headers include encoder padding or are rounded: a smaller difference is not damage."""
+
+__all__ = ["AudioInfo", "AudioSource", "open_source"]
+
+
+class AudioSource:
+    """An open audio file. Get it from `open_source`; close it, or use it as a context manager.
+
+    `info` is what the header says. `frames_decoded` and `warnings` grow while `blocks` runs: after its end,
+    `frames_decoded` is the exact length of the source in samples per channel, whatever the header said.
+    """
+
+    def __init__(self, path: SourceFile, channel: int | None = None, plan: Plan | None = None) -> None:
+        """`plan`: as `plan_of` gives it, with one part at most."""
+        self.path = path
+        self.frames_decoded = 0
+        self._channel = channel
+        self._warnings = WarningLog()
+        self._undecoded = UndecodedLog()
+        check_readable(path)
+        plan = plan or plan_of(path)
+        for text in plan.warnings:
+            self._warn(text)
+        self._part: Part | None = plan.parts[0] if plan.parts else None
+        self._closed = False
+        self._stream: SndfileStream | None = self._opened()
+        self.info = info = self._stream.info
+        if info.frames == 0 or info.sample_rate not in _RATES:
+            self.close()
+            fault = "holds no audio" if info.frames == 0 else f"gives a sample rate of {info.sample_rate} Hz"
+            raise Refused(path, f"has an audio header, but it {fault}", damaged=True)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of the source, each once: damage, a wrong header, samples that are not numbers."""
+        return self._warnings.texts
+
+    @property
+    def undecoded(self) -> tuple[Undecoded, ...]:
+        """Stretches of known length that could not be decoded, as far as it was read."""
+        return self._undecoded.stretches
+
+    def _warn(self, text: str) -> None:
+        self._warnings.add(text)
+
+    def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
+        """Yield the samples from `start_frame` (of the source's rate) to the end, mono float32[n], full scale 1.0.
+
+        Channels are mixed with equal weights, unless it was opened for one. Blocks are at most `block_s` seconds long,
+        the caller's to keep. One iteration at a time; another one starts anew. Raises DamagedSource when nothing can be
+        decoded; damage further on is passed over, in FLAC with silence in its place, and `warnings` tells.
+        """
+        return cast(Iterator[Samples], self._blocks(start_frame, block_s, stored=False))
+
+    def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples | Pcm16]:
+        """The same, but int16 where 16 bits of one channel are wanted. The next block may overwrite the last one."""
+        return self._blocks(start_frame, block_s, stored=True)
+
+    def _blocks(self, start_frame: int, block_s: float, *, stored: bool) -> Iterator[Samples | Pcm16]:
+        if start_frame < 0 or block_s <= 0:
+            raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
+        if self._closed:
+            raise ValueError(f"{self.path} is closed")
+        if self._stream is None or self._stream.used:
+            self._close_stream()
+            self._stream = self._opened()
+        self._undecoded.clear()
+        self.frames_decoded = self._stream.seek_exactly(
+            lead_frames(self.info.channels, self._channel, self.info.sample_rate, start_frame)
+        )
+        skip = start_frame - self.frames_decoded
+        for block in self._stream.blocks(block_s, self._channel, stored=stored):
+            self.frames_decoded += len(block)
+            if skip >= len(block):
+                skip -= len(block)
+                continue
+            yield block[skip:] if skip else block
+            skip = 0
+        if self._gave_up:
+            for block in self._rest(block_s):
+                yield block[skip:]
+                skip = max(0, skip - len(block))
+        self._check_end()
+
+    @property
+    def _gave_up(self) -> bool:
+        """libsndfile stopped before the end. Damage in FLAC is silence by now: only its own reader knows the times."""
+        form = self.info.format
+        stopped = self._stream is not None and self._stream.failed
+        return not form.startswith("FLAC/") and (stopped or (form.startswith("MP3/") and self._is_short))
+
+    @property
+    def _is_short(self) -> bool:
+        frames, rate = self.info.frames, self.info.sample_rate
+        return frames is not None and frames - self.frames_decoded > _ROUNDING_S * rate
+
+    def _rest(self, block_s: float) -> Iterator[Samples]:
+        """The audio that FFmpeg reads from the place where libsndfile stopped."""
+        from worker.audio.decoding.ffmpeg_container import is_installed  # noqa: PLC0415
+        from worker.audio.decoding.ffmpeg_reader import open_media  # noqa: PLC0415  seldom needed, and large
+
+        if not is_installed():
+            return
+        with suppress(UnsupportedSource, DamagedSource), open_media(self.path, self._channel) as other:
+            if other.info.sample_rate != self.info.sample_rate:
+                return
+            for block in other.blocks(self.frames_decoded, block_s):
+                self.frames_decoded += len(block)
+                yield block
+
+    def _opened(self) -> SndfileStream:
+        return SndfileStream(self.path, self._part, self._warn, self._undecoded)
+
+    def check_start(self, kind: Kind | None) -> None:
+        """Raises Refused if nothing can be decoded at the start, or if libsndfile chose the format by a file name that
+        does not fit the content (`kind`)."""
+        form, _, coding = self.info.format.partition("/")
+        named = {"RAW": ("GSM 06.10",), "MP3": ("MP1", "MP2", "MP3")}.get(form)
+        if named is not None and kind is not None and kind.container not in named:
+            raise Refused(self.path, "its name has the ending of another format")
+        if seeks_exactly(coding):
+            return
+        try:
+            next(self.blocks(block_s=0.1))
+        except (StopIteration, DamagedSource) as exc:
+            raise Refused(self.path, str(exc).removeprefix(f"{self.path}: "), damaged=True) from exc
+        self.frames_decoded = 0
+
+    def _now_s(self) -> float:
+        return self.frames_decoded / self.info.sample_rate
+
+    def _check_end(self) -> None:
+        if not self.frames_decoded:
+            reason = f" ({self.warnings[-1]})" if self.warnings else ""
+            raise DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
+        if self.info.frames is not None and self._is_short:
+            said_s = self.info.frames / self.info.sample_rate
+            self._warn(
+                f"cut off or damaged: the header promises {said_s:.1f} s, {self._now_s():.1f} s could be decoded"
+            )
+        elif self.info.format.startswith(_UNMEASURED) and (text := missing_end(self.path)):
+            self._warn(text)
+
+    def _close_stream(self) -> None:
+        if self._stream is not None:
+            self._stream.close()
+            self._stream = None
+
+    def close(self) -> None:
+        self._close_stream()
+        self._closed = True
+
+    def __enter__(self) -> AudioSource:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def open_source(path: SourceFile | Path, channel: int | None = None, track: int | None = None) -> Audio:
+    """Open an audio file of any format that libsndfile reads, or FFmpeg where the extra `media` is installed, to read
+    all channels mixed, or only `channel` (from 0; the caller knows that there is one), of audio track `track` (from 1).
+
+    The content decides, not the name. FFmpeg reads files that libsndfile cannot open or would read wrongly.
+    Raises SourceNotFound; UnsupportedSource for what neither can read, with the reason and the way out; DamagedSource
+    for a broken header or a file without audio; SourceError for what cannot be read at all.
+    """
+    path = opened(path)
+    check_readable(path)
+    kind = identify(path)
+    if kind is not None and kind.misread:
+        return _open_other(path, channel, track, kind, Refused(path, "libsndfile would read it wrongly"))
+    if kind is not None and (kind.estimated or (not kind.native and not plan_of(path).is_joined)):
+        with suppress(UnsupportedSource, DamagedSource):  # libsndfile may read more formats than our tables list
+            return _open_other(path, channel, track, kind, Refused(path, "not for libsndfile"))
+    try:
+        return _open_native(path, channel, kind, track)
+    except Refused as exc:
+        return _open_other(path, channel, track, kind, exc)
+
+
+def _open_native(path: SourceFile, channel: int | None, kind: Kind | None, track: int | None) -> Audio:
+    """Raises Refused, also where the start cannot be decoded, and NoSuchTrack: libsndfile reads no tracks."""
+    plan = plan_of(path)
+    check_track(track, (), path)
+    if plan.is_joined:
+        return _open_joined(path, plan, channel)
+    source = AudioSource(path, channel, plan)
+    try:
+        source.check_start(kind)
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def _open_joined(path: SourceFile, plan: Plan, channel: int | None, track: int | None = None) -> Audio:
+    from worker.audio.decoding.concatenated_files import JoinedSource  # noqa: PLC0415  seldom needed
+
+    return JoinedSource(path, plan, channel, track)
+
+
+def _open_other(path: SourceFile, channel: int | None, track: int | None, kind: Kind | None, refused: Refused) -> Audio:
+    from worker.audio.decoding.ffmpeg_container import NoDecoder, UnknownContainer, is_installed  # noqa: PLC0415
+    from worker.audio.decoding.ffmpeg_reader import open_media  # noqa: PLC0415  seldom needed, and large
+
+    if not is_installed():
+        raise without_media(path, kind, refused) from None
+    plan = media_plan(path)
+    if plan.is_joined:
+        return _open_joined(path, plan, channel, track)
+    try:
+        source = open_media(path, channel, plan, track)
+    except UnknownContainer as exc:
+        raise by_both(path, kind, refused, exc, exc.reason) from None
+    except NoDecoder:
+        raise no_decoder(path, kind) from None
+    except UnsupportedSource as exc:
+        raise by_both(path, kind, refused, exc, "") from None
+    except DamagedSource as exc:
+        raise by_both(path, kind, refused, exc, str(exc).removeprefix(f"{path}: ")) from None
+    if kind is None and source.is_raw_stream:  # FFmpeg finds frames in noise
+        source.close()
+        raise by_both(path, kind, refused, refused, "") from None
+    return source

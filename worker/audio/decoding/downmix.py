@@ -1,0 +1,216 @@
+"""Reduces a source to one channel: the mix of all with equal weights, or one of them, as float32 at full scale 1.0.
+
+Where the channels cancel each other (inverted phase), the loudest channel replaces the mix.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.audio.decoding.phase_cancellation import CONTEXT, INVERTED, MIX, QUIET, choose, measure, window_samples
+
+Samples = npt.NDArray[np.float32]
+Pcm16 = npt.NDArray[np.int16]
+Dtype = type[np.int16] | type[np.float32]
+
+_LOUDEST: Final = 16.0  # +24 dB over full scale: nothing real is louder, and nothing after this can overflow
+_BATCH_S: Final = 0.25
+
+
+class ToMono(Protocol):
+    """Reduces the buffers of one source to one channel, in order. Each buffer yields one block of its length."""
+
+    shares_buffer: bool
+    """The blocks may be views of the buffers."""
+
+    def push(self, frames: npt.NDArray[Any]) -> list[Any]:
+        """The blocks that are complete with this buffer; empty while the decision needs more audio."""
+        ...
+
+    def flush(self) -> list[Any]:
+        """The remaining blocks at the end of the source."""
+        ...
+
+
+def to_mono(
+    channels: int,
+    dtype: Dtype,
+    warn: Callable[[str], None],
+    channel: int | None,
+    *,
+    rate: int,
+    first_s: float = 0.0,
+    stored: bool = False,
+) -> ToMono:
+    """Mixes all channels, or takes only `channel`. `rate` in Hz; `first_s`: second of the source at which it begins;
+    `stored`: a single 16-bit channel is not converted."""
+    if channels > 1 and channel is None:
+        return Downmix(channels, dtype, warn, rate, first_s)
+    return _Stored(channel or 0) if stored and dtype is np.int16 else OneChannel(channel or 0, dtype, warn)
+
+
+def lead_frames(channels: int, channel: int | None, rate: int, start: int) -> int:
+    """The frame from which a source must be decoded for a correct mix from `start` on."""
+    if channels == 1 or channel is not None:
+        return start
+    window = window_samples(rate)
+    return max(0, start // window - CONTEXT) * window
+
+
+class _Stored:
+    """Takes one int16 channel unchanged, without a copy if it is the only one."""
+
+    shares_buffer = True
+
+    def __init__(self, channel: int) -> None:
+        self._channel = channel
+
+    def push(self, frames: npt.NDArray[Any]) -> list[Pcm16]:
+        return [np.ascontiguousarray(frames[:, self._channel])]
+
+    def flush(self) -> list[Pcm16]:
+        return []
+
+
+class OneChannel:
+    """Takes one channel of int16 or float32 buffers."""
+
+    shares_buffer = False
+
+    def __init__(self, channel: int, dtype: Dtype, warn: Callable[[str], None]) -> None:
+        """`warn` receives a text for samples that are not numbers or exceed full scale (only in float32)."""
+        self._channel = channel
+        self._scale = np.float32(_scale(dtype))
+        self._is_float = dtype is np.float32
+        self._warn = warn
+
+    def push(self, frames: npt.NDArray[Any]) -> list[Samples]:
+        block = np.empty(len(frames), dtype=np.float32)
+        np.multiply(frames[:, self._channel], self._scale, out=block)
+        return [make_sound(block, self._warn) if self._is_float else block]
+
+    def flush(self) -> list[Samples]:
+        return []
+
+
+class Downmix:
+    """Mixes interleaved int16 or float32 buffers of one source, with a delay of a quarter to half a second."""
+
+    shares_buffer = False
+
+    def __init__(
+        self, channels: int, dtype: Dtype, warn: Callable[[str], None], rate: int, first_s: float = 0.0
+    ) -> None:
+        self._weights = np.full(channels, _scale(dtype) / channels, dtype=np.float32)
+        self._full_scale = 1 / _scale(dtype)
+        self._is_float = dtype is np.float32
+        self._warn = warn
+        self._rate, self._window = rate, window_samples(rate)
+        self._first_s, self._windows_done = first_s, 0
+        self._held = np.zeros((0, channels), dtype)
+        """Undecided frames; they begin with a window."""
+        self._fresh: list[npt.NDArray[Any]] = []
+        self._fresh_count = 0
+        self._energies = np.zeros((0, 1 + channels), np.float32)
+        """Of the windows before those in `_held`, as far as they matter, and of those in it."""
+        self._lengths: deque[int] = deque()
+        self._ready: list[Samples] = []
+        self._last: int = MIX
+
+    def push(self, frames: npt.NDArray[Any]) -> list[Samples]:
+        """int16 or float32[n, channels] -> float32 blocks."""
+        self._lengths.append(len(frames))
+        self._fresh.append(frames.copy())
+        self._fresh_count += len(frames)
+        if self._fresh_count >= _BATCH_S * self._rate:
+            self._decide(at_end=False)
+        return self._blocks()
+
+    def flush(self) -> list[Samples]:
+        self._decide(at_end=True)
+        return self._blocks()
+
+    def _decide(self, *, at_end: bool) -> None:
+        known = len(self._held) // self._window
+        frames = np.concatenate([self._held, *self._fresh]) if self._fresh else self._held
+        self._fresh, self._fresh_count = [], 0
+        whole = len(frames) // self._window
+        measured = [self._energies, measure(frames[known * self._window : whole * self._window], *self._measure())]
+        if at_end and (rest := frames[whole * self._window :]).size:
+            measured.append(measure(_padded(rest, self._window), *self._measure()))
+        self._energies = np.concatenate(measured)
+        windows = -(-len(frames) // self._window) if at_end else whole
+        before = len(self._energies) - windows
+        decided = windows if at_end else max(0, windows - CONTEXT)
+        if not decided:
+            self._held = frames
+            return
+        choice = choose(self._energies)[before : before + decided]
+        done = min(len(frames), decided * self._window)
+        self._ready.append(self._mixed(frames[:done], choice))
+        self._held = frames[done:].copy()
+        self._energies = self._energies[max(0, before + decided - CONTEXT) :]
+        self._windows_done += decided
+
+    def _measure(self) -> tuple[float, int]:
+        return self._full_scale, self._rate
+
+    def _mixed(self, frames: npt.NDArray[Any], choice: npt.NDArray[np.int16]) -> Samples:
+        with np.errstate(invalid="ignore", over="ignore"):  # from samples that are not numbers, see `make_sound`
+            block: Samples = frames.astype(np.float32, copy=False) @ self._weights
+            scale = self._weights[0] * len(self._weights)
+            for window in np.flatnonzero(choice >= 0):
+                part = slice(window * self._window, (window + 1) * self._window)
+                np.multiply(frames[part, choice[window]], scale, out=block[part])
+        for number, channel in enumerate(choice.tolist()):
+            if channel >= 0 and self._last == MIX:
+                at_s = self._first_s + (self._windows_done + number) * self._window / self._rate
+                self._warn(
+                    f"its channels cancel each other when they are mixed {INVERTED} at {at_s:.1f} s; "
+                    f"channel {channel + 1} is used there"
+                )
+            self._last = self._last if channel == QUIET else channel
+        return make_sound(block, self._warn) if self._is_float else block
+
+    def _blocks(self) -> list[Samples]:
+        """The decided buffers, each with its original length."""
+        if not self._ready or sum(map(len, self._ready)) < self._lengths[0]:
+            return []
+        signal = np.concatenate(self._ready) if len(self._ready) > 1 else self._ready[0]
+        blocks, at = [], 0
+        while self._lengths and at + self._lengths[0] <= len(signal):
+            length = self._lengths.popleft()
+            blocks.append(signal[at : at + length])
+            at += length
+        self._ready = [signal[at:]] if at < len(signal) else []
+        return blocks
+
+
+def make_sound(block: Samples, warn: Callable[[str], None]) -> Samples:
+    """Replace samples that are not numbers, in place, and clip the others. Rarely needed, so the check is cheap."""
+    if not len(block):
+        return block
+    peak = max(float(block.max()), -float(block.min()))
+    if peak <= 1.0:
+        return block
+    if not np.isfinite(peak):  # min and max propagate NaN
+        warn("contains samples that are not numbers (NaN or infinite); they are replaced by silence")
+        np.nan_to_num(block, copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        peak = max(float(block.max()), -float(block.min()))
+    if peak > _LOUDEST:
+        warn(f"contains samples of {peak:.3g} times full scale; they are clipped")
+        np.clip(block, -_LOUDEST, _LOUDEST, out=block)
+    return block
+
+
+def _scale(dtype: Dtype) -> float:
+    return 1 / 32768 if dtype is np.int16 else 1.0
+
+
+def _padded(rest: npt.NDArray[Any], window: int) -> npt.NDArray[Any]:
+    return np.pad(rest, ((0, window - len(rest)), (0, 0)))

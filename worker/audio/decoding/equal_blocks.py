@@ -1,0 +1,26 @@
+"""Blocks of equal length from pieces of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from worker.audio.decoding.downmix import Samples
+
+
+def regrouped(pieces: Iterator[Samples], size: int) -> Iterator[Samples]:
+    """The same signal in arrays of `size` samples, the last one shorter."""
+    pending: list[Samples] = []
+    count = 0
+    for piece in pieces:
+        pending.append(piece)
+        count += len(piece)
+        if count >= size:
+            signal = np.concatenate(pending)
+            whole = count - count % size
+            for at in range(0, whole, size):
+                yield signal[at : at + size].copy()
+            pending, count = [signal[whole:]], count - whole
+    if count:
+        yield np.concatenate(pending)

@@ -1,0 +1,75 @@
+"""Decoded frames of a media container as mono blocks with their times."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import numpy as np
+
+from worker.audio.decoding.coding_changes import frames_through_changes
+from worker.audio.decoding.downmix import Samples, ToMono, to_mono
+from worker.audio.decoding.ffmpeg_container import WITHOUT_EDITS, Lost, MediaContainer
+from worker.audio.decoding.ffmpeg_samples import Packer
+from worker.audio.decoding.stream_timeline import TimedBlock
+
+
+class MediaBlocks:
+    """Mixes the frames of one container, across changes of rate, channels or sample format."""
+
+    def __init__(self, opened: MediaContainer, channel: int | None, warn: Callable[[str], None]) -> None:
+        """`channel`: from 0; None mixes all."""
+        self._opened = opened
+        self._channel = channel
+        self._warn = warn
+        if opened.without_edits:
+            warn(WITHOUT_EDITS)
+        self._packed = Packer(opened.make_joiner)
+        self._mixer: ToMono | None = None
+        self._kind: tuple[int, type, int] | None = None
+        self._undecided: deque[tuple[float | None, int]] = deque()
+        """Times and rates of the frames that the mixer has not returned yet."""
+        self.frames_decoded = 0
+
+    def __iter__(self) -> Iterator[TimedBlock]:
+        """Frames in order, and silence in place of packets that could not be decoded."""
+        rate, end_s = self._opened.info.sample_rate, 0.0
+        for item in frames_through_changes(self._opened):
+            start_s = item.start_s
+            if isinstance(item, Lost):
+                samples = np.zeros(round(item.duration_s * rate), np.float32)
+                yield from self._flushed()
+                yield TimedBlock(start_s, rate, samples, item.reason)
+            else:
+                rate, samples = item.frame.sample_rate, self._packed(item.frame)
+                self.frames_decoded += 1
+                yield from self._mixed(start_s, rate, samples, end_s)
+            end_s = (end_s if start_s is None else start_s) + len(samples) / rate
+        yield from self._flushed()
+
+    def _mixed(self, start_s: float | None, rate: int, samples: Any, end_s: float) -> Iterator[TimedBlock]:
+        """The requested channel of a frame, or the mix. In stretches with fewer channels than at the start, the sound
+        belongs to the first channel; the others are silent, so that nothing is transcribed twice."""
+        count, wanted = samples.shape[1], self._channel
+        if wanted is not None and wanted >= count:
+            self._warn(f"has only {count} channels in some stretches; channel {wanted + 1} is silent there")
+            yield from self._flushed()
+            yield TimedBlock(start_s, rate, np.zeros(len(samples), np.float32))
+            return
+        kind = (count, samples.dtype.type, rate)
+        if self._mixer is None or kind != self._kind:
+            yield from self._flushed()
+            first_s = end_s if start_s is None else start_s
+            self._mixer, self._kind = to_mono(*kind[:2], self._warn, wanted, rate=rate, first_s=first_s), kind
+        self._undecided.append((start_s, rate))
+        yield from self._timed(self._mixer.push(samples))
+
+    def _flushed(self) -> Iterator[TimedBlock]:
+        if self._mixer is not None:
+            yield from self._timed(self._mixer.flush())
+            self._mixer = None
+
+    def _timed(self, blocks: Iterable[Samples]) -> Iterator[TimedBlock]:
+        for block in blocks:
+            yield TimedBlock(*self._undecided.popleft(), block)

@@ -1,0 +1,380 @@
+"""Opens media containers with FFmpeg and decodes one audio stream. The only importer of av (PyAV), the extra `media`.
+
+A file reaches FFmpeg as bytes, not by its path, and only the demuxers of `_CONTAINERS` are allowed: others (playlists,
+scripts) may name further files and addresses to be opened.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final, cast
+
+from worker.audio.decoding.duplicate_packets import RepeatFilter
+from worker.audio.decoding.ffmpeg_tracks import audio_stream, audio_streams, tracks_of
+from worker.audio.decoding.repair import Part, PartFile
+from worker.audio.decoding.stream_succession import SUCCESSION_PACKETS, Succession
+from worker.audio.file_formats.mp4 import has_uncommon_edits
+from worker.audio.source import AudioInfo
+from worker.audio.source_file import SourceFile
+from worker.errors import DamagedSource, UnsupportedSource
+from worker.resource_shortages import raise_shortage, source_error
+
+try:
+    import av
+except ImportError:  # the extra is not installed
+    av = None  # type: ignore[assignment]
+
+_CONTAINERS: Final = (
+    "mov,matroska,webm,asf,amr,amrnb,amrwb,aac,ac3,eac3,avi,flv,mpeg,mpegts,wav,aiff,caf,ogg,ape,wv,tta,dts,mpc,mpc8,rm,"
+    "dsf,tak,loas,mxf,w64,au,voc,flac,mp3,ircam,nistsphere,iff,gsm,nut,sox,oma,qcp,xwma,gxf,avr,adx,shn,dtshd,truehd,mlp,"
+    "act,wtv,wsd,rso,pvf,paf,xa,hca,mmf,svx,aa,lvf,g729,ilbc,sbc"
+)
+_NO_LENGTH: Final = ("aac", "ac3", "eac3", "dts", "loas", "amr", "amrnb", "amrwb", "gsm", "truehd", "mlp", "sbc")
+"""Containers without a header for the whole: FFmpeg guesses their length."""
+_ESTIMATED: Final = frozenset(("mpegts", "mpeg", "mp3", "gxf", "rm", "adx", "ape", "avi", "asf", "wtv"))
+"""Containers whose length FFmpeg takes from the last timestamps or the bit rate, even if a header gives one."""
+_LENGTH_OF_ALL: Final = frozenset(("matroska", "webm", "flv", "nut"))
+"""Containers with one length for all streams: the picture may be longer than the sound."""
+_LENGTH_FROM_ZERO: Final = frozenset(("matroska", "webm", "asf"))
+"""Containers whose length counts from zero, not from the start of the first stream."""
+_RAW_STREAMS: Final = frozenset(
+    ("mp3", "aac", "ac3", "eac3", "dts", "loas", "gsm", "amrnb", "amrwb", "truehd", "mlp", "sbc")
+)
+"""Demuxers that FFmpeg often chooses for files that contain no audio."""
+_FROM_ZERO: Final = frozenset(("mov", "mp4", "matroska", "webm", "avi", "mxf", "nut"))
+"""Containers whose times count from the start of the presentation: audio that starts at 15 s is heard at 15 s."""
+_LIVE: Final = frozenset(("flv", "asf"))
+"""As `_FROM_ZERO`, but a saved live stream may count from any moment."""
+_FROM_FIRST: Final = frozenset(("mpegts", "mpeg", "rm", "ogg"))
+"""Containers whose times count from any moment: the earliest stream starts at zero. All others have no times."""
+_MAX_LIVE_START_S: Final = 60.0
+_MAX_START_S: Final = 3600.0
+_SPARSE_TIMES: Final = ("mpegts", "mpeg")
+WITHOUT_EDITS: Final = (
+    "its edit list changes the speed or pauses; all of the recording is read as it was before the edits, "
+    "so times may differ from those of a player"
+)
+_RATES: Final = range(1000, 1_000_001)
+_MAX_CHANNELS: Final = 64
+_MAX_FAULTS: Final = 2000
+_LARGE_PROBE: Final = {"probesize": str(64 << 20), "analyzeduration": str(120_000_000)}
+_TAG_TIME: Final = re.compile(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)")
+
+
+class UnknownContainer(UnsupportedSource):
+    """A file that FFmpeg cannot open: its container is not supported, or it is damaged."""
+
+    def __init__(self, text: str, reason: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class NoDecoder(UnsupportedSource):
+    """FFmpeg knows the container, but not the coding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A frame of PyAV, and the second it starts at; None without a timestamp of its own."""
+
+    frame: Any
+    start_s: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """A packet that could not be decoded. `start_s` is None and `duration_s` 0.0 if the container gives none."""
+
+    start_s: float | None
+    duration_s: float
+    reason: str
+    position: int | None = None
+    """Byte position of the packet in the file, if the container gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class OtherStream:
+    """The stream has ended and another one continues: position of its first packet, and its id in the container."""
+
+    position: int
+    stream_id: int
+
+
+class MediaContainer:
+    """A container, from its start on, read once."""
+
+    def __init__(
+        self,
+        path: SourceFile,
+        part: Part | None = None,
+        stream_id: int | None = None,
+        zero_s: float | None = None,
+        track: int | None = None,
+    ) -> None:
+        """`part`: the part of the file to read, under a header of its own. `stream_id`, `zero_s`: the stream to read
+        and the zero of its times, if the caller knows them. `track`: the audio track to read, from 1. Raises
+        UnknownContainer, UnsupportedSource, DamagedSource, NoSuchTrack."""
+        self.path = path
+        self._part = part or Part(0, path.stat().st_size)
+        self._stream_id = stream_id
+        self._track = track
+        self._given_zero_s = zero_s
+        # Without a name: FFmpeg would also trust the ending, which may be wrong.
+        self._file = PartFile(path, self._part)
+        try:
+            self.without_edits = self._has_uncommon_edits()
+            self._open()
+            if self._may_begin_elsewhere and (first := self._first_stream_id()) is not None:
+                self._stream_id = first
+                self._open()
+            self.info = self._info(*self._form())
+        except BaseException:
+            self._file.close()
+            raise
+
+    def _has_uncommon_edits(self) -> bool:
+        try:
+            return has_uncommon_edits(cast(BinaryIO, self._file))
+        except OSError as exc:
+            raise source_error(exc, str(self.path)) from exc
+
+    def _open(self, probing: dict[str, str] | None = None) -> None:
+        if self.without_edits:
+            probing = {**(probing or {}), "ignore_editlist": "1"}
+        self._container = _container(self.path, self._file, probing)
+        self._stream = audio_stream(self.path, self._container, self._stream_id, self._track)
+        self._timed, self._zero_s = zero_of(self._container.format.name, self._start_s)
+        if self._given_zero_s is not None:
+            self._zero_s = self._given_zero_s
+        if self._stream.codec_context is not None:
+            self._stream.thread_type = "NONE"
+
+    @property
+    def _may_begin_elsewhere(self) -> bool:
+        return self.is_transport_stream and self._stream_id is None and self._track is None
+
+    def _form(self) -> tuple[int, int]:
+        """Rate and channels. Audio that starts late is not found by FFmpeg's first look, nor sometimes by a longer one:
+        then it is decoded up to its first frame, and the container opened again."""
+        if not _rate_of(self._stream):
+            self._open(_LARGE_PROBE)
+        coding = self._stream.codec_context
+        if coding is None or coding.sample_rate:
+            return _rate_of(self._stream), coding.channels if coding is not None else 0
+        frame = next((item.frame for item in self.frames() if isinstance(item, Decoded)), None)
+        self._open(_LARGE_PROBE)
+        return (frame.sample_rate, frame.layout.nb_channels) if frame is not None else (0, 0)
+
+    @property
+    def _start_s(self) -> float:
+        return (self._container.start_time or 0) / av.time_base
+
+    @property
+    def length_s(self) -> float | None:
+        """Seconds from zero to the end of the longest stream, as the container says."""
+        duration = self._container.duration
+        if not duration:
+            return None
+        return float(duration / av.time_base) + (0.0 if self._counts_from_zero else self._start_s - self._zero_s)
+
+    @property
+    def said_length_s(self) -> float | None:
+        """The same where the container says it, not its last timestamp: that may be as wrong as any other."""
+        return None if set(self._container.format.name.split(",")) & _ESTIMATED else self.length_s
+
+    @property
+    def _counts_from_zero(self) -> bool:
+        return bool(set(self._container.format.name.split(",")) & _LENGTH_FROM_ZERO)
+
+    @property
+    def make_joiner(self) -> Callable[..., Any]:
+        joiner: Callable[..., Any] = av.AudioResampler
+        return joiner
+
+    def time_of(self, item: Any) -> float | None:
+        """The second a frame or packet starts at on the timeline of the container; None without a timestamp."""
+        if not self._timed or item.pts is None or not item.time_base:
+            return None
+        return float(item.pts * item.time_base) - self._zero_s
+
+    def frames(self) -> Iterator[Decoded | Lost | OtherStream]:
+        """Decoded frames in order, and a `Lost` for each packet that cannot be decoded. A second copy of a packet is
+        skipped: recorders that reconnect send some twice. If another stream continues, `OtherStream` comes last."""
+        succession = Succession(self._stream.index)
+        packets = self._packets()
+        repeats = RepeatFilter()
+        faults = 0
+        while True:
+            try:
+                packet = next(packets, None)
+            except av.error.EOFError:
+                return
+            except _faults() as exc:
+                _check_shortage(exc, self.path)
+                faults += 1
+                yield Lost(None, 0.0, reason_of_fault(exc))
+                if faults > _MAX_FAULTS:
+                    return
+                packets = self._packets()  # an error ends the earlier iterator
+                continue
+            if packet is None:
+                return
+            if packet.stream_index != self._stream.index:
+                if (began := succession.other(packet.stream_index, packet.pos)) is not None:
+                    yield OtherStream(self._part.start + began, packet.stream.id)
+                    return
+                continue
+            succession.own()
+            for new in repeats.push(packet) if self._timed else (packet,):
+                yield from self._decoded(new)
+
+    def _packets(self) -> Iterator[Any]:
+        """Packets of the stream; in a transport stream those of all audio streams, as another one may continue it."""
+        wanted = [s for s in self._container.streams if s.type == "audio"] if self.is_transport_stream else self._stream
+        packets: Iterator[Any] = self._container.demux(wanted)
+        return packets
+
+    def _decoded(self, packet: Any) -> Iterator[Decoded | Lost]:
+        # In MPEG streams only the first frame of a packet has a timestamp. FFmpeg makes up those of the others, by the
+        # rate that the stream began with.
+        is_made_up = packet.pos is None and self._container.format.name in _SPARSE_TIMES
+        try:
+            for frame in packet.decode():
+                yield Decoded(frame, None if is_made_up else self.time_of(frame))
+        except av.error.EOFError:
+            return
+        except _faults() as exc:
+            duration_s = float(packet.duration * packet.time_base) if packet.duration and packet.time_base else 0.0
+            position = None if packet.pos is None else self._part.start + packet.pos
+            yield Lost(None if is_made_up else self.time_of(packet), duration_s, reason_of_fault(exc), position)
+
+    @property
+    def is_transport_stream(self) -> bool:
+        return bool(self._container.format.name == "mpegts")
+
+    def reopened(self, position: int, stream_id: int | None = None) -> MediaContainer:
+        """The rest of a transport stream from a byte position on, with the same zero. Raises SourceError."""
+        if stream_id is None and self._track is not None:
+            stream_id = int(self._stream.id)
+        return MediaContainer(self.path, Part(position, self._part.end), stream_id, self._zero_s)
+
+    def _first_stream_id(self) -> int | None:
+        """The id of an audio stream that comes before the chosen one; None where both run side by side."""
+        audio = [stream for stream in self._container.streams if stream.type == "audio"]
+        if len(audio) < 2:
+            return None
+        counts: dict[int, int] = {}
+        found = None
+        with suppress(*_faults()):
+            for packet in self._container.demux(audio):
+                if packet.stream_index == self._stream.index:
+                    break
+                counts[packet.stream.id] = counts.get(packet.stream.id, 0) + 1
+                if counts[packet.stream.id] >= SUCCESSION_PACKETS:
+                    found = int(packet.stream.id)
+                    break
+        self._open()
+        return found
+
+    def _info(self, rate: int, channels: int) -> AudioInfo:
+        coding, container = self._stream.codec_context, self._container
+        if coding is None:
+            raise NoDecoder(f"{self.path}: the coding of its audio is unknown")
+        name = f"{container.format.name.partition(',')[0].upper()}/{coding.name.upper()}"
+        if rate not in _RATES or not 1 <= channels <= _MAX_CHANNELS:
+            raise DamagedSource(f"{self.path}: gives {channels} channels at {rate} Hz ({name})")
+        end_s = None if container.format.name in _NO_LENGTH else self._stream_end_s() or self.length_s
+        frames = round(end_s * rate) if end_s and end_s > 0 else None
+        return AudioInfo(rate, channels, frames, name, tracks_of(container))
+
+    @property
+    def track(self) -> int:
+        """The track that is read, from 1."""
+        return audio_streams(self._container).index(self._stream) + 1
+
+    def _stream_end_s(self) -> float | None:
+        """Where the audio stream ends on the timeline, as the container says."""
+        stream = self._stream
+        if not stream.duration or not stream.time_base:
+            return None
+        is_later = self._timed and not self._counts_from_zero
+        start_s = float((stream.start_time or 0) * stream.time_base) - self._zero_s if is_later else 0.0
+        return max(0.0, start_s) + float(stream.duration * stream.time_base)
+
+    @property
+    def is_raw_stream(self) -> bool:
+        """Frames without a container: FFmpeg finds some in many a file that is no audio."""
+        return self._container.format.name in _RAW_STREAMS
+
+    @property
+    def promised_s(self) -> float | None:
+        """End of the audio by its header, in seconds; None if the header gives none, or only one for all streams."""
+        names = set(self._container.format.name.split(","))
+        if names & _ESTIMATED or names & set(_NO_LENGTH):
+            return None
+        if names & _LENGTH_OF_ALL:
+            if (tag := _seconds(self._stream.metadata.get("DURATION", ""))) is not None:
+                return tag
+            # Without a length in a Matroska header FFmpeg guesses one by the bit rate.
+            return self.length_s if "flv" in names and len(self._container.streams) == 1 else None
+        return self._stream_end_s() or self.length_s
+
+    def close(self) -> None:
+        with suppress(av.error.FFmpegError):
+            self._container.close()
+        self._file.close()
+
+
+def is_installed() -> bool:
+    return av is not None
+
+
+def zero_of(format_name: str, start_s: float) -> tuple[bool, float]:
+    """Whether to follow the times of a container, and the time that is its zero (pure).
+
+    `format_name`: names of FFmpeg's demuxer, separated by commas. `start_s`: the earliest time of all streams."""
+    names = set(format_name.split(","))
+    if names & _FROM_ZERO:
+        return True, 0.0 if start_s <= _MAX_START_S else start_s
+    if names & _LIVE:
+        return True, 0.0 if start_s <= _MAX_LIVE_START_S else start_s
+    return bool(names & _FROM_FIRST), start_s
+
+
+def _container(path: SourceFile, file: PartFile, probing: dict[str, str] | None = None) -> Any:
+    options = {"format_whitelist": _CONTAINERS, **(probing or {})}
+    file.seek(0)
+    try:
+        return av.open(file, "r", metadata_errors="ignore", container_options=options)
+    except _faults() as exc:
+        _check_shortage(exc, path)
+        raise UnknownContainer(f"{path}: {reason_of_fault(exc)}", reason_of_fault(exc)) from exc
+
+
+def _seconds(tag: str) -> float | None:
+    """Seconds of a Matroska tag, 00:00:20.032000000."""
+    match = _TAG_TIME.fullmatch(tag.strip())
+    return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
+
+
+def _rate_of(stream: Any) -> int:
+    return int(stream.codec_context.sample_rate or 0) if stream.codec_context is not None else 0
+
+
+def _check_shortage(exc: Exception, path: SourceFile) -> None:
+    """Raises WorkerShortage when reading the file failed. FFmpeg's own errors with the same numbers mean damage."""
+    if not isinstance(exc, av.error.FFmpegError):
+        raise_shortage(exc, str(path))
+
+
+def _faults() -> tuple[type[Exception], ...]:
+    """Exceptions that PyAV raises for broken files: OSError and OverflowError for offsets outside the file, IndexError
+    for packets of a stream that did not exist at the start."""
+    return av.error.FFmpegError, ValueError, OverflowError, OSError, IndexError
+
+
+def reason_of_fault(exc: Exception) -> str:
+    return str(getattr(exc, "strerror", "") or exc or type(exc).__name__)

@@ -1,0 +1,43 @@
+"""The audio streams of an open container, as PyAV shows them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from worker.audio.audio_tracks import Track, check_track, default_track
+from worker.audio.source_file import SourceFile
+from worker.errors import UnsupportedSource
+
+_DEFAULT: Final = 1  # AV_DISPOSITION_DEFAULT
+
+
+def tracks_of(container: Any) -> tuple[Track, ...]:
+    """The audio tracks with their tags."""
+    return tuple(
+        Track.tagged(number, tags.get("language", ""), tags.get("title", ""), tags.get("handler_name", ""))
+        for number, tags in enumerate((stream.metadata for stream in audio_streams(container)), 1)
+    )
+
+
+def audio_streams(container: Any) -> list[Any]:
+    """The audio streams in order. Dolby TrueHD in a transport stream has an AC-3 stream of the same id with the same
+    sound, which is left out."""
+    audio = [stream for stream in container.streams if stream.type == "audio"]
+    if container.format.name != "mpegts":
+        return audio
+    ids = [stream.id for stream in audio]
+    return [stream for number, stream in enumerate(audio) if stream.id not in ids[:number]]
+
+
+def audio_stream(path: SourceFile, container: Any, stream_id: int | None = None, track: int | None = None) -> Any:
+    """The audio stream with this id or track, else the default one; its rate may still be unknown."""
+    audio = audio_streams(container)
+    if not audio:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
+        raise UnsupportedSource(f"{path}: has no audio, only {kinds}")
+    by_id = next((stream for stream in audio if stream.id == stream_id), None) if stream_id is not None else None
+    if track is not None:
+        check_track(track, tracks_of(container), path)
+        return by_id or audio[track - 1]
+    known = [stream for stream in audio if stream.codec_context is not None] or audio
+    return by_id or known[default_track([bool(stream.disposition & _DEFAULT) for stream in known])]

@@ -1,0 +1,277 @@
+"""Reads one part of a file through libsndfile, forward and once. The only importer of soundfile.
+
+Measured with libsndfile 1.2.2 and python-soundfile 0.14: python-soundfile seeks after every read, which for FLAC costs
+more than the decoding, so `_Reader` does not seek; 16-bit codings are read as int16, up to seven times cheaper than
+as float32; libsndfile never reads beyond the length it found at the start, see `worker.audio.decoding.repair`.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+from worker.audio.decoding.buffer_pool import scratch
+from worker.audio.decoding.downmix import Pcm16, Samples, to_mono
+from worker.audio.decoding.repair import Part, PartFile
+from worker.audio.decoding.unsupported_file import Refused
+from worker.audio.file_formats.coding_names import fits_int16, length_is_estimated, missing_bytes, seeks_exactly
+from worker.audio.source import AudioInfo, reason_of
+from worker.audio.source_file import SourceFile
+from worker.audio.undecoded_ranges import UndecodedLog
+from worker.resource_shortages import source_error
+
+_UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
+_MAX_BLOCK_VALUES: Final = 1 << 20
+_MP3_RETRIES: Final = 64  # each skips a kilobyte of data that is not MP3
+_FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
+_FLAC_STEP: Final = 256
+_FLAC_HALVINGS: Final = 5
+_RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of the facts a user must know about headerless audio
+_UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
+_SYSTEM_CODE: Final = 2  # SF_ERR_SYSTEM
+_PROBE_BYTES: Final = 1 << 20
+# libsndfile recognizes files without a header by the ending of their path; a descriptor has none.
+_TELEPHONE: Final = {".gsm": "GSM610", ".vox": "VOX_ADPCM"}
+_NO_HEADER: Final = (".raw", ".au", ".snd")
+
+
+class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
+    """A SoundFile that does not seek after each read: python-soundfile seeks only if `seekable()` is true."""
+
+    _reads_on = False
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
+
+    def seekable(self) -> bool:
+        return not self._reads_on and bool(super().seekable())
+
+    def read_on_into(self, buffer: npt.NDArray[Any]) -> int:
+        """Fill `buffer` with the next frames; returns their number. A third cheaper than `read(out=buffer)`."""
+        self._reads_on = True
+        return int(self.buffer_read_into(buffer, dtype="int16" if buffer.dtype == np.int16 else "float32"))
+
+
+class _PartReader(PartFile):
+    """Stores read errors: libsndfile calls it from C, where an exception would look like the end of the file."""
+
+    failure: OSError | None = None
+
+    def read(self, count: int) -> bytes:
+        try:
+            return super().read(count)
+        except OSError as exc:
+            self.failure = exc
+            return b""
+
+
+class SndfileStream:
+    """One part of a source, read forward once. Damage is skipped if the coding allows it."""
+
+    def __init__(
+        self,
+        path: SourceFile,
+        part: Part | None,
+        warn: Callable[[str], None],
+        undecoded: UndecodedLog,
+        before_s: float = 0.0,
+    ) -> None:
+        """`before_s`: seconds of the source before this part. Raises Refused."""
+        self.used = False
+        self._path, self._part, self._warn, self._undecoded, self._before_s = path, part, warn, undecoded, before_s
+        self._file: BinaryIO | _PartReader | None = None
+        self._reader = reader = self._open()
+        frames = int(reader.frames)
+        form = f"{reader.format}/{reader.subtype}"
+        known = frames if frames < _UNKNOWN_FRAMES and not length_is_estimated(reader.format, reader.subtype) else None
+        self.info = AudioInfo(int(reader.samplerate), int(reader.channels), known, form)
+        if missing := missing_bytes(reader.extra_info):
+            warn(f"cut off: the header promises {missing[0]} bytes of audio, the file holds {missing[1]}")
+        self._at, self._failed, self._fault = 0, False, ""
+        self._is_mp3, self._is_flac = reader.format == "MP3", reader.format == "FLAC"
+
+    def _open(self) -> _Reader:
+        self._file = self._readable()
+        try:
+            return self._reader_of(self._file)
+        except soundfile.LibsndfileError as exc:
+            self._file.close()
+            self._check_shortage(exc)
+            damaged = exc.code not in _UNRECOGNISED_CODES
+            if not damaged and self._path.suffix.lower() in _NO_HEADER:
+                reason = "it has no header, so its rate and coding are not known"
+                raise Refused(self._path, reason, input_options=_RAW_OPTIONS) from exc
+            raise Refused(self._path, reason_of(exc.error_string), damaged=damaged) from exc
+
+    def _readable(self) -> BinaryIO | _PartReader:
+        if self._part is not None:
+            return _PartReader(self._path, self._part)
+        raw = self._path.open(buffering=0)
+        if isinstance(raw, io.FileIO):
+            return raw
+        raw.close()  # libsndfile needs a descriptor with a position of its own, or a file object
+        return _PartReader(self._path, Part(0, self._path.stat().st_size))
+
+    def _reader_of(self, source: BinaryIO | _PartReader) -> _Reader:
+        file = source if isinstance(source, _PartReader) else source.fileno()
+        try:
+            return _Reader(file, closefd=False)
+        except soundfile.LibsndfileError as exc:
+            coding = _TELEPHONE.get(self._path.suffix.lower())
+            if coding is None or exc.code not in _UNRECOGNISED_CODES or self._failure() is not None:
+                raise
+            source.seek(0)
+            return _Reader(file, samplerate=8000, channels=1, format="RAW", subtype=coding, closefd=False)
+
+    def _failure(self) -> OSError | None:
+        return self._file.failure if isinstance(self._file, _PartReader) else None
+
+    def _check_shortage(self, exc: Exception | None = None) -> None:
+        """Raises WorkerShortage or SourceError if the file could not be read; that is not damage."""
+        if (failure := self._failure()) is not None:
+            raise source_error(failure, str(self._path)) from failure
+        if isinstance(exc, soundfile.LibsndfileError) and exc.code == _SYSTEM_CODE:
+            self._probe()
+
+    def _probe(self) -> None:
+        """Read the file: libsndfile reports "System error" for a failing disk and for misleading content alike."""
+        try:
+            with self._path.open(buffering=0) as file:
+                while file.read(_PROBE_BYTES):
+                    pass
+        except OSError as exc:
+            raise source_error(exc, str(self._path)) from exc
+
+    def seek_exactly(self, frame: int) -> int:
+        """Seek to `frame` if seeking is exact in this coding. Returns the frame that is read next."""
+        if frame and seeks_exactly(self._reader.subtype) and self._reader.seekable():
+            try:
+                self._at = int(self._reader.seek(min(frame, self.info.frames or frame)))
+            except soundfile.LibsndfileError:  # wrong header, or damage on the way: decode up to there instead
+                self._reopen()
+        return self._at
+
+    def _reopen(self) -> None:
+        self.close()
+        self._reader = self._open()
+
+    def blocks(self, block_s: float, channel: int | None, *, stored: bool) -> Iterator[Samples | Pcm16]:
+        """Mono blocks up to the end, once. `stored`: a single 16-bit channel is not converted."""
+        self.used = True
+        info = self.info
+        size = max(1, min(round(block_s * info.sample_rate), _MAX_BLOCK_VALUES // info.channels))
+        dtype: type[np.int16] | type[np.float32] = np.int16 if fits_int16(self._reader.subtype) else np.float32
+        mix = to_mono(
+            info.channels, dtype, self._warn, channel, rate=info.sample_rate, first_s=self._now_s(), stored=stored
+        )
+        own = np.empty((size, info.channels), dtype=dtype) if mix.shares_buffer else None
+        while True:
+            with scratch(size, info.channels, dtype) if own is None else nullcontext(own) as buffer:
+                silent, frames = 0, 0 if self._failed and self._is_flac else self._read(buffer)
+                if not frames and (self._failed or self._at < (info.frames or 0)):
+                    silent, frames = self._pass_over(buffer)
+                if not frames:
+                    break
+                blocks = []
+                for done in range(0, silent, size):
+                    blocks += mix.push(np.zeros((min(size, silent - done), info.channels), dtype=dtype))
+                blocks += mix.push(buffer[:frames])
+            self._at += silent + frames
+            yield from blocks
+        yield from mix.flush()
+
+    def _read(self, buffer: npt.NDArray[Any]) -> int:
+        """Fill `buffer`. Returns the frames read, 0 at the end and at damage."""
+        if self._is_mp3:
+            buffer[:, 0] = np.nan  # NaN remains where nothing was decoded
+        try:
+            frames = self._reader.read_on_into(buffer)
+        except soundfile.LibsndfileError as exc:
+            self._check_shortage(exc)
+            self._fault = exc.error_string.strip(" .")
+            self._warn(f"damaged at about {self._now_s():.1f} s: {self._fault}")
+            self._failed = True
+            if self._is_mp3:  # libsndfile does not count the samples decoded before the fault
+                return int(np.count_nonzero(~np.isnan(buffer[:, 0])))
+            if self._is_flac:  # its decoder continues after the fault as if nothing was lost
+                return self._read_up_to_the_fault(buffer)
+            return min(max(0, int(self._reader.tell()) - self._at), len(buffer))
+        self._check_shortage()
+        self._failed = self._failed and not frames
+        return frames
+
+    def _read_up_to_the_fault(self, buffer: npt.NDArray[Any]) -> int:
+        """Fill `buffer` in small steps; returns the frames before the step that fails."""
+        self._reopen()
+        filled = 0
+        try:
+            self._reader.seek(self._at)
+            while frames := self._reader.read_on_into(buffer[filled : filled + _FLAC_STEP]):
+                filled += frames
+        except soundfile.LibsndfileError:
+            pass  # the fault
+        return filled
+
+    def _pass_over(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
+        """Read on after damage. Returns the number of silent frames that replace the lost audio, and the number of
+        frames in `buffer`; (0, 0) if nothing follows."""
+        if self._is_mp3:  # its decoder continues the search with each call; the lost length is unknown
+            for _ in range(_MP3_RETRIES):
+                if frames := self._read(buffer):
+                    return 0, frames
+        elif self._is_flac:  # its decoder stays at the fault; a new one can seek past it
+            gap, frames = self._flac_gap(buffer)
+            if frames:
+                self._failed = False
+                self._undecoded.add(self._now_s(), self._now_s() + gap / self.info.sample_rate, self._fault)
+            return gap, frames
+        return 0, 0
+
+    def _flac_gap(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
+        """The samples to skip, and the frames read after them; (0, 0) if the damage has no end.
+        The gap grows until a read succeeds, and then shrinks to about the length of the damage."""
+        too_short = 0
+        for gap_s in _FLAC_GAPS_S:
+            gap = round(gap_s * self.info.sample_rate)
+            if self.info.frames is not None and self._at + gap >= self.info.frames:
+                break
+            if not (frames := self._read_behind(self._at + gap, buffer)):
+                too_short = gap
+                continue
+            for _ in range(_FLAC_HALVINGS):
+                middle = (too_short + gap) // 2
+                if self._read_behind(self._at + middle, buffer):
+                    gap = middle
+                else:
+                    too_short = middle
+            frames = self._read_behind(self._at + gap, buffer)
+            return (gap, frames) if frames else (0, 0)
+        return 0, 0
+
+    def _read_behind(self, frame: int, buffer: npt.NDArray[Any]) -> int:
+        self._reopen()
+        try:
+            self._reader.seek(frame)
+            return self._reader.read_on_into(buffer)
+        except soundfile.LibsndfileError:
+            return 0  # still within the damage; the caller tries further on
+
+    @property
+    def failed(self) -> bool:
+        """Whether the last read met damage after which nothing could be read."""
+        return self._failed
+
+    def _now_s(self) -> float:
+        return self._before_s + self._at / self.info.sample_rate
+
+    def close(self) -> None:
+        self._reader.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None

@@ -1,0 +1,76 @@
+"""Finds stretches in which the channels of a recording cancel each other when they are mixed (pure).
+
+A microphone wired with inverted polarity, or a "stereo" signal made from balanced lines, has one channel that is the
+negative of the other: their mix is silence. Such a stretch may be a whole file or a few seconds of one.
+
+The decision is made on a grid of windows that starts with the source, from sums over a quarter of a second, so it is
+the same wherever reading starts. No phase relation of a delayed channel lasts for a quarter of a second.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+WINDOW_S: Final = 0.02
+RUN: Final = 12
+"""Number of windows whose energy is summed for a comparison."""
+CONTEXT: Final = RUN - 1
+"""Number of windows before and after a window that affect its decision."""
+_RATIO: Final = 10 ** (-20 / 10)
+_UNCORRELATED: Final = 0.25
+"""Independent channels have a value of 1, as has one loud channel among many silent ones."""
+_FLOOR: Final = 10 ** (-75 / 10)
+_SAME_LEVEL: Final = 10 ** (-1 / 10)
+"""Of channels that differ by less, the first is used, so that noise does not change the choice."""
+_MEASURED_RATE: Final = 4000
+"""Approximate rate (Hz) of the compared samples: a subset gives the same decision at less cost."""
+INVERTED: Final = "(inverted phase)"
+"""Part of every warning that channels cancel each other; `worker.transcript.document` finds such warnings by it."""
+MIX: Final = -1
+QUIET: Final = -2
+"""As MIX, for a window that is too quiet for a decision."""
+
+Energies = npt.NDArray[np.float32]
+
+
+def window_samples(rate: int) -> int:
+    """Samples in one window."""
+    return max(1, round(rate * WINDOW_S))
+
+
+def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
+    """Mean squares of whole windows of frames[n, channels]: float32[windows, 1 + channels], first that of the mix."""
+    window, channels = window_samples(rate), frames.shape[1]
+    some = frames.reshape(-1, window, channels)[:, :: max(1, rate // _MEASURED_RATE)]
+    with np.errstate(invalid="ignore", over="ignore"):  # from samples that are not numbers
+        each = [some[:, :, channel].astype(np.float32) for channel in range(channels)]
+        mixed = sum(each[1:], start=each[0]) * np.float32(1 / channels)
+        found = np.stack([np.einsum("ij,ij->i", one, one) for one in (mixed, *each)], axis=1)
+        found *= np.float32(1 / (full_scale**2 * some.shape[1]))
+    return found
+
+
+def choose(energies: Energies) -> npt.NDArray[np.int16]:
+    """For each window MIX, QUIET, or the channel (from 0) to use if the mix is more than 20 dB below it.
+
+    Each window is decided by the runs of RUN windows that contain it; a shorter source by all its windows.
+    """
+    if not len(energies):
+        return np.zeros(0, np.int16)
+    run = min(RUN, len(energies))
+    with np.errstate(invalid="ignore", over="ignore"):
+        choice = np.where(energies[:, 1:].max(axis=1) > _FLOOR, MIX, QUIET).astype(np.int16)
+        if not (energies[:, 0] < _RATIO * energies[:, 1:].sum(axis=1)).any():  # true of some window of such a run
+            return choice
+        sums = np.lib.stride_tricks.sliding_window_view(energies, run, axis=0).sum(axis=2)
+        mixed, each = sums[:, 0], sums[:, 1:]
+        loudest, channels = each.max(axis=1), each.shape[1]
+        cancelled = (mixed < _RATIO * loudest) & (loudest > _FLOOR * run)
+        cancelled &= mixed < _UNCORRELATED * each.sum(axis=1) / channels**2
+    for window in sorted({first + k for first in np.flatnonzero(cancelled).tolist() for k in range(run)}):
+        around = energies[max(0, window - run // 2) : window + run // 2 + 1, 1:].sum(axis=0)
+        choice[window] = np.argmax(around >= _SAME_LEVEL * around.max())
+    return choice

@@ -1,0 +1,217 @@
+"""Files that libsndfile would read wrongly or only in part: told by their bytes, and shown to it as it needs them.
+
+Found with libsndfile 1.2.2, each silent: of an MP3 without a length tag it decodes as many samples as the size of the
+first frames suggests (half of a variable-rate file may be missing); of MP3 or Ogg files joined end to end only the
+first; of a WAV whose recorder never wrote the size nothing at all, and of a file whose header says less than there is
+no more than that; a CAF of unknown length it refuses; of W64 it reads the chunks behind the audio as audio. Ogg files
+cut off look whole.
+"""
+
+from __future__ import annotations
+
+import os
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Final, cast
+
+from worker.audio.decoding.truncation import missing_end
+from worker.audio.file_formats import appended_files, flac, mp3, ogg
+from worker.audio.file_formats.aiff import read_aiff
+from worker.audio.file_formats.au import read_au
+from worker.audio.file_formats.caf import read_caf
+from worker.audio.file_formats.data_extent import MORE_THAN_SAID, Located
+from worker.audio.file_formats.wav import read_riff
+from worker.audio.source_file import SourceFile
+from worker.resource_shortages import source_error
+
+_START_BYTES: Final = 64
+_SIZED: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", b"dns.", b"caff")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Bytes `start` to `end` of a file, after `head`: what libsndfile is shown as one file."""
+
+    start: int
+    end: int
+    head: bytes = b""
+    patches: tuple[tuple[int, bytes], ...] = ()
+    """Bytes that replace those of the file, by offset; sorted, without overlaps."""
+    shifts: tuple[tuple[float, float, str], ...] = ()
+    """(position, shift, damage): from this second of the decoded part on, its timestamps are `shift` seconds later than
+    its samples; `damage` is the reason if audio was lost there. Empty if both agree."""
+    length_s: float | None = None
+    """Length by the part's header; None if it gives none."""
+    form: str = ""
+    """Coding, rate and channels, as far as known. Parts of equal form decode to the same format."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a file is to be read. No parts: libsndfile opens the file by its path."""
+
+    parts: tuple[Part, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def is_joined(self) -> bool:
+        """Several parts in sequence, or one part with gaps in its timestamps (see `concatenated_files`)."""
+        return len(self.parts) > 1 or any(part.shifts for part in self.parts)
+
+
+class PartFile:
+    """A `Part` as a read-only file object, as much of one as python-soundfile asks for."""
+
+    def __init__(self, path: SourceFile, part: Part) -> None:
+        self._file = path.open("rb")
+        self._part = part
+        self._size = len(part.head) + part.end - part.start
+        self._at = 0
+        self._patched = [at for at, _ in part.patches]
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at, os.SEEK_END: self._size}[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def read(self, count: int) -> bytes:
+        head = self._part.head
+        data = head[self._at : self._at + count]
+        wanted = min(count, self._size - self._at) - len(data)
+        if wanted > 0:
+            at = self._part.start + max(0, self._at + len(data) - len(head))
+            self._file.seek(at)
+            data += self._with_patches(at, self._file.read(wanted))
+        self._at += len(data)
+        return data
+
+    def _with_patches(self, at: int, data: bytes) -> bytes:
+        if not self._patched:
+            return data
+        patched, end = bytearray(data), at + len(data)
+        for number in range(max(0, bisect_left(self._patched, at) - 1), bisect_left(self._patched, end)):
+            offset, new = self._part.patches[number]
+            first, last = max(offset, at), min(offset + len(new), end)
+            if first < last:
+                patched[first - at : last - at] = new[first - offset : last - offset]
+        return bytes(patched)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def plan_of(path: SourceFile) -> Plan:
+    """Inspect the file's bytes: its header, and for MP3 and Ogg if needed all frame or page headers (up to 0.1 s
+    for an hour of audio). Raises WorkerShortage when the disk fails."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(_START_BYTES)
+            files = appended_files.files(file)
+        if files:
+            return _appended_plan(path, files)
+        if start[:4] == b"OggS":
+            return _ogg_plan(path)
+        if start[:4] in _SIZED:
+            return _sized_plan(path)
+        if start[:4] == b"fLaC" or (start[:3] == b"ID3" and flac.length_of(path) is not None):
+            return _flac_plan(path)
+        if start[:3] == b"ID3" or mp3.is_header(start[:4]):
+            return _mp3_plan(path)
+    except OSError as exc:
+        raise source_error(exc, str(path)) from exc
+    return Plan()
+
+
+def _mp3_plan(path: SourceFile) -> Plan:
+    recordings = mp3.examine(path)
+    if not recordings or (len(recordings) == 1 and recordings[0].trusted):
+        return Plan()
+    return Plan(tuple(_mp3_part(recording) for recording in recordings))
+
+
+def _mp3_part(recording: mp3.Layout) -> Part:
+    """libsndfile drops the encoder padding that the length tag names, so the parts join without gaps."""
+    form = f"MP3 {recording.rate} Hz, {recording.channels} channels"
+    start, head = (recording.start, b"") if recording.trusted else (recording.audio_start, recording.length_frame())
+    return Part(start, recording.end, head, length_s=recording.length_s, form=form)
+
+
+def _ogg_plan(path: SourceFile) -> Plan:
+    links, complete = ogg.links(path)
+    warnings = () if complete else ("the file has no end mark: it is cut off, or a live stream was saved",)
+    parts = tuple(_ogg_part(link) for link in links)
+    is_plain = len(parts) == 1 and not parts[0].patches
+    return Plan(() if is_plain else parts, warnings=warnings)
+
+
+def _ogg_part(link: ogg.Link) -> Part:
+    stream = link.only
+    if stream is None:
+        return Part(link.start, link.end)
+    patches, shifts = tuple(stream.patches), tuple(stream.shifts)
+    return Part(link.start, link.end, b"", patches, shifts, length_s=stream.length_s, form=stream.form)
+
+
+def _flac_plan(path: SourceFile) -> Plan:
+    """With a length of 0 in the header libsndfile reads to the end of the file."""
+    streams = flac.streams(path)
+    if len(streams) > 1:
+        return Plan(tuple(_flac_part(stream) for stream in streams))
+    length = flac.length_of(path)
+    if length is None or not 0 < length.said < length.there:
+        return Plan()
+    part = Part(length.rest, path.stat().st_size, length.unsaid_head)
+    return Plan((part,), warnings=(MORE_THAN_SAID,))
+
+
+def _flac_part(stream: flac.Stream) -> Part:
+    form = f"FLAC {stream.rate} Hz, {stream.channels} channels"
+    return Part(stream.start, stream.end, length_s=stream.length_s or None, form=form)
+
+
+def _appended_plan(path: SourceFile, files: tuple[tuple[int, int], ...]) -> Plan:
+    """Each file as a part, those with a wrong size under a header of their own."""
+    parts: list[Part] = []
+    warnings: dict[str, None] = {}
+    for start, end in files:
+        view = PartFile(path, Part(start, end))
+        try:
+            plan = _plan_of_located(_located(cast(BinaryIO, view)))
+        finally:
+            view.close()
+        own = [replace(part, start=start + part.start, end=start + part.end) for part in plan.parts]
+        parts += own or [Part(start, end)]
+        warnings.update(dict.fromkeys(plan.warnings))
+    return Plan(tuple(parts), tuple(warnings))
+
+
+def _located(file: BinaryIO) -> Located | None:
+    """Where the audio of an uncompressed file lies, or None for other files."""
+    found = read_riff(file) or read_aiff(file) or read_au(file) or read_caf(file)
+    return None if found is None else found.locate(file)
+
+
+def media_plan(path: SourceFile) -> Plan:
+    """The plan for FFmpeg: parts if there are several or the timestamps have gaps; else the whole file, with a
+    corrected header only if that of the file gives a wrong length."""
+    sized, plan = _sized_plan(path), plan_of(path)
+    warnings = dict.fromkeys((*plan.warnings, missing_end(path)))
+    return Plan(plan.parts if plan.is_joined else sized.parts, tuple(text for text in warnings if text))
+
+
+def _sized_plan(path: SourceFile) -> Plan:
+    """For WAV, W64, AIFF, AU and CAF: a header of our own where that of the file is wrong or says nothing."""
+    with path.open("rb") as file:
+        return _plan_of_located(_located(file))
+
+
+def _plan_of_located(located: Located | None) -> Plan:
+    if located is None or located.as_written or not located.extent.size or not located.head:
+        return Plan()
+    extent = located.extent
+    pieces = ((located.head, extent), *located.more)
+    parts = tuple(Part(piece.start, piece.end, head) for head, piece in pieces)
+    return Plan(parts, warnings=(extent.warning,) if extent.warning else ())

@@ -1,0 +1,224 @@
+"""Places decoded audio on the timeline of its container: fills gaps, follows drift, drops no words (pure).
+
+A container gives each packet a presentation time; a decoder only gives samples. Both agree most of the time. They
+differ by rounding (Matroska counts milliseconds), by late packets of live recorders, by gaps where nothing was
+recorded, and by drift between the clocks of recorder and sound card. Each needs its own correction:
+
+- A gap is filled with silence. The following timestamps must confirm it: one late packet is not a gap.
+- Drift is corrected in pauses, by a few milliseconds of silence more or less. Words stay as they were recorded.
+- Audio that overlaps earlier audio is shortened in pauses too, because it may contain words.
+- An implausible jump moves the timeline instead: back by more than a second, or ahead by more than an hour.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+import numpy as np
+
+from worker.audio.decoding.downmix import Samples
+
+_WINDOW_S: Final = 0.12
+_MIN_WINDOW_TIMES: Final = 3
+"""A transport stream has one time for a dozen frames: a single wrong one must not move the audio."""
+_MAX_WINDOW_BLOCKS: Final = 64
+MIN_HOLE_S: Final = 0.015
+"""Holes of 20 ms count; rounding of both times to a millisecond or two may hide some of them."""
+MAX_HOLE_S: Final = 3600.0
+"""A longer gap counts only if the container's length confirms it."""
+_MAX_OVERLAP_S: Final = 1.0
+_MAX_PRIMING_S: Final = 0.1
+"""Encoders add up to 50 ms of silence before the first sample. Samples up to this long before zero are dropped."""
+_TOLERANCE_S: Final = 0.008
+_MAX_DRIFT_S: Final = 0.024
+_SHORT_S: Final = 0.02
+_CUT_S: Final = 0.01
+_CUT_EVERY_S: Final = 0.25
+_PATIENCE_S: Final = 1.0
+"""Audio without a pause for this long is music or noise, and is shortened while it sounds."""
+_QUIET: Final = 1e-3  # -60 dBFS
+_QUIET_SHARE: Final = 0.1  # of the level before
+_LEVEL_DECAY: Final = 0.995
+
+
+@dataclass(slots=True)
+class TimedBlock:
+    """Samples with the second they start at on the container's timeline; None without a timestamp."""
+
+    start_s: float | None
+    rate: int
+    samples: Samples
+    lost: str = ""
+    """Reason of a decoding failure, else empty; with it, `samples` is silence of the lost length, or empty."""
+
+    @property
+    def duration_s(self) -> float:
+        return len(self.samples) / self.rate
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Samples that follow each other without a gap. `lost` as in `TimedBlock`; with it, `samples` may be empty."""
+
+    rate: int
+    samples: Samples
+    lost: str = ""
+
+
+class StreamTimeline:
+    """Turns timed blocks into one continuous signal whose position is the time of the container."""
+
+    def __init__(self, length_s: float | None, warn: Callable[[str], None]) -> None:
+        """`length_s`: total length by the container's header, in seconds. `warn` receives a text for each finding."""
+        self._length_s = length_s
+        self._warn = warn
+        self._now_s = 0.0
+        self._moved_s = 0.0
+        self._before_s = 0.0
+        self._began = False
+        self._level = 0.0
+        self._next_cut_s = 0.0
+        self._lost = ""
+
+    def place(self, blocks: Iterator[TimedBlock]) -> Iterator[Placed]:
+        """All of `blocks` in order, with silence in the gaps. Reads a little ahead."""
+        window: deque[TimedBlock] = deque()
+        ahead_s, times = 0.0, 0
+        for block in chain.from_iterable(map(self._split, blocks)):
+            window.append(block)
+            ahead_s += block.duration_s
+            times += block.start_s is not None
+            while len(window) > 1 and (
+                (ahead_s - window[0].duration_s >= _WINDOW_S and times > _MIN_WINDOW_TIMES)
+                or len(window) > _MAX_WINDOW_BLOCKS
+            ):
+                ahead_s -= window[0].duration_s
+                times -= window[0].start_s is not None
+                yield from self._next(window)
+        while window:
+            yield from self._next(window)
+
+    def _split(self, block: TimedBlock) -> Iterator[TimedBlock]:
+        """Short blocks while times and samples drift apart: a long block is rarely a pause as a whole."""
+        size = round(_SHORT_S * block.rate)
+        if block.start_s is None or abs(self._before_s) < _TOLERANCE_S / 2 or len(block.samples) <= size:
+            yield block
+            return
+        for at in range(0, len(block.samples), size):
+            samples = block.samples[at : at + size]
+            yield TimedBlock(block.start_s + at / block.rate, block.rate, samples, block.lost)
+
+    def _next(self, window: deque[TimedBlock]) -> Iterator[Placed]:
+        silence_s, samples, head = 0.0, window[0].samples, window[0]
+        if head.start_s is not None:
+            silence_s, samples = self._correction(window)
+        yield from self._silence(silence_s, head)
+        window.popleft()
+        self._lost = head.lost
+        if len(samples) or head.lost:
+            self._began = self._began or len(samples) > 0
+            self._now_s += len(samples) / head.rate
+            yield Placed(head.rate, samples, head.lost)
+
+    def _silence(self, silence_s: float, head: TimedBlock) -> Iterator[Placed]:
+        count = round(silence_s * head.rate)
+        for done in range(0, count, head.rate):
+            yield Placed(head.rate, np.zeros(min(head.rate, count - done), np.float32), self._lost)
+        self._now_s += count / head.rate
+
+    def _correction(self, window: deque[TimedBlock]) -> tuple[float, Samples]:
+        """Seconds of silence before the first block of the window, and the part of its samples to use."""
+        head = window[0]
+        own_s = (head.start_s or 0.0) + self._moved_s - self._now_s
+        if self._began and abs(own_s) < _TOLERANCE_S / 2:  # nearly always; a look at the window costs 10 µs a frame
+            self._before_s, self._next_cut_s = own_s, self._now_s + _PATIENCE_S
+            return 0.0, head.samples
+        late_s = self._lateness_s(window)
+        if late_s > MAX_HOLE_S and not self._is_within_length(late_s):
+            self._move(late_s, "ahead")
+            late_s = 0.0
+        if not self._began:
+            return self._start(late_s, head)
+        if late_s < -_MAX_OVERLAP_S:
+            self._move(late_s, "back")
+            late_s = 0.0
+        jump_s, self._before_s = late_s - self._before_s, late_s
+        if abs(late_s) < _TOLERANCE_S:
+            self._next_cut_s = self._now_s + _PATIENCE_S
+            return 0.0, head.samples
+        quiet = self._is_quiet(head.samples)
+        if late_s > 0:
+            if jump_s < MIN_HOLE_S and late_s < _MAX_DRIFT_S and not quiet:
+                return 0.0, head.samples
+            self._tell(jump_s >= MIN_HOLE_S)
+            self._before_s = 0.0
+            return late_s, head.samples
+        return 0.0, self._shortened(head, -late_s, quiet)
+
+    def _lateness_s(self, window: deque[TimedBlock]) -> float:
+        """Seconds by which the timestamps of the window are ahead of the samples; 0 where its blocks disagree."""
+        at_s, least, most = self._now_s, np.inf, -np.inf
+        for block in window:
+            if block.start_s is not None:
+                late_s = block.start_s + self._moved_s - at_s
+                least, most = min(least, late_s), max(most, late_s)
+            at_s += block.duration_s
+        return float(least) if least > 0 else float(min(most, 0.0))
+
+    def _is_within_length(self, late_s: float) -> bool:
+        return self._length_s is not None and self._now_s + late_s <= self._length_s + 1.0
+
+    def _start(self, late_s: float, head: TimedBlock) -> tuple[float, Samples]:
+        if late_s < -_MAX_PRIMING_S:
+            self._move(late_s, "back")
+            return 0.0, head.samples
+        if late_s < 0:
+            return 0.0, head.samples[round(-late_s * head.rate) :]
+        return late_s, head.samples
+
+    def _move(self, late_s: float, where: str) -> None:
+        self._moved_s -= late_s
+        self._before_s = 0.0
+        if self._began or where == "ahead":
+            self._warn(
+                f"its timestamps jump {where} from {self._now_s:.1f} s to {self._now_s + late_s:.1f} s, "
+                "which is not believed; the audio is joined there"
+            )
+
+    def _is_quiet(self, samples: Samples) -> bool:
+        peak = float(np.abs(samples).max(initial=0.0))
+        quiet = peak <= max(_QUIET, _QUIET_SHARE * self._level)
+        self._level = max(peak, self._level * _LEVEL_DECAY)
+        return quiet
+
+    def _tell(self, hole: bool) -> None:
+        if hole:
+            self._warn("has gaps in its timestamps; they are filled with silence")
+        else:
+            self._warn(
+                "its timestamps and samples drift apart; pauses are lengthened or shortened to follow the timestamps"
+            )
+
+    def _shortened(self, head: TimedBlock, excess_s: float, quiet: bool) -> Samples:
+        """The samples of a block, shortened by at most `excess_s`."""
+        excess = round(excess_s * head.rate)
+        if quiet:
+            self._tell(hole=False)
+            self._next_cut_s = self._now_s + _PATIENCE_S
+            return head.samples[min(excess, len(head.samples) // 2) :]
+        if excess_s < _MAX_DRIFT_S or self._now_s < self._next_cut_s:
+            return head.samples
+        self._tell(hole=False)
+        self._next_cut_s = self._now_s + _CUT_EVERY_S
+        return _spliced(head.samples, min(excess, round(_CUT_S * head.rate), len(head.samples) // 2))
+
+
+def _spliced(samples: Samples, cut: int) -> Samples:
+    """The samples without `cut` of them (at most half), with a crossfade that avoids clicks."""
+    fade = np.linspace(0.0, 1.0, cut, endpoint=False, dtype=np.float32)
+    joined = samples[:cut] * (1 - fade) + samples[cut : 2 * cut] * fade
+    return np.concatenate([joined, samples[2 * cut :]])

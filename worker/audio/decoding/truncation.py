@@ -1,0 +1,151 @@
+"""Detects from the structure of a media file that its end is missing, when no audio length shows it.
+
+Containers store the size of the whole file or of the element with the media; frames and packets have sizes of their
+own. A file that ends before these is cut off, whatever its length in seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+from typing import BinaryIO, Final
+
+from worker.audio.file_formats.raw_streams import ends_inside_a_frame
+from worker.audio.source_file import SourceFile
+from worker.resource_shortages import source_error
+
+_TAIL_BYTES: Final = 64 << 10
+_HEAD_BYTES: Final = 64 << 10
+_SEGMENT_ID: Final = b"\x18\x53\x80\x67"
+_ASF_FILE_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_BROADCAST: Final = 1
+_MAX_RIFF_BYTES: Final = 0x7FFF0000  # sizes near the largest number mark an unknown size
+_MAX_BOXES: Final = 100_000
+_MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_MID_FRAME: Final = "the file ends in the middle of a frame: it is cut off, or a live stream was saved"
+_NUT: Final = b"nut/multimedia container"
+_NUT_INDEX: Final = bytes.fromhex("4e58dd672f23e64e")
+_NO_INDEX: Final = "the file has no index at its end: it is cut off, or a live stream was saved"
+_MID_PACKET: Final = "the file ends in the middle of a packet: it is cut off, or a live stream was saved"
+
+
+def missing_end(path: SourceFile) -> str:
+    """A warning about a file that ends too early, or "". Raises WorkerShortage when the disk fails."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            head = file.read(_HEAD_BYTES)
+            promised = _promised_bytes(file, head, size)
+            if promised > size:
+                return f"cut off: the header promises {promised} bytes, the file holds {size}"
+            return _cut_unit(file, head, size)
+    except OSError as exc:
+        raise source_error(exc, str(path)) from exc
+
+
+def _promised_bytes(file: BinaryIO, head: bytes, size: int) -> int:
+    """The size of the file by its header; 0 if the header gives none."""
+    if head[4:8] in _MP4_BOXES:
+        return _last_box_end(file, size)
+    if head.startswith(b"Creative Voice File"):
+        return _last_voc_block_end(file, int.from_bytes(head[20:22], "little"), size)
+    if head[:4] == b"RIFF" and head[8:12] == b"AVI ":
+        riff = int.from_bytes(head[4:8], "little")
+        return riff + 8 if 0 < riff < _MAX_RIFF_BYTES else 0
+    return max(_matroska_end(head), _asf_end(head), _flv_end(head), _nist_end(head), _sox_end(head))
+
+
+def _nist_end(head: bytes) -> int:
+    """`NIST_1A`, the size of the header, then lines `name -type value`."""
+    if not head.startswith(b"NIST_1A"):
+        return 0
+    fields = {line[0]: line[2] for line in (line.split() for line in head[:1024].splitlines()) if len(line) == 3}
+    needed = (fields.get(name, b"") for name in (b"sample_count", b"channel_count", b"sample_n_bytes"))
+    values = [int(value) if value.isdigit() else 0 for value in needed]
+    header = head[8:16].strip()
+    plain = b"embedded" not in fields.get(b"sample_coding", b"")
+    return int(header) + math.prod(values) if header.isdigit() and all(values) and plain else 0
+
+
+def _sox_end(head: bytes) -> int:
+    """SoX's own format holds samples of 32 bits."""
+    order = {b".SoX": "little", b"XoS.": "big"}.get(head[:4])
+    if order == "little":
+        return int.from_bytes(head[4:8], "little") + 4 * int.from_bytes(head[8:16], "little")
+    return int.from_bytes(head[4:8], "big") + 4 * int.from_bytes(head[8:16], "big") if order else 0
+
+
+def _asf_end(head: bytes) -> int:
+    at = head.find(_ASF_FILE_PROPERTIES)
+    if not head.startswith(b"\x30\x26\xb2\x75") or at < 0:
+        return 0
+    flags = int.from_bytes(head[at + 88 : at + 92], "little")
+    return 0 if flags & _BROADCAST else int.from_bytes(head[at + 40 : at + 48], "little")
+
+
+def _flv_end(head: bytes) -> int:
+    at = head.find(b"filesize\0")
+    if not head.startswith(b"FLV") or not 0 <= at < len(head) - 17:
+        return 0
+    (value,) = struct.unpack(">d", head[at + 9 : at + 17])
+    return int(value) if 0 < value < 1 << 60 else 0
+
+
+def _matroska_end(head: bytes) -> int:
+    at = head.find(_SEGMENT_ID) if head.startswith(b"\x1a\x45\xdf\xa3") else -1
+    if at < 0 or at + 12 > len(head) or not head[at + 4]:
+        return 0
+    width = 9 - head[at + 4].bit_length()
+    value = int.from_bytes(head[at + 4 : at + 4 + width], "big") & ((1 << 7 * width) - 1)
+    return 0 if value == (1 << 7 * width) - 1 else at + 4 + width + value
+
+
+def _last_box_end(file: BinaryIO, size: int) -> int:
+    at = 0
+    for _ in range(_MAX_BOXES):
+        file.seek(at)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1 and len(head) == 16:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8 or not head[4:8].isalnum():  # to the end of the file, or no box
+            return 0
+        at += length
+        if at >= size:
+            return at
+    return 0
+
+
+def _last_voc_block_end(file: BinaryIO, at: int, size: int) -> int:
+    while at + 4 <= size:
+        file.seek(at)
+        head = file.read(4)
+        if head[0] == 0:
+            return 0
+        at += 4 + int.from_bytes(head[1:4], "little")
+    return at
+
+
+def _has_nut_index(file: BinaryIO, size: int) -> bool:
+    """A NUT file ends with an index, whose length is in front of the last 4 bytes."""
+    file.seek(max(0, size - 12))
+    at = size - int.from_bytes(file.read(8), "big")
+    if not 0 <= at < size:
+        return False
+    file.seek(at)
+    return file.read(8) == _NUT_INDEX
+
+
+def _cut_unit(file: BinaryIO, head: bytes, size: int) -> str:
+    """The warning for streams of packets or frames of known size, or ""."""
+    for packet, offset in ((188, 0), (192, 4), (204, 0)):
+        if len(head) > 4 * packet and all(head[offset + k * packet] == 0x47 for k in range(5)):
+            return _MID_PACKET if size % packet else ""
+    file.seek(max(0, size - _TAIL_BYTES))
+    if head.startswith(_NUT):
+        return "" if _has_nut_index(file, size) else _NO_INDEX
+    if not head.startswith((b"\xff", b"\x0b\x77", b"ID3")):  # frames in a container, which has sizes of its own
+        return ""
+    return _MID_FRAME if ends_inside_a_frame(head, file.read()) else ""

@@ -1,0 +1,62 @@
+"""Errors for files that no reader opens. They name the container, the coding, the reason and the remedy."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Final
+
+from worker.audio.file_formats.detect_format import Kind
+from worker.audio.source_file import SourceFile
+from worker.errors import DamagedSource, SourceError, UnsupportedSource
+
+INSTALL: Final = "pip install 'stt-batch[media]'"
+
+
+class Refused(SourceError):
+    """libsndfile does not read a file, for `reason`. `input_options`: options FFmpeg needs to convert it."""
+
+    def __init__(self, path: SourceFile, reason: str, *, damaged: bool = False, input_options: str = "") -> None:
+        super().__init__(f"{path}: {reason}")
+        self.reason = reason
+        self.damaged = damaged
+        self.input_options = input_options
+
+
+def without_media(path: SourceFile, kind: Kind | None, refused: Refused) -> SourceError:
+    """The error when the extra `media` is not installed."""
+    if kind is not None and not kind.is_audio:
+        return _no_audio(path, kind)
+    if refused.damaged and kind is not None and kind.native and not kind.misread:
+        return DamagedSource(f"{path}: cannot be opened as audio: {refused.reason} ({kind})")
+    return UnsupportedSource(f"{_unsupported(path, kind, refused)}; or install the extra that reads it: {INSTALL}")
+
+
+def by_both(path: SourceFile, kind: Kind | None, refused: Refused, other: SourceError, reason: str) -> SourceError:
+    """The error when FFmpeg cannot read the file either: `other`, for `reason`."""
+    if kind is None:
+        return UnsupportedSource(_unsupported(path, kind, refused))
+    if not kind.is_audio:
+        return _no_audio(path, kind)
+    if isinstance(other, UnsupportedSource) and not reason:
+        return other
+    reasons = f"libsndfile: {refused.reason}; FFmpeg: {reason}"
+    return DamagedSource(f"{path}: is cut off or damaged: it cannot be opened as audio ({kind}; {reasons})")
+
+
+def no_decoder(path: SourceFile, kind: Kind | None) -> SourceError:
+    """The error for a coding that neither library supports."""
+    return UnsupportedSource(f"{path}: neither libsndfile nor FFmpeg decodes {kind or 'its coding'}; convert it first")
+
+
+def _unsupported(path: SourceFile, kind: Kind | None, refused: Refused) -> str:
+    names = (f"./{name}" if name.startswith("-") else name for name in (path.name, f"{path.stem}.flac"))
+    command = f"ffmpeg {refused.input_options}-i {shlex.join(names)}"
+    named = f": {kind}" if kind is not None else ""
+    return (
+        f"{path}: libsndfile cannot read this format{named} ({refused.reason}); convert it first, "
+        f"for example: {command}"
+    )
+
+
+def _no_audio(path: SourceFile, kind: Kind) -> SourceError:
+    return UnsupportedSource(f"{path}: is {kind}, not audio; give an audio file")

@@ -1,0 +1,52 @@
+"""Sun's AU files: where their audio is, and a corrected header for it. The format has no chunks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO, Final, Literal
+
+from worker.audio.file_formats.data_extent import Located, extent_of, is_streamed_size
+
+_UNKNOWN: Final = 0xFFFFFFFF
+_HEAD_BYTES: Final = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Au:
+    order: Literal["little", "big"]
+    head: bytes
+    """The fixed part of the header."""
+    size: int
+    """Of the file."""
+
+    def _field(self, number: int) -> int:
+        return int.from_bytes(self.head[4 * number : 4 * number + 4], self.order)
+
+    @property
+    def start(self) -> int:
+        return self._field(1)
+
+    @property
+    def coding(self) -> int:
+        return self._field(3)
+
+    @property
+    def said(self) -> int | None:
+        return None if is_streamed_size(self._field(2), self.size - self.start) else self._field(2)
+
+    def locate(self, file: BinaryIO) -> Located:
+        extent = extent_of(file, self.start, self.said, None)
+        fields = (_HEAD_BYTES, _UNKNOWN, *(self._field(number) for number in (3, 4, 5)))
+        head = self.head[:4] + b"".join(field.to_bytes(4, self.order) for field in fields)
+        return Located(head, extent, extent.size == self.said or self._field(2) == _UNKNOWN)
+
+
+def read_au(file: BinaryIO) -> Au | None:
+    """The header of an AU file, or None if the file is of another kind."""
+    size = file.seek(0, 2)
+    file.seek(0)
+    head = file.read(_HEAD_BYTES)
+    if len(head) < _HEAD_BYTES or head[:4] not in (b".snd", b"dns."):
+        return None
+    au = Au("big" if head[:4] == b".snd" else "little", head, size)
+    return au if _HEAD_BYTES <= au.start < size else None

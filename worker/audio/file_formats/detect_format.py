@@ -1,0 +1,233 @@
+"""Identifies the container and the coding of a file by its content, never by its name.
+
+The names appear in messages, and decide which reader opens a file. Signatures: the specifications of the containers,
+and the probes of FFmpeg's libavformat.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import BinaryIO, Final
+
+from worker.audio.file_formats.aiff import read_aiff
+from worker.audio.file_formats.au import read_au
+from worker.audio.file_formats.caf import read_caf
+from worker.audio.file_formats.coding_names import AIFF_CODINGS, AU_CODINGS, CAF_CODINGS, MATROSKA_CODINGS, wav_coding
+from worker.audio.file_formats.mp4 import audio_codings
+from worker.audio.file_formats.raw_streams import raw_stream
+from worker.audio.file_formats.wav import read_riff
+from worker.audio.source_file import SourceFile
+from worker.resource_shortages import source_error
+
+_HEAD_BYTES: Final = 256 << 10
+_FLV_CODINGS: Final = {0: "PCM", 1: "ADPCM", 2: "MP3", 4: "Nellymoser", 5: "Nellymoser", 6: "Nellymoser", 7: "A-law",
+                       8: "mu-law", 10: "AAC", 11: "Speex", 14: "MP3"}  # fmt: skip
+_OGG_CODINGS: Final = ((b"\x01vorbis", "Vorbis"), (b"OpusHead", "Opus"), (b"\x7fFLAC", "FLAC"), (b"Speex   ", "Speex"))
+_ASF_AUDIO: Final = bytes.fromhex("409e69f84d5bcf11a8fd00805f5c442b")
+_MXF_KEY: Final = bytes.fromhex("060e2b34020501010d0102")
+_MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
+_MLP_SYNC: Final = b"\xf8\x72\x6f"
+_MLP_CODINGS: Final = {b"\xba": "TrueHD", b"\xbb": "MLP"}
+_MPEG: Final = ("MP3", "MP2", "MP1")
+_NATIVE_OGG: Final = ("Vorbis", "Opus")
+
+_SIGNATURES: Final = (
+    # Containers with one coding, or whose coding only their reader can determine.
+    (b"TTA1", "TTA"), (b"TTA2", "TTA"), (b"wvpk", "WavPack"), (b"MAC ", "Monkey's Audio"), (b"MP+", "Musepack"),
+    (b"MPCK", "Musepack"), (b"DSD ", "DSD in DSF"), (b"FRM8", "DSD in DSDIFF"), (b".RMF", "RealMedia"),
+    (b".ra\xfd", "RealAudio"), (b"#!AMR-WB", "AMR-WB"), (b"#!AMR", "AMR"), (b"nut/multimedia container", "NUT"),
+    (b".SoX", "SoX"), (b"XoS.", "SoX"), (b"tBaK", "TAK"), (b"OFR ", "OptimFROG"), (b"ajkg", "Shorten"),
+    (b"ea3", "ATRAC in OMA"), (b"EA3", "ATRAC in OMA"), (b"\x00\x00\x00\x00\x01\xbc", "GXF"), (b"MThd", "MIDI notes"),
+    (b"\x00\x00\x01\xba", "MPEG program stream"), (b"LA0", "Lossless Audio"), (b"DVDVIDEO", "DVD"),
+    (b"\xb7\xd8\x00\x20\x37\x49\xda\x11\xa6\x4e", "WTV"), (b"#!QCELP", "QCELP"),
+    (b"SOUND SAMPLE DATA", "SampleVision"), (b"SOUND\x1a", "Sndtool"), (b"2BIT", "AVR"), (b"AUDIO", "Psion"),
+)  # fmt: skip
+_NATIVE: Final = (
+    # Formats that libsndfile reads.
+    (b"fLaC", "FLAC"), (b"NIST_1A", "NIST SPHERE"), (b"Creative Voice File", "VOC"), (b"\x64\xa3", "IRCAM"),
+    (b"\xa3\x64", "IRCAM"), (b"MATLAB", "MATLAB"), (b"Extended Instrument", "XI"), (b"ALawSoundFile**", "Psion WVE"),
+)  # fmt: skip
+_OTHER: Final = (
+    # Files that are not audio.
+    (b"%PDF", "a PDF document"), (b"PK\3\4", "a ZIP archive"), (b"\x89PNG", "a picture"), (b"GIF8", "a picture"),
+    (b"\xff\xd8\xff", "a picture"), (b"\x1f\x8b", "gzip data"), (b"7z\xbc\xaf", "a 7z archive"),
+    (b"Rar!", "a RAR archive"),
+    (b"\x7fELF", "a program"), (b"{\\rtf", "a document"), (b"\xd0\xcf\x11\xe0", "an Office document"),
+    (b"SQLite format 3", "a database"), (b"BZh", "bzip2 data"), (b"\xfd7zXZ", "xz data"),
+)  # fmt: skip
+_HTML: Final = re.compile(rb"^\s*(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doctype html|html|head|body)", re.I | re.S)
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """The type of a file by its content."""
+
+    container: str
+    coding: str = ""
+    """Empty if it is unknown, or implied by the container."""
+    native: bool = False
+    """libsndfile reads this."""
+    misread: bool = False
+    """libsndfile opens this, but decodes unsupported parts as audio."""
+    estimated: bool = False
+    """libsndfile estimates the length from the bit rate, and does not read beyond it."""
+    is_audio: bool = True
+
+    def __str__(self) -> str:
+        return f"{self.coding} in {self.container}" if self.coding else self.container
+
+
+def identify(path: SourceFile) -> Kind | None:
+    """The type of a file, or None if its content is not known. Raises WorkerShortage when the disk fails."""
+    try:
+        with path.open("rb") as file:
+            return _kind(file)
+    except OSError as exc:
+        raise source_error(exc, str(path)) from exc
+
+
+def _kind(file: BinaryIO) -> Kind | None:
+    head = file.read(_HEAD_BYTES)
+    if head[:3] == b"ID3" and len(head) >= 10:
+        return _behind_id3(file, head)
+    return _sized(file, head) or _multimedia(file, head) or _signed(file, head) or _stream(head)
+
+
+def _behind_id3(file: BinaryIO, head: bytes) -> Kind | None:
+    size = 0
+    for byte in head[6:10]:
+        size = size << 7 | byte & 0x7F
+    file.seek(10 + size)
+    rest = file.read(_HEAD_BYTES).lstrip(b"\0")
+    return _signed(file, rest) or _stream(rest) or Kind("MP3", native=True)
+
+
+def _sized(file: BinaryIO, head: bytes) -> Kind | None:
+    """WAV and related formats, whose header names the coding."""
+    if riff := read_riff(file):
+        file.seek(riff.start)
+        coding, native = wav_coding(riff.tag, riff.form, file.read(16 << 10))
+        misread = not native and riff.tag == 1
+        container = "W64" if head[:4] == b"riff" else "WAV"
+        return Kind(container, coding, native, misread, estimated=coding == "MP3")
+    if aiff := read_aiff(file):
+        return _by_code(aiff.coding, AIFF_CODINGS, "AIFF")
+    if caf := read_caf(file):
+        return _by_code(caf.coding, CAF_CODINGS, "CAF")
+    if au := read_au(file):
+        coding, native = AU_CODINGS.get(au.coding, (f"coding {au.coding}", False))
+        return Kind("AU", coding, native)
+    for mark, container in ((b"RIFF", "WAV"), (b"RF64", "WAV"), (b"riff", "W64"), (b"FORM", "IFF"), (b"caff", "CAF"),
+                            (b".snd", "AU"), (b"dns.", "AU")):  # fmt: skip
+        if head.startswith(mark) and (mark != b"RIFF" or head[8:12] == b"WAVE"):
+            return Kind(container, native=True)
+    return None
+
+
+def _by_code(code: bytes, known: dict[bytes, tuple[str, bool]], container: str) -> Kind:
+    coding, native = known.get(code, (f"coding {code.decode('ascii', 'replace').strip()!r}", False))
+    return Kind(container, coding, native)
+
+
+def _multimedia(file: BinaryIO, head: bytes) -> Kind | None:
+    """Containers for several streams, including video."""
+    return _mp4(file, head) or _ebml(head) or _ogg(head) or _asf(head) or _other_riff(head) or _broadcast(head)
+
+
+def _mp4(file: BinaryIO, head: bytes) -> Kind | None:
+    if head[4:8] not in _MP4_BOXES or len(head) < 16:
+        return None
+    container = {b"qt  ": "QuickTime"}.get(head[8:12], "3GP" if head[8:11] == b"3gp" else "MP4")
+    return Kind(container, _listed(audio_codings(file)))
+
+
+def _ebml(head: bytes) -> Kind | None:
+    if not head.startswith(b"\x1a\x45\xdf\xa3"):
+        return None
+    codes = dict.fromkeys(re.findall(rb"A_[A-Z0-9_]+(?:/[A-Z0-9]+)*", head))
+    container = "WebM" if b"webm" in head[:64] else "Matroska"
+    return Kind(container, _listed([_matroska(code) for code in codes]))
+
+
+def _ogg(head: bytes) -> Kind | None:
+    if not head.startswith(b"OggS"):
+        return None
+    codings = [name for mark, name in _OGG_CODINGS if mark in head[:4096]]
+    return Kind("Ogg", _listed(codings), native=not codings or codings[0] in _NATIVE_OGG)
+
+
+def _asf(head: bytes) -> Kind | None:
+    if not head.startswith(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"):
+        return None
+    at = head.find(_ASF_AUDIO)
+    return Kind("ASF", wav_coding(int.from_bytes(head[at + 54 : at + 56], "little"))[0] if at >= 0 else "")
+
+
+def _broadcast(head: bytes) -> Kind | None:
+    if head.startswith(b"FLV"):
+        return Kind("FLV", _flv_coding(head))
+    if _MXF_KEY in head[: 64 << 10]:
+        return Kind("MXF")
+    for size, offset in ((188, 0), (192, 4), (204, 0)):
+        if len(head) > 3 * size and all(head[offset + k * size] == 0x47 for k in range(4)):
+            return Kind("MPEG transport stream")
+    return None
+
+
+def _matroska(code: bytes) -> str:
+    name = code.decode("ascii")[2:]
+    return next((coding for start, coding in MATROSKA_CODINGS if name.startswith(start)), name)
+
+
+def _other_riff(head: bytes) -> Kind | None:
+    if not head.startswith(b"RIFF") or head[8:12] not in (b"AVI ", b"QLCM", b"XWMA", b"CDDA"):
+        return None
+    if head[8:12] != b"AVI ":
+        return Kind({b"QLCM": "QCP", b"XWMA": "xWMA", b"CDDA": "a CD track reference"}[head[8:12]])
+    audio = head.find(b"auds")
+    form = head.find(b"strf", audio) if audio >= 0 else -1
+    return Kind("AVI", wav_coding(int.from_bytes(head[form + 8 : form + 10], "little"))[0] if form >= 0 else "")
+
+
+def _flv_coding(head: bytes) -> str:
+    at = 13
+    while at + 12 <= len(head):
+        if head[at] == 8:
+            return _FLV_CODINGS.get(head[at + 11] >> 4, "")
+        at += 15 + int.from_bytes(head[at + 1 : at + 4], "big")
+    return ""
+
+
+def _signed(file: BinaryIO, head: bytes) -> Kind | None:
+    for mark, name in _NATIVE:
+        if head.startswith(mark):
+            return Kind(name, native=True, misread=name == "VOC" and _has_many_blocks(file, head))
+    for mark, name in _SIGNATURES:
+        if head.startswith(mark):
+            return Kind(name)
+    for mark, name in _OTHER:
+        if head.startswith(mark):
+            return Kind(name, is_audio=False)
+    return Kind("a web page (HTML)", is_audio=False) if _HTML.match(head) else None
+
+
+def _has_many_blocks(file: BinaryIO, head: bytes) -> bool:
+    """Whether a VOC holds more than one block of audio: libsndfile 1.2.2 reads the heads of the others as samples."""
+    at = int.from_bytes(head[20:22], "little")
+    if head[at] not in (1, 9):
+        return True
+    file.seek(at + 4 + int.from_bytes(head[at + 1 : at + 4], "little"))
+    return file.read(1) not in (b"", b"\0")
+
+
+def _stream(head: bytes) -> Kind | None:
+    """Coded frames without a container."""
+    if head[4:7] == _MLP_SYNC and (coding := _MLP_CODINGS.get(head[7:8])) is not None:
+        return Kind(coding)
+    coding = raw_stream(head)
+    return None if coding is None else Kind(coding, native=coding in _MPEG, estimated=coding in _MPEG[1:])
+
+
+def _listed(codings: list[str]) -> str:
+    return " and ".join(dict.fromkeys(coding for coding in codings if coding))

@@ -1,0 +1,103 @@
+"""The pages of an Ogg file: its links (streams joined end to end), their positions, and whether it has its end mark.
+
+Page layout: RFC 3533, section 6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import BinaryIO, Final
+
+from worker.audio.file_formats.ogg_granules import FIRST, LAST, Page, StreamPositions
+from worker.audio.source_file import SourceFile
+
+_HEADER_BYTES: Final = 27
+_LONGEST_PAGE: Final = _HEADER_BYTES + 255 + 255 * 255
+_DAMAGED: Final = "damaged Ogg pages"
+
+
+@dataclass(slots=True)
+class Link:
+    """Streams that start together and end before the next ones start. Offsets in bytes from the start of the file."""
+
+    start: int
+    end: int = 0
+    streams: dict[bytes, StreamPositions] = field(default_factory=dict)
+
+    @property
+    def only(self) -> StreamPositions | None:
+        """Its only stream, else None: in files with several streams (a film) FFmpeg finds the audio and its times."""
+        return next(iter(self.streams.values())) if len(self.streams) == 1 else None
+
+
+def links(path: SourceFile) -> tuple[list[Link], bool]:
+    """The links of the file, and whether the last one has an end mark. The file is read once, by pages."""
+    found: list[Link] = []
+    in_headers = ended = was_damaged = False
+    size = path.stat().st_size
+    for page in _pages(path, size):
+        if page is None:
+            was_damaged = True
+            continue
+        first = bool(page.flags & FIRST)
+        if first and not in_headers:  # parallel streams start together; a later start is a new link
+            if found:
+                found[-1].end = page.offset
+            found.append(Link(page.offset))
+        in_headers = first
+        ended = bool(page.flags & LAST) and page.offset + len(page.data) <= size
+        if found:
+            _add(found[-1], page, first=first, was_damaged=was_damaged)
+        was_damaged = False
+    if found:
+        found[-1].end = size
+    return found, ended
+
+
+def _add(link: Link, page: Page, *, first: bool, was_damaged: bool) -> None:
+    if first:
+        link.streams[page.serial] = StreamPositions(page)
+    elif (stream := link.streams.get(page.serial)) is not None:
+        if was_damaged:
+            stream.note_damage(_DAMAGED)
+        stream.add(page)
+
+
+def _pages(path: SourceFile, size: int) -> Iterator[Page | None]:
+    """The intact pages in order, and None for each damaged stretch in between."""
+    with path.open("rb", buffering=1 << 20) as file:
+        at = 0
+        while at < size:
+            page = _page(file, at)
+            if page is not None and page.is_intact:
+                yield page
+                at += len(page.data)
+                continue
+            yield None
+            following = _next_page(path, at)
+            if following is None:
+                return
+            at = following
+
+
+def _page(file: BinaryIO, at: int) -> Page | None:
+    file.seek(at)
+    header = file.read(_HEADER_BYTES)
+    if header[:4] != b"OggS" or len(header) < _HEADER_BYTES:
+        return None
+    lacing = file.read(header[26])
+    return Page(at, header + lacing + file.read(sum(lacing)))
+
+
+def _next_page(path: SourceFile, at: int) -> int | None:
+    with path.open("rb") as file:
+        file.seek(at + 1)
+        while chunk := file.read(2 * _LONGEST_PAGE):
+            found = chunk.find(b"OggS")
+            if found >= 0:
+                return file.tell() - len(chunk) + found
+            if len(chunk) < 2 * _LONGEST_PAGE:
+                return None
+            file.seek(-3, 1)
+    return None

@@ -1,0 +1,182 @@
+"""Compares the granule positions of one Ogg stream with the samples of its packets (pure).
+
+libsndfile reads a stream with a gap in its positions wrongly: it drops, repeats or refuses audio. So it receives
+pages with continuous positions, and the gaps become shifts of the timeline.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from worker.audio.file_formats.ogg_packets import PacketClock, clock_of
+
+CONTINUED, FIRST, LAST = 1, 2, 4
+"""header_type_flag: continued packet, first and last page of a logical stream (RFC 3533, section 6)."""
+_GRANULE_AT: Final = 6
+_CRC_AT: Final = 22
+_MIN_SHIFT_S: Final = 0.001
+_REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page, `offset` in bytes from the start of the file."""
+
+    offset: int
+    data: bytes
+
+    @property
+    def flags(self) -> int:
+        return self.data[5]
+
+    @property
+    def granule(self) -> int:
+        return int.from_bytes(self.data[_GRANULE_AT : _GRANULE_AT + 8], "little", signed=True)
+
+    @property
+    def serial(self) -> bytes:
+        return self.data[14:18]
+
+    @property
+    def number(self) -> int:
+        return int.from_bytes(self.data[18:22], "little")
+
+    @property
+    def lacing(self) -> bytes:
+        return self.data[27 : 27 + self.data[26]]
+
+    @property
+    def body(self) -> bytes:
+        return self.data[27 + self.data[26] :]
+
+    @property
+    def is_intact(self) -> bool:
+        return self.data[_CRC_AT : _CRC_AT + 4] == checksum(self.data)
+
+    def at_granule(self, granule: int) -> tuple[tuple[int, bytes], ...]:
+        """Patches of the file's bytes that make the page end at another position."""
+        position = granule.to_bytes(8, "little", signed=True)
+        data = self.data[:_GRANULE_AT] + position + self.data[_GRANULE_AT + 8 :]
+        return (self.offset + _GRANULE_AT, position), (self.offset + _CRC_AT, checksum(data))
+
+
+def checksum(page: bytes) -> bytes:
+    """The CRC of a page: zlib's with reversed bits, without initial and final inversion."""
+    data = page[:_CRC_AT] + bytes(4) + page[_CRC_AT + 4 :]
+    value = zlib.crc32(data.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return value.to_bytes(4, "big").translate(_REVERSED)
+
+
+class StreamPositions:
+    """Takes the pages of one logical stream in order."""
+
+    def __init__(self, first: Page) -> None:
+        self._clock: PacketClock | None = clock_of(first.body)
+        self._in_headers = True
+        self._header = b""
+        self._carried = b""
+        self._is_carrying = False
+        self._next_number = 0
+        self._samples = 0
+        self._start: int | None = None
+        self._ahead = 0
+        self._damage = ""
+        self.patches: list[tuple[int, bytes]] = []
+        self.shifts: list[tuple[float, float, str]] = []
+
+    @property
+    def form(self) -> str:
+        clock = self._clock
+        return f"{clock.name} {clock.rate} Hz, {clock.channels} channels" if clock is not None else ""
+
+    @property
+    def length_s(self) -> float | None:
+        """Seconds from the first sample to the last, with the gaps."""
+        clock = self._clock
+        if clock is None or self._start is None:
+            return None
+        return max(0, self._samples + self._ahead - max(self._start, 0) - clock.skipped) / clock.rate
+
+    def note_damage(self, reason: str) -> None:
+        """Record that pages before the next one were lost."""
+        self._damage = reason
+
+    def add(self, page: Page) -> None:
+        """Add a page after the first one."""
+        if self._clock is None:
+            return
+        try:
+            if self._in_headers:
+                self._take_headers(self._clock, page)
+            else:
+                self._take_audio(self._clock, page)
+        except (ValueError, IndexError):  # against its specification: its positions mean nothing
+            self._clock = None
+            self.patches.clear()
+            self.shifts.clear()
+
+    def _take_headers(self, clock: PacketClock, page: Page) -> None:
+        at = 0
+        for value in page.lacing:
+            self._header += page.body[at : at + value]
+            at += value
+            if value < 255:
+                packet, self._header = self._header, b""
+                self._in_headers = clock.take_header(packet)
+                if not self._in_headers:
+                    return
+
+    def _take_audio(self, clock: PacketClock, page: Page) -> None:
+        if page.number != self._next_number:
+            clock.restart()
+            self._is_carrying = False
+        self._next_number = page.number + 1
+        before = self._samples
+        self._samples += clock.samples(page.body, *self._packets(page))
+        if page.granule < 0:  # no packet ends here
+            return
+        ahead = page.granule - self._samples
+        if self._start is None:
+            self._start = self._ahead = 0 if page.flags & LAST and ahead < 0 else ahead
+        is_trimmed = bool(page.flags & LAST) and ahead < self._ahead
+        trim = ahead - self._ahead if is_trimmed else 0
+        if not is_trimmed:
+            self._shift(clock, before, ahead)
+            self._ahead = ahead
+        granule = self._samples + min(self._start, 0) + trim
+        if granule != page.granule:
+            self.patches += page.at_granule(granule)
+        self._samples += trim
+        self._damage = ""
+
+    def _packets(self, page: Page) -> tuple[Sequence[int], bytes]:
+        """Where the packets that end on a page begin, and the first bytes of one that began before it."""
+        starts, start, at, body = [], 0, 0, page.body
+        for value in page.lacing:
+            at += value
+            if value < 255:
+                starts.append(start)
+                start = at
+        carried = self._carried if self._is_carrying else b""
+        if page.flags & CONTINUED and not carried and starts:  # its start was lost
+            starts = starts[1:]
+        elif not page.flags & CONTINUED:
+            carried = b""
+        if start < at:
+            self._carried = self._carried if not starts and carried else body[start : start + 2]
+            self._is_carrying = True
+        else:
+            self._is_carrying = False
+        return starts, carried
+
+    def _shift(self, clock: PacketClock, before: int, ahead: int) -> None:
+        """Record a place where the difference between positions and samples changes."""
+        start = self._start or 0
+        shift_s = (ahead - start) / clock.rate
+        last_s = self.shifts[-1][1] if self.shifts else 0.0
+        if abs(shift_s - last_s) >= _MIN_SHIFT_S:
+            position = max(0, before - clock.skipped + min(start, 0))
+            self.shifts.append((position / clock.rate, shift_s, self._damage))

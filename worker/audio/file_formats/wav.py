@@ -1,0 +1,165 @@
+"""WAV, RF64, BW64, RIFX and W64 files: where their audio is, and a short corrected header for it.
+
+Recorders write a size of 0 until they close a file, streams one of -1 or close to it, and 32 bits wrap at 4 GiB. The
+header may be long: bext, iXML, JUNK and pictures come before the audio.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from typing import BinaryIO, Final, Literal
+
+from worker.audio.file_formats.caf import caf_header
+from worker.audio.file_formats.data_extent import Chunks, Extent, GuidChunks, Located, extent_of, is_streamed_size, walk
+from worker.audio.file_formats.file_bytes import read_at
+
+_W64_RIFF: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
+_W64_SUFFIX: Final = bytes.fromhex("f3acd3118cd100c04f8edb8a")
+_W64_WAVE: Final = b"wave" + _W64_SUFFIX
+_UNKNOWN: Final = 0xFFFFFFFF
+_W64_ALIGNMENT: Final = 8
+_DS64_BYTES: Final = 24
+_SEARCH_BYTES: Final = 1 << 20
+_MAX_SIZE: Final = 0xFFFFFFFF
+_SILENCE_BYTES: Final = 4
+_MAX_SILENCE_BYTES: Final = 64 << 20
+_PCM, _FLOAT, _ALAW, _ULAW, _EXTENSIBLE = 1, 3, 6, 7, 0xFFFE
+
+
+@dataclass(frozen=True, slots=True)
+class Riff:
+    """The parts of a WAV or W64 file that a reader needs."""
+
+    order: Literal["little", "big"]
+    form: bytes
+    """The content of the chunk `fmt `."""
+    said: int | None
+    """Bytes of audio by the header, or None if the header marks the size as unknown."""
+    start: int
+    """Where the audio starts."""
+    regular: bool
+    """The chunks before the audio are well formed, so that libsndfile finds the audio."""
+    chunks: Chunks | None
+    """The kind of chunks that may follow the audio."""
+
+    @property
+    def tag(self) -> int:
+        """Microsoft's number of the coding; that of the sub-format where the header is an extensible one."""
+        tag = int.from_bytes(self.form[:2], self.order)
+        return int.from_bytes(self.form[24:26], self.order) if tag == _EXTENSIBLE and len(self.form) >= 26 else tag
+
+    @property
+    def bits(self) -> int:
+        return int.from_bytes(self.form[14:16], self.order)
+
+    def header(self, size: int) -> bytes:
+        """A header for the same format and `size` bytes of audio. Empty where no header can express that size."""
+        if size > _MAX_SIZE - 4096:
+            return self._w64_header(size) if self.order == "little" else self._caf_header(size)
+        form = self.form + bytes(len(self.form) % 2)
+        content = b"".join((b"WAVE", b"fmt ", self._number(len(self.form)), form, b"data", self._number(size)))
+        return (b"RIFF" if self.order == "little" else b"RIFX") + self._number(len(content) + size) + content
+
+    def _silence(self, frames: int) -> bytes:
+        align = int.from_bytes(self.form[12:14], self.order)
+        value = {_ALAW: 0xD5, _ULAW: 0xFF}.get(self.tag, 0x80 if self.bits == 8 else 0)
+        return bytes([value]) * min(frames * align, _MAX_SILENCE_BYTES)
+
+    def _number(self, value: int) -> bytes:
+        return value.to_bytes(4, self.order)
+
+    def _w64_header(self, size: int) -> bytes:
+        form = self.form + bytes(-len(self.form) % 8)
+        content = b"".join((_W64_WAVE, b"fmt ", _W64_SUFFIX, (len(self.form) + 24).to_bytes(8, "little"), form))
+        content += b"".join((b"data", _W64_SUFFIX, (size + 24).to_bytes(8, "little")))
+        return _W64_RIFF + (len(content) + size + 24).to_bytes(8, "little") + content
+
+    def _caf_header(self, size: int) -> bytes:
+        coding = {_PCM: b"lpcm", _FLOAT: b"lpcm", _ALAW: b"alaw", _ULAW: b"ulaw"}.get(self.tag)
+        if coding is None or (coding == b"lpcm" and self.bits == 8):  # its 8 bits are unsigned
+            return b""
+        rate, channels = (int.from_bytes(self.form[a:b], self.order) for a, b in ((4, 8), (2, 4)))
+        return caf_header(coding, rate, channels, self.bits, size, is_float=self.tag == _FLOAT)
+
+    def locate(self, file: BinaryIO) -> Located:
+        extent = extent_of(file, self.start, self.said, self.chunks)
+        as_written = self.regular and extent.size == self.said
+        if isinstance(self.chunks, GuidChunks):  # libsndfile reads what follows the audio of W64 as audio
+            as_written = as_written and file.seek(0, os.SEEK_END) - extent.end < _W64_ALIGNMENT
+        more = self._more(file, extent.end) if extent.size == self.said else ()
+        return Located(self.header(extent.size), extent, as_written and not more, more)
+
+    def _more(self, file: BinaryIO, end: int) -> tuple[tuple[bytes, Extent], ...]:
+        """Some recorders write a chunk `data` for each time they were paused, and a chunk `fmt ` where the format is
+        another one from there on; a chunk `slnt` stands for silence."""
+        size, form = file.seek(0, os.SEEK_END), self.form
+        found = []
+        for start in self.chunks.starts_after(end) if self.chunks is not None else ():
+            if self.chunks is not None and self.chunks.is_known(read_at(file, start, self.chunks.head_bytes)):
+                for name, at, content in walk(file, start, size, self.chunks):
+                    if name == b"fmt ":
+                        form = read_at(file, at, min(content, 4096))
+                    elif name == b"slnt" and content == _SILENCE_BYTES:
+                        silence = self._silence(int.from_bytes(read_at(file, at, content), self.order))
+                        found.append((self.header(len(silence)) + silence, Extent(at + content, at + content)))
+                    elif name == b"data" and content and at < size:
+                        piece = Extent(at, min(at + content, size))
+                        found.append((replace(self, form=form).header(piece.size), piece))
+                break
+        return tuple(found)
+
+
+def read_riff(file: BinaryIO) -> Riff | None:
+    """The parts of a WAV or W64 file, or None if the file is of another kind or contains no audio."""
+    file.seek(0)
+    start = file.read(40)
+    if start[:16] == _W64_RIFF and start[24:40] == _W64_WAVE:
+        return _read_w64(file)
+    if start[8:12] == b"WAVE" and start[:4] in (b"RIFF", b"RIFX", b"RF64", b"BW64"):
+        return _read_wav(file, "big" if start[:4] == b"RIFX" else "little")
+    return None
+
+
+def _read_wav(file: BinaryIO, order: Literal["little", "big"]) -> Riff | None:
+    size = file.seek(0, os.SEEK_END)
+    chunks = Chunks(order)
+    form, long_size, expected, regular = b"", None, 12, True
+    for name, at, content in walk(file, 12, size, chunks):
+        regular = regular and at - 8 == expected
+        expected = at + content + content % 2
+        if name == b"ds64" and content >= _DS64_BYTES:
+            long_size = int.from_bytes(read_at(file, at + 8, 8), order)
+        elif name == b"fmt ":
+            form = read_at(file, at, min(content, 4096))
+        elif name == b"data" and form:
+            return Riff(order, form, _said(content, long_size, size - at), at, regular, chunks)
+    return _search(file, order, form, size) if form else None
+
+
+def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: int) -> Riff | None:
+    """Searches for the audio where a chunk before it has a wrong size."""
+    at = read_at(file, 0, _SEARCH_BYTES).find(b"data")
+    if at < 0:
+        return None
+    content = int.from_bytes(read_at(file, at + 4, 4), order)
+    return Riff(order, form, _said(content, None, size - at - 8), at + 8, False, Chunks(order))
+
+
+def _said(content: int, long_size: int | None, there: int) -> int | None:
+    """The size of the audio: that of the chunk ds64 where the chunk `data` gives none."""
+    if content in (0, _UNKNOWN) and long_size is not None:
+        return None if long_size >> 62 else long_size
+    return None if is_streamed_size(content, there) else content
+
+
+def _read_w64(file: BinaryIO) -> Riff | None:
+    size = file.seek(0, os.SEEK_END)
+    chunks = GuidChunks()
+    form = b""
+    for name, at, content in walk(file, 40, size, chunks):
+        if name == b"fmt ":
+            form = read_at(file, at, min(content, 4096))
+        elif name == b"data" and form:
+            return Riff("little", form, None if content >> 62 else content, at, True, chunks)
+    return None

@@ -1,0 +1,124 @@
+"""The frames of one source, from any place on: what a session takes, and what the next one goes on with."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
+from worker.audio.segmentation.scan import Scan, scan_stretch
+from worker.audio.segmentation.speech_detector import SpeechDetector
+from worker.audio.source import Audio
+from worker.audio.voice_activity import Frame, frames_at_once, frames_with_voice
+from worker.errors import JobCancelled
+
+PACED_BLOCK_S: Final = 0.5
+"""A resampler keeps memory for as much as it was ever given at once, and paced sessions are many."""
+
+Piece = tuple[int, int | None]
+"""First sample and the one behind the last, None for all that follows; samples at the wire rate."""
+
+
+class FrameFeed:
+    """An iterator of frames that can be set to a place and takes one frame back. Positions in samples at `rate` Hz."""
+
+    def __init__(self, source: Audio, rate: int, frame_samples: int, pieces: Sequence[Piece] = ((0, None),)) -> None:
+        """`pieces`: what of the source is wanted, in order; no frame runs across two of them."""
+        self._source = source
+        self._rate = rate
+        self._frame_samples = frame_samples
+        self._pieces = tuple(pieces)
+        self._frames: Iterator[Frame] = iter(())
+        self._returned: Frame | None = None
+        self._until: int | None = None
+        self.position = -1
+        """Where the next frame starts; -1 before the first `seek`."""
+        self.exhausted = False
+
+    async def seek(self, position: int, until: int | None = None) -> None:
+        """Go to `position` (also backwards), or to the next piece. The frames end at `until`, if given.
+        For formats without exact seek, decoding up to that position runs in a thread.
+
+        Raises DamagedSource when nothing can be decoded."""
+        if position == self.position and until == self._until:
+            return
+        self._until = until
+        self._frames = self._from(position)
+        self._returned, self.exhausted, self.position = None, False, position
+        first = await asyncio.to_thread(next, self._frames, None)
+        if first is None:
+            self.exhausted = True
+        else:
+            self._returned = first
+
+    async def scan(self, start_s: float, end_s: float, detector: SpeechDetector | None) -> Scan:
+        """Scan some seconds of the source, in a thread. Frames are available again after the next `seek`."""
+        stopped = threading.Event()
+
+        def check() -> None:
+            if stopped.is_set():
+                raise JobCancelled("stopped while audio without text was scanned")
+
+        self._frames, self._returned, self.position = iter(()), None, -1
+        try:
+            return await asyncio.to_thread(scan_stretch, self._source, start_s, end_s, detector, check)
+        except asyncio.CancelledError:
+            stopped.set()
+            raise
+
+    def within(self, start: int, end: int) -> list[tuple[int, int]]:
+        """The parts of `start` to `end` that the feed streams, in order: all but the skipped stretches."""
+        parts = ((max(start, first), end if last is None else min(end, last)) for first, last in self._pieces)
+        return [(first, last) for first, last in parts if last > first]
+
+    def give_back(self, frame: Frame) -> None:
+        """The frame just taken was not sent: it comes next."""
+        self._returned, self.position = frame, frame.file_start
+
+    def __iter__(self) -> FrameFeed:
+        return self
+
+    def __next__(self) -> Frame:
+        frame, self._returned = self._returned, None
+        if frame is None:
+            frame = next(self._frames, None)
+        if frame is None:
+            self.exhausted = True
+            raise StopIteration
+        self.position = frame.file_start + frame.samples
+        return frame
+
+    def _from(self, position: int) -> Iterator[Frame]:
+        at_once = frames_at_once(self._frame_samples, self._rate, stored=self._source.info.sample_rate == self._rate)
+        chunk = self._frame_samples * at_once
+        length, block_s = chunk, None
+        if self._frame_samples < self._rate:
+            # Sessions that began together would otherwise all decode at the same moment, again and again.
+            length = self._frame_samples * random.randint(1, at_once)  # noqa: S311
+            block_s = PACED_BLOCK_S
+        for start, last in self._pieces:
+            first = max(start, position)
+            ends = [at for at in (last, self._until) if at is not None]
+            end = min(ends) if ends else None
+            if end is not None and end <= first:
+                continue
+            pcm = wire_frames(
+                self._source, self._rate, chunk, first / self._rate, first_samples=length, block_s=block_s
+            )
+            if end is not None:
+                pcm = _first(pcm, end - first)
+            yield from frames_with_voice(pcm, first, self._rate, self._frame_samples)
+
+
+def _first(chunks: Iterator[bytes], samples: int) -> Iterator[bytes]:
+    """The first `samples` samples of consecutive PCM."""
+    left = samples * BYTES_PER_SAMPLE
+    for chunk in chunks:
+        if len(chunk) >= left:
+            yield chunk[:left]
+            return
+        left -= len(chunk)
+        yield chunk

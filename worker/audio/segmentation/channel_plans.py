@@ -1,0 +1,48 @@
+"""The plans of channels that are streamed apart, each found by a pass of its own (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import ceil
+from typing import Final
+
+from worker.audio.segmentation.scan import Scan
+from worker.audio.segmentation.sections import Cutting, Plan, plan_scan
+from worker.audio.segmentation.silence import Skipping, speech_windows
+
+NOTHING_HEARD: Final = "holds nothing but silence, or a noise that never changes"
+
+
+def plan_channels(
+    found: Mapping[int, Scan], rate: int, cutting: Cutting, skipping: Skipping | None, detector: str
+) -> tuple[Plan, ...]:
+    """A plan for each channel of `found` (from 0), in their order. One in which nothing can be speech has no section:
+    all of it is skipped. The others share the sessions."""
+    heard = {channel for channel, scan in found.items() if may_hold_speech(scan, skipping)}
+    shared = replace(cutting, sessions=ceil(cutting.sessions / max(1, len(heard))))
+    return tuple(
+        _silent(scan, rate, channel)
+        if skipping is None and channel not in heard
+        else replace(plan_scan(scan, rate, shared, skipping, detector), channel=channel)
+        for channel, scan in found.items()
+    )
+
+
+def may_hold_speech(found: Scan, skipping: Skipping | None) -> bool:
+    """Whether anything of it is worth streaming: as it would be without `skipping`, by its level alone."""
+    if skipping is None:
+        found, skipping = replace(found, voice=None), Skipping()
+    return bool(speech_windows(found, skipping).any())
+
+
+def why_not_streamed(plan: Plan) -> str | None:
+    """Why nothing of a channel was streamed; None where something was."""
+    if plan.sections:
+        return None
+    return f"no speech was found in it ({plan.detector})" if plan.detector not in ("", "level") else NOTHING_HEARD
+
+
+def _silent(found: Scan, rate: int, channel: int) -> Plan:
+    duration = found.samples(rate)
+    return Plan(rate, duration, (), skipped=((0, duration),), channel=channel)

@@ -1,0 +1,118 @@
+"""Where to cut: in the best pause near a place, or at the quietest moment where there is no pause (pure)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.audio.segmentation.scan import WINDOW_S, Decibels, Scan, decibels
+from worker.audio.segmentation.silence import Kept
+
+SHORTEST_PAUSE_S: Final = 0.2
+"""A shorter pause may be the closure of a consonant inside a word, which takes up to about 0.12 s."""
+GOOD_PAUSE_S: Final = 0.5
+"""A longer pause is not worth going further away for."""
+CONTRAST_DB: Final = 10.0
+"""How much louder than its pauses speech must be, for a dip in the level to be a pause."""
+
+_LEAST: Final = round(SHORTEST_PAUSE_S / WINDOW_S)
+_TOGETHER_DB: Final = 6.0  # in a pause, no band is further above its quietest moment
+_TOTAL_DB: Final = 4.0  # how much quieter than speech a pause is in all, noise included
+_QUIET_SHARE: Final = 0.3  # of the way from the quietest moment to the loud ones, what is still quiet
+_BEST_PAUSE_S: Final = 1.0
+_EDGE_S: Final = 0.08  # a cut stays this far from the edges of its pause
+_AROUND_S: Final = 10.0  # what is looked at beyond the reach, to know loud from quiet
+_VOICE_SPREAD_S: Final = 0.1  # how exact the edges of a detector are
+_SILENT_DB: Final = -120.0
+_DISTANCE_DB: Final = 6.0
+
+Pause = tuple[int, int]
+
+
+def best_cut(
+    found: Scan, kept: Kept, speech: npt.NDArray[np.bool_] | None, first: int, place: int, last: int
+) -> tuple[int, bool]:
+    """Where to cut between `first` and `last`, as near to `place` as a good pause allows, and whether it is a pause.
+
+    Positions count the windows that are `kept`. Where `speech` is known, what is not speech is a pause however loud.
+    """
+    last = max(first, last)
+    place = min(max(place, first), last)
+    around = round(_AROUND_S / WINDOW_S)
+    low, high = max(0, first - around), min(kept.count, last + around)
+    windows = kept.windows(low, high)
+    low_db, high_db = decibels(found.low[windows]), decibels(found.high[windows])
+    levels, total = _excess(low_db, high_db), np.maximum(low_db, high_db)
+    if speech is not None:
+        spoken = _spread(speech[windows])
+        levels[~spoken] = total[~spoken] = _SILENT_DB
+    pauses = _pauses(levels, total)
+    for share in (0.2, 0.5, 1.0):
+        left, right = place - int((place - first) * share), place + int((last - place) * share)
+        seams = [seam for seam in kept.seams if left <= seam <= right]
+        if seams:  # on both sides nothing is said, and the session need not jump
+            return min(seams, key=lambda seam: abs(seam - place)), True
+        chosen = _choose(pauses, left - low, place - low, right - low)
+        if chosen is not None and (share == 1.0 or chosen[1] >= GOOD_PAUSE_S / WINDOW_S):
+            return low + chosen[0], True
+    distance = np.abs(np.arange(first, last + 1) - place) / max(1, last - first)
+    quiet = _smooth(levels, round(0.1 / WINDOW_S))[first - low : last - low + 1]
+    return first + int(np.argmin(quiet + _DISTANCE_DB * distance[: len(quiet)])), False
+
+
+def _excess(low: Decibels, high: Decibels) -> Decibels:
+    """How far the louder band is above its own quietest moment: a band full of noise hides no pause in the other."""
+    return np.asarray(np.maximum(low - np.float32(_quietest(low)), high - np.float32(_quietest(high))))
+
+
+def _loud(levels: Decibels) -> float:
+    return float(np.percentile(levels, 90)) if len(levels) else _SILENT_DB
+
+
+def _quietest(levels: Decibels) -> float:
+    """The level that the quietest stretch of SHORTEST_PAUSE_S does not exceed."""
+    if len(levels) < _LEAST:
+        return 0.0
+    return float(np.lib.stride_tricks.sliding_window_view(levels, _LEAST).max(axis=1).min())
+
+
+def _pauses(levels: Decibels, total: Decibels) -> list[Pause]:
+    """Runs of windows, each at least SHORTEST_PAUSE_S long, that are quiet beside the rest, also in `total`."""
+    loud, quietest = _loud(levels), _quietest(levels)
+    if loud - quietest < CONTRAST_DB or quietest > _TOGETHER_DB:
+        return []
+    quiet = levels <= quietest + _QUIET_SHARE * (loud - quietest)
+    edges = np.flatnonzero(np.diff(quiet, prepend=False, append=False)).tolist()
+    most = _loud(total) - _TOTAL_DB
+    runs = zip(edges[::2], edges[1::2], strict=True)
+    return [(a, b) for a, b in runs if b - a >= _LEAST and float(total[a:b].mean()) <= most]
+
+
+def _choose(pauses: list[Pause], left: int, place: int, right: int) -> tuple[int, int] | None:
+    """A place between `left` and `right` inside a pause, and the pause's length: a long one before a short one, a near
+    one before a far one."""
+    most, edge = _BEST_PAUSE_S / WINDOW_S, round(_EDGE_S / WINDOW_S)
+    best: tuple[int, int] | None = None
+    best_score = -1.0
+    for start, end in pauses:
+        at = min(max((start + end) // 2, left), right)
+        if not start + edge <= at <= end - edge:
+            continue
+        score = min(end - start, most) / most - 0.3 * abs(at - place) / max(1, right - left)
+        if score > best_score:
+            best, best_score = (at, end - start), score
+    return best
+
+
+def _spread(speech: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Speech and a little around it."""
+    width = round(_VOICE_SPREAD_S / WINDOW_S)
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(speech, width), 2 * width + 1)
+    return np.asarray(around.any(axis=1))
+
+
+def _smooth(levels: Decibels, width: int) -> npt.NDArray[np.float64]:
+    padded = np.pad(levels, (width // 2, width - 1 - width // 2), mode="edge")
+    return np.convolve(padded, np.full(width, 1 / width), mode="valid")

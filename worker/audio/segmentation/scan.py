@@ -1,0 +1,191 @@
+"""One pass over the audio: how loud it is, and where it holds speech, in windows of 16 ms.
+
+What is kept is three bytes a window at most (0.7 MB for an hour), so the length of a file hardly counts. The level is
+kept of two bands of the voice, so that neither hum nor hiss hides what is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from worker.audio.resample import Samples, StreamResampler, resampled_length
+from worker.audio.segmentation.speech_detector import VOICE_RATE, VOICE_WINDOW, SpeechDetector
+from worker.audio.source import Audio
+
+WINDOW: Final = 256
+"""Samples at 16 kHz in one window (16 ms): half a window of a detector."""
+WINDOW_S: Final = WINDOW / VOICE_RATE
+FLOOR_DB: Final = -125.0
+STEP_DB: Final = 0.5
+NOTHING_DB: Final = -90.0
+"""Level of both bands below which there is nothing to hear: that of the dither of 16-bit audio."""
+
+_BATCH: Final = 64 * VOICE_WINDOW  # samples a detector is given at once
+# Bins of a spectrum of WINDOW samples, 62.5 Hz each: hum and its first overtones are below them.
+_LOW: Final = slice(4, 16)  # 250 to 1000 Hz
+_HIGH: Final = slice(16, 64)  # 1 to 4 kHz
+_TAPER: Final = np.hanning(WINDOW + 1)[:WINDOW].astype(np.float32)
+_SCALE: Final = 2.0 / (WINDOW * float(np.sum(_TAPER**2)))
+# A detector misses speech below -60 dBFS, so what is faint is raised to this peak; and what follows loud audio not at
+# once, by this factor from batch to batch.
+_PEAK: Final = 0.1
+_MOST_GAIN: Final = 100.0
+_RELEASE: Final = 0.7
+_NOTHING_PEAK: Final = 2 / 32768  # audio without a louder sample is not shown to a detector
+
+Decibels = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one pass found. Window k covers the time from k * WINDOW_S on; the last one may be shorter."""
+
+    low: npt.NDArray[np.uint8]
+    """Level from 250 Hz to 1 kHz, in steps of STEP_DB above FLOOR_DB."""
+    high: npt.NDArray[np.uint8]
+    """The same from 1 to 4 kHz."""
+    voice: npt.NDArray[np.uint8] | None
+    """Probability of speech, 0 to 255, of each window; None when no detector was there."""
+    source_samples: int
+    """Length of the source at its own rate."""
+    source_rate: int
+
+    @property
+    def windows(self) -> int:
+        return len(self.low)
+
+    def samples(self, rate: int) -> int:
+        """Length at another rate."""
+        return resampled_length(self.source_samples, self.source_rate, rate)
+
+
+def decibels(levels: npt.NDArray[np.uint8]) -> Decibels:
+    """Stored levels in dB relative to full scale."""
+    return levels.astype(np.float32) * np.float32(STEP_DB) + np.float32(FLOOR_DB)
+
+
+def scan(
+    source: Audio,
+    detector: SpeechDetector | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> Scan:
+    """Decode the whole source once, in memory of a few blocks; blocks the thread. `progress` is told the seconds read,
+    about every second of audio, and may raise to end it. Raises DamagedSource when nothing can be decoded."""
+    rate = source.info.sample_rate
+    resampler = StreamResampler(rate, VOICE_RATE)
+    levels, voice = _Levels(), _Voice(detector) if detector is not None else None
+    for block in source.blocks():
+        _take(resampler.process(block), levels, voice)
+        if progress is not None:
+            progress(source.frames_decoded / rate)
+    _take(resampler.flush(), levels, voice)
+    low, high = levels.end()
+    return Scan(low, high, voice.end(len(low)) if voice else None, source.frames_decoded, rate)
+
+
+def scan_stretch(
+    source: Audio,
+    start_s: float,
+    end_s: float,
+    detector: SpeechDetector | None = None,
+    check: Callable[[], None] = lambda: None,
+) -> Scan:
+    """Scan the seconds `start_s` to `end_s` of the source; window 0 begins at `start_s`. `check` is called
+    about every second of audio, and may raise to end it."""
+    rate = source.info.sample_rate
+    resampler = StreamResampler(rate, VOICE_RATE)
+    levels, voice = _Levels(), _Voice(detector) if detector is not None else None
+    first, read = round(start_s * rate), 0
+    wanted = max(0, round(end_s * rate) - first)
+    for block in source.blocks(first):
+        part = block[: wanted - read]
+        read += len(part)
+        _take(resampler.process(part), levels, voice)
+        check()
+        if read >= wanted:
+            break
+    _take(resampler.flush(), levels, voice)
+    low, high = levels.end()
+    return Scan(low, high, voice.end(len(low)) if voice else None, read, rate)
+
+
+def _take(samples: Samples, levels: _Levels, voice: _Voice | None) -> None:
+    levels.add(samples)
+    if voice is not None:
+        voice.add(samples)
+
+
+class _Levels:
+    """Gathers levels; holds less than a window of samples."""
+
+    def __init__(self) -> None:
+        self._rest: Samples = np.zeros(0, np.float32)
+        self._low, self._high = bytearray(), bytearray()
+
+    def add(self, samples: Samples) -> None:
+        signal = np.concatenate([self._rest, samples]) if len(self._rest) else samples
+        whole = len(signal) - len(signal) % WINDOW
+        if whole:
+            self._take(signal[:whole])
+        self._rest = signal[whole:].copy()
+
+    def end(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+        if len(self._rest):
+            self._take(np.pad(self._rest, (0, WINDOW - len(self._rest))))
+        return np.frombuffer(self._low, np.uint8), np.frombuffer(self._high, np.uint8)
+
+    def _take(self, signal: Samples) -> None:
+        spectrum = np.fft.rfft(signal.reshape(-1, WINDOW) * _TAPER)[:, : _HIGH.stop]
+        power = spectrum.real**2 + spectrum.imag**2
+        self._low += _stored(power[:, _LOW].sum(axis=1))
+        self._high += _stored(power[:, _HIGH].sum(axis=1))
+
+
+def _stored(power: Samples) -> bytes:
+    db = 10 * np.log10(np.maximum(power * np.float32(_SCALE), np.float32(1e-13)))
+    return bytes(np.clip(np.rint((db - FLOOR_DB) / STEP_DB), 0, 255).astype(np.uint8))
+
+
+class _Voice:
+    """Gathers probabilities; holds less than a batch of samples."""
+
+    def __init__(self, detector: SpeechDetector) -> None:
+        self._detector = detector
+        detector.reset()
+        self._pending: list[Samples] = []
+        self._count = 0
+        self._peak = 0.0
+        self._found = bytearray()
+
+    def add(self, samples: Samples) -> None:
+        self._pending.append(samples)
+        self._count += len(samples)
+        if self._count >= _BATCH:
+            signal = np.concatenate(self._pending)
+            whole = len(signal) - len(signal) % _BATCH
+            for at in range(0, whole, _BATCH):
+                self._ask(signal[at : at + _BATCH])
+            self._pending, self._count = [signal[whole:].copy()], len(signal) - whole
+
+    def end(self, windows: int) -> npt.NDArray[np.uint8]:
+        rest = self._count + -self._count % VOICE_WINDOW
+        if rest:
+            signal = np.concatenate(self._pending)
+            self._ask(np.pad(signal, (0, rest - len(signal))))
+        return np.repeat(np.frombuffer(self._found, np.uint8), VOICE_WINDOW // WINDOW)[:windows]
+
+    def _ask(self, signal: Samples) -> None:
+        peak = max(float(signal.max()), -float(signal.min()))
+        self._peak = max(peak, self._peak * _RELEASE)
+        if peak < _NOTHING_PEAK:
+            self._detector.reset()
+            self._found += bytes(len(signal) // VOICE_WINDOW)
+            return
+        gain = np.float32(min(max(1.0, _PEAK / self._peak), _MOST_GAIN))
+        probabilities = self._detector(signal * gain)
+        self._found += np.rint(np.clip(probabilities, 0, 1) * 255).astype(np.uint8).tobytes()

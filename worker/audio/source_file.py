@@ -1,0 +1,225 @@
+"""A source that is opened once: every reader uses that descriptor, and the path is not used again.
+
+So a file that is renamed, deleted or replaced while it is streamed is read to its end, and no two readers of one
+attempt can see two files. A reader reopens the descriptor through /proc/self/fd, which gives it a position of its own;
+where that is not possible it reads with pread(2).
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import threading
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from types import TracebackType
+from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
+
+from worker.errors import SourceError, SourceRefused
+from worker.resource_shortages import source_error
+from worker.system_calls import pseudo_file_system
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+_O_PATH: Final = getattr(os, "O_PATH", 0) if Path("/proc/self/fd").is_dir() else 0
+_READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_NO_REOPENING: Final = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR)
+"""No /proc on this system, or the file's permissions changed after it was opened."""
+HANDLE_FLAGS: Final = _O_PATH | os.O_CLOEXEC if _O_PATH else _READ
+"""Flags to open a file for inspection: O_PATH has no effect on pipes and devices."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """File attributes that change when the file is written to or replaced.
+
+    No program can set the change time, so it distinguishes files with equal size, modification time and inode.
+    """
+
+    size_bytes: int
+    mtime_ns: int
+    inode: int
+    ctime_ns: int = 0
+    device: int = 0
+
+    @classmethod
+    def of(cls, facts: os.stat_result) -> Self:
+        return cls(facts.st_size, facts.st_mtime_ns, facts.st_ino, facts.st_ctime_ns, facts.st_dev)
+
+    @classmethod
+    def at(cls, path: Path) -> Self:
+        """Raises OSError."""
+        return cls.of(path.stat())
+
+    def __str__(self) -> str:
+        return f"{self.size_bytes} {self.mtime_ns} {self.inode} {self.ctime_ns} {self.device}"
+
+
+class SourceFile:
+    """An open regular file. `str()` is its path or address for messages; close it, or use it as a context manager.
+
+    `open`, `stat`, `name`, `stem` and `suffix` are those of a `Path`. It is not a path: a library that
+    opens files by itself gets a reader instead.
+    """
+
+    def __init__(self, fd: int, shown: str, name: str | None = None) -> None:
+        """`fd`: open for reading; this object owns it. `name`: the file's name, if it is not the end of `shown`."""
+        self._fd = fd
+        self._shown = shown
+        self._path = PurePath(name if name is not None else shown)
+        self._closing = threading.Lock()
+
+    @classmethod
+    def at(cls, path: Path, shown: str | None = None, name: str | None = None) -> Self:
+        """Open a path without checking the access policy. Raises SourceNotFound, SourceRefused, SourceError,
+        WorkerShortage."""
+        shown = str(path) if shown is None else shown
+        try:
+            handle = os.open(path, HANDLE_FLAGS)
+        except OSError as exc:
+            raise source_error(exc, shown) from exc
+        except ValueError as exc:  # a NUL in the name
+            raise SourceError(f"{shown!r}: cannot be the name of a file: {exc}") from exc
+        return cls(readable(handle, shown), shown, name)
+
+    @property
+    def name(self) -> str:
+        return self._path.name
+
+    @property
+    def stem(self) -> str:
+        return self._path.stem
+
+    @property
+    def suffix(self) -> str:
+        return self._path.suffix
+
+    def __str__(self) -> str:
+        return self._shown
+
+    def open(self, mode: str = "rb", buffering: int = -1) -> BinaryIO:
+        """A reader with a position of its own, for one thread at a time. Raises WorkerShortage, SourceError."""
+        if mode != "rb":
+            raise ValueError(f"{self}: a source is only read, not opened with {mode!r}")
+        try:
+            raw = _reopened(self._fd) or _Pread(os.dup(self._fd))
+        except OSError as exc:
+            raise source_error(exc, self._shown) from exc
+        return cast(BinaryIO, raw if buffering == 0 else io.BufferedReader(raw, max(buffering, 1 << 16)))
+
+    def stat(self) -> os.stat_result:
+        """The status of the open file, wherever its path leads now. Raises OSError."""
+        return os.fstat(self._fd)
+
+    def path_now(self) -> str:
+        """The current path of the open file; empty if the system does not give it."""
+        try:
+            return str(Path(f"/proc/self/fd/{self._fd}").readlink())
+        except OSError:
+            return ""
+
+    def stamp(self) -> Stamp:
+        """Raises WorkerShortage, SourceError."""
+        try:
+            return Stamp.of(self.stat())
+        except OSError as exc:
+            raise source_error(exc, self._shown) from exc
+
+    def close(self) -> None:
+        with self._closing:
+            fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        """Readers hold a reference, so a file that was opened for them is closed with the last reader."""
+        self.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+class _Pread(io.RawIOBase):
+    """A reader that shares its descriptor's file but not its position."""
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        data = os.pread(self._fd, len(view), self._at)
+        view[: len(data)] = data
+        self._at += len(data)
+        return len(data)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._at}.get(whence)
+        self._at = max(0, (os.fstat(self._fd).st_size if base is None else base) + offset)
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._fd)
+        super().close()
+
+
+def _reopened(fd: int) -> io.FileIO | None:
+    """A second open file description of the same file; None if that is not possible. Raises OSError for lack of
+    resources."""
+    try:
+        return io.FileIO(os.open(f"/proc/self/fd/{fd}", _READ), "rb")
+    except OSError as exc:
+        if exc.errno in _NO_REOPENING:
+            return None
+        raise
+
+
+def opened(source: SourceFile | Path) -> SourceFile:
+    """A source that is open already, or a path opened here. Raises as `SourceFile.at`."""
+    return source if isinstance(source, SourceFile) else SourceFile.at(Path(source))
+
+
+def readable(handle: int, shown: str) -> int:
+    """A descriptor for reading of a file opened with HANDLE_FLAGS. Takes ownership of `handle`.
+
+    Raises SourceError unless it is a regular file, SourceRefused for files of the kernel, WorkerShortage."""
+    kept = -1
+    try:
+        mode = os.fstat(handle).st_mode
+        if not stat.S_ISREG(mode):
+            kind = "a folder" if stat.S_ISDIR(mode) else "not a regular file"
+            raise SourceError(f"{shown}: is {kind}; give an audio file")
+        if (system := pseudo_file_system(handle)) is not None:
+            raise SourceRefused(f"{shown}: is a file of the kernel ({system}), not a recording; give an audio file")
+        kept = _for_reading(handle)
+    except OSError as exc:
+        raise source_error(exc, shown) from exc
+    finally:
+        if kept != handle:
+            os.close(handle)
+    return kept
+
+
+def _for_reading(handle: int) -> int:
+    if not _O_PATH:
+        return handle
+    return os.open(f"/proc/self/fd/{handle}", _READ)
+
+
+__all__ = ["HANDLE_FLAGS", "SourceFile", "Stamp", "opened", "readable"]

@@ -1,0 +1,228 @@
+"""One job in the hands of one worker: every write carries the epoch, and is refused when a newer one exists."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final, Literal
+
+from pydantic import TypeAdapter
+
+from worker.errors import LeaseLost, LedgerUnavailable
+from worker.ledger.connection import Connection
+from worker.ledger.records import ContentRecord, JobState
+from worker.progress import Progress
+from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
+
+_LOG: Final = logging.getLogger(__name__)
+SECTIONS: Final = TypeAdapter(dict[int, SectionFacts])
+MOST_ERROR_TEXT: Final = 2000
+"""Characters of a reason that are kept."""
+MOST_WARNINGS: Final = 5
+"""The record keeps so many; the transcript has all."""
+
+
+class Lease:
+    """Made by `Ledger.acquire`. Implements the pipeline's `JobLog`.
+
+    Every method raises LeaseLost once another worker owns the job (or it was cancelled), and LedgerUnavailable
+    when Redis does not answer.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        keys: Sequence[str],
+        *,
+        job_id: str,
+        epoch: str,
+        spec: str,
+        attempts: int,
+        commits: int,
+        tries: int,
+        transcribed: bool,
+        unread: int,
+        shortages: int,
+        content: ContentRecord,
+        lease_s: float,
+        unfinished_ttl: timedelta,
+        result_ttl: timedelta,
+    ) -> None:
+        self.job_id = job_id
+        self.epoch = int(epoch)
+        self.spec = spec
+        self.attempts = attempts
+        self.tries = tries
+        """Attempts in a row that committed nothing, this one included; 0 from its first commit on."""
+        self.transcribed = transcribed
+        """Its transcript is in the ledger: only its files are to be written."""
+        self.unread = unread
+        """Attempts before this one whose workers did not know what it asks for."""
+        self.shortages = shortages
+        """Attempts in a row that ended because of a shortage on their worker."""
+        self.content = content
+        self.lost = asyncio.Event()
+        """Set by who found out that another one owns the job: `keep` then ends at once."""
+        self.renewed = time.monotonic()
+        """When it was surely ours."""
+        self._connection = connection
+        self._keys = keys
+        self._lease_s = lease_s
+        self._unfinished_ms = int(unfinished_ttl.total_seconds() * 1000)
+        self._result_ms = int(result_ttl.total_seconds() * 1000)
+        self.commits = commits
+        """Commits in the job's stream, those of earlier owners included."""
+        self.sections: dict[int, SectionFacts] = {}
+        """The finished ones, those of earlier owners included."""
+        self.cut = False
+        """The source is streamed in sections, so that the end of a segment does not tell how far the job is."""
+        self._committing = asyncio.Lock()
+        self._noted: Progress | None = None
+        self._unwritten = False
+
+    async def renew(self) -> None:
+        await self._fenced("renew", self._term())
+
+    async def keep(self, renew_s: float) -> None:
+        """Renew every `renew_s` seconds until cancelled. LeaseLost also when Redis was away for a whole lease."""
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(renew_s):
+                    await self.lost.wait()
+                    raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
+            try:
+                await self.renew()
+                self.renewed = time.monotonic()
+            except LedgerUnavailable as exc:
+                if time.monotonic() - self.renewed > self._lease_s:
+                    raise LeaseLost(f"job {self.job_id}: the lease could not be renewed: {exc}") from exc
+                _LOG.warning("job %s: lease not renewed: %s", self.job_id, exc)
+
+    async def commit(self, segment: Segment) -> None:
+        """Append one segment to the job's stream. Durable when this returns; there once even if sent twice."""
+        async with self._committing:
+            number = self.commits + 1
+            noted_s = self._noted.committed_s if self._noted is not None else 0.0
+            committed_s = noted_s if self.cut else segment.end
+            await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), committed_s])
+            self.commits, self.tries, self.shortages = number, 0, 0
+
+    async def began(self, content: str, named: str) -> None:
+        """Record the content at the start of the attempt (JSON), and the job's content if it was unknown."""
+        fields = ["began", content]
+        if named and not self.content.keyed and self.content.named in ("", "*"):
+            fields += ["content", named]
+        await self._fenced("progress", [*self._term(), *fields])
+
+    async def planned(self, plan: str) -> None:
+        """Keep how the source is cut (JSON), so that whoever goes on with the job cuts it the same way."""
+        self.cut = True
+        await self._fenced("progress", [*self._term(), "plan", plan])
+
+    async def finished(self, section: int, facts: SectionFacts) -> None:
+        """Keep that a section needs nothing more."""
+        self.sections[section] = facts
+        await self._fenced("progress", [*self._term(), "sections", SECTIONS.dump_json(self.sections).decode()])
+
+    def note(self, progress: Progress) -> None:
+        """How far the job is: written with the next `Ledger.look_after`, or with the job's end."""
+        self._noted, self._unwritten = progress, True
+
+    def look(self) -> tuple[Sequence[str], Sequence[int | str | float]]:
+        """The call of `progress.lua` that writes what was noted, and tells whether the lease is still held."""
+        news = _fields(self._noted) if self._unwritten else ()
+        self._unwritten = False
+        return self._keys, (self.job_id, self.epoch, *self._term(), *news)
+
+    async def progress(self, progress: Progress) -> None:
+        """Write at once how far the job is."""
+        await self._fenced("progress", [*self._term(), *_fields(progress)])
+
+    async def release(self) -> None:
+        """Give the job back to the queue; the attempt is not counted."""
+        await self._fenced("release", [self._unfinished_ms])
+
+    async def postpone(
+        self,
+        delay_s: float,
+        code: str = "",
+        reason: str = "",
+        *,
+        counted: bool | Literal["unread", "shortages"] = True,
+        anew: bool = False,
+    ) -> None:
+        """Give the job back, to be taken up again after `delay_s` seconds; no message is needed. `code` and `reason`
+        tell why; with `counted` False the attempt is not counted, with the name of a
+        field only there. `anew`: committed text is deleted."""
+        reason, how = reason[:MOST_ERROR_TEXT], counted if isinstance(counted, str) else int(counted)
+        await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason, int(anew)])
+
+    async def keep_transcript(self, transcript: Transcript) -> None:
+        """Keep the finished transcript, as its files could not be written: the next attempt only does that."""
+        await self._fenced("keep", [*self._term(), transcript.model_dump_json()])
+        self.transcribed, self.tries = True, 0
+
+    async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
+        """Store the transcript and end the job in one step: as done, or as incomplete when seconds are missing."""
+        missing = transcript.coverage.missing
+        state = JobState.DONE if transcript.coverage.complete else JobState.INCOMPLETE
+        code = "" if state is JobState.DONE else str(state)
+        reason = "; ".join(f"{gap.start:.1f}–{gap.end:.1f} s{_of(gap)} missing: {gap.reason}" for gap in missing)
+        warnings = [warning[:MOST_ERROR_TEXT] for warning in transcript.warnings[:MOST_WARNINGS]]
+        # The length that was found may differ from what the header promised.
+        found: list[str | float] = ["duration_s", transcript.coverage.duration, "warnings"]
+        found.append(json.dumps(warnings, ensure_ascii=False))
+        if transcript.quality is not None:
+            found += ["quality", transcript.quality.model_dump_json()]
+        await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MOST_ERROR_TEXT], found)
+
+    async def fail(self, code: str, reason: str) -> None:
+        await self._end(JobState.FAILED, "", (), code, reason[:MOST_ERROR_TEXT])
+
+    async def _end(
+        self,
+        state: JobState,
+        document: str,
+        outputs: Sequence[str],
+        code: str,
+        reason: str,
+        found: Sequence[str | float] = (),
+    ) -> None:
+        """`found`: names and values of fields of the record, over what was noted before."""
+        names = json.dumps(list(outputs))
+        fields = [state, self._result_ms, document, names, code, reason, *_fields(self._noted), *found]
+        await self._fenced("finish", fields)
+
+    def _term(self) -> list[int | str | float]:
+        return [int(self._lease_s * 1000), self._unfinished_ms]
+
+    async def _fenced(self, script: str, args: Sequence[int | str | float]) -> None:
+        answer = await self._connection.script(script, self._keys, (self.job_id, self.epoch, *args))
+        if answer != 1:
+            from worker import metrics  # noqa: PLC0415  not for producers, who load this module as well
+
+            metrics.REFUSED_WRITES.inc()
+            raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
+
+
+def _of(gap: Gap) -> str:
+    return f" of {gap.channel}" if gap.channel else ""
+
+
+def _fields(progress: Progress | None) -> tuple[str | float, ...]:
+    """Names and values of the record's fields."""
+    if progress is None:
+        return ()
+    return (
+        *("duration_s", progress.duration_s),
+        *("sent_s", progress.sent_s),
+        *("committed_s", progress.committed_s),
+        *("partial", progress.partial[-MOST_ERROR_TEXT:]),
+        *("speed", progress.speed),
+        *("trouble", progress.trouble[:MOST_ERROR_TEXT]),
+    )

@@ -1,0 +1,354 @@
+"""The record of every job in Redis: the truth that messages only point at.
+
+Keys, below the prefix of the settings:
+
+| key                  | type   | holds                                                                     |
+|----------------------|--------|---------------------------------------------------------------------------|
+| `job:ID`             | hash   | the fields of `records.FIELDS`                                            |
+| `job:ID:commits`     | stream | one entry per commit, `epoch` and `segment` (JSON), as they come          |
+| `job:ID:transcript`  | string | the finished transcript, JSON                                             |
+| `batch:ID:jobs`      | set    | ids of the jobs of a batch                                                |
+| `jobs`, `batches`    | zset   | the newest ids, scored by creation time in ms                             |
+| `outputs`            | hash   | name of an output -> id of the job that wrote it last (`stt-batch run`)   |
+| `leases`             | zset   | ids of running jobs, scored by the end of their lease in ms               |
+| `queue`              | zset   | ids of jobs that wait for a worker, scored by their place in the line     |
+| `queue:turns`        | hash   | whose turn it is in that line, see `lua/common.lua`                       |
+| `queue:answer:OWNER` | string | the job a worker took from it, for as long as it may ask again            |
+| `delayed`            | zset   | ids of jobs that shall wait there later, scored by when, in ms            |
+| `batch:ID:paused`    | string | exists while the batch is paused                                          |
+| `schema`             | hash   | which versions can read all this, see `schema`                            |
+| `dead-letters`       | stream | messages that were refused, see `worker.ledger.dead_letters`             |
+| `speed:HASH`         | string | factor of real time an address took last, for an hour                     |
+
+Every key has a TTL: `result_ttl` from the end of the job, and while it is not at its end `UNFINISHED_TTL` (or
+`result_ttl` when that is longer) from the last write. Transitions are Lua scripts on the server's clock.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final
+
+from worker.errors import BadJob, LedgerNewer, QueueFull
+from worker.ledger import schema
+from worker.ledger.connection import Connection
+from worker.ledger.dead_letters import DeadLetters
+from worker.ledger.durability import durability_warnings
+from worker.ledger.hash_cache import Contents
+from worker.ledger.keys import Keys, queue_lists
+from worker.ledger.lease import SECTIONS, Lease
+from worker.ledger.records import (
+    FIELDS,
+    ContentRecord,
+    Created,
+    Entry,
+    JobRecord,
+    JobState,
+    Reaped,
+    Refusal,
+    changes,
+    read_record,
+)
+from worker.ledger.speed_cache import Speeds
+from worker.settings import Settings
+from worker.transcript.model import SectionFacts
+
+_LOG: Final = logging.getLogger(__name__)
+UNFINISHED_TTL: Final = timedelta(days=30)
+INDEX_ENTRIES: Final = 100_000
+"""Most ids kept in `jobs` and in `batches`."""
+AT_ONCE: Final = 500
+"""Jobs in one round trip."""
+PATIENCE: Final = 1.0
+"""Times STT_REAP_S for which messages have to be missing until they are taken for lost."""
+MOST_DELAY: Final = timedelta(minutes=10)
+
+
+class Ledger:
+    """All methods raise LedgerUnavailable when Redis does not answer. Belongs to one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._connection, self._keys = Connection(settings.redis_url), Keys(settings.redis_prefix)
+        self.speeds = Speeds(self._connection, self._keys)
+        self.contents = Contents(self._connection, self._keys)
+        self.dead_letters = DeadLetters(self._connection, self._keys, settings.result_ttl)
+        self._lease_s, self._result_ttl = settings.lease_s, settings.result_ttl
+        self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
+        self._patience_ms = int(settings.reap_s * PATIENCE * 1000)
+
+    async def close(self) -> None:
+        await self._connection.close()
+
+    async def meet(self) -> None:
+        """Raises LedgerNewer when a newer version wrote here what this one cannot read."""
+        await schema.meet(self._connection, self._keys, _ms(self._unfinished_ttl))
+
+    # -- writing ---------------------------------------------------------------------------------------------------
+
+    async def create(
+        self, job_id: str, spec: str, *, batch: str | None = None, again: bool = False, content: str = ""
+    ) -> Created:
+        """Record a job as queued. One that is queued, running or done is left as it is; `again` redoes a done one.
+        `content`: the content that the id stands for, see `content_of`; empty for an id that the producer chose."""
+        contents = {job_id: content}
+        (created,) = await self.create_many([(job_id, spec)], batch=batch, again=again, contents=contents)
+        return created
+
+    async def create_many(
+        self,
+        jobs: Sequence[tuple[str, str]],
+        *,
+        batch: str | None = None,
+        again: bool = False,
+        most: int = 0,
+        contents: Mapping[str, str] | None = None,
+        producer: str = "",
+    ) -> list[Created]:
+        """`create` for many (id, spec); the answers in their order. With `most` > 0 raises QueueFull when some were not
+        recorded because so many jobs wait. With `producer` raises BadJob for a job that another one queued."""
+        name = batch or ""
+        shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.held_back(name))
+        rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES, most, *schema.MINE)
+        known = contents or {}
+        calls = [((*self._keys.of(i), *shared), (i, spec, *rest, known.get(i, ""), producer)) for i, spec in jobs]
+        answers = await self._scripts("create", calls)
+        schema.check(answers)
+        for (job_id, _), (_, state) in zip(jobs, answers, strict=True):
+            if state == "other":
+                raise BadJob(f"job {job_id} was queued by another producer: choose another key")
+        if not all(state for _, state in answers):
+            raise QueueFull(f"{most} jobs wait already (STT_QUEUE_MAX): submit it again when some of them have begun")
+        return [
+            Created(job_id, JobState(before) if before else None, JobState(state))
+            for (job_id, _), (before, state) in zip(jobs, answers, strict=True)
+        ]
+
+    async def acquire(self, job_id: str, owner: str) -> Lease | Refusal:
+        """Take a job that is queued, or whose owner's lease has lapsed. `owner` names who holds it."""
+        return await self._acquire(job_id, owner, "")
+
+    async def take(self, job_id: str, owner: str) -> Lease | Refusal:
+        """Take the job that is first in the line; `job_id` only when none waits there. `owner` is new for each call."""
+        return await self._acquire(job_id, owner, self._keys.job(""))
+
+    async def _acquire(self, job_id: str, owner: str, prefix: str) -> Lease | Refusal:
+        args = (
+            job_id,
+            owner,
+            int(self._lease_s * 1000),
+            _ms(self._unfinished_ttl),
+            prefix,
+            schema.VERSION,
+            schema.READER,
+        )
+        answer = await self._connection.script("acquire", self._keys.of(job_id), args)
+        schema.check([answer])
+        if answer[0] != "acquired":
+            return Refusal(answer[0])
+        _, taken, epoch, spec, attempts, commits, tries, transcribed, unread, shortages, content = answer
+        return Lease(
+            self._connection,
+            self._keys.of(taken),
+            job_id=taken,
+            epoch=epoch,
+            spec=spec,
+            attempts=int(attempts),
+            commits=int(commits),
+            tries=int(tries),
+            transcribed=transcribed == "1",
+            unread=int(unread),
+            shortages=int(shortages),
+            content=ContentRecord.of(content),
+            lease_s=self._lease_s,
+            unfinished_ttl=self._unfinished_ttl,
+            result_ttl=self._result_ttl,
+        )
+
+    async def cancel(self, job_id: str) -> Created | None:
+        """End a job that waits or runs; its worker stops at once, what was committed stays. None: no such job."""
+        (cancelled,) = await self.cancel_many([job_id])
+        return cancelled
+
+    async def cancel_many(self, job_ids: Sequence[str]) -> list[Created | None]:
+        args = (_ms(self._result_ttl),)
+        return changes(job_ids, await self._scripts("cancel", [(self._keys.of(i), (i, *args)) for i in job_ids]))
+
+    async def retry(self, job_id: str, *, keep: bool = True) -> Created | None:
+        """Queue a job that failed, is incomplete or was cancelled; `keep`: it goes on after what was committed, or with
+        its transcript when only the files are missing."""
+        args = (int(keep), _ms(self._unfinished_ttl))
+        answers = await self._scripts("retry", [(self._keys.of(job_id), (job_id, *args))])
+        return changes([job_id], answers)[0]
+
+    async def pause(self, job_ids: Sequence[str], *, batch: str | None = None, on: bool = True) -> list[str]:
+        """Hold jobs back, running ones too, or let them go on; the ids of those this changed. With `batch` also those
+        that join it later."""
+        if batch is not None:
+            key, ttl_ms = self._keys.held_back(batch), _ms(self._unfinished_ttl)
+            await self._connection.call(lambda redis: redis.set(key, "1", px=ttl_ms) if on else redis.delete(key))
+        args = (int(on), _ms(self._unfinished_ttl))
+        answers = await self._scripts("pause", [(self._keys.of(i), (i, *args)) for i in job_ids])
+        return [job_id for job_id, (_, changed) in zip(job_ids, answers, strict=True) if changed == "1"]
+
+    async def paused(self, batch_id: str) -> bool:
+        return bool(await self._connection.call(lambda redis: redis.exists(self._keys.held_back(batch_id))))
+
+    async def take_back(self, job_id: str) -> None:
+        """Put a running job back to queued whoever holds it: for one who knows that no worker is left."""
+        await self._connection.script("release", self._keys.of(job_id), (job_id, "", _ms(self._unfinished_ttl)))
+
+    async def reap(self, queue: str, *, tries: int, delay_s: float, limit: int = 500) -> Reaped:
+        """Find what nobody is at work on: see `reap.lua`. Who calls it has to send the messages."""
+        send, given_up, unreadable = await self._connection.script(
+            "reap",
+            (*self._keys.waits, *queue_lists(queue)),
+            (
+                *(self._keys.job(""), limit, self._patience_ms, tries),
+                *(int(delay_s * 1000), _ms(MOST_DELAY), _ms(self._result_ttl), _ms(self._unfinished_ttl)),
+                random.random(),  # noqa: S311  jitter
+            ),
+        )
+        return Reaped(tuple(send), tuple(given_up), tuple(unreadable))
+
+    async def look_after(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Write down how far the jobs of these leases are, in one round trip; returns those that are not held any
+        more."""
+        answers = await self._scripts("progress", [lease.look() for lease in leases])
+        return [lease for lease, answer in zip(leases, answers, strict=True) if answer != 1]
+
+    async def expire_content(self, job_id: str, after: timedelta) -> None:
+        """Let the transcript and the commits of a job go early; its record stays."""
+        commits, transcript, ttl_ms = self._keys.commits(job_id), self._keys.transcript(job_id), _ms(after)
+        await self._connection.many(lambda p: (p.pexpire(commits, ttl_ms), p.pexpire(transcript, ttl_ms)))
+
+    async def claim_output(self, name: str, job_id: str) -> bool:
+        """Note that `job_id` writes the output `name` from now on. Whether it was the last one to say so before."""
+        key, ttl_ms = self._keys["outputs"], _ms(self._unfinished_ttl)
+        before, *_ = await self._connection.many(
+            lambda p: (p.hget(key, name), p.hset(key, name, job_id), p.pexpire(key, ttl_ms))
+        )
+        return bool(before == job_id)
+
+    async def forget_queue(self, queue: str) -> None:
+        """Let nothing be at work and nothing wait: for one who knows that no worker is left. A job comes back into the
+        line when it is submitted again."""
+        ours = (*self._keys.waits, self._keys["queue:turns"])
+        keys = [*queue_lists(queue), "unacked", "unacked_index", "unacked_mutex", *ours]
+        await self._connection.call(lambda redis: redis.delete(*keys))
+
+    # -- reading ---------------------------------------------------------------------------------------------------
+
+    async def get(self, job_id: str) -> JobRecord | None:
+        """The record of one job; None if there is no such job, or its key does not contain a record.
+
+        Raises LedgerNewer."""
+        (answer,) = await self._connection.many(lambda p: p.hmget(self._keys.job(job_id), FIELDS), each=True)
+        return _readable(job_id, answer)
+
+    async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
+        """The records in the requested order; None if there is no such job, its key does not contain a record, or
+        only a newer version can read it."""
+        records: list[JobRecord | None] = []
+        for first in range(0, len(job_ids), AT_ONCE):
+            ids = job_ids[first : first + AT_ONCE]
+
+            def read(pipeline: Any, ids: Sequence[str] = ids) -> None:
+                for job_id in ids:
+                    pipeline.hmget(self._keys.job(job_id), FIELDS)
+
+            answers = await self._connection.many(read, each=True)
+            records += [_passable(job_id, answer) for job_id, answer in zip(ids, answers, strict=True)]
+        return records
+
+    async def transcript(self, job_id: str) -> str | None:
+        """The finished transcript, JSON; None when there is none (any more)."""
+        text: str | None = await self._connection.call(lambda redis: redis.get(self._keys.transcript(job_id)))
+        return text
+
+    async def commits(self, job_id: str, *, after: str = "0") -> AsyncIterator[Entry]:
+        """The commits that are there now, oldest first, from the one after the stream id `after`."""
+        key = self._keys.commits(job_id)
+        while True:
+            start = f"({after}"
+            page = await self._connection.call(
+                lambda redis, start=start: redis.xrange(key, min=start, count=AT_ONCE)  # type: ignore[misc]
+            )
+            for stream_id, fields in page:
+                yield Entry(stream_id, int(fields["epoch"]), fields["segment"])
+            if len(page) < AT_ONCE:
+                return
+            after = page[-1][0]
+
+    async def plan(self, job_id: str) -> tuple[str | None, dict[int, SectionFacts]]:
+        """How the source is cut (JSON, None when it is not), and the sections that are finished."""
+        plan, sections = await self._connection.call(
+            lambda redis: redis.hmget(self._keys.job(job_id), "plan", "sections")
+        )
+        return plan, SECTIONS.validate_json(sections) if sections else {}
+
+    async def batch(self, batch_id: str) -> list[str]:
+        """Ids of the jobs of a batch; empty when there is no such batch."""
+        return sorted(await self._connection.call(lambda redis: redis.smembers(self._keys.batch(batch_id))))
+
+    async def recent_jobs(self, limit: int | None = 20) -> list[str]:
+        """Ids of the newest jobs, newest first; None for all of them."""
+        return await self._newest("jobs", limit)
+
+    async def recent_batches(self, limit: int = 20) -> list[str]:
+        return await self._newest("batches", limit)
+
+    async def running(self, limit: int = 10_000) -> list[str]:
+        """Ids of the jobs that workers hold, or held when they died."""
+        return list(await self._connection.call(lambda redis: redis.zrange(self._keys["leases"], 0, limit - 1)))
+
+    async def durability(self) -> list[str]:
+        """What in the way this Redis is set up can lose accepted jobs; empty when nothing can."""
+        answers = await self._connection.many(lambda pipeline: (pipeline.info("persistence"), pipeline.info("memory")))
+        return durability_warnings(answers[0] | answers[1])
+
+    async def ping(self) -> None:
+        await self._connection.call(lambda redis: redis.ping())
+
+    async def _newest(self, index: str, limit: int | None) -> list[str]:
+        ids: list[str] = await self._connection.call(
+            lambda redis: redis.zrevrange(self._keys[index], 0, limit - 1 if limit else -1)
+        )
+        return ids
+
+    async def _scripts(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]
+    ) -> list[Any]:
+        answers: list[Any] = []
+        for first in range(0, len(calls), AT_ONCE):
+            answers += await self._connection.scripts(name, calls[first : first + AT_ONCE])
+        return answers
+
+
+def _readable(job_id: str, answer: Any) -> JobRecord | None:
+    """One damaged record must not hide the others."""
+    try:
+        if not isinstance(answer, Exception):
+            return read_record(job_id, dict(zip(FIELDS, answer, strict=True)))
+    except (ValueError, TypeError, ArithmeticError, RecursionError) as exc:
+        answer = exc
+    _LOG.warning("job %s: its record cannot be read and is skipped: %s", job_id, answer)
+    return None
+
+
+def _passable(job_id: str, answer: Any) -> JobRecord | None:
+    """As `_readable`, for lists: a record of a newer version must not hide the others either."""
+    try:
+        return _readable(job_id, answer)
+    except LedgerNewer as exc:
+        _LOG.warning("%s", exc)
+        return None
+
+
+def _ms(duration: timedelta) -> int:
+    return int(duration.total_seconds() * 1000)
+
+
+__all__ = ["Created", "Entry", "JobRecord", "JobState", "Ledger", "Reaped", "Refusal"]

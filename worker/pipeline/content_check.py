@@ -1,0 +1,168 @@
+"""Ties a job to one content: compares the source with the submitted recording and with the content at its start.
+
+A file is identified by its sha256. Until the hash is known, its stamp replaces it: only the kernel sets the change
+time in the stamp. A change to the open file during streaming shows in its stamp at the end. Only then the file is
+read again, so a rename or a `touch` costs a second reading, and a rewritten file never yields a transcript.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Final
+
+from worker.audio.source import sha256_of
+from worker.audio.source_file import Stamp
+from worker.errors import SourceChanged, SourceError
+from worker.pipeline.job import Began, Job, JobLog
+from worker.storage.sources.background_hash import hashing
+from worker.storage.sources.download import Local
+
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class ContentGuard:
+    """Created by `guarded`. Raises SourceChanged if the content differs from that at the start of the job."""
+
+    def __init__(self, job: Job, local: Local, log: JobLog, start: os.stat_result, digest: asyncio.Future[str]) -> None:
+        self._job, self._local, self._log, self._digest = job, local, log, digest
+        self._start, self._start_path = start, _path_of(local)
+        self._sha256: str | None = None
+        self._from_start = False
+        """Whether the hash is certain to be of the content at the start."""
+        self._noting: asyncio.Task[None] | None = None
+
+    async def begin(self) -> None:
+        """Compare the content with the known one, and record the content at the start of this attempt durably."""
+        content, stamp = self._job.content, str(Stamp.of(self._start))
+        named, began = content.named, content.began
+        if named is not None and self._local.content is not None and _differ(named, self._local.content):
+            raise self._changed("since the job was submitted")
+        expected = began.sha256 if began is not None else None
+        since = "since the job began"
+        if expected is None and named is not None and _SHA256.fullmatch(named):
+            expected, since = named, "since the job was submitted"
+        if self._digest.done():
+            self._sha256, self._from_start = await self._digest, True
+        elif expected is not None:
+            await self._take_hash()
+        if expected is not None and self._sha256 != expected:
+            raise self._changed(since)
+        if began is not None and expected is None and self._has_progress() and began.stamp != stamp:
+            raise self._changed(since)
+        await self._note(stamp)
+        if self._sha256 is None:
+            self._noting = asyncio.create_task(self._note_hash(stamp))
+
+    def check_size(self) -> None:
+        """A cheap check for every commit, so that a file that shrinks or grows is not streamed to its end."""
+        if self._local.file.stamp().size_bytes != self._start.st_size:
+            raise self._changed("while it was streamed")
+
+    async def end(self) -> str:
+        """The sha256 of the streamed content. Call it after the last read of the source."""
+        if self._noting is not None:
+            await self._noting
+        now, start = await asyncio.to_thread(self._local.file.stat), self._start
+        sha256 = self._sha256 or await self._digest
+        if Stamp.of(now) == Stamp.of(start):
+            return sha256
+        written = (now.st_size, now.st_mtime_ns) != (start.st_size, start.st_mtime_ns)
+        moved = _place(now) != _place(start) or _path_of(self._local) != self._start_path
+        # Before the hash was made, only changes of the name, the links or the permissions are known to be harmless.
+        provable = self._from_start or (moved and not written)
+        if provable and await asyncio.to_thread(sha256_of, self._local.file) == sha256:
+            return sha256
+        raise self._changed("while it was streamed")
+
+    def explain(self, exc: SourceError) -> SourceError:
+        """The real cause of a decoder error: a file that was truncated during streaming is not damaged."""
+        if isinstance(exc, SourceChanged):
+            return exc
+        now = self._local.file.stamp()
+        changed = (now.size_bytes, now.mtime_ns) != (self._start.st_size, self._start.st_mtime_ns)
+        return self._changed("while it was streamed") if changed else exc
+
+    async def close(self) -> None:
+        if self._noting is not None:
+            self._noting.cancel()
+            await asyncio.gather(self._noting, return_exceptions=True)
+
+    async def _note_hash(self, stamp: str) -> None:
+        await self._take_hash()
+        if self._from_start:
+            await self._note(stamp)
+
+    async def _take_hash(self) -> None:
+        self._sha256 = await asyncio.shield(self._digest)
+        self._from_start = Stamp.of(await asyncio.to_thread(self._local.file.stat)) == Stamp.of(self._start)
+
+    async def _note(self, stamp: str) -> None:
+        remote = self._local.content is not None
+        named = (self._local.content or "") if remote else (self._sha256 or "")
+        await self._log.began(Began(None if remote else stamp, self._sha256), named)
+
+    def _has_progress(self) -> bool:
+        earlier = self._job.earlier
+        return bool(earlier.committed or earlier.finished or earlier.plans)
+
+    def _changed(self, since: str) -> SourceChanged:
+        kept = "; the committed text is kept" if self._has_progress() or since.startswith("while") else ""
+        remedy = f"start over with `stt-batch retry {self._job.id}`, or submit the file as it is now"
+        return SourceChanged(f"{self._local.shown}: its content has changed {since}{kept}; {remedy}")
+
+
+@asynccontextmanager
+async def guarded(job: Job, local: Local, log: JobLog) -> AsyncIterator[ContentGuard]:
+    """A guard that has compared the source with its known content. Raises SourceChanged, also instead of a decoder
+    error that a change of the file caused."""
+    start = await asyncio.to_thread(local.file.stat)
+    async with hashing(local.file, _known(job, local, str(Stamp.of(start)))) as digest:
+        guard = ContentGuard(job, local, log, start, digest)
+        try:
+            await guard.begin()
+            yield guard
+        except SourceError as exc:
+            explained = guard.explain(exc)
+            if explained is exc:
+                raise
+            raise explained from exc
+        finally:
+            await guard.close()
+
+
+def _known(job: Job, local: Local, stamp: str) -> str | None:
+    """The sha256 of the open file, if it is known without reading the file."""
+    if local.sha256 is not None:
+        return local.sha256
+    if job.sha256 is not None and job.sha256_stamp in (None, stamp):
+        return job.sha256
+    began = job.content.began
+    return began.sha256 if began is not None and began.stamp == stamp else None
+
+
+def _differ(one: str, other: str) -> bool:
+    """Whether two texts of `content_text` are of different contents, as far as both have a validator and a length."""
+    pairs = list(zip(one.split("\n")[1:3], other.split("\n")[1:3], strict=False))
+    if len(pairs) < 2:
+        return False  # the content was not known at submission
+    (validator, other_validator), (length, other_length) = pairs
+    if "None" not in (length, other_length) and length != other_length:
+        return True
+    same_kind = validator.startswith('"') == other_validator.startswith('"')
+    return same_kind and "None" not in (validator, other_validator) and validator != other_validator
+
+
+def _place(facts: os.stat_result) -> tuple[int, ...]:
+    """The attributes that a rename, a link or a change of permissions changes."""
+    return facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid
+
+
+def _path_of(local: Local) -> str:
+    return local.file.path_now()
+
+
+__all__ = ["ContentGuard", "guarded"]

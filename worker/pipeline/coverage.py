@@ -1,0 +1,114 @@
+"""How far the sections of a job are, and in the end what became of every sample (no I/O)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from worker.audio.recording import Recording
+from worker.audio.segmentation.channel_plans import why_not_streamed
+from worker.pipeline.job import Job
+from worker.pipeline.section import Section
+from worker.pipeline.session_sequence import Service
+from worker.progress import Progress
+from worker.secret_masking import show_url
+from worker.storage.sources.download import Local
+from worker.transcript.document import Facts
+from worker.transcript.model import ChannelFacts, Gap, SpeedFall, Stretch
+
+
+def progress_of(
+    sections: Sequence[Section], duration_s: float, rate: int, speed: float, partial: str, channels: int = 1
+) -> Progress:
+    """`sections`: those of this attempt; what of the `duration_s` seconds is in none of them was finished before, or is
+    skipped. `rate`: Hz of their samples. Of several `channels` that are streamed apart it tells the mean."""
+    rate *= channels
+    accounts = [section.account() for section in sections]
+    open_samples = sum(a.end - a.start for a in accounts)
+    done_s = max(0.0, duration_s - open_samples / rate)
+    failures = [text for section in sections for text in section.failures[-1:]]
+    return Progress(
+        duration_s=duration_s,
+        sent_s=done_s + sum(a.sent - a.start for a in accounts) / rate,
+        committed_s=done_s + sum(a.committed - a.start for a in accounts) / rate,
+        partial=partial,
+        speed=speed,
+        trouble=failures[-1] if failures else "",
+    )
+
+
+def facts_of(
+    job: Job,
+    source: Recording,
+    local: Local,
+    sha256: str,
+    service: Service,
+    sections: Sequence[Section],
+    started: float,
+    speech_share: float | None,
+) -> Facts:
+    """The facts of the finished document besides the words. `started`: start of the run, on the event loop's clock;
+    `speech_share`: the share of speech under doubtful text (0 to 1), see `worker.pipeline.speech_check`."""
+    settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
+    planned = source.sections
+    accounts = dict(job.earlier.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}
+    sent = dict.fromkeys((plan.channel for plan in source.plans), 0)
+    for number, (plan, section) in enumerate(planned):
+        sent[plan.channel] += plan.streamed(section, accounts[number].sent)
+    channels = tuple(
+        ChannelFacts(
+            number=plan.channel + 1,
+            name=source.wanted.name(plan.channel),
+            sent=round(sent[plan.channel] / rate, 3),
+            reason=why_not_streamed(plan),
+        )
+        for plan in source.plans
+        if plan.channel is not None
+    )
+    skipped = (
+        Stretch(start=start / rate, end=end / rate, channel=source.wanted.name(plan.channel))
+        for plan in source.plans
+        for start, end in plan.skipped
+    )
+    falls = [SpeedFall(speed=c.speed, after=round(c.at_s - started, 1), reason=c.reason) for c in service.speed.changes]
+    return Facts(
+        job_id=job.id,
+        name=local.name,
+        path=local.shown,
+        sha256=sha256,
+        size_bytes=local.file.stat().st_size,
+        info=source.info,
+        duration_s=source.duration_s,
+        warnings=(*job.content.warnings, *source.warnings),
+        language=job.language,
+        speed=job.speed,
+        speed_reached=service.speed.current(now),
+        speed_falls=tuple(falls),
+        failures=tuple(text for section in sections for text in section.failures),
+        wire_rate=rate,
+        sections=tuple(accounts[number] for number in sorted(accounts)),
+        channels=channels,
+        skipped=tuple(skipped),
+        detector=source.plans[0].detector,
+        price_per_hour=settings.price_per_hour,
+        speech_share=speech_share,
+        missing=(*undecoded_gaps(job, source), *(gap for section in sections for gap in section.missing)),
+        endpoint=show_url(settings.url),
+        sessions=tuple(facts for section in sections for facts in section.sessions),
+        sent_s=sum(sent.values()) / rate,
+        elapsed_s=now - started,
+    )
+
+
+def undecoded_gaps(job: Job, source: Recording) -> tuple[Gap, ...]:
+    """Stretches of the source that could not be decoded, as gaps of the transcript: they were streamed as silence."""
+    return tuple(
+        Gap(
+            start=round(stretch.start, 3),
+            end=round(stretch.end, 3),
+            channel=source.wanted.name(channel),
+            reason=f"could not be decoded: {stretch.reason}",
+        )
+        for channel, stretches in source.undecoded.items()
+        for stretch in stretches
+    )

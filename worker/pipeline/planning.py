@@ -1,0 +1,73 @@
+"""Opens a source and plans its sections in a thread, which ends soon when the job does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+from worker.audio.channel_selection import ALL_MIXED, Wanted
+from worker.audio.decoded_disk_space import decoded_space
+from worker.audio.recording import Recording, open_recording
+from worker.audio.segmentation.sections import Cutting, Plan
+from worker.audio.segmentation.silence import Skipping
+from worker.audio.segmentation.speech_detector import silero
+from worker.audio.source import AudioInfo
+from worker.audio.source_file import SourceFile
+from worker.errors import JobCancelled, SourceRefused
+from worker.settings import Settings
+
+
+def check_length(duration_s: float, shown: str, settings: Settings) -> None:
+    """Raises SourceRefused above STT_SOURCE_MAX_HOURS."""
+    if settings.source_max_hours and duration_s > settings.source_max_hours * 3600:
+        limit = f"{settings.source_max_hours:g} hours (STT_SOURCE_MAX_HOURS)"
+        raise SourceRefused(f"{shown}: is longer than {limit}; split it, or raise the limit")
+
+
+async def open_planned(
+    path: SourceFile | Path,
+    settings: Settings,
+    sessions: int,
+    skip_silence: bool,
+    made: Sequence[Plan] | None,
+    wanted: Wanted = ALL_MIXED,
+) -> Recording:
+    """The source in sections for so many `sessions`; `made` is the plan of an earlier attempt, which is kept.
+
+    Raises SourceError, SourceRefused for more than the settings allow, BadJob.
+    """
+    stopped = threading.Event()
+
+    def progress(read_s: float) -> None:
+        if stopped.is_set():
+            raise JobCancelled("stopped while the audio was looked through")
+        check_length(read_s, str(path), settings)
+
+    def accept(info: AudioInfo) -> None:
+        if info.channels > settings.source_max_channels:
+            most = f"{settings.source_max_channels} (STT_SOURCE_MAX_CHANNELS)"
+            raise SourceRefused(f"{path}: has {info.channels} channels, more than {most}")
+        check_length(info.duration_s or 0.0, str(path), settings)
+
+    def work() -> Recording:
+        skipping = skip_silence and made is None
+        return open_recording(
+            path,
+            settings.sample_rate,
+            cutting=Cutting(sessions=sessions),
+            skipping=Skipping() if skipping else None,
+            detector=silero() if skipping and settings.speech_detector == "auto" else None,
+            wanted=wanted,
+            made=made,
+            progress=progress,
+            accept=accept,
+            space=decoded_space(settings.decoded_max_gb, settings.decoded_job_max_gb, settings.disk_free_gb),
+        )
+
+    try:
+        return await asyncio.to_thread(work)
+    except asyncio.CancelledError:
+        stopped.set()
+        raise

@@ -1,0 +1,171 @@
+"""One section of the source: a first pass over the whole section, and a second pass over stretches without text."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+
+import structlog
+
+from worker import metrics, tracing
+from worker.audio.frame_feed import FrameFeed
+from worker.audio.segmentation.sections import SectionPlan
+from worker.audio.voice_activity_history import VoicedSeconds
+from worker.errors import EndpointError
+from worker.pipeline.second_pass import SecondPass
+from worker.pipeline.session_sequence import Record, Service, StretchStreamer
+from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, Unanswered
+
+
+class Section:
+    """Transcribes one section. `keep` makes a segment durable, `report` publishes the progress and the text in
+    progress; an exception from either ends the section."""
+
+    def __init__(
+        self,
+        job_id: str,
+        service: Service,
+        number: int,
+        plan: SectionPlan,
+        *,
+        channel: str | None = None,
+        committed: Iterable[Segment],
+        keep: Callable[[Segment], Awaitable[None]],
+        report: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """`number`: of the job's sections, from 0. `channel`: what its words are labelled with. `committed`: the
+        segments an earlier attempt has of it."""
+        self.number = number
+        self.plan = plan
+        self.channel = channel
+        self._service = service
+        self._rate = service.settings.sample_rate
+        self._record = Record(job_id, number, channel)
+        self._segments = sorted(committed, key=lambda segment: segment.start)
+        self._voiced = VoicedSeconds(self._rate)
+        self._start_s = (plan.start - plan.overlap_before) / self._rate
+        self._first = StretchStreamer(
+            service,
+            self._record,
+            self._start_s,
+            voiced=self._voiced,
+            committed=self._segments,
+            keep=self._keep_segment,
+            report=report,
+        )
+        self._counted = metrics.Rising(metrics.AUDIO_COMMITTED, max(self._start_s, self._first.committed_s))
+        self._keep = keep
+        self._report = report
+        self._latest_s = 0.0
+        self.error: EndpointError | None = None
+        """Why it was given up."""
+        self.missing: list[Gap] = []
+        self.unanswered: tuple[Unanswered, ...] = ()
+
+    @property
+    def committed_s(self) -> float:
+        """File second at which the last committed word ends."""
+        return max(self._first.committed_s, self._latest_s)
+
+    @property
+    def sent_s(self) -> float:
+        """File second up to which audio was sent."""
+        return self._first.sent_s
+
+    @property
+    def sessions(self) -> list[SessionFacts]:
+        return self._record.sessions
+
+    @property
+    def failures(self) -> list[str]:
+        """The reasons why sessions ended early."""
+        return self._record.failures
+
+    async def run(self, feed: FrameFeed, end_s: float) -> None:
+        """Sessions until everything of `feed` is sent and committed, or there is no hope left: then `missing` names
+        the rest of the section, which ends at file second `end_s`, and `error` tells why. Raises EndpointError when
+        the service refuses in a way that no retry mends."""
+        structlog.contextvars.bind_contextvars(section=self.number)
+        span_s = {"start_s": self.plan.start / self._rate, "end_s": self.plan.end / self._rate}
+        with tracing.span("section", job_id=self._record.job_id, section=self.number, **span_s) as span:
+            self.error = await self._first.run(feed)
+            span.set(sessions=len(self.sessions), committed_until_s=self.committed_s)
+            if self.error is not None:
+                span.fail(self.error.code)
+                start_s = self.committed_s
+                await self._keep_uncommitted(self._first.uncommitted)
+                self.missing.append(self._gap(start_s, max(end_s, start_s), str(self.error)))
+                return
+        unsent_s = feed.position / self._rate - self.sent_s
+        if unsent_s > 0:  # should be impossible; checked defensively
+            self.missing.append(self._gap(self.sent_s, self.sent_s + unsent_s, "not sent"))
+
+    async def complete(self, open_feed: Callable[[], FrameFeed], end_s: float) -> None:
+        """Run the second pass: stretches without text are streamed again, and listed if they get none; speech in them
+        then counts as missing. `open_feed` opens the section again, if needed. `end_s`: file second at which the
+        section ends."""
+        second = SecondPass(
+            self._service,
+            self._record,
+            open_feed,
+            self._voiced,
+            segments=self._segments,
+            keep=self._keep_segment,
+            report=self._report,
+        )
+        if self.error is not None:  # everything after the last word is missing already, and the service does not answer
+            self.unanswered = tuple(await second.unanswered(self._start_s, self.committed_s))
+        else:
+            left = await second.run(self._start_s, end_s, self._first.uncommitted)
+            if left is not None:
+                end_s = min(end_s, left.start)
+            self.unanswered = tuple(await second.unanswered(self._start_s, end_s))
+            await self._keep_left(left)
+        self.missing += [self._gap(one.start, one.end, one.reason) for one in self.unanswered if one.missing]
+
+    def abandon(self, error: EndpointError, end_s: float) -> None:
+        """Do not even begin: the service failed another section in a way that will fail this one too."""
+        self.error = error
+        self.missing.append(self._gap(self.committed_s, end_s, str(error)))
+
+    def account(self, end: int | None = None) -> SectionFacts:
+        """How far each step got; `end`: where the section ends, if that is not as planned."""
+        end = self.plan.end if end is None else end
+        sent = min(round(self.sent_s * self._rate), end)
+        heard, committed = (min(round(s * self._rate), sent) for s in (self._first.heard_s, self.committed_s))
+        start = self.plan.start
+        sent, heard, committed = (max(start, at) for at in (sent, heard, committed))
+        return SectionFacts(
+            start=start,
+            end=end,
+            channel=self.channel,
+            sent=sent,
+            heard=heard,
+            committed=committed,
+            finished=not self.missing,
+            unanswered=self.unanswered,
+            dropped=self._record.dropped,
+        )
+
+    async def _keep_left(self, left: Segment | None) -> None:
+        """Save a last partial that was never committed, and list its stretch as missing."""
+        if left is not None:
+            await self._keep_uncommitted(left)
+            self.missing.append(self._gap(left.start, left.end, "the service never committed it"))
+
+    async def _keep_uncommitted(self, segment: Segment | None) -> None:
+        if segment is not None:
+            await self._keep(self._numbered(segment))
+
+    async def _keep_segment(self, segment: Segment) -> None:
+        await self._keep(self._numbered(segment))
+        self._segments.append(segment)
+        self._latest_s = max(self._latest_s, segment.end)
+        self._counted.to(self.committed_s)
+
+    def _numbered(self, segment: Segment) -> Segment:
+        if not self.number and self.channel is None:
+            return segment
+        return segment.model_copy(update={"section": self.number, "channel": self.channel})
+
+    def _gap(self, start_s: float, end_s: float, reason: str) -> Gap:
+        return Gap(start=round(start_s, 3), end=round(end_s, 3), channel=self.channel, reason=reason)

@@ -1,0 +1,242 @@
+"""Streams one stretch of the source in consecutive sessions until all of it is sent and committed.
+
+After a session that ends early, another one starts before the first uncommitted sound. Retries count only while
+nothing new is committed, so a long file may lose many sessions and still succeed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Final
+
+import structlog
+
+from worker import metrics, tracing
+from worker.audio.frame_feed import FrameFeed
+from worker.audio.segmentation.speech_detector import SpeechDetector
+from worker.audio.voice_activity import Frame, VoiceMap
+from worker.audio.voice_activity_history import VoicedSeconds
+from worker.errors import EndpointBusy, EndpointError
+from worker.realtime.commit_pairing import Commit
+from worker.realtime.rate_control import AUTO_CEILING, SpeedControl
+from worker.realtime.retry_policy import Action, Decision, decide
+from worker.realtime.session import Session
+from worker.realtime.slots import Slots
+from worker.realtime.streaming import Endpoint, Stream, ended
+from worker.resource_shortages import shortage_of
+from worker.secret_masking import show_url
+from worker.settings import Settings
+from worker.timeline import Timeline
+from worker.transcript.assemble import Assembler
+from worker.transcript.model import Segment, SessionFacts
+
+logger = structlog.get_logger(__name__)
+
+BACKOFF_S: Final = (0.5, 30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Shared by the sections of a job: access to the service, and the speech detector."""
+
+    endpoint: Endpoint
+    settings: Settings
+    speed: SpeedControl
+    slots: Slots
+    detector: Callable[[], SpeechDetector | None] = lambda: None
+    """Creates the speech detector; returns None if none is installed or enabled."""
+
+
+@dataclass(slots=True)
+class Record:
+    """The sessions of one section, shared by its first and its second pass."""
+
+    job_id: str
+    number: int
+    """Index of the section in the job, from 0."""
+    channel: str | None
+    """Label of the words; None without one."""
+    sessions: list[SessionFacts] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    dropped: int = 0
+    """Repeated pieces of text left out, as no sound was left for them."""
+
+
+class _CountedVoice(VoiceMap):
+    """A voice map that also counts the voiced seconds of the whole section."""
+
+    def __init__(self, rate: int, seconds: VoicedSeconds) -> None:
+        super().__init__(rate)
+        self._seconds = seconds
+
+    def add(self, frame: Frame) -> None:
+        super().add(frame)
+        self._seconds.add(frame)
+
+
+class StretchStreamer:
+    """Streams one stretch. `keep` makes a segment durable, `report` receives the text in progress; an exception from
+    either ends it."""
+
+    def __init__(
+        self,
+        service: Service,
+        record: Record,
+        start_s: float,
+        *,
+        voiced: VoicedSeconds,
+        committed: Iterable[Segment] = (),
+        keep: Callable[[Segment], Awaitable[None]],
+        report: Callable[[str], Awaitable[None]],
+    ) -> None:
+        """`start_s`: file second at which the stretch begins. `committed`: its segments from an earlier attempt, in
+        order of time."""
+        self._service = service
+        self._record = record
+        self._rate = service.settings.sample_rate
+        self._loop = asyncio.get_running_loop()
+        self._voice = _CountedVoice(self._rate, voiced)
+        self._assembler = Assembler(self._voice, paced=service.speed.asked == 1.0, start_s=start_s, committed=committed)
+        self._keep = keep
+        self._report = report
+        self._pending = ("", Timeline(self._rate))  # the last session's text in progress
+        self._completed = False
+        self.heard_s = start_s
+        """File second up to which audio was sent when the service last sent any message."""
+        self.sent_s = start_s
+        """File second up to which audio was sent."""
+
+    @property
+    def committed_s(self) -> float:
+        """File second at which the last committed word ends."""
+        return self._assembler.until_s
+
+    @property
+    def uncommitted(self) -> Segment | None:
+        """The text in progress at the end that the service never committed."""
+        text, timeline = self._pending
+        return self._assembler.uncommitted(text, timeline) if text else None
+
+    async def run(self, feed: FrameFeed, until: int | None = None) -> EndpointError | None:
+        """Stream all of `feed`, or up to the sample `until`. Returns the error when the retries are used up. Raises
+        EndpointError for a permanent refusal of the service."""
+        failures = 0
+        while True:
+            before_s = self.committed_s
+            try:
+                decision = await self._stream(feed, until)
+            except EndpointError as exc:
+                if (shortage := shortage_of(exc)) is not None:  # more simultaneous sessions would make it worse
+                    raise shortage from exc
+                decision = Decision(Action.RETRY if exc.retryable else Action.FAIL, exc)
+                if isinstance(exc, EndpointBusy):
+                    await self._slow_down(AUTO_CEILING, str(exc))
+            if decision.action is Action.DONE:
+                return None
+            if decision.error is not None:
+                failures = 0 if self.committed_s > before_s else failures + 1
+                if decision.action is Action.FAIL or failures > self._service.settings.retries:
+                    if not decision.error.retryable:
+                        raise decision.error
+                    self._record.failures.append(str(decision.error))
+                    return decision.error
+                metrics.RETRIES.labels("session", decision.error.code).inc()
+                await self._retry(decision, failures)
+
+    async def _stream(self, feed: FrameFeed, until: int | None) -> Decision:
+        """Run one session over the uncommitted audio."""
+        record = self._record
+        structlog.contextvars.bind_contextvars(session=len(record.sessions) + 1)
+        start = self._voice.on_grid(round(self._assembler.resume_s(self.sent_s) * self._rate))
+        await feed.seek(start, until)
+        self._assembler.begin(start / self._rate)
+        timeline = Timeline(self._rate)
+
+        async def on_commit(commit: Commit) -> None:
+            before = self._assembler.dropped
+            segment = self._assembler.place(commit, timeline)
+            if pieces := self._assembler.dropped - before:
+                record.dropped += pieces
+                metrics.REPEATS_DROPPED.inc(pieces)
+                logger.info(
+                    "repeated text without sound dropped", pieces=pieces, sent_s=round(commit.sent / self._rate, 2)
+                )
+            if segment is not None:
+                await self._keep(segment)
+
+        async def on_session(session: Session) -> None:
+            self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
+            await self._report(session.pending_text)
+
+        service = self._service
+        async with service.slots.slot(record.job_id):
+            stream = Stream(
+                service.endpoint,
+                feed,
+                settings=service.settings,
+                speed=service.speed,
+                timeline=timeline,
+                voice=self._voice,
+                on_commit=on_commit,
+                on_session=on_session,
+                make_room=lambda: service.slots.make_room(record.job_id),
+            )
+            with tracing.span("session", job_id=record.job_id, section=record.number) as span:
+                session = await stream.run()
+                end = ended(session)
+                span.set(session_id=session.session_id, start_s=start / self._rate, sent_s=self.sent_s)
+                span.set(ended=end.why, close_code=end.close_code)
+        self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
+        return await self._follow_up(session, timeline)
+
+    async def _follow_up(self, session: Session, timeline: Timeline) -> Decision:
+        """Record an ended session and decide how to continue."""
+        end, rate = ended(session), timeline.rate
+        first = timeline.spans[0].file_start if timeline.spans else None
+        facts = SessionFacts(
+            session_id=session.session_id,
+            model=session.model,
+            channel=self._record.channel,
+            start=round((first or 0) / rate, 3),
+            end=round((timeline.file_end or 0) / rate, 3),
+            silence=round(session.padding_samples / rate, 3),
+            ended=end.why,
+            close_code=end.close_code,
+        )
+        self._record.sessions.append(facts)
+        metrics.SESSIONS.labels(end.why).inc()
+        logger.info("session ended", id=facts.session_id, ended=end.why, start=facts.start, end=facts.end)
+        self.heard_s = max(self.heard_s, timeline.to_file(session.answered_samples) / rate)
+        self._pending = (session.left_text, timeline)
+        decision = decide(end, show_url(self._service.endpoint.url))
+        achieved = session.achieved(self._loop.time())
+        if isinstance(decision.error, EndpointBusy):
+            await self._slow_down(achieved, end.name or end.detail)
+        elif decision.error is not None and not session.commits_seen:
+            # No commit came: a service that breaks early may only accept audio in real time.
+            self._service.speed.trouble(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
+        if decision.action is Action.DONE and session.rotated:
+            return Decision(Action.ROLLOVER)
+        return decision
+
+    async def _slow_down(self, achieved: float, reason: str) -> None:
+        """Adapt to a service at its limit: this job sends more slowly, and all workers together open fewer sessions."""
+        self._service.speed.trouble(self._loop.time(), achieved, reason)
+        await self._service.slots.busy()
+
+    async def _retry(self, decision: Decision, failures: int) -> None:
+        self._record.failures.append(str(decision.error))
+        pause_s = 0.0 if decision.action is Action.ROLLOVER and not failures else _backoff_s(failures)
+        error = str(decision.error)
+        logger.warning("session ended early", job=self._record.job_id, error=error, next_in_s=round(pause_s, 1))
+        await self._report("")
+        await asyncio.sleep(pause_s)
+
+
+def _backoff_s(failures: int) -> float:
+    """Exponential with full jitter, so that sessions that failed together do not reconnect together."""
+    least_s, most_s = BACKOFF_S
+    return random.uniform(least_s, min(most_s, least_s * 2**failures))  # noqa: S311

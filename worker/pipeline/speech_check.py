@@ -1,0 +1,49 @@
+"""Checks for speech under the text of a finished transcript if the text gives reason for doubt.
+
+A detector costs 6 CPU seconds for an hour of audio, so few jobs are checked, and only a sample of each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import numpy as np
+import structlog
+
+from worker.audio.recording import Recording
+from worker.audio.segmentation.speech_detector import SpeechDetector
+from worker.errors import SourceError
+from worker.transcript.model import Segment
+from worker.transcript.quality import stretches_to_check
+
+logger = structlog.get_logger(__name__)
+MIN_PROBABILITY: Final = 0.5
+"""Minimum probability of a window that counts as speech."""
+
+
+async def speech_share(
+    source: Recording, segments: Sequence[Segment], detector: Callable[[], SpeechDetector | None]
+) -> float | None:
+    """Share of the time under doubtful text in which the detector finds speech (0 to 1).
+
+    None if the text gives no reason for doubt, no detector is installed, or the audio cannot be read any more.
+    `segments`: all segments of the job, with their sections.
+    """
+    stretches = stretches_to_check(segments)
+    if not stretches or (made := await asyncio.to_thread(detector)) is None:
+        return None
+    spoken = windows = 0
+    try:
+        for section, start_s, end_s in stretches:
+            feed = await asyncio.to_thread(source.feed_again, section, source.rate)
+            made.reset()
+            found = await feed.scan(start_s, end_s, made)
+            if found.voice is not None:
+                spoken += int(np.count_nonzero(found.voice >= round(MIN_PROBABILITY * 255)))
+                windows += found.windows
+    except SourceError as exc:  # the transcript is complete; only this check is not possible
+        logger.warning("text not checked against the audio", reason=str(exc))
+        return None
+    return spoken / windows if windows else None

@@ -1,0 +1,31 @@
+"""Masks secrets in the messages of a service, which may echo the key it was given (pure)."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from worker.realtime.messages import Closed, Committed, Message, Partial, ServiceError, Unknown, UpstreamStarted
+from worker.secret_masking import Masker
+
+
+def mask_message(message: Message, masker: Masker) -> Message:
+    """The same message without secrets. Transcribed words are masked only if they cannot be spoken words."""
+    match message:
+        case Partial():
+            message = replace(message, text=masker.speech(message.text))
+        case Committed():
+            words = tuple(replace(word, text=masker.speech(word.text)) for word in message.words)
+            message = replace(message, text=masker.speech(message.text), words=words)
+        case ServiceError():
+            message = replace(message, text=masker.text(message.text))
+        case Closed():
+            message = replace(message, reason=masker.text(message.reason))
+        case UpstreamStarted():
+            session_id = message.session_id and masker.text(message.session_id)
+            texts = {key: masker.text(value) for key, value in message.config.items() if isinstance(value, str)}
+            message = replace(message, session_id=session_id, config={**message.config, **texts})
+        case Unknown():
+            message = replace(message, kind=masker.text(message.kind))
+        case _:
+            pass
+    return message

@@ -1,0 +1,142 @@
+"""Masks secrets in text that enters or leaves the process.
+
+A service may echo the key, an HTTP library may quote an address with its password. Such text reaches the
+ledger, transcripts, logs and the screen, so it is masked where it enters, and once more in every log line.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
+from typing import Final
+from urllib.parse import quote, unquote, urlsplit
+
+from pydantic import SecretStr
+
+from worker.errors import SettingsError
+from worker.secret_files import read
+from worker.settings import Settings
+
+MASK: Final = "***"
+MIN_CHARACTERS: Final = 4
+"""A shorter secret would mask parts of words."""
+MIN_SPEECH_CHARACTERS: Final = 12
+"""Minimum length of a secret that is masked in transcribed text; it must also not consist of letters alone."""
+# Environment variables of the libraries that reach storage, proxies and collectors. Their names end in these words.
+_SECRET_NAME: Final = re.compile(
+    r"(?:^|_)(?:SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|SIGNATURE|CREDENTIALS?|AUTH"
+    r"|(?:API|ACCESS|ACCOUNT|PRIVATE|SECRET|STORAGE|SHARED|ENCRYPTION|SIGNING)_?KEY|SAS_KEY|SAS|CONNECTION_STRING"
+    r"|SERVICE_ACCOUNT_KEY|SECRET_ACCESS_KEY|SESSION_TOKEN)$",
+    re.IGNORECASE,
+)
+_HEADERS_NAME: Final = re.compile(r"^OTEL_EXPORTER_OTLP(?:_[A-Z]+)?_HEADERS$")
+_USER_IN_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://([^/\s@:]*):([^/\s]*)@")
+_PARTS: Final = re.compile(
+    r"(?:AccountKey|SharedAccessKey|SharedAccessSignature|sig|private_key)[\"']?\s*[=:]\s*[\"']?([^;&\"']+)"
+)
+
+
+class Masker:
+    """Masks the secrets it was made with."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        known = {secret for secret in secrets if len(secret) >= MIN_CHARACTERS}
+        self._pattern = _pattern(form for secret in known for form in _forms(secret))
+        self._speech = _pattern(secret for secret in known if _is_never_said(secret))
+
+    def text(self, text: str) -> str:
+        """Mask an error, a log line or an address."""
+        return self._pattern.sub(MASK, text) if self._pattern else text
+
+    def speech(self, text: str) -> str:
+        """Mask transcribed text. Words that happen to equal a short secret stay."""
+        return self._speech.sub(MASK, text) if self._speech else text
+
+
+def masker_of(settings: Settings) -> Masker:
+    """The masker for the secrets of the settings and of this process's environment."""
+    return _masker(secrets_of(settings))
+
+
+@lru_cache(maxsize=8)
+def _masker(secrets: tuple[str, ...]) -> Masker:
+    return Masker(secrets)
+
+
+def secrets_of(settings: Settings, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """All secrets in the settings and the environment, longest first."""
+    found = {*_of_settings(settings), *_of_environment(os.environ if environ is None else environ)}
+    return tuple(sorted((text for text in found if len(text) >= MIN_CHARACTERS), key=lambda text: (-len(text), text)))
+
+
+def _of_settings(settings: Settings) -> Iterator[str]:
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, SecretStr):
+            text = value.get_secret_value()
+            yield from (text, *(part.strip() for part in text.split(",")))
+        elif isinstance(value, str) and "://" in value:
+            yield from _in_url(value)
+
+
+def _of_environment(environ: Mapping[str, str]) -> Iterator[str]:
+    for name, value in environ.items():
+        if _HEADERS_NAME.match(name):
+            for pair in value.split(","):
+                given = unquote(pair.partition("=")[2]).strip()
+                yield from (given, given.rpartition(" ")[2])
+        elif name.endswith("_FILE") and _SECRET_NAME.search(name.removesuffix("_FILE")):
+            yield _content_of(value)
+        elif _SECRET_NAME.search(name):
+            yield value
+            yield from (part.strip() for part in _PARTS.findall(value))
+        if "://" in value:
+            yield from _in_url(value)
+
+
+def _content_of(file: str) -> str:
+    """A secret that a library reads from a file; "" if the file cannot be read (the library then reports it)."""
+    try:
+        return read(file, "")
+    except SettingsError:
+        return ""
+
+
+def show_url(url: str) -> str:
+    """The address of a service for records and messages: without user, password, query and fragment."""
+    start, slashes, rest = url.partition("://")
+    host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
+    return f"{start}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+
+def _in_url(text: str) -> Iterator[str]:
+    """The passwords in an address, also in the form of basic authentication."""
+    for user, password in _USER_IN_URL.findall(text):
+        yield from (password, unquote(password))
+        yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
+    try:
+        password = urlsplit(text).password or ""
+    except ValueError:
+        return
+    yield from (password, unquote(password))
+
+
+def _forms(secret: str) -> Iterator[str]:
+    """The forms in which a secret may be written: plain, in JSON, in an address."""
+    yield from (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe=""))
+
+
+def _is_never_said(secret: str) -> bool:
+    return len(secret) >= MIN_SPEECH_CHARACTERS and not secret.replace(" ", "").isalpha()
+
+
+def _pattern(forms: Iterable[str]) -> re.Pattern[str] | None:
+    ordered = sorted(set(forms), key=len, reverse=True)
+    return re.compile("|".join(map(re.escape, ordered))) if ordered else None
+
+
+__all__ = ["MASK", "Masker", "masker_of", "secrets_of", "show_url"]

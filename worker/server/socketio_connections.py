@@ -1,0 +1,317 @@
+"""Socket.IO connections and the sessions on them: events to sessions, and back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import socketio
+import structlog
+from engineio.packet import NOOP, Packet
+
+from worker import metrics
+from worker.realtime import messages
+from worker.server import protocol
+from worker.server.auth import HANDSHAKE, Handshake
+from worker.server.fault_injection import REFUSALS, Blow, FaultySession
+from worker.server.fault_options import Faults, Kind
+from worker.server.recognition_engine import EngineLoader
+from worker.server.session import Session
+from worker.server.session_limits import GOING_AWAY, NORMAL, TRY_LATER, Ending, Limits
+from worker.settings import Settings
+
+_log = structlog.get_logger("worker.server")
+# Messages a client has not taken yet; a client that does not read is dropped rather than remembered for ever.
+_UNREAD_MAX = 1000
+UPGRADE_S = 10.0
+"""Seconds from the websocket of an upgrade to the end of its probe."""
+JOIN_S = 15.0
+"""Seconds from the handshake to the packet that joins the namespace."""
+_TELL_S = 0.5
+_LOOK_S = 0.01
+
+
+@dataclass(slots=True)
+class _Connection:
+    session: Session | None = None
+    faulty: FaultySession | None = None
+    task: asyncio.Task[None] | None = None
+    ended_here: bool = False
+    """The last session was ended by the server: what its client sent before it knew is no mistake of the client."""
+
+
+class Hub:
+    """All connections of one server. Handlers run in the connection's read loop, so events keep their order."""
+
+    def __init__(self, sio: Any, settings: Settings, loader: EngineLoader, faults: Faults) -> None:
+        self._sio = sio
+        self._limits = Limits(backlog_s=settings.server_max_backlog_s, idle_s=settings.server_idle_timeout_s)
+        self._max_sessions = settings.server_max_sessions
+        self._connections: dict[str, _Connection] = {}
+        self._upgrades: dict[str, Any] = {}
+        self._closing = False
+        self._heard_s = 0.0
+        self._loader = loader
+        self._faults = faults
+        sio.on("connect", self._connect)
+        sio.on("disconnect", self._disconnect)
+        sio.on(messages.START, self._start)
+        sio.on(messages.CHUNK, self._chunk)
+        sio.on(messages.STOP, self._stop)
+
+    @property
+    def sessions(self) -> list[Session]:
+        """The sessions that run now."""
+        return [c.session for c in self._connections.values() if c.session is not None]
+
+    @property
+    def heard_s(self) -> float:
+        """Seconds of audio that came in all sessions so far."""
+        return self._heard_s + sum(session.heard_s for session in self.sessions)
+
+    @property
+    def connections(self) -> int:
+        """Connections in the namespace of the API."""
+        return len(self._connections)
+
+    @property
+    def sockets(self) -> int:
+        """Engine.IO connections, counted from the handshake on, before a client joins the namespace."""
+        return sum(not socket.closed for socket in self._sio.eio.sockets.values())
+
+    def authenticate(self, request: Any) -> None:
+        """Mark `request` as a handshake with an accepted key; later requests of its session need no key."""
+        request[HANDSHAKE] = Handshake(time.monotonic())
+
+    def serves(self, eio_sid: str) -> bool:
+        """Whether `eio_sid` is an open session that was started with a key."""
+        socket, request = self._sio.eio.sockets.get(eio_sid), self._request(eio_sid)
+        return bool(socket is not None and not socket.closed and request is not None and HANDSHAKE in request)
+
+    @contextmanager
+    def upgrading(self, eio_sid: str, request: Any) -> Iterator[bool]:
+        """Context while `request` serves the websocket to which a polling client upgrades. Yields False if the session
+        has a websocket or is upgrading already; the request must then be refused."""
+        socket = self._sio.eio.sockets[eio_sid]
+        if socket.upgraded or socket.upgrading or eio_sid in self._upgrades:
+            yield False
+            return
+        self._upgrades[eio_sid] = request
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(UPGRADE_S, self._end_stalled_upgrade, socket, request)
+        try:
+            yield True
+        finally:
+            timer.cancel()
+            del self._upgrades[eio_sid]
+            if not socket.upgraded:
+                # python-engineio leaves this set if the probe never comes, and then answers no further polls.
+                socket.upgrading = False
+
+    @staticmethod
+    def _end_stalled_upgrade(socket: Any, request: Any) -> None:
+        if not socket.upgraded and request.transport is not None:
+            request.transport.abort()
+
+    async def watch(self) -> None:
+        """Drop handshakes that never joined the namespace; runs until it is cancelled."""
+        while True:
+            await asyncio.sleep(JOIN_S / 5)
+            limit = time.monotonic() - JOIN_S
+            for eio_sid, socket in list(self._sio.eio.sockets.items()):
+                request = self._request(eio_sid)
+                handshake = request.get(HANDSHAKE) if request is not None else None
+                if handshake is None or handshake.joined or handshake.began_at > limit or socket.closed:
+                    continue
+                transport = self._transport(eio_sid)
+                await socket.close(wait=False, abort=True)
+                socket.queue.put_nowait(Packet(NOOP))  # ends a poll that may be waiting
+                if transport is not None:
+                    transport.abort()
+
+    def _request(self, eio_sid: str) -> Any:
+        """The request that opened a session."""
+        environ = self._sio.environ.get(eio_sid)
+        return environ["aiohttp.request"] if environ is not None else None
+
+    async def close(self) -> None:
+        """Tell every client that the server goes away, then drop the connections. Bounded."""
+        self._closing = True
+        tasks = []
+        for connection in self._connections.values():
+            if connection.session is not None and connection.task is not None:
+                connection.session.end(Ending(GOING_AWAY, "the server is shutting down"))
+                tasks.append(connection.task)
+        if tasks:
+            await asyncio.wait(tasks, timeout=_TELL_S)
+        await self._part()
+
+    async def _part(self) -> None:
+        """Close every connection, and give what was said last a moment to leave."""
+        leaving = [(socket, self._transport(eio_sid)) for eio_sid, socket in self._sio.eio.sockets.items()]
+        for socket, _ in leaving:
+            await socket.close(wait=False)
+        # queue.join() would wait for ever for a peer that went away at this very moment.
+        for _ in range(round(_TELL_S / _LOOK_S)):
+            leaving = [(s, t) for s, t in leaving if not s.queue.empty() and not (t is not None and t.is_closing())]
+            if not leaving:
+                return
+            await asyncio.sleep(_LOOK_S)
+
+    async def _connect(self, sid: str, environ: Any, _auth: Any = None) -> None:
+        request = environ["aiohttp.request"]
+        request[HANDSHAKE].joined = True
+        reason = REFUSALS.pop(id(request), None)
+        if reason is not None:
+            raise socketio.exceptions.ConnectionRefusedError(reason)
+        self._connections[sid] = _Connection()
+
+    async def _disconnect(self, sid: str, reason: str = "") -> None:
+        socket = self._socket(sid)
+        if socket is not None and not socket.upgraded:
+            # python-engineio leaves the long poll of a client that says goodbye hanging; anything ends it.
+            socket.queue.put_nowait(Packet(NOOP))
+        connection = self._connections.pop(sid, None)
+        if connection is not None and connection.session is not None:
+            connection.session.end(Ending(GOING_AWAY, f"the client disconnected: {reason}"))
+
+    async def _start(self, sid: str, *args: Any) -> None:
+        connection = self._alive(sid)
+        if connection is None:
+            return
+        if connection.session is not None:
+            await self._refuse(
+                sid, connection, "invalid_request: a session is running on this connection; stop it first"
+            )
+            return
+        try:
+            rate = protocol.start_rate(args)
+        except protocol.Refused as exc:
+            await self._refuse(sid, connection, str(exc))
+            return
+        engine = self._loader.engine
+        if engine is None or self._closing:
+            await self._turn_away(sid, "resource_exhausted: the server is not taking sessions now")
+        elif len(self.sessions) >= self._max_sessions:
+            await self._turn_away(
+                sid, f"resource_exhausted: all {self._max_sessions} sessions of the server are in use"
+            )
+        else:
+            emit = self._emitter(sid)
+            if faults := self._faults.next_session():
+                connection.faulty = FaultySession(faults, emit)
+                engine, emit = connection.faulty.engine(engine), connection.faulty.emit
+            session = Session(uuid.uuid4().hex, rate, engine, self._limits, emit)
+            connection.session, connection.ended_here = session, False
+            connection.task = asyncio.create_task(self._run(connection, session))
+
+    async def _run(self, connection: _Connection, session: Session) -> None:
+        started = time.monotonic()
+        try:
+            ending = await session.run()
+            metrics.SERVER_ENDED.labels(str(ending.code)).inc()
+            _log.info(
+                "session ended",
+                session=session.id, code=ending.code, reason=ending.reason, error=ending.error,
+                rate=session.rate, audio_s=round(session.heard_s, 2), elapsed_s=round(time.monotonic() - started, 2),
+            )  # fmt: skip
+        finally:
+            self._heard_s += session.heard_s
+            connection.session, connection.ended_here = None, not session.stopped_by_client
+            connection.faulty = None
+
+    async def _chunk(self, sid: str, *args: Any) -> None:
+        connection = self._alive(sid)
+        if connection is None:
+            return
+        session = connection.session
+        if session is None and connection.ended_here:
+            return
+        if session is None:
+            await self._refuse(sid, connection, "invalid_request: audio came before start-session")
+            return
+        try:
+            audio_s = session.chunk(args)
+        except protocol.Refused as exc:
+            await self._refuse(sid, connection, str(exc))
+            return
+        if connection.faulty is not None:
+            await self._strike(sid, session, await connection.faulty.chunk(audio_s))
+        await session.hold(audio_s)
+
+    async def _strike(self, sid: str, session: Session, blow: Blow) -> None:
+        """A configured fault."""
+        if blow is Blow.RESET:
+            self._abort(sid)
+        elif blow is Blow.END:
+            session.end(Ending(NORMAL, "a configured fault"))
+        elif blow is Blow.HOLD:
+            await session.over.wait()
+
+    async def _stop(self, sid: str, *_args: Any) -> None:
+        connection = self._alive(sid)
+        if connection is None:
+            return
+        if connection.session is None and connection.ended_here:
+            return
+        if connection.session is None:
+            await self._refuse(sid, connection, "invalid_request: there is no session to stop")
+            return
+        if connection.faulty is not None and connection.faulty.has(Kind.FORGET_TAIL):
+            connection.session.end(Ending(NORMAL, messages.REASON_STOPPED))
+            return
+        try:
+            connection.session.stop()
+        except protocol.Refused as exc:
+            await self._refuse(sid, connection, str(exc))
+
+    async def _refuse(self, sid: str, connection: _Connection, problem: str) -> None:
+        await self._emit(sid, messages.ERROR, {"error": problem})
+        if connection.session is not None:
+            connection.session.refuse()
+
+    async def _turn_away(self, sid: str, error: str) -> None:
+        await self._emit(sid, messages.ERROR, {"error": error})
+        await self._emit(sid, messages.CLOSED, {"code": TRY_LATER, "reason": error})
+
+    def _emitter(self, sid: str) -> Any:
+        async def emit(event: str, payload: dict[str, Any] | None) -> None:
+            await self._emit(sid, event, payload)
+
+        return emit
+
+    async def _emit(self, sid: str, event: str, payload: dict[str, Any] | None) -> None:
+        if sid not in self._connections:
+            return
+        socket = self._socket(sid)
+        if socket is not None and socket.queue.qsize() > _UNREAD_MAX:
+            _log.warning("client does not read its messages; dropped", unread=socket.queue.qsize())
+            self._abort(sid)
+            await socket.close(wait=False, abort=True)
+            return
+        await self._sio.emit(event, payload, to=sid)
+
+    def _abort(self, sid: str) -> None:
+        transport = self._transport(self._sio.manager.eio_sid_from_sid(sid, "/"))
+        if transport is not None:
+            transport.abort()
+
+    def _transport(self, eio_sid: str) -> Any:
+        """The TCP connection of a client's websocket; None while it polls."""
+        request = self._upgrades.get(eio_sid) or self._request(eio_sid)
+        return request.transport if request is not None and request.query.get("transport") == "websocket" else None
+
+    def _alive(self, sid: str) -> _Connection | None:
+        """The connection; whatever a client sends shows that it lives, also while its pongs wait behind audio."""
+        socket = self._socket(sid)
+        if socket is not None and socket.last_ping:
+            socket.last_ping = time.time()
+        return self._connections.get(sid)
+
+    def _socket(self, sid: str) -> Any:
+        return self._sio.eio.sockets.get(self._sio.manager.eio_sid_from_sid(sid, "/"))

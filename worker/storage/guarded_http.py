@@ -1,0 +1,135 @@
+"""HTTP requests to addresses from untrusted jobs: no host name and no redirect may lead to a private address.
+
+The addresses of a name are checked after it is resolved, again before a socket is created, and the peer of a connection
+before the request is sent. A name that resolves to another address a moment later (DNS rebinding) has no effect.
+
+A proxy of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) resolves names itself: then only the name can be
+checked, and a list of allowed hosts is required.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+from urllib.request import getproxies, proxy_bypass
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from worker.storage.web_hosts import is_private, request_url
+
+RESOLVE_S: Final = 10.0
+
+
+class PrivateHost(OSError):
+    """The host has a private address."""
+
+
+class Guarded:
+    """An HTTP session for requests to untrusted addresses, one request at a time."""
+
+    def __init__(self, session: aiohttp.ClientSession, guard: _Guard) -> None:
+        self._session = session
+        self._guard = guard
+
+    async def request(
+        self, method: str, text: str, *, may_be_private: bool, headers: dict[str, str], data: bytes | None = None
+    ) -> aiohttp.ClientResponse:
+        """Send one request; redirects are not followed. Raises PrivateHost, ValueError for an address that cannot be
+        requested, and the errors of aiohttp."""
+        url = request_url(text)
+        proxy = await asyncio.to_thread(proxy_of, url)
+        self._guard.checks = proxy is None and not may_be_private
+        self._guard.refused = False
+        try:
+            return await self._session.request(
+                method, url, headers=headers, data=data, proxy=proxy, allow_redirects=False
+            )
+        except (aiohttp.ClientError, OSError) as exc:
+            if self._guard.refused:
+                raise PrivateHost(url.raw_host) from exc
+            raise
+
+
+@asynccontextmanager
+async def guarded_session(timeout: aiohttp.ClientTimeout, tls: ssl.SSLContext | None = None) -> AsyncIterator[Guarded]:
+    """A session without cookies and stored passwords. `tls`: trusted certificates; None: the system's."""
+    guard = _Guard()
+    async with aiohttp.ClientSession(
+        connector=_Connector(guard, tls),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=timeout,
+        auto_decompress=False,
+    ) as session:
+        yield Guarded(session, guard)
+
+
+def proxy_of(url: URL) -> str | None:
+    """The proxy of the environment for `url`, None where it is connected to directly."""
+    host = url.raw_host or ""
+    return None if proxy_bypass(host) else getproxies().get(url.scheme)
+
+
+class _Guard:
+    """Checks addresses; shared by the parts of one session."""
+
+    def __init__(self) -> None:
+        self.checks = True
+        self.refused = False
+
+    def check(self, address: str) -> None:
+        if self.checks and is_private(address):
+            self.refused = True
+            raise PrivateHost(address)
+
+
+class _Resolver(AbstractResolver):
+    """Resolves names as the system does; a name with any private address is refused."""
+
+    def __init__(self, guard: _Guard) -> None:
+        self._guard = guard
+        self._system = aiohttp.ThreadedResolver()
+
+    async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
+        async with asyncio.timeout(RESOLVE_S):
+            found = await self._system.resolve(host, port, family)
+        for result in found:
+            self._guard.check(result["host"])
+        return found
+
+    async def close(self) -> None:
+        await self._system.close()
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Connects to addresses that the guard accepts. aiohttp does not resolve hosts that look like addresses."""
+
+    def __init__(self, guard: _Guard, tls: ssl.SSLContext | None) -> None:
+        super().__init__(
+            resolver=_Resolver(guard),
+            use_dns_cache=False,
+            ssl=tls if tls is not None else True,
+            socket_factory=self._socket,
+            force_close=True,
+        )
+        self._guard = guard
+
+    def _socket(self, info: Any) -> socket.socket:
+        family, kind, protocol, _, address = info
+        self._guard.check(address[0])
+        return socket.socket(family, kind, protocol)
+
+    async def connect(self, *args: Any, **kwargs: Any) -> Any:
+        connection = await super().connect(*args, **kwargs)
+        try:
+            peer = connection.transport.get_extra_info("peername") if connection.transport is not None else None
+            self._guard.check(str(peer[0]) if peer else "0.0.0.0")  # noqa: S104 - unknown, so refused
+        except PrivateHost:
+            connection.close()
+            raise
+        return connection

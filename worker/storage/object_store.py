@@ -1,0 +1,190 @@
+"""Object stores: S3, Google Cloud Storage, Azure. The only importer of obstore.
+
+Credentials come from the environment, by the names each store's own tools use (AWS_ACCESS_KEY_ID and so on, see
+`_WAYS_OUT`), or from the machine's role. obstore repeats what fails for a moment by itself, with
+growing pauses and jitter: a write is one PUT, so it is there whole or not at all, and repeating it does no harm.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+import obstore
+from obstore.exceptions import BaseError, PermissionDeniedError, PreconditionError, UnauthenticatedError
+from obstore.store import AzureStore, GCSStore, S3Store
+
+from worker.errors import (
+    OutputError,
+    OutputUnavailable,
+    SourceNotFound,
+    SourceRefused,
+    SourceReplaced,
+    SourceUnavailable,
+    SttError,
+)
+from worker.secret_files import read as read_secret
+from worker.storage.address import Address, scrub
+from worker.storage.remote_file import CHUNK_BYTES, Body, Version
+
+_CLIENT: Final[Any] = {
+    "connect_timeout": timedelta(seconds=5),
+    "read_timeout": timedelta(seconds=30),
+    "timeout": timedelta(days=1),  # of a whole download: who reads has a bound of its own
+    "allow_http": True,  # an endpoint that begins with http:// is meant; the stores' own are https
+}
+_RETRY: Final[Any] = {
+    "max_retries": 3,
+    "retry_timeout": timedelta(seconds=30),
+    "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 3},
+}
+_NO_ROLE: Final = ("169.254.169.254", "metadata.google.internal")
+"""What is asked for credentials where the environment has none."""
+_WAYS_OUT: Final = {
+    "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_SKIP_SIGNATURE=true for a public bucket)",
+    "gs": "set GOOGLE_SERVICE_ACCOUNT to a key file (or GOOGLE_SKIP_SIGNATURE=true for a public bucket)",
+    "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+_REFUSALS: Final = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "RequestTimeTooSkewed")
+_STATUS: Final = re.compile(r"status code: (\d{3})")
+_MOST_TEXT: Final = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One object of a listing."""
+
+    address: Address
+    size_bytes: int
+
+
+@asynccontextmanager
+async def read(address: Address, offset: int, known: Version | None, endpoint: str) -> AsyncIterator[Body]:
+    """Open an object from the byte `offset` on, if it still is the `known` version. `endpoint`: STT_S3_ENDPOINT.
+
+    Raises SourceNotFound, SourceRefused, SourceReplaced, SourceUnavailable; so do the body's chunks.
+    """
+    options: dict[str, Any] = {"range": {"offset": offset}} if offset else {}
+    if known is not None and known.etag is not None:
+        options["if_match"] = known.etag
+    with _source_errors(address):
+        result = await obstore.get_async(_store(address, endpoint), address.key, options=options)  # type: ignore[arg-type]
+        meta = result.meta
+    version = Version(meta["size"], meta["e_tag"], meta["last_modified"].isoformat())
+
+    async def chunks() -> AsyncIterator[bytes]:
+        with _source_errors(address):
+            async for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
+                yield bytes(chunk)
+
+    yield Body(version, result.range[0], chunks())
+
+
+async def put(address: Address, data: bytes, content_type: str, endpoint: str) -> None:
+    """Write one object, whole or not at all, in place of what is there. Raises OutputError or OutputUnavailable."""
+    store = _store(address, endpoint, OutputError)
+    try:
+        await obstore.put_async(
+            store, address.key, data, attributes={"Content-Type": content_type}, use_multipart=False
+        )
+    except FileNotFoundError:
+        raise OutputError(
+            f"cannot write {address.shown}: there is no such bucket; create it, or choose another"
+        ) from None
+    except (PermissionDeniedError, UnauthenticatedError) as exc:
+        raise OutputError(f"cannot write {address.shown}: {_refusal(address, exc)}") from None
+    except (BaseError, ValueError) as exc:
+        if _without_credentials(exc):
+            raise OutputError(f"cannot write {address.shown}: {_no_credentials(address)}") from None
+        raise OutputUnavailable(f"cannot write {address.shown}: {_reason(exc)}") from None
+
+
+async def delete(address: Address, endpoint: str) -> None:
+    """Remove one object; one that is not there is no error. Raises OutputError."""
+    try:
+        await obstore.delete_async(_store(address, endpoint, OutputError), address.key)
+    except FileNotFoundError:
+        return
+    except (BaseError, ValueError) as exc:
+        raise OutputError(f"cannot delete {address.shown}: {_reason(exc)}") from None
+
+
+async def listing(folder: Address, endpoint: str) -> AsyncIterator[Found]:
+    """Every object below a folder (an address that ends where a key may have a slash), in the store's order, without
+    the empty ones that stand for folders. Raises as `read` does."""
+    with _source_errors(folder):
+        async for page in obstore.list(_store(folder, endpoint), folder.key.rstrip("/") or None, chunk_size=1000):
+            for meta in page:
+                if not (meta["size"] == 0 and meta["path"].endswith("/")):
+                    key = meta["path"]
+                    url = f"{folder.scheme}://{folder.bucket}/{key}"
+                    yield Found(Address(url, folder.scheme, folder.bucket, key), meta["size"])
+
+
+@lru_cache(maxsize=64)
+def _store_of(scheme: str, bucket: str, endpoint: str) -> Any:
+    """The store of a bucket. Raises BaseError or ValueError for settings of the environment that make no sense."""
+    options: dict[str, Any] = {"client_options": _CLIENT, "retry_config": _RETRY}
+    if scheme == "gs":
+        return GCSStore(bucket, **options)
+    if scheme == "az":
+        return AzureStore(bucket, **options)
+    if endpoint:
+        options["endpoint"] = endpoint
+    if (file := os.environ.get("AWS_SECRET_ACCESS_KEY_FILE")) and not os.environ.get("AWS_SECRET_ACCESS_KEY"):
+        options["secret_access_key"] = read_secret(file, "AWS_SECRET_ACCESS_KEY_FILE")
+    return S3Store(bucket, **options)
+
+
+def _store(address: Address, endpoint: str, error: type[SttError] = SourceRefused) -> Any:
+    try:
+        return _store_of(address.scheme, address.bucket, endpoint)
+    except (BaseError, ValueError) as exc:
+        raise error(f"{address.shown}: {_reason(exc)}; {_WAYS_OUT[address.scheme]}") from None
+
+
+@contextmanager
+def _source_errors(address: Address) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise SourceNotFound(f"{address.shown}: there is no such object") from None
+    except (PermissionDeniedError, UnauthenticatedError) as exc:
+        raise SourceRefused(f"{address.shown}: {_refusal(address, exc)}") from None
+    except PreconditionError:
+        raise SourceReplaced(f"{address.shown}: was replaced while it was read") from None
+    except (BaseError, ValueError) as exc:
+        if _without_credentials(exc):
+            raise SourceRefused(f"{address.shown}: {_no_credentials(address)}") from None
+        # Of a listing obstore tells neither of these apart from other errors.
+        status = _STATUS.search(str(exc))
+        if status is not None and status[1] in ("401", "403"):
+            raise SourceRefused(f"{address.shown}: {_refusal(address, exc)}") from None
+        if status is not None and status[1] == "404":
+            what = "container" if address.scheme == "az" else "bucket"
+            raise SourceNotFound(f"{address.shown}: there is no such {what}") from None
+        raise SourceUnavailable(f"{address.shown}: {_reason(exc)}") from None
+
+
+def _without_credentials(exc: Exception) -> bool:
+    return any(host in str(exc) for host in _NO_ROLE)
+
+
+def _no_credentials(address: Address) -> str:
+    return f"this worker has no credentials for it; {_WAYS_OUT[address.scheme]}"
+
+
+def _refusal(address: Address, exc: Exception) -> str:
+    code = next((f" ({word})" for word in _REFUSALS if word in str(exc)), "")
+    return f"the store refuses the credentials of this worker{code}; {_WAYS_OUT[address.scheme]}"
+
+
+def _reason(exc: Exception) -> str:
+    """What obstore says, on one line and without what it knows of its own inside."""
+    return scrub(" ".join(str(exc).partition("\n\nDebug source")[0].split()))[:_MOST_TEXT]

@@ -1,0 +1,105 @@
+"""Where transcripts go besides Redis: folders on this disk and object stores, several at once.
+
+Every file appears whole or not at all, and delivering again gives the same files, so after a failure everything is
+simply delivered again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import mimetypes
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from worker import metrics
+from worker.errors import OutputError, OutputUnavailable
+from worker.settings import Settings
+from worker.storage import object_store
+from worker.storage.access_policy import allowed_folders, check_output
+from worker.storage.address import OBJECTS, Address, parse
+from worker.storage.outputs.local_files import Outputs, check_name, write
+from worker.transcript.formats import pieces
+from worker.transcript.model import Transcript
+from worker.transcript.subtitles.style import PLAIN, Style
+
+DELIVER_S: Final = 300.0
+"""Longest time for all files of one transcript in one object store."""
+_CONTENT_TYPES: Final = {"srt": "application/x-subrip", "vtt": "text/vtt", "json": "application/json"}
+
+
+async def deliver(
+    transcript: Transcript,
+    folders: Sequence[str],
+    name: str,
+    formats: Sequence[str],
+    settings: Settings,
+    *,
+    style: Style = PLAIN,
+) -> tuple[str, ...]:
+    """Write `name.format` into each of `folders` (paths, or addresses of object stores) for each format.
+
+    Returns the paths and addresses written. All folders are tried; then it raises for the ones that failed: OutputError
+    when one of them cannot work without a person, OutputUnavailable when each of them may work later.
+    """
+    failed: list[OutputError] = []
+    written: list[str] = []
+    for folder in folders:
+        try:
+            written += await _deliver(transcript, folder, name, tuple(formats), style, settings)
+        except OutputError as exc:
+            metrics.SINK_FAILURES.labels(_kind(folder)).inc()
+            failed.append(exc)
+    if failed:
+        kind = OutputUnavailable if all(exc.retryable for exc in failed) else OutputError
+        raise kind("; ".join(map(str, failed))) from failed[0]
+    return tuple(written)
+
+
+def _kind(folder: str) -> str:
+    """For metrics: `file` or the scheme of an object store, never more of the address."""
+    scheme, found, _ = folder.partition("://")
+    return scheme if found and scheme in OBJECTS else "file"
+
+
+async def _deliver(
+    transcript: Transcript, folder: str, name: str, formats: tuple[str, ...], style: Style, settings: Settings
+) -> list[str]:
+    check_output(folder, settings)
+    address = parse(folder)
+    if address is None:
+        roots = allowed_folders(settings.allowed_outputs)
+        paths = await asyncio.to_thread(
+            write, transcript, Outputs(Path(folder), name, formats, style, roots, settings.absolute_paths)
+        )
+        return [str(path) for path in paths]
+    name = str(check_name(name, address.shown))
+    try:
+        async with asyncio.timeout(DELIVER_S):
+            return await _put(transcript, address, name, formats, style, settings)
+    except TimeoutError:
+        raise OutputUnavailable(f"cannot write {address.shown}: not done within {DELIVER_S:g} s") from None
+
+
+async def _put(
+    transcript: Transcript, folder: Address, name: str, formats: tuple[str, ...], style: Style, settings: Settings
+) -> list[str]:
+    for fmt in sorted(formats, key=lambda name: name == "json"):  # last, so where it stands the others stand too
+        target = folder.below(f"{name}.{fmt}")
+        data = await asyncio.to_thread(_bytes, transcript, fmt, style, target.url, settings.absolute_paths)
+        await object_store.put(target, data, content_type(fmt), settings.s3_endpoint)
+    return [folder.below(f"{name}.{fmt}").url for fmt in formats]
+
+
+def _bytes(transcript: Transcript, fmt: str, style: Style, place: str, absolute_paths: bool) -> bytes:
+    texts = pieces(transcript, fmt, style, place=place, absolute_paths=absolute_paths)
+    return b"".join(text.encode("utf-8", "backslashreplace") for text in texts)
+
+
+def content_type(fmt: str) -> str:
+    """The media type of a format's files."""
+    kind = _CONTENT_TYPES.get(fmt) or mimetypes.guess_type(f"x.{fmt}")[0] or "text/plain"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+__all__ = ["deliver"]

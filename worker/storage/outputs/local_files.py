@@ -1,0 +1,143 @@
+"""Transcript files in a folder: each appears whole or not at all, and writing again gives the same files."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from worker.errors import OutputError, OutputUnavailable
+from worker.storage.name_rules import has_control_characters
+from worker.storage.open_beneath import Outside, open_folder
+from worker.transcript.formats import pieces
+from worker.transcript.model import Transcript
+from worker.transcript.subtitles.style import PLAIN, Style
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where the files of one transcript go: `folder/name.format` for each of the formats.
+
+    `name` may hold folders (`calls/monday`) and dots (`call.wav`); it never leaves `folder`.
+    """
+
+    folder: Path
+    name: str
+    formats: tuple[str, ...]
+    style: Style = PLAIN
+    roots: tuple[str, ...] = ()
+    """Folders that no link on the path to the files may leave; empty: links may lead anywhere."""
+    absolute_paths: bool = False
+    """Whether a page may contain the absolute path of the audio."""
+
+
+_MAY_PASS: Final = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ENETDOWN,
+    errno.EHOSTDOWN,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EAGAIN,
+)
+"""Temporary failures, worth another attempt: a full disk, an unreachable network disk, a lack of descriptors."""
+_REASONS: Final[dict[int, str]] = {
+    errno.ENOSPC: "the disk is full; free some space, or choose another output folder",
+    errno.EDQUOT: "the disk quota is used up; free some space, or choose another output folder",
+    errno.EACCES: "no permission to write there; choose another output folder, or change its permissions",
+    errno.EPERM: "no permission to write there; choose another output folder, or change its permissions",
+    errno.EROFS: "the file system is read-only; choose another output folder",
+    errno.ENAMETOOLONG: "the name is too long for the file system; give the audio file a shorter name",
+    errno.ENOTDIR: "a part of the path is a file, not a folder; move that file away, or choose another output folder",
+    errno.EEXIST: "a part of the path is a file, not a folder; move that file away, or choose another output folder",
+    errno.EISDIR: "a folder has this name; move it away, or choose another output folder",
+}
+
+
+def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
+    """Write one file per format and return their paths, in the order of `out.formats`.
+
+    A file is written under a temporary name in its own folder, synced, and renamed, all relative to one descriptor of
+    that folder; JSON is written last, so if it exists, the others exist too. Existing files are replaced. Raises
+    OutputError, or OutputUnavailable for temporary failures, and leaves no temporary file behind.
+    """
+    name = check_name(out.name, str(out.folder))
+    targets = {fmt: out.folder / name.parent / f"{name.name}.{fmt}" for fmt in out.formats}
+    # An unknown format is refused before anything is written.
+    texts = {
+        fmt: pieces(transcript, fmt, out.style, place=str(target.absolute()), absolute_paths=out.absolute_paths)
+        for fmt, target in targets.items()
+    }
+    with _folder(out.folder / name.parent, out.roots) as folder:
+        for fmt in sorted(texts, key=lambda name: name == "json"):
+            _replace(folder, targets[fmt], texts[fmt])
+    return tuple(targets.values())
+
+
+def check_name(name: str, folder: str) -> PurePosixPath:
+    """The name of a transcript as a path inside the output folder. Raises OutputError for any other one."""
+    path = PurePosixPath(name)
+    if not path.name or path.is_absolute() or ".." in path.parts or has_control_characters(name):
+        raise OutputError(f"{name!r} cannot name a transcript: it must be a path inside the output folder {folder}")
+    return path
+
+
+@contextlib.contextmanager
+def _folder(path: Path, roots: tuple[str, ...]) -> Iterator[int]:
+    """A descriptor of the folder, which is created if missing. Raises OutputError."""
+    try:
+        folder = open_folder(str(path), roots)
+    except Outside:
+        where = "a place that is not within STT_ALLOWED_OUTPUTS of this worker"
+        raise OutputError(f"cannot write to {path}: a link on its way leads to {where}") from None
+    except OSError as exc:
+        raise _error(path, exc) from exc
+    try:
+        yield folder
+    finally:
+        os.close(folder)
+
+
+def _replace(folder: int, target: Path, content: Iterable[str]) -> None:
+    temporary = f".stt-{secrets.token_hex(8)}.tmp"
+    try:
+        try:
+            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
+            with open(file, "wb") as stream:  # noqa: PTH123
+                for piece in content:
+                    stream.write(piece.encode("utf-8", "backslashreplace"))
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.rename(temporary, target.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except BaseException:
+            with contextlib.suppress(OSError):  # the first error is the one to report
+                os.unlink(temporary, dir_fd=folder)
+            raise
+        _sync_folder(folder)
+    except OSError as exc:
+        raise _error(target, exc) from exc
+
+
+def _error(target: Path, exc: OSError) -> OutputError:
+    reason = _REASONS.get(exc.errno or 0, exc.strerror or str(exc))
+    kind = OutputUnavailable if exc.errno in _MAY_PASS else OutputError
+    return kind(f"cannot write {target}: {reason}")
+
+
+def _sync_folder(folder: int) -> None:
+    """Make the rename itself durable. Some network file systems refuse it; the file is there all the same."""
+    with contextlib.suppress(OSError):
+        handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

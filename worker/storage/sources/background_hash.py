@@ -1,0 +1,65 @@
+"""The hash of a source, made beside the stream: it is needed only at the end, and reading a long file takes seconds.
+
+One file at a time in a process, and only with processor time nobody else wants. A thousand sessions that begin together
+would otherwise hash on all threads there are, each of which takes the interpreter from the event loop after every
+block, and frames would leave late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import threading
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+from worker.audio.source import sha256_of
+from worker.audio.source_file import SourceFile
+
+_NICE: Final = 10
+
+
+def _give_way() -> None:
+    """On Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+def _new_thread() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="stt-hash", initializer=_give_way)
+
+
+_thread = _new_thread()
+
+
+@asynccontextmanager
+async def hashing(source: SourceFile, known: str | None = None) -> AsyncIterator[asyncio.Future[str]]:
+    """Yields a future of the sha256 in hexadecimal: `known`, or computed in a thread. Awaiting it raises SourceError or
+    WorkerShortage. At exit, hashing that has not begun is cancelled."""
+    loop = asyncio.get_running_loop()
+    if known is not None:
+        digest = loop.create_future()
+        digest.set_result(known)
+    else:
+        digest = loop.run_in_executor(_thread, sha256_of, source)
+    try:
+        yield digest
+    finally:
+        if not digest.done():
+            digest.cancel()
+        elif not digest.cancelled():
+            digest.exception()  # asked for, so that it is not reported as one nobody saw
+
+
+def _after_fork() -> None:
+    """A thread does not survive a fork: the child makes its own."""
+    global _thread  # noqa: PLW0603
+    _thread = _new_thread()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,201 @@
+"""A source as a file on this disk: a path as it is, an address downloaded for as long as it is needed."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import random
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import structlog
+
+from worker.audio.source_file import SourceFile
+from worker.errors import SourceReplaced, SourceUnavailable
+from worker.resource_shortages import raise_shortage
+from worker.settings import Settings
+from worker.storage.access_policy import check_source
+from worker.storage.address import Address, parse
+from worker.storage.remote_file import Body, Version, content_text
+from worker.storage.sources.local_file import check_size, open_local
+from worker.storage.sources.temp_space import Space, check_room, space_of, temporary_file
+
+logger = structlog.get_logger(__name__)
+TRIES: Final = 5
+"""Connections in a row that brought nothing new."""
+BACKOFF_S: Final = (0.5, 20.0)
+"""The first pause before the next one, and the longest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """A source that can be read now."""
+
+    file: SourceFile
+    """The source, open until the end of the context."""
+    name: str
+    """The file's name for people."""
+    shown: str
+    """The path or address for records: without passwords and signatures."""
+    sha256: str | None = None
+    """sha256 of the content in hexadecimal, if it was computed during a download."""
+    content: str | None = None
+    """The server's version of the content, as `content_of` gives it."""
+
+
+@asynccontextmanager
+async def fetched(source: str, settings: Settings) -> AsyncIterator[Local]:
+    """The source as a file. What was downloaded is removed at the end of the context.
+
+    A download goes on where a connection dropped, if the content is still the same one, and is checked against the
+    length its server names. A path is opened once and not used again; the file may then be renamed or deleted. Raises
+    SourceRefused, SourceNotFound, SourceUnavailable, SourceError, BadJob, WorkerShortage.
+    """
+    check_source(source, settings)
+    address = parse(source)
+    if address is None:
+        with await asyncio.to_thread(open_local, source, settings) as file:
+            yield Local(file, Path(source).name, source)
+        return
+    name = address.name or "source"
+    async with temporary_file(name, settings) as path:
+        download = _Download(address, path, settings)
+        try:
+            await download.run()
+            with await asyncio.to_thread(SourceFile.at, path, address.shown, path.name) as file:
+                yield Local(file, name, address.shown, download.sha256, download.content)
+        finally:
+            path.unlink(missing_ok=True)
+            await download.end()
+
+
+def opened(
+    address: Address, settings: Settings, offset: int = 0, known: Version | None = None
+) -> AbstractAsyncContextManager[Body]:
+    """An address opened for reading from the byte `offset` on; see `web.read` and `objects.read`."""
+    # Imported where they are needed: most sources are files, and a producer should start at once.
+    if address.is_web:
+        from worker.storage.sources import web  # noqa: PLC0415
+
+        return web.read(address, offset, known, settings)
+    from worker.storage import object_store  # noqa: PLC0415
+
+    return object_store.read(address, offset, known, settings.s3_endpoint)
+
+
+class _Download:
+    def __init__(self, address: Address, path: Path, settings: Settings) -> None:
+        self._address = address
+        self._path = path
+        self._settings = settings
+        self._space: Space = space_of(settings)
+        self._reserved = 0
+        self._at = 0
+        self._version: Version | None = None
+        self._deadline = asyncio.timeout(None)
+        self._digest = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        return self._digest.hexdigest()
+
+    @property
+    def content(self) -> str | None:
+        return None if self._version is None else content_text(self._address, self._version)
+
+    async def run(self) -> None:
+        """Until all of it is there. The time spent waiting for room does not count."""
+        limit_s = self._settings.download_timeout_s
+        try:
+            async with asyncio.timeout(limit_s) as self._deadline:
+                await self._run()
+        except TimeoutError:
+            raise SourceUnavailable(
+                f"{self._address.shown}: could not be downloaded within {limit_s:g} s (STT_DOWNLOAD_TIMEOUT_S)"
+            ) from None
+
+    async def _run(self) -> None:
+        failures, most = 0, 0
+        with self._path.open("xb") as file:
+            while True:
+                try:
+                    await self._receive(file)
+                    return
+                except SourceUnavailable as exc:
+                    failures = 0 if self._at > most else failures + 1
+                    most = max(most, self._at)
+                    if failures >= TRIES:
+                        raise
+                    if isinstance(exc, SourceReplaced):
+                        self._at, self._version = 0, None
+                    pause_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2**failures) * random.uniform(0.5, 1.0)  # noqa: S311
+                    logger.info("download broke off", error=str(exc), at_bytes=self._at, again_in_s=round(pause_s, 2))
+                    await asyncio.sleep(pause_s)
+
+    async def end(self) -> None:
+        await self._space.give_back(self._reserved)
+        self._reserved = 0
+
+    async def _receive(self, file: BinaryIO) -> None:
+        """What is missing, over one connection."""
+        shown = self._address.shown
+        async with opened(self._address, self._settings, self._at, self._version) as body:
+            if body.offset != self._at or self._is_other(body.version):
+                # From the start: it cannot do otherwise, or has another version now.
+                if body.offset:
+                    raise SourceReplaced(f"{shown}: was replaced while it was read")
+                self._at = 0
+            if self._at == 0:
+                self._digest = hashlib.sha256()
+            self._version, size = body.version, body.version.size_bytes
+            file.seek(self._at)
+            file.truncate()
+            if size is not None:
+                check_size(size, shown, self._settings)
+                await self._reserve(size)
+            async for chunk in body.chunks:
+                if size is not None and self._at + len(chunk) > size:
+                    raise SourceUnavailable(f"{shown}: its server sends more than the {size} bytes it named")
+                check_size(self._at + len(chunk), shown, self._settings)
+                if self._at + len(chunk) > self._reserved:
+                    self._space.grow(self._reserved, self._at + len(chunk) - self._reserved, shown)
+                    self._reserved = self._at + len(chunk)
+                await self._write(file, chunk)
+        if size is not None and self._at < size:
+            raise SourceUnavailable(f"{shown}: ended after {self._at} of {size} bytes")
+
+    def _is_other(self, version: Version) -> bool:
+        known = self._version
+        if known is None or self._at == 0:
+            return False
+        pairs = ((getattr(known, name), getattr(version, name)) for name in ("size_bytes", "etag", "modified"))
+        return any(before != now for before, now in pairs if before is not None and now is not None)
+
+    async def _reserve(self, size: int) -> None:
+        shown, clock = self._address.shown, asyncio.get_running_loop().time
+        check_room(size - self._at, self._path.parent, shown)
+        if size > self._reserved:
+            left_s = (self._deadline.when() or 0.0) - clock()
+            self._deadline.reschedule(None)
+            await self._space.take(size - self._reserved, shown)
+            self._deadline.reschedule(clock() + left_s)
+            self._reserved = size
+
+    async def _write(self, file: BinaryIO, chunk: bytes) -> None:
+        def write() -> None:
+            file.write(chunk)
+            file.flush()
+            self._digest.update(chunk)
+
+        try:
+            await asyncio.to_thread(write)
+        except OSError as exc:
+            raise_shortage(exc, self._address.shown)
+            raise SourceUnavailable(
+                f"{self._address.shown}: cannot be kept at {self._path.parent}: {exc.strerror}; free some space, or set"
+                " STT_TEMP_DIR"
+            ) from exc
+        self._at += len(chunk)

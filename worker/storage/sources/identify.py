@@ -1,0 +1,166 @@
+"""Identifies the content of sources that untrusted producers name, within limits of time and threads.
+
+Each file is hashed in a daemon thread of its own: a read that never returns (a dead network mount) then delays neither
+the other files nor the end of the process. A lane is one producer, which gets a share of the threads and connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Final
+
+from worker.audio.source_file import SourceFile
+from worker.errors import SourceError, SourceUnavailable
+from worker.resource_shortages import source_error
+from worker.settings import Settings
+from worker.storage.address import is_url, show
+from worker.storage.sources.listing import content_of
+from worker.storage.sources.local_file import open_local
+
+HASHES: Final = 16
+LANE_HASHES: Final = 4
+ADDRESSES: Final = 64
+LANE_ADDRESSES: Final = 16
+GRACE_S: Final = 5.0
+"""Seconds after the limit until a thread that does not end is abandoned."""
+MAX_THREADS: Final = 64
+"""At this number most threads are abandoned ones: the disk does not answer, and no further file is opened."""
+_BLOCK_BYTES: Final = 1 << 19
+_NICE: Final = 10
+
+
+class Identifier:
+    """`content_of` for many producers at once. Belongs to one event loop."""
+
+    def __init__(self, settings: Settings, limit_s: float) -> None:
+        """`limit_s`: how long one source may take."""
+        self._settings = settings
+        self._limit_s = limit_s
+        self._hashes, self._addresses = asyncio.Semaphore(HASHES), asyncio.Semaphore(ADDRESSES)
+        self._lanes: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self._waiting: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._threads = 0
+
+    async def content_of(self, source: str, lane: str = "") -> tuple[str, str | None]:
+        """The identity of a source's content (see `sources.content_of`), and the mark of a file, taken before it is
+        read. Cancellation stops the reading.
+
+        Raises SourceError, and SourceUnavailable when it takes longer than the limit.
+        """
+        remote = is_url(source)
+        key = lane, LANE_ADDRESSES if remote else LANE_HASHES
+        self._waiting[key] += 1
+        try:
+            turns = self._lanes.setdefault(key, asyncio.Semaphore(key[1]))
+            async with turns, self._addresses if remote else self._hashes:
+                return (await self._remote(source), None) if remote else await self._local(source)
+        finally:
+            self._waiting[key] -= 1
+            if not self._waiting[key]:
+                del self._waiting[key], self._lanes[key]
+
+    async def _remote(self, source: str) -> str:
+        try:
+            async with asyncio.timeout(self._limit_s):
+                return await content_of(source, self._settings)
+        except TimeoutError:
+            raise self._too_slow(source) from None
+
+    async def _local(self, source: str) -> tuple[str, str | None]:
+        if self._threads >= MAX_THREADS:
+            reason = "reads of earlier files do not return; check the disk or the mount"
+            raise SourceUnavailable(f"{show(source)}: cannot be read now: {reason}")
+        loop = asyncio.get_running_loop()
+        digest: asyncio.Future[tuple[str, str | None]] = loop.create_future()
+        stopped, deadline = threading.Event(), time.monotonic() + self._limit_s
+
+        def check() -> None:
+            if stopped.is_set() or time.monotonic() > deadline:
+                raise self._too_slow(source)
+
+        def work() -> None:
+            _give_way()
+            result: tuple[str, str | None] | None = None
+            error: Exception | None = None
+            try:
+                with open_local(source, self._settings) as file:
+                    mark = str(file.stamp())
+                    result = hash_regular_file(file, check), mark
+            except Exception as exc:  # noqa: BLE001  raised where it is awaited
+                error = exc
+            with suppress(RuntimeError):  # the loop is closed: no caller waits any more
+                loop.call_soon_threadsafe(_settle, digest, result, error)
+
+        self._threads += 1
+        digest.add_done_callback(lambda _: self._forget())
+        threading.Thread(target=work, name="stt-identify", daemon=True).start()
+        try:
+            async with asyncio.timeout(self._limit_s + GRACE_S):
+                return await asyncio.shield(digest)
+        except TimeoutError:
+            raise self._too_slow(source) from None
+        finally:
+            stopped.set()
+
+    def _forget(self) -> None:
+        self._threads -= 1
+
+    def _too_slow(self, source: str) -> SourceUnavailable:
+        limit = f"{self._limit_s:g} s (STT_INTAKE_TIMEOUT_S)"
+        return SourceUnavailable(
+            f"{show(source)}: could not be identified within {limit}; give the job an idempotency key, so that the "
+            "source is not read here"
+        )
+
+
+def _settle(
+    digest: asyncio.Future[tuple[str, str | None]], result: tuple[str, str | None] | None, error: Exception | None
+) -> None:
+    if digest.done():
+        return
+    if result is not None:
+        digest.set_result(result)
+    elif error is not None:
+        digest.set_exception(error)
+        digest.exception()  # retrieved, so that asyncio does not report an error without a waiter
+
+
+def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
+    """The sha256 of a file in hexadecimal, of exactly as many bytes as the file has. `check` is called after each block
+    and may raise.
+
+    Raises SourceError for a file with more content than its size says (kernel files, files being written), and
+    WorkerShortage.
+    """
+    size = source.stamp().size_bytes
+    try:
+        with source.open(buffering=0) as file:
+            digest, block, read = hashlib.sha256(), memoryview(bytearray(_BLOCK_BYTES)), 0
+            while count := file.readinto(block):  # type: ignore[attr-defined]
+                read += count
+                if read > size:
+                    has = f"has more content than its size of {size} bytes"
+                    raise SourceError(f"{source}: {has}: it is being written, or not a regular file; try again later")
+                digest.update(block[:count])
+                check()
+    except OSError as exc:
+        raise source_error(exc, str(source)) from exc
+    return digest.hexdigest()
+
+
+def _give_way() -> None:
+    """On Linux a thread has a priority of its own."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
+
+
+__all__ = ["Identifier", "hash_regular_file"]

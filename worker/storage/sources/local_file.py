@@ -1,0 +1,66 @@
+"""Opens local paths that jobs name, if the settings allow them."""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+from worker.audio.source_file import SourceFile, readable
+from worker.errors import SourceError, SourceRefused
+from worker.resource_shortages import source_error
+from worker.settings import Settings
+from worker.storage.access_policy import allowed_folders, check_source
+from worker.storage.name_rules import control_characters
+from worker.storage.open_beneath import Outside, open_file
+from worker.text_escaping import printable
+
+_KERNEL: Final = ("/proc", "/sys", "/dev")
+_RAM_DISK: Final = "/dev/shm"  # noqa: S108
+
+
+def open_local(source: str, settings: Settings) -> SourceFile:
+    """Open the file `source`. With a list of allowed places, no link in its path may lead out of them.
+
+    Raises SourceNotFound, SourceRefused, SourceError, WorkerShortage.
+    """
+    check_source(source, settings)
+    if (reason := control_characters(source)) is not None:
+        raise SourceRefused(f"{printable(source)}: the name {reason}")
+    _check_kernel(source)
+    roots = allowed_folders(settings.allowed_sources)
+    try:
+        handle = open_file(source, roots)
+    except Outside:  # the message must not reveal the target of the link to the producer of the job
+        where = (
+            "a place that is not within STT_ALLOWED_SOURCES of this worker" if roots else "an open file of a process"
+        )
+        raise SourceRefused(f"{source}: a link on its way leads to {where}") from None
+    except OSError as exc:
+        raise source_error(exc, source) from exc
+    except ValueError as exc:
+        raise SourceError(f"{source!r}: cannot be the name of a file: {exc}") from None
+    file = SourceFile(readable(handle, source), source)
+    try:
+        check_size(file.stamp().size_bytes, source, settings)
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _check_kernel(source: str) -> None:
+    """Raises SourceRefused for files of the kernel and devices: opening some of them has side effects."""
+    path = os.path.abspath(source)  # noqa: PTH100
+    below = next((folder for folder in _KERNEL if path == folder or path.startswith(f"{folder}/")), None)
+    if below is not None and not path.startswith(f"{_RAM_DISK}/"):
+        raise SourceRefused(f"{source}: no recordings are read from {below}; give an audio file")
+
+
+def check_size(size_bytes: int, shown: str, settings: Settings) -> None:
+    """Raises SourceRefused above STT_SOURCE_MAX_GB."""
+    if settings.source_max_gb and size_bytes > settings.source_max_gb * 1e9:
+        limit = f"{settings.source_max_gb:g} GB (STT_SOURCE_MAX_GB)"
+        raise SourceRefused(f"{shown}: has {size_bytes / 1e9:.1f} GB, more than {limit}; split it, or raise the limit")
+
+
+__all__ = ["check_size", "open_local"]

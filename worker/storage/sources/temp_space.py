@@ -1,0 +1,169 @@
+"""Room for downloads: a folder of this process below STT_TEMP_DIR, bounded, and emptied whatever happens.
+
+Each process locks a file beside its folder for as long as it lives; whoever starts next removes the folders whose lock
+is free: their process was killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import fcntl
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, Final
+from weakref import WeakKeyDictionary
+
+from worker.errors import SettingsError, SourceError, WorkerShortage
+from worker.resource_shortages import shortage_of
+from worker.settings import Settings
+
+SPARE_BYTES: Final = 64 << 20
+"""Stays free on the disk."""
+_OLD_LOCK_S: Final = 3600.0
+_MOST_NAME: Final = 100
+
+
+class Space:
+    """Bytes that the downloads of one event loop may take together."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        self.used_bytes = 0
+        self._changed = asyncio.Condition()
+
+    async def take(self, count: int, shown: str) -> None:
+        """Reserve, and wait for other downloads to end first. Raises SourceError for more than there will ever be."""
+        self._check(count, shown)
+        async with self._changed:
+            await self._changed.wait_for(lambda: self.used_bytes + count <= self.limit_bytes)
+            self.used_bytes += count
+
+    def grow(self, before: int, count: int, shown: str) -> None:
+        """Reserve more for a download that has `before` bytes and did not say how long it is. It does not wait: two
+        that wait for each other would wait forever. Raises WorkerShortage."""
+        self._check(before + count, shown)
+        if self.used_bytes + count > self.limit_bytes:
+            raise WorkerShortage(f"{shown}: other downloads use all of the space now (STT_DOWNLOADS_MAX_GB)")
+        self.used_bytes += count
+
+    async def give_back(self, count: int) -> None:
+        async with self._changed:
+            self.used_bytes -= count
+            self._changed.notify_all()
+
+    def _check(self, count: int, shown: str) -> None:
+        if count > self.limit_bytes:
+            limit = f"{self.limit_bytes / 1e9:g} GB"
+            raise SourceError(f"{shown}: has more than {limit} (STT_DOWNLOADS_MAX_GB); give it more, or split the file")
+
+
+_spaces: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Space]] = WeakKeyDictionary()
+
+
+def space_of(settings: Settings) -> Space:
+    """The one all downloads on this event loop share."""
+    loop = asyncio.get_running_loop()
+    if loop not in _spaces:
+        _spaces[loop] = Space(int(settings.downloads_max_gb * 1e9))
+    return _spaces[loop]
+
+
+@asynccontextmanager
+async def temporary_file(name: str, settings: Settings) -> AsyncIterator[Path]:
+    """The path of a file that is not there yet, alone in a folder that goes with the context. Its name is `name`, as
+    far as that can be one; its ending is kept."""
+    folder = Path(await asyncio.to_thread(_new_folder, settings))
+    try:
+        yield folder / file_name(name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def file_name(name: str) -> str:
+    """`name` as a name on any disk."""
+    clean = "".join(c if c.isalnum() or c in "._- " else "_" for c in name).lstrip(".")
+    stem, _, ending = clean.rpartition(".")
+    if not stem or not ending.isalnum() or len(ending) > 10:
+        return clean[:_MOST_NAME] or "source"
+    return f"{stem[:_MOST_NAME]}.{ending}"
+
+
+def check_room(count: int, folder: Path, shown: str) -> None:
+    """Raises WorkerShortage if fewer than `count` bytes are free on the disk."""
+    free = shutil.disk_usage(folder).free
+    if count + SPARE_BYTES > free:
+        raise WorkerShortage(
+            f"{shown}: no room for it: it has {count / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB left; free some"
+            " space, or set STT_TEMP_DIR"
+        )
+
+
+def _new_folder(settings: Settings) -> str:
+    folder = _folder_of_process(settings.temp_dir, os.getpid())
+    folder.mkdir(mode=0o700, exist_ok=True)  # somebody may have tidied up
+    return tempfile.mkdtemp(dir=folder)
+
+
+@lru_cache(maxsize=8)
+def _folder_of_process(setting: str, pid: int) -> Path:
+    """The folder of this process, created once; folders of ended processes are removed. Raises SettingsError,
+    WorkerShortage."""
+    base = Path(setting or Path(tempfile.gettempdir()) / f"stt-batch-{os.getuid()}")
+    try:
+        base.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if base.stat().st_uid != os.getuid():
+            raise SettingsError(f"{base}: belongs to another user; set STT_TEMP_DIR to a folder for downloads")
+        sweep(base)
+        folder, lock = _locked(base, pid)
+        folder.mkdir(mode=0o700)
+    except OSError as exc:
+        if (shortage := shortage_of(exc)) is not None:
+            raise WorkerShortage(f"{base}: cannot be used for downloads now: {shortage}") from exc
+        raise SettingsError(f"{base}: no downloads can be kept there: {exc.strerror}; set STT_TEMP_DIR") from exc
+    atexit.register(_leave, folder, lock, pid)
+    return folder
+
+
+def _locked(base: Path, pid: int) -> tuple[Path, IO[bytes]]:
+    while True:
+        folder = base / f"worker-{pid}-{secrets.token_hex(4)}"
+        lock = folder.with_suffix(".lock").open("xb")
+        if _lock(lock):
+            return folder, lock
+        lock.close()
+
+
+def _lock(file: IO[bytes]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def sweep(base: Path) -> None:
+    """Remove what processes left behind that are gone."""
+    for lock_path in base.glob("worker-*.lock"):
+        folder = lock_path.with_suffix("")
+        with suppress(OSError):  # another one sweeps too
+            if not folder.exists() and time.time() - lock_path.stat().st_mtime < _OLD_LOCK_S:
+                continue  # its process may be about to make the folder
+            with lock_path.open("rb") as lock:
+                if _lock(lock):
+                    shutil.rmtree(folder, ignore_errors=True)
+                    lock_path.unlink()
+
+
+def _leave(folder: Path, lock: IO[bytes], pid: int) -> None:
+    if os.getpid() == pid:  # not in a child that was forked
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.with_suffix(".lock").unlink(missing_ok=True)
+        lock.close()

@@ -1,0 +1,166 @@
+"""Web servers as sources: HTTP(S) downloads from any byte on, redirects checked one by one, private addresses refused.
+
+aiohttp and not obstore here: it accepts responses without a length, and its connections can be checked (see
+`worker.storage.guarded_http`).
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+from urllib.parse import urljoin
+
+import aiohttp
+
+from worker.errors import (
+    BadJob,
+    SourceError,
+    SourceNotFound,
+    SourceRefused,
+    SourceReplaced,
+    SourceUnavailable,
+)
+from worker.settings import Settings
+from worker.storage.access_policy import check_source, may_be_private, private_address
+from worker.storage.address import Address, parse, scrub
+from worker.storage.guarded_http import Guarded, PrivateHost, guarded_session, proxy_of
+from worker.storage.remote_file import CHUNK_BYTES, Body, Version
+from worker.storage.web_hosts import request_url
+
+MOST_REDIRECTS: Final = 5
+_TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10, sock_read=30)
+_REDIRECTS: Final = (301, 302, 303, 307, 308)
+_LATER: Final = (408, 425, 429)
+"""Beside 5xx: what may be over in a while."""
+# At most 18 digits: Python's int() refuses more than 4,300, and no file is that large.
+_CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
+
+
+@asynccontextmanager
+async def read(address: Address, offset: int, known: Version | None, settings: Settings) -> AsyncIterator[Body]:
+    """Open a web address from the byte `offset` on; from its start where the server cannot do that, or has another
+    version now than the `known` one.
+
+    Raises SourceNotFound, SourceRefused, SourceUnavailable, SourceError; the body's chunks raise SourceUnavailable.
+    """
+    headers = {"Accept-Encoding": "identity", "Accept": "*/*"}
+    validator = known and (known.etag or known.modified)
+    if offset and validator:
+        headers |= {"Range": f"bytes={offset}-", "If-Range": validator}
+    async with guarded_session(_TIMEOUT) as session:
+        response = await _follow(session, address, headers, settings)
+        async with response:
+            version, start = _about(response, address)
+
+            async def chunks() -> AsyncIterator[bytes]:
+                try:
+                    async for chunk in response.content.iter_chunked(CHUNK_BYTES):
+                        yield chunk
+                except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+                    raise SourceUnavailable(f"{address.shown}: the connection broke: {_reason(exc)}") from None
+
+            yield Body(version, start, chunks())
+
+
+async def _follow(
+    session: Guarded,
+    address: Address,
+    headers: dict[str, str],
+    settings: Settings,
+) -> aiohttp.ClientResponse:
+    """The answer at the end of the redirects; each of them is checked as the address itself was."""
+    at = address
+    for _ in range(MOST_REDIRECTS + 1):
+        check_source(at.url, settings)
+        _check_proxy(at, settings)
+        response = await _get(session, address, at.url, headers, may_be_private=may_be_private(at.url, settings))
+        if response.status not in _REDIRECTS:
+            return response
+        response.release()
+        target = _target(address, at.url, response.headers.get("Location", ""))
+        if at.scheme == "https" and target.scheme == "http":
+            raise SourceError(f"{address.shown}: leads from https to http ({target.shown}), which is not followed")
+        at = target
+    raise SourceError(f"{address.shown}: leads on and on (more than {MOST_REDIRECTS} redirects)")
+
+
+def _check_proxy(address: Address, settings: Settings) -> None:
+    if not settings.allowed_sources.strip() and proxy_of(request_url(address.url)) is not None:
+        raise SourceRefused(
+            f"{address.shown}: is read through a proxy ({address.scheme.upper()}_PROXY), where only its name can be"
+            " checked; name the hosts that may be read in STT_ALLOWED_SOURCES, or this one in NO_PROXY"
+        )
+
+
+def _target(address: Address, base: str, location: str) -> Address:
+    try:
+        target = parse(urljoin(base, location)) if location else None
+    except BadJob as exc:
+        raise SourceError(f"{address.shown}: redirects to a target that is not a web address ({exc})") from None
+    except ValueError:
+        target = None
+    if target is None or not target.is_web:
+        raise SourceError(f"{address.shown}: redirects to a target that is not a web address")
+    return target
+
+
+async def _get(
+    session: Guarded, address: Address, url: str, headers: dict[str, str], *, may_be_private: bool
+) -> aiohttp.ClientResponse:
+    try:
+        return await session.request("GET", url, may_be_private=may_be_private, headers=headers)
+    except PrivateHost:
+        raise SourceRefused(private_address(address.shown)) from None
+    except aiohttp.ClientConnectorCertificateError as exc:
+        raise SourceError(f"{address.shown}: its certificate is not trusted: {_reason(exc)}") from None
+    except ValueError as exc:  # includes aiohttp.InvalidURL, and names that IDNA cannot encode
+        raise SourceError(f"{address.shown}: is not an address: {_reason(exc)}") from None
+    except (aiohttp.ClientError, TimeoutError, OSError) as exc:
+        raise SourceUnavailable(f"{address.shown}: cannot be reached: {_reason(exc)}") from None
+
+
+def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[Version, int]:
+    """What the server gives, and from which byte on. Raises for an answer that is no content."""
+    status, headers = response.status, response.headers
+    etag = headers.get("ETag")
+    if etag is not None and etag.startswith("W/"):  # says the same of contents that differ in bytes
+        etag = None
+    modified = headers.get("Last-Modified")
+    if headers.get("Content-Encoding", "identity") not in ("identity", ""):
+        raise SourceError(f"{address.shown}: is sent compressed ({headers['Content-Encoding']}), which is not undone")
+    if status == HTTPStatus.PARTIAL_CONTENT:
+        match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
+        if match is None:
+            raise SourceUnavailable(f"{address.shown}: answers HTTP 206 without saying which part it is")
+        return Version(None if match[2] == "*" else int(match[2]), etag, modified), int(match[1])
+    if status == HTTPStatus.OK:
+        return Version(response.content_length, etag, modified), 0
+    raise _refusal(status, response.reason or "", address)
+
+
+def _refusal(status: int, reason: str, address: Address) -> SourceError:
+    said = f"HTTP {status}{f' {reason}' if reason else ''}"
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
+        return SourceNotFound(f"{address.shown}: is not there ({said})")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return SourceRefused(f"{address.shown}: is refused ({said}); a signed address may have expired")
+    if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
+        reason = "ends before the length that its server names, or was replaced while it was read"
+        return SourceReplaced(f"{address.shown}: {reason} ({said})")
+    if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return SourceUnavailable(f"{address.shown}: its server fails ({said})")
+    return SourceError(f"{address.shown}: its server gives no content ({said})")
+
+
+def _reason(exc: BaseException) -> str:
+    if isinstance(exc, TimeoutError):
+        return "no answer in time"
+    if isinstance(exc, aiohttp.ClientConnectorError):
+        return scrub(str(exc.os_error.strerror or exc.os_error))
+    if isinstance(exc, ssl.SSLError):
+        return exc.reason or "TLS"
+    return scrub(" ".join(str(exc).split()))[:200] or type(exc).__name__

@@ -1,0 +1,203 @@
+"""The finished document from its segments and the facts of the run (pure but for the clock and the version numbers)."""
+
+from __future__ import annotations
+
+import platform
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from worker.audio.decoding.decode import AudioInfo
+from worker.audio.decoding.phase_cancellation import INVERTED
+from worker.audio.warning_log import counted
+from worker.settings import Speed, show_speed
+from worker.transcript.model import (
+    ChannelFacts,
+    Coverage,
+    Gap,
+    Saved,
+    SectionFacts,
+    Segment,
+    SessionFacts,
+    Source,
+    SpeedFall,
+    Stretch,
+    Transcript,
+    Unanswered,
+)
+from worker.transcript.quality import Evidence, assess
+
+UNSEEN_S: Final = 0.01
+"""Seconds by which rounding may separate what follows each other."""
+_NAMED: Final = ("stt-batch", "python-socketio", "soundfile", "soxr")
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a run knows besides the words."""
+
+    job_id: str
+    name: str
+    """File name of the source."""
+    path: str
+    """Path or address of the source, as it may be shown."""
+    sha256: str
+    size_bytes: int
+    info: AudioInfo
+    duration_s: float
+    """As decoded; as the header says where not all of it was."""
+    warnings: tuple[str, ...]
+    language: str | None
+    speed: Speed
+    speed_reached: float
+    speed_falls: tuple[SpeedFall, ...]
+    failures: tuple[str, ...]
+    wire_rate: int
+    sections: tuple[SectionFacts, ...]
+    channels: tuple[ChannelFacts, ...]
+    """Those that were streamed apart; none where all were mixed."""
+    skipped: tuple[Stretch, ...]
+    """What was not streamed because it holds no speech."""
+    detector: str
+    """What told so; "" when nothing was looked for."""
+    price_per_hour: float
+    missing: tuple[Gap, ...]
+    speech_share: float | None
+    """Share of the time under the text in which a detector finds speech (0 to 1); None if it was not checked."""
+    endpoint: str
+    sessions: tuple[SessionFacts, ...]
+    sent_s: float
+    elapsed_s: float
+
+
+def compose(segments: list[Segment], facts: Facts) -> Transcript:
+    """Put the document together; the segments come in the order of the file."""
+    spoken = [s for s in segments if s.text]
+    duration = round(facts.duration_s, 3)
+    warnings = list(facts.warnings)
+    if any(not s.committed for s in spoken):
+        warnings.append("the service never committed the last words; they are its last partial text")
+    if estimated := sum(s.timing == "estimated" and s.committed for s in spoken):
+        warnings.append(
+            f"{estimated} of {len(spoken)} segments have no usable word times from the service; theirs are estimated"
+        )
+    if dropped := sum(section.dropped for section in facts.sections):
+        pieces = "piece" if dropped == 1 else "pieces"
+        warnings.append(f"dropped {dropped} repeated {pieces} of text without sound: the service repeated itself")
+    detected = next((s.language for s in spoken if s.language), None)
+    coverage = _coverage(spoken, facts, duration)
+    warnings += _silences(coverage.unanswered)
+    unanswered_s = sum(one.seconds for one in coverage.unanswered if one.likely_speech)
+    evidence = Evidence(
+        language=facts.language,
+        detected=detected,
+        unanswered_s=unanswered_s,
+        speech_share=facts.speech_share,
+        channels=next((text for text in facts.warnings if INVERTED in text), None),
+    )
+    return Transcript(
+        job_id=facts.job_id,
+        language=detected or facts.language,
+        text="\n".join(s.text for s in spoken),
+        segments=tuple(spoken),
+        source=Source(
+            name=facts.name,
+            path=facts.path,
+            sha256=facts.sha256,
+            size_bytes=facts.size_bytes,
+            duration=duration,
+            sample_rate=facts.info.sample_rate,
+            channels=facts.info.channels,
+            format=facts.info.format,
+        ),
+        sessions=facts.sessions,
+        coverage=coverage,
+        saved=_saved(facts),
+        speed=show_speed(facts.speed),
+        speed_reached=round(facts.speed_reached, 2) if facts.speed == "auto" else None,
+        speed_falls=facts.speed_falls,
+        failures=facts.failures,
+        warnings=counted(warnings),
+        quality=assess(spoken, coverage, evidence),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        elapsed=round(facts.elapsed_s, 3),
+        endpoint=facts.endpoint,
+        versions=_versions(),
+    )
+
+
+def _coverage(spoken: list[Segment], facts: Facts, duration: float) -> Coverage:
+    return Coverage(
+        duration=duration,
+        sent=round(min(facts.sent_s, duration * max(1, len(facts.channels))), 3),
+        committed_until=max((s.end for s in spoken if s.committed), default=0.0),
+        sample_rate=facts.wire_rate,
+        channels=facts.channels,
+        sections=tuple(section.model_copy(update={"unanswered": ()}) for section in facts.sections),
+        skipped=tuple(_rounded(stretch) for stretch in facts.skipped),
+        missing=(*facts.missing, *unaccounted(facts)),
+        unanswered=tuple(one for section in facts.sections for one in section.unanswered),
+    )
+
+
+def _silences(unanswered: tuple[Unanswered, ...]) -> list[str]:
+    """One warning for all sound without text, except missing speech, which has its own."""
+    sounds = [one for one in unanswered if not one.missing]
+    if not sounds:
+        return []
+    seconds, first = sum(one.end - one.start for one in sounds), min(sounds, key=lambda one: one.start)
+    places = "" if len(sounds) == 1 else f" in {len(sounds)} places, the first"
+    found = "the speech detector finds no speech in it"
+    if any(one.sound == "speech" for one in sounds):
+        found = "the speech detector finds less than a second of speech in a place"
+    if any(one.sound == "unknown" for one in sounds):
+        found = "whether it is speech is not known: install the extra 'local' for the speech detector"
+    where = f"{first.start:.1f}–{first.end:.1f} s"
+    return [f"the service gave no text for {seconds:.1f} s of sound{places} at {where}; {found}"]
+
+
+def unaccounted(facts: Facts) -> tuple[Gap, ...]:
+    """Stretches of the source, of each channel that is wanted, that lie in no section, in nothing skipped and in no
+    gap: there should be none."""
+    channels = [channel.name for channel in facts.channels] or [None]
+    return tuple(gap for channel in dict.fromkeys(channels) for gap in _unaccounted(facts, channel))
+
+
+def _unaccounted(facts: Facts, channel: str | None) -> list[Gap]:
+    rate = facts.wire_rate
+    sections = (section for section in facts.sections if section.channel == channel)
+    known = [(s.start / rate, (s.end if s.finished else s.sent) / rate) for s in sections]
+    known += [(s.start, s.end) for s in facts.skipped if s.channel == channel]
+    known += [(gap.start, gap.end) for gap in facts.missing if gap.channel == channel]
+    gaps, at = [], 0.0
+    for start, end in [*sorted(known), (facts.duration_s, facts.duration_s)]:
+        if start > at + UNSEEN_S:
+            reason = "not accounted for: please report this"
+            gaps.append(Gap(start=round(at, 3), end=round(start, 3), channel=channel, reason=reason))
+        at = max(at, end)
+    return gaps
+
+
+def _rounded(stretch: Stretch) -> Stretch:
+    return stretch.model_copy(update={"start": round(stretch.start, 3), "end": round(stretch.end, 3)})
+
+
+def _saved(facts: Facts) -> Saved | None:
+    if not facts.detector:
+        return None
+    seconds = sum(stretch.end - stretch.start for stretch in facts.skipped)
+    money = round(seconds / 3600 * facts.price_per_hour, 4) if facts.price_per_hour else None
+    return Saved(minutes=round(seconds / 60, 2), money=money, detector=facts.detector)
+
+
+@cache
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in _NAMED:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:  # run from a checkout that is not installed
+            found[name] = "not installed"
+    return found

@@ -1,0 +1,77 @@
+"""Chinese in another script: Hong Kong or Taiwan traditional characters, or simplified ones (OpenCC).
+
+Only the shapes of characters change, never the choice of words: `軟件` stays `軟件` in Taiwan's script. Latin letters,
+digits and punctuation stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from typing import Final
+
+import opencc
+
+from worker.transcript.model import Segment, Transcript, Word
+from worker.transcript.subtitles.style import Script
+
+_FROM_SIMPLIFIED: Final[dict[Script, tuple[str, ...]]] = {"hk": ("s2hk",), "tw": ("s2tw",), "cn": ()}
+# Traditional text must not go through a table for simplified text: that one takes 范小姐 for 範小姐. It goes through
+# the common forms instead, away from those of the other region.
+_FROM_TRADITIONAL: Final[dict[Script, tuple[str, ...]]] = {
+    "hk": ("tw2t", "t2hk"),
+    "tw": ("hk2t", "t2tw"),
+    "cn": ("hk2t", "t2s"),
+}
+
+
+def in_script(transcript: Transcript, script: Script | None) -> Transcript:
+    """The same transcript with text and words in `script`; times and everything else stay. None: as it is."""
+    if script is None:
+        return transcript
+    convert = _Converter(script, simplified=_is_simplified(transcript.text))
+    segments = tuple(convert.segment(segment) for segment in transcript.segments)
+    return transcript.model_copy(update={"text": convert.text(transcript.text), "segments": segments})
+
+
+class _Converter:
+    def __init__(self, script: Script, *, simplified: bool) -> None:
+        self._tables = (_FROM_SIMPLIFIED if simplified else _FROM_TRADITIONAL)[script]
+
+    def text(self, text: str) -> str:
+        for name in self._tables:
+            text = _table(name).convert(text)
+        return text
+
+    def segment(self, segment: Segment) -> Segment:
+        text = self.text(segment.text)
+        words = tuple(self._words(segment, text))
+        return segment.model_copy(update={"text": text, "words": words})
+
+    def _words(self, segment: Segment, converted: str) -> Iterator[Word]:
+        """Each word as it stands in the converted text, where it can be found there: the characters beside one decide
+        what becomes of it. Otherwise converted alone."""
+        same_length = len(converted) == len(segment.text)
+        at = 0
+        for word in segment.words:
+            begin = segment.text.find(word.text, at) if same_length else -1
+            if begin < 0:
+                text = self.text(word.text)
+            else:
+                at = begin + len(word.text)
+                text = converted[begin:at]
+            yield Word(text=text, start=word.start, end=word.end, confidence=word.confidence)
+
+
+def _is_simplified(text: str) -> bool:
+    """More characters are of the simplified script alone than of the traditional one alone."""
+    return _changed(text, "s2t") > _changed(text, "t2s")
+
+
+def _changed(text: str, table: str) -> int:
+    return sum(before != after for before, after in zip(text, _table(table).convert(text), strict=False))
+
+
+@cache
+def _table(name: str) -> opencc.OpenCC:
+    return opencc.OpenCC(name)

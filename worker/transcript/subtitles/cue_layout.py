@@ -1,0 +1,170 @@
+"""Units to cues: few of them, cut at good places, none over the limits where it can be cut (pure)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate, pairwise
+from math import inf
+from typing import Final
+
+from worker.transcript.subtitles import break_cost
+from worker.transcript.subtitles.style import Rules
+from worker.transcript.subtitles.units import PAUSE_MS, Unit
+
+MAX_LINES: Final = 2
+# Costs, on the scale of `breaks`.
+_CUE: Final = 3.0
+_APART: Final = 1.5
+"""A break between two cues is worse than one between two lines."""
+_UNEVEN: Final = 1.4
+_EMPTY: Final = 2.0
+_FLASH: Final = 12.0
+_SHORT: Final = 2.0
+_HURRY: Final = 6.0
+_SILENCE: Final = 8.0
+_BOUNDARY_MS: Final = 250
+"""What the end of a segment inside a cue is worth in silence: two share a cue when that helps a short one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """The units of one cue, by line."""
+
+    lines: tuple[tuple[Unit, ...], ...]
+
+    @property
+    def start_ms(self) -> int:
+        return self.lines[0][0].start_ms
+
+    @property
+    def end_ms(self) -> int:
+        return max(unit.end_ms for line in self.lines for unit in line)
+
+    @property
+    def read_ms(self) -> float:
+        return sum(unit.read_ms for line in self.lines for unit in line)
+
+
+class Cutter:
+    """Cuts a run of units. Widths come from running sums, so the work grows with the text and not with its square."""
+
+    def __init__(self, units: Sequence[Unit], rules: Rules, *, reserved: int = 0) -> None:
+        """`reserved`: columns of the first line that are taken, for the name of the speaker."""
+        self._units = units
+        self._rules = rules
+        self._reserved = reserved
+        self._starts = [unit.start_ms for unit in units]
+        # A word whose end is wrong must not make the cue it is in look long.
+        self._ends = [
+            unit.end_ms if after is None or after < unit.start_ms else min(unit.end_ms, after)
+            for unit, after in zip(units, [*self._starts[1:], None], strict=True)
+        ]
+        self._spaces = [int(unit.spaced) for unit in units]
+        self._width_to = [0, *accumulate(unit.columns + unit.spaced for unit in units)]
+        self._cjk_to = [0, *accumulate(unit.cjk for unit in units)]
+        self._read_to = [0.0, *accumulate(unit.read_ms for unit in units)]
+        silences = (
+            max(0, start - end - PAUSE_MS) + _BOUNDARY_MS * unit.ends_segment
+            for unit, end, start in zip(units, self._ends, self._starts[1:], strict=False)
+        )
+        self._silence_to = [0, 0, *accumulate(silences)]
+        self._break_costs = [0.0, *(break_cost.cost(before, unit) for before, unit in pairwise(units)), 0.0]
+
+    def cuts(self) -> list[Cut]:
+        """The cheapest cut of all, found from the front: the cost of each beginning, and where its last cue starts."""
+        costs, froms = [0.0], [0]
+        for end in range(1, len(self._units) + 1):
+            cost, begin = self._best(end, costs)
+            costs.append(cost)
+            froms.append(begin)
+        ends = [len(self._units)]
+        while ends[-1]:
+            ends.append(froms[ends[-1]])
+        return [self._cut(begin, end) for begin, end in pairwise(reversed(ends))]
+
+    def _best(self, end: int, costs: Sequence[float]) -> tuple[float, int]:
+        """Cost of the first `end` units, and where the last of their cues begins."""
+        starts, spaces, width_to, cjk_to = self._starts, self._spaces, self._width_to, self._cjk_to
+        width_here, cjk_here, end_ms, longest = width_to[end], cjk_to[end], self._ends[end - 1], self._rules.max_ms
+        least = _CUE + _APART * self._break_costs[end]
+        found, found_at = inf, end - 1
+        for begin in range(end - 1, -1, -1):
+            width = width_here - width_to[begin] - spaces[begin]
+            limit = self._rules.cjk_columns if cjk_here > cjk_to[begin] else self._rules.columns
+            if begin < end - 1 and (width > MAX_LINES * limit - self._reserved + 1 or end_ms - starts[begin] > longest):
+                break
+            if costs[begin] + least >= found:
+                continue
+            cost = costs[begin] + least + self._cost(begin, end, width / (MAX_LINES * limit))
+            if cost >= found:  # before the dear part
+                continue
+            line = self._line_break(begin, end, width, limit)
+            if line is None and begin < end - 1:
+                break
+            cost += line[0] if line else 0.0
+            if cost < found:
+                found, found_at = cost, begin
+        return found, found_at
+
+    def _cost(self, begin: int, end: int, full: float) -> float:
+        """What one cue is worse than a good one, its breaks aside; `full`: the part of its columns that it takes."""
+        least = self._rules.min_ms
+        start = self._starts[begin]
+        # How long it can be shown: until the next one; after the last one there is a pause.
+        until = self._starts[end] - self._rules.gap_ms if end < len(self._starts) else start + self._rules.max_ms
+        time = max(1, min(until - start, self._rules.max_ms))
+        length = max(0, self._ends[end - 1] - start)
+        # Squared, so that two middling cues are better than a full one and a scrap.
+        extra = _EMPTY * (1 - full) ** 2 if full < 1 else 0.0
+        if time < least:
+            extra += _FLASH * (1 - time / least)
+        if length < least:
+            extra += _SHORT * (1 - length / least)
+        read = self._read_to[end] - self._read_to[begin]
+        if read > time:
+            extra += _HURRY * min(1.0, read / time - 1)
+        return extra + _SILENCE * (self._silence_to[end] - self._silence_to[begin + 1]) / 1000
+
+    def _line_break(self, begin: int, end: int, width: int, limit: int) -> tuple[float, int] | None:
+        """Cost and first unit of the second line; (0, begin) when one line is enough; None when two are not."""
+        if width <= limit - self._reserved:
+            return 0.0, begin
+        width_to, spaces, costs = self._width_to, self._spaces, self._break_costs
+        before, after = width_to[begin] + spaces[begin] - self._reserved, width_to[end]
+        found, found_at = inf, begin
+        for at in range(end - 1, begin, -1):
+            first, second = width_to[at] - before, after - width_to[at] - spaces[at]
+            if second > limit:
+                break
+            if first <= limit:
+                # A clear break is worth an uneven pair of lines, up to a point.
+                cost = _UNEVEN * abs(first - second) / limit + costs[at] / 2
+                if cost < found:
+                    found, found_at = cost, at
+        return (found, found_at) if found < inf else None
+
+    def _cut(self, begin: int, end: int) -> Cut:
+        width = self._width_to[end] - self._width_to[begin] - self._spaces[begin]
+        cjk = self._cjk_to[end] > self._cjk_to[begin]
+        limit = self._rules.cjk_columns if cjk else self._rules.columns
+        _, at = self._line_break(begin, end, width, limit) or (0.0, begin)
+        lines = (tuple(self._units[begin:at]), tuple(self._units[at:end]))
+        return Cut(tuple(line for line in lines if line))
+
+
+def runs(segments: Iterator[list[Unit]], rules: Rules, most: int = 2000) -> Iterator[list[Unit]]:
+    """Units of segments that follow each other closely, so that short ones can share a cue.
+
+    Between two runs there is time for a cue of the least length; a run of more than `most` units ends with a segment.
+    """
+    run: list[Unit] = []
+    for units in segments:
+        if not units:
+            continue
+        if run and (len(run) > most or units[0].start_ms - run[-1].end_ms >= rules.min_ms + rules.gap_ms):
+            yield run
+            run = []
+        run += units
+    if run:
+        yield run

@@ -1,0 +1,157 @@
+"""Text to units: the smallest pieces a subtitle is never cut inside of (pure).
+
+A unit is a Latin word, a CJK character, or a number with its measure word, together with the punctuation that clings
+to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from wcwidth import wcswidth, wcwidth
+
+from worker.transcript.model import Segment
+from worker.transcript.subtitles import number_phrases
+from worker.transcript.subtitles.cjk_spacing import is_cjk, may_break
+from worker.transcript.subtitles.style import Rules
+from worker.transcript.subtitles.word_alignment import Spoken, join, spoken
+
+PAUSE_MS: Final = 300
+"""A silence that makes a good place for a break, and parts numbers that are said one by one."""
+
+_WORD: Final = 5
+"""Most characters of a Chinese word, with its punctuation."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a unit with a time of its own. Milliseconds of the file."""
+
+    text: str
+    spaced: bool
+    """A space stands before it, unless it begins a line."""
+    start_ms: int
+    end_ms: int
+    begins_word: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One or more parts that stay together."""
+
+    parts: tuple[Part, ...]
+    columns: int
+    """Of the display, without the space before it."""
+    cjk: bool
+    read_ms: float
+    """Time it takes to read."""
+    ends_segment: bool = False
+
+    @property
+    def text(self) -> str:
+        return "".join(f" {part.text}" if part.spaced and k else part.text for k, part in enumerate(self.parts))
+
+    @property
+    def spaced(self) -> bool:
+        return self.parts[0].spaced
+
+    @property
+    def start_ms(self) -> int:
+        return self.parts[0].start_ms
+
+    @property
+    def end_ms(self) -> int:
+        return max(part.end_ms for part in self.parts)
+
+
+def units(segment: Segment, rules: Rules) -> list[Unit]:
+    """The text of a segment, whole and in order."""
+    pieces = spoken(segment)
+    groups: list[list[Part]] = []
+    for part in _parts(pieces):
+        if groups and _together(groups[-1], part, rules):
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    last = len(groups) - 1
+    return [_unit(tuple(group), rules, ends_segment=k == last) for k, group in enumerate(groups)]
+
+
+def columns(text: str) -> int:
+    """Width of a text on a display of fixed-width columns."""
+    found = wcswidth(text)
+    return found if found >= 0 else sum(max(0, wcwidth(char)) for char in text)
+
+
+def _parts(pieces: Sequence[Spoken]) -> Iterator[Part]:
+    """The text cut where a line may end, with the times of the pieces it came from."""
+    text = join(pieces)
+    times = _times(pieces)
+    begins_words = set(_word_begins(pieces))
+    done = 0
+    for chunk in text.split():
+        begin = 0
+        for at in range(1, len(chunk) + 1):
+            if at == len(chunk) or may_break(chunk[at - 1], chunk[at]):
+                first, last = times[done], times[done + at - begin - 1]
+                yield Part(
+                    text=chunk[begin:at],
+                    spaced=begin == 0 and done > 0,
+                    start_ms=first[0],
+                    end_ms=max(first[0], last[1]),
+                    begins_word=done in begins_words,
+                )
+                done += at - begin
+                begin = at
+
+
+def _word_begins(pieces: Sequence[Spoken]) -> Iterator[int]:
+    """Visible characters that begin a word. What is long and Chinese is no word but a phrase."""
+    done = 0
+    for piece in pieces:
+        letters = "".join(piece.text.split())
+        phrase = sum(map(is_cjk, letters)) > _WORD
+        yield from range(done, done + len(letters)) if phrase else (done,)
+        done += len(letters)
+
+
+def _times(pieces: Sequence[Spoken]) -> list[tuple[int, int]]:
+    """Start and end, in ms, of each visible character: those of a piece share its time."""
+    times = []
+    for piece in pieces:
+        size = len("".join(piece.text.split()))
+        step = (piece.end - piece.start) / size
+        times += [(_ms(piece.start + step * k), _ms(piece.start + step * (k + 1))) for k in range(size)]
+    return times
+
+
+def _ms(seconds: float) -> int:
+    return max(0, round(seconds * 1000))
+
+
+def _together(group: Sequence[Part], part: Part, rules: Rules) -> bool:
+    before = group[-1]
+    text = "".join(each.text for each in group)
+    if not number_phrases.holds(text, part.text, spaced=part.spaced):
+        return False
+    if number_phrases.same_number(before.text, part.text) and part.start_ms - before.end_ms >= PAUSE_MS:
+        return False
+    # A line of its own is the most a unit may fill, and a cue of its own the longest it may take.
+    width = sum(columns(each.text) + each.spaced for each in (*group, part))
+    limit = rules.cjk_columns if any(map(is_cjk, part.text + before.text)) else rules.columns
+    return width <= limit and part.end_ms - group[0].start_ms <= rules.max_ms
+
+
+def _unit(parts: tuple[Part, ...], rules: Rules, *, ends_segment: bool) -> Unit:
+    bare = Unit(parts, 0, cjk=False, read_ms=0)
+    text = bare.text
+    wide = sum(columns(char) == 2 for char in text)
+    return Unit(
+        parts=parts,
+        columns=columns(text),
+        cjk=any(map(is_cjk, text)),
+        read_ms=1000 * (wide / rules.cjk_per_s + (len(text) - wide + bare.spaced) / rules.latin_per_s),
+        ends_segment=ends_segment,
+    )

@@ -1,0 +1,126 @@
+"""Finds the stretches of a section without text (pure).
+
+Words cover the speech at their times, whenever they arrived: at full speed all audio may be sent before the first text
+arrives. A commit without word times covers as much voiced audio as its text takes to say.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, NamedTuple
+
+from worker.audio.voice_activity_history import VoicedSeconds
+from worker.transcript.model import Segment
+
+FAST: Final = 0.15
+USUAL: Final = 0.35
+SLOW: Final = 0.5
+"""Voiced seconds of a word for fast, usual and slow speech. English has 0.3 on average."""
+CHARACTER: Final = 0.65
+"""A Chinese, Japanese or Korean character as a share of a word: Cantonese and Mandarin have 0.2 s on average."""
+SLACK_S: Final = 1.0
+"""Additional voiced seconds that text without times covers: breath and noise around it."""
+MIN_GAP_S: Final = 0.8
+"""A shorter gap between words is a pause, whatever sounds in it."""
+MIN_VOICED_S: Final = 0.7
+"""Less sound than this in a gap is ignored: a cough, or the end of a word with a time that is too early."""
+
+_WIDE: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Blank:
+    """A stretch without text, in file seconds. `last`: no text of the section follows it."""
+
+    start: float
+    end: float
+    last: bool
+
+
+class _Answer(NamedTuple):
+    """File seconds with text; `unsure_s`: seconds by which the text may end earlier."""
+
+    start: float
+    end: float
+    unsure_s: float = 0.0
+
+
+def blanks(
+    segments: Iterable[Segment], start_s: float, end_s: float, voiced: VoicedSeconds, *, paced: bool
+) -> list[Blank]:
+    """The stretches of a section (file seconds `start_s` to `end_s`) without text but with enough sound to examine.
+
+    `paced`: audio is sent in real time, so a commit without times comes right after its speech.
+    """
+    found, at, sure = [], start_s, start_s
+    for answer in sorted(_answers(segments, voiced, paced=paced)):
+        if answer.start - at >= MIN_GAP_S:
+            found.append(Blank(sure, min(answer.start, end_s), last=False))
+        if answer.end > at:
+            at, sure = answer.end, answer.end - answer.unsure_s
+    if end_s - at >= MIN_VOICED_S and voiced.between(at, end_s) >= MIN_VOICED_S:
+        found.append(Blank(sure, end_s, last=True))
+    return [blank for blank in found if voiced.between(blank.start, blank.end) >= MIN_VOICED_S]
+
+
+def without_skipped(blank: Blank, within: Callable[[float, float], Sequence[tuple[float, float]]]) -> list[Blank]:
+    """The parts of a stretch that were streamed; `within` gives the streamed parts of a time range."""
+    return [Blank(start, end, blank.last) for start, end in within(blank.start, blank.end)]
+
+
+def _answers(segments: Iterable[Segment], voiced: VoicedSeconds, *, paced: bool) -> Iterator[_Answer]:
+    for untimed, group in groupby(segments, lambda s: not s.words and s.timing == "estimated" and s.committed):
+        if untimed and not paced:
+            # All audio may have been sent before the first of them arrived: they cover audio only together.
+            together = list(group)
+            start_s, end_s = together[0].start, max(s.end for s in together)
+            yield _from_start([s.text for s in together], start_s, end_s, voiced)
+            continue
+        for segment in group:
+            if segment.words:
+                yield from (_Answer(word.start, word.end) for word in segment.words)
+            elif untimed:
+                yield _to_end(segment, voiced)
+            else:
+                yield _Answer(segment.start, segment.end)
+
+
+def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: VoicedSeconds) -> _Answer:
+    """The seconds from the start that the texts take to say."""
+    shares, words = list(voiced.shares(start_s, end_s)), sum(spoken(text) for text in texts)
+    until_s = start_s + _reach(shares, words * USUAL + SLACK_S)
+    if until_s >= end_s:
+        return _Answer(start_s, end_s)
+    sure_s = start_s + _reach(shares, words * FAST)
+    return _Answer(start_s, until_s, unsure_s=until_s - sure_s)
+
+
+def _to_end(segment: Segment, voiced: VoicedSeconds) -> _Answer:
+    """The seconds before the end that the text takes when said slowly: paced audio leaves few other places."""
+    shares = list(voiced.shares(segment.start, segment.end))
+    length_s = _reach(shares[::-1], spoken(segment.text) * SLOW + SLACK_S)
+    return _Answer(max(segment.start, segment.end - length_s), segment.end)
+
+
+def _reach(shares: Sequence[float], budget_s: float) -> float:
+    """Seconds until `budget_s` of them were voiced."""
+    used_s = 0.0
+    for count, share in enumerate(shares):
+        used_s += share
+        if used_s > budget_s:
+            return count * VoicedSeconds.STEP_S
+    return len(shares) * VoicedSeconds.STEP_S
+
+
+def spoken(text: str) -> float:
+    """The length of a text in words; characters of languages without spaces count as parts of one."""
+    wide = sum(_is_wide(c) for c in text)
+    plain = "".join(" " if _is_wide(c) else c for c in text)
+    return wide * CHARACTER + sum(any(c.isalnum() for c in word) for word in plain.split())
+
+
+def _is_wide(character: str) -> bool:
+    return bool(_WIDE.match(character))

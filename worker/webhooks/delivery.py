@@ -1,0 +1,121 @@
+"""Delivers webhooks: in every worker, beside its jobs, from the outbox of the ledger.
+
+An attempt that fails is repeated after STT_WEBHOOK_BACKOFF_S seconds, then after four times as many each time, up to
+MOST_BACKOFF_S, or when the receiver says (Retry-After). After STT_WEBHOOK_ATTEMPTS, or when another attempt could only
+end in the same way, the message is set aside: `stt-batch webhooks` shows it, `stt-batch webhooks retry` sends it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from typing import Final
+
+import structlog
+
+from worker import metrics
+from worker.errors import LedgerNewer, LedgerUnavailable
+from worker.ledger.connection import Connection
+from worker.settings import Settings
+from worker.storage.address import show
+from worker.webhooks.outbox import Message, Outbox
+from worker.webhooks.sender import MOST_BYTES, Answer, Sender
+
+logger = structlog.get_logger(__name__)
+POLL_S: Final = 1.0
+"""Seconds between two looks into an outbox in which nothing is due, give or take a third."""
+AT_ONCE: Final = 16
+"""Attempts at the same time in one process."""
+MOST_BACKOFF_S: Final = 6 * 3600.0
+WARN_EVERY_S: Final = 600.0
+
+
+class Deliverer:
+    """`run` goes on until it is cancelled. Belongs to one event loop."""
+
+    def __init__(
+        self, settings: Settings, outbox: Outbox, sender: Sender, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`clock`: seconds since 1970."""
+        self._settings = settings
+        self._outbox = outbox
+        self._sender = sender
+        self._clock = clock
+        self._warned: dict[str, float] = {}
+
+    async def run(self) -> None:
+        while True:
+            tried = 0
+            try:
+                tried = await self.once()
+            except LedgerNewer as exc:
+                # Those are for newer workers. This one ends what it has, and is replaced.
+                self._warn("webhooks are left to newer workers", error=str(exc))
+            except LedgerUnavailable as exc:
+                self._warn("webhooks: Redis is away", error=str(exc))
+            except Exception:
+                logger.exception("webhooks: unexpected error; it goes on")
+            if tried < AT_ONCE:
+                await asyncio.sleep(POLL_S * random.uniform(0.67, 1.33))  # noqa: S311  jitter
+
+    async def once(self) -> int:
+        """Try what is due now, at most AT_ONCE messages; how many there were. Raises LedgerUnavailable."""
+        await self._outbox.look_at_batches()
+        if not self._sender.signs:
+            if waiting := await self._outbox.waiting():
+                self._warn("webhooks wait for a worker with STT_WEBHOOK_SECRET; this one has none", waiting=waiting)
+            return 0
+        messages = await self._outbox.take(AT_ONCE)
+        results = await asyncio.gather(*(self._deliver(one) for one in messages), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+        return len(messages)
+
+    async def _deliver(self, message: Message) -> None:
+        log = logger.bind(message=message.id, subject=message.subject, to=show(message.url), attempt=message.attempts)
+        if not message.body:
+            answer = Answer(False, message.reason, final=True)
+        elif len(message.body) > MOST_BYTES:
+            answer = Answer(False, f"the message has more than {MOST_BYTES} bytes", final=True)
+        else:
+            answer = await self._sender.send(message.url, message.id, message.body, self._clock())
+        if answer.delivered:
+            metrics.WEBHOOKS.labels("delivered").inc()
+            log.info("webhook delivered")
+            await self._outbox.done(message)
+        elif answer.final or message.attempts >= self._settings.webhook_attempts:
+            metrics.WEBHOOKS.labels("set_aside").inc()
+            log.warning("webhook set aside; see stt-batch webhooks", reason=answer.reason)
+            await self._outbox.set_aside(message, answer.reason)
+        else:
+            pause_s = max(answer.pause_s, backoff_s(self._settings.webhook_backoff_s, message.attempts))
+            metrics.WEBHOOKS.labels("failed").inc()
+            log.warning("webhook not delivered", reason=answer.reason, again_in_s=round(pause_s, 1))
+            await self._outbox.later(message, pause_s, answer.reason)
+
+    def _warn(self, event: str, **facts: object) -> None:
+        """The same line once in WARN_EVERY_S, while it holds."""
+        if time.monotonic() - self._warned.get(event, float("-inf")) > WARN_EVERY_S:
+            self._warned[event] = time.monotonic()
+            logger.warning(event, **facts)
+
+
+def backoff_s(first_s: float, attempts: int) -> float:
+    """Seconds after so many failed attempts, with jitter."""
+    longest_s = min(MOST_BACKOFF_S, first_s * 4.0 ** min(attempts - 1, 20))
+    return longest_s * random.uniform(0.8, 1.2)  # noqa: S311
+
+
+async def serve(settings: Settings) -> None:
+    """Deliver until cancelled. Raises SettingsError for a bad secret."""
+    connection = Connection(settings.redis_url)
+    try:
+        await Deliverer(settings, Outbox(settings, connection), Sender(settings)).run()
+    finally:
+        await connection.close()
+
+
+__all__ = ["AT_ONCE", "Deliverer", "backoff_s", "serve"]
