@@ -34,6 +34,7 @@ from worker.storage.name_rules import control_characters
 from worker.text_escaping import printable
 from worker.transcript.model import Quality
 from worker.transcript.subtitles.style import Style
+from worker.validation_errors import describe_errors, dotted
 
 FORMATS = ("json", "srt", "vtt", "txt", "html", "ass", "tsv", "ctm", "textgrid")
 Speed = Annotated[settings.Speed, BeforeValidator(parse_speed), PlainSerializer(show_speed, return_type=str)]
@@ -186,7 +187,7 @@ def recorded(text: str) -> JobSpec:
         for name in ("source", "out_name"):  # versions before this one recorded such names
             if isinstance(fields.get(name), str) and (reason := control_characters(fields[name])) is not None:
                 raise SourceRefused(f"{printable(fields[name])}: {name} {reason}") from None
-        unknown = ", ".join(dict.fromkeys(".".join(map(str, e["loc"])) or "its form" for e in exc.errors()))
+        unknown = ", ".join(dict.fromkeys(dotted(e["loc"], "its form") for e in exc.errors()))
         raise JobNewer(
             f"this version does not know what the job asks for ({unknown}): a newer one queued it, and it "
             "needs a worker of that version"
@@ -221,10 +222,7 @@ def checked_key(key: str) -> str:
 
 def problems(error: ValidationError) -> str:
     """All invalid fields with their reasons, on one line."""
-    return "; ".join(
-        f"{'.'.join(map(str, e['loc'])) or 'job'}: {str(e['msg']).removeprefix('Value error, ')}"
-        for e in error.errors(include_url=False, include_input=False)
-    )
+    return describe_errors(error, lambda location: dotted(location, "job"))
 
 
 class JobStatus(BaseModel):

@@ -12,7 +12,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 from wsgiref.simple_server import WSGIServer
 
@@ -30,6 +29,7 @@ from prometheus_client import (
 from prometheus_client.exposition import choose_encoder
 
 from worker.errors import SettingsError
+from worker.version import installed_version
 
 # A second series for each counter, which nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -39,11 +39,7 @@ def _registry() -> CollectorRegistry:
     made = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
-    try:
-        number = version("stt-batch")
-    except PackageNotFoundError:  # a checkout that is not installed
-        number = "0"
-    Info("stt_build", "What runs here", registry=made).info({"version": number})
+    Info("stt_build", "What runs here", registry=made).info({"version": installed_version() or "0"})
     return made
 
 

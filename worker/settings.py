@@ -18,6 +18,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from worker.errors import SettingsError
 from worker.secret_files import from_files
 from worker.speed_option import Speed, parse_speed, show_speed
+from worker.validation_errors import Location, describe_errors
 
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 
@@ -278,14 +279,11 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
         values = {k.removeprefix("STT_").lower(): v for k, v in environ.items() if k.startswith("STT_") and v}
         return _GivenOnly(**{**values, **overrides})
     except ValidationError as exc:
-        raise SettingsError("; ".join(_problem(e) for e in exc.errors(include_url=False))) from None
+        raise SettingsError(describe_errors(exc, _variable)) from None
 
 
-def _problem(error: Mapping[str, Any]) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    if not error["loc"]:
-        return message
-    return f"STT_{str(error['loc'][0]).upper()}: {message}"
+def _variable(location: Location) -> str:
+    return f"STT_{location[0]}".upper() if location else ""
 
 
 def as_environment(settings: Settings) -> dict[str, str]:

@@ -18,8 +18,9 @@ import socket
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Final
+
+from worker.version import installed_version
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
@@ -86,10 +87,7 @@ def use(processor: SpanProcessor) -> None:
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
     global _tracer, _provider  # noqa: PLW0603  one for the process
-    try:
-        number = version("stt-batch")
-    except PackageNotFoundError:  # run from a folder
-        number = "unknown"
+    number = installed_version() or "unknown"
     names = {"service.version": number, "service.instance.id": f"{socket.gethostname()}:{os.getpid()}"}
     if "OTEL_SERVICE_NAME" not in os.environ:
         names["service.name"] = "stt-batch"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from secrets import token_hex
 from typing import Final
 
 from tasks.batches.path_privacy import with_short_paths
 from tasks.batches.summary import KIND, Summary
 from tasks.batches.summary_page import page
+from worker.atomic_file import replace_file
 from worker.errors import OutputError
 
 _HEAD_BYTES: Final = 512
@@ -27,8 +27,8 @@ def write_summary(
     paths = folder / f"{name}.json", folder / f"{name}.html"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(paths[0], summary.model_dump_json(indent=2) + "\n")
-        _replace(paths[1], page(summary, folder))
+        for path, text in zip(paths, (summary.model_dump_json(indent=2) + "\n", page(summary, folder)), strict=True):
+            replace_file(path, (text.encode("utf-8", "backslashreplace"),))
     except OSError as exc:
         raise OutputError(f"cannot write the summary {paths[0]}: {exc.strerror}") from exc
     return paths
@@ -55,12 +55,3 @@ def _names() -> Iterator[str]:
 def _is_free(folder: Path, name: str) -> bool:
     paths = (folder / f"{name}.json", folder / f"{name}.html")
     return all(not os.path.lexists(path) or is_summary(path) for path in paths)
-
-
-def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".stt-{token_hex(8)}.tmp")
-    try:
-        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

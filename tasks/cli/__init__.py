@@ -10,6 +10,7 @@ import click
 from tasks.cli.process_exit import Leaving
 from tasks.cli.terminal_output import echo, echo_error
 from worker.errors import BadJob, LanguageUnsupported, SettingsError, SttError
+from worker.version import installed_version
 
 # Command -> where it is.
 _COMMANDS: Final = {
@@ -36,13 +37,7 @@ _COMMANDS: Final = {
 
 def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib import metadata  # noqa: PLC0415  takes longer than the rest of a health check
-
-        try:
-            version = metadata.version("stt-batch")
-        except metadata.PackageNotFoundError:  # a checkout that is not installed
-            version = "0 (not installed)"
-        echo(f"stt-batch, version {version}")
+        echo(f"stt-batch, version {installed_version() or '0 (not installed)'}")
         ctx.exit()
 
 

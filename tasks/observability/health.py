@@ -5,8 +5,8 @@ stands still makes the process unhealthy, whatever the other does. Alive is not 
 alive (a restart would not help it) and not ready.
 
 The file holds JSON: `pid`, `written` and `beats` (part -> time) in seconds of the machine's monotonic clock, which all
-processes of a machine share, and `problem`, why it is not ready or null. Only the standard library: `stt-batch health`
-runs every few seconds.
+processes of a machine share, and `problem`, why it is not ready or null. It imports only light modules:
+`stt-batch health` runs every few seconds.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
+
+from worker.atomic_file import replace_file
 
 _LOG: Final = logging.getLogger(__name__)
 BEAT_S: Final = 2.0
@@ -64,9 +66,7 @@ class Pulse:
                 "beats": dict(self._beats),
                 "problem": self._problem,
             }
-            temporary = self._path.with_name(f".{self._path.name}.{os.getpid()}")
-            temporary.write_text(json.dumps(state), encoding="utf-8")
-            temporary.replace(self._path)
+            replace_file(self._path, (json.dumps(state).encode(),), durable=False)
 
     def remove(self) -> None:
         """At the end of the process."""

@@ -20,6 +20,7 @@ MAX_LINES = 400
 # The modules that every part may use. They import only each other, in this order.
 BASE = (
     *("worker.errors", "worker.resource_shortages", "worker.system_calls", "worker.open_files_limit"),
+    *("worker.atomic_file", "worker.version", "worker.validation_errors"),
     *("worker.language_codes", "worker.secret_files", "worker.speed_option"),
     "worker.settings",
     *("worker.text_escaping", "worker.secret_masking"),
@@ -168,6 +169,15 @@ USED_IN: dict[str, tuple[str, ...]] = {
         "worker.server.http_endpoint",
     ),
 }
+# Text of a helper that stands once -> the only modules that contain it. Others call the helper.
+ONLY_IN: dict[str, tuple[str, ...]] = {
+    r"importlib(\.metadata| import metadata)": ("worker.version",),
+    r"\.rename\(|os\.replace\(|\.replace\([^,()=]*\)": (
+        "worker.atomic_file",
+        "worker.server.recognizers.model_files",  # a folder, which the first process publishes
+    ),
+    "Value error, ": ("worker.validation_errors",),
+}
 
 
 @dataclass(frozen=True)
@@ -306,6 +316,12 @@ def _plain(requirement: str) -> str:
 def test_a_file_stays_readable(module: str) -> None:
     lines = MODULES[module].read_text(encoding="utf-8").count("\n")
     assert lines <= MAX_LINES, f"{MODULES[module].relative_to(ROOT)} is too long"
+
+
+@pytest.mark.parametrize("pattern", ONLY_IN)
+def test_a_shared_helper_is_not_written_again(pattern: str) -> None:
+    found = {name for name, path in MODULES.items() if re.search(pattern, path.read_text(encoding="utf-8"))}
+    assert found == set(ONLY_IN[pattern])
 
 
 def test_the_worker_never_prints() -> None:

@@ -6,7 +6,6 @@ import platform
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
 from worker.audio.decoding.decode import AudioInfo
@@ -28,6 +27,7 @@ from worker.transcript.model import (
     Unanswered,
 )
 from worker.transcript.quality import Evidence, assess
+from worker.version import installed_version
 
 UNSEEN_S: Final = 0.01
 """Seconds by which rounding may separate what follows each other."""
@@ -194,10 +194,4 @@ def _saved(facts: Facts) -> Saved | None:
 
 @cache
 def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for name in _NAMED:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:  # run from a checkout that is not installed
-            found[name] = "not installed"
-    return found
+    return {"python": platform.python_version()} | {n: installed_version(n) or "not installed" for n in _NAMED}

@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from worker.atomic_file import replace_file
 from worker.errors import OutputError, OutputUnavailable
 from worker.storage.name_rules import has_control_characters
 from worker.storage.open_beneath import Outside, open_folder
@@ -108,21 +108,8 @@ def _folder(path: Path, roots: tuple[str, ...]) -> Iterator[int]:
 
 
 def _replace(folder: int, target: Path, content: Iterable[str]) -> None:
-    temporary = f".stt-{secrets.token_hex(8)}.tmp"
     try:
-        try:
-            file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
-            with open(file, "wb") as stream:  # noqa: PTH123
-                for piece in content:
-                    stream.write(piece.encode("utf-8", "backslashreplace"))
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.rename(temporary, target.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except BaseException:
-            with contextlib.suppress(OSError):  # the first error is the one to report
-                os.unlink(temporary, dir_fd=folder)
-            raise
-        _sync_folder(folder)
+        replace_file(target, (piece.encode("utf-8", "backslashreplace") for piece in content), folder=folder)
     except OSError as exc:
         raise _error(target, exc) from exc
 
@@ -131,13 +118,3 @@ def _error(target: Path, exc: OSError) -> OutputError:
     reason = _REASONS.get(exc.errno or 0, exc.strerror or str(exc))
     kind = OutputUnavailable if exc.errno in _MAY_PASS else OutputError
     return kind(f"cannot write {target}: {reason}")
-
-
-def _sync_folder(folder: int) -> None:
-    """Make the rename itself durable. Some network file systems refuse it; the file is there all the same."""
-    with contextlib.suppress(OSError):
-        handle = os.open(".", os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

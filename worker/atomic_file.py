@@ -1,0 +1,44 @@
+"""Replaces a file as a whole: a reader or a crash finds the old content or the new one, never a part."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+
+def replace_file(path: Path, content: Iterable[bytes], *, folder: int | None = None, durable: bool = True) -> None:
+    """Write `content` to a temporary file beside `path` and rename it to `path`. Raises OSError.
+
+    `folder`: a descriptor of the folder of `path`, so that links on the way there are not followed again. `durable`: wait
+    until the content is on disk; only files that mean nothing after the end of the process go without it.
+    """
+    target = str(path) if folder is None else path.name
+    # os.urandom: the module `secrets` costs a health check more than its own work.
+    temporary = os.path.join(os.path.dirname(target), f".stt-{os.urandom(8).hex()}.tmp")  # noqa: PTH118, PTH120
+    try:
+        file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
+        with open(file, "wb") as stream:  # noqa: PTH123
+            for piece in content:
+                stream.write(piece)
+            if durable:
+                stream.flush()
+                os.fsync(stream.fileno())
+        os.rename(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        with contextlib.suppress(OSError):  # the first error is the one to report
+            os.unlink(temporary, dir_fd=folder)
+        raise
+    if durable:
+        _sync_folder(os.path.dirname(target) or ".", folder)  # noqa: PTH120
+
+
+def _sync_folder(path: str, folder: int | None) -> None:
+    """Make the rename itself durable. Some network file systems refuse it; the file is there all the same."""
+    with contextlib.suppress(OSError):
+        handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

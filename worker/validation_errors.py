@@ -1,0 +1,23 @@
+"""Pydantic's validation errors as one line for a user."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from pydantic import ValidationError
+
+Location = tuple[int | str, ...]
+"""The path to an invalid value, such as `("out_dir", 0)`; empty for the whole object."""
+
+
+def dotted(location: Location, whole: str) -> str:
+    """The path with dots between its parts; `whole` for the whole object."""
+    return ".".join(map(str, location)) or whole
+
+
+def describe_errors(error: ValidationError, name: Callable[[Location], str]) -> str:
+    """All invalid values with their reasons. `name` returns the user's name for a value; an empty one is left out."""
+    return "; ".join(
+        f"{f'{shown}: ' if (shown := name(one['loc'])) else ''}{one['msg'].removeprefix('Value error, ')}"
+        for one in error.errors(include_url=False, include_input=False)
+    )
