@@ -16,12 +16,12 @@ from celery.exceptions import Reject
 
 from tasks import celery_config
 from tasks.broker import kombu_transport
+from tasks.client.celery_message import TRANSCRIBE_TASK
 from tasks.observability import log_setup
 from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
 from worker.settings import Settings, load
 
 _LOG: Final = logging.getLogger(__name__)
-TRANSCRIBE: Final = "tasks.transcribe"
 SEND_RETRIES: Final = {"max_retries": 3, "interval_start": 0.1, "interval_step": 0.3, "interval_max": 1.0}
 
 
@@ -52,7 +52,7 @@ def wake(application: Celery, job_ids: Iterable[str], queue: str) -> None:
     with _translated(), application.producer_or_acquire() as producer:
         for job_id in job_ids:
             application.send_task(
-                TRANSCRIBE,
+                TRANSCRIBE_TASK,
                 kwargs={"job_id": job_id},
                 queue=queue,
                 producer=producer,
@@ -169,4 +169,4 @@ def run_worker(on_ready: Callable[[], object] | None = None) -> None:
         raise SystemExit(status)
 
 
-__all__ = ["TRANSCRIBE", "Reject", "app", "make_app", "on_stop", "on_timer", "run_worker", "signals", "wake"]
+__all__ = ["Reject", "app", "make_app", "on_stop", "on_timer", "run_worker", "signals", "wake"]

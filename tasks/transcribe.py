@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from tasks.app import TRANSCRIBE, Reject, app, signals
+from tasks.app import Reject, app, signals
+from tasks.client.celery_message import TRANSCRIBE_TASK
 from tasks.event_loop import shared_loop
 from tasks.execution.process import Process
 from tasks.execution.runner import Outcome
@@ -16,7 +17,7 @@ LINGER_S: Final = 2.0
 _process = Process()
 
 
-@app.task(name=TRANSCRIBE, bind=True)  # type: ignore[untyped-decorator]
+@app.task(name=TRANSCRIBE_TASK, bind=True)  # type: ignore[untyped-decorator]
 def transcribe(_task: Any, job_id: Any = None, job: Any = None) -> None:
     """`{"job_id": …}` for a job in the ledger, or `{"job": {…}}` for a whole one (the fields of `JobSpec`). Either may
     be the first argument, see `tasks.broker.message_validation.job_request`."""

@@ -11,8 +11,8 @@ from pathlib import Path
 def replace_file(path: Path, content: Iterable[bytes], *, folder: int | None = None, durable: bool = True) -> None:
     """Write `content` to a temporary file beside `path` and rename it to `path`. Raises OSError.
 
-    `folder`: a descriptor of the folder of `path`, so that links on the way there are not followed again. `durable`: wait
-    until the content is on disk; only files that mean nothing after the end of the process go without it.
+    `folder`: a descriptor of the folder of `path`, so that links on the way there are not followed again. `durable`:
+    wait until the content is on disk; only files that mean nothing after the end of the process go without it.
     """
     target = str(path) if folder is None else path.name
     # os.urandom: the module `secrets` costs a health check more than its own work.

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
-from tasks.client.celery_message import TASK
+from tasks.client.celery_message import TRANSCRIBE_TASK
 from tasks.job_spec import JobId, JobSpec, problems
 
 MAX_MESSAGE_BYTES: Final = 262_144
@@ -95,7 +95,7 @@ def job_request(args: Sequence[Any], kwargs: Mapping[str, Any]) -> JobRequest:
     twice = [name for name in kwargs if name in named]
     if len(args) > 2 or unknown or twice:
         wrong = f"{len(args)} arguments" if len(args) > 2 else _shown((unknown or twice)[0])
-        raise MessageRefused(f"tasks.transcribe takes job_id and job, not {wrong}")
+        raise MessageRefused(f"{TRANSCRIBE_TASK} takes job_id and job, not {wrong}")
     named |= kwargs
     job_id, job = named.get("job_id"), named.get("job")
     if isinstance(job_id, dict) and job is None:  # task.delay({"source": …})
@@ -226,13 +226,13 @@ def eta_of(message: bytes) -> float:
 
 def _headers(found: Mapping[str, Any]) -> dict[str, Any]:
     task = found.get("task")
-    if task != TASK:
-        raise MessageRefused(f"task {_shown(task)}: is unknown; the workers have {TASK}")
+    if task != TRANSCRIBE_TASK:
+        raise MessageRefused(f"task {_shown(task)}: is unknown; the workers have {TRANSCRIBE_TASK}")
     limits = found.get("timelimit")
     if limits is not None and _list("headers.timelimit", limits) != [None, None]:
         reason = "time limits are not supported; omit time_limit (`stt-batch cancel` stops a job)"
         raise MessageRefused(f"headers.timelimit {_shown(limits)}: {reason}")
-    made: dict[str, Any] = {"lang": "py", "task": TASK, "id": _text("headers.id", found.get("id"))}
+    made: dict[str, Any] = {"lang": "py", "task": TRANSCRIBE_TASK, "id": _text("headers.id", found.get("id"))}
     for name, read in _HEADERS.items():
         if found.get(name) is not None:
             made[name] = read(f"headers.{name}", found[name])

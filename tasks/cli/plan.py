@@ -34,9 +34,9 @@ from worker.audio.segmentation.sections import Cutting
 from worker.audio.segmentation.sections import plan as plan_sections
 from worker.audio.segmentation.silence import Skipping
 from worker.audio.segmentation.speech_detector import silero
-from worker.audio.source import Audio, AudioInfo
-from worker.errors import SourceError, SourceRefused
-from worker.pipeline.planning import check_length
+from worker.audio.source import Audio
+from worker.errors import SourceError
+from worker.pipeline.planning import check_channels, check_length
 from worker.settings import Settings
 from worker.storage.address import is_url, show
 
@@ -129,7 +129,7 @@ def _look(item: Found, settings: Settings, speech: bool, wanted: Wanted) -> Look
     try:
         own = _wanted(item, wanted)
         with open_source(path, track=own.first_track) as audio:
-            _check(audio.info, str(path), settings)
+            check_channels(audio.info, str(path), settings)
             own = own.for_tracks(audio.info.tracks, path)
             channels = own.of(own.count_in(audio.info), path)
             if speech and channels != (None,):
@@ -147,13 +147,6 @@ def _wanted(item: Found, wanted: Wanted) -> Wanted:
     fields = {"channels": wanted.channels, "channel_names": wanted.names, "track": wanted.track}
     spec = make_spec(item.source, **options.of_source(fields, {**item.options}))
     return Wanted(spec.channels, spec.channel_names, spec.track)
-
-
-def _check(info: AudioInfo, shown: str, settings: Settings) -> None:
-    """Raises SourceRefused for more channels than the settings allow."""
-    if info.channels > settings.source_max_channels:
-        most = f"{settings.source_max_channels} (STT_SOURCE_MAX_CHANNELS)"
-        raise SourceRefused(f"{shown}: has {info.channels} channels, more than {most}")
 
 
 def _with_speech(audio: Audio, source: str, settings: Settings) -> Look:

@@ -15,7 +15,8 @@ import json
 from typing import Final
 from uuid import uuid4
 
-TASK: Final = "tasks.transcribe"
+TRANSCRIBE_TASK: Final = "tasks.transcribe"
+"""Name of the only task. Producers in every language send it, so it never changes."""
 
 
 def message(job_id: str, queue: str) -> str:
@@ -25,10 +26,10 @@ def message(job_id: str, queue: str) -> str:
     # What a worker of Celery 5 needs, and no more: 10,000 of these lie in Redis.
     return (
         f'{{"body":"{body}","content-type":"application/json","content-encoding":"utf-8",'
-        f'"headers":{{"lang":"py","task":"{TASK}","id":"{identity}","ignore_result":true}},'
+        f'"headers":{{"lang":"py","task":"{TRANSCRIBE_TASK}","id":"{identity}","ignore_result":true}},'
         f'"properties":{{"delivery_tag":"{identity}","delivery_info":{{"exchange":"","routing_key":{json.dumps(queue)}}},'
         f'"priority":0,"body_encoding":"base64","delivery_mode":2}}}}'
     )
 
 
-__all__ = ["TASK", "message"]
+__all__ = ["TRANSCRIBE_TASK", "message"]

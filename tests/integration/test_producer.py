@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.app import TRANSCRIBE
-from tasks.client import celery_message
 from tasks.client.handles import submit, submit_async, submit_many, submit_many_async
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
@@ -196,10 +194,6 @@ async def test_more_than_may_wait_is_refused_and_can_be_queued_later(
         await lease.finish(a_transcript(lease.job_id), [])
     batch = await submit_many_async(files, batch="b", settings=bounded)
     assert [job.before for job in batch.jobs] == [JobState.DONE] * 3 + [None] * 2
-
-
-def test_the_message_names_the_task() -> None:
-    assert celery_message.TASK == TRANSCRIBE
 
 
 @pytest.mark.bench

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tasks.app import TRANSCRIBE, make_app
+from tasks.app import make_app
+from tasks.client.celery_message import TRANSCRIBE_TASK
 from tasks.client.handles import submit
 from tasks.client.producer import make_spec, shared_producer
 from tasks.event_loop import shared_loop
@@ -98,7 +99,9 @@ def test_whole_jobs_sent_through_celery_do_not_stand_in_the_way_either(
         for name in names:
             job = {"source": str(slow), "batch": "whole"}
             kwargs = {"job_id": name, "job": job}
-            celery.send_task(TRANSCRIBE, kwargs=kwargs, queue=settings.queue, producer=producer, ignore_result=True)
+            celery.send_task(
+                TRANSCRIBE_TASK, kwargs=kwargs, queue=settings.queue, producer=producer, ignore_result=True
+            )
     wait_until(lambda: len(begun(settings, names[:50])) > 6, "some have begun", timeout_s=30)
     single = submit(slow, settings=settings, idempotency_key="single")
     single.wait(timeout_s=20)

@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from tests.support.tones import decode
-from worker.server.recognizers import VOICE_WINDOW, Recognition, RecognizedWord, Samples
+from worker.audio.segmentation.speech_detector import VOICE_WINDOW
+from worker.server.recognizers import Recognition, RecognizedWord, Samples
 from worker.settings import Settings
 
 ENGINE: Final = "tests.support.tone_recognizer:load"

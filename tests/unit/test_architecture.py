@@ -89,7 +89,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.client": ("tasks.job_spec", "tasks.event_loop", *_LEDGER, "worker.transcript.model"),
     "tasks.broker": ("tasks.job_spec", "tasks.client.celery_message", "worker.ledger"),
     "tasks.celery_config": ("worker.ledger",),
-    "tasks.app": ("tasks.celery_config", "tasks.broker", "tasks.observability"),
+    "tasks.app": ("tasks.celery_config", "tasks.client.celery_message", "tasks.broker", "tasks.observability"),
     "tasks.batches": ("tasks.job_spec", "worker.audio", "worker.ledger", "worker.storage", "worker.transcript.model"),
     "tasks.background": ("tasks.client", "tasks.job_spec", "tasks.event_loop", "tasks.observability", *_LEDGER),
     "tasks.execution": (
@@ -97,7 +97,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         *("worker.audio", "worker.realtime", "worker.transcript.model", "worker.pipeline"),
         *(*_LEDGER, "worker.storage.outputs"),
     ),
-    "tasks.transcribe": ("tasks.app", "tasks.execution", "tasks.event_loop", "tasks.forced_exit"),
+    "tasks.transcribe": (
+        *("tasks.app", "tasks.client.celery_message", "tasks.execution", "tasks.event_loop", "tasks.forced_exit"),
+    ),
     "tasks.embedded": ("worker.ledger", "worker.server"),
     "tasks.doctor": ("tasks.background", "worker"),
     "tasks.cli.terminal_output": (),
@@ -177,6 +179,12 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
         "worker.server.recognizers.model_files",  # a folder, which the first process publishes
     ),
     "Value error, ": ("worker.validation_errors",),
+    r'= "tasks\.transcribe"': ("tasks.client.celery_message",),
+    r"STT_SOURCE_MAX_CHANNELS": ("worker.pipeline.planning",),
+    r"class Scripts\(Protocol": ("worker.ledger.connection",),
+    r"silero_vad": ("worker.audio.segmentation.speech_detector",),
+    r"VOICE_(RATE|WINDOW): Final = ": ("worker.audio.segmentation.speech_detector",),
+    r"class (Voice|Speech)Detector\(": ("worker.audio.segmentation.speech_detector",),
 }
 
 

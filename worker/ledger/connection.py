@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -75,6 +75,12 @@ def is_permanent(error: BaseException) -> bool:
 def script_text(name: str) -> str:
     """The Lua source of a script of the ledger, with what all of them share before it."""
     return "\n".join((_LUA / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+
+
+class Scripts(Protocol):
+    """Runs the Lua scripts of the ledger, as `Connection` does."""
+
+    async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any: ...
 
 
 class Connection:

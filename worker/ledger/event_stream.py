@@ -13,11 +13,12 @@ import asyncio
 import json
 import logging
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol
+from typing import Final, Literal
 
 from worker.errors import LedgerUnavailable
+from worker.ledger.connection import Scripts
 from worker.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
@@ -40,12 +41,6 @@ class _Entry:
     fields: list[str]
     written: asyncio.Future[None] | None = None
     """Done when it was written, or could not be."""
-
-
-class Scripts(Protocol):
-    """The connection to Redis (`worker.ledger.connection.Connection`)."""
-
-    async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any: ...
 
 
 class Events:

@@ -19,14 +19,15 @@ import logging
 import math
 import random
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from secrets import token_hex
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from worker import metrics
 from worker.errors import LedgerUnavailable, SessionLost
+from worker.ledger.connection import Scripts
 from worker.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
@@ -48,12 +49,6 @@ REGROW_S: Final = 300.0
 """Seconds the limit takes from nothing to its full height."""
 
 _LAPSED: Final = "its slot lapsed: this worker could not renew it in time"
-
-
-class Scripts(Protocol):
-    """The connection to Redis (`worker.ledger.connection.Connection`)."""
-
-    async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any: ...
 
 
 @dataclass(slots=True, eq=False)

@@ -26,6 +26,13 @@ def check_length(duration_s: float, shown: str, settings: Settings) -> None:
         raise SourceRefused(f"{shown}: is longer than {limit}; split it, or raise the limit")
 
 
+def check_channels(info: AudioInfo, shown: str, settings: Settings) -> None:
+    """Raises SourceRefused above STT_SOURCE_MAX_CHANNELS."""
+    if info.channels > settings.source_max_channels:
+        limit = f"{settings.source_max_channels} (STT_SOURCE_MAX_CHANNELS)"
+        raise SourceRefused(f"{shown}: has {info.channels} channels, more than {limit}")
+
+
 async def open_planned(
     path: SourceFile | Path,
     settings: Settings,
@@ -46,9 +53,7 @@ async def open_planned(
         check_length(read_s, str(path), settings)
 
     def accept(info: AudioInfo) -> None:
-        if info.channels > settings.source_max_channels:
-            most = f"{settings.source_max_channels} (STT_SOURCE_MAX_CHANNELS)"
-            raise SourceRefused(f"{path}: has {info.channels} channels, more than {most}")
+        check_channels(info, str(path), settings)
         check_length(info.duration_s or 0.0, str(path), settings)
 
     def work() -> Recording:

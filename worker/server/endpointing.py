@@ -15,7 +15,8 @@ from math import ceil, inf
 
 import numpy as np
 
-from worker.server.recognizers import SAMPLE_RATE, VOICE_WINDOW
+from worker.audio.segmentation.speech_detector import VOICE_WINDOW
+from worker.server.recognizers import SAMPLE_RATE
 from worker.settings import Settings
 
 _SMOOTHING_WINDOWS = 7

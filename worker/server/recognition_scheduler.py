@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from worker.server.recognizers import Recognition, Recognizer, Samples
+from worker.server.recognizers import SAMPLE_RATE, Recognition, Recognizer, Samples
 
 _log = structlog.get_logger("worker.server")
 _FAILURES_MAX = 3
@@ -55,7 +55,7 @@ class Scheduler:
     @property
     def waiting_s(self) -> float:
         """Seconds of audio of finals that no thread has taken yet."""
-        return sum(len(job.samples) for jobs in self._waiting.values() for job in jobs) / 16000
+        return sum(len(job.samples) for jobs in self._waiting.values() for job in jobs) / SAMPLE_RATE
 
     @property
     def broken(self) -> str | None:
@@ -134,7 +134,7 @@ class Scheduler:
             self._failed_at = time.monotonic()
             self._last_failure = f"{type(result).__name__}: {result}"
             _log.error(
-                "recognition failed", error=self._last_failure, audio_s=len(job.samples) / 16000, exc_info=result
+                "recognition failed", error=self._last_failure, audio_s=len(job.samples) / SAMPLE_RATE, exc_info=result
             )
         else:
             self._failures = 0

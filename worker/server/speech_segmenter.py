@@ -8,8 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.audio.resample import StreamResampler
+from worker.audio.segmentation.speech_detector import VOICE_WINDOW, VoiceDetector
 from worker.server.endpointing import Cut, Endpointer, Rules
-from worker.server.recognizers import SAMPLE_RATE, VOICE_WINDOW, Samples, VoiceDetector
+from worker.server.recognizers import SAMPLE_RATE, Samples
 
 Pcm = npt.NDArray[np.int16]
 

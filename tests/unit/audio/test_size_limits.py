@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from tasks.cli import main
 from tests.support.audiofiles import write_signal
 from tests.support.pipeline_run import MemoryLog, tone_service
 from worker.errors import SourceRefused
@@ -34,6 +37,19 @@ async def test_what_the_header_says(
     with pytest.raises(SourceRefused, match=says):
         await open_planned(path, load({}, **limits), 4, False, None)
     (await open_planned(path, load({}), 4, False, None)).close()
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        ({"STT_SOURCE_MAX_CHANNELS": "2"}, "has 3 channels, more than 2 (STT_SOURCE_MAX_CHANNELS)"),
+        ({"STT_SOURCE_MAX_HOURS": "0.0002"}, "is longer than 0.0002 hours (STT_SOURCE_MAX_HOURS)"),
+    ],
+)
+def test_a_plan_refuses_what_a_job_would(tmp_path: Path, limit: dict[str, str], says: str) -> None:
+    path = write_signal(tmp_path / "a.wav", noise(1, channels=3), 8000)
+    (failed,) = json.loads(CliRunner().invoke(main, ["plan", str(path), "--json"], env=limit).stdout)["failing"]
+    assert says in failed["error"]
 
 
 async def test_what_is_longer_than_its_header_says(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker import settings
+from worker.audio.segmentation.speech_detector import VOICE_WINDOW
 from worker.errors import SettingsError
 from worker.server.endpointing import Cut, Endpointer, Rules, rules
-from worker.server.recognizers import SAMPLE_RATE, VOICE_WINDOW
+from worker.server.recognizers import SAMPLE_RATE
 
 RULES = [
     Rules(),

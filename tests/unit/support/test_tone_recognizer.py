@@ -5,7 +5,8 @@ import numpy as np
 from tests.support.tone_recognizer import ENGINE
 from tests.support.tones import WORD_S, ToneWord, encode
 from worker import settings
-from worker.server.recognizers import VOICE_WINDOW, load
+from worker.audio.segmentation.speech_detector import VOICE_WINDOW
+from worker.server.recognizers import SAMPLE_RATE, load
 
 WORDS = [ToneWord(7, 0.5), ToneWord(8, 0.9), ToneWord(9, 3.0)]
 
@@ -25,6 +26,6 @@ def test_voice_is_where_the_words_are() -> None:
     detector = load(settings.load({}, recognizer=ENGINE)).voice_detector()
     signal = encode(WORDS, duration_s=4.0)
     voice = detector(signal[: len(signal) // VOICE_WINDOW * VOICE_WINDOW]) > 0.5
-    heard_s = voice.sum() * VOICE_WINDOW / 16000
+    heard_s = voice.sum() * VOICE_WINDOW / SAMPLE_RATE
     assert 3 * WORD_S <= heard_s <= 3 * (WORD_S + 0.064)
-    assert not voice[: int(0.5 * 16000) // VOICE_WINDOW - 1].any()
+    assert not voice[: int(0.5 * SAMPLE_RATE) // VOICE_WINDOW - 1].any()

@@ -25,15 +25,19 @@ _CONTEXT: Final = 64
 _STATE: Final = (1, 1, 128)
 
 
-class SpeechDetector(Protocol):
+class VoiceDetector(Protocol):
     """Tells speech from the rest of one stream; calls come in order."""
-
-    name: str
-    """What it is called in a record."""
 
     def __call__(self, samples: Samples) -> Samples:
         """Probability of speech (0 to 1) for each window; the length is a multiple of `VOICE_WINDOW`."""
         ...
+
+
+class SpeechDetector(VoiceDetector, Protocol):
+    """A detector that a record can name, and that can go from one stretch of audio to another."""
+
+    name: str
+    """What it is called in a record."""
 
     def reset(self) -> None:
         """What comes next does not follow what came before."""

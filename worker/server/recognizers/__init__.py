@@ -15,13 +15,12 @@ from typing import Any, Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from worker.audio.segmentation.speech_detector import VOICE_RATE, VoiceDetector
 from worker.errors import ModelUnavailable, SettingsError
 from worker.settings import Settings
 
-SAMPLE_RATE: Final = 16000
-"""Hz of everything an engine is given."""
-VOICE_WINDOW: Final = 512
-"""Samples in one window of a voice detector (32 ms)."""
+SAMPLE_RATE: Final = VOICE_RATE
+"""Hz of everything an engine is given. Its voice detector gets the same samples."""
 
 Samples = npt.NDArray[np.float32]
 
@@ -45,14 +44,6 @@ class Recognition:
     language: str | None = None
 
 
-class VoiceDetector(Protocol):
-    """Tells voice from the rest; holds the state of one session."""
-
-    def __call__(self, samples: Samples) -> Samples:
-        """Probability of voice (0 to 1) for each window of `VOICE_WINDOW` samples; the length is a multiple of it."""
-        ...
-
-
 class Recognizer(Protocol):
     """One loaded model, shared by all sessions of the process; all methods may be called from any thread."""
 
@@ -63,7 +54,9 @@ class Recognizer(Protocol):
     parallel: int
     """Calls of `recognize` that make sense at the same time."""
 
-    def voice_detector(self) -> VoiceDetector: ...
+    def voice_detector(self) -> VoiceDetector:
+        """A detector for one session, with a state of its own."""
+        ...
 
     def recognize(self, samples: Samples, *, final: bool) -> Recognition:
         """Blocking. `samples`: one segment at 16 kHz, at most 30 s. `final`: best quality with word times;

@@ -25,9 +25,9 @@ from faster_whisper.tokenizer import Tokenizer
 from faster_whisper.utils import available_models, download_model
 from faster_whisper.vad import get_vad_model
 
-from worker.audio.segmentation.speech_detector import Silero
+from worker.audio.segmentation.speech_detector import Silero, VoiceDetector
 from worker.errors import LanguageUnsupported, ModelCorrupt, ModelUnavailable
-from worker.server.recognizers import SAMPLE_RATE, Recognition, RecognizedWord, Samples, VoiceDetector, model_files
+from worker.server.recognizers import SAMPLE_RATE, Recognition, RecognizedWord, Samples, model_files
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
