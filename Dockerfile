@@ -62,7 +62,7 @@ HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["stt
 FROM base AS server
 LABEL org.opencontainers.image.title="stt-batch-server"
 COPY --from=build-server /opt/stt /opt/stt
-ENV STT_SERVER_HOST=0.0.0.0 STT_MODEL_CACHE=/models
+ENV STT_SERVER_HOST=0.0.0.0 STT_SERVER_MODEL_CACHE=/models
 EXPOSE 8808
 CMD ["server"]
 

@@ -30,7 +30,7 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         # A task thread only waits for the shared event loop. Measured: gevent loses acknowledged work on SIGTERM,
         # prefork costs 24 MB a session, celery-aio-pool runs one task at a time.
         "worker_pool": "threads",
-        "worker_concurrency": settings.sessions,
+        "worker_concurrency": settings.worker_sessions,
         # Fails on threads; and the ledger's lease already decides who may go on.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         # Of no use on threads: the drain of tasks.transcribe gives jobs back at once.

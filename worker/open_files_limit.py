@@ -49,7 +49,7 @@ def shortfall(limit: int | None, sessions: int) -> str | None:
     fitting = max(1, (limit - RESERVED) // PER_SESSION)
     return (
         f"the limit of open files is {limit}, and {sessions} sessions need about {needed(sessions)}: raise it"
-        f" (`ulimit -Hn`, LimitNOFILE=, `nofile`), or set STT_SESSIONS={fitting}"
+        f" (`ulimit -Hn`, LimitNOFILE=, `nofile`), or set STT_WORKER_SESSIONS={fitting}"
     )
 
 

@@ -23,17 +23,19 @@ from worker.errors import (
 )
 
 _DESCRIPTORS: Final = (
-    "this worker has too many files open; raise its limit (`ulimit -n`, LimitNOFILE=, `nofile`), or lower STT_SESSIONS"
+    "this worker has too many files open; raise its limit (`ulimit -n`, LimitNOFILE=, `nofile`), or lower"
+    " STT_WORKER_SESSIONS"
 )
-_MEMORY: Final = "this worker is out of memory; give it more, or lower STT_SESSIONS"
+_MEMORY: Final = "this worker is out of memory; give it more, or lower STT_WORKER_SESSIONS"
 _THREADS: Final = (
-    "this worker cannot start another thread; raise the limit (`ulimit -u`, TasksMax=, pids), or lower STT_SESSIONS"
+    "this worker cannot start another thread; raise the limit (`ulimit -u`, TasksMax=, pids), or lower"
+    " STT_WORKER_SESSIONS"
 )
 _RESOURCES: Final = {
     errno.EMFILE: _DESCRIPTORS,
     errno.ENFILE: "this machine has too many files open; raise fs.file-max",
     errno.ENOMEM: _MEMORY,
-    errno.ENOBUFS: "this machine has no buffer space left for another connection; lower STT_SESSIONS",
+    errno.ENOBUFS: "this machine has no buffer space left for another connection; lower STT_WORKER_SESSIONS",
 }
 """A lack of resources, whatever the operation."""
 _SPACE: Final = {

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import timedelta
+from difflib import get_close_matches
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -21,6 +22,8 @@ from worker.speed_option import Speed, parse_speed, show_speed
 from worker.validation_errors import Location, describe_errors
 
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
+_OTHERS: Final = frozenset({"STT_TEST_AUDIO"})
+"""Variables of the tests."""
 
 
 class Settings(BaseSettings):
@@ -37,11 +40,14 @@ class Settings(BaseSettings):
         1.0,
         description="Pace of a session: 1 is real time, 2 twice as fast, `max` without a limit, `auto` finds it out",
     )
-    sessions: int = Field(
+    worker_sessions: int = Field(
         8, ge=1, le=2000, description="Sessions one worker process has open at the same time, and jobs it runs"
     )
-    job_sessions: int = Field(
-        0, ge=0, le=2000, description="Sections of one file that are streamed at the same time; 0: as STT_SESSIONS"
+    job_max_sessions: int = Field(
+        0,
+        ge=0,
+        le=2000,
+        description="Sections of one file that are streamed at the same time; 0: as STT_WORKER_SESSIONS",
     )
     skip_silence: bool = Field(
         False, description="Do not stream what holds no speech; the times stay those of the file"
@@ -52,13 +58,13 @@ class Settings(BaseSettings):
     price_per_hour: float = Field(
         0, ge=0, description="Price of an hour of streamed audio; 0: nothing is said of money"
     )
-    max_sessions: int = Field(
+    api_key_max_sessions: int = Field(
         0,
         ge=0,
         le=100_000,
         description="Sessions open at once with this API key, across all workers; 0: as many as the service takes",
     )
-    starts_per_s: float = Field(
+    api_key_max_starts_per_s: float = Field(
         0, ge=0, le=10_000, description="Sessions opened in a second with this API key, across all workers; 0: no limit"
     )
     transport: Literal["auto", "websocket", "polling"] = Field(
@@ -74,14 +80,16 @@ class Settings(BaseSettings):
     )
     stall_timeout_s: float = Field(60, gt=0, le=900, description="Seconds without a sign of life that end a session")
     close_timeout_s: float = Field(3, gt=0, le=60, description="Seconds a connection may take to close")
-    window_s: float = Field(
+    send_ahead_max_s: float = Field(
         30, ge=5, le=600, description="Seconds of audio sent ahead of the service's last sign of life, above 1x speed"
     )
-    flush_min_s: float = Field(
+    tail_silence_min_s: float = Field(
         2.0, ge=0, le=60, description="Least silence, in seconds, streamed after the end so that it is committed"
     )
-    flush_max_s: float = Field(40, ge=1, le=300, description="Most silence, in seconds, streamed for the tail")
-    retries: int = Field(4, ge=0, le=100, description="Further sessions after one that failed in a way worth retrying")
+    tail_silence_max_s: float = Field(40, ge=1, le=300, description="Most silence, in seconds, streamed for the tail")
+    session_retries: int = Field(
+        4, ge=0, le=100, description="Further sessions after one that failed in a way worth retrying"
+    )
 
     # -- jobs and results ------------------------------------------------------------------------------------------
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey: queue, ledger, transcripts")
@@ -101,12 +109,14 @@ class Settings(BaseSettings):
     )
     result_ttl: timedelta = Field(timedelta(days=7), description="How long a finished job stays in Redis (seconds)")
     lease_s: float = Field(30, ge=1, le=3600, description="Seconds a worker owns a job without renewing")
-    renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")
-    reap_s: float = Field(5, ge=0.1, le=600, description="Seconds between searches for jobs nobody is at work on")
-    attempts: int = Field(
+    lease_renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")
+    reap_interval_s: float = Field(
+        5, ge=0.1, le=600, description="Seconds between searches for jobs nobody is at work on"
+    )
+    job_attempts: int = Field(
         5, ge=1, le=1000, description="Attempts in a row without a commit after which a job has failed"
     )
-    backoff_s: float = Field(
+    job_backoff_s: float = Field(
         10, ge=0.1, le=600, description="Seconds to the next attempt after one that failed; twice as many each time"
     )
 
@@ -180,23 +190,29 @@ class Settings(BaseSettings):
         120, gt=1, description="Seconds of audio a session may be ahead of recognition before queue_overflow"
     )
     server_idle_timeout_s: float = Field(60, gt=0, description="Seconds without client messages that close a session")
-    endpointing: Literal["quick", "service"] = Field(
+    server_endpointing: Literal["quick", "service"] = Field(
         "quick",
         description="When text is committed: quick (0.6 s pause, 20 s longest) or as the service does (1.5, 36)",
     )
-    commit_silence_s: float = Field(
-        0, ge=0, le=10, description="Pause, in seconds, after which text is committed; 0: as STT_ENDPOINTING says"
+    server_commit_silence_s: float = Field(
+        0,
+        ge=0,
+        le=10,
+        description="Pause, in seconds, after which text is committed; 0: as STT_SERVER_ENDPOINTING says",
     )
-    segment_max_s: float = Field(
-        0, ge=0, le=60, description="Longest stretch, in seconds, before text is committed; 0: as STT_ENDPOINTING says"
+    server_segment_max_s: float = Field(
+        0,
+        ge=0,
+        le=60,
+        description="Longest stretch, in seconds, before text is committed; 0: as STT_SERVER_ENDPOINTING says",
     )
-    recognizer: str = Field("faster-whisper", description="Engine of the self-hosted service")
+    server_recognizer: str = Field("faster-whisper", description="Engine of the self-hosted service")
     model: str = Field("tiny.en", description="Model of the engine: a name or a path")
-    model_cache: str = Field(
+    server_model_cache: str = Field(
         "", description="Folder for joined and downloaded models; default: the user's cache folder"
     )
-    recognizer_language: str = Field("", description="Language of the self-hosted service; empty: the model's default")
-    recognizer_threads: int = Field(0, ge=0, le=256, description="Recognitions at the same time; 0: one per core")
+    server_language: str = Field("", description="Language of the self-hosted service; empty: the model's default")
+    server_threads: int = Field(0, ge=0, le=256, description="Recognitions at the same time; 0: one per core")
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -220,12 +236,12 @@ class Settings(BaseSettings):
             raise ValueError(f"must be one of {', '.join(map(str, SERVICE_SAMPLE_RATES))}")
         return value
 
-    @field_validator("commit_silence_s", "segment_max_s")
+    @field_validator("server_commit_silence_s", "server_segment_max_s")
     @classmethod
     def _endpointing(cls, value: float, info: ValidationInfo) -> float:
-        least = 0.1 if info.field_name == "commit_silence_s" else 5
+        least = 0.1 if info.field_name == "server_commit_silence_s" else 5
         if 0 < value < least:
-            raise ValueError(f"must be 0 (the default of STT_ENDPOINTING) or at least {least:g}")
+            raise ValueError(f"must be 0 (the default of STT_SERVER_ENDPOINTING) or at least {least:g}")
         return value
 
     @field_validator("url")
@@ -238,12 +254,16 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _together(self) -> Settings:
-        if self.renew_s * 2 > self.lease_s:
-            raise ValueError("STT_RENEW_S must be at most half of STT_LEASE_S, or a lease can lapse under its worker")
-        if self.reap_s > self.lease_s:
-            raise ValueError("STT_REAP_S must not be above STT_LEASE_S, or a dead worker's jobs wait for the search")
-        if self.flush_min_s > self.flush_max_s:
-            raise ValueError("STT_FLUSH_MIN_S must not be above STT_FLUSH_MAX_S")
+        if self.lease_renew_s * 2 > self.lease_s:
+            raise ValueError(
+                "STT_LEASE_RENEW_S must be at most half of STT_LEASE_S, or a lease can lapse under its worker"
+            )
+        if self.reap_interval_s > self.lease_s:
+            raise ValueError(
+                "STT_REAP_INTERVAL_S must not be above STT_LEASE_S, or a dead worker's jobs wait for the search"
+            )
+        if self.tail_silence_min_s > self.tail_silence_max_s:
+            raise ValueError("STT_TAIL_SILENCE_MIN_S must not be above STT_TAIL_SILENCE_MAX_S")
         return self
 
 
@@ -270,8 +290,10 @@ class _GivenOnly(Settings):
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
     """Read the environment (or `environ` in its place) and the files it names; `overrides` win.
 
-    Raises SettingsError with every problem.
+    Raises SettingsError with every problem, TypeError for an override that is not a setting.
     """
+    if unknown := overrides.keys() - Settings.model_fields.keys():
+        raise TypeError(f"not settings: {', '.join(sorted(unknown))}")
     try:
         if environ is None:
             return Settings(**{**from_files(os.environ, SECRETS), **overrides})
@@ -280,6 +302,22 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
         return _GivenOnly(**{**values, **overrides})
     except ValidationError as exc:
         raise SettingsError(describe_errors(exc, _variable)) from None
+
+
+def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+    """One warning for each `STT_…` variable that is not a setting, with the most similar setting."""
+    known = {f"STT_{name.upper()}" for name in Settings.model_fields}
+    known |= {f"STT_{name.upper()}_FILE" for name in SECRETS}
+    found = sorted(name for name in environ if name.startswith("STT_") and name not in known | _OTHERS)
+    return [f"{name} is not a setting{_suggestion(name, known)}" for name in found]
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    """The setting with all words of the name, or else the one with the most similar spelling."""
+    words = set(name.split("_"))
+    with_words = sorted((one for one in known if words <= set(one.split("_"))), key=lambda one: (len(one), one))
+    similar = with_words or get_close_matches(name, sorted(known), n=1)
+    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def _variable(location: Location) -> str:

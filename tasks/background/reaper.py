@@ -34,24 +34,24 @@ class Reaper:
         self._wake = wake
 
     async def run(self) -> None:
-        """Every STT_REAP_S seconds, with jitter, so that workers started together do not search together."""
+        """Every STT_REAP_INTERVAL_S seconds, with jitter, so that workers started together do not search together."""
         loop = asyncio.get_running_loop()
-        pause_s = random.uniform(0, self._settings.reap_s)  # noqa: S311
+        pause_s = random.uniform(0, self._settings.reap_interval_s)  # noqa: S311
         while True:
             asleep = loop.time()
             await asyncio.sleep(pause_s)
-            pause_s = self._settings.reap_s * random.uniform(0.8, 1.0)  # noqa: S311
+            pause_s = self._settings.reap_interval_s * random.uniform(0.8, 1.0)  # noqa: S311
             if loop.time() - asleep > self._settings.lease_s + pause_s:
                 # This process itself was stopped. So may others have been, with the whole machine: who is still alive
                 # renews first.
-                pause_s = self._settings.renew_s
+                pause_s = self._settings.lease_renew_s
                 continue
             try:
                 await self.once()
             except LedgerUnavailable as exc:
                 # The same when Redis was away: no lease could be renewed.
                 logger.warning("no search for lost jobs", error=str(exc))
-                pause_s = max(pause_s, 1.5 * self._settings.renew_s)
+                pause_s = max(pause_s, 1.5 * self._settings.lease_renew_s)
             except Exception:
                 logger.exception("the search for lost jobs failed; it goes on")
 
@@ -59,7 +59,7 @@ class Reaper:
         """Search and send; how many were sent. Raises LedgerUnavailable."""
         settings = self._settings
         await self._ledger.meet()
-        found = await self._ledger.reap(settings.queue, tries=settings.attempts, delay_s=settings.backoff_s)
+        found = await self._ledger.reap(settings.queue, tries=settings.job_attempts, delay_s=settings.job_backoff_s)
         metrics.REAPED.labels("given_up").inc(len(found.given_up))
         metrics.REAPED.labels("sent").inc(len(found.send))
         for job_id in found.given_up:

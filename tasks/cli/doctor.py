@@ -29,7 +29,7 @@ from tasks.cli.terminal_output import echo, echo_json
     "--bench-sessions",
     type=click.IntRange(1, 2000),
     metavar="N",
-    help="Most sessions --bench tries; default: STT_SESSIONS.",
+    help="Most sessions --bench tries; default: STT_WORKER_SESSIONS.",
 )
 @options.as_json
 @options.service
@@ -47,7 +47,7 @@ def command(
       stt-batch doctor --out /results --out s3://bucket/transcripts
       stt-batch doctor --bench --bench-sessions 64 --json
     """
-    settings = options.settings_from(**given)
+    settings = options.settings_from(warn=False, **given)
     # Imported here: they load the whole pipeline.
     from tasks import doctor  # noqa: PLC0415
     from tasks.doctor.load_test import bench as measure  # noqa: PLC0415
@@ -59,7 +59,7 @@ def command(
         async for finding in doctor.checkup(settings, sample=sample or doctor.SAMPLE, outputs=outputs):
             yield finding
         if bench:
-            async for finding in measure(settings, sample or doctor.SAMPLE, bench_sessions or settings.sessions):
+            async for finding in measure(settings, sample or doctor.SAMPLE, bench_sessions or settings.worker_sessions):
                 yield finding
 
     async def run() -> list[doctor.Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Callable
 from contextlib import suppress
@@ -34,8 +35,9 @@ def command(ready_file: Path | None, **given: Any) -> None:
     """
     from tasks.observability import log_setup  # noqa: PLC0415
 
-    settings = options.settings_from(**given)
+    settings = options.settings_from(warn=False, **given)
     log_setup.set_up(settings)
+    log_setup.warn_of_unknown_variables(os.environ)
     asyncio.run(_serve(settings, (lambda: None) if ready_file is None else ready_file.touch))
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from tasks.cli.terminal_output import echo_error
 from tasks.job_spec import FORMATS
 from worker.audio.audio_tracks import TrackSelection, parse_track
 from worker.audio.channel_selection import Channels, check_names, check_selection, parse_channels, parse_names
 from worker.errors import BadJob
 from worker.secret_files import read
-from worker.settings import Settings, Speed, load, parse_speed
+from worker.settings import Settings, Speed, load, parse_speed, unknown_variables
 from worker.transcript.subtitles.style import PRESETS, SCRIPTS, Style
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -193,8 +195,14 @@ def service(function: F) -> F:
     )(function)
 
 
-def settings_from(*, api_key_file: Path | None = None, **given: Any) -> Settings:
-    """The environment's settings with the options that were given. Raises SettingsError."""
+def settings_from(*, api_key_file: Path | None = None, warn: bool = True, **given: Any) -> Settings:
+    """The environment's settings with the options that were given. Raises SettingsError.
+
+    `warn`: print a warning for each unknown `STT_…` variable. Processes with a log write it there instead.
+    """
+    if warn:
+        for text in unknown_variables(os.environ):
+            echo_error(f"warning: {text}")
     overrides = {name: value for name, value in given.items() if value is not None}
     if api_key_file is not None:
         overrides["api_key"] = read(api_key_file, "--api-key-file")

@@ -48,7 +48,12 @@ MOST_SHOWN: Final = 20
 @options.paths
 @click.option("--speech", is_flag=True, help="Read all of the audio and look for speech; finds damage, too.")
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session (or STT_SPEED).")
-@click.option("--sessions", type=click.IntRange(1, 2000), help="Sessions at the same time (or STT_SESSIONS).")
+@click.option(
+    "--sessions",
+    "worker_sessions",
+    type=click.IntRange(1, 2000),
+    help="Sessions at the same time (or STT_WORKER_SESSIONS).",
+)
 @options.channels
 @options.skip_silence
 @click.option("--price-per-hour", type=click.FloatRange(min=0), help="Of streamed audio (or STT_PRICE_PER_HOUR).")
@@ -93,14 +98,14 @@ def command(
 
 
 def _limits(settings: Settings) -> Limits:
-    most = settings.max_sessions or settings.sessions
+    most = settings.api_key_max_sessions or settings.worker_sessions
     known = settings.speed != "auto" and math.isfinite(settings.speed)
     return Limits(
-        sessions=min(settings.sessions, most),
-        job_sessions=settings.job_sessions or settings.sessions,
+        sessions=min(settings.worker_sessions, most),
+        job_sessions=settings.job_max_sessions or settings.worker_sessions,
         speed=float(settings.speed) if known else None,
         session_max_s=settings.session_max_s,
-        flush_s=settings.flush_min_s,
+        flush_s=settings.tail_silence_min_s,
         skip_silence=settings.skip_silence,
         price_per_hour=settings.price_per_hour,
     )
@@ -153,7 +158,7 @@ def _with_speech(audio: Audio, source: str, settings: Settings) -> Look:
     found = plan_sections(
         audio,
         rate=settings.sample_rate,
-        cutting=Cutting(sessions=settings.sessions),
+        cutting=Cutting(sessions=settings.worker_sessions),
         skipping=Skipping(),
         detector=silero() if settings.speech_detector == "auto" else None,
     )
@@ -176,7 +181,7 @@ def _apart(path: Path, wanted: Wanted, channels: Sequence[int | None], settings:
             found[channel or 0] = scan(audio, detector)
             warnings += audio.warnings
     detected = detector.name if detector is not None else "level"
-    plans = plan_channels(found, settings.sample_rate, Cutting(sessions=settings.sessions), Skipping(), detected)
+    plans = plan_channels(found, settings.sample_rate, Cutting(sessions=settings.worker_sessions), Skipping(), detected)
     skipping = Skipping() if settings.skip_silence else None
     streamed = [plan for plan in plans if may_hold_speech(found[plan.channel or 0], skipping)]
     return Look(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from worker.open_files_limit import raise_limit
     "--language",
     "-l",
     metavar="CODE",
-    help="Language of the audio (or STT_RECOGNIZER_LANGUAGE). Chooses an installed model that knows it.",
+    help="Language of the audio (or STT_SERVER_LANGUAGE). Chooses an installed model that knows it.",
 )
 @click.option(
     "--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help="Misbehave on purpose; `list` tells how."
@@ -45,7 +46,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
         echo_text(catalogue.describe())
         return
     switches = [catalogue.parse(text) for text in faults]
-    settings = options.settings_from(**given)
+    settings = options.settings_from(warn=False, **given)
     raise_limit()
     from tasks.embedded.stack import check_recognizer, for_language  # noqa: PLC0415
     from tasks.observability import log_setup  # noqa: PLC0415
@@ -56,6 +57,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
     if language is not None:
         settings = for_language(settings, language)
     log_setup.set_up(settings)
+    log_setup.warn_of_unknown_variables(os.environ)
 
     def ready(url: str) -> None:
         if settings.log_format == "console":  # else every line is JSON

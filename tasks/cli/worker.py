@@ -14,7 +14,12 @@ from worker.settings import as_environment
 
 
 @click.command(short_help="Work on the jobs in the queue.")
-@click.option("--sessions", type=click.IntRange(1, 2000), help="Jobs at the same time (or STT_SESSIONS).")
+@click.option(
+    "--sessions",
+    "worker_sessions",
+    type=click.IntRange(1, 2000),
+    help="Jobs at the same time (or STT_WORKER_SESSIONS).",
+)
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session: 1, a factor, or `max`.")
 @options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
@@ -30,7 +35,7 @@ def command(ready_file: Path | None, **given: Any) -> None:
       STT_URL=https://cantonese.ai STT_API_KEY=... stt-batch worker --sessions 8
       STT_REDIS_URL=redis://queue:6379/0 stt-batch worker
     """
-    settings = options.settings_from(**given)
+    settings = options.settings_from(warn=False, **given)
     raise_limit()
     from tasks.app import check_service, run_worker  # noqa: PLC0415  Celery and the audio code are for this command alone
     from tasks.observability import log_setup  # noqa: PLC0415

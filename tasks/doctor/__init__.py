@@ -20,13 +20,12 @@ from tasks.doctor.finding import Finding, Status, fail, ok, warn
 from worker.errors import SettingsError, SttError
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
 from worker.secret_masking import show_url
-from worker.settings import SECRETS, Settings
+from worker.settings import Settings, unknown_variables
 from worker.webhooks.sender import secrets_of
 
 SAMPLE: Final = Path(__file__).with_name("sample.opus")
 PART_S: Final = 180.0
 """Longest time for one part."""
-_OTHERS: Final = frozenset({"STT_TEST_AUDIO"})
 
 
 async def checkup(
@@ -56,10 +55,7 @@ async def checkup(
 
 def of_settings(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
     """What the settings themselves tell."""
-    known = {f"STT_{name.upper()}" for name in type(settings).model_fields}
-    known |= {f"STT_{name.upper()}_FILE" for name in SECRETS} | _OTHERS
-    strange = sorted(name for name in environ if name.startswith("STT_") and name not in known)
-    found = [warn("settings", f"{name} is no setting", "look at its spelling") for name in strange]
+    found = [warn("settings", text, "check its spelling") for text in unknown_variables(environ)]
     if not settings.url:
         found.append(fail("settings", "no service is named", "set STT_URL and STT_API_KEY"))
     elif not settings.api_key.get_secret_value():

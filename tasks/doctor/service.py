@@ -74,7 +74,7 @@ class _Log:
 async def hear(settings: Settings, sample: Path, speed: Speed = 1.0) -> Heard:
     """Stream a sample through one session, without a retry. Raises SttError."""
     log, started = _Log(), time.monotonic()
-    once = settings.model_copy(update={"retries": 0, "allowed_sources": ""})
+    once = settings.model_copy(update={"session_retries": 0, "allowed_sources": ""})
     job = Job(id="doctor", source=sample, speed=speed, language=None)
     transcript = await run(job, settings=once, log=log)
     return Heard(transcript, time.monotonic() - started, tuple(log.latencies_s))
@@ -89,7 +89,7 @@ async def look(settings: Settings, sample: Path) -> list[Finding]:
     except AuthRefused as exc:
         return [fail("service", str(exc), "set STT_API_KEY to a key of that service")]
     except EndpointBusy as exc:
-        return [warn("service", str(exc), "wait, or open fewer sessions (STT_MAX_SESSIONS)")]
+        return [warn("service", str(exc), "wait, or open fewer sessions (STT_API_KEY_MAX_SESSIONS)")]
     except EndpointError as exc:
         return [fail("service", str(exc))]
     took_s = time.monotonic() - started

@@ -91,10 +91,10 @@ async def look_at_disk(settings: Settings) -> list[Finding]:
 def look_at_descriptors(settings: Settings) -> Finding:
     """Compare the limit of open files with the need; the limit is raised as in a worker."""
     limit = raise_limit()
-    if (text := shortfall(limit, settings.sessions)) is not None:
+    if (text := shortfall(limit, settings.worker_sessions)) is not None:
         what, _, way_out = text.partition(": ")
         return warn("open files", what, way_out)
-    return ok("open files", "no limit" if limit is None else f"up to {limit}, enough for STT_SESSIONS")
+    return ok("open files", "no limit" if limit is None else f"up to {limit}, enough for STT_WORKER_SESSIONS")
 
 
 def _disk(settings: Settings) -> Finding:

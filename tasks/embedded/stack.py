@@ -152,7 +152,7 @@ class Stack:
                 "server_api_keys": SecretStr(key),
                 "server_host": "127.0.0.1",
                 "server_port": server_port,
-                "server_max_sessions": max(self.settings.server_max_sessions, self.settings.sessions + 8),
+                "server_max_sessions": max(self.settings.server_max_sessions, self.settings.worker_sessions + 8),
             }
         self.settings = self.settings.model_copy(update=update)
         environment = as_environment(self.settings) | {"PYTHONPATH": _python_path(), "PYTHONUNBUFFERED": "1"}
@@ -253,7 +253,7 @@ def _is_alive(pid: str) -> bool:
 
 def check_recognizer(settings: Settings) -> None:
     """Raises SettingsError when the embedded recognizer is wanted and not installed."""
-    if settings.recognizer == "faster-whisper" and find_spec("faster_whisper") is None:
+    if settings.server_recognizer == "faster-whisper" and find_spec("faster_whisper") is None:
         raise SettingsError(
             "the embedded recognizer is not installed: pip install 'stt-batch[local]', "
             "or use a service: set STT_URL and STT_API_KEY"
@@ -264,10 +264,10 @@ def for_language(settings: Settings, language: str) -> Settings:
     """The settings with a model of the embedded recognizer that knows `language`. Raises LanguageUnsupported."""
     from worker.server.recognizers.model_languages import choose_model  # noqa: PLC0415  not needed with another service
 
-    if settings.recognizer != "faster-whisper":  # a custom engine checks its languages itself
-        return settings.model_copy(update={"recognizer_language": language})
+    if settings.server_recognizer != "faster-whisper":  # a custom engine checks its languages itself
+        return settings.model_copy(update={"server_language": language})
     model, code = choose_model(settings, language)
-    return settings.model_copy(update={"model": model, "recognizer_language": code})
+    return settings.model_copy(update={"model": model, "server_language": code})
 
 
 def free_ports(count: int) -> list[int]:

@@ -41,7 +41,7 @@ class Attempts:
 
     def most(self, lease: Lease) -> int:
         """Attempts in a row after which the job has failed."""
-        return self._settings.output_attempts if lease.transcribed else self._settings.attempts
+        return self._settings.output_attempts if lease.transcribed else self._settings.job_attempts
 
     async def make(self, lease: Lease, spec: JobSpec, told: Told) -> Result:
         """Transcribe and write the files. Raises SttError; what may be over in a while is retryable.
@@ -69,7 +69,7 @@ class Attempts:
         transcript = await self._pipeline(job, settings=self._settings, log=told, slots=self._slots)
         if transcript.speed_reached is not None:
             await self._ledger.speeds.remember(self._settings.url, transcript.speed_reached)
-        if lease.tries < self._settings.attempts and (reason := transcript.gave_up) is not None:
+        if lease.tries < self._settings.job_attempts and (reason := transcript.gave_up) is not None:
             raise EndpointUnavailable(reason)
         return transcript
 
@@ -77,7 +77,7 @@ class Attempts:
 async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger) -> Job:
     """Raises LedgerUnavailable."""
     speed = settings.speed if spec.speed is None else spec.speed
-    most = min(settings.job_sessions or settings.sessions, settings.sessions)
+    most = min(settings.job_max_sessions or settings.worker_sessions, settings.worker_sessions)
     stamp, sha256 = (None, None) if is_url(spec.source) else await ledger.contents.known(spec.source)
     return Job(
         id=lease.job_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -19,6 +20,7 @@ from tasks.background.reaper import Reaper
 from tasks.event_loop import shared_loop
 from tasks.execution.runner import Runner
 from tasks.observability.health import BEAT_S
+from tasks.observability.log_setup import warn_of_unknown_variables
 from worker import tracing
 from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.connection import Connection
@@ -78,9 +80,10 @@ class Process:
 
     def begin(self) -> None:
         """Called before the worker has its broker. Raises SettingsError, LedgerNewer."""
-        if (text := shortfall(raise_limit(), load().sessions)) is not None:
+        if (text := shortfall(raise_limit(), load().worker_sessions)) is not None:
             logger.warning(text)
         settings = load()
+        warn_of_unknown_variables(os.environ)
         secrets_of(settings)
         if sends_key_in_clear(settings.url):
             logger.warning(clear_text_warning(show_url(settings.url)))

@@ -54,7 +54,7 @@ MAX_SHORTAGES: Final = 150
 MAX_RESTARTS: Final = 5
 """Maximum restarts of a job with an idempotency key because its source has changed."""
 UNREAD_PAUSE: Final = 3.0
-"""Times STT_BACKOFF_S it then waits, at the most."""
+"""Times STT_JOB_BACKOFF_S it then waits, at the most."""
 BACK_AFTER_S: Final = 2.0
 """Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
 MAX_BACK_AFTER_S: Final = 60.0
@@ -100,7 +100,7 @@ class Runner:
         self._events = events
         self._settings = settings
         self._ledger = ledger
-        self._attempts = Attempts(settings, ledger, pipeline, Pool(settings.sessions, slots or Unlimited()))
+        self._attempts = Attempts(settings, ledger, pipeline, Pool(settings.worker_sessions, slots or Unlimited()))
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._running: set[asyncio.Task[Outcome]] = set()
         self._held = Held(ledger)
@@ -310,7 +310,7 @@ class Runner:
     async def _later(self, lease: Lease, code: str, reason: str) -> Outcome:
         """Have the job taken up again after a pause: exponential, with jitter, so that jobs that failed together do not
         come back together."""
-        doubled = self._settings.backoff_s * 2 ** max(0, lease.tries - 1)
+        doubled = self._settings.job_backoff_s * 2 ** max(0, lease.tries - 1)
         delay_s = min(MOST_BACKOFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
         logger.warning("attempt failed", job=lease.job_id, error=reason, code=code, again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, code, reason)
@@ -320,7 +320,7 @@ class Runner:
     async def _later_for(self, lease: Lease, shortage: WorkerShortage) -> Outcome:
         """Postpone the job until the shortage may be over. The attempt does not count, so that a job does not fail
         because of its worker. After MAX_SHORTAGES in a row, about a day, the job fails."""
-        doubled = self._settings.backoff_s * 2 ** min(20, lease.shortages)
+        doubled = self._settings.job_backoff_s * 2 ** min(20, lease.shortages)
         delay_s = min(MOST_BACKOFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
         reason = str(shortage)
         logger.warning("worker is short of something", job=lease.job_id, error=reason, again_in_s=round(delay_s, 1))
@@ -330,7 +330,7 @@ class Runner:
 
     async def _anew(self, lease: Lease, exc: SourceChanged) -> Outcome:
         """Restart the job: an idempotency key stands for any content of the source, so transcribe the present one."""
-        delay_s = min(MOST_BACKOFF_S, self._settings.backoff_s) * random.uniform(0.5, 1.0)  # noqa: S311
+        delay_s = min(MOST_BACKOFF_S, self._settings.job_backoff_s) * random.uniform(0.5, 1.0)  # noqa: S311
         logger.warning("job starts over", job=lease.job_id, error=str(exc), again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, exc.code, str(exc), anew=True)
         metrics.RETRIES.labels("job", exc.code).inc()
@@ -339,7 +339,7 @@ class Runner:
     async def _leave_to_newer(self, lease: Lease, reason: JobNewer) -> Outcome:
         """While workers are replaced one after the other, some know more than others: leave it to them, for about an
         hour. It costs the job none of its attempts."""
-        delay_s = UNREAD_PAUSE * self._settings.backoff_s * random.uniform(0.5, 1.0)  # noqa: S311
+        delay_s = UNREAD_PAUSE * self._settings.job_backoff_s * random.uniform(0.5, 1.0)  # noqa: S311
         logger.warning("job left to a newer worker", job=lease.job_id, error=str(reason), again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, reason.code, str(reason), counted="unread")
         metrics.RETRIES.labels("job", reason.code).inc()
@@ -348,7 +348,7 @@ class Runner:
     async def _under_lease(self, lease: Lease, work: Coroutine[Any, Any, Result]) -> Result:
         """The work, and beside it the renewal of the lease: when that ends, the work is stopped."""
         working = asyncio.create_task(work)
-        keeping = asyncio.create_task(lease.keep(self._settings.renew_s))
+        keeping = asyncio.create_task(lease.keep(self._settings.lease_renew_s))
         try:
             await asyncio.wait((working, keeping), return_when=asyncio.FIRST_COMPLETED)
             if not working.done():

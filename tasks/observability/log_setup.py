@@ -12,6 +12,7 @@ import json
 import logging
 import sys
 import threading
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, TextIO
@@ -20,7 +21,7 @@ import structlog
 
 from tasks.observability.log_dedup import Repeats
 from worker.secret_masking import Masker, masker_of
-from worker.settings import Settings
+from worker.settings import Settings, unknown_variables
 from worker.text_escaping import printable, printable_lines
 
 # Two lines for each message, with an id nobody else knows; ours name the job.
@@ -49,6 +50,12 @@ def set_up(settings: Settings, level: str | None = None) -> None:
     )
     sys.excepthook = _uncaught
     threading.excepthook = lambda args: _uncaught(args.exc_type, args.exc_value, args.exc_traceback)
+
+
+def warn_of_unknown_variables(environ: Mapping[str, str]) -> None:
+    """Log a warning for each `STT_…` variable that is not a setting, such as a misspelled one."""
+    for text in unknown_variables(environ):
+        _log.warning(text)
 
 
 class _Handler(logging.StreamHandler[TextIO]):

@@ -194,7 +194,7 @@ async def test_a_session_that_breaks_costs_its_channel_nothing(calls: Path, faul
 async def test_an_attempt_goes_on_in_each_channel(calls: Path) -> None:
     """The first attempt loses the service for good, in the middle of both channels."""
     first, second = MemoryLog(), MemoryLog()
-    async with tone_service("drop=40:2-4", "http=503:4-99", STT_RETRIES="0") as service:
+    async with tone_service("drop=40:2-4", "http=503:4-99", STT_SESSION_RETRIES="0") as service:
         broken = await transcribe(calls / "vorbis.ogg", service, sessions=4, channels=NAMED, speed=60.0, log=first)
     assert not broken.coverage.complete
     assert {gap.channel for gap in broken.coverage.missing} == {"agent", "customer"}

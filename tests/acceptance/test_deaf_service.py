@@ -19,7 +19,7 @@ from worker.transcript.model import SectionFacts, Transcript, Unanswered
 
 LENGTH_S = 20.0
 SAMPLES = Path(__file__).parents[1] / "samples"
-SHORT_TAIL = {"STT_FLUSH_MAX_S": "3", "STT_FLUSH_MIN_S": "1"}
+SHORT_TAIL = {"STT_TAIL_SILENCE_MAX_S": "3", "STT_TAIL_SILENCE_MIN_S": "1"}
 
 
 class Speech(ToneVoiceDetector):
@@ -189,7 +189,7 @@ async def test_speech_without_text_is_missing(recording: Path, spoken: list[Tone
 
 @pytest.mark.usefixtures("tones_are_speech")
 async def test_a_second_session_that_fails_is_the_reason(recording: Path, spoken: list[ToneWord]) -> None:
-    async with tone_service("deaf=8:1", "http=503:2-99", STT_RETRIES="1") as settings:
+    async with tone_service("deaf=8:1", "http=503:2-99", STT_SESSION_RETRIES="1") as settings:
         transcript = await transcribe(recording, settings)
     assert_named(transcript, spoken)
     (gap,) = transcript.coverage.missing

@@ -32,7 +32,7 @@ SHARES = (0.25, 0.5, 0.75)
 
 @pytest.fixture
 def stack(tmp_path: Path, speed: str) -> Iterator[LocalCompose]:
-    made = LocalCompose(tmp_path, {"STT_RECOGNIZER": ENGINE, "STT_SPEED": speed, "STT_SESSIONS": "4"})
+    made = LocalCompose(tmp_path, {"STT_SERVER_RECOGNIZER": ENGINE, "STT_SPEED": speed, "STT_WORKER_SESSIONS": "4"})
     yield made
     made.close()
 

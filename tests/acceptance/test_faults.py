@@ -126,7 +126,9 @@ async def test_a_service_that_forgets_the_tail(cut_off: tuple[Path, list[ToneWor
 
 async def test_a_service_that_never_commits_leaves_its_last_partial(cut_off: tuple[Path, list[ToneWord]]) -> None:
     source, words = cut_off
-    async with tone_service("never-commit", "forget-tail", STT_FLUSH_MAX_S="3", STT_FLUSH_MIN_S="1") as settings:
+    async with tone_service(
+        "never-commit", "forget-tail", STT_TAIL_SILENCE_MAX_S="3", STT_TAIL_SILENCE_MIN_S="1"
+    ) as settings:
         transcript = await transcribe(source, settings)
     last = transcript.segments[-1]
     assert not last.committed
@@ -199,7 +201,7 @@ async def test_a_session_that_stalls_is_followed_by_another(
 @pytest.mark.parametrize("fault", ["stop-reading=1", "mute=1"])
 async def test_a_session_that_stalls_ends_within_its_bound(recording: Path, fault: str) -> None:
     # Before anything can be committed: after a commit the count of failures begins anew.
-    async with tone_service(fault, STT_RETRIES="0", STT_CLOSE_TIMEOUT_S="1", **QUICK) as settings:
+    async with tone_service(fault, STT_SESSION_RETRIES="0", STT_CLOSE_TIMEOUT_S="1", **QUICK) as settings:
         started = time.monotonic()
         with pytest.raises(SessionStalled, match="for 2 s"):
             await transcribe(recording, settings)

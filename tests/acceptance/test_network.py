@@ -63,7 +63,11 @@ async def test_a_connection_that_is_reset(recording: Path, spoken: list[ToneWord
 async def hole(recording: Path, spoken: list[ToneWord], hole_s: float, stall_s: float, speed: float) -> None:
     log = MemoryLog()
     async with tone_service() as settings, proxy(settings.url) as line:
-        bounds = {"STT_STALL_TIMEOUT_S": str(stall_s), "STT_CONNECT_TIMEOUT_S": str(stall_s), "STT_RETRIES": "20"}
+        bounds = {
+            "STT_STALL_TIMEOUT_S": str(stall_s),
+            "STT_CONNECT_TIMEOUT_S": str(stall_s),
+            "STT_SESSION_RETRIES": "20",
+        }
         job = asyncio.create_task(transcribe(recording, through(line, settings, **bounds), speed=speed, log=log))
         await when_committed(log, 10)
         line.hold()
@@ -122,7 +126,9 @@ async def test_a_service_that_restarts(recording: Path, spoken: list[ToneWord]) 
     server_settings = load({"STT_API_KEY": KEY, "STT_SERVER_PORT": "0"})
     first = await app.start(server_settings, tone_recognizer(server_settings))
     await first.ready()
-    settings = load({"STT_URL": first.url, "STT_API_KEY": KEY, "STT_RETRIES": "20", "STT_CONNECT_TIMEOUT_S": "2"})
+    settings = load(
+        {"STT_URL": first.url, "STT_API_KEY": KEY, "STT_SESSION_RETRIES": "20", "STT_CONNECT_TIMEOUT_S": "2"}
+    )
     job = asyncio.create_task(transcribe(recording, settings, speed=PACE, log=log))
     await when_committed(log, 15)
     await first.close()
@@ -158,7 +164,7 @@ async def test_no_task_and_no_socket_is_left(recording: Path, fault: str) -> Non
 
 
 async def stalled_growth_mb(recording: Path, stall_s: float) -> float:
-    async with tone_service("stop-reading=2", STT_STALL_TIMEOUT_S=str(stall_s), STT_RETRIES="0") as settings:
+    async with tone_service("stop-reading=2", STT_STALL_TIMEOUT_S=str(stall_s), STT_SESSION_RETRIES="0") as settings:
         job = asyncio.create_task(transcribe(recording, settings))
         await asyncio.sleep(min(2.0, stall_s / 2))
         before, started = peak_kb(), time.monotonic()

@@ -51,7 +51,7 @@ class Inventor:
 
 @asynccontextmanager
 async def inventing(sentences: Iterator[str], logprob: float | None) -> AsyncIterator[Settings]:
-    environ = {"STT_API_KEY": KEY, "STT_SEGMENT_MAX_S": "6"}
+    environ = {"STT_API_KEY": KEY, "STT_SERVER_SEGMENT_MAX_S": "6"}
     server = await app.start(load({**environ, "STT_SERVER_PORT": "0"}), Inventor(sentences, logprob), [])
     try:
         await server.ready()
@@ -114,7 +114,7 @@ async def test_channels_of_opposite_phase(tmp_path: Path) -> None:
 async def test_a_deaf_service(tmp_path: Path) -> None:
     path = tmp_path / "call.wav"
     soundfile.write(path, encode(list(speech(20.0, seed=5)), RATE), RATE)
-    async with tone_service("never-commit=8", STT_RETRIES="0", STT_SPEECH_DETECTOR="level") as settings:
+    async with tone_service("never-commit=8", STT_SESSION_RETRIES="0", STT_SPEECH_DETECTOR="level") as settings:
         transcript = await transcribe(path, settings)
     assert codes(transcript) & {"missing", "no_text"}
 

@@ -63,7 +63,7 @@ async def check(
     # The file may end inside a word, which then counts as not said.
     source = write_words(directory / f"speech.{coding.ending}", words, rate, coding, duration_s=length_s)
     whole = [w for w in words if w.end <= length_s]
-    quick = {"STT_STALL_TIMEOUT_S": "1.5", "STT_CONNECT_TIMEOUT_S": "2", "STT_RETRIES": "9"}
+    quick = {"STT_STALL_TIMEOUT_S": "1.5", "STT_CONNECT_TIMEOUT_S": "2", "STT_SESSION_RETRIES": "9"}
     async with tone_service(*faults, **quick) as service:
         transcript = await transcribe(source, service, speed=speed)
     assert_said(transcript, whole)

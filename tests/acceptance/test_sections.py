@@ -71,7 +71,7 @@ async def test_a_session_that_breaks_costs_its_section_nothing(files: Path, faul
 async def test_an_attempt_goes_on_in_each_section(files: Path) -> None:
     """The first attempt loses the service for good; the second one keeps its plan, and what is finished."""
     first = MemoryLog()
-    async with tone_service("drop=40:2", "http=503:5-99", STT_RETRIES="0") as service:
+    async with tone_service("drop=40:2", "http=503:5-99", STT_SESSION_RETRIES="0") as service:
         broken = await transcribe(files / "speech.wav", service, sessions=4, speed=60.0, log=first)
     assert not broken.coverage.complete
     assert {gap.reason for gap in broken.coverage.missing}
@@ -101,7 +101,7 @@ async def test_a_refused_key_ends_all_sections_at_once(files: Path) -> None:
 
 async def test_a_dead_service_is_not_asked_for_every_section(files: Path) -> None:
     log = MemoryLog()
-    async with tone_service("http=503", STT_RETRIES="1") as service:
+    async with tone_service("http=503", STT_SESSION_RETRIES="1") as service:
         with pytest.raises(EndpointUnavailable):
             await transcribe(files / "speech.wav", service, sessions=2, log=log)
     assert not log.segments

@@ -52,7 +52,7 @@ def run(folder: Path, minutes: float, sessions: int) -> dict[str, Any]:
 
 
 def _transcribe(url: str, path: Path, *, speed: str, sessions: int) -> tuple[Transcript, float, float]:
-    with stack(url, api_key=KEY, speed=speed, sessions=str(sessions)) as running:
+    with stack(url, api_key=KEY, speed=speed, worker_sessions=str(sessions)) as running:
         began = time.time()
         handle = submit(path, settings=running.settings)
         status = handle.wait(3600)

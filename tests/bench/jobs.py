@@ -33,7 +33,7 @@ def make(folder: Path, count: int, duration_s: float = DURATION_S) -> list[Path]
 
 def throughput(url: str, files: Sequence[Path], *, workers: int = WORKERS, sessions: int = SESSIONS) -> dict[str, Any]:
     """Files in a second, from the submission of all as one batch to the end of the last job."""
-    with stack(url, workers=workers, speed="max", sessions=str(sessions)) as running:
+    with stack(url, workers=workers, speed="max", worker_sessions=str(sessions)) as running:
         used, began = running.cpu_s(), time.time()
         batch = submit_many(files, out_dir=running.folder / "out", formats=("json",), settings=running.settings)
         submitted = time.time()

@@ -197,7 +197,7 @@ def main() -> int:
 
 
 def run(folder: Path, valkey: Valkey, upstream: Upstream, minutes: float, seed: int) -> int:
-    settings = {"STT_LEASE_S": str(LEASE_S), "STT_RENEW_S": str(RENEW_S), "STT_REAP_S": str(REAP_S)}
+    settings = {"STT_LEASE_S": str(LEASE_S), "STT_LEASE_RENEW_S": str(RENEW_S), "STT_REAP_INTERVAL_S": str(REAP_S)}
     fleet = Fleet(folder, valkey.url, upstream.url, settings)
     soak = Soak(
         fleet, valkey, upstream, [fleet.audio(f"f{n}", FILE_S, seed=n) for n in range(SOURCES)], random.Random(seed)

@@ -53,7 +53,7 @@ def through_product(
             *(str(recording.path) for recording in recordings),
             "--out", folder, "--speed", speed, "--sessions", str(sessions), "--format", "json", "--json",
         ]  # fmt: skip
-        environment = os.environ | {"STT_JOB_SESSIONS": str(sections), "STT_SKIP_SILENCE": str(skip_silence)}
+        environment = os.environ | {"STT_JOB_MAX_SESSIONS": str(sections), "STT_SKIP_SILENCE": str(skip_silence)}
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, env=environment
         )
@@ -101,7 +101,7 @@ def on_whole_files(recordings: Sequence[Recording]) -> Run:
 
     config = settings_module.load()
     model = WhisperModel(
-        str(model_files.find(config.model, model_files.cache_folder(config.model_cache))),
+        str(model_files.find(config.model, model_files.cache_folder(config.server_model_cache))),
         device="cpu",
         compute_type="int8",
     )

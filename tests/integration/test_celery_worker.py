@@ -31,7 +31,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 @pytest.fixture
 def settings(redis_url: str) -> Settings:
-    return load({}, redis_url=redis_url, lease_s=4, renew_s=1, reap_s=0.5)
+    return load({}, redis_url=redis_url, lease_s=4, lease_renew_s=1, reap_interval_s=0.5)
 
 
 @pytest.fixture
@@ -43,12 +43,12 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
         environment = {
             **os.environ,
             "STT_REDIS_URL": settings.redis_url,
-            "STT_SESSIONS": str(sessions),
+            "STT_WORKER_SESSIONS": str(sessions),
             "STT_URL": "http://127.0.0.1:1",
             "STT_API_KEY": "key",
             "STT_LEASE_S": "4",
-            "STT_RENEW_S": "1",
-            "STT_REAP_S": "0.5",
+            "STT_LEASE_RENEW_S": "1",
+            "STT_REAP_INTERVAL_S": "0.5",
             "C_FORCE_ROOT": "1",
         }
         name = f"w{len(started)}"
@@ -195,7 +195,7 @@ def test_a_job_that_kills_its_workers_is_given_up(
     start: Start, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
     handle = submit(audio("die-9.wav"), settings=settings)
-    raw.hset(f"stt:job:{handle.id}", "tries", settings.attempts + 1)
+    raw.hset(f"stt:job:{handle.id}", "tries", settings.job_attempts + 1)
     start()
     status = until_ended(handle)
     assert (status.state, status.error_code) == (JobState.FAILED, "attempts")

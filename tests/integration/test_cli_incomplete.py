@@ -29,7 +29,7 @@ def test_seconds_the_service_never_committed_are_named(cli: Cli) -> None:
     faults = ("--fault", "never-commit", "--fault", "forget-tail")
     cli.start("server", "--port", str(port), "--ready-file", "ready", *faults, STT_SERVER_API_KEYS="k")
     wait_until((cli.folder / "ready").exists, "the server is ready", timeout_s=30)
-    service = {"STT_URL": f"http://127.0.0.1:{port}", "STT_API_KEY": "k", "STT_FLUSH_MAX_S": "2"}
+    service = {"STT_URL": f"http://127.0.0.1:{port}", "STT_API_KEY": "k", "STT_TAIL_SILENCE_MAX_S": "2"}
     told = cli.run("run", "a.wav", "--speed", "max", **service)
     assert told.returncode == 1
     (line,) = [line for line in told.stdout.splitlines() if line.startswith("incomplete")]

@@ -45,7 +45,7 @@ class Cli:
         self.folder = folder
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("STT_")},
-            "STT_RECOGNIZER": ENGINE,
+            "STT_SERVER_RECOGNIZER": ENGINE,
             "PYTHONPATH": str(ROOT),
             "NO_COLOR": "1",
         }
@@ -261,7 +261,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(cli: Cli) ->
 
 def test_a_service_that_cannot_start_is_told_and_nothing_is_left(cli: Cli) -> None:
     write_audio(cli.folder / "a.wav")
-    done = cli.run("run", "a.wav", STT_RECOGNIZER="no.such.module:load")
+    done = cli.run("run", "a.wav", STT_SERVER_RECOGNIZER="no.such.module:load")
     assert done.returncode == 1
     assert "no.such.module" in done.stderr
     cli.assert_nothing_left(timeout_s=1)

@@ -31,7 +31,7 @@ SAMPLES = ROOT / "tests" / "samples"
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[LocalCompose]:
-    made = LocalCompose(tmp_path, {"STT_RECOGNIZER": ENGINE, "STT_SPEED": "max"})
+    made = LocalCompose(tmp_path, {"STT_SERVER_RECOGNIZER": ENGINE, "STT_SPEED": "max"})
     yield made
     made.close()
 
@@ -79,7 +79,7 @@ def test_the_queue_wants_its_password(stack: LocalCompose) -> None:
 
 
 def test_a_password_of_one_s_own_reaches_everybody(tmp_path: Path) -> None:
-    given = {"VALKEY_PASSWORD": "Own2", "STT_RECOGNIZER": ENGINE}
+    given = {"VALKEY_PASSWORD": "Own2", "STT_SERVER_RECOGNIZER": ENGINE}
     stack = LocalCompose(tmp_path, given)
     try:
         stack.up("valkey", "server", "worker", "intake")

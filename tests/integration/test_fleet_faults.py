@@ -169,7 +169,7 @@ def test_3_sigterm_with_200_jobs_in_flight(fleet: Fleet) -> None:
     files = [fleet.audio(f"many{n}", 12, seed=n) for n in range(200)]
     # 200 sessions open at once on a small machine: a lease that such a start does not use up, and a pace at which the
     # first sessions still stream when the last ones open.
-    worker = fleet.start(sessions=200, STT_SPEED="0.5", STT_LEASE_S="15", STT_RENEW_S="3")
+    worker = fleet.start(sessions=200, STT_SPEED="0.5", STT_LEASE_S="15", STT_LEASE_RENEW_S="3")
     batch = submit_many([path for path, _ in files], settings=fleet.settings)
     ids = [job.id for job in batch.jobs]
     wait_until(

@@ -14,7 +14,7 @@ LIMIT = 2
 
 @pytest.fixture
 def fleet_settings() -> dict[str, str]:
-    return {"STT_MAX_SESSIONS": str(LIMIT), "STT_SPEED": "8"}
+    return {"STT_API_KEY_MAX_SESSIONS": str(LIMIT), "STT_SPEED": "8"}
 
 
 def test_two_workers_one_killed_keep_to_the_limit(fleet: Fleet) -> None:

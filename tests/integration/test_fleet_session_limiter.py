@@ -19,7 +19,7 @@ MOST = 3
 
 @pytest.fixture
 def fleet_settings() -> dict[str, str]:
-    return {"STT_MAX_SESSIONS": str(MOST)}
+    return {"STT_API_KEY_MAX_SESSIONS": str(MOST)}
 
 
 def sessions(url: str) -> int:

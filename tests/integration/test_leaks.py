@@ -34,7 +34,7 @@ def recording(tmp_path: Path) -> Path:
     [f"refuse=Invalid API key {KEY}", f"error=auth_error no access for {KEY}@0"],
 )
 async def test_a_key_the_service_repeats_is_in_no_error(recording: Path, fault: str) -> None:
-    async with tone_service(fault, STT_RETRIES="0") as settings:
+    async with tone_service(fault, STT_SESSION_RETRIES="0") as settings:
         with pytest.raises(SttError) as caught:
             await transcribe(recording, settings)
     assert KEY not in str(caught.value)
@@ -44,7 +44,7 @@ async def test_a_key_the_service_repeats_is_in_no_error(recording: Path, fault: 
 async def test_a_password_in_the_address_is_in_no_transcript(recording: Path) -> None:
     log = MemoryLog()
     async with tone_service("close=2:1") as settings:
-        with_user = load({}, url=settings.url.replace("://", "://ann:hunter22@"), api_key=KEY, retries=1)
+        with_user = load({}, url=settings.url.replace("://", "://ann:hunter22@"), api_key=KEY, session_retries=1)
         transcript = await transcribe(recording, with_user, log=log)
     assert transcript.failures
     for text in (transcript.model_dump_json(), repr(log.reports)):

@@ -348,10 +348,10 @@ def test_durability_from_info(info: dict[str, object], words: list[str]) -> None
 @pytest.mark.parametrize(
     ("wrong", "named"),
     [
-        ({"lease_s": 10, "renew_s": 6}, "STT_RENEW_S"),
-        ({"lease_s": 4, "renew_s": 1, "reap_s": 5}, "STT_REAP_S"),
+        ({"lease_s": 10, "lease_renew_s": 6}, "STT_LEASE_RENEW_S"),
+        ({"lease_s": 4, "lease_renew_s": 1, "reap_interval_s": 5}, "STT_REAP_INTERVAL_S"),
         ({"lease_s": 7200}, "STT_LEASE_S"),
-        ({"attempts": 0}, "STT_ATTEMPTS"),
+        ({"job_attempts": 0}, "STT_JOB_ATTEMPTS"),
     ],
 )
 def test_settings_that_cannot_work_together_stop_the_start(wrong: dict[str, object], named: str) -> None:

@@ -42,7 +42,7 @@ class Scene:
 
     def __init__(self, redis_url: str, server: S3Server) -> None:
         self.settings = load(
-            {"STT_S3_ENDPOINT": server.endpoint}, redis_url=redis_url, backoff_s=0.1, output_attempts=3
+            {"STT_S3_ENDPOINT": server.endpoint}, redis_url=redis_url, job_backoff_s=0.1, output_attempts=3
         )
         self.away = self.settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{free_port()}"})
         self.ledger = Ledger(self.settings)

@@ -30,7 +30,7 @@ def worker(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[byte
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith("STT_")},
         **{"STT_REDIS_URL": settings.redis_url, "STT_URL": "http://127.0.0.1:1", "STT_API_KEY": "k"},
-        "STT_SESSIONS": str(SESSIONS),
+        "STT_WORKER_SESSIONS": str(SESSIONS),
     }
     with (tmp_path / "worker.log").open("wb") as log:
         process = subprocess.Popen(
@@ -121,4 +121,4 @@ def test_real_audio_real_service_two_workers(fleet: Fleet) -> None:
     assert single.wait(timeout_s=20).state == "done"
     assert begun_before(fleet.settings, single.id, many) <= 2 * SESSIONS + 2
     fleet.assert_done(single.id, words)
-    assert fleet.settings.max_sessions == 0
+    assert fleet.settings.api_key_max_sessions == 0

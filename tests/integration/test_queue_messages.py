@@ -35,7 +35,7 @@ Start = Callable[..., subprocess.Popen[bytes]]
 
 @pytest.fixture
 def settings(redis_url: str) -> Settings:
-    return load({}, redis_url=redis_url, lease_s=4, renew_s=1, reap_s=0.5)
+    return load({}, redis_url=redis_url, lease_s=4, lease_renew_s=1, reap_interval_s=0.5)
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def start(settings: Settings, tmp_path: Path) -> Iterator[Start]:
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("STT_")},
             **{"STT_REDIS_URL": settings.redis_url, "STT_URL": "http://127.0.0.1:1", "STT_API_KEY": "key"},
-            **{"STT_LEASE_S": "4", "STT_RENEW_S": "1", "STT_REAP_S": "0.5", "C_FORCE_ROOT": "1", **more},
+            **{"STT_LEASE_S": "4", "STT_LEASE_RENEW_S": "1", "STT_REAP_INTERVAL_S": "0.5", "C_FORCE_ROOT": "1", **more},
         }
         command = command or (sys.executable, "-m", "tests.support.fake_worker", "-n", f"w{len(started)}@test")
         with (tmp_path / "worker.log").open("ab") as log:

@@ -23,7 +23,7 @@ SPEC = json.dumps({"source": "/audio/a.wav"})
 
 @pytest.fixture
 def settings(redis_url: str) -> Settings:
-    return load({}, redis_url=redis_url, reap_s=0.1, attempts=4, backoff_s=0.5)
+    return load({}, redis_url=redis_url, reap_interval_s=0.1, job_attempts=4, job_backoff_s=0.5)
 
 
 class Sent:
@@ -237,7 +237,7 @@ async def test_the_reaper_goes_on_when_redis_was_away(settings: Settings, raw: r
                 raise KeyError("a bug")
             return await super().reap(*args, **options)  # type: ignore[arg-type]
 
-    settings = settings.model_copy(update={"renew_s": 0.2})
+    settings = settings.model_copy(update={"lease_renew_s": 0.2})
     ledger = Away(settings)
     await ledger.create("a", SPEC)
     await acquired(ledger)

@@ -52,7 +52,7 @@ class Scene:
 
 @pytest.fixture
 async def scene(redis_url: str) -> AsyncIterator[Scene]:
-    scene = Scene(load({}, redis_url=redis_url, lease_s=1, renew_s=0.2, reap_s=0.5))
+    scene = Scene(load({}, redis_url=redis_url, lease_s=1, lease_renew_s=0.2, reap_interval_s=0.5))
     await scene.ledger.create("a", SPEC)
     yield scene
     await scene.ledger.close()
@@ -155,7 +155,7 @@ async def test_when_the_ledger_goes_away_the_message_goes_back(scene: Scene) -> 
 
 
 async def test_a_drain_does_not_wait_for_that(redis_url: str) -> None:
-    scene = Scene(load({}, redis_url=redis_url, lease_s=600, renew_s=1))
+    scene = Scene(load({}, redis_url=redis_url, lease_s=600, lease_renew_s=1))
     await scene.ledger.create("a", SPEC)
 
     async def cut_off(job: Job, log: Any) -> Transcript:
@@ -242,7 +242,7 @@ async def test_failures_are_recorded(scene: Scene, error: Exception, code: str, 
     async def fail(job: Job, log: Any) -> Transcript:
         raise error
 
-    scene.settings = scene.settings.model_copy(update={"attempts": 1})
+    scene.settings = scene.settings.model_copy(update={"job_attempts": 1})
     assert await scene.runner(fail).perform("a", None) is Outcome.ENDED
     record = await scene.record()
     assert (record.state, record.error_code) == (JobState.FAILED, code)
@@ -271,7 +271,7 @@ async def test_a_transcript_that_was_given_up_is_tried_again_and_kept_in_the_end
 
     assert await scene.runner(give_up).perform("a", None) is Outcome.LATER
     await scene.ledger.create("b", SPEC)
-    scene.settings = scene.settings.model_copy(update={"attempts": 1})
+    scene.settings = scene.settings.model_copy(update={"job_attempts": 1})
     assert await scene.runner(give_up).perform("b", None) is Outcome.ENDED
     record = await scene.ledger.get("b")
     assert record is not None
@@ -279,7 +279,7 @@ async def test_a_transcript_that_was_given_up_is_tried_again_and_kept_in_the_end
 
 
 async def test_a_cancelled_job_stops_between_renewals(redis_url: str) -> None:
-    scene = Scene(load({}, redis_url=redis_url, lease_s=600, renew_s=300))
+    scene = Scene(load({}, redis_url=redis_url, lease_s=600, lease_renew_s=300))
     await scene.ledger.create("a", SPEC)
     running = asyncio.create_task(scene.runner(forever).perform("a", None))
     await scene.begun.wait()

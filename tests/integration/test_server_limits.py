@@ -163,7 +163,7 @@ def test_the_process_ends_within_two_seconds_of_a_signal(number: signal.Signals,
         "from worker.server.app import run\n"
         "run(settings.load(), lambda url: (sys.stderr.write('READY ' + url + chr(10)), sys.stderr.flush()))\n"
     )
-    env = {**os.environ, "STT_SERVER_PORT": "0", "STT_SERVER_API_KEYS": KEY, "STT_RECOGNIZER": ENGINE}
+    env = {**os.environ, "STT_SERVER_PORT": "0", "STT_SERVER_API_KEYS": KEY, "STT_SERVER_RECOGNIZER": ENGINE}
     with subprocess.Popen(
         [sys.executable, "-c", program], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -188,7 +188,7 @@ def test_the_process_ends_within_two_seconds_of_a_signal(number: signal.Signals,
 def test_a_signal_while_the_recognizer_loads_ends_the_process_too() -> None:
     program = "from worker import settings; from worker.server.app import run; run(settings.load())"
     engine = "tests.support.service:load_for_ever"
-    env = {**os.environ, "STT_SERVER_PORT": "0", "STT_SERVER_API_KEYS": KEY, "STT_RECOGNIZER": engine}
+    env = {**os.environ, "STT_SERVER_PORT": "0", "STT_SERVER_API_KEYS": KEY, "STT_SERVER_RECOGNIZER": engine}
     with subprocess.Popen([sys.executable, "-c", program], env=env, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         assert any("loading for ever" in line for line in process.stderr)

@@ -186,7 +186,7 @@ def _windows(length: int) -> Iterator[tuple[int, int]]:
 
 def test_an_english_model_refuses_other_languages(engine: Recognizer) -> None:
     with pytest.raises(LanguageUnsupported, match="STT_MODEL=base"):
-        recognizers.load(settings.load({}, recognizer_language="yue"))
+        recognizers.load(settings.load({}, server_language="yue"))
 
 
 def test_a_model_that_cannot_be_had_is_told_with_the_way_out(
@@ -199,6 +199,6 @@ def test_a_model_that_cannot_be_had_is_told_with_the_way_out(
 
     monkeypatch.setattr(whisper, "download_model", unreachable)
     with pytest.raises(ModelUnavailable, match=r"no route to the hub.*STT_MODEL"):
-        recognizers.load(settings.load({}, model="large-v3", model_cache=str(tmp_path)))
+        recognizers.load(settings.load({}, model="large-v3", server_model_cache=str(tmp_path)))
     with pytest.raises(ModelUnavailable, match="no model 'large-v9'"):
-        recognizers.load(settings.load({}, model="large-v9", model_cache=str(tmp_path)))
+        recognizers.load(settings.load({}, model="large-v9", server_model_cache=str(tmp_path)))

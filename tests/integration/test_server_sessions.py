@@ -69,7 +69,7 @@ async def test_the_messages_of_a_session() -> None:
 
 async def test_a_longer_pause_and_longer_segments_like_the_service() -> None:
     words, pcm = tones(40)
-    async with service(endpointing="service") as server, caller(server) as one:
+    async with service(server_endpointing="service") as server, caller(server) as one:
         await one.start()
         await one.say(pcm)
         await one.finish()

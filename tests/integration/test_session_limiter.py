@@ -34,7 +34,8 @@ async def hold(governor, name):
         print("held", name, flush=True)
         await asyncio.sleep(600)
 async def main():
-    settings = load({}, redis_url=sys.argv[1], lease_s=2, renew_s=0.5, reap_s=0.5, max_sessions=5, api_key="secret-key")
+    times = {"lease_s": 2, "lease_renew_s": 0.5, "reap_interval_s": 0.5}
+    settings = load({}, redis_url=sys.argv[1], api_key_max_sessions=5, api_key="secret-key", **times)
     governor = Governor(settings, Connection(settings.redis_url))
     await asyncio.gather(*(hold(governor, f"{sys.argv[2]}-{n}") for n in range(4)))
 asyncio.run(main())
@@ -61,7 +62,9 @@ async def governors(redis_url: str) -> AsyncIterator[Make]:
 
 def settings(redis_url: str, **changes: Any) -> Settings:
     return load(
-        {}, redis_url=redis_url, **{"lease_s": 2, "renew_s": 0.5, "reap_s": 0.5, "api_key": "secret-key", **changes}
+        {},
+        redis_url=redis_url,
+        **{"lease_s": 2, "lease_renew_s": 0.5, "reap_interval_s": 0.5, "api_key": "secret-key", **changes},
     )
 
 
@@ -92,7 +95,7 @@ async def waiting(raw: redis.Redis, count: int) -> None:
 
 
 async def test_never_above_the_limit_across_processes(governors: Make, raw: redis.Redis) -> None:
-    several = [governors(max_sessions=LIMIT) for _ in range(3)]
+    several = [governors(api_key_max_sessions=LIMIT) for _ in range(3)]
     most, now, ended = 0, 0, 0
 
     async def session(number: int) -> None:
@@ -149,7 +152,7 @@ def one_key(raw: redis.Redis, part: str) -> str:
 
 
 async def test_a_slot_is_renewed_while_it_is_held(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(max_sessions=1, lease_s=1, renew_s=0.2)
+    governor = governors(api_key_max_sessions=1, lease_s=1, lease_renew_s=0.2)
     async with governor.slot("a"):
         (key,) = raw.scan_iter("stt:governor:*:slots")
         ((_, first),) = raw.zrange(key, 0, -1, withscores=True)
@@ -157,7 +160,7 @@ async def test_a_slot_is_renewed_while_it_is_held(governors: Make, raw: redis.Re
 
 
 async def test_a_single_job_does_not_wait_for_a_whole_batch(governors: Make, raw: redis.Redis) -> None:
-    governor, other = governors(max_sessions=1), governors(max_sessions=1)
+    governor, other = governors(api_key_max_sessions=1), governors(api_key_max_sessions=1)
     served: list[str] = []
     async with asyncio.timeout(60), asyncio.TaskGroup() as group, governor.slot("first"):
         for number in range(40):
@@ -175,7 +178,7 @@ async def test_a_single_job_does_not_wait_for_a_whole_batch(governors: Make, raw
 
 
 async def test_high_goes_before_normal_before_low(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(max_sessions=1)
+    governor = governors(api_key_max_sessions=1)
     served: list[str] = []
     async with asyncio.timeout(30), asyncio.TaskGroup() as group, AsyncExitStack() as stack:
         await stack.enter_async_context(governor.slot("first"))
@@ -190,7 +193,7 @@ async def test_a_worker_that_died_in_line_does_not_block_it(
     governors: Make, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.ledger.session_limiter.SEEN_S", 1.5)
-    dead, alive = governors(max_sessions=1), governors(max_sessions=1)
+    dead, alive = governors(api_key_max_sessions=1), governors(api_key_max_sessions=1)
     served: list[str] = []
     async with asyncio.TaskGroup() as group:
         async with alive.slot("first"):
@@ -205,7 +208,7 @@ async def test_a_worker_that_died_in_line_does_not_block_it(
 
 
 async def test_starts_are_spread(governors: Make) -> None:
-    governor = governors(starts_per_s=20)
+    governor = governors(api_key_max_starts_per_s=20)
     served: list[str] = []
     started = time.monotonic()
     async with asyncio.timeout(30):
@@ -220,7 +223,7 @@ async def test_a_busy_service_shrinks_the_limit_once_and_it_rises_again(
 ) -> None:
     monkeypatch.setattr("worker.ledger.session_limiter.HOLD_S", 0.5)
     monkeypatch.setattr("worker.ledger.session_limiter.REGROW_S", 4.0)
-    governor = governors(max_sessions=20)
+    governor = governors(api_key_max_sessions=20)
     async with asyncio.TaskGroup() as group:
         holders = [group.create_task(in_line(governor, f"h-{n}", [], hold_s=60)) for n in range(20)]
         await async_wait_until(lambda: slots(raw) == 20, "20 hold")
@@ -281,7 +284,7 @@ async def test_what_one_process_learns_of_a_busy_service_holds_for_all(governors
 
 
 async def test_a_cancelled_wait_leaves_the_line(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(max_sessions=1)
+    governor = governors(api_key_max_sessions=1)
     async with governor.slot("first"):
         tasks = [asyncio.create_task(in_line(governor, f"w-{n}", [])) for n in range(10)]
         await waiting(raw, 10)
@@ -293,7 +296,7 @@ async def test_a_cancelled_wait_leaves_the_line(governors: Make, raw: redis.Redi
 
 
 async def test_cancelled_at_any_moment_no_slot_is_left(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(max_sessions=3)
+    governor = governors(api_key_max_sessions=3)
     for number in range(60):
         task = asyncio.create_task(in_line(governor, f"c-{number}", [], hold_s=60))
         await asyncio.sleep(random.uniform(0, 0.004))
@@ -305,7 +308,7 @@ async def test_cancelled_at_any_moment_no_slot_is_left(governors: Make, raw: red
 
 
 async def test_a_session_whose_slot_another_one_has_must_end(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(max_sessions=1)
+    governor = governors(api_key_max_sessions=1)
 
     async def hold() -> None:
         async with asyncio.timeout(10), governor.slot("a"):
@@ -320,7 +323,7 @@ async def test_a_session_whose_slot_another_one_has_must_end(governors: Make, ra
 
 
 async def test_a_slot_forgotten_by_redis_is_taken_again(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(max_sessions=1)
+    governor = governors(api_key_max_sessions=1)
     async with asyncio.timeout(10), governor.slot("a"):
         raw.flushall()
         await async_wait_until(lambda: slots(raw) == 1, "the slot is back")
@@ -336,7 +339,7 @@ async def test_redis_away_for_as_long_as_a_slot_lives_ends_the_session(redis_url
                 raise LedgerUnavailable("away")
             return await connection.script(*args)
 
-    governor = Governor(settings(redis_url, max_sessions=1, close_timeout_s=0.5), Scripts())
+    governor = Governor(settings(redis_url, api_key_max_sessions=1, close_timeout_s=0.5), Scripts())
     started = 0.0
 
     async def hold() -> None:
@@ -373,7 +376,10 @@ async def test_without_a_limit_redis_away_ends_no_session(redis_url: str) -> Non
 
 
 async def test_the_key_is_in_no_name_and_every_name_has_an_end(governors: Make, raw: redis.Redis) -> None:
-    governor, other = governors(max_sessions=1, starts_per_s=5), governors(max_sessions=1, api_key="other")
+    governor, other = (
+        governors(api_key_max_sessions=1, api_key_max_starts_per_s=5),
+        governors(api_key_max_sessions=1, api_key="other"),
+    )
     async with governor.slot("a"), other.slot("a"):
         await governor.busy()
         await async_wait_until(lambda: slots(raw) == 2, "each key has its own limit")

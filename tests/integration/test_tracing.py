@@ -32,7 +32,7 @@ NAMES = ("a-secret-name", KEY, "127.0.0.1", CHOSEN, "anna")
 
 @pytest.fixture
 def settings(redis_url: str, service: str) -> Settings:
-    return load({}, redis_url=redis_url, url=service, api_key=KEY, speed="max", sessions=2)
+    return load({}, redis_url=redis_url, url=service, api_key=KEY, speed="max", worker_sessions=2)
 
 
 @pytest.fixture

@@ -136,7 +136,7 @@ async def test_every_end_is_told_and_a_job_without_a_webhook_is_not(
     await ledger.cancel("cancelled")
     await held(ledger, "silent", None)
     await ledger.cancel("silent")
-    lost = load({}, redis_url=settings.redis_url, lease_s=1, renew_s=0.5, reap_s=1)
+    lost = load({}, redis_url=settings.redis_url, lease_s=1, lease_renew_s=0.5, reap_interval_s=1)
     dying = Ledger(lost)
     await held(dying, "given-up", url)
     await asyncio.to_thread(_until_reaped, settings, "given-up")

@@ -37,7 +37,7 @@ RATE = 16000
 
 def environment(**settings: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STT_")}
-    return {**inherited, "PYTHONPATH": str(ROOT), "STT_RECOGNIZER": ENGINE, **settings}
+    return {**inherited, "PYTHONPATH": str(ROOT), "STT_SERVER_RECOGNIZER": ENGINE, **settings}
 
 
 @contextmanager
@@ -108,9 +108,9 @@ class Fleet:
             "STT_URL": self.url,
             "STT_API_KEY": KEY,
             "STT_LEASE_S": str(LEASE_S),
-            "STT_RENEW_S": str(RENEW_S),
-            "STT_REAP_S": str(REAP_S),
-            "STT_BACKOFF_S": "0.5",
+            "STT_LEASE_RENEW_S": str(RENEW_S),
+            "STT_REAP_INTERVAL_S": str(REAP_S),
+            "STT_JOB_BACKOFF_S": "0.5",
             "STT_CLOSE_TIMEOUT_S": "1",
             **self.more,
         }

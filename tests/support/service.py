@@ -47,7 +47,7 @@ class GatedRecognizer(ToneRecognizer):
 
 
 def load_for_ever(_settings: settings_module.Settings) -> Recognizer:
-    """A factory for STT_RECOGNIZER whose model never comes; says so on standard error."""
+    """A factory for STT_SERVER_RECOGNIZER whose model never comes; says so on standard error."""
     sys.stderr.write("loading for ever\n")
     sys.stderr.flush()
     threading.Event().wait()

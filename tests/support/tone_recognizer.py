@@ -1,4 +1,4 @@
-"""An engine for the self-hosted service that understands tone-coded speech: `STT_RECOGNIZER` set to `ENGINE`.
+"""An engine for the self-hosted service that understands tone-coded speech: `STT_SERVER_RECOGNIZER` set to `ENGINE`.
 
 Behind our real server it makes every end-to-end claim exact and costs almost nothing: more than 500 times real time on
 one core, partials included.

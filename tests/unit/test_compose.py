@@ -75,7 +75,7 @@ def test_every_setting_reaches_a_service() -> None:
     for name in OURS:
         for variable, value in raw[name]["environment"].items():
             if f"${{{variable}" not in str(value):
-                fixed = {"STT_HEALTH_FILE", "STT_MODEL_CACHE", "STT_SERVER_HOST", "STT_SERVER_PORT"}
+                fixed = {"STT_HEALTH_FILE", "STT_SERVER_MODEL_CACHE", "STT_SERVER_HOST", "STT_SERVER_PORT"}
                 fixed |= {"STT_METRICS_HOST", "STT_METRICS_PORT", "AWS_SECRET_ACCESS_KEY_FILE"}
                 assert variable in FILES | fixed, f"{name}: {variable} cannot be set"
 

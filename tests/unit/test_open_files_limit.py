@@ -30,16 +30,16 @@ def test_a_limit_that_cannot_be_raised_is_named(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(resource, "setrlimit", refuse)
     assert raise_limit() == 256
-    finding = look_at_descriptors(load({}, sessions=500))
+    finding = look_at_descriptors(load({}, worker_sessions=500))
     assert finding.status == "warn"
     assert finding.text == f"the limit of open files is 256, and 500 sessions need about {needed(500)}"
-    assert look_at_descriptors(load({}, sessions=8)).status == "ok"
+    assert look_at_descriptors(load({}, worker_sessions=8)).status == "ok"
 
 
 def test_the_sessions_that_fit_are_named() -> None:
     text = shortfall(128, 100)
     assert text is not None
-    assert "STT_SESSIONS=21" in text
+    assert "STT_WORKER_SESSIONS=21" in text
     assert needed(21) <= 128 < needed(22)
     assert shortfall(RESERVED, 1) is not None
     assert shortfall(needed(100), 100) is None

@@ -63,7 +63,7 @@ INDEX_ENTRIES: Final = 100_000
 AT_ONCE: Final = 500
 """Jobs in one round trip."""
 PATIENCE: Final = 1.0
-"""Times STT_REAP_S for which messages have to be missing until they are taken for lost."""
+"""Times STT_REAP_INTERVAL_S for which messages have to be missing until they are taken for lost."""
 MOST_DELAY: Final = timedelta(minutes=10)
 
 
@@ -77,7 +77,7 @@ class Ledger:
         self.dead_letters = DeadLetters(self._connection, self._keys, settings.result_ttl)
         self._lease_s, self._result_ttl = settings.lease_s, settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
-        self._patience_ms = int(settings.reap_s * PATIENCE * 1000)
+        self._patience_ms = int(settings.reap_interval_s * PATIENCE * 1000)
 
     async def close(self) -> None:
         await self._connection.close()

@@ -4,7 +4,7 @@ A session holds a slot while it runs. A slot is a lease on the server's clock: i
 process that died is free again when it lapses. Who waits stands in one line: high before normal before low, and within
 a priority the batches in turn (a job without a batch is its own), so that a batch of 10,000 files does not starve a
 single job that comes later. When the service says that it is busy, the limit falls at once and rises again slowly;
-without STT_MAX_SESSIONS there is no limit until it says so, and again when it has risen enough.
+without STT_API_KEY_MAX_SESSIONS there is no limit until it says so, and again when it has risen enough.
 
 A process asks for all its sessions in one script call (`lua/session_limiter.lua`), when something changes and else at
 an interval with jitter; the costs do not depend on how many wait, and no connection is held meanwhile.
@@ -78,15 +78,15 @@ class Governor:
         prefix = f"{settings.redis_prefix}governor:{name}"
         self._keys = [f"{prefix}:{part}" for part in ("slots", "waiting", "seen", "state", "flows")]
         self._ttl_s = settings.lease_s
-        self._renew_s = settings.renew_s
+        self._renew_s = settings.lease_renew_s
         # A session needs a moment to close: it has to, before its slot is somebody else's.
         self._give_up_s = max(settings.lease_s - settings.close_timeout_s, settings.lease_s * 0.6)
         self._request = {
             "ttl_ms": int(settings.lease_s * 1000),
             "seen_ms": int(SEEN_S * 1000),
             "keys_ms": int(KEYS_S * 1000),
-            "most": settings.max_sessions,
-            "starts_per_s": settings.starts_per_s,
+            "most": settings.api_key_max_sessions,
+            "starts_per_s": settings.api_key_max_starts_per_s,
             "shrink": SHRINK,
             "shrink_ms": int(SHRINK_EVERY_S * 1000),
             "hold_ms": int(HOLD_S * 1000),

@@ -94,7 +94,7 @@ class SecondPass:
 
         The rest of a stretch that got new text counts as another stretch: a service that stops transcribing after some
         seconds of each session advances with each."""
-        for _ in range(self._service.settings.retries + 1):
+        for _ in range(self._service.settings.session_retries + 1):
             found = [s for s in await self._find(start_s, end_s, pending) if s.worth_streaming]
             again = [s for s in found if self._may_stream(s)]
             for stretch in again:

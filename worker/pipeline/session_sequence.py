@@ -138,7 +138,7 @@ class StretchStreamer:
                 return None
             if decision.error is not None:
                 failures = 0 if self.committed_s > before_s else failures + 1
-                if decision.action is Action.FAIL or failures > self._service.settings.retries:
+                if decision.action is Action.FAIL or failures > self._service.settings.session_retries:
                     if not decision.error.retryable:
                         raise decision.error
                     self._record.failures.append(str(decision.error))

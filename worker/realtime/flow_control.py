@@ -20,7 +20,7 @@ class Flow:
 
     def __init__(self, settings: Settings, now: float) -> None:
         self._rate = settings.sample_rate
-        self._window = settings.window_s * settings.sample_rate
+        self._window = settings.send_ahead_max_s * settings.sample_rate
         self._last_sent = now
         self._sending_since: float | None = None
         self.last_life = now

@@ -31,8 +31,8 @@ class Tail:
 
     def __init__(self, settings: Settings) -> None:
         self._rate = settings.sample_rate
-        self._least_s = settings.flush_min_s
-        self._most_s = settings.flush_max_s
+        self._least_s = settings.tail_silence_min_s
+        self._most_s = settings.tail_silence_max_s
         self._pause_s = DEFAULT_PAUSE_S
         self._since = 0.0
         self._answers = 0

@@ -48,10 +48,10 @@ class Rules:
 
 
 def rules(settings: Settings) -> Rules:
-    """The rules of STT_ENDPOINTING with the settings that override it."""
-    service = settings.endpointing == "service"
-    silence = settings.commit_silence_s or (1.5 if service else 0.6)
-    longest = settings.segment_max_s or (36.0 if service else 20.0)
+    """The rules of STT_SERVER_ENDPOINTING with the settings that override it."""
+    service = settings.server_endpointing == "service"
+    silence = settings.server_commit_silence_s or (1.5 if service else 0.6)
+    longest = settings.server_segment_max_s or (36.0 if service else 20.0)
     # The service itself knows no shorter pause for long stretches; without it a fast talker's commits come late.
     return Rules(
         commit_silence_s=silence,

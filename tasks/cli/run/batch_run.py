@@ -75,7 +75,7 @@ class Run:
         self._signal: int | None = None
         self._told: set[int] = set()
         # The same file through another service or model is another job.
-        engine = f"embedded {settings.recognizer} {settings.model} {settings.recognizer_language}"
+        engine = f"embedded {settings.server_recognizer} {settings.model} {settings.server_language}"
         self._scope = engine if embedded else settings.url
 
     async def main(self) -> int:

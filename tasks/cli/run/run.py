@@ -55,6 +55,7 @@ from worker.settings import Settings
 )
 @click.option(
     "--sessions",
+    "worker_sessions",
     type=click.IntRange(1, 2000),
     metavar="N",
     help="Sessions at the same time: files, and sections of long ones. Default: twice the cores with the embedded"
@@ -142,8 +143,8 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
         check_recognizer(settings)
         if "speed" not in settings.model_fields_set:
             update["speed"] = math.inf
-        if "sessions" not in settings.model_fields_set:
-            update["sessions"] = 2 * (os.cpu_count() or 1)
+        if "worker_sessions" not in settings.model_fields_set:
+            update["worker_sessions"] = 2 * (os.cpu_count() or 1)
     return settings.model_copy(update=update), embedded
 
 

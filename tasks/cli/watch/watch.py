@@ -84,9 +84,10 @@ def command(
     """
     from tasks.observability import log_setup  # noqa: PLC0415
 
-    settings = options.settings_from(log_level=log_level)
+    settings = options.settings_from(warn=False, log_level=log_level)
     raise_limit()
     log_setup.set_up(settings)
+    log_setup.warn_of_unknown_variables(os.environ)
     folder = folder.absolute()
     given |= {
         "style": options.style_from(given),

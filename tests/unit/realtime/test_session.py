@@ -142,7 +142,7 @@ def test_a_service_that_never_commits_is_given_up_within_the_bound() -> None:
         d.hear(Partial("never to be"))
     assert d.session.phase is Phase.STOPPING
     assert d.session.pending_text == "never to be"
-    assert d.session.padding_samples / RATE == pytest.approx(SETTINGS.flush_max_s, abs=1)
+    assert d.session.padding_samples / RATE == pytest.approx(SETTINGS.tail_silence_max_s, abs=1)
 
 
 def test_a_service_that_falls_silent_before_the_end_is_no_success() -> None:

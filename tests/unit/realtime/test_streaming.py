@@ -141,7 +141,9 @@ def test_at_full_speed_no_more_than_the_window_is_ahead_of_the_last_sign_of_life
             service.say(messages.STARTED)
 
     service = Service(mute)
-    session, _ = stream(service, 600, math.inf, frame_s=1.0, voiced=True, STT_WINDOW_S="30", STT_STALL_TIMEOUT_S="60")
+    session, _ = stream(
+        service, 600, math.inf, frame_s=1.0, voiced=True, STT_SEND_AHEAD_MAX_S="30", STT_STALL_TIMEOUT_S="60"
+    )
     assert session.end is not None
     assert session.end.why is Why.STALLED
     for n, at in enumerate(service.left):

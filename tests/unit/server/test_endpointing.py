@@ -153,10 +153,14 @@ def test_profiles_and_what_overrides_them() -> None:
     quick = rules(settings.load({}))
     assert (quick.commit_silence_s, quick.longest_s) == (0.6, 20)
     assert (quick.early_after_s, quick.early_silence_s) == (10, pytest.approx(0.2))
-    service = rules(settings.load({"STT_ENDPOINTING": "service"}))
+    service = rules(settings.load({"STT_SERVER_ENDPOINTING": "service"}))
     assert (service.commit_silence_s, service.longest_s, service.early_after_s) == (1.5, 36, float("inf"))
-    own = rules(settings.load({"STT_COMMIT_SILENCE_S": "1.5", "STT_SEGMENT_MAX_S": "30"}))
+    own = rules(settings.load({"STT_SERVER_COMMIT_SILENCE_S": "1.5", "STT_SERVER_SEGMENT_MAX_S": "30"}))
     assert (own.commit_silence_s, own.longest_s, own.early_after_s) == (1.5, 30, 15)
-    for wrong in ({"STT_COMMIT_SILENCE_S": "0.05"}, {"STT_SEGMENT_MAX_S": "3"}, {"STT_ENDPOINTING": "slow"}):
+    for wrong in (
+        {"STT_SERVER_COMMIT_SILENCE_S": "0.05"},
+        {"STT_SERVER_SEGMENT_MAX_S": "3"},
+        {"STT_SERVER_ENDPOINTING": "slow"},
+    ):
         with pytest.raises(SettingsError, match=next(iter(wrong))):
             settings.load(wrong)

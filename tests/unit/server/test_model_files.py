@@ -164,5 +164,5 @@ def test_an_engine_that_is_not_installed_is_told_with_the_way_out(monkeypatch: p
 
 @pytest.mark.parametrize("engine", ["nothing", "no_such_module_x:load", "worker.settings:nothing"])
 def test_an_unknown_engine_is_a_settings_error(engine: str) -> None:
-    with pytest.raises(SettingsError, match="STT_RECOGNIZER"):
-        recognizers.load(settings.load({}, recognizer=engine))
+    with pytest.raises(SettingsError, match="STT_SERVER_RECOGNIZER"):
+        recognizers.load(settings.load({}, server_recognizer=engine))

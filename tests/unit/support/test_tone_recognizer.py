@@ -12,7 +12,7 @@ WORDS = [ToneWord(7, 0.5), ToneWord(8, 0.9), ToneWord(9, 3.0)]
 
 
 def test_is_loaded_by_name_and_recognizes() -> None:
-    recognizer = load(settings.load({}, recognizer=ENGINE))
+    recognizer = load(settings.load({}, server_recognizer=ENGINE))
     found = recognizer.recognize(encode(WORDS), final=True)
     assert found.text == "w00007 w00008 w00009"
     assert [w.text for w in found.words] == found.text.split()
@@ -23,7 +23,7 @@ def test_is_loaded_by_name_and_recognizes() -> None:
 
 
 def test_voice_is_where_the_words_are() -> None:
-    detector = load(settings.load({}, recognizer=ENGINE)).voice_detector()
+    detector = load(settings.load({}, server_recognizer=ENGINE)).voice_detector()
     signal = encode(WORDS, duration_s=4.0)
     voice = detector(signal[: len(signal) // VOICE_WINDOW * VOICE_WINDOW]) > 0.5
     heard_s = voice.sum() * VOICE_WINDOW / SAMPLE_RATE

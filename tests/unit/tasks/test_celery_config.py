@@ -10,7 +10,7 @@ from worker.settings import load
 
 
 def test_what_the_design_stands_on() -> None:
-    app = make_app(load({}, sessions=12, queue="calls"))
+    app = make_app(load({}, worker_sessions=12, queue="calls"))
     conf = app.conf
     assert conf.task_acks_late
     assert conf.worker_prefetch_multiplier == 1

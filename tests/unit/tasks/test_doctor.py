@@ -80,7 +80,12 @@ def test_the_form_of_the_ledger(found: Schema | None, status: Status, says: str)
 @pytest.mark.parametrize(
     ("given", "environ", "status", "says"),
     [
-        ({"url": "https://x.example", "api_key": "k"}, {"STT_SESSION": "4"}, Status.WARN, "STT_SESSION is no setting"),
+        (
+            {"url": "https://x.example", "api_key": "k"},
+            {"STT_SESSION": "4"},
+            Status.WARN,
+            "STT_SESSION is not a setting",
+        ),
         ({"url": "https://x.example", "api_key": "k"}, {"STT_API_KEY_FILE": "/k"}, Status.OK, "no STT_WEBHOOK_SECRET"),
         ({}, {}, Status.FAIL, "no service is named"),
         ({"url": "https://x.example"}, {}, Status.FAIL, "no key for https://x.example"),

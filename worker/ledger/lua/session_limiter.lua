@@ -4,7 +4,7 @@
 --       waiting token that is not asked for any more is forgotten, ms), state (hash), flows (hash: flow -> last place)
 -- ARGV: the request as JSON:
 --   ttl_ms, seen_ms, keys_ms    life of a slot, of a waiting token, of the keys
---   most                        STT_MAX_SESSIONS, 0 for no limit
+--   most                        STT_API_KEY_MAX_SESSIONS, 0 for no limit
 --   starts_per_s                0 for no limit
 --   busy                        whether the service said that it is at its limit
 --   shrink, shrink_ms, hold_ms, regrow_s   see worker/ledger/session_limiter.py

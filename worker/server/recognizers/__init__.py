@@ -1,6 +1,6 @@
 """The recognizer behind the self-hosted service: a small interface, and the table of engines.
 
-An engine is chosen by `STT_RECOGNIZER`: a name of `ENGINES`, or `package.module:factory` for one of your own.
+An engine is chosen by `STT_SERVER_RECOGNIZER`: a name of `ENGINES`, or `package.module:factory` for one of your own.
 A factory takes the settings and returns a `Recognizer`. Everything about streaming (resampling, endpointing, partials,
 limits) is done around it, so an engine only answers: is this voice, and what was said.
 """
@@ -72,22 +72,22 @@ ENGINES: Final[dict[str, str]] = {"faster-whisper": "worker.server.recognizers.w
 
 def load(settings: Settings) -> Recognizer:
     """Load the engine of the settings. Raises SettingsError for an unknown one, RecognizerError for a broken one."""
-    target = ENGINES.get(settings.recognizer, settings.recognizer)
+    target = ENGINES.get(settings.server_recognizer, settings.server_recognizer)
     module, _, name = target.partition(":")
     if not name:
         known = ", ".join(sorted(ENGINES))
         raise SettingsError(
-            f"STT_RECOGNIZER: no engine {settings.recognizer!r}; one of {known}, or package.module:factory"
+            f"STT_SERVER_RECOGNIZER: no engine {settings.server_recognizer!r}; one of {known}, or module:factory"
         )
     try:
         factory: Any = getattr(import_module(module), name)
     except ImportError as exc:
-        if settings.recognizer in ENGINES:
+        if settings.server_recognizer in ENGINES:
             raise ModelUnavailable(
-                f"the recognizer {settings.recognizer} is not installed ({exc}); pip install 'stt-batch[local]'"
+                f"the recognizer {settings.server_recognizer} is not installed ({exc}); pip install 'stt-batch[local]'"
             ) from exc
-        raise SettingsError(f"STT_RECOGNIZER: cannot load {target!r}: {exc}") from exc
+        raise SettingsError(f"STT_SERVER_RECOGNIZER: cannot load {target!r}: {exc}") from exc
     except AttributeError as exc:
-        raise SettingsError(f"STT_RECOGNIZER: cannot load {target!r}: {exc}") from exc
+        raise SettingsError(f"STT_SERVER_RECOGNIZER: cannot load {target!r}: {exc}") from exc
     recognizer: Recognizer = factory(settings)
     return recognizer

