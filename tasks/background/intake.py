@@ -51,7 +51,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import socket
 from collections.abc import Sequence
 from concurrent.futures import Future
@@ -68,6 +67,7 @@ from tasks.background.intake_streams import Stream, Streams
 from tasks.client.producer import Producer
 from tasks.event_loop import LoopThread
 from tasks.job_spec import JobSpec, checked_key, job_id, problems
+from worker.backoff import jittered
 from worker.errors import BadJob, LedgerRefused, LedgerUnavailable, QueueFull, SourceNotFound, SttError, WorkerShortage
 from worker.ledger.connection import Connection
 from worker.ledger.ledger import UNFINISHED_TTL, Created
@@ -191,7 +191,7 @@ class Intake:
                 except Exception:
                     logger.exception("intake: unexpected error; it continues")
                 if not found:
-                    await asyncio.sleep(POLL_S * random.uniform(0.67, 1.33))  # noqa: S311  jitter
+                    await asyncio.sleep(jittered(POLL_S))
 
     async def once(self) -> int:
         """Handle the present entries, at most AT_ONCE of each stream. Returns their number. Raises
@@ -282,7 +282,7 @@ class Intake:
                 return None
             except LedgerUnavailable as exc:
                 logger.warning("intake: an entry waits because Redis is unreachable", error=str(exc))
-            await asyncio.sleep(AWAY_S * random.uniform(1.0, 1.5))  # noqa: S311  jitter
+            await asyncio.sleep(jittered(AWAY_S))
 
     async def _handle(self, stream: Stream, entry: Entry, *, patient: bool = False) -> None:
         """Raises LedgerUnavailable, and if `patient` WorkerShortage; the entry then stays."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Callable, Sequence
 
 import structlog
 
 from worker import metrics
+from worker.backoff import jittered
 from worker.errors import LedgerUnavailable
 from worker.ledger.event_stream import Events
 from worker.ledger.ledger import Ledger
@@ -36,11 +36,11 @@ class Reaper:
     async def run(self) -> None:
         """Every STT_REAP_INTERVAL_S seconds, with jitter, so that workers started together do not search together."""
         loop = asyncio.get_running_loop()
-        pause_s = random.uniform(0, self._settings.reap_interval_s)  # noqa: S311
+        pause_s = jittered(self._settings.reap_interval_s / 2, spread=1.0)  # anywhere in the first interval
         while True:
             asleep = loop.time()
             await asyncio.sleep(pause_s)
-            pause_s = self._settings.reap_interval_s * random.uniform(0.8, 1.0)  # noqa: S311
+            pause_s = jittered(0.9 * self._settings.reap_interval_s, spread=0.1)  # never longer than the setting
             if loop.time() - asleep > self._settings.lease_s + pause_s:
                 # This process itself was stopped. So may others have been, with the whole machine: who is still alive
                 # renews first.

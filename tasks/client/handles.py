@@ -64,10 +64,10 @@ class JobHandle(_Job):
         """Each piece of text as it is committed, from the first on; ends when the job has."""
         import time  # noqa: PLC0415
 
-        from tasks.client.producer import POLL_S, pause_after  # noqa: PLC0415
+        from tasks.client.producer import poll_pause_s  # noqa: PLC0415
         from worker.transcript.model import Segment  # noqa: PLC0415
 
-        after, pause_s = "0", POLL_S[0]
+        after, idle = "0", 0
         while True:
             entries, ended = _here(self._producer.commits_after(self.id, after))
             for entry in entries:
@@ -75,8 +75,8 @@ class JobHandle(_Job):
                 yield Segment.model_validate_json(entry.segment)
             if ended:
                 return
-            pause_s = pause_after(pause_s, idle=not entries)
-            time.sleep(pause_s)
+            idle = 0 if entries else idle + 1
+            time.sleep(poll_pause_s(idle))
 
     def transcript(self) -> str | None:
         """The finished transcript, JSON; None when there is none (yet, or any more)."""
@@ -97,10 +97,10 @@ class AsyncJobHandle(_Job):
     async def commits(self) -> AsyncIterator[Segment]:
         import asyncio  # noqa: PLC0415
 
-        from tasks.client.producer import POLL_S, pause_after  # noqa: PLC0415
+        from tasks.client.producer import poll_pause_s  # noqa: PLC0415
         from worker.transcript.model import Segment  # noqa: PLC0415
 
-        after, pause_s = "0", POLL_S[0]
+        after, idle = "0", 0
         while True:
             entries, ended = await _there(self._producer.commits_after(self.id, after))
             for entry in entries:
@@ -108,8 +108,8 @@ class AsyncJobHandle(_Job):
                 yield Segment.model_validate_json(entry.segment)
             if ended:
                 return
-            pause_s = pause_after(pause_s, idle=not entries)
-            await asyncio.sleep(pause_s)
+            idle = 0 if entries else idle + 1
+            await asyncio.sleep(poll_pause_s(idle))
 
     async def transcript(self) -> str | None:
         return await _there(self._producer.ledger.transcript(self.id))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import lru_cache
@@ -16,6 +15,7 @@ from pydantic import ValidationError
 from tasks.client import celery_message
 from tasks.event_loop import LoopThread, shared_loop
 from tasks.job_spec import JobSpec, JobStatus, checked_key, job_id, problems
+from worker.backoff import exponential_s, jittered
 from worker.errors import BadJob, QueueFull, SourceNotFound, SourceRefused
 from worker.ledger.connection import Connection
 from worker.ledger.event_stream import Events
@@ -201,7 +201,7 @@ class Producer:
 
     async def wait(self, identities: Sequence[str], timeout_s: float | None) -> None:
         """Until all of the jobs have ended, or expired. Raises TimeoutError."""
-        left, pause_s = list(dict.fromkeys(identities)), POLL_S[0]
+        left, idle = list(dict.fromkeys(identities)), 0
         async with asyncio.timeout(timeout_s):
             while True:
                 # One after the other in the order they were queued: they end in about this order as well.
@@ -211,8 +211,8 @@ class Producer:
                 if not left:
                     return
                 if not ended:
-                    await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
-                    pause_s = min(pause_s * 1.5, POLL_S[1])
+                    await asyncio.sleep(poll_pause_s(idle))
+                    idle += 1
 
     async def commits_after(self, identity: str, after: str) -> tuple[list[Entry], bool]:
         """At most AT_ONCE commits of a job after the stream id `after`, and whether no more will come."""
@@ -225,9 +225,9 @@ class Producer:
         return entries, record is None or record.state.ended
 
 
-def pause_after(pause_s: float, *, idle: bool) -> float:
-    """The next pause, in seconds, of who follows commits."""
-    return min(pause_s * 1.5, POLL_S[1]) if idle else POLL_S[0]
+def poll_pause_s(idle: int) -> float:
+    """Seconds until the next poll, after `idle` polls in a row that found nothing new."""
+    return jittered(exponential_s(idle, *POLL_S, factor=1.5), spread=0.2)
 
 
 def make_spec(source: str | Path, **options: Any) -> JobSpec:
@@ -268,4 +268,4 @@ def _producer_of(_loop: LoopThread, settings: Settings) -> Producer:
     return Producer(settings)
 
 
-__all__ = ["Producer", "make_spec", "new_batch_id", "pause_after", "shared_producer"]
+__all__ = ["Producer", "make_spec", "new_batch_id", "poll_pause_s", "shared_producer"]

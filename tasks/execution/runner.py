@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import random
 import socket
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
@@ -21,6 +20,7 @@ from tasks.execution.job_reporter import Told
 from tasks.execution.lease_renewer import Held
 from tasks.job_spec import JobSpec, job_id, recorded
 from worker import metrics, tracing
+from worker.backoff import backoff_s, exponential_s, jittered
 from worker.errors import (
     JobNewer,
     LeaseLost,
@@ -152,7 +152,7 @@ class Runner:
         """Requeue the message of a job that is not in the ledger, after a growing pause. It is never dropped, because
         the job is recorded nowhere else."""
         times = self._returned(identity)
-        await self._wait_or_drain(min(MAX_BACK_AFTER_S, BACK_AFTER_S * 2 ** min(times - 1, 10)))
+        await self._wait_or_drain(exponential_s(times - 1, BACK_AFTER_S, MAX_BACK_AFTER_S))
         return Outcome.BACK
 
     def _returned(self, identity: str) -> int:
@@ -310,8 +310,7 @@ class Runner:
     async def _later(self, lease: Lease, code: str, reason: str) -> Outcome:
         """Have the job taken up again after a pause: exponential, with jitter, so that jobs that failed together do not
         come back together."""
-        doubled = self._settings.job_backoff_s * 2 ** max(0, lease.tries - 1)
-        delay_s = min(MOST_BACKOFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
+        delay_s = backoff_s(lease.tries - 1, self._settings.job_backoff_s, MOST_BACKOFF_S)
         logger.warning("attempt failed", job=lease.job_id, error=reason, code=code, again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, code, reason)
         metrics.RETRIES.labels("job", code).inc()
@@ -320,8 +319,7 @@ class Runner:
     async def _later_for(self, lease: Lease, shortage: WorkerShortage) -> Outcome:
         """Postpone the job until the shortage may be over. The attempt does not count, so that a job does not fail
         because of its worker. After MAX_SHORTAGES in a row, about a day, the job fails."""
-        doubled = self._settings.job_backoff_s * 2 ** min(20, lease.shortages)
-        delay_s = min(MOST_BACKOFF_S, doubled) * random.uniform(0.5, 1.0)  # noqa: S311
+        delay_s = backoff_s(lease.shortages, self._settings.job_backoff_s, MOST_BACKOFF_S)
         reason = str(shortage)
         logger.warning("worker is short of something", job=lease.job_id, error=reason, again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, shortage.code, reason, counted="shortages")
@@ -330,7 +328,7 @@ class Runner:
 
     async def _anew(self, lease: Lease, exc: SourceChanged) -> Outcome:
         """Restart the job: an idempotency key stands for any content of the source, so transcribe the present one."""
-        delay_s = min(MOST_BACKOFF_S, self._settings.job_backoff_s) * random.uniform(0.5, 1.0)  # noqa: S311
+        delay_s = backoff_s(0, self._settings.job_backoff_s, MOST_BACKOFF_S)
         logger.warning("job starts over", job=lease.job_id, error=str(exc), again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, exc.code, str(exc), anew=True)
         metrics.RETRIES.labels("job", exc.code).inc()
@@ -339,7 +337,7 @@ class Runner:
     async def _leave_to_newer(self, lease: Lease, reason: JobNewer) -> Outcome:
         """While workers are replaced one after the other, some know more than others: leave it to them, for about an
         hour. It costs the job none of its attempts."""
-        delay_s = UNREAD_PAUSE * self._settings.job_backoff_s * random.uniform(0.5, 1.0)  # noqa: S311
+        delay_s = backoff_s(0, UNREAD_PAUSE * self._settings.job_backoff_s, MOST_BACKOFF_S)
         logger.warning("job left to a newer worker", job=lease.job_id, error=str(reason), again_in_s=round(delay_s, 1))
         await lease.postpone(delay_s, reason.code, str(reason), counted="unread")
         metrics.RETRIES.labels("job", reason.code).inc()
@@ -374,7 +372,7 @@ class Runner:
 
     async def _wait_or_drain(self, seconds: float) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(seconds * random.uniform(1.0, 1.2)):  # noqa: S311  jitter
+            async with asyncio.timeout(jittered(seconds, spread=0.1)):
                 await self._drained.wait()
 
     async def _give_back(self, lease: Lease) -> None:

@@ -20,7 +20,7 @@ MAX_LINES = 400
 # The modules that every part may use. They import only each other, in this order.
 BASE = (
     *("worker.errors", "worker.resource_shortages", "worker.system_calls", "worker.open_files_limit"),
-    *("worker.atomic_file", "worker.version", "worker.validation_errors"),
+    *("worker.atomic_file", "worker.backoff", "worker.version", "worker.validation_errors"),
     *("worker.language_codes", "worker.secret_files", "worker.speed_option"),
     "worker.settings",
     *("worker.text_escaping", "worker.secret_masking"),
@@ -177,6 +177,11 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     r"\.rename\(|os\.replace\(|\.replace\([^,()=]*\)": (
         "worker.atomic_file",
         "worker.server.recognizers.model_files",  # a folder, which the first process publishes
+    ),
+    r"(?m)^(import random|from random)": (
+        "worker.backoff",
+        "worker.ledger.ledger",  # the backoff of a lost job is computed in Lua
+        "worker.audio.frame_feed",  # lengths of frames, no waits
     ),
     "Value error, ": ("worker.validation_errors",),
     r'= "tasks\.transcribe"': ("tasks.client.celery_message",),

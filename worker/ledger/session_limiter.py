@@ -17,7 +17,6 @@ import hashlib
 import json
 import logging
 import math
-import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -26,6 +25,7 @@ from secrets import token_hex
 from typing import Any, Final
 
 from worker import metrics
+from worker.backoff import jittered
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.ledger.connection import Scripts
 from worker.settings import Settings
@@ -166,10 +166,10 @@ class Governor:
                 if not self._waiting and not self._held:  # what was not given back lapses
                     self._freed.clear()
                     self._busy = False
-                await asyncio.sleep(random.uniform(0.05, 0.1))  # noqa: S311  jitter; a nudge must not make it spin
+                await asyncio.sleep(jittered(0.075))  # a nudge must not make it spin
             self._let_lapsed_go()
             if self._waiting:
-                pause_s = min(pause_s, POLL_S * random.uniform(0.67, 1.33))  # noqa: S311  jitter
+                pause_s = min(pause_s, jittered(POLL_S))
             if self._waiting or self._held:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):

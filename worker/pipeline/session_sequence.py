@@ -7,7 +7,6 @@ nothing new is committed, so a long file may lose many sessions and still succee
 from __future__ import annotations
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Final
@@ -19,6 +18,7 @@ from worker.audio.frame_feed import FrameFeed
 from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.voice_activity import Frame, VoiceMap
 from worker.audio.voice_activity_history import VoicedSeconds
+from worker.backoff import backoff_s
 from worker.errors import EndpointBusy, EndpointError
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.rate_control import AUTO_CEILING, SpeedControl
@@ -229,14 +229,8 @@ class StretchStreamer:
 
     async def _retry(self, decision: Decision, failures: int) -> None:
         self._record.failures.append(str(decision.error))
-        pause_s = 0.0 if decision.action is Action.ROLLOVER and not failures else _backoff_s(failures)
+        pause_s = 0.0 if decision.action is Action.ROLLOVER and not failures else backoff_s(failures, *BACKOFF_S)
         error = str(decision.error)
         logger.warning("session ended early", job=self._record.job_id, error=error, next_in_s=round(pause_s, 1))
         await self._report("")
         await asyncio.sleep(pause_s)
-
-
-def _backoff_s(failures: int) -> float:
-    """Exponential with full jitter, so that sessions that failed together do not reconnect together."""
-    least_s, most_s = BACKOFF_S
-    return random.uniform(least_s, min(most_s, least_s * 2**failures))  # noqa: S311

@@ -8,7 +8,6 @@ end in the same way, the message is set aside: `stt-batch webhooks` shows it, `s
 from __future__ import annotations
 
 import asyncio
-import random
 import time
 from collections.abc import Callable
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 import structlog
 
 from worker import metrics
+from worker.backoff import exponential_s, jittered
 from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.connection import Connection
 from worker.settings import Settings
@@ -58,7 +58,7 @@ class Deliverer:
             except Exception:
                 logger.exception("webhooks: unexpected error; it goes on")
             if tried < AT_ONCE:
-                await asyncio.sleep(POLL_S * random.uniform(0.67, 1.33))  # noqa: S311  jitter
+                await asyncio.sleep(jittered(POLL_S))
 
     async def once(self) -> int:
         """Try what is due now, at most AT_ONCE messages; how many there were. Raises LedgerUnavailable."""
@@ -91,7 +91,10 @@ class Deliverer:
             log.warning("webhook set aside; see stt-batch webhooks", reason=answer.reason)
             await self._outbox.set_aside(message, answer.reason)
         else:
-            pause_s = max(answer.pause_s, backoff_s(self._settings.webhook_backoff_s, message.attempts))
+            planned_s = exponential_s(
+                message.attempts - 1, self._settings.webhook_backoff_s, MOST_BACKOFF_S, factor=4.0
+            )
+            pause_s = max(answer.pause_s, jittered(planned_s, spread=0.2))
             metrics.WEBHOOKS.labels("failed").inc()
             log.warning("webhook not delivered", reason=answer.reason, again_in_s=round(pause_s, 1))
             await self._outbox.later(message, pause_s, answer.reason)
@@ -103,12 +106,6 @@ class Deliverer:
             logger.warning(event, **facts)
 
 
-def backoff_s(first_s: float, attempts: int) -> float:
-    """Seconds after so many failed attempts, with jitter."""
-    longest_s = min(MOST_BACKOFF_S, first_s * 4.0 ** min(attempts - 1, 20))
-    return longest_s * random.uniform(0.8, 1.2)  # noqa: S311
-
-
 async def serve(settings: Settings) -> None:
     """Deliver until cancelled. Raises SettingsError for a bad secret."""
     connection = Connection(settings.redis_url)
@@ -118,4 +115,4 @@ async def serve(settings: Settings) -> None:
         await connection.close()
 
 
-__all__ = ["AT_ONCE", "Deliverer", "backoff_s", "serve"]
+__all__ = ["AT_ONCE", "Deliverer", "serve"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import random
 import signal
 import sys
 import time
@@ -25,6 +24,7 @@ from tasks.cli.watch.submitter import Inbox
 from tasks.client.producer import Producer, make_spec
 from worker.audio.source import is_audio_name, is_other_media_name
 from worker.audio.source_file import Stamp
+from worker.backoff import backoff_s
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.open_files_limit import raise_limit
 from worker.settings import Settings
@@ -143,7 +143,7 @@ class Watch:
         self._summary(inbox)
 
     async def _work(self, inbox: Inbox, on_ready: Any) -> None:
-        rescan_at, pause_s = 0.0, PAUSE_S[0]
+        rescan_at, failures = 0.0, 0
         while True:
             now = time.monotonic()
             if now >= rescan_at:
@@ -158,11 +158,11 @@ class Watch:
                 await inbox.look()
             except (LedgerUnavailable, QueueFull) as exc:
                 self._say_trouble(str(exc))
-                await asyncio.sleep(pause_s * random.uniform(0.8, 1.2))  # noqa: S311  jitter
-                pause_s = min(pause_s * 2, PAUSE_S[1])
+                await asyncio.sleep(backoff_s(failures, *PAUSE_S))
+                failures += 1
             else:
                 self._say_trouble(None)
-                pause_s = PAUSE_S[0]
+                failures = 0
                 await asyncio.sleep(self._tick_s)
 
     # -- the folder ------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import random
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from typing import BinaryIO, Final
 import structlog
 
 from worker.audio.source_file import SourceFile
+from worker.backoff import backoff_s
 from worker.errors import SourceReplaced, SourceUnavailable
 from worker.resource_shortages import raise_shortage
 from worker.settings import Settings
@@ -131,7 +131,7 @@ class _Download:
                         raise
                     if isinstance(exc, SourceReplaced):
                         self._at, self._version = 0, None
-                    pause_s = min(BACKOFF_S[1], BACKOFF_S[0] * 2**failures) * random.uniform(0.5, 1.0)  # noqa: S311
+                    pause_s = backoff_s(failures, *BACKOFF_S)
                     logger.info("download broke off", error=str(exc), at_bytes=self._at, again_in_s=round(pause_s, 2))
                     await asyncio.sleep(pause_s)
 
