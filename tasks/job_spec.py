@@ -30,7 +30,7 @@ from worker.errors import BadJob, JobNewer, SourceRefused
 from worker.ledger.records import JobRecord, JobState
 from worker.settings import parse_speed, show_speed
 from worker.storage.address import Address, output_names, parse, show, stem
-from worker.storage.name_rules import control_characters
+from worker.storage.forbidden_characters import control_characters
 from worker.text_escaping import printable
 from worker.transcript.model import Quality
 from worker.transcript.subtitles.style import Style

@@ -11,7 +11,7 @@ The stages, in the order in which data flows. `worker.pipeline.run` runs them;
 6. `worker.realtime.pacing`           the time at which each frame may be sent
 7. `worker.realtime.client`           one Socket.IO session, driven by `worker.realtime.session`
 8. `worker.realtime.commit_pairing`   the service's committed messages, each piece of speech once
-9. `worker.timeline`                  session seconds to file seconds
+9. `worker.session_timeline`                  session seconds to file seconds
 10. `worker.ledger.ledger`            each commit durable in Redis before it counts
 11. `worker.transcript`               commits to segments, sections merged, segments to JSON, SRT, VTT, HTML and more
 

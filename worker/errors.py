@@ -203,7 +203,7 @@ class OutputUnavailable(OutputError):
 
 
 class WorkerShortage(SttError):
-    """See `worker.resource_shortages`. It is never the fault of the job, so the attempt is not counted."""
+    """See `worker.transient_os_errors`. It is never the fault of the job, so the attempt is not counted."""
 
     retryable = True
     code = "worker_shortage"

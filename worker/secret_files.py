@@ -27,6 +27,15 @@ def from_files(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, st
     return found
 
 
+def aws_secrets(environ: Mapping[str, str]) -> dict[str, str]:
+    """The option `secret_access_key` of an S3 client from AWS_SECRET_ACCESS_KEY_FILE, if that names a file and the
+    variable itself is empty. Raises SettingsError."""
+    file = environ.get("AWS_SECRET_ACCESS_KEY_FILE")
+    if not file or environ.get("AWS_SECRET_ACCESS_KEY"):
+        return {}
+    return {"secret_access_key": read(file, "AWS_SECRET_ACCESS_KEY_FILE")}
+
+
 def read(path: str | Path, asked_by: str) -> str:
     """The secret in a file; `asked_by` is the variable or option that names it. Raises SettingsError."""
     try:

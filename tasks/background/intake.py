@@ -63,7 +63,7 @@ from typing import Any, Final
 import structlog
 from pydantic import ValidationError
 
-from tasks.background.intake_streams import Stream, Streams
+from tasks.background.intake_producers import Stream, Streams
 from tasks.client.producer import Producer
 from tasks.event_loop import LoopThread
 from tasks.job_spec import JobSpec, checked_key, job_id, problems

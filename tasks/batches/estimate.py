@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from tasks.batches.summary import FailureGroup, JobLine, grouped
-from worker.audio.segmentation.sections import Cutting, sections_for
+from worker.audio.segmentation.section_plan import Cutting, sections_for
 
 
 class _Value(BaseModel):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from tasks.batches.human import clock, factor
+from tasks.batches.number_format import clock, factor
 from tasks.batches.summary import KIND, JobLine, Summary
 from worker.ledger.records import JobState
 from worker.storage.address import is_url

@@ -7,9 +7,9 @@ from typing import Any, Final, NoReturn
 
 import click
 
-from tasks.cli.process_exit import Leaving
+from tasks.cli.process_exit import INTERRUPTED, Leaving, exit_status
 from tasks.cli.terminal_output import echo, echo_error
-from worker.errors import BadJob, LanguageUnsupported, SettingsError, SttError
+from worker.errors import SttError
 from worker.version import installed_version
 
 # Command -> where it is.
@@ -51,10 +51,10 @@ class _Group(click.Group):
             if ctx.params.get("debug"):
                 raise
             echo_error(f"error: {exc}")
-            ctx.exit(2 if isinstance(exc, (SettingsError, BadJob, LanguageUnsupported)) else 1)
+            ctx.exit(exit_status(exc))
         except KeyboardInterrupt:
             echo("interrupted", err=True)
-            ctx.exit(130)
+            ctx.exit(INTERRUPTED)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

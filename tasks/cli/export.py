@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from tasks.batches.summary import Summary
 from tasks.batches.summary_files import is_summary, write_summary
 from tasks.cli import options
-from tasks.cli.sources.naming import walk
+from tasks.cli.sources.output_names import walk
 from tasks.cli.status import find_batch
 from tasks.cli.terminal_output import echo, echo_json
 from tasks.job_spec import JobSpec, recorded

@@ -42,8 +42,8 @@ def command(ready_file: Path | None, **given: Any) -> None:
 
 
 async def _serve(settings: Settings, on_ready: Callable[[], object]) -> None:
+    from tasks.background.health_and_metrics import Monitor  # noqa: PLC0415
     from tasks.background.intake import serve  # noqa: PLC0415
-    from tasks.background.monitor import Monitor  # noqa: PLC0415
     from tasks.forced_exit import leave_soon  # noqa: PLC0415
 
     monitor = Monitor(settings)

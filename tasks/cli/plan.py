@@ -16,13 +16,13 @@ import click
 from rich.console import Console
 
 from tasks.batches.estimate import Limits, Look, Plan, plan_batch
-from tasks.batches.human import clock, factor
+from tasks.batches.number_format import clock, factor
 from tasks.batches.summary import JobLine
 from tasks.cli import options
 from tasks.cli.run.display import near
-from tasks.cli.sources import skipped_files
+from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand import opens_media, sources
-from tasks.cli.sources.naming import Found
+from tasks.cli.sources.output_names import Found
 from tasks.cli.terminal_output import echo, echo_text, safe
 from tasks.client.producer import make_spec
 from tasks.job_spec import JobState
@@ -30,13 +30,13 @@ from worker.audio.channel_selection import Wanted
 from worker.audio.decoding.decode import open_source
 from worker.audio.segmentation.channel_plans import may_hold_speech, plan_channels
 from worker.audio.segmentation.scan import scan
-from worker.audio.segmentation.sections import Cutting
-from worker.audio.segmentation.sections import plan as plan_sections
+from worker.audio.segmentation.section_plan import Cutting
+from worker.audio.segmentation.section_plan import plan as plan_sections
 from worker.audio.segmentation.silence import Skipping
 from worker.audio.segmentation.speech_detector import silero
 from worker.audio.source import Audio
 from worker.errors import SourceError
-from worker.pipeline.planning import check_channels, check_length
+from worker.pipeline.planning_thread import check_channels, check_length
 from worker.settings import Settings
 from worker.storage.address import is_url, show
 
@@ -92,8 +92,8 @@ def command(
         echo_text(plan.model_dump_json(indent=2))
     else:
         _show(Console(highlight=False), plan)
-        skipped_files.tell(passed_over, everything=names_left_out)
-        skipped_files.tell_number(passed_over, everything=names_left_out)
+        find_recordings.tell(passed_over, everything=names_left_out)
+        find_recordings.tell_number(passed_over, everything=names_left_out)
     ctx.exit(1 if failing else 0)
 
 

@@ -1,4 +1,4 @@
-"""How the process of a command ends.
+"""How the process of a command ends: its exit status, and an end without the interpreter's last steps.
 
 obstore answers Python from threads of its own. One of them can still be on its way out of the answer when the
 interpreter shuts down; before Python 3.14 the interpreter then ends that thread, Rust cannot be unwound, and the whole
@@ -12,8 +12,20 @@ import atexit
 import os
 import sys
 from contextlib import suppress
+from typing import Final
+
+from worker.errors import BadJob, LanguageUnsupported, SettingsError, SttError
 
 _NATIVE = "obstore"
+FAILED: Final = 1
+WRONG_USAGE: Final = 2
+INTERRUPTED: Final = 130
+"""128 and the number of SIGINT, as shells report it."""
+
+
+def exit_status(error: SttError) -> int:
+    """The exit status of a command that ended with this error."""
+    return WRONG_USAGE if isinstance(error, (SettingsError, BadJob, LanguageUnsupported)) else FAILED
 
 
 class Leaving:

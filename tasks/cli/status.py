@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tasks.batches.human import clock, factor
+from tasks.batches.number_format import clock, factor
 from tasks.batches.summary import JobLine, Summary, review_texts, summarize
 from tasks.cli import options
 from tasks.cli.run.display import show_table

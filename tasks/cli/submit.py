@@ -11,10 +11,10 @@ from typing import Any
 import click
 
 from tasks.cli import options
-from tasks.cli.sources import skipped_files
+from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand import sources
-from tasks.cli.sources.naming import Planned, name_outputs
-from tasks.cli.sources.skipped_files import LeftOut
+from tasks.cli.sources.find_recordings import LeftOut
+from tasks.cli.sources.output_names import Planned, name_outputs
 from tasks.cli.terminal_output import echo, echo_json
 from tasks.client.producer import Producer, make_spec, new_batch_id
 from worker.ledger.ledger import Created
@@ -86,14 +86,14 @@ def command(
             {"id": job.job_id, "source": item.shown, "before": job.before}
             for job, item in zip(jobs, planned, strict=True)
         ]
-        echo_json({"batch": name, "jobs": found_jobs, "left_out": skipped_files.as_documents(passed_over)})
+        echo_json({"batch": name, "jobs": found_jobs, "left_out": find_recordings.as_documents(passed_over)})
         return
-    skipped_files.tell(passed_over, everything=names_left_out)
+    find_recordings.tell(passed_over, everything=names_left_out)
     for job, item in zip(jobs, planned, strict=True):
         note = f"  (is {job.before} already)" if job.before else ""
         echo(f"{job.job_id}  {item.shown}{note}")
     echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {shlex.quote(name)}")
-    skipped_files.tell_number(passed_over, everything=names_left_out)
+    find_recordings.tell_number(passed_over, everything=names_left_out)
 
 
 async def _submit(

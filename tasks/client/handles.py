@@ -64,7 +64,7 @@ class JobHandle(_Job):
         """Each piece of text as it is committed, from the first on; ends when the job has."""
         import time  # noqa: PLC0415
 
-        from tasks.client.producer import poll_pause_s  # noqa: PLC0415
+        from tasks.client.polling import poll_pause_s  # noqa: PLC0415
         from worker.transcript.model import Segment  # noqa: PLC0415
 
         after, idle = "0", 0
@@ -97,7 +97,7 @@ class AsyncJobHandle(_Job):
     async def commits(self) -> AsyncIterator[Segment]:
         import asyncio  # noqa: PLC0415
 
-        from tasks.client.producer import poll_pause_s  # noqa: PLC0415
+        from tasks.client.polling import poll_pause_s  # noqa: PLC0415
         from worker.transcript.model import Segment  # noqa: PLC0415
 
         after, idle = "0", 0

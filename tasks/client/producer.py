@@ -13,9 +13,9 @@ from typing import Any, Final
 from pydantic import ValidationError
 
 from tasks.client import celery_message
+from tasks.client.polling import poll_pause_s
 from tasks.event_loop import LoopThread, shared_loop
 from tasks.job_spec import JobSpec, JobStatus, checked_key, job_id, problems
-from worker.backoff import exponential_s, jittered
 from worker.errors import BadJob, QueueFull, SourceNotFound, SourceRefused
 from worker.ledger.connection import Connection
 from worker.ledger.event_stream import Events
@@ -24,15 +24,13 @@ from worker.ledger.ledger import Created, Entry, JobState, Ledger
 from worker.settings import Settings
 from worker.storage.access_policy import check_webhook
 from worker.storage.address import is_url, show
-from worker.storage.name_rules import control_characters
+from worker.storage.forbidden_characters import control_characters
 from worker.storage.sources.listing import contents_of
 from worker.text_escaping import printable
 from worker.webhooks.outbox import Outbox
 
 AT_ONCE: Final = 500
 """Jobs in one round trip, and files read in one go."""
-POLL_S: Final = (0.1, 1.0)
-"""Seconds between two looks at a job that is followed: the first, and the longest."""
 READ_BY_WORKERS: Final = timedelta(days=1)
 """How long workers need not read a file only for its hash; later they do."""
 MOST_READ: Final = 100_000
@@ -225,11 +223,6 @@ class Producer:
         return entries, record is None or record.state.ended
 
 
-def poll_pause_s(idle: int) -> float:
-    """Seconds until the next poll, after `idle` polls in a row that found nothing new."""
-    return jittered(exponential_s(idle, *POLL_S, factor=1.5), spread=0.2)
-
-
 def make_spec(source: str | Path, **options: Any) -> JobSpec:
     """A checked JobSpec with absolute paths; addresses (`s3://…`) stay as they are. Raises BadJob, and SourceRefused
     for a file whose name cannot stand in JSON."""
@@ -268,4 +261,4 @@ def _producer_of(_loop: LoopThread, settings: Settings) -> Producer:
     return Producer(settings)
 
 
-__all__ = ["Producer", "make_spec", "new_batch_id", "poll_pause_s", "shared_producer"]
+__all__ = ["Producer", "make_spec", "new_batch_id", "shared_producer"]

@@ -21,7 +21,7 @@ from worker.errors import SettingsError, SttError
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
 from worker.secret_masking import show_url
 from worker.settings import Settings, unknown_variables
-from worker.webhooks.sender import secrets_of
+from worker.webhooks.http_post import secrets_of
 
 SAMPLE: Final = Path(__file__).with_name("sample.opus")
 PART_S: Final = 180.0

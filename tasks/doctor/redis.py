@@ -10,7 +10,7 @@ from secrets import token_hex
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from tasks.background.intake_streams import Streams
+from tasks.background.intake_producers import Streams
 from tasks.doctor import service
 from tasks.doctor.finding import Finding, fail, ok, warn
 from worker.errors import LedgerUnavailable

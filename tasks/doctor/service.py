@@ -13,11 +13,11 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tasks.doctor.finding import Finding, fail, ok, warn
-from worker.audio.segmentation.sections import Plan
+from worker.audio.segmentation.section_plan import Plan
 from worker.errors import AuthRefused, EndpointBusy, EndpointError, SttError
+from worker.job_progress import Progress
 from worker.pipeline.job import Began
 from worker.pipeline.run import Job, run
-from worker.progress import Progress
 from worker.realtime.client import check
 from worker.secret_masking import show_url
 from worker.settings import Settings, Speed

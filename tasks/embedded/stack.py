@@ -21,6 +21,7 @@ from typing import Final, Self
 from pydantic import SecretStr
 
 from tasks.embedded.child_process import POLL_S, Child
+from tasks.embedded.disk_space_check import check_free_space
 from tasks.embedded.valkey_binary import valkey_binary
 from worker.errors import LedgerUnavailable, SettingsError, StackError
 from worker.ledger.ledger import Ledger
@@ -32,8 +33,6 @@ RESULT_TTL: Final = timedelta(days=365)
 START_TIMEOUT_S: Final = 60.0
 LOCK_TIMEOUT_S: Final = 6.0
 """How long the processes of a run that was killed may take to go."""
-LEAST_ROOM_BYTES: Final = 1 << 20
-"""With less on the disk the ledger cannot be written any more, and soon nothing else."""
 GRACE_S: Final = 1.2
 VALKEY_GRACE_S: Final = 2.0
 ORPHAN_S: Final = 1.0
@@ -63,7 +62,7 @@ class Stack:
     async def __aenter__(self) -> Self:
         try:
             self._make_folder()
-            self._check_room()
+            check_free_space(self.folder)
             await self._take_lock()
             for attempt in range(1, STARTS + 1):
                 try:
@@ -83,7 +82,7 @@ class Stack:
 
     def check(self) -> None:
         """Raises StackError when the disk is full, or, with the end of its log, when a process has ended."""
-        self._check_room()
+        check_free_space(self.folder)
         for child in self._children:
             child.check()
 
@@ -104,15 +103,6 @@ class Stack:
             raise StackError(
                 f"{self.folder}: cannot be made ({exc.strerror}); choose another folder with --out"
             ) from exc
-
-    def _check_room(self) -> None:
-        disk = os.statvfs(self.folder)
-        free_bytes = disk.f_bavail * disk.f_frsize
-        if free_bytes < LEAST_ROOM_BYTES:
-            raise StackError(
-                f"no space left on the disk of {self.folder.parent} ({free_bytes // 1024} KB free); make room, "
-                "then the same command goes on from here"
-            )
 
     async def _take_lock(self) -> None:
         """One run at a time in a folder. Valkey holds the lock as well, so a new run waits until an old one is gone."""

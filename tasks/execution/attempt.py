@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from tasks.execution.job_reporter import Told, read_content
 from tasks.job_spec import JobSpec
 from worker.audio.channel_selection import Wanted
-from worker.audio.segmentation.sections import read_plans
+from worker.audio.segmentation.section_plan import read_plans
 from worker.errors import EndpointUnavailable, OutputError
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger

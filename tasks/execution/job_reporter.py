@@ -10,11 +10,11 @@ from typing import Final
 from pydantic import TypeAdapter
 
 from worker import metrics
-from worker.audio.segmentation.sections import Plan, plans_json
+from worker.audio.segmentation.section_plan import Plan, plans_json
+from worker.job_progress import Progress
 from worker.ledger.event_stream import Event, Events
 from worker.ledger.lease import Lease
 from worker.pipeline.job import Began
-from worker.progress import Progress
 from worker.transcript.model import Quality, SectionFacts, Segment, Transcript
 
 _BEGAN: Final = TypeAdapter(Began)

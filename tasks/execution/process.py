@@ -14,8 +14,8 @@ from typing import Final
 import structlog
 
 from tasks.app import app, on_stop, on_timer, wake
+from tasks.background.health_and_metrics import TIMER, Monitor
 from tasks.background.intake import start_intake
-from tasks.background.monitor import TIMER, Monitor
 from tasks.background.reaper import Reaper
 from tasks.event_loop import shared_loop
 from tasks.execution.runner import Runner
@@ -31,8 +31,8 @@ from worker.open_files_limit import raise_limit, shortfall
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
 from worker.secret_masking import show_url
 from worker.settings import Settings, load
-from worker.webhooks import delivery
-from worker.webhooks.sender import secrets_of
+from worker.webhooks import delivery_schedule
+from worker.webhooks.http_post import secrets_of
 
 logger: Final = structlog.get_logger(__name__)
 MEET_S: Final = 5.0
@@ -112,7 +112,7 @@ class Process:
             loop.submit(_warn(parts.ledger)),
             loop.submit(reaper.run()),
             start_intake(parts.settings, loop),
-            loop.submit(delivery.serve(parts.settings)),
+            loop.submit(delivery_schedule.serve(parts.settings)),
         ]
 
     def parts(self) -> _Parts:

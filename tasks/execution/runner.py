@@ -37,9 +37,9 @@ from worker.ledger.ledger import Ledger
 from worker.pipeline.run import run
 from worker.realtime.fair_pool import Pool
 from worker.realtime.slots import Slots, Unlimited
-from worker.resource_shortages import shortage_of
 from worker.settings import Settings
 from worker.storage.sources.identify import Identifier
+from worker.transient_os_errors import shortage_of
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")

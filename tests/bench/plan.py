@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.bench.machine import cpu_s, tell
 from worker.audio.decoding.decode import open_source
-from worker.audio.segmentation.sections import Cutting, plan
+from worker.audio.segmentation.section_plan import Cutting, plan
 from worker.audio.segmentation.silence import Skipping
 from worker.audio.segmentation.speech_detector import silero
 

@@ -12,9 +12,9 @@ from tasks.client.handles import BatchHandle, submit_many
 from tests.integration.test_cli_run import Cli, cli
 from tests.support.fleet import assert_every_key_ends
 from tests.support.samples_of import a_segment, a_transcript
+from worker.job_progress import Progress
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger
-from worker.progress import Progress
 from worker.settings import Settings, load
 from worker.transcript.model import Gap, Transcript
 

@@ -15,11 +15,11 @@ from tasks.execution.job_reporter import Told
 from tests.support.redis_server import free_port
 from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import LeaseLost
+from worker.job_progress import Progress
 from worker.ledger.connection import Connection
 from worker.ledger.event_stream import MOST_TEXT, Events
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
-from worker.progress import Progress
 from worker.settings import Settings, load
 
 

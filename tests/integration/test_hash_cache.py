@@ -14,7 +14,7 @@ import redis
 from tasks.client.handles import submit_async
 from tasks.execution.attempt import job_of
 from tasks.job_spec import JobSpec
-from worker.audio.source_file import Stamp
+from worker.audio.opened_file import Stamp
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings

@@ -14,12 +14,12 @@ from tests.support.redis_server import free_port
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import LeaseLost, LedgerUnavailable, SettingsError
+from worker.job_progress import Progress
 from worker.ledger.connection import Connection
 from worker.ledger.durability import durability_warnings
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger, Refusal
 from worker.ledger.queue_stats import BacklogReader
-from worker.progress import Progress
 from worker.settings import load
 
 SPEC = '{"source": "/audio/a.wav"}'

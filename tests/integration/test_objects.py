@@ -26,8 +26,8 @@ from worker.errors import (
     SourceReplaced,
     SourceUnavailable,
 )
-from worker.pipeline.content_check import guarded
 from worker.pipeline.job import Content, Job
+from worker.pipeline.source_change_check import guarded
 from worker.settings import Settings, load
 from worker.storage import object_store
 from worker.storage.address import Address, parse

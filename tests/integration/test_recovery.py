@@ -13,9 +13,9 @@ from tasks.background.reaper import Reaper
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import LeaseLost, LedgerUnavailable
+from worker.job_progress import Progress
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger, Refusal
-from worker.progress import Progress
 from worker.settings import Settings, load
 
 SPEC = json.dumps({"source": "/audio/a.wav"})

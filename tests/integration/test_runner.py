@@ -11,7 +11,7 @@ import pytest
 from tasks.execution.runner import Outcome, Pipeline, Runner
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
-from worker.audio.segmentation.sections import Plan, SectionPlan
+from worker.audio.segmentation.section_plan import Plan, SectionPlan
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.ledger.connection import Connection
 from worker.ledger.lease import Lease

@@ -30,10 +30,10 @@ from worker.ledger.connection import Connection
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger
 from worker.settings import load
-from worker.webhooks import delivery
-from worker.webhooks.delivery import Deliverer
+from worker.webhooks import delivery_schedule
+from worker.webhooks.delivery_schedule import Deliverer
+from worker.webhooks.http_post import Sender
 from worker.webhooks.outbox import Outbox
-from worker.webhooks.sender import Sender
 
 NEXT = "tests.support.next_worker"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -173,7 +173,7 @@ async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
     assert await outbox.done(taken), "what it had taken it ends"
 
     running = asyncio.create_task(deliverer.run())
-    monkeypatch.setattr(delivery, "POLL_S", 0.01)
+    monkeypatch.setattr(delivery_schedule, "POLL_S", 0.01)
     seen = raw.info("stats")["total_commands_processed"]
     await asyncio.to_thread(
         wait_until, lambda: raw.info("stats")["total_commands_processed"] > seen + 100, "it looks again and again"

@@ -30,9 +30,9 @@ from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
 from worker.webhooks import outbox as outbox_module
-from worker.webhooks.delivery import Deliverer
+from worker.webhooks.delivery_schedule import Deliverer
+from worker.webhooks.http_post import Sender
 from worker.webhooks.outbox import Outbox
-from worker.webhooks.sender import Sender
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 COUNT = itertools.count()

@@ -23,8 +23,8 @@ from tasks.execution.runner import Runner
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import DamagedSource
+from worker.job_progress import Progress
 from worker.pipeline.run import Job
-from worker.progress import Progress
 from worker.settings import Settings
 from worker.transcript.model import Transcript
 

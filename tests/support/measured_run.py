@@ -13,10 +13,10 @@ from pathlib import Path
 
 import structlog
 
-from worker.audio.segmentation.sections import Plan
+from worker.audio.segmentation.section_plan import Plan
+from worker.job_progress import Progress
 from worker.pipeline.job import Began
 from worker.pipeline.run import Job, run
-from worker.progress import Progress
 from worker.settings import load
 from worker.storage.outputs.local_files import Outputs, write
 from worker.transcript.model import SectionFacts, Segment, Transcript

@@ -10,10 +10,10 @@ from pathlib import Path
 from tests.support.tone_recognizer import load as tone_recognizer
 from tests.support.tones import ToneWord
 from worker.audio.channel_selection import ALL_MIXED, Wanted
-from worker.audio.segmentation.sections import Plan
+from worker.audio.segmentation.section_plan import Plan
+from worker.job_progress import Progress
 from worker.pipeline.job import Began, Content
 from worker.pipeline.run import Earlier, Job, run
-from worker.progress import Progress
 from worker.server import app
 from worker.server.fault_options import parse
 from worker.settings import Settings, load

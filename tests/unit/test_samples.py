@@ -13,8 +13,8 @@ import pytest
 
 from tests.samples.make import HERE, RECORDINGS
 from worker.audio.decoding.decode import open_source
+from worker.audio.file_extensions import is_audio_name
 from worker.audio.frames import wire_frames
-from worker.audio.source import is_audio_name
 
 TEXTS: dict[str, Any] = json.loads((HERE / "texts.json").read_text(encoding="utf-8"))
 

@@ -18,8 +18,8 @@ import numpy as np
 from worker.audio.decoded_disk_space import Share
 from worker.audio.decoding.downmix import Pcm16, Samples
 from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
+from worker.audio.opened_file import SourceFile
 from worker.audio.source import Audio, AudioInfo
-from worker.audio.source_file import SourceFile
 from worker.audio.undecoded_ranges import Undecoded
 
 _BLOCK_S: Final = 1.0

@@ -17,18 +17,18 @@ from worker.audio.decoding.decode import open_source
 from worker.audio.file_formats.coding_names import seeks_exactly
 from worker.audio.frame_feed import FrameFeed, Piece
 from worker.audio.frames import BYTES_PER_SAMPLE
+from worker.audio.opened_file import SourceFile, opened
 from worker.audio.pcm_spool import Spool
 from worker.audio.segmentation.channel_plans import plan_channels
 from worker.audio.segmentation.scan import scan
-from worker.audio.segmentation.sections import Cutting, Plan, SectionPlan, plan, sections_for, whole
+from worker.audio.segmentation.section_plan import Cutting, Plan, SectionPlan, plan, sections_for, whole
 from worker.audio.segmentation.silence import Skipping
 from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.source import Audio, AudioInfo
-from worker.audio.source_file import SourceFile, opened
 from worker.audio.undecoded_ranges import Undecoded
 from worker.audio.warning_log import merged
 from worker.errors import SourceError, WorkerShortage
-from worker.resource_shortages import raise_shortage
+from worker.transient_os_errors import raise_shortage
 
 Progress = Callable[[float], None]
 Spools = Mapping[int | None, Spool]

@@ -54,6 +54,8 @@ _CODES: Final = {
 }
 """The classes for which redis-py drops the code from the text."""
 _LUA: Final = Path(__file__).with_name("lua")
+_SHARED: Final = ("common", "webhook_message", "conclude")
+"""The files in front of every script, in this order: each uses functions of the ones before it."""
 
 
 def without_secret(url: str) -> str:
@@ -73,8 +75,8 @@ def is_permanent(error: BaseException) -> bool:
 
 @cache
 def script_text(name: str) -> str:
-    """The Lua source of a script of the ledger, with what all of them share before it."""
-    return "\n".join((_LUA / f"{part}.lua").read_text("utf-8") for part in ("common", name))
+    """The Lua source of a script of the ledger, after the functions that all scripts share."""
+    return "\n".join((_LUA / f"{part}.lua").read_text("utf-8") for part in (*_SHARED, name))
 
 
 class Scripts(Protocol):

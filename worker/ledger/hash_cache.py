@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from worker.audio.source_file import Stamp
+from worker.audio.opened_file import Stamp
 from worker.ledger.connection import Connection
 from worker.ledger.keys import Keys
 

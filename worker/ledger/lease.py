@@ -14,9 +14,9 @@ from typing import Final, Literal
 from pydantic import TypeAdapter
 
 from worker.errors import LeaseLost, LedgerUnavailable
+from worker.job_progress import Progress
 from worker.ledger.connection import Connection
 from worker.ledger.records import ContentRecord, JobState
-from worker.progress import Progress
 from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
 
 _LOG: Final = logging.getLogger(__name__)
@@ -164,7 +164,7 @@ class Lease:
 
     async def keep_transcript(self, transcript: Transcript) -> None:
         """Keep the finished transcript, as its files could not be written: the next attempt only does that."""
-        await self._fenced("keep", [*self._term(), transcript.model_dump_json()])
+        await self._fenced("store_transcript", [*self._term(), transcript.model_dump_json()])
         self.transcribed, self.tries = True, 0
 
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:

@@ -10,7 +10,7 @@ from math import inf
 from typing import Final, Self
 
 from worker.errors import LedgerNewer
-from worker.progress import Progress
+from worker.job_progress import Progress
 from worker.transcript.model import Quality
 
 

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 from worker.audio.recording import Recording
 from worker.audio.segmentation.channel_plans import why_not_streamed
+from worker.job_progress import Progress
 from worker.pipeline.job import Job
 from worker.pipeline.section import Section
 from worker.pipeline.session_sequence import Service
-from worker.progress import Progress
 from worker.secret_masking import show_url
 from worker.storage.sources.download import Local
 from worker.transcript.document import Facts

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Protocol
 
 from worker.audio.channel_selection import ALL_MIXED, Wanted
-from worker.audio.segmentation.sections import Plan
-from worker.progress import Progress
+from worker.audio.segmentation.section_plan import Plan
+from worker.job_progress import Progress
 from worker.settings import Speed
 from worker.transcript.model import SectionFacts, Segment
 
@@ -30,7 +30,7 @@ class Began:
     """The content at the start of a job: a later attempt continues only on the same content."""
 
     stamp: str | None = None
-    """Stamp of a local file when it was opened, see `worker.audio.source_file.Stamp`."""
+    """Stamp of a local file when it was opened, see `worker.audio.opened_file.Stamp`."""
     sha256: str | None = None
     """In hexadecimal; None while it is unknown."""
 

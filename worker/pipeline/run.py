@@ -13,12 +13,12 @@ from typing import Final
 
 from worker.audio.recording import Recording
 from worker.audio.segmentation.speech_detector import silero
-from worker.pipeline.content_check import ContentGuard, guarded
 from worker.pipeline.coverage import facts_of, progress_of
 from worker.pipeline.job import Earlier, Job, JobLog
-from worker.pipeline.planning import check_length, open_planned
+from worker.pipeline.planning_thread import check_length, open_planned
 from worker.pipeline.section import Section
 from worker.pipeline.session_sequence import Service
+from worker.pipeline.source_change_check import ContentGuard, guarded
 from worker.pipeline.speech_check import speech_share
 from worker.realtime.rate_control import SpeedControl, is_unlimited
 from worker.realtime.slots import Slots, Unlimited

@@ -20,7 +20,7 @@ from worker.audio.voice_activity_history import VoicedSeconds
 from worker.errors import EndpointError
 from worker.pipeline.session_sequence import Record, Service, StretchStreamer
 from worker.transcript.model import MISSING_S, Segment, Unanswered
-from worker.transcript.surrounding_text import inserted
+from worker.transcript.second_pass_text import inserted
 from worker.transcript.unanswered_ranges import Blank, blanks, without_skipped
 
 logger = structlog.get_logger(__name__)

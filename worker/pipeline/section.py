@@ -8,7 +8,7 @@ import structlog
 
 from worker import metrics, tracing
 from worker.audio.frame_feed import FrameFeed
-from worker.audio.segmentation.sections import SectionPlan
+from worker.audio.segmentation.section_plan import SectionPlan
 from worker.audio.voice_activity_history import VoicedSeconds
 from worker.errors import EndpointError
 from worker.pipeline.second_pass import SecondPass

@@ -22,16 +22,16 @@ from worker.backoff import backoff_s
 from worker.errors import EndpointBusy, EndpointError
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.rate_control import AUTO_CEILING, SpeedControl
-from worker.realtime.retry_policy import Action, Decision, decide
 from worker.realtime.session import Session
+from worker.realtime.session_retry_policy import Action, Decision, decide
 from worker.realtime.slots import Slots
 from worker.realtime.streaming import Endpoint, Stream, ended
-from worker.resource_shortages import shortage_of
 from worker.secret_masking import show_url
+from worker.session_timeline import Timeline
 from worker.settings import Settings
-from worker.timeline import Timeline
 from worker.transcript.assemble import Assembler
 from worker.transcript.model import Segment, SessionFacts
+from worker.transient_os_errors import shortage_of
 
 logger = structlog.get_logger(__name__)
 

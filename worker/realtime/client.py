@@ -30,7 +30,7 @@ from yarl import URL
 
 from worker.errors import AuthRefused, EndpointBusy, EndpointError, EndpointMoved, EndpointUnavailable
 from worker.realtime import json_codec, messages
-from worker.realtime.retry_policy import auth_text
+from worker.realtime.session_retry_policy import auth_text
 from worker.realtime.socketio_packets import BoundedPacket
 from worker.secret_masking import masker_of, show_url
 from worker.settings import Settings

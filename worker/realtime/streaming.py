@@ -30,8 +30,8 @@ from worker.realtime.session import Session
 from worker.realtime.session_states import End, Phase
 from worker.realtime.wakeup import Bell
 from worker.secret_masking import masker_of
+from worker.session_timeline import Timeline
 from worker.settings import Settings
-from worker.timeline import Timeline
 
 FRAMES_AT_ONCE: Final = 4
 """Frames sent at most before others have their turn. Each turn of the loop costs more than a frame."""

@@ -19,7 +19,17 @@ from worker.realtime import messages
 from worker.server import protocol
 from worker.server.recognition_engine import Engine
 from worker.server.recognizers import SAMPLE_RATE, Recognition
-from worker.server.session_limits import FAILED, NORMAL, POLICY, TRY_LATER, Backlog, Ending, Limits
+from worker.server.session_limits import (
+    FAILED,
+    MAX_QUEUED_MESSAGES,
+    MAX_REFUSED_MESSAGES,
+    NORMAL,
+    POLICY,
+    TRY_LATER,
+    Backlog,
+    Ending,
+    Limits,
+)
 from worker.server.speech_segmenter import Listener, Utterance
 
 _SIGN_OF_LIFE_S = 1.0
@@ -28,8 +38,6 @@ _PARTIAL_NEW_S = 0.5
 _PARTIAL_MAX_S = 28.0  # what an engine takes at once
 _TICK_S = 0.1
 _BATCH_MAX_S = 5.0
-_QUEUE_MAX = 20_000  # messages; the audio bound comes first unless chunks are tiny
-_ERRORS_MAX = 100
 _STOPPED = messages.REASON_STOPPED
 
 _log = structlog.get_logger("worker.server")
@@ -79,7 +87,7 @@ class Session:
         chunk = protocol.chunk(args, self.rate)
         self.backlog.received(chunk.duration_s)
         self._busy_since_sent = True
-        if self.backlog.overflows or len(self._inbox) >= _QUEUE_MAX:
+        if self.backlog.overflows or len(self._inbox) >= MAX_QUEUED_MESSAGES:
             text = (
                 f"queue_overflow: {self.backlog.total_s:.0f} s of audio wait for recognition "
                 f"(limit {self._limits.backlog_s:g}); send more slowly"
@@ -97,7 +105,7 @@ class Session:
     def refuse(self) -> None:
         """Count a message that was refused; a flood of them ends the session."""
         self._errors += 1
-        if self._errors >= _ERRORS_MAX:
+        if self._errors >= MAX_REFUSED_MESSAGES:
             self.end(Ending(POLICY, "too many errors", f"invalid_request: {self._errors} messages were refused"))
 
     @property

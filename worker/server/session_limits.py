@@ -13,6 +13,11 @@ POLICY: Final = 1008
 FAILED: Final = 1011
 TRY_LATER: Final = 1013
 
+MAX_QUEUED_MESSAGES: Final = 20_000
+"""Messages that wait for a session. The limit of audio comes first, unless chunks are tiny."""
+MAX_REFUSED_MESSAGES: Final = 100
+"""Malformed messages after which a session ends."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limits:

@@ -29,7 +29,7 @@ from worker.errors import (
     SourceUnavailable,
     SttError,
 )
-from worker.secret_files import read as read_secret
+from worker.secret_files import aws_secrets
 from worker.storage.address import Address, scrub
 from worker.storage.remote_file import CHUNK_BYTES, Body, Version
 
@@ -137,8 +137,7 @@ def _store_of(scheme: str, bucket: str, endpoint: str) -> Any:
         return AzureStore(bucket, **options)
     if endpoint:
         options["endpoint"] = endpoint
-    if (file := os.environ.get("AWS_SECRET_ACCESS_KEY_FILE")) and not os.environ.get("AWS_SECRET_ACCESS_KEY"):
-        options["secret_access_key"] = read_secret(file, "AWS_SECRET_ACCESS_KEY_FILE")
+    options |= aws_secrets(os.environ)
     return S3Store(bucket, **options)
 
 

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import Final
 
-from worker.audio.source_file import HANDLE_FLAGS
+from worker.audio.opened_file import HANDLE_FLAGS
 from worker.system_calls import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2, pseudo_file_system
 
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC

@@ -15,7 +15,7 @@ from typing import Final
 from worker.audio.voice_activity import VoiceMap
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
-from worker.timeline import Timeline
+from worker.session_timeline import Timeline
 from worker.transcript.duplicate_text import Repeats, Take, dropped_pieces
 from worker.transcript.model import Segment, Word
 from worker.transcript.overlap import Reheard, text_of

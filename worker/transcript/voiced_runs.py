@@ -7,7 +7,7 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 from worker.audio.voice_activity import VoiceMap
-from worker.timeline import Timeline
+from worker.session_timeline import Timeline
 
 RESIDUE_S: Final = 0.15
 """Sound this short after the last word of a commit still belongs to it, because word ends are inexact."""

@@ -1,6 +1,6 @@
 """Webhooks that wait to be delivered: the ledger's outbox.
 
-The end of a job and its message are written in one step (`conclude` in `lua/common.lua`), so neither is there without
+The end of a job and its message are written in one step (`lua/conclude.lua`), so neither is there without
 the other. Any worker takes a message, and has it for HOLD_S; one whose worker died is taken by another. A receiver may
 therefore get a message twice, with the same id.
 

@@ -22,7 +22,7 @@ from tasks.cli.run.display import View, near
 from tasks.cli.run.json_output import Events, document, line_of
 from tasks.cli.run.progress import File, Follower
 from tasks.cli.sources.existing_outputs import all_there, finished_transcript
-from tasks.cli.sources.skipped_files import LeftOut
+from tasks.cli.sources.find_recordings import LeftOut
 from tasks.cli.terminal_output import echo, echo_text
 from tasks.client.producer import Identities, Producer, make_spec
 from tasks.embedded.stack import Stack

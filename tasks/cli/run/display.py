@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tasks.batches.human import clock, factor
+from tasks.batches.number_format import clock, factor
 from tasks.cli.run.progress import File, Follower, Overall
 from tasks.cli.terminal_output import safe
 from worker.ledger.records import JobState

@@ -10,7 +10,7 @@ from typing import Any, Final, TextIO
 
 from tasks.batches.summary import JobLine
 from tasks.cli.run.progress import File, Overall
-from tasks.cli.sources.skipped_files import LeftOut, as_documents
+from tasks.cli.sources.find_recordings import LeftOut, as_documents
 from worker.ledger.records import JobState
 from worker.storage.address import show
 from worker.text_escaping import printable_lines

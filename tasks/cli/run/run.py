@@ -14,9 +14,9 @@ import click
 from tasks.cli import options
 from tasks.cli.run.batch_run import Run
 from tasks.cli.run.progress import File
-from tasks.cli.sources import skipped_files
+from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand import opens_media, sources
-from tasks.cli.sources.naming import name_outputs
+from tasks.cli.sources.output_names import name_outputs
 from tasks.embedded.stack import check_recognizer, for_language
 from worker.errors import LanguageUnsupported, SettingsError
 from worker.language_codes import base_language
@@ -105,7 +105,7 @@ def command(
         File(item.source, item.out_name, item.found.size_bytes or 0, key=item.found.id, options=item.found.options)
         for item in planned
     ]
-    skipped_files.tell(listing.left_out, everything=names_left_out)
+    find_recordings.tell(listing.left_out, everything=names_left_out)
     if embedded and (code := _one_language(files, language)):
         settings = for_language(settings, code)
     run = Run(
@@ -119,7 +119,7 @@ def command(
         options={"formats": formats, "style": style, "language": language, "speed": settings.speed, **channels},
     )
     exit_code = asyncio.run(run.main())
-    skipped_files.tell_number(listing.left_out, everything=names_left_out)
+    find_recordings.tell_number(listing.left_out, everything=names_left_out)
     ctx.exit(exit_code)
 
 

@@ -20,9 +20,9 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from tasks.batches.manifest import Entry, is_manifest, read_manifest
-from tasks.cli.sources.naming import Found
-from tasks.cli.sources.skipped_files import NEEDS_MEDIA, LeftOut, look_through
-from worker.audio.source import is_other_media_name
+from tasks.cli.sources.find_recordings import NEEDS_MEDIA, LeftOut, look_through
+from tasks.cli.sources.output_names import Found
+from worker.audio.file_extensions import is_other_media_name
 from worker.errors import BadJob, SourceError, SourceNotFound
 from worker.settings import Settings
 from worker.storage.address import is_url, parse, show

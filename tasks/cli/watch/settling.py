@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.audio.source_file import Stamp
+from worker.audio.opened_file import Stamp
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from tasks.cli.sources.existing_outputs import all_there, document_of
 from tasks.client.producer import Producer, make_spec
 from tasks.job_spec import JobSpec, JobState, job_id
-from worker.audio.source_file import Stamp
+from worker.audio.opened_file import Stamp
 from worker.errors import SourceError, SourceNotFound
 from worker.ledger.records import JobRecord
 from worker.storage.sources.listing import content_of

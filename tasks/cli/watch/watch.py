@@ -14,16 +14,16 @@ from typing import Any, Final
 import click
 from watchfiles import awatch
 
-from tasks.batches.human import clock
+from tasks.batches.number_format import clock
 from tasks.cli import options
 from tasks.cli.run.json_output import Events
-from tasks.cli.sources.skipped_files import LeftOut, look_through, why_left_out
+from tasks.cli.sources.find_recordings import LeftOut, look_through, why_left_out
 from tasks.cli.terminal_output import echo
 from tasks.cli.watch.settling import Arrivals
 from tasks.cli.watch.submitter import Inbox
 from tasks.client.producer import Producer, make_spec
-from worker.audio.source import is_audio_name, is_other_media_name
-from worker.audio.source_file import Stamp
+from worker.audio.file_extensions import is_audio_name, is_other_media_name
+from worker.audio.opened_file import Stamp
 from worker.backoff import backoff_s
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.open_files_limit import raise_limit
@@ -120,7 +120,7 @@ class Watch:
         self._trouble: str | None = None
 
     async def main(self, on_ready: Any) -> None:
-        from tasks.background.monitor import Monitor  # noqa: PLC0415
+        from tasks.background.health_and_metrics import Monitor  # noqa: PLC0415
 
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)

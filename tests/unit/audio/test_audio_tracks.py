@@ -17,7 +17,7 @@ from worker.audio.channel_selection import Wanted, check_names, check_selection
 from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 from worker.audio.recording import open_recording
-from worker.audio.segmentation.sections import Cutting
+from worker.audio.segmentation.section_plan import Cutting
 from worker.audio.source import Audio
 from worker.errors import BadJob, NoSuchTrack
 

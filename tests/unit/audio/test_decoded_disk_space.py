@@ -15,9 +15,9 @@ from worker.audio import decoded_disk_space
 from worker.audio.channel_selection import Wanted
 from worker.audio.decoded_disk_space import STEP_BYTES, DecodedSpace, SpaceTaken, TooLarge
 from worker.audio.recording import Recording, open_recording
-from worker.audio.segmentation.sections import Cutting
+from worker.audio.segmentation.section_plan import Cutting
 from worker.errors import WorkerShortage
-from worker.pipeline.planning import open_planned
+from worker.pipeline.planning_thread import open_planned
 from worker.settings import load
 
 RATE = 16000

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from worker.audio.decoding.decode import open_source
-from worker.audio.source import is_audio_name
+from worker.audio.file_extensions import is_audio_name
 
 FOLDER = Path(os.environ.get("STT_TEST_AUDIO") or Path(__file__).parents[4] / "shared" / "audio")
 FILES = sorted(p for p in FOLDER.iterdir() if is_audio_name(p)) if FOLDER.is_dir() else []

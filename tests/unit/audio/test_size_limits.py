@@ -14,7 +14,7 @@ from tasks.cli import main
 from tests.support.audiofiles import write_signal
 from tests.support.pipeline_run import MemoryLog, tone_service
 from worker.errors import SourceRefused
-from worker.pipeline.planning import open_planned
+from worker.pipeline.planning_thread import open_planned
 from worker.pipeline.run import Job, run
 from worker.settings import load
 

@@ -19,7 +19,7 @@ from tests.support.sources import SignalSource, in_blocks
 from tests.support.tones import Samples
 from worker.audio.decoding.decode import AudioSource, open_source
 from worker.audio.resample import resample_blocks
-from worker.audio.segmentation.sections import Cutting, Plan, plan
+from worker.audio.segmentation.section_plan import Cutting, Plan, plan
 from worker.audio.segmentation.silence import Skipping
 from worker.audio.segmentation.speech_detector import VOICE_WINDOW, Silero, silero
 

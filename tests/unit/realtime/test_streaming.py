@@ -18,8 +18,8 @@ from worker.realtime.rate_control import SpeedControl
 from worker.realtime.session import Session
 from worker.realtime.session_states import Why
 from worker.realtime.streaming import Endpoint, Stream
+from worker.session_timeline import Timeline
 from worker.settings import Settings, load
-from worker.timeline import Timeline
 
 RATE = 16000
 

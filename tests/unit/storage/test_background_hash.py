@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from worker.audio.source_file import SourceFile
+from worker.audio.opened_file import SourceFile
 from worker.errors import WorkerShortage
 from worker.storage.sources import background_hash as module
 from worker.storage.sources.background_hash import hashing

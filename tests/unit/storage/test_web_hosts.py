@@ -23,7 +23,7 @@ from worker.storage.address import parse
 from worker.storage.guarded_http import PrivateHost, guarded_session
 from worker.storage.sources.web import read
 from worker.storage.web_hosts import is_private, request_url
-from worker.webhooks.sender import Sender
+from worker.webhooks.http_post import Sender
 
 
 def table(text: str) -> list[str]:

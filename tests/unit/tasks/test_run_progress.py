@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.batches.human import clock, factor
+from tasks.batches.number_format import clock, factor
 from tasks.cli.run.progress import LOOK_AT, File, Follower
 from worker.ledger.records import FIELDS, JobRecord, JobState, read_record
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cli.watch.settling import Arrivals
-from worker.audio.source_file import Stamp
+from worker.audio.opened_file import Stamp
 
 A, B = Path("/in/a.wav"), Path("/in/b.wav")
 ONE = Stamp(100, 1, 7)

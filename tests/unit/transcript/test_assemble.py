@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from worker.audio.voice_activity import Frame, VoiceMap
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
-from worker.timeline import Timeline
+from worker.session_timeline import Timeline
 from worker.transcript.assemble import Assembler
 from worker.transcript.model import Segment
 

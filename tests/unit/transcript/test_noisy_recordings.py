@@ -18,7 +18,7 @@ from worker.audio.frames import to_pcm16
 from worker.audio.voice_activity import VoiceMap, frames_with_voice
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
-from worker.timeline import Timeline
+from worker.session_timeline import Timeline
 from worker.transcript.assemble import Assembler
 from worker.transcript.model import Segment
 

@@ -21,7 +21,7 @@ from tests.unit.transcript.build import segment, transcript
 from worker.transcript.formats import render
 from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.cjk_spacing import tidy
-from worker.transcript.subtitles.cues import cues
+from worker.transcript.subtitles.cue_timing import cues
 from worker.transcript.subtitles.style import PRESETS, Style
 from worker.transcript.subtitles.word_alignment import spoken
 

@@ -10,7 +10,7 @@ from wcwidth import wcswidth
 from tests.evaluate import corpus
 from tests.unit.transcript.build import segment, transcript
 from worker.transcript.subtitles.cjk_spacing import tidy
-from worker.transcript.subtitles.cues import cues
+from worker.transcript.subtitles.cue_timing import cues
 from worker.transcript.subtitles.style import PRESETS, Preset, Style
 
 FOUND = [

@@ -22,8 +22,8 @@ from worker.audio.decoding.part_readers import PartReader, open_part
 from worker.audio.decoding.rate_changes import OneRate
 from worker.audio.decoding.repair import Part, Plan
 from worker.audio.decoding.stream_timeline import StreamTimeline, TimedBlock
+from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo
-from worker.audio.source_file import SourceFile
 from worker.audio.undecoded_ranges import Undecoded, UndecodedLog
 from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource, SourceError

@@ -16,8 +16,8 @@ from worker.audio.decoding.truncation import missing_end
 from worker.audio.decoding.unsupported_file import Refused, by_both, no_decoder, without_media
 from worker.audio.file_formats.coding_names import seeks_exactly
 from worker.audio.file_formats.detect_format import Kind, identify
+from worker.audio.opened_file import SourceFile, opened
 from worker.audio.source import Audio, AudioInfo, check_readable
-from worker.audio.source_file import SourceFile, opened
 from worker.audio.undecoded_ranges import Undecoded, UndecodedLog
 from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource, UnsupportedSource

@@ -17,10 +17,10 @@ from worker.audio.decoding.ffmpeg_tracks import audio_stream, audio_streams, tra
 from worker.audio.decoding.repair import Part, PartFile
 from worker.audio.decoding.stream_succession import SUCCESSION_PACKETS, Succession
 from worker.audio.file_formats.mp4 import has_uncommon_edits
+from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo
-from worker.audio.source_file import SourceFile
 from worker.errors import DamagedSource, UnsupportedSource
-from worker.resource_shortages import raise_shortage, source_error
+from worker.transient_os_errors import raise_shortage, source_error
 
 try:
     import av

@@ -20,8 +20,8 @@ from worker.audio.decoding.ffmpeg_container import MediaContainer
 from worker.audio.decoding.rate_changes import OneRate
 from worker.audio.decoding.repair import Plan
 from worker.audio.decoding.stream_timeline import StreamTimeline
+from worker.audio.opened_file import SourceFile
 from worker.audio.source import check_readable
-from worker.audio.source_file import SourceFile
 from worker.audio.undecoded_ranges import Undecoded, UndecodedLog
 from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from worker.audio.audio_tracks import Track, check_track, default_track
-from worker.audio.source_file import SourceFile
+from worker.audio.opened_file import SourceFile
 from worker.errors import UnsupportedSource
 
 _DEFAULT: Final = 1  # AV_DISPOSITION_DEFAULT

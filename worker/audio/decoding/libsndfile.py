@@ -21,10 +21,10 @@ from worker.audio.decoding.downmix import Pcm16, Samples, to_mono
 from worker.audio.decoding.repair import Part, PartFile
 from worker.audio.decoding.unsupported_file import Refused
 from worker.audio.file_formats.coding_names import fits_int16, length_is_estimated, missing_bytes, seeks_exactly
+from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo, reason_of
-from worker.audio.source_file import SourceFile
 from worker.audio.undecoded_ranges import UndecodedLog
-from worker.resource_shortages import source_error
+from worker.transient_os_errors import source_error
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
 _MAX_BLOCK_VALUES: Final = 1 << 20

@@ -14,8 +14,8 @@ from worker.audio.decoding.libsndfile import SndfileStream
 from worker.audio.decoding.repair import Part
 from worker.audio.decoding.stream_timeline import TimedBlock
 from worker.audio.decoding.unsupported_file import Refused
+from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo
-from worker.audio.source_file import SourceFile
 from worker.audio.undecoded_ranges import UndecodedLog
 from worker.errors import DamagedSource, UnsupportedSource
 

@@ -21,8 +21,8 @@ from worker.audio.file_formats.au import read_au
 from worker.audio.file_formats.caf import read_caf
 from worker.audio.file_formats.data_extent import MORE_THAN_SAID, Located
 from worker.audio.file_formats.wav import read_riff
-from worker.audio.source_file import SourceFile
-from worker.resource_shortages import source_error
+from worker.audio.opened_file import SourceFile
+from worker.transient_os_errors import source_error
 
 _START_BYTES: Final = 64
 _SIZED: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", b"dns.", b"caff")

@@ -12,8 +12,8 @@ import struct
 from typing import BinaryIO, Final
 
 from worker.audio.file_formats.raw_streams import ends_inside_a_frame
-from worker.audio.source_file import SourceFile
-from worker.resource_shortages import source_error
+from worker.audio.opened_file import SourceFile
+from worker.transient_os_errors import source_error
 
 _TAIL_BYTES: Final = 64 << 10
 _HEAD_BYTES: Final = 64 << 10

@@ -6,7 +6,7 @@ import shlex
 from typing import Final
 
 from worker.audio.file_formats.detect_format import Kind
-from worker.audio.source_file import SourceFile
+from worker.audio.opened_file import SourceFile
 from worker.errors import DamagedSource, SourceError, UnsupportedSource
 
 INSTALL: Final = "pip install 'stt-batch[media]'"

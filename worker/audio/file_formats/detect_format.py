@@ -17,8 +17,8 @@ from worker.audio.file_formats.coding_names import AIFF_CODINGS, AU_CODINGS, CAF
 from worker.audio.file_formats.mp4 import audio_codings
 from worker.audio.file_formats.raw_streams import raw_stream
 from worker.audio.file_formats.wav import read_riff
-from worker.audio.source_file import SourceFile
-from worker.resource_shortages import source_error
+from worker.audio.opened_file import SourceFile
+from worker.transient_os_errors import source_error
 
 _HEAD_BYTES: Final = 256 << 10
 _FLV_CODINGS: Final = {0: "PCM", 1: "ADPCM", 2: "MP3", 4: "Nellymoser", 5: "Nellymoser", 6: "Nellymoser", 7: "A-law",

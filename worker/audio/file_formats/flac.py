@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from worker.audio.source_file import SourceFile
+from worker.audio.opened_file import SourceFile
 
 _STREAMINFO_END: Final = 42  # the marker, the block's header and its 34 bytes
 _STREAMINFO_HEADS: Final = (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")  # bit 7: no other block follows

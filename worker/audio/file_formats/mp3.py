@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from worker.audio.source_file import SourceFile
+from worker.audio.opened_file import SourceFile
 
 _USUAL_DELAY: Final = 576
 """Samples that LAME's encoder puts before the first real one; others differ by some hundred. libsndfile drops as many

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
 from worker.audio.file_formats.ogg_granules import FIRST, LAST, Page, StreamPositions
-from worker.audio.source_file import SourceFile
+from worker.audio.opened_file import SourceFile
 
 _HEADER_BYTES: Final = 27
 _LONGEST_PAGE: Final = _HEADER_BYTES + 255 + 255 * 255

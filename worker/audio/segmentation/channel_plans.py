@@ -8,7 +8,7 @@ from math import ceil
 from typing import Final
 
 from worker.audio.segmentation.scan import Scan
-from worker.audio.segmentation.sections import Cutting, Plan, plan_scan
+from worker.audio.segmentation.section_plan import Cutting, Plan, plan_scan
 from worker.audio.segmentation.silence import Skipping, speech_windows
 
 NOTHING_HEARD: Final = "holds nothing but silence, or a noise that never changes"

@@ -12,11 +12,12 @@ from typing import Final
 
 from worker.atomic_file import replace_file
 from worker.errors import OutputError, OutputUnavailable
-from worker.storage.name_rules import has_control_characters
+from worker.storage.forbidden_characters import has_control_characters
 from worker.storage.open_beneath import Outside, open_folder
 from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
 from worker.transcript.subtitles.style import PLAIN, Style
+from worker.transient_os_errors import TRANSIENT_WRITE_ERRORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,20 +37,6 @@ class Outputs:
     """Whether a page may contain the absolute path of the audio."""
 
 
-_MAY_PASS: Final = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EIO,
-    errno.ESTALE,
-    errno.ETIMEDOUT,
-    errno.ENETDOWN,
-    errno.EHOSTDOWN,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.EAGAIN,
-)
-"""Temporary failures, worth another attempt: a full disk, an unreachable network disk, a lack of descriptors."""
 _REASONS: Final[dict[int, str]] = {
     errno.ENOSPC: "the disk is full; free some space, or choose another output folder",
     errno.EDQUOT: "the disk quota is used up; free some space, or choose another output folder",
@@ -116,5 +103,5 @@ def _replace(folder: int, target: Path, content: Iterable[str]) -> None:
 
 def _error(target: Path, exc: OSError) -> OutputError:
     reason = _REASONS.get(exc.errno or 0, exc.strerror or str(exc))
-    kind = OutputUnavailable if exc.errno in _MAY_PASS else OutputError
+    kind = OutputUnavailable if exc.errno in TRANSIENT_WRITE_ERRORS else OutputError
     return kind(f"cannot write {target}: {reason}")

@@ -16,8 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from typing import Final
 
+from worker.audio.opened_file import SourceFile
 from worker.audio.source import sha256_of
-from worker.audio.source_file import SourceFile
 
 _NICE: Final = 10
 

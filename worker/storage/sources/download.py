@@ -12,16 +12,16 @@ from typing import BinaryIO, Final
 
 import structlog
 
-from worker.audio.source_file import SourceFile
+from worker.audio.opened_file import SourceFile
 from worker.backoff import backoff_s
 from worker.errors import SourceReplaced, SourceUnavailable
-from worker.resource_shortages import raise_shortage
 from worker.settings import Settings
 from worker.storage.access_policy import check_source
 from worker.storage.address import Address, parse
 from worker.storage.remote_file import Body, Version, content_text
 from worker.storage.sources.local_file import check_size, open_local
 from worker.storage.sources.temp_space import Space, check_room, space_of, temporary_file
+from worker.transient_os_errors import raise_shortage
 
 logger = structlog.get_logger(__name__)
 TRIES: Final = 5

@@ -17,13 +17,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-from worker.audio.source_file import SourceFile
+from worker.audio.opened_file import SourceFile
 from worker.errors import SourceError, SourceUnavailable
-from worker.resource_shortages import source_error
 from worker.settings import Settings
 from worker.storage.address import is_url, show
 from worker.storage.sources.listing import content_of
 from worker.storage.sources.local_file import open_local
+from worker.transient_os_errors import source_error
 
 HASHES: Final = 16
 LANE_HASHES: Final = 4

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from worker.audio.source import is_audio_name, is_other_media_name, sha256_of
+from worker.audio.file_extensions import is_audio_name, is_other_media_name
+from worker.audio.source import sha256_of
 from worker.errors import BadJob, SourceNotFound, SourceRefused, SttError
 from worker.settings import Settings
 from worker.storage.access_policy import check_source

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from worker.audio.source_file import SourceFile, readable
+from worker.audio.opened_file import SourceFile, readable
 from worker.errors import SourceError, SourceRefused
-from worker.resource_shortages import source_error
 from worker.settings import Settings
 from worker.storage.access_policy import allowed_folders, check_source
-from worker.storage.name_rules import control_characters
+from worker.storage.forbidden_characters import control_characters
 from worker.storage.open_beneath import Outside, open_file
 from worker.text_escaping import printable
+from worker.transient_os_errors import source_error
 
 _KERNEL: Final = ("/proc", "/sys", "/dev")
 _RAM_DISK: Final = "/dev/shm"  # noqa: S108

@@ -22,8 +22,8 @@ from typing import IO, Final
 from weakref import WeakKeyDictionary
 
 from worker.errors import SettingsError, SourceError, WorkerShortage
-from worker.resource_shortages import shortage_of
 from worker.settings import Settings
+from worker.transient_os_errors import shortage_of
 
 SPARE_BYTES: Final = 64 << 20
 """Stays free on the disk."""

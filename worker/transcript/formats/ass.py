@@ -7,9 +7,9 @@ from itertools import pairwise
 from typing import Final
 
 from worker.transcript.model import Transcript
-from worker.transcript.subtitles.cues import Cue, cues
+from worker.transcript.subtitles.cue_timing import Cue, cues
 from worker.transcript.subtitles.style import PLAIN, Style
-from worker.transcript.subtitles.units import Part
+from worker.transcript.subtitles.text_units import Part
 
 # Colours are &HAABBGGRR. The first is for the only channel, or the first one.
 _COLOURS: Final = ("&H00FFFFFF", "&H0066E0FF", "&H00FFD28C", "&H0099F5B0", "&H00C9A6FF", "&H00B3B3FF")

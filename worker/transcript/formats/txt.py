@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from worker.transcript.model import Transcript
 from worker.transcript.subtitles.cjk_spacing import tidy
-from worker.transcript.subtitles.cues import clock, label
+from worker.transcript.subtitles.cue_timing import clock, label
 from worker.transcript.subtitles.style import PLAIN, Style
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from worker.transcript.subtitles.chinese_words import inside_word
 from worker.transcript.subtitles.number_phrases import is_numeral
-from worker.transcript.subtitles.units import PAUSE_MS, Unit
+from worker.transcript.subtitles.text_units import PAUSE_MS, Unit
 
 
 def _words(text: str) -> frozenset[str]:

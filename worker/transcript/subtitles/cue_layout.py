@@ -10,7 +10,7 @@ from typing import Final
 
 from worker.transcript.subtitles import break_cost
 from worker.transcript.subtitles.style import Rules
-from worker.transcript.subtitles.units import PAUSE_MS, Unit
+from worker.transcript.subtitles.text_units import PAUSE_MS, Unit
 
 MAX_LINES: Final = 2
 # Costs, on the scale of `breaks`.

@@ -14,8 +14,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
+from worker.audio.opened_file import Stamp
 from worker.audio.source import sha256_of
-from worker.audio.source_file import Stamp
 from worker.errors import SourceChanged, SourceError
 from worker.pipeline.job import Began, Job, JobLog
 from worker.storage.sources.background_hash import hashing

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from worker.audio.channel_selection import ALL_MIXED, Wanted
 from worker.audio.decoded_disk_space import decoded_space
+from worker.audio.opened_file import SourceFile
 from worker.audio.recording import Recording, open_recording
-from worker.audio.segmentation.sections import Cutting, Plan
+from worker.audio.segmentation.section_plan import Cutting, Plan
 from worker.audio.segmentation.silence import Skipping
 from worker.audio.segmentation.speech_detector import silero
 from worker.audio.source import AudioInfo
-from worker.audio.source_file import SourceFile
 from worker.errors import JobCancelled, SourceRefused
 from worker.settings import Settings
 

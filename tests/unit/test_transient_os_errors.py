@@ -20,7 +20,7 @@ from worker.errors import (
     SttError,
     WorkerShortage,
 )
-from worker.resource_shortages import shortage_of, source_error
+from worker.transient_os_errors import shortage_of, source_error
 
 RESOURCES = [errno.EMFILE, errno.ENFILE, errno.ENOMEM]
 MOUNTS = [errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT, errno.ENOSPC, errno.EDQUOT]

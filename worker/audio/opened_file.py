@@ -18,8 +18,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO, Final, Self, cast
 
 from worker.errors import SourceError, SourceRefused
-from worker.resource_shortages import source_error
 from worker.system_calls import pseudo_file_system
+from worker.transient_os_errors import source_error
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer

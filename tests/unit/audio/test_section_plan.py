@@ -16,7 +16,7 @@ from tests.support.sources import SignalSource, in_blocks
 from tests.support.tones import WORD_S, Samples, ToneWord
 from worker.audio.decoding.decode import AudioSource
 from worker.audio.segmentation.scan import WINDOW_S, Scan
-from worker.audio.segmentation.sections import Cutting, Plan, plan, plan_scan, sections_for
+from worker.audio.segmentation.section_plan import Cutting, Plan, plan, plan_scan, sections_for
 from worker.audio.segmentation.silence import Skipping
 
 RATE = 16000

@@ -1,4 +1,4 @@
-"""Classifies shortages of the worker: temporary failures of this machine that are not the fault of the job.
+"""Classifies errors of the operating system: temporary failures of this machine are not the fault of the job.
 
 They concern descriptors, memory, threads, temporary disk space, or a failing disk or network mount. Libraries wrap
 them in their own errors, so the whole chain of causes is examined. A job that meets a shortage is tried again later,
@@ -57,6 +57,21 @@ _MOUNTS: Final = {
     errno.ENOLCK: "the file system has no locks left; check the mount",
 }
 """Shortages only if a file was read: for a connection some of these describe the remote side."""
+TRANSIENT_WRITE_ERRORS: Final = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+    errno.ENETDOWN,
+    errno.EHOSTDOWN,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.EAGAIN,
+)
+"""Failures to write a transcript that are worth another attempt: a full disk, a network disk that is away, a lack of
+descriptors."""
 _REMOTE_IO: Final = getattr(errno, "EREMOTEIO", None)
 _WORDS: Final = {os.strerror(number).lower(): number for number in (*_RESOURCES, *_SPACE, errno.EIO, errno.ESTALE)}
 """For libraries that only pass on the text of an error."""

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tasks.cli.sources import skipped_files
-from tasks.cli.sources.skipped_files import LeftOut, look_through
+from tasks.cli.sources import find_recordings
+from tasks.cli.sources.find_recordings import LeftOut, look_through
 from tests.support.audiofiles import FLAC, MP3, WAV, write_signal
 from tests.support.trackfiles import RATE, TRACK_FILES, write_tracks
 
@@ -120,20 +120,20 @@ def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
 
 def test_without_the_extra_its_files_are_named(folder: Path) -> None:
     (folder / "b.m4a").touch()
-    assert looked(folder, media=False) == (["a.wav"], {"b.m4a": skipped_files.NEEDS_MEDIA})
+    assert looked(folder, media=False) == (["a.wav"], {"b.m4a": find_recordings.NEEDS_MEDIA})
 
 
 def test_a_few_are_shown_and_all_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     many = [LeftOut(f"/calls/{number}.dat", "holds WAV") for number in range(8)]
-    skipped_files.tell(many, everything=False)
-    skipped_files.tell_number(many, everything=False)
+    find_recordings.tell(many, everything=False)
+    find_recordings.tell_number(many, everything=False)
     lines = capsys.readouterr().err.splitlines()
     assert lines[:5] == [f"left out: /calls/{number}.dat: holds WAV" for number in range(5)]
     assert lines[5:] == [
         "left out: 3 more media files; --left-out names them",
         "8 media files were left out; --left-out names all, and why",
     ]
-    skipped_files.tell(many, everything=True)
+    find_recordings.tell(many, everything=True)
     assert len(capsys.readouterr().err.splitlines()) == 8
-    skipped_files.tell_number([], everything=False)
+    find_recordings.tell_number([], everything=False)
     assert capsys.readouterr().err == ""

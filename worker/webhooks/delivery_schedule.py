@@ -20,8 +20,8 @@ from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.connection import Connection
 from worker.settings import Settings
 from worker.storage.address import show
+from worker.webhooks.http_post import MOST_BYTES, Answer, Sender
 from worker.webhooks.outbox import Message, Outbox
-from worker.webhooks.sender import MOST_BYTES, Answer, Sender
 
 logger = structlog.get_logger(__name__)
 POLL_S: Final = 1.0

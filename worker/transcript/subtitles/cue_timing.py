@@ -18,7 +18,7 @@ from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.cjk_spacing import is_cjk
 from worker.transcript.subtitles.cue_layout import Cut, Cutter, runs
 from worker.transcript.subtitles.style import PLAIN, Rules, Style
-from worker.transcript.subtitles.units import Part, Unit, columns, units
+from worker.transcript.subtitles.text_units import Part, Unit, columns, units
 
 LATE_MS: Final = 2000
 """A cue comes at most this much later than its first word, so that the one before it can be read."""

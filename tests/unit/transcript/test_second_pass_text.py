@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from worker.transcript.model import Segment, Word
-from worker.transcript.surrounding_text import inserted
+from worker.transcript.second_pass_text import inserted
 
 
 def timed(*words: tuple[str, float]) -> Segment:

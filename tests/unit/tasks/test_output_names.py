@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cli.sources.expand import Listing, sources
-from tasks.cli.sources.naming import Found, name_outputs
+from tasks.cli.sources.output_names import Found, name_outputs
 from worker.errors import BadJob
 from worker.settings import load
 

@@ -16,8 +16,8 @@ from standardwebhooks import Webhook
 from worker.errors import BadJob, SettingsError
 from worker.settings import load
 from worker.storage.access_policy import check_webhook, webhook_may_be_private
-from worker.webhooks import sender
-from worker.webhooks.sender import Sender, secrets_of, signature
+from worker.webhooks import http_post
+from worker.webhooks.http_post import Sender, secrets_of, signature
 
 LISTED = "https://hooks.example.com/stt, https://*.cdn.example.com, http://10.0.0.5:9000"
 NOW = 1795419720.0  # 2026-11-23 07:42:00 UTC
@@ -125,7 +125,7 @@ def test_a_secret_that_is_none(secret: str) -> None:
     ],
 )
 def test_what_an_answer_means(status: int, retry_after: str, expected: tuple[bool, bool, float]) -> None:
-    answer = sender._judge(status, retry_after, NOW)
+    answer = http_post._judge(status, retry_after, NOW)
     assert (answer.delivered, answer.final, answer.pause_s) == expected
 
 
@@ -140,4 +140,4 @@ def test_what_an_answer_means(status: int, retry_after: str, expected: tuple[boo
 )
 def test_any_retry_after_is_read(text: str) -> None:
     """An error there would leave the message with its hold, to be sent again for three days."""
-    assert 0 <= sender._asked_s(text, NOW) <= sender.MOST_ASKED_S
+    assert 0 <= http_post._asked_s(text, NOW) <= http_post.MOST_ASKED_S

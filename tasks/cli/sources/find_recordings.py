@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Final
 
 from tasks.cli.terminal_output import echo
+from worker.audio.file_extensions import is_audio_name, is_other_media_name
 from worker.audio.file_formats.detect_format import identify
-from worker.audio.source import is_audio_name, is_other_media_name
-from worker.audio.source_file import SourceFile
+from worker.audio.opened_file import SourceFile
 from worker.errors import SttError
 
 NEEDS_MEDIA: Final = "needs the extra `media`: pip install 'stt-batch[media]'"

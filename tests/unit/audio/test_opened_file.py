@@ -13,9 +13,9 @@ import soundfile
 from tests.support.audiofiles import write_signal
 from tests.support.mediafiles import MEDIA, write_media
 from tests.support.sounds import noise
-from worker.audio import source_file
+from worker.audio import opened_file
 from worker.audio.decoding.decode import open_source
-from worker.audio.source_file import SourceFile
+from worker.audio.opened_file import SourceFile
 from worker.errors import SourceError, SourceNotFound, SourceRefused, WorkerShortage
 
 CONTENT = bytes(range(256)) * 1000
@@ -39,7 +39,7 @@ def made_unreadable(path: Path) -> None:
 def no_proc(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """With /proc/self/fd, and on systems without it."""
     if request.param == "pread":
-        monkeypatch.setattr(source_file, "_reopened", lambda fd: None)
+        monkeypatch.setattr(opened_file, "_reopened", lambda fd: None)
 
 
 @pytest.mark.usefixtures("no_proc")
@@ -133,7 +133,7 @@ class FailingDisk:
                 raise OSError(errno.EIO, os.strerror(errno.EIO))
             return real(fd, count, at)
 
-        monkeypatch.setattr(source_file, "_reopened", lambda fd: None)
+        monkeypatch.setattr(opened_file, "_reopened", lambda fd: None)
         monkeypatch.setattr(os, "pread", pread)
 
 

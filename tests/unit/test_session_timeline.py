@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.timeline import Span, Timeline
+from worker.session_timeline import Span, Timeline
 
 pieces = st.lists(st.tuples(st.sampled_from(["audio", "gap", "padding"]), st.integers(0, 5000)), max_size=20)
 

@@ -13,7 +13,7 @@ from worker.errors import (
     SessionStalled,
 )
 from worker.realtime.messages import ERROR_NAMES
-from worker.realtime.retry_policy import Action, decide
+from worker.realtime.session_retry_policy import Action, decide
 from worker.realtime.session_states import End, Why
 
 NAMES = {

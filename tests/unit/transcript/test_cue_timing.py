@@ -12,9 +12,9 @@ from tests.unit.transcript.build import segment, transcript
 from worker.transcript.model import Segment, Transcript, Word
 from worker.transcript.subtitles.cjk_spacing import is_cjk
 from worker.transcript.subtitles.cue_layout import MAX_LINES
-from worker.transcript.subtitles.cues import LATE_MS, STEP_MS, Cue, clock, cues
+from worker.transcript.subtitles.cue_timing import LATE_MS, STEP_MS, Cue, clock, cues
 from worker.transcript.subtitles.style import PRESETS, RULES, Style
-from worker.transcript.subtitles.units import units
+from worker.transcript.subtitles.text_units import units
 
 PLAIN = RULES["plain"]
 STYLES = st.sampled_from([Style(preset=preset) for preset in PRESETS])

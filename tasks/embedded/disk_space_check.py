@@ -1,0 +1,23 @@
+"""Ends a run while its disk still has room for the ledger to be written."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from worker.errors import StackError
+
+MIN_FREE_BYTES: Final = 1 << 20
+"""With less on the disk the ledger cannot be written any more, and soon nothing else."""
+
+
+def check_free_space(folder: Path) -> None:
+    """Raises StackError when the disk of the state folder `folder` is full."""
+    disk = os.statvfs(folder)
+    free_bytes = disk.f_bavail * disk.f_frsize
+    if free_bytes < MIN_FREE_BYTES:
+        raise StackError(
+            f"no space left on the disk of {folder.parent} ({free_bytes // 1024} KB free); make room, "
+            "then the same command goes on from here"
+        )
