@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,6 +15,7 @@ import psutil
 import redis
 
 from tests.support.audiofiles import write_words
+from tests.support.forked_process import ForkedProcess, start_process
 from tests.support.pipeline_run import assert_said
 from tests.support.redis_server import free_port
 from tests.support.tone_recognizer import ENGINE
@@ -46,12 +45,11 @@ def tone_server(folder: Path, *faults: str, port: int = 0, **settings: str) -> I
     port = port or free_port()
     ready = folder / f"server-{port}.ready"
     ready.unlink(missing_ok=True)
-    command = [sys.executable, "-P", "-m", "tasks.cli", "server", "--port", str(port), "--ready-file", str(ready)]
+    arguments = ["--port", str(port), "--ready-file", str(ready)]
     for fault in faults:
-        command += ["--fault", fault]
+        arguments += ["--fault", fault]
     environ = environment(**{"STT_SERVER_API_KEYS": KEY, "STT_SERVER_MAX_SESSIONS": "600", **settings})
-    with (folder / f"server-{port}.log").open("ab") as log:
-        process = subprocess.Popen(command, env=environ, stdout=log, stderr=log)
+    process = start_process("tasks.cli", "server", *arguments, env=environ, log=folder / f"server-{port}.log")
     try:
         wait_until(ready.exists, "the service is ready", timeout_s=30)
         yield f"http://127.0.0.1:{port}"
@@ -62,7 +60,7 @@ def tone_server(folder: Path, *faults: str, port: int = 0, **settings: str) -> I
 
 @dataclass
 class Worker:
-    process: subprocess.Popen[bytes]
+    process: ForkedProcess
     log: Path
 
     @property
@@ -127,14 +125,12 @@ class Fleet:
         """Start a worker without waiting for it."""
         number = len(self.workers)
         log = self.folder / f"worker-{number}.log"
-        command = [
-            *(sys.executable, "-P", "-m", module, "worker", "--sessions", str(sessions)),
+        process = start_process(
+            *(module, "worker", "--sessions", str(sessions)),
             *("--ready-file", str(self.folder / f"worker-{number}.ready")),
-        ]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                command, env=environment(**{**self.environ, **settings}), stdout=output, stderr=output
-            )
+            env=environment(**{**self.environ, **settings}),
+            log=log,
+        )
         self.workers.append(Worker(process, log))
         return self.workers[-1]
 

@@ -1,0 +1,111 @@
+"""Processes of ours in the tests: `python -m MODULE` without the second of CPU that the imports of a new process take.
+
+They are real processes, with their own environment, log and signals; see `tests.support.fork_server`. A test of the
+start itself, of the console script or of an interpreter's option starts one with `subprocess`.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import IO
+
+from tests.support.fork_server import EXIT_CODE
+
+ROOT = Path(__file__).parents[2]
+
+
+class ForkedProcess:
+    """A started process, with the methods of `subprocess.Popen` that tests need."""
+
+    def __init__(self, module: str, pid: int, status: socket.socket) -> None:
+        self.module = module
+        self.pid = pid
+        self.returncode: int | None = None
+        self._status = status
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while the process runs."""
+        self._receive(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """The exit code. Blocks; raises subprocess.TimeoutExpired after `timeout` seconds."""
+        self._receive(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.module, timeout or 0)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    def _receive(self, timeout_s: float | None) -> None:
+        if self.returncode is not None:
+            return
+        self._status.settimeout(timeout_s)
+        with contextlib.suppress(BlockingIOError, TimeoutError):
+            code = self._status.recv(EXIT_CODE.size)
+            self._status.close()
+            if not code:
+                raise AssertionError(f"the fork server ended before {self.module} (process {self.pid})")
+            (self.returncode,) = EXIT_CODE.unpack(code)
+
+
+class _Server:
+    """The fork server of this process."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._control, remote = socket.socketpair()
+        with remote:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-m", "tests.support.fork_server", str(remote.fileno())],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                pass_fds=[remote.fileno()],
+            )
+        atexit.register(self.close)
+
+    def start(
+        self, module: str, arguments: tuple[str, ...], environment: Mapping[str, str], log: IO[bytes]
+    ) -> ForkedProcess:
+        request = {"module": module, "arguments": arguments, "environment": dict(environment), "folder": str(ROOT)}
+        status, remote = socket.socketpair()
+        with self._lock, remote:
+            socket.send_fds(self._control, [json.dumps(request).encode() + b"\n"], [log.fileno(), remote.fileno()])
+            pid = self._control.recv(64)
+        assert pid, "the fork server ended"
+        return ForkedProcess(module, int(pid), status)
+
+    def close(self) -> None:
+        self._control.close()
+        self._process.wait(10)
+
+
+@cache
+def _server() -> _Server:
+    return _Server()
+
+
+def start_process(module: str, *arguments: str, env: Mapping[str, str], log: Path) -> ForkedProcess:
+    """Start `python -P -m MODULE ARGUMENTS` in the root folder of the project; its output is appended to `log`."""
+    with log.open("ab") as output:
+        return _server().start(module, arguments, env, output)
