@@ -28,7 +28,7 @@ from worker.realtime.pacing import Pacer
 from worker.realtime.rate_control import SpeedControl
 from worker.realtime.session import Session
 from worker.realtime.session_states import End, Phase
-from worker.realtime.wakeup import Bell
+from worker.realtime.wakeup import Wakeup
 from worker.secret_masking import masker_of
 from worker.session_timeline import Timeline
 from worker.settings import Settings
@@ -92,8 +92,8 @@ class Stream:
         self._client = connect(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
         self._inbox: deque[Message | str] = deque()  # a str is the reason of a drop
         self._masker = masker_of(settings)
-        self._listener_bell = Bell(self._loop)
-        self._sender_bell = Bell(self._loop)
+        self._listener_wakeup = Wakeup(self._loop)
+        self._sender_wakeup = Wakeup(self._loop)
         self._pacer = Pacer(1.0, 0.0)  # until the first frame
         self._held = True  # what the sender waits for is news of the service, not only the time of the next frame
         self._at_once = 0  # frames sent since something was waited for
@@ -112,7 +112,7 @@ class Stream:
         try:
             self._session.connected(self._loop.time())
             sender = asyncio.create_task(self._send())
-            sender.add_done_callback(lambda _: self._listener_bell.ring())
+            sender.add_done_callback(lambda _: self._listener_wakeup.set())
             await self._listen(sender)
         finally:
             try:
@@ -126,16 +126,16 @@ class Stream:
 
     def _take(self, event: str, payload: object = None) -> None:
         self._inbox.append(mask_message(messages.parse(event, payload), self._masker))
-        self._listener_bell.ring()
+        self._listener_wakeup.set()
 
     def _drop(self, reason: str) -> None:
         self._inbox.append(self._masker.text(reason))
-        self._listener_bell.ring()
+        self._listener_wakeup.set()
 
     async def _listen(self, sender: asyncio.Task[None]) -> None:
         session = self._session
         while session.phase is not Phase.ENDED:
-            await self._listener_bell.wait(session.deadline(self._loop.time()))
+            await self._listener_wakeup.wait(session.deadline(self._loop.time()))
             now = self._loop.time()
             while self._inbox:
                 item = self._inbox.popleft()
@@ -146,7 +146,7 @@ class Stream:
             session.tick(now)
             await self._deliver()
             if self._held or session.phase is not Phase.STREAMING:
-                self._sender_bell.ring()
+                self._sender_wakeup.set()
             if sender.done() and not sender.cancelled() and (failure := sender.exception()):
                 raise failure
 
@@ -171,7 +171,7 @@ class Stream:
         if not await self._client.emit(messages.START, messages.start_session(self._rate)):
             return
         while session.phase is Phase.STARTING:
-            await self._sender_bell.wait()
+            await self._sender_wakeup.wait()
         began = self._loop.time()
         self._pacer = pacer = Pacer(session.speed.current(began), began)
         paused = False
@@ -217,7 +217,7 @@ class Stream:
                 pacer.sent(position_s, now)
                 return True
             self._held = free > due
-            await self._sender_bell.wait(max(due, free))
+            await self._sender_wakeup.wait(max(due, free))
             self._held, self._at_once = True, 0
         return False
 
@@ -226,7 +226,7 @@ class Stream:
         file may be sent before it is there."""
         session = self._session
         while session.session_id is None and session.phase is Phase.STREAMING and self._loop.time() < until:
-            await self._sender_bell.wait(until)
+            await self._sender_wakeup.wait(until)
 
     async def _flush(self) -> None:
         session = self._session
@@ -236,7 +236,7 @@ class Stream:
             now = self._loop.time()
             at = session.padding_at(now)
             if at > now:
-                await self._sender_bell.wait(at)
+                await self._sender_wakeup.wait(at)
                 continue
             self._timeline.add_padding(samples)
             if not await self._emit_audio(silence, padding=True):

@@ -1,6 +1,6 @@
-"""What one task waits on until it is rung or a time has come: an `asyncio.Event` with a deadline and one waiter.
+"""A wake-up primitive with a deadline: an `asyncio.Event` with one waiter that is reset by each wait.
 
-A session waits several times a second, and a process holds a thousand of them: an event and a timer beside it cost
+A session waits several times a second, and a process runs a thousand sessions: an event with a timer beside it costs
 twice as much.
 """
 
@@ -9,30 +9,30 @@ from __future__ import annotations
 import asyncio
 
 
-class Bell:
-    """Rung before it is waited for, the wait ends at once. Each ring ends one wait."""
+class Wakeup:
+    """`set` ends the present wait, or the next one at once. Each `set` ends at most one wait."""
 
-    __slots__ = ("_loop", "_rung", "_waiter")
+    __slots__ = ("_is_set", "_loop", "_waiter")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._rung = False
+        self._is_set = False
         self._waiter: asyncio.Future[None] | None = None
 
-    def ring(self) -> None:
-        self._rung = True
+    def set(self) -> None:
+        self._is_set = True
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
     async def wait(self, until: float | None = None) -> None:
-        """Until it is rung or the loop's clock shows `until`."""
-        if not self._rung:
+        """Wait until it is set or the loop's clock shows `until`."""
+        if not self._is_set:
             self._waiter = self._loop.create_future()
-            timer = None if until is None else self._loop.call_at(until, self.ring)
+            timer = None if until is None else self._loop.call_at(until, self.set)
             try:
                 await self._waiter
             finally:
                 self._waiter = None
                 if timer is not None:
                     timer.cancel()
-        self._rung = False
+        self._is_set = False

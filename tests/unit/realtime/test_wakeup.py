@@ -1,4 +1,4 @@
-"""The bell a session's tasks wait on."""
+"""The wake-up primitive of a session's tasks."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ import asyncio
 import pytest
 
 from tests.support import virtual_time
-from worker.realtime.wakeup import Bell
+from worker.realtime.wakeup import Wakeup
 
 
 def test_it_ends_a_wait_when_rung_or_when_the_time_has_come() -> None:
     async def run() -> list[float]:
         loop = asyncio.get_running_loop()
-        bell, ended = Bell(loop), []
-        bell.ring()
-        await bell.wait(loop.time() + 5)  # rung before: at once
+        wakeup, ended = Wakeup(loop), []
+        wakeup.set()
+        await wakeup.wait(loop.time() + 5)  # set before: at once
         ended.append(loop.time())
-        await bell.wait(loop.time() + 5)  # each ring ends one wait only
+        await wakeup.wait(loop.time() + 5)  # each `set` ends one wait only
         ended.append(loop.time())
-        loop.call_later(2, bell.ring)
-        loop.call_later(2, bell.ring)
-        await bell.wait()
+        loop.call_later(2, wakeup.set)
+        loop.call_later(2, wakeup.set)
+        await wakeup.wait()
         ended.append(loop.time())
-        await bell.wait(loop.time() + 5)
+        await wakeup.wait(loop.time() + 5)
         ended.append(loop.time())
         return ended
 
@@ -34,14 +34,14 @@ def test_it_ends_a_wait_when_rung_or_when_the_time_has_come() -> None:
 def test_a_cancelled_wait_leaves_no_timer() -> None:
     async def run() -> None:
         loop = asyncio.get_running_loop()
-        bell = Bell(loop)
-        waiting = asyncio.create_task(bell.wait(loop.time() + 1))
+        wakeup = Wakeup(loop)
+        waiting = asyncio.create_task(wakeup.wait(loop.time() + 1))
         await asyncio.sleep(0)
         waiting.cancel()
         await asyncio.gather(waiting, return_exceptions=True)
         await asyncio.sleep(2)
         began = loop.time()
-        await bell.wait(began + 1)  # the timer that was cancelled did not ring
+        await wakeup.wait(began + 1)  # the cancelled timer did not set it
         assert loop.time() == pytest.approx(began + 1)
 
     virtual_time.run(run())
