@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -13,11 +12,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from tasks.doctor.finding import Finding, fail, ok, warn
-from worker.audio.segmentation.section_plan import Plan
 from worker.errors import AuthRefused, EndpointBusy, EndpointError, SttError
 from worker.job_progress import Progress
-from worker.pipeline.job import Began
-from worker.pipeline.run import Job, run
+from worker.pipeline.job import Job
+from worker.pipeline.run import run
 from worker.realtime.client import check
 from worker.secret_masking import show_url
 from worker.settings import Settings, Speed
@@ -47,37 +45,36 @@ class Heard:
         return statistics.median(self.latencies_s) if self.latencies_s else 0.0
 
 
-class _Log:
-    """Keeps nothing but the time of each commit."""
+class _Latencies:
+    """The log and the listener of a run: measures the latency of each commit and records nothing else."""
 
     def __init__(self) -> None:
         self._begun = float("inf")
         self.latencies_s: list[float] = []
 
-    async def began(self, content: Began, named: str) -> None:
-        pass
+    async def began(self, content: str, named: str) -> None: ...
 
-    async def planned(self, plans: Sequence[Plan]) -> None:
-        pass
+    async def planned(self, plans: str) -> None: ...
 
-    async def commit(self, segment: Segment) -> None:
+    async def commit(self, segment: Segment) -> None: ...
+
+    async def finished(self, section: int, facts: SectionFacts) -> None: ...
+
+    def committed(self, segment: Segment) -> None:
         self.latencies_s.append(max(0.0, time.monotonic() - self._begun - segment.end))
 
-    async def finished(self, section: int, facts: SectionFacts) -> None:
-        pass
-
-    async def progress(self, progress: Progress) -> None:
+    def progress(self, progress: Progress) -> None:
         if progress.sent_s > 0:
             self._begun = min(self._begun, time.monotonic() - progress.sent_s)
 
 
 async def hear(settings: Settings, sample: Path, speed: Speed = 1.0) -> Heard:
     """Stream a sample through one session, without a retry. Raises SttError."""
-    log, started = _Log(), time.monotonic()
+    latencies, started = _Latencies(), time.monotonic()
     once = settings.model_copy(update={"session_retries": 0, "allowed_sources": ""})
     job = Job(id="doctor", source=sample, speed=speed, language=None)
-    transcript = await run(job, settings=once, log=log)
-    return Heard(transcript, time.monotonic() - started, tuple(log.latencies_s))
+    transcript = await run(job, settings=once, log=latencies, listener=latencies)
+    return Heard(transcript, time.monotonic() - started, tuple(latencies.latencies_s))
 
 
 async def look(settings: Settings, sample: Path) -> list[Finding]:

@@ -1,11 +1,10 @@
-"""One attempt at a job: from what was asked for, and what earlier attempts left of it, to a transcript and files."""
+"""One attempt at a job: from its spec and the state left by earlier attempts to a transcript and files."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import Any, Protocol
+from typing import Protocol
 
-from tasks.execution.job_reporter import Told, read_content
 from tasks.job_spec import JobSpec
 from worker.audio.channel_selection import Wanted
 from worker.audio.segmentation.section_plan import read_plans
@@ -13,8 +12,7 @@ from worker.errors import EndpointUnavailable, OutputError
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import ContentRecord
-from worker.pipeline.job import Content
-from worker.pipeline.run import Earlier, Job
+from worker.pipeline.job import Content, Job, JobLog, ResumeState, RunListener, read_began
 from worker.realtime.slots import Slots
 from worker.settings import Settings
 from worker.storage.address import is_url
@@ -23,15 +21,17 @@ from worker.transcript.model import Segment, Transcript
 
 
 class Pipeline(Protocol):
-    def __call__(self, job: Job, *, settings: Settings, log: Any, slots: Slots) -> Awaitable[Transcript]: ...
+    def __call__(
+        self, job: Job, *, settings: Settings, log: JobLog, listener: RunListener, slots: Slots
+    ) -> Awaitable[Transcript]: ...
 
 
 Result = tuple[Transcript, tuple[str, ...]]
 """The transcript, and the paths and addresses of the files that were written."""
 
 
-class Attempts:
-    """What one worker process does with its jobs."""
+class AttemptRunner:
+    """Runs attempts with the settings, the pipeline and the session slots of one worker process."""
 
     def __init__(self, settings: Settings, ledger: Ledger, pipeline: Pipeline, slots: Slots) -> None:
         self._settings = settings
@@ -39,16 +39,16 @@ class Attempts:
         self._pipeline = pipeline
         self._slots = slots
 
-    def most(self, lease: Lease) -> int:
-        """Attempts in a row after which the job has failed."""
+    def max_attempts(self, lease: Lease) -> int:
+        """Maximum number of attempts in a row; after the last one the job has failed."""
         return self._settings.output_attempts if lease.transcribed else self._settings.job_attempts
 
-    async def make(self, lease: Lease, spec: JobSpec, told: Told) -> Result:
-        """Transcribe and write the files. Raises SttError; what may be over in a while is retryable.
+    async def run(self, lease: Lease, spec: JobSpec, listener: RunListener) -> Result:
+        """Transcribe and write the files. Raises SttError, which is retryable if a later attempt may succeed.
 
-        When the files cannot be written the transcript is kept in the ledger, and the next attempt only writes them.
+        If the files cannot be written, the ledger stores the transcript, and the next attempt only writes the files.
         """
-        transcript = await self._transcript(lease, spec, told)
+        transcript = await self._transcript(lease, spec, listener)
         try:
             outputs = await deliver(
                 transcript, spec.out_dirs, spec.output_name, spec.formats, self._settings, style=spec.style
@@ -59,14 +59,14 @@ class Attempts:
             raise
         return transcript, outputs
 
-    async def _transcript(self, lease: Lease, spec: JobSpec, told: Told) -> Transcript:
+    async def _transcript(self, lease: Lease, spec: JobSpec, listener: RunListener) -> Transcript:
         if lease.transcribed:
-            kept = await self._ledger.transcript(lease.job_id)
-            if kept is not None:
-                return Transcript.model_validate_json(kept)
+            stored = await self._ledger.transcript(lease.job_id)
+            if stored is not None:
+                return Transcript.model_validate_json(stored)
             lease.transcribed = False
         job = await job_of(lease, spec, self._settings, self._ledger)
-        transcript = await self._pipeline(job, settings=self._settings, log=told, slots=self._slots)
+        transcript = await self._pipeline(job, settings=self._settings, log=lease, listener=listener, slots=self._slots)
         if transcript.speed_reached is not None:
             await self._ledger.speeds.remember(self._settings.url, transcript.speed_reached)
         if lease.tries < self._settings.job_attempts and (reason := transcript.gave_up) is not None:
@@ -90,7 +90,7 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         sessions=min(spec.sessions or most, most),
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
         channels=Wanted(spec.channels, spec.channel_names, spec.track),
-        earlier=await _earlier(lease, ledger),
+        resume=await _resume_state(lease, ledger),
         content=_content(lease.content),
     )
 
@@ -98,19 +98,19 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
 def _content(record: ContentRecord) -> Content:
     return Content(
         named=None if record.keyed or record.named in ("", "*") else record.named,
-        began=read_content(record.began),
+        began=read_began(record.began) if record.began else None,
         warnings=(f"started over: {record.restarted}",) if record.restarted else (),
     )
 
 
-async def _earlier(lease: Lease, ledger: Ledger) -> Earlier:
-    """A last piece that the service never committed is to be heard again."""
+async def _resume_state(lease: Lease, ledger: Ledger) -> ResumeState:
+    """Raises LedgerUnavailable. Text that the service never committed is left out: its audio is streamed again."""
     if lease.attempts <= 1 and not lease.commits:
-        return Earlier()
+        return ResumeState()
     plan, lease.sections = await ledger.plan(lease.job_id)
     lease.cut = plan is not None
     committed = [Segment.model_validate_json(entry.segment) async for entry in ledger.commits(lease.job_id)]
-    return Earlier(
+    return ResumeState(
         plans=read_plans(plan) if plan else None,
         finished=dict(lease.sections),
         committed=tuple(segment for segment in committed if segment.committed),

@@ -1,55 +1,89 @@
-"""The leases a worker process holds, looked after together."""
+"""Renews the leases of a worker process's running jobs, and stops an attempt whose lease was lost."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final, TypeVar
+
+import structlog
 
 from worker import metrics
 from worker.errors import LedgerUnavailable
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
+from worker.settings import Settings
 
-_LOG: Final = logging.getLogger(__name__)
-LOOK_S: Final = 0.5
-"""Between two looks: within this time the ledger shows how far a job is, and one that was cancelled stops."""
+logger = structlog.get_logger(__name__)
+T = TypeVar("T")
+WRITE_EVERY_S: Final = 0.5
+"""Seconds between two writes: within this time the ledger shows the progress, and a cancelled job stops."""
+STOP_TRIES: Final = 3
 
 
-class Held:
-    """While there are leases, one round trip for all of them writes down how far their jobs are and finds those that
-    were taken away. (A round trip for each job and report would cost more than streaming does.)"""
+class LeaseRenewer:
+    """For all jobs together, one round trip every WRITE_EVERY_S seconds writes their progress and finds the leases that
+    were lost. (A round trip for each job and report would cost more than streaming does.)"""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, settings: Settings, ledger: Ledger) -> None:
+        self._settings = settings
         self._ledger = ledger
         self._leases: set[Lease] = set()
-        self._looking: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
 
     @contextmanager
     def holding(self, lease: Lease) -> Iterator[None]:
+        """Write the progress of the lease's job, and set `lease.lost` when it was lost, until the block ends."""
         self._leases.add(lease)
         metrics.JOBS_HELD.inc()
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write())
         try:
             yield
         finally:
             self._leases.discard(lease)
             metrics.JOBS_HELD.dec()
 
-    async def _look(self) -> None:
+    async def run(self, lease: Lease, attempt: Coroutine[Any, Any, T]) -> T:
+        """Run `attempt` while the lease is renewed. When the lease is lost, stop the attempt and raise LeaseLost."""
+        running = asyncio.create_task(attempt)
+        renewing = asyncio.create_task(lease.renew_every(self._settings.lease_renew_s))
+        try:
+            await asyncio.wait((running, renewing), return_when=asyncio.FIRST_COMPLETED)
+            if not running.done():
+                renewing.result()
+            return await running
+        finally:
+            await self._stop(running, renewing)
+
+    async def _write(self) -> None:
         while self._leases:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(WRITE_EVERY_S)
             oldest = min((lease.renewed for lease in self._leases), default=None)
             metrics.LEASE_AGE.set(0.0 if oldest is None else time.monotonic() - oldest)
             try:
-                lost = await self._ledger.look_after(tuple(self._leases))
+                lost = await self._ledger.write_progress(tuple(self._leases))
             except LedgerUnavailable as exc:
-                _LOG.debug("not looked after the running jobs: %s", exc)
+                logger.debug("progress of the running jobs not written", error=str(exc))
                 continue
             for lease in lost:
                 lease.lost.set()
         metrics.LEASE_AGE.set(0.0)
+
+    async def _stop(self, *tasks: asyncio.Task[Any]) -> None:
+        """Cancel and wait. Cancel again when the time for closing a session is over: a library may lose a
+        cancellation."""
+        for _ in range(STOP_TRIES):
+            pending = [task for task in tasks if not task.done()]
+            if not pending:
+                break
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=self._settings.close_timeout_s + 0.5)
+        for task in tasks:
+            if not task.done():
+                logger.error("a pipeline does not stop", task=task.get_name())
+            elif not task.cancelled() and task.exception() is not None:
+                logger.debug("ended while it was stopped", error=repr(task.exception()))

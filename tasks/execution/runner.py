@@ -1,4 +1,4 @@
-"""One job under its lease: acquire, run the pipeline, finish; and the drain that gives running jobs back."""
+"""Handles a worker's messages: acquires a job, runs one attempt under its lease, and ends, postpones or requeues it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from tasks.broker.message_validation import JobRequest, MessageRefused, job_request
-from tasks.execution.attempt import Attempts, Pipeline, Result
-from tasks.execution.job_reporter import Told
-from tasks.execution.lease_renewer import Held
+from tasks.execution.attempt import AttemptRunner, Pipeline
+from tasks.execution.job_reporter import JobReporter
+from tasks.execution.lease_renewer import LeaseRenewer
 from tasks.job_spec import JobSpec, job_id, recorded
 from worker import metrics, tracing
 from worker.backoff import backoff_s, exponential_s, jittered
@@ -45,7 +45,6 @@ logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 RELEASE_TIMEOUT_S: Final = 2.0
 """How long giving a job back may take at shutdown."""
-STOP_TRIES: Final = 3
 MOST_BACKOFF_S: Final = 600.0
 MOST_UNREAD: Final = 150
 """Times a job is left to newer workers until it has failed."""
@@ -100,10 +99,12 @@ class Runner:
         self._events = events
         self._settings = settings
         self._ledger = ledger
-        self._attempts = Attempts(settings, ledger, pipeline, Pool(settings.worker_sessions, slots or Unlimited()))
+        self._attempt_runner = AttemptRunner(
+            settings, ledger, pipeline, Pool(settings.worker_sessions, slots or Unlimited())
+        )
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._running: set[asyncio.Task[Outcome]] = set()
-        self._held = Held(ledger)
+        self._renewer = LeaseRenewer(settings, ledger)
         self._drained = asyncio.Event()
         self._identifier = Identifier(settings, settings.intake_timeout_s)
         self._returns: dict[str, int] = {}
@@ -243,7 +244,7 @@ class Runner:
         try:
             if self._drained.is_set():
                 running.cancel()
-            with self._held.holding(lease):
+            with self._renewer.holding(lease):
                 return await running
         except asyncio.CancelledError:
             if self._drained.is_set():
@@ -260,24 +261,24 @@ class Runner:
         structlog.contextvars.bind_contextvars(job=lease.job_id)
         log = logger.bind(job=lease.job_id, epoch=lease.epoch)
         log.info("job begins", attempt=lease.attempts, commits=lease.commits)
-        told = Told(lease, self._events)
-        most = self._attempts.most(lease)
+        reporter = JobReporter(lease, self._events)
+        most = self._attempt_runner.max_attempts(lease)
         if lease.tries > most:
             log.warning("job given up", attempts=lease.attempts)
-            await told.fail("attempts", f"given up: {most} workers in turn stopped in the middle of it")
+            await reporter.fail("attempts", f"given up: {most} workers in turn stopped in the middle of it")
             return Outcome.ENDED
         try:
             spec = recorded(lease.spec)
-            told.started()
+            reporter.started()
             with tracing.span("job", job_id=lease.job_id, attempt=lease.attempts, commits_before=lease.commits) as span:
-                transcript, outputs = await self._under_lease(lease, self._attempts.make(lease, spec, told))
+                transcript, outputs = await self._renewer.run(lease, self._attempt_runner.run(lease, spec, reporter))
                 span.set(audio_s=transcript.coverage.duration, missing=len(transcript.coverage.missing))
         except (LeaseLost, LedgerUnavailable):
             raise
         except Exception as exc:  # noqa: BLE001  one job's bug must not take the others with it
-            return await self._failed(lease, told, exc)
+            return await self._failed(lease, reporter, exc)
         else:
-            await told.finish(transcript, outputs)
+            await reporter.finish(transcript, outputs)
             log.info(
                 "job done" if transcript.coverage.complete else "job incomplete",
                 segments=len(transcript.segments),
@@ -286,13 +287,13 @@ class Runner:
             )
         return Outcome.ENDED
 
-    async def _failed(self, lease: Lease, told: Told, exc: Exception) -> Outcome:
+    async def _failed(self, lease: Lease, reporter: JobReporter, exc: Exception) -> Outcome:
         """Decide after a failed attempt: another attempt, or the end of the job."""
         if (shortage := shortage_of(exc)) is not None and lease.shortages < MAX_SHORTAGES:
             return await self._later_for(lease, shortage)
         if not isinstance(exc, SttError):
             logger.error("job failed on an unexpected error", job=lease.job_id, exc_info=exc)
-            await told.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
+            await reporter.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
             return Outcome.ENDED
         reason = str(exc)
         if isinstance(exc, JobNewer):
@@ -301,10 +302,10 @@ class Runner:
             reason += f"; {MOST_UNREAD} times none took it"
         elif isinstance(exc, SourceChanged) and lease.content.keyed and lease.content.restarts < MAX_RESTARTS:
             return await self._anew(lease, exc)
-        elif exc.retryable and lease.tries < self._attempts.most(lease):
+        elif exc.retryable and lease.tries < self._attempt_runner.max_attempts(lease):
             return await self._later(lease, exc.code, reason)
         logger.warning("job failed", job=lease.job_id, code=exc.code, error=reason)
-        await told.fail(exc.code, reason)
+        await reporter.fail(exc.code, reason)
         return Outcome.ENDED
 
     async def _later(self, lease: Lease, code: str, reason: str) -> Outcome:
@@ -342,33 +343,6 @@ class Runner:
         await lease.postpone(delay_s, reason.code, str(reason), counted="unread")
         metrics.RETRIES.labels("job", reason.code).inc()
         return Outcome.LATER
-
-    async def _under_lease(self, lease: Lease, work: Coroutine[Any, Any, Result]) -> Result:
-        """The work, and beside it the renewal of the lease: when that ends, the work is stopped."""
-        working = asyncio.create_task(work)
-        keeping = asyncio.create_task(lease.keep(self._settings.lease_renew_s))
-        try:
-            await asyncio.wait((working, keeping), return_when=asyncio.FIRST_COMPLETED)
-            if not working.done():
-                keeping.result()
-            return await working
-        finally:
-            await self._stop(working, keeping)
-
-    async def _stop(self, *tasks: asyncio.Task[Any]) -> None:
-        """Cancel and wait. Again when the time for closing a session is over: a library may lose a cancellation."""
-        for _ in range(STOP_TRIES):
-            pending = [task for task in tasks if not task.done()]
-            if not pending:
-                break
-            for task in pending:
-                task.cancel()
-            await asyncio.wait(pending, timeout=self._settings.close_timeout_s + 0.5)
-        for task in tasks:
-            if not task.done():
-                logger.error("a pipeline does not stop", task=task.get_name())
-            elif not task.cancelled() and task.exception() is not None:
-                logger.debug("ended while it was stopped", error=repr(task.exception()))
 
     async def _wait_or_drain(self, seconds: float) -> None:
         with suppress(TimeoutError):

@@ -21,7 +21,7 @@ from tests.support.tones import ToneWord, encode, speech
 from worker.audio.channel_selection import Wanted
 from worker.audio.segmentation.channel_plans import NOTHING_HEARD
 from worker.errors import BadJob, ModelUnavailable, NoSuchChannel
-from worker.pipeline.run import Earlier
+from worker.pipeline.job import ResumeState
 from worker.server import app, recognizers
 from worker.settings import load
 from worker.transcript.model import Transcript
@@ -200,10 +200,10 @@ async def test_an_attempt_goes_on_in_each_channel(calls: Path) -> None:
     assert {gap.channel for gap in broken.coverage.missing} == {"agent", "customer"}
     assert first.plans is not None
     assert [plan.channel for plan in first.plans] == [0, 1]
-    earlier = Earlier(first.plans, first.done, tuple(s for s in first.segments if s.committed))
+    resume = ResumeState(first.plans, first.done, tuple(s for s in first.segments if s.committed))
     async with tone_service() as service:
         # However many sessions there are now: the plan stays.
-        whole = await transcribe(calls / "vorbis.ogg", service, sessions=1, channels=NAMED, earlier=earlier, log=second)
+        whole = await transcribe(calls / "vorbis.ogg", service, sessions=1, channels=NAMED, resume=resume, log=second)
         assert second.plans is None
         assert_split(whole, WORDS, NAMED.names)
         assert sum(s.end - s.start for s in whole.sessions) < 2 * LENGTH_S * 0.8
@@ -212,10 +212,10 @@ async def test_an_attempt_goes_on_in_each_channel(calls: Path) -> None:
             Wanted(2),
         ):
             with pytest.raises(BadJob, match=r"vorbis\.ogg: an earlier attempt used other channels"):
-                await transcribe(calls / "vorbis.ogg", service, channels=other, earlier=earlier)
-        mixed = Earlier(None, {}, earlier.committed)
+                await transcribe(calls / "vorbis.ogg", service, channels=other, resume=resume)
+        mixed = ResumeState(None, {}, resume.committed)
         with pytest.raises(BadJob, match=r"vorbis\.ogg: an earlier attempt used other channels"):
-            await transcribe(calls / "vorbis.ogg", service, channels=NAMED, earlier=mixed)
+            await transcribe(calls / "vorbis.ogg", service, channels=NAMED, resume=mixed)
 
 
 async def test_without_room_for_the_decoded_audio_each_channel_is_streamed_whole(
@@ -237,7 +237,7 @@ async def test_without_room_for_the_decoded_audio_each_channel_is_streamed_whole
     half = tuple(s for s in log.segments if s.end < LENGTH_S / 2)
     async with tone_service() as service:
         again = await transcribe(
-            calls / "vorbis.ogg", service, channels=NAMED, earlier=Earlier(log.plans, {}, half), speed=math.inf
+            calls / "vorbis.ogg", service, channels=NAMED, resume=ResumeState(log.plans, {}, half), speed=math.inf
         )
     assert_split(again, WORDS, NAMED.names)
     assert max(abs(s.start - LENGTH_S / 2) for s in again.sessions) < 10 + TIME_TOLERANCE_S

@@ -14,7 +14,7 @@ from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, tra
 from tests.support.tone_recognizer import ToneVoiceDetector
 from tests.support.tones import ToneWord, encode, speech
 from worker.audio.channel_selection import Wanted
-from worker.pipeline.job import Earlier
+from worker.pipeline.job import ResumeState
 from worker.transcript.model import SectionFacts, Transcript, Unanswered
 
 LENGTH_S = 20.0
@@ -255,7 +255,7 @@ async def test_a_resumed_attempt_finds_the_stretches_without_text_of_the_first(
     first_pass = tuple(s for s in log.segments if s.end <= 6.2 or s.start >= 14)
     assert len(first_pass) < len(log.segments)
     async with tone_service() as settings:
-        transcript = await transcribe(recording, settings, earlier=Earlier(None, {}, first_pass))
+        transcript = await transcribe(recording, settings, resume=ResumeState(None, {}, first_pass))
     assert_said(transcript, spoken)
     assert all(s.start >= 4 for s in transcript.sessions)
 
@@ -269,7 +269,9 @@ async def test_a_finished_section_keeps_its_list(recording: Path, spoken: list[T
     assert first.coverage.unanswered
     facts = {n: SectionFacts.model_validate_json(f.model_dump_json()) for n, f in log.done.items()}
     async with tone_service() as settings:
-        again = await transcribe(source, settings, sessions=3, earlier=Earlier(log.plans, facts, tuple(log.segments)))
+        again = await transcribe(
+            source, settings, sessions=3, resume=ResumeState(log.plans, facts, tuple(log.segments))
+        )
     assert again.sessions == ()
     assert again.coverage.unanswered == first.coverage.unanswered
     assert again.warnings == first.warnings

@@ -11,7 +11,7 @@ from tests.support.audiofiles import FLAC, MP3, WAV, Coding, write_words
 from tests.support.pipeline_run import TIME_TOLERANCE_S, MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import speech
 from worker.errors import AuthRefused, EndpointUnavailable
-from worker.pipeline.run import Earlier
+from worker.pipeline.job import ResumeState
 
 LENGTH_S = 420.0
 WORDS = list(speech(LENGTH_S - 1, seed=11))
@@ -82,7 +82,7 @@ async def test_an_attempt_goes_on_in_each_section(files: Path) -> None:
             files / "speech.wav",
             service,
             sessions=2,  # whatever is asked for now: the plan stays
-            earlier=Earlier(first.plans, first.done, tuple(s for s in first.segments if s.committed)),
+            resume=ResumeState(first.plans, first.done, tuple(s for s in first.segments if s.committed)),
             log=second,
         )
     assert second.plans is None

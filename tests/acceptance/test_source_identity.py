@@ -18,8 +18,7 @@ from tests.support.faulty_web import faulty_web
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import speech
 from worker.errors import SourceChanged, WorkerShortage
-from worker.pipeline.job import Began, Content
-from worker.pipeline.run import Earlier
+from worker.pipeline.job import Began, Content, ResumeState
 from worker.settings import load
 from worker.storage.sources.listing import content_of
 from worker.transcript.model import Segment
@@ -158,11 +157,11 @@ async def test_a_job_resumes_only_with_its_own_content(tmp_path: Path, change: C
         assert began.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
         if not hash_was_known:  # the worker was killed before
             began = replace(began, sha256=None)
-        earlier, content = Earlier(committed=tuple(log.segments[:1])), Content(began=began)
-        assert_said(await transcribe(source, settings, earlier=earlier, content=content), WORDS)
+        resume, content = ResumeState(committed=tuple(log.segments[:1])), Content(began=began)
+        assert_said(await transcribe(source, settings, resume=resume, content=content), WORDS)
         change(source)
         with pytest.raises(SourceChanged, match="since the job began; the committed text is kept"):
-            await transcribe(source, settings, earlier=earlier, content=content)
+            await transcribe(source, settings, resume=resume, content=content)
 
 
 async def test_a_job_resumes_with_equal_content_in_another_file(tmp_path: Path) -> None:
@@ -173,8 +172,8 @@ async def test_a_job_resumes_with_equal_content_in_another_file(tmp_path: Path) 
         copy = tmp_path / "copy.wav"
         copy.write_bytes(source.read_bytes())
         copy.replace(source)
-        earlier, content = Earlier(committed=tuple(log.segments[:1])), Content(began=log.contents[-1])
-        assert_said(await transcribe(source, settings, earlier=earlier, content=content), WORDS)
+        resume, content = ResumeState(committed=tuple(log.segments[:1])), Content(began=log.contents[-1])
+        assert_said(await transcribe(source, settings, resume=resume, content=content), WORDS)
 
 
 async def test_a_file_that_was_replaced_before_the_job_started_is_not_streamed(tmp_path: Path) -> None:
@@ -202,9 +201,9 @@ async def test_an_address_whose_content_was_replaced(tmp_path: Path, validator: 
             began = log.contents[-1]
             assert began == Began(None, hashlib.sha256(first).hexdigest())
             web.content = second
-            earlier = Earlier(committed=tuple(log.segments[:1]))
+            resume = ResumeState(committed=tuple(log.segments[:1]))
             with pytest.raises(SourceChanged, match="since the job began"):
-                await transcribe(url, settings, earlier=earlier, content=Content(began=began))
+                await transcribe(url, settings, resume=resume, content=Content(began=began))
             with pytest.raises(SourceChanged, match="since the job was submitted"):
                 await transcribe(url, settings, content=content)
 

@@ -11,8 +11,9 @@ from tests.support import audiofiles
 from tests.support.audiofiles import Coding, write_words
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import speech
-from worker.errors import SourceError
+from worker.errors import LeaseLost, SourceError
 from worker.storage.outputs.local_files import Outputs
+from worker.transcript.model import Segment
 
 CODINGS = (audiofiles.WAV, audiofiles.FLAC, audiofiles.MP3, audiofiles.VORBIS)
 
@@ -54,6 +55,27 @@ async def test_commits_are_logged_as_they_come_and_are_the_segments(tmp_path: Pa
     assert sent == sorted(sent)
     assert sent[-1] == pytest.approx(transcript.source.duration, abs=0.01)
     assert transcript.coverage.sent == pytest.approx(transcript.source.duration, abs=0.01)
+
+
+async def test_a_segment_that_could_not_be_recorded_is_not_reported(tmp_path: Path) -> None:
+    class LostLog(MemoryLog):
+        async def commit(self, segment: Segment) -> None:
+            if self.segments:
+                raise LeaseLost("another worker owns it")
+            await super().commit(segment)
+
+        def committed(self, segment: Segment) -> None:
+            super().committed(segment)
+            reported.append(segment)
+
+    reported: list[Segment] = []
+    log = LostLog()
+    source = write_words(tmp_path / "a.wav", list(speech(20, seed=2)), 16000)
+    async with tone_service() as settings:
+        with pytest.raises(LeaseLost):
+            await transcribe(source, settings, log=log)
+    assert reported == log.segments
+    assert len(reported) == 1
 
 
 async def test_files_are_written(tmp_path: Path) -> None:

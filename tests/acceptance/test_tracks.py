@@ -14,7 +14,7 @@ from tests.support.tones import encode, speech
 from tests.support.trackfiles import RATE, TRACK_FILES, write_tracks
 from worker.audio.channel_selection import Wanted
 from worker.errors import BadJob
-from worker.pipeline.run import Earlier
+from worker.pipeline.job import ResumeState
 
 WORDS = [list(speech(8.0, seed=number, numbers=itertools.count(1 + 500 * number))) for number in range(2)]
 SIGNALS = [encode(words, RATE, duration_s=9.0) for words in WORDS]
@@ -39,9 +39,9 @@ async def test_a_job_for_one_track_resumes_only_with_that_track(tmp_path: Path) 
     async with tone_service() as settings:
         assert_said(await transcribe(path, settings, channels=Wanted(track=2), log=log), WORDS[1])
         assert log.plans is not None, "the track is durable before the first commit"
-        earlier = Earlier(plans=log.plans, committed=tuple(log.segments[:1]))
+        resume = ResumeState(plans=log.plans, committed=tuple(log.segments[:1]))
         with pytest.raises(BadJob, match="an earlier attempt used another audio track"):
-            await transcribe(path, settings, earlier=earlier)
+            await transcribe(path, settings, resume=resume)
 
 
 async def test_an_inverted_channel_costs_no_word(tmp_path: Path) -> None:

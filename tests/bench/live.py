@@ -24,7 +24,8 @@ from tests.bench import naive
 from tests.bench.machine import cpu_s, memory_kb, tell
 from tests.support.measured_run import CountingLog
 from worker.audio.source import sha256_file
-from worker.pipeline.run import Job, run
+from worker.pipeline.job import Job
+from worker.pipeline.run import run
 from worker.settings import load
 
 START_S = 0.04  # of each session: one core opens and begins to decode one in less
@@ -94,7 +95,8 @@ class Sessions:
         await asyncio.sleep(delay_s)
         if self._way == OURS:
             job = Job(id="live", source=self._path, sha256=self._sha256, speed=1.0, language=None)
-            await run(job, settings=self._settings, log=CountingLog())
+            log = CountingLog()
+            await run(job, settings=self._settings, log=log, listener=log)
         else:
             await naive.stream(self._way, str(self._path), self._url, paced=True)
 

@@ -15,7 +15,8 @@ import uvloop
 from tests.bench.machine import cpu_s, memory_kb, tell
 from tests.support.measured_run import CountingLog
 from worker.audio.source import sha256_file
-from worker.pipeline.run import Job, run
+from worker.pipeline.job import Job
+from worker.pipeline.run import run
 from worker.settings import load, parse_speed
 
 
@@ -23,7 +24,8 @@ async def main(path: str, url: str, speed: str) -> None:
     settings = load({"STT_URL": url, "STT_API_KEY": "bench"})
     job = Job(id="bench", source=Path(path), sha256=sha256_file(Path(path)), speed=parse_speed(speed), language=None)
     started, began = cpu_s(), time.monotonic()
-    transcript = await run(job, settings=settings, log=CountingLog())
+    log = CountingLog()
+    transcript = await run(job, settings=settings, log=log, listener=log)
     used = cpu_s() - started
     audio_s = transcript.source.duration
     assert transcript.coverage.sent == audio_s, "not all audio was sent"

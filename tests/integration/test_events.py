@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.execution.job_reporter import Told
+from tasks.execution.job_reporter import JobReporter
 from tests.support.redis_server import free_port
 from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import LeaseLost
@@ -46,24 +46,20 @@ async def test_the_stream_is_bounded(events: Events, raw: redis.Redis, monkeypat
     assert raw.xrevrange("stt:events", count=1)[0][1]["job"] == "job-1999"
 
 
-async def test_what_becomes_of_a_job_is_told_once_it_counts(
-    settings: Settings, events: Events, raw: redis.Redis
-) -> None:
+async def test_a_job_is_reported_after_the_ledger_has_it(settings: Settings, events: Events, raw: redis.Redis) -> None:
     ledger = Ledger(settings)
     await ledger.create("a", '{"source": "/a.wav", "batch": "b"}', batch="b")
     lease = await ledger.acquire("a", "w")
     assert isinstance(lease, Lease)
-    told = Told(lease, events)
-    told.started()
+    reporter = JobReporter(lease, events)
+    reporter.started()
     for sent_s in (1.0, 2.0):  # the second is too soon after the first
-        await told.progress(Progress(duration_s=10, sent_s=sent_s, committed_s=0, partial="hel"))
-    await told.commit(a_segment("one", 0, 1))
-    await told.finish(a_transcript("a", (a_segment("one", 0, 1),)), [])
+        reporter.progress(Progress(duration_s=10, sent_s=sent_s, committed_s=0, partial="hel"))
+    reporter.committed(a_segment("one", 0, 1))
+    await reporter.finish(a_transcript("a", (a_segment("one", 0, 1),)), [])
     with pytest.raises(LeaseLost):
-        await told.commit(a_segment("two", 1, 2))
-    with pytest.raises(LeaseLost):
-        await told.fail("x", "y")
-    Told(lease, None).started()
+        await reporter.fail("x", "y")
+    JobReporter(lease, None).started()
     found = [fields for _, fields in raw.xrange("stt:events")]
     assert [fields["event"] for fields in found] == ["started", "progress", "committed", "done"]
     assert (found[1]["sent_s"], found[2]["text"], found[2]["end"], found[2]["batch"]) == ("1.0", "one", "1.0", "b")

@@ -271,7 +271,7 @@ async def test_renewal_keeps_a_lease_and_ends_with_it(ledger: Ledger, raw: redis
     await ledger.create("a", SPEC)
     lease = await acquired(ledger)
     lapse(raw, "a")
-    keeper = asyncio.create_task(lease.keep(0.01))
+    keeper = asyncio.create_task(lease.renew_every(0.01))
     await async_wait_until(lambda: int(raw.hget("stt:job:a", "lease") or 0) > 1, "the lease is renewed")
     await ledger.cancel("a")
     with pytest.raises(LeaseLost):

@@ -86,7 +86,7 @@ class Failing:
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
 
-    async def __call__(self, job: Job, *, settings: Settings, log: object, slots: object) -> object:
+    async def __call__(self, job: Job, *, settings: Settings, log: object, listener: object, slots: object) -> object:
         if self.errors:
             raise self.errors.pop(0)
         return a_transcript(job.id)

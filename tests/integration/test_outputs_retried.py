@@ -17,7 +17,7 @@ from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.ledger.ledger import JobRecord, JobState, Ledger
-from worker.pipeline.run import Job
+from worker.pipeline.job import Job
 from worker.settings import Settings, load
 from worker.storage import object_store
 from worker.transcript.model import Transcript
@@ -52,7 +52,7 @@ class Scene:
         await self.ledger.create("a", f'{{"source": "/audio/a.wav", "out_dir": {out_dir}}}')
 
     async def perform(self, settings: Settings) -> Outcome:
-        async def pipeline(job: Job, *, settings: Settings, log: Any, slots: Any) -> Transcript:
+        async def pipeline(job: Job, *, settings: Settings, log: Any, listener: Any, slots: Any) -> Transcript:
             self.runs += 1
             await log.commit(a_segment())
             return a_transcript(job.id)

@@ -19,7 +19,7 @@ from tasks.cli import main
 from tasks.cli.run.display import View
 from tasks.cli.run.json_output import of_file
 from tasks.cli.run.progress import File, Follower
-from tasks.execution.job_reporter import Told
+from tasks.execution.job_reporter import JobReporter
 from tasks.job_spec import JobStatus
 from tests.support.samples_of import a_transcript
 from worker import metrics
@@ -57,7 +57,9 @@ async def record(ledger: Ledger, settings: Settings, connection: Connection) -> 
     lease = await ledger.acquire("doubtful", "worker")
     assert isinstance(lease, Lease)
     events = Events(settings, connection)
-    await Told(lease, events).finish(a_transcript("doubtful").model_copy(update={"quality": LOW}), ["/out/call.json"])
+    await JobReporter(lease, events).finish(
+        a_transcript("doubtful").model_copy(update={"quality": LOW}), ["/out/call.json"]
+    )
     found = await ledger.get("doubtful")
     assert found is not None
     return found

@@ -216,11 +216,11 @@ async def test_jobs_that_are_not_ours_any_more_are_found(ledger: Ledger) -> None
     held = [await acquired(ledger, job_id) for job_id in "abcd"]
     for number, lease in enumerate(held):
         lease.note(Progress(duration_s=10, sent_s=number, committed_s=0, partial=""))
-    assert await ledger.look_after(held) == []
+    assert await ledger.write_progress(held) == []
     await ledger.cancel("b")
     await ledger.take_back("c")
     held[1].note(Progress(duration_s=10, sent_s=9, committed_s=0, partial=""))
-    assert await ledger.look_after(held) == held[1:3]
+    assert await ledger.write_progress(held) == held[1:3]
     records = [record for record in await ledger.get_many("abcd") if record is not None]
     assert [record.progress.sent_s for record in records] == [0, 1, 2, 3]
 

@@ -11,12 +11,12 @@ import pytest
 from tasks.execution.runner import Outcome, Pipeline, Runner
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
-from worker.audio.segmentation.section_plan import Plan, SectionPlan
+from worker.audio.segmentation.section_plan import Plan, SectionPlan, plans_json
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.ledger.connection import Connection
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobRecord, JobState, Ledger
-from worker.pipeline.run import Job
+from worker.pipeline.job import Job
 from worker.settings import Settings, load
 from worker.transcript.model import Gap, SectionFacts, Transcript
 
@@ -32,7 +32,7 @@ class Scene:
         self.stopped = asyncio.Event()
 
     def pipeline(self, act: Act) -> Pipeline:
-        async def run(job: Job, *, settings: Settings, log: Any, slots: Any) -> Transcript:
+        async def run(job: Job, *, settings: Settings, log: Any, listener: Any, slots: Any) -> Transcript:
             self.begun.set()
             try:
                 return await act(job, log)
@@ -179,7 +179,7 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(
     seen: list[Job] = []
 
     async def breaks(job: Job, log: Any) -> Transcript:
-        await log.planned(plans)
+        await log.planned(plans_json(plans))
         await log.commit(a_segment("two").model_copy(update={"section": 1}))
         await log.finished(1, facts)
         raise SessionLost("gone")
@@ -193,9 +193,9 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(
     await raw.call(lambda redis: redis.delete(f"{scene.settings.redis_prefix}delayed"))
     await raw.close()
     assert await scene.runner(look).perform("a", None) is Outcome.ENDED
-    assert seen[0].earlier.plans == plans
-    assert seen[0].earlier.finished == {1: facts}
-    assert [s.section for s in seen[0].earlier.committed] == [1]
+    assert seen[0].resume.plans == plans
+    assert seen[0].resume.finished == {1: facts}
+    assert [s.section for s in seen[0].resume.committed] == [1]
     # Done anew, nothing of it is left.
     await scene.ledger.create("a", SPEC, again=True)
     assert await scene.ledger.plan("a") == (None, {})
@@ -229,7 +229,7 @@ async def test_an_attempt_goes_on_after_what_was_committed(scene: Scene) -> None
     await lease.commit(a_segment("one"))
     await lease.release()
     assert await scene.runner(look).perform("a", None) is Outcome.ENDED
-    assert [segment.text for segment in seen[0].earlier.committed] == ["one"]
+    assert [segment.text for segment in seen[0].resume.committed] == ["one"]
     assert seen[0].speed == float("inf")
     assert (await scene.record()).commits == 2
 

@@ -24,14 +24,14 @@ from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import DamagedSource
 from worker.job_progress import Progress
-from worker.pipeline.run import Job
+from worker.pipeline.job import Job
 from worker.settings import Settings
 from worker.transcript.model import Transcript
 
 SLOW_S = 0.05
 
 
-async def pipeline(job: Job, *, settings: Settings, log: Any, slots: Any) -> Transcript:
+async def pipeline(job: Job, *, settings: Settings, log: Any, listener: Any, slots: Any) -> Transcript:
     source = Path(job.source)
     kind, _, count = source.stem.partition("-")
     if kind == "damaged":
@@ -39,7 +39,7 @@ async def pipeline(job: Job, *, settings: Settings, log: Any, slots: Any) -> Tra
     if kind == "bug":
         raise ZeroDivisionError("a bug")
     total = int(count or 1) if kind != "gate" else 1
-    segments = list(job.earlier.committed)
+    segments = list(job.resume.committed)
     for number in range(len(segments), total):
         if kind == "slow":
             await asyncio.sleep(SLOW_S)
@@ -48,7 +48,8 @@ async def pipeline(job: Job, *, settings: Settings, log: Any, slots: Any) -> Tra
         segment = a_segment(f"word {number}", number, number + 1)
         await log.commit(segment)
         segments.append(segment)
-        await log.progress(Progress(total, number + 1, number + 1, ""))
+        listener.committed(segment)
+        listener.progress(Progress(total, number + 1, number + 1, ""))
         if kind == "die":
             os.kill(os.getpid(), signal.SIGKILL)
     return a_transcript(job.id, tuple(segments))

@@ -8,35 +8,35 @@ import math
 import re
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import structlog
 
-from worker.audio.segmentation.section_plan import Plan
 from worker.job_progress import Progress
-from worker.pipeline.job import Began
-from worker.pipeline.run import Job, run
+from worker.pipeline.job import Job
+from worker.pipeline.run import run
 from worker.settings import load
 from worker.storage.outputs.local_files import Outputs, write
 from worker.transcript.model import SectionFacts, Segment, Transcript
 
 
 class CountingLog:
-    """Keeps nothing, so that what is measured is the pipeline."""
+    """Records nothing, so that the run measures the pipeline alone."""
 
     segments = 0
 
-    async def began(self, content: Began, named: str) -> None: ...
+    async def began(self, content: str, named: str) -> None: ...
 
-    async def planned(self, plans: Sequence[Plan]) -> None: ...
+    async def planned(self, plans: str) -> None: ...
 
     async def finished(self, section: int, facts: SectionFacts) -> None: ...
 
     async def commit(self, segment: Segment) -> None:
         self.segments += 1
 
-    async def progress(self, progress: Progress) -> None: ...
+    def committed(self, segment: Segment) -> None: ...
+
+    def progress(self, progress: Progress) -> None: ...
 
 
 def peak_kb() -> int:
@@ -63,7 +63,7 @@ async def main(source: str, url: str, key: str, folder: str) -> None:
     settings = load({"STT_URL": url, "STT_API_KEY": key})
     out = Outputs(Path(folder), "measured", ("json", "srt", "vtt", "txt"))
     job = Job(id="measured", source=Path(source), speed=math.inf, language=None)
-    transcript = await run(job, settings=settings, log=log)
+    transcript = await run(job, settings=settings, log=log, listener=log)
     write(transcript, out)
     result = {
         "duration_s": transcript.source.duration,

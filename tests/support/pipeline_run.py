@@ -10,10 +10,10 @@ from pathlib import Path
 from tests.support.tone_recognizer import load as tone_recognizer
 from tests.support.tones import ToneWord
 from worker.audio.channel_selection import ALL_MIXED, Wanted
-from worker.audio.segmentation.section_plan import Plan
+from worker.audio.segmentation.section_plan import Plan, read_plans
 from worker.job_progress import Progress
-from worker.pipeline.job import Began, Content
-from worker.pipeline.run import Earlier, Job, run
+from worker.pipeline.job import Began, Content, Job, ResumeState, read_began
+from worker.pipeline.run import run
 from worker.server import app
 from worker.server.fault_options import parse
 from worker.settings import Settings, load
@@ -25,7 +25,7 @@ TIME_TOLERANCE_S = 0.03
 
 
 class MemoryLog:
-    """A job log that only remembers."""
+    """The log and the listener of a run: they only remember."""
 
     def __init__(self) -> None:
         self.segments: list[Segment] = []
@@ -34,11 +34,11 @@ class MemoryLog:
         self.plans: tuple[Plan, ...] | None = None
         self.done: dict[int, SectionFacts] = {}
 
-    async def began(self, content: Began, named: str) -> None:
-        self.contents.append(content)
+    async def began(self, content: str, named: str) -> None:
+        self.contents.append(read_began(content))
 
-    async def planned(self, plans: Sequence[Plan]) -> None:
-        self.plans = tuple(plans)
+    async def planned(self, plans: str) -> None:
+        self.plans = read_plans(plans)
 
     async def finished(self, section: int, facts: SectionFacts) -> None:
         self.done[section] = facts
@@ -46,7 +46,10 @@ class MemoryLog:
     async def commit(self, segment: Segment) -> None:
         self.segments.append(segment)
 
-    async def progress(self, progress: Progress) -> None:
+    def committed(self, segment: Segment) -> None:
+        assert segment in self.segments, "a segment is reported once it is durable"
+
+    def progress(self, progress: Progress) -> None:
         self.reports.append(progress)
 
 
@@ -73,7 +76,7 @@ async def transcribe(
     sessions: int = 1,
     skip_silence: bool = False,
     channels: Wanted = ALL_MIXED,
-    earlier: Earlier | None = None,
+    resume: ResumeState | None = None,
     content: Content | None = None,
 ) -> Transcript:
     """One job through the whole pipeline; with `out` its files as well."""
@@ -85,10 +88,11 @@ async def transcribe(
         sessions=sessions,
         skip_silence=skip_silence,
         channels=channels,
-        earlier=earlier or Earlier(),
+        resume=resume or ResumeState(),
         content=content or Content(),
     )
-    transcript = await run(job, settings=settings, log=log or MemoryLog())
+    log = log or MemoryLog()
+    transcript = await run(job, settings=settings, log=log, listener=log)
     if out is not None:
         write(transcript, out)
     return transcript

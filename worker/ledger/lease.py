@@ -1,4 +1,4 @@
-"""One job in the hands of one worker: every write carries the epoch, and is refused when a newer one exists."""
+"""A worker's right to write one job: every write carries the epoch, and is refused when a newer one exists."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MOST_WARNINGS: Final = 5
 
 
 class Lease:
-    """Made by `Ledger.acquire`. Implements the pipeline's `JobLog`.
+    """Made by `Ledger.acquire`. It is the durable record of a pipeline's run (`worker.pipeline.job.JobLog`).
 
     Every method raises LeaseLost once another worker owns the job (or it was cancelled), and LedgerUnavailable
     when Redis does not answer.
@@ -67,7 +67,7 @@ class Lease:
         """Attempts in a row that ended because of a shortage on their worker."""
         self.content = content
         self.lost = asyncio.Event()
-        """Set by who found out that another one owns the job: `keep` then ends at once."""
+        """Set when the lease was lost: `renew_every` then ends at once."""
         self.renewed = time.monotonic()
         """When it was surely ours."""
         self._connection = connection
@@ -88,8 +88,8 @@ class Lease:
     async def renew(self) -> None:
         await self._fenced("renew", self._term())
 
-    async def keep(self, renew_s: float) -> None:
-        """Renew every `renew_s` seconds until cancelled. LeaseLost also when Redis was away for a whole lease."""
+    async def renew_every(self, renew_s: float) -> None:
+        """Renew every `renew_s` seconds. Raises LeaseLost, also when Redis was away for the whole term of the lease."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(renew_s):
@@ -119,28 +119,28 @@ class Lease:
             fields += ["content", named]
         await self._fenced("progress", [*self._term(), *fields])
 
-    async def planned(self, plan: str) -> None:
-        """Keep how the source is cut (JSON), so that whoever goes on with the job cuts it the same way."""
+    async def planned(self, plans: str) -> None:
+        """Record the plans of the sections (JSON), so that the next attempt uses the same sections."""
         self.cut = True
-        await self._fenced("progress", [*self._term(), "plan", plan])
+        await self._fenced("progress", [*self._term(), "plan", plans])
 
     async def finished(self, section: int, facts: SectionFacts) -> None:
-        """Keep that a section needs nothing more."""
+        """Record that a section is complete."""
         self.sections[section] = facts
         await self._fenced("progress", [*self._term(), "sections", SECTIONS.dump_json(self.sections).decode()])
 
     def note(self, progress: Progress) -> None:
-        """How far the job is: written with the next `Ledger.look_after`, or with the job's end."""
+        """Remember the progress; `Ledger.write_progress` writes it, or the end of the job."""
         self._noted, self._unwritten = progress, True
 
-    def look(self) -> tuple[Sequence[str], Sequence[int | str | float]]:
-        """The call of `progress.lua` that writes what was noted, and tells whether the lease is still held."""
+    def progress_call(self) -> tuple[Sequence[str], Sequence[int | str | float]]:
+        """Keys and arguments of `progress.lua`, which writes noted progress and checks the ownership."""
         news = _fields(self._noted) if self._unwritten else ()
         self._unwritten = False
         return self._keys, (self.job_id, self.epoch, *self._term(), *news)
 
     async def progress(self, progress: Progress) -> None:
-        """Write at once how far the job is."""
+        """Write the progress at once."""
         await self._fenced("progress", [*self._term(), *_fields(progress)])
 
     async def release(self) -> None:

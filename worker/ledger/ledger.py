@@ -213,10 +213,9 @@ class Ledger:
         )
         return Reaped(tuple(send), tuple(given_up), tuple(unreadable))
 
-    async def look_after(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Write down how far the jobs of these leases are, in one round trip; returns those that are not held any
-        more."""
-        answers = await self._scripts("progress", [lease.look() for lease in leases])
+    async def write_progress(self, leases: Sequence[Lease]) -> list[Lease]:
+        """Write the noted progress of these leases in one round trip. Returns the leases that were lost."""
+        answers = await self._scripts("progress", [lease.progress_call() for lease in leases])
         return [lease for lease, answer in zip(leases, answers, strict=True) if answer != 1]
 
     async def expire_content(self, job_id: str, after: timedelta) -> None:

@@ -1,4 +1,4 @@
-"""How far the sections of a job are, and in the end what became of every sample (no I/O)."""
+"""The facts of a finished run: every sample of the source is sent, skipped, or missing with its reason (no I/O)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from worker.audio.recording import Recording
 from worker.audio.segmentation.channel_plans import why_not_streamed
-from worker.job_progress import Progress
 from worker.pipeline.job import Job
 from worker.pipeline.section import Section
 from worker.pipeline.session_sequence import Service
@@ -15,26 +14,6 @@ from worker.secret_masking import show_url
 from worker.storage.sources.download import Local
 from worker.transcript.document import Facts
 from worker.transcript.model import ChannelFacts, Gap, SpeedFall, Stretch
-
-
-def progress_of(
-    sections: Sequence[Section], duration_s: float, rate: int, speed: float, partial: str, channels: int = 1
-) -> Progress:
-    """`sections`: those of this attempt; what of the `duration_s` seconds is in none of them was finished before, or is
-    skipped. `rate`: Hz of their samples. Of several `channels` that are streamed apart it tells the mean."""
-    rate *= channels
-    accounts = [section.account() for section in sections]
-    open_samples = sum(a.end - a.start for a in accounts)
-    done_s = max(0.0, duration_s - open_samples / rate)
-    failures = [text for section in sections for text in section.failures[-1:]]
-    return Progress(
-        duration_s=duration_s,
-        sent_s=done_s + sum(a.sent - a.start for a in accounts) / rate,
-        committed_s=done_s + sum(a.committed - a.start for a in accounts) / rate,
-        partial=partial,
-        speed=speed,
-        trouble=failures[-1] if failures else "",
-    )
 
 
 def facts_of(
@@ -51,7 +30,7 @@ def facts_of(
     `speech_share`: the share of speech under doubtful text (0 to 1), see `worker.pipeline.speech_check`."""
     settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
     planned = source.sections
-    accounts = dict(job.earlier.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}
+    accounts = dict(job.resume.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}
     sent = dict.fromkeys((plan.channel for plan in source.plans), 0)
     for number, (plan, section) in enumerate(planned):
         sent[plan.channel] += plan.streamed(section, accounts[number].sent)

@@ -1,11 +1,13 @@
-"""What the pipeline is given: one job, what earlier attempts left of it, and where it reports."""
+"""The interface of the pipeline: one job with its resume state, its durable record, and its listener."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+from pydantic import TypeAdapter
 
 from worker.audio.channel_selection import ALL_MIXED, Wanted
 from worker.audio.segmentation.section_plan import Plan
@@ -15,13 +17,13 @@ from worker.transcript.model import SectionFacts, Segment
 
 
 @dataclass(frozen=True, slots=True)
-class Earlier:
-    """What earlier attempts of a job left; this one goes on after it."""
+class ResumeState:
+    """The state that earlier attempts of a job left; a run continues from it."""
 
     plans: tuple[Plan, ...] | None = None
-    """As `JobLog.planned` was told."""
+    """The plans that `JobLog.planned` recorded."""
     finished: Mapping[int, SectionFacts] = field(default_factory=dict)
-    """Sections that need nothing more, by their number."""
+    """The complete sections, by their number."""
     committed: tuple[Segment, ...] = ()
 
 
@@ -33,6 +35,18 @@ class Began:
     """Stamp of a local file when it was opened, see `worker.audio.opened_file.Stamp`."""
     sha256: str | None = None
     """In hexadecimal; None while it is unknown."""
+
+
+_BEGAN: Final = TypeAdapter(Began)
+
+
+def began_json(content: Began) -> str:
+    return _BEGAN.dump_json(content).decode()
+
+
+def read_began(text: str) -> Began:
+    """Reads the output of `began_json`."""
+    return _BEGAN.validate_json(text)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,24 +81,32 @@ class Job:
     """Sections that may be streamed at the same time."""
     skip_silence: bool = False
     channels: Wanted = ALL_MIXED
-    earlier: Earlier = Earlier()
+    resume: ResumeState = ResumeState()
     content: Content = Content()
 
 
 class JobLog(Protocol):
-    """Where a run reports. All may raise, which ends the run."""
+    """The durable record of a job; in a worker it is the job's `Lease`. Each method returns when its entry is durable;
+    an exception ends the run. Documents are passed as text: only the pipeline reads them."""
 
-    async def began(self, content: Began, named: str) -> None:
-        """Record the content durably, before the first commit, and again when the hash is known. `named`: the content
-        as `content_of` gives it, if known."""
+    async def began(self, content: str, named: str) -> None:
+        """Record the content (as `began_json` writes it) before the first commit, and again when the hash is known.
+        `named`: the content as `content_of` gives it, if known."""
 
-    async def planned(self, plans: Sequence[Plan]) -> None:
-        """Make the plans durable, before anything is committed: one, or one for each channel streamed apart."""
+    async def planned(self, plans: str) -> None:
+        """Record the plans (as `plans_json` writes them) before the first commit."""
 
     async def commit(self, segment: Segment) -> None:
-        """Make a segment durable; the run goes on only when this returned."""
+        """Record a segment; the run continues only when this has returned."""
 
     async def finished(self, section: int, facts: SectionFacts) -> None:
-        """Make it durable that a section needs nothing more."""
+        """Record that a section is complete."""
 
-    async def progress(self, progress: Progress) -> None: ...
+
+class RunListener(Protocol):
+    """Follows a run. An exception ends the run."""
+
+    def committed(self, segment: Segment) -> None:
+        """A segment has become durable."""
+
+    def progress(self, progress: Progress) -> None: ...

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 from functools import partial
-from typing import Final
 
 from worker.audio.recording import Recording
+from worker.audio.segmentation.section_plan import plans_json
 from worker.audio.segmentation.speech_detector import silero
-from worker.pipeline.coverage import facts_of, progress_of
-from worker.pipeline.job import Earlier, Job, JobLog
-from worker.pipeline.planning_thread import check_length, open_planned
+from worker.pipeline.coverage import facts_of
+from worker.pipeline.job import Job, JobLog, RunListener
+from worker.pipeline.planning_thread import open_planned
+from worker.pipeline.run_progress import RunProgress
 from worker.pipeline.section import Section
 from worker.pipeline.session_sequence import Service
 from worker.pipeline.source_change_check import ContentGuard, guarded
@@ -30,63 +31,58 @@ from worker.transcript.document import compose
 from worker.transcript.merge import merge_channels
 from worker.transcript.model import Segment, Transcript
 
-PROGRESS_EVERY_S: Final = 0.25
 
-
-async def run(job: Job, *, settings: Settings, log: JobLog, slots: Slots | None = None) -> Transcript:
+async def run(
+    job: Job, *, settings: Settings, log: JobLog, listener: RunListener, slots: Slots | None = None
+) -> Transcript:
     """Transcribe one source. Every session waits for one of `slots`, if there are any to share.
 
     Raises SttError; on cancellation the sessions are closed first.
     """
-    return await _Run(job, settings, log, slots or Unlimited()).run()
+    return await _Run(job, settings, log, listener, slots or Unlimited()).run()
 
 
 class _Run:
-    def __init__(self, job: Job, settings: Settings, log: JobLog, slots: Slots) -> None:
+    def __init__(self, job: Job, settings: Settings, log: JobLog, listener: RunListener, slots: Slots) -> None:
         self._job = job
         self._settings = settings
         self._log = log
-        self._loop = asyncio.get_running_loop()
-        self._started = self._loop.time()
+        self._started = asyncio.get_running_loop().time()
         self._speed = SpeedControl(job.speed, self._started, job.start_speed)
         endpoint = Endpoint(settings.url, settings.api_key)
         detector = silero if settings.speech_detector == "auto" else lambda: None
         self._service = Service(endpoint, settings, self._speed, slots, detector)
-        self._segments = list(job.earlier.committed)
+        self._progress = RunProgress(listener, settings, self._speed, show(str(job.source)))
         self._sections: list[Section] = []
-        self._next_progress = 0.0
-        self._duration_s = 0.0
-        self._channels = 1
-        self._guard: ContentGuard | None = None
 
     async def run(self) -> Transcript:
         job = self._job
         async with (
             fetched(str(job.source), self._settings) as local,
-            guarded(job, local, self._log) as self._guard,
+            guarded(job, local, self._log) as guard,
         ):
-            return await self._transcribe(local, self._guard)
+            return await self._transcribe(local, guard)
 
     async def _transcribe(self, local: Local, guard: ContentGuard) -> Transcript:
         job = self._job
-        settings, plans = self._settings, job.earlier.plans
+        settings, plans = self._settings, job.resume.plans
         with await open_planned(local.file, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
-            if plans is None and job.earlier.committed:
+            if plans is None and job.resume.committed:
                 # Single channels and chosen tracks are planned before the first commit. Without a plan all were mixed.
                 source.wanted.check_goes_on((None,), [plan.channel for plan in source.plans], local.file)
-            self._duration_s, self._channels = source.duration_s, len(source.plans)
             if plans is None and (source.plans[0].measured or source.fell_back or source.wanted.track is not None):
-                await self._log.planned(source.plans)
-            await self._stream(source)
-            share = await speech_share(source, self._segments, self._service.detector)
+                await self._log.planned(plans_json(source.plans))
+            await self._stream(source, guard)
+            segments = self._segments()
+            share = await speech_share(source, segments, self._service.detector)
             facts = facts_of(job, source, local, await guard.end(), self._service, self._sections, self._started, share)
             handovers = [s.handover / source.rate if s.overlap_before else None for _, s in source.sections]
-            segments = merge_channels(self._segments, handovers, source.channels)
-        return compose(segments, facts)
+            merged = merge_channels(segments, handovers, source.channels)
+        return compose(merged, facts)
 
-    async def _stream(self, source: Recording) -> None:
+    async def _stream(self, source: Recording, guard: ContentGuard) -> None:
         """All sections that are not finished, in order, some at a time."""
-        job, segments = self._job, self._segments
+        job = self._job
         self._sections = [
             Section(
                 job.id,
@@ -94,14 +90,15 @@ class _Run:
                 number,
                 section,
                 channel=source.wanted.name(plan.channel),
-                committed=[s for s in segments if s.section == number],
-                keep=self._keep,
-                report=self._report_sometimes,
+                committed=[s for s in job.resume.committed if s.section == number],
+                log=self._log,
+                guard=guard,
+                progress=self._progress,
             )
             for number, (plan, section) in enumerate(source.sections)
-            if number not in job.earlier.finished
+            if number not in job.resume.finished
         ]
-        await self._report("")
+        self._progress.start(self._sections, source.duration_s, len(source.plans))
         waiting = iter(sorted(self._sections, key=lambda section: section.plan.start))
         try:
             async with asyncio.TaskGroup() as group:
@@ -109,7 +106,7 @@ class _Run:
                     group.create_task(self._stream_next(source, waiting))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        if (failures := [s.error for s in self._sections if s.error]) and not self._segments:
+        if (failures := [s.error for s in self._sections if s.error]) and not self._segments():
             raise failures[0]
 
     async def _stream_next(self, source: Recording, waiting: Iterator[Section]) -> None:
@@ -133,26 +130,8 @@ class _Run:
         frame_s = settings.frame_max_s if is_unlimited(self._job.speed) else settings.frame_s
         return int(frame_s * settings.sample_rate)
 
-    async def _keep(self, segment: Segment) -> None:
-        if self._guard is not None:
-            self._guard.check_size()
-        await self._log.commit(segment)
-        self._segments.append(segment)
-        await self._report("")
-
-    async def _report_sometimes(self, partial: str) -> None:
-        if self._loop.time() >= self._next_progress:
-            await self._report(partial)
-
-    async def _report(self, partial: str) -> None:
-        now = self._loop.time()
-        self._next_progress = now + PROGRESS_EVERY_S
-        # A header may have said less than there is.
-        check_length(max((s.sent_s for s in self._sections), default=0.0), show(str(self._job.source)), self._settings)
-        speed = self._speed.current(now)
-        await self._log.progress(
-            progress_of(self._sections, self._duration_s, self._settings.sample_rate, speed, partial, self._channels)
-        )
-
-
-__all__ = ["Earlier", "Job", "JobLog", "run"]
+    def _segments(self) -> list[Segment]:
+        """All segments in the job's record, in any order."""
+        streamed = {section.number for section in self._sections}
+        others = [segment for segment in self._job.resume.committed if segment.section not in streamed]
+        return [*others, *(segment for section in self._sections for segment in section.segments)]

@@ -60,7 +60,7 @@ class _Try:
 
 class SecondPass:
     """Runs after the first pass of one section. `segments`: all segments of the section; the caller appends the
-    segments that `keep` receives."""
+    segments that `commit` receives."""
 
     def __init__(
         self,
@@ -70,8 +70,8 @@ class SecondPass:
         voiced: VoicedSeconds,
         *,
         segments: Sequence[Segment],
-        keep: Callable[[Segment], Awaitable[None]],
-        report: Callable[[str], Awaitable[None]],
+        commit: Callable[[Segment], Awaitable[None]],
+        report: Callable[[str], None],
     ) -> None:
         self._service = service
         self._record = record
@@ -81,7 +81,7 @@ class SecondPass:
         self._voiced = voiced
         self._paced = service.speed.asked == 1.0
         self._segments = segments
-        self._keep = keep
+        self._commit = commit
         self._report = report
         self._looked: dict[tuple[float, float], list[Sounding]] = {}
         self._tries: list[_Try] = []
@@ -161,18 +161,23 @@ class SecondPass:
         before = sorted(self._segments, key=lambda segment: segment.start)
         answers = 0
 
-        async def keep(segment: Segment) -> None:
+        async def commit_new(segment: Segment) -> None:
             nonlocal answers
             new = inserted(segment, before, first_s, last_s, paced=self._paced)
             if new is not None:
                 answers += 1
-                await self._keep(new)
+                await self._commit(new)
             elif not segment.words:
                 answers += 1
                 self._known.append((start_s, end_s))
 
         streamer = StretchStreamer(
-            self._service, self._record, start_s, voiced=VoicedSeconds(self._rate), keep=keep, report=self._report
+            self._service,
+            self._record,
+            start_s,
+            voiced=VoicedSeconds(self._rate),
+            commit=commit_new,
+            report=self._report,
         )
         self._streamed.append((start_s, end_s))
         error = await streamer.run(await self._opened(), round(end_s * self._rate))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 
 import structlog
 
@@ -11,14 +11,17 @@ from worker.audio.frame_feed import FrameFeed
 from worker.audio.segmentation.section_plan import SectionPlan
 from worker.audio.voice_activity_history import VoicedSeconds
 from worker.errors import EndpointError
+from worker.pipeline.job import JobLog
+from worker.pipeline.run_progress import RunProgress
 from worker.pipeline.second_pass import SecondPass
 from worker.pipeline.session_sequence import Record, Service, StretchStreamer
+from worker.pipeline.source_change_check import ContentGuard
 from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, Unanswered
 
 
 class Section:
-    """Transcribes one section. `keep` makes a segment durable, `report` publishes the progress and the text in
-    progress; an exception from either ends the section."""
+    """Transcribes one section: each segment goes straight to the job's durable record. An exception of `log`, `guard`
+    or `progress` ends the section."""
 
     def __init__(
         self,
@@ -29,18 +32,23 @@ class Section:
         *,
         channel: str | None = None,
         committed: Iterable[Segment],
-        keep: Callable[[Segment], Awaitable[None]],
-        report: Callable[[str], Awaitable[None]],
+        log: JobLog,
+        guard: ContentGuard,
+        progress: RunProgress,
     ) -> None:
-        """`number`: of the job's sections, from 0. `channel`: what its words are labelled with. `committed`: the
-        segments an earlier attempt has of it."""
+        """`number`: of the job's sections, from 0. `channel`: label of its words. `committed`: its segments from an
+        earlier attempt."""
         self.number = number
         self.plan = plan
         self.channel = channel
         self._service = service
         self._rate = service.settings.sample_rate
         self._record = Record(job_id, number, channel)
-        self._segments = sorted(committed, key=lambda segment: segment.start)
+        self._log = log
+        self._guard = guard
+        self._progress = progress
+        self.segments = sorted(committed, key=lambda segment: segment.start)
+        """All segments in the job's record, those that the service never committed included."""
         self._voiced = VoicedSeconds(self._rate)
         self._start_s = (plan.start - plan.overlap_before) / self._rate
         self._first = StretchStreamer(
@@ -48,13 +56,11 @@ class Section:
             self._record,
             self._start_s,
             voiced=self._voiced,
-            committed=self._segments,
-            keep=self._keep_segment,
-            report=report,
+            committed=self.segments,
+            commit=self._commit,
+            report=progress.update,
         )
         self._counted = metrics.Rising(metrics.AUDIO_COMMITTED, max(self._start_s, self._first.committed_s))
-        self._keep = keep
-        self._report = report
         self._latest_s = 0.0
         self.error: EndpointError | None = None
         """Why it was given up."""
@@ -92,7 +98,8 @@ class Section:
             if self.error is not None:
                 span.fail(self.error.code)
                 start_s = self.committed_s
-                await self._keep_uncommitted(self._first.uncommitted)
+                if (left := self._first.uncommitted) is not None:
+                    await self._record_segment(left)
                 self.missing.append(self._gap(start_s, max(end_s, start_s), str(self.error)))
                 return
         unsent_s = feed.position / self._rate - self.sent_s
@@ -108,9 +115,9 @@ class Section:
             self._record,
             open_feed,
             self._voiced,
-            segments=self._segments,
-            keep=self._keep_segment,
-            report=self._report,
+            segments=self.segments,
+            commit=self._commit,
+            report=self._progress.update,
         )
         if self.error is not None:  # everything after the last word is missing already, and the service does not answer
             self.unanswered = tuple(await second.unanswered(self._start_s, self.committed_s))
@@ -119,7 +126,9 @@ class Section:
             if left is not None:
                 end_s = min(end_s, left.start)
             self.unanswered = tuple(await second.unanswered(self._start_s, end_s))
-            await self._keep_left(left)
+            if left is not None:
+                await self._record_segment(left)
+                self.missing.append(self._gap(left.start, left.end, "the service never committed it"))
         self.missing += [self._gap(one.start, one.end, one.reason) for one in self.unanswered if one.missing]
 
     def abandon(self, error: EndpointError, end_s: float) -> None:
@@ -146,26 +155,19 @@ class Section:
             dropped=self._record.dropped,
         )
 
-    async def _keep_left(self, left: Segment | None) -> None:
-        """Save a last partial that was never committed, and list its stretch as missing."""
-        if left is not None:
-            await self._keep_uncommitted(left)
-            self.missing.append(self._gap(left.start, left.end, "the service never committed it"))
-
-    async def _keep_uncommitted(self, segment: Segment | None) -> None:
-        if segment is not None:
-            await self._keep(self._numbered(segment))
-
-    async def _keep_segment(self, segment: Segment) -> None:
-        await self._keep(self._numbered(segment))
-        self._segments.append(segment)
+    async def _commit(self, segment: Segment) -> None:
+        await self._record_segment(segment)
         self._latest_s = max(self._latest_s, segment.end)
         self._counted.to(self.committed_s)
 
-    def _numbered(self, segment: Segment) -> Segment:
-        if not self.number and self.channel is None:
-            return segment
-        return segment.model_copy(update={"section": self.number, "channel": self.channel})
+    async def _record_segment(self, segment: Segment) -> None:
+        """Make a segment durable, then report it. A last partial that the service never committed is recorded too."""
+        if self.number or self.channel is not None:
+            segment = segment.model_copy(update={"section": self.number, "channel": self.channel})
+        self._guard.check_size()
+        await self._log.commit(segment)
+        self.segments.append(segment)
+        self._progress.committed(segment)
 
     def _gap(self, start_s: float, end_s: float, reason: str) -> Gap:
         return Gap(start=round(start_s, 3), end=round(end_s, 3), channel=self.channel, reason=reason)

@@ -78,7 +78,7 @@ class _CountedVoice(VoiceMap):
 
 
 class StretchStreamer:
-    """Streams one stretch. `keep` makes a segment durable, `report` receives the text in progress; an exception from
+    """Streams one stretch. `commit` makes a segment durable, `report` receives the text in progress; an exception from
     either ends it."""
 
     def __init__(
@@ -89,8 +89,8 @@ class StretchStreamer:
         *,
         voiced: VoicedSeconds,
         committed: Iterable[Segment] = (),
-        keep: Callable[[Segment], Awaitable[None]],
-        report: Callable[[str], Awaitable[None]],
+        commit: Callable[[Segment], Awaitable[None]],
+        report: Callable[[str], None],
     ) -> None:
         """`start_s`: file second at which the stretch begins. `committed`: its segments from an earlier attempt, in
         order of time."""
@@ -100,7 +100,7 @@ class StretchStreamer:
         self._loop = asyncio.get_running_loop()
         self._voice = _CountedVoice(self._rate, voiced)
         self._assembler = Assembler(self._voice, paced=service.speed.asked == 1.0, start_s=start_s, committed=committed)
-        self._keep = keep
+        self._commit = commit
         self._report = report
         self._pending = ("", Timeline(self._rate))  # the last session's text in progress
         self._completed = False
@@ -165,11 +165,11 @@ class StretchStreamer:
                     "repeated text without sound dropped", pieces=pieces, sent_s=round(commit.sent / self._rate, 2)
                 )
             if segment is not None:
-                await self._keep(segment)
+                await self._commit(segment)
 
         async def on_session(session: Session) -> None:
             self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
-            await self._report(session.pending_text)
+            self._report(session.pending_text)
 
         service = self._service
         async with service.slots.slot(record.job_id):
@@ -232,5 +232,5 @@ class StretchStreamer:
         pause_s = 0.0 if decision.action is Action.ROLLOVER and not failures else backoff_s(failures, *BACKOFF_S)
         error = str(decision.error)
         logger.warning("session ended early", job=self._record.job_id, error=error, next_in_s=round(pause_s, 1))
-        await self._report("")
+        self._report("")
         await asyncio.sleep(pause_s)

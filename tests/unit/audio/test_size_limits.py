@@ -14,8 +14,9 @@ from tasks.cli import main
 from tests.support.audiofiles import write_signal
 from tests.support.pipeline_run import MemoryLog, tone_service
 from worker.errors import SourceRefused
+from worker.pipeline.job import Job
 from worker.pipeline.planning_thread import open_planned
-from worker.pipeline.run import Job, run
+from worker.pipeline.run import run
 from worker.settings import load
 
 
@@ -61,5 +62,6 @@ async def test_what_is_longer_than_its_header_says(tmp_path: Path) -> None:
     path.write_bytes(data)
     async with tone_service(STT_SOURCE_MAX_HOURS=str(8 / 3600)) as settings:
         job = Job(id="j", source=path, speed=math.inf, language=None)
+        log = MemoryLog()
         with pytest.raises(SourceRefused, match="STT_SOURCE_MAX_HOURS"):
-            await run(job, settings=settings, log=MemoryLog())
+            await run(job, settings=settings, log=log, listener=log)

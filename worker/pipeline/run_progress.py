@@ -1,0 +1,86 @@
+"""Reports the progress of a run to its listener, at bounded intervals."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+from worker.job_progress import Progress
+from worker.pipeline.job import RunListener
+from worker.pipeline.planning_thread import check_length
+from worker.realtime.rate_control import SpeedControl
+from worker.settings import Settings
+from worker.transcript.model import SectionFacts, Segment
+
+PROGRESS_EVERY_S: Final = 0.25
+
+
+class Tracked(Protocol):
+    """A section, as far as progress reports need it."""
+
+    @property
+    def sent_s(self) -> float: ...
+
+    @property
+    def failures(self) -> list[str]: ...
+
+    def account(self) -> SectionFacts: ...
+
+
+class RunProgress:
+    """Reports at once when a run starts and after each commit, otherwise at most every PROGRESS_EVERY_S seconds.
+
+    Every report checks the length of the source as well, because a header may state less audio than the file has: all
+    methods raise SourceRefused."""
+
+    def __init__(self, listener: RunListener, settings: Settings, speed: SpeedControl, shown: str) -> None:
+        """`shown`: the source as error messages name it."""
+        self._listener = listener
+        self._settings = settings
+        self._speed = speed
+        self._shown = shown
+        self._loop = asyncio.get_running_loop()
+        self._sections: Sequence[Tracked] = ()
+        self._duration_s = 0.0
+        self._channels = 1
+        self._next = 0.0
+
+    def start(self, sections: Sequence[Tracked], duration_s: float, channels: int) -> None:
+        """`sections`: those of this attempt. `channels`: number of channels that are streamed separately."""
+        self._sections, self._duration_s, self._channels = sections, duration_s, channels
+        self._report("")
+
+    def committed(self, segment: Segment) -> None:
+        """Called when `segment` is durable."""
+        self._listener.committed(segment)
+        self._report("")
+
+    def update(self, partial: str) -> None:
+        """`partial`: the text in progress of one section."""
+        if self._loop.time() >= self._next:
+            self._report(partial)
+
+    def _report(self, partial: str) -> None:
+        now, rate = self._loop.time(), self._settings.sample_rate
+        self._next = now + PROGRESS_EVERY_S
+        check_length(max((s.sent_s for s in self._sections), default=0.0), self._shown, self._settings)
+        speed = self._speed.current(now)
+        self._listener.progress(progress_of(self._sections, self._duration_s, rate * self._channels, speed, partial))
+
+
+def progress_of(sections: Sequence[Tracked], duration_s: float, rate: int, speed: float, partial: str) -> Progress:
+    """`sections`: those of this attempt; the rest of the `duration_s` seconds was finished before or is skipped.
+    `rate`: samples of all separately streamed channels per second, so that the progress is their mean."""
+    accounts = [section.account() for section in sections]
+    open_samples = sum(a.end - a.start for a in accounts)
+    done_s = max(0.0, duration_s - open_samples / rate)
+    failures = [text for section in sections for text in section.failures[-1:]]
+    return Progress(
+        duration_s=duration_s,
+        sent_s=done_s + sum(a.sent - a.start for a in accounts) / rate,
+        committed_s=done_s + sum(a.committed - a.start for a in accounts) / rate,
+        partial=partial,
+        speed=speed,
+        trouble=failures[-1] if failures else "",
+    )
