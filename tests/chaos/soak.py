@@ -25,7 +25,8 @@ import redis
 
 from tasks.client.handles import submit
 from tests.support.fleet import Fleet, Worker, assert_every_key_ends, tone_server
-from tests.support.redis_server import Valkey, free_port
+from tests.support.ports import free_port
+from tests.support.redis_server import Valkey
 from tests.support.tones import ToneWord
 from worker.errors import LedgerUnavailable
 from worker.ledger.records import JobState

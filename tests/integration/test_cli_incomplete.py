@@ -7,8 +7,8 @@ from pathlib import Path
 
 import soundfile
 
-from tasks.embedded.stack import free_ports
 from tests.integration.test_cli_run import Cli, cli, words_of
+from tests.support.ports import free_port
 from tests.support.tones import ToneWord, encode
 from tests.support.wait import wait_until
 
@@ -25,7 +25,7 @@ def write_cut(path: Path) -> list[ToneWord]:
 
 def test_seconds_the_service_never_committed_are_named(cli: Cli) -> None:
     words = write_cut(cli.folder / "a.wav")
-    (port,) = free_ports(1)
+    port = free_port()
     faults = ("--fault", "never-commit", "--fault", "forget-tail")
     cli.start("server", "--port", str(port), "--ready-file", "ready", *faults, STT_SERVER_API_KEYS="k")
     wait_until((cli.folder / "ready").exists, "the server is ready", timeout_s=30)

@@ -17,6 +17,7 @@ import psutil
 import pytest
 import soundfile
 
+from tests.support.ports import free_port
 from tests.support.tone_recognizer import ENGINE
 from tests.support.tones import encode, speech
 from tests.support.wait import wait_until
@@ -307,10 +308,9 @@ def test_wrong_usage_ends_with_2_and_one_message(
 
 
 def test_another_service_with_a_url_and_a_key(cli: Cli) -> None:
-    from tasks.embedded.stack import free_ports
 
     words = write_audio(cli.folder / "a.wav")
-    (port,) = free_ports(1)
+    port = free_port()
     server = cli.start("server", "--port", str(port), "--ready-file", "ready", STT_SERVER_API_KEYS="right")
     wait_until((cli.folder / "ready").exists, "the server is ready", timeout_s=30)
     (cli.folder / "key").write_text("right\n")
@@ -342,11 +342,10 @@ def test_the_library_of_commands_explains_itself(cli: Cli) -> None:
 
 
 def test_submit_worker_and_status_together(cli: Cli, redis_url: str) -> None:
-    from tasks.embedded.stack import free_ports
 
     said = {name: write_audio(cli.folder / "in" / f"{name}.wav", seed=len(name)) for name in ("one", "three")}
     (cli.folder / "in" / "bad.wav").write_bytes(b"nothing")
-    (port,) = free_ports(1)
+    port = free_port()
     service = {"STT_URL": f"http://127.0.0.1:{port}", "STT_API_KEY": "k", "STT_REDIS_URL": redis_url}
     cli.start("server", "--port", str(port), **service)
     cli.start("worker", "--sessions", "2", "--speed", "max", **service)

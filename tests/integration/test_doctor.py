@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from tasks.cli import main
 from tests.support.audiofiles import write_words
 from tests.support.fleet import KEY, tone_server
-from tests.support.redis_server import Valkey, free_port
+from tests.support.ports import free_port
+from tests.support.redis_server import Valkey
 from tests.support.s3_server import BUCKET, s3_server
 from tests.support.tones import speech
 

@@ -12,7 +12,7 @@ import pytest
 import redis
 
 from tasks.execution.job_reporter import JobReporter
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import LeaseLost
 from worker.job_progress import Progress

@@ -10,7 +10,7 @@ import pytest
 import redis
 
 from tasks import celery_config
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import LeaseLost, LedgerUnavailable, SettingsError

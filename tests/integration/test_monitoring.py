@@ -16,7 +16,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from tasks import submit
 from tasks.observability.health import problem
 from tests.support.fleet import KEY, Fleet, environment, tone_server
-from tests.support.redis_server import Valkey, free_port
+from tests.support.ports import free_port
+from tests.support.redis_server import Valkey
 from tests.support.wait import wait_until
 
 ALIVE_S = 6.0

@@ -14,7 +14,7 @@ import pytest
 from obstore.store import S3Store
 
 from tests.support.pipeline_run import MemoryLog
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.unit.transcript.build import segment, transcript
 from worker.errors import (

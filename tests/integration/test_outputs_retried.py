@@ -12,7 +12,7 @@ import redis
 
 from tasks.execution.runner import Outcome, Runner
 from tests.support.fleet import assert_every_key_ends
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.s3_server import BUCKET, S3Server, s3_server
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until

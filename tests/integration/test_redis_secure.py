@@ -17,8 +17,9 @@ import redis
 
 from tests.support.certificates import certificate
 from tests.support.fleet import Fleet, tone_server
+from tests.support.ports import free_port
 from tests.support.readme import PATH
-from tests.support.redis_server import answers, free_port
+from tests.support.redis_server import answers
 from tests.support.wait import wait_until
 from worker.errors import LedgerUnavailable
 from worker.ledger.ledger import Ledger

@@ -20,7 +20,7 @@ from tasks.client.handles import submit
 from tasks.execution.runner import Outcome, Runner
 from tasks.job_spec import JobSpec, job_id
 from tests.support.fleet import KEY, Fleet
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from worker import tracing
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load

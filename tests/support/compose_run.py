@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.support import compose
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.wait import wait_until
 
 ROOT = compose.PATH.parent

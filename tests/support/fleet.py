@@ -17,7 +17,7 @@ import redis
 from tests.support.audiofiles import write_words
 from tests.support.forked_process import ForkedProcess, start_process
 from tests.support.pipeline_run import assert_said
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.tone_recognizer import ENGINE
 from tests.support.tones import ToneWord, speech
 from tests.support.wait import wait_until

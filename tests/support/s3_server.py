@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,6 +20,7 @@ from obstore.exceptions import BaseError
 from obstore.store import S3Store
 
 from tests.support.node_env import missing
+from tests.support.ports import free_port
 from tests.support.wait import wait_until
 
 KEY_ID, SECRET = "test-key-id", "test-secret-key"
@@ -66,7 +66,7 @@ def s3_server() -> Iterator[S3Server]:
         folder = Path(name)
         (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
         parts = ("master", "volume", "filer", "s3")
-        ports = _free_ports(2 * len(parts))
+        ports = [free_port() for _ in range(2 * len(parts))]
         arguments = [f"-{part}.port={ports[2 * n]}" for n, part in enumerate(parts)]
         arguments += [f"-{part}.port.grpc={ports[2 * n + 1]}" for n, part in enumerate(parts)]
         arguments += [f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-filer", "-s3", "-volume.max=20"]
@@ -93,17 +93,6 @@ def s3_server() -> Iterator[S3Server]:
         finally:
             process.kill()
             process.wait(10)
-
-
-def _free_ports(count: int) -> list[int]:
-    """All held at once, so that no two are the same."""
-    with ExitStack() as held:
-        ports: list[int] = []
-        while len(ports) < count:
-            probe = held.enter_context(socket.socket())
-            probe.bind(("127.0.0.1", 0))
-            ports.append(probe.getsockname()[1])
-        return ports
 
 
 def store_of(server: S3Server, **options: Any) -> S3Store:

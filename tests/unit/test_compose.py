@@ -19,7 +19,8 @@ from tasks.embedded.valkey_binary import valkey_binary
 from tasks.observability import health
 from tests.support import compose
 from tests.support.compose import interpolate
-from tests.support.redis_server import answers, free_port
+from tests.support.ports import free_port
+from tests.support.redis_server import answers
 from tests.support.wait import wait_until
 from worker.ledger.connection import Connection
 from worker.settings import SECRETS, Settings, load
@@ -332,7 +333,7 @@ def test_a_worker_can_be_scaled() -> None:
     assert "ports" not in worker
 
 
-@pytest.mark.parametrize("name", set(OURS) - {"server"})
+@pytest.mark.parametrize("name", sorted(set(OURS) - {"server"}))
 def test_who_works_on_files_sees_them_at_the_same_place(name: str) -> None:
     assert {"./inbox:/inbox", "./transcripts:/transcripts"} <= set(OURS[name]["volumes"])
     assert SERVICES["folders"]["entrypoint"][-2:] == ["/inbox", "/transcripts"]
@@ -364,7 +365,7 @@ def test_every_service_is_bounded_and_comes_back(name: str) -> None:
     assert not service.get("privileged")
 
 
-@pytest.mark.parametrize("name", set(SERVICES) - ONE_SHOT)
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
 def test_every_service_that_stays_has_a_healthcheck(name: str) -> None:
     check = SERVICES[name]["healthcheck"]
     assert {"test", "interval", "timeout", "retries", "start_period"} <= set(check)
@@ -385,7 +386,7 @@ def test_ports_are_open_on_this_machine_only(name: str) -> None:
         assert port.startswith("127.0.0.1:"), port
 
 
-@pytest.mark.parametrize("name", set(SERVICES) - set(OURS))
+@pytest.mark.parametrize("name", sorted(set(SERVICES) - set(OURS)))
 def test_images_of_others_are_pinned(name: str) -> None:
     assert re.search(r":v?\d+\.\d+(\.\d+)?(-alpine)?$", SERVICES[name]["image"]), SERVICES[name]["image"]
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.support.faulty_web import FaultyWeb, faulty_web
-from tests.support.redis_server import free_port
+from tests.support.ports import free_port
 from tests.support.wait import wait_until
 from worker.errors import BadJob, SourceError, SourceNotFound, SourceRefused, SourceUnavailable, WorkerShortage
 from worker.settings import Settings, load
