@@ -1,12 +1,19 @@
-"""For all tests: property tests have no deadline (a busy machine is no bug); in CI they always try the same cases."""
+"""Settings and fixtures of all tests.
+
+- Several files are tested in parallel: two processes per core, as most tests wait more than they compute. `-n` decides
+  otherwise. A single file or test runs in this process, as does everything with a debugger or with `-s`.
+- Property tests have no deadline: a busy machine is no bug. In CI they always try the same cases.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -15,11 +22,37 @@ from hypothesis import settings
 settings.register_profile("everywhere", deadline=None, derandomize=os.environ.get("CI") == "true", print_blob=True)
 settings.load_profile("everywhere")
 
+PROCESSES_PER_CORE, MAX_PROCESSES = 2, 16
+
+# Hundreds of Python processes are started; without compiled modules each spends a second on compiling ours.
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(Path(tempfile.gettempdir()) / f"stt-test-pycache-{os.getuid()}"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Run in parallel by default; pytest-xdist's own hook of this name, which follows, reads the options."""
+    options = config.option
+    if hasattr(config, "workerinput"):  # this is one of those processes
+        return
+    if getattr(options, "numprocesses", 0) is not None:  # no pytest-xdist, or `-n` was given
+        return
+    if options.usepdb or options.trace or options.capture == "no" or _single_file(config.args):
+        return
+    options.numprocesses = min(PROCESSES_PER_CORE * (os.cpu_count() or 1), MAX_PROCESSES)
+    options.dist = "worksteal"
+
+
+def _single_file(arguments: list[str]) -> bool:
+    """True if the command line names one file or tests of one file, and no folder."""
+    paths = {argument.partition("::")[0] for argument in arguments}
+    return len(paths) == 1 and paths.pop().endswith(".py")
+
 
 @pytest.fixture(autouse=True)
 def _logging_as_it_was() -> Iterator[None]:
-    """What a test makes of the process's logging (a command in this process sets it up) ends with the test: its stream
-    is closed then."""
+    """Restore the process's logging after each test: a command in this process sets it up, on a stream that is closed
+    with the test."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     hooks = sys.excepthook, threading.excepthook
