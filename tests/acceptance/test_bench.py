@@ -26,7 +26,8 @@ def short(tmp_path: Path, *parts: str) -> dict[str, Any]:
     return measured
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.bench
+@pytest.mark.timeout(600)
 def test_streaming_costs_little_more_than_its_stages_and_less_than_a_loop(tmp_path: Path) -> None:
     found = short(tmp_path, "whole", "jobs", "beside-loop")
     loop = found["beside-loop"]["loop"]
@@ -37,7 +38,8 @@ def test_streaming_costs_little_more_than_its_stages_and_less_than_a_loop(tmp_pa
     assert found["jobs"]["files_per_s"] > 0.8 * loop["files_per_s"], found
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.bench
+@pytest.mark.timeout(600)
 def test_memory_does_not_grow_with_the_file(tmp_path: Path) -> None:
     minute, hour = short(tmp_path, "memory")["memory"]["peak_mb"]
     assert hour < 1.4 * minute  # an hour has 7,200 words, which stay in memory

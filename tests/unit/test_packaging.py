@@ -71,7 +71,7 @@ def test_the_hashed_lists_contain_all_requirements_of_the_project(name: str) -> 
 
 
 def test_images_and_gate_install_from_the_hashed_lists() -> None:
-    for name in ("Dockerfile", ".ci/run"):
+    for name in ("Dockerfile", ".ci/environment"):
         text = (ROOT / name).read_text().replace("\\\n", " ")
         installs = [
             line
