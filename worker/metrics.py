@@ -1,4 +1,4 @@
-"""What Prometheus is told. The only module that imports its client library.
+"""The Prometheus metrics of a process. The only module that imports the client library.
 
 Counts are made once for a session, a commit or a job, never for a frame. Labels are few and come from fixed sets: no
 key, file name, job id or text. Numbers of the whole queue (`stt_jobs`, `stt_queue_*`, `stt_slots_*`) are the same on
@@ -39,7 +39,7 @@ def _registry() -> CollectorRegistry:
     made = CollectorRegistry(auto_describe=True)
     ProcessCollector(registry=made)
     PlatformCollector(registry=made)
-    Info("stt_build", "What runs here", registry=made).info({"version": installed_version() or "0"})
+    Info("stt_build", "Version of the product", registry=made).info({"version": installed_version() or "0"})
     return made
 
 
@@ -65,25 +65,29 @@ def _of(name: str) -> CollectorRegistry:
 
 # -- the queue, as Redis has it: the same on every worker ------------------------------------------------------------
 REDIS_UP: Final = _gauge("redis_up", "1 while Redis answers this worker, else 0")
-JOBS: Final = _gauge("jobs", "Jobs that are not at their end, by state: queued, delayed or running", "state")
-QUEUE_DEPTH: Final = _gauge("queue_depth", "Messages that wait in the queue")
-QUEUE_OLDEST: Final = _gauge("queue_oldest_seconds", "Age of the job that has waited longest in the queue")
-WEBHOOKS_KEPT: Final = _gauge("webhooks_kept", "Webhooks in the outbox: waiting, or set aside", "state")
-DEAD_LETTERS: Final = _gauge("dead_letters", "Refused messages of the queue that are kept with their reason")
-SLOTS_USED: Final = _gauge("slots_used", "Sessions open with this API key, across all workers")
-SLOTS_LIMIT: Final = _gauge("slots_limit", "Sessions this API key may have open now; +Inf without a limit")
+JOBS: Final = _gauge("jobs", "Jobs that have not ended, by state: queued, delayed or running", "state")
+QUEUE_DEPTH: Final = _gauge("queue_depth", "Messages in the queue")
+QUEUE_OLDEST: Final = _gauge("queue_oldest_seconds", "Age of the oldest job in the queue")
+WEBHOOKS_STORED: Final = _gauge(
+    "webhooks_stored", "Webhooks in the outbox: waiting, or undeliverable (dead_letter)", "state"
+)
+DEAD_LETTERS: Final = _gauge("dead_letters", "Refused queue messages that are stored with their reason")
+API_KEY_SESSIONS_OPEN: Final = _gauge("api_key_sessions_open", "Sessions open with this API key, across all workers")
+API_KEY_SESSIONS_LIMIT: Final = _gauge(
+    "api_key_sessions_limit", "Sessions this API key may have open now; +Inf without a limit"
+)
 
 # -- jobs of this worker ---------------------------------------------------------------------------------------------
-JOBS_HELD: Final = _gauge("jobs_held", "Jobs this worker is at work on")
+JOBS_RUNNING: Final = _gauge("worker_jobs_running", "Jobs that this worker runs")
 JOBS_ENDED: Final = _counter("jobs_ended", "Jobs that ended here: done, incomplete or failed", "state")
 JOB_FAILURES: Final = _counter("job_failures", "Jobs that failed here, by the code of the error", "code")
 JOB_SPEED: Final = _histogram(
-    "job_realtime_factor",
-    "Seconds of audio for each second a finished job took",
+    "job_speed_ratio",
+    "Speed of a finished job: seconds of audio per second of processing (the inverse of a real-time factor)",
     (0.1, 0.25, 0.5, 0.9, 1.0, 1.5, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0),
 )
 NEEDS_REVIEW: Final = _counter(
-    "jobs_needing_review", "Jobs that ended here with a transcript a person should look at, by reason", "reason"
+    "jobs_needing_review", "Finished jobs of this worker whose transcript needs review, by reason", "reason"
 )
 JOB_CONFIDENCE: Final = _histogram(
     "job_confidence_ratio",
@@ -91,53 +95,61 @@ JOB_CONFIDENCE: Final = _histogram(
     (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 )
 RETRIES: Final = _counter(
-    "retries", "Tries that failed and are repeated, by level (session or job) and error code", "level", "reason"
+    "retries", "Failed attempts that are retried, by level (session or job) and error code", "level", "reason"
 )
-REPEATS_DROPPED: Final = _counter(
-    "repeats_dropped", "Pieces of text that the service repeated and for which the audio has no sound: left out"
+DUPLICATES_DROPPED: Final = _counter(
+    "duplicate_segments_dropped", "Repeated segments of the service without matching audio, removed from transcripts"
 )
-LEASE_AGE: Final = _gauge("lease_age_seconds", "Seconds since the oldest lease held here was renewed; 0 without one")
-REFUSED_WRITES: Final = _counter("refused_writes", "Writes refused, because the job is not this worker's any more")
-REAPED: Final = _counter("reaped_jobs", "Jobs nobody was at work on: sent again, or given up", "outcome")
-MESSAGES_REFUSED: Final = _counter("messages_refused", "Messages of the queue that could not be read or carried out")
-WEBHOOKS: Final = _counter("webhooks", "Attempts to deliver a webhook: delivered, failed, or set aside", "outcome")
-SINK_FAILURES: Final = _counter("sink_failures", "Transcripts that could not be written, by kind of place", "sink")
+LEASE_AGE: Final = _gauge(
+    "lease_age_seconds", "Seconds since the oldest lease of this worker was renewed; 0 without a lease"
+)
+STALE_WRITES: Final = _counter("stale_writes_refused", "Refused writes to jobs that belong to another worker now")
+REAPED: Final = _counter("reaped_jobs", "Jobs of dead workers: requeued, or failed after too many attempts", "outcome")
+MESSAGES_REFUSED: Final = _counter("messages_refused", "Queue messages that could not be read or executed")
+WEBHOOKS: Final = _counter(
+    "webhooks", "Attempts to deliver a webhook: delivered, failed, or failed for good (dead_letter)", "outcome"
+)
+OUTPUT_FAILURES: Final = _counter(
+    "output_failures", "Transcripts that could not be written, by kind of storage", "storage"
+)
 
 # -- sessions of this worker -----------------------------------------------------------------------------------------
 SESSIONS_OPEN: Final = _gauge("sessions_open", "Sessions open with the real-time service")
 SESSIONS_WAITING: Final = _gauge("sessions_waiting", "Sessions that wait for a slot")
-SESSIONS: Final = _counter("sessions", "Sessions that ended, by how", "ended")
-AUDIO_SENT: Final = _counter("audio_sent_seconds", "Seconds of audio sent, repeated ones included")
+SESSIONS_ENDED: Final = _counter("sessions_ended", "Sessions that ended, by outcome", "outcome")
+AUDIO_SENT: Final = _counter("audio_sent_seconds", "Seconds of audio sent, repetitions included")
 AUDIO_COMMITTED: Final = _counter("audio_committed_seconds", "Seconds of audio whose text is committed")
 SEND_LATENESS: Final = _histogram(
     "send_lateness_seconds",
-    "Most a frame of a session left after it was due",
+    "Largest delay of a frame of a session, from its due time to sending",
     (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0, 30.0),
 )
 COMMIT_LATENCY: Final = _histogram(
     "commit_latency_seconds",
-    "From the moment the end of a committed piece was sent to the moment it was durable",
+    "Time from sending the end of a committed segment until its text is stored",
     (0.25, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 40.0, 60.0),
 )
-LOOP_LAG: Final = _gauge("loop_lag_seconds", "How late the event loop ran its last timer")
+EVENT_LOOP_LAG: Final = _gauge("event_loop_lag_seconds", "Delay of the last timer on the event loop")
 
 # -- the self-hosted service -----------------------------------------------------------------------------------------
 SERVER_SESSIONS: Final = _gauge("server_sessions_open", "Sessions open on the self-hosted service")
-SERVER_LIMIT: Final = _gauge("server_sessions_limit", "Sessions the self-hosted service takes at once")
-SERVER_BACKLOG: Final = _gauge("server_backlog_seconds", "Seconds of audio that wait for recognition")
+SERVER_LIMIT: Final = _gauge("server_sessions_limit", "Maximum of open sessions on the self-hosted service")
+SERVER_BACKLOG: Final = _gauge("server_backlog_seconds", "Seconds of audio waiting for recognition")
 SERVER_READY: Final = _gauge("server_ready", "1 while the self-hosted service can serve sessions, else 0")
-SERVER_ENDED: Final = _counter("server_sessions", "Sessions that ended on it, by close code", "code")
-SERVER_AUDIO: Final = _counter("server_audio_seconds", "Seconds of audio the self-hosted service heard")
+SERVER_SESSIONS_ENDED: Final = _counter(
+    "server_sessions_ended", "Sessions that ended on the self-hosted service, by close code", "code"
+)
+SERVER_AUDIO: Final = _counter("server_audio_seconds", "Seconds of audio that the self-hosted service received")
 
-SLOTS_LIMIT.set(math.inf)
+API_KEY_SESSIONS_LIMIT.set(math.inf)
 # What exists from the start, so that a rate is seen from the first event on.
 for _state in ("done", "incomplete", "failed"):
     JOBS_ENDED.labels(_state)
 for _reason in ("missing", "no_text", "low_confidence", "language", "repetition", "pace", "not_speech", "channels"):
     NEEDS_REVIEW.labels(_reason)
-for _outcome in ("sent", "given_up"):
+for _outcome in ("requeued", "failed"):
     REAPED.labels(_outcome)
-for _outcome in ("delivered", "failed", "set_aside"):
+for _outcome in ("delivered", "failed", "dead_letter"):
     WEBHOOKS.labels(_outcome)
 
 

@@ -159,7 +159,9 @@ class Settings(BaseSettings):
         SecretStr(""),
         description="Signs webhooks, `whsec_…` or at least 24 characters; two, comma-separated, while it is changed",
     )
-    webhook_attempts: int = Field(12, ge=1, le=100, description="Attempts to deliver a webhook before it is set aside")
+    webhook_attempts: int = Field(
+        12, ge=1, le=100, description="Attempts to deliver a webhook before it becomes a dead letter"
+    )
     webhook_backoff_s: float = Field(
         5, ge=0.05, le=3600, description="Seconds to the second attempt; four times as many each time, up to 6 hours"
     )

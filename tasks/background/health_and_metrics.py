@@ -59,7 +59,7 @@ class Monitor:
                 metrics.settle()
                 due = loop.time() + LOOK_S
                 await asyncio.sleep(LOOK_S)
-                metrics.LOOP_LAG.set(max(0.0, loop.time() - due))
+                metrics.EVENT_LOOP_LAG.set(max(0.0, loop.time() - due))
         finally:
             await connection.close()
 
@@ -73,8 +73,8 @@ class Monitor:
                 gauge.set(math.nan)
             for state in ("queued", "delayed", "running"):
                 metrics.JOBS.labels(state).set(math.nan)
-            for state in ("waiting", "set_aside"):
-                metrics.WEBHOOKS_KEPT.labels(state).set(math.nan)
+            for state in ("waiting", "dead_letter"):
+                metrics.WEBHOOKS_STORED.labels(state).set(math.nan)
             return str(exc)
         metrics.REDIS_UP.set(1)
         metrics.JOBS.labels("queued").set(found.queued)
@@ -82,8 +82,8 @@ class Monitor:
         metrics.JOBS.labels("running").set(found.running)
         metrics.QUEUE_DEPTH.set(found.messages)
         metrics.QUEUE_OLDEST.set(found.oldest_s)
-        metrics.WEBHOOKS_KEPT.labels("waiting").set(found.webhooks)
-        metrics.WEBHOOKS_KEPT.labels("set_aside").set(found.webhooks_dead)
+        metrics.WEBHOOKS_STORED.labels("waiting").set(found.webhooks)
+        metrics.WEBHOOKS_STORED.labels("dead_letter").set(found.webhooks_dead)
         metrics.DEAD_LETTERS.set(found.dead_letters)
         return None
 

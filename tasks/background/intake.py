@@ -6,7 +6,7 @@
 |---------|-----------------------------------------------------------------------------|
 | `job`   | the fields of `tasks.job_spec.JobSpec`, JSON, at most MAX_BYTES                |
 | `key`   | optional: an idempotency key, which becomes the job's id                    |
-| `again` | optional: `1` does a finished job again                                     |
+| `force` | optional: `1` runs a finished job again                                     |
 
 Every entry is answered in the stream `intake:replies`: `request` is the id XADD gave, and with it either `job` (the id)
 and `state`, or `refused` (a code of worker/errors.py) and `reason`. The start of a refused entry is also kept in the
@@ -78,7 +78,7 @@ from worker.storage.sources.identify import Identifier
 logger = structlog.get_logger(__name__)
 GROUP: Final = "workers"
 MAX_BYTES: Final = 65_536
-FIELDS: Final = frozenset({"job", "key", "again"})
+FIELDS: Final = frozenset({"job", "key", "force"})
 POLL_S: Final = 0.5
 """Seconds between two looks into an empty stream, give or take a third."""
 AT_ONCE: Final = 32
@@ -117,7 +117,7 @@ class Request:
 
     spec: JobSpec
     key: str | None
-    again: bool
+    force: bool
 
 
 def read_request(entry: Entry) -> Request:
@@ -137,9 +137,9 @@ def read_request(entry: Entry) -> Request:
             raise BadJob(f"field {name!r} is not UTF-8") from None
     if "job" not in fields:
         raise BadJob("field 'job' is missing: XADD … * job '{\"source\": \"/audio/call.wav\"}'")
-    again = fields.get("again", "0")
-    if again not in ("0", "1"):
-        raise BadJob("field 'again' must be 0 or 1")
+    force = fields.get("force", "0")
+    if force not in ("0", "1"):
+        raise BadJob("field 'force' must be 0 or 1")
     try:
         spec = JobSpec.model_validate_json(fields["job"])
     except ValidationError as exc:
@@ -148,7 +148,7 @@ def read_request(entry: Entry) -> Request:
         # What a path is relative to, the producer cannot know; whatever has a scheme is not a path.
         if "://" not in path and not PurePosixPath(path).is_absolute():
             raise BadJob(f"{name}: must be an absolute path, as the workers see it")
-    return Request(spec, fields.get("key"), again == "1")
+    return Request(spec, fields.get("key"), force == "1")
 
 
 def check(spec: JobSpec, settings: Settings) -> None:
@@ -321,7 +321,7 @@ class Intake:
             if mark is not None:
                 self._producer.note_read(spec.source, mark, content)
         (created,) = await self._producer.enqueue(
-            [(identity, spec)], batch=spec.batch, again=request.again, producer=stream.name
+            [(identity, spec)], batch=spec.batch, force=request.force, producer=stream.name
         )
         return created
 

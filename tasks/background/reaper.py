@@ -60,8 +60,8 @@ class Reaper:
         settings = self._settings
         await self._ledger.meet()
         found = await self._ledger.reap(settings.queue, tries=settings.job_attempts, delay_s=settings.job_backoff_s)
-        metrics.REAPED.labels("given_up").inc(len(found.given_up))
-        metrics.REAPED.labels("sent").inc(len(found.send))
+        metrics.REAPED.labels("failed").inc(len(found.given_up))
+        metrics.REAPED.labels("requeued").inc(len(found.send))
         for job_id in found.given_up:
             logger.warning("job given up: worker after worker stopped in the middle of it", job=job_id)
             if self._events is not None:

@@ -87,11 +87,12 @@ formats = click.option(
     help=f"Files to write, comma-separated: {', '.join(FORMATS)}.",
 )
 language = click.option("--language", "-l", metavar="CODE", help="Language noted when the service names none.")
-sessions = click.option(
-    "--sessions",
+parallel_sections = click.option(
+    "--parallel-sections",
+    "sessions",
     type=click.IntRange(1, 2000),
     metavar="N",
-    help="Sections of one file that are streamed at the same time; default: as many as the worker has sessions.",
+    help="Sections of one file streamed at the same time; default: as many as the worker has sessions.",
 )
 model = click.option(
     "--model",
@@ -154,12 +155,12 @@ def of_source(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
 left_out = click.option(
     "--left-out", "names_left_out", is_flag=True, help="List every skipped media file with the reason."
 )
-again = click.option("--again", is_flag=True, help="Transcribe also what is done already.")
+force = click.option("--force", is_flag=True, help="Transcribe files again that are done already.")
 log_level = click.option(
-    "--loglevel",
+    "--log-level",
     "log_level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-    help="Least level of a log line (or STT_LOG_LEVEL).",
+    help="Lowest level of log lines (or STT_LOG_LEVEL).",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 

@@ -37,7 +37,7 @@ from worker.storage.address import is_url
 @options.style
 @options.language
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session; default: the worker's.")
-@options.sessions
+@options.parallel_sections
 @options.channels
 @options.skip_silence
 @click.option(
@@ -50,13 +50,13 @@ from worker.storage.address import is_url
 @click.option("--batch", metavar="NAME", help="Name of the batch; default: a new one.")
 @click.option("--webhook", metavar="URL", help="Web address that is told of the end of each job.")
 @click.option("--batch-webhook", metavar="URL", help="Web address that is told when all of the batch have ended.")
-@options.again
+@options.force
 @options.left_out
 @options.as_json
 def command(
     paths: tuple[str, ...],
     out: tuple[str, ...],
-    again: bool,
+    force: bool,
     names_left_out: bool,
     as_json: bool,
     batch: str | None,
@@ -80,7 +80,7 @@ def command(
     settings = options.settings_from()
     name = batch or new_batch_id()
     fields = {**given, "out_dir": out[0] if len(out) == 1 else out or None, "batch": name}
-    planned, jobs, passed_over = asyncio.run(_submit(settings, paths, out, fields, again, batch_webhook))
+    planned, jobs, passed_over = asyncio.run(_submit(settings, paths, out, fields, force, batch_webhook))
     if as_json:
         found_jobs = [
             {"id": job.job_id, "source": item.shown, "before": job.before}
@@ -101,7 +101,7 @@ async def _submit(
     paths: Sequence[str],
     out: Sequence[str],
     fields: dict[str, Any],
-    again: bool,
+    force: bool,
     batch_webhook: str | None,
 ) -> tuple[list[Planned], list[Created], list[LeftOut]]:
     if batch_webhook is not None:
@@ -119,7 +119,7 @@ async def _submit(
         ids = [item.found.id for item in planned]
         read = iter(await producer.identify_many([spec for spec, key in zip(specs, ids, strict=True) if key is None]))
         jobs = [(next(read) if key is None else key, spec) for spec, key in zip(specs, ids, strict=True)]
-        created = await producer.enqueue(jobs, batch=fields["batch"], again=again)
+        created = await producer.enqueue(jobs, batch=fields["batch"], force=force)
         if batch_webhook is not None:
             await producer.watch_batch(fields["batch"], batch_webhook)
         return planned, created, listing.left_out

@@ -1,4 +1,4 @@
-"""`stt-batch webhooks`: what waits to be told, and what was set aside."""
+"""`stt-batch webhooks`: lists webhooks that wait and dead letters, and sends dead letters again."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from worker.webhooks.outbox import Message, Outbox
 T = TypeVar("T")
 
 
-@click.command(short_help="Webhooks that wait or were set aside; send them again.")
+@click.command(short_help="List undelivered webhooks; send dead letters again.")
 @click.argument("action", type=click.Choice(["list", "retry"]), default="list")
 @click.argument("ids", nargs=-1, metavar="[ID...]")
-@click.option("--all", "all_of_them", is_flag=True, help="With retry: everything that was set aside.")
+@click.option("--all", "all_of_them", is_flag=True, help="With retry: all dead letters.")
 @options.as_json
 def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool) -> None:
-    """List the webhooks that are still to be delivered and those that were set aside, or send these again.
+    """List the webhooks that wait for delivery and the dead letters, or send dead letters again.
 
-    A webhook is set aside after STT_WEBHOOK_ATTEMPTS, or when another attempt could only end in the same way. It is
-    kept for 30 days.
+    A webhook becomes a dead letter after STT_WEBHOOK_ATTEMPTS, or when another attempt could not succeed. Dead letters
+    are stored for 30 days.
 
     \b
     Examples:
@@ -48,7 +48,7 @@ def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool)
             echo(f"{len(sent)} webhooks queued again")
         unknown = [one for one in ids if one not in sent]
         if unknown:
-            echo(f"error: not set aside: {', '.join(unknown)}; see stt-batch webhooks", err=True)
+            echo(f"error: no such dead letters: {', '.join(unknown)}; see stt-batch webhooks", err=True)
             raise SystemExit(1)
         return
     waiting, dead = _run(_both)
@@ -57,9 +57,9 @@ def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool)
         return
     for one in (*waiting, *dead):
         said = f": {one.reason}" if one.reason else ""
-        state = f"set aside {_time(one.due_at)}" if one.dead else f"due {_time(one.due_at)}"
+        state = f"failed {_time(one.due_at)}" if one.dead else f"due {_time(one.due_at)}"
         echo(f"{one.id}  {one.subject}  {state}, {one.attempts} attempts, {show(one.url)}{said}")
-    echo(f"{len(waiting)} wait, {len(dead)} set aside")
+    echo(f"{len(waiting)} wait, {len(dead)} dead letters")
 
 
 async def _both(outbox: Outbox) -> tuple[list[Message], list[Message]]:
@@ -96,7 +96,7 @@ def _facts(message: Message) -> dict[str, Any]:
         "type": body["type"],
         "subject": message.subject,
         "attempts": message.attempts,
-        "due_at" if not message.dead else "set_aside_at": message.due_at,
+        "due_at" if not message.dead else "failed_at": message.due_at,
         "reason": message.reason or None,
     }
 

@@ -145,7 +145,7 @@ class AsyncBatchHandle(_Base):
 def submit(
     source: str | Path,
     *,
-    again: bool = False,
+    force: bool = False,
     idempotency_key: str | None = None,
     settings: Settings | None = None,
     **options: Any,
@@ -153,26 +153,26 @@ def submit(
     """Queue one audio file and return at once. Blocks for reading the file once (its sha256 is part of the identity).
 
     `options` are the other fields of `JobSpec`: out_dir, out_name, formats, speed, language, priority, batch. The same
-    content with the same options is the same job: done before, it is not done again unless `again`. An
+    content with the same options is the same job: done before, it is not done again unless `force`. An
     `idempotency_key` (letters, digits, `._-`) takes the place of that identity, and the file is not read.
     Raises BadJob, SourceError, QueueFull, LedgerUnavailable, SettingsError.
     """
     settings = settings or _load()
-    created = _here(_submit(settings, source, again, idempotency_key, options))
+    created = _here(_submit(settings, source, force, idempotency_key, options))
     return JobHandle(created.job_id, settings, created.before)
 
 
 async def submit_async(
     source: str | Path,
     *,
-    again: bool = False,
+    force: bool = False,
     idempotency_key: str | None = None,
     settings: Settings | None = None,
     **options: Any,
 ) -> AsyncJobHandle:
     """`submit` for a program with an event loop."""
     settings = settings or _load()
-    created = await _there(_submit(settings, source, again, idempotency_key, options))
+    created = await _there(_submit(settings, source, force, idempotency_key, options))
     return AsyncJobHandle(created.job_id, settings, created.before)
 
 
@@ -181,7 +181,7 @@ def submit_many(
     *,
     batch: str | None = None,
     batch_webhook: str | None = None,
-    again: bool = False,
+    force: bool = False,
     settings: Settings | None = None,
     **options: Any,
 ) -> BatchHandle:
@@ -189,7 +189,7 @@ def submit_many(
     when it is for a file; after QueueFull the same call later queues the rest. `batch_webhook` is told, once, when
     none of the batch's jobs waits or runs any more; `webhook`, an option of each job, tells of every one."""
     settings = settings or _load()
-    name, created = _here(_submit_many(settings, sources, batch, batch_webhook, again, options))
+    name, created = _here(_submit_many(settings, sources, batch, batch_webhook, force, options))
     return BatchHandle(name, settings, tuple(JobHandle(job.job_id, settings, job.before) for job in created))
 
 
@@ -198,23 +198,23 @@ async def submit_many_async(
     *,
     batch: str | None = None,
     batch_webhook: str | None = None,
-    again: bool = False,
+    force: bool = False,
     settings: Settings | None = None,
     **options: Any,
 ) -> AsyncBatchHandle:
     """`submit_many` for a program with an event loop."""
     settings = settings or _load()
-    name, created = await _there(_submit_many(settings, sources, batch, batch_webhook, again, options))
+    name, created = await _there(_submit_many(settings, sources, batch, batch_webhook, force, options))
     return AsyncBatchHandle(name, settings, tuple(AsyncJobHandle(job.job_id, settings, job.before) for job in created))
 
 
 async def _submit(
-    settings: Settings, source: str | Path, again: bool, key: str | None, options: dict[str, Any]
+    settings: Settings, source: str | Path, force: bool, key: str | None, options: dict[str, Any]
 ) -> Created:
     from tasks.client.producer import make_spec, shared_producer  # noqa: PLC0415
 
     spec = make_spec(source, **options)
-    return await shared_producer(settings).submit(spec, again=again, idempotency_key=key)
+    return await shared_producer(settings).submit(spec, force=force, idempotency_key=key)
 
 
 async def _submit_many(
@@ -222,14 +222,14 @@ async def _submit_many(
     sources: Iterable[str | Path],
     batch: str | None,
     webhook: str | None,
-    again: bool,
+    force: bool,
     options: dict[str, Any],
 ) -> tuple[str, list[Created]]:
     from tasks.client.producer import make_spec, new_batch_id, shared_producer  # noqa: PLC0415
 
     name = batch or new_batch_id()
     specs = [make_spec(source, **options, batch=name) for source in sources]
-    return name, await shared_producer(settings).submit_many(specs, batch=name, again=again, webhook=webhook)
+    return name, await shared_producer(settings).submit_many(specs, batch=name, force=force, webhook=webhook)
 
 
 async def _batch_status(batch: BatchHandle | AsyncBatchHandle) -> BatchStatus:

@@ -87,12 +87,12 @@ class Producer:
             self.identified.note(identity, content)
         return ids
 
-    async def record(self, identity: str, spec: JobSpec, *, again: bool = False) -> Created:
+    async def record(self, identity: str, spec: JobSpec, *, force: bool = False) -> Created:
         """Put a job into the ledger, however many wait there; no message is sent."""
         await self._tell_workers([spec])
         content = self.identified.contents.get(identity, "")
         return await self.ledger.create(
-            identity, spec.model_dump_json(), batch=spec.batch, again=again, content=content
+            identity, spec.model_dump_json(), batch=spec.batch, force=force, content=content
         )
 
     def note_read(self, source: str, stamp: str, content: str) -> None:
@@ -114,7 +114,7 @@ class Producer:
             some = elements[first : first + AT_ONCE]
             await self._connection.call(lambda redis, some=some: redis.lpush(self.settings.queue, *some))  # type: ignore[misc]
 
-    async def submit(self, spec: JobSpec, *, again: bool = False, idempotency_key: str | None = None) -> Created:
+    async def submit(self, spec: JobSpec, *, force: bool = False, idempotency_key: str | None = None) -> Created:
         """Record one job and tell the workers. Raises BadJob, SourceError, QueueFull."""
         if idempotency_key is not None:
             identity = checked_key(idempotency_key)
@@ -123,11 +123,11 @@ class Producer:
                 identity = await self.identify(spec)
             except SourceNotFound as exc:
                 raise SourceNotFound(f"{exc}; for a file that only the workers see give an idempotency_key") from None
-        (created,) = await self.enqueue([(identity, spec)], batch=spec.batch, again=again)
+        (created,) = await self.enqueue([(identity, spec)], batch=spec.batch, force=force)
         return created
 
     async def submit_many(
-        self, specs: Sequence[JobSpec], *, batch: str | None, again: bool = False, webhook: str | None = None
+        self, specs: Sequence[JobSpec], *, batch: str | None, force: bool = False, webhook: str | None = None
     ) -> list[Created]:
         """Record the jobs of one batch and tell the workers; raises before anything is queued when a file is bad.
         QueueFull may come after a part was queued: the same call again queues the rest. `webhook`: is told when all of
@@ -135,7 +135,7 @@ class Producer:
         identities = await self.identify_many(specs)
         if batch is not None and webhook is not None:
             check_webhook(webhook, self.settings)
-        created = await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, again=again)
+        created = await self.enqueue(list(zip(identities, specs, strict=True)), batch=batch, force=force)
         if batch is not None and webhook is not None:
             await self.watch_batch(batch, webhook)
         return created
@@ -145,7 +145,7 @@ class Producer:
         await Outbox(self.settings, self._connection).watch_batch(batch, webhook)
 
     async def enqueue(
-        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, again: bool = False, producer: str = ""
+        self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, force: bool = False, producer: str = ""
     ) -> list[Created]:
         """Record jobs under their ids and tell the workers. `producer`: the name of one that may change only jobs that
         it queued itself; raises BadJob for others."""
@@ -155,7 +155,7 @@ class Producer:
             for first in range(0, len(jobs), AT_ONCE):
                 some = jobs[first : first + AT_ONCE]
                 try:
-                    new = await self._record_many(some, batch, again=again, producer=producer)
+                    new = await self._record_many(some, batch, force=force, producer=producer)
                 except QueueFull:
                     await self.wake([identity for identity, _ in some])  # a part of them may be queued
                     raise
@@ -170,13 +170,13 @@ class Producer:
         return created
 
     async def _record_many(
-        self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, again: bool, producer: str
+        self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, force: bool, producer: str
     ) -> list[Created]:
         await self._tell_workers([spec for _, spec in jobs])
         specs = [(identity, spec.model_dump_json()) for identity, spec in jobs]
         contents = {identity: self.identified.contents.get(identity, "") for identity, _ in jobs}
         created = await self.ledger.create_many(
-            specs, batch=batch, again=again, most=self.settings.queue_max, contents=contents, producer=producer
+            specs, batch=batch, force=force, most=self.settings.queue_max, contents=contents, producer=producer
         )
         for identity in contents:
             self.identified.contents.pop(identity, None)

@@ -37,14 +37,14 @@ class LeaseRenewer:
     def holding(self, lease: Lease) -> Iterator[None]:
         """Write the progress of the lease's job, and set `lease.lost` when it was lost, until the block ends."""
         self._leases.add(lease)
-        metrics.JOBS_HELD.inc()
+        metrics.JOBS_RUNNING.inc()
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write())
         try:
             yield
         finally:
             self._leases.discard(lease)
-            metrics.JOBS_HELD.dec()
+            metrics.JOBS_RUNNING.dec()
 
     async def run(self, lease: Lease, attempt: Coroutine[Any, Any, T]) -> T:
         """Run `attempt` while the lease is renewed. When the lease is lost, stop the attempt and raise LeaseLost."""

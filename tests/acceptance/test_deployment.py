@@ -176,6 +176,8 @@ def watched(prometheus: Prometheus, workers: Sequence[Running]) -> None:
     shown = {query: bool(prometheus.answer(query)) for query in dashboard_queries()}
     # What only a fault brings about, or a limit that is not set.
     silent = {query for query, there in shown.items() if not there}
-    assert not [query for query in silent if not re.search(r"retries|failures|slots_limit|sink", query)], silent
+    assert not [
+        query for query in silent if not re.search(r"retries|failures|api_key_sessions_limit|storage", query)
+    ], silent
     firing = {alert["metric"]["alertname"] for alert in prometheus.answer('ALERTS{alertstate="firing"}')}
     assert not firing

@@ -64,14 +64,14 @@ async def test_noise_hides_neither_phantoms_nor_wrong_times(
 
 @pytest.mark.parametrize("faults", [["phantom=2"], ["text-copies=3"]], ids="+".join)
 async def test_dropped_copies_are_counted(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
-    before = metrics.REPEATS_DROPPED._value.get()
+    before = metrics.DUPLICATES_DROPPED._value.get()
     async with tone_service(*faults) as settings:
         transcript = await transcribe(recording, settings)
     assert_said(transcript, spoken)
     pieces = 2 * len(transcript.segments)
     assert f"dropped {pieces} repeated pieces of text without sound" in " ".join(transcript.warnings)
     assert sum(section.dropped for section in transcript.coverage.sections) == pieces
-    assert metrics.REPEATS_DROPPED._value.get() - before == pieces
+    assert metrics.DUPLICATES_DROPPED._value.get() - before == pieces
 
 
 async def test_nothing_dropped_is_no_warning(recording: Path, spoken: list[ToneWord]) -> None:

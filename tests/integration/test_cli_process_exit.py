@@ -38,7 +38,9 @@ def test_everything_has_its_turn_and_the_code_stays(loaded: str, code: int) -> N
 
 
 def test_an_error_nobody_caught_ends_with_1() -> None:
-    script = "from tasks.cli import process_exit; end = process_exit.Leaving(); import obstore; raise OSError('not caught')"
+    script = (
+        "from tasks.cli import process_exit; end = process_exit.Leaving(); import obstore; raise OSError('not caught')"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
     assert "not caught" in done.stderr

@@ -150,7 +150,7 @@ def test_a_folder_becomes_transcripts_and_is_not_done_twice(cli: Cli) -> None:
     for name, words in said.items():
         assert words_of(out / f"{name}.json") == words
 
-    again = cli.json("run", "in/a.wav", "--format", "json,srt,vtt,txt", "--again")
+    again = cli.json("run", "in/a.wav", "--format", "json,srt,vtt,txt", "--force")
     assert (again["done"], again["skipped"]) == (1, 0)
 
 
@@ -180,7 +180,7 @@ def test_a_recording_that_is_cut_off_is_done_as_far_as_it_goes_and_says_so(cli: 
     (job,) = json.loads(told.stdout)["jobs"]
     assert (job["state"], job["duration_s"]) == ("done", pytest.approx(length_s / 2, abs=0.1))
     assert "cut off" in job["warnings"][0]
-    shown = cli.run("run", "in", "--again")
+    shown = cli.run("run", "in", "--force")
     assert (shown.returncode, shown.stdout.count("cut off")) == (0, 2), shown.stdout  # when it ended, and in the table
     assert "cut off" in (cli.folder / "transcripts" / "summary.html").read_text("utf-8")
 
@@ -320,7 +320,7 @@ def test_another_service_with_a_url_and_a_key(cli: Cli) -> None:
     assert words_of(cli.folder / "transcripts" / "a.json") == words
     assert not (cli.folder / "transcripts" / ".stt-batch" / "server.log").exists()
 
-    refused = cli.run("run", "a.wav", "--again", STT_URL=url, STT_API_KEY="wrong-key")
+    refused = cli.run("run", "a.wav", "--force", STT_URL=url, STT_API_KEY="wrong-key")
     assert refused.returncode == 1
     assert refused.stderr.startswith(f"error: API key refused by {url} (HTTP 401)")
     assert "wrong-key" not in refused.stderr + refused.stdout + cli.log("worker")

@@ -219,7 +219,7 @@ def entry(rng: random.Random) -> dict[bytes, bytes]:
         lambda: {b"job": json.dumps(value(rng)).encode()},
         lambda: {b"job": b"[" * rng.randrange(1, 60_000)},
         lambda: {b"job": rng.randbytes(rng.randrange(1, 70_000))},
-        lambda: {b"job": text, b"key": rng.randbytes(rng.randrange(1, 200)), b"again": rng.randbytes(1)},
+        lambda: {b"job": text, b"key": rng.randbytes(rng.randrange(1, 200)), b"force": rng.randbytes(1)},
         lambda: {rng.randbytes(8): rng.randbytes(8) for _ in range(rng.randrange(1, 60))},
     ]
     return rng.choice(makers)()

@@ -21,7 +21,7 @@ from worker.settings import Settings
 
 
 async def known_to_a_worker(ledger: Ledger, settings: Settings, source: Path) -> str | None:
-    handle = await submit_async(source, settings=settings, again=True)
+    handle = await submit_async(source, settings=settings, force=True)
     lease = await ledger.acquire(handle.id, "w")
     assert isinstance(lease, Lease)
     job = await job_of(lease, JobSpec(source=str(source)), settings, ledger)

@@ -442,7 +442,7 @@ async def test_a_producer_changes_no_job_of_another_one(
     hostile = json.dumps({"source": audio("x.wav"), "out_dir": "/theft", "webhook": "https://evil.example/x"})
     for key in (keyed["job"], named["job"]):
         for again in ("0", "1"):
-            answer = await hand_in("thief", job=hostile, key=key, again=again)
+            answer = await hand_in("thief", job=hostile, key=key, force=again)
             assert (answer["refused"], "queued by another producer" in answer["reason"]) == ("bad_job", True)
     same = json.dumps({"source": source, "out_dir": "/results", "webhook": "https://evil.example/x"})
     answer = await hand_in("thief", job=same)
@@ -451,7 +451,7 @@ async def test_a_producer_changes_no_job_of_another_one(
     )
     assert expected.items() <= answer.items()
     assert [raw.hgetall(f"stt:job:{name}") for name in (keyed["job"], named["job"])] == before
-    mine = await hand_in(victim, job=theirs, key="call-1", again="1")
+    mine = await hand_in(victim, job=theirs, key="call-1", force="1")
     assert mine["state"] in ("queued", "running")
 
 

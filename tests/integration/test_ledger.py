@@ -185,10 +185,10 @@ async def test_the_same_job_again(ledger: Ledger) -> None:
     await ledger.create("a", SPEC)
     assert (await ledger.create("a", SPEC)).before is JobState.QUEUED
     lease = await acquired(ledger)
-    assert (await ledger.create("a", SPEC, again=True)).state is JobState.RUNNING
+    assert (await ledger.create("a", SPEC, force=True)).state is JobState.RUNNING
     await lease.finish(a_transcript("a"), ["x"])
     assert (await ledger.create("a", SPEC)).state is JobState.DONE
-    again = await ledger.create("a", SPEC, again=True)
+    again = await ledger.create("a", SPEC, force=True)
     assert (again.before, again.state) == (JobState.DONE, JobState.QUEUED)
     record = await ledger.get("a")
     assert record is not None

@@ -117,12 +117,12 @@ def test_prometheus_hears_of_a_job(fleet: Fleet, tmp_path: Path) -> None:
     duration_s = fleet.transcript(handle.id).coverage.duration
     assert counted("stt_audio_sent_seconds_total") == pytest.approx(duration_s, abs=0.1)
     assert duration_s - 2.0 < counted("stt_audio_committed_seconds_total") <= duration_s
-    assert counted("stt_sessions_total{ended completed}") == 1
-    assert counted("stt_job_realtime_factor_count") == 1
+    assert counted("stt_sessions_ended_total{outcome completed}") == 1
+    assert counted("stt_job_speed_ratio_count") == 1
     assert counted("stt_commit_latency_seconds_count") == len(fleet.transcript(handle.id).segments)
     assert counted("stt_job_failures_total{code internal}") == 0
     after = scraped(port)
-    assert after["stt_sessions_open"] == after["stt_jobs_held"] == 0
+    assert after["stt_sessions_open"] == after["stt_worker_jobs_running"] == 0
     assert not [name for name in ("private", "anna", KEY, words[0].text) if name in str(after)]
     wait_until(lambda: scraped(port)["stt_jobs{state running}"] == 0, "the queue is looked at", timeout_s=15)
 
@@ -173,7 +173,7 @@ def test_the_service_tells_of_its_sessions_and_its_health(fleet: Fleet, tmp_path
         fleet.assert_done(handle.id, words)
         wait_until(lambda: scraped(port)["stt_server_sessions_open"] == 0, "the session is over", timeout_s=10)
         now = scraped(port)
-        assert now["stt_server_sessions_total{code 1000}"] == 1
+        assert now["stt_server_sessions_ended_total{code 1000}"] == 1
         assert now["stt_server_audio_seconds_total"] >= 8.0
         assert now["stt_server_backlog_seconds"] == 0
     finally:
@@ -212,6 +212,8 @@ def test_a_place_that_takes_no_transcript_is_counted_by_its_kind(fleet: Fleet, t
     source, _ = fleet.audio("a", 4.0)
     submit(source, out_dir=str(tmp_path / "file" / "out"), settings=fleet.settings)
     wait_until(
-        lambda: scraped(port).get("stt_sink_failures_total{sink file}", 0) >= 1, "the failure is counted", timeout_s=20
+        lambda: scraped(port).get("stt_output_failures_total{sink file}", 0) >= 1,
+        "the failure is counted",
+        timeout_s=20,
     )
     assert str(tmp_path) not in str(scraped(port))

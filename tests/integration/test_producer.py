@@ -163,7 +163,7 @@ async def test_again_does_a_finished_job_again(settings: Settings, ledger: Ledge
     await work(ledger, handle.id, 2, lambda _: True)
     same = await submit_async(audio("a.wav"), settings=settings)
     assert (same.id, same.before, (await same.status()).state) == (handle.id, JobState.DONE, JobState.DONE)
-    anew = await submit_async(audio("a.wav"), settings=settings, again=True)
+    anew = await submit_async(audio("a.wav"), settings=settings, force=True)
     assert (anew.id, (await anew.status()).state, (await anew.status()).commits) == (handle.id, JobState.QUEUED, 0)
 
 

@@ -197,7 +197,7 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(
     assert seen[0].resume.finished == {1: facts}
     assert [s.section for s in seen[0].resume.committed] == [1]
     # Done anew, nothing of it is left.
-    await scene.ledger.create("a", SPEC, again=True)
+    await scene.ledger.create("a", SPEC, force=True)
     assert await scene.ledger.plan("a") == (None, {})
 
 

@@ -208,7 +208,7 @@ async def test_a_receiver_may_say_when(ledger: Ledger, post: Post, receiving: Re
         ("/move", 4, "HTTP 302: leads elsewhere"),
     ],
 )
-async def test_what_cannot_be_delivered_is_set_aside_and_can_be_sent_again(
+async def test_an_undeliverable_webhook_becomes_a_dead_letter_and_can_be_sent_again(
     ledger: Ledger, post: Post, receiving: Receiver, redis_url: str, path: str, attempts: int, reason: str
 ) -> None:
     before = len(receiving.requests("/ok"))
@@ -223,7 +223,7 @@ async def test_what_cannot_be_delivered_is_set_aside_and_can_be_sent_again(
     environ = {"STT_REDIS_URL": redis_url}
     listed = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks"], env=environ)
     assert listed.exit_code == 0
-    assert "0 wait, 1 set aside" in listed.output
+    assert "0 wait, 1 dead letters" in listed.output
     assert reason in listed.output
     assert "secret" not in listed.output
     again = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks", "retry", dead.id], env=environ)

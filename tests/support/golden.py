@@ -139,7 +139,7 @@ async def by_hand(settings: Settings) -> None:
     await producer.watch_batch("golden", f"{HOOK}/ok/batch")
     outbox = Outbox(settings, connection)
     (first,) = await outbox.take(1)
-    await outbox.set_aside(first, "HTTP 410")
+    await outbox.dead_letter(first, "HTTP 410")
     await producer.close()
     await connection.close()
 

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families as read
 from worker import metrics
 from worker.errors import SettingsError
 
-LABELS = {"state", "code", "level", "reason", "outcome", "sink", "ended", "version", "le"}
+LABELS = {"state", "code", "level", "reason", "outcome", "storage", "version", "le"}
 """All labels there are. None holds a key, a name or a text."""
 OF_LIBRARY = ("process_", "python_")
 
@@ -57,7 +57,7 @@ def test_the_service_serves_its_own() -> None:
 
 def test_labels_are_few_and_known(server: metrics.MetricsServer) -> None:
     metrics.RETRIES.labels("session", "session_lost").inc()
-    metrics.SESSIONS.labels("dropped").inc()
+    metrics.SESSIONS_ENDED.labels("dropped").inc()
     for text in (scrape(server.port), metrics.exposition(metrics.SERVER, "text/plain")[0].decode()):
         for family in read(text):
             if not family.name.startswith(OF_LIBRARY):

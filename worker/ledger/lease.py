@@ -206,7 +206,7 @@ class Lease:
         if answer != 1:
             from worker import metrics  # noqa: PLC0415  not for producers, who load this module as well
 
-            metrics.REFUSED_WRITES.inc()
+            metrics.STALE_WRITES.inc()
             raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
 
 

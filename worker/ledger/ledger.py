@@ -89,12 +89,14 @@ class Ledger:
     # -- writing ---------------------------------------------------------------------------------------------------
 
     async def create(
-        self, job_id: str, spec: str, *, batch: str | None = None, again: bool = False, content: str = ""
+        self, job_id: str, spec: str, *, batch: str | None = None, force: bool = False, content: str = ""
     ) -> Created:
-        """Record a job as queued. One that is queued, running or done is left as it is; `again` redoes a done one.
-        `content`: the content that the id stands for, see `content_of`; empty for an id that the producer chose."""
+        """Record a job as queued. A queued, running or done job stays as it is; `force` queues a done one again.
+
+        `content`: the content that the id stands for, see `content_of`; empty for an id that the producer chose.
+        """
         contents = {job_id: content}
-        (created,) = await self.create_many([(job_id, spec)], batch=batch, again=again, contents=contents)
+        (created,) = await self.create_many([(job_id, spec)], batch=batch, force=force, contents=contents)
         return created
 
     async def create_many(
@@ -102,7 +104,7 @@ class Ledger:
         jobs: Sequence[tuple[str, str]],
         *,
         batch: str | None = None,
-        again: bool = False,
+        force: bool = False,
         most: int = 0,
         contents: Mapping[str, str] | None = None,
         producer: str = "",
@@ -111,7 +113,7 @@ class Ledger:
         recorded because so many jobs wait. With `producer` raises BadJob for a job that another one queued."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.held_back(name))
-        rest = (name, int(again), _ms(self._unfinished_ttl), INDEX_ENTRIES, most, *schema.MINE)
+        rest = (name, int(force), _ms(self._unfinished_ttl), INDEX_ENTRIES, most, *schema.MINE)
         known = contents or {}
         calls = [((*self._keys.of(i), *shared), (i, spec, *rest, known.get(i, ""), producer)) for i, spec in jobs]
         answers = await self._scripts("create", calls)

@@ -35,7 +35,7 @@ class Backlog:
     webhooks: int
     """Webhooks that are to be delivered."""
     webhooks_dead: int
-    """Webhooks that were set aside."""
+    """Undeliverable webhooks."""
     dead_letters: int
     """Number of refused messages in the dead letters."""
 

@@ -207,8 +207,8 @@ class Governor:
             seat.place, seat.seen_at = place, before
         for token in granted:
             self._grant(token, before)
-        metrics.SLOTS_USED.set(self.in_use)
-        metrics.SLOTS_LIMIT.set(math.inf if self.limit is None else self.limit)
+        metrics.API_KEY_SESSIONS_OPEN.set(self.in_use)
+        metrics.API_KEY_SESSIONS_LIMIT.set(math.inf if self.limit is None else self.limit)
         metrics.SESSIONS_WAITING.set(len(self._waiting))
         if len(granted) >= FRONT:
             return 0.0  # there may be room for those that were not asked for

@@ -160,7 +160,7 @@ class StretchStreamer:
             segment = self._assembler.place(commit, timeline)
             if pieces := self._assembler.dropped - before:
                 record.dropped += pieces
-                metrics.REPEATS_DROPPED.inc(pieces)
+                metrics.DUPLICATES_DROPPED.inc(pieces)
                 logger.info(
                     "repeated text without sound dropped", pieces=pieces, sent_s=round(commit.sent / self._rate, 2)
                 )
@@ -207,7 +207,7 @@ class StretchStreamer:
             close_code=end.close_code,
         )
         self._record.sessions.append(facts)
-        metrics.SESSIONS.labels(end.why).inc()
+        metrics.SESSIONS_ENDED.labels(end.why).inc()
         logger.info("session ended", id=facts.session_id, ended=end.why, start=facts.start, end=facts.end)
         self.heard_s = max(self.heard_s, timeline.to_file(session.answered_samples) / rate)
         self._pending = (session.left_text, timeline)

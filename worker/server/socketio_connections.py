@@ -214,7 +214,7 @@ class Hub:
         started = time.monotonic()
         try:
             ending = await session.run()
-            metrics.SERVER_ENDED.labels(str(ending.code)).inc()
+            metrics.SERVER_SESSIONS_ENDED.labels(str(ending.code)).inc()
             _log.info(
                 "session ended",
                 session=session.id, code=ending.code, reason=ending.reason, error=ending.error,

@@ -2,7 +2,8 @@
 
 An attempt that fails is repeated after STT_WEBHOOK_BACKOFF_S seconds, then after four times as many each time, up to
 MOST_BACKOFF_S, or when the receiver says (Retry-After). After STT_WEBHOOK_ATTEMPTS, or when another attempt could only
-end in the same way, the message is set aside: `stt-batch webhooks` shows it, `stt-batch webhooks retry` sends it again.
+end in the same way, the message becomes a dead letter: `stt-batch webhooks` shows it, `stt-batch webhooks retry`
+sends it again.
 """
 
 from __future__ import annotations
@@ -87,9 +88,9 @@ class Deliverer:
             log.info("webhook delivered")
             await self._outbox.done(message)
         elif answer.final or message.attempts >= self._settings.webhook_attempts:
-            metrics.WEBHOOKS.labels("set_aside").inc()
-            log.warning("webhook set aside; see stt-batch webhooks", reason=answer.reason)
-            await self._outbox.set_aside(message, answer.reason)
+            metrics.WEBHOOKS.labels("dead_letter").inc()
+            log.warning("webhook undeliverable; see stt-batch webhooks", reason=answer.reason)
+            await self._outbox.dead_letter(message, answer.reason)
         else:
             planned_s = exponential_s(
                 message.attempts - 1, self._settings.webhook_backoff_s, MOST_BACKOFF_S, factor=4.0

@@ -7,7 +7,7 @@ therefore get a message twice, with the same id.
 | key                | type | holds                                                                        |
 |--------------------|------|------------------------------------------------------------------------------|
 | `webhooks`         | zset | messages, scored by when the next attempt is due, in ms                      |
-| `webhooks:dead`    | zset | messages that were set aside, scored by when, in ms                          |
+| `webhooks:dead`    | zset | undeliverable messages (dead letters), scored by when they failed, in ms     |
 | `webhook:MESSAGE`  | hash | `url`, `attempts`, `reason` of the last one, and what ended: see `_body`     |
 | `webhooks:batches` | zset | batches whose end is to be told, scored by when that was asked for, in ms    |
 | `batch:ID:webhook` | hash | `url`, and as `witness` a job of it that is not at its end                   |
@@ -35,7 +35,7 @@ _LOG: Final = logging.getLogger(__name__)
 HOLD_S: Final = 120.0
 """Longer than one attempt can take."""
 KEPT: Final = timedelta(days=30)
-"""How long a message that was set aside can be sent again."""
+"""How long a dead letter is stored."""
 LOOKED_AT: Final = 200
 """Batches looked at in one go."""
 SCHEMA_VERSION: Final = 1
@@ -54,7 +54,7 @@ class Message:
     body: bytes
     """JSON; the same at every attempt. Empty if the message in Redis cannot be read; `reason` says why."""
     due_at: float
-    """Seconds since 1970, on the Redis server's clock, of the next attempt, or of being set aside."""
+    """Seconds since 1970, on the Redis server's clock, of the next attempt, or of the last one of a dead letter."""
     reason: str
     """Why the last attempt failed."""
     dead: bool
@@ -82,12 +82,12 @@ class Outbox:
         """It was not, and is due again in `delay_s` seconds."""
         return bool(await self._step("later", message.id, message.attempts, int(delay_s * 1000), reason))
 
-    async def set_aside(self, message: Message, reason: str) -> bool:
+    async def dead_letter(self, message: Message, reason: str) -> bool:
         """It will not be tried again, unless somebody asks for it."""
         return bool(await self._step("dead", message.id, message.attempts, self._ttl_ms, reason))
 
     async def again(self, message_ids: Sequence[str]) -> list[str]:
-        """Send messages again that were set aside; the ids of those that were."""
+        """Send dead letters again; returns the ids of those that existed."""
         return [one for one in message_ids if await self._step("again", one, self._ttl_ms)]
 
     async def waiting(self) -> int:
@@ -95,7 +95,7 @@ class Outbox:
         return int(await self._connection.call(lambda redis: redis.zcard(self._keys["webhooks"])))
 
     async def listed(self, *, dead: bool, limit: int = 1000) -> list[Message]:
-        """The messages that wait, or those set aside, the oldest first."""
+        """The messages that wait, or the dead letters, the oldest first."""
         key = self._keys["webhooks:dead" if dead else "webhooks"]
         found = await schema.read(self._connection, self._keys)
         if found is not None and not found.readable:

@@ -53,7 +53,7 @@ class Run:
         embedded: bool,
         out: Path,
         files: Sequence[File],
-        again: bool,
+        force: bool,
         as_json: bool,
         left_out: Sequence[LeftOut] = (),
         options: dict[str, Any],
@@ -64,7 +64,7 @@ class Run:
         self._embedded = embedded
         self._out = out
         self._files = files
-        self._again = again
+        self._force = force
         self._identified = Identities()  # by the producer that identifies, for the one that records
         self._as_json = as_json
         self._left_out = left_out
@@ -185,10 +185,10 @@ class Run:
         while (item := await identified.get()) is not None:
             file, spec, identity = item
             ours = await producer.ledger.claim_output(file.out_name, identity)
-            if not self._again and await self._found(producer, spec, identity):
+            if not self._force and await self._found(producer, spec, identity):
                 file.job_id, file.skipped, file.record = identity, True, await producer.ledger.get(identity)
                 continue
-            created = await producer.record(identity, spec, again=self._again)
+            created = await producer.record(identity, spec, force=self._force)
             if created.state is JobState.RUNNING:  # its worker was killed with its run
                 await producer.ledger.take_back(identity)
                 created = await producer.record(identity, spec)
@@ -197,7 +197,7 @@ class Run:
                 if whole:
                     file.skipped, file.record = True, await producer.ledger.get(identity)
                 else:
-                    created = await producer.record(identity, spec, again=True)
+                    created = await producer.record(identity, spec, force=True)
             file.job_id = identity
             if not file.skipped:
                 await producer.wake([identity])

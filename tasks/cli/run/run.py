@@ -64,7 +64,7 @@ from worker.settings import Settings
 @options.channels
 @options.skip_silence
 @options.service
-@options.again
+@options.force
 @options.left_out
 @options.as_json
 @click.pass_context
@@ -75,7 +75,7 @@ def command(
     out: Path,
     formats: tuple[str, ...],
     language: str | None,
-    again: bool,
+    force: bool,
     names_left_out: bool,
     as_json: bool,
     **given: Any,
@@ -113,7 +113,7 @@ def command(
         embedded=embedded,
         out=out,
         files=files,
-        again=again,
+        force=force,
         as_json=as_json,
         left_out=listing.left_out,
         options={"formats": formats, "style": style, "language": language, "speed": settings.speed, **channels},

@@ -103,9 +103,9 @@ class Inbox:
                 yield path
             else:
                 wanted[again].append(path)
-        for again, paths in wanted.items():
+        for force, paths in wanted.items():
             jobs = [(ids[path], specs[path]) for path in paths]
-            await self._producer.enqueue(jobs, batch=self._options["batch"], again=again)
+            await self._producer.enqueue(jobs, batch=self._options["batch"], force=force)
             for path in paths:
                 if ids[path] not in self._open:
                     self._open[ids[path]] = path

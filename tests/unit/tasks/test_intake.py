@@ -20,9 +20,9 @@ GOOD = '{"source": "/audio/call.wav"}'
 
 
 def test_a_good_entry() -> None:
-    request = read_request(entry(job='{"source": "/audio/電話.wav", "priority": "high"}', key="call-7", again="1"))
+    request = read_request(entry(job='{"source": "/audio/電話.wav", "priority": "high"}', key="call-7", force="1"))
     assert (request.spec.source, request.spec.priority) == ("/audio/電話.wav", "high")
-    assert (request.key, request.again) == ("call-7", True)
+    assert (request.key, request.force) == ("call-7", True)
     assert read_request(entry(job=GOOD)).key is None
     assert read_request(entry(job='{"source": "s3://bucket/call.wav"}')).spec.source == "s3://bucket/call.wav"
 
@@ -45,8 +45,8 @@ def test_a_good_entry() -> None:
         (entry(job='{"source": "/a", "out_dir": "results"}'), "out_dir: must be an absolute path"),
         (entry(job=json.dumps({"source": "/a\0b"})), "control characters"),
         (entry(job='{"source": "/\\ud800"}'), "Invalid JSON"),
-        (entry(job=GOOD, jbo="1"), "unknown field 'jbo'; there are again, job, key"),
-        (entry(job=GOOD, again="yes"), "again"),
+        (entry(job=GOOD, jbo="1"), "unknown field 'jbo'; there are force, job, key"),
+        (entry(job=GOOD, force="yes"), "force"),
         (entry(job=b'{"source": "/\xff\xfe"}'), "not UTF-8"),
         (entry(job=b"\0" * 10), "Invalid JSON"),
         (entry(job=b"x" * (MAX_BYTES + 1)), "more than 65536 bytes"),
@@ -65,7 +65,7 @@ json_values = st.recursive(
     max_leaves=8,
 )
 documents = json_values.map(lambda value: json.dumps(value).encode())
-names = st.sampled_from([b"job", b"key", b"again"]) | st.binary(max_size=8)
+names = st.sampled_from([b"job", b"key", b"force"]) | st.binary(max_size=8)
 values = st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | documents
 
 

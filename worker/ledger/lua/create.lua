@@ -1,15 +1,15 @@
 -- Records a job, or finds the one that is there. Returns {state before, or '' for a new job; state now}, or '' as the
 -- state now when so many jobs wait that it was not recorded, or {'newer', the least version that may write here}, or
 -- 'other' as the state now when the job is that of another producer.
--- A job that failed, was cancelled or is incomplete is queued anew; `again` does so for a finished one as well.
+-- A job that failed, was cancelled or is incomplete is queued anew; `force` queues a finished one as well.
 -- KEYS from 7 on: jobs index, batches index, batch members, batch's mark of being paused
--- ARGV: id, spec, batch id or '', again (0/1), ttl_ms, most entries of an index, most jobs in the line
+-- ARGV: id, spec, batch id or '', force (0/1), ttl_ms, most entries of an index, most jobs in the line
 --       (0: no bound), version and least reader of what the caller writes, content of the source that the id stands
 --       for ('': the id is a key that the producer chose, and stands for no content), name of the producer ('': one that
 --       may change all jobs)
 local job, commits, transcript = KEYS[4], KEYS[5], KEYS[6]
 local jobs, batches, members, held_back = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
-local id, spec, batch, again, ttl_ms, most, most_waiting, version, reader, content, producer = unpack(ARGV)
+local id, spec, batch, force, ttl_ms, most, most_waiting, version, reader, content, producer = unpack(ARGV)
 local newer = meet(version, reader, ttl_ms)
 if newer ~= '' then return {'newer', newer} end
 local now = now_ms()
@@ -25,7 +25,7 @@ local before = redis.call('HGET', job, 'state') or ''
 -- After `retry` on a changed source, an id may stand for another content than the one that was transcribed.
 local named = redis.call('HGET', job, 'content') or ''
 local other = content ~= '' and named ~= '' and named ~= content
-local known = (before == 'queued' or before == 'running' or (before == 'done' and again == '0')) and not other
+local known = (before == 'queued' or before == 'running' or (before == 'done' and force == '0')) and not other
 -- A producer with a stream of its own cannot change a job of another producer, neither by key nor by content.
 -- Records of versions that noted no producer may be changed by all producers.
 local theirs = redis.call('HGET', job, 'producer')
@@ -57,7 +57,7 @@ redis.call('HDEL', job, 'started', 'ended', 'error', 'error_code', 'outputs', 'w
 redis.call('HSET', job, 'content', content, 'keyed', content == '' and '1' or '0', 'producer', producer)
 redis.call('HSET', job, 'spec', spec, 'created', text(now), 'attempts', '0', 'tries', '0', 'batch', batch)
 -- Where only the files of a failed job could not be written, that is all there is to do.
-local only_files = again == '0' and not other and before == 'failed' and redis.call('EXISTS', transcript) == 1
+local only_files = force == '0' and not other and before == 'failed' and redis.call('EXISTS', transcript) == 1
 if not only_files then
   redis.call('HSET', job, 'commits', '0', 'speed', '1', 'trouble', '', 'duration_s', '0', 'sent_s', '0',
     'committed_s', '0')

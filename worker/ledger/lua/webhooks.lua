@@ -1,5 +1,5 @@
 -- One step of the outbox. What it does is in ARGV[1]; see worker/webhooks/outbox.py.
--- KEYS: outbox (zset: message -> when it is due, ms), dead (zset: message -> when it was set aside, ms)
+-- KEYS: outbox (zset: message -> when it is due, ms), dead (zset: message -> when it failed for good, ms)
 -- ARGV: step, start of the keys of messages, then
 --   take: count, hold_ms      -> {{message, attempt, field, value, ...}, ...}: messages that are due, which nobody else
 --                                gets for hold_ms

@@ -48,7 +48,7 @@ async def deliver(
         try:
             written += await _deliver(transcript, folder, name, tuple(formats), style, settings)
         except OutputError as exc:
-            metrics.SINK_FAILURES.labels(_kind(folder)).inc()
+            metrics.OUTPUT_FAILURES.labels(_kind(folder)).inc()
             failed.append(exc)
     if failed:
         kind = OutputUnavailable if all(exc.retryable for exc in failed) else OutputError
