@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
-from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -20,12 +19,11 @@ from worker.audio.decoding.downmix import Samples
 from worker.audio.decoding.equal_blocks import regrouped
 from worker.audio.decoding.part_readers import PartReader, open_part
 from worker.audio.decoding.rate_changes import OneRate
+from worker.audio.decoding.reader_base import ReaderBase
 from worker.audio.decoding.repair import Part, Plan
 from worker.audio.decoding.stream_timeline import StreamTimeline, TimedBlock
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo
-from worker.audio.undecoded_ranges import Undecoded, UndecodedLog
-from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource, SourceError
 
 _BLOCK_S: Final = 1.0
@@ -34,34 +32,17 @@ _TIMED_BLOCK_S: Final = 0.02
 """Short, as holes and drift are corrected between blocks."""
 
 
-class JoinedSource:
-    """Open parts of one file: an `Audio`. `frames_decoded`, `warnings` and `undecoded` grow while `blocks` runs."""
+class JoinedSource(ReaderBase):
+    """The open parts of one file."""
 
     def __init__(self, path: SourceFile, plan: Plan, channel: int | None = None, track: int | None = None) -> None:
         """`track`: of each part, from 1; None for its default. Raises the SourceError of the first part when no part
         can be opened."""
-        self.path = path
-        self.frames_decoded = 0
+        super().__init__(path, plan.warnings)
         self._parts = plan.parts
         self._channel = channel
         self._track = track
-        self._warnings = WarningLog()
-        self._undecoded = UndecodedLog()
-        self._closed = False
-        for text in plan.warnings:
-            self._warn(text)
         self.info = self._common_info()
-
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        return self._warnings.texts
-
-    @property
-    def undecoded(self) -> tuple[Undecoded, ...]:
-        return self._undecoded.stretches
-
-    def _warn(self, text: str) -> None:
-        self._warnings.add(text)
 
     def _common_info(self) -> AudioInfo:
         """The highest rate and channel count of all parts, so that no part loses information."""
@@ -87,26 +68,10 @@ class JoinedSource:
         return AudioInfo(rate, channels, None, found[0].format, tracks)
 
     def blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:
-        """Mono float32[n] blocks of at most `block_s` seconds from `start_frame` to the end, the caller's to keep.
-
-        A start in the middle decodes everything before it. Raises DamagedSource when nothing can be decoded.
-        """
-        if start_frame < 0 or block_s <= 0:
-            raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
-        if self._closed:
-            raise ValueError(f"{self.path} is closed")
-        self.frames_decoded = 0
-        self._undecoded.clear()
-        size, skip = max(1, round(block_s * self.info.sample_rate)), start_frame
-        for block in regrouped(self._mono(), size):
-            self.frames_decoded += len(block)
-            if skip < len(block):
-                yield block[skip:] if skip else block
-            skip = max(0, skip - len(block))
-
-    def stored_blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:
-        """The same as `blocks`."""
-        return self.blocks(start_frame, block_s)
+        """See `ReaderBase.blocks`. A start in the middle decodes everything before it."""
+        self._begin(start_frame, block_s)
+        size = max(1, round(block_s * self.info.sample_rate))
+        yield from self._counted(regrouped(self._mono(), size), start_frame)
 
     def _mono(self) -> Iterator[Samples]:
         """All parts at the common rate."""
@@ -114,12 +79,8 @@ class JoinedSource:
         refusals: list[SourceError] = []
         for part in self._parts:
             start_s, timeline = at_s, StreamTimeline(part.length_s, self._warn)
-            for block in timeline.place(self._part_blocks(part, at_s, refusals)):
-                end_s = at_s + len(block.samples) / block.rate
-                if block.lost and self._undecoded.add(at_s, end_s, block.lost):
-                    self._warn(f"damaged at about {at_s:.1f} s: {block.lost}")
-                at_s = end_s
-                yield from one_rate.feed(block.rate, block.samples)
+            blocks = timeline.place(self._part_blocks(part, at_s, refusals))
+            at_s = yield from self._at_one_rate(blocks, one_rate, start_s)
             self._check_length(part, start_s, at_s)
         yield from one_rate.flush()
         if len(refusals) == len(self._parts):
@@ -158,15 +119,6 @@ class JoinedSource:
 
     def _open(self, part: Part, before_s: float) -> PartReader:
         return open_part(self.path, part, self._channel, self._warn, self._undecoded, before_s, self._track)
-
-    def close(self) -> None:
-        self._closed = True
-
-    def __enter__(self) -> JoinedSource:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
 
 def _timed(blocks: Iterator[TimedBlock], part: Part) -> Iterator[TimedBlock]:

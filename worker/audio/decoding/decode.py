@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Final, cast
 
 from worker.audio.audio_tracks import check_track
 from worker.audio.decoding.downmix import Pcm16, Samples, lead_frames
 from worker.audio.decoding.libsndfile import SndfileStream
+from worker.audio.decoding.reader_base import ReaderBase
 from worker.audio.decoding.repair import Part, Plan, media_plan, plan_of
 from worker.audio.decoding.truncation import missing_end
 from worker.audio.decoding.unsupported_file import Refused, by_both, no_decoder, without_media
@@ -18,8 +18,6 @@ from worker.audio.file_formats.coding_names import seeks_exactly
 from worker.audio.file_formats.detect_format import Kind, identify
 from worker.audio.opened_file import SourceFile, opened
 from worker.audio.source import Audio, AudioInfo, check_readable
-from worker.audio.undecoded_ranges import Undecoded, UndecodedLog
-from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource, UnsupportedSource
 
 _RATES: Final = range(1000, 1_000_001)
@@ -31,26 +29,18 @@ _ROUNDING_S: Final = 0.05
 __all__ = ["AudioInfo", "AudioSource", "open_source"]
 
 
-class AudioSource:
-    """An open audio file. Get it from `open_source`; close it, or use it as a context manager.
-
-    `info` is what the header says. `frames_decoded` and `warnings` grow while `blocks` runs: after its end,
-    `frames_decoded` is the exact length of the source in samples per channel, whatever the header said.
-    """
+class AudioSource(ReaderBase):
+    """A file that libsndfile reads. Get it from `open_source`; close it, or use it as a context manager."""
 
     def __init__(self, path: SourceFile, channel: int | None = None, plan: Plan | None = None) -> None:
         """`plan`: as `plan_of` gives it, with one part at most."""
-        self.path = path
-        self.frames_decoded = 0
+        super().__init__(path)
         self._channel = channel
-        self._warnings = WarningLog()
-        self._undecoded = UndecodedLog()
         check_readable(path)
         plan = plan or plan_of(path)
         for text in plan.warnings:
             self._warn(text)
         self._part: Part | None = plan.parts[0] if plan.parts else None
-        self._closed = False
         self._stream: SndfileStream | None = self._opened()
         self.info = info = self._stream.info
         if info.frames == 0 or info.sample_rate not in _RATES:
@@ -58,26 +48,8 @@ class AudioSource:
             fault = "holds no audio" if info.frames == 0 else f"gives a sample rate of {info.sample_rate} Hz"
             raise Refused(path, f"has an audio header, but it {fault}", damaged=True)
 
-    @property
-    def warnings(self) -> tuple[str, ...]:
-        """What a person should know of the source, each once: damage, a wrong header, samples that are not numbers."""
-        return self._warnings.texts
-
-    @property
-    def undecoded(self) -> tuple[Undecoded, ...]:
-        """Stretches of known length that could not be decoded, as far as it was read."""
-        return self._undecoded.stretches
-
-    def _warn(self, text: str) -> None:
-        self._warnings.add(text)
-
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
-        """Yield the samples from `start_frame` (of the source's rate) to the end, mono float32[n], full scale 1.0.
-
-        Channels are mixed with equal weights, unless it was opened for one. Blocks are at most `block_s` seconds long,
-        the caller's to keep. One iteration at a time; another one starts anew. Raises DamagedSource when nothing can be
-        decoded; damage further on is passed over, in FLAC with silence in its place, and `warnings` tells.
-        """
+        """See `ReaderBase.blocks`. Later damage is passed over, in FLAC with silence in its place."""
         return cast(Iterator[Samples], self._blocks(start_frame, block_s, stored=False))
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples | Pcm16]:
@@ -85,29 +57,16 @@ class AudioSource:
         return self._blocks(start_frame, block_s, stored=True)
 
     def _blocks(self, start_frame: int, block_s: float, *, stored: bool) -> Iterator[Samples | Pcm16]:
-        if start_frame < 0 or block_s <= 0:
-            raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
-        if self._closed:
-            raise ValueError(f"{self.path} is closed")
+        self._begin(start_frame, block_s)
         if self._stream is None or self._stream.used:
             self._close_stream()
             self._stream = self._opened()
-        self._undecoded.clear()
         self.frames_decoded = self._stream.seek_exactly(
             lead_frames(self.info.channels, self._channel, self.info.sample_rate, start_frame)
         )
-        skip = start_frame - self.frames_decoded
-        for block in self._stream.blocks(block_s, self._channel, stored=stored):
-            self.frames_decoded += len(block)
-            if skip >= len(block):
-                skip -= len(block)
-                continue
-            yield block[skip:] if skip else block
-            skip = 0
+        yield from self._counted(self._stream.blocks(block_s, self._channel, stored=stored), start_frame)
         if self._gave_up:
-            for block in self._rest(block_s):
-                yield block[skip:]
-                skip = max(0, skip - len(block))
+            yield from self._counted(self._rest(block_s), start_frame)
         self._check_end()
 
     @property
@@ -132,9 +91,7 @@ class AudioSource:
         with suppress(UnsupportedSource, DamagedSource), open_media(self.path, self._channel) as other:
             if other.info.sample_rate != self.info.sample_rate:
                 return
-            for block in other.blocks(self.frames_decoded, block_s):
-                self.frames_decoded += len(block)
-                yield block
+            yield from other.blocks(self.frames_decoded, block_s)
 
     def _opened(self) -> SndfileStream:
         return SndfileStream(self.path, self._part, self._warn, self._undecoded)
@@ -159,8 +116,7 @@ class AudioSource:
 
     def _check_end(self) -> None:
         if not self.frames_decoded:
-            reason = f" ({self.warnings[-1]})" if self.warnings else ""
-            raise DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
+            raise self._nothing_decoded()
         if self.info.frames is not None and self._is_short:
             said_s = self.info.frames / self.info.sample_rate
             self._warn(
@@ -176,13 +132,7 @@ class AudioSource:
 
     def close(self) -> None:
         self._close_stream()
-        self._closed = True
-
-    def __enter__(self) -> AudioSource:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
+        super().close()
 
 
 def open_source(path: SourceFile | Path, channel: int | None = None, track: int | None = None) -> Audio:

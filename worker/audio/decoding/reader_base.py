@@ -1,0 +1,106 @@
+"""Common part of the readers of a whole file: position, warnings, undecoded stretches and the end of use."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterable, Iterator
+from types import TracebackType
+from typing import Any, Self
+
+import numpy.typing as npt
+
+from worker.audio.decoding.downmix import Samples
+from worker.audio.decoding.rate_changes import OneRate
+from worker.audio.decoding.stream_timeline import Placed
+from worker.audio.opened_file import SourceFile
+from worker.audio.source import AudioInfo
+from worker.audio.undecoded_ranges import Undecoded, UndecodedLog
+from worker.audio.warning_log import WarningLog
+from worker.errors import DamagedSource
+
+
+class ReaderBase(ABC):
+    """An open file: an `Audio`. `frames_decoded`, `warnings` and `undecoded` grow while `blocks` runs.
+
+    After its end, `frames_decoded` is the exact length of the source in samples per channel, whatever the header said.
+    """
+
+    info: AudioInfo
+    """From the header."""
+
+    def __init__(self, path: SourceFile, warnings: Iterable[str] = ()) -> None:
+        self.path = path
+        self.frames_decoded = 0
+        self._warnings = WarningLog(warnings)
+        self._undecoded = UndecodedLog()
+        self._closed = False
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know of the source, each once: damage, a wrong header, samples that are not numbers."""
+        return self._warnings.texts
+
+    @property
+    def undecoded(self) -> tuple[Undecoded, ...]:
+        """Stretches that could not be decoded, up to the position read so far."""
+        return self._undecoded.stretches
+
+    @abstractmethod
+    def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
+        """Yield the samples from `start_frame` (of the source's rate) to the end, mono float32[n], full scale 1.0.
+
+        Channels are mixed with equal weights, unless the file was opened for one. Blocks are at most `block_s` seconds
+        long, and the caller's to keep. One iteration at a time; another one starts anew. Raises DamagedSource when
+        nothing can be decoded; `undecoded` and `warnings` report later damage.
+        """
+
+    def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
+        """The same as `blocks`; a reader of 16-bit files may yield int16."""
+        return self.blocks(start_frame, block_s)
+
+    def close(self) -> None:
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+    def _warn(self, text: str) -> None:
+        self._warnings.add(text)
+
+    def _begin(self, start_frame: int, block_s: float) -> None:
+        """Start an iteration of `blocks`. Raises ValueError for wrong arguments, and after `close`."""
+        if start_frame < 0 or block_s <= 0:
+            raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
+        if self._closed:
+            raise ValueError(f"{self.path} is closed")
+        self.frames_decoded = 0
+        self._undecoded.clear()
+
+    def _counted(self, blocks: Iterable[npt.NDArray[Any]], start_frame: int) -> Iterator[npt.NDArray[Any]]:
+        """Count the blocks in `frames_decoded`, and yield the part from `start_frame` on."""
+        for block in blocks:
+            skip = max(0, start_frame - self.frames_decoded)
+            self.frames_decoded += len(block)
+            if skip < len(block):
+                yield block[skip:] if skip else block
+
+    def _at_one_rate(
+        self, blocks: Iterable[Placed], one_rate: OneRate, start_s: float
+    ) -> Generator[Samples, None, float]:
+        """Resample blocks and record damage. `start_s`: second of the source at their start; returns the one at their
+        end."""
+        at_s = start_s
+        for block in blocks:
+            end_s = at_s + len(block.samples) / block.rate
+            if block.lost and self._undecoded.add(at_s, end_s, block.lost):
+                self._warn(f"damaged at about {at_s:.1f} s: {block.lost}")
+            at_s = end_s
+            yield from one_rate.feed(block.rate, block.samples)
+        return at_s
+
+    def _nothing_decoded(self) -> DamagedSource:
+        reason = f" ({self.warnings[-1]})" if self.warnings else ""
+        return DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
