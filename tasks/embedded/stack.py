@@ -1,7 +1,7 @@
 """The embedded stack of `stt-batch run`: Valkey, the self-hosted service and a worker, as processes of their own.
 
-Everything lies in `OUT/.stt-batch/`: the lock, the ledger's append-only file, the logs. Each process runs under a guard
-(`tasks.embedded.supervisor`) that ends it when this process is gone, however that ended. They start side by side.
+Everything lies in `OUT/.stt-batch/`: the lock, the ledger's append-only file, the logs. Each process runs under a
+supervisor (`tasks.embedded.supervisor`), which ends it when this process has ended for any reason. They start together.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Frame(NamedTuple):
     runs: tuple[tuple[int, int], ...]
     """Voiced stretches, as (start, end) in samples from the frame's first."""
     levels: bytes = b""
-    """Level of each window (`foreground.encode_levels`)."""
+    """Level of each window (`background_noise.encode_levels`)."""
 
     @property
     def samples(self) -> int:

@@ -1,4 +1,4 @@
-"""The connection to a real-time endpoint: the only module that imports the Socket.IO client.
+"""The connection to a real-time endpoint: the only module that uses the client of python-socketio.
 
 One `Client` is one connection, used once: automatic reconnection is off, because a new connection has no session. What
 the library does not do is done here: a bounded connect that says why it was refused, emits that wait until the

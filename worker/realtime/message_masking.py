@@ -22,8 +22,7 @@ def mask_message(message: Message, masker: Masker) -> Message:
             message = replace(message, reason=masker.text(message.reason))
         case UpstreamStarted():
             session_id = message.session_id and masker.text(message.session_id)
-            texts = {key: masker.text(value) for key, value in message.config.items() if isinstance(value, str)}
-            message = replace(message, session_id=session_id, config={**message.config, **texts})
+            message = replace(message, session_id=session_id, model=message.model and masker.text(message.model))
         case Unknown():
             message = replace(message, kind=masker.text(message.kind))
         case _:

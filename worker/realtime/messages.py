@@ -1,4 +1,6 @@
-"""The events of the real-time API as typed values, and back: the only place that knows the wire's field names.
+"""The events of the real-time API as typed values, and back.
+
+In the client only this module knows the field names of the payloads; `worker.server.protocol` is the server's half.
 
 Event and field names: the public API page of the service; payload details of the relayed upstream service
 (words, session configuration, error names) as its schema gives them. Unknown kinds become `Unknown`, never an error:
@@ -30,6 +32,8 @@ TYPE_STARTED: Final = "session_started"
 TYPE_PARTIAL: Final = "partial_transcript"
 TYPE_COMMITTED: Final = "committed_transcript"
 TYPE_COMMITTED_TIMED: Final = "committed_transcript_with_timestamps"
+MAX_COMMIT_PAUSE_S: Final = 60.0
+"""A longer pause in the configuration is ignored: the tail flush would wait for it."""
 # An addition of the self-hosted service to its configuration: whatever was heard is committed before the close.
 FIELD_COMMIT_ON_STOP: Final = "commit_on_stop"
 # Its reason of a close that answers stop-session; any other close with 1000 may have crossed the stop on its way.
@@ -53,10 +57,16 @@ class SessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class UpstreamStarted:
-    """`transcript-message` of type session_started."""
+    """`transcript-message` of type session_started, with the values of its configuration that the client uses."""
 
     session_id: str | None
-    config: Mapping[str, Any]
+    model: str | None = None
+    sends_timestamps: bool | None = None
+    """Whether commits come with word times; None if the service does not say it."""
+    commits_on_stop: bool = False
+    """Whether the service commits everything before it answers stop-session."""
+    commit_pause_s: float | None = None
+    """Pause in seconds after which the service commits; None if it does not say it or the value is implausible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +178,27 @@ def _parse_transcript(payload: object) -> Message:
             language=_text(payload.get("language_code")) or None,
         )
     if kind == TYPE_STARTED:
-        config = payload.get("config")
-        return UpstreamStarted(
-            session_id=_text(payload.get("session_id")) or None,
-            config=config if isinstance(config, Mapping) else {},
-        )
+        return _parse_started(payload)
     name = _known_name(kind) or (kind if kind.endswith("_error") else None)
     if name:
         text = _text(payload.get("error")) or _text(payload.get("message")) or kind
         return ServiceError(name=name, text=text)
     return Unknown(kind=kind or "transcript-message without a type")
+
+
+def _parse_started(payload: Mapping[str, Any]) -> UpstreamStarted:
+    config = payload.get("config")
+    if not isinstance(config, Mapping):
+        config = {}
+    model, timestamps = config.get("model_id"), config.get("include_timestamps")
+    pause_s = _number(config.get("vad_silence_threshold_secs"))
+    return UpstreamStarted(
+        session_id=_text(payload.get("session_id")) or None,
+        model=model if isinstance(model, str) else None,
+        sends_timestamps=timestamps if isinstance(timestamps, bool) else None,
+        commits_on_stop=config.get(FIELD_COMMIT_ON_STOP) is True,
+        commit_pause_s=pause_s if pause_s is not None and 0 < pause_s <= MAX_COMMIT_PAUSE_S else None,
+    )
 
 
 def _parse_words(raw: object) -> tuple[WireWord, ...]:

@@ -8,8 +8,8 @@ The driver (`streaming`) tells it what happened (`connected`, `message`, `sent`,
 and asks what to do: `phase`, `send_at`, `take_commits`, `deadline`. Every time is seconds of one monotonic clock, every
 position is samples at the wire rate from the first sample of the session.
 
-How far it may run ahead of the service is decided by `flow`, how the last words are won by `tail`, which committed
-messages are the same speech by `pairing`.
+`flow_control` decides how far it may run ahead of the service, `tail_flush` how the last words are committed, and
+`commit_pairing` which committed messages are the same speech.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from typing import Final
 from worker.realtime.commit_pairing import Commit, Pairer
 from worker.realtime.flow_control import Flow
 from worker.realtime.messages import (
-    FIELD_COMMIT_ON_STOP,
     REASON_STOPPED,
     Closed,
     Committed,
@@ -243,15 +242,12 @@ class Session:
 
     def _take_config(self, message: UpstreamStarted) -> None:
         self.session_id = message.session_id or self.session_id
-        model = message.config.get("model_id")
-        self.model = model if isinstance(model, str) else None
-        timestamps = message.config.get("include_timestamps")
-        if isinstance(timestamps, bool):
-            self._pairer.announced(timestamps=timestamps)
-        self._commit_on_stop = message.config.get(FIELD_COMMIT_ON_STOP) is True
-        pause = message.config.get("vad_silence_threshold_secs")
-        if isinstance(pause, int | float) and 0 < pause <= 60:
-            self._tail.commits_after(float(pause))
+        self.model = message.model
+        if message.sends_timestamps is not None:
+            self._pairer.announced(timestamps=message.sends_timestamps)
+        self._commit_on_stop = message.commits_on_stop
+        if message.commit_pause_s is not None:
+            self._tail.commits_after(message.commit_pause_s)
 
     def _take_partial(self, message: Partial) -> None:
         self._pairer.heard(message)

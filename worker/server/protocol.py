@@ -91,7 +91,7 @@ def session_started(session_id: str, rate: int, model: str, language: str | None
         "include_timestamps": True,
         "include_language_detection": language is None,
         # Ours, unknown to the service: everything heard is committed between stop-session and session-closed.
-        "commit_on_stop": True,
+        messages.FIELD_COMMIT_ON_STOP: True,
     }
     return {"message_type": messages.TYPE_STARTED, "session_id": session_id, "config": config}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -17,6 +19,12 @@ def transcript(kind: str, **fields: object) -> m.Message:
 
 WORD = {"text": "hi", "start": 0.5, "end": 0.8, "type": "word", "logprob": -0.5}
 
+CONFIG = {
+    "model_id": "scribe",
+    "include_timestamps": True,
+    "commit_on_stop": True,
+    "vad_silence_threshold_secs": 1.5,
+}
 CASES = [
     (m.parse(m.STARTED), m.SessionStarted()),
     (m.parse(m.CLOSED, {"code": 1000, "reason": "done"}), m.Closed(1000, "done")),
@@ -26,8 +34,11 @@ CASES = [
     (m.parse(m.ERROR, "quota_exceeded"), m.ServiceError("quota_exceeded", "quota_exceeded")),
     (m.parse(m.ERROR, None), m.ServiceError("unknown", "the service gave no reason")),
     (m.parse("surprise", 1), m.Unknown("surprise")),
-    (transcript("session_started", session_id="x", config={"a": 1}), m.UpstreamStarted("x", {"a": 1})),
-    (transcript("session_started"), m.UpstreamStarted(None, {})),
+    (transcript("session_started", session_id="x", config={"a": 1}), m.UpstreamStarted("x")),
+    (transcript("session_started", config=CONFIG), m.UpstreamStarted(None, "scribe", True, True, 1.5)),
+    (transcript("session_started", config=dict.fromkeys(CONFIG)), m.UpstreamStarted(None)),
+    (transcript("session_started", config=dict.fromkeys(CONFIG, "x")), m.UpstreamStarted(None, "x")),
+    (transcript("session_started"), m.UpstreamStarted(None)),
     (transcript("partial_transcript", text="so"), m.Partial("so")),
     (transcript("partial_transcript", text=None), m.Partial("")),
     (transcript("committed_transcript", text="hi"), m.Committed("hi", timed=False)),
@@ -88,3 +99,19 @@ kinds = st.sampled_from(
 )
 def test_no_payload_makes_it_raise(event: str, payload: object) -> None:
     assert isinstance(m.parse(event, payload), m.Message)
+
+
+@pytest.mark.parametrize("value", [0, -1, 61, 10**400, math.nan, math.inf, True, "1.5", None])
+def test_an_implausible_commit_pause_is_ignored(value: object) -> None:
+    started = transcript("session_started", config={"vad_silence_threshold_secs": value})
+    assert started == m.UpstreamStarted(None)
+
+
+def test_no_other_module_of_the_client_names_a_field() -> None:
+    source = Path(m.__file__)
+    # Names with an underscore only: words like "text" and "error" have other meanings too.
+    fields = set(re.findall(r'get\("(\w+_\w+)"\)', source.read_text())) | {"audio_base_64", m.FIELD_COMMIT_ON_STOP}
+    assert {"message_type", "vad_silence_threshold_secs"} <= fields
+    for path in source.parent.glob("*.py"):
+        if path != source:
+            assert not fields & set(re.findall(r'"(\w+)"', path.read_text())), path

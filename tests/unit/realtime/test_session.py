@@ -11,14 +11,16 @@ from hypothesis import strategies as st
 
 from worker.realtime.messages import (
     REASON_STOPPED,
+    TRANSCRIPT,
+    TYPE_STARTED,
     Closed,
     Committed,
     Partial,
     ServiceError,
     SessionStarted,
     Unknown,
-    UpstreamStarted,
     WireWord,
+    parse,
 )
 from worker.realtime.rate_control import SpeedControl
 from worker.realtime.session import Session
@@ -42,7 +44,7 @@ class Driver:
         self.session.connected(0.0)
         self.hear(SessionStarted())
         if config:
-            self.hear(UpstreamStarted("s1", config))
+            self.hear(parse(TRANSCRIPT, {"message_type": TYPE_STARTED, "session_id": "s1", "config": config}))
 
     def hear(self, *messages: Any) -> None:
         for message in messages:

@@ -75,7 +75,7 @@ async def fetched(source: str, settings: Settings) -> AsyncIterator[Local]:
 def opened(
     address: Address, settings: Settings, offset: int = 0, known: Version | None = None
 ) -> AbstractAsyncContextManager[Body]:
-    """An address opened for reading from the byte `offset` on; see `web.read` and `objects.read`."""
+    """An address opened for reading from the byte `offset` on; see `web.read` and `object_store.read`."""
     # Imported where they are needed: most sources are files, and a producer should start at once.
     if address.is_web:
         from worker.storage.sources import web  # noqa: PLC0415

@@ -50,7 +50,7 @@ class Identifier:
         self._threads = 0
 
     async def content_of(self, source: str, lane: str = "") -> tuple[str, str | None]:
-        """The identity of a source's content (see `sources.content_of`), and the mark of a file, taken before it is
+        """The identity of a source's content (see `listing.content_of`), and the mark of a file, taken before it is
         read. Cancellation stops the reading.
 
         Raises SourceError, and SourceUnavailable when it takes longer than the limit.

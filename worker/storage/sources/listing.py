@@ -48,7 +48,7 @@ async def list_sources(url: str, settings: Settings) -> AsyncIterator[Listed]:
 
     Raises BadJob for what is no address, SourceNotFound when an object is not there, SourceRefused, SourceUnavailable.
     """
-    from worker.storage import object_store  # noqa: PLC0415  see `fetch.opened`
+    from worker.storage import object_store  # noqa: PLC0415  see `download.opened`
 
     address = parse(url)
     if address is None:

@@ -13,7 +13,7 @@ from worker.transcript.subtitles.style import Rules
 from worker.transcript.subtitles.text_units import PAUSE_MS, Unit
 
 MAX_LINES: Final = 2
-# Costs, on the scale of `breaks`.
+# Costs, on the scale of `break_cost`.
 _CUE: Final = 3.0
 _APART: Final = 1.5
 """A break between two cues is worse than one between two lines."""
