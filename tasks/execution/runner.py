@@ -17,18 +17,16 @@ import structlog
 from tasks.broker.message_validation import JobRequest, MessageRefused, job_request
 from tasks.execution.attempt import AttemptRunner, Pipeline
 from tasks.execution.job_reporter import JobReporter
+from tasks.execution.job_retry_policy import FailedAttempt, Retry, decide
 from tasks.execution.lease_renewer import LeaseRenewer
 from tasks.job_spec import JobSpec, job_id, recorded
 from worker import metrics, tracing
-from worker.backoff import backoff_s, exponential_s, jittered
+from worker.backoff import exponential_s, jittered
 from worker.errors import (
-    JobNewer,
     LeaseLost,
     LedgerRefused,
     LedgerUnavailable,
-    SourceChanged,
     SourceError,
-    SttError,
     WorkerShortage,
 )
 from worker.ledger.event_stream import Events
@@ -39,21 +37,11 @@ from worker.realtime.fair_pool import Pool
 from worker.realtime.slots import Slots, Unlimited
 from worker.settings import Settings
 from worker.storage.sources.identify import Identifier
-from worker.transient_os_errors import shortage_of
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 RELEASE_TIMEOUT_S: Final = 2.0
 """How long giving a job back may take at shutdown."""
-MOST_BACKOFF_S: Final = 600.0
-MOST_UNREAD: Final = 150
-"""Times a job is left to newer workers until it has failed."""
-MAX_SHORTAGES: Final = 150
-"""Maximum attempts in a row that end because of a shortage; about a day with the pauses between them."""
-MAX_RESTARTS: Final = 5
-"""Maximum restarts of a job with an idempotency key because its source has changed."""
-UNREAD_PAUSE: Final = 3.0
-"""Times STT_JOB_BACKOFF_S it then waits, at the most."""
 BACK_AFTER_S: Final = 2.0
 """Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
 MAX_BACK_AFTER_S: Final = 60.0
@@ -288,60 +276,37 @@ class Runner:
         return Outcome.ENDED
 
     async def _failed(self, lease: Lease, reporter: JobReporter, exc: Exception) -> Outcome:
-        """Decide after a failed attempt: another attempt, or the end of the job."""
-        if (shortage := shortage_of(exc)) is not None and lease.shortages < MAX_SHORTAGES:
-            return await self._later_for(lease, shortage)
-        if not isinstance(exc, SttError):
+        """End the job, or postpone it to another attempt."""
+        decision = decide(exc, self._facts(lease), self._settings.job_backoff_s)
+        if isinstance(decision, Retry):
+            return await self._postpone(lease, decision)
+        if decision.unexpected:
             logger.error("job failed on an unexpected error", job=lease.job_id, exc_info=exc)
-            await reporter.fail("internal", f"unexpected {type(exc).__name__}: {exc}")
-            return Outcome.ENDED
-        reason = str(exc)
-        if isinstance(exc, JobNewer):
-            if lease.unread < MOST_UNREAD:
-                return await self._leave_to_newer(lease, exc)
-            reason += f"; {MOST_UNREAD} times none took it"
-        elif isinstance(exc, SourceChanged) and lease.content.keyed and lease.content.restarts < MAX_RESTARTS:
-            return await self._anew(lease, exc)
-        elif exc.retryable and lease.tries < self._attempt_runner.max_attempts(lease):
-            return await self._later(lease, exc.code, reason)
-        logger.warning("job failed", job=lease.job_id, code=exc.code, error=reason)
-        await reporter.fail(exc.code, reason)
+        else:
+            logger.warning("job failed", job=lease.job_id, code=decision.code, error=decision.reason)
+        await reporter.fail(decision.code, decision.reason)
         return Outcome.ENDED
 
-    async def _later(self, lease: Lease, code: str, reason: str) -> Outcome:
-        """Have the job taken up again after a pause: exponential, with jitter, so that jobs that failed together do not
-        come back together."""
-        delay_s = backoff_s(lease.tries - 1, self._settings.job_backoff_s, MOST_BACKOFF_S)
-        logger.warning("attempt failed", job=lease.job_id, error=reason, code=code, again_in_s=round(delay_s, 1))
-        await lease.postpone(delay_s, code, reason)
-        metrics.RETRIES.labels("job", code).inc()
-        return Outcome.LATER
+    def _facts(self, lease: Lease) -> FailedAttempt:
+        return FailedAttempt(
+            tries=lease.tries,
+            max_tries=self._attempt_runner.max_attempts(lease),
+            shortages=lease.shortages,
+            unread=lease.unread,
+            restarts=lease.content.restarts,
+            keyed=lease.content.keyed,
+        )
 
-    async def _later_for(self, lease: Lease, shortage: WorkerShortage) -> Outcome:
-        """Postpone the job until the shortage may be over. The attempt does not count, so that a job does not fail
-        because of its worker. After MAX_SHORTAGES in a row, about a day, the job fails."""
-        delay_s = backoff_s(lease.shortages, self._settings.job_backoff_s, MOST_BACKOFF_S)
-        reason = str(shortage)
-        logger.warning("worker is short of something", job=lease.job_id, error=reason, again_in_s=round(delay_s, 1))
-        await lease.postpone(delay_s, shortage.code, reason, counted="shortages")
-        metrics.RETRIES.labels("job", shortage.code).inc()
-        return Outcome.LATER
-
-    async def _anew(self, lease: Lease, exc: SourceChanged) -> Outcome:
-        """Restart the job: an idempotency key stands for any content of the source, so transcribe the present one."""
-        delay_s = backoff_s(0, self._settings.job_backoff_s, MOST_BACKOFF_S)
-        logger.warning("job starts over", job=lease.job_id, error=str(exc), again_in_s=round(delay_s, 1))
-        await lease.postpone(delay_s, exc.code, str(exc), anew=True)
-        metrics.RETRIES.labels("job", exc.code).inc()
-        return Outcome.LATER
-
-    async def _leave_to_newer(self, lease: Lease, reason: JobNewer) -> Outcome:
-        """While workers are replaced one after the other, some know more than others: leave it to them, for about an
-        hour. It costs the job none of its attempts."""
-        delay_s = backoff_s(0, UNREAD_PAUSE * self._settings.job_backoff_s, MOST_BACKOFF_S)
-        logger.warning("job left to a newer worker", job=lease.job_id, error=str(reason), again_in_s=round(delay_s, 1))
-        await lease.postpone(delay_s, reason.code, str(reason), counted="unread")
-        metrics.RETRIES.labels("job", reason.code).inc()
+    async def _postpone(self, lease: Lease, retry: Retry) -> Outcome:
+        logger.warning(
+            retry.message,
+            job=lease.job_id,
+            error=retry.reason,
+            code=retry.code,
+            again_in_s=round(retry.delay_s, 1),
+        )
+        await lease.postpone(retry.delay_s, retry.code, retry.reason, counted=retry.counted, anew=retry.start_over)
+        metrics.RETRIES.labels("job", retry.code).inc()
         return Outcome.LATER
 
     async def _wait_or_drain(self, seconds: float) -> None:

@@ -18,7 +18,7 @@ from click.testing import CliRunner
 from tasks import resume, retry
 from tasks.cli import main
 from tasks.client.producer import Producer
-from tasks.execution.runner import MOST_UNREAD
+from tasks.execution.job_retry_policy import MAX_UNREAD
 from tests.support import golden
 from tests.support.fleet import ROOT, Fleet, Worker
 from tests.support.receiver import Receiver, receiver
@@ -216,7 +216,7 @@ def test_where_no_newer_worker_comes_it_fails_with_the_way_out(fleet: Fleet) -> 
     source, words = fleet.audio("a", 5.0)
     queue(fleet, "new", source, loudness=True, speed="max")
     with fleet.raw as raw:
-        raw.hset("stt:job:new", "unread", MOST_UNREAD)
+        raw.hset("stt:job:new", "unread", MAX_UNREAD)
     fleet.start()
     fleet.until_ended("new")
     record = fleet.record("new")
