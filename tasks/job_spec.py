@@ -23,13 +23,14 @@ from pydantic import (
     model_validator,
 )
 
+from tasks.address_fields import Folders, Source, Webhook
 from worker import settings
 from worker.audio.audio_tracks import TrackSelection, parse_track
 from worker.audio.channel_selection import Channels, check_names, check_selection, parse_channels, parse_names
 from worker.errors import BadJob, JobNewer, SourceRefused
 from worker.ledger.records import JobRecord, JobState
 from worker.settings import parse_speed, show_speed
-from worker.storage.address import Address, output_names, parse, show, stem
+from worker.storage.address import Address, show
 from worker.storage.forbidden_characters import control_characters
 from worker.text_escaping import printable
 from worker.transcript.model import Quality
@@ -38,8 +39,6 @@ from worker.validation_errors import describe_errors, dotted
 
 FORMATS = ("json", "srt", "vtt", "txt", "html", "ass", "tsv", "ctm", "textgrid")
 Speed = Annotated[settings.Speed, BeforeValidator(parse_speed), PlainSerializer(show_speed, return_type=str)]
-MAX_FOLDERS: Final = 16
-Folder = Annotated[str, Field(min_length=1, max_length=4096)]
 JobId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9._-]+$")]
 
 
@@ -49,9 +48,9 @@ class JobSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     # Path of the audio file on the worker's disk, or an address: s3://, gs://, az://, https:// or http://.
-    source: str = Field(min_length=1, max_length=4096)
+    source: Source
     # Folder the transcript files are written to, or an address in an object store, or several; None: Redis only.
-    out_dir: Folder | Annotated[tuple[Folder, ...], Field(max_length=MAX_FOLDERS)] | None = None
+    out_dir: Folders = None
     # Name of the transcript files below out_dir, without the ending; may hold folders. Default: the source's stem.
     out_name: str | None = Field(default=None, min_length=1, max_length=1024)
     # Files to write to out_dir.
@@ -77,7 +76,7 @@ class JobSpec(BaseModel):
     # The batch this job belongs to.
     batch: str | None = Field(default=None, min_length=1, max_length=200)
     # Web address that is told when the job has ended, signed: see README.md, Webhooks.
-    webhook: str | None = Field(default=None, min_length=1, max_length=2048)
+    webhook: Webhook = None
 
     @field_validator("formats")
     @classmethod
@@ -111,53 +110,47 @@ class JobSpec(BaseModel):
 
     @field_validator("source")
     @classmethod
-    def _source(cls, source: str) -> str:
-        address = _address(source)
-        _check_characters(source, quoted=address is not None and address.is_web)
+    def _source(cls, source: Address) -> Address:
+        _check_characters(source.text, quoted=source.is_web)
         return source
 
     @field_validator("webhook")
     @classmethod
-    def _webhook(cls, url: str | None) -> str | None:
-        address = _address(url) if url is not None else None
-        if url is not None and (address is None or not address.is_web):
+    def _webhook(cls, url: Address | None) -> Address | None:
+        if url is not None and not url.is_web:
             raise ValueError("must be an https:// or http:// address")
         return url
 
     @field_validator("out_dir")
     @classmethod
-    def _folders(cls, out_dir: str | tuple[str, ...] | None) -> str | tuple[str, ...] | None:
-        for folder in (out_dir,) if isinstance(out_dir, str) else out_dir or ():
-            address = _address(folder)
-            if address is not None and address.is_web:
+    def _folders(cls, out_dir: Address | tuple[Address, ...] | None) -> Address | tuple[Address, ...] | None:
+        for folder in _each(out_dir):
+            if folder.is_web:
                 raise ValueError("must be a folder, or begin with s3://, gs:// or az://")
-            _check_characters(folder)
+            _check_characters(folder.text)
         return out_dir
 
     @property
     def output_name(self) -> str:
-        return self.out_name or stem(self.source)
+        return self.out_name or self.source.stem
 
     @property
-    def out_dirs(self) -> tuple[str, ...]:
-        """All folders and addresses the files are written to."""
-        return (self.out_dir,) if isinstance(self.out_dir, str) else self.out_dir or ()
+    def out_dirs(self) -> tuple[Address, ...]:
+        """All folders the files are written to."""
+        return _each(self.out_dir)
 
-    def output_paths(self) -> tuple[str, ...]:
+    def outputs(self) -> tuple[Address, ...]:
         """The files the job writes: for each folder, in the order of `formats`."""
-        return output_names(self.out_dirs, self.output_name, self.formats)
+        return tuple(folder.below(f"{self.output_name}.{fmt}") for folder in self.out_dirs for fmt in self.formats)
+
+
+def _each(out_dir: Address | tuple[Address, ...] | None) -> tuple[Address, ...]:
+    return (out_dir,) if isinstance(out_dir, Address) else out_dir or ()
 
 
 def _check_characters(name: str, *, quoted: bool = False) -> None:
     if (reason := control_characters(name, quoted=quoted)) is not None:
         raise ValueError(reason)
-
-
-def _address(text: str) -> Address | None:
-    try:
-        return parse(text)
-    except BadJob as exc:
-        raise ValueError(str(exc)) from None
 
 
 def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:

@@ -56,7 +56,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from secrets import token_hex
 from typing import Any, Final
 
@@ -144,9 +143,9 @@ def read_request(entry: Entry) -> Request:
         spec = JobSpec.model_validate_json(fields["job"])
     except ValidationError as exc:
         raise BadJob(problems(exc)) from None
-    for name, path in (("source", spec.source), *(("out_dir", folder) for folder in spec.out_dirs)):
-        # What a path is relative to, the producer cannot know; whatever has a scheme is not a path.
-        if "://" not in path and not PurePosixPath(path).is_absolute():
+    for name, address in (("source", spec.source), *(("out_dir", folder) for folder in spec.out_dirs)):
+        # The producer cannot know the folder that a relative path starts from.
+        if address.is_file and not address.path.is_absolute():
             raise BadJob(f"{name}: must be an absolute path, as the workers see it")
     return Request(spec, fields.get("key"), force == "1")
 
@@ -319,7 +318,7 @@ class Intake:
             identity = job_id(spec, content)
             self._producer.identified.note(identity, content)
             if mark is not None:
-                self._producer.note_read(spec.source, mark, content)
+                self._producer.note_read(spec.source.text, mark, content)
         (created,) = await self._producer.enqueue(
             [(identity, spec)], batch=spec.batch, force=request.force, producer=stream.name
         )

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from tasks.job_spec import JobSpec, checked_key, problems
 from worker.errors import BadJob
-from worker.storage.address import is_url, show
+from worker.storage.address import Address, is_url, show
 
 ENDINGS: Final = (".csv", ".jsonl", ".ndjson")
 MOST_ENTRIES: Final = 1_000_000
@@ -34,9 +34,9 @@ _OPTIONS: Final = frozenset(JobSpec.model_fields) - {"source", "batch", "out_dir
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry. `source` is absolute; `options` are fields of JobSpec, checked."""
+    """One entry. A path is absolute; `options` are fields of JobSpec, checked."""
 
-    source: str
+    source: Address
     id: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -133,7 +133,7 @@ def _entry(row: dict[str, Any], folder: Path) -> Entry:
     # Names may go with what the command says of all sources.
     rest = {"channels": "split"} if "channel_names" in row and "channels" not in row else {}
     try:
-        JobSpec(source=place, **row, **rest)
+        spec = JobSpec(source=place, **row, **rest)
     except ValidationError as exc:
         raise BadJob(f"{show(source)}: {problems(exc)}") from None
-    return Entry(place, None if key is None else checked_key(str(key)), row)
+    return Entry(spec.source, None if key is None else checked_key(str(key)), row)

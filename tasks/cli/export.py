@@ -22,7 +22,7 @@ from tasks.job_spec import JobSpec, recorded
 from worker.errors import BadJob, JobNewer, OutputError
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings
-from worker.storage.address import is_url, parse
+from worker.storage.address import Address, from_path, is_url, parse
 from worker.storage.outputs.deliver import deliver
 from worker.transcript.model import Transcript
 from worker.transcript.subtitles.style import Style
@@ -47,7 +47,8 @@ def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...]
       stt-batch export transcripts/ --format TextGrid --out praat
     """
     style = options.style_from(given)
-    export = Export(options.settings_from(), out if is_url(out) else str(Path(out).absolute()), formats, style)
+    place = parse(out) if is_url(out) else from_path(Path(out).absolute())
+    export = Export(options.settings_from(), place, formats, style)
     asyncio.run(export.folder(Path(name)) if Path(name).is_dir() else export.batch(name))
     if as_json:
         facts = {"out": out, "written": export.written, "left_out": export.left_out}
@@ -62,7 +63,7 @@ def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...]
 @dataclass(slots=True)
 class Export:
     settings: Settings
-    out: str
+    out: Address
     formats: tuple[str, ...]
     style: Style
     written: list[str] = field(default_factory=list)
@@ -94,8 +95,8 @@ class Export:
                 await self._write(transcript, f"{spec.output_name}.{identity}" if known else spec.output_name, identity)
         finally:
             await ledger.close()
-        if parse(self.out) is None:
-            write_summary(batch.summary, Path(self.out), self._names, absolute_paths=self.settings.absolute_paths)
+        if self.out.is_file:
+            write_summary(batch.summary, self.out.path, self._names, absolute_paths=self.settings.absolute_paths)
 
     async def _transcripts(self, ledger: Ledger, summary: Summary) -> AsyncIterator[tuple[str, JobSpec, Transcript]]:
         for job in summary.jobs:
@@ -111,7 +112,7 @@ class Export:
             if document is not None:
                 yield record.id, spec, Transcript.model_validate_json(document)
                 continue
-            paths = [Path(path) for path in record.outputs if path.endswith(".json") and parse(path) is None]
+            paths = [Path(path) for path in record.outputs if path.endswith(".json") and not is_url(path)]
             found = next((read for path in paths if (read := _read(path)) is not None), None)
             if found is not None:
                 yield record.id, spec, found

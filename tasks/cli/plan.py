@@ -38,7 +38,7 @@ from worker.audio.source import Audio
 from worker.errors import SourceError
 from worker.pipeline.planning_thread import check_channels, check_length
 from worker.settings import Settings
-from worker.storage.address import is_url, show
+from worker.storage.address import show
 
 TELL_EVERY_S: Final = 2.0
 MOST_SHOWN: Final = 20
@@ -84,7 +84,7 @@ def command(
     speech = speech or settings.skip_silence
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
     looks, failing = _look_at(listing.found, settings, speech, wanted)
-    failing += [_will_fail(path, "source_unsupported", "needs the extra `media`") for path in listing.other]
+    failing += [_will_fail(show(path), "source_unsupported", "needs the extra `media`") for path in listing.other]
     passed_over = [one for one in listing.left_out if one.source not in listing.other]
     plan = plan_batch(looks, failing, _limits(settings))
     plan = plan.model_copy(update={"left_out": {one.source: one.reason for one in passed_over}})
@@ -128,9 +128,9 @@ def _look_at(
 
 
 def _look(item: Found, settings: Settings, speech: bool, wanted: Wanted) -> Look | JobLine:
-    if is_url(item.source):
-        return Look(source=show(item.source), length_s=None)
-    path = Path(item.source)
+    if not item.source.is_file:
+        return Look(source=item.source.shown, length_s=None)
+    path = item.source.path
     try:
         own = _wanted(item, wanted)
         with open_source(path, track=own.first_track) as audio:
@@ -144,7 +144,7 @@ def _look(item: Found, settings: Settings, speech: bool, wanted: Wanted) -> Look
             check_length(look.length_s or 0.0, str(path), settings)
             return look
     except SourceError as exc:
-        return _will_fail(item.source, exc.code, str(exc))
+        return _will_fail(item.source.shown, exc.code, str(exc))
 
 
 def _wanted(item: Found, wanted: Wanted) -> Wanted:
@@ -207,7 +207,7 @@ def _quickly(audio: Audio, source: str, channels: int) -> Look:
 
 
 def _will_fail(source: str, code: str, reason: str) -> JobLine:
-    return JobLine(id=None, source=show(source), state=JobState.FAILED, error_code=code, error=reason)
+    return JobLine(id=None, source=source, state=JobState.FAILED, error_code=code, error=reason)
 
 
 def _show(console: Console, plan: Plan) -> None:

@@ -20,7 +20,7 @@ from tasks.client.producer import Producer, make_spec, new_batch_id
 from worker.ledger.ledger import Created
 from worker.settings import Settings
 from worker.storage.access_policy import check_webhook
-from worker.storage.address import is_url
+from worker.storage.address import Address, is_url, parse
 
 
 @click.command(short_help="Queue files, folders, manifests and addresses for running workers.")
@@ -80,10 +80,11 @@ def command(
     settings = options.settings_from()
     name = batch or new_batch_id()
     fields = {**given, "out_dir": out[0] if len(out) == 1 else out or None, "batch": name}
-    planned, jobs, passed_over = asyncio.run(_submit(settings, paths, out, fields, force, batch_webhook))
+    hook = None if batch_webhook is None else parse(batch_webhook)
+    planned, jobs, passed_over = asyncio.run(_submit(settings, paths, out, fields, force, hook))
     if as_json:
         found_jobs = [
-            {"id": job.job_id, "source": item.shown, "before": job.before}
+            {"id": job.job_id, "source": item.source.shown, "before": job.before}
             for job, item in zip(jobs, planned, strict=True)
         ]
         echo_json({"batch": name, "jobs": found_jobs, "left_out": find_recordings.as_documents(passed_over)})
@@ -91,7 +92,7 @@ def command(
     find_recordings.tell(passed_over, everything=names_left_out)
     for job, item in zip(jobs, planned, strict=True):
         note = f"  (is {job.before} already)" if job.before else ""
-        echo(f"{job.job_id}  {item.shown}{note}")
+        echo(f"{job.job_id}  {item.source.shown}{note}")
     echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {shlex.quote(name)}")
     find_recordings.tell_number(passed_over, everything=names_left_out)
 
@@ -102,7 +103,7 @@ async def _submit(
     out: Sequence[str],
     fields: dict[str, Any],
     force: bool,
-    batch_webhook: str | None,
+    batch_webhook: Address | None,
 ) -> tuple[list[Planned], list[Created], list[LeftOut]]:
     if batch_webhook is not None:
         check_webhook(batch_webhook, settings)

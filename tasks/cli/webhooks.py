@@ -13,7 +13,6 @@ import click
 from tasks.cli import options
 from tasks.cli.terminal_output import echo, echo_json
 from worker.ledger.connection import Connection
-from worker.storage.address import show
 from worker.webhooks.outbox import Message, Outbox
 
 T = TypeVar("T")
@@ -58,7 +57,7 @@ def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool)
     for one in (*waiting, *dead):
         said = f": {one.reason}" if one.reason else ""
         state = f"failed {_time(one.due_at)}" if one.dead else f"due {_time(one.due_at)}"
-        echo(f"{one.id}  {one.subject}  {state}, {one.attempts} attempts, {show(one.url)}{said}")
+        echo(f"{one.id}  {one.subject}  {state}, {one.attempts} attempts, {one.to}{said}")
     echo(f"{len(waiting)} wait, {len(dead)} dead letters")
 
 
@@ -92,7 +91,7 @@ def _facts(message: Message) -> dict[str, Any]:
     return {
         "id": message.id,
         "state": "dead" if message.dead else "waiting",
-        "to": show(message.url),
+        "to": message.to,
         "type": body["type"],
         "subject": message.subject,
         "attempts": message.attempts,

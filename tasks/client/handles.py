@@ -226,10 +226,12 @@ async def _submit_many(
     options: dict[str, Any],
 ) -> tuple[str, list[Created]]:
     from tasks.client.producer import make_spec, new_batch_id, shared_producer  # noqa: PLC0415
+    from worker.storage.address import parse  # noqa: PLC0415
 
     name = batch or new_batch_id()
     specs = [make_spec(source, **options, batch=name) for source in sources]
-    return name, await shared_producer(settings).submit_many(specs, batch=name, force=force, webhook=webhook)
+    url = None if webhook is None else parse(webhook)
+    return name, await shared_producer(settings).submit_many(specs, batch=name, force=force, webhook=url)
 
 
 async def _batch_status(batch: BatchHandle | AsyncBatchHandle) -> BatchStatus:

@@ -23,7 +23,7 @@ from worker.ledger.hash_cache import stamps_of
 from worker.ledger.ledger import Created, Entry, JobState, Ledger
 from worker.settings import Settings
 from worker.storage.access_policy import check_webhook
-from worker.storage.address import is_url, show
+from worker.storage.address import Address, from_path, is_url, show
 from worker.storage.forbidden_characters import control_characters
 from worker.storage.sources.listing import contents_of
 from worker.text_escaping import printable
@@ -77,11 +77,15 @@ class Producer:
     async def identify_many(self, specs: Sequence[JobSpec], *, scope: str = "") -> list[str]:
         sources = [spec.source for spec in specs]
         # Taken first: a file that is written to while it is read does not match any more.
-        stamps = await asyncio.to_thread(stamps_of, [source for source in sources if not is_url(source)])
+        stamps = await asyncio.to_thread(stamps_of, [source.text for source in sources if source.is_file])
         contents = await contents_of(sources, self.settings)
         if len(self._read) > MOST_READ:  # of jobs that were never recorded
             self._read.clear()
-        self._read |= {s: (stamps[s], content) for s, content in zip(sources, contents, strict=True) if s in stamps}
+        self._read |= {
+            source.text: (stamps[source.text], content)
+            for source, content in zip(sources, contents, strict=True)
+            if source.text in stamps
+        }
         ids = [job_id(spec, content, scope=scope) for spec, content in zip(specs, contents, strict=True)]
         for identity, content in zip(ids, contents, strict=True):
             self.identified.note(identity, content)
@@ -95,15 +99,16 @@ class Producer:
             identity, spec.model_dump_json(), batch=spec.batch, force=force, content=content
         )
 
-    def note_read(self, source: str, stamp: str, content: str) -> None:
+    def note_read(self, path: str, stamp: str, content: str) -> None:
         """Note a file that was identified elsewhere in this process, so that workers need not hash it again."""
         if len(self._read) > MOST_READ:  # of jobs that were never recorded
             self._read.clear()
-        self._read[source] = stamp, content
+        self._read[path] = stamp, content
 
     async def _tell_workers(self, specs: Sequence[JobSpec]) -> None:
         """What was read here need not be read by a worker that sees the same files, only for its hash."""
-        read = {spec.source: self._read.pop(spec.source) for spec in specs if spec.source in self._read}
+        paths = (spec.source.text for spec in specs)
+        read = {path: self._read.pop(path) for path in paths if path in self._read}
         if read:
             await self.contents.remember(read, ttl=READ_BY_WORKERS)
 
@@ -127,7 +132,7 @@ class Producer:
         return created
 
     async def submit_many(
-        self, specs: Sequence[JobSpec], *, batch: str | None, force: bool = False, webhook: str | None = None
+        self, specs: Sequence[JobSpec], *, batch: str | None, force: bool = False, webhook: Address | None = None
     ) -> list[Created]:
         """Record the jobs of one batch and tell the workers; raises before anything is queued when a file is bad.
         QueueFull may come after a part was queued: the same call again queues the rest. `webhook`: is told when all of
@@ -140,7 +145,7 @@ class Producer:
             await self.watch_batch(batch, webhook)
         return created
 
-    async def watch_batch(self, batch: str, webhook: str) -> None:
+    async def watch_batch(self, batch: str, webhook: Address) -> None:
         """Tell `webhook` when all jobs of a batch have ended; to be asked for when they are queued."""
         await Outbox(self.settings, self._connection).watch_batch(batch, webhook)
 
@@ -223,27 +228,31 @@ class Producer:
         return entries, record is None or record.state.ended
 
 
-def make_spec(source: str | Path, **options: Any) -> JobSpec:
-    """A checked JobSpec with absolute paths; addresses (`s3://…`) stay as they are. Raises BadJob, and SourceRefused
-    for a file whose name cannot stand in JSON."""
+def make_spec(source: str | Path | Address, **options: Any) -> JobSpec:
+    """A checked JobSpec with absolute paths; URLs (`s3://…`) stay as they are. Raises BadJob, and SourceRefused for a
+    file whose name cannot stand in JSON."""
     folders = options.get("out_dir")
-    if isinstance(folders, (str, Path)):
+    if isinstance(folders, (str, Path, Address)):
         options["out_dir"] = _absolute(folders)
     elif folders is not None:
         options["out_dir"] = tuple(_absolute(folder) for folder in folders)
     place = _absolute(source)
-    if show(place) != place and not is_url(place):
-        raise SourceRefused(f"{show(place)}: the name is no UTF-8 text, which a transcript could not hold; rename it")
-    if (reason := control_characters(place)) is not None:
-        raise SourceRefused(f"{printable(place)}: the name {reason}")
+    if isinstance(place, Address) and place.is_file and place.shown != place.text:
+        raise SourceRefused(f"{place}: the name is no UTF-8 text, which a transcript could not hold; rename it")
+    text = place.text if isinstance(place, Address) else place
+    if (reason := control_characters(text)) is not None:
+        raise SourceRefused(f"{printable(text)}: the name {reason}")
     try:
         return JobSpec(source=place, **options)
     except ValidationError as exc:
         raise BadJob(f"{show(str(source))}: {problems(exc)}") from None
 
 
-def _absolute(place: str | Path) -> str:
-    return str(place) if is_url(str(place)) else str(Path(place).absolute())
+def _absolute(place: str | Path | Address) -> str | Address:
+    """An absolute path as an address; a URL as the text that JobSpec parses."""
+    if isinstance(place, Address):
+        return from_path(place.path.absolute()) if place.is_file else place
+    return place if isinstance(place, str) and is_url(place) else from_path(Path(place).absolute())
 
 
 def new_batch_id() -> str:

@@ -19,6 +19,7 @@ from worker.pipeline.run import run
 from worker.realtime.client import check
 from worker.secret_masking import show_url
 from worker.settings import Settings, Speed
+from worker.storage.address import from_path
 from worker.transcript.model import SectionFacts, Segment, Transcript
 
 SLOW_CONNECT_S: Final = 2.0
@@ -72,7 +73,7 @@ async def hear(settings: Settings, sample: Path, speed: Speed = 1.0) -> Heard:
     """Stream a sample through one session, without a retry. Raises SttError."""
     latencies, started = _Latencies(), time.monotonic()
     once = settings.model_copy(update={"session_retries": 0, "allowed_sources": ""})
-    job = Job(id="doctor", source=sample, speed=speed, language=None)
+    job = Job(id="doctor", source=from_path(sample), speed=speed, language=None)
     transcript = await run(job, settings=once, log=latencies, listener=latencies)
     return Heard(transcript, time.monotonic() - started, tuple(latencies.latencies_s))
 

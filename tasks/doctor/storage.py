@@ -18,7 +18,7 @@ from worker.open_files_limit import raise_limit, shortfall
 from worker.settings import Settings
 from worker.storage import object_store
 from worker.storage.access_policy import check_output
-from worker.storage.address import Address, parse, show
+from worker.storage.address import Address, parse
 
 PROBE: Final = b"written by stt-batch doctor, and deleted again\n"
 _WAYS_OUT: Final = {
@@ -41,21 +41,23 @@ async def look_at_outputs(settings: Settings, outputs: tuple[str, ...]) -> list[
 
 
 async def _probe(settings: Settings, place: str) -> Finding:
-    shown = show(place)
+    try:
+        folder = parse(place)
+    except BadJob as exc:
+        return fail("outputs", str(exc))
     name = f".stt-doctor-{token_hex(6)}"
     try:
-        check_output(place, settings)
-        address = parse(place)
-        if address is None:
-            await asyncio.to_thread(_probe_folder, Path(place), name)
+        check_output(folder, settings)
+        if folder.is_file:
+            await asyncio.to_thread(_probe_folder, folder.path, name)
         else:
-            await _probe_store(address.below(name), settings.s3_endpoint)
+            await _probe_store(folder.below(name), settings.s3_endpoint)
     except (OutputError, SourceError, BadJob) as exc:
         return fail("outputs", str(exc))
     except OSError as exc:
         way = _WAYS_OUT.get(exc.errno or 0, "create it, or give this user the right to write")
-        return fail("outputs", f"{shown}: {exc.strerror or exc}", way)
-    return ok("outputs", f"{shown}: written, read and deleted a probe")
+        return fail("outputs", f"{folder}: {exc.strerror or exc}", way)
+    return ok("outputs", f"{folder}: written, read and deleted a probe")
 
 
 def _probe_folder(folder: Path, name: str) -> None:

@@ -15,7 +15,6 @@ from worker.ledger.records import ContentRecord
 from worker.pipeline.job import Content, Job, JobLog, ResumeState, RunListener, read_began
 from worker.realtime.slots import Slots
 from worker.settings import Settings
-from worker.storage.address import is_url
 from worker.storage.outputs.deliver import deliver
 from worker.transcript.model import Segment, Transcript
 
@@ -78,7 +77,7 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
     """Raises LedgerUnavailable."""
     speed = settings.speed if spec.speed is None else spec.speed
     most = min(settings.job_max_sessions or settings.worker_sessions, settings.worker_sessions)
-    stamp, sha256 = (None, None) if is_url(spec.source) else await ledger.contents.known(spec.source)
+    stamp, sha256 = await ledger.contents.known(spec.source.text) if spec.source.is_file else (None, None)
     return Job(
         id=lease.job_id,
         source=spec.source,

@@ -202,7 +202,7 @@ class Runner:
                 content, _ = await self._until_drained(self._identifier.content_of(spec.source))
             except (SourceError, WorkerShortage):
                 # The pipeline meets the same error, and then the ledger records why the job failed.
-                content = f"unreadable:{spec.source}"
+                content = f"unreadable:{spec.source.text}"
             identity = job_id(spec, content)
         await self._ledger.create(identity, spec.model_dump_json(), batch=spec.batch, content=content)
         return identity

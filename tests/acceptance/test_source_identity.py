@@ -20,6 +20,7 @@ from tests.support.tones import speech
 from worker.errors import SourceChanged, WorkerShortage
 from worker.pipeline.job import Began, Content, ResumeState
 from worker.settings import load
+from worker.storage.address import parse
 from worker.storage.sources.listing import content_of
 from worker.transcript.model import Segment
 
@@ -178,7 +179,7 @@ async def test_a_job_resumes_with_equal_content_in_another_file(tmp_path: Path) 
 
 async def test_a_file_that_was_replaced_before_the_job_started_is_not_streamed(tmp_path: Path) -> None:
     source = write_words(tmp_path / "call.wav", WORDS, 16000)
-    named = await content_of(str(source), load({}))
+    named = await content_of(parse(str(source)), load({}))
     rewritten_with_the_old_time(source)
     async with tone_service() as settings:
         log = MemoryLog()
@@ -195,7 +196,7 @@ async def test_an_address_whose_content_was_replaced(tmp_path: Path, validator: 
     async with tone_service(STT_ALLOWED_SOURCES="*,http://127.0.0.1", STT_TEMP_DIR=str(tmp_path / "temp")) as settings:
         with faulty_web(first) as web:
             url, log = web.url(validator), MemoryLog()
-            named = await content_of(url, settings)
+            named = await content_of(parse(url), settings)
             content = Content(named=named)
             assert_said(await transcribe(url, settings, log=log, content=content), WORDS)
             began = log.contents[-1]

@@ -27,6 +27,7 @@ from worker.audio.source import sha256_file
 from worker.pipeline.job import Job
 from worker.pipeline.run import run
 from worker.settings import load
+from worker.storage.address import from_path
 
 START_S = 0.04  # of each session: one core opens and begins to decode one in less
 SETTLE_S = 3.0
@@ -94,7 +95,7 @@ class Sessions:
     async def _session(self, delay_s: float) -> None:
         await asyncio.sleep(delay_s)
         if self._way == OURS:
-            job = Job(id="live", source=self._path, sha256=self._sha256, speed=1.0, language=None)
+            job = Job(id="live", source=from_path(self._path), sha256=self._sha256, speed=1.0, language=None)
             log = CountingLog()
             await run(job, settings=self._settings, log=log, listener=log)
         else:

@@ -18,11 +18,14 @@ from worker.audio.source import sha256_file
 from worker.pipeline.job import Job
 from worker.pipeline.run import run
 from worker.settings import load, parse_speed
+from worker.storage.address import from_path
 
 
 async def main(path: str, url: str, speed: str) -> None:
     settings = load({"STT_URL": url, "STT_API_KEY": "bench"})
-    job = Job(id="bench", source=Path(path), sha256=sha256_file(Path(path)), speed=parse_speed(speed), language=None)
+    job = Job(
+        id="bench", source=from_path(path), sha256=sha256_file(Path(path)), speed=parse_speed(speed), language=None
+    )
     started, began = cpu_s(), time.monotonic()
     log = CountingLog()
     transcript = await run(job, settings=settings, log=log, listener=log)

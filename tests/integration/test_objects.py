@@ -30,7 +30,7 @@ from worker.pipeline.job import Content, Job
 from worker.pipeline.source_change_check import guarded
 from worker.settings import Settings, load
 from worker.storage import object_store
-from worker.storage.address import Address, parse
+from worker.storage.address import parse
 from worker.storage.object_store import put
 from worker.storage.outputs.deliver import deliver
 from worker.storage.sources import download
@@ -60,16 +60,10 @@ def store_of(server: S3Server) -> S3Store:
     return S3Store(BUCKET, endpoint=server.endpoint, client_options={"allow_http": True})
 
 
-def address(url: str) -> Address:
-    found = parse(url)
-    assert found is not None
-    return found
-
-
 async def test_there_and_back(settings: Settings) -> None:
     data = bytes(range(256)) * 20_000  # more than one chunk
-    await put(address("s3://calls/深/a b+c%20d.bin"), data, "application/x-test", settings.s3_endpoint)
-    async with fetched("s3://calls/深/a b+c%20d.bin", settings) as local:
+    await put(parse("s3://calls/深/a b+c%20d.bin"), data, "application/x-test", settings.s3_endpoint)
+    async with fetched(parse("s3://calls/深/a b+c%20d.bin"), settings) as local:
         with local.file.open() as file:
             assert file.read() == data
         assert (local.name, local.shown) == ("a b+c%20d.bin", "s3://calls/深/a b+c%20d.bin")
@@ -77,26 +71,26 @@ async def test_there_and_back(settings: Settings) -> None:
 
 async def test_an_object_that_was_replaced_is_other_content(settings: Settings) -> None:
     """Of the same length: told by the ETag before the job begins, and by the hash after that."""
-    job = Job(id="test-job", source="s3://calls/replaced.wav", speed=1.0, language=None)
-    place = address(str(job.source))
+    job = Job(id="test-job", source=parse("s3://calls/replaced.wav"), speed=1.0, language=None)
+    place = job.source
     await put(place, b"RIFF first", "audio/wav", settings.s3_endpoint)
-    named, log = await content_of(str(job.source), settings), MemoryLog()
-    async with fetched(str(job.source), settings) as local, guarded(job, local, log):
+    named, log = await content_of(job.source, settings), MemoryLog()
+    async with fetched(job.source, settings) as local, guarded(job, local, log):
         assert local.content == named
     (began,) = log.contents
     for content in (Content(named=named), Content(began=began)):
-        async with fetched(str(job.source), settings) as local, guarded(replace(job, content=content), local, log):
+        async with fetched(job.source, settings) as local, guarded(replace(job, content=content), local, log):
             pass
     await put(place, b"RIFF other", "audio/wav", settings.s3_endpoint)
     for content in (Content(named=named), Content(began=began)):
-        async with fetched(str(job.source), settings) as local:
+        async with fetched(job.source, settings) as local:
             with pytest.raises(SourceChanged, match=r"s3://calls/replaced\.wav: its content has changed since"):
                 async with guarded(replace(job, content=content), local, log):
                     pass
 
 
 async def test_a_read_goes_on_with_the_same_version_only(settings: Settings) -> None:
-    place = address("s3://calls/changing.bin")
+    place = parse("s3://calls/changing.bin")
     await put(place, b"0123456789", "x/y", settings.s3_endpoint)
     async with opened(place, settings) as body:
         version = body.version
@@ -113,25 +107,25 @@ async def test_a_read_goes_on_with_the_same_version_only(settings: Settings) -> 
 @pytest.mark.parametrize("url", ["s3://calls/none.wav", "s3://no-such-bucket/a.wav"])
 async def test_what_is_not_there(settings: Settings, url: str) -> None:
     with pytest.raises(SourceNotFound, match=f"{url}: there is no such object"):
-        async with fetched(url, settings):
+        async with fetched(parse(url), settings):
             pass
     with pytest.raises(SourceNotFound):
-        await content_of(url, settings)
+        await content_of(parse(url), settings)
 
 
 async def test_credentials_that_are_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    await put(address("s3://calls/a.wav"), b"x", "x/y", settings.s3_endpoint)
+    await put(parse("s3://calls/a.wav"), b"x", "x/y", settings.s3_endpoint)
     object_store._store_of.cache_clear()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
     with pytest.raises(
         SourceRefused, match=r"refuses the credentials of this worker \(SignatureDoesNotMatch\)"
     ) as caught:
-        async with fetched("s3://calls/a.wav", settings):
+        async with fetched(parse("s3://calls/a.wav"), settings):
             pass
     assert "another-secret" not in str(caught.value)
     with pytest.raises(OutputError, match=r"cannot write s3://calls/b\.json: the store refuses"):
-        await deliver(SPOKEN, ["s3://calls"], "b", ["json"], settings)
-    assert await content_of("s3://calls/a.wav", settings) == "url:s3://calls/a.wav"
+        await deliver(SPOKEN, [parse("s3://calls")], "b", ["json"], settings)
+    assert await content_of(parse("s3://calls/a.wav"), settings) == "url:s3://calls/a.wav"
 
 
 async def test_no_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +133,7 @@ async def test_no_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{free_port()}/169.254.169.254")
     with pytest.raises(SourceRefused, match="has no credentials for it; set AWS_ACCESS_KEY_ID"):
-        async with fetched("s3://calls/a.wav", settings):
+        async with fetched(parse("s3://calls/a.wav"), settings):
             pass
 
 
@@ -148,10 +142,10 @@ async def test_a_store_that_does_not_answer(settings: Settings, monkeypatch: pyt
     monkeypatch.setitem(object_store._RETRY, "max_retries", 1)
     away = settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{free_port()}"})
     with pytest.raises(SourceUnavailable, match=r"s3://calls/a\.wav: "):
-        async with fetched("s3://calls/a.wav", away):
+        async with fetched(parse("s3://calls/a.wav"), away):
             pass
     with pytest.raises(OutputUnavailable, match=r"cannot write s3://calls/a\.json: "):
-        await deliver(SPOKEN, ["s3://calls"], "a", ["json"], away)
+        await deliver(SPOKEN, [parse("s3://calls")], "a", ["json"], away)
 
 
 # -- listing -----------------------------------------------------------------------------------------------------------
@@ -177,29 +171,29 @@ KEYS = ["monday/a.wav", "monday/b.MP3", "monday/notes.txt", "monday/deep/er/c.fl
 async def test_listing(settings: Settings, server: S3Server, pattern: str, found: list[str]) -> None:
     for key in KEYS:
         await obstore.put_async(store_of(server), f"in/{key}", b"sound", use_multipart=False)
-    listed = [item async for item in list_sources(f"s3://{BUCKET}/{pattern}", settings)]
+    listed = [item async for item in list_sources(parse(f"s3://{BUCKET}/{pattern}"), settings)]
     assert sorted(str(item.place) for item in listed) == sorted(found)
-    assert all(item.size_bytes == 5 and item.url.endswith(str(item.place)) for item in listed)
+    assert all(item.size_bytes == 5 and item.address.text.endswith(str(item.place)) for item in listed)
 
 
 async def test_a_listing_of_thousands(settings: Settings, server: S3Server) -> None:
     store = store_of(server)
     for number in range(1100):
         await obstore.put_async(store, f"many/{number:04}.wav", b"x", use_multipart=False)
-    listed = [str(item.place) async for item in list_sources(f"s3://{BUCKET}/many/**", settings)]
+    listed = [str(item.place) async for item in list_sources(parse(f"s3://{BUCKET}/many/**"), settings)]
     assert listed == [f"{number:04}.wav" for number in range(1100)]
 
 
 async def test_listing_what_is_not_there(settings: Settings) -> None:
     with pytest.raises(SourceNotFound):
-        _ = [item async for item in list_sources(f"s3://{BUCKET}/none.wav", settings)]
-    web = [item async for item in list_sources("https://host/x/%20a.wav?sig=1", settings)]
-    assert [(item.url, str(item.place)) for item in web] == [("https://host/x/%20a.wav?sig=1", " a.wav")]
+        _ = [item async for item in list_sources(parse(f"s3://{BUCKET}/none.wav"), settings)]
+    web = [item async for item in list_sources(parse("https://host/x/%20a.wav?sig=1"), settings)]
+    assert [(item.address.text, str(item.place)) for item in web] == [("https://host/x/%20a.wav?sig=1", " a.wav")]
 
 
 # -- sinks -------------------------------------------------------------------------------------------------------------
 async def test_several_places_at_once(settings: Settings, server: S3Server, tmp_path: Path) -> None:
-    folders = [str(tmp_path / "out"), f"s3://{BUCKET}/texts/", f"s3://{BUCKET}"]
+    folders = [parse(text) for text in (str(tmp_path / "out"), f"s3://{BUCKET}/texts/", f"s3://{BUCKET}")]
     for _ in range(2):  # again gives the same
         written = await deliver(SPOKEN, folders, "monday/call.wav", ["srt", "json"], settings)
     assert written == (
@@ -225,7 +219,7 @@ async def test_a_place_that_fails_does_not_keep_the_others_from_their_files(
     (tmp_path / "file").touch()
     folders = ["s3://no_such_bucket", str(tmp_path / "file"), f"s3://{BUCKET}/kept", "https://host/put"]
     with pytest.raises(OutputError) as caught:
-        await deliver(SPOKEN, folders, "call", ["txt"], settings)
+        await deliver(SPOKEN, [parse(folder) for folder in folders], "call", ["txt"], settings)
     for reason in ("s3://no_such_bucket/call.txt: ", "a part of the path is a file", "https://host/put: transcripts"):
         assert reason in str(caught.value)
     assert bytes(obstore.get(store_of(server), "kept/call.txt").bytes()).decode() == render(SPOKEN, "txt")
@@ -234,7 +228,7 @@ async def test_a_place_that_fails_does_not_keep_the_others_from_their_files(
 @pytest.mark.parametrize("name", ["../call", "/call", ""])
 async def test_a_name_never_leaves_its_prefix(settings: Settings, name: str) -> None:
     with pytest.raises(OutputError, match="must be a path inside the output folder s3://calls/x"):
-        await deliver(SPOKEN, ["s3://calls/x"], name, ["json"], settings)
+        await deliver(SPOKEN, [parse("s3://calls/x")], name, ["json"], settings)
 
 
 # -- the other two -----------------------------------------------------------------------------------------------------
@@ -274,7 +268,7 @@ async def test_the_other_stores_are_asked_with_the_credentials_of_the_environmen
         monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
         monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", endpoint)
         answering = asyncio.create_task(_one_answer(listener))
-        async with fetched(url, settings) as local:
+        async with fetched(parse(url), settings) as local:
             with local.file.open() as file:
                 assert file.read() == b"hello"
             assert local.name == "a.wav"
@@ -286,7 +280,7 @@ async def test_the_other_stores_are_asked_with_the_credentials_of_the_environmen
 async def test_azure_without_an_account(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(SourceRefused, match="set AZURE_STORAGE_ACCOUNT_NAME"):
-        async with fetched("az://box/a.wav", settings):
+        async with fetched(parse("az://box/a.wav"), settings):
             pass
     with pytest.raises(OutputError, match="set AZURE_STORAGE_ACCOUNT_NAME"):
-        await deliver(SPOKEN, ["az://box"], "a", ["json"], settings)
+        await deliver(SPOKEN, [parse("az://box")], "a", ["json"], settings)

@@ -29,6 +29,7 @@ from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import JobRecord
 from worker.settings import Settings
+from worker.storage.address import parse
 from worker.transcript.model import Quality, ReviewReason
 from worker.webhooks.outbox import Outbox
 
@@ -86,7 +87,7 @@ async def test_status_shows_it(record: JobRecord, settings: Settings) -> None:
 
 
 async def test_run_and_its_summary_show_it(record: JobRecord, tmp_path: Path) -> None:
-    file = File("/audio/call.wav", "call", 1, job_id="doubtful", record=record)
+    file = File(parse("/audio/call.wav"), "call", 1, job_id="doubtful", record=record)
     assert of_file(file)["quality"]["needs_review"] is True
     screen = io.StringIO()
     View(Console(file=screen, width=200), Follower([file]), tmp_path).summary(1.0)

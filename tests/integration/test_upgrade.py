@@ -30,6 +30,7 @@ from worker.ledger.connection import Connection
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger
 from worker.settings import load
+from worker.storage.address import parse
 from worker.webhooks import delivery_schedule
 from worker.webhooks.delivery_schedule import Deliverer
 from worker.webhooks.http_post import Sender
@@ -158,7 +159,7 @@ async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
         assert isinstance(lease, Lease)
         await lease.fail("x", "y")
     (taken,) = await outbox.take(1)
-    await outbox.watch_batch("b", f"{hook.url}/ok/batch")
+    await outbox.watch_batch("b", parse(f"{hook.url}/ok/batch"))
     raw.hset("stt:schema", mapping={"version": "2", "reader": "2"})
     before = {key: raw.hgetall(key) for key in raw.keys("stt:webhook:*")}
     with pytest.raises(LedgerNewer, match="reads up to version 1"):

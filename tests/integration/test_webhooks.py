@@ -29,6 +29,7 @@ from worker.ledger.connection import Connection
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
+from worker.storage.address import parse
 from worker.webhooks import outbox as outbox_module
 from worker.webhooks.delivery_schedule import Deliverer
 from worker.webhooks.http_post import Sender
@@ -324,7 +325,7 @@ async def test_a_damaged_message_delays_no_other_and_is_set_aside(
     else:
         raw.hset(key, mapping=fields)
     await (await held(ledger, f"{name}-good", f"{receiving.url}/ok/{name}-good")).finish(transcript(), [])
-    await post.outbox.watch_batch(f"{name}-batch", f"{receiving.url}/ok/batch")
+    await post.outbox.watch_batch(f"{name}-batch", parse(f"{receiving.url}/ok/batch"))
     raw.delete(f"stt:batch:{name}-batch:webhook")
     raw.set(f"stt:batch:{name}-batch:webhook", "another type", px=60_000)
     await post.until_settled()
@@ -349,7 +350,7 @@ async def test_the_end_of_a_batch_is_told_once(
 ) -> None:
     url = f"{receiving.url}/ok/batch"
     leases = [await held(ledger, f"j{number}", None, batch="b") for number in range(30)]
-    await post.outbox.watch_batch("b", url)
+    await post.outbox.watch_batch("b", parse(url))
     for lease in leases[:-1]:
         await lease.finish(transcript(), [])
         assert await post.deliverer.once() == 0

@@ -30,6 +30,7 @@ from worker.ledger import schema
 from worker.ledger.connection import Connection
 from worker.ledger.lease import Lease
 from worker.settings import Settings
+from worker.storage.address import parse
 from worker.transcript.model import Coverage, Gap
 from worker.webhooks.outbox import Outbox
 
@@ -109,10 +110,10 @@ def make(folder: Path, url: str, endpoint: str) -> dict[str, Any]:
     fleet.until_ended("g-done", "g-failed", "g-unwritten")
     send("single", speed=1.5)
     wait_until(lambda: fleet.committed("g-single"), "it has one of the two places", timeout_s=20)
-    send("long", speed=24.0, sessions=2)
+    send(parse("long"), speed=24.0, sessions=2)
     wait_until(lambda: fleet.record("g-long").progress.committed_s > 200, "it is in its second section", timeout_s=30)
     worker.kill()
-    send("queued", priority="high", formats=("json", "vtt"), language="en")
+    send(parse("queued"), priority="high", formats=("json", "vtt"), language="en")
     send("paused")
     pause("g-paused", settings=settings)
     send("cancelled")
@@ -136,7 +137,7 @@ async def by_hand(settings: Settings) -> None:
     gap = Gap(start=1.0, end=2.0, reason="not sent")
     coverage = Coverage(duration=5.0, sent=4.0, committed_until=1.0, missing=(gap,))
     await lease.finish(a_transcript("g-incomplete").model_copy(update={"coverage": coverage}), ())
-    await producer.watch_batch("golden", f"{HOOK}/ok/batch")
+    await producer.watch_batch("golden", parse(f"{HOOK}/ok/batch"))
     outbox = Outbox(settings, connection)
     (first,) = await outbox.take(1)
     await outbox.dead_letter(first, "HTTP 410")

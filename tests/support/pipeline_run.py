@@ -17,6 +17,7 @@ from worker.pipeline.run import run
 from worker.server import app
 from worker.server.fault_options import parse
 from worker.settings import Settings, load
+from worker.storage import address
 from worker.storage.outputs.local_files import Outputs, write
 from worker.transcript.model import SectionFacts, Segment, Transcript
 
@@ -82,7 +83,7 @@ async def transcribe(
     """One job through the whole pipeline; with `out` its files as well."""
     job = Job(
         id="test-job",
-        source=source,
+        source=address.parse(str(source)),
         speed=speed,
         language=None,
         sessions=sessions,

@@ -83,7 +83,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.event_loop": (),
     "tasks.forced_exit": (),
     "tasks.observability": (),
+    "tasks.address_fields": ("worker.storage",),
     "tasks.job_spec": (
+        "tasks.address_fields",
         "worker.audio.audio_tracks",
         "worker.audio.channel_selection",
         "worker.ledger.records",
@@ -195,6 +197,18 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     r"silero_vad": ("worker.audio.segmentation.speech_detector",),
     r"VOICE_(RATE|WINDOW): Final = ": ("worker.audio.segmentation.speech_detector",),
     r"class (Voice|Speech)Detector\(": ("worker.audio.segmentation.speech_detector",),
+}
+
+# Module -> the texts that it parses into addresses.
+PARSE_ADDRESSES = {
+    "tasks.address_fields": "a job's JSON",
+    "tasks.cli.export": "--out",
+    "tasks.cli.sources.expand": "arguments of a command",
+    "tasks.cli.submit": "--batch-webhook",
+    "tasks.client.handles": "batch_webhook=",
+    "tasks.doctor.storage": "--out, STT_ALLOWED_OUTPUTS",
+    "worker.storage.sources.web": "redirects",
+    "worker.webhooks.outbox": "messages in Redis",
 }
 
 
@@ -360,6 +374,16 @@ def test_the_commands_write_through_the_sanitizer() -> None:
             found = re.findall(r"click\.s?echo\b|rich\.markup|markup\.escape", path.read_text(encoding="utf-8"))
             wrong += [f"{name}: {text}" for text in found]
     assert not wrong
+
+
+def test_texts_become_addresses_only_where_they_enter() -> None:
+    """Below, an address that is parsed a second time may be another one than the one that was checked."""
+    parsing = set()
+    for name, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module == "worker.storage.address":
+                parsing |= {name for alias in node.names if alias.name == "parse"}
+    assert parsing == set(PARSE_ADDRESSES)
 
 
 def test_the_import_rules_name_real_modules() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Final, Protocol
 
 from pydantic import TypeAdapter
@@ -13,6 +12,7 @@ from worker.audio.channel_selection import ALL_MIXED, Wanted
 from worker.audio.segmentation.section_plan import Plan
 from worker.job_progress import Progress
 from worker.settings import Speed
+from worker.storage.address import Address
 from worker.transcript.model import SectionFacts, Segment
 
 
@@ -66,8 +66,7 @@ class Job:
     """What one run needs to know."""
 
     id: str
-    source: str | Path
-    """A path, or an address as in `worker.storage.address`."""
+    source: Address
     speed: Speed
     language: str | None
     """Written into the transcript when the service names none."""

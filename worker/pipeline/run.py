@@ -25,7 +25,6 @@ from worker.realtime.rate_control import SpeedControl, is_unlimited
 from worker.realtime.slots import Slots, Unlimited
 from worker.realtime.streaming import Endpoint
 from worker.settings import Settings
-from worker.storage.address import show
 from worker.storage.sources.download import Local, fetched
 from worker.transcript.document import compose
 from worker.transcript.merge import merge_channels
@@ -52,13 +51,13 @@ class _Run:
         endpoint = Endpoint(settings.url, settings.api_key)
         detector = silero if settings.speech_detector == "auto" else lambda: None
         self._service = Service(endpoint, settings, self._speed, slots, detector)
-        self._progress = RunProgress(listener, settings, self._speed, show(str(job.source)))
+        self._progress = RunProgress(listener, settings, self._speed, job.source.shown)
         self._sections: list[Section] = []
 
     async def run(self) -> Transcript:
         job = self._job
         async with (
-            fetched(str(job.source), self._settings) as local,
+            fetched(job.source, self._settings) as local,
             guarded(job, local, self._log) as guard,
         ):
             return await self._transcribe(local, guard)

@@ -15,22 +15,20 @@ from urllib.parse import unquote
 
 from worker.errors import BadJob, OutputError, SourceRefused
 from worker.settings import Settings
-from worker.storage.address import Address, is_url, parse, show
+from worker.storage.address import Address, is_url
 from worker.storage.web_hosts import is_private_host, request_url
 
 
-def check_source(source: str, settings: Settings) -> None:
-    """Raises SourceRefused when a worker with these settings must not read `source`, and BadJob for what is no address.
+def check_source(source: Address, settings: Settings) -> None:
+    """Raises SourceRefused when a worker with these settings must not read `source`.
 
     Host names are allowed here; their addresses are checked after they are resolved (`worker.storage.guarded_http`).
     """
-    address = parse(source)
     entries = list(_entries(settings.allowed_sources))
-    if entries and not any(_covers(entry, source, address) for entry in entries):
-        raise SourceRefused(f"{show(source)}: is not within STT_ALLOWED_SOURCES of this worker")
-    host = address.host if address is not None and address.is_web else ""
-    if is_private_host(host) and not may_be_private(source, settings):
-        raise SourceRefused(private_address(show(source)))
+    if entries and not any(_covers(entry, source) for entry in entries):
+        raise SourceRefused(f"{source}: is not within STT_ALLOWED_SOURCES of this worker")
+    if is_private_host(source.host) and not may_be_private(source, settings):
+        raise SourceRefused(private_address(source))
 
 
 def allowed_folders(setting: str) -> tuple[str, ...]:
@@ -38,66 +36,60 @@ def allowed_folders(setting: str) -> tuple[str, ...]:
     return tuple("/" if entry == "*" else entry for entry in _entries(setting) if not is_url(entry))
 
 
-def check_output(folder: str, settings: Settings) -> None:
+def check_output(folder: Address, settings: Settings) -> None:
     """Raises OutputError when a worker with these settings must not write to `folder`."""
-    try:
-        address = parse(folder)
-    except BadJob as exc:
-        raise OutputError(str(exc)) from None
-    if address is not None and address.is_web:
-        raise OutputError(f"{show(folder)}: transcripts cannot be written there; give a folder, s3://, gs:// or az://")
+    if folder.is_web:
+        raise OutputError(f"{folder}: transcripts cannot be written there; give a folder, s3://, gs:// or az://")
     entries = list(_entries(settings.allowed_outputs))
-    if entries and not any(_covers(entry, folder, address) for entry in entries):
-        raise OutputError(f"{show(folder)}: is not within STT_ALLOWED_OUTPUTS of this worker")
+    if entries and not any(_covers(entry, folder) for entry in entries):
+        raise OutputError(f"{folder}: is not within STT_ALLOWED_OUTPUTS of this worker")
 
 
-def check_webhook(url: str, settings: Settings) -> None:
+def check_webhook(url: Address, settings: Settings) -> None:
     """Raises BadJob when a worker with these settings must not send webhooks to `url`, or when it is no web address."""
-    address = parse(url)
-    if address is None or not address.is_web:
-        raise BadJob(f"{show(url)}: webhooks go to https:// or http:// addresses")
+    if not url.is_web:
+        raise BadJob(f"{url}: webhooks go to https:// or http:// addresses")
     entries = list(_entries(settings.allowed_webhooks))
-    if entries and not any(_covers(entry, url, address) for entry in entries):
-        raise BadJob(f"{show(url)}: is not within STT_ALLOWED_WEBHOOKS of this worker")
-    if is_private_host(address.host) and not _named(url, settings.allowed_webhooks):
-        raise BadJob(private_webhook(show(url)))
+    if entries and not any(_covers(entry, url) for entry in entries):
+        raise BadJob(f"{url}: is not within STT_ALLOWED_WEBHOOKS of this worker")
+    if is_private_host(url.host) and not webhook_may_be_private(url, settings):
+        raise BadJob(private_webhook(url))
 
 
-def webhook_may_be_private(url: str, settings: Settings) -> bool:
+def webhook_may_be_private(url: Address, settings: Settings) -> bool:
     """Whether a webhook may go to `url` even where its host lies on a private address."""
     return _named(url, settings.allowed_webhooks)
 
 
-def private_webhook(shown: str) -> str:
+def private_webhook(url: Address) -> str:
     """The reason given for one."""
-    return f"{shown}: lies on a private address, where no webhooks go; name its host in STT_ALLOWED_WEBHOOKS"
+    return f"{url}: lies on a private address, where no webhooks go; name its host in STT_ALLOWED_WEBHOOKS"
 
 
-def may_be_private(source: str, settings: Settings) -> bool:
+def may_be_private(source: Address, settings: Settings) -> bool:
     """Whether the web address `source` is allowed even where its host lies on a private address."""
     return _named(source, settings.allowed_sources)
 
 
-def private_address(shown: str) -> str:
+def private_address(source: Address) -> str:
     """The reason given for one."""
-    return f"{shown}: lies on a private address, which this worker does not read; name its host in STT_ALLOWED_SOURCES"
+    return f"{source}: lies on a private address, which this worker does not read; name its host in STT_ALLOWED_SOURCES"
 
 
-def _named(url: str, setting: str) -> bool:
+def _named(address: Address, setting: str) -> bool:
     """Whether an entry names this host, and not only the domain it is in."""
-    address = parse(url)
-    return any(_covers(entry, url, address) for entry in _entries(setting) if "://*" not in entry)
+    return any(_covers(entry, address) for entry in _entries(setting) if "://*" not in entry)
 
 
 def _entries(setting: str) -> Iterator[str]:
     return (entry.strip() for entry in setting.split(",") if entry.strip())
 
 
-def _covers(entry: str, text: str, address: Address | None) -> bool:
+def _covers(entry: str, address: Address) -> bool:
     if entry == "*":
         return True
-    if address is None:
-        return not is_url(entry) and _below(os.path.normpath(entry), os.path.normpath(text))
+    if address.is_file:
+        return not is_url(entry) and _below(os.path.normpath(entry), os.path.normpath(address.text))
     if not is_url(entry):
         return False
     scheme, _, rest = entry.partition("://")

@@ -1,30 +1,36 @@
-"""What names a source or an output folder: a path on this disk, or an address with a scheme (pure).
+"""Addresses of sources, output folders and webhooks: a path on this disk, or a URL of a known scheme (pure).
 
-| address               | what it is                                                                      |
+| address               | stands for                                                                      |
 |-----------------------|---------------------------------------------------------------------------------|
-| `s3://bucket/key`     | Amazon S3, or what speaks its protocol at STT_S3_ENDPOINT                         |
+| `s3://bucket/key`     | Amazon S3, or a store that speaks its protocol at STT_S3_ENDPOINT                 |
 | `gs://bucket/key`     | Google Cloud Storage                                                            |
 | `az://container/key`  | Azure Blob Storage, in the account of AZURE_STORAGE_ACCOUNT_NAME                |
 | `https://host/path`   | any web server (also `http://`); a signed address keeps its query                |
+| anything else         | a path                                                                          |
 
-Keys are taken as they are: nothing in them is percent-encoded.
+A text is parsed once, where it enters the program: the command line, the producer API, a job's JSON, a message in
+Redis, a redirect. Below, only `Address` travels, so the address that was checked is the one that is used. Keys are
+taken as they are: nothing in them is percent-encoded.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
 
 from worker.errors import BadJob
 from worker.storage.web_hosts import in_url, request_url
 
+if TYPE_CHECKING:
+    from yarl import URL
+
+FILE: Final = "file"
+"""The scheme of a path. No text has it: `file://` is refused."""
 OBJECTS: Final = ("s3", "gs", "az")
-WEB_PORTS: Final = {"http": 80, "https": 443}
-WEB: Final = tuple(WEB_PORTS)
+WEB: Final = ("http", "https")
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _UNREADABLE: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]")
@@ -35,56 +41,85 @@ _URL_IN_TEXT: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s<>\"'|`)\]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A place that is not on this disk."""
+    """The place of a source, an output folder or a webhook. `str()` gives the form for display."""
 
-    url: str
-    """As it was given, with the signature of a signed address: never to be shown, see `shown`."""
+    text: str = field(repr=False)
+    """As it was given, with the signature of a signed address: only for storing and opening it."""
+    shown: str
+    """For people and records: without user, password, query and fragment."""
     scheme: str
-    bucket: str
+    bucket: str = ""
     """The bucket or container; for a web address the host as used for the connection, with its port if it names one."""
-    key: str
+    key: str = ""
     """Without a slash in front."""
+    http_url: URL | None = field(default=None, repr=False, compare=False)
+    """The request to send for a web address; None for all others."""
+
+    def __str__(self) -> str:
+        return self.shown
+
+    @property
+    def is_file(self) -> bool:
+        return self.scheme == FILE
 
     @property
     def is_web(self) -> bool:
         return self.scheme in WEB
 
     @property
-    def shown(self) -> str:
-        """For people and records: without user, password, query and fragment."""
-        return show(self.url)
+    def path(self) -> Path:
+        """The path of a file or folder. Only for those."""
+        return Path(self.text)
 
     @property
     def host(self) -> str:
-        """The host of a web address as used for the connection; IPv6 without brackets."""
-        return urlsplit(f"//{self.bucket}").hostname or ""
+        """The host of a web address as used for the connection, IPv6 without brackets; empty for all others."""
+        return (self.http_url.raw_host or "") if self.http_url is not None else ""
 
     @property
-    def port(self) -> int:
-        """The port of a web address."""
-        return urlsplit(f"//{self.bucket}").port or WEB_PORTS[self.scheme]
+    def port(self) -> int | None:
+        """The port of a web address, also where it names none."""
+        return self.http_url.port if self.http_url is not None else None
 
     @property
     def name(self) -> str:
-        """The last part of the key, as a file name; may be empty."""
+        """The last part of the path or key, as a file name; may be empty."""
+        if self.is_file:
+            return self.path.name
         last = self.key.rpartition("/")[2]
         return unquote(last) if self.is_web else last
 
+    @property
+    def stem(self) -> str:
+        """The name of a source without its ending: the default name of its transcript."""
+        return self.path.stem if self.is_file else PurePosixPath(self.name).stem.strip(".") or "transcript"
+
     def below(self, name: str) -> Address:
-        """The object `name` in this folder. Only for object stores."""
-        key = f"{self.key.rstrip('/')}/{name}".lstrip("/")
-        return Address(f"{self.scheme}://{self.bucket}/{key}", self.scheme, self.bucket, key)
+        """The file or object `name` in this folder. Not for web addresses."""
+        return from_path(self.path / name) if self.is_file else self.at(f"{self.key.rstrip('/')}/{name}".lstrip("/"))
+
+    def at(self, key: str) -> Address:
+        """The object `key` of the same bucket. Only for object stores."""
+        text = f"{self.scheme}://{self.bucket}/{key}"
+        return Address(text, text, self.scheme, self.bucket, key)
 
 
 def is_url(text: str) -> bool:
+    """Whether a text that was just entered is no path."""
     return _URL.match(text) is not None
 
 
-def parse(text: str) -> Address | None:
-    """The address, or None for a path on this disk. Raises BadJob for an address that cannot be one."""
+def from_path(path: str | Path) -> Address:
+    """The address of a path on this disk."""
+    text = str(path)
+    return Address(text, _decodable(text), FILE)
+
+
+def parse(text: str) -> Address:
+    """The address that a text names. Raises BadJob for a URL that cannot be one."""
     match = _URL.match(text)
     if match is None:
-        return None
+        return from_path(text)
     scheme, shown = match[1].lower(), show(text)
     if scheme in WEB:
         return _web(text, scheme, shown)
@@ -98,7 +133,7 @@ def parse(text: str) -> Address | None:
     key = key.lstrip("/")
     if key.rstrip("/") and _UNREADABLE.search(key.rstrip("/")):
         raise BadJob(f"{shown}: a key with an empty part, with `.` or `..` as a part, or with control characters")
-    return Address(text, scheme, bucket, key)
+    return Address(text, shown, scheme, bucket, key)
 
 
 def _web(text: str, scheme: str, shown: str) -> Address:
@@ -112,17 +147,18 @@ def _web(text: str, scheme: str, shown: str) -> Address:
     except ValueError as exc:
         raise BadJob(f"{shown}: is not an address: {exc}") from None
     host = in_url(url.raw_host or "")
-    return Address(text, scheme, host if parts.port is None else f"{host}:{parts.port}", parts.path.lstrip("/"))
+    bucket = host if parts.port is None else f"{host}:{parts.port}"
+    return Address(text, shown, scheme, bucket, parts.path.lstrip("/"), url)
 
 
 def show(text: str) -> str:
-    """A path as it is, but for bytes that are no UTF-8; of an address what may stand in records: no user, no password,
-    no query, no fragment."""
+    """The form for display of a text that is no `Address` (yet), such as one that was refused or read from a record: a
+    path as it is, but for bytes that are no UTF-8; a URL without user, password, query and fragment."""
     match = _URL.match(text)
     if match is None:
-        return text.encode("utf-8", "backslashreplace").decode()
+        return _decodable(text)
     scheme = match[1].lower()
-    # Of what may follow an @ in the path nothing is lost: a user stands before the first slash.
+    # A user stands before the first slash, so an @ in the path stays.
     start, slash, rest = text[match.end() :].partition("/")
     shown = f"{start.rpartition('@')[2]}{slash}{rest}"
     if scheme not in OBJECTS:
@@ -132,24 +168,9 @@ def show(text: str) -> str:
 
 
 def scrub(text: str) -> str:
-    """A text of others, such as an error message, with every address in it as `show` has it."""
+    """A foreign text, such as an error message, with every URL in it in its form for display."""
     return _URL_IN_TEXT.sub(lambda match: show(match[0]), text)
 
 
-def output_names(folders: Sequence[str], name: str, formats: Sequence[str]) -> tuple[str, ...]:
-    """The files of a transcript: for each of the folders and addresses `name.format`, in the order of the formats.
-    Raises BadJob for a folder that is no address."""
-    return tuple(_file(folder, f"{name}.{fmt}") for folder in folders for fmt in formats)
-
-
-def _file(folder: str, name: str) -> str:
-    address = parse(folder)
-    return str(Path(folder) / name) if address is None else address.below(name).url
-
-
-def stem(text: str) -> str:
-    """Name of a source without its ending: what its transcript is called by default."""
-    if not is_url(text):
-        return Path(text).stem
-    address = parse(text)
-    return (PurePosixPath(address.name).stem.strip(".") if address is not None else "") or "transcript"
+def _decodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

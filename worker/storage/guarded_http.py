@@ -19,9 +19,9 @@ from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
-from yarl import URL
 
-from worker.storage.web_hosts import is_private, request_url
+from worker.storage.address import Address
+from worker.storage.web_hosts import is_private
 
 RESOLVE_S: Final = 10.0
 
@@ -38,12 +38,14 @@ class Guarded:
         self._guard = guard
 
     async def request(
-        self, method: str, text: str, *, may_be_private: bool, headers: dict[str, str], data: bytes | None = None
+        self, method: str, address: Address, *, may_be_private: bool, headers: dict[str, str], data: bytes | None = None
     ) -> aiohttp.ClientResponse:
-        """Send one request; redirects are not followed. Raises PrivateHost, ValueError for an address that cannot be
-        requested, and the errors of aiohttp."""
-        url = request_url(text)
-        proxy = await asyncio.to_thread(proxy_of, url)
+        """Send one request; redirects are not followed. Raises PrivateHost, ValueError for an address that is not a
+        web address, and the errors of aiohttp."""
+        url = address.http_url
+        if url is None:
+            raise ValueError(f"{address}: is not a web address")
+        proxy = await asyncio.to_thread(proxy_of, address)
         self._guard.checks = proxy is None and not may_be_private
         self._guard.refused = False
         try:
@@ -52,7 +54,7 @@ class Guarded:
             )
         except (aiohttp.ClientError, OSError) as exc:
             if self._guard.refused:
-                raise PrivateHost(url.raw_host) from exc
+                raise PrivateHost(address.host) from exc
             raise
 
 
@@ -69,10 +71,9 @@ async def guarded_session(timeout: aiohttp.ClientTimeout, tls: ssl.SSLContext | 
         yield Guarded(session, guard)
 
 
-def proxy_of(url: URL) -> str | None:
-    """The proxy of the environment for `url`, None where it is connected to directly."""
-    host = url.raw_host or ""
-    return None if proxy_bypass(host) else getproxies().get(url.scheme)
+def proxy_of(address: Address) -> str | None:
+    """The proxy of the environment for a web address, None where it is connected to directly."""
+    return None if proxy_bypass(address.host) else getproxies().get(address.scheme)
 
 
 class _Guard:

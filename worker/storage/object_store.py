@@ -122,9 +122,7 @@ async def listing(folder: Address, endpoint: str) -> AsyncIterator[Found]:
         async for page in obstore.list(_store(folder, endpoint), folder.key.rstrip("/") or None, chunk_size=1000):
             for meta in page:
                 if not (meta["size"] == 0 and meta["path"].endswith("/")):
-                    key = meta["path"]
-                    url = f"{folder.scheme}://{folder.bucket}/{key}"
-                    yield Found(Address(url, folder.scheme, folder.bucket, key), meta["size"])
+                    yield Found(folder.at(meta["path"]), meta["size"])
 
 
 @lru_cache(maxsize=64)

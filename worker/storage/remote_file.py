@@ -41,4 +41,4 @@ def content_text(address: Address, version: Version) -> str:
     whole address, with the length and the time of the last change."""
     if version.etag is not None:
         return f"url:{address.shown}\n{version.etag}\n{version.size_bytes}"
-    return f"url:{address.url}\n{version.modified}\n{version.size_bytes}"
+    return f"url:{address.text}\n{version.modified}\n{version.size_bytes}"

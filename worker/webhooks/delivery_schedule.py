@@ -20,7 +20,6 @@ from worker.backoff import exponential_s, jittered
 from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.connection import Connection
 from worker.settings import Settings
-from worker.storage.address import show
 from worker.webhooks.http_post import MOST_BYTES, Answer, Sender
 from worker.webhooks.outbox import Message, Outbox
 
@@ -76,8 +75,8 @@ class Deliverer:
         return len(messages)
 
     async def _deliver(self, message: Message) -> None:
-        log = logger.bind(message=message.id, subject=message.subject, to=show(message.url), attempt=message.attempts)
-        if not message.body:
+        log = logger.bind(message=message.id, subject=message.subject, to=message.to, attempt=message.attempts)
+        if not message.body or message.url is None:
             answer = Answer(False, message.reason, final=True)
         elif len(message.body) > MOST_BYTES:
             answer = Answer(False, f"the message has more than {MOST_BYTES} bytes", final=True)

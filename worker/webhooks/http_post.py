@@ -27,9 +27,8 @@ import aiohttp
 from worker.errors import BadJob, SettingsError
 from worker.settings import Settings
 from worker.storage.access_policy import check_webhook, private_webhook, webhook_may_be_private
-from worker.storage.address import scrub, show
+from worker.storage.address import Address, scrub
 from worker.storage.guarded_http import PrivateHost, guarded_session, proxy_of
-from worker.storage.web_hosts import request_url
 
 LEAST_SECRET: Final = 24
 """Bytes of a secret, as the specification asks."""
@@ -95,15 +94,14 @@ class Sender:
         """Whether there is a secret. Without one nothing is sent: what is not signed proves nothing."""
         return bool(self._keys)
 
-    async def send(self, url: str, message_id: str, body: bytes, now: float) -> Answer:
+    async def send(self, url: Address, message_id: str, body: bytes, now: float) -> Answer:
         """One attempt, within STT_WEBHOOK_TIMEOUT_S. `now`: seconds since 1970, which are signed."""
-        shown = show(url)
         try:
             check_webhook(url, self._settings)
             private = webhook_may_be_private(url, self._settings)
-            if not self._settings.allowed_webhooks.strip() and proxy_of(request_url(url)) is not None:
-                return Answer(False, _through_proxy(shown), final=True)
-        except (BadJob, ValueError) as exc:
+            if not self._settings.allowed_webhooks.strip() and proxy_of(url) is not None:
+                return Answer(False, _through_proxy(url), final=True)
+        except BadJob as exc:
             return Answer(False, str(exc), final=True)
         headers = {
             "content-type": "application/json",
@@ -120,9 +118,9 @@ class Sender:
                 response.close()  # whatever it says beyond that is not read
                 return answer
         except PrivateHost:
-            return Answer(False, private_webhook(shown), final=True)
+            return Answer(False, private_webhook(url), final=True)
         except aiohttp.InvalidURL:
-            return Answer(False, f"{shown}: is not an address", final=True)
+            return Answer(False, f"{url}: is not an address", final=True)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             return Answer(False, self._reason(exc))
 
@@ -136,9 +134,9 @@ class Sender:
         return scrub(" ".join(str(exc).split()))[:300] or type(exc).__name__
 
 
-def _through_proxy(shown: str) -> str:
+def _through_proxy(url: Address) -> str:
     return (
-        f"{shown}: is reached through a proxy of the environment, where only its name can be checked; name the hosts"
+        f"{url}: is reached through a proxy of the environment, where only its name can be checked; name the hosts"
         " that may get webhooks in STT_ALLOWED_WEBHOOKS, or this one in NO_PROXY"
     )
 

@@ -24,12 +24,12 @@ from datetime import UTC, datetime, timedelta
 from secrets import token_hex
 from typing import Any, Final
 
-from worker.errors import LedgerRefused
+from worker.errors import BadJob, LedgerRefused
 from worker.ledger import schema
 from worker.ledger.connection import Connection
 from worker.ledger.keys import Keys
 from worker.settings import Settings
-from worker.storage.address import show
+from worker.storage.address import Address, parse, show
 
 _LOG: Final = logging.getLogger(__name__)
 HOLD_S: Final = 120.0
@@ -46,8 +46,10 @@ class Message:
     """One webhook in the outbox."""
 
     id: str
-    url: str
-    """With its query, which may be a secret: show it with `worker.storage.address.show`."""
+    url: Address | None
+    """None if it cannot be used; `reason` says why."""
+    to: str
+    """The receiver for display, without secrets."""
     attempts: int
     subject: str
     """The id of the job or batch."""
@@ -115,12 +117,12 @@ class Outbox:
 
     # -- batches -----------------------------------------------------------------------------------------------------
 
-    async def watch_batch(self, batch_id: str, url: str) -> None:
+    async def watch_batch(self, batch_id: str, url: Address) -> None:
         """Tell `url` when no job of the batch waits or runs any more. Ask for it when all its jobs are submitted."""
         hook, watched = self._keys[f"batch:{batch_id}:webhook"], self._keys["webhooks:batches"]
         await self._connection.many(
             lambda p: (
-                p.hset(hook, mapping={"url": url}),
+                p.hset(hook, mapping={"url": url.text}),
                 p.pexpire(hook, self._ttl_ms),
                 p.zadd(watched, {batch_id: time.time() * 1000}),
                 p.pexpire(watched, self._ttl_ms),
@@ -158,13 +160,19 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
 def _message(message_id: str, fields: dict[str, str], *, attempts: int, due_at: float, dead: bool = False) -> Message:
     """A message as stored in Redis. An unreadable message has no body, so that it does not stop the others."""
     reason, body = fields.get("reason", ""), b""
+    url: Address | None = None
+    try:
+        url = parse(fields.get("url", ""))
+    except BadJob as exc:
+        reason = str(exc)
     try:
         body = _body(fields)
     except (LookupError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError, OSError) as exc:
         reason = f"the message in Redis cannot be read ({type(exc).__name__}: {exc})"[:300]
     return Message(
         id=message_id,
-        url=fields.get("url", ""),
+        url=url,
+        to=show(fields.get("url", "")),
         attempts=attempts,
         subject=fields.get("job") or fields.get("batch") or "",
         body=body,

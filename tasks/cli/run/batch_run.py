@@ -218,7 +218,7 @@ class Run:
         lease = await ledger.acquire(identity, "run")
         if not isinstance(lease, Lease):  # a worker was quicker
             return False
-        await lease.finish(transcript, spec.output_paths())
+        await lease.finish(transcript, [output.text for output in spec.outputs()])
         return True
 
     async def _follow(self, producer: Producer, stack: Stack, queueing: asyncio.Task[None]) -> None:
@@ -255,5 +255,5 @@ def _spec(file: File, options: dict[str, Any]) -> JobSpec | None:
         return make_spec(file.source, **of_source({**options, "out_name": file.out_name}, file.options))
     except SourceError as exc:
         file.problem = (exc.code, str(exc))
-        file.source, file.out_name = show(file.source), show(file.out_name)
+        file.out_name = show(file.out_name)
         return None

@@ -19,7 +19,6 @@ from tasks.batches.number_format import clock, factor
 from tasks.cli.run.progress import File, Follower, Overall
 from tasks.cli.terminal_output import safe
 from worker.ledger.records import JobState
-from worker.storage.address import is_url, show
 from worker.text_escaping import printable
 
 MOST_ROWS: Final = 8
@@ -61,7 +60,7 @@ class View:
             speed = file.duration_s / file.took_s if file.took_s else None
             word = "[yellow]review[/]" if file.review else "[green]done[/]  "
             self._console.print(
-                f"{word}  {safe(near(file.source))}  {clock(file.duration_s)}  {factor(speed)}",
+                f"{word}  {safe(near(file.source.shown))}  {clock(file.duration_s)}  {factor(speed)}",
                 soft_wrap=True,
             )
             for warning in (*_reviews(file), *file.warnings):
@@ -144,7 +143,7 @@ class View:
 
     def _failure(self, file: File, reason: str) -> None:
         word = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
-        self._console.print(f"[red]{word}[/]  {safe(near(file.source))}: {safe(reason)}", soft_wrap=True)
+        self._console.print(f"[red]{word}[/]  {safe(near(file.source.shown))}: {safe(reason)}", soft_wrap=True)
 
 
 def _reviews(file: File) -> list[str]:
@@ -185,7 +184,7 @@ def _table(files: Sequence[File], out: Path) -> Table:
         else:
             result, end = "not done", ""
         length = clock(file.duration_s) if file.duration_s else "–"
-        table.add_row(safe(near(file.source)), result, length, factor(speed), end)
+        table.add_row(safe(near(file.source.shown)), result, length, factor(speed), end)
     return table
 
 
@@ -202,9 +201,7 @@ def show_table(console: Console, table: Table) -> None:
 
 
 def near(place: str | Path) -> str:
-    """For people: relative to the current folder where it lies below it; an address without what signs it."""
-    if is_url(str(place)):
-        return show(str(place))
+    """A path or the display form of an address, relative to the current folder where it lies below it."""
     try:
         return str(Path(place).relative_to(Path.cwd()))
     except ValueError:

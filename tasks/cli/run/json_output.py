@@ -12,7 +12,6 @@ from tasks.batches.summary import JobLine
 from tasks.cli.run.progress import File, Overall
 from tasks.cli.sources.find_recordings import LeftOut, as_documents
 from worker.ledger.records import JobState
-from worker.storage.address import show
 from worker.text_escaping import printable_lines
 
 SCHEMA_VERSION: Final = 1
@@ -54,7 +53,7 @@ class Events:
 def of_file(file: File) -> dict[str, Any]:
     code, text = file.error or (None, None)
     return {
-        "source": show(file.source),
+        "source": file.source.shown,
         "id": file.job_id,
         "state": file.state.value,
         "skipped": file.skipped,
@@ -74,7 +73,7 @@ def line_of(file: File) -> JobLine:
     record = file.record
     return JobLine(
         id=file.job_id,
-        source=show(file.source),
+        source=file.source.shown,
         state=file.state,
         skipped=file.skipped,
         duration_s=round(file.duration_s, 3),

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from tasks.batches.summary import review_texts
 from worker.ledger.records import JobRecord, JobState
+from worker.storage.address import Address
 from worker.transcript.model import Quality
 
 SPEED_WINDOW_S: Final = 20.0
@@ -27,8 +28,7 @@ LOOK_AT: Final = 200
 class File:
     """One file of a run."""
 
-    source: str
-    """A path, or an address."""
+    source: Address
     out_name: str
     size_bytes: int
     job_id: str | None = None

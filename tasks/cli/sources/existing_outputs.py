@@ -10,7 +10,6 @@ from typing import Final
 from pydantic import ValidationError
 
 from tasks.job_spec import JobSpec
-from worker.storage.address import parse
 from worker.transcript.model import Transcript
 
 _ID_IN_JSON: Final = re.compile(rb'"job_id":\s*"([^"]*)"')
@@ -49,4 +48,4 @@ def finished_transcript(spec: JobSpec, identity: str) -> Transcript | None:
 
 
 def _local(spec: JobSpec) -> Sequence[Path]:
-    return [Path(path) for path in spec.output_paths() if parse(path) is None]
+    return [address.path for address in spec.outputs() if address.is_file]

@@ -25,7 +25,7 @@ from tasks.cli.sources.output_names import Found
 from worker.audio.file_extensions import is_other_media_name
 from worker.errors import BadJob, SourceError, SourceNotFound
 from worker.settings import Settings
-from worker.storage.address import is_url, parse, show
+from worker.storage.address import Address, from_path, is_url, parse, show
 from worker.storage.sources.listing import list_sources
 
 _REASONS: Final = 3
@@ -68,7 +68,7 @@ async def sources(arguments: Sequence[str], settings: Settings, *, media: bool) 
     listing = Listing()
     for text in arguments:
         if is_url(text):
-            await _address(text, settings, media, listing)
+            await _address(parse(text), settings, media, listing)
         else:
             _local(text, media, listing)
     if not listing.found:
@@ -110,34 +110,33 @@ def _walk(folder: Path, below: PurePosixPath, media: bool, listing: Listing) -> 
 
 
 def _file(path: Path, place: PurePosixPath) -> Found:
-    return Found(str(path.absolute()), place, _size(str(path)))
+    return Found(from_path(path.absolute()), place, _size(path))
 
 
 def _of_entry(entry: Entry, folder: Path) -> Found:
-    address = parse(entry.source)
-    if address is not None:
-        place = _place(PurePosixPath(address.name))
+    if not entry.source.is_file:
+        place = _place(PurePosixPath(entry.source.name))
         return Found(entry.source, place, id=entry.id, options=entry.options)
-    path = Path(os.path.normpath(entry.source))
+    path = Path(os.path.normpath(entry.source.text))
     inside = path.is_relative_to(folder)
     place = PurePosixPath(path.relative_to(folder).as_posix() if inside else path.name)
-    return Found(str(path), place, _size(entry.source), entry.id, entry.options)
+    return Found(from_path(path), place, _size(entry.source.path), entry.id, entry.options)
 
 
-async def _address(text: str, settings: Settings, media: bool, listing: Listing) -> None:
+async def _address(address: Address, settings: Settings, media: bool, listing: Listing) -> None:
     count = len(listing.found)
     try:
-        async for one in list_sources(text, settings):
+        async for one in list_sources(address, settings):
             if media or not is_other_media_name(Path(one.place.name)):
-                listing.add(Found(one.url, _place(one.place), one.size_bytes))
+                listing.add(Found(one.address, _place(one.place), one.size_bytes))
             else:
-                listing.left_out.append(LeftOut(show(one.url), NEEDS_MEDIA))
+                listing.left_out.append(LeftOut(one.address.shown, NEEDS_MEDIA))
     except SourceNotFound as exc:
         raise BadJob(str(exc)) from None
     except SourceError as exc:
-        raise type(exc)(f"{exc} (while listing {show(text)})") from None
+        raise type(exc)(f"{exc} (while listing {address})") from None
     if len(listing.found) == count and not listing.other:
-        raise BadJob(f"{show(text)}: nothing there that has a name of audio")
+        raise BadJob(f"{address}: nothing there that has a name of audio")
 
 
 def _place(place: PurePosixPath) -> PurePosixPath:
@@ -164,8 +163,8 @@ def _until_magic(parts: Sequence[str]) -> Iterator[str]:
         yield part
 
 
-def _size(path: str) -> int | None:
+def _size(path: Path) -> int | None:
     try:
-        return Path(path).stat().st_size
+        return path.stat().st_size
     except OSError:  # it is told of when the file is read
         return None

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
 from worker.errors import BadJob
-from worker.storage.address import parse, show
+from worker.storage.address import Address
 
 _FULL_NAME: Final = 1
 
@@ -19,8 +19,8 @@ _FULL_NAME: Final = 1
 class Found:
     """A source, and its place below the argument it was found under."""
 
-    source: str
-    """An absolute path, or an address."""
+    source: Address
+    """A path is absolute."""
     place: PurePosixPath
     size_bytes: int | None = None
     """As far as it is known without opening it."""
@@ -32,7 +32,7 @@ class Found:
     @property
     def key(self) -> tuple[str, str | None, str]:
         """The same for what is the same source, found twice."""
-        place = self.source if parse(self.source) else os.path.realpath(self.source)
+        place = os.path.realpath(self.source.text) if self.source.is_file else self.source.text
         return place, self.id, repr(sorted(self.options.items()))
 
 
@@ -44,13 +44,8 @@ class Planned:
     out_name: str
 
     @property
-    def source(self) -> str:
+    def source(self) -> Address:
         return self.found.source
-
-    @property
-    def shown(self) -> str:
-        """For people: an address without what signs it."""
-        return show(self.source)
 
 
 def walk(folder: Path) -> Iterable[Path]:
@@ -82,7 +77,10 @@ def name_outputs(found: Sequence[Found], out: Path, formats: Sequence[str]) -> l
         for index, name in enumerate(names):
             same[_folded(name)].append(index)
         clashes = {
-            index for group in same.values() if _clash([(names[i], found[i].source) for i in group]) for index in group
+            index
+            for group in same.values()
+            if _clash([(names[i], found[i].source.text) for i in group])
+            for index in group
         }
         clashes |= {
             index
@@ -102,7 +100,7 @@ def _check(names: Sequence[str], found: Sequence[Found]) -> None:
     """Raises BadJob where a manifest wants one source transcribed in several ways under one name."""
     for name, count in Counter(names).items():
         if count > 1:
-            source = show(found[names.index(name)].source)
+            source = found[names.index(name)].source
             raise BadJob(f"{source}: is listed {count} times with other options; give each an out_name")
 
 
@@ -112,8 +110,8 @@ def _name(item: Found, level: int) -> str:
     if level == _FULL_NAME:
         return str(item.place)
     # One more folder above the place with each level.
-    address = parse(item.source)
-    parts = Path(item.source).parts[1:] if address is None else PurePosixPath(address.bucket, address.key).parts
+    source = item.source
+    parts = source.path.parts[1:] if source.is_file else PurePosixPath(source.bucket, source.key).parts
     count = min(len(item.place.parts) + level - _FULL_NAME, len(parts))
     return "/".join(parts[-count:])
 

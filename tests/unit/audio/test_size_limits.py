@@ -18,6 +18,7 @@ from worker.pipeline.job import Job
 from worker.pipeline.planning_thread import open_planned
 from worker.pipeline.run import run
 from worker.settings import load
+from worker.storage.address import from_path
 
 
 def noise(seconds: float, channels: int = 1) -> np.ndarray:
@@ -61,7 +62,7 @@ async def test_what_is_longer_than_its_header_says(tmp_path: Path) -> None:
     data[at : at + 4] = (8000 * 2 * 2).to_bytes(4, "little")
     path.write_bytes(data)
     async with tone_service(STT_SOURCE_MAX_HOURS=str(8 / 3600)) as settings:
-        job = Job(id="j", source=path, speed=math.inf, language=None)
+        job = Job(id="j", source=from_path(path), speed=math.inf, language=None)
         log = MemoryLog()
         with pytest.raises(SourceRefused, match="STT_SOURCE_MAX_HOURS"):
             await run(job, settings=settings, log=log, listener=log)

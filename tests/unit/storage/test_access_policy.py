@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from worker.errors import OutputError, SourceRefused
+from worker.errors import BadJob, OutputError, SourceRefused
 from worker.settings import load
 from worker.storage.access_policy import check_output, check_source, may_be_private
+from worker.storage.address import parse
 from worker.storage.web_hosts import is_private
 
 LISTED = "/audio, s3://calls/2026, gs://voices, https://files.example.com/public, https://*.cdn.example.com, http://10.0.0.5:9000"
@@ -60,10 +61,10 @@ LISTED = "/audio, s3://calls/2026, gs://voices, https://files.example.com/public
 def test_sources(sources: str, source: str, allowed: bool) -> None:
     settings = load({"STT_ALLOWED_SOURCES": sources})
     if allowed:
-        check_source(source, settings)
+        check_source(parse(source), settings)
     else:
         with pytest.raises(SourceRefused, match="STT_ALLOWED_SOURCES"):
-            check_source(source, settings)
+            check_source(parse(source), settings)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_sources(sources: str, source: str, allowed: bool) -> None:
     ],
 )
 def test_a_named_host_may_be_private(sources: str, source: str, private: bool) -> None:
-    assert may_be_private(source, load({"STT_ALLOWED_SOURCES": sources})) is private
+    assert may_be_private(parse(source), load({"STT_ALLOWED_SOURCES": sources})) is private
 
 
 @pytest.mark.parametrize(
@@ -115,7 +116,7 @@ def test_private_addresses(host: str, private: bool) -> None:
 def test_outputs(outputs: str, folder: str, reason: str | None) -> None:
     settings = load({"STT_ALLOWED_OUTPUTS": outputs})
     if reason is None:
-        check_output(folder, settings)
+        check_output(parse(folder), settings)
     else:
-        with pytest.raises(OutputError, match=reason):
-            check_output(folder, settings)
+        with pytest.raises((OutputError, BadJob), match=reason):
+            check_output(parse(folder), settings)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.errors import BadJob
-from worker.storage.address import parse, scrub, show, stem
+from worker.storage.address import from_path, parse, scrub, show
 
 
 @pytest.mark.parametrize(
@@ -31,14 +31,13 @@ from worker.storage.address import parse, scrub, show, stem
 )
 def test_what_an_address_is_made_of(text: str, scheme: str, bucket: str, key: str, name: str) -> None:
     address = parse(text)
-    assert address is not None
     assert (address.scheme, address.bucket, address.key, address.name) == (scheme, bucket, key, name)
 
 
 @pytest.mark.parametrize("text", ["/audio/a.wav", "a.wav", "C:\\a.wav", "s3:/a", "call: 3.wav", "//host/a", ""])
 def test_what_is_a_path(text: str) -> None:
-    assert parse(text) is None
-    assert show(text) == text
+    assert parse(text).is_file
+    assert parse(text).text == parse(text).shown == show(text) == text
 
 
 @pytest.mark.parametrize(
@@ -85,6 +84,40 @@ def test_no_secret_is_shown(text: str, shown: str) -> None:
     assert scrub(f"GET {text} failed, see {text}.") == f"GET {shown} failed, see {show(text + '.')}"
 
 
+def test_an_address_in_a_message_or_a_log_line_has_no_secret() -> None:
+    address = parse("https://host/x/a.wav?sig=secret#secret")
+    assert f"{address}" == address.shown == "https://host/x/a.wav?…"
+    assert "secret" not in repr(address)
+    assert address.text.endswith("?sig=secret#secret"), "what is stored and opened stays as it was given"
+    assert str(address.http_url) == "https://host/x/a.wav?sig=secret"
+
+
+def test_a_name_that_is_no_utf8_can_be_shown() -> None:
+    address = from_path("/in/\udcff.wav")
+    assert (address.text, address.shown) == ("/in/\udcff.wav", "/in/\\udcff.wav")
+
+
+@pytest.mark.parametrize(
+    ("folder", "file"),
+    [
+        ("/out", "/out/x/a.srt"),
+        ("/out/", "/out/x/a.srt"),
+        ("out", "out/x/a.srt"),
+        ("s3://texts", "s3://texts/x/a.srt"),
+        ("gs://texts/2026/", "gs://texts/2026/x/a.srt"),
+    ],
+)
+def test_a_file_in_a_folder(folder: str, file: str) -> None:
+    assert parse(folder).below("x/a.srt") == parse(file)
+
+
+def test_only_web_addresses_have_a_host_and_a_port() -> None:
+    found = [parse(text) for text in ("/a.wav", "s3://b/a.wav", "http://host/a", "https://host/a", "https://host:1/a")]
+    assert [(one.host, one.port) for one in found] == [
+        ("", None), ("", None), ("host", 80), ("host", 443), ("host", 1)
+    ]  # fmt: skip
+
+
 @given(
     scheme=st.sampled_from(["http", "https", "s3", "gs", "az", "redis", "ftp"]),
     path=st.text(st.characters(exclude_characters="s"), max_size=20),
@@ -109,7 +142,7 @@ def test_scrubbing_leaves_the_rest() -> None:
     ],
 )
 def test_the_name_of_the_transcript(source: str, name: str) -> None:
-    assert stem(source) == name
+    assert parse(source).stem == name
 
 
 @pytest.mark.parametrize("part", ["a", "a://", "a+.", "-", "http://u:", "http://u:p@", "://"])

@@ -18,6 +18,7 @@ from tests.support.ports import free_port
 from tests.support.wait import wait_until
 from worker.errors import BadJob, SourceError, SourceNotFound, SourceRefused, SourceUnavailable, WorkerShortage
 from worker.settings import Settings, load
+from worker.storage.address import parse
 from worker.storage.sources import download, web
 from worker.storage.sources.download import fetched
 from worker.storage.sources.listing import content_of
@@ -61,7 +62,7 @@ def tries_without_progress(server: FaultyWeb) -> int:
 
 
 async def downloaded(url: str, settings: Settings) -> bytes:
-    async with fetched(url, settings) as local:
+    async with fetched(parse(url), settings) as local:
         assert local.file.name.endswith("call.wav")
         with local.file.open() as file:
             data = file.read()
@@ -156,12 +157,12 @@ async def test_a_source_that_is_too_large(server: FaultyWeb, settings: Settings,
 
 async def test_downloads_wait_for_room(server: FaultyWeb, settings: Settings) -> None:
     small = settings.model_copy(update={"downloads_max_gb": 0.007, "download_timeout_s": 20})
-    async with fetched(server.url("ok"), small), fetched(server.url("ok"), small):
+    async with fetched(parse(server.url("ok")), small), fetched(parse(server.url("ok")), small):
         third = asyncio.create_task(downloaded(server.url("ok", "third-call.wav"), small))
         await asyncio.to_thread(wait_until, lambda: len(server.requests) == 3, "the third one asks")
         assert not third.done()
         with pytest.raises(WorkerShortage, match="other downloads use all of the space"):
-            async with fetched(server.url("chunked"), small):
+            async with fetched(parse(server.url("chunked")), small):
                 pass
     assert await third == CONTENT
 
@@ -177,7 +178,7 @@ async def test_the_file_goes_whatever_happens(server: FaultyWeb, settings: Setti
     here = asyncio.Event()
 
     async def use() -> None:
-        async with fetched(server.url("ok"), settings):
+        async with fetched(parse(server.url("ok")), settings):
             assert left_behind(settings)
             here.set()
             if how == "error":
@@ -236,34 +237,34 @@ async def test_a_link_out_of_what_is_allowed(tmp_path: Path) -> None:
     (inside / "a.wav").write_bytes(b"x")
     base = inside.resolve()
     settings = load({"STT_ALLOWED_SOURCES": str(base)})
-    async with fetched(str(base / "a.wav"), settings) as local:
+    async with fetched(parse(str(base / "a.wav")), settings) as local:
         assert os.path.samestat(local.file.stat(), (base / "a.wav").stat())
     with pytest.raises(SourceRefused):
-        async with fetched(str(base / "link.wav"), settings):
+        async with fetched(parse(str(base / "link.wav")), settings):
             pass
 
 
 async def test_a_path_is_taken_as_it_is(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "a.wav").write_bytes(b"x")
-    async with fetched(str(tmp_path / "a.wav"), settings) as local:
+    async with fetched(parse(str(tmp_path / "a.wav")), settings) as local:
         assert (str(local.file), local.name, local.shown) == (local.shown, "a.wav", str(tmp_path / "a.wav"))
     assert (tmp_path / "a.wav").exists()
 
 
 # -- identity ----------------------------------------------------------------------------------------------------------
 async def test_the_identity_of_a_content(server: FaultyWeb, settings: Settings) -> None:
-    first = await content_of(server.url("ok") + "?sig=1", settings)
-    assert first == await content_of(server.url("ok") + "?sig=2", settings)
-    assert first != await content_of(server.url("ok", "other.wav"), settings)
+    first = await content_of(parse(server.url("ok") + "?sig=1"), settings)
+    assert first == await content_of(parse(server.url("ok") + "?sig=2"), settings)
+    assert first != await content_of(parse(server.url("ok", "other.wav")), settings)
     server.etag = '"another"'
-    assert first != await content_of(server.url("ok"), settings)
-    assert "sig=3" in await content_of(server.url("no-etag") + "?sig=3", settings)
-    assert await content_of(server.url("500"), settings) == f"url:{server.url('500')}"
-    assert await content_of(server.url("403"), settings) == f"url:{server.url('403')}"
+    assert first != await content_of(parse(server.url("ok")), settings)
+    assert "sig=3" in await content_of(parse(server.url("no-etag") + "?sig=3"), settings)
+    assert await content_of(parse(server.url("500")), settings) == f"url:{server.url('500')}"
+    assert await content_of(parse(server.url("403")), settings) == f"url:{server.url('403')}"
     with pytest.raises(SourceNotFound):
-        await content_of(server.url("404"), settings)
+        await content_of(parse(server.url("404")), settings)
     with pytest.raises(SourceRefused):
-        await content_of(server.url("ok"), settings.model_copy(update={"allowed_sources": ""}))
+        await content_of(parse(server.url("ok")), settings.model_copy(update={"allowed_sources": ""}))
 
 
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EDQUOT, errno.EMFILE, errno.EIO, errno.ESTALE])

@@ -12,6 +12,7 @@ from tests.unit.transcript.build import transcript
 from worker.audio.source import sha256_file
 from worker.errors import OutputError, SourceError, SourceNotFound, SourceRefused
 from worker.settings import Settings, load
+from worker.storage.address import parse
 from worker.storage.outputs.deliver import deliver
 from worker.storage.sources.download import fetched
 from worker.storage.sources.listing import content_of, contents_of
@@ -48,27 +49,27 @@ def allowing(roots: Path) -> Settings:
 async def test_nothing_leads_out_of_what_is_allowed(roots: Path, path: str) -> None:
     settings, source = allowing(roots), str(roots / path)
     with pytest.raises(SourceRefused, match="STT_ALLOWED_SOURCES") as refused:
-        open_local(source, settings)
+        open_local(parse(source), settings)
     assert str(refused.value).startswith(f"{source}: "), "where a link leads is not told"
     assert str(refused.value).count("secret") == path.count("secret")
     with pytest.raises(SourceRefused):
-        await content_of(source, settings)
+        await content_of(parse(source), settings)
     with pytest.raises(SourceRefused):
-        await contents_of([str(roots / "inside/a.wav"), source], settings)
+        await contents_of([parse(str(roots / "inside/a.wav")), parse(source)], settings)
     with pytest.raises(SourceRefused):
-        async with fetched(source, settings):
+        async with fetched(parse(source), settings):
             pass
 
 
 async def test_what_is_allowed_is_opened_where_it_really_is(roots: Path) -> None:
-    async with fetched(str(roots / "inside/inner-link.wav"), allowing(roots)) as local:
+    async with fetched(parse(str(roots / "inside/inner-link.wav")), allowing(roots)) as local:
         assert local.name == "inner-link.wav"
         assert os.path.samestat(local.file.stat(), (roots / "inside/a.wav").stat())
 
 
 async def test_a_link_does_not_lead_outputs_out(roots: Path) -> None:
     with pytest.raises(OutputError, match="STT_ALLOWED_OUTPUTS"):
-        await deliver(transcript(), [str(roots / "inside/folder-link")], "x", ["txt"], allowing(roots))
+        await deliver(transcript(), [parse(str(roots / "inside/folder-link"))], "x", ["txt"], allowing(roots))
     assert sorted(os.listdir(roots / "secret")) == ["a.wav"]  # noqa: PTH208
 
 
@@ -78,8 +79,8 @@ async def test_a_file_above_the_limit_is_not_even_read(tmp_path: Path) -> None:
         file.truncate(2_000_000_001)
     settings = load({}, source_max_gb=2)
     with pytest.raises(SourceRefused, match=r"has 2\.0 GB, more than 2 GB \(STT_SOURCE_MAX_GB\)"):
-        await content_of(str(huge), settings)
-    open_local(str(huge), load({}, source_max_gb=0)).close()
+        await content_of(parse(str(huge)), settings)
+    open_local(parse(str(huge)), load({}, source_max_gb=0)).close()
 
 
 async def test_what_is_no_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,4 +93,4 @@ async def test_what_is_no_file_is_refused_at_once(tmp_path: Path, monkeypatch: p
             with pytest.raises(SourceError, match="not a regular file"):
                 sha256_file(path)
     with pytest.raises(SourceNotFound):
-        await content_of(str(tmp_path / "none.wav"), load({}))
+        await content_of(parse(str(tmp_path / "none.wav")), load({}))

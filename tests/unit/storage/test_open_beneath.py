@@ -15,6 +15,7 @@ from tests.unit.transcript.build import transcript
 from worker.errors import OutputError, SourceError, SourceNotFound, SourceRefused
 from worker.settings import Settings, load
 from worker.storage import open_beneath
+from worker.storage.address import parse
 from worker.storage.outputs.deliver import deliver
 from worker.storage.sources.local_file import open_local
 
@@ -43,7 +44,7 @@ def settings(roots: Path) -> Settings:
 
 
 def content(source: Path | str, settings: Settings) -> bytes:
-    with open_local(str(source), settings) as file, file.open() as reader:
+    with open_local(parse(str(source)), settings) as file, file.open() as reader:
         return reader.read()
 
 
@@ -83,14 +84,14 @@ def test_links_that_stay_inside_work(
 def test_links_that_lead_out_are_refused(roots: Path, settings: Settings, link: str, target: str, path: str) -> None:
     (roots / link).symlink_to(target.format(root=roots))
     with pytest.raises(SourceRefused, match="a link on its way leads to a place that is not within STT_ALLOWED"):
-        open_local(str(roots / path), settings)
+        open_local(parse(str(roots / path)), settings)
 
 
 def test_a_circle_of_links_ends(roots: Path, settings: Settings) -> None:
     (roots / "inside/x").symlink_to("y")
     (roots / "inside/y").symlink_to("x")
     with pytest.raises(SourceError, match="Too many levels"):
-        open_local(str(roots / "inside/x"), settings)
+        open_local(parse(str(roots / "inside/x")), settings)
 
 
 def test_the_allowed_folder_may_be_a_link_or_one_file(roots: Path) -> None:
@@ -99,9 +100,9 @@ def test_the_allowed_folder_may_be_a_link_or_one_file(roots: Path) -> None:
     only = load({}, allowed_sources=str(roots / "other/a.wav"))
     assert content(roots / "other/a.wav", only) == b"other"
     with pytest.raises(SourceRefused):
-        open_local(str(roots / "inside/sub/a.wav"), only)
+        open_local(parse(str(roots / "inside/sub/a.wav")), only)
     with pytest.raises(SourceNotFound):
-        open_local(str(roots / "inside/none.wav"), load({}, allowed_sources="*"))
+        open_local(parse(str(roots / "inside/none.wav")), load({}, allowed_sources="*"))
 
 
 @pytest.mark.parametrize("path", ["/proc/self/status", "/sys/kernel/mm/transparent_hugepage/enabled", "/dev/stdin"])
@@ -109,16 +110,16 @@ def test_the_allowed_folder_may_be_a_link_or_one_file(roots: Path) -> None:
 def test_files_of_the_kernel_are_refused(tmp_path: Path, path: str, allowed: str) -> None:
     settings = load({}, allowed_sources=allowed)
     with pytest.raises(SourceRefused, match="no recordings are read from /"):
-        open_local(path, settings)
+        open_local(parse(path), settings)
     (tmp_path / "link.wav").symlink_to(path)
     with pytest.raises(SourceError):
-        open_local(str(tmp_path / "link.wav"), settings)
+        open_local(parse(str(tmp_path / "link.wav")), settings)
 
 
 @pytest.mark.parametrize("character", ["\0", "\n", "\x1b", "\x7f", "\x9b"])
 def test_control_characters_are_refused(tmp_path: Path, character: str) -> None:
     with pytest.raises(SourceRefused, match="must not contain control characters"):
-        open_local(f"{tmp_path}/a{character}.wav", load({}))
+        open_local(parse(f"{tmp_path}/a{character}.wav"), load({}))
 
 
 @contextmanager
@@ -173,7 +174,7 @@ async def test_a_race_never_writes_outside(roots: Path, settings: Settings) -> N
     with swapping(*link_swapper(link, "sub", "../secret")):
         while time.monotonic() < until:
             with suppress(OutputError):
-                await deliver(transcript(), [str(roots / "inside")], f"l/x{written}", ["txt"], settings)
+                await deliver(transcript(), [parse(str(roots / "inside"))], f"l/x{written}", ["txt"], settings)
                 written += 1
     assert written
     assert os.listdir(roots / "secret") == ["a.wav"]  # noqa: PTH208
@@ -184,7 +185,7 @@ async def test_a_name_does_not_lead_outputs_out_through_a_link(roots: Path, sett
     (roots / "inside" / "l").symlink_to(target.format(root=roots))
     for folder, name in ((roots / "inside", "l/x"), (roots / "inside", "l/y/x"), (roots / "inside/l", "x")):
         with pytest.raises(OutputError, match="leads to a place that is not within STT_ALLOWED_OUTPUTS"):
-            await deliver(transcript(), [str(folder)], name, ["txt"], settings)
+            await deliver(transcript(), [parse(str(folder))], name, ["txt"], settings)
     assert os.listdir(roots / "secret") == ["a.wav"]  # noqa: PTH208
 
 
@@ -192,14 +193,14 @@ async def test_outputs_are_made_beneath(roots: Path, settings: Settings) -> None
     (roots / "inside" / "l").symlink_to("new/folder")
     (roots / "inside" / "new").mkdir()
     (roots / "inside" / "x.txt").symlink_to(roots / "secret" / "a.wav")
-    written = await deliver(transcript(), [str(roots / "inside" / "l" / "deep")], "calls/x", ["txt"], settings)
+    written = await deliver(transcript(), [parse(str(roots / "inside" / "l" / "deep"))], "calls/x", ["txt"], settings)
     assert written == (str(roots / "inside/l/deep/calls/x.txt"),)
     assert (roots / "inside/new/folder/deep/calls/x.txt").is_file()
-    await deliver(transcript(), [str(roots / "inside")], "x", ["txt"], settings)
+    await deliver(transcript(), [parse(str(roots / "inside"))], "x", ["txt"], settings)
     assert (roots / "secret/a.wav").read_bytes() == b"secret", "a link in place of the file is replaced"
     assert not list((roots / "inside").rglob(".stt-*"))
     with pytest.raises(OutputError, match="inside the output folder"):
-        await deliver(transcript(), [str(roots / "inside")], "a\nb", ["txt"], settings)
+        await deliver(transcript(), [parse(str(roots / "inside"))], "a\nb", ["txt"], settings)
 
 
 def test_no_descriptor_is_left_open(roots: Path, settings: Settings) -> None:
@@ -209,5 +210,5 @@ def test_no_descriptor_is_left_open(roots: Path, settings: Settings) -> None:
         content(roots / "inside/sub/a.wav", settings)
         for path in ("inside/l/a.wav", "inside/none/a.wav", "inside/sub"):
             with pytest.raises(SourceError):
-                open_local(str(roots / path), settings)
+                open_local(parse(str(roots / path)), settings)
     assert len(os.listdir("/proc/self/fd")) <= before  # noqa: PTH208

@@ -69,12 +69,14 @@ def strangers(host: str) -> str:
 def test_private_in_every_spelling(host: str) -> None:
     settings = load({})
     with pytest.raises(SourceRefused, match="lies on a private address"):
-        check_source(strangers(host), settings)
+        check_source(parse(strangers(host)), settings)
     with pytest.raises(BadJob, match="lies on a private address"):
-        check_webhook(strangers(host), settings)
+        check_webhook(parse(strangers(host)), settings)
     # A list of others does not allow it, nor does the domain it claims to be in.
     with pytest.raises(SourceRefused):
-        check_source(strangers(host), load({"STT_ALLOWED_SOURCES": "https://example.com, http://*.0.0.1, http://*.1"}))
+        check_source(
+            parse(strangers(host)), load({"STT_ALLOWED_SOURCES": "https://example.com, http://*.0.0.1, http://*.1"})
+        )
 
 
 @pytest.mark.parametrize("host", UNREADABLE)
@@ -83,16 +85,16 @@ def test_hosts_that_programs_read_differently_are_refused(host: str) -> None:
         with pytest.raises(
             (BadJob, SourceRefused), match=r"is not an address: .|must not contain a user|private address"
         ):
-            check(strangers(host), load({}))
+            check(parse(strangers(host)), load({}))
 
 
 @pytest.mark.parametrize("host", PUBLIC)
 def test_public_hosts_are_used_as_they_are_judged(host: str) -> None:
-    check_source(strangers(host), load({}))
+    check_source(parse(strangers(host)), load({}))
     address = parse(strangers(host))
-    assert address is not None
-    assert request_url(address.url).raw_host == address.host
-    check_source(strangers(host), load({"STT_ALLOWED_SOURCES": strangers(host)}))
+    assert address.http_url is not None
+    assert address.http_url.raw_host == address.host
+    check_source(parse(strangers(host)), load({"STT_ALLOWED_SOURCES": strangers(host)}))
 
 
 def test_an_entry_names_its_host_in_any_spelling() -> None:
@@ -100,9 +102,9 @@ def test_an_entry_names_its_host_in_any_spelling() -> None:
         {"STT_ALLOWED_SOURCES": "http://１０.0.0.5, https://*.BÜCHER.example, http://[::0001]:80, http://[x"}
     )
     for source in ("http://10.0.0.5/a", "https://a.xn--bcher-kva.example/a", "http://[0::1]/a"):
-        check_source(source, settings)
+        check_source(parse(source), settings)
     with pytest.raises(SourceRefused):
-        check_source("http://10.0.0.6/a", settings)
+        check_source(parse("http://10.0.0.6/a"), settings)
 
 
 def test_the_table_does_not_depend_on_the_version_of_python(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -137,8 +139,7 @@ def test_the_checked_host_is_the_requested_one(host: str) -> None:
         address = parse(f"http://{host}/a.wav")
     except BadJob:
         return
-    assert address is not None
-    requested = URL(str(request_url(address.url)), encoded=True)
+    requested = URL(str(address.http_url), encoded=True)
     assert requested.raw_host == address.host
     assert requested.port == address.port
 
@@ -165,7 +166,7 @@ async def listening() -> AsyncIterator[tuple[int, list[bytes]]]:
 
 async def fetch(text: str, *, may_be_private: bool = False) -> int:
     async with guarded_session(aiohttp.ClientTimeout(total=5)) as session:
-        response = await session.request("GET", text, may_be_private=may_be_private, headers={})
+        response = await session.request("GET", parse(text), may_be_private=may_be_private, headers={})
         return response.status
 
 
@@ -233,9 +234,7 @@ def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def first_bytes(url: str, **settings: str) -> bytes:
-    address = parse(url)
-    assert address is not None
-    async with read(address, 0, None, load(settings)) as body:
+    async with read(parse(url), 0, None, load(settings)) as body:
         return b"".join([chunk async for chunk in body.chunks])
 
 
@@ -271,11 +270,11 @@ async def test_webhooks_through_a_proxy_need_a_list(monkeypatch: pytest.MonkeyPa
     async with listening() as (port, received):
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
         secret = {"STT_WEBHOOK_SECRET": "x" * 24}
-        answer = await Sender(load(secret)).send("http://hooks.example.com/a", "msg_1", b"{}", 0)
+        answer = await Sender(load(secret)).send(parse("http://hooks.example.com/a"), "msg_1", b"{}", 0)
         assert (answer.final, "STT_ALLOWED_WEBHOOKS" in answer.reason) == (True, True)
         assert received == []
         listed = load({**secret, "STT_ALLOWED_WEBHOOKS": "http://hooks.example.com"})
-        assert (await Sender(listed).send("http://hooks.example.com/a", "msg_1", b"{}", 0)).delivered
+        assert (await Sender(listed).send(parse("http://hooks.example.com/a"), "msg_1", b"{}", 0)).delivered
         assert received[0].startswith(b"POST http://hooks.example.com/a HTTP/1.1")
 
 

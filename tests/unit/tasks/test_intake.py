@@ -21,10 +21,10 @@ GOOD = '{"source": "/audio/call.wav"}'
 
 def test_a_good_entry() -> None:
     request = read_request(entry(job='{"source": "/audio/電話.wav", "priority": "high"}', key="call-7", force="1"))
-    assert (request.spec.source, request.spec.priority) == ("/audio/電話.wav", "high")
+    assert (request.spec.source.text, request.spec.priority) == ("/audio/電話.wav", "high")
     assert (request.key, request.force) == ("call-7", True)
     assert read_request(entry(job=GOOD)).key is None
-    assert read_request(entry(job='{"source": "s3://bucket/call.wav"}')).spec.source == "s3://bucket/call.wav"
+    assert read_request(entry(job='{"source": "s3://bucket/call.wav"}')).spec.source.text == "s3://bucket/call.wav"
 
 
 @pytest.mark.parametrize(

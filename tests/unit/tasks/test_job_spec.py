@@ -14,6 +14,7 @@ from tasks.client.producer import make_spec
 from tasks.job_spec import BatchStatus, JobSpec, JobState, JobStatus, job_id, problems, recorded
 from worker.errors import BadJob, SourceRefused
 from worker.ledger.records import FIELDS, read_record
+from worker.storage.address import parse
 from worker.transcript.subtitles.style import Style
 
 SHA = "ab" * 32
@@ -47,9 +48,9 @@ def test_a_job_survives_json() -> None:
     spec = JobSpec(source="a.wav", out_dir="/out", out_name="x/a", formats=("srt", "json", "srt"), speed=math.inf)
     assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
     assert spec.formats == ("srt", "json")
-    assert spec.output_paths() == ("/out/x/a.srt", "/out/x/a.json")
+    assert [file.text for file in spec.outputs()] == ["/out/x/a.srt", "/out/x/a.json"]
     assert JobSpec(source="/in/call.v2.wav").output_name == "call.v2"
-    assert JobSpec(source="a.wav").output_paths() == ()
+    assert JobSpec(source="a.wav").outputs() == ()
 
 
 def test_a_style_is_checked() -> None:
@@ -64,13 +65,13 @@ def test_identity() -> None:
     same = [
         spec.model_copy(update={"batch": "b"}),
         spec.model_copy(update={"speed": math.inf}),
-        spec.model_copy(update={"source": "/elsewhere/b.wav"}),
+        spec.model_copy(update={"source": parse("/elsewhere/b.wav")}),
         spec.model_copy(update={"style": Style(preset="netflix-en")}),
     ]
     other = [
         spec.model_copy(update={"formats": ("srt",)}),
         spec.model_copy(update={"language": "yue"}),
-        spec.model_copy(update={"out_dir": "/out2"}),
+        spec.model_copy(update={"out_dir": parse("/out2")}),
         spec.model_copy(update={"out_name": "b"}),
         spec.model_copy(update={"channels": "split"}),
         spec.model_copy(update={"channels": 1}),
@@ -93,8 +94,8 @@ def test_channels_survive_json_and_change_no_older_identity() -> None:
 
 def test_make_spec_names_the_problem_and_makes_paths_absolute() -> None:
     spec = make_spec("a.wav", out_dir="out")
-    assert spec.source.startswith("/")
-    assert (spec.out_dir or "").startswith("/")
+    assert spec.source.path.is_absolute()
+    assert [folder.path.is_absolute() for folder in spec.out_dirs] == [True]
     with pytest.raises(BadJob, match=r"a\.wav: formats: must be some of json"):
         make_spec("a.wav", formats=("doc",))
 
@@ -131,17 +132,17 @@ def test_addresses_that_are_refused(fields: dict[str, object], reason: str) -> N
 
 def test_several_places_for_the_files() -> None:
     spec = JobSpec.model_validate_json('{"source": "s3://in/x/call.wav", "out_dir": ["/out", "s3://texts/2026"]}')
-    assert spec.out_dirs == ("/out", "s3://texts/2026")
-    assert spec.output_paths() == ("/out/call.json", "s3://texts/2026/call.json")
+    assert spec.out_dirs == (parse("/out"), parse("s3://texts/2026"))
+    assert [file.text for file in spec.outputs()] == ["/out/call.json", "s3://texts/2026/call.json"]
     assert JobSpec.model_validate_json(spec.model_dump_json()) == spec
-    assert job_id(spec, SHA) != job_id(spec.model_copy(update={"out_dir": "/out"}), SHA)
+    assert job_id(spec, SHA) != job_id(spec.model_copy(update={"out_dir": parse("/out")}), SHA)
 
 
 def test_addresses_stay_as_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     spec = make_spec("s3://in/a.wav", out_dir=["out", "gs://texts"])
-    assert spec.source == "s3://in/a.wav"
-    assert spec.out_dirs == (str(tmp_path / "out"), "gs://texts")
+    assert spec.source == parse("s3://in/a.wav")
+    assert spec.out_dirs == (parse(str(tmp_path / "out")), parse("gs://texts"))
     with pytest.raises(BadJob) as caught:
         make_spec("https://u:secret@host/a.wav")
     assert "secret" not in str(caught.value)

@@ -39,7 +39,7 @@ def test_csv_and_json_lines_say_the_same(tmp_path: Path) -> None:
         '{"source": "s3://bucket/c.flac", "speed": "max"}',
     )
     one, two = read_manifest(table), read_manifest(lines)
-    assert [entry.source for entry in one] == [f"{tmp_path}/x/呼叫 1.wav", "/abs/b;1.wav", "s3://bucket/c.flac"]
+    assert [entry.source.text for entry in one] == [f"{tmp_path}/x/呼叫 1.wav", "/abs/b;1.wav", "s3://bucket/c.flac"]
     assert [(entry.source, entry.id) for entry in one] == [(entry.source, entry.id) for entry in two]
     assert one[0].options["formats"] == ("json", "srt")
     assert one[1].options == two[1].options == {"priority": "high"}
@@ -116,7 +116,7 @@ _NAME = st.text(st.characters(exclude_categories=("Cs", "Cc", "Z")), min_size=1,
 def test_any_name_survives(tmp_path_factory: pytest.TempPathFactory, names: list[str]) -> None:
     path = tmp_path_factory.mktemp("m") / "l.jsonl"
     path.write_text("\n".join(json.dumps({"source": name}) for name in names), encoding="utf-8")
-    assert [Path(entry.source).name for entry in read_manifest(path)] == names
+    assert [entry.source.name for entry in read_manifest(path)] == names
 
 
 def test_a_track_for_one_source_or_for_all(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tasks.cli.sources.expand import Listing, sources
 from tasks.cli.sources.output_names import Found, name_outputs
 from worker.errors import BadJob
 from worker.settings import load
+from worker.storage.address import from_path
 
 FORMATS = ("json", "srt", "vtt", "txt")
 
@@ -30,7 +31,7 @@ def listed(root: Path, *arguments: str, media: bool = False) -> Listing:
 
 def names(root: Path, *arguments: str, out: str = "out") -> dict[str, str]:
     planned = name_outputs(listed(root, *arguments).found, root / out, FORMATS)
-    return {str(Path(item.source).relative_to(root)): item.out_name for item in planned}
+    return {str(item.source.path.relative_to(root)): item.out_name for item in planned}
 
 
 def test_the_tree_is_mirrored(tmp_path: Path) -> None:
@@ -108,7 +109,7 @@ def test_a_manifest(tmp_path: Path) -> None:
         "source,id,out_name\na.wav,call-1,\nb.wav,,b\nx/b.wav,,\n../up.wav,,\nhttps://h/c.mp3?sig=1,,\n"
     )
     found = listed(tmp_path, "lists/l.csv", "lists/x").found
-    planned = {item.shown: item.out_name for item in name_outputs(found, tmp_path / "out", FORMATS)}
+    planned = {item.source.shown: item.out_name for item in name_outputs(found, tmp_path / "out", FORMATS)}
     assert planned == {
         f"{tmp_path}/lists/a.wav": "a",
         f"{tmp_path}/lists/b.wav": "b",
@@ -136,7 +137,10 @@ _PATH = st.lists(_PART, min_size=1, max_size=4)
 @given(st.lists(st.tuples(_PATH, st.integers(1, 3)), min_size=1, max_size=12, unique_by=lambda item: tuple(item[0])))
 def test_every_file_has_a_name_of_its_own(items: list[tuple[list[str], int]]) -> None:
     found = [
-        Found(str(Path("/root", *parts[:-1], f"{parts[-1]}.wav")), PurePosixPath(*parts[-depth:-1], f"{parts[-1]}.wav"))
+        Found(
+            from_path(Path("/root", *parts[:-1], f"{parts[-1]}.wav")),
+            PurePosixPath(*parts[-depth:-1], f"{parts[-1]}.wav"),
+        )
         for parts, depth in items
     ]
     planned = name_outputs(found, Path("/out"), FORMATS)
@@ -144,5 +148,5 @@ def test_every_file_has_a_name_of_its_own(items: list[tuple[list[str], int]]) ->
     folded = [item.out_name.casefold() for item in planned]
     assert len({item.out_name for item in planned}) == len(found)
     assert len(set(folded)) >= len({str(item.source).casefold() for item in found})
-    assert not any(f"/out/{name}.{fmt}" in {f.source for f in found} for name in folded for fmt in FORMATS)
+    assert not any(f"/out/{name}.{fmt}" in {f.source.text for f in found} for name in folded for fmt in FORMATS)
     assert not any(name.startswith("/") or ".." in name.split("/") for name in folded)

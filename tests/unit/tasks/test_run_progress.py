@@ -7,6 +7,7 @@ import pytest
 from tasks.batches.number_format import clock, factor
 from tasks.cli.run.progress import LOOK_AT, File, Follower
 from worker.ledger.records import FIELDS, JobRecord, JobState, read_record
+from worker.storage.address import parse
 
 
 def a_record(state: str, duration_s: float = 0, committed_s: float = 0, **fields: str) -> JobRecord:
@@ -17,7 +18,7 @@ def a_record(state: str, duration_s: float = 0, committed_s: float = 0, **fields
 
 
 def files(*sizes: int) -> list[File]:
-    return [File(f"{n}.wav", str(n), size, job_id=str(n)) for n, size in enumerate(sizes)]
+    return [File(parse(f"{n}.wav"), str(n), size, job_id=str(n)) for n, size in enumerate(sizes)]
 
 
 def test_speed_fraction_and_time_left() -> None:

@@ -16,6 +16,7 @@ from standardwebhooks import Webhook
 from worker.errors import BadJob, SettingsError
 from worker.settings import load
 from worker.storage.access_policy import check_webhook, webhook_may_be_private
+from worker.storage.address import parse
 from worker.webhooks import http_post
 from worker.webhooks.http_post import Sender, secrets_of, signature
 
@@ -54,16 +55,16 @@ NOW = 1795419720.0  # 2026-11-23 07:42:00 UTC
 def test_where_webhooks_may_go(allowed: str, url: str, may: bool) -> None:
     settings = load({}, allowed_webhooks=allowed)
     if may:
-        check_webhook(url, settings)
+        check_webhook(parse(url), settings)
     else:
         with pytest.raises(BadJob) as refused:
-            check_webhook(url, settings)
+            check_webhook(parse(url), settings)
         assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("allowed", "expected"), [("", False), ("https://*.example.com", False), ("*", True)])
 def test_a_domain_does_not_allow_its_private_hosts(allowed: str, expected: bool) -> None:
-    assert webhook_may_be_private("https://a.example.com/x", load({}, allowed_webhooks=allowed)) is expected
+    assert webhook_may_be_private(parse("https://a.example.com/x"), load({}, allowed_webhooks=allowed)) is expected
 
 
 async def test_a_name_that_leads_to_a_private_address(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +79,7 @@ async def test_a_name_that_leads_to_a_private_address(monkeypatch: pytest.Monkey
 
     monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
     sender = Sender(load({}, webhook_secret="x" * 24, allowed_webhooks="https://*.example.com"))
-    answer = await sender.send("https://hooks.example.com/x?token=1", "msg_1", b"{}", NOW)
+    answer = await sender.send(parse("https://hooks.example.com/x?token=1"), "msg_1", b"{}", NOW)
     assert asked == ["hooks.example.com"]
     assert (answer.delivered, answer.final) == (False, True)
     assert answer.reason.startswith("https://hooks.example.com/x?…: lies on a private address")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import mimetypes
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
 from worker import metrics
@@ -17,7 +16,7 @@ from worker.errors import OutputError, OutputUnavailable
 from worker.settings import Settings
 from worker.storage import object_store
 from worker.storage.access_policy import allowed_folders, check_output
-from worker.storage.address import OBJECTS, Address, parse
+from worker.storage.address import Address
 from worker.storage.outputs.local_files import Outputs, check_name, write
 from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
@@ -30,14 +29,14 @@ _CONTENT_TYPES: Final = {"srt": "application/x-subrip", "vtt": "text/vtt", "json
 
 async def deliver(
     transcript: Transcript,
-    folders: Sequence[str],
+    folders: Sequence[Address],
     name: str,
     formats: Sequence[str],
     settings: Settings,
     *,
     style: Style = PLAIN,
 ) -> tuple[str, ...]:
-    """Write `name.format` into each of `folders` (paths, or addresses of object stores) for each format.
+    """Write `name.format` into each of `folders` (on this disk, or in object stores) for each format.
 
     Returns the paths and addresses written. All folders are tried; then it raises for the ones that failed: OutputError
     when one of them cannot work without a person, OutputUnavailable when each of them may work later.
@@ -48,7 +47,7 @@ async def deliver(
         try:
             written += await _deliver(transcript, folder, name, tuple(formats), style, settings)
         except OutputError as exc:
-            metrics.OUTPUT_FAILURES.labels(_kind(folder)).inc()
+            metrics.OUTPUT_FAILURES.labels(folder.scheme).inc()
             failed.append(exc)
     if failed:
         kind = OutputUnavailable if all(exc.retryable for exc in failed) else OutputError
@@ -56,29 +55,22 @@ async def deliver(
     return tuple(written)
 
 
-def _kind(folder: str) -> str:
-    """For metrics: `file` or the scheme of an object store, never more of the address."""
-    scheme, found, _ = folder.partition("://")
-    return scheme if found and scheme in OBJECTS else "file"
-
-
 async def _deliver(
-    transcript: Transcript, folder: str, name: str, formats: tuple[str, ...], style: Style, settings: Settings
+    transcript: Transcript, folder: Address, name: str, formats: tuple[str, ...], style: Style, settings: Settings
 ) -> list[str]:
     check_output(folder, settings)
-    address = parse(folder)
-    if address is None:
+    if folder.is_file:
         roots = allowed_folders(settings.allowed_outputs)
         paths = await asyncio.to_thread(
-            write, transcript, Outputs(Path(folder), name, formats, style, roots, settings.absolute_paths)
+            write, transcript, Outputs(folder.path, name, formats, style, roots, settings.absolute_paths)
         )
         return [str(path) for path in paths]
-    name = str(check_name(name, address.shown))
+    name = str(check_name(name, folder.shown))
     try:
         async with asyncio.timeout(DELIVER_S):
-            return await _put(transcript, address, name, formats, style, settings)
+            return await _put(transcript, folder, name, formats, style, settings)
     except TimeoutError:
-        raise OutputUnavailable(f"cannot write {address.shown}: not done within {DELIVER_S:g} s") from None
+        raise OutputUnavailable(f"cannot write {folder}: not done within {DELIVER_S:g} s") from None
 
 
 async def _put(
@@ -86,9 +78,9 @@ async def _put(
 ) -> list[str]:
     for fmt in sorted(formats, key=lambda name: name == "json"):  # last, so where it stands the others stand too
         target = folder.below(f"{name}.{fmt}")
-        data = await asyncio.to_thread(_bytes, transcript, fmt, style, target.url, settings.absolute_paths)
+        data = await asyncio.to_thread(_bytes, transcript, fmt, style, target.text, settings.absolute_paths)
         await object_store.put(target, data, content_type(fmt), settings.s3_endpoint)
-    return [folder.below(f"{name}.{fmt}").url for fmt in formats]
+    return [folder.below(f"{name}.{fmt}").text for fmt in formats]
 
 
 def _bytes(transcript: Transcript, fmt: str, style: Style, place: str, absolute_paths: bool) -> bytes:

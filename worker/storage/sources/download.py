@@ -17,7 +17,7 @@ from worker.backoff import backoff_s
 from worker.errors import SourceReplaced, SourceUnavailable
 from worker.settings import Settings
 from worker.storage.access_policy import check_source
-from worker.storage.address import Address, parse
+from worker.storage.address import Address
 from worker.storage.remote_file import Body, Version, content_text
 from worker.storage.sources.local_file import check_size, open_local
 from worker.storage.sources.temp_space import Space, check_room, space_of, temporary_file
@@ -47,18 +47,17 @@ class Local:
 
 
 @asynccontextmanager
-async def fetched(source: str, settings: Settings) -> AsyncIterator[Local]:
+async def fetched(address: Address, settings: Settings) -> AsyncIterator[Local]:
     """The source as a file. What was downloaded is removed at the end of the context.
 
     A download goes on where a connection dropped, if the content is still the same one, and is checked against the
     length its server names. A path is opened once and not used again; the file may then be renamed or deleted. Raises
-    SourceRefused, SourceNotFound, SourceUnavailable, SourceError, BadJob, WorkerShortage.
+    SourceRefused, SourceNotFound, SourceUnavailable, SourceError, WorkerShortage.
     """
-    check_source(source, settings)
-    address = parse(source)
-    if address is None:
-        with await asyncio.to_thread(open_local, source, settings) as file:
-            yield Local(file, Path(source).name, source)
+    check_source(address, settings)
+    if address.is_file:
+        with await asyncio.to_thread(open_local, address, settings) as file:
+            yield Local(file, address.name, address.shown)
         return
     name = address.name or "source"
     async with temporary_file(name, settings) as path:

@@ -20,7 +20,7 @@ from typing import Final
 from worker.audio.opened_file import SourceFile
 from worker.errors import SourceError, SourceUnavailable
 from worker.settings import Settings
-from worker.storage.address import is_url, show
+from worker.storage.address import Address
 from worker.storage.sources.listing import content_of
 from worker.storage.sources.local_file import open_local
 from worker.transient_os_errors import source_error
@@ -49,35 +49,34 @@ class Identifier:
         self._waiting: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._threads = 0
 
-    async def content_of(self, source: str, lane: str = "") -> tuple[str, str | None]:
+    async def content_of(self, source: Address, lane: str = "") -> tuple[str, str | None]:
         """The identity of a source's content (see `listing.content_of`), and the mark of a file, taken before it is
         read. Cancellation stops the reading.
 
         Raises SourceError, and SourceUnavailable when it takes longer than the limit.
         """
-        remote = is_url(source)
-        key = lane, LANE_ADDRESSES if remote else LANE_HASHES
+        key = lane, LANE_HASHES if source.is_file else LANE_ADDRESSES
         self._waiting[key] += 1
         try:
             turns = self._lanes.setdefault(key, asyncio.Semaphore(key[1]))
-            async with turns, self._addresses if remote else self._hashes:
-                return (await self._remote(source), None) if remote else await self._local(source)
+            async with turns, self._hashes if source.is_file else self._addresses:
+                return await self._local(source) if source.is_file else (await self._remote(source), None)
         finally:
             self._waiting[key] -= 1
             if not self._waiting[key]:
                 del self._waiting[key], self._lanes[key]
 
-    async def _remote(self, source: str) -> str:
+    async def _remote(self, source: Address) -> str:
         try:
             async with asyncio.timeout(self._limit_s):
                 return await content_of(source, self._settings)
         except TimeoutError:
             raise self._too_slow(source) from None
 
-    async def _local(self, source: str) -> tuple[str, str | None]:
+    async def _local(self, source: Address) -> tuple[str, str | None]:
         if self._threads >= MAX_THREADS:
             reason = "reads of earlier files do not return; check the disk or the mount"
-            raise SourceUnavailable(f"{show(source)}: cannot be read now: {reason}")
+            raise SourceUnavailable(f"{source}: cannot be read now: {reason}")
         loop = asyncio.get_running_loop()
         digest: asyncio.Future[tuple[str, str | None]] = loop.create_future()
         stopped, deadline = threading.Event(), time.monotonic() + self._limit_s
@@ -113,10 +112,10 @@ class Identifier:
     def _forget(self) -> None:
         self._threads -= 1
 
-    def _too_slow(self, source: str) -> SourceUnavailable:
+    def _too_slow(self, source: Address) -> SourceUnavailable:
         limit = f"{self._limit_s:g} s (STT_INTAKE_TIMEOUT_S)"
         return SourceUnavailable(
-            f"{show(source)}: could not be identified within {limit}; give the job an idempotency key, so that the "
+            f"{source}: could not be identified within {limit}; give the job an idempotency key, so that the "
             "source is not read here"
         )
 

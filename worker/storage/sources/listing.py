@@ -14,7 +14,7 @@ from worker.audio.source import sha256_of
 from worker.errors import BadJob, SourceNotFound, SourceRefused, SttError
 from worker.settings import Settings
 from worker.storage.access_policy import check_source
-from worker.storage.address import Address, is_url, parse
+from worker.storage.address import Address
 from worker.storage.remote_file import content_text
 from worker.storage.sources.download import opened
 from worker.storage.sources.local_file import open_local
@@ -29,13 +29,13 @@ _WILD: Final = re.compile(r"[*?\[]")
 class Listed:
     """One source that an address stands for."""
 
-    url: str
+    address: Address
     place: PurePosixPath
     """Where it lies below the part of the address that has no wildcard."""
     size_bytes: int | None
 
 
-async def list_sources(url: str, settings: Settings) -> AsyncIterator[Listed]:
+async def list_sources(address: Address, settings: Settings) -> AsyncIterator[Listed]:
     """What an address stands for, in the order of the store; a web address stands for itself.
 
     | address                   | stands for                                                     |
@@ -46,33 +46,31 @@ async def list_sources(url: str, settings: Settings) -> AsyncIterator[Listed]:
     | `s3://bucket/c/*/*.wav`   | the objects whose keys match; `*` and `?` do not match a slash |
     | `s3://bucket/**/*.wav`    | `**` matches any folders, also none                            |
 
-    Raises BadJob for what is no address, SourceNotFound when an object is not there, SourceRefused, SourceUnavailable.
+    Raises BadJob for a path, SourceNotFound when an object is not there, SourceRefused, SourceUnavailable.
     """
     from worker.storage import object_store  # noqa: PLC0415  see `download.opened`
 
-    address = parse(url)
-    if address is None:
-        raise BadJob(f"{url}: is a path and no address")
+    if address.is_file:
+        raise BadJob(f"{address}: is a path and no address")
     if address.is_web:
-        yield Listed(url, PurePosixPath(address.name or "source"), None)
+        yield Listed(address, PurePosixPath(address.name or "source"), None)
         return
     wild = _WILD.search(address.key)
     if wild is None and address.key and not address.key.endswith("/"):
         async with opened(address, settings) as body:
-            yield Listed(url, PurePosixPath(address.name), body.version.size_bytes)
+            yield Listed(address, PurePosixPath(address.name), body.version.size_bytes)
         return
     start = address.key[: wild.start()] if wild else address.key
     folder = start[: start.rfind("/") + 1]
     pattern = matcher(address.key) if wild else None
     any_name = pattern is None or address.key.rpartition("/")[2] in ("*", "**")
-    root = Address(f"{address.scheme}://{address.bucket}/{folder}", address.scheme, address.bucket, folder)
-    async for found in object_store.listing(root, settings.s3_endpoint):
+    async for found in object_store.listing(address.at(folder), settings.s3_endpoint):
         key = found.address.key
         place = PurePosixPath(key.removeprefix(folder))
         hidden = any(part.startswith(".") for part in place.parts)
         media = is_audio_name(Path(place.name)) or is_other_media_name(Path(place.name))
         if (pattern is None or pattern.fullmatch(key)) and (not any_name or (media and not hidden)):
-            yield Listed(found.address.url, place, found.size_bytes)
+            yield Listed(found.address, place, found.size_bytes)
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
@@ -93,15 +91,15 @@ def matcher(pattern: str) -> re.Pattern[str]:
     return re.compile(out, re.DOTALL)
 
 
-async def contents_of(sources: Sequence[str], settings: Settings) -> list[str]:
+async def contents_of(sources: Sequence[Address], settings: Settings) -> list[str]:
     """`content_of` for many: files one after the other, addresses some at a time. Raises for the first that fails."""
     at_once = asyncio.Semaphore(ASK_AT_ONCE)
 
-    async def ask(source: str) -> str:
+    async def ask(source: Address) -> str:
         async with at_once:
             return await content_of(source, settings)
 
-    asked = {source: asyncio.create_task(ask(source)) for source in dict.fromkeys(sources) if is_url(source)}
+    asked = {source: asyncio.create_task(ask(source)) for source in dict.fromkeys(sources) if not source.is_file}
     try:
         hashes = await asyncio.to_thread(_hashes, [s for s in sources if s not in asked], settings)
         return [await asked[source] if source in asked else next(hashes) for source in sources]
@@ -111,27 +109,26 @@ async def contents_of(sources: Sequence[str], settings: Settings) -> list[str]:
         await asyncio.gather(*asked.values(), return_exceptions=True)
 
 
-def _hashes(paths: Sequence[str], settings: Settings) -> Iterator[str]:
+def _hashes(paths: Sequence[Address], settings: Settings) -> Iterator[str]:
     return iter([_hash(path, settings) for path in paths])
 
 
-def _hash(path: str, settings: Settings) -> str:
+def _hash(path: Address, settings: Settings) -> str:
     with open_local(path, settings) as file:
         return sha256_of(file)
 
 
-async def content_of(source: str, settings: Settings) -> str:
+async def content_of(address: Address, settings: Settings) -> str:
     """What tells the content of a source from another one, for the identity of a job.
 
     Of a file its sha256. Of an address what its server says without sending it: the address, without the query that
     signs it, with the ETag and the length; without an ETag the whole address, with the length and the time of the last
     change; and where the server says nothing, or it cannot be asked from here, the address alone. Raises SourceError
-    for a file that cannot be read, an address that is not there or not allowed; BadJob for what is no address.
+    for a file that cannot be read, an address that is not there or not allowed.
     """
-    address = parse(source)
-    if address is None:
-        return await asyncio.to_thread(_hash, source, settings)
-    check_source(source, settings)
+    if address.is_file:
+        return await asyncio.to_thread(_hash, address, settings)
+    check_source(address, settings)
     try:
         async with asyncio.timeout(IDENTIFY_S), opened(address, settings) as body:
             version = body.version
@@ -140,7 +137,7 @@ async def content_of(source: str, settings: Settings) -> str:
     except (SttError, TimeoutError) as exc:
         if isinstance(exc, SourceRefused) and "STT_ALLOWED_SOURCES" in str(exc):
             raise
-        return f"url:{source}"
+        return f"url:{address.text}"
     return content_text(address, version)
 
 

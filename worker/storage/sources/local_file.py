@@ -9,6 +9,7 @@ from worker.audio.opened_file import SourceFile, readable
 from worker.errors import SourceError, SourceRefused
 from worker.settings import Settings
 from worker.storage.access_policy import allowed_folders, check_source
+from worker.storage.address import Address
 from worker.storage.forbidden_characters import control_characters
 from worker.storage.open_beneath import Outside, open_file
 from worker.text_escaping import printable
@@ -18,12 +19,13 @@ _KERNEL: Final = ("/proc", "/sys", "/dev")
 _RAM_DISK: Final = "/dev/shm"  # noqa: S108
 
 
-def open_local(source: str, settings: Settings) -> SourceFile:
-    """Open the file `source`. With a list of allowed places, no link in its path may lead out of them.
+def open_local(address: Address, settings: Settings) -> SourceFile:
+    """Open a file on this disk. With a list of allowed places, no link in its path may lead out of them.
 
     Raises SourceNotFound, SourceRefused, SourceError, WorkerShortage.
     """
-    check_source(source, settings)
+    check_source(address, settings)
+    source = address.text
     if (reason := control_characters(source)) is not None:
         raise SourceRefused(f"{printable(source)}: the name {reason}")
     _check_kernel(source)

@@ -29,7 +29,6 @@ from worker.storage.access_policy import check_source, may_be_private, private_a
 from worker.storage.address import Address, parse, scrub
 from worker.storage.guarded_http import Guarded, PrivateHost, guarded_session, proxy_of
 from worker.storage.remote_file import CHUNK_BYTES, Body, Version
-from worker.storage.web_hosts import request_url
 
 MOST_REDIRECTS: Final = 5
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10, sock_read=30)
@@ -75,13 +74,13 @@ async def _follow(
     """The answer at the end of the redirects; each of them is checked as the address itself was."""
     at = address
     for _ in range(MOST_REDIRECTS + 1):
-        check_source(at.url, settings)
+        check_source(at, settings)
         _check_proxy(at, settings)
-        response = await _get(session, address, at.url, headers, may_be_private=may_be_private(at.url, settings))
+        response = await _get(session, address, at, headers, may_be_private=may_be_private(at, settings))
         if response.status not in _REDIRECTS:
             return response
         response.release()
-        target = _target(address, at.url, response.headers.get("Location", ""))
+        target = _target(address, at, response.headers.get("Location", ""))
         if at.scheme == "https" and target.scheme == "http":
             raise SourceError(f"{address.shown}: leads from https to http ({target.shown}), which is not followed")
         at = target
@@ -89,16 +88,16 @@ async def _follow(
 
 
 def _check_proxy(address: Address, settings: Settings) -> None:
-    if not settings.allowed_sources.strip() and proxy_of(request_url(address.url)) is not None:
+    if not settings.allowed_sources.strip() and proxy_of(address) is not None:
         raise SourceRefused(
             f"{address.shown}: is read through a proxy ({address.scheme.upper()}_PROXY), where only its name can be"
             " checked; name the hosts that may be read in STT_ALLOWED_SOURCES, or this one in NO_PROXY"
         )
 
 
-def _target(address: Address, base: str, location: str) -> Address:
+def _target(address: Address, base: Address, location: str) -> Address:
     try:
-        target = parse(urljoin(base, location)) if location else None
+        target = parse(urljoin(base.text, location)) if location else None
     except BadJob as exc:
         raise SourceError(f"{address.shown}: redirects to a target that is not a web address ({exc})") from None
     except ValueError:
@@ -109,12 +108,13 @@ def _target(address: Address, base: str, location: str) -> Address:
 
 
 async def _get(
-    session: Guarded, address: Address, url: str, headers: dict[str, str], *, may_be_private: bool
+    session: Guarded, address: Address, at: Address, headers: dict[str, str], *, may_be_private: bool
 ) -> aiohttp.ClientResponse:
+    """The answer of `at`, where `address` leads; errors name only `address`."""
     try:
-        return await session.request("GET", url, may_be_private=may_be_private, headers=headers)
+        return await session.request("GET", at, may_be_private=may_be_private, headers=headers)
     except PrivateHost:
-        raise SourceRefused(private_address(address.shown)) from None
+        raise SourceRefused(private_address(address)) from None
     except aiohttp.ClientConnectorCertificateError as exc:
         raise SourceError(f"{address.shown}: its certificate is not trusted: {_reason(exc)}") from None
     except ValueError as exc:  # includes aiohttp.InvalidURL, and names that IDNA cannot encode

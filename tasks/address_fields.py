@@ -1,0 +1,57 @@
+"""Fields of a pydantic model that hold addresses: written and read as text, parsed once when the model is made."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final
+
+from pydantic import Field, GetPydanticSchema, PlainSerializer, ValidatorFunctionWrapHandler, WrapValidator
+
+from worker.errors import BadJob
+from worker.storage.address import Address, parse
+
+MAX_FOLDERS: Final = 16
+_Folder = Annotated[str, Field(min_length=1, max_length=4096)]
+
+
+def _as(text_type: Any) -> GetPydanticSchema:
+    """The type that the text form is validated as."""
+    return GetPydanticSchema(lambda _, handler: handler.generate_schema(text_type))
+
+
+def _parsed(given: Any, validate: ValidatorFunctionWrapHandler) -> Any:
+    return _addresses(validate(_texts(given)), given)
+
+
+def _addresses(texts: Any, given: Any) -> Any:
+    """An `Address` in `given` is used as it is: the producer API has parsed it already."""
+    if isinstance(given, Address) or texts is None:
+        return given
+    if isinstance(texts, tuple):
+        known = given if isinstance(given, (tuple, list)) else texts
+        return tuple(_addresses(text, one) for text, one in zip(texts, known, strict=True))
+    try:
+        return parse(texts)
+    except BadJob as exc:
+        raise ValueError(str(exc)) from None
+
+
+def _texts(value: Any) -> Any:
+    if isinstance(value, (tuple, list)):
+        return tuple(_texts(one) for one in value)
+    return value.text if isinstance(value, Address) else value
+
+
+_PARSED: Final = WrapValidator(_parsed)
+_AS_GIVEN: Final = PlainSerializer(_texts)
+Source = Annotated[Address, _as(Annotated[str, Field(min_length=1, max_length=4096)]), _PARSED, _AS_GIVEN]
+Folders = Annotated[
+    Address | tuple[Address, ...] | None,
+    _as(_Folder | Annotated[tuple[_Folder, ...], Field(max_length=MAX_FOLDERS)] | None),
+    _PARSED,
+    _AS_GIVEN,
+]
+Webhook = Annotated[
+    Address | None, _as(Annotated[str, Field(min_length=1, max_length=2048)] | None), _PARSED, _AS_GIVEN
+]
+
+__all__ = ["Folders", "Source", "Webhook"]
