@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
@@ -55,6 +56,18 @@ class _Group(click.Group):
         except KeyboardInterrupt:
             echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click does, and a mistyped command is answered with the most similar ones."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as exc:
+            similar = get_close_matches(args[0], _COMMANDS, n=2)
+            if not similar:
+                raise
+            ctx.fail(f"{exc.message} Did you mean {' or '.join(map(repr, similar))}?")
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_COMMANDS)

@@ -156,12 +156,35 @@ left_out = click.option(
     "--left-out", "names_left_out", is_flag=True, help="List every skipped media file with the reason."
 )
 force = click.option("--force", is_flag=True, help="Transcribe files again that are done already.")
-log_level = click.option(
-    "--log-level",
-    "log_level",
-    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-    help="Lowest level of log lines (or STT_LOG_LEVEL).",
+dry_run = click.option(
+    "--dry-run", is_flag=True, help="Only print what it would take, as `stt-batch plan` does; nothing is changed."
 )
+
+
+def log_level(function: F) -> F:
+    """`--log-level`, and its short forms `--verbose` and `--quiet`."""
+    function = click.option(
+        "--quiet", "-q", "log_level", flag_value="warning", help="The same as --log-level warning."
+    )(function)
+    function = click.option("--verbose", "-v", "log_level", flag_value="debug", help="The same as --log-level debug.")(
+        function
+    )
+    return click.option(
+        "--log-level",
+        "log_level",
+        type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+        help="Lowest level of log lines (or STT_LOG_LEVEL).",
+    )(function)
+
+
+def verbosity(function: F) -> F:
+    """`--quiet` and `--verbose` of commands that print results, not log lines."""
+    function = click.option("--quiet", "-q", is_flag=True, help="Print only errors.")(function)
+    return click.option(
+        "--verbose", "-v", is_flag=True, help="Also list every skipped media file, as --left-out does."
+    )(function)
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
 
 

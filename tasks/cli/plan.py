@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -19,10 +19,10 @@ from tasks.batches.estimate import Limits, Look, Plan, plan_batch
 from tasks.batches.number_format import clock, factor
 from tasks.batches.summary import JobLine
 from tasks.cli import options
-from tasks.cli.run.display import near
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand import opens_media, sources
 from tasks.cli.sources.output_names import Found
+from tasks.cli.tables import near
 from tasks.cli.terminal_output import echo, echo_text, safe
 from tasks.client.producer import make_spec
 from tasks.job_spec import JobState
@@ -78,9 +78,25 @@ def command(
     Exit codes: 0 all can be transcribed, 1 some will fail, 2 wrong usage.
     """
     fields = options.channels_from(given)
-    wanted = Wanted(fields.get("channels", "mix"), fields.get("channel_names", ()), fields.get("track"))
     settings = options.settings_from(**given)
-    # To stream less, one has to know where nobody speaks.
+    ctx.exit(print_plan(paths, settings, fields, speech=speech, names_left_out=names_left_out, as_json=as_json))
+
+
+def print_plan(
+    paths: tuple[str, ...],
+    settings: Settings,
+    fields: Mapping[str, Any],
+    *,
+    speech: bool = False,
+    names_left_out: bool = False,
+    as_json: bool = False,
+) -> int:
+    """Print what the audio would take, without sending, queueing or writing anything. Returns the exit code.
+
+    `fields`: the fields of JobSpec for channels and tracks. `speech`: read all of the audio and look for speech.
+    """
+    wanted = Wanted(fields.get("channels", "mix"), fields.get("channel_names", ()), fields.get("track"))
+    # Silence is only known after a look for speech.
     speech = speech or settings.skip_silence
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
     looks, failing = _look_at(listing.found, settings, speech, wanted)
@@ -94,7 +110,7 @@ def command(
         _show(Console(highlight=False), plan)
         find_recordings.tell(passed_over, everything=names_left_out)
         find_recordings.tell_number(passed_over, everything=names_left_out)
-    ctx.exit(1 if failing else 0)
+    return 1 if failing else 0
 
 
 def _limits(settings: Settings) -> Limits:

@@ -19,7 +19,7 @@ from rich.text import Text
 from tasks.batches.number_format import clock, factor
 from tasks.batches.summary import JobLine, Summary, review_texts, summarize
 from tasks.cli import options
-from tasks.cli.run.display import show_table
+from tasks.cli.tables import show_table
 from tasks.cli.terminal_output import echo_json, safe
 from tasks.job_spec import BatchStatus, JobState, JobStatus
 from worker.errors import BadJob

@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from tasks.cli import options
+from tasks.cli.plan import print_plan
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand import sources
 from tasks.cli.sources.find_recordings import LeftOut
@@ -52,12 +53,20 @@ from worker.storage.address import Address, is_url, parse
 @click.option("--batch-webhook", metavar="URL", help="Web address that is told when all of the batch have ended.")
 @options.force
 @options.left_out
+@options.dry_run
+@options.verbosity
 @options.as_json
+@click.pass_context
 def command(
+    ctx: click.Context,
+    /,
     paths: tuple[str, ...],
     out: tuple[str, ...],
     force: bool,
     names_left_out: bool,
+    dry_run: bool,
+    quiet: bool,
+    verbose: bool,
     as_json: bool,
     batch: str | None,
     batch_webhook: str | None,
@@ -76,8 +85,12 @@ def command(
       stt-batch submit list.csv --out /results
       stt-batch submit a.wav --json | jq -r .batch
     """
-    given |= {"style": options.style_from(given), **options.channels_from(given)}
+    channels = options.channels_from(given)
+    given |= {"style": options.style_from(given), **channels}
     settings = options.settings_from()
+    names_left_out = names_left_out or verbose
+    if dry_run:
+        ctx.exit(print_plan(paths, settings, channels, names_left_out=names_left_out, as_json=as_json))
     name = batch or new_batch_id()
     fields = {**given, "out_dir": out[0] if len(out) == 1 else out or None, "batch": name}
     hook = None if batch_webhook is None else parse(batch_webhook)
@@ -88,6 +101,8 @@ def command(
             for job, item in zip(jobs, planned, strict=True)
         ]
         echo_json({"batch": name, "jobs": found_jobs, "left_out": find_recordings.as_documents(passed_over)})
+        return
+    if quiet:
         return
     find_recordings.tell(passed_over, everything=names_left_out)
     for job, item in zip(jobs, planned, strict=True):

@@ -111,9 +111,14 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "tasks.doctor": ("tasks.background", "worker"),
     "tasks.cli.terminal_output": (),
     "tasks.cli.options": ("tasks.cli.terminal_output", "tasks.job_spec", "worker.audio", "worker.transcript.subtitles"),
+    "tasks.cli.tables": (),
     "tasks.cli.sources": ("tasks.cli.terminal_output", "tasks.batches", "tasks.job_spec", "worker"),
+    "tasks.cli.plan": (
+        *("tasks.cli.options", "tasks.cli.terminal_output", "tasks.cli.tables", "tasks.cli.sources"),
+        *("tasks.batches", "tasks.client", "tasks.job_spec", "worker"),
+    ),
     "tasks.cli.run": (
-        *("tasks.cli.options", "tasks.cli.terminal_output", "tasks.cli.sources"),
+        *("tasks.cli.options", "tasks.cli.terminal_output", "tasks.cli.tables", "tasks.cli.sources", "tasks.cli.plan"),
         *("tasks.batches", "tasks.client", "tasks.embedded", "tasks.job_spec", "worker"),
     ),
     "tasks.cli.watch": (

@@ -18,11 +18,12 @@ from rich.console import Console
 from tasks.batches.summary import summarize
 from tasks.batches.summary_files import write_summary
 from tasks.cli.options import of_source
-from tasks.cli.run.display import View, near
+from tasks.cli.run.display import View
 from tasks.cli.run.json_output import Events, document, line_of
 from tasks.cli.run.progress import File, Follower
 from tasks.cli.sources.existing_outputs import all_there, finished_transcript
 from tasks.cli.sources.find_recordings import LeftOut
+from tasks.cli.tables import near
 from tasks.cli.terminal_output import echo, echo_text
 from tasks.client.producer import Identities, Producer, make_spec
 from tasks.embedded.stack import Stack
@@ -55,6 +56,7 @@ class Run:
         files: Sequence[File],
         force: bool,
         as_json: bool,
+        quiet: bool = False,
         left_out: Sequence[LeftOut] = (),
         options: dict[str, Any],
     ) -> None:
@@ -71,7 +73,9 @@ class Run:
         self._specs = [_spec(file, {**options, "out_dir": out}) for file in files]
         self._follower = Follower(files)
         self._events = Events(sys.stderr if as_json else None)
-        self._view = View(Console(quiet=as_json, highlight=False), self._follower, out)
+        console = Console(quiet=as_json or quiet, highlight=False)
+        self._view = View(console, self._follower, out, print_failures=quiet and not as_json)
+        self._quiet = quiet
         self._signal: int | None = None
         self._told: set[int] = set()
         # The same file through another service or model is another job.
@@ -116,7 +120,7 @@ class Run:
         except OutputError as exc:  # the transcripts are there all the same
             echo(f"warning: {exc}", err=True)
             return
-        if not self._as_json:
+        if not self._as_json and not self._quiet:
             echo(f"Summary: {near(page)}")
 
     def _catch_signals(self) -> None:

@@ -17,7 +17,8 @@ from rich.text import Text
 
 from tasks.batches.number_format import clock, factor
 from tasks.cli.run.progress import File, Follower, Overall
-from tasks.cli.terminal_output import safe
+from tasks.cli.tables import near, show_table
+from tasks.cli.terminal_output import echo_error, safe
 from worker.ledger.records import JobState
 from worker.text_escaping import printable
 
@@ -26,17 +27,18 @@ MOST_ROWS: Final = 8
 PLAIN_EVERY_S: Final = 15.0
 """Seconds between the lines that tell how far a run is, where there are no bars."""
 MOST_IN_TABLE: Final = 30
-_WIDE: Final = 10_000
 
 
 class View:
     """`with view.live():` shows; `update` brings it up to date; `ended` tells of one file."""
 
-    def __init__(self, console: Console, follower: Follower, out: Path) -> None:
+    def __init__(self, console: Console, follower: Follower, out: Path, *, print_failures: bool = False) -> None:
+        """`print_failures`: print failures on standard error; for a quiet console, which prints nothing else."""
         self._console = console
         self._follower = follower
         self._out = out
-        self._bars = console.is_terminal
+        self._bars = console.is_terminal and not console.quiet
+        self._print_failures = print_failures
         self._live: Live | None = None
         self._status = "starting"
         self._next_line = time.monotonic() + PLAIN_EVERY_S
@@ -143,6 +145,8 @@ class View:
 
     def _failure(self, file: File, reason: str) -> None:
         word = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
+        if self._print_failures:
+            echo_error(f"{word}  {near(file.source.shown)}: {reason}")
         self._console.print(f"[red]{word}[/]  {safe(near(file.source.shown))}: {safe(reason)}", soft_wrap=True)
 
 
@@ -186,23 +190,3 @@ def _table(files: Sequence[File], out: Path) -> Table:
         length = clock(file.duration_s) if file.duration_s else "–"
         table.add_row(safe(near(file.source.shown)), result, length, factor(speed), end)
     return table
-
-
-def show_table(console: Console, table: Table) -> None:
-    """As wide as the terminal; in a file or a pipe each row is one line, for grep and for who reads it later."""
-    if console.quiet or console.is_terminal:
-        console.print(table)
-        return
-    wide = Console(width=_WIDE, highlight=False)
-    with wide.capture() as captured:
-        wide.print(table)
-    for line in captured.get().splitlines():
-        console.print(line.rstrip(), markup=False, soft_wrap=True)
-
-
-def near(place: str | Path) -> str:
-    """A path or the display form of an address, relative to the current folder where it lies below it."""
-    try:
-        return str(Path(place).relative_to(Path.cwd()))
-    except ValueError:
-        return str(place)

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from tasks.cli import options
+from tasks.cli.plan import print_plan
 from tasks.cli.run.batch_run import Run
 from tasks.cli.run.progress import File
 from tasks.cli.sources import find_recordings
@@ -66,6 +67,8 @@ from worker.settings import Settings
 @options.service
 @options.force
 @options.left_out
+@options.dry_run
+@options.verbosity
 @options.as_json
 @click.pass_context
 def command(
@@ -77,6 +80,9 @@ def command(
     language: str | None,
     force: bool,
     names_left_out: bool,
+    dry_run: bool,
+    quiet: bool,
+    verbose: bool,
     as_json: bool,
     **given: Any,
 ) -> None:
@@ -99,13 +105,17 @@ def command(
     """
     style, channels = options.style_from(given), options.channels_from(given)
     settings, embedded = _settings(given)
+    names_left_out = names_left_out or verbose
+    if dry_run:
+        ctx.exit(print_plan(paths, settings, channels, names_left_out=names_left_out, as_json=as_json))
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
     planned = name_outputs(listing.found, out, formats)
     files = [
         File(item.source, item.out_name, item.found.size_bytes or 0, key=item.found.id, options=item.found.options)
         for item in planned
     ]
-    find_recordings.tell(listing.left_out, everything=names_left_out)
+    if not quiet:
+        find_recordings.tell(listing.left_out, everything=names_left_out)
     if embedded and (code := _one_language(files, language)):
         settings = for_language(settings, code)
     run = Run(
@@ -115,11 +125,13 @@ def command(
         files=files,
         force=force,
         as_json=as_json,
+        quiet=quiet,
         left_out=listing.left_out,
         options={"formats": formats, "style": style, "language": language, "speed": settings.speed, **channels},
     )
     exit_code = asyncio.run(run.main())
-    find_recordings.tell_number(listing.left_out, everything=names_left_out)
+    if not quiet:
+        find_recordings.tell_number(listing.left_out, everything=names_left_out)
     ctx.exit(exit_code)
 
 

@@ -1,0 +1,32 @@
+"""Tables on the terminal, and paths as they are shown in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+from rich.table import Table
+
+_WIDE: Final = 10_000
+"""Columns that are enough for every row, in files and pipes."""
+
+
+def show_table(console: Console, table: Table) -> None:
+    """As wide as the terminal; in a file or a pipe each row is one line, for grep and for who reads it later."""
+    if console.quiet or console.is_terminal:
+        console.print(table)
+        return
+    wide = Console(width=_WIDE, highlight=False)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        console.print(line.rstrip(), markup=False, soft_wrap=True)
+
+
+def near(place: str | Path) -> str:
+    """A path or the display form of an address, relative to the current folder where it lies below it."""
+    try:
+        return str(Path(place).relative_to(Path.cwd()))
+    except ValueError:
+        return str(place)

@@ -1,0 +1,62 @@
+"""Help, mistyped names and options that every command shares, in one process."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from tasks.cli import main
+
+
+def invoke(*arguments: str, **environ: str) -> Result:
+    return CliRunner().invoke(main, list(arguments), env=environ, prog_name="stt-batch")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "suggestion"),
+    [
+        (("sumbit",), "Did you mean 'submit'?"),
+        (("statsu",), "Did you mean 'status'?"),
+        (("run", "--foce", "x"), "--force"),
+        (("worker", "--loglevel", "info"), "--log-level"),
+    ],
+)
+def test_a_mistyped_name_is_answered_with_the_similar_one(arguments: tuple[str, ...], suggestion: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert suggestion in result.output
+
+
+def test_an_unknown_command_unlike_all_others_is_named_alone() -> None:
+    result = invoke("qqqqqq")
+    assert result.exit_code == 2
+    assert "No such command 'qqqqqq'." in result.output
+    assert "Did you mean" not in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "submit", "plan"])
+def test_a_dry_run_prints_a_plan_and_writes_nothing(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    samples = Path(__file__).parents[2] / "samples"
+    monkeypatch.chdir(tmp_path)
+    options = () if command == "plan" else ("--dry-run",)
+    result = invoke(command, *options, str(samples / "phone-call.wav"), STT_REDIS_URL="redis://127.0.0.1:1/0")
+    assert result.exit_code == 0, result.output
+    assert "files      1, 0 of them will fail" in result.output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("command", ["worker", "server", "intake", "watch"])
+def test_processes_with_a_log_take_the_short_forms_of_the_level(command: str) -> None:
+    shown = invoke(command, "--help").output
+    assert "--log-level" in shown
+    assert "-v, --verbose" in shown
+    assert "-q, --quiet" in shown
+
+
+def test_an_unknown_variable_is_reported_by_a_command() -> None:
+    result = invoke("status", STT_REDIS_URL="redis://127.0.0.1:1/0", STT_SESSIONS="4")
+    assert "warning: STT_SESSIONS is not a setting; did you mean STT_WORKER_SESSIONS?" in result.output
