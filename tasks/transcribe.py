@@ -21,8 +21,8 @@ _process = Process()
 def transcribe(_task: Any, job_id: Any = None, job: Any = None) -> None:
     """`{"job_id": …}` for a job in the ledger, or `{"job": {…}}` for a whole one (the fields of `JobSpec`). Either may
     be the first argument, see `tasks.broker.message_validation.job_request`."""
-    runner = _process.parts().runner
-    if _process.draining:
+    runner = _process.runner()
+    if runner is None:
         raise Reject("this worker is shutting down", requeue=True)
     outcome = shared_loop().call(runner.perform(job_id, job))
     if outcome is Outcome.BACK:
@@ -32,14 +32,14 @@ def transcribe(_task: Any, job_id: Any = None, job: Any = None) -> None:
 @signals.worker_init.connect  # type: ignore[untyped-decorator]
 def _on_init(**_: Any) -> None:
     try:
-        _process.begin()
+        _process.prepare()
     except (SettingsError, LedgerNewer) as exc:
         raise SystemExit(f"error: {exc}") from None
 
 
 @signals.worker_ready.connect  # type: ignore[untyped-decorator]
 def _on_ready(**_: Any) -> None:
-    _process.start()
+    _process.start_background()
 
 
 @signals.worker_shutting_down.connect  # type: ignore[untyped-decorator]
@@ -49,6 +49,6 @@ def _on_shutting_down(**_: Any) -> None:
 
 @signals.worker_shutdown.connect  # type: ignore[untyped-decorator]
 def _on_shutdown(sender: Any = None, **_: Any) -> None:
-    _process.end()
+    _process.close()
     status = getattr(sender, "exitcode", None) or 0
     leave_soon(status if isinstance(status, int) else 1, LINGER_S)  # a text is the reason why the worker did not start

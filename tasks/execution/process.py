@@ -1,11 +1,11 @@
-"""A worker process: its connections and runner, its background work, and its drain at the end."""
+"""The lifecycle of a worker process: checks at the start, background work, the drain, and the close."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from tasks.app import app, on_stop, on_timer, wake
 from tasks.background.health_and_metrics import TIMER, Monitor
 from tasks.background.intake import start_intake
 from tasks.background.reaper import Reaper
-from tasks.event_loop import shared_loop
+from tasks.event_loop import LoopThread, shared_loop
 from tasks.execution.runner import Runner
 from tasks.observability.health import BEAT_S
 from tasks.observability.log_setup import warn_of_unknown_variables
@@ -35,15 +35,15 @@ from worker.webhooks import delivery_schedule
 from worker.webhooks.http_post import secrets_of
 
 logger: Final = structlog.get_logger(__name__)
-MEET_S: Final = 5.0
-"""Seconds a start waits for Redis to say whether it may."""
+REDIS_CHECK_TIMEOUT_S: Final = 5.0
+"""Seconds that a start waits for Redis to say which versions may use it."""
 CLOSE_S: Final = 1.0
 """Seconds that closing the connections may take."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Parts:
-    """Objects that belong to the event loop of this process, created once."""
+class WorkerContext:
+    """The Redis clients and the runner of this process. They belong to its event loop."""
 
     settings: Settings
     connection: Connection
@@ -53,7 +53,8 @@ class _Parts:
     runner: Runner
 
     @classmethod
-    async def make(cls) -> _Parts:
+    async def create(cls) -> WorkerContext:
+        """No I/O: each client connects with its first command."""
         settings = load()
         connection, ledger = Connection(settings.redis_url), Ledger(settings)
         events, governor = Events(settings, connection), Governor(settings, connection)
@@ -69,92 +70,109 @@ class _Parts:
 
 
 class Process:
-    """Shared by the task threads of this process. `draining` is set once and never reset."""
+    """The lifecycle of a worker process: `prepare`, `start_background`, `drain`, `close`. Its task threads share it.
 
-    def __init__(self) -> None:
+    Each method copes with a process that ended before the earlier steps: a worker may be stopped at any time."""
+
+    def __init__(self, loop: Callable[[], LoopThread] = shared_loop) -> None:
+        self._loop = loop
         self._lock = threading.Lock()
-        self._parts: _Parts | None = None
-        self.draining = False
+        self._context: WorkerContext | None = None
         self._background: list[Future[None]] = []
         self._monitor: Monitor | None = None
+        self._draining = False  # set once, never reset
 
-    def begin(self) -> None:
-        """Called before the worker has its broker. Raises SettingsError, LedgerNewer."""
-        if (text := shortfall(raise_limit(), load().worker_sessions)) is not None:
-            logger.warning(text)
+    def prepare(self) -> None:
+        """Check the settings and the ledger, and start monitoring. Called before the worker connects to its broker.
+        Raises SettingsError, LedgerNewer."""
         settings = load()
-        warn_of_unknown_variables(os.environ)
-        secrets_of(settings)
-        if sends_key_in_clear(settings.url):
-            logger.warning(clear_text_warning(show_url(settings.url)))
-        shared_loop().call(_meet())
+        check_settings(settings)
+        self._loop().call(check_ledger(settings))
         tracing.set_up()
-        self._monitor = monitor = Monitor(load())
+        self._monitor = monitor = Monitor(settings)
         on_stop(self.drain)
         on_timer(BEAT_S, lambda: monitor.pulse.beat(TIMER), lambda: monitor.pulse.pause(TIMER))
-        shared_loop().submit(monitor.run())
+        self._loop().submit(monitor.run())
 
-    def end(self) -> None:
-        """Called when nothing runs any more."""
-        if self._parts is not None:
-            with suppress(TimeoutError):  # a loop that stands still must not keep the process
-                shared_loop().submit(self._parts.close()).result(2 * CLOSE_S)
-        shared_loop().stop()
-        tracing.close()
-        if self._monitor is not None:
-            self._monitor.close()
-
-    def start(self) -> None:
-        """Called when the worker is up: starts the work beside its tasks."""
-        parts, loop = self.parts(), shared_loop()
-        reaper = Reaper(parts.settings, parts.ledger, lambda job_ids: _send(job_ids, parts.settings), parts.events)
+    def start_background(self) -> None:
+        """Start the work beside the jobs. Called when the worker accepts messages."""
+        context, loop = self._shared_context(), self._loop()
+        settings, ledger = context.settings, context.ledger
+        reaper = Reaper(settings, ledger, lambda job_ids: _send(job_ids, settings), context.events)
         self._background += [
-            loop.submit(_warn(parts.ledger)),
+            loop.submit(_warn_of_lossy_redis(ledger)),
             loop.submit(reaper.run()),
-            start_intake(parts.settings, loop),
-            loop.submit(delivery_schedule.serve(parts.settings)),
+            start_intake(settings, loop),
+            loop.submit(delivery_schedule.serve(settings)),
         ]
 
-    def parts(self) -> _Parts:
-        with self._lock:
-            if self._parts is None:
-                self._parts = shared_loop().call(_Parts.make())
-            return self._parts
+    def runner(self) -> Runner | None:
+        """The runner of the process, created by the first call; None while the process drains."""
+        # Created before the flag is read: `drain` sets the flag first and then stops the runner, if there is one.
+        runner = self._shared_context().runner
+        return None if self._draining else runner
 
     def drain(self) -> None:
-        """Called in a signal handler and at any other end of the worker: sets the flag; the event loop does the
-        rest."""
-        if self.draining:
+        """Begin no more jobs and give back the running ones. Called in a signal handler and at any other end of the
+        worker: it sets the flag, and the event loop does the rest."""
+        if self._draining:
             return
-        self.draining = True
+        self._draining = True
         if self._monitor is not None:
             self._monitor.stop("it is shutting down")
         for work in self._background:
             work.cancel()
-        shared_loop().soon(lambda: logger.info("shutting down"))
-        if self._parts is not None:
-            shared_loop().soon(self._parts.runner.drain)
+        self._loop().soon(lambda: logger.info("shutting down"))
+        if self._context is not None:
+            self._loop().soon(self._context.runner.drain)
+
+    def close(self) -> None:
+        """Close the connections and stop the event loop. Called when no task runs any more."""
+        if self._context is not None:
+            with suppress(TimeoutError):  # a blocked event loop must not keep the process alive
+                self._loop().submit(self._context.close()).result(2 * CLOSE_S)
+        self._loop().stop()
+        tracing.close()
+        if self._monitor is not None:
+            self._monitor.close()
+
+    def _shared_context(self) -> WorkerContext:
+        with self._lock:
+            if self._context is None:
+                self._context = self._loop().call(WorkerContext.create())
+            return self._context
+
+
+def check_settings(settings: Settings) -> None:
+    """Raise the limit of open files and log what may be wrong. Raises SettingsError."""
+    if (text := shortfall(raise_limit(), settings.worker_sessions)) is not None:
+        logger.warning(text)
+    warn_of_unknown_variables(os.environ)
+    secrets_of(settings)  # raises for a key that is too short
+    if sends_key_in_clear(settings.url):
+        logger.warning(clear_text_warning(show_url(settings.url)))
+
+
+async def check_ledger(settings: Settings) -> None:
+    """Check that this version may use this ledger. Raises LedgerNewer. While Redis is away, the first job checks it."""
+    ledger = Ledger(settings)
+    try:
+        async with asyncio.timeout(REDIS_CHECK_TIMEOUT_S):
+            await ledger.meet()
+    except LedgerNewer:
+        raise
+    except (LedgerUnavailable, TimeoutError) as exc:
+        reason = str(exc) or f"no answer within {REDIS_CHECK_TIMEOUT_S:g} s"
+        logger.warning("Redis is away at the start", error=reason)
+    finally:
+        await ledger.close()
 
 
 def _send(job_ids: Sequence[str], settings: Settings) -> None:
     wake(app, job_ids, settings.queue)
 
 
-async def _meet() -> None:
-    """Check that this version may use this ledger. Raises LedgerNewer. While Redis is away, the first job checks it."""
-    ledger = Ledger(load())
-    try:
-        async with asyncio.timeout(MEET_S):
-            await ledger.meet()
-    except LedgerNewer:
-        raise
-    except (LedgerUnavailable, TimeoutError) as exc:
-        logger.warning("Redis is away at the start", error=str(exc) or f"no answer within {MEET_S:g} s")
-    finally:
-        await ledger.close()
-
-
-async def _warn(ledger: Ledger) -> None:
+async def _warn_of_lossy_redis(ledger: Ledger) -> None:
     try:
         for problem in await ledger.durability():
             logger.warning(problem)

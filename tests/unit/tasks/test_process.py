@@ -1,0 +1,119 @@
+"""The lifecycle of a worker process, without Redis, Celery or a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import structlog
+
+from tasks import transcribe as task_module
+from tasks.app import Reject
+from tasks.event_loop import LoopThread
+from tasks.execution import process as module
+from tasks.execution.process import Process, check_ledger
+from tasks.execution.runner import Outcome
+from worker.errors import LedgerNewer, LedgerUnavailable
+from worker.ledger.ledger import Ledger
+from worker.settings import load
+
+
+@pytest.fixture
+def loop() -> Iterator[LoopThread]:
+    loop = LoopThread("test-loop")
+    yield loop
+    loop.stop()
+
+
+@pytest.fixture
+def process(loop: LoopThread) -> Process:
+    return Process(lambda: loop)
+
+
+def test_all_task_threads_share_one_runner(process: Process) -> None:
+    with ThreadPoolExecutor(8) as threads:
+        runners = set(threads.map(lambda _: process.runner(), range(8)))
+    assert len(runners) == 1
+    assert None not in runners
+
+
+def test_a_draining_process_begins_no_job(process: Process, loop: LoopThread) -> None:
+    runner = process.runner()
+    assert runner is not None
+    process.drain()
+    process.drain()
+    assert process.runner() is None
+    assert loop.call(runner.perform("job-1")) is Outcome.BACK, "a task that had the runner already is drained too"
+
+
+@pytest.mark.parametrize("step", ["drain", "close"])
+def test_a_process_can_end_before_it_was_prepared(process: Process, step: str) -> None:
+    getattr(process, step)()
+    process.close()
+
+
+async def test_redis_may_be_away_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(_: Ledger) -> None:
+        raise LedgerUnavailable("no answer; check STT_REDIS_URL")
+
+    monkeypatch.setattr(Ledger, "meet", away)
+    with structlog.testing.capture_logs() as logs:
+        await check_ledger(load({}))
+    assert [(line["event"], line["error"]) for line in logs] == [
+        ("Redis is away at the start", "no answer; check STT_REDIS_URL")
+    ]
+
+
+async def test_a_ledger_of_a_newer_version_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def newer(_: Ledger) -> None:
+        raise LedgerNewer("a newer version wrote it")
+
+    monkeypatch.setattr(Ledger, "meet", newer)
+    with pytest.raises(LedgerNewer):
+        await check_ledger(load({}))
+
+
+async def test_a_silent_redis_delays_the_start_only_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(_: Ledger) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(Ledger, "meet", silent)
+    with structlog.testing.capture_logs() as logs:
+        await check_ledger(load({}))
+    assert logs[0]["error"] == f"no answer within {module.REDIS_CHECK_TIMEOUT_S:g} s"
+
+
+class Runner:
+    def __init__(self, outcome: Outcome) -> None:
+        self.outcome = outcome
+
+    async def perform(self, _job_id: Any, _job: Any) -> Outcome:
+        return self.outcome
+
+
+class FixedProcess:
+    def __init__(self, runner: Runner | None) -> None:
+        self._runner = runner
+
+    def runner(self) -> Runner | None:
+        return self._runner
+
+
+@pytest.mark.parametrize(
+    ("runner", "reason"),
+    [(None, "this worker is shutting down"), (Runner(Outcome.BACK), "given back")],
+    ids=["draining", "given back"],
+)
+def test_a_message_is_requeued(runner: Runner | None, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_module, "_process", FixedProcess(runner))
+    with pytest.raises(Reject) as caught:
+        task_module.transcribe.run("job-1")
+    assert (caught.value.reason, caught.value.requeue) == (reason, True)
+
+
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.BACK])
+def test_every_other_outcome_acknowledges_the_message(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_module, "_process", FixedProcess(Runner(outcome)))
+    task_module.transcribe.run("job-1")
