@@ -14,7 +14,6 @@ import functools
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import Any
 
 from tasks.app import app
@@ -32,7 +31,7 @@ SLOW_S = 0.05
 
 
 async def pipeline(job: Job, *, settings: Settings, log: Any, listener: Any, slots: Any) -> Transcript:
-    source = Path(job.source)
+    source = job.source.path
     kind, _, count = source.stem.partition("-")
     if kind == "damaged":
         raise DamagedSource(f"{source}: no audio in it; record it again")
