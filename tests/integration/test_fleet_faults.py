@@ -13,20 +13,25 @@ import pytest
 
 from tasks.client.control import cancel, pause, resume, retry
 from tasks.client.handles import submit, submit_many
-from tests.support.fleet import RESUME_S, Fleet, assert_every_key_ends
+from tests.support.audiofiles import write_words
+from tests.support.fleet import RATE, RESUME_S, Fleet, assert_every_key_ends, limit_of, open_sessions
 from tests.support.redis_server import Valkey
+from tests.support.tones import ToneWord, speech
 from tests.support.wait import wait_until
 from worker.ledger.records import JobState
 
 PACE = 4.0
 """Fast enough for a test, slow enough to be hit in the middle."""
+PATIENT = {"STT_CONNECT_TIMEOUT_S": "60", "STT_START_TIMEOUT_S": "60"}
+"""For many sessions at once on a busy machine."""
 
 
-def until_committed(fleet: Fleet, *job_ids: str, timeout_s: float = 20) -> None:
+def until_committed(fleet: Fleet, *job_ids: str, timeout_s: float = 60) -> None:
     wait_until(lambda: all(fleet.record(i).commits > 0 for i in job_ids), "the jobs have commits", timeout_s=timeout_s)
 
 
-def test_1_a_killed_worker_s_job_goes_on_elsewhere(fleet: Fleet) -> None:
+@limit_of(RESUME_S)
+def test_1_a_killed_worker_s_job_goes_on_elsewhere(fleet: Fleet, limit_s: float) -> None:
     source, words = fleet.audio("a", 20)
     fleet.start()
     fleet.start()
@@ -35,8 +40,8 @@ def test_1_a_killed_worker_s_job_goes_on_elsewhere(fleet: Fleet) -> None:
     fleet.owner(job.id).kill()
     killed, before = time.monotonic(), fleet.record(job.id)
     assert before.state is JobState.RUNNING
-    wait_until(lambda: fleet.record(job.id).epoch >= before.epoch + 2, "another worker has it", timeout_s=20)
-    assert time.monotonic() - killed <= RESUME_S
+    wait_until(lambda: fleet.record(job.id).epoch >= before.epoch + 2, "another worker has it", timeout_s=60)
+    assert time.monotonic() - killed <= limit_s
     fleet.until_ended(job.id)
     transcript = fleet.assert_done(job.id, words)
     assert transcript.sessions[0].start > 0  # not from the beginning
@@ -66,11 +71,11 @@ def test_4_a_worker_that_was_stopped_for_longer_than_its_lease_cannot_write(flee
     until_committed(fleet, job.id)
     zombie, before = fleet.owner(job.id), fleet.record(job.id)
     zombie.signal(signal.SIGSTOP)
-    wait_until(lambda: fleet.record(job.id).epoch >= before.epoch + 2, "another worker has it", timeout_s=20)
+    wait_until(lambda: fleet.record(job.id).epoch >= before.epoch + 2, "another worker has it", timeout_s=60)
     zombie.signal(signal.SIGCONT)
-    wait_until(lambda: "job left to others" in zombie.text(), "the zombie finds out", timeout_s=5)
+    wait_until(lambda: "job left to others" in zombie.text(), "the zombie finds out", timeout_s=25)
     wait_until(
-        lambda: zombie.connections_to(fleet.url) == 0, f"its session is closed: {zombie.text()[-1500:]}", timeout_s=5
+        lambda: zombie.connections_to(fleet.url) == 0, f"its session is closed: {zombie.text()[-1500:]}", timeout_s=25
     )
     assert fleet.owner(job.id) is not zombie
     fleet.until_ended(job.id)
@@ -133,7 +138,7 @@ def test_10_a_kill_between_the_last_commit_and_the_end(fleet: Fleet) -> None:
     mark = fleet.folder / "died"
     job = submit(source, settings=fleet.settings, speed="max", out_dir=out)
     dying = fleet.start(module="tests.support.dying_worker", DIES_ONCE=str(mark))
-    assert dying.process.wait(20) == -signal.SIGKILL
+    assert dying.process.wait(60) == -signal.SIGKILL
     assert fleet.record(job.id).state is JobState.RUNNING
     fleet.start()
     fleet.until_ended(job.id)
@@ -141,7 +146,8 @@ def test_10_a_kill_between_the_last_commit_and_the_end(fleet: Fleet) -> None:
     assert [path.name for path in out.iterdir()] == ["a.json"]
 
 
-def test_14_a_cancelled_job_stops_within_two_seconds(fleet: Fleet) -> None:
+@limit_of(2.0)
+def test_14_a_cancelled_job_stops_within_two_seconds(fleet: Fleet, limit_s: float) -> None:
     source, words = fleet.audio("a", 30)
     worker = fleet.start()
     job = submit(source, settings=fleet.settings, speed=1.0)
@@ -149,9 +155,9 @@ def test_14_a_cancelled_job_stops_within_two_seconds(fleet: Fleet) -> None:
     assert worker.connections_to(fleet.url) == 1
     assert cancel(job.id, settings=fleet.settings) == [job.id]
     asked = time.monotonic()
-    wait_until(lambda: worker.connections_to(fleet.url) == 0, "the session is closed", timeout_s=5)
-    assert time.monotonic() - asked < 2
-    fleet.until_acknowledged(timeout_s=3)
+    wait_until(lambda: worker.connections_to(fleet.url) == 0, "the session is closed", timeout_s=30)
+    assert time.monotonic() - asked < limit_s
+    fleet.until_acknowledged()
     record = fleet.record(job.id)
     assert record.state is JobState.CANCELLED
     assert record.commits > 0
@@ -160,27 +166,26 @@ def test_14_a_cancelled_job_stops_within_two_seconds(fleet: Fleet) -> None:
     assert cancel(job.id, settings=fleet.settings) == []
 
     assert retry(job.id, settings=fleet.settings) == [job.id]
-    wait_until(lambda: len(fleet.committed(job.id)) > len(kept), "it goes on", timeout_s=20)
+    wait_until(lambda: len(fleet.committed(job.id)) > len(kept), "it goes on", timeout_s=60)
     assert fleet.committed(job.id)[: len(kept)] == kept
     cancel(job.id, settings=fleet.settings)
 
 
-def test_3_sigterm_with_200_jobs_in_flight(fleet: Fleet) -> None:
-    files = [fleet.audio(f"many{n}", 12, seed=n) for n in range(200)]
-    # 200 sessions open at once on a small machine: a lease that such a start does not use up, and a pace at which the
-    # first sessions still stream when the last ones open.
-    worker = fleet.start(sessions=200, STT_SPEED="0.5", STT_LEASE_S="15", STT_LEASE_RENEW_S="3")
-    batch = submit_many([path for path, _ in files], settings=fleet.settings)
-    ids = [job.id for job in batch.jobs]
-    wait_until(
-        lambda: batch.status().counts == {JobState.RUNNING: 200} and worker.connections_to(fleet.url) == 200,
-        "200 sessions are open",
-        timeout_s=40,
-        poll_s=0.2,
-    )
-    wait_until(lambda: any(job.commits for job in batch.status().jobs), "something is committed", poll_s=0.2)
+@limit_of(5.0)
+@pytest.mark.timeout(400)
+def test_3_sigterm_with_200_jobs_in_flight(fleet: Fleet, limit_s: float) -> None:
+    """At a tenth of real time no session ends while the others open, however slow the machine is. The first word of a
+    recording is followed by a pause, so that it is committed early."""
+    said = {n: [ToneWord(n, 0.2), *speech(12, seed=n, lead_s=2.0)] for n in range(200)}
+    files = [write_words(fleet.folder / f"many{n}.wav", words, RATE) for n, words in said.items()]
+    worker = fleet.start(sessions=200, STT_SPEED="0.1", STT_LEASE_S="30", STT_LEASE_RENEW_S="5", **PATIENT)
+    batch = submit_many(files, settings=fleet.settings)
+    wait_until(lambda: open_sessions(fleet.url) == 200, "200 sessions are open", timeout_s=110, poll_s=0.5)
+    wait_until(lambda: any(job.commits for job in batch.status().jobs), "a commit", timeout_s=60, poll_s=0.5)
+    assert worker.connections_to(fleet.url) == 200
     before = {job.id: job.commits for job in batch.status().jobs}
-    assert worker.end() < 5
+    assert batch.status().counts == {JobState.RUNNING: 200}
+    assert worker.end() < limit_s
     held = batch.status()
     assert held.counts == {JobState.QUEUED: 200}
     assert [(job.id, job.attempts, job.trouble) for job in held.jobs if job.attempts] == []
@@ -190,20 +195,26 @@ def test_3_sigterm_with_200_jobs_in_flight(fleet: Fleet) -> None:
     with fleet.raw as raw:
         assert raw.hlen("unacked") == 0
 
-    fleet.start(sessions=32, STT_SPEED="max")
-    fleet.until_ended(*ids[:20], timeout_s=60)
-    for job_id, (_, words) in list(zip(ids, files, strict=True))[:20]:
-        fleet.assert_done(job_id, words)
+    fleet.start(sessions=8, STT_SPEED="max")
+    words_of = dict(zip((job.id for job in batch.jobs), said.values(), strict=True))
+
+    def ended() -> list[str]:
+        return [job.id for job in batch.status().jobs if job.state.ended]
+
+    wait_until(lambda: len(ended()) >= 20, "another worker does the first 20", timeout_s=120, poll_s=0.5)
+    for job_id in ended():
+        fleet.assert_done(job_id, words_of[job_id])
 
 
-def test_a_paused_batch_waits_and_goes_on(fleet: Fleet) -> None:
+@limit_of(2.0)
+def test_a_paused_batch_waits_and_goes_on(fleet: Fleet, limit_s: float) -> None:
     files = [fleet.audio(f"p{n}", 12, seed=n) for n in range(3)]
     worker = fleet.start(sessions=2)
     batch = submit_many([path for path, _ in files], batch="slow", settings=fleet.settings, speed=PACE)
     ids = [job.id for job in batch.jobs]
-    wait_until(lambda: sum(fleet.record(i).commits > 0 for i in ids) == 2, "two jobs run", timeout_s=20)
+    wait_until(lambda: sum(fleet.record(i).commits > 0 for i in ids) == 2, "two jobs run", timeout_s=60)
     assert sorted(pause("slow", settings=fleet.settings)) == sorted(ids)
-    wait_until(lambda: worker.connections_to(fleet.url) == 0, "no session is open", timeout_s=2)
+    wait_until(lambda: worker.connections_to(fleet.url) == 0, "no session is open", timeout_s=limit_s)
     fleet.until_acknowledged()
     held = [fleet.record(i) for i in ids]
     assert all(one.state is JobState.QUEUED and one.paused and one.attempts == 0 for one in held)
@@ -213,18 +224,19 @@ def test_a_paused_batch_waits_and_goes_on(fleet: Fleet) -> None:
         fleet.assert_done(job_id, words)
 
 
-@pytest.mark.parametrize("signals", [(signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGINT)])
-def test_a_second_signal_loses_nothing(fleet: Fleet, signals: tuple[signal.Signals, ...]) -> None:
+@limit_of(5.0)
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_second_signal_loses_nothing(fleet: Fleet, number: signal.Signals, limit_s: float) -> None:
     files = [fleet.audio(f"s{n}", 12, seed=n) for n in range(4)]
     worker = fleet.start()
     batch = submit_many([path for path, _ in files], settings=fleet.settings, speed=PACE)
     ids = [job.id for job in batch.jobs]
     until_committed(fleet, *ids)
-    for number in signals:
+    for _ in range(2):
         worker.signal(number)
     started = time.monotonic()
-    worker.process.wait(10)
-    assert time.monotonic() - started < 5
+    worker.process.wait(60)
+    assert time.monotonic() - started < limit_s
     fleet.start()
     fleet.until_ended(*ids)
     for job_id, (_, words) in zip(ids, files, strict=True):

@@ -3,15 +3,18 @@ words in a process of its own. Leases are short, so that what a killed worker le
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
+import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+import pytest
 import redis
 
 from tests.support.audiofiles import write_words
@@ -34,6 +37,21 @@ RESUME_S = LEASE_S + REAP_S + 2.0
 RATE = 16000
 
 
+def limit_of(seconds: float) -> pytest.MarkDecorator:
+    """Gives a test the argument `limit_s`: `seconds` among the measurements, which run alone, and five times as many in
+    the gate, which shares its machine with others."""
+    return pytest.mark.parametrize(
+        "limit_s",
+        [pytest.param(5 * seconds, id="busy"), pytest.param(seconds, id="measured", marks=pytest.mark.bench)],
+    )
+
+
+def open_sessions(url: str) -> int:
+    """Sessions that are open now, by the health page of the service."""
+    with urllib.request.urlopen(f"{url}/healthz", timeout=30) as answer:  # noqa: S310 - our own server
+        return int(json.load(answer)["sessions"])
+
+
 def environment(**settings: str) -> dict[str, str]:
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STT_")}
     return {**inherited, "PYTHONPATH": str(ROOT), "STT_SERVER_RECOGNIZER": ENGINE, **settings}
@@ -51,7 +69,7 @@ def tone_server(folder: Path, *faults: str, port: int = 0, **settings: str) -> I
     environ = environment(**{"STT_SERVER_API_KEYS": KEY, "STT_SERVER_MAX_SESSIONS": "600", **settings})
     process = start_process("tasks.cli", "server", *arguments, env=environ, log=folder / f"server-{port}.log")
     try:
-        wait_until(ready.exists, "the service is ready", timeout_s=30)
+        wait_until(ready.exists, "the service is ready", timeout_s=60)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.kill()
@@ -78,7 +96,7 @@ class Worker:
         """SIGTERM; the seconds it took."""
         started = time.monotonic()
         self.signal(signal.SIGTERM)
-        assert self.process.wait(15) == 0, self.text()
+        assert self.process.wait(60) == 0, self.text()
         return time.monotonic() - started
 
     def text(self) -> str:
@@ -137,7 +155,7 @@ class Fleet:
     def start(self, *, sessions: int = 4, module: str = "tasks.cli", **settings: str) -> Worker:
         ready = self.folder / f"worker-{len(self.workers)}.ready"
         worker = self.launch(sessions=sessions, module=module, **settings)
-        wait_until(lambda: ready.exists() or worker.process.poll() is not None, "the worker is up", timeout_s=40)
+        wait_until(lambda: ready.exists() or worker.process.poll() is not None, "the worker is up", timeout_s=80)
         assert worker.process.poll() is None, worker.text()
         return worker
 
@@ -166,7 +184,7 @@ class Fleet:
         assert record is not None
         return record
 
-    def until_ended(self, *job_ids: str, timeout_s: float = 40.0) -> None:
+    def until_ended(self, *job_ids: str, timeout_s: float = 90.0) -> None:
         wait_until(
             lambda: all(self.record(job_id).state.ended for job_id in job_ids),
             "the jobs end",
@@ -202,7 +220,7 @@ class Fleet:
         with self.raw as raw:
             raw.delete(*queue_lists("stt"))
 
-    def until_acknowledged(self, timeout_s: float = 15.0) -> None:
+    def until_acknowledged(self, timeout_s: float = 40.0) -> None:
         with self.raw as raw:
             wait_until(
                 lambda: self.queued_messages() == 0 and raw.hlen("unacked") == 0,
