@@ -19,7 +19,6 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.integration.test_cli_run import Cli, cli, words_of
 from tests.support.audiofiles import (
     AIFF,
     ALAW,
@@ -38,6 +37,7 @@ from tests.support.audiofiles import (
     write_words,
 )
 from tests.support.broken import BROKEN as ALL_BROKEN
+from tests.support.command_line import Cli, cli, words_of
 from tests.support.tones import speech
 from tests.support.wait import wait_until
 

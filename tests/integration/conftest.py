@@ -11,6 +11,7 @@ import redis
 from tasks.client.producer import Producer
 from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
 from tests.support.redis_server import redis_server
+from tests.support.s3_server import S3Server, s3_server
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
 
@@ -27,6 +28,13 @@ def redis_url(shared_redis: str) -> str:
     with redis.Redis.from_url(shared_redis) as client:
         client.flushall()
     return shared_redis
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[S3Server]:
+    """An S3 server with one bucket; one for all tests of the session, so each test has names of its own in it."""
+    with s3_server() as server:
+        yield server
 
 
 @pytest.fixture

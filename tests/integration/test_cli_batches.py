@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.test_cli_control import act
-from tests.integration.test_cli_run import Cli, cli, words_of, write_audio
+from tests.support.command_line import Cli, cli, words_of, write_audio
 from tests.support.fleet import Fleet, assert_every_key_ends
 from tests.support.wait import wait_until
 from worker.settings import Settings, load
@@ -43,7 +43,7 @@ def test_plan_says_what_it_comes_to_and_what_will_fail(cli: Cli) -> None:
     assert "empty.wav: the file is empty (0 bytes)" in told.stdout.replace("\n", " ")
     assert "of it speech" in told.stdout
     assert re.search(r"^cost +0\.00[1-9]\d* at 0\.4 an hour$", told.stdout, re.MULTILINE)
-    assert cli.run("plan", "in/a.wav").returncode == 0
+    assert cli.run_process("plan", "in/a.wav").returncode == 0
     assert not (cli.folder / "transcripts").exists()
 
 
@@ -61,9 +61,10 @@ def test_a_batch_from_submit_to_export(cli: Cli, fleet: Fleet, redis_url: str) -
         assert queued["batch"] == "monday"
     assert cli.json("list", **service)["batches"][0]["counts"] == {"queued": 4}
     assert "monday: 4 jobs: 4 queued" in cli.run("status", "monday", **service).stdout
+    assert "monday" in cli.run_process("list", **service).stdout
 
     fleet.start()
-    watched = cli.run("status", "monday", "--watch", **service)
+    watched = cli.run_process("status", "monday", "--watch", **service)
     assert watched.returncode == 0
     last = cli.json("status", "monday", **service)
     assert (last["state"], last["counts"]) == ("failed", {"done": 2, "failed": 2})
@@ -78,9 +79,9 @@ def test_a_batch_from_submit_to_export(cli: Cli, fleet: Fleet, redis_url: str) -
     assert "2  the file is empty (N bytes)" in shown
     assert "stt-batch retry --failed monday" in shown
     assert len(cli.json("retry", "monday", "--failed", **service)["queued"]) == 2
-    wait_until(lambda: cli.json("status", "monday", **service)["state"] == "failed", "they failed again", 30)
+    wait_until(lambda: cli.json("status", "monday", **service)["state"] == "failed", "they failed again", 60, 0.1)
 
-    done = cli.run("export", "monday", "--format", "srt,json", "--out", "exported", **service)
+    done = cli.run_process("export", "monday", "--format", "srt,json", "--out", "exported", **service)
     assert done.returncode == 1  # two have nothing to write
     assert "2 transcripts written to exported, 2 left out" in done.stdout
     for name, words in said.items():

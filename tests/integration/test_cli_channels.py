@@ -7,8 +7,9 @@ import shutil
 
 import numpy as np
 
-from tests.integration.test_cli_run import RATE, Cli, cli, write_audio
 from tests.support.audiofiles import write_signal
+from tests.support.command_line import RATE, Cli, cli, write_audio
+from tests.support.fleet import KEY
 from tests.support.tones import encode, speech
 from tests.support.trackfiles import TRACK_FILES, write_tracks
 
@@ -16,7 +17,8 @@ __all__ = ["cli"]  # a fixture
 SPLIT = ("--channels", "split", "--channel-names", "agent,客戶")
 
 
-def test_channels_from_the_command_and_from_a_manifest(cli: Cli) -> None:
+def test_channels_from_the_command_and_from_a_manifest(cli: Cli, service: str) -> None:
+    environ = {"STT_URL": service, "STT_API_KEY": KEY, "STT_SPEED": "max"}
     words = [list(speech(6.0, seed=80 + k)) for k in range(2)]
     both = np.stack([encode(some, RATE, duration_s=7.0) for some in words], axis=1)
     said = [[word.text for word in some] for some in words]
@@ -26,7 +28,7 @@ def test_channels_from_the_command_and_from_a_manifest(cli: Cli) -> None:
     (cli.folder / "list.csv").write_text(
         "source,channels,channel_names\ncall.wav,,\nmono.wav,,\nother.wav,3,one\n", encoding="utf-8"
     )
-    done = cli.json("run", "list.csv", *SPLIT, "--format", "srt,json")
+    done = cli.json("run", "list.csv", *SPLIT, "--format", "srt,json", **environ)
     assert (done["done"], done["failed"]) == (2, 1)
     (failed,) = [job for job in done["jobs"] if job["state"] == "failed"]
     assert failed["error_code"] == "source_channel"
@@ -44,10 +46,10 @@ def test_channels_from_the_command_and_from_a_manifest(cli: Cli) -> None:
     # The ledger is lost: what lies there whole is done. With other channels it is another job.
     shutil.rmtree(out / ".stt-batch")
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("*.json") if path.name != "summary.json"}
-    again = cli.json("run", "list.csv", *SPLIT, "--format", "srt,json")
+    again = cli.json("run", "list.csv", *SPLIT, "--format", "srt,json", **environ)
     assert (again["done"], again["skipped"], again["failed"]) == (2, 2, 1)
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
-    other = cli.json("run", "call.wav", "--channels", "2", "--format", "srt,json")
+    other = cli.json("run", "call.wav", "--channels", "2", "--format", "srt,json", **environ)
     assert (other["done"], other["skipped"]) == (1, 0)
     document = json.loads((out / "call.json").read_text("utf-8"))
     assert [w["text"] for s in document["segments"] for w in s["words"]] == said[1]

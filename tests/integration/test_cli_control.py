@@ -1,15 +1,17 @@
-"""`stt-batch cancel`, `pause`, `resume`, `retry` and what `status` shows of it; no worker runs."""
+"""`stt-batch cancel`, `pause`, `resume`, `retry` and their effect on `status`; no worker runs. Each command is once a
+process of its own."""
 
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tasks.client.handles import BatchHandle, submit_many
-from tests.integration.test_cli_run import Cli, cli
+from tests.support.command_line import Cli, cli
 from tests.support.fleet import assert_every_key_ends
 from tests.support.samples_of import a_segment, a_transcript
 from worker.job_progress import Progress
@@ -59,7 +61,7 @@ def test_cancel_a_job_and_a_batch(cli: Cli, settings: Settings, batch: BatchHand
     assert cli.json("cancel", one, STT_REDIS_URL=redis_url) == {"cancelled": [one]}
     assert sorted(cli.json("cancel", "monday", STT_REDIS_URL=redis_url)["cancelled"]) == sorted(others)
     assert batch.status().counts == {JobState.CANCELLED: 3}
-    assert cli.run("cancel", "monday", STT_REDIS_URL=redis_url).stdout == "0 jobs cancelled\n"
+    assert cli.run_process("cancel", "monday", STT_REDIS_URL=redis_url).stdout == "0 jobs cancelled\n"
     told = cli.run("status", "monday", STT_REDIS_URL=redis_url).stdout
     assert told.endswith("try them again: stt-batch retry monday\n")  # --failed leaves alone what was cancelled
     nobody = cli.run("cancel", one, "nobody", STT_REDIS_URL=redis_url)
@@ -69,11 +71,12 @@ def test_cancel_a_job_and_a_batch(cli: Cli, settings: Settings, batch: BatchHand
 
 def test_pause_and_resume_a_batch(cli: Cli, settings: Settings, batch: BatchHandle, redis_url: str) -> None:
     asyncio.run(act(settings, batch.jobs[0].id))
-    assert cli.run("pause", "monday", STT_REDIS_URL=redis_url).stdout.endswith("3 jobs paused\n")
+    assert cli.run_process("pause", "monday", STT_REDIS_URL=redis_url).stdout.endswith("3 jobs paused\n")
     assert batch.status().counts == {JobState.QUEUED: 3}
     assert cli.run("status", "monday", STT_REDIS_URL=redis_url).stdout.count("queued (paused)") == 3
     assert cli.json("pause", "monday", STT_REDIS_URL=redis_url) == {"paused": []}
-    assert len(cli.json("resume", "monday", STT_REDIS_URL=redis_url)["resumed"]) == 3
+    resumed = cli.run_process("resume", "monday", "--json", STT_REDIS_URL=redis_url)
+    assert len(json.loads(resumed.stdout)["resumed"]) == 3
     assert not any(job.paused for job in batch.status().jobs)
     assert batch.jobs[0].status().commits == 1
 
@@ -93,8 +96,8 @@ def test_retry_goes_on_after_what_was_committed(
     assert "1.5–2.0 s missing: never committed" in table
     assert "monday: 3 jobs: 1 failed, 2 incomplete" in table
 
-    queued = cli.json("retry", "--failed", "monday", STT_REDIS_URL=redis_url)["queued"]
-    assert sorted(queued) == sorted([failed, tail, rest])
+    retried = cli.run_process("retry", "--failed", "monday", "--json", STT_REDIS_URL=redis_url)
+    assert sorted(json.loads(retried.stdout)["queued"]) == sorted([failed, tail, rest])
     kept = {job.id: job.commits for job in batch.status().jobs}
     assert kept == {failed: 1, tail: 1, rest: 1}
     assert batch.status().counts == {JobState.QUEUED: 3}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import soundfile
 
-from tests.integration.test_cli_run import Cli, cli, words_of
+from tests.support.command_line import Cli, cli, words_of
 from tests.support.ports import free_port
 from tests.support.tones import ToneWord, encode
 from tests.support.wait import wait_until

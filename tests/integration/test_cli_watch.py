@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import redis
 
-from tests.integration.test_cli_run import words_of, write_audio
+from tests.support.command_line import words_of, write_audio
 from tests.support.fleet import Fleet, environment
 from tests.support.wait import wait_until
 
@@ -37,7 +37,7 @@ class Watching:
         command += ["--settle", "0.4", "--json", "--format", "json,srt", "--ready-file", str(self._ready), *more]
         with self._log.open("ab") as log, self._errors.open("ab") as errors:
             self.process = subprocess.Popen(command, env=self._environ, stdout=log, stderr=errors)
-        wait_until(self._ready.exists, "the watch is up", timeout_s=30)
+        wait_until(self._ready.exists, "the watch is up", timeout_s=60)
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
         lines = self._log.read_text().splitlines() if self._log.exists() else []
@@ -48,12 +48,12 @@ class Watching:
         return sorted(str(Path(one["source"]).relative_to(self.folder)) for one in self.events(event))
 
     def until(self, event: str, *names: str) -> None:
-        wait_until(lambda: self.names(event) == sorted(names), f"{event}: {names}", timeout_s=40)
+        wait_until(lambda: self.names(event) == sorted(names), f"{event}: {names}", timeout_s=60, poll_s=0.05)
 
     def end(self, number: signal.Signals = signal.SIGTERM) -> dict[str, Any]:
         assert self.process is not None
         self.process.send_signal(number)
-        assert self.process.wait(10) == 0, self.errors
+        assert self.process.wait(30) == 0, self.errors
         last = self.events()[-1]
         assert last["event"] == "stopped"
         return last
@@ -114,54 +114,51 @@ def test_what_arrives_is_transcribed_and_a_restart_does_nothing_twice(
     assert {path: path.stat().st_mtime_ns for path in watching.out.rglob("*.*")} == stamps
 
 
-def test_a_file_is_taken_when_it_is_whole_and_again_when_it_is_replaced(watching: Watching, fleet: Fleet) -> None:
-    fleet.start()
-    watching.start("--settle", "1.5")
-    words = write_audio(watching.folder.parent / "whole.wav", duration_s=6, seed=3)
-    data = (watching.folder.parent / "whole.wav").read_bytes()
-    target = watching.folder / "call.wav"
-    with target.open("wb") as file:
-        for part in range(8):  # for longer than a file has to be unchanged
-            file.write(data[len(data) * part // 8 : len(data) * (part + 1) // 8])
-            file.flush()
-            size = target.stat().st_size
-            before = len(watching.events())
-            ticks = iter(range(20))
-            wait_until(lambda ticks=ticks: next(ticks, None) is None, "a fifth of a second", poll_s=0.01)
-            assert target.stat().st_size == size
-            assert len(watching.events()) == before == 0
-    watching.until("done", "call.wav")
-    assert words_of(watching.out / "call.wav.json") == words
-
-    other = write_audio(watching.folder.parent / "other.wav", seed=4)
-    (watching.folder.parent / "other.wav").replace(target)
-    watching.until("done", "call.wav", "call.wav")
-    assert words_of(watching.out / "call.wav.json") == other
-    assert watching.end()["done"] == 2
-
-
-def test_a_watch_that_is_killed_or_without_redis_goes_on(watching: Watching, fleet: Fleet, raw: redis.Redis) -> None:
+def test_a_killed_watch_goes_on_and_a_file_is_taken_when_it_is_whole_and_again_when_it_is_replaced(
+    watching: Watching, fleet: Fleet
+) -> None:
     words = write_audio(watching.folder / "a.wav", seed=5)
     watching.start()
     watching.until("queued", "a.wav")  # no worker yet
     assert watching.process is not None
     watching.process.kill()
     watching.process.wait(10)
-    watching.start()
+    watching.start("--settle", "1.5")
     watching.until("queued", "a.wav", "a.wav")
     fleet.start()
     watching.until("done", "a.wav")
     assert words_of(watching.out / "a.wav.json") == words
     (job,) = {event["id"] for event in watching.events("queued")}
     assert fleet.record(job).attempts == 1
-    watching.end()
+
+    words = write_audio(watching.folder.parent / "whole.wav", duration_s=6, seed=3)
+    data = (watching.folder.parent / "whole.wav").read_bytes()
+    target = watching.folder / "call.wav"
+    before = len(watching.events())
+    with target.open("wb") as file:
+        for part in range(8):  # for longer than a file has to be unchanged
+            file.write(data[len(data) * part // 8 : len(data) * (part + 1) // 8])
+            file.flush()
+            size = target.stat().st_size
+            ticks = iter(range(20))
+            wait_until(lambda ticks=ticks: next(ticks, None) is None, "a fifth of a second", poll_s=0.01)
+            assert target.stat().st_size == size
+            assert len(watching.events()) == before
+    watching.until("done", "a.wav", "call.wav")
+    assert words_of(watching.out / "call.wav.json") == words
+
+    other = write_audio(watching.folder.parent / "other.wav", seed=4)
+    (watching.folder.parent / "other.wav").replace(target)
+    watching.until("done", "a.wav", "call.wav", "call.wav")
+    assert words_of(watching.out / "call.wav.json") == other
+    assert watching.end()["done"] == 3
 
 
 def test_without_redis_it_waits_and_says_so(watching: Watching) -> None:
     watching._environ["STT_REDIS_URL"] = "redis://127.0.0.1:1/0"
     write_audio(watching.folder / "a.wav", seed=5)
     watching.start()
-    wait_until(lambda: "waiting   Redis at" in watching.errors, "it says that Redis is away", timeout_s=20)
+    wait_until(lambda: "waiting   Redis at" in watching.errors, "it says that Redis is away", timeout_s=60)
     assert watching.end()["open"] == 0
 
 

@@ -1,0 +1,120 @@
+"""`stt-batch` in a test, in a folder of its own: as a process, or in the test's own process, which saves its start."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from tasks.cli import main
+from tests.support.tone_recognizer import ENGINE
+from tests.support.tones import encode, speech
+from tests.support.wait import wait_until
+from worker.storage import object_store
+
+ROOT = Path(__file__).parents[2]
+RATE = 16000
+
+
+def write_audio(path: Path, duration_s: float = 3.0, seed: int = 1) -> list[str]:
+    """A file of tone words; the words in it."""
+    words = list(speech(duration_s, seed=seed))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, encode(words, RATE), RATE)
+    return [word.text for word in words]
+
+
+def words_of(transcript: Path) -> list[str]:
+    document = json.loads(transcript.read_text("utf-8"))
+    return [word["text"] for segment in document["segments"] for word in segment["words"]]
+
+
+class Cli:
+    """Runs commands in a folder and finds every process that they started."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {"STT_SERVER_RECOGNIZER": ENGINE, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
+        self.started: list[subprocess.Popen[str]] = []
+
+    # -- in a process of its own ---------------------------------------------------------------------------------------
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("STT_")}
+        process = subprocess.Popen(
+            [sys.executable, "-P", "-m", "tasks.cli", *arguments],
+            cwd=self.folder,
+            env={**inherited, **self.environment, **environment},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.started.append(process)
+        return process
+
+    def run_process(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        process = self.start(*arguments, **environment)
+        out, err = process.communicate(timeout=100)
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    # -- in this process -----------------------------------------------------------------------------------------------
+
+    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end. Raises the exception that the command did not catch."""
+        unset = {name: None for name in os.environ if name.startswith("STT_")}
+        object_store._store_of.cache_clear()  # holds the credentials of the last command
+        with chdir(self.folder):
+            done = CliRunner().invoke(
+                main, arguments, env={**unset, **self.environment, **environment}, prog_name="stt-batch"
+            )
+        object_store._store_of.cache_clear()
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return subprocess.CompletedProcess(arguments, done.exit_code, done.stdout, done.stderr)
+
+    def json(self, *arguments: str, **environment: str) -> Any:
+        done = self.run(*arguments, "--json", **environment)
+        assert done.stdout, done.stderr
+        return json.loads(done.stdout)
+
+    # -- what is left of them ------------------------------------------------------------------------------------------
+
+    def log(self, name: str, out: str = "transcripts") -> str:
+        path = self.folder / out / ".stt-batch" / f"{name}.log"
+        return path.read_text("utf-8") if path.exists() else ""
+
+    def processes(self) -> list[str]:
+        """Living processes with the folder in their command line or as their current folder."""
+        alive = []
+        for process in psutil.process_iter():
+            try:
+                place = f"{process.cwd()} {' '.join(process.cmdline())}"
+                if str(self.folder) in place and process.status() != psutil.STATUS_ZOMBIE:
+                    alive.append(place)
+            except psutil.Error:
+                continue
+        return alive
+
+    def assert_nothing_left(self, timeout_s: float = 6.0) -> None:
+        wait_until(lambda: not self.processes(), f"no process is left, but {self.processes()}", timeout_s=timeout_s)
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    cli = Cli(tmp_path)
+    yield cli
+    for process in cli.started:
+        process.kill()
+        process.communicate(timeout=10)
+    cli.assert_nothing_left()
