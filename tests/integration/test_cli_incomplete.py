@@ -27,8 +27,8 @@ def test_seconds_the_service_never_committed_are_named(cli: Cli) -> None:
     words = write_cut(cli.folder / "a.wav")
     port = free_port()
     faults = ("--fault", "never-commit", "--fault", "forget-tail")
-    cli.start("server", "--port", str(port), "--ready-file", "ready", *faults, STT_SERVER_API_KEYS="k")
-    wait_until((cli.folder / "ready").exists, "the server is ready", timeout_s=30)
+    cli.fork("server", "--port", str(port), "--ready-file", "ready", *faults, STT_SERVER_API_KEYS="k")
+    wait_until((cli.folder / "ready").exists, "the server is ready", timeout_s=60)
     service = {"STT_URL": f"http://127.0.0.1:{port}", "STT_API_KEY": "k", "STT_TAIL_SILENCE_MAX_S": "2"}
     told = cli.run("run", "a.wav", "--speed", "max", **service)
     assert told.returncode == 1

@@ -244,10 +244,9 @@ def test_a_process_with_wrong_usage_ends_with_2(cli: Cli, command: str) -> None:
 
 
 def test_another_service_with_a_url_and_a_key(cli: Cli) -> None:
-
     words = write_audio(cli.folder / "a.wav")
     port = free_port()
-    server = cli.start("server", "--port", str(port), "--ready-file", "ready", STT_SERVER_API_KEYS="right")
+    server = cli.fork("server", "--port", str(port), "--ready-file", "ready", STT_SERVER_API_KEYS="right")
     wait_until((cli.folder / "ready").exists, "the server is ready", timeout_s=60)
     (cli.folder / "key").write_text("right\n")
     url = f"http://127.0.0.1:{port}"
@@ -278,13 +277,12 @@ def test_each_command_explains_itself(cli: Cli, command: str) -> None:
 
 
 def test_submit_worker_and_status_together(cli: Cli, redis_url: str) -> None:
-
     said = {name: write_audio(cli.folder / "in" / f"{name}.wav", seed=len(name)) for name in ("one", "three")}
     (cli.folder / "in" / "bad.wav").write_bytes(b"nothing")
     port = free_port()
     service = {"STT_URL": f"http://127.0.0.1:{port}", "STT_API_KEY": "k", "STT_REDIS_URL": redis_url}
-    cli.start("server", "--port", str(port), **service)
-    cli.start("worker", "--sessions", "2", "--speed", "max", **service)
+    cli.fork("server", "--port", str(port), **service)
+    cli.fork("worker", "--sessions", "2", "--speed", "max", **service)
 
     queued = json.loads(
         cli.run_process("submit", "in", "--out", "results", "--batch", "monday", "--json", **service).stdout

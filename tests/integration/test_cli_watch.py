@@ -16,6 +16,7 @@ import redis
 
 from tests.support.command_line import words_of, write_audio
 from tests.support.fleet import Fleet, environment
+from tests.support.forked_process import ForkedProcess, start_process
 from tests.support.wait import wait_until
 
 
@@ -29,14 +30,20 @@ class Watching:
         self._errors = folder / "watch.log"
         self._ready = folder / "watch.ready"
         self._environ = environment(STT_REDIS_URL=redis_url)
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: subprocess.Popen[bytes] | ForkedProcess | None = None
 
-    def start(self, *more: str) -> None:
+    def start(self, *more: str, forked: bool = True) -> None:
+        """`forked`: without the imports of a new process."""
         self._ready.unlink(missing_ok=True)
-        command = [sys.executable, "-P", "-m", "tasks.cli", "watch", str(self.folder), "--out", str(self.out)]
+        command = ["tasks.cli", "watch", str(self.folder), "--out", str(self.out)]
         command += ["--settle", "0.4", "--json", "--format", "json,srt", "--ready-file", str(self._ready), *more]
-        with self._log.open("ab") as log, self._errors.open("ab") as errors:
-            self.process = subprocess.Popen(command, env=self._environ, stdout=log, stderr=errors)
+        if forked:
+            self.process = start_process(*command, env=self._environ, log=self._log, errors=self._errors)
+        else:
+            with self._log.open("ab") as log, self._errors.open("ab") as errors:
+                self.process = subprocess.Popen(
+                    [sys.executable, "-P", "-m", *command], env=self._environ, stdout=log, stderr=errors
+                )
         wait_until(self._ready.exists, "the watch is up", timeout_s=60)
 
     def events(self, name: str = "") -> list[dict[str, Any]]:
@@ -78,7 +85,7 @@ def test_what_arrives_is_transcribed_and_a_restart_does_nothing_twice(
 ) -> None:
     fleet.start()
     said = {"early.wav": write_audio(watching.folder / "early.wav", seed=1)}
-    watching.start()
+    watching.start(forked=False)
     watching.until("done", "early.wav")
     said["deep/er/late.flac"] = write_audio(watching.folder / "deep" / "er" / "late.flac", seed=2)
     (watching.folder / "notes.txt").write_text("no audio")

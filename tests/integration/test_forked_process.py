@@ -54,6 +54,16 @@ def test_arguments_environment_folder_and_output(modules: Modules) -> None:
     )
 
 
+def test_standard_error_may_have_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "module_of_a_test.py").write_text("import os, sys\nprint(os.getcwd())\nprint('e', file=sys.stderr)")
+    log, errors = tmp_path / "log", tmp_path / "errors"
+    process = start_process(
+        "module_of_a_test", env={"PYTHONPATH": str(tmp_path)}, log=log, errors=errors, folder=tmp_path
+    )
+    assert process.wait(20) == 0
+    assert (log.read_text(), errors.read_text()) == (f"{tmp_path}\n", "e\n")
+
+
 def test_none_of_our_modules_is_loaded_before_the_fork(modules: Modules) -> None:
     text = (
         "import sys\nprint([n for n in sys.modules if n.split('.')[0] in ('tasks', 'worker')], 'celery' in sys.modules)"

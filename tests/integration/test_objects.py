@@ -15,7 +15,7 @@ from obstore.store import S3Store
 
 from tests.support.pipeline_run import MemoryLog
 from tests.support.ports import free_port
-from tests.support.s3_server import BUCKET, S3Server, s3_server
+from tests.support.s3_server import BUCKET, S3Server
 from tests.unit.transcript.build import segment, transcript
 from worker.errors import (
     OutputError,
@@ -41,23 +41,17 @@ from worker.transcript.formats import render
 SPOKEN = transcript(segment("早晨 Good morning.", 1.0, 2.0))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
-
-
 @pytest.fixture
-def settings(server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
-    for name, value in server.environ.items():
+def settings(s3: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Settings]:
+    for name, value in s3.environ.items():
         monkeypatch.setenv(name, value)
     object_store._store_of.cache_clear()
-    yield load({"STT_S3_ENDPOINT": server.endpoint, "STT_TEMP_DIR": str(tmp_path / "temp")})
+    yield load({"STT_S3_ENDPOINT": s3.endpoint, "STT_TEMP_DIR": str(tmp_path / "temp")})
     object_store._store_of.cache_clear()
 
 
-def store_of(server: S3Server) -> S3Store:
-    return S3Store(BUCKET, endpoint=server.endpoint, client_options={"allow_http": True})
+def store_of(s3: S3Server) -> S3Store:
+    return S3Store(BUCKET, endpoint=s3.endpoint, client_options={"allow_http": True})
 
 
 async def test_there_and_back(settings: Settings) -> None:
@@ -168,16 +162,16 @@ KEYS = ["monday/a.wav", "monday/b.MP3", "monday/notes.txt", "monday/deep/er/c.fl
         ("in/none/", []),
     ],
 )
-async def test_listing(settings: Settings, server: S3Server, pattern: str, found: list[str]) -> None:
+async def test_listing(settings: Settings, s3: S3Server, pattern: str, found: list[str]) -> None:
     for key in KEYS:
-        await obstore.put_async(store_of(server), f"in/{key}", b"sound", use_multipart=False)
+        await obstore.put_async(store_of(s3), f"in/{key}", b"sound", use_multipart=False)
     listed = [item async for item in list_sources(parse(f"s3://{BUCKET}/{pattern}"), settings)]
     assert sorted(str(item.place) for item in listed) == sorted(found)
     assert all(item.size_bytes == 5 and item.address.text.endswith(str(item.place)) for item in listed)
 
 
-async def test_a_listing_of_thousands(settings: Settings, server: S3Server) -> None:
-    store = store_of(server)
+async def test_a_listing_of_thousands(settings: Settings, s3: S3Server) -> None:
+    store = store_of(s3)
     for number in range(1100):
         await obstore.put_async(store, f"many/{number:04}.wav", b"x", use_multipart=False)
     listed = [str(item.place) async for item in list_sources(parse(f"s3://{BUCKET}/many/**"), settings)]
@@ -192,7 +186,7 @@ async def test_listing_what_is_not_there(settings: Settings) -> None:
 
 
 # -- sinks -------------------------------------------------------------------------------------------------------------
-async def test_several_places_at_once(settings: Settings, server: S3Server, tmp_path: Path) -> None:
+async def test_several_places_at_once(settings: Settings, s3: S3Server, tmp_path: Path) -> None:
     folders = [parse(text) for text in (str(tmp_path / "out"), f"s3://{BUCKET}/texts/", f"s3://{BUCKET}")]
     for _ in range(2):  # again gives the same
         written = await deliver(SPOKEN, folders, "monday/call.wav", ["srt", "json"], settings)
@@ -204,7 +198,7 @@ async def test_several_places_at_once(settings: Settings, server: S3Server, tmp_
         f"s3://{BUCKET}/monday/call.wav.srt",
         f"s3://{BUCKET}/monday/call.wav.json",
     )
-    store = store_of(server)
+    store = store_of(s3)
     for fmt in ("srt", "json"):
         got = obstore.get(store, f"texts/monday/call.wav.{fmt}")
         assert (
@@ -214,7 +208,7 @@ async def test_several_places_at_once(settings: Settings, server: S3Server, tmp_
 
 
 async def test_a_place_that_fails_does_not_keep_the_others_from_their_files(
-    settings: Settings, server: S3Server, tmp_path: Path
+    settings: Settings, s3: S3Server, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     folders = ["s3://no_such_bucket", str(tmp_path / "file"), f"s3://{BUCKET}/kept", "https://host/put"]
@@ -222,7 +216,7 @@ async def test_a_place_that_fails_does_not_keep_the_others_from_their_files(
         await deliver(SPOKEN, [parse(folder) for folder in folders], "call", ["txt"], settings)
     for reason in ("s3://no_such_bucket/call.txt: ", "a part of the path is a file", "https://host/put: transcripts"):
         assert reason in str(caught.value)
-    assert bytes(obstore.get(store_of(server), "kept/call.txt").bytes()).decode() == render(SPOKEN, "txt")
+    assert bytes(obstore.get(store_of(s3), "kept/call.txt").bytes()).decode() == render(SPOKEN, "txt")
 
 
 @pytest.mark.parametrize("name", ["../call", "/call", ""])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import redis
 from tasks.execution.runner import Outcome, Runner
 from tests.support.fleet import assert_every_key_ends
 from tests.support.ports import free_port
-from tests.support.s3_server import BUCKET, S3Server, s3_server
+from tests.support.s3_server import BUCKET, S3Server
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.ledger.ledger import JobRecord, JobState, Ledger
@@ -23,15 +23,9 @@ from worker.storage import object_store
 from worker.transcript.model import Transcript
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
-
-
 @pytest.fixture(autouse=True)
-def credentials(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, value in server.environ.items():
+def credentials(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in s3.environ.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setitem(object_store._RETRY, "max_retries", 0)
     object_store._store_of.cache_clear()
@@ -40,9 +34,9 @@ def credentials(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
 class Scene:
     """`away`: settings with which the object store does not answer; `runs`: how often the pipeline ran."""
 
-    def __init__(self, redis_url: str, server: S3Server) -> None:
+    def __init__(self, redis_url: str, s3: S3Server) -> None:
         self.settings = load(
-            {"STT_S3_ENDPOINT": server.endpoint}, redis_url=redis_url, job_backoff_s=0.1, output_attempts=3
+            {"STT_S3_ENDPOINT": s3.endpoint}, redis_url=redis_url, job_backoff_s=0.1, output_attempts=3
         )
         self.away = self.settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{free_port()}"})
         self.ledger = Ledger(self.settings)
@@ -77,8 +71,8 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(redis_url: str, server: S3Server) -> AsyncIterator[Scene]:
-    scene = Scene(redis_url, server)
+async def scene(redis_url: str, s3: S3Server) -> AsyncIterator[Scene]:
+    scene = Scene(redis_url, s3)
     yield scene
     await scene.ledger.close()
     await asyncio.to_thread(assert_every_key_ends, redis_url)

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ import soundfile
 from click.testing import CliRunner
 
 from tasks.cli import main
+from tests.support.forked_process import ForkedProcess, start_process
 from tests.support.tone_recognizer import ENGINE
 from tests.support.tones import encode, speech
 from tests.support.wait import wait_until
@@ -46,15 +47,15 @@ class Cli:
         self.folder = folder
         self.environment = {"STT_SERVER_RECOGNIZER": ENGINE, "PYTHONPATH": str(ROOT), "NO_COLOR": "1"}
         self.started: list[subprocess.Popen[str]] = []
+        self.forked: list[ForkedProcess] = []
 
     # -- in a process of its own ---------------------------------------------------------------------------------------
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("STT_")}
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tasks.cli", *arguments],
             cwd=self.folder,
-            env={**inherited, **self.environment, **environment},
+            env=self._environ(environment),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -67,6 +68,19 @@ class Cli:
         process = self.start(*arguments, **environment)
         out, err = process.communicate(timeout=100)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+    def fork(self, command: str, *arguments: str, **environment: str) -> ForkedProcess:
+        """Start a server or worker that is not the point of the test; its output goes to `COMMAND.log`."""
+        log = self.folder / f"{command}.log"
+        process = start_process(
+            "tasks.cli", command, *arguments, env=self._environ(environment), log=log, folder=self.folder
+        )
+        self.forked.append(process)
+        return process
+
+    def _environ(self, more: Mapping[str, str]) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("STT_")}
+        return {**inherited, **self.environment, **more}
 
     # -- in this process -----------------------------------------------------------------------------------------------
 
@@ -117,4 +131,7 @@ def cli(tmp_path: Path) -> Iterator[Cli]:
     for process in cli.started:
         process.kill()
         process.communicate(timeout=10)
+    for forked in cli.forked:
+        forked.kill()
+        forked.wait(10)
     cli.assert_nothing_left()

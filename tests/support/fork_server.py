@@ -46,27 +46,28 @@ _LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One process to start; `output` is the file descriptor of its standard output and error."""
+    """One process to start; `output` and `errors` are the file descriptors of its standard output and error."""
 
     module: str
     arguments: list[str]
     environment: dict[str, str]
     folder: str
     output: int
+    errors: int
     status: socket.socket
 
 
 def _receive(control: socket.socket) -> Request | None:
-    """The next request: a line of JSON with two file descriptors. Returns None when the tests have ended."""
+    """The next request: a line of JSON with three file descriptors. Returns None when the tests have ended."""
     text, descriptors = b"", []
     while not text.endswith(b"\n"):
-        data, received, _, _ = socket.recv_fds(control, 1 << 20, 2)
+        data, received, _, _ = socket.recv_fds(control, 1 << 20, 3)
         descriptors += received
         if not data:
             return None
         text += data
-    output, status = descriptors
-    return Request(**json.loads(text), output=output, status=socket.socket(fileno=status))
+    output, errors, status = descriptors
+    return Request(**json.loads(text), output=output, errors=errors, status=socket.socket(fileno=status))
 
 
 class Server:
@@ -96,7 +97,8 @@ class Server:
                 if (child := os.fork()) == 0:
                     self._become_child()
                     return request
-                os.close(request.output)
+                for descriptor in (request.output, request.errors):
+                    os.close(descriptor)
                 self._children[child] = request.status
                 self._control.sendall(f"{child}\n".encode())
 
@@ -130,9 +132,9 @@ def _run(request: Request) -> None:
     request.status.close()
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123
         os.dup2(nothing.fileno(), 0)
-    for number in (1, 2):
-        os.dup2(request.output, number)
-    os.close(request.output)
+    for descriptor, number in ((request.output, 1), (request.errors, 2)):
+        os.dup2(descriptor, number)
+        os.close(descriptor)
     inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     given = request.environment.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:] = [*filter(None, given), *(entry for entry in sys.path if entry not in inherited)]

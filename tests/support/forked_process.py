@@ -84,16 +84,15 @@ class _Server:
             )
         atexit.register(self.close)
 
-    def start(
-        self, module: str, arguments: tuple[str, ...], environment: Mapping[str, str], log: IO[bytes]
-    ) -> ForkedProcess:
-        request = {"module": module, "arguments": arguments, "environment": dict(environment), "folder": str(ROOT)}
+    def start(self, request: Mapping[str, object], output: IO[bytes], errors: IO[bytes]) -> ForkedProcess:
+        """`request`: the fields of a `fork_server.Request` that are not file descriptors."""
         status, remote = socket.socketpair()
         with self._lock, remote:
-            socket.send_fds(self._control, [json.dumps(request).encode() + b"\n"], [log.fileno(), remote.fileno()])
+            descriptors = [output.fileno(), errors.fileno(), remote.fileno()]
+            socket.send_fds(self._control, [json.dumps(request).encode() + b"\n"], descriptors)
             pid = self._control.recv(64)
         assert pid, "the fork server ended"
-        return ForkedProcess(module, int(pid), status)
+        return ForkedProcess(str(request["module"]), int(pid), status)
 
     def close(self) -> None:
         self._control.close()
@@ -105,7 +104,16 @@ def _server() -> _Server:
     return _Server()
 
 
-def start_process(module: str, *arguments: str, env: Mapping[str, str], log: Path) -> ForkedProcess:
-    """Start `python -P -m MODULE ARGUMENTS` in the root folder of the project; its output is appended to `log`."""
-    with log.open("ab") as output:
-        return _server().start(module, arguments, env, output)
+def start_process(
+    module: str,
+    *arguments: str,
+    env: Mapping[str, str],
+    log: Path,
+    errors: Path | None = None,
+    folder: Path = ROOT,
+) -> ForkedProcess:
+    """Start `python -P -m MODULE ARGUMENTS` in `folder`. Its output is appended to `log`, its standard error to
+    `errors`, or to `log` as well."""
+    request = {"module": module, "arguments": arguments, "environment": dict(env), "folder": str(folder)}
+    with log.open("ab") as output, (errors or log).open("ab") as error_output:
+        return _server().start(request, output, error_output)
