@@ -125,7 +125,7 @@ def test_metrics_and_log_of_a_worker_tell_of_its_jobs(fleet: Fleet, tmp_path: Pa
     refused, _ = fleet.audio("b", 4.0)
     submit(refused, out_dir=str(tmp_path / "file" / "out"), settings=fleet.settings)
     wait_until(
-        lambda: scraped(port).get("stt_output_failures_total{sink file}", 0) >= 1,
+        lambda: scraped(port).get("stt_output_failures_total{storage file}", 0) >= 1,
         "the failure is counted",
         timeout_s=40,
         poll_s=0.1,
