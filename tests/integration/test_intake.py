@@ -24,6 +24,7 @@ from worker.errors import WorkerShortage
 from worker.ledger.connection import Connection
 from worker.ledger.ledger import JobState
 from worker.settings import Settings
+from worker.storage.address import Address
 from worker.storage.sources.identify import Identifier
 
 ROOT = Path(__file__).parents[2]
@@ -333,7 +334,7 @@ def test_a_shortage_of_this_machine_is_waited_for(
     failures = iter([WorkerShortage("too many open files")] * 2)
     identify = Identifier.content_of
 
-    async def short(self: Identifier, source: str, lane: str = "") -> tuple[str, str | None]:
+    async def short(self: Identifier, source: Address, lane: str = "") -> tuple[str, str | None]:
         if (failure := next(failures, None)) is not None:
             raise failure
         return await identify(self, source, lane)

@@ -53,7 +53,7 @@ class Address:
     key: str = ""
     """Without a slash in front."""
     http_url: URL | None = field(default=None, repr=False, compare=False)
-    """The request to send for a web address; None for all others."""
+    """The URL to request; only web addresses have one."""
 
     def __str__(self) -> str:
         return self.shown

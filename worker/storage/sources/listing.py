@@ -31,7 +31,7 @@ class Listed:
 
     address: Address
     place: PurePosixPath
-    """Where it lies below the part of the address that has no wildcard."""
+    """Path relative to the part of the address before the first wildcard."""
     size_bytes: int | None
 
 
