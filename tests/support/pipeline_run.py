@@ -5,15 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
+
+import pytest
 
 from tests.support.tone_recognizer import load as tone_recognizer
 from tests.support.tones import ToneWord
 from worker.audio.channel_selection import ALL_MIXED, Wanted
 from worker.audio.segmentation.section_plan import Plan, read_plans
 from worker.job_progress import Progress
+from worker.pipeline import planning_thread
 from worker.pipeline.job import Began, Content, Job, ResumeState, read_began
 from worker.pipeline.run import run
+from worker.realtime import rate_control
 from worker.server import app
 from worker.server.fault_options import parse
 from worker.settings import Settings, load
@@ -52,6 +57,16 @@ class MemoryLog:
 
     def progress(self, progress: Progress) -> None:
         self.reports.append(progress)
+
+
+def shorten_sections(patch: pytest.MonkeyPatch, shortest_s: float) -> None:
+    """Allows sections of `shortest_s` seconds instead of a minute, so that a short file has several."""
+    patch.setattr(planning_thread, "Cutting", partial(planning_thread.Cutting, shortest_s=shortest_s))
+
+
+def limit_slowdown(patch: pytest.MonkeyPatch, slowest: float) -> None:
+    """Trouble slows a session down to `slowest` times real time at most, instead of to real time."""
+    patch.setattr(rate_control, "SLOWEST", slowest)
 
 
 @asynccontextmanager
