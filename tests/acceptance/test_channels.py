@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,16 @@ from tests.evaluate import corpus
 from tests.evaluate.score import total, word_errors
 from tests.support.audiofiles import FLAC, MULAW, VORBIS, WAV, Coding, write_signal
 from tests.support.mediafiles import MEDIA, write_media
-from tests.support.pipeline_run import KEY, TIME_TOLERANCE_S, MemoryLog, assert_said, tone_service, transcribe
+from tests.support.pipeline_run import (
+    KEY,
+    TIME_TOLERANCE_S,
+    MemoryLog,
+    assert_said,
+    limit_slowdown,
+    shorten_sections,
+    tone_service,
+    transcribe,
+)
 from tests.support.tones import ToneWord, encode, speech
 from worker.audio.channel_selection import Wanted
 from worker.audio.segmentation.channel_plans import NOTHING_HEARD
@@ -27,7 +36,10 @@ from worker.settings import load
 from worker.transcript.model import Transcript
 
 CALL = corpus.folder() / "en_call_stereo_8k_mulaw.wav"
-LENGTH_S = 200.0
+LENGTH_S = 40.0
+SECTION_S = 12.0
+"""Length of the shortest section in these tests, instead of a minute."""
+PACE = 12.0
 SPLIT = Wanted("split")
 NAMED = Wanted("split", ("agent", "customer"))
 
@@ -45,6 +57,13 @@ WORDS = said_on(2)
 
 def together(words: Sequence[Sequence[ToneWord]], rate: int, length_s: float = LENGTH_S) -> np.ndarray:
     return np.stack([encode(some, rate, duration_s=length_s) for some in words], axis=1)
+
+
+@pytest.fixture(autouse=True)
+def _short_sections() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_sections(patch, SECTION_S)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -146,16 +165,16 @@ async def test_a_silent_channel_is_not_streamed(tmp_path: Path) -> None:
 
 async def test_silence_is_left_out_of_each_channel(tmp_path: Path) -> None:
     """One speaks in the first half, the other in the second."""
-    first, second = said_on(2, 40.0)
-    late = [ToneWord(word.number, word.start + 60) for word in second]
-    source = write_signal(tmp_path / "turns.flac", together([first, late], 16000, 100), 16000, FLAC)
+    first, second = said_on(2, 15.0)
+    late = [ToneWord(word.number, word.start + 25) for word in second]
+    source = write_signal(tmp_path / "turns.flac", together([first, late], 16000, 40), 16000, FLAC)
     async with tone_service(STT_SPEECH_DETECTOR="level") as service:
         transcript = await transcribe(source, service, sessions=2, channels=SPLIT, skip_silence=True)
     assert_split(transcript, [first, late], ["1", "2"])
-    assert transcript.coverage.sent < 90
+    assert transcript.coverage.sent < 38
     assert {s.channel for s in transcript.coverage.skipped} == {"1", "2"}
     assert transcript.saved is not None
-    assert transcript.saved.minutes == pytest.approx((200 - 80) / 60, abs=0.15)
+    assert transcript.saved.minutes == pytest.approx((80 - 30) / 60, abs=0.15)
 
 
 async def test_a_file_with_one_channel_is_as_it_is(tmp_path: Path) -> None:
@@ -184,18 +203,21 @@ async def test_what_libsndfile_cannot_open_is_split_too(tmp_path: Path) -> None:
             assert_split(await transcribe(source, service, channels=NAMED), words, NAMED.names)
 
 
-@pytest.mark.parametrize("faults", [["drop=20:1,3,5"], ["mute=25:2"]], ids=lambda f: f[0])
-async def test_a_session_that_breaks_costs_its_channel_nothing(calls: Path, faults: list[str]) -> None:
+@pytest.mark.parametrize("faults", [["drop=4:1,3,5"], ["mute=5:2"]], ids=lambda f: f[0])
+async def test_a_session_that_breaks_costs_its_channel_nothing(
+    calls: Path, faults: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limit_slowdown(monkeypatch, 4.0)
     async with tone_service(*faults, STT_STALL_TIMEOUT_S="1.5") as service:
-        transcript = await transcribe(calls / "flac.flac", service, sessions=4, channels=NAMED, speed=60.0)
+        transcript = await transcribe(calls / "flac.flac", service, sessions=4, channels=NAMED, speed=PACE)
     assert_split(transcript, WORDS, NAMED.names)
 
 
 async def test_an_attempt_goes_on_in_each_channel(calls: Path) -> None:
     """The first attempt loses the service for good, in the middle of both channels."""
     first, second = MemoryLog(), MemoryLog()
-    async with tone_service("drop=40:2-4", "http=503:4-99", STT_SESSION_RETRIES="0") as service:
-        broken = await transcribe(calls / "vorbis.ogg", service, sessions=4, channels=NAMED, speed=60.0, log=first)
+    async with tone_service("drop=8:2-4", "http=503:4-99", STT_SESSION_RETRIES="0") as service:
+        broken = await transcribe(calls / "vorbis.ogg", service, sessions=4, channels=NAMED, speed=PACE, log=first)
     assert not broken.coverage.complete
     assert {gap.channel for gap in broken.coverage.missing} == {"agent", "customer"}
     assert first.plans is not None
@@ -240,7 +262,7 @@ async def test_without_room_for_the_decoded_audio_each_channel_is_streamed_whole
             calls / "vorbis.ogg", service, channels=NAMED, resume=ResumeState(log.plans, {}, half), speed=math.inf
         )
     assert_split(again, WORDS, NAMED.names)
-    assert max(abs(s.start - LENGTH_S / 2) for s in again.sessions) < 10 + TIME_TOLERANCE_S
+    assert max(abs(s.start - LENGTH_S / 2) for s in again.sessions) < 6 + TIME_TOLERANCE_S
 
 
 @pytest.mark.recognizer

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.support.audiofiles import write_signal, write_words
-from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
+from tests.support.pipeline_run import MemoryLog, assert_said, shorten_sections, tone_service, transcribe
 from tests.support.tone_recognizer import ToneVoiceDetector
 from tests.support.tones import ToneWord, encode, speech
 from worker.audio.channel_selection import Wanted
@@ -18,6 +18,9 @@ from worker.pipeline.job import ResumeState
 from worker.transcript.model import SectionFacts, Transcript, Unanswered
 
 LENGTH_S = 20.0
+SPOKEN = list(speech(LENGTH_S, seed=31))
+LONG_S = 60.0
+SPOKEN_LONG = list(speech(LONG_S, seed=11))
 SAMPLES = Path(__file__).parents[1] / "samples"
 SHORT_TAIL = {"STT_TAIL_SILENCE_MAX_S": "3", "STT_TAIL_SILENCE_MIN_S": "1"}
 
@@ -42,12 +45,23 @@ def tones_are_speech(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def spoken() -> list[ToneWord]:
-    return list(speech(LENGTH_S, seed=31))
+    return SPOKEN
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_words(tmp_path_factory.mktemp("deaf") / "speech.wav", SPOKEN, 16000, duration_s=LENGTH_S)
+
+
+@pytest.fixture(scope="module")
+def three_sections(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("deaf") / "long.wav"
+    return write_words(path, SPOKEN_LONG, 16000, duration_s=LONG_S)
 
 
 @pytest.fixture
-def recording(tmp_path: Path, spoken: list[ToneWord]) -> Path:
-    return write_words(tmp_path / "speech.wav", spoken, 16000, duration_s=LENGTH_S)
+def _short_sections(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_sections(monkeypatch, 12.0)
 
 
 def texts(words: Sequence[ToneWord]) -> list[str]:
@@ -114,9 +128,9 @@ async def test_a_service_that_stops_transcribing_in_each_session_advances_with_e
     assert len(transcript.sessions) == 3
 
 
-@pytest.mark.parametrize("faults", [["deaf=0:1"], ["deaf=2.5:1"], ["deaf=2.5:1", "repeat-partial"]], ids="+".join)
+@pytest.mark.parametrize("faults", [["deaf=0:1"], ["deaf=2:1"], ["deaf=2:1", "repeat-partial"]], ids="+".join)
 async def test_in_real_time_too(tmp_path: Path, faults: list[str]) -> None:
-    words = list(speech(5.5, seed=4))
+    words = list(speech(4.5, seed=2))
     source = write_words(tmp_path / "short.wav", words, 16000)
     async with tone_service(*faults) as settings:
         transcript = await transcribe(source, settings, speed=1.0)
@@ -124,14 +138,13 @@ async def test_in_real_time_too(tmp_path: Path, faults: list[str]) -> None:
     assert len(transcript.sessions) == 2
 
 
-@pytest.mark.parametrize("speed", [60.0, math.inf])
-async def test_in_one_section_of_several(tmp_path: Path, speed: float) -> None:
-    words = list(speech(300, seed=11))
-    source = write_words(tmp_path / "long.wav", words, 16000, duration_s=300)
+@pytest.mark.usefixtures("_short_sections")
+@pytest.mark.parametrize("speed", [12.0, math.inf])
+async def test_in_one_section_of_several(three_sections: Path, speed: float) -> None:
     log = MemoryLog()
-    async with tone_service("deaf=30:2") as settings:
-        transcript = await transcribe(source, settings, sessions=3, speed=speed, log=log)
-    assert_said(transcript, words)
+    async with tone_service("deaf=6:2") as settings:
+        transcript = await transcribe(three_sections, settings, sessions=3, speed=speed, log=log)
+    assert_said(transcript, SPOKEN_LONG)
     assert len(transcript.coverage.sections) == 3
     assert len(transcript.sessions) == 4
     assert sorted(log.done) == [0, 1, 2]
@@ -260,11 +273,10 @@ async def test_a_resumed_attempt_finds_the_stretches_without_text_of_the_first(
     assert all(s.start >= 4 for s in transcript.sessions)
 
 
-async def test_a_finished_section_keeps_its_list(recording: Path, spoken: list[ToneWord]) -> None:
-    log = MemoryLog()
-    long = list(speech(300, seed=11))
-    source = write_words(recording.with_name("long.wav"), long, 16000, duration_s=300)
-    async with tone_service("deaf=80:1", "deaf=0:4-99") as settings:
+@pytest.mark.usefixtures("_short_sections")
+async def test_a_finished_section_keeps_its_list(three_sections: Path) -> None:
+    log, source = MemoryLog(), three_sections
+    async with tone_service("deaf=12:1", "deaf=0:4-99") as settings:
         first = await transcribe(source, settings, sessions=3, log=log)
     assert first.coverage.unanswered
     facts = {n: SectionFacts.model_validate_json(f.model_dump_json()) for n, f in log.done.items()}

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
-import time
 from itertools import chain
 from pathlib import Path
 
@@ -11,13 +11,20 @@ import pytest
 
 from tests.support import audiofiles
 from tests.support.audiofiles import write_words
-from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
+from tests.support.pipeline_run import MemoryLog, assert_said, limit_slowdown, tone_service, transcribe
 from tests.support.tones import ToneWord, sentences, speech
+from worker import metrics
 from worker.errors import AuthRefused, EndpointUnavailable, RequestRefused, SessionStalled
 from worker.realtime.messages import ERROR_NAMES
 
 # Sessions are retried at once, so that a test takes no longer than what it tests.
-QUICK = {"STT_STALL_TIMEOUT_S": "2", "STT_START_TIMEOUT_S": "2", "STT_CONNECT_TIMEOUT_S": "2"}
+QUICK = {
+    "STT_STALL_TIMEOUT_S": "2",
+    "STT_START_TIMEOUT_S": "2",
+    "STT_CONNECT_TIMEOUT_S": "2",
+    "STT_CLOSE_TIMEOUT_S": "0.5",
+}
+SPOKEN = list(speech(24, seed=11))
 
 
 @pytest.fixture(autouse=True)
@@ -27,12 +34,19 @@ def _no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def spoken() -> list[ToneWord]:
-    return list(speech(40, seed=11))
+    return SPOKEN
 
 
 @pytest.fixture
-def recording(tmp_path: Path, spoken: list[ToneWord]) -> Path:
-    return write_words(tmp_path / "speech.flac", spoken, 44100, audiofiles.FLAC, channels=2)
+def still_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sessions that end early are followed by slower ones, here by little; other tests are about the speed."""
+    limit_slowdown(monkeypatch, 8.0)
+
+
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("faults") / "speech.flac"
+    return write_words(path, SPOKEN, 44100, audiofiles.FLAC, channels=2)
 
 
 # -- 1: pairing ----------------------------------------------------------------------------------------------------
@@ -142,9 +156,16 @@ async def test_a_service_that_never_commits_leaves_its_last_partial(cut_off: tup
 
 # At a pace at which a session gets to commit something before it ends.
 PACE = 16.0
-ENDS = ["time-limit=7", "close=7", "drop=7", "error=transcriber_error@7", "error-message=resource_exhausted@7"]
+ENDS = [
+    "time-limit=7:1-4",
+    "close=7:1-4",
+    "drop=7:1-4",
+    "error=transcriber_error@7:1-4",
+    "error-message=resource_exhausted@7:1-4",
+]
 
 
+@pytest.mark.usefixtures("still_quick")
 @pytest.mark.parametrize("fault", ENDS)
 @pytest.mark.parametrize("forgets", [False, True], ids=["", "forget-tail"])
 async def test_sessions_that_end_early_are_followed_by_others(
@@ -160,6 +181,7 @@ async def test_sessions_that_end_early_are_followed_by_others(
     assert tuple(log.segments) == transcript.segments
 
 
+@pytest.mark.usefixtures("still_quick")
 @pytest.mark.parametrize("at", [0.3, 1.1, 2.9, 4.7, 5.2, 9.8, 11.3])
 async def test_a_drop_at_any_moment(recording: Path, spoken: list[ToneWord], at: float) -> None:
     async with tone_service(f"drop={at}:1-2") as settings:
@@ -168,8 +190,9 @@ async def test_a_drop_at_any_moment(recording: Path, spoken: list[ToneWord], at:
     assert len(transcript.sessions) == 3
 
 
+@pytest.mark.usefixtures("still_quick")
 async def test_without_times_a_drop_loses_and_doubles_nothing(recording: Path, spoken: list[ToneWord]) -> None:
-    async with tone_service("drop=9:1-3", "plain-only") as settings:
+    async with tone_service("drop=8:1-2", "plain-only") as settings:
         transcript = await transcribe(recording, settings)
     assert transcript.text.split() == [w.text for w in spoken]
 
@@ -201,12 +224,12 @@ async def test_a_session_that_stalls_is_followed_by_another(
 @pytest.mark.parametrize("fault", ["stop-reading=1", "mute=1"])
 async def test_a_session_that_stalls_ends_within_its_bound(recording: Path, fault: str) -> None:
     # Before anything can be committed: after a commit the count of failures begins anew.
-    async with tone_service(fault, STT_SESSION_RETRIES="0", STT_CLOSE_TIMEOUT_S="1", **QUICK) as settings:
-        started = time.monotonic()
-        with pytest.raises(SessionStalled, match="for 2 s"):
-            await transcribe(recording, settings)
-        # The bound, the close, and a moment.
-        assert time.monotonic() - started < 2 + 1 + 3
+    bounds = {**QUICK, "STT_STALL_TIMEOUT_S": "1"}
+    async with tone_service(fault, STT_SESSION_RETRIES="0", **bounds) as settings:
+        # The bound, the close, and the room of a busy machine.
+        async with asyncio.timeout(15):
+            with pytest.raises(SessionStalled, match="for 1 s"):
+                await transcribe(recording, settings)
 
 
 async def test_a_slow_connect_is_waited_for_and_a_hanging_one_is_not(recording: Path, spoken: list[ToneWord]) -> None:
@@ -231,6 +254,7 @@ async def test_an_overrun_service_is_sent_less(recording: Path, spoken: list[Ton
     assert all("queue_overflow" in fall.reason for fall in transcript.speed_falls)
 
 
+@pytest.mark.usefixtures("still_quick")
 @pytest.mark.parametrize(
     "faults", [["http=429:1-2"], ["refuse=rate_limited:1-2"], ["error=rate_limited@0:1"]], ids="+".join
 )
@@ -245,15 +269,21 @@ async def test_a_service_at_its_limit_is_asked_again(
 
 
 async def test_auto_starts_at_real_time(tmp_path: Path) -> None:
-    words = list(speech(5, seed=5))
+    words = list(speech(3, seed=5))
     source = write_words(tmp_path / "short.wav", words, 16000)
     async with tone_service() as settings:
         transcript = await transcribe(source, settings, speed="auto")
     assert_said(transcript, words)
-    assert 0.6 * transcript.source.duration < transcript.elapsed < 1.2 * transcript.source.duration + 2
+    assert transcript.elapsed > 0.6 * transcript.source.duration
+    assert transcript.speed_falls == ()
 
 
 # -- 8: refusals ---------------------------------------------------------------------------------------------------
+
+
+def session_retries() -> float:
+    samples = [sample for metric in metrics.RETRIES.collect() for sample in metric.samples]
+    return sum(s.value for s in samples if s.name.endswith("_total") and s.labels["level"] == "session")
 
 
 @pytest.mark.parametrize(
@@ -261,13 +291,14 @@ async def test_auto_starts_at_real_time(tmp_path: Path) -> None:
 )
 @pytest.mark.parametrize("transport", ["auto", "polling"])
 async def test_a_refused_key_fails_the_job_at_once(recording: Path, fault: str, transport: str) -> None:
-    started = time.monotonic()
+    before = session_retries()
     async with tone_service(fault, STT_TRANSPORT=transport, **QUICK) as settings:
         with pytest.raises(AuthRefused, match=f"API key refused by {settings.url}"):
             await transcribe(recording, settings)
-    assert time.monotonic() - started < 6
+    assert session_retries() == before
 
 
+@pytest.mark.usefixtures("still_quick")
 @pytest.mark.parametrize("name", sorted(ERROR_NAMES))
 async def test_every_error_of_the_service_is_followed_by_what_it_calls_for(
     recording: Path, spoken: list[ToneWord], name: str
@@ -292,7 +323,7 @@ async def test_every_error_of_the_service_is_followed_by_what_it_calls_for(
 
 
 async def test_what_is_left_is_named_when_nothing_helps(recording: Path) -> None:
-    async with tone_service("http=500:2-99", "drop=15:1", **QUICK) as settings:
+    async with tone_service("http=500:2-99", "drop=12:1", **QUICK) as settings:
         transcript = await transcribe(recording, settings, speed=PACE)
     assert not transcript.coverage.complete
     (gap,) = transcript.coverage.missing
@@ -301,6 +332,7 @@ async def test_what_is_left_is_named_when_nothing_helps(recording: Path) -> None
     assert "HTTP 500" in gap.reason
 
 
+@pytest.mark.usefixtures("still_quick")
 async def test_every_sample_is_accounted_for(recording: Path) -> None:
     async with tone_service("drop=9:1", "forget-tail") as settings:
         transcript = await transcribe(recording, settings, speed=PACE)

@@ -15,15 +15,17 @@ from tests.support.pipeline_run import TIME_TOLERANCE_S, assert_said, tone_servi
 from tests.support.tones import Samples, ToneWord, encode, sentences, speech
 from worker import metrics
 
+SPOKEN = list(speech(16, seed=31))
+
 
 @pytest.fixture
 def spoken() -> list[ToneWord]:
-    return list(speech(16, seed=31))
+    return SPOKEN
 
 
-@pytest.fixture
-def recording(tmp_path: Path, spoken: list[ToneWord]) -> Path:
-    return write_words(tmp_path / "speech.wav", spoken, 16000)
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_words(tmp_path_factory.mktemp("repeats") / "speech.wav", SPOKEN, 16000)
 
 
 CORRECTED = [
