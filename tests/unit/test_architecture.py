@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import cache
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -259,9 +260,13 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
             yield from _walk(child)
 
 
-IMPORTS = list(imports())
-OURS = [i for i in IMPORTS if i.imported.split(".")[0] in ("worker", "tasks")]
-THEIRS = [i for i in IMPORTS if i.imported.split(".")[0] not in {"worker", "tasks", *sys.stdlib_module_names}]
+@cache
+def _imports_of(*, ours: bool) -> tuple[Import, ...]:
+    """Imports of our own modules, or of other libraries. Found by a test, not when tests are collected."""
+    found = [(item, item.imported.split(".")[0]) for item in imports()]
+    if ours:
+        return tuple(item for item, package in found if package in {"worker", "tasks"})
+    return tuple(item for item, package in found if package not in {"worker", "tasks", *sys.stdlib_module_names})
 
 
 def below(module: str, part: str) -> bool:
@@ -270,8 +275,8 @@ def below(module: str, part: str) -> bool:
 
 def test_the_modules_are_found() -> None:
     assert {"worker.settings", "worker.transcript.subtitles.cue_timing", "tasks.job_spec"} <= set(MODULES)
-    assert len(OURS) > 10
-    assert len(THEIRS) > 10
+    assert len(_imports_of(ours=True)) > 10
+    assert len(_imports_of(ours=False)) > 10
 
 
 def part_of(module: str) -> str:
@@ -280,7 +285,7 @@ def part_of(module: str) -> str:
 
 def test_imports_run_one_way() -> None:
     wrong = []
-    for item in OURS:
+    for item in _imports_of(ours=True):
         if item.importer in BASE:
             if item.imported not in BASE[: BASE.index(item.importer)]:
                 wrong.append(f"{item.place}: {item.importer} must not import {item.imported}")
@@ -305,7 +310,7 @@ def test_the_rules_allow_no_import_upwards() -> None:
 def test_no_modules_import_each_other() -> None:
     """No import cycles, also not through a third module; imports inside functions count."""
     needs: dict[str, set[str]] = {name: set() for name in MODULES}
-    for item in OURS:
+    for item in _imports_of(ours=True):
         if item.imported in needs:
             needs[item.importer].add(item.imported)
     # Remove modules without imports until none is left; what remains is in a cycle or imports one.
@@ -319,7 +324,7 @@ def test_no_modules_import_each_other() -> None:
 
 def test_each_library_is_imported_where_it_belongs() -> None:
     wrong = set()
-    for item in THEIRS:
+    for item in _imports_of(ours=False):
         library = item.imported.split(".")[0]
         places = ("*",) if library in EVERYWHERE else USED_IN.get(library, ())
         if not any(fnmatchcase(item.importer, place) for place in places):
@@ -333,7 +338,7 @@ def test_each_imported_library_is_a_declared_dependency() -> None:
     declared = {_plain(line) for line in lines}
     distributions = packages_distributions()
     missing = set()
-    for library in {item.imported.split(".")[0] for item in THEIRS}:
+    for library in {item.imported.split(".")[0] for item in _imports_of(ours=False)}:
         owners = {_plain(name) for name in distributions.get(library, [library])}
         if not owners & declared:
             missing.add(library)
