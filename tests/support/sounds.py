@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
 
@@ -41,6 +42,14 @@ def tones_of(duration_s: float, *hz: float, on_s: float = 1.0, every_s: float = 
     return (sines * (t % every_s < on_s)).astype(np.float32)
 
 
+@cache
+def _pluck(key: int) -> np.ndarray:
+    """A plucked string of 1.2 s; `key` as MIDI numbers it."""
+    t = _times(1.2)
+    hz = 440 * 2 ** ((key - 69) / 12)
+    return np.exp(-3 * t) * np.minimum(1, t / 0.005) * sum(np.sin(2 * np.pi * hz * k * t) / k**1.3 for k in range(1, 7))
+
+
 def hold_music(duration_s: float, seed: int = 0) -> Samples:
     """Plucked chords and a melody over them, with overtones, four beats to a bar."""
     rng = np.random.default_rng(seed)
@@ -50,10 +59,8 @@ def hold_music(duration_s: float, seed: int = 0) -> Samples:
             root = int(rng.choice([48, 53, 55, 57]))
         for key in (root, root + 4, root + 7, root + 12 + int(rng.choice([0, 2, 4, 5, 7, 9]))):
             at = int(beat * beat_s * RATE)
-            t = _times(1.2)[: len(signal) - at]
-            hz = 440 * 2 ** ((key - 69) / 12)
-            pluck = np.exp(-3 * t) * np.minimum(1, t / 0.005)
-            signal[at : at + len(t)] += pluck * sum(np.sin(2 * np.pi * hz * k * t) / k**1.3 for k in range(1, 7))
+            pluck = _pluck(key)[: len(signal) - at]
+            signal[at : at + len(pluck)] += pluck
     return (0.3 * signal / np.abs(signal).max()).astype(np.float32)
 
 

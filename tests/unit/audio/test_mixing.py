@@ -52,8 +52,16 @@ INVERTED: dict[str, Callable[[], np.ndarray]] = {
 }
 
 
-@pytest.mark.parametrize("name", INVERTED)
-@pytest.mark.parametrize("coding", [WAV, FLAC, WAV_24, WAV_FLOAT, AIFF], ids=str)
+CODINGS = (WAV, FLAC, WAV_24, WAV_FLOAT, AIFF)
+# Each signal in one coding, and each coding with several signals; all pairs are behind the marker.
+PAIRS = [
+    pytest.param(name, coding, id=f"{coding}-{name}", marks=[] if number % len(CODINGS) == at else pytest.mark.matrix)
+    for number, name in enumerate(INVERTED)
+    for at, coding in enumerate(CODINGS)
+]
+
+
+@pytest.mark.parametrize(("name", "coding"), PAIRS)
 def test_inverted_channels_lose_no_word(tmp_path: Path, name: str, coding: Coding) -> None:
     path = write_signal(tmp_path / f"a.{coding.ending}", INVERTED[name](), RATE, coding)
     with open_source(path) as source:
@@ -127,8 +135,9 @@ def test_the_samples_are_the_same_wherever_reading_starts(tmp_path: Path, name: 
     path = write_signal(tmp_path / f"a.{coding.ending}", INVERTED[name](), RATE, coding)
     with open_source(path) as source:
         whole = np.concatenate([block.copy() for block in source.blocks()])
-        for start in [1, 319, 320, len(SPEECH) - 1, *rng.integers(0, len(SPEECH), 12)]:
-            for block_s in (0.01, 0.1, 1.0):
+        starts = [1, 319, 320, len(SPEECH) - 1, *rng.integers(0, len(SPEECH), 6)]
+        for number, start in enumerate(starts):
+            for block_s in (0.01, 0.1, 1.0) if number == 0 else ((0.01, 0.1, 1.0)[number % 3],):
                 blocks = [block.copy() for block in source.blocks(int(start), block_s)]
                 assert max(map(len, blocks)) <= round(block_s * RATE)
                 np.testing.assert_array_equal(np.concatenate(blocks), whole[start:])

@@ -74,7 +74,7 @@ def test_a_gap_is_silence_where_it_lies(tmp_path: Path, files: dict[str, bytes],
     assert_gap(path, ends[number - 1] / RATE, gap_s)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(kind=st.sampled_from(["opus", "vorbis"]), gap_s=st.floats(0.02, 4.0), data=st.data())
 def test_a_gap_anywhere(
     tmp_path_factory: pytest.TempPathFactory,

@@ -14,8 +14,8 @@ from tests.support import audiofiles, sounds, tones
 from tests.support.audiofiles import Coding
 from tests.support.sources import SignalSource, in_blocks
 from tests.support.tones import WORD_S, Samples, ToneWord
-from worker.audio.decoding.decode import AudioSource
-from worker.audio.segmentation.scan import WINDOW_S, Scan
+from worker.audio.decoding.decode import AudioSource, open_source
+from worker.audio.segmentation.scan import WINDOW_S, Scan, scan
 from worker.audio.segmentation.section_plan import Cutting, Plan, plan, plan_scan, sections_for
 from worker.audio.segmentation.silence import Skipping
 
@@ -128,17 +128,22 @@ def test_every_sample_once(
     ids=str,
 )
 def test_no_cut_lies_in_a_word(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
-    words = list(tones.speech(240, seed=rate))
-    path = audiofiles.write_words(tmp_path / f"a.{coding.ending}", words, rate, coding, channels, duration_s=240)
+    words = list(tones.speech(120, seed=rate))
+    path = audiofiles.write_words(tmp_path / f"a.{coding.ending}", words, rate, coding, channels, duration_s=120)
+    with open_source(path) as source:
+        scanned = scan(source)
+    assert plan(path, rate=RATE, cutting=Cutting(sessions=2, shortest_s=6)) == plan_scan(
+        scanned, RATE, Cutting(sessions=2, shortest_s=6), None
+    )
     for sessions in (2, 3, 8, 12):
-        found = plan(path, rate=RATE, cutting=Cutting(sessions=sessions, shortest_s=6))
+        found = plan_scan(scanned, RATE, Cutting(sessions=sessions, shortest_s=6), None)
         assert found.measured
         assert len(found.sections) == sessions
         assert [s.overlap_before for s in found.sections] == [0] * sessions
         assert cut_words(found, words) == []
         check_coverage(found)
         lengths = [(s.end - s.start) / RATE for s in found.sections]
-        assert max(lengths) < 1.5 * 240 / sessions
+        assert max(lengths) < 1.5 * 120 / sessions
 
 
 @pytest.mark.parametrize("background", ["hiss", "loud hiss", "hum", "rumble"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -66,6 +67,7 @@ def detector() -> Silero:
     return found
 
 
+@cache
 def signal_of(file: str) -> Samples:
     with open_source(FOLDER / file) as source:
         return np.concatenate(list(resample_blocks(source.blocks(), source.info.sample_rate, RATE)))
@@ -97,9 +99,22 @@ def test_clatter_is_left_out(detector: Silero) -> None:
     assert found.skipped_s > 0.6 * 30, found
 
 
+def sampled(files: list[dict[str, Any]], conditions: tuple[str, ...]) -> list[Any]:
+    """Each recording in one condition, in turn; all other pairs are behind the marker `matrix`."""
+    return [
+        pytest.param(
+            entry,
+            condition,
+            id=f"{condition}-{entry['file']}",
+            marks=[] if number % len(conditions) == at else pytest.mark.matrix,
+        )
+        for number, entry in enumerate(files)
+        for at, condition in enumerate(conditions)
+    ]
+
+
 @needs_recordings
-@pytest.mark.parametrize("entry", TIMED, ids=lambda e: e["file"])
-@pytest.mark.parametrize("condition", ["clean", "faint", "noise", "hum"])
+@pytest.mark.parametrize(("entry", "condition"), sampled(TIMED, ("clean", "faint", "noise", "hum")))
 def test_no_word_is_lost(detector: Silero, entry: dict[str, Any], condition: str) -> None:
     signal = signal_of(entry["file"])
     level_db = 10 * np.log10(float(np.dot(signal, signal)) / len(signal))
@@ -113,8 +128,7 @@ def test_no_word_is_lost(detector: Silero, entry: dict[str, Any], condition: str
 
 
 @needs_recordings
-@pytest.mark.parametrize("entry", SPOKEN, ids=lambda e: e["file"])
-@pytest.mark.parametrize("around", ["digital silence", "hiss", "music on hold"])
+@pytest.mark.parametrize(("entry", "around"), sampled(SPOKEN, ("digital silence", "hiss", "music on hold")))
 def test_speech_between_waiting_is_kept(detector: Silero, entry: dict[str, Any], around: str) -> None:
     """A recording between twelve seconds of something else: of itself, only what is quiet may be left out."""
     signal, wait = signal_of(entry["file"]), sounds.NOT_SPEECH[around](12)
