@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +11,9 @@ from click.testing import CliRunner
 
 from tasks.cli import main
 from tests.support.audiofiles import write_signal
-from tests.support.pipeline_run import MemoryLog, tone_service
 from worker.errors import SourceRefused
-from worker.pipeline.job import Job
 from worker.pipeline.planning_thread import open_planned
-from worker.pipeline.run import run
 from worker.settings import load
-from worker.storage.address import from_path
 
 
 def noise(seconds: float, channels: int = 1) -> np.ndarray:
@@ -52,17 +47,3 @@ def test_a_plan_refuses_what_a_job_would(tmp_path: Path, limit: dict[str, str], 
     path = write_signal(tmp_path / "a.wav", noise(1, channels=3), 8000)
     (failed,) = json.loads(CliRunner().invoke(main, ["plan", str(path), "--json"], env=limit).stdout)["failing"]
     assert says in failed["error"]
-
-
-async def test_what_is_longer_than_its_header_says(tmp_path: Path) -> None:
-    """The data of a WAV file that was still being written, streamed without a plan: found out while it is sent."""
-    path = write_signal(tmp_path / "a.wav", noise(30), 8000)
-    data = bytearray(path.read_bytes())
-    at = data.index(b"data") + 4
-    data[at : at + 4] = (8000 * 2 * 2).to_bytes(4, "little")
-    path.write_bytes(data)
-    async with tone_service(STT_SOURCE_MAX_HOURS=str(8 / 3600)) as settings:
-        job = Job(id="j", source=from_path(path), speed=math.inf, language=None)
-        log = MemoryLog()
-        with pytest.raises(SourceRefused, match="STT_SOURCE_MAX_HOURS"):
-            await run(job, settings=settings, log=log, listener=log)

@@ -1,6 +1,6 @@
 """Mutated files of every kind never crash the decoder, never hang it, and never raise but what says why.
 
-Short here; `pytest -m chaos tests/unit/audio/test_fuzz.py` goes on for STT_FUZZ_S seconds (default 600).
+Short here; `pytest -m chaos tests/integration/test_decoder_fuzz.py` goes on for STT_FUZZ_S seconds (default 600).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tests.support import audiofiles, tones
 from tests.support.audiofiles import write_signal
 from tests.support.mediafiles import MEDIA, write_media
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 ANSWER_S = 30.0
 CODINGS = [coding for coding in audiofiles.CODINGS if 16000 in coding.rates]
 
