@@ -74,8 +74,6 @@ def _picture(output: Any) -> Any:
     stream = output.add_stream(_VIDEO_CODECS.get(output.format.name, "mpeg4"), rate=25)
     stream.width = stream.height = 64
     stream.pix_fmt = "yuv420p"
-    if stream.codec.name == "libvpx":
-        stream.options = {"deadline": "realtime", "cpu-used": "8"}  # a tenth of the time of its default
     return stream
 
 

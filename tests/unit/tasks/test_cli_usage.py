@@ -57,6 +57,6 @@ def test_processes_with_a_log_take_the_short_forms_of_the_level(command: str) ->
     assert "-q, --quiet" in shown
 
 
-def test_an_unknown_variable_is_reported_by_a_command() -> None:
-    result = invoke("status", STT_REDIS_URL="redis://127.0.0.1:1/0", STT_SESSIONS="4")
+def test_an_unknown_variable_is_reported_by_a_command(tmp_path: Path) -> None:
+    result = invoke("plan", str(tmp_path / "none.wav"), STT_SESSIONS="4")
     assert "warning: STT_SESSIONS is not a setting; did you mean STT_WORKER_SESSIONS?" in result.output
