@@ -22,7 +22,7 @@ class Look(_Value):
     source: str
     # None where it was not looked into: it lies at an address.
     length_s: float | None
-    # Seconds that hold speech, and seconds that would be left out as silence; None when nobody looked for speech.
+    # Seconds that hold speech, and seconds that would be left out as silence, or None when nobody looked for speech.
     speech_s: float | None = None
     silence_s: float | None = None
     # Channels that are streamed apart, 1 where all are mixed; without those in which nothing was heard. The seconds

@@ -118,7 +118,7 @@ class Summary(_Value):
     done_s: float
     # From the first start to the last end, or until now.
     elapsed_s: float
-    # Seconds of audio per second of that time; None as long as nothing is done.
+    # Seconds of audio per second of that time, or None as long as nothing is done.
     speed: float | None
     left_s: float | None
     failures: tuple[FailureGroup, ...]

@@ -79,7 +79,7 @@ class JobHandle(_Job):
             time.sleep(poll_pause_s(idle))
 
     def transcript(self) -> str | None:
-        """The finished transcript, JSON; None when there is none (yet, or any more)."""
+        """The finished transcript, JSON, or None when there is none (yet, or any more)."""
         return _here(self._producer.ledger.transcript(self.id))
 
 

@@ -107,7 +107,7 @@ class Process:
         ]
 
     def runner(self) -> Runner | None:
-        """The runner of the process, created by the first call; None while the process drains."""
+        """The runner of the process, created by the first call, or None while the process drains."""
         # Created before the flag is read: `drain` sets the flag first and then stops the runner, if there is one.
         runner = self._shared_context().runner
         return None if self._draining else runner

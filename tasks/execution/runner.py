@@ -82,7 +82,7 @@ class Runner:
         events: Events | None = None,
     ) -> None:
         """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: leave to open sessions,
-        shared with the other workers; None for no limit."""
+        shared with the other workers, or None for no limit."""
         self._wake = wake
         self._events = events
         self._settings = settings

@@ -34,7 +34,7 @@ class Began:
     stamp: str | None = None
     """Stamp of a local file when it was opened, see `worker.audio.opened_file.Stamp`."""
     sha256: str | None = None
-    """In hexadecimal; None while it is unknown."""
+    """In hexadecimal, or None while it is unknown."""
 
 
 _BEGAN: Final = TypeAdapter(Began)
@@ -54,7 +54,7 @@ class Content:
     """The known content of a job's source."""
 
     named: str | None = None
-    """The content at submission, as `content_of` gives it; None if it is unknown or any content is accepted."""
+    """The content at submission, as `content_of` gives it, or None if it is unknown or any content is accepted."""
     began: Began | None = None
     """The content at the start of the first attempt."""
     warnings: tuple[str, ...] = ()
@@ -75,7 +75,7 @@ class Job:
     sha256_stamp: str | None = None
     """The stamp of the file that was hashed; with another stamp it is hashed again."""
     start_speed: float | None = None
-    """What `auto` begins with; None for real time."""
+    """What `auto` begins with, or None for real time."""
     sessions: int = 1
     """Sections that may be streamed at the same time."""
     skip_silence: bool = False

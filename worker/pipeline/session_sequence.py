@@ -58,7 +58,7 @@ class Record:
     number: int
     """Index of the section in the job, from 0."""
     channel: str | None
-    """Label of the words; None without one."""
+    """Label of the words, or None without one."""
     sessions: list[SessionFacts] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     dropped: int = 0

@@ -75,7 +75,7 @@ class Assembler:
         self._reheard.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
-        """The segment of a commit in file seconds (rounded to milliseconds); None for a mere repetition."""
+        """The segment of a commit in file seconds (rounded to milliseconds), or None for a mere repetition."""
         if (commit.text, commit.words) in self._overtaken_commits:
             self.dropped += dropped_pieces(commit.text, None)
             return None

@@ -65,7 +65,7 @@ class Facts:
     price_per_hour: float
     missing: tuple[Gap, ...]
     speech_share: float | None
-    """Share of the time under the text in which a detector finds speech (0 to 1); None if it was not checked."""
+    """Share of the time under the text in which a detector finds speech (0 to 1), or None if it was not checked."""
     endpoint: str
     sessions: tuple[SessionFacts, ...]
     sent_s: float

@@ -66,7 +66,7 @@ class Repeats:
         self._untimed = (-1.0, 0)  # commits without times since the last place that is known: that place, their effort
 
     def take(self, text: str, words: Words, clock: WordClock, evidence: Evidence) -> Take | None:
-        """The part of a commit that was said; None when it is a phantom."""
+        """The part of a commit that was said, or None when it is a phantom."""
         text, words = _without_echoes(text, words, evidence)
         begins_s = self._repeated_s(text)
         number = copies(text)
@@ -145,7 +145,7 @@ class Repeats:
         return max((n for n in range(1, number) if number % n == 0 and once * n <= usual), default=1)
 
     def _repeated_s(self, text: str) -> float | None:
-        """Session second at which the last commits that contain the whole text begin; None if they do not."""
+        """Session second at which the last commits that contain the whole text begin, or None if they do not."""
         plain = letters(text)
         once, joined = plain[: period(plain)], ""
         for recent, begin_s in reversed(self._recent):
@@ -248,7 +248,7 @@ def _has_room(times: Times, evidence: Evidence) -> bool:
 
 
 def _groups(words: Words, text: str, number: int) -> list[Words] | None:
-    """The words of each copy; None when they are not the text, or a word reaches from one copy into the next."""
+    """The words of each copy, or None when they are not the text, or a word reaches from one copy into the next."""
     size = period(letters(text))
     groups: list[list[WireWord]] = [[] for _ in range(number)]
     count = 0

@@ -238,5 +238,5 @@ class Transcript(_Value):
 
     @property
     def gave_up(self) -> str | None:
-        """Why the rest is missing, where sessions failed in a way that may be over in a while; None otherwise."""
+        """Why the rest is missing, where sessions failed in a way that may be over in a while, or None otherwise."""
         return next((gap.reason for gap in self.coverage.missing if gap.reason in self.failures), None)

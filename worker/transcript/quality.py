@@ -68,13 +68,13 @@ class Evidence:
     """Facts about the audio that the text does not show."""
 
     language: str | None = None
-    """Language that the job requested; None if it requested none."""
+    """Language that the job requested, or None if it requested none."""
     detected: str | None = None
     """Language the service named."""
     unanswered_s: float = 0.0
     """Seconds of sound without text from the service."""
     speech_share: float | None = None
-    """Share of the time under the text in which a speech detector finds speech (0 to 1); None if not checked."""
+    """Share of the time under the text in which a speech detector finds speech (0 to 1), or None if not checked."""
     channels: str | None = None
     """The reason why the mix of the channels is not reliable, if any."""
 

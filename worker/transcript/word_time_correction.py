@@ -68,7 +68,7 @@ class WordClock:
     """Reads the times of the commits of one session."""
 
     def __init__(self) -> None:
-        self._relative: bool | None = None  # times count from the start of a segment; None until a commit shows it
+        self._relative: bool | None = None  # times count from the start of a segment, or None until a commit shows it
         self._commits = 0
         self._measured: deque[tuple[int, float]] = deque(maxlen=3)  # number of the commit, shift
         self._trend: deque[tuple[int, float]] = deque(maxlen=TREND + 1)  # the same where edges do not agree
@@ -210,7 +210,7 @@ class WordClock:
 
 def repaired(words: Sequence[WireWord], evidence: Evidence) -> tuple[Times, frozenset[int]] | None:
     """Start and end of each word in the service's own form, and the indices of the words whose times were derived
-    from their neighbours; None if fewer than half of the words have usable times."""
+    from their neighbours, or None if fewer than half of the words have usable times."""
     if 2 * sum(_is_reversed(w) for w in words) > len(words):
         words = [WireWord(w.text, w.end, w.start, w.confidence) for w in words]
     known = [None if w.start == 0.0 and not w.end else w.start for w in words]  # 0 to 0 is not a time
@@ -342,7 +342,7 @@ def _lateness(times: Times, sound: Sound, expected_s: float) -> float | None:
 
 
 def _to_edge(at: float, edges: Sequence[float]) -> float | None:
-    """Seconds after the nearest edge; None if no edge is near."""
+    """Seconds after the nearest edge, or None if no edge is near."""
     index = bisect_left(edges, at)
     offs = [at - edge for edge in edges[max(0, index - 1) : index + 1]]
     nearest = min(offs, key=abs, default=None)

@@ -84,7 +84,7 @@ class File:
 
     @property
     def quality(self) -> Quality | None:
-        """Quality of its transcript; None before the end."""
+        """Quality of its transcript, or None before the end."""
         return self.record.quality if self.record is not None else None
 
     @property

@@ -80,7 +80,7 @@ class Inbox:
                     yield taken
 
     async def _read(self, path: Path, spec: JobSpec, stamp: Stamp) -> str | None:
-        """What the file holds; None where it cannot be read, which is told."""
+        """What the file holds, or None where it cannot be read, which is told."""
         try:
             content = await content_of(spec.source, self._producer.settings)
             unchanged = await asyncio.to_thread(Stamp.at, path) == stamp
@@ -114,7 +114,7 @@ class Inbox:
                 yield path
 
     def _missing(self, path: Path, spec: JobSpec, identity: str, record: JobRecord | None) -> bool | None:
-        """Whether a job that was done is to be done again; None where nothing is to be done, which is told.
+        """Whether a job that was done is to be done again, or None where nothing is to be done, which is told.
 
         That a file failed in an earlier life of this process stands; a second time it has been touched or replaced, and
         is tried again.

@@ -133,7 +133,7 @@ def _counted(count: int, what: str) -> str:
 
 
 def _on_the_web(path: str) -> tuple[str, str] | None:
-    """Origin and address of audio on a web server; None for other locations, and unless the host is exactly one name or
+    """Origin and address of audio on a web server, or None for other locations and unless the host is exactly a name or
     IP address: `*`, spaces and semicolons would widen the policy of the page."""
     try:
         parts = urlsplit(path)

@@ -71,7 +71,7 @@ def cost(before: Unit, after: Unit) -> float:
 
 
 def _marked(before: Unit, after: Unit) -> float | None:
-    """A place that punctuation, the service or the voice marked; None for any other."""
+    """A place that punctuation, the service or the voice marked, or None for any other."""
     last = (before.text.rstrip(_QUOTES) or before.text)[-1]
     if before.ends_segment and last not in _SENTENCE_END:
         return _SEGMENT

@@ -127,7 +127,7 @@ class Cutter:
         return extra + _SILENCE * (self._silence_to[end] - self._silence_to[begin + 1]) / 1000
 
     def _line_break(self, begin: int, end: int, width: int, limit: int) -> tuple[float, int] | None:
-        """Cost and first unit of the second line; (0, begin) when one line is enough; None when two are not."""
+        """Cost and first unit of the second line; (0, begin) when one line is enough, or None when two are not."""
         if width <= limit - self._reserved:
             return 0.0, begin
         width_to, spaces, costs = self._width_to, self._spaces, self._break_costs

@@ -69,7 +69,7 @@ def is_numeral(char: str) -> bool:
 
 
 def _after_number(text: str) -> str | None:
-    """What follows the last numeral of a text, which may be nothing; None without one."""
+    """What follows the last numeral of a text, which may be nothing, or None without one."""
     for at in range(len(text) - 1, -1, -1):
         if is_numeral(text[at]):
             return text[at + 1 :]

@@ -54,7 +54,7 @@ def _piece(text: str, begin: int, end: int, start_s: float, end_s: float, confid
 
 
 def _find(words: Sequence[str], text: str) -> list[int] | None:
-    """Where each word's piece begins in the text; None where the words, spaces aside, are not found in order with
+    """Where each word's piece begins in the text, or None where the words, spaces aside, are not found in order with
     nothing but signs between them. Signs cling to the word they touch, on both sides to the one before, opening ones
     to the one after."""
     places = [at for at, char in enumerate(text) if not char.isspace()]
