@@ -12,6 +12,7 @@ from tasks.client.producer import Producer
 from tests.support.fleet import Fleet, assert_every_key_ends, tone_server
 from tests.support.redis_server import redis_server
 from tests.support.s3_server import S3Server, s3_server
+from tests.support.stand_in_workers import StandInWorkers
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
 
@@ -63,7 +64,7 @@ async def producer(settings: Settings) -> AsyncIterator[Producer]:
     await producer.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The real-time service with an engine that reads tone words; its address."""
     with tone_server(tmp_path_factory.mktemp("service")) as url:
@@ -82,4 +83,13 @@ def fleet(tmp_path: Path, redis_url: str, service: str, fleet_settings: Mapping[
     fleet = Fleet(tmp_path, redis_url, service, fleet_settings)
     yield fleet
     fleet.close()
+    assert_every_key_ends(redis_url)
+
+
+@pytest.fixture
+def workers(tmp_path: Path, redis_url: str) -> Iterator[StandInWorkers]:
+    """Workers with a stand-in pipeline to start; at the end none is left, and every key of theirs has an end."""
+    workers = StandInWorkers(tmp_path, redis_url)
+    yield workers
+    workers.close()
     assert_every_key_ends(redis_url)

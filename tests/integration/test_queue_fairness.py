@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,29 +12,19 @@ from tasks.client.handles import submit
 from tasks.client.producer import make_spec, shared_producer
 from tasks.event_loop import shared_loop
 from tests.support.fleet import Fleet
+from tests.support.forked_process import ForkedProcess
+from tests.support.stand_in_workers import StandInWorkers
 from tests.support.wait import wait_until
 from worker.ledger.records import JobRecord
 from worker.settings import Settings
 
-ROOT = Path(__file__).parents[2]
 MANY = 10_000
 SESSIONS = 2
 
 
 @pytest.fixture
-def worker(settings: Settings, tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
-    environment = {
-        **{name: value for name, value in os.environ.items() if not name.startswith("STT_")},
-        **{"STT_REDIS_URL": settings.redis_url, "STT_URL": "http://127.0.0.1:1", "STT_API_KEY": "k"},
-        "STT_WORKER_SESSIONS": str(SESSIONS),
-    }
-    with (tmp_path / "worker.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.fake_worker"], env=environment, cwd=ROOT, stdout=log, stderr=log
-        )
-    yield process
-    process.kill()
-    process.wait(10)
+def worker(workers: StandInWorkers) -> ForkedProcess:
+    return workers.start(STT_WORKER_SESSIONS=str(SESSIONS))
 
 
 def enqueue(settings: Settings, batch: str, count: int, source: Path, **options: str) -> list[str]:
@@ -66,7 +52,7 @@ def begun_before(settings: Settings, job_id: str, others: list[str]) -> int:
 
 
 def test_a_single_job_and_a_second_batch_do_not_wait_for_ten_thousand(
-    settings: Settings, tmp_path: Path, worker: subprocess.Popen[bytes]
+    settings: Settings, tmp_path: Path, worker: ForkedProcess
 ) -> None:
     slow = tmp_path / "slow-4.wav"
     slow.write_bytes(b"x")
@@ -89,7 +75,7 @@ def test_a_single_job_and_a_second_batch_do_not_wait_for_ten_thousand(
 
 
 def test_whole_jobs_sent_through_celery_do_not_stand_in_the_way_either(
-    settings: Settings, tmp_path: Path, worker: subprocess.Popen[bytes]
+    settings: Settings, tmp_path: Path, worker: ForkedProcess
 ) -> None:
     slow = tmp_path / "slow-4.wav"
     slow.write_bytes(b"x")
