@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import obstore
-import pytest
 import redis
 
 from tests.integration.test_cli_watch import Watching, watching
 from tests.support.audiofiles import FLAC, write_signal
 from tests.support.faulty_web import faulty_web
 from tests.support.fleet import Fleet
-from tests.support.s3_server import BUCKET, S3Server, s3_server, store_of
+from tests.support.s3_server import BUCKET, S3Server, store_of
 from tests.support.tones import ToneWord, encode, speech
 from tests.support.wait import wait_until
 from worker.transcript.model import Transcript
@@ -24,12 +22,6 @@ from worker.transcript.model import Transcript
 __all__ = ["watching"]  # a fixture
 RATE = 16000
 NAMES = ("agent", "客戶")
-
-
-@pytest.fixture(scope="module")
-def store() -> Iterator[S3Server]:
-    with s3_server() as running:
-        yield running
 
 
 def write_call(path: Path, seed: int) -> list[list[str]]:
@@ -49,24 +41,24 @@ def heard(transcript: Transcript) -> list[list[str]]:
 
 
 def test_split_from_a_store_and_from_the_web_through_the_intake(
-    fleet: Fleet, store: S3Server, raw: redis.Redis, tmp_path: Path
+    fleet: Fleet, s3: S3Server, raw: redis.Redis, tmp_path: Path
 ) -> None:
     stored, served = tmp_path / "stored.flac", tmp_path / "served.flac"
     said = {"stored": write_call(stored, 10), "served": write_call(served, 20)}
-    obstore.put(store_of(store), "in/call.flac", stored.read_bytes(), use_multipart=False)
+    obstore.put(store_of(s3), "fleet-channels/call.flac", stored.read_bytes(), use_multipart=False)
     options = {"channels": "split", "channel_names": NAMES}
     with faulty_web(served.read_bytes()) as web:
-        allowed = {**store.environ, "STT_ALLOWED_SOURCES": f"s3://{BUCKET},http://{web.host}"}
+        allowed = {**s3.environ, "STT_ALLOWED_SOURCES": f"s3://{BUCKET},http://{web.host}"}
         jobs = {
-            "stored": {"source": f"s3://{BUCKET}/in/call.flac", **options},
+            "stored": {"source": f"s3://{BUCKET}/fleet-channels/call.flac", **options},
             "served": {"source": web.url("ok", "call.flac"), **options},
-            "third": {"source": f"s3://{BUCKET}/in/call.flac", "channels": 3},
+            "third": {"source": f"s3://{BUCKET}/fleet-channels/call.flac", "channels": 3},
         }
         for path in (stored, served):
             path.unlink()
         fleet.start(**allowed)
         asked = {str(raw.xadd("stt:intake", {"job": json.dumps(job)})): name for name, job in jobs.items()}
-        wait_until(lambda: raw.xlen("stt:intake:replies") == len(jobs), "the worker's intake answers", timeout_s=30)
+        wait_until(lambda: raw.xlen("stt:intake:replies") == len(jobs), "the worker's intake answers", timeout_s=60)
         ids = {asked[reply["request"]]: reply["job"] for _, reply in raw.xrange("stt:intake:replies")}
         fleet.until_ended(*ids.values())
     assert {name: heard(fleet.transcript(ids[name])) for name in said} == said

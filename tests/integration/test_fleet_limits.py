@@ -39,7 +39,7 @@ def test_two_workers_one_killed_keep_to_the_limit(fleet: Fleet) -> None:
                 killed = True
             return raw.xlen("stt:intake:replies") == 6 and all(fleet.record(name).state.ended for name in sound)
 
-        wait_until(all_ended, "all jobs end", timeout_s=60, poll_s=0.02)
+        wait_until(all_ended, "all jobs end", timeout_s=100, poll_s=0.05)
         assert killed
         assert 1 <= most <= LIMIT
         for name, (_, words) in sound.items():

@@ -69,7 +69,7 @@ def test_7_a_broker_that_lost_everything_is_filled_again_from_the_ledger(fleet: 
     files = [fleet.audio(f"b{n}", 8, seed=n) for n in range(6)]
     fleet.start(sessions=2)
     ids = [j.id for j in submit_many([path for path, _ in files], settings=fleet.settings, speed=PACE).jobs]
-    wait_until(lambda: any(fleet.record(i).commits for i in ids), "the first commits", timeout_s=20)
+    wait_until(lambda: any(fleet.record(i).commits for i in ids), "the first commits", timeout_s=60)
     with fleet.raw as raw:
         lost = [key for key in raw.scan_iter("*") if not key.startswith("stt:")]
         assert lost
@@ -92,9 +92,9 @@ def test_11_poison_through_the_intake_harms_nobody(fleet: Fleet) -> None:
         def replies() -> dict[str, dict[str, str]]:
             return {fields["request"]: fields for _, fields in raw.xrange("stt:intake:replies")}
 
-        wait_until(lambda: entry in replies(), "the good one is answered", timeout_s=20)
+        wait_until(lambda: entry in replies(), "the good one is answered", timeout_s=60)
         job_id = replies()[entry]["job"]
-        wait_until(lambda: len(replies()) == len(bad) + 2, "all are answered", timeout_s=20)
+        wait_until(lambda: len(replies()) == len(bad) + 2, "all are answered", timeout_s=60)
         refused = [fields for fields in replies().values() if "job" not in fields]
         assert len(refused) == len(bad) + 1
         assert all(fields["reason"] for fields in refused)
@@ -116,7 +116,8 @@ def test_12_four_hundred_jobs_that_end_at_once(fleet: Fleet) -> None:
         fleet.assert_done(job_id, words)
 
 
-def test_15_a_service_that_hangs_is_given_up_in_time(tmp_path: Path, redis_url: str) -> None:
+@limit_of(15.0)
+def test_15_a_service_that_hangs_is_given_up_in_time(tmp_path: Path, redis_url: str, limit_s: float) -> None:
     with tone_server(tmp_path, "mute=3:1") as url:
         fleet = Fleet(tmp_path, redis_url, url, {"STT_STALL_TIMEOUT_S": "2"})
         try:
@@ -125,7 +126,7 @@ def test_15_a_service_that_hangs_is_given_up_in_time(tmp_path: Path, redis_url: 
             started = time.monotonic()
             job = submit(source, settings=fleet.settings, speed=PACE)
             fleet.until_ended(job.id)
-            assert time.monotonic() - started < 15
+            assert time.monotonic() - started < limit_s
             transcript = fleet.assert_done(job.id, words)
             assert [s.ended for s in transcript.sessions] == ["stalled", "completed"]
         finally:
@@ -136,9 +137,9 @@ def test_16_a_worker_whose_loop_is_stuck_loses_its_jobs_to_others(fleet: Fleet) 
     source, words = fleet.audio("l", 16)
     stuck = fleet.start(module="tests.support.blocked_worker", BLOCKS_ONCE=str(fleet.folder / "blocked"), BLOCKS_S="60")
     job = submit(source, settings=fleet.settings, speed=PACE)
-    wait_until((fleet.folder / "blocked").exists, "the loop is stuck", timeout_s=20)
+    wait_until((fleet.folder / "blocked").exists, "the loop is stuck", timeout_s=60)
     other = fleet.start()
-    wait_until(lambda: str(other.pid) in fleet.record(job.id).owner, "the other has the job", timeout_s=20)
+    wait_until(lambda: str(other.pid) in fleet.record(job.id).owner, "the other has the job", timeout_s=60)
     fleet.until_ended(job.id)
     fleet.assert_done(job.id, words)
     assert stuck.process.poll() is None
@@ -152,7 +153,7 @@ def test_a_worker_that_stood_still_for_longer_than_the_service_waits(tmp_path: P
             source, words = fleet.audio("i", 16)
             worker = fleet.start()
             job = submit(source, settings=fleet.settings, speed=PACE)
-            wait_until(lambda: fleet.record(job.id).commits > 0, "the job has commits", timeout_s=20)
+            wait_until(lambda: fleet.record(job.id).commits > 0, "the job has commits", timeout_s=60)
             worker.signal(signal.SIGSTOP)
             time.sleep(2.5)  # the fault itself
             worker.signal(signal.SIGCONT)

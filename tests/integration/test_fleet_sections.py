@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import time
 
 import numpy as np
 
@@ -30,7 +29,7 @@ def test_a_killed_worker_s_sections_go_on_where_each_was(fleet: Fleet) -> None:
     fleet.start(sessions=3)
     fleet.start(sessions=2)  # whoever takes it over keeps its plan
     job = submit(source, settings=fleet.settings, speed=16.0, sessions=3)
-    wait_until(lambda: fleet.record(job.id).progress.committed_s > 100, "a third of it is committed", timeout_s=30)
+    wait_until(lambda: fleet.record(job.id).progress.committed_s > 100, "a third of it is committed", timeout_s=60)
     assert sections_heard(fleet, job.id) >= {0, 1}
     with fleet.raw as raw:
         plan = raw.hget(f"stt:job:{job.id}", "plan")
@@ -59,7 +58,7 @@ def test_a_killed_worker_s_channels_go_on_where_each_was(fleet: Fleet) -> None:
     job = submit(
         source, settings=fleet.settings, speed=16.0, sessions=4, channels="split", channel_names=("agent", "customer")
     )
-    wait_until(lambda: fleet.record(job.id).progress.committed_s > 60, "a third of it is committed", timeout_s=30)
+    wait_until(lambda: fleet.record(job.id).progress.committed_s > 60, "a third of it is committed", timeout_s=60)
     assert sections_heard(fleet, job.id) == {0, 1, 2, 3}
     fleet.owner(job.id).kill()
     fleet.until_ended(job.id, timeout_s=60)
@@ -78,13 +77,13 @@ def test_a_long_file_makes_room_for_a_short_one(fleet: Fleet) -> None:
     short, few = fleet.audio("short", 4.0, seed=2)
     fleet.start(sessions=3)
     first = submit(long, settings=fleet.settings, speed=8.0)
-    wait_until(lambda: sections_heard(fleet, first.id) == {0, 1, 2}, "it has all three places", timeout_s=30)
+    wait_until(lambda: sections_heard(fleet, first.id) == {0, 1, 2}, "it has all three places", timeout_s=60)
     second = submit(short, settings=fleet.settings, speed=8.0)
-    began = time.monotonic()
-    fleet.until_ended(second.id, timeout_s=30)
-    took_s = time.monotonic() - began
-    assert fleet.record(first.id).state is JobState.RUNNING
-    assert took_s < 12  # a section of the long one takes 13 s
+    fleet.until_ended(second.id)
+    record = fleet.record(first.id)
+    assert record.state is JobState.RUNNING
+    # Without room for it, the short one would begin when a section has ended: at the end of all, as they are equal.
+    assert record.progress.committed_s < LENGTH_S * 2 / 3
     fleet.assert_done(second.id, few)
     fleet.until_ended(first.id, timeout_s=90)
     transcript = fleet.transcript(first.id)

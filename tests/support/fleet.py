@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import psutil
@@ -74,6 +75,16 @@ def tone_server(folder: Path, *faults: str, port: int = 0, **settings: str) -> I
     finally:
         process.kill()
         process.wait(10)
+
+
+def listening_process(url: str) -> psutil.Process:
+    """The process that this one started, also through the fork server, and that listens on the port of `url`."""
+    port = int(url.rsplit(":", 1)[1])
+    return next(
+        process
+        for process in psutil.Process().children(recursive=True)
+        if any(one.status == "LISTEN" and one.laddr.port == port for one in process.net_connections("tcp"))
+    )
 
 
 @dataclass
@@ -168,6 +179,7 @@ class Fleet:
             if worker.process.poll() is None:
                 worker.signal(signal.SIGCONT)
                 worker.kill()
+        self._polled.close()
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -177,20 +189,25 @@ class Fleet:
         path.parent.mkdir(exist_ok=True)
         return write_words(path, words, RATE), words
 
+    @cached_property
+    def _polled(self) -> redis.Redis:
+        """One connection for what tests ask again and again."""
+        return self.raw
+
     def record(self, job_id: str) -> JobRecord:
-        with self.raw as raw:
-            values = raw.hmget(f"stt:job:{job_id}", FIELDS)
+        values = self._polled.hmget(f"stt:job:{job_id}", FIELDS)
         record = read_record(job_id, dict(zip(FIELDS, values, strict=True)))
         assert record is not None
         return record
 
     def until_ended(self, *job_ids: str, timeout_s: float = 90.0) -> None:
-        wait_until(
-            lambda: all(self.record(job_id).state.ended for job_id in job_ids),
-            "the jobs end",
-            timeout_s=timeout_s,
-            poll_s=0.05,
-        )
+        running = list(job_ids)
+
+        def ended() -> bool:
+            running[:] = [job_id for job_id in running if not self.record(job_id).state.ended]
+            return not running
+
+        wait_until(ended, "the jobs end", timeout_s=timeout_s, poll_s=0.05)
 
     def transcript(self, job_id: str) -> Transcript:
         with self.raw as raw:
