@@ -32,11 +32,11 @@ def make_app(settings: Settings) -> Celery:
     return made
 
 
-# What it says from its signal handlers goes past every log, as bare text.
+# Celery prints from its signal handlers directly to the terminal, past every log.
 worker_program.safe_say = lambda *_: None
 
 
-# A message given back is no error: one line for each at shutdown, not a traceback.
+# A requeued message is not an error: at shutdown it is logged as one line, not as a traceback.
 trace.log_policy_reject = trace.log_policy_reject._replace(traceback=None, severity=logging.INFO)
 
 

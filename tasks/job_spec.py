@@ -49,7 +49,7 @@ class JobSpec(BaseModel):
 
     # Path of the audio file on the worker's disk, or an address: s3://, gs://, az://, https:// or http://.
     source: Source
-    # Folder the transcript files are written to, or an address in an object store, or several; None: Redis only.
+    # Folder the transcript files are written to, or an address in an object store, or several. Default: Redis only.
     out_dir: Folders = None
     # Name of the transcript files below out_dir, without the ending; may hold folders. Default: the source's stem.
     out_name: str | None = Field(default=None, min_length=1, max_length=1024)
@@ -57,17 +57,17 @@ class JobSpec(BaseModel):
     formats: Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(max_length=32)] = ("json",)
     # How those files are written: {"preset", "script", "word_cues"}; makes no other job.
     style: Style = Style()
-    # Pace of the session: a factor of real time, or `max`; None: the worker's setting.
+    # Pace of the session: a factor of real time, or `max`. Default: the worker's setting.
     speed: Speed | None = None
-    # Sections of the file that are streamed at the same time; None: as many as the worker's settings allow.
+    # Sections of the file that are streamed at the same time. Default: as many as the worker's settings allow.
     sessions: int | None = Field(default=None, ge=1, le=2000)
-    # Leave out what holds no speech; None: the worker's setting.
+    # Leave out audio without speech. Default: the worker's setting.
     skip_silence: bool | None = None
     # Which channels: `mix` all into one, `split` streams each by itself, N takes only channel N, from 1.
     channels: Annotated[Channels, BeforeValidator(parse_channels)] = "mix"
-    # What they are called, in their order: ["agent", "customer"]; without a name a channel has its number.
+    # Names of the channels, in order: ["agent", "customer"]. A channel without a name has its number.
     channel_names: Annotated[tuple[str, ...], BeforeValidator(parse_names)] = ()
-    # Which audio track of a container: a number from 1, or `all` as a channel each; None: its default.
+    # Which audio track of a container: a number from 1, or `all` as a channel each. Default: the container's.
     track: Annotated[TrackSelection, BeforeValidator(parse_track)] = None
     # Language written into the transcript when the service names none.
     language: str | None = Field(default=None, max_length=35)
@@ -75,7 +75,7 @@ class JobSpec(BaseModel):
     priority: Literal["high", "normal", "low"] = "normal"
     # The batch this job belongs to.
     batch: str | None = Field(default=None, min_length=1, max_length=200)
-    # Web address that is told when the job has ended, signed: see README.md, Webhooks.
+    # Web address that is notified when the job has ended; signed, see README.md, Webhooks.
     webhook: Webhook = None
 
     @field_validator("formats")
@@ -171,8 +171,8 @@ def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
 
 
 def recorded(text: str) -> JobSpec:
-    """A job as it lies in the ledger. Who recorded it had checked it, so what is unknown here is of a newer version:
-    raises JobNewer."""
+    """Reads a job from the ledger. The producer has validated it, so unknown fields belong to a newer version: raises
+    JobNewer."""
     try:
         return JobSpec.model_validate_json(text)
     except ValidationError as exc:

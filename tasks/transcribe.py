@@ -26,7 +26,7 @@ def transcribe(_task: Any, job_id: Any = None, job: Any = None) -> None:
         raise Reject("this worker is shutting down", requeue=True)
     outcome = shared_loop().call(runner.perform(job_id, job))
     if outcome is Outcome.BACK:
-        raise Reject("given back", requeue=True)
+        raise Reject("requeued", requeue=True)
 
 
 @signals.worker_init.connect  # type: ignore[untyped-decorator]

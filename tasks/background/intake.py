@@ -43,7 +43,7 @@ and are in `intake:replies:NAME` as well.
 | the real-time        | see the audio, and answer anything           | messages of the wrong form; it cannot end a    |
 | service              |                                              | worker, nor write into another job             |
 
-Nothing that was accepted is dropped. Above STT_QUEUE_MAX entries in the stream the newest ones are refused, and with as
+Accepted entries are never dropped. Above STT_QUEUE_MAX entries in the stream the newest ones are refused, and with as
 many jobs in the line every further one, with `queue_full`: the producer may add them again later.
 """
 
@@ -102,7 +102,7 @@ KEPT_BYTES: Final = 2_048
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One entry as it lies in the stream."""
+    """One entry of the stream, as Redis returns it."""
 
     id: str
     deliveries: int
@@ -151,7 +151,7 @@ def read_request(entry: Entry) -> Request:
 
 
 def check(spec: JobSpec, settings: Settings) -> None:
-    """Raises SourceRefused, OutputError or BadJob for what the settings of this process do not allow."""
+    """Raises SourceRefused, OutputError or BadJob if the settings of this process do not allow the job."""
     check_source(spec.source, settings)
     for folder in spec.out_dirs:
         check_output(folder, settings)

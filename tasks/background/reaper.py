@@ -18,7 +18,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Reaper:
-    """`run` goes on until it is cancelled. What it finds is in `reap.lua`."""
+    """`run` works until it is cancelled. `reap.lua` finds the jobs."""
 
     def __init__(
         self,

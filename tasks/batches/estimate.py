@@ -1,4 +1,4 @@
-"""What a batch will take before any of it is sent: sessions, time, money, from the lengths of its files (pure)."""
+"""Estimates the sessions, time and cost of a batch from the lengths of its files (pure)."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Look(_Value):
     """What was found out of one source. Seconds."""
 
     source: str
-    # None where it was not looked into: it lies at an address.
+    # None for a source at an address, which is not examined.
     length_s: float | None
-    # Seconds that hold speech, and seconds that would be left out as silence, or None when nobody looked for speech.
+    # Seconds that hold speech, and seconds that would be left out as silence, or None without a search for speech.
     speech_s: float | None = None
     silence_s: float | None = None
     # Channels that are streamed apart, 1 where all are mixed; without those in which nothing was heard. The seconds
@@ -32,7 +32,7 @@ class Look(_Value):
 
 
 class Limits(_Value):
-    """What bounds a batch. `speed` is a factor of real time; None: not known beforehand."""
+    """The limits of a batch. `speed` is a factor of real time, or None if it is not known beforehand."""
 
     sessions: int
     job_sessions: int
@@ -51,7 +51,7 @@ class Plan(_Value):
     will_fail: int
     audio_s: float
     speech_s: float | None
-    # What is sent: the audio without what is skipped, and the silence at the end of each session.
+    # The audio that is sent: without skipped silence, with the silence at the end of each session.
     streamed_s: float
     sessions: int
     limits: Limits

@@ -59,7 +59,7 @@ def read_manifest(path: Path) -> list[Entry]:
                     wrong.append(f"line {line}: {exc}")
                     continue
                 if entry.id is not None and ids.setdefault(entry.id, line) != line:
-                    wrong.append(f"line {line}: the id {entry.id} stands in line {ids[entry.id]} already")
+                    wrong.append(f"line {line}: the id {entry.id} is used in line {ids[entry.id]} already")
                 listed.append(entry)
                 if len(listed) > MOST_ENTRIES:
                     wrong.append(f"more than {MOST_ENTRIES} entries; make several of it")
@@ -130,7 +130,7 @@ def _entry(row: dict[str, Any], folder: Path) -> Entry:
     if isinstance(row.get("formats"), str):
         row["formats"] = tuple(row["formats"].replace(",", " ").replace(";", " ").split())
     place = source if is_url(source) else str((folder / source).absolute())
-    # Names may go with what the command says of all sources.
+    # Names may belong to the channels that the command requests for all sources.
     rest = {"channels": "split"} if "channel_names" in row and "channels" not in row else {}
     try:
         spec = JobSpec(source=place, **row, **rest)

@@ -90,7 +90,7 @@ class JobLine(_Value):
 
 
 class FailureGroup(_Value):
-    """What failed for the same reason; numbers in it are left out."""
+    """Failures with the same reason; numbers in the reason are left out."""
 
     code: str
     reason: str
@@ -188,7 +188,7 @@ def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
 
 
 def reason_of(error: str, source: str) -> str:
-    """An error without what is of this one source only: its name, its numbers, and the way out."""
+    """An error text without the parts that differ between sources: the name, the numbers and the remedy."""
     text = error.replace(source, "").replace(PurePosixPath(source).name, "…")
     text = _HINT.split(text.lstrip(": "), maxsplit=1)[0]
     return _NUMBER.sub("N", text).strip() or "no reason given"

@@ -37,7 +37,7 @@ def command(
     outputs: tuple[str, ...], sample: Path | None, bench: bool, bench_sessions: int | None, as_json: bool, **given: Any
 ) -> None:
     """Check the settings, Redis, the real-time service, outputs, the disk and the clock: a line for each, ok, warn or
-    fail, with the way out. Exit status 1 when something fails.
+    fail, with the remedy. Exit status 1 when something fails.
 
     A few seconds of speech are streamed to the service; --bench streams much more, which the service may charge for.
 

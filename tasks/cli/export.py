@@ -38,8 +38,8 @@ from worker.transcript.subtitles.style import Style
 def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...], as_json: bool, **given: Any) -> None:
     """Write the transcripts of a batch in Redis (STT_REDIS_URL), or of a folder with JSON transcripts, once more.
 
-    Nothing is transcribed. What has gone from Redis is read from the JSON files the jobs wrote, where they can be read
-    here. Beside the transcripts of a batch lies its summary, as JSON and as a page.
+    No audio is transcribed. Transcripts that have expired in Redis are read from the JSON files of their jobs, if this
+    machine can read them. The summary of a batch is written beside its transcripts, as JSON and as a page.
 
     \b
     Examples:

@@ -118,7 +118,7 @@ def channels(function: F) -> F:
         "--channel-names",
         type=NamesType(),
         metavar="LIST",
-        help="What they are called in the transcript, in their order: agent,customer. Default: their numbers.",
+        help="Names of the channels in the transcript, in order: agent,customer. Default: their numbers.",
     )(function)
     return click.option(
         "--channels",

@@ -1,4 +1,4 @@
-"""`stt-batch plan`: what a batch would take. Nothing is sent, queued or written."""
+"""`stt-batch plan`: estimates what a batch would take, without sending, queueing or writing anything."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ TELL_EVERY_S: Final = 2.0
 MOST_SHOWN: Final = 20
 
 
-@click.command(short_help="What a batch would take: hours, sessions, time, cost, what will fail.")
+@click.command(short_help="Estimate a batch: hours, sessions, time, cost, failures.")
 @options.paths
 @click.option("--speech", is_flag=True, help="Read all of the audio and look for speech; finds damage, too.")
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session (or STT_SPEED).")
@@ -63,10 +63,10 @@ MOST_SHOWN: Final = 20
 def command(
     ctx: click.Context, /, paths: tuple[str, ...], speech: bool, names_left_out: bool, as_json: bool, **given: Any
 ) -> None:
-    """Look at the audio that `run` or `submit` would take, and say what it comes to: hours of audio and of speech,
-    sessions, time at the limits of the settings, cost, and which files will fail and why.
+    """Estimate what `run` or `submit` would take: hours of audio and of speech, sessions, time at the limits of the
+    settings, cost, and which files will fail and why.
 
-    Only the beginning of a file is read, all of it with --speech. What lies at an address is counted, not fetched.
+    Reads only the beginning of each file, or whole files with --speech. Sources at addresses are counted, not fetched.
 
     \b
     Examples:
@@ -130,7 +130,7 @@ def _limits(settings: Settings) -> Limits:
 def _look_at(
     found: Sequence[Found], settings: Settings, speech: bool, wanted: Wanted
 ) -> tuple[list[Look], list[JobLine]]:
-    """What was found out, and what cannot be transcribed; in the order of the sources."""
+    """The findings for each source, and the sources that cannot be transcribed, both in the order of the sources."""
     looks: list[Look] = []
     failing: list[JobLine] = []
     tell_at = time.monotonic() + TELL_EVERY_S
@@ -164,7 +164,7 @@ def _look(item: Found, settings: Settings, speech: bool, wanted: Wanted) -> Look
 
 
 def _wanted(item: Found, wanted: Wanted) -> Wanted:
-    """What of a source is wanted, by the command or by its manifest."""
+    """The channels and track of a source that the command or its manifest requests."""
     fields = {"channels": wanted.channels, "channel_names": wanted.names, "track": wanted.track}
     spec = make_spec(item.source, **options.of_source(fields, {**item.options}))
     return Wanted(spec.channels, spec.channel_names, spec.track)

@@ -33,7 +33,7 @@ class Leaving:
 
     def __init__(self) -> None:
         self.code = 1
-        """What an exception that nobody caught ends with."""
+        """The exit status after an uncaught exception."""
         atexit.register(self)
 
     def __call__(self) -> None:

@@ -73,7 +73,7 @@ def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -
 
 
 async def _watch(settings: Settings, name: str, as_json: bool) -> None:
-    """Until the batch has ended. On a terminal the picture is drawn anew, elsewhere each change is printed."""
+    """Follow the batch to its end. A terminal shows a live view; elsewhere each change is printed."""
     ledger = Ledger(settings)
     console = Console(highlight=False, quiet=as_json)
     before: list[str] = []
@@ -219,7 +219,7 @@ def batch_lines(summary: Summary) -> list[str]:
     if len(summary.failures) > MOST_REASONS:
         lines.append(f"  and {len(summary.failures) - MOST_REASONS} other reasons: see --json")
     if summary.failures and summary.state in ("failed", "done"):
-        # What was cancelled on purpose is not taken up again with what failed.
+        # Cancelled jobs are not retried together with failed ones.
         only = "" if set(summary.counts) <= {JobState.DONE, JobState.CANCELLED} else "--failed "
         lines.append(f"try them again: stt-batch retry {only}{safe(shlex.quote(summary.name))}")
     return lines

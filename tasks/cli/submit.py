@@ -49,8 +49,8 @@ from worker.storage.address import Address, is_url, parse
     help="Which jobs go first; within one priority the batches take turns.",
 )
 @click.option("--batch", metavar="NAME", help="Name of the batch; default: a new one.")
-@click.option("--webhook", metavar="URL", help="Web address that is told of the end of each job.")
-@click.option("--batch-webhook", metavar="URL", help="Web address that is told when all of the batch have ended.")
+@click.option("--webhook", metavar="URL", help="Web address that is notified when each job ends.")
+@click.option("--batch-webhook", metavar="URL", help="Web address that is notified when the whole batch has ended.")
 @options.force
 @options.left_out
 @options.dry_run

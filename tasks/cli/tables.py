@@ -13,7 +13,7 @@ _WIDE: Final = 10_000
 
 
 def show_table(console: Console, table: Table) -> None:
-    """As wide as the terminal; in a file or a pipe each row is one line, for grep and for who reads it later."""
+    """Print a table as wide as the terminal. In a file or a pipe each row is one line, for grep."""
     if console.quiet or console.is_terminal:
         console.print(table)
         return
@@ -25,7 +25,7 @@ def show_table(console: Console, table: Table) -> None:
 
 
 def near(place: str | Path) -> str:
-    """A path or the display form of an address, relative to the current folder where it lies below it."""
+    """A path relative to the current folder if it is below that, or the display form of an address."""
     try:
         return str(Path(place).relative_to(Path.cwd()))
     except ValueError:

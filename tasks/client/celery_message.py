@@ -1,11 +1,11 @@
-"""The wake-up of a worker as a Celery message (protocol 2) in Redis, written as kombu writes it.
+"""The message that wakes a worker: a Celery message (protocol 2) in Redis, in the form that kombu writes.
 
-A producer sends it without Celery: importing Celery takes a third of a second, and `send_task` a millisecond a job,
-while this is one command for thousands. A worker's own sends go through Celery (`tasks.app.wake`).
+Producers send it without Celery: importing Celery takes a third of a second and `send_task` a millisecond per job, but
+this is one command for thousands of jobs. Workers send theirs through Celery (`tasks.app.wake`).
 
-Whoever gets one takes the job that is first in the ledger's line, so which job is named in it and where it lies in the
-queue decides nothing: priorities, and batches that take turns, are the ledger's. There is at least one for each job
-that waits.
+A worker that receives a message runs the first job in the ledger's queue. The job named in the message and its place in
+the Celery queue therefore do not matter: the ledger decides by priority and rotates between batches. Each waiting job
+has at least one message.
 """
 
 from __future__ import annotations

@@ -186,7 +186,7 @@ def submit_many(
     **options: Any,
 ) -> BatchHandle:
     """Queue many files as one batch, all with the same `options`. Raises as `submit` does, before anything is queued
-    when it is for a file; after QueueFull the same call later queues the rest. `batch_webhook` is told, once, when
+    when it is for a file; after QueueFull the same call later queues the rest. `batch_webhook` is notified, once, when
     none of the batch's jobs waits or runs any more; `webhook`, an option of each job, tells of every one."""
     settings = settings or _load()
     name, created = _here(_submit_many(settings, sources, batch, batch_webhook, force, options))

@@ -134,9 +134,11 @@ class Producer:
     async def submit_many(
         self, specs: Sequence[JobSpec], *, batch: str | None, force: bool = False, webhook: Address | None = None
     ) -> list[Created]:
-        """Record the jobs of one batch and tell the workers; raises before anything is queued when a file is bad.
-        QueueFull may come after a part was queued: the same call again queues the rest. `webhook`: is told when all of
-        the batch have ended."""
+        """Record the jobs of one batch and wake the workers. A bad file raises before any job is queued.
+
+        QueueFull may be raised after a part was queued: the same call again queues the rest. `webhook` is notified when
+        the whole batch has ended.
+        """
         identities = await self.identify_many(specs)
         if batch is not None and webhook is not None:
             check_webhook(webhook, self.settings)

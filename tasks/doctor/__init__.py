@@ -1,4 +1,4 @@
-"""`stt-batch doctor`: looks at everything a deployment stands on, and names the way out of what is wrong.
+"""`stt-batch doctor`: checks everything that a deployment depends on, and names the remedy for each problem.
 
 `checkup` tries all of it, in this order: settings, Redis, the real-time service, outputs, disk, clock. One part that is
 broken does not hide the others. What it costs: a few seconds of audio on the service, some keys and files that it

@@ -1,4 +1,4 @@
-"""One line of what `stt-batch doctor` found."""
+"""One finding of `stt-batch doctor`: a line of its report."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
 
 
 def of_schema(found: schema.Schema | None) -> Finding:
-    """The form of what lies there against the one this version reads (pure)."""
+    """Compares the schema version in Redis with the one that this version reads (pure)."""
     if found is None:
         return ok("redis", f"holds no jobs yet; version {schema.VERSION} will write there")
     if not found.readable:

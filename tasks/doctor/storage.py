@@ -67,7 +67,7 @@ def _probe_folder(folder: Path, name: str) -> None:
         if path.read_bytes() != PROBE:
             raise OutputError(f"{folder}: a file reads back as something else")
     finally:
-        with suppress(OSError):  # where nothing could be written, that is what is told
+        with suppress(OSError):  # a failed write is the finding
             path.unlink()
 
 

@@ -1,6 +1,6 @@
 """The embedded stack of `stt-batch run`: Valkey, the self-hosted service and a worker, as processes of their own.
 
-Everything lies in `OUT/.stt-batch/`: the lock, the ledger's append-only file, the logs. Each process runs under a
+All state is in `OUT/.stt-batch/`: the lock, the ledger's append-only file, the logs. Each process runs under a
 supervisor (`tasks.embedded.supervisor`), which ends it when this process has ended for any reason. They start together.
 """
 

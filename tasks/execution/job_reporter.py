@@ -21,7 +21,7 @@ class JobReporter:
     """Reports on the job of one lease; the listener of its pipeline (`worker.pipeline.job.RunListener`)."""
 
     def __init__(self, lease: Lease, events: Events | None) -> None:
-        """`events`: None publishes no events."""
+        """`events`: with None, no events are published."""
         self._lease = lease
         self._events = events
         self._batch = json.loads(lease.spec).get("batch")

@@ -113,7 +113,7 @@ class Process:
         return None if self._draining else runner
 
     def drain(self) -> None:
-        """Begin no more jobs and give back the running ones. Called in a signal handler and at any other end of the
+        """Begin no more jobs and release the running ones. Called in a signal handler and at any other end of the
         worker: it sets the flag, and the event loop does the rest."""
         if self._draining:
             return

@@ -99,7 +99,7 @@ class Runner:
         """Number of requeues in a row, by job."""
 
     def drain(self) -> None:
-        """Begin no job any more and give back the running ones, to go on at their last commit."""
+        """Begin no more jobs and release the running ones, which continue at their last commit."""
         self._drained.set()
         for task in self._running:
             task.cancel()
@@ -180,7 +180,7 @@ class Runner:
         return outcome
 
     async def _send_again(self, identity: str) -> Outcome:
-        """A new message in place of the one at hand: that one is gone from the queue when the connection it came on
+        """Send a new message for the current one, which is gone from the queue when the connection it came on
         broke, or when a double of it was acknowledged. One too many does no harm."""
         if self._wake is None:
             return Outcome.BACK
@@ -253,7 +253,7 @@ class Runner:
         most = self._attempt_runner.max_attempts(lease)
         if lease.tries > most:
             log.warning("job given up", attempts=lease.attempts)
-            await reporter.fail("attempts", f"given up: {most} workers in turn stopped in the middle of it")
+            await reporter.fail("attempts", f"given up: {most} workers in a row stopped while they ran it")
             return Outcome.ENDED
         try:
             spec = recorded(lease.spec)
@@ -318,6 +318,6 @@ class Runner:
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await lease.release()
-            logger.info("job given back", job=lease.job_id)
+            logger.info("job released", job=lease.job_id)
         except (TimeoutError, LedgerUnavailable, LeaseLost) as exc:
-            logger.warning("job not given back, its lease will lapse", job=lease.job_id, error=str(exc))
+            logger.warning("job not released, its lease will lapse", job=lease.job_id, error=str(exc))

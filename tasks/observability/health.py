@@ -85,14 +85,16 @@ class Pulse:
                 self.ready(problem())
             try:
                 self.write()
-            except OSError as exc:  # the file grows old, and who looks at it is told
+            except OSError as exc:  # the file gets old, which the health check reports
                 _LOG.warning("health file %s not written: %s", self._path, exc)
             await asyncio.sleep(BEAT_S)
 
 
 def problem(path: str, *, ready: bool = False, max_age_s: float = MAX_AGE_S) -> str | None:
-    """What is wrong with the process that keeps the file at `path`, None when it is well; `ready`: whether it can do
-    its work, beyond being alive."""
+    """The problem of the process that writes the health file `path`, or None if it is healthy.
+
+    `ready`: also check that it can work, beyond being alive.
+    """
     try:
         state = json.loads(Path(path).read_text(encoding="utf-8"))
         pid, written, beats = int(state["pid"]), float(state["written"]), dict[str, float](state["beats"])

@@ -36,8 +36,10 @@ class Repeats:
         self._seen: dict[Key, _Seen] = {}
 
     def pass_on(self, record: logging.LogRecord) -> Iterator[logging.LogRecord]:
-        """What is to be written now that `record` came: counts that are due, and `record` itself unless it is one too
-        many. Those of level debug are not counted: who asks for them wants them all."""
+        """The records to write when `record` arrives: due counts, and `record` itself unless it is a repetition.
+
+        Records of level debug are never counted: at that level users want every line.
+        """
         now = self._clock()
         while self._seen and (now - next(iter(self._seen.values())).at >= WINDOW_S or len(self._seen) > KINDS):
             yield from self._close(next(iter(self._seen)), now)

@@ -1,9 +1,9 @@
-"""Log lines of a process: one event each, to standard error, as text or as JSON (STT_LOG_FORMAT).
+"""Sets up the log of a process: one event per line, to standard error, as text or as JSON (STT_LOG_FORMAT).
 
-structlog's lines and those of the standard library take the same way. What is bound to the context of a task (`job`,
-`section`, `session`) is on every line it causes, whoever writes it. Secrets of the settings are masked in everything
-that leaves, whatever wrote it; text of transcripts is for `debug` only, and for who logs it to keep so. What says the
-same again and again is counted (`tasks.observability.log_dedup`).
+Records of structlog and of the standard library use the same handler. Values bound to the context of a task (`job`,
+`section`, `session`) are on every line of that task, also on lines of libraries. Secrets of the settings are masked in
+every line. Text of transcripts may only be logged at `debug`; callers must respect that. Repeated lines are counted
+(`tasks.observability.log_dedup`).
 """
 
 from __future__ import annotations

@@ -138,7 +138,7 @@ def test_everything_dropped_in_comes_out_once_while_the_workers_are_replaced(
     told = inbox.text()
     assert "empty.wav" in told
     assert "torn.flac" in told
-    given_back = sum(one.text().count("job given back") for one in workers)
+    given_back = sum(one.text().count("job released") for one in workers)
     assert given_back, "no worker was in the middle of a job when it was replaced"
 
     watched(prometheus, replaced)

@@ -19,7 +19,7 @@ PROGRESS_EVERY_S: Final = 2.0
 
 
 class Events:
-    """JSON lines with an `event` each: ready, done, incomplete, failed, progress. Nothing without a stream."""
+    """JSON lines with an `event` each: ready, done, incomplete, failed, progress. Without a stream it writes none."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream

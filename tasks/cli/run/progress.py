@@ -94,7 +94,7 @@ class File:
 
     @property
     def error(self) -> tuple[str, str] | None:
-        """Code and text of what it failed on."""
+        """Code and text of the error."""
         if self.problem is not None:
             return self.problem
         if self.record is None or not self.state.ended or self.state is JobState.DONE:
@@ -133,7 +133,7 @@ class Follower:
         """The files whose record may have changed: those that run or ran when last seen, and some of the others.
 
         Jobs begin about in the order they were queued, so the first waiting ones are looked at each time, and the rest
-        in turns: ten thousand files do not mean ten thousand questions five times a second.
+        in rotation: ten thousand files must not cause ten thousand queries five times a second.
         """
         now = set(running)
         open_files = [file for file in self.files if file.job_id is not None and not file.state.ended]

@@ -90,8 +90,8 @@ def command(
     and addresses (s3://, gs://, az://, https://) into --out, keeping their tree.
 
     Starts all it needs: a queue, a worker, and the embedded real-time service unless --url (or STT_URL) and a key are
-    given. Nothing of it is left running. Ctrl-C stops at once; the same command again goes on where it stopped and
-    skips what is done.
+    given, and stops all of them at the end. Ctrl-C stops at once; the same command continues where it stopped and
+    skips finished files.
 
     \b
     Examples:

@@ -22,7 +22,7 @@ def all_there(spec: JobSpec) -> bool:
 
 
 def document_of(spec: JobSpec, identity: str) -> Path | None:
-    """The JSON of this very job where all its files are there, so that it is done: it is written last. None where they
+    """The JSON of this job if all its files exist, so that it is done: JSON is written last. Returns None if they
     are not, or are another job's, or no JSON was asked for."""
     documents = [path for path in _local(spec) if path.suffix == ".json"]
     if not documents or not all_there(spec):
@@ -30,7 +30,7 @@ def document_of(spec: JobSpec, identity: str) -> Path | None:
     try:
         with documents[0].open("rb") as file:
             found = _ID_IN_JSON.search(file.read(_HEAD_BYTES))
-    except OSError:  # then it is written anew
+    except OSError:  # then it is written again
         return None
     return documents[0] if found is not None and found[1].decode() == identity else None
 

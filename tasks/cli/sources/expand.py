@@ -60,7 +60,7 @@ def opens_media() -> bool:
 async def sources(arguments: Sequence[str], settings: Settings, *, media: bool) -> Listing:
     """All that the arguments stand for. `media`: also what only FFmpeg opens.
 
-    Raises BadJob for what does not exist, cannot be listed or read as a manifest, and when there is nothing at all.
+    Raises BadJob for a source that does not exist or cannot be listed or read as a manifest, and without sources.
     """
     missing = [text for text in arguments if not is_url(text) and not _exists(text) and not _matches(text)]
     if missing:
@@ -166,5 +166,5 @@ def _until_magic(parts: Sequence[str]) -> Iterator[str]:
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
-    except OSError:  # it is told of when the file is read
+    except OSError:  # reading the file reports the error
         return None

@@ -31,7 +31,7 @@ class Found:
 
     @property
     def key(self) -> tuple[str, str | None, str]:
-        """The same for what is the same source, found twice."""
+        """Equal for the same source, found twice."""
         place = os.path.realpath(self.source.text) if self.source.is_file else self.source.text
         return place, self.id, repr(sorted(self.options.items()))
 

@@ -1,4 +1,4 @@
-"""Which files of a watched folder have settled: a pure record of what was seen when."""
+"""Decides which files of a watched folder are complete, from the times at which they were seen (pure)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Arrivals:
     _taken: dict[Path, Stamp] = field(default_factory=dict)
 
     def seen(self, path: Path, stamp: Stamp, now: float) -> None:
-        """The file is there, with this stamp. Nothing happens for one that was taken as it is."""
+        """The file exists with this stamp. A file that was taken with the same stamp is ignored."""
         if self._taken.get(path) == stamp:
             self._waiting.pop(path, None)
             return

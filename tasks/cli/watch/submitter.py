@@ -38,7 +38,7 @@ class Inbox:
         self._taken: set[Path] = set()
         self.done = 0
         self.failed: dict[Path, str] = {}
-        """What came to no good end, and why; a file that is replaced and then done leaves it."""
+        """Files that failed, with the reasons. A file that is replaced and then done is removed from it."""
 
     @property
     def open(self) -> int:
@@ -80,7 +80,7 @@ class Inbox:
                     yield taken
 
     async def _read(self, path: Path, spec: JobSpec, stamp: Stamp) -> str | None:
-        """What the file holds, or None where it cannot be read, which is told."""
+        """The content of the file, or None after an event that it cannot be read."""
         try:
             content = await content_of(spec.source, self._producer.settings)
             unchanged = await asyncio.to_thread(Stamp.at, path) == stamp
@@ -114,7 +114,7 @@ class Inbox:
                 yield path
 
     def _missing(self, path: Path, spec: JobSpec, identity: str, record: JobRecord | None) -> bool | None:
-        """Whether a job that was done is to be done again, or None where nothing is to be done, which is told.
+        """Whether a finished job must run again, or None after an event that there is no work to do.
 
         That a file failed in an earlier life of this process stands; a second time it has been touched or replaced, and
         is tried again.

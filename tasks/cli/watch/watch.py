@@ -68,7 +68,7 @@ def command(
     ready_file: Path | None,
     **given: Any,
 ) -> None:
-    """Queue every audio file that arrives in DIR, or lies there already, and tell what became of it, until SIGTERM or
+    """Queue every audio file that is in DIR or arrives there, and report its result, until SIGTERM or
     Ctrl-C.
 
     Workers (`stt-batch worker`) on the same queue (STT_REDIS_URL) transcribe them; they see the files under the same

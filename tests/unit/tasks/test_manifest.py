@@ -77,7 +77,7 @@ def test_channels_of_single_sources(tmp_path: Path) -> None:
         ("l.csv", "source\n", "has no entries"),
         ("l.csv", "source,langage\na.wav,en\n", "line 2: langage: no such option; there are .*language"),
         ("l.csv", "source,id\na.wav,1,2\n", "line 2: .*more cells than columns"),
-        ("l.csv", "source,id\na.wav,1\nb.wav,1\n", "line 3: the id 1 stands in line 2 already"),
+        ("l.csv", "source,id\na.wav,1\nb.wav,1\n", "line 3: the id 1 is used in line 2 already"),
         ("l.csv", "source,id\na.wav,a b\n", "line 2: .*a b"),
         ("l.csv", "source,channels\na.wav,0\n", "line 2: .*a.wav: channels: must be from 1"),
         ("l.csv", "source,channels\na.wav,left\n", "line 2: .*a.wav: channels: must be mix, split"),

@@ -103,8 +103,8 @@ class FixedProcess:
 
 @pytest.mark.parametrize(
     ("runner", "reason"),
-    [(None, "this worker is shutting down"), (Runner(Outcome.BACK), "given back")],
-    ids=["draining", "given back"],
+    [(None, "this worker is shutting down"), (Runner(Outcome.BACK), "requeued")],
+    ids=["draining", "requeued"],
 )
 def test_a_message_is_requeued(runner: Runner | None, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_module, "_process", FixedProcess(runner))
