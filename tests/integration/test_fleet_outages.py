@@ -11,7 +11,7 @@ import pytest
 
 from tasks.client.handles import submit, submit_many
 from tasks.observability.log_dedup import FREE
-from tests.support.fleet import Fleet, tone_server
+from tests.support.fleet import Fleet, limit_of, tone_server
 from tests.support.redis_server import Valkey
 from tests.support.wait import wait_until
 

@@ -20,6 +20,7 @@ from tests.support.wait import async_wait_until, wait_until
 from worker.realtime import messages
 from worker.realtime.messages import CLOSED, START
 from worker.server.app import RunningServer
+from worker.server.recognizers import Recognition, Samples
 
 
 async def test_audio_far_ahead_of_recognition_overflows_and_harms_no_other_session() -> None:
@@ -58,11 +59,25 @@ async def test_a_client_at_full_speed_is_slowed_to_the_pace_of_recognition() -> 
         assert 0 < most <= 20
 
 
+class RecordingRecognizer(GatedRecognizer):
+    """Notes the text of each final, in order."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[str] = []
+
+    def recognize(self, samples: Samples, *, final: bool) -> Recognition:
+        recognition = super().recognize(samples, final=final)
+        if final:
+            self.texts.append(recognition.text)
+        return recognition
+
+
 async def test_sessions_take_turns() -> None:
     """One session has much waiting; a later one gets its text after one recognition, not after all."""
-    gated = GatedRecognizer()
+    gated = RecordingRecognizer()
     _, much = tones(60)
-    words, pcm = tones(3)
+    words, pcm = tones(3, seed=1)
     async with service(gated) as server, caller(server) as one, caller(server) as other:
         await one.start()
         await one.say(much)
@@ -74,8 +89,10 @@ async def test_sessions_take_turns() -> None:
         gated.gate.set()
         await other.until(lambda: other.named(CLOSED), "the second session is served")
         assert other.text.split() == [w.text for w in words]
-        assert len(one.messages(messages.TYPE_COMMITTED)) <= 6
         await one.finish()
+    (served,) = [number for number, text in enumerate(gated.texts) if words[0].text in text]
+    # Once in the queue its turn is next. Until it is there, a few more of the first one may begin.
+    assert served < len(gated.texts) / 2
 
 
 async def test_sessions_over_the_limit_are_turned_away() -> None:
