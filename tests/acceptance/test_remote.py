@@ -29,6 +29,12 @@ CODINGS: tuple[Coding, ...] = (audiofiles.WAV, audiofiles.FLAC, audiofiles.MP3, 
 MEDIA_NAMES = ("m4a-aac", "mp4-aac", "webm-opus", "mkv-flac")
 
 
+@pytest.fixture(scope="module")
+def service_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with tone_server(tmp_path_factory.mktemp("service")) as url:
+        yield url
+
+
 @pytest.fixture
 def store() -> Iterator[tuple[S3Server, S3Store]]:
     with s3_server() as server:
@@ -71,7 +77,11 @@ def sounds(folder: Path, count: int) -> dict[str, list[ToneWord] | str]:
 
 @pytest.mark.parametrize("count", [30, pytest.param(500, marks=[pytest.mark.chaos, pytest.mark.timeout(1200)])])
 def test_a_worker_that_sees_only_the_store(
-    tmp_path: Path, store: tuple[S3Server, S3Store], monkeypatch: pytest.MonkeyPatch, count: int
+    tmp_path: Path,
+    store: tuple[S3Server, S3Store],
+    service_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
 ) -> None:
     server, bucket = store
     for name, value in server.environ.items():
@@ -84,11 +94,11 @@ def test_a_worker_that_sees_only_the_store(
     shutil.rmtree(folder)  # nobody has them but the store
 
     temp = tmp_path / "temp"
-    with redis_server() as redis_url, tone_server(tmp_path) as url:
+    with redis_server() as redis_url:
         fleet = Fleet(
             tmp_path,
             redis_url,
-            url,
+            service_url,
             {
                 "STT_S3_ENDPOINT": server.endpoint,
                 "STT_TEMP_DIR": str(temp),
@@ -153,10 +163,10 @@ def _assert_no_secret(fleet: Fleet, server: S3Server) -> None:
             assert kind not in read or secret not in str(read[kind](key)), key
 
 
-def test_what_a_worker_may_not_read(tmp_path: Path) -> None:
+def test_what_a_worker_may_not_read(tmp_path: Path, service_url: str) -> None:
     """The setting holds for jobs that come whole as well; the rules are in test_access_policy.py."""
-    with redis_server() as redis_url, tone_server(tmp_path) as url:
-        fleet = Fleet(tmp_path, redis_url, url, {"STT_ALLOWED_SOURCES": f"{tmp_path}/in"})
+    with redis_server() as redis_url:
+        fleet = Fleet(tmp_path, redis_url, service_url, {"STT_ALLOWED_SOURCES": f"{tmp_path}/in"})
         secret, _ = fleet.audio("secret")
         shutil.move(secret, tmp_path / "secret.wav")
         good, words = fleet.audio("good", 3.0)

@@ -22,7 +22,7 @@ CODINGS = (audiofiles.WAV, audiofiles.FLAC, audiofiles.MP3, audiofiles.VORBIS)
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize("coding", CODINGS, ids=str)
 async def test_every_word_once_at_its_time(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
-    words = list(speech(25, seed=rate + channels))
+    words = list(speech(12, seed=rate + channels))
     source = write_words(tmp_path / f"speech.{coding.ending}", words, rate, coding, channels)
     async with tone_service() as settings:
         transcript = await transcribe(source, settings)
@@ -33,7 +33,7 @@ async def test_every_word_once_at_its_time(tmp_path: Path, coding: Coding, rate:
 
 @pytest.mark.parametrize("speed", [1.0, 4.0, math.inf])
 async def test_at_every_pace(tmp_path: Path, speed: float) -> None:
-    words = list(speech(8, seed=5))
+    words = list(speech(4, seed=5))
     source = write_words(tmp_path / "speech.wav", words, 16000)
     async with tone_service() as settings:
         transcript = await transcribe(source, settings, speed=speed)
@@ -44,7 +44,7 @@ async def test_at_every_pace(tmp_path: Path, speed: float) -> None:
 
 
 async def test_commits_are_logged_as_they_come_and_are_the_segments(tmp_path: Path) -> None:
-    words = list(speech(60, seed=2))
+    words = list(speech(30, seed=2))
     source = write_words(tmp_path / "speech.flac", words, 44100, audiofiles.FLAC, channels=2)
     log = MemoryLog()
     async with tone_service() as settings:
