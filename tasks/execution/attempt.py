@@ -12,7 +12,7 @@ from worker.errors import EndpointUnavailable, OutputError
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import ContentRecord
-from worker.pipeline.job import Content, Job, JobLog, ResumeState, RunListener, read_began
+from worker.pipeline.job import Job, JobLog, KnownContent, ResumeState, RunListener, read_start_content
 from worker.realtime.slots import Slots
 from worker.settings import Settings
 from worker.storage.outputs.deliver import deliver
@@ -94,10 +94,10 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
     )
 
 
-def _content(record: ContentRecord) -> Content:
-    return Content(
+def _content(record: ContentRecord) -> KnownContent:
+    return KnownContent(
         named=None if record.keyed or record.named in ("", "*") else record.named,
-        began=read_began(record.began) if record.began else None,
+        began=read_start_content(record.began) if record.began else None,
         warnings=(f"started over: {record.restarted}",) if record.restarted else (),
     )
 

@@ -15,7 +15,7 @@ from tests.support.tone_recognizer import ToneVoiceDetector
 from tests.support.tones import ToneWord, encode, speech
 from worker.audio.channel_selection import Wanted
 from worker.pipeline.job import ResumeState
-from worker.transcript.model import SectionFacts, Transcript, Unanswered
+from worker.transcript.model import SectionFacts, Transcript, UnansweredSound
 
 LENGTH_S = 20.0
 SPOKEN = list(speech(LENGTH_S, seed=31))
@@ -287,4 +287,4 @@ async def test_a_finished_section_keeps_its_list(three_sections: Path) -> None:
     assert again.sessions == ()
     assert again.coverage.unanswered == first.coverage.unanswered
     assert again.warnings == first.warnings
-    assert isinstance(again.coverage.unanswered[0], Unanswered)
+    assert isinstance(again.coverage.unanswered[0], UnansweredSound)

@@ -18,7 +18,7 @@ from tests.support.faulty_web import faulty_web
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import speech
 from worker.errors import SourceChanged, WorkerShortage
-from worker.pipeline.job import Began, Content, ResumeState
+from worker.pipeline.job import KnownContent, ResumeState, StartContent
 from worker.settings import load
 from worker.storage.address import parse
 from worker.storage.sources.listing import content_of
@@ -158,7 +158,7 @@ async def test_a_job_resumes_only_with_its_own_content(tmp_path: Path, change: C
         assert began.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
         if not hash_was_known:  # the worker was killed before
             began = replace(began, sha256=None)
-        resume, content = ResumeState(committed=tuple(log.segments[:1])), Content(began=began)
+        resume, content = ResumeState(committed=tuple(log.segments[:1])), KnownContent(began=began)
         assert_said(await transcribe(source, settings, resume=resume, content=content), WORDS)
         change(source)
         with pytest.raises(SourceChanged, match="since the job began; the committed text is kept"):
@@ -173,7 +173,7 @@ async def test_a_job_resumes_with_equal_content_in_another_file(tmp_path: Path) 
         copy = tmp_path / "copy.wav"
         copy.write_bytes(source.read_bytes())
         copy.replace(source)
-        resume, content = ResumeState(committed=tuple(log.segments[:1])), Content(began=log.contents[-1])
+        resume, content = ResumeState(committed=tuple(log.segments[:1])), KnownContent(began=log.contents[-1])
         assert_said(await transcribe(source, settings, resume=resume, content=content), WORDS)
 
 
@@ -184,7 +184,7 @@ async def test_a_file_that_was_replaced_before_the_job_started_is_not_streamed(t
     async with tone_service() as settings:
         log = MemoryLog()
         with pytest.raises(SourceChanged, match="since the job was submitted"):
-            await transcribe(source, settings, log=log, content=Content(named=named))
+            await transcribe(source, settings, log=log, content=KnownContent(named=named))
     assert (log.segments, log.reports) == ([], [])
 
 
@@ -197,14 +197,14 @@ async def test_an_address_whose_content_was_replaced(tmp_path: Path, validator: 
         with faulty_web(first) as web:
             url, log = web.url(validator), MemoryLog()
             named = await content_of(parse(url), settings)
-            content = Content(named=named)
+            content = KnownContent(named=named)
             assert_said(await transcribe(url, settings, log=log, content=content), WORDS)
             began = log.contents[-1]
-            assert began == Began(None, hashlib.sha256(first).hexdigest())
+            assert began == StartContent(None, hashlib.sha256(first).hexdigest())
             web.content = second
             resume = ResumeState(committed=tuple(log.segments[:1]))
             with pytest.raises(SourceChanged, match="since the job began"):
-                await transcribe(url, settings, resume=resume, content=Content(began=began))
+                await transcribe(url, settings, resume=resume, content=KnownContent(began=began))
             with pytest.raises(SourceChanged, match="since the job was submitted"):
                 await transcribe(url, settings, content=content)
 

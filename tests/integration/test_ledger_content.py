@@ -13,7 +13,7 @@ from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import DamagedSource, EndpointUnavailable, OutputUnavailable, SourceChanged
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger
-from worker.pipeline.job import Began, Job
+from worker.pipeline.job import Job, StartContent
 from worker.settings import Settings
 
 SPEC = '{"source": "/audio/a.wav"}'
@@ -38,7 +38,7 @@ async def test_a_job_carries_the_content_it_stands_for(ledger: Ledger, settings:
     assert (lease.content.named, lease.content.began) == (ONE, BEGAN), "the name is that of the submission"
     job = await job_of(lease, JobSpec(source="/audio/a.wav"), settings, ledger)
     assert job.content.named == ONE
-    assert job.content.began == Began("5 6 7 8 9", None)
+    assert job.content.began == StartContent("5 6 7 8 9", None)
 
 
 async def test_retry_starts_over_when_the_source_has_changed(ledger: Ledger) -> None:

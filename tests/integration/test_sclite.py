@@ -12,7 +12,7 @@ import pytest
 from tests.support.node_env import missing
 from tests.unit.transcript.build import segment, transcript
 from worker.transcript.formats import render
-from worker.transcript.subtitles.word_alignment import spoken
+from worker.transcript.subtitles.word_alignment import align
 
 
 def test_sclite_reads_ctm(tmp_path: Path) -> None:
@@ -42,7 +42,7 @@ def test_sclite_reads_ctm(tmp_path: Path) -> None:
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     read = re.findall(r'C,"([^"]*)","([^"]*)",([\d.]+)\+([\d.]+),', done.stdout)
-    words = [*spoken(english), *spoken(chinese)]
+    words = [*align(english), *align(chinese)]
     assert [(a, float(start), float(end)) for a, _, start, end in sorted(read, key=lambda word: float(word[2]))] == [
         (word.text, pytest.approx(word.start, abs=0.0011), pytest.approx(word.end, abs=0.0011)) for word in words
     ]

@@ -16,7 +16,7 @@ from worker.audio.channel_selection import ALL_MIXED, Wanted
 from worker.audio.segmentation.section_plan import Plan, read_plans
 from worker.job_progress import Progress
 from worker.pipeline import planning_thread
-from worker.pipeline.job import Began, Content, Job, ResumeState, read_began
+from worker.pipeline.job import Job, KnownContent, ResumeState, StartContent, read_start_content
 from worker.pipeline.run import run
 from worker.realtime import rate_control
 from worker.server import app
@@ -36,12 +36,12 @@ class MemoryLog:
     def __init__(self) -> None:
         self.segments: list[Segment] = []
         self.reports: list[Progress] = []
-        self.contents: list[Began] = []
+        self.contents: list[StartContent] = []
         self.plans: tuple[Plan, ...] | None = None
         self.done: dict[int, SectionFacts] = {}
 
     async def began(self, content: str, named: str) -> None:
-        self.contents.append(read_began(content))
+        self.contents.append(read_start_content(content))
 
     async def planned(self, plans: str) -> None:
         self.plans = read_plans(plans)
@@ -93,7 +93,7 @@ async def transcribe(
     skip_silence: bool = False,
     channels: Wanted = ALL_MIXED,
     resume: ResumeState | None = None,
-    content: Content | None = None,
+    content: KnownContent | None = None,
 ) -> Transcript:
     """One job through the whole pipeline; with `out` its files as well."""
     job = Job(
@@ -105,7 +105,7 @@ async def transcribe(
         skip_silence=skip_silence,
         channels=channels,
         resume=resume or ResumeState(),
-        content=content or Content(),
+        content=content or KnownContent(),
     )
     log = log or MemoryLog()
     transcript = await run(job, settings=settings, log=log, listener=log)

@@ -12,11 +12,11 @@ from worker.pipeline.section import Section
 from worker.pipeline.session_sequence import Service
 from worker.secret_masking import show_url
 from worker.storage.sources.download import Local
-from worker.transcript.document import Facts
-from worker.transcript.model import ChannelFacts, Gap, SpeedFall, Stretch
+from worker.transcript.document import RunFacts
+from worker.transcript.model import ChannelFacts, Gap, SpeedReduction, TimeRange
 
 
-def facts_of(
+def run_facts(
     job: Job,
     source: Recording,
     local: Local,
@@ -25,7 +25,7 @@ def facts_of(
     sections: Sequence[Section],
     started: float,
     speech_share: float | None,
-) -> Facts:
+) -> RunFacts:
     """The facts of the finished document besides the words. `started`: start of the run, on the event loop's clock;
     `speech_share`: the share of speech under doubtful text (0 to 1), see `worker.pipeline.speech_check`."""
     settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
@@ -45,12 +45,14 @@ def facts_of(
         if plan.channel is not None
     )
     skipped = (
-        Stretch(start=start / rate, end=end / rate, channel=source.wanted.name(plan.channel))
+        TimeRange(start=start / rate, end=end / rate, channel=source.wanted.name(plan.channel))
         for plan in source.plans
         for start, end in plan.skipped
     )
-    falls = [SpeedFall(speed=c.speed, after=round(c.at_s - started, 1), reason=c.reason) for c in service.speed.changes]
-    return Facts(
+    falls = [
+        SpeedReduction(speed=c.speed, after=round(c.at_s - started, 1), reason=c.reason) for c in service.speed.changes
+    ]
+    return RunFacts(
         job_id=job.id,
         name=local.name,
         path=local.shown,

@@ -28,7 +28,7 @@ class ResumeState:
 
 
 @dataclass(frozen=True, slots=True)
-class Began:
+class StartContent:
     """The content at the start of a job: a later attempt continues only on the same content."""
 
     stamp: str | None = None
@@ -37,25 +37,25 @@ class Began:
     """In hexadecimal, or None while it is unknown."""
 
 
-_BEGAN: Final = TypeAdapter(Began)
+_BEGAN: Final = TypeAdapter(StartContent)
 
 
-def began_json(content: Began) -> str:
+def start_content_json(content: StartContent) -> str:
     return _BEGAN.dump_json(content).decode()
 
 
-def read_began(text: str) -> Began:
-    """Reads the output of `began_json`."""
+def read_start_content(text: str) -> StartContent:
+    """Reads the output of `start_content_json`."""
     return _BEGAN.validate_json(text)
 
 
 @dataclass(frozen=True, slots=True)
-class Content:
+class KnownContent:
     """The known content of a job's source."""
 
     named: str | None = None
     """The content at submission, as `content_of` gives it, or None if it is unknown or any content is accepted."""
-    began: Began | None = None
+    began: StartContent | None = None
     """The content at the start of the first attempt."""
     warnings: tuple[str, ...] = ()
     """Warnings for the transcript: the reason why the job started over."""
@@ -81,7 +81,7 @@ class Job:
     skip_silence: bool = False
     channels: Wanted = ALL_MIXED
     resume: ResumeState = ResumeState()
-    content: Content = Content()
+    content: KnownContent = KnownContent()
 
 
 class JobLog(Protocol):
@@ -89,8 +89,9 @@ class JobLog(Protocol):
     an exception ends the run. Documents are passed as text: only the pipeline reads them."""
 
     async def began(self, content: str, named: str) -> None:
-        """Record the content (as `began_json` writes it) before the first commit, and again when the hash is known.
-        `named`: the content as `content_of` gives it, if known."""
+        """Record the content (the output of `start_content_json`) before the first commit, and again with its hash.
+
+        `named`: the content as `content_of` returns it, "" if it is unknown."""
 
     async def planned(self, plans: str) -> None:
         """Record the plans (as `plans_json` writes them) before the first commit."""

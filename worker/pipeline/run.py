@@ -13,7 +13,7 @@ from functools import partial
 from worker.audio.recording import Recording
 from worker.audio.segmentation.section_plan import plans_json
 from worker.audio.segmentation.speech_detector import silero
-from worker.pipeline.coverage import facts_of
+from worker.pipeline.coverage import run_facts
 from worker.pipeline.job import Job, JobLog, RunListener
 from worker.pipeline.planning_thread import open_planned
 from worker.pipeline.run_progress import RunProgress
@@ -74,7 +74,9 @@ class _Run:
             await self._stream(source, guard)
             segments = self._segments()
             share = await speech_share(source, segments, self._service.detector)
-            facts = facts_of(job, source, local, await guard.end(), self._service, self._sections, self._started, share)
+            facts = run_facts(
+                job, source, local, await guard.end(), self._service, self._sections, self._started, share
+            )
             handovers = [s.handover / source.rate if s.overlap_before else None for _, s in source.sections]
             merged = merge_channels(segments, handovers, source.channels)
         return compose(merged, facts)

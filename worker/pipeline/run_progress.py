@@ -16,7 +16,7 @@ from worker.transcript.model import SectionFacts, Segment
 PROGRESS_EVERY_S: Final = 0.25
 
 
-class Tracked(Protocol):
+class TrackedSection(Protocol):
     """A section, as far as progress reports need it."""
 
     @property
@@ -41,12 +41,12 @@ class RunProgress:
         self._speed = speed
         self._shown = shown
         self._loop = asyncio.get_running_loop()
-        self._sections: Sequence[Tracked] = ()
+        self._sections: Sequence[TrackedSection] = ()
         self._duration_s = 0.0
         self._channels = 1
         self._next = 0.0
 
-    def start(self, sections: Sequence[Tracked], duration_s: float, channels: int) -> None:
+    def start(self, sections: Sequence[TrackedSection], duration_s: float, channels: int) -> None:
         """`sections`: those of this attempt. `channels`: number of channels that are streamed separately."""
         self._sections, self._duration_s, self._channels = sections, duration_s, channels
         self._report("")
@@ -69,7 +69,9 @@ class RunProgress:
         self._listener.progress(progress_of(self._sections, self._duration_s, rate * self._channels, speed, partial))
 
 
-def progress_of(sections: Sequence[Tracked], duration_s: float, rate: int, speed: float, partial: str) -> Progress:
+def progress_of(
+    sections: Sequence[TrackedSection], duration_s: float, rate: int, speed: float, partial: str
+) -> Progress:
     """`sections`: those of this attempt; the rest of the `duration_s` seconds was finished before or is skipped.
     `rate`: samples of all separately streamed channels per second, so that the progress is their mean."""
     accounts = [section.account() for section in sections]

@@ -18,10 +18,10 @@ from worker.audio.frame_feed import FrameFeed
 from worker.audio.segmentation.speech_or_noise import Sounding, sounding
 from worker.audio.voice_activity_history import VoicedSeconds
 from worker.errors import EndpointError
-from worker.pipeline.session_sequence import Record, Service, StretchStreamer
-from worker.transcript.model import MISSING_S, Segment, Unanswered
+from worker.pipeline.session_sequence import SectionSessions, Service, SessionSequence
+from worker.transcript.model import MISSING_S, Segment, UnansweredSound
 from worker.transcript.second_pass_text import inserted
-from worker.transcript.unanswered_ranges import Blank, blanks, without_skipped
+from worker.transcript.unanswered_ranges import UnansweredRange, unanswered_ranges, without_skipped
 
 logger = structlog.get_logger(__name__)
 
@@ -32,12 +32,12 @@ INSIDE_S: Final = 0.3
 
 
 @dataclass(frozen=True, slots=True)
-class _Stretch:
-    """Sound without text, in file seconds; `blank`: the whole stretch without text around it."""
+class _Candidate:
+    """Sound without text, in file seconds; `unanswered_range`: the whole stretch without text around it."""
 
     start: float
     end: float
-    blank: Blank
+    unanswered_range: UnansweredRange
     found: Sounding
 
     @property
@@ -47,14 +47,14 @@ class _Stretch:
 
 
 @dataclass(frozen=True, slots=True)
-class _Try:
+class _FailedTry:
     """A stretch that was streamed again without any new text."""
 
     start: float
     end: float
     error: EndpointError | None
 
-    def covers(self, stretch: _Stretch) -> bool:
+    def covers(self, stretch: _Candidate) -> bool:
         return self.start - INSIDE_S <= stretch.start and stretch.end <= self.end + INSIDE_S
 
 
@@ -65,7 +65,7 @@ class SecondPass:
     def __init__(
         self,
         service: Service,
-        record: Record,
+        record: SectionSessions,
         open_feed: Callable[[], FrameFeed],
         voiced: VoicedSeconds,
         *,
@@ -84,7 +84,7 @@ class SecondPass:
         self._commit = commit
         self._report = report
         self._looked: dict[tuple[float, float], list[Sounding]] = {}
-        self._tries: list[_Try] = []
+        self._tries: list[_FailedTry] = []
         self._streamed: list[tuple[float, float]] = []
         self._known: list[tuple[float, float]] = []  # stretches whose text already existed
 
@@ -99,7 +99,7 @@ class SecondPass:
             again = [s for s in found if self._may_stream(s)]
             for stretch in again:
                 left, new_text, error = await self._stream(stretch)
-                if pending is not None and stretch.blank.last:
+                if pending is not None and stretch.unanswered_range.last:
                     pending = left if new_text else left or pending
                 if error is not None:
                     return pending
@@ -107,31 +107,31 @@ class SecondPass:
                 break
         return pending
 
-    def _may_stream(self, stretch: _Stretch) -> bool:
+    def _may_stream(self, stretch: _Candidate) -> bool:
         """Whether to stream it: not after a try without new text, nor if it is a short rest of a stretch with text."""
         if any(one.covers(stretch) for one in self._tries):
             return False
         return not self._times_streamed(stretch) or stretch.found.seconds >= MISSING_S
 
-    def _times_streamed(self, stretch: _Stretch) -> int:
+    def _times_streamed(self, stretch: _Candidate) -> int:
         return sum(start < stretch.end and stretch.start < end for start, end in self._streamed)
 
-    async def unanswered(self, start_s: float, end_s: float) -> list[Unanswered]:
+    async def unanswered(self, start_s: float, end_s: float) -> list[UnansweredSound]:
         """The stretches that still have no text."""
         return [self._unanswered(stretch) for stretch in await self._find(start_s, end_s, None)]
 
-    async def _find(self, start_s: float, end_s: float, pending: Segment | None) -> list[_Stretch]:
+    async def _find(self, start_s: float, end_s: float, pending: Segment | None) -> list[_Candidate]:
         segments = [s for s in self._segments if s.committed]
         stretches = []
-        for blank in blanks(segments, start_s, end_s, self._voiced, paced=self._paced):
+        for unanswered_range in unanswered_ranges(segments, start_s, end_s, self._voiced, paced=self._paced):
             feed = await self._opened()
-            for part in without_skipped(blank, partial(self._streamed_parts, feed)):
+            for part in without_skipped(unanswered_range, partial(self._streamed_parts, feed)):
                 found = await self._look(part)
                 if part.last and pending is not None and not any(one.kind == "speech" for one in found):
                     # Text in progress shows that the service found speech.
                     length_s = part.end - part.start
                     found = [Sounding(0.0, length_s, "speech", round(length_s, 3), pauses=True)]
-                stretches += [_Stretch(part.start + s.start, part.start + s.end, blank, s) for s in found]
+                stretches += [_Candidate(part.start + s.start, part.start + s.end, unanswered_range, s) for s in found]
         return [s for s in stretches if not any(a <= s.start and s.end <= b for a, b in self._known)]
 
     async def _opened(self) -> FrameFeed:
@@ -144,7 +144,7 @@ class SecondPass:
         parts = feed.within(round(start_s * self._rate), round(end_s * self._rate))
         return [(first / self._rate, last / self._rate) for first, last in parts]
 
-    async def _look(self, part: Blank) -> list[Sounding]:
+    async def _look(self, part: UnansweredRange) -> list[Sounding]:
         """Decode a stretch and find the sounds in it."""
         place = (part.start, part.end)
         if place not in self._looked:
@@ -152,10 +152,10 @@ class SecondPass:
             self._looked[place] = sounding(found, last=part.last)
         return self._looked[place]
 
-    async def _stream(self, stretch: _Stretch) -> tuple[Segment | None, bool, EndpointError | None]:
+    async def _stream(self, stretch: _Candidate) -> tuple[Segment | None, bool, EndpointError | None]:
         """Stream one stretch again. Returns its text in progress at the end, whether there was any new text, and the
         error that ended it."""
-        first_s, last_s = stretch.blank.start, stretch.blank.end
+        first_s, last_s = stretch.unanswered_range.start, stretch.unanswered_range.end
         start_s, end_s = max(first_s, stretch.start - CONTEXT_S), min(last_s, stretch.end + CONTEXT_S)
         logger.warning("no text for a stretch", job=self._record.job_id, start=start_s, end=end_s, again=True)
         before = sorted(self._segments, key=lambda segment: segment.start)
@@ -171,7 +171,7 @@ class SecondPass:
                 answers += 1
                 self._known.append((start_s, end_s))
 
-        streamer = StretchStreamer(
+        streamer = SessionSequence(
             self._service,
             self._record,
             start_s,
@@ -182,13 +182,13 @@ class SecondPass:
         self._streamed.append((start_s, end_s))
         error = await streamer.run(await self._opened(), round(end_s * self._rate))
         if not answers:
-            self._tries.append(_Try(start_s, end_s, error))
+            self._tries.append(_FailedTry(start_s, end_s, error))
         return streamer.uncommitted, answers > 0, error
 
-    def _unanswered(self, stretch: _Stretch) -> Unanswered:
+    def _unanswered(self, stretch: _Candidate) -> UnansweredSound:
         again = self._times_streamed(stretch)
         error = next((one.error for one in self._tries if one.error and one.covers(stretch)), None)
-        return Unanswered(
+        return UnansweredSound(
             start=round(stretch.start, 3),
             end=round(stretch.end, 3),
             channel=self._record.channel,

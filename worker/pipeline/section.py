@@ -14,9 +14,9 @@ from worker.errors import EndpointError
 from worker.pipeline.job import JobLog
 from worker.pipeline.run_progress import RunProgress
 from worker.pipeline.second_pass import SecondPass
-from worker.pipeline.session_sequence import Record, Service, StretchStreamer
+from worker.pipeline.session_sequence import SectionSessions, Service, SessionSequence
 from worker.pipeline.source_change_check import ContentGuard
-from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, Unanswered
+from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, UnansweredSound
 
 
 class Section:
@@ -43,7 +43,7 @@ class Section:
         self.channel = channel
         self._service = service
         self._rate = service.settings.sample_rate
-        self._record = Record(job_id, number, channel)
+        self._record = SectionSessions(job_id, number, channel)
         self._log = log
         self._guard = guard
         self._progress = progress
@@ -51,7 +51,7 @@ class Section:
         """All segments in the job's record, those that the service never committed included."""
         self._voiced = VoicedSeconds(self._rate)
         self._start_s = (plan.start - plan.overlap_before) / self._rate
-        self._first = StretchStreamer(
+        self._first = SessionSequence(
             service,
             self._record,
             self._start_s,
@@ -65,7 +65,7 @@ class Section:
         self.error: EndpointError | None = None
         """Why it was given up."""
         self.missing: list[Gap] = []
-        self.unanswered: tuple[Unanswered, ...] = ()
+        self.unanswered: tuple[UnansweredSound, ...] = ()
 
     @property
     def committed_s(self) -> float:

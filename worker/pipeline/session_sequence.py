@@ -51,7 +51,7 @@ class Service:
 
 
 @dataclass(slots=True)
-class Record:
+class SectionSessions:
     """The sessions of one section, shared by its first and its second pass."""
 
     job_id: str
@@ -77,14 +77,14 @@ class _CountedVoice(VoiceMap):
         self._seconds.add(frame)
 
 
-class StretchStreamer:
+class SessionSequence:
     """Streams one stretch. `commit` makes a segment durable, `report` receives the text in progress; an exception from
     either ends it."""
 
     def __init__(
         self,
         service: Service,
-        record: Record,
+        record: SectionSessions,
         start_s: float,
         *,
         voiced: VoicedSeconds,

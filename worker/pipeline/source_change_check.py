@@ -17,7 +17,7 @@ from typing import Final
 from worker.audio.opened_file import Stamp
 from worker.audio.source import sha256_of
 from worker.errors import SourceChanged, SourceError
-from worker.pipeline.job import Began, Job, JobLog, began_json
+from worker.pipeline.job import Job, JobLog, StartContent, start_content_json
 from worker.storage.sources.background_hash import hashing
 from worker.storage.sources.download import Local
 
@@ -103,7 +103,7 @@ class ContentGuard:
     async def _note(self, stamp: str) -> None:
         remote = self._local.content is not None
         named = (self._local.content or "") if remote else (self._sha256 or "")
-        await self._log.began(began_json(Began(None if remote else stamp, self._sha256)), named)
+        await self._log.began(start_content_json(StartContent(None if remote else stamp, self._sha256)), named)
 
     def _has_progress(self) -> bool:
         resume = self._job.resume

@@ -16,13 +16,13 @@ from worker.audio.voice_activity import VoiceMap
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
 from worker.session_timeline import Timeline
-from worker.transcript.duplicate_text import Repeats, Take, dropped_pieces
+from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFilter, dropped_pieces
 from worker.transcript.model import Segment, Word
-from worker.transcript.overlap import Reheard, text_of
-from worker.transcript.voiced_runs import Evidence, session_sound
-from worker.transcript.word_time_correction import MARGIN_S, Times, WordClock, fits
+from worker.transcript.overlap import OverlapFilter, text_of_words
+from worker.transcript.voiced_runs import CommitAudio, session_voiced_runs
+from worker.transcript.word_time_correction import MARGIN_S, Times, WordTimeCorrector, fits
 
-REHEARD_TOLERANCE_S: Final = 0.35
+OVERLAP_TOLERANCE_S: Final = 0.35
 """Two sessions may place the same word this far apart."""
 RESUME_MARGIN_S: Final = 0.5
 """A resumed session begins this long before the first sound that is not committed, so that its word is heard whole."""
@@ -42,9 +42,9 @@ class Assembler:
         when a commit came tells what it covers. `committed`: segments an earlier attempt already has, in order."""
         self._voice = voice
         self._paced = paced
-        self._clock = WordClock()
-        self._repeats = Repeats()
-        self._reheard = Reheard()
+        self._clock = WordTimeCorrector()
+        self._repeats = DuplicateTextFilter()
+        self._overlap_filter = OverlapFilter()
         self._last_words: tuple[Word, ...] = ()
         self._forgotten = False  # words of before `_last_words`
         self._overtaken_commits: deque[tuple[str, tuple[WireWord, ...]]] = deque(maxlen=4)
@@ -70,9 +70,9 @@ class Assembler:
     def begin(self, from_s: float) -> None:
         """A new session starts at file second `from_s`; before `until_s`, words come again."""
         self._resumed = from_s < self.until_s
-        self._clock, self._repeats = WordClock(), Repeats()
+        self._clock, self._repeats = WordTimeCorrector(), DuplicateTextFilter()
         self._overtaken_commits.clear()
-        self._reheard.begin(again=self._resumed)
+        self._overlap_filter.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
         """The segment of a commit in file seconds (rounded to milliseconds), or None for a mere repetition."""
@@ -115,7 +115,7 @@ class Assembler:
             return None
         if any(word.start < last and first < word.end for word in known):
             return None
-        sound = session_sound(self._voice, timeline, max(0.0, times[0][0] - MARGIN_S), times[-1][1] + MARGIN_S)
+        sound = session_voiced_runs(self._voice, timeline, max(0.0, times[0][0] - MARGIN_S), times[-1][1] + MARGIN_S)
         if not fits(times, sound):
             return None
         return Segment(text=commit.text, start=first, end=last, words=tuple(words), language=commit.language)
@@ -124,14 +124,14 @@ class Assembler:
     def _to_file(times: Times, timeline: Timeline) -> Times:
         return [(timeline.to_file_s(start), timeline.to_file_s(end)) for start, end in times]
 
-    def _evidence(self, commit: Commit, timeline: Timeline) -> Evidence:
+    def _evidence(self, commit: Commit, timeline: Timeline) -> CommitAudio:
         # In an overlap, sound before the committed text is sent again.
         after_s = 0.0 if self._resumed else timeline.to_session_s(self._safe_s)
         sent_s = min(commit.sent, timeline.sent) / timeline.rate
         if commit.before_s is not None and after_s < commit.before_s < sent_s:
             sent_s = commit.before_s
-        sound = session_sound(self._voice, timeline, after_s, sent_s)
-        return Evidence(sound, after_s, sent_s, bounded=self._paced)
+        sound = session_voiced_runs(self._voice, timeline, after_s, sent_s)
+        return CommitAudio(sound, after_s, sent_s, bounded=self._paced)
 
     def uncommitted(self, text: str, timeline: Timeline) -> Segment:
         """A last partial the service never committed, kept and marked as such."""
@@ -145,16 +145,16 @@ class Assembler:
             self._safe_s = max(self._safe_s, segment.end)
             if segment.timing == "measured":
                 self._floor_s = max(self._floor_s, segment.end)
-            self._reheard.forget()
+            self._overlap_filter.forget()
         else:
-            self._reheard.remember(segment.text)
+            self._overlap_filter.remember(segment.text)
         if segment.words:
             self._forgotten = self._forgotten or len(self._last_words) + len(segment.words) > MAX_KNOWN_WORDS
             self._last_words = (*self._last_words, *segment.words)[-MAX_KNOWN_WORDS:]
         else:
             self._untimed = True
 
-    def _timed(self, take: Take, commit: Commit, timeline: Timeline) -> Segment | None:
+    def _timed(self, take: DeduplicatedCommit, commit: Commit, timeline: Timeline) -> Segment | None:
         latest_s = (timeline.file_end or 0) / timeline.rate
         # In an overlap, times before what is committed are right; elsewhere they can only be inexact.
         floor_s = 0.0 if self._resumed else self._floor_s
@@ -164,16 +164,16 @@ class Assembler:
             end = min(max(timeline.to_file_s(end_s), start + MIN_WORD_S), max(latest_s, start))
             words.append(Word(text=wire.text, start=_ms(start), end=_ms(end), confidence=wire.confidence))
             floor_s = start
-        fresh = self._reheard.unknown(self._fresh(words))
+        fresh = self._overlap_filter.unknown(self._fresh(words))
         if not fresh:
             return None
-        text = take.text if len(fresh) == len(words) else text_of(take.text, words, fresh)
+        text = take.text if len(fresh) == len(words) else text_of_words(take.text, words, fresh)
         ends = max(w.end for w in fresh)
         return Segment(text=text, start=fresh[0].start, end=ends, words=tuple(fresh), language=commit.language)
 
     def _estimated(self, text: str, commit: Commit, sent_s: float) -> Segment | None:
         """Without word times: the sound between the previous commit and the last audio it can cover."""
-        text = self._reheard.without(text)
+        text = self._overlap_filter.without(text)
         if not text:
             return None
         end_s = max(self._voice.end_s(sent_s) or sent_s, self.until_s)
@@ -189,7 +189,7 @@ class Assembler:
         if not self._resumed:
             return words
         fresh = [w for w in words if not self._heard_before(w)]
-        if fresh and fresh[0].end > self.until_s + REHEARD_TOLERANCE_S:
+        if fresh and fresh[0].end > self.until_s + OVERLAP_TOLERANCE_S:
             self._resumed = False  # past the overlap
         return fresh
 
@@ -197,7 +197,7 @@ class Assembler:
         if (word.start + word.end) / 2 < self._safe_s:
             return True
         return any(
-            known.text == word.text and abs(known.start - word.start) <= REHEARD_TOLERANCE_S
+            known.text == word.text and abs(known.start - word.start) <= OVERLAP_TOLERANCE_S
             for known in reversed(self._last_words)
         )
 

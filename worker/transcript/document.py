@@ -16,17 +16,17 @@ from worker.transcript.model import (
     ChannelFacts,
     Coverage,
     Gap,
-    Saved,
     SectionFacts,
     Segment,
     SessionFacts,
+    SilenceSavings,
     Source,
-    SpeedFall,
-    Stretch,
+    SpeedReduction,
+    TimeRange,
     Transcript,
-    Unanswered,
+    UnansweredSound,
 )
-from worker.transcript.quality import Evidence, assess
+from worker.transcript.quality import QualityInputs, assess
 from worker.version import installed_version
 
 UNSEEN_S: Final = 0.01
@@ -35,7 +35,7 @@ _NAMED: Final = ("stt-batch", "python-socketio", "soundfile", "soxr")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class RunFacts:
     """What a run knows besides the words."""
 
     job_id: str
@@ -52,13 +52,13 @@ class Facts:
     language: str | None
     speed: Speed
     speed_reached: float
-    speed_falls: tuple[SpeedFall, ...]
+    speed_falls: tuple[SpeedReduction, ...]
     failures: tuple[str, ...]
     wire_rate: int
     sections: tuple[SectionFacts, ...]
     channels: tuple[ChannelFacts, ...]
     """Those that were streamed apart; none where all were mixed."""
-    skipped: tuple[Stretch, ...]
+    skipped: tuple[TimeRange, ...]
     """What was not streamed because it holds no speech."""
     detector: str
     """What told so; "" when nothing was looked for."""
@@ -72,7 +72,7 @@ class Facts:
     elapsed_s: float
 
 
-def compose(segments: list[Segment], facts: Facts) -> Transcript:
+def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
     """Put the document together; the segments come in the order of the file."""
     spoken = [s for s in segments if s.text]
     duration = round(facts.duration_s, 3)
@@ -90,7 +90,7 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
     coverage = _coverage(spoken, facts, duration)
     warnings += _silences(coverage.unanswered)
     unanswered_s = sum(one.seconds for one in coverage.unanswered if one.likely_speech)
-    evidence = Evidence(
+    evidence = QualityInputs(
         language=facts.language,
         detected=detected,
         unanswered_s=unanswered_s,
@@ -128,7 +128,7 @@ def compose(segments: list[Segment], facts: Facts) -> Transcript:
     )
 
 
-def _coverage(spoken: list[Segment], facts: Facts, duration: float) -> Coverage:
+def _coverage(spoken: list[Segment], facts: RunFacts, duration: float) -> Coverage:
     return Coverage(
         duration=duration,
         sent=round(min(facts.sent_s, duration * max(1, len(facts.channels))), 3),
@@ -142,7 +142,7 @@ def _coverage(spoken: list[Segment], facts: Facts, duration: float) -> Coverage:
     )
 
 
-def _silences(unanswered: tuple[Unanswered, ...]) -> list[str]:
+def _silences(unanswered: tuple[UnansweredSound, ...]) -> list[str]:
     """One warning for all sound without text, except missing speech, which has its own."""
     sounds = [one for one in unanswered if not one.missing]
     if not sounds:
@@ -158,14 +158,14 @@ def _silences(unanswered: tuple[Unanswered, ...]) -> list[str]:
     return [f"the service gave no text for {seconds:.1f} s of sound{places} at {where}; {found}"]
 
 
-def unaccounted(facts: Facts) -> tuple[Gap, ...]:
+def unaccounted(facts: RunFacts) -> tuple[Gap, ...]:
     """Stretches of the source, of each channel that is wanted, that lie in no section, in nothing skipped and in no
     gap: there should be none."""
     channels = [channel.name for channel in facts.channels] or [None]
     return tuple(gap for channel in dict.fromkeys(channels) for gap in _unaccounted(facts, channel))
 
 
-def _unaccounted(facts: Facts, channel: str | None) -> list[Gap]:
+def _unaccounted(facts: RunFacts, channel: str | None) -> list[Gap]:
     rate = facts.wire_rate
     sections = (section for section in facts.sections if section.channel == channel)
     known = [(s.start / rate, (s.end if s.finished else s.sent) / rate) for s in sections]
@@ -180,16 +180,16 @@ def _unaccounted(facts: Facts, channel: str | None) -> list[Gap]:
     return gaps
 
 
-def _rounded(stretch: Stretch) -> Stretch:
+def _rounded(stretch: TimeRange) -> TimeRange:
     return stretch.model_copy(update={"start": round(stretch.start, 3), "end": round(stretch.end, 3)})
 
 
-def _saved(facts: Facts) -> Saved | None:
+def _saved(facts: RunFacts) -> SilenceSavings | None:
     if not facts.detector:
         return None
     seconds = sum(stretch.end - stretch.start for stretch in facts.skipped)
     money = round(seconds / 3600 * facts.price_per_hour, 4) if facts.price_per_hour else None
-    return Saved(minutes=round(seconds / 60, 2), money=money, detector=facts.detector)
+    return SilenceSavings(minutes=round(seconds / 60, 2), money=money, detector=facts.detector)
 
 
 @cache

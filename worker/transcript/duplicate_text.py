@@ -14,8 +14,8 @@ from typing import Final
 from worker.realtime.commit_pairing import same_times
 from worker.realtime.messages import WireWord
 from worker.realtime.text_match import copies, effort, first_copies, letters, period, same_once, up_to_letter
-from worker.transcript.voiced_runs import Evidence, Sound
-from worker.transcript.word_time_correction import Times, WordClock, applied, filled, repaired
+from worker.transcript.voiced_runs import CommitAudio, VoicedRuns
+from worker.transcript.word_time_correction import Times, WordTimeCorrector, applied, filled, repaired
 
 FASTEST: Final = 30.0
 """Maximum Latin letters in a second of voice."""
@@ -47,7 +47,7 @@ Words = tuple[WireWord, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Take:
+class DeduplicatedCommit:
     """The part of a commit that was said. `times`: session seconds of `words`, None if they are unusable."""
 
     text: str
@@ -55,7 +55,7 @@ class Take:
     times: Times | None
 
 
-class Repeats:
+class DuplicateTextFilter:
     """Finds the repeated text in the commits of one session."""
 
     def __init__(self) -> None:
@@ -65,7 +65,9 @@ class Repeats:
         self._skipped_s = 0.0  # sound before a commit with times that no commit explains
         self._untimed = (-1.0, 0)  # commits without times since the last place that is known: that place, their effort
 
-    def take(self, text: str, words: Words, clock: WordClock, evidence: Evidence) -> Take | None:
+    def take(
+        self, text: str, words: Words, clock: WordTimeCorrector, evidence: CommitAudio
+    ) -> DeduplicatedCommit | None:
         """The part of a commit that was said, or None when it is a phantom."""
         text, words = _without_echoes(text, words, evidence)
         begins_s = self._repeated_s(text)
@@ -74,14 +76,14 @@ class Repeats:
         if groups is None or not all(groups):
             groups = [words]
         times = self._times(words, groups, clock, evidence, begins_s)
-        take = self._once(Take(text, words, None), number, groups, times, evidence)
+        take = self._once(DeduplicatedCommit(text, words, None), number, groups, times, evidence)
         if begins_s is not None and self._sounded and not self._is_said(take.text, times, evidence):
             return None
         self._remember(take, evidence, number)
         return take
 
     def _times(
-        self, words: Words, groups: list[Words], clock: WordClock, evidence: Evidence, begins_s: float | None
+        self, words: Words, groups: list[Words], clock: WordTimeCorrector, evidence: CommitAudio, begins_s: float | None
     ) -> list[Times | None]:
         """Session seconds of each group of words."""
         read = [repaired(group, evidence) for group in groups] if words else [None]
@@ -92,31 +94,35 @@ class Repeats:
 
     def _once(
         self,
-        whole: Take,
+        whole: DeduplicatedCommit,
         number: int,
         groups: list[Words],
         times: list[Times | None],
-        evidence: Evidence,
-    ) -> Take:
+        evidence: CommitAudio,
+    ) -> DeduplicatedCommit:
         """The copies that were said."""
         if len(groups) == number > 1 and all(times):
             return self._timed_copies(whole, groups, [t for t in times if t], evidence)
         known = times[0] if len(groups) == 1 else None
         if number == 1:
-            return Take(whole.text, whole.words, known)
+            return DeduplicatedCommit(whole.text, whole.words, known)
         sound = evidence.sound
         if known and letters("".join(w.text for w in whole.words)) == letters(first_copies(whole.text, 1)):
             count = min(number, 1 + _unplaced([known], evidence))  # words of one copy under the text of several
-            return Take(first_copies(whole.text, count), *((whole.words, known) if count == 1 else ((), None)))
+            return DeduplicatedCommit(
+                first_copies(whole.text, count), *((whole.words, known) if count == 1 else ((), None))
+            )
         room_s = (
             sound.voiced_s(known[0][0], known[-1][1]) if known else sound.voiced_s(evidence.after_s, evidence.sent_s)
         )
         count = self._possible(whole.text, number, room_s)
         if count == number:
-            return Take(whole.text, whole.words, known)
-        return Take(first_copies(whole.text, count), (), None)
+            return DeduplicatedCommit(whole.text, whole.words, known)
+        return DeduplicatedCommit(first_copies(whole.text, count), (), None)
 
-    def _timed_copies(self, whole: Take, groups: list[Words], times: list[Times], evidence: Evidence) -> Take:
+    def _timed_copies(
+        self, whole: DeduplicatedCommit, groups: list[Words], times: list[Times], evidence: CommitAudio
+    ) -> DeduplicatedCommit:
         number, sound = len(groups), evidence.sound
         if not sound:
             same = all(same_times(groups[0], group) for group in groups)
@@ -127,12 +133,12 @@ class Repeats:
         if len(kept) == number and sound:
             count = self._possible(whole.text, number, said)
             if count < number:  # their times share the sound of fewer copies
-                return Take(first_copies(whole.text, count), (), None)
+                return DeduplicatedCommit(first_copies(whole.text, count), (), None)
         more = _unplaced([times[i] for i in kept], evidence) if len(kept) < number and sound else 0
         if more:  # they were said, but these are not their times
-            return Take(first_copies(whole.text, min(number, len(kept) + more)), (), None)
+            return DeduplicatedCommit(first_copies(whole.text, min(number, len(kept) + more)), (), None)
         words = tuple(word for i in kept for word in groups[i])
-        return Take(first_copies(whole.text, len(kept)), words, [one for i in kept for one in times[i]])
+        return DeduplicatedCommit(first_copies(whole.text, len(kept)), words, [one for i in kept for one in times[i]])
 
     def _possible(self, text: str, number: int, room_s: float) -> int:
         """How many of `number` copies can have been said in `room_s` seconds of sound: all, or a divisor of them."""
@@ -154,7 +160,7 @@ class Repeats:
                 return begin_s
         return None
 
-    def _remember(self, take: Take, evidence: Evidence, number: int) -> None:
+    def _remember(self, take: DeduplicatedCommit, evidence: CommitAudio, number: int) -> None:
         sound = evidence.sound
         waiting = self._untimed_effort(evidence)
         if take.times is None:
@@ -172,7 +178,7 @@ class Repeats:
         if number == 1 and room_s >= 1.0 and (take.times is not None or evidence.bounded):
             self._rates.append(effort(take.text) / room_s)
 
-    def _is_said(self, text: str, times: Sequence[Times | None], evidence: Evidence) -> bool:
+    def _is_said(self, text: str, times: Sequence[Times | None], evidence: CommitAudio) -> bool:
         """Whether repeated text has sound of its own, after the commit before it."""
         if known := [one for one in times if one]:
             own = any(_share(one, evidence.sound) >= OWN_SOUND for one in known)
@@ -184,13 +190,13 @@ class Repeats:
             return room_s >= (before + effort(text)) / (FASTEST * DOUBT)
         return room_s >= max(SHORTEST_S, effort(text) / FASTEST / 2)
 
-    def _untimed_effort(self, evidence: Evidence) -> int:
+    def _untimed_effort(self, evidence: CommitAudio) -> int:
         """Effort of the commits whose sound, of unknown place, is part of the evidence."""
         after_s, before = self._untimed
         return before if after_s == evidence.after_s else 0
 
 
-def dropped_pieces(text: str, take: Take | None) -> int:
+def dropped_pieces(text: str, take: DeduplicatedCommit | None) -> int:
     """Number of pieces of a commit's text that were dropped."""
     if take is None:
         return 1
@@ -208,7 +214,7 @@ def _rising_part(words: Words) -> Words:
     return words
 
 
-def _unplaced(copies_placed: Sequence[Times], evidence: Evidence) -> int:
+def _unplaced(copies_placed: Sequence[Times], evidence: CommitAudio) -> int:
     """Number of further copies for which there is sound right after those with a place."""
     sound, last_s = evidence.sound, max(times[-1][1] for times in copies_placed)
     said_s = sum(sound.voiced_s(times[0][0], times[-1][1]) for times in copies_placed) / len(copies_placed)
@@ -216,7 +222,7 @@ def _unplaced(copies_placed: Sequence[Times], evidence: Evidence) -> int:
     return int(rest_s / max(said_s, SHORTEST_S) + 0.5)
 
 
-def _without_echoes(text: str, words: Words, evidence: Evidence) -> tuple[str, Words]:
+def _without_echoes(text: str, words: Words, evidence: CommitAudio) -> tuple[str, Words]:
     """A commit without words that repeat earlier text with the same times, unless they are whole copies of it. They
     stay if there is unexplained sound after the others."""
     again = {
@@ -238,7 +244,7 @@ def _without_echoes(text: str, words: Words, evidence: Evidence) -> tuple[str, W
     return "".join(pieces).strip(), kept
 
 
-def _has_room(times: Times, evidence: Evidence) -> bool:
+def _has_room(times: Times, evidence: CommitAudio) -> bool:
     """Whether enough sound is left around words in silence, so that their times must be inexact."""
     length_s = sum(end - start for start, end in times)
     if not evidence.sound or evidence.sound.starts[0] > times[0][0] + EARLY_S:
@@ -262,7 +268,7 @@ def _groups(words: Words, text: str, number: int) -> list[Words] | None:
     return [tuple(group) for group in groups] if count == size * number else None
 
 
-def _sounding(times: Sequence[Times], sound: Sound) -> list[int]:
+def _sounding(times: Sequence[Times], sound: VoicedRuns) -> list[int]:
     """The copies with sound that none of the copies before them has."""
     kept: list[int] = []
     for index, one in enumerate(times):
@@ -277,7 +283,7 @@ def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
     return shared_s > 0.3 * min(one[1] - one[0], other[1] - other[0]) or one == other
 
 
-def _share(times: Times, sound: Sound) -> float:
+def _share(times: Times, sound: VoicedRuns) -> float:
     total_s = sum(end - start for start, end in times)
     if total_s <= 0:
         return 1.0 if sound.voiced_s(times[0][0] - SHORTEST_S, times[-1][1] + SHORTEST_S) > 0 else 0.0

@@ -14,7 +14,7 @@ from typing import Final
 
 from worker.realtime.text_match import letters
 from worker.transcript.model import Segment, Word
-from worker.transcript.overlap import text_after, text_of
+from worker.transcript.overlap import text_after, text_of_words
 
 SAME_WORD_S: Final = 0.4
 """Two sessions may place the middle of the same word this far apart."""
@@ -101,7 +101,7 @@ def _keep(segments: list[Segment], words: Sequence[Word]) -> list[Segment]:
         if len(stay) == len(segment.words):
             kept.append(segment)
         elif stay:
-            text = text_of(segment.text, segment.words, stay)
+            text = text_of_words(segment.text, segment.words, stay)
             update = {"text": text, "words": stay, "start": stay[0].start, "end": max(w.end for w in stay)}
             kept.append(segment.model_copy(update=update))
     return kept

@@ -87,7 +87,7 @@ class Gap(_Value):
     reason: str
 
 
-class Stretch(_Value):
+class TimeRange(_Value):
     """A piece of the source; seconds from its start."""
 
     start: float
@@ -95,7 +95,7 @@ class Stretch(_Value):
     channel: str | None = Field(default=None, description="as that of a segment")
 
 
-class Unanswered(_Value):
+class UnansweredSound(_Value):
     """Seconds of sound for which the service gave no text."""
 
     start: float = Field(description="seconds from the start of the file")
@@ -121,7 +121,7 @@ class Unanswered(_Value):
         return self.sound == "speech" and self.seconds >= MISSING_S
 
 
-class Saved(_Value):
+class SilenceSavings(_Value):
     """What leaving silence out saved."""
 
     minutes: float = Field(description="minutes of audio that were not streamed")
@@ -142,7 +142,9 @@ class SectionFacts(_Value):
     dropped: int = Field(
         default=0, description="repeated pieces of text that were dropped: there was no sound for them"
     )
-    unanswered: tuple[Unanswered, ...] = Field(default=(), description="unanswered sound of the file in this section")
+    unanswered: tuple[UnansweredSound, ...] = Field(
+        default=(), description="unanswered sound of the file in this section"
+    )
 
 
 class ChannelFacts(_Value):
@@ -163,9 +165,9 @@ class Coverage(_Value):
     sample_rate: int = Field(default=16000, description="Hz of the sections' samples")
     channels: tuple[ChannelFacts, ...] = Field(default=(), description="empty when all were mixed")
     sections: tuple[SectionFacts, ...] = ()
-    skipped: tuple[Stretch, ...] = Field(default=(), description="not streamed, because it holds no speech")
+    skipped: tuple[TimeRange, ...] = Field(default=(), description="not streamed, because it holds no speech")
     missing: tuple[Gap, ...] = ()
-    unanswered: tuple[Unanswered, ...] = Field(
+    unanswered: tuple[UnansweredSound, ...] = Field(
         default=(), description="sound without text; a second of speech or more is also in missing"
     )
 
@@ -203,7 +205,7 @@ class Quality(_Value):
     reasons: tuple[ReviewReason, ...] = ()
 
 
-class SpeedFall(_Value):
+class SpeedReduction(_Value):
     """The service was overrun, and the speed was lowered."""
 
     speed: float = Field(description="factor of real time from then on")
@@ -222,10 +224,10 @@ class Transcript(_Value):
     source: Source
     sessions: tuple[SessionFacts, ...] = ()
     coverage: Coverage
-    saved: Saved | None = Field(default=None, description="null when silence was not looked for")
+    saved: SilenceSavings | None = Field(default=None, description="null when silence was not looked for")
     speed: str = Field(description="pace asked for: a factor of real time, max or auto")
     speed_reached: float | None = Field(default=None, description="factor `auto` had come to at the end")
-    speed_falls: tuple[SpeedFall, ...] = ()
+    speed_falls: tuple[SpeedReduction, ...] = ()
     failures: tuple[str, ...] = Field(
         default=(), description="why sessions ended early, in order; each was followed up"
     )

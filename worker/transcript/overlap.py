@@ -8,7 +8,7 @@ from worker.realtime.text_match import letters
 from worker.transcript.model import Word
 
 
-class Reheard:
+class OverlapFilter:
     """Remembers the text committed since the last place that is sure, and takes it off what a new session commits."""
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class Reheard:
         return fresh
 
 
-def text_of(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str:
+def text_of_words(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str:
     """The part of a commit's text that the `kept` ones of its `words` make up: the text between them where they stand
     together in it, with the signs that follow them."""
     first = next((i for i, word in enumerate(words) if word == kept[0]), 0) if kept else 0

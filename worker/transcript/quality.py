@@ -64,7 +64,7 @@ Code = Literal["missing", "no_text", "low_confidence", "language", "repetition",
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class QualityInputs:
     """Facts about the audio that the text does not show."""
 
     language: str | None = None
@@ -79,7 +79,7 @@ class Evidence:
     """The reason why the mix of the channels is not reliable, if any."""
 
 
-def assess(segments: Sequence[Segment], coverage: Coverage, evidence: Evidence) -> Quality:
+def assess(segments: Sequence[Segment], coverage: Coverage, evidence: QualityInputs) -> Quality:
     """The quality of a finished transcript; `segments` in the order of the file."""
     spoken = [segment for segment in segments if segment.text]
     words = [word for segment in spoken for word in segment.words]
@@ -192,7 +192,7 @@ def _low_stretches(words: Sequence[Word]) -> list[tuple[float, float]]:
     return stretches
 
 
-def _wrong_language(text: str, fit: float | None, evidence: Evidence) -> ReviewReason | None:
+def _wrong_language(text: str, fit: float | None, evidence: QualityInputs) -> ReviewReason | None:
     asked, detected = evidence.language, evidence.detected
     if asked and detected and not same_language(asked, detected):
         return _reason(
@@ -252,4 +252,4 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-__all__ = ["Evidence", "assess", "stretches_to_check"]
+__all__ = ["QualityInputs", "assess", "stretches_to_check"]

@@ -9,7 +9,7 @@ from typing import Final
 
 from worker.realtime.text_match import letters
 from worker.transcript.model import Segment, Word
-from worker.transcript.overlap import text_of
+from worker.transcript.overlap import text_of_words
 
 SAME_WORD_S: Final = 0.4
 """Maximum distance of the middles of the same word in two sessions."""
@@ -49,7 +49,7 @@ def _timed(segment: Segment, known: Sequence[Segment], start_s: float, end_s: fl
         return segment
     if not fresh:
         return None
-    text = text_of(segment.text, segment.words, fresh)
+    text = text_of_words(segment.text, segment.words, fresh)
     update = {"text": text, "words": tuple(fresh), "start": fresh[0].start, "end": max(w.end for w in fresh)}
     return segment.model_copy(update=update)
 

@@ -32,7 +32,7 @@ _WIDE: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U
 
 
 @dataclass(frozen=True, slots=True)
-class Blank:
+class UnansweredRange:
     """A stretch without text, in file seconds. `last`: no text of the section follows it."""
 
     start: float
@@ -40,7 +40,7 @@ class Blank:
     last: bool
 
 
-class _Answer(NamedTuple):
+class _TextRange(NamedTuple):
     """File seconds with text; `unsure_s`: seconds by which the text may end earlier."""
 
     start: float
@@ -48,30 +48,32 @@ class _Answer(NamedTuple):
     unsure_s: float = 0.0
 
 
-def blanks(
+def unanswered_ranges(
     segments: Iterable[Segment], start_s: float, end_s: float, voiced: VoicedSeconds, *, paced: bool
-) -> list[Blank]:
+) -> list[UnansweredRange]:
     """The stretches of a section (file seconds `start_s` to `end_s`) without text but with enough sound to examine.
 
     `paced`: audio is sent in real time, so a commit without times comes right after its speech.
     """
     found, at, sure = [], start_s, start_s
-    for answer in sorted(_answers(segments, voiced, paced=paced)):
+    for answer in sorted(_text_ranges(segments, voiced, paced=paced)):
         if answer.start - at >= MIN_GAP_S:
-            found.append(Blank(sure, min(answer.start, end_s), last=False))
+            found.append(UnansweredRange(sure, min(answer.start, end_s), last=False))
         if answer.end > at:
             at, sure = answer.end, answer.end - answer.unsure_s
     if end_s - at >= MIN_VOICED_S and voiced.between(at, end_s) >= MIN_VOICED_S:
-        found.append(Blank(sure, end_s, last=True))
+        found.append(UnansweredRange(sure, end_s, last=True))
     return [blank for blank in found if voiced.between(blank.start, blank.end) >= MIN_VOICED_S]
 
 
-def without_skipped(blank: Blank, within: Callable[[float, float], Sequence[tuple[float, float]]]) -> list[Blank]:
+def without_skipped(
+    blank: UnansweredRange, within: Callable[[float, float], Sequence[tuple[float, float]]]
+) -> list[UnansweredRange]:
     """The parts of a stretch that were streamed; `within` gives the streamed parts of a time range."""
-    return [Blank(start, end, blank.last) for start, end in within(blank.start, blank.end)]
+    return [UnansweredRange(start, end, blank.last) for start, end in within(blank.start, blank.end)]
 
 
-def _answers(segments: Iterable[Segment], voiced: VoicedSeconds, *, paced: bool) -> Iterator[_Answer]:
+def _text_ranges(segments: Iterable[Segment], voiced: VoicedSeconds, *, paced: bool) -> Iterator[_TextRange]:
     for untimed, group in groupby(segments, lambda s: not s.words and s.timing == "estimated" and s.committed):
         if untimed and not paced:
             # All audio may have been sent before the first of them arrived: they cover audio only together.
@@ -81,28 +83,28 @@ def _answers(segments: Iterable[Segment], voiced: VoicedSeconds, *, paced: bool)
             continue
         for segment in group:
             if segment.words:
-                yield from (_Answer(word.start, word.end) for word in segment.words)
+                yield from (_TextRange(word.start, word.end) for word in segment.words)
             elif untimed:
                 yield _to_end(segment, voiced)
             else:
-                yield _Answer(segment.start, segment.end)
+                yield _TextRange(segment.start, segment.end)
 
 
-def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: VoicedSeconds) -> _Answer:
+def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: VoicedSeconds) -> _TextRange:
     """The seconds from the start that the texts take to say."""
-    shares, words = list(voiced.shares(start_s, end_s)), sum(spoken(text) for text in texts)
+    shares, words = list(voiced.shares(start_s, end_s)), sum(word_count(text) for text in texts)
     until_s = start_s + _reach(shares, words * USUAL + SLACK_S)
     if until_s >= end_s:
-        return _Answer(start_s, end_s)
+        return _TextRange(start_s, end_s)
     sure_s = start_s + _reach(shares, words * FAST)
-    return _Answer(start_s, until_s, unsure_s=until_s - sure_s)
+    return _TextRange(start_s, until_s, unsure_s=until_s - sure_s)
 
 
-def _to_end(segment: Segment, voiced: VoicedSeconds) -> _Answer:
+def _to_end(segment: Segment, voiced: VoicedSeconds) -> _TextRange:
     """The seconds before the end that the text takes when said slowly: paced audio leaves few other places."""
     shares = list(voiced.shares(segment.start, segment.end))
-    length_s = _reach(shares[::-1], spoken(segment.text) * SLOW + SLACK_S)
-    return _Answer(max(segment.start, segment.end - length_s), segment.end)
+    length_s = _reach(shares[::-1], word_count(segment.text) * SLOW + SLACK_S)
+    return _TextRange(max(segment.start, segment.end - length_s), segment.end)
 
 
 def _reach(shares: Sequence[float], budget_s: float) -> float:
@@ -115,7 +117,7 @@ def _reach(shares: Sequence[float], budget_s: float) -> float:
     return len(shares) * VoicedSeconds.STEP_S
 
 
-def spoken(text: str) -> float:
+def word_count(text: str) -> float:
     """The length of a text in words; characters of languages without spaces count as parts of one."""
     wide = sum(_is_wide(c) for c in text)
     plain = "".join(" " if _is_wide(c) else c for c in text)

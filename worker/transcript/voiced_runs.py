@@ -13,7 +13,7 @@ RESIDUE_S: Final = 0.15
 """Sound this short after the last word of a commit still belongs to it, because word ends are inexact."""
 
 
-class Sound:
+class VoicedRuns:
     """Voiced runs in session seconds, sorted and disjoint. `cut`: the first one began before the examined part.
     `noisy`: they were found above background noise, so bursts of the noise may be among them."""
 
@@ -48,10 +48,10 @@ class Sound:
         return self._before[index - 1] + min(at_s, self.ends[index - 1]) - self.starts[index - 1]
 
 
-class Evidence(NamedTuple):
+class CommitAudio(NamedTuple):
     """The audio that a commit can cover, in session seconds."""
 
-    sound: Sound
+    sound: VoicedRuns
     """The sound from `after_s` to `sent_s`."""
     after_s: float
     """End of the previous commit."""
@@ -61,7 +61,7 @@ class Evidence(NamedTuple):
     """Audio was sent in real time: nothing after `sent_s` was sent, and little of it belongs to later commits."""
 
 
-def session_sound(voice: VoiceMap, timeline: Timeline, from_s: float, to_s: float) -> Sound:
+def session_voiced_runs(voice: VoiceMap, timeline: Timeline, from_s: float, to_s: float) -> VoicedRuns:
     """The sound between two session seconds, without the residue of a word that ends at the first of them. Runs are
     joined across audio that was left out of the session."""
     runs: list[tuple[float, float]] = []
@@ -77,5 +77,5 @@ def session_sound(voice: VoiceMap, timeline: Timeline, from_s: float, to_s: floa
                 runs.append((first, last))
     cut = bool(runs) and from_s > 0 and runs[0][0] <= from_s
     if cut and runs[0][1] - runs[0][0] <= RESIDUE_S:
-        return Sound(runs[1:], noisy=noisy)
-    return Sound(runs, cut=cut, noisy=noisy)
+        return VoicedRuns(runs[1:], noisy=noisy)
+    return VoicedRuns(runs, cut=cut, noisy=noisy)

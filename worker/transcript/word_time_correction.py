@@ -16,7 +16,7 @@ from statistics import median
 from typing import Final
 
 from worker.realtime.messages import WireWord
-from worker.transcript.voiced_runs import Evidence, Sound
+from worker.transcript.voiced_runs import CommitAudio, VoicedRuns
 
 UNITS: Final = (1.0, 1e-3, 1e-6, 1e-9, 1e-7, 1e-2)
 """Seconds per unit of the times, the most likely first."""
@@ -55,7 +55,7 @@ Times = list[tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class TimeConversion:
     """Converts times of the service to session seconds: value * `unit` - `shift_s`."""
 
     unit: float
@@ -64,7 +64,7 @@ class Reading:
     """Whether the sound confirms the reading."""
 
 
-class WordClock:
+class WordTimeCorrector:
     """Reads the times of the commits of one session."""
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class WordClock:
         self._trend: deque[tuple[int, float]] = deque(maxlen=TREND + 1)  # the same where edges do not agree
         self._trend_base_s: float | None = None
 
-    def read(self, times: Times, evidence: Evidence, *, repeated_s: float | None = None) -> Reading | None:
+    def read(self, times: Times, evidence: CommitAudio, *, repeated_s: float | None = None) -> TimeConversion | None:
         """The reading of a commit's times, None if no form explains them. `repeated_s`: start of the commits whose text
         it repeats; times in them more likely belong to a repetition than to another form of times."""
         sound, after_s, sent_s = evidence.sound, evidence.after_s, evidence.sent_s
@@ -100,9 +100,9 @@ class WordClock:
 
     # -- near the expected shift -----------------------------------------------------------------------------------
 
-    def _near(self, times: Times, sound: Sound) -> Reading:
+    def _near(self, times: Times, sound: VoicedRuns) -> TimeConversion:
         """The best shift near the expected one; the expected one if the sound does not decide."""
-        readings = [Reading(1.0, shift, certain=False) for shift in dict.fromkeys((self._expected_s(), 0.0))]
+        readings = [TimeConversion(1.0, shift, certain=False) for shift in dict.fromkeys((self._expected_s(), 0.0))]
         best = min(readings, key=lambda r: _cost(_read(times, r), sound))  # the expected one when equal
         if not sound:
             return best
@@ -111,7 +111,7 @@ class WordClock:
             return best
         for base in readings:
             for shift_s in _shifts(times, sound, base.shift_s):
-                reading = _aligned(times, sound, Reading(1.0, shift_s, certain=False))
+                reading = _aligned(times, sound, TimeConversion(1.0, shift_s, certain=False))
                 if reading is None or abs(reading.shift_s - best.shift_s) < LEAST_SHIFT_S:
                     continue
                 if (new := _cost(_read(times, reading), sound)) < cost * 0.6:
@@ -120,7 +120,7 @@ class WordClock:
         exact = _aligned(times, sound, best) if best.shift_s else None
         return exact if exact is not None and abs(exact.shift_s - best.shift_s) < LEAST_SHIFT_S else best
 
-    def _trended(self, times: Times, near: Reading, sound: Sound) -> Reading:
+    def _trended(self, times: Times, near: TimeConversion, sound: VoicedRuns) -> TimeConversion:
         """The reading by the trend of several commits, where the sound goes on around the words of each."""
         if near.certain:
             self._trend.clear()
@@ -137,7 +137,7 @@ class WordClock:
             self._trend_base_s = self._trend[0][1]
         step_s, shift_s = sum(steps) / TREND, late_s - self._trend_base_s
         self._measured.extend([(self._commits - 1, shift_s - step_s), (self._commits, shift_s)])
-        return Reading(1.0, shift_s, certain=False)
+        return TimeConversion(1.0, shift_s, certain=False)
 
     def _expected_s(self) -> float:
         """The shift of this commit, from the line through the last ones that were measured."""
@@ -151,15 +151,15 @@ class WordClock:
         number, last_s = self._measured[-1]
         return abs(shift_s - last_s) <= STEPS_S * (self._commits - number)
 
-    def _remember(self, reading: Reading, sound: Sound) -> None:
+    def _remember(self, reading: TimeConversion, sound: VoicedRuns) -> None:
         if sound and (reading.certain or not (reading.shift_s or self._trend_base_s)):
             self._measured.append((self._commits, reading.shift_s))
 
     # -- other forms of times --------------------------------------------------------------------------------------
 
-    def _far(self, times: Times, sound: Sound, after_s: float, sent_s: float) -> Reading | None:
+    def _far(self, times: Times, sound: VoicedRuns, after_s: float, sent_s: float) -> TimeConversion | None:
         """Another unit, or another start to count from."""
-        found: list[tuple[float, Reading]] = []
+        found: list[tuple[float, TimeConversion]] = []
         for unit in UNITS:
             scaled = [(start * unit, end * unit) for start, end in times]
             length_s = scaled[-1][1] - scaled[0][0]
@@ -167,14 +167,14 @@ class WordClock:
                 continue
             if length_s > sent_s - after_s + BEYOND_S:
                 continue
-            whole = Reading(unit, 0.0, certain=False)
+            whole = TimeConversion(unit, 0.0, certain=False)
             if unit != 1.0 and _inside(scaled, after_s, sent_s):
                 if not sound:
                     return whole
                 if (cost := _cost(scaled, sound)) <= POOR:
                     found.append((cost, whole))
             for shift_s in self._starts(scaled, sound):
-                reading = Reading(unit, shift_s, certain=True)
+                reading = TimeConversion(unit, shift_s, certain=True)
                 placed = _read(times, reading)
                 cost = _cost(placed, sound)
                 if cost <= FAIR and _inside(placed, after_s, sent_s):
@@ -187,7 +187,9 @@ class WordClock:
                 return max((r for cost, r in found if cost <= least + EDGE_S * 2), key=lambda r: r.shift_s)
         return None
 
-    def _is_copy(self, placed: Times, far: Reading | None, times: Times, evidence: Evidence, repeated_s: float) -> bool:
+    def _is_copy(
+        self, placed: Times, far: TimeConversion | None, times: Times, evidence: CommitAudio, repeated_s: float
+    ) -> bool:
         """Whether a repeated text has the times of the commits that it repeats, not its own in another form."""
         sound = evidence.sound
         moved = _read(times, far) if far is not None else []
@@ -203,12 +205,12 @@ class WordClock:
             return False
         return self._relative is False or not fits or (len(times) < RHYTHM and not evidence.bounded)
 
-    def _starts(self, scaled: Times, sound: Sound) -> Iterator[float]:
+    def _starts(self, scaled: Times, sound: VoicedRuns) -> Iterator[float]:
         for onset in sound.onsets[:60]:
             yield scaled[0][0] - onset
 
 
-def repaired(words: Sequence[WireWord], evidence: Evidence) -> tuple[Times, frozenset[int]] | None:
+def repaired(words: Sequence[WireWord], evidence: CommitAudio) -> tuple[Times, frozenset[int]] | None:
     """Start and end of each word in the service's own form, and the indices of the words whose times were derived
     from their neighbours, or None if fewer than half of the words have usable times."""
     if 2 * sum(_is_reversed(w) for w in words) > len(words):
@@ -232,7 +234,7 @@ def repaired(words: Sequence[WireWord], evidence: Evidence) -> tuple[Times, froz
     return times, frozenset(range(len(words))) - frozenset(good)
 
 
-def filled(times: Times, missing: frozenset[int], evidence: Evidence) -> Times:
+def filled(times: Times, missing: frozenset[int], evidence: CommitAudio) -> Times:
     """Session seconds of words; a word without times is placed where there is sound between its neighbours."""
     filled_in = list(times)
     for index in sorted(missing):
@@ -271,17 +273,17 @@ def _rising(starts: Sequence[float | None]) -> list[int]:
     return best[-1] if best else []
 
 
-def applied(times: Times, reading: Reading) -> Times:
+def applied(times: Times, reading: TimeConversion) -> Times:
     """Session seconds of times in the service's form."""
     return _read(times, reading)
 
 
-def fits(times: Times, sound: Sound) -> bool:
+def fits(times: Times, sound: VoicedRuns) -> bool:
     """Whether session seconds of words certainly match a sound."""
     return bool(sound) and _cost(times, sound) <= GOOD
 
 
-def _read(times: Times, reading: Reading) -> Times:
+def _read(times: Times, reading: TimeConversion) -> Times:
     return [(start * reading.unit - reading.shift_s, end * reading.unit - reading.shift_s) for start, end in times]
 
 
@@ -291,7 +293,7 @@ def _inside(times: Times, after_s: float, sent_s: float) -> bool:
     return outside * 2 < len(times)
 
 
-def _cost(times: Times, sound: Sound) -> float:
+def _cost(times: Times, sound: VoicedRuns) -> float:
     """How badly times and sound fit, as a share of the words' length: words in silence, and sound right before the
     first word and right behind the last one. Sound between words is ignored, because recognizers shorten words."""
     words = [(start, max(end, start + EDGE_S)) for start, end in times]
@@ -302,15 +304,16 @@ def _cost(times: Times, sound: Sound) -> float:
     return (silent_s + around_s) / total_s
 
 
-def _fits_noise(times: Times, sound: Sound) -> bool:
-    """Whether sound that was found in noise covers all words. Sound around them may be a burst of the noise, which is
-    not a reason to move them."""
+def _fits_noise(times: Times, sound: VoicedRuns) -> bool:
+    """Whether sound that was found in noise covers all words.
+
+    Sound around them may be a burst of the noise, which is not a reason to move them."""
     words = [(start, max(end, start + EDGE_S)) for start, end in times]
     silent_s = sum(end - start - sound.voiced_s(start, end) for start, end in words)
     return sound.noisy and silent_s <= COVERED * sum(end - start for start, end in words)
 
 
-def _shifts(times: Times, sound: Sound, expected_s: float) -> Iterator[float]:
+def _shifts(times: Times, sound: VoicedRuns, expected_s: float) -> Iterator[float]:
     """Shifts near the expected one that bring the first start, or the last end, to where sound begins or ends."""
     first, last = times[0][0] - expected_s, times[-1][1] - expected_s
     for edge, edges in ((first, sound.onsets), (last, sound.ends)):
@@ -318,7 +321,7 @@ def _shifts(times: Times, sound: Sound, expected_s: float) -> Iterator[float]:
             yield expected_s + edge - at
 
 
-def _aligned(times: Times, sound: Sound, reading: Reading) -> Reading | None:
+def _aligned(times: Times, sound: VoicedRuns, reading: TimeConversion) -> TimeConversion | None:
     """The reading with a refined shift, if the first start and the last end are both at an edge of the sound."""
     placed = _read(times, reading)
     starts = [d for start, _ in placed if (d := _to_edge(start, sound.onsets)) is not None]
@@ -328,10 +331,10 @@ def _aligned(times: Times, sound: Sound, reading: Reading) -> Reading | None:
         return None
     # Sound is measured up to 10 ms too early at its start and too late at its end: the mean of both is exact.
     off_s = (sum(starts) / len(starts) + sum(ends) / len(ends)) / 2
-    return Reading(reading.unit, reading.shift_s + off_s, certain=True)
+    return TimeConversion(reading.unit, reading.shift_s + off_s, certain=True)
 
 
-def _lateness(times: Times, sound: Sound, expected_s: float) -> float | None:
+def _lateness(times: Times, sound: VoicedRuns, expected_s: float) -> float | None:
     """How late a commit is by the mean of both ends: sound around the words is about the same before and behind."""
     first, last = times[0][0] - expected_s, times[-1][1] - expected_s
     onset = min(sound.onsets, key=lambda at: abs(first - at), default=None)

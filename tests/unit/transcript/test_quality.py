@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.transcript.model import Coverage, Gap, Quality, Segment, Word
-from worker.transcript.quality import Evidence, assess, stretches_to_check
+from worker.transcript.quality import QualityInputs, assess, stretches_to_check
 from worker.transcript.recognizer_loops import repetition, tokens_of
 
 COVERAGE = Coverage(duration=60.0, sent=60.0, committed_until=60.0)
@@ -33,7 +33,7 @@ def codes(segments: list[Segment], coverage: Coverage = COVERAGE, **evidence: ob
 
 
 def quality(segments: list[Segment], coverage: Coverage = COVERAGE, **evidence: object) -> Quality:
-    return assess(segments, coverage, Evidence(**evidence))  # type: ignore[arg-type]
+    return assess(segments, coverage, QualityInputs(**evidence))  # type: ignore[arg-type]
 
 
 def test_a_right_transcript_needs_no_review() -> None:

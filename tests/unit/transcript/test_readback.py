@@ -18,7 +18,7 @@ from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.cjk_spacing import tidy
 from worker.transcript.subtitles.cue_timing import cues
 from worker.transcript.subtitles.style import PRESETS, Style
-from worker.transcript.subtitles.word_alignment import spoken
+from worker.transcript.subtitles.word_alignment import align
 
 WORD = st.one_of(
     st.text(alphabet="abcdefgXYZ'é", min_size=1, max_size=9),
@@ -96,7 +96,7 @@ def test_praatio_reads_textgrid(tmp_path_factory: pytest.TempPathFactory, said: 
             (round(s.start, 3), round(s.end, 3), tidy(s.text)) for s in segments
         ]
         assert entries(grid, f"{name}words") == [
-            (round(w.start, 3), round(w.end, 3), w.text) for s in segments for w in spoken(s)
+            (round(w.start, 3), round(w.end, 3), w.text) for s in segments for w in align(s)
         ]
     assert len(grid.tierNames) == 2 * len(channels)
 

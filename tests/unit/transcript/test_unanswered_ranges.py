@@ -7,7 +7,7 @@ import pytest
 from worker.audio.voice_activity import Frame
 from worker.audio.voice_activity_history import VoicedSeconds
 from worker.transcript.model import Segment, Word
-from worker.transcript.unanswered_ranges import Blank, blanks, spoken
+from worker.transcript.unanswered_ranges import UnansweredRange, unanswered_ranges, word_count
 
 RATE = 16000
 
@@ -31,50 +31,52 @@ def estimated(text: str, start: float, end: float) -> Segment:
 
 
 def test_sound_after_the_last_word_is_blank() -> None:
-    found = blanks([said((1, 2), (2.1, 3))], 0, 60, voiced((1, 8)), paced=True)
-    assert found == [Blank(3, 60, last=True)]
+    found = unanswered_ranges([said((1, 2), (2.1, 3))], 0, 60, voiced((1, 8)), paced=True)
+    assert found == [UnansweredRange(3, 60, last=True)]
 
 
 def test_sound_between_words_is_blank_and_silence_is_not() -> None:
     words = said((1, 2), (10, 11))
-    assert blanks([words], 0, 12, voiced((1, 2), (4, 7), (10, 11)), paced=True) == [Blank(2, 10, last=False)]
-    assert blanks([words], 0, 12, voiced((1, 2), (10, 11)), paced=True) == []
+    assert unanswered_ranges([words], 0, 12, voiced((1, 2), (4, 7), (10, 11)), paced=True) == [
+        UnansweredRange(2, 10, last=False)
+    ]
+    assert unanswered_ranges([words], 0, 12, voiced((1, 2), (10, 11)), paced=True) == []
 
 
 def test_the_words_count_in_any_order() -> None:
     late, early = said((10, 11)), said((1, 2), (2.1, 9.9))
-    assert blanks([late, early], 0, 11, voiced((1, 11)), paced=False) == []
+    assert unanswered_ranges([late, early], 0, 11, voiced((1, 11)), paced=False) == []
 
 
 def test_audio_that_was_not_streamed_in_this_attempt_counts_as_sound() -> None:
-    assert blanks([said((1, 2), (10, 11))], 0, 11, VoicedSeconds(RATE), paced=True) == [
-        Blank(0, 1, last=False),
-        Blank(2, 10, last=False),
+    assert unanswered_ranges([said((1, 2), (10, 11))], 0, 11, VoicedSeconds(RATE), paced=True) == [
+        UnansweredRange(0, 1, last=False),
+        UnansweredRange(2, 10, last=False),
     ]
 
 
 def test_text_without_times_answers_as_much_sound_as_it_takes_to_say() -> None:
     sound = voiced((0, 40))
     enough = estimated(" ".join(["word"] * 120), 0, 40)
-    assert blanks([enough], 0, 40, sound, paced=True) == []
-    assert blanks([enough], 0, 40, sound, paced=False) == []
+    assert unanswered_ranges([enough], 0, 40, sound, paced=True) == []
+    assert unanswered_ranges([enough], 0, 40, sound, paced=False) == []
     short = estimated(" ".join(["word"] * 20), 0, 40)
-    (paced,) = blanks([short], 0, 40, sound, paced=True)
+    (paced,) = unanswered_ranges([short], 0, 40, sound, paced=True)
     assert (paced.start, paced.end, paced.last) == (0, pytest.approx(29, abs=0.5), False)
-    (ahead,) = blanks([short], 0, 40, sound, paced=False)
+    (ahead,) = unanswered_ranges([short], 0, 40, sound, paced=False)
     assert (ahead.start, ahead.end, ahead.last) == (pytest.approx(3, abs=0.5), 40, True)
 
 
 def test_commits_without_times_share_the_audio_that_was_sent_ahead() -> None:
     # All was sent before the first of them came, so each reaches to the end.
     commits = [estimated(" ".join(["word"] * 40), 0, 40), *[estimated(" ".join(["word"] * 40), 40, 40)] * 2]
-    assert blanks(commits, 0, 40, voiced((0, 40)), paced=False) == []
+    assert unanswered_ranges(commits, 0, 40, voiced((0, 40)), paced=False) == []
 
 
 def test_chinese_is_counted_in_characters() -> None:
-    assert spoken("今日天氣好好") == pytest.approx(6 * 0.65)
-    assert spoken("two words, 好") == pytest.approx(2.65)
-    assert spoken("… ?") == 0
+    assert word_count("今日天氣好好") == pytest.approx(6 * 0.65)
+    assert word_count("two words, 好") == pytest.approx(2.65)
+    assert word_count("… ?") == 0
 
 
 def test_voiced_seconds_do_not_depend_on_the_frames() -> None:

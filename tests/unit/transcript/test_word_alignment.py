@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 from tests.unit.transcript.build import segment
 from worker.transcript.model import Segment, Word
 from worker.transcript.subtitles.cjk_spacing import tidy
-from worker.transcript.subtitles.word_alignment import join, spoken
+from worker.transcript.subtitles.word_alignment import align, join
 
 TEXT = st.text(alphabet="abc我哋去，。「」\"'- .15%\n", max_size=40)
 WORDS = st.lists(st.text(alphabet="abc我哋 15", max_size=6), max_size=8)
 
 
 def pieces(text: str, words: list[str] | None = None) -> list[tuple[str, float, float]]:
-    found = spoken(segment(text, 0, 6, words=words))
+    found = align(segment(text, 0, 6, words=words))
     return [(piece.text, round(piece.start, 2), round(piece.end, 2)) for piece in found]
 
 
@@ -41,12 +41,12 @@ def test_words_that_are_not_the_text_lend_it_their_times() -> None:
 
 def test_confidence_is_that_of_the_word() -> None:
     words = (Word(text="One", start=0, end=1, confidence=0.25), Word(text="two", start=1, end=2))
-    assert [p.confidence for p in spoken(Segment(text="One, two", start=0, end=2, words=words))] == [0.25, None]
+    assert [p.confidence for p in align(Segment(text="One, two", start=0, end=2, words=words))] == [0.25, None]
 
 
 @given(TEXT, WORDS)
 def test_all_the_text_is_there_in_order(text: str, words: list[str]) -> None:
-    found = spoken(segment(text, 1, 7, words=words))
+    found = align(segment(text, 1, 7, words=words))
     assert join(found) == tidy(text)
     assert all(piece.text == piece.text.strip() and piece.text for piece in found)
     assert all(1 <= piece.start <= piece.end <= 7.000001 for piece in found)

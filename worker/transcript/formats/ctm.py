@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.style import PLAIN, Style
-from worker.transcript.subtitles.word_alignment import Spoken, spoken
+from worker.transcript.subtitles.word_alignment import AlignedPiece, align
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
@@ -22,12 +22,12 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     for segment in sorted(transcript.segments, key=lambda segment: segment.start):
         channels.setdefault(_token(segment.channel or "1"), []).append(segment)
     for channel, segments in sorted(channels.items()):
-        words = sorted((word for segment in segments for word in spoken(segment)), key=lambda word: word.start)
+        words = sorted((word for segment in segments for word in align(segment)), key=lambda word: word.start)
         for word in words:
             yield f"{source} {channel} {_line(word)}\n"
 
 
-def _line(word: Spoken) -> str:
+def _line(word: AlignedPiece) -> str:
     start = round(word.start, 3)
     confidence = "" if word.confidence is None else f" {min(1.0, max(0.0, word.confidence)):.4f}"
     return f"{start:.3f} {max(0.0, round(word.end, 3) - start):.3f} {_token(word.text)}{confidence}"

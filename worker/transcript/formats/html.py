@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit
 
 from worker.transcript.model import Gap, Segment, Transcript
 from worker.transcript.subtitles.style import PLAIN, Style
-from worker.transcript.subtitles.word_alignment import Spoken, spoken
+from worker.transcript.subtitles.word_alignment import AlignedPiece, align
 
 _MARK: Final = "<!-- segments -->\n"
 _VOICES: Final = 6
@@ -91,14 +91,14 @@ def _segment(segment: Segment, voice: int, *, named: bool, lang: str) -> str:
     who = f'<div class="who v{voice}">{escape(segment.channel)}</div>' if named and segment.channel else ""
     tags = "" if segment.committed else '<span class="tag">not confirmed</span>'
     tags += '<span class="tag">time estimated</span>' if segment.timing == "estimated" else ""
-    words = "".join(f"{' ' if piece.spaced else ''}{_word(piece)}" for piece in spoken(segment))
+    words = "".join(f"{' ' if piece.spaced else ''}{_word(piece)}" for piece in align(segment))
     start, end = _ms(segment.start), _ms(segment.end)
     marks = f'data-s="{start}" data-e="{end}" data-v="{voice}"' + (f' lang="{lang}"' if lang else "")
     button = f'<button class="at" aria-label="Play from {_clock(segment.start)}">{_clock(segment.start)}</button>'
     return f'<section class="seg" {marks}>{button}<div>{who}<p>{words}</p>{tags}</div></section>\n'
 
 
-def _word(piece: Spoken) -> str:
+def _word(piece: AlignedPiece) -> str:
     marks = f"{_ms(piece.start)} {_ms(piece.end)}"
     unsure = ""
     if piece.confidence is not None:

@@ -11,7 +11,7 @@ from typing import Final
 from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.cjk_spacing import tidy
 from worker.transcript.subtitles.style import PLAIN, Style
-from worker.transcript.subtitles.word_alignment import spoken
+from worker.transcript.subtitles.word_alignment import align
 
 _LEAST_S: Final = 0.001
 """Praat knows no interval without a length."""
@@ -29,7 +29,7 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     for channel, segments in (channels or {None: []}).items():
         name = f"{tidy(channel)} " if channel else ""
         tiers[f"{name}segments"] = _apart((s.start, s.end, text) for s in segments if (text := tidy(s.text)))
-        tiers[f"{name}words"] = _apart((w.start, w.end, w.text) for s in segments for w in spoken(s))
+        tiers[f"{name}words"] = _apart((w.start, w.end, w.text) for s in segments for w in align(s))
     ends = [intervals[-1][1] for intervals in tiers.values() if intervals]
     end = max([round(transcript.source.duration, 3), _LEAST_S, *ends])
     yield 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'

@@ -9,7 +9,7 @@ from math import inf
 from typing import Final
 
 from worker.transcript.subtitles import break_cost
-from worker.transcript.subtitles.style import Rules
+from worker.transcript.subtitles.style import CueRules
 from worker.transcript.subtitles.text_units import PAUSE_MS, Unit
 
 MAX_LINES: Final = 2
@@ -28,7 +28,7 @@ _BOUNDARY_MS: Final = 250
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class CueUnits:
     """The units of one cue, by line."""
 
     lines: tuple[tuple[Unit, ...], ...]
@@ -46,10 +46,10 @@ class Cut:
         return sum(unit.read_ms for line in self.lines for unit in line)
 
 
-class Cutter:
+class CueLayout:
     """Cuts a run of units. Widths come from running sums, so the work grows with the text and not with its square."""
 
-    def __init__(self, units: Sequence[Unit], rules: Rules, *, reserved: int = 0) -> None:
+    def __init__(self, units: Sequence[Unit], rules: CueRules, *, reserved: int = 0) -> None:
         """`reserved`: columns of the first line that are taken, for the name of the speaker."""
         self._units = units
         self._rules = rules
@@ -71,7 +71,7 @@ class Cutter:
         self._silence_to = [0, 0, *accumulate(silences)]
         self._break_costs = [0.0, *(break_cost.cost(before, unit) for before, unit in pairwise(units)), 0.0]
 
-    def cuts(self) -> list[Cut]:
+    def cuts(self) -> list[CueUnits]:
         """The cheapest cut of all, found from the front: the cost of each beginning, and where its last cue starts."""
         costs, froms = [0.0], [0]
         for end in range(1, len(self._units) + 1):
@@ -144,16 +144,16 @@ class Cutter:
                     found, found_at = cost, at
         return (found, found_at) if found < inf else None
 
-    def _cut(self, begin: int, end: int) -> Cut:
+    def _cut(self, begin: int, end: int) -> CueUnits:
         width = self._width_to[end] - self._width_to[begin] - self._spaces[begin]
         cjk = self._cjk_to[end] > self._cjk_to[begin]
         limit = self._rules.cjk_columns if cjk else self._rules.columns
         _, at = self._line_break(begin, end, width, limit) or (0.0, begin)
         lines = (tuple(self._units[begin:at]), tuple(self._units[at:end]))
-        return Cut(tuple(line for line in lines if line))
+        return CueUnits(tuple(line for line in lines if line))
 
 
-def runs(segments: Iterator[list[Unit]], rules: Rules, most: int = 2000) -> Iterator[list[Unit]]:
+def runs(segments: Iterator[list[Unit]], rules: CueRules, most: int = 2000) -> Iterator[list[Unit]]:
     """Units of segments that follow each other closely, so that short ones can share a cue.
 
     Between two runs there is time for a cue of the least length; a run of more than `most` units ends with a segment.

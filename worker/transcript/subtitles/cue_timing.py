@@ -16,8 +16,8 @@ from typing import Final
 
 from worker.transcript.model import Segment, Transcript
 from worker.transcript.subtitles.cjk_spacing import is_cjk
-from worker.transcript.subtitles.cue_layout import Cut, Cutter, runs
-from worker.transcript.subtitles.style import PLAIN, Rules, Style
+from worker.transcript.subtitles.cue_layout import CueLayout, CueUnits, runs
+from worker.transcript.subtitles.style import PLAIN, CueRules, Style
 from worker.transcript.subtitles.text_units import Part, Unit, columns, units
 
 LATE_MS: Final = 2000
@@ -67,24 +67,24 @@ def label(channel: str | None) -> str:
 
 
 def _of_channel(
-    channel: str | None, segments: list[Segment], rules: Rules, *, named: bool
+    channel: str | None, segments: list[Segment], rules: CueRules, *, named: bool
 ) -> Iterator[tuple[Cue, float]]:
     """The channel's cues as they were said, and how long it takes to read each."""
     reserved = min(columns(label(channel)), rules.cjk_columns // 2) if named else 0
     shown_ms = 0
     for run in runs((units(segment, rules) for segment in segments), rules):
-        for cut in Cutter(_joined(run), rules, reserved=reserved).cuts():
+        for cut in CueLayout(_joined(run), rules, reserved=reserved).cuts():
             parts = tuple(line for each in cut.lines if (line := _line(each, bare=rules.bare)))
             if parts:
                 shown_ms = max(shown_ms, cut.start_ms)  # in the order of the text, whatever its times say
                 yield _raw(channel, cut, parts, shown_ms), cut.read_ms
 
 
-def _raw(channel: str | None, cut: Cut, parts: tuple[tuple[Part, ...], ...], start_ms: int) -> Cue:
+def _raw(channel: str | None, cut: CueUnits, parts: tuple[tuple[Part, ...], ...], start_ms: int) -> Cue:
     return Cue(start_ms, max(start_ms, cut.end_ms), tuple(map(_text, parts)), parts, channel)
 
 
-def _timed(said: Iterator[tuple[Cue, float]], rules: Rules) -> Iterator[Cue]:
+def _timed(said: Iterator[tuple[Cue, float]], rules: CueRules) -> Iterator[Cue]:
     """Held until they can be read, parted by the least gap, none over the longest time."""
     shown: Cue | None = None
     for cue, read_ms in said:
@@ -99,7 +99,7 @@ def _timed(said: Iterator[tuple[Cue, float]], rules: Rules) -> Iterator[Cue]:
         yield shown
 
 
-def _until(cue: Cue, next_ms: int, rules: Rules) -> Cue:
+def _until(cue: Cue, next_ms: int, rules: CueRules) -> Cue:
     """The cue as it ends when the next one begins at `next_ms`."""
     end = next_ms - rules.gap_ms
     if next_ms - cue.end_ms < rules.chain_ms:

@@ -13,7 +13,7 @@ SCRIPTS: Final[tuple[Script, ...]] = ("hk", "tw", "cn")
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class CueRules:
     """What a subtitle may be. Columns are those of a terminal: a full-width character takes two."""
 
     columns: int = 42
@@ -44,11 +44,11 @@ _NETFLIX_MAX_MS: Final = 7000
 _NETFLIX_GAP_MS: Final = 84
 _NETFLIX_CHAIN_MS: Final = round(12 * _FRAME_MS)
 
-RULES: Final[dict[Preset, Rules]] = {
-    "plain": Rules(),
+RULES: Final[dict[Preset, CueRules]] = {
+    "plain": CueRules(),
     # 42 characters a line, 20 a second: the English guide, for text in the language that is spoken (SDH),
     # https://partnerhelp.netflixstudios.com/hc/en-us/articles/217350977
-    "netflix-en": Rules(
+    "netflix-en": CueRules(
         latin_per_s=20,
         cjk_per_s=11,
         min_ms=_NETFLIX_MIN_MS,
@@ -58,7 +58,7 @@ RULES: Final[dict[Preset, Rules]] = {
     ),
     # 16 characters a line, 11 a second for SDH: the Traditional Chinese guide,
     # https://partnerhelp.netflixstudios.com/hc/en-us/articles/215994807
-    "netflix-zh-hant": Rules(
+    "netflix-zh-hant": CueRules(
         columns=32,
         latin_per_s=20,
         cjk_per_s=11,
@@ -82,7 +82,7 @@ class Style(BaseModel):
     word_cues: bool = Field(default=False, description="times of the words inside the cues, where the format has them")
 
     @property
-    def rules(self) -> Rules:
+    def rules(self) -> CueRules:
         return RULES[self.preset]
 
 

@@ -15,8 +15,8 @@ from wcwidth import wcswidth, wcwidth
 from worker.transcript.model import Segment
 from worker.transcript.subtitles import number_phrases
 from worker.transcript.subtitles.cjk_spacing import is_cjk, may_break
-from worker.transcript.subtitles.style import Rules
-from worker.transcript.subtitles.word_alignment import Spoken, join, spoken
+from worker.transcript.subtitles.style import CueRules
+from worker.transcript.subtitles.word_alignment import AlignedPiece, align, join
 
 PAUSE_MS: Final = 300
 """A silence that makes a good place for a break, and parts numbers that are said one by one."""
@@ -66,9 +66,9 @@ class Unit:
         return max(part.end_ms for part in self.parts)
 
 
-def units(segment: Segment, rules: Rules) -> list[Unit]:
+def units(segment: Segment, rules: CueRules) -> list[Unit]:
     """The text of a segment, whole and in order."""
-    pieces = spoken(segment)
+    pieces = align(segment)
     groups: list[list[Part]] = []
     for part in _parts(pieces):
         if groups and _together(groups[-1], part, rules):
@@ -85,7 +85,7 @@ def columns(text: str) -> int:
     return found if found >= 0 else sum(max(0, wcwidth(char)) for char in text)
 
 
-def _parts(pieces: Sequence[Spoken]) -> Iterator[Part]:
+def _parts(pieces: Sequence[AlignedPiece]) -> Iterator[Part]:
     """The text cut where a line may end, with the times of the pieces it came from."""
     text = join(pieces)
     times = _times(pieces)
@@ -107,7 +107,7 @@ def _parts(pieces: Sequence[Spoken]) -> Iterator[Part]:
                 begin = at
 
 
-def _word_begins(pieces: Sequence[Spoken]) -> Iterator[int]:
+def _word_begins(pieces: Sequence[AlignedPiece]) -> Iterator[int]:
     """Visible characters that begin a word. What is long and Chinese is no word but a phrase."""
     done = 0
     for piece in pieces:
@@ -117,7 +117,7 @@ def _word_begins(pieces: Sequence[Spoken]) -> Iterator[int]:
         done += len(letters)
 
 
-def _times(pieces: Sequence[Spoken]) -> list[tuple[int, int]]:
+def _times(pieces: Sequence[AlignedPiece]) -> list[tuple[int, int]]:
     """Start and end, in ms, of each visible character: those of a piece share its time."""
     times = []
     for piece in pieces:
@@ -131,7 +131,7 @@ def _ms(seconds: float) -> int:
     return max(0, round(seconds * 1000))
 
 
-def _together(group: Sequence[Part], part: Part, rules: Rules) -> bool:
+def _together(group: Sequence[Part], part: Part, rules: CueRules) -> bool:
     before = group[-1]
     text = "".join(each.text for each in group)
     if not number_phrases.holds(text, part.text, spaced=part.spaced):
@@ -144,7 +144,7 @@ def _together(group: Sequence[Part], part: Part, rules: Rules) -> bool:
     return width <= limit and part.end_ms - group[0].start_ms <= rules.max_ms
 
 
-def _unit(parts: tuple[Part, ...], rules: Rules, *, ends_segment: bool) -> Unit:
+def _unit(parts: tuple[Part, ...], rules: CueRules, *, ends_segment: bool) -> Unit:
     bare = Unit(parts, 0, cjk=False, read_ms=0)
     text = bare.text
     wide = sum(columns(char) == 2 for char in text)

@@ -11,7 +11,7 @@ from worker.transcript.subtitles.cjk_spacing import OPENING, may_break, tidy
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
+class AlignedPiece:
     """A word as it stands in the text, with the punctuation that clings to it. Times are seconds of the file."""
 
     text: str
@@ -22,7 +22,7 @@ class Spoken:
     confidence: float | None
 
 
-def spoken(segment: Segment) -> list[Spoken]:
+def align(segment: Segment) -> list[AlignedPiece]:
     """All of a segment's text (`tidy`), in order; joined, with a space where `spaced` says so, it is that text.
 
     Words that are the text give exact pieces. Where words and text differ, or there are no words, the text is cut at
@@ -42,15 +42,15 @@ def spoken(segment: Segment) -> list[Spoken]:
     ]
 
 
-def join(pieces: Sequence[Spoken]) -> str:
+def join(pieces: Sequence[AlignedPiece]) -> str:
     """The text of some pieces in a row."""
     return "".join(f" {piece.text}" if piece.spaced and k else piece.text for k, piece in enumerate(pieces))
 
 
-def _piece(text: str, begin: int, end: int, start_s: float, end_s: float, confidence: float | None) -> Spoken:
+def _piece(text: str, begin: int, end: int, start_s: float, end_s: float, confidence: float | None) -> AlignedPiece:
     spaced = begin > 0 and text[begin - 1].isspace()
     start_s = max(0.0, start_s)
-    return Spoken(text[begin:end].strip(), spaced, start_s, max(start_s, end_s), confidence)
+    return AlignedPiece(text[begin:end].strip(), spaced, start_s, max(start_s, end_s), confidence)
 
 
 def _find(words: Sequence[str], text: str) -> list[int] | None:
@@ -82,7 +82,7 @@ def _begin(text: str, least: int, word: int) -> int:
     return word
 
 
-def _shared(text: str, segment: Segment, words: Sequence[tuple[Word, str]]) -> list[Spoken]:
+def _shared(text: str, segment: Segment, words: Sequence[tuple[Word, str]]) -> list[AlignedPiece]:
     spans = list(_tokens(text))
     places = _Places(segment, words, sum(end - begin for begin, end in spans))
     pieces = []
