@@ -26,7 +26,7 @@ from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.connection import Connection
 from worker.ledger.event_stream import Events
 from worker.ledger.ledger import Ledger
-from worker.ledger.session_limiter import Governor
+from worker.ledger.session_limiter import SessionLimiter
 from worker.open_files_limit import raise_limit, shortfall
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
 from worker.secret_masking import show_url
@@ -49,7 +49,7 @@ class WorkerContext:
     connection: Connection
     ledger: Ledger
     events: Events
-    governor: Governor
+    session_limiter: SessionLimiter
     runner: Runner
 
     @classmethod
@@ -57,13 +57,13 @@ class WorkerContext:
         """No I/O: each client connects with its first command."""
         settings = load()
         connection, ledger = Connection(settings.redis_url), Ledger(settings)
-        events, governor = Events(settings, connection), Governor(settings, connection)
-        runner = Runner(settings, ledger, wake=lambda job_id: _send([job_id], settings), slots=governor, events=events)
-        return cls(settings, connection, ledger, events, governor, runner)
+        events, limiter = Events(settings, connection), SessionLimiter(settings, connection)
+        runner = Runner(settings, ledger, wake=lambda job_id: _send([job_id], settings), slots=limiter, events=events)
+        return cls(settings, connection, ledger, events, limiter, runner)
 
     async def close(self) -> None:
         """Writes the remaining events, for at most a second."""
-        await asyncio.gather(self.governor.close(), self.events.close())
+        await asyncio.gather(self.session_limiter.close(), self.events.close())
         with suppress(LedgerUnavailable, TimeoutError):
             async with asyncio.timeout(CLOSE_S):
                 await asyncio.gather(self.ledger.close(), self.connection.close())

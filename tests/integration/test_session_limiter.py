@@ -1,4 +1,4 @@
-"""The governor against a real Valkey: the limit under kill -9, the line, priorities, starts, shrinking and rising."""
+"""The limiter against a real Valkey: the limit under kill -9, the line, priorities, starts, shrinking and rising."""
 
 from __future__ import annotations
 
@@ -20,44 +20,44 @@ from tests.support.fleet import limit_of
 from tests.support.wait import async_wait_until, wait_until
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.ledger.connection import Connection
-from worker.ledger.session_limiter import Governor
+from worker.ledger.session_limiter import SessionLimiter
 from worker.settings import Settings, load
 
 ROOT = Path(__file__).parents[2]
 LIMIT = 5
 HOLDER = """
 import asyncio, sys
-from worker.ledger.session_limiter import Governor
+from worker.ledger.session_limiter import SessionLimiter
 from worker.settings import load
 from worker.ledger.connection import Connection
-async def hold(governor, name):
-    async with governor.slot(name):
+async def hold(limiter, name):
+    async with limiter.slot(name):
         print("held", name, flush=True)
         await asyncio.sleep(600)
 async def main():
     times = {"lease_s": 2, "lease_renew_s": 0.5, "reap_interval_s": 0.5}
     settings = load({}, redis_url=sys.argv[1], api_key_max_sessions=5, api_key="secret-key", **times)
-    governor = Governor(settings, Connection(settings.redis_url))
-    await asyncio.gather(*(hold(governor, f"{sys.argv[2]}-{n}") for n in range(4)))
+    limiter = SessionLimiter(settings, Connection(settings.redis_url))
+    await asyncio.gather(*(hold(limiter, f"{sys.argv[2]}-{n}") for n in range(4)))
 asyncio.run(main())
 """
 
-Make = Callable[..., Governor]
+Make = Callable[..., SessionLimiter]
 
 
 @pytest.fixture
-async def governors(redis_url: str) -> AsyncIterator[Make]:
-    """Makes governors as different worker processes would have them."""
-    made: list[tuple[Governor, Connection]] = []
+async def limiters(redis_url: str) -> AsyncIterator[Make]:
+    """Makes limiters as different worker processes would have them."""
+    made: list[tuple[SessionLimiter, Connection]] = []
 
-    def make(**changes: Any) -> Governor:
+    def make(**changes: Any) -> SessionLimiter:
         connection = Connection(redis_url)
-        made.append((Governor(settings(redis_url, **changes), connection), connection))
+        made.append((SessionLimiter(settings(redis_url, **changes), connection), connection))
         return made[-1][0]
 
     yield make
-    for governor, connection in made:
-        await governor.close()
+    for limiter, connection in made:
+        await limiter.close()
         await connection.close()
 
 
@@ -82,8 +82,8 @@ def job(raw: redis.Redis, name: str, **fields: str) -> str:
     return name
 
 
-async def in_line(governor: Governor, name: str, served: list[str], *, hold_s: float = 0) -> None:
-    async with governor.slot(name):
+async def in_line(limiter: SessionLimiter, name: str, served: list[str], *, hold_s: float = 0) -> None:
+    async with limiter.slot(name):
         served.append(name)
         await asyncio.sleep(hold_s)
 
@@ -95,8 +95,8 @@ async def waiting(raw: redis.Redis, count: int) -> None:
     await async_wait_until(all_wait, f"{count} wait in line")
 
 
-async def test_never_above_the_limit_across_processes(governors: Make, raw: redis.Redis) -> None:
-    several = [governors(api_key_max_sessions=LIMIT) for _ in range(3)]
+async def test_never_above_the_limit_across_processes(limiters: Make, raw: redis.Redis) -> None:
+    several = [limiters(api_key_max_sessions=LIMIT) for _ in range(3)]
     most, now, ended = 0, 0, 0
 
     async def session(number: int) -> None:
@@ -153,20 +153,20 @@ def one_key(raw: redis.Redis, part: str) -> str:
     return next(iter(raw.scan_iter(f"stt:governor:*:{part}")), "none")
 
 
-async def test_a_slot_is_renewed_while_it_is_held(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(api_key_max_sessions=1, lease_s=1, lease_renew_s=0.2)
-    async with governor.slot("a"):
+async def test_a_slot_is_renewed_while_it_is_held(limiters: Make, raw: redis.Redis) -> None:
+    limiter = limiters(api_key_max_sessions=1, lease_s=1, lease_renew_s=0.2)
+    async with limiter.slot("a"):
         (key,) = raw.scan_iter("stt:governor:*:slots")
         ((_, first),) = raw.zrange(key, 0, -1, withscores=True)
         await async_wait_until(lambda: raw.zrange(key, 0, -1, withscores=True)[0][1] > first + 1000, "renewed for long")
 
 
-async def test_a_single_job_does_not_wait_for_a_whole_batch(governors: Make, raw: redis.Redis) -> None:
-    governor, other = governors(api_key_max_sessions=1), governors(api_key_max_sessions=1)
+async def test_a_single_job_does_not_wait_for_a_whole_batch(limiters: Make, raw: redis.Redis) -> None:
+    limiter, other = limiters(api_key_max_sessions=1), limiters(api_key_max_sessions=1)
     served: list[str] = []
-    async with asyncio.timeout(60), asyncio.TaskGroup() as group, governor.slot("first"):
+    async with asyncio.timeout(60), asyncio.TaskGroup() as group, limiter.slot("first"):
         for number in range(40):
-            group.create_task(in_line(governor, job(raw, f"big-{number:02}", batch="big"), served))
+            group.create_task(in_line(limiter, job(raw, f"big-{number:02}", batch="big"), served))
         await waiting(raw, 40)
         group.create_task(in_line(other, job(raw, "single"), served))
         await waiting(raw, 41)
@@ -179,67 +179,67 @@ async def test_a_single_job_does_not_wait_for_a_whole_batch(governors: Make, raw
     assert [name for name in served if name.startswith("big")] == [f"big-{number:02}" for number in range(40)]
 
 
-async def test_high_goes_before_normal_before_low(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(api_key_max_sessions=1)
+async def test_high_goes_before_normal_before_low(limiters: Make, raw: redis.Redis) -> None:
+    limiter = limiters(api_key_max_sessions=1)
     served: list[str] = []
     async with asyncio.timeout(30), asyncio.TaskGroup() as group, AsyncExitStack() as stack:
-        await stack.enter_async_context(governor.slot("first"))
+        await stack.enter_async_context(limiter.slot("first"))
         for number, priority in enumerate(["low", "low", "normal", "normal", "high", "high"]):
-            group.create_task(in_line(governor, job(raw, f"{priority}-{number}", priority=priority), served))
+            group.create_task(in_line(limiter, job(raw, f"{priority}-{number}", priority=priority), served))
             await waiting(raw, number + 1)
         await stack.aclose()
     assert served == ["high-4", "high-5", "normal-2", "normal-3", "low-0", "low-1"]
 
 
 async def test_a_worker_that_died_in_line_does_not_block_it(
-    governors: Make, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    limiters: Make, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.ledger.session_limiter.SEEN_S", 1.5)
-    dead, alive = governors(api_key_max_sessions=1), governors(api_key_max_sessions=1)
+    monkeypatch.setattr("worker.ledger.session_limiter.WAITING_TTL_S", 1.5)
+    dead, alive = limiters(api_key_max_sessions=1), limiters(api_key_max_sessions=1)
     served: list[str] = []
     async with asyncio.TaskGroup() as group:
         async with alive.slot("first"):
             group.create_task(in_line(dead, job(raw, "dead", priority="high"), []))
             await waiting(raw, 1)
-            assert dead._work is not None
-            dead._work.cancel()
+            assert dead._runner is not None
+            dead._runner.cancel()
             group.create_task(in_line(alive, "alive", served))
             await waiting(raw, 2)
         await async_wait_until(lambda: served == ["alive"], "the living one is served", timeout_s=10)
-        dead._nudge()
+        dead._wake()
 
 
 @limit_of(6.0)
-async def test_starts_are_spread(governors: Make, limit_s: float) -> None:
-    governor = governors(api_key_max_starts_per_s=20)
+async def test_starts_are_spread(limiters: Make, limit_s: float) -> None:
+    limiter = limiters(api_key_max_starts_per_s=20)
     served: list[str] = []
     started = time.monotonic()
     async with asyncio.timeout(30):
-        await asyncio.gather(*(in_line(governor, f"job-{number}", served) for number in range(50)))
+        await asyncio.gather(*(in_line(limiter, f"job-{number}", served) for number in range(50)))
     # 20 at once, and the other 30 at 20 in a second.
     assert 1.4 < time.monotonic() - started < limit_s
     assert len(served) == 50
 
 
 async def test_a_busy_service_shrinks_the_limit_once_and_it_rises_again(
-    governors: Make, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
+    limiters: Make, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("worker.ledger.session_limiter.HOLD_S", 0.5)
-    monkeypatch.setattr("worker.ledger.session_limiter.REGROW_S", 4.0)
-    governor = governors(api_key_max_sessions=20)
+    monkeypatch.setattr("worker.ledger.session_limiter.RISE_DELAY_S", 0.5)
+    monkeypatch.setattr("worker.ledger.session_limiter.RISE_S", 4.0)
+    limiter = limiters(api_key_max_sessions=20)
     async with asyncio.TaskGroup() as group:
-        holders = [group.create_task(in_line(governor, f"h-{n}", [], hold_s=60)) for n in range(20)]
+        holders = [group.create_task(in_line(limiter, f"h-{n}", [], hold_s=60)) for n in range(20)]
         await async_wait_until(lambda: slots(raw) == 20, "20 hold")
         for _ in range(5):  # all sessions are refused at once: that is one report
-            await governor.busy()
+            await limiter.busy()
             await asyncio.sleep(0.01)
-        await async_wait_until(lambda: governor.limit == 14, "the limit is 14", poll_s=0.001)
+        await async_wait_until(lambda: limiter.limit == 14, "the limit is 14", poll_s=0.001)
         for holder in holders[:8]:
             holder.cancel()
         # 12 hold and the limit is 14 or a little more: not all of 8 get in at once, but in the end they do.
-        group.create_task(_fill(governor, group, 8))
+        group.create_task(_fill(limiter, group, 8))
         await async_wait_until(lambda: slots(raw) >= 14, "the free ones are used")
-        await async_wait_until(lambda: governor.limit == 20 and slots(raw) == 20, "the limit is back", timeout_s=15)
+        await async_wait_until(lambda: limiter.limit == 20 and slots(raw) == 20, "the limit is back", timeout_s=15)
         for holder in holders:
             holder.cancel()
         for task in asyncio.all_tasks():
@@ -247,25 +247,25 @@ async def test_a_busy_service_shrinks_the_limit_once_and_it_rises_again(
                 task.cancel()
 
 
-async def _fill(governor: Governor, group: asyncio.TaskGroup, count: int) -> None:
+async def _fill(limiter: SessionLimiter, group: asyncio.TaskGroup, count: int) -> None:
     for number in range(count):
-        group.create_task(in_line(governor, f"f-{number}", [], hold_s=60), name="filler")
+        group.create_task(in_line(limiter, f"f-{number}", [], hold_s=60), name="filler")
 
 
-async def test_without_a_limit_a_busy_service_sets_one(governors: Make, raw: redis.Redis) -> None:
-    governor = governors()
+async def test_without_a_limit_a_busy_service_sets_one(limiters: Make, raw: redis.Redis) -> None:
+    limiter = limiters()
     async with asyncio.TaskGroup() as group:
-        holders = [group.create_task(in_line(governor, f"h-{n}", [], hold_s=60)) for n in range(10)]
-        await async_wait_until(lambda: slots(raw) == 10 and governor.in_use == 10, "10 hold")
-        assert governor.limit is None
-        await governor.busy()
-        await async_wait_until(lambda: governor.limit == 7, "the limit is 7")
+        holders = [group.create_task(in_line(limiter, f"h-{n}", [], hold_s=60)) for n in range(10)]
+        await async_wait_until(lambda: slots(raw) == 10 and limiter.in_use == 10, "10 hold")
+        assert limiter.limit is None
+        await limiter.busy()
+        await async_wait_until(lambda: limiter.limit == 7, "the limit is 7")
         for holder in holders:
             holder.cancel()
 
 
-async def test_what_one_process_learns_of_a_busy_service_holds_for_all(governors: Make, raw: redis.Redis) -> None:
-    one, other = governors(), governors()
+async def test_what_one_process_learns_of_a_busy_service_holds_for_all(limiters: Make, raw: redis.Redis) -> None:
+    one, other = limiters(), limiters()
     async with asyncio.TaskGroup() as group:
         holders = [group.create_task(in_line(g, f"h-{n}", [], hold_s=60)) for n in range(5) for g in (one, other)]
         await async_wait_until(lambda: slots(raw) == 10, "10 hold")
@@ -286,10 +286,10 @@ async def test_what_one_process_learns_of_a_busy_service_holds_for_all(governors
             holder.cancel()
 
 
-async def test_a_cancelled_wait_leaves_the_line(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(api_key_max_sessions=1)
-    async with governor.slot("first"):
-        tasks = [asyncio.create_task(in_line(governor, f"w-{n}", [])) for n in range(10)]
+async def test_a_cancelled_wait_leaves_the_line(limiters: Make, raw: redis.Redis) -> None:
+    limiter = limiters(api_key_max_sessions=1)
+    async with limiter.slot("first"):
+        tasks = [asyncio.create_task(in_line(limiter, f"w-{n}", [])) for n in range(10)]
         await waiting(raw, 10)
         for task in tasks:
             task.cancel()
@@ -298,36 +298,36 @@ async def test_a_cancelled_wait_leaves_the_line(governors: Make, raw: redis.Redi
     await async_wait_until(lambda: slots(raw) == 0, "given back")
 
 
-async def test_cancelled_at_any_moment_no_slot_is_left(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(api_key_max_sessions=3)
+async def test_cancelled_at_any_moment_no_slot_is_left(limiters: Make, raw: redis.Redis) -> None:
+    limiter = limiters(api_key_max_sessions=3)
     for number in range(60):
-        task = asyncio.create_task(in_line(governor, f"c-{number}", [], hold_s=60))
+        task = asyncio.create_task(in_line(limiter, f"c-{number}", [], hold_s=60))
         await asyncio.sleep(random.uniform(0, 0.004))
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
     await async_wait_until(lambda: slots(raw) == 0, "no slot is left")
-    await async_wait_until(lambda: governor._work is not None and governor._work.done(), "nothing left to do")
+    await async_wait_until(lambda: limiter._runner is not None and limiter._runner.done(), "nothing left to do")
 
 
-async def test_a_session_whose_slot_another_one_has_must_end(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(api_key_max_sessions=1)
+async def test_a_session_whose_slot_another_one_has_must_end(limiters: Make, raw: redis.Redis) -> None:
+    limiter = limiters(api_key_max_sessions=1)
 
     async def hold() -> None:
-        async with asyncio.timeout(10), governor.slot("a"):
+        async with asyncio.timeout(10), limiter.slot("a"):
             (key,) = raw.scan_iter("stt:governor:*:slots")
             raw.delete(key)
             raw.zadd(key, {"another": 9e15})
             await asyncio.sleep(60)
 
-    with pytest.raises(SessionLost, match="slot lapsed"):
+    with pytest.raises(SessionLost, match="slot expired"):
         await hold()
     assert slots(raw) == 1
 
 
-async def test_a_slot_forgotten_by_redis_is_taken_again(governors: Make, raw: redis.Redis) -> None:
-    governor = governors(api_key_max_sessions=1)
-    async with asyncio.timeout(10), governor.slot("a"):
+async def test_a_slot_forgotten_by_redis_is_taken_again(limiters: Make, raw: redis.Redis) -> None:
+    limiter = limiters(api_key_max_sessions=1)
+    async with asyncio.timeout(10), limiter.slot("a"):
         raw.flushall()
         await async_wait_until(lambda: slots(raw) == 1, "the slot is back")
 
@@ -343,19 +343,19 @@ async def test_redis_away_for_as_long_as_a_slot_lives_ends_the_session(redis_url
                 raise LedgerUnavailable("away")
             return await connection.script(*args)
 
-    governor = Governor(settings(redis_url, api_key_max_sessions=1, close_timeout_s=0.5), Scripts())
+    limiter = SessionLimiter(settings(redis_url, api_key_max_sessions=1, close_timeout_s=0.5), Scripts())
     started = 0.0
 
     async def hold() -> None:
         nonlocal broken, started
-        async with governor.slot("a"):
+        async with limiter.slot("a"):
             broken, started = True, time.monotonic()
             await asyncio.sleep(60)
 
     with pytest.raises(SessionLost):
         await hold()
     assert 1.0 < time.monotonic() - started < limit_s, "before the slot is somebody else's"
-    await governor.close()
+    await limiter.close()
     await connection.close()
 
 
@@ -370,22 +370,22 @@ async def test_without_a_limit_redis_away_ends_no_session(redis_url: str) -> Non
             return await connection.script(*args)
 
     connection, scripts = Connection(redis_url), Scripts()
-    governor = Governor(settings(redis_url, close_timeout_s=0.5), scripts)
-    async with governor.slot("a"):
+    limiter = SessionLimiter(settings(redis_url, close_timeout_s=0.5), scripts)
+    async with limiter.slot("a"):
         started = time.monotonic()
         await async_wait_until(lambda: time.monotonic() - started > 2.5, "longer than a slot lives")
         assert scripts.asked > 2
-    await governor.close()
+    await limiter.close()
     await connection.close()
 
 
-async def test_the_key_is_in_no_name_and_every_name_has_an_end(governors: Make, raw: redis.Redis) -> None:
-    governor, other = (
-        governors(api_key_max_sessions=1, api_key_max_starts_per_s=5),
-        governors(api_key_max_sessions=1, api_key="other"),
+async def test_the_key_is_in_no_name_and_every_name_has_an_end(limiters: Make, raw: redis.Redis) -> None:
+    limiter, other = (
+        limiters(api_key_max_sessions=1, api_key_max_starts_per_s=5),
+        limiters(api_key_max_sessions=1, api_key="other"),
     )
-    async with governor.slot("a"), other.slot("a"):
-        await governor.busy()
+    async with limiter.slot("a"), other.slot("a"):
+        await limiter.busy()
         await async_wait_until(lambda: slots(raw) == 2, "each key has its own limit")
         names = list(raw.scan_iter("stt:governor:*"))
         assert len({name.split(":")[2] for name in names}) == 2

@@ -1,13 +1,15 @@
-"""How many sessions an API key has open, across all workers: slots in Redis that heal themselves.
+"""Limits the open sessions of an API key across all workers, with slots in Redis.
 
 A session holds a slot while it runs. A slot is a lease on the server's clock: its process renews it, and the slot of a
-process that died is free again when it lapses. Who waits stands in one line: high before normal before low, and within
-a priority the batches in turn (a job without a batch is its own), so that a batch of 10,000 files does not starve a
-single job that comes later. When the service says that it is busy, the limit falls at once and rises again slowly;
-without STT_API_KEY_MAX_SESSIONS there is no limit until it says so, and again when it has risen enough.
+dead process expires. Waiting sessions form one queue: high priority before normal before low, and within a priority
+round-robin over the batches (a job without a batch counts as one), so that a batch of 10,000 files does not starve a
+single job that comes later. When the service reports that it is busy, the limit falls at once and rises slowly. Without
+STT_API_KEY_MAX_SESSIONS there is no limit until the service is busy for the first time, and none again when the limit
+has risen enough.
 
-A process asks for all its sessions in one script call (`lua/session_limiter.lua`), when something changes and else at
-an interval with jitter; the costs do not depend on how many wait, and no connection is held meanwhile.
+A process asks for all its sessions in one script call (`lua/session_limiter.lua`): when something changes, and at an
+interval with jitter. The cost does not depend on the number of waiting sessions, and no connection is blocked while
+they wait.
 """
 
 from __future__ import annotations
@@ -32,165 +34,171 @@ from worker.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
 POLL_S: Final = 0.5
-"""Seconds between two tries while a session of this process waits, give or take a third."""
-SEEN_S: Final = 5.0
-"""Seconds until a waiting session that is not heard of any more loses its place in the line."""
-FRONT: Final = 16
-"""Waiting sessions of a process that are asked for at each try; the others less often."""
-KEYS_S: Final = 86400.0
-"""Life of the governor's keys after their last use."""
-SHRINK: Final = 0.7
-"""What is left of the limit after the service was busy."""
-SHRINK_EVERY_S: Final = 3.0
-"""Seconds in which further reports of a busy service count as the same one: many sessions are refused at once."""
-HOLD_S: Final = 15.0
-"""Seconds after a fall before the limit rises."""
-REGROW_S: Final = 300.0
-"""Seconds the limit takes from nothing to its full height."""
+"""Seconds between two requests while a session of this process waits, with a jitter of a third."""
+WAITING_TTL_S: Final = 5.0
+"""Seconds after which a waiting session loses its place if its process does not ask for it again."""
+REQUESTED_SESSIONS: Final = 16
+"""Waiting sessions that each request asks for; the others are asked for less often, only to renew their places."""
+KEY_TTL_S: Final = 86400.0
+"""Lifetime of the limiter's keys after their last use, in seconds."""
+BUSY_FACTOR: Final = 0.7
+"""The limit is multiplied by this when the service is busy."""
+BUSY_INTERVAL_S: Final = 3.0
+"""Seconds in which further busy reports count as the same one, since many sessions are refused at once."""
+RISE_DELAY_S: Final = 15.0
+"""Seconds after a fall until the limit begins to rise."""
+RISE_S: Final = 300.0
+"""Seconds in which the limit rises from zero to its maximum."""
 
-_LAPSED: Final = "its slot lapsed: this worker could not renew it in time"
+_EXPIRED: Final = "its slot expired: this worker could not renew it in time"
 
 
 @dataclass(slots=True, eq=False)
-class _Seat:
-    """One session of this process, in the line or in its slot."""
+class _Session:
+    """One session of this process that waits for a slot or holds one."""
 
     token: str
     job_id: str
-    free: asyncio.Future[None]
-    """Done when the slot is ours."""
+    granted: asyncio.Future[None]
+    """Done when the slot is granted."""
     place: str = ""
-    seen_at: float = -math.inf
-    """Monotonic time, in seconds, at which its place in the line was last asked for."""
-    kept_at: float = -math.inf
-    """Monotonic time, in seconds, at which the slot was surely ours."""
-    holder: asyncio.Task[Any] | None = None
+    """Position in the queue, as the script returned it; empty before the first request."""
+    requested_at: float = -math.inf
+    """Monotonic time of the last request that named this session, in seconds."""
+    renewed_at: float = -math.inf
+    """Monotonic time in seconds, taken before the last request that renewed the slot, so the lease ends later than
+    computed from it."""
+    task: asyncio.Task[Any] | None = None
+    """The task inside `slot`; it is cancelled when the slot is lost."""
     lost: bool = False
 
 
-class Governor:
-    """The slots of one API key, for all sessions of one process. Belongs to one event loop."""
+class SessionLimiter:
+    """Requests slots of one API key for all sessions of one process. Implements `worker.realtime.slots.Slots`.
+
+    Belongs to one event loop."""
 
     def __init__(self, settings: Settings, scripts: Scripts) -> None:
         self._scripts = scripts
-        # Keys of a service must not be found in Redis, nor be told from what is.
+        # A hash: the API key must not be stored in Redis or be recoverable from a key name. The word `governor` is part
+        # of the stored form.
         name = hashlib.sha256(f"stt-batch governor\n{settings.api_key.get_secret_value()}".encode()).hexdigest()[:16]
         prefix = f"{settings.redis_prefix}governor:{name}"
         self._keys = [f"{prefix}:{part}" for part in ("slots", "waiting", "seen", "state", "flows")]
         self._ttl_s = settings.lease_s
         self._renew_s = settings.lease_renew_s
-        # A session needs a moment to close: it has to, before its slot is somebody else's.
-        self._give_up_s = max(settings.lease_s - settings.close_timeout_s, settings.lease_s * 0.6)
+        # A session needs time to close: it must be closed before its slot can be granted to another session.
+        self._valid_s = max(settings.lease_s - settings.close_timeout_s, settings.lease_s * 0.6)
         self._request = {
             "ttl_ms": int(settings.lease_s * 1000),
-            "seen_ms": int(SEEN_S * 1000),
-            "keys_ms": int(KEYS_S * 1000),
-            "most": settings.api_key_max_sessions,
+            "waiting_ttl_ms": int(WAITING_TTL_S * 1000),
+            "key_ttl_ms": int(KEY_TTL_S * 1000),
+            "max_sessions": settings.api_key_max_sessions,
             "starts_per_s": settings.api_key_max_starts_per_s,
-            "shrink": SHRINK,
-            "shrink_ms": int(SHRINK_EVERY_S * 1000),
-            "hold_ms": int(HOLD_S * 1000),
-            "regrow_s": REGROW_S,
-            "jobs": f"{settings.redis_prefix}job:",
+            "busy_factor": BUSY_FACTOR,
+            "busy_interval_ms": int(BUSY_INTERVAL_S * 1000),
+            "rise_delay_ms": int(RISE_DELAY_S * 1000),
+            "rise_s": RISE_S,
+            "job_prefix": f"{settings.redis_prefix}job:",
         }
-        self._waiting: dict[str, _Seat] = {}
-        self._held: dict[str, _Seat] = {}
+        self._waiting: dict[str, _Session] = {}
+        self._open: dict[str, _Session] = {}
         self._freed: set[str] = set()
         self._busy = False
         self._changed = asyncio.Event()
-        self._work: asyncio.Task[None] | None = None
+        self._runner: asyncio.Task[None] | None = None
         self.limit: int | None = None
-        """Sessions allowed at the last exchange; None for no limit."""
+        """Maximum number of sessions at the last request, or None for no limit."""
         self.in_use = 0
-        """Sessions of all workers at the last exchange."""
+        """Open sessions of all workers at the last request."""
 
     @asynccontextmanager
     async def slot(self, job_id: str) -> AsyncIterator[None]:
-        """See `Slots`."""
-        seat = _Seat(f"{job_id}:{token_hex(8)}", job_id, asyncio.get_running_loop().create_future())
-        self._waiting[seat.token] = seat
-        self._nudge()
+        """See `worker.realtime.slots.Slots`."""
+        session = _Session(f"{job_id}:{token_hex(8)}", job_id, asyncio.get_running_loop().create_future())
+        self._waiting[session.token] = session
+        self._wake()
         task = asyncio.current_task()
         cancellations = task.cancelling() if task is not None else 0
         try:
-            await seat.free
-            seat.holder = task
-            if seat.lost:
-                raise SessionLost(_LAPSED)
+            await session.granted
+            session.task = task
+            if session.lost:
+                raise SessionLost(_EXPIRED)
             yield
         except asyncio.CancelledError:
-            if seat.lost and task is not None and task.uncancel() <= cancellations:
-                raise SessionLost(_LAPSED) from None
+            if session.lost and task is not None and task.uncancel() <= cancellations:
+                raise SessionLost(_EXPIRED) from None
             raise
         finally:
-            seat.holder = None
-            self._waiting.pop(seat.token, None)
-            self._held.pop(seat.token, None)
-            self._freed.add(seat.token)
-            self._nudge()
+            session.task = None
+            self._waiting.pop(session.token, None)
+            self._open.pop(session.token, None)
+            self._freed.add(session.token)
+            self._wake()
 
     async def busy(self) -> None:
-        """See `Slots`."""
+        """See `worker.realtime.slots.Slots`."""
         self._busy = True
-        self._nudge()
+        self._wake()
 
     def make_room(self, job_id: str) -> bool:
-        """The line itself is fair, and sessions come back to it: see `session_max_s`."""
+        """Always False: the queue is fair already, and every session returns to it after `session_max_s`."""
         return False
 
-    def _nudge(self) -> None:
+    def _wake(self) -> None:
         self._changed.set()
-        if self._work is None or self._work.done():
-            self._work = asyncio.create_task(self._exchanges(), name="governor")
+        if self._runner is None or self._runner.done():
+            self._runner = asyncio.create_task(self._run(), name="session-limiter")
 
     async def close(self) -> None:
-        """At the end of the process: what was given back is told, for at most a second; the rest lapses."""
-        work = self._work
-        if work is None or work.done():
+        """Stop at the end of the process. Released slots are reported for at most a second; unreported ones expire."""
+        runner = self._runner
+        if runner is None or runner.done():
             return
-        if self._freed and not self._held and not self._waiting:
-            await asyncio.wait((work,), timeout=1.0)
-        work.cancel()
-        await asyncio.wait((work,), timeout=1.0)
+        if self._freed and not self._open and not self._waiting:
+            await asyncio.wait((runner,), timeout=1.0)
+        runner.cancel()
+        await asyncio.wait((runner,), timeout=1.0)
 
-    async def _exchanges(self) -> None:
-        """Until there is nothing left to say."""
-        while self._waiting or self._held or self._freed or self._busy:
+    async def _run(self) -> None:
+        """Exchange with Redis as long as sessions wait or are open, or reports are due."""
+        while self._waiting or self._open or self._freed or self._busy:
             self._changed.clear()
             try:
-                async with asyncio.timeout(min(self._renew_s, self._left_s())):
-                    pause_s = await self._exchange()
+                async with asyncio.timeout(min(self._renew_s, self._remaining_s())):
+                    pause_s = await self._sync()
             except (LedgerUnavailable, TimeoutError) as exc:
-                _LOG.warning("governor: slots not renewed: %s", str(exc) or "no answer in time")
+                _LOG.warning("session slots not renewed: %s", str(exc) or "no answer in time")
                 pause_s = POLL_S
-                if not self._waiting and not self._held:  # what was not given back lapses
+                if not self._waiting and not self._open:  # unreported slots expire in Redis
                     self._freed.clear()
                     self._busy = False
-                await asyncio.sleep(jittered(0.075))  # a nudge must not make it spin
-            self._let_lapsed_go()
+                await asyncio.sleep(jittered(0.075))  # repeated wake-ups must not cause a busy loop
+            self._drop_expired()
             if self._waiting:
                 pause_s = min(pause_s, jittered(POLL_S))
-            if self._waiting or self._held:
+            if self._waiting or self._open:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(pause_s):
                         await self._changed.wait()
 
-    def _left_s(self) -> float:
-        """Seconds until the first slot has to be given up, at least a tenth."""
-        first = min((seat.kept_at for seat in self._held.values()), default=math.inf)
-        return max(0.1, first + self._give_up_s - time.monotonic())
+    def _remaining_s(self) -> float:
+        """Seconds until the first slot of this process counts as lost, at least 0.1."""
+        first = min((session.renewed_at for session in self._open.values()), default=math.inf)
+        return max(0.1, first + self._valid_s - time.monotonic())
 
-    async def _exchange(self) -> float:
-        """One call for all sessions of this process. Returns the seconds after which the next one is due."""
+    async def _sync(self) -> float:
+        """Run the script once for all sessions of this process. Returns the seconds until the next call is due."""
         freed, busy = list(self._freed), self._busy
         before = time.monotonic()
-        waiting = self._to_ask_for(before)
-        held = [seat for seat in self._held.values() if before - seat.kept_at >= 0.9 * self._renew_s]
+        waiting = self._due(before)
+        to_renew = [session for session in self._open.values() if before - session.renewed_at >= 0.9 * self._renew_s]
         request = self._request | {
             "busy": busy,
-            "free": freed,
-            "keep": [seat.token for seat in held],
-            "wait": [(seat.token, seat.job_id, seat.place) for seat in waiting],
+            "release": freed,
+            "renew": [session.token for session in to_renew],
+            "waiting": [(session.token, session.job_id, session.place) for session in waiting],
         }
         granted, lost, places, pause_ms, in_use, limit = await self._scripts.script(
             "session_limiter", self._keys, [json.dumps(request)]
@@ -198,54 +206,60 @@ class Governor:
         self._freed.difference_update(freed)
         self._busy = self._busy and not busy
         self.limit, self.in_use = int(limit) if limit else None, int(in_use)
-        for seat in held:
-            if seat.token not in lost:
-                seat.kept_at = before
+        for session in to_renew:
+            if session.token not in lost:
+                session.renewed_at = before
         for token in lost:
-            self._lose(self._held.get(token))
-        for seat, place in zip(waiting, places, strict=True):
-            seat.place, seat.seen_at = place, before
+            self._revoke(self._open.get(token))
+        for session, place in zip(waiting, places, strict=True):
+            session.place, session.requested_at = place, before
         for token in granted:
             self._grant(token, before)
         metrics.API_KEY_SESSIONS_OPEN.set(self.in_use)
         metrics.API_KEY_SESSIONS_LIMIT.set(math.inf if self.limit is None else self.limit)
         metrics.SESSIONS_WAITING.set(len(self._waiting))
-        if len(granted) >= FRONT:
-            return 0.0  # there may be room for those that were not asked for
+        if len(granted) >= REQUESTED_SESSIONS:
+            return 0.0  # sessions outside this request may get a slot too
         return min(self._renew_s, int(pause_ms) / 1000 or self._renew_s)
 
-    def _to_ask_for(self, now: float) -> list[_Seat]:
-        """The sessions that may be next, and those whose place would be forgotten: a long line costs little."""
-        line = sorted(self._waiting.values(), key=lambda seat: int(seat.place or -1))
-        new = sum(not seat.place for seat in line)
-        return [seat for rank, seat in enumerate(line) if rank < new + FRONT or now - seat.seen_at > SEEN_S / 3]
+    def _due(self, now: float) -> list[_Session]:
+        """The sessions to ask for now: the first ones of the queue, new ones, and those whose place is about to expire.
+
+        The request stays small however many sessions wait."""
+        queue = sorted(self._waiting.values(), key=lambda session: int(session.place or -1))
+        new = sum(not session.place for session in queue)
+        return [
+            session
+            for rank, session in enumerate(queue)
+            if rank < new + REQUESTED_SESSIONS or now - session.requested_at > WAITING_TTL_S / 3
+        ]
 
     def _grant(self, token: str, now: float) -> None:
-        seat = self._waiting.pop(token, None)
-        if seat is None or seat.free.done():  # cancelled meanwhile
+        session = self._waiting.pop(token, None)
+        if session is None or session.granted.done():  # it was cancelled during the request
             self._freed.add(token)
             self._changed.set()
             return
-        seat.kept_at = now
-        self._held[token] = seat
-        seat.free.set_result(None)
+        session.renewed_at = now
+        self._open[token] = session
+        session.granted.set_result(None)
 
-    def _let_lapsed_go(self) -> None:
-        if self.limit is None:  # nobody is kept out
+    def _drop_expired(self) -> None:
+        if self.limit is None:  # without a limit, an expired slot excludes no other session
             return
         now = time.monotonic()
-        for seat in list(self._held.values()):
-            if now - seat.kept_at > self._give_up_s:
-                self._lose(seat)
+        for session in list(self._open.values()):
+            if now - session.renewed_at > self._valid_s:
+                self._revoke(session)
 
-    def _lose(self, seat: _Seat | None) -> None:
-        if seat is None or seat.lost:
+    def _revoke(self, session: _Session | None) -> None:
+        if session is None or session.lost:
             return
-        _LOG.warning("governor: the slot of job %s is lost", seat.job_id)
-        self._held.pop(seat.token, None)
-        seat.lost = True
-        if seat.holder is not None:
-            seat.holder.cancel()
+        _LOG.warning("the session slot of job %s is lost", session.job_id)
+        self._open.pop(session.token, None)
+        session.lost = True
+        if session.task is not None:
+            session.task.cancel()
 
 
-__all__ = ["Governor"]
+__all__ = ["SessionLimiter"]
