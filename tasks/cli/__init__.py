@@ -8,6 +8,7 @@ from typing import Any, Final, NoReturn
 
 import click
 
+from tasks.cli.library_output import hide_library_output
 from tasks.cli.process_exit import INTERRUPTED, Leaving, exit_status
 from tasks.cli.terminal_output import echo, echo_error
 from worker.errors import SttError
@@ -84,8 +85,9 @@ class _Group(click.Group):
 @click.option(
     "--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version and exit."
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def main(debug: bool) -> None:
+@click.option("--debug", is_flag=True, help="Show the traceback of an error, and warnings of libraries.")
+@click.pass_context
+def main(ctx: click.Context, debug: bool) -> None:
     """Speech to text for folders and queues of audio files, over a real-time Socket.IO service.
 
     \b
@@ -100,6 +102,8 @@ def main(debug: bool) -> None:
 
     Settings are environment variables (STT_URL, STT_API_KEY, STT_REDIS_URL, ...); options win over them.
     """
+    if not debug:
+        hide_library_output(ctx)
 
 
 def entry() -> NoReturn:

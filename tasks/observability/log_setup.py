@@ -12,8 +12,10 @@ import json
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from types import TracebackType
 from typing import Any, Final, TextIO
 
@@ -24,20 +26,31 @@ from worker.secret_masking import Masker, masker_of
 from worker.settings import Settings, unknown_variables
 from worker.text_escaping import printable, printable_lines
 
-# Two lines for each message, with an id nobody else knows; ours name the job.
-_WORDY: Final = ("celery.worker.strategy", "celery.app.trace")
+_OWN: Final = ("worker", "tasks")
+"""Loggers of this product. Those of libraries are *foreign*: below `debug` only their warnings are written."""
+_PYTHON_WARNINGS: Final = "py.warnings"
+"""Warnings of Python modules. They address programmers, so they are written at `debug` only."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 def set_up(settings: Settings, level: str | None = None) -> None:
-    """Send all log lines of this process to standard error in the form of the settings; `level` in place of theirs."""
+    """Send all log lines of this process to standard error, in the form and from the level of the settings.
+
+    `level` overrides the level. Libraries write from `warning` on (Celery, kombu, watchfiles, the model hub), unless
+    the level is `debug`.
+    """
     name = (level or settings.log_level).upper()
+    debug = name == "DEBUG"
     handler = _Handler(sys.stderr)
     handler.setFormatter(_Formatter(settings.log_format == "json", masker_of(settings)))
-    logging.basicConfig(level=name, handlers=[handler], force=True)
-    for wordy in _WORDY:
-        logging.getLogger(wordy).setLevel(logging.DEBUG if name == "DEBUG" else logging.WARNING)
+    own = logging.getLevelNamesMapping()[name]
+    logging.basicConfig(level=own if debug else max(own, logging.WARNING), handlers=[handler], force=True)
+    for logger in _OWN:
+        logging.getLogger(logger).setLevel(own)
+    logging.getLogger(_PYTHON_WARNINGS).setLevel(logging.DEBUG if debug else logging.CRITICAL)
+    if debug and not sys.warnoptions:
+        warnings.simplefilter("default")
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[
@@ -85,7 +98,7 @@ def _with_context(_logger: Any, _method: str, event: Any) -> Any:
 
 
 def _named(_logger: Any, _method: str, event: Any) -> Any:
-    """Who says it, when and how loud, from the record below the event."""
+    """Add time, level and logger from the record of the event."""
     record: logging.LogRecord = event.pop("_record")
     event.pop("_from_structlog", None)
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -94,15 +107,29 @@ def _named(_logger: Any, _method: str, event: Any) -> Any:
 
 def _as_json(_logger: Any, _method: str, event: Any) -> str:
     words = {"at": event.pop("at"), "level": event.pop("level"), "event": str(event.pop("event", "")), **event}
-    return json.dumps(words, ensure_ascii=False, default=str)
+    return json.dumps(_plain(words), ensure_ascii=False, default=str)
 
 
 def _as_line(_logger: Any, _method: str, event: Any) -> str:
     exception = event.pop("exception", None)
     said = printable(" ".join(str(event.pop("event", "")).split()))  # Celery's lines have several
     head = f"{event.pop('at')} {event.pop('level').upper()} {event.pop('logger')}: {said}"
-    words = [f"{key}={value!r}" if isinstance(value, str) else f"{key}={value}" for key, value in event.items()]
+    words = [f"{key}={value!r}" if isinstance(value, str) else f"{key}={value}" for key, value in _plain(event).items()]
     return " ".join([head, *words]) + (f"\n{exception}" if exception else "")
+
+
+def _plain(value: Any) -> Any:
+    """The value with enumeration members replaced by their values, also inside lists and dicts: the representation
+    `<Outcome.RETRY: 'retry'>` means nothing to a reader."""
+    match value:
+        case Enum():
+            return value.value
+        case dict():
+            return {_plain(key): _plain(item) for key, item in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return type(value)(map(_plain, value)) if type(value) in (list, tuple, set, frozenset) else value
+        case _:
+            return value
 
 
 def _uncaught(kind: type[BaseException], exception: BaseException | None, trace: TracebackType | None) -> None:

@@ -38,9 +38,10 @@ from worker.settings import Settings
 REDIRECTS: Final = (301, 302, 303, 307, 308)
 REFUSING: Final = (400, 401, 403)
 PROXY_STATUS: Final = (400, 404, 405, 426, 501)
-# Left to itself the library prints bare text to standard error, past every format of log lines.
+# Without a logger of ours, python-socketio prints bare text to standard error. Its lines ("packet queue is empty,
+# aborting") repeat failures that `Client` reports with the address and the reason, so they are not written at all.
 _LIBRARY_LOG: Final = logging.getLogger("worker.realtime.socketio")
-_LIBRARY_LOG.setLevel(logging.ERROR)
+_LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
 EVENT: Final = b"42"
 """A message of Engine.IO (4) that is an event of Socket.IO (2) in the main namespace; JSON follows."""
 QUEUE_EVERY_S: Final = 4.0

@@ -6,7 +6,9 @@ import json
 import logging
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
+from enum import Enum, IntEnum, StrEnum
 
 import pytest
 import structlog
@@ -35,14 +37,14 @@ class Lines:
 
 @pytest.fixture
 def lines(capsys: pytest.CaptureFixture[str]) -> Iterator[Lines]:
-    """A process whose logging is set up anew, and put back in the end."""
+    """The lines of a process with its own log set-up; the test's logging is restored at the end."""
     root = logging.getLogger()
     before = root.handlers[:], root.level, sys.excepthook, threading.excepthook
     yield Lines(capsys)
     logging.captureWarnings(capture=False)
     root.handlers[:], sys.excepthook, threading.excepthook = before[0], before[2], before[3]
     root.setLevel(before[1])
-    for name in ("celery.worker.strategy", "celery.app.trace"):
+    for name in ("worker", "tasks", "py.warnings"):
         logging.getLogger(name).setLevel(logging.NOTSET)
     structlog.reset_defaults()
 
@@ -58,12 +60,19 @@ def fail(why: str) -> None:
 def test_a_line_of_json_is_one_event_with_what_is_bound(lines: Lines) -> None:
     log_setup.set_up(settings(STT_LOG_FORMAT="json"))
     with structlog.contextvars.bound_contextvars(job="f00", session=2):
-        structlog.get_logger("a").info("session ended", code=1000)
-        logging.getLogger("b").warning("slow: %s", "disk")
-    structlog.get_logger("a").info("after", job="other")
+        structlog.get_logger("worker.a").info("session ended", code=1000)
+        logging.getLogger("tasks.b").warning("slow: %s", "disk")
+    structlog.get_logger("worker.a").info("after", job="other")
     first, second, third = lines.entries()
     assert first.pop("at")
-    assert first == {"level": "info", "event": "session ended", "logger": "a", "job": "f00", "session": 2, "code": 1000}
+    assert first == {
+        "level": "info",
+        "event": "session ended",
+        "logger": "worker.a",
+        "job": "f00",
+        "session": 2,
+        "code": 1000,
+    }
     assert {"level": "warning", "event": "slow: disk", "job": "f00", "session": 2}.items() <= second.items()
     assert third["job"] == "other"
     assert "session" not in third
@@ -81,7 +90,7 @@ def test_a_line_of_text_holds_the_same(lines: Lines) -> None:
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_an_exception_is_part_of_its_event(lines: Lines, form: str) -> None:
     log_setup.set_up(settings(STT_LOG_FORMAT=form))
-    for logger in (structlog.get_logger("a"), logging.getLogger("b")):
+    for logger in (structlog.get_logger("worker.a"), logging.getLogger("tasks.b")):
         try:
             fail("what went wrong")
         except ValueError:
@@ -109,28 +118,28 @@ def test_what_ends_a_thread_or_the_process_is_a_line_too(lines: Lines) -> None:
 
 def test_each_run_has_its_level(lines: Lines) -> None:
     log_setup.set_up(settings(STT_LOG_LEVEL="Warning"))
-    structlog.get_logger("a").info("not told")
-    logging.getLogger("b").info("not told")
+    structlog.get_logger("worker.a").info("below the level")
+    logging.getLogger("tasks.b").info("below the level")
     log_setup.set_up(settings(STT_LOG_LEVEL="warning"), "debug")
-    structlog.get_logger("a").debug("told")
-    logging.getLogger("celery.app.trace").info("told")
+    structlog.get_logger("worker.a").debug("written")
+    logging.getLogger("celery.app.trace").info("written")
     log_setup.set_up(settings())
-    logging.getLogger("celery.app.trace").info("not told")
+    logging.getLogger("celery.app.trace").info("below the level")
     text = lines.text()
-    assert text.count(": told") == 2
-    assert "not told" not in text
+    assert text.count(": written") == 2
+    assert "below the level" not in text
 
 
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_no_secret_leaves_whatever_logs_it(lines: Lines, form: str) -> None:
     log_setup.set_up(settings(STT_LOG_FORMAT=form, STT_LOG_LEVEL="debug"))
     url = f"redis://u:{PASSWORD}@queue/0"
-    structlog.get_logger("a").info(f"key {KEY}", url=url, headers={"x-api-key": KEY})
-    logging.getLogger("b").debug("connecting to %s with %r", url, KEY)
+    structlog.get_logger("worker.a").info(f"key {KEY}", url=url, headers={"x-api-key": KEY})
+    logging.getLogger("tasks.b").debug("connecting to %s with %r", url, KEY)
     try:
         fail(f"refused: {KEY}")
     except ValueError:
-        logging.getLogger("b").exception("no")
+        logging.getLogger("tasks.b").exception("no")
     text = lines.text()
     assert MASK in text
     for secret in (KEY, PASSWORD, json.dumps(KEY)[1:-1], json.dumps(KEY, ensure_ascii=False)[1:-1]):
@@ -146,3 +155,62 @@ def test_whatever_is_logged_is_one_line_of_json(values: dict[str, object]) -> No
     line = formatter.format(record)
     assert "\n" not in line
     assert json.loads(line)["level"]
+
+
+class Plain(Enum):
+    FULL = "full"
+
+
+class Text(StrEnum):
+    RETRY = "retry"
+
+
+class Number(IntEnum):
+    BUSY = 429
+
+
+@pytest.mark.parametrize("form", ["json", "console"])
+def test_an_enumeration_is_logged_as_its_value(lines: Lines, form: str) -> None:
+    log_setup.set_up(settings(STT_LOG_FORMAT=form))
+    values = {"a": Plain.FULL, "b": Text.RETRY, "c": Number.BUSY, "d": [Text.RETRY], "e": {Plain.FULL: (Plain.FULL,)}}
+    structlog.get_logger("worker.a").info("session ended", **values)
+    text = lines.text()
+    for raw in ("<", "Plain", "Text", "Number", "RETRY", "FULL", "BUSY"):
+        assert raw not in text
+    assert "retry" in text
+    assert "429" in text
+
+
+FOREIGN = ("watchfiles.main", "celery.worker.consumer.connection", "kombu", "celery.app.trace", "huggingface_hub", "av")
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_library_writes_from_warning_on(lines: Lines, name: str) -> None:
+    log_setup.set_up(settings())
+    logging.getLogger(name).info("3 changes detected")
+    logging.getLogger(name).warning("connection lost")
+    text = lines.text()
+    assert "3 changes detected" not in text
+    assert "connection lost" in text
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_debug_shows_all_lines_of_libraries(lines: Lines, name: str) -> None:
+    log_setup.set_up(settings(STT_LOG_LEVEL="debug"))
+    logging.getLogger(name).info("3 changes detected")
+    assert "3 changes detected" in lines.text()
+
+
+def test_a_library_obeys_a_level_above_warning(lines: Lines) -> None:
+    log_setup.set_up(settings(STT_LOG_LEVEL="error"))
+    logging.getLogger("kombu").warning("connection lost")
+    assert lines.text() == ""
+
+
+@pytest.mark.parametrize(("level", "shown"), [("info", False), ("debug", True)])
+def test_python_warnings_are_for_debug(lines: Lines, level: str, shown: bool) -> None:
+    log_setup.set_up(settings(STT_LOG_LEVEL=level))
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("divide by zero", RuntimeWarning, stacklevel=1)
+    assert ("divide by zero" in lines.text()) is shown

@@ -17,6 +17,7 @@ import numpy.typing as npt
 import soundfile
 
 from worker.audio.decoding.buffer_pool import scratch
+from worker.audio.decoding.decoder_notes import without_decoder_notes
 from worker.audio.decoding.downmix import Pcm16, Samples, to_mono
 from worker.audio.decoding.repair import Part, PartFile
 from worker.audio.decoding.unsupported_file import Refused
@@ -42,9 +43,16 @@ _NO_HEADER: Final = (".raw", ".au", ".snd")
 
 
 class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
-    """A SoundFile that does not seek after each read: python-soundfile seeks only if `seekable()` is true."""
+    """A SoundFile that does not seek after each read: python-soundfile seeks only if `seekable()` is true.
+
+    The calls that decode print no notes of libmpg123.
+    """
 
     _reads_on = False
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        with without_decoder_notes():
+            super().__init__(*args, **options)
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -52,10 +60,15 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
     def seekable(self) -> bool:
         return not self._reads_on and bool(super().seekable())
 
+    def seek(self, frame: int) -> int:
+        with without_decoder_notes():
+            return int(super().seek(frame))
+
     def read_on_into(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer` with the next frames; returns their number. A third cheaper than `read(out=buffer)`."""
         self._reads_on = True
-        return int(self.buffer_read_into(buffer, dtype="int16" if buffer.dtype == np.int16 else "float32"))
+        with without_decoder_notes():
+            return int(self.buffer_read_into(buffer, dtype="int16" if buffer.dtype == np.int16 else "float32"))
 
 
 class _PartReader(PartFile):
@@ -152,7 +165,7 @@ class SndfileStream:
         """Seek to `frame` if seeking is exact in this coding. Returns the frame that is read next."""
         if frame and seeks_exactly(self._reader.subtype) and self._reader.seekable():
             try:
-                self._at = int(self._reader.seek(min(frame, self.info.frames or frame)))
+                self._at = self._reader.seek(min(frame, self.info.frames or frame))
             except soundfile.LibsndfileError:  # wrong header, or damage on the way: decode up to there instead
                 self._reopen()
         return self._at

@@ -7,6 +7,7 @@ than the speech make the model repeat itself, hence the margins.
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import zlib
@@ -217,7 +218,8 @@ def _merged(words: list[RecognizedWord]) -> list[RecognizedWord]:
 
 
 def load(settings: Settings) -> Whisper:
-    """The engine `faster-whisper`. Raises ModelUnavailable, ModelCorrupt, LanguageUnsupported."""
+    """Load the engine `faster-whisper`. Raises ModelUnavailable, ModelCorrupt, LanguageUnsupported."""
+    _silence_libraries()
     _log.info("loading recognizer", ctranslate2=ctranslate2.__version__, faster_whisper=faster_whisper.__version__)
     # The spectrogram's one matrix product would wake a second BLAS thread, which then spins: a quarter of all CPU time.
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
@@ -225,6 +227,13 @@ def load(settings: Settings) -> Whisper:
     folder = model_files.find(settings.model, cache) or _from_hub(settings.model, cache)
     parallel = settings.server_threads or len(os.sched_getaffinity(0))
     return Whisper(folder, settings.model, settings.server_language or None, parallel)
+
+
+def _silence_libraries() -> None:
+    """CTranslate2 and older hub clients print their warnings to standard error, past all log set-up. Their failures
+    arrive as exceptions."""
+    ctranslate2.set_log_level(logging.CRITICAL)
+    logging.getLogger("huggingface_hub").handlers.clear()
 
 
 def _from_hub(model: str, cache: Path) -> Path:
