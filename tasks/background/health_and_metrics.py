@@ -10,7 +10,7 @@ from tasks.observability.health import STARTING, Pulse
 from worker import metrics
 from worker.errors import LedgerUnavailable
 from worker.ledger.connection import Connection
-from worker.ledger.queue_stats import BacklogReader
+from worker.ledger.queue_stats import QueueStatsReader
 from worker.settings import Settings
 
 LOOK_S: Final = 5.0
@@ -52,7 +52,7 @@ class Monitor:
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
         connection = Connection(self._settings.redis_url, retries=0)
-        reader = BacklogReader(self._settings, connection)
+        reader = QueueStatsReader(self._settings, connection)
         try:
             while True:
                 self._away = await self._queue(reader)
@@ -63,7 +63,7 @@ class Monitor:
         finally:
             await connection.close()
 
-    async def _queue(self, reader: BacklogReader) -> str | None:
+    async def _queue(self, reader: QueueStatsReader) -> str | None:
         """What Redis has; why it cannot be reached."""
         try:
             found = await reader.read()

@@ -69,7 +69,7 @@ from tasks.job_spec import JobSpec, checked_key, job_id, problems
 from worker.backoff import jittered
 from worker.errors import BadJob, LedgerRefused, LedgerUnavailable, QueueFull, SourceNotFound, SttError, WorkerShortage
 from worker.ledger.connection import Connection
-from worker.ledger.ledger import UNFINISHED_TTL, Created
+from worker.ledger.ledger import UNFINISHED_TTL, StateChange
 from worker.settings import Settings
 from worker.storage.access_policy import check_output, check_source, check_webhook
 from worker.storage.sources.identify import Identifier
@@ -306,7 +306,7 @@ class Intake:
         else:
             await self._answer(stream, entry, {"job": created.job_id, "state": created.state.value})
 
-    async def _submit(self, stream: Stream, request: Request) -> Created:
+    async def _submit(self, stream: Stream, request: Request) -> StateChange:
         spec = request.spec
         if request.key is not None:
             identity = checked_key(request.key)

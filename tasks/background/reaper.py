@@ -10,7 +10,7 @@ import structlog
 from worker import metrics
 from worker.backoff import jittered
 from worker.errors import LedgerUnavailable
-from worker.ledger.event_stream import Events
+from worker.ledger.event_stream import EventStream
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings
 
@@ -25,7 +25,7 @@ class Reaper:
         settings: Settings,
         ledger: Ledger,
         wake: Callable[[Sequence[str]], None],
-        events: Events | None = None,
+        events: EventStream | None = None,
     ) -> None:
         """`wake` sends a message for each job; it may block, and raise LedgerUnavailable."""
         self._events = events
@@ -65,7 +65,7 @@ class Reaper:
         for job_id in found.given_up:
             logger.warning("job given up: worker after worker stopped in the middle of it", job=job_id)
             if self._events is not None:
-                await self._events.tell("failed", job_id, code="attempts")
+                await self._events.publish("failed", job_id, code="attempts")
         for job_id in found.unreadable:
             logger.error("job dropped from the queue: its key contains no record of a job", job=job_id)
         if found.send:

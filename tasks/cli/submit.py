@@ -18,7 +18,7 @@ from tasks.cli.sources.find_recordings import LeftOut
 from tasks.cli.sources.output_names import Planned, name_outputs
 from tasks.cli.terminal_output import echo, echo_json
 from tasks.client.producer import Producer, make_spec, new_batch_id
-from worker.ledger.ledger import Created
+from worker.ledger.ledger import StateChange
 from worker.settings import Settings
 from worker.storage.access_policy import check_webhook
 from worker.storage.address import Address, is_url, parse
@@ -119,7 +119,7 @@ async def _submit(
     fields: dict[str, Any],
     force: bool,
     batch_webhook: Address | None,
-) -> tuple[list[Planned], list[Created], list[LeftOut]]:
+) -> tuple[list[Planned], list[StateChange], list[LeftOut]]:
     if batch_webhook is not None:
         check_webhook(batch_webhook, settings)
     # Whatever needs the extra `media`: the workers may have it, and say so where they do not.

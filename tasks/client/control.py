@@ -63,7 +63,7 @@ class Control:
     async def cancel(self, names: Sequence[str]) -> list[str]:
         answers = await self._ledger.cancel_many(await self._jobs(names))
         ended = [one.job_id for one in answers if one is not None and one.before != one.state]
-        await self._producer.events.tell_many([("cancelled", job_id, {}) for job_id in ended])
+        await self._producer.events.publish_many([("cancelled", job_id, {}) for job_id in ended])
         return ended
 
     async def retry(self, names: Sequence[str]) -> list[str]:
@@ -100,7 +100,7 @@ class Control:
             if answer is not None and answer.before != answer.state:
                 queued.append(record.id)
         await self._producer.wake(queued)
-        await self._producer.events.tell_many([("queued", job_id, {}) for job_id in queued])
+        await self._producer.events.publish_many([("queued", job_id, {}) for job_id in queued])
         return queued
 
     async def _jobs(self, names: Sequence[str]) -> list[str]:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tasks.client.producer import Producer
     from tasks.job_spec import BatchStatus, JobStatus
-    from worker.ledger.ledger import Created, JobState
+    from worker.ledger.ledger import JobState, StateChange
     from worker.settings import Settings
     from worker.transcript.model import Segment
 
@@ -210,7 +210,7 @@ async def submit_many_async(
 
 async def _submit(
     settings: Settings, source: str | Path, force: bool, key: str | None, options: dict[str, Any]
-) -> Created:
+) -> StateChange:
     from tasks.client.producer import make_spec, shared_producer  # noqa: PLC0415
 
     spec = make_spec(source, **options)
@@ -224,7 +224,7 @@ async def _submit_many(
     webhook: str | None,
     force: bool,
     options: dict[str, Any],
-) -> tuple[str, list[Created]]:
+) -> tuple[str, list[StateChange]]:
     from tasks.client.producer import make_spec, new_batch_id, shared_producer  # noqa: PLC0415
     from worker.storage.address import parse  # noqa: PLC0415
 

@@ -18,9 +18,9 @@ from tasks.event_loop import LoopThread, shared_loop
 from tasks.job_spec import JobSpec, JobStatus, checked_key, job_id, problems
 from worker.errors import BadJob, QueueFull, SourceNotFound, SourceRefused
 from worker.ledger.connection import Connection
-from worker.ledger.event_stream import Events
+from worker.ledger.event_stream import EventStream
 from worker.ledger.hash_cache import stamps_of
-from worker.ledger.ledger import Created, Entry, JobState, Ledger
+from worker.ledger.ledger import CommitEntry, JobState, Ledger, StateChange
 from worker.settings import Settings
 from worker.storage.access_policy import check_webhook
 from worker.storage.address import Address, from_path, is_url, show
@@ -61,8 +61,8 @@ class Producer:
         self._read = self.identified.files
         self.ledger = Ledger(settings)
         self._connection = Connection(settings.redis_url)
-        self.events = Events(settings, self._connection)
-        self.contents = self.ledger.contents
+        self.events = EventStream(settings, self._connection)
+        self.hash_cache = self.ledger.hash_cache
 
     async def close(self) -> None:
         await self.ledger.close()
@@ -91,7 +91,7 @@ class Producer:
             self.identified.note(identity, content)
         return ids
 
-    async def record(self, identity: str, spec: JobSpec, *, force: bool = False) -> Created:
+    async def record(self, identity: str, spec: JobSpec, *, force: bool = False) -> StateChange:
         """Put a job into the ledger, however many wait there; no message is sent."""
         await self._tell_workers([spec])
         content = self.identified.contents.get(identity, "")
@@ -110,7 +110,7 @@ class Producer:
         paths = (spec.source.text for spec in specs)
         read = {path: self._read.pop(path) for path in paths if path in self._read}
         if read:
-            await self.contents.remember(read, ttl=READ_BY_WORKERS)
+            await self.hash_cache.put(read, ttl=READ_BY_WORKERS)
 
     async def wake(self, job_ids: Sequence[str]) -> None:
         """Tell the workers that these jobs wait. A message too many does no harm."""
@@ -119,7 +119,7 @@ class Producer:
             some = elements[first : first + AT_ONCE]
             await self._connection.call(lambda redis, some=some: redis.lpush(self.settings.queue, *some))  # type: ignore[misc]
 
-    async def submit(self, spec: JobSpec, *, force: bool = False, idempotency_key: str | None = None) -> Created:
+    async def submit(self, spec: JobSpec, *, force: bool = False, idempotency_key: str | None = None) -> StateChange:
         """Record one job and tell the workers. Raises BadJob, SourceError, QueueFull."""
         if idempotency_key is not None:
             identity = checked_key(idempotency_key)
@@ -133,7 +133,7 @@ class Producer:
 
     async def submit_many(
         self, specs: Sequence[JobSpec], *, batch: str | None, force: bool = False, webhook: Address | None = None
-    ) -> list[Created]:
+    ) -> list[StateChange]:
         """Record the jobs of one batch and wake the workers. A bad file raises before any job is queued.
 
         QueueFull may be raised after a part was queued: the same call again queues the rest. `webhook` is notified when
@@ -153,10 +153,10 @@ class Producer:
 
     async def enqueue(
         self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, force: bool = False, producer: str = ""
-    ) -> list[Created]:
+    ) -> list[StateChange]:
         """Record jobs under their ids and tell the workers. `producer`: the name of one that may change only jobs that
         it queued itself; raises BadJob for others."""
-        created: list[Created] = []
+        created: list[StateChange] = []
         telling: list[asyncio.Task[None]] = []
         try:
             for first in range(0, len(jobs), AT_ONCE):
@@ -178,7 +178,7 @@ class Producer:
 
     async def _record_many(
         self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, force: bool, producer: str
-    ) -> list[Created]:
+    ) -> list[StateChange]:
         await self._tell_workers([spec for _, spec in jobs])
         specs = [(identity, spec.model_dump_json()) for identity, spec in jobs]
         contents = {identity: self.identified.contents.get(identity, "") for identity, _ in jobs}
@@ -189,11 +189,11 @@ class Producer:
             self.identified.contents.pop(identity, None)
         return created
 
-    async def _announce(self, created: Sequence[Created], batch: str | None) -> None:
+    async def _announce(self, created: Sequence[StateChange], batch: str | None) -> None:
         """Messages and events for jobs that were just recorded."""
         await self.wake([job.job_id for job in created if not job.state.ended])
         new = (job for job in created if job.state is JobState.QUEUED and job.before is not JobState.QUEUED)
-        await self.events.tell_many(("queued", job.job_id, {"batch": batch}) for job in new)
+        await self.events.publish_many(("queued", job.job_id, {"batch": batch}) for job in new)
 
     # -- following -------------------------------------------------------------------------------------------------
 
@@ -219,10 +219,10 @@ class Producer:
                     await asyncio.sleep(poll_pause_s(idle))
                     idle += 1
 
-    async def commits_after(self, identity: str, after: str) -> tuple[list[Entry], bool]:
+    async def commits_after(self, identity: str, after: str) -> tuple[list[CommitEntry], bool]:
         """At most AT_ONCE commits of a job after the stream id `after`, and whether no more will come."""
         record = await self.ledger.get(identity)
-        entries: list[Entry] = []
+        entries: list[CommitEntry] = []
         async for entry in self.ledger.commits(identity, after=after):
             entries.append(entry)
             if len(entries) == AT_ONCE:

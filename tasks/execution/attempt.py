@@ -67,7 +67,7 @@ class AttemptRunner:
         job = await job_of(lease, spec, self._settings, self._ledger)
         transcript = await self._pipeline(job, settings=self._settings, log=lease, listener=listener, slots=self._slots)
         if transcript.speed_reached is not None:
-            await self._ledger.speeds.remember(self._settings.url, transcript.speed_reached)
+            await self._ledger.speed_cache.put(self._settings.url, transcript.speed_reached)
         if lease.tries < self._settings.job_attempts and (reason := transcript.gave_up) is not None:
             raise EndpointUnavailable(reason)
         return transcript
@@ -77,14 +77,14 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
     """Raises LedgerUnavailable."""
     speed = settings.speed if spec.speed is None else spec.speed
     most = min(settings.job_max_sessions or settings.worker_sessions, settings.worker_sessions)
-    stamp, sha256 = await ledger.contents.known(spec.source.text) if spec.source.is_file else (None, None)
+    stamp, sha256 = await ledger.hash_cache.get(spec.source.text) if spec.source.is_file else (None, None)
     return Job(
         id=lease.job_id,
         source=spec.source,
         sha256=sha256,
         sha256_stamp=stamp,
         speed=speed,
-        start_speed=await ledger.speeds.recall(settings.url) if speed == "auto" else None,
+        start_speed=await ledger.speed_cache.get(settings.url) if speed == "auto" else None,
         language=spec.language,
         sessions=min(spec.sessions or most, most),
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,

@@ -9,7 +9,7 @@ from typing import Final
 
 from worker import metrics
 from worker.job_progress import Progress
-from worker.ledger.event_stream import Event, Events
+from worker.ledger.event_stream import Event, EventStream
 from worker.ledger.lease import Lease
 from worker.transcript.model import Quality, Segment, Transcript
 
@@ -20,7 +20,7 @@ PROGRESS_EVERY_S: Final = 5.0
 class JobReporter:
     """Reports on the job of one lease; the listener of its pipeline (`worker.pipeline.job.RunListener`)."""
 
-    def __init__(self, lease: Lease, events: Events | None) -> None:
+    def __init__(self, lease: Lease, events: EventStream | None) -> None:
         """`events`: with None, no events are published."""
         self._lease = lease
         self._events = events
@@ -65,11 +65,11 @@ class JobReporter:
 
     def _publish(self, event: Event, **facts: str | float | None) -> None:
         if self._events is not None:
-            self._events.soon(event, self._lease.job_id, batch=self._batch, **facts)
+            self._events.publish_soon(event, self._lease.job_id, batch=self._batch, **facts)
 
     async def _publish_now(self, event: Event, **facts: str | float | None) -> None:
         if self._events is not None:
-            await self._events.tell(event, self._lease.job_id, batch=self._batch, **facts)
+            await self._events.publish(event, self._lease.job_id, batch=self._batch, **facts)
 
 
 def _count_quality(quality: Quality | None) -> str | None:

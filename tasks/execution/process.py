@@ -24,7 +24,7 @@ from tasks.observability.log_setup import warn_of_unknown_variables
 from worker import tracing
 from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.connection import Connection
-from worker.ledger.event_stream import Events
+from worker.ledger.event_stream import EventStream
 from worker.ledger.ledger import Ledger
 from worker.ledger.session_limiter import SessionLimiter
 from worker.open_files_limit import raise_limit, shortfall
@@ -48,7 +48,7 @@ class WorkerContext:
     settings: Settings
     connection: Connection
     ledger: Ledger
-    events: Events
+    events: EventStream
     session_limiter: SessionLimiter
     runner: Runner
 
@@ -57,7 +57,7 @@ class WorkerContext:
         """No I/O: each client connects with its first command."""
         settings = load()
         connection, ledger = Connection(settings.redis_url), Ledger(settings)
-        events, limiter = Events(settings, connection), SessionLimiter(settings, connection)
+        events, limiter = EventStream(settings, connection), SessionLimiter(settings, connection)
         runner = Runner(settings, ledger, wake=lambda job_id: _send([job_id], settings), slots=limiter, events=events)
         return cls(settings, connection, ledger, events, limiter, runner)
 

@@ -29,7 +29,7 @@ from worker.errors import (
     SourceError,
     WorkerShortage,
 )
-from worker.ledger.event_stream import Events
+from worker.ledger.event_stream import EventStream
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.pipeline.run import run
@@ -79,7 +79,7 @@ class Runner:
         pipeline: Pipeline = run,
         wake: Callable[[str], None] | None = None,
         slots: Slots | None = None,
-        events: Events | None = None,
+        events: EventStream | None = None,
     ) -> None:
         """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: leave to open sessions,
         shared with the other workers, or None for no limit."""

@@ -17,36 +17,38 @@ from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import LeaseLost
 from worker.job_progress import Progress
 from worker.ledger.connection import Connection
-from worker.ledger.event_stream import MOST_TEXT, Events
+from worker.ledger.event_stream import MAX_TEXT, EventStream
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
 
 
 @pytest.fixture
-async def events(settings: Settings) -> AsyncIterator[Events]:
+async def events(settings: Settings) -> AsyncIterator[EventStream]:
     connection = Connection(settings.redis_url)
-    yield Events(settings, connection)
+    yield EventStream(settings, connection)
     await connection.close()
 
 
-async def test_an_event_with_its_facts(events: Events, raw: redis.Redis) -> None:
-    await events.tell("failed", "a", batch="b", code="auth_refused", reason="x" * 5000, attempt=None)
+async def test_an_event_with_its_facts(events: EventStream, raw: redis.Redis) -> None:
+    await events.publish("failed", "a", batch="b", code="auth_refused", reason="x" * 5000, attempt=None)
     ((_, fields),) = raw.xrange("stt:events")
-    expected = {"event": "failed", "job": "a", "batch": "b", "code": "auth_refused", "reason": "x" * MOST_TEXT}
+    expected = {"event": "failed", "job": "a", "batch": "b", "code": "auth_refused", "reason": "x" * MAX_TEXT}
     assert fields == expected
     assert raw.ttl("stt:events") > 0
 
 
-async def test_the_stream_is_bounded(events: Events, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.ledger.event_stream.KEPT", 300)
+async def test_the_stream_is_bounded(events: EventStream, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("worker.ledger.event_stream.MAX_ENTRIES", 300)
     for first in range(0, 2000, 500):
-        await events.tell_many(("queued", f"job-{first + n}", {"batch": "b"}) for n in range(500))
+        await events.publish_many(("queued", f"job-{first + n}", {"batch": "b"}) for n in range(500))
     assert 300 <= raw.xlen("stt:events") < 500
     assert raw.xrevrange("stt:events", count=1)[0][1]["job"] == "job-1999"
 
 
-async def test_a_job_is_reported_after_the_ledger_has_it(settings: Settings, events: Events, raw: redis.Redis) -> None:
+async def test_a_job_is_reported_after_the_ledger_has_it(
+    settings: Settings, events: EventStream, raw: redis.Redis
+) -> None:
     ledger = Ledger(settings)
     await ledger.create("a", '{"source": "/a.wav", "batch": "b"}', batch="b")
     lease = await ledger.acquire("a", "w")
@@ -70,8 +72,8 @@ async def test_a_redis_that_is_away_costs_the_event_only(caplog: pytest.LogCaptu
     settings = load({}, redis_url=f"redis://127.0.0.1:{free_port()}/0")
     connection = Connection(settings.redis_url, retries=0)
     with caplog.at_level(logging.WARNING):
-        await Events(settings, connection).tell("done", "a")
-    assert "1 events not told, such as done of job a" in caplog.text
+        await EventStream(settings, connection).publish("done", "a")
+    assert "1 events dropped, such as done of job a" in caplog.text
     await connection.close()
 
 
@@ -83,10 +85,10 @@ async def test_what_many_tell_at_once_is_one_round_trip_in_order(settings: Setti
             await asyncio.sleep(0)
             written.append([fields[3] for fields in json.loads(str(args[2]))])
 
-    events = Events(settings, Slow())
+    events = EventStream(settings, Slow())
     for number in range(5):
-        events.soon("progress", f"{number}")
-    await asyncio.gather(events.tell("done", "5"), events.tell("done", "6"))
+        events.publish_soon("progress", f"{number}")
+    await asyncio.gather(events.publish("done", "5"), events.publish("done", "6"))
     assert written == [["0", "1", "2", "3", "4"], ["5", "6"]]
 
 
@@ -97,9 +99,9 @@ async def test_events_that_wait_for_redis_are_bounded(
         async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
             await asyncio.Event().wait()
 
-    monkeypatch.setattr("worker.ledger.event_stream.MOST_WAITING", 3)
-    events = Events(settings, Away())
+    monkeypatch.setattr("worker.ledger.event_stream.MAX_WAITING", 3)
+    events = EventStream(settings, Away())
     for number in range(5):
-        events.soon("progress", f"{number}")
-    assert "too many wait: progress of job 3" in caplog.text
+        events.publish_soon("progress", f"{number}")
+    assert "too many events wait for Redis: progress of job 3" in caplog.text
     assert "job 2" not in caplog.text

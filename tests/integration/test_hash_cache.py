@@ -40,7 +40,7 @@ async def test_the_hash_comes_with_the_job(
 
 
 async def is_known(ledger: Ledger, source: Path) -> bool:
-    stamp, sha256 = await ledger.contents.known(str(source))
+    stamp, sha256 = await ledger.hash_cache.get(str(source))
     here = source.exists()  # noqa: ASYNC240
     return sha256 is not None and here and stamp == str(Stamp.at(source))
 

@@ -19,7 +19,7 @@ from worker.ledger.connection import Connection
 from worker.ledger.durability import durability_warnings
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger, Refusal
-from worker.ledger.queue_stats import BacklogReader
+from worker.ledger.queue_stats import QueueStatsReader
 from worker.settings import load
 
 SPEC = '{"source": "/audio/a.wav"}'
@@ -380,6 +380,6 @@ async def test_values_that_are_not_utf_8_stop_no_listing_and_no_count(ledger: Le
     settings = load({}, redis_url=redis_url)
     connection = Connection(redis_url)
     try:
-        assert (await BacklogReader(settings, connection).read()).queued == 4
+        assert (await QueueStatsReader(settings, connection).read()).queued == 4
     finally:
         await connection.close()

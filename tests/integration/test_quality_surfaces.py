@@ -24,7 +24,7 @@ from tasks.job_spec import JobStatus
 from tests.support.samples_of import a_transcript
 from worker import metrics
 from worker.ledger.connection import Connection
-from worker.ledger.event_stream import Events
+from worker.ledger.event_stream import EventStream
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.ledger.records import JobRecord
@@ -57,7 +57,7 @@ async def record(ledger: Ledger, settings: Settings, connection: Connection) -> 
     await ledger.create("doubtful", spec, batch="monday")
     lease = await ledger.acquire("doubtful", "worker")
     assert isinstance(lease, Lease)
-    events = Events(settings, connection)
+    events = EventStream(settings, connection)
     await JobReporter(lease, events).finish(
         a_transcript("doubtful").model_copy(update={"quality": LOW}), ["/out/call.json"]
     )

@@ -199,7 +199,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "Value error, ": ("worker.validation_errors",),
     r'= "tasks\.transcribe"': ("tasks.client.celery_message",),
     r"STT_SOURCE_MAX_CHANNELS": ("worker.pipeline.planning_thread",),
-    r"class Scripts\(Protocol": ("worker.ledger.connection",),
+    r"class ScriptRunner\(Protocol": ("worker.ledger.connection",),
     r"silero_vad": ("worker.audio.segmentation.speech_detector",),
     r"VOICE_(RATE|WINDOW): Final = ": ("worker.audio.segmentation.speech_detector",),
     r"class (Voice|Speech)Detector\(": ("worker.audio.segmentation.speech_detector",),

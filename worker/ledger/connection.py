@@ -33,10 +33,10 @@ from redis.exceptions import (
 
 from worker.errors import LedgerRefused, LedgerUnavailable, SettingsError
 
-RETRIES: Final = 4
+MAX_RETRIES: Final = 4
 COMMAND_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
-CONNECTIONS: Final = 64
+MAX_CONNECTIONS: Final = 64
 """Most connections of one process; a command waits for a free one, up to `COMMAND_TIMEOUT_S`."""
 
 _PASSING: Final = re.compile(
@@ -79,7 +79,7 @@ def script_text(name: str) -> str:
     return "\n".join((_LUA / f"{part}.lua").read_text("utf-8") for part in (*_SHARED, name))
 
 
-class Scripts(Protocol):
+class ScriptRunner(Protocol):
     """Runs the Lua scripts of the ledger, as `Connection` does."""
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any: ...
@@ -88,13 +88,13 @@ class Scripts(Protocol):
 class Connection:
     """One bounded pool of connections. Belongs to the event loop it is first used on."""
 
-    def __init__(self, url: str, *, retries: int = RETRIES) -> None:
+    def __init__(self, url: str, *, retries: int = MAX_RETRIES) -> None:
         """`url`: redis://, rediss:// or unix://. Raises SettingsError when it is none of these."""
         self.address = without_secret(url)
         try:
             pool = BlockingConnectionPool.from_url(
                 url,
-                max_connections=CONNECTIONS,
+                max_connections=MAX_CONNECTIONS,
                 timeout=COMMAND_TIMEOUT_S,
                 socket_timeout=COMMAND_TIMEOUT_S,
                 socket_connect_timeout=CONNECT_TIMEOUT_S,

@@ -1,10 +1,10 @@
-"""What happens to jobs, for others to follow: the stream `events` below the prefix of the settings.
+"""Publishes the events of jobs in the Redis stream `events`, below the prefix of the settings.
 
     XREAD BLOCK 0 STREAMS stt:events $
 
-An entry has `event`, one of `Event`, `job`, and where they are known `batch` and the facts of that event. The stream
-keeps about the last KEPT entries and ends `result_ttl` after the last one. It is a convenience: who must not miss
-anything reads the ledger.
+An entry has the fields `event` (one of `Event`), `job`, `batch` if the job has one, and the facts of that event. The
+stream contains about the last MAX_ENTRIES entries and expires `result_ttl` after the last one. Events may be lost:
+programs that need every change read the ledger.
 """
 
 from __future__ import annotations
@@ -18,19 +18,18 @@ from dataclasses import dataclass
 from typing import Final, Literal
 
 from worker.errors import LedgerUnavailable
-from worker.ledger.connection import Scripts
+from worker.ledger.connection import ScriptRunner
 from worker.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
 Event = Literal["queued", "started", "progress", "committed", "done", "incomplete", "failed", "cancelled"]
-KEPT: Final = 20_000
-"""Entries, about 200 bytes each."""
-AT_ONCE: Final = 500
-"""Entries in one round trip."""
-MOST_WAITING: Final = 10_000
-"""Entries that wait for a Redis that is slow or away; further ones are not told."""
-MOST_TEXT: Final = 500
-"""Characters kept of one value."""
+MAX_ENTRIES: Final = 20_000
+"""About 200 bytes each."""
+ENTRIES_PER_CALL: Final = 500
+MAX_WAITING: Final = 10_000
+"""Events in memory while Redis is slow or away; further ones are dropped."""
+MAX_TEXT: Final = 500
+"""Characters of one value; the rest is cut off."""
 
 
 Facts = Mapping[str, str | float | None]
@@ -40,33 +39,34 @@ Facts = Mapping[str, str | float | None]
 class _Entry:
     fields: list[str]
     written: asyncio.Future[None] | None = None
-    """Done when it was written, or could not be."""
+    """Done when the entry was written or dropped."""
 
 
-class Events:
-    """Writes to the stream, in the order they were told. A Redis that does not answer costs the event, never the job.
+class EventStream:
+    """Writes events in the order of the calls. If Redis does not answer, events are dropped and logged.
+
     Belongs to one event loop."""
 
-    def __init__(self, settings: Settings, scripts: Scripts) -> None:
+    def __init__(self, settings: Settings, scripts: ScriptRunner) -> None:
         self.key = f"{settings.redis_prefix}events"
         self._ttl_ms = max(int(settings.result_ttl.total_seconds() * 1000), 60_000)
         self._scripts = scripts
         self._waiting: deque[_Entry] = deque()
         self._writing: asyncio.Task[None] | None = None
 
-    def soon(self, event: Event, job_id: str, **facts: str | float | None) -> None:
-        """One event, without waiting until it is written: what many jobs tell at once goes in one round trip."""
-        if len(self._waiting) >= MOST_WAITING:
-            _LOG.warning("event not told, too many wait: %s of job %s", event, job_id)
+    def publish_soon(self, event: Event, job_id: str, **facts: str | float | None) -> None:
+        """Publish one event without waiting for Redis. Events of several jobs share one round trip."""
+        if len(self._waiting) >= MAX_WAITING:
+            _LOG.warning("event dropped, too many events wait for Redis: %s of job %s", event, job_id)
         else:
             self._put([_Entry(_fields(event, job_id, facts))])
 
-    async def tell(self, event: Event, job_id: str, **facts: str | float | None) -> None:
-        """One event, and all before it, written when this returns. Facts that are None are left out."""
-        await self.tell_many([(event, job_id, facts)])
+    async def publish(self, event: Event, job_id: str, **facts: str | float | None) -> None:
+        """Publish one event. It and all earlier ones are written when this returns. Facts that are None are omitted."""
+        await self.publish_many([(event, job_id, facts)])
 
-    async def tell_many(self, events: Iterable[tuple[Event, str, Facts]]) -> None:
-        """Several, as `tell`."""
+    async def publish_many(self, events: Iterable[tuple[Event, str, Facts]]) -> None:
+        """Publish several events, as `publish`."""
         entries = [_Entry(_fields(*event)) for event in events]
         if entries:
             entries[-1].written = asyncio.get_running_loop().create_future()
@@ -74,7 +74,7 @@ class Events:
             await entries[-1].written
 
     async def close(self) -> None:
-        """In the end: what was told is written, for at most a second."""
+        """Write waiting events at the end of the process, for at most a second."""
         if self._writing is not None and not self._writing.done():
             await asyncio.wait((self._writing,), timeout=1.0)
 
@@ -85,12 +85,12 @@ class Events:
 
     async def _write(self) -> None:
         while self._waiting:
-            entries = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
+            entries = [self._waiting.popleft() for _ in range(min(ENTRIES_PER_CALL, len(self._waiting)))]
             fields = [entry.fields for entry in entries]
             try:
-                await self._scripts.script("events", [self.key], [KEPT, self._ttl_ms, json.dumps(fields)])
+                await self._scripts.script("events", [self.key], [MAX_ENTRIES, self._ttl_ms, json.dumps(fields)])
             except LedgerUnavailable as exc:
-                _LOG.warning("%d events not told, such as %s of job %s: %s", len(fields), *fields[0][1:4:2], exc)
+                _LOG.warning("%d events dropped, such as %s of job %s: %s", len(fields), *fields[0][1:4:2], exc)
             finally:
                 for entry in entries:
                     if entry.written is not None and not entry.written.done():
@@ -101,8 +101,8 @@ def _fields(event: Event, job_id: str, facts: Facts) -> list[str]:
     fields = ["event", event, "job", job_id]
     for name, value in facts.items():
         if value is not None:
-            fields += (name, str(value)[:MOST_TEXT])
+            fields += (name, str(value)[:MAX_TEXT])
     return fields
 
 
-__all__ = ["Event", "Events"]
+__all__ = ["Event", "EventStream"]

@@ -1,4 +1,4 @@
-"""What files held when they were last read, so that a file that has not changed since need not be read again."""
+"""Caches the sha256 of files in Redis, so that an unchanged file is not read again."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from worker.audio.opened_file import Stamp
 from worker.ledger.connection import Connection
 from worker.ledger.keys import Keys
 
-REMEMBERED: Final = timedelta(days=30)
-"""From the last time a file was asked for, unless told otherwise."""
-AT_ONCE: Final = 500
-"""Files in one round trip."""
+TTL: Final = timedelta(days=30)
+"""Lifetime of an entry after its last use, unless the caller gives another one."""
+FILES_PER_CALL: Final = 500
 
 
 def stamps_of(paths: Sequence[str]) -> dict[str, str]:
-    """The marks of those of the files that are there. Blocks the thread."""
+    """The stamps of the files that exist, by path (see `worker.audio.opened_file.Stamp`). Blocks the thread."""
     stamps = {}
     for path in paths:
         with suppress(OSError, ValueError):
@@ -28,46 +27,46 @@ def stamps_of(paths: Sequence[str]) -> dict[str, str]:
     return stamps
 
 
-class Contents:
-    """Contents by absolute path and mark: a text that changes when the file is written to or replaced.
+class HashCache:
+    """Maps the absolute path of a file and its stamp to its content.
 
-    Contents come from `worker.storage.sources.listing.content_of`. Raises LedgerUnavailable when
-    Redis does not answer.
+    The stamp is a text that changes when the file is written to or replaced. The content is the sha256, as
+    `worker.storage.sources.listing.content_of` gives it. Raises LedgerUnavailable when Redis does not answer.
     """
 
     def __init__(self, connection: Connection, keys: Keys) -> None:
         self._connection = connection
         self._keys = keys
 
-    async def recall(self, marks: Mapping[str, str]) -> dict[str, str]:
-        """The contents of those of the files (path to mark) that were remembered with this mark."""
-        paths, found = list(marks), {}
-        for first in range(0, len(paths), AT_ONCE):
-            some = paths[first : first + AT_ONCE]
+    async def get_many(self, stamps: Mapping[str, str]) -> dict[str, str]:
+        """The contents by path, for the files of `stamps` (path -> stamp) that are cached with the same stamp."""
+        paths, found = list(stamps), {}
+        for first in range(0, len(paths), FILES_PER_CALL):
+            some = paths[first : first + FILES_PER_CALL]
 
             def ask(pipeline: Any, some: Sequence[str] = some) -> None:
                 for path in some:
-                    pipeline.getex(self._key(path), ex=REMEMBERED)
+                    pipeline.getex(self._key(path), ex=TTL)
 
             for path, text in zip(some, await self._connection.many(ask), strict=True):
-                mark, _, content = (text or "").partition("\n")
-                if content and mark == marks[path]:
+                stamp, _, content = (text or "").partition("\n")
+                if content and stamp == stamps[path]:
                     found[path] = content
         return found
 
-    async def known(self, path: str) -> tuple[str | None, str | None]:
-        """The remembered mark and sha256 of a path. They describe the current file only if the mark equals that of
-        the open file."""
+    async def get(self, path: str) -> tuple[str | None, str | None]:
+        """The cached stamp and sha256 of a path, or None and None. They are valid only if the open file has the same
+        stamp."""
         text = await self._connection.call(lambda redis: redis.get(self._key(path)))
-        mark, _, content = (text or "").partition("\n")
-        return (mark, content) if content else (None, None)
+        stamp, _, content = (text or "").partition("\n")
+        return (stamp, content) if content else (None, None)
 
-    async def remember(self, contents: Mapping[str, tuple[str, str]], *, ttl: timedelta = REMEMBERED) -> None:
-        """Path to mark and content."""
-        texts = {self._key(path): f"{mark}\n{content}" for path, (mark, content) in contents.items()}
+    async def put(self, contents: Mapping[str, tuple[str, str]], *, ttl: timedelta = TTL) -> None:
+        """Store contents: path -> (stamp, content)."""
+        texts = {self._key(path): f"{stamp}\n{content}" for path, (stamp, content) in contents.items()}
         names = list(texts)
-        for first in range(0, len(names), AT_ONCE):
-            some = names[first : first + AT_ONCE]
+        for first in range(0, len(names), FILES_PER_CALL):
+            some = names[first : first + FILES_PER_CALL]
 
             def write(pipeline: Any, some: Sequence[str] = some) -> None:
                 for name in some:

@@ -21,9 +21,9 @@ from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
 
 _LOG: Final = logging.getLogger(__name__)
 SECTIONS: Final = TypeAdapter(dict[int, SectionFacts])
-MOST_ERROR_TEXT: Final = 2000
+MAX_REASON_CHARACTERS: Final = 2000
 """Characters of a reason that are kept."""
-MOST_WARNINGS: Final = 5
+MAX_WARNINGS: Final = 5
 """The record keeps so many; the transcript has all."""
 
 
@@ -159,7 +159,7 @@ class Lease:
         """Give the job back, to be taken up again after `delay_s` seconds; no message is needed. `code` and `reason`
         tell why; with `counted` False the attempt is not counted, with the name of a
         field only there. `anew`: committed text is deleted."""
-        reason, how = reason[:MOST_ERROR_TEXT], counted if isinstance(counted, str) else int(counted)
+        reason, how = reason[:MAX_REASON_CHARACTERS], counted if isinstance(counted, str) else int(counted)
         await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason, int(anew)])
 
     async def keep_transcript(self, transcript: Transcript) -> None:
@@ -173,16 +173,16 @@ class Lease:
         state = JobState.DONE if transcript.coverage.complete else JobState.INCOMPLETE
         code = "" if state is JobState.DONE else str(state)
         reason = "; ".join(f"{gap.start:.1f}–{gap.end:.1f} s{_of(gap)} missing: {gap.reason}" for gap in missing)
-        warnings = [warning[:MOST_ERROR_TEXT] for warning in transcript.warnings[:MOST_WARNINGS]]
+        warnings = [warning[:MAX_REASON_CHARACTERS] for warning in transcript.warnings[:MAX_WARNINGS]]
         # The length that was found may differ from what the header promised.
         found: list[str | float] = ["duration_s", transcript.coverage.duration, "warnings"]
         found.append(json.dumps(warnings, ensure_ascii=False))
         if transcript.quality is not None:
             found += ["quality", transcript.quality.model_dump_json()]
-        await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MOST_ERROR_TEXT], found)
+        await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MAX_REASON_CHARACTERS], found)
 
     async def fail(self, code: str, reason: str) -> None:
-        await self._end(JobState.FAILED, "", (), code, reason[:MOST_ERROR_TEXT])
+        await self._end(JobState.FAILED, "", (), code, reason[:MAX_REASON_CHARACTERS])
 
     async def _end(
         self,
@@ -222,7 +222,7 @@ def _fields(progress: Progress | None) -> tuple[str | float, ...]:
         *("duration_s", progress.duration_s),
         *("sent_s", progress.sent_s),
         *("committed_s", progress.committed_s),
-        *("partial", progress.partial[-MOST_ERROR_TEXT:]),
+        *("partial", progress.partial[-MAX_REASON_CHARACTERS:]),
         *("speed", progress.speed),
-        *("trouble", progress.trouble[:MOST_ERROR_TEXT]),
+        *("trouble", progress.trouble[:MAX_REASON_CHARACTERS]),
     )

@@ -37,34 +37,34 @@ from worker.ledger import schema
 from worker.ledger.connection import Connection
 from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.durability import durability_warnings
-from worker.ledger.hash_cache import Contents
+from worker.ledger.hash_cache import HashCache
 from worker.ledger.keys import Keys, queue_lists
 from worker.ledger.lease import SECTIONS, Lease
 from worker.ledger.records import (
     FIELDS,
+    CommitEntry,
     ContentRecord,
-    Created,
-    Entry,
     JobRecord,
     JobState,
-    Reaped,
+    ReapResult,
     Refusal,
-    changes,
+    StateChange,
     read_record,
+    state_changes,
 )
-from worker.ledger.speed_cache import Speeds
+from worker.ledger.speed_cache import SpeedCache
 from worker.settings import Settings
 from worker.transcript.model import SectionFacts
 
 _LOG: Final = logging.getLogger(__name__)
 UNFINISHED_TTL: Final = timedelta(days=30)
-INDEX_ENTRIES: Final = 100_000
+MAX_INDEX_ENTRIES: Final = 100_000
 """Most ids kept in `jobs` and in `batches`."""
-AT_ONCE: Final = 500
+JOBS_PER_CALL: Final = 500
 """Jobs in one round trip."""
-PATIENCE: Final = 1.0
+LOST_MESSAGE_INTERVALS: Final = 1.0
 """Times STT_REAP_INTERVAL_S for which messages have to be missing until they are taken for lost."""
-MOST_DELAY: Final = timedelta(minutes=10)
+MAX_DELAY: Final = timedelta(minutes=10)
 
 
 class Ledger:
@@ -72,12 +72,12 @@ class Ledger:
 
     def __init__(self, settings: Settings) -> None:
         self._connection, self._keys = Connection(settings.redis_url), Keys(settings.redis_prefix)
-        self.speeds = Speeds(self._connection, self._keys)
-        self.contents = Contents(self._connection, self._keys)
+        self.speed_cache = SpeedCache(self._connection, self._keys)
+        self.hash_cache = HashCache(self._connection, self._keys)
         self.dead_letters = DeadLetters(self._connection, self._keys, settings.result_ttl)
         self._lease_s, self._result_ttl = settings.lease_s, settings.result_ttl
         self._unfinished_ttl = max(UNFINISHED_TTL, settings.result_ttl)
-        self._patience_ms = int(settings.reap_interval_s * PATIENCE * 1000)
+        self._lost_message_ms = int(settings.reap_interval_s * LOST_MESSAGE_INTERVALS * 1000)
 
     async def close(self) -> None:
         await self._connection.close()
@@ -90,7 +90,7 @@ class Ledger:
 
     async def create(
         self, job_id: str, spec: str, *, batch: str | None = None, force: bool = False, content: str = ""
-    ) -> Created:
+    ) -> StateChange:
         """Record a job as queued. A queued, running or done job stays as it is; `force` queues a done one again.
 
         `content`: the content that the id stands for, see `content_of`; empty for an id that the producer chose.
@@ -108,12 +108,12 @@ class Ledger:
         most: int = 0,
         contents: Mapping[str, str] | None = None,
         producer: str = "",
-    ) -> list[Created]:
+    ) -> list[StateChange]:
         """`create` for many (id, spec); the answers in their order. With `most` > 0 raises QueueFull when some were not
         recorded because so many jobs wait. With `producer` raises BadJob for a job that another one queued."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.held_back(name))
-        rest = (name, int(force), _ms(self._unfinished_ttl), INDEX_ENTRIES, most, *schema.MINE)
+        rest = (name, int(force), _ms(self._unfinished_ttl), MAX_INDEX_ENTRIES, most, *schema.MINE)
         known = contents or {}
         calls = [((*self._keys.of(i), *shared), (i, spec, *rest, known.get(i, ""), producer)) for i, spec in jobs]
         answers = await self._scripts("create", calls)
@@ -124,7 +124,7 @@ class Ledger:
         if not all(state for _, state in answers):
             raise QueueFull(f"{most} jobs wait already (STT_QUEUE_MAX): submit it again when some of them have begun")
         return [
-            Created(job_id, JobState(before) if before else None, JobState(state))
+            StateChange(job_id, JobState(before) if before else None, JobState(state))
             for (job_id, _), (before, state) in zip(jobs, answers, strict=True)
         ]
 
@@ -169,21 +169,21 @@ class Ledger:
             result_ttl=self._result_ttl,
         )
 
-    async def cancel(self, job_id: str) -> Created | None:
+    async def cancel(self, job_id: str) -> StateChange | None:
         """End a job that waits or runs; its worker stops at once, what was committed stays. None: no such job."""
         (cancelled,) = await self.cancel_many([job_id])
         return cancelled
 
-    async def cancel_many(self, job_ids: Sequence[str]) -> list[Created | None]:
+    async def cancel_many(self, job_ids: Sequence[str]) -> list[StateChange | None]:
         args = (_ms(self._result_ttl),)
-        return changes(job_ids, await self._scripts("cancel", [(self._keys.of(i), (i, *args)) for i in job_ids]))
+        return state_changes(job_ids, await self._scripts("cancel", [(self._keys.of(i), (i, *args)) for i in job_ids]))
 
-    async def retry(self, job_id: str, *, keep: bool = True) -> Created | None:
+    async def retry(self, job_id: str, *, keep: bool = True) -> StateChange | None:
         """Queue a job that failed, is incomplete or was cancelled; `keep`: it goes on after what was committed, or with
         its transcript when only the files are missing."""
         args = (int(keep), _ms(self._unfinished_ttl))
         answers = await self._scripts("retry", [(self._keys.of(job_id), (job_id, *args))])
-        return changes([job_id], answers)[0]
+        return state_changes([job_id], answers)[0]
 
     async def pause(self, job_ids: Sequence[str], *, batch: str | None = None, on: bool = True) -> list[str]:
         """Hold jobs back, running ones too, or let them go on; the ids of those this changed. With `batch` also those
@@ -202,18 +202,18 @@ class Ledger:
         """Put a running job back to queued whoever holds it: for one who knows that no worker is left."""
         await self._connection.script("release", self._keys.of(job_id), (job_id, "", _ms(self._unfinished_ttl)))
 
-    async def reap(self, queue: str, *, tries: int, delay_s: float, limit: int = 500) -> Reaped:
+    async def reap(self, queue: str, *, tries: int, delay_s: float, limit: int = 500) -> ReapResult:
         """Find what nobody is at work on: see `reap.lua`. Who calls it has to send the messages."""
         send, given_up, unreadable = await self._connection.script(
             "reap",
             (*self._keys.waits, *queue_lists(queue)),
             (
-                *(self._keys.job(""), limit, self._patience_ms, tries),
-                *(int(delay_s * 1000), _ms(MOST_DELAY), _ms(self._result_ttl), _ms(self._unfinished_ttl)),
+                *(self._keys.job(""), limit, self._lost_message_ms, tries),
+                *(int(delay_s * 1000), _ms(MAX_DELAY), _ms(self._result_ttl), _ms(self._unfinished_ttl)),
                 random.random(),  # noqa: S311  jitter
             ),
         )
-        return Reaped(tuple(send), tuple(given_up), tuple(unreadable))
+        return ReapResult(tuple(send), tuple(given_up), tuple(unreadable))
 
     async def write_progress(self, leases: Sequence[Lease]) -> list[Lease]:
         """Write the noted progress of these leases in one round trip. Returns the leases that were lost."""
@@ -253,8 +253,8 @@ class Ledger:
         """The records in the requested order; None if there is no such job, its key does not contain a record, or
         only a newer version can read it."""
         records: list[JobRecord | None] = []
-        for first in range(0, len(job_ids), AT_ONCE):
-            ids = job_ids[first : first + AT_ONCE]
+        for first in range(0, len(job_ids), JOBS_PER_CALL):
+            ids = job_ids[first : first + JOBS_PER_CALL]
 
             def read(pipeline: Any, ids: Sequence[str] = ids) -> None:
                 for job_id in ids:
@@ -269,17 +269,17 @@ class Ledger:
         text: str | None = await self._connection.call(lambda redis: redis.get(self._keys.transcript(job_id)))
         return text
 
-    async def commits(self, job_id: str, *, after: str = "0") -> AsyncIterator[Entry]:
+    async def commits(self, job_id: str, *, after: str = "0") -> AsyncIterator[CommitEntry]:
         """The commits that are there now, oldest first, from the one after the stream id `after`."""
         key = self._keys.commits(job_id)
         while True:
             start = f"({after}"
             page = await self._connection.call(
-                lambda redis, start=start: redis.xrange(key, min=start, count=AT_ONCE)  # type: ignore[misc]
+                lambda redis, start=start: redis.xrange(key, min=start, count=JOBS_PER_CALL)  # type: ignore[misc]
             )
             for stream_id, fields in page:
-                yield Entry(stream_id, int(fields["epoch"]), fields["segment"])
-            if len(page) < AT_ONCE:
+                yield CommitEntry(stream_id, int(fields["epoch"]), fields["segment"])
+            if len(page) < JOBS_PER_CALL:
                 return
             after = page[-1][0]
 
@@ -323,8 +323,8 @@ class Ledger:
         self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]
     ) -> list[Any]:
         answers: list[Any] = []
-        for first in range(0, len(calls), AT_ONCE):
-            answers += await self._connection.scripts(name, calls[first : first + AT_ONCE])
+        for first in range(0, len(calls), JOBS_PER_CALL):
+            answers += await self._connection.scripts(name, calls[first : first + JOBS_PER_CALL])
         return answers
 
 
@@ -352,4 +352,4 @@ def _ms(duration: timedelta) -> int:
     return int(duration.total_seconds() * 1000)
 
 
-__all__ = ["Created", "Entry", "JobRecord", "JobState", "Ledger", "Reaped", "Refusal"]
+__all__ = ["CommitEntry", "JobRecord", "JobState", "Ledger", "ReapResult", "Refusal", "StateChange"]

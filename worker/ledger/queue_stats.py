@@ -10,7 +10,7 @@ from worker.ledger.connection import Connection
 from worker.ledger.keys import Keys, queue_lists
 from worker.settings import Settings
 
-LOOKED_AT: Final = 50
+SAMPLED_JOBS: Final = 50
 """Jobs at the front of each level of the line whose age is asked for. The line gives
 batches turns, so the one that has waited longest is among the first of its level, or close to it."""
 MAX_DIGITS: Final = 13
@@ -19,7 +19,7 @@ _LEVEL: Final = 1 << 40  # lua/common.lua
 
 
 @dataclass(frozen=True, slots=True)
-class Backlog:
+class QueueStats:
     """Jobs and messages that are not done with."""
 
     queued: int
@@ -40,7 +40,7 @@ class Backlog:
     """Number of refused messages in the dead letters."""
 
 
-class BacklogReader:
+class QueueStatsReader:
     """`read` raises LedgerUnavailable when Redis does not answer. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, connection: Connection) -> None:
@@ -48,7 +48,7 @@ class BacklogReader:
         self._keys = Keys(settings.redis_prefix)
         self._lists = queue_lists(settings.queue)
 
-    async def read(self) -> Backlog:
+    async def read(self) -> QueueStats:
         running, queued, delayed = self._keys.waits
 
         def count(pipeline: Any) -> None:
@@ -59,13 +59,13 @@ class BacklogReader:
             pipeline.xlen(self._keys[dead_letters.KEY])
             pipeline.time()
             for level in range(_LEVELS):
-                pipeline.zrangebyscore(queued, level * _LEVEL, f"({(level + 1) * _LEVEL}", start=0, num=LOOKED_AT)
+                pipeline.zrangebyscore(queued, level * _LEVEL, f"({(level + 1) * _LEVEL}", start=0, num=SAMPLED_JOBS)
 
         answers = await self._connection.many(count)
         counted = 5 + len(self._lists) + 1
         counts, (seconds, micros) = answers[:counted], answers[counted]
         ids = [job_id for level in answers[counted + 1 :] for job_id in level]
-        return Backlog(
+        return QueueStats(
             running=counts[0],
             queued=counts[1],
             delayed=counts[2],
@@ -90,4 +90,4 @@ def _milliseconds(answer: object) -> int:
     return int(answer) if isinstance(answer, str) and answer.isdecimal() and len(answer) <= MAX_DIGITS else 0
 
 
-__all__ = ["Backlog", "BacklogReader"]
+__all__ = ["QueueStats", "QueueStatsReader"]

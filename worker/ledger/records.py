@@ -97,7 +97,7 @@ class Refusal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Created:
+class StateChange:
     """`before`: the state an earlier submission had left, None for a new job; `state`: what it is now."""
 
     job_id: str
@@ -105,16 +105,16 @@ class Created:
     state: JobState
 
 
-def changes(job_ids: Sequence[str], answers: Sequence[Sequence[str]]) -> list[Created | None]:
+def state_changes(job_ids: Sequence[str], answers: Sequence[Sequence[str]]) -> list[StateChange | None]:
     """From the answers of the scripts that change jobs; None where there is no such job."""
     return [
-        Created(job_id, JobState(before), JobState(now)) if before else None
+        StateChange(job_id, JobState(before), JobState(now)) if before else None
         for job_id, (before, now) in zip(job_ids, answers, strict=True)
     ]
 
 
 @dataclass(frozen=True, slots=True)
-class Reaped:
+class ReapResult:
     """Ids. `send`: jobs that need a new message; `given_up`: failed jobs; `unreadable`: keys without a record, which
     were removed from all lists."""
 
@@ -124,7 +124,7 @@ class Reaped:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class CommitEntry:
     """One commit in a job's stream; `segment` is JSON."""
 
     stream_id: str

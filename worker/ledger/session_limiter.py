@@ -29,7 +29,7 @@ from typing import Any, Final
 from worker import metrics
 from worker.backoff import jittered
 from worker.errors import LedgerUnavailable, SessionLost
-from worker.ledger.connection import Scripts
+from worker.ledger.connection import ScriptRunner
 from worker.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class SessionLimiter:
 
     Belongs to one event loop."""
 
-    def __init__(self, settings: Settings, scripts: Scripts) -> None:
+    def __init__(self, settings: Settings, scripts: ScriptRunner) -> None:
         self._scripts = scripts
         # A hash: the API key must not be stored in Redis or be recoverable from a key name. The word `governor` is part
         # of the stored form.

@@ -1,4 +1,4 @@
-"""How fast an address took audio when `auto` last tried: the next job there need not begin at real time again."""
+"""Caches the speed that a service reached with `auto`, so that the next job need not start at real time."""
 
 from __future__ import annotations
 
@@ -9,23 +9,25 @@ from typing import Final
 from worker.ledger.connection import Connection
 from worker.ledger.keys import Keys
 
-REMEMBERED: Final = timedelta(hours=1)
+TTL: Final = timedelta(hours=1)
 
 
-class Speeds:
-    """Factors of real time, by the address of the service. Raises LedgerUnavailable when Redis does not answer."""
+class SpeedCache:
+    """Speeds as multiples of real time, by the address of the service.
+
+    Raises LedgerUnavailable when Redis does not answer."""
 
     def __init__(self, connection: Connection, keys: Keys) -> None:
         self._connection = connection
         self._keys = keys
 
-    async def recall(self, url: str) -> float | None:
+    async def get(self, url: str) -> float | None:
         found = await self._connection.call(lambda redis: redis.get(self._key(url)))
         return float(found) if found else None
 
-    async def remember(self, url: str, factor: float) -> None:
+    async def put(self, url: str, factor: float) -> None:
         text = f"{factor:.2f}"
-        await self._connection.call(lambda redis: redis.set(self._key(url), text, ex=REMEMBERED))
+        await self._connection.call(lambda redis: redis.set(self._key(url), text, ex=TTL))
 
     def _key(self, url: str) -> str:
         return self._keys[f"speed:{hashlib.sha256(url.encode()).hexdigest()[:16]}"]

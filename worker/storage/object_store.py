@@ -53,7 +53,7 @@ _WAYS_OUT: Final = {
 }
 _REFUSALS: Final = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "RequestTimeTooSkewed")
 _STATUS: Final = re.compile(r"status code: (\d{3})")
-_MOST_TEXT: Final = 300
+_MAX_REASON_CHARACTERS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,4 +184,4 @@ def _refusal(address: Address, exc: Exception) -> str:
 
 def _reason(exc: Exception) -> str:
     """What obstore says, on one line and without what it knows of its own inside."""
-    return scrub(" ".join(str(exc).partition("\n\nDebug source")[0].split()))[:_MOST_TEXT]
+    return scrub(" ".join(str(exc).partition("\n\nDebug source")[0].split()))[:_MAX_REASON_CHARACTERS]

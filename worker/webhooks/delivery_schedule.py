@@ -1,7 +1,7 @@
 """Delivers webhooks: in every worker, beside its jobs, from the outbox of the ledger.
 
 An attempt that fails is repeated after STT_WEBHOOK_BACKOFF_S seconds, then after four times as many each time, up to
-MOST_BACKOFF_S, or when the receiver says (Retry-After). After STT_WEBHOOK_ATTEMPTS, or when another attempt could only
+MAX_BACKOFF_S, or when the receiver says (Retry-After). After STT_WEBHOOK_ATTEMPTS, or when another attempt could only
 end in the same way, the message becomes a dead letter: `stt-batch webhooks` shows it, `stt-batch webhooks retry`
 sends it again.
 """
@@ -20,7 +20,7 @@ from worker.backoff import exponential_s, jittered
 from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.connection import Connection
 from worker.settings import Settings
-from worker.webhooks.http_post import MOST_BYTES, Answer, Sender
+from worker.webhooks.http_post import MAX_BODY_BYTES, Answer, Sender
 from worker.webhooks.outbox import Message, Outbox
 
 logger = structlog.get_logger(__name__)
@@ -28,7 +28,7 @@ POLL_S: Final = 1.0
 """Seconds between two looks into an outbox in which nothing is due, give or take a third."""
 AT_ONCE: Final = 16
 """Attempts at the same time in one process."""
-MOST_BACKOFF_S: Final = 6 * 3600.0
+MAX_BACKOFF_S: Final = 6 * 3600.0
 WARN_EVERY_S: Final = 600.0
 
 
@@ -78,8 +78,8 @@ class Deliverer:
         log = logger.bind(message=message.id, subject=message.subject, to=message.to, attempt=message.attempts)
         if not message.body or message.url is None:
             answer = Answer(False, message.reason, final=True)
-        elif len(message.body) > MOST_BYTES:
-            answer = Answer(False, f"the message has more than {MOST_BYTES} bytes", final=True)
+        elif len(message.body) > MAX_BODY_BYTES:
+            answer = Answer(False, f"the message has more than {MAX_BODY_BYTES} bytes", final=True)
         else:
             answer = await self._sender.send(message.url, message.id, message.body, self._clock())
         if answer.delivered:
@@ -91,9 +91,7 @@ class Deliverer:
             log.warning("webhook undeliverable; see stt-batch webhooks", reason=answer.reason)
             await self._outbox.dead_letter(message, answer.reason)
         else:
-            planned_s = exponential_s(
-                message.attempts - 1, self._settings.webhook_backoff_s, MOST_BACKOFF_S, factor=4.0
-            )
+            planned_s = exponential_s(message.attempts - 1, self._settings.webhook_backoff_s, MAX_BACKOFF_S, factor=4.0)
             pause_s = max(answer.pause_s, jittered(planned_s, spread=0.2))
             metrics.WEBHOOKS.labels("failed").inc()
             log.warning("webhook not delivered", reason=answer.reason, again_in_s=round(pause_s, 1))

@@ -30,11 +30,11 @@ from worker.storage.access_policy import check_webhook, private_webhook, webhook
 from worker.storage.address import Address, scrub
 from worker.storage.guarded_http import PrivateHost, guarded_session, proxy_of
 
-LEAST_SECRET: Final = 24
+MIN_SECRET_BYTES: Final = 24
 """Bytes of a secret, as the specification asks."""
-MOST_BYTES: Final = 65_536
+MAX_BODY_BYTES: Final = 65_536
 """Of a body that is sent."""
-MOST_ASKED_S: Final = 3600.0
+MAX_RETRY_AFTER_S: Final = 3600.0
 """Longest pause a receiver may ask for."""
 _PREFIX: Final = "whsec_"
 
@@ -56,9 +56,9 @@ def secrets_of(settings: Settings) -> tuple[bytes, ...]:
     """The keys of STT_WEBHOOK_SECRET, the newest first; none when it is empty. Raises SettingsError."""
     texts = [text for text in re.split(r"[,\s]+", settings.webhook_secret.get_secret_value()) if text]
     keys = tuple(_key(text) for text in texts)
-    if any(len(key) < LEAST_SECRET for key in keys):
+    if any(len(key) < MIN_SECRET_BYTES for key in keys):
         raise SettingsError(
-            f"STT_WEBHOOK_SECRET: has less than {LEAST_SECRET} bytes; make one with: "
+            f"STT_WEBHOOK_SECRET: has less than {MIN_SECRET_BYTES} bytes; make one with: "
             "python3 -c \"import base64, os; print('whsec_' + base64.b64encode(os.urandom(32)).decode())\""
         )
     return keys
@@ -155,14 +155,14 @@ def _asked_s(retry_after: str, now: float) -> float:
     """Seconds of a Retry-After header: a number, or a date."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
-        return min(float(text[:9]), MOST_ASKED_S)
+        return min(float(text[:9]), MAX_RETRY_AFTER_S)
     try:
         at = parsedate_to_datetime(text)
         at = at if at.tzinfo else at.replace(tzinfo=UTC)
         ahead_s = (at - datetime.fromtimestamp(now, UTC)).total_seconds()
     except (ValueError, TypeError, IndexError, OverflowError):
         return 0.0
-    return min(max(0.0, ahead_s), MOST_ASKED_S)
+    return min(max(0.0, ahead_s), MAX_RETRY_AFTER_S)
 
 
-__all__ = ["MOST_BYTES", "Answer", "Sender", "secrets_of", "signature"]
+__all__ = ["MAX_BODY_BYTES", "Answer", "Sender", "secrets_of", "signature"]

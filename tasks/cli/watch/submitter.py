@@ -54,7 +54,7 @@ class Inbox:
                 yield path
 
     async def _take_some(self, settled: Mapping[Path, Stamp]) -> AsyncIterator[Path]:
-        known = await self._producer.contents.recall({str(path): str(stamp) for path, stamp in settled.items()})
+        known = await self._producer.hash_cache.get_many({str(path): str(stamp) for path, stamp in settled.items()})
         # With its ending: what a file is called must not depend on which others lie there at the moment.
         specs: dict[Path, JobSpec] = {}
         for path in settled:
@@ -90,7 +90,7 @@ class Inbox:
             self._failed(path, "failed", exc.code, str(exc))
             return None
         if unchanged:
-            await self._producer.contents.remember({str(path): (str(stamp), content)})
+            await self._producer.hash_cache.put({str(path): (str(stamp), content)})
         return content
 
     async def _submit(self, ids: Mapping[Path, str], specs: Mapping[Path, JobSpec]) -> AsyncIterator[Path]:

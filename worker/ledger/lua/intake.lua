@@ -8,7 +8,7 @@
 -- ARGV: group, consumer, count, idle_ms, most_bytes, ttl_ms, most_entries, code, reason, replies_kept, replies_ttl_ms,
 --       name of the producer
 local stream = KEYS[1]
-local MOST_AHEAD_MS = 315360000000
+local MAX_AHEAD_MS = 315360000000
 local group, consumer, count, idle_ms, most, ttl_ms = unpack(ARGV)
 local most_entries, code, reason, kept, replies_ttl_ms = unpack(ARGV, 7)
 local REFUSED_AT_ONCE = 1000
@@ -64,6 +64,6 @@ local ahead, facts = '', redis.call('XINFO', 'STREAM', stream)
 for index = 1, #facts, 2 do
   if facts[index] == 'last-generated-id' then ahead = facts[index + 1] end
 end
-if tonumber(ahead:match('^%d+')) < now_ms() + MOST_AHEAD_MS then ahead = '' end
+if tonumber(ahead:match('^%d+')) < now_ms() + MAX_AHEAD_MS then ahead = '' end
 if ahead ~= '' and redis.call('XLEN', stream) == 0 then redis.call('DEL', stream) end
 return {math.max(above, 0), taken, ahead}

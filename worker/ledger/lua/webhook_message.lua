@@ -1,9 +1,9 @@
 -- Puts a message into the outbox of webhooks (see worker/webhooks/outbox.py), where it stays three days at the least: longer
 -- than all attempts take. One that is there already stays as it is.
-local LEAST_OUTBOX_MS = 259200000
+local MIN_OUTBOX_MS = 259200000
 local function put_out(key, message, outbox, ttl_ms, ...)
   if redis.call('EXISTS', key) == 1 then return end
-  ttl_ms = text(math.max(LEAST_OUTBOX_MS, tonumber(ttl_ms)))
+  ttl_ms = text(math.max(MIN_OUTBOX_MS, tonumber(ttl_ms)))
   redis.call('HSET', key, 'attempts', '0', ...)
   redis.call('PEXPIRE', key, ttl_ms)
   redis.call('ZADD', outbox, text(now_ms()), message)
@@ -13,14 +13,14 @@ end
 -- The end of a job whose spec names a webhook is put into the outbox in the same step as it ends.
 local FACTS = { 'state', 'ended', 'batch', 'epoch', 'error_code', 'error', 'outputs', 'duration_s', 'committed_s', 'commits',
   'attempts', 'quality' }
-local MOST_OUTPUTS = 16384
+local MAX_VALUE_BYTES = 16384
 local function tell_end(job, id, ttl_ms)
   local known, spec = pcall(cjson.decode, redis.call('HGET', job, 'spec') or '')
   if not known or type(spec) ~= 'table' or type(spec.webhook) ~= 'string' then return end
   local facts = {}
   for index, value in ipairs(redis.call('HMGET', job, unpack(FACTS))) do
     facts[#facts + 1] = 'job_' .. FACTS[index]
-    facts[#facts + 1] = value and #value <= MOST_OUTPUTS and value or ''
+    facts[#facts + 1] = value and #value <= MAX_VALUE_BYTES and value or ''
   end
   local root = KEYS[2]:sub(1, -6)  -- without the name of the line, `queue`
   local message = 'msg_' .. redis.sha1hex(root .. ' ' .. id .. ' ' .. redis.call('HGET', job, 'epoch'))

@@ -28,7 +28,7 @@ from worker.transient_os_errors import shortage_of
 SPARE_BYTES: Final = 64 << 20
 """Stays free on the disk."""
 _OLD_LOCK_S: Final = 3600.0
-_MOST_NAME: Final = 100
+_MAX_NAME_CHARACTERS: Final = 100
 
 
 class Space:
@@ -92,8 +92,8 @@ def file_name(name: str) -> str:
     clean = "".join(c if c.isalnum() or c in "._- " else "_" for c in name).lstrip(".")
     stem, _, ending = clean.rpartition(".")
     if not stem or not ending.isalnum() or len(ending) > 10:
-        return clean[:_MOST_NAME] or "source"
-    return f"{stem[:_MOST_NAME]}.{ending}"
+        return clean[:_MAX_NAME_CHARACTERS] or "source"
+    return f"{stem[:_MAX_NAME_CHARACTERS]}.{ending}"
 
 
 def check_room(count: int, folder: Path, shown: str) -> None:

@@ -30,7 +30,7 @@ from worker.storage.address import Address, parse, scrub
 from worker.storage.guarded_http import Guarded, PrivateHost, guarded_session, proxy_of
 from worker.storage.remote_file import CHUNK_BYTES, Body, Version
 
-MOST_REDIRECTS: Final = 5
+MAX_REDIRECTS: Final = 5
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10, sock_read=30)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _LATER: Final = (408, 425, 429)
@@ -73,7 +73,7 @@ async def _follow(
 ) -> aiohttp.ClientResponse:
     """The answer at the end of the redirects; each of them is checked as the address itself was."""
     at = address
-    for _ in range(MOST_REDIRECTS + 1):
+    for _ in range(MAX_REDIRECTS + 1):
         check_source(at, settings)
         _check_proxy(at, settings)
         response = await _get(session, address, at, headers, may_be_private=may_be_private(at, settings))
@@ -84,7 +84,7 @@ async def _follow(
         if at.scheme == "https" and target.scheme == "http":
             raise SourceError(f"{address.shown}: leads from https to http ({target.shown}), which is not followed")
         at = target
-    raise SourceError(f"{address.shown}: leads on and on (more than {MOST_REDIRECTS} redirects)")
+    raise SourceError(f"{address.shown}: leads on and on (more than {MAX_REDIRECTS} redirects)")
 
 
 def _check_proxy(address: Address, settings: Settings) -> None:
