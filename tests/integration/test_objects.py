@@ -26,7 +26,7 @@ from worker.errors import (
     SourceReplaced,
     SourceUnavailable,
 )
-from worker.pipeline.job import Content, Job
+from worker.pipeline.job import Job, KnownContent
 from worker.pipeline.source_change_check import guarded
 from worker.settings import Settings, load
 from worker.storage import object_store
@@ -72,11 +72,11 @@ async def test_an_object_that_was_replaced_is_other_content(settings: Settings) 
     async with fetched(job.source, settings) as local, guarded(job, local, log):
         assert local.content == named
     (began,) = log.contents
-    for content in (Content(named=named), Content(began=began)):
+    for content in (KnownContent(named=named), KnownContent(began=began)):
         async with fetched(job.source, settings) as local, guarded(replace(job, content=content), local, log):
             pass
     await put(place, b"RIFF other", "audio/wav", settings.s3_endpoint)
-    for content in (Content(named=named), Content(began=began)):
+    for content in (KnownContent(named=named), KnownContent(began=began)):
         async with fetched(job.source, settings) as local:
             with pytest.raises(SourceChanged, match=r"s3://calls/replaced\.wav: its content has changed since"):
                 async with guarded(replace(job, content=content), local, log):
