@@ -154,7 +154,7 @@ for _outcome in ("delivered", "failed", "dead_letter"):
 
 
 @dataclass(slots=True, eq=False)
-class Rising:
+class RisingCounter:
     """Feeds a counter from a value that goes up, and sometimes back, such as a position in a file."""
 
     counter: Counter
@@ -166,14 +166,14 @@ class Rising:
             self.highest = value
 
 
-_running: Final[dict[Rising, Callable[[], float]]] = {}
+_running: Final[dict[RisingCounter, Callable[[], float]]] = {}
 
 
 @contextmanager
-def session(sent_s: Callable[[], float], late_s: Callable[[], float]) -> Iterator[None]:
-    """While a session runs. `sent_s`: seconds of audio it has sent, asked at each `settle` and in the end;
+def measure_session(sent_s: Callable[[], float], late_s: Callable[[], float]) -> Iterator[None]:
+    """While a session runs. `sent_s`: seconds of audio it has sent, asked at each `count_sent_audio` and in the end;
     `late_s`, in the end, how late its latest frame was. On one event loop only."""
-    rising = Rising(AUDIO_SENT)
+    rising = RisingCounter(AUDIO_SENT)
     _running[rising] = sent_s
     SESSIONS_OPEN.inc()
     try:
@@ -185,7 +185,7 @@ def session(sent_s: Callable[[], float], late_s: Callable[[], float]) -> Iterato
         SEND_LATENESS.observe(late_s())
 
 
-def settle() -> None:
+def count_sent_audio() -> None:
     """Count what running sessions sent since the last time; every few seconds."""
     for rising, sent_s in _running.items():
         rising.to(sent_s())

@@ -12,9 +12,9 @@ except ImportError:  # not on Windows
     resource = None  # type: ignore[assignment]
 from typing import Final
 
-PER_SESSION: Final = 3
+FILES_PER_SESSION: Final = 3
 """The connection, the source and its reader."""
-RESERVED: Final = 64
+RESERVED_FILES: Final = 64
 """For Redis, the event loop, libraries, logs, webhooks and the intake."""
 MAX_LIMIT: Final = 1 << 18
 """Higher limits are not requested: some programs close every descriptor up to the limit when they start a child."""
@@ -37,20 +37,20 @@ def raise_limit() -> int | None:
     return max(soft, wanted)
 
 
-def needed(sessions: int) -> int:
+def needed_files(sessions: int) -> int:
     """Open files that a worker with `sessions` sessions needs."""
-    return PER_SESSION * sessions + RESERVED
+    return FILES_PER_SESSION * sessions + RESERVED_FILES
 
 
-def shortfall(limit: int | None, sessions: int) -> str | None:
+def limit_warning(limit: int | None, sessions: int) -> str | None:
     """A warning with the remedy if the limit is too low for `sessions` sessions, else None."""
-    if limit is None or limit >= needed(sessions):
+    if limit is None or limit >= needed_files(sessions):
         return None
-    fitting = max(1, (limit - RESERVED) // PER_SESSION)
+    fitting = max(1, (limit - RESERVED_FILES) // FILES_PER_SESSION)
     return (
-        f"the limit of open files is {limit}, and {sessions} sessions need about {needed(sessions)}: raise it"
+        f"the limit of open files is {limit}, and {sessions} sessions need about {needed_files(sessions)}: raise it"
         f" (`ulimit -Hn`, LimitNOFILE=, `nofile`), or set STT_WORKER_SESSIONS={fitting}"
     )
 
 
-__all__ = ["needed", "raise_limit", "shortfall"]
+__all__ = ["limit_warning", "needed_files", "raise_limit"]

@@ -12,7 +12,7 @@ from typing import Final
 
 from worker.errors import SettingsError
 
-MOST_BYTES: Final = 65_536
+MAX_SECRET_BYTES: Final = 65_536
 
 
 def from_files(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
@@ -40,7 +40,7 @@ def read(path: str | Path, asked_by: str) -> str:
     """The secret in a file; `asked_by` is the variable or option that names it. Raises SettingsError."""
     try:
         with Path(path).open(encoding="utf-8") as file:
-            secret = file.read(MOST_BYTES).strip()
+            secret = file.read(MAX_SECRET_BYTES).strip()
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
         raise SettingsError(f"{asked_by}: {path} cannot be read ({reason})") from None

@@ -11,7 +11,7 @@ from bisect import bisect_left, bisect_right
 from typing import NamedTuple
 
 
-class Span(NamedTuple):
+class TimelineSpan(NamedTuple):
     """`length` samples of the session from `session_start` on; `file_start` is None for padding."""
 
     session_start: int
@@ -26,11 +26,11 @@ class Timeline:
         if rate <= 0:
             raise ValueError(f"rate must be positive, not {rate}")
         self.rate = rate
-        self._spans: list[Span] = []
+        self._spans: list[TimelineSpan] = []
         self._starts: list[int] = []
 
     @property
-    def spans(self) -> tuple[Span, ...]:
+    def spans(self) -> tuple[TimelineSpan, ...]:
         return tuple(self._spans)
 
     @property
@@ -108,13 +108,13 @@ class Timeline:
             return
         if self._spans and _continues(self._spans[-1], file_start):
             last = self._spans[-1]
-            self._spans[-1] = Span(last.session_start, last.file_start, last.length + length)
+            self._spans[-1] = TimelineSpan(last.session_start, last.file_start, last.length + length)
             return
         self._starts.append(self.sent)
-        self._spans.append(Span(self._starts[-1], file_start, length))
+        self._spans.append(TimelineSpan(self._starts[-1], file_start, length))
 
 
-def _continues(last: Span, file_start: int | None) -> bool:
+def _continues(last: TimelineSpan, file_start: int | None) -> bool:
     if last.file_start is None or file_start is None:
         return last.file_start is file_start
     return last.file_start + last.length == file_start

@@ -22,7 +22,7 @@ from worker.speed_option import Speed, parse_speed, show_speed
 from worker.validation_errors import Location, describe_errors
 
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
-_OTHERS: Final = frozenset({"STT_TEST_AUDIO"})
+_TEST_VARIABLES: Final = frozenset({"STT_TEST_AUDIO"})
 """Variables of the tests."""
 
 
@@ -269,13 +269,13 @@ class Settings(BaseSettings):
         return self
 
 
-SECRETS: Final = tuple(
+SECRET_SETTINGS: Final = tuple(
     name for name, field in Settings.model_fields.items() if field.annotation is SecretStr or name == "redis_url"
 )
 """Settings that may come from a file: `STT_API_KEY_FILE` names the file with STT_API_KEY. See `worker.secret_files`."""
 
 
-class _GivenOnly(Settings):
+class _ExplicitSettings(Settings):
     """The same settings without the process environment."""
 
     @classmethod
@@ -298,10 +298,10 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
         raise TypeError(f"not settings: {', '.join(sorted(unknown))}")
     try:
         if environ is None:
-            return Settings(**{**from_files(os.environ, SECRETS), **overrides})
-        environ = {**environ, **{f"STT_{k.upper()}": v for k, v in from_files(environ, SECRETS).items()}}
+            return Settings(**{**from_files(os.environ, SECRET_SETTINGS), **overrides})
+        environ = {**environ, **{f"STT_{k.upper()}": v for k, v in from_files(environ, SECRET_SETTINGS).items()}}
         values = {k.removeprefix("STT_").lower(): v for k, v in environ.items() if k.startswith("STT_") and v}
-        return _GivenOnly(**{**values, **overrides})
+        return _ExplicitSettings(**{**values, **overrides})
     except ValidationError as exc:
         raise SettingsError(describe_errors(exc, _variable)) from None
 
@@ -309,8 +309,8 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:
     """One warning for each `STT_…` variable that is not a setting, with the most similar setting."""
     known = {f"STT_{name.upper()}" for name in Settings.model_fields}
-    known |= {f"STT_{name.upper()}_FILE" for name in SECRETS}
-    found = sorted(name for name in environ if name.startswith("STT_") and name not in known | _OTHERS)
+    known |= {f"STT_{name.upper()}_FILE" for name in SECRET_SETTINGS}
+    found = sorted(name for name in environ if name.startswith("STT_") and name not in known | _TEST_VARIABLES)
     return [f"{name} is not a setting{_suggestion(name, known)}" for name in found]
 
 
@@ -342,7 +342,7 @@ def as_environment(settings: Settings) -> dict[str, str]:
 
 
 __all__ = [
-    "SECRETS",
+    "SECRET_SETTINGS",
     "SERVICE_SAMPLE_RATES",
     "Settings",
     "Speed",

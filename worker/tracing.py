@@ -5,7 +5,7 @@ Off, and not even imported, unless OTEL_EXPORTER_OTLP_ENDPOINT (or ..._TRACES_EN
 variables say holds: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 
 Spans carry numbers, ids and codes: never a path, an address, a key, what was said, or the text of an error, which may
-name all of these. Nor a job id that a producer chose, which may be a name or a number of a person: see `shown`.
+name all of these. Nor a job id that a producer chose, which may be a name or a number of a person: see `public_job_id`.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 _LOG: Final = logging.getLogger(__name__)
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
-CLOSE_S: Final = 1.5
+CLOSE_TIMEOUT_S: Final = 1.5
 """Seconds the last spans have to be sent when the process ends."""
-_OURS: Final = re.compile(r"[0-9a-f]{24}")
+_OWN_JOB_ID: Final = re.compile(r"[0-9a-f]{24}")
 """How `tasks.job_spec.job_id` makes one, of the content and the options."""
 
 
@@ -59,7 +59,7 @@ class Span:
             self._span.set_status(Status(StatusCode.ERROR, code))
 
 
-_NOTHING: Final = Span(None)
+_NO_SPAN: Final = Span(None)
 _tracer: Tracer | None = None
 _provider: TracerProvider | None = None
 
@@ -77,11 +77,11 @@ def set_up(environ: Mapping[str, str] = os.environ) -> bool:
         _LOG.warning("no traces: OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed (extra `otel`)")
         return False
     # Its queue is bounded: what is too much, or cannot be sent, is dropped.
-    use(BatchSpanProcessor(OTLPSpanExporter()))
+    add_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return True
 
 
-def use(processor: SpanProcessor) -> None:
+def add_processor(processor: SpanProcessor) -> None:
     """Give all spans from now on to `processor`."""
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
@@ -97,19 +97,19 @@ def use(processor: SpanProcessor) -> None:
 
 
 def close() -> None:
-    """Send what is left, for at most CLOSE_S, and stop."""
+    """Send what is left, for at most CLOSE_TIMEOUT_S, and stop."""
     global _tracer, _provider
     provider, _tracer, _provider = _provider, None, None
     if provider is not None:
         sending = threading.Thread(target=provider.shutdown, name="traces", daemon=True)
         sending.start()
-        sending.join(CLOSE_S)
+        sending.join(CLOSE_TIMEOUT_S)
 
 
-def shown(job_id: str) -> str:
+def public_job_id(job_id: str) -> str:
     """A job id that was made of the content, as it is; another one as `sha256:` and the first 24 digits of its digest,
     by which who knows it finds it."""
-    if _OURS.fullmatch(job_id):
+    if _OWN_JOB_ID.fullmatch(job_id):
         return job_id
     return f"sha256:{hashlib.sha256(job_id.encode()).hexdigest()[:24]}"
 
@@ -119,11 +119,11 @@ def span(name: str, job_id: str, **facts: str | float | None) -> Iterator[Span]:
     """Around one piece of work. What is begun inside of it, also in other tasks, lies below it."""
     tracer = _tracer
     if tracer is None:
-        yield _NOTHING
+        yield _NO_SPAN
         return
     with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as real:
         made = Span(real)
-        made.set(job_id=shown(job_id), **facts)
+        made.set(job_id=public_job_id(job_id), **facts)
         try:
             yield made
         except BaseException as exc:
@@ -131,4 +131,4 @@ def span(name: str, job_id: str, **facts: str | float | None) -> Iterator[Span]:
             raise
 
 
-__all__ = ["Span", "close", "set_up", "shown", "span", "use"]
+__all__ = ["Span", "add_processor", "close", "public_job_id", "set_up", "span"]

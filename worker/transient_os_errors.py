@@ -73,9 +73,11 @@ TRANSIENT_WRITE_ERRORS: Final = (
 """Failures to write a transcript that are worth another attempt: a full disk, a network disk that is away, a lack of
 descriptors."""
 _REMOTE_IO: Final = getattr(errno, "EREMOTEIO", None)
-_WORDS: Final = {os.strerror(number).lower(): number for number in (*_RESOURCES, *_SPACE, errno.EIO, errno.ESTALE)}
+_ERRNO_OF_TEXT: Final = {
+    os.strerror(number).lower(): number for number in (*_RESOURCES, *_SPACE, errno.EIO, errno.ESTALE)
+}
 """For libraries that only pass on the text of an error."""
-_NO_ALLOCATION: Final = ("malloc", "out of memory", "allocation failed", "bad_alloc", "unable to allocate")
+_ALLOCATION_FAILURES: Final = ("malloc", "out of memory", "allocation failed", "bad_alloc", "unable to allocate")
 _MAX_CHAIN: Final = 20
 
 
@@ -124,9 +126,9 @@ def _reason(exc: BaseException, *, files: bool) -> str | None:
     text = str(exc).lower()
     if isinstance(exc, RuntimeError) and "start new thread" in text:
         return _THREADS
-    if any(word in text for word in _NO_ALLOCATION) and isinstance(exc, RuntimeError):
+    if any(word in text for word in _ALLOCATION_FAILURES) and isinstance(exc, RuntimeError):
         return _MEMORY
-    number = next((number for words, number in _WORDS.items() if words in text), None)
+    number = next((number for words, number in _ERRNO_OF_TEXT.items() if words in text), None)
     return None if number is None else _of_errno(number, files=files)
 
 

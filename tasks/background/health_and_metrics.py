@@ -56,7 +56,7 @@ class Monitor:
         try:
             while True:
                 self._away = await self._queue(reader)
-                metrics.settle()
+                metrics.count_sent_audio()
                 due = loop.time() + LOOK_S
                 await asyncio.sleep(LOOK_S)
                 metrics.EVENT_LOOP_LAG.set(max(0.0, loop.time() - due))

@@ -14,7 +14,7 @@ from typing import Final
 
 from tasks.doctor.finding import Finding, fail, ok, warn
 from worker.errors import BadJob, OutputError, SourceError, SttError
-from worker.open_files_limit import raise_limit, shortfall
+from worker.open_files_limit import limit_warning, raise_limit
 from worker.settings import Settings
 from worker.storage import object_store
 from worker.storage.access_policy import check_output
@@ -93,7 +93,7 @@ async def look_at_disk(settings: Settings) -> list[Finding]:
 def look_at_descriptors(settings: Settings) -> Finding:
     """Compare the limit of open files with the need; the limit is raised as in a worker."""
     limit = raise_limit()
-    if (text := shortfall(limit, settings.worker_sessions)) is not None:
+    if (text := limit_warning(limit, settings.worker_sessions)) is not None:
         what, _, way_out = text.partition(": ")
         return warn("open files", what, way_out)
     return ok("open files", "no limit" if limit is None else f"up to {limit}, enough for STT_WORKER_SESSIONS")

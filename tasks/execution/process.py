@@ -27,7 +27,7 @@ from worker.ledger.connection import Connection
 from worker.ledger.event_stream import EventStream
 from worker.ledger.ledger import Ledger
 from worker.ledger.session_limiter import SessionLimiter
-from worker.open_files_limit import raise_limit, shortfall
+from worker.open_files_limit import limit_warning, raise_limit
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
 from worker.secret_masking import show_url
 from worker.settings import Settings, load
@@ -145,7 +145,7 @@ class Process:
 
 def check_settings(settings: Settings) -> None:
     """Raise the limit of open files and log what may be wrong. Raises SettingsError."""
-    if (text := shortfall(raise_limit(), settings.worker_sessions)) is not None:
+    if (text := limit_warning(raise_limit(), settings.worker_sessions)) is not None:
         logger.warning(text)
     warn_of_unknown_variables(os.environ)
     secrets_of(settings)  # raises for a key that is too short

@@ -33,8 +33,8 @@ from worker.ledger.event_stream import EventStream
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.pipeline.run import run
-from worker.realtime.fair_pool import Pool
-from worker.realtime.slots import Slots, Unlimited
+from worker.realtime.fair_pool import FairPool
+from worker.realtime.slots import Slots, UnlimitedSlots
 from worker.settings import Settings
 from worker.storage.sources.identify import Identifier
 
@@ -88,7 +88,7 @@ class Runner:
         self._settings = settings
         self._ledger = ledger
         self._attempt_runner = AttemptRunner(
-            settings, ledger, pipeline, Pool(settings.worker_sessions, slots or Unlimited())
+            settings, ledger, pipeline, FairPool(settings.worker_sessions, slots or UnlimitedSlots())
         )
         self._owner = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self._running: set[asyncio.Task[Outcome]] = set()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support.audiofiles import FLAC, MULAW, WAV, Coding, write_words
 from tests.support.pipeline_run import assert_said, limit_slowdown, tone_service, transcribe
 from tests.support.tones import speech
-from worker.realtime.rate_control import SLOWEST
+from worker.realtime.rate_control import MIN_SPEED
 
 FORMS = [
     "plain-first",
@@ -102,4 +102,4 @@ def test_twenty_files(file: tuple[int, float, tuple[Coding, int]], faults: list[
 @settings(some, max_examples=200)
 @given(files(40.0), plans(20.0), speeds)
 def test_two_hundred_files(file: tuple[int, float, tuple[Coding, int]], faults: list[str], speed: float) -> None:
-    disturbed(file, faults, speed, slowest=SLOWEST)
+    disturbed(file, faults, speed, slowest=MIN_SPEED)

@@ -19,9 +19,9 @@ import soxr
 from tests.evaluate.corpus import Recording
 from worker import settings as settings_module
 from worker.server import recognizers
-from worker.server.endpointing import rules
+from worker.server.endpointing import endpointing_rules
 from worker.server.recognizers import SAMPLE_RATE, Samples, model_files
-from worker.server.speech_segmenter import Listener
+from worker.server.speech_segmenter import SpeechSegmenter
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def on_segments(recordings: Sequence[Recording]) -> Run:
     heard = {}
     for recording in recordings:
         samples = whole_file(recording.path)
-        listener = Listener(SAMPLE_RATE, recognizer.voice_detector(), rules(config))
+        listener = SpeechSegmenter(SAMPLE_RATE, recognizer.voice_detector(), endpointing_rules(config))
         pcm = np.clip(np.rint(samples * 32767), -32768, 32767).astype("<i2")
         texts, words = [], []
         for utterance in [*listener.hear(pcm), *listener.finish()]:

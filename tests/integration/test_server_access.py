@@ -15,8 +15,8 @@ from tests.support.wait import async_wait_until
 from worker.realtime.messages import KEY_HEADER, PATH
 from worker.server import socketio_connections
 from worker.server.app import RunningServer
-from worker.server.fault_options import Fault, Kind
-from worker.server.tcp_connection_limits import ConnectionLimits, Connections
+from worker.server.fault_options import Fault, FaultKind
+from worker.server.tcp_connection_limits import ConnectionLimits, TcpConnections
 
 POLL = "EIO=4&transport=polling"
 SOCKET = "EIO=4&transport=websocket"
@@ -190,7 +190,7 @@ async def test_a_second_websocket_is_refused_during_the_probe_and_for_direct_con
 
 
 async def test_a_stalled_upgrade_ends_and_the_session_polls_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socketio_connections, "UPGRADE_S", 0.2)
+    monkeypatch.setattr(socketio_connections, "UPGRADE_TIMEOUT_S", 0.2)
     async with service() as server, aiohttp.ClientSession() as session:
         sid = await handshake(session, server)
         url = f"{server.url}{PATH}/?{POLL}&sid={sid}"
@@ -205,7 +205,7 @@ async def test_a_stalled_upgrade_ends_and_the_session_polls_on(monkeypatch: pyte
 
 @pytest.mark.parametrize("query", [POLL, SOCKET])
 async def test_a_handshake_without_a_join_is_dropped(query: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(socketio_connections, "JOIN_S", 0.3)
+    monkeypatch.setattr(socketio_connections, "JOIN_TIMEOUT_S", 0.3)
     async with service() as server, aiohttp.ClientSession() as session:
         if query == POLL:
             await handshake(session, server)
@@ -294,7 +294,7 @@ class FullHouse:
 
 
 async def test_clients_with_a_key_are_never_replaced() -> None:
-    connections = Connections(ConnectionLimits(total=3, strangers=2, strangers_per_peer=2))
+    connections = TcpConnections(ConnectionLimits(total=3, strangers=2, strangers_per_peer=2))
     known = [FullHouse(f"10.0.0.{n}") for n in range(3)]
     for one in known:
         assert connections.accept(one)  # type: ignore[arg-type]
@@ -309,7 +309,7 @@ async def test_clients_with_a_key_are_never_replaced() -> None:
 
 
 async def test_the_faults_of_the_handshake_count_handshakes_however_they_are_written() -> None:
-    async with service(faults=[Fault(Kind.HTTP, "503", frozenset({1}))]) as server:
+    async with service(faults=[Fault(FaultKind.HTTP, "503", frozenset({1}))]) as server:
         for query in (f"{POLL}&sid=", f"{POLL}&sid=unknown"):
             assert (await raw(server, request(f"{PATH}/?{query}", f"{KEY_HEADER}: {KEY}\r\n")))[0] == 400
         known = request(f"{PATH}/?{POLL}", f"{KEY_HEADER}: {KEY}\r\n")

@@ -20,7 +20,7 @@ from worker import settings as settings_module
 from worker.realtime import json_codec, messages
 from worker.server.app import RunningServer, start
 from worker.server.fault_options import Fault
-from worker.server.recognition_engine import Load
+from worker.server.recognition_engine import RecognizerLoader
 from worker.server.recognizers import Recognition, Recognizer, Samples
 
 KEY = "test-key"
@@ -56,7 +56,7 @@ def load_for_ever(_settings: settings_module.Settings) -> Recognizer:
 
 @asynccontextmanager
 async def service(
-    recognizer: Recognizer | Load | None = None, faults: Iterable[Fault] = (), **options: Any
+    recognizer: Recognizer | RecognizerLoader | None = None, faults: Iterable[Fault] = (), **options: Any
 ) -> AsyncIterator[RunningServer]:
     """The service on a free port with the key KEY; `options` are settings. A gated recognizer is released last."""
     given = {"server_port": 0, "server_api_keys": KEY, **options}

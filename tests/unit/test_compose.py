@@ -14,14 +14,14 @@ from tasks.cli import main
 from tasks.observability import health
 from tests.support import compose
 from tests.support.compose import interpolate
-from worker.settings import SECRETS, Settings, load
+from worker.settings import SECRET_SETTINGS, Settings, load
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = compose.load()
 SERVICES: dict[str, dict[str, Any]] = FILE["services"]
 OURS = {name: service for name, service in SERVICES.items() if str(service["image"]).startswith("stt-batch")}
 VARIABLES = {f"STT_{name.upper()}" for name in Settings.model_fields}
-FILES = {f"STT_{name.upper()}_FILE" for name in SECRETS}
+FILES = {f"STT_{name.upper()}_FILE" for name in SECRET_SETTINGS}
 ONE_SHOT = {"folders", "secrets"}
 HEAD = compose.PATH.read_text(encoding="utf-8").partition("\nname:")[0]
 

@@ -39,7 +39,7 @@ def test_labels_are_few_and_known() -> None:
 
 def test_counts_of_many_threads_are_exact() -> None:
     counter = Counter("c", "c", ["k"], registry=CollectorRegistry())
-    rising = [metrics.Rising(counter.labels("rising")) for _ in range(8)]
+    rising = [metrics.RisingCounter(counter.labels("rising")) for _ in range(8)]
     before = metrics.AUDIO_SENT._value.get()
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)

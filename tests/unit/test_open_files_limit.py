@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from tasks.doctor.storage import look_at_descriptors
-from worker.open_files_limit import RESERVED, needed, raise_limit, shortfall
+from worker.open_files_limit import RESERVED_FILES, limit_warning, needed_files, raise_limit
 from worker.settings import load
 
 
@@ -32,15 +32,15 @@ def test_a_limit_that_cannot_be_raised_is_named(monkeypatch: pytest.MonkeyPatch)
     assert raise_limit() == 256
     finding = look_at_descriptors(load({}, worker_sessions=500))
     assert finding.status == "warn"
-    assert finding.text == f"the limit of open files is 256, and 500 sessions need about {needed(500)}"
+    assert finding.text == f"the limit of open files is 256, and 500 sessions need about {needed_files(500)}"
     assert look_at_descriptors(load({}, worker_sessions=8)).status == "ok"
 
 
 def test_the_sessions_that_fit_are_named() -> None:
-    text = shortfall(128, 100)
+    text = limit_warning(128, 100)
     assert text is not None
     assert "STT_WORKER_SESSIONS=21" in text
-    assert needed(21) <= 128 < needed(22)
-    assert shortfall(RESERVED, 1) is not None
-    assert shortfall(needed(100), 100) is None
-    assert shortfall(None, 2000) is None
+    assert needed_files(21) <= 128 < needed_files(22)
+    assert limit_warning(RESERVED_FILES, 1) is not None
+    assert limit_warning(needed_files(100), 100) is None
+    assert limit_warning(None, 2000) is None

@@ -10,7 +10,7 @@ import pytest
 
 from tasks.cli import main
 from tests.support import readme
-from worker.settings import SECRETS, Settings
+from worker.settings import SECRET_SETTINGS, Settings
 from worker.transcript.formats import FORMATS
 from worker.transcript.model import Transcript
 
@@ -24,7 +24,7 @@ def test_the_settings_table_is_current() -> None:
 
 def test_every_variable_it_names_exists() -> None:
     known = {f"STT_{name.upper()}" for name in Settings.model_fields} | {"STT_TEST_AUDIO"}
-    known |= {f"STT_{name.upper()}_FILE" for name in SECRETS}
+    known |= {f"STT_{name.upper()}_FILE" for name in SECRET_SETTINGS}
     assert set(re.findall(r"\bSTT_[A-Z0-9_]+", TEXT)) <= known
 
 

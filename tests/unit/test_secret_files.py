@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from worker.errors import SettingsError
-from worker.settings import SECRETS, as_environment, load
+from worker.settings import SECRET_SETTINGS, as_environment, load
 
 
 def test_the_settings_that_may_come_from_a_file() -> None:
-    assert {"api_key", "server_api_keys", "redis_url"} <= set(SECRETS)
+    assert {"api_key", "server_api_keys", "redis_url"} <= set(SECRET_SETTINGS)
 
 
 def test_a_secret_comes_from_the_file_that_is_named(tmp_path: Path) -> None:

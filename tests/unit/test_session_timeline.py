@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.session_timeline import Span, Timeline
+from worker.session_timeline import Timeline, TimelineSpan
 
 pieces = st.lists(st.tuples(st.sampled_from(["audio", "gap", "padding"]), st.integers(0, 5000)), max_size=20)
 
@@ -59,7 +59,7 @@ def test_neighbours_are_one_span() -> None:
         timeline.add_audio(start, 4000)
     timeline.add_padding(10)
     timeline.add_padding(10)
-    assert timeline.spans == (Span(0, 0, 16000), Span(16000, None, 20))
+    assert timeline.spans == (TimelineSpan(0, 0, 16000), TimelineSpan(16000, None, 20))
     assert timeline.file_end == 16000
 
 

@@ -21,9 +21,9 @@ from worker.pipeline.section import Section
 from worker.pipeline.session_sequence import Service
 from worker.pipeline.source_change_check import ContentGuard, guarded
 from worker.pipeline.speech_check import speech_share
-from worker.realtime.rate_control import SpeedControl, is_unlimited
-from worker.realtime.slots import Slots, Unlimited
-from worker.realtime.streaming import Endpoint
+from worker.realtime.rate_control import RateControl, is_unlimited
+from worker.realtime.slots import Slots, UnlimitedSlots
+from worker.realtime.streaming import ServiceAddress
 from worker.settings import Settings
 from worker.storage.sources.download import Local, fetched
 from worker.transcript.document import compose
@@ -38,7 +38,7 @@ async def run(
 
     Raises SttError; on cancellation the sessions are closed first.
     """
-    return await _Run(job, settings, log, listener, slots or Unlimited()).run()
+    return await _Run(job, settings, log, listener, slots or UnlimitedSlots()).run()
 
 
 class _Run:
@@ -47,8 +47,8 @@ class _Run:
         self._settings = settings
         self._log = log
         self._started = asyncio.get_running_loop().time()
-        self._speed = SpeedControl(job.speed, self._started, job.start_speed)
-        endpoint = Endpoint(settings.url, settings.api_key)
+        self._speed = RateControl(job.speed, self._started, job.start_speed)
+        endpoint = ServiceAddress(settings.url, settings.api_key)
         detector = silero if settings.speech_detector == "auto" else lambda: None
         self._service = Service(endpoint, settings, self._speed, slots, detector)
         self._progress = RunProgress(listener, settings, self._speed, job.source.shown)

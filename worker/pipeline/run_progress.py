@@ -9,7 +9,7 @@ from typing import Final, Protocol
 from worker.job_progress import Progress
 from worker.pipeline.job import RunListener
 from worker.pipeline.planning_thread import check_length
-from worker.realtime.rate_control import SpeedControl
+from worker.realtime.rate_control import RateControl
 from worker.settings import Settings
 from worker.transcript.model import SectionFacts, Segment
 
@@ -34,7 +34,7 @@ class RunProgress:
     Every report checks the length of the source as well, because a header may state less audio than the file has: all
     methods raise SourceRefused."""
 
-    def __init__(self, listener: RunListener, settings: Settings, speed: SpeedControl, shown: str) -> None:
+    def __init__(self, listener: RunListener, settings: Settings, speed: RateControl, shown: str) -> None:
         """`shown`: the source as error messages name it."""
         self._listener = listener
         self._settings = settings

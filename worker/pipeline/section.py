@@ -60,7 +60,7 @@ class Section:
             commit=self._commit,
             report=progress.update,
         )
-        self._counted = metrics.Rising(metrics.AUDIO_COMMITTED, max(self._start_s, self._first.committed_s))
+        self._counted = metrics.RisingCounter(metrics.AUDIO_COMMITTED, max(self._start_s, self._first.committed_s))
         self._latest_s = 0.0
         self.error: EndpointError | None = None
         """Why it was given up."""

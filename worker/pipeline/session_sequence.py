@@ -21,11 +21,11 @@ from worker.audio.voice_activity_history import VoicedSeconds
 from worker.backoff import backoff_s
 from worker.errors import EndpointBusy, EndpointError
 from worker.realtime.commit_pairing import Commit
-from worker.realtime.rate_control import AUTO_CEILING, SpeedControl
+from worker.realtime.rate_control import MAX_AUTO_SPEED, RateControl
 from worker.realtime.session import Session
-from worker.realtime.session_retry_policy import Action, Decision, decide
+from worker.realtime.session_retry_policy import RetryAction, RetryDecision, decide
 from worker.realtime.slots import Slots
-from worker.realtime.streaming import Endpoint, Stream, ended
+from worker.realtime.streaming import ServiceAddress, SessionStream, ended
 from worker.secret_masking import show_url
 from worker.session_timeline import Timeline
 from worker.settings import Settings
@@ -42,9 +42,9 @@ BACKOFF_S: Final = (0.5, 30.0)
 class Service:
     """Shared by the sections of a job: access to the service, and the speech detector."""
 
-    endpoint: Endpoint
+    endpoint: ServiceAddress
     settings: Settings
-    speed: SpeedControl
+    speed: RateControl
     slots: Slots
     detector: Callable[[], SpeechDetector | None] = lambda: None
     """Creates the speech detector; returns None if none is installed or enabled."""
@@ -131,14 +131,14 @@ class SessionSequence:
             except EndpointError as exc:
                 if (shortage := shortage_of(exc)) is not None:  # more simultaneous sessions would make it worse
                     raise shortage from exc
-                decision = Decision(Action.RETRY if exc.retryable else Action.FAIL, exc)
+                decision = RetryDecision(RetryAction.RETRY if exc.retryable else RetryAction.FAIL, exc)
                 if isinstance(exc, EndpointBusy):
-                    await self._slow_down(AUTO_CEILING, str(exc))
-            if decision.action is Action.DONE:
+                    await self._slow_down(MAX_AUTO_SPEED, str(exc))
+            if decision.action is RetryAction.DONE:
                 return None
             if decision.error is not None:
                 failures = 0 if self.committed_s > before_s else failures + 1
-                if decision.action is Action.FAIL or failures > self._service.settings.session_retries:
+                if decision.action is RetryAction.FAIL or failures > self._service.settings.session_retries:
                     if not decision.error.retryable:
                         raise decision.error
                     self._record.failures.append(str(decision.error))
@@ -146,7 +146,7 @@ class SessionSequence:
                 metrics.RETRIES.labels("session", decision.error.code).inc()
                 await self._retry(decision, failures)
 
-    async def _stream(self, feed: FrameFeed, until: int | None) -> Decision:
+    async def _stream(self, feed: FrameFeed, until: int | None) -> RetryDecision:
         """Run one session over the uncommitted audio."""
         record = self._record
         structlog.contextvars.bind_contextvars(session=len(record.sessions) + 1)
@@ -173,7 +173,7 @@ class SessionSequence:
 
         service = self._service
         async with service.slots.slot(record.job_id):
-            stream = Stream(
+            stream = SessionStream(
                 service.endpoint,
                 feed,
                 settings=service.settings,
@@ -192,7 +192,7 @@ class SessionSequence:
         self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
         return await self._follow_up(session, timeline)
 
-    async def _follow_up(self, session: Session, timeline: Timeline) -> Decision:
+    async def _follow_up(self, session: Session, timeline: Timeline) -> RetryDecision:
         """Record an ended session and decide how to continue."""
         end, rate = ended(session), timeline.rate
         first = timeline.spans[0].file_start if timeline.spans else None
@@ -218,8 +218,8 @@ class SessionSequence:
         elif decision.error is not None and not session.commits_seen:
             # No commit came: a service that breaks early may only accept audio in real time.
             self._service.speed.trouble(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
-        if decision.action is Action.DONE and session.rotated:
-            return Decision(Action.ROLLOVER)
+        if decision.action is RetryAction.DONE and session.rotated:
+            return RetryDecision(RetryAction.ROLLOVER)
         return decision
 
     async def _slow_down(self, achieved: float, reason: str) -> None:
@@ -227,9 +227,9 @@ class SessionSequence:
         self._service.speed.trouble(self._loop.time(), achieved, reason)
         await self._service.slots.busy()
 
-    async def _retry(self, decision: Decision, failures: int) -> None:
+    async def _retry(self, decision: RetryDecision, failures: int) -> None:
         self._record.failures.append(str(decision.error))
-        pause_s = 0.0 if decision.action is Action.ROLLOVER and not failures else backoff_s(failures, *BACKOFF_S)
+        pause_s = 0.0 if decision.action is RetryAction.ROLLOVER and not failures else backoff_s(failures, *BACKOFF_S)
         error = str(decision.error)
         logger.warning("session ended early", job=self._record.job_id, error=error, next_in_s=round(pause_s, 1))
         self._report("")

@@ -35,16 +35,16 @@ from worker.realtime.socketio_packets import BoundedPacket
 from worker.secret_masking import masker_of, show_url
 from worker.settings import Settings
 
-REDIRECTS: Final = (301, 302, 303, 307, 308)
-REFUSING: Final = (400, 401, 403)
-PROXY_STATUS: Final = (400, 404, 405, 426, 501)
+REDIRECT_STATUSES: Final = (301, 302, 303, 307, 308)
+REFUSAL_STATUSES: Final = (400, 401, 403)
+PROXY_STATUSES: Final = (400, 404, 405, 426, 501)
 # Without a logger of ours, python-socketio prints bare text to standard error. Its lines ("packet queue is empty,
 # aborting") repeat failures that `Client` reports with the address and the reason, so they are not written at all.
 _LIBRARY_LOG: Final = logging.getLogger("worker.realtime.socketio")
 _LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
-EVENT: Final = b"42"
+EVENT_PREFIX: Final = b"42"
 """A message of Engine.IO (4) that is an event of Socket.IO (2) in the main namespace; JSON follows."""
-QUEUE_EVERY_S: Final = 4.0
+QUEUE_INTERVAL_S: Final = 4.0
 """So often a message goes through the library's queue: where nothing does for the ping interval and 5 s more, it gives
 the connection up, so a ping a few seconds late would end a session that streams."""
 BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhausted|busy", re.IGNORECASE)
@@ -125,11 +125,11 @@ class Client:
             websocket = _free_websocket(sio) if now < self._queue_again_at else None
             if websocket is None:
                 await sio.emit(event, payload)
-                self._queue_again_at = now + QUEUE_EVERY_S
+                self._queue_again_at = now + QUEUE_INTERVAL_S
                 if not await _written(sio.eio):
                     return False
             else:
-                packet = EVENT + json_codec.encode([event] if payload is None else [event, payload])
+                packet = EVENT_PREFIX + json_codec.encode([event] if payload is None else [event, payload])
                 await websocket.send_frame(packet, aiohttp.WSMsgType.TEXT)
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError):
             return False
@@ -186,7 +186,7 @@ class Client:
             engineio_logger=_LIBRARY_LOG,
         )
         self._listen(sio)
-        self._queue_again_at = asyncio.get_running_loop().time() + QUEUE_EVERY_S
+        self._queue_again_at = asyncio.get_running_loop().time() + QUEUE_INTERVAL_S
         try:
             async with asyncio.timeout(bound_s):
                 await sio.connect(
@@ -209,7 +209,7 @@ class Client:
         service never redirects, so a redirect means a wrong address, even to the same host."""
         response = await send(request)
         location = response.headers.get("Location", "")
-        if response.status not in REDIRECTS or not location:
+        if response.status not in REDIRECT_STATUSES or not location:
             if request.method == "POST" and response.status >= 300:
                 self._end(f"HTTP {response.status} to a message")
             return response
@@ -257,7 +257,7 @@ class Client:
             kind = EndpointMoved if exc.permanent else EndpointUnavailable
             return kind(f"{shown}: {_redirect_text(exc)}; set STT_URL to the address of the service itself")
         status = _status(exc)
-        if status in REFUSING:
+        if status in REFUSAL_STATUSES:
             return AuthRefused(auth_text(shown, f"HTTP {status}"))
         if status == 429:
             return EndpointBusy(f"{shown} is at its limit: HTTP 429")
@@ -324,7 +324,7 @@ def _may_be_a_proxy(exc: BaseException) -> bool:
     """Whether a refused websocket may have been refused by something in between, or says too little of why."""
     status = _status(exc)
     if status is not None:
-        return status in PROXY_STATUS
+        return status in PROXY_STATUSES
     return not any(
         isinstance(e, aiohttp.ClientConnectorError | TimeoutError | _RefusedInBand | _Redirected) for e in _chain(exc)
     )

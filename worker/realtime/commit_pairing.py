@@ -52,7 +52,7 @@ class Commit:
 
 
 @dataclass(slots=True)
-class _Entry:
+class _PendingCommit:
     text: str
     arrived: float
     sent: int
@@ -63,7 +63,7 @@ class _Entry:
     spoke_before: bool = field(default=False)  # new partial text came between this and the commit before it
 
 
-class Pairer:
+class CommitPairer:
     """Turns committed messages, fed in order of arrival, into commits in order. Times: clock seconds.
 
     `drop_repeats`: drop repeated messages here, for callers that have no sound to compare them with.
@@ -72,8 +72,8 @@ class Pairer:
     def __init__(self, hold_s: float = HOLD_S, *, drop_repeats: bool = True) -> None:
         self._first_hold_s = hold_s
         self._drops = drop_repeats
-        self._waiting: deque[_Entry] = deque()
-        self._released: deque[_Entry] = deque(maxlen=64)
+        self._waiting: deque[_PendingCommit] = deque()
+        self._released: deque[_PendingCommit] = deque(maxlen=64)
         self._lags: deque[float] = deque(maxlen=8)
         self._alone = 0
         self._alone_since = float("-inf")  # when the last wait in vain ended
@@ -131,7 +131,7 @@ class Pairer:
             )  # fmt: skip
         return commits
 
-    def _due(self, entry: _Entry) -> float:
+    def _due(self, entry: _PendingCommit) -> float:
         """Clock time at which an entry at the head of the queue is settled."""
         if entry.has_timed:
             return entry.arrived
@@ -148,12 +148,12 @@ class Pairer:
         return next(later, None)
 
     @property
-    def _newest(self) -> _Entry | None:
+    def _newest(self) -> _PendingCommit | None:
         if self._waiting:
             return self._waiting[-1]
         return self._released[-1] if self._released else None
 
-    def _twin(self, text: str, now: float, lacks: Callable[[_Entry], bool]) -> _Entry | None:
+    def _twin(self, text: str, now: float, lacks: Callable[[_PendingCommit], bool]) -> _PendingCommit | None:
         """The entry that lacks this form of the text: the oldest of those whose text fits best."""
         entries = [e for e in (*self._released, *self._waiting) if now - e.arrived <= PAIR_WITHIN_S and lacks(e)]
         # A form that is later than any wait is no longer expected while a newer one is.
@@ -189,7 +189,7 @@ class Pairer:
 
     def _append(self, message: Committed, now: float, sent: int) -> None:
         self._waiting.append(
-            _Entry(
+            _PendingCommit(
                 text=message.text,
                 arrived=now,
                 sent=sent,
@@ -202,7 +202,7 @@ class Pairer:
         )
         self._spoke = False
 
-    def _repeats_timed(self, entry: _Entry) -> bool:
+    def _repeats_timed(self, entry: _PendingCommit) -> bool:
         """A plain form without a twin, soon after a commit of the same text that had one."""
         return self._timed_seen and any(
             before.has_timed
@@ -211,12 +211,12 @@ class Pairer:
             for before in self._released
         )
 
-    def _repeats_last(self, entry: _Entry) -> bool:
+    def _repeats_last(self, entry: _PendingCommit) -> bool:
         """A plain form of a service with word times that repeats the end of the commit before it."""
         plain = letters(entry.text)
         return bool(plain and self._timed_seen and self._released and plain in letters(self._released[-1].text))
 
-    def _is_burst(self, entry: _Entry) -> bool:
+    def _is_burst(self, entry: _PendingCommit) -> bool:
         if not self._drops or not self._released or entry.spoke_before:
             return False
         last = self._released[-1]

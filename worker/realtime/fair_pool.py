@@ -15,7 +15,7 @@ from itertools import count
 from worker.realtime.slots import Slots
 
 
-class Pool:
+class FairPool:
     """At most `most` sessions at once; each waits for one of the `shared` slots too. Belongs to one event loop."""
 
     def __init__(self, most: int, shared: Slots) -> None:
@@ -77,4 +77,4 @@ class Pool:
                 turn.set_result(None)
 
 
-__all__ = ["Pool"]
+__all__ = ["FairPool"]

@@ -15,7 +15,7 @@ KEEP_ALIVE_S: Final = 5.0
 """A session held back by its window still sends a frame this often: services close idle sessions after 15 s."""
 
 
-class Flow:
+class FlowControl:
     """Accounts of what was sent and of what came back. Positions in samples, times in clock seconds."""
 
     def __init__(self, settings: Settings, now: float) -> None:

@@ -17,10 +17,10 @@ RISE_PER_S: Final = 0.05
 """Factors of real time the limit rises in a second."""
 HOLD_S: Final = 15.0
 """Seconds after a fall before it rises again."""
-AUTO_CEILING: Final = 16.0
-AUTO_LAG_S: Final = 8.0
+MAX_AUTO_SPEED: Final = 16.0
+MAX_AUTO_LAG_S: Final = 8.0
 """Seconds of speech without any new text at which `auto` falls: at real time a service answers within two or three."""
-SLOWEST: Final = 1.0
+MIN_SPEED: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,14 +32,14 @@ class SpeedChange:
     reason: str
 
 
-class SpeedControl:
+class RateControl:
     """The speed of one job across its sessions. Times are seconds of a monotonic clock, speeds factors of real time."""
 
     def __init__(self, asked: Speed, now: float, start: float | None = None) -> None:
         """`start`: the factor `auto` begins with, where one is known that was taken lately."""
         self.asked = asked
-        self._ceiling = AUTO_CEILING if asked == "auto" else asked
-        self._limit = min(max(start or SLOWEST, SLOWEST), AUTO_CEILING) if asked == "auto" else self._ceiling
+        self._ceiling = MAX_AUTO_SPEED if asked == "auto" else asked
+        self._limit = min(max(start or MIN_SPEED, MIN_SPEED), MAX_AUTO_SPEED) if asked == "auto" else self._ceiling
         self._updated = now
         self._hold_until = now
         self.changes: list[SpeedChange] = []
@@ -57,15 +57,15 @@ class SpeedControl:
     def trouble(self, now: float, achieved: float, reason: str) -> None:
         """The service was overrun at `achieved` (factor of real time really sent)."""
         before = self.current(now)
-        self._fall(now, min(before, max(achieved, SLOWEST)) / 2, reason)
+        self._fall(now, min(before, max(achieved, MIN_SPEED)) / 2, reason)
 
     def lag(self, now: float, unanswered_s: float) -> None:
         """`unanswered_s` seconds of speech went out since the last new text. Only `auto` minds."""
-        if self.asked == "auto" and unanswered_s > AUTO_LAG_S and now >= self._hold_until:
+        if self.asked == "auto" and unanswered_s > MAX_AUTO_LAG_S and now >= self._hold_until:
             self._fall(now, self.current(now) / 2, f"{unanswered_s:.0f} s of speech without new text")
 
     def _fall(self, now: float, speed: float, reason: str) -> None:
-        lower = max(speed, min(SLOWEST, self._ceiling))
+        lower = max(speed, min(MIN_SPEED, self._ceiling))
         self._hold_until = now + HOLD_S
         if lower < self._limit:
             self._limit = lower

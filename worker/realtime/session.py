@@ -19,8 +19,8 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-from worker.realtime.commit_pairing import Commit, Pairer
-from worker.realtime.flow_control import Flow
+from worker.realtime.commit_pairing import Commit, CommitPairer
+from worker.realtime.flow_control import FlowControl
 from worker.realtime.messages import (
     REASON_STOPPED,
     Closed,
@@ -31,9 +31,9 @@ from worker.realtime.messages import (
     SessionStarted,
     UpstreamStarted,
 )
-from worker.realtime.rate_control import SLOWEST, SpeedControl
-from worker.realtime.session_states import End, Phase, Why
-from worker.realtime.tail_flush import TOLERANCE_S, Tail
+from worker.realtime.rate_control import MIN_SPEED, RateControl
+from worker.realtime.session_states import EndReason, Phase, SessionEnd
+from worker.realtime.tail_flush import TOLERANCE_S, TailFlush
 from worker.settings import Settings
 
 STOP_WAIT_S: Final = 5.0
@@ -42,7 +42,7 @@ STOP_WAIT_S: Final = 5.0
 MAX_TEXTS: Final = 64
 """Number of remembered texts. A service repeats recent ones; a person may say the same much later."""
 
-FELL_SILENT_S: Final = 4.0
+SILENT_SERVICE_S: Final = 4.0
 """A service with text in progress repeats it about every second; one that says nothing for so long is gone."""
 
 HARMLESS_AT_END: Final = frozenset({"commit_throttled", "input_error", "insufficient_audio_activity"})
@@ -52,12 +52,12 @@ HARMLESS_AT_END: Final = frozenset({"commit_throttled", "input_error", "insuffic
 class Session:
     """The state of one session. See the module's text."""
 
-    def __init__(self, settings: Settings, speed: SpeedControl, now: float) -> None:
+    def __init__(self, settings: Settings, speed: RateControl, now: float) -> None:
         self._settings = settings
         self._rate = settings.sample_rate
         self.speed = speed
         self.phase = Phase.CONNECTING
-        self.end: End | None = None
+        self.end: SessionEnd | None = None
         self.session_id: str | None = None
         self.model: str | None = None
         self.partial = ""  # text in progress as the service last sent it
@@ -66,9 +66,9 @@ class Session:
         self._since = now  # when the phase began
         self._opened = self._streaming_since = now
         self._commit_on_stop = False
-        self._flow = Flow(settings, now)
-        self._tail = Tail(settings)
-        self._pairer = Pairer(drop_repeats=False)
+        self._flow = FlowControl(settings, now)
+        self._tail = TailFlush(settings)
+        self._pairer = CommitPairer(drop_repeats=False)
         self._commits: list[Commit] = []
         self.commits_seen = 0
         self.unpaired: tuple[str, ...] = ()  # text of commits whose word times were still to come when it broke
@@ -141,9 +141,9 @@ class Session:
             return
         answered = not self._commit_on_stop and not self._flow.voiced_since_life
         if self.phase is Phase.STOPPING and (answered or self._tail_committed()):
-            self._finish(End(Why.COMPLETED, detail=detail))
+            self._finish(SessionEnd(EndReason.COMPLETED, detail=detail))
         else:
-            self._finish(End(Why.DROPPED, detail=detail))
+            self._finish(SessionEnd(EndReason.DROPPED, detail=detail))
 
     def tick(self, now: float) -> None:
         """Time passed: settle what waited, and end what took too long."""
@@ -152,21 +152,21 @@ class Session:
             return
         start_s, stall_s = self._settings.start_timeout_s, self._settings.stall_timeout_s
         if self.phase is Phase.STARTING and now - self._since >= start_s:
-            self._finish(End(Why.STALLED, detail=f"no session-started within {start_s:g} s"))
+            self._finish(SessionEnd(EndReason.STALLED, detail=f"no session-started within {start_s:g} s"))
         elif self._flow.stuck_s(now) >= stall_s:
-            self._finish(End(Why.STALLED, detail=f"the service took no audio for {stall_s:g} s"))
+            self._finish(SessionEnd(EndReason.STALLED, detail=f"the service took no audio for {stall_s:g} s"))
         elif self._expects_answer() and now - self._answer_due_since >= stall_s:
-            self._finish(End(Why.STALLED, detail=f"no answer to speech for {stall_s:g} s"))
+            self._finish(SessionEnd(EndReason.STALLED, detail=f"no answer to speech for {stall_s:g} s"))
         elif self.phase is Phase.FLUSHING and self._flushed(now):
-            if self.pending_text and now - self._flow.last_life >= FELL_SILENT_S:
-                self._finish(End(Why.STALLED, detail="text was in progress, and nothing came any more"))
+            if self.pending_text and now - self._flow.last_life >= SILENT_SERVICE_S:
+                self._finish(SessionEnd(EndReason.STALLED, detail="text was in progress, and nothing came any more"))
             else:
                 self._enter(Phase.STOPPING, now)
         elif self._stop_unanswered(now):
             if self._flow.voiced_since_life:
-                self._finish(End(Why.STALLED, detail="no answer to the last words, nor to the stop"))
+                self._finish(SessionEnd(EndReason.STALLED, detail="no answer to the last words, nor to the stop"))
             else:
-                self._finish(End(Why.COMPLETED, detail="the service did not confirm the close"))
+                self._finish(SessionEnd(EndReason.COMPLETED, detail="the service did not confirm the close"))
 
     # -- what to do ------------------------------------------------------------------------------------------------
 
@@ -177,7 +177,7 @@ class Session:
 
     def send_at(self, samples: int, now: float) -> float:
         """Clock time from which the next frame of `samples` may leave as far as the service's answers allow."""
-        return self._flow.send_at(samples, now, paced=self.speed.current(now) <= SLOWEST)
+        return self._flow.send_at(samples, now, paced=self.speed.current(now) <= MIN_SPEED)
 
     def padding_at(self, now: float) -> float:
         """In `flushing`: clock time from which the next frame of silence may leave."""
@@ -222,9 +222,9 @@ class Session:
     def _enter(self, phase: Phase, now: float) -> None:
         self.phase, self._since = phase, now
 
-    def _finish(self, end: End) -> None:
+    def _finish(self, end: SessionEnd) -> None:
         settled = self._pairer.release(math.inf, everything=True)
-        if end.why is not Why.COMPLETED:  # the next session hears them again, and then with their word times
+        if end.why is not EndReason.COMPLETED:  # the next session hears them again, and then with their word times
             count = next((i for i, commit in enumerate(settled) if not commit.words), len(settled))
             settled, again = settled[:count], settled[count:]
             self.unpaired = tuple(commit.text for commit in again)
@@ -274,7 +274,7 @@ class Session:
     def _take_error(self, message: ServiceError) -> None:
         if self.phase in (Phase.FLUSHING, Phase.STOPPING) and self.commits_seen and message.name in HARMLESS_AT_END:
             return
-        self._finish(End(Why.ERROR, name=message.name, detail=message.text))
+        self._finish(SessionEnd(EndReason.ERROR, name=message.name, detail=message.text))
 
     def _take_closed(self, message: Closed) -> None:
         detail = f"closed with {message.code}" + (f": {message.reason}" if message.reason else "")
@@ -282,8 +282,8 @@ class Session:
         if self._commit_on_stop:
             # The code proves nothing: some services answer the stop with 1005 or 1006.
             orderly = orderly and (message.reason == REASON_STOPPED or self._tail_committed())
-        why = Why.COMPLETED if orderly else Why.CLOSED
-        self._finish(End(why, detail=detail, close_code=message.code))
+        why = EndReason.COMPLETED if orderly else EndReason.CLOSED
+        self._finish(SessionEnd(why, detail=detail, close_code=message.code))
 
     def _expects_answer(self) -> bool:
         if self.phase is Phase.STREAMING:

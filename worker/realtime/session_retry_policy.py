@@ -19,10 +19,10 @@ from worker.errors import (
     SessionLost,
     SessionStalled,
 )
-from worker.realtime.session_states import End, Why
+from worker.realtime.session_states import EndReason, SessionEnd
 
 
-class Action(StrEnum):
+class RetryAction(StrEnum):
     """What to do next with the rest of the audio."""
 
     DONE = "done"  # nothing is left to do
@@ -32,10 +32,10 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class RetryDecision:
     """`error` is what the job fails with if the action is FAIL, or when retries are used up."""
 
-    action: Action
+    action: RetryAction
     error: EndpointError | None = None
 
 
@@ -49,31 +49,31 @@ COME_BACK_LATER: Final = frozenset({1001, 1011, 1012, 1013})
 """Close codes (RFC 6455 and its registry) of a service that goes away, failed, restarts or is overloaded."""
 
 
-def decide(end: End, url: str) -> Decision:
+def decide(end: SessionEnd, url: str) -> RetryDecision:
     """The consequence of `end`; `url` only serves the error's text."""
-    if end.why is Why.COMPLETED:
-        return Decision(Action.DONE)
-    if end.why is Why.ERROR:
+    if end.why is EndReason.COMPLETED:
+        return RetryDecision(RetryAction.DONE)
+    if end.why is EndReason.ERROR:
         return _decide_error(end, url)
-    if end.why is Why.STALLED:
-        return Decision(Action.RETRY, SessionStalled(f"{url}: {end.detail}"))
-    if end.why is Why.DROPPED:
-        return Decision(Action.RETRY, EndpointUnavailable(f"{url}: the connection broke ({end.detail})"))
-    action = Action.RETRY if end.close_code in COME_BACK_LATER else Action.ROLLOVER
-    return Decision(action, SessionLost(f"{url}: the service ended the session early ({end.detail})"))
+    if end.why is EndReason.STALLED:
+        return RetryDecision(RetryAction.RETRY, SessionStalled(f"{url}: {end.detail}"))
+    if end.why is EndReason.DROPPED:
+        return RetryDecision(RetryAction.RETRY, EndpointUnavailable(f"{url}: the connection broke ({end.detail})"))
+    action = RetryAction.RETRY if end.close_code in COME_BACK_LATER else RetryAction.ROLLOVER
+    return RetryDecision(action, SessionLost(f"{url}: the service ended the session early ({end.detail})"))
 
 
-def _decide_error(end: End, url: str) -> Decision:
+def _decide_error(end: SessionEnd, url: str) -> RetryDecision:
     name = _base_name(end.name)
     if name in ROLLOVER:
-        return Decision(Action.ROLLOVER, SessionLost(f"{url}: {end.detail}"))
+        return RetryDecision(RetryAction.ROLLOVER, SessionLost(f"{url}: {end.detail}"))
     if name == "auth_error":
-        return Decision(Action.FAIL, AuthRefused(auth_text(url, end.detail)))
+        return RetryDecision(RetryAction.FAIL, AuthRefused(auth_text(url, end.detail)))
     if name in FATAL:
-        return Decision(Action.FAIL, RequestRefused(f"{url} refused the audio or the account: {end.detail}"))
+        return RetryDecision(RetryAction.FAIL, RequestRefused(f"{url} refused the audio or the account: {end.detail}"))
     if name in BUSY:
-        return Decision(Action.RETRY, EndpointBusy(f"{url} is at its limit: {end.detail}"))
-    return Decision(Action.RETRY, SessionLost(f"{url} reported an error: {end.detail}"))
+        return RetryDecision(RetryAction.RETRY, EndpointBusy(f"{url} is at its limit: {end.detail}"))
+    return RetryDecision(RetryAction.RETRY, SessionLost(f"{url} reported an error: {end.detail}"))
 
 
 def auth_text(url: str, detail: str) -> str:

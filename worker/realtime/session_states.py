@@ -15,7 +15,7 @@ class Phase(StrEnum):
     ENDED = "ended"
 
 
-class Why(StrEnum):
+class EndReason(StrEnum):
     """How a session ended."""
 
     COMPLETED = "completed"  # all audio sent and the tail resolved
@@ -26,10 +26,10 @@ class Why(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class SessionEnd:
     """The end of a session. `name`: error class of the service, or ""; `detail`: text for a person."""
 
-    why: Why
+    why: EndReason
     name: str = ""
     detail: str = ""
     close_code: int | None = None

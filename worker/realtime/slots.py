@@ -28,7 +28,7 @@ class Slots(Protocol):
         ...
 
 
-class Unlimited:
+class UnlimitedSlots:
     """Slots without a limit and without Redis."""
 
     @asynccontextmanager

@@ -25,29 +25,29 @@ from worker.realtime.commit_pairing import Commit
 from worker.realtime.message_masking import mask_message
 from worker.realtime.messages import Message
 from worker.realtime.pacing import Pacer
-from worker.realtime.rate_control import SpeedControl
+from worker.realtime.rate_control import RateControl
 from worker.realtime.session import Session
-from worker.realtime.session_states import End, Phase
+from worker.realtime.session_states import Phase, SessionEnd
 from worker.realtime.wakeup import Wakeup
 from worker.secret_masking import masker_of
 from worker.session_timeline import Timeline
 from worker.settings import Settings
 
-FRAMES_AT_ONCE: Final = 4
+MAX_FRAMES_PER_TURN: Final = 4
 """Frames sent at most before others have their turn. Each turn of the loop costs more than a frame."""
-CONFIG_WITHIN_S: Final = 0.3
+CONFIG_TIMEOUT_S: Final = 0.3
 """A service that has not told its configuration by then, counted from session-started, tells none."""
 
 
 @dataclass(frozen=True, slots=True)
-class Endpoint:
+class ServiceAddress:
     """Where sessions are opened."""
 
     url: str
     api_key: SecretStr
 
 
-class Connection(Protocol):
+class ServiceConnection(Protocol):
     """What a stream needs of `Client`; tests put their own in its place."""
 
     async def open(self) -> None: ...
@@ -57,7 +57,7 @@ class Connection(Protocol):
     async def close(self) -> None: ...
 
 
-class Stream:
+class SessionStream:
     """One session over `frames`: opens it, streams to their end or to a pause at which the session is old enough,
     flushes the tail, closes.
 
@@ -68,17 +68,17 @@ class Stream:
 
     def __init__(
         self,
-        endpoint: Endpoint,
+        endpoint: ServiceAddress,
         frames: FrameFeed,
         *,
         settings: Settings,
-        speed: SpeedControl,
+        speed: RateControl,
         timeline: Timeline,
         voice: VoiceMap,
         on_commit: Callable[[Commit], Awaitable[None]],
         on_session: Callable[[Session], Awaitable[None]],
         make_room: Callable[[], bool] = lambda: False,
-        connect: Callable[..., Connection] = Client,
+        connect: Callable[..., ServiceConnection] = Client,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._frames = frames
@@ -103,7 +103,7 @@ class Stream:
         """The ended session. Raises AuthRefused, EndpointBusy or EndpointUnavailable when none could be had, and
         whatever `frames`, `on_commit` or `on_session` raise; the connection is closed in every case."""
         await self._client.open()
-        with metrics.session(lambda: self._session.sent_samples / self._rate, lambda: self._pacer.worst_late_s):
+        with metrics.measure_session(lambda: self._session.sent_samples / self._rate, lambda: self._pacer.worst_late_s):
             await self._run()
         return self._session
 
@@ -176,7 +176,7 @@ class Stream:
         self._pacer = pacer = Pacer(session.speed.current(began), began)
         paused = False
         for frame in self._frames:
-            if self._at_once == FRAMES_AT_ONCE:
+            if self._at_once == MAX_FRAMES_PER_TURN:
                 self._at_once = 0
                 await asyncio.sleep(0)  # frames that need not wait must not keep the loop from everything else
             if paused and not frame.runs and self._may_rotate():
@@ -193,7 +193,7 @@ class Stream:
             if not await self._emit_audio(frame.pcm, frame.runs):
                 return
             self._at_once += 1
-        await self._hear_config(until=began + CONFIG_WITHIN_S)
+        await self._hear_config(until=began + CONFIG_TIMEOUT_S)
         session.input_ended(self._loop.time())
         await self._flush()
         if session.phase is Phase.STOPPING:
@@ -252,7 +252,7 @@ class Stream:
         return taken
 
 
-def ended(session: Session) -> End:
+def ended(session: Session) -> SessionEnd:
     """The end of a session that has ended."""
     if session.end is None:
         raise RuntimeError("the session has not ended")

@@ -20,13 +20,13 @@ SETTLE_S: Final = 2.5
 """Seconds of answers without news, or of silence with nothing to answer, after which nothing more is expected."""
 PAUSE_MARGIN_S: Final = 0.5
 """Silence beyond the pause the service says it commits after."""
-FASTEST: Final = 4.0
+MAX_PADDING_SPEED: Final = 4.0
 """Most, as a factor of real time, at which silence beyond the least is sent."""
 DEFAULT_PAUSE_S: Final = 1.5
 """The pause the service is documented to commit after."""
 
 
-class Tail:
+class TailFlush:
     """The silence after the last sample of one session."""
 
     def __init__(self, settings: Settings) -> None:
@@ -64,7 +64,7 @@ class Tail:
         once; the rest not much faster than real time, so that little is wasted when the answer comes."""
         if self.padding_samples < self._least_samples and math.isinf(speed):
             return now
-        return max(now, self._since + self.padding_samples / self._rate / min(speed, FASTEST))
+        return max(now, self._since + self.padding_samples / self._rate / min(speed, MAX_PADDING_SPEED))
 
     def over(self, now: float, *, pending: bool, covered: bool, unanswered: bool) -> bool:
         """Whether the session can be stopped. `pending`: text is in progress; `covered`: a commit reaches the last

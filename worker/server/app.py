@@ -20,21 +20,21 @@ from worker.errors import EndpointUnavailable
 from worker.realtime import json_codec, messages
 from worker.realtime.socketio_packets import BoundedPacket
 from worker.server import auth, recognizers
-from worker.server.fault_options import Fault, Faults
-from worker.server.http_endpoint import Endpoint, close_strangers
-from worker.server.recognition_engine import EngineLoader, Load
+from worker.server.fault_options import Fault, FaultSchedule
+from worker.server.http_endpoint import HttpEndpoint, close_unauthenticated
+from worker.server.recognition_engine import EngineLoader, RecognizerLoader
 from worker.server.recognizers import Recognizer
 from worker.server.request_bodies import MAX_BODY_BYTES
-from worker.server.socketio_connections import Hub
-from worker.server.tcp_connection_limits import Connections, limits_for
+from worker.server.socketio_connections import SocketIoConnections
+from worker.server.tcp_connection_limits import TcpConnections, limits_for
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 
 # python-engineio's default of 16 silently loses bursts sent over polling.
-_PAYLOAD_PACKETS_MAX: Final = 100_000
+_MAX_PAYLOAD_PACKETS: Final = 100_000
 _CONNECTIONS_PER_SESSION: Final = 4
-_CLOSE_S: Final = 0.2
+_CLOSE_TIMEOUT_S: Final = 0.2
 
 
 class RunningServer:
@@ -45,10 +45,10 @@ class RunningServer:
         settings: Settings,
         sio: socketio.AsyncServer,
         runner: web.AppRunner,
-        hub: Hub,
+        hub: SocketIoConnections,
         loader: EngineLoader,
-        connections: Connections,
-        endpoint: Endpoint,
+        connections: TcpConnections,
+        endpoint: HttpEndpoint,
         port: int,
     ) -> None:
         self._sio = sio
@@ -99,26 +99,28 @@ class RunningServer:
         _log.info("stopped", url=self.url)
 
 
-async def start(settings: Settings, recognizer: Recognizer | Load, faults: Iterable[Fault] = ()) -> RunningServer:
+async def start(
+    settings: Settings, recognizer: Recognizer | RecognizerLoader, faults: Iterable[Fault] = ()
+) -> RunningServer:
     """Listen on the settings' address; returns at once, while a recognizer given as a function is still loading.
 
     A handshake that comes while it loads waits for it; one that comes after it failed gets HTTP 500 with the reason.
     A recognizer given as a value is not closed by the server. Raises SettingsError when no key is set,
     EndpointUnavailable when the address cannot be listened on.
     """
-    accepted = auth.keys(settings)
-    switches = Faults(faults)
+    accepted = auth.accepted_keys(settings)
+    switches = FaultSchedule(faults)
     sio = _socketio_server()
     loader = EngineLoader(settings, recognizer)
-    hub = Hub(sio, settings, loader, switches)
+    hub = SocketIoConnections(sio, settings, loader, switches)
     max_sockets = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
-    connections = Connections(limits_for(max_sockets))
-    endpoint = Endpoint(sio, hub, loader, accepted, switches, connections, max_sockets)
+    connections = TcpConnections(limits_for(max_sockets))
+    endpoint = HttpEndpoint(sio, hub, loader, accepted, switches, connections, max_sockets)
     app = _application(hub, loader, settings)
     for path in (messages.PATH, messages.PATH + "/"):
         app.router.add_route("*", path, endpoint.handle)
-    app.on_response_prepare.append(close_strangers(connections))
-    runner = web.AppRunner(app, shutdown_timeout=_CLOSE_S)
+    app.on_response_prepare.append(close_unauthenticated(connections))
+    runner = web.AppRunner(app, shutdown_timeout=_CLOSE_TIMEOUT_S)
     await runner.setup()
     try:
         port = await connections.listen(cast(web.Server, runner.server), settings.server_host, settings.server_port)
@@ -134,14 +136,14 @@ async def start(settings: Settings, recognizer: Recognizer | Load, faults: Itera
     return server
 
 
-Beside = Callable[[RunningServer], Coroutine[Any, Any, None]]
+SideTask = Callable[[RunningServer], Coroutine[Any, Any, None]]
 
 
 def run(
     settings: Settings,
     on_ready: Callable[[str], None] | None = None,
     faults: Iterable[Fault] = (),
-    beside: Beside | None = None,
+    beside: SideTask | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT. Blocking; prints nothing (it logs to stderr unless structlog is configured).
 
@@ -155,7 +157,7 @@ def run(
 
 
 async def _serve(
-    settings: Settings, on_ready: Callable[[str], None] | None, faults: Iterable[Fault], beside: Beside | None
+    settings: Settings, on_ready: Callable[[str], None] | None, faults: Iterable[Fault], beside: SideTask | None
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -188,7 +190,7 @@ def _in_one_line(record: logging.LogRecord) -> bool:
 
 
 def _socketio_server() -> socketio.AsyncServer:
-    Payload.max_decode_packets = _PAYLOAD_PACKETS_MAX
+    Payload.max_decode_packets = _MAX_PAYLOAD_PACKETS
     # What clients send wrongly is told to them; the libraries' own loggers would print it.
     library_log = logging.getLogger("worker.server.socketio")
     library_log.addHandler(logging.NullHandler())
@@ -209,7 +211,7 @@ def _socketio_server() -> socketio.AsyncServer:
     )
 
 
-def _application(hub: Hub, loader: EngineLoader, settings: Settings) -> web.Application:
+def _application(hub: SocketIoConnections, loader: EngineLoader, settings: Settings) -> web.Application:
     """Health and metrics; the real-time endpoint is added by `start`."""
 
     async def health(_request: web.Request) -> web.Response:
@@ -226,7 +228,7 @@ def _application(hub: Hub, loader: EngineLoader, settings: Settings) -> web.Appl
         status = 200 if problem is None else 503
         return web.Response(status=status, text=json_codec.dumps(body), content_type="application/json")
 
-    heard = metrics.Rising(metrics.SERVER_AUDIO)
+    heard = metrics.RisingCounter(metrics.SERVER_AUDIO)
 
     async def measured(request: web.Request) -> web.Response:
         metrics.SERVER_READY.set(loader.problem is None)

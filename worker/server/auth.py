@@ -34,7 +34,7 @@ HANDSHAKE: Final = web.RequestKey("handshake", Handshake)
 _CORS: Final = {"Access-Control-Allow-Origin": "*"}
 
 
-class Keys:
+class AcceptedKeys:
     """The keys that are accepted; compared in constant time, whatever their lengths."""
 
     def __init__(self, keys: Iterable[str]) -> None:
@@ -46,7 +46,7 @@ class Keys:
         return sum(hmac.compare_digest(given, digest) for digest in self._digests) > 0
 
 
-def keys(settings: Settings) -> Keys:
+def accepted_keys(settings: Settings) -> AcceptedKeys:
     """The keys of STT_SERVER_API_KEYS, else STT_API_KEY. Raises SettingsError when there is none."""
     given = settings.server_api_keys.get_secret_value() or settings.api_key.get_secret_value()
     accepted = [key.strip() for key in given.split(",") if key.strip()]
@@ -54,10 +54,10 @@ def keys(settings: Settings) -> Keys:
         raise SettingsError(
             "the self-hosted service needs at least one key: set STT_SERVER_API_KEYS (comma-separated) or STT_API_KEY"
         )
-    return Keys(accepted)
+    return AcceptedKeys(accepted)
 
 
-def problem_with_key(request: web.Request, accepted: Keys) -> str | None:
+def problem_with_key(request: web.Request, accepted: AcceptedKeys) -> str | None:
     """The reason to refuse the key of a handshake; None if it is accepted."""
     given = request.headers.getall(KEY_HEADER, [])
     if not given or not given[0]:

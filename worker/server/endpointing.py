@@ -21,12 +21,12 @@ from worker.settings import Settings
 
 _SMOOTHING_WINDOWS = 7
 # What an engine is given at once; longer cuts come in pieces.
-_PIECE_MAX_S = 20.0
-_PIECE_SLACK_S = 2.0
+_MAX_PIECE_S = 20.0
+_PIECE_TOLERANCE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class EndpointingRules:
     """When to cut; all in seconds, thresholds as probabilities of voice."""
 
     commit_silence_s: float = 0.6
@@ -47,13 +47,13 @@ class Rules:
     """How far back from the longest stretch the quietest point is looked for."""
 
 
-def rules(settings: Settings) -> Rules:
+def endpointing_rules(settings: Settings) -> EndpointingRules:
     """The rules of STT_SERVER_ENDPOINTING with the settings that override it."""
     service = settings.server_endpointing == "service"
     silence = settings.server_commit_silence_s or (1.5 if service else 0.6)
     longest = settings.server_segment_max_s or (36.0 if service else 20.0)
     # The service itself knows no shorter pause for long stretches; without it a fast talker's commits come late.
-    return Rules(
+    return EndpointingRules(
         commit_silence_s=silence,
         longest_s=longest,
         early_after_s=inf if service else longest / 2,
@@ -63,7 +63,7 @@ def rules(settings: Settings) -> Rules:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class SegmentBounds:
     """One stretch to recognize and commit: samples `start` to `end`, where voice begins in it, and the inner points at
     which it is split for an engine."""
 
@@ -81,7 +81,7 @@ class Cut:
 class Endpointer:
     """The state of one session."""
 
-    def __init__(self, rules: Rules) -> None:
+    def __init__(self, rules: EndpointingRules) -> None:
         self._rules = rules
         self._needed = max(1, ceil(rules.shortest_voice_s * SAMPLE_RATE / VOICE_WINDOW))
         self._count = 0  # windows seen
@@ -106,7 +106,7 @@ class Endpointer:
         first = self._count if self._run is None else self._run
         return max(self._floor, first * VOICE_WINDOW - _samples(self._rules.pre_roll_s))
 
-    def feed(self, probabilities: Iterable[float]) -> list[Cut]:
+    def feed(self, probabilities: Iterable[float]) -> list[SegmentBounds]:
         """Take the next windows; returns the cuts they complete, in order."""
         cuts = []
         for probability in probabilities:
@@ -115,14 +115,14 @@ class Endpointer:
                 cuts.append(cut)
         return cuts
 
-    def flush(self, total: int) -> list[Cut]:
+    def flush(self, total: int) -> list[SegmentBounds]:
         """End of the session after `total` samples: the speech in progress, if any. Afterwards silence."""
         if self._start is None:
             return []
         cut = self._close(min(self._voice_end(), total))
         return [cut] if cut.end > cut.start else []
 
-    def _window(self, probability: float) -> Cut | None:
+    def _window(self, probability: float) -> SegmentBounds | None:
         index = self._count
         self._count += 1
         voiced = probability >= self._rules.on or (self._run is not None and probability >= self._rules.off)
@@ -150,7 +150,7 @@ class Endpointer:
         self._start = max(self._floor, self._first_voice - _samples(self._rules.pre_roll_s))
         self._last_voice = index
 
-    def _pause(self, index: int) -> Cut | None:
+    def _pause(self, index: int) -> SegmentBounds | None:
         now = (index + 1) * VOICE_WINDOW
         early = now - self._opened() > _samples(self._rules.early_after_s)
         wanted_s = self._rules.early_silence_s if early else self._rules.commit_silence_s
@@ -158,7 +158,7 @@ class Endpointer:
             return None
         return self._close(min(self._voice_end(), now))
 
-    def _too_long(self, index: int) -> Cut | None:
+    def _too_long(self, index: int) -> SegmentBounds | None:
         start, now = self._opened(), (index + 1) * VOICE_WINDOW
         if now - start < _samples(self._rules.longest_s):
             return None
@@ -175,16 +175,16 @@ class Endpointer:
         self._recent, self._recent_from = rest, window
         return cut
 
-    def _close(self, end: int) -> Cut:
+    def _close(self, end: int) -> SegmentBounds:
         start = self._opened()
-        cut = Cut(start, end, max(start, self._first_voice), self._splits(start, end))
+        cut = SegmentBounds(start, end, max(start, self._first_voice), self._splits(start, end))
         self._start, self._run, self._floor = None, None, end
         self._recent = []
         return cut
 
     def _splits(self, start: int, end: int) -> tuple[int, ...]:
         """Quietest points that leave no piece longer than an engine takes at once."""
-        longest, slack = _samples(_PIECE_MAX_S), _samples(_PIECE_SLACK_S)
+        longest, slack = _samples(_MAX_PIECE_S), _samples(_PIECE_TOLERANCE_S)
         points: list[int] = []
         while end - start > longest:
             left = ceil((end - start) / longest)

@@ -14,8 +14,8 @@ from aiohttp import web
 from worker.realtime import messages
 from worker.server import auth
 from worker.server.fault_injection_commits import phantoms, repeated_text, shifted
-from worker.server.fault_options import Fault, Faults, Kind
-from worker.server.recognition_engine import Engine
+from worker.server.fault_options import Fault, FaultKind, FaultSchedule
+from worker.server.recognition_engine import RecognitionEngine
 
 Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 _OVERFLOW_WINDOW_S: Final = 3.0
@@ -25,7 +25,7 @@ REFUSALS: Final[dict[int, str]] = {}
 """Requests (by `id`) whose connection is to be refused in-band, with the reason; taken out when they are."""
 
 
-class Blow(Enum):
+class FaultEffect(Enum):
     """What befalls the connection after a chunk."""
 
     NOTHING = auto()
@@ -50,55 +50,55 @@ class FaultySession:
         self._late: set[asyncio.Task[None]] = set()
         self._over = False
 
-    def has(self, kind: Kind) -> bool:
+    def has(self, kind: FaultKind) -> bool:
         return kind in self._faults
 
-    def engine(self, engine: Engine) -> Engine:
+    def engine(self, engine: RecognitionEngine) -> RecognitionEngine:
         """The engine with the endpointing of this session."""
         rules = engine.rules
-        pause, longest = self._faults.get(Kind.COMMIT_PAUSE), self._faults.get(Kind.LONGEST)
+        pause, longest = self._faults.get(FaultKind.COMMIT_PAUSE), self._faults.get(FaultKind.LONGEST)
         if pause:
             rules = replace(rules, commit_silence_s=pause.number, early_after_s=NEVER_S)
         if longest:
             rules = replace(rules, longest_s=longest.number)
         return replace(engine, rules=rules)
 
-    async def chunk(self, audio_s: float) -> Blow:
+    async def chunk(self, audio_s: float) -> FaultEffect:
         """`audio_s` seconds of audio came."""
         self._audio_s += audio_s
         await self._repeat_partial()
-        if self._past(Kind.DROP):
-            return Blow.RESET
-        if self._past(Kind.STOP_READING):
-            return Blow.HOLD
-        if self._past(Kind.CLOSE):
+        if self._past(FaultKind.DROP):
+            return FaultEffect.RESET
+        if self._past(FaultKind.STOP_READING):
+            return FaultEffect.HOLD
+        if self._past(FaultKind.CLOSE):
             return await self._close()
         error = self._error(audio_s)
         if error is None:
-            return Blow.NOTHING
-        return await self._fail(error, as_message=self.has(Kind.ERROR_MESSAGE))
+            return FaultEffect.NOTHING
+        return await self._fail(error, as_message=self.has(FaultKind.ERROR_MESSAGE))
 
     def _error(self, audio_s: float) -> str | None:
         """The name of the error that is due."""
-        for kind in (Kind.ERROR, Kind.ERROR_MESSAGE):
+        for kind in (FaultKind.ERROR, FaultKind.ERROR_MESSAGE):
             if kind in self._faults and self._audio_s > self._faults[kind].name_at[1]:
                 return self._faults[kind].name_at[0]
-        if self._past(Kind.TIME_LIMIT):
+        if self._past(FaultKind.TIME_LIMIT):
             return "session_time_limit_exceeded"
-        if self.has(Kind.CHUNK_MAX) and audio_s > self._faults[Kind.CHUNK_MAX].number:
+        if self.has(FaultKind.CHUNK_MAX) and audio_s > self._faults[FaultKind.CHUNK_MAX].number:
             return "chunk_size_exceeded"
-        return "queue_overflow" if self.has(Kind.OVERFLOW) and self._too_fast() else None
+        return "queue_overflow" if self.has(FaultKind.OVERFLOW) and self._too_fast() else None
 
     async def emit(self, event: str, payload: dict[str, Any] | None) -> None:
         """What the session has to say, as the faults leave it."""
-        if self._over or self._past(Kind.MUTE) or self._past(Kind.STOP_READING):
+        if self._over or self._past(FaultKind.MUTE) or self._past(FaultKind.STOP_READING):
             return  # a service that is stuck does not speak either
         if event == messages.CLOSED:
             if self._swapped:
                 await self._send_forms(*self._swapped)
             await asyncio.gather(*self._late)
-            if payload and self.has(Kind.CLOSE_CODE):
-                payload = {**payload, "code": int(self._faults[Kind.CLOSE_CODE].number)}
+            if payload and self.has(FaultKind.CLOSE_CODE):
+                payload = {**payload, "code": int(self._faults[FaultKind.CLOSE_CODE].number)}
         if event != messages.TRANSCRIPT or payload is None:
             await self._emit(event, payload)
             return
@@ -113,26 +113,30 @@ class FaultySession:
             return
         elif kind == messages.TYPE_PARTIAL:
             # Where nothing is committed the text in progress stays.
-            self._last_partial = payload["text"] or (self._last_partial if self.has(Kind.NEVER_COMMIT) else "")
+            self._last_partial = payload["text"] or (self._last_partial if self.has(FaultKind.NEVER_COMMIT) else "")
             await self._emit(event, {**payload, "text": self._last_partial})
         else:
             await self._emit(event, payload)
 
     def _config(self, config: dict[str, Any]) -> dict[str, Any]:
         """The session's configuration as a service with these faults sends it."""
-        if self.has(Kind.FORGET_TAIL):
+        if self.has(FaultKind.FORGET_TAIL):
             config = {k: v for k, v in config.items() if k != messages.FIELD_COMMIT_ON_STOP}
-        return {**config, "include_timestamps": False} if self.has(Kind.PLAIN_ONLY) else config
+        return {**config, "include_timestamps": False} if self.has(FaultKind.PLAIN_ONLY) else config
 
     def _deaf_at(self, second: float) -> bool:
-        if not self.has(Kind.DEAF):
+        if not self.has(FaultKind.DEAF):
             return False
-        start, end = self._faults[Kind.DEAF].span
+        start, end = self._faults[FaultKind.DEAF].span
         return start <= second < end
 
     async def _repeat_partial(self) -> None:
         """Repeat the last partial, once for each second of audio that is not transcribed."""
-        if self.has(Kind.REPEAT_PARTIAL) and self._deaf_at(self._audio_s) and self._audio_s >= self._repeated_s + 1:
+        if (
+            self.has(FaultKind.REPEAT_PARTIAL)
+            and self._deaf_at(self._audio_s)
+            and self._audio_s >= self._repeated_s + 1
+        ):
             self._repeated_s = self._audio_s
             await self._say({"message_type": messages.TYPE_PARTIAL, "text": self._last_partial})
 
@@ -142,26 +146,26 @@ class FaultySession:
         text = " ".join(w["text"] for w in words if w["type"] == "word")
         if text:
             await self._heard_commit({**plain, "text": text}, {**timed, "text": text, "words": words})
-        elif self.has(Kind.EMPTY_COMMITS):
+        elif self.has(FaultKind.EMPTY_COMMITS):
             await self._say({**plain, "text": ""})
             await self._say({**timed, "text": "", "words": []})
 
     async def _commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
-        if self.has(Kind.DEAF):
+        if self.has(FaultKind.DEAF):
             await self._deafened(plain, timed)
         else:
             await self._heard_commit(plain, timed)
 
     async def _heard_commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
-        if self.has(Kind.NEVER_COMMIT) and self._audio_s >= self._faults[Kind.NEVER_COMMIT].number:
+        if self.has(FaultKind.NEVER_COMMIT) and self._audio_s >= self._faults[FaultKind.NEVER_COMMIT].number:
             self._last_partial = timed["text"]
             await self._say({"message_type": messages.TYPE_PARTIAL, "text": timed["text"]})
             return
         timed = self._altered(timed)
-        if self.has(Kind.TEXT_COPIES):
-            plain, timed = (repeated_text(m, int(self._faults[Kind.TEXT_COPIES].number)) for m in (plain, timed))
+        if self.has(FaultKind.TEXT_COPIES):
+            plain, timed = (repeated_text(m, int(self._faults[FaultKind.TEXT_COPIES].number)) for m in (plain, timed))
         self._commits += 1
-        if self.has(Kind.SWAP):
+        if self.has(FaultKind.SWAP):
             # Each first of two commits comes after the second one.
             self._swapped, held = (None, self._swapped) if self._swapped else ((plain, timed), None)
             if held is None:
@@ -169,16 +173,16 @@ class FaultySession:
             await self._send_forms(plain, timed)
             plain, timed = held
         await self._send_forms(plain, timed)
-        if self.has(Kind.PHANTOM):
-            for message in phantoms(self._arranged(plain, timed), int(self._faults[Kind.PHANTOM].number)):
+        if self.has(FaultKind.PHANTOM):
+            for message in phantoms(self._arranged(plain, timed), int(self._faults[FaultKind.PHANTOM].number)):
                 self._say_later(_PHANTOM_AFTER_S, message)
-        if self.has(Kind.ECHO):
+        if self.has(FaultKind.ECHO):
             for text in (timed["text"], timed["text"], self._last_partial):
                 await self._say({"message_type": messages.TYPE_PARTIAL, "text": text})
 
     async def _send_forms(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         for index, message in enumerate(self._arranged(plain, timed)):
-            gap, growth = self._faults.get(Kind.PAIR_GAP), self._faults.get(Kind.GAP_GROWTH)
+            gap, growth = self._faults.get(FaultKind.PAIR_GAP), self._faults.get(FaultKind.GAP_GROWTH)
             if index and (gap or growth):
                 grown_s = growth.number * self._commits if growth else 0.0
                 self._say_later((gap.number if gap else 0.0) + grown_s, message)
@@ -187,28 +191,28 @@ class FaultySession:
 
     def _altered(self, timed: dict[str, Any]) -> dict[str, Any]:
         words = timed.get("words")
-        if self.has(Kind.WORDS_NULL):
+        if self.has(FaultKind.WORDS_NULL):
             words = None
-        elif words and self.has(Kind.NO_TIMES):
+        elif words and self.has(FaultKind.NO_TIMES):
             words = [{k: v for k, v in w.items() if k not in ("start", "end")} for w in words]
         elif words:
-            late_s = self._faults[Kind.OFFSET].number if self.has(Kind.OFFSET) else 0.0
-            if self.has(Kind.DRIFT):
-                late_s += self._faults[Kind.DRIFT].number * self._commits
-            form, since = self._faults[Kind.TIMES].name_at if self.has(Kind.TIMES) else ("", 0.0)
+            late_s = self._faults[FaultKind.OFFSET].number if self.has(FaultKind.OFFSET) else 0.0
+            if self.has(FaultKind.DRIFT):
+                late_s += self._faults[FaultKind.DRIFT].number * self._commits
+            form, since = self._faults[FaultKind.TIMES].name_at if self.has(FaultKind.TIMES) else ("", 0.0)
             words = shifted(words, late_s, form if self._commits >= since else "", self._commits)
         return {**timed, "words": words}
 
     def _arranged(self, plain: dict[str, Any], timed: dict[str, Any]) -> list[dict[str, Any]]:
-        out = [timed, plain] if self.has(Kind.TIMED_FIRST) else [plain, timed]
-        untimed = self._faults.get(Kind.UNTIMED)
-        if self.has(Kind.PLAIN_ONLY) or (untimed and self._commits % int(untimed.number) == 0):
+        out = [timed, plain] if self.has(FaultKind.TIMED_FIRST) else [plain, timed]
+        untimed = self._faults.get(FaultKind.UNTIMED)
+        if self.has(FaultKind.PLAIN_ONLY) or (untimed and self._commits % int(untimed.number) == 0):
             out = [plain]
-        elif self.has(Kind.TIMED_ONLY):
+        elif self.has(FaultKind.TIMED_ONLY):
             out = [timed]
-        if self.has(Kind.TRIPLICATE):
+        if self.has(FaultKind.TRIPLICATE):
             out = out * 3
-        if self.has(Kind.EMPTY_COMMITS):
+        if self.has(FaultKind.EMPTY_COMMITS):
             out = [{**m, "text": "", "words": []} if "words" in m else {**m, "text": ""} for m in out] + out
         return out
 
@@ -224,7 +228,7 @@ class FaultySession:
     async def _say(self, message: dict[str, Any]) -> None:
         await self._emit(messages.TRANSCRIPT, message)
 
-    async def _fail(self, name: str, *, as_message: bool) -> Blow:
+    async def _fail(self, name: str, *, as_message: bool) -> FaultEffect:
         text = f"{name}: a configured fault"
         if as_message:
             await self._say({"message_type": name, "error": text})
@@ -232,28 +236,28 @@ class FaultySession:
             await self._emit(messages.ERROR, {"error": text})
         return await self._close()
 
-    async def _close(self) -> Blow:
+    async def _close(self) -> FaultEffect:
         self._over = True
         await self._emit(messages.CLOSED, {"code": 1000, "reason": ""})
-        return Blow.END
+        return FaultEffect.END
 
-    def _past(self, kind: Kind) -> bool:
+    def _past(self, kind: FaultKind) -> bool:
         return kind in self._faults and self._audio_s > self._faults[kind].number
 
     def _too_fast(self) -> bool:
         elapsed_s = max(time.monotonic() - self._started, 0.5)
-        return self._audio_s - elapsed_s * self._faults[Kind.OVERFLOW].number > _OVERFLOW_WINDOW_S
+        return self._audio_s - elapsed_s * self._faults[FaultKind.OVERFLOW].number > _OVERFLOW_WINDOW_S
 
 
-async def strike_handshake(request: web.Request, faults: Faults) -> web.Response | None:
+async def apply_handshake_faults(request: web.Request, faults: FaultSchedule) -> web.Response | None:
     """Apply the faults of the handshake to `request`. Returns the response to send instead, or None to continue."""
     for fault in faults.next_connection():
-        if fault.kind is Kind.HANG:
+        if fault.kind is FaultKind.HANG:
             await asyncio.sleep(NEVER_S)
-        elif fault.kind is Kind.SLOW:
+        elif fault.kind is FaultKind.SLOW:
             await asyncio.sleep(fault.number)
-        elif fault.kind is Kind.HTTP:
+        elif fault.kind is FaultKind.HTTP:
             return auth.refusal(int(fault.number), "error", "a configured fault")
-        elif fault.kind is Kind.REFUSE:
+        elif fault.kind is FaultKind.REFUSE:
             REFUSALS[id(request)] = fault.value
     return None

@@ -15,7 +15,7 @@ from typing import Final
 from worker.errors import SettingsError
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What a fault does; the values are the names on the command line."""
 
     # which committed messages come, and how
@@ -66,44 +66,46 @@ class Kind(StrEnum):
 
 
 # What a value means, for those that take one; and what it is when none is given.
-VALUES: Final[dict[Kind, tuple[str, str]]] = {
-    Kind.PAIR_GAP: ("seconds between the two committed forms", "1"),
-    Kind.DRIFT: ("seconds the word times are late, more with each commit", "0.1"),
-    Kind.OFFSET: ("seconds all word times are late", "0.1"),
-    Kind.TIMES: ("the form of word times: FORM, or FORM@NUMBER from that commit on", "relative"),
-    Kind.TEXT_COPIES: ("times the text of a commit is repeated inside it", "3"),
-    Kind.PHANTOM: ("commits 0.4 s after each commit that repeat its last words", "1"),
-    Kind.GAP_GROWTH: ("seconds by which pair-gap grows with each commit", "0.5"),
-    Kind.UNTIMED: ("one in so many commits has no form with word times", "3"),
-    Kind.COMMIT_PAUSE: ("seconds of silence before a commit", "1.5"),
-    Kind.LONGEST: ("seconds of speech after which it commits without a pause", "36"),
-    Kind.NEVER_COMMIT: ("seconds after which nothing is committed any more", "0"),
-    Kind.DEAF: ("START or START-END in seconds: no text for the speech in that time, without any error", "0"),
-    Kind.CLOSE_CODE: ("code of session-closed", "1005"),
-    Kind.TIME_LIMIT: ("seconds until session_time_limit_exceeded", "10"),
-    Kind.CLOSE: ("seconds until an unannounced close with 1000", "10"),
-    Kind.DROP: ("seconds until the connection is reset", "10"),
-    Kind.ERROR: ("NAME@SECONDS: a session-error, then the close", "error@0"),
-    Kind.ERROR_MESSAGE: ("NAME@SECONDS: the same as a transcript-message", "error@0"),
-    Kind.STOP_READING: ("seconds until nothing is read any more, nor said", "10"),
-    Kind.MUTE: ("seconds until nothing is answered any more, pings excepted", "10"),
-    Kind.OVERFLOW: ("times real time above which it ends with queue_overflow", "2"),
-    Kind.CHUNK_MAX: ("seconds of audio a chunk may hold", "1"),
-    Kind.HTTP: ("status of the handshake", "401"),
-    Kind.REFUSE: ("reason of the refusal in-band", "Invalid API key"),
-    Kind.SLOW: ("seconds the handshake takes", "2"),
+FAULT_VALUES: Final[dict[FaultKind, tuple[str, str]]] = {
+    FaultKind.PAIR_GAP: ("seconds between the two committed forms", "1"),
+    FaultKind.DRIFT: ("seconds the word times are late, more with each commit", "0.1"),
+    FaultKind.OFFSET: ("seconds all word times are late", "0.1"),
+    FaultKind.TIMES: ("the form of word times: FORM, or FORM@NUMBER from that commit on", "relative"),
+    FaultKind.TEXT_COPIES: ("times the text of a commit is repeated inside it", "3"),
+    FaultKind.PHANTOM: ("commits 0.4 s after each commit that repeat its last words", "1"),
+    FaultKind.GAP_GROWTH: ("seconds by which pair-gap grows with each commit", "0.5"),
+    FaultKind.UNTIMED: ("one in so many commits has no form with word times", "3"),
+    FaultKind.COMMIT_PAUSE: ("seconds of silence before a commit", "1.5"),
+    FaultKind.LONGEST: ("seconds of speech after which it commits without a pause", "36"),
+    FaultKind.NEVER_COMMIT: ("seconds after which nothing is committed any more", "0"),
+    FaultKind.DEAF: ("START or START-END in seconds: no text for the speech in that time, without any error", "0"),
+    FaultKind.CLOSE_CODE: ("code of session-closed", "1005"),
+    FaultKind.TIME_LIMIT: ("seconds until session_time_limit_exceeded", "10"),
+    FaultKind.CLOSE: ("seconds until an unannounced close with 1000", "10"),
+    FaultKind.DROP: ("seconds until the connection is reset", "10"),
+    FaultKind.ERROR: ("NAME@SECONDS: a session-error, then the close", "error@0"),
+    FaultKind.ERROR_MESSAGE: ("NAME@SECONDS: the same as a transcript-message", "error@0"),
+    FaultKind.STOP_READING: ("seconds until nothing is read any more, nor said", "10"),
+    FaultKind.MUTE: ("seconds until nothing is answered any more, pings excepted", "10"),
+    FaultKind.OVERFLOW: ("times real time above which it ends with queue_overflow", "2"),
+    FaultKind.CHUNK_MAX: ("seconds of audio a chunk may hold", "1"),
+    FaultKind.HTTP: ("status of the handshake", "401"),
+    FaultKind.REFUSE: ("reason of the refusal in-band", "Invalid API key"),
+    FaultKind.SLOW: ("seconds the handshake takes", "2"),
 }
-FORMS: Final = ("ms", "relative", "relative-ms", "negative", "zero", "beyond", "reversed", "text", "mixed")
+WORD_TIME_FORMS: Final = ("ms", "relative", "relative-ms", "negative", "zero", "beyond", "reversed", "text", "mixed")
 """Forms of word times: milliseconds; from the start of the segment; both; 1,000 s too early; all 0; 1,000 s too late;
 start and end exchanged; numbers as text; a different form with each commit."""
-HANDSHAKE: Final = frozenset({Kind.HTTP, Kind.REFUSE, Kind.HANG, Kind.SLOW, Kind.POLLING_ONLY})
+HANDSHAKE_FAULTS: Final = frozenset(
+    {FaultKind.HTTP, FaultKind.REFUSE, FaultKind.HANG, FaultKind.SLOW, FaultKind.POLLING_ONLY}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
     """One switch. `sessions` are the numbers it applies to, None for all."""
 
-    kind: Kind
+    kind: FaultKind
     value: str = ""
     sessions: frozenset[int] | None = None
 
@@ -132,22 +134,22 @@ def parse(text: str) -> Fault:
     head, _, sessions = text.strip().partition(":")
     name, _, value = head.partition("=")
     try:
-        kind = Kind(name)
+        kind = FaultKind(name)
     except ValueError:
-        raise SettingsError(f"no fault {name!r}; there are {', '.join(Kind)}") from None
-    meaning, default = VALUES.get(kind, ("", ""))
+        raise SettingsError(f"no fault {name!r}; there are {', '.join(FaultKind)}") from None
+    meaning, default = FAULT_VALUES.get(kind, ("", ""))
     if value and not meaning:
         raise SettingsError(f"the fault {name} takes no value, got {value!r}")
     fault = Fault(kind, value or default, _numbers(sessions) if sessions else None)
     try:
-        if kind in (Kind.ERROR, Kind.ERROR_MESSAGE):
+        if kind in (FaultKind.ERROR, FaultKind.ERROR_MESSAGE):
             _ = fault.name_at
-        elif kind is Kind.TIMES:
-            if fault.name_at[0] not in FORMS:
-                raise SettingsError(f"the fault {name} takes one of {', '.join(FORMS)}, got {value!r}")
-        elif kind is Kind.DEAF:
+        elif kind is FaultKind.TIMES:
+            if fault.name_at[0] not in WORD_TIME_FORMS:
+                raise SettingsError(f"the fault {name} takes one of {', '.join(WORD_TIME_FORMS)}, got {value!r}")
+        elif kind is FaultKind.DEAF:
             _ = fault.span
-        elif meaning and kind is not Kind.REFUSE:
+        elif meaning and kind is not FaultKind.REFUSE:
             _ = fault.number
     except ValueError:
         raise SettingsError(f"the fault {name} takes {meaning}, got {value!r}") from None
@@ -157,13 +159,13 @@ def parse(text: str) -> Fault:
 def describe() -> str:
     """All faults, a line each, for the help."""
     lines = []
-    for kind in Kind:
-        meaning, default = VALUES.get(kind, ("", ""))
+    for kind in FaultKind:
+        meaning, default = FAULT_VALUES.get(kind, ("", ""))
         lines.append(f"{kind}" + (f"={default}  {meaning}" if meaning else ""))
     return "\n".join(lines)
 
 
-class Faults:
+class FaultSchedule:
     """All switches of one server; counts sessions and connections."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
@@ -176,17 +178,17 @@ class Faults:
 
     @property
     def polling_only(self) -> bool:
-        return any(f.kind is Kind.POLLING_ONLY for f in self._faults)
+        return any(f.kind is FaultKind.POLLING_ONLY for f in self._faults)
 
     def next_session(self) -> tuple[Fault, ...]:
         """The faults of the session that starts now."""
         self._sessions += 1
-        return tuple(f for f in self._faults if f.kind not in HANDSHAKE and f.applies(self._sessions))
+        return tuple(f for f in self._faults if f.kind not in HANDSHAKE_FAULTS and f.applies(self._sessions))
 
     def next_connection(self) -> tuple[Fault, ...]:
         """The faults of the handshake that comes now."""
         self._connections += 1
-        return tuple(f for f in self._faults if f.kind in HANDSHAKE and f.applies(self._connections))
+        return tuple(f for f in self._faults if f.kind in HANDSHAKE_FAULTS and f.applies(self._connections))
 
 
 def _numbers(text: str) -> frozenset[int]:

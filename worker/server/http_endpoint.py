@@ -8,18 +8,18 @@ from aiohttp import web
 from yarl import URL
 
 from worker.server import auth
-from worker.server.fault_injection import strike_handshake
-from worker.server.fault_options import Faults
+from worker.server.fault_injection import apply_handshake_faults
+from worker.server.fault_options import FaultSchedule
 from worker.server.recognition_engine import EngineLoader
-from worker.server.request_bodies import Bodies, BodyRefused, with_body
-from worker.server.request_query import Query, QueryRefused, parse_query
-from worker.server.socketio_connections import Hub
-from worker.server.tcp_connection_limits import Connections
+from worker.server.request_bodies import BodyReader, BodyRefused, with_body
+from worker.server.request_query import HandshakeQuery, QueryRefused, parse_query
+from worker.server.socketio_connections import SocketIoConnections
+from worker.server.tcp_connection_limits import TcpConnections
 
 METHODS: Final = ("GET", "POST", "OPTIONS")
 
 
-class _Refused(Exception):
+class _RequestRefused(Exception):
     """The request is refused with this status; the text is for the client."""
 
     def __init__(self, status: int, text: str, error: str = "invalid_request") -> None:
@@ -28,17 +28,17 @@ class _Refused(Exception):
         self.error = error
 
 
-class Endpoint:
+class HttpEndpoint:
     """Serves handshakes with a key, and requests to sessions that exist. Belongs to one event loop."""
 
     def __init__(
         self,
         sio: Any,
-        hub: Hub,
+        hub: SocketIoConnections,
         loader: EngineLoader,
-        accepted: auth.Keys,
-        faults: Faults,
-        connections: Connections,
+        accepted: auth.AcceptedKeys,
+        faults: FaultSchedule,
+        connections: TcpConnections,
         max_sockets: int,
     ) -> None:
         self._sio = sio
@@ -48,31 +48,31 @@ class Endpoint:
         self._faults = faults
         self._connections = connections
         self._max_sockets = max_sockets
-        self._bodies = Bodies()
+        self._bodies = BodyReader()
         self._posting: set[str] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Serve one request to the endpoint's path, whatever its method."""
         try:
             return await self._handle(request)
-        except _Refused as exc:
+        except _RequestRefused as exc:
             return auth.refusal(exc.status, exc.error, str(exc))
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.method not in METHODS:
-            raise _Refused(405, f"the method must be one of {', '.join(METHODS)}")
+            raise _RequestRefused(405, f"the method must be one of {', '.join(METHODS)}")
         try:
             query = parse_query(request.rel_url.raw_query_string)
         except QueryRefused as exc:
-            raise _Refused(400, str(exc)) from None
+            raise _RequestRefused(400, str(exc)) from None
         # From here on all code sees the canonical query only.
         request = request.clone(rel_url=URL.build(path=request.path, query_string=query.canonical, encoded=True))
         if request.method == "OPTIONS":
             return await self._engine(request)
         if not _transport_fits(request, query):
-            raise _Refused(400, "the transport of the query and the header Upgrade differ")
+            raise _RequestRefused(400, "the transport of the query and the header Upgrade differ")
         if query.websocket and self._faults.polling_only:
-            raise _Refused(400, "the websocket is refused by a configured fault", "error")
+            raise _RequestRefused(400, "the websocket is refused by a configured fault", "error")
         if query.sid is None:
             return await self._handshake(request)
         return await self._serve(request, query.sid, websocket=query.websocket)
@@ -80,20 +80,20 @@ class Endpoint:
     async def _handshake(self, request: web.Request) -> web.StreamResponse:
         """Open a session."""
         if request.method != "GET":
-            raise _Refused(400, "a request without a sid is a handshake, which must be a GET")
+            raise _RequestRefused(400, "a request without a sid is a handshake, which must be a GET")
         problem = auth.problem_with_key(request, self._accepted)
         if problem is not None:
-            raise _Refused(401, problem, "auth_error")
+            raise _RequestRefused(401, problem, "auth_error")
         self._connections.welcome(request.transport)
-        response = await strike_handshake(request, self._faults)
+        response = await apply_handshake_faults(request, self._faults)
         if response is not None:
             return response
         problem = await self._loader.settled()
         if problem is not None:
-            raise _Refused(500, problem, "transcriber_error")
+            raise _RequestRefused(500, problem, "transcriber_error")
         if self._hub.sockets >= self._max_sockets:
             most = self._max_sockets
-            raise _Refused(429, f"the server has {most} connections open; try again later", "resource_exhausted")
+            raise _RequestRefused(429, f"the server has {most} connections open; try again later", "resource_exhausted")
         # No await between the count and the new socket, or a burst of handshakes would pass the limit together.
         self._hub.authenticate(request)
         return await self._engine(request)
@@ -101,7 +101,7 @@ class Endpoint:
     async def _serve(self, request: web.Request, sid: str, *, websocket: bool) -> web.StreamResponse:
         """A request to a session."""
         if not self._hub.serves(sid):
-            raise _Refused(400, "the session that sid names does not exist or has ended")
+            raise _RequestRefused(400, "the session that sid names does not exist or has ended")
         self._connections.welcome(request.transport)
         if request.method == "POST":
             return await self._post(request, sid)
@@ -109,17 +109,17 @@ class Endpoint:
             return await self._engine(request)
         with self._hub.upgrading(sid, request) as free:
             if not free:
-                raise _Refused(400, "the session has a websocket already")
+                raise _RequestRefused(400, "the session has a websocket already")
             return await self._engine(request)
 
     async def _post(self, request: web.Request, sid: str) -> web.StreamResponse:
         if sid in self._posting:
-            raise _Refused(400, "the session is sending another request already")
+            raise _RequestRefused(400, "the session is sending another request already")
         self._posting.add(sid)
         try:
             return await self._engine(with_body(request, await self._bodies.read(request)))
         except BodyRefused as exc:
-            raise _Refused(exc.status, str(exc)) from None
+            raise _RequestRefused(exc.status, str(exc)) from None
         finally:
             self._posting.discard(sid)
 
@@ -128,14 +128,14 @@ class Endpoint:
         return response
 
 
-def _transport_fits(request: web.Request, query: Query) -> bool:
+def _transport_fits(request: web.Request, query: HandshakeQuery) -> bool:
     """Whether the query and the headers ask for the same transport: python-engineio uses both, in different places."""
     if query.websocket:
         return request.method == "GET" and web.WebSocketResponse().can_prepare(request).ok
     return "websocket" not in ",".join(request.headers.getall("Upgrade", [])).lower()
 
 
-def close_strangers(connections: Connections) -> Any:
+def close_unauthenticated(connections: TcpConnections) -> Any:
     """A signal handler for `on_response_prepare`: a connection without an accepted request has one response."""
 
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:

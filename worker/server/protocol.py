@@ -13,26 +13,26 @@ import numpy as np
 import pybase64
 
 from worker.realtime import messages
-from worker.server.endpointing import Rules
+from worker.server.endpointing import EndpointingRules
 from worker.server.recognizers import Recognition, RecognizedWord
 from worker.server.speech_segmenter import Pcm, Utterance
 
-RATE_MIN: Final = 8000
-RATE_MAX: Final = 48000
-CHUNK_MAX_S: Final = 10.0
+MIN_RATE_HZ: Final = 8000
+MAX_RATE_HZ: Final = 48000
+MAX_CHUNK_S: Final = 10.0
 """Longest audio in one message, in seconds."""
-CHUNK_MAX_BYTES: Final = 1_000_000
+MAX_CHUNK_BYTES: Final = 1_000_000
 """Largest audio in one message, in bytes of PCM."""
 _VOICE_LATE_S: Final = 0.05
 """How late a voice detector may notice the start of a word."""
 
 
-class Refused(Exception):
+class MessageRefused(Exception):
     """What a client sent cannot be used; the text is the `error` of a session-error."""
 
 
 @dataclass(frozen=True, slots=True)
-class Chunk:
+class AudioChunk:
     """One message of audio: mono samples at the session's rate."""
 
     pcm: Pcm
@@ -44,38 +44,40 @@ def start_rate(args: tuple[Any, ...]) -> int:
     return _rate(_payload(messages.START, args).get("sampleRate"), "sampleRate")
 
 
-def chunk(args: tuple[Any, ...], session_rate: int) -> Chunk:
+def chunk(args: tuple[Any, ...], session_rate: int) -> AudioChunk:
     """The audio of an audio-chunk. Raises Refused."""
     payload = _payload(messages.CHUNK, args)
     rate = _rate(payload.get("sample_rate"), "sample_rate")
     if rate != session_rate:
-        raise Refused(f"input_error: sample_rate is {rate}, but the session was started with {session_rate}")
+        raise MessageRefused(f"input_error: sample_rate is {rate}, but the session was started with {session_rate}")
     text = payload.get("audio_base_64")
     if not isinstance(text, str):
-        raise Refused("input_error: audio_base_64 must be a text: base64 of 16-bit little-endian mono PCM")
-    longest = min(CHUNK_MAX_BYTES, int(CHUNK_MAX_S * rate) * 2)
+        raise MessageRefused("input_error: audio_base_64 must be a text: base64 of 16-bit little-endian mono PCM")
+    longest = min(MAX_CHUNK_BYTES, int(MAX_CHUNK_S * rate) * 2)
     if len(text) > 4 * (longest // 3 + 1):
-        raise Refused(
+        raise MessageRefused(
             f"chunk_size_exceeded: an audio-chunk may hold {longest / 2 / rate:.1f} s ({longest} bytes) at {rate} Hz; "
             f"this one has about {len(text) * 3 // 4} bytes"
         )
     try:
         raw = pybase64.b64decode(text, validate=True)
     except ValueError as exc:
-        raise Refused(f"input_error: audio_base_64 is not valid base64: {exc}") from None
+        raise MessageRefused(f"input_error: audio_base_64 is not valid base64: {exc}") from None
     if len(raw) % 2:
-        raise Refused(f"input_error: {len(raw)} bytes of audio are not whole 16-bit samples")
+        raise MessageRefused(f"input_error: {len(raw)} bytes of audio are not whole 16-bit samples")
     if not raw:
-        raise Refused("input_error: audio_base_64 is empty")
-    return Chunk(np.frombuffer(raw, dtype="<i2"), len(raw) / 2 / rate)
+        raise MessageRefused("input_error: audio_base_64 is empty")
+    return AudioChunk(np.frombuffer(raw, dtype="<i2"), len(raw) / 2 / rate)
 
 
-def concatenated(chunks: list[Chunk]) -> Pcm:
+def concatenated(chunks: list[AudioChunk]) -> Pcm:
     """The samples of several messages in one block."""
     return np.concatenate([chunk.pcm for chunk in chunks])
 
 
-def session_started(session_id: str, rate: int, model: str, language: str | None, voice: Rules) -> dict[str, Any]:
+def session_started(
+    session_id: str, rate: int, model: str, language: str | None, voice: EndpointingRules
+) -> dict[str, Any]:
     """The upstream's session_started message, with the session's configuration."""
     config = {
         "sample_rate": rate,
@@ -160,13 +162,13 @@ def _words(said: Recognition, heard: Utterance) -> list[dict[str, Any]]:
 
 def _payload(event: str, args: tuple[Any, ...]) -> dict[str, Any]:
     if len(args) != 1 or not isinstance(args[0], dict):
-        raise Refused(f"input_error: {event} takes one object")
+        raise MessageRefused(f"input_error: {event} takes one object")
     return args[0]
 
 
 def _rate(value: object, name: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value // 1:
-        raise Refused(f"input_error: {name} must be a whole number of Hz from {RATE_MIN} to {RATE_MAX}")
-    if not RATE_MIN <= value <= RATE_MAX:
-        raise Refused(f"input_error: {name} {value:g} is outside {RATE_MIN} to {RATE_MAX} Hz")
+        raise MessageRefused(f"input_error: {name} must be a whole number of Hz from {MIN_RATE_HZ} to {MAX_RATE_HZ}")
+    if not MIN_RATE_HZ <= value <= MAX_RATE_HZ:
+        raise MessageRefused(f"input_error: {name} {value:g} is outside {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz")
     return int(value)

@@ -12,32 +12,32 @@ from typing import Any, Final
 
 import structlog
 
-from worker.server.endpointing import Rules, rules
-from worker.server.recognition_scheduler import Scheduler
+from worker.server.endpointing import EndpointingRules, endpointing_rules
+from worker.server.recognition_scheduler import RecognitionScheduler
 from worker.server.recognizers import Recognizer
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 _LOAD_WAIT_S: Final = 60.0
 
-Load = Callable[[], Recognizer]
+RecognizerLoader = Callable[[], Recognizer]
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class RecognitionEngine:
     """The recognizer and the threads around it."""
 
     recognizer: Recognizer
-    scheduler: Scheduler
+    scheduler: RecognitionScheduler
     ears: Executor
     """Runs the listeners: resampling and voice detection."""
-    rules: Rules
+    rules: EndpointingRules
 
 
 class EngineLoader:
     """An engine that may still be loading. All methods are called on the event loop."""
 
-    def __init__(self, settings: Settings, recognizer: Recognizer | Load) -> None:
+    def __init__(self, settings: Settings, recognizer: Recognizer | RecognizerLoader) -> None:
         """A recognizer given as a value stays its owner's; one that was loaded here is closed here."""
         self._settings = settings
         self._owned = callable(recognizer)
@@ -46,7 +46,7 @@ class EngineLoader:
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     @property
-    def engine(self) -> Engine | None:
+    def engine(self) -> RecognitionEngine | None:
         """The engine once it is loaded."""
         if not self._task.done() or self._task.cancelled() or self._task.exception():
             return None
@@ -65,7 +65,7 @@ class EngineLoader:
         broken = self._task.result().scheduler.broken
         return f"the recognizer fails: {broken}" if broken else None
 
-    async def ready(self) -> Engine:
+    async def ready(self) -> RecognitionEngine:
         """Wait for the engine. Raises what loading raised."""
         return await asyncio.shield(self._task)
 
@@ -86,15 +86,15 @@ class EngineLoader:
         if idle and self._owned:
             engine.recognizer.close()
 
-    async def _load(self, recognizer: Recognizer | Load) -> Engine:
+    async def _load(self, recognizer: Recognizer | RecognizerLoader) -> RecognitionEngine:
         started = time.monotonic()
         loaded = await _in_daemon_thread(recognizer) if callable(recognizer) else recognizer
         _log.info("recognizer loaded", model=loaded.model, load_s=round(time.monotonic() - started, 2))
         ears = ThreadPoolExecutor(max_workers=1, thread_name_prefix="listen")
-        return Engine(loaded, Scheduler(loaded), ears, rules(self._settings))
+        return RecognitionEngine(loaded, RecognitionScheduler(loaded), ears, endpointing_rules(self._settings))
 
 
-async def _in_daemon_thread(load: Load) -> Recognizer:
+async def _in_daemon_thread(load: RecognizerLoader) -> Recognizer:
     """Run `load` in a thread that does not keep the process from ending (a model may be downloading)."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[Recognizer] = loop.create_future()

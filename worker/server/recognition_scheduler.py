@@ -21,26 +21,26 @@ import structlog
 from worker.server.recognizers import SAMPLE_RATE, Recognition, Recognizer, Samples
 
 _log = structlog.get_logger("worker.server")
-_FAILURES_MAX = 3
-_PROBE_AFTER_S = 10.0
+_MAX_FAILURES = 3
+_RETRY_AFTER_S = 10.0
 
 
 @dataclass(slots=True)
-class _Job:
+class _RecognitionTask:
     samples: Samples
     final: bool
     result: asyncio.Future[Recognition]
 
 
-class Scheduler:
+class RecognitionScheduler:
     """All methods are called on the event loop that created it."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
         self._loop = asyncio.get_running_loop()
-        self._waiting: dict[Hashable, deque[_Job]] = {}
+        self._waiting: dict[Hashable, deque[_RecognitionTask]] = {}
         self._turns: deque[Hashable] = deque()  # owners with waiting jobs, next one first
-        self._inbox: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[_RecognitionTask | None] = queue.SimpleQueue()
         self._free = max(1, recognizer.parallel)
         self._failures = 0
         self._failed_at = 0.0
@@ -60,13 +60,13 @@ class Scheduler:
     @property
     def broken(self) -> str | None:
         """Why the recognizer is taken for broken (failures in a row); None also when it is time to try again."""
-        if self._failures < _FAILURES_MAX or time.monotonic() - self._failed_at > _PROBE_AFTER_S:
+        if self._failures < _MAX_FAILURES or time.monotonic() - self._failed_at > _RETRY_AFTER_S:
             return None
         return self._last_failure
 
     def final(self, owner: Hashable, samples: Samples) -> asyncio.Future[Recognition]:
         """Recognize a finished stretch. The future raises what the recognizer raised."""
-        job = _Job(samples, final=True, result=self._loop.create_future())
+        job = _RecognitionTask(samples, final=True, result=self._loop.create_future())
         if owner not in self._waiting:
             self._waiting[owner] = deque()
             self._turns.append(owner)
@@ -78,7 +78,7 @@ class Scheduler:
         """A quick look at speech in progress; None when no thread is free."""
         if not self._free or self._turns or self._closed:
             return None
-        job = _Job(samples, final=False, result=self._loop.create_future())
+        job = _RecognitionTask(samples, final=False, result=self._loop.create_future())
         self._free -= 1
         self._inbox.put(job)
         return job.result
@@ -127,7 +127,7 @@ class Scheduler:
             except RuntimeError:  # the loop was closed meanwhile
                 return
 
-    def _done(self, job: _Job, result: Recognition | Exception) -> None:
+    def _done(self, job: _RecognitionTask, result: Recognition | Exception) -> None:
         self._free += 1
         if isinstance(result, Exception):
             self._failures += 1

@@ -12,7 +12,7 @@ MAX_BODY_BYTES: Final = 8_000_000
 """Above the limit of one message (1 MB of PCM, 1.34 MB as base64), since several messages come in one body."""
 MAX_ALL_BODIES_BYTES: Final = 32_000_000
 """Limit for all bodies that are being received at one time."""
-BODY_S: Final = 30.0
+BODY_TIMEOUT_S: Final = 30.0
 """Seconds one body may take to arrive."""
 
 
@@ -24,10 +24,10 @@ class BodyRefused(Exception):
         self.status = status
 
 
-class Bodies:
+class BodyReader:
     """Reads bodies and counts their memory. Belongs to one event loop."""
 
-    def __init__(self, limit_s: float = BODY_S) -> None:
+    def __init__(self, limit_s: float = BODY_TIMEOUT_S) -> None:
         self._limit_s = limit_s
         self._held_bytes = 0
 

@@ -2,7 +2,7 @@
 
 Two parsers that read one query differently allow clients to bypass the checks between them: a blank, repeated or
 doubly encoded `sid` names a session for one parser and none for the other. So the query is read
-here, strictly, and python-engineio receives `Query.canonical`, which is built from the result.
+here, strictly, and python-engineio receives `HandshakeQuery.canonical`, which is built from the result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class QueryRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Query:
+class HandshakeQuery:
     """A request for a new session (`sid` is None) or to an existing one."""
 
     transport: str
@@ -40,7 +40,7 @@ class Query:
         return f"EIO={_VERSION}&transport={self.transport}{sid}"
 
 
-def parse_query(raw: str) -> Query:
+def parse_query(raw: str) -> HandshakeQuery:
     """Parse the raw query string of a request line. Names that Engine.IO does not know are ignored.
 
     Raises QueryRefused for a parameter that is repeated, blank, or has a value that Engine.IO does not define.
@@ -65,7 +65,7 @@ def parse_query(raw: str) -> Query:
         raise QueryRefused(f"the transport of the query must be one of {', '.join(TRANSPORTS)}")
     if "j" in found:
         raise QueryRefused("JSONP (the parameter j) is not supported")
-    return Query(transport, sid)
+    return HandshakeQuery(transport, sid)
 
 
 def _decoded(text: str) -> str:

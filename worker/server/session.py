@@ -17,7 +17,7 @@ import structlog
 
 from worker.realtime import messages
 from worker.server import protocol
-from worker.server.recognition_engine import Engine
+from worker.server.recognition_engine import RecognitionEngine
 from worker.server.recognizers import SAMPLE_RATE, Recognition
 from worker.server.session_limits import (
     FAILED,
@@ -27,17 +27,17 @@ from worker.server.session_limits import (
     POLICY,
     TRY_LATER,
     Backlog,
-    Ending,
-    Limits,
+    SessionEnding,
+    SessionLimits,
 )
-from worker.server.speech_segmenter import Listener, Utterance
+from worker.server.speech_segmenter import SpeechSegmenter, Utterance
 
 _SIGN_OF_LIFE_S = 1.0
 _PARTIAL_EVERY_S = 1.0
 _PARTIAL_NEW_S = 0.5
-_PARTIAL_MAX_S = 28.0  # what an engine takes at once
+_MAX_PARTIAL_S = 28.0  # what an engine takes at once
 _TICK_S = 0.1
-_BATCH_MAX_S = 5.0
+_MAX_BATCH_S = 5.0
 _STOPPED = messages.REASON_STOPPED
 
 _log = structlog.get_logger("worker.server")
@@ -45,22 +45,24 @@ _log = structlog.get_logger("worker.server")
 Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 
 
-class Session:
+class ServerSession:
     """Created on start-session; `run` is its whole life. All methods are called on the event loop."""
 
-    def __init__(self, session_id: str, rate: int, engine: Engine, limits: Limits, emit: Emit) -> None:
+    def __init__(
+        self, session_id: str, rate: int, engine: RecognitionEngine, limits: SessionLimits, emit: Emit
+    ) -> None:
         self.id = session_id
         self.rate = rate
         self._engine = engine
         self._limits = limits
         self._emit = emit
-        self._listener = Listener(rate, engine.recognizer.voice_detector(), engine.rules)
-        self._inbox: deque[protocol.Chunk] = deque()
+        self._listener = SpeechSegmenter(rate, engine.recognizer.voice_detector(), engine.rules)
+        self._inbox: deque[protocol.AudioChunk] = deque()
         self._arrived = asyncio.Event()
         self.backlog = Backlog(limits.backlog_s)
         self._spoken: asyncio.Queue[tuple[Utterance, list[asyncio.Future[Recognition]]] | None] = asyncio.Queue()
-        self._ending: asyncio.Future[Ending] = asyncio.get_running_loop().create_future()
-        self._stopped: Ending | None = None
+        self._ending: asyncio.Future[SessionEnding] = asyncio.get_running_loop().create_future()
+        self._stopped: SessionEnding | None = None
         self.over = asyncio.Event()
         self._listening = False
         self._finished = asyncio.Event()
@@ -83,7 +85,7 @@ class Session:
         if self._ending.done():
             return 0.0
         if self._stopped:
-            raise protocol.Refused("invalid_request: the session is stopping, no more audio is taken")
+            raise protocol.MessageRefused("invalid_request: the session is stopping, no more audio is taken")
         chunk = protocol.chunk(args, self.rate)
         self.backlog.received(chunk.duration_s)
         self._busy_since_sent = True
@@ -92,7 +94,7 @@ class Session:
                 f"queue_overflow: {self.backlog.total_s:.0f} s of audio wait for recognition "
                 f"(limit {self._limits.backlog_s:g}); send more slowly"
             )
-            self.end(Ending(TRY_LATER, "queue overflow", text))
+            self.end(SessionEnding(TRY_LATER, "queue overflow", text))
             return 0.0
         self._inbox.append(chunk)
         self._arrived.set()
@@ -106,7 +108,7 @@ class Session:
         """Count a message that was refused; a flood of them ends the session."""
         self._errors += 1
         if self._errors >= MAX_REFUSED_MESSAGES:
-            self.end(Ending(POLICY, "too many errors", f"invalid_request: {self._errors} messages were refused"))
+            self.end(SessionEnding(POLICY, "too many errors", f"invalid_request: {self._errors} messages were refused"))
 
     @property
     def stopped_by_client(self) -> bool:
@@ -116,17 +118,17 @@ class Session:
     def stop(self, reason: str = _STOPPED) -> None:
         """No more audio: commit everything heard, then close normally. Raises wire.Refused when stopping already."""
         if self._stopped:
-            raise protocol.Refused("invalid_request: the session is stopping already")
-        self._stopped = Ending(NORMAL, reason)
+            raise protocol.MessageRefused("invalid_request: the session is stopping already")
+        self._stopped = SessionEnding(NORMAL, reason)
         self._arrived.set()
 
-    def end(self, ending: Ending) -> None:
+    def end(self, ending: SessionEnding) -> None:
         """End now, without committing what is in progress."""
         if not self._ending.done():
             self._ending.set_result(ending)
         self.backlog.release()
 
-    async def run(self) -> Ending:
+    async def run(self) -> SessionEnding:
         """Until the session has ended and its client was told."""
         recognizer = self._engine.recognizer
         await self._emit(messages.STARTED, None)
@@ -151,14 +153,14 @@ class Session:
         await self._emit(messages.CLOSED, {"code": ending.code, "reason": ending.reason})
         return ending
 
-    def _outcome(self, work: asyncio.Task[None]) -> Ending:
+    def _outcome(self, work: asyncio.Task[None]) -> SessionEnding:
         failure = work.exception()
         if failure is None:
-            return self._stopped or Ending(NORMAL, "")
+            return self._stopped or SessionEnding(NORMAL, "")
         while isinstance(failure, BaseExceptionGroup):
             failure = failure.exceptions[0]
         _log.error("session failed", session=self.id, exc_info=failure)
-        return Ending(FAILED, "recognition failed", f"transcriber_error: {failure}")
+        return SessionEnding(FAILED, "recognition failed", f"transcriber_error: {failure}")
 
     def _drop_pending(self) -> None:
         while not self._spoken.empty():
@@ -192,10 +194,10 @@ class Session:
         self._speak(await loop.run_in_executor(self._engine.ears, self._listener.finish))
         self._spoken.put_nowait(None)
 
-    def _batch(self) -> tuple[list[protocol.Chunk], float]:
-        batch: list[protocol.Chunk] = []
+    def _batch(self) -> tuple[list[protocol.AudioChunk], float]:
+        batch: list[protocol.AudioChunk] = []
         batch_s = 0.0
-        while self._inbox and batch_s < _BATCH_MAX_S:
+        while self._inbox and batch_s < _MAX_BATCH_S:
             batch.append(self._inbox.popleft())
             batch_s += batch[-1].duration_s
         return batch, batch_s
@@ -248,7 +250,7 @@ class Session:
             return False
         samples = self._listener.open_speech()
         seen = self._partial_upto if self._partial_of == start else 0
-        if len(samples) - seen < _PARTIAL_NEW_S * SAMPLE_RATE or len(samples) > _PARTIAL_MAX_S * SAMPLE_RATE:
+        if len(samples) - seen < _PARTIAL_NEW_S * SAMPLE_RATE or len(samples) > _MAX_PARTIAL_S * SAMPLE_RATE:
             return False
         future = self._engine.scheduler.partial(samples)
         if future is None:

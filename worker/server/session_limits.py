@@ -20,7 +20,7 @@ MAX_REFUSED_MESSAGES: Final = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SessionLimits:
     """In seconds: audio ahead of recognition, and time without a message from the client."""
 
     backlog_s: float
@@ -28,7 +28,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Ending:
+class SessionEnding:
     """How a session ends: code and reason of `session-closed`, and the error told before it."""
 
     code: int

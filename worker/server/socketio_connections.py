@@ -18,41 +18,41 @@ from worker import metrics
 from worker.realtime import messages
 from worker.server import protocol
 from worker.server.auth import HANDSHAKE, Handshake
-from worker.server.fault_injection import REFUSALS, Blow, FaultySession
-from worker.server.fault_options import Faults, Kind
+from worker.server.fault_injection import REFUSALS, FaultEffect, FaultySession
+from worker.server.fault_options import FaultKind, FaultSchedule
 from worker.server.recognition_engine import EngineLoader
-from worker.server.session import Session
-from worker.server.session_limits import GOING_AWAY, NORMAL, TRY_LATER, Ending, Limits
+from worker.server.session import ServerSession
+from worker.server.session_limits import GOING_AWAY, NORMAL, TRY_LATER, SessionEnding, SessionLimits
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 # Messages a client has not taken yet; a client that does not read is dropped rather than remembered for ever.
-_UNREAD_MAX = 1000
-UPGRADE_S = 10.0
+_MAX_UNREAD = 1000
+UPGRADE_TIMEOUT_S = 10.0
 """Seconds from the websocket of an upgrade to the end of its probe."""
-JOIN_S = 15.0
+JOIN_TIMEOUT_S = 15.0
 """Seconds from the handshake to the packet that joins the namespace."""
-_TELL_S = 0.5
-_LOOK_S = 0.01
+_FLUSH_TIMEOUT_S = 0.5
+_FLUSH_POLL_S = 0.01
 
 
 @dataclass(slots=True)
-class _Connection:
-    session: Session | None = None
+class _ClientState:
+    session: ServerSession | None = None
     faulty: FaultySession | None = None
     task: asyncio.Task[None] | None = None
     ended_here: bool = False
     """The last session was ended by the server: what its client sent before it knew is no mistake of the client."""
 
 
-class Hub:
+class SocketIoConnections:
     """All connections of one server. Handlers run in the connection's read loop, so events keep their order."""
 
-    def __init__(self, sio: Any, settings: Settings, loader: EngineLoader, faults: Faults) -> None:
+    def __init__(self, sio: Any, settings: Settings, loader: EngineLoader, faults: FaultSchedule) -> None:
         self._sio = sio
-        self._limits = Limits(backlog_s=settings.server_max_backlog_s, idle_s=settings.server_idle_timeout_s)
+        self._limits = SessionLimits(backlog_s=settings.server_max_backlog_s, idle_s=settings.server_idle_timeout_s)
         self._max_sessions = settings.server_max_sessions
-        self._connections: dict[str, _Connection] = {}
+        self._connections: dict[str, _ClientState] = {}
         self._upgrades: dict[str, Any] = {}
         self._closing = False
         self._heard_s = 0.0
@@ -65,7 +65,7 @@ class Hub:
         sio.on(messages.STOP, self._stop)
 
     @property
-    def sessions(self) -> list[Session]:
+    def sessions(self) -> list[ServerSession]:
         """The sessions that run now."""
         return [c.session for c in self._connections.values() if c.session is not None]
 
@@ -103,7 +103,7 @@ class Hub:
             return
         self._upgrades[eio_sid] = request
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(UPGRADE_S, self._end_stalled_upgrade, socket, request)
+        timer = loop.call_later(UPGRADE_TIMEOUT_S, self._end_stalled_upgrade, socket, request)
         try:
             yield True
         finally:
@@ -121,8 +121,8 @@ class Hub:
     async def watch(self) -> None:
         """Drop handshakes that never joined the namespace; runs until it is cancelled."""
         while True:
-            await asyncio.sleep(JOIN_S / 5)
-            limit = time.monotonic() - JOIN_S
+            await asyncio.sleep(JOIN_TIMEOUT_S / 5)
+            limit = time.monotonic() - JOIN_TIMEOUT_S
             for eio_sid, socket in list(self._sio.eio.sockets.items()):
                 request = self._request(eio_sid)
                 handshake = request.get(HANDSHAKE) if request is not None else None
@@ -145,10 +145,10 @@ class Hub:
         tasks = []
         for connection in self._connections.values():
             if connection.session is not None and connection.task is not None:
-                connection.session.end(Ending(GOING_AWAY, "the server is shutting down"))
+                connection.session.end(SessionEnding(GOING_AWAY, "the server is shutting down"))
                 tasks.append(connection.task)
         if tasks:
-            await asyncio.wait(tasks, timeout=_TELL_S)
+            await asyncio.wait(tasks, timeout=_FLUSH_TIMEOUT_S)
         await self._part()
 
     async def _part(self) -> None:
@@ -157,11 +157,11 @@ class Hub:
         for socket, _ in leaving:
             await socket.close(wait=False)
         # queue.join() would wait for ever for a peer that went away at this very moment.
-        for _ in range(round(_TELL_S / _LOOK_S)):
+        for _ in range(round(_FLUSH_TIMEOUT_S / _FLUSH_POLL_S)):
             leaving = [(s, t) for s, t in leaving if not s.queue.empty() and not (t is not None and t.is_closing())]
             if not leaving:
                 return
-            await asyncio.sleep(_LOOK_S)
+            await asyncio.sleep(_FLUSH_POLL_S)
 
     async def _connect(self, sid: str, environ: Any, _auth: Any = None) -> None:
         request = environ["aiohttp.request"]
@@ -169,7 +169,7 @@ class Hub:
         reason = REFUSALS.pop(id(request), None)
         if reason is not None:
             raise socketio.exceptions.ConnectionRefusedError(reason)
-        self._connections[sid] = _Connection()
+        self._connections[sid] = _ClientState()
 
     async def _disconnect(self, sid: str, reason: str = "") -> None:
         socket = self._socket(sid)
@@ -178,7 +178,7 @@ class Hub:
             socket.queue.put_nowait(Packet(NOOP))
         connection = self._connections.pop(sid, None)
         if connection is not None and connection.session is not None:
-            connection.session.end(Ending(GOING_AWAY, f"the client disconnected: {reason}"))
+            connection.session.end(SessionEnding(GOING_AWAY, f"the client disconnected: {reason}"))
 
     async def _start(self, sid: str, *args: Any) -> None:
         connection = self._alive(sid)
@@ -191,7 +191,7 @@ class Hub:
             return
         try:
             rate = protocol.start_rate(args)
-        except protocol.Refused as exc:
+        except protocol.MessageRefused as exc:
             await self._refuse(sid, connection, str(exc))
             return
         engine = self._loader.engine
@@ -206,11 +206,11 @@ class Hub:
             if faults := self._faults.next_session():
                 connection.faulty = FaultySession(faults, emit)
                 engine, emit = connection.faulty.engine(engine), connection.faulty.emit
-            session = Session(uuid.uuid4().hex, rate, engine, self._limits, emit)
+            session = ServerSession(uuid.uuid4().hex, rate, engine, self._limits, emit)
             connection.session, connection.ended_here = session, False
             connection.task = asyncio.create_task(self._run(connection, session))
 
-    async def _run(self, connection: _Connection, session: Session) -> None:
+    async def _run(self, connection: _ClientState, session: ServerSession) -> None:
         started = time.monotonic()
         try:
             ending = await session.run()
@@ -237,20 +237,20 @@ class Hub:
             return
         try:
             audio_s = session.chunk(args)
-        except protocol.Refused as exc:
+        except protocol.MessageRefused as exc:
             await self._refuse(sid, connection, str(exc))
             return
         if connection.faulty is not None:
             await self._strike(sid, session, await connection.faulty.chunk(audio_s))
         await session.hold(audio_s)
 
-    async def _strike(self, sid: str, session: Session, blow: Blow) -> None:
+    async def _strike(self, sid: str, session: ServerSession, blow: FaultEffect) -> None:
         """A configured fault."""
-        if blow is Blow.RESET:
+        if blow is FaultEffect.RESET:
             self._abort(sid)
-        elif blow is Blow.END:
-            session.end(Ending(NORMAL, "a configured fault"))
-        elif blow is Blow.HOLD:
+        elif blow is FaultEffect.END:
+            session.end(SessionEnding(NORMAL, "a configured fault"))
+        elif blow is FaultEffect.HOLD:
             await session.over.wait()
 
     async def _stop(self, sid: str, *_args: Any) -> None:
@@ -262,15 +262,15 @@ class Hub:
         if connection.session is None:
             await self._refuse(sid, connection, "invalid_request: there is no session to stop")
             return
-        if connection.faulty is not None and connection.faulty.has(Kind.FORGET_TAIL):
-            connection.session.end(Ending(NORMAL, messages.REASON_STOPPED))
+        if connection.faulty is not None and connection.faulty.has(FaultKind.FORGET_TAIL):
+            connection.session.end(SessionEnding(NORMAL, messages.REASON_STOPPED))
             return
         try:
             connection.session.stop()
-        except protocol.Refused as exc:
+        except protocol.MessageRefused as exc:
             await self._refuse(sid, connection, str(exc))
 
-    async def _refuse(self, sid: str, connection: _Connection, problem: str) -> None:
+    async def _refuse(self, sid: str, connection: _ClientState, problem: str) -> None:
         await self._emit(sid, messages.ERROR, {"error": problem})
         if connection.session is not None:
             connection.session.refuse()
@@ -289,7 +289,7 @@ class Hub:
         if sid not in self._connections:
             return
         socket = self._socket(sid)
-        if socket is not None and socket.queue.qsize() > _UNREAD_MAX:
+        if socket is not None and socket.queue.qsize() > _MAX_UNREAD:
             _log.warning("client does not read its messages; dropped", unread=socket.queue.qsize())
             self._abort(sid)
             await socket.close(wait=False, abort=True)
@@ -306,7 +306,7 @@ class Hub:
         request = self._upgrades.get(eio_sid) or self._request(eio_sid)
         return request.transport if request is not None and request.query.get("transport") == "websocket" else None
 
-    def _alive(self, sid: str) -> _Connection | None:
+    def _alive(self, sid: str) -> _ClientState | None:
         """The connection; whatever a client sends shows that it lives, also while its pongs wait behind audio."""
         socket = self._socket(sid)
         if socket is not None and socket.last_ping:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from worker.audio.resample import StreamResampler
 from worker.audio.segmentation.speech_detector import VOICE_WINDOW, VoiceDetector
-from worker.server.endpointing import Cut, Endpointer, Rules
+from worker.server.endpointing import Endpointer, EndpointingRules, SegmentBounds
 from worker.server.recognizers import SAMPLE_RATE, Samples
 
 Pcm = npt.NDArray[np.int16]
@@ -31,10 +31,10 @@ class Utterance:
         return self.end_s - self.start_s
 
 
-class Listener:
+class SpeechSegmenter:
     """Resampler, voice detector, endpointer and the audio they may still need."""
 
-    def __init__(self, rate: int, detector: VoiceDetector, rules: Rules) -> None:
+    def __init__(self, rate: int, detector: VoiceDetector, rules: EndpointingRules) -> None:
         self._resampler = StreamResampler(rate, SAMPLE_RATE)
         self._detector = detector
         self._endpointer = Endpointer(rules)
@@ -98,7 +98,7 @@ class Listener:
         self._judged += whole
         return [self._utterance(cut) for cut in self._endpointer.feed(probabilities.tolist())]
 
-    def _utterance(self, cut: Cut) -> Utterance:
+    def _utterance(self, cut: SegmentBounds) -> Utterance:
         last = self._tape_from + len(self._tape)
         pieces = tuple(
             ((start - cut.start) / SAMPLE_RATE, self._tape[start - self._tape_from : min(end, last) - self._tape_from])

@@ -1,12 +1,12 @@
-"""Limits the number of TCP connections of the server, and their time without a key.
+"""Limits the TCP connections of the server: their number, and their time without an accepted request.
 
-A connection is a *stranger* until one of its requests is accepted (with a key or the id of a session). Strangers get
-`STRANGER_S` seconds in all and one response. Their number is bounded in total and per peer; a new one above the bound
-replaces the oldest, so a flood of unfinished requests cannot lock out a client with a key: it is a stranger only for
-the milliseconds of its first request. Until the headers of a request are complete, no object of aiohttp exists,
-which makes a stranger cost about 2 KB instead of 25 KB.
+A connection is *unauthenticated* until one of its requests is accepted (with a key or the id of a session). It then
+gets `UNAUTHENTICATED_S` seconds in all and one response. The number of unauthenticated connections is limited in total
+and per peer. Above a limit a new one replaces the oldest, so a flood of unfinished requests cannot lock out a client
+with a key: such a client is unauthenticated only for the milliseconds of its first request. aiohttp objects are created
+when the headers of a request are complete, which reduces the cost of an unauthenticated connection from 25 KB to 2 KB.
 
-Behind a reverse proxy all clients have the address of the proxy, so the bound per peer counts them together.
+Behind a reverse proxy all clients have the address of the proxy, so the limit per peer counts them together.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from aiohttp import web
 
 _log = structlog.get_logger("worker.server")
 
-STRANGER_S: Final = 10.0
+UNAUTHENTICATED_S: Final = 10.0
 """Seconds from the connection to the end of the first accepted request's headers."""
 IDLE_S: Final = 75.0
 """Seconds a connection with a key may stay open between two requests; longer than the 60 s of common proxies."""
 MAX_HEAD_BYTES: Final = 16_384
 """Maximum size of the request line and all headers on a stranger's connection."""
-MAX_STRANGERS: Final = 1024
-MAX_STRANGERS_PER_PEER: Final = 512
+MAX_UNAUTHENTICATED: Final = 1024
+MAX_UNAUTHENTICATED_PER_PEER: Final = 512
 _RESERVED_FILES: Final = 128
 """File descriptors for everything else: the model, logs, DNS, the listening socket."""
 _BACKLOG: Final = 4096
@@ -41,9 +41,9 @@ class ConnectionLimits:
     """Maximum numbers of simultaneous connections."""
 
     total: int
-    strangers: int = MAX_STRANGERS
-    strangers_per_peer: int = MAX_STRANGERS_PER_PEER
-    stranger_s: float = STRANGER_S
+    strangers: int = MAX_UNAUTHENTICATED
+    strangers_per_peer: int = MAX_UNAUTHENTICATED_PER_PEER
+    stranger_s: float = UNAUTHENTICATED_S
 
 
 def limits_for(with_key: int) -> ConnectionLimits:
@@ -51,7 +51,7 @@ def limits_for(with_key: int) -> ConnectionLimits:
 
     Raises the soft limit of open files towards the hard one; warns when even that is too low.
     """
-    wanted = with_key + MAX_STRANGERS
+    wanted = with_key + MAX_UNAUTHENTICATED
     soft, hard = getrlimit(RLIMIT_NOFILE)
     needed = wanted + _RESERVED_FILES
     if soft != RLIM_INFINITY and soft < needed:
@@ -66,11 +66,11 @@ def limits_for(with_key: int) -> ConnectionLimits:
         connections=total,
         needed=needed,
     )
-    strangers = min(MAX_STRANGERS, max(8, total // 2))
-    return ConnectionLimits(total, strangers, min(MAX_STRANGERS_PER_PEER, strangers))
+    strangers = min(MAX_UNAUTHENTICATED, max(8, total // 2))
+    return ConnectionLimits(total, strangers, min(MAX_UNAUTHENTICATED_PER_PEER, strangers))
 
 
-class Connections:
+class TcpConnections:
     """All connections of one listening socket. Belongs to one event loop."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
@@ -94,7 +94,7 @@ class Connections:
         """Accept connections for `server`; returns the port. Raises OSError."""
         # A full backlog delays a client by a second or more: the kernel drops its SYN, and the client repeats it.
         self._listening = await self._loop.create_server(
-            lambda: _Head(self, server), host or None, port, backlog=_BACKLOG
+            lambda: _HeaderReader(self, server), host or None, port, backlog=_BACKLOG
         )
         return int(self._listening.sockets[0].getsockname()[1])
 
@@ -147,12 +147,12 @@ class Connections:
         transport.abort()
 
 
-class _Head(asyncio.Protocol):
+class _HeaderReader(asyncio.Protocol):
     """A connection until the headers of its first request are complete; then aiohttp takes it over."""
 
     __slots__ = ("_connections", "_head", "_refused", "_server", "_transport")
 
-    def __init__(self, connections: Connections, server: web.Server) -> None:
+    def __init__(self, connections: TcpConnections, server: web.Server) -> None:
         self._connections = connections
         self._server = server
         self._head = b""
@@ -178,7 +178,7 @@ class _Head(asyncio.Protocol):
             self._refused = True
             transport.close()
         elif ends:
-            handler = _Http(self._connections, self._server)
+            handler = _CountedHttpHandler(self._connections, self._server)
             transport.set_protocol(handler)
             handler.connection_made(transport)
             handler.data_received(self._head)
@@ -189,12 +189,12 @@ class _Head(asyncio.Protocol):
             self._connections.remove(self._transport)
 
 
-class _Http(web.RequestHandler):
+class _CountedHttpHandler(web.RequestHandler):
     """aiohttp's handler of a connection, which also reports its end."""
 
     __slots__ = ("_connections", "_counted")
 
-    def __init__(self, connections: Connections, server: web.Server) -> None:
+    def __init__(self, connections: TcpConnections, server: web.Server) -> None:
         options: dict[str, Any] = {
             "access_log": None,
             "keepalive_timeout": IDLE_S,

@@ -11,7 +11,7 @@ from tests.support.samples_of import a_segment
 from worker.errors import SourceRefused
 from worker.job_progress import Progress
 from worker.pipeline.run_progress import PROGRESS_EVERY_S, RunProgress, progress_of
-from worker.realtime.rate_control import SpeedControl
+from worker.realtime.rate_control import RateControl
 from worker.settings import load
 from worker.transcript.model import SectionFacts, Segment
 
@@ -41,7 +41,7 @@ class Listener:
 
 async def a_run(listener: Listener, *sections: Section, hours: float = 8) -> RunProgress:
     settings = load({}, source_max_hours=hours, sample_rate=8000)
-    progress = RunProgress(listener, settings, SpeedControl(1.0, asyncio.get_running_loop().time()), "a.wav")
+    progress = RunProgress(listener, settings, RateControl(1.0, asyncio.get_running_loop().time()), "a.wav")
     progress.start(sections, 10.0, channels=1)
     return progress
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.realtime.commit_pairing import HOLD_S, MAX_HOLD_S, REPEAT_WITHIN_S, Commit, Pairer
+from worker.realtime.commit_pairing import HOLD_S, MAX_HOLD_S, REPEAT_WITHIN_S, Commit, CommitPairer
 from worker.realtime.messages import Committed, Partial, WireWord
 
 
@@ -20,7 +20,7 @@ def plain(text: str) -> Committed:
 
 
 def run(events: list[tuple[float, Committed | Partial]]) -> list[Commit]:
-    pairer, commits = Pairer(), []
+    pairer, commits = CommitPairer(), []
     for now, message in events:
         commits += pairer.release(now)
         if isinstance(message, Partial):
@@ -73,7 +73,7 @@ def test_each_piece_of_speech_once(name: str) -> None:
 
 
 def test_a_plain_commit_waits_for_its_twin_and_no_longer() -> None:
-    pairer = Pairer()
+    pairer = CommitPairer()
     assert pairer.feed(plain(A), 10.0, 0) == []
     assert pairer.deadline == 10.0 + HOLD_S
     assert pairer.release(10.0 + HOLD_S - 0.01) == []
@@ -82,7 +82,7 @@ def test_a_plain_commit_waits_for_its_twin_and_no_longer() -> None:
 
 
 def test_a_service_without_word_times_is_not_waited_for() -> None:
-    pairer = Pairer()
+    pairer = CommitPairer()
     for n in range(3):
         pairer.feed(plain(f"text {n}"), n * 5.0, 0)
         pairer.release(n * 5.0 + HOLD_S)
@@ -115,7 +115,7 @@ def test_any_mix_of_forms_gives_what_was_said(said: list[str], random, forms: st
 # -- word times that come late -------------------------------------------------------------------------------------
 
 
-def drive(pairer: Pairer, events: list[tuple[float, Committed]]) -> list[Commit]:
+def drive(pairer: CommitPairer, events: list[tuple[float, Committed]]) -> list[Commit]:
     """Feeds the events and lets time pass between them."""
     commits: list[Commit] = []
     for now, message in sorted(events, key=lambda e: e[0]):
@@ -145,27 +145,27 @@ LAGS = {
 
 @pytest.mark.parametrize("lags", LAGS.values(), ids=LAGS)
 def test_late_word_times_are_waited_for(lags: list[float]) -> None:
-    commits = drive(Pairer(drop_repeats=False), both(lags))
+    commits = drive(CommitPairer(drop_repeats=False), both(lags))
     assert [c.text for c in commits] == [f"text {n}" for n in range(len(lags))]
     assert all(c.words for c in commits)
 
 
 @pytest.mark.parametrize("lag", [5.0, 8.0, 10.0])
 def test_a_long_lag_costs_the_first_word_times_only(lag: float) -> None:
-    commits = drive(Pairer(drop_repeats=False), both([lag] * 20))
+    commits = drive(CommitPairer(drop_repeats=False), both([lag] * 20))
     assert [c.text for c in commits] == [f"text {n}" for n in range(20)]
     assert all(c.words for c in commits[6:])
 
 
 @pytest.mark.parametrize("lag", [5.0, 8.0, 10.0])
 def test_a_service_that_announces_word_times_is_waited_for_from_the_start(lag: float) -> None:
-    pairer = Pairer(drop_repeats=False)
+    pairer = CommitPairer(drop_repeats=False)
     pairer.announced(timestamps=True)
     assert all(c.words for c in drive(pairer, both([lag] * 6)))
 
 
 def test_the_wait_is_bounded_and_shrinks_again() -> None:
-    pairer = Pairer(drop_repeats=False)
+    pairer = CommitPairer(drop_repeats=False)
     for n in range(10):
         pairer.feed(plain(f"text {n}"), n * 100.0, 0)
         assert pairer.deadline is not None
@@ -191,11 +191,11 @@ FORMS = [
 def test_forms_that_differ_in_signs_or_copies_are_one_commit(one: str, other: str, first) -> None:  # type: ignore[no-untyped-def]
     is_plain = first is plain
     events = [(0.0, first(one)), (0.5, timed(other, 0) if is_plain else plain(other))]
-    assert len(drive(Pairer(drop_repeats=False), events)) == 1
+    assert len(drive(CommitPairer(drop_repeats=False), events)) == 1
 
 
 def test_repeated_messages_are_handed_on_with_the_room_there_was_for_them() -> None:
-    pairer = Pairer(drop_repeats=False)
+    pairer = CommitPairer(drop_repeats=False)
     pairer.feed(plain(A), 1.0, 0)
     pairer.feed(timed(A, 0.2), 1.1, 0)
     assert pairer.feed(plain(A), 1.5, 0) == []  # nothing has word times yet that lie behind it
@@ -205,7 +205,7 @@ def test_repeated_messages_are_handed_on_with_the_room_there_was_for_them() -> N
 
 
 def test_a_repeated_message_does_not_wait_without_bound() -> None:
-    pairer = Pairer(drop_repeats=False)
+    pairer = CommitPairer(drop_repeats=False)
     pairer.feed(timed(A, 0.2), 1.0, 0)
     pairer.feed(plain(A), 1.0, 0)
     pairer.feed(plain(A), 2.0, 0)
@@ -225,6 +225,6 @@ def test_no_lag_and_no_missing_form_doubles_or_loses_a_commit(lags: list[float],
             first, second = second, first
         events += [(n * 2.0, second if form == "timed" else first)]
         events += [(n * 2.0 + lag, second)] if form.startswith(("both", "timed f")) else []
-    commits = drive(Pairer(drop_repeats=False), events)
+    commits = drive(CommitPairer(drop_repeats=False), events)
     assert [c.text for c in commits] == [f"text {n}" for n in range(len(lags))]
     assert all(c.words for c, form in zip(commits, forms, strict=False) if form.startswith("timed"))

@@ -7,19 +7,19 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from worker.realtime.fair_pool import Pool
-from worker.realtime.slots import Unlimited
+from worker.realtime.fair_pool import FairPool
+from worker.realtime.slots import UnlimitedSlots
 
 
 class Session:
     """Wants a slot from the start, and keeps it until it is told to end."""
 
-    def __init__(self, pool: Pool, job: str) -> None:
+    def __init__(self, pool: FairPool, job: str) -> None:
         self.open = asyncio.Event()
         self.done = asyncio.Event()
         self.task = asyncio.create_task(self._run(pool, job))
 
-    async def _run(self, pool: Pool, job: str) -> None:
+    async def _run(self, pool: FairPool, job: str) -> None:
         async with pool.slot(job):
             self.open.set()
             await self.done.wait()
@@ -35,7 +35,7 @@ async def settle() -> None:
 
 
 async def test_no_more_than_the_limit_are_open() -> None:
-    pool = Pool(3, Unlimited())
+    pool = FairPool(3, UnlimitedSlots())
     sessions = [Session(pool, "a") for _ in range(5)]
     await settle()
     assert [s.open.is_set() for s in sessions] == [True] * 3 + [False] * 2
@@ -47,7 +47,7 @@ async def test_no_more_than_the_limit_are_open() -> None:
 
 
 async def test_who_has_fewer_is_next() -> None:
-    pool = Pool(3, Unlimited())
+    pool = FairPool(3, UnlimitedSlots())
     long = [Session(pool, "long") for _ in range(10)]
     await settle()
     short = Session(pool, "short")
@@ -62,7 +62,7 @@ async def test_who_has_fewer_is_next() -> None:
 
 
 async def test_a_job_with_many_makes_room_once_for_each_that_waits() -> None:
-    pool = Pool(4, Unlimited())
+    pool = FairPool(4, UnlimitedSlots())
     long = [Session(pool, "long") for _ in range(6)]
     await settle()
     assert not pool.make_room("long")  # those that wait are its own
@@ -79,7 +79,7 @@ async def test_a_job_with_many_makes_room_once_for_each_that_waits() -> None:
 
 
 async def test_a_single_session_is_never_taken_from_a_job() -> None:
-    pool = Pool(1, Unlimited())
+    pool = FairPool(1, UnlimitedSlots())
     first = Session(pool, "a")
     await settle()
     second = Session(pool, "b")
@@ -92,7 +92,7 @@ async def test_a_single_session_is_never_taken_from_a_job() -> None:
 
 @pytest.mark.parametrize("cancelled", [1, 2])
 async def test_who_stops_waiting_takes_nothing_along(cancelled: int) -> None:
-    pool = Pool(1, Unlimited())
+    pool = FairPool(1, UnlimitedSlots())
     sessions = [Session(pool, name) for name in "abcd"]
     await settle()
     sessions[cancelled].task.cancel()

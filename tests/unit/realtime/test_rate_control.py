@@ -8,11 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.realtime.rate_control import AUTO_CEILING, HOLD_S, SpeedControl
+from worker.realtime.rate_control import HOLD_S, MAX_AUTO_SPEED, RateControl
 
 
 def test_a_set_speed_stays_until_there_is_trouble() -> None:
-    control = SpeedControl(4.0, 0.0)
+    control = RateControl(4.0, 0.0)
     assert control.current(1000.0) == 4.0
     control.trouble(1000.0, achieved=3.8, reason="queue_overflow")
     assert control.current(1000.0) == 1.9
@@ -23,7 +23,7 @@ def test_a_set_speed_stays_until_there_is_trouble() -> None:
 
 
 def test_without_a_limit_the_speed_that_was_too_much_is_halved() -> None:
-    control = SpeedControl(math.inf, 0.0)
+    control = RateControl(math.inf, 0.0)
     control.trouble(10.0, achieved=60.0, reason="rate_limited")
     assert control.current(10.0) == 30.0
     assert math.isfinite(control.current(10_000.0))
@@ -31,17 +31,17 @@ def test_without_a_limit_the_speed_that_was_too_much_is_halved() -> None:
 
 def test_real_time_is_the_least() -> None:
     for asked in (1.0, 2.0, math.inf, "auto"):
-        control = SpeedControl(asked, 0.0)  # type: ignore[arg-type]
+        control = RateControl(asked, 0.0)  # type: ignore[arg-type]
         for _ in range(10):
             control.trouble(1.0, achieved=0.2, reason="x")
         assert control.current(1.0) == 1.0
-    slow = SpeedControl(0.5, 0.0)
+    slow = RateControl(0.5, 0.0)
     slow.trouble(1.0, achieved=0.5, reason="x")
     assert slow.current(1.0) == 0.5
 
 
 def test_auto_rises_from_real_time_and_falls_on_lag() -> None:
-    control = SpeedControl("auto", 0.0)
+    control = RateControl("auto", 0.0)
     assert control.current(0.0) == 1.0
     assert control.current(60.0) == pytest.approx(4.0)
     control.lag(60.0, unanswered_s=5.0)
@@ -50,7 +50,7 @@ def test_auto_rises_from_real_time_and_falls_on_lag() -> None:
     assert control.current(60.0) == pytest.approx(2.0)
     control.lag(61.0, unanswered_s=20.0)
     assert control.current(61.0) == pytest.approx(2.0), "one lag is one fall"
-    assert control.current(1e6) == AUTO_CEILING
+    assert control.current(1e6) == MAX_AUTO_SPEED
 
 
 @given(
@@ -58,7 +58,7 @@ def test_auto_rises_from_real_time_and_falls_on_lag() -> None:
     st.lists(st.tuples(st.floats(0, 100), st.sampled_from(["trouble", "lag", "look"]), st.floats(0, 200)), max_size=30),
 )
 def test_between_its_bounds_whatever_happens(asked, events) -> None:  # type: ignore[no-untyped-def]
-    control, now = SpeedControl(asked, 0.0), 0.0
+    control, now = RateControl(asked, 0.0), 0.0
     for step, kind, value in events:
         now += step
         before = control.current(now)
@@ -68,12 +68,12 @@ def test_between_its_bounds_whatever_happens(asked, events) -> None:  # type: ig
         elif kind == "lag":
             control.lag(now, value)
             assert control.current(now) <= before
-        ceiling = AUTO_CEILING if asked == "auto" else asked
+        ceiling = MAX_AUTO_SPEED if asked == "auto" else asked
         assert 1.0 <= control.current(now) <= ceiling
 
 
 def test_auto_goes_on_with_what_was_taken_lately() -> None:
-    assert SpeedControl("auto", 0.0, 6.0).current(0.0) == 6.0
-    assert SpeedControl("auto", 0.0, 60.0).current(0.0) == AUTO_CEILING
-    assert SpeedControl("auto", 0.0, 0.2).current(0.0) == 1.0
-    assert SpeedControl(2.0, 0.0, 6.0).current(0.0) == 2.0
+    assert RateControl("auto", 0.0, 6.0).current(0.0) == 6.0
+    assert RateControl("auto", 0.0, 60.0).current(0.0) == MAX_AUTO_SPEED
+    assert RateControl("auto", 0.0, 0.2).current(0.0) == 1.0
+    assert RateControl(2.0, 0.0, 6.0).current(0.0) == 2.0

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from worker import settings
 from worker.audio.segmentation.speech_detector import VOICE_WINDOW
 from worker.errors import SettingsError
-from worker.server.endpointing import Cut, Endpointer, Rules, rules
+from worker.server.endpointing import Endpointer, EndpointingRules, SegmentBounds, endpointing_rules
 from worker.server.recognizers import SAMPLE_RATE
 
 RULES = [
-    Rules(),
-    Rules(commit_silence_s=1.5, longest_s=36, early_after_s=float("inf"), early_silence_s=0.5),
-    Rules(commit_silence_s=0.1, longest_s=5, early_after_s=2.5, early_silence_s=0.033, search_s=2.5),
+    EndpointingRules(),
+    EndpointingRules(commit_silence_s=1.5, longest_s=36, early_after_s=float("inf"), early_silence_s=0.5),
+    EndpointingRules(commit_silence_s=0.1, longest_s=5, early_after_s=2.5, early_silence_s=0.033, search_s=2.5),
 ]
 NEEDED = 4  # windows of 32 ms in the shortest voice of 0.1 s
 
@@ -30,7 +30,7 @@ probabilities = st.one_of(runs.map(lambda found: [p for p, count in found for _ 
 wanted = st.sampled_from(RULES)
 
 
-def cuts_of(windows: list[float], wanted: Rules, sizes: list[int] | None = None) -> list[Cut]:
+def cuts_of(windows: list[float], wanted: EndpointingRules, sizes: list[int] | None = None) -> list[SegmentBounds]:
     endpointer = Endpointer(wanted)
     found, at = [], 0
     for size in sizes or []:
@@ -40,7 +40,7 @@ def cuts_of(windows: list[float], wanted: Rules, sizes: list[int] | None = None)
     return found + endpointer.flush(len(windows) * VOICE_WINDOW)
 
 
-def voiced(windows: list[float], wanted: Rules) -> list[bool]:
+def voiced(windows: list[float], wanted: EndpointingRules) -> list[bool]:
     """Voice by the definition: from a probability of `on` until one below `off`."""
     out, speaking = [], False
     for probability in windows:
@@ -50,7 +50,7 @@ def voiced(windows: list[float], wanted: Rules) -> list[bool]:
 
 
 @given(probabilities, wanted)
-def test_cuts_are_in_order_without_overlap_and_within_the_audio(windows: list[float], wanted: Rules) -> None:
+def test_cuts_are_in_order_without_overlap_and_within_the_audio(windows: list[float], wanted: EndpointingRules) -> None:
     cuts = cuts_of(windows, wanted)
     for cut in cuts:
         assert 0 <= cut.start <= cut.voice_start < cut.end <= len(windows) * VOICE_WINDOW
@@ -58,7 +58,7 @@ def test_cuts_are_in_order_without_overlap_and_within_the_audio(windows: list[fl
 
 
 @given(probabilities, wanted)
-def test_all_voice_of_the_shortest_length_is_inside_a_cut(windows: list[float], wanted: Rules) -> None:
+def test_all_voice_of_the_shortest_length_is_inside_a_cut(windows: list[float], wanted: EndpointingRules) -> None:
     cuts = cuts_of(windows, wanted)
     inside = [False] * (len(windows) * VOICE_WINDOW // 256)
     for cut in cuts:  # cuts lie on multiples of half a window, or on the pre- and post-roll beyond the voice
@@ -73,12 +73,16 @@ def test_all_voice_of_the_shortest_length_is_inside_a_cut(windows: list[float], 
 
 
 @given(probabilities, wanted, st.lists(st.integers(0, 50), max_size=80))
-def test_cuts_do_not_depend_on_the_size_of_the_calls(windows: list[float], wanted: Rules, sizes: list[int]) -> None:
+def test_cuts_do_not_depend_on_the_size_of_the_calls(
+    windows: list[float], wanted: EndpointingRules, sizes: list[int]
+) -> None:
     assert cuts_of(windows, wanted, sizes) == cuts_of(windows, wanted)
 
 
 @given(probabilities, wanted)
-def test_no_cut_is_longer_than_allowed_nor_a_piece_than_an_engine_takes(windows: list[float], wanted: Rules) -> None:
+def test_no_cut_is_longer_than_allowed_nor_a_piece_than_an_engine_takes(
+    windows: list[float], wanted: EndpointingRules
+) -> None:
     for cut in cuts_of(windows, wanted):
         assert cut.end - cut.start <= wanted.longest_s * SAMPLE_RATE + VOICE_WINDOW
         assert [cut.start, *(end for _, end in cut.pieces)] == [*(start for start, _ in cut.pieces), cut.end]
@@ -87,7 +91,7 @@ def test_no_cut_is_longer_than_allowed_nor_a_piece_than_an_engine_takes(windows:
 
 
 @given(probabilities, wanted)
-def test_what_may_be_forgotten_is_never_needed_again(windows: list[float], wanted: Rules) -> None:
+def test_what_may_be_forgotten_is_never_needed_again(windows: list[float], wanted: EndpointingRules) -> None:
     endpointer = Endpointer(wanted)
     kept = 0
     for at, probability in enumerate(windows):
@@ -100,7 +104,7 @@ def test_what_may_be_forgotten_is_never_needed_again(windows: list[float], wante
 
 
 @given(st.lists(st.floats(0, 0.349), max_size=400), wanted)
-def test_without_voice_there_is_no_cut(windows: list[float], wanted: Rules) -> None:
+def test_without_voice_there_is_no_cut(windows: list[float], wanted: EndpointingRules) -> None:
     assert cuts_of(windows, wanted) == []
 
 
@@ -114,33 +118,33 @@ def speech(*parts: tuple[float, float]) -> list[float]:
 
 
 def test_a_pause_ends_a_stretch_with_its_rolls() -> None:
-    (cut,) = cuts_of(speech((0, 2), (0.9, 3), (0, 2)), Rules())
+    (cut,) = cuts_of(speech((0, 2), (0.9, 3), (0, 2)), EndpointingRules())
     assert cut.voice_start / SAMPLE_RATE == pytest.approx(2, abs=0.04)
     assert cut.start / SAMPLE_RATE == pytest.approx(2 - 0.35, abs=0.04)
     assert cut.end / SAMPLE_RATE == pytest.approx(5 + 0.2, abs=0.04)
 
 
 def test_a_stretch_is_known_as_soon_as_the_pause_is_long_enough() -> None:
-    endpointer = Endpointer(Rules())
+    endpointer = Endpointer(EndpointingRules())
     assert endpointer.feed(speech((0, 1), (0.9, 3), (0, 0.55))) == []
     assert len(endpointer.feed(speech((0, 0.1)))) == 1
 
 
 def test_after_half_of_the_longest_a_short_pause_suffices() -> None:
     short, long = speech((0.9, 8), (0, 0.3), (0.9, 5)), speech((0.9, 11), (0, 0.3), (0.9, 5))
-    assert len(cuts_of(short, Rules())) == 1
-    assert len(cuts_of(long, Rules())) == 2
+    assert len(cuts_of(short, EndpointingRules())) == 1
+    assert len(cuts_of(long, EndpointingRules())) == 2
 
 
 def test_endless_speech_is_cut_at_its_quietest_point_without_a_gap() -> None:
     windows = speech((0.9, 17.5), (0.5, 0.3), (0.9, 20))
-    first, second = cuts_of(windows, Rules())[:2]
+    first, second = cuts_of(windows, EndpointingRules())[:2]
     assert first.end / SAMPLE_RATE == pytest.approx(17.65, abs=0.2)
     assert second.start == first.end == second.voice_start
 
 
 def test_a_blip_is_not_speech() -> None:
-    assert cuts_of(speech((0, 2), (0.9, 0.09), (0, 2)), Rules()) == []
+    assert cuts_of(speech((0, 2), (0.9, 0.09), (0, 2)), EndpointingRules()) == []
 
 
 def test_a_long_cut_is_split_where_it_is_quietest() -> None:
@@ -150,12 +154,12 @@ def test_a_long_cut_is_split_where_it_is_quietest() -> None:
 
 
 def test_profiles_and_what_overrides_them() -> None:
-    quick = rules(settings.load({}))
+    quick = endpointing_rules(settings.load({}))
     assert (quick.commit_silence_s, quick.longest_s) == (0.6, 20)
     assert (quick.early_after_s, quick.early_silence_s) == (10, pytest.approx(0.2))
-    service = rules(settings.load({"STT_SERVER_ENDPOINTING": "service"}))
+    service = endpointing_rules(settings.load({"STT_SERVER_ENDPOINTING": "service"}))
     assert (service.commit_silence_s, service.longest_s, service.early_after_s) == (1.5, 36, float("inf"))
-    own = rules(settings.load({"STT_SERVER_COMMIT_SILENCE_S": "1.5", "STT_SERVER_SEGMENT_MAX_S": "30"}))
+    own = endpointing_rules(settings.load({"STT_SERVER_COMMIT_SILENCE_S": "1.5", "STT_SERVER_SEGMENT_MAX_S": "30"}))
     assert (own.commit_silence_s, own.longest_s, own.early_after_s) == (1.5, 30, 15)
     for wrong in (
         {"STT_SERVER_COMMIT_SILENCE_S": "0.05"},

@@ -7,20 +7,20 @@ from click.testing import CliRunner
 
 from tasks.cli.server import command
 from worker.errors import SettingsError
-from worker.server.fault_options import HANDSHAKE, VALUES, Fault, Faults, Kind, describe, parse
+from worker.server.fault_options import FAULT_VALUES, HANDSHAKE_FAULTS, Fault, FaultKind, FaultSchedule, describe, parse
 
 
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("triplicate", Fault(Kind.TRIPLICATE)),
-        ("drop", Fault(Kind.DROP, "10")),
-        ("drop=2.5", Fault(Kind.DROP, "2.5")),
-        ("drop=2.5:1", Fault(Kind.DROP, "2.5", frozenset({1}))),
-        ("mute=3:1-3,7", Fault(Kind.MUTE, "3", frozenset({1, 2, 3, 7}))),
-        ("error=rate_limited@4", Fault(Kind.ERROR, "rate_limited@4")),
-        ("refuse=Too many", Fault(Kind.REFUSE, "Too many")),
-        (" http=503 ", Fault(Kind.HTTP, "503")),
+        ("triplicate", Fault(FaultKind.TRIPLICATE)),
+        ("drop", Fault(FaultKind.DROP, "10")),
+        ("drop=2.5", Fault(FaultKind.DROP, "2.5")),
+        ("drop=2.5:1", Fault(FaultKind.DROP, "2.5", frozenset({1}))),
+        ("mute=3:1-3,7", Fault(FaultKind.MUTE, "3", frozenset({1, 2, 3, 7}))),
+        ("error=rate_limited@4", Fault(FaultKind.ERROR, "rate_limited@4")),
+        ("refuse=Too many", Fault(FaultKind.REFUSE, "Too many")),
+        (" http=503 ", Fault(FaultKind.HTTP, "503")),
     ],
 )
 def test_parse(text: str, fault: Fault) -> None:
@@ -44,22 +44,22 @@ def test_what_is_wrong_is_said(text: str, says: str) -> None:
 
 
 def test_faults_apply_to_the_sessions_they_name() -> None:
-    faults = Faults([parse("drop=1:2"), parse("triplicate"), parse("http=503:1")])
+    faults = FaultSchedule([parse("drop=1:2"), parse("triplicate"), parse("http=503:1")])
     assert [[f.kind for f in faults.next_session()] for _ in range(3)] == [
-        [Kind.TRIPLICATE],
-        [Kind.DROP, Kind.TRIPLICATE],
-        [Kind.TRIPLICATE],
+        [FaultKind.TRIPLICATE],
+        [FaultKind.DROP, FaultKind.TRIPLICATE],
+        [FaultKind.TRIPLICATE],
     ]
     assert [len(faults.next_connection()) for _ in range(3)] == [1, 0, 0]
-    assert not Faults()
+    assert not FaultSchedule()
 
 
 def test_every_default_can_be_parsed_and_is_described() -> None:
-    for kind in Kind:
+    for kind in FaultKind:
         assert parse(kind).kind is kind
         assert kind in describe()
-    assert set(VALUES) <= set(Kind)
-    assert set(Kind) >= HANDSHAKE
+    assert set(FAULT_VALUES) <= set(FaultKind)
+    assert set(FaultKind) >= HANDSHAKE_FAULTS
 
 
 def test_the_command_lists_them() -> None:

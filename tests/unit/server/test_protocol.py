@@ -29,7 +29,7 @@ def test_whatever_comes_is_refused_in_words_or_taken(args: list[Any]) -> None:
         told = None
         try:
             read()
-        except protocol.Refused as exc:
+        except protocol.MessageRefused as exc:
             told = str(exc)
         assert told is None or messages.error_name(told) in {"input_error", "chunk_size_exceeded"}
 
@@ -45,11 +45,11 @@ def test_good_audio_arrives_as_it_was(rate: int, raw: bytes) -> None:
 
 @pytest.mark.parametrize("rate", [8000, 16000, 48000])
 def test_the_largest_chunk_is_taken_and_one_more_is_not(rate: int) -> None:
-    longest = min(protocol.CHUNK_MAX_BYTES, int(protocol.CHUNK_MAX_S * rate) * 2)
+    longest = min(protocol.MAX_CHUNK_BYTES, int(protocol.MAX_CHUNK_S * rate) * 2)
     text = pybase64.b64encode_as_string(bytes(longest))
     assert protocol.chunk(({"audio_base_64": text, "sample_rate": rate},), rate).duration_s == longest / 2 / rate
     text = pybase64.b64encode_as_string(bytes(longest + 6))
-    with pytest.raises(protocol.Refused, match=r"^chunk_size_exceeded: "):
+    with pytest.raises(protocol.MessageRefused, match=r"^chunk_size_exceeded: "):
         protocol.chunk(({"audio_base_64": text, "sample_rate": rate},), rate)
 
 

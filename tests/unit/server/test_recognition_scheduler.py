@@ -13,7 +13,7 @@ import pytest
 from tests.support.tone_recognizer import ToneRecognizer
 from tests.support.wait import async_wait_until
 from worker.server import recognition_scheduler as scheduler_module
-from worker.server.recognition_scheduler import Scheduler
+from worker.server.recognition_scheduler import RecognitionScheduler
 from worker.server.recognizers import Recognition, Samples
 
 SECOND = 16000
@@ -46,15 +46,15 @@ def audio(duration_s: int) -> Samples:
 
 
 @pytest.fixture
-async def stepped() -> AsyncIterator[tuple[Stepped, Scheduler]]:
+async def stepped() -> AsyncIterator[tuple[Stepped, RecognitionScheduler]]:
     recognizer = Stepped()
-    scheduler = Scheduler(recognizer)
+    scheduler = RecognitionScheduler(recognizer)
     yield recognizer, scheduler
     scheduler.close()
     recognizer.allow(5)
 
 
-async def test_sessions_take_turns_and_each_keeps_its_order(stepped: tuple[Stepped, Scheduler]) -> None:
+async def test_sessions_take_turns_and_each_keeps_its_order(stepped: tuple[Stepped, RecognitionScheduler]) -> None:
     recognizer, scheduler = stepped
     futures = [scheduler.final("a", audio(n)) for n in (1, 2, 3, 4)]
     futures += [scheduler.final("b", audio(n)) for n in (11, 12)]
@@ -66,7 +66,9 @@ async def test_sessions_take_turns_and_each_keeps_its_order(stepped: tuple[Stepp
     assert scheduler.waiting_s == 0
 
 
-async def test_a_partial_never_waits_and_never_makes_a_final_wait(stepped: tuple[Stepped, Scheduler]) -> None:
+async def test_a_partial_never_waits_and_never_makes_a_final_wait(
+    stepped: tuple[Stepped, RecognitionScheduler],
+) -> None:
     recognizer, scheduler = stepped
     partial = scheduler.partial(audio(1))
     assert partial is not None
@@ -80,7 +82,7 @@ async def test_a_partial_never_waits_and_never_makes_a_final_wait(stepped: tuple
 
 async def test_all_threads_work_at_once() -> None:
     recognizer = Stepped(parallel=3)
-    scheduler = Scheduler(recognizer)
+    scheduler = RecognitionScheduler(recognizer)
     futures = [scheduler.final("a", audio(n)) for n in (1, 2, 3, 4)]
     await async_wait_until(lambda: len(recognizer.calls) == 3, "three at a time")
     recognizer.allow(4)
@@ -88,7 +90,7 @@ async def test_all_threads_work_at_once() -> None:
     assert scheduler.close()
 
 
-async def test_what_waits_for_a_session_that_is_gone_is_dropped(stepped: tuple[Stepped, Scheduler]) -> None:
+async def test_what_waits_for_a_session_that_is_gone_is_dropped(stepped: tuple[Stepped, RecognitionScheduler]) -> None:
     recognizer, scheduler = stepped
     gone = [scheduler.final("a", audio(n)) for n in (1, 2, 3)]
     kept = scheduler.final("b", audio(4))
@@ -101,7 +103,9 @@ async def test_what_waits_for_a_session_that_is_gone_is_dropped(stepped: tuple[S
     assert gone[2].cancelled()
 
 
-async def test_a_failure_reaches_its_own_session_and_the_thread_lives_on(stepped: tuple[Stepped, Scheduler]) -> None:
+async def test_a_failure_reaches_its_own_session_and_the_thread_lives_on(
+    stepped: tuple[Stepped, RecognitionScheduler],
+) -> None:
     recognizer, scheduler = stepped
     recognizer.permissions.put(ValueError("bad luck"))
     recognizer.allow(1)
@@ -113,7 +117,7 @@ async def test_a_failure_reaches_its_own_session_and_the_thread_lives_on(stepped
 
 
 async def test_a_recognizer_that_keeps_failing_is_broken_until_it_is_tried_again(
-    stepped: tuple[Stepped, Scheduler], monkeypatch: pytest.MonkeyPatch
+    stepped: tuple[Stepped, RecognitionScheduler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recognizer, scheduler = stepped
     for _ in range(3):
@@ -122,7 +126,7 @@ async def test_a_recognizer_that_keeps_failing_is_broken_until_it_is_tried_again
         with pytest.raises(MemoryError):
             await scheduler.final("a", audio(1))
     assert scheduler.broken == "MemoryError: full"
-    monkeypatch.setattr(scheduler_module, "_PROBE_AFTER_S", 0.0)
+    monkeypatch.setattr(scheduler_module, "_RETRY_AFTER_S", 0.0)
     assert scheduler.broken is None, "after a while the next session may try"
     monkeypatch.undo()
     recognizer.allow(1)
@@ -130,7 +134,7 @@ async def test_a_recognizer_that_keeps_failing_is_broken_until_it_is_tried_again
     assert scheduler.broken is None
 
 
-async def test_closing_does_not_wait_for_a_recognition_that_runs(stepped: tuple[Stepped, Scheduler]) -> None:
+async def test_closing_does_not_wait_for_a_recognition_that_runs(stepped: tuple[Stepped, RecognitionScheduler]) -> None:
     recognizer, scheduler = stepped
     running, waiting = scheduler.final("a", audio(1)), scheduler.final("a", audio(2))
     await async_wait_until(lambda: recognizer.calls, "the first one runs")

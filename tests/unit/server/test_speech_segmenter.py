@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from tests.support.service import tones
 from tests.support.tone_recognizer import ToneVoiceDetector
 from tests.support.tones import decode
-from worker.server.endpointing import Rules
-from worker.server.speech_segmenter import Listener, Utterance
+from worker.server.endpointing import EndpointingRules
+from worker.server.speech_segmenter import SpeechSegmenter, Utterance
 
 
-def listen(pcm: bytes, rate: int, sizes: list[int], wanted: Rules | None = None) -> list[Utterance]:
+def listen(pcm: bytes, rate: int, sizes: list[int], wanted: EndpointingRules | None = None) -> list[Utterance]:
     samples = np.frombuffer(pcm, "<i2")
-    listener = Listener(rate, ToneVoiceDetector(), wanted or Rules())
+    listener = SpeechSegmenter(rate, ToneVoiceDetector(), wanted or EndpointingRules())
     found, at = [], 0
     for size in sizes:
         found += listener.hear(samples[at : at + size])
@@ -41,8 +41,10 @@ def test_the_same_stretches_whatever_the_chunks(rate: int, sizes: list[int]) -> 
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("wanted", [Rules(), Rules(commit_silence_s=1.5, longest_s=36, early_after_s=float("inf"))])
-def test_every_word_is_in_one_stretch_at_its_time(wanted: Rules) -> None:
+@pytest.mark.parametrize(
+    "wanted", [EndpointingRules(), EndpointingRules(commit_silence_s=1.5, longest_s=36, early_after_s=float("inf"))]
+)
+def test_every_word_is_in_one_stretch_at_its_time(wanted: EndpointingRules) -> None:
     words, pcm = tones(60, 44100)
     heard = [
         (word.text, u.start_s + at + word.start)
@@ -64,7 +66,7 @@ def test_a_stretch_ends_with_the_audio_not_with_the_padding() -> None:
 
 def test_memory_stays_bounded_in_silence_and_in_endless_noise() -> None:
     for level in (0, 8000):
-        listener = Listener(16000, ToneVoiceDetector(), Rules())
+        listener = SpeechSegmenter(16000, ToneVoiceDetector(), EndpointingRules())
         for _ in range(120):
             listener.hear(np.full(16000, level, np.int16))
             assert len(listener._tape) <= 21 * 16000
@@ -73,7 +75,7 @@ def test_memory_stays_bounded_in_silence_and_in_endless_noise() -> None:
 
 def test_open_speech_is_what_was_said_since_the_last_cut() -> None:
     words, pcm = tones(5)
-    listener = Listener(16000, ToneVoiceDetector(), Rules())
+    listener = SpeechSegmenter(16000, ToneVoiceDetector(), EndpointingRules())
     samples = np.frombuffer(pcm, "<i2")
     assert listener.open_start is None
     assert len(listener.open_speech()) == 0

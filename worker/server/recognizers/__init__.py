@@ -66,7 +66,7 @@ class Recognizer(Protocol):
     def close(self) -> None: ...
 
 
-Factory = Callable[[Settings], Recognizer]
+RecognizerFactory = Callable[[Settings], Recognizer]
 ENGINES: Final[dict[str, str]] = {"faster-whisper": "worker.server.recognizers.whisper:load"}
 
 

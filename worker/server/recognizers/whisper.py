@@ -34,9 +34,9 @@ from worker.settings import Settings
 _log = structlog.get_logger("worker.server")
 
 _FRAMES_PER_S: Final = 100
-_SHORTEST_S: Final = 0.1
+_MIN_SEGMENT_S: Final = 0.1
 _TOKENS_PER_S: Final = 50  # of the alignment
-_WINDOW_MAX_S: Final = 30.0
+_MAX_WINDOW_S: Final = 30.0
 _OFFSET_S: Final = {"tiny.en": 0.10, "base": -0.05}
 """How late the model's alignment places word starts, measured against hand-marked speech."""
 _COLLOQUIAL_CANTONESE: Final = "以下係廣東話口語，用返啲字：嘅、咗、喺、唔、佢哋、咁、啲。"
@@ -83,14 +83,14 @@ class Whisper:
     def recognize(self, samples: Samples, *, final: bool) -> Recognition:
         """One segment of at most 30 s at 16 kHz."""
         duration_s = len(samples) / SAMPLE_RATE
-        if duration_s < _SHORTEST_S:
+        if duration_s < _MIN_SEGMENT_S:
             return Recognition("")
-        window_s = min(_WINDOW_MAX_S, max(15.0, duration_s + 5.0))
+        window_s = min(_MAX_WINDOW_S, max(15.0, duration_s + 5.0))
         encoded = self._encode(samples, window_s)
         tokenizer, language = self._tokenizer(encoded)
         decoded = self._decode(encoded, tokenizer, duration_s, final)
-        if final and window_s < _WINDOW_MAX_S and _suspect(decoded, duration_s):
-            decoded = self._decode(self._encode(samples, _WINDOW_MAX_S), tokenizer, duration_s, final)
+        if final and window_s < _MAX_WINDOW_S and _suspect(decoded, duration_s):
+            decoded = self._decode(self._encode(samples, _MAX_WINDOW_S), tokenizer, duration_s, final)
         if _nothing_said(decoded, duration_s):
             return Recognition("")
         words = self._words(decoded, tokenizer, duration_s) if final else ()
