@@ -68,7 +68,7 @@ class AttemptRunner:
         transcript = await self._pipeline(job, settings=self._settings, log=lease, listener=listener, slots=self._slots)
         if transcript.speed_reached is not None:
             await self._ledger.speed_cache.put(self._settings.url, transcript.speed_reached)
-        if lease.tries < self._settings.job_attempts and (reason := transcript.gave_up) is not None:
+        if lease.tries < self._settings.job_attempts and (reason := transcript.session_failure) is not None:
             raise EndpointUnavailable(reason)
         return transcript
 

@@ -207,7 +207,7 @@ async def test_a_second_session_that_fails_is_the_reason(recording: Path, spoken
     assert_named(transcript, spoken)
     (gap,) = transcript.coverage.missing
     assert "HTTP 503" in gap.reason
-    assert transcript.gave_up == gap.reason
+    assert transcript.session_failure == gap.reason
 
 
 async def test_with_a_level_meter_only_it_is_a_warning(recording: Path) -> None:

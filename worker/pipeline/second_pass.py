@@ -19,15 +19,15 @@ from worker.audio.segmentation.speech_or_noise import Sounding, sounding
 from worker.audio.voice_activity_history import VoicedSeconds
 from worker.errors import EndpointError
 from worker.pipeline.session_sequence import SectionSessions, Service, SessionSequence
-from worker.transcript.model import MISSING_S, Segment, UnansweredSound
-from worker.transcript.second_pass_text import inserted
+from worker.transcript.model import MIN_MISSING_S, Segment, UnansweredSound
+from worker.transcript.second_pass_text import new_part
 from worker.transcript.unanswered_ranges import UnansweredRange, unanswered_ranges, without_skipped
 
 logger = structlog.get_logger(__name__)
 
 CONTEXT_S: Final = 0.5
 """Seconds streamed before and after a stretch, if they have no text either."""
-INSIDE_S: Final = 0.3
+SAME_RANGE_TOLERANCE_S: Final = 0.3
 """Seconds by which a stretch may extend beyond another one and still count as the same."""
 
 
@@ -55,7 +55,7 @@ class _FailedTry:
     error: EndpointError | None
 
     def covers(self, stretch: _Candidate) -> bool:
-        return self.start - INSIDE_S <= stretch.start and stretch.end <= self.end + INSIDE_S
+        return self.start - SAME_RANGE_TOLERANCE_S <= stretch.start and stretch.end <= self.end + SAME_RANGE_TOLERANCE_S
 
 
 class SecondPass:
@@ -111,7 +111,7 @@ class SecondPass:
         """Whether to stream it: not after a try without new text, nor if it is a short rest of a stretch with text."""
         if any(one.covers(stretch) for one in self._tries):
             return False
-        return not self._times_streamed(stretch) or stretch.found.seconds >= MISSING_S
+        return not self._times_streamed(stretch) or stretch.found.seconds >= MIN_MISSING_S
 
     def _times_streamed(self, stretch: _Candidate) -> int:
         return sum(start < stretch.end and stretch.start < end for start, end in self._streamed)
@@ -163,7 +163,7 @@ class SecondPass:
 
         async def commit_new(segment: Segment) -> None:
             nonlocal answers
-            new = inserted(segment, before, first_s, last_s, paced=self._paced)
+            new = new_part(segment, before, first_s, last_s, paced=self._paced)
             if new is not None:
                 answers += 1
                 await self._commit(new)

@@ -16,7 +16,7 @@ from worker.audio.recording import Recording
 from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.errors import SourceError
 from worker.transcript.model import Segment
-from worker.transcript.quality import stretches_to_check
+from worker.transcript.quality import ranges_to_check
 
 logger = structlog.get_logger(__name__)
 MIN_PROBABILITY: Final = 0.5
@@ -31,7 +31,7 @@ async def speech_share(
     None if the text gives no reason for doubt, no detector is installed, or the audio cannot be read any more.
     `segments`: all segments of the job, with their sections.
     """
-    stretches = stretches_to_check(segments)
+    stretches = ranges_to_check(segments)
     if not stretches or (made := await asyncio.to_thread(detector)) is None:
         return None
     spoken = windows = 0

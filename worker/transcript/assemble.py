@@ -1,8 +1,8 @@
-"""Commits of sessions to segments of the file (pure).
+"""Converts the commits of sessions to segments of the file (pure).
 
-An `Assembler` belongs to one stretch of the file and outlives its sessions: it puts each commit into file time through
-the session's timeline, keeps the times monotone and inside what was sent, gives a commit without usable times an
-estimated place, and drops the words that a resumed session, or the service itself, repeats.
+An `Assembler` serves all sessions of one part of the file. It converts each commit to file time with the session's
+timeline, makes the times monotone and limits them to the sent audio, estimates the place of a commit without usable
+times, and drops words that a resumed session, or the service itself, repeats.
 """
 
 from __future__ import annotations
@@ -16,90 +16,99 @@ from worker.audio.voice_activity import VoiceMap
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
 from worker.session_timeline import Timeline
-from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFilter, dropped_pieces
+from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFilter, count_dropped_copies
 from worker.transcript.model import Segment, Word
 from worker.transcript.overlap import OverlapFilter, text_of_words
 from worker.transcript.voiced_runs import CommitAudio, session_voiced_runs
-from worker.transcript.word_time_correction import MARGIN_S, Times, WordTimeCorrector, fits
+from worker.transcript.word_time_correction import SURROUNDING_S, Times, WordTimeCorrector, fits
 
 OVERLAP_TOLERANCE_S: Final = 0.35
-"""Two sessions may place the same word this far apart."""
+"""Maximum difference between the starts of the same word in two sessions."""
 RESUME_MARGIN_S: Final = 0.5
-"""A resumed session begins this long before the first sound that is not committed, so that its word is heard whole."""
+"""A resumed session starts this long before the first uncommitted sound, so that the service gets its whole word."""
 WORD_END_TOLERANCE_S: Final = 0.1
-"""Sound that goes on this long after a word's end still belongs to it."""
+"""Sound that continues up to this long after the end of a word still belongs to the word."""
 MIN_WORD_S: Final = 0.02
 MAX_KNOWN_WORDS: Final = 40
+"""Number of latest words that are compared with late and repeated commits."""
+MAX_LATE_COMMITS: Final = 4
+VOICE_HISTORY_S: Final = 60.0
+"""Seconds of voice activity before the last committed word that stay in memory, for commits that arrive late."""
 
 
 class Assembler:
-    """Takes commits in order. `until_s`: file second at which the last committed word ends."""
+    """Receives the commits of one part of the file in order of arrival, session after session."""
 
     def __init__(
         self, voice: VoiceMap, *, paced: bool, start_s: float = 0.0, committed: Iterable[Segment] = ()
     ) -> None:
-        """`start_s`: file second at which the stretch begins. `paced`: audio is sent in real time, so what was sent
-        when a commit came tells what it covers. `committed`: segments an earlier attempt already has, in order."""
+        """`start_s`: file second at which the part begins. `paced`: audio is sent in real time, so the audio that was
+        sent when a commit arrived limits the audio that it covers. `committed`: segments of an earlier attempt, in
+        order."""
         self._voice = voice
         self._paced = paced
-        self._clock = WordTimeCorrector()
-        self._repeats = DuplicateTextFilter()
+        self._word_times = WordTimeCorrector()
+        self._duplicates = DuplicateTextFilter()
         self._overlap_filter = OverlapFilter()
         self._last_words: tuple[Word, ...] = ()
-        self._forgotten = False  # words of before `_last_words`
-        self._overtaken_commits: deque[tuple[str, tuple[WireWord, ...]]] = deque(maxlen=4)
-        self._untimed = False  # a segment has no word times
-        self._resumed = False
+        self._forgotten = False  # whether earlier words than `_last_words` exist
+        self._late_commits: deque[tuple[str, tuple[WireWord, ...]]] = deque(maxlen=MAX_LATE_COMMITS)
+        self._untimed = False  # whether a segment has no word times
+        self._resumed = False  # whether the session may still commit words of an earlier session
         self._start_s = start_s
-        self._safe_s = start_s  # everything before is surely committed
-        self._floor_s = start_s  # where measured words may begin: an estimate must not push them
+        self._committed_until_s = start_s  # all audio before it is certainly committed
+        self._floor_s = start_s  # earliest start of a measured word; estimated ends must not move it
         self.until_s = start_s
+        """File second at which the last committed word ends."""
         self.dropped = 0
-        """Repeated pieces of text left out so far, as no sound was left for them."""
+        """Number of repeated pieces of text that were dropped because no sound was left for them."""
         for segment in committed:
             self._remember(segment)
 
     def resume_s(self, sent_s: float) -> float:
-        """Where the next session has to begin, when audio up to `sent_s` was sent: before the first sound that is not
-        committed, or where sending stopped if there is none."""
-        onset_s = self._voice.onset_s(self._safe_s + WORD_END_TOLERANCE_S)
+        """File second at which the next session has to start if audio up to `sent_s` was sent.
+
+        It is RESUME_MARGIN_S before the first uncommitted sound, or `sent_s` if all sound is committed."""
+        onset_s = self._voice.onset_s(self._committed_until_s + WORD_END_TOLERANCE_S)
         if onset_s is None:
-            return max(sent_s, self._safe_s - RESUME_MARGIN_S, self._start_s)
+            return max(sent_s, self._committed_until_s - RESUME_MARGIN_S, self._start_s)
         return max(self._start_s, min(onset_s - RESUME_MARGIN_S, sent_s))
 
     def begin(self, from_s: float) -> None:
-        """A new session starts at file second `from_s`; before `until_s`, words come again."""
+        """Call at the start of a session at file second `from_s`. Before `until_s`, its words are repetitions."""
         self._resumed = from_s < self.until_s
-        self._clock, self._repeats = WordTimeCorrector(), DuplicateTextFilter()
-        self._overtaken_commits.clear()
+        self._word_times, self._duplicates = WordTimeCorrector(), DuplicateTextFilter()
+        self._late_commits.clear()
         self._overlap_filter.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
-        """The segment of a commit in file seconds (rounded to milliseconds), or None for a mere repetition."""
-        if (commit.text, commit.words) in self._overtaken_commits:
-            self.dropped += dropped_pieces(commit.text, None)
+        """Convert a commit to a segment in file seconds (rounded to milliseconds), or to None if it only repeats."""
+        if (commit.text, commit.words) in self._late_commits:
+            self.dropped += count_dropped_copies(commit.text, None)
             return None
-        if (segment := self._overtaken(commit, timeline)) is not None:
-            self._overtaken_commits.append((commit.text, commit.words))
+        if (segment := self._placed_late(commit, timeline)) is not None:
+            self._late_commits.append((commit.text, commit.words))
             self._last_words = tuple(sorted((*self._last_words, *segment.words), key=lambda w: w.start))
             return segment
-        evidence = self._evidence(commit, timeline)
-        take = self._repeats.take(commit.text, commit.words, self._clock, evidence)
-        self.dropped += dropped_pieces(commit.text, take)
-        if take is None:
+        audio = self._commit_audio(commit, timeline)
+        deduplicated = self._duplicates.apply(commit.text, commit.words, self._word_times, audio)
+        self.dropped += count_dropped_copies(commit.text, deduplicated)
+        if deduplicated is None:
             return None
-        if take.times:
-            segment = self._timed(take, commit, timeline)
+        if deduplicated.times:
+            segment = self._timed(deduplicated, commit, timeline)
         else:
-            segment = self._estimated(take.text, commit, timeline.to_file_s(evidence.sent_s))
+            segment = self._estimated(deduplicated.text, commit, timeline.to_file_s(audio.sent_s))
         if segment is not None:
             self._remember(segment)
-        self._voice.forget_before(self._safe_s - 60)
+        self._voice.forget_before(self._committed_until_s - VOICE_HISTORY_S)
         return segment
 
-    def _overtaken(self, commit: Commit, timeline: Timeline) -> Segment | None:
-        """A commit that comes after a later one: its times are those of sound that has no words yet. Where a segment
-        has no word times, or words of before are forgotten, that is not known."""
+    def _placed_late(self, commit: Commit, timeline: Timeline) -> Segment | None:
+        """Place a commit that arrives after the commit that follows it in the file, or return None if it is not late.
+
+        A late commit has the times of sound without words. This is not known if a segment has no word times, or before
+        the oldest known word."""
         times = [(w.start, w.end) for w in commit.words if w.start is not None and w.end is not None]
         known = self._last_words
         if self._resumed or self._untimed or not times or len(times) < len(commit.words) or not known:
@@ -111,11 +120,13 @@ class Assembler:
             for w, (a, b) in zip(commit.words, self._to_file(times, timeline), strict=True)
         ]
         first, last = words[0].start, words[-1].end
-        if last > self._safe_s or first < self._start_s or (self._forgotten and first < known[0].end):
+        if last > self._committed_until_s or first < self._start_s or (self._forgotten and first < known[0].end):
             return None
         if any(word.start < last and first < word.end for word in known):
             return None
-        sound = session_voiced_runs(self._voice, timeline, max(0.0, times[0][0] - MARGIN_S), times[-1][1] + MARGIN_S)
+        sound = session_voiced_runs(
+            self._voice, timeline, max(0.0, times[0][0] - SURROUNDING_S), times[-1][1] + SURROUNDING_S
+        )
         if not fits(times, sound):
             return None
         return Segment(text=commit.text, start=first, end=last, words=tuple(words), language=commit.language)
@@ -124,9 +135,9 @@ class Assembler:
     def _to_file(times: Times, timeline: Timeline) -> Times:
         return [(timeline.to_file_s(start), timeline.to_file_s(end)) for start, end in times]
 
-    def _evidence(self, commit: Commit, timeline: Timeline) -> CommitAudio:
-        # In an overlap, sound before the committed text is sent again.
-        after_s = 0.0 if self._resumed else timeline.to_session_s(self._safe_s)
+    def _commit_audio(self, commit: Commit, timeline: Timeline) -> CommitAudio:
+        # A resumed session sends audio before the end of the committed text again.
+        after_s = 0.0 if self._resumed else timeline.to_session_s(self._committed_until_s)
         sent_s = min(commit.sent, timeline.sent) / timeline.rate
         if commit.before_s is not None and after_s < commit.before_s < sent_s:
             sent_s = commit.before_s
@@ -134,7 +145,7 @@ class Assembler:
         return CommitAudio(sound, after_s, sent_s, bounded=self._paced)
 
     def uncommitted(self, text: str, timeline: Timeline) -> Segment:
-        """A last partial the service never committed, kept and marked as such."""
+        """The segment of a last partial that the service never committed."""
         end_s = (timeline.file_end or 0) / timeline.rate
         start_s = min(self._voice.onset_s(self.until_s) or self.until_s, end_s)
         return Segment(text=text, start=_ms(start_s), end=_ms(end_s), timing="estimated", committed=False)
@@ -142,7 +153,7 @@ class Assembler:
     def _remember(self, segment: Segment) -> None:
         self.until_s = max(self.until_s, segment.end)
         if segment.timing == "measured" or self._paced:
-            self._safe_s = max(self._safe_s, segment.end)
+            self._committed_until_s = max(self._committed_until_s, segment.end)
             if segment.timing == "measured":
                 self._floor_s = max(self._floor_s, segment.end)
             self._overlap_filter.forget()
@@ -154,26 +165,26 @@ class Assembler:
         else:
             self._untimed = True
 
-    def _timed(self, take: DeduplicatedCommit, commit: Commit, timeline: Timeline) -> Segment | None:
+    def _timed(self, deduplicated: DeduplicatedCommit, commit: Commit, timeline: Timeline) -> Segment | None:
         latest_s = (timeline.file_end or 0) / timeline.rate
-        # In an overlap, times before what is committed are right; elsewhere they can only be inexact.
+        # In an overlap, times before the committed text are correct; elsewhere they can only be inexact.
         floor_s = 0.0 if self._resumed else self._floor_s
         words = []
-        for wire, (start_s, end_s) in zip(take.words, take.times or (), strict=True):
+        for wire, (start_s, end_s) in zip(deduplicated.words, deduplicated.times or (), strict=True):
             start = min(max(timeline.to_file_s(start_s), floor_s), latest_s)
             end = min(max(timeline.to_file_s(end_s), start + MIN_WORD_S), max(latest_s, start))
             words.append(Word(text=wire.text, start=_ms(start), end=_ms(end), confidence=wire.confidence))
             floor_s = start
-        fresh = self._overlap_filter.unknown(self._fresh(words))
+        fresh = self._overlap_filter.new_words(self._fresh(words))
         if not fresh:
             return None
-        text = take.text if len(fresh) == len(words) else text_of_words(take.text, words, fresh)
+        text = deduplicated.text if len(fresh) == len(words) else text_of_words(deduplicated.text, words, fresh)
         ends = max(w.end for w in fresh)
         return Segment(text=text, start=fresh[0].start, end=ends, words=tuple(fresh), language=commit.language)
 
     def _estimated(self, text: str, commit: Commit, sent_s: float) -> Segment | None:
-        """Without word times: the sound between the previous commit and the last audio it can cover."""
-        text = self._overlap_filter.without(text)
+        """A segment without word times: it gets the sound from the previous commit to the last audio it can cover."""
+        text = self._overlap_filter.new_text(text)
         if not text:
             return None
         end_s = max(self._voice.end_s(sent_s) or sent_s, self.until_s)
@@ -185,16 +196,16 @@ class Assembler:
         )  # fmt: skip
 
     def _fresh(self, words: list[Word]) -> list[Word]:
-        """`words` without those an earlier session already committed."""
+        """The words that no earlier session committed."""
         if not self._resumed:
             return words
-        fresh = [w for w in words if not self._heard_before(w)]
+        fresh = [w for w in words if not self._is_committed(w)]
         if fresh and fresh[0].end > self.until_s + OVERLAP_TOLERANCE_S:
-            self._resumed = False  # past the overlap
+            self._resumed = False  # the overlap is over
         return fresh
 
-    def _heard_before(self, word: Word) -> bool:
-        if (word.start + word.end) / 2 < self._safe_s:
+    def _is_committed(self, word: Word) -> bool:
+        if (word.start + word.end) / 2 < self._committed_until_s:
             return True
         return any(
             known.text == word.text and abs(known.start - word.start) <= OVERLAP_TOLERANCE_S

@@ -1,4 +1,4 @@
-"""The finished document from its segments and the facts of the run (pure but for the clock and the version numbers)."""
+"""Composes the transcript document from the segments and the facts of the run (pure, except clock and versions)."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from worker.transcript.model import (
 from worker.transcript.quality import QualityInputs, assess
 from worker.version import installed_version
 
-UNSEEN_S: Final = 0.01
-"""Seconds by which rounding may separate what follows each other."""
-_NAMED: Final = ("stt-batch", "python-socketio", "soundfile", "soxr")
+ROUNDING_TOLERANCE_S: Final = 0.01
+"""Maximum seconds that rounding puts between consecutive parts of the source."""
+_PACKAGES: Final = ("stt-batch", "python-socketio", "soundfile", "soxr")
 
 
 @dataclass(frozen=True, slots=True)
 class RunFacts:
-    """What a run knows besides the words."""
+    """Facts about a finished run, other than its segments."""
 
     job_id: str
     name: str
     """File name of the source."""
     path: str
-    """Path or address of the source, as it may be shown."""
+    """Path or address of the source, without secrets."""
     sha256: str
     size_bytes: int
     info: AudioInfo
     duration_s: float
-    """As decoded; as the header says where not all of it was."""
+    """Decoded length; the length in the header if the source was not decoded to its end."""
     warnings: tuple[str, ...]
     language: str | None
     speed: Speed
@@ -57,11 +57,11 @@ class RunFacts:
     wire_rate: int
     sections: tuple[SectionFacts, ...]
     channels: tuple[ChannelFacts, ...]
-    """Those that were streamed apart; none where all were mixed."""
+    """The channels that were streamed separately; empty if all were mixed."""
     skipped: tuple[TimeRange, ...]
-    """What was not streamed because it holds no speech."""
+    """Silence that was not streamed."""
     detector: str
-    """What told so; "" when nothing was looked for."""
+    """Method of speech detection (silero or level); "" if silence was not skipped."""
     price_per_hour: float
     missing: tuple[Gap, ...]
     speech_share: float | None
@@ -73,7 +73,7 @@ class RunFacts:
 
 
 def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
-    """Put the document together; the segments come in the order of the file."""
+    """Compose the document. `segments`: in the order of the file."""
     spoken = [s for s in segments if s.text]
     duration = round(facts.duration_s, 3)
     warnings = list(facts.warnings)
@@ -88,9 +88,9 @@ def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
         warnings.append(f"dropped {dropped} repeated {pieces} of text without sound: the service repeated itself")
     detected = next((s.language for s in spoken if s.language), None)
     coverage = _coverage(spoken, facts, duration)
-    warnings += _silences(coverage.unanswered)
+    warnings += _sound_warning(coverage.unanswered)
     unanswered_s = sum(one.seconds for one in coverage.unanswered if one.likely_speech)
-    evidence = QualityInputs(
+    inputs = QualityInputs(
         language=facts.language,
         detected=detected,
         unanswered_s=unanswered_s,
@@ -120,7 +120,7 @@ def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
         speed_falls=facts.speed_falls,
         failures=facts.failures,
         warnings=counted(warnings),
-        quality=assess(spoken, coverage, evidence),
+        quality=assess(spoken, coverage, inputs),
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
         elapsed=round(facts.elapsed_s, 3),
         endpoint=facts.endpoint,
@@ -136,13 +136,13 @@ def _coverage(spoken: list[Segment], facts: RunFacts, duration: float) -> Covera
         sample_rate=facts.wire_rate,
         channels=facts.channels,
         sections=tuple(section.model_copy(update={"unanswered": ()}) for section in facts.sections),
-        skipped=tuple(_rounded(stretch) for stretch in facts.skipped),
-        missing=(*facts.missing, *unaccounted(facts)),
+        skipped=tuple(_rounded_range(stretch) for stretch in facts.skipped),
+        missing=(*facts.missing, *unaccounted_ranges(facts)),
         unanswered=tuple(one for section in facts.sections for one in section.unanswered),
     )
 
 
-def _silences(unanswered: tuple[UnansweredSound, ...]) -> list[str]:
+def _sound_warning(unanswered: tuple[UnansweredSound, ...]) -> list[str]:
     """One warning for all sound without text, except missing speech, which has its own."""
     sounds = [one for one in unanswered if not one.missing]
     if not sounds:
@@ -158,14 +158,15 @@ def _silences(unanswered: tuple[UnansweredSound, ...]) -> list[str]:
     return [f"the service gave no text for {seconds:.1f} s of sound{places} at {where}; {found}"]
 
 
-def unaccounted(facts: RunFacts) -> tuple[Gap, ...]:
-    """Stretches of the source, of each channel that is wanted, that lie in no section, in nothing skipped and in no
-    gap: there should be none."""
+def unaccounted_ranges(facts: RunFacts) -> tuple[Gap, ...]:
+    """Parts of the source, for each requested channel, that were neither sent nor skipped nor reported as missing.
+
+    Should be empty; checked defensively."""
     channels = [channel.name for channel in facts.channels] or [None]
-    return tuple(gap for channel in dict.fromkeys(channels) for gap in _unaccounted(facts, channel))
+    return tuple(gap for channel in dict.fromkeys(channels) for gap in _unaccounted_of_channel(facts, channel))
 
 
-def _unaccounted(facts: RunFacts, channel: str | None) -> list[Gap]:
+def _unaccounted_of_channel(facts: RunFacts, channel: str | None) -> list[Gap]:
     rate = facts.wire_rate
     sections = (section for section in facts.sections if section.channel == channel)
     known = [(s.start / rate, (s.end if s.finished else s.sent) / rate) for s in sections]
@@ -173,14 +174,14 @@ def _unaccounted(facts: RunFacts, channel: str | None) -> list[Gap]:
     known += [(gap.start, gap.end) for gap in facts.missing if gap.channel == channel]
     gaps, at = [], 0.0
     for start, end in [*sorted(known), (facts.duration_s, facts.duration_s)]:
-        if start > at + UNSEEN_S:
+        if start > at + ROUNDING_TOLERANCE_S:
             reason = "not accounted for: please report this"
             gaps.append(Gap(start=round(at, 3), end=round(start, 3), channel=channel, reason=reason))
         at = max(at, end)
     return gaps
 
 
-def _rounded(stretch: TimeRange) -> TimeRange:
+def _rounded_range(stretch: TimeRange) -> TimeRange:
     return stretch.model_copy(update={"start": round(stretch.start, 3), "end": round(stretch.end, 3)})
 
 
@@ -194,4 +195,4 @@ def _saved(facts: RunFacts) -> SilenceSavings | None:
 
 @cache
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {n: installed_version(n) or "not installed" for n in _NAMED}
+    return {"python": platform.python_version()} | {n: installed_version(n) or "not installed" for n in _PACKAGES}

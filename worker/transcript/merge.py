@@ -1,8 +1,8 @@
-"""The segments of all sections as one transcript (pure).
+"""Merges the segments of all sections into one transcript (pure).
 
-Where a cut lies in a pause, one section's words simply follow the other's. Where it lies in speech both heard the
-overlap: the words before the handover are those of the section before, the words after it those of the next; a word
-that the two place on different sides of it is kept once.
+Sections that are cut in a pause do not overlap: their segments follow each other. Sections that are cut in speech
+overlap: words before the handover come from the earlier section, words after it from the later one. A word that the
+two place on different sides of the handover appears once.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from worker.realtime.text_match import letters
 from worker.transcript.model import Segment, Word
 from worker.transcript.overlap import text_after, text_of_words
 
-SAME_WORD_S: Final = 0.4
-"""Two sessions may place the middle of the same word this far apart."""
-LEAST_LETTERS: Final = 4
-"""Text without times must agree in this many letters and digits, for the overlap to be known by it."""
+SAME_WORD_TOLERANCE_S: Final = 0.4
+"""Maximum distance between the middles of the same word in two sessions."""
+MIN_COMMON_LETTERS: Final = 4
+"""Minimum number of letters and digits that two texts without word times must share to count as the same speech."""
 
 
 def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> list[Segment]:
-    """All segments in file order. `handovers`: for each section, the file second from which words are its own where it
-    overlaps with the one before, None where it does not. Within a section, segments may be in any order: those of a
-    second pass follow the others."""
+    """Return all segments in file order.
+
+    `handovers`: for each section that overlaps with the previous one, the file second from which its words count; None
+    for the others. The segments of a section may be in any order, because a second pass adds segments at the end."""
     sections: dict[int, list[Segment]] = {}
     for segment in segments:
         sections.setdefault(segment.section, []).append(segment)
@@ -42,7 +43,7 @@ def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> lis
 def merge_channels(
     segments: Sequence[Segment], handovers: Sequence[float | None], channels: Sequence[range]
 ) -> list[Segment]:
-    """`merge` for each channel by itself, then all by their time. `channels`: the sections of each."""
+    """Merge each channel by itself, then sort all segments by time. `channels`: section numbers of each channel."""
     if len(channels) == 1:
         return merge(segments, handovers)
     each = (merge((s for s in segments if s.section in sections), handovers) for sections in channels)
@@ -50,7 +51,7 @@ def merge_channels(
 
 
 def _trimmed(segments: list[Segment]) -> list[Segment]:
-    """Estimated ends brought back to where the next measured segment begins."""
+    """The segments, with estimated ends limited to the start of the next segment."""
     trimmed = []
     for segment, after in zip_longest(segments, segments[1:]):
         if segment.timing == "estimated" and after is not None and segment.start <= after.start < segment.end:
@@ -65,22 +66,22 @@ def _join(before: list[Segment], after: list[Segment], handover: float) -> tuple
     left = [w for s in before for w in s.words]
     right = [w for s in after for w in s.words]
     doubled = [
-        r for r in right if handover <= _middle(r) <= handover + SAME_WORD_S
+        r for r in right if handover <= _middle(r) <= handover + SAME_WORD_TOLERANCE_S
         and any(_same(r, w) for w in left if _middle(w) < handover)
     ]  # fmt: skip
     missed = [
-        w for w in left if handover <= _middle(w) <= handover + SAME_WORD_S
+        w for w in left if handover <= _middle(w) <= handover + SAME_WORD_TOLERANCE_S
         and any(_same(r, w) for r in right if _middle(r) < handover)
     ]  # fmt: skip
     return (
-        _keep(before, [w for w in left if _middle(w) < handover or w in missed]),
-        _keep(after, [w for w in right if _middle(w) >= handover and w not in doubled]),
+        _only_words(before, [w for w in left if _middle(w) < handover or w in missed]),
+        _only_words(after, [w for w in right if _middle(w) >= handover and w not in doubled]),
     )
 
 
 def _timed_around(segments: Sequence[Segment], handover: float) -> bool:
-    """Whether what lies at the handover has word times."""
-    around = [s for s in segments if s.start - SAME_WORD_S <= handover <= s.end + SAME_WORD_S]
+    """Whether all segments around the handover have word times."""
+    around = [s for s in segments if s.start - SAME_WORD_TOLERANCE_S <= handover <= s.end + SAME_WORD_TOLERANCE_S]
     return all(s.words for s in around)
 
 
@@ -89,11 +90,11 @@ def _middle(word: Word) -> float:
 
 
 def _same(one: Word, other: Word) -> bool:
-    return letters(one.text) == letters(other.text) and abs(_middle(one) - _middle(other)) <= SAME_WORD_S
+    return letters(one.text) == letters(other.text) and abs(_middle(one) - _middle(other)) <= SAME_WORD_TOLERANCE_S
 
 
-def _keep(segments: list[Segment], words: Sequence[Word]) -> list[Segment]:
-    """The segments with only these of their words; one without times stays as it is."""
+def _only_words(segments: list[Segment], words: Sequence[Word]) -> list[Segment]:
+    """The segments with only those of their words that are in `words`. Segments without word times stay unchanged."""
     wanted = set(words)
     kept = []
     for segment in segments:
@@ -108,11 +109,11 @@ def _keep(segments: list[Segment], words: Sequence[Word]) -> list[Segment]:
 
 
 def _without_repeated(before: list[Segment], after: list[Segment]) -> list[Segment]:
-    """`after` without the text at its start that `before` ends with: all that tells without word times."""
+    """`after` without the text that also ends `before`. Without word times, only equal text shows an overlap."""
     known = "".join(letters(s.text) for s in before[-3:])
     again = "".join(letters(s.text) for s in after[:3])
     common = next(
-        (n for n in range(min(len(known), len(again)), LEAST_LETTERS - 1, -1) if known.endswith(again[:n])), 0
+        (n for n in range(min(len(known), len(again)), MIN_COMMON_LETTERS - 1, -1) if known.endswith(again[:n])), 0
     )
     kept = []
     for segment in after:

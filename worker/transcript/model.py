@@ -1,7 +1,6 @@
-"""What a transcript is: the values that are written as JSON and that every output format reads.
+"""The transcript document: written as JSON, and the input of every output format.
 
-All times are seconds from the start of the source file. The JSON Schema of the document is
-`Transcript.model_json_schema()`.
+All times are seconds from the start of the source file. `Transcript.model_json_schema()` is the JSON Schema.
 """
 
 from __future__ import annotations
@@ -12,74 +11,74 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.dataclasses import dataclass
 
 SCHEMA_VERSION = 1
-MISSING_S = 1.0
-"""From this many seconds, speech without text counts as missing; less is a warning."""
+MIN_MISSING_S = 1.0
+"""Minimum seconds of speech without text that count as missing; shorter speech gives a warning."""
 
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-# Ten hours of speech hold tens of thousands of words: with slots one takes a third of a model's memory.
+# Ten hours of speech have tens of thousands of words: with slots, a word takes a third of the memory of a model.
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore"))
 class Word:
-    """One recognized word with its place in the file."""
+    """One recognized word with its times."""
 
     text: str
     start: float = Field(description="seconds from the start of the file")
     end: float = Field(description="seconds from the start of the file")
-    confidence: float | None = Field(default=None, description="0 to 1; null when the service gave none")
+    confidence: float | None = Field(default=None, description="0 to 1; null if the service gave none")
 
 
 class Segment(_Value):
-    """One commit of the service, as it stands in the finished transcript."""
+    """One commit of the service, without repeated text and in file time."""
 
     text: str
     start: float = Field(description="seconds from the start of the file")
     end: float = Field(description="seconds from the start of the file")
     words: tuple[Word, ...] = ()
-    language: str | None = Field(default=None, description="language the service detected, if it said so")
+    language: str | None = Field(default=None, description="language that the service detected; null if it named none")
     timing: Literal["measured", "estimated"] = Field(
         default="measured",
-        description="measured: from the service's word times; estimated: from the audio sent when it came",
+        description="measured: from the service's word times; estimated: from the audio sent before the text arrived",
     )
     committed: bool = Field(default=True, description="false: a last partial that the service never committed")
-    section: int = Field(default=0, description="the section of the source it was heard in, from 0")
+    section: int = Field(default=0, description="index of the section of the source, from 0")
     channel: str | None = Field(
         default=None,
-        description="name of the source's channel, its number from 1 where it was given none; null when all were mixed,"
-        " or when a single one was asked for without a name",
+        description="name of the source's channel, or its number from 1 if it has no name; null if all channels were"
+        " mixed, or if a single channel was requested without a name",
     )
 
 
 class Source(_Value):
-    """The audio that was transcribed, as it was found."""
+    """The audio that was transcribed."""
 
     name: str = Field(description="file name without folders")
-    path: str = Field(description="path or address as the job gave it")
+    path: str = Field(description="path or address in the job")
     sha256: str
     size_bytes: int
     duration: float = Field(description="seconds of audio that could be decoded")
     sample_rate: int = Field(description="Hz, of the source")
     channels: int
-    format: str = Field(description="container and coding, for example FLAC/PCM_16")
+    format: str = Field(description="container and codec, for example FLAC/PCM_16")
 
 
 class SessionFacts(_Value):
-    """One real-time session the transcript was made with."""
+    """One real-time session that contributed to the transcript."""
 
     session_id: str | None
     model: str | None = None
     channel: str | None = Field(default=None, description="as that of a segment")
-    start: float = Field(description="first file second this session was sent")
-    end: float = Field(description="last file second this session was sent")
-    silence: float = Field(default=0.0, description="seconds of silence sent after it, so that the tail was committed")
-    ended: str = Field(default="completed", description="how it ended")
+    start: float = Field(description="file second at which the audio of the session begins")
+    end: float = Field(description="file second at which the audio of the session ends")
+    silence: float = Field(default=0.0, description="seconds of silence sent after the audio, to commit its last words")
+    ended: str = Field(default="completed", description="reason for the end of the session")
     close_code: int | None = None
 
 
 class Gap(_Value):
-    """Seconds of the source whose words are not in the transcript, or not surely."""
+    """A part of the source whose words are missing from the transcript, or may be."""
 
     start: float = Field(description="seconds from the start of the file")
     end: float = Field(description="seconds from the start of the file")
@@ -88,7 +87,7 @@ class Gap(_Value):
 
 
 class TimeRange(_Value):
-    """A piece of the source; seconds from its start."""
+    """A part of the source, in file seconds."""
 
     start: float
     end: float
@@ -96,51 +95,51 @@ class TimeRange(_Value):
 
 
 class UnansweredSound(_Value):
-    """Seconds of sound for which the service gave no text."""
+    """Sound for which the service gave no text."""
 
     start: float = Field(description="seconds from the start of the file")
     end: float = Field(description="seconds from the start of the file")
     channel: str | None = Field(default=None, description="as that of a segment")
     sound: Literal["speech", "noise", "unknown"] = Field(
-        description="by the speech detector: speech, or noise and music; unknown: no detector was installed"
+        description="result of the speech detector; noise includes music; unknown: no detector was installed"
     )
-    seconds: float = Field(description="seconds of speech, or of other sound, in it")
+    seconds: float = Field(description="seconds of speech, or of other sound, between start and end")
     sessions: int = Field(
-        default=1, description="number of sessions in which it was streamed; 1: it was not streamed again"
+        default=1, description="number of sessions in which the sound was streamed; 1: it was not streamed again"
     )
     reason: str
 
     @property
     def likely_speech(self) -> bool:
-        """Whether it was streamed in a second session, or would have been if the service had answered."""
+        """Whether the sound qualifies for a second session."""
         return self.sound != "noise" or self.sessions > 1
 
     @property
     def missing(self) -> bool:
-        """Whether it makes the job incomplete: speech that is too long for a misclassified breath."""
-        return self.sound == "speech" and self.seconds >= MISSING_S
+        """Whether the sound makes the job incomplete: speech that is too long for a misclassified breath."""
+        return self.sound == "speech" and self.seconds >= MIN_MISSING_S
 
 
 class SilenceSavings(_Value):
-    """What leaving silence out saved."""
+    """Savings from skipped silence."""
 
     minutes: float = Field(description="minutes of audio that were not streamed")
-    money: float | None = Field(default=None, description="their price; null when none was given")
-    detector: str = Field(description="what told speech: silero, or level")
+    money: float | None = Field(default=None, description="price of these minutes; null without a configured price")
+    detector: str = Field(description="method of speech detection: silero or level")
 
 
 class SectionFacts(_Value):
-    """One stretch of the source and how far each step got with it; samples at the wire rate, from the file's start."""
+    """One section of the source and the progress of each step, in samples at the wire rate from the file's start."""
 
     start: int
     end: int
     channel: str | None = Field(default=None, description="as that of a segment")
-    sent: int = Field(description="audio was sent up to here")
-    heard: int = Field(description="the service gave a sign of life after audio up to here")
+    sent: int = Field(description="end of the audio that was sent")
+    heard: int = Field(description="end of the audio that was sent before the last message of the service")
     committed: int = Field(description="end of the last committed word")
-    finished: bool = Field(description="all of it was sent and the service committed what it heard")
+    finished: bool = Field(description="all audio was sent and its text was committed")
     dropped: int = Field(
-        default=0, description="repeated pieces of text that were dropped: there was no sound for them"
+        default=0, description="number of repeated pieces of text that were dropped because no sound was left for them"
     )
     unanswered: tuple[UnansweredSound, ...] = Field(
         default=(), description="unanswered sound of the file in this section"
@@ -148,24 +147,24 @@ class SectionFacts(_Value):
 
 
 class ChannelFacts(_Value):
-    """One channel of the source that was asked for."""
+    """One requested channel of the source."""
 
-    number: int = Field(description="of the source, from 1")
-    name: str | None = Field(description="what its segments carry")
-    sent: float = Field(description="seconds of it that were sent")
-    reason: str | None = Field(default=None, description="why none of it was sent; null where some was")
+    number: int = Field(description="number of the channel in the source, from 1")
+    name: str | None = Field(description="channel name in the segments")
+    sent: float = Field(description="seconds of the channel that were sent")
+    reason: str | None = Field(default=None, description="why the channel was not sent; null if it was")
 
 
 class Coverage(_Value):
-    """Where every sample of the source went. Seconds, but for the sections."""
+    """Accounts for every sample of the source. In seconds, except the sections."""
 
     duration: float = Field(description="length of the source")
-    sent: float = Field(description="audio that was sent, of all channels together")
+    sent: float = Field(description="audio that was sent, the sum of all channels")
     committed_until: float = Field(description="end of the last committed word")
-    sample_rate: int = Field(default=16000, description="Hz of the sections' samples")
-    channels: tuple[ChannelFacts, ...] = Field(default=(), description="empty when all were mixed")
+    sample_rate: int = Field(default=16000, description="sample rate of the sections in Hz")
+    channels: tuple[ChannelFacts, ...] = Field(default=(), description="empty if all channels were mixed")
     sections: tuple[SectionFacts, ...] = ()
-    skipped: tuple[TimeRange, ...] = Field(default=(), description="not streamed, because it holds no speech")
+    skipped: tuple[TimeRange, ...] = Field(default=(), description="silence that was not streamed")
     missing: tuple[Gap, ...] = ()
     unanswered: tuple[UnansweredSound, ...] = Field(
         default=(), description="sound without text; a second of speech or more is also in missing"
@@ -173,7 +172,7 @@ class Coverage(_Value):
 
     @property
     def complete(self) -> bool:
-        """Every sample was sent and the service committed what it heard."""
+        """Whether all audio was sent and its text was committed."""
         return not self.missing
 
 
@@ -206,30 +205,30 @@ class Quality(_Value):
 
 
 class SpeedReduction(_Value):
-    """The service was overrun, and the speed was lowered."""
+    """A reduction of the sending speed because the service could not follow."""
 
-    speed: float = Field(description="factor of real time from then on")
+    speed: float = Field(description="new speed as a factor of real time")
     after: float = Field(description="seconds from the start of the job")
     reason: str
 
 
 class Transcript(_Value):
-    """The finished document of one job."""
+    """The finished transcript of one job."""
 
     schema_version: int = SCHEMA_VERSION
     job_id: str
     language: str | None = None
-    text: str = Field(description="all segments joined, a line each")
+    text: str = Field(description="text of all segments, one per line")
     segments: tuple[Segment, ...]
     source: Source
     sessions: tuple[SessionFacts, ...] = ()
     coverage: Coverage
-    saved: SilenceSavings | None = Field(default=None, description="null when silence was not looked for")
-    speed: str = Field(description="pace asked for: a factor of real time, max or auto")
-    speed_reached: float | None = Field(default=None, description="factor `auto` had come to at the end")
+    saved: SilenceSavings | None = Field(default=None, description="null if silence was not skipped")
+    speed: str = Field(description="requested speed: a factor of real time, max or auto")
+    speed_reached: float | None = Field(default=None, description="factor of real time at the end, for auto")
     speed_falls: tuple[SpeedReduction, ...] = ()
     failures: tuple[str, ...] = Field(
-        default=(), description="why sessions ended early, in order; each was followed up"
+        default=(), description="why sessions ended early, in order; each session was continued if possible"
     )
     warnings: tuple[str, ...] = ()
     quality: Quality | None = Field(default=None, description="null in documents of older versions")
@@ -239,6 +238,6 @@ class Transcript(_Value):
     versions: dict[str, str] = Field(default_factory=dict)
 
     @property
-    def gave_up(self) -> str | None:
-        """Why the rest is missing, where sessions failed in a way that may be over in a while, or None otherwise."""
+    def session_failure(self) -> str | None:
+        """The reason if audio is missing because sessions failed and the retries were used up, or None."""
         return next((gap.reason for gap in self.coverage.missing if gap.reason in self.failures), None)

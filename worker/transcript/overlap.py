@@ -1,4 +1,7 @@
-"""Text that comes again after a resume where its first commit had no word times to tell by (pure)."""
+"""Removes text that a resumed session commits again, for commits without word times (pure).
+
+With word times, the times show which words are repeated; without them, only the text does.
+"""
 
 from __future__ import annotations
 
@@ -9,25 +12,27 @@ from worker.transcript.model import Word
 
 
 class OverlapFilter:
-    """Remembers the text committed since the last place that is sure, and takes it off what a new session commits."""
+    """Remembers the text committed since the last known position, and removes it from the commits of a new session."""
 
     def __init__(self) -> None:
         self._known = ""  # letters and digits only
         self._expected = ""
 
     def remember(self, text: str) -> None:
+        """Add the text of a commit whose position in the file is not known."""
         self._known += letters(text)
 
     def forget(self) -> None:
-        """Everything so far is sure: it will not come again."""
+        """Forget all text: a commit with a known position followed it, so it will not be sent again."""
         self._known = ""
 
     def begin(self, *, again: bool) -> None:
-        """A session starts; with `again` at the last sure place, so that everything remembered comes again."""
+        """Call at the start of a session. `again`: it starts at the last known position, so all remembered text will
+        be committed again."""
         self._expected = self._known if again else ""
 
-    def without(self, text: str) -> str:
-        """`text` without what was committed before; "" when nothing new is in it."""
+    def new_text(self, text: str) -> str:
+        """`text` without the part that was committed before; "" if no part is new."""
         heard, expected = letters(text), self._expected
         if not expected:
             return text
@@ -36,14 +41,14 @@ class OverlapFilter:
             return ""
         self._expected = ""
         if not heard.startswith(expected):
-            return text  # heard otherwise this time: better twice than never
+            return text  # recognized differently this time: a duplicate is better than a loss
         return text_after(text, len(expected))
 
-    def unknown(self, words: Sequence[Word]) -> list[Word]:
-        """The same for words: those that follow what was committed before, from the first one that is new."""
+    def new_words(self, words: Sequence[Word]) -> list[Word]:
+        """The same for words: the words from the first new one on."""
         if not self._expected:
             return list(words)
-        rest = letters(self.without(" ".join(word.text for word in words)))
+        rest = letters(self.new_text(" ".join(word.text for word in words)))
         fresh: list[Word] = []
         for word in reversed(words):
             if not rest:
@@ -54,8 +59,9 @@ class OverlapFilter:
 
 
 def text_of_words(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str:
-    """The part of a commit's text that the `kept` ones of its `words` make up: the text between them where they stand
-    together in it, with the signs that follow them."""
+    """The part of a commit's text for the `kept` words among its `words`.
+
+    For consecutive words it is the original text with its punctuation, otherwise the words joined by spaces."""
     first = next((i for i, word in enumerate(words) if word == kept[0]), 0) if kept else 0
     last = first + len(kept)
     plain = " ".join(w.text for w in kept)
@@ -72,7 +78,7 @@ def text_of_words(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str
 
 
 def text_after(text: str, count: int) -> str:
-    """What follows the first `count` letters and digits of a text, without the signs in between."""
+    """The text after its first `count` letters and digits, without the punctuation at that place."""
     for index, character in enumerate(text):
         if character.isalnum():
             if not count:

@@ -32,7 +32,7 @@ WINDOW_WORDS: Final = 25
 MIN_WINDOW_CONFIDENCE: Final = 0.5
 MIN_LOW_SHARE: Final = 0.05
 MIN_LOW_S: Final = 20.0
-"""Minimum seconds in stretches of low confidence for a review, or MIN_LOW_SHARE of the spoken time."""
+"""A review needs this many seconds of low confidence, or MIN_LOW_SHARE of the spoken time if that is less."""
 MIN_UNANSWERED_S: Final = 2.0
 MIN_LOOP_SHARE: Final = 0.02
 MIN_LOOP_TIMES: Final = 8
@@ -47,7 +47,7 @@ MIN_LANGUAGE_FIT: Final = 0.35
 MIN_FIT_LETTERS: Final = 12
 MIN_SPEECH_SHARE: Final = 0.2
 """Minimum share of the time under the text in which the speech detector finds speech."""
-MIN_SURE: Final = 0.85
+MIN_TRUSTED_CONFIDENCE: Final = 0.85
 """Mean confidence above which text counts as speech without a check by the detector."""
 MIN_UNKNOWN_S: Final = 15.0
 """Seconds of text without confidence from which a detector checks the audio."""
@@ -65,7 +65,7 @@ Code = Literal["missing", "no_text", "low_confidence", "language", "repetition",
 
 @dataclass(frozen=True, slots=True)
 class QualityInputs:
-    """Facts about the audio that the text does not show."""
+    """Facts about the job and its audio that the text does not show."""
 
     language: str | None = None
     """Language that the job requested, or None if it requested none."""
@@ -79,32 +79,32 @@ class QualityInputs:
     """The reason why the mix of the channels is not reliable, if any."""
 
 
-def assess(segments: Sequence[Segment], coverage: Coverage, evidence: QualityInputs) -> Quality:
+def assess(segments: Sequence[Segment], coverage: Coverage, inputs: QualityInputs) -> Quality:
     """The quality of a finished transcript; `segments` in the order of the file."""
     spoken = [segment for segment in segments if segment.text]
     words = [word for segment in spoken for word in segment.words]
     text = "\n".join(segment.text for segment in spoken)
     confidences = _confidences(words)
-    language = evidence.language or evidence.detected
+    language = inputs.language or inputs.detected
     fit = language_fit(text, language) if language else None
     looped = _worst_loop(spoken)
     seconds = sum(segment.end - segment.start for segment in spoken)
     count = len(tokens_of(text))
     reasons = (
         _missing(coverage),
-        _no_text(evidence.unanswered_s),
+        _no_text(inputs.unanswered_s),
         _low_confidence(words, confidences, seconds),
-        _wrong_language(text, fit, evidence),
+        _wrong_language(text, fit, inputs),
         _loops(looped),
         _too_fast(text, count, seconds),
-        _not_speech(evidence.speech_share),
-        _reason("channels", evidence.channels) if evidence.channels else None,
+        _not_speech(inputs.speech_share),
+        _reason("channels", inputs.channels) if inputs.channels else None,
     )
     found = tuple(reason for reason in reasons if reason is not None)
     return Quality(
         confidence=_rounded(float(np.mean(confidences)) if confidences else None),
         confidence_low=_rounded(float(np.percentile(confidences, LOW_PERCENTILE)) if confidences else None),
-        speech_without_text=round(evidence.unanswered_s, 3),
+        speech_without_text=round(inputs.unanswered_s, 3),
         repeated_text=round(looped.share, 4),
         words_per_second=round(count / seconds, 2) if seconds > 0 and count else None,
         language_fit=_rounded(fit),
@@ -113,17 +113,16 @@ def assess(segments: Sequence[Segment], coverage: Coverage, evidence: QualityInp
     )
 
 
-def stretches_to_check(segments: Sequence[Segment]) -> list[tuple[int, float, float]]:
-    """Stretches for a speech detector to check, as (section, start, end) in seconds of the file: a sample of the time
-    under the text. Empty if the recognizer was confident.
+def ranges_to_check(segments: Sequence[Segment]) -> list[tuple[int, float, float]]:
+    """A sample of the time under the text for a speech detector to check, as (section, start, end) in file seconds.
 
-    Text that is invented for music or noise has a low confidence. If the service gives no confidence, short texts are
-    not checked, to save the cost.
+    Empty if the recognizer was confident: text that is invented for music or noise has a low confidence. If the service
+    gives no confidence, short texts are not checked, to save the cost.
     """
     spoken = [segment for segment in segments if segment.text and segment.end > segment.start]
     confidences = _confidences([word for segment in spoken for word in segment.words])
     seconds = sum(segment.end - segment.start for segment in spoken)
-    if not spoken or (confidences and float(np.mean(confidences)) >= MIN_SURE):
+    if not spoken or (confidences and float(np.mean(confidences)) >= MIN_TRUSTED_CONFIDENCE):
         return []
     if not confidences and seconds < MIN_UNKNOWN_S:
         return []
@@ -135,8 +134,9 @@ def stretches_to_check(segments: Sequence[Segment]) -> list[tuple[int, float, fl
 
 
 def _confidences(words: Sequence[Word]) -> list[float]:
-    """Confidences of words except numbers: `nine` and `9` compete for the same sound, so correct digits have a low
-    confidence."""
+    """Confidences of all words except numbers.
+
+    `nine` and `9` compete for the same sound, so even correct numbers have a low confidence."""
     return [word.confidence for word in words if word.confidence is not None and not _NUMBER.fullmatch(word.text)]
 
 
@@ -163,37 +163,37 @@ def _low_confidence(words: Sequence[Word], confidences: Sequence[float], seconds
             f"the recognizer was unsure (mean confidence {mean:.2f}): the speech may be in a language it does not "
             "know, or hard to hear; name the language with -l CODE, or choose another model",
         )
-    stretches = _low_stretches(words)
-    low_s = sum(end - start for start, end in stretches)
-    if not stretches or low_s < min(MIN_LOW_S, MIN_LOW_SHARE * seconds):
+    ranges = _low_ranges(words)
+    low_s = sum(end - start for start, end in ranges)
+    if not ranges or low_s < min(MIN_LOW_S, MIN_LOW_SHARE * seconds):
         return None
-    start, end = max(stretches, key=lambda stretch: stretch[1] - stretch[0])
+    start, end = max(ranges, key=lambda one: one[1] - one[0])
     return _reason(
         "low_confidence",
         f"the recognizer was unsure for {low_s:.0f} s, longest from {start:.1f} to {end:.1f} s: read these",
     )
 
 
-def _low_stretches(words: Sequence[Word]) -> list[tuple[float, float]]:
-    """Stretches of the file, in seconds, in which WINDOW_WORDS words in a row have a low mean confidence."""
+def _low_ranges(words: Sequence[Word]) -> list[tuple[float, float]]:
+    """Ranges of file seconds in which WINDOW_WORDS consecutive words have a low mean confidence."""
     known = [word for word in words if word.confidence is not None and not _NUMBER.fullmatch(word.text)]
     if len(known) < 2 * WINDOW_WORDS:  # a shorter text is judged as a whole
         return []
     values = np.array([word.confidence for word in known], dtype=np.float64)
     sums = np.cumsum(np.concatenate([[0.0], values]))
     means = (sums[WINDOW_WORDS:] - sums[:-WINDOW_WORDS]) / WINDOW_WORDS
-    stretches: list[tuple[float, float]] = []
+    ranges: list[tuple[float, float]] = []
     for first in np.flatnonzero(means < MIN_WINDOW_CONFIDENCE).tolist():
         start, end = known[first].start, known[first + WINDOW_WORDS - 1].end
-        if stretches and start <= stretches[-1][1]:
-            stretches[-1] = (stretches[-1][0], max(end, stretches[-1][1]))
+        if ranges and start <= ranges[-1][1]:
+            ranges[-1] = (ranges[-1][0], max(end, ranges[-1][1]))
         else:
-            stretches.append((start, end))
-    return stretches
+            ranges.append((start, end))
+    return ranges
 
 
-def _wrong_language(text: str, fit: float | None, evidence: QualityInputs) -> ReviewReason | None:
-    asked, detected = evidence.language, evidence.detected
+def _wrong_language(text: str, fit: float | None, inputs: QualityInputs) -> ReviewReason | None:
+    asked, detected = inputs.language, inputs.detected
     if asked and detected and not same_language(asked, detected):
         return _reason(
             "language",
@@ -252,4 +252,4 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-__all__ = ["QualityInputs", "assess", "stretches_to_check"]
+__all__ = ["QualityInputs", "assess", "ranges_to_check"]

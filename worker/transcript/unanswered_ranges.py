@@ -1,7 +1,7 @@
-"""Finds the stretches of a section without text (pure).
+"""Finds the parts of a section that have sound but no text (pure).
 
-Words cover the speech at their times, whenever they arrived: at full speed all audio may be sent before the first text
-arrives. A commit without word times covers as much voiced audio as its text takes to say.
+A word with times covers the sound at its times, no matter when it arrives: at full speed all audio may be sent before
+the first text arrives. A commit without word times covers as much voiced audio as its text takes to say.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from typing import Final, NamedTuple
 from worker.audio.voice_activity_history import VoicedSeconds
 from worker.transcript.model import Segment
 
-FAST: Final = 0.15
-USUAL: Final = 0.35
-SLOW: Final = 0.5
-"""Voiced seconds of a word for fast, usual and slow speech. English has 0.3 on average."""
-CHARACTER: Final = 0.65
-"""A Chinese, Japanese or Korean character as a share of a word: Cantonese and Mandarin have 0.2 s on average."""
-SLACK_S: Final = 1.0
+FAST_WORD_S: Final = 0.15
+USUAL_WORD_S: Final = 0.35
+SLOW_WORD_S: Final = 0.5
+"""Voiced seconds of a word in fast, usual and slow speech. English has 0.3 on average."""
+CHARACTER_WORDS: Final = 0.65
+"""Words that a Chinese, Japanese or Korean character counts as: Cantonese and Mandarin have 0.2 s a character."""
+UNTIMED_SLACK_S: Final = 1.0
 """Additional voiced seconds that text without times covers: breath and noise around it."""
 MIN_GAP_S: Final = 0.8
-"""A shorter gap between words is a pause, whatever sounds in it."""
+"""A shorter gap between words is a pause, even with sound in it."""
 MIN_VOICED_S: Final = 0.7
 """Less sound than this in a gap is ignored: a cough, or the end of a word with a time that is too early."""
 
@@ -33,7 +33,7 @@ _WIDE: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U
 
 @dataclass(frozen=True, slots=True)
 class UnansweredRange:
-    """A stretch without text, in file seconds. `last`: no text of the section follows it."""
+    """A part of a section without text, in file seconds. `last`: no text of the section follows."""
 
     start: float
     end: float
@@ -41,7 +41,7 @@ class UnansweredRange:
 
 
 class _TextRange(NamedTuple):
-    """File seconds with text; `unsure_s`: seconds by which the text may end earlier."""
+    """A part of a section with text, in file seconds. `unsure_s`: seconds by which the text may end earlier."""
 
     start: float
     end: float
@@ -51,7 +51,7 @@ class _TextRange(NamedTuple):
 def unanswered_ranges(
     segments: Iterable[Segment], start_s: float, end_s: float, voiced: VoicedSeconds, *, paced: bool
 ) -> list[UnansweredRange]:
-    """The stretches of a section (file seconds `start_s` to `end_s`) without text but with enough sound to examine.
+    """The parts of a section (file seconds `start_s` to `end_s`) without text but with enough sound to examine.
 
     `paced`: audio is sent in real time, so a commit without times comes right after its speech.
     """
@@ -63,20 +63,20 @@ def unanswered_ranges(
             at, sure = answer.end, answer.end - answer.unsure_s
     if end_s - at >= MIN_VOICED_S and voiced.between(at, end_s) >= MIN_VOICED_S:
         found.append(UnansweredRange(sure, end_s, last=True))
-    return [blank for blank in found if voiced.between(blank.start, blank.end) >= MIN_VOICED_S]
+    return [one for one in found if voiced.between(one.start, one.end) >= MIN_VOICED_S]
 
 
 def without_skipped(
-    blank: UnansweredRange, within: Callable[[float, float], Sequence[tuple[float, float]]]
+    found: UnansweredRange, within: Callable[[float, float], Sequence[tuple[float, float]]]
 ) -> list[UnansweredRange]:
-    """The parts of a stretch that were streamed; `within` gives the streamed parts of a time range."""
-    return [UnansweredRange(start, end, blank.last) for start, end in within(blank.start, blank.end)]
+    """The streamed parts of a range. `within` returns the streamed parts of a time range."""
+    return [UnansweredRange(start, end, found.last) for start, end in within(found.start, found.end)]
 
 
 def _text_ranges(segments: Iterable[Segment], voiced: VoicedSeconds, *, paced: bool) -> Iterator[_TextRange]:
     for untimed, group in groupby(segments, lambda s: not s.words and s.timing == "estimated" and s.committed):
         if untimed and not paced:
-            # All audio may have been sent before the first of them arrived: they cover audio only together.
+            # All audio may have been sent before the first of these segments arrived, so only their sum is known.
             together = list(group)
             start_s, end_s = together[0].start, max(s.end for s in together)
             yield _from_start([s.text for s in together], start_s, end_s, voiced)
@@ -91,24 +91,26 @@ def _text_ranges(segments: Iterable[Segment], voiced: VoicedSeconds, *, paced: b
 
 
 def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: VoicedSeconds) -> _TextRange:
-    """The seconds from the start that the texts take to say."""
+    """The range from `start_s` that the texts take to say at usual speed."""
     shares, words = list(voiced.shares(start_s, end_s)), sum(word_count(text) for text in texts)
-    until_s = start_s + _reach(shares, words * USUAL + SLACK_S)
+    until_s = start_s + _reach(shares, words * USUAL_WORD_S + UNTIMED_SLACK_S)
     if until_s >= end_s:
         return _TextRange(start_s, end_s)
-    sure_s = start_s + _reach(shares, words * FAST)
+    sure_s = start_s + _reach(shares, words * FAST_WORD_S)
     return _TextRange(start_s, until_s, unsure_s=until_s - sure_s)
 
 
 def _to_end(segment: Segment, voiced: VoicedSeconds) -> _TextRange:
-    """The seconds before the end that the text takes when said slowly: paced audio leaves few other places."""
+    """The range before the end of a segment that its text takes to say slowly.
+
+    At real-time pace a commit arrives right after its speech, so the text is at the end."""
     shares = list(voiced.shares(segment.start, segment.end))
-    length_s = _reach(shares[::-1], word_count(segment.text) * SLOW + SLACK_S)
+    length_s = _reach(shares[::-1], word_count(segment.text) * SLOW_WORD_S + UNTIMED_SLACK_S)
     return _TextRange(max(segment.start, segment.end - length_s), segment.end)
 
 
 def _reach(shares: Sequence[float], budget_s: float) -> float:
-    """Seconds until `budget_s` of them were voiced."""
+    """Seconds from the start of `shares` until more than `budget_s` seconds are voiced."""
     used_s = 0.0
     for count, share in enumerate(shares):
         used_s += share
@@ -118,10 +120,10 @@ def _reach(shares: Sequence[float], budget_s: float) -> float:
 
 
 def word_count(text: str) -> float:
-    """The length of a text in words; characters of languages without spaces count as parts of one."""
+    """The length of a text in words. A character of a language without spaces counts as CHARACTER_WORDS."""
     wide = sum(_is_wide(c) for c in text)
     plain = "".join(" " if _is_wide(c) else c for c in text)
-    return wide * CHARACTER + sum(any(c.isalnum() for c in word) for word in plain.split())
+    return wide * CHARACTER_WORDS + sum(any(c.isalnum() for c in word) for word in plain.split())
 
 
 def _is_wide(character: str) -> bool:

@@ -1,4 +1,4 @@
-"""The voiced runs of a session, in session seconds (pure)."""
+"""The runs of voice activity in a session, in session seconds (pure)."""
 
 from __future__ import annotations
 
@@ -9,15 +9,16 @@ from typing import Final, NamedTuple
 from worker.audio.voice_activity import VoiceMap
 from worker.session_timeline import Timeline
 
-RESIDUE_S: Final = 0.15
-"""Sound this short after the last word of a commit still belongs to it, because word ends are inexact."""
+MAX_RESIDUE_S: Final = 0.15
+"""Sound up to this long after the last word of a commit still belongs to the word, because word ends are inexact."""
 
 
 class VoicedRuns:
-    """Voiced runs in session seconds, sorted and disjoint. `cut`: the first one began before the examined part.
-    `noisy`: they were found above background noise, so bursts of the noise may be among them."""
+    """Runs of sound in session seconds, sorted and disjoint. False if there are none."""
 
     def __init__(self, runs: list[tuple[float, float]], *, cut: bool = False, noisy: bool = False) -> None:
+        """`cut`: the first run began before the examined audio. `noisy`: the runs were found above background noise, so
+        some may be bursts of noise."""
         self.runs = runs
         self.noisy = noisy
         self.starts = [start for start, _ in runs]
@@ -32,11 +33,13 @@ class VoicedRuns:
         """Seconds of sound between two session seconds."""
         return self._until(to_s) - self._until(from_s) if to_s > from_s else 0.0
 
-    def pause_s(self, after_s: float, least_s: float) -> float:
-        """Where the first pause of at least `least_s` begins after `after_s`; else where the last sound ends."""
+    def pause_s(self, after_s: float, min_s: float) -> float:
+        """Session second at which the first pause of at least `min_s` seconds after `after_s` begins.
+
+        Without such a pause, the end of the last sound."""
         at = after_s
         for start, end in self.runs[bisect_right(self.ends, after_s) :]:
-            if start - at >= least_s:
+            if start - at >= min_s:
                 return at
             at = max(at, end)
         return at
@@ -49,7 +52,7 @@ class VoicedRuns:
 
 
 class CommitAudio(NamedTuple):
-    """The audio that a commit can cover, in session seconds."""
+    """The audio that a commit can cover. Times are session seconds."""
 
     sound: VoicedRuns
     """The sound from `after_s` to `sent_s`."""
@@ -58,12 +61,14 @@ class CommitAudio(NamedTuple):
     sent_s: float
     """End of the audio that was sent before the commit arrived."""
     bounded: bool
-    """Audio was sent in real time: nothing after `sent_s` was sent, and little of it belongs to later commits."""
+    """Whether audio is sent in real time. Then no audio after `sent_s` was sent, and little before it belongs to later
+    commits."""
 
 
 def session_voiced_runs(voice: VoiceMap, timeline: Timeline, from_s: float, to_s: float) -> VoicedRuns:
-    """The sound between two session seconds, without the residue of a word that ends at the first of them. Runs are
-    joined across audio that was left out of the session."""
+    """The sound between two session seconds.
+
+    A short sound at `from_s` is the rest of the previous word and is left out. Runs are joined across skipped audio."""
     runs: list[tuple[float, float]] = []
     noisy = False
     for session_s, file_s, length_s in timeline.pieces_s(from_s, to_s):
@@ -76,6 +81,6 @@ def session_voiced_runs(voice: VoiceMap, timeline: Timeline, from_s: float, to_s
             else:
                 runs.append((first, last))
     cut = bool(runs) and from_s > 0 and runs[0][0] <= from_s
-    if cut and runs[0][1] - runs[0][0] <= RESIDUE_S:
+    if cut and runs[0][1] - runs[0][0] <= MAX_RESIDUE_S:
         return VoicedRuns(runs[1:], noisy=noisy)
     return VoicedRuns(runs, cut=cut, noisy=noisy)

@@ -12,7 +12,7 @@ from tests.unit.transcript.build import segment, transcript
 from worker.transcript.model import Segment, Transcript, Word
 from worker.transcript.subtitles.cjk_spacing import is_cjk
 from worker.transcript.subtitles.cue_layout import MAX_LINES
-from worker.transcript.subtitles.cue_timing import LATE_MS, STEP_MS, Cue, clock, cues
+from worker.transcript.subtitles.cue_timing import MAX_DELAY_MS, MIN_STEP_MS, Cue, clock, cues
 from worker.transcript.subtitles.style import PRESETS, RULES, Style
 from worker.transcript.subtitles.text_units import units
 
@@ -111,10 +111,10 @@ def test_cues_of_speech_can_be_read(spoken: Transcript, style: Style) -> None:
     """Each stays the least time, but where it would make the next one late."""
     result = list(cues(spoken, style))
     for cue, after in pairwise(result):
-        assert cue.end_ms - cue.start_ms >= min(style.rules.min_ms, STEP_MS - style.rules.gap_ms)
+        assert cue.end_ms - cue.start_ms >= min(style.rules.min_ms, MIN_STEP_MS - style.rules.gap_ms)
         if cue.end_ms - cue.start_ms < style.rules.min_ms:
             assert after.start_ms == cue.end_ms + style.rules.gap_ms
-            assert after.start_ms - LATE_MS in said_at(spoken, style) or cue.end_ms - cue.start_ms < STEP_MS
+            assert after.start_ms - MAX_DELAY_MS in said_at(spoken, style) or cue.end_ms - cue.start_ms < MIN_STEP_MS
 
 
 @given(st.lists(st.text(alphabet="abcXYZ059'-.", min_size=1, max_size=12), min_size=1, max_size=60))

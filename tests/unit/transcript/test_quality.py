@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.transcript.model import Coverage, Gap, Quality, Segment, Word
-from worker.transcript.quality import QualityInputs, assess, stretches_to_check
+from worker.transcript.quality import QualityInputs, assess, ranges_to_check
 from worker.transcript.recognizer_loops import repetition, tokens_of
 
 COVERAGE = Coverage(duration=60.0, sent=60.0, committed_until=60.0)
@@ -163,15 +163,15 @@ def test_more_words_than_people_can_say() -> None:
 def test_a_detector_looks_only_where_the_text_is_unsure(
     confidence: float | None, per_word_s: float, looks: bool
 ) -> None:
-    stretches = stretches_to_check([said(SENTENCE, confidence, per_word_s=per_word_s)])
+    stretches = ranges_to_check([said(SENTENCE, confidence, per_word_s=per_word_s)])
     assert bool(stretches) is looks
     assert all(end - start <= 8.0 for _, start, end in stretches)
 
 
 def test_a_long_doubtful_text_is_sampled() -> None:
-    stretches = stretches_to_check([said(SENTENCE, 0.5, start=60.0 * n, per_word_s=1.0) for n in range(100)])
+    stretches = ranges_to_check([said(SENTENCE, 0.5, start=60.0 * n, per_word_s=1.0) for n in range(100)])
     assert len(stretches) == 4
-    assert stretches_to_check([]) == []
+    assert ranges_to_check([]) == []
 
 
 @given(st.lists(st.sampled_from("abcdefg"), max_size=60), st.integers(4, 30), st.integers(4, 12))

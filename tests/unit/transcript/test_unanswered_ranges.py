@@ -30,12 +30,12 @@ def estimated(text: str, start: float, end: float) -> Segment:
     return Segment(text=text, start=start, end=end, timing="estimated")
 
 
-def test_sound_after_the_last_word_is_blank() -> None:
+def test_sound_after_the_last_word_is_unanswered() -> None:
     found = unanswered_ranges([said((1, 2), (2.1, 3))], 0, 60, voiced((1, 8)), paced=True)
     assert found == [UnansweredRange(3, 60, last=True)]
 
 
-def test_sound_between_words_is_blank_and_silence_is_not() -> None:
+def test_sound_between_words_is_unanswered_and_silence_is_not() -> None:
     words = said((1, 2), (10, 11))
     assert unanswered_ranges([words], 0, 12, voiced((1, 2), (4, 7), (10, 11)), paced=True) == [
         UnansweredRange(2, 10, last=False)

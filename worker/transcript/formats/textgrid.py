@@ -13,7 +13,7 @@ from worker.transcript.subtitles.cjk_spacing import tidy
 from worker.transcript.subtitles.style import PLAIN, Style
 from worker.transcript.subtitles.word_alignment import align
 
-_LEAST_S: Final = 0.001
+_MIN_INTERVAL_S: Final = 0.001
 """Praat knows no interval without a length."""
 _Interval = tuple[float, float, str]
 
@@ -31,7 +31,7 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
         tiers[f"{name}segments"] = _apart((s.start, s.end, text) for s in segments if (text := tidy(s.text)))
         tiers[f"{name}words"] = _apart((w.start, w.end, w.text) for s in segments for w in align(s))
     ends = [intervals[-1][1] for intervals in tiers.values() if intervals]
-    end = max([round(transcript.source.duration, 3), _LEAST_S, *ends])
+    end = max([round(transcript.source.duration, 3), _MIN_INTERVAL_S, *ends])
     yield 'File type = "ooTextFile"\nObject class = "TextGrid"\n\n'
     yield f"xmin = 0\nxmax = {end:.3f}\ntiers? <exists>\nsize = {len(tiers)}\nitem []:\n"
     for number, (name, intervals) in enumerate(tiers.items(), start=1):
@@ -46,9 +46,9 @@ def _apart(intervals: Iterable[_Interval]) -> list[_Interval]:
         if found and found[-1][1] > begin:
             # The word before gives way, but for its last millisecond.
             last = found[-1]
-            found[-1] = (last[0], max(begin, round(last[0] + _LEAST_S, 3)), last[2])
+            found[-1] = (last[0], max(begin, round(last[0] + _MIN_INTERVAL_S, 3)), last[2])
             begin = found[-1][1]
-        found.append((begin, max(round(end, 3), round(begin + _LEAST_S, 3)), text))
+        found.append((begin, max(round(end, 3), round(begin + _MIN_INTERVAL_S, 3)), text))
     return found
 
 

@@ -20,9 +20,9 @@ from worker.transcript.subtitles.cue_layout import CueLayout, CueUnits, runs
 from worker.transcript.subtitles.style import PLAIN, CueRules, Style
 from worker.transcript.subtitles.text_units import Part, Unit, columns, units
 
-LATE_MS: Final = 2000
+MAX_DELAY_MS: Final = 2000
 """A cue comes at most this much later than its first word, so that the one before it can be read."""
-STEP_MS: Final = 250
+MIN_STEP_MS: Final = 250
 """Least time between two starts, for text that came without usable times."""
 _BARE: Final = "，。；､｡"
 
@@ -90,8 +90,8 @@ def _timed(said: Iterator[tuple[Cue, float]], rules: CueRules) -> Iterator[Cue]:
     for cue, read_ms in said:
         start = cue.start_ms
         if shown is not None:
-            wanted = min(shown.start_ms + rules.min_ms + rules.gap_ms, start + LATE_MS)
-            start = max(start, wanted, shown.start_ms + STEP_MS)
+            wanted = min(shown.start_ms + rules.min_ms + rules.gap_ms, start + MAX_DELAY_MS)
+            start = max(start, wanted, shown.start_ms + MIN_STEP_MS)
             yield _until(shown, start, rules)
         end = max(cue.end_ms, start + max(rules.min_ms, round(read_ms)))
         shown = replace(cue, start_ms=start, end_ms=min(end, start + rules.max_ms))
