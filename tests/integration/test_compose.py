@@ -27,6 +27,7 @@ from worker.settings import load
 
 RATE = 16000
 SAMPLES = ROOT / "tests" / "samples"
+PASSWORD = "Own2"
 
 
 @pytest.fixture
@@ -45,8 +46,12 @@ class System:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A queue, a service that reads tone words and a worker, shared by the tests that add something to them."""
-    environ = {"STT_SERVER_RECOGNIZER": ENGINE, "STT_SPEED": "max", "STT_CELERY_REMOTE_CONTROL": "1"}
+    """A queue with a given password, a service that reads tone words and a worker, shared by the tests that add something
+    to them."""
+    environ = {
+        **{"STT_SERVER_RECOGNIZER": ENGINE, "STT_SPEED": "max", "STT_CELERY_REMOTE_CONTROL": "1"},
+        "VALKEY_PASSWORD": PASSWORD,
+    }
     made = LocalCompose(tmp_path_factory.mktemp("system"), environ)
     try:
         _valkey, _server, worker = made.up("valkey", "server", "worker")
@@ -100,13 +105,14 @@ def test_the_queue_wants_its_password_which_the_intake_has(stack: LocalCompose) 
     assert list((valkey.log.parent / "data").rglob("*.aof"))
 
 
-def test_a_password_of_one_s_own_reaches_everybody(tmp_path: Path) -> None:
-    given = {"VALKEY_PASSWORD": "Own2", "STT_SERVER_RECOGNIZER": ENGINE}
-    stack = LocalCompose(tmp_path, given)
-    try:
-        stack.up("valkey", "server", "worker", "intake")
-    finally:
-        stack.close()
+def test_a_password_of_one_s_own_reaches_everybody(system: System) -> None:
+    """The service and the worker are healthy with it already."""
+    import redis
+
+    with redis.Redis(port=system.stack.ports["valkey"], password=PASSWORD) as client:
+        assert client.ping()
+    (intake,) = system.stack.up("intake")
+    assert intake.stop() == 0, intake.text()
 
 
 def test_the_object_store_takes_sources_and_transcripts(system: System) -> None:

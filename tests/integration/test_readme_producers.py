@@ -18,6 +18,7 @@ import redis
 from tasks.background.intake import start_intake
 from tasks.event_loop import LoopThread
 from tests.support import readme
+from tests.support.forked_process import start_process
 from tests.support.node_env import missing, node_modules
 from tests.support.wait import wait_until
 from worker.settings import load
@@ -62,10 +63,7 @@ def worker(redis_url: str, tmp_path: Path) -> Iterator[None]:
         **{name: value for name, value in os.environ.items() if not name.startswith("STT_")},
         **{"STT_REDIS_URL": redis_url, "STT_URL": "http://127.0.0.1:1", "STT_API_KEY": "key"},
     }
-    with (tmp_path / "worker.log").open("wb") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.support.fake_worker"], env=environment, cwd=ROOT, stdout=log, stderr=log
-        )
+    process = start_process("tests.support.fake_worker", env=environment, log=tmp_path / "worker.log")
     yield
     process.kill()
     process.wait(10)

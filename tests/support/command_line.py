@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import chdir
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import psutil
 import pytest
@@ -17,7 +18,9 @@ import soundfile
 from click.testing import CliRunner
 
 from tasks.cli import main
+from tasks.embedded import stack
 from tests.support.forked_process import ForkedProcess, start_process
+from tests.support.forked_stack import ForkedChild
 from tests.support.tone_recognizer import ENGINE
 from tests.support.tones import encode, speech
 from tests.support.wait import wait_until
@@ -85,10 +88,11 @@ class Cli:
     # -- in this process -----------------------------------------------------------------------------------------------
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end. Raises the exception that the command did not catch."""
+        """Run a command to its end. Raises the exception that the command did not catch. The service and the worker of
+        a `run` are forks."""
         unset = {name: None for name in os.environ if name.startswith("STT_")}
         object_store._store_of.cache_clear()  # holds the credentials of the last command
-        with chdir(self.folder):
+        with chdir(self.folder), patch.object(stack, "Child", ForkedChild):
             done = CliRunner().invoke(
                 main, arguments, env={**unset, **self.environment, **environment}, prog_name="stt-batch"
             )

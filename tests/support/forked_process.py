@@ -77,6 +77,7 @@ class _Server:
         with remote:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tests.support.fork_server", str(remote.fileno())],
+                cwd=ROOT,  # not that of a test, which looks for processes in its folder
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -1,0 +1,49 @@
+"""The embedded stack of a run in the test's own process, with a service and a worker that are forks.
+
+Their guard (`tasks.embedded.supervisor`) is left out, so tests of a run's end start the command as a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+from tasks.embedded.child_process import POLL_S, Child
+from tests.support.forked_process import start_process
+
+
+class ForkedChild(Child):
+    """In place of `tasks.embedded.stack.Child`. Valkey is started as always."""
+
+    @classmethod
+    def start(
+        cls,
+        name: str,
+        command: Sequence[str],
+        *,
+        log: Path,
+        environment: Mapping[str, str],
+        grace_s: float,
+        **options: Any,
+    ) -> Child | Self:
+        if name == "valkey":
+            return Child.start(name, command, log=log, environment=environment, grace_s=grace_s, **options)
+        _python, *flags, module = command[:4]
+        assert flags == ["-P", "-m"]
+        log.unlink(missing_ok=True)
+        process = start_process(module, *command[4:], env=environment, log=log, folder=Path.cwd())
+        return cls(name, process, log, grace_s)
+
+    def let_go(self, word: str = "stop") -> None:
+        self.process.send_signal(signal.SIGKILL if word == "kill" else signal.SIGTERM)
+
+    async def gone(self) -> None:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + self.grace_s
+        while self.process.poll() is None:
+            if loop.time() > deadline:
+                self.process.kill()
+            await asyncio.sleep(POLL_S)
