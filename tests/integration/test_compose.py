@@ -46,8 +46,7 @@ class System:
 
 @pytest.fixture(scope="module")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """A queue with a given password, a service that reads tone words and a worker, shared by the tests that add something
-    to them."""
+    """A queue with a given password, a service that reads tone words and a worker, for the tests that add something."""
     environ = {
         **{"STT_SERVER_RECOGNIZER": ENGINE, "STT_SPEED": "max", "STT_CELERY_REMOTE_CONTROL": "1"},
         "VALKEY_PASSWORD": PASSWORD,
