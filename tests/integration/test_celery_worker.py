@@ -75,7 +75,7 @@ def test_jobs_are_done_and_failures_told(
     assert "record it again" in (status.error or "")
     status = until_ended(bug)
     assert (status.state, status.error_code) == (JobState.FAILED, "internal")
-    wait_until(lambda: raw.hlen("unacked") == 0, "every message is acknowledged")
+    wait_until(lambda: raw.hlen("unacked") == 0, "every message is acknowledged", timeout_s=60)
     assert queued(raw) == 0
     assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:*"))
 
@@ -92,7 +92,7 @@ def test_a_job_sent_many_times_runs_once(
     status = until_ended(handle)
     assert (status.state, status.attempts, status.commits) == (JobState.DONE, 1, 20)
     assert commits(raw, handle.id) == [f"word {n}" for n in range(20)]
-    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "every double is acknowledged")
+    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "every double is acknowledged", timeout_s=60)
     assert submit(audio("slow-20.wav"), settings=settings).before is JobState.DONE
     assert queued(raw) == 0
 
@@ -100,29 +100,30 @@ def test_a_job_sent_many_times_runs_once(
 def test_sigterm_gives_every_job_back_and_another_worker_goes_on(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
-    first = workers.start(STT_WORKER_SESSIONS="40")
-    batch = submit_many([audio(f"slow-{60 + n}.wav") for n in range(40)], settings=settings)
+    first = workers.start(STT_WORKER_SESSIONS="20")
+    batch = submit_many([audio(f"slow-{150 + n}.wav") for n in range(20)], settings=settings)
     wait_until(
         lambda: all(job.state is JobState.RUNNING and job.commits > 2 for job in batch.status().jobs),
         "all jobs run",
-        timeout_s=30,
+        timeout_s=60,
+        poll_s=0.1,
     )
     first.send_signal(signal.SIGTERM)
     started = time.monotonic()
     assert first.wait(60) == 0
     assert time.monotonic() - started < 25
     status = batch.status()
-    assert status.counts == {JobState.QUEUED: 40}
+    assert status.counts == {JobState.QUEUED: 20}
     assert all(job.commits > 2 and job.attempts == 0 for job in status.jobs)
-    assert queued(raw) == 40
+    assert queued(raw) == 20
     assert raw.hlen("unacked") == 0
     assert raw.zcard("stt:leases") == 0
 
-    workers.start(STT_WORKER_SESSIONS="40")
-    wait_until(lambda: batch.status().ended, "the second worker does the rest", timeout_s=40)
-    assert batch.status().counts == {JobState.DONE: 40}
+    workers.start(STT_WORKER_SESSIONS="20")
+    wait_until(lambda: batch.status().ended, "the second worker does the rest", timeout_s=90, poll_s=0.2)
+    assert batch.status().counts == {JobState.DONE: 20}
     for number, handle in enumerate(batch.jobs):
-        assert commits(raw, handle.id) == [f"word {n}" for n in range(60 + number)]
+        assert commits(raw, handle.id) == [f"word {n}" for n in range(150 + number)]
 
 
 def test_no_job_is_forgotten_when_sigterm_follows_a_broken_connection(
@@ -131,11 +132,16 @@ def test_no_job_is_forgotten_when_sigterm_follows_a_broken_connection(
     """The broker delivers everything again, the doubles are acknowledged, and so the first messages are gone."""
     worker = workers.start(STT_WORKER_SESSIONS="40")
     batch = submit_many([audio(f"slow-{400 + n}.wav") for n in range(10)], settings=settings)
-    wait_until(lambda: all(job.commits > 2 for job in batch.status().jobs), "all jobs run", timeout_s=60)
+    wait_until(lambda: all(job.commits > 2 for job in batch.status().jobs), "all jobs run", timeout_s=60, poll_s=0.1)
     raw.client_kill_filter(_type="normal", skipme=True)
     before = {job.id: job.commits for job in batch.status().jobs}
     wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "the doubles came and went", timeout_s=60)
-    wait_until(lambda: all(job.commits > before[job.id] for job in batch.status().jobs), "the jobs go on")
+    wait_until(
+        lambda: all(job.commits > before[job.id] for job in batch.status().jobs),
+        "the jobs go on",
+        timeout_s=60,
+        poll_s=0.1,
+    )
     assert {job.attempts for job in batch.status().jobs} == {1}
     worker.send_signal(signal.SIGTERM)
     assert worker.wait(60) == 0
@@ -148,7 +154,7 @@ def test_a_killed_worker_s_job_goes_on_at_its_last_commit(
 ) -> None:
     victim = workers.start()
     handle = submit(audio("slow-60.wav"), settings=settings)
-    wait_until(lambda: handle.status().commits > 5, "some commits")
+    wait_until(lambda: handle.status().commits > 5, "some commits", timeout_s=60)
     victim.kill()
     victim.wait(10)
     before = handle.status()
@@ -177,7 +183,7 @@ def test_a_cancelled_job_stops_and_is_not_begun_again(
 
     workers.start()
     handle = submit(audio("slow-400.wav"), settings=settings)
-    wait_until(lambda: handle.status().commits > 2, "it runs")
+    wait_until(lambda: handle.status().commits > 2, "it runs", timeout_s=60)
     ledger = shared_loop().call(_made(Ledger, settings))
     shared_loop().call(ledger.cancel(handle.id))
     at_cancel = handle.status().commits
@@ -204,8 +210,10 @@ def test_a_whole_job_in_a_message_of_another_producer(
     workers.start()
     expected = submit(audio("ok-2.wav"), settings=settings)
     assert until_ended(expected).state is JobState.DONE
-    wait_until(lambda: raw.hget("stt:job:their.own-id", "state") == "done", "the job with their id is done")
-    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "bad messages are acknowledged")
+    wait_until(
+        lambda: raw.hget("stt:job:their.own-id", "state") == "done", "the job with their id is done", timeout_s=60
+    )
+    wait_until(lambda: queued(raw) == 0 and raw.hlen("unacked") == 0, "bad messages are acknowledged", timeout_s=60)
     assert len(list(raw.scan_iter("stt:job:*"))) == 6  # two jobs with their commits and transcripts, no others
 
 

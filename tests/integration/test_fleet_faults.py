@@ -27,7 +27,12 @@ PATIENT = {"STT_CONNECT_TIMEOUT_S": "60", "STT_START_TIMEOUT_S": "60"}
 
 
 def until_committed(fleet: Fleet, *job_ids: str, timeout_s: float = 60) -> None:
-    wait_until(lambda: all(fleet.record(i).commits > 0 for i in job_ids), "the jobs have commits", timeout_s=timeout_s)
+    wait_until(
+        lambda: all(fleet.record(i).commits > 0 for i in job_ids),
+        "the jobs have commits",
+        timeout_s=timeout_s,
+        poll_s=0.05,
+    )
 
 
 @limit_of(RESUME_S)
@@ -155,7 +160,7 @@ def test_14_a_cancelled_job_stops_within_two_seconds(fleet: Fleet, limit_s: floa
     assert worker.connections_to(fleet.url) == 1
     assert cancel(job.id, settings=fleet.settings) == [job.id]
     asked = time.monotonic()
-    wait_until(lambda: worker.connections_to(fleet.url) == 0, "the session is closed", timeout_s=30)
+    wait_until(lambda: worker.connections_to(fleet.url) == 0, "the session is closed", timeout_s=30, poll_s=0.05)
     assert time.monotonic() - asked < limit_s
     fleet.until_acknowledged()
     record = fleet.record(job.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +14,14 @@ import pytest
 import redis
 
 from tasks.client.handles import submit, submit_async, submit_many, submit_many_async
+from tests.support.fleet import environment
+from tests.support.forked_process import start_process
 from tests.support.samples_of import a_segment, a_transcript
-from tests.support.wait import async_wait_until
+from tests.support.wait import async_wait_until, wait_until
 from worker.errors import BadJob, QueueFull, SourceNotFound
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger
-from worker.settings import Settings, load
+from worker.settings import Settings
 
 Audio = Callable[[str], Path]
 
@@ -62,7 +64,7 @@ async def test_commits_arrive_one_by_one_in_a_program_with_a_loop(
         async for segment in handle.commits():
             heard.append(segment.text)
     assert heard == [f"word {n}" for n in range(4)]
-    assert (await handle.wait(timeout_s=5)).state is JobState.DONE
+    assert (await handle.wait(timeout_s=25)).state is JobState.DONE
     assert '"word 3"' in (await handle.transcript() or "")
     assert [segment.text async for segment in handle.commits()] == heard, "a second reader gets all of it"
 
@@ -76,7 +78,7 @@ async def test_commits_arrive_one_by_one_in_a_program_without_one(
 
     def follow() -> None:
         heard.extend(segment.text for segment in _noting(handle.commits(), heard))
-        states.append(handle.wait(timeout_s=5).state)
+        states.append(handle.wait(timeout_s=25).state)
 
     thread = threading.Thread(target=follow)
     thread.start()
@@ -101,7 +103,7 @@ async def test_an_expired_job_ends_whoever_follows_it(settings: Settings, raw: r
     raw.delete(f"stt:job:{handle.id}")
     assert [segment async for segment in handle.commits()] == []
     with pytest.raises(KeyError):
-        await handle.wait(timeout_s=5)
+        await handle.wait(timeout_s=25)
     with pytest.raises(KeyError):
         await handle.status()
 
@@ -125,24 +127,14 @@ async def test_a_batch_is_waited_for(settings: Settings, ledger: Ledger, audio: 
     assert (await batch.status()).id == "b"
 
 
-def _submit_elsewhere(url: str, source: str, barrier: Any, answers: Any) -> None:
-    barrier.wait(30)
-    handle = submit(source, settings=load({}, redis_url=url))
-    answers.put((handle.id, handle.before))
-
-
-def test_two_services_at_once_get_one_job(redis_url: str, raw: redis.Redis, audio: Audio) -> None:
-    context = multiprocessing.get_context("spawn")
-    barrier, answers = context.Barrier(4), context.Queue()
-    source = str(audio("a.wav"))
-    processes = [
-        context.Process(target=_submit_elsewhere, args=(redis_url, source, barrier, answers)) for _ in range(4)
-    ]
-    for process in processes:
-        process.start()
-    found = [answers.get(timeout=30) for _ in processes]
-    for process in processes:
-        process.join(10)
+def test_two_services_at_once_get_one_job(redis_url: str, raw: redis.Redis, audio: Audio, tmp_path: Path) -> None:
+    logs = [tmp_path / f"service-{number}.log" for number in range(4)]
+    arguments = (redis_url, str(audio("a.wav")), str(tmp_path / "go"))
+    processes = [start_process("tests.support.submitting", *arguments, env=environment(), log=log) for log in logs]
+    wait_until(lambda: all("ready" in log.read_text() for log in logs), "the services are ready", timeout_s=60)
+    (tmp_path / "go").touch()
+    assert [process.wait(60) for process in processes] == [0] * 4
+    found = [json.loads(log.read_text().splitlines()[-1]) for log in logs]
     assert len({identity for identity, _ in found}) == 1
     assert sorted(before or "" for _, before in found) == ["", "queued", "queued", "queued"]
     assert raw.zcard("stt:jobs") == 1

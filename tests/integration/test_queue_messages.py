@@ -125,8 +125,8 @@ def fuzz(count: int, seed: int, workers: StandInWorkers, settings: Settings, raw
     assert "Traceback" not in workers.text()
 
 
-def test_a_few_hundred_mutations(workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any) -> None:
-    fuzz(400, 1, workers, settings, raw, audio)
+def test_two_hundred_mutations(workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any) -> None:
+    fuzz(200, 1, workers, settings, raw, audio)
 
 
 @pytest.mark.chaos

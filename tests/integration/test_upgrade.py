@@ -67,7 +67,7 @@ def test_a_worker_of_today_finishes_what_every_version_left(path: Path, fleet: F
     again = ["g-cancelled", "g-failed", "g-incomplete", "g-unwritten"]
     assert retry(*again, settings=fleet.settings) == again
     names = [name for name in said if name != "done"]
-    wait_until(lambda: fleet_has(fleet, "g-intake"), "the intake took its entry", timeout_s=20)
+    wait_until(lambda: fleet_has(fleet, "g-intake"), "the intake took its entry", timeout_s=60)
     fleet.until_ended(*(f"g-{name}" for name in names), timeout_s=60)
     for name in names:
         if name in {"long", "unwritten"}:
@@ -92,12 +92,12 @@ def test_a_worker_of_today_finishes_what_every_version_left(path: Path, fleet: F
     wait_until(
         lambda: {one["path"] for one in hook.requests()} == told,
         "every webhook came",
-        timeout_s=30,
+        timeout_s=60,
     )
     environ = {**fleet.environ, "STT_WEBHOOK_SECRET": SECRET, "STT_ALLOWED_WEBHOOKS": "*"}
     sent = CliRunner().invoke(main, ["webhooks", "retry", "--all"], env=environ)
     assert sent.exit_code == 0, sent.output
-    wait_until(lambda: len(hook.requests("/ok/failed")) == 2, "the one that was set aside is sent", timeout_s=20)
+    wait_until(lambda: len(hook.requests("/ok/failed")) == 2, "the one that was set aside is sent", timeout_s=60)
     answer = CliRunner().invoke(main, ["status", "golden", "--json"], env=environ)
     assert json.loads(answer.output)["counts"] == {"done": 10}
 
@@ -113,7 +113,7 @@ def fleet_has(fleet: Fleet, job_id: str) -> bool:
 def test_a_worker_that_cannot_read_the_ledger_does_not_start_and_says_so(fleet: Fleet, raw: redis.Redis) -> None:
     raw.hset("stt:schema", mapping={"version": "3", "reader": "2"})
     worker = fleet.launch()
-    assert worker.process.wait(30) == 1
+    assert worker.process.wait(60) == 1
     assert "error: this Redis holds jobs of version 2 of their form" in worker.text()
     assert "Traceback" not in worker.text()
     answer = CliRunner().invoke(main, ["cancel", "a"], env=fleet.environ)
@@ -128,7 +128,7 @@ def test_workers_take_nothing_more_once_a_newer_one_writes_what_they_cannot_read
     source, words = fleet.audio("a", 20.0)
     old = fleet.start()
     queue(fleet, "first", source, speed="4")
-    wait_until(lambda: fleet.committed("first"), "it is in the middle", timeout_s=20)
+    wait_until(lambda: fleet.committed("first"), "it is in the middle", timeout_s=60)
     fleet.start(module=NEXT, NEXT_READER="2")
     with fleet.raw as raw:
         assert raw.hgetall("stt:schema") == {"version": "2", "reader": "2"}
@@ -181,7 +181,7 @@ async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
     )
     assert not hook.requests()
     monkeypatch.setattr(schema, "VERSION", 2)  # a newer worker in its place
-    await asyncio.to_thread(wait_until, lambda: len(hook.requests()) == 2, "the newer one delivers", timeout_s=20)
+    await asyncio.to_thread(wait_until, lambda: len(hook.requests()) == 2, "the newer one delivers", timeout_s=60)
     running.cancel()
     await asyncio.wait([running])
     await connection.close()
@@ -200,7 +200,7 @@ def test_a_job_that_asks_for_what_only_a_newer_worker_knows_waits_for_one(fleet:
     source, words = fleet.audio("a", 5.0)
     old = fleet.start()
     queue(fleet, "new", source, loudness=True, speed="max")
-    wait_until(lambda: fleet.record("new").error_code == "job_newer", "it is left to others", timeout_s=20)
+    wait_until(lambda: fleet.record("new").error_code == "job_newer", "it is left to others", timeout_s=60)
     record = fleet.record("new")
     assert (record.state, record.attempts) == (JobState.QUEUED, 0)
     assert "does not know what the job asks for (loudness)" in (record.error or "")
@@ -234,7 +234,7 @@ def test_the_intake_still_refuses_a_field_it_does_not_know(fleet: Fleet) -> None
     fleet.start()
     with fleet.raw as raw:
         raw.xadd("stt:intake", {"job": json.dumps({"source": "/a.wav", "loudness": True})})
-        wait_until(lambda: raw.xlen("stt:intake:replies") == 1, "it is answered", timeout_s=20)
+        wait_until(lambda: raw.xlen("stt:intake:replies") == 1, "it is answered", timeout_s=60)
         ((_, reply),) = raw.xrange("stt:intake:replies")
     assert reply["refused"] == "bad_job"
     assert "loudness" in reply["reason"]
@@ -267,7 +267,7 @@ def roll(fleet: Fleet, olds: list[Worker], jobs: dict[str, list[ToneWord]], **ne
             timeout_s=60,
             poll_s=0.1,
         )
-        assert old.end() < 8
+        assert old.end() < 40
         fleet.start(**new)  # type: ignore[arg-type]
 
 

@@ -1,0 +1,22 @@
+"""A service that submits one file as soon as a file named GO exists; prints `ready`, then the job as JSON.
+
+python -m tests.support.submitting REDIS_URL SOURCE GO
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from tasks.client.handles import submit
+from tests.support.wait import wait_until
+from worker.settings import load
+
+if __name__ == "__main__":
+    url, source, go = sys.argv[1:]
+    settings = load({}, redis_url=url)
+    print("ready", flush=True)  # noqa: T201
+    wait_until(Path(go).exists, "all services are ready", timeout_s=60, poll_s=0.001)
+    handle = submit(source, settings=settings)
+    print(json.dumps([handle.id, handle.before]))  # noqa: T201
