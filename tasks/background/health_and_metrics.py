@@ -9,7 +9,7 @@ from typing import Final
 from tasks.observability.health import STARTING, Pulse
 from worker import metrics
 from worker.errors import LedgerUnavailable
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.queue_stats import QueueStatsReader
 from worker.settings import Settings
 
@@ -51,7 +51,7 @@ class Monitor:
 
     async def _look(self) -> None:
         loop = asyncio.get_running_loop()
-        connection = Connection(self._settings.redis_url, retries=0)
+        connection = RedisConnection(self._settings.redis_url, retries=0)
         reader = QueueStatsReader(self._settings, connection)
         try:
             while True:

@@ -68,7 +68,7 @@ from tasks.event_loop import LoopThread
 from tasks.job_spec import JobSpec, checked_key, job_id, problems
 from worker.backoff import jittered
 from worker.errors import BadJob, LedgerRefused, LedgerUnavailable, QueueFull, SourceNotFound, SttError, WorkerShortage
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.ledger import UNFINISHED_TTL, StateChange
 from worker.settings import Settings
 from worker.storage.access_policy import check_output, check_source, check_webhook
@@ -162,7 +162,7 @@ def check(spec: JobSpec, settings: Settings) -> None:
 class Intake:
     """`run` goes on until it is cancelled. Belongs to the event loop of its producer."""
 
-    def __init__(self, settings: Settings, producer: Producer, connection: Connection) -> None:
+    def __init__(self, settings: Settings, producer: Producer, connection: RedisConnection) -> None:
         self._settings = settings
         self._producer = producer
         self._connection = connection
@@ -216,13 +216,13 @@ class Intake:
                 pipeline.xclaim(stream.key, GROUP, self._consumer, 0, [entry_id], idle=LONG_IDLE_MS, justid=True)
 
         if left:
-            await self._connection.many(queue, each=True)
+            await self._connection.pipeline(queue, each=True)
 
     async def _take_fairly(self) -> list[tuple[Stream, Entry]]:
         """New entries of all streams, at most AT_ONCE of each. The first stream rotates, and no stream has more
         than STREAM_ACTIVE entries in work."""
         await (
-            self._producer.ledger.meet()
+            self._producer.ledger.check_schema()
         )  # an entry taken without being handled counts as a delivery that ended a worker
         streams = await self._streams.filled()
         self._turn += 1
@@ -339,7 +339,7 @@ class Intake:
             pipeline.xack(stream.key, GROUP, entry.id)
             pipeline.xdel(stream.key, entry.id)
 
-        await self._connection.many(queue)
+        await self._connection.pipeline(queue)
         self._here.pop((stream.key, entry.id), None)
 
 
@@ -356,7 +356,7 @@ def _entry(item: Sequence[Any]) -> Entry:
 
 async def serve(settings: Settings) -> None:
     """Work on the intake until cancelled."""
-    producer, connection = Producer(settings), Connection(settings.redis_url)
+    producer, connection = Producer(settings), RedisConnection(settings.redis_url)
     intake = Intake(settings, producer, connection)
     try:
         await intake.run()

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import structlog
 
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 
 logger = structlog.get_logger(__name__)
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
@@ -39,7 +39,7 @@ class Stream:
 class Streams:
     """Finds the streams `intake:from:NAME` without a list in the settings. Raises LedgerUnavailable."""
 
-    def __init__(self, prefix: str, connection: Connection) -> None:
+    def __init__(self, prefix: str, connection: RedisConnection) -> None:
         self._connection = connection
         self._root = f"{prefix}intake"
         self._known = f"{self._root}:streams"
@@ -77,7 +77,7 @@ class Streams:
         if self._look_at_all:
             self._look_at_all = False
             return streams
-        lengths = await self._connection.many(lambda p: [p.xlen(stream.key) for stream in named], each=True)
+        lengths = await self._connection.pipeline(lambda p: [p.xlen(stream.key) for stream in named], each=True)
         for stream, length in zip(named, lengths, strict=True):
             if isinstance(length, Exception):
                 logger.error("intake: the key of a producer is no stream", key=stream.key, error=str(length))
@@ -114,7 +114,7 @@ class Streams:
             pipeline.expire(self._known, KNOWN_TTL_S)
             pipeline.pexpire(turn, pause_ms)
 
-        await self._connection.many(note)
+        await self._connection.pipeline(note)
         self._look_at_all = True
 
 

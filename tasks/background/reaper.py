@@ -58,7 +58,7 @@ class Reaper:
     async def once(self) -> int:
         """Search and send; how many were sent. Raises LedgerUnavailable."""
         settings = self._settings
-        await self._ledger.meet()
+        await self._ledger.check_schema()
         found = await self._ledger.reap(settings.queue, tries=settings.job_attempts, delay_s=settings.job_backoff_s)
         metrics.REAPED.labels("failed").inc(len(found.given_up))
         metrics.REAPED.labels("requeued").inc(len(found.send))

@@ -90,7 +90,7 @@ def _controlled(steer: Callable[[Control], Awaitable[list[str]]]) -> list[str]:
     async def run() -> list[str]:
         producer = Producer(options.settings_from())
         try:
-            await producer.ledger.meet()
+            await producer.ledger.check_schema()
             return await steer(Control(producer))
         finally:
             await producer.close()

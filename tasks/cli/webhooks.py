@@ -12,7 +12,7 @@ import click
 
 from tasks.cli import options
 from tasks.cli.terminal_output import echo, echo_json
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.webhooks.outbox import Message, Outbox
 
 T = TypeVar("T")
@@ -77,7 +77,7 @@ async def _retry(outbox: Outbox, ids: tuple[str, ...]) -> list[str]:
 def _run(work: Callable[[Outbox], Awaitable[T]]) -> T:
     async def run() -> T:
         settings = options.settings_from()
-        connection = Connection(settings.redis_url)
+        connection = RedisConnection(settings.redis_url)
         try:
             return await work(Outbox(settings, connection))
         finally:

@@ -17,7 +17,7 @@ from tasks.client.polling import poll_pause_s
 from tasks.event_loop import LoopThread, shared_loop
 from tasks.job_spec import JobSpec, JobStatus, checked_key, job_id, problems
 from worker.errors import BadJob, QueueFull, SourceNotFound, SourceRefused
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.event_stream import EventStream
 from worker.ledger.hash_cache import stamps_of
 from worker.ledger.ledger import CommitEntry, JobState, Ledger, StateChange
@@ -60,7 +60,7 @@ class Producer:
         self.identified = Identities() if identified is None else identified
         self._read = self.identified.files
         self.ledger = Ledger(settings)
-        self._connection = Connection(settings.redis_url)
+        self._connection = RedisConnection(settings.redis_url)
         self.events = EventStream(settings, self._connection)
         self.hash_cache = self.ledger.hash_cache
 

@@ -15,7 +15,7 @@ from tasks.doctor import service
 from tasks.doctor.finding import Finding, fail, ok, warn
 from worker.errors import LedgerUnavailable
 from worker.ledger import schema
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.dead_letters import KEY, DeadLetters, Summary
 from worker.ledger.durability import durability_warnings
 from worker.ledger.keys import Keys
@@ -36,7 +36,7 @@ CLOCK_FAIL_S: Final = 60.0
 
 
 async def look(settings: Settings) -> list[Finding]:
-    connection = Connection(settings.redis_url, retries=0)
+    connection = RedisConnection(settings.redis_url, retries=0)
     try:
         return await _look(settings, connection)
     except LedgerUnavailable as exc:
@@ -45,7 +45,7 @@ async def look(settings: Settings) -> list[Finding]:
         await connection.close()
 
 
-async def _look(settings: Settings, connection: Connection) -> list[Finding]:
+async def _look(settings: Settings, connection: RedisConnection) -> list[Finding]:
     found = [*_transport(settings.redis_url), await _speed(connection), await _permissions(settings, connection)]
     try:
         info = dict(await connection.call(lambda redis: redis.info()))
@@ -109,10 +109,10 @@ def of_dead_letters(found: Summary, prefix: str) -> list[Finding]:
     return [warn("queue", f"{found.count} messages were refused; the last one: {found.last_reason}", way)]
 
 
-async def _last_ids(connection: Connection, prefix: str) -> dict[str, str]:
+async def _last_ids(connection: RedisConnection, prefix: str) -> dict[str, str]:
     """The last id of each stream of the intake, by its key."""
     keys = [stream.key for stream in await Streams(prefix, connection).known()]
-    answers = await connection.many(lambda pipeline: [pipeline.xinfo_stream(key) for key in keys], each=True)
+    answers = await connection.pipeline(lambda pipeline: [pipeline.xinfo_stream(key) for key in keys], each=True)
     return {key: str(a["last-generated-id"]) for key, a in zip(keys, answers, strict=True) if isinstance(a, dict)}
 
 
@@ -141,7 +141,7 @@ def _transport(url: str) -> list[Finding]:
     return [warn("redis", "it takes commands without a password", "give it a user (ACL), and use rediss:// (TLS)")]
 
 
-async def _speed(connection: Connection) -> Finding:
+async def _speed(connection: RedisConnection) -> Finding:
     took = []
     for _ in range(PINGS):
         started = time.perf_counter()
@@ -152,7 +152,7 @@ async def _speed(connection: Connection) -> Finding:
     return warn("redis", text, "have it nearer to the workers") if middle > SLOW_S else ok("redis", text)
 
 
-async def _permissions(settings: Settings, connection: Connection) -> Finding:
+async def _permissions(settings: Settings, connection: RedisConnection) -> Finding:
     """Keys, streams and scripts, as the ledger uses them."""
     key = f"{settings.redis_prefix}doctor:{token_hex(6)}"
     script = "redis.call('XADD', KEYS[1], '*', 'probe', ARGV[1]) redis.call('PEXPIRE', KEYS[1], 10000) return ARGV[1]"

@@ -192,7 +192,7 @@ class Stack:
                 except LedgerUnavailable:
                     await asyncio.sleep(POLL_S)
             # What an earlier run left in the queue: this run sends its own messages.
-            await ledger.forget_queue(settings.queue)
+            await ledger.clear_queue(settings.queue)
         finally:
             await ledger.close()
 

@@ -54,7 +54,7 @@ class AttemptRunner:
             )
         except OutputError:
             if not lease.transcribed:
-                await lease.keep_transcript(transcript)
+                await lease.store_transcript(transcript)
             raise
         return transcript, outputs
 
@@ -107,7 +107,7 @@ async def _resume_state(lease: Lease, ledger: Ledger) -> ResumeState:
     if lease.attempts <= 1 and not lease.commits:
         return ResumeState()
     plan, lease.sections = await ledger.plan(lease.job_id)
-    lease.cut = plan is not None
+    lease.sectioned = plan is not None
     committed = [Segment.model_validate_json(entry.segment) async for entry in ledger.commits(lease.job_id)]
     return ResumeState(
         plans=read_plans(plan) if plan else None,

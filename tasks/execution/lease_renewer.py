@@ -61,7 +61,7 @@ class LeaseRenewer:
     async def _write(self) -> None:
         while self._leases:
             await asyncio.sleep(WRITE_EVERY_S)
-            oldest = min((lease.renewed for lease in self._leases), default=None)
+            oldest = min((lease.renewed_at for lease in self._leases), default=None)
             metrics.LEASE_AGE.set(0.0 if oldest is None else time.monotonic() - oldest)
             try:
                 lost = await self._ledger.write_progress(tuple(self._leases))

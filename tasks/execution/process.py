@@ -23,7 +23,7 @@ from tasks.observability.health import BEAT_S
 from tasks.observability.log_setup import warn_of_unknown_variables
 from worker import tracing
 from worker.errors import LedgerNewer, LedgerUnavailable
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.event_stream import EventStream
 from worker.ledger.ledger import Ledger
 from worker.ledger.session_limiter import SessionLimiter
@@ -46,7 +46,7 @@ class WorkerContext:
     """The Redis clients and the runner of this process. They belong to its event loop."""
 
     settings: Settings
-    connection: Connection
+    connection: RedisConnection
     ledger: Ledger
     events: EventStream
     session_limiter: SessionLimiter
@@ -56,7 +56,7 @@ class WorkerContext:
     async def create(cls) -> WorkerContext:
         """No I/O: each client connects with its first command."""
         settings = load()
-        connection, ledger = Connection(settings.redis_url), Ledger(settings)
+        connection, ledger = RedisConnection(settings.redis_url), Ledger(settings)
         events, limiter = EventStream(settings, connection), SessionLimiter(settings, connection)
         runner = Runner(settings, ledger, wake=lambda job_id: _send([job_id], settings), slots=limiter, events=events)
         return cls(settings, connection, ledger, events, limiter, runner)
@@ -158,7 +158,7 @@ async def check_ledger(settings: Settings) -> None:
     ledger = Ledger(settings)
     try:
         async with asyncio.timeout(REDIS_CHECK_TIMEOUT_S):
-            await ledger.meet()
+            await ledger.check_schema()
     except LedgerNewer:
         raise
     except (LedgerUnavailable, TimeoutError) as exc:

@@ -223,7 +223,7 @@ class Runner:
         if self._drained.is_set():
             return Outcome.BACK
         # Not to be cancelled: who does not hear that it owns the job cannot give it back.
-        lease = await self._ledger.take(identity, f"{self._owner}:{token_hex(4)}")
+        lease = await self._ledger.acquire_next(identity, f"{self._owner}:{token_hex(4)}")
         if not isinstance(lease, Lease):
             logger.info("job left alone", job=identity, why=str(lease))
             return Outcome.SKIPPED
@@ -305,7 +305,7 @@ class Runner:
             code=retry.code,
             again_in_s=round(retry.delay_s, 1),
         )
-        await lease.postpone(retry.delay_s, retry.code, retry.reason, counted=retry.counted, anew=retry.start_over)
+        await lease.postpone(retry.delay_s, retry.code, retry.reason, counted=retry.counted, restart=retry.start_over)
         metrics.RETRIES.labels("job", retry.code).inc()
         return Outcome.LATER
 

@@ -16,7 +16,7 @@ from tests.support.ports import free_port
 from tests.support.samples_of import a_segment, a_transcript
 from worker.errors import LeaseLost
 from worker.job_progress import Progress
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.event_stream import MAX_TEXT, EventStream
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
@@ -25,7 +25,7 @@ from worker.settings import Settings, load
 
 @pytest.fixture
 async def events(settings: Settings) -> AsyncIterator[EventStream]:
-    connection = Connection(settings.redis_url)
+    connection = RedisConnection(settings.redis_url)
     yield EventStream(settings, connection)
     await connection.close()
 
@@ -70,7 +70,7 @@ async def test_a_job_is_reported_after_the_ledger_has_it(
 
 async def test_a_redis_that_is_away_costs_the_event_only(caplog: pytest.LogCaptureFixture) -> None:
     settings = load({}, redis_url=f"redis://127.0.0.1:{free_port()}/0")
-    connection = Connection(settings.redis_url, retries=0)
+    connection = RedisConnection(settings.redis_url, retries=0)
     with caplog.at_level(logging.WARNING):
         await EventStream(settings, connection).publish("done", "a")
     assert "1 events dropped, such as done of job a" in caplog.text

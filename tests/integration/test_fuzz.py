@@ -25,7 +25,7 @@ from tasks.client.producer import Producer
 from tests.support.fleet import listening_process, tone_server
 from tests.support.service import HEADERS, KEY, caller, tones
 from tests.support.wait import async_wait_until
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.realtime import messages
 from worker.settings import Settings
 
@@ -174,7 +174,7 @@ async def test_garbage_for_the_intake(
     rounds: int, settings: Settings, producer: Producer, redis_url: str, tmp_path: Path
 ) -> None:
     rng = random.Random(7)
-    connection = Connection(settings.redis_url)
+    connection = RedisConnection(settings.redis_url)
     intake = Intake(settings, producer, connection)
     path = tmp_path / "good.wav"
     path.write_bytes(b"RIFF")

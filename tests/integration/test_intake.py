@@ -20,7 +20,7 @@ from tests.support.fleet import environment
 from tests.support.forked_process import start_process
 from tests.support.wait import wait_until
 from worker.errors import WorkerShortage
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.ledger import JobState
 from worker.settings import Settings
 from worker.storage.address import Address
@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture
 async def intake(settings: Settings, producer: Producer) -> AsyncIterator[Intake]:
-    connection = Connection(settings.redis_url)
+    connection = RedisConnection(settings.redis_url)
     yield Intake(settings, producer, connection)
     await connection.close()
 
@@ -110,7 +110,7 @@ async def test_poison_harms_nobody(intake: Intake, redis_url: str, raw: redis.Re
 async def test_a_flood_is_refused_from_its_newest_end(
     settings: Settings, producer: Producer, raw: redis.Redis, audio: Any
 ) -> None:
-    connection = Connection(settings.redis_url)
+    connection = RedisConnection(settings.redis_url)
     intake = Intake(settings.model_copy(update={"queue_max": 50}), producer, connection)
     source = audio("1.wav")
     requests = [
@@ -136,7 +136,7 @@ async def test_with_a_full_line_entries_are_refused_until_there_is_room(
     settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
     settings = settings.model_copy(update={"queue_max": 2})
-    producer, connection = Producer(settings), Connection(settings.redis_url)
+    producer, connection = Producer(settings), RedisConnection(settings.redis_url)
     intake = Intake(settings, producer, connection)
     for n in range(2):
         add(raw, source=audio(f"{n}.wav"))
@@ -147,7 +147,7 @@ async def test_with_a_full_line_entries_are_refused_until_there_is_room(
     again = add(raw, source=audio("0.wav"))
     await intake.once()
     assert replies(raw)[again]["state"] == "queued", "what waits already is no new job"
-    await producer.ledger.take("", "w")
+    await producer.ledger.acquire_next("", "w")
     third = add(raw, source=audio("3.wav"))
     await intake.once()
     assert replies(raw)[third]["state"] == "queued"
@@ -193,7 +193,7 @@ async def test_an_entry_that_ends_its_processes_is_refused(
 async def test_several_processes_share_the_work(
     settings: Settings, producer: Producer, raw: redis.Redis, audio: Any
 ) -> None:
-    connection = Connection(settings.redis_url)
+    connection = RedisConnection(settings.redis_url)
     several = [Intake(settings, producer, connection) for _ in range(3)]
     requests = {add(raw, source=audio(f"{n}.wav")) for n in range(3 * AT_ONCE)}
     assert await asyncio.gather(*(one.once() for one in several)) == [AT_ONCE] * 3
@@ -351,7 +351,7 @@ async def test_each_producer_may_have_a_stream_of_its_own(
             *(f"~team[[]1]:intake:from:{name}", f"%R~team[[]1]:intake:replies:{name}", "+xadd", "+xread"),
         )
     port = redis_url.rsplit(":", 1)[1]
-    producer, connection = Producer(changed), Connection(changed.redis_url)
+    producer, connection = Producer(changed), RedisConnection(changed.redis_url)
     try:
         with redis.Redis.from_url(f"redis://shop:a-long-password@127.0.0.1:{port}", decode_responses=True) as shop:
             request = shop.xadd("team[1]:intake:from:shop", {"job": json.dumps({"source": audio("1.wav")})})

@@ -15,7 +15,7 @@ from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.errors import LeaseLost, LedgerUnavailable, SettingsError
 from worker.job_progress import Progress
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.durability import durability_warnings
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger, Refusal
@@ -161,7 +161,7 @@ async def test_release_makes_a_job_free_at_once_and_costs_no_attempt(ledger: Led
 async def test_take_back_frees_a_job_whose_worker_is_gone(ledger: Ledger) -> None:
     await ledger.create("a", SPEC)
     gone = await acquired(ledger)
-    await ledger.take_back("a")
+    await ledger.requeue("a")
     await acquired(ledger, owner="w2")
     with pytest.raises(LeaseLost):
         await gone.commit(a_segment())
@@ -221,7 +221,7 @@ async def test_outputs_know_who_wrote_them_last(ledger: Ledger, raw: redis.Redis
 async def test_a_queue_can_be_emptied(ledger: Ledger, raw: redis.Redis) -> None:
     raw.rpush("stt", "m")
     raw.hset("unacked", "t", "m")
-    await ledger.forget_queue("stt")
+    await ledger.clear_queue("stt")
     assert raw.keys("*") == []
 
 
@@ -378,7 +378,7 @@ async def test_values_that_are_not_utf_8_stop_no_listing_and_no_count(ledger: Le
     records = await ledger.get_many(["good", "bad", "worse"])
     assert [record is not None for record in records] == [True, False, False]
     settings = load({}, redis_url=redis_url)
-    connection = Connection(redis_url)
+    connection = RedisConnection(redis_url)
     try:
         assert (await QueueStatsReader(settings, connection).read()).queued == 4
     finally:

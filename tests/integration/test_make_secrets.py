@@ -16,7 +16,7 @@ from tests.support import compose
 from tests.support.redis_server import answers, free_port
 from tests.support.wait import wait_until
 from tests.unit.test_compose import FILES, GIVEN, OURS, SERVICES
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.settings import load
 from worker.webhooks.http_post import secrets_of
 
@@ -100,7 +100,7 @@ def test_any_password_stays_one_word_everywhere(password: str, tmp_path: Path) -
     url = made["worker"]["redis_url"]
     parts = urlsplit(url)
     assert (parts.hostname, parts.port, parts.path, unquote(parts.password or "")) == ("valkey", 6379, "/0", password)
-    assert Connection(url).address == "redis://valkey:6379/0"
+    assert RedisConnection(url).address == "redis://valkey:6379/0"
     quoted = made["valkey"]["quoted_password"]
     assert re.fullmatch(r'"(\\x[0-9a-f]{2})+"', quoted)
     assert bytes.fromhex(quoted.strip('"').replace("\\x", "")).decode() == password

@@ -137,7 +137,7 @@ async def test_from_the_start_is_from_the_start(scene: Scene, tmp_path: Path) ->
     (tmp_path / "out").touch()
     await scene.create(f'"{tmp_path}/out"')
     await scene.perform(scene.settings)
-    await scene.ledger.retry("a", keep=False)
+    await scene.ledger.retry("a", keep_commits=False)
     assert await scene.ledger.transcript("a") is None
     (tmp_path / "out").unlink()
     await scene.perform(scene.settings)

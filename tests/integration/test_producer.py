@@ -181,7 +181,7 @@ async def test_more_than_may_wait_is_refused_and_can_be_queued_later(
         await submit_async(files[4], settings=bounded)
     assert (await submit_async(files[0], settings=bounded)).before is JobState.QUEUED
     for n in range(3):
-        lease = await ledger.take("", f"w{n}")
+        lease = await ledger.acquire_next("", f"w{n}")
         assert isinstance(lease, Lease)
         await lease.finish(a_transcript(lease.job_id), [])
     batch = await submit_many_async(files, batch="b", settings=bounded)

@@ -23,7 +23,7 @@ from tasks.execution.job_reporter import JobReporter
 from tasks.job_spec import JobStatus
 from tests.support.samples_of import a_transcript
 from worker import metrics
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.event_stream import EventStream
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
@@ -44,14 +44,14 @@ LOW = Quality(
 
 
 @pytest.fixture
-async def connection(settings: Settings) -> AsyncIterator[Connection]:
-    connection = Connection(settings.redis_url)
+async def connection(settings: Settings) -> AsyncIterator[RedisConnection]:
+    connection = RedisConnection(settings.redis_url)
     yield connection
     await connection.close()
 
 
 @pytest.fixture
-async def record(ledger: Ledger, settings: Settings, connection: Connection) -> JobRecord:
+async def record(ledger: Ledger, settings: Settings, connection: RedisConnection) -> JobRecord:
     """A job that ended with a doubtful transcript, as a worker ends it."""
     spec = json.dumps({"source": "/audio/call.wav", "webhook": "https://example.com/hook", "batch": "monday"})
     await ledger.create("doubtful", spec, batch="monday")
@@ -101,7 +101,7 @@ async def test_run_and_its_summary_show_it(record: JobRecord, tmp_path: Path) ->
 
 
 async def test_event_metrics_and_webhook_carry_it(
-    record: JobRecord, settings: Settings, connection: Connection, raw: redis.Redis
+    record: JobRecord, settings: Settings, connection: RedisConnection, raw: redis.Redis
 ) -> None:
     ended = [fields for _, fields in raw.xrange("stt:events") if fields["event"] == "done"]
     assert [fields["review"] for fields in ended] == ["low_confidence"]

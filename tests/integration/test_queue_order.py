@@ -22,7 +22,7 @@ _calls = iter(range(10**9))
 
 
 async def next_one(ledger: Ledger) -> Lease:
-    lease = await ledger.take("nobody", f"w{next(_calls)}")
+    lease = await ledger.acquire_next("nobody", f"w{next(_calls)}")
     assert isinstance(lease, Lease), lease
     return lease
 
@@ -34,7 +34,7 @@ async def taken(ledger: Ledger, count: int) -> list[str]:
 async def test_one_batch_is_worked_on_in_its_order(ledger: Ledger) -> None:
     await many(ledger, "a", 5)
     assert await taken(ledger, 5) == [f"a{n:05}" for n in range(5)]
-    assert await ledger.take("nobody", "w") is Refusal.MISSING
+    assert await ledger.acquire_next("nobody", "w") is Refusal.MISSING
 
 
 async def test_a_single_job_is_next_after_ten_thousand_of_a_batch(ledger: Ledger) -> None:
@@ -99,7 +99,7 @@ async def test_the_turns_of_batches_that_are_through_are_forgotten(ledger: Ledge
 
 async def test_an_answer_that_was_lost_is_given_again(ledger: Ledger, raw: redis.Redis) -> None:
     await many(ledger, "a", 5)
-    first, again = await ledger.take("x", "w"), await ledger.take("x", "w")
+    first, again = await ledger.acquire_next("x", "w"), await ledger.acquire_next("x", "w")
     assert isinstance(first, Lease)
     assert isinstance(again, Lease)
     assert first.job_id == again.job_id
@@ -117,12 +117,12 @@ async def test_jobs_that_have_expired_stop_nobody(ledger: Ledger, raw: redis.Red
 async def test_a_job_in_no_list_comes_back_when_it_is_submitted_again(ledger: Ledger, raw: redis.Redis) -> None:
     await many(ledger, "a", 3)
     held = await next_one(ledger)
-    await ledger.forget_queue("stt")
-    assert await ledger.take("nobody", "w") is Refusal.MISSING
+    await ledger.clear_queue("stt")
+    assert await ledger.acquire_next("nobody", "w") is Refusal.MISSING
     await ledger.create("a00002", spec(), batch="a")
     assert await taken(ledger, 1) == ["a00002"]
     # Of a run that was killed: it is taken back first.
-    await ledger.take_back(held.job_id)
+    await ledger.requeue(held.job_id)
     await ledger.create(held.job_id, spec(), batch="a")
     assert await taken(ledger, 1) == [held.job_id]
     # A paused one stays out.

@@ -130,7 +130,7 @@ async def test_a_retry_from_the_start_forgets_what_was_committed(ledger: Ledger)
     lease = await acquired(ledger)
     await lease.commit(a_segment())
     await lease.fail("x", "y")
-    await ledger.retry("a", keep=False)
+    await ledger.retry("a", keep_commits=False)
     assert (await acquired(ledger)).commits == 0
     assert [entry async for entry in ledger.commits("a")] == []
 
@@ -218,7 +218,7 @@ async def test_jobs_that_are_not_ours_any_more_are_found(ledger: Ledger) -> None
         lease.note(Progress(duration_s=10, sent_s=number, committed_s=0, partial=""))
     assert await ledger.write_progress(held) == []
     await ledger.cancel("b")
-    await ledger.take_back("c")
+    await ledger.requeue("c")
     held[1].note(Progress(duration_s=10, sent_s=9, committed_s=0, partial=""))
     assert await ledger.write_progress(held) == held[1:3]
     records = [record for record in await ledger.get_many("abcd") if record is not None]

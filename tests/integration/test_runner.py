@@ -13,7 +13,7 @@ from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
 from worker.audio.segmentation.section_plan import Plan, SectionPlan, plans_json
 from worker.errors import LedgerUnavailable, SessionLost
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobRecord, JobState, Ledger
 from worker.pipeline.job import Job
@@ -86,7 +86,7 @@ async def test_a_silent_pipeline_keeps_its_lease(scene: Scene) -> None:
 async def test_a_job_that_was_taken_over_stops(scene: Scene) -> None:
     running = asyncio.create_task(scene.runner(forever).perform("a", None))
     await scene.begun.wait()
-    await scene.ledger.take_back("a")
+    await scene.ledger.requeue("a")
     assert isinstance(await scene.ledger.acquire("a", "other"), Lease)
     assert await asyncio.wait_for(running, 5) is Outcome.SKIPPED
     assert scene.stopped.is_set()
@@ -189,7 +189,7 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(
         return await quick(job, log)
 
     assert await scene.runner(breaks).perform("a", None) is Outcome.LATER
-    raw = Connection(scene.settings.redis_url)
+    raw = RedisConnection(scene.settings.redis_url)
     await raw.call(lambda redis: redis.delete(f"{scene.settings.redis_prefix}delayed"))
     await raw.close()
     assert await scene.runner(look).perform("a", None) is Outcome.ENDED

@@ -19,7 +19,7 @@ import redis
 from tests.support.fleet import limit_of
 from tests.support.wait import async_wait_until, wait_until
 from worker.errors import LedgerUnavailable, SessionLost
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.session_limiter import SessionLimiter
 from worker.settings import Settings, load
 
@@ -29,7 +29,7 @@ HOLDER = """
 import asyncio, sys
 from worker.ledger.session_limiter import SessionLimiter
 from worker.settings import load
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 async def hold(limiter, name):
     async with limiter.slot(name):
         print("held", name, flush=True)
@@ -37,7 +37,7 @@ async def hold(limiter, name):
 async def main():
     times = {"lease_s": 2, "lease_renew_s": 0.5, "reap_interval_s": 0.5}
     settings = load({}, redis_url=sys.argv[1], api_key_max_sessions=5, api_key="secret-key", **times)
-    limiter = SessionLimiter(settings, Connection(settings.redis_url))
+    limiter = SessionLimiter(settings, RedisConnection(settings.redis_url))
     await asyncio.gather(*(hold(limiter, f"{sys.argv[2]}-{n}") for n in range(4)))
 asyncio.run(main())
 """
@@ -48,10 +48,10 @@ Make = Callable[..., SessionLimiter]
 @pytest.fixture
 async def limiters(redis_url: str) -> AsyncIterator[Make]:
     """Makes limiters as different worker processes would have them."""
-    made: list[tuple[SessionLimiter, Connection]] = []
+    made: list[tuple[SessionLimiter, RedisConnection]] = []
 
     def make(**changes: Any) -> SessionLimiter:
-        connection = Connection(redis_url)
+        connection = RedisConnection(redis_url)
         made.append((SessionLimiter(settings(redis_url, **changes), connection), connection))
         return made[-1][0]
 
@@ -335,7 +335,7 @@ async def test_a_slot_forgotten_by_redis_is_taken_again(limiters: Make, raw: red
 @limit_of(2.0)
 async def test_redis_away_for_as_long_as_a_slot_lives_ends_the_session(redis_url: str, limit_s: float) -> None:
     broken = False
-    connection = Connection(redis_url)
+    connection = RedisConnection(redis_url)
 
     class Scripts:
         async def script(self, *args: Any) -> Any:
@@ -369,7 +369,7 @@ async def test_without_a_limit_redis_away_ends_no_session(redis_url: str) -> Non
                 raise LedgerUnavailable("away")
             return await connection.script(*args)
 
-    connection, scripts = Connection(redis_url), Scripts()
+    connection, scripts = RedisConnection(redis_url), Scripts()
     limiter = SessionLimiter(settings(redis_url, close_timeout_s=0.5), scripts)
     async with limiter.slot("a"):
         started = time.monotonic()

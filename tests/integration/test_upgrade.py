@@ -26,7 +26,7 @@ from tests.support.tones import ToneWord
 from tests.support.wait import wait_until
 from worker.errors import LedgerNewer
 from worker.ledger import schema
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import JobState, Ledger
 from worker.settings import load
@@ -150,7 +150,7 @@ async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
     ledger: Ledger, redis_url: str, raw: redis.Redis, hook: Receiver, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     settings = load({}, redis_url=redis_url, webhook_secret=SECRET, allowed_webhooks="*")
-    connection = Connection(redis_url)
+    connection = RedisConnection(redis_url)
     outbox = Outbox(settings, connection)
     deliverer = Deliverer(settings, outbox, Sender(settings))
     for name in ("first", "second"):

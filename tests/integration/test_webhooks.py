@@ -25,7 +25,7 @@ from tests.support.readme import pasted_verify
 from tests.support.receiver import Receiver, receiver
 from tests.support.wait import wait_until
 from tests.unit.transcript.build import transcript
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
@@ -62,7 +62,7 @@ class Post:
     """The outbox of a ledger and one who delivers."""
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None = None) -> None:
-        self.connection = Connection(settings.redis_url)
+        self.connection = RedisConnection(settings.redis_url)
         self.outbox = Outbox(settings, self.connection)
         self.deliverer = Deliverer(settings, self.outbox, Sender(settings, tls=tls))
 

@@ -27,7 +27,7 @@ from tests.support.samples_of import a_transcript
 from tests.support.tones import ToneWord, speech
 from tests.support.wait import wait_until
 from worker.ledger import schema
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.lease import Lease
 from worker.settings import Settings
 from worker.storage.address import parse
@@ -128,7 +128,7 @@ def make(folder: Path, url: str, endpoint: str) -> dict[str, Any]:
 
 async def by_hand(settings: Settings) -> None:
     """What no file of tone words brings about."""
-    producer, connection = Producer(settings), Connection(settings.redis_url)
+    producer, connection = Producer(settings), RedisConnection(settings.redis_url)
     lease = await producer.ledger.acquire("g-delayed", "golden:1")
     assert isinstance(lease, Lease)
     await lease.postpone(60, "session_lost", "the connection broke")

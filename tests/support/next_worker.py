@@ -21,7 +21,7 @@ if __name__ == "__main__":
     # Before anything else has taken them from there.
     tasks.job_spec.JobSpec = JobSpec  # type: ignore[misc]
     schema.VERSION, schema.READER = 2, int(os.environ.get("NEXT_READER", "1"))  # type: ignore[misc]
-    schema.MINE = schema.VERSION, schema.READER  # type: ignore[misc]
+    schema.WRITTEN = schema.VERSION, schema.READER  # type: ignore[misc]
     from tasks.cli import main
 
     main()

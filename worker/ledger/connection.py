@@ -39,7 +39,7 @@ CONNECT_TIMEOUT_S: Final = 5.0
 MAX_CONNECTIONS: Final = 64
 """Most connections of one process; a command waits for a free one, up to `COMMAND_TIMEOUT_S`."""
 
-_PASSING: Final = re.compile(
+_TEMPORARY: Final = re.compile(
     r"\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOSCRIPT|UNBLOCKED|EXECABORT)\b"
     r"|max number of clients"
 )
@@ -58,7 +58,7 @@ _SHARED: Final = ("common", "webhook_message", "conclude")
 """The files in front of every script, in this order: each uses functions of the ones before it."""
 
 
-def without_secret(url: str) -> str:
+def redacted(url: str) -> str:
     """The address without user, password and query, fit for a message."""
     return re.sub(r"//[^@/]*@", "//", url).split("?", 1)[0]
 
@@ -69,8 +69,8 @@ def is_permanent(error: BaseException) -> bool:
     After an outage a command is repeated; a permanently refused command would be repeated forever."""
     if isinstance(error, DataError):
         return True
-    passing = _PASSING.search(str(error)) or any(kind.__name__ in _CODES for kind in type(error).__mro__)
-    return isinstance(error, ResponseError) and not passing
+    temporary = _TEMPORARY.search(str(error)) or any(kind.__name__ in _CODES for kind in type(error).__mro__)
+    return isinstance(error, ResponseError) and not temporary
 
 
 @cache
@@ -80,17 +80,17 @@ def script_text(name: str) -> str:
 
 
 class ScriptRunner(Protocol):
-    """Runs the Lua scripts of the ledger, as `Connection` does."""
+    """Runs the Lua scripts of the ledger, as `RedisConnection` does."""
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any: ...
 
 
-class Connection:
+class RedisConnection:
     """One bounded pool of connections. Belongs to the event loop it is first used on."""
 
     def __init__(self, url: str, *, retries: int = MAX_RETRIES) -> None:
         """`url`: redis://, rediss:// or unix://. Raises SettingsError when it is none of these."""
-        self.address = without_secret(url)
+        self.address = redacted(url)
         try:
             pool = BlockingConnectionPool.from_url(
                 url,
@@ -161,8 +161,12 @@ class Connection:
         with self._translated():
             return await script(keys=keys, args=args)
 
-    async def scripts(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]) -> list[Any]:
-        """Run a script once for each (keys, args) in one round trip; the answers in order. At most some hundreds."""
+    async def script_many(
+        self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[str | int | float]]]
+    ) -> list[Any]:
+        """Run a script once for each (keys, args) in one round trip, and return the answers in order.
+
+        Pass at most some hundreds: Redis serves no other client meanwhile."""
         text = script_text(name)
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
@@ -171,14 +175,14 @@ class Connection:
             for keys, args in calls:
                 pipeline.evalsha(sha, len(keys), *keys, *args)
 
-        return (await self.many(queue))[1:]
+        return (await self.pipeline(queue))[1:]
 
     async def call(self, command: Callable[[Redis], Awaitable[Any]]) -> Any:
         """Run one command, for example `await connection.call(lambda redis: redis.get(key))`."""
         with self._translated():
             return await command(self._redis)
 
-    async def many(self, queue: Callable[[Any], object], *, each: bool = False) -> list[Any]:
+    async def pipeline(self, queue: Callable[[Any], object], *, each: bool = False) -> list[Any]:
         """Run what `queue` puts on a pipeline in one round trip, not as a transaction; the answers in order.
 
         With `each`, a permanently refused command has the exception as its answer and does not stop the others."""

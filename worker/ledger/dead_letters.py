@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Final
 
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys
 
 MAX_DEAD_LETTERS: Final = 10_000
@@ -63,17 +63,17 @@ class Summary:
 class DeadLetters:
     """Raises LedgerUnavailable when Redis does not answer. Belongs to the event loop of its connection."""
 
-    def __init__(self, connection: Connection, keys: Keys, result_ttl: timedelta) -> None:
+    def __init__(self, connection: RedisConnection, keys: Keys, result_ttl: timedelta) -> None:
         self._connection = connection
         self._key = keys[KEY]
         self._ttl_s = int(result_ttl.total_seconds())
 
     async def add(self, raw: bytes, queue: str, reason: str, job: str = "") -> None:
         fields = dead_letter(raw, queue, reason, job)
-        await self._connection.many(lambda pipeline: write(pipeline, self._key, fields, self._ttl_s))
+        await self._connection.pipeline(lambda pipeline: write(pipeline, self._key, fields, self._ttl_s))
 
     async def summary(self) -> Summary:
-        count, last = await self._connection.many(
+        count, last = await self._connection.pipeline(
             lambda pipeline: (pipeline.xlen(self._key), pipeline.xrevrange(self._key, count=1))
         )
         return Summary(count, last[0][1].get("reason", "") if last else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from worker.audio.opened_file import Stamp
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys
 
 TTL: Final = timedelta(days=30)
@@ -34,7 +34,7 @@ class HashCache:
     `worker.storage.sources.listing.content_of` gives it. Raises LedgerUnavailable when Redis does not answer.
     """
 
-    def __init__(self, connection: Connection, keys: Keys) -> None:
+    def __init__(self, connection: RedisConnection, keys: Keys) -> None:
         self._connection = connection
         self._keys = keys
 
@@ -48,7 +48,7 @@ class HashCache:
                 for path in some:
                     pipeline.getex(self._key(path), ex=TTL)
 
-            for path, text in zip(some, await self._connection.many(ask), strict=True):
+            for path, text in zip(some, await self._connection.pipeline(ask), strict=True):
                 stamp, _, content = (text or "").partition("\n")
                 if content and stamp == stamps[path]:
                     found[path] = content
@@ -72,7 +72,7 @@ class HashCache:
                 for name in some:
                     pipeline.set(name, texts[name], ex=ttl)
 
-            await self._connection.many(write)
+            await self._connection.pipeline(write)
 
     def _key(self, path: str) -> str:
         return self._keys[f"content:{hashlib.sha256(path.encode('utf-8', 'surrogateescape')).hexdigest()[:32]}"]

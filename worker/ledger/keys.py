@@ -19,7 +19,7 @@ class Keys:
         return f"{self.prefix}{name}"
 
     @property
-    def waits(self) -> tuple[str, str, str]:
+    def pending(self) -> tuple[str, str, str]:
         """What the scripts want first: running jobs by the end of their lease, the line of those that wait for a
         worker, and those that shall stand there later."""
         return self["leases"], self["queue"], self["delayed"]
@@ -33,14 +33,14 @@ class Keys:
     def transcript(self, job_id: str) -> str:
         return f"{self.job(job_id)}:transcript"
 
-    def of(self, job_id: str) -> tuple[str, ...]:
+    def script_keys(self, job_id: str) -> tuple[str, ...]:
         """The keys a script on one job wants."""
-        return *self.waits, self.job(job_id), self.commits(job_id), self.transcript(job_id)
+        return *self.pending, self.job(job_id), self.commits(job_id), self.transcript(job_id)
 
     def batch(self, batch_id: str) -> str:
         return self[f"batch:{batch_id}:jobs"]
 
-    def held_back(self, batch_id: str) -> str:
+    def batch_paused(self, batch_id: str) -> str:
         """Exists while the batch is paused."""
         return self[f"batch:{batch_id}:paused"]
 

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter
 
 from worker.errors import LeaseLost, LedgerUnavailable
 from worker.job_progress import Progress
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.records import ContentRecord, JobState
 from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
 
@@ -36,7 +36,7 @@ class Lease:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: RedisConnection,
         keys: Sequence[str],
         *,
         job_id: str,
@@ -68,7 +68,7 @@ class Lease:
         self.content = content
         self.lost = asyncio.Event()
         """Set when the lease was lost: `renew_every` then ends at once."""
-        self.renewed = time.monotonic()
+        self.renewed_at = time.monotonic()
         """When it was surely ours."""
         self._connection = connection
         self._keys = keys
@@ -79,7 +79,7 @@ class Lease:
         """Commits in the job's stream, those of earlier owners included."""
         self.sections: dict[int, SectionFacts] = {}
         """The finished ones, those of earlier owners included."""
-        self.cut = False
+        self.sectioned = False
         """The source is streamed in sections, so that the end of a segment does not tell how far the job is."""
         self._committing = asyncio.Lock()
         self._noted: Progress | None = None
@@ -97,9 +97,9 @@ class Lease:
                     raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
             try:
                 await self.renew()
-                self.renewed = time.monotonic()
+                self.renewed_at = time.monotonic()
             except LedgerUnavailable as exc:
-                if time.monotonic() - self.renewed > self._lease_s:
+                if time.monotonic() - self.renewed_at > self._lease_s:
                     raise LeaseLost(f"job {self.job_id}: the lease could not be renewed: {exc}") from exc
                 _LOG.warning("job %s: lease not renewed: %s", self.job_id, exc)
 
@@ -108,7 +108,7 @@ class Lease:
         async with self._committing:
             number = self.commits + 1
             noted_s = self._noted.committed_s if self._noted is not None else 0.0
-            committed_s = noted_s if self.cut else segment.end
+            committed_s = noted_s if self.sectioned else segment.end
             await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), committed_s])
             self.commits, self.tries, self.shortages = number, 0, 0
 
@@ -121,7 +121,7 @@ class Lease:
 
     async def planned(self, plans: str) -> None:
         """Record the plans of the sections (JSON), so that the next attempt uses the same sections."""
-        self.cut = True
+        self.sectioned = True
         await self._fenced("progress", [*self._term(), "plan", plans])
 
     async def finished(self, section: int, facts: SectionFacts) -> None:
@@ -154,15 +154,15 @@ class Lease:
         reason: str = "",
         *,
         counted: bool | Literal["unread", "shortages"] = True,
-        anew: bool = False,
+        restart: bool = False,
     ) -> None:
         """Give the job back, to be taken up again after `delay_s` seconds; no message is needed. `code` and `reason`
         tell why; with `counted` False the attempt is not counted, with the name of a
-        field only there. `anew`: committed text is deleted."""
+        field only there. `restart`: committed text is deleted."""
         reason, how = reason[:MAX_REASON_CHARACTERS], counted if isinstance(counted, str) else int(counted)
-        await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason, int(anew)])
+        await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason, int(restart)])
 
-    async def keep_transcript(self, transcript: Transcript) -> None:
+    async def store_transcript(self, transcript: Transcript) -> None:
         """Keep the finished transcript, as its files could not be written: the next attempt only does that."""
         await self._fenced("store_transcript", [*self._term(), transcript.model_dump_json()])
         self.transcribed, self.tries = True, 0

@@ -34,7 +34,7 @@ from typing import Any, Final
 
 from worker.errors import BadJob, LedgerNewer, QueueFull
 from worker.ledger import schema
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.dead_letters import DeadLetters
 from worker.ledger.durability import durability_warnings
 from worker.ledger.hash_cache import HashCache
@@ -71,7 +71,7 @@ class Ledger:
     """All methods raise LedgerUnavailable when Redis does not answer. Belongs to one event loop."""
 
     def __init__(self, settings: Settings) -> None:
-        self._connection, self._keys = Connection(settings.redis_url), Keys(settings.redis_prefix)
+        self._connection, self._keys = RedisConnection(settings.redis_url), Keys(settings.redis_prefix)
         self.speed_cache = SpeedCache(self._connection, self._keys)
         self.hash_cache = HashCache(self._connection, self._keys)
         self.dead_letters = DeadLetters(self._connection, self._keys, settings.result_ttl)
@@ -82,9 +82,9 @@ class Ledger:
     async def close(self) -> None:
         await self._connection.close()
 
-    async def meet(self) -> None:
+    async def check_schema(self) -> None:
         """Raises LedgerNewer when a newer version wrote here what this one cannot read."""
-        await schema.meet(self._connection, self._keys, _ms(self._unfinished_ttl))
+        await schema.register(self._connection, self._keys, _ms(self._unfinished_ttl))
 
     # -- writing ---------------------------------------------------------------------------------------------------
 
@@ -112,12 +112,15 @@ class Ledger:
         """`create` for many (id, spec); the answers in their order. With `most` > 0 raises QueueFull when some were not
         recorded because so many jobs wait. With `producer` raises BadJob for a job that another one queued."""
         name = batch or ""
-        shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.held_back(name))
-        rest = (name, int(force), _ms(self._unfinished_ttl), MAX_INDEX_ENTRIES, most, *schema.MINE)
+        shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.batch_paused(name))
+        rest = (name, int(force), _ms(self._unfinished_ttl), MAX_INDEX_ENTRIES, most, *schema.WRITTEN)
         known = contents or {}
-        calls = [((*self._keys.of(i), *shared), (i, spec, *rest, known.get(i, ""), producer)) for i, spec in jobs]
+        calls = [
+            ((*self._keys.script_keys(job_id), *shared), (job_id, spec, *rest, known.get(job_id, ""), producer))
+            for job_id, spec in jobs
+        ]
         answers = await self._scripts("create", calls)
-        schema.check(answers)
+        schema.raise_if_newer(answers)
         for (job_id, _), (_, state) in zip(jobs, answers, strict=True):
             if state == "other":
                 raise BadJob(f"job {job_id} was queued by another producer: choose another key")
@@ -132,7 +135,7 @@ class Ledger:
         """Take a job that is queued, or whose owner's lease has lapsed. `owner` names who holds it."""
         return await self._acquire(job_id, owner, "")
 
-    async def take(self, job_id: str, owner: str) -> Lease | Refusal:
+    async def acquire_next(self, job_id: str, owner: str) -> Lease | Refusal:
         """Take the job that is first in the line; `job_id` only when none waits there. `owner` is new for each call."""
         return await self._acquire(job_id, owner, self._keys.job(""))
 
@@ -146,14 +149,14 @@ class Ledger:
             schema.VERSION,
             schema.READER,
         )
-        answer = await self._connection.script("acquire", self._keys.of(job_id), args)
-        schema.check([answer])
+        answer = await self._connection.script("acquire", self._keys.script_keys(job_id), args)
+        schema.raise_if_newer([answer])
         if answer[0] != "acquired":
             return Refusal(answer[0])
         _, taken, epoch, spec, attempts, commits, tries, transcribed, unread, shortages, content = answer
         return Lease(
             self._connection,
-            self._keys.of(taken),
+            self._keys.script_keys(taken),
             job_id=taken,
             epoch=epoch,
             spec=spec,
@@ -175,38 +178,42 @@ class Ledger:
         return cancelled
 
     async def cancel_many(self, job_ids: Sequence[str]) -> list[StateChange | None]:
-        args = (_ms(self._result_ttl),)
-        return state_changes(job_ids, await self._scripts("cancel", [(self._keys.of(i), (i, *args)) for i in job_ids]))
+        """Cancel several jobs, as `cancel`."""
+        calls = [(self._keys.script_keys(job_id), (job_id, _ms(self._result_ttl))) for job_id in job_ids]
+        return state_changes(job_ids, await self._scripts("cancel", calls))
 
-    async def retry(self, job_id: str, *, keep: bool = True) -> StateChange | None:
-        """Queue a job that failed, is incomplete or was cancelled; `keep`: it goes on after what was committed, or with
-        its transcript when only the files are missing."""
-        args = (int(keep), _ms(self._unfinished_ttl))
-        answers = await self._scripts("retry", [(self._keys.of(job_id), (job_id, *args))])
+    async def retry(self, job_id: str, *, keep_commits: bool = True) -> StateChange | None:
+        """Queue a job that failed, is incomplete or was cancelled. Returns None if there is no such job.
+
+        With `keep_commits` it continues after the last committed segment, or with the stored transcript if only the
+        output files are missing; otherwise it starts over."""
+        args = (int(keep_commits), _ms(self._unfinished_ttl))
+        answers = await self._scripts("retry", [(self._keys.script_keys(job_id), (job_id, *args))])
         return state_changes([job_id], answers)[0]
 
     async def pause(self, job_ids: Sequence[str], *, batch: str | None = None, on: bool = True) -> list[str]:
         """Hold jobs back, running ones too, or let them go on; the ids of those this changed. With `batch` also those
         that join it later."""
         if batch is not None:
-            key, ttl_ms = self._keys.held_back(batch), _ms(self._unfinished_ttl)
+            key, ttl_ms = self._keys.batch_paused(batch), _ms(self._unfinished_ttl)
             await self._connection.call(lambda redis: redis.set(key, "1", px=ttl_ms) if on else redis.delete(key))
         args = (int(on), _ms(self._unfinished_ttl))
-        answers = await self._scripts("pause", [(self._keys.of(i), (i, *args)) for i in job_ids])
+        answers = await self._scripts("pause", [(self._keys.script_keys(i), (i, *args)) for i in job_ids])
         return [job_id for job_id, (_, changed) in zip(job_ids, answers, strict=True) if changed == "1"]
 
     async def paused(self, batch_id: str) -> bool:
-        return bool(await self._connection.call(lambda redis: redis.exists(self._keys.held_back(batch_id))))
+        return bool(await self._connection.call(lambda redis: redis.exists(self._keys.batch_paused(batch_id))))
 
-    async def take_back(self, job_id: str) -> None:
-        """Put a running job back to queued whoever holds it: for one who knows that no worker is left."""
-        await self._connection.script("release", self._keys.of(job_id), (job_id, "", _ms(self._unfinished_ttl)))
+    async def requeue(self, job_id: str) -> None:
+        """Queue a running job whoever owns it. Only for a caller that knows that no worker is left."""
+        args = (job_id, "", _ms(self._unfinished_ttl))
+        await self._connection.script("release", self._keys.script_keys(job_id), args)
 
     async def reap(self, queue: str, *, tries: int, delay_s: float, limit: int = 500) -> ReapResult:
         """Find what nobody is at work on: see `reap.lua`. Who calls it has to send the messages."""
         send, given_up, unreadable = await self._connection.script(
             "reap",
-            (*self._keys.waits, *queue_lists(queue)),
+            (*self._keys.pending, *queue_lists(queue)),
             (
                 *(self._keys.job(""), limit, self._lost_message_ms, tries),
                 *(int(delay_s * 1000), _ms(MAX_DELAY), _ms(self._result_ttl), _ms(self._unfinished_ttl)),
@@ -223,20 +230,20 @@ class Ledger:
     async def expire_content(self, job_id: str, after: timedelta) -> None:
         """Let the transcript and the commits of a job go early; its record stays."""
         commits, transcript, ttl_ms = self._keys.commits(job_id), self._keys.transcript(job_id), _ms(after)
-        await self._connection.many(lambda p: (p.pexpire(commits, ttl_ms), p.pexpire(transcript, ttl_ms)))
+        await self._connection.pipeline(lambda p: (p.pexpire(commits, ttl_ms), p.pexpire(transcript, ttl_ms)))
 
     async def claim_output(self, name: str, job_id: str) -> bool:
         """Note that `job_id` writes the output `name` from now on. Whether it was the last one to say so before."""
         key, ttl_ms = self._keys["outputs"], _ms(self._unfinished_ttl)
-        before, *_ = await self._connection.many(
+        before, *_ = await self._connection.pipeline(
             lambda p: (p.hget(key, name), p.hset(key, name, job_id), p.pexpire(key, ttl_ms))
         )
         return bool(before == job_id)
 
-    async def forget_queue(self, queue: str) -> None:
+    async def clear_queue(self, queue: str) -> None:
         """Let nothing be at work and nothing wait: for one who knows that no worker is left. A job comes back into the
         line when it is submitted again."""
-        ours = (*self._keys.waits, self._keys["queue:turns"])
+        ours = (*self._keys.pending, self._keys["queue:turns"])
         keys = [*queue_lists(queue), "unacked", "unacked_index", "unacked_mutex", *ours]
         await self._connection.call(lambda redis: redis.delete(*keys))
 
@@ -246,7 +253,7 @@ class Ledger:
         """The record of one job; None if there is no such job, or its key does not contain a record.
 
         Raises LedgerNewer."""
-        (answer,) = await self._connection.many(lambda p: p.hmget(self._keys.job(job_id), FIELDS), each=True)
+        (answer,) = await self._connection.pipeline(lambda p: p.hmget(self._keys.job(job_id), FIELDS), each=True)
         return _readable(job_id, answer)
 
     async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
@@ -260,7 +267,7 @@ class Ledger:
                 for job_id in ids:
                     pipeline.hmget(self._keys.job(job_id), FIELDS)
 
-            answers = await self._connection.many(read, each=True)
+            answers = await self._connection.pipeline(read, each=True)
             records += [_passable(job_id, answer) for job_id, answer in zip(ids, answers, strict=True)]
         return records
 
@@ -306,8 +313,8 @@ class Ledger:
         return list(await self._connection.call(lambda redis: redis.zrange(self._keys["leases"], 0, limit - 1)))
 
     async def durability(self) -> list[str]:
-        """What in the way this Redis is set up can lose accepted jobs; empty when nothing can."""
-        answers = await self._connection.many(lambda pipeline: (pipeline.info("persistence"), pipeline.info("memory")))
+        """Warnings about Redis settings that can lose accepted jobs; empty if there are none."""
+        answers = await self._connection.pipeline(lambda p: (p.info("persistence"), p.info("memory")))
         return durability_warnings(answers[0] | answers[1])
 
     async def ping(self) -> None:
@@ -324,7 +331,7 @@ class Ledger:
     ) -> list[Any]:
         answers: list[Any] = []
         for first in range(0, len(calls), JOBS_PER_CALL):
-            answers += await self._connection.scripts(name, calls[first : first + JOBS_PER_CALL])
+            answers += await self._connection.script_many(name, calls[first : first + JOBS_PER_CALL])
         return answers
 
 

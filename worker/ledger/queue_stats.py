@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from worker.ledger import dead_letters
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys, queue_lists
 from worker.settings import Settings
 
@@ -43,13 +43,13 @@ class QueueStats:
 class QueueStatsReader:
     """`read` raises LedgerUnavailable when Redis does not answer. Belongs to one event loop."""
 
-    def __init__(self, settings: Settings, connection: Connection) -> None:
+    def __init__(self, settings: Settings, connection: RedisConnection) -> None:
         self._connection = connection
         self._keys = Keys(settings.redis_prefix)
         self._lists = queue_lists(settings.queue)
 
     async def read(self) -> QueueStats:
-        running, queued, delayed = self._keys.waits
+        running, queued, delayed = self._keys.pending
 
         def count(pipeline: Any) -> None:
             for key in (running, queued, delayed, self._keys["webhooks"], self._keys["webhooks:dead"]):
@@ -61,7 +61,7 @@ class QueueStatsReader:
             for level in range(_LEVELS):
                 pipeline.zrangebyscore(queued, level * _LEVEL, f"({(level + 1) * _LEVEL}", start=0, num=SAMPLED_JOBS)
 
-        answers = await self._connection.many(count)
+        answers = await self._connection.pipeline(count)
         counted = 5 + len(self._lists) + 1
         counts, (seconds, micros) = answers[:counted], answers[counted]
         ids = [job_id for level in answers[counted + 1 :] for job_id in level]
@@ -79,7 +79,7 @@ class QueueStatsReader:
     async def _oldest_s(self, ids: list[str], now: float) -> float:
         if not ids:
             return 0.0
-        created = await self._connection.many(
+        created = await self._connection.pipeline(
             lambda pipeline: [pipeline.hget(self._keys.job(job_id), "created") for job_id in ids], each=True
         )
         return max((now - at / 1000 for at in map(_milliseconds, created) if at), default=0.0)

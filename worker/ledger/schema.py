@@ -23,12 +23,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from worker.errors import LedgerNewer
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys
 
 VERSION: Final = 1
 READER: Final = 1
-MINE: Final = (VERSION, READER)
+WRITTEN: Final = (VERSION, READER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,31 +44,31 @@ class Schema:
         return self.reader <= VERSION
 
 
-async def read(connection: Connection, keys: Keys) -> Schema | None:
+async def read(connection: RedisConnection, keys: Keys) -> Schema | None:
     """None where nothing was written yet. Raises LedgerUnavailable."""
     version, reader = await connection.call(lambda redis: redis.hmget(keys["schema"], "version", "reader"))
     return Schema(int(version), int(reader or version)) if version else None
 
 
-async def meet(connection: Connection, keys: Keys, ttl_ms: int) -> None:
+async def register(connection: RedisConnection, keys: Keys, ttl_ms: int) -> None:
     """Note that this version writes here from now on. Raises LedgerNewer when it must not, and LedgerUnavailable."""
-    least = await connection.script("schema", keys.waits, (*MINE, ttl_ms))
+    least = await connection.script("schema", keys.pending, (*WRITTEN, ttl_ms))
     if least:
-        raise newer(least)
+        raise newer_error(least)
 
 
-def check(answers: Sequence[Sequence[str]]) -> None:
+def raise_if_newer(answers: Sequence[Sequence[str]]) -> None:
     """Of the scripts `create` and `acquire`. Raises LedgerNewer."""
     for answer in answers:
         if answer[0] == "newer":
-            raise newer(answer[1])
+            raise newer_error(answer[1])
 
 
-def newer(least: str) -> LedgerNewer:
+def newer_error(least: str) -> LedgerNewer:
     return LedgerNewer(
         f"this Redis holds jobs of version {least} of their form, and this stt-batch reads up to version {VERSION}: "
         "install a newer one (or set STT_REDIS_PREFIX to another prefix, for a fleet apart)"
     )
 
 
-__all__ = ["READER", "VERSION", "Schema", "check", "meet", "newer", "read"]
+__all__ = ["READER", "VERSION", "Schema", "newer_error", "raise_if_newer", "read", "register"]

@@ -18,7 +18,7 @@ import structlog
 from worker import metrics
 from worker.backoff import exponential_s, jittered
 from worker.errors import LedgerNewer, LedgerUnavailable
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.settings import Settings
 from worker.webhooks.http_post import MAX_BODY_BYTES, Answer, Sender
 from worker.webhooks.outbox import Message, Outbox
@@ -106,7 +106,7 @@ class Deliverer:
 
 async def serve(settings: Settings) -> None:
     """Deliver until cancelled. Raises SettingsError for a bad secret."""
-    connection = Connection(settings.redis_url)
+    connection = RedisConnection(settings.redis_url)
     try:
         await Deliverer(settings, Outbox(settings, connection), Sender(settings)).run()
     finally:

@@ -26,7 +26,7 @@ from typing import Any, Final
 
 from worker.errors import BadJob, LedgerRefused
 from worker.ledger import schema
-from worker.ledger.connection import Connection
+from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys
 from worker.settings import Settings
 from worker.storage.address import Address, parse, show
@@ -66,7 +66,7 @@ class Outbox:
     """All methods raise LedgerUnavailable when Redis does not answer; those that read messages raise LedgerNewer where
     only a newer version can read them. Belongs to one event loop."""
 
-    def __init__(self, settings: Settings, connection: Connection) -> None:
+    def __init__(self, settings: Settings, connection: RedisConnection) -> None:
         self._connection = connection
         self._keys = Keys(settings.redis_prefix)
         self._ttl_ms = int(max(KEPT, settings.result_ttl).total_seconds() * 1000)
@@ -101,14 +101,14 @@ class Outbox:
         key = self._keys["webhooks:dead" if dead else "webhooks"]
         found = await schema.read(self._connection, self._keys)
         if found is not None and not found.readable:
-            raise schema.newer(str(found.reader))
+            raise schema.newer_error(str(found.reader))
         scored = await self._connection.call(lambda redis: redis.zrange(key, 0, limit - 1, withscores=True))
 
         def read(pipeline: Any) -> None:
             for message_id, _ in scored:
                 pipeline.hgetall(self._keys[f"webhook:{message_id}"])
 
-        records = await self._connection.many(read, each=True) if scored else []
+        records = await self._connection.pipeline(read, each=True) if scored else []
         return [
             _message(message_id, fields, attempts=_count(fields.get("attempts")), due_at=due / 1000, dead=dead)
             for (message_id, due), fields in zip(scored, records, strict=True)
@@ -120,7 +120,7 @@ class Outbox:
     async def watch_batch(self, batch_id: str, url: Address) -> None:
         """Tell `url` when no job of the batch waits or runs any more. Ask for it when all its jobs are submitted."""
         hook, watched = self._keys[f"batch:{batch_id}:webhook"], self._keys["webhooks:batches"]
-        await self._connection.many(
+        await self._connection.pipeline(
             lambda p: (
                 p.hset(hook, mapping={"url": url.text}),
                 p.pexpire(hook, self._ttl_ms),
@@ -149,7 +149,7 @@ class Outbox:
         wanted = (step, self._keys["webhook:"], *args, schema.VERSION)
         answer = await self._connection.script("webhooks", (*shared, *keys), wanted)
         if isinstance(answer, list) and answer[:1] == ["newer"]:
-            raise schema.newer(answer[1])
+            raise schema.newer_error(answer[1])
         return answer
 
 

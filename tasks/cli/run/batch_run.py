@@ -194,7 +194,7 @@ class Run:
                 continue
             created = await producer.record(identity, spec, force=self._force)
             if created.state is JobState.RUNNING:  # its worker was killed with its run
-                await producer.ledger.take_back(identity)
+                await producer.ledger.requeue(identity)
                 created = await producer.record(identity, spec)
             if created.state is JobState.DONE:
                 whole = ours and all_there(spec)
@@ -216,7 +216,7 @@ class Run:
         if transcript is None:
             return False
         if before is not None and before.state is JobState.RUNNING:  # its worker was killed with its run
-            await ledger.take_back(identity)
+            await ledger.requeue(identity)
         else:
             await producer.record(identity, spec)
         lease = await ledger.acquire(identity, "run")

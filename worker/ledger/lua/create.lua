@@ -8,7 +8,7 @@
 --       for ('': the id is a key that the producer chose, and stands for no content), name of the producer ('': one that
 --       may change all jobs)
 local job, commits, transcript = KEYS[4], KEYS[5], KEYS[6]
-local jobs, batches, members, held_back = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
+local jobs, batches, members, batch_paused = KEYS[7], KEYS[8], KEYS[9], KEYS[10]
 local id, spec, batch, force, ttl_ms, most, most_waiting, version, reader, content, producer = unpack(ARGV)
 local newer = meet(version, reader, ttl_ms)
 if newer ~= '' then return {'newer', newer} end
@@ -44,7 +44,7 @@ end
 -- What does not belong to its identity (the speed, where the file lies) is as the newest submission has it.
 if before == 'queued' then
   redis.call('HSET', job, 'spec', spec)
-  -- One that is in no list (see Ledger.forget_queue) comes back into the line.
+  -- One that is in no list (see Ledger.clear_queue) comes back into the line.
   local listed = redis.call('ZSCORE', KEYS[2], id) or redis.call('ZSCORE', KEYS[3], id)
   if not listed and redis.call('HGET', job, 'paused') ~= '1' then line_up(job, id, ttl_ms) end
 end
@@ -63,7 +63,7 @@ if not only_files then
     'committed_s', '0')
   redis.call('DEL', commits, transcript)
 end
-if batch ~= '' and redis.call('EXISTS', held_back) == 1 then redis.call('HSET', job, 'paused', '1') end
+if batch ~= '' and redis.call('EXISTS', batch_paused) == 1 then redis.call('HSET', job, 'paused', '1') end
 enqueue(job, commits, id, ttl_ms, 0)
 redis.call('ZREM', jobs, id)
 remember(jobs, id)
