@@ -1,20 +1,20 @@
-"""One audio source in, one transcript out.
+"""Transcribes one audio source with a real-time service.
 
-The stages, in the order in which data flows. `worker.pipeline.run` runs them;
+`worker.pipeline.run` runs the stages below, in the order in which data flows.
 `worker.pipeline.session_sequence` opens a new session after a lost one.
 
-1. `worker.storage.sources.download`  the source on the local disk, wherever it lies
-2. `worker.audio.recording`           scanned once, and cut into sections at the quietest points
-3. `worker.audio.decoding.decode`     blocks of samples of each section
-4. `worker.audio.resample`            mono float32 blocks at the rate of the session
-5. `worker.audio.frames`              16-bit PCM frames, as they are sent
-6. `worker.realtime.pacing`           the time at which each frame may be sent
-7. `worker.realtime.client`           one Socket.IO session, driven by `worker.realtime.session`
-8. `worker.realtime.commit_pairing`   the service's committed messages, each piece of speech once
-9. `worker.session_timeline`                  session seconds to file seconds
-10. `worker.ledger.ledger`            each commit durable in Redis before it counts
-11. `worker.transcript`               commits to segments, sections merged, segments to JSON, SRT, VTT, HTML and more
+1. `worker.storage.sources.download`  downloads the source to the local disk
+2. `worker.audio.recording`           scans it once and splits it into sections at the quietest points
+3. `worker.audio.decoding.decode`     decodes each section to blocks of samples
+4. `worker.audio.resample`            resamples to mono float32 at the rate of the session
+5. `worker.audio.frames`              16-bit PCM frames, as sent to the service
+6. `worker.realtime.pacing`           computes the send time of each frame
+7. `worker.realtime.client`           connects one Socket.IO session; `worker.realtime.session` is its state machine
+8. `worker.realtime.commit_pairing`   pairs the committed messages that repeat the same speech
+9. `worker.session_timeline`          maps session time to file time
+10. `worker.ledger.ledger`            stores each commit in Redis before it counts
+11. `worker.transcript`               commits to segments, merged sections, and output as JSON, SRT, VTT, HTML and more
 
-`worker.server` is the other end of stages 6 to 8: the same endpoint, self-hosted, with a recognizer.
-Nothing in here knows of Celery; `tasks` does.
+`worker.server` is a self-hosted service with the same API and its own recognizer.
+Only `tasks` imports Celery, never `worker`.
 """

@@ -1,47 +1,47 @@
-"""Every error the product raises on purpose, as one tree.
+"""All deliberate errors, as one tree.
 
 ::
 
     SttError
     ├── SettingsError              a setting is missing or wrong; the process does not start
-    ├── BadJob                     the options of a job make no sense; nothing was queued
-    ├── StackError                 a process of the embedded stack (`stt-batch run`) did not start, or ended
-    ├── SourceError                the audio cannot be used; names the file and the way out
+    ├── BadJob                     the options of a job are invalid; it was not queued
+    ├── StackError                 a process of the embedded stack (`stt-batch run`) did not start, or ended early
+    ├── SourceError                the audio cannot be used; names the file and the remedy
     │   ├── SourceNotFound
-    │   ├── SourceRefused          no permission, or the settings of this worker do not allow it
+    │   ├── SourceRefused          no permission, or the settings of this worker forbid it
     │   ├── SourceChanged          its content differs from that at the start of the job
-    │   ├── SourceUnavailable      (retryable) its server fails or does not answer, or there is no room for it now
-    │   │   └── SourceReplaced     its server has another version since the download began
-    │   ├── UnsupportedSource      a format that cannot be opened here
+    │   ├── SourceUnavailable      (retryable) its server fails or does not answer, or the disk is full now
+    │   │   └── SourceReplaced     its server changed the file during the download
+    │   ├── UnsupportedSource      a format that this installation cannot decode
     │   ├── DamagedSource          opened, but broken or empty
-    │   ├── NoSuchChannel          it has fewer channels than the one asked for
-    │   └── NoSuchTrack            it has fewer audio tracks than the one asked for
+    │   ├── NoSuchChannel          it does not have the requested channel
+    │   └── NoSuchTrack            it does not have the requested audio track
     ├── EndpointError              the real-time service
-    │   ├── AuthRefused            the key is refused: nothing to retry
-    │   ├── RequestRefused         the service refuses what was sent: nothing to retry
-    │   ├── EndpointMoved          it redirects permanently; the key is not sent elsewhere, so no retry
+    │   ├── AuthRefused            the key is refused; a retry cannot help
+    │   ├── RequestRefused         the service refuses the audio or the account; a retry cannot help
+    │   ├── EndpointMoved          it redirects permanently; the key is not sent to another host
     │   ├── EndpointUnavailable    (retryable) no connection, HTTP 5xx, or the connection broke
     │   ├── EndpointBusy           (retryable) rate limit, queue overflow, no free session
     │   ├── SessionLost            (retryable) the session ended before everything was committed
-    │   └── SessionStalled         (retryable) no sign of life within the bound
+    │   └── SessionStalled         (retryable) no answer within STT_STALL_TIMEOUT_S
     ├── RecognizerError            the self-hosted recognizer
     │   ├── ModelUnavailable       not installed or not found
     │   ├── ModelCorrupt           the file's sha256 is not the expected one
     │   └── LanguageUnsupported
     ├── StorageError
     │   ├── LedgerUnavailable      (retryable) Redis does not answer
-    │   │   ├── LedgerNewer        it answers, with data that only a newer version can read
+    │   │   ├── LedgerNewer        its data can only be read by a newer version
     │   │   └── LedgerRefused      it permanently refuses a command (wrong type of key, no permission)
-    │   ├── JobNewer               (retryable) one job asks for what only a newer version knows: it is left to others
-    │   ├── QueueFull              (retryable) too many jobs wait already; this one was not queued
-    │   ├── LeaseLost              another worker owns the job now; stop and write nothing
-    │   └── OutputError            a transcript could not be written; it stays in the ledger
+    │   ├── JobNewer               (retryable) a job needs a newer version; it is left to other workers
+    │   ├── QueueFull              (retryable) too many jobs wait; this one was not queued
+    │   ├── LeaseLost              another worker owns the job now; this one must stop without a write
+    │   └── OutputError            a transcript could not be written; it remains in the ledger
     │       └── OutputUnavailable  (retryable) the disk is full, or the object store does not answer
-    ├── WorkerShortage             (retryable) this machine lacks descriptors, memory, threads, disk; or a mount fails
-    └── JobCancelled               a person or a service asked for it
+    ├── WorkerShortage             (retryable) lack of descriptors, memory, threads or disk space on this machine
+    └── JobCancelled               a user or a program cancelled the job
 
-`retryable` says whether the same job may succeed when it is tried again without a change by a person.
-`code` is the stable name that records and JSON output carry.
+`retryable`: whether the same job may succeed later without a change by a user.
+`code`: the stable name of the error in records and JSON output.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ from typing import ClassVar
 
 
 class SttError(Exception):
-    """Base of all deliberate errors. The message is for a person: what, which file or address, what to do."""
+    """Base of all deliberate errors. The message names the failure, the file or address, and the remedy."""
 
     retryable: ClassVar[bool] = False
     code: ClassVar[str] = "error"
@@ -203,7 +203,7 @@ class OutputUnavailable(OutputError):
 
 
 class WorkerShortage(SttError):
-    """See `worker.transient_os_errors`. It is never the fault of the job, so the attempt is not counted."""
+    """A lack of resources on this machine, see `worker.transient_os_errors`. The attempt of the job is not counted."""
 
     retryable = True
     code = "worker_shortage"

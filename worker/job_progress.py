@@ -1,4 +1,4 @@
-"""How far a job is: what the pipeline reports and the ledger keeps for others to follow."""
+"""The progress of a job, reported by the pipeline and stored in the ledger."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A snapshot. Seconds are file seconds."""
+    """A snapshot of a running job. All seconds are file time."""
 
     duration_s: float
-    """Length of the source; 0 until it is known."""
+    """Duration of the source; 0 while unknown."""
     sent_s: float
-    """Audio handed to the service so far."""
+    """Audio sent to the service so far."""
     committed_s: float
     """End of the last committed word."""
     partial: str
-    """Text in progress, not committed yet."""
+    """Text in progress that is not committed yet."""
     speed: float = 1.0
-    """Factor of real time in force; inf for no limit."""
+    """Current speed as a factor of real time; inf without a limit."""
     trouble: str = ""
-    """Why the last session ended early, "" when none did."""
+    """Why the last session ended early; "" if none did."""

@@ -1,4 +1,4 @@
-"""Language codes in their many spellings (pure). Sources: BCP 47 for the form, ISO 639 for the codes."""
+"""Normalizes and compares language codes (pure). Sources: BCP 47 for the form, ISO 639 for the codes."""
 
 from __future__ import annotations
 
@@ -22,6 +22,6 @@ def base_language(code: str) -> str:
 
 
 def same_language(one: str, other: str) -> bool:
-    """Whether two codes may mean the same language. Services often use `zh` for every kind of Chinese."""
+    """Whether two codes may mean the same language. Services often use `zh` for all Chinese languages."""
     first, second = base_language(one), base_language(other)
     return first == second or {first, second} <= _CHINESE

@@ -1,8 +1,8 @@
-"""The Prometheus metrics of a process. The only module that imports the client library.
+"""Prometheus metrics of a process. The only module that imports the client library.
 
-Counts are made once for a session, a commit or a job, never for a frame. Labels are few and come from fixed sets: no
-key, file name, job id or text. Numbers of the whole queue (`stt_jobs`, `stt_queue_*`, `stt_slots_*`) are the same on
-every worker: take their `max`, not their sum.
+Metrics are updated once per session, commit or job, never per frame. Labels have few values from fixed sets, never a
+key, file name, job id or text. Numbers of the whole queue (`stt_jobs`, `stt_queue_*`, `stt_api_key_*`) are equal on
+all workers: aggregate them with `max`, not `sum`.
 """
 
 from __future__ import annotations
@@ -31,47 +31,47 @@ from prometheus_client.exposition import choose_encoder
 from worker.errors import SettingsError
 from worker.version import installed_version
 
-# A second series for each counter, which nobody asks for.
+# Without this, each counter has a second series with its creation time, which doubles the output.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
 def _registry() -> CollectorRegistry:
-    made = CollectorRegistry(auto_describe=True)
-    ProcessCollector(registry=made)
-    PlatformCollector(registry=made)
-    Info("stt_build", "Version of the product", registry=made).info({"version": installed_version() or "0"})
-    return made
+    registry = CollectorRegistry(auto_describe=True)
+    ProcessCollector(registry=registry)
+    PlatformCollector(registry=registry)
+    Info("stt_build", "Version of the product", registry=registry).info({"version": installed_version() or "0"})
+    return registry
 
 
 WORKER: Final = _registry()
 SERVER: Final = _registry()
 
 
-def _counter(name: str, what: str, *labels: str) -> Counter:
-    return Counter(f"stt_{name}", what, labels, registry=_of(name))
+def _counter(name: str, description: str, *labels: str) -> Counter:
+    return Counter(f"stt_{name}", description, labels, registry=_of(name))
 
 
-def _gauge(name: str, what: str, *labels: str) -> Gauge:
-    return Gauge(f"stt_{name}", what, labels, registry=_of(name))
+def _gauge(name: str, description: str, *labels: str) -> Gauge:
+    return Gauge(f"stt_{name}", description, labels, registry=_of(name))
 
 
-def _histogram(name: str, what: str, buckets: tuple[float, ...]) -> Histogram:
-    return Histogram(f"stt_{name}", what, registry=_of(name), buckets=buckets)
+def _histogram(name: str, description: str, buckets: tuple[float, ...]) -> Histogram:
+    return Histogram(f"stt_{name}", description, registry=_of(name), buckets=buckets)
 
 
 def _of(name: str) -> CollectorRegistry:
     return SERVER if name.startswith("server_") else WORKER
 
 
-# -- the queue, as Redis has it: the same on every worker ------------------------------------------------------------
-REDIS_UP: Final = _gauge("redis_up", "1 while Redis answers this worker, else 0")
+# -- the queue, as stored in Redis: equal on all workers -------------------------------------------------------------
+REDIS_UP: Final = _gauge("redis_up", "1 if Redis answers this worker, else 0")
 JOBS: Final = _gauge("jobs", "Jobs that have not ended, by state: queued, delayed or running", "state")
 QUEUE_DEPTH: Final = _gauge("queue_depth", "Messages in the queue")
 QUEUE_OLDEST: Final = _gauge("queue_oldest_seconds", "Age of the oldest job in the queue")
 WEBHOOKS_STORED: Final = _gauge(
     "webhooks_stored", "Webhooks in the outbox: waiting, or undeliverable (dead_letter)", "state"
 )
-DEAD_LETTERS: Final = _gauge("dead_letters", "Refused queue messages that are stored with their reason")
+DEAD_LETTERS: Final = _gauge("dead_letters", "Refused queue messages, stored with their reason")
 API_KEY_SESSIONS_OPEN: Final = _gauge("api_key_sessions_open", "Sessions open with this API key, across all workers")
 API_KEY_SESSIONS_LIMIT: Final = _gauge(
     "api_key_sessions_limit", "Sessions this API key may have open now; +Inf without a limit"
@@ -103,7 +103,7 @@ DUPLICATES_DROPPED: Final = _counter(
 LEASE_AGE: Final = _gauge(
     "lease_age_seconds", "Seconds since the oldest lease of this worker was renewed; 0 without a lease"
 )
-STALE_WRITES: Final = _counter("stale_writes_refused", "Refused writes to jobs that belong to another worker now")
+STALE_WRITES: Final = _counter("stale_writes_refused", "Refused writes to jobs that another worker owns now")
 REAPED: Final = _counter("reaped_jobs", "Jobs of dead workers: requeued, or failed after too many attempts", "outcome")
 MESSAGES_REFUSED: Final = _counter("messages_refused", "Queue messages that could not be read or executed")
 WEBHOOKS: Final = _counter(
@@ -135,14 +135,14 @@ EVENT_LOOP_LAG: Final = _gauge("event_loop_lag_seconds", "Delay of the last time
 SERVER_SESSIONS: Final = _gauge("server_sessions_open", "Sessions open on the self-hosted service")
 SERVER_LIMIT: Final = _gauge("server_sessions_limit", "Maximum of open sessions on the self-hosted service")
 SERVER_BACKLOG: Final = _gauge("server_backlog_seconds", "Seconds of audio waiting for recognition")
-SERVER_READY: Final = _gauge("server_ready", "1 while the self-hosted service can serve sessions, else 0")
+SERVER_READY: Final = _gauge("server_ready", "1 if the self-hosted service can serve sessions, else 0")
 SERVER_SESSIONS_ENDED: Final = _counter(
     "server_sessions_ended", "Sessions that ended on the self-hosted service, by close code", "code"
 )
 SERVER_AUDIO: Final = _counter("server_audio_seconds", "Seconds of audio that the self-hosted service received")
 
 API_KEY_SESSIONS_LIMIT.set(math.inf)
-# What exists from the start, so that a rate is seen from the first event on.
+# Series that exist from the start: `rate()` misses the first event of a series that appears with it.
 for _state in ("done", "incomplete", "failed"):
     JOBS_ENDED.labels(_state)
 for _reason in ("missing", "no_text", "low_confidence", "language", "repetition", "pace", "not_speech", "channels"):
@@ -155,12 +155,12 @@ for _outcome in ("delivered", "failed", "dead_letter"):
 
 @dataclass(slots=True, eq=False)
 class RisingCounter:
-    """Feeds a counter from a value that goes up, and sometimes back, such as a position in a file."""
+    """Updates a counter from a value that mostly rises, such as a position in a file. Falls are ignored."""
 
     counter: Counter
     highest: float = 0.0
 
-    def to(self, value: float) -> None:
+    def update(self, value: float) -> None:
         if value > self.highest:
             self.counter.inc(value - self.highest)
             self.highest = value
@@ -171,8 +171,11 @@ _running: Final[dict[RisingCounter, Callable[[], float]]] = {}
 
 @contextmanager
 def measure_session(sent_s: Callable[[], float], late_s: Callable[[], float]) -> Iterator[None]:
-    """While a session runs. `sent_s`: seconds of audio it has sent, asked at each `count_sent_audio` and in the end;
-    `late_s`, in the end, how late its latest frame was. On one event loop only."""
+    """Context of a running session, on one event loop only.
+
+    `sent_s` returns the seconds of audio sent so far; it is called by `count_sent_audio` and at the end. `late_s` is
+    called at the end and returns the largest delay of a frame, in seconds.
+    """
     rising = RisingCounter(AUDIO_SENT)
     _running[rising] = sent_s
     SESSIONS_OPEN.inc()
@@ -181,27 +184,27 @@ def measure_session(sent_s: Callable[[], float], late_s: Callable[[], float]) ->
     finally:
         SESSIONS_OPEN.dec()
         del _running[rising]
-        rising.to(sent_s())
+        rising.update(sent_s())
         SEND_LATENESS.observe(late_s())
 
 
 def count_sent_audio() -> None:
-    """Count what running sessions sent since the last time; every few seconds."""
+    """Add the audio that running sessions sent since the last call. Called every few seconds."""
     for rising, sent_s in _running.items():
-        rising.to(sent_s())
+        rising.update(sent_s())
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """All of WORKER or SERVER in the form the header `Accept` asks for, and its content type."""
+    """The metrics of WORKER or SERVER in the format of the header `accept`, and their content type."""
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
 class MetricsServer:
-    """`/metrics` of a worker, on threads of its own: it answers also while the event loop is stuck."""
+    """Serves `/metrics` of a worker on its own threads, so it answers even if the event loop is blocked."""
 
     def __init__(self, host: str, port: int) -> None:
-        """`port` 0 picks a free one. Raises SettingsError when it cannot be listened on."""
+        """Listen on `host`; `port` 0 picks a free port. Raises SettingsError if the port cannot be opened."""
         self._server: WSGIServer
         self._thread: threading.Thread
         try:

@@ -1,7 +1,7 @@
-"""Raises the limit of open files of this process (RLIMIT_NOFILE) and compares it with the need.
+"""Raises the limit of open files of this process (RLIMIT_NOFILE) and compares it with the required number.
 
-Many systems start processes with 1,024 (systemd, launchd: 256) although the hard limit allows far more; only programs
-that use select(2) need the low limit.
+Many systems start processes with a soft limit of 1,024 (launchd: 256) although the hard limit is far higher. The low
+limit only serves programs that use select(2).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ except ImportError:  # not on Windows
 from typing import Final
 
 FILES_PER_SESSION: Final = 3
-"""The connection, the source and its reader."""
+"""Open files of one session: the connection, the source and its reader."""
 RESERVED_FILES: Final = 64
-"""For Redis, the event loop, libraries, logs, webhooks and the intake."""
+"""Open files for Redis, the event loop, libraries, logs, webhooks and the intake."""
 MAX_LIMIT: Final = 1 << 18
 """Higher limits are not requested: some programs close every descriptor up to the limit when they start a child."""
 

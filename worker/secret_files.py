@@ -1,7 +1,7 @@
-"""Secrets from files, as Docker and Kubernetes hand them over: `STT_API_KEY_FILE` names a file that holds STT_API_KEY.
+"""Reads secrets from files, as Docker and Kubernetes mount them: `STT_API_KEY_FILE` is the path to STT_API_KEY.
 
-Only settings that hold a secret can come from a file. The variable itself wins over its file, so that a deployment may
-name a file by default and be given a key in the environment.
+Only secret settings can come from a file. The variable itself takes precedence over its file, so a deployment can name
+a default file and still accept a key from the environment.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ MAX_SECRET_BYTES: Final = 65_536
 
 
 def from_files(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """For each setting of `names` (`api_key`) whose variable is empty and whose `STT_…_FILE` is not: what that file
-    holds, without the white space around it. Raises SettingsError when it cannot be read or is empty."""
+    """Secrets of the settings in `names` (such as `api_key`) whose variable is empty and whose `STT_…_FILE` is set.
+
+    White space around a secret is removed. Raises SettingsError if a file cannot be read or is empty.
+    """
     found = {}
     for name in names:
         variable = f"STT_{name.upper()}"
@@ -36,14 +38,14 @@ def aws_secrets(environ: Mapping[str, str]) -> dict[str, str]:
     return {"secret_access_key": read(file, "AWS_SECRET_ACCESS_KEY_FILE")}
 
 
-def read(path: str | Path, asked_by: str) -> str:
-    """The secret in a file; `asked_by` is the variable or option that names it. Raises SettingsError."""
+def read(path: str | Path, named_by: str) -> str:
+    """The secret in a file; `named_by` is the variable or option with its path. Raises SettingsError."""
     try:
         with Path(path).open(encoding="utf-8") as file:
             secret = file.read(MAX_SECRET_BYTES).strip()
     except (OSError, UnicodeDecodeError) as exc:
         reason = exc.strerror if isinstance(exc, OSError) else "it is not UTF-8"
-        raise SettingsError(f"{asked_by}: {path} cannot be read ({reason})") from None
+        raise SettingsError(f"{named_by}: {path} cannot be read ({reason})") from None
     if not secret:
-        raise SettingsError(f"{asked_by}: {path} is empty")
+        raise SettingsError(f"{named_by}: {path} is empty")
     return secret

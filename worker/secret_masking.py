@@ -1,7 +1,7 @@
 """Masks secrets in text that enters or leaves the process.
 
-A service may echo the key, an HTTP library may quote an address with its password. Such text reaches the
-ledger, transcripts, logs and the screen, so it is masked where it enters, and once more in every log line.
+A service may echo the key, and an HTTP library may quote an address with its password. Such text would reach the
+ledger, transcripts, logs and the screen, so it is masked where it enters the process, and again in every log line.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MIN_CHARACTERS: Final = 4
 """A shorter secret would mask parts of words."""
 MIN_SPEECH_CHARACTERS: Final = 12
 """Minimum length of a secret that is masked in transcribed text; it must also not consist of letters alone."""
-# Environment variables of the libraries that reach storage, proxies and collectors. Their names end in these words.
+# Environment variables of libraries for storage, proxies and trace collectors: their names end in these words.
 _SECRET_NAME: Final = re.compile(
     r"(?:^|_)(?:SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|SIGNATURE|CREDENTIALS?|AUTH"
     r"|(?:API|ACCESS|ACCOUNT|PRIVATE|SECRET|STORAGE|SHARED|ENCRYPTION|SIGNING)_?KEY|SAS_KEY|SAS|CONNECTION_STRING"
@@ -41,19 +41,19 @@ _PARTS: Final = re.compile(
 
 
 class Masker:
-    """Masks the secrets it was made with."""
+    """Replaces a fixed set of secrets by `***`."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         known = {secret for secret in secrets if len(secret) >= MIN_CHARACTERS}
         self._pattern = _pattern(form for secret in known for form in _forms(secret))
-        self._speech = _pattern(secret for secret in known if _is_never_said(secret))
+        self._speech = _pattern(secret for secret in known if _cannot_be_spoken(secret))
 
     def text(self, text: str) -> str:
         """Mask an error, a log line or an address."""
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def speech(self, text: str) -> str:
-        """Mask transcribed text. Words that happen to equal a short secret stay."""
+        """Mask transcribed text. Words that equal a short secret are not masked: they may have been spoken."""
         return self._speech.sub(MASK, text) if self._speech else text
 
 
@@ -107,7 +107,7 @@ def _content_of(file: str) -> str:
 
 
 def show_url(url: str) -> str:
-    """The address of a service for records and messages: without user, password, query and fragment."""
+    """The address of a service for records and messages, without user, password, query and fragment."""
     start, slashes, rest = url.partition("://")
     host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
     return f"{start}{slashes}{host.rpartition('@')[2]}{slash}{path}"
@@ -130,7 +130,7 @@ def _forms(secret: str) -> Iterator[str]:
     yield from (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe=""))
 
 
-def _is_never_said(secret: str) -> bool:
+def _cannot_be_spoken(secret: str) -> bool:
     return len(secret) >= MIN_SPEECH_CHARACTERS and not secret.replace(" ", "").isalpha()
 
 

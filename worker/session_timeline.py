@@ -1,8 +1,8 @@
-"""The map from session time to file time (pure).
+"""Maps session time to file time (pure).
 
-A session hears one continuous stream; the file it comes from may be entered late (resume), left out in parts (skipped
-silence) and followed by padding that is in no file. The timeline records, in samples at the wire rate, what was sent
-in which order, and answers where in the file a moment of the session lies.
+A session receives one continuous stream. Its audio may start in the middle of the file (resume), omit parts of the file
+(skipped silence) and end with padding that is not in the file. The timeline records the sent audio in order, in samples
+at the session's rate, and converts positions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 
 class TimelineSpan(NamedTuple):
-    """`length` samples of the session from `session_start` on; `file_start` is None for padding."""
+    """`length` samples from `session_start` on; `file_start` is their position in the file, None for padding."""
 
     session_start: int
     file_start: int | None
@@ -20,7 +20,7 @@ class TimelineSpan(NamedTuple):
 
 
 class Timeline:
-    """Grows as audio is sent. All positions in samples at `rate` Hz unless the name says seconds (`_s`)."""
+    """The audio of one session. Positions are samples at `rate` Hz; names with `_s` are seconds."""
 
     def __init__(self, rate: int) -> None:
         if rate <= 0:
@@ -35,7 +35,7 @@ class Timeline:
 
     @property
     def sent(self) -> int:
-        """Samples of the session so far, padding included."""
+        """Samples sent so far, including padding."""
         if not self._spans:
             return 0
         last = self._spans[-1]
@@ -43,30 +43,33 @@ class Timeline:
 
     @property
     def file_end(self) -> int | None:
-        """Where the last sent sample of the file ends; None before any."""
+        """End of the last sent file audio, or None if only padding was sent."""
         for span in reversed(self._spans):
             if span.file_start is not None:
                 return span.file_start + span.length
         return None
 
     def add_audio(self, file_start: int, length: int) -> None:
-        """`length` samples of the file from `file_start` on were sent."""
+        """Record that `length` samples of the file from `file_start` on were sent."""
         if file_start < 0:
             raise ValueError(f"file_start must not be negative, got {file_start}")
         self._add(file_start, length)
 
     def add_padding(self, length: int) -> None:
-        """`length` samples that are in no file were sent."""
+        """Record that `length` samples of padding were sent."""
         self._add(None, length)
 
     def to_file(self, session_position: float) -> float:
-        """File position of a session position. In padding: the end of the file audio before it, or the start of the
-        first one after it. Beyond what was sent: the end of what was sent."""
+        """File position of a session position.
+
+        In padding: the end of the file audio before it, or the start of the first file audio after it. After the last
+        sent sample: the end of the sent audio.
+        """
         if not self._spans:
             return 0.0
         position = min(max(session_position, 0.0), float(self.sent))
         index = max(0, bisect_right(self._starts, position) - 1)
-        # A position on a border belongs to the span that ends there when the next one is padding.
+        # At the border of audio and padding, the position belongs to the audio.
         span = self._spans[index]
         if span.file_start is not None:
             return span.file_start + min(position - span.session_start, span.length)
@@ -79,11 +82,11 @@ class Timeline:
         return 0.0
 
     def to_file_s(self, session_s: float) -> float:
-        """The same in seconds."""
+        """`to_file` in seconds."""
         return self.to_file(session_s * self.rate) / self.rate
 
     def to_session_s(self, file_s: float) -> float:
-        """Session second at which a file second was last sent: 0 before the first sample, the end after the last."""
+        """Session second at which a file second was last sent; 0 before the first sample, the end after the last."""
         position = file_s * self.rate
         for span in reversed(self._spans):
             if span.file_start is not None and span.file_start <= position:
@@ -91,7 +94,7 @@ class Timeline:
         return 0.0
 
     def pieces_s(self, from_s: float, to_s: float) -> list[tuple[float, float, float]]:
-        """The file audio between two session seconds, as (session start, file start, length) in seconds."""
+        """File audio between two session seconds, as (session start, file start, length) in seconds."""
         first, last = from_s * self.rate, to_s * self.rate
         pieces = []
         for span in self._spans[max(0, bisect_right(self._starts, first) - 1) : bisect_left(self._starts, last)]:

@@ -1,7 +1,7 @@
-"""Every setting, read once from the environment (`STT_*`), validated, frozen.
+"""All settings: read once from the environment (`STT_*`), validated and immutable.
 
-A wrong value stops the start with one message that names the variable, the value's problem and what is allowed.
-Nothing reads the environment at import; call `load()` at the start of a process and pass the result on.
+An invalid value stops the start with one message that names the variable, the reason and the allowed values. The
+environment is not read at import: call `load()` at the start of a process and pass the result on.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from worker.validation_errors import Location, describe_errors
 
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 _TEST_VARIABLES: Final = frozenset({"STT_TEST_AUDIO"})
-"""Variables of the tests."""
+"""Variables of the test suite; they cause no warning."""
 
 
 class Settings(BaseSettings):
@@ -38,65 +38,83 @@ class Settings(BaseSettings):
     api_key: SecretStr = Field(SecretStr(""), description="API key, sent as the header x-api-key")
     speed: Speed = Field(
         1.0,
-        description="Pace of a session: 1 is real time, 2 twice as fast, `max` without a limit, `auto` finds it out",
+        description="Speed of a session: 1 is real time, 2 twice as fast, `max` has no limit, `auto`"
+        " adapts to the service",
     )
     worker_sessions: int = Field(
-        8, ge=1, le=2000, description="Sessions one worker process has open at the same time, and jobs it runs"
+        8,
+        ge=1,
+        le=2000,
+        description="Maximum of open sessions of one worker process, and of jobs that it runs at the same time",
     )
     job_max_sessions: int = Field(
         0,
         ge=0,
         le=2000,
-        description="Sections of one file that are streamed at the same time; 0: as STT_WORKER_SESSIONS",
+        description="Maximum of sections of one file that are streamed at the same time; 0: as STT_WORKER_SESSIONS",
     )
-    skip_silence: bool = Field(
-        False, description="Do not stream what holds no speech; the times stay those of the file"
-    )
+    skip_silence: bool = Field(False, description="Skip silence instead of streaming it; times still refer to the file")
     speech_detector: Literal["auto", "level"] = Field(
-        "auto", description="What tells speech: Silero VAD where the extra `local` is installed, or only the level"
+        "auto",
+        description="Voice activity detection: auto is Silero VAD if the extra `local` is installed;"
+        " level uses the loudness only",
     )
     price_per_hour: float = Field(
-        0, ge=0, description="Price of an hour of streamed audio; 0: nothing is said of money"
+        0, ge=0, description="Price of an hour of streamed audio, for cost estimates; 0: no estimates"
     )
     api_key_max_sessions: int = Field(
         0,
         ge=0,
         le=100_000,
-        description="Sessions open at once with this API key, across all workers; 0: as many as the service takes",
+        description="Maximum of open sessions of this API key, across all workers; 0: no limit but that of the service",
     )
     api_key_max_starts_per_s: float = Field(
-        0, ge=0, le=10_000, description="Sessions opened in a second with this API key, across all workers; 0: no limit"
+        0,
+        ge=0,
+        le=10_000,
+        description="Maximum of sessions opened per second with this API key, across all workers; 0: no limit",
     )
     transport: Literal["auto", "websocket", "polling"] = Field(
-        "auto", description="Socket.IO transport; auto is websocket, and polling where websocket cannot connect"
+        "auto", description="Socket.IO transport; auto is websocket, or polling if websocket cannot connect"
     )
-    sample_rate: int = Field(16000, description="Hz of the PCM that is streamed")
-    frame_s: float = Field(0.25, ge=0.1, le=1.0, description="Seconds of audio in one message at a paced speed")
-    frame_max_s: float = Field(1.0, ge=0.1, le=5.0, description="Seconds of audio in one message at `max` speed")
+    sample_rate: int = Field(16000, description="Sample rate of the streamed PCM, in Hz")
+    frame_s: float = Field(0.25, ge=0.1, le=1.0, description="Seconds of audio in one message, at a limited speed")
+    frame_max_s: float = Field(1.0, ge=0.1, le=5.0, description="Seconds of audio in one message, at `max` speed")
     connect_timeout_s: float = Field(10, gt=0, le=120, description="Seconds to wait for a connection")
     start_timeout_s: float = Field(20, gt=0, le=300, description="Seconds to wait for session-started")
     session_max_s: float = Field(
         480, ge=0, le=86400, description="Seconds of audio after which a session ends at the next pause; 0: no limit"
     )
-    stall_timeout_s: float = Field(60, gt=0, le=900, description="Seconds without a sign of life that end a session")
+    stall_timeout_s: float = Field(
+        60, gt=0, le=900, description="Seconds without an answer after which a session has stalled and is replaced"
+    )
     close_timeout_s: float = Field(3, gt=0, le=60, description="Seconds a connection may take to close")
     send_ahead_max_s: float = Field(
-        30, ge=5, le=600, description="Seconds of audio sent ahead of the service's last sign of life, above 1x speed"
+        30,
+        ge=5,
+        le=600,
+        description="Maximum of audio, in seconds, sent ahead of the service's last message, above 1x speed",
     )
     tail_silence_min_s: float = Field(
-        2.0, ge=0, le=60, description="Least silence, in seconds, streamed after the end so that it is committed"
+        2.0,
+        ge=0,
+        le=60,
+        description="Minimum of silence, in seconds, streamed after the end so that the last words are committed",
     )
-    tail_silence_max_s: float = Field(40, ge=1, le=300, description="Most silence, in seconds, streamed for the tail")
-    session_retries: int = Field(
-        4, ge=0, le=100, description="Further sessions after one that failed in a way worth retrying"
+    tail_silence_max_s: float = Field(
+        40, ge=1, le=300, description="Maximum of silence, in seconds, streamed after the end"
     )
+    session_retries: int = Field(4, ge=0, le=100, description="Retries of a failed session; reset by each commit")
 
     # -- jobs and results ------------------------------------------------------------------------------------------
     redis_url: str = Field("redis://127.0.0.1:6379/0", description="Redis or Valkey: queue, ledger, transcripts")
-    redis_prefix: str = Field("stt:", min_length=1, description="Start of every key the product writes")
+    redis_prefix: str = Field("stt:", min_length=1, description="Prefix of all Redis keys")
     queue: str = Field("stt", min_length=1, description="Celery queue of the jobs")
     queue_max: int = Field(
-        100_000, ge=1, le=1_000_000_000, description="Jobs that may wait, and entries in the intake; more are refused"
+        100_000,
+        ge=1,
+        le=1_000_000_000,
+        description="Maximum of waiting jobs, and of entries in the intake; more are refused with `queue_full`",
     )
     celery_remote_control: bool = Field(
         False, description="Whether workers accept Celery's remote control: `celery inspect`, `celery control`, Flower"
@@ -107,114 +125,134 @@ class Settings(BaseSettings):
         le=3600,
         description="Seconds the intake may take to identify one source, by its content or its server",
     )
-    result_ttl: timedelta = Field(timedelta(days=7), description="How long a finished job stays in Redis (seconds)")
-    lease_s: float = Field(30, ge=1, le=3600, description="Seconds a worker owns a job without renewing")
+    result_ttl: timedelta = Field(timedelta(days=7), description="Seconds for which a finished job stays in Redis")
+    lease_s: float = Field(30, ge=1, le=3600, description="Seconds until the lease of a job expires without renewal")
     lease_renew_s: float = Field(8, ge=0.2, le=1200, description="Seconds between renewals of a lease")
-    reap_interval_s: float = Field(
-        5, ge=0.1, le=600, description="Seconds between searches for jobs nobody is at work on"
-    )
+    reap_interval_s: float = Field(5, ge=0.1, le=600, description="Seconds between searches for jobs of dead workers")
     job_attempts: int = Field(
-        5, ge=1, le=1000, description="Attempts in a row without a commit after which a job has failed"
+        5, ge=1, le=1000, description="Attempts in a row without a commit after which a job fails"
     )
     job_backoff_s: float = Field(
-        10, ge=0.1, le=600, description="Seconds to the next attempt after one that failed; twice as many each time"
+        10, ge=0.1, le=600, description="Seconds until the next attempt after a failed one; doubled each time"
     )
 
     # -- sources and outputs ---------------------------------------------------------------------------------------
     s3_endpoint: str = Field("", description="Address of the S3 service for `s3://`; default: AWS_ENDPOINT_URL, or AWS")
     allowed_sources: str = Field(
         "",
-        description="What jobs may read, comma-separated: folders, `s3://bucket/prefix`, `https://host/path`,"
+        description="Sources that jobs may read, comma-separated: folders, `s3://bucket/prefix`, `https://host/path`,"
         " `https://*.host`; `*`: all; empty: all but HTTP from private addresses",
     )
     allowed_outputs: str = Field(
-        "", description="Where jobs may write, comma-separated: folders, `s3://bucket/prefix`; empty: everywhere"
+        "", description="Outputs that jobs may write, comma-separated: folders, `s3://bucket/prefix`; empty: all"
     )
     absolute_paths: bool = Field(
-        False, description="Pages and summaries name files of this machine by their absolute paths"
+        False, description="Whether pages and summaries contain absolute paths of this machine"
     )
-    source_max_gb: float = Field(50, ge=0, description="Largest source file, in GB; 0: no limit")
-    source_max_hours: float = Field(48, ge=0, description="Longest source, in hours; 0: no limit")
-    source_max_channels: int = Field(64, ge=1, le=1024, description="Most channels of a source")
-    temp_dir: str = Field("", description="Folder for downloads, emptied by itself; default: below the system's")
+    source_max_gb: float = Field(50, ge=0, description="Maximum size of a source, in GB; 0: no limit")
+    source_max_hours: float = Field(48, ge=0, description="Maximum duration of a source, in hours; 0: no limit")
+    source_max_channels: int = Field(64, ge=1, le=1024, description="Maximum of channels of a source")
+    temp_dir: str = Field(
+        "",
+        description="Folder for downloads, cleaned up automatically; default: in the system's folder for"
+        " temporary files",
+    )
     downloads_max_gb: float = Field(
-        20, gt=0, description="Disk space, in GB, that the downloads of one worker process take at once"
+        20, gt=0, description="Maximum disk space, in GB, for the downloads of one worker process"
     )
-    download_timeout_s: float = Field(3600, gt=0, description="Seconds one download may take in all")
+    download_timeout_s: float = Field(3600, gt=0, description="Maximum duration of one download, in seconds")
     decoded_max_gb: float = Field(
-        50, gt=0, description="Disk space, in GB, for the decoded audio of one worker process"
+        50, gt=0, description="Maximum disk space, in GB, for the decoded audio of one worker process"
     )
     decoded_job_max_gb: float = Field(
         12,
         gt=0,
-        description="Disk space, in GB, for the decoded audio of one job; a larger job has one section per channel",
+        description="Maximum disk space, in GB, for the decoded audio of one job; a larger job has one"
+        " section per channel",
     )
     disk_free_gb: float = Field(0.25, ge=0, description="Disk space, in GB, that decoded audio leaves free")
     output_attempts: int = Field(
-        14, ge=1, le=1000, description="Attempts in a row to write a finished transcript before its job has failed"
+        14, ge=1, le=1000, description="Attempts in a row to write a finished transcript before its job fails"
     )
 
     # -- webhooks --------------------------------------------------------------------------------------------------
     webhook_secret: SecretStr = Field(
         SecretStr(""),
-        description="Signs webhooks, `whsec_…` or at least 24 characters; two, comma-separated, while it is changed",
+        description="Secret that signs webhooks: `whsec_…` or at least 24 characters; two,"
+        " comma-separated, during a change",
     )
     webhook_attempts: int = Field(
         12, ge=1, le=100, description="Attempts to deliver a webhook before it becomes a dead letter"
     )
     webhook_backoff_s: float = Field(
-        5, ge=0.05, le=3600, description="Seconds to the second attempt; four times as many each time, up to 6 hours"
+        5, ge=0.05, le=3600, description="Seconds until the second attempt; multiplied by four each time, up to 6 hours"
     )
-    webhook_timeout_s: float = Field(15, gt=0, le=60, description="Seconds one attempt to deliver a webhook may take")
+    webhook_timeout_s: float = Field(
+        15, gt=0, le=60, description="Maximum duration of one attempt to deliver a webhook, in seconds"
+    )
     allowed_webhooks: str = Field(
         "",
-        description="Where webhooks may go, comma-separated: `https://host/path`, `https://*.host`; `*`: everywhere;"
-        " empty: everywhere but to private addresses",
+        description="Destinations of webhooks, comma-separated: `https://host/path`, `https://*.host`; `*`: all;"
+        " empty: all but private addresses",
     )
 
-    # -- being watched ---------------------------------------------------------------------------------------------
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level of a log line")
-    log_format: Literal["console", "json"] = Field("console", description="Log lines as text, or each a JSON object")
-    metrics_port: int = Field(0, ge=0, le=65535, description="Port of a worker's /metrics for Prometheus; 0: none")
-    metrics_host: str = Field("127.0.0.1", min_length=1, description="Address that port is opened on")
+    # -- monitoring ------------------------------------------------------------------------------------------------
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Minimum level of log lines; libraries write from `warning` on, except at `debug`"
+    )
+    log_format: Literal["console", "json"] = Field(
+        "console", description="Format of log lines: text, or one JSON object per line"
+    )
+    metrics_port: int = Field(0, ge=0, le=65535, description="Port of a worker's `/metrics` for Prometheus; 0: off")
+    metrics_host: str = Field("127.0.0.1", min_length=1, description="Address on which STT_METRICS_PORT is opened")
     health_file: str = Field(
-        "", description="File a worker, server, intake or watch keeps up to date, for `stt-batch health`; empty: none"
+        "", description="File that a worker, server, intake or watch updates for `stt-batch health`; empty: none"
     )
 
     # -- the self-hosted service (stt-batch server) ----------------------------------------------------------------
-    server_host: str = Field("127.0.0.1", description="Address the self-hosted service listens on")
+    server_host: str = Field("127.0.0.1", description="Address on which the self-hosted service listens")
     server_port: int = Field(8808, ge=0, le=65535, description="Port of the self-hosted service; 0 picks a free one")
     server_api_keys: SecretStr = Field(
-        SecretStr(""), description="Keys the self-hosted service accepts, comma-separated; default: STT_API_KEY"
+        SecretStr(""),
+        description="API keys that the self-hosted service accepts, comma-separated; default: STT_API_KEY",
     )
-    server_max_sessions: int = Field(256, ge=1, description="Sessions open at once on the self-hosted service")
+    server_max_sessions: int = Field(256, ge=1, description="Maximum of open sessions of the self-hosted service")
     server_max_backlog_s: float = Field(
-        120, gt=1, description="Seconds of audio a session may be ahead of recognition before queue_overflow"
+        120,
+        gt=1,
+        description="Maximum of audio, in seconds, that a session may be ahead of recognition before `queue_overflow`",
     )
-    server_idle_timeout_s: float = Field(60, gt=0, description="Seconds without client messages that close a session")
+    server_idle_timeout_s: float = Field(
+        60, gt=0, description="Seconds without a message of the client after which a session ends"
+    )
     server_endpointing: Literal["quick", "service"] = Field(
         "quick",
-        description="When text is committed: quick (0.6 s pause, 20 s longest) or as the service does (1.5, 36)",
+        description="When text is committed: `quick` (after a pause of 0.6 s or 20 s of speech) or like"
+        " the real `service` (1.5 s, 36 s)",
     )
     server_commit_silence_s: float = Field(
         0,
         ge=0,
         le=10,
-        description="Pause, in seconds, after which text is committed; 0: as STT_SERVER_ENDPOINTING says",
+        description="Pause, in seconds, after which text is committed; 0: as in STT_SERVER_ENDPOINTING",
     )
     server_segment_max_s: float = Field(
         0,
         ge=0,
         le=60,
-        description="Longest stretch, in seconds, before text is committed; 0: as STT_SERVER_ENDPOINTING says",
+        description="Maximum of speech, in seconds, before text is committed; 0: as in STT_SERVER_ENDPOINTING",
     )
-    server_recognizer: str = Field("faster-whisper", description="Engine of the self-hosted service")
-    model: str = Field("tiny.en", description="Model of the engine: a name or a path")
+    server_recognizer: str = Field(
+        "faster-whisper", description="Recognition engine of the self-hosted service: a name, or `module:factory`"
+    )
+    model: str = Field("tiny.en", description="Model of the engine: a name or a folder")
     server_model_cache: str = Field(
-        "", description="Folder for joined and downloaded models; default: the user's cache folder"
+        "", description="Folder for assembled and downloaded models; default: the user's cache folder"
     )
-    server_language: str = Field("", description="Language of the self-hosted service; empty: the model's default")
-    server_threads: int = Field(0, ge=0, le=256, description="Recognitions at the same time; 0: one per core")
+    server_language: str = Field("", description="Language code of the self-hosted service; empty: the model's default")
+    server_threads: int = Field(
+        0, ge=0, le=256, description="Maximum of recognitions at the same time; 0: one per core"
+    )
 
     @field_validator("log_level", "log_format", mode="before")
     @classmethod
@@ -241,9 +279,9 @@ class Settings(BaseSettings):
     @field_validator("server_commit_silence_s", "server_segment_max_s")
     @classmethod
     def _endpointing(cls, value: float, info: ValidationInfo) -> float:
-        least = 0.1 if info.field_name == "server_commit_silence_s" else 5
-        if 0 < value < least:
-            raise ValueError(f"must be 0 (the default of STT_SERVER_ENDPOINTING) or at least {least:g}")
+        minimum = 0.1 if info.field_name == "server_commit_silence_s" else 5
+        if 0 < value < minimum:
+            raise ValueError(f"must be 0 (the default of STT_SERVER_ENDPOINTING) or at least {minimum:g}")
         return value
 
     @field_validator("url")
@@ -258,14 +296,14 @@ class Settings(BaseSettings):
     def _together(self) -> Settings:
         if self.lease_renew_s * 2 > self.lease_s:
             raise ValueError(
-                "STT_LEASE_RENEW_S must be at most half of STT_LEASE_S, or a lease can lapse under its worker"
+                "STT_LEASE_RENEW_S must be at most half of STT_LEASE_S, or a lease can expire while its worker runs"
             )
         if self.reap_interval_s > self.lease_s:
             raise ValueError(
-                "STT_REAP_INTERVAL_S must not be above STT_LEASE_S, or a dead worker's jobs wait for the search"
+                "STT_REAP_INTERVAL_S must be at most STT_LEASE_S, or jobs of dead workers wait longer than their leases"
             )
         if self.tail_silence_min_s > self.tail_silence_max_s:
-            raise ValueError("STT_TAIL_SILENCE_MIN_S must not be above STT_TAIL_SILENCE_MAX_S")
+            raise ValueError("STT_TAIL_SILENCE_MIN_S must be at most STT_TAIL_SILENCE_MAX_S")
         return self
 
 
@@ -290,9 +328,9 @@ class _ExplicitSettings(Settings):
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Read the environment (or `environ` in its place) and the files it names; `overrides` win.
+    """Settings from `environ` (default: the environment of the process) and the files it names. `overrides` win.
 
-    Raises SettingsError with every problem, TypeError for an override that is not a setting.
+    Raises SettingsError that lists every invalid value, TypeError for an override that is not a setting.
     """
     if unknown := overrides.keys() - Settings.model_fields.keys():
         raise TypeError(f"not settings: {', '.join(sorted(unknown))}")
@@ -315,7 +353,7 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
 
 
 def _suggestion(name: str, known: set[str]) -> str:
-    """The setting with all words of the name, or else the one with the most similar spelling."""
+    """Suggests the setting that has all words of the name, otherwise the one with the most similar spelling."""
     words = set(name.split("_"))
     with_words = sorted((one for one in known if words <= set(one.split("_"))), key=lambda one: (len(one), one))
     similar = with_words or get_close_matches(name, sorted(known), n=1)
@@ -327,7 +365,7 @@ def _variable(location: Location) -> str:
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """The environment that makes a child process load the same settings. Holds secrets: pass it on, never print it."""
+    """The environment in which a child process loads the same settings. It contains secrets: never print it."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("STT_")}
     for name in type(settings).model_fields:
         value = getattr(settings, name)

@@ -1,4 +1,4 @@
-"""How fast a session is streamed, as people write it."""
+"""Parses and formats the streaming speed of a session."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import math
 from typing import Literal
 
 Speed = float | Literal["auto"]
-"""A factor of real time, inf for as fast as the service takes it, or "auto": found out while streaming."""
+"""A factor of real time; inf: no limit; "auto": adapted to the service while streaming."""
 
 
 def show_speed(speed: Speed) -> str:
-    """The text `parse_speed` reads back: `max`, `auto`, or the factor."""
+    """The inverse of `parse_speed`: `max`, `auto`, or the factor."""
     if speed == "auto":
         return speed
     return "max" if math.isinf(speed) else f"{speed:g}"
 
 
 def parse_speed(value: object) -> Speed:
-    """`max`, `auto` or a factor of real time of at least 0.1 (1 is the pace of speech). Returns inf for `max`."""
+    """Parse `max` (returned as inf), `auto`, or a factor of real time of at least 0.1. Raises ValueError."""
     text = str(value).strip().lower()
     if text == "auto":
         return "auto"

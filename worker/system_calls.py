@@ -1,4 +1,4 @@
-"""System calls that the standard library lacks: openat2(2), and the type of a file system. None elsewhere."""
+"""System calls missing from the standard library: openat2(2), and fstatfs(2) for the type of a file system."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from functools import lru_cache
 from typing import Any, Final
 
 _OPENAT2: Final = 437
-"""System call number on every architecture except alpha."""
+"""Number of the system call on all architectures except alpha."""
 RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_BENEATH: Final = 0x08
 _UNSUPPORTED: Final = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG)
-"""An old kernel; a seccomp filter of an old container runtime answers EPERM."""
+"""Errors of an old kernel. EPERM: the seccomp filter of an old container runtime."""
 
 _PSEUDO: Final = {
     0x9FA0: "/proc",
@@ -35,7 +35,7 @@ _PSEUDO: Final = {
     0x19800202: "mqueue",
     0x6E736673: "nsfs",
 }
-"""Virtual file systems of the kernel (`linux/magic.h`): their files are not recordings."""
+"""Virtual file systems of the kernel, by magic number (`linux/magic.h`). Their files are never recordings."""
 
 
 class _OpenHow(ctypes.Structure):
@@ -53,7 +53,8 @@ def _libc() -> Any:
 
 
 def openat2(path: str, flags: int, resolve: int, dir_fd: int) -> int | None:
-    """Open `path` relative to the directory `dir_fd`, restricted by `resolve`. None if this system has no openat2.
+    """Open `path` relative to the directory `dir_fd`, restricted by `resolve`. Returns the descriptor, or None if the
+    system has no openat2.
 
     Raises OSError; EXDEV and ELOOP for paths that `resolve` forbids.
     """
@@ -84,7 +85,7 @@ def _call(libc: Any, path: bytes, flags: int, resolve: int, dir_fd: int) -> int:
 
 
 def pseudo_file_system(fd: int) -> str | None:
-    """The name of the virtual file system of an open file; None for a real file system, or if it is unknown."""
+    """The virtual file system of an open file, such as `/proc`, or None if it is a real or unknown file system."""
     libc = _libc()
     if libc is None:
         return None

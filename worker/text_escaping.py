@@ -1,8 +1,8 @@
 """Escapes untrusted text for terminals, logs and pages (pure).
 
-A file name may contain terminal escape sequences, which clear the screen or rename the window, and controls of
-writing direction, which make `exe.gnp.wav` read as another name. Both are shown in the form of JSON (`\\u001b`), so
-JSON text stays the same document.
+A file name may contain terminal escape sequences, which can clear the screen, and bidirectional controls, which make
+`exe.gnp.wav` read as another name. Both are written as JSON escapes (`\\u001b`), so escaped JSON is still the same
+document.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _UNPRINTABLE_IN_LINES: Final = re.compile(f"(?![\n\t])[{_CONTROLS}]")
 
 
 def printable(text: str) -> str:
-    """One line of text, with control characters and controls of writing direction shown as codes."""
+    """One line of text, with control characters and bidirectional controls as JSON escapes."""
     return _UNPRINTABLE.sub(_code, text)
 
 
 def printable_lines(text: str) -> str:
-    """As `printable`, for text of several lines: newlines and tabs stay."""
+    """Like `printable`, for text of several lines: newlines and tabs remain."""
     return _UNPRINTABLE_IN_LINES.sub(_code, text)
 
 

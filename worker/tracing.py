@@ -1,11 +1,12 @@
-"""Traces for OpenTelemetry, where somebody takes them: a span for each attempt at a job, in it one for each section, in
-that one for each session. The only module that imports `opentelemetry`.
+"""OpenTelemetry traces: a span for each attempt at a job, with a span for each section, and in it one for each session.
+The only module that imports `opentelemetry`.
 
-Off, and not even imported, unless OTEL_EXPORTER_OTLP_ENDPOINT (or ..._TRACES_ENDPOINT) is set. What the standard
-variables say holds: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+Tracing is off, and the library is not imported, unless OTEL_EXPORTER_OTLP_ENDPOINT (or ..._TRACES_ENDPOINT) is set. The
+standard variables apply: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
 
-Spans carry numbers, ids and codes: never a path, an address, a key, what was said, or the text of an error, which may
-name all of these. Nor a job id that a producer chose, which may be a name or a number of a person: see `public_job_id`.
+Spans contain numbers, ids and codes. They never contain a path, an address, a key, a transcript, or the text of an
+error, which may quote all of these. Job ids chosen by a producer are hashed, since they may identify a person: see
+`public_job_id`.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 CLOSE_TIMEOUT_S: Final = 1.5
-"""Seconds the last spans have to be sent when the process ends."""
+"""Seconds allowed for sending the last spans at the end of the process."""
 _OWN_JOB_ID: Final = re.compile(r"[0-9a-f]{24}")
-"""How `tasks.job_spec.job_id` makes one, of the content and the options."""
+"""A job id made by `tasks.job_spec.job_id` from the content and the options."""
 
 
 class Span:
-    """One span; without anybody to take it, nothing."""
+    """One span. Without tracing, all methods do nothing."""
 
     __slots__ = ("_span",)
 
@@ -44,14 +45,14 @@ class Span:
         self._span = span
 
     def set(self, **facts: str | float | None) -> None:
-        """Attributes, as `stt.NAME`."""
+        """Set attributes with the names `stt.NAME`. None values are omitted."""
         if self._span is not None:
             for name, value in facts.items():
                 if value is not None:
                     self._span.set_attribute(f"stt.{name}", value)
 
     def fail(self, code: str) -> None:
-        """It did not come to a good end; `code` as in `worker.errors`."""
+        """Mark the span as failed. `code`: an error code of `worker.errors`."""
         if self._span is not None:
             from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
 
@@ -65,7 +66,7 @@ _provider: TracerProvider | None = None
 
 
 def set_up(environ: Mapping[str, str] = os.environ) -> bool:
-    """Begin to send traces if the environment says where to; whether it does."""
+    """Start tracing if `environ` names an endpoint. Returns whether tracing is on."""
     if not any(environ.get(name) for name in _ENDPOINTS):
         return False
     if environ.get("OTEL_SDK_DISABLED", "").lower() == "true" or environ.get("OTEL_TRACES_EXPORTER", "otlp") == "none":
@@ -74,19 +75,19 @@ def set_up(environ: Mapping[str, str] = os.environ) -> bool:
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
         from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     except ImportError:
-        _LOG.warning("no traces: OTEL_EXPORTER_OTLP_ENDPOINT is set, and OpenTelemetry is not installed (extra `otel`)")
+        _LOG.warning("no traces: OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed (extra `otel`)")
         return False
-    # Its queue is bounded: what is too much, or cannot be sent, is dropped.
+    # Its queue is bounded: spans that do not fit or cannot be sent are dropped.
     add_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return True
 
 
 def add_processor(processor: SpanProcessor) -> None:
-    """Give all spans from now on to `processor`."""
+    """Send all spans from now on to `processor`."""
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
     from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
 
-    global _tracer, _provider  # noqa: PLW0603  one for the process
+    global _tracer, _provider  # noqa: PLW0603  one tracer for the process
     number = installed_version() or "unknown"
     names = {"service.version": number, "service.instance.id": f"{socket.gethostname()}:{os.getpid()}"}
     if "OTEL_SERVICE_NAME" not in os.environ:
@@ -97,7 +98,7 @@ def add_processor(processor: SpanProcessor) -> None:
 
 
 def close() -> None:
-    """Send what is left, for at most CLOSE_TIMEOUT_S, and stop."""
+    """Send the remaining spans, for at most CLOSE_TIMEOUT_S, and stop."""
     global _tracer, _provider
     provider, _tracer, _provider = _provider, None, None
     if provider is not None:
@@ -107,8 +108,8 @@ def close() -> None:
 
 
 def public_job_id(job_id: str) -> str:
-    """A job id that was made of the content, as it is; another one as `sha256:` and the first 24 digits of its digest,
-    by which who knows it finds it."""
+    """The job id as it appears in spans: unchanged if made from the content, otherwise `sha256:` and the first 24
+    hexadecimal digits of its SHA-256, so that a producer can still find its job."""
     if _OWN_JOB_ID.fullmatch(job_id):
         return job_id
     return f"sha256:{hashlib.sha256(job_id.encode()).hexdigest()[:24]}"
@@ -116,18 +117,18 @@ def public_job_id(job_id: str) -> str:
 
 @contextmanager
 def span(name: str, job_id: str, **facts: str | float | None) -> Iterator[Span]:
-    """Around one piece of work. What is begun inside of it, also in other tasks, lies below it."""
+    """Context of one piece of work. Spans started inside, also by tasks created there, become its children."""
     tracer = _tracer
     if tracer is None:
         yield _NO_SPAN
         return
     with tracer.start_as_current_span(name, record_exception=False, set_status_on_exception=False) as real:
-        made = Span(real)
-        made.set(job_id=public_job_id(job_id), **facts)
+        own = Span(real)
+        own.set(job_id=public_job_id(job_id), **facts)
         try:
-            yield made
+            yield own
         except BaseException as exc:
-            made.fail(str(getattr(exc, "code", type(exc).__name__)))
+            own.fail(str(getattr(exc, "code", type(exc).__name__)))
             raise
 
 

@@ -1,8 +1,8 @@
-"""Classifies errors of the operating system: temporary failures of this machine are not the fault of the job.
+"""Classifies errors of the operating system that are temporary failures of this machine, not failures of the job.
 
 They concern descriptors, memory, threads, temporary disk space, or a failing disk or network mount. Libraries wrap
-them in their own errors, so the whole chain of causes is examined. A job that meets a shortage is tried again later,
-and the attempt does not count.
+them in their own errors, so the whole chain of causes is examined. A job that fails with such a shortage is retried
+later, and the attempt does not count.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _RESOURCES: Final = {
     errno.ENOMEM: _MEMORY,
     errno.ENOBUFS: "this machine has no buffer space left for another connection; lower STT_WORKER_SESSIONS",
 }
-"""A lack of resources, whatever the operation."""
+"""Shortages for every kind of operation."""
 _SPACE: Final = {
     errno.ENOSPC: "the temporary disk is full; free some space, or set STT_TEMP_DIR and TMPDIR to a disk that has some",
     errno.EDQUOT: "the quota of the temporary disk is used up; free some space, or set STT_TEMP_DIR and TMPDIR",
@@ -56,7 +56,7 @@ _MOUNTS: Final = {
     errno.ENXIO: "the device of the file system is gone; mount it again",
     errno.ENOLCK: "the file system has no locks left; check the mount",
 }
-"""Shortages only if a file was read: for a connection some of these describe the remote side."""
+"""Shortages for file operations only: for a connection, some of these describe the remote side."""
 TRANSIENT_WRITE_ERRORS: Final = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -70,13 +70,12 @@ TRANSIENT_WRITE_ERRORS: Final = (
     errno.ENOMEM,
     errno.EAGAIN,
 )
-"""Failures to write a transcript that are worth another attempt: a full disk, a network disk that is away, a lack of
-descriptors."""
+"""Retryable failures to write a transcript: a full disk, an unavailable network disk, a lack of descriptors."""
 _REMOTE_IO: Final = getattr(errno, "EREMOTEIO", None)
 _ERRNO_OF_TEXT: Final = {
     os.strerror(number).lower(): number for number in (*_RESOURCES, *_SPACE, errno.EIO, errno.ESTALE)
 }
-"""For libraries that only pass on the text of an error."""
+"""For libraries that report only the text of an error, not its number."""
 _ALLOCATION_FAILURES: Final = ("malloc", "out of memory", "allocation failed", "bad_alloc", "unable to allocate")
 _MAX_CHAIN: Final = 20
 
@@ -100,7 +99,7 @@ def shortage_of(exc: BaseException) -> WorkerShortage | None:
 
 
 def source_error(exc: OSError, shown: str) -> SttError:
-    """The error for a source that could not be opened or read; `shown` names it."""
+    """The error for a source that could not be opened or read; `shown` is its name in the message."""
     if isinstance(exc, (FileNotFoundError, NotADirectoryError)):
         return SourceNotFound(f"{shown}: no such file")
     reason = _reason(exc, files=True)
@@ -122,7 +121,7 @@ def _reason(exc: BaseException, *, files: bool) -> str | None:
     if isinstance(exc, OSError) and exc.errno is not None:
         return _of_errno(exc.errno, files=files)
     if isinstance(exc, SttError):
-        return None  # its text may be arbitrary; its causes follow
+        return None  # its text may contain anything; its causes are examined next
     text = str(exc).lower()
     if isinstance(exc, RuntimeError) and "start new thread" in text:
         return _THREADS

@@ -16,7 +16,7 @@ def dotted(location: Location, whole: str) -> str:
 
 
 def describe_errors(error: ValidationError, name: Callable[[Location], str]) -> str:
-    """All invalid values with their reasons. `name` returns the user's name for a value; an empty one is left out."""
+    """All invalid values with their reasons. `name` returns the user's name for a value; empty names are omitted."""
     return "; ".join(
         f"{f'{shown}: ' if (shown := name(one['loc'])) else ''}{one['msg'].removeprefix('Value error, ')}"
         for one in error.errors(include_url=False, include_input=False)

@@ -49,8 +49,8 @@ def test_counts_of_many_threads_are_exact() -> None:
             for step in range(2000):
                 metrics.AUDIO_SENT.inc(0.5)
                 counter.labels("plain").inc()
-                rising[number].to(step + 1)
-                rising[number].to(step - 5)
+                rising[number].update(step + 1)
+                rising[number].update(step - 5)
 
         with ThreadPoolExecutor(8) as pool:
             list(pool.map(work, range(8)))

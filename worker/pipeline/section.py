@@ -158,7 +158,7 @@ class Section:
     async def _commit(self, segment: Segment) -> None:
         await self._record_segment(segment)
         self._latest_s = max(self._latest_s, segment.end)
-        self._counted.to(self.committed_s)
+        self._counted.update(self.committed_s)
 
     async def _record_segment(self, segment: Segment) -> None:
         """Make a segment durable, then report it. A last partial that the service never committed is recorded too."""

@@ -235,7 +235,7 @@ def _application(hub: SocketIoConnections, loader: EngineLoader, settings: Setti
         metrics.SERVER_SESSIONS.set(len(hub.sessions))
         metrics.SERVER_LIMIT.set(settings.server_max_sessions)
         metrics.SERVER_BACKLOG.set(sum(session.backlog.total_s for session in hub.sessions))
-        heard.to(hub.heard_s)
+        heard.update(hub.heard_s)
         body, content_type = metrics.exposition(metrics.SERVER, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
