@@ -66,7 +66,7 @@ def shorten_sections(patch: pytest.MonkeyPatch, shortest_s: float) -> None:
 
 def limit_slowdown(patch: pytest.MonkeyPatch, slowest: float) -> None:
     """Trouble slows a session down to `slowest` times real time at most, instead of to real time."""
-    patch.setattr(rate_control, "SLOWEST", slowest)
+    patch.setattr(rate_control, "MIN_SPEED", slowest)
 
 
 @asynccontextmanager
