@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pydantic import BaseModel, ConfigDict
 
 from tasks.batches.summary import FailureGroup, JobLine, grouped
-from worker.audio.segmentation.section_plan import Cutting, sections_for
+from worker.audio.segmentation.section_plan import CutOptions, sections_for
 
 
 class _Value(BaseModel):
@@ -102,7 +102,7 @@ def _sections(look: Look, limits: Limits) -> Iterable[float]:
     if limits.skip_silence and look.silence_s is not None:
         length_s = max(0.0, length_s - look.silence_s / look.channels)
     sessions = math.ceil(min(limits.sessions, limits.job_sessions) / look.channels)
-    count = sections_for(length_s, Cutting(sessions=sessions))
+    count = sections_for(length_s, CutOptions(sessions=sessions))
     for _ in range(count * look.channels if length_s else 0):
         part_s = length_s / count
         yield part_s + limits.flush_s * _rotations(part_s, limits)

@@ -26,13 +26,13 @@ from tasks.cli.tables import near
 from tasks.cli.terminal_output import echo, echo_text, safe
 from tasks.client.producer import make_spec
 from tasks.job_spec import JobState
-from worker.audio.channel_selection import Wanted
+from worker.audio.channel_selection import ChannelSelection
 from worker.audio.decoding.decode import open_source
 from worker.audio.segmentation.channel_plans import may_hold_speech, plan_channels
 from worker.audio.segmentation.scan import scan
-from worker.audio.segmentation.section_plan import Cutting
+from worker.audio.segmentation.section_plan import CutOptions
 from worker.audio.segmentation.section_plan import plan as plan_sections
-from worker.audio.segmentation.silence import Skipping
+from worker.audio.segmentation.silence import SkipOptions
 from worker.audio.segmentation.speech_detector import silero
 from worker.audio.source import Audio
 from worker.errors import SourceError
@@ -95,7 +95,7 @@ def print_plan(
 
     `fields`: the fields of JobSpec for channels and tracks. `speech`: read all of the audio and look for speech.
     """
-    wanted = Wanted(fields.get("channels", "mix"), fields.get("channel_names", ()), fields.get("track"))
+    wanted = ChannelSelection(fields.get("channels", "mix"), fields.get("channel_names", ()), fields.get("track"))
     # Silence is only known after a look for speech.
     speech = speech or settings.skip_silence
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
@@ -128,7 +128,7 @@ def _limits(settings: Settings) -> Limits:
 
 
 def _look_at(
-    found: Sequence[Found], settings: Settings, speech: bool, wanted: Wanted
+    found: Sequence[Found], settings: Settings, speech: bool, wanted: ChannelSelection
 ) -> tuple[list[Look], list[JobLine]]:
     """The findings for each source, and the sources that cannot be transcribed, both in the order of the sources."""
     looks: list[Look] = []
@@ -143,7 +143,7 @@ def _look_at(
     return looks, failing
 
 
-def _look(item: Found, settings: Settings, speech: bool, wanted: Wanted) -> Look | JobLine:
+def _look(item: Found, settings: Settings, speech: bool, wanted: ChannelSelection) -> Look | JobLine:
     if not item.source.is_file:
         return Look(source=item.source.shown, length_s=None)
     path = item.source.path
@@ -163,19 +163,19 @@ def _look(item: Found, settings: Settings, speech: bool, wanted: Wanted) -> Look
         return _will_fail(item.source.shown, exc.code, str(exc))
 
 
-def _wanted(item: Found, wanted: Wanted) -> Wanted:
+def _wanted(item: Found, wanted: ChannelSelection) -> ChannelSelection:
     """The channels and track of a source that the command or its manifest requests."""
     fields = {"channels": wanted.channels, "channel_names": wanted.names, "track": wanted.track}
     spec = make_spec(item.source, **options.of_source(fields, {**item.options}))
-    return Wanted(spec.channels, spec.channel_names, spec.track)
+    return ChannelSelection(spec.channels, spec.channel_names, spec.track)
 
 
 def _with_speech(audio: Audio, source: str, settings: Settings) -> Look:
     found = plan_sections(
         audio,
         rate=settings.sample_rate,
-        cutting=Cutting(sessions=settings.worker_sessions),
-        skipping=Skipping(),
+        cutting=CutOptions(sessions=settings.worker_sessions),
+        skipping=SkipOptions(),
         detector=silero() if settings.speech_detector == "auto" else None,
     )
     return Look(
@@ -187,7 +187,7 @@ def _with_speech(audio: Audio, source: str, settings: Settings) -> Look:
     )
 
 
-def _apart(path: Path, wanted: Wanted, channels: Sequence[int | None], settings: Settings) -> Look:
+def _apart(path: Path, wanted: ChannelSelection, channels: Sequence[int | None], settings: Settings) -> Look:
     """Each channel by itself."""
     detector = silero() if settings.speech_detector == "auto" else None
     warnings: list[str] = []
@@ -197,8 +197,10 @@ def _apart(path: Path, wanted: Wanted, channels: Sequence[int | None], settings:
             found[channel or 0] = scan(audio, detector)
             warnings += audio.warnings
     detected = detector.name if detector is not None else "level"
-    plans = plan_channels(found, settings.sample_rate, Cutting(sessions=settings.worker_sessions), Skipping(), detected)
-    skipping = Skipping() if settings.skip_silence else None
+    plans = plan_channels(
+        found, settings.sample_rate, CutOptions(sessions=settings.worker_sessions), SkipOptions(), detected
+    )
+    skipping = SkipOptions() if settings.skip_silence else None
     streamed = [plan for plan in plans if may_hold_speech(found[plan.channel or 0], skipping)]
     return Look(
         source=str(path),

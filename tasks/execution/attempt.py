@@ -6,7 +6,7 @@ from collections.abc import Awaitable
 from typing import Protocol
 
 from tasks.job_spec import JobSpec
-from worker.audio.channel_selection import Wanted
+from worker.audio.channel_selection import ChannelSelection
 from worker.audio.segmentation.section_plan import read_plans
 from worker.errors import EndpointUnavailable, OutputError
 from worker.ledger.lease import Lease
@@ -88,7 +88,7 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         language=spec.language,
         sessions=min(spec.sessions or most, most),
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
-        channels=Wanted(spec.channels, spec.channel_names, spec.track),
+        channels=ChannelSelection(spec.channels, spec.channel_names, spec.track),
         resume=await _resume_state(lease, ledger),
         content=_content(lease.content),
     )

@@ -27,8 +27,8 @@ from tests.support.pipeline_run import (
     transcribe,
 )
 from tests.support.tones import ToneWord, encode, speech
-from worker.audio.channel_selection import Wanted
-from worker.audio.segmentation.channel_plans import NOTHING_HEARD
+from worker.audio.channel_selection import ChannelSelection
+from worker.audio.segmentation.channel_plans import NO_SOUND
 from worker.errors import BadJob, ModelUnavailable, NoSuchChannel
 from worker.pipeline.job import ResumeState
 from worker.server import app, recognizers
@@ -40,8 +40,8 @@ LENGTH_S = 40.0
 SECTION_S = 12.0
 """Length of the shortest section in these tests, instead of a minute."""
 PACE = 12.0
-SPLIT = Wanted("split")
-NAMED = Wanted("split", ("agent", "customer"))
+SPLIT = ChannelSelection("split")
+NAMED = ChannelSelection("split", ("agent", "customer"))
 
 
 def said_on(channels: int, length_s: float = LENGTH_S) -> list[list[ToneWord]]:
@@ -112,7 +112,7 @@ async def test_each_word_is_heard_on_its_channel(calls: Path, coding: Coding, se
 @pytest.mark.parametrize("number", [1, 2])
 async def test_only_one_channel(calls: Path, number: int) -> None:
     async with tone_service() as service:
-        transcript = await transcribe(calls / "flac.flac", service, channels=Wanted(number))
+        transcript = await transcribe(calls / "flac.flac", service, channels=ChannelSelection(number))
     assert_said(transcript, WORDS[number - 1])
     assert {s.channel for s in transcript.segments} == {None}
     assert [(c.number, c.name) for c in transcript.coverage.channels] == [(number, None)]
@@ -123,7 +123,7 @@ async def test_only_one_channel(calls: Path, number: int) -> None:
 async def test_a_channel_that_is_not_there_is_named(calls: Path) -> None:
     async with tone_service() as service:
         with pytest.raises(NoSuchChannel, match=r"wav\.wav: has 2 channels, so there is no channel 3 to take"):
-            await transcribe(calls / "wav.wav", service, channels=Wanted(3))
+            await transcribe(calls / "wav.wav", service, channels=ChannelSelection(3))
 
 
 async def test_a_silent_channel_is_not_streamed(tmp_path: Path) -> None:
@@ -150,15 +150,15 @@ async def test_a_silent_channel_is_not_streamed(tmp_path: Path) -> None:
         assert_split(of_channel(transcript, "5"), [fifth], ["5"])
         coverage = transcript.coverage
         assert [(c.sent, c.reason) for c in coverage.channels] == [
-            (length_s, None), (0.0, NOTHING_HEARD), (0.0, NOTHING_HEARD),
-            (0.0, NOTHING_HEARD), (length_s, None), (0.0, NOTHING_HEARD),
+            (length_s, None), (0.0, NO_SOUND), (0.0, NO_SOUND),
+            (0.0, NO_SOUND), (length_s, None), (0.0, NO_SOUND),
         ]  # fmt: skip
         assert coverage.complete
         assert coverage.sent == 2 * length_s
         assert [(s.start, s.end, s.channel) for s in coverage.skipped] == [(0.0, length_s, n) for n in "2346"]
         assert len(transcript.sessions) == 2
 
-        silent = await transcribe(source, service, channels=Wanted(2))
+        silent = await transcribe(source, service, channels=ChannelSelection(2))
         assert silent.coverage.complete
         assert (silent.sessions, silent.text, silent.coverage.sent) == ((), "", 0.0)
 
@@ -181,7 +181,7 @@ async def test_a_file_with_one_channel_is_as_it_is(tmp_path: Path) -> None:
     (words,) = said_on(1, 10.0)
     source = write_signal(tmp_path / "mono.wav", encode(words, 8000, duration_s=10.0), 8000)
     async with tone_service() as service:
-        wanted = (SPLIT, NAMED, Wanted(1, ("agent",)))
+        wanted = (SPLIT, NAMED, ChannelSelection(1, ("agent",)))
         plain, named, only = [await transcribe(source, service, channels=one) for one in wanted]
         for transcript in (plain, named, only):
             assert_said(transcript, words)
@@ -191,7 +191,7 @@ async def test_a_file_with_one_channel_is_as_it_is(tmp_path: Path) -> None:
         assert named.warnings == ("has only one channel, so nothing was split; names were given for 2",)
         assert {s.channel for s in only.segments} == {"agent"}
         with pytest.raises(NoSuchChannel, match="has only one channel"):
-            await transcribe(source, service, channels=Wanted(2))
+            await transcribe(source, service, channels=ChannelSelection(2))
 
 
 async def test_what_libsndfile_cannot_open_is_split_too(tmp_path: Path) -> None:
@@ -230,8 +230,8 @@ async def test_an_attempt_goes_on_in_each_channel(calls: Path) -> None:
         assert_split(whole, WORDS, NAMED.names)
         assert sum(s.end - s.start for s in whole.sessions) < 2 * LENGTH_S * 0.8
         for other in (
-            Wanted(),
-            Wanted(2),
+            ChannelSelection(),
+            ChannelSelection(2),
         ):
             with pytest.raises(BadJob, match=r"vorbis\.ogg: an earlier attempt used other channels"):
                 await transcribe(calls / "vorbis.ogg", service, channels=other, resume=resume)

@@ -13,7 +13,7 @@ from tests.support.audiofiles import write_signal, write_words
 from tests.support.pipeline_run import MemoryLog, assert_said, shorten_sections, tone_service, transcribe
 from tests.support.tone_recognizer import ToneVoiceDetector
 from tests.support.tones import ToneWord, encode, speech
-from worker.audio.channel_selection import Wanted
+from worker.audio.channel_selection import ChannelSelection
 from worker.pipeline.job import ResumeState
 from worker.transcript.model import SectionFacts, Transcript, UnansweredSound
 
@@ -155,7 +155,7 @@ async def test_on_one_channel_of_a_split_call(tmp_path: Path) -> None:
     signal = np.stack([encode(words, 8000, duration_s=21) for words in (one, other)], axis=1)
     source = write_signal(tmp_path / "call.wav", signal, 8000)
     async with tone_service("deaf=6:2") as settings:
-        transcript = await transcribe(source, settings, channels=Wanted("split"))
+        transcript = await transcribe(source, settings, channels=ChannelSelection("split"))
     for name, words in (("1", one), ("2", other)):
         segments = tuple(s for s in transcript.segments if s.channel == name)
         assert_said(transcript.model_copy(update={"segments": segments}), words)

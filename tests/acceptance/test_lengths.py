@@ -14,7 +14,7 @@ from tests.support.audiofiles import write_words
 from tests.support.mediafiles import MEDIA, Media, write_media
 from tests.support.pipeline_run import assert_said, tone_service, transcribe
 from tests.support.tones import ToneWord
-from worker.audio.channel_selection import Wanted
+from worker.audio.channel_selection import ChannelSelection
 
 LENGTH_S = 8.0
 WORDS = [ToneWord(n, 0.5 + 0.8 * n) for n in range(8)]
@@ -97,7 +97,7 @@ async def test_length_coverage_and_words(tmp_path: Path, name: str) -> None:
     async with tone_service() as settings:
         one = await transcribe(path, settings, sessions=1)
         several = await transcribe(path, settings, sessions=8)
-        split = await transcribe(path, settings, sessions=8, channels=Wanted(channels="split"))
+        split = await transcribe(path, settings, sessions=8, channels=ChannelSelection(channels="split"))
     for transcript in (one, several):
         assert_said(transcript, WORDS, tolerance_s)
     for transcript in (one, several, split):

@@ -19,7 +19,7 @@ from tests.support.pipeline_run import (
     transcribe,
 )
 from tests.support.tones import speech
-from worker.audio.segmentation.section_plan import ROOM
+from worker.audio.segmentation.section_plan import MIN_LENGTH_FACTOR
 from worker.errors import AuthRefused, EndpointUnavailable
 from worker.pipeline.job import ResumeState
 from worker.transcript.model import SectionFacts
@@ -27,7 +27,7 @@ from worker.transcript.model import SectionFacts
 LENGTH_S = 84.0
 SECTION_S = 12.0
 """Length of the shortest section; a minute where the length of the file is the point."""
-LEAST_S = SECTION_S * ROOM
+LEAST_S = SECTION_S * MIN_LENGTH_FACTOR
 PACE = 14.0
 WORDS = list(speech(LENGTH_S - 1, seed=11))
 

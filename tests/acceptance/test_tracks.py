@@ -12,7 +12,7 @@ from tests.support.audiofiles import FLAC, write_signal
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import encode, speech
 from tests.support.trackfiles import RATE, TRACK_FILES, write_tracks
-from worker.audio.channel_selection import Wanted
+from worker.audio.channel_selection import ChannelSelection
 from worker.errors import BadJob
 from worker.pipeline.job import ResumeState
 
@@ -25,7 +25,7 @@ MKV = next(kind for kind in TRACK_FILES if kind.ending == "mkv")
 async def test_each_track_is_transcribed_with_its_language_as_the_label(tmp_path: Path) -> None:
     path = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS)
     async with tone_service() as settings:
-        transcript = await transcribe(path, settings, channels=Wanted(track="all"), sessions=2)
+        transcript = await transcribe(path, settings, channels=ChannelSelection(track="all"), sessions=2)
     assert [channel.name for channel in transcript.coverage.channels] == ["eng", "yue"]
     for label, words in zip(("eng", "yue"), WORDS, strict=True):
         segments = tuple(segment for segment in transcript.segments if segment.channel == label)
@@ -37,7 +37,7 @@ async def test_each_track_is_transcribed_with_its_language_as_the_label(tmp_path
 async def test_a_job_for_one_track_resumes_only_with_that_track(tmp_path: Path) -> None:
     path, log = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS), MemoryLog()
     async with tone_service() as settings:
-        assert_said(await transcribe(path, settings, channels=Wanted(track=2), log=log), WORDS[1])
+        assert_said(await transcribe(path, settings, channels=ChannelSelection(track=2), log=log), WORDS[1])
         assert log.plans is not None, "the track is durable before the first commit"
         resume = ResumeState(plans=log.plans, committed=tuple(log.segments[:1]))
         with pytest.raises(BadJob, match="an earlier attempt used another audio track"):

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from tests.bench.machine import cpu_s, tell
 from worker.audio.decoding.decode import open_source
-from worker.audio.segmentation.section_plan import Cutting, plan
-from worker.audio.segmentation.silence import Skipping
+from worker.audio.segmentation.section_plan import CutOptions, plan
+from worker.audio.segmentation.silence import SkipOptions
 from worker.audio.segmentation.speech_detector import silero
 
 
@@ -18,8 +18,8 @@ def main(path: str) -> None:
         costs = []
         for work in (
             lambda: sum(map(len, source.blocks())),
-            lambda: plan(source, rate=16000, cutting=Cutting(sessions=8)),
-            lambda: plan(source, rate=16000, cutting=Cutting(sessions=8), skipping=Skipping(), detector=detector),
+            lambda: plan(source, rate=16000, cutting=CutOptions(sessions=8)),
+            lambda: plan(source, rate=16000, cutting=CutOptions(sessions=8), skipping=SkipOptions(), detector=detector),
         ):
             began = cpu_s()
             work()

@@ -14,7 +14,7 @@ import redis
 from tasks.client.handles import submit_async
 from tasks.execution.attempt import job_of
 from tasks.job_spec import JobSpec
-from worker.audio.opened_file import Stamp
+from worker.audio.opened_file import FileStamp
 from worker.ledger.lease import Lease
 from worker.ledger.ledger import Ledger
 from worker.settings import Settings
@@ -26,7 +26,7 @@ async def known_to_a_worker(ledger: Ledger, settings: Settings, source: Path) ->
     assert isinstance(lease, Lease)
     job = await job_of(lease, JobSpec(source=str(source)), settings, ledger)
     await lease.release()
-    return job.sha256 if job.sha256_stamp == str(Stamp.at(source)) else None
+    return job.sha256 if job.sha256_stamp == str(FileStamp.at(source)) else None
 
 
 async def test_the_hash_comes_with_the_job(
@@ -42,7 +42,7 @@ async def test_the_hash_comes_with_the_job(
 async def is_known(ledger: Ledger, source: Path) -> bool:
     stamp, sha256 = await ledger.hash_cache.get(str(source))
     here = source.exists()  # noqa: ASYNC240
-    return sha256 is not None and here and stamp == str(Stamp.at(source))
+    return sha256 is not None and here and stamp == str(FileStamp.at(source))
 
 
 def written_in_place(source: Path, was: os.stat_result) -> None:

@@ -11,7 +11,7 @@ import pytest
 from tasks.execution.runner import Outcome, Pipeline, Runner
 from tests.support.samples_of import a_segment, a_transcript
 from tests.support.wait import async_wait_until
-from worker.audio.segmentation.section_plan import Plan, SectionPlan, plans_json
+from worker.audio.segmentation.section_plan import SectionPlan, StreamingPlan, plans_json
 from worker.errors import LedgerUnavailable, SessionLost
 from worker.ledger.connection import RedisConnection
 from worker.ledger.lease import Lease
@@ -174,7 +174,7 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(
     scene: Scene, channels: tuple[int | None, ...]
 ) -> None:
     sections = (SectionPlan(0, 80_000), SectionPlan(80_000, 160_000, 16_000))
-    plans = tuple(Plan(16000, 160_000, sections, skipped=((1, 2),), channel=channel) for channel in channels)
+    plans = tuple(StreamingPlan(16000, 160_000, sections, skipped=((1, 2),), channel=channel) for channel in channels)
     facts = SectionFacts(start=80_000, end=160_000, sent=160_000, heard=160_000, committed=150_000, finished=True)
     seen: list[Job] = []
 

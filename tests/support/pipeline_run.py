@@ -12,8 +12,8 @@ import pytest
 
 from tests.support.tone_recognizer import load as tone_recognizer
 from tests.support.tones import ToneWord
-from worker.audio.channel_selection import ALL_MIXED, Wanted
-from worker.audio.segmentation.section_plan import Plan, read_plans
+from worker.audio.channel_selection import ALL_MIXED, ChannelSelection
+from worker.audio.segmentation.section_plan import StreamingPlan, read_plans
 from worker.job_progress import Progress
 from worker.pipeline import planning_thread
 from worker.pipeline.job import Job, KnownContent, ResumeState, StartContent, read_start_content
@@ -37,7 +37,7 @@ class MemoryLog:
         self.segments: list[Segment] = []
         self.reports: list[Progress] = []
         self.contents: list[StartContent] = []
-        self.plans: tuple[Plan, ...] | None = None
+        self.plans: tuple[StreamingPlan, ...] | None = None
         self.done: dict[int, SectionFacts] = {}
 
     async def began(self, content: str, named: str) -> None:
@@ -61,7 +61,7 @@ class MemoryLog:
 
 def shorten_sections(patch: pytest.MonkeyPatch, shortest_s: float) -> None:
     """Allows sections of `shortest_s` seconds instead of a minute, so that a short file has several."""
-    patch.setattr(planning_thread, "Cutting", partial(planning_thread.Cutting, shortest_s=shortest_s))
+    patch.setattr(planning_thread, "CutOptions", partial(planning_thread.CutOptions, min_section_s=shortest_s))
 
 
 def limit_slowdown(patch: pytest.MonkeyPatch, slowest: float) -> None:
@@ -91,7 +91,7 @@ async def transcribe(
     out: Outputs | None = None,
     sessions: int = 1,
     skip_silence: bool = False,
-    channels: Wanted = ALL_MIXED,
+    channels: ChannelSelection = ALL_MIXED,
     resume: ResumeState | None = None,
     content: KnownContent | None = None,
 ) -> Transcript:

@@ -9,7 +9,7 @@ from worker.audio.source import AudioInfo
 
 
 class SignalSource:
-    """As much of an `AudioSource` as a reader of blocks needs."""
+    """As much of an `SndfileSource` as a reader of blocks needs."""
 
     def __init__(self, blocks: Iterable[Samples], rate: int = 16000, frames: int | None = None) -> None:
         self._blocks = blocks

@@ -16,36 +16,36 @@ import numpy.typing as npt
 Levels = npt.NDArray[np.float32]
 
 STEPS_PER_DB: Final = 2
-LOWEST_DBFS: Final = -100.0
-"""Levels are stored as a byte: 0 at `LOWEST_DBFS` and below, in steps of half a decibel."""
-UNKNOWN: Final = 255
-BLOCK: Final = 100
+MIN_DBFS: Final = -100.0
+"""Levels are stored as a byte: 0 at `MIN_DBFS` and below, in steps of half a decibel."""
+UNKNOWN_LEVEL: Final = 255
+BLOCK_WINDOWS: Final = 100
 """Number of windows (of 10 ms) that share a threshold."""
-STRETCH: Final = 30
+STRETCH_WINDOWS: Final = 30
 """Number of windows of a steady stretch: longer than plosives and most sounds of speech."""
-HOP: Final = 5
-REACH: Final = 8
+HOP_WINDOWS: Final = 5
+REACH_BLOCKS: Final = 8
 """Number of blocks before and after a block in which its noise floor is searched."""
 STEADY_DB: Final = 6.0
 """Maximum range of the level within a steady stretch."""
 SAME_DB: Final = 2.0
 """Stretches up to this far above the lowest are the same noise."""
-LEAST_STRETCHES: Final = 4
+MIN_STRETCHES: Final = 4
 """Fewer (they overlap: 0.45 s) may be a breath or a long vowel."""
 ONSET_DB: Final = 3.0
 """Sound begins this far above the floor, and continues while it is `EDGE_DB` above."""
 EDGE_DB: Final = 2.0
 MIN_CONTRAST_DB: Final = 15.0
 """Minimum distance of loud sound (a twentieth of the time) from the floor; in more noise, weak words would be lost."""
-MAX_BURSTS: Final = 0.05
+MAX_BURST_SHARE: Final = 0.05
 """Maximum share of the time above the threshold, apart from loud sound."""
-BRIDGE: Final = 5
+BRIDGE_WINDOWS: Final = 5
 """Maximum number of windows below the threshold within a run."""
-CONTEXT: Final = 2 * BLOCK
+CONTEXT_WINDOWS: Final = 2 * BLOCK_WINDOWS
 """Number of windows around a queried range that are examined as well, because a run may begin or end there."""
 
 
-_DBFS: Final = np.append(np.arange(UNKNOWN) / STEPS_PER_DB + LOWEST_DBFS, 1000).astype(np.float32)
+_DBFS: Final = np.append(np.arange(UNKNOWN_LEVEL) / STEPS_PER_DB + MIN_DBFS, 1000).astype(np.float32)
 """Level of each stored byte; an unknown level is far above 0."""
 
 
@@ -54,14 +54,14 @@ class Threshold(NamedTuple):
     edge_db: float
 
 
-EVERYTHING: Final = Threshold(-1000.0, -1000.0)
+ALL_FOREGROUND: Final = Threshold(-1000.0, -1000.0)
 
 
 def encode_levels(mean_squares: npt.NDArray[np.float32]) -> bytes:
     """Mean squares of int16 samples as level bytes."""
-    offset = -STEPS_PER_DB * (20 * np.log10(32768) + LOWEST_DBFS)
+    offset = -STEPS_PER_DB * (20 * np.log10(32768) + MIN_DBFS)
     steps = np.log10(np.maximum(mean_squares, 1e-3)) * (10 * STEPS_PER_DB) + (offset + 0.5)
-    stored: npt.NDArray[np.uint8] = np.clip(steps, 0, UNKNOWN - 1).astype(np.uint8)
+    stored: npt.NDArray[np.uint8] = np.clip(steps, 0, UNKNOWN_LEVEL - 1).astype(np.uint8)
     return stored.tobytes()
 
 
@@ -94,19 +94,19 @@ class Foreground:
             self._forget_blocks(0)
         if at < len(self._levels):
             del self._levels[at:]
-            self._forget_blocks((at - STRETCH) // BLOCK)
+            self._forget_blocks((at - STRETCH_WINDOWS) // BLOCK_WINDOWS)
         elif at > len(self._levels):
-            self._levels += bytes([UNKNOWN]) * (at - len(self._levels))
+            self._levels += bytes([UNKNOWN_LEVEL]) * (at - len(self._levels))
         self._levels += levels
 
     def forget_before(self, position: float) -> None:
         """Drop levels that queries about later positions do not need."""
         if self._origin is None:
             return
-        blocks = int((position - self._origin) // self._window // BLOCK) - REACH - 1
+        blocks = int((position - self._origin) // self._window // BLOCK_WINDOWS) - REACH_BLOCKS - 1
         if blocks >= 60:  # not each time: later blocks get new numbers
-            del self._levels[: blocks * BLOCK]
-            self._origin += blocks * BLOCK * self._window
+            del self._levels[: blocks * BLOCK_WINDOWS]
+            self._origin += blocks * BLOCK_WINDOWS * self._window
             self._steady = {n - blocks: s for n, s in self._steady.items() if n >= blocks}
             self._thresholds = {n - blocks: t for n, t in self._thresholds.items() if n >= blocks}
 
@@ -114,12 +114,12 @@ class Foreground:
         """Stretches between two positions that may be foreground."""
         if self._origin is None or end <= start:
             return [(start, end)]
-        first = max(0, int((start - self._origin) // self._window) - CONTEXT)
-        last = min(len(self._levels), int((end - self._origin) // self._window) + 1 + CONTEXT)
+        first = max(0, int((start - self._origin) // self._window) - CONTEXT_WINDOWS)
+        last = min(len(self._levels), int((end - self._origin) // self._window) + 1 + CONTEXT_WINDOWS)
         if first >= last:
             return [(start, end)]
-        own = [self._threshold(n) for n in range(first // BLOCK, (last - 1) // BLOCK + 1)]
-        if EVERYTHING in own:  # thresholds that come and go would make edges where sound has none
+        own = [self._threshold(n) for n in range(first // BLOCK_WINDOWS, (last - 1) // BLOCK_WINDOWS + 1)]
+        if ALL_FOREGROUND in own:  # thresholds that come and go would make edges where sound has none
             return [(start, end)]
         flags = self._flags(first, last, own)
         edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
@@ -138,7 +138,7 @@ class Foreground:
     def _flags(self, first: int, last: int, own: list[Threshold]) -> npt.NDArray[np.bool_]:
         """Whether each window is foreground, with short gaps filled."""
         level = self._db(first, last)
-        numbers = np.arange(first, last) // BLOCK
+        numbers = np.arange(first, last) // BLOCK_WINDOWS
         onset = np.array([t.onset_db for t in own])[numbers - numbers[0]]
         edge = np.array([t.edge_db for t in own])[numbers - numbers[0]]
         loud = _smooth(level) >= onset
@@ -149,7 +149,7 @@ class Foreground:
             if not loud[begin:end].any():
                 flags[begin:end] = False
                 continue
-            if previous >= 0 and begin - previous <= BRIDGE:
+            if previous >= 0 and begin - previous <= BRIDGE_WINDOWS:
                 flags[previous:begin] = True
             previous = end
         return flags
@@ -158,26 +158,31 @@ class Foreground:
         known = self._thresholds.get(number)
         if known is None:
             known = self._new_threshold(number)
-            if self._is_whole(number + REACH):
+            if self._is_whole(number + REACH_BLOCKS):
                 self._thresholds[number] = known
         return known
 
     def _new_threshold(self, number: int) -> Threshold:
-        around = [one for n in range(max(0, number - REACH), number + REACH + 1) for one in self._stretches(n)]
-        if len(around) < LEAST_STRETCHES:
-            return EVERYTHING
+        around = [
+            one for n in range(max(0, number - REACH_BLOCKS), number + REACH_BLOCKS + 1) for one in self._stretches(n)
+        ]
+        if len(around) < MIN_STRETCHES:
+            return ALL_FOREGROUND
         lowest = min(mean for mean, _ in around)
         noise = [one for one in around if one[0] <= lowest + SAME_DB]
-        if len(noise) < LEAST_STRETCHES:
-            return EVERYTHING
+        if len(noise) < MIN_STRETCHES:
+            return ALL_FOREGROUND
         floor, rise = (float(value) for value in np.median(np.array(noise), axis=0))
         found = Threshold(floor + max(ONSET_DB, rise * 1.5), floor + max(EDGE_DB, rise))
-        return found if self._is_steady(number, floor, found) else EVERYTHING
+        return found if self._is_steady(number, floor, found) else ALL_FOREGROUND
 
     def _is_steady(self, number: int, floor: float, threshold: Threshold) -> bool:
         """Whether sound around a block is far above the noise, and the noise rarely above the threshold: otherwise
         bursts of noise would count as words, and weak words as noise."""
-        level = self._db(max(0, number - REACH) * BLOCK, min(len(self._levels), (number + REACH + 1) * BLOCK))
+        level = self._db(
+            max(0, number - REACH_BLOCKS) * BLOCK_WINDOWS,
+            min(len(self._levels), (number + REACH_BLOCKS + 1) * BLOCK_WINDOWS),
+        )
         level = level[level < 0]
         smooth = _smooth(level)
         loud = len(level) * 95 // 100
@@ -193,16 +198,18 @@ class Foreground:
         peaks = np.maximum.reduceat(smooth, begins)
         weak = int(lengths[(peaks >= threshold.onset_db) & (peaks < strong)].sum())
         rest = len(level) - int(above.sum()) + weak
-        return weak <= MAX_BURSTS * rest
+        return weak <= MAX_BURST_SHARE * rest
 
     def _stretches(self, number: int) -> list[tuple[float, float]]:
         """Mean level and greatest rise above it of the steady stretches that begin in a block."""
         if number in self._steady:
             return self._steady[number]
-        level = self._db(number * BLOCK, min(len(self._levels), (number + 1) * BLOCK + STRETCH - HOP))
-        if len(level) < STRETCH:
+        level = self._db(
+            number * BLOCK_WINDOWS, min(len(self._levels), (number + 1) * BLOCK_WINDOWS + STRETCH_WINDOWS - HOP_WINDOWS)
+        )
+        if len(level) < STRETCH_WINDOWS:
             return []
-        views = np.lib.stride_tricks.sliding_window_view(_smooth(level), STRETCH)[::HOP]
+        views = np.lib.stride_tricks.sliding_window_view(_smooth(level), STRETCH_WINDOWS)[::HOP_WINDOWS]
         means, tops, lows = views.mean(axis=1), views.max(axis=1), views.min(axis=1)
         steady = (tops - lows <= STEADY_DB) & (tops < 0)
         found = list(zip(means[steady].tolist(), (tops - means)[steady].tolist(), strict=True))
@@ -211,7 +218,7 @@ class Foreground:
         return found
 
     def _is_whole(self, number: int) -> bool:
-        return len(self._levels) >= (number + 1) * BLOCK + STRETCH
+        return len(self._levels) >= (number + 1) * BLOCK_WINDOWS + STRETCH_WINDOWS
 
     def _db(self, first: int, last: int) -> Levels:
         """Levels in dBFS; unknown levels are far above 0."""
@@ -219,7 +226,7 @@ class Foreground:
         return found
 
     def _forget_blocks(self, number: int) -> None:
-        for known, reach in ((self._steady, 0), (self._thresholds, REACH)):
+        for known, reach in ((self._steady, 0), (self._thresholds, REACH_BLOCKS)):
             for key in [key for key in known if key >= number - reach]:
                 del known[key]
 

@@ -16,8 +16,8 @@ from worker.errors import BadJob, NoSuchChannel
 
 Channels = Literal["mix", "split"] | int
 """All mixed into one, each by itself, or only this one, from 1."""
-MOST: Final = 1024
-_LONGEST_NAME: Final = 64
+MAX_CHANNELS: Final = 1024
+_MAX_NAME_CHARS: Final = 64
 
 
 def parse_channels(value: object) -> Channels:
@@ -29,9 +29,11 @@ def parse_channels(value: object) -> Channels:
     if not isinstance(value, (str, int)) or isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
         raise ValueError(f"must be mix, split, or the number of a channel, not {str(value)[:40]!r}")
     number = int(text)
-    if not 1 <= number <= MOST:
+    if not 1 <= number <= MAX_CHANNELS:
         raise ValueError(
-            f"must be from 1 to {MOST}: the first channel is 1" if number < 1 else f"must be at most {MOST}"
+            f"must be from 1 to {MAX_CHANNELS}: the first channel is 1"
+            if number < 1
+            else f"must be at most {MAX_CHANNELS}"
         )
     return number
 
@@ -41,12 +43,12 @@ def parse_names(value: object) -> tuple[str, ...]:
     parts = value.replace(";", ",").split(",") if isinstance(value, str) and value.strip() else value or ()
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise ValueError("must be names, in the order of the channels")
-    if len(parts) > MOST:
-        raise ValueError(f"must be at most {MOST} names")
+    if len(parts) > MAX_CHANNELS:
+        raise ValueError(f"must be at most {MAX_CHANNELS} names")
     names = tuple(part.strip() for part in parts)
     for number, name in enumerate(names, 1):
-        if not name or len(name) > _LONGEST_NAME or not name.isprintable():
-            raise ValueError(f"the name of channel {number} must be 1 to {_LONGEST_NAME} printable characters")
+        if not name or len(name) > _MAX_NAME_CHARS or not name.isprintable():
+            raise ValueError(f"the name of channel {number} must be 1 to {_MAX_NAME_CHARS} printable characters")
         if name.isdecimal() and name != str(number):
             raise ValueError(f"channel {number} cannot be called {name}")
     if len({name.casefold() for name in names}) < len(names):
@@ -69,7 +71,7 @@ def check_names(channels: Channels, names: Sequence[str], track: TrackSelection 
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class ChannelSelection:
     """What a job asks for."""
 
     channels: Channels = "mix"
@@ -78,7 +80,7 @@ class Wanted:
     track: TrackSelection = None
     """`all`: each audio track is a channel, with its own channels mixed."""
 
-    def for_tracks(self, tracks: Sequence[Track], shown: object) -> Wanted:
+    def for_tracks(self, tracks: Sequence[Track], shown: object) -> ChannelSelection:
         """The selection for a source with these tracks. With `all` tracks and no given names, the names come from the
         tracks' tags. Raises NoSuchTrack."""
         check_track(self.track, tracks, shown)
@@ -129,7 +131,7 @@ class Wanted:
         there = "has only one channel, so nothing was split" if count == 1 else f"has only {count} channels"
         return (f"{there}; names were given for {len(self.names)}",)
 
-    def check_goes_on(
+    def check_unchanged(
         self,
         begun: Sequence[int | None],
         channels: Sequence[int | None],
@@ -143,4 +145,4 @@ class Wanted:
             raise BadJob(f"{shown}: an earlier attempt used other channels; submit the job again to start over")
 
 
-ALL_MIXED: Final = Wanted()
+ALL_MIXED: Final = ChannelSelection()

@@ -21,7 +21,7 @@ class TooLarge(Exception):
     """The decoded audio of one job exceeds the limit for a job. The text names the limit and its setting."""
 
 
-class SpaceTaken(Exception):
+class SpaceInUse(Exception):
     """Other jobs of this process use the space now; a later attempt may succeed."""
 
 
@@ -38,18 +38,18 @@ class DecodedSpace:
     def used_bytes(self) -> int:
         return self._used
 
-    def share(self) -> Share:
+    def share(self) -> JobSpace:
         """For one job."""
-        return Share(self)
+        return JobSpace(self)
 
     def check(self, job: int, more: int) -> None:
-        """Check `more` bytes for a job that uses `job` bytes. Raises TooLarge, SpaceTaken, OSError for a full disk."""
+        """Check `more` bytes for a job that uses `job` bytes. Raises TooLarge, SpaceInUse, OSError for a full disk."""
         if job + more > self.job_bytes:
             limit = f"{self.job_bytes / 1e9:g} GB (STT_DECODED_JOB_MAX_GB)"
             raise TooLarge(f"its decoded audio takes more than {limit}; split the file, or raise the limit")
         if self._used + more > self.total_bytes:
             limit = f"{self.total_bytes / 1e9:g} GB (STT_DECODED_MAX_GB)"
-            raise SpaceTaken(f"the decoded audio of this worker's jobs takes {self._used / 1e9:.1f} of {limit}")
+            raise SpaceInUse(f"the decoded audio of this worker's jobs takes {self._used / 1e9:.1f} of {limit}")
         free = shutil.disk_usage(tempfile.gettempdir()).free
         if free - more < self.free_bytes:
             rest = f"{self.free_bytes / 1e9:g} GB stay free (STT_DISK_FREE_GB)"
@@ -60,12 +60,12 @@ class DecodedSpace:
             self.check(job, count)
             self._used += count
 
-    def give_back(self, count: int) -> None:
+    def release(self, count: int) -> None:
         with self._lock:
             self._used -= count
 
 
-class Share:
+class JobSpace:
     """The space of one job; used by one thread at a time."""
 
     def __init__(self, space: DecodedSpace) -> None:
@@ -74,11 +74,11 @@ class Share:
         self._reserved = 0
 
     def expect(self, count: float) -> None:
-        """Check for `count` bytes before a long decoding begins. Raises TooLarge, SpaceTaken, OSError."""
+        """Check for `count` bytes before a long decoding begins. Raises TooLarge, SpaceInUse, OSError."""
         self._space.check(0, int(count))
 
     def take(self, count: int) -> None:
-        """Reserve `count` more bytes before they are written. Raises TooLarge, SpaceTaken, OSError."""
+        """Reserve `count` more bytes before they are written. Raises TooLarge, SpaceInUse, OSError."""
         if self._written + count > self._reserved:
             step = max(count, min(STEP_BYTES, int(self._space.job_bytes) - self._reserved))
             self._space.take(self._reserved, step)
@@ -88,7 +88,7 @@ class Share:
     def release(self) -> None:
         """Release the whole share; a second call does nothing."""
         reserved, self._reserved, self._written = self._reserved, 0, 0
-        self._space.give_back(reserved)
+        self._space.release(reserved)
 
 
 UNBOUNDED: Final = DecodedSpace(float("inf"), 1e18, 0)
@@ -100,4 +100,4 @@ def decoded_space(total_gb: float, job_gb: float, free_gb: float) -> DecodedSpac
     return DecodedSpace(total_gb * 1e9, min(total_gb, job_gb) * 1e9, free_gb * 1e9)
 
 
-__all__ = ["UNBOUNDED", "DecodedSpace", "Share", "SpaceTaken", "TooLarge", "decoded_space"]
+__all__ = ["UNBOUNDED", "DecodedSpace", "JobSpace", "SpaceInUse", "TooLarge", "decoded_space"]

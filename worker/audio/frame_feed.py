@@ -9,10 +9,10 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
-from worker.audio.segmentation.scan import Scan, scan_stretch
+from worker.audio.segmentation.scan import Scan, scan_range
 from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.source import Audio
-from worker.audio.voice_activity import Frame, frames_at_once, frames_with_voice
+from worker.audio.voice_activity import PcmFrame, frames_at_once, frames_with_voice
 from worker.errors import JobCancelled
 
 PACED_BLOCK_S: Final = 0.5
@@ -31,8 +31,8 @@ class FrameFeed:
         self._rate = rate
         self._frame_samples = frame_samples
         self._pieces = tuple(pieces)
-        self._frames: Iterator[Frame] = iter(())
-        self._returned: Frame | None = None
+        self._frames: Iterator[PcmFrame] = iter(())
+        self._returned: PcmFrame | None = None
         self._until: int | None = None
         self.position = -1
         """Where the next frame starts; -1 before the first `seek`."""
@@ -64,7 +64,7 @@ class FrameFeed:
 
         self._frames, self._returned, self.position = iter(()), None, -1
         try:
-            return await asyncio.to_thread(scan_stretch, self._source, start_s, end_s, detector, check)
+            return await asyncio.to_thread(scan_range, self._source, start_s, end_s, detector, check)
         except asyncio.CancelledError:
             stopped.set()
             raise
@@ -74,14 +74,14 @@ class FrameFeed:
         parts = ((max(start, first), end if last is None else min(end, last)) for first, last in self._pieces)
         return [(first, last) for first, last in parts if last > first]
 
-    def give_back(self, frame: Frame) -> None:
+    def push_back(self, frame: PcmFrame) -> None:
         """The frame just taken was not sent: it comes next."""
         self._returned, self.position = frame, frame.file_start
 
     def __iter__(self) -> FrameFeed:
         return self
 
-    def __next__(self) -> Frame:
+    def __next__(self) -> PcmFrame:
         frame, self._returned = self._returned, None
         if frame is None:
             frame = next(self._frames, None)
@@ -91,7 +91,7 @@ class FrameFeed:
         self.position = frame.file_start + frame.samples
         return frame
 
-    def _from(self, position: int) -> Iterator[Frame]:
+    def _from(self, position: int) -> Iterator[PcmFrame]:
         at_once = frames_at_once(self._frame_samples, self._rate, stored=self._source.info.sample_rate == self._rate)
         chunk = self._frame_samples * at_once
         length, block_s = chunk, None

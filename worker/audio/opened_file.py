@@ -33,7 +33,7 @@ HANDLE_FLAGS: Final = _O_PATH | os.O_CLOEXEC if _O_PATH else _READ
 
 
 @dataclass(frozen=True, slots=True)
-class Stamp:
+class FileStamp:
     """File attributes that change when the file is written to or replaced.
 
     No program can set the change time, so it distinguishes files with equal size, modification time and inode.
@@ -121,10 +121,10 @@ class SourceFile:
         except OSError:
             return ""
 
-    def stamp(self) -> Stamp:
+    def stamp(self) -> FileStamp:
         """Raises WorkerShortage, SourceError."""
         try:
-            return Stamp.of(self.stat())
+            return FileStamp.of(self.stat())
         except OSError as exc:
             raise source_error(exc, self._shown) from exc
 
@@ -190,7 +190,7 @@ def _reopened(fd: int) -> io.FileIO | None:
         raise
 
 
-def opened(source: SourceFile | Path) -> SourceFile:
+def as_source_file(source: SourceFile | Path) -> SourceFile:
     """A source that is open already, or a path opened here. Raises as `SourceFile.at`."""
     return source if isinstance(source, SourceFile) else SourceFile.at(Path(source))
 
@@ -222,4 +222,4 @@ def _for_reading(handle: int) -> int:
     return os.open(f"/proc/self/fd/{handle}", _READ)
 
 
-__all__ = ["HANDLE_FLAGS", "SourceFile", "Stamp", "opened", "readable"]
+__all__ = ["HANDLE_FLAGS", "FileStamp", "SourceFile", "as_source_file", "readable"]

@@ -15,20 +15,20 @@ from typing import IO, Final
 
 import numpy as np
 
-from worker.audio.decoded_disk_space import Share
+from worker.audio.decoded_disk_space import JobSpace
 from worker.audio.decoding.downmix import Pcm16, Samples
 from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import Audio, AudioInfo
-from worker.audio.undecoded_ranges import Undecoded
+from worker.audio.undecoded_ranges import UndecodedRange
 
 _BLOCK_S: Final = 1.0
 
 
-class Spool:
+class PcmSpool:
     """The temporary file. `reader()` gives a source that starts anywhere; any number of them at once."""
 
-    def __init__(self, path: SourceFile, rate: int, share: Share) -> None:
+    def __init__(self, path: SourceFile, rate: int, share: JobSpace) -> None:
         """`path` names the source in messages, `share` is the disk space of its job. Raises OSError if no file can be
         created."""
         self.path = path
@@ -40,7 +40,7 @@ class Spool:
     def fill(self, source: Audio, progress: Callable[[float], None]) -> None:
         """Decode all of `source`; blocks the thread. `progress` is told the seconds decoded and may raise to end it.
 
-        Raises DamagedSource when nothing can be decoded, OSError when the disk is full, TooLarge and SpaceTaken."""
+        Raises DamagedSource when nothing can be decoded, OSError when the disk is full, TooLarge and SpaceInUse."""
         for frame in wire_frames(source, self.rate, round(_BLOCK_S * self.rate)):
             self._share.take(len(frame))
             left = memoryview(frame)
@@ -65,12 +65,12 @@ class Spool:
 class SpoolReader:
     """Reads a spool as a file is read."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: PcmSpool) -> None:
         self.path = spool.path
         self.info = AudioInfo(spool.rate, 1, spool.samples, "PCM_16")
         self.frames_decoded = 0
         self.warnings: tuple[str, ...] = ()
-        self.undecoded: tuple[Undecoded, ...] = ()
+        self.undecoded: tuple[UndecodedRange, ...] = ()
         self._spool = spool
 
     def blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:

@@ -11,27 +11,27 @@ from itertools import accumulate, pairwise
 from pathlib import Path
 from types import TracebackType
 
-from worker.audio.channel_selection import ALL_MIXED, Wanted
-from worker.audio.decoded_disk_space import UNBOUNDED, DecodedSpace, Share, SpaceTaken, TooLarge
+from worker.audio.channel_selection import ALL_MIXED, ChannelSelection
+from worker.audio.decoded_disk_space import UNBOUNDED, DecodedSpace, JobSpace, SpaceInUse, TooLarge
 from worker.audio.decoding.decode import open_source
 from worker.audio.file_formats.coding_names import seeks_exactly
 from worker.audio.frame_feed import FrameFeed, Piece
 from worker.audio.frames import BYTES_PER_SAMPLE
-from worker.audio.opened_file import SourceFile, opened
-from worker.audio.pcm_spool import Spool
+from worker.audio.opened_file import SourceFile, as_source_file
+from worker.audio.pcm_spool import PcmSpool
 from worker.audio.segmentation.channel_plans import plan_channels
 from worker.audio.segmentation.scan import scan
-from worker.audio.segmentation.section_plan import Cutting, Plan, SectionPlan, plan, sections_for, whole
-from worker.audio.segmentation.silence import Skipping
+from worker.audio.segmentation.section_plan import CutOptions, SectionPlan, StreamingPlan, plan, sections_for, whole
+from worker.audio.segmentation.silence import SkipOptions
 from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.source import Audio, AudioInfo
-from worker.audio.undecoded_ranges import Undecoded
+from worker.audio.undecoded_ranges import UndecodedRange
 from worker.audio.warning_log import merged
 from worker.errors import SourceError, WorkerShortage
 from worker.transient_os_errors import raise_shortage
 
 Progress = Callable[[float], None]
-Spools = Mapping[int | None, Spool]
+Spools = Mapping[int | None, PcmSpool]
 """By the channel of the source they hold, None for all mixed."""
 
 
@@ -43,11 +43,11 @@ class Recording:
         self,
         path: SourceFile,
         info: AudioInfo,
-        plans: Sequence[Plan],
+        plans: Sequence[StreamingPlan],
         *,
         first: Audio | None = None,
         spools: Spools | None = None,
-        wanted: Wanted = ALL_MIXED,
+        wanted: ChannelSelection = ALL_MIXED,
     ) -> None:
         """`wanted`: the selection, resolved for the tracks of this source."""
         self.path = path
@@ -55,17 +55,17 @@ class Recording:
         self.wanted = wanted
         self.plans = tuple(plans)
         self.rate = self.plans[0].rate
-        self.fell_back = False
+        self.streamed_whole = False
         """It is streamed whole because there was no room to do as asked."""
         self._first = first
         self._spools = dict(spools or {})
         self._readers: dict[int | None, list[Audio]] = {}
         self._again: list[Audio] = []
         self._warnings: list[str] = []
-        self._undecoded: dict[int | None, tuple[Undecoded, ...]] = {}
+        self._undecoded: dict[int | None, tuple[UndecodedRange, ...]] = {}
 
     @property
-    def sections(self) -> list[tuple[Plan, SectionPlan]]:
+    def sections(self) -> list[tuple[StreamingPlan, SectionPlan]]:
         """All of them, each with the plan it belongs to."""
         return [(plan, section) for plan in self.plans for section in plan.sections]
 
@@ -81,7 +81,7 @@ class Recording:
         pieces: tuple[Piece, ...] = of.pieces(section) if of.measured else ((0, None),)
         return FrameFeed(self._reader(of.channel), self.rate, frame_samples, pieces)
 
-    def feed_again(self, number: int, frame_samples: int) -> FrameFeed:
+    def second_feed(self, number: int, frame_samples: int) -> FrameFeed:
         """A second feed of the same channel, for parts of a section. It does not affect `duration_s`, `warnings` and
         `undecoded`, which describe the first reading. Raises SourceError."""
         of, section = self.sections[number]
@@ -109,13 +109,13 @@ class Recording:
         readers = [reader for some in self._readers.values() for reader in some]
         return max((reader.frames_decoded / reader.info.sample_rate for reader in readers), default=0.0)
 
-    def read_to_the_end(self, number: int) -> None:
+    def measure_length(self, number: int) -> None:
         """A section was streamed to its end: only now the length of a source without a plan is known."""
         of, _ = self.sections[number]
         if not of.measured and (readers := self._readers.get(of.channel)):
             reader = readers[-1]
             samples = round(reader.frames_decoded / reader.info.sample_rate * self.rate)
-            known = Plan(self.rate, samples, (SectionPlan(0, samples),), channel=of.channel)
+            known = StreamingPlan(self.rate, samples, (SectionPlan(0, samples),), channel=of.channel)
             self.plans = tuple(known if plan is of else plan for plan in self.plans)
 
     @property
@@ -128,12 +128,12 @@ class Recording:
         self._warnings += texts
 
     @property
-    def undecoded(self) -> dict[int | None, tuple[Undecoded, ...]]:
+    def undecoded(self) -> dict[int | None, tuple[UndecodedRange, ...]]:
         """Stretches that could not be decoded, by channel of the source as in its plans."""
         read = {channel: readers[-1].undecoded for channel, readers in self._readers.items() if readers}
         return {**read, **self._undecoded}
 
-    def note_undecoded(self, found: Mapping[int | None, tuple[Undecoded, ...]]) -> None:
+    def add_undecoded_ranges(self, found: Mapping[int | None, tuple[UndecodedRange, ...]]) -> None:
         """Record the stretches that planning found: its readers are closed before the sections are streamed."""
         self._undecoded.update({channel: stretches for channel, stretches in found.items() if stretches})
 
@@ -157,11 +157,11 @@ def open_recording(
     path: SourceFile | Path,
     rate: int,
     *,
-    cutting: Cutting,
-    skipping: Skipping | None = None,
+    cutting: CutOptions,
+    skipping: SkipOptions | None = None,
     detector: SpeechDetector | None = None,
-    wanted: Wanted = ALL_MIXED,
-    made: Sequence[Plan] | None = None,
+    wanted: ChannelSelection = ALL_MIXED,
+    made: Sequence[StreamingPlan] | None = None,
     progress: Progress,
     accept: Callable[[AudioInfo], None] = lambda _: None,
     space: DecodedSpace = UNBOUNDED,
@@ -173,7 +173,7 @@ def open_recording(
     `space` bounds the decoded audio on the disk: a larger source is streamed without it. Raises SourceError,
     WorkerShortage while other jobs use the space, BadJob if `made` has other channels or another track than `wanted`.
     """
-    path = opened(path)
+    path = as_source_file(path)
     with ExitStack() as reading, ExitStack() as kept:
         source = kept.enter_context(open_source(path, track=wanted.first_track))
         info = source.info
@@ -181,7 +181,7 @@ def open_recording(
         wanted = wanted.for_tracks(info.tracks, path)
         channels = wanted.of(wanted.count_in(info), path)
         if made is not None:
-            wanted.check_goes_on([plan.channel for plan in made], channels, path, made[0].track)
+            wanted.check_unchanged([plan.channel for plan in made], channels, path, made[0].track)
         elif skipping is None and channels == (None,) and _is_one_section(info, cutting):
             made = (replace(whole(info, rate), track=wanted.track),)
         if made is not None and channels == (None,) and not made[0].measured:
@@ -191,7 +191,7 @@ def open_recording(
         readers: dict[int | None, Audio] = {None: source}
         if channels != (None,):
             readers = {c: reading.enter_context(open_source(path, *wanted.reader_of(c))) for c in channels}
-        spools: dict[int | None, Spool] = {}
+        spools: dict[int | None, PcmSpool] = {}
         try:
             if not _seeks_exactly(info) and (made is None or all(plan.measured for plan in made)):
                 spools = _decoded(path, info, rate, readers, space.share(), kept, progress)
@@ -212,7 +212,7 @@ def open_recording(
             made = tuple(replace(plan, track=wanted.track) for plan in made)
         recording = Recording(path, info, made, spools=spools, wanted=wanted)
         recording.warn(*(text for reader in readers.values() for text in reader.warnings))
-        recording.note_undecoded({channel: reader.undecoded for channel, reader in readers.items()})
+        recording.add_undecoded_ranges({channel: reader.undecoded for channel, reader in readers.items()})
         kept.pop_all()
         return _warned(recording)
 
@@ -222,19 +222,19 @@ def _decoded(
     info: AudioInfo,
     rate: int,
     readers: Mapping[int | None, Audio],
-    share: Share,
+    share: JobSpace,
     kept: ExitStack,
     progress: Progress,
-) -> dict[int | None, Spool]:
+) -> dict[int | None, PcmSpool]:
     """Decode each reader completely to the disk; `kept` closes the spools. Raises TooLarge, WorkerShortage, OSError."""
-    spools: dict[int | None, Spool] = {}
+    spools: dict[int | None, PcmSpool] = {}
     try:
         share.expect((info.duration_s or 0.0) * rate * BYTES_PER_SAMPLE * len(readers))
         for channel, reader in readers.items():
-            spools[channel] = spool = Spool(path, rate, share)
+            spools[channel] = spool = PcmSpool(path, rate, share)
             kept.callback(spool.close)
             spool.fill(reader, progress)
-    except SpaceTaken as exc:
+    except SpaceInUse as exc:
         raise WorkerShortage(f"{path}: cannot be decoded now: {exc}") from exc
     except TooLarge:
         for spool in spools.values():
@@ -244,12 +244,12 @@ def _decoded(
 
 
 def _streamed_whole(
-    path: SourceFile, info: AudioInfo, rate: int, channels: Sequence[int | None], wanted: Wanted, reason: str
+    path: SourceFile, info: AudioInfo, rate: int, channels: Sequence[int | None], wanted: ChannelSelection, reason: str
 ) -> Recording:
     """A plan without decoded audio on the disk: one section, or one per channel."""
     plans = [replace(whole(info, rate), channel=channel, track=wanted.track) for channel in channels]
     recording = Recording(path, info, plans, wanted=wanted)
-    recording.fell_back = True
+    recording.streamed_whole = True
     recording.warn(f"streamed whole, in one section{'' if None in channels else ' for each channel'}: {reason}")
     return _warned(recording)
 
@@ -262,11 +262,11 @@ def _warned(recording: Recording) -> Recording:
 def _plans(
     readers: Mapping[int | None, Audio],
     rate: int,
-    cutting: Cutting,
-    skipping: Skipping | None,
+    cutting: CutOptions,
+    skipping: SkipOptions | None,
     detector: SpeechDetector | None,
     progress: Progress,
-) -> tuple[Plan, ...]:
+) -> tuple[StreamingPlan, ...]:
     if None in readers:
         mixed = readers[None]
         return (plan(mixed, rate=rate, cutting=cutting, skipping=skipping, detector=detector, progress=progress),)
@@ -274,7 +274,7 @@ def _plans(
     return plan_channels(found, rate, cutting, skipping, detector.name if detector is not None else "level")
 
 
-def _is_one_section(info: AudioInfo, cutting: Cutting) -> bool:
+def _is_one_section(info: AudioInfo, cutting: CutOptions) -> bool:
     if cutting.sessions == 1:
         return True
     return info.duration_s is not None and sections_for(info.duration_s, cutting) == 1

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from worker.audio.audio_tracks import Track
 from worker.audio.opened_file import SourceFile
-from worker.audio.undecoded_ranges import Undecoded
+from worker.audio.undecoded_ranges import UndecodedRange
 from worker.errors import DamagedSource
 from worker.transient_os_errors import source_error
 
@@ -51,7 +51,7 @@ class Audio(Protocol):
     def warnings(self) -> tuple[str, ...]: ...
 
     @property
-    def undecoded(self) -> tuple[Undecoded, ...]:
+    def undecoded(self) -> tuple[UndecodedRange, ...]:
         """Stretches that could not be decoded, up to the position read so far."""
         ...
 
@@ -78,7 +78,7 @@ def check_readable(file: SourceFile) -> None:
         raise DamagedSource(f"{file}: the file is empty (0 bytes)")
 
 
-def reason_of(error: str) -> str:
+def sndfile_reason(error: str) -> str:
     """What libsndfile says, as it may be told. Of what looks like MP3 and holds none, 1.2.2 says that there is no such
     file."""
     return "nothing in it is audio" if error.startswith("File does not exist") else error.strip(" .")

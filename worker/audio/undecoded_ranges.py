@@ -11,7 +11,7 @@ _JOIN_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Undecoded:
+class UndecodedRange:
     """Seconds `start` to `end` of the source, which are replaced by silence."""
 
     start: float
@@ -25,25 +25,25 @@ class UndecodedLog:
     """Collects such stretches in order; close ones are joined."""
 
     def __init__(self) -> None:
-        self._stretches: list[Undecoded] = []
+        self._stretches: list[UndecodedRange] = []
 
     def add(self, start_s: float, end_s: float, reason: str) -> bool:
         """Add a stretch. Returns True if it is a new one, False if it was joined to the last one."""
         if self._stretches and self._stretches[-1].is_measured and start_s - self._stretches[-1].end <= _JOIN_S:
             last = self._stretches.pop()
-            self._stretches.append(Undecoded(last.start, max(last.end, end_s), last.reason))
+            self._stretches.append(UndecodedRange(last.start, max(last.end, end_s), last.reason))
             return False
-        self._stretches.append(Undecoded(start_s, end_s, reason))
+        self._stretches.append(UndecodedRange(start_s, end_s, reason))
         return True
 
     def add_unmeasured(self, at_s: float, reason: str) -> None:
         """Add missing audio of unknown length."""
-        self._stretches.append(Undecoded(at_s, at_s, reason, is_measured=False))
+        self._stretches.append(UndecodedRange(at_s, at_s, reason, is_measured=False))
 
     def clear(self) -> None:
         self._stretches.clear()
 
     @property
-    def stretches(self) -> tuple[Undecoded, ...]:
+    def stretches(self) -> tuple[UndecodedRange, ...]:
         """The stretches long enough for a word, and those of unknown length."""
         return tuple(s for s in self._stretches if not s.is_measured or s.end - s.start >= MIN_UNDECODED_S)

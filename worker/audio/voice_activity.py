@@ -27,7 +27,7 @@ _THRESHOLD: Final = (10 ** (VOICED_DBFS / 20) * 32768) ** 2
 """Of the mean square of a window, in int16 values."""
 
 
-class Frame(NamedTuple):
+class PcmFrame(NamedTuple):
     """PCM on its way to the wire, with what is voiced in it."""
 
     pcm: bytes
@@ -60,7 +60,7 @@ def frames_at_once(frame_samples: int, rate: int, *, stored: bool) -> int:
 
 def frames_with_voice(
     chunks: Iterable[bytes], file_start: int, rate: int, frame_samples: int | None = None
-) -> Iterator[Frame]:
+) -> Iterator[PcmFrame]:
     """Consecutive PCM at `rate` Hz, the first sample at `file_start`, as frames with their place and their runs.
 
     A chunk is a whole number of frames, only the last one may be any length; without `frame_samples` it is a frame.
@@ -74,7 +74,7 @@ def frames_with_voice(
             samples = len(pcm) // BYTES_PER_SAMPLE
             first = at // BYTES_PER_SAMPLE // window
             own = slice(first, first + -(-samples // window))
-            yield Frame(pcm, file_start, _runs(flags[own], window, samples), levels[own])
+            yield PcmFrame(pcm, file_start, _runs(flags[own], window, samples), levels[own])
             file_start += samples
 
 
@@ -113,7 +113,7 @@ def _runs(flags: bytes, window: int, samples: int) -> tuple[tuple[int, int], ...
     return tuple(runs)
 
 
-class VoiceMap:
+class VoiceActivityMap:
     """The voiced runs of a file as far as it was streamed, in samples; grows at its end, may be begun anew earlier."""
 
     def __init__(self, rate: int) -> None:
@@ -123,7 +123,7 @@ class VoiceMap:
         self._ends: list[int] = []
         self._foreground = Foreground(int(rate * WINDOW_S))
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: PcmFrame) -> None:
         """The next frame; one that was added before (a session that resumed) changes nothing."""
         self._foreground.add(frame.file_start, frame.levels)
         for start, end in frame.runs:

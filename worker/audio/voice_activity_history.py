@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from worker.audio.voice_activity import Frame
+from worker.audio.voice_activity import PcmFrame
 
 
-class VoicedSeconds:
+class VoiceActivityHistory:
     """The voiced seconds of each quarter of a second of a file; 14 kB for an hour.
 
     Audio that was not added counts as voiced.
@@ -24,7 +24,7 @@ class VoicedSeconds:
         self._known_from = 0
         self._shares = bytearray()
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: PcmFrame) -> None:
         """Add a frame; frames may come in any order."""
         first = frame.file_start // self._step
         last = (frame.file_start + frame.samples - 1) // self._step
@@ -39,7 +39,7 @@ class VoicedSeconds:
         for step in range(first, last + 1):
             self._fill(frame, step)
 
-    def _fill(self, frame: Frame, step: int) -> None:
+    def _fill(self, frame: PcmFrame, step: int) -> None:
         start, end = step * self._step - frame.file_start, (step + 1) * self._step - frame.file_start
         voiced = sum(max(0, min(last, end) - max(first, start)) for first, last in frame.runs)
         at = step - self._known_from

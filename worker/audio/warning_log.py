@@ -16,7 +16,7 @@ _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True, slots=True)
-class _Kind:
+class _WarningKind:
     """Warnings that differ only in their position and their numbers."""
 
     text: str
@@ -36,7 +36,7 @@ class WarningLog:
     """Collects the warnings of one reader. An equal text is the same warning, from a second reading."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
-        self._kinds: dict[str, _Kind] = {}
+        self._kinds: dict[str, _WarningKind] = {}
         self._known: set[str] = set()
         for text in texts:
             self.add(text)
@@ -64,7 +64,7 @@ def counted(texts: Iterable[str]) -> tuple[str, ...]:
 
 def merged(*readings: Iterable[str]) -> tuple[str, ...]:
     """The warnings of several readings of the same audio; a warning of two readings counts once."""
-    found: dict[str, _Kind] = {}
+    found: dict[str, _WarningKind] = {}
     for reading in readings:
         for text in counted(reading):
             key, kind = _parsed(text)
@@ -74,17 +74,17 @@ def merged(*readings: Iterable[str]) -> tuple[str, ...]:
     return tuple(map(str, found.values()))
 
 
-def _first(one: _Kind, other: _Kind) -> float | None:
+def _first(one: _WarningKind, other: _WarningKind) -> float | None:
     places = [kind.first_s for kind in (one, other) if kind.first_s is not None]
     return min(places, default=None)
 
 
-def _parsed(text: str) -> tuple[str, _Kind]:
+def _parsed(text: str) -> tuple[str, _WarningKind]:
     """The key of a warning's kind, and the warning; accepts texts that have a count."""
     if match := _COUNTED.search(text):
         plain = text[: match.start()]
-        kind = _Kind(plain, int(match[1]), None if match[2] is None else float(match[2]))
+        kind = _WarningKind(plain, int(match[1]), None if match[2] is None else float(match[2]))
     else:
         plain, place = text, _PLACE.search(text)
-        kind = _Kind(text, 1, None if place is None else float(place[1]))
+        kind = _WarningKind(text, 1, None if place is None else float(place[1]))
     return _NUMBER.sub("N", _PLACE.sub("", plain, count=1)), kind

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from worker.audio.opened_file import Stamp
+from worker.audio.opened_file import FileStamp
 from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys
 
@@ -19,11 +19,11 @@ FILES_PER_CALL: Final = 500
 
 
 def stamps_of(paths: Sequence[str]) -> dict[str, str]:
-    """The stamps of the files that exist, by path (see `worker.audio.opened_file.Stamp`). Blocks the thread."""
+    """The stamps of the files that exist, by path (see `worker.audio.opened_file.FileStamp`). Blocks the thread."""
     stamps = {}
     for path in paths:
         with suppress(OSError, ValueError):
-            stamps[path] = str(Stamp.at(Path(path)))
+            stamps[path] = str(FileStamp.at(Path(path)))
     return stamps
 
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 
 from worker.audio.recording import Recording
-from worker.audio.segmentation.channel_plans import why_not_streamed
+from worker.audio.segmentation.channel_plans import skip_reason
 from worker.pipeline.job import Job
 from worker.pipeline.section import Section
 from worker.pipeline.session_sequence import Service
@@ -39,7 +39,7 @@ def run_facts(
             number=plan.channel + 1,
             name=source.wanted.name(plan.channel),
             sent=round(sent[plan.channel] / rate, 3),
-            reason=why_not_streamed(plan),
+            reason=skip_reason(plan),
         )
         for plan in source.plans
         if plan.channel is not None

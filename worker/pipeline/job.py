@@ -8,8 +8,8 @@ from typing import Final, Protocol
 
 from pydantic import TypeAdapter
 
-from worker.audio.channel_selection import ALL_MIXED, Wanted
-from worker.audio.segmentation.section_plan import Plan
+from worker.audio.channel_selection import ALL_MIXED, ChannelSelection
+from worker.audio.segmentation.section_plan import StreamingPlan
 from worker.job_progress import Progress
 from worker.settings import Speed
 from worker.storage.address import Address
@@ -20,7 +20,7 @@ from worker.transcript.model import SectionFacts, Segment
 class ResumeState:
     """The state that earlier attempts of a job left; a run continues from it."""
 
-    plans: tuple[Plan, ...] | None = None
+    plans: tuple[StreamingPlan, ...] | None = None
     """The plans that `JobLog.planned` recorded."""
     finished: Mapping[int, SectionFacts] = field(default_factory=dict)
     """The complete sections, by their number."""
@@ -32,7 +32,7 @@ class StartContent:
     """The content at the start of a job: a later attempt continues only on the same content."""
 
     stamp: str | None = None
-    """Stamp of a local file when it was opened, see `worker.audio.opened_file.Stamp`."""
+    """Stamp of a local file when it was opened, see `worker.audio.opened_file.FileStamp`."""
     sha256: str | None = None
     """In hexadecimal, or None while it is unknown."""
 
@@ -79,7 +79,7 @@ class Job:
     sessions: int = 1
     """Sections that may be streamed at the same time."""
     skip_silence: bool = False
-    channels: Wanted = ALL_MIXED
+    channels: ChannelSelection = ALL_MIXED
     resume: ResumeState = ResumeState()
     content: KnownContent = KnownContent()
 

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from worker.audio.channel_selection import ALL_MIXED, Wanted
+from worker.audio.channel_selection import ALL_MIXED, ChannelSelection
 from worker.audio.decoded_disk_space import decoded_space
 from worker.audio.opened_file import SourceFile
 from worker.audio.recording import Recording, open_recording
-from worker.audio.segmentation.section_plan import Cutting, Plan
-from worker.audio.segmentation.silence import Skipping
+from worker.audio.segmentation.section_plan import CutOptions, StreamingPlan
+from worker.audio.segmentation.silence import SkipOptions
 from worker.audio.segmentation.speech_detector import silero
 from worker.audio.source import AudioInfo
 from worker.errors import JobCancelled, SourceRefused
@@ -38,8 +38,8 @@ async def open_planned(
     settings: Settings,
     sessions: int,
     skip_silence: bool,
-    made: Sequence[Plan] | None,
-    wanted: Wanted = ALL_MIXED,
+    made: Sequence[StreamingPlan] | None,
+    wanted: ChannelSelection = ALL_MIXED,
 ) -> Recording:
     """The source in sections for so many `sessions`; `made` is the plan of an earlier attempt, which is kept.
 
@@ -61,8 +61,8 @@ async def open_planned(
         return open_recording(
             path,
             settings.sample_rate,
-            cutting=Cutting(sessions=sessions),
-            skipping=Skipping() if skipping else None,
+            cutting=CutOptions(sessions=sessions),
+            skipping=SkipOptions() if skipping else None,
             detector=silero() if skipping and settings.speech_detector == "auto" else None,
             wanted=wanted,
             made=made,

@@ -68,8 +68,8 @@ class _Run:
         with await open_planned(local.file, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
             if plans is None and job.resume.committed:
                 # Single channels and chosen tracks are planned before the first commit. Without a plan all were mixed.
-                source.wanted.check_goes_on((None,), [plan.channel for plan in source.plans], local.file)
-            if plans is None and (source.plans[0].measured or source.fell_back or source.wanted.track is not None):
+                source.wanted.check_unchanged((None,), [plan.channel for plan in source.plans], local.file)
+            if plans is None and (source.plans[0].measured or source.streamed_whole or source.wanted.track is not None):
                 await self._log.planned(plans_json(source.plans))
             await self._stream(source, guard)
             segments = self._segments()
@@ -120,8 +120,8 @@ class _Run:
             feed = await asyncio.to_thread(source.feed, section.number, self._frame_samples())
             await section.run(feed, end_s)
             if feed.exhausted:
-                source.read_to_the_end(section.number)
-            again = partial(source.feed_again, section.number, self._frame_samples())
+                source.measure_length(section.number)
+            again = partial(source.second_feed, section.number, self._frame_samples())
             await section.complete(again, source.sections[section.number][1].end / source.rate)
             if not section.missing and len(source.sections) > 1:
                 await self._log.finished(section.number, section.account())

@@ -15,8 +15,8 @@ from typing import Final
 import structlog
 
 from worker.audio.frame_feed import FrameFeed
-from worker.audio.segmentation.speech_or_noise import Sounding, sounding
-from worker.audio.voice_activity_history import VoicedSeconds
+from worker.audio.segmentation.speech_or_noise import SoundRange, find_sounds
+from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.errors import EndpointError
 from worker.pipeline.session_sequence import SectionSessions, Service, SessionSequence
 from worker.transcript.model import MIN_MISSING_S, Segment, UnansweredSound
@@ -38,7 +38,7 @@ class _Candidate:
     start: float
     end: float
     unanswered_range: UnansweredRange
-    found: Sounding
+    found: SoundRange
 
     @property
     def worth_streaming(self) -> bool:
@@ -67,7 +67,7 @@ class SecondPass:
         service: Service,
         record: SectionSessions,
         open_feed: Callable[[], FrameFeed],
-        voiced: VoicedSeconds,
+        voiced: VoiceActivityHistory,
         *,
         segments: Sequence[Segment],
         commit: Callable[[Segment], Awaitable[None]],
@@ -83,7 +83,7 @@ class SecondPass:
         self._segments = segments
         self._commit = commit
         self._report = report
-        self._looked: dict[tuple[float, float], list[Sounding]] = {}
+        self._looked: dict[tuple[float, float], list[SoundRange]] = {}
         self._tries: list[_FailedTry] = []
         self._streamed: list[tuple[float, float]] = []
         self._known: list[tuple[float, float]] = []  # stretches whose text already existed
@@ -130,7 +130,7 @@ class SecondPass:
                 if part.last and pending is not None and not any(one.kind == "speech" for one in found):
                     # Text in progress shows that the service found speech.
                     length_s = part.end - part.start
-                    found = [Sounding(0.0, length_s, "speech", round(length_s, 3), pauses=True)]
+                    found = [SoundRange(0.0, length_s, "speech", round(length_s, 3), pauses=True)]
                 stretches += [_Candidate(part.start + s.start, part.start + s.end, unanswered_range, s) for s in found]
         return [s for s in stretches if not any(a <= s.start and s.end <= b for a, b in self._known)]
 
@@ -144,12 +144,12 @@ class SecondPass:
         parts = feed.within(round(start_s * self._rate), round(end_s * self._rate))
         return [(first / self._rate, last / self._rate) for first, last in parts]
 
-    async def _look(self, part: UnansweredRange) -> list[Sounding]:
+    async def _look(self, part: UnansweredRange) -> list[SoundRange]:
         """Decode a stretch and find the sounds in it."""
         place = (part.start, part.end)
         if place not in self._looked:
             found = await (await self._opened()).scan(part.start, part.end, self._service.detector())
-            self._looked[place] = sounding(found, last=part.last)
+            self._looked[place] = find_sounds(found, last=part.last)
         return self._looked[place]
 
     async def _stream(self, stretch: _Candidate) -> tuple[Segment | None, bool, EndpointError | None]:
@@ -175,7 +175,7 @@ class SecondPass:
             self._service,
             self._record,
             start_s,
-            voiced=VoicedSeconds(self._rate),
+            voiced=VoiceActivityHistory(self._rate),
             commit=commit_new,
             report=self._report,
         )

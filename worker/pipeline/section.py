@@ -9,7 +9,7 @@ import structlog
 from worker import metrics, tracing
 from worker.audio.frame_feed import FrameFeed
 from worker.audio.segmentation.section_plan import SectionPlan
-from worker.audio.voice_activity_history import VoicedSeconds
+from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.errors import EndpointError
 from worker.pipeline.job import JobLog
 from worker.pipeline.run_progress import RunProgress
@@ -49,7 +49,7 @@ class Section:
         self._progress = progress
         self.segments = sorted(committed, key=lambda segment: segment.start)
         """All segments in the job's record, those that the service never committed included."""
-        self._voiced = VoicedSeconds(self._rate)
+        self._voiced = VoiceActivityHistory(self._rate)
         self._start_s = (plan.start - plan.overlap_before) / self._rate
         self._first = SessionSequence(
             service,

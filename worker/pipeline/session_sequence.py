@@ -16,8 +16,8 @@ import structlog
 from worker import metrics, tracing
 from worker.audio.frame_feed import FrameFeed
 from worker.audio.segmentation.speech_detector import SpeechDetector
-from worker.audio.voice_activity import Frame, VoiceMap
-from worker.audio.voice_activity_history import VoicedSeconds
+from worker.audio.voice_activity import PcmFrame, VoiceActivityMap
+from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.backoff import backoff_s
 from worker.errors import EndpointBusy, EndpointError
 from worker.realtime.commit_pairing import Commit
@@ -65,14 +65,14 @@ class SectionSessions:
     """Repeated pieces of text left out, as no sound was left for them."""
 
 
-class _CountedVoice(VoiceMap):
+class _CountedVoice(VoiceActivityMap):
     """A voice map that also counts the voiced seconds of the whole section."""
 
-    def __init__(self, rate: int, seconds: VoicedSeconds) -> None:
+    def __init__(self, rate: int, seconds: VoiceActivityHistory) -> None:
         super().__init__(rate)
         self._seconds = seconds
 
-    def add(self, frame: Frame) -> None:
+    def add(self, frame: PcmFrame) -> None:
         super().add(frame)
         self._seconds.add(frame)
 
@@ -87,7 +87,7 @@ class SessionSequence:
         record: SectionSessions,
         start_s: float,
         *,
-        voiced: VoicedSeconds,
+        voiced: VoiceActivityHistory,
         committed: Iterable[Segment] = (),
         commit: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], None],

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from worker.audio.opened_file import Stamp
+from worker.audio.opened_file import FileStamp
 from worker.audio.source import sha256_of
 from worker.errors import SourceChanged, SourceError
 from worker.pipeline.job import Job, JobLog, StartContent, start_content_json
@@ -37,7 +37,7 @@ class ContentGuard:
 
     async def begin(self) -> None:
         """Compare the content with the known one, and record the content at the start of this attempt durably."""
-        content, stamp = self._job.content, str(Stamp.of(self._start))
+        content, stamp = self._job.content, str(FileStamp.of(self._start))
         named, began = content.named, content.began
         if named is not None and self._local.content is not None and _differ(named, self._local.content):
             raise self._changed("since the job was submitted")
@@ -68,7 +68,7 @@ class ContentGuard:
             await self._noting
         now, start = await asyncio.to_thread(self._local.file.stat), self._start
         sha256 = self._sha256 or await self._digest
-        if Stamp.of(now) == Stamp.of(start):
+        if FileStamp.of(now) == FileStamp.of(start):
             return sha256
         written = (now.st_size, now.st_mtime_ns) != (start.st_size, start.st_mtime_ns)
         moved = _place(now) != _place(start) or _path_of(self._local) != self._start_path
@@ -98,7 +98,7 @@ class ContentGuard:
 
     async def _take_hash(self) -> None:
         self._sha256 = await asyncio.shield(self._digest)
-        self._from_start = Stamp.of(await asyncio.to_thread(self._local.file.stat)) == Stamp.of(self._start)
+        self._from_start = FileStamp.of(await asyncio.to_thread(self._local.file.stat)) == FileStamp.of(self._start)
 
     async def _note(self, stamp: str) -> None:
         remote = self._local.content is not None
@@ -120,7 +120,7 @@ async def guarded(job: Job, local: Local, log: JobLog) -> AsyncIterator[ContentG
     """A guard that has compared the source with its known content. Raises SourceChanged, also instead of a decoder
     error that a change of the file caused."""
     start = await asyncio.to_thread(local.file.stat)
-    async with hashing(local.file, _known(job, local, str(Stamp.of(start)))) as digest:
+    async with hashing(local.file, _known(job, local, str(FileStamp.of(start)))) as digest:
         guard = ContentGuard(job, local, log, start, digest)
         try:
             await guard.begin()

@@ -37,7 +37,7 @@ async def speech_share(
     spoken = windows = 0
     try:
         for section, start_s, end_s in stretches:
-            feed = await asyncio.to_thread(source.feed_again, section, source.rate)
+            feed = await asyncio.to_thread(source.second_feed, section, source.rate)
             made.reset()
             found = await feed.scan(start_s, end_s, made)
             if found.voice is not None:

@@ -18,7 +18,7 @@ from pydantic import SecretStr
 from worker import metrics
 from worker.audio.frame_feed import FrameFeed
 from worker.audio.frames import BYTES_PER_SAMPLE
-from worker.audio.voice_activity import VoiceMap
+from worker.audio.voice_activity import VoiceActivityMap
 from worker.realtime import messages
 from worker.realtime.client import Client
 from worker.realtime.commit_pairing import Commit
@@ -74,7 +74,7 @@ class SessionStream:
         settings: Settings,
         speed: RateControl,
         timeline: Timeline,
-        voice: VoiceMap,
+        voice: VoiceActivityMap,
         on_commit: Callable[[Commit], Awaitable[None]],
         on_session: Callable[[Session], Awaitable[None]],
         make_room: Callable[[], bool] = lambda: False,
@@ -180,12 +180,12 @@ class SessionStream:
                 self._at_once = 0
                 await asyncio.sleep(0)  # frames that need not wait must not keep the loop from everything else
             if paused and not frame.runs and self._may_rotate():
-                self._frames.give_back(frame)
+                self._frames.push_back(frame)
                 session.input_ended(self._loop.time(), rotate=True)
                 break
             paused = not frame.runs
             if not await self._may_send(pacer, frame.samples):
-                self._frames.give_back(frame)
+                self._frames.push_back(frame)
                 return
             # Recorded before it is sent: a word of this frame may come back before the send returns.
             self._timeline.add_audio(frame.file_start, frame.samples)

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from itertools import pairwise
 from typing import Final
 
-from worker.audio.voice_activity import VoiceMap
+from worker.audio.voice_activity import VoiceActivityMap
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
 from worker.session_timeline import Timeline
@@ -40,7 +40,7 @@ class Assembler:
     """Receives the commits of one part of the file in order of arrival, session after session."""
 
     def __init__(
-        self, voice: VoiceMap, *, paced: bool, start_s: float = 0.0, committed: Iterable[Segment] = ()
+        self, voice: VoiceActivityMap, *, paced: bool, start_s: float = 0.0, committed: Iterable[Segment] = ()
     ) -> None:
         """`start_s`: file second at which the part begins. `paced`: audio is sent in real time, so the audio that was
         sent when a commit arrived limits the audio that it covers. `committed`: segments of an earlier attempt, in

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, NamedTuple
 
-from worker.audio.voice_activity_history import VoicedSeconds
+from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.transcript.model import Segment
 
 FAST_WORD_S: Final = 0.15
@@ -49,7 +49,7 @@ class _TextRange(NamedTuple):
 
 
 def unanswered_ranges(
-    segments: Iterable[Segment], start_s: float, end_s: float, voiced: VoicedSeconds, *, paced: bool
+    segments: Iterable[Segment], start_s: float, end_s: float, voiced: VoiceActivityHistory, *, paced: bool
 ) -> list[UnansweredRange]:
     """The parts of a section (file seconds `start_s` to `end_s`) without text but with enough sound to examine.
 
@@ -73,7 +73,7 @@ def without_skipped(
     return [UnansweredRange(start, end, found.last) for start, end in within(found.start, found.end)]
 
 
-def _text_ranges(segments: Iterable[Segment], voiced: VoicedSeconds, *, paced: bool) -> Iterator[_TextRange]:
+def _text_ranges(segments: Iterable[Segment], voiced: VoiceActivityHistory, *, paced: bool) -> Iterator[_TextRange]:
     for untimed, group in groupby(segments, lambda s: not s.words and s.timing == "estimated" and s.committed):
         if untimed and not paced:
             # All audio may have been sent before the first of these segments arrived, so only their sum is known.
@@ -90,7 +90,7 @@ def _text_ranges(segments: Iterable[Segment], voiced: VoicedSeconds, *, paced: b
                 yield _TextRange(segment.start, segment.end)
 
 
-def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: VoicedSeconds) -> _TextRange:
+def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: VoiceActivityHistory) -> _TextRange:
     """The range from `start_s` that the texts take to say at usual speed."""
     shares, words = list(voiced.shares(start_s, end_s)), sum(word_count(text) for text in texts)
     until_s = start_s + _reach(shares, words * USUAL_WORD_S + UNTIMED_SLACK_S)
@@ -100,7 +100,7 @@ def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: Voic
     return _TextRange(start_s, until_s, unsure_s=until_s - sure_s)
 
 
-def _to_end(segment: Segment, voiced: VoicedSeconds) -> _TextRange:
+def _to_end(segment: Segment, voiced: VoiceActivityHistory) -> _TextRange:
     """The range before the end of a segment that its text takes to say slowly.
 
     At real-time pace a commit arrives right after its speech, so the text is at the end."""
@@ -115,8 +115,8 @@ def _reach(shares: Sequence[float], budget_s: float) -> float:
     for count, share in enumerate(shares):
         used_s += share
         if used_s > budget_s:
-            return count * VoicedSeconds.STEP_S
-    return len(shares) * VoicedSeconds.STEP_S
+            return count * VoiceActivityHistory.STEP_S
+    return len(shares) * VoiceActivityHistory.STEP_S
 
 
 def word_count(text: str) -> float:

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from worker.audio.voice_activity import VoiceMap
+from worker.audio.voice_activity import VoiceActivityMap
 from worker.session_timeline import Timeline
 
 MAX_RESIDUE_S: Final = 0.15
@@ -65,7 +65,7 @@ class CommitAudio(NamedTuple):
     commits."""
 
 
-def session_voiced_runs(voice: VoiceMap, timeline: Timeline, from_s: float, to_s: float) -> VoicedRuns:
+def session_voiced_runs(voice: VoiceActivityMap, timeline: Timeline, from_s: float, to_s: float) -> VoicedRuns:
     """The sound between two session seconds.
 
     A short sound at `from_s` is the rest of the previous word and is left out. Runs are joined across skipped audio."""

@@ -11,7 +11,7 @@ from typing import Final
 
 from tasks.cli.terminal_output import echo
 from worker.audio.file_extensions import is_audio_name, is_other_media_name
-from worker.audio.file_formats.detect_format import identify
+from worker.audio.file_formats.detect_format import detect_format
 from worker.audio.opened_file import SourceFile
 from worker.errors import SttError
 
@@ -130,7 +130,7 @@ def _kind_of(path: Path) -> str | None:
         if not path.is_file() or not path.stat().st_size:
             return None
         with SourceFile.at(path) as file:
-            kind = identify(file)
+            kind = detect_format(file)
     except (OSError, SttError):  # unreadable, so its kind is unknown
         return None
     return str(kind) if kind is not None and kind.is_audio else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from worker.audio.opened_file import Stamp
+from worker.audio.opened_file import FileStamp
 
 
 @dataclass(slots=True)
@@ -13,11 +13,11 @@ class Arrivals:
     """Files that have come or changed, until they have been the same for `settle_s` seconds."""
 
     settle_s: float
-    _waiting: dict[Path, tuple[Stamp, float]] = field(default_factory=dict)
+    _waiting: dict[Path, tuple[FileStamp, float]] = field(default_factory=dict)
     """With the time since when it is the same, on the caller's clock."""
-    _taken: dict[Path, Stamp] = field(default_factory=dict)
+    _taken: dict[Path, FileStamp] = field(default_factory=dict)
 
-    def seen(self, path: Path, stamp: Stamp, now: float) -> None:
+    def seen(self, path: Path, stamp: FileStamp, now: float) -> None:
         """The file exists with this stamp. A file that was taken with the same stamp is ignored."""
         if self._taken.get(path) == stamp:
             self._waiting.pop(path, None)
@@ -40,7 +40,7 @@ class Arrivals:
         """All files, waiting or taken."""
         return (*self._waiting, *(path for path in self._taken if path not in self._waiting))
 
-    def settled(self, now: float) -> dict[Path, Stamp]:
+    def settled(self, now: float) -> dict[Path, FileStamp]:
         """The files that are ready, in the order they came; `take` each of them that is dealt with."""
         return {path: stamp for path, (stamp, since) in self._waiting.items() if now - since >= self.settle_s}
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 from tasks.cli.sources.existing_outputs import all_there, document_of
 from tasks.client.producer import Producer, make_spec
 from tasks.job_spec import JobSpec, JobState, job_id
-from worker.audio.opened_file import Stamp
+from worker.audio.opened_file import FileStamp
 from worker.errors import SourceError, SourceNotFound
 from worker.ledger.records import JobRecord
 from worker.storage.sources.listing import content_of
@@ -45,7 +45,7 @@ class Inbox:
         """Jobs that wait or run."""
         return len(self._open)
 
-    async def take(self, settled: Mapping[Path, Stamp]) -> AsyncIterator[Path]:
+    async def take(self, settled: Mapping[Path, FileStamp]) -> AsyncIterator[Path]:
         """Submit files unless they were done before; yields each one that is dealt with. What has not changed since it
         was last read, also by a process before this one, is not read again."""
         paths = list(settled)
@@ -53,7 +53,7 @@ class Inbox:
             async for path in self._take_some({path: settled[path] for path in paths[first : first + LOOK_AT]}):
                 yield path
 
-    async def _take_some(self, settled: Mapping[Path, Stamp]) -> AsyncIterator[Path]:
+    async def _take_some(self, settled: Mapping[Path, FileStamp]) -> AsyncIterator[Path]:
         known = await self._producer.hash_cache.get_many({str(path): str(stamp) for path, stamp in settled.items()})
         # With its ending: what a file is called must not depend on which others lie there at the moment.
         specs: dict[Path, JobSpec] = {}
@@ -79,11 +79,11 @@ class Inbox:
                 async for taken in self._submit({path: identity}, specs):
                     yield taken
 
-    async def _read(self, path: Path, spec: JobSpec, stamp: Stamp) -> str | None:
+    async def _read(self, path: Path, spec: JobSpec, stamp: FileStamp) -> str | None:
         """The content of the file, or None after an event that it cannot be read."""
         try:
             content = await content_of(spec.source, self._producer.settings)
-            unchanged = await asyncio.to_thread(Stamp.at, path) == stamp
+            unchanged = await asyncio.to_thread(FileStamp.at, path) == stamp
         except (SourceNotFound, FileNotFoundError):
             return None  # gone again; if it comes back, that is seen
         except SourceError as exc:

@@ -23,7 +23,7 @@ from tasks.cli.watch.settling import Arrivals
 from tasks.cli.watch.submitter import Inbox
 from tasks.client.producer import Producer, make_spec
 from worker.audio.file_extensions import is_audio_name, is_other_media_name
-from worker.audio.opened_file import Stamp
+from worker.audio.opened_file import FileStamp
 from worker.backoff import backoff_s
 from worker.errors import LedgerUnavailable, QueueFull
 from worker.open_files_limit import raise_limit
@@ -212,7 +212,7 @@ class Watch:
 
     def _look_at(self, path: Path) -> None:
         try:
-            stamp = Stamp.at(path)
+            stamp = FileStamp.at(path)
         except OSError:  # gone, or not to be read yet
             self._arrivals.gone(path)
             return

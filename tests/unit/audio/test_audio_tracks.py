@@ -13,11 +13,11 @@ from tests.support import tones
 from tests.support.audiofiles import WAV, write_signal
 from tests.support.trackfiles import RATE, TRACK_FILES, TrackFile, write_tracks
 from worker.audio.audio_tracks import Track, check_track, default_track, labels, listed, parse_track
-from worker.audio.channel_selection import Wanted, check_names, check_selection
+from worker.audio.channel_selection import ChannelSelection, check_names, check_selection
 from worker.audio.decoding.decode import open_source
 from worker.audio.frames import wire_frames
 from worker.audio.recording import open_recording
-from worker.audio.segmentation.section_plan import Cutting
+from worker.audio.segmentation.section_plan import CutOptions
 from worker.audio.source import Audio
 from worker.errors import BadJob, NoSuchTrack
 
@@ -90,15 +90,15 @@ def test_one_track_is_all_tracks_of_a_file_without_others(tmp_path: Path) -> Non
     with pytest.raises(NoSuchTrack, match="has only one audio track; there is no track 2"):
         open_source(path, track=2)
     with open_recording(
-        path, 16000, cutting=Cutting(), wanted=Wanted(track="all"), progress=lambda _: None
+        path, 16000, cutting=CutOptions(), wanted=ChannelSelection(track="all"), progress=lambda _: None
     ) as recording:
         assert [plan.channel for plan in recording.plans] == [None]
 
 
 def test_all_tracks_are_channels_with_the_names_of_their_languages(tmp_path: Path) -> None:
     path = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS)
-    wanted = Wanted(track="all")
-    with open_recording(path, 16000, cutting=Cutting(), wanted=wanted, progress=lambda _: None) as recording:
+    wanted = ChannelSelection(track="all")
+    with open_recording(path, 16000, cutting=CutOptions(), wanted=wanted, progress=lambda _: None) as recording:
         assert [plan.channel for plan in recording.plans] == [0, 1, 2]
         assert [recording.wanted.name(channel) for channel in range(3)] == ["eng 1", "yue", "eng 3"]
         assert recording.warnings == ()
@@ -106,7 +106,7 @@ def test_all_tracks_are_channels_with_the_names_of_their_languages(tmp_path: Pat
             pcm = b"".join(frame.pcm for frame in feed(recording, number))
             assert [word.number for word in tones.decode_pcm16(pcm)] == numbers(number)
     named = replace(wanted, names=("host",))
-    with open_recording(path, 16000, cutting=Cutting(), wanted=named, progress=lambda _: None) as recording:
+    with open_recording(path, 16000, cutting=CutOptions(), wanted=named, progress=lambda _: None) as recording:
         assert [recording.wanted.name(channel) for channel in range(3)] == ["host", "yue", "eng 3"]
 
 
@@ -123,8 +123,8 @@ def test_a_job_resumes_only_with_its_own_track(tmp_path: Path, other: object) ->
     path = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS)
 
     def recording(track: object, made=None):  # type: ignore[no-untyped-def]
-        wanted = Wanted(track=parse_track(track))
-        return open_recording(path, 16000, cutting=Cutting(), wanted=wanted, made=made, progress=lambda _: None)
+        wanted = ChannelSelection(track=parse_track(track))
+        return open_recording(path, 16000, cutting=CutOptions(), wanted=wanted, made=made, progress=lambda _: None)
 
     with recording(2) as begun:
         plans = begun.plans

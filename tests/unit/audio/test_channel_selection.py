@@ -9,7 +9,7 @@ import pytest
 import soundfile
 
 from tests.support.audiofiles import FLAC, FLAC_24, VORBIS, WAV, WAV_FLOAT, Coding, write_signal
-from worker.audio.channel_selection import Wanted, check_names, parse_channels, parse_names
+from worker.audio.channel_selection import ChannelSelection, check_names, parse_channels, parse_names
 from worker.audio.decoding.decode import open_source
 from worker.audio.decoding.downmix import OneChannel
 from worker.audio.file_formats.coding_names import fits_int16
@@ -73,19 +73,23 @@ def test_names_that_name_nothing() -> None:
 
 
 def test_channels_of_a_source() -> None:
-    split, third = Wanted("split", ("a", "b")), Wanted(3)
-    assert Wanted().of(2, "x") == split.of(1, "x") == Wanted(1).of(1, "x") == (None,)
+    split, third = ChannelSelection("split", ("a", "b")), ChannelSelection(3)
+    assert ChannelSelection().of(2, "x") == split.of(1, "x") == ChannelSelection(1).of(1, "x") == (None,)
     assert split.of(3, "x") == (0, 1, 2)
     assert third.of(6, "x") == (2,)
     with pytest.raises(NoSuchChannel, match=r"^call\.wav: has 2 channels, so there is no channel 3 to take$"):
         third.of(2, "call.wav")
     assert [split.name(c) for c in (None, 0, 1, 2)] == [None, "a", "b", "3"]
-    assert (third.name(2), Wanted(3, ("c",)).name(2), Wanted(2, ("a", "b", "c")).name(1)) == (None, "c", "b")
-    assert split.warnings(2) == Wanted("split").warnings(1) == third.warnings(1) == ()
+    assert (third.name(2), ChannelSelection(3, ("c",)).name(2), ChannelSelection(2, ("a", "b", "c")).name(1)) == (
+        None,
+        "c",
+        "b",
+    )
+    assert split.warnings(2) == ChannelSelection("split").warnings(1) == third.warnings(1) == ()
     assert split.warnings(1) == ("has only one channel, so nothing was split; names were given for 2",)
-    split.check_goes_on([0, 1], (0, 1), "x")
+    split.check_unchanged([0, 1], (0, 1), "x")
     with pytest.raises(BadJob, match=r"^x: an earlier attempt used other channels"):
-        split.check_goes_on([None], (0, 1), "x")
+        split.check_unchanged([None], (0, 1), "x")
 
 
 @pytest.mark.parametrize("coding", [WAV, FLAC, FLAC_24, WAV_FLOAT, VORBIS], ids=str)

@@ -119,10 +119,10 @@ def test_an_mp3_cut_off(tmp_path: Path) -> None:
 
 def test_the_frames_of_an_mp3_are_counted(tmp_path: Path) -> None:
     path = write_words(tmp_path / "a.mp3", spoken(5), 44100, audiofiles.MP3, channels=2, duration_s=6)
-    (tagged,) = mp3.examine(path)
+    (tagged,) = mp3.scan_recordings(path)
     assert tagged.trusted
     path.write_bytes(audiofiles.without_first_mp3_frame(path.read_bytes()))
-    (bare,) = mp3.examine(path)
+    (bare,) = mp3.scan_recordings(path)
     assert not bare.trusted
     assert bare.frames == tagged.frames
     assert mp3.is_header(bare.length_frame()[:4])
@@ -132,7 +132,7 @@ def test_the_frames_of_an_mp3_are_counted(tmp_path: Path) -> None:
 def test_what_only_looks_like_mp3(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(data)
-    assert mp3.examine(path) == []
+    assert mp3.scan_recordings(path) == []
 
 
 @pytest.mark.parametrize("seed", range(4))

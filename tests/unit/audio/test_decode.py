@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support import audiofiles
 from tests.support.audiofiles import Coding, write_signal
-from worker.audio.decoding.decode import AudioSource, open_source
+from worker.audio.decoding.decode import SndfileSource, open_source
 from worker.audio.file_formats.coding_names import fits_int16
 from worker.errors import DamagedSource, SourceError, SourceNotFound, UnsupportedSource
 
@@ -22,7 +22,7 @@ def noise(samples: int, channels: int = 1, seed: int = 0) -> np.ndarray:
     return signal.astype(np.float32)
 
 
-def decoded(source: AudioSource, start_frame: int = 0, block_s: float = 1.0) -> np.ndarray:
+def decoded(source: SndfileSource, start_frame: int = 0, block_s: float = 1.0) -> np.ndarray:
     blocks = list(source.blocks(start_frame, block_s))
     assert all(block.dtype == np.float32 and block.ndim == 1 and len(block) for block in blocks)
     return np.concatenate([np.zeros(0, np.float32), *blocks])

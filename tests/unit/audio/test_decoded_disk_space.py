@@ -12,10 +12,10 @@ import pytest
 import soundfile
 
 from worker.audio import decoded_disk_space
-from worker.audio.channel_selection import Wanted
-from worker.audio.decoded_disk_space import STEP_BYTES, DecodedSpace, SpaceTaken, TooLarge
+from worker.audio.channel_selection import ChannelSelection
+from worker.audio.decoded_disk_space import STEP_BYTES, DecodedSpace, SpaceInUse, TooLarge
 from worker.audio.recording import Recording, open_recording
-from worker.audio.segmentation.section_plan import Cutting
+from worker.audio.segmentation.section_plan import CutOptions
 from worker.errors import WorkerShortage
 from worker.pipeline.planning_thread import open_planned
 from worker.settings import load
@@ -42,8 +42,8 @@ def opened(path: Path, space: DecodedSpace, made: Recording | None = None, chann
     return open_recording(
         path,
         RATE,
-        cutting=Cutting(sessions=8),
-        wanted=Wanted("split" if channels == "split" else "mix"),
+        cutting=CutOptions(sessions=8),
+        wanted=ChannelSelection("split" if channels == "split" else "mix"),
         made=None if made is None else made.plans,
         progress=lambda _: None,
         space=space,
@@ -65,12 +65,12 @@ def test_a_job_that_alone_needs_too_much_is_streamed_without(
     ogg: Path, lying: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if lying:  # a header that promises less than there is
-        monkeypatch.setattr(decoded_disk_space.Share, "expect", lambda _self, _count: None)
+        monkeypatch.setattr(decoded_disk_space.JobSpace, "expect", lambda _self, _count: None)
     space = DecodedSpace(1e9, 5e6, 0)
     with opened(ogg, space) as recording:
         assert space.used_bytes == 0
         assert len(recording.sections) == CHANNELS
-        assert recording.fell_back
+        assert recording.streamed_whole
         (warning,) = recording.warnings
     for part in (
         "streamed whole, in one section for each channel",
@@ -102,7 +102,7 @@ def test_space_of_other_jobs_is_a_temporary_shortage(ogg: Path) -> None:
             opened(ogg, space)
         assert exc.value.retryable
     with opened(ogg, space) as later:
-        assert not later.fell_back
+        assert not later.streamed_whole
     assert space.used_bytes == 0
 
 
@@ -110,18 +110,18 @@ def test_the_disk_is_not_filled(ogg: Path, monkeypatch: pytest.MonkeyPatch) -> N
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=300_000_000))
     with opened(ogg, DecodedSpace(1e9, 1e9, 250e6)) as enough:
-        assert not enough.fell_back
+        assert not enough.streamed_whole
     with opened(ogg, DecodedSpace(1e9, 1e9, 290e6)) as too_little:
-        assert too_little.fell_back
+        assert too_little.streamed_whole
         assert "STT_DISK_FREE_GB" in " ".join(too_little.warnings)
 
 
 async def test_the_settings_of_a_worker_bound_the_space(ogg: Path) -> None:
     settings = load({}, decoded_job_max_gb=0.005)
-    with await open_planned(ogg, settings, 8, False, None, Wanted("split")) as recording:
-        assert recording.fell_back
-    with await open_planned(ogg, load({}), 8, False, None, Wanted("split")) as recording:
-        assert not recording.fell_back
+    with await open_planned(ogg, settings, 8, False, None, ChannelSelection("split")) as recording:
+        assert recording.streamed_whole
+    with await open_planned(ogg, load({}), 8, False, None, ChannelSelection("split")) as recording:
+        assert not recording.streamed_whole
 
 
 def test_shares_of_many_threads_add_up() -> None:
@@ -130,7 +130,7 @@ def test_shares_of_many_threads_add_up() -> None:
     for share in shares:
         share.take(1_000_000)
     shares[0].take(20_000_000)
-    with pytest.raises(SpaceTaken):
+    with pytest.raises(SpaceInUse):
         shares[1].take(40_000_000)
     with pytest.raises(TooLarge):
         space.share().expect(100e6 + 1)
@@ -147,6 +147,6 @@ def test_a_lack_of_space_is_found_before_decoding(ogg: Path, monkeypatch: pytest
     def decode(*_: object) -> Callable[[], None]:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr("worker.audio.pcm_spool.Spool.fill", decode)
+    monkeypatch.setattr("worker.audio.pcm_spool.PcmSpool.fill", decode)
     with opened(ogg, DecodedSpace(1e12, 5e6, 0)) as recording:
-        assert recording.fell_back
+        assert recording.streamed_whole

@@ -15,7 +15,7 @@ from tests.support.timedmedia import ogg_checksum, ogg_pages, ogg_shifted, write
 from tests.support.tones import ToneWord
 from worker.audio.decoding.decode import open_source
 from worker.audio.file_formats import ogg
-from worker.audio.file_formats.ogg_granules import Page, checksum
+from worker.audio.file_formats.ogg_granules import OggPage, checksum
 from worker.audio.frames import wire_frames
 
 WORDS = list(tones.speech(14, seed=9))
@@ -159,4 +159,4 @@ def test_a_start_behind_a_gap_is_exact(tmp_path: Path, files: dict[str, bytes], 
 def test_the_checksum_is_that_of_the_specification(data: bytes) -> None:
     page = b"OggS" + data
     assert checksum(page) == ogg_checksum(page)
-    assert Page(0, page[:22] + ogg_checksum(page) + page[26:]).is_intact
+    assert OggPage(0, page[:22] + ogg_checksum(page) + page[26:]).is_intact

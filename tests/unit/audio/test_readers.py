@@ -15,7 +15,7 @@ from tests.support.mediafiles import MEDIA, Media, write_media
 from tests.support.tones import ToneWord
 from worker.audio.decoding import ffmpeg_container as container_module
 from worker.audio.decoding.decode import open_source
-from worker.audio.file_formats.detect_format import identify
+from worker.audio.file_formats.detect_format import detect_format
 from worker.audio.frames import wire_frames
 from worker.errors import DamagedSource, UnsupportedSource
 
@@ -86,7 +86,7 @@ def assert_read(path: Path) -> None:
 @pytest.mark.parametrize("name", ["a.mp3", "noname"])
 def test_the_name_of_a_file_does_not_matter(tmp_path: Path, kind: str, media: Media, name: str) -> None:
     path = write(tmp_path / name, media)
-    assert str(identify(path)) == kind
+    assert str(detect_format(path)) == kind
     assert_read(path)
 
 
@@ -189,7 +189,7 @@ def test_coded_audio_that_a_wav_calls_pcm(tmp_path: Path) -> None:
     path = write(tmp_path / "a.dts", Media("", "dts", "dts", "dca", 48000, 2))
     frames = path.read_bytes()
     soundfile.write(tmp_path / "a.wav", np.frombuffer(frames[: len(frames) // 4 * 4], "<i2").reshape(-1, 2), 48000)
-    assert str(identify(tmp_path / "a.wav")) == "DTS (as PCM) in WAV"
+    assert str(detect_format(tmp_path / "a.wav")) == "DTS (as PCM) in WAV"
     assert_read(tmp_path / "a.wav")
 
 

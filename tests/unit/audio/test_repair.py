@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.audio.decoding.repair import Part, PartFile, plan_of
+from worker.audio.decoding.repair import FilePart, PartFile, read_plan
 
 CONTENT = bytes(range(200))
 STEPS = st.lists(st.tuples(st.sampled_from(["set", "cur", "end", "read"]), st.integers(-60, 220)), max_size=12)
@@ -22,7 +22,7 @@ def test_a_part_behaves_as_a_file_of_its_own(
         path.write_bytes(CONTENT)
     end = min(start + length, len(CONTENT))
     expected = head + CONTENT[start:end]
-    real, ours = io.BytesIO(expected), PartFile(path, Part(start, max(start, end), head))
+    real, ours = io.BytesIO(expected), PartFile(path, FilePart(start, max(start, end), head))
     for what, number in steps:
         if what == "read":
             assert ours.read(abs(number)) == real.read(abs(number))
@@ -38,4 +38,4 @@ def test_ordinary_files_are_left_to_libsndfile(tmp_path: Path) -> None:
     for content in (b"", b"RIFF", b"fLaC" + bytes(100), b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff" + bytes(50)):
         path = tmp_path / "a"
         path.write_bytes(content)
-        assert plan_of(path).parts == ()
+        assert read_plan(path).parts == ()

@@ -14,21 +14,21 @@ from tests.support import audiofiles, sounds, tones
 from tests.support.audiofiles import Coding
 from tests.support.sources import SignalSource, in_blocks
 from tests.support.tones import WORD_S, Samples, ToneWord
-from worker.audio.decoding.decode import AudioSource, open_source
+from worker.audio.decoding.decode import SndfileSource, open_source
 from worker.audio.segmentation.scan import WINDOW_S, Scan, scan
-from worker.audio.segmentation.section_plan import Cutting, Plan, plan, plan_scan, sections_for
-from worker.audio.segmentation.silence import Skipping
+from worker.audio.segmentation.section_plan import CutOptions, StreamingPlan, plan, plan_scan, sections_for
+from worker.audio.segmentation.silence import SkipOptions
 
 RATE = 16000
-CUTTING = Cutting(sessions=8, shortest_s=10)
+CUTTING = CutOptions(sessions=8, min_section_s=10)
 
 
-def planned(signal: Samples, cutting: Cutting = CUTTING, **options: Any) -> Plan:
-    source = cast(AudioSource, SignalSource(in_blocks(signal, 16000)))
+def planned(signal: Samples, cutting: CutOptions = CUTTING, **options: Any) -> StreamingPlan:
+    source = cast(SndfileSource, SignalSource(in_blocks(signal, 16000)))
     return plan(source, rate=RATE, cutting=cutting, **options)
 
 
-def cut_words(found: Plan, words: list[ToneWord]) -> list[ToneWord]:
+def cut_words(found: StreamingPlan, words: list[ToneWord]) -> list[ToneWord]:
     """Words that no section hears whole though it is the one that has to."""
     spans = [
         ((s.start - s.overlap_before) / found.rate, s.handover / found.rate, s.end / found.rate) for s in found.sections
@@ -42,7 +42,7 @@ def cut_words(found: Plan, words: list[ToneWord]) -> list[ToneWord]:
     return bad
 
 
-def check_coverage(found: Plan) -> None:
+def check_coverage(found: StreamingPlan) -> None:
     """Every sample in one section or in a skipped stretch, and only there."""
     own = [
         (max(a, section.start), b)
@@ -73,7 +73,7 @@ def check_coverage(found: Plan) -> None:
     ],
 )  # fmt: skip
 def test_sections_for(duration_s: float, sessions: int, expected: int) -> None:
-    assert sections_for(duration_s, Cutting(sessions=sessions)) == expected
+    assert sections_for(duration_s, CutOptions(sessions=sessions)) == expected
 
 
 # -- any scan ----------------------------------------------------------------------------------------------------------
@@ -107,8 +107,8 @@ def scans(draw: st.DrawFn) -> Scan:
 def test_every_sample_once(
     found: Scan, rate: int, sessions: int, shortest_s: float, skip: bool, overlap_s: float
 ) -> None:
-    cutting = Cutting(sessions=sessions, shortest_s=shortest_s, overlap_s=overlap_s, longest_s=60)
-    result = plan_scan(found, rate, cutting, Skipping() if skip else None)
+    cutting = CutOptions(sessions=sessions, min_section_s=shortest_s, overlap_s=overlap_s, max_section_s=60)
+    result = plan_scan(found, rate, cutting, SkipOptions() if skip else None)
     check_coverage(result)
     kept_s = result.duration / rate - result.skipped_s
     if result.sections:
@@ -132,11 +132,11 @@ def test_no_cut_lies_in_a_word(tmp_path: Path, coding: Coding, rate: int, channe
     path = audiofiles.write_words(tmp_path / f"a.{coding.ending}", words, rate, coding, channels, duration_s=120)
     with open_source(path) as source:
         scanned = scan(source)
-    assert plan(path, rate=RATE, cutting=Cutting(sessions=2, shortest_s=6)) == plan_scan(
-        scanned, RATE, Cutting(sessions=2, shortest_s=6), None
+    assert plan(path, rate=RATE, cutting=CutOptions(sessions=2, min_section_s=6)) == plan_scan(
+        scanned, RATE, CutOptions(sessions=2, min_section_s=6), None
     )
     for sessions in (2, 3, 8, 12):
-        found = plan_scan(scanned, RATE, Cutting(sessions=sessions, shortest_s=6), None)
+        found = plan_scan(scanned, RATE, CutOptions(sessions=sessions, min_section_s=6), None)
         assert found.measured
         assert len(found.sections) == sessions
         assert [s.overlap_before for s in found.sections] == [0] * sessions
@@ -162,7 +162,7 @@ def test_the_only_pause_within_reach_is_taken() -> None:
     for number in range(400):
         words.append(ToneWord(number, at))
         at += WORD_S + (0.6 if number == 160 else 0.0)
-    found = planned(tones.encode(words), Cutting(sessions=2, shortest_s=10))
+    found = planned(tones.encode(words), CutOptions(sessions=2, min_section_s=10))
     first, second = found.sections
     assert second.overlap_before == 0
     assert words[160].end < first.end / RATE == second.start / RATE < words[161].start
@@ -195,7 +195,7 @@ def test_sound_without_an_end_is_cut_all_the_same(signal: Samples) -> None:
 
 def test_one_section_is_not_read(tmp_path: Path) -> None:
     path = audiofiles.write_signal(tmp_path / "a.wav", sounds.silence(20), 8000)
-    found = plan(path, rate=RATE, cutting=Cutting(sessions=8))
+    found = plan(path, rate=RATE, cutting=CutOptions(sessions=8))
     assert not found.measured
     assert [(s.start, s.end, s.overlap_before) for s in found.sections] == [(0, found.duration, 0)]
     assert found.duration == 2 * 20 * RATE  # 16,000 samples a second, written as 8,000
@@ -204,7 +204,7 @@ def test_one_section_is_not_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("samples", [1, 2, 255, 256, 257, 511, 8000])
 @pytest.mark.parametrize("skip", [False, True])
 def test_tiny_files(samples: int, skip: bool) -> None:
-    found = planned(np.full(samples, 0.3, np.float32), skipping=Skipping() if skip else None)
+    found = planned(np.full(samples, 0.3, np.float32), skipping=SkipOptions() if skip else None)
     assert (found.duration, len(found.sections)) == (samples, 1)
     check_coverage(found)
 
@@ -233,7 +233,7 @@ def test_cuts_fall_where_something_is_skipped() -> None:
         words += [ToneWord(w.number, w.start + at) for w in spoken]
         parts += [tones.encode(spoken, duration_s=20), sounds.silence(10)]
         at += 30
-    found = planned(np.concatenate(parts), Cutting(sessions=4, shortest_s=10), skipping=Skipping())
+    found = planned(np.concatenate(parts), CutOptions(sessions=4, min_section_s=10), skipping=SkipOptions())
     check_coverage(found)
     assert cut_words(found, words) == []
     assert len(found.sections) == 4
@@ -244,6 +244,6 @@ def test_cuts_fall_where_something_is_skipped() -> None:
 
 
 def test_a_silent_file_has_no_sections() -> None:
-    found = planned(sounds.silence(30), skipping=Skipping())
+    found = planned(sounds.silence(30), skipping=SkipOptions())
     assert (found.sections, found.skipped, found.speech_s) == ((), ((0, found.duration),), 0.0)
     assert found.skipped_s == 30

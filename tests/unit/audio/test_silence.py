@@ -13,16 +13,22 @@ from hypothesis import strategies as st
 from tests.support import sounds, tones
 from tests.support.sources import SignalSource, in_blocks
 from tests.support.tones import Samples
-from worker.audio.decoding.decode import AudioSource
+from worker.audio.decoding.decode import SndfileSource
 from worker.audio.segmentation.scan import WINDOW_S, Scan, scan
-from worker.audio.segmentation.silence import Kept, Skipping, Stretch, silent_stretches, speech_windows
+from worker.audio.segmentation.silence import (
+    SkipOptions,
+    StreamedWindows,
+    WindowRange,
+    silent_stretches,
+    speech_windows,
+)
 
-SKIPPING = Skipping()
-LEAST, MARGIN = round(SKIPPING.least_s / WINDOW_S), round(SKIPPING.margin_s / WINDOW_S)
+SKIPPING = SkipOptions()
+LEAST, MARGIN = round(SKIPPING.min_s / WINDOW_S), round(SKIPPING.margin_s / WINDOW_S)
 
 
 def scanned(signal: Samples, size: int = 16000) -> Scan:
-    return scan(cast(AudioSource, SignalSource(in_blocks(signal, size))))
+    return scan(cast(SndfileSource, SignalSource(in_blocks(signal, size))))
 
 
 def skipped_s(signal: Samples) -> float:
@@ -87,12 +93,12 @@ def test_what_sounds_before_speech_is_kept(before: str, kept_s: float) -> None:
 def test_kept_windows_are_those_not_skipped(tail: int, gaps: list[tuple[int, int]]) -> None:
     at, skipped = 0, []
     for before, length in gaps:
-        skipped.append(Stretch(at + before, at + before + length))
+        skipped.append(WindowRange(at + before, at + before + length))
         at = skipped[-1].last
     mask = np.ones(at + tail, dtype=bool)
     for first, last in skipped:
         mask[first:last] = False
-    kept = Kept(at + tail, skipped)
+    kept = StreamedWindows(at + tail, skipped)
     expected = np.flatnonzero(mask)
     assert kept.count == len(expected)
     assert kept.windows(0, kept.count).tolist() == expected.tolist()
@@ -115,7 +121,7 @@ def test_a_scan_holds_little() -> None:
     for minutes in (2, 15):
         source = SignalSource(block for _ in range(minutes) for block in in_blocks(minute, 16000))
         tracemalloc.start()
-        scan(cast(AudioSource, source))
+        scan(cast(SndfileSource, source))
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] - peaks[0] < 250_000, peaks

@@ -18,10 +18,10 @@ import pytest
 from tests.support import sounds
 from tests.support.sources import SignalSource, in_blocks
 from tests.support.tones import Samples
-from worker.audio.decoding.decode import AudioSource, open_source
+from worker.audio.decoding.decode import SndfileSource, open_source
 from worker.audio.resample import resample_blocks
-from worker.audio.segmentation.section_plan import Cutting, Plan, plan
-from worker.audio.segmentation.silence import Skipping
+from worker.audio.segmentation.section_plan import CutOptions, StreamingPlan, plan
+from worker.audio.segmentation.silence import SkipOptions
 from worker.audio.segmentation.speech_detector import VOICE_WINDOW, Silero, silero
 
 FOLDER = Path(os.environ.get("STT_TEST_AUDIO") or Path(__file__).parents[4] / "shared" / "audio")
@@ -73,12 +73,12 @@ def signal_of(file: str) -> Samples:
         return np.concatenate(list(resample_blocks(source.blocks(), source.info.sample_rate, RATE)))
 
 
-def planned(signal: Samples, detector: Silero) -> Plan:
-    source = cast(AudioSource, SignalSource(in_blocks(signal, RATE)))
-    return plan(source, rate=RATE, cutting=Cutting(), skipping=Skipping(), detector=detector)
+def planned(signal: Samples, detector: Silero) -> StreamingPlan:
+    source = cast(SndfileSource, SignalSource(in_blocks(signal, RATE)))
+    return plan(source, rate=RATE, cutting=CutOptions(), skipping=SkipOptions(), detector=detector)
 
 
-def lost(found: Plan, words: list[Said], offset_s: float = 0.0) -> list[Said]:
+def lost(found: StreamingPlan, words: list[Said], offset_s: float = 0.0) -> list[Said]:
     return [
         word
         for word in words
@@ -154,8 +154,8 @@ def levels_db(signal: Samples) -> Samples:
 @pytest.mark.parametrize("sessions", [2, 3, 4, 6])
 def test_no_cut_lies_in_a_spoken_word(entry: dict[str, Any], sessions: int) -> None:
     """Spontaneous speech with its words' times set by hand."""
-    source = cast(AudioSource, SignalSource(in_blocks(signal_of(entry["file"]), RATE)))
-    found = plan(source, rate=RATE, cutting=Cutting(sessions=sessions, shortest_s=3, overlap_s=1))
+    source = cast(SndfileSource, SignalSource(in_blocks(signal_of(entry["file"]), RATE)))
+    found = plan(source, rate=RATE, cutting=CutOptions(sessions=sessions, min_section_s=3, overlap_s=1))
     cuts = [section.start / RATE for section in found.sections[1:] if not section.overlap_before]
     assert cuts
     assert [(cut, w) for cut in cuts for w in said(entry) if w.start < cut < w.end] == []

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from worker.audio.segmentation.scan import FLOOR_DB, STEP_DB, WINDOW_S, Scan
-from worker.audio.segmentation.speech_or_noise import sounding
+from worker.audio.segmentation.speech_or_noise import find_sounds
 
 
 def scan(*parts: tuple[float, float, float], detector: bool = True) -> Scan:
@@ -30,40 +30,40 @@ def talk(seconds: float, probability: float) -> list[tuple[float, float, float]]
 
 
 def test_speech_is_found_with_its_place() -> None:
-    (found,) = sounding(scan(SILENCE, (3, -30, 0.9), SILENCE), last=True)
+    (found,) = find_sounds(scan(SILENCE, (3, -30, 0.9), SILENCE), last=True)
     assert (found.kind, found.seconds) == ("speech", pytest.approx(3, abs=0.05))
     assert (found.start, found.end) == (pytest.approx(2, abs=0.05), pytest.approx(5, abs=0.05))
 
 
 def test_a_breath_is_not_enough_and_less_so_where_text_follows() -> None:
-    assert sounding(scan(SILENCE, (0.4, -30, 0.9), SILENCE), last=True) == []
-    assert sounding(scan(SILENCE, (2, -30, 0.9), SILENCE), last=False) == []
-    assert sounding(scan(SILENCE, (2, -30, 0.9), SILENCE), last=True) != []
+    assert find_sounds(scan(SILENCE, (0.4, -30, 0.9), SILENCE), last=True) == []
+    assert find_sounds(scan(SILENCE, (2, -30, 0.9), SILENCE), last=False) == []
+    assert find_sounds(scan(SILENCE, (2, -30, 0.9), SILENCE), last=True) != []
 
 
 def test_stretches_far_apart_are_several() -> None:
-    found = sounding(scan((3, -30, 0.9), (8, -120, 0), (3, -30, 0.9)), last=True)
+    found = find_sounds(scan((3, -30, 0.9), (8, -120, 0), (3, -30, 0.9)), last=True)
     assert [one.kind for one in found] == ["speech", "speech"]
 
 
 def test_noise_counts_when_it_is_long() -> None:
-    assert sounding(scan((4, -30, 0.0)), last=True) == []
-    (found,) = sounding(scan((8, -30, 0.0)), last=True)
+    assert find_sounds(scan((4, -30, 0.0)), last=True) == []
+    (found,) = find_sounds(scan((8, -30, 0.0)), last=True)
     assert (found.kind, found.pauses) == ("noise", False)
 
 
 def test_sound_with_pauses_like_speech_counts_whatever_the_detector_finds() -> None:
-    (found,) = sounding(scan(*talk(3, 0.0)), last=True)
+    (found,) = find_sounds(scan(*talk(3, 0.0)), last=True)
     assert (found.kind, found.pauses) == ("noise", True)
 
 
 def test_without_a_detector_its_kind_is_unknown() -> None:
-    (found,) = sounding(scan(*talk(3, 0.0), detector=False), last=True)
+    (found,) = find_sounds(scan(*talk(3, 0.0), detector=False), last=True)
     assert found.kind == "unknown"
 
 
 def test_faint_and_steady_sounds_are_ignored() -> None:
-    assert sounding(scan((8, -70, 0.0)), last=True) == []
+    assert find_sounds(scan((8, -70, 0.0)), last=True) == []
     steady = scan((8, -120, 0.0))
     hum = np.full(steady.windows, round((-40 - FLOOR_DB) / STEP_DB), np.uint8)
-    assert sounding(Scan(hum, hum, None, steady.source_samples, 16000), last=True) == []
+    assert find_sounds(Scan(hum, hum, None, steady.source_samples, 16000), last=True) == []

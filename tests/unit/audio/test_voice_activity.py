@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.audio.frames import to_pcm16
-from worker.audio.voice_activity import Frame, VoiceMap, frames_with_voice, voiced_runs
+from worker.audio.voice_activity import PcmFrame, VoiceActivityMap, frames_with_voice, voiced_runs
 
 RATE = 16000
 
@@ -40,7 +40,7 @@ def test_a_map_does_not_depend_on_the_frames(lengths: list[int], seed: int) -> N
         cut.append(whole[at : at + length * 2])
         at += length * 2
     cut.append(whole[at:])
-    one, other = VoiceMap(RATE), VoiceMap(RATE)
+    one, other = VoiceActivityMap(RATE), VoiceActivityMap(RATE)
     for frame in frames_with_voice([whole], 0, RATE):
         one.add(frame)
     for frame in frames_with_voice([c for c in cut if c], 0, RATE):
@@ -51,8 +51,8 @@ def test_a_map_does_not_depend_on_the_frames(lengths: list[int], seed: int) -> N
 
 
 def test_onsets_and_ends() -> None:
-    voice = VoiceMap(RATE)
-    voice.add(Frame(b"", 0, ((1600, 3200), (8000, 16000))))
+    voice = VoiceActivityMap(RATE)
+    voice.add(PcmFrame(b"", 0, ((1600, 3200), (8000, 16000))))
     assert voice.onset_s(0.0) == 0.1
     assert voice.onset_s(0.15) == 0.15
     assert voice.onset_s(0.2) == 0.5
@@ -64,17 +64,17 @@ def test_onsets_and_ends() -> None:
 
 
 def test_a_frame_that_comes_again_changes_nothing() -> None:
-    voice = VoiceMap(RATE)
+    voice = VoiceActivityMap(RATE)
     for _ in range(2):
-        voice.add(Frame(b"", 0, ((1600, 3200),)))
-        voice.add(Frame(b"", 16000, ((0, 3200),)))
+        voice.add(PcmFrame(b"", 0, ((1600, 3200),)))
+        voice.add(PcmFrame(b"", 16000, ((0, 3200),)))
     assert voice.onset_s(0.3) == 1.0
     assert voice.end_s(0.9) == 0.2
 
 
 def test_the_runs_between_two_moments() -> None:
-    voice = VoiceMap(RATE)
-    voice.add(Frame(b"", 0, ((RATE, 2 * RATE), (3 * RATE, 5 * RATE))))
+    voice = VoiceActivityMap(RATE)
+    voice.add(PcmFrame(b"", 0, ((RATE, 2 * RATE), (3 * RATE, 5 * RATE))))
     assert voice.runs_s(0.0, 9.0) == [(1.0, 2.0), (3.0, 5.0)]
     assert voice.runs_s(1.5, 4.0) == [(1.5, 2.0), (3.0, 4.0)]
     assert voice.runs_s(2.0, 3.0) == []

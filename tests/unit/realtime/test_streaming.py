@@ -12,7 +12,7 @@ import pytest
 from pydantic import SecretStr
 
 from tests.support import virtual_time
-from worker.audio.voice_activity import Frame, VoiceMap
+from worker.audio.voice_activity import PcmFrame, VoiceActivityMap
 from worker.realtime import messages
 from worker.realtime.rate_control import RateControl
 from worker.realtime.session import Session
@@ -70,14 +70,14 @@ class Frames:
 
     def __init__(self, count: int, samples: int, *, voiced: bool) -> None:
         self._frames = iter(
-            Frame(bytes(samples * 2), n * samples, ((0, samples),) if voiced else ()) for n in range(count)
+            PcmFrame(bytes(samples * 2), n * samples, ((0, samples),) if voiced else ()) for n in range(count)
         )
-        self.given_back: list[Frame] = []
+        self.given_back: list[PcmFrame] = []
 
-    def give_back(self, frame: Frame) -> None:
+    def push_back(self, frame: PcmFrame) -> None:
         self.given_back.append(frame)
 
-    def __iter__(self) -> Iterator[Frame]:
+    def __iter__(self) -> Iterator[PcmFrame]:
         return self._frames
 
 
@@ -95,7 +95,7 @@ def stream(
             settings=load({"STT_SESSION_MAX_S": "0", **env}),
             speed=RateControl(speed, 0.0),
             timeline=Timeline(RATE),
-            voice=VoiceMap(RATE),
+            voice=VoiceActivityMap(RATE),
             on_commit=nothing,
             on_session=nothing,
             connect=service,
@@ -236,7 +236,7 @@ def test_what_a_callback_raises_ends_the_stream_and_closes() -> None:
             settings=load({}),
             speed=RateControl(1.0, 0.0),
             timeline=Timeline(RATE),
-            voice=VoiceMap(RATE),
+            voice=VoiceActivityMap(RATE),
             on_commit=lost,
             on_session=lost,
             connect=service,

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cli.watch.settling import Arrivals
-from worker.audio.opened_file import Stamp
+from worker.audio.opened_file import FileStamp
 
 A, B = Path("/in/a.wav"), Path("/in/b.wav")
-ONE = Stamp(100, 1, 7)
+ONE = FileStamp(100, 1, 7)
 
 
 def test_a_file_settles_when_it_is_unchanged_for_long_enough() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.audio.voice_activity import Frame, VoiceMap
+from worker.audio.voice_activity import PcmFrame, VoiceActivityMap
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
 from worker.session_timeline import Timeline
@@ -32,7 +32,7 @@ def place(assembler: Assembler, line: Timeline, *commits: Commit) -> list[Segmen
 
 def test_session_seconds_become_file_seconds() -> None:
     (segment,) = place(
-        Assembler(VoiceMap(RATE), paced=True), timeline(start_s=100), commit("good day", (1.0, 1.4), (1.5, 2.0))
+        Assembler(VoiceActivityMap(RATE), paced=True), timeline(start_s=100), commit("good day", (1.0, 1.4), (1.5, 2.0))
     )
     assert (segment.start, segment.end) == (101.0, 102.0)
     assert [(w.text, w.start, w.end, w.confidence) for w in segment.words] == [
@@ -44,7 +44,7 @@ def test_session_seconds_become_file_seconds() -> None:
 
 def test_times_beyond_the_audio_are_brought_back() -> None:
     (segment,) = place(
-        Assembler(VoiceMap(RATE), paced=True), timeline(length_s=2), commit("a b", (1.5, 1.9), (2.4, 9.0))
+        Assembler(VoiceActivityMap(RATE), paced=True), timeline(length_s=2), commit("a b", (1.5, 1.9), (2.4, 9.0))
     )
     assert segment.end == 2.0
     assert all(w.start <= w.end <= 2.0 for w in segment.words)
@@ -52,21 +52,21 @@ def test_times_beyond_the_audio_are_brought_back() -> None:
 
 def test_missing_times_are_filled_from_the_neighbours() -> None:
     (segment,) = place(
-        Assembler(VoiceMap(RATE), paced=True), timeline(), commit("a b c", (1.0, 1.2), (None, None), (2.0, 2.2))
+        Assembler(VoiceActivityMap(RATE), paced=True), timeline(), commit("a b c", (1.0, 1.2), (None, None), (2.0, 2.2))
     )
     assert [w.start for w in segment.words] == [1.0, 1.2, 2.0]
 
 
 def test_without_times_the_place_is_estimated_and_marked() -> None:
     first, second = place(
-        Assembler(VoiceMap(RATE), paced=True), timeline(), commit("one", sent_s=4.0), commit("two", sent_s=9.0)
+        Assembler(VoiceActivityMap(RATE), paced=True), timeline(), commit("one", sent_s=4.0), commit("two", sent_s=9.0)
     )
     assert (first.start, first.end, first.timing) == (0.0, 4.0, "estimated")
     assert (second.start, second.end, second.words) == (4.0, 9.0, ())
 
 
 def test_words_heard_again_after_a_resume_are_dropped() -> None:
-    assembler = Assembler(VoiceMap(RATE), paced=True)
+    assembler = Assembler(VoiceActivityMap(RATE), paced=True)
     place(assembler, timeline(), commit("so it goes", (1.0, 1.3), (1.5, 1.8), (2.0, 2.6)))
     assert assembler.until_s == 2.6
     assembler.begin(2.0)
@@ -77,14 +77,14 @@ def test_words_heard_again_after_a_resume_are_dropped() -> None:
 
 
 def test_a_commit_that_was_all_heard_before_is_nothing() -> None:
-    assembler = Assembler(VoiceMap(RATE), paced=True)
+    assembler = Assembler(VoiceActivityMap(RATE), paced=True)
     place(assembler, timeline(), commit("so", (1.0, 1.6)))
     assembler.begin(1.0)
     assert place(assembler, timeline(1.0), commit("so", (0.0, 0.6))) == []
 
 
 def test_a_real_repetition_after_a_resume_stays() -> None:
-    assembler = Assembler(VoiceMap(RATE), paced=True)
+    assembler = Assembler(VoiceActivityMap(RATE), paced=True)
     place(assembler, timeline(), commit("no", (1.0, 1.3)))
     assembler.begin(0.7)
     again = place(
@@ -93,9 +93,9 @@ def test_a_real_repetition_after_a_resume_stays() -> None:
     assert [s.start for s in again] == [2.7, 4.7]
 
 
-def voiced(*runs_s: tuple[float, float]) -> VoiceMap:
-    voice = VoiceMap(RATE)
-    voice.add(Frame(b"", 0, tuple((int(a * RATE), int(b * RATE)) for a, b in runs_s)))
+def voiced(*runs_s: tuple[float, float]) -> VoiceActivityMap:
+    voice = VoiceActivityMap(RATE)
+    voice.add(PcmFrame(b"", 0, tuple((int(a * RATE), int(b * RATE)) for a, b in runs_s)))
     return voice
 
 
@@ -167,7 +167,7 @@ def test_inexact_word_ends_are_no_drift() -> None:
 
 
 def test_what_an_earlier_attempt_committed_is_the_start() -> None:
-    assembler = Assembler(VoiceMap(RATE), paced=True, committed=[Segment(text="a", start=1, end=5)])
+    assembler = Assembler(VoiceActivityMap(RATE), paced=True, committed=[Segment(text="a", start=1, end=5)])
     assert assembler.until_s == 5
 
 
@@ -175,7 +175,7 @@ def test_what_an_earlier_attempt_committed_is_the_start() -> None:
     st.lists(st.lists(st.tuples(st.floats(-5, 90), st.floats(-5, 90)), min_size=1, max_size=5), min_size=1, max_size=6)
 )
 def test_whatever_times_come_they_are_monotone_and_inside(plan: list[list[tuple[float, float]]]) -> None:
-    assembler, line = Assembler(VoiceMap(RATE), paced=True), timeline(start_s=10, length_s=60)
+    assembler, line = Assembler(VoiceActivityMap(RATE), paced=True), timeline(start_s=10, length_s=60)
     segments = place(assembler, line, *[commit(" ".join("w" * len(times)), *times) for times in plan])
     assert len(segments) == len(plan)
     words = [w for s in segments for w in s.words]

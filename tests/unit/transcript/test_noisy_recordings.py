@@ -15,7 +15,7 @@ from tests.support import sounds
 from tests.support.sounds import RATE
 from tests.support.tones import Samples, encode, sentences
 from worker.audio.frames import to_pcm16
-from worker.audio.voice_activity import VoiceMap, frames_with_voice
+from worker.audio.voice_activity import VoiceActivityMap, frames_with_voice
 from worker.realtime.commit_pairing import Commit
 from worker.realtime.messages import WireWord
 from worker.session_timeline import Timeline
@@ -67,7 +67,7 @@ class Session:
 
     def __init__(self, signal: Samples, *, paced: bool) -> None:
         self._paced, self._length_s = paced, len(signal) / RATE
-        self._voice, self._line = VoiceMap(RATE), Timeline(RATE)
+        self._voice, self._line = VoiceActivityMap(RATE), Timeline(RATE)
         self._assembler = Assembler(self._voice, paced=paced)
         pcm = to_pcm16(signal).tobytes()
         pieces = (pcm[at : at + 2 * FRAME] for at in range(0, len(pcm), 2 * FRAME))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from worker.audio.voice_activity import Frame
-from worker.audio.voice_activity_history import VoicedSeconds
+from worker.audio.voice_activity import PcmFrame
+from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.transcript.model import Segment, Word
 from worker.transcript.unanswered_ranges import UnansweredRange, unanswered_ranges, word_count
 
 RATE = 16000
 
 
-def voiced(*runs: tuple[float, float], length_s: float = 60.0) -> VoicedSeconds:
-    seconds = VoicedSeconds(RATE)
+def voiced(*runs: tuple[float, float], length_s: float = 60.0) -> VoiceActivityHistory:
+    seconds = VoiceActivityHistory(RATE)
     for start in range(int(length_s)):
         inside = [(max(a, start) - start, min(b, start + 1) - start) for a, b in runs if a < start + 1 and b > start]
         frame_runs = tuple((int(a * RATE), int(b * RATE)) for a, b in inside)
-        seconds.add(Frame(bytes(RATE * 2), start * RATE, frame_runs))
+        seconds.add(PcmFrame(bytes(RATE * 2), start * RATE, frame_runs))
     return seconds
 
 
@@ -49,7 +49,7 @@ def test_the_words_count_in_any_order() -> None:
 
 
 def test_audio_that_was_not_streamed_in_this_attempt_counts_as_sound() -> None:
-    assert unanswered_ranges([said((1, 2), (10, 11))], 0, 11, VoicedSeconds(RATE), paced=True) == [
+    assert unanswered_ranges([said((1, 2), (10, 11))], 0, 11, VoiceActivityHistory(RATE), paced=True) == [
         UnansweredRange(0, 1, last=False),
         UnansweredRange(2, 10, last=False),
     ]
@@ -81,12 +81,12 @@ def test_chinese_is_counted_in_characters() -> None:
 
 def test_voiced_seconds_do_not_depend_on_the_frames() -> None:
     for size in (1600, 4000, 5000, 16000):
-        seconds = VoicedSeconds(RATE)
+        seconds = VoiceActivityHistory(RATE)
         for start in range(0, 10 * RATE, size):
             end = min(start + size, 10 * RATE)
             first, last = max(start, 3 * RATE), min(end, 5 * RATE)
             runs = ((first - start, last - start),) if last > first else ()
-            seconds.add(Frame(bytes((end - start) * 2), start, runs))
+            seconds.add(PcmFrame(bytes((end - start) * 2), start, runs))
         assert seconds.between(0, 10) == pytest.approx(2, abs=0.05)
         assert seconds.between(3.5, 4.25) == pytest.approx(0.75, abs=0.05)
         assert seconds.between(10, 12) == 2  # not streamed: unknown

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-_MOST_KEPT: Final = 4
+_MAX_FREE_BUFFERS: Final = 4
 
 _free: list[npt.NDArray[np.uint8]] = []
 
@@ -32,5 +32,5 @@ def scratch(frames: int, channels: int, dtype: type[np.int16] | type[np.float32]
     try:
         yield memory[:wanted].view(dtype).reshape(frames, channels)
     finally:
-        if len(_free) < _MOST_KEPT:
+        if len(_free) < _MAX_FREE_BUFFERS:
             _free.append(memory)

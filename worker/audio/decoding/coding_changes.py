@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from typing import Final
 
-from worker.audio.decoding.ffmpeg_container import Decoded, Lost, MediaContainer, OtherStream
+from worker.audio.decoding.ffmpeg_container import DecodedFrame, LostPacket, MediaContainer, OtherStream
 from worker.errors import SourceError
 
 _SURE_LOST: Final = 5
@@ -19,7 +19,7 @@ _MAX_LOOKS: Final = 20
 """Maximum number of checks for a change: damage looks the same at first, and each check opens the file."""
 
 
-def frames_through_changes(opened: MediaContainer) -> Iterator[Decoded | Lost]:
+def frames_through_changes(opened: MediaContainer) -> Iterator[DecodedFrame | LostPacket]:
     """The frames of a container and of those that follow it in the same file."""
     with ExitStack() as following:
         current: MediaContainer | None = opened
@@ -29,15 +29,15 @@ def frames_through_changes(opened: MediaContainer) -> Iterator[Decoded | Lost]:
                 following.callback(current.close)
 
 
-def _until_change(opened: MediaContainer) -> Generator[Decoded | Lost, None, MediaContainer | None]:
+def _until_change(opened: MediaContainer) -> Generator[DecodedFrame | LostPacket, None, MediaContainer | None]:
     """Yields frames up to a change, and returns the container that continues after it."""
-    lost: list[Lost] = []
+    lost: list[LostPacket] = []
     looks = 0
     for item in opened.frames():
         if isinstance(item, OtherStream):
             yield from lost
             return opened.reopened(item.position, item.stream_id)
-        if isinstance(item, Decoded) or not opened.is_transport_stream:
+        if isinstance(item, DecodedFrame) or not opened.is_transport_stream:
             yield from lost
             lost.clear()
             yield item

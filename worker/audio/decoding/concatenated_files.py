@@ -18,9 +18,9 @@ from worker.audio.audio_tracks import choice_warning
 from worker.audio.decoding.downmix import Samples
 from worker.audio.decoding.equal_blocks import regrouped
 from worker.audio.decoding.part_readers import PartReader, open_part
-from worker.audio.decoding.rate_changes import OneRate
+from worker.audio.decoding.rate_changes import RateConverter
 from worker.audio.decoding.reader_base import ReaderBase
-from worker.audio.decoding.repair import Part, Plan
+from worker.audio.decoding.repair import FilePart, ReadPlan
 from worker.audio.decoding.stream_timeline import StreamTimeline, TimedBlock
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo
@@ -32,10 +32,10 @@ _TIMED_BLOCK_S: Final = 0.02
 """Short, as holes and drift are corrected between blocks."""
 
 
-class JoinedSource(ReaderBase):
+class ConcatenatedSource(ReaderBase):
     """The open parts of one file."""
 
-    def __init__(self, path: SourceFile, plan: Plan, channel: int | None = None, track: int | None = None) -> None:
+    def __init__(self, path: SourceFile, plan: ReadPlan, channel: int | None = None, track: int | None = None) -> None:
         """`track`: of each part, from 1; None for its default. Raises the SourceError of the first part when no part
         can be opened."""
         super().__init__(path, plan.warnings)
@@ -75,7 +75,7 @@ class JoinedSource(ReaderBase):
 
     def _mono(self) -> Iterator[Samples]:
         """All parts at the common rate."""
-        one_rate, at_s = OneRate(self.info.sample_rate), 0.0
+        one_rate, at_s = RateConverter(self.info.sample_rate), 0.0
         refusals: list[SourceError] = []
         for part in self._parts:
             start_s, timeline = at_s, StreamTimeline(part.length_s, self._warn)
@@ -86,7 +86,7 @@ class JoinedSource(ReaderBase):
         if len(refusals) == len(self._parts):
             raise refusals[0]
 
-    def _check_length(self, part: Part, start_s: float, end_s: float) -> None:
+    def _check_length(self, part: FilePart, start_s: float, end_s: float) -> None:
         said_s = part.length_s or 0.0
         if end_s - start_s < said_s - max(_SHORTER_S, said_s * 0.01):
             self._warn(
@@ -94,7 +94,7 @@ class JoinedSource(ReaderBase):
                 f"{end_s - start_s:.1f} s could be decoded"
             )
 
-    def _part_blocks(self, part: Part, at_s: float, refusals: list[SourceError]) -> Iterator[TimedBlock]:
+    def _part_blocks(self, part: FilePart, at_s: float, refusals: list[SourceError]) -> Iterator[TimedBlock]:
         try:
             reader = self._open(part, at_s)
         except SourceError as exc:
@@ -104,7 +104,7 @@ class JoinedSource(ReaderBase):
         with closing(reader):
             yield from _timed(reader.blocks(), part)
 
-    def _silence(self, part: Part, at_s: float, refused: SourceError) -> Iterator[TimedBlock]:
+    def _silence(self, part: FilePart, at_s: float, refused: SourceError) -> Iterator[TimedBlock]:
         reason = str(refused).removeprefix(f"{self.path}: ")
         if part.length_s is None:
             self._warn(f"a part of unknown length at {at_s:.1f} s could not be decoded: {reason}")
@@ -117,11 +117,11 @@ class JoinedSource(ReaderBase):
             silence = np.zeros(min(self.info.sample_rate, count - done), np.float32)
             yield TimedBlock(None, self.info.sample_rate, silence)
 
-    def _open(self, part: Part, before_s: float) -> PartReader:
+    def _open(self, part: FilePart, before_s: float) -> PartReader:
         return open_part(self.path, part, self._channel, self._warn, self._undecoded, before_s, self._track)
 
 
-def _timed(blocks: Iterator[TimedBlock], part: Part) -> Iterator[TimedBlock]:
+def _timed(blocks: Iterator[TimedBlock], part: FilePart) -> Iterator[TimedBlock]:
     """The blocks with their times moved by the part's shifts, cut where a shift begins."""
     if not part.shifts:
         yield from blocks

@@ -11,12 +11,12 @@ from worker.audio.audio_tracks import check_track
 from worker.audio.decoding.downmix import Pcm16, Samples, lead_frames
 from worker.audio.decoding.libsndfile import SndfileStream
 from worker.audio.decoding.reader_base import ReaderBase
-from worker.audio.decoding.repair import Part, Plan, media_plan, plan_of
+from worker.audio.decoding.repair import FilePart, ReadPlan, media_plan, read_plan
 from worker.audio.decoding.truncation import missing_end
-from worker.audio.decoding.unsupported_file import Refused, by_both, no_decoder, without_media
+from worker.audio.decoding.unsupported_file import SndfileRefused, no_decoder, refused_by_both, without_media
 from worker.audio.file_formats.coding_names import seeks_exactly
-from worker.audio.file_formats.detect_format import Kind, identify
-from worker.audio.opened_file import SourceFile, opened
+from worker.audio.file_formats.detect_format import FileFormat, detect_format
+from worker.audio.opened_file import SourceFile, as_source_file
 from worker.audio.source import Audio, AudioInfo, check_readable
 from worker.errors import DamagedSource, UnsupportedSource
 
@@ -26,27 +26,27 @@ _UNMEASURED: Final = ("MP3/", "NIST/")
 _ROUNDING_S: Final = 0.05
 """Lengths in headers include encoder padding or are rounded: a smaller difference is not damage."""
 
-__all__ = ["AudioInfo", "AudioSource", "open_source"]
+__all__ = ["AudioInfo", "SndfileSource", "open_source"]
 
 
-class AudioSource(ReaderBase):
+class SndfileSource(ReaderBase):
     """A file that libsndfile reads. Get it from `open_source`; close it, or use it as a context manager."""
 
-    def __init__(self, path: SourceFile, channel: int | None = None, plan: Plan | None = None) -> None:
-        """`plan`: as `plan_of` gives it, with one part at most."""
+    def __init__(self, path: SourceFile, channel: int | None = None, plan: ReadPlan | None = None) -> None:
+        """`plan`: as `read_plan` gives it, with one part at most."""
         super().__init__(path)
         self._channel = channel
         check_readable(path)
-        plan = plan or plan_of(path)
+        plan = plan or read_plan(path)
         for text in plan.warnings:
             self._warn(text)
-        self._part: Part | None = plan.parts[0] if plan.parts else None
+        self._part: FilePart | None = plan.parts[0] if plan.parts else None
         self._stream: SndfileStream | None = self._opened()
         self.info = info = self._stream.info
         if info.frames == 0 or info.sample_rate not in _RATES:
             self.close()
             fault = "holds no audio" if info.frames == 0 else f"gives a sample rate of {info.sample_rate} Hz"
-            raise Refused(path, f"has an audio header, but it {fault}", damaged=True)
+            raise SndfileRefused(path, f"has an audio header, but it {fault}", damaged=True)
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
         """See `ReaderBase.blocks`. Later damage is passed over, in FLAC with silence in its place."""
@@ -96,19 +96,19 @@ class AudioSource(ReaderBase):
     def _opened(self) -> SndfileStream:
         return SndfileStream(self.path, self._part, self._warn, self._undecoded)
 
-    def check_start(self, kind: Kind | None) -> None:
+    def check_start(self, kind: FileFormat | None) -> None:
         """Raises Refused if nothing can be decoded at the start, or if libsndfile chose the format by a file name that
         does not fit the content (`kind`)."""
         form, _, coding = self.info.format.partition("/")
         named = {"RAW": ("GSM 06.10",), "MP3": ("MP1", "MP2", "MP3")}.get(form)
         if named is not None and kind is not None and kind.container not in named:
-            raise Refused(self.path, "its name has the ending of another format")
+            raise SndfileRefused(self.path, "its name has the ending of another format")
         if seeks_exactly(coding):
             return
         try:
             next(self.blocks(block_s=0.1))
         except (StopIteration, DamagedSource) as exc:
-            raise Refused(self.path, str(exc).removeprefix(f"{self.path}: "), damaged=True) from exc
+            raise SndfileRefused(self.path, str(exc).removeprefix(f"{self.path}: "), damaged=True) from exc
         self.frames_decoded = 0
 
     def _now_s(self) -> float:
@@ -143,27 +143,27 @@ def open_source(path: SourceFile | Path, channel: int | None = None, track: int 
     Raises SourceNotFound; UnsupportedSource for what neither can read, with the reason and the way out; DamagedSource
     for a broken header or a file without audio; SourceError for what cannot be read at all.
     """
-    path = opened(path)
+    path = as_source_file(path)
     check_readable(path)
-    kind = identify(path)
+    kind = detect_format(path)
     if kind is not None and kind.misread:
-        return _open_other(path, channel, track, kind, Refused(path, "libsndfile would read it wrongly"))
-    if kind is not None and (kind.estimated or (not kind.native and not plan_of(path).is_joined)):
+        return _open_other(path, channel, track, kind, SndfileRefused(path, "libsndfile would read it wrongly"))
+    if kind is not None and (kind.estimated or (not kind.native and not read_plan(path).is_joined)):
         with suppress(UnsupportedSource, DamagedSource):  # libsndfile may read more formats than our tables list
-            return _open_other(path, channel, track, kind, Refused(path, "not for libsndfile"))
+            return _open_other(path, channel, track, kind, SndfileRefused(path, "not for libsndfile"))
     try:
         return _open_native(path, channel, kind, track)
-    except Refused as exc:
+    except SndfileRefused as exc:
         return _open_other(path, channel, track, kind, exc)
 
 
-def _open_native(path: SourceFile, channel: int | None, kind: Kind | None, track: int | None) -> Audio:
+def _open_native(path: SourceFile, channel: int | None, kind: FileFormat | None, track: int | None) -> Audio:
     """Raises Refused, also where the start cannot be decoded, and NoSuchTrack: libsndfile reads no tracks."""
-    plan = plan_of(path)
+    plan = read_plan(path)
     check_track(track, (), path)
     if plan.is_joined:
         return _open_joined(path, plan, channel)
-    source = AudioSource(path, channel, plan)
+    source = SndfileSource(path, channel, plan)
     try:
         source.check_start(kind)
     except BaseException:
@@ -172,13 +172,15 @@ def _open_native(path: SourceFile, channel: int | None, kind: Kind | None, track
     return source
 
 
-def _open_joined(path: SourceFile, plan: Plan, channel: int | None, track: int | None = None) -> Audio:
-    from worker.audio.decoding.concatenated_files import JoinedSource  # noqa: PLC0415  seldom needed
+def _open_joined(path: SourceFile, plan: ReadPlan, channel: int | None, track: int | None = None) -> Audio:
+    from worker.audio.decoding.concatenated_files import ConcatenatedSource  # noqa: PLC0415  seldom needed
 
-    return JoinedSource(path, plan, channel, track)
+    return ConcatenatedSource(path, plan, channel, track)
 
 
-def _open_other(path: SourceFile, channel: int | None, track: int | None, kind: Kind | None, refused: Refused) -> Audio:
+def _open_other(
+    path: SourceFile, channel: int | None, track: int | None, kind: FileFormat | None, refused: SndfileRefused
+) -> Audio:
     from worker.audio.decoding.ffmpeg_container import NoDecoder, UnknownContainer, is_installed  # noqa: PLC0415
     from worker.audio.decoding.ffmpeg_reader import open_media  # noqa: PLC0415  seldom needed, and large
 
@@ -190,14 +192,14 @@ def _open_other(path: SourceFile, channel: int | None, track: int | None, kind: 
     try:
         source = open_media(path, channel, plan, track)
     except UnknownContainer as exc:
-        raise by_both(path, kind, refused, exc, exc.reason) from None
+        raise refused_by_both(path, kind, refused, exc, exc.reason) from None
     except NoDecoder:
         raise no_decoder(path, kind) from None
     except UnsupportedSource as exc:
-        raise by_both(path, kind, refused, exc, "") from None
+        raise refused_by_both(path, kind, refused, exc, "") from None
     except DamagedSource as exc:
-        raise by_both(path, kind, refused, exc, str(exc).removeprefix(f"{path}: ")) from None
+        raise refused_by_both(path, kind, refused, exc, str(exc).removeprefix(f"{path}: ")) from None
     if kind is None and source.is_raw_stream:  # FFmpeg finds frames in noise
         source.close()
-        raise by_both(path, kind, refused, refused, "") from None
+        raise refused_by_both(path, kind, refused, refused, "") from None
     return source

@@ -22,7 +22,7 @@ _LOUDEST: Final = 16.0  # +24 dB over full scale: nothing real is louder, and no
 _BATCH_S: Final = 0.25
 
 
-class ToMono(Protocol):
+class ChannelReducer(Protocol):
     """Reduces the buffers of one source to one channel, in order. Each buffer yields one block of its length."""
 
     shares_buffer: bool
@@ -46,7 +46,7 @@ def to_mono(
     rate: int,
     first_s: float = 0.0,
     stored: bool = False,
-) -> ToMono:
+) -> ChannelReducer:
     """Mixes all channels, or takes only `channel`. `rate` in Hz; `first_s`: second of the source at which it begins;
     `stored`: a single 16-bit channel is not converted."""
     if channels > 1 and channel is None:
@@ -92,7 +92,7 @@ class OneChannel:
     def push(self, frames: npt.NDArray[Any]) -> list[Samples]:
         block = np.empty(len(frames), dtype=np.float32)
         np.multiply(frames[:, self._channel], self._scale, out=block)
-        return [make_sound(block, self._warn) if self._is_float else block]
+        return [replace_invalid(block, self._warn) if self._is_float else block]
 
     def flush(self) -> list[Samples]:
         return []
@@ -161,7 +161,7 @@ class Downmix:
         return self._full_scale, self._rate
 
     def _mixed(self, frames: npt.NDArray[Any], choice: npt.NDArray[np.int16]) -> Samples:
-        with np.errstate(invalid="ignore", over="ignore"):  # from samples that are not numbers, see `make_sound`
+        with np.errstate(invalid="ignore", over="ignore"):  # from samples that are not numbers, see `replace_invalid`
             block: Samples = frames.astype(np.float32, copy=False) @ self._weights
             scale = self._weights[0] * len(self._weights)
             for window in np.flatnonzero(choice >= 0):
@@ -175,7 +175,7 @@ class Downmix:
                     f"channel {channel + 1} is used there"
                 )
             self._last = self._last if channel == QUIET else channel
-        return make_sound(block, self._warn) if self._is_float else block
+        return replace_invalid(block, self._warn) if self._is_float else block
 
     def _blocks(self) -> list[Samples]:
         """The decided buffers, each with its original length."""
@@ -191,7 +191,7 @@ class Downmix:
         return blocks
 
 
-def make_sound(block: Samples, warn: Callable[[str], None]) -> Samples:
+def replace_invalid(block: Samples, warn: Callable[[str], None]) -> Samples:
     """Replace samples that are not numbers, in place, and clip the others. Rarely needed, so the check is cheap."""
     if not len(block):
         return block

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from worker.audio.decoding.coding_changes import frames_through_changes
-from worker.audio.decoding.downmix import Samples, ToMono, to_mono
-from worker.audio.decoding.ffmpeg_container import WITHOUT_EDITS, Lost, MediaContainer
-from worker.audio.decoding.ffmpeg_samples import Packer
+from worker.audio.decoding.downmix import ChannelReducer, Samples, to_mono
+from worker.audio.decoding.ffmpeg_container import WITHOUT_EDITS, LostPacket, MediaContainer
+from worker.audio.decoding.ffmpeg_samples import FramePacker
 from worker.audio.decoding.stream_timeline import TimedBlock
 
 
@@ -25,8 +25,8 @@ class MediaBlocks:
         self._warn = warn
         if opened.without_edits:
             warn(WITHOUT_EDITS)
-        self._packed = Packer(opened.make_joiner)
-        self._mixer: ToMono | None = None
+        self._packed = FramePacker(opened.make_joiner)
+        self._mixer: ChannelReducer | None = None
         self._kind: tuple[int, type, int] | None = None
         self._undecided: deque[tuple[float | None, int]] = deque()
         """Times and rates of the frames that the mixer has not returned yet."""
@@ -37,7 +37,7 @@ class MediaBlocks:
         rate, end_s = self._opened.info.sample_rate, 0.0
         for item in frames_through_changes(self._opened):
             start_s = item.start_s
-            if isinstance(item, Lost):
+            if isinstance(item, LostPacket):
                 samples = np.zeros(round(item.duration_s * rate), np.float32)
                 yield from self._flushed()
                 yield TimedBlock(start_s, rate, samples, item.reason)

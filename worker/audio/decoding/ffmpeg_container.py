@@ -14,7 +14,7 @@ from typing import Any, BinaryIO, Final, cast
 
 from worker.audio.decoding.duplicate_packets import RepeatFilter
 from worker.audio.decoding.ffmpeg_tracks import audio_stream, audio_streams, tracks_of
-from worker.audio.decoding.repair import Part, PartFile
+from worker.audio.decoding.repair import FilePart, PartFile
 from worker.audio.decoding.stream_succession import SUCCESSION_PACKETS, Succession
 from worker.audio.file_formats.mp4 import has_uncommon_edits
 from worker.audio.opened_file import SourceFile
@@ -77,7 +77,7 @@ class NoDecoder(UnsupportedSource):
 
 
 @dataclass(frozen=True, slots=True)
-class Decoded:
+class DecodedFrame:
     """A frame of PyAV, and the second it starts at; None without a timestamp of its own."""
 
     frame: Any
@@ -85,7 +85,7 @@ class Decoded:
 
 
 @dataclass(frozen=True, slots=True)
-class Lost:
+class LostPacket:
     """A packet that could not be decoded. `start_s` is None and `duration_s` 0.0 if the container gives none."""
 
     start_s: float | None
@@ -109,7 +109,7 @@ class MediaContainer:
     def __init__(
         self,
         path: SourceFile,
-        part: Part | None = None,
+        part: FilePart | None = None,
         stream_id: int | None = None,
         zero_s: float | None = None,
         track: int | None = None,
@@ -118,7 +118,7 @@ class MediaContainer:
         and the zero of its times, if the caller knows them. `track`: the audio track to read, from 1. Raises
         UnknownContainer, UnsupportedSource, DamagedSource, NoSuchTrack."""
         self.path = path
-        self._part = part or Part(0, path.stat().st_size)
+        self._part = part or FilePart(0, path.stat().st_size)
         self._stream_id = stream_id
         self._track = track
         self._given_zero_s = zero_s
@@ -164,7 +164,7 @@ class MediaContainer:
         coding = self._stream.codec_context
         if coding is None or coding.sample_rate:
             return _rate_of(self._stream), coding.channels if coding is not None else 0
-        frame = next((item.frame for item in self.frames() if isinstance(item, Decoded)), None)
+        frame = next((item.frame for item in self.frames() if isinstance(item, DecodedFrame)), None)
         self._open(_LARGE_PROBE)
         return (frame.sample_rate, frame.layout.nb_channels) if frame is not None else (0, 0)
 
@@ -200,9 +200,11 @@ class MediaContainer:
             return None
         return float(item.pts * item.time_base) - self._zero_s
 
-    def frames(self) -> Iterator[Decoded | Lost | OtherStream]:
-        """Decoded frames in order, and a `Lost` for each packet that cannot be decoded. A second copy of a packet is
-        skipped: recorders that reconnect send some twice. If another stream continues, `OtherStream` comes last."""
+    def frames(self) -> Iterator[DecodedFrame | LostPacket | OtherStream]:
+        """Decoded frames in order, and a `LostPacket` for each packet that cannot be decoded.
+
+        A second copy of a packet is skipped: recorders that reconnect send some twice. If another stream continues,
+        `OtherStream` comes last."""
         succession = Succession(self._stream.index)
         packets = self._packets()
         repeats = RepeatFilter()
@@ -215,7 +217,7 @@ class MediaContainer:
             except _faults() as exc:
                 _check_shortage(exc, self.path)
                 faults += 1
-                yield Lost(None, 0.0, reason_of_fault(exc))
+                yield LostPacket(None, 0.0, reason_of_fault(exc))
                 if faults > _MAX_FAULTS:
                     return
                 packets = self._packets()  # an error ends the earlier iterator
@@ -237,19 +239,19 @@ class MediaContainer:
         packets: Iterator[Any] = self._container.demux(wanted)
         return packets
 
-    def _decoded(self, packet: Any) -> Iterator[Decoded | Lost]:
+    def _decoded(self, packet: Any) -> Iterator[DecodedFrame | LostPacket]:
         # In MPEG streams only the first frame of a packet has a timestamp. FFmpeg makes up those of the others, by the
         # rate that the stream began with.
         is_made_up = packet.pos is None and self._container.format.name in _SPARSE_TIMES
         try:
             for frame in packet.decode():
-                yield Decoded(frame, None if is_made_up else self.time_of(frame))
+                yield DecodedFrame(frame, None if is_made_up else self.time_of(frame))
         except av.error.EOFError:
             return
         except _faults() as exc:
             duration_s = float(packet.duration * packet.time_base) if packet.duration and packet.time_base else 0.0
             position = None if packet.pos is None else self._part.start + packet.pos
-            yield Lost(None if is_made_up else self.time_of(packet), duration_s, reason_of_fault(exc), position)
+            yield LostPacket(None if is_made_up else self.time_of(packet), duration_s, reason_of_fault(exc), position)
 
     @property
     def is_transport_stream(self) -> bool:
@@ -259,7 +261,7 @@ class MediaContainer:
         """The rest of a transport stream from a byte position on, with the same zero. Raises SourceError."""
         if stream_id is None and self._track is not None:
             stream_id = int(self._stream.id)
-        return MediaContainer(self.path, Part(position, self._part.end), stream_id, self._zero_s)
+        return MediaContainer(self.path, FilePart(position, self._part.end), stream_id, self._zero_s)
 
     def _first_stream_id(self) -> int | None:
         """The id of an audio stream that comes before the chosen one; None where both run side by side."""

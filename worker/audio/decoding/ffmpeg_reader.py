@@ -16,9 +16,9 @@ from worker.audio.decoding.downmix import Samples
 from worker.audio.decoding.equal_blocks import regrouped
 from worker.audio.decoding.ffmpeg_blocks import MediaBlocks
 from worker.audio.decoding.ffmpeg_container import MediaContainer
-from worker.audio.decoding.rate_changes import OneRate
+from worker.audio.decoding.rate_changes import RateConverter
 from worker.audio.decoding.reader_base import ReaderBase
-from worker.audio.decoding.repair import Plan
+from worker.audio.decoding.repair import ReadPlan
 from worker.audio.decoding.stream_timeline import StreamTimeline
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import check_readable
@@ -31,7 +31,7 @@ class MediaSource(ReaderBase):
     """Open media. Get it from `open_media`."""
 
     def __init__(
-        self, path: SourceFile, channel: int | None = None, plan: Plan | None = None, track: int | None = None
+        self, path: SourceFile, channel: int | None = None, plan: ReadPlan | None = None, track: int | None = None
     ) -> None:
         """`track`: from 1, None for the default. `plan`: parts and headers for FFmpeg, if the file's header is wrong.
 
@@ -77,7 +77,7 @@ class MediaSource(ReaderBase):
 
     def _mono(self, opened: MediaContainer) -> Iterator[Samples]:
         """The decoded signal at the rate of `info`, in pieces of at most about a second."""
-        one_rate = OneRate(self.info.sample_rate)
+        one_rate = RateConverter(self.info.sample_rate)
         timeline = StreamTimeline(opened.said_length_s, self._warn)
         blocks = MediaBlocks(opened, self._channel, self._warn)
         yield from self._at_one_rate(timeline.place(iter(blocks)), one_rate, 0.0)
@@ -100,7 +100,7 @@ class MediaSource(ReaderBase):
 
 
 def open_media(
-    path: SourceFile, channel: int | None = None, plan: Plan | None = None, track: int | None = None
+    path: SourceFile, channel: int | None = None, plan: ReadPlan | None = None, track: int | None = None
 ) -> MediaSource:
     """Open a file with FFmpeg, and decode the start of it. `plan`: the place of the audio, if its header is wrong.
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Packer:
+class FramePacker:
     """Decoded frames as int16 or float32[n, channels], full scale 32768 or 1.0.
 
     The planes of several channels are joined by FFmpeg: PyAV 18 reads past the end of their list when there are

@@ -19,11 +19,11 @@ import soundfile
 from worker.audio.decoding.buffer_pool import scratch
 from worker.audio.decoding.decoder_notes import without_decoder_notes
 from worker.audio.decoding.downmix import Pcm16, Samples, to_mono
-from worker.audio.decoding.repair import Part, PartFile
-from worker.audio.decoding.unsupported_file import Refused
+from worker.audio.decoding.repair import FilePart, PartFile
+from worker.audio.decoding.unsupported_file import SndfileRefused
 from worker.audio.file_formats.coding_names import fits_int16, length_is_estimated, missing_bytes, seeks_exactly
 from worker.audio.opened_file import SourceFile
-from worker.audio.source import AudioInfo, reason_of
+from worker.audio.source import AudioInfo, sndfile_reason
 from worker.audio.undecoded_ranges import UndecodedLog
 from worker.transient_os_errors import source_error
 
@@ -90,7 +90,7 @@ class SndfileStream:
     def __init__(
         self,
         path: SourceFile,
-        part: Part | None,
+        part: FilePart | None,
         warn: Callable[[str], None],
         undecoded: UndecodedLog,
         before_s: float = 0.0,
@@ -119,8 +119,8 @@ class SndfileStream:
             damaged = exc.code not in _UNRECOGNISED_CODES
             if not damaged and self._path.suffix.lower() in _NO_HEADER:
                 reason = "it has no header, so its rate and coding are not known"
-                raise Refused(self._path, reason, input_options=_RAW_OPTIONS) from exc
-            raise Refused(self._path, reason_of(exc.error_string), damaged=damaged) from exc
+                raise SndfileRefused(self._path, reason, input_options=_RAW_OPTIONS) from exc
+            raise SndfileRefused(self._path, sndfile_reason(exc.error_string), damaged=damaged) from exc
 
     def _readable(self) -> BinaryIO | _PartReader:
         if self._part is not None:
@@ -129,7 +129,7 @@ class SndfileStream:
         if isinstance(raw, io.FileIO):
             return raw
         raw.close()  # libsndfile needs a descriptor with a position of its own, or a file object
-        return _PartReader(self._path, Part(0, self._path.stat().st_size))
+        return _PartReader(self._path, FilePart(0, self._path.stat().st_size))
 
     def _reader_of(self, source: BinaryIO | _PartReader) -> _Reader:
         file = source if isinstance(source, _PartReader) else source.fileno()

@@ -11,9 +11,9 @@ from worker.audio.audio_tracks import check_track
 from worker.audio.decoding.ffmpeg_blocks import MediaBlocks
 from worker.audio.decoding.ffmpeg_container import MediaContainer, is_installed
 from worker.audio.decoding.libsndfile import SndfileStream
-from worker.audio.decoding.repair import Part
+from worker.audio.decoding.repair import FilePart
 from worker.audio.decoding.stream_timeline import TimedBlock
-from worker.audio.decoding.unsupported_file import Refused
+from worker.audio.decoding.unsupported_file import SndfileRefused
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo
 from worker.audio.undecoded_ranges import UndecodedLog
@@ -38,7 +38,7 @@ class PartReader(Protocol):
 
 def open_part(
     path: SourceFile,
-    part: Part,
+    part: FilePart,
     channel: int | None,
     warn: Callable[[str], None],
     undecoded: UndecodedLog,
@@ -49,7 +49,7 @@ def open_part(
     Refused when neither library opens it, NoSuchTrack."""
     try:
         stream = SndfileStream(path, part, warn, undecoded, before_s)
-    except Refused as refused:
+    except SndfileRefused as refused:
         if not is_installed():
             raise
         try:

@@ -8,7 +8,7 @@ from worker.audio.decoding.downmix import Samples
 from worker.audio.resample import StreamResampler
 
 
-class OneRate:
+class RateConverter:
     """Resamples stretches whose rate differs. A stretch of n samples becomes `resampled_length(n, its rate, rate)`
     samples, so the end of one stretch is the exact start of the next."""
 

@@ -10,11 +10,11 @@ from typing import Any, Self
 import numpy.typing as npt
 
 from worker.audio.decoding.downmix import Samples
-from worker.audio.decoding.rate_changes import OneRate
-from worker.audio.decoding.stream_timeline import Placed
+from worker.audio.decoding.rate_changes import RateConverter
+from worker.audio.decoding.stream_timeline import PlacedBlock
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo
-from worker.audio.undecoded_ranges import Undecoded, UndecodedLog
+from worker.audio.undecoded_ranges import UndecodedLog, UndecodedRange
 from worker.audio.warning_log import WarningLog
 from worker.errors import DamagedSource
 
@@ -41,7 +41,7 @@ class ReaderBase(ABC):
         return self._warnings.texts
 
     @property
-    def undecoded(self) -> tuple[Undecoded, ...]:
+    def undecoded(self) -> tuple[UndecodedRange, ...]:
         """Stretches that could not be decoded, up to the position read so far."""
         return self._undecoded.stretches
 
@@ -88,7 +88,7 @@ class ReaderBase(ABC):
                 yield block[skip:] if skip else block
 
     def _at_one_rate(
-        self, blocks: Iterable[Placed], one_rate: OneRate, start_s: float
+        self, blocks: Iterable[PlacedBlock], one_rate: RateConverter, start_s: float
     ) -> Generator[Samples, None, float]:
         """Resample blocks and record damage. `start_s`: second of the source at their start; returns the one at their
         end."""

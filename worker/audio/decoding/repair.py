@@ -19,7 +19,7 @@ from worker.audio.file_formats import appended_files, flac, mp3, ogg
 from worker.audio.file_formats.aiff import read_aiff
 from worker.audio.file_formats.au import read_au
 from worker.audio.file_formats.caf import read_caf
-from worker.audio.file_formats.data_extent import MORE_THAN_SAID, Located
+from worker.audio.file_formats.data_extent import LONGER_THAN_DECLARED, LocatedAudio
 from worker.audio.file_formats.wav import read_riff
 from worker.audio.opened_file import SourceFile
 from worker.transient_os_errors import source_error
@@ -29,7 +29,7 @@ _SIZED: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", 
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class FilePart:
     """Bytes `start` to `end` of a file, after `head`: what libsndfile is shown as one file."""
 
     start: int
@@ -47,10 +47,10 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class ReadPlan:
     """How a file is to be read. No parts: libsndfile opens the file by its path."""
 
-    parts: tuple[Part, ...] = ()
+    parts: tuple[FilePart, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -60,9 +60,9 @@ class Plan:
 
 
 class PartFile:
-    """A `Part` as a read-only file object, as much of one as python-soundfile asks for."""
+    """A `FilePart` as a read-only file object, as much of one as python-soundfile asks for."""
 
-    def __init__(self, path: SourceFile, part: Part) -> None:
+    def __init__(self, path: SourceFile, part: FilePart) -> None:
         self._file = path.open("rb")
         self._part = part
         self._size = len(part.head) + part.end - part.start
@@ -103,7 +103,7 @@ class PartFile:
         self._file.close()
 
 
-def plan_of(path: SourceFile) -> Plan:
+def read_plan(path: SourceFile) -> ReadPlan:
     """Inspect the file's bytes: its header, and for MP3 and Ogg if needed all frame or page headers (up to 0.1 s
     for an hour of audio). Raises WorkerShortage when the disk fails."""
     try:
@@ -122,96 +122,96 @@ def plan_of(path: SourceFile) -> Plan:
             return _mp3_plan(path)
     except OSError as exc:
         raise source_error(exc, str(path)) from exc
-    return Plan()
+    return ReadPlan()
 
 
-def _mp3_plan(path: SourceFile) -> Plan:
-    recordings = mp3.examine(path)
+def _mp3_plan(path: SourceFile) -> ReadPlan:
+    recordings = mp3.scan_recordings(path)
     if not recordings or (len(recordings) == 1 and recordings[0].trusted):
-        return Plan()
-    return Plan(tuple(_mp3_part(recording) for recording in recordings))
+        return ReadPlan()
+    return ReadPlan(tuple(_mp3_part(recording) for recording in recordings))
 
 
-def _mp3_part(recording: mp3.Layout) -> Part:
+def _mp3_part(recording: mp3.Mp3Recording) -> FilePart:
     """libsndfile drops the encoder padding that the length tag names, so the parts join without gaps."""
     form = f"MP3 {recording.rate} Hz, {recording.channels} channels"
     start, head = (recording.start, b"") if recording.trusted else (recording.audio_start, recording.length_frame())
-    return Part(start, recording.end, head, length_s=recording.length_s, form=form)
+    return FilePart(start, recording.end, head, length_s=recording.length_s, form=form)
 
 
-def _ogg_plan(path: SourceFile) -> Plan:
+def _ogg_plan(path: SourceFile) -> ReadPlan:
     links, complete = ogg.links(path)
     warnings = () if complete else ("the file has no end mark: it is cut off, or a live stream was saved",)
     parts = tuple(_ogg_part(link) for link in links)
     is_plain = len(parts) == 1 and not parts[0].patches
-    return Plan(() if is_plain else parts, warnings=warnings)
+    return ReadPlan(() if is_plain else parts, warnings=warnings)
 
 
-def _ogg_part(link: ogg.Link) -> Part:
+def _ogg_part(link: ogg.OggLink) -> FilePart:
     stream = link.only
     if stream is None:
-        return Part(link.start, link.end)
+        return FilePart(link.start, link.end)
     patches, shifts = tuple(stream.patches), tuple(stream.shifts)
-    return Part(link.start, link.end, b"", patches, shifts, length_s=stream.length_s, form=stream.form)
+    return FilePart(link.start, link.end, b"", patches, shifts, length_s=stream.length_s, form=stream.form)
 
 
-def _flac_plan(path: SourceFile) -> Plan:
+def _flac_plan(path: SourceFile) -> ReadPlan:
     """With a length of 0 in the header libsndfile reads to the end of the file."""
     streams = flac.streams(path)
     if len(streams) > 1:
-        return Plan(tuple(_flac_part(stream) for stream in streams))
+        return ReadPlan(tuple(_flac_part(stream) for stream in streams))
     length = flac.length_of(path)
     if length is None or not 0 < length.said < length.there:
-        return Plan()
-    part = Part(length.rest, path.stat().st_size, length.unsaid_head)
-    return Plan((part,), warnings=(MORE_THAN_SAID,))
+        return ReadPlan()
+    part = FilePart(length.rest, path.stat().st_size, length.unsaid_head)
+    return ReadPlan((part,), warnings=(LONGER_THAN_DECLARED,))
 
 
-def _flac_part(stream: flac.Stream) -> Part:
+def _flac_part(stream: flac.FlacStream) -> FilePart:
     form = f"FLAC {stream.rate} Hz, {stream.channels} channels"
-    return Part(stream.start, stream.end, length_s=stream.length_s or None, form=form)
+    return FilePart(stream.start, stream.end, length_s=stream.length_s or None, form=form)
 
 
-def _appended_plan(path: SourceFile, files: tuple[tuple[int, int], ...]) -> Plan:
+def _appended_plan(path: SourceFile, files: tuple[tuple[int, int], ...]) -> ReadPlan:
     """Each file as a part, those with a wrong size under a header of their own."""
-    parts: list[Part] = []
+    parts: list[FilePart] = []
     warnings: dict[str, None] = {}
     for start, end in files:
-        view = PartFile(path, Part(start, end))
+        view = PartFile(path, FilePart(start, end))
         try:
             plan = _plan_of_located(_located(cast(BinaryIO, view)))
         finally:
             view.close()
         own = [replace(part, start=start + part.start, end=start + part.end) for part in plan.parts]
-        parts += own or [Part(start, end)]
+        parts += own or [FilePart(start, end)]
         warnings.update(dict.fromkeys(plan.warnings))
-    return Plan(tuple(parts), tuple(warnings))
+    return ReadPlan(tuple(parts), tuple(warnings))
 
 
-def _located(file: BinaryIO) -> Located | None:
+def _located(file: BinaryIO) -> LocatedAudio | None:
     """Where the audio of an uncompressed file lies, or None for other files."""
     found = read_riff(file) or read_aiff(file) or read_au(file) or read_caf(file)
     return None if found is None else found.locate(file)
 
 
-def media_plan(path: SourceFile) -> Plan:
+def media_plan(path: SourceFile) -> ReadPlan:
     """The plan for FFmpeg: parts if there are several or the timestamps have gaps; else the whole file, with a
     corrected header only if that of the file gives a wrong length."""
-    sized, plan = _sized_plan(path), plan_of(path)
+    sized, plan = _sized_plan(path), read_plan(path)
     warnings = dict.fromkeys((*plan.warnings, missing_end(path)))
-    return Plan(plan.parts if plan.is_joined else sized.parts, tuple(text for text in warnings if text))
+    return ReadPlan(plan.parts if plan.is_joined else sized.parts, tuple(text for text in warnings if text))
 
 
-def _sized_plan(path: SourceFile) -> Plan:
+def _sized_plan(path: SourceFile) -> ReadPlan:
     """For WAV, W64, AIFF, AU and CAF: a header of our own where that of the file is wrong or says nothing."""
     with path.open("rb") as file:
         return _plan_of_located(_located(file))
 
 
-def _plan_of_located(located: Located | None) -> Plan:
+def _plan_of_located(located: LocatedAudio | None) -> ReadPlan:
     if located is None or located.as_written or not located.extent.size or not located.head:
-        return Plan()
+        return ReadPlan()
     extent = located.extent
     pieces = ((located.head, extent), *located.more)
-    parts = tuple(Part(piece.start, piece.end, head) for head, piece in pieces)
-    return Plan(parts, warnings=(extent.warning,) if extent.warning else ())
+    parts = tuple(FilePart(piece.start, piece.end, head) for head, piece in pieces)
+    return ReadPlan(parts, warnings=(extent.warning,) if extent.warning else ())

@@ -26,9 +26,9 @@ _WINDOW_S: Final = 0.12
 _MIN_WINDOW_TIMES: Final = 3
 """A transport stream has one time for a dozen frames: a single wrong one must not move the audio."""
 _MAX_WINDOW_BLOCKS: Final = 64
-MIN_HOLE_S: Final = 0.015
+MIN_TIMESTAMP_GAP_S: Final = 0.015
 """Holes of 20 ms count; rounding of both times to a millisecond or two may hide some of them."""
-MAX_HOLE_S: Final = 3600.0
+MAX_TIMESTAMP_GAP_S: Final = 3600.0
 """A longer gap counts only if the container's length confirms it."""
 _MAX_OVERLAP_S: Final = 1.0
 _MAX_PRIMING_S: Final = 0.1
@@ -38,7 +38,7 @@ _MAX_DRIFT_S: Final = 0.024
 _SHORT_S: Final = 0.02
 _CUT_S: Final = 0.01
 _CUT_EVERY_S: Final = 0.25
-_PATIENCE_S: Final = 1.0
+_MAX_WAIT_FOR_PAUSE_S: Final = 1.0
 """Audio without a pause for this long is music or noise, and is shortened while it sounds."""
 _QUIET: Final = 1e-3  # -60 dBFS
 _QUIET_SHARE: Final = 0.1  # of the level before
@@ -61,7 +61,7 @@ class TimedBlock:
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class PlacedBlock:
     """Samples that follow each other without a gap. `lost` as in `TimedBlock`; with it, `samples` may be empty."""
 
     rate: int
@@ -84,7 +84,7 @@ class StreamTimeline:
         self._next_cut_s = 0.0
         self._lost = ""
 
-    def place(self, blocks: Iterator[TimedBlock]) -> Iterator[Placed]:
+    def place(self, blocks: Iterator[TimedBlock]) -> Iterator[PlacedBlock]:
         """All of `blocks` in order, with silence in the gaps. Reads a little ahead."""
         window: deque[TimedBlock] = deque()
         ahead_s, times = 0.0, 0
@@ -112,7 +112,7 @@ class StreamTimeline:
             samples = block.samples[at : at + size]
             yield TimedBlock(block.start_s + at / block.rate, block.rate, samples, block.lost)
 
-    def _next(self, window: deque[TimedBlock]) -> Iterator[Placed]:
+    def _next(self, window: deque[TimedBlock]) -> Iterator[PlacedBlock]:
         silence_s, samples, head = 0.0, window[0].samples, window[0]
         if head.start_s is not None:
             silence_s, samples = self._correction(window)
@@ -122,12 +122,12 @@ class StreamTimeline:
         if len(samples) or head.lost:
             self._began = self._began or len(samples) > 0
             self._now_s += len(samples) / head.rate
-            yield Placed(head.rate, samples, head.lost)
+            yield PlacedBlock(head.rate, samples, head.lost)
 
-    def _silence(self, silence_s: float, head: TimedBlock) -> Iterator[Placed]:
+    def _silence(self, silence_s: float, head: TimedBlock) -> Iterator[PlacedBlock]:
         count = round(silence_s * head.rate)
         for done in range(0, count, head.rate):
-            yield Placed(head.rate, np.zeros(min(head.rate, count - done), np.float32), self._lost)
+            yield PlacedBlock(head.rate, np.zeros(min(head.rate, count - done), np.float32), self._lost)
         self._now_s += count / head.rate
 
     def _correction(self, window: deque[TimedBlock]) -> tuple[float, Samples]:
@@ -135,10 +135,10 @@ class StreamTimeline:
         head = window[0]
         own_s = (head.start_s or 0.0) + self._moved_s - self._now_s
         if self._began and abs(own_s) < _TOLERANCE_S / 2:  # nearly always; a look at the window costs 10 µs a frame
-            self._before_s, self._next_cut_s = own_s, self._now_s + _PATIENCE_S
+            self._before_s, self._next_cut_s = own_s, self._now_s + _MAX_WAIT_FOR_PAUSE_S
             return 0.0, head.samples
         late_s = self._lateness_s(window)
-        if late_s > MAX_HOLE_S and not self._is_within_length(late_s):
+        if late_s > MAX_TIMESTAMP_GAP_S and not self._is_within_length(late_s):
             self._move(late_s, "ahead")
             late_s = 0.0
         if not self._began:
@@ -148,13 +148,13 @@ class StreamTimeline:
             late_s = 0.0
         jump_s, self._before_s = late_s - self._before_s, late_s
         if abs(late_s) < _TOLERANCE_S:
-            self._next_cut_s = self._now_s + _PATIENCE_S
+            self._next_cut_s = self._now_s + _MAX_WAIT_FOR_PAUSE_S
             return 0.0, head.samples
         quiet = self._is_quiet(head.samples)
         if late_s > 0:
-            if jump_s < MIN_HOLE_S and late_s < _MAX_DRIFT_S and not quiet:
+            if jump_s < MIN_TIMESTAMP_GAP_S and late_s < _MAX_DRIFT_S and not quiet:
                 return 0.0, head.samples
-            self._tell(jump_s >= MIN_HOLE_S)
+            self._tell(jump_s >= MIN_TIMESTAMP_GAP_S)
             self._before_s = 0.0
             return late_s, head.samples
         return 0.0, self._shortened(head, -late_s, quiet)
@@ -208,7 +208,7 @@ class StreamTimeline:
         excess = round(excess_s * head.rate)
         if quiet:
             self._tell(hole=False)
-            self._next_cut_s = self._now_s + _PATIENCE_S
+            self._next_cut_s = self._now_s + _MAX_WAIT_FOR_PAUSE_S
             return head.samples[min(excess, len(head.samples) // 2) :]
         if excess_s < _MAX_DRIFT_S or self._now_s < self._next_cut_s:
             return head.samples

@@ -5,14 +5,14 @@ from __future__ import annotations
 import shlex
 from typing import Final
 
-from worker.audio.file_formats.detect_format import Kind
+from worker.audio.file_formats.detect_format import FileFormat
 from worker.audio.opened_file import SourceFile
 from worker.errors import DamagedSource, SourceError, UnsupportedSource
 
 INSTALL: Final = "pip install 'stt-batch[media]'"
 
 
-class Refused(SourceError):
+class SndfileRefused(SourceError):
     """libsndfile does not read a file, for `reason`. `input_options`: options FFmpeg needs to convert it."""
 
     def __init__(self, path: SourceFile, reason: str, *, damaged: bool = False, input_options: str = "") -> None:
@@ -22,7 +22,7 @@ class Refused(SourceError):
         self.input_options = input_options
 
 
-def without_media(path: SourceFile, kind: Kind | None, refused: Refused) -> SourceError:
+def without_media(path: SourceFile, kind: FileFormat | None, refused: SndfileRefused) -> SourceError:
     """The error when the extra `media` is not installed."""
     if kind is not None and not kind.is_audio:
         return _no_audio(path, kind)
@@ -31,7 +31,9 @@ def without_media(path: SourceFile, kind: Kind | None, refused: Refused) -> Sour
     return UnsupportedSource(f"{_unsupported(path, kind, refused)}; or install the extra that reads it: {INSTALL}")
 
 
-def by_both(path: SourceFile, kind: Kind | None, refused: Refused, other: SourceError, reason: str) -> SourceError:
+def refused_by_both(
+    path: SourceFile, kind: FileFormat | None, refused: SndfileRefused, other: SourceError, reason: str
+) -> SourceError:
     """The error when FFmpeg cannot read the file either: `other`, for `reason`."""
     if kind is None:
         return UnsupportedSource(_unsupported(path, kind, refused))
@@ -43,12 +45,12 @@ def by_both(path: SourceFile, kind: Kind | None, refused: Refused, other: Source
     return DamagedSource(f"{path}: is cut off or damaged: it cannot be opened as audio ({kind}; {reasons})")
 
 
-def no_decoder(path: SourceFile, kind: Kind | None) -> SourceError:
+def no_decoder(path: SourceFile, kind: FileFormat | None) -> SourceError:
     """The error for a coding that neither library supports."""
     return UnsupportedSource(f"{path}: neither libsndfile nor FFmpeg decodes {kind or 'its coding'}; convert it first")
 
 
-def _unsupported(path: SourceFile, kind: Kind | None, refused: Refused) -> str:
+def _unsupported(path: SourceFile, kind: FileFormat | None, refused: SndfileRefused) -> str:
     names = (f"./{name}" if name.startswith("-") else name for name in (path.name, f"{path.stem}.flac"))
     command = f"ffmpeg {refused.input_options}-i {shlex.join(names)}"
     named = f": {kind}" if kind is not None else ""
@@ -58,5 +60,5 @@ def _unsupported(path: SourceFile, kind: Kind | None, refused: Refused) -> str:
     )
 
 
-def _no_audio(path: SourceFile, kind: Kind) -> SourceError:
+def _no_audio(path: SourceFile, kind: FileFormat) -> SourceError:
     return UnsupportedSource(f"{path}: is {kind}, not audio; give an audio file")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, Final
 
 from worker.audio.file_formats.caf import caf_header
-from worker.audio.file_formats.data_extent import Chunks, Located, extent_of, is_streamed_size, walk
+from worker.audio.file_formats.data_extent import Chunks, LocatedAudio, extent_of, is_streamed_size, walk
 from worker.audio.file_formats.file_bytes import read_at
 
 CHUNKS: Final = Chunks("big")
@@ -57,11 +57,13 @@ class Aiff:
         """Bytes of one frame; 0 for codings that pack several samples into a block."""
         return self.channels * self.bits // 8 if self.coding in (*_PLAIN_CODINGS, b"raw ") else 0
 
-    def locate(self, file: BinaryIO) -> Located:
+    def locate(self, file: BinaryIO) -> LocatedAudio:
         extent = extent_of(file, self.start, self.said, CHUNKS)
         frames = extent.size // self.frame_bytes if self.frame_bytes else self.frames
         counted = not self.frame_bytes or frames == self.frames
-        return Located(self._header(extent.size, frames), extent, self.regular and counted and extent.size == self.said)
+        return LocatedAudio(
+            self._header(extent.size, frames), extent, self.regular and counted and extent.size == self.said
+        )
 
     def _header(self, size: int, frames: int) -> bytes:
         if size + 1024 > _MAX_SIZE:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import BinaryIO, Final, Literal
 
-from worker.audio.file_formats.data_extent import Located, extent_of, is_streamed_size
+from worker.audio.file_formats.data_extent import LocatedAudio, extent_of, is_streamed_size
 
 _UNKNOWN: Final = 0xFFFFFFFF
 _HEAD_BYTES: Final = 24
@@ -34,11 +34,11 @@ class Au:
     def said(self) -> int | None:
         return None if is_streamed_size(self._field(2), self.size - self.start) else self._field(2)
 
-    def locate(self, file: BinaryIO) -> Located:
+    def locate(self, file: BinaryIO) -> LocatedAudio:
         extent = extent_of(file, self.start, self.said, None)
         fields = (_HEAD_BYTES, _UNKNOWN, *(self._field(number) for number in (3, 4, 5)))
         head = self.head[:4] + b"".join(field.to_bytes(4, self.order) for field in fields)
-        return Located(head, extent, extent.size == self.said or self._field(2) == _UNKNOWN)
+        return LocatedAudio(head, extent, extent.size == self.said or self._field(2) == _UNKNOWN)
 
 
 def read_au(file: BinaryIO) -> Au | None:

@@ -10,7 +10,7 @@ import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Final
 
-from worker.audio.file_formats.data_extent import Chunks, Located, extent_of, walk
+from worker.audio.file_formats.data_extent import Chunks, LocatedAudio, extent_of, walk
 from worker.audio.file_formats.file_bytes import read_at
 
 CHUNKS: Final = Chunks("big", size_bytes=8, padded=False)
@@ -40,11 +40,11 @@ class Caf:
         """Every packet has the same size, so that the length of the audio follows from its bytes."""
         return int.from_bytes(self.described[16:20], "big") != 0
 
-    def locate(self, file: BinaryIO) -> Located:
+    def locate(self, file: BinaryIO) -> LocatedAudio:
         extent = extent_of(file, self.start, self.said, CHUNKS)
         size = extent.size + _EDIT_COUNT_BYTES
         head = _START + self.before + b"data" + size.to_bytes(8, "big") + bytes(_EDIT_COUNT_BYTES)
-        return Located(head, extent, extent.size == self.said)
+        return LocatedAudio(head, extent, extent.size == self.said)
 
 
 def caf_header(

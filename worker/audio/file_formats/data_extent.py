@@ -20,7 +20,9 @@ from worker.audio.file_formats.file_bytes import read_at
 NOT_CLOSED: Final = (
     "the header gives no length (the recording was not closed); everything to the end of the file is read"
 )
-MORE_THAN_SAID: Final = "the header promises less audio than the file holds; everything to the end of the file is read"
+LONGER_THAN_DECLARED: Final = (
+    "the header promises less audio than the file holds; everything to the end of the file is read"
+)
 MIN_REST_BYTES: Final = 64
 """Fewer bytes than this after the audio are ignored: a few milliseconds at most."""
 
@@ -101,7 +103,7 @@ class Extent:
 
 
 @dataclass(frozen=True, slots=True)
-class Located:
+class LocatedAudio:
     """The audio of a file, and the header under which a reader decodes it."""
 
     head: bytes
@@ -132,7 +134,7 @@ def extent_of(file: BinaryIO, start: int, said: int | None, chunks: Chunks | Non
     wrapped = (found - end) >> 32 and (found - end) % (1 << 32) <= 1
     if found - end < MIN_REST_BYTES or (not wrapped and _only_zeros(file, end, found)):
         return Extent(start, end)
-    return Extent(start, found, MORE_THAN_SAID)
+    return Extent(start, found, LONGER_THAN_DECLARED)
 
 
 def is_streamed_size(said: int, there: int) -> bool:

@@ -60,7 +60,7 @@ _HTML: Final = re.compile(rb"^\s*(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doct
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class FileFormat:
     """The type of a file by its content."""
 
     container: str
@@ -78,7 +78,7 @@ class Kind:
         return f"{self.coding} in {self.container}" if self.coding else self.container
 
 
-def identify(path: SourceFile) -> Kind | None:
+def detect_format(path: SourceFile) -> FileFormat | None:
     """The type of a file, or None if its content is not known. Raises WorkerShortage when the disk fails."""
     try:
         with path.open("rb") as file:
@@ -87,91 +87,91 @@ def identify(path: SourceFile) -> Kind | None:
         raise source_error(exc, str(path)) from exc
 
 
-def _kind(file: BinaryIO) -> Kind | None:
+def _kind(file: BinaryIO) -> FileFormat | None:
     head = file.read(_HEAD_BYTES)
     if head[:3] == b"ID3" and len(head) >= 10:
         return _behind_id3(file, head)
     return _sized(file, head) or _multimedia(file, head) or _signed(file, head) or _stream(head)
 
 
-def _behind_id3(file: BinaryIO, head: bytes) -> Kind | None:
+def _behind_id3(file: BinaryIO, head: bytes) -> FileFormat | None:
     size = 0
     for byte in head[6:10]:
         size = size << 7 | byte & 0x7F
     file.seek(10 + size)
     rest = file.read(_HEAD_BYTES).lstrip(b"\0")
-    return _signed(file, rest) or _stream(rest) or Kind("MP3", native=True)
+    return _signed(file, rest) or _stream(rest) or FileFormat("MP3", native=True)
 
 
-def _sized(file: BinaryIO, head: bytes) -> Kind | None:
+def _sized(file: BinaryIO, head: bytes) -> FileFormat | None:
     """WAV and related formats, whose header names the coding."""
     if riff := read_riff(file):
         file.seek(riff.start)
         coding, native = wav_coding(riff.tag, riff.form, file.read(16 << 10))
         misread = not native and riff.tag == 1
         container = "W64" if head[:4] == b"riff" else "WAV"
-        return Kind(container, coding, native, misread, estimated=coding == "MP3")
+        return FileFormat(container, coding, native, misread, estimated=coding == "MP3")
     if aiff := read_aiff(file):
         return _by_code(aiff.coding, AIFF_CODINGS, "AIFF")
     if caf := read_caf(file):
         return _by_code(caf.coding, CAF_CODINGS, "CAF")
     if au := read_au(file):
         coding, native = AU_CODINGS.get(au.coding, (f"coding {au.coding}", False))
-        return Kind("AU", coding, native)
+        return FileFormat("AU", coding, native)
     for mark, container in ((b"RIFF", "WAV"), (b"RF64", "WAV"), (b"riff", "W64"), (b"FORM", "IFF"), (b"caff", "CAF"),
                             (b".snd", "AU"), (b"dns.", "AU")):  # fmt: skip
         if head.startswith(mark) and (mark != b"RIFF" or head[8:12] == b"WAVE"):
-            return Kind(container, native=True)
+            return FileFormat(container, native=True)
     return None
 
 
-def _by_code(code: bytes, known: dict[bytes, tuple[str, bool]], container: str) -> Kind:
+def _by_code(code: bytes, known: dict[bytes, tuple[str, bool]], container: str) -> FileFormat:
     coding, native = known.get(code, (f"coding {code.decode('ascii', 'replace').strip()!r}", False))
-    return Kind(container, coding, native)
+    return FileFormat(container, coding, native)
 
 
-def _multimedia(file: BinaryIO, head: bytes) -> Kind | None:
+def _multimedia(file: BinaryIO, head: bytes) -> FileFormat | None:
     """Containers for several streams, including video."""
     return _mp4(file, head) or _ebml(head) or _ogg(head) or _asf(head) or _other_riff(head) or _broadcast(head)
 
 
-def _mp4(file: BinaryIO, head: bytes) -> Kind | None:
+def _mp4(file: BinaryIO, head: bytes) -> FileFormat | None:
     if head[4:8] not in _MP4_BOXES or len(head) < 16:
         return None
     container = {b"qt  ": "QuickTime"}.get(head[8:12], "3GP" if head[8:11] == b"3gp" else "MP4")
-    return Kind(container, _listed(audio_codings(file)))
+    return FileFormat(container, _listed(audio_codings(file)))
 
 
-def _ebml(head: bytes) -> Kind | None:
+def _ebml(head: bytes) -> FileFormat | None:
     if not head.startswith(b"\x1a\x45\xdf\xa3"):
         return None
     codes = dict.fromkeys(re.findall(rb"A_[A-Z0-9_]+(?:/[A-Z0-9]+)*", head))
     container = "WebM" if b"webm" in head[:64] else "Matroska"
-    return Kind(container, _listed([_matroska(code) for code in codes]))
+    return FileFormat(container, _listed([_matroska(code) for code in codes]))
 
 
-def _ogg(head: bytes) -> Kind | None:
+def _ogg(head: bytes) -> FileFormat | None:
     if not head.startswith(b"OggS"):
         return None
     codings = [name for mark, name in _OGG_CODINGS if mark in head[:4096]]
-    return Kind("Ogg", _listed(codings), native=not codings or codings[0] in _NATIVE_OGG)
+    return FileFormat("Ogg", _listed(codings), native=not codings or codings[0] in _NATIVE_OGG)
 
 
-def _asf(head: bytes) -> Kind | None:
+def _asf(head: bytes) -> FileFormat | None:
     if not head.startswith(b"\x30\x26\xb2\x75\x8e\x66\xcf\x11"):
         return None
     at = head.find(_ASF_AUDIO)
-    return Kind("ASF", wav_coding(int.from_bytes(head[at + 54 : at + 56], "little"))[0] if at >= 0 else "")
+    return FileFormat("ASF", wav_coding(int.from_bytes(head[at + 54 : at + 56], "little"))[0] if at >= 0 else "")
 
 
-def _broadcast(head: bytes) -> Kind | None:
+def _broadcast(head: bytes) -> FileFormat | None:
     if head.startswith(b"FLV"):
-        return Kind("FLV", _flv_coding(head))
+        return FileFormat("FLV", _flv_coding(head))
     if _MXF_KEY in head[: 64 << 10]:
-        return Kind("MXF")
+        return FileFormat("MXF")
     for size, offset in ((188, 0), (192, 4), (204, 0)):
         if len(head) > 3 * size and all(head[offset + k * size] == 0x47 for k in range(4)):
-            return Kind("MPEG transport stream")
+            return FileFormat("MPEG transport stream")
     return None
 
 
@@ -180,14 +180,14 @@ def _matroska(code: bytes) -> str:
     return next((coding for start, coding in MATROSKA_CODINGS if name.startswith(start)), name)
 
 
-def _other_riff(head: bytes) -> Kind | None:
+def _other_riff(head: bytes) -> FileFormat | None:
     if not head.startswith(b"RIFF") or head[8:12] not in (b"AVI ", b"QLCM", b"XWMA", b"CDDA"):
         return None
     if head[8:12] != b"AVI ":
-        return Kind({b"QLCM": "QCP", b"XWMA": "xWMA", b"CDDA": "a CD track reference"}[head[8:12]])
+        return FileFormat({b"QLCM": "QCP", b"XWMA": "xWMA", b"CDDA": "a CD track reference"}[head[8:12]])
     audio = head.find(b"auds")
     form = head.find(b"strf", audio) if audio >= 0 else -1
-    return Kind("AVI", wav_coding(int.from_bytes(head[form + 8 : form + 10], "little"))[0] if form >= 0 else "")
+    return FileFormat("AVI", wav_coding(int.from_bytes(head[form + 8 : form + 10], "little"))[0] if form >= 0 else "")
 
 
 def _flv_coding(head: bytes) -> str:
@@ -199,17 +199,17 @@ def _flv_coding(head: bytes) -> str:
     return ""
 
 
-def _signed(file: BinaryIO, head: bytes) -> Kind | None:
+def _signed(file: BinaryIO, head: bytes) -> FileFormat | None:
     for mark, name in _NATIVE:
         if head.startswith(mark):
-            return Kind(name, native=True, misread=name == "VOC" and _has_many_blocks(file, head))
+            return FileFormat(name, native=True, misread=name == "VOC" and _has_many_blocks(file, head))
     for mark, name in _SIGNATURES:
         if head.startswith(mark):
-            return Kind(name)
+            return FileFormat(name)
     for mark, name in _OTHER:
         if head.startswith(mark):
-            return Kind(name, is_audio=False)
-    return Kind("a web page (HTML)", is_audio=False) if _HTML.match(head) else None
+            return FileFormat(name, is_audio=False)
+    return FileFormat("a web page (HTML)", is_audio=False) if _HTML.match(head) else None
 
 
 def _has_many_blocks(file: BinaryIO, head: bytes) -> bool:
@@ -221,12 +221,12 @@ def _has_many_blocks(file: BinaryIO, head: bytes) -> bool:
     return file.read(1) not in (b"", b"\0")
 
 
-def _stream(head: bytes) -> Kind | None:
+def _stream(head: bytes) -> FileFormat | None:
     """Coded frames without a container."""
     if head[4:7] == _MLP_SYNC and (coding := _MLP_CODINGS.get(head[7:8])) is not None:
-        return Kind(coding)
+        return FileFormat(coding)
     coding = raw_stream(head)
-    return None if coding is None else Kind(coding, native=coding in _MPEG, estimated=coding in _MPEG[1:])
+    return None if coding is None else FileFormat(coding, native=coding in _MPEG, estimated=coding in _MPEG[1:])
 
 
 def _listed(codings: list[str]) -> str:

@@ -23,7 +23,7 @@ _BLOCK_SIZES: Final = {1: 192, **{k: 576 << (k - 2) for k in range(2, 6)}, **{k:
 
 
 @dataclass(frozen=True, slots=True)
-class Length:
+class FlacLength:
     """Samples per channel, as the header has them (0: it does not say) and as the last frame does."""
 
     said: int
@@ -34,7 +34,7 @@ class Length:
     """Where the rest of the file begins."""
 
 
-def length_of(path: SourceFile) -> Length | None:
+def length_of(path: SourceFile) -> FlacLength | None:
     """The length by the first and last frames of a file. None if it is not plain FLAC or ends in other data."""
     with path.open("rb") as file:
         start = _after_id3(file.read(10))
@@ -51,11 +51,11 @@ def length_of(path: SourceFile) -> Length | None:
     unsaid = bytearray(head)
     unsaid[_TOTAL_AT] &= 0xF0
     unsaid[_TOTAL_AT + 1 : _TOTAL_AT + 5] = bytes(4)
-    return Length(said, there, bytes(unsaid), start + len(head))
+    return FlacLength(said, there, bytes(unsaid), start + len(head))
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class FlacStream:
     """One of several FLAC streams in a file; `start` and `end` in bytes, `length_s` 0 where its header says nothing."""
 
     start: int
@@ -65,7 +65,7 @@ class Stream:
     length_s: float
 
 
-def streams(path: SourceFile) -> list[Stream]:
+def streams(path: SourceFile) -> list[FlacStream]:
     """The streams of a file that consists of joined files. Empty for a single stream. A few places are checked; in
     doubt the whole file is searched."""
     length = length_of(path)
@@ -89,7 +89,7 @@ def streams(path: SourceFile) -> list[Stream]:
     return [_stream(start, end, head) for (start, head), end in zip(starts, ends, strict=True)]
 
 
-def _rises(path: SourceFile, length: Length) -> bool:
+def _rises(path: SourceFile, length: FlacLength) -> bool:
     """Whether frame numbers rise throughout the file: those of a second stream begin at zero again."""
     size, last = path.stat().st_size, 0
     smallest, largest = (int.from_bytes(length.unsaid_head[at : at + 2], "big") for at in (8, 10))
@@ -103,10 +103,10 @@ def _rises(path: SourceFile, length: Length) -> bool:
     return True
 
 
-def _stream(start: int, end: int, head: bytes) -> Stream:
+def _stream(start: int, end: int, head: bytes) -> FlacStream:
     rate = int.from_bytes(head[18:21], "big") >> 4
     samples = int.from_bytes(head[_TOTAL_AT : _TOTAL_AT + 5], "big") & ((1 << 36) - 1)
-    return Stream(start, end, rate, (head[20] >> 1 & 7) + 1, samples / rate if rate else 0.0)
+    return FlacStream(start, end, rate, (head[20] >> 1 & 7) + 1, samples / rate if rate else 0.0)
 
 
 def _after_id3(data: bytes) -> int:

@@ -49,7 +49,7 @@ class _Frame:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Mp3Recording:
     """One recording in an MP3 file, often the only one: frames of the same rate and channels. Offsets in bytes from the
     start of the file."""
 
@@ -133,7 +133,7 @@ def _parse(data: bytes) -> _Frame | None:
     return _Frame(length, 1152 if first else 576, side, version, rate, 1 if mono else 2)
 
 
-def examine(path: SourceFile) -> list[Layout]:
+def scan_recordings(path: SourceFile) -> list[Mp3Recording]:
     """The recordings of an MP3 file, in order; none where no layer III frame is found near its start (libsndfile
     decides then). A new one begins where rate or channels change, and at every further length tag.
 
@@ -154,7 +154,7 @@ def examine(path: SourceFile) -> list[Layout]:
         return list(_recordings(_Window(file, start + offset), size))
 
 
-def _as_tagged(head: bytes, start: int, size: int) -> Layout | None:
+def _as_tagged(head: bytes, start: int, size: int) -> Mp3Recording | None:
     """The layout of a whole file as its length tag says; None without a tag, or if the file has more."""
     first = _parse(head)
     if first is None or head[4 + first.side_bytes : 8 + first.side_bytes] not in _TAG_MARKS:
@@ -163,10 +163,10 @@ def _as_tagged(head: bytes, start: int, size: int) -> Layout | None:
     frames, count = _tagged_frames(tag, first.side_bytes), _tagged_bytes(tag, first.side_bytes)
     if not frames or not count or size - start > count * (1 + _TAG_SLACK):
         return None
-    return Layout(head[:4], tag, start + len(tag), size, frames)
+    return Mp3Recording(head[:4], tag, start + len(tag), size, frames)
 
 
-def _is_uniform(file: BinaryIO, tagged: Layout) -> bool:
+def _is_uniform(file: BinaryIO, tagged: Mp3Recording) -> bool:
     """Whether the whole file has frames of the same rate and channels, and none after the tagged end."""
     like = tagged.first
     end = min(tagged.end, tagged.start + _tagged_bytes(tagged.tag, like.side_bytes))
@@ -240,7 +240,7 @@ class _Window:
         return len(self.data) >= 4
 
 
-def _recordings(window: _Window, size: int) -> Iterator[Layout]:
+def _recordings(window: _Window, size: int) -> Iterator[Mp3Recording]:
     like: _Frame | None = None
     header, tag, audio_start, count, end = b"", b"", 0, 0, 0
     known: dict[bytes, _Frame] = {}
@@ -255,14 +255,14 @@ def _recordings(window: _Window, size: int) -> Iterator[Layout]:
                     window.at = _next_candidate(data, at)
                     continue
                 if count:
-                    yield Layout(header, tag, audio_start, end, count)
+                    yield Mp3Recording(header, tag, audio_start, end, count)
                 like, header, tag, audio_start, count, known = frame, head, b"", window.position, 0, {}
             known[head] = frame
             data, at = window.data, window.at
         tag_at = at + 4 + frame.side_bytes
         if data[tag_at : tag_at + 4] in _TAG_MARKS:
             if count:
-                yield Layout(header, tag, audio_start, end, count)
+                yield Mp3Recording(header, tag, audio_start, end, count)
             header, tag, count = head, data[at : at + frame.length], 0
             audio_start = end = window.position + frame.length
             window.at += frame.length
@@ -271,7 +271,7 @@ def _recordings(window: _Window, size: int) -> Iterator[Layout]:
         window.at += frame.length
         end = window.position
     if count and like is not None:
-        yield Layout(header, tag, audio_start, size, count)
+        yield Mp3Recording(header, tag, audio_start, size, count)
 
 
 def _are_frames(window: _Window, frame: _Frame) -> bool:

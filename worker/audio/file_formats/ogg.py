@@ -9,16 +9,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO, Final
 
-from worker.audio.file_formats.ogg_granules import FIRST, LAST, Page, StreamPositions
+from worker.audio.file_formats.ogg_granules import FIRST, LAST, OggPage, StreamPositions
 from worker.audio.opened_file import SourceFile
 
 _HEADER_BYTES: Final = 27
-_LONGEST_PAGE: Final = _HEADER_BYTES + 255 + 255 * 255
+_MAX_PAGE_BYTES: Final = _HEADER_BYTES + 255 + 255 * 255
 _DAMAGED: Final = "damaged Ogg pages"
 
 
 @dataclass(slots=True)
-class Link:
+class OggLink:
     """Streams that start together and end before the next ones start. Offsets in bytes from the start of the file."""
 
     start: int
@@ -31,9 +31,9 @@ class Link:
         return next(iter(self.streams.values())) if len(self.streams) == 1 else None
 
 
-def links(path: SourceFile) -> tuple[list[Link], bool]:
+def links(path: SourceFile) -> tuple[list[OggLink], bool]:
     """The links of the file, and whether the last one has an end mark. The file is read once, by pages."""
-    found: list[Link] = []
+    found: list[OggLink] = []
     in_headers = ended = was_damaged = False
     size = path.stat().st_size
     for page in _pages(path, size):
@@ -44,7 +44,7 @@ def links(path: SourceFile) -> tuple[list[Link], bool]:
         if first and not in_headers:  # parallel streams start together; a later start is a new link
             if found:
                 found[-1].end = page.offset
-            found.append(Link(page.offset))
+            found.append(OggLink(page.offset))
         in_headers = first
         ended = bool(page.flags & LAST) and page.offset + len(page.data) <= size
         if found:
@@ -55,7 +55,7 @@ def links(path: SourceFile) -> tuple[list[Link], bool]:
     return found, ended
 
 
-def _add(link: Link, page: Page, *, first: bool, was_damaged: bool) -> None:
+def _add(link: OggLink, page: OggPage, *, first: bool, was_damaged: bool) -> None:
     if first:
         link.streams[page.serial] = StreamPositions(page)
     elif (stream := link.streams.get(page.serial)) is not None:
@@ -64,7 +64,7 @@ def _add(link: Link, page: Page, *, first: bool, was_damaged: bool) -> None:
         stream.add(page)
 
 
-def _pages(path: SourceFile, size: int) -> Iterator[Page | None]:
+def _pages(path: SourceFile, size: int) -> Iterator[OggPage | None]:
     """The intact pages in order, and None for each damaged stretch in between."""
     with path.open("rb", buffering=1 << 20) as file:
         at = 0
@@ -81,23 +81,23 @@ def _pages(path: SourceFile, size: int) -> Iterator[Page | None]:
             at = following
 
 
-def _page(file: BinaryIO, at: int) -> Page | None:
+def _page(file: BinaryIO, at: int) -> OggPage | None:
     file.seek(at)
     header = file.read(_HEADER_BYTES)
     if header[:4] != b"OggS" or len(header) < _HEADER_BYTES:
         return None
     lacing = file.read(header[26])
-    return Page(at, header + lacing + file.read(sum(lacing)))
+    return OggPage(at, header + lacing + file.read(sum(lacing)))
 
 
 def _next_page(path: SourceFile, at: int) -> int | None:
     with path.open("rb") as file:
         file.seek(at + 1)
-        while chunk := file.read(2 * _LONGEST_PAGE):
+        while chunk := file.read(2 * _MAX_PAGE_BYTES):
             found = chunk.find(b"OggS")
             if found >= 0:
                 return file.tell() - len(chunk) + found
-            if len(chunk) < 2 * _LONGEST_PAGE:
+            if len(chunk) < 2 * _MAX_PAGE_BYTES:
                 return None
             file.seek(-3, 1)
     return None

@@ -22,7 +22,7 @@ _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class OggPage:
     """One page, `offset` in bytes from the start of the file."""
 
     offset: int
@@ -73,7 +73,7 @@ def checksum(page: bytes) -> bytes:
 class StreamPositions:
     """Takes the pages of one logical stream in order."""
 
-    def __init__(self, first: Page) -> None:
+    def __init__(self, first: OggPage) -> None:
         self._clock: PacketClock | None = clock_of(first.body)
         self._in_headers = True
         self._header = b""
@@ -104,7 +104,7 @@ class StreamPositions:
         """Record that pages before the next one were lost."""
         self._damage = reason
 
-    def add(self, page: Page) -> None:
+    def add(self, page: OggPage) -> None:
         """Add a page after the first one."""
         if self._clock is None:
             return
@@ -118,7 +118,7 @@ class StreamPositions:
             self.patches.clear()
             self.shifts.clear()
 
-    def _take_headers(self, clock: PacketClock, page: Page) -> None:
+    def _take_headers(self, clock: PacketClock, page: OggPage) -> None:
         at = 0
         for value in page.lacing:
             self._header += page.body[at : at + value]
@@ -129,7 +129,7 @@ class StreamPositions:
                 if not self._in_headers:
                     return
 
-    def _take_audio(self, clock: PacketClock, page: Page) -> None:
+    def _take_audio(self, clock: PacketClock, page: OggPage) -> None:
         if page.number != self._next_number:
             clock.restart()
             self._is_carrying = False
@@ -152,7 +152,7 @@ class StreamPositions:
         self._samples += trim
         self._damage = ""
 
-    def _packets(self, page: Page) -> tuple[Sequence[int], bytes]:
+    def _packets(self, page: OggPage) -> tuple[Sequence[int], bytes]:
         """Where the packets that end on a page begin, and the first bytes of one that began before it."""
         starts, start, at, body = [], 0, 0, page.body
         for value in page.lacing:

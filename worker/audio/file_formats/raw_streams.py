@@ -24,7 +24,7 @@ _DTS_MARKS: Final = (b"\x7f\xfe\x80\x01", b"\xfe\x7f\x01\x80", b"\x1f\xff\xe8\x0
 _GSM_BYTES: Final = 33
 _SYNC: Final = (0xFF, 0x0B, 0x56)
 
-Frame = tuple[str, int]
+CodedFrame = tuple[str, int]
 """The name of the coding, and the bytes of the frame."""
 
 
@@ -50,7 +50,7 @@ def ends_inside_a_frame(head: bytes, tail: bytes) -> bool:
     return False
 
 
-def _is_cut(tail: bytes, find: Callable[[bytes], Frame | None], coding: str) -> bool:
+def _is_cut(tail: bytes, find: Callable[[bytes], CodedFrame | None], coding: str) -> bool:
     at = next((k for k in range(len(tail)) if tail[k] in _SYNC and _follow(tail, k, find)), None)
     while at is not None and at + 8 <= len(tail):
         frame = find(tail[at : at + 8])
@@ -62,7 +62,7 @@ def _is_cut(tail: bytes, find: Callable[[bytes], Frame | None], coding: str) -> 
     return False
 
 
-def _chain(data: bytes, find: Callable[[bytes], Frame | None]) -> str | None:
+def _chain(data: bytes, find: Callable[[bytes], CodedFrame | None]) -> str | None:
     """The coding of the first place from which frames follow each other."""
     for at in range(min(len(data), _SEARCH_BYTES)):
         if data[at] in _SYNC and (first := find(data[at : at + 8])) and _follow(data, at, find):
@@ -70,7 +70,7 @@ def _chain(data: bytes, find: Callable[[bytes], Frame | None]) -> str | None:
     return None
 
 
-def _follow(data: bytes, at: int, find: Callable[[bytes], Frame | None]) -> bool:
+def _follow(data: bytes, at: int, find: Callable[[bytes], CodedFrame | None]) -> bool:
     coding = ""
     for count in range(_NEEDED):
         if at + 8 > len(data):
@@ -82,7 +82,7 @@ def _follow(data: bytes, at: int, find: Callable[[bytes], Frame | None]) -> bool
     return True
 
 
-def mpeg_frame(data: bytes) -> Frame | None:
+def mpeg_frame(data: bytes) -> CodedFrame | None:
     """MPEG audio, layers I to III; the name is MP1, MP2 or MP3."""
     if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return None
@@ -96,14 +96,14 @@ def mpeg_frame(data: bytes) -> Frame | None:
     return f"MP{layer}", (72 if layer == 3 and version != 3 else 144) * 1000 * kbps // rate + padding
 
 
-def _adts_frame(data: bytes) -> Frame | None:
+def _adts_frame(data: bytes) -> CodedFrame | None:
     if len(data) < 7 or data[0] != 0xFF or data[1] & 0xF6 != 0xF0 or data[2] >> 2 & 15 > 12:
         return None
     size = (data[3] & 3) << 11 | data[4] << 3 | data[5] >> 5
     return ("AAC (ADTS)", size) if size > 7 else None
 
 
-def _ac3_frame(data: bytes) -> Frame | None:
+def _ac3_frame(data: bytes) -> CodedFrame | None:
     if len(data) < 6 or data[:2] != b"\x0b\x77":
         return None
     if data[5] >> 3 > 10:
@@ -116,7 +116,7 @@ def _ac3_frame(data: bytes) -> Frame | None:
     return "AC-3", 2 * words
 
 
-def _loas_frame(data: bytes) -> Frame | None:
+def _loas_frame(data: bytes) -> CodedFrame | None:
     if len(data) < 3 or data[0] != 0x56 or data[1] & 0xE0 != 0xE0:
         return None
     return "AAC (LATM)", 3 + ((data[1] & 0x1F) << 8 | data[2])

@@ -11,7 +11,15 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO, Final, Literal
 
 from worker.audio.file_formats.caf import caf_header
-from worker.audio.file_formats.data_extent import Chunks, Extent, GuidChunks, Located, extent_of, is_streamed_size, walk
+from worker.audio.file_formats.data_extent import (
+    Chunks,
+    Extent,
+    GuidChunks,
+    LocatedAudio,
+    extent_of,
+    is_streamed_size,
+    walk,
+)
 from worker.audio.file_formats.file_bytes import read_at
 
 _W64_RIFF: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
@@ -82,13 +90,13 @@ class Riff:
         rate, channels = (int.from_bytes(self.form[a:b], self.order) for a, b in ((4, 8), (2, 4)))
         return caf_header(coding, rate, channels, self.bits, size, is_float=self.tag == _FLOAT)
 
-    def locate(self, file: BinaryIO) -> Located:
+    def locate(self, file: BinaryIO) -> LocatedAudio:
         extent = extent_of(file, self.start, self.said, self.chunks)
         as_written = self.regular and extent.size == self.said
         if isinstance(self.chunks, GuidChunks):  # libsndfile reads what follows the audio of W64 as audio
             as_written = as_written and file.seek(0, os.SEEK_END) - extent.end < _W64_ALIGNMENT
         more = self._more(file, extent.end) if extent.size == self.said else ()
-        return Located(self.header(extent.size), extent, as_written and not more, more)
+        return LocatedAudio(self.header(extent.size), extent, as_written and not more, more)
 
     def _more(self, file: BinaryIO, end: int) -> tuple[tuple[bytes, Extent], ...]:
         """Some recorders write a chunk `data` for each time they were paused, and a chunk `fmt ` where the format is

@@ -8,15 +8,15 @@ from math import ceil
 from typing import Final
 
 from worker.audio.segmentation.scan import Scan
-from worker.audio.segmentation.section_plan import Cutting, Plan, plan_scan
-from worker.audio.segmentation.silence import Skipping, speech_windows
+from worker.audio.segmentation.section_plan import CutOptions, StreamingPlan, plan_scan
+from worker.audio.segmentation.silence import SkipOptions, speech_windows
 
-NOTHING_HEARD: Final = "holds nothing but silence, or a noise that never changes"
+NO_SOUND: Final = "holds nothing but silence, or a noise that never changes"
 
 
 def plan_channels(
-    found: Mapping[int, Scan], rate: int, cutting: Cutting, skipping: Skipping | None, detector: str
-) -> tuple[Plan, ...]:
+    found: Mapping[int, Scan], rate: int, cutting: CutOptions, skipping: SkipOptions | None, detector: str
+) -> tuple[StreamingPlan, ...]:
     """A plan for each channel of `found` (from 0), in their order. One in which nothing can be speech has no section:
     all of it is skipped. The others share the sessions."""
     heard = {channel for channel, scan in found.items() if may_hold_speech(scan, skipping)}
@@ -29,20 +29,20 @@ def plan_channels(
     )
 
 
-def may_hold_speech(found: Scan, skipping: Skipping | None) -> bool:
+def may_hold_speech(found: Scan, skipping: SkipOptions | None) -> bool:
     """Whether anything of it is worth streaming: as it would be without `skipping`, by its level alone."""
     if skipping is None:
-        found, skipping = replace(found, voice=None), Skipping()
+        found, skipping = replace(found, voice=None), SkipOptions()
     return bool(speech_windows(found, skipping).any())
 
 
-def why_not_streamed(plan: Plan) -> str | None:
+def skip_reason(plan: StreamingPlan) -> str | None:
     """Why nothing of a channel was streamed; None where something was."""
     if plan.sections:
         return None
-    return f"no speech was found in it ({plan.detector})" if plan.detector not in ("", "level") else NOTHING_HEARD
+    return f"no speech was found in it ({plan.detector})" if plan.detector not in ("", "level") else NO_SOUND
 
 
-def _silent(found: Scan, rate: int, channel: int) -> Plan:
+def _silent(found: Scan, rate: int, channel: int) -> StreamingPlan:
     duration = found.samples(rate)
-    return Plan(rate, duration, (), skipped=((0, duration),), channel=channel)
+    return StreamingPlan(rate, duration, (), skipped=((0, duration),), channel=channel)

@@ -8,16 +8,16 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.audio.segmentation.scan import WINDOW_S, Decibels, Scan, decibels
-from worker.audio.segmentation.silence import Kept
+from worker.audio.segmentation.silence import StreamedWindows
 
-SHORTEST_PAUSE_S: Final = 0.2
+MIN_PAUSE_S: Final = 0.2
 """A shorter pause may be the closure of a consonant inside a word, which takes up to about 0.12 s."""
 GOOD_PAUSE_S: Final = 0.5
 """A longer pause is not worth going further away for."""
-CONTRAST_DB: Final = 10.0
+MIN_PAUSE_CONTRAST_DB: Final = 10.0
 """How much louder than its pauses speech must be, for a dip in the level to be a pause."""
 
-_LEAST: Final = round(SHORTEST_PAUSE_S / WINDOW_S)
+_MIN_PAUSE_WINDOWS: Final = round(MIN_PAUSE_S / WINDOW_S)
 _TOGETHER_DB: Final = 6.0  # in a pause, no band is further above its quietest moment
 _TOTAL_DB: Final = 4.0  # how much quieter than speech a pause is in all, noise included
 _QUIET_SHARE: Final = 0.3  # of the way from the quietest moment to the loud ones, what is still quiet
@@ -32,7 +32,7 @@ Pause = tuple[int, int]
 
 
 def best_cut(
-    found: Scan, kept: Kept, speech: npt.NDArray[np.bool_] | None, first: int, place: int, last: int
+    found: Scan, kept: StreamedWindows, speech: npt.NDArray[np.bool_] | None, first: int, place: int, last: int
 ) -> tuple[int, bool]:
     """Where to cut between `first` and `last`, as near to `place` as a good pause allows, and whether it is a pause.
 
@@ -73,21 +73,21 @@ def _loud(levels: Decibels) -> float:
 
 def _quietest(levels: Decibels) -> float:
     """The level that the quietest stretch of SHORTEST_PAUSE_S does not exceed."""
-    if len(levels) < _LEAST:
+    if len(levels) < _MIN_PAUSE_WINDOWS:
         return 0.0
-    return float(np.lib.stride_tricks.sliding_window_view(levels, _LEAST).max(axis=1).min())
+    return float(np.lib.stride_tricks.sliding_window_view(levels, _MIN_PAUSE_WINDOWS).max(axis=1).min())
 
 
 def _pauses(levels: Decibels, total: Decibels) -> list[Pause]:
     """Runs of windows, each at least SHORTEST_PAUSE_S long, that are quiet beside the rest, also in `total`."""
     loud, quietest = _loud(levels), _quietest(levels)
-    if loud - quietest < CONTRAST_DB or quietest > _TOGETHER_DB:
+    if loud - quietest < MIN_PAUSE_CONTRAST_DB or quietest > _TOGETHER_DB:
         return []
     quiet = levels <= quietest + _QUIET_SHARE * (loud - quietest)
     edges = np.flatnonzero(np.diff(quiet, prepend=False, append=False)).tolist()
     most = _loud(total) - _TOTAL_DB
     runs = zip(edges[::2], edges[1::2], strict=True)
-    return [(a, b) for a, b in runs if b - a >= _LEAST and float(total[a:b].mean()) <= most]
+    return [(a, b) for a, b in runs if b - a >= _MIN_PAUSE_WINDOWS and float(total[a:b].mean()) <= most]
 
 
 def _choose(pauses: list[Pause], left: int, place: int, right: int) -> tuple[int, int] | None:

@@ -22,7 +22,7 @@ WINDOW: Final = 256
 WINDOW_S: Final = WINDOW / VOICE_RATE
 FLOOR_DB: Final = -125.0
 STEP_DB: Final = 0.5
-NOTHING_DB: Final = -90.0
+SILENCE_DB: Final = -90.0
 """Level of both bands below which there is nothing to hear: that of the dither of 16-bit audio."""
 
 _BATCH: Final = 64 * VOICE_WINDOW  # samples a detector is given at once
@@ -34,7 +34,7 @@ _SCALE: Final = 2.0 / (WINDOW * float(np.sum(_TAPER**2)))
 # A detector misses speech below -60 dBFS, so what is faint is raised to this peak; and what follows loud audio not at
 # once, by this factor from batch to batch.
 _PEAK: Final = 0.1
-_MOST_GAIN: Final = 100.0
+_MAX_GAIN: Final = 100.0
 _RELEASE: Final = 0.7
 _NOTHING_PEAK: Final = 2 / 32768  # audio without a louder sample is not shown to a detector
 
@@ -88,7 +88,7 @@ def scan(
     return Scan(low, high, voice.end(len(low)) if voice else None, source.frames_decoded, rate)
 
 
-def scan_stretch(
+def scan_range(
     source: Audio,
     start_s: float,
     end_s: float,
@@ -186,6 +186,6 @@ class _Voice:
             self._detector.reset()
             self._found += bytes(len(signal) // VOICE_WINDOW)
             return
-        gain = np.float32(min(max(1.0, _PEAK / self._peak), _MOST_GAIN))
+        gain = np.float32(min(max(1.0, _PEAK / self._peak), _MAX_GAIN))
         probabilities = self._detector(signal * gain)
         self._found += np.rint(np.clip(probabilities, 0, 1) * 255).astype(np.uint8).tobytes()

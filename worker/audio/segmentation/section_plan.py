@@ -20,23 +20,29 @@ from worker.audio.decoding.decode import AudioInfo, open_source
 from worker.audio.resample import resampled_length
 from worker.audio.segmentation.cut_points import best_cut
 from worker.audio.segmentation.scan import WINDOW_S, Scan, scan
-from worker.audio.segmentation.silence import Kept, Skipping, Stretch, silent_stretches, speech_windows
+from worker.audio.segmentation.silence import (
+    SkipOptions,
+    StreamedWindows,
+    WindowRange,
+    silent_stretches,
+    speech_windows,
+)
 from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.source import Audio
 
-ROOM: Final = 1.25
+MIN_LENGTH_FACTOR: Final = 1.25
 """Sections are at least this many times as long as the shortest, so that there is room to find a pause."""
 
 
 @dataclass(frozen=True, slots=True)
-class Cutting:
+class CutOptions:
     """How to cut; all in seconds."""
 
     sessions: int = 1
     """Sections that can be streamed at the same time."""
-    shortest_s: float = 60.0
+    min_section_s: float = 60.0
     """No section is shorter, unless the file is."""
-    longest_s: float = 1800.0
+    max_section_s: float = 1800.0
     """Aim for no section longer than this, in rounds of `sessions`: later ones go where a session is free."""
     reach: float = 0.25
     """How far from its place a cut may be moved to find a pause, as a share of a section's length."""
@@ -64,7 +70,7 @@ class SectionPlan:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class StreamingPlan:
     """Every sample of the file lies in exactly one section's pieces or in one skipped stretch. Samples at `rate`."""
 
     rate: int
@@ -109,10 +115,10 @@ class Plan:
         return sum(max(0, end - start) for start, end in pieces)
 
 
-def sections_for(duration_s: float, cutting: Cutting) -> int:
+def sections_for(duration_s: float, cutting: CutOptions) -> int:
     """How many sections a file of `duration_s` seconds (of what is streamed) becomes."""
-    most = max(1, int(duration_s / (cutting.shortest_s * ROOM)))
-    rounds = max(1, int(np.ceil(duration_s / cutting.longest_s / cutting.sessions)))
+    most = max(1, int(duration_s / (cutting.min_section_s * MIN_LENGTH_FACTOR)))
+    rounds = max(1, int(np.ceil(duration_s / cutting.max_section_s / cutting.sessions)))
     return min(most, cutting.sessions * rounds) if cutting.sessions > 1 else 1
 
 
@@ -120,11 +126,11 @@ def plan(
     source: Audio | Path,
     *,
     rate: int,
-    cutting: Cutting | None = None,
-    skipping: Skipping | None = None,
+    cutting: CutOptions | None = None,
+    skipping: SkipOptions | None = None,
     detector: SpeechDetector | None = None,
     progress: Callable[[float], None] | None = None,
-) -> Plan:
+) -> StreamingPlan:
     """Plan one file for a wire rate of `rate` Hz. Reads it once, in bounded memory, and blocks the thread meanwhile; a
     file that becomes one section whole is not read when its header tells a length.
 
@@ -134,7 +140,7 @@ def plan(
     if isinstance(source, Path):
         with open_source(source) as opened:
             return plan(opened, rate=rate, cutting=cutting, skipping=skipping, detector=detector, progress=progress)
-    cutting = cutting or Cutting()
+    cutting = cutting or CutOptions()
     info = source.info
     if skipping is None and info.frames is not None and sections_for(info.frames / info.sample_rate, cutting) == 1:
         return whole(info, rate)
@@ -142,22 +148,22 @@ def plan(
     return plan_scan(found, rate, cutting, skipping, detector.name if detector is not None else "level")
 
 
-def whole(info: AudioInfo, rate: int) -> Plan:
+def whole(info: AudioInfo, rate: int) -> StreamingPlan:
     """All of a source as one section, without reading it."""
     duration = resampled_length(info.frames or 0, info.sample_rate, rate)
-    return Plan(rate, duration, (SectionPlan(0, duration),), measured=False)
+    return StreamingPlan(rate, duration, (SectionPlan(0, duration),), measured=False)
 
 
 def plan_scan(
-    found: Scan, rate: int, cutting: Cutting, skipping: Skipping | None = None, detector: str = "level"
-) -> Plan:
+    found: Scan, rate: int, cutting: CutOptions, skipping: SkipOptions | None = None, detector: str = "level"
+) -> StreamingPlan:
     """The plan for what a scan found (pure)."""
     duration = found.samples(rate)
     if skipping is None:
-        return Plan(rate, duration, _sections(found, rate, (), cutting, None))
+        return StreamingPlan(rate, duration, _sections(found, rate, (), cutting, None))
     speech = speech_windows(found, skipping)
     stretches = silent_stretches(found, speech, skipping)
-    return Plan(
+    return StreamingPlan(
         rate,
         duration,
         _sections(found, rate, stretches, cutting, speech),
@@ -168,11 +174,11 @@ def plan_scan(
 
 
 def _sections(
-    found: Scan, rate: int, stretches: Sequence[Stretch], cutting: Cutting, speech: npt.NDArray[np.bool_] | None
+    found: Scan, rate: int, stretches: Sequence[WindowRange], cutting: CutOptions, speech: npt.NDArray[np.bool_] | None
 ) -> tuple[SectionPlan, ...]:
-    kept = Kept(found.windows, stretches)
+    kept = StreamedWindows(found.windows, stretches)
     count = sections_for(kept.count * WINDOW_S, cutting)
-    least = round(cutting.shortest_s / WINDOW_S)
+    least = round(cutting.min_section_s / WINDOW_S)
     reach = int(kept.count / count * cutting.reach)
     half_overlap = round(cutting.overlap_s / 2 / WINDOW_S)
     cuts: list[tuple[int, int]] = []  # where the next section starts and its overlap, in kept windows
@@ -187,7 +193,9 @@ def _sections(
     return _placed(cuts, kept, lambda window: _sample(window, found, rate))
 
 
-def _placed(cuts: Sequence[tuple[int, int]], kept: Kept, sample: Callable[[int], int]) -> tuple[SectionPlan, ...]:
+def _placed(
+    cuts: Sequence[tuple[int, int]], kept: StreamedWindows, sample: Callable[[int], int]
+) -> tuple[SectionPlan, ...]:
     """Cuts counted in kept windows as sections of the file. At a seam, one section ends before what is skipped and the
     next begins behind it."""
     if not kept.count:
@@ -207,16 +215,16 @@ def _sample(window: int, found: Scan, rate: int) -> int:
     return found.samples(rate) if window >= found.windows else round(window * WINDOW_S * rate)
 
 
-_PLANS: Final = TypeAdapter(Plan | tuple[Plan, ...])
+_PLANS: Final = TypeAdapter(StreamingPlan | tuple[StreamingPlan, ...])
 
 
-def plans_json(plans: Sequence[Plan]) -> str:
+def plans_json(plans: Sequence[StreamingPlan]) -> str:
     """The JSON form that the ledger stores: for mixed channels the one plan itself, else a list."""
     mixed = len(plans) == 1 and plans[0].channel is None
     return _PLANS.dump_json(plans[0] if mixed else tuple(plans)).decode()
 
 
-def read_plans(text: str) -> tuple[Plan, ...]:
+def read_plans(text: str) -> tuple[StreamingPlan, ...]:
     """Reads the output of `plans_json`."""
     plans = _PLANS.validate_json(text)
-    return (plans,) if isinstance(plans, Plan) else plans
+    return (plans,) if isinstance(plans, StreamingPlan) else plans

@@ -12,20 +12,20 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from worker.audio.segmentation.scan import FLOOR_DB, NOTHING_DB, STEP_DB, WINDOW_S, Decibels, Scan, decibels
+from worker.audio.segmentation.scan import FLOOR_DB, SILENCE_DB, STEP_DB, WINDOW_S, Decibels, Scan, decibels
 
 STEADY_DB: Final = 3.0
 """Sound whose levels, taken over 0.2 s, keep within this for as long as a skipped stretch must last is not speech."""
 _SMOOTH: Final = 12
-_NOTHING: Final = round((NOTHING_DB - FLOOR_DB) / STEP_DB)
+_NOTHING: Final = round((SILENCE_DB - FLOOR_DB) / STEP_DB)
 _PIECE: Final = 1 << 14  # windows looked at together
 
 
 @dataclass(frozen=True, slots=True)
-class Skipping:
+class SkipOptions:
     """What may be left out."""
 
-    least_s: float = 3.0
+    min_s: float = 3.0
     """Shortest stretch worth leaving out, in seconds."""
     margin_s: float = 0.8
     """Seconds kept before and after speech. Both together are longer than the pause after which a service commits
@@ -38,17 +38,17 @@ class Skipping:
     loud as the speech, or the speech 40 dB down; music as loud as the speech costs one."""
 
 
-class Stretch(NamedTuple):
+class WindowRange(NamedTuple):
     """Windows `first` to `last` (not included) of a scan."""
 
     first: int
     last: int
 
 
-class Kept:
+class StreamedWindows:
     """The windows that are streamed, counted without those that are skipped."""
 
-    def __init__(self, windows: int, skipped: Sequence[Stretch]) -> None:
+    def __init__(self, windows: int, skipped: Sequence[WindowRange]) -> None:
         """`skipped` in order and apart from each other."""
         self.count = windows - sum(s.last - s.first for s in skipped)
         gaps = [s.last - s.first for s in skipped]
@@ -68,23 +68,23 @@ class Kept:
         return placed
 
 
-def speech_windows(found: Scan, skipping: Skipping) -> npt.NDArray[np.bool_]:
+def speech_windows(found: Scan, skipping: SkipOptions) -> npt.NDArray[np.bool_]:
     """For each window whether it may hold speech."""
     if found.voice is not None:  # it takes hiss for speech at times, above all at first
         heard: npt.NDArray[np.bool_] = found.voice >= max(1, round(skipping.probability * 255))
     else:
         heard = np.maximum(found.low, found.high) > _NOTHING
-    least = round(skipping.least_s / WINDOW_S)
+    least = round(skipping.min_s / WINDOW_S)
     for at in range(0, len(heard), _PIECE):
         piece = slice(at, at + _PIECE + least)
         heard[piece] &= ~_steady(found, piece, least)
     return heard
 
 
-def silent_stretches(found: Scan, speech: npt.NDArray[np.bool_], skipping: Skipping) -> tuple[Stretch, ...]:
-    """The stretches to leave out: at least `least_s` long, `margin_s` away from `speech`, and more before it where
+def silent_stretches(found: Scan, speech: npt.NDArray[np.bool_], skipping: SkipOptions) -> tuple[WindowRange, ...]:
+    """The stretches to leave out: at least `min_s` long, `margin_s` away from `speech`, and more before it where
     something sounds."""
-    least, margin = round(skipping.least_s / WINDOW_S), round(skipping.margin_s / WINDOW_S)
+    least, margin = round(skipping.min_s / WINDOW_S), round(skipping.margin_s / WINDOW_S)
     edges = np.flatnonzero(np.diff(~speech, prepend=False, append=False))
     stretches = []
     for first, last in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
@@ -93,7 +93,7 @@ def silent_stretches(found: Scan, speech: npt.NDArray[np.bool_], skipping: Skipp
         if last < len(speech):
             end = min(last - margin, _sound_before(found, max(first, last - round(skipping.lead_s / WINDOW_S)), last))
         if end - start >= max(1, least):
-            stretches.append(Stretch(start, end))
+            stretches.append(WindowRange(start, end))
     return tuple(stretches)
 
 

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from worker.audio.segmentation.scan import WINDOW_S, Scan, decibels
-from worker.audio.segmentation.silence import Skipping, speech_windows
+from worker.audio.segmentation.silence import SkipOptions, speech_windows
 
-Kind = Literal["speech", "noise", "unknown"]
+SoundKind = Literal["speech", "noise", "unknown"]
 
 LAST_S: Final = 0.6
 """Minimum seconds of speech where no text follows: two words. After the last word, the forty recordings have at most
@@ -44,19 +44,19 @@ Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
-class Sounding:
+class SoundRange:
     """A stretch of a scan, in seconds from the scan's start. `seconds`: of speech where `kind` is speech, else of
     sound."""
 
     start: float
     end: float
-    kind: Kind
+    kind: SoundKind
     seconds: float
     pauses: bool
     """Whether the sound has pauses like speech."""
 
 
-def sounding(found: Scan, *, last: bool) -> list[Sounding]:
+def find_sounds(found: Scan, *, last: bool) -> list[SoundRange]:
     """The stretches of a scan with too much sound to have no text. `last`: no text follows the scanned audio."""
     if not found.windows:
         return []
@@ -64,7 +64,7 @@ def sounding(found: Scan, *, last: bool) -> list[Sounding]:
     levels = np.maximum(decibels(found.low), decibels(found.high))
     loudest = float(np.partition(levels, -min(_LOUDEST, len(levels)))[-min(_LOUDEST, len(levels))])
     quiet = levels < max(loudest - SPREAD_DB, FAINT_DB)
-    sound = ~quiet & speech_windows(replace(found, voice=None), Skipping())  # without hum and hiss
+    sound = ~quiet & speech_windows(replace(found, voice=None), SkipOptions())  # without hum and hiss
     stretches = []
     if found.voice is not None:
         spoken = found.voice >= round(PROBABILITY * 255)
@@ -76,7 +76,7 @@ def sounding(found: Scan, *, last: bool) -> list[Sounding]:
     return sorted(stretches, key=lambda stretch: stretch.start)
 
 
-def _stretches(sound: Mask, quiet: Mask, kind: Kind, need_s: float) -> list[Sounding]:
+def _stretches(sound: Mask, quiet: Mask, kind: SoundKind, need_s: float) -> list[SoundRange]:
     """Runs of windows with sound that last `need_s` without their pauses. Runs less than APART_S apart are joined."""
     places = np.flatnonzero(sound)
     if not len(places):
@@ -88,5 +88,5 @@ def _stretches(sound: Mask, quiet: Mask, kind: Kind, need_s: float) -> list[Soun
         seconds = round(len(group) * WINDOW_S, 3)
         if seconds >= need_s:
             pauses = float(quiet[first:last].mean()) >= PAUSES
-            found.append(Sounding(first * WINDOW_S, last * WINDOW_S, kind, seconds, pauses))
+            found.append(SoundRange(first * WINDOW_S, last * WINDOW_S, kind, seconds, pauses))
     return found
