@@ -1,4 +1,4 @@
-"""The facts of a finished run: every sample of the source is sent, skipped, or missing with its reason (no I/O)."""
+"""Collects the facts of a finished run: each sample of the source was sent, skipped, or is missing with a reason."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def run_facts(
     started: float,
     speech_share: float | None,
 ) -> RunFacts:
-    """The facts of the finished document besides the words. `started`: start of the run, on the event loop's clock;
-    `speech_share`: the share of speech under doubtful text (0 to 1), see `worker.pipeline.speech_check`."""
+    """The facts that the document needs in addition to the segments.
+
+    `started`: start of the run on the event loop's clock. `speech_share`: share of speech under doubtful text (0 to 1),
+    see `worker.pipeline.speech_check`."""
     settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
     planned = source.sections
     accounts = dict(job.resume.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}
@@ -82,7 +84,7 @@ def run_facts(
 
 
 def undecoded_gaps(job: Job, source: Recording) -> tuple[Gap, ...]:
-    """Stretches of the source that could not be decoded, as gaps of the transcript: they were streamed as silence."""
+    """The parts of the source that could not be decoded, as gaps of the transcript. They were streamed as silence."""
     return tuple(
         Gap(
             start=round(stretch.start, 3),

@@ -1,4 +1,4 @@
-"""The interface of the pipeline: one job with its resume state, its durable record, and its listener."""
+"""The interface of the pipeline: a job with its resume state, its durable log, and its listener."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class ResumeState:
     plans: tuple[StreamingPlan, ...] | None = None
     """The plans that `JobLog.planned` recorded."""
     finished: Mapping[int, SectionFacts] = field(default_factory=dict)
-    """The complete sections, by their number."""
+    """The complete sections by number, from 0."""
     committed: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StartContent:
-    """The content at the start of a job: a later attempt continues only on the same content."""
+    """The content of the source at the start of a job, by its identity. Later attempts need the same content."""
 
     stamp: str | None = None
     """Stamp of a local file when it was opened, see `worker.audio.opened_file.FileStamp`."""
@@ -51,10 +51,10 @@ def read_start_content(text: str) -> StartContent:
 
 @dataclass(frozen=True, slots=True)
 class KnownContent:
-    """The known content of a job's source."""
+    """The known identity of the content of a job's source."""
 
     named: str | None = None
-    """The content at submission, as `content_of` gives it, or None if it is unknown or any content is accepted."""
+    """The content at submission, as `content_of` returns it, or None if it is unknown or any content is accepted."""
     began: StartContent | None = None
     """The content at the start of the first attempt."""
     warnings: tuple[str, ...] = ()
@@ -63,21 +63,21 @@ class KnownContent:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one run needs to know."""
+    """The input of one run."""
 
     id: str
     source: Address
     speed: Speed
     language: str | None
-    """Written into the transcript when the service names none."""
+    """Language of the transcript if the service names none."""
     sha256: str | None = None
-    """sha256 of the source in hexadecimal, if it was hashed before; None: it is hashed."""
+    """sha256 of the source in hexadecimal, or None to compute it."""
     sha256_stamp: str | None = None
-    """The stamp of the file that was hashed; with another stamp it is hashed again."""
+    """Stamp of the file at the time of `sha256`. If the stamp has changed, the hash is computed again."""
     start_speed: float | None = None
-    """What `auto` begins with, or None for real time."""
+    """Initial factor of real time for speed `auto`, or None for 1."""
     sessions: int = 1
-    """Sections that may be streamed at the same time."""
+    """Maximum number of sections that are streamed at the same time."""
     skip_silence: bool = False
     channels: ChannelSelection = ALL_MIXED
     resume: ResumeState = ResumeState()
@@ -85,8 +85,10 @@ class Job:
 
 
 class JobLog(Protocol):
-    """The durable record of a job; in a worker it is the job's `Lease`. Each method returns when its entry is durable;
-    an exception ends the run. Documents are passed as text: only the pipeline reads them."""
+    """The durable log of a job; in a worker it is the job's `Lease`.
+
+    Each method returns when its entry is durable. An exception ends the run. Documents are passed as text, because only
+    the pipeline reads them."""
 
     async def began(self, content: str, named: str) -> None:
         """Record the content (the output of `start_content_json`) before the first commit, and again with its hash.

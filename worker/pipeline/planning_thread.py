@@ -1,4 +1,4 @@
-"""Opens a source and plans its sections in a thread, which ends soon when the job does."""
+"""Opens a source and plans its sections in a thread that ends soon after a cancellation."""
 
 from __future__ import annotations
 
@@ -41,15 +41,16 @@ async def open_planned(
     made: Sequence[StreamingPlan] | None,
     wanted: ChannelSelection = ALL_MIXED,
 ) -> Recording:
-    """The source in sections for so many `sessions`; `made` is the plan of an earlier attempt, which is kept.
+    """Open the source and divide it into sections for up to `sessions` simultaneous sessions.
 
-    Raises SourceError, SourceRefused for more than the settings allow, BadJob.
+    `made`: plans of an earlier attempt, which are used instead of new ones. Raises SourceError, SourceRefused if the
+    source exceeds a limit of the settings, BadJob.
     """
     stopped = threading.Event()
 
     def progress(read_s: float) -> None:
         if stopped.is_set():
-            raise JobCancelled("stopped while the audio was looked through")
+            raise JobCancelled("stopped during the search for pauses in the audio")
         check_length(read_s, str(path), settings)
 
     def accept(info: AudioInfo) -> None:

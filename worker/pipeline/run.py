@@ -1,4 +1,4 @@
-"""One job from its source to its transcript: the whole flow on one screen.
+"""Runs one job from its source to its transcript.
 
 source -> plan -> sections, several at a time: blocks -> mono -> wire rate -> frames -> paced session(s) -> commits
 -> segments -> merged -> transcript
@@ -34,9 +34,10 @@ from worker.transcript.model import Segment, Transcript
 async def run(
     job: Job, *, settings: Settings, log: JobLog, listener: RunListener, slots: Slots | None = None
 ) -> Transcript:
-    """Transcribe one source. Every session waits for one of `slots`, if there are any to share.
+    """Transcribe one source.
 
-    Raises SttError; on cancellation the sessions are closed first.
+    `slots`: shared limit of sessions, or None for no limit. Raises SttError. On cancellation, the sessions are closed
+    first.
     """
     return await _Run(job, settings, log, listener, slots or UnlimitedSlots()).run()
 
@@ -67,7 +68,8 @@ class _Run:
         settings, plans = self._settings, job.resume.plans
         with await open_planned(local.file, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
             if plans is None and job.resume.committed:
-                # Single channels and chosen tracks are planned before the first commit. Without a plan all were mixed.
+                # Separate channels and selected tracks have a plan before the first commit. Without a plan, the earlier
+                # attempt mixed all channels.
                 source.wanted.check_unchanged((None,), [plan.channel for plan in source.plans], local.file)
             if plans is None and (source.plans[0].measured or source.streamed_whole or source.wanted.track is not None):
                 await self._log.planned(plans_json(source.plans))
@@ -82,7 +84,7 @@ class _Run:
         return compose(merged, facts)
 
     async def _stream(self, source: Recording, guard: ContentGuard) -> None:
-        """All sections that are not finished, in order, some at a time."""
+        """Stream all unfinished sections in order of time, up to `job.sessions` at the same time."""
         job = self._job
         self._sections = [
             Section(
@@ -111,11 +113,12 @@ class _Run:
             raise failures[0]
 
     async def _stream_next(self, source: Recording, waiting: Iterator[Section]) -> None:
-        """One section after the other, as long as some wait."""
+        """Stream waiting sections one after the other."""
         for section in waiting:
             end_s = section.plan.end / source.rate
-            if hopeless := next((s.error for s in self._sections if s.error), None):
-                section.abandon(hopeless, end_s)
+            # The service failed another section although all retries were used: it will fail this section as well.
+            if service_error := next((s.error for s in self._sections if s.error), None):
+                section.abandon(service_error, end_s)
                 continue
             feed = await asyncio.to_thread(source.feed, section.number, self._frame_samples())
             await section.run(feed, end_s)
@@ -132,7 +135,7 @@ class _Run:
         return int(frame_s * settings.sample_rate)
 
     def _segments(self) -> list[Segment]:
-        """All segments in the job's record, in any order."""
+        """All segments in the job's log, in any order."""
         streamed = {section.number for section in self._sections}
         others = [segment for segment in self._job.resume.committed if segment.section not in streamed]
         return [*others, *(segment for section in self._sections for segment in section.segments)]

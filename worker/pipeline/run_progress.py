@@ -1,4 +1,4 @@
-"""Reports the progress of a run to its listener, at bounded intervals."""
+"""Reports the progress of a run to its listener at limited intervals."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PROGRESS_EVERY_S: Final = 0.25
 
 
 class TrackedSection(Protocol):
-    """A section, as far as progress reports need it."""
+    """The attributes of a section that progress reports need."""
 
     @property
     def sent_s(self) -> float: ...

@@ -1,4 +1,4 @@
-"""Streams the stretches of a section that have no text a second time, and lists those that get none again.
+"""Streams the sound of a section that has no text a second time, and lists the sound that still has none.
 
 A service can stop transcribing and still answer: it repeats its last text, commits nothing and closes normally. So
 only text at the times of the speech proves that it works.
@@ -18,7 +18,7 @@ from worker.audio.frame_feed import FrameFeed
 from worker.audio.segmentation.speech_or_noise import SoundRange, find_sounds
 from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.errors import EndpointError
-from worker.pipeline.session_sequence import SectionSessions, Service, SessionSequence
+from worker.pipeline.session_sequence import SectionRecord, Service, SessionSequence
 from worker.transcript.model import MIN_MISSING_S, Segment, UnansweredSound
 from worker.transcript.second_pass_text import new_part
 from worker.transcript.unanswered_ranges import UnansweredRange, unanswered_ranges, without_skipped
@@ -26,14 +26,14 @@ from worker.transcript.unanswered_ranges import UnansweredRange, unanswered_rang
 logger = structlog.get_logger(__name__)
 
 CONTEXT_S: Final = 0.5
-"""Seconds streamed before and after a stretch, if they have no text either."""
+"""Seconds streamed before and after the sound, if they have no text either."""
 SAME_RANGE_TOLERANCE_S: Final = 0.3
-"""Seconds by which a stretch may extend beyond another one and still count as the same."""
+"""Seconds by which a sound may extend beyond a streamed range and still count as streamed."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """Sound without text, in file seconds; `unanswered_range`: the whole stretch without text around it."""
+    """Sound without text, in file seconds. `unanswered_range`: the range without text around it."""
 
     start: float
     end: float
@@ -42,30 +42,32 @@ class _Candidate:
 
     @property
     def worth_streaming(self) -> bool:
-        """Whether it may be speech. Detectors miss some voices, so sound with pauses like speech counts as well."""
+        """Whether the sound may be speech. Detectors miss some voices, so any sound with pauses like speech counts."""
         return self.found.kind != "noise" or self.found.pauses
 
 
 @dataclass(frozen=True, slots=True)
 class _FailedTry:
-    """A stretch that was streamed again without any new text."""
+    """A range that was streamed again without any new text."""
 
     start: float
     end: float
     error: EndpointError | None
 
-    def covers(self, stretch: _Candidate) -> bool:
-        return self.start - SAME_RANGE_TOLERANCE_S <= stretch.start and stretch.end <= self.end + SAME_RANGE_TOLERANCE_S
+    def covers(self, candidate: _Candidate) -> bool:
+        return (
+            self.start - SAME_RANGE_TOLERANCE_S <= candidate.start
+            and candidate.end <= self.end + SAME_RANGE_TOLERANCE_S
+        )
 
 
 class SecondPass:
-    """Runs after the first pass of one section. `segments`: all segments of the section; the caller appends the
-    segments that `commit` receives."""
+    """The second pass of one section. Call `run`, then `unanswered`."""
 
     def __init__(
         self,
         service: Service,
-        record: SectionSessions,
+        record: SectionRecord,
         open_feed: Callable[[], FrameFeed],
         voiced: VoiceActivityHistory,
         *,
@@ -73,6 +75,8 @@ class SecondPass:
         commit: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], None],
     ) -> None:
+        """`segments`: all segments of the section; the caller appends the segments that `commit` receives.
+        `open_feed`: opens the audio of the section again."""
         self._service = service
         self._record = record
         self._open_feed = open_feed
@@ -86,20 +90,20 @@ class SecondPass:
         self._looked: dict[tuple[float, float], list[SoundRange]] = {}
         self._tries: list[_FailedTry] = []
         self._streamed: list[tuple[float, float]] = []
-        self._known: list[tuple[float, float]] = []  # stretches whose text already existed
+        self._known: list[tuple[float, float]] = []  # ranges whose text already existed
 
     async def run(self, start_s: float, end_s: float, pending: Segment | None) -> Segment | None:
-        """Stream the stretches without text between two file seconds once more. `pending`: text in progress that the
-        first pass left uncommitted at the end. Returns the text that is still uncommitted.
+        """Stream the sound without text between two file seconds again.
 
-        The rest of a stretch that got new text counts as another stretch: a service that stops transcribing after some
-        seconds of each session advances with each."""
+        `pending`: the last text in progress, which the first pass left uncommitted. Returns the text that is still
+        uncommitted. Sound that remains after new text counts as new: a service that stops transcribing after some
+        seconds of each session advances with each session."""
         for _ in range(self._service.settings.session_retries + 1):
             found = [s for s in await self._find(start_s, end_s, pending) if s.worth_streaming]
             again = [s for s in found if self._may_stream(s)]
-            for stretch in again:
-                left, new_text, error = await self._stream(stretch)
-                if pending is not None and stretch.unanswered_range.last:
+            for candidate in again:
+                left, new_text, error = await self._stream(candidate)
+                if pending is not None and candidate.unanswered_range.last:
                     pending = left if new_text else left or pending
                 if error is not None:
                     return pending
@@ -107,22 +111,22 @@ class SecondPass:
                 break
         return pending
 
-    def _may_stream(self, stretch: _Candidate) -> bool:
-        """Whether to stream it: not after a try without new text, nor if it is a short rest of a stretch with text."""
-        if any(one.covers(stretch) for one in self._tries):
+    def _may_stream(self, candidate: _Candidate) -> bool:
+        """Whether to stream a sound: not after a try without new text, and not a short rest of a streamed sound."""
+        if any(one.covers(candidate) for one in self._tries):
             return False
-        return not self._times_streamed(stretch) or stretch.found.seconds >= MIN_MISSING_S
+        return not self._times_streamed(candidate) or candidate.found.seconds >= MIN_MISSING_S
 
-    def _times_streamed(self, stretch: _Candidate) -> int:
-        return sum(start < stretch.end and stretch.start < end for start, end in self._streamed)
+    def _times_streamed(self, candidate: _Candidate) -> int:
+        return sum(start < candidate.end and candidate.start < end for start, end in self._streamed)
 
     async def unanswered(self, start_s: float, end_s: float) -> list[UnansweredSound]:
-        """The stretches that still have no text."""
-        return [self._unanswered(stretch) for stretch in await self._find(start_s, end_s, None)]
+        """The sound between two file seconds that still has no text."""
+        return [self._unanswered(candidate) for candidate in await self._find(start_s, end_s, None)]
 
     async def _find(self, start_s: float, end_s: float, pending: Segment | None) -> list[_Candidate]:
         segments = [s for s in self._segments if s.committed]
-        stretches = []
+        candidates = []
         for unanswered_range in unanswered_ranges(segments, start_s, end_s, self._voiced, paced=self._paced):
             feed = await self._opened()
             for part in without_skipped(unanswered_range, partial(self._streamed_parts, feed)):
@@ -131,11 +135,11 @@ class SecondPass:
                     # Text in progress shows that the service found speech.
                     length_s = part.end - part.start
                     found = [SoundRange(0.0, length_s, "speech", round(length_s, 3), pauses=True)]
-                stretches += [_Candidate(part.start + s.start, part.start + s.end, unanswered_range, s) for s in found]
-        return [s for s in stretches if not any(a <= s.start and s.end <= b for a, b in self._known)]
+                candidates += [_Candidate(part.start + s.start, part.start + s.end, unanswered_range, s) for s in found]
+        return [s for s in candidates if not any(a <= s.start and s.end <= b for a, b in self._known)]
 
     async def _opened(self) -> FrameFeed:
-        """The feed of the second pass. It is opened for the first stretch, because few jobs have any."""
+        """The feed of the second pass. It is opened on demand, because few jobs need it."""
         if self._feed is None:
             self._feed = await asyncio.to_thread(self._open_feed)
         return self._feed
@@ -145,33 +149,33 @@ class SecondPass:
         return [(first / self._rate, last / self._rate) for first, last in parts]
 
     async def _look(self, part: UnansweredRange) -> list[SoundRange]:
-        """Decode a stretch and find the sounds in it."""
+        """Decode a range without text and find the sounds in it."""
         place = (part.start, part.end)
         if place not in self._looked:
             found = await (await self._opened()).scan(part.start, part.end, self._service.detector())
             self._looked[place] = find_sounds(found, last=part.last)
         return self._looked[place]
 
-    async def _stream(self, stretch: _Candidate) -> tuple[Segment | None, bool, EndpointError | None]:
-        """Stream one stretch again. Returns its text in progress at the end, whether there was any new text, and the
-        error that ended it."""
-        first_s, last_s = stretch.unanswered_range.start, stretch.unanswered_range.end
-        start_s, end_s = max(first_s, stretch.start - CONTEXT_S), min(last_s, stretch.end + CONTEXT_S)
-        logger.warning("no text for a stretch", job=self._record.job_id, start=start_s, end=end_s, again=True)
+    async def _stream(self, candidate: _Candidate) -> tuple[Segment | None, bool, EndpointError | None]:
+        """Stream one sound again. Returns the text in progress at the end, whether any text was new, and the error that
+        ended it."""
+        first_s, last_s = candidate.unanswered_range.start, candidate.unanswered_range.end
+        start_s, end_s = max(first_s, candidate.start - CONTEXT_S), min(last_s, candidate.end + CONTEXT_S)
+        logger.warning("no text for sound, streaming it again", job=self._record.job_id, start=start_s, end=end_s)
         before = sorted(self._segments, key=lambda segment: segment.start)
-        answers = 0
+        texts = 0
 
         async def commit_new(segment: Segment) -> None:
-            nonlocal answers
+            nonlocal texts
             new = new_part(segment, before, first_s, last_s, paced=self._paced)
             if new is not None:
-                answers += 1
+                texts += 1
                 await self._commit(new)
             elif not segment.words:
-                answers += 1
+                texts += 1
                 self._known.append((start_s, end_s))
 
-        streamer = SessionSequence(
+        sequence = SessionSequence(
             self._service,
             self._record,
             start_s,
@@ -180,22 +184,22 @@ class SecondPass:
             report=self._report,
         )
         self._streamed.append((start_s, end_s))
-        error = await streamer.run(await self._opened(), round(end_s * self._rate))
-        if not answers:
+        error = await sequence.run(await self._opened(), round(end_s * self._rate))
+        if not texts:
             self._tries.append(_FailedTry(start_s, end_s, error))
-        return streamer.uncommitted, answers > 0, error
+        return sequence.uncommitted, texts > 0, error
 
-    def _unanswered(self, stretch: _Candidate) -> UnansweredSound:
-        again = self._times_streamed(stretch)
-        error = next((one.error for one in self._tries if one.error and one.covers(stretch)), None)
+    def _unanswered(self, candidate: _Candidate) -> UnansweredSound:
+        again = self._times_streamed(candidate)
+        error = next((one.error for one in self._tries if one.error and one.covers(candidate)), None)
         return UnansweredSound(
-            start=round(stretch.start, 3),
-            end=round(stretch.end, 3),
+            start=round(candidate.start, 3),
+            end=round(candidate.end, 3),
             channel=self._record.channel,
-            sound=stretch.found.kind,
-            seconds=stretch.found.seconds,
+            sound=candidate.found.kind,
+            seconds=candidate.found.seconds,
             sessions=1 + again,
-            reason=str(error) if error else _reason(stretch.found.kind, again=again > 0),
+            reason=str(error) if error else _reason(candidate.found.kind, again=again > 0),
         )
 
 

@@ -1,4 +1,4 @@
-"""One section of the source: a first pass over the whole section, and a second pass over stretches without text."""
+"""One section of the source: a first pass over the whole section, and a second pass over sound without text."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from worker.errors import EndpointError
 from worker.pipeline.job import JobLog
 from worker.pipeline.run_progress import RunProgress
 from worker.pipeline.second_pass import SecondPass
-from worker.pipeline.session_sequence import SectionSessions, Service, SessionSequence
+from worker.pipeline.session_sequence import SectionRecord, Service, SessionSequence
 from worker.pipeline.source_change_check import ContentGuard
 from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, UnansweredSound
 
 
 class Section:
-    """Transcribes one section: each segment goes straight to the job's durable record. An exception of `log`, `guard`
-    or `progress` ends the section."""
+    """Transcribes one section and records each segment at once in the job's durable log.
+
+    Call `run`, then `complete`; or only `abandon`. An exception of `log`, `guard` or `progress` ends the section."""
 
     def __init__(
         self,
@@ -36,19 +37,19 @@ class Section:
         guard: ContentGuard,
         progress: RunProgress,
     ) -> None:
-        """`number`: of the job's sections, from 0. `channel`: label of its words. `committed`: its segments from an
-        earlier attempt."""
+        """`number`: index of the section in the job, from 0. `channel`: channel name of its segments. `committed`: its
+        segments from earlier attempts."""
         self.number = number
         self.plan = plan
         self.channel = channel
         self._service = service
         self._rate = service.settings.sample_rate
-        self._record = SectionSessions(job_id, number, channel)
+        self._record = SectionRecord(job_id, number, channel)
         self._log = log
         self._guard = guard
         self._progress = progress
         self.segments = sorted(committed, key=lambda segment: segment.start)
-        """All segments in the job's record, those that the service never committed included."""
+        """All segments in the job's log, including a last partial that the service never committed."""
         self._voiced = VoiceActivityHistory(self._rate)
         self._start_s = (plan.start - plan.overlap_before) / self._rate
         self._first = SessionSequence(
@@ -63,7 +64,7 @@ class Section:
         self._counted = metrics.RisingCounter(metrics.AUDIO_COMMITTED, max(self._start_s, self._first.committed_s))
         self._latest_s = 0.0
         self.error: EndpointError | None = None
-        """Why it was given up."""
+        """The reason why the section was abandoned, or None."""
         self.missing: list[Gap] = []
         self.unanswered: tuple[UnansweredSound, ...] = ()
 
@@ -87,9 +88,10 @@ class Section:
         return self._record.failures
 
     async def run(self, feed: FrameFeed, end_s: float) -> None:
-        """Sessions until everything of `feed` is sent and committed, or there is no hope left: then `missing` names
-        the rest of the section, which ends at file second `end_s`, and `error` tells why. Raises EndpointError when
-        the service refuses in a way that no retry mends."""
+        """Run the first pass: stream all of `feed` until its text is committed or the retries are used up.
+
+        If they are used up, `error` is the reason, and the rest of the section up to file second `end_s` is added to
+        `missing`. Raises EndpointError if the service refuses permanently."""
         structlog.contextvars.bind_contextvars(section=self.number)
         span_s = {"start_s": self.plan.start / self._rate, "end_s": self.plan.end / self._rate}
         with tracing.span("section", job_id=self._record.job_id, section=self.number, **span_s) as span:
@@ -107,9 +109,10 @@ class Section:
             self.missing.append(self._gap(self.sent_s, self.sent_s + unsent_s, "not sent"))
 
     async def complete(self, open_feed: Callable[[], FrameFeed], end_s: float) -> None:
-        """Run the second pass: stretches without text are streamed again, and listed if they get none; speech in them
-        then counts as missing. `open_feed` opens the section again, if needed. `end_s`: file second at which the
-        section ends."""
+        """Run the second pass: stream sound without text again, and list the sound that still has none.
+
+        Speech without text is then added to `missing`. `open_feed` opens the audio of the section again, if needed.
+        `end_s`: file second at which the section ends."""
         second = SecondPass(
             self._service,
             self._record,
@@ -119,7 +122,7 @@ class Section:
             commit=self._commit,
             report=self._progress.update,
         )
-        if self.error is not None:  # everything after the last word is missing already, and the service does not answer
+        if self.error is not None:  # the service does not answer, and the audio after the last word is already missing
             self.unanswered = tuple(await second.unanswered(self._start_s, self.committed_s))
         else:
             left = await second.run(self._start_s, end_s, self._first.uncommitted)
@@ -132,12 +135,12 @@ class Section:
         self.missing += [self._gap(one.start, one.end, one.reason) for one in self.unanswered if one.missing]
 
     def abandon(self, error: EndpointError, end_s: float) -> None:
-        """Do not even begin: the service failed another section in a way that will fail this one too."""
+        """Give up without streaming, because the service failed another section with an error that applies here too."""
         self.error = error
         self.missing.append(self._gap(self.committed_s, end_s, str(error)))
 
     def account(self, end: int | None = None) -> SectionFacts:
-        """How far each step got; `end`: where the section ends, if that is not as planned."""
+        """The progress of each step in samples. `end`: actual end of the section, if it differs from the plan."""
         end = self.plan.end if end is None else end
         sent = min(round(self.sent_s * self._rate), end)
         heard, committed = (min(round(s * self._rate), sent) for s in (self._first.heard_s, self.committed_s))

@@ -1,7 +1,7 @@
-"""Streams one stretch of the source in consecutive sessions until all of it is sent and committed.
+"""Streams one part of the source in consecutive sessions until all its audio is sent and its text is committed.
 
-After a session that ends early, another one starts before the first uncommitted sound. Retries count only while
-nothing new is committed, so a long file may lose many sessions and still succeed.
+After a session that ends early, another one starts before the first uncommitted sound. A session with new committed
+text resets the count of retries, so a long file may lose many sessions and still succeed.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ class Service:
 
 
 @dataclass(slots=True)
-class SectionSessions:
+class SectionRecord:
     """The sessions of one section, shared by its first and its second pass."""
 
     job_id: str
     number: int
     """Index of the section in the job, from 0."""
     channel: str | None
-    """Label of the words, or None without one."""
+    """Channel name of the segments, or None."""
     sessions: list[SessionFacts] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     dropped: int = 0
-    """Repeated pieces of text left out, as no sound was left for them."""
+    """Number of repeated pieces of text that were dropped because no sound was left for them."""
 
 
 class _CountedVoice(VoiceActivityMap):
@@ -78,13 +78,15 @@ class _CountedVoice(VoiceActivityMap):
 
 
 class SessionSequence:
-    """Streams one stretch. `commit` makes a segment durable, `report` receives the text in progress; an exception from
-    either ends it."""
+    """The sessions over one part of the source, one after the other.
+
+    `commit` makes a segment durable, `report` receives the text in progress. An exception from either ends the
+    sequence."""
 
     def __init__(
         self,
         service: Service,
-        record: SectionSessions,
+        record: SectionRecord,
         start_s: float,
         *,
         voiced: VoiceActivityHistory,
@@ -92,8 +94,8 @@ class SessionSequence:
         commit: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], None],
     ) -> None:
-        """`start_s`: file second at which the stretch begins. `committed`: its segments from an earlier attempt, in
-        order of time."""
+        """`start_s`: file second at which the part begins. `voiced`: receives the voice activity of the audio.
+        `committed`: segments of this part from earlier attempts, in order of time."""
         self._service = service
         self._record = record
         self._rate = service.settings.sample_rate
@@ -116,7 +118,7 @@ class SessionSequence:
 
     @property
     def uncommitted(self) -> Segment | None:
-        """The text in progress at the end that the service never committed."""
+        """The last text in progress, if the service never committed it."""
         text, timeline = self._pending
         return self._assembler.uncommitted(text, timeline) if text else None
 

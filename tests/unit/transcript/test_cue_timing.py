@@ -44,7 +44,7 @@ def visible(text: str) -> str:
 
 def said(text: str, *, style: Style | None = None) -> str:
     """The signs that a style shows of a text."""
-    stops = "，。；､｡" if style is not None and style.rules.bare else ""
+    stops = "，。；､｡" if style is not None and style.rules.without_stops else ""
     return "".join(c for c in visible(text) if c not in stops)
 
 

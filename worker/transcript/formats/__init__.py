@@ -1,7 +1,7 @@
-"""Output formats: the table, and one writer per file.
+"""Output formats: the table of writers, one module per format.
 
-A writer turns a transcript into the text of a file (UTF-8), piece by piece: the document of a long recording is many
-times the size of its words and is never held whole.
+A writer yields the text of a file (UTF-8) in pieces, because the document of a long recording is many times the size of
+its words and should not be in memory at once.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ FORMATS: Final[dict[str, Callable[[Transcript, Style], Iterator[str]]]] = {
     "ctm": ctm.pieces,
     "textgrid": textgrid.pieces,
 }
-"""Name (also the file's ending) to writer."""
+"""Writers by format name, which is also the file name extension."""
 
 
 def pieces(
     transcript: Transcript, fmt: str, style: Style = PLAIN, *, place: str | None = None, absolute_paths: bool = False
 ) -> Iterator[str]:
-    """The transcript as `fmt`, in order. Raises OutputError for a format that is not in `FORMATS`.
+    """Yield the transcript as `fmt`. Raises OutputError for an unknown format.
 
-    `place`: where the file will stand, an absolute path or an address, for the format that names the audio.
-    `absolute_paths`: whether a page may name it by its absolute path.
+    `place`: absolute path or address of the output file, for HTML pages that link to the audio. `absolute_paths`:
+    whether an HTML page may contain the absolute path of the audio.
     """
     writer = FORMATS.get(fmt)
     if writer is None:
@@ -45,5 +45,5 @@ def pieces(
 
 
 def render(transcript: Transcript, fmt: str, style: Style = PLAIN) -> str:
-    """The same in one text."""
+    """The transcript as `fmt` in one string."""
     return "".join(pieces(transcript, fmt, style))

@@ -1,7 +1,7 @@
 """Time-marked words (.ctm), the format of NIST's scoring tools (sclite).
 
-https://github.com/usnistgov/SCTK, doc/infmts.htm: `source channel start duration word confidence`, a line a word, in
-order of source, channel and time.
+https://github.com/usnistgov/SCTK, doc/infmts.htm: one line per word, `source channel start duration word confidence`,
+ordered by source, channel and time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,12 @@ from worker.transcript.subtitles.word_alignment import AlignedPiece, align
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """A line for each word, with the punctuation that clings to it. Times are seconds; the confidence is left out where
-    the service gave none; the only channel is called 1. What has a space in it is written with `_` instead."""
+    """Yield one line per word, with the punctuation next to it. Times are seconds.
+
+    Words without confidence have no confidence field. A transcript without channel names has the channel 1. Spaces
+    within a field become `_`."""
     del style
-    source = _token(transcript.source.name.lstrip(";"))  # a line that begins with ;; is a comment
+    source = _token(transcript.source.name.lstrip(";"))  # lines that begin with ;; are comments
     channels: dict[str, list[Segment]] = {}
     for segment in sorted(transcript.segments, key=lambda segment: segment.start):
         channels.setdefault(_token(segment.channel or "1"), []).append(segment)

@@ -1,7 +1,8 @@
-"""One page (.html) to read, hear and search a transcript: needs no network and no server.
+"""One page (.html) to read, search and play a transcript, without a network or a server.
 
-Everything is in the page but the audio, which it finds from where it stands itself, by its path, or beside itself, or
-asks for. The text is untrusted: all of it is escaped, and the page's policy runs its own script and nothing else.
+The page contains everything except the audio. It looks for the audio relative to its own location, then at the path of
+the source, then in its own folder; otherwise the reader selects the file. The text is untrusted: it is escaped, and the
+content security policy only allows the script of the page.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ _SCRIPTS: Final = {"hk": "zh-HK", "tw": "zh-TW", "cn": "zh-CN"}
 def pieces(
     transcript: Transcript, style: Style = PLAIN, place: str | None = None, *, absolute_paths: bool = False
 ) -> Iterator[str]:
-    """Head, a section for each segment and each stretch that is missing, in order of time, and the rest.
+    """Yield the head, one element per segment and per missing part of the audio in order of time, and the rest.
 
-    `place`: where the page will stand, an absolute path or an address; the audio is then found from there as well.
-    The page names no absolute path of the machine unless `absolute_paths` is set.
+    `place`: absolute path or address of the page, from which the relative path to the audio follows. `absolute_paths`:
+    whether the page may contain absolute paths of this machine.
     """
     head, tail = _page().split(_MARK)
     language = _lang(transcript.language, style)
@@ -66,7 +67,7 @@ def pieces(
 
 
 def _named(text: str, hidden: str, name: str) -> str:
-    """An untrusted text in which the file's name replaces its path."""
+    """The text with the file name instead of the path `hidden`, if it is not empty."""
     return text.replace(hidden, name) if hidden else text
 
 
@@ -133,8 +134,9 @@ def _counted(count: int, what: str) -> str:
 
 
 def _on_the_web(path: str) -> tuple[str, str] | None:
-    """Origin and address of audio on a web server, or None for other locations and unless the host is exactly a name or
-    IP address: `*`, spaces and semicolons would widen the policy of the page."""
+    """Origin and URL of audio on a web server, or None for other locations.
+
+    The host must be a plain name or IP address: `*`, spaces and semicolons would widen the policy of the page."""
     try:
         parts = urlsplit(path)
         host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
@@ -150,7 +152,7 @@ def _on_the_web(path: str) -> tuple[str, str] | None:
 def _sources(
     path: str, name: str, place: str | None, web: tuple[str, str] | None, *, absolute_paths: bool
 ) -> list[str]:
-    """Addresses the audio may be found at, the likeliest first."""
+    """Addresses at which the page looks for the audio, in this order."""
     found = [] if place is None else _from_page(path, place)
     if web is not None:
         found.append(web[1])
@@ -163,18 +165,18 @@ def _sources(
 
 
 def _from_page(path: str, place: str) -> list[str]:
-    """The way from the page to the audio, which stays right where the folder that holds both is moved or served."""
+    """The path of the audio relative to the page: it stays valid if their common folder is moved or served."""
     (root, audio), (page_root, page) = _rooted(path), _rooted(place)
     if root != page_root or not (audio.startswith("/") and page.startswith("/")):
         return []
     folder = posixpath.dirname(page)
-    if not root and posixpath.commonpath([audio, folder]) == "/":  # the root of a disk is not moved
+    if not root and posixpath.commonpath([audio, folder]) == "/":  # the root of a disk cannot be moved
         return []
     return [quote(posixpath.relpath(audio, folder))]
 
 
 def _rooted(place: str) -> tuple[str, str]:
-    """A path, or the bucket and the key of an address."""
+    """The root and the absolute path of a location: ("", path), or bucket and key of an object store address."""
     scheme, found, rest = place.partition("://")
     if not found:
         return "", place
@@ -183,7 +185,7 @@ def _rooted(place: str) -> tuple[str, str]:
 
 
 def _policy(web: tuple[str, str] | None) -> str:
-    """Nothing is loaded but the audio, nothing runs but the script of the page."""
+    """The content security policy: the page loads only the audio and runs only its own script."""
     media = " ".join(["'self'", "file:", "blob:", *([web[0]] if web is not None else [])])
     return (
         f"default-src 'none'; script-src '{_digest('page.js')}'; style-src '{_digest('page.css')}'; "
@@ -192,7 +194,7 @@ def _policy(web: tuple[str, str] | None) -> str:
 
 
 def _lang(language: str | None, style: Style) -> str:
-    """The language of the text as browsers know it; the script of Chinese text chooses its fonts."""
+    """The language tag of the text for browsers, which select Chinese fonts by it."""
     code = (language or "und").lower()
     chinese = code.split("-")[0] in ("zh", "yue", "cmn")
     if style.script and (chinese or language is None):

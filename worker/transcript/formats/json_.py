@@ -1,4 +1,4 @@
-"""The whole transcript as JSON: the shape of `worker.transcript.model.Transcript`."""
+"""The whole transcript as JSON (.json): the fields of `worker.transcript.model.Transcript`."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ _EMPTY: Final = '"segments": []'
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Indented, in the model's order of fields, text as it is (no \\u escapes), ends with a newline."""
-    del style  # the text as it came, spaces and all
+    """Yield indented JSON with fields in the order of the model, no \\u escapes, and a final newline."""
+    del style  # JSON has the unchanged text of the service
     head, _, tail = _text(transcript.model_copy(update={"segments": ()}).model_dump(mode="json")).partition(_EMPTY)
     yield head
     if transcript.segments:

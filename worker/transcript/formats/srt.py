@@ -10,8 +10,9 @@ from worker.transcript.subtitles.style import PLAIN, Style
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Numbered cues, `HH:MM:SS,mmm`. Nothing for a transcript without text. Where channels were streamed apart, a cue
-    begins with the name of its channel when another one was heard before it."""
+    """Yield numbered cues with times as `HH:MM:SS,mmm`. A transcript without text gives an empty file.
+
+    With separate channels, a cue begins with the name of its channel if the previous cue has another channel."""
     heard: str | None = None
     for number, cue in enumerate(cues(transcript, style, named=True), start=1):
         name = label(cue.channel) if cue.channel != heard else ""

@@ -14,13 +14,15 @@ from worker.transcript.subtitles.style import PLAIN, Style
 from worker.transcript.subtitles.word_alignment import align
 
 _MIN_INTERVAL_S: Final = 0.001
-"""Praat knows no interval without a length."""
+"""Minimum length of an interval: Praat rejects intervals without a length."""
 _Interval = tuple[float, float, str]
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Times are seconds. The intervals of a tier follow each other without a gap from 0 to the end, so what is empty
-    has an interval without text, and what overlaps or has no length is moved as little as that needs."""
+    """Yield the file. Times are seconds.
+
+    The intervals of a tier must follow each other without gaps from 0 to the end. So gaps become intervals without
+    text, and intervals that overlap or have no length are moved by the minimum."""
     del style
     channels: dict[str | None, list[Segment]] = {}
     for segment in sorted(transcript.segments, key=lambda segment: segment.start):
@@ -39,12 +41,12 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
 
 
 def _apart(intervals: Iterable[_Interval]) -> list[_Interval]:
-    """The same in order of time, to the millisecond, each at least one long and none reaching into the next."""
+    """The intervals in order of time, in whole milliseconds, without overlaps and at least 1 ms long."""
     found: list[_Interval] = []
     for start, end, text in sorted(intervals, key=lambda interval: interval[0]):
         begin = max(0.0, round(start, 3))
         if found and found[-1][1] > begin:
-            # The word before gives way, but for its last millisecond.
+            # The previous word is shortened, but not below the minimum length.
             last = found[-1]
             found[-1] = (last[0], max(begin, round(last[0] + _MIN_INTERVAL_S, 3)), last[2])
             begin = found[-1][1]
@@ -53,7 +55,7 @@ def _apart(intervals: Iterable[_Interval]) -> list[_Interval]:
 
 
 def _whole(intervals: list[_Interval], end: float) -> list[_Interval]:
-    """With the silence between them, up to `end`."""
+    """The intervals with an empty interval in each gap, from 0 to `end`."""
     found: list[_Interval] = []
     at = 0.0
     for start, until, text in intervals:

@@ -1,4 +1,4 @@
-"""Tab-separated values (.tsv): a row for each segment."""
+"""Tab-separated values (.tsv): one row per segment."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ from worker.transcript.subtitles.style import PLAIN, Style
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """A header, then start and end (seconds of the file, to the millisecond), channel (empty for the only one) and
-    text, which holds no tab and no line break."""
+    """Yield a header row and one row per segment: start and end (file seconds, to the millisecond), channel, text.
+
+    The channel is empty if all channels were mixed. The text contains no tabs and no line breaks."""
     del style
     yield "start\tend\tchannel\ttext\n"
     for segment in transcript.segments:

@@ -1,4 +1,4 @@
-"""Plain text (.txt): a line for each segment."""
+"""Plain text (.txt): one line per segment."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from worker.transcript.subtitles.style import PLAIN, Style
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN, *, times: bool = False) -> Iterator[str]:
-    """One line per segment that has text, after the name of its channel if it has one; `times` puts `[HH:MM:SS.mmm] `
-    (start in the file) before each."""
-    del style  # text alone has no layout
+    """Yield one line per segment with text, with the name of its channel first, if it has one.
+
+    `times`: put `[HH:MM:SS.mmm] ` (start in the file) before each line."""
+    del style  # plain text has no layout
     for segment in transcript.segments:
         text = tidy(segment.text)
         if text:

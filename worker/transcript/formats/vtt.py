@@ -10,8 +10,10 @@ from worker.transcript.subtitles.style import PLAIN, Style
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Header and cues, `HH:MM:SS.mmm`. `&`, `<` and `>` are written as character references, so no text can be read
-    as markup or as an arrow. The channel is the voice of a cue; with `word_cues` each word has its time inside it."""
+    """Yield the header and the cues, with times as `HH:MM:SS.mmm`.
+
+    `&`, `<` and `>` become character references, so that no text is parsed as markup or as an arrow. The channel is the
+    voice of a cue. With `word_cues`, a timestamp precedes each word."""
     yield "WEBVTT\n"
     for cue in cues(transcript, style):
         lines = list(_timed(cue)) if style.word_cues else [_escape(line) for line in cue.lines]
@@ -21,10 +23,10 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
 
 
 def _timed(cue: Cue) -> Iterator[str]:
-    """The lines with a timestamp before each word; the first begins with the cue.
+    """The lines of a cue with a timestamp before each word except the first, which starts with the cue.
 
-    A timestamp must lie within the cue and after the one before it (https://www.w3.org/TR/webvtt1/, 4.2.2), so of words
-    that a recognizer began at the same time only the first has one.
+    A timestamp must be within the cue and after the previous timestamp (https://www.w3.org/TR/webvtt1/, 4.2.2), so of
+    several words with the same start only the first has one.
     """
     last_ms = cue.start_ms
     for line in cue.parts:

@@ -1,7 +1,7 @@
-"""How good a place between two units is to end a line or a cue (pure).
+"""The cost of a line break or a cue break between two units (pure).
 
-Punctuation first, then pauses, then what belongs together in a sentence: a line does not end with an article or a
-preposition, and `我哋` is not parted from its verb's particle.
+Breaks after punctuation are cheapest, then breaks in pauses. Breaks within a phrase are expensive: after an article or
+a preposition, between a Chinese verb and its particle (`食|咗`).
 """
 
 from __future__ import annotations
@@ -33,37 +33,37 @@ _LONG_PAUSE_MS: Final = 1000
 _SENTENCE_END: Final = frozenset(".!?。！？…")
 _CLAUSE_END: Final = frozenset(",;:，、；：—–")
 _QUOTES: Final = "\"'”’」』）)"
-# Their full stop ends no sentence.
+# The full stop of these words does not end a sentence.
 _ABBREVIATIONS: Final = _words(
     "mr. mrs. ms. dr. st. prof. rev. gen. col. lt. sgt. capt. sen. rep. gov. no. vs. e.g. i.e."
 )
 _INITIAL: Final = re.compile(r"[A-Z]\.")
-# Better before than after: conjunctions and prepositions.
+# Conjunctions and prepositions: a break before them is better than after them.
 _LINKS: Final = _words(
     "and but or nor so because although though while when where which who whom whose that if unless until since than"
     " of in on at by for from to with without about into onto over under between through during before after against"
     " as like"
 )
-# Never good to end with: articles, determiners, pronouns before their verb, auxiliaries, negation.
+# Words that should not end a line: articles, determiners, pronouns, auxiliaries, negations.
 _OPENERS: Final = _words(
     "a an the this these those my your his her its our their no every each some any i you he she it we they is are was"
     " were be been am has have had do does did will would can could shall should may might must not very more most"
     " don't doesn't didn't won't can't i'm you're we're they're it's"
 )
-# Particles that end what stands before them.
+# Chinese particles that belong to the word before them.
 _PARTICLES: Final = frozenset(
     "嘅咗緊住過晒埋返到哋啲呀啊喇啦囉㗎喎咩添吖呢嗎吧的了着著过们們得地里裡裏上下中內内外面先度"
 )
-# 2011年|8月|3日, 三點|十五分.
+# Characters between the numbers of a date or a time: 2011年|8月|3日, 三點|十五分.
 _OF_DATES: Final = frozenset("年月點点時时")
-# Words that want what follows them.
+# Chinese words that belong to the word after them.
 _LEADERS: Final = frozenset(
     "唔不冇未沒没無无好最更太將将把被俾畀同和與与及喺在係是都也就又再先至嗰呢這这那每各我你佢他她它"
 )
 
 
 def cost(before: Unit, after: Unit) -> float:
-    """0 at the end of a sentence, 8 inside a Chinese word."""
+    """The cost of a break between two units, from 0 (end of a sentence) to 8 (inside a Chinese word)."""
     marked = _marked(before, after)
     if marked is not None:
         return marked
@@ -71,7 +71,7 @@ def cost(before: Unit, after: Unit) -> float:
 
 
 def _marked(before: Unit, after: Unit) -> float | None:
-    """A place that punctuation, the service or the voice marked, or None for any other."""
+    """The cost at punctuation, at the end of a segment or in a pause; None elsewhere."""
     last = (before.text.rstrip(_QUOTES) or before.text)[-1]
     if before.ends_segment and last not in _SENTENCE_END:
         return _SEGMENT

@@ -1,7 +1,7 @@
-"""Chinese in another script: Hong Kong or Taiwan traditional characters, or simplified ones (OpenCC).
+"""Converts Chinese text to another script with OpenCC: Hong Kong or Taiwan traditional characters, or simplified ones.
 
-Only the shapes of characters change, never the choice of words: `軟件` stays `軟件` in Taiwan's script. Latin letters,
-digits and punctuation stay as they are.
+Only characters change, not the choice of words: `軟件` stays `軟件` in Taiwan's script. Latin letters, digits and
+punctuation do not change.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from worker.transcript.model import Segment, Transcript, Word
 from worker.transcript.subtitles.style import Script
 
 _FROM_SIMPLIFIED: Final[dict[Script, tuple[str, ...]]] = {"hk": ("s2hk",), "tw": ("s2tw",), "cn": ()}
-# Traditional text must not go through a table for simplified text: that one takes 范小姐 for 範小姐. It goes through
-# the common forms instead, away from those of the other region.
+# Tables for simplified text damage traditional text: 范小姐 becomes 範小姐. So traditional text is first converted from
+# the forms of the other region to the common traditional forms.
 _FROM_TRADITIONAL: Final[dict[Script, tuple[str, ...]]] = {
     "hk": ("tw2t", "t2hk"),
     "tw": ("hk2t", "t2tw"),
@@ -26,7 +26,7 @@ _FROM_TRADITIONAL: Final[dict[Script, tuple[str, ...]]] = {
 
 
 def in_script(transcript: Transcript, script: Script | None) -> Transcript:
-    """The same transcript with text and words in `script`; times and everything else stay. None: as it is."""
+    """The transcript with text and words in `script`. With None it is returned unchanged."""
     if script is None:
         return transcript
     convert = _Converter(script, simplified=_is_simplified(transcript.text))
@@ -49,8 +49,8 @@ class _Converter:
         return segment.model_copy(update={"text": text, "words": words})
 
     def _words(self, segment: Segment, converted: str) -> Iterator[Word]:
-        """Each word as it stands in the converted text, where it can be found there: the characters beside one decide
-        what becomes of it. Otherwise converted alone."""
+        """The words of a segment, taken from its converted text, because the conversion of a character depends on its
+        neighbours. A word that is not in the text is converted alone."""
         same_length = len(converted) == len(segment.text)
         at = 0
         for word in segment.words:
@@ -64,11 +64,12 @@ class _Converter:
 
 
 def _is_simplified(text: str) -> bool:
-    """More characters are of the simplified script alone than of the traditional one alone."""
+    """Whether more characters exist only in the simplified script than only in the traditional script."""
     return _changed(text, "s2t") > _changed(text, "t2s")
 
 
 def _changed(text: str, table: str) -> int:
+    """Number of characters that the conversion with `table` changes."""
     return sum(before != after for before, after in zip(text, _table(table).convert(text), strict=False))
 
 

@@ -1,7 +1,7 @@
 """Common words of two characters or more in spoken Cantonese and Mandarin, in both scripts.
 
-No dictionary: only what is said so often that a line broken inside it is noticed. Names and rarer words are left to the
-words the service gives.
+Not a dictionary: only words that are so common that a line break inside them is noticed. For names and rarer words, the
+words of the service show the boundaries.
 """
 
 from __future__ import annotations
@@ -37,5 +37,5 @@ _PAIRS: Final = frozenset(
 
 
 def inside_word(before: str, after: str) -> bool:
-    """The two characters commonly stand side by side within one word."""
+    """Whether the two characters are commonly neighbours within one word."""
     return before + after in _PAIRS

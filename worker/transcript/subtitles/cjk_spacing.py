@@ -1,7 +1,7 @@
-"""Text as it is set: Chinese without spaces, Latin words in it with them (pure).
+"""Spacing of text with Chinese: no spaces between Chinese characters, spaces around Latin words (pure).
 
-The way Hong Kong subtitles are set: `我 send 咗個 email 俾你`, `共300張`, `2011年8月`. A space between two Chinese
-clauses that stands for a comma stays.
+As in Hong Kong subtitles: `我 send 咗個 email 俾你`, `共300張`, `2011年8月`. A space that separates
+two Chinese clauses in place of a comma stays.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from itertools import pairwise
 from typing import Final
 
 CLOSING: Final = frozenset("。，、；：？！…—～·）」』】》〉〕”’％℃%)]}!?,.;:")
-"""Never at the start of a line."""
+"""Characters that must not start a line."""
 OPENING: Final = frozenset("（「『【《〈〔“‘([{")
-"""Never at the end of a line."""
+"""Characters that must not end a line."""
 
-_CLINGING: Final = frozenset(("Mn", "Mc", "Me", "Cf"))
-"""Unicode categories of what is drawn onto the character before it."""
+_COMBINING: Final = frozenset(("Mn", "Mc", "Me", "Cf"))
+"""Unicode categories of characters that combine with the character before them."""
 _HAN: Final = (
     "\u2e80-\u2fff\u3005-\u3007\u3021-\u3029\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 )
@@ -27,60 +27,63 @@ _HANGUL: Final = "\uac00-\ud7af"
 _IS_HAN: Final = re.compile(f"[{_HAN}]")
 _IS_WIDE_SIGN: Final = re.compile(f"[{_WIDE_SIGNS}]")
 _IS_CJK: Final = re.compile(f"[{_HAN}{_WIDE_SIGNS}{_HANGUL}]")
-# Hangul is not here: Korean has spaces between its words.
+# Without Hangul, because Korean has spaces between its words.
 _RUNS: Final = re.compile(f"[{_HAN}{_WIDE_SIGNS}]+|[^{_HAN}{_WIDE_SIGNS}]+")
 _CLAUSE_SPACE: Final = re.compile(f"(?<=[{_HAN}]) (?=[{_HAN}])")
-_CLAUSE: Final = 3
-"""Characters between two spaces, on average, from which on these separate clauses and not words."""
+_MIN_CLAUSE: Final = 3
+"""Mean number of characters between two spaces from which the spaces separate clauses, not words."""
 _NUMBER: Final = re.compile(r"[^\w\s]*\d[\d.,:/%-]*[^\w\s]*")
 
 
 def is_cjk(char: str) -> bool:
-    """Han, kana, hangul and full-width signs: text that may break between any two characters."""
+    """Whether a character is Han, kana, Hangul or full-width punctuation: a line may break next to it."""
     return _IS_CJK.match(char) is not None
 
 
 def may_break(before: str, after: str) -> bool:
-    """A line may end between two characters that touch: beside CJK text, and not where punctuation would come loose."""
+    """Whether a line may break between two adjacent characters: next to CJK text, but not before closing or after
+    opening punctuation."""
     if not (is_cjk(before) or is_cjk(after)):
         return False
-    return before not in OPENING and after not in CLOSING and unicodedata.category(after) not in _CLINGING
+    return before not in OPENING and after not in CLOSING and unicodedata.category(after) not in _COMBINING
 
 
 def tidy(text: str) -> str:
-    """One line, set as above; no control characters, no space at either end. Tidy text stays as it is."""
+    """The text in one line with the spacing of this module, without control characters and outer spaces.
+
+    Idempotent: tidy text does not change."""
     visible = "".join(c for c in text if c.isspace() or unicodedata.category(c) != "Cc")
     plain = " ".join(visible.split())
     han = len(_IS_HAN.findall(plain))
-    keeps = han >= _CLAUSE * (len(_CLAUSE_SPACE.findall(plain)) + 1)
+    keep_clause_spaces = han >= _MIN_CLAUSE * (len(_CLAUSE_SPACE.findall(plain)) + 1)
     if not han:
         return plain
     runs = list(_runs(plain))
     spaced = [runs[0][0]]
     for (before, _), (after, gap) in pairwise(runs):
-        spaced.append(_gap(before, after, gap, keeps=keeps) + after)
+        spaced.append(_gap(before, after, gap, keep_clause_spaces=keep_clause_spaces) + after)
     return "".join(spaced)
 
 
 def _runs(text: str) -> Iterator[tuple[str, str]]:
-    """Stretches of one kind, Chinese or not, and the gap before each."""
+    """The runs of Chinese and of other text, each with the space before it ("" or " ")."""
     for chunk in text.split(" "):
         for index, run in enumerate(_RUNS.findall(chunk)):
             yield run, "" if index else " "
 
 
-def _gap(before: str, after: str, gap: str, *, keeps: bool) -> str:
+def _gap(before: str, after: str, gap: str, *, keep_clause_spaces: bool) -> str:
     left, right = _kind(before[-1]), _kind(after[0])
     if "sign" in (left, right):
         return ""
     if left == right == "han":
-        return gap if keeps else ""
+        return gap if keep_clause_spaces else ""
     if left == right:
         return gap
     other = after if left == "han" else before
     if _NUMBER.fullmatch(other):
         return ""
-    # A letter alone is part of a Chinese word (T恤, K歌) or a name (A 君): as it was written.
+    # A single letter is part of a Chinese word (T恤, K歌) or a name (A 君): its spacing stays.
     return " " if sum(c.isalnum() for c in other) > 1 else gap
 
 

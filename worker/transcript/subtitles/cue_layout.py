@@ -1,4 +1,8 @@
-"""Units to cues: few of them, cut at good places, none over the limits where it can be cut (pure)."""
+"""Lays out units of text in cues of at most two lines, by dynamic programming over the cost of the breaks (pure).
+
+The cheapest layout has few cues, breaks at good places, and respects the limits of the preset. A single unit that
+exceeds a limit becomes a cue of its own.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +19,8 @@ from worker.transcript.subtitles.text_units import PAUSE_MS, Unit
 MAX_LINES: Final = 2
 # Costs, on the scale of `break_cost`.
 _CUE: Final = 3.0
-_APART: Final = 1.5
-"""A break between two cues is worse than one between two lines."""
+_CUE_BREAK_FACTOR: Final = 1.5
+"""The cost of a break counts more between two cues than between two lines."""
 _UNEVEN: Final = 1.4
 _EMPTY: Final = 2.0
 _FLASH: Final = 12.0
@@ -24,7 +28,8 @@ _SHORT: Final = 2.0
 _HURRY: Final = 6.0
 _SILENCE: Final = 8.0
 _BOUNDARY_MS: Final = 250
-"""What the end of a segment inside a cue is worth in silence: two share a cue when that helps a short one."""
+"""The end of a segment inside a cue costs as much as this much silence, so segments share a cue only to avoid a short
+cue."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +52,15 @@ class CueUnits:
 
 
 class CueLayout:
-    """Cuts a run of units. Widths come from running sums, so the work grows with the text and not with its square."""
+    """Lays out one run of units. Running sums give the width of any cue, so the work grows linearly with the text."""
 
     def __init__(self, units: Sequence[Unit], rules: CueRules, *, reserved: int = 0) -> None:
-        """`reserved`: columns of the first line that are taken, for the name of the speaker."""
+        """`reserved`: columns of the first line that the name of the speaker needs."""
         self._units = units
         self._rules = rules
         self._reserved = reserved
         self._starts = [unit.start_ms for unit in units]
-        # A word whose end is wrong must not make the cue it is in look long.
+        # A wrong end of a word must not make its cue seem long.
         self._ends = [
             unit.end_ms if after is None or after < unit.start_ms else min(unit.end_ms, after)
             for unit, after in zip(units, [*self._starts[1:], None], strict=True)
@@ -71,8 +76,11 @@ class CueLayout:
         self._silence_to = [0, 0, *accumulate(silences)]
         self._break_costs = [0.0, *(break_cost.cost(before, unit) for before, unit in pairwise(units)), 0.0]
 
-    def cuts(self) -> list[CueUnits]:
-        """The cheapest cut of all, found from the front: the cost of each beginning, and where its last cue starts."""
+    def cues(self) -> list[CueUnits]:
+        """The cheapest layout.
+
+        For each number of units from the start it finds the cost of their best layout, and the start of the last cue
+        in it."""
         costs, froms = [0.0], [0]
         for end in range(1, len(self._units) + 1):
             cost, begin = self._best(end, costs)
@@ -81,23 +89,23 @@ class CueLayout:
         ends = [len(self._units)]
         while ends[-1]:
             ends.append(froms[ends[-1]])
-        return [self._cut(begin, end) for begin, end in pairwise(reversed(ends))]
+        return [self._cue(begin, end) for begin, end in pairwise(reversed(ends))]
 
     def _best(self, end: int, costs: Sequence[float]) -> tuple[float, int]:
-        """Cost of the first `end` units, and where the last of their cues begins."""
+        """Cost of the best layout of the first `end` units, and the first unit of its last cue."""
         starts, spaces, width_to, cjk_to = self._starts, self._spaces, self._width_to, self._cjk_to
         width_here, cjk_here, end_ms, longest = width_to[end], cjk_to[end], self._ends[end - 1], self._rules.max_ms
-        least = _CUE + _APART * self._break_costs[end]
+        fixed = _CUE + _CUE_BREAK_FACTOR * self._break_costs[end]
         found, found_at = inf, end - 1
         for begin in range(end - 1, -1, -1):
             width = width_here - width_to[begin] - spaces[begin]
             limit = self._rules.cjk_columns if cjk_here > cjk_to[begin] else self._rules.columns
             if begin < end - 1 and (width > MAX_LINES * limit - self._reserved + 1 or end_ms - starts[begin] > longest):
                 break
-            if costs[begin] + least >= found:
+            if costs[begin] + fixed >= found:
                 continue
-            cost = costs[begin] + least + self._cost(begin, end, width / (MAX_LINES * limit))
-            if cost >= found:  # before the dear part
+            cost = costs[begin] + fixed + self._cost(begin, end, width / (MAX_LINES * limit))
+            if cost >= found:  # skips the search for a line break, the slowest part
                 continue
             line = self._line_break(begin, end, width, limit)
             if line is None and begin < end - 1:
@@ -108,26 +116,28 @@ class CueLayout:
         return found, found_at
 
     def _cost(self, begin: int, end: int, full: float) -> float:
-        """What one cue is worse than a good one, its breaks aside; `full`: the part of its columns that it takes."""
-        least = self._rules.min_ms
+        """Penalty of a cue compared with an ideal one, without its breaks. `full`: share of its columns in use."""
+        min_ms = self._rules.min_ms
         start = self._starts[begin]
-        # How long it can be shown: until the next one; after the last one there is a pause.
+        # A cue can be shown until the next one starts; after the last cue of a run there is a pause.
         until = self._starts[end] - self._rules.gap_ms if end < len(self._starts) else start + self._rules.max_ms
         time = max(1, min(until - start, self._rules.max_ms))
         length = max(0, self._ends[end - 1] - start)
-        # Squared, so that two middling cues are better than a full one and a scrap.
+        # Squared, so that two half-full cues cost less than a full one and an almost empty one.
         extra = _EMPTY * (1 - full) ** 2 if full < 1 else 0.0
-        if time < least:
-            extra += _FLASH * (1 - time / least)
-        if length < least:
-            extra += _SHORT * (1 - length / least)
+        if time < min_ms:
+            extra += _FLASH * (1 - time / min_ms)
+        if length < min_ms:
+            extra += _SHORT * (1 - length / min_ms)
         read = self._read_to[end] - self._read_to[begin]
         if read > time:
             extra += _HURRY * min(1.0, read / time - 1)
         return extra + _SILENCE * (self._silence_to[end] - self._silence_to[begin + 1]) / 1000
 
     def _line_break(self, begin: int, end: int, width: int, limit: int) -> tuple[float, int] | None:
-        """Cost and first unit of the second line; (0, begin) when one line is enough, or None when two are not."""
+        """Cost of the line break and first unit of the second line.
+
+        (0, begin) if one line is enough; None if two lines are too short."""
         if width <= limit - self._reserved:
             return 0.0, begin
         width_to, spaces, costs = self._width_to, self._spaces, self._break_costs
@@ -138,13 +148,13 @@ class CueLayout:
             if second > limit:
                 break
             if first <= limit:
-                # A clear break is worth an uneven pair of lines, up to a point.
+                # A good break may outweigh lines of uneven length.
                 cost = _UNEVEN * abs(first - second) / limit + costs[at] / 2
                 if cost < found:
                     found, found_at = cost, at
         return (found, found_at) if found < inf else None
 
-    def _cut(self, begin: int, end: int) -> CueUnits:
+    def _cue(self, begin: int, end: int) -> CueUnits:
         width = self._width_to[end] - self._width_to[begin] - self._spaces[begin]
         cjk = self._cjk_to[end] > self._cjk_to[begin]
         limit = self._rules.cjk_columns if cjk else self._rules.columns
@@ -153,16 +163,17 @@ class CueLayout:
         return CueUnits(tuple(line for line in lines if line))
 
 
-def runs(segments: Iterator[list[Unit]], rules: CueRules, most: int = 2000) -> Iterator[list[Unit]]:
-    """Units of segments that follow each other closely, so that short ones can share a cue.
+def runs(segments: Iterator[list[Unit]], rules: CueRules, max_units: int = 2000) -> Iterator[list[Unit]]:
+    """Group the units of segments that follow each other closely, so that short segments can share a cue.
 
-    Between two runs there is time for a cue of the least length; a run of more than `most` units ends with a segment.
+    The pause between two runs is long enough for a cue of the minimum duration. A run ends at the next end of a segment
+    after `max_units` units.
     """
     run: list[Unit] = []
     for units in segments:
         if not units:
             continue
-        if run and (len(run) > most or units[0].start_ms - run[-1].end_ms >= rules.min_ms + rules.gap_ms):
+        if run and (len(run) > max_units or units[0].start_ms - run[-1].end_ms >= rules.min_ms + rules.gap_ms):
             yield run
             run = []
         run += units

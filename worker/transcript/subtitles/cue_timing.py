@@ -1,10 +1,10 @@
-"""Subtitle cues: a transcript cut into pieces that fit a screen and can be read, Latin and CJK alike (pure).
+"""Converts a transcript to subtitle cues that fit a screen and can be read, for Latin and CJK text (pure).
 
-The rules: at most two lines of the columns the preset allows; breaks after a sentence first, then after a clause, then
-at a pause, then where the phrase suffers least; never inside a Latin word, a number, or between a number and its
-measure word; no closing punctuation at the start of a line, no opening one at its end. A cue stays long enough to be
-read where the next one leaves it the time, and no longer than the preset allows. No text is lost and cues never
-overlap. A single word that is wider than a line stays whole.
+A cue has at most two lines of the width that the preset allows. Breaks are placed after a sentence if possible, then
+after a clause, then in a pause, then at the best place in a phrase. No break is inside a Latin word or a number, or
+between a number and its measure word. No line starts with closing or ends with opening punctuation. A cue is shown long
+enough to be read if the next cue leaves the time, and at most as long as the preset allows. No text is lost, and cues
+never overlap. A single word that is wider than a line is not broken.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from worker.transcript.subtitles.style import PLAIN, CueRules, Style
 from worker.transcript.subtitles.text_units import Part, Unit, columns, units
 
 MAX_DELAY_MS: Final = 2000
-"""A cue comes at most this much later than its first word, so that the one before it can be read."""
+"""Maximum delay of a cue after its first word, to give the previous cue time to be read."""
 MIN_STEP_MS: Final = 250
-"""Least time between two starts, for text that came without usable times."""
-_BARE: Final = "，。；､｡"
+"""Minimum time between the starts of two cues, for text without usable times."""
+_STOPS: Final = "，。；､｡"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,13 +35,13 @@ class Cue:
     end_ms: int
     lines: tuple[str, ...]
     parts: tuple[tuple[Part, ...], ...] = ()
-    """The same lines with the times of their pieces."""
+    """The parts of each line, with their times."""
     channel: str | None = None
-    """Name of the channel it was heard on."""
+    """Name of the channel of its words."""
 
 
 def clock(ms: int, point: str) -> str:
-    """`HH:MM:SS` and milliseconds after `point`; hours grow beyond two digits."""
+    """Format a time as `HH:MM:SS` and milliseconds after `point`. Hours may have more than two digits."""
     seconds, milli = divmod(max(0, ms), 1000)
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
@@ -49,9 +49,9 @@ def clock(ms: int, point: str) -> str:
 
 
 def cues(transcript: Transcript, style: Style = PLAIN, *, named: bool = False) -> Iterator[Cue]:
-    """All cues of a transcript in order of time, starts strictly rising, none reaching into the next.
+    """Yield all cues of a transcript in strictly rising order of their starts, without overlaps.
 
-    `named`: the first line has room for the name of the channel and `: `.
+    `named`: reserve space in the first line for the name of the channel and `: `.
     """
     rules = style.rules
     channels: dict[str | None, list[Segment]] = {}
@@ -62,30 +62,30 @@ def cues(transcript: Transcript, style: Style = PLAIN, *, named: bool = False) -
 
 
 def label(channel: str | None) -> str:
-    """What is written before a line to say who speaks; nothing for the only channel."""
+    """The prefix of a line that names its channel; "" without a channel name."""
     return f"{channel}: " if channel else ""
 
 
 def _of_channel(
     channel: str | None, segments: list[Segment], rules: CueRules, *, named: bool
 ) -> Iterator[tuple[Cue, float]]:
-    """The channel's cues as they were said, and how long it takes to read each."""
+    """Yield the cues of a channel with the times of their words, each with its reading time in milliseconds."""
     reserved = min(columns(label(channel)), rules.cjk_columns // 2) if named else 0
     shown_ms = 0
     for run in runs((units(segment, rules) for segment in segments), rules):
-        for cut in CueLayout(_joined(run), rules, reserved=reserved).cuts():
-            parts = tuple(line for each in cut.lines if (line := _line(each, bare=rules.bare)))
+        for cue in CueLayout(_joined(run), rules, reserved=reserved).cues():
+            parts = tuple(line for each in cue.lines if (line := _line(each, without_stops=rules.without_stops)))
             if parts:
-                shown_ms = max(shown_ms, cut.start_ms)  # in the order of the text, whatever its times say
-                yield _raw(channel, cut, parts, shown_ms), cut.read_ms
+                shown_ms = max(shown_ms, cue.start_ms)  # keeps the order of the text even if its times are wrong
+                yield _untimed_cue(channel, cue, parts, shown_ms), cue.read_ms
 
 
-def _raw(channel: str | None, cut: CueUnits, parts: tuple[tuple[Part, ...], ...], start_ms: int) -> Cue:
-    return Cue(start_ms, max(start_ms, cut.end_ms), tuple(map(_text, parts)), parts, channel)
+def _untimed_cue(channel: str | None, cue: CueUnits, parts: tuple[tuple[Part, ...], ...], start_ms: int) -> Cue:
+    return Cue(start_ms, max(start_ms, cue.end_ms), tuple(map(_text, parts)), parts, channel)
 
 
 def _timed(said: Iterator[tuple[Cue, float]], rules: CueRules) -> Iterator[Cue]:
-    """Held until they can be read, parted by the least gap, none over the longest time."""
+    """Extend cues until they can be read, with the minimum gap between them and at most the maximum duration."""
     shown: Cue | None = None
     for cue, read_ms in said:
         start = cue.start_ms
@@ -100,7 +100,7 @@ def _timed(said: Iterator[tuple[Cue, float]], rules: CueRules) -> Iterator[Cue]:
 
 
 def _until(cue: Cue, next_ms: int, rules: CueRules) -> Cue:
-    """The cue as it ends when the next one begins at `next_ms`."""
+    """The cue with its final end, given the start of the next cue."""
     end = next_ms - rules.gap_ms
     if next_ms - cue.end_ms < rules.chain_ms:
         return replace(cue, end_ms=min(end, cue.start_ms + rules.max_ms))
@@ -108,7 +108,7 @@ def _until(cue: Cue, next_ms: int, rules: CueRules) -> Cue:
 
 
 def _joined(run: list[Unit]) -> list[Unit]:
-    """The units of several segments as one text: a space between two of them, but not after a full-width sign."""
+    """The units of several segments as one text, with a space between segments except after full-width punctuation."""
     for index in range(1, len(run)):
         before, unit = run[index - 1], run[index]
         if before.ends_segment and not unit.spaced and not _is_sign(before.text[-1]):
@@ -120,9 +120,9 @@ def _is_sign(char: str) -> bool:
     return is_cjk(char) and not char.isalnum()
 
 
-def _line(line: tuple[Unit, ...], *, bare: bool) -> tuple[Part, ...]:
+def _line(line: tuple[Unit, ...], *, without_stops: bool) -> tuple[Part, ...]:
     parts = [part for unit in line for part in unit.parts]
-    if bare:
+    if without_stops:
         parts = _without_stops(parts)
     return tuple(parts)
 
@@ -131,7 +131,7 @@ def _without_stops(parts: list[Part]) -> list[Part]:
     kept: list[Part] = []
     stopped = False
     for part in parts:
-        text = part.text.rstrip(_BARE)
+        text = part.text.rstrip(_STOPS)
         if text:
             kept.append(replace(part, text=text, spaced=part.spaced or stopped))
         stopped = len(text) < len(part.text)

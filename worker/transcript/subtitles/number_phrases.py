@@ -1,6 +1,6 @@
-"""Numbers and the words that count with them: what no line may break apart (pure).
+"""Recognizes numbers with their measure words and units, which no line break may separate (pure).
 
-The lists hold what is common in speech, written the way recognizers write it.
+The lists contain common words of speech, in the spelling of recognizers.
 """
 
 from __future__ import annotations
@@ -45,8 +45,10 @@ _DIGIT: Final = re.compile(r"\d")
 _SIGNS: Final = ".,;:!?。，、；：！？…)]）」』\"'”’"
 
 
-def holds(before: str, after: str, *, spaced: bool) -> bool:
-    """`before` and `after` are one number, or a number and what it counts: they stay on one line."""
+def is_number_phrase(before: str, after: str, *, spaced: bool) -> bool:
+    """Whether two adjacent texts are one number, or a number and its measure word or unit.
+
+    `spaced`: whether a space separates them."""
     if spaced:
         return _counted(before.rsplit(maxsplit=1)[-1], after.split(maxsplit=1)[0])
     if before[-1] == "第":
@@ -60,7 +62,7 @@ def holds(before: str, after: str, *, spaced: bool) -> bool:
 
 
 def same_number(before: str, after: str) -> bool:
-    """Both are Chinese numerals: one number, unless they are said one by one."""
+    """Whether both texts are Chinese numerals, and so one number unless there is a pause between them."""
     return before[-1] in _NUMERALS and after[0] in _NUMERALS
 
 
@@ -69,7 +71,7 @@ def is_numeral(char: str) -> bool:
 
 
 def _after_number(text: str) -> str | None:
-    """What follows the last numeral of a text, which may be nothing, or None without one."""
+    """The text after the last numeral of a text (may be ""), or None without a numeral."""
     for at in range(len(text) - 1, -1, -1):
         if is_numeral(text[at]):
             return text[at + 1 :]
@@ -82,6 +84,6 @@ def _counted(number: str, unit: str) -> bool:
         return False
     if word in _UNITS:
         return _DIGIT.search(number) is not None or number.lower() in _SPELLED
-    # A telephone number or a sum in groups, and the names that go with a number: HK$ 50, No. 5.
+    # A telephone number or an amount in groups of digits, or a prefix of a number: HK$ 50, No. 5.
     grouped = number.isdigit() and word.isdigit() and len(word) in (3, 4)
     return grouped or (word[:1].isdigit() and number.lower() in ("no.", "$", "hk$", "us$", "£", "€", "¥"))

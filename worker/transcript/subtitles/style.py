@@ -1,4 +1,4 @@
-"""How a transcript is written: what its reader chooses, and the rules of subtitles that follow from it."""
+"""The options for the appearance of output files, and the subtitle rules of each preset."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ SCRIPTS: Final[tuple[Script, ...]] = ("hk", "tw", "cn")
 
 @dataclass(frozen=True, slots=True)
 class CueRules:
-    """What a subtitle may be. Columns are those of a terminal: a full-width character takes two."""
+    """The limits of subtitles. Columns are those of a terminal: a full-width character takes two."""
 
     columns: int = 42
-    """Widest line of a cue without CJK text."""
+    """Maximum columns of a line in a cue without CJK text."""
     cjk_columns: int = 32
-    """Widest line of a cue with CJK text: 16 full-width characters."""
+    """Maximum columns of a line in a cue with CJK text: 16 full-width characters."""
     latin_per_s: float = 17
-    """Half-width characters, spaces among them, read in a second."""
+    """Half-width characters, including spaces, read in a second."""
     cjk_per_s: float = 9
     """Full-width characters read in a second."""
     min_ms: int = 1000
-    """A cue stays at least this long."""
+    """Minimum duration of a cue."""
     max_ms: int = 6000
-    """A cue stays no longer than this."""
+    """Maximum duration of a cue."""
     gap_ms: int = 80
-    """Least time between two cues."""
+    """Minimum time between two cues."""
     chain_ms: int = 500
-    """A shorter pause between two cues than this is cut down to the least gap: it would only flicker."""
-    bare: bool = False
-    """Full-width commas and stops are left out at the end of a line and become a space within it."""
+    """A shorter pause between two cues is reduced to `gap_ms`, because it would flicker."""
+    without_stops: bool = False
+    """Full-width commas and full stops are omitted at the end of a line and become a space within it."""
 
 
-# Two lines, 5/6 s to 7 s, two frames between cues (here of 24 in a second), and no gaps of 3 to 11 frames:
-# https://partnerhelp.netflixstudios.com/hc/en-us/articles/215758617 and the guide to timing linked there.
+# Two lines, 5/6 s to 7 s, two frames between cues (at 24 frames a second), and no gaps of 3 to 11 frames:
+# https://partnerhelp.netflixstudios.com/hc/en-us/articles/215758617 and the timing guide linked there.
 _FRAME_MS: Final = 1000 / 24
 _NETFLIX_MIN_MS: Final = 834
 _NETFLIX_MAX_MS: Final = 7000
@@ -66,14 +66,14 @@ RULES: Final[dict[Preset, CueRules]] = {
         max_ms=_NETFLIX_MAX_MS,
         gap_ms=_NETFLIX_GAP_MS,
         chain_ms=_NETFLIX_CHAIN_MS,
-        bare=True,
+        without_stops=True,
     ),
 }
 PRESETS: Final[tuple[Preset, ...]] = tuple(RULES)
 
 
 class Style(BaseModel):
-    """The choices that change how the words look in a file, and none of the words."""
+    """Options that only affect formatting, not the recognized words (except their Chinese script)."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

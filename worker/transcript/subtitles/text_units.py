@@ -1,7 +1,6 @@
-"""Text to units: the smallest pieces a subtitle is never cut inside of (pure).
+"""Splits text into units, the parts of a subtitle that no break may separate (pure).
 
-A unit is a Latin word, a CJK character, or a number with its measure word, together with the punctuation that clings
-to it.
+A unit is a Latin word, a CJK character, or a number with its measure word, with the punctuation next to it.
 """
 
 from __future__ import annotations
@@ -19,19 +18,19 @@ from worker.transcript.subtitles.style import CueRules
 from worker.transcript.subtitles.word_alignment import AlignedPiece, align, join
 
 PAUSE_MS: Final = 300
-"""A silence that makes a good place for a break, and parts numbers that are said one by one."""
+"""Minimum silence that is a good place for a break, and that separates numbers said one by one."""
 
-_WORD: Final = 5
-"""Most characters of a Chinese word, with its punctuation."""
+_MAX_CHINESE_WORD: Final = 5
+"""Maximum characters of a Chinese word, with its punctuation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a unit with a time of its own. Milliseconds of the file."""
+    """A part of a unit with its own times, in milliseconds of the file."""
 
     text: str
     spaced: bool
-    """A space stands before it, unless it begins a line."""
+    """Whether a space precedes it, except at the start of a line."""
     start_ms: int
     end_ms: int
     begins_word: bool
@@ -39,14 +38,14 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One or more parts that stay together."""
+    """One or more parts that no break separates."""
 
     parts: tuple[Part, ...]
     columns: int
-    """Of the display, without the space before it."""
+    """Width in display columns, without the space before it."""
     cjk: bool
     read_ms: float
-    """Time it takes to read."""
+    """Reading time in milliseconds."""
     ends_segment: bool = False
 
     @property
@@ -67,7 +66,7 @@ class Unit:
 
 
 def units(segment: Segment, rules: CueRules) -> list[Unit]:
-    """The text of a segment, whole and in order."""
+    """Split the text of a segment into units, in order and without loss."""
     pieces = align(segment)
     groups: list[list[Part]] = []
     for part in _parts(pieces):
@@ -80,13 +79,13 @@ def units(segment: Segment, rules: CueRules) -> list[Unit]:
 
 
 def columns(text: str) -> int:
-    """Width of a text on a display of fixed-width columns."""
+    """Width of a text in fixed-width display columns."""
     found = wcswidth(text)
     return found if found >= 0 else sum(max(0, wcwidth(char)) for char in text)
 
 
 def _parts(pieces: Sequence[AlignedPiece]) -> Iterator[Part]:
-    """The text cut where a line may end, with the times of the pieces it came from."""
+    """Split the text wherever a line may break. Each part gets the times of the pieces it comes from."""
     text = join(pieces)
     times = _times(pieces)
     begins_words = set(_word_begins(pieces))
@@ -108,17 +107,17 @@ def _parts(pieces: Sequence[AlignedPiece]) -> Iterator[Part]:
 
 
 def _word_begins(pieces: Sequence[AlignedPiece]) -> Iterator[int]:
-    """Visible characters that begin a word. What is long and Chinese is no word but a phrase."""
+    """Indices of the visible characters that begin a word. A long Chinese piece is a phrase of one-character words."""
     done = 0
     for piece in pieces:
         letters = "".join(piece.text.split())
-        phrase = sum(map(is_cjk, letters)) > _WORD
+        phrase = sum(map(is_cjk, letters)) > _MAX_CHINESE_WORD
         yield from range(done, done + len(letters)) if phrase else (done,)
         done += len(letters)
 
 
 def _times(pieces: Sequence[AlignedPiece]) -> list[tuple[int, int]]:
-    """Start and end, in ms, of each visible character: those of a piece share its time."""
+    """Start and end in ms of each visible character. The characters of a piece share its time evenly."""
     times = []
     for piece in pieces:
         size = len("".join(piece.text.split()))
@@ -134,11 +133,11 @@ def _ms(seconds: float) -> int:
 def _together(group: Sequence[Part], part: Part, rules: CueRules) -> bool:
     before = group[-1]
     text = "".join(each.text for each in group)
-    if not number_phrases.holds(text, part.text, spaced=part.spaced):
+    if not number_phrases.is_number_phrase(text, part.text, spaced=part.spaced):
         return False
     if number_phrases.same_number(before.text, part.text) and part.start_ms - before.end_ms >= PAUSE_MS:
         return False
-    # A line of its own is the most a unit may fill, and a cue of its own the longest it may take.
+    # A unit must fit in one line, and be no longer than one cue.
     width = sum(columns(each.text) + each.spaced for each in (*group, part))
     limit = rules.cjk_columns if any(map(is_cjk, part.text + before.text)) else rules.columns
     return width <= limit and part.end_ms - group[0].start_ms <= rules.max_ms

@@ -1,4 +1,4 @@
-"""The words of a segment laid on its text: every piece of the text with the time it was said (pure)."""
+"""Aligns the words of a segment with its text, so that every piece of the text has times (pure)."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from worker.transcript.subtitles.cjk_spacing import OPENING, may_break, tidy
 
 @dataclass(frozen=True, slots=True)
 class AlignedPiece:
-    """A word as it stands in the text, with the punctuation that clings to it. Times are seconds of the file."""
+    """A word with its spelling in the text and the punctuation next to it. Times are seconds of the file."""
 
     text: str
     spaced: bool
-    """A space stands before it."""
+    """Whether a space precedes it."""
     start: float
     end: float
     confidence: float | None
 
 
 def align(segment: Segment) -> list[AlignedPiece]:
-    """All of a segment's text (`tidy`), in order; joined, with a space where `spaced` says so, it is that text.
+    """Split the tidy text of a segment into pieces with times. `join` restores the text.
 
-    Words that are the text give exact pieces. Where words and text differ, or there are no words, the text is cut at
-    its spaces and between CJK characters, and the pieces share the time by their length.
+    If the words spell the text, each word gives one piece with exact times. If they differ, or if there are no words,
+    the text is split at spaces and between CJK characters, and the pieces share the time by their length.
     """
     text = tidy(segment.text)
     if not text:
@@ -34,7 +34,7 @@ def align(segment: Segment) -> list[AlignedPiece]:
     words = [(word, letters) for word in segment.words if (letters := "".join(tidy(word.text).split()))]
     begins = _find([letters for _, letters in words], text)
     if begins is None:
-        return _shared(text, segment, words)
+        return _share_time(text, segment, words)
     spans = pairwise([*begins, len(text)])
     return [
         _piece(text, begin, end, word.start, word.end, word.confidence)
@@ -43,7 +43,7 @@ def align(segment: Segment) -> list[AlignedPiece]:
 
 
 def join(pieces: Sequence[AlignedPiece]) -> str:
-    """The text of some pieces in a row."""
+    """The text of consecutive pieces."""
     return "".join(f" {piece.text}" if piece.spaced and k else piece.text for k, piece in enumerate(pieces))
 
 
@@ -54,9 +54,10 @@ def _piece(text: str, begin: int, end: int, start_s: float, end_s: float, confid
 
 
 def _find(words: Sequence[str], text: str) -> list[int] | None:
-    """Where each word's piece begins in the text, or None where the words, spaces aside, are not found in order with
-    nothing but signs between them. Signs cling to the word they touch, on both sides to the one before, opening ones
-    to the one after."""
+    """Index in the text at which the piece of each word begins, or None if the words do not spell the text.
+
+    Only spaces and punctuation may be between the words. Punctuation belongs to the adjacent word; between two words it
+    belongs to the first, except opening punctuation."""
     places = [at for at, char in enumerate(text) if not char.isspace()]
     visible = "".join(text[at] for at in places)
     begins: list[int] = []
@@ -72,17 +73,19 @@ def _find(words: Sequence[str], text: str) -> list[int] | None:
     return begins
 
 
-def _begin(text: str, least: int, word: int) -> int:
-    """The signs from `least` to the word: those after the last space are its own, or at least the opening ones."""
-    space = text.rfind(" ", least, word)
-    if space >= 0 or text[least - 1].isspace():
-        return max(space + 1, least)
-    while word > least and text[word - 1] in OPENING:
+def _begin(text: str, earliest: int, word: int) -> int:
+    """Index at which the piece of the word at `word` begins, between `earliest` and `word`.
+
+    The piece includes the punctuation after the last space, or without a space the opening punctuation."""
+    space = text.rfind(" ", earliest, word)
+    if space >= 0 or text[earliest - 1].isspace():
+        return max(space + 1, earliest)
+    while word > earliest and text[word - 1] in OPENING:
         word -= 1
     return word
 
 
-def _shared(text: str, segment: Segment, words: Sequence[tuple[Word, str]]) -> list[AlignedPiece]:
+def _share_time(text: str, segment: Segment, words: Sequence[tuple[Word, str]]) -> list[AlignedPiece]:
     spans = list(_tokens(text))
     places = _Places(segment, words, sum(end - begin for begin, end in spans))
     pieces = []
@@ -95,7 +98,7 @@ def _shared(text: str, segment: Segment, words: Sequence[tuple[Word, str]]) -> l
 
 
 def _tokens(text: str) -> Iterator[tuple[int, int]]:
-    """Begin and end of what stands between spaces, and of each CJK character with the signs that cling to it."""
+    """Begin and end of each word between spaces, and of each CJK character with the punctuation next to it."""
     begin = 0
     for at in range(1, len(text) + 1):
         if at == len(text) or text[at].isspace():
@@ -107,7 +110,7 @@ def _tokens(text: str) -> Iterator[tuple[int, int]]:
 
 
 class _Places:
-    """The times along a text of `count` visible characters, from words laid along it by position."""
+    """Times of the positions in a text of `count` visible characters, interpolated from words with another spelling."""
 
     def __init__(self, segment: Segment, words: Sequence[tuple[Word, str]], count: int) -> None:
         timed = words or [(Word(text="", start=segment.start, end=segment.end), "x" * count)]
