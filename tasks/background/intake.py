@@ -72,7 +72,7 @@ from worker.ledger.connection import RedisConnection
 from worker.ledger.ledger import UNFINISHED_TTL, StateChange
 from worker.settings import Settings
 from worker.storage.access_policy import check_output, check_source, check_webhook
-from worker.storage.sources.identify import Identifier
+from worker.storage.sources.identify import SourceIdentifier
 
 logger = structlog.get_logger(__name__)
 GROUP: Final = "workers"
@@ -167,7 +167,7 @@ class Intake:
         self._producer = producer
         self._connection = connection
         self._streams = Streams(settings.redis_prefix, connection)
-        self._identifier = Identifier(settings, settings.intake_timeout_s)
+        self._identifier = SourceIdentifier(settings, settings.intake_timeout_s)
         self._refused = f"{settings.redis_prefix}intake:refused"
         self._queue_max = settings.queue_max
         self._result_ttl = settings.result_ttl

@@ -62,14 +62,14 @@ def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool)
 
 
 async def _both(outbox: Outbox) -> tuple[list[Message], list[Message]]:
-    return await outbox.listed(dead=False), await outbox.listed(dead=True)
+    return await outbox.list_messages(dead=False), await outbox.list_messages(dead=True)
 
 
 async def _retry(outbox: Outbox, ids: tuple[str, ...]) -> list[str]:
     if ids:
-        return await outbox.again(ids)
+        return await outbox.requeue(ids)
     sent: list[str] = []
-    while some := await outbox.again([one.id for one in await outbox.listed(dead=True)]):
+    while some := await outbox.requeue([one.id for one in await outbox.list_messages(dead=True)]):
         sent += some
     return sent
 

@@ -21,7 +21,7 @@ from worker.errors import SettingsError, SttError
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
 from worker.secret_masking import show_url
 from worker.settings import Settings, unknown_variables
-from worker.webhooks.http_post import secrets_of
+from worker.webhooks.http_post import signing_keys
 
 SAMPLE: Final = Path(__file__).with_name("sample.opus")
 PART_S: Final = 180.0
@@ -66,7 +66,7 @@ def of_settings(settings: Settings, environ: Mapping[str, str]) -> list[Finding]
         way = "set STT_ALLOWED_SOURCES where others can queue jobs"
         found.append(warn("settings", "jobs may read every file this process can", way))
     try:
-        signs = bool(secrets_of(settings))
+        signs = bool(signing_keys(settings))
         text = "webhooks are signed" if signs else "webhooks: no STT_WEBHOOK_SECRET, so none are sent from here"
         found.append(ok("settings", text))
     except SettingsError as exc:

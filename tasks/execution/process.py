@@ -32,7 +32,7 @@ from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_cle
 from worker.secret_masking import show_url
 from worker.settings import Settings, load
 from worker.webhooks import delivery_schedule
-from worker.webhooks.http_post import secrets_of
+from worker.webhooks.http_post import signing_keys
 
 logger: Final = structlog.get_logger(__name__)
 REDIS_CHECK_TIMEOUT_S: Final = 5.0
@@ -148,7 +148,7 @@ def check_settings(settings: Settings) -> None:
     if (text := limit_warning(raise_limit(), settings.worker_sessions)) is not None:
         logger.warning(text)
     warn_of_unknown_variables(os.environ)
-    secrets_of(settings)  # raises for a key that is too short
+    signing_keys(settings)  # raises for a key that is too short
     if sends_key_in_clear(settings.url):
         logger.warning(clear_text_warning(show_url(settings.url)))
 

@@ -36,7 +36,7 @@ from worker.pipeline.run import run
 from worker.realtime.fair_pool import FairPool
 from worker.realtime.slots import Slots, UnlimitedSlots
 from worker.settings import Settings
-from worker.storage.sources.identify import Identifier
+from worker.storage.sources.identify import SourceIdentifier
 
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -94,7 +94,7 @@ class Runner:
         self._running: set[asyncio.Task[Outcome]] = set()
         self._renewer = LeaseRenewer(settings, ledger)
         self._drained = asyncio.Event()
-        self._identifier = Identifier(settings, settings.intake_timeout_s)
+        self._identifier = SourceIdentifier(settings, settings.intake_timeout_s)
         self._returns: dict[str, int] = {}
         """Number of requeues in a row, by job."""
 

@@ -12,7 +12,7 @@ from tests.support.audiofiles import Coding, write_words
 from tests.support.pipeline_run import MemoryLog, assert_said, tone_service, transcribe
 from tests.support.tones import speech
 from worker.errors import LeaseLost, SourceError
-from worker.storage.outputs.local_files import Outputs
+from worker.storage.outputs.local_files import LocalOutputs
 from worker.transcript.model import Segment
 
 CODINGS = (audiofiles.WAV, audiofiles.FLAC, audiofiles.MP3, audiofiles.VORBIS)
@@ -81,7 +81,7 @@ async def test_a_segment_that_could_not_be_recorded_is_not_reported(tmp_path: Pa
 async def test_files_are_written(tmp_path: Path) -> None:
     words = list(speech(5, seed=3))
     source = write_words(tmp_path / "粵語 call.wav", words, 8000, audiofiles.MULAW)
-    out = Outputs(tmp_path / "out", "sub/粵語 call", ("json", "srt", "vtt", "txt"))
+    out = LocalOutputs(tmp_path / "out", "sub/粵語 call", ("json", "srt", "vtt", "txt"))
     async with tone_service() as settings:
         transcript = await transcribe(source, settings, out=out)
     written = {p.name for p in (tmp_path / "out" / "sub").iterdir()}

@@ -20,7 +20,7 @@ from worker.errors import BadJob, SourceError, SourceNotFound, SourceRefused, So
 from worker.settings import Settings, load
 from worker.storage.address import parse
 from worker.storage.sources import download, web
-from worker.storage.sources.download import fetched
+from worker.storage.sources.download import local_copy
 from worker.storage.sources.listing import content_of
 
 CONTENT = np.random.default_rng(1).bytes(3_000_001)
@@ -62,7 +62,7 @@ def tries_without_progress(server: FaultyWeb) -> int:
 
 
 async def downloaded(url: str, settings: Settings) -> bytes:
-    async with fetched(parse(url), settings) as local:
+    async with local_copy(parse(url), settings) as local:
         assert local.file.name.endswith("call.wav")
         with local.file.open() as file:
             data = file.read()
@@ -113,7 +113,7 @@ async def test_what_does_not(
     assert "secret" not in str(caught.value)
     assert f"http://{server.host}/{fault}/call.wav?…" in str(caught.value)
     # Redirects are requests too: five in one try.
-    assert tries_without_progress(server) <= (6 if fault == "loop" else download.TRIES)
+    assert tries_without_progress(server) <= (6 if fault == "loop" else download.MAX_FAILURES)
     assert not left_behind(settings)
 
 
@@ -121,7 +121,7 @@ async def test_less_than_the_server_said(server: FaultyWeb, settings: Settings) 
     """Told by the range that cannot be had, or where the end of a broken connection was lost, by that."""
     with pytest.raises(SourceUnavailable, match=r"ends before the length that its server names|the connection broke"):
         await downloaded(server.url("too-short"), settings)
-    assert tries_without_progress(server) <= download.TRIES
+    assert tries_without_progress(server) <= download.MAX_FAILURES
     assert not left_behind(settings)
 
 
@@ -157,18 +157,18 @@ async def test_a_source_that_is_too_large(server: FaultyWeb, settings: Settings,
 
 async def test_downloads_wait_for_room(server: FaultyWeb, settings: Settings) -> None:
     small = settings.model_copy(update={"downloads_max_gb": 0.007, "download_timeout_s": 20})
-    async with fetched(parse(server.url("ok")), small), fetched(parse(server.url("ok")), small):
+    async with local_copy(parse(server.url("ok")), small), local_copy(parse(server.url("ok")), small):
         third = asyncio.create_task(downloaded(server.url("ok", "third-call.wav"), small))
         await asyncio.to_thread(wait_until, lambda: len(server.requests) == 3, "the third one asks")
         assert not third.done()
         with pytest.raises(WorkerShortage, match="other downloads use all of the space"):
-            async with fetched(parse(server.url("chunked")), small):
+            async with local_copy(parse(server.url("chunked")), small):
                 pass
     assert await third == CONTENT
 
 
 async def test_a_full_disk_is_told(server: FaultyWeb, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("worker.storage.sources.temp_space.SPARE_BYTES", 1 << 60)
+    monkeypatch.setattr("worker.storage.sources.temp_space.MIN_FREE_BYTES", 1 << 60)
     with pytest.raises(WorkerShortage, match=r"call\.wav: no room for it: .* set STT_TEMP_DIR"):
         await downloaded(server.url("ok"), settings)
 
@@ -178,7 +178,7 @@ async def test_the_file_goes_whatever_happens(server: FaultyWeb, settings: Setti
     here = asyncio.Event()
 
     async def use() -> None:
-        async with fetched(parse(server.url("ok")), settings):
+        async with local_copy(parse(server.url("ok")), settings):
             assert left_behind(settings)
             here.set()
             if how == "error":
@@ -237,16 +237,16 @@ async def test_a_link_out_of_what_is_allowed(tmp_path: Path) -> None:
     (inside / "a.wav").write_bytes(b"x")
     base = inside.resolve()
     settings = load({"STT_ALLOWED_SOURCES": str(base)})
-    async with fetched(parse(str(base / "a.wav")), settings) as local:
+    async with local_copy(parse(str(base / "a.wav")), settings) as local:
         assert os.path.samestat(local.file.stat(), (base / "a.wav").stat())
     with pytest.raises(SourceRefused):
-        async with fetched(parse(str(base / "link.wav")), settings):
+        async with local_copy(parse(str(base / "link.wav")), settings):
             pass
 
 
 async def test_a_path_is_taken_as_it_is(tmp_path: Path, settings: Settings) -> None:
     (tmp_path / "a.wav").write_bytes(b"x")
-    async with fetched(parse(str(tmp_path / "a.wav")), settings) as local:
+    async with local_copy(parse(str(tmp_path / "a.wav")), settings) as local:
         assert (str(local.file), local.name, local.shown) == (local.shown, "a.wav", str(tmp_path / "a.wav"))
     assert (tmp_path / "a.wav").exists()
 
@@ -290,7 +290,7 @@ async def test_a_part_with_a_number_that_is_none_is_refused(
     given: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Python reads no number of more than 4,300 digits: the job ended with `internal`."""
-    monkeypatch.setattr(download, "TRIES", 1)
+    monkeypatch.setattr(download, "MAX_FAILURES", 1)
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")

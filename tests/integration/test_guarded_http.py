@@ -18,7 +18,7 @@ from worker.storage import guarded_http
 from worker.storage.address import parse
 from worker.storage.guarded_http import PrivateHost, guarded_session
 from worker.storage.sources.web import read
-from worker.webhooks.http_post import Sender
+from worker.webhooks.http_post import WebhookSender
 
 # -- connecting ------------------------------------------------------------------------------------------------------
 
@@ -146,11 +146,11 @@ async def test_webhooks_through_a_proxy_need_a_list(monkeypatch: pytest.MonkeyPa
     async with listening() as (port, received):
         monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{port}")
         secret = {"STT_WEBHOOK_SECRET": "x" * 24}
-        answer = await Sender(load(secret)).send(parse("http://hooks.example.com/a"), "msg_1", b"{}", 0)
+        answer = await WebhookSender(load(secret)).send(parse("http://hooks.example.com/a"), "msg_1", b"{}", 0)
         assert (answer.final, "STT_ALLOWED_WEBHOOKS" in answer.reason) == (True, True)
         assert received == []
         listed = load({**secret, "STT_ALLOWED_WEBHOOKS": "http://hooks.example.com"})
-        assert (await Sender(listed).send(parse("http://hooks.example.com/a"), "msg_1", b"{}", 0)).delivered
+        assert (await WebhookSender(listed).send(parse("http://hooks.example.com/a"), "msg_1", b"{}", 0)).delivered
         assert received[0].startswith(b"POST http://hooks.example.com/a HTTP/1.1")
 
 

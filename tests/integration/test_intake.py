@@ -24,7 +24,7 @@ from worker.ledger.connection import RedisConnection
 from worker.ledger.ledger import JobState
 from worker.settings import Settings
 from worker.storage.address import Address
-from worker.storage.sources.identify import Identifier
+from worker.storage.sources.identify import SourceIdentifier
 
 ROOT = Path(__file__).parents[2]
 
@@ -318,14 +318,14 @@ def test_a_shortage_of_this_machine_is_waited_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     failures = iter([WorkerShortage("too many open files")] * 2)
-    identify = Identifier.content_of
+    identify = SourceIdentifier.content_of
 
-    async def short(self: Identifier, source: Address, lane: str = "") -> tuple[str, str | None]:
+    async def short(self: SourceIdentifier, source: Address, lane: str = "") -> tuple[str, str | None]:
         if (failure := next(failures, None)) is not None:
             raise failure
         return await identify(self, source, lane)
 
-    monkeypatch.setattr(Identifier, "content_of", short)
+    monkeypatch.setattr(SourceIdentifier, "content_of", short)
     monkeypatch.setattr("tasks.background.intake.AWAY_S", 0.1)
     request = add(raw, source=audio("1.wav"))
     served(settings)

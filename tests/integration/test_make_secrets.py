@@ -18,7 +18,7 @@ from tests.support.wait import wait_until
 from tests.unit.test_compose import FILES, GIVEN, OURS, SERVICES
 from worker.ledger.connection import RedisConnection
 from worker.settings import load
-from worker.webhooks.http_post import secrets_of
+from worker.webhooks.http_post import signing_keys
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -74,7 +74,7 @@ def test_generated_secrets_stay_and_fit_each_other(tmp_path: Path) -> None:
     assert made["server"]["api_keys"] == made["worker"]["api_key"]
     assert made["flower"]["login"] == f"admin:{made['grafana']['password']}"
     webhook = made["worker"]["webhook_secret"]
-    assert secrets_of(load({"STT_WEBHOOK_SECRET": webhook}))
+    assert signing_keys(load({"STT_WEBHOOK_SECRET": webhook}))
     other = tmp_path / "other"
     other.mkdir()
     assert made_secrets(other)["generated"] != made["generated"], "no default that everybody knows"

@@ -34,7 +34,7 @@ from worker.storage.address import parse
 from worker.storage.object_store import put
 from worker.storage.outputs.deliver import deliver
 from worker.storage.sources import download
-from worker.storage.sources.download import fetched, opened
+from worker.storage.sources.download import local_copy, open_remote
 from worker.storage.sources.listing import content_of, list_sources
 from worker.transcript.formats import render
 
@@ -57,7 +57,7 @@ def store_of(s3: S3Server) -> S3Store:
 async def test_there_and_back(settings: Settings) -> None:
     data = bytes(range(256)) * 20_000  # more than one chunk
     await put(parse("s3://calls/深/a b+c%20d.bin"), data, "application/x-test", settings.s3_endpoint)
-    async with fetched(parse("s3://calls/深/a b+c%20d.bin"), settings) as local:
+    async with local_copy(parse("s3://calls/深/a b+c%20d.bin"), settings) as local:
         with local.file.open() as file:
             assert file.read() == data
         assert (local.name, local.shown) == ("a b+c%20d.bin", "s3://calls/深/a b+c%20d.bin")
@@ -69,15 +69,15 @@ async def test_an_object_that_was_replaced_is_other_content(settings: Settings) 
     place = job.source
     await put(place, b"RIFF first", "audio/wav", settings.s3_endpoint)
     named, log = await content_of(job.source, settings), MemoryLog()
-    async with fetched(job.source, settings) as local, guarded(job, local, log):
+    async with local_copy(job.source, settings) as local, guarded(job, local, log):
         assert local.content == named
     (began,) = log.contents
     for content in (KnownContent(named=named), KnownContent(began=began)):
-        async with fetched(job.source, settings) as local, guarded(replace(job, content=content), local, log):
+        async with local_copy(job.source, settings) as local, guarded(replace(job, content=content), local, log):
             pass
     await put(place, b"RIFF other", "audio/wav", settings.s3_endpoint)
     for content in (KnownContent(named=named), KnownContent(began=began)):
-        async with fetched(job.source, settings) as local:
+        async with local_copy(job.source, settings) as local:
             with pytest.raises(SourceChanged, match=r"s3://calls/replaced\.wav: its content has changed since"):
                 async with guarded(replace(job, content=content), local, log):
                     pass
@@ -86,22 +86,22 @@ async def test_an_object_that_was_replaced_is_other_content(settings: Settings) 
 async def test_a_read_goes_on_with_the_same_version_only(settings: Settings) -> None:
     place = parse("s3://calls/changing.bin")
     await put(place, b"0123456789", "x/y", settings.s3_endpoint)
-    async with opened(place, settings) as body:
+    async with open_remote(place, settings) as body:
         version = body.version
     assert version.size_bytes == 10
-    async with opened(place, settings, 4, version) as body:
+    async with open_remote(place, settings, 4, version) as body:
         assert body.offset == 4
         assert b"".join([chunk async for chunk in body.chunks]) == b"456789"
     await put(place, b"abcdefghij", "x/y", settings.s3_endpoint)
     with pytest.raises(SourceReplaced, match=r"s3://calls/changing\.bin: was replaced"):
-        async with opened(place, settings, 4, version):
+        async with open_remote(place, settings, 4, version):
             pass
 
 
 @pytest.mark.parametrize("url", ["s3://calls/none.wav", "s3://no-such-bucket/a.wav"])
 async def test_what_is_not_there(settings: Settings, url: str) -> None:
     with pytest.raises(SourceNotFound, match=f"{url}: there is no such object"):
-        async with fetched(parse(url), settings):
+        async with local_copy(parse(url), settings):
             pass
     with pytest.raises(SourceNotFound):
         await content_of(parse(url), settings)
@@ -114,7 +114,7 @@ async def test_credentials_that_are_refused(settings: Settings, monkeypatch: pyt
     with pytest.raises(
         SourceRefused, match=r"refuses the credentials of this worker \(SignatureDoesNotMatch\)"
     ) as caught:
-        async with fetched(parse("s3://calls/a.wav"), settings):
+        async with local_copy(parse("s3://calls/a.wav"), settings):
             pass
     assert "another-secret" not in str(caught.value)
     with pytest.raises(OutputError, match=r"cannot write s3://calls/b\.json: the store refuses"):
@@ -127,7 +127,7 @@ async def test_no_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{free_port()}/169.254.169.254")
     with pytest.raises(SourceRefused, match="has no credentials for it; set AWS_ACCESS_KEY_ID"):
-        async with fetched(parse("s3://calls/a.wav"), settings):
+        async with local_copy(parse("s3://calls/a.wav"), settings):
             pass
 
 
@@ -136,7 +136,7 @@ async def test_a_store_that_does_not_answer(settings: Settings, monkeypatch: pyt
     monkeypatch.setitem(object_store._RETRY, "max_retries", 1)
     away = settings.model_copy(update={"s3_endpoint": f"http://127.0.0.1:{free_port()}"})
     with pytest.raises(SourceUnavailable, match=r"s3://calls/a\.wav: "):
-        async with fetched(parse("s3://calls/a.wav"), away):
+        async with local_copy(parse("s3://calls/a.wav"), away):
             pass
     with pytest.raises(OutputUnavailable, match=r"cannot write s3://calls/a\.json: "):
         await deliver(SPOKEN, [parse("s3://calls")], "a", ["json"], away)
@@ -262,7 +262,7 @@ async def test_the_other_stores_are_asked_with_the_credentials_of_the_environmen
         monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_KEY", "a2V5")
         monkeypatch.setenv("AZURE_STORAGE_ENDPOINT", endpoint)
         answering = asyncio.create_task(_one_answer(listener))
-        async with fetched(parse(url), settings) as local:
+        async with local_copy(parse(url), settings) as local:
             with local.file.open() as file:
                 assert file.read() == b"hello"
             assert local.name == "a.wav"
@@ -274,7 +274,7 @@ async def test_the_other_stores_are_asked_with_the_credentials_of_the_environmen
 async def test_azure_without_an_account(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     with pytest.raises(SourceRefused, match="set AZURE_STORAGE_ACCOUNT_NAME"):
-        async with fetched(parse("az://box/a.wav"), settings):
+        async with local_copy(parse("az://box/a.wav"), settings):
             pass
     with pytest.raises(OutputError, match="set AZURE_STORAGE_ACCOUNT_NAME"):
         await deliver(SPOKEN, [parse("az://box")], "a", ["json"], settings)

@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.support.browser import chromium
 from tests.unit.transcript.build import segment, transcript
-from worker.storage.outputs.local_files import Outputs, write
+from worker.storage.outputs.local_files import LocalOutputs, write
 from worker.transcript.formats import render
 from worker.transcript.model import Gap, Segment, Transcript, Word
 from worker.transcript.subtitles.style import Style
@@ -209,7 +209,7 @@ def test_a_folder_with_recordings_and_pages_can_be_moved(browser: Browser, tmp_p
     audio = disk / "錄音 #1" / "50%: a.flac"
     audio.parent.mkdir(parents=True)
     shutil.copyfile(AUDIO, audio)
-    (page_path,) = write(heard(*SPOKEN, path=audio), Outputs(disk / "transcripts", "monday/a", ("html",)))
+    (page_path,) = write(heard(*SPOKEN, path=audio), LocalOutputs(disk / "transcripts", "monday/a", ("html",)))
     disk.rename(moved)
     page = browser.new_page()
     try:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from tests.support.wait import wait_until
-from worker.storage.sources.temp_space import sweep
+from worker.storage.sources.temp_space import remove_abandoned
 
 HOLDER = """
 import asyncio, sys
@@ -28,10 +28,10 @@ def test_a_killed_process_leaves_nothing_behind_for_long(tmp_path: Path) -> None
     ) as holder:
         assert holder.stdout is not None
         path = Path(holder.stdout.readline().strip())
-        sweep(tmp_path)
+        remove_abandoned(tmp_path)
         assert path.exists()  # its process lives
         holder.kill()
         holder.wait(10)
     wait_until(path.exists, "the file is still there", timeout_s=1)
-    sweep(tmp_path)
+    remove_abandoned(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -32,8 +32,8 @@ from worker.ledger.ledger import JobState, Ledger
 from worker.settings import load
 from worker.storage.address import parse
 from worker.webhooks import delivery_schedule
-from worker.webhooks.delivery_schedule import Deliverer
-from worker.webhooks.http_post import Sender
+from worker.webhooks.delivery_schedule import WebhookDeliverer
+from worker.webhooks.http_post import WebhookSender
 from worker.webhooks.outbox import Outbox
 
 NEXT = "tests.support.next_worker"
@@ -152,26 +152,26 @@ async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
     settings = load({}, redis_url=redis_url, webhook_secret=SECRET, allowed_webhooks="*")
     connection = RedisConnection(redis_url)
     outbox = Outbox(settings, connection)
-    deliverer = Deliverer(settings, outbox, Sender(settings))
+    deliverer = WebhookDeliverer(settings, outbox, WebhookSender(settings))
     for name in ("first", "second"):
         await ledger.create(name, json.dumps({"source": "/a.wav", "webhook": f"{hook.url}/ok/{name}"}), batch="b")
         lease = await ledger.acquire(name, "me")
         assert isinstance(lease, Lease)
         await lease.fail("x", "y")
-    (taken,) = await outbox.take(1)
+    (taken,) = await outbox.claim(1)
     await outbox.watch_batch("b", parse(f"{hook.url}/ok/batch"))
     raw.hset("stt:schema", mapping={"version": "2", "reader": "2"})
     before = {key: raw.hgetall(key) for key in raw.keys("stt:webhook:*")}
     with pytest.raises(LedgerNewer, match="reads up to version 1"):
         await deliverer.once()
     with pytest.raises(LedgerNewer):
-        await outbox.take(1)
+        await outbox.claim(1)
     shown = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks"], env={"STT_REDIS_URL": redis_url})
     assert shown.exit_code != 0
     assert "install a newer one" in shown.output
     assert {key: raw.hgetall(key) for key in raw.keys("stt:webhook:*")} == before
     assert raw.exists("stt:batch:b:webhook"), "the end of the batch is not told"
-    assert await outbox.done(taken), "what it had taken it ends"
+    assert await outbox.mark_delivered(taken), "what it had taken it ends"
 
     running = asyncio.create_task(deliverer.run())
     monkeypatch.setattr(delivery_schedule, "POLL_S", 0.01)

@@ -31,8 +31,8 @@ from worker.ledger.ledger import Ledger
 from worker.settings import Settings, load
 from worker.storage.address import parse
 from worker.webhooks import outbox as outbox_module
-from worker.webhooks.delivery_schedule import Deliverer
-from worker.webhooks.http_post import Sender
+from worker.webhooks.delivery_schedule import WebhookDeliverer
+from worker.webhooks.http_post import WebhookSender
 from worker.webhooks.outbox import Outbox
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -64,7 +64,7 @@ class Post:
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None = None) -> None:
         self.connection = RedisConnection(settings.redis_url)
         self.outbox = Outbox(settings, self.connection)
-        self.deliverer = Deliverer(settings, self.outbox, Sender(settings, tls=tls))
+        self.deliverer = WebhookDeliverer(settings, self.outbox, WebhookSender(settings, tls=tls))
 
     async def until_settled(self) -> None:
         """Deliver until nothing waits."""
@@ -191,7 +191,7 @@ async def test_what_fails_is_repeated_until_it_is_delivered(
     assert all(verified(r)["data"]["id"] == "j" for r in requests)
     pauses = [after["at"] - before["at"] for before, after in itertools.pairwise(requests)]
     assert pauses == sorted(pauses), "each pause is longer than the one before"
-    assert not await post.outbox.listed(dead=True)
+    assert not await post.outbox.list_messages(dead=True)
 
 
 async def test_a_receiver_may_say_when(ledger: Ledger, post: Post, receiving: Receiver) -> None:
@@ -216,7 +216,7 @@ async def test_an_undeliverable_webhook_becomes_a_dead_letter_and_can_be_sent_ag
     await (await held(ledger, "j", f"{receiving.url}{path}?token=secret")).fail("x", "y")
     await post.until_settled()
     assert len(receiving.requests(f"{path}?token=secret")) == attempts
-    (dead,) = await post.outbox.listed(dead=True)
+    (dead,) = await post.outbox.list_messages(dead=True)
     assert (dead.attempts, dead.subject) == (attempts, "j")
     assert dead.reason.startswith(reason)
     assert len(receiving.requests("/ok")) == before, "a redirect is not followed"
@@ -244,7 +244,7 @@ async def test_an_answer_without_an_end_is_not_read(ledger: Ledger, post: Post, 
     await (await held(ledger, "j", f"{receiving.url}/flood")).fail("x", "y")
     await post.until_settled()
     assert len(receiving.requests("/flood")) == 1
-    assert not await post.outbox.listed(dead=True)
+    assert not await post.outbox.list_messages(dead=True)
 
 
 async def test_a_certificate_that_is_not_trusted(
@@ -254,13 +254,13 @@ async def test_a_certificate_that_is_not_trusted(
     with receiver(tmp_path, pem) as secure:
         await (await held(ledger, "j", f"{secure.url}/ok")).fail("x", "y")
         await post.until_settled()
-        (dead,) = await post.outbox.listed(dead=True)
+        (dead,) = await post.outbox.list_messages(dead=True)
         assert dead.attempts == 4
         assert dead.reason.startswith("its certificate is not trusted: ")
         assert secure.requests() == [], "nothing is told to whom nobody knows"
 
         trusting = Post(settings, ssl.create_default_context(cafile=pem))
-        await trusting.outbox.again([dead.id])
+        await trusting.outbox.requeue([dead.id])
         await trusting.until_settled()
         assert verified(secure.requests()[0])["data"]["id"] == "j"
         await trusting.connection.close()
@@ -285,13 +285,13 @@ async def test_two_workers_and_one_that_died(
     await asyncio.gather(one.until_settled(), other.until_settled())
     assert len(receiving.requests("/ok/many")) == 40
 
-    monkeypatch.setattr(outbox_module, "HOLD_S", 0.3)
+    monkeypatch.setattr(outbox_module, "CLAIM_S", 0.3)
     await (await held(ledger, "last", f"{receiving.url}/ok/last")).fail("x", "y")
-    (taken,) = await one.outbox.take(1)  # and dies
-    assert await other.outbox.take(1) == []
+    (taken,) = await one.outbox.claim(1)  # and dies
+    assert await other.outbox.claim(1) == []
     await other.until_settled()
     assert len(receiving.requests("/ok/last")) == 1
-    assert not await one.outbox.done(taken), "it was another's by then"
+    assert not await one.outbox.mark_delivered(taken), "it was another's by then"
     for post in (one, other):
         await post.connection.close()
 
@@ -330,9 +330,9 @@ async def test_a_damaged_message_delays_no_other_and_is_set_aside(
     raw.set(f"stt:batch:{name}-batch:webhook", "another type", px=60_000)
     await post.until_settled()
     assert len(receiving.requests(f"/ok/{name}-good")) == 1
-    assert len(await post.outbox.listed(dead=True)) <= 1
+    assert len(await post.outbox.list_messages(dead=True)) <= 1
     if fields is not None and "attempts" not in fields:
-        (dead,) = await post.outbox.listed(dead=True)
+        (dead,) = await post.outbox.list_messages(dead=True)
         assert dead.reason.startswith("the message in Redis cannot be read")
 
 

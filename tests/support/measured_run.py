@@ -17,7 +17,7 @@ from worker.pipeline.job import Job
 from worker.pipeline.run import run
 from worker.settings import load
 from worker.storage.address import from_path
-from worker.storage.outputs.local_files import Outputs, write
+from worker.storage.outputs.local_files import LocalOutputs, write
 from worker.transcript.model import SectionFacts, Segment, Transcript
 
 
@@ -62,7 +62,7 @@ def held_bytes(transcript: Transcript) -> int:
 async def main(source: str, url: str, key: str, folder: str) -> None:
     log = CountingLog()
     settings = load({"STT_URL": url, "STT_API_KEY": key})
-    out = Outputs(Path(folder), "measured", ("json", "srt", "vtt", "txt"))
+    out = LocalOutputs(Path(folder), "measured", ("json", "srt", "vtt", "txt"))
     job = Job(id="measured", source=from_path(source), speed=math.inf, language=None)
     transcript = await run(job, settings=settings, log=log, listener=log)
     write(transcript, out)

@@ -23,7 +23,7 @@ from worker.server import app
 from worker.server.fault_options import parse
 from worker.settings import Settings, load
 from worker.storage import address
-from worker.storage.outputs.local_files import Outputs, write
+from worker.storage.outputs.local_files import LocalOutputs, write
 from worker.transcript.model import SectionFacts, Segment, Transcript
 
 KEY = "test-key"
@@ -88,7 +88,7 @@ async def transcribe(
     *,
     speed: float = math.inf,
     log: MemoryLog | None = None,
-    out: Outputs | None = None,
+    out: LocalOutputs | None = None,
     sessions: int = 1,
     skip_silence: bool = False,
     channels: ChannelSelection = ALL_MIXED,

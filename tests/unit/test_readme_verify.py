@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support import readme
 from worker.settings import load
-from worker.webhooks.http_post import secrets_of, signature
+from worker.webhooks.http_post import signature, signing_keys
 
 SECRET = "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
 BODY = b'{"type":"job.done"}'
@@ -20,7 +20,7 @@ VERIFY: Any = readme.pasted_verify()["verify"]
 
 def signed(**changed: str) -> dict[str, str]:
     at = int(time.time())
-    keys = secrets_of(load({"STT_WEBHOOK_SECRET": SECRET}))
+    keys = signing_keys(load({"STT_WEBHOOK_SECRET": SECRET}))
     headers = {
         "webhook-id": "msg_1",
         "webhook-timestamp": str(at),

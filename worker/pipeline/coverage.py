@@ -11,7 +11,7 @@ from worker.pipeline.job import Job
 from worker.pipeline.section import Section
 from worker.pipeline.session_sequence import Service
 from worker.secret_masking import show_url
-from worker.storage.sources.download import Local
+from worker.storage.sources.download import LocalSource
 from worker.transcript.document import RunFacts
 from worker.transcript.model import ChannelFacts, Gap, SpeedReduction, TimeRange
 
@@ -19,7 +19,7 @@ from worker.transcript.model import ChannelFacts, Gap, SpeedReduction, TimeRange
 def run_facts(
     job: Job,
     source: Recording,
-    local: Local,
+    local: LocalSource,
     sha256: str,
     service: Service,
     sections: Sequence[Section],

@@ -25,7 +25,7 @@ from worker.realtime.rate_control import RateControl, is_unlimited
 from worker.realtime.slots import Slots, UnlimitedSlots
 from worker.realtime.streaming import ServiceAddress
 from worker.settings import Settings
-from worker.storage.sources.download import Local, fetched
+from worker.storage.sources.download import LocalSource, local_copy
 from worker.transcript.document import compose
 from worker.transcript.merge import merge_channels
 from worker.transcript.model import Segment, Transcript
@@ -58,12 +58,12 @@ class _Run:
     async def run(self) -> Transcript:
         job = self._job
         async with (
-            fetched(job.source, self._settings) as local,
+            local_copy(job.source, self._settings) as local,
             guarded(job, local, self._log) as guard,
         ):
             return await self._transcribe(local, guard)
 
-    async def _transcribe(self, local: Local, guard: ContentGuard) -> Transcript:
+    async def _transcribe(self, local: LocalSource, guard: ContentGuard) -> Transcript:
         job = self._job
         settings, plans = self._settings, job.resume.plans
         with await open_planned(local.file, settings, job.sessions, job.skip_silence, plans, job.channels) as source:

@@ -18,8 +18,8 @@ from worker.audio.opened_file import FileStamp
 from worker.audio.source import sha256_of
 from worker.errors import SourceChanged, SourceError
 from worker.pipeline.job import Job, JobLog, StartContent, start_content_json
-from worker.storage.sources.background_hash import hashing
-from worker.storage.sources.download import Local
+from worker.storage.sources.background_hash import background_sha256
+from worker.storage.sources.download import LocalSource
 
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -27,7 +27,9 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 class ContentGuard:
     """Created by `guarded`. Raises SourceChanged if the content differs from that at the start of the job."""
 
-    def __init__(self, job: Job, local: Local, log: JobLog, start: os.stat_result, digest: asyncio.Future[str]) -> None:
+    def __init__(
+        self, job: Job, local: LocalSource, log: JobLog, start: os.stat_result, digest: asyncio.Future[str]
+    ) -> None:
         self._job, self._local, self._log, self._digest = job, local, log, digest
         self._start, self._start_path = start, _path_of(local)
         self._sha256: str | None = None
@@ -116,11 +118,11 @@ class ContentGuard:
 
 
 @asynccontextmanager
-async def guarded(job: Job, local: Local, log: JobLog) -> AsyncIterator[ContentGuard]:
+async def guarded(job: Job, local: LocalSource, log: JobLog) -> AsyncIterator[ContentGuard]:
     """A guard that has compared the source with its known content. Raises SourceChanged, also instead of a decoder
     error that a change of the file caused."""
     start = await asyncio.to_thread(local.file.stat)
-    async with hashing(local.file, _known(job, local, str(FileStamp.of(start)))) as digest:
+    async with background_sha256(local.file, _known(job, local, str(FileStamp.of(start)))) as digest:
         guard = ContentGuard(job, local, log, start, digest)
         try:
             await guard.begin()
@@ -134,7 +136,7 @@ async def guarded(job: Job, local: Local, log: JobLog) -> AsyncIterator[ContentG
             await guard.close()
 
 
-def _known(job: Job, local: Local, stamp: str) -> str | None:
+def _known(job: Job, local: LocalSource, stamp: str) -> str | None:
     """The sha256 of the open file, if it is known without reading the file."""
     if local.sha256 is not None:
         return local.sha256
@@ -161,7 +163,7 @@ def _place(facts: os.stat_result) -> tuple[int, ...]:
     return facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid
 
 
-def _path_of(local: Local) -> str:
+def _path_of(local: LocalSource) -> str:
     return local.file.path_now()
 
 

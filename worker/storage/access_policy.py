@@ -28,7 +28,7 @@ def check_source(source: Address, settings: Settings) -> None:
     if entries and not any(_covers(entry, source) for entry in entries):
         raise SourceRefused(f"{source}: is not within STT_ALLOWED_SOURCES of this worker")
     if is_private_host(source.host) and not may_be_private(source, settings):
-        raise SourceRefused(private_address(source))
+        raise SourceRefused(private_address_reason(source))
 
 
 def allowed_folders(setting: str) -> tuple[str, ...]:
@@ -53,7 +53,7 @@ def check_webhook(url: Address, settings: Settings) -> None:
     if entries and not any(_covers(entry, url) for entry in entries):
         raise BadJob(f"{url}: is not within STT_ALLOWED_WEBHOOKS of this worker")
     if is_private_host(url.host) and not webhook_may_be_private(url, settings):
-        raise BadJob(private_webhook(url))
+        raise BadJob(private_webhook_reason(url))
 
 
 def webhook_may_be_private(url: Address, settings: Settings) -> bool:
@@ -61,7 +61,7 @@ def webhook_may_be_private(url: Address, settings: Settings) -> bool:
     return _named(url, settings.allowed_webhooks)
 
 
-def private_webhook(url: Address) -> str:
+def private_webhook_reason(url: Address) -> str:
     """The reason given for one."""
     return f"{url}: lies on a private address, where no webhooks go; name its host in STT_ALLOWED_WEBHOOKS"
 
@@ -71,7 +71,7 @@ def may_be_private(source: Address, settings: Settings) -> bool:
     return _named(source, settings.allowed_sources)
 
 
-def private_address(source: Address) -> str:
+def private_address_reason(source: Address) -> str:
     """The reason given for one."""
     return f"{source}: lies on a private address, which this worker does not read; name its host in STT_ALLOWED_SOURCES"
 

@@ -23,14 +23,14 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from worker.storage.address import Address
 from worker.storage.web_hosts import is_private
 
-RESOLVE_S: Final = 10.0
+RESOLVE_TIMEOUT_S: Final = 10.0
 
 
 class PrivateHost(OSError):
     """The host has a private address."""
 
 
-class Guarded:
+class GuardedSession:
     """An HTTP session for requests to untrusted addresses, one request at a time."""
 
     def __init__(self, session: aiohttp.ClientSession, guard: _Guard) -> None:
@@ -59,8 +59,10 @@ class Guarded:
 
 
 @asynccontextmanager
-async def guarded_session(timeout: aiohttp.ClientTimeout, tls: ssl.SSLContext | None = None) -> AsyncIterator[Guarded]:
-    """A session without cookies and stored passwords. `tls`: trusted certificates; None: the system's."""
+async def guarded_session(
+    timeout: aiohttp.ClientTimeout, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[GuardedSession]:
+    """A session without cookies and stored passwords. `tls`: trusted certificates, by default those of the system."""
     guard = _Guard()
     async with aiohttp.ClientSession(
         connector=_Connector(guard, tls),
@@ -68,7 +70,7 @@ async def guarded_session(timeout: aiohttp.ClientTimeout, tls: ssl.SSLContext | 
         timeout=timeout,
         auto_decompress=False,
     ) as session:
-        yield Guarded(session, guard)
+        yield GuardedSession(session, guard)
 
 
 def proxy_of(address: Address) -> str | None:
@@ -97,7 +99,7 @@ class _Resolver(AbstractResolver):
         self._system = aiohttp.ThreadedResolver()
 
     async def resolve(self, host: str, port: int = 0, family: Any = 0) -> list[ResolveResult]:
-        async with asyncio.timeout(RESOLVE_S):
+        async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             found = await self._system.resolve(host, port, family)
         for result in found:
             self._guard.check(result["host"])

@@ -1,7 +1,7 @@
 """Object stores: S3, Google Cloud Storage, Azure. The only importer of obstore.
 
 Credentials come from the environment, by the names each store's own tools use (AWS_ACCESS_KEY_ID and so on, see
-`_WAYS_OUT`), or from the machine's role. obstore repeats what fails for a moment by itself, with
+`_CREDENTIAL_HINTS`), or from the machine's role. obstore repeats what fails for a moment by itself, with
 growing pauses and jitter: a write is one PUT, so it is there whole or not at all, and repeating it does no harm.
 """
 
@@ -31,7 +31,7 @@ from worker.errors import (
 )
 from worker.secret_files import aws_secrets
 from worker.storage.address import Address, scrub
-from worker.storage.remote_file import CHUNK_BYTES, Body, Version
+from worker.storage.remote_file import CHUNK_BYTES, ContentVersion, RemoteBody
 
 _CLIENT: Final[Any] = {
     "connect_timeout": timedelta(seconds=5),
@@ -44,9 +44,9 @@ _RETRY: Final[Any] = {
     "retry_timeout": timedelta(seconds=30),
     "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 3},
 }
-_NO_ROLE: Final = ("169.254.169.254", "metadata.google.internal")
+_METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal")
 """What is asked for credentials where the environment has none."""
-_WAYS_OUT: Final = {
+_CREDENTIAL_HINTS: Final = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_SKIP_SIGNATURE=true for a public bucket)",
     "gs": "set GOOGLE_SERVICE_ACCOUNT to a key file (or GOOGLE_SKIP_SIGNATURE=true for a public bucket)",
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
@@ -57,7 +57,7 @@ _MAX_REASON_CHARACTERS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ListedObject:
     """One object of a listing."""
 
     address: Address
@@ -65,7 +65,7 @@ class Found:
 
 
 @asynccontextmanager
-async def read(address: Address, offset: int, known: Version | None, endpoint: str) -> AsyncIterator[Body]:
+async def read(address: Address, offset: int, known: ContentVersion | None, endpoint: str) -> AsyncIterator[RemoteBody]:
     """Open an object from the byte `offset` on, if it still is the `known` version. `endpoint`: STT_S3_ENDPOINT.
 
     Raises SourceNotFound, SourceRefused, SourceReplaced, SourceUnavailable; so do the body's chunks.
@@ -76,14 +76,14 @@ async def read(address: Address, offset: int, known: Version | None, endpoint: s
     with _source_errors(address):
         result = await obstore.get_async(_store(address, endpoint), address.key, options=options)  # type: ignore[arg-type]
         meta = result.meta
-    version = Version(meta["size"], meta["e_tag"], meta["last_modified"].isoformat())
+    version = ContentVersion(meta["size"], meta["e_tag"], meta["last_modified"].isoformat())
 
     async def chunks() -> AsyncIterator[bytes]:
         with _source_errors(address):
             async for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
                 yield bytes(chunk)
 
-    yield Body(version, result.range[0], chunks())
+    yield RemoteBody(version, result.range[0], chunks())
 
 
 async def put(address: Address, data: bytes, content_type: str, endpoint: str) -> None:
@@ -115,14 +115,14 @@ async def delete(address: Address, endpoint: str) -> None:
         raise OutputError(f"cannot delete {address.shown}: {_reason(exc)}") from None
 
 
-async def listing(folder: Address, endpoint: str) -> AsyncIterator[Found]:
+async def listing(folder: Address, endpoint: str) -> AsyncIterator[ListedObject]:
     """Every object below a folder (an address that ends where a key may have a slash), in the store's order, without
     the empty ones that stand for folders. Raises as `read` does."""
     with _source_errors(folder):
         async for page in obstore.list(_store(folder, endpoint), folder.key.rstrip("/") or None, chunk_size=1000):
             for meta in page:
                 if not (meta["size"] == 0 and meta["path"].endswith("/")):
-                    yield Found(folder.at(meta["path"]), meta["size"])
+                    yield ListedObject(folder.at(meta["path"]), meta["size"])
 
 
 @lru_cache(maxsize=64)
@@ -143,7 +143,7 @@ def _store(address: Address, endpoint: str, error: type[SttError] = SourceRefuse
     try:
         return _store_of(address.scheme, address.bucket, endpoint)
     except (BaseError, ValueError) as exc:
-        raise error(f"{address.shown}: {_reason(exc)}; {_WAYS_OUT[address.scheme]}") from None
+        raise error(f"{address.shown}: {_reason(exc)}; {_CREDENTIAL_HINTS[address.scheme]}") from None
 
 
 @contextmanager
@@ -170,16 +170,16 @@ def _source_errors(address: Address) -> Iterator[None]:
 
 
 def _without_credentials(exc: Exception) -> bool:
-    return any(host in str(exc) for host in _NO_ROLE)
+    return any(host in str(exc) for host in _METADATA_HOSTS)
 
 
 def _no_credentials(address: Address) -> str:
-    return f"this worker has no credentials for it; {_WAYS_OUT[address.scheme]}"
+    return f"this worker has no credentials for it; {_CREDENTIAL_HINTS[address.scheme]}"
 
 
 def _refusal(address: Address, exc: Exception) -> str:
     code = next((f" ({word})" for word in _REFUSALS if word in str(exc)), "")
-    return f"the store refuses the credentials of this worker{code}; {_WAYS_OUT[address.scheme]}"
+    return f"the store refuses the credentials of this worker{code}; {_CREDENTIAL_HINTS[address.scheme]}"
 
 
 def _reason(exc: Exception) -> str:

@@ -27,26 +27,26 @@ _MAX_LINKS: Final = 40
 _ANYWHERE: Final = ("/",)
 
 
-class Outside(Exception):
+class OutsideAllowedFolders(Exception):
     """The path leads out of the allowed folders, or through a link of /proc."""
 
 
 def open_file(path: str, roots: Sequence[str]) -> int:
     """A descriptor with HANDLE_FLAGS. `roots`: folders that the path must not leave; empty: all but links of /proc.
 
-    Raises Outside, OSError, ValueError for a NUL in the name."""
-    return _Way(path, roots or _ANYWHERE, make=False).open(HANDLE_FLAGS)
+    Raises OutsideAllowedFolders, OSError, ValueError for a NUL in the name."""
+    return _PathWalk(path, roots or _ANYWHERE, make=False).open(HANDLE_FLAGS)
 
 
 def open_folder(path: str, roots: Sequence[str]) -> int:
-    """A descriptor of a folder for new files; the folder is created if missing. Raises Outside, OSError."""
+    """A descriptor of a folder for new files; a missing folder is created. Raises OutsideAllowedFolders, OSError."""
     if not roots:
         os.makedirs(path, exist_ok=True)  # noqa: PTH103
         return os.open(path, _FOLDER)
-    return _Way(path, roots, make=True).open(_FOLDER)
+    return _PathWalk(path, roots, make=True).open(_FOLDER)
 
 
-class _Way:
+class _PathWalk:
     """The walk to one path. Positions are descriptors of folders, so each name is looked up once."""
 
     def __init__(self, path: str, roots: Sequence[str], *, make: bool) -> None:
@@ -60,7 +60,7 @@ class _Way:
 
     def open(self, flags: int) -> int:
         root, rest = self._anchor(self._path)
-        if (found := _at_once(root, "/".join(rest), flags)) is not None:
+        if (found := _open_at_once(root, "/".join(rest), flags)) is not None:
             return found
         with ExitStack() as closing:
             closing.callback(self._close)
@@ -114,7 +114,7 @@ class _Way:
     def _follow(self, target: str) -> None:
         self._count()
         if pseudo_file_system(self._stack[-1]) == "/proc":
-            raise Outside
+            raise OutsideAllowedFolders
         if target.startswith("/"):
             self._jump(target)
         else:
@@ -134,12 +134,12 @@ class _Way:
         self._enter(root, rest)
 
     def _anchor(self, path: str) -> tuple[str, list[str]]:
-        """The allowed folder that a path begins with, and the names that follow. Raises Outside."""
+        """The allowed folder that a path begins with, and the names that follow. Raises OutsideAllowedFolders."""
         names = _names(path)
         covering = (root for root in self._roots if names[: len(_names(root))] == _names(root))
         root = max(covering, key=len, default=None)
         if root is None:
-            raise Outside
+            raise OutsideAllowedFolders
         return root, names[len(_names(root)) :]
 
     def _enter(self, root: str, rest: Sequence[str]) -> None:
@@ -161,7 +161,7 @@ class _Way:
             os.close(self._stack.pop())
 
 
-def _at_once(root: str, rest: str, flags: int) -> int | None:
+def _open_at_once(root: str, rest: str, flags: int) -> int | None:
     """Open the whole path in one system call; None if it is impossible, or refused for a reason the walk can check."""
     try:
         folder = os.open(root, _FOLDER)
@@ -191,4 +191,4 @@ def _names(path: str) -> list[str]:
     return [name for name in path.split("/") if name not in ("", ".")]
 
 
-__all__ = ["Outside", "open_file", "open_folder"]
+__all__ = ["OutsideAllowedFolders", "open_file", "open_folder"]

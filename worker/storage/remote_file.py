@@ -12,7 +12,7 @@ CHUNK_BYTES: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class Version:
+class ContentVersion:
     """What a server says of the content it gives."""
 
     size_bytes: int | None
@@ -26,17 +26,17 @@ class Version:
 
 
 @dataclass(frozen=True, slots=True)
-class Body:
-    """An opened source."""
+class RemoteBody:
+    """An opened remote source."""
 
-    version: Version
+    version: ContentVersion
     offset: int
     """Where the chunks begin: not where they were asked for, when a server cannot do that."""
     chunks: AsyncIterator[bytes]
     """About CHUNK_BYTES each. Raises SourceUnavailable when the connection breaks."""
 
 
-def content_text(address: Address, version: Version) -> str:
+def remote_content_id(address: Address, version: ContentVersion) -> str:
     """The identity of a remote content: the address without a signing query, with ETag and length; without an ETag the
     whole address, with the length and the time of the last change."""
     if version.etag is not None:

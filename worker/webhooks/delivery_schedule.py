@@ -20,23 +20,23 @@ from worker.backoff import exponential_s, jittered
 from worker.errors import LedgerNewer, LedgerUnavailable
 from worker.ledger.connection import RedisConnection
 from worker.settings import Settings
-from worker.webhooks.http_post import MAX_BODY_BYTES, Answer, Sender
+from worker.webhooks.http_post import MAX_BODY_BYTES, SendResult, WebhookSender
 from worker.webhooks.outbox import Message, Outbox
 
 logger = structlog.get_logger(__name__)
 POLL_S: Final = 1.0
 """Seconds between two looks into an outbox in which nothing is due, give or take a third."""
-AT_ONCE: Final = 16
+MAX_CONCURRENT: Final = 16
 """Attempts at the same time in one process."""
 MAX_BACKOFF_S: Final = 6 * 3600.0
-WARN_EVERY_S: Final = 600.0
+WARNING_INTERVAL_S: Final = 600.0
 
 
-class Deliverer:
+class WebhookDeliverer:
     """`run` goes on until it is cancelled. Belongs to one event loop."""
 
     def __init__(
-        self, settings: Settings, outbox: Outbox, sender: Sender, clock: Callable[[], float] = time.time
+        self, settings: Settings, outbox: Outbox, sender: WebhookSender, clock: Callable[[], float] = time.time
     ) -> None:
         """`clock`: seconds since 1970."""
         self._settings = settings
@@ -57,17 +57,17 @@ class Deliverer:
                 self._warn("webhooks: Redis is away", error=str(exc))
             except Exception:
                 logger.exception("webhooks: unexpected error; it goes on")
-            if tried < AT_ONCE:
+            if tried < MAX_CONCURRENT:
                 await asyncio.sleep(jittered(POLL_S))
 
     async def once(self) -> int:
-        """Try what is due now, at most AT_ONCE messages; how many there were. Raises LedgerUnavailable."""
-        await self._outbox.look_at_batches()
+        """Try what is due now, at most MAX_CONCURRENT messages; how many there were. Raises LedgerUnavailable."""
+        await self._outbox.check_batches()
         if not self._sender.signs:
             if waiting := await self._outbox.waiting():
                 self._warn("webhooks wait for a worker with STT_WEBHOOK_SECRET; this one has none", waiting=waiting)
             return 0
-        messages = await self._outbox.take(AT_ONCE)
+        messages = await self._outbox.claim(MAX_CONCURRENT)
         results = await asyncio.gather(*(self._deliver(one) for one in messages), return_exceptions=True)
         for result in results:
             if isinstance(result, BaseException):
@@ -77,15 +77,15 @@ class Deliverer:
     async def _deliver(self, message: Message) -> None:
         log = logger.bind(message=message.id, subject=message.subject, to=message.to, attempt=message.attempts)
         if not message.body or message.url is None:
-            answer = Answer(False, message.reason, final=True)
+            answer = SendResult(False, message.reason, final=True)
         elif len(message.body) > MAX_BODY_BYTES:
-            answer = Answer(False, f"the message has more than {MAX_BODY_BYTES} bytes", final=True)
+            answer = SendResult(False, f"the message has more than {MAX_BODY_BYTES} bytes", final=True)
         else:
             answer = await self._sender.send(message.url, message.id, message.body, self._clock())
         if answer.delivered:
             metrics.WEBHOOKS.labels("delivered").inc()
             log.info("webhook delivered")
-            await self._outbox.done(message)
+            await self._outbox.mark_delivered(message)
         elif answer.final or message.attempts >= self._settings.webhook_attempts:
             metrics.WEBHOOKS.labels("dead_letter").inc()
             log.warning("webhook undeliverable; see stt-batch webhooks", reason=answer.reason)
@@ -95,11 +95,11 @@ class Deliverer:
             pause_s = max(answer.pause_s, jittered(planned_s, spread=0.2))
             metrics.WEBHOOKS.labels("failed").inc()
             log.warning("webhook not delivered", reason=answer.reason, again_in_s=round(pause_s, 1))
-            await self._outbox.later(message, pause_s, answer.reason)
+            await self._outbox.retry_later(message, pause_s, answer.reason)
 
     def _warn(self, event: str, **facts: object) -> None:
-        """The same line once in WARN_EVERY_S, while it holds."""
-        if time.monotonic() - self._warned.get(event, float("-inf")) > WARN_EVERY_S:
+        """The same line once in WARNING_INTERVAL_S, while it holds."""
+        if time.monotonic() - self._warned.get(event, float("-inf")) > WARNING_INTERVAL_S:
             self._warned[event] = time.monotonic()
             logger.warning(event, **facts)
 
@@ -108,9 +108,9 @@ async def serve(settings: Settings) -> None:
     """Deliver until cancelled. Raises SettingsError for a bad secret."""
     connection = RedisConnection(settings.redis_url)
     try:
-        await Deliverer(settings, Outbox(settings, connection), Sender(settings)).run()
+        await WebhookDeliverer(settings, Outbox(settings, connection), WebhookSender(settings)).run()
     finally:
         await connection.close()
 
 
-__all__ = ["AT_ONCE", "Deliverer", "serve"]
+__all__ = ["MAX_CONCURRENT", "WebhookDeliverer", "serve"]

@@ -26,7 +26,7 @@ import aiohttp
 
 from worker.errors import BadJob, SettingsError
 from worker.settings import Settings
-from worker.storage.access_policy import check_webhook, private_webhook, webhook_may_be_private
+from worker.storage.access_policy import check_webhook, private_webhook_reason, webhook_may_be_private
 from worker.storage.address import Address, scrub
 from worker.storage.guarded_http import PrivateHost, guarded_session, proxy_of
 
@@ -40,7 +40,7 @@ _PREFIX: Final = "whsec_"
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class SendResult:
     """What came of one attempt."""
 
     delivered: bool
@@ -52,7 +52,7 @@ class Answer:
     """What the receiver asks to wait, in seconds."""
 
 
-def secrets_of(settings: Settings) -> tuple[bytes, ...]:
+def signing_keys(settings: Settings) -> tuple[bytes, ...]:
     """The keys of STT_WEBHOOK_SECRET, the newest first; none when it is empty. Raises SettingsError."""
     texts = [text for text in re.split(r"[,\s]+", settings.webhook_secret.get_secret_value()) if text]
     keys = tuple(_key(text) for text in texts)
@@ -80,13 +80,13 @@ def signature(keys: tuple[bytes, ...], message_id: str, timestamp: int, body: by
     return " ".join(f"v1,{text}" for text in made)
 
 
-class Sender:
+class WebhookSender:
     """Sends webhooks; belongs to one event loop."""
 
     def __init__(self, settings: Settings, *, tls: ssl.SSLContext | None = None) -> None:
         """`tls`: whom to trust; None for the certificates of the system. Raises SettingsError for a bad secret."""
         self._settings = settings
-        self._keys = secrets_of(settings)
+        self._keys = signing_keys(settings)
         self._tls = tls if tls is not None else ssl.create_default_context()
 
     @property
@@ -94,15 +94,15 @@ class Sender:
         """Whether there is a secret. Without one nothing is sent: what is not signed proves nothing."""
         return bool(self._keys)
 
-    async def send(self, url: Address, message_id: str, body: bytes, now: float) -> Answer:
+    async def send(self, url: Address, message_id: str, body: bytes, now: float) -> SendResult:
         """One attempt, within STT_WEBHOOK_TIMEOUT_S. `now`: seconds since 1970, which are signed."""
         try:
             check_webhook(url, self._settings)
             private = webhook_may_be_private(url, self._settings)
             if not self._settings.allowed_webhooks.strip() and proxy_of(url) is not None:
-                return Answer(False, _through_proxy(url), final=True)
+                return SendResult(False, _through_proxy(url), final=True)
         except BadJob as exc:
-            return Answer(False, str(exc), final=True)
+            return SendResult(False, str(exc), final=True)
         headers = {
             "content-type": "application/json",
             "user-agent": "stt-batch",
@@ -114,15 +114,15 @@ class Sender:
         try:
             async with guarded_session(timeout, self._tls) as session:
                 response = await session.request("POST", url, may_be_private=private, headers=headers, data=body)
-                answer = _judge(response.status, response.headers.get("Retry-After", ""), now)
+                answer = _result_of(response.status, response.headers.get("Retry-After", ""), now)
                 response.close()  # whatever it says beyond that is not read
                 return answer
         except PrivateHost:
-            return Answer(False, private_webhook(url), final=True)
+            return SendResult(False, private_webhook_reason(url), final=True)
         except aiohttp.InvalidURL:
-            return Answer(False, f"{url}: is not an address", final=True)
+            return SendResult(False, f"{url}: is not an address", final=True)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
-            return Answer(False, self._reason(exc))
+            return SendResult(False, self._reason(exc))
 
     def _reason(self, exc: BaseException) -> str:
         if isinstance(exc, TimeoutError):
@@ -141,14 +141,14 @@ def _through_proxy(url: Address) -> str:
     )
 
 
-def _judge(status: int, retry_after: str, now: float) -> Answer:
+def _result_of(status: int, retry_after: str, now: float) -> SendResult:
     if 200 <= status < 300:
-        return Answer(True)
+        return SendResult(True)
     if 300 <= status < 400:
-        return Answer(False, f"HTTP {status}: leads elsewhere, which is not followed; name the new address")
+        return SendResult(False, f"HTTP {status}: leads elsewhere, which is not followed; name the new address")
     if status == HTTPStatus.GONE:
-        return Answer(False, "HTTP 410: the receiver wants no more webhooks", final=True)
-    return Answer(False, f"HTTP {status}", pause_s=_asked_s(retry_after, now))
+        return SendResult(False, "HTTP 410: the receiver wants no more webhooks", final=True)
+    return SendResult(False, f"HTTP {status}", pause_s=_asked_s(retry_after, now))
 
 
 def _asked_s(retry_after: str, now: float) -> float:
@@ -165,4 +165,4 @@ def _asked_s(retry_after: str, now: float) -> float:
     return min(max(0.0, ahead_s), MAX_RETRY_AFTER_S)
 
 
-__all__ = ["MAX_BODY_BYTES", "Answer", "Sender", "secrets_of", "signature"]
+__all__ = ["MAX_BODY_BYTES", "SendResult", "WebhookSender", "signature", "signing_keys"]

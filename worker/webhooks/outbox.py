@@ -1,7 +1,7 @@
 """Webhooks that wait to be delivered: the ledger's outbox.
 
 The end of a job and its message are written in one step (`lua/conclude.lua`), so neither is there without
-the other. Any worker takes a message, and has it for HOLD_S; one whose worker died is taken by another. A receiver may
+the other. Any worker takes a message, and has it for CLAIM_S; one whose worker died is taken by another. A receiver may
 therefore get a message twice, with the same id.
 
 | key                | type | holds                                                                        |
@@ -32,11 +32,11 @@ from worker.settings import Settings
 from worker.storage.address import Address, parse, show
 
 _LOG: Final = logging.getLogger(__name__)
-HOLD_S: Final = 120.0
+CLAIM_S: Final = 120.0
 """Longer than one attempt can take."""
-KEPT: Final = timedelta(days=30)
+DEAD_LETTER_TTL: Final = timedelta(days=30)
 """How long a dead letter is stored."""
-LOOKED_AT: Final = 200
+BATCHES_PER_CHECK: Final = 200
 """Batches looked at in one go."""
 SCHEMA_VERSION: Final = 1
 
@@ -69,18 +69,18 @@ class Outbox:
     def __init__(self, settings: Settings, connection: RedisConnection) -> None:
         self._connection = connection
         self._keys = Keys(settings.redis_prefix)
-        self._ttl_ms = int(max(KEPT, settings.result_ttl).total_seconds() * 1000)
+        self._ttl_ms = int(max(DEAD_LETTER_TTL, settings.result_ttl).total_seconds() * 1000)
 
-    async def take(self, count: int) -> list[Message]:
-        """Messages that are due, the longest waiting first; nobody else gets them for HOLD_S."""
-        found = await self._step("take", count, int(HOLD_S * 1000))
+    async def claim(self, count: int) -> list[Message]:
+        """Messages that are due, the longest waiting first; nobody else gets them for CLAIM_S."""
+        found = await self._step("take", count, int(CLAIM_S * 1000))
         return [_message(item[0], _pairs(item[2:]), attempts=int(item[1]), due_at=0.0) for item in found]
 
-    async def done(self, message: Message) -> bool:
+    async def mark_delivered(self, message: Message) -> bool:
         """It was delivered. False when another one has it by now."""
         return bool(await self._step("done", message.id, message.attempts))
 
-    async def later(self, message: Message, delay_s: float, reason: str) -> bool:
+    async def retry_later(self, message: Message, delay_s: float, reason: str) -> bool:
         """It was not, and is due again in `delay_s` seconds."""
         return bool(await self._step("later", message.id, message.attempts, int(delay_s * 1000), reason))
 
@@ -88,7 +88,7 @@ class Outbox:
         """It will not be tried again, unless somebody asks for it."""
         return bool(await self._step("dead", message.id, message.attempts, self._ttl_ms, reason))
 
-    async def again(self, message_ids: Sequence[str]) -> list[str]:
+    async def requeue(self, message_ids: Sequence[str]) -> list[str]:
         """Send dead letters again; returns the ids of those that existed."""
         return [one for one in message_ids if await self._step("again", one, self._ttl_ms)]
 
@@ -96,7 +96,7 @@ class Outbox:
         """How many messages are to be delivered."""
         return int(await self._connection.call(lambda redis: redis.zcard(self._keys["webhooks"])))
 
-    async def listed(self, *, dead: bool, limit: int = 1000) -> list[Message]:
+    async def list_messages(self, *, dead: bool, limit: int = 1000) -> list[Message]:
         """The messages that wait, or the dead letters, the oldest first."""
         key = self._keys["webhooks:dead" if dead else "webhooks"]
         found = await schema.read(self._connection, self._keys)
@@ -129,10 +129,10 @@ class Outbox:
             )
         )
 
-    async def look_at_batches(self) -> int:
+    async def check_batches(self) -> int:
         """Put the messages of batches that came to their end into the outbox; how many."""
         watched = self._keys["webhooks:batches"]
-        batches = await self._connection.call(lambda redis: redis.zrange(watched, 0, LOOKED_AT - 1))
+        batches = await self._connection.call(lambda redis: redis.zrange(watched, 0, BATCHES_PER_CHECK - 1))
         told = 0
         for batch_id in batches:
             keys = (self._keys[f"batch:{batch_id}:webhook"], self._keys.batch(batch_id), watched)
@@ -219,4 +219,4 @@ def _body(fields: dict[str, str]) -> bytes:
     )
 
 
-__all__ = ["HOLD_S", "Message", "Outbox"]
+__all__ = ["CLAIM_S", "Message", "Outbox"]

@@ -12,7 +12,7 @@ import pytest
 from worker.audio.opened_file import SourceFile
 from worker.errors import WorkerShortage
 from worker.storage.sources import background_hash as module
-from worker.storage.sources.background_hash import hashing
+from worker.storage.sources.background_hash import background_sha256
 
 SOUND = b"sound" * 1000
 
@@ -28,14 +28,14 @@ def source(path: Path) -> SourceFile:
 
 
 async def test_the_hash_of_a_file(file: SourceFile) -> None:
-    async with hashing(file) as digest:
+    async with background_sha256(file) as digest:
         assert await digest == hashlib.sha256(SOUND).hexdigest()
 
 
 async def test_what_is_known_is_not_read(tmp_path: Path) -> None:
     closed = source(tmp_path / "a.wav")
     closed.close()
-    async with hashing(closed, "abc") as digest:
+    async with background_sha256(closed, "abc") as digest:
         assert await digest == "abc"
 
 
@@ -44,7 +44,7 @@ async def test_a_disk_that_fails(file: SourceFile, monkeypatch: pytest.MonkeyPat
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
     monkeypatch.setattr(SourceFile, "open", fail)
-    async with hashing(file) as digest:
+    async with background_sha256(file) as digest:
         with pytest.raises(WorkerShortage, match=r"a\.wav: cannot be read now: the disk reports"):
             await digest
 
@@ -63,16 +63,16 @@ async def test_hashing_that_has_not_begun_is_cancelled(
 
     monkeypatch.setattr(module, "sha256_of", slow)
     other = source(tmp_path / "b.wav")
-    async with hashing(file) as first:
+    async with background_sha256(file) as first:
         assert await asyncio.to_thread(began.acquire, timeout=10)
         with pytest.raises(ZeroDivisionError):
-            async with hashing(other) as second:
+            async with background_sha256(other) as second:
                 raise ZeroDivisionError
         assert second.cancelled()
         await asyncio.sleep(0)  # the executor is told of it on the loop's next turn
         go_on.set()
         assert await first == "done"
-    async with hashing(file) as last:  # behind whatever waited
+    async with background_sha256(file) as last:  # behind whatever waited
         await last
     assert read == [file, file]
 
@@ -80,7 +80,7 @@ async def test_hashing_that_has_not_begun_is_cancelled(
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 async def test_a_forked_child_hashes_with_a_thread_of_its_own(file: SourceFile) -> None:
-    async with hashing(file) as digest:
+    async with background_sha256(file) as digest:
         expected = await digest  # the thread is there now
     child = os.fork()
     if not child:  # pragma: no cover  another process

@@ -14,7 +14,7 @@ from worker.errors import OutputError, SourceError, SourceNotFound, SourceRefuse
 from worker.settings import Settings, load
 from worker.storage.address import parse
 from worker.storage.outputs.deliver import deliver
-from worker.storage.sources.download import fetched
+from worker.storage.sources.download import local_copy
 from worker.storage.sources.listing import content_of, contents_of
 from worker.storage.sources.local_file import open_local
 
@@ -57,12 +57,12 @@ async def test_nothing_leads_out_of_what_is_allowed(roots: Path, path: str) -> N
     with pytest.raises(SourceRefused):
         await contents_of([parse(str(roots / "inside/a.wav")), parse(source)], settings)
     with pytest.raises(SourceRefused):
-        async with fetched(parse(source), settings):
+        async with local_copy(parse(source), settings):
             pass
 
 
 async def test_what_is_allowed_is_opened_where_it_really_is(roots: Path) -> None:
-    async with fetched(parse(str(roots / "inside/inner-link.wav")), allowing(roots)) as local:
+    async with local_copy(parse(str(roots / "inside/inner-link.wav")), allowing(roots)) as local:
         assert local.name == "inner-link.wav"
         assert os.path.samestat(local.file.stat(), (roots / "inside/a.wav").stat())
 

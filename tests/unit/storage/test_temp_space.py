@@ -10,7 +10,7 @@ import pytest
 
 from worker.errors import SettingsError
 from worker.settings import load
-from worker.storage.sources.temp_space import file_name, sweep, temporary_file
+from worker.storage.sources.temp_space import file_name, remove_abandoned, temporary_file
 
 
 def test_a_lock_without_its_folder_goes_when_it_is_old(tmp_path: Path) -> None:
@@ -18,7 +18,7 @@ def test_a_lock_without_its_folder_goes_when_it_is_old(tmp_path: Path) -> None:
     for lock in (young, old):
         lock.touch()
     os.utime(old, (time.time() - 7200,) * 2)
-    sweep(tmp_path)
+    remove_abandoned(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == [young.name]
 
 

@@ -9,7 +9,7 @@ import pytest
 from tasks.cli.sources.existing_outputs import all_there, document_of, finished_transcript
 from tasks.job_spec import JobSpec
 from tests.support.samples_of import a_segment, a_transcript
-from worker.storage.outputs.local_files import Outputs, write
+from worker.storage.outputs.local_files import LocalOutputs, write
 from worker.transcript.model import Gap, Transcript
 
 
@@ -18,7 +18,7 @@ def spec_of(folder: Path, *formats: str) -> JobSpec:
 
 
 def written(folder: Path, transcript: Transcript, *formats: str) -> None:
-    write(transcript, Outputs(folder, "x/a", formats or ("json", "srt")))
+    write(transcript, LocalOutputs(folder, "x/a", formats or ("json", "srt")))
 
 
 def test_the_files_of_a_job_tell_that_it_is_done(tmp_path: Path) -> None:

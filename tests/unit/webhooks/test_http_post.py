@@ -18,7 +18,7 @@ from worker.settings import load
 from worker.storage.access_policy import check_webhook, webhook_may_be_private
 from worker.storage.address import parse
 from worker.webhooks import http_post
-from worker.webhooks.http_post import Sender, secrets_of, signature
+from worker.webhooks.http_post import WebhookSender, signature, signing_keys
 
 LISTED = "https://hooks.example.com/stt, https://*.cdn.example.com, http://10.0.0.5:9000"
 NOW = 1795419720.0  # 2026-11-23 07:42:00 UTC
@@ -78,7 +78,7 @@ async def test_a_name_that_leads_to_a_private_address(monkeypatch: pytest.Monkey
         ]
 
     monkeypatch.setattr(aiohttp.ThreadedResolver, "resolve", resolve)
-    sender = Sender(load({}, webhook_secret="x" * 24, allowed_webhooks="https://*.example.com"))
+    sender = WebhookSender(load({}, webhook_secret="x" * 24, allowed_webhooks="https://*.example.com"))
     answer = await sender.send(parse("https://hooks.example.com/x?token=1"), "msg_1", b"{}", NOW)
     assert asked == ["hooks.example.com"]
     assert (answer.delivered, answer.final) == (False, True)
@@ -89,7 +89,7 @@ async def test_a_name_that_leads_to_a_private_address(monkeypatch: pytest.Monkey
 def test_the_signature_is_the_one_of_the_official_library(key: bytes, text: str) -> None:
     secret = "whsec_" + base64.b64encode(key).decode()
     body = json.dumps({"text": text}).encode()
-    keys = secrets_of(load({}, webhook_secret=secret))
+    keys = signing_keys(load({}, webhook_secret=secret))
     assert keys == (key,)
     official = Webhook(secret).sign("msg_1", datetime.fromtimestamp(int(NOW), UTC), body.decode())
     assert signature(keys, "msg_1", int(NOW), body) == official
@@ -97,7 +97,7 @@ def test_the_signature_is_the_one_of_the_official_library(key: bytes, text: str)
 
 def test_two_secrets_while_one_is_changed() -> None:
     old, new = "o" * 24, "n" * 24
-    keys = secrets_of(load({}, webhook_secret=f"{new}, {old}"))
+    keys = signing_keys(load({}, webhook_secret=f"{new}, {old}"))
     both = signature(keys, "msg_1", 1, b"{}").split(" ")
     assert both == [signature((key.encode(),), "msg_1", 1, b"{}") for key in (new, old)]
 
@@ -105,7 +105,7 @@ def test_two_secrets_while_one_is_changed() -> None:
 @pytest.mark.parametrize("secret", ["short", "whsec_not base64!", "whsec_AAAA"])
 def test_a_secret_that_is_none(secret: str) -> None:
     with pytest.raises(SettingsError, match="STT_WEBHOOK_SECRET") as refused:
-        secrets_of(load({}, webhook_secret=secret))
+        signing_keys(load({}, webhook_secret=secret))
     assert secret not in str(refused.value)
 
 
@@ -126,7 +126,7 @@ def test_a_secret_that_is_none(secret: str) -> None:
     ],
 )
 def test_what_an_answer_means(status: int, retry_after: str, expected: tuple[bool, bool, float]) -> None:
-    answer = http_post._judge(status, retry_after, NOW)
+    answer = http_post._result_of(status, retry_after, NOW)
     assert (answer.delivered, answer.final, answer.pause_s) == expected
 
 

@@ -17,7 +17,7 @@ from worker.settings import Settings
 from worker.storage import object_store
 from worker.storage.access_policy import allowed_folders, check_output
 from worker.storage.address import Address
-from worker.storage.outputs.local_files import Outputs, check_name, write
+from worker.storage.outputs.local_files import LocalOutputs, check_name, write
 from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
 from worker.transcript.subtitles.style import PLAIN, Style
@@ -62,7 +62,7 @@ async def _deliver(
     if folder.is_file:
         roots = allowed_folders(settings.allowed_outputs)
         paths = await asyncio.to_thread(
-            write, transcript, Outputs(folder.path, name, formats, style, roots, settings.absolute_paths)
+            write, transcript, LocalOutputs(folder.path, name, formats, style, roots, settings.absolute_paths)
         )
         return [str(path) for path in paths]
     name = str(check_name(name, folder.shown))

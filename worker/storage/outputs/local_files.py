@@ -13,7 +13,7 @@ from typing import Final
 from worker.atomic_file import replace_file
 from worker.errors import OutputError, OutputUnavailable
 from worker.storage.forbidden_characters import has_control_characters
-from worker.storage.open_beneath import Outside, open_folder
+from worker.storage.open_beneath import OutsideAllowedFolders, open_folder
 from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
 from worker.transcript.subtitles.style import PLAIN, Style
@@ -21,7 +21,7 @@ from worker.transient_os_errors import TRANSIENT_WRITE_ERRORS
 
 
 @dataclass(frozen=True, slots=True)
-class Outputs:
+class LocalOutputs:
     """Where the files of one transcript go: `folder/name.format` for each of the formats.
 
     `name` may hold folders (`calls/monday`) and dots (`call.wav`); it never leaves `folder`.
@@ -50,7 +50,7 @@ _REASONS: Final[dict[int, str]] = {
 }
 
 
-def write(transcript: Transcript, out: Outputs) -> tuple[Path, ...]:
+def write(transcript: Transcript, out: LocalOutputs) -> tuple[Path, ...]:
     """Write one file per format and return their paths, in the order of `out.formats`.
 
     A file is written under a temporary name in its own folder, synced, and renamed, all relative to one descriptor of
@@ -83,7 +83,7 @@ def _folder(path: Path, roots: tuple[str, ...]) -> Iterator[int]:
     """A descriptor of the folder, which is created if missing. Raises OutputError."""
     try:
         folder = open_folder(str(path), roots)
-    except Outside:
+    except OutsideAllowedFolders:
         where = "a place that is not within STT_ALLOWED_OUTPUTS of this worker"
         raise OutputError(f"cannot write to {path}: a link on its way leads to {where}") from None
     except OSError as exc:

@@ -22,7 +22,7 @@ from worker.audio.source import sha256_of
 _NICE: Final = 10
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """On Linux a thread has a priority of its own."""
     if sys.platform == "linux":
         with suppress(OSError):
@@ -30,16 +30,16 @@ def _give_way() -> None:
 
 
 def _new_thread() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(1, thread_name_prefix="stt-hash", initializer=_give_way)
+    return ThreadPoolExecutor(1, thread_name_prefix="stt-hash", initializer=_lower_priority)
 
 
 _thread = _new_thread()
 
 
 @asynccontextmanager
-async def hashing(source: SourceFile, known: str | None = None) -> AsyncIterator[asyncio.Future[str]]:
+async def background_sha256(source: SourceFile, known: str | None = None) -> AsyncIterator[asyncio.Future[str]]:
     """Yields a future of the sha256 in hexadecimal: `known`, or computed in a thread. Awaiting it raises SourceError or
-    WorkerShortage. At exit, hashing that has not begun is cancelled."""
+    WorkerShortage. At exit, background_sha256 that has not begun is cancelled."""
     loop = asyncio.get_running_loop()
     if known is not None:
         digest = loop.create_future()

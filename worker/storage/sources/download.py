@@ -18,20 +18,20 @@ from worker.errors import SourceReplaced, SourceUnavailable
 from worker.settings import Settings
 from worker.storage.access_policy import check_source
 from worker.storage.address import Address
-from worker.storage.remote_file import Body, Version, content_text
+from worker.storage.remote_file import ContentVersion, RemoteBody, remote_content_id
 from worker.storage.sources.local_file import check_size, open_local
-from worker.storage.sources.temp_space import Space, check_room, space_of, temporary_file
+from worker.storage.sources.temp_space import DownloadSpace, check_free_space, download_space, temporary_file
 from worker.transient_os_errors import raise_shortage
 
 logger = structlog.get_logger(__name__)
-TRIES: Final = 5
+MAX_FAILURES: Final = 5
 """Connections in a row that brought nothing new."""
 BACKOFF_S: Final = (0.5, 20.0)
 """The first pause before the next one, and the longest."""
 
 
 @dataclass(frozen=True, slots=True)
-class Local:
+class LocalSource:
     """A source that can be read now."""
 
     file: SourceFile
@@ -47,7 +47,7 @@ class Local:
 
 
 @asynccontextmanager
-async def fetched(address: Address, settings: Settings) -> AsyncIterator[Local]:
+async def local_copy(address: Address, settings: Settings) -> AsyncIterator[LocalSource]:
     """The source as a file. What was downloaded is removed at the end of the context.
 
     A download goes on where a connection dropped, if the content is still the same one, and is checked against the
@@ -57,7 +57,7 @@ async def fetched(address: Address, settings: Settings) -> AsyncIterator[Local]:
     check_source(address, settings)
     if address.is_file:
         with await asyncio.to_thread(open_local, address, settings) as file:
-            yield Local(file, address.name, address.shown)
+            yield LocalSource(file, address.name, address.shown)
         return
     name = address.name or "source"
     async with temporary_file(name, settings) as path:
@@ -65,16 +65,16 @@ async def fetched(address: Address, settings: Settings) -> AsyncIterator[Local]:
         try:
             await download.run()
             with await asyncio.to_thread(SourceFile.at, path, address.shown, path.name) as file:
-                yield Local(file, name, address.shown, download.sha256, download.content)
+                yield LocalSource(file, name, address.shown, download.sha256, download.content)
         finally:
             path.unlink(missing_ok=True)
             await download.end()
 
 
-def opened(
-    address: Address, settings: Settings, offset: int = 0, known: Version | None = None
-) -> AbstractAsyncContextManager[Body]:
-    """An address opened for reading from the byte `offset` on; see `web.read` and `object_store.read`."""
+def open_remote(
+    address: Address, settings: Settings, offset: int = 0, known: ContentVersion | None = None
+) -> AbstractAsyncContextManager[RemoteBody]:
+    """Open an address for reading from the byte `offset` on; see `web.read` and `object_store.read`."""
     # Imported where they are needed: most sources are files, and a producer should start at once.
     if address.is_web:
         from worker.storage.sources import web  # noqa: PLC0415
@@ -90,10 +90,10 @@ class _Download:
         self._address = address
         self._path = path
         self._settings = settings
-        self._space: Space = space_of(settings)
+        self._space: DownloadSpace = download_space(settings)
         self._reserved = 0
         self._at = 0
-        self._version: Version | None = None
+        self._version: ContentVersion | None = None
         self._deadline = asyncio.timeout(None)
         self._digest = hashlib.sha256()
 
@@ -103,7 +103,7 @@ class _Download:
 
     @property
     def content(self) -> str | None:
-        return None if self._version is None else content_text(self._address, self._version)
+        return None if self._version is None else remote_content_id(self._address, self._version)
 
     async def run(self) -> None:
         """Until all of it is there. The time spent waiting for room does not count."""
@@ -126,7 +126,7 @@ class _Download:
                 except SourceUnavailable as exc:
                     failures = 0 if self._at > most else failures + 1
                     most = max(most, self._at)
-                    if failures >= TRIES:
+                    if failures >= MAX_FAILURES:
                         raise
                     if isinstance(exc, SourceReplaced):
                         self._at, self._version = 0, None
@@ -135,13 +135,13 @@ class _Download:
                     await asyncio.sleep(pause_s)
 
     async def end(self) -> None:
-        await self._space.give_back(self._reserved)
+        await self._space.release(self._reserved)
         self._reserved = 0
 
     async def _receive(self, file: BinaryIO) -> None:
         """What is missing, over one connection."""
         shown = self._address.shown
-        async with opened(self._address, self._settings, self._at, self._version) as body:
+        async with open_remote(self._address, self._settings, self._at, self._version) as body:
             if body.offset != self._at or self._is_other(body.version):
                 # From the start: it cannot do otherwise, or has another version now.
                 if body.offset:
@@ -166,7 +166,7 @@ class _Download:
         if size is not None and self._at < size:
             raise SourceUnavailable(f"{shown}: ended after {self._at} of {size} bytes")
 
-    def _is_other(self, version: Version) -> bool:
+    def _is_other(self, version: ContentVersion) -> bool:
         known = self._version
         if known is None or self._at == 0:
             return False
@@ -175,7 +175,7 @@ class _Download:
 
     async def _reserve(self, size: int) -> None:
         shown, clock = self._address.shown, asyncio.get_running_loop().time
-        check_room(size - self._at, self._path.parent, shown)
+        check_free_space(size - self._at, self._path.parent, shown)
         if size > self._reserved:
             left_s = (self._deadline.when() or 0.0) - clock()
             self._deadline.reschedule(None)

@@ -25,10 +25,10 @@ from worker.storage.sources.listing import content_of
 from worker.storage.sources.local_file import open_local
 from worker.transient_os_errors import source_error
 
-HASHES: Final = 16
-LANE_HASHES: Final = 4
-ADDRESSES: Final = 64
-LANE_ADDRESSES: Final = 16
+MAX_HASHES: Final = 16
+PRODUCER_HASHES: Final = 4
+MAX_REQUESTS: Final = 64
+PRODUCER_REQUESTS: Final = 16
 GRACE_S: Final = 5.0
 """Seconds after the limit until a thread that does not end is abandoned."""
 MAX_THREADS: Final = 64
@@ -37,16 +37,16 @@ _BLOCK_BYTES: Final = 1 << 19
 _NICE: Final = 10
 
 
-class Identifier:
+class SourceIdentifier:
     """`content_of` for many producers at once. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, limit_s: float) -> None:
         """`limit_s`: how long one source may take."""
         self._settings = settings
         self._limit_s = limit_s
-        self._hashes, self._addresses = asyncio.Semaphore(HASHES), asyncio.Semaphore(ADDRESSES)
-        self._lanes: dict[tuple[str, int], asyncio.Semaphore] = {}
-        self._waiting: defaultdict[tuple[str, int], int] = defaultdict(int)
+        self._hashes, self._addresses = asyncio.Semaphore(MAX_HASHES), asyncio.Semaphore(MAX_REQUESTS)
+        self._producers: dict[tuple[str, int], asyncio.Semaphore] = {}
+        self._pending: defaultdict[tuple[str, int], int] = defaultdict(int)
         self._threads = 0
 
     async def content_of(self, source: Address, lane: str = "") -> tuple[str, str | None]:
@@ -55,16 +55,16 @@ class Identifier:
 
         Raises SourceError, and SourceUnavailable when it takes longer than the limit.
         """
-        key = lane, LANE_HASHES if source.is_file else LANE_ADDRESSES
-        self._waiting[key] += 1
+        key = lane, PRODUCER_HASHES if source.is_file else PRODUCER_REQUESTS
+        self._pending[key] += 1
         try:
-            turns = self._lanes.setdefault(key, asyncio.Semaphore(key[1]))
-            async with turns, self._hashes if source.is_file else self._addresses:
+            limit = self._producers.setdefault(key, asyncio.Semaphore(key[1]))
+            async with limit, self._hashes if source.is_file else self._addresses:
                 return await self._local(source) if source.is_file else (await self._remote(source), None)
         finally:
-            self._waiting[key] -= 1
-            if not self._waiting[key]:
-                del self._waiting[key], self._lanes[key]
+            self._pending[key] -= 1
+            if not self._pending[key]:
+                del self._pending[key], self._producers[key]
 
     async def _remote(self, source: Address) -> str:
         try:
@@ -86,7 +86,7 @@ class Identifier:
                 raise self._too_slow(source)
 
         def work() -> None:
-            _give_way()
+            _lower_priority()
             result: tuple[str, str | None] | None = None
             error: Exception | None = None
             try:
@@ -155,11 +155,11 @@ def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
     return digest.hexdigest()
 
 
-def _give_way() -> None:
+def _lower_priority() -> None:
     """On Linux a thread has a priority of its own."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
 
 
-__all__ = ["Identifier", "hash_regular_file"]
+__all__ = ["SourceIdentifier", "hash_regular_file"]

@@ -15,18 +15,18 @@ from worker.errors import BadJob, SourceNotFound, SourceRefused, SttError
 from worker.settings import Settings
 from worker.storage.access_policy import check_source
 from worker.storage.address import Address
-from worker.storage.remote_file import content_text
-from worker.storage.sources.download import opened
+from worker.storage.remote_file import remote_content_id
+from worker.storage.sources.download import open_remote
 from worker.storage.sources.local_file import open_local
 
-IDENTIFY_S: Final = 20.0
+IDENTIFY_TIMEOUT_S: Final = 20.0
 """Longest wait for a server to say what it has."""
-ASK_AT_ONCE: Final = 16
+MAX_CONCURRENT: Final = 16
 _WILD: Final = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
-class Listed:
+class ListedSource:
     """One source that an address stands for."""
 
     address: Address
@@ -35,7 +35,7 @@ class Listed:
     size_bytes: int | None
 
 
-async def list_sources(address: Address, settings: Settings) -> AsyncIterator[Listed]:
+async def list_sources(address: Address, settings: Settings) -> AsyncIterator[ListedSource]:
     """What an address stands for, in the order of the store; a web address stands for itself.
 
     | address                   | stands for                                                     |
@@ -48,17 +48,17 @@ async def list_sources(address: Address, settings: Settings) -> AsyncIterator[Li
 
     Raises BadJob for a path, SourceNotFound when an object is not there, SourceRefused, SourceUnavailable.
     """
-    from worker.storage import object_store  # noqa: PLC0415  see `download.opened`
+    from worker.storage import object_store  # noqa: PLC0415  see `download.open_remote`
 
     if address.is_file:
         raise BadJob(f"{address}: is a path and no address")
     if address.is_web:
-        yield Listed(address, PurePosixPath(address.name or "source"), None)
+        yield ListedSource(address, PurePosixPath(address.name or "source"), None)
         return
     wild = _WILD.search(address.key)
     if wild is None and address.key and not address.key.endswith("/"):
-        async with opened(address, settings) as body:
-            yield Listed(address, PurePosixPath(address.name), body.version.size_bytes)
+        async with open_remote(address, settings) as body:
+            yield ListedSource(address, PurePosixPath(address.name), body.version.size_bytes)
         return
     start = address.key[: wild.start()] if wild else address.key
     folder = start[: start.rfind("/") + 1]
@@ -70,7 +70,7 @@ async def list_sources(address: Address, settings: Settings) -> AsyncIterator[Li
         hidden = any(part.startswith(".") for part in place.parts)
         media = is_audio_name(Path(place.name)) or is_other_media_name(Path(place.name))
         if (pattern is None or pattern.fullmatch(key)) and (not any_name or (media and not hidden)):
-            yield Listed(found.address, place, found.size_bytes)
+            yield ListedSource(found.address, place, found.size_bytes)
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
@@ -93,7 +93,7 @@ def matcher(pattern: str) -> re.Pattern[str]:
 
 async def contents_of(sources: Sequence[Address], settings: Settings) -> list[str]:
     """`content_of` for many: files one after the other, addresses some at a time. Raises for the first that fails."""
-    at_once = asyncio.Semaphore(ASK_AT_ONCE)
+    at_once = asyncio.Semaphore(MAX_CONCURRENT)
 
     async def ask(source: Address) -> str:
         async with at_once:
@@ -130,7 +130,7 @@ async def content_of(address: Address, settings: Settings) -> str:
         return await asyncio.to_thread(_hash, address, settings)
     check_source(address, settings)
     try:
-        async with asyncio.timeout(IDENTIFY_S), opened(address, settings) as body:
+        async with asyncio.timeout(IDENTIFY_TIMEOUT_S), open_remote(address, settings) as body:
             version = body.version
     except SourceNotFound:
         raise
@@ -138,7 +138,7 @@ async def content_of(address: Address, settings: Settings) -> str:
         if isinstance(exc, SourceRefused) and "STT_ALLOWED_SOURCES" in str(exc):
             raise
         return f"url:{address.text}"
-    return content_text(address, version)
+    return remote_content_id(address, version)
 
 
-__all__ = ["Listed", "content_of", "contents_of", "list_sources"]
+__all__ = ["ListedSource", "content_of", "contents_of", "list_sources"]

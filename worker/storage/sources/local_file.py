@@ -11,7 +11,7 @@ from worker.settings import Settings
 from worker.storage.access_policy import allowed_folders, check_source
 from worker.storage.address import Address
 from worker.storage.forbidden_characters import control_characters
-from worker.storage.open_beneath import Outside, open_file
+from worker.storage.open_beneath import OutsideAllowedFolders, open_file
 from worker.text_escaping import printable
 from worker.transient_os_errors import source_error
 
@@ -32,7 +32,7 @@ def open_local(address: Address, settings: Settings) -> SourceFile:
     roots = allowed_folders(settings.allowed_sources)
     try:
         handle = open_file(source, roots)
-    except Outside:  # the message must not reveal the target of the link to the producer of the job
+    except OutsideAllowedFolders:  # the message must not reveal the target of the link to the producer of the job
         where = (
             "a place that is not within STT_ALLOWED_SOURCES of this worker" if roots else "an open file of a process"
         )

@@ -25,13 +25,13 @@ from worker.errors import SettingsError, SourceError, WorkerShortage
 from worker.settings import Settings
 from worker.transient_os_errors import shortage_of
 
-SPARE_BYTES: Final = 64 << 20
+MIN_FREE_BYTES: Final = 64 << 20
 """Stays free on the disk."""
 _OLD_LOCK_S: Final = 3600.0
 _MAX_NAME_CHARACTERS: Final = 100
 
 
-class Space:
+class DownloadSpace:
     """Bytes that the downloads of one event loop may take together."""
 
     def __init__(self, limit_bytes: int) -> None:
@@ -54,7 +54,7 @@ class Space:
             raise WorkerShortage(f"{shown}: other downloads use all of the space now (STT_DOWNLOADS_MAX_GB)")
         self.used_bytes += count
 
-    async def give_back(self, count: int) -> None:
+    async def release(self, count: int) -> None:
         async with self._changed:
             self.used_bytes -= count
             self._changed.notify_all()
@@ -65,14 +65,14 @@ class Space:
             raise SourceError(f"{shown}: has more than {limit} (STT_DOWNLOADS_MAX_GB); give it more, or split the file")
 
 
-_spaces: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, Space]] = WeakKeyDictionary()
+_spaces: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, DownloadSpace]] = WeakKeyDictionary()
 
 
-def space_of(settings: Settings) -> Space:
+def download_space(settings: Settings) -> DownloadSpace:
     """The one all downloads on this event loop share."""
     loop = asyncio.get_running_loop()
     if loop not in _spaces:
-        _spaces[loop] = Space(int(settings.downloads_max_gb * 1e9))
+        _spaces[loop] = DownloadSpace(int(settings.downloads_max_gb * 1e9))
     return _spaces[loop]
 
 
@@ -96,10 +96,10 @@ def file_name(name: str) -> str:
     return f"{stem[:_MAX_NAME_CHARACTERS]}.{ending}"
 
 
-def check_room(count: int, folder: Path, shown: str) -> None:
+def check_free_space(count: int, folder: Path, shown: str) -> None:
     """Raises WorkerShortage if fewer than `count` bytes are free on the disk."""
     free = shutil.disk_usage(folder).free
-    if count + SPARE_BYTES > free:
+    if count + MIN_FREE_BYTES > free:
         raise WorkerShortage(
             f"{shown}: no room for it: it has {count / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB left; free some"
             " space, or set STT_TEMP_DIR"
@@ -121,14 +121,14 @@ def _folder_of_process(setting: str, pid: int) -> Path:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
         if base.stat().st_uid != os.getuid():
             raise SettingsError(f"{base}: belongs to another user; set STT_TEMP_DIR to a folder for downloads")
-        sweep(base)
+        remove_abandoned(base)
         folder, lock = _locked(base, pid)
         folder.mkdir(mode=0o700)
     except OSError as exc:
         if (shortage := shortage_of(exc)) is not None:
             raise WorkerShortage(f"{base}: cannot be used for downloads now: {shortage}") from exc
         raise SettingsError(f"{base}: no downloads can be kept there: {exc.strerror}; set STT_TEMP_DIR") from exc
-    atexit.register(_leave, folder, lock, pid)
+    atexit.register(_clean_up, folder, lock, pid)
     return folder
 
 
@@ -149,7 +149,7 @@ def _lock(file: IO[bytes]) -> bool:
     return True
 
 
-def sweep(base: Path) -> None:
+def remove_abandoned(base: Path) -> None:
     """Remove what processes left behind that are gone."""
     for lock_path in base.glob("worker-*.lock"):
         folder = lock_path.with_suffix("")
@@ -162,7 +162,7 @@ def sweep(base: Path) -> None:
                     lock_path.unlink()
 
 
-def _leave(folder: Path, lock: IO[bytes], pid: int) -> None:
+def _clean_up(folder: Path, lock: IO[bytes], pid: int) -> None:
     if os.getpid() == pid:  # not in a child that was forked
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_suffix(".lock").unlink(missing_ok=True)

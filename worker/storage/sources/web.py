@@ -25,10 +25,10 @@ from worker.errors import (
     SourceUnavailable,
 )
 from worker.settings import Settings
-from worker.storage.access_policy import check_source, may_be_private, private_address
+from worker.storage.access_policy import check_source, may_be_private, private_address_reason
 from worker.storage.address import Address, parse, scrub
-from worker.storage.guarded_http import Guarded, PrivateHost, guarded_session, proxy_of
-from worker.storage.remote_file import CHUNK_BYTES, Body, Version
+from worker.storage.guarded_http import GuardedSession, PrivateHost, guarded_session, proxy_of
+from worker.storage.remote_file import CHUNK_BYTES, ContentVersion, RemoteBody
 
 MAX_REDIRECTS: Final = 5
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10, sock_read=30)
@@ -40,7 +40,9 @@ _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18
 
 
 @asynccontextmanager
-async def read(address: Address, offset: int, known: Version | None, settings: Settings) -> AsyncIterator[Body]:
+async def read(
+    address: Address, offset: int, known: ContentVersion | None, settings: Settings
+) -> AsyncIterator[RemoteBody]:
     """Open a web address from the byte `offset` on; from its start where the server cannot do that, or has another
     version now than the `known` one.
 
@@ -62,11 +64,11 @@ async def read(address: Address, offset: int, known: Version | None, settings: S
                 except (aiohttp.ClientError, TimeoutError, OSError) as exc:
                     raise SourceUnavailable(f"{address.shown}: the connection broke: {_reason(exc)}") from None
 
-            yield Body(version, start, chunks())
+            yield RemoteBody(version, start, chunks())
 
 
 async def _follow(
-    session: Guarded,
+    session: GuardedSession,
     address: Address,
     headers: dict[str, str],
     settings: Settings,
@@ -108,13 +110,13 @@ def _target(address: Address, base: Address, location: str) -> Address:
 
 
 async def _get(
-    session: Guarded, address: Address, at: Address, headers: dict[str, str], *, may_be_private: bool
+    session: GuardedSession, address: Address, at: Address, headers: dict[str, str], *, may_be_private: bool
 ) -> aiohttp.ClientResponse:
     """The answer of `at`, where `address` leads; errors name only `address`."""
     try:
         return await session.request("GET", at, may_be_private=may_be_private, headers=headers)
     except PrivateHost:
-        raise SourceRefused(private_address(address)) from None
+        raise SourceRefused(private_address_reason(address)) from None
     except aiohttp.ClientConnectorCertificateError as exc:
         raise SourceError(f"{address.shown}: its certificate is not trusted: {_reason(exc)}") from None
     except ValueError as exc:  # includes aiohttp.InvalidURL, and names that IDNA cannot encode
@@ -123,7 +125,7 @@ async def _get(
         raise SourceUnavailable(f"{address.shown}: cannot be reached: {_reason(exc)}") from None
 
 
-def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[Version, int]:
+def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[ContentVersion, int]:
     """What the server gives, and from which byte on. Raises for an answer that is no content."""
     status, headers = response.status, response.headers
     etag = headers.get("ETag")
@@ -136,9 +138,9 @@ def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[Version,
         match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
         if match is None:
             raise SourceUnavailable(f"{address.shown}: answers HTTP 206 without saying which part it is")
-        return Version(None if match[2] == "*" else int(match[2]), etag, modified), int(match[1])
+        return ContentVersion(None if match[2] == "*" else int(match[2]), etag, modified), int(match[1])
     if status == HTTPStatus.OK:
-        return Version(response.content_length, etag, modified), 0
+        return ContentVersion(response.content_length, etag, modified), 0
     raise _refusal(status, response.reason or "", address)
 
 
