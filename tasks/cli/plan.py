@@ -152,7 +152,7 @@ def _look(item: Found, settings: Settings, speech: bool, wanted: ChannelSelectio
         with open_source(path, track=own.first_track) as audio:
             check_channels(audio.info, str(path), settings)
             own = own.for_tracks(audio.info.tracks, path)
-            channels = own.of(own.count_in(audio.info), path)
+            channels = own.channels_in(own.count_in(audio.info), path)
             if speech and channels != (None,):
                 look = _apart(path, own, channels, settings)
             else:

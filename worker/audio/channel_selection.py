@@ -100,12 +100,12 @@ class ChannelSelection:
         return len(info.tracks) if self.track == "all" else info.channels
 
     def reader_of(self, channel: int | None) -> tuple[int | None, int | None]:
-        """The channel and track to open for a channel as `of` gives it."""
+        """The channel and track to open for a channel as `channels_in` gives it."""
         if self.track == "all":
             return None, None if channel is None else channel + 1
         return channel, self.track
 
-    def of(self, count: int, shown: object) -> tuple[int | None, ...]:
+    def channels_in(self, count: int, shown: object) -> tuple[int | None, ...]:
         """The channels, from 0, of a source that has `count`; (None,) to mix them, or where there is only one. `shown`
         names the source. Raises NoSuchChannel."""
         if isinstance(self.channels, int) and self.channels > count:

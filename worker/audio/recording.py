@@ -1,4 +1,4 @@
-"""One source, planned and ready to be read by several sections at the same time."""
+"""Opens a source and plans its sections, which are then read at the same time."""
 
 from __future__ import annotations
 
@@ -32,12 +32,15 @@ from worker.transient_os_errors import raise_shortage
 
 Progress = Callable[[float], None]
 Spools = Mapping[int | None, PcmSpool]
-"""By the channel of the source they hold, None for all mixed."""
+"""Decoded audio by channel of the source (from 0), or None for all channels mixed."""
 
 
 class Recording:
-    """Made by `open_recording`; close it, or use it as a context manager. `info` is what the header says, `plans` has
-    one plan, or one for each channel that is streamed apart. Sections are counted through all of them, from 0."""
+    """An open source with its plans. Created by `open_recording`; close it, or use it as a context manager.
+
+    `info` comes from the header. `plans` has one plan, or one per channel if channels are streamed separately. Sections
+    are numbered from 0 across all plans.
+    """
 
     def __init__(
         self,
@@ -47,70 +50,73 @@ class Recording:
         *,
         first: Audio | None = None,
         spools: Spools | None = None,
-        wanted: ChannelSelection = ALL_MIXED,
+        selection: ChannelSelection = ALL_MIXED,
     ) -> None:
-        """`wanted`: the selection, resolved for the tracks of this source."""
+        """`selection`: the selection, resolved for the tracks of this source."""
         self.path = path
         self.info = info
-        self.wanted = wanted
+        self.selection = selection
         self.plans = tuple(plans)
         self.rate = self.plans[0].rate
         self.streamed_whole = False
-        """It is streamed whole because there was no room to do as asked."""
+        """Whether the source is streamed in one section because the disk has no room for its decoded audio."""
         self._first = first
         self._spools = dict(spools or {})
         self._readers: dict[int | None, list[Audio]] = {}
-        self._again: list[Audio] = []
+        self._second_readers: list[Audio] = []
         self._warnings: list[str] = []
         self._undecoded: dict[int | None, tuple[UndecodedRange, ...]] = {}
 
     @property
     def sections(self) -> list[tuple[StreamingPlan, SectionPlan]]:
-        """All of them, each with the plan it belongs to."""
+        """All sections in order, each with its plan."""
         return [(plan, section) for plan in self.plans for section in plan.sections]
 
     @property
     def channels(self) -> list[range]:
-        """The numbers of the sections of each plan."""
+        """For each plan, the range of its section numbers."""
         ends = [0, *accumulate(len(plan.sections) for plan in self.plans)]
         return [range(first, last) for first, last in pairwise(ends)]
 
     def feed(self, number: int, frame_samples: int) -> FrameFeed:
-        """The frames of one section, decoded by a reader of its own; opens the file. Raises SourceError."""
-        of, section = self.sections[number]
-        pieces: tuple[Piece, ...] = of.pieces(section) if of.measured else ((0, None),)
-        return FrameFeed(self._reader(of.channel), self.rate, frame_samples, pieces)
+        """The frames of section `number`, from a new reader. `frame_samples`: samples per frame at the wire rate.
+        Raises SourceError."""
+        plan, section = self.sections[number]
+        pieces: tuple[Piece, ...] = plan.pieces(section) if plan.measured else ((0, None),)
+        return FrameFeed(self._reader(plan.channel), self.rate, frame_samples, pieces)
 
     def second_feed(self, number: int, frame_samples: int) -> FrameFeed:
         """A second feed of the same channel, for parts of a section. It does not affect `duration_s`, `warnings` and
         `undecoded`, which describe the first reading. Raises SourceError."""
-        of, section = self.sections[number]
-        if of.channel in self._spools:
-            reader: Audio = self._spools[of.channel].reader()
+        plan, section = self.sections[number]
+        if plan.channel in self._spools:
+            reader: Audio = self._spools[plan.channel].reader()
         else:
-            reader = open_source(self.path, *self.wanted.reader_of(of.channel))
-            self._again.append(reader)
-        pieces: tuple[Piece, ...] = of.pieces(section) if of.measured else ((0, None),)
+            reader = open_source(self.path, *self.selection.reader_of(plan.channel))
+            self._second_readers.append(reader)
+        pieces: tuple[Piece, ...] = plan.pieces(section) if plan.measured else ((0, None),)
         return FrameFeed(reader, self.rate, frame_samples, pieces)
 
     def _reader(self, channel: int | None) -> Audio:
         if channel in self._spools:
             return self._spools[channel].reader()
-        reader: Audio = self._first or open_source(self.path, *self.wanted.reader_of(channel))
+        reader: Audio = self._first or open_source(self.path, *self.selection.reader_of(channel))
         self._first = None
         self._readers.setdefault(channel, []).append(reader)
         return reader
 
     @property
     def duration_s(self) -> float:
-        """As measured; as the header says, or as far as it was read, where no plan was made."""
+        """Length of the longest channel in seconds: measured if possible, else from the header, else as far as the
+        source was read."""
         if self.info.frames is not None or all(plan.measured for plan in self.plans):
             return max(plan.duration for plan in self.plans) / self.rate
         readers = [reader for some in self._readers.values() for reader in some]
         return max((reader.frames_decoded / reader.info.sample_rate for reader in readers), default=0.0)
 
     def measure_length(self, number: int) -> None:
-        """A section was streamed to its end: only now the length of a source without a plan is known."""
+        """Replace the plan of an unmeasured source by one with its real length, once section `number` has been read
+        to its end."""
         of, _ = self.sections[number]
         if not of.measured and (readers := self._readers.get(of.channel)):
             reader = readers[-1]
@@ -120,7 +126,7 @@ class Recording:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings for a person, each kind once. Planning and streaming read the same audio."""
+        """Warnings for the user, each kind once. Planning and streaming find the same faults."""
         read = (text for some in self._readers.values() for reader in some for text in reader.warnings)
         return merged(self._warnings, read)
 
@@ -129,18 +135,18 @@ class Recording:
 
     @property
     def undecoded(self) -> dict[int | None, tuple[UndecodedRange, ...]]:
-        """Stretches that could not be decoded, by channel of the source as in its plans."""
+        """Ranges that could not be decoded, by channel of the source (None: all mixed)."""
         read = {channel: readers[-1].undecoded for channel, readers in self._readers.items() if readers}
         return {**read, **self._undecoded}
 
     def add_undecoded_ranges(self, found: Mapping[int | None, tuple[UndecodedRange, ...]]) -> None:
-        """Record the stretches that planning found: its readers are closed before the sections are streamed."""
+        """Add the ranges that planning found. The readers of planning are closed before the sections are streamed."""
         self._undecoded.update({channel: stretches for channel, stretches in found.items() if stretches})
 
     def close(self) -> None:
         if self._first is not None:
             self._first.close()
-        for some in (*self._readers.values(), self._again):
+        for some in (*self._readers.values(), self._second_readers):
             for reader in some:
                 reader.close()
         for spool in self._spools.values():
@@ -160,57 +166,60 @@ def open_recording(
     cutting: CutOptions,
     skipping: SkipOptions | None = None,
     detector: SpeechDetector | None = None,
-    wanted: ChannelSelection = ALL_MIXED,
-    made: Sequence[StreamingPlan] | None = None,
+    selection: ChannelSelection = ALL_MIXED,
+    earlier_plans: Sequence[StreamingPlan] | None = None,
     progress: Progress,
     accept: Callable[[AudioInfo], None] = lambda _: None,
     space: DecodedSpace = UNBOUNDED,
 ) -> Recording:
-    """Open a source for a wire rate of `rate` Hz and plan it; `made` is the plan of an earlier attempt, which is kept.
+    """Open a source for a wire rate of `rate` Hz and plan its sections. `earlier_plans`, of an earlier attempt, stay.
 
-    Blocks the thread: audio that is cut, or searched for silence, is read once, once per channel if channels are
+    Blocks the thread. Audio that is cut, or searched for silence, is read once, once per channel if channels are
     streamed separately. `progress` receives the seconds read, `accept` the facts of the header; both may raise to stop.
     `space` bounds the decoded audio on the disk: a larger source is streamed without it. Raises SourceError,
-    WorkerShortage while other jobs use the space, BadJob if `made` has other channels or another track than `wanted`.
+    WorkerShortage while other jobs use the space, BadJob if `earlier_plans` have other channels or another track than
+    `selection`.
     """
     path = as_source_file(path)
     with ExitStack() as reading, ExitStack() as kept:
-        source = kept.enter_context(open_source(path, track=wanted.first_track))
+        source = kept.enter_context(open_source(path, track=selection.first_track))
         info = source.info
         accept(info)
-        wanted = wanted.for_tracks(info.tracks, path)
-        channels = wanted.of(wanted.count_in(info), path)
+        selection = selection.for_tracks(info.tracks, path)
+        channels = selection.channels_in(selection.count_in(info), path)
+        made = earlier_plans
         if made is not None:
-            wanted.check_unchanged([plan.channel for plan in made], channels, path, made[0].track)
+            selection.check_unchanged([plan.channel for plan in made], channels, path, made[0].track)
         elif skipping is None and channels == (None,) and _is_one_section(info, cutting):
-            made = (replace(whole(info, rate), track=wanted.track),)
+            made = (replace(whole(info, rate), track=selection.track),)
         if made is not None and channels == (None,) and not made[0].measured:
             kept.pop_all()
-            return _warned(Recording(path, info, made, first=source, wanted=wanted))
+            return _warned(Recording(path, info, made, first=source, selection=selection))
         reading.push(kept.pop_all())
         readers: dict[int | None, Audio] = {None: source}
         if channels != (None,):
-            readers = {c: reading.enter_context(open_source(path, *wanted.reader_of(c))) for c in channels}
+            readers = {c: reading.enter_context(open_source(path, *selection.reader_of(c))) for c in channels}
         spools: dict[int | None, PcmSpool] = {}
         try:
             if not _seeks_exactly(info) and (made is None or all(plan.measured for plan in made)):
                 spools = _decoded(path, info, rate, readers, space.share(), kept, progress)
         except TooLarge as exc:
-            if made is None:  # else each section would decode everything before it
-                return _streamed_whole(path, info, rate, channels, wanted, str(exc))
+            # With several sections and no decoded file, each section would decode all earlier audio again.
+            if made is None:
+                return _streamed_whole(path, info, rate, channels, selection, str(exc))
         except OSError as exc:
-            room = f"{tempfile.gettempdir()} has no room for the decoded audio of {path} ({exc.strerror})"
+            reason = f"{tempfile.gettempdir()} has no room for the decoded audio of {path} ({exc.strerror})"
             if made is not None or exc.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise_shortage(exc, str(path))
-                raise SourceError(f"{room}: free some, or set TMPDIR to a folder that has") from exc
-            return _streamed_whole(path, info, rate, channels, wanted, room)
+                raise SourceError(f"{reason}: free some, or set TMPDIR to a folder that has") from exc
+            return _streamed_whole(path, info, rate, channels, selection, reason)
         if made is None:
             read = {channel: spools[channel].reader() if spools else reader for channel, reader in readers.items()}
             made = _plans(read, rate, cutting, skipping, detector, progress)
             if spools:  # everything was decoded: the length is known, whatever the header says
                 made = tuple(replace(plan, measured=True) for plan in made)
-            made = tuple(replace(plan, track=wanted.track) for plan in made)
-        recording = Recording(path, info, made, spools=spools, wanted=wanted)
+            made = tuple(replace(plan, track=selection.track) for plan in made)
+        recording = Recording(path, info, made, spools=spools, selection=selection)
         recording.warn(*(text for reader in readers.values() for text in reader.warnings))
         recording.add_undecoded_ranges({channel: reader.undecoded for channel, reader in readers.items()})
         kept.pop_all()
@@ -244,18 +253,23 @@ def _decoded(
 
 
 def _streamed_whole(
-    path: SourceFile, info: AudioInfo, rate: int, channels: Sequence[int | None], wanted: ChannelSelection, reason: str
+    path: SourceFile,
+    info: AudioInfo,
+    rate: int,
+    channels: Sequence[int | None],
+    selection: ChannelSelection,
+    reason: str,
 ) -> Recording:
-    """A plan without decoded audio on the disk: one section, or one per channel."""
-    plans = [replace(whole(info, rate), channel=channel, track=wanted.track) for channel in channels]
-    recording = Recording(path, info, plans, wanted=wanted)
+    """A recording without decoded audio on the disk: one section, or one per channel."""
+    plans = [replace(whole(info, rate), channel=channel, track=selection.track) for channel in channels]
+    recording = Recording(path, info, plans, selection=selection)
     recording.streamed_whole = True
     recording.warn(f"streamed whole, in one section{'' if None in channels else ' for each channel'}: {reason}")
     return _warned(recording)
 
 
 def _warned(recording: Recording) -> Recording:
-    recording.warn(*recording.wanted.warnings(recording.wanted.count_in(recording.info)))
+    recording.warn(*recording.selection.warnings(recording.selection.count_in(recording.info)))
     return recording
 
 

@@ -39,7 +39,7 @@ def run_facts(
     channels = tuple(
         ChannelFacts(
             number=plan.channel + 1,
-            name=source.wanted.name(plan.channel),
+            name=source.selection.name(plan.channel),
             sent=round(sent[plan.channel] / rate, 3),
             reason=skip_reason(plan),
         )
@@ -47,7 +47,7 @@ def run_facts(
         if plan.channel is not None
     )
     skipped = (
-        TimeRange(start=start / rate, end=end / rate, channel=source.wanted.name(plan.channel))
+        TimeRange(start=start / rate, end=end / rate, channel=source.selection.name(plan.channel))
         for plan in source.plans
         for start, end in plan.skipped
     )
@@ -89,7 +89,7 @@ def undecoded_gaps(job: Job, source: Recording) -> tuple[Gap, ...]:
         Gap(
             start=round(stretch.start, 3),
             end=round(stretch.end, 3),
-            channel=source.wanted.name(channel),
+            channel=source.selection.name(channel),
             reason=f"could not be decoded: {stretch.reason}",
         )
         for channel, stretches in source.undecoded.items()

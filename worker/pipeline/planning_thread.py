@@ -39,7 +39,7 @@ async def open_planned(
     sessions: int,
     skip_silence: bool,
     made: Sequence[StreamingPlan] | None,
-    wanted: ChannelSelection = ALL_MIXED,
+    selection: ChannelSelection = ALL_MIXED,
 ) -> Recording:
     """Open the source and divide it into sections for up to `sessions` simultaneous sessions.
 
@@ -65,8 +65,8 @@ async def open_planned(
             cutting=CutOptions(sessions=sessions),
             skipping=SkipOptions() if skipping else None,
             detector=silero() if skipping and settings.speech_detector == "auto" else None,
-            wanted=wanted,
-            made=made,
+            selection=selection,
+            earlier_plans=made,
             progress=progress,
             accept=accept,
             space=decoded_space(settings.decoded_max_gb, settings.decoded_job_max_gb, settings.disk_free_gb),

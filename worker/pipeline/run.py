@@ -70,8 +70,10 @@ class _Run:
             if plans is None and job.resume.committed:
                 # Separate channels and selected tracks have a plan before the first commit. Without a plan, the earlier
                 # attempt mixed all channels.
-                source.wanted.check_unchanged((None,), [plan.channel for plan in source.plans], local.file)
-            if plans is None and (source.plans[0].measured or source.streamed_whole or source.wanted.track is not None):
+                source.selection.check_unchanged((None,), [plan.channel for plan in source.plans], local.file)
+            if plans is None and (
+                source.plans[0].measured or source.streamed_whole or source.selection.track is not None
+            ):
                 await self._log.planned(plans_json(source.plans))
             await self._stream(source, guard)
             segments = self._segments()
@@ -92,7 +94,7 @@ class _Run:
                 self._service,
                 number,
                 section,
-                channel=source.wanted.name(plan.channel),
+                channel=source.selection.name(plan.channel),
                 committed=[s for s in job.resume.committed if s.section == number],
                 log=self._log,
                 guard=guard,

@@ -90,24 +90,24 @@ def test_one_track_is_all_tracks_of_a_file_without_others(tmp_path: Path) -> Non
     with pytest.raises(NoSuchTrack, match="has only one audio track; there is no track 2"):
         open_source(path, track=2)
     with open_recording(
-        path, 16000, cutting=CutOptions(), wanted=ChannelSelection(track="all"), progress=lambda _: None
+        path, 16000, cutting=CutOptions(), selection=ChannelSelection(track="all"), progress=lambda _: None
     ) as recording:
         assert [plan.channel for plan in recording.plans] == [None]
 
 
 def test_all_tracks_are_channels_with_the_names_of_their_languages(tmp_path: Path) -> None:
     path = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS)
-    wanted = ChannelSelection(track="all")
-    with open_recording(path, 16000, cutting=CutOptions(), wanted=wanted, progress=lambda _: None) as recording:
+    selection = ChannelSelection(track="all")
+    with open_recording(path, 16000, cutting=CutOptions(), selection=selection, progress=lambda _: None) as recording:
         assert [plan.channel for plan in recording.plans] == [0, 1, 2]
-        assert [recording.wanted.name(channel) for channel in range(3)] == ["eng 1", "yue", "eng 3"]
+        assert [recording.selection.name(channel) for channel in range(3)] == ["eng 1", "yue", "eng 3"]
         assert recording.warnings == ()
         for number in range(3):
             pcm = b"".join(frame.pcm for frame in feed(recording, number))
             assert [word.number for word in tones.decode_pcm16(pcm)] == numbers(number)
-    named = replace(wanted, names=("host",))
-    with open_recording(path, 16000, cutting=CutOptions(), wanted=named, progress=lambda _: None) as recording:
-        assert [recording.wanted.name(channel) for channel in range(3)] == ["host", "yue", "eng 3"]
+    named = replace(selection, names=("host",))
+    with open_recording(path, 16000, cutting=CutOptions(), selection=named, progress=lambda _: None) as recording:
+        assert [recording.selection.name(channel) for channel in range(3)] == ["host", "yue", "eng 3"]
 
 
 def feed(recording, number):  # type: ignore[no-untyped-def]
@@ -123,8 +123,10 @@ def test_a_job_resumes_only_with_its_own_track(tmp_path: Path, other: object) ->
     path = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS)
 
     def recording(track: object, made=None):  # type: ignore[no-untyped-def]
-        wanted = ChannelSelection(track=parse_track(track))
-        return open_recording(path, 16000, cutting=CutOptions(), wanted=wanted, made=made, progress=lambda _: None)
+        selection = ChannelSelection(track=parse_track(track))
+        return open_recording(
+            path, 16000, cutting=CutOptions(), selection=selection, earlier_plans=made, progress=lambda _: None
+        )
 
     with recording(2) as begun:
         plans = begun.plans

@@ -74,11 +74,16 @@ def test_names_that_name_nothing() -> None:
 
 def test_channels_of_a_source() -> None:
     split, third = ChannelSelection("split", ("a", "b")), ChannelSelection(3)
-    assert ChannelSelection().of(2, "x") == split.of(1, "x") == ChannelSelection(1).of(1, "x") == (None,)
-    assert split.of(3, "x") == (0, 1, 2)
-    assert third.of(6, "x") == (2,)
+    assert (
+        ChannelSelection().channels_in(2, "x")
+        == split.channels_in(1, "x")
+        == ChannelSelection(1).channels_in(1, "x")
+        == (None,)
+    )
+    assert split.channels_in(3, "x") == (0, 1, 2)
+    assert third.channels_in(6, "x") == (2,)
     with pytest.raises(NoSuchChannel, match=r"^call\.wav: has 2 channels, so there is no channel 3 to take$"):
-        third.of(2, "call.wav")
+        third.channels_in(2, "call.wav")
     assert [split.name(c) for c in (None, 0, 1, 2)] == [None, "a", "b", "3"]
     assert (third.name(2), ChannelSelection(3, ("c",)).name(2), ChannelSelection(2, ("a", "b", "c")).name(1)) == (
         None,

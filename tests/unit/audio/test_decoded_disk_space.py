@@ -43,8 +43,8 @@ def opened(path: Path, space: DecodedSpace, made: Recording | None = None, chann
         path,
         RATE,
         cutting=CutOptions(sessions=8),
-        wanted=ChannelSelection("split" if channels == "split" else "mix"),
-        made=None if made is None else made.plans,
+        selection=ChannelSelection("split" if channels == "split" else "mix"),
+        earlier_plans=None if made is None else made.plans,
         progress=lambda _: None,
         space=space,
     )

@@ -33,7 +33,7 @@ def test_a_whole_file(
     path = write_signal(tmp_path_factory.getbasetemp() / "whole.flac", noise(samples, channels), rate, coding)
     length = flac.length_of(path)
     assert length is not None
-    assert (length.said, length.there) == (samples, samples)
+    assert (length.declared_samples, length.actual_samples) == (samples, samples)
 
 
 def test_the_head_without_a_length(tmp_path: Path) -> None:
@@ -41,11 +41,11 @@ def test_the_head_without_a_length(tmp_path: Path) -> None:
     length = flac.length_of(path)
     assert length is not None
     data = path.read_bytes()
-    path.write_bytes(length.unsaid_head + data[len(length.unsaid_head) :])
+    path.write_bytes(length.head_without_length + data[len(length.head_without_length) :])
     assert soundfile.info(path).frames > 1 << 60  # it does not say
-    unsaid = flac.length_of(path)
-    assert unsaid is not None
-    assert (unsaid.said, unsaid.there) == (0, 100_000)
+    found = flac.length_of(path)
+    assert found is not None
+    assert (found.declared_samples, found.actual_samples) == (0, 100_000)
 
 
 def test_of_another_encoder(tmp_path: Path) -> None:
@@ -53,7 +53,7 @@ def test_of_another_encoder(tmp_path: Path) -> None:
     path = write_media(tmp_path / "a.flac", noise(100_000)[:, 0], media)
     length = flac.length_of(path)
     assert length is not None
-    assert length.there == 100_000
+    assert length.actual_samples == 100_000
 
 
 def test_a_long_one(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_a_long_one(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.flac", noise(3_000_000) * 0.01, 16000, audiofiles.FLAC)
     length = flac.length_of(path)
     assert length is not None
-    assert length.there == 3_000_000
+    assert length.actual_samples == 3_000_000
 
 
 def test_a_file_cut_off_ends_where_it_ends(tmp_path: Path) -> None:
@@ -69,7 +69,7 @@ def test_a_file_cut_off_ends_where_it_ends(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     length = flac.length_of(path)
     assert length is not None
-    assert length.there < 60_000
+    assert length.actual_samples < 60_000
 
 
 @pytest.mark.parametrize(

@@ -87,10 +87,10 @@ class ConcatenatedSource(ReaderBase):
             raise refusals[0]
 
     def _check_length(self, part: FilePart, start_s: float, end_s: float) -> None:
-        said_s = part.length_s or 0.0
-        if end_s - start_s < said_s - max(_SHORTER_S, said_s * 0.01):
+        declared_s = part.length_s or 0.0
+        if end_s - start_s < declared_s - max(_SHORTER_S, declared_s * 0.01):
             self._warn(
-                f"cut off or damaged from {start_s:.1f} s on: {said_s:.1f} s were expected there, "
+                f"cut off or damaged from {start_s:.1f} s on: {declared_s:.1f} s were expected there, "
                 f"{end_s - start_s:.1f} s could be decoded"
             )
 

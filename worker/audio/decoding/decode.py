@@ -118,9 +118,9 @@ class SndfileSource(ReaderBase):
         if not self.frames_decoded:
             raise self._nothing_decoded()
         if self.info.frames is not None and self._is_short:
-            said_s = self.info.frames / self.info.sample_rate
+            declared_s = self.info.frames / self.info.sample_rate
             self._warn(
-                f"cut off or damaged: the header promises {said_s:.1f} s, {self._now_s():.1f} s could be decoded"
+                f"cut off or damaged: the header promises {declared_s:.1f} s, {self._now_s():.1f} s could be decoded"
             )
         elif self.info.format.startswith(_UNMEASURED) and (text := missing_end(self.path)):
             self._warn(text)

@@ -181,7 +181,7 @@ class MediaContainer:
         return float(duration / av.time_base) + (0.0 if self._counts_from_zero else self._start_s - self._zero_s)
 
     @property
-    def said_length_s(self) -> float | None:
+    def declared_length_s(self) -> float | None:
         """The same where the container says it, not its last timestamp: that may be as wrong as any other."""
         return None if set(self._container.format.name.split(",")) & _ESTIMATED else self.length_s
 

@@ -78,7 +78,7 @@ class MediaSource(ReaderBase):
     def _mono(self, opened: MediaContainer) -> Iterator[Samples]:
         """The decoded signal at the rate of `info`, in pieces of at most about a second."""
         one_rate = RateConverter(self.info.sample_rate)
-        timeline = StreamTimeline(opened.said_length_s, self._warn)
+        timeline = StreamTimeline(opened.declared_length_s, self._warn)
         blocks = MediaBlocks(opened, self._channel, self._warn)
         yield from self._at_one_rate(timeline.place(iter(blocks)), one_rate, 0.0)
         yield from one_rate.flush()
@@ -86,11 +86,13 @@ class MediaSource(ReaderBase):
             raise self._nothing_decoded()
 
     def _check_end(self) -> None:
-        decoded_s, said_s = self.frames_decoded / self.info.sample_rate, self._promised_s
+        decoded_s, declared_s = self.frames_decoded / self.info.sample_rate, self._promised_s
         if any(text.startswith("cut off") for text in self.warnings):
             return
-        if said_s is not None and decoded_s < said_s - max(_PADDING[0], _PADDING[1] / self.info.sample_rate):
-            self._warn(f"cut off or damaged: the header promises {said_s:.1f} s, {decoded_s:.1f} s could be decoded")
+        if declared_s is not None and decoded_s < declared_s - max(_PADDING[0], _PADDING[1] / self.info.sample_rate):
+            self._warn(
+                f"cut off or damaged: the header promises {declared_s:.1f} s, {decoded_s:.1f} s could be decoded"
+            )
 
     def close(self) -> None:
         if self._open is not None:

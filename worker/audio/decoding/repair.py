@@ -161,9 +161,9 @@ def _flac_plan(path: SourceFile) -> ReadPlan:
     if len(streams) > 1:
         return ReadPlan(tuple(_flac_part(stream) for stream in streams))
     length = flac.length_of(path)
-    if length is None or not 0 < length.said < length.there:
+    if length is None or not 0 < length.declared_samples < length.actual_samples:
         return ReadPlan()
-    part = FilePart(length.rest, path.stat().st_size, length.unsaid_head)
+    part = FilePart(length.rest_start, path.stat().st_size, length.head_without_length)
     return ReadPlan((part,), warnings=(LONGER_THAN_DECLARED,))
 
 

@@ -29,7 +29,7 @@ class Aiff:
     """AIFF or AIFC."""
     common: bytes
     """The content of the chunk COMM: channels, frames, bits, rate and the coding."""
-    said: int | None
+    declared_bytes: int | None
     start: int
     regular: bool
 
@@ -58,11 +58,11 @@ class Aiff:
         return self.channels * self.bits // 8 if self.coding in (*_PLAIN_CODINGS, b"raw ") else 0
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
-        extent = extent_of(file, self.start, self.said, CHUNKS)
+        extent = extent_of(file, self.start, self.declared_bytes, CHUNKS)
         frames = extent.size // self.frame_bytes if self.frame_bytes else self.frames
         counted = not self.frame_bytes or frames == self.frames
         return LocatedAudio(
-            self._header(extent.size, frames), extent, self.regular and counted and extent.size == self.said
+            self._header(extent.size, frames), extent, self.regular and counted and extent.size == self.declared_bytes
         )
 
     def _header(self, size: int, frames: int) -> bytes:
@@ -91,7 +91,7 @@ def read_aiff(file: BinaryIO) -> Aiff | None:
     kind = start[8:12]
     if start[:4] != b"FORM" or kind not in (b"AIFF", b"AIFC"):
         return None
-    common, sound, said, expected, regular = b"", 0, None, 12, True
+    common, sound, declared, expected, regular = b"", 0, None, 12, True
     for name, at, content in walk(file, 12, size, CHUNKS):
         regular = regular and at - 8 == expected
         expected = at + content + content % 2
@@ -102,9 +102,9 @@ def read_aiff(file: BinaryIO) -> Aiff | None:
             sound = at + _SOUND_HEAD_BYTES + (offset if offset <= content else 0)
             there = size - at
             unknown = is_streamed_size(content, there)
-            said = None if unknown else max(0, at + content - sound)
+            declared = None if unknown else max(0, at + content - sound)
         if common and sound:
-            return Aiff(kind, common, said, sound, regular)
+            return Aiff(kind, common, declared, sound, regular)
     return None
 
 

@@ -97,19 +97,19 @@ def _wav_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
     """After the chunks, or after the audio if the total size is wrong."""
     order = read_at(file, start, 4)
     chunks = Chunks("big" if order == b"RIFX" else "little")
-    said = int.from_bytes(read_at(file, start + 4, 4), chunks.order)
+    declared = int.from_bytes(read_at(file, start + 4, 4), chunks.order)
     if order in (b"RF64", b"BW64") and read_at(file, start + 12, 4) == b"ds64":
-        said = int.from_bytes(read_at(file, start + 20, 8), chunks.order)
-    return _behind_chunks(file, start, size, said, chunks)
+        declared = int.from_bytes(read_at(file, start + 20, 8), chunks.order)
+    return _behind_chunks(file, start, size, declared, chunks)
 
 
 def _aiff_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    said = int.from_bytes(read_at(file, start + 4, 4), "big")
-    return _behind_chunks(file, start, size, said, _BIG_CHUNKS)
+    declared = int.from_bytes(read_at(file, start + 4, 4), "big")
+    return _behind_chunks(file, start, size, declared, _BIG_CHUNKS)
 
 
-def _behind_chunks(file: BinaryIO, start: int, size: int, said: int, chunks: Chunks) -> tuple[int, ...]:
-    ends: dict[int, None] = dict.fromkeys((start + 8 + said, start + 9 + said))
+def _behind_chunks(file: BinaryIO, start: int, size: int, declared: int, chunks: Chunks) -> tuple[int, ...]:
+    ends: dict[int, None] = dict.fromkeys((start + 8 + declared, start + 9 + declared))
     for name, at, content in walk(file, start + 12, size, chunks):
         if name in (b"data", b"SSND") and content < _LARGEST:
             ends.update(dict.fromkeys((at + content, at + content + 1)))

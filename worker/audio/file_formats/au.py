@@ -31,14 +31,14 @@ class Au:
         return self._field(3)
 
     @property
-    def said(self) -> int | None:
+    def declared_bytes(self) -> int | None:
         return None if is_streamed_size(self._field(2), self.size - self.start) else self._field(2)
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
-        extent = extent_of(file, self.start, self.said, None)
+        extent = extent_of(file, self.start, self.declared_bytes, None)
         fields = (_HEAD_BYTES, _UNKNOWN, *(self._field(number) for number in (3, 4, 5)))
         head = self.head[:4] + b"".join(field.to_bytes(4, self.order) for field in fields)
-        return LocatedAudio(head, extent, extent.size == self.said or self._field(2) == _UNKNOWN)
+        return LocatedAudio(head, extent, extent.size == self.declared_bytes or self._field(2) == _UNKNOWN)
 
 
 def read_au(file: BinaryIO) -> Au | None:

@@ -27,7 +27,7 @@ class Caf:
     """The content of the chunk desc."""
     before: bytes
     """The chunks a decoder needs, as they are in the file."""
-    said: int | None
+    declared_bytes: int | None
     start: int
 
     @property
@@ -41,10 +41,10 @@ class Caf:
         return int.from_bytes(self.described[16:20], "big") != 0
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
-        extent = extent_of(file, self.start, self.said, CHUNKS)
+        extent = extent_of(file, self.start, self.declared_bytes, CHUNKS)
         size = extent.size + _EDIT_COUNT_BYTES
         head = _START + self.before + b"data" + size.to_bytes(8, "big") + bytes(_EDIT_COUNT_BYTES)
-        return LocatedAudio(head, extent, extent.size == self.said)
+        return LocatedAudio(head, extent, extent.size == self.declared_bytes)
 
 
 def caf_header(
@@ -67,8 +67,8 @@ def read_caf(file: BinaryIO) -> Caf | None:
         if name == b"desc":
             described = read_at(file, at, min(content, 4096))
         if name == b"data" and described:
-            said = None if content == _UNKNOWN else max(0, content - _EDIT_COUNT_BYTES)
-            return Caf(described, before, said, at + _EDIT_COUNT_BYTES)
+            declared = None if content == _UNKNOWN else max(0, content - _EDIT_COUNT_BYTES)
+            return Caf(described, before, declared, at + _EDIT_COUNT_BYTES)
         if name in (b"desc", b"kuki", b"pakt", b"chan") and content + len(before) < _MAX_HEADER_BYTES:
             before += read_at(file, at - CHUNKS.head_bytes, content + CHUNKS.head_bytes)
     return None

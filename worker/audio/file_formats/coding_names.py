@@ -71,7 +71,7 @@ MATROSKA_CODINGS: Final = (
     ("ALAC", "ALAC"), ("TTA1", "TTA"), ("WAVPACK4", "WavPack"), ("REAL", "RealAudio"), ("MS/ACM", "a Windows coding"),
 )  # fmt: skip
 
-_SHORTER_THAN_SAID: Final = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
+_SHORTER_THAN_DECLARED: Final = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
 _STREAMED_SIZES: Final = (0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder writes that cannot know the length
 
 
@@ -93,9 +93,9 @@ def length_is_estimated(container: str, subtype: str) -> bool:
 def missing_bytes(log: str) -> tuple[int, int] | None:
     """From the log libsndfile keeps of a header (`SoundFile.extra_info`): bytes of audio promised and bytes there,
     where the file ends too early."""
-    match = _SHORTER_THAN_SAID.search(log)
-    if match and (said := int(match[1])) > (there := int(match[2])) and said not in _STREAMED_SIZES:
-        return said, there
+    match = _SHORTER_THAN_DECLARED.search(log)
+    if match and (declared := int(match[1])) > (actual := int(match[2])) and declared not in _STREAMED_SIZES:
+        return declared, actual
     return None
 
 

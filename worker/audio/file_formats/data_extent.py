@@ -115,21 +115,23 @@ class LocatedAudio:
     """Further pieces of audio of the same format, each with its header."""
 
 
-def extent_of(file: BinaryIO, start: int, said: int | None, chunks: Chunks | None) -> Extent:
-    """Where audio that starts at byte `start` ends. `said`: its size by the header, None if the
+def extent_of(file: BinaryIO, start: int, declared: int | None, chunks: Chunks | None) -> Extent:
+    """Where audio that starts at byte `start` ends. `declared`: its size by the header, None if the
     header marks it as unknown. `chunks`: the chunks that may follow, None if the format has none."""
     size = file.seek(0, os.SEEK_END)
     there = max(0, size - start)
-    if said is None:
+    if declared is None:
         return Extent(start, _end_before_chunks(file, start, size, chunks))
-    if said > there:
+    if declared > there:
         end = _end_before_chunks(file, start, size, chunks)
-        return Extent(start, end, f"cut off: the header promises {said} bytes of audio, the file holds {end - start}")
-    end = start + said
+        return Extent(
+            start, end, f"cut off: the header promises {declared} bytes of audio, the file holds {end - start}"
+        )
+    end = start + declared
     if size - end < MIN_REST_BYTES or _continues(file, end, size, chunks):
         return Extent(start, end)
     found = _end_before_chunks(file, end, size, chunks)
-    if not said:
+    if not declared:
         return Extent(start, found, NOT_CLOSED if found > start else "")
     wrapped = (found - end) >> 32 and (found - end) % (1 << 32) <= 1
     if found - end < MIN_REST_BYTES or (not wrapped and _only_zeros(file, end, found)):
@@ -137,11 +139,11 @@ def extent_of(file: BinaryIO, start: int, said: int | None, chunks: Chunks | Non
     return Extent(start, found, LONGER_THAN_DECLARED)
 
 
-def is_streamed_size(said: int, there: int) -> bool:
+def is_streamed_size(declared: int, there: int) -> bool:
     """Whether a 32-bit size marks an unknown size: -1 or the largest number, minus a header or some blocks
     (sox writes 0x7FFFF000, arecord 0x80000000)."""
-    near_largest = 0x7FFF0000 <= said <= 0x80010000 or said >= 0xFFFF0000
-    return said in (0xFFFFFFFF, 0x7FFFFFFF) or (said > there and near_largest)
+    near_largest = 0x7FFF0000 <= declared <= 0x80010000 or declared >= 0xFFFF0000
+    return declared in (0xFFFFFFFF, 0x7FFFFFFF) or (declared > there and near_largest)
 
 
 def walk(file: BinaryIO, at: int, end: int, chunks: Chunks) -> Iterator[tuple[bytes, int, int]]:

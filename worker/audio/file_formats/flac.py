@@ -26,11 +26,11 @@ _BLOCK_SIZES: Final = {1: 192, **{k: 576 << (k - 2) for k in range(2, 6)}, **{k:
 class FlacLength:
     """Samples per channel, as the header has them (0: it does not say) and as the last frame does."""
 
-    said: int
-    there: int
-    unsaid_head: bytes
+    declared_samples: int
+    actual_samples: int
+    head_without_length: bytes
     """The start of the file, up to the end of its first block, without the length."""
-    rest: int
+    rest_start: int
     """Where the rest of the file begins."""
 
 
@@ -42,16 +42,16 @@ def length_of(path: SourceFile) -> FlacLength | None:
         head = file.read(_STREAMINFO_END)
         if len(head) < _STREAMINFO_END or head[:4] != b"fLaC" or head[4] & 0x7F != 0:
             return None
-        said = int.from_bytes(head[_TOTAL_AT : _TOTAL_AT + 5], "big") & ((1 << 36) - 1)
+        declared = int.from_bytes(head[_TOTAL_AT : _TOTAL_AT + 5], "big") & ((1 << 36) - 1)
         smallest, largest = int.from_bytes(head[8:10], "big"), int.from_bytes(head[10:12], "big")
         tail = _tail(file)
-    there = _end_of_last_frame(tail, largest if smallest == largest else 0)
-    if there is None:
+    actual = _end_of_last_frame(tail, largest if smallest == largest else 0)
+    if actual is None:
         return None
-    unsaid = bytearray(head)
-    unsaid[_TOTAL_AT] &= 0xF0
-    unsaid[_TOTAL_AT + 1 : _TOTAL_AT + 5] = bytes(4)
-    return FlacLength(said, there, bytes(unsaid), start + len(head))
+    without_length = bytearray(head)
+    without_length[_TOTAL_AT] &= 0xF0
+    without_length[_TOTAL_AT + 1 : _TOTAL_AT + 5] = bytes(4)
+    return FlacLength(declared, actual, bytes(without_length), start + len(head))
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,12 @@ def streams(path: SourceFile) -> list[FlacStream]:
     doubt the whole file is searched."""
     length = length_of(path)
     size, base, rest = path.stat().st_size, 0, b""
-    if size > _LARGE_BYTES and length is not None and length.said in (0, length.there) and _rises(path, length):
+    if (
+        size > _LARGE_BYTES
+        and length is not None
+        and length.declared_samples in (0, length.actual_samples)
+        and _rises(path, length)
+    ):
         return []
     starts: list[tuple[int, bytes]] = []
     with path.open("rb") as file:
@@ -92,10 +97,10 @@ def streams(path: SourceFile) -> list[FlacStream]:
 def _rises(path: SourceFile, length: FlacLength) -> bool:
     """Whether frame numbers rise throughout the file: those of a second stream begin at zero again."""
     size, last = path.stat().st_size, 0
-    smallest, largest = (int.from_bytes(length.unsaid_head[at : at + 2], "big") for at in (8, 10))
+    smallest, largest = (int.from_bytes(length.head_without_length[at : at + 2], "big") for at in (8, 10))
     with path.open("rb") as file:
         for number in range(1, _PROBES + 1):
-            file.seek(max(length.rest, size * number // _PROBES - _PROBE_BYTES))
+            file.seek(max(length.rest_start, size * number // _PROBES - _PROBE_BYTES))
             end = _end_of_last_frame(file.read(_PROBE_BYTES), largest if smallest == largest else 0)
             if end is None or end < last:
                 return False

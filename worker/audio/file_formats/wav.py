@@ -42,7 +42,7 @@ class Riff:
     order: Literal["little", "big"]
     form: bytes
     """The content of the chunk `fmt `."""
-    said: int | None
+    declared_bytes: int | None
     """Bytes of audio by the header, or None if the header marks the size as unknown."""
     start: int
     """Where the audio starts."""
@@ -91,11 +91,11 @@ class Riff:
         return caf_header(coding, rate, channels, self.bits, size, is_float=self.tag == _FLOAT)
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
-        extent = extent_of(file, self.start, self.said, self.chunks)
-        as_written = self.regular and extent.size == self.said
+        extent = extent_of(file, self.start, self.declared_bytes, self.chunks)
+        as_written = self.regular and extent.size == self.declared_bytes
         if isinstance(self.chunks, GuidChunks):  # libsndfile reads what follows the audio of W64 as audio
             as_written = as_written and file.seek(0, os.SEEK_END) - extent.end < _W64_ALIGNMENT
-        more = self._more(file, extent.end) if extent.size == self.said else ()
+        more = self._more(file, extent.end) if extent.size == self.declared_bytes else ()
         return LocatedAudio(self.header(extent.size), extent, as_written and not more, more)
 
     def _more(self, file: BinaryIO, end: int) -> tuple[tuple[bytes, Extent], ...]:
@@ -141,7 +141,7 @@ def _read_wav(file: BinaryIO, order: Literal["little", "big"]) -> Riff | None:
         elif name == b"fmt ":
             form = read_at(file, at, min(content, 4096))
         elif name == b"data" and form:
-            return Riff(order, form, _said(content, long_size, size - at), at, regular, chunks)
+            return Riff(order, form, _declared(content, long_size, size - at), at, regular, chunks)
     return _search(file, order, form, size) if form else None
 
 
@@ -151,10 +151,10 @@ def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: 
     if at < 0:
         return None
     content = int.from_bytes(read_at(file, at + 4, 4), order)
-    return Riff(order, form, _said(content, None, size - at - 8), at + 8, False, Chunks(order))
+    return Riff(order, form, _declared(content, None, size - at - 8), at + 8, False, Chunks(order))
 
 
-def _said(content: int, long_size: int | None, there: int) -> int | None:
+def _declared(content: int, long_size: int | None, there: int) -> int | None:
     """The size of the audio: that of the chunk ds64 where the chunk `data` gives none."""
     if content in (0, _UNKNOWN) and long_size is not None:
         return None if long_size >> 62 else long_size
