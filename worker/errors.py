@@ -20,7 +20,7 @@
     │   ├── AuthRefused            the key is refused; a retry cannot help
     │   ├── RequestRefused         the service refuses the audio or the account; a retry cannot help
     │   ├── EndpointMoved          it redirects permanently; the key is not sent to another host
-    │   ├── EndpointUnavailable    (retryable) no connection, HTTP 5xx, or the connection broke
+    │   ├── EndpointUnavailable    (retryable) no connection, HTTP 5xx, or the connection was lost
     │   ├── EndpointBusy           (retryable) rate limit, queue overflow, no free session
     │   ├── SessionLost            (retryable) the session ended before everything was committed
     │   └── SessionStalled         (retryable) no answer within STT_STALL_TIMEOUT_S

@@ -190,7 +190,7 @@ class SessionSequence:
                 session = await stream.run()
                 end = ended(session)
                 span.set(session_id=session.session_id, start_s=start / self._rate, sent_s=self.sent_s)
-                span.set(ended=end.why, close_code=end.close_code)
+                span.set(ended=end.reason, close_code=end.close_code)
         self.sent_s = max(self.sent_s, (timeline.file_end or 0) / self._rate)
         return await self._follow_up(session, timeline)
 
@@ -205,28 +205,28 @@ class SessionSequence:
             start=round((first or 0) / rate, 3),
             end=round((timeline.file_end or 0) / rate, 3),
             silence=round(session.padding_samples / rate, 3),
-            ended=end.why,
+            ended=end.reason,
             close_code=end.close_code,
         )
         self._record.sessions.append(facts)
-        metrics.SESSIONS_ENDED.labels(end.why).inc()
-        logger.info("session ended", id=facts.session_id, ended=end.why, start=facts.start, end=facts.end)
+        metrics.SESSIONS_ENDED.labels(end.reason).inc()
+        logger.info("session ended", id=facts.session_id, ended=end.reason, start=facts.start, end=facts.end)
         self.heard_s = max(self.heard_s, timeline.to_file(session.answered_samples) / rate)
-        self._pending = (session.left_text, timeline)
+        self._pending = (session.uncommitted_text, timeline)
         decision = decide(end, show_url(self._service.endpoint.url))
         achieved = session.achieved(self._loop.time())
         if isinstance(decision.error, EndpointBusy):
             await self._slow_down(achieved, end.name or end.detail)
         elif decision.error is not None and not session.commits_seen:
             # No commit came: a service that breaks early may only accept audio in real time.
-            self._service.speed.trouble(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
+            self._service.speed.overloaded(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
         if decision.action is RetryAction.DONE and session.rotated:
             return RetryDecision(RetryAction.ROLLOVER)
         return decision
 
     async def _slow_down(self, achieved: float, reason: str) -> None:
         """Adapt to a service at its limit: this job sends more slowly, and all workers together open fewer sessions."""
-        self._service.speed.trouble(self._loop.time(), achieved, reason)
+        self._service.speed.overloaded(self._loop.time(), achieved, reason)
         await self._service.slots.busy()
 
     async def _retry(self, decision: RetryDecision, failures: int) -> None:

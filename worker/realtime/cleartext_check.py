@@ -1,4 +1,4 @@
-"""Detects addresses of the service that send the key over a network in clear text (pure)."""
+"""Detects service addresses that send the API key unencrypted over a public network (pure)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _PRIVATE_ENDS: Final = (".localhost", ".local", ".internal", ".lan", ".localdoma
 def sends_key_in_clear(url: str) -> bool:
     """Whether `url` is unencrypted and its host is neither this machine nor in a private network.
 
-    A name counts as private when it has no dot (a container, a machine of the network) or a top-level domain that is
-    reserved for private use; names are not resolved.
+    A host name counts as private if it has no dot (a container or a machine of the local network) or a top-level domain
+    reserved for private use. Names are not resolved.
     """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".").lower()
@@ -27,5 +27,5 @@ def sends_key_in_clear(url: str) -> bool:
 
 
 def clear_text_warning(shown: str) -> str:
-    """The warning for such an address; `shown` is the address without a password."""
+    """The warning for such an address. `shown`: the address without a password."""
     return f"the API key and the audio travel to {shown} in clear text; use https:// in STT_URL"

@@ -1,14 +1,14 @@
-"""The connection to a real-time endpoint: the only module that uses the client of python-socketio.
+"""Socket.IO client of the real-time service. The only module that uses the client of python-socketio.
 
-One `Client` is one connection, used once: automatic reconnection is off, because a new connection has no session. What
-the library does not do is done here: a bounded connect that says why it was refused, emits that wait until the
-transport took the message, and a close that ends within its bound even when the peer reads nothing.
+A `Client` is one connection and is used once: automatic reconnection is off, because a new connection has no session.
+This module adds three features to the library: a connect with a timeout and the reason of a refusal, an emit that waits
+until the transport has accepted the message, and a close with a timeout even if the peer reads nothing.
 
-Facts it rests on (python-socketio 5.13-5.18, python-engineio 4.11-4.15): `emit` only queues, `eio.queue.join()` waits
-for the write loop; `disconnect` throws the queue away and can hang; a refused handshake shows its HTTP status in the
-message over polling, and in `__cause__.__context__` over websocket. A message through the queue costs a task switch or
-two and two packet objects, more than all else that is done for a frame of audio; `eio.ws` is the aiohttp websocket
-(public, not documented), on which a frame is written in one piece before `send_frame` waits for the transport.
+Observed with python-socketio 5.13-5.18 and python-engineio 4.11-4.15: `emit` only queues, `eio.queue.join()` waits for
+the write loop; `disconnect` discards the queue and can hang; a refused handshake has its HTTP status in the message
+over polling, and in `__cause__.__context__` over websocket. A message through the queue costs one or two task switches
+and two packet objects, more than all other work for a frame of audio. `eio.ws` is the aiohttp websocket (public, not
+documented); it writes a frame in one piece before `send_frame` waits for the transport.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ PROXY_STATUSES: Final = (400, 404, 405, 426, 501)
 _LIBRARY_LOG: Final = logging.getLogger("worker.realtime.socketio")
 _LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
 EVENT_PREFIX: Final = b"42"
-"""A message of Engine.IO (4) that is an event of Socket.IO (2) in the main namespace; JSON follows."""
+"""Start of an Engine.IO message (4) with a Socket.IO event (2) in the main namespace; JSON follows."""
 QUEUE_INTERVAL_S: Final = 4.0
-"""So often a message goes through the library's queue: where nothing does for the ping interval and 5 s more, it gives
-the connection up, so a ping a few seconds late would end a session that streams."""
+"""Seconds between messages through the library's queue. Without a message for the ping interval and 5 s, the library
+closes the connection, so a ping that is a few seconds late would end a streaming session."""
 BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhausted|busy", re.IGNORECASE)
 
 
 class _Redirected(aiohttp.ClientConnectionError):
-    """The service answered with a redirect; the text is its target."""
+    """The service answered with a redirect. The text is the target."""
 
     def __init__(self, target: str, *, permanent: bool) -> None:
         super().__init__(target)
@@ -59,18 +59,19 @@ class _Redirected(aiohttp.ClientConnectionError):
 
 
 class _RefusedInBand(Exception):
-    """The handshake was HTTP 200, then the service refused; the text is its reason."""
+    """The service refused the connection after a handshake with HTTP 200. The text is its reason."""
 
 
 async def check(url: str, api_key: SecretStr, settings: Settings) -> None:
-    """Connect and close again, to learn before any work is done whether it can be. Raises what `Client.open` does."""
+    """Connect and close again, to test the address and the key before other work. Raises the errors of
+    `Client.open`."""
     client = Client(url, api_key, settings, lambda *_: None, lambda _: None)
     await client.open()
     await client.close()
 
 
 class Client:
-    """One connection. `on_event(name, payload)` and `on_drop(reason)` are called on the event loop, in order, and must
+    """One connection. `on_event(name, payload)` and `on_drop(reason)` are called on the event loop, in order; they must
     not block."""
 
     def __init__(
@@ -94,8 +95,8 @@ class Client:
         self._queue_again_at = math.inf
 
     async def open(self) -> None:
-        """Connect. Raises AuthRefused, EndpointMoved, EndpointBusy or EndpointUnavailable, after closing what was
-        opened."""
+        """Connect. Raises AuthRefused, EndpointMoved, EndpointBusy or EndpointUnavailable, with the connection
+        closed."""
         try:
             refused = await self._connect()
         except BaseException:
@@ -106,17 +107,18 @@ class Client:
             raise self._translated(refused) from refused
 
     async def _connect(self) -> Exception | None:
-        """Over the transports of the settings; returns why none could be had."""
+        """Connect over the transports of the settings. Returns the error of the last one, or None."""
         transport = self._settings.transport
         if transport != "polling":
             refused = await self._try("websocket")
             if refused is None or transport == "websocket" or not _may_be_a_proxy(refused):
                 return refused
-        # Polling gets through where a proxy stops websocket, and explains a refusal that websocket hides.
+        # Polling works through proxies that block websocket, and its errors name the reason of a refusal.
         return await self._try("polling")
 
     async def emit(self, event: str, payload: dict[str, Any] | None = None) -> bool:
-        """Send an event and wait until the transport took it. False when the connection is gone; on_drop says why."""
+        """Send an event and wait until the transport has accepted it. False if the connection is lost; `on_drop` then
+        receives the reason."""
         sio = self._sio
         if sio is None or self._dropped:
             return False
@@ -136,7 +138,8 @@ class Client:
         return bool(sio.connected) and not self._dropped
 
     async def close(self) -> None:
-        """Close within `close_timeout_s`, whatever the peer does; nothing is left running, also when cancelled."""
+        """Close within `close_timeout_s`, even if the peer does not answer. No task is left running, also when
+        cancelled."""
         sio, self._sio = self._sio, None
         http, self._http = self._http, None
         try:
@@ -166,13 +169,13 @@ class Client:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _try(self, transport: str) -> Exception | None:
-        """Connect over one transport; returns why it failed."""
+        """Connect over one transport. Returns the error, or None."""
         await self.close()
-        bound_s = self._settings.connect_timeout_s
-        # A connector without a limit of its own: the shared default stops at 100 connections.
+        timeout_s = self._settings.connect_timeout_s
+        # No limit: the default connector allows only 100 connections.
         self._http = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0),
-            timeout=aiohttp.ClientTimeout(sock_connect=bound_s),
+            timeout=aiohttp.ClientTimeout(sock_connect=timeout_s),
             middlewares=(self._refuse_redirects,),
         )
         self._sio = sio = socketio.AsyncClient(
@@ -181,32 +184,35 @@ class Client:
             json=json_codec,
             serializer=BoundedPacket,
             http_session=self._http,
-            request_timeout=bound_s,
+            request_timeout=timeout_s,
             logger=_LIBRARY_LOG,
             engineio_logger=_LIBRARY_LOG,
         )
         self._listen(sio)
         self._queue_again_at = asyncio.get_running_loop().time() + QUEUE_INTERVAL_S
         try:
-            async with asyncio.timeout(bound_s):
+            async with asyncio.timeout(timeout_s):
                 await sio.connect(
                     self._url,
                     headers=dict(self._headers),
                     transports=[transport],
                     socketio_path=messages.PATH,
-                    wait_timeout=bound_s,
+                    wait_timeout=timeout_s,
                 )
-        # ValueError: a broken JSON body of a refusal escapes from the library as it is.
+        # ValueError: the library does not catch a refusal with a broken JSON body.
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
-            # Over polling the library hangs after a refusal in-band until the bound ends it.
+            # Over polling, the library hangs after a refusal inside the connection until the timeout.
             return self._redirect or (_RefusedInBand(self._refusal) if sio.failed_namespaces else exc)
         return None
 
     async def _refuse_redirects(
         self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """aiohttp would follow a redirect to any host with the key in its headers, and turn a POST into a GET. The real
-        service never redirects, so a redirect means a wrong address, even to the same host."""
+        """aiohttp middleware that fails on redirects.
+
+        aiohttp would send the key to any host that a redirect names, and turn a POST into a GET. The real service never
+        redirects, so a redirect means a wrong address, even to the same host.
+        """
         response = await send(request)
         location = response.headers.get("Location", "")
         if response.status not in REDIRECT_STATUSES or not location:
@@ -224,7 +230,8 @@ class Client:
         raise self._redirect
 
     def _end(self, reason: str) -> None:
-        """End the connection. After a refused POST the library continues polling, and treats the message as sent."""
+        """Report the connection as lost. After a refused POST, the library would poll on and count the message as
+        sent."""
         sio = self._sio
         if not self._dropped and sio is not None and sio.connected:
             self._dropped = True
@@ -248,7 +255,7 @@ class Client:
         sio.on("disconnect", dropped)
 
     def _translated(self, exc: Exception) -> EndpointError:
-        """The refusal as an EndpointError, without secrets that the service or a library repeats."""
+        """Convert a refusal to an EndpointError. Secrets that the service or a library echoes are masked."""
         error = self._error_of(exc, show_url(self._url))
         return type(error)(masker_of(self._settings).text(str(error)))
 
@@ -275,15 +282,14 @@ class Client:
 
 
 def _free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketResponse | None:
-    """The websocket below a connection, when nothing is queued that would have to go before: what is written on it then
-    is what the library's queue, task and packet objects would have written. None over polling, and when not connected.
-    """
+    """The websocket of a connection if the library's queue is empty, so that a direct write cannot overtake a message.
+    None over polling and without a connection."""
     eio = sio.eio
     return eio.ws if sio.connected and eio.transport() == "websocket" and eio.queue.empty() else None
 
 
 async def _written(eio: Any) -> bool:
-    """Wait until all that is queued was written; False where nothing will be any more."""
+    """Wait until the queue is written. False if the write loop has ended, so it never will be."""
     if eio.write_loop_task is None:
         return False
     joined = asyncio.ensure_future(eio.queue.join())
@@ -295,7 +301,7 @@ async def _written(eio: Any) -> bool:
 
 
 def _status(exc: BaseException) -> int | None:
-    """HTTP status of a refused handshake, wherever the library left it."""
+    """HTTP status of a refused handshake, found in the message or in the chain of causes."""
     found = re.search(r"status code (\d{3})", str(exc))
     if found:
         return int(found.group(1))
@@ -310,10 +316,10 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 def _reason(exc: BaseException) -> str:
-    """The most telling text: the library only says "Connection error" above what the network said."""
+    """The text of the most specific error: the library's own text is only "Connection error"."""
     texts = [str(e) for e in _chain(exc) if isinstance(e, aiohttp.ClientError | OSError) and str(e)]
     text = texts[0] if texts else str(exc) or type(exc).__name__
-    return "what answers there does not speak HTTP" if "Bad status line" in text else text
+    return "the server at this address does not speak HTTP" if "Bad status line" in text else text
 
 
 def _redirect_text(redirect: _Redirected) -> str:
@@ -321,7 +327,7 @@ def _redirect_text(redirect: _Redirected) -> str:
 
 
 def _may_be_a_proxy(exc: BaseException) -> bool:
-    """Whether a refused websocket may have been refused by something in between, or says too little of why."""
+    """Whether a proxy may have refused the websocket, or the refusal does not name its reason."""
     status = _status(exc)
     if status is not None:
         return status in PROXY_STATUSES
@@ -331,7 +337,7 @@ def _may_be_a_proxy(exc: BaseException) -> bool:
 
 
 def _abort(websocket: Any) -> None:
-    """Cut the connection below a websocket whose peer takes no more bytes; a polite close would wait for it."""
+    """Shut down the socket of a websocket whose peer reads nothing; a regular close would wait for it."""
     sock = websocket.get_extra_info("socket") if websocket is not None else None
     if sock is None:
         return

@@ -1,10 +1,12 @@
-"""Pairs the committed messages that stand for one stretch of speech (pure).
+"""Pairs the committed messages that contain the same speech (pure).
 
-The service sends a stretch of speech twice when timestamps are on, plain and with word times, in either order, up to
-ten seconds apart; it may send the plain form alone; it sometimes repeats a message. People repeat themselves too, so
-equal text alone never drops anything. The forms are paired by order, time and text. The decision about a message that
-repeats an earlier one needs the sound of the recording: with `drop_repeats=False` the pairer passes it on, and the
-assembler decides. Only a plain message that repeats its twin faster than anyone can speak is dropped here in any case.
+With timestamps on, the service commits each segment of speech twice: a plain form and a timed form with word times, in
+either order, up to ten seconds apart. It may send the plain form alone, and sometimes it repeats a message. Speakers
+repeat themselves too, so equal text alone never drops a message. The forms are paired by order, time and text.
+
+Whether a message repeats an earlier one can only be decided with the audio: with `drop_repeats=False` the pairer
+returns such messages and the assembler decides. With `drop_repeats=True` it drops plain messages that repeat a timed
+one.
 """
 
 from __future__ import annotations
@@ -18,37 +20,37 @@ from worker.realtime.messages import Committed, Partial, WireWord
 from worker.realtime.text_match import copies, letters, same_letters, same_once, same_text
 
 HOLD_S: Final = 4.0
-"""Wait of a plain commit for its word times while the lags of the service are unknown."""
+"""Seconds a plain commit waits for its word times while the delays of the service are unknown."""
 MAX_HOLD_S: Final = 12.0
-"""Longest wait for word times, however late the last ones came."""
+"""Maximum wait for word times, in seconds, whatever the observed delays are."""
 LAG_FACTOR: Final = 1.5
 LAG_MARGIN_S: Final = 0.5
-"""The wait is the longest recent lag times the factor, plus the margin: lags grow and jitter."""
+"""The wait is the longest recent delay times the factor, plus the margin: delays grow and vary."""
 PAIR_WITHIN_S: Final = 60.0
-"""Two forms that arrive further apart are not the same speech. Generous, because a busy client may read late, and
-harmless: with both forms on, each commit takes one of each, so the number stays right whichever are paired."""
+"""Maximum distance, in seconds, of two forms of the same speech. It is long because a busy client may read late. A
+wrong pair does no harm: each commit takes one message of each form, so the number of commits is right in any case."""
 REPEAT_WITHIN_S: Final = 3.0
-"""A plain form that stays alone this soon after its timed twin may be the service's repetition."""
+"""A plain form without a twin, within so many seconds after a timed form of the same text, may be a repetition."""
 REPEAT_HOLD_S: Final = 1.2
-"""Wait of such a form where the pairer drops it."""
+"""Seconds such a form waits before the pairer drops it."""
 BURST_S: Final = 0.3
-"""A plain twin that follows this fast, with nothing in between, is the service's repetition."""
+"""A plain form that follows its twin within so many seconds, with no text in between, is a repetition."""
 ALONE_BEFORE_TRUST: Final = 3
-"""After this many waits without word times, the service counts as one without them, and commits no longer wait."""
+"""After so many waits in vain, the service counts as one without word times, and commits no longer wait."""
 SAME_TIME_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """One piece of committed speech. Word times are session seconds as the service sent them."""
+    """One segment of committed speech. Word times are session seconds as the service sent them."""
 
     text: str
     words: tuple[WireWord, ...]
     language: str | None
     sent: int
-    """Samples of the session that had been sent when it arrived."""
+    """Samples of the session that were sent before it arrived."""
     before_s: float | None = None
-    """Start of the next commit's first word, if it was known when this commit was settled."""
+    """Start of the next commit's first word in session seconds, if it was known when this commit was released."""
 
 
 @dataclass(slots=True)
@@ -60,13 +62,13 @@ class _PendingCommit:
     has_timed: bool
     words: tuple[WireWord, ...] = ()
     language: str | None = None
-    spoke_before: bool = field(default=False)  # new partial text came between this and the commit before it
+    has_new_text_before: bool = field(default=False)  # new partial text arrived after the previous commit
 
 
 class CommitPairer:
-    """Turns committed messages, fed in order of arrival, into commits in order. Times: clock seconds.
+    """Converts committed messages, in order of arrival, to commits in order. Times are seconds of the clock.
 
-    `drop_repeats`: drop repeated messages here, for callers that have no sound to compare them with.
+    `drop_repeats`: drop repeated messages here, for callers without audio to compare them with.
     """
 
     def __init__(self, hold_s: float = HOLD_S, *, drop_repeats: bool = True) -> None:
@@ -76,18 +78,18 @@ class CommitPairer:
         self._released: deque[_PendingCommit] = deque(maxlen=64)
         self._lags: deque[float] = deque(maxlen=8)
         self._alone = 0
-        self._alone_since = float("-inf")  # when the last wait in vain ended
+        self._alone_since = float("-inf")  # end of the last wait in vain
         self._timed_seen = False
         self._spoke = False
 
     @property
     def deadline(self) -> float | None:
-        """Clock time at which `release` has something to give, None when nothing waits."""
+        """Clock time at which `release` returns the next commit; None if no commit waits."""
         return self._due(self._waiting[0]) if self._waiting else None
 
     @property
     def hold_s(self) -> float:
-        """How long a plain commit waits for its word times now."""
+        """Seconds a plain commit waits for its word times now."""
         if self._alone >= ALONE_BEFORE_TRUST:
             return 0.0
         if not self._lags:
@@ -95,16 +97,16 @@ class CommitPairer:
         return min(MAX_HOLD_S, max(HOLD_S, max(self._lags) * LAG_FACTOR + LAG_MARGIN_S))
 
     def announced(self, *, timestamps: bool) -> None:
-        """The service says whether it sends word times."""
+        """Note whether the service announced word times."""
         self._first_hold_s = MAX_HOLD_S if timestamps else HOLD_S
 
-    def heard(self, partial: Partial) -> None:
-        """A partial came: speech went on, unless it only repeats the last commit."""
+    def note_partial(self, partial: Partial) -> None:
+        """Note a partial: speech continues, unless the partial repeats the last commit."""
         if partial.text.strip() and not (self._newest and same_text(self._newest.text, partial.text)):
             self._spoke = True
 
     def feed(self, message: Committed, now: float, sent: int) -> list[Commit]:
-        """Take one committed message; `sent` is the number of samples sent so far. Returns what is settled now."""
+        """Add a committed message. `sent`: samples sent so far. Returns the commits that are complete now."""
         if message.text.strip():
             if message.timed:
                 self._timed_seen = True
@@ -114,7 +116,7 @@ class CommitPairer:
         return self.release(now)
 
     def release(self, now: float, *, everything: bool = False) -> list[Commit]:
-        """Commits that are complete or waited long enough; with `everything`, all that wait."""
+        """Commits that are complete or have waited long enough; with `everything`, all waiting ones."""
         commits = []
         while self._waiting and (everything or now >= self._due(self._waiting[0])):
             entry = self._waiting.popleft()
@@ -124,7 +126,7 @@ class CommitPairer:
                 if entry.arrived >= self._alone_since:  # simultaneous waits count as one
                     self._alone += 1
                     self._alone_since = now
-                    self._first_hold_s = min(self._first_hold_s, HOLD_S)  # whatever it announced
+                    self._first_hold_s = min(self._first_hold_s, HOLD_S)  # although it announced word times
             self._released.append(entry)
             commits.append(
                 Commit(entry.text.strip(), entry.words, entry.language, entry.sent, self._next_start_s())
@@ -132,13 +134,13 @@ class CommitPairer:
         return commits
 
     def _due(self, entry: _PendingCommit) -> float:
-        """Clock time at which an entry at the head of the queue is settled."""
+        """Clock time at which the first waiting entry is released."""
         if entry.has_timed:
             return entry.arrived
         due = entry.arrived + self.hold_s
         if self._drops:
             return min(due, entry.arrived + REPEAT_HOLD_S) if self._repeats_timed(entry) else due
-        # The next commit's times show whether there was room for this one.
+        # The times of the next commit will show whether there is a gap for this one.
         if self._next_start_s(1) is None and self._repeats_last(entry):
             due = max(due, entry.arrived + REPEAT_WITHIN_S)
         return due
@@ -154,9 +156,9 @@ class CommitPairer:
         return self._released[-1] if self._released else None
 
     def _twin(self, text: str, now: float, lacks: Callable[[_PendingCommit], bool]) -> _PendingCommit | None:
-        """The entry that lacks this form of the text: the oldest of those whose text fits best."""
+        """The entry that lacks this form of the text: the oldest one with the best matching text."""
         entries = [e for e in (*self._released, *self._waiting) if now - e.arrived <= PAIR_WITHIN_S and lacks(e)]
-        # A form that is later than any wait is no longer expected while a newer one is.
+        # Entries older than every wait are paired last: their second form is hardly expected any more.
         late_last = sorted(entries, key=lambda e: now - e.arrived > MAX_HOLD_S)
         for same in (same_text, same_letters, same_once):
             for entry in late_last:
@@ -165,7 +167,7 @@ class CommitPairer:
         return None
 
     def _take_timed(self, message: Committed, now: float, sent: int) -> None:
-        # The same words at the same times are the same speech, however long ago they came.
+        # Equal words at equal times are the same speech, whenever they arrived.
         if self._drops and any(same_times(e.words, message.words) for e in (*self._released, *self._waiting)):
             return
         entry = self._twin(message.text, now, lambda e: not e.has_timed)
@@ -197,13 +199,13 @@ class CommitPairer:
                 has_timed=message.timed,
                 words=message.words,
                 language=message.language,
-                spoke_before=self._spoke,
+                has_new_text_before=self._spoke,
             )
         )
         self._spoke = False
 
     def _repeats_timed(self, entry: _PendingCommit) -> bool:
-        """A plain form without a twin, soon after a commit of the same text that had one."""
+        """Whether a plain form repeats the text of a timed commit shortly before it."""
         return self._timed_seen and any(
             before.has_timed
             and same_letters(before.text, entry.text)
@@ -212,19 +214,20 @@ class CommitPairer:
         )
 
     def _repeats_last(self, entry: _PendingCommit) -> bool:
-        """A plain form of a service with word times that repeats the end of the commit before it."""
+        """Whether a plain form, of a service with word times, repeats text of the previous commit."""
         plain = letters(entry.text)
         return bool(plain and self._timed_seen and self._released and plain in letters(self._released[-1].text))
 
     def _is_burst(self, entry: _PendingCommit) -> bool:
-        if not self._drops or not self._released or entry.spoke_before:
+        if not self._drops or not self._released or entry.has_new_text_before:
             return False
         last = self._released[-1]
         return same_text(last.text, entry.text) and entry.arrived - last.arrived <= BURST_S
 
 
 def same_times(one: tuple[WireWord, ...], other: tuple[WireWord, ...]) -> bool:
-    """The same words at the same session times: the same speech, sent again. Unusable times never agree."""
+    """Whether two lists have equal words at equal session times, so one is a repetition. Invalid times are never
+    equal."""
     if not one or len(one) != len(other) or not any((w.end or 0.0) > (w.start or 0.0) for w in one):
         return False
     return all(

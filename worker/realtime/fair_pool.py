@@ -1,6 +1,6 @@
-"""The sessions of one worker process, shared fairly between its jobs.
+"""Shares the sessions of one worker process fairly between its jobs.
 
-A long file takes what is free; when another job comes that has fewer sessions, it is the first to get the next one, and
+A long file uses all free sessions. When a job with fewer sessions arrives, that job gets the next session first, and
 the long file ends one of its sessions at the next pause to make room.
 """
 
@@ -16,10 +16,10 @@ from worker.realtime.slots import Slots
 
 
 class FairPool:
-    """At most `most` sessions at once; each waits for one of the `shared` slots too. Belongs to one event loop."""
+    """Limits open sessions to `max_sessions`; each also needs one of the `shared` slots. Belongs to one event loop."""
 
-    def __init__(self, most: int, shared: Slots) -> None:
-        self._most = most
+    def __init__(self, max_sessions: int, shared: Slots) -> None:
+        self._max_sessions = max_sessions
         self._shared = shared
         self._open: Counter[str] = Counter()
         self._leaving: Counter[str] = Counter()
@@ -42,15 +42,15 @@ class FairPool:
 
     def make_room(self, job_id: str) -> bool:
         """See `Slots`."""
-        mine = self._open[job_id] - self._leaving[job_id]
-        poorer = sum(self._open[other] < mine - 1 for other, _ in self._waiting.values())
-        if self._leaving.total() >= poorer:
+        remaining = self._open[job_id] - self._leaving[job_id]
+        waiting = sum(self._open[other] < remaining - 1 for other, _ in self._waiting.values())
+        if self._leaving.total() >= waiting:
             return False
         self._leaving[job_id] += 1
         return True
 
     async def _enter(self, job_id: str) -> None:
-        if self._open.total() < self._most and not self._waiting:
+        if self._open.total() < self._max_sessions and not self._waiting:
             self._open[job_id] += 1
             return
         number, turn = next(self._numbers), asyncio.get_running_loop().create_future()
@@ -58,7 +58,7 @@ class FairPool:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():  # it came in the same moment
+            if turn.done() and not turn.cancelled():  # the slot was granted at the same moment
                 self._leave(job_id)
             raise
         finally:
@@ -69,7 +69,7 @@ class FairPool:
             counts[job_id] -= 1
             if counts[job_id] <= 0:
                 del counts[job_id]
-        while self._waiting and self._open.total() < self._most:
+        while self._waiting and self._open.total() < self._max_sessions:
             number = min(self._waiting, key=lambda n: (self._open[self._waiting[n][0]], n))
             job, turn = self._waiting.pop(number)
             if not turn.done():

@@ -1,7 +1,7 @@
-"""The JSON module both ends of the Socket.IO connection use: orjson, in the shape python-socketio expects.
+"""JSON for Socket.IO messages of client and server: orjson with the interface that python-socketio expects.
 
-python-socketio keeps it process-wide, so server and client must name the same one. At 250 ms frames it costs a third
-of what the standard library's module does.
+python-socketio stores the JSON module per process, so server and client must use the same one. With frames of 250 ms,
+orjson takes a third of the time of the standard library's module.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def dumps(value: Any, **_: Any) -> str:
-    """Compact JSON text. Takes and ignores the keyword arguments of `json.dumps` that the library passes."""
+    """Compact JSON text. Accepts and ignores the keyword arguments of `json.dumps` that the library passes."""
     return orjson.dumps(value).decode()
 
 
@@ -29,8 +29,8 @@ def encode(value: Any) -> bytes:
 def loads(text: str | bytes, **_: Any) -> Any:
     """Parse JSON. Raises JSONDecodeError, a ValueError.
 
-    Half of a surrogate pair becomes `?`: services that cut a text in the middle of an emoji send one, and orjson
-    refuses the whole message.
+    Half of a surrogate pair becomes `?`: some services cut text in the middle of an emoji, and orjson would reject the
+    whole message.
     """
     try:
         return orjson.loads(text)

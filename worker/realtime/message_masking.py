@@ -1,4 +1,4 @@
-"""Masks secrets in the messages of a service, which may echo the key it was given (pure)."""
+"""Masks secrets in messages of a service, which may echo the API key (pure)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.secret_masking import Masker
 
 
 def mask_message(message: Message, masker: Masker) -> Message:
-    """The same message without secrets. Transcribed words are masked only if they cannot be spoken words."""
+    """The same message without secrets. Transcribed text is masked only where it cannot have been spoken."""
     match message:
         case Partial():
             message = replace(message, text=masker.speech(message.text))

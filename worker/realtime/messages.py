@@ -1,9 +1,9 @@
-"""The events of the real-time API as typed values, and back.
+"""Parses and builds the messages of the real-time API.
 
-In the client only this module knows the field names of the payloads; `worker.server.protocol` is the server's half.
+In the client, only this module knows the field names of the payloads; `worker.server.protocol` is the server's part.
 
 Event and field names: the public API page of the service; payload details of the relayed upstream service
-(words, session configuration, error names) as its schema gives them. Unknown kinds become `Unknown`, never an error:
+(words, session configuration, error names) as in its schema. Unknown messages become `Unknown`, never an error:
 the service may add messages at any time.
 """
 
@@ -33,16 +33,16 @@ TYPE_PARTIAL: Final = "partial_transcript"
 TYPE_COMMITTED: Final = "committed_transcript"
 TYPE_COMMITTED_TIMED: Final = "committed_transcript_with_timestamps"
 MAX_COMMIT_PAUSE_S: Final = 60.0
-"""A longer pause in the configuration is ignored: the tail flush would wait for it."""
-# An addition of the self-hosted service to its configuration: whatever was heard is committed before the close.
+"""A longer pause in the service's configuration is ignored, since the tail flush would wait for it."""
+# Extension of the self-hosted service: with this flag it commits all received audio before session-closed.
 FIELD_COMMIT_ON_STOP: Final = "commit_on_stop"
-# Its reason of a close that answers stop-session; any other close with 1000 may have crossed the stop on its way.
+# Its reason for a close that answers stop-session. Another close with 1000 may have been sent before the stop arrived.
 REASON_STOPPED: Final = "stopped by the client"
 
 
 @dataclass(frozen=True, slots=True)
 class WireWord:
-    """One word as the service sent it; times are seconds of the session, None when it gave none."""
+    """One word as the service sent it. Times are session seconds, None if missing."""
 
     text: str
     start: float | None
@@ -62,23 +62,23 @@ class UpstreamStarted:
     session_id: str | None
     model: str | None = None
     sends_timestamps: bool | None = None
-    """Whether commits come with word times; None if the service does not say it."""
+    """Whether commits have word times, or None if unknown."""
     commits_on_stop: bool = False
-    """Whether the service commits everything before it answers stop-session."""
+    """Whether the service commits all audio before it answers stop-session."""
     commit_pause_s: float | None = None
-    """Pause in seconds after which the service commits; None if it does not say it or the value is implausible."""
+    """Pause in seconds after which the service commits, or None if unknown or implausible."""
 
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Text in progress; replaces the partial before it."""
+    """Text in progress; replaces the previous partial."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Finished text. `timed` tells which of the two committed forms it was; `words` is empty without times."""
+    """Finished text. `timed`: the message is the form with word times; otherwise `words` is empty."""
 
     text: str
     timed: bool
@@ -88,7 +88,7 @@ class Committed:
 
 @dataclass(frozen=True, slots=True)
 class ServiceError:
-    """`session-error`, or a transcript-message whose type is an error's name. `name` is the best guess at the class."""
+    """`session-error`, or a transcript-message whose type is an error name. `name`: the recognized error name."""
 
     name: str
     text: str
@@ -96,7 +96,7 @@ class ServiceError:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """`session-closed`: the upstream connection ended. Code 1000 proves nothing."""
+    """`session-closed`: the upstream connection has ended. Code 1000 does not prove that all audio was committed."""
 
     code: int | None
     reason: str
@@ -104,14 +104,14 @@ class Closed:
 
 @dataclass(frozen=True, slots=True)
 class Unknown:
-    """A message of a kind this version does not know; a sign of life, nothing more."""
+    """A message of an unknown kind. It only shows that the service is alive."""
 
     kind: str
 
 
 Message = SessionStarted | UpstreamStarted | Partial | Committed | ServiceError | Closed | Unknown
 
-# Names the service uses for errors, with and without the suffix `_error` (documented by its upstream's schema).
+# Error names of the service, with and without the suffix `_error` (documented by its upstream's schema).
 ERROR_NAMES: Final = frozenset(
     {
         "auth_error", "quota_exceeded", "unaccepted_terms", "input_error", "invalid_request", "chunk_size_exceeded",
@@ -132,7 +132,7 @@ def audio_chunk(audio_base64: str, sample_rate: int) -> dict[str, Any]:
 
 
 def parse(event: str, payload: object = None) -> Message:
-    """Turn a server event and its payload into a value. Never raises: what cannot be read is `Unknown`."""
+    """Parse a server event and its payload. Never raises: unreadable messages become `Unknown`."""
     if event == STARTED:
         return SessionStarted()
     if event == TRANSCRIPT:
@@ -148,7 +148,7 @@ def parse(event: str, payload: object = None) -> Message:
 
 
 def error_name(text: str) -> str:
-    """The known error name that `text` is or contains as a token; "unknown" otherwise."""
+    """The known error name that `text` contains as a token, otherwise "unknown"."""
     words = "".join(c if c.isalnum() or c == "_" else " " for c in text.lower()).split()
     for word in words:
         name = _known_name(word)

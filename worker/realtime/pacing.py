@@ -1,7 +1,7 @@
-"""When a frame may leave: absolute deadlines (pure; the caller brings the time).
+"""Computes the send time of each frame as an absolute deadline (pure; callers pass the time).
 
-Sleeping a frame's length between frames would add up every delay; a deadline computed from the session's start does
-not. Times are seconds of the event loop's monotonic clock, which tests replace by a virtual one.
+A sleep of one frame's length between frames would accumulate delays; a deadline relative to the session's start does
+not. Times are seconds of the event loop's monotonic clock; tests use a virtual clock.
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ import math
 from typing import Final
 
 MAX_CATCH_UP_S: Final = 2.0
-"""Lateness, in seconds, that is made up by sending faster; more than that moves the schedule instead, because services
-cut sessions that stay above real time."""
+"""Delay, in seconds, that is recovered by faster sending. A longer delay shifts the schedule, because services end
+sessions that are sent faster than real time for long."""
 
 
 class Pacer:
-    """Deadlines for one session. `speed` is a factor of real time; inf means every frame is due at once."""
+    """Deadlines of one session. `speed`: a factor of real time; with inf every frame is due at once."""
 
     def __init__(self, speed: float, start: float) -> None:
         self._anchor_time = start
         self._anchor_position_s = 0.0
         self._speed = speed
         self.worst_late_s = 0.0
-        """Most seconds a frame left after it was due."""
+        """Largest delay of a frame, in seconds."""
 
     @property
     def speed(self) -> float:
         return self._speed
 
     def due(self, position_s: float) -> float:
-        """Clock time at which the frame that begins at `position_s` seconds of the session may leave."""
+        """Clock time at which the frame that starts at session second `position_s` may be sent."""
         if math.isinf(self._speed):
             return self._anchor_time
         return self._anchor_time + (position_s - self._anchor_position_s) / self._speed
 
     def sent(self, position_s: float, now: float) -> None:
-        """The frame at `position_s` left at `now`: when it was much too late, the schedule moves."""
+        """Note that the frame at `position_s` was sent at `now`. A delay above `MAX_CATCH_UP_S` shifts the schedule."""
         late_s = now - self.due(position_s)
         if late_s > self.worst_late_s and math.isfinite(self._speed):
             self.worst_late_s = late_s
@@ -43,7 +43,7 @@ class Pacer:
             self._anchor_time += late_s - MAX_CATCH_UP_S
 
     def change(self, speed: float, position_s: float, now: float) -> None:
-        """From `position_s` on: another speed. The frame there is due when it would have been, at `now` if that was
-        without a limit."""
+        """Set another speed from `position_s` on. The deadline of the frame at `position_s` does not change, except
+        after an unlimited speed: it is then `now`."""
         self._anchor_time = now if math.isinf(self._speed) else self.due(position_s)
         self._anchor_position_s, self._speed = position_s, speed

@@ -1,8 +1,8 @@
-"""How fast audio may be sent: down at once when the service is overrun, up again slowly (pure).
+"""Adapts the sending speed: halves it when the service is overloaded, then raises it slowly (pure).
 
-Additive increase, multiplicative decrease, as in congestion control: nobody publishes what a service takes, so it is
-found by trying, and a limit that was hit is not hit again at once. `auto` starts at real time and rises while answers
-keep up; a set speed is a ceiling that is only left when the service says so.
+This is additive increase, multiplicative decrease (AIMD), as in TCP congestion control: the capacity of a service is
+not published, so it is found by probing. `auto` starts at real time and rises while answers arrive in time. A fixed
+speed is a maximum that is only reduced when the service reports overload.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Final
 from worker.settings import Speed
 
 RISE_PER_S: Final = 0.05
-"""Factors of real time the limit rises in a second."""
+"""Increase of the limit per second, as a factor of real time."""
 HOLD_S: Final = 15.0
-"""Seconds after a fall before it rises again."""
+"""Seconds after a decrease before the limit rises again."""
 MAX_AUTO_SPEED: Final = 16.0
 MAX_AUTO_LAG_S: Final = 8.0
-"""Seconds of speech without any new text at which `auto` falls: at real time a service answers within two or three."""
+"""Seconds of speech without new text after which `auto` slows down. At real time, services answer within 2 to 3 s."""
 MIN_SPEED: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class SpeedChange:
-    """A fall of the speed and its reason; `at_s` is the clock."""
+    """A decrease of the speed at clock time `at_s`, and its reason."""
 
     at_s: float
     speed: float
@@ -36,7 +36,7 @@ class RateControl:
     """The speed of one job across its sessions. Times are seconds of a monotonic clock, speeds factors of real time."""
 
     def __init__(self, asked: Speed, now: float, start: float | None = None) -> None:
-        """`start`: the factor `auto` begins with, where one is known that was taken lately."""
+        """`start`: the initial factor of `auto`, if a recent one is known."""
         self.asked = asked
         self._ceiling = MAX_AUTO_SPEED if asked == "auto" else asked
         self._limit = min(max(start or MIN_SPEED, MIN_SPEED), MAX_AUTO_SPEED) if asked == "auto" else self._ceiling
@@ -45,8 +45,8 @@ class RateControl:
         self.changes: list[SpeedChange] = []
 
     def current(self, now: float) -> float:
-        """The factor in force at `now`; inf for no limit."""
-        if self._limit >= self._ceiling:  # asked twice for each frame
+        """The factor at clock time `now`; inf without a limit."""
+        if self._limit >= self._ceiling:  # fast path: called twice per frame
             return self._limit
         since = max(self._updated, self._hold_until)
         if now > since:
@@ -54,17 +54,17 @@ class RateControl:
         self._updated = max(self._updated, now)
         return self._limit
 
-    def trouble(self, now: float, achieved: float, reason: str) -> None:
-        """The service was overrun at `achieved` (factor of real time really sent)."""
+    def overloaded(self, now: float, achieved: float, reason: str) -> None:
+        """Slow down: the service reported overload at the sending speed `achieved`, a factor of real time."""
         before = self.current(now)
-        self._fall(now, min(before, max(achieved, MIN_SPEED)) / 2, reason)
+        self._decrease(now, min(before, max(achieved, MIN_SPEED)) / 2, reason)
 
     def lag(self, now: float, unanswered_s: float) -> None:
-        """`unanswered_s` seconds of speech went out since the last new text. Only `auto` minds."""
+        """Note that `unanswered_s` seconds of speech were sent since the last new text. Only `auto` slows down."""
         if self.asked == "auto" and unanswered_s > MAX_AUTO_LAG_S and now >= self._hold_until:
-            self._fall(now, self.current(now) / 2, f"{unanswered_s:.0f} s of speech without new text")
+            self._decrease(now, self.current(now) / 2, f"{unanswered_s:.0f} s of speech without new text")
 
-    def _fall(self, now: float, speed: float, reason: str) -> None:
+    def _decrease(self, now: float, speed: float, reason: str) -> None:
         lower = max(speed, min(MIN_SPEED, self._ceiling))
         self._hold_until = now + HOLD_S
         if lower < self._limit:
@@ -73,5 +73,5 @@ class RateControl:
 
 
 def is_unlimited(speed: Speed) -> bool:
-    """Whether `speed` was asked for as `max`."""
+    """Whether `speed` is `max`."""
     return speed != "auto" and math.isinf(speed)

@@ -1,7 +1,6 @@
-"""What follows from the end of a session: one pure function (`decide`).
+"""Decides whether a failed session is retried (pure).
 
-The classes of error names are those the service's upstream documents; any of them may carry the suffix `_error`, and
-texts nobody knows are worth a retry.
+The error names are documented by the service's upstream; each may have the suffix `_error`. Unknown errors are retried.
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ from worker.realtime.session_states import EndReason, SessionEnd
 
 
 class RetryAction(StrEnum):
-    """What to do next with the rest of the audio."""
+    """How the remaining audio is processed."""
 
-    DONE = "done"  # nothing is left to do
-    FAIL = "fail"  # no later session can do better
+    DONE = "done"  # no audio remains
+    FAIL = "fail"  # a later session cannot succeed
     RETRY = "retry"  # a new session after a pause
     ROLLOVER = "rollover"  # a new session at once
 
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """`error` is what the job fails with if the action is FAIL, or when retries are used up."""
+    """`error`: the error of the job if the action is FAIL or the retries are used up."""
 
     action: RetryAction
     error: EndpointError | None = None
@@ -45,21 +44,22 @@ FATAL: Final = frozenset(
 BUSY: Final = frozenset({"rate_limited", "queue_overflow", "resource_exhausted"})
 ROLLOVER: Final = frozenset({"session_time_limit_exceeded", "insufficient_audio_activity", "commit_throttled"})
 
-COME_BACK_LATER: Final = frozenset({1001, 1011, 1012, 1013})
-"""Close codes (RFC 6455 and its registry) of a service that goes away, failed, restarts or is overloaded."""
+RETRY_CLOSE_CODES: Final = frozenset({1001, 1011, 1012, 1013})
+"""WebSocket close codes (RFC 6455 and the IANA registry) of a service that shuts down, failed, restarts or is
+overloaded: a new session must wait."""
 
 
 def decide(end: SessionEnd, url: str) -> RetryDecision:
-    """The consequence of `end`; `url` only serves the error's text."""
-    if end.why is EndReason.COMPLETED:
+    """The decision for a session that ended with `end`. `url` is only used in the error's text."""
+    if end.reason is EndReason.COMPLETED:
         return RetryDecision(RetryAction.DONE)
-    if end.why is EndReason.ERROR:
+    if end.reason is EndReason.ERROR:
         return _decide_error(end, url)
-    if end.why is EndReason.STALLED:
+    if end.reason is EndReason.STALLED:
         return RetryDecision(RetryAction.RETRY, SessionStalled(f"{url}: {end.detail}"))
-    if end.why is EndReason.DROPPED:
-        return RetryDecision(RetryAction.RETRY, EndpointUnavailable(f"{url}: the connection broke ({end.detail})"))
-    action = RetryAction.RETRY if end.close_code in COME_BACK_LATER else RetryAction.ROLLOVER
+    if end.reason is EndReason.DROPPED:
+        return RetryDecision(RetryAction.RETRY, EndpointUnavailable(f"{url}: the connection was lost ({end.detail})"))
+    action = RetryAction.RETRY if end.close_code in RETRY_CLOSE_CODES else RetryAction.ROLLOVER
     return RetryDecision(action, SessionLost(f"{url}: the service ended the session early ({end.detail})"))
 
 
@@ -77,7 +77,7 @@ def _decide_error(end: SessionEnd, url: str) -> RetryDecision:
 
 
 def auth_text(url: str, detail: str) -> str:
-    """The one sentence for a refused key."""
+    """The message for a refused API key."""
     return f"API key refused by {url} ({detail}): check STT_API_KEY and the account's access"
 
 

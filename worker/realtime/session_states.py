@@ -1,4 +1,4 @@
-"""The states of a session and the ways it can end."""
+"""Phases of a session and reasons for its end."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ class Phase(StrEnum):
 
 
 class EndReason(StrEnum):
-    """How a session ended."""
+    """Why a session ended."""
 
-    COMPLETED = "completed"  # all audio sent and the tail resolved
-    ERROR = "error"  # the service sent an error; `name` holds its class
-    CLOSED = "closed"  # the service closed the session before that
-    DROPPED = "dropped"  # the connection broke
-    STALLED = "stalled"  # no sign of life
+    COMPLETED = "completed"  # all audio was sent and committed
+    ERROR = "error"  # the service sent an error; `name` is the error name
+    CLOSED = "closed"  # the service closed the session early
+    DROPPED = "dropped"  # the connection was lost
+    STALLED = "stalled"  # no answer within STT_STALL_TIMEOUT_S
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEnd:
-    """The end of a session. `name`: error class of the service, or ""; `detail`: text for a person."""
+    """The end of a session. `name`: error name of the service, or ""; `detail`: text for the user."""
 
-    why: EndReason
+    reason: EndReason
     name: str = ""
     detail: str = ""
     close_code: int | None = None

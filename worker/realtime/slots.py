@@ -1,4 +1,4 @@
-"""Slots: permission to open a session. `worker.ledger.session_limiter` limits them for each API key."""
+"""Slots permit sessions to open. `worker.ledger.session_limiter` limits their number for each API key."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ class Slots(Protocol):
     """Hands out slots. A session holds one slot while it is open."""
 
     def slot(self, job_id: str) -> AbstractAsyncContextManager[None]:
-        """Waits for a slot, holds it while the body runs, and releases it on every way out.
+        """Context with a slot: waits for it at the start and releases it at the end.
 
-        Raises SessionLost out of the body when the slot was lost meanwhile: Redis was away, or this process stood
-        still, for longer than a slot lives. The session must end, since another one may have the slot now.
+        Raises SessionLost in the body if the slot expires, because Redis was unavailable or this process was suspended
+        for too long. The session must then end, since another session may have the slot.
         """
 
     async def busy(self) -> None:
@@ -36,7 +36,7 @@ class UnlimitedSlots:
         yield
 
     async def busy(self) -> None:
-        """Nothing to limit."""
+        """Ignored."""
 
     def make_room(self, job_id: str) -> bool:
         return False

@@ -1,4 +1,4 @@
-"""Socket.IO packets with a bound on the attachments that python-socketio buffers."""
+"""Socket.IO packets with a limit on the attachments that python-socketio buffers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ class BoundedPacket(Packet):  # type: ignore[misc]
     """A packet with at most one binary attachment.
 
     python-socketio buffers the attachments of a packet until all have arrived, and a packet may announce 9,999,999,999
-    of them: one peer could fill the memory of the other. The API has no event with binary data; a single attachment
+    of them: one peer could exhaust the memory of the other. The API has no event with binary data; a single attachment
     needs no buffering, so the server can answer it with an error.
     """
 
     def decode(self, encoded_packet: Any) -> int:
-        """Read a packet; returns the number of attachments. Raises ValueError for more than one."""
+        """Parse a packet and return the number of attachments. Raises ValueError for more than one."""
         attachments = int(super().decode(encoded_packet))
         if attachments > 1:
             raise ValueError(f"a packet with {attachments} binary attachments: the API has no binary data")

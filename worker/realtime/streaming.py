@@ -1,7 +1,7 @@
-"""Streams frames through one session: joins the state machine (`session`), the pace and the connection (`client`).
+"""Streams frames through one session: connects the state machine (`session`), the pacer and the client.
 
-Two tasks share the machine on one event loop: the listener takes messages, ticks and hands commits out; the sender
-sends. The sender is cancelled as soon as the session has ended, so a peer that takes nothing more cannot hold it.
+Two tasks share the state machine on one event loop. The listener processes messages, calls `tick` and delivers commits;
+the sender sends frames. The sender is cancelled when the session ends, so a peer that reads nothing cannot block it.
 """
 
 from __future__ import annotations
@@ -34,21 +34,21 @@ from worker.session_timeline import Timeline
 from worker.settings import Settings
 
 MAX_FRAMES_PER_TURN: Final = 4
-"""Frames sent at most before others have their turn. Each turn of the loop costs more than a frame."""
+"""Maximum of frames sent without yielding to the event loop. One iteration of the loop costs more than a frame."""
 CONFIG_TIMEOUT_S: Final = 0.3
-"""A service that has not told its configuration by then, counted from session-started, tells none."""
+"""Seconds after session-started in which the service may send its configuration."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceAddress:
-    """Where sessions are opened."""
+    """Address and API key of the service."""
 
     url: str
     api_key: SecretStr
 
 
 class ServiceConnection(Protocol):
-    """What a stream needs of `Client`; tests put their own in its place."""
+    """The part of `Client` that a stream uses; tests replace it."""
 
     async def open(self) -> None: ...
 
@@ -58,12 +58,12 @@ class ServiceConnection(Protocol):
 
 
 class SessionStream:
-    """One session over `frames`: opens it, streams to their end or to a pause at which the session is old enough,
-    flushes the tail, closes.
+    """One session over `frames`: opens it, streams to their end or to a pause after `STT_SESSION_MAX_S`, flushes the
+    tail, closes.
 
-    `timeline` and `voice` record what was sent. `on_commit` is awaited for each commit in order; `on_session` is
-    awaited when something changed, and at least every second. `make_room` is asked at a pause whether somebody else
-    needs the session's place.
+    `timeline` and `voice` record the sent audio. `on_commit` is awaited for each commit in order; `on_session` after
+    each change, and at least every second. `make_room` is called at pauses and returns whether another session waits
+    for the slot.
     """
 
     def __init__(
@@ -90,18 +90,21 @@ class SessionStream:
         self._make_room = make_room
         self._session = Session(settings, speed, self._loop.time())
         self._client = connect(endpoint.url, endpoint.api_key, settings, self._take, self._drop)
-        self._inbox: deque[Message | str] = deque()  # a str is the reason of a drop
+        self._inbox: deque[Message | str] = deque()  # str: the reason of a lost connection
         self._masker = masker_of(settings)
         self._listener_wakeup = Wakeup(self._loop)
         self._sender_wakeup = Wakeup(self._loop)
         self._pacer = Pacer(1.0, 0.0)  # until the first frame
-        self._held = True  # what the sender waits for is news of the service, not only the time of the next frame
-        self._at_once = 0  # frames sent since something was waited for
+        self._held = True  # the sender waits for a message of the service, not only for the time of the next frame
+        self._at_once = 0  # frames sent since the last wait
         self._padding_samples = int(settings.frame_s * settings.sample_rate)
 
     async def run(self) -> Session:
-        """The ended session. Raises AuthRefused, EndpointBusy or EndpointUnavailable when none could be had, and
-        whatever `frames`, `on_commit` or `on_session` raise; the connection is closed in every case."""
+        """Run the session and return it when it has ended. The connection is closed in every case.
+
+        Raises AuthRefused, EndpointMoved, EndpointBusy or EndpointUnavailable if no session could be opened, and the
+        errors of `frames`, `on_commit` and `on_session`.
+        """
         await self._client.open()
         with metrics.measure_session(lambda: self._session.sent_samples / self._rate, lambda: self._pacer.worst_late_s):
             await self._run()
@@ -119,7 +122,7 @@ class SessionStream:
                 if sender is not None:
                     sender.cancel()
                     await asyncio.gather(sender, return_exceptions=True)
-            finally:  # a cancellation may come in the middle of this
+            finally:  # the wait above may be cancelled
                 await self._client.close()
 
     # -- listener --------------------------------------------------------------------------------------------------
@@ -157,7 +160,7 @@ class SessionStream:
         await self._on_session(self._session)
 
     def _measure(self, commit: Commit) -> None:
-        """About how long ago the end of what is now durable was sent, from where it lies behind what is sent by now."""
+        """Measure the latency of a commit: the audio sent after its last word, divided by the sending speed."""
         ends = [word.end for word in commit.words if word.end is not None]
         if ends:
             sent_s = (self._session.sent_samples + self._session.padding_samples) / self._rate
@@ -178,7 +181,7 @@ class SessionStream:
         for frame in self._frames:
             if self._at_once == MAX_FRAMES_PER_TURN:
                 self._at_once = 0
-                await asyncio.sleep(0)  # frames that need not wait must not keep the loop from everything else
+                await asyncio.sleep(0)  # unpaced frames must not block other tasks
             if paused and not frame.runs and self._may_rotate():
                 self._frames.push_back(frame)
                 session.input_ended(self._loop.time(), rotate=True)
@@ -187,13 +190,13 @@ class SessionStream:
             if not await self._may_send(pacer, frame.samples):
                 self._frames.push_back(frame)
                 return
-            # Recorded before it is sent: a word of this frame may come back before the send returns.
+            # Recorded before the send: a commit with words of this frame may arrive before the send returns.
             self._timeline.add_audio(frame.file_start, frame.samples)
             self._voice.add(frame)
             if not await self._emit_audio(frame.pcm, frame.runs):
                 return
             self._at_once += 1
-        await self._hear_config(until=began + CONFIG_TIMEOUT_S)
+        await self._wait_for_config(until=began + CONFIG_TIMEOUT_S)
         session.input_ended(self._loop.time())
         await self._flush()
         if session.phase is Phase.STOPPING:
@@ -204,7 +207,7 @@ class SessionStream:
         return session.may_rotate(self._loop.time()) or (not session.pending_text and self._make_room())
 
     async def _may_send(self, pacer: Pacer, samples: int) -> bool:
-        """Wait until the frame is due and the service keeps up; False when the session no longer takes audio."""
+        """Wait until the frame is due and flow control allows it. False if the session accepts no more audio."""
         session = self._session
         position_s = session.sent_samples / self._rate
         while session.phase is Phase.STREAMING:
@@ -221,9 +224,9 @@ class SessionStream:
             self._held, self._at_once = True, 0
         return False
 
-    async def _hear_config(self, until: float) -> None:
-        """How the service ends a session is in its configuration, which comes right behind session-started: a short
-        file may be sent before it is there."""
+    async def _wait_for_config(self, until: float) -> None:
+        """Wait for the configuration, which tells how the service ends a session. It follows session-started
+        immediately, but a short file may be sent completely before it arrives."""
         session = self._session
         while session.session_id is None and session.phase is Phase.STREAMING and self._loop.time() < until:
             await self._sender_wakeup.wait(until)
@@ -246,14 +249,14 @@ class SessionStream:
         session = self._session
         session.sending(self._loop.time())
         chunk = messages.audio_chunk(pybase64.b64encode_as_string(pcm), self._rate)
-        taken = await self._client.emit(messages.CHUNK, chunk)
-        if taken:
+        accepted = await self._client.emit(messages.CHUNK, chunk)
+        if accepted:
             session.sent(len(pcm) // BYTES_PER_SAMPLE, self._loop.time(), runs=runs, padding=padding)
-        return taken
+        return accepted
 
 
 def ended(session: Session) -> SessionEnd:
-    """The end of a session that has ended."""
+    """The end of an ended session. Raises RuntimeError if it is still running."""
     if session.end is None:
         raise RuntimeError("the session has not ended")
     return session.end

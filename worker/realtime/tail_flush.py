@@ -1,10 +1,9 @@
-"""How long silence is streamed after the last sample, so that the last words are committed (pure).
+"""Decides how long silence is streamed after the last sample, so that the service commits the last words (pure).
 
-A service forgets what it has not committed when it is stopped, and says nothing when there is nothing left to commit.
-So silence flows for the pause it commits after, and on until one of these holds: a commit made by that silence, or some
-time after it any commit, reaches the last voiced sample; the service went on answering and had nothing new to say;
-nothing was voiced since its last answer; the bound is reached. While text is in progress, only a commit or the bound
-ends it.
+A stopped service discards uncommitted text, and it sends no message when all text is committed. So silence is streamed
+for at least the pause after which the service commits, and then until one of these conditions: a commit reaches the
+last voiced sample; the service answered for some time without new text; no voiced audio was sent after its last answer;
+or `STT_TAIL_SILENCE_MAX_S` is reached. While text is in progress, only a commit or that limit ends the flush.
 """
 
 from __future__ import annotations
@@ -15,24 +14,24 @@ from typing import Final
 from worker.settings import Settings
 
 TOLERANCE_S: Final = 0.7
-"""A commit whose last word ends this close to the last voiced sample covers it: word ends are that inexact."""
+"""Maximum distance, in seconds, of a last word's end from the last voiced sample. Word ends are that inexact."""
 SETTLE_S: Final = 2.5
-"""Seconds of answers without news, or of silence with nothing to answer, after which nothing more is expected."""
+"""Seconds of answers without new text, or of silence without an answer, after which no commit is expected."""
 PAUSE_MARGIN_S: Final = 0.5
-"""Silence beyond the pause the service says it commits after."""
+"""Silence, in seconds, streamed in addition to the announced commit pause of the service."""
 MAX_PADDING_SPEED: Final = 4.0
-"""Most, as a factor of real time, at which silence beyond the least is sent."""
+"""Maximum speed of silence after the minimum, as a factor of real time."""
 DEFAULT_PAUSE_S: Final = 1.5
-"""The pause the service is documented to commit after."""
+"""Documented pause, in seconds, after which the service commits."""
 
 
 class TailFlush:
-    """The silence after the last sample of one session."""
+    """The flush of one session."""
 
     def __init__(self, settings: Settings) -> None:
         self._rate = settings.sample_rate
-        self._least_s = settings.tail_silence_min_s
-        self._most_s = settings.tail_silence_max_s
+        self._min_s = settings.tail_silence_min_s
+        self._max_s = settings.tail_silence_max_s
         self._pause_s = DEFAULT_PAUSE_S
         self._since = 0.0
         self._answers = 0
@@ -40,41 +39,40 @@ class TailFlush:
         self._settled = False
         self.padding_samples = 0
 
-    def commits_after(self, pause_s: float) -> None:
-        """The service says after how long a pause it commits."""
+    def set_commit_pause(self, pause_s: float) -> None:
+        """Note the pause, in seconds, after which the service commits."""
         self._pause_s = pause_s
 
     def begin(self, now: float) -> None:
-        """The last sample of the file was sent."""
+        """Start the flush: the last sample of the file was sent."""
         self._since = now
 
     def answered(self, now: float) -> None:
-        """The service said something since."""
+        """Note a message of the service during the flush."""
         self._answers += 1
         if self._answers == 1:
             self._first_answer = now
 
     def committed(self) -> None:
-        """The service committed something. After a whole pause of silence it was that silence that made it do so, and
-        nothing is left to be committed."""
+        """Note a commit. After a full pause of silence, that silence caused it, and no text is left to commit."""
         self._settled = self.padding_samples >= self._pause_s * self._rate
 
     def padding_at(self, now: float, *, speed: float) -> float:
-        """Clock time from which the next frame of silence may leave. At full speed the least that is needed goes at
-        once; the rest not much faster than real time, so that little is wasted when the answer comes."""
-        if self.padding_samples < self._least_samples and math.isinf(speed):
+        """Clock time from which the next frame of silence may be sent. At full speed, the minimum is sent at once. The
+        rest is sent little faster than real time, so that the last answer does not come after much useless silence."""
+        if self.padding_samples < self._min_samples and math.isinf(speed):
             return now
         return max(now, self._since + self.padding_samples / self._rate / min(speed, MAX_PADDING_SPEED))
 
-    def over(self, now: float, *, pending: bool, covered: bool, unanswered: bool) -> bool:
+    def is_over(self, now: float, *, pending: bool, covered: bool, unanswered: bool) -> bool:
         """Whether the session can be stopped. `pending`: text is in progress; `covered`: a commit reaches the last
-        voiced sample; `unanswered`: something voiced was sent and nothing came back since."""
+        voiced sample; `unanswered`: voiced audio was sent after the last message."""
         waited_s = now - self._since
-        if self.padding_samples >= self._most_s * self._rate and waited_s >= min(SETTLE_S, self._most_s):
+        if self.padding_samples >= self._max_s * self._rate and waited_s >= min(SETTLE_S, self._max_s):
             return True
         if pending:
             return False
-        if self.padding_samples < self._least_samples:
+        if self.padding_samples < self._min_samples:
             return covered and self._settled
         if covered:
             return True
@@ -83,6 +81,6 @@ class TailFlush:
         return not unanswered and waited_s >= SETTLE_S
 
     @property
-    def _least_samples(self) -> int:
-        least_s = max(self._least_s, self._pause_s + PAUSE_MARGIN_S)
-        return int(min(least_s, self._most_s) * self._rate)
+    def _min_samples(self) -> int:
+        min_s = max(self._min_s, self._pause_s + PAUSE_MARGIN_S)
+        return int(min(min_s, self._max_s) * self._rate)

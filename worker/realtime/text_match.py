@@ -1,7 +1,7 @@
 """Compares texts of committed messages by their letters (pure).
 
 Two forms of one commit may differ in case, spacing and punctuation, and a service may repeat the text inside a commit.
-Both are found in the letters and digits alone, so that languages without spaces work the same way.
+Only letters and digits are compared, so that languages without spaces work the same way.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Final
 
 AVERAGE_WORD: Final = 5
-"""Letters of an average word. A token with digits counts as one: its reading is unknown."""
+"""Letters of an average word. A token with digits counts as one word, since its reading is unknown."""
 _WIDE: Final = (
     (0x3400, 0x9FFF, 3),
     (0xF900, 0xFAFF, 3),
@@ -26,22 +26,22 @@ def letters(text: str) -> str:
 
 
 def same_text(one: str, other: str) -> bool:
-    """Equal but for white space at the ends."""
+    """Whether two texts are equal except for white space at the ends."""
     return one.strip() == other.strip()
 
 
 def same_letters(one: str, other: str) -> bool:
-    """Equal but for case, spacing and punctuation. Texts without letters are compared as they are."""
+    """Whether two texts are equal except for case, spacing and punctuation. Texts without letters must be equal."""
     return same_text(one, other) or (bool(letters(one)) and letters(one) == letters(other))
 
 
 def period(text: str) -> int:
-    """Length of the shortest piece that makes up `text` when it is repeated; the whole length if none does."""
+    """Length of the shortest string whose repetition is `text`; the whole length if there is none."""
     return (text + text).find(text, 1) if text else 0
 
 
 def copies(text: str) -> int:
-    """How often `text` repeats its content: 3 for "So. So, so!", 1 for a text without repetition or letters."""
+    """Number of repetitions in `text`: 3 for "So. So, so!", 1 for a text without repetition or letters."""
     plain = letters(text)
     return len(plain) // period(plain) if plain else 1
 
@@ -53,7 +53,7 @@ def same_once(one: str, other: str) -> bool:
 
 
 def first_copies(text: str, count: int) -> str:
-    """The first `count` of the copies of a repeated text, with their punctuation."""
+    """The first `count` copies of a repeated text, with their punctuation."""
     plain = letters(text)
     return up_to_letter(text, period(plain) * count)
 
@@ -71,7 +71,7 @@ def up_to_letter(text: str, count: int) -> str:
 
 
 def effort(text: str) -> int:
-    """How long a text takes to speak, in Latin letters."""
+    """Duration of a spoken text, measured in Latin letters."""
     return sum(_token_effort(token) for token in text.split())
 
 

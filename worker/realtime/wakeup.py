@@ -1,7 +1,7 @@
-"""A wake-up primitive with a deadline: an `asyncio.Event` with one waiter that is reset by each wait.
+"""A wake-up primitive with a deadline: like an `asyncio.Event` with one waiter that each wait resets.
 
-A session waits several times a second, and a process runs a thousand sessions: an event with a timer beside it costs
-twice as much.
+A session waits several times per second, and a process runs a thousand sessions. `asyncio.Event` with a timeout takes
+twice the time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import asyncio
 
 
 class Wakeup:
-    """`set` ends the present wait, or the next one at once. Each `set` ends at most one wait."""
+    """`set` ends the current wait, or the next one immediately. Each `set` ends at most one wait."""
 
     __slots__ = ("_is_set", "_loop", "_waiter")
 
@@ -25,7 +25,7 @@ class Wakeup:
             self._waiter.set_result(None)
 
     async def wait(self, until: float | None = None) -> None:
-        """Wait until it is set or the loop's clock shows `until`."""
+        """Wait until `set` is called or the loop's clock reaches `until`, in seconds."""
         if not self._is_set:
             self._waiter = self._loop.create_future()
             timer = None if until is None else self._loop.call_at(until, self.set)

@@ -24,7 +24,7 @@ def run(events: list[tuple[float, Committed | Partial]]) -> list[Commit]:
     for now, message in events:
         commits += pairer.release(now)
         if isinstance(message, Partial):
-            pairer.heard(message)
+            pairer.note_partial(message)
         else:
             commits += pairer.feed(message, now, sent=int(now * 16000))
     return commits + pairer.release(events[-1][0], everything=True)

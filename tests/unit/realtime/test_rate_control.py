@@ -14,7 +14,7 @@ from worker.realtime.rate_control import HOLD_S, MAX_AUTO_SPEED, RateControl
 def test_a_set_speed_stays_until_there_is_trouble() -> None:
     control = RateControl(4.0, 0.0)
     assert control.current(1000.0) == 4.0
-    control.trouble(1000.0, achieved=3.8, reason="queue_overflow")
+    control.overloaded(1000.0, achieved=3.8, reason="queue_overflow")
     assert control.current(1000.0) == 1.9
     assert control.current(1000.0 + HOLD_S) == 1.9
     assert 1.9 < control.current(1020.0) < 4.0
@@ -24,7 +24,7 @@ def test_a_set_speed_stays_until_there_is_trouble() -> None:
 
 def test_without_a_limit_the_speed_that_was_too_much_is_halved() -> None:
     control = RateControl(math.inf, 0.0)
-    control.trouble(10.0, achieved=60.0, reason="rate_limited")
+    control.overloaded(10.0, achieved=60.0, reason="rate_limited")
     assert control.current(10.0) == 30.0
     assert math.isfinite(control.current(10_000.0))
 
@@ -33,10 +33,10 @@ def test_real_time_is_the_least() -> None:
     for asked in (1.0, 2.0, math.inf, "auto"):
         control = RateControl(asked, 0.0)  # type: ignore[arg-type]
         for _ in range(10):
-            control.trouble(1.0, achieved=0.2, reason="x")
+            control.overloaded(1.0, achieved=0.2, reason="x")
         assert control.current(1.0) == 1.0
     slow = RateControl(0.5, 0.0)
-    slow.trouble(1.0, achieved=0.5, reason="x")
+    slow.overloaded(1.0, achieved=0.5, reason="x")
     assert slow.current(1.0) == 0.5
 
 
@@ -63,7 +63,7 @@ def test_between_its_bounds_whatever_happens(asked, events) -> None:  # type: ig
         now += step
         before = control.current(now)
         if kind == "trouble":
-            control.trouble(now, value, "x")
+            control.overloaded(now, value, "x")
             assert control.current(now) <= before
         elif kind == "lag":
             control.lag(now, value)

@@ -74,8 +74,8 @@ class Driver:
         self.session.input_ended(self.now)
 
     @property
-    def why(self) -> EndReason | None:
-        return self.session.end.why if self.session.end else None
+    def end_reason(self) -> EndReason | None:
+        return self.session.end.reason if self.session.end else None
 
 
 def test_the_phases_of_a_plain_session() -> None:
@@ -88,7 +88,7 @@ def test_the_phases_of_a_plain_session() -> None:
     d.pad(10)
     assert d.session.phase is Phase.STOPPING
     d.hear(Closed(1000, ""))
-    assert d.why is EndReason.COMPLETED
+    assert d.end_reason is EndReason.COMPLETED
     assert [c.text for c in d.session.take_commits()] == ["hello"]
 
 
@@ -98,16 +98,16 @@ def test_a_service_that_commits_on_stop_needs_no_silence() -> None:
     d.finish_input()
     assert d.session.phase is Phase.STOPPING
     d.hear(timed("late", 0.5, 2.9), Closed(1000, ""))
-    assert d.why is EndReason.COMPLETED
+    assert d.end_reason is EndReason.COMPLETED
 
 
 def test_a_close_that_crossed_the_stop_is_no_success() -> None:
-    for reason, why in (("", EndReason.CLOSED), (REASON_STOPPED, EndReason.COMPLETED)):
+    for text, expected in (("", EndReason.CLOSED), (REASON_STOPPED, EndReason.COMPLETED)):
         d = Driver(commit_on_stop=True)
         d.speak(3)
         d.finish_input()
-        d.hear(Closed(1000, reason))
-        assert d.why is why
+        d.hear(Closed(1000, text))
+        assert d.end_reason is expected
 
 
 def test_without_a_close_the_stop_is_bounded() -> None:
@@ -117,7 +117,7 @@ def test_without_a_close_the_stop_is_bounded() -> None:
     d.pad(30)
     assert d.session.phase is Phase.STOPPING
     d.wait(6)
-    assert d.why is EndReason.COMPLETED
+    assert d.end_reason is EndReason.COMPLETED
 
 
 def test_the_tail_waits_for_text_in_progress() -> None:
@@ -154,7 +154,7 @@ def test_a_service_that_falls_silent_before_the_end_is_no_success() -> None:
     d.speak(5)
     d.finish_input()
     d.pad(200)
-    assert d.why is EndReason.STALLED
+    assert d.end_reason is EndReason.STALLED
     assert d.session.pending_text == "the first words"
 
 
@@ -165,7 +165,7 @@ def test_a_service_that_answers_neither_the_last_words_nor_the_stop_is_no_succes
     d.pad(200)
     assert d.session.phase is Phase.STOPPING
     d.wait(6)
-    assert d.why is EndReason.STALLED
+    assert d.end_reason is EndReason.STALLED
 
 
 def test_echoes_of_a_commit_are_not_text_in_progress() -> None:
@@ -247,20 +247,20 @@ def test_harmless_errors_at_the_end(name: str) -> None:
     d = Driver()
     d.speak(3)
     d.hear(ServiceError(name, name))
-    assert d.why is EndReason.ERROR
+    assert d.end_reason is EndReason.ERROR
     d = Driver()
     d.speak(3)
     d.hear(timed("x", 0, 2.9))
     d.finish_input()
     d.hear(ServiceError(name, name))
-    assert d.why is None
+    assert d.end_reason is None
 
 
 def test_a_close_before_the_stop_is_no_success() -> None:
     d = Driver()
     d.speak(3)
     d.hear(Closed(1000, "idle"))
-    assert d.why is EndReason.CLOSED
+    assert d.end_reason is EndReason.CLOSED
 
 
 def test_an_abnormal_close_after_stop_is_no_success_where_the_tail_was_open() -> None:
@@ -268,7 +268,7 @@ def test_an_abnormal_close_after_stop_is_no_success_where_the_tail_was_open() ->
     d.speak(3)
     d.finish_input()
     d.hear(Closed(1011, "broken"))
-    assert d.why is EndReason.CLOSED
+    assert d.end_reason is EndReason.CLOSED
 
 
 def test_a_drop_after_the_tail_is_settled_is_a_success() -> None:
@@ -278,11 +278,11 @@ def test_a_drop_after_the_tail_is_settled_is_a_success() -> None:
     d.finish_input()
     d.pad(10)
     d.session.disconnected("transport error", d.now)
-    assert d.why is EndReason.COMPLETED
+    assert d.end_reason is EndReason.COMPLETED
     d = Driver()
     d.speak(3)
     d.session.disconnected("transport error", d.now)
-    assert d.why is EndReason.DROPPED
+    assert d.end_reason is EndReason.DROPPED
 
 
 def test_stalls() -> None:
@@ -290,24 +290,24 @@ def test_stalls() -> None:
     silent_start.connected(0.0)
     silent_start.tick(SETTINGS.start_timeout_s)
     assert silent_start.end
-    assert silent_start.end.why is EndReason.STALLED
+    assert silent_start.end.reason is EndReason.STALLED
 
     no_answer = Driver()
     for _ in range(59):
         no_answer.speak(1)
-    assert no_answer.why is None
+    assert no_answer.end_reason is None
     no_answer.speak(1.5)
-    assert no_answer.why is EndReason.STALLED
+    assert no_answer.end_reason is EndReason.STALLED
 
     silence = Driver()
     for _ in range(300):
         silence.speak(1, voiced=False)
-    assert silence.why is None
+    assert silence.end_reason is None
 
     stuck = Driver()
     stuck.session.sending(stuck.now)
     stuck.wait(61)
-    assert stuck.why is EndReason.STALLED
+    assert stuck.end_reason is EndReason.STALLED
 
 
 def test_the_window_holds_back_speech_ahead_of_the_service() -> None:
@@ -359,7 +359,7 @@ def test_commits_whose_word_times_were_still_to_come_are_heard_again() -> None:
     d.session.disconnected("reset", d.now)
     assert [c.text for c in d.session.take_commits()] == ["the first"]
     assert d.session.unpaired == ("the second", "the third")
-    assert d.session.left_text == "the second the third"
+    assert d.session.uncommitted_text == "the second the third"
 
 
 events = st.lists(
@@ -421,7 +421,7 @@ def test_only_new_text_answers_speech() -> None:
     ):  # fmt: skip
         d.speak(1)
         d.hear(message)
-    assert unanswered.voiced_since_life == 0
+    assert unanswered.voiced_since_message == 0
     assert unanswered.voiced_since_text == 8 * RATE
     d.hear(Partial("and left"))
     assert unanswered.voiced_since_text == 0
@@ -433,4 +433,4 @@ def test_a_service_may_answer_the_stop_with_any_code(code: int | None) -> None:
     d.speak(3)
     d.finish_input()
     d.hear(Closed(code, REASON_STOPPED))
-    assert d.why is EndReason.COMPLETED
+    assert d.end_reason is EndReason.COMPLETED

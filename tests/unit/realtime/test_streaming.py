@@ -110,7 +110,7 @@ def test_an_hour_of_real_time_is_on_time_to_the_last_frame() -> None:
     session, _ = stream(service, 3600)
     took_s = time.process_time() - started
     assert session.end is not None
-    assert session.end.why is EndReason.COMPLETED
+    assert session.end.reason is EndReason.COMPLETED
     assert service.closed
     late = [at - n * 0.25 for n, at in enumerate(service.left)]
     assert len(late) == 14_400
@@ -145,7 +145,7 @@ def test_at_full_speed_no_more_than_the_window_is_ahead_of_the_last_sign_of_life
         service, 600, math.inf, frame_s=1.0, voiced=True, STT_SEND_AHEAD_MAX_S="30", STT_STALL_TIMEOUT_S="60"
     )
     assert session.end is not None
-    assert session.end.why is EndReason.STALLED
+    assert session.end.reason is EndReason.STALLED
     for n, at in enumerate(service.left):
         assert n + 1 <= max(30, at + 1), "ahead of the window and of real time"
     gaps = [b - a for a, b in zip(service.left, service.left[1:], strict=False)]
@@ -163,7 +163,7 @@ def test_at_full_speed_silence_is_not_held_back() -> None:
     service = Service(mute)
     session, _ = stream(service, 600, math.inf, frame_s=1.0)
     assert session.end is not None
-    assert session.end.why is EndReason.COMPLETED
+    assert session.end.reason is EndReason.COMPLETED
     assert service.left[599] == 0.0
 
 
@@ -185,7 +185,7 @@ def test_a_short_file_waits_for_how_the_service_ends_a_session(after_s: float, p
 
     session, _ = stream(Service(answer), 5, math.inf)
     assert session.end is not None
-    assert session.end.why is EndReason.COMPLETED
+    assert session.end.reason is EndReason.COMPLETED
     assert (session.padding_samples > 0) is padded
 
 
@@ -193,7 +193,7 @@ def test_a_transport_that_takes_nothing_ends_within_the_bound() -> None:
     service = Service(willing, emit_s=lambda n: 1e6 if n == 10 else 0.0)
     session, _ = stream(service, 60, STT_STALL_TIMEOUT_S="20")
     assert session.end is not None
-    assert session.end.why is EndReason.STALLED
+    assert session.end.reason is EndReason.STALLED
     assert len(service.left) == 10
     assert service.closed
 
@@ -207,7 +207,7 @@ def test_a_drop_gives_the_unsent_frame_back() -> None:
     service = Service(dropping)
     session, frames = stream(service, 60)
     assert session.end is not None
-    assert session.end.why is EndReason.DROPPED
+    assert session.end.reason is EndReason.DROPPED
     assert len(service.left) <= 6
     assert service.closed
     assert len(frames.given_back) <= 1
@@ -218,7 +218,7 @@ def test_an_old_session_ends_at_a_pause_and_gives_the_next_frame_back() -> None:
     session, frames = stream(service, 60, STT_SESSION_MAX_S="20")
     assert session.rotated
     assert session.end is not None
-    assert session.end.why is EndReason.COMPLETED
+    assert session.end.reason is EndReason.COMPLETED
     assert len(service.left) == 80
     assert frames.given_back[0].file_start == 20 * RATE
 
