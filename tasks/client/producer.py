@@ -183,7 +183,7 @@ class Producer:
         specs = [(identity, spec.model_dump_json()) for identity, spec in jobs]
         contents = {identity: self.identified.contents.get(identity, "") for identity, _ in jobs}
         created = await self.ledger.create_many(
-            specs, batch=batch, force=force, most=self.settings.queue_max, contents=contents, producer=producer
+            specs, batch=batch, force=force, max_waiting=self.settings.queue_max, contents=contents, producer=producer
         )
         for identity in contents:
             self.identified.contents.pop(identity, None)

@@ -93,7 +93,7 @@ def of_schema(found: schema.Schema | None) -> Finding:
     if found is None:
         return ok("redis", f"holds no jobs yet; version {schema.VERSION} will write there")
     if not found.readable:
-        text = f"holds jobs of version {found.reader} of their form, and this stt-batch reads up to {schema.VERSION}"
+        text = f"contains records of version {found.reader}, and this stt-batch reads records up to {schema.VERSION}"
         return fail("redis", text, "update stt-batch here: a worker of this version does not start")
     if found.version > schema.VERSION:
         text = f"a newer stt-batch writes there as well (version {found.version} beside {schema.VERSION} of the form)"

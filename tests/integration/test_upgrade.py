@@ -114,7 +114,7 @@ def test_a_worker_that_cannot_read_the_ledger_does_not_start_and_says_so(fleet: 
     raw.hset("stt:schema", mapping={"version": "3", "reader": "2"})
     worker = fleet.launch()
     assert worker.process.wait(60) == 1
-    assert "error: this Redis holds jobs of version 2 of their form" in worker.text()
+    assert "error: this Redis contains records of version 2" in worker.text()
     assert "Traceback" not in worker.text()
     answer = CliRunner().invoke(main, ["cancel", "a"], env=fleet.environ)
     assert answer.exit_code != 0

@@ -1,7 +1,7 @@
-"""The connection to Redis or Valkey. The only module that imports `redis`; its errors leave here as ours.
+"""The connection to Redis or Valkey. The only module that imports `redis`; it translates the library's errors.
 
-Every command has a time-out and is tried a few times with jitter before `LedgerUnavailable`. A command whose answer was
-lost runs a second time, so the ledger's scripts give the same answer to the same call.
+Every command has a timeout and is retried with jitter before LedgerUnavailable is raised. A command whose answer was
+lost runs a second time, so every script of the ledger gives the same answer to a repeated call.
 """
 
 from __future__ import annotations
@@ -37,13 +37,13 @@ MAX_RETRIES: Final = 4
 COMMAND_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
 MAX_CONNECTIONS: Final = 64
-"""Most connections of one process; a command waits for a free one, up to `COMMAND_TIMEOUT_S`."""
+"""Connections of one process. A command waits for a free one, up to COMMAND_TIMEOUT_S."""
 
 _TEMPORARY: Final = re.compile(
     r"\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOSCRIPT|UNBLOCKED|EXECABORT)\b"
     r"|max number of clients"
 )
-"""Temporary refusals: memory or disk is full, or another server is about to take over."""
+"""Error codes of temporary refusals: memory or disk is full, or another server is about to take over."""
 _CODES: Final = {
     "OutOfMemoryError",
     "ReadOnlyError",
@@ -52,21 +52,21 @@ _CODES: Final = {
     "ClusterDownError",
     "ExecAbortError",
 }
-"""The classes for which redis-py drops the code from the text."""
+"""Classes of temporary refusals for which redis-py removes the code from the text."""
 _LUA: Final = Path(__file__).with_name("lua")
 _SHARED: Final = ("common", "webhook_message", "conclude")
-"""The files in front of every script, in this order: each uses functions of the ones before it."""
+"""Files that precede every script, in this order: each uses functions of the earlier ones."""
 
 
 def redacted(url: str) -> str:
-    """The address without user, password and query, fit for a message."""
+    """The address without user, password and query, for messages."""
     return re.sub(r"//[^@/]*@", "//", url).split("?", 1)[0]
 
 
 def is_permanent(error: BaseException) -> bool:
     """Whether Redis would refuse the same command again: wrong type of key, missing permission, wrong argument.
 
-    After an outage a command is repeated; a permanently refused command would be repeated forever."""
+    Callers repeat commands after an outage; a permanently refused command would be repeated forever."""
     if isinstance(error, DataError):
         return True
     temporary = _TEMPORARY.search(str(error)) or any(kind.__name__ in _CODES for kind in type(error).__mro__)
@@ -75,21 +75,21 @@ def is_permanent(error: BaseException) -> bool:
 
 @cache
 def script_text(name: str) -> str:
-    """The Lua source of a script of the ledger, after the functions that all scripts share."""
+    """The Lua source of a script of the ledger, preceded by the functions that all scripts share."""
     return "\n".join((_LUA / f"{part}.lua").read_text("utf-8") for part in (*_SHARED, name))
 
 
 class ScriptRunner(Protocol):
-    """Runs the Lua scripts of the ledger, as `RedisConnection` does."""
+    """Runs the Lua scripts of the ledger. Implemented by `RedisConnection` and by stand-ins in tests."""
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any: ...
 
 
 class RedisConnection:
-    """One bounded pool of connections. Belongs to the event loop it is first used on."""
+    """A bounded pool of connections. Belongs to the event loop of its first command."""
 
     def __init__(self, url: str, *, retries: int = MAX_RETRIES) -> None:
-        """`url`: redis://, rediss:// or unix://. Raises SettingsError when it is none of these."""
+        """`url`: redis://, rediss:// or unix://. Raises SettingsError for other addresses."""
         self.address = redacted(url)
         try:
             pool = BlockingConnectionPool.from_url(
@@ -101,24 +101,22 @@ class RedisConnection:
                 socket_keepalive=True,
                 health_check_interval=25,
                 decode_responses=True,
-                # One value that is not UTF-8 must not stop a script or a listing that also reads others.
+                # A value that is not UTF-8 must not stop a command that also reads other values.
                 encoding_errors="backslashreplace",
                 retry=Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.1), retries),
                 retry_on_error=[BusyLoadingError, ConnectionError, TimeoutError],
             )
         except ValueError as exc:
-            raise SettingsError(
-                f"STT_REDIS_URL: {self.address!r} is not an address Redis is reached at: {exc}"
-            ) from None
+            raise SettingsError(f"STT_REDIS_URL: {self.address!r} is not an address of Redis: {exc}") from None
         self._redis: Redis = Redis(connection_pool=pool)
         self._scripts: dict[str, AsyncScript] = {}
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Around every command: our errors for theirs, and a cancellation stays one.
+        """Translates errors of a command, and raises CancelledError if the task was cancelled during the command.
 
-        redis-py 8.1 loses a cancellation that comes while it connects or while the answer is there but not taken yet:
-        the command goes on and returns. So it is raised here when the task's count says that one came.
+        redis-py 8.1 loses a cancellation that arrives while it connects, or after the answer has arrived but before it
+        is read: the command returns as usual. The task's cancellation count shows the loss.
         """
         task = asyncio.current_task()
         before = task.cancelling() if task is not None else 0
@@ -154,7 +152,7 @@ class RedisConnection:
             raise LedgerUnavailable(f"Redis at {self.address} refused a command: {exc}") from exc
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
-        """Run a script of `lua/`; its answer as Redis gives it (int, str or list)."""
+        """Run a script of `lua/`. Returns the answer as Redis sends it: int, str or list."""
         script = self._scripts.get(name)
         if script is None:
             script = self._scripts[name] = self._redis.register_script(script_text(name))
@@ -183,9 +181,9 @@ class RedisConnection:
             return await command(self._redis)
 
     async def pipeline(self, queue: Callable[[Any], object], *, each: bool = False) -> list[Any]:
-        """Run what `queue` puts on a pipeline in one round trip, not as a transaction; the answers in order.
+        """Run the commands that `queue` adds in one round trip, without a transaction. Returns their answers in order.
 
-        With `each`, a permanently refused command has the exception as its answer and does not stop the others."""
+        With `each`, the answer of a permanently refused command is its exception, and the others run."""
         with self._translated():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 queue(pipeline)
@@ -196,6 +194,7 @@ class RedisConnection:
             return answers
 
     async def close(self) -> None:
+        """Close all connections."""
         with self._translated():
             await self._redis.aclose()
             await self._redis.connection_pool.disconnect()

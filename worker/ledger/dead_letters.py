@@ -41,10 +41,10 @@ def dead_letter(raw: bytes, queue: str, reason: str, job: str = "") -> dict[str,
     }
 
 
-def _printable(text: str, most: int) -> str:
+def _printable(text: str, max_characters: int) -> str:
     """The text with escaped control characters and surrogates, which UTF-8 cannot encode."""
-    shown = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:most])
-    return "".join(shown)[:most]
+    shown = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:max_characters])
+    return "".join(shown)[:max_characters]
 
 
 def write(pipeline: Any, key: str, fields: dict[str, str], ttl_s: int) -> None:
@@ -55,13 +55,17 @@ def write(pipeline: Any, key: str, fields: dict[str, str], ttl_s: int) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
+    """The number of dead letters, and the reason of the last one."""
+
     count: int
     last_reason: str
-    """Reason of the last entry; empty without an entry."""
+    """Reason of the last entry; empty if there is none."""
 
 
 class DeadLetters:
-    """Raises LedgerUnavailable when Redis does not answer. Belongs to the event loop of its connection."""
+    """Writes and counts dead letters. Raises LedgerUnavailable when Redis does not answer.
+
+    Belongs to the event loop of its connection."""
 
     def __init__(self, connection: RedisConnection, keys: Keys, result_ttl: timedelta) -> None:
         self._connection = connection

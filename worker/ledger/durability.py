@@ -1,4 +1,4 @@
-"""What in the way a Redis is set up can lose accepted jobs (pure)."""
+"""Redis settings that can lose accepted jobs (pure)."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def durability_warnings(info: Mapping[str, Any]) -> list[str]:
-    """From the answer to INFO. What it does not say (a managed service may hide it) gives no warning."""
+    """Warnings for the reply to INFO. A missing field gives no warning: managed services hide some of them."""
     found = []
     if info.get("aof_enabled") == 0:
         found.append(
             "Redis keeps no append-only file: when it restarts, accepted jobs and commits since its last snapshot are "
-            "gone; set `appendonly yes`"
+            "lost; set `appendonly yes`"
         )
     policy = str(info.get("maxmemory_policy", "noeviction"))
     if policy != "noeviction":

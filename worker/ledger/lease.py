@@ -1,4 +1,8 @@
-"""A worker's right to write one job: every write carries the epoch, and is refused when a newer one exists."""
+"""The lease: a worker's exclusive, expiring right to write one job.
+
+Every write carries the epoch of the lease. Redis refuses it when a newer epoch exists, so a worker that lost its lease
+without noticing (a zombie) cannot write.
+"""
 
 from __future__ import annotations
 
@@ -22,16 +26,16 @@ from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
 _LOG: Final = logging.getLogger(__name__)
 SECTIONS: Final = TypeAdapter(dict[int, SectionFacts])
 MAX_REASON_CHARACTERS: Final = 2000
-"""Characters of a reason that are kept."""
+"""Characters of a stored reason; the rest is cut off."""
 MAX_WARNINGS: Final = 5
-"""The record keeps so many; the transcript has all."""
+"""Warnings in the record; the transcript contains all."""
 
 
 class Lease:
-    """Made by `Ledger.acquire`. It is the durable record of a pipeline's run (`worker.pipeline.job.JobLog`).
+    """One worker's lease of a job. Implements `worker.pipeline.job.JobLog`, the durable record of a pipeline run.
 
-    Every method raises LeaseLost once another worker owns the job (or it was cancelled), and LedgerUnavailable
-    when Redis does not answer.
+    `Ledger.acquire` creates it. Every method that writes raises LeaseLost once another worker owns the job or it was
+    cancelled or paused, and LedgerUnavailable when Redis does not answer.
     """
 
     def __init__(
@@ -58,38 +62,41 @@ class Lease:
         self.spec = spec
         self.attempts = attempts
         self.tries = tries
-        """Attempts in a row that committed nothing, this one included; 0 from its first commit on."""
+        """Attempts in a row without a commit, including this one; 0 after its first commit."""
         self.transcribed = transcribed
-        """Its transcript is in the ledger: only its files are to be written."""
+        """Whether the transcript is in the ledger already, so that only the output files are missing."""
         self.unread = unread
-        """Attempts before this one whose workers did not know what it asks for."""
+        """Earlier attempts by workers that did not know a field of the job (they were older)."""
         self.shortages = shortages
-        """Attempts in a row that ended because of a shortage on their worker."""
+        """Attempts in a row that ended because their worker was short of memory, disk or descriptors."""
         self.content = content
         self.lost = asyncio.Event()
-        """Set when the lease was lost: `renew_every` then ends at once."""
+        """Set when the lease is lost; `renew_every` then raises at once."""
         self.renewed_at = time.monotonic()
-        """When it was surely ours."""
+        """Monotonic time of the last successful renewal, in seconds."""
         self._connection = connection
         self._keys = keys
         self._lease_s = lease_s
         self._unfinished_ms = int(unfinished_ttl.total_seconds() * 1000)
         self._result_ms = int(result_ttl.total_seconds() * 1000)
         self.commits = commits
-        """Commits in the job's stream, those of earlier owners included."""
+        """Number of commits in the job's stream, including those of earlier owners."""
         self.sections: dict[int, SectionFacts] = {}
-        """The finished ones, those of earlier owners included."""
+        """The finished sections by number, including those of earlier owners."""
         self.sectioned = False
-        """The source is streamed in sections, so that the end of a segment does not tell how far the job is."""
+        """Whether the source is streamed in sections. Commits are then not in order of time, so the committed seconds
+        come from the noted progress, not from the end of the last segment."""
         self._committing = asyncio.Lock()
         self._noted: Progress | None = None
         self._unwritten = False
 
     async def renew(self) -> None:
+        """Extend the lease by its full term."""
         await self._fenced("renew", self._term())
 
     async def renew_every(self, renew_s: float) -> None:
-        """Renew every `renew_s` seconds. Raises LeaseLost, also when Redis was away for the whole term of the lease."""
+        """Renew every `renew_s` seconds until the lease is lost. Raises LeaseLost, also if Redis was away for its whole
+        term."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(renew_s):
@@ -104,7 +111,7 @@ class Lease:
                 _LOG.warning("job %s: lease not renewed: %s", self.job_id, exc)
 
     async def commit(self, segment: Segment) -> None:
-        """Append one segment to the job's stream. Durable when this returns; there once even if sent twice."""
+        """Append one segment to the job's stream. Durable when this returns, and stored once even if sent twice."""
         async with self._committing:
             number = self.commits + 1
             noted_s = self._noted.committed_s if self._noted is not None else 0.0
@@ -130,11 +137,11 @@ class Lease:
         await self._fenced("progress", [*self._term(), "sections", SECTIONS.dump_json(self.sections).decode()])
 
     def note(self, progress: Progress) -> None:
-        """Remember the progress; `Ledger.write_progress` writes it, or the end of the job."""
+        """Store the progress in memory. `Ledger.write_progress`, or the end of the job, writes it to Redis."""
         self._noted, self._unwritten = progress, True
 
     def progress_call(self) -> tuple[Sequence[str], Sequence[int | str | float]]:
-        """Keys and arguments of `progress.lua`, which writes noted progress and checks the ownership."""
+        """Keys and arguments for `progress.lua`, which writes the noted progress and checks the ownership."""
         news = _fields(self._noted) if self._unwritten else ()
         self._unwritten = False
         return self._keys, (self.job_id, self.epoch, *self._term(), *news)
@@ -144,7 +151,7 @@ class Lease:
         await self._fenced("progress", [*self._term(), *_fields(progress)])
 
     async def release(self) -> None:
-        """Give the job back to the queue; the attempt is not counted."""
+        """Requeue the job without counting the attempt."""
         await self._fenced("release", [self._unfinished_ms])
 
     async def postpone(
@@ -156,25 +163,26 @@ class Lease:
         counted: bool | Literal["unread", "shortages"] = True,
         restart: bool = False,
     ) -> None:
-        """Give the job back, to be taken up again after `delay_s` seconds; no message is needed. `code` and `reason`
-        tell why; with `counted` False the attempt is not counted, with the name of a
-        field only there. `restart`: committed text is deleted."""
+        """Requeue the job after `delay_s` seconds; the reaper sends the message. `code` and `reason` are stored.
+
+        `counted`: whether the attempt counts; a field name counts it in that field only. `restart`: delete the
+        committed text, so that the next attempt starts over."""
         reason, how = reason[:MAX_REASON_CHARACTERS], counted if isinstance(counted, str) else int(counted)
         await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason, int(restart)])
 
     async def store_transcript(self, transcript: Transcript) -> None:
-        """Keep the finished transcript, as its files could not be written: the next attempt only does that."""
+        """Store the finished transcript if the output files could not be written. The next attempt only writes them."""
         await self._fenced("store_transcript", [*self._term(), transcript.model_dump_json()])
         self.transcribed, self.tries = True, 0
 
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
-        """Store the transcript and end the job in one step: as done, or as incomplete when seconds are missing."""
+        """Store the transcript and end the job in one step: as done, or as incomplete if seconds are missing."""
         missing = transcript.coverage.missing
         state = JobState.DONE if transcript.coverage.complete else JobState.INCOMPLETE
         code = "" if state is JobState.DONE else str(state)
         reason = "; ".join(f"{gap.start:.1f}–{gap.end:.1f} s{_of(gap)} missing: {gap.reason}" for gap in missing)
         warnings = [warning[:MAX_REASON_CHARACTERS] for warning in transcript.warnings[:MAX_WARNINGS]]
-        # The length that was found may differ from what the header promised.
+        # The decoded length may differ from the length in the header of the file.
         found: list[str | float] = ["duration_s", transcript.coverage.duration, "warnings"]
         found.append(json.dumps(warnings, ensure_ascii=False))
         if transcript.quality is not None:
@@ -182,6 +190,7 @@ class Lease:
         await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MAX_REASON_CHARACTERS], found)
 
     async def fail(self, code: str, reason: str) -> None:
+        """End the job as failed. `code`: a code of `worker.errors`."""
         await self._end(JobState.FAILED, "", (), code, reason[:MAX_REASON_CHARACTERS])
 
     async def _end(
@@ -193,18 +202,19 @@ class Lease:
         reason: str,
         found: Sequence[str | float] = (),
     ) -> None:
-        """`found`: names and values of fields of the record, over what was noted before."""
+        """`found`: names and values of fields of the record; they override the noted progress."""
         names = json.dumps(list(outputs))
         fields = [state, self._result_ms, document, names, code, reason, *_fields(self._noted), *found]
         await self._fenced("finish", fields)
 
     def _term(self) -> list[int | str | float]:
+        """The arguments `lease_ms` and `ttl_ms` of the scripts."""
         return [int(self._lease_s * 1000), self._unfinished_ms]
 
     async def _fenced(self, script: str, args: Sequence[int | str | float]) -> None:
         answer = await self._connection.script(script, self._keys, (self.job_id, self.epoch, *args))
         if answer != 1:
-            from worker import metrics  # noqa: PLC0415  not for producers, who load this module as well
+            from worker import metrics  # noqa: PLC0415  producers load this module too, and need no metrics
 
             metrics.STALE_WRITES.inc()
             raise LeaseLost(f"job {self.job_id}: another worker owns it now, or it was cancelled or paused")
@@ -215,7 +225,7 @@ def _of(gap: Gap) -> str:
 
 
 def _fields(progress: Progress | None) -> tuple[str | float, ...]:
-    """Names and values of the record's fields."""
+    """Names and values of the record's fields of progress."""
     if progress is None:
         return ()
     return (

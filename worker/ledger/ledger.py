@@ -1,27 +1,27 @@
-"""The record of every job in Redis: the truth that messages only point at.
+"""The ledger: the record of every job in Redis. Celery messages only wake workers; the ledger decides.
 
 Keys, below the prefix of the settings:
 
-| key                  | type   | holds                                                                     |
+| key                  | type   | contains                                                                  |
 |----------------------|--------|---------------------------------------------------------------------------|
 | `job:ID`             | hash   | the fields of `records.FIELDS`                                            |
-| `job:ID:commits`     | stream | one entry per commit, `epoch` and `segment` (JSON), as they come          |
+| `job:ID:commits`     | stream | one entry per commit, `epoch` and `segment` (JSON), in order of arrival   |
 | `job:ID:transcript`  | string | the finished transcript, JSON                                             |
 | `batch:ID:jobs`      | set    | ids of the jobs of a batch                                                |
 | `jobs`, `batches`    | zset   | the newest ids, scored by creation time in ms                             |
 | `outputs`            | hash   | name of an output -> id of the job that wrote it last (`stt-batch run`)   |
 | `leases`             | zset   | ids of running jobs, scored by the end of their lease in ms               |
-| `queue`              | zset   | ids of jobs that wait for a worker, scored by their place in the line     |
-| `queue:turns`        | hash   | whose turn it is in that line, see `lua/common.lua`                       |
-| `queue:answer:OWNER` | string | the job a worker took from it, for as long as it may ask again            |
-| `delayed`            | zset   | ids of jobs that shall wait there later, scored by when, in ms            |
+| `queue`              | zset   | ids of jobs that wait for a worker, scored by their place                 |
+| `queue:turns`        | hash   | state of the round-robin over batches, see `lua/common.lua`               |
+| `queue:answer:OWNER` | string | the job a worker took from the queue, while it may repeat its request     |
+| `delayed`            | zset   | ids of jobs that join the queue later, scored by that time in ms          |
 | `batch:ID:paused`    | string | exists while the batch is paused                                          |
-| `schema`             | hash   | which versions can read all this, see `schema`                            |
-| `dead-letters`       | stream | messages that were refused, see `worker.ledger.dead_letters`             |
-| `speed:HASH`         | string | factor of real time an address took last, for an hour                     |
+| `schema`             | hash   | versions that can read these keys, see `worker.ledger.schema`             |
+| `dead-letters`       | stream | refused messages, see `worker.ledger.dead_letters`                        |
+| `speed:HASH`         | string | last speed of a service (multiple of real time), for an hour              |
 
-Every key has a TTL: `result_ttl` from the end of the job, and while it is not at its end `UNFINISHED_TTL` (or
-`result_ttl` when that is longer) from the last write. Transitions are Lua scripts on the server's clock.
+Every key expires: `result_ttl` after the end of its job, or, before the end, UNFINISHED_TTL (or `result_ttl` if that is
+longer) after the last write. State changes are Lua scripts that use the server's clock.
 """
 
 from __future__ import annotations
@@ -58,17 +58,22 @@ from worker.transcript.model import SectionFacts
 
 _LOG: Final = logging.getLogger(__name__)
 UNFINISHED_TTL: Final = timedelta(days=30)
+"""Lifetime of the keys of a job that has not ended, after the last write."""
 MAX_INDEX_ENTRIES: Final = 100_000
-"""Most ids kept in `jobs` and in `batches`."""
+"""Maximum number of ids in `jobs` and in `batches`; the oldest are dropped."""
 JOBS_PER_CALL: Final = 500
-"""Jobs in one round trip."""
+"""Jobs in one round trip to Redis."""
 LOST_MESSAGE_INTERVALS: Final = 1.0
-"""Times STT_REAP_INTERVAL_S for which messages have to be missing until they are taken for lost."""
+"""Multiple of STT_REAP_INTERVAL_S after which missing messages count as lost. Until then a worker may be about to send
+them."""
 MAX_DELAY: Final = timedelta(minutes=10)
+"""Longest pause before a job is tried again whose workers died."""
 
 
 class Ledger:
-    """All methods raise LedgerUnavailable when Redis does not answer. Belongs to one event loop."""
+    """Reads and changes the records of all jobs. Every method raises LedgerUnavailable when Redis does not answer.
+
+    Belongs to one event loop."""
 
     def __init__(self, settings: Settings) -> None:
         self._connection, self._keys = RedisConnection(settings.redis_url), Keys(settings.redis_prefix)
@@ -83,7 +88,8 @@ class Ledger:
         await self._connection.close()
 
     async def check_schema(self) -> None:
-        """Raises LedgerNewer when a newer version wrote here what this one cannot read."""
+        """Register this version as a writer. Raises LedgerNewer when a newer version wrote records that this one cannot
+        read."""
         await schema.register(self._connection, self._keys, _ms(self._unfinished_ttl))
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -91,9 +97,10 @@ class Ledger:
     async def create(
         self, job_id: str, spec: str, *, batch: str | None = None, force: bool = False, content: str = ""
     ) -> StateChange:
-        """Record a job as queued. A queued, running or done job stays as it is; `force` queues a done one again.
+        """Queue a job. A job that is queued, running or done is not changed; `force` queues a done one again.
 
-        `content`: the content that the id stands for, see `content_of`; empty for an id that the producer chose.
+        `content`: the content from which the id was computed (see `content_of`), or empty for an id that the producer
+        chose.
         """
         contents = {job_id: content}
         (created,) = await self.create_many([(job_id, spec)], batch=batch, force=force, contents=contents)
@@ -105,15 +112,17 @@ class Ledger:
         *,
         batch: str | None = None,
         force: bool = False,
-        most: int = 0,
+        max_waiting: int = 0,
         contents: Mapping[str, str] | None = None,
         producer: str = "",
     ) -> list[StateChange]:
-        """`create` for many (id, spec); the answers in their order. With `most` > 0 raises QueueFull when some were not
-        recorded because so many jobs wait. With `producer` raises BadJob for a job that another one queued."""
+        """Queue several jobs, given as (id, spec); the results have the same order.
+
+        Raises QueueFull if some were not recorded because `max_waiting` jobs wait already (0: no limit), and with
+        `producer` BadJob for a job that another producer queued."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.batch_paused(name))
-        rest = (name, int(force), _ms(self._unfinished_ttl), MAX_INDEX_ENTRIES, most, *schema.WRITTEN)
+        rest = (name, int(force), _ms(self._unfinished_ttl), MAX_INDEX_ENTRIES, max_waiting, *schema.WRITTEN)
         known = contents or {}
         calls = [
             ((*self._keys.script_keys(job_id), *shared), (job_id, spec, *rest, known.get(job_id, ""), producer))
@@ -125,18 +134,22 @@ class Ledger:
             if state == "other":
                 raise BadJob(f"job {job_id} was queued by another producer: choose another key")
         if not all(state for _, state in answers):
-            raise QueueFull(f"{most} jobs wait already (STT_QUEUE_MAX): submit it again when some of them have begun")
+            raise QueueFull(
+                f"{max_waiting} jobs wait already (STT_QUEUE_MAX): submit it again when some of them have begun"
+            )
         return [
             StateChange(job_id, JobState(before) if before else None, JobState(state))
             for (job_id, _), (before, state) in zip(jobs, answers, strict=True)
         ]
 
     async def acquire(self, job_id: str, owner: str) -> Lease | Refusal:
-        """Take a job that is queued, or whose owner's lease has lapsed. `owner` names who holds it."""
+        """Take the lease of a job that is queued or whose lease has expired. `owner` identifies the caller."""
         return await self._acquire(job_id, owner, "")
 
     async def acquire_next(self, job_id: str, owner: str) -> Lease | Refusal:
-        """Take the job that is first in the line; `job_id` only when none waits there. `owner` is new for each call."""
+        """Take the lease of the first job of the queue, or of `job_id` if the queue is empty.
+
+        `owner` must be new for each call, but the same when a call is repeated: it then returns the same job."""
         return await self._acquire(job_id, owner, self._keys.job(""))
 
     async def _acquire(self, job_id: str, owner: str, prefix: str) -> Lease | Refusal:
@@ -173,7 +186,8 @@ class Ledger:
         )
 
     async def cancel(self, job_id: str) -> StateChange | None:
-        """End a job that waits or runs; its worker stops at once, what was committed stays. None: no such job."""
+        """End a queued or running job; its worker stops at once, and its commits stay. Returns None if there is no such
+        job."""
         (cancelled,) = await self.cancel_many([job_id])
         return cancelled
 
@@ -192,8 +206,9 @@ class Ledger:
         return state_changes([job_id], answers)[0]
 
     async def pause(self, job_ids: Sequence[str], *, batch: str | None = None, on: bool = True) -> list[str]:
-        """Hold jobs back, running ones too, or let them go on; the ids of those this changed. With `batch` also those
-        that join it later."""
+        """Pause queued and running jobs, or resume them with `on=False`. Returns the ids of the jobs that changed.
+
+        With `batch` the pause also applies to jobs that join the batch later."""
         if batch is not None:
             key, ttl_ms = self._keys.batch_paused(batch), _ms(self._unfinished_ttl)
             await self._connection.call(lambda redis: redis.set(key, "1", px=ttl_ms) if on else redis.delete(key))
@@ -202,6 +217,7 @@ class Ledger:
         return [job_id for job_id, (_, changed) in zip(job_ids, answers, strict=True) if changed == "1"]
 
     async def paused(self, batch_id: str) -> bool:
+        """Whether a batch is paused."""
         return bool(await self._connection.call(lambda redis: redis.exists(self._keys.batch_paused(batch_id))))
 
     async def requeue(self, job_id: str) -> None:
@@ -210,7 +226,10 @@ class Ledger:
         await self._connection.script("release", self._keys.script_keys(job_id), args)
 
     async def reap(self, queue: str, *, tries: int, delay_s: float, limit: int = 500) -> ReapResult:
-        """Find what nobody is at work on: see `reap.lua`. Who calls it has to send the messages."""
+        """Requeue jobs without a living worker and find lost messages (see `reap.lua`). The caller sends the messages.
+
+        `tries`: attempts in a row without a commit after which a job fails; `delay_s`: first delay before another
+        attempt, in seconds; `limit`: maximum number of jobs per call."""
         send, given_up, unreadable = await self._connection.script(
             "reap",
             (*self._keys.pending, *queue_lists(queue)),
@@ -228,12 +247,12 @@ class Ledger:
         return [lease for lease, answer in zip(leases, answers, strict=True) if answer != 1]
 
     async def expire_content(self, job_id: str, after: timedelta) -> None:
-        """Let the transcript and the commits of a job go early; its record stays."""
+        """Expire the transcript and the commits of a job early, `after` from now. Its record stays."""
         commits, transcript, ttl_ms = self._keys.commits(job_id), self._keys.transcript(job_id), _ms(after)
         await self._connection.pipeline(lambda p: (p.pexpire(commits, ttl_ms), p.pexpire(transcript, ttl_ms)))
 
     async def claim_output(self, name: str, job_id: str) -> bool:
-        """Note that `job_id` writes the output `name` from now on. Whether it was the last one to say so before."""
+        """Record `job_id` as the writer of the output `name`. Returns whether it was the writer before."""
         key, ttl_ms = self._keys["outputs"], _ms(self._unfinished_ttl)
         before, *_ = await self._connection.pipeline(
             lambda p: (p.hget(key, name), p.hset(key, name, job_id), p.pexpire(key, ttl_ms))
@@ -241,8 +260,9 @@ class Ledger:
         return bool(before == job_id)
 
     async def clear_queue(self, queue: str) -> None:
-        """Let nothing be at work and nothing wait: for one who knows that no worker is left. A job comes back into the
-        line when it is submitted again."""
+        """Clear all running and queued entries. Only for a caller that knows that no worker is left.
+
+        A job returns to the queue when it is submitted again."""
         ours = (*self._keys.pending, self._keys["queue:turns"])
         keys = [*queue_lists(queue), "unacked", "unacked_index", "unacked_mutex", *ours]
         await self._connection.call(lambda redis: redis.delete(*keys))
@@ -250,15 +270,15 @@ class Ledger:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     async def get(self, job_id: str) -> JobRecord | None:
-        """The record of one job; None if there is no such job, or its key does not contain a record.
+        """The record of one job, or None if there is no such job or its key does not contain a record.
 
         Raises LedgerNewer."""
         (answer,) = await self._connection.pipeline(lambda p: p.hmget(self._keys.job(job_id), FIELDS), each=True)
         return _readable(job_id, answer)
 
     async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
-        """The records in the requested order; None if there is no such job, its key does not contain a record, or
-        only a newer version can read it."""
+        """The records in the requested order. A record is None if there is no such job, its key does not contain a
+        record, or only a newer version can read it."""
         records: list[JobRecord | None] = []
         for first in range(0, len(job_ids), JOBS_PER_CALL):
             ids = job_ids[first : first + JOBS_PER_CALL]
@@ -272,12 +292,12 @@ class Ledger:
         return records
 
     async def transcript(self, job_id: str) -> str | None:
-        """The finished transcript, JSON; None when there is none (any more)."""
+        """The finished transcript as JSON, or None if the job has none or it has expired."""
         text: str | None = await self._connection.call(lambda redis: redis.get(self._keys.transcript(job_id)))
         return text
 
     async def commits(self, job_id: str, *, after: str = "0") -> AsyncIterator[CommitEntry]:
-        """The commits that are there now, oldest first, from the one after the stream id `after`."""
+        """The present commits of a job after the stream id `after`, oldest first."""
         key = self._keys.commits(job_id)
         while True:
             start = f"({after}"
@@ -302,7 +322,7 @@ class Ledger:
         return sorted(await self._connection.call(lambda redis: redis.smembers(self._keys.batch(batch_id))))
 
     async def recent_jobs(self, limit: int | None = 20) -> list[str]:
-        """Ids of the newest jobs, newest first; None for all of them."""
+        """Ids of the newest jobs, newest first. `limit` None: all."""
         return await self._newest("jobs", limit)
 
     async def recent_batches(self, limit: int = 20) -> list[str]:
@@ -336,7 +356,7 @@ class Ledger:
 
 
 def _readable(job_id: str, answer: Any) -> JobRecord | None:
-    """One damaged record must not hide the others."""
+    """The record in a reply, or None with a warning in the log if it is damaged: it must not hide the others."""
     try:
         if not isinstance(answer, Exception):
             return read_record(job_id, dict(zip(FIELDS, answer, strict=True)))
@@ -347,7 +367,7 @@ def _readable(job_id: str, answer: Any) -> JobRecord | None:
 
 
 def _passable(job_id: str, answer: Any) -> JobRecord | None:
-    """As `_readable`, for lists: a record of a newer version must not hide the others either."""
+    """As `_readable`, for lists: a record that only a newer version can read is logged and skipped."""
     try:
         return _readable(job_id, answer)
     except LedgerNewer as exc:

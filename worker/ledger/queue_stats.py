@@ -1,4 +1,4 @@
-"""How much there is to do, as Redis has it, and for how long it has waited: for metrics, in two round trips."""
+"""Numbers of waiting jobs, messages and webhooks, and the age of the oldest job, for metrics. Two round trips."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from worker.ledger.keys import Keys, queue_lists
 from worker.settings import Settings
 
 SAMPLED_JOBS: Final = 50
-"""Jobs at the front of each level of the line whose age is asked for. The line gives
-batches turns, so the one that has waited longest is among the first of its level, or close to it."""
+"""First jobs of each priority whose age is read. The queue is round-robin over batches, so the oldest job of a priority
+is among its first ones, or close to them."""
 MAX_DIGITS: Final = 13
 _LEVELS: Final = 3
 _LEVEL: Final = 1 << 40  # lua/common.lua
@@ -20,20 +20,20 @@ _LEVEL: Final = 1 << 40  # lua/common.lua
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """Jobs and messages that are not done with."""
+    """Unfinished jobs, messages and webhooks."""
 
     queued: int
     """Jobs that wait for a worker."""
     delayed: int
-    """Jobs that will wait for one after a pause."""
+    """Jobs that join the queue after a delay."""
     running: int
-    """Jobs that workers hold, or held when they died."""
+    """Jobs that workers process, or processed when they died."""
     messages: int
-    """Wake-ups that lie in the queue."""
+    """Celery messages in the queue."""
     oldest_s: float
-    """Seconds since the queued job that waits longest was submitted; 0 when none waits."""
+    """Seconds since the oldest queued job was submitted; 0 if no job is queued."""
     webhooks: int
-    """Webhooks that are to be delivered."""
+    """Webhooks that wait for delivery."""
     webhooks_dead: int
     """Undeliverable webhooks."""
     dead_letters: int
@@ -41,7 +41,7 @@ class QueueStats:
 
 
 class QueueStatsReader:
-    """`read` raises LedgerUnavailable when Redis does not answer. Belongs to one event loop."""
+    """Reads the statistics. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, connection: RedisConnection) -> None:
         self._connection = connection
@@ -49,6 +49,7 @@ class QueueStatsReader:
         self._lists = queue_lists(settings.queue)
 
     async def read(self) -> QueueStats:
+        """Raises LedgerUnavailable when Redis does not answer."""
         running, queued, delayed = self._keys.pending
 
         def count(pipeline: Any) -> None:
@@ -86,7 +87,7 @@ class QueueStatsReader:
 
 
 def _milliseconds(answer: object) -> int:
-    """0 unless it is a plausible time: another program may have written to that key."""
+    """The creation time in an answer, or 0 if it is not plausible: another program may have written to the key."""
     return int(answer) if isinstance(answer, str) and answer.isdecimal() and len(answer) <= MAX_DIGITS else 0
 
 

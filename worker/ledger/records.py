@@ -1,4 +1,4 @@
-"""What the ledger says about a job, as values."""
+"""Records of the ledger as values: jobs, commits, and the results of scripts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from worker.transcript.model import Quality
 
 
 class JobState(StrEnum):
-    """queued -> running -> done | incomplete | failed | cancelled; running -> queued when a worker gives a job back."""
+    """queued -> running -> done | incomplete | failed | cancelled; running -> queued when a job is requeued."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -31,12 +31,12 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """One job as it stands. Times are seconds since 1970 on the Redis server's clock."""
+    """The present record of one job. Times are seconds since 1970 on the Redis server's clock."""
 
     id: str
     state: JobState
     spec: str
-    """The job as it was asked for, JSON."""
+    """The submitted job (`tasks.job_spec.JobSpec`), JSON."""
     created_at: float
     started_at: float | None
     ended_at: float | None
@@ -44,21 +44,21 @@ class JobRecord:
     epoch: int
     owner: str
     lease_until: float
-    """End of the owner's lease; 0 when nobody holds the job."""
+    """End of the owner's lease; 0 if the job has no owner."""
     progress: Progress
     commits: int
     error_code: str | None
     error: str | None
-    """Why it failed; of a job that is not at its end, why the last attempt did."""
+    """Reason of the failure; for a queued or running job, of its last attempt."""
     outputs: tuple[str, ...]
-    """Files that were written."""
+    """Paths and addresses of the written files."""
     warnings: tuple[str, ...]
-    """What its audio lacks: cut off, damaged. Of a job that has ended."""
+    """Defects of the audio, such as a truncated or damaged file. Empty before the end of the job."""
     quality: Quality | None
-    """Quality of its transcript. None before its end, and for jobs that an older version finished."""
+    """Quality of the transcript, or None before the end of the job and for jobs that an older version finished."""
     batch: str | None
     paused: bool
-    """Held back until somebody lets it go on."""
+    """Whether the job waits until it is resumed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +89,17 @@ class Refusal(StrEnum):
     MISSING = "missing"
     ENDED = "ended"
     HELD = "held"
+    """Another worker has the lease."""
     PAUSED = "paused"
     DELAYED = "delayed"
-    """Its pause after a failed attempt is not over."""
+    """The delay after a failed attempt is not over."""
     UNREADABLE = "unreadable"
     """The key of the job does not contain a record."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """`before`: the state an earlier submission had left, None for a new job; `state`: what it is now."""
+    """The effect of a command on one job. `before`: the earlier state, None for a new job; `state`: the state now."""
 
     job_id: str
     before: JobState | None
@@ -106,7 +107,7 @@ class StateChange:
 
 
 def state_changes(job_ids: Sequence[str], answers: Sequence[Sequence[str]]) -> list[StateChange | None]:
-    """From the answers of the scripts that change jobs; None where there is no such job."""
+    """Converts the answers of scripts that change jobs. An element is None if there is no such job."""
     return [
         StateChange(job_id, JobState(before), JobState(now)) if before else None
         for job_id, (before, now) in zip(job_ids, answers, strict=True)
@@ -115,8 +116,8 @@ def state_changes(job_ids: Sequence[str], answers: Sequence[Sequence[str]]) -> l
 
 @dataclass(frozen=True, slots=True)
 class ReapResult:
-    """Ids. `send`: jobs that need a new message; `given_up`: failed jobs; `unreadable`: keys without a record, which
-    were removed from all lists."""
+    """Job ids that the reaper found. `send`: jobs that need a new message; `given_up`: jobs that failed; `unreadable`:
+    keys without a record, which were removed from all lists."""
 
     send: tuple[str, ...]
     given_up: tuple[str, ...]
@@ -204,10 +205,10 @@ def _texts(text: str | None) -> tuple[str, ...]:
 
 
 def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | None:
-    """A record from the fields of its hash; None when there is no such job.
+    """Reads a record from the fields of its hash. Returns None if there is no such job.
 
-    Another program may have written there, so every field is checked. Raises ValueError, and LedgerNewer for a state
-    that is unknown.
+    Another program may have written to the key, so every field is checked. Raises ValueError, and LedgerNewer for an
+    unknown state.
     """
     state = fields.get("state")
     if not state:

@@ -1,19 +1,20 @@
-"""Which versions of the product can read what lies in Redis: the hash `schema` below the prefix.
+"""Versions that can read the keys in Redis, in the hash `schema` below the prefix.
 
-| field     | holds                                                                          |
+| field     | contains                                                                       |
 |-----------|--------------------------------------------------------------------------------|
-| `version` | the newest form that anything here may have                                    |
-| `reader`  | the least version that reads all of it; older ones keep their hands off it     |
+| `version` | the newest version whose forms may be in Redis                                 |
+| `reader`  | the oldest version that can read all forms; older ones must not touch the keys |
 
 | version | what changed |
 |---------|--------------|
 | 1       | the first    |
 
-Who changes the form of a key so that an older worker would misread it raises VERSION and READER; who only adds what an
-older one may pass over raises VERSION alone. Every version reads what all before it wrote: `tests/golden` holds that.
+A change that an older worker would misread raises VERSION and READER; an addition that an older worker may ignore
+raises VERSION only. Every version reads the forms of all earlier ones; `tests/golden` checks this.
 
-The scripts `create`, `acquire` and `webhooks` look at it in the same step, so a worker that runs while the first one of
-a newer version starts takes no job and no webhook any more. A Redis without the hash is empty, or of version 1.
+The scripts `create`, `acquire` and `webhooks` check the hash in the same step as their work. A running worker therefore
+takes no more jobs and webhooks as soon as a newer version writes forms that it cannot read. A Redis without the hash is
+empty, or of version 1.
 """
 
 from __future__ import annotations
@@ -33,41 +34,42 @@ WRITTEN: Final = (VERSION, READER)
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """What a Redis says of itself."""
+    """The hash `schema` of a Redis."""
 
     version: int
     reader: int
 
     @property
     def readable(self) -> bool:
-        """By this version of the product."""
+        """Whether this version of the product can read the keys."""
         return self.reader <= VERSION
 
 
 async def read(connection: RedisConnection, keys: Keys) -> Schema | None:
-    """None where nothing was written yet. Raises LedgerUnavailable."""
+    """The schema of this Redis, or None if nothing was written yet. Raises LedgerUnavailable."""
     version, reader = await connection.call(lambda redis: redis.hmget(keys["schema"], "version", "reader"))
     return Schema(int(version), int(reader or version)) if version else None
 
 
 async def register(connection: RedisConnection, keys: Keys, ttl_ms: int) -> None:
-    """Note that this version writes here from now on. Raises LedgerNewer when it must not, and LedgerUnavailable."""
-    least = await connection.script("schema", keys.pending, (*WRITTEN, ttl_ms))
-    if least:
-        raise newer_error(least)
+    """Record that this version writes to this Redis. Raises LedgerNewer if it must not, and LedgerUnavailable."""
+    oldest = await connection.script("schema", keys.pending, (*WRITTEN, ttl_ms))
+    if oldest:
+        raise newer_error(oldest)
 
 
 def raise_if_newer(answers: Sequence[Sequence[str]]) -> None:
-    """Of the scripts `create` and `acquire`. Raises LedgerNewer."""
+    """Checks the answers of the scripts `create` and `acquire`. Raises LedgerNewer."""
     for answer in answers:
         if answer[0] == "newer":
             raise newer_error(answer[1])
 
 
-def newer_error(least: str) -> LedgerNewer:
+def newer_error(oldest: str) -> LedgerNewer:
+    """The error for a Redis that only version `oldest` and newer ones can read."""
     return LedgerNewer(
-        f"this Redis holds jobs of version {least} of their form, and this stt-batch reads up to version {VERSION}: "
-        "install a newer one (or set STT_REDIS_PREFIX to another prefix, for a fleet apart)"
+        f"this Redis contains records of version {oldest}, and this stt-batch reads records up to version {VERSION}: "
+        "install a newer stt-batch (or set STT_REDIS_PREFIX to another prefix, for a separate fleet)"
     )
 
 
