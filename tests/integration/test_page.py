@@ -182,15 +182,15 @@ def test_confidence_is_shown(opened: Any) -> None:
     assert [found.page.evaluate(line.format(k)) for k in range(4)] == ["none", "underline", "underline", "none"]
     assert [found.page.evaluate(decoration.format(k)) for k in (1, 2)] == ["dotted", "wavy"]
     found.page.hover("text=guess")
-    expect(found.page.locator("#tip")).to_have_text("0:02 · 20 % sure")
-    expect(found.page.locator(".facts")).to_contain_text("60 % sure on average")
+    expect(found.page.locator("#tip")).to_have_text("0:02 · confidence 20 %")
+    expect(found.page.locator(".facts")).to_contain_text("mean confidence 60 %")
     found.page.keyboard.press("c")
     assert found.page.evaluate(line.format(2)) == "none"
 
 
 def test_audio_that_is_gone_is_asked_for(opened: Any) -> None:
     found = opened(heard(*SPOKEN, path="/nowhere/gone.flac"), ready=False)
-    expect(found.page.locator("#choose")).to_contain_text("gone.flac is not where it was")
+    expect(found.page.locator("#choose")).to_contain_text("gone.flac was not found")
     found.page.set_input_files("#file", AUDIO)
     expect(found.page.locator("#choose")).to_be_hidden()
     found.page.click("text=again.")

@@ -28,15 +28,15 @@ async def speech_share(
 ) -> float | None:
     """Share of the time under doubtful text in which the detector finds speech (0 to 1).
 
-    None if the text gives no reason for doubt, no detector is installed, or the audio cannot be read any more.
+    Returns None if the text gives no reason for doubt, no detector is installed, or the audio can no longer be read.
     `segments`: all segments of the job, with their sections.
     """
-    stretches = ranges_to_check(segments)
-    if not stretches or (made := await asyncio.to_thread(detector)) is None:
+    ranges = ranges_to_check(segments)
+    if not ranges or (made := await asyncio.to_thread(detector)) is None:
         return None
     spoken = windows = 0
     try:
-        for section, start_s, end_s in stretches:
+        for section, start_s, end_s in ranges:
             feed = await asyncio.to_thread(source.second_feed, section, source.rate)
             made.reset()
             found = await feed.scan(start_s, end_s, made)

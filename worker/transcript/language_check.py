@@ -41,7 +41,7 @@ _LATIN: Final = frozenset(
 def language_fit(text: str, language: str) -> float | None:
     """Share of the letters (0 to 1) that belong to a script of the language.
 
-    None without letters, and for a language with an unknown script.
+    Returns None for a text without letters, and for a language with an unknown script.
     """
     scripts = _scripts_of(base_language(language))
     if scripts is None:

@@ -70,7 +70,7 @@ class WordTimeCorrector:
     """Finds the conversion for the word times of each commit of one session."""
 
     def __init__(self) -> None:
-        # Whether times count from the start of a segment; None until a commit shows it.
+        # Whether times count from the start of a segment. It is None until a commit shows it.
         self._relative: bool | None = None
         self._commits = 0
         # Commit number and measured shift, of commits whose words match the edges of the sound.
@@ -80,7 +80,7 @@ class WordTimeCorrector:
         self._trend_base_s: float | None = None
 
     def conversion(self, times: Times, audio: CommitAudio, *, repeated_s: float | None = None) -> TimeConversion | None:
-        """Find the conversion of a commit's times; None if no known form explains them.
+        """Find the conversion of a commit's times, or return None if no known form explains them.
 
         `repeated_s`: session second at which the earlier commits with the same text begin. Times inside those commits
         more likely belong to a repetition than to another form. Call it once per commit, in order of arrival."""

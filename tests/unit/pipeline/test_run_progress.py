@@ -60,7 +60,7 @@ def test_text_in_progress_is_reported_at_intervals_and_a_commit_at_once() -> Non
     assert virtual_time.run(run()) == ["progress ", "progress due", "committed one", "progress "]
 
 
-def test_a_source_longer_than_its_header_says_is_refused_while_it_is_sent() -> None:
+def test_a_source_longer_than_its_header_states_is_refused_during_streaming() -> None:
     async def run() -> None:
         progress = await a_run(Listener(), section := Section(100), hours=10 / 3600)
         section.sent_s = 11.0
@@ -70,11 +70,11 @@ def test_a_source_longer_than_its_header_says_is_refused_while_it_is_sent() -> N
     virtual_time.run(run())
 
 
-def test_the_progress_counts_finished_and_skipped_audio_as_done() -> None:
+def test_progress_counts_finished_and_skipped_audio_as_done() -> None:
     progress = progress_of([Section(400, "old", "lost"), Section(0)], 50.0, 100, 2.0, "hel")
     assert (progress.sent_s, progress.committed_s) == (34.0, 32.0)
     assert (progress.partial, progress.speed, progress.trouble) == ("hel", 2.0, "lost")
 
 
-def test_the_progress_of_separate_channels_is_their_mean() -> None:
+def test_progress_of_separate_channels_is_their_mean() -> None:
     assert progress_of([Section(400), Section(0)], 10.0, 200, 1.0, "").sent_s == 2.0

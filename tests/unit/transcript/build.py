@@ -8,7 +8,7 @@ from worker.transcript.model import Coverage, Segment, Source, Transcript, Word
 
 
 def segment(text: str, start: float, end: float, *, words: Iterable[str] | None = None) -> Segment:
-    """A segment whose words (default: the text at its spaces) share its time evenly; `words=()` for none."""
+    """A segment whose words share its time evenly. Default words: the text split at spaces."""
     texts = text.split() if words is None else list(words)
     step = (end - start) / max(1, len(texts))
     timed = tuple(Word(text=t, start=start + k * step, end=start + (k + 1) * step) for k, t in enumerate(texts))

@@ -1,4 +1,4 @@
-"""Commits in session time to segments in file time."""
+"""Conversion of commits in session time to segments in file time."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_session_seconds_become_file_seconds() -> None:
     assert segment.timing == "measured"
 
 
-def test_times_beyond_the_audio_are_brought_back() -> None:
+def test_times_after_the_audio_are_limited_to_its_end() -> None:
     (segment,) = place(
         Assembler(VoiceActivityMap(RATE), paced=True), timeline(length_s=2), commit("a b", (1.5, 1.9), (2.4, 9.0))
     )
@@ -57,7 +57,7 @@ def test_missing_times_are_filled_from_the_neighbours() -> None:
     assert [w.start for w in segment.words] == [1.0, 1.2, 2.0]
 
 
-def test_without_times_the_place_is_estimated_and_marked() -> None:
+def test_commits_without_times_get_estimated_times_and_are_marked() -> None:
     first, second = place(
         Assembler(VoiceActivityMap(RATE), paced=True), timeline(), commit("one", sent_s=4.0), commit("two", sent_s=9.0)
     )
@@ -65,7 +65,7 @@ def test_without_times_the_place_is_estimated_and_marked() -> None:
     assert (second.start, second.end, second.words) == (4.0, 9.0, ())
 
 
-def test_words_heard_again_after_a_resume_are_dropped() -> None:
+def test_words_that_a_resumed_session_repeats_are_dropped() -> None:
     assembler = Assembler(VoiceActivityMap(RATE), paced=True)
     place(assembler, timeline(), commit("so it goes", (1.0, 1.3), (1.5, 1.8), (2.0, 2.6)))
     assert assembler.until_s == 2.6
@@ -76,7 +76,7 @@ def test_words_heard_again_after_a_resume_are_dropped() -> None:
     assert segment.start == 2.9
 
 
-def test_a_commit_that_was_all_heard_before_is_nothing() -> None:
+def test_a_commit_that_only_repeats_gives_no_segment() -> None:
     assembler = Assembler(VoiceActivityMap(RATE), paced=True)
     place(assembler, timeline(), commit("so", (1.0, 1.6)))
     assembler.begin(1.0)
@@ -99,7 +99,7 @@ def voiced(*runs_s: tuple[float, float]) -> VoiceActivityMap:
     return voice
 
 
-def test_an_estimated_commit_lies_where_sound_is() -> None:
+def test_an_estimated_commit_gets_the_times_of_its_sound() -> None:
     assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5)), paced=True)
     first, second = place(assembler, timeline(), commit("one", sent_s=4.5), commit("two", sent_s=8.0))
     assert (first.start, first.end) == (1.0, 3.0)
@@ -114,8 +114,8 @@ def test_a_session_resumes_before_the_first_sound_that_is_not_committed() -> Non
     assert assembler.resume_s(60.0) == 60.0
 
 
-def test_estimated_text_that_comes_again_is_taken_off() -> None:
-    # Sent at full speed: nothing tells which audio a commit without times covers.
+def test_repeated_estimated_text_is_dropped_after_a_resume() -> None:
+    # At full speed, the audio that a commit without times covers is unknown.
     assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (8.0, 9.0)), paced=False)
     place(assembler, timeline(), commit("One, two.", sent_s=30), commit("Three four", sent_s=30))
     assert assembler.resume_s(30.0) == 0.5
@@ -124,7 +124,7 @@ def test_estimated_text_that_comes_again_is_taken_off() -> None:
     assert [s.text for s in again] == ["Five!", "one two"]
 
 
-def test_estimated_text_that_comes_again_with_times_is_taken_off() -> None:
+def test_estimated_text_that_is_repeated_with_times_is_dropped() -> None:
     assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (8.0, 9.0)), paced=False)
     place(assembler, timeline(), commit("One two.", sent_s=30))
     assembler.begin(0.5)
@@ -134,18 +134,18 @@ def test_estimated_text_that_comes_again_with_times_is_taken_off() -> None:
     assert segment.text == "three"
 
 
-def test_an_estimate_far_ahead_moves_no_measured_word() -> None:
-    """At full speed a commit whose word times got lost is placed where sending was by then: far behind its words."""
+def test_a_late_estimate_does_not_move_measured_words() -> None:
+    """At full speed, a commit without word times is placed at the end of the sent audio, long after its words."""
     assembler = Assembler(voiced((1.0, 3.0), (5.0, 6.5), (8.0, 40.0)), paced=False)
     place(assembler, timeline(), commit("One two", sent_s=40))
     assert assembler.until_s == 40.0
     (segment,) = place(assembler, timeline(), commit("three four", (5.0, 5.5), (5.6, 6.4)))
     assert [(w.start, w.end) for w in segment.words] == [(5.0, 5.5), (5.6, 6.4)]
-    # A session that breaks now goes on behind these words, not where the estimate ends.
+    # The next session resumes after these words, not at the end of the estimate.
     assert assembler.resume_s(40.0) == 7.5
 
 
-def test_a_steady_drift_is_taken_out() -> None:
+def test_a_steady_drift_is_corrected() -> None:
     ends = [2.0 + 4 * k for k in range(12)]
     assembler = Assembler(voiced(*[(e - 1.5, e) for e in ends]), paced=True)
     commits = [
@@ -157,7 +157,7 @@ def test_a_steady_drift_is_taken_out() -> None:
     assert max(abs(e) for e in errors[4:]) < 0.011
 
 
-def test_inexact_word_ends_are_no_drift() -> None:
+def test_inexact_word_ends_do_not_count_as_drift() -> None:
     ends = [2.0 + 4 * k for k in range(12)]
     assembler = Assembler(voiced(*[(e - 1.5, e) for e in ends]), paced=True)
     overhang = [0.1, 0.2, 0.05, 0.15, 0.25, 0.1, 0.0, 0.2, 0.1, 0.15, 0.2, 0.05]
@@ -166,7 +166,7 @@ def test_inexact_word_ends_are_no_drift() -> None:
     assert starts == [e - 1.5 for e in ends]
 
 
-def test_what_an_earlier_attempt_committed_is_the_start() -> None:
+def test_an_attempt_continues_after_the_segments_of_the_previous_one() -> None:
     assembler = Assembler(VoiceActivityMap(RATE), paced=True, committed=[Segment(text="a", start=1, end=5)])
     assert assembler.until_s == 5
 
@@ -174,7 +174,7 @@ def test_what_an_earlier_attempt_committed_is_the_start() -> None:
 @given(
     st.lists(st.lists(st.tuples(st.floats(-5, 90), st.floats(-5, 90)), min_size=1, max_size=5), min_size=1, max_size=6)
 )
-def test_whatever_times_come_they_are_monotone_and_inside(plan: list[list[tuple[float, float]]]) -> None:
+def test_any_times_become_monotone_and_stay_within_the_audio(plan: list[list[tuple[float, float]]]) -> None:
     assembler, line = Assembler(VoiceActivityMap(RATE), paced=True), timeline(start_s=10, length_s=60)
     segments = place(assembler, line, *[commit(" ".join("w" * len(times)), *times) for times in plan])
     assert len(segments) == len(plan)

@@ -36,13 +36,13 @@ def test_characters_change_and_words_do_not(text: str, script: Script, expected:
     assert converted(text, script) == expected
 
 
-def test_none_leaves_everything() -> None:
+def test_without_a_script_the_transcript_is_unchanged() -> None:
     before = transcript(segment("软件", 0, 1))
     assert in_script(before, None) is before
 
 
 def test_words_get_the_characters_they_have_in_the_text() -> None:
-    """皇 and 后 alone would become 皇 and 後."""
+    """Converted alone, the words 皇 and 后 would become 皇 and 後."""
     before = transcript(segment("皇后来了", 0, 2, words="皇后来了"))
     after = in_script(before, "hk").segments[0]
     assert after.text == "皇后來了"

@@ -29,12 +29,12 @@ MIXED = st.text(alphabet="我哋去中環，。「」（） abcXY019.%-$한글�
         ("\x00", ""),
     ],
 )
-def test_set_as_hong_kong_subtitles_are(text: str, expected: str) -> None:
+def test_spacing_follows_hong_kong_subtitles(text: str, expected: str) -> None:
     assert tidy(text) == expected
 
 
 @given(st.one_of(MIXED, st.text(max_size=30)))
-def test_only_spaces_and_control_characters_change_and_only_once(text: str) -> None:
+def test_tidy_changes_only_spaces_and_control_characters_and_is_idempotent(text: str) -> None:
     once = tidy(text)
     assert tidy(once) == once
     assert "  " not in once

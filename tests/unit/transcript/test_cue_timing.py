@@ -32,7 +32,7 @@ def segments(draw: st.DrawFn) -> Segment:
     start = draw(SECONDS)
     end = start + draw(st.floats(0, 40))
     kind = draw(st.sampled_from(["even", "none", "wild"]))
-    if kind == "wild":  # words that are not the text, at times out of order
+    if kind == "wild":  # words that differ from the text, with times out of order
         words = draw(st.lists(st.builds(Word, text=ANYTHING, start=SECONDS, end=SECONDS), max_size=8))
         return Segment(text=text, start=start, end=end, words=tuple(words))
     return segment(text, start, end, words=None if kind == "even" else ())
@@ -43,7 +43,7 @@ def visible(text: str) -> str:
 
 
 def said(text: str, *, style: Style | None = None) -> str:
-    """The signs that a style shows of a text."""
+    """The visible characters of a text in a style."""
     stops = "，。；､｡" if style is not None and style.rules.without_stops else ""
     return "".join(c for c in visible(text) if c not in stops)
 
@@ -57,7 +57,7 @@ def limit(text: str, style: Style) -> int:
 
 
 def longest(given_segments: list[Segment], style: Style) -> int:
-    """The widest unit that is never cut."""
+    """Width of the widest unit, which no break divides."""
     return max((unit.columns for each in given_segments for unit in units(each, style.rules)), default=0)
 
 
@@ -69,7 +69,9 @@ def test_no_text_is_lost_or_moved(given_segments: list[Segment], style: Style) -
 
 
 @given(st.lists(segments(), max_size=6), STYLES)
-def test_cues_rise_never_overlap_and_leave_the_least_gap(given_segments: list[Segment], style: Style) -> None:
+def test_cues_are_in_order_without_overlap_and_with_the_minimum_gap(
+    given_segments: list[Segment], style: Style
+) -> None:
     result = list(cues(transcript(*given_segments), style))
     assert all(0 <= cue.start_ms < cue.end_ms <= cue.start_ms + style.rules.max_ms for cue in result)
     assert all(a.end_ms + style.rules.gap_ms <= b.start_ms for a, b in pairwise(result))
@@ -91,7 +93,7 @@ def test_one_or_two_lines_within_the_columns(given_segments: list[Segment], styl
 
 @st.composite
 def speech(draw: st.DrawFn) -> Transcript:
-    """Segments as a service gives them: times in order, words as fast as people speak, pauses of any length."""
+    """Segments as of a service: times in order, words at the speed of speech, pauses of any length."""
     at = draw(st.floats(0, 5))
     found = []
     for text in draw(st.lists(st.one_of(LATIN, CHINESE).map(lambda t: " ".join(t.split()) or "x"), min_size=1)):
@@ -102,13 +104,13 @@ def speech(draw: st.DrawFn) -> Transcript:
 
 
 def said_at(spoken: Transcript, style: Style) -> set[int]:
-    """When each unit is said, in ms."""
+    """The start of each unit in ms."""
     return {unit.start_ms for each in spoken.segments for unit in units(each, style.rules)}
 
 
 @given(speech(), STYLES)
 def test_cues_of_speech_can_be_read(spoken: Transcript, style: Style) -> None:
-    """Each stays the least time, but where it would make the next one late."""
+    """Each cue is shown for the minimum time unless that delays the next cue too long."""
     result = list(cues(spoken, style))
     for cue, after in pairwise(result):
         assert cue.end_ms - cue.start_ms >= min(style.rules.min_ms, MIN_STEP_MS - style.rules.gap_ms)
@@ -163,7 +165,7 @@ def test_without_words_the_segment_shares_its_time() -> None:
     assert result[-1].end_ms == 22_000
 
 
-def test_breaks_after_the_sentence() -> None:
+def test_lines_break_after_sentences() -> None:
     text = (
         "It was the best of times. It was the worst of times, it was the age of wisdom. It was the age of foolishness."
     )
@@ -180,7 +182,7 @@ def times(*given_segments: Segment, style: Style | None = None) -> list[tuple[in
     return [(cue.start_ms, cue.end_ms, " / ".join(cue.lines)) for cue in found]
 
 
-def test_a_short_cue_is_held_until_it_can_be_read() -> None:
+def test_a_short_cue_is_shown_until_it_can_be_read() -> None:
     assert times(segment("Yes.", 1.0, 1.2), segment("No.", 4.0, 4.2)) == [(1000, 2000, "Yes."), (4000, 5000, "No.")]
     slow = "Incomprehensibilities, nevertheless."  # 36 columns, at 17 a second
     assert times(segment(slow, 1.0, 1.5)) == [(1000, 1000 + 2118, slow)]
@@ -193,7 +195,7 @@ def test_short_segments_share_a_cue() -> None:
     ]
 
 
-def test_a_pause_that_would_flicker_is_closed_and_a_longer_one_stays() -> None:
+def test_a_pause_short_enough_to_flicker_is_closed_and_a_longer_one_stays() -> None:
     first, second = "This is a sentence that takes its time.", "And this one comes some time after it."
     (_, end, _), (start, _, _) = times(segment(first, 0.0, 4.0), segment(second, 4.3, 8.0))
     assert (end, start) == (4300 - PLAIN.gap_ms, 4300)
@@ -201,7 +203,7 @@ def test_a_pause_that_would_flicker_is_closed_and_a_longer_one_stays() -> None:
     assert (end, start) == (4000, 4900)
 
 
-def test_talk_at_the_same_time_is_shown_in_turn() -> None:
+def test_simultaneous_speech_is_shown_in_consecutive_cues() -> None:
     agent = segment("Let me have a look at that for you.", 1.0, 4.0).model_copy(update={"channel": "agent"})
     caller = segment("Thanks.", 2.0, 2.5).model_copy(update={"channel": "caller"})
     assert times(agent, caller) == [
@@ -211,7 +213,7 @@ def test_talk_at_the_same_time_is_shown_in_turn() -> None:
     assert [cue.channel for cue in cues(transcript(agent, caller))] == ["agent", "caller"]
 
 
-def test_there_is_room_for_the_name_of_the_channel() -> None:
+def test_the_first_line_has_room_for_the_channel_name() -> None:
     text = "All of this is said without any pause at all by one of them."
     said_by = segment(text, 0, 5).model_copy(update={"channel": "customer"})
     (cue,) = cues(transcript(said_by), named=True)
@@ -232,13 +234,13 @@ def test_there_is_room_for_the_name_of_the_channel() -> None:
         ("You can call the office all day long on 2345 6789 or come along and see", "2345 6789"),
     ],
 )
-def test_a_number_is_never_parted_from_what_it_counts(text: str, whole: str) -> None:
-    for start in range(len(text) // 2):  # wherever the lines happen to end
+def test_no_break_separates_a_number_from_its_unit(text: str, whole: str) -> None:
+    for start in range(len(text) // 2):  # for any position of the line breaks
         rest = text[start:]
         assert whole in shown(cues(transcript(segment(rest, 0, 7, words=())))) or whole not in rest
 
 
-def test_numbers_said_one_by_one_may_be_parted() -> None:
+def test_a_break_may_separate_numbers_that_are_said_one_by_one() -> None:
     words = tuple(Word(text=c, start=2.0 * k, end=2.0 * k + 0.4) for k, c in enumerate("一二三四五六七八九十"))
     result = list(cues(transcript(Segment(text="一二三四五六七八九十", start=0, end=19, words=words))))
     assert len(result) == 10
@@ -253,7 +255,7 @@ def test_the_chinese_preset_leaves_out_commas_and_stops() -> None:
     assert list(cues(transcript(segment("。", 0, 1)), style)) == []
 
 
-def test_the_presets_are_those_of_the_guides() -> None:
+def test_the_presets_follow_the_netflix_style_guides() -> None:
     english, chinese = RULES["netflix-en"], RULES["netflix-zh-hant"]
     assert (english.columns, english.latin_per_s) == (42, 20)
     assert (chinese.cjk_columns, chinese.cjk_per_s) == (2 * 16, 11)
@@ -262,7 +264,7 @@ def test_the_presets_are_those_of_the_guides() -> None:
         assert 2 / 24 * 1000 <= rules.gap_ms < 3 / 24 * 1000
 
 
-def test_long_speech_is_cut() -> None:
+def test_long_speech_is_divided_into_several_cues() -> None:
     result = list(cues(transcript(segment("slow " * 10, 0, 30))))
     assert len(result) > 1
     assert all(c.end_ms - c.start_ms <= PLAIN.max_ms for c in result)
@@ -273,7 +275,7 @@ def test_an_overwide_word_stays_whole() -> None:
     assert shown(cues(transcript(segment(f"see {word} now", 0, 3)))).split() == ["see", word, "now"]
 
 
-def test_nothing_said_gives_no_cue() -> None:
+def test_a_transcript_without_text_gives_no_cues() -> None:
     assert list(cues(transcript())) == []
     assert list(cues(transcript(segment("  \n ", 0, 3)))) == []
 
@@ -281,5 +283,5 @@ def test_nothing_said_gives_no_cue() -> None:
 @pytest.mark.parametrize(
     ("ms", "text"), [(0, "00:00:00.000"), (3_599_999, "00:59:59.999"), (360_000_001, "100:00:00.001")]
 )
-def test_clock(ms: int, text: str) -> None:
+def test_times_are_formatted_with_hours_minutes_seconds_and_milliseconds(ms: int, text: str) -> None:
     assert clock(ms, ".") == text

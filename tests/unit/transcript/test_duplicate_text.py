@@ -1,4 +1,4 @@
-"""Repeated text against the sound: what people say again stays, what the service says again goes."""
+"""Removal of repeated text: repetitions of the speaker stay, repetitions of the service are dropped."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_copies_inside_a_commit_with_the_same_times_are_dropped(text: str) -> No
     assert second.text == "and on"
 
 
-def test_copies_whose_times_lie_in_the_silence_are_dropped() -> None:
+def test_copies_with_times_in_silence_are_dropped() -> None:
     words = tuple(w for at in (1.0, 2.2, 3.4) for w in words_of("so it goes", at))
     (segment,) = placed([("so it goes", 1.0)], [commit("so it goes " * 3, words, 6.0)])
     assert (segment.text, len(segment.words), segment.end) == ("so it goes", 3, pytest.approx(2.05))
@@ -74,20 +74,20 @@ def test_a_sentence_said_several_times_in_one_commit_stays(count: int) -> None:
     assert segment.timing == "measured"
 
 
-def test_people_who_repeat_themselves_stay_although_the_service_gives_all_copies_one_time() -> None:
+def test_spoken_repetitions_stay_even_if_the_service_gives_all_copies_the_same_times() -> None:
     said = [("no", 1.0), ("no", 1.4), ("no", 1.8)]
     (segment,) = placed(said, [commit("No, no, no.", words_of("no", 1.0) * 3, 4.0)])
     assert segment.text == "No, no, no."
     assert segment.timing == "estimated"
 
 
-def test_copies_without_times_are_dropped_when_nobody_speaks_so_fast() -> None:
+def test_copies_without_times_are_dropped_if_they_are_faster_than_any_speech() -> None:
     said = [("a gold ring will please most any girl", 1.0)]
     (segment,) = placed(said, [commit("a gold ring will please most any girl. " * 4, sent_s=8.0)])
     assert letters(segment.text) == letters("a gold ring will please most any girl")
 
 
-def test_repetition_without_times_stays_where_there_is_sound_for_it() -> None:
+def test_repetitions_without_times_stay_if_there_is_sound_for_them() -> None:
     said = [("a gold ring", 1.0), ("a gold ring", 2.2), ("a gold ring", 3.4)]
     (segment,) = placed(said, [commit("a gold ring " * 3, sent_s=8.0)])
     assert copies(segment.text) == 3
@@ -97,7 +97,7 @@ CHINESE = "我们明天再说吧"
 
 
 @pytest.mark.parametrize("spoken_times", [1, 3])
-def test_chinese_without_spaces(spoken_times: int) -> None:
+def test_repeated_chinese_text_without_spaces_is_recognized(spoken_times: int) -> None:
     said = [(" ".join(CHINESE), 1.0 + 3.0 * n) for n in range(spoken_times)]
     words = tuple(w for n in range(3) for w in words_of(" ".join(CHINESE), 1.0 + 3.0 * min(n, spoken_times - 1)))
     (segment,) = placed(said, [commit(CHINESE + "，" + CHINESE + "。" + CHINESE, words, 14.0)])
@@ -124,7 +124,7 @@ def test_phantoms_without_sound_are_dropped(phantom: Commit, count: int) -> None
 
 
 @pytest.mark.parametrize("again", [True, False])
-def test_the_sound_of_commits_without_times_is_not_that_of_a_phantom(again: bool) -> None:
+def test_a_phantom_does_not_use_the_sound_of_commits_without_times(again: bool) -> None:
     """Above real time, sound before the last audio may belong to any commit without times."""
     first, text, last = "so it goes on", "absolute patience certainly", "patience certainly"
     said = [(first, 1.0), (text, 4.0), *([(last, 7.0)] if again else [])]
@@ -133,7 +133,7 @@ def test_the_sound_of_commits_without_times_is_not_that_of_a_phantom(again: bool
 
 
 @pytest.mark.parametrize("timed", [True, False])
-def test_last_words_said_again_stay(timed: bool) -> None:
+def test_spoken_repetitions_of_the_last_words_stay(timed: bool) -> None:
     said = [("so it goes", 1.0), ("it goes", 4.0), ("it goes", 7.0)]
     commits = [commit(text, words_of(text, at) if timed else (), at + 2.6) for text, at in said]
     assert texts(placed(said, commits)) == ["soitgoes", "itgoes", "itgoes"]
@@ -141,8 +141,8 @@ def test_last_words_said_again_stay(timed: bool) -> None:
 
 @pytest.mark.parametrize("late_s", [-0.4, -0.25, 0.3, 0.45, 0.6])
 @pytest.mark.parametrize("paced", [True, False])
-def test_a_word_said_again_stays_although_its_times_are_beside_its_sound(late_s: float, paced: bool) -> None:
-    """The level meter hears breath around the words, so that no shift fits."""
+def test_a_repeated_word_stays_if_its_times_are_next_to_its_sound(late_s: float, paced: bool) -> None:
+    """Breath around the words counts as sound, so that no shift fits."""
     said = [("so it goes", 1.0), ("so", 4.0), ("and on", 7.0)]
     runs = [(1.0, 2.4), (3.93, 4.31), (6.9, 8.0)]
     commits = [commit(text, words_of(text, at + late_s * (text == "so")), at + 2.0) for text, at in said]
@@ -150,7 +150,7 @@ def test_a_word_said_again_stays_although_its_times_are_beside_its_sound(late_s:
     assert len([s for c in commits if (s := assembler.place(c, line))]) == 3
 
 
-def test_repeated_text_stays_where_the_level_meter_hears_nothing_at_all() -> None:
+def test_repeated_text_stays_if_no_voice_activity_was_detected() -> None:
     commits = [commit("no", words_of("no", at), at + 2) for at in (1.0, 4.0)]
     assert texts(placed([], commits)) == ["no", "no"]
 
@@ -163,10 +163,10 @@ sentences = st.lists(
 @given(
     sentences, st.lists(st.integers(1, 4), min_size=7, max_size=7), st.lists(st.integers(0, 3), min_size=7, max_size=7)
 )
-def test_every_sentence_is_quoted_as_often_as_it_was_said(
+def test_every_sentence_is_in_the_transcript_as_often_as_it_was_said(
     said: list[str], number: list[int], ghosts: list[int]
 ) -> None:
-    """Copies inside commits and phantoms behind them, of people who repeat themselves."""
+    """Copies inside commits and phantoms after them, in speech that contains repetitions."""
     plan = [(text, 1.0 + 5.0 * n) for n, text in enumerate(said)]
     commits = []
     for (text, at), count, phantoms in zip(plan, number, ghosts, strict=False):
@@ -182,7 +182,7 @@ def test_every_sentence_is_quoted_as_often_as_it_was_said(
 
 
 @given(st.text(alphabet="ab ,说", min_size=1, max_size=12), st.integers(1, 4))
-def test_the_letters_of_copies(text: str, count: int) -> None:
+def test_counting_copies_preserves_the_letters(text: str, count: int) -> None:
     repeated = text * count
     assert letters(first_copies(repeated, copies(repeated))) == letters(repeated)
     assert copies(repeated) % count == 0 or not letters(text)

@@ -32,7 +32,7 @@ CALL = transcript(
 )
 
 
-def test_srt() -> None:
+def test_srt_has_numbered_cues() -> None:
     assert render(TWO, "srt") == (
         "1\n00:00:01,000 --> 00:00:02,500\nGood morning, Steve.\n"
         "\n"
@@ -40,12 +40,12 @@ def test_srt() -> None:
     )
 
 
-def test_srt_names_who_speaks_when_it_is_another() -> None:
+def test_srt_names_the_channel_when_it_changes() -> None:
     texts = [block.split("\n", 2)[2] for block in render(CALL, "srt").strip().split("\n\n")]
     assert texts == ["agent: Thank you for calling.", "How can I help you today, sir?", "陳先生: 我想改 appointment"]
 
 
-def test_vtt_escapes_what_would_be_markup() -> None:
+def test_vtt_escapes_markup() -> None:
     assert render(TWO, "vtt") == (
         "WEBVTT\n"
         "\n"
@@ -55,7 +55,7 @@ def test_vtt_escapes_what_would_be_markup() -> None:
     )
 
 
-def test_vtt_has_voices_and_the_times_of_words() -> None:
+def test_vtt_has_voices_and_word_timestamps() -> None:
     assert render(CALL, "vtt", WORDS).split("\n\n")[1:] == [
         "00:00:00.500 --> 00:00:02.000\n<v agent>Thank <00:00:00.875>you <00:00:01.250>for <00:00:01.625>calling.",
         "00:00:04.000 --> 00:00:06.000\n<v agent>How <00:00:04.286>can <00:00:04.571>I <00:00:04.857>help "
@@ -82,18 +82,18 @@ def test_ass_text_is_never_a_command() -> None:
     assert line.endswith(",,0,0,0,,a ｛＼b1｝ b＼N c, d")
 
 
-def test_txt_is_a_line_for_each_segment() -> None:
+def test_txt_has_one_line_per_segment() -> None:
     spoken = transcript(segment("one\ntwo", 0, 1), segment("  ", 1, 2), on("agent", segment("three", 62.25, 63)))
     assert render(spoken, "txt") == "one two\nagent: three\n"
     assert "".join(txt.pieces(spoken, times=True)) == "[00:00:00.000] one two\n[00:01:02.250] agent: three\n"
 
 
-def test_tsv_is_a_row_for_each_segment() -> None:
+def test_tsv_has_one_row_per_segment() -> None:
     spoken = transcript(segment("a\tb\nc", 0, 1.25), on("陳 先生", segment("d", 2, 3)))
     assert render(spoken, "tsv") == "start\tend\tchannel\ttext\n0.000\t1.250\t\ta b c\n2.000\t3.000\t陳先生\td\n"
 
 
-def test_ctm_is_a_line_for_each_word_in_order_of_channel_and_time() -> None:
+def test_ctm_has_one_line_per_word_in_order_of_channel_and_time() -> None:
     words = (Word(text="Well,", start=2.0, end=2.4, confidence=0.5), Word(text="yes", start=2.5, end=2.75))
     late = Segment(text="Well, yes", start=2.0, end=2.75, words=words, channel="b")
     assert render(transcript(late, on("b", segment("no", 1.0, 1.5)), on("a", segment("我想", 3, 4))), "ctm") == (
@@ -125,7 +125,7 @@ def test_json_reads_back_as_the_same_transcript() -> None:
 
 
 @pytest.mark.parametrize("spoken", [TWO, CALL, transcript()])
-def test_json_is_what_the_schema_says(spoken: Transcript) -> None:
+def test_json_matches_its_schema(spoken: Transcript) -> None:
     schema = json_.schema()
     jsonschema.Draft202012Validator.check_schema(schema)
     validator = jsonschema.Draft202012Validator(schema)
@@ -135,7 +135,7 @@ def test_json_is_what_the_schema_says(spoken: Transcript) -> None:
     assert not validator.is_valid(document)
 
 
-def test_a_script_is_for_every_format() -> None:
+def test_the_chinese_script_applies_to_every_format() -> None:
     spoken = transcript(segment("软件里面", 0, 2, words="软件里面"))
     for fmt in FORMATS:
         text = render(spoken, fmt, Style(script="hk"))
@@ -157,13 +157,13 @@ def test_vtt_words_that_begin_at_the_same_time_have_one_timestamp() -> None:
     assert render(said, "vtt", WORDS).endswith("\nthe <00:00:02.000>garden hotel\n")
 
 
-def test_an_unknown_format_is_refused_with_the_choice() -> None:
+def test_an_unknown_format_is_refused_with_a_list_of_formats() -> None:
     with pytest.raises(OutputError, match=r"'doc'; choose from json, srt, vtt, txt, html"):
         render(TWO, "doc")
 
 
 @given(st.text(min_size=1, max_size=200), st.booleans())
-def test_a_vtt_cue_never_holds_a_blank_line_or_an_arrow(text: str, words: bool) -> None:
+def test_a_vtt_cue_never_contains_a_blank_line_or_an_arrow(text: str, words: bool) -> None:
     spoken = transcript(on(text, segment(text, 0, 5, words=())))
     head, *blocks = render(spoken, "vtt", Style(word_cues=words)).rstrip("\n").split("\n\n")
     assert head == "WEBVTT"
@@ -180,11 +180,11 @@ def test_every_document_can_be_encoded(text: str, fmt: str) -> None:
     render(transcript(segment(text, 0, 5, words=())), fmt).encode("utf-8", "backslashreplace")
 
 
-def test_a_job_may_ask_for_every_format_there_is() -> None:
+def test_a_job_can_request_every_format() -> None:
     assert tuple(FORMATS) == tasks.job_spec.FORMATS
 
 
-def test_what_the_page_is_made_of_is_packaged() -> None:
+def test_the_files_of_the_page_are_packaged() -> None:
     project = (Path(__file__).resolve().parents[3] / "pyproject.toml").read_text()
     assert '"worker.transcript.formats" = ["page/*"]' in project
 
@@ -201,7 +201,7 @@ def test_what_the_page_is_made_of_is_packaged() -> None:
         ("https://example.com/a.wav", "/results/a.html", "https://example.com/a.wav"),
     ],
 )
-def test_the_page_finds_the_audio_from_where_it_stands(source: str, place: str, first: str) -> None:
+def test_the_page_first_looks_for_the_audio_relative_to_its_own_location(source: str, place: str, first: str) -> None:
     said = transcript(segment("one two", 0.0, 1.0))
     said = said.model_copy(update={"source": said.source.model_copy(update={"path": source, "name": "a.wav"})})
     page = "".join(pieces(said, "html", place=place))
@@ -217,7 +217,7 @@ def page_of(path: str, *, absolute_paths: bool = False) -> str:
     return "".join(pieces(said, "html", place="/results/a.html", absolute_paths=absolute_paths))
 
 
-def test_a_page_names_no_absolute_path_unless_asked() -> None:
+def test_a_page_contains_no_absolute_path_unless_requested() -> None:
     page = page_of("/home/alice/calls/a.wav")
     assert "alice" not in page
     assert "/home" not in page
@@ -258,14 +258,14 @@ def test_a_page_names_no_absolute_path_unless_asked() -> None:
         ("x; script-src *", None),
     ],
 )
-def test_the_path_of_the_audio_never_widens_the_policy(path: str, origin: str | None) -> None:
+def test_the_path_of_the_audio_never_widens_the_content_security_policy(path: str, origin: str | None) -> None:
     page = page_of(path)
     policy = html.unescape(re.findall(r'Content-Security-Policy" content="([^"]*)"', page)[0])
     names = [directive.split()[0] for directive in policy.split("; ")]
     assert names == ["default-src", "script-src", "style-src", "media-src", "base-uri", "form-action"]
     media = policy.split("; ")[3].removeprefix("media-src ")
     allowed = "'self' file: blob:" + (f" {origin}" if origin else "")
-    # A tab in an address is dropped by every parser of URLs.
+    # URL parsers drop tabs.
     assert media == (allowed if "\t" not in path else media)
     assert not {"*", "https:", "http:", "data:", "'unsafe-inline'"} & set(media.split())
     for address in re.findall(r'<source src="([^"]*)">', page):

@@ -1,4 +1,4 @@
-"""Sections that overlap: each word once, whichever side of the handover each session puts it."""
+"""Merging of overlapping sections: each word appears once, on whichever side of the handover the sessions place it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_sections_follow_each_other_in_file_order() -> None:
     assert texts(found) == ["a", "b", "c", "d"]
 
 
-def test_channels_come_by_their_time_each_merged_by_itself() -> None:
+def test_channels_are_merged_separately_and_then_sorted_by_time() -> None:
     on = [("a", said(0, ("one", 1), ("two", 9.9))), ("a", said(1, ("two", 10.1), ("five", 20)))]
     on += [("b", said(2, ("two", 2))), ("b", said(3, ("three", 9.8), ("two", 10.2)))]
     segments = [segment.model_copy(update={"channel": name}) for name, segment in on]
@@ -41,46 +41,48 @@ def test_channels_come_by_their_time_each_merged_by_itself() -> None:
     assert merge_channels([], [], [range(0), range(0)]) == []
 
 
-def test_nothing_said_is_nothing() -> None:
+def test_merging_no_segments_gives_no_segments() -> None:
     assert merge([], []) == []
 
 
-def test_an_overlap_is_handed_over_in_its_middle() -> None:
+def test_words_before_the_handover_come_from_the_earlier_section() -> None:
     left = said(0, ("One", 8.0), ("two", 9.0), ("three", 9.6), ("fo", 10.8), text="One, two, three fo.")
     right = said(1, ("wo", 9.05), ("three", 9.6), ("four", 10.5), ("five", 11.5), text="wo three, four five.")
     assert texts(merge([left, right], [None, 10.0])) == ["One, two, three", "four five."]
 
 
 @pytest.mark.parametrize(("left_at", "right_at"), [(9.7, 9.95), (9.95, 9.7), (9.84, 9.84), (9.86, 9.86), (9.55, 9.9)])
-def test_a_word_at_the_handover_is_kept_once(left_at: float, right_at: float) -> None:
+def test_a_word_at_the_handover_appears_once(left_at: float, right_at: float) -> None:
     left, right = said(0, ("a", 9.0), ("b", left_at), ("c", 10.4)), said(1, ("b", right_at), ("c", 10.5))
     assert " ".join(texts(merge([left, right], [None, 10.0]))).split() == ["a", "b", "c"]
 
 
-def test_a_word_said_twice_stays_twice() -> None:
+def test_a_word_that_was_said_twice_appears_twice() -> None:
     left, right = said(0, ("no", 8.9), ("no", 9.5)), said(1, ("no", 9.5), ("no", 10.1))
     assert " ".join(texts(merge([left, right], [None, 10.0]))).split() == ["no"] * 3
 
 
-def test_without_times_the_text_tells_what_both_heard() -> None:
+def test_without_times_equal_text_shows_the_overlap() -> None:
     left = [estimated(0, "We met at the", 5, 9), estimated(0, "old railway station.", 9, 11)]
     right = [estimated(1, "railway station", 9, 11), estimated(1, "and went home", 11, 14)]
     assert texts(merge([*left, *right], [None, 10.0])) == ["We met at the", "old railway station.", "and went home"]
 
 
-def test_without_times_and_heard_otherwise_nothing_is_lost() -> None:
+def test_without_times_different_text_is_not_dropped() -> None:
     left, right = estimated(0, "a gold ring", 5, 11), estimated(1, "the gold ring will", 9, 14)
     assert texts(merge([left, right], [None, 10.0])) == ["a gold ring", "the gold ring will"]
 
 
-def test_an_estimate_ends_where_the_next_words_begin() -> None:
+def test_an_estimated_segment_ends_at_the_next_measured_segment() -> None:
     first, second, third = merge([said(0, ("a", 1.0)), estimated(0, "b", 2, 30), said(0, ("c", 5.0))], [None])
     assert (second.start, second.end, third.start) == (2, 5.0, 5.0)
     assert first.end == 1.3
 
 
 @given(st.lists(st.floats(0.35, 1.5), min_size=5, max_size=60), st.floats(-0.15, 0.15), st.data())
-def test_each_word_once_however_the_overlap_was_heard(gaps: list[float], shift: float, data: st.DataObject) -> None:
+def test_each_word_appears_once_for_any_times_in_the_overlap(
+    gaps: list[float], shift: float, data: st.DataObject
+) -> None:
     at, words = 0.0, []
     for number, gap in enumerate(gaps):
         words.append((f"w{number}", round(at, 3)))

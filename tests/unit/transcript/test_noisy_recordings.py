@@ -1,4 +1,4 @@
-"""Recordings with a noise floor: text and times are judged by the sound above it, as on clean recordings."""
+"""Recordings with background noise: text and times are checked against the sound above the noise."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ FRAME = RATE // 5
 
 
 def babble(duration_s: float, level_db: float = -45.0) -> Samples:
-    """Pink noise whose level moves as that of many voices."""
+    """Pink noise with a level that varies like many voices."""
     steps = np.arange(0, duration_s + 1, 0.15)
     gain_db = np.random.default_rng(5).normal(0, 3, len(steps))
     gain = 10 ** (np.interp(np.arange(int(duration_s * RATE)) / RATE, steps, gain_db) / 20)
@@ -63,7 +63,7 @@ def commit(words: Sentence, late_s: float, sent_s: float) -> Commit:
 
 
 class Session:
-    """Streams a signal to an assembler as far as each commit needs."""
+    """Streams a signal to an assembler, up to the end of each commit."""
 
     def __init__(self, signal: Samples, *, paced: bool) -> None:
         self._paced, self._length_s = paced, len(signal) / RATE
@@ -84,7 +84,7 @@ class Session:
 
 
 def errors_s(plan: Sequence[Sentence], segments: Sequence[Segment | None]) -> list[float]:
-    """How far the words of each commit are off at most; infinite where words are lost."""
+    """Maximum time error of the words of each commit in seconds; infinite if words are lost."""
     errors = []
     for words, segment in zip(plan, segments, strict=True):
         places = segment.words if segment else ()
@@ -116,7 +116,7 @@ def test_a_drift_is_corrected_in_noise(noise: Callable[[float], Samples], step_s
 
 @both_paces
 @any_noise
-def test_exact_times_stay_in_noise(noise: Callable[[float], Samples], paced: bool) -> None:
+def test_exact_times_are_unchanged_in_noise(noise: Callable[[float], Samples], paced: bool) -> None:
     signal, plan = noisy(noise)
     session = Session(signal, paced=paced)
     assert max(errors_s(plan, [session.place(words) for words in plan])) <= 0.01
@@ -135,7 +135,7 @@ def test_phantoms_are_dropped_in_noise(noise: Callable[[float], Samples], paced:
 
 @both_paces
 @any_noise
-def test_words_said_again_stay_in_noise(noise: Callable[[float], Samples], paced: bool) -> None:
+def test_spoken_repetitions_stay_in_noise(noise: Callable[[float], Samples], paced: bool) -> None:
     said = [word for first in (0.6, 3.0, 5.4) for word in islice(next(sentences(9, words=(2, 2), lead_s=first)), 2)]
     signal = encode(said, tail_s=3.0)
     # A word is 10 dB above white noise of -30 dBFS.
@@ -148,7 +148,7 @@ def test_words_said_again_stay_in_noise(noise: Callable[[float], Samples], paced
 
 @both_paces
 @pytest.mark.parametrize("noise", RESTLESS.values(), ids=RESTLESS)
-def test_nothing_is_dropped_where_noise_never_rests(noise: Callable[[float], Samples], paced: bool) -> None:
+def test_no_text_is_dropped_in_noise_without_pauses(noise: Callable[[float], Samples], paced: bool) -> None:
     signal, plan = noisy(noise)
     session = Session(signal, paced=paced)
     placed = []
@@ -163,7 +163,7 @@ GOLD = (corpus.folder() / "manifest.json").is_file()
 @pytest.mark.skipif(not GOLD, reason=f"no recordings in {corpus.folder()}; set STT_TEST_AUDIO")
 @both_paces
 @pytest.mark.parametrize("level_db", [None, -45])
-def test_exact_times_of_a_real_recording_stay(level_db: float | None, paced: bool) -> None:
+def test_exact_times_of_a_real_recording_are_unchanged(level_db: float | None, paced: bool) -> None:
     signal, plan = real_recording()
     if level_db is not None:
         signal = signal + sounds.noise(len(signal) / RATE + 1, level_db)[: len(signal)]
@@ -173,7 +173,7 @@ def test_exact_times_of_a_real_recording_stay(level_db: float | None, paced: boo
 
 @cache
 def real_recording(pause_s: float = 0.35) -> tuple[Samples, list[Sentence]]:
-    """A recording with gold word times, as commits that end at its pauses."""
+    """A recording with exact word times, as commits that end at its pauses."""
     import soundfile
     import soxr
 

@@ -1,4 +1,4 @@
-"""Quality of a transcript: right ones pass, and each way in which a complete transcript is wrong is named."""
+"""Assessment of transcripts: correct transcripts pass, and each kind of wrong transcript is reported."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SENTENCE = "the meeting begins at nine and the minutes of last week are on the t
 
 
 def said(text: str, confidence: float | None = 0.9, start: float = 0.0, per_word_s: float = 0.3) -> Segment:
-    """One segment; Chinese text is given with spaces between its words."""
+    """One segment. Chinese text must have spaces between its words."""
     words = tuple(
         Word(word, start + n * per_word_s, start + (n + 1) * per_word_s, confidence)
         for n, word in enumerate(text.split())
@@ -28,15 +28,15 @@ def talk(count: int, confidence: float = 0.9, start: float = 0.0) -> list[Segmen
     return [said(" ".join(f"word{n}x{k}" for k in range(10)), confidence, start + 3 * n) for n in range(count)]
 
 
-def codes(segments: list[Segment], coverage: Coverage = COVERAGE, **evidence: object) -> list[str]:
-    return [reason.code for reason in quality(segments, coverage, **evidence).reasons]
+def codes(segments: list[Segment], coverage: Coverage = COVERAGE, **inputs: object) -> list[str]:
+    return [reason.code for reason in quality(segments, coverage, **inputs).reasons]
 
 
-def quality(segments: list[Segment], coverage: Coverage = COVERAGE, **evidence: object) -> Quality:
-    return assess(segments, coverage, QualityInputs(**evidence))  # type: ignore[arg-type]
+def quality(segments: list[Segment], coverage: Coverage = COVERAGE, **inputs: object) -> Quality:
+    return assess(segments, coverage, QualityInputs(**inputs))  # type: ignore[arg-type]
 
 
-def test_a_right_transcript_needs_no_review() -> None:
+def test_a_correct_transcript_needs_no_review() -> None:
     found = quality([said(SENTENCE)], language="en", detected="en", speech_share=0.9)
     assert not found.needs_review
     assert found.reasons == ()
@@ -53,21 +53,21 @@ def test_silence_without_text_needs_no_review() -> None:
 
 
 @pytest.mark.parametrize("text", ["If you don t hear me speak up now please", "係 唔 知 點 解 嘅 啦 喎"])
-def test_text_the_recognizer_is_unsure_of(text: str) -> None:
+def test_text_with_low_confidence_needs_a_review(text: str) -> None:
     assert codes([said(text, 0.45)]) == ["low_confidence"]
     assert codes([said(text, 0.75)]) == []
 
 
-def test_digits_are_unsure_by_nature_and_do_not_count() -> None:
+def test_the_low_confidence_of_digits_does_not_count() -> None:
     assert codes([said("four 1 five 502 七三九 9,8 6", 0.2)]) == []
 
 
-def test_one_odd_name_in_a_short_text_is_no_reason() -> None:
+def test_one_unusual_name_in_a_short_text_is_not_a_reason() -> None:
     assert codes([said("hello Whittemore", 0.55)]) == []
     assert codes([said("hello Whittemore", 0.3)]) == ["low_confidence"]
 
 
-def test_a_bad_stretch_in_a_good_hour_is_found_with_its_place() -> None:
+def test_a_bad_passage_in_a_good_hour_is_reported_with_its_times() -> None:
     segments = [*talk(100), *talk(12, 0.3, start=300.0), *talk(100, start=336.0)]
     (reason,) = quality(segments).reasons
     assert reason.code == "low_confidence"
@@ -85,7 +85,7 @@ def test_a_bad_stretch_in_a_good_hour_is_found_with_its_place() -> None:
     ],
 )
 @pytest.mark.parametrize("apart", [True, False])
-def test_a_looped_sentence(sentence: str, times: int, apart: bool) -> None:
+def test_a_looped_sentence_is_reported(sentence: str, times: int, apart: bool) -> None:
     one = [said(" ".join([sentence] * times))]
     some = [said(sentence, start=n * 10.0) for n in range(times)]
     found = quality([*talk(3), *(some if apart else one)])
@@ -105,7 +105,7 @@ def test_a_looped_sentence(sentence: str, times: int, apart: bool) -> None:
         "你 好 你 好 呀 你 好 嘛",
     ],
 )
-def test_people_who_repeat_themselves(text: str) -> None:
+def test_spoken_repetitions_are_not_reported(text: str) -> None:
     assert codes([said(text)]) == []
 
 
@@ -136,11 +136,11 @@ def test_two_speakers_who_say_the_same_are_not_a_loop() -> None:
         (None, "en", SENTENCE, False),
     ],
 )
-def test_text_of_another_language(asked: str | None, detected: str | None, text: str, wrong: bool) -> None:
+def test_text_in_another_language_is_reported(asked: str | None, detected: str | None, text: str, wrong: bool) -> None:
     assert codes([said(text)], language=asked, detected=detected) == (["language"] if wrong else [])
 
 
-def test_sound_without_text_missing_seconds_music_and_opposite_phase_are_named() -> None:
+def test_missing_audio_sound_without_text_music_and_inverted_channels_are_reported() -> None:
     gap = Gap(start=10.0, end=22.5, reason="the service never answered")
     missing = COVERAGE.model_copy(update={"missing": (gap,)})
     assert codes([said(SENTENCE)], missing) == ["missing"]
@@ -152,7 +152,7 @@ def test_sound_without_text_missing_seconds_music_and_opposite_phase_are_named()
     assert codes([said(SENTENCE)], channels="channels 1 and 2 cancel each other") == ["channels"]
 
 
-def test_more_words_than_people_can_say() -> None:
+def test_an_impossible_pace_is_reported() -> None:
     fast = said(" ".join(f"word{chr(97 + n % 26)}{chr(97 + n // 26)}" for n in range(120)), per_word_s=0.08)
     assert codes([fast]) == ["pace"]
 
@@ -160,7 +160,7 @@ def test_more_words_than_people_can_say() -> None:
 @pytest.mark.parametrize(
     ("confidence", "per_word_s", "looks"), [(0.95, 0.3, False), (0.7, 0.3, True), (None, 0.3, False), (None, 2.0, True)]
 )
-def test_a_detector_looks_only_where_the_text_is_unsure(
+def test_a_detector_checks_only_text_with_low_confidence(
     confidence: float | None, per_word_s: float, looks: bool
 ) -> None:
     stretches = ranges_to_check([said(SENTENCE, confidence, per_word_s=per_word_s)])
@@ -175,7 +175,7 @@ def test_a_long_doubtful_text_is_sampled() -> None:
 
 
 @given(st.lists(st.sampled_from("abcdefg"), max_size=60), st.integers(4, 30), st.integers(4, 12))
-def test_a_loop_is_found_wherever_it_begins(before: list[str], period: int, times: int) -> None:
+def test_a_loop_is_found_at_any_position(before: list[str], period: int, times: int) -> None:
     unit = [f"u{n}" for n in range(period)]
     found = repetition([*before, *unit * times, "end"])
     assert found.times >= times
@@ -190,5 +190,5 @@ def test_any_text_is_assessed(text: str) -> None:
     assert found.language_fit is None or 0.0 <= found.language_fit <= 1.0
 
 
-def test_a_chinese_character_is_a_word_and_punctuation_is_none() -> None:
+def test_a_chinese_character_counts_as_a_word_and_punctuation_does_not() -> None:
     assert tokens_of("我send咗 20 個E-mail,俾你!") == ["我", "send", "咗", "20", "個", "e", "mail", "俾", "你"]

@@ -1,4 +1,4 @@
-"""What is written is what programs of others read: pysubs2, webvtt-py, praatio, and NIST's sclite."""
+"""Other programs read the output files correctly: pysubs2, webvtt-py and praatio."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def transcripts(draw: st.DrawFn) -> Transcript:
     for texts in draw(st.lists(st.lists(WORD, min_size=1, max_size=12), min_size=1, max_size=5)):
         length = draw(st.integers(200, 8000)) / 1000
         channel = draw(st.sampled_from([None, "agent", "客 & 戶"]))
-        said = segment("x " + " ".join(texts), at, at + length, words=["x", *texts])  # never signs alone
+        said = segment("x " + " ".join(texts), at, at + length, words=["x", *texts])  # never punctuation alone
         segments.append(said.model_copy(update={"channel": channel}))
         at += length + draw(st.integers(0, 2000)) / 1000
     return transcript(*segments)
@@ -47,7 +47,7 @@ def expected(given_transcript: Transcript, style: Style) -> list[tuple[int, int,
 
 
 def alone(given_transcript: Transcript) -> Transcript:
-    """The same on one channel: no names in the text."""
+    """The transcript without channel names, so that no names are in the text."""
     segments = tuple(s.model_copy(update={"channel": None}) for s in given_transcript.segments)
     return given_transcript.model_copy(update={"segments": segments})
 
@@ -67,7 +67,9 @@ def test_webvtt_py_reads_vtt(said: Transcript, style: Style) -> None:
     assert [html.unescape(cue.voice or "") for cue in found] == [cue.channel or "" for cue in cues(said, style)]
 
 
-@given(transcripts(), st.sampled_from(PRESETS).map(lambda preset: Style(preset=preset)))  # it knows no times of words
+@given(
+    transcripts(), st.sampled_from(PRESETS).map(lambda preset: Style(preset=preset))
+)  # pysubs2 does not support word timestamps
 def test_pysubs2_reads_vtt(said: Transcript, style: Style) -> None:
     found = pysubs2.SSAFile.from_string(render(alone(said), "vtt", style), format_="vtt")
     read = [(event.start, event.end, html.unescape(event.plaintext)) for event in found]

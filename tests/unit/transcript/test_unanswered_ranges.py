@@ -1,4 +1,4 @@
-"""Stretches of a section that have no text."""
+"""Parts of a section with sound but without text."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_sound_between_words_is_unanswered_and_silence_is_not() -> None:
     assert unanswered_ranges([words], 0, 12, voiced((1, 2), (10, 11)), paced=True) == []
 
 
-def test_the_words_count_in_any_order() -> None:
+def test_words_may_arrive_in_any_order() -> None:
     late, early = said((10, 11)), said((1, 2), (2.1, 9.9))
     assert unanswered_ranges([late, early], 0, 11, voiced((1, 11)), paced=False) == []
 
@@ -55,7 +55,7 @@ def test_audio_that_was_not_streamed_in_this_attempt_counts_as_sound() -> None:
     ]
 
 
-def test_text_without_times_answers_as_much_sound_as_it_takes_to_say() -> None:
+def test_text_without_times_covers_as_much_sound_as_it_takes_to_say() -> None:
     sound = voiced((0, 40))
     enough = estimated(" ".join(["word"] * 120), 0, 40)
     assert unanswered_ranges([enough], 0, 40, sound, paced=True) == []
@@ -68,7 +68,7 @@ def test_text_without_times_answers_as_much_sound_as_it_takes_to_say() -> None:
 
 
 def test_commits_without_times_share_the_audio_that_was_sent_ahead() -> None:
-    # All was sent before the first of them came, so each reaches to the end.
+    # All audio was sent before the first commit arrived, so each segment ends at the end of the audio.
     commits = [estimated(" ".join(["word"] * 40), 0, 40), *[estimated(" ".join(["word"] * 40), 40, 40)] * 2]
     assert unanswered_ranges(commits, 0, 40, voiced((0, 40)), paced=False) == []
 

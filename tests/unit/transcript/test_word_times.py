@@ -1,4 +1,4 @@
-"""Word times that drift, that have another form, or that cannot be: corrected by the sound, or marked as estimated."""
+"""Correction of word times: drift, other forms, and impossible times, which become estimates."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def place(plan: list[Times], given_times: list[Times], *, paced: bool = True) ->
 
 
 def errors_s(plan: list[Times], segments: list[Segment]) -> list[float]:
-    """Per commit, how far its words are off at most; infinite without words."""
+    """Maximum time error of the words of each commit in seconds; infinite without words."""
     errors = []
     for words, segment in zip(plan, segments, strict=True):
         starts = [w.start for w in segment.words]
@@ -65,7 +65,7 @@ def late(times: Times, seconds: float) -> Times:
 
 @pytest.mark.parametrize("step_s", [0.1, 0.03, 0.25, -0.1, -0.03, -0.25, 0.06])
 @pytest.mark.parametrize("paced", [True, False], ids=["1x", "max"])
-def test_a_drift_is_corrected_from_the_first_commit_on(step_s: float, paced: bool) -> None:
+def test_a_drift_is_corrected_from_the_first_commit(step_s: float, paced: bool) -> None:
     plan = sentences(count=20)
     segments = place(plan, [late(t, step_s * n) for n, t in enumerate(plan)], paced=paced)
     assert max(errors_s(plan, segments)) <= TOLERANCE_S
@@ -81,8 +81,8 @@ def test_a_constant_offset_is_corrected(offset_s: float, step_s: float) -> None:
 
 
 @pytest.mark.parametrize("step_s", [0.1, -0.1])
-def test_a_drift_shows_in_time_where_sound_goes_on_around_the_words(step_s: float) -> None:
-    """Breath and echo: no edge of a word is an edge of the sound."""
+def test_a_drift_is_found_even_if_sound_continues_around_the_words(step_s: float) -> None:
+    """With breath and echo, no edge of a word is an edge of the sound."""
     plan = sentences(seed=15, count=20)
     runs = [(words[0][0] - 0.07, words[-1][1] + 0.09) for words in plan]
     assembler, line = Assembler(voiced(*runs), paced=True), timeline(length_s=120)
@@ -91,7 +91,7 @@ def test_a_drift_shows_in_time_where_sound_goes_on_around_the_words(step_s: floa
     assert max(errors_s(plan, [s for s in placed if s])[6:]) <= 0.1
 
 
-def test_a_drift_begins_anew_with_a_session() -> None:
+def test_each_session_has_its_own_drift() -> None:
     plan = sentences(seed=5, count=12)
     voice = voiced(*[word for words in plan for word in words])
     assembler = Assembler(voice, paced=True)
@@ -108,14 +108,14 @@ def test_a_drift_begins_anew_with_a_session() -> None:
 
 
 @given(st.integers(0, 10_000), st.sampled_from([True, False]))
-def test_exact_times_stay_to_the_millisecond(seed: int, paced: bool) -> None:
+def test_exact_times_are_unchanged_to_the_millisecond(seed: int, paced: bool) -> None:
     plan = sentences(seed, count=6)
     assert max(errors_s(plan, place(plan, plan, paced=paced))) <= 0.0011
 
 
 @given(st.integers(0, 10_000), st.floats(0.02, 0.12))
-def test_a_recognizer_that_is_inexact_is_not_made_worse(seed: int, jitter_s: float) -> None:
-    """Words close together in one run of sound, with every edge off by itself."""
+def test_inexact_times_do_not_get_worse(seed: int, jitter_s: float) -> None:
+    """Words close together in one run of sound, with an independent error of every edge."""
     rng, plan, inexact = Random(seed), sentences(seed, count=8), []
     runs = [(words[0][0], words[-1][1]) for words in plan]
     for words in plan:
@@ -126,7 +126,7 @@ def test_a_recognizer_that_is_inexact_is_not_made_worse(seed: int, jitter_s: flo
     assert max(errors_s(plan, [s for s in segments if s])) <= 2 * jitter_s + TOLERANCE_S
 
 
-def test_noise_without_any_pause_moves_nothing() -> None:
+def test_noise_without_pauses_does_not_change_times() -> None:
     plan = sentences(seed=2)
     assembler, line = Assembler(voiced((0.0, 90.0)), paced=True), timeline(length_s=90)
     segments = [assembler.place(commit(n, t, t[-1][1] + 1.4), line) for n, t in enumerate(plan)]
@@ -170,7 +170,7 @@ def test_other_forms_of_times_are_corrected(form: Callable[[Times], Times], pace
 
 
 @pytest.mark.parametrize("paced", [True, False], ids=["1x", "max"])
-def test_a_form_that_changes_with_each_commit(paced: bool) -> None:
+def test_a_form_that_changes_with_each_commit_is_corrected(paced: bool) -> None:
     plan, forms = sentences(seed=9, count=14), [lambda t: t, *FORMS.values()]
     segments = place(plan, [forms[n % len(forms)](t) for n, t in enumerate(plan)], paced=paced)
     assert max(errors_s(plan, segments)) <= TOLERANCE_S
@@ -186,18 +186,20 @@ IMPOSSIBLE: dict[str, Callable[[Times], Times]] = {
 
 
 @pytest.mark.parametrize("form", IMPOSSIBLE.values(), ids=IMPOSSIBLE)
-def test_times_that_cannot_be_are_estimated(form: Callable[[Times], Times]) -> None:
+def test_impossible_times_are_replaced_by_estimates(form: Callable[[Times], Times]) -> None:
     plan = [words for words in sentences(seed=11, count=12) if len(words) > 2]
     segments = place(plan, [form(t) for t in plan])
     assert [s.timing for s in segments] == ["estimated"] * len(plan)
-    # Where the sound is, from the end of the commit before it on.
+    # The estimate covers the sound after the end of the previous commit.
     for words, segment in zip(plan, segments, strict=True):
         assert (segment.start, segment.end) == pytest.approx((words[0][0], words[-1][1]), abs=0.002)
 
 
 @pytest.mark.parametrize("fault", [(None, None), (-3.0, -2.0), (9e9, 9e9), (0.0, 0.0)])
 @pytest.mark.parametrize("place_of_fault", [0, 1, -1])
-def test_one_impossible_word_costs_no_other_its_times(fault: tuple[float, float], place_of_fault: int) -> None:
+def test_one_impossible_word_does_not_affect_the_times_of_others(
+    fault: tuple[float, float], place_of_fault: int
+) -> None:
     plan = [words for words in sentences(seed=13, count=12) if len(words) > 3]
     broken = [list(words) for words in plan]
     for words in broken:

@@ -44,7 +44,7 @@ def pieces(
     head, tail = _page().split(_MARK)
     language = _lang(transcript.language, style)
     path, name = transcript.source.path, transcript.source.name
-    web = _on_the_web(path)
+    web = _web_address(path)
     sources = _sources(path, name, place, web, absolute_paths=absolute_paths)
     hidden = "" if absolute_paths or not PurePath(path).is_absolute() else path
     values = {
@@ -54,7 +54,7 @@ def pieces(
         "script": _file("page.js"),
         "facts": "".join(f"<span>{escape(fact)}</span>" for fact in _facts(transcript)),
         "notices": "".join(
-            f'<p class="notice">{escape(_named(text, hidden, name))}</p>\n' for text in transcript.warnings
+            f'<p class="notice">{escape(_without_path(text, hidden, name))}</p>\n' for text in transcript.warnings
         ),
         "lang": language,
         "duration": f"{transcript.source.duration:.3f}",
@@ -66,7 +66,7 @@ def pieces(
     yield Template(tail).substitute(values)
 
 
-def _named(text: str, hidden: str, name: str) -> str:
+def _without_path(text: str, hidden: str, name: str) -> str:
     """The text with the file name instead of the path `hidden`, if it is not empty."""
     return text.replace(hidden, name) if hidden else text
 
@@ -78,7 +78,7 @@ def _body(transcript: Transcript, style: Style, language: str, hidden: str) -> I
     heard: str | None = None
     for _, item in sorted(items, key=lambda pair: pair[0]):
         if isinstance(item, Gap):
-            yield _gap(item, _named(item.reason, hidden, transcript.source.name))
+            yield _gap(item, _without_path(item.reason, hidden, transcript.source.name))
             continue
         voice = names.index(item.channel) % _VOICES + 1 if item.channel else 1
         own = _lang(item.language, style)
@@ -125,7 +125,7 @@ def _facts(transcript: Transcript) -> Iterator[str]:
     if count:
         yield _counted(count, "word")
     if sure:
-        yield f"{round(100 * sum(sure) / len(sure))} % sure on average"
+        yield f"mean confidence {round(100 * sum(sure) / len(sure))} %"
     yield transcript.created_at[:10]
 
 
@@ -133,7 +133,7 @@ def _counted(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}s"
 
 
-def _on_the_web(path: str) -> tuple[str, str] | None:
+def _web_address(path: str) -> tuple[str, str] | None:
     """Origin and URL of audio on a web server, or None for other locations.
 
     The host must be a plain name or IP address: `*`, spaces and semicolons would widen the policy of the page."""

@@ -71,7 +71,7 @@ def cost(before: Unit, after: Unit) -> float:
 
 
 def _marked(before: Unit, after: Unit) -> float | None:
-    """The cost at punctuation, at the end of a segment or in a pause; None elsewhere."""
+    """The cost at punctuation, at the end of a segment or in a pause, or None elsewhere."""
     last = (before.text.rstrip(_QUOTES) or before.text)[-1]
     if before.ends_segment and last not in _SENTENCE_END:
         return _SEGMENT

@@ -137,7 +137,7 @@ class CueLayout:
     def _line_break(self, begin: int, end: int, width: int, limit: int) -> tuple[float, int] | None:
         """Cost of the line break and first unit of the second line.
 
-        (0, begin) if one line is enough; None if two lines are too short."""
+        Returns (0, begin) if one line is enough, or None if two lines are too short."""
         if width <= limit - self._reserved:
             return 0.0, begin
         width_to, spaces, costs = self._width_to, self._spaces, self._break_costs

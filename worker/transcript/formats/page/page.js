@@ -15,7 +15,7 @@
   const wordOf = new Map(words.map((word) => [word.node, word]));
   const startOf = new Map(segments.map((segment) => [segment, Number(segment.dataset.s) / 1000]));
 
-  // Each channel has its own words in order of time: two may speak at once.
+  // Words by channel, in order of time, because two people may speak at the same time.
   const voices = new Map();
   for (const word of words) {
     const voice = word.segment.dataset.v;
@@ -33,7 +33,7 @@
   const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const show = (node) => node.scrollIntoView({ block: "center", behavior: calm.matches ? "auto" : "smooth" });
 
-  // -- what is playing ------------------------------------------------------------------------------------------------
+  // -- playback highlight ---------------------------------------------------------------------------------------------
 
   let lit = new Set();
   let current = new Set();
@@ -59,7 +59,7 @@
       if (at < 0) continue;
       const word = list[at];
       const next = list[at + 1];
-      // A word stays lit up to the next one, but not through a pause.
+      // The highlight of a word lasts until the next word, but not through a pause.
       if (time < Math.max(word.end, Math.min(next ? next.start : Infinity, word.end + 0.25))) nowLit.add(word.node);
       if (time < Math.max(word.end, Number(word.segment.dataset.e) / 1000) + 0.5) nowCurrent.add(word.segment);
     }
@@ -130,11 +130,11 @@
     if (asked) go(Number(asked[1]), false);
   });
   const sources = [...audio.querySelectorAll("source")];
-  const NOT_FOUND = `${NAME} is not where it was, nor beside this page.`;
+  const NOT_FOUND = `${NAME} was not found at its original location or in the folder of this page.`;
   if (sources.length) sources[sources.length - 1].addEventListener("error", () => missing(NOT_FOUND));
   else missing(NOT_FOUND);
   if (audio.networkState === HTMLMediaElement.NETWORK_NO_SOURCE) missing(NOT_FOUND);
-  audio.addEventListener("error", () => missing(`This browser cannot play ${given || NAME}; choose another form of it.`));
+  audio.addEventListener("error", () => missing(`This browser cannot play ${given || NAME}; choose the audio in another format.`));
   byId("file").addEventListener("change", (event) => {
     const file = event.target.files[0];
     if (!file) return;
@@ -154,7 +154,7 @@
   });
   audio.addEventListener("seeked", tick);
 
-  // -- pointing -------------------------------------------------------------------------------------------------------
+  // -- mouse and touch ------------------------------------------------------------------------------------------------
 
   text.addEventListener("click", (event) => {
     if (String(getSelection())) return;
@@ -182,7 +182,7 @@
     const word = wordOf.get(event.target.closest("[data-t]"));
     tip.hidden = !word || event.pointerType === "touch";
     if (tip.hidden) return;
-    tip.textContent = clock(word.start) + (Number.isNaN(word.sure) ? "" : ` · ${word.sure} % sure`);
+    tip.textContent = clock(word.start) + (Number.isNaN(word.sure) ? "" : ` · confidence ${word.sure} %`);
     const box = word.node.getClientRects()[0];
     tip.style.left = `${Math.min(Math.max(box.left + box.width / 2 - tip.offsetWidth / 2, 4), innerWidth - tip.offsetWidth - 4) + scrollX}px`;
     tip.style.top = `${box.top - tip.offsetHeight - 4 + scrollY}px`;
@@ -197,7 +197,7 @@
     const folded = char.normalize("NFKC").toLowerCase();
     return folded.length === char.length ? folded : char;
   };
-  // Spaces beside Chinese are a matter of style and are not searched for.
+  // Spaces next to Chinese characters only affect the layout, so the search ignores them.
   const folded = (string) => {
     let out = "";
     const places = [];
@@ -244,10 +244,10 @@
       for (const hit of hits) for (const node of hit) node.classList.add("hit");
       choose(hits.findIndex((hit) => hit[0].getBoundingClientRect().bottom > 60));
     }
-    tell();
+    showCount();
     paint();
   };
-  const tell = () => {
+  const showCount = () => {
     byId("found").textContent = find.value.trim() ? (hits.length ? `${chosen + 1} of ${hits.length}` : "not found") : "";
   };
   const choose = (at) => {
@@ -257,7 +257,7 @@
     for (const node of hits[chosen]) node.classList.add("chosen");
     following = false;
     show(hits[chosen][0]);
-    tell();
+    showCount();
   };
   let soon = 0;
   find.addEventListener("input", () => {
@@ -280,7 +280,7 @@
   byId("before").addEventListener("click", () => choose(chosen - 1));
   byId("after").addEventListener("click", () => choose(chosen + 1));
 
-  // -- the track: where there is speech, where the matches are --------------------------------------------------------
+  // -- timeline with speech and search matches ------------------------------------------------------------------------
 
   const canvas = byId("marks");
   let painted = "";
@@ -322,29 +322,29 @@
   }).observe(player);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => { painted = ""; paint(); });
 
-  // -- switches and keys ----------------------------------------------------------------------------------------------
+  // -- preferences and keyboard ---------------------------------------------------------------------------------------
 
-  // A page from disk may not be allowed to keep anything.
-  const keep = (name, value) => {
+  // Reads or stores a preference. Browsers may deny storage to a page from disk.
+  const preference = (name, value) => {
     try {
       if (value === undefined) return localStorage.getItem(name);
       localStorage.setItem(name, value);
-    } catch { /* then it is not kept */ }
+    } catch { /* the preference is lost on reload */ }
     return null;
   };
   const dark = () => root.dataset.theme === "dark" || (!root.dataset.theme && matchMedia("(prefers-color-scheme: dark)").matches);
   const theme = () => {
     root.dataset.theme = dark() ? "light" : "dark";
-    keep("stt-theme", root.dataset.theme);
+    preference("stt-theme", root.dataset.theme);
     paint();
   };
-  if (["dark", "light"].includes(keep("stt-theme"))) root.dataset.theme = keep("stt-theme");
+  if (["dark", "light"].includes(preference("stt-theme"))) root.dataset.theme = preference("stt-theme");
   const doubt = (on) => {
     document.body.classList.toggle("plain", !on);
     byId("sure").setAttribute("aria-pressed", String(on));
-    keep("stt-doubt", on ? "1" : "0");
+    preference("stt-doubt", on ? "1" : "0");
   };
-  doubt(keep("stt-doubt") !== "0");
+  doubt(preference("stt-doubt") !== "0");
   const sure = () => doubt(document.body.classList.contains("plain"));
   const keys = (open) => {
     byId("keys").hidden = !open;
