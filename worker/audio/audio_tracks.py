@@ -1,6 +1,6 @@
-"""The audio tracks of a container: selection and names (pure).
+"""Selects and names the audio tracks of a container (pure).
 
-Tracks are counted from 1, in the order of the container; each is an audio stream with channels of its own.
+Track numbers start at 1 and follow the order of the container. Each track is an audio stream with its own channels.
 """
 
 from __future__ import annotations
@@ -12,25 +12,26 @@ from typing import Final, Literal
 from worker.errors import NoSuchTrack
 
 TrackSelection = Literal["all"] | int | None
-"""`all`: each track is a channel; or the number of a track, from 1; None: the default track of the container."""
+"""The number of a track from 1, `all` to read each track as a channel, or None for the container's default track."""
 MAX_TRACKS: Final = 1024
 SILENT_PEAK: Final = 10 ** (-70 / 20)
+"""Peak (full scale 1.0) below which a track counts as silent: -70 dBFS."""
 _MAX_LISTED: Final = 16
-_MAX_NAME: Final = 64
+_MAX_NAME_CHARS: Final = 64
 _UNKNOWN_LANGUAGES: Final = ("", "und", "mis", "zxx", "unknown")
-_MAKERS: Final = (
+_MUXER_TITLES: Final = (
     "SoundHandler",
     "SoundHandle",
     "Core Media Audio",
     "GPAC ISO Audio Handler",
     "Apple Sound Media Handler",
 )
-"""Titles that muxers write by default; they say nothing about a track."""
+"""Titles that muxers write by default. They do not describe the track."""
 
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """One audio stream of a container, as its tags describe it."""
+    """One audio stream of a container with its tags."""
 
     number: int
     language: str = ""
@@ -38,9 +39,9 @@ class Track:
 
     @classmethod
     def tagged(cls, number: int, language: str, *titles: str) -> Track:
-        """A track from the raw tags of the file."""
+        """Create a track from the raw tags of the file. The first useful title of `titles` is used."""
         names = (_cleaned(title) for title in titles)
-        title = next((name for name in names if name and name not in _MAKERS), "")
+        title = next((name for name in names if name and name not in _MUXER_TITLES), "")
         language = _cleaned(language).lower()
         return cls(number, "" if language in _UNKNOWN_LANGUAGES else language, title)
 
@@ -50,7 +51,7 @@ class Track:
 
 
 def parse_track(value: object) -> TrackSelection:
-    """Parse a track option. Raises ValueError with the allowed values."""
+    """Parse a track option. Raises ValueError, whose text lists the allowed values."""
     text = str(value).strip().lower()
     if value is None:
         return None
@@ -64,12 +65,15 @@ def parse_track(value: object) -> TrackSelection:
 
 
 def default_track(defaults: Sequence[bool]) -> int:
-    """Index (from 0) of the track that a player starts with: the first one marked as default, else the first."""
+    """Index (from 0) of the track that players choose: the first one marked as default, else the first."""
     return list(defaults).index(True) if True in defaults else 0
 
 
 def check_track(selection: TrackSelection, tracks: Sequence[Track], shown: object) -> None:
-    """Raises NoSuchTrack, with a list of the existing tracks."""
+    """Raises NoSuchTrack, with a list of the existing tracks, if the container lacks the selected track.
+
+    `shown` names the source in the message.
+    """
     if isinstance(selection, int) and selection > max(1, len(tracks)):
         if len(tracks) < 2:
             raise NoSuchTrack(f"{shown}: has only one audio track; there is no track {selection}")
@@ -77,7 +81,7 @@ def check_track(selection: TrackSelection, tracks: Sequence[Track], shown: objec
 
 
 def listed(tracks: Sequence[Track]) -> str:
-    """All tracks in words, for messages."""
+    """The tracks as text for messages; a long list is shortened."""
     more = f" and {len(tracks) - _MAX_LISTED} more" if len(tracks) > _MAX_LISTED else ""
     return ", ".join(map(str, tracks[:_MAX_LISTED])) + more
 
@@ -93,6 +97,7 @@ def choice_warning(tracks: Sequence[Track], number: int) -> str | None:
 
 
 def silence_warning(tracks: Sequence[Track], number: int) -> str:
+    """The warning that track `number` is silent while other tracks may contain speech."""
     others = listed([track for track in tracks if track.number != number])
     return f"audio track {number}, which was read, is silent; there are also {others}; choose with --track"
 
@@ -101,16 +106,17 @@ def labels(tracks: Sequence[Track]) -> tuple[str, ...]:
     """A unique name for each track: its language, title or number."""
     names: list[str] = []
     for track in tracks:
-        once = [wish for wish in (track.language, track.title) if wish and _is_alone(wish, tracks, names)]
-        name = once[0] if once else f"{track.language} {track.number}" if track.language else str(track.number)
-        names.append(name[:_MAX_NAME] if name.casefold() not in map(str.casefold, names) else f"track {track.number}")
+        unique = [name for name in (track.language, track.title) if name and _is_unique(name, tracks, names)]
+        name = unique[0] if unique else f"{track.language} {track.number}" if track.language else str(track.number)
+        is_taken = name.casefold() in map(str.casefold, names)
+        names.append(f"track {track.number}" if is_taken else name[:_MAX_NAME_CHARS])
     return tuple(names)
 
 
-def _is_alone(name: str, tracks: Sequence[Track], taken: Sequence[str]) -> bool:
+def _is_unique(name: str, tracks: Sequence[Track], taken: Sequence[str]) -> bool:
     uses = sum(name.casefold() in (track.language.casefold(), track.title.casefold()) for track in tracks)
     return uses <= 1 and name.casefold() not in map(str.casefold, taken) and not name.isdecimal()
 
 
 def _cleaned(text: str) -> str:
-    return "".join(char if char.isprintable() else " " for char in text).strip()[:_MAX_NAME]
+    return "".join(char if char.isprintable() else " " for char in text).strip()[:_MAX_NAME_CHARS]

@@ -1,9 +1,9 @@
 """Finds sound above steady background noise: hiss, hum, a fan, line noise.
 
-A pause in speech over noise is a stretch of nearly constant level. The lowest such stretches within seconds give the
-noise floor and its spread; sound is foreground where its level is clearly above. Without such stretches (music, speech
-without a pause, a babble of voices) the noise is unknown, and everything counts as foreground: text is
-dropped and times are moved only with evidence in the audio.
+In a pause of speech over noise, the level is nearly constant. The lowest steady stretches within some seconds give the
+noise floor and its spread. Sound clearly above the floor is foreground. Music, speech without a pause and a babble of
+voices have no such stretch: the noise floor is unknown, and everything counts as foreground. Callers drop text and
+move times only where the audio gives evidence for it, so an unknown floor changes nothing.
 """
 
 from __future__ import annotations
@@ -14,35 +14,40 @@ import numpy as np
 import numpy.typing as npt
 
 Levels = npt.NDArray[np.float32]
+"""Levels in dBFS, one per window."""
 
 STEPS_PER_DB: Final = 2
 MIN_DBFS: Final = -100.0
 """Levels are stored as a byte: 0 at `MIN_DBFS` and below, in steps of half a decibel."""
 UNKNOWN_LEVEL: Final = 255
+"""Stored byte of a window whose level was never measured."""
 BLOCK_WINDOWS: Final = 100
 """Number of windows (of 10 ms) that share a threshold."""
 STRETCH_WINDOWS: Final = 30
 """Number of windows of a steady stretch: longer than plosives and most sounds of speech."""
 HOP_WINDOWS: Final = 5
+"""Number of windows between the starts of two examined stretches."""
 REACH_BLOCKS: Final = 8
 """Number of blocks before and after a block in which its noise floor is searched."""
 STEADY_DB: Final = 6.0
-"""Maximum range of the level within a steady stretch."""
+"""Maximum difference between the highest and the lowest level of a steady stretch."""
 SAME_DB: Final = 2.0
-"""Stretches up to this far above the lowest are the same noise."""
+"""Stretches at most this far above the lowest one belong to the same noise."""
 MIN_STRETCHES: Final = 4
-"""Fewer (they overlap: 0.45 s) may be a breath or a long vowel."""
+"""Minimum number of steady stretches for a noise floor. Stretches overlap, so four span 0.45 s; a shorter steady sound
+may be a breath or a long vowel."""
 ONSET_DB: Final = 3.0
-"""Sound begins this far above the floor, and continues while it is `EDGE_DB` above."""
+"""A run of foreground begins this far above the floor, and continues while the level is `EDGE_DB` above it."""
 EDGE_DB: Final = 2.0
 MIN_CONTRAST_DB: Final = 15.0
-"""Minimum distance of loud sound (a twentieth of the time) from the floor; in more noise, weak words would be lost."""
+"""Minimum distance between the floor and the loudest twentieth of the time. In stronger noise, weak words would count
+as noise."""
 MAX_BURST_SHARE: Final = 0.05
-"""Maximum share of the time above the threshold, apart from loud sound."""
+"""Maximum share of the time in which the noise itself may exceed the threshold."""
 BRIDGE_WINDOWS: Final = 5
 """Maximum number of windows below the threshold within a run."""
 CONTEXT_WINDOWS: Final = 2 * BLOCK_WINDOWS
-"""Number of windows around a queried range that are examined as well, because a run may begin or end there."""
+"""Number of windows before and after a queried range that are examined too: a run may begin or end there."""
 
 
 _DBFS: Final = np.append(np.arange(UNKNOWN_LEVEL) / STEPS_PER_DB + MIN_DBFS, 1000).astype(np.float32)
@@ -50,15 +55,18 @@ _DBFS: Final = np.append(np.arange(UNKNOWN_LEVEL) / STEPS_PER_DB + MIN_DBFS, 100
 
 
 class Threshold(NamedTuple):
+    """Levels in dBFS: a run needs `onset_db` once, and lasts while the level is at least `edge_db`."""
+
     onset_db: float
     edge_db: float
 
 
 ALL_FOREGROUND: Final = Threshold(-1000.0, -1000.0)
+"""The threshold where the noise floor is unknown."""
 
 
 def encode_levels(mean_squares: npt.NDArray[np.float32]) -> bytes:
-    """Mean squares of int16 samples as level bytes."""
+    """Encode the mean squares of int16 samples as level bytes, one per window."""
     offset = -STEPS_PER_DB * (20 * np.log10(32768) + MIN_DBFS)
     steps = np.log10(np.maximum(mean_squares, 1e-3)) * (10 * STEPS_PER_DB) + (offset + 0.5)
     stored: npt.NDArray[np.uint8] = np.clip(steps, 0, UNKNOWN_LEVEL - 1).astype(np.uint8)
@@ -68,28 +76,32 @@ def encode_levels(mean_squares: npt.NDArray[np.float32]) -> bytes:
 class Foreground:
     """Levels of the recently streamed part of a file, and the runs above its noise floor.
 
-    A position has one place on a grid of windows, whichever session streams it. Positions are in samples.
+    Positions are in samples of the file. All windows belong to one grid, so every session that streams a position
+    measures it with the same window. `window`: samples per window.
     """
 
     def __init__(self, window: int) -> None:
         self._window = window
         self._origin: int | None = None  # position of the first window
         self._levels = bytearray()
-        self._steady: dict[int, list[tuple[float, float]]] = {}  # of whole blocks: mean and rise of their stretches
-        self._thresholds: dict[int, Threshold] = {}  # of blocks whose surroundings are known
+        self._steady: dict[int, list[tuple[float, float]]] = {}
+        """By complete block: mean level and rise of its steady stretches."""
+        self._thresholds: dict[int, Threshold] = {}
+        """By block whose neighbours are complete."""
 
     def on_grid(self, position: int) -> int:
-        """The last start of a window up to `position`: sessions that begin there measure the same windows again."""
+        """The start of the window that contains `position`. A session that begins there measures the same windows."""
         return position if self._origin is None else position - (position - self._origin) % self._window
 
     def add(self, start: int, levels: bytes) -> None:
-        """Add the levels of the windows from `start` on. Later levels are dropped, because they are sent again."""
+        """Add the levels of the windows from position `start` on. Later levels are dropped: a resumed session sends
+        that audio again."""
         if not levels:
             return
         if self._origin is None:
             self._origin = start
         at = round((start - self._origin) / self._window)
-        if at < 0:  # an earlier start than any before: rare, and everything after it is streamed again
+        if at < 0:  # rare: a session began before all earlier ones, and streams everything after it again
             self._origin, self._levels, at = start, bytearray(), 0
             self._forget_blocks(0)
         if at < len(self._levels):
@@ -104,14 +116,14 @@ class Foreground:
         if self._origin is None:
             return
         blocks = int((position - self._origin) // self._window // BLOCK_WINDOWS) - REACH_BLOCKS - 1
-        if blocks >= 60:  # not each time: later blocks get new numbers
+        if blocks >= 60:  # seldom, because all later blocks get new numbers
             del self._levels[: blocks * BLOCK_WINDOWS]
             self._origin += blocks * BLOCK_WINDOWS * self._window
             self._steady = {n - blocks: s for n, s in self._steady.items() if n >= blocks}
             self._thresholds = {n - blocks: t for n, t in self._thresholds.items() if n >= blocks}
 
     def runs(self, start: float, end: float) -> list[tuple[float, float]]:
-        """Stretches between two positions that may be foreground."""
+        """The ranges (start, end) between two positions that may be foreground."""
         if self._origin is None or end <= start:
             return [(start, end)]
         first = max(0, int((start - self._origin) // self._window) - CONTEXT_WINDOWS)
@@ -119,13 +131,13 @@ class Foreground:
         if first >= last:
             return [(start, end)]
         own = [self._threshold(n) for n in range(first // BLOCK_WINDOWS, (last - 1) // BLOCK_WINDOWS + 1)]
-        if ALL_FOREGROUND in own:  # thresholds that come and go would make edges where sound has none
+        if ALL_FOREGROUND in own:  # a threshold for only some blocks would create edges where the sound has none
             return [(start, end)]
         flags = self._flags(first, last, own)
         edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
         places = (edges + first) * self._window + self._origin
         found = [(float(a), float(b)) for a, b in zip(places[::2], places[1::2], strict=True)]
-        # Levels outside the added range are unknown.
+        # The levels before and after the added range are unknown, so that audio counts as foreground.
         known_from, known_to = first * self._window + self._origin, last * self._window + self._origin
         if start < known_from:
             found.insert(0, (start, known_from))
@@ -177,8 +189,9 @@ class Foreground:
         return found if self._is_steady(number, floor, found) else ALL_FOREGROUND
 
     def _is_steady(self, number: int, floor: float, threshold: Threshold) -> bool:
-        """Whether sound around a block is far above the noise, and the noise rarely above the threshold: otherwise
-        bursts of noise would count as words, and weak words as noise."""
+        """Whether sound near a block is far above the noise, and the noise is rarely above the threshold.
+
+        Otherwise bursts of noise would count as words, and weak words as noise."""
         level = self._db(
             max(0, number - REACH_BLOCKS) * BLOCK_WINDOWS,
             min(len(self._levels), (number + REACH_BLOCKS + 1) * BLOCK_WINDOWS),
@@ -201,7 +214,7 @@ class Foreground:
         return weak <= MAX_BURST_SHARE * rest
 
     def _stretches(self, number: int) -> list[tuple[float, float]]:
-        """Mean level and greatest rise above it of the steady stretches that begin in a block."""
+        """For each steady stretch that begins in a block: its mean level, and how far its highest level is above it."""
         if number in self._steady:
             return self._steady[number]
         level = self._db(
@@ -221,7 +234,7 @@ class Foreground:
         return len(self._levels) >= (number + 1) * BLOCK_WINDOWS + STRETCH_WINDOWS
 
     def _db(self, first: int, last: int) -> Levels:
-        """Levels in dBFS; unknown levels are far above 0."""
+        """Levels in dBFS of the windows from `first` to `last`; unknown levels are far above 0."""
         found: Levels = _DBFS[np.frombuffer(self._levels[first:last], np.uint8)]
         return found
 
@@ -232,7 +245,7 @@ class Foreground:
 
 
 def _smooth(level: Levels) -> Levels:
-    """The mean of each level and its two neighbours. Shifted sums cost a tenth of windows over a view."""
+    """The mean of each level and its two neighbours. Shifted sums take a tenth of the time of a sliding window view."""
     if len(level) < 2:
         return level
     smooth = np.empty_like(level)

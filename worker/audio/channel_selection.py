@@ -1,7 +1,7 @@
-"""The channels and audio tracks that a job asks for, and their names (pure).
+"""Selects the channels and audio tracks of a job, and names them (pure).
 
-People count channels from 1, in options, names and documents; everywhere else they count from 0, and None stands for
-all of them mixed.
+In options, names and documents, channel numbers start at 1. In the code they start at 0, and None means that all
+channels are mixed.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from worker.audio.source import AudioInfo
 from worker.errors import BadJob, NoSuchChannel
 
 Channels = Literal["mix", "split"] | int
-"""All mixed into one, each by itself, or only this one, from 1."""
+"""`mix` mixes all channels, `split` transcribes each separately, a number (from 1) selects one channel."""
 MAX_CHANNELS: Final = 1024
 _MAX_NAME_CHARS: Final = 64
 
 
 def parse_channels(value: object) -> Channels:
-    """Raises ValueError with what may be given."""
+    """Parse a channel option. Raises ValueError, whose text lists the allowed values."""
     text = str(value).strip().lower()
     if text in ("mix", "split"):
         return text  # type: ignore[return-value]
-    # Not 2.0 nor true: whoever writes that means something else.
+    # 2.0 and true are refused: they are more likely a mistake than channel 2 or 1.
     if not isinstance(value, (str, int)) or isinstance(value, bool) or not (text.isascii() and text.isdecimal()):
         raise ValueError(f"must be mix, split, or the number of a channel, not {str(value)[:40]!r}")
     number = int(text)
@@ -39,7 +39,9 @@ def parse_channels(value: object) -> Channels:
 
 
 def parse_names(value: object) -> tuple[str, ...]:
-    """`agent, customer` or a sequence of names, in the order of the channels. Raises ValueError."""
+    """Parse channel names: a sequence, or a text like `agent, customer`, in the order of the channels.
+
+    Raises ValueError for names that are empty, too long, repeated, or the number of another channel."""
     parts = value.replace(";", ",").split(",") if isinstance(value, str) and value.strip() else value or ()
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise ValueError("must be names, in the order of the channels")
@@ -57,13 +59,13 @@ def parse_names(value: object) -> tuple[str, ...]:
 
 
 def check_selection(channels: Channels, track: TrackSelection) -> None:
-    """Raises ValueError for a channel of all tracks."""
+    """Raises ValueError if one channel is selected together with all tracks."""
     if track == "all" and isinstance(channels, int):
         raise ValueError(f"all tracks have no channel {channels}: give the number of a track, or no channel")
 
 
 def check_names(channels: Channels, names: Sequence[str], track: TrackSelection = None) -> None:
-    """Raises ValueError for names that name nothing."""
+    """Raises ValueError for names that no selected channel would use."""
     if names and channels == "mix" and track != "all":
         raise ValueError("names of channels go with split, or with the number of a channel")
     if isinstance(channels, int) and 1 < len(names) < channels:
@@ -72,17 +74,19 @@ def check_names(channels: Channels, names: Sequence[str], track: TrackSelection 
 
 @dataclass(frozen=True, slots=True)
 class ChannelSelection:
-    """What a job asks for."""
+    """The channels and the audio track that a job requests."""
 
     channels: Channels = "mix"
     names: tuple[str, ...] = ()
-    """In the order of the channels; a single one where a single channel is asked for is that one's."""
+    """Names in the order of the channels. If one channel is requested, a single name belongs to that channel."""
     track: TrackSelection = None
     """`all`: each audio track is a channel, with its own channels mixed."""
 
     def for_tracks(self, tracks: Sequence[Track], shown: object) -> ChannelSelection:
-        """The selection for a source with these tracks. With `all` tracks and no given names, the names come from the
-        tracks' tags. Raises NoSuchTrack."""
+        """Adapt the selection to a source with these tracks. For `all` tracks, missing names come from the tracks'
+        tags.
+
+        `shown` names the source in messages. Raises NoSuchTrack."""
         check_track(self.track, tracks, shown)
         if self.track != "all":
             return self
@@ -92,22 +96,23 @@ class ChannelSelection:
 
     @property
     def first_track(self) -> int | None:
-        """The track to open before the tracks are known; without a choice the container's default."""
+        """The track to open while the tracks are not known yet; None opens the container's default track."""
         return 1 if self.track == "all" else self.track
 
     def count_in(self, info: AudioInfo) -> int:
-        """The number of channels of a source; of its tracks if all tracks are selected."""
+        """The number of channels of a source, or of its tracks if all tracks are selected."""
         return len(info.tracks) if self.track == "all" else info.channels
 
     def reader_of(self, channel: int | None) -> tuple[int | None, int | None]:
-        """The channel and track to open for a channel as `channels_in` gives it."""
+        """The arguments `channel` and `track` of `open_source` for a channel that `channels_in` returned."""
         if self.track == "all":
             return None, None if channel is None else channel + 1
         return channel, self.track
 
     def channels_in(self, count: int, shown: object) -> tuple[int | None, ...]:
-        """The channels, from 0, of a source that has `count`; (None,) to mix them, or where there is only one. `shown`
-        names the source. Raises NoSuchChannel."""
+        """The selected channels (from 0) of a source with `count` channels; (None,) to mix them, or for a mono source.
+
+        `shown` names the source in messages. Raises NoSuchChannel."""
         if isinstance(self.channels, int) and self.channels > count:
             there = "only one channel" if count == 1 else f"{count} channels"
             raise NoSuchChannel(f"{shown}: has {there}, so there is no channel {self.channels} to take")
@@ -116,7 +121,7 @@ class ChannelSelection:
         return tuple(range(count)) if self.channels == "split" else (self.channels - 1,)
 
     def name(self, channel: int | None) -> str | None:
-        """What the words of a channel are labelled with; None for nothing."""
+        """The label for the words of a channel (from 0, or None if mixed); None if the words have no label."""
         if isinstance(self.channels, int):
             names = self.names * self.channels if len(self.names) == 1 else self.names
             return names[self.channels - 1] if names else None
@@ -138,7 +143,7 @@ class ChannelSelection:
         shown: object,
         begun_track: TrackSelection = None,
     ) -> None:
-        """Raises BadJob if an earlier attempt used other channels (`begun`) or another track than this one."""
+        """Raises BadJob if an earlier attempt used other channels (`begun`) or another track (`begun_track`)."""
         if begun_track != self.track:
             raise BadJob(f"{shown}: an earlier attempt used another audio track; submit the job again to start over")
         if tuple(begun) != tuple(channels):

@@ -1,7 +1,7 @@
-"""Accounts for the disk space of decoded audio: of one job, and of all jobs of this process.
+"""Limits the disk space of decoded audio, per job and for all jobs of this process.
 
-A compressed file is small, and its decoded form is not: 80 KB of Ogg with 16 channels are 307 MB when each channel is
-streamed by itself, and 48 hours of 64 channels would be 350 GB.
+A small compressed file may be large when it is decoded: 80 KB of Ogg with 16 channels take 307 MB if each channel is
+streamed separately, and 48 hours of 64 channels would take 350 GB.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ class TooLarge(Exception):
 
 
 class SpaceInUse(Exception):
-    """Other jobs of this process use the space now; a later attempt may succeed."""
+    """Other jobs of this process use the space now. Retryable: a later attempt may succeed."""
 
 
 class DecodedSpace:
-    """The space of all jobs of a process. Thread-safe. Sizes are bytes."""
+    """Tracks the disk space of all jobs of a process. Thread-safe. Sizes are in bytes."""
 
     def __init__(self, total_bytes: float, job_bytes: float, free_bytes: float) -> None:
-        """`free_bytes`: space that stays free on the disk."""
+        """`total_bytes` and `job_bytes`: limits for all jobs and for one job. `free_bytes`: space to leave free on the
+        disk."""
         self.total_bytes, self.job_bytes, self.free_bytes = total_bytes, job_bytes, free_bytes
         self._lock = threading.Lock()
         self._used = 0
@@ -38,8 +39,8 @@ class DecodedSpace:
     def used_bytes(self) -> int:
         return self._used
 
-    def share(self) -> JobSpace:
-        """For one job."""
+    def for_job(self) -> JobSpace:
+        """A new account for one job."""
         return JobSpace(self)
 
     def check(self, job: int, more: int) -> None:
@@ -56,17 +57,19 @@ class DecodedSpace:
             raise OSError(errno.ENOSPC, f"{free / 1e9:.1f} GB are left, {more / 1e9:.1f} GB are needed, {rest}")
 
     def take(self, job: int, count: int) -> None:
+        """Reserve `count` bytes for a job that uses `job` bytes. Raises as `check`."""
         with self._lock:
             self.check(job, count)
             self._used += count
 
     def release(self, count: int) -> None:
+        """Release `count` reserved bytes."""
         with self._lock:
             self._used -= count
 
 
 class JobSpace:
-    """The space of one job; used by one thread at a time."""
+    """Tracks the disk space of one job. Used by one thread at a time."""
 
     def __init__(self, space: DecodedSpace) -> None:
         self._space = space
@@ -86,7 +89,7 @@ class JobSpace:
         self._written += count
 
     def release(self) -> None:
-        """Release the whole share; a second call does nothing."""
+        """Release all space of the job. A second call does nothing."""
         reserved, self._reserved, self._written = self._reserved, 0, 0
         self._space.release(reserved)
 
@@ -96,7 +99,7 @@ UNBOUNDED: Final = DecodedSpace(float("inf"), 1e18, 0)
 
 @lru_cache(maxsize=8)
 def decoded_space(total_gb: float, job_gb: float, free_gb: float) -> DecodedSpace:
-    """The instance of this process for these limits."""
+    """The shared instance of this process for these limits, in GB."""
     return DecodedSpace(total_gb * 1e9, min(total_gb, job_gb) * 1e9, free_gb * 1e9)
 
 

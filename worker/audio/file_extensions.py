@@ -1,4 +1,4 @@
-"""File name endings: which files a walk over a folder takes as audio, and which promise other media (pure)."""
+"""File name extensions of audio that libsndfile reads, and of other media (pure)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 _AUDIO: Final = (
-    # The formats libsndfile 1.2.2 lists and the endings they are usually found under; headerless data (.raw) is not
-    # one of them, as its rate and coding would be a guess. The last line is what telephone systems write.
+    # The formats that libsndfile 1.2.2 lists, with their usual extensions. Headerless data (.raw) is missing, because
+    # its rate and coding would be a guess. The last line has the formats of telephone systems.
     "wav wave wavex bwf rf64 w64 flac ogg oga opus mp3 mp2 mp1 mpga aif aiff aifc au snd caf voc sf ircam nist sph "
     "pvf paf fap avr svx 8svx iff htk mat mat4 mat5 xi sds sd2 wve mpc2k "
     "gsm vox"
@@ -26,13 +26,14 @@ def _ending(path: Path) -> str:
 
 
 def is_audio_name(path: Path) -> bool:
-    """Whether a walk over a folder takes this file: its ending is one that libsndfile opens, in any case.
+    """Whether the extension is one that libsndfile opens; upper and lower case are equal.
 
-    Hidden files are not taken: `._call.wav` is what macOS leaves beside `call.wav` on foreign disks, and not audio.
+    Hidden files do not count: on disks with another file system, macOS writes `._call.wav` next to `call.wav`, which
+    has no audio.
     """
     return not path.name.startswith(".") and _ending(path) in AUDIO_ENDINGS
 
 
 def is_other_media_name(path: Path) -> bool:
-    """Whether the ending promises audio that libsndfile does not open, so that a walk can name it, not pass it over."""
+    """Whether the extension belongs to media that libsndfile does not open. Lets a folder scan report such files."""
     return not path.name.startswith(".") and _ending(path) in OTHER_MEDIA_ENDINGS

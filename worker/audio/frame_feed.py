@@ -1,4 +1,4 @@
-"""The frames of one source, from any place on: what a session takes, and what the next one goes on with."""
+"""Supplies the PCM frames of one source from any position, so that a new session can continue after a failed one."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from worker.audio.voice_activity import PcmFrame, frames_at_once, frames_with_vo
 from worker.errors import JobCancelled
 
 PACED_BLOCK_S: Final = 0.5
-"""A resampler keeps memory for as much as it was ever given at once, and paced sessions are many."""
+"""Seconds decoded at a time for paced sessions. A resampler allocates memory for its largest block and never frees it,
+and one process may run hundreds of paced sessions."""
 
 Piece = tuple[int, int | None]
-"""First sample and the one behind the last, None for all that follows; samples at the wire rate."""
+"""(start, end) in samples at the wire rate, `end` excluded; None continues to the end of the source."""
 
 
 class FrameFeed:
-    """An iterator of frames that can be set to a place and takes one frame back. Positions in samples at `rate` Hz."""
+    """An iterator of frames with `seek`, and `push_back` for one frame. Positions are in samples at `rate` Hz."""
 
     def __init__(self, source: Audio, rate: int, frame_samples: int, pieces: Sequence[Piece] = ((0, None),)) -> None:
-        """`pieces`: what of the source is wanted, in order; no frame runs across two of them."""
+        """`pieces`: the ranges of the source to stream, in order. No frame contains samples of two pieces.
+        `frame_samples`: samples per frame."""
         self._source = source
         self._rate = rate
         self._frame_samples = frame_samples
@@ -35,14 +37,15 @@ class FrameFeed:
         self._returned: PcmFrame | None = None
         self._until: int | None = None
         self.position = -1
-        """Where the next frame starts; -1 before the first `seek`."""
+        """Start of the next frame; -1 before the first `seek`."""
         self.exhausted = False
 
     async def seek(self, position: int, until: int | None = None) -> None:
-        """Go to `position` (also backwards), or to the next piece. The frames end at `until`, if given.
-        For formats without exact seek, decoding up to that position runs in a thread.
+        """Move to `position` (also backwards), or to the next piece if it is between two. Frames end at `until`, if
+        given.
 
-        Raises DamagedSource when nothing can be decoded."""
+        Decoding runs in a thread: codings without exact seek decode all earlier audio first. Raises DamagedSource if
+        nothing can be decoded."""
         if position == self.position and until == self._until:
             return
         self._until = until
@@ -55,7 +58,8 @@ class FrameFeed:
             self._returned = first
 
     async def scan(self, start_s: float, end_s: float, detector: SpeechDetector | None) -> Scan:
-        """Scan some seconds of the source, in a thread. Frames are available again after the next `seek`."""
+        """Scan the seconds `start_s` to `end_s` of the source, in a thread. Call `seek` before reading further
+        frames."""
         stopped = threading.Event()
 
         def check() -> None:
@@ -70,12 +74,12 @@ class FrameFeed:
             raise
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
-        """The parts of `start` to `end` that the feed streams, in order: all but the skipped stretches."""
+        """The ranges between `start` and `end` that the feed streams, in order, without the skipped ones."""
         parts = ((max(start, first), end if last is None else min(end, last)) for first, last in self._pieces)
         return [(first, last) for first, last in parts if last > first]
 
     def push_back(self, frame: PcmFrame) -> None:
-        """The frame just taken was not sent: it comes next."""
+        """Return a frame that was not sent. The iterator yields it next."""
         self._returned, self.position = frame, frame.file_start
 
     def __iter__(self) -> FrameFeed:
@@ -96,7 +100,8 @@ class FrameFeed:
         chunk = self._frame_samples * at_once
         length, block_s = chunk, None
         if self._frame_samples < self._rate:
-            # Sessions that began together would otherwise all decode at the same moment, again and again.
+            # A random first length spreads the decoding of sessions that began together; otherwise all of them would
+            # decode at the same moments.
             length = self._frame_samples * random.randint(1, at_once)  # noqa: S311
             block_s = PACED_BLOCK_S
         for start, last in self._pieces:

@@ -1,4 +1,4 @@
-"""PCM frames as they travel: signed 16 bit, little-endian, mono, of equal length but for the last."""
+"""Cuts audio into PCM frames for the wire: signed 16 bit, little-endian, mono. Only the last frame may be shorter."""
 
 from __future__ import annotations
 
@@ -9,19 +9,20 @@ from typing import Final
 import numpy as np
 
 from worker.audio.decoding.downmix import Pcm16
-from worker.audio.decoding.downmix import Samples as Samples  # noqa: PLC0414  others name it from here
+from worker.audio.decoding.downmix import Samples as Samples  # noqa: PLC0414  imported from here by other modules
 from worker.audio.resample import resample_blocks
 from worker.audio.source import Audio
 
 BYTES_PER_SAMPLE: Final = 2
 SILENT_DBFS: Final = -120.0
-"""The level told for digital silence."""
+"""Level reported for digital silence."""
 
 _FULL_SCALE: Final = np.float32(32768)
 
 
 def to_pcm16(block: Samples | Pcm16) -> Pcm16:
-    """float32[n], full scale 1.0 -> int16[n] ('<i2'), rounded, clipped at full scale. int16 is passed on as it is."""
+    """Convert float32[n] (full scale 1.0) to int16[n] ('<i2'), rounded and clipped. int16 input is returned
+    unchanged."""
     if block.dtype == np.int16:
         return block.astype("<i2", copy=False)
     scaled = block * _FULL_SCALE
@@ -33,17 +34,17 @@ def to_pcm16(block: Samples | Pcm16) -> Pcm16:
 def pcm_frames(
     blocks: Iterable[Samples | Pcm16], frame_samples: int, first_samples: int | None = None
 ) -> Iterator[bytes]:
-    """Mono blocks of any length -> frames of `frame_samples` samples (2 bytes each), the last one shorter, and the
-    first one too where it is to have `first_samples`.
+    """Cut mono blocks of any length into frames of `frame_samples` samples (2 bytes each).
 
-    No frame is empty, and none holds back more than one block. ValueError for frame_samples below 1.
+    The first frame has `first_samples` samples if given; the last one may be shorter. No frame is empty. A frame is
+    yielded as soon as its last block arrives. Raises ValueError for `frame_samples` below 1.
     """
     if frame_samples < 1:
         raise ValueError(f"frame_samples must be at least 1, not {frame_samples}")
     wanted = (first_samples or frame_samples) * BYTES_PER_SAMPLE
     rest = b""
     for block in blocks:
-        if not len(block):  # has no bytes to view
+        if not len(block):  # an empty array cannot be cast to bytes
             continue
         pcm = to_pcm16(block).data.cast("B")
         at = 0
@@ -67,9 +68,9 @@ def wire_frames(
 ) -> Iterator[bytes]:
     """The source from `start_s` (seconds) to its end, as PCM frames at `sample_rate` Hz: decode, resample, cut.
 
-    The first sample sent stands at the source's sample nearest to `start_s`. Raises DamagedSource when nothing can
-    be decoded. One channel of 16 bits at `sample_rate` goes out as it is in the file. `block_s`: seconds to decode and
-    resample at a time, a frame if not given; `first_samples`: see `pcm_frames`.
+    The first sample is the source's sample nearest to `start_s`. A 16-bit mono source with `sample_rate` is sent
+    unchanged. `frame_samples`, `first_samples`: see `pcm_frames`. `block_s`: seconds to decode and resample at a time,
+    by default one frame. Raises DamagedSource if nothing can be decoded.
     """
     rate = source.info.sample_rate
     start, block_s = round(start_s * rate), block_s or frame_samples / sample_rate

@@ -1,8 +1,8 @@
-"""A source that is opened once: every reader uses that descriptor, and the path is not used again.
+"""Opens a source file once. Every reader uses that descriptor; the path is not used again.
 
-So a file that is renamed, deleted or replaced while it is streamed is read to its end, and no two readers of one
-attempt can see two files. A reader reopens the descriptor through /proc/self/fd, which gives it a position of its own;
-where that is not possible it reads with pread(2).
+A file that is renamed, deleted or replaced while it is streamed is therefore read to its end, and all readers of an
+attempt see the same file. A reader reopens the descriptor through /proc/self/fd to get its own position. Systems
+without /proc use pread(2).
 """
 
 from __future__ import annotations
@@ -27,16 +27,17 @@ if TYPE_CHECKING:
 _O_PATH: Final = getattr(os, "O_PATH", 0) if Path("/proc/self/fd").is_dir() else 0
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _NO_REOPENING: Final = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR)
-"""No /proc on this system, or the file's permissions changed after it was opened."""
+"""Errors of reopening a descriptor that pread(2) avoids: no /proc on this system, or permissions that changed after the
+file was opened."""
 HANDLE_FLAGS: Final = _O_PATH | os.O_CLOEXEC if _O_PATH else _READ
 """Flags to open a file for inspection: O_PATH has no effect on pipes and devices."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
-    """File attributes that change when the file is written to or replaced.
+    """File attributes that change when a file is modified or replaced.
 
-    No program can set the change time, so it distinguishes files with equal size, modification time and inode.
+    Programs can set the modification time, but not the change time: it differs even if all other attributes are equal.
     """
 
     size_bytes: int
@@ -51,7 +52,7 @@ class FileStamp:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """Raises OSError."""
+        """The stamp of the file at `path`. Raises OSError."""
         return cls.of(path.stat())
 
     def __str__(self) -> str:
@@ -59,14 +60,15 @@ class FileStamp:
 
 
 class SourceFile:
-    """An open regular file. `str()` is its path or address for messages; close it, or use it as a context manager.
+    """An open regular file. Close it, or use it as a context manager. `str()` gives its path or address for messages.
 
-    `open`, `stat`, `name`, `stem` and `suffix` are those of a `Path`. It is not a path: a library that
-    opens files by itself gets a reader instead.
+    `open`, `stat`, `name`, `stem` and `suffix` work as those of `Path`. It is not a path: libraries that open files
+    themselves receive a reader instead.
     """
 
     def __init__(self, fd: int, shown: str, name: str | None = None) -> None:
-        """`fd`: open for reading; this object owns it. `name`: the file's name, if it is not the end of `shown`."""
+        """`fd`: a descriptor for reading, which this object closes. `shown`: path or address for messages. `name`: the
+        file's name, if it is not the last part of `shown`."""
         self._fd = fd
         self._shown = shown
         self._path = PurePath(name if name is not None else shown)
@@ -74,7 +76,7 @@ class SourceFile:
 
     @classmethod
     def at(cls, path: Path, shown: str | None = None, name: str | None = None) -> Self:
-        """Open a path without checking the access policy. Raises SourceNotFound, SourceRefused, SourceError,
+        """Open a path. The access policy is not checked here. Raises SourceNotFound, SourceRefused, SourceError,
         WorkerShortage."""
         shown = str(path) if shown is None else shown
         try:
@@ -101,7 +103,7 @@ class SourceFile:
         return self._shown
 
     def open(self, mode: str = "rb", buffering: int = -1) -> BinaryIO:
-        """A reader with a position of its own, for one thread at a time. Raises WorkerShortage, SourceError."""
+        """A new reader with its own position, for one thread at a time. Raises WorkerShortage, SourceError."""
         if mode != "rb":
             raise ValueError(f"{self}: a source is only read, not opened with {mode!r}")
         try:
@@ -111,18 +113,18 @@ class SourceFile:
         return cast(BinaryIO, raw if buffering == 0 else io.BufferedReader(raw, max(buffering, 1 << 16)))
 
     def stat(self) -> os.stat_result:
-        """The status of the open file, wherever its path leads now. Raises OSError."""
+        """The status of the open file, even if its path now names another file. Raises OSError."""
         return os.fstat(self._fd)
 
     def path_now(self) -> str:
-        """The current path of the open file; empty if the system does not give it."""
+        """The current path of the open file, or an empty text if the system does not provide it."""
         try:
             return str(Path(f"/proc/self/fd/{self._fd}").readlink())
         except OSError:
             return ""
 
     def stamp(self) -> FileStamp:
-        """Raises WorkerShortage, SourceError."""
+        """The current stamp of the open file. Raises WorkerShortage, SourceError."""
         try:
             return FileStamp.of(self.stat())
         except OSError as exc:
@@ -135,7 +137,7 @@ class SourceFile:
             os.close(fd)
 
     def __del__(self) -> None:
-        """Readers hold a reference, so a file that was opened for them is closed with the last reader."""
+        """Close a file that only its readers refer to: each reader refers to it, so the last one ends its use."""
         self.close()
 
     def __enter__(self) -> Self:
@@ -146,7 +148,7 @@ class SourceFile:
 
 
 class _Pread(io.RawIOBase):
-    """A reader that shares its descriptor's file but not its position."""
+    """A reader with its own position, for descriptors that cannot be reopened."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -180,8 +182,9 @@ class _Pread(io.RawIOBase):
 
 
 def _reopened(fd: int) -> io.FileIO | None:
-    """A second open file description of the same file; None if that is not possible. Raises OSError for lack of
-    resources."""
+    """A second open file description of the same file, or None if the system does not allow it.
+
+    Raises OSError for lack of resources."""
     try:
         return io.FileIO(os.open(f"/proc/self/fd/{fd}", _READ), "rb")
     except OSError as exc:
@@ -191,14 +194,14 @@ def _reopened(fd: int) -> io.FileIO | None:
 
 
 def as_source_file(source: SourceFile | Path) -> SourceFile:
-    """A source that is open already, or a path opened here. Raises as `SourceFile.at`."""
+    """Return an open source unchanged, or open a path. Raises as `SourceFile.at`."""
     return source if isinstance(source, SourceFile) else SourceFile.at(Path(source))
 
 
 def readable(handle: int, shown: str) -> int:
-    """A descriptor for reading of a file opened with HANDLE_FLAGS. Takes ownership of `handle`.
+    """Turn a descriptor opened with HANDLE_FLAGS into one for reading. Takes ownership of `handle`.
 
-    Raises SourceError unless it is a regular file, SourceRefused for files of the kernel, WorkerShortage."""
+    Raises SourceError for anything but a regular file, SourceRefused for files of the kernel, WorkerShortage."""
     kept = -1
     try:
         mode = os.fstat(handle).st_mode

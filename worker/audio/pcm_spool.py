@@ -1,8 +1,8 @@
-"""A source decoded once into a temporary file, so that sections can be read from any place of it at the same time.
+"""Decodes a source once into a temporary file, from which several sections can be read at the same time.
 
-For codings without an exact seek (MP3, Vorbis, Opus and others) and files whose length is not known: to reach the last
-of 32 sections of an hour, each would have to decode all that comes before. The file holds 16-bit mono at the wire rate
-(115 MB for an hour at 16 kHz), has no name, and is gone with the process, however that ends.
+Used for codings without exact seek (MP3, Vorbis, Opus and others) and for files of unknown length. Without it, each
+section would decode all audio before it. The file contains 16-bit mono at the wire rate (115 MB for an hour at 16 kHz).
+It has no name, so the system deletes it when the process ends, even after a crash.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _BLOCK_S: Final = 1.0
 
 
 class PcmSpool:
-    """The temporary file. `reader()` gives a source that starts anywhere; any number of them at once."""
+    """The temporary file. `reader()` returns a source with exact seek; any number of readers may be open."""
 
-    def __init__(self, path: SourceFile, rate: int, share: JobSpace) -> None:
-        """`path` names the source in messages, `share` is the disk space of its job. Raises OSError if no file can be
-        created."""
+    def __init__(self, path: SourceFile, rate: int, space: JobSpace) -> None:
+        """`path` names the source in messages. `rate`: the wire rate in Hz. `space`: the disk space of the job. Raises
+        OSError if no file can be created."""
         self.path = path
         self.rate = rate
         self.samples = 0
-        self._share = share
+        self._space = space
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="stt-batch-", buffering=0)  # noqa: SIM115  see close
 
     def fill(self, source: Audio, progress: Callable[[float], None]) -> None:
-        """Decode all of `source`; blocks the thread. `progress` is told the seconds decoded and may raise to end it.
+        """Decode all of `source`; blocks the thread. `progress` receives the seconds decoded, and may raise to stop.
 
-        Raises DamagedSource when nothing can be decoded, OSError when the disk is full, TooLarge and SpaceInUse."""
+        Raises DamagedSource if nothing can be decoded, OSError if the disk is full, TooLarge and SpaceInUse."""
         for frame in wire_frames(source, self.rate, round(_BLOCK_S * self.rate)):
-            self._share.take(len(frame))
+            self._space.take(len(frame))
             left = memoryview(frame)
             while left:
                 left = left[os.write(self._file.fileno(), left) :]
@@ -53,17 +53,17 @@ class PcmSpool:
         return SpoolReader(self)
 
     def read(self, start: int, samples: int) -> bytes:
-        """Up to `samples` samples from `start` on."""
+        """Up to `samples` samples from sample `start` on, as 16-bit PCM."""
         return os.pread(self._file.fileno(), samples * BYTES_PER_SAMPLE, start * BYTES_PER_SAMPLE)
 
     def close(self) -> None:
-        """Also releases the space of the job: all spools of a job are closed together."""
+        """Delete the file and release the space of the job. All spools of a job are closed together."""
         self._file.close()
-        self._share.release()
+        self._space.release()
 
 
 class SpoolReader:
-    """Reads a spool as a file is read."""
+    """Reads a spool; implements `worker.audio.source.Audio`."""
 
     def __init__(self, spool: PcmSpool) -> None:
         self.path = spool.path
@@ -87,7 +87,7 @@ class SpoolReader:
             yield np.frombuffer(block, "<i2")
 
     def close(self) -> None:
-        """The spool stays."""
+        """Does nothing: the spool closes its file."""
 
     def __enter__(self) -> SpoolReader:
         return self

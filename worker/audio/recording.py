@@ -202,7 +202,7 @@ def open_recording(
         spools: dict[int | None, PcmSpool] = {}
         try:
             if not _seeks_exactly(info) and (made is None or all(plan.measured for plan in made)):
-                spools = _decoded(path, info, rate, readers, space.share(), kept, progress)
+                spools = _decoded(path, info, rate, readers, space.for_job(), kept, progress)
         except TooLarge as exc:
             # With several sections and no decoded file, each section would decode all earlier audio again.
             if made is None:
@@ -231,16 +231,16 @@ def _decoded(
     info: AudioInfo,
     rate: int,
     readers: Mapping[int | None, Audio],
-    share: JobSpace,
+    space: JobSpace,
     kept: ExitStack,
     progress: Progress,
 ) -> dict[int | None, PcmSpool]:
     """Decode each reader completely to the disk; `kept` closes the spools. Raises TooLarge, WorkerShortage, OSError."""
     spools: dict[int | None, PcmSpool] = {}
     try:
-        share.expect((info.duration_s or 0.0) * rate * BYTES_PER_SAMPLE * len(readers))
+        space.expect((info.duration_s or 0.0) * rate * BYTES_PER_SAMPLE * len(readers))
         for channel, reader in readers.items():
-            spools[channel] = spool = PcmSpool(path, rate, share)
+            spools[channel] = spool = PcmSpool(path, rate, space)
             kept.callback(spool.close)
             spool.fill(reader, progress)
     except SpaceInUse as exc:

@@ -1,7 +1,7 @@
-"""Mono blocks from one sample rate to another, the filter's state kept between blocks. The only importer of soxr.
+"""Resamples mono audio block by block. The only importer of soxr.
 
-float32 at quality HQ: bit for bit what one call over the whole signal gives, at every block size, and only a tenth
-dearer than the lowest quality. (int16 is dithered by soxr, so it would depend on the block size.)
+With float32 at quality HQ, the output is bit for bit that of one call over the whole signal, at every block size, and
+costs only a tenth more than the lowest quality. soxr dithers int16, so its output would depend on the block size.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ _EMPTY: Samples = np.zeros(0, dtype=np.float32)
 
 
 def resampled_length(samples: int, in_rate: int, out_rate: int) -> int:
-    """Samples at `out_rate` that `samples` at `in_rate` become: n * out / in, rounded to nearest, half up."""
+    """Number of samples at `out_rate` for `samples` at `in_rate`: n * out / in, rounded to nearest, half up."""
     return (2 * samples * out_rate + in_rate) // (2 * in_rate)
 
 
 class StreamResampler:
     """Resamples one continuous mono signal block by block.
 
-    `process` may return fewer samples than the block stands for, even none: the filter looks ahead. `flush` gives the
-    rest. All outputs together are `resampled_length(samples in, in_rate, out_rate)` samples, aligned with the input:
-    output sample k is the signal at k / out_rate seconds.
+    The filter looks ahead, so `process` may return few samples or none; `flush` returns the rest. The total output has
+    `resampled_length(input samples, in_rate, out_rate)` samples and is aligned with the input: output sample k is the
+    signal at k / out_rate seconds.
     """
 
     def __init__(self, in_rate: int, out_rate: int) -> None:
-        """Rates in Hz, both positive (ValueError otherwise). Equal rates pass the blocks on untouched."""
+        """Rates in Hz. Equal rates return the blocks unchanged. Raises ValueError for rates that are not positive."""
         if in_rate <= 0 or out_rate <= 0:
             raise ValueError(f"sample rates must be positive, not {in_rate} and {out_rate}")
         self.in_rate = in_rate
@@ -46,7 +46,7 @@ class StreamResampler:
         return out
 
     def flush(self) -> Samples:
-        """The samples still inside the filter. Afterwards the resampler is as new, ready for another signal."""
+        """The samples that remain in the filter. Afterwards the resampler is ready for another signal."""
         if self._soxr is None:
             return _EMPTY
         out: Samples = self._soxr.resample_chunk(_EMPTY, last=True)
@@ -55,7 +55,7 @@ class StreamResampler:
 
 
 def resample_blocks(blocks: Iterable[Samples], in_rate: int, out_rate: int) -> Iterator[Samples]:
-    """The stage of a chain: blocks at in_rate to non-empty blocks at out_rate, flushed at the end of `blocks`."""
+    """Resample an iterable of blocks from `in_rate` to `out_rate`. Yields no empty block."""
     resampler = StreamResampler(in_rate, out_rate)
     for block in blocks:
         out = resampler.process(block)

@@ -1,4 +1,4 @@
-"""An audio source before and while it is decoded: its facts, the interface of open audio, and its hash."""
+"""Describes an audio source: the facts of its header, the interface of open audio, and the hash of its content."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _HASH_BLOCK_BYTES: Final = 1 << 19
 
 @dataclass(frozen=True, slots=True)
 class AudioInfo:
-    """What the header of a file says of its audio."""
+    """The audio format and length that the header of a file declares."""
 
     sample_rate: int
     """Hz."""
     channels: int
     frames: int | None
-    """Samples per channel as the header has it; None where it does not say. Only decoding tells the truth."""
+    """Samples per channel by the header, or None if it declares none. Only decoding gives the real number."""
     format: str
     """Container and coding, for example FLAC/PCM_16."""
     tracks: tuple[Track, ...] = ()
@@ -41,26 +41,26 @@ class AudioInfo:
 
 
 class Audio(Protocol):
-    """Open audio: a file, or what was decoded from one."""
+    """Open audio: a file, or decoded audio of a file."""
 
     info: AudioInfo
     frames_decoded: int
-    """Samples per channel, from the first of the source, up to where it was read."""
+    """Current read position, in samples per channel from the start of the source."""
 
     @property
     def warnings(self) -> tuple[str, ...]: ...
 
     @property
     def undecoded(self) -> tuple[UndecodedRange, ...]:
-        """Stretches that could not be decoded, up to the position read so far."""
+        """Ranges that could not be decoded, up to the current read position."""
         ...
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
-        """Mono float32[n] from `start_frame` on, full scale 1.0."""
+        """Mono float32[n] from sample `start_frame` on, full scale 1.0; `block_s` seconds at most per block."""
         ...
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
-        """The same, but int16 where it is kept as one channel of 16 bits."""
+        """The same, but int16 if the source has one channel of 16 bits."""
         ...
 
     def close(self) -> None: ...
@@ -73,19 +73,19 @@ class Audio(Protocol):
 
 
 def check_readable(file: SourceFile) -> None:
-    """Raises DamagedSource for an empty file, WorkerShortage if it cannot be read now."""
+    """Raises DamagedSource for an empty file, and WorkerShortage if the file cannot be read now."""
     if not file.stamp().size_bytes:
         raise DamagedSource(f"{file}: the file is empty (0 bytes)")
 
 
 def sndfile_reason(error: str) -> str:
-    """What libsndfile says, as it may be told. Of what looks like MP3 and holds none, 1.2.2 says that there is no such
-    file."""
+    """The reason of a libsndfile error, for messages. For a file that looks like MP3 but contains none, version 1.2.2
+    wrongly reports that the file does not exist."""
     return "nothing in it is audio" if error.startswith("File does not exist") else error.strip(" .")
 
 
 def sha256_of(source: SourceFile) -> str:
-    """The sha256 of the content in hexadecimal, read in small blocks. Raises SourceError, WorkerShortage."""
+    """The SHA-256 of the content in hexadecimal, read in small blocks. Raises SourceError, WorkerShortage."""
     try:
         with source.open(buffering=0) as file:
             digest, block = hashlib.sha256(), memoryview(bytearray(_HASH_BLOCK_BYTES))

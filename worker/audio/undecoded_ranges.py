@@ -1,4 +1,4 @@
-"""Stretches of a source that could not be decoded (pure)."""
+"""Ranges of a source that could not be decoded (pure)."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Final
 
 MIN_UNDECODED_S: Final = 0.1
-"""Shorter than any word: a damaged packet of 20 ms costs no more than a click."""
-_JOIN_S: Final = 0.1
+"""Minimum length of a reported range. It is shorter than any word: a damaged packet of 20 ms is only a click."""
+_JOIN_S: Final = 0.1  # ranges this close are one range
 
 
 @dataclass(frozen=True, slots=True)
 class UndecodedRange:
-    """Seconds `start` to `end` of the source, which are replaced by silence."""
+    """Seconds `start` to `end` of the source, which silence replaces."""
 
     start: float
     end: float
@@ -22,28 +22,28 @@ class UndecodedRange:
 
 
 class UndecodedLog:
-    """Collects such stretches in order; close ones are joined."""
+    """Collects undecoded ranges in order, and joins close ones."""
 
     def __init__(self) -> None:
-        self._stretches: list[UndecodedRange] = []
+        self._ranges: list[UndecodedRange] = []
 
     def add(self, start_s: float, end_s: float, reason: str) -> bool:
-        """Add a stretch. Returns True if it is a new one, False if it was joined to the last one."""
-        if self._stretches and self._stretches[-1].is_measured and start_s - self._stretches[-1].end <= _JOIN_S:
-            last = self._stretches.pop()
-            self._stretches.append(UndecodedRange(last.start, max(last.end, end_s), last.reason))
+        """Add a range. Returns True for a new range, False if it was joined to the last one."""
+        if self._ranges and self._ranges[-1].is_measured and start_s - self._ranges[-1].end <= _JOIN_S:
+            last = self._ranges.pop()
+            self._ranges.append(UndecodedRange(last.start, max(last.end, end_s), last.reason))
             return False
-        self._stretches.append(UndecodedRange(start_s, end_s, reason))
+        self._ranges.append(UndecodedRange(start_s, end_s, reason))
         return True
 
     def add_unmeasured(self, at_s: float, reason: str) -> None:
-        """Add missing audio of unknown length."""
-        self._stretches.append(UndecodedRange(at_s, at_s, reason, is_measured=False))
+        """Add undecoded audio of unknown length at second `at_s`."""
+        self._ranges.append(UndecodedRange(at_s, at_s, reason, is_measured=False))
 
     def clear(self) -> None:
-        self._stretches.clear()
+        self._ranges.clear()
 
     @property
-    def stretches(self) -> tuple[UndecodedRange, ...]:
-        """The stretches long enough for a word, and those of unknown length."""
-        return tuple(s for s in self._stretches if not s.is_measured or s.end - s.start >= MIN_UNDECODED_S)
+    def ranges(self) -> tuple[UndecodedRange, ...]:
+        """The ranges that are long enough for a word, and those of unknown length."""
+        return tuple(s for s in self._ranges if not s.is_measured or s.end - s.start >= MIN_UNDECODED_S)

@@ -1,7 +1,7 @@
-"""Where the audio may hold speech and where it holds next to nothing, by its level alone.
+"""Detects voice activity by the level of the audio.
 
-It errs on one side: noise counts as voiced. Whoever relies on it (flow control, the flush of the tail, the place to
-resume) loses only time by that, while speech taken for silence would lose words.
+Noise counts as voice activity. For its users (flow control, tail flush, resume position) that costs only time, while
+speech taken for silence would lose words.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from worker.audio.background_noise import Foreground, encode_levels
 from worker.audio.frames import BYTES_PER_SAMPLE
 
 VOICED_DBFS: Final = -65.0
-"""RMS level above which a window counts. Quiet speech far from the microphone stays above about -55 dBFS."""
+"""RMS level above which a window has voice activity. Quiet speech far from the microphone is above about -55 dBFS."""
 WINDOW_S: Final = 0.01
 CLEAN_RUN_S: Final = 1.0
-"""Maximum length of voiced runs in a recording whose pauses are silent. Longer ones may hold noise, whose floor costs
-ten times as much to find."""
+"""Maximum length of active runs in a recording with silent pauses. Longer runs may contain noise. The search for a
+noise floor takes ten times as long, so it is made only for them."""
 BRIDGE_S: Final = 0.05
 """Silence shorter than this does not end a run."""
 _THRESHOLD: Final = (10 ** (VOICED_DBFS / 20) * 32768) ** 2
-"""Of the mean square of a window, in int16 values."""
+"""Threshold of the mean square of a window, in int16 values."""
 
 
 class PcmFrame(NamedTuple):
-    """PCM on its way to the wire, with what is voiced in it."""
+    """A frame of PCM for the wire, with its position in the file and its voice activity."""
 
     pcm: bytes
     """Signed 16-bit little-endian mono."""
     file_start: int
-    """Position of its first sample in the file, in samples at the wire rate."""
+    """Position of the first sample in the file, in samples at the wire rate."""
     runs: tuple[tuple[int, int], ...]
-    """Voiced stretches, as (start, end) in samples from the frame's first."""
+    """Runs with voice activity, as (start, end) in samples from the start of the frame."""
     levels: bytes = b""
     """Level of each window (`background_noise.encode_levels`)."""
 
@@ -45,11 +45,11 @@ class PcmFrame(NamedTuple):
 
 
 def frames_at_once(frame_samples: int, rate: int, *, stored: bool) -> int:
-    """How many frames to decode and to look at together; one where a frame is not a whole number of windows.
+    """Number of frames to decode and measure together; one if a frame is not a whole number of windows.
 
-    Several cost a third less. What is only read, as it is `stored`, needs no more than two where frames are short, as
-    these are paced, a thousand sessions at a time. Decoders of many sessions push each other out of the processor's
-    cache: a seventh less is used where each goes on for two seconds once it is in there.
+    Several frames at once cost a third less than single ones. Short frames are paced, with up to a thousand sessions
+    per process. If the audio is `stored` at the wire rate, it is only read, and two frames are enough. Otherwise the
+    decoders of many sessions evict each other from the processor's cache: two seconds at a time use a seventh less CPU.
     """
     if frame_samples % int(rate * WINDOW_S):
         return 1
@@ -61,9 +61,10 @@ def frames_at_once(frame_samples: int, rate: int, *, stored: bool) -> int:
 def frames_with_voice(
     chunks: Iterable[bytes], file_start: int, rate: int, frame_samples: int | None = None
 ) -> Iterator[PcmFrame]:
-    """Consecutive PCM at `rate` Hz, the first sample at `file_start`, as frames with their place and their runs.
+    """Turn consecutive PCM into frames with their position and voice activity.
 
-    A chunk is a whole number of frames, only the last one may be any length; without `frame_samples` it is a frame.
+    `file_start`: position of the first sample, in samples at `rate` Hz. Each chunk is a whole number of frames of
+    `frame_samples` samples, only the last chunk may have any length. Without `frame_samples`, each chunk is a frame.
     """
     window = int(rate * WINDOW_S)
     for chunk in chunks:
@@ -79,12 +80,12 @@ def frames_with_voice(
 
 
 def voiced_runs(pcm: bytes, window: int) -> tuple[tuple[int, int], ...]:
-    """Voiced stretches of 16-bit PCM as (start, end) in samples; edges are exact to `window` samples."""
+    """Runs of 16-bit PCM with voice activity, as (start, end) in samples; edges are exact to `window` samples."""
     return _runs(_measured(pcm, window)[0], window, len(pcm) // BYTES_PER_SAMPLE)
 
 
 def _measured(pcm: bytes, window: int) -> tuple[bytes, bytes]:
-    """1 for each window that is voiced, else 0, and the levels of the windows; the last one may be shorter.
+    """For each window, 1 for voice activity or 0, and its encoded level. The last window may be shorter.
 
     Levels exclude frequencies below about 100 Hz, where rumble and hum are strong and speech is weak.
     """
@@ -103,7 +104,7 @@ def _measured(pcm: bytes, window: int) -> tuple[bytes, bytes]:
 
 
 def _runs(flags: bytes, window: int, samples: int) -> tuple[tuple[int, int], ...]:
-    # A search in bytes: for a second of audio, a third of what np.diff and np.flatnonzero cost.
+    # For a second of audio, searching bytes takes a third of the time of np.diff and np.flatnonzero.
     runs = []
     start = flags.find(1)
     while start >= 0:
@@ -114,7 +115,7 @@ def _runs(flags: bytes, window: int, samples: int) -> tuple[tuple[int, int], ...
 
 
 class VoiceActivityMap:
-    """The voiced runs of a file as far as it was streamed, in samples; grows at its end, may be begun anew earlier."""
+    """The runs with voice activity of the streamed part of a file. A resumed session may add earlier frames again."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -124,7 +125,7 @@ class VoiceActivityMap:
         self._foreground = Foreground(int(rate * WINDOW_S))
 
     def add(self, frame: PcmFrame) -> None:
-        """The next frame; one that was added before (a session that resumed) changes nothing."""
+        """Add the next frame. A frame that was added before, by an earlier session, changes nothing."""
         self._foreground.add(frame.file_start, frame.levels)
         for start, end in frame.runs:
             first, last = frame.file_start + start, frame.file_start + end
@@ -135,14 +136,14 @@ class VoiceActivityMap:
                 self._ends.append(last)
 
     def forget_before(self, seconds: float) -> None:
-        """Drop runs that end before; memory must not grow with the file."""
+        """Drop runs that end before second `seconds` of the file, so that memory does not grow with the file."""
         self._foreground.forget_before(seconds * self._rate)
-        keep = bisect_left(self._ends, seconds * self._rate)
-        if keep > 1000:
-            del self._starts[:keep], self._ends[:keep]
+        count = bisect_left(self._ends, seconds * self._rate)
+        if count > 1000:  # seldom, because deleting at the start moves all later runs
+            del self._starts[:count], self._ends[:count]
 
     def onset_s(self, after_s: float) -> float | None:
-        """Where voice begins at or after `after_s`: `after_s` itself inside a run, None when there is none."""
+        """The second at which voice activity begins at or after `after_s` (`after_s` itself inside a run), or None."""
         position = after_s * self._rate
         index = bisect_right(self._ends, position)
         if index == len(self._ends):
@@ -150,20 +151,21 @@ class VoiceActivityMap:
         return max(after_s, self._starts[index] / self._rate)
 
     def end_s(self, before_s: float) -> float | None:
-        """Where the last run that begins before `before_s` ends; None when there is none."""
+        """The second at which the last run that begins before `before_s` ends, or None without such a run."""
         index = bisect_left(self._starts, before_s * self._rate)
         return self._ends[index - 1] / self._rate if index else None
 
     def runs_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
-        """The runs between two file seconds, cut off at them."""
+        """The runs between two seconds of the file, limited to that range."""
         first = bisect_right(self._ends, from_s * self._rate)
         last = bisect_left(self._starts, to_s * self._rate)
         pairs = zip(self._starts[first:last], self._ends[first:last], strict=True)
         return [(max(from_s, start / self._rate), min(to_s, end / self._rate)) for start, end in pairs]
 
     def foreground_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
-        """The parts of the runs between two file seconds that stand out from steady noise. Unlike `runs_s` this does
-        not err on the side of voice: it is for judging text and times, not for skipping silence."""
+        """The parts of the runs between two seconds of the file that are louder than steady noise.
+
+        Unlike `runs_s`, noise does not count as voice. Use it to judge text and times, not to skip silence."""
         rate = self._rate
         first = bisect_right(self._ends, from_s * rate)
         last = bisect_left(self._starts, to_s * rate)
@@ -173,12 +175,12 @@ class VoiceActivityMap:
         return _shared(self.runs_s(from_s, to_s), above)
 
     def on_grid(self, position: int) -> int:
-        """The start of a session that resumes at `position`, aligned so that it measures the same windows."""
+        """Align the `position` (samples) of a resumed session, so that it measures the same windows again."""
         return self._foreground.on_grid(position)
 
 
 def _shared(some: list[tuple[float, float]], others: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The intersection of two lists of stretches, each in order."""
+    """The intersection of two sorted lists of ranges."""
     shared, at = [], 0
     for start, end in some:
         while at < len(others) and others[at][1] <= start:

@@ -1,4 +1,4 @@
-"""Stores the voiced share of each quarter of a second of a file (pure)."""
+"""Stores the share of voice activity in each quarter of a second of a file (pure)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from worker.audio.voice_activity import PcmFrame
 
 
 class VoiceActivityHistory:
-    """The voiced seconds of each quarter of a second of a file; 14 kB for an hour.
+    """The share of voice activity in each step of a quarter of a second; one byte per step, 14 kB for an hour.
 
-    Audio that was not added counts as voiced.
+    Audio that was not added counts as active.
     """
 
     STEP_S: Final = 0.25
@@ -43,17 +43,17 @@ class VoiceActivityHistory:
         start, end = step * self._step - frame.file_start, (step + 1) * self._step - frame.file_start
         voiced = sum(max(0, min(last, end) - max(first, start)) for first, last in frame.runs)
         at = step - self._known_from
-        # A step that two frames share adds up. A step that begins inside a frame is counted from zero, because a
-        # resumed session sends it a second time.
+        # Two frames that share a step are added up. A step that begins inside this frame starts from zero, because a
+        # resumed session may send the same audio again.
         before = self._shares[at] if start < 0 and self._shares[at] != self._UNKNOWN else 0
         self._shares[at] = min(self._FULL, before + round(voiced / self._step * self._FULL))
 
     def between(self, start_s: float, end_s: float) -> float:
-        """Voiced seconds from `start_s` to `end_s`, with the resolution of the steps."""
+        """Seconds of voice activity from `start_s` to `end_s`, with the resolution of the steps."""
         return sum(self.shares(start_s, end_s))
 
     def shares(self, start_s: float, end_s: float) -> Iterator[float]:
-        """The voiced seconds of each step from `start_s` to `end_s`, in order."""
+        """The seconds of voice activity of each step from `start_s` to `end_s`, in order."""
         at_s = start_s
         while at_s < end_s - 1e-9:
             step = int(at_s / self.STEP_S + 1e-9)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 MAX_WARNINGS: Final = 20
-"""Maximum kinds of warnings per source. More would not help a reader."""
+"""Maximum number of different kinds of warnings per source; further kinds are dropped."""
 _MAX_PLACES: Final = 4096
 _PLACE: Final = re.compile(r" (?:from|at) (?:about )?(\d+(?:\.\d+)?) s(?: on)?\b")
 _COUNTED: Final = re.compile(r" \((\d+) times(?:, first at (\d+(?:\.\d+)?) s)?\)$")
@@ -17,10 +17,10 @@ _NUMBER: Final = re.compile(r"\d+(?:\.\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class _WarningKind:
-    """Warnings that differ only in their position and their numbers."""
+    """Warnings that differ only in positions and numbers."""
 
     text: str
-    """The first of them."""
+    """The first warning."""
     count: int = 1
     first_s: float | None = None
 
@@ -33,7 +33,7 @@ class _WarningKind:
 
 
 class WarningLog:
-    """Collects the warnings of one reader. An equal text is the same warning, from a second reading."""
+    """Collects the warnings of one reader. A repeated text counts once: it comes from a second reading of the audio."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._kinds: dict[str, _WarningKind] = {}
@@ -58,12 +58,12 @@ class WarningLog:
 
 
 def counted(texts: Iterable[str]) -> tuple[str, ...]:
-    """Warnings of one kind as one text, with their number and the position of the first."""
+    """Combine warnings of one kind into one text with their number and the position of the first."""
     return WarningLog(texts).texts
 
 
 def merged(*readings: Iterable[str]) -> tuple[str, ...]:
-    """The warnings of several readings of the same audio; a warning of two readings counts once."""
+    """Combine the warnings of several readings of the same audio. A warning that two readings report counts once."""
     found: dict[str, _WarningKind] = {}
     for reading in readings:
         for text in counted(reading):

@@ -126,20 +126,20 @@ async def test_the_settings_of_a_worker_bound_the_space(ogg: Path) -> None:
 
 def test_shares_of_many_threads_add_up() -> None:
     space = DecodedSpace(100e6, 100e6, 0)
-    shares = [space.share() for _ in range(4)]
+    shares = [space.for_job() for _ in range(4)]
     for share in shares:
         share.take(1_000_000)
     shares[0].take(20_000_000)
     with pytest.raises(SpaceInUse):
         shares[1].take(40_000_000)
     with pytest.raises(TooLarge):
-        space.share().expect(100e6 + 1)
+        space.for_job().expect(100e6 + 1)
     for share in shares:
         share.release()
         share.release()
     assert space.used_bytes == 0
     with pytest.raises(OSError, match="STT_DISK_FREE_GB") as full:
-        DecodedSpace(1e18, 1e18, 1e18).share().expect(1)
+        DecodedSpace(1e18, 1e18, 1e18).for_job().expect(1)
     assert full.value.errno == errno.ENOSPC
 
 

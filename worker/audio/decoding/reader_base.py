@@ -43,7 +43,7 @@ class ReaderBase(ABC):
     @property
     def undecoded(self) -> tuple[UndecodedRange, ...]:
         """Stretches that could not be decoded, up to the position read so far."""
-        return self._undecoded.stretches
+        return self._undecoded.ranges
 
     @abstractmethod
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:

@@ -1,4 +1,4 @@
-"""The plans of channels that are streamed apart, each found by a pass of its own (pure)."""
+"""Plans channels that are streamed separately, each from its own scan (pure)."""
 
 from __future__ import annotations
 
@@ -11,14 +11,16 @@ from worker.audio.segmentation.scan import Scan
 from worker.audio.segmentation.section_plan import CutOptions, StreamingPlan, plan_scan
 from worker.audio.segmentation.silence import SkipOptions, speech_windows
 
-NO_SOUND: Final = "holds nothing but silence, or a noise that never changes"
+NO_SOUND: Final = "contains only silence, or a constant noise"
 
 
 def plan_channels(
     found: Mapping[int, Scan], rate: int, cutting: CutOptions, skipping: SkipOptions | None, detector: str
 ) -> tuple[StreamingPlan, ...]:
-    """A plan for each channel of `found` (from 0), in their order. One in which nothing can be speech has no section:
-    all of it is skipped. The others share the sessions."""
+    """A plan for each channel of `found` (keys from 0), in their order.
+
+    A channel that cannot contain speech has no section and is skipped completely. The other channels share the
+    sessions of `cutting`. `detector`: name of the speech detector for the records."""
     heard = {channel for channel, scan in found.items() if may_hold_speech(scan, skipping)}
     shared = replace(cutting, sessions=ceil(cutting.sessions / max(1, len(heard))))
     return tuple(
@@ -30,14 +32,14 @@ def plan_channels(
 
 
 def may_hold_speech(found: Scan, skipping: SkipOptions | None) -> bool:
-    """Whether anything of it is worth streaming: as it would be without `skipping`, by its level alone."""
+    """Whether a channel may contain speech. Without `skipping` only the level decides."""
     if skipping is None:
         found, skipping = replace(found, voice=None), SkipOptions()
     return bool(speech_windows(found, skipping).any())
 
 
 def skip_reason(plan: StreamingPlan) -> str | None:
-    """Why nothing of a channel was streamed; None where something was."""
+    """The reason why a channel was skipped completely, or None if it was streamed."""
     if plan.sections:
         return None
     return f"no speech was found in it ({plan.detector})" if plan.detector not in ("", "level") else NO_SOUND

@@ -1,4 +1,4 @@
-"""Where to cut: in the best pause near a place, or at the quietest moment where there is no pause (pure)."""
+"""Finds the best point for a cut: in a pause near the ideal position, else at the quietest moment (pure)."""
 
 from __future__ import annotations
 
@@ -11,32 +11,33 @@ from worker.audio.segmentation.scan import WINDOW_S, Decibels, Scan, decibels
 from worker.audio.segmentation.silence import StreamedWindows
 
 MIN_PAUSE_S: Final = 0.2
-"""A shorter pause may be the closure of a consonant inside a word, which takes up to about 0.12 s."""
+"""Minimum length of a pause. A shorter one may be the closure of a consonant inside a word (up to about 0.12 s)."""
 GOOD_PAUSE_S: Final = 0.5
-"""A longer pause is not worth going further away for."""
+"""Length from which a pause near the ideal position is used without a search further away."""
 MIN_PAUSE_CONTRAST_DB: Final = 10.0
-"""How much louder than its pauses speech must be, for a dip in the level to be a pause."""
+"""Minimum difference between loud moments and the quietest one. With less, a dip in the level is no pause."""
 
 _MIN_PAUSE_WINDOWS: Final = round(MIN_PAUSE_S / WINDOW_S)
-_TOGETHER_DB: Final = 6.0  # in a pause, no band is further above its quietest moment
-_TOTAL_DB: Final = 4.0  # how much quieter than speech a pause is in all, noise included
-_QUIET_SHARE: Final = 0.3  # of the way from the quietest moment to the loud ones, what is still quiet
+_TOGETHER_DB: Final = 6.0  # maximum level of both bands in a pause, above their quietest moments
+_TOTAL_DB: Final = 4.0  # minimum distance of a pause from speech in the total level, which includes noise
+_QUIET_SHARE: Final = 0.3  # levels in this lower share of the range from quietest to loud are quiet
 _BEST_PAUSE_S: Final = 1.0
 _EDGE_S: Final = 0.08  # a cut stays this far from the edges of its pause
-_AROUND_S: Final = 10.0  # what is looked at beyond the reach, to know loud from quiet
-_VOICE_SPREAD_S: Final = 0.1  # how exact the edges of a detector are
+_AROUND_S: Final = 10.0  # audio before and after the searched range that tells loud from quiet
+_VOICE_SPREAD_S: Final = 0.1  # accuracy of a detector's edges
 _SILENT_DB: Final = -120.0
 _DISTANCE_DB: Final = 6.0
 
 Pause = tuple[int, int]
+"""Start and end in windows."""
 
 
 def best_cut(
     found: Scan, kept: StreamedWindows, speech: npt.NDArray[np.bool_] | None, first: int, place: int, last: int
 ) -> tuple[int, bool]:
-    """Where to cut between `first` and `last`, as near to `place` as a good pause allows, and whether it is a pause.
+    """The best cut between `first` and `last`, as near to `place` as a good pause allows, and whether it is a pause.
 
-    Positions count the windows that are `kept`. Where `speech` is known, what is not speech is a pause however loud.
+    Positions count only streamed windows (`kept`). If a detector found `speech`, all other sound counts as a pause.
     """
     last = max(first, last)
     place = min(max(place, first), last)
@@ -52,7 +53,7 @@ def best_cut(
     for share in (0.2, 0.5, 1.0):
         left, right = place - int((place - first) * share), place + int((last - place) * share)
         seams = [seam for seam in kept.seams if left <= seam <= right]
-        if seams:  # on both sides nothing is said, and the session need not jump
+        if seams:  # both sides are silent, and no session has to jump over skipped audio
             return min(seams, key=lambda seam: abs(seam - place)), True
         chosen = _choose(pauses, left - low, place - low, right - low)
         if chosen is not None and (share == 1.0 or chosen[1] >= GOOD_PAUSE_S / WINDOW_S):
@@ -63,7 +64,8 @@ def best_cut(
 
 
 def _excess(low: Decibels, high: Decibels) -> Decibels:
-    """How far the louder band is above its own quietest moment: a band full of noise hides no pause in the other."""
+    """How far each window is above the quietest moment of its bands, in dB; the larger value of the two bands. Noise in
+    one band does not hide a pause in the other."""
     return np.asarray(np.maximum(low - np.float32(_quietest(low)), high - np.float32(_quietest(high))))
 
 
@@ -72,42 +74,42 @@ def _loud(levels: Decibels) -> float:
 
 
 def _quietest(levels: Decibels) -> float:
-    """The level that the quietest stretch of SHORTEST_PAUSE_S does not exceed."""
+    """The maximum level of the quietest stretch of MIN_PAUSE_S seconds."""
     if len(levels) < _MIN_PAUSE_WINDOWS:
         return 0.0
     return float(np.lib.stride_tricks.sliding_window_view(levels, _MIN_PAUSE_WINDOWS).max(axis=1).min())
 
 
 def _pauses(levels: Decibels, total: Decibels) -> list[Pause]:
-    """Runs of windows, each at least SHORTEST_PAUSE_S long, that are quiet beside the rest, also in `total`."""
+    """Runs of windows of at least MIN_PAUSE_S seconds that are quieter than the rest, in `levels` and in `total`."""
     loud, quietest = _loud(levels), _quietest(levels)
     if loud - quietest < MIN_PAUSE_CONTRAST_DB or quietest > _TOGETHER_DB:
         return []
     quiet = levels <= quietest + _QUIET_SHARE * (loud - quietest)
     edges = np.flatnonzero(np.diff(quiet, prepend=False, append=False)).tolist()
-    most = _loud(total) - _TOTAL_DB
+    max_total = _loud(total) - _TOTAL_DB
     runs = zip(edges[::2], edges[1::2], strict=True)
-    return [(a, b) for a, b in runs if b - a >= _MIN_PAUSE_WINDOWS and float(total[a:b].mean()) <= most]
+    return [(a, b) for a, b in runs if b - a >= _MIN_PAUSE_WINDOWS and float(total[a:b].mean()) <= max_total]
 
 
 def _choose(pauses: list[Pause], left: int, place: int, right: int) -> tuple[int, int] | None:
-    """A place between `left` and `right` inside a pause, and the pause's length: a long one before a short one, a near
-    one before a far one."""
-    most, edge = _BEST_PAUSE_S / WINDOW_S, round(_EDGE_S / WINDOW_S)
+    """The best position between `left` and `right` inside a pause, and the length of that pause. Long pauses near
+    `place` are preferred."""
+    longest, edge = _BEST_PAUSE_S / WINDOW_S, round(_EDGE_S / WINDOW_S)
     best: tuple[int, int] | None = None
     best_score = -1.0
     for start, end in pauses:
         at = min(max((start + end) // 2, left), right)
         if not start + edge <= at <= end - edge:
             continue
-        score = min(end - start, most) / most - 0.3 * abs(at - place) / max(1, right - left)
+        score = min(end - start, longest) / longest - 0.3 * abs(at - place) / max(1, right - left)
         if score > best_score:
             best, best_score = (at, end - start), score
     return best
 
 
 def _spread(speech: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """Speech and a little around it."""
+    """Extend speech on both sides by the accuracy of the detector."""
     width = round(_VOICE_SPREAD_S / WINDOW_S)
     around = np.lib.stride_tricks.sliding_window_view(np.pad(speech, width), 2 * width + 1)
     return np.asarray(around.any(axis=1))

@@ -1,7 +1,7 @@
-"""One pass over the audio: how loud it is, and where it holds speech, in windows of 16 ms.
+"""Measures level and probability of speech in one pass over the audio, in windows of 16 ms.
 
-What is kept is three bytes a window at most (0.7 MB for an hour), so the length of a file hardly counts. The level is
-kept of two bands of the voice, so that neither hum nor hiss hides what is said.
+The result takes at most three bytes per window (0.7 MB for an hour), so memory hardly grows with the file. Two bands of
+the voice are measured separately, so that neither hum nor hiss hides speech.
 """
 
 from __future__ import annotations
@@ -21,36 +21,37 @@ WINDOW: Final = 256
 """Samples at 16 kHz in one window (16 ms): half a window of a detector."""
 WINDOW_S: Final = WINDOW / VOICE_RATE
 FLOOR_DB: Final = -125.0
+"""Level of the stored value 0."""
 STEP_DB: Final = 0.5
 SILENCE_DB: Final = -90.0
-"""Level of both bands below which there is nothing to hear: that of the dither of 16-bit audio."""
+"""Level of both bands below which audio counts as silence: the level of the dither of 16-bit audio."""
 
-_BATCH: Final = 64 * VOICE_WINDOW  # samples a detector is given at once
-# Bins of a spectrum of WINDOW samples, 62.5 Hz each: hum and its first overtones are below them.
+_BATCH: Final = 64 * VOICE_WINDOW  # samples per call of a detector
+# Bins of a spectrum of WINDOW samples, 62.5 Hz each. Hum and its first overtones are below these bands.
 _LOW: Final = slice(4, 16)  # 250 to 1000 Hz
 _HIGH: Final = slice(16, 64)  # 1 to 4 kHz
 _TAPER: Final = np.hanning(WINDOW + 1)[:WINDOW].astype(np.float32)
 _SCALE: Final = 2.0 / (WINDOW * float(np.sum(_TAPER**2)))
-# A detector misses speech below -60 dBFS, so what is faint is raised to this peak; and what follows loud audio not at
-# once, by this factor from batch to batch.
+# A detector misses speech below -60 dBFS, so faint audio is amplified to the peak _PEAK. After loud audio, the gain
+# rises gradually: the remembered peak falls by the factor _RELEASE from batch to batch.
 _PEAK: Final = 0.1
 _MAX_GAIN: Final = 100.0
 _RELEASE: Final = 0.7
-_NOTHING_PEAK: Final = 2 / 32768  # audio without a louder sample is not shown to a detector
+_SILENT_PEAK: Final = 2 / 32768  # audio without a louder sample counts as silence without a detector
 
 Decibels = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What one pass found. Window k covers the time from k * WINDOW_S on; the last one may be shorter."""
+    """The result of one pass. Window k begins at k * WINDOW_S seconds; the last one may be shorter."""
 
     low: npt.NDArray[np.uint8]
     """Level from 250 Hz to 1 kHz, in steps of STEP_DB above FLOOR_DB."""
     high: npt.NDArray[np.uint8]
-    """The same from 1 to 4 kHz."""
+    """Level from 1 to 4 kHz, in the same form."""
     voice: npt.NDArray[np.uint8] | None
-    """Probability of speech, 0 to 255, of each window; None when no detector was there."""
+    """Probability of speech of each window, from 0 to 255; None without a detector."""
     source_samples: int
     """Length of the source at its own rate."""
     source_rate: int
@@ -60,12 +61,12 @@ class Scan:
         return len(self.low)
 
     def samples(self, rate: int) -> int:
-        """Length at another rate."""
+        """Length in samples at another rate (Hz)."""
         return resampled_length(self.source_samples, self.source_rate, rate)
 
 
 def decibels(levels: npt.NDArray[np.uint8]) -> Decibels:
-    """Stored levels in dB relative to full scale."""
+    """Decode stored levels to dB relative to full scale."""
     return levels.astype(np.float32) * np.float32(STEP_DB) + np.float32(FLOOR_DB)
 
 
@@ -74,16 +75,18 @@ def scan(
     detector: SpeechDetector | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> Scan:
-    """Decode the whole source once, in memory of a few blocks; blocks the thread. `progress` is told the seconds read,
-    about every second of audio, and may raise to end it. Raises DamagedSource when nothing can be decoded."""
+    """Scan the whole source once, with the memory of a few blocks; blocks the thread.
+
+    `progress` receives the seconds read, about once per second of audio, and may raise to stop. Raises DamagedSource if
+    nothing can be decoded."""
     rate = source.info.sample_rate
     resampler = StreamResampler(rate, VOICE_RATE)
-    levels, voice = _Levels(), _Voice(detector) if detector is not None else None
+    levels, voice = _Levels(), _SpeechProbabilities(detector) if detector is not None else None
     for block in source.blocks():
-        _take(resampler.process(block), levels, voice)
+        _add(resampler.process(block), levels, voice)
         if progress is not None:
             progress(source.frames_decoded / rate)
-    _take(resampler.flush(), levels, voice)
+    _add(resampler.flush(), levels, voice)
     low, high = levels.end()
     return Scan(low, high, voice.end(len(low)) if voice else None, source.frames_decoded, rate)
 
@@ -96,32 +99,32 @@ def scan_range(
     check: Callable[[], None] = lambda: None,
 ) -> Scan:
     """Scan the seconds `start_s` to `end_s` of the source; window 0 begins at `start_s`. `check` is called
-    about every second of audio, and may raise to end it."""
+    about once per second of audio, and may raise to stop."""
     rate = source.info.sample_rate
     resampler = StreamResampler(rate, VOICE_RATE)
-    levels, voice = _Levels(), _Voice(detector) if detector is not None else None
+    levels, voice = _Levels(), _SpeechProbabilities(detector) if detector is not None else None
     first, read = round(start_s * rate), 0
     wanted = max(0, round(end_s * rate) - first)
     for block in source.blocks(first):
         part = block[: wanted - read]
         read += len(part)
-        _take(resampler.process(part), levels, voice)
+        _add(resampler.process(part), levels, voice)
         check()
         if read >= wanted:
             break
-    _take(resampler.flush(), levels, voice)
+    _add(resampler.flush(), levels, voice)
     low, high = levels.end()
     return Scan(low, high, voice.end(len(low)) if voice else None, read, rate)
 
 
-def _take(samples: Samples, levels: _Levels, voice: _Voice | None) -> None:
+def _add(samples: Samples, levels: _Levels, voice: _SpeechProbabilities | None) -> None:
     levels.add(samples)
     if voice is not None:
         voice.add(samples)
 
 
 class _Levels:
-    """Gathers levels; holds less than a window of samples."""
+    """Measures the levels of all windows. Buffers less than one window of samples."""
 
     def __init__(self) -> None:
         self._rest: Samples = np.zeros(0, np.float32)
@@ -131,15 +134,15 @@ class _Levels:
         signal = np.concatenate([self._rest, samples]) if len(self._rest) else samples
         whole = len(signal) - len(signal) % WINDOW
         if whole:
-            self._take(signal[:whole])
+            self._measure(signal[:whole])
         self._rest = signal[whole:].copy()
 
     def end(self) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
         if len(self._rest):
-            self._take(np.pad(self._rest, (0, WINDOW - len(self._rest))))
+            self._measure(np.pad(self._rest, (0, WINDOW - len(self._rest))))
         return np.frombuffer(self._low, np.uint8), np.frombuffer(self._high, np.uint8)
 
-    def _take(self, signal: Samples) -> None:
+    def _measure(self, signal: Samples) -> None:
         spectrum = np.fft.rfft(signal.reshape(-1, WINDOW) * _TAPER)[:, : _HIGH.stop]
         power = spectrum.real**2 + spectrum.imag**2
         self._low += _stored(power[:, _LOW].sum(axis=1))
@@ -151,8 +154,8 @@ def _stored(power: Samples) -> bytes:
     return bytes(np.clip(np.rint((db - FLOOR_DB) / STEP_DB), 0, 255).astype(np.uint8))
 
 
-class _Voice:
-    """Gathers probabilities; holds less than a batch of samples."""
+class _SpeechProbabilities:
+    """Collects the probabilities of a detector. Buffers less than one batch of samples."""
 
     def __init__(self, detector: SpeechDetector) -> None:
         self._detector = detector
@@ -169,20 +172,20 @@ class _Voice:
             signal = np.concatenate(self._pending)
             whole = len(signal) - len(signal) % _BATCH
             for at in range(0, whole, _BATCH):
-                self._ask(signal[at : at + _BATCH])
+                self._detect(signal[at : at + _BATCH])
             self._pending, self._count = [signal[whole:].copy()], len(signal) - whole
 
     def end(self, windows: int) -> npt.NDArray[np.uint8]:
         rest = self._count + -self._count % VOICE_WINDOW
         if rest:
             signal = np.concatenate(self._pending)
-            self._ask(np.pad(signal, (0, rest - len(signal))))
+            self._detect(np.pad(signal, (0, rest - len(signal))))
         return np.repeat(np.frombuffer(self._found, np.uint8), VOICE_WINDOW // WINDOW)[:windows]
 
-    def _ask(self, signal: Samples) -> None:
+    def _detect(self, signal: Samples) -> None:
         peak = max(float(signal.max()), -float(signal.min()))
         self._peak = max(peak, self._peak * _RELEASE)
-        if peak < _NOTHING_PEAK:
+        if peak < _SILENT_PEAK:
             self._detector.reset()
             self._found += bytes(len(signal) // VOICE_WINDOW)
             return

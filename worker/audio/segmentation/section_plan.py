@@ -1,7 +1,7 @@
-"""How one file is cut into sections that are streamed at the same time, and what of it need not be streamed at all.
+"""Plans how a file is cut into sections that are streamed at the same time, and which silence is skipped.
 
-A cut lies in the middle of a pause near the place that makes all sections equally long. Where there is no pause within
-reach, the next section starts a little earlier (`overlap_before`), so that every word is heard whole by one of the two.
+A cut is in the middle of a pause, near the position that makes all sections equally long. Without a pause within reach,
+the next section starts a little earlier (`overlap_before`), so that one of the two sections contains each word whole.
 """
 
 from __future__ import annotations
@@ -31,32 +31,33 @@ from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.source import Audio
 
 MIN_LENGTH_FACTOR: Final = 1.25
-"""Sections are at least this many times as long as the shortest, so that there is room to find a pause."""
+"""Sections are planned at least this many times as long as the minimum, which leaves room to find a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class CutOptions:
-    """How to cut; all in seconds."""
+    """Options for cutting a file into sections."""
 
     sessions: int = 1
-    """Sections that can be streamed at the same time."""
+    """Number of sections that can be streamed at the same time."""
     min_section_s: float = 60.0
-    """No section is shorter, unless the file is."""
+    """Minimum length of a section in seconds, unless the file is shorter."""
     max_section_s: float = 1800.0
-    """Aim for no section longer than this, in rounds of `sessions`: later ones go where a session is free."""
+    """Intended maximum length of a section in seconds. Longer files get a multiple of `sessions` sections; the later
+    ones start when a session is free."""
     reach: float = 0.25
-    """How far from its place a cut may be moved to find a pause, as a share of a section's length."""
+    """Maximum distance of a cut from its ideal position, as a share of a section's length."""
     overlap_s: float = 2.0
-    """Where there is no pause."""
+    """Overlap of two sections in seconds, for a cut without a pause."""
 
 
 @dataclass(frozen=True, slots=True)
 class SectionPlan:
-    """Samples `start` to `end` of the file at the wire rate.
+    """One section: samples `start` to `end` of the file at the wire rate.
 
-    With `overlap_before` > 0 the cut may lie inside a word: stream from `start - overlap_before` on. The section before
-    is streamed to its own `end`, so both hear the overlap; its middle is the quietest place around, and there one hands
-    over to the other: words before it are those of the section before, words after it those of this one.
+    With `overlap_before` > 0 the cut may be inside a word, and streaming begins at `start - overlap_before`. The
+    previous section is streamed to its own `end`, so both contain the overlap. The middle of the overlap is the
+    quietest moment nearby: words before it belong to the previous section, words after it to this one.
     """
 
     start: int
@@ -65,29 +66,31 @@ class SectionPlan:
 
     @property
     def handover(self) -> int:
-        """File position from which words are this section's."""
+        """File position (samples) from which words belong to this section."""
         return self.start - self.overlap_before // 2
 
 
 @dataclass(frozen=True, slots=True)
 class StreamingPlan:
-    """Every sample of the file lies in exactly one section's pieces or in one skipped stretch. Samples at `rate`."""
+    """The plan of one file or channel. Positions are in samples at `rate` (Hz).
+
+    Apart from overlaps, every sample belongs to the pieces of exactly one section, or to one skipped range."""
 
     rate: int
     duration: int
     sections: tuple[SectionPlan, ...]
-    """In order. No section begins or ends inside a skipped stretch, but some may lie inside a section. None at all
-    when the whole file is skipped."""
+    """The sections in order; empty if the whole file is skipped. Skipped ranges may be inside a section, but no section
+    begins or ends inside a skipped range."""
     skipped: tuple[tuple[int, int], ...] = ()
-    """(start, end) of what holds no speech and is not streamed."""
+    """Ranges (start, end) without speech, which are not streamed."""
     speech_s: float | None = None
-    """Seconds that hold speech as far as it was looked for."""
+    """Seconds of speech; None if silence was not searched."""
     detector: str = ""
-    """What looked for speech: a detector's name, "level", or "" when nothing did."""
+    """Name of the speech detector, "level" if only the level decided, or "" if silence was not searched."""
     measured: bool = True
-    """The file was read; otherwise `duration` and the last end are what its header says."""
+    """Whether the file was read. Otherwise `duration` and the end of the last section come from its header."""
     channel: int | None = None
-    """The channel of the source this is the plan of, from 0; None: all of them mixed."""
+    """The planned channel of the source (from 0); None if all channels are mixed."""
     track: TrackSelection = None
     """The requested audio track; with `all`, `channel` is the number of the track, from 0."""
 
@@ -96,7 +99,7 @@ class StreamingPlan:
         return sum(end - start for start, end in self.skipped) / self.rate
 
     def pieces(self, section: SectionPlan) -> tuple[tuple[int, int], ...]:
-        """What of a section is streamed, in order: its overlap and samples without those skipped."""
+        """The streamed ranges (start, end) of a section in order, with its overlap, without skipped ranges."""
         pieces = []
         at = section.start - section.overlap_before
         for start, end in self.skipped:
@@ -110,16 +113,16 @@ class StreamingPlan:
         return tuple(pieces)
 
     def streamed(self, section: SectionPlan, until: int) -> int:
-        """Samples of a section before `until` that are streamed, its overlap not counted."""
+        """Number of streamed samples of a section before position `until`, without its overlap."""
         pieces = ((max(start, section.start), min(end, until)) for start, end in self.pieces(section))
         return sum(max(0, end - start) for start, end in pieces)
 
 
 def sections_for(duration_s: float, cutting: CutOptions) -> int:
-    """How many sections a file of `duration_s` seconds (of what is streamed) becomes."""
-    most = max(1, int(duration_s / (cutting.min_section_s * MIN_LENGTH_FACTOR)))
+    """The number of sections for `duration_s` seconds of streamed audio."""
+    max_sections = max(1, int(duration_s / (cutting.min_section_s * MIN_LENGTH_FACTOR)))
     rounds = max(1, int(np.ceil(duration_s / cutting.max_section_s / cutting.sessions)))
-    return min(most, cutting.sessions * rounds) if cutting.sessions > 1 else 1
+    return min(max_sections, cutting.sessions * rounds) if cutting.sessions > 1 else 1
 
 
 def plan(
@@ -131,11 +134,11 @@ def plan(
     detector: SpeechDetector | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> StreamingPlan:
-    """Plan one file for a wire rate of `rate` Hz. Reads it once, in bounded memory, and blocks the thread meanwhile; a
-    file that becomes one section whole is not read when its header tells a length.
+    """Plan one file for a wire rate of `rate` Hz. Reads the file once, in bounded memory; blocks the thread.
 
-    `skipping`: leave out what holds no speech, as `detector` hears it; without one silence, hiss and hum, told by the
-    level. `progress` is told the seconds read, and may raise to end it. Raises SourceError.
+    A file that becomes one section is not read if its header declares a length. `skipping`: skip audio without speech
+    according to `detector`; without a detector, skip silence, hiss and hum by their level. `progress` receives the
+    seconds read, and may raise to stop. Raises SourceError.
     """
     if isinstance(source, Path):
         with open_source(source) as opened:
@@ -149,7 +152,7 @@ def plan(
 
 
 def whole(info: AudioInfo, rate: int) -> StreamingPlan:
-    """All of a source as one section, without reading it."""
+    """The plan of a source as one section, without reading it."""
     duration = resampled_length(info.frames or 0, info.sample_rate, rate)
     return StreamingPlan(rate, duration, (SectionPlan(0, duration),), measured=False)
 
@@ -157,7 +160,7 @@ def whole(info: AudioInfo, rate: int) -> StreamingPlan:
 def plan_scan(
     found: Scan, rate: int, cutting: CutOptions, skipping: SkipOptions | None = None, detector: str = "level"
 ) -> StreamingPlan:
-    """The plan for what a scan found (pure)."""
+    """Plan a file from its scan (pure)."""
     duration = found.samples(rate)
     if skipping is None:
         return StreamingPlan(rate, duration, _sections(found, rate, (), cutting, None))
@@ -178,15 +181,15 @@ def _sections(
 ) -> tuple[SectionPlan, ...]:
     kept = StreamedWindows(found.windows, stretches)
     count = sections_for(kept.count * WINDOW_S, cutting)
-    least = round(cutting.min_section_s / WINDOW_S)
+    min_windows = round(cutting.min_section_s / WINDOW_S)
     reach = int(kept.count / count * cutting.reach)
     half_overlap = round(cutting.overlap_s / 2 / WINDOW_S)
-    cuts: list[tuple[int, int]] = []  # where the next section starts and its overlap, in kept windows
+    cuts: list[tuple[int, int]] = []  # start of the next section and its overlap, in streamed windows
     before = 0
     for number in range(1, count):
         place = kept.count * number // count
-        first = max(place - reach, before + least)
-        last = min(place + reach, kept.count - (count - number) * least)
+        first = max(place - reach, before + min_windows)
+        last = min(place + reach, kept.count - (count - number) * min_windows)
         at, pause = best_cut(found, kept, speech, first, place, last)
         cuts.append((at, 0) if pause else (min(at + half_overlap, max(at, last)), 2 * half_overlap))
         before = cuts[-1][0]
@@ -196,8 +199,8 @@ def _sections(
 def _placed(
     cuts: Sequence[tuple[int, int]], kept: StreamedWindows, sample: Callable[[int], int]
 ) -> tuple[SectionPlan, ...]:
-    """Cuts counted in kept windows as sections of the file. At a seam, one section ends before what is skipped and the
-    next begins behind it."""
+    """Convert cuts in streamed windows to sections of the file. At a seam, one section ends before the skipped range
+    and the next one begins after it."""
     if not kept.count:
         return ()
     sections = []
@@ -211,7 +214,7 @@ def _placed(
 
 
 def _sample(window: int, found: Scan, rate: int) -> int:
-    """Where a window begins at the wire rate; the end of the file for the one behind the last."""
+    """The sample at the wire rate at which a window begins; the end of the file for the window after the last."""
     return found.samples(rate) if window >= found.windows else round(window * WINDOW_S * rate)
 
 
@@ -219,12 +222,12 @@ _PLANS: Final = TypeAdapter(StreamingPlan | tuple[StreamingPlan, ...])
 
 
 def plans_json(plans: Sequence[StreamingPlan]) -> str:
-    """The JSON form that the ledger stores: for mixed channels the one plan itself, else a list."""
+    """The JSON form for the ledger: an object for mixed channels, else a list with one plan per channel."""
     mixed = len(plans) == 1 and plans[0].channel is None
     return _PLANS.dump_json(plans[0] if mixed else tuple(plans)).decode()
 
 
 def read_plans(text: str) -> tuple[StreamingPlan, ...]:
-    """Reads the output of `plans_json`."""
+    """Parse the output of `plans_json`."""
     plans = _PLANS.validate_json(text)
     return (plans,) if isinstance(plans, StreamingPlan) else plans

@@ -1,8 +1,8 @@
-"""Is it speech? Silero VAD where it is installed, and what a level alone can tell where it is not.
+"""Detects speech with Silero VAD, if it is installed.
 
-Silero VAD v6 (MIT) is the onnx file inside faster-whisper (extra `local`). Of six detectors measured it is the only one
-that keeps music on hold, ringing and the clatter of dishes out; run over many windows at once it costs 6 CPU-seconds
-per audio hour (one window at a time, as other packages run it: 36 to 180).
+Silero VAD v6 (MIT license) is an onnx file of faster-whisper (extra `local`). Of six measured detectors, only this one
+rejects music on hold, ringing and the clatter of dishes. Run over many windows at once, it costs 6 CPU-seconds per hour
+of audio; one window at a time, as other packages run it, 36 to 180.
 """
 
 from __future__ import annotations
@@ -17,70 +17,70 @@ import numpy.typing as npt
 from worker.audio.resample import Samples
 
 VOICE_RATE: Final = 16000
-"""Hz of everything a detector is given."""
+"""Sample rate (Hz) of the input of a detector."""
 VOICE_WINDOW: Final = 512
 """Samples in one window of a detector (32 ms)."""
 
-_CONTEXT: Final = 64
-_STATE: Final = (1, 1, 128)
+_CONTEXT_SAMPLES: Final = 64  # the model's input repeats these samples of the previous window
+_STATE: Final = (1, 1, 128)  # shape of the model's two states
 
 
 class VoiceDetector(Protocol):
-    """Tells speech from the rest of one stream; calls come in order."""
+    """Detects speech in one continuous stream. Calls receive its samples in order."""
 
     def __call__(self, samples: Samples) -> Samples:
-        """Probability of speech (0 to 1) for each window; the length is a multiple of `VOICE_WINDOW`."""
+        """Probability of speech (0 to 1) for each window. The number of samples is a multiple of `VOICE_WINDOW`."""
         ...
 
 
 class SpeechDetector(VoiceDetector, Protocol):
-    """A detector that a record can name, and that can go from one stretch of audio to another."""
+    """A detector with a name for records, and a reset for a new stretch of audio."""
 
     name: str
-    """What it is called in a record."""
+    """Name of the detector in records."""
 
     def reset(self) -> None:
-        """What comes next does not follow what came before."""
+        """Start a new stretch of audio that does not continue the previous one."""
         ...
 
 
 class Silero:
-    """The model takes windows of 512 samples, each preceded by the 64 before it, and carries a state from window to
-    window; a run over several windows at once gives the same as one by one."""
+    """Runs the Silero model. The model takes windows of 512 samples, each with the 64 samples before it, and passes a
+    state from window to window. A run over several windows gives the same result as single runs."""
 
     name = "silero"
 
     def __init__(self, model: Any) -> None:
-        """`model`: an onnxruntime session of the file."""
+        """`model`: an onnxruntime session of the model file."""
         self._model = model
         self.reset()
 
     def reset(self) -> None:
         self._h: npt.NDArray[np.float32] = np.zeros(_STATE, np.float32)
         self._c: npt.NDArray[np.float32] = np.zeros(_STATE, np.float32)
-        self._context: Samples = np.zeros(_CONTEXT, np.float32)
+        self._context: Samples = np.zeros(_CONTEXT_SAMPLES, np.float32)
 
     def __call__(self, samples: Samples) -> Samples:
         windows = samples.reshape(-1, VOICE_WINDOW)
         if not len(windows):
             return np.zeros(0, np.float32)
-        before = np.vstack([self._context, windows[:-1, -_CONTEXT:]])
+        before = np.vstack([self._context, windows[:-1, -_CONTEXT_SAMPLES:]])
         inputs = np.concatenate([before, windows], axis=1, dtype=np.float32)
         out, self._h, self._c = self._model.run(None, {"input": inputs, "h": self._h, "c": self._c})
-        self._context = windows[-1, -_CONTEXT:].copy()
+        self._context = windows[-1, -_CONTEXT_SAMPLES:].copy()
         probabilities: Samples = np.asarray(out, np.float32).reshape(-1)
         return probabilities
 
 
 def silero() -> Silero | None:
-    """The detector, None where it is not installed. It computes in the thread that calls it."""
+    """Load the detector, or return None if it is not installed. It computes in the thread of its caller."""
     spec = find_spec("faster_whisper")
     if spec is None or spec.origin is None or find_spec("onnxruntime") is None:
         return None
     file = Path(spec.origin).parent / "assets" / "silero_vad_v6.onnx"
     if not file.is_file():
         return None
-    import onnxruntime  # noqa: PLC0415  # 0.3 s, paid only where silence is skipped
+    import onnxruntime  # noqa: PLC0415  # the import takes 0.3 s, needed only to skip silence
 
     options = onnxruntime.SessionOptions()
     options.inter_op_num_threads = options.intra_op_num_threads = 1

@@ -1,8 +1,8 @@
-"""The sounds in a stretch of audio without text: speech, noise, or sound of unknown kind (pure).
+"""Classifies the sounds in audio without text: speech, noise, or unknown (pure).
 
 The limits were measured on forty recordings (meetings, phone calls, music on hold, dishes; 13 minutes) with the
-embedded recognizer. Between words it transcribed, the detector finds at most 0.9 s of speech (breath, laughter);
-in stretches with speech that it omitted, 2.1 s and more.
+embedded recognizer. Between words that it transcribed, the detector finds at most 0.9 s of speech (breath, laughter);
+where it omitted speech, the detector finds 2.1 s and more.
 """
 
 from __future__ import annotations
@@ -19,25 +19,26 @@ from worker.audio.segmentation.silence import SkipOptions, speech_windows
 SoundKind = Literal["speech", "noise", "unknown"]
 
 LAST_S: Final = 0.6
-"""Minimum seconds of speech where no text follows: two words. After the last word, the forty recordings have at most
-0.45 s, except one whose words the recognizer omitted."""
+"""Minimum seconds of reported speech if no text follows: two words. After their last word, the forty recordings have at
+most 0.45 s, except one whose words the recognizer omitted."""
 LAST_SOUND_S: Final = 0.8
-"""Minimum seconds of other sound where no text follows. Steps, a door and a chair have at most 0.65 s."""
+"""Minimum seconds of other reported sound if no text follows. Steps, a door and a chair have at most 0.65 s."""
 MIDDLE_S: Final = 2.5
-"""Minimum seconds where text follows: the service was responding, and a recognizer may omit a mumbled word."""
+"""Minimum seconds of any reported sound if text follows: the service was responding, and a recognizer may omit a
+mumbled word."""
 NOISE_S: Final = 5.0
-"""Minimum seconds of noise without pauses that are reported."""
+"""Minimum seconds of reported noise without pauses."""
 APART_S: Final = 5.0
-"""A longer pause separates two stretches."""
+"""Seconds of pause that separate two stretches."""
 PROBABILITY: Final = 0.5
 """Probability from which a window counts as speech."""
 FAINT_DB: Final = -55.0
-"""Level (dB) in the voice bands below which sound does not count without a detector."""
+"""Level (dB) in the voice bands below which sound is a pause."""
 SPREAD_DB: Final = 25.0
 """Sound this far (dB) below the loudest is a pause."""
 PAUSES: Final = 0.1
-"""Share of pauses from which sound may be speech, whatever the detector finds: speech has 0.2 to 0.6, music and
-machines almost none."""
+"""Share of pauses from which sound may be speech, even if the detector disagrees. Speech has 0.2 to 0.6, music and
+machines have almost none."""
 
 _LOUDEST: Final = 30  # windows: half a second
 Mask = npt.NDArray[np.bool_]
@@ -45,8 +46,8 @@ Mask = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class SoundRange:
-    """A stretch of a scan, in seconds from the scan's start. `seconds`: of speech where `kind` is speech, else of
-    sound."""
+    """A stretch with sound; `start` and `end` in seconds from the start of the scan. `seconds`: seconds of speech if
+    `kind` is speech, else seconds of sound."""
 
     start: float
     end: float
@@ -57,7 +58,7 @@ class SoundRange:
 
 
 def find_sounds(found: Scan, *, last: bool) -> list[SoundRange]:
-    """The stretches of a scan with too much sound to have no text. `last`: no text follows the scanned audio."""
+    """The stretches of a scan with enough sound that text is expected. `last`: no text follows the scanned audio."""
     if not found.windows:
         return []
     speech_s, sound_s = (LAST_S, LAST_SOUND_S) if last else (MIDDLE_S, MIDDLE_S)
