@@ -206,7 +206,7 @@ async def test_a_receiver_may_say_when(ledger: Ledger, post: Post, receiving: Re
     [
         ("/fail/99/dead", 4, "HTTP 500"),
         ("/gone", 1, "HTTP 410"),
-        ("/move", 4, "HTTP 302: leads elsewhere"),
+        ("/move", 4, "HTTP 302: redirects"),
     ],
 )
 async def test_an_undeliverable_webhook_becomes_a_dead_letter_and_can_be_sent_again(

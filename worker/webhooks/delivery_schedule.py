@@ -1,9 +1,9 @@
-"""Delivers webhooks: in every worker, beside its jobs, from the outbox of the ledger.
+"""Delivers webhooks from the ledger's outbox. Every worker does this in the background.
 
-An attempt that fails is repeated after STT_WEBHOOK_BACKOFF_S seconds, then after four times as many each time, up to
-MAX_BACKOFF_S, or when the receiver says (Retry-After). After STT_WEBHOOK_ATTEMPTS, or when another attempt could only
-end in the same way, the message becomes a dead letter: `stt-batch webhooks` shows it, `stt-batch webhooks retry`
-sends it again.
+A failed attempt is repeated after STT_WEBHOOK_BACKOFF_S seconds, then after four times as many each time, up to
+MAX_BACKOFF_S; a Retry-After header of the receiver can lengthen the pause. After STT_WEBHOOK_ATTEMPTS, or when another
+attempt could only fail in the same way, the message becomes a dead letter: `stt-batch webhooks` lists it, and
+`stt-batch webhooks retry` sends it again.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ from worker.webhooks.outbox import Message, Outbox
 
 logger = structlog.get_logger(__name__)
 POLL_S: Final = 1.0
-"""Seconds between two looks into an outbox in which nothing is due, give or take a third."""
+"""Seconds between two reads of an outbox without due messages, with a jitter of a third."""
 MAX_CONCURRENT: Final = 16
-"""Attempts at the same time in one process."""
+"""Concurrent attempts in one process."""
 MAX_BACKOFF_S: Final = 6 * 3600.0
 WARNING_INTERVAL_S: Final = 600.0
 
 
 class WebhookDeliverer:
-    """`run` goes on until it is cancelled. Belongs to one event loop."""
+    """Delivers due messages. Belongs to one event loop."""
 
     def __init__(
         self, settings: Settings, outbox: Outbox, sender: WebhookSender, clock: Callable[[], float] = time.time
@@ -46,22 +46,23 @@ class WebhookDeliverer:
         self._warned: dict[str, float] = {}
 
     async def run(self) -> None:
+        """Deliver until cancelled."""
         while True:
             tried = 0
             try:
                 tried = await self.once()
             except LedgerNewer as exc:
-                # Those are for newer workers. This one ends what it has, and is replaced.
+                # Only newer workers can read the messages. This worker finishes its jobs and is then replaced.
                 self._warn("webhooks are left to newer workers", error=str(exc))
             except LedgerUnavailable as exc:
-                self._warn("webhooks: Redis is away", error=str(exc))
+                self._warn("webhooks: Redis does not answer", error=str(exc))
             except Exception:
-                logger.exception("webhooks: unexpected error; it goes on")
+                logger.exception("webhooks: unexpected error; delivery continues")
             if tried < MAX_CONCURRENT:
                 await asyncio.sleep(jittered(POLL_S))
 
     async def once(self) -> int:
-        """Try what is due now, at most MAX_CONCURRENT messages; how many there were. Raises LedgerUnavailable."""
+        """Try the due messages, at most MAX_CONCURRENT. Returns their number. Raises LedgerUnavailable."""
         await self._outbox.check_batches()
         if not self._sender.signs:
             if waiting := await self._outbox.waiting():
@@ -77,28 +78,28 @@ class WebhookDeliverer:
     async def _deliver(self, message: Message) -> None:
         log = logger.bind(message=message.id, subject=message.subject, to=message.to, attempt=message.attempts)
         if not message.body or message.url is None:
-            answer = SendResult(False, message.reason, final=True)
+            result = SendResult(False, message.reason, final=True)
         elif len(message.body) > MAX_BODY_BYTES:
-            answer = SendResult(False, f"the message has more than {MAX_BODY_BYTES} bytes", final=True)
+            result = SendResult(False, f"the message has more than {MAX_BODY_BYTES} bytes", final=True)
         else:
-            answer = await self._sender.send(message.url, message.id, message.body, self._clock())
-        if answer.delivered:
+            result = await self._sender.send(message.url, message.id, message.body, self._clock())
+        if result.delivered:
             metrics.WEBHOOKS.labels("delivered").inc()
             log.info("webhook delivered")
             await self._outbox.mark_delivered(message)
-        elif answer.final or message.attempts >= self._settings.webhook_attempts:
+        elif result.final or message.attempts >= self._settings.webhook_attempts:
             metrics.WEBHOOKS.labels("dead_letter").inc()
-            log.warning("webhook undeliverable; see stt-batch webhooks", reason=answer.reason)
-            await self._outbox.dead_letter(message, answer.reason)
+            log.warning("webhook undeliverable; see stt-batch webhooks", reason=result.reason)
+            await self._outbox.dead_letter(message, result.reason)
         else:
             planned_s = exponential_s(message.attempts - 1, self._settings.webhook_backoff_s, MAX_BACKOFF_S, factor=4.0)
-            pause_s = max(answer.pause_s, jittered(planned_s, spread=0.2))
+            pause_s = max(result.pause_s, jittered(planned_s, spread=0.2))
             metrics.WEBHOOKS.labels("failed").inc()
-            log.warning("webhook not delivered", reason=answer.reason, again_in_s=round(pause_s, 1))
-            await self._outbox.retry_later(message, pause_s, answer.reason)
+            log.warning("webhook not delivered", reason=result.reason, again_in_s=round(pause_s, 1))
+            await self._outbox.retry_later(message, pause_s, result.reason)
 
     def _warn(self, event: str, **facts: object) -> None:
-        """The same line once in WARNING_INTERVAL_S, while it holds."""
+        """Log the same warning only once in WARNING_INTERVAL_S."""
         if time.monotonic() - self._warned.get(event, float("-inf")) > WARNING_INTERVAL_S:
             self._warned[event] = time.monotonic()
             logger.warning(event, **facts)

@@ -1,11 +1,12 @@
-"""One HTTP POST that tells a receiver what ended, signed so that it can be checked.
+"""Sends one signed webhook with HTTP POST.
 
 Headers and signature are those of Standard Webhooks 1.0.0 (https://www.standardwebhooks.com), for which there are
 libraries in every language: `webhook-id`, the same at every attempt; `webhook-timestamp`, Unix seconds of the attempt;
 `webhook-signature`, `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, once for each secret.
 
-The receiver is somebody else's choice: private addresses are refused unless the settings name them, after the name was
-resolved and for the very address that is connected to; redirects are not followed; the answer's body is not read.
+The producer of a job chooses the receiver, so it is not trusted: private addresses are refused unless the settings name
+them (the address of the connection is checked, after the name is resolved), redirects are not followed, and the body of
+the response is not read.
 """
 
 from __future__ import annotations
@@ -31,29 +32,29 @@ from worker.storage.address import Address, scrub
 from worker.storage.guarded_http import PrivateHost, guarded_session, proxy_of
 
 MIN_SECRET_BYTES: Final = 24
-"""Bytes of a secret, as the specification asks."""
+"""Minimum length of a secret, from the specification."""
 MAX_BODY_BYTES: Final = 65_536
-"""Of a body that is sent."""
+"""Maximum size of a sent body."""
 MAX_RETRY_AFTER_S: Final = 3600.0
-"""Longest pause a receiver may ask for."""
+"""Longest pause that a receiver can request with Retry-After."""
 _PREFIX: Final = "whsec_"
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """What came of one attempt."""
+    """The result of one attempt."""
 
     delivered: bool
     reason: str = ""
-    """Why it was not delivered, for people."""
+    """Why the webhook was not delivered, for people."""
     final: bool = False
-    """Another attempt can only end in the same way."""
+    """Whether another attempt could only fail in the same way."""
     pause_s: float = 0.0
-    """What the receiver asks to wait, in seconds."""
+    """The pause that the receiver requests, in seconds."""
 
 
 def signing_keys(settings: Settings) -> tuple[bytes, ...]:
-    """The keys of STT_WEBHOOK_SECRET, the newest first; none when it is empty. Raises SettingsError."""
+    """The keys in STT_WEBHOOK_SECRET, newest first; empty without a secret. Raises SettingsError."""
     texts = [text for text in re.split(r"[,\s]+", settings.webhook_secret.get_secret_value()) if text]
     keys = tuple(_key(text) for text in texts)
     if any(len(key) < MIN_SECRET_BYTES for key in keys):
@@ -70,32 +71,32 @@ def _key(text: str) -> bytes:
     try:
         return base64.b64decode(text.removeprefix(_PREFIX), validate=True)
     except binascii.Error:
-        raise SettingsError("STT_WEBHOOK_SECRET: what follows whsec_ is not base64") from None
+        raise SettingsError("STT_WEBHOOK_SECRET: the text after whsec_ is not base64") from None
 
 
 def signature(keys: tuple[bytes, ...], message_id: str, timestamp: int, body: bytes) -> str:
-    """The value of `webhook-signature`."""
+    """The value of the header `webhook-signature`. `timestamp`: Unix seconds."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     made = (base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in keys)
     return " ".join(f"v1,{text}" for text in made)
 
 
 class WebhookSender:
-    """Sends webhooks; belongs to one event loop."""
+    """Sends webhooks. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, *, tls: ssl.SSLContext | None = None) -> None:
-        """`tls`: whom to trust; None for the certificates of the system. Raises SettingsError for a bad secret."""
+        """`tls`: trusted certificates, by default those of the system. Raises SettingsError for a bad secret."""
         self._settings = settings
         self._keys = signing_keys(settings)
         self._tls = tls if tls is not None else ssl.create_default_context()
 
     @property
     def signs(self) -> bool:
-        """Whether there is a secret. Without one nothing is sent: what is not signed proves nothing."""
+        """Whether a secret is set. Without one no webhook is sent, because a receiver could not verify it."""
         return bool(self._keys)
 
     async def send(self, url: Address, message_id: str, body: bytes, now: float) -> SendResult:
-        """One attempt, within STT_WEBHOOK_TIMEOUT_S. `now`: seconds since 1970, which are signed."""
+        """Make one attempt, within STT_WEBHOOK_TIMEOUT_S. `now`: seconds since 1970, for the signed timestamp."""
         try:
             check_webhook(url, self._settings)
             private = webhook_may_be_private(url, self._settings)
@@ -114,9 +115,9 @@ class WebhookSender:
         try:
             async with guarded_session(timeout, self._tls) as session:
                 response = await session.request("POST", url, may_be_private=private, headers=headers, data=body)
-                answer = _result_of(response.status, response.headers.get("Retry-After", ""), now)
-                response.close()  # whatever it says beyond that is not read
-                return answer
+                result = _result_of(response.status, response.headers.get("Retry-After", ""), now)
+                response.close()  # without reading the body
+                return result
         except PrivateHost:
             return SendResult(False, private_webhook_reason(url), final=True)
         except aiohttp.InvalidURL:
@@ -145,14 +146,14 @@ def _result_of(status: int, retry_after: str, now: float) -> SendResult:
     if 200 <= status < 300:
         return SendResult(True)
     if 300 <= status < 400:
-        return SendResult(False, f"HTTP {status}: leads elsewhere, which is not followed; name the new address")
+        return SendResult(False, f"HTTP {status}: redirects, which webhooks do not follow; use the new address")
     if status == HTTPStatus.GONE:
         return SendResult(False, "HTTP 410: the receiver wants no more webhooks", final=True)
-    return SendResult(False, f"HTTP {status}", pause_s=_asked_s(retry_after, now))
+    return SendResult(False, f"HTTP {status}", pause_s=_retry_after_s(retry_after, now))
 
 
-def _asked_s(retry_after: str, now: float) -> float:
-    """Seconds of a Retry-After header: a number, or a date."""
+def _retry_after_s(retry_after: str, now: float) -> float:
+    """The pause of a Retry-After header (a number of seconds, or a date), in seconds; 0 if it cannot be read."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), MAX_RETRY_AFTER_S)

@@ -1,16 +1,16 @@
-"""Webhooks that wait to be delivered: the ledger's outbox.
+"""The outbox of the ledger: webhooks that wait for delivery.
 
-The end of a job and its message are written in one step (`lua/conclude.lua`), so neither is there without
-the other. Any worker takes a message, and has it for CLAIM_S; one whose worker died is taken by another. A receiver may
-therefore get a message twice, with the same id.
+The end of a job and its message are written in one step (`lua/conclude.lua`), so neither exists without the other. A
+worker claims a message for CLAIM_S; if it dies, another worker claims the message after that. So a receiver may get a
+message twice, with the same id.
 
-| key                | type | holds                                                                        |
+| key                | type | contains                                                                     |
 |--------------------|------|------------------------------------------------------------------------------|
-| `webhooks`         | zset | messages, scored by when the next attempt is due, in ms                      |
-| `webhooks:dead`    | zset | undeliverable messages (dead letters), scored by when they failed, in ms     |
-| `webhook:MESSAGE`  | hash | `url`, `attempts`, `reason` of the last one, and what ended: see `_body`     |
-| `webhooks:batches` | zset | batches whose end is to be told, scored by when that was asked for, in ms    |
-| `batch:ID:webhook` | hash | `url`, and as `witness` a job of it that is not at its end                   |
+| `webhooks`         | zset | messages, scored by the time of their next attempt in ms                     |
+| `webhooks:dead`    | zset | undeliverable messages (dead letters), scored by the time of failure in ms   |
+| `webhook:MESSAGE`  | hash | `url`, `attempts`, `reason` of the last failure, and the facts of `_body`    |
+| `webhooks:batches` | zset | batches with a webhook, scored by the time of their last check in ms         |
+| `batch:ID:webhook` | hash | `url`, and `witness`, a job of the batch that had not ended                   |
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from worker.storage.address import Address, parse, show
 
 _LOG: Final = logging.getLogger(__name__)
 CLAIM_S: Final = 120.0
-"""Longer than one attempt can take."""
+"""How long a worker owns a claimed message: longer than one attempt can take."""
 DEAD_LETTER_TTL: Final = timedelta(days=30)
-"""How long a dead letter is stored."""
+"""Lifetime of a dead letter."""
 BATCHES_PER_CHECK: Final = 200
-"""Batches looked at in one go."""
+"""Batches in one call of `check_batches`."""
 SCHEMA_VERSION: Final = 1
 
 
@@ -47,24 +47,27 @@ class Message:
 
     id: str
     url: Address | None
-    """None if it cannot be used; `reason` says why."""
+    """None if the stored address is invalid; `reason` says why."""
     to: str
     """The receiver for display, without secrets."""
     attempts: int
     subject: str
     """The id of the job or batch."""
     body: bytes
-    """JSON; the same at every attempt. Empty if the message in Redis cannot be read; `reason` says why."""
+    """JSON, the same at every attempt. Empty if the message in Redis cannot be read; `reason` says why."""
     due_at: float
-    """Seconds since 1970, on the Redis server's clock, of the next attempt, or of the last one of a dead letter."""
+    """Time of the next attempt, for a dead letter of the last one: seconds since 1970 on the Redis server's clock."""
     reason: str
     """Why the last attempt failed."""
     dead: bool
 
 
 class Outbox:
-    """All methods raise LedgerUnavailable when Redis does not answer; those that read messages raise LedgerNewer where
-    only a newer version can read them. Belongs to one event loop."""
+    """Stores and claims webhooks. Belongs to one event loop.
+
+    All methods raise LedgerUnavailable when Redis does not answer; those that read messages raise LedgerNewer if only a
+    newer version can read them.
+    """
 
     def __init__(self, settings: Settings, connection: RedisConnection) -> None:
         self._connection = connection
@@ -72,32 +75,32 @@ class Outbox:
         self._ttl_ms = int(max(DEAD_LETTER_TTL, settings.result_ttl).total_seconds() * 1000)
 
     async def claim(self, count: int) -> list[Message]:
-        """Messages that are due, the longest waiting first; nobody else gets them for CLAIM_S."""
-        found = await self._step("take", count, int(CLAIM_S * 1000))
+        """Claim due messages for CLAIM_S, the longest waiting first."""
+        found = await self._step("claim", count, int(CLAIM_S * 1000))
         return [_message(item[0], _pairs(item[2:]), attempts=int(item[1]), due_at=0.0) for item in found]
 
     async def mark_delivered(self, message: Message) -> bool:
-        """It was delivered. False when another one has it by now."""
-        return bool(await self._step("done", message.id, message.attempts))
+        """Remove a delivered message. Returns False if another worker has claimed it since."""
+        return bool(await self._step("delivered", message.id, message.attempts))
 
     async def retry_later(self, message: Message, delay_s: float, reason: str) -> bool:
-        """It was not, and is due again in `delay_s` seconds."""
-        return bool(await self._step("later", message.id, message.attempts, int(delay_s * 1000), reason))
+        """Schedule another attempt in `delay_s` seconds. Returns as `mark_delivered`."""
+        return bool(await self._step("retry_later", message.id, message.attempts, int(delay_s * 1000), reason))
 
     async def dead_letter(self, message: Message, reason: str) -> bool:
-        """It will not be tried again, unless somebody asks for it."""
-        return bool(await self._step("dead", message.id, message.attempts, self._ttl_ms, reason))
+        """Make a message a dead letter, which only `requeue` sends again. Returns as `mark_delivered`."""
+        return bool(await self._step("dead_letter", message.id, message.attempts, self._ttl_ms, reason))
 
     async def requeue(self, message_ids: Sequence[str]) -> list[str]:
-        """Send dead letters again; returns the ids of those that existed."""
-        return [one for one in message_ids if await self._step("again", one, self._ttl_ms)]
+        """Send dead letters again. Returns the ids of those that existed."""
+        return [one for one in message_ids if await self._step("requeue", one, self._ttl_ms)]
 
     async def waiting(self) -> int:
-        """How many messages are to be delivered."""
+        """Number of messages that wait for delivery."""
         return int(await self._connection.call(lambda redis: redis.zcard(self._keys["webhooks"])))
 
     async def list_messages(self, *, dead: bool, limit: int = 1000) -> list[Message]:
-        """The messages that wait, or the dead letters, the oldest first."""
+        """The waiting messages or the dead letters, oldest first."""
         key = self._keys["webhooks:dead" if dead else "webhooks"]
         found = await schema.read(self._connection, self._keys)
         if found is not None and not found.readable:
@@ -118,7 +121,7 @@ class Outbox:
     # -- batches -----------------------------------------------------------------------------------------------------
 
     async def watch_batch(self, batch_id: str, url: Address) -> None:
-        """Tell `url` when no job of the batch waits or runs any more. Ask for it when all its jobs are submitted."""
+        """Send a webhook to `url` once no job of the batch waits or runs. Call this after all jobs are submitted."""
         hook, watched = self._keys[f"batch:{batch_id}:webhook"], self._keys["webhooks:batches"]
         await self._connection.pipeline(
             lambda p: (
@@ -130,24 +133,24 @@ class Outbox:
         )
 
     async def check_batches(self) -> int:
-        """Put the messages of batches that came to their end into the outbox; how many."""
+        """Add the messages of ended batches to the outbox. Returns their number."""
         watched = self._keys["webhooks:batches"]
         batches = await self._connection.call(lambda redis: redis.zrange(watched, 0, BATCHES_PER_CHECK - 1))
-        told = 0
+        added = 0
         for batch_id in batches:
             keys = (self._keys[f"batch:{batch_id}:webhook"], self._keys.batch(batch_id), watched)
             facts = ("batch", batch_id, self._keys.job(""), f"msg_{token_hex(20)}", self._ttl_ms)
             try:
-                told += await self._step(*facts, keys=keys)
-            except LedgerRefused as exc:  # a key of another type must not stop the webhooks of all others
+                added += await self._step(*facts, keys=keys)
+            except LedgerRefused as exc:  # a key of another type must not stop the webhooks of other batches
                 _LOG.error("the webhook of the batch %s is dropped: %s", batch_id, exc)
                 await self._connection.call(lambda redis, batch_id=batch_id: redis.zrem(watched, batch_id))  # type: ignore[misc]
-        return told
+        return added
 
     async def _step(self, step: str, *args: str | int, keys: Sequence[str] = ()) -> Any:
         shared = (self._keys["webhooks"], self._keys["webhooks:dead"])
-        wanted = (step, self._keys["webhook:"], *args, schema.VERSION)
-        answer = await self._connection.script("webhooks", (*shared, *keys), wanted)
+        args_of_step = (step, self._keys["webhook:"], *args, schema.VERSION)
+        answer = await self._connection.script("webhooks", (*shared, *keys), args_of_step)
         if isinstance(answer, list) and answer[:1] == ["newer"]:
             raise schema.newer_error(answer[1])
         return answer
@@ -187,7 +190,9 @@ def _count(text: str | None) -> int:
 
 
 def _body(fields: dict[str, str]) -> bytes:
-    """`type`, `timestamp` and `data`, as Standard Webhooks recommends: what ended and how, not the transcript."""
+    """The JSON body: `type`, `timestamp` and `data`, as Standard Webhooks recommends.
+
+    It does not contain the transcript, which may be large."""
     if fields["kind"] == "batch":
         kind, ended = "batch.ended", fields["ended"]
         counts = json.loads(fields["counts"])
@@ -207,7 +212,7 @@ def _body(fields: dict[str, str]) -> bytes:
             "attempts": int(fields["job_attempts"] or 0),
             # Null if the job has no transcript, and in messages of versions without quality.
             "quality": json.loads(fields.get("job_quality") or "null"),
-            # Left out when there are more of them than a receiver should have to take.
+            # Empty if the list was too long for a webhook (see MAX_VALUE_BYTES in `lua/webhook_message.lua`).
             "outputs": [show(path) for path in json.loads(outputs)] if outputs else [],
             "error_code": fields["job_error_code"] or None,
             "error": fields["job_error"] or None,

@@ -141,4 +141,4 @@ def test_what_an_answer_means(status: int, retry_after: str, expected: tuple[boo
 )
 def test_any_retry_after_is_read(text: str) -> None:
     """An error there would leave the message with its hold, to be sent again for three days."""
-    assert 0 <= http_post._asked_s(text, NOW) <= http_post.MAX_RETRY_AFTER_S
+    assert 0 <= http_post._retry_after_s(text, NOW) <= http_post.MAX_RETRY_AFTER_S

@@ -1,13 +1,13 @@
--- Makes the caller the owner of a job: of the first one in the line, or when nobody waits there, or it does not ask for
--- that, of `id`. Returns {'missing'}, {'ended'}, {'held'}, {'paused'}, {'delayed'}, {'unreadable'}, {'newer', least version that may} or
--- {'acquired', id, epoch, spec, attempts, commits, tries, whether a transcript is there (0/1), unread,
--- shortages, {content, keyed, began, restarts, restarted}}. Commits of earlier owners stay; the new owner continues after them.
--- The same owner may ask again: its first call may have been answered on a connection that broke.
--- ARGV: id, owner, lease_ms, ttl_ms, start of job keys to take the first in the line, else '', version and least reader
---       of what the caller writes
+-- Makes the caller the owner of a job: of the first one in the queue, or of `id` if the queue is empty or the caller does
+-- not ask for the first. Returns {'missing'}, {'ended'}, {'held'}, {'paused'}, {'delayed'}, {'unreadable'},
+-- {'newer', oldest version that may} or {'acquired', id, epoch, spec, attempts, commits, tries, whether a transcript exists
+-- (0/1), unread, shortages, {content, keyed, began, restarts, restarted}}. Commits of earlier owners stay; the new owner
+-- continues after them. A repeated call of the same owner gets the same job: its first answer may have been lost.
+-- ARGV: id, owner, lease_ms, ttl_ms, prefix of job keys to take the first of the queue or '', version of the caller and
+--       oldest version that can read its records
 local job, commits = KEYS[4], KEYS[5]
 local id, owner, lease_ms, ttl_ms, prefix, version, reader = unpack(ARGV)
-local newer = meet(version, reader, ttl_ms)
+local newer = register(version, reader, ttl_ms)
 if newer ~= '' then return {'newer', newer} end
 
 if prefix ~= '' then
@@ -22,7 +22,7 @@ if prefix ~= '' then
       if round > 0 then redis.call('HSET', turns, 'served ' .. level, text(round)) end
       redis.call('SET', answer, first, 'PX', lease_ms)
     else
-      step_out(prefix .. front[1], front[1])  -- its record has expired or is invalid
+      remove_from_queue(prefix .. front[1], front[1])  -- its record has expired or is invalid
     end
   end
   if first then id, job, commits = first, prefix .. first, prefix .. first .. ':commits' end
@@ -39,11 +39,11 @@ if not state then return {'missing'} end
 if state ~= 'queued' and state ~= 'running' then return {'ended'} end
 if state == 'running' and tonumber(lease) > now_ms() and holder ~= owner then return {'held'} end
 if paused == '1' then return {'paused'} end
--- Whoever got here by a message that was left over would take its pause from it.
+-- A leftover message may name a job whose delay after a failed attempt is not over.
 local due = redis.call('ZSCORE', KEYS[3], id)
 if due and tonumber(due) > now_ms() then return {'delayed'} end
 
-let_go(job, id)
+unassign(job, id)
 local epoch = redis.call('HINCRBY', job, 'epoch', 1)
 local attempts = redis.call('HINCRBY', job, 'attempts', 1)
 local tries = redis.call('HINCRBY', job, 'tries', 1)

@@ -1,5 +1,5 @@
--- Ends a job that waits or runs. Returns {state before, or '' for none; state now}.
--- The epoch rises, so whoever runs it is refused from its next write on and stops. What was committed stays.
+-- Ends a queued or running job. Returns {state before, or '' for no job; state now}.
+-- The epoch rises, so the next write of its worker is refused and the worker stops. Commits stay.
 -- ARGV: id, result_ttl_ms
 local job = KEYS[4]
 local before = redis.call('HGET', job, 'state') or ''

@@ -1,6 +1,5 @@
 -- Appends one commit to the job's stream. Returns 1, or 0 when the caller does not own the job any more.
--- `number` counts the commits of the job from 1: one that is there already (the answer to the first call was lost) is
--- not appended twice.
+-- `number` counts the commits of the job from 1, so a repeated call (its first answer was lost) appends nothing.
 -- ARGV: id, epoch, lease_ms, ttl_ms, number, segment, committed_s
 local job, commits = KEYS[4], KEYS[5]
 local id, epoch, lease_ms, ttl_ms, number, segment, committed_s = unpack(ARGV)

@@ -1,24 +1,25 @@
--- Put before every script. Times are milliseconds of the server's clock; no worker's clock is trusted.
+-- Precedes every script. Times are milliseconds of the server's clock, so workers with wrong clocks do no harm.
 -- KEYS of the scripts on jobs: 1 leases, 2 queue, 3 delayed; then of the job: 4 its record, 5 commits, 6 transcript.
--- An id is in `leases` while the job runs, in `queue` while it waits for a worker, in `delayed` until it shall wait
--- there; in none of them when it is paused or at its end.
+-- An id is in `leases` while the job runs, in `queue` while it waits for a worker, in `delayed` until it joins the queue,
+-- and in none of them while the job is paused or has ended.
 local function now_ms()
   local time = redis.call('TIME')
   return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 end
 
+-- Formats a number as a whole number, without a fraction or an exponent.
 local function text(number)
   return string.format('%.0f', number)
 end
 
--- '' when who is of this version may read what `least` and newer ones may, else `least`. See worker/ledger/schema.py.
+-- '' if `version` can read records that `least` and newer versions can read, else `least`. See worker/ledger/schema.py.
 local function too_new(least, version)
   return tonumber(least or 0) > tonumber(version) and least or ''
 end
 
--- The same of this ledger, for who writes to it from now on, which is noted.
-local function meet(version, reader, ttl_ms)
-  local schema = KEYS[2]:sub(1, -6) .. 'schema'  -- beside the line, `queue`
+-- Checks that `version` can read this ledger, and records it as a writer. Returns as too_new.
+local function register(version, reader, ttl_ms)
+  local schema = KEYS[2]:sub(1, -6) .. 'schema'  -- the prefix is that of the key `queue`
   local at = redis.call('HMGET', schema, 'version', 'reader')
   local newer = too_new(at[2], version)
   if newer ~= '' then return newer end
@@ -29,13 +30,13 @@ local function meet(version, reader, ttl_ms)
   return ''
 end
 
--- A write counts only under the newest epoch of a job that is running.
+-- Whether `epoch` is the newest one of a running job. Only then may its owner write.
 local function owned(job, epoch)
-  local held = redis.call('HMGET', job, 'epoch', 'state')
-  return held[1] == epoch and held[2] == 'running'
+  local record = redis.call('HMGET', job, 'epoch', 'state')
+  return record[1] == epoch and record[2] == 'running'
 end
 
--- Keeps the job with its owner for lease_ms from now, and its keys for ttl_ms.
+-- Extends the lease to lease_ms from now, and the lifetime of the job's keys to ttl_ms.
 local function extend(job, commits, id, lease_ms, ttl_ms)
   local until_ms = now_ms() + tonumber(lease_ms)
   redis.call('HSET', job, 'lease', text(until_ms))
@@ -45,15 +46,16 @@ local function extend(job, commits, id, lease_ms, ttl_ms)
   redis.call('PEXPIRE', commits, ttl_ms)
 end
 
--- The line of waiting jobs: high before normal before low, and in each of these levels the batches in turn, all jobs
--- without a batch together being one more. A place is level * LEVEL + round; 2^40 rounds stay exact in a double.
--- `turns` holds for each batch in a level the round of its last job (`last`) and how many of its jobs wait (`left`),
--- and for each level the round that was served last. A job that had begun goes to the front of its level: round 0.
+-- The queue of waiting jobs: high priority before normal before low, and within a priority (a level) round-robin over the
+-- batches. All jobs without a batch count as one batch. A place is level * LEVEL + round; 2^40 rounds are exact in a double.
+-- `turns` contains for each batch of a level the round of its last job (`last`) and the number of its waiting jobs (`left`),
+-- and for each level the round served last (`served`). A job that has begun before goes to the front of its level: round 0.
 local LEVEL = 1099511627776
 local LEVELS = { high = 0, normal = 1, low = 2 }
 local turns = (KEYS[2] or '') .. ':turns'
 
-local function line_up(job, id, ttl_ms)
+-- Adds a job to the queue.
+local function push(job, id, ttl_ms)
   local record = redis.call('HMGET', job, 'spec', 'batch', 'started')
   local known, spec = pcall(cjson.decode, record[1] or '')
   local level, round = known and type(spec) == 'table' and LEVELS[spec.priority] or LEVELS.normal, 0
@@ -69,15 +71,15 @@ local function line_up(job, id, ttl_ms)
   redis.call('PEXPIRE', KEYS[2], ttl_ms)
 end
 
--- One field of a record, '' if it does not exist. Another program may have written a key of another type: that must not
--- stop a script that works on many jobs.
+-- One field of a record, '' if it does not exist. Another program may have written a key of another type; that must not
+-- stop a script that processes many jobs.
 local function field(job, name)
   local value = redis.pcall('HGET', job, name)
   return type(value) == 'string' and value or ''
 end
 
--- Takes the job out of the line.
-local function step_out(job, id)
+-- Removes a job from the queue.
+local function remove_from_queue(job, id)
   local place = tonumber(redis.call('ZSCORE', KEYS[2], id))
   if not place then return end
   redis.call('ZREM', KEYS[2], id)
@@ -89,39 +91,39 @@ local function step_out(job, id)
   end
 end
 
--- Removes an id whose key contains no record from all lists of pending work.
+-- Removes an id whose key contains no record from all sets of pending work.
 local function forget(job, id)
   redis.call('ZREM', KEYS[1], id)
-  step_out(job, id)
+  remove_from_queue(job, id)
   redis.call('ZREM', KEYS[3], id)
 end
 
--- Takes the job out of its owner's hands, and out of every list of what is to be done.
-local function let_go(job, id)
+-- Removes the owner of a job, and the job from all sets of pending work.
+local function unassign(job, id)
   redis.call('HSET', job, 'lease', '0', 'owner', '', 'partial', '')
   redis.call('ZREM', KEYS[1], id)
-  step_out(job, id)
+  remove_from_queue(job, id)
   redis.call('ZREM', KEYS[3], id)
 end
 
--- Makes the job wait for a worker, from now on or after a delay. A paused job just waits.
+-- Queues the job, now or after a delay. A paused job is in no set until it is resumed.
 local function enqueue(job, commits, id, ttl_ms, delay_ms)
-  let_go(job, id)
+  unassign(job, id)
   redis.call('HSET', job, 'state', 'queued')
   if redis.call('HGET', job, 'paused') ~= '1' then
     if tonumber(delay_ms) > 0 then
       redis.call('ZADD', KEYS[3], text(now_ms() + tonumber(delay_ms)), id)
       redis.call('PEXPIRE', KEYS[3], ttl_ms)
     else
-      line_up(job, id, ttl_ms)
+      push(job, id, ttl_ms)
     end
   end
   redis.call('PEXPIRE', job, ttl_ms)
   redis.call('PEXPIRE', commits, ttl_ms)
 end
 
--- An attempt that was no attempt: its worker had to stop.
-local function uncount(job)
+-- Does not count the present attempt, because its worker had to stop.
+local function uncount_attempt(job)
   redis.call('HINCRBY', job, 'attempts', -1)
   if tonumber(redis.call('HGET', job, 'tries') or 0) > 0 then redis.call('HINCRBY', job, 'tries', -1) end
 end

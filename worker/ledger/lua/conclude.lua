@@ -1,6 +1,6 @@
--- Ends the job; its keys go after ttl_ms.
+-- Ends the job; its keys expire after ttl_ms.
 local function conclude(job, commits, id, ttl_ms, state, code, reason)
-  let_go(job, id)
+  unassign(job, id)
   redis.call('HDEL', job, 'paused')
   redis.call('HSET', job, 'state', state, 'ended', text(now_ms()))
   if code == '' then
@@ -11,5 +11,5 @@ local function conclude(job, commits, id, ttl_ms, state, code, reason)
   redis.call('PEXPIRE', commits, ttl_ms)
   redis.call('PEXPIRE', job .. ':transcript', ttl_ms)
   redis.call('PEXPIRE', job, ttl_ms)
-  tell_end(job, id, ttl_ms)
+  add_end_of_job(job, id, ttl_ms)
 end

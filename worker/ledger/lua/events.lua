@@ -1,5 +1,5 @@
--- Appends events to the stream of events, which keeps about `kept` of them.
--- KEYS: events    ARGV: kept, ttl_ms, events as JSON: a list of lists field, value, ...
+-- Appends events to the stream, which is trimmed to about max_entries.
+-- KEYS: events    ARGV: max_entries, ttl_ms, events as JSON: a list of lists field, value, ...
 for _, fields in ipairs(cjson.decode(ARGV[3])) do
   redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[1], '*', unpack(fields))
 end

@@ -1,5 +1,5 @@
--- Ends a job: state, transcript and reason in one step. Returns 1, or 0 when not owned. Every key now has its end.
--- ARGV: id, epoch, state, result_ttl_ms, transcript or '', outputs, error code, error, then how far it is: field, value, ...
+-- Ends a job: state, transcript and reason in one step. Returns 1, or 0 when not owned. All keys of the job then expire after result_ttl_ms.
+-- ARGV: id, epoch, state, result_ttl_ms, transcript or '', outputs, error code, error, then fields of the record: field, value, ...
 local job = KEYS[4]
 local id, epoch, state, ttl_ms, document, outputs, code, reason = unpack(ARGV)
 local record = redis.call('HMGET', job, 'state', 'epoch')

@@ -1,31 +1,32 @@
--- Takes entries from the intake: first those another process took and did not finish, then new ones.
--- Returns {how many were refused, a list of {id, deliveries, field, value, ...}, an id far ahead of the clock or ''}; values longer than most_bytes are cut to
--- one byte more, and all that is not ASCII comes in hexadecimal: a marker 's' or 'x' is before each field and value.
--- Entries above most_entries, the newest, are answered with a refusal and removed: no process has them yet.
--- A producer that may choose ids can use up all of them with one huge id. The stream is then removed as soon as it is
+-- Reads entries of the intake: first those that another process read and did not finish, then new ones.
+-- Returns {number of refused entries, list of {id, deliveries, field, value, ...}, an id far ahead of the clock or ''}.
+-- Values longer than max_bytes are cut to max_bytes + 1. Each field and value begins with a marker: 's' for ASCII text, 'x'
+-- for hexadecimal, because the client decodes answers as UTF-8, which would change other bytes.
+-- The newest entries above max_entries are refused and removed; no process has read them yet.
+-- A producer that may choose entry ids can exhaust them with one huge id. The stream is then deleted as soon as it is
 -- empty, and starts over.
 -- KEYS: stream, replies; for the stream of one producer also the replies to it
--- ARGV: group, consumer, count, idle_ms, most_bytes, ttl_ms, most_entries, code, reason, replies_kept, replies_ttl_ms,
+-- ARGV: group, consumer, count, idle_ms, max_bytes, ttl_ms, max_entries, code, reason, max_replies, replies_ttl_ms,
 --       name of the producer
 local stream = KEYS[1]
 local MAX_AHEAD_MS = 315360000000
-local group, consumer, count, idle_ms, most, ttl_ms = unpack(ARGV)
-local most_entries, code, reason, kept, replies_ttl_ms = unpack(ARGV, 7)
-local REFUSED_AT_ONCE = 1000
+local group, consumer, count, idle_ms, max_bytes, ttl_ms = unpack(ARGV)
+local max_entries, code, reason, max_replies, replies_ttl_ms = unpack(ARGV, 7)
+local MAX_REFUSED = 1000
 redis.pcall('XGROUP', 'CREATE', stream, group, '0', 'MKSTREAM')
 redis.call('PEXPIRE', stream, ttl_ms)
 
-local function plain(value)
-  value = value:sub(1, tonumber(most) + 1)
+local function encoded(value)
+  value = value:sub(1, tonumber(max_bytes) + 1)
   if not value:find('[^\1-\127]') then return 's' .. value end
   return 'x' .. value:gsub('.', function(char) return string.format('%02x', char:byte()) end)
 end
 
-local above = math.min(REFUSED_AT_ONCE, redis.call('XLEN', stream) - tonumber(most_entries))
+local above = math.min(MAX_REFUSED, redis.call('XLEN', stream) - tonumber(max_entries))
 if above > 0 then
   for _, entry in ipairs(redis.call('XREVRANGE', stream, '+', '-', 'COUNT', above)) do
     for index = 2, #KEYS do
-      redis.call('XADD', KEYS[index], 'MAXLEN', '~', kept, '*', 'request', entry[1], 'refused', code, 'reason', reason,
+      redis.call('XADD', KEYS[index], 'MAXLEN', '~', max_replies, '*', 'request', entry[1], 'refused', code, 'reason', reason,
         'from', ARGV[12])
       redis.call('PEXPIRE', KEYS[index], replies_ttl_ms)
     end
@@ -37,7 +38,7 @@ local taken = {}
 local function take(entry, deliveries)
   if not entry or not entry[2] then return end
   local found = { entry[1], deliveries }
-  for index = 1, math.min(#entry[2], 40) do found[index + 2] = plain(entry[2][index]) end
+  for index = 1, math.min(#entry[2], 40) do found[index + 2] = encoded(entry[2][index]) end
   taken[#taken + 1] = found
 end
 
@@ -51,7 +52,7 @@ if left > 0 then
   for _, entry in ipairs(read and read[1][2] or {}) do take(entry, 1) end
 end
 
--- Consumers that are gone; one that still has entries keeps its name until they are claimed.
+-- Remove consumers of ended processes; one with pending entries stays until they are claimed.
 for _, facts in ipairs(redis.call('XINFO', 'CONSUMERS', stream, group)) do
   local known = {}
   for index = 1, #facts, 2 do known[facts[index]] = facts[index + 1] end

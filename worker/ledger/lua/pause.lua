@@ -1,5 +1,5 @@
--- Holds a job back, or lets it go on (on = 0). Returns {state before, or '' for none; whether this changed it, 0/1}.
--- One that runs is taken from its worker: the epoch rises, the worker stops, and what was committed stays.
+-- Pauses a job, or resumes it (on = 0). Returns {state before, or '' for no job; whether the job changed, 0/1}.
+-- A running job loses its worker: the epoch rises and the worker stops. Commits stay.
 -- ARGV: id, on, ttl_ms
 local job = KEYS[4]
 local id, on, ttl_ms = unpack(ARGV)
@@ -10,7 +10,7 @@ if on == '1' then
   redis.call('HSET', job, 'paused', '1')
   if before == 'running' then
     redis.call('HINCRBY', job, 'epoch', 1)
-    uncount(job)
+    uncount_attempt(job)
   end
 else
   redis.call('HDEL', job, 'paused')

@@ -1,4 +1,5 @@
--- Notes how far a job is. Returns 1, or 0 when the caller does not own the job any more; without fields it only asks.
+-- Writes fields of progress. Returns 1, or 0 when the caller does not own the job any more. Without fields it only checks
+-- the ownership.
 -- ARGV: id, epoch, lease_ms, ttl_ms, field, value, ...
 if not owned(KEYS[4], ARGV[2]) then return 0 end
 if #ARGV > 4 then

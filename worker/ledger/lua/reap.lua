@@ -1,18 +1,19 @@
--- Finds jobs that no worker processes any more. Returns {ids to send a message for; ids that were given up; ids whose
--- keys contain no record, which were removed from all lists}.
--- 1. The lease lapsed: queued again, after a delay when worker after worker stopped without a commit, and failed when
---    too many did. 2. The delay is over. 3. For patience_ms fewer messages lay in the queue than jobs wait in the line:
---    some are lost, and as many are sent again. Whose they are does not matter: each wakes a worker for the first job.
--- KEYS from 4 on: the lists of the queue
--- ARGV: start of job keys, most at once, patience_ms, most tries, delay_ms, most delay_ms, result_ttl_ms, ttl_ms,
---       random number from 0 to 1
-local prefix, limit, patience_ms, most = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
-local delay_ms, most_delay_ms, result_ttl_ms, ttl_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
+-- Requeues jobs that no worker processes any more. Returns {ids that need a message; ids of jobs that failed; ids whose keys
+-- contain no record, which were removed from all sets}.
+-- 1. The lease expired: the job is queued again, after a delay if several workers in a row stopped without a commit, and
+--    fails if max_tries did. 2. The delay is over: the job joins the queue. 3. For lost_message_ms there were fewer Celery
+--    messages than queued jobs: messages were lost, and as many are sent again. Any id serves, because a message only wakes
+--    a worker, which takes the first job.
+-- KEYS from 4 on: the lists of Celery messages
+-- ARGV: prefix of job keys, maximum jobs per call, lost_message_ms, max_tries, delay_ms, max_delay_ms, result_ttl_ms,
+--       ttl_ms, random number from 0 to 1
+local prefix, limit, lost_message_ms, max_tries = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local delay_ms, max_delay_ms, result_ttl_ms, ttl_ms = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7], ARGV[8]
 local random = tonumber(ARGV[9])
 local now = now_ms()
 local send, given_up, unreadable = {}, {}, {}
 
--- Calls `handle` for one job after the other; an error of one job stops neither the others nor the search.
+-- Calls `handle` for each job. A job that raises an error is removed from all sets and does not stop the others.
 local function each(ids, handle)
   for _, id in ipairs(ids) do
     if not pcall(handle, id, prefix .. id) then
@@ -30,14 +31,14 @@ each(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIMIT', 0, limit),
     redis.call('ZREM', KEYS[1], id)
   else
     redis.call('HINCRBY', job, 'epoch', 1)
-    if tries >= most then
+    if tries >= max_tries then
       conclude(job, commits, id, result_ttl_ms, 'failed', 'attempts',
         'given up: ' .. tries .. ' workers in turn stopped in the middle of it without a commit')
       given_up[#given_up + 1] = id
     else
       local delay = 0
       if tries > 2 then
-        delay = math.floor(math.min(most_delay_ms, delay_ms * 2 ^ (tries - 3)) * (0.5 + random / 2))
+        delay = math.floor(math.min(max_delay_ms, delay_ms * 2 ^ (tries - 3)) * (0.5 + random / 2))
       end
       enqueue(job, commits, id, ttl_ms, delay)
       if delay == 0 then send[#send + 1] = id end
@@ -60,7 +61,7 @@ local seen = redis.call('HMGET', turns, 'missing', 'missing since')
 missing = math.min(missing, limit - #send, tonumber(seen[1]) or missing)
 if missing <= 0 then
   redis.call('HDEL', turns, 'missing', 'missing since')
-elseif not seen[1] or now - tonumber(seen[2]) < patience_ms then
+elseif not seen[1] or now - tonumber(seen[2]) < lost_message_ms then
   redis.call('HSET', turns, 'missing', text(missing), 'missing since', seen[2] or text(now))
   redis.call('PEXPIRE', turns, ttl_ms)
 else

@@ -1,3 +1,3 @@
--- Notes that a version writes here. Returns '', or the least version that may.
--- ARGV: version, the least that reads what it writes, ttl_ms
-return meet(ARGV[1], ARGV[2], ARGV[3])
+-- Records the caller's version as a writer. Returns '', or the oldest version that may write.
+-- ARGV: version, oldest version that can read its records, ttl_ms
+return register(ARGV[1], ARGV[2], ARGV[3])

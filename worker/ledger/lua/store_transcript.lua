@@ -1,4 +1,5 @@
--- Keeps the finished transcript of a job that still runs: its files could not be written. The attempts count from 0 again.
+-- Stores the finished transcript of a running job whose output files could not be written. The count of attempts without a
+-- commit (`tries`) starts again at 0.
 -- Returns 1, or 0 when not owned.
 -- ARGV: id, epoch, lease_ms, ttl_ms, transcript
 local job = KEYS[4]

@@ -1,27 +1,27 @@
--- One step of the outbox. What it does is in ARGV[1]; see worker/webhooks/outbox.py.
--- KEYS: outbox (zset: message -> when it is due, ms), dead (zset: message -> when it failed for good, ms)
--- ARGV: step, start of the keys of messages, then
---   take: count, hold_ms      -> {{message, attempt, field, value, ...}, ...}: messages that are due, which nobody else
---                                gets for hold_ms
---   done: message, attempt    -> 1, or 0 when another one has it by now
---   later: message, attempt, delay_ms, reason   -> as done
---   dead: message, attempt, ttl_ms, reason      -> as done
---   again: message, ttl_ms    -> 1 when it was dead and is due now, else 0
--- and for a batch, with KEYS 3 its hook (hash), 4 its members, 5 batches to look at (zset)
---   batch: id, start of job keys, message, ttl_ms  -> 1 when its end was put into the outbox, 0 when it is not at its end
--- and in the end of ARGV the version of the caller. Where that is too old to read what lies here, every step but those on a
--- message it has taken already answers {'newer', least version that may}.
+-- One step of the outbox, named by ARGV[1]; see worker/webhooks/outbox.py.
+-- KEYS: outbox (zset: message -> time of the next attempt, ms), dead (zset: message -> time of the final failure, ms)
+-- ARGV: step, prefix of the keys of messages, then
+--   claim: count, claim_ms          -> {{message, attempt, field, value, ...}, ...}: due messages, which no other worker
+--                                      gets for claim_ms
+--   delivered: message, attempt     -> 1, or 0 if another worker has claimed the message since
+--   retry_later: message, attempt, delay_ms, reason   -> as delivered
+--   dead_letter: message, attempt, ttl_ms, reason     -> as delivered
+--   requeue: message, ttl_ms        -> 1 if the message was a dead letter and is due now, else 0
+-- and for a batch, with KEYS 3 its hook (hash), 4 its members, 5 batches with a webhook (zset)
+--   batch: id, prefix of job keys, message, ttl_ms    -> 1 if its end was added to the outbox, 0 if it has not ended
+-- The last element of ARGV is the version of the caller. If it cannot read the records of this Redis, every step answers
+-- {'newer', oldest version that can}, except the steps on a message that the caller has claimed already.
 local outbox, dead = KEYS[1], KEYS[2]
 local step, start = ARGV[1], ARGV[2]
 
-if step == 'take' or step == 'again' or step == 'batch' then
-  local schema = outbox:sub(1, -9) .. 'schema'  -- beside `webhooks`
+if step == 'claim' or step == 'requeue' or step == 'batch' then
+  local schema = outbox:sub(1, -9) .. 'schema'  -- the prefix is that of the key `webhooks`
   local newer = too_new(redis.call('HGET', schema, 'reader'), ARGV[#ARGV])
   if newer ~= '' then return {'newer', newer} end
 end
 
-if step == 'take' then
-  local taken = {}
+if step == 'claim' then
+  local claimed = {}
   for _, message in ipairs(redis.call('ZRANGEBYSCORE', outbox, '-inf', text(now_ms()), 'LIMIT', 0, ARGV[3])) do
     local key = start .. message
     if redis.call('TYPE', key).ok ~= 'hash' then
@@ -35,13 +35,13 @@ if step == 'take' then
       end
       local found = { message, tostring(attempt) }
       for _, value in ipairs(redis.call('HGETALL', key)) do found[#found + 1] = value end
-      taken[#taken + 1] = found
+      claimed[#claimed + 1] = found
     end
   end
-  return taken
+  return claimed
 end
 
-if step == 'again' then
+if step == 'requeue' then
   if redis.call('ZREM', dead, ARGV[3]) == 0 then return 0 end
   if redis.call('EXISTS', start .. ARGV[3]) == 0 then return 0 end
   redis.call('HSET', start .. ARGV[3], 'attempts', '0')
@@ -60,7 +60,8 @@ if step == 'batch' then
     return 0
   end
   redis.call('ZADD', watched, 'XX', text(now_ms()), id)
-  local function one_waits(some)
+  -- Whether one of these jobs waits or runs. It becomes the witness, which the next check reads first.
+  local function any_unfinished(some)
     for _, job in ipairs(some) do
       local state = redis.pcall('HGET', jobs .. job, 'state')  -- a key of another type is not a waiting job
       if state == 'queued' or state == 'running' then
@@ -70,11 +71,11 @@ if step == 'batch' then
     end
     return false
   end
-  -- Most looks end here: with the job that was not at its end the last time, or with one of a few.
-  if one_waits({ redis.call('HGET', hook, 'witness') or '' }) then return 0 end
-  if one_waits(redis.call('SRANDMEMBER', members, 10)) then return 0 end
+  -- Most checks end here, without reading all members: at the witness of the last check, or at one of a few others.
+  if any_unfinished({ redis.call('HGET', hook, 'witness') or '' }) then return 0 end
+  if any_unfinished(redis.call('SRANDMEMBER', members, 10)) then return 0 end
   local all = redis.call('SMEMBERS', members)
-  if one_waits(all) then return 0 end
+  if any_unfinished(all) then return 0 end
   local counts, total = {}, 0
   for _, job in ipairs(all) do
     local state = redis.pcall('HGET', jobs .. job, 'state')
@@ -82,7 +83,7 @@ if step == 'batch' then
     counts[state] = (counts[state] or 0) + 1
     total = total + 1
   end
-  put_out(start .. message, message, outbox, ttl_ms, 'kind', 'batch', 'url', url, 'batch', id, 'total', text(total),
+  add_to_outbox(start .. message, message, outbox, ttl_ms, 'kind', 'batch', 'url', url, 'batch', id, 'total', text(total),
     'counts', cjson.encode(counts), 'ended', text(now_ms()))
   redis.call('ZREM', watched, id)
   redis.call('DEL', hook)
@@ -92,10 +93,10 @@ end
 local message, attempt = ARGV[3], ARGV[4]
 local key = start .. message
 if redis.call('HGET', key, 'attempts') ~= attempt or not redis.call('ZSCORE', outbox, message) then return 0 end
-if step == 'done' then
+if step == 'delivered' then
   redis.call('ZREM', outbox, message)
   redis.call('DEL', key)
-elseif step == 'later' then
+elseif step == 'retry_later' then
   redis.call('HSET', key, 'reason', ARGV[6])
   redis.call('ZADD', outbox, text(now_ms() + tonumber(ARGV[5])), message)
 else
