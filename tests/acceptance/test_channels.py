@@ -1,4 +1,4 @@
-"""Channels streamed apart: each word once, in the channel it was said on, at its time."""
+"""Separately streamed channels: each word appears once, on its channel and at its time."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ from worker.transcript.model import Transcript
 CALL = corpus.folder() / "en_call_stereo_8k_mulaw.wav"
 LENGTH_S = 40.0
 SECTION_S = 12.0
-"""Length of the shortest section in these tests, instead of a minute."""
+"""Minimum length of a section in these tests, instead of a minute."""
 PACE = 12.0
 SPLIT = ChannelSelection("split")
 NAMED = ChannelSelection("split", ("agent", "customer"))
 
 
 def said_on(channels: int, length_s: float = LENGTH_S) -> list[list[ToneWord]]:
-    """Other words on each channel, often at the same time."""
+    """Different words on each channel, often at the same time."""
     return [
         list(speech(length_s - 1, seed=40 + number, numbers=itertools.count(1 + 6000 * number)))
         for number in range(channels)
@@ -90,7 +90,7 @@ def assert_split(transcript: Transcript, words: Sequence[Sequence[ToneWord]], na
 
 @pytest.mark.parametrize("coding", [WAV, FLAC, MULAW, VORBIS], ids=str)
 @pytest.mark.parametrize("sessions", [1, 5])
-async def test_each_word_is_heard_on_its_channel(calls: Path, coding: Coding, sessions: int) -> None:
+async def test_each_word_appears_on_its_channel(calls: Path, coding: Coding, sessions: int) -> None:
     log = MemoryLog()
     async with tone_service() as service:
         transcript = await transcribe(
@@ -101,7 +101,7 @@ async def test_each_word_is_heard_on_its_channel(calls: Path, coding: Coding, se
     assert [(c.number, c.name, c.reason) for c in coverage.channels] == [(1, "agent", None), (2, "customer", None)]
     assert coverage.sent == pytest.approx(2 * LENGTH_S, abs=0.1)
     assert [c.sent for c in coverage.channels] == pytest.approx([LENGTH_S] * 2, abs=0.1)
-    # Five sessions are three for each channel, of which the file has room for two.
+    # Five sessions allow three sections per channel, but the file is only long enough for two.
     assert [s.channel for s in coverage.sections] == (
         ["agent", "customer"] if sessions == 1 else ["agent"] * 2 + ["customer"] * 2
     )
@@ -110,7 +110,7 @@ async def test_each_word_is_heard_on_its_channel(calls: Path, coding: Coding, se
 
 
 @pytest.mark.parametrize("number", [1, 2])
-async def test_only_one_channel(calls: Path, number: int) -> None:
+async def test_a_single_channel_can_be_requested(calls: Path, number: int) -> None:
     async with tone_service() as service:
         transcript = await transcribe(calls / "flac.flac", service, channels=ChannelSelection(number))
     assert_said(transcript, WORDS[number - 1])
@@ -120,7 +120,7 @@ async def test_only_one_channel(calls: Path, number: int) -> None:
     assert transcript.coverage.sent == pytest.approx(LENGTH_S, abs=0.1)
 
 
-async def test_a_channel_that_is_not_there_is_named(calls: Path) -> None:
+async def test_a_missing_channel_is_refused_with_its_number(calls: Path) -> None:
     async with tone_service() as service:
         with pytest.raises(NoSuchChannel, match=r"wav\.wav: has 2 channels, so there is no channel 3 to take"):
             await transcribe(calls / "wav.wav", service, channels=ChannelSelection(3))
@@ -163,8 +163,8 @@ async def test_a_silent_channel_is_not_streamed(tmp_path: Path) -> None:
         assert (silent.sessions, silent.text, silent.coverage.sent) == ((), "", 0.0)
 
 
-async def test_silence_is_left_out_of_each_channel(tmp_path: Path) -> None:
-    """One speaks in the first half, the other in the second."""
+async def test_silence_is_skipped_in_each_channel(tmp_path: Path) -> None:
+    """One channel has speech in the first half, the other in the second half."""
     first, second = said_on(2, 15.0)
     late = [ToneWord(word.number, word.start + 25) for word in second]
     source = write_signal(tmp_path / "turns.flac", together([first, late], 16000, 40), 16000, FLAC)
@@ -177,7 +177,7 @@ async def test_silence_is_left_out_of_each_channel(tmp_path: Path) -> None:
     assert transcript.saved.minutes == pytest.approx((80 - 30) / 60, abs=0.15)
 
 
-async def test_a_file_with_one_channel_is_as_it_is(tmp_path: Path) -> None:
+async def test_a_mono_file_needs_no_channel_split(tmp_path: Path) -> None:
     (words,) = said_on(1, 10.0)
     source = write_signal(tmp_path / "mono.wav", encode(words, 8000, duration_s=10.0), 8000)
     async with tone_service() as service:
@@ -194,7 +194,7 @@ async def test_a_file_with_one_channel_is_as_it_is(tmp_path: Path) -> None:
             await transcribe(source, service, channels=ChannelSelection(2))
 
 
-async def test_what_libsndfile_cannot_open_is_split_too(tmp_path: Path) -> None:
+async def test_channels_of_files_that_libsndfile_cannot_open_are_split(tmp_path: Path) -> None:
     words = said_on(2, 10.0)
     for name in ("m4a-aac", "mka-pcm24"):
         media = next(m for m in MEDIA if m.name == name)
@@ -204,7 +204,7 @@ async def test_what_libsndfile_cannot_open_is_split_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("faults", [["drop=4:1,3,5"], ["mute=5:2"]], ids=lambda f: f[0])
-async def test_a_session_that_breaks_costs_its_channel_nothing(
+async def test_a_broken_session_does_not_lose_words_of_its_channel(
     calls: Path, faults: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_slowdown(monkeypatch, 4.0)
@@ -213,8 +213,8 @@ async def test_a_session_that_breaks_costs_its_channel_nothing(
     assert_split(transcript, WORDS, NAMED.names)
 
 
-async def test_an_attempt_goes_on_in_each_channel(calls: Path) -> None:
-    """The first attempt loses the service for good, in the middle of both channels."""
+async def test_a_later_attempt_continues_in_each_channel(calls: Path) -> None:
+    """In the first attempt, the service fails permanently in the middle of both channels."""
     first, second = MemoryLog(), MemoryLog()
     async with tone_service("drop=8:2-4", "http=503:4-99", STT_SESSION_RETRIES="0") as service:
         broken = await transcribe(calls / "vorbis.ogg", service, sessions=4, channels=NAMED, speed=PACE, log=first)
@@ -224,7 +224,7 @@ async def test_an_attempt_goes_on_in_each_channel(calls: Path) -> None:
     assert [plan.channel for plan in first.plans] == [0, 1]
     resume = ResumeState(first.plans, first.done, tuple(s for s in first.segments if s.committed))
     async with tone_service() as service:
-        # However many sessions there are now: the plan stays.
+        # The plan stays the same with another number of sessions.
         whole = await transcribe(calls / "vorbis.ogg", service, sessions=1, channels=NAMED, resume=resume, log=second)
         assert second.plans is None
         assert_split(whole, WORDS, NAMED.names)
@@ -240,7 +240,7 @@ async def test_an_attempt_goes_on_in_each_channel(calls: Path) -> None:
             await transcribe(calls / "vorbis.ogg", service, channels=NAMED, resume=mixed)
 
 
-async def test_without_room_for_the_decoded_audio_each_channel_is_streamed_whole(
+async def test_without_disk_space_each_channel_is_streamed_in_one_section(
     calls: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> int:
@@ -254,7 +254,7 @@ async def test_without_room_for_the_decoded_audio_each_channel_is_streamed_whole
     assert_split(transcript, WORDS, NAMED.names)
     assert [s.channel for s in transcript.coverage.sections] == ["agent", "customer"]
     assert "No space left" in transcript.warnings[0]
-    # Whoever goes on with it, with room or without, has the same sections.
+    # A later attempt has the same sections, with or without disk space.
     assert log.plans is not None
     half = tuple(s for s in log.segments if s.end < LENGTH_S / 2)
     async with tone_service() as service:
@@ -266,8 +266,8 @@ async def test_without_room_for_the_decoded_audio_each_channel_is_streamed_whole
 
 
 @pytest.mark.recognizer
-async def test_a_real_call_of_two() -> None:
-    """Two speakers in turn on two channels of a telephone call, by the embedded recognizer."""
+async def test_a_real_call_with_two_speakers() -> None:
+    """Two speakers alternate on two channels of a telephone call. Uses the embedded recognizer."""
     if not CALL.exists():
         pytest.skip(f"{CALL} is not there (set STT_TEST_AUDIO to the folder of test recordings)")
     server_settings = load({"STT_API_KEY": KEY, "STT_SERVER_PORT": "0"})
@@ -285,7 +285,7 @@ async def test_a_real_call_of_two() -> None:
     finally:
         await server.close()
     assert transcript.coverage.complete
-    # Each turn is one segment, on its channel, at its time.
+    # Each utterance is one segment on its channel and at its time.
     listed = json.loads((CALL.parent / "manifest.json").read_text("utf-8"))["files"]
     (entry,) = (entry for entry in listed if entry["file"] == CALL.name)
     turns = entry["segments"]

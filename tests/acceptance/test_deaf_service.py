@@ -26,7 +26,7 @@ SHORT_TAIL = {"STT_TAIL_SILENCE_MAX_S": "3", "STT_TAIL_SILENCE_MIN_S": "1"}
 
 
 class Speech(ToneVoiceDetector):
-    """A detector that takes tone-coded words for speech, as Silero takes voices."""
+    """A detector that classifies tone-coded words as speech, as Silero does with voices."""
 
     name = "tones"
 
@@ -74,7 +74,7 @@ def lost(transcript: Transcript, words: Sequence[ToneWord]) -> list[ToneWord]:
 
 
 def assert_named(transcript: Transcript, words: Sequence[ToneWord]) -> None:
-    """Every word that is not in the text is within a missing stretch."""
+    """Assert that every word that is not in the text is within a missing part."""
     gaps = transcript.coverage.missing
     for word in lost(transcript, words):
         assert any(gap.start - 0.1 <= word.start and word.end <= gap.end + 0.1 for gap in gaps), word
@@ -100,7 +100,9 @@ ONCE = [
 
 
 @pytest.mark.parametrize("faults", ONCE, ids="+".join)
-async def test_the_words_come_in_a_second_session(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
+async def test_the_missing_words_come_in_a_second_session(
+    recording: Path, spoken: list[ToneWord], faults: list[str]
+) -> None:
     async with tone_service(*faults, **SHORT_TAIL) as settings:
         transcript = await transcribe(recording, settings)
     assert_said(transcript, spoken)
@@ -129,7 +131,7 @@ async def test_a_service_that_stops_transcribing_in_each_session_advances_with_e
 
 
 @pytest.mark.parametrize("faults", [["deaf=0:1"], ["deaf=2:1"], ["deaf=2:1", "repeat-partial"]], ids="+".join)
-async def test_in_real_time_too(tmp_path: Path, faults: list[str]) -> None:
+async def test_missing_words_are_found_in_real_time(tmp_path: Path, faults: list[str]) -> None:
     words = list(speech(4.5, seed=2))
     source = write_words(tmp_path / "short.wav", words, 16000)
     async with tone_service(*faults) as settings:
@@ -140,7 +142,7 @@ async def test_in_real_time_too(tmp_path: Path, faults: list[str]) -> None:
 
 @pytest.mark.usefixtures("_short_sections")
 @pytest.mark.parametrize("speed", [12.0, math.inf])
-async def test_in_one_section_of_several(three_sections: Path, speed: float) -> None:
+async def test_missing_words_of_one_section_are_found(three_sections: Path, speed: float) -> None:
     log = MemoryLog()
     async with tone_service("deaf=6:2") as settings:
         transcript = await transcribe(three_sections, settings, sessions=3, speed=speed, log=log)
@@ -150,7 +152,7 @@ async def test_in_one_section_of_several(three_sections: Path, speed: float) -> 
     assert sorted(log.done) == [0, 1, 2]
 
 
-async def test_on_one_channel_of_a_split_call(tmp_path: Path) -> None:
+async def test_missing_words_of_one_channel_are_found(tmp_path: Path) -> None:
     one, other = list(speech(20, seed=1)), [ToneWord(w.number + 6000, w.start) for w in speech(20, seed=2)]
     signal = np.stack([encode(words, 8000, duration_s=21) for words in (one, other)], axis=1)
     source = write_signal(tmp_path / "call.wav", signal, 8000)
@@ -172,7 +174,7 @@ async def test_skipped_silence_is_not_streamed_again(tmp_path: Path) -> None:
     assert transcript.coverage.unanswered == ()
 
 
-# -- deaf for good ---------------------------------------------------------------------------------------------------
+# -- deaf permanently ------------------------------------------------------------------------------------------------
 
 FOR_GOOD = [
     ["deaf=0"],
@@ -210,7 +212,7 @@ async def test_a_second_session_that_fails_is_the_reason(recording: Path, spoken
     assert transcript.session_failure == gap.reason
 
 
-async def test_with_a_level_meter_only_it_is_a_warning(recording: Path) -> None:
+async def test_without_a_speech_detector_sound_without_text_is_a_warning(recording: Path) -> None:
     async with tone_service("deaf=8:1", "deaf=0:2-99", STT_SPEECH_DETECTOR="level") as settings:
         transcript = await transcribe(recording, settings)
     assert transcript.coverage.complete
@@ -223,7 +225,7 @@ async def test_with_a_level_meter_only_it_is_a_warning(recording: Path) -> None:
 
 
 async def test_real_speech_without_text_is_missing() -> None:
-    """The tone recognizer is deaf for voices."""
+    """The tone recognizer does not recognize voices."""
     pytest.importorskip("faster_whisper")
     async with tone_service() as settings:
         transcript = await transcribe(SAMPLES / "news.flac", settings)
@@ -258,13 +260,13 @@ async def test_silence_and_hiss_need_no_text(tmp_path: Path, level: float) -> No
 # -- a worker that dies ----------------------------------------------------------------------------------------------
 
 
-async def test_a_resumed_attempt_finds_the_stretches_without_text_of_the_first(
+async def test_a_resumed_attempt_finds_the_sound_without_text_of_the_first_attempt(
     recording: Path, spoken: list[ToneWord]
 ) -> None:
     log = MemoryLog()
     async with tone_service("deaf=5-14:1") as settings:
         await transcribe(recording, settings, log=log)
-    # It died before the second pass was over: only what the first pass committed is in the ledger.
+    # It died during the second pass: only the commits of the first pass are in the ledger.
     first_pass = tuple(s for s in log.segments if s.end <= 6.2 or s.start >= 14)
     assert len(first_pass) < len(log.segments)
     async with tone_service() as settings:
@@ -274,7 +276,7 @@ async def test_a_resumed_attempt_finds_the_stretches_without_text_of_the_first(
 
 
 @pytest.mark.usefixtures("_short_sections")
-async def test_a_finished_section_keeps_its_list(three_sections: Path) -> None:
+async def test_a_finished_section_stores_its_sound_without_text(three_sections: Path) -> None:
     log, source = MemoryLog(), three_sections
     async with tone_service("deaf=12:1", "deaf=0:4-99") as settings:
         first = await transcribe(source, settings, sessions=3, log=log)

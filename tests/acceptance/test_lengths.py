@@ -26,7 +26,7 @@ def media(kind: Media) -> Callable[[Path], None]:
 
 
 def live_webm(path: Path) -> None:
-    """As a browser saves a stream: no duration, and a segment without an end."""
+    """A WebM file as browsers save it: without a duration, and with a segment of unknown size."""
     media(BY_NAME["webm-opus"])(path)
     data = path.read_bytes()
     at = data.index(b"\x18\x53\x80\x67") + 4
@@ -37,7 +37,7 @@ def live_webm(path: Path) -> None:
 
 
 def film(path: Path) -> None:
-    """The picture lasts longer than the sound."""
+    """A file whose video track is longer than its audio track."""
     kind = BY_NAME["mkv-flac"]
     write_media(path, tones.encode(WORDS, kind.rate, duration_s=LENGTH_S), kind, video=True, video_s=LENGTH_S + 5)
 
@@ -90,9 +90,9 @@ WARNED = ("wav-size-0-long-header", "wav-size-too-small")
 
 
 @pytest.mark.parametrize("name", FILES)
-async def test_length_coverage_and_words(tmp_path: Path, name: str) -> None:
+async def test_length_coverage_and_words_of_files_with_wrong_headers(tmp_path: Path, name: str) -> None:
     make, tolerance_s = FILES[name]
-    path = tmp_path / "call.mp3"  # wrong for all of them
+    path = tmp_path / "call.mp3"  # a wrong extension for all of them
     make(path)
     async with tone_service() as settings:
         one = await transcribe(path, settings, sessions=1)

@@ -1,5 +1,5 @@
-"""A folder of many files of all kinds, twenty of them broken, each in its own way, through `stt-batch run`: interrupted
-with Ctrl-C, gone on with by the same command, and the broken ones tried again once they are mended."""
+"""A folder of many files of all kinds through `stt-batch run`. Twenty files are broken in different ways. The run is
+interrupted with Ctrl-C and continued with the same command, and repaired files are tried again."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ from tests.support.wait import wait_until
 __all__ = ["cli"]  # a fixture
 CODINGS = (WAV, FLAC, MP3, VORBIS, OPUS, AIFF, AU, CAF, W64, WAV_24, WAV_FLOAT, MULAW, ALAW, FLAC_24)
 LEFT_OUT = {"gone.wav", "pipe.wav"}
-"""A folder walk names what is no file and makes no jobs of it."""
+"""The folder walk reports these entries, which are not files, and creates no jobs for them."""
 BROKEN = [broken for broken in ALL_BROKEN if broken.name not in LEFT_OUT]
 MENDED = 5
 MB = 1 << 20
 
 
 def write_all(folder: Path, good: int) -> dict[str, list[str]]:
-    """Files in several folders, of all codings, rates and numbers of channels; name of the transcript -> its words."""
+    """Write files with all codings, rates and channel counts to several folders. Returns the words by transcript."""
     said = {}
     for number in range(good):
         coding = CODINGS[number % len(CODINGS)]
@@ -68,7 +68,7 @@ def write_all(folder: Path, good: int) -> dict[str, list[str]]:
 
 @contextmanager
 def peak_of(process: subprocess.Popen[str]) -> Iterator[Counter[str]]:
-    """The largest memory, in bytes, of all processes of a run together."""
+    """Peak memory of all processes of a run together, in bytes."""
     peak: Counter[str] = Counter()
     ended = threading.Event()
 
@@ -92,7 +92,7 @@ def peak_of(process: subprocess.Popen[str]) -> Iterator[Counter[str]]:
 
 
 class Worked:
-    """What the worker's logs of all runs say: which jobs began and which were done, in which run."""
+    """The jobs that started and the jobs that were done in each run, from the logs of the workers."""
 
     def __init__(self) -> None:
         self.begun: list[Counter[str]] = []
@@ -120,10 +120,10 @@ class Worked:
         pytest.param(480, "max", (0.2, 0.55), id="whole", marks=pytest.mark.chaos),
     ],
 )
-def test_many_files_some_broken_interrupted(
+def test_an_interrupted_run_of_many_files_continues(
     cli: Cli, good: int, speed: str, stops: Sequence[float], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`stops`: shares of the good files that are done at each Ctrl-C."""
+    """`stops`: share of the valid files (0 to 1) that is done at each Ctrl-C."""
     said = write_all(cli.folder / "in", good)
     out = cli.folder / "transcripts"
     arguments = ("run", "in", "--format", "json", "--speed", speed)
@@ -171,7 +171,7 @@ def test_many_files_some_broken_interrupted(
     assert summary["counts"] == {"done": good, "failed": len(BROKEN)}
     assert sum(group["count"] for group in summary["failures"]) == len(BROKEN)
 
-    # One command tries again what failed: some have been mended.
+    # One command retries the failed files, some of which have been repaired.
     for number, broken in enumerate(BROKEN[:MENDED]):
         words = list(speech(2.0, seed=5000 + number))
         (cli.folder / "in" / broken.name).unlink()
@@ -180,7 +180,7 @@ def test_many_files_some_broken_interrupted(
     assert (again["done"], again["failed"]) == (good + MENDED, len(BROKEN) - MENDED)
     assert again["skipped"] == good
     with capsys.disabled():
-        files, memory = good + len(BROKEN), f"{max(peaks) / MB:.0f} MB at the most in all processes"
+        files, memory = good + len(BROKEN), f"{max(peaks) / MB:.0f} MB peak memory of all processes"
         sys.stdout.write(f"\n{files} files, interrupted {len(stops)} times: {took_s:.0f} s, {memory}\n")
     assert max(peaks) < 1200 * MB
 

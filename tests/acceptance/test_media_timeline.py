@@ -1,4 +1,4 @@
-"""Media files through the whole pipeline: words at the time a player shows, and no stretch of a file lost silently."""
+"""Media files through the whole pipeline: words have the times that a player shows, and lost audio is reported."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def stored(folder: Path, words: list[ToneWord], coding: Coding, rate: int, chann
 
 
 def joined(folder: Path, kind: str) -> bytes:
-    """Two recordings of different rate or channels, end to end."""
+    """Two recordings with different rates or channels, one after the other in a file."""
     if kind == "mp4":
         parts = [media(folder, w, "mp4", "aac", *f) for w, f in ((FIRST, (48000, 2)), (SECOND, (24000, 1)))]
         return mp4_of_two(parts[0], parts[1], (48000, 24000))
@@ -51,12 +51,12 @@ def joined(folder: Path, kind: str) -> bytes:
 
 @pytest.mark.parametrize("sessions", [1, 4])
 @pytest.mark.parametrize("kind", ["mp3", "opus", "ogg", "mp4", "adts", "mpegts"])
-async def test_a_change_of_rate_or_channels(tmp_path: Path, kind: str, sessions: int) -> None:
+async def test_a_change_of_rate_or_channels_within_a_file(tmp_path: Path, kind: str, sessions: int) -> None:
     path = tmp_path / f"a.{kind}"
     path.write_bytes(joined(tmp_path, kind))
     async with tone_service() as settings:
         transcript = await transcribe(path, settings, sessions=sessions)
-    priming_s = 0.03 if kind in ("mp3", "opus", "ogg") else 0.12  # raw AAC does not say how much an encoder added
+    priming_s = 0.03 if kind in ("mp3", "opus", "ogg") else 0.12  # raw AAC does not contain the delay of its encoder
     assert_said(transcript, [*FIRST, *later(SECOND, PART_S)], priming_s)
     assert transcript.coverage.missing == ()
     assert transcript.source.duration == pytest.approx(2 * PART_S, abs=0.15)
@@ -67,7 +67,9 @@ async def test_a_change_of_rate_or_channels(tmp_path: Path, kind: str, sessions:
 @pytest.mark.parametrize(
     ("container", "codec"), [("mp4", "aac"), ("matroska", "flac"), ("webm", "libopus"), ("mpegts", "mp2")]
 )
-async def test_late_audio_with_a_gap_and_drift(tmp_path: Path, container: str, codec: str, sessions: int) -> None:
+async def test_late_audio_with_a_gap_and_drift_has_correct_times(
+    tmp_path: Path, container: str, codec: str, sessions: int
+) -> None:
     def time(at: float) -> float:
         return 3.0 + at * 1.004 + (0.04 if at > FIRST[5].end + 0.1 else 0.0)
 
@@ -80,7 +82,7 @@ async def test_late_audio_with_a_gap_and_drift(tmp_path: Path, container: str, c
     assert transcript.coverage.missing == ()
 
 
-async def test_a_gap_in_granule_positions(tmp_path: Path) -> None:
+async def test_words_after_a_gap_in_granule_positions_have_correct_times(tmp_path: Path) -> None:
     data = stored(tmp_path, FIRST, audiofiles.OPUS, RATE)
     path = tmp_path / "a.opus"
     path.write_bytes(ogg_shifted(data, lambda n, _: 5 * RATE if n >= 3 else 0))
@@ -94,7 +96,7 @@ async def test_a_gap_in_granule_positions(tmp_path: Path) -> None:
 
 
 async def test_a_part_that_cannot_be_decoded_is_missing(tmp_path: Path) -> None:
-    """An Opus stream of a version that does not exist yet, between two that can be read."""
+    """An Opus stream of a future version between two readable streams."""
     pages = ogg_pages(stored(tmp_path, SECOND, audiofiles.OPUS, RATE))
     at = pages[0].index(b"OpusHead") + 8
     head = pages[0][:at] + b"\xf0" + pages[0][at + 1 :]

@@ -34,7 +34,7 @@ def silence(path: Path, hours: float, rate: int, coding: Coding) -> Path:
 
 
 async def grown_mb(short: Path, long: Path) -> float:
-    """MB that the long one takes more, its transcript excepted."""
+    """Additional MB for the long file, without its transcript."""
     async with tone_service() as settings:
         one = await measured(short, settings)
         other = await measured(long, settings)
@@ -43,7 +43,7 @@ async def grown_mb(short: Path, long: Path) -> float:
     return float(sizes[1] - sizes[0]) / 1024
 
 
-async def test_a_silent_hour_takes_no_more_than_a_minute(tmp_path: Path) -> None:
+async def test_a_silent_hour_needs_no_more_memory_than_a_minute(tmp_path: Path) -> None:
     short = silence(tmp_path / "short.wav", 1 / 60, 8000, audiofiles.MULAW)
     long = silence(tmp_path / "long.wav", 1, 8000, audiofiles.MULAW)
     assert await grown_mb(short, long) < 20
@@ -51,7 +51,7 @@ async def test_a_silent_hour_takes_no_more_than_a_minute(tmp_path: Path) -> None
 
 @pytest.mark.bench
 @pytest.mark.timeout(900)
-async def test_ten_hours_of_speech_take_no_more_than_a_minute(tmp_path: Path) -> None:
+async def test_ten_hours_of_speech_need_no_more_memory_than_a_minute(tmp_path: Path) -> None:
     short = write_words(tmp_path / "short.flac", list(speech(60)), 16000, audiofiles.FLAC)
     long = write_words(tmp_path / "long.flac", list(speech(36_000)), 16000, audiofiles.FLAC)
     grown = await grown_mb(short, long)

@@ -1,4 +1,4 @@
-"""The network between the client and the service: cut, reset, a hole, a service that restarts, a peer that is deaf."""
+"""Network faults between client and service: closed and reset connections, outages, restarts, unresponsive peers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def through(line: Proxy, settings: Settings, **more: str) -> Settings:
 
 
 @pytest.mark.parametrize("at_s", [3.0, 12.0, 24.0])
-async def test_a_connection_that_is_reset(recording: Path, spoken: list[ToneWord], at_s: float) -> None:
+async def test_a_reset_connection_loses_no_word(recording: Path, spoken: list[ToneWord], at_s: float) -> None:
     log = MemoryLog()
     async with tone_service() as settings, proxy(settings.url) as line:
         job = asyncio.create_task(transcribe(recording, through(line, settings), speed=PACE, log=log))
@@ -79,17 +79,21 @@ async def hole(recording: Path, spoken: list[ToneWord], hole_s: float, stall_s: 
     assert transcript.coverage.complete
 
 
-async def test_a_hole_in_the_network(recording: Path, spoken: list[ToneWord]) -> None:
+async def test_a_network_outage_loses_no_word(recording: Path, spoken: list[ToneWord]) -> None:
     await hole(recording, spoken, hole_s=3, stall_s=1, speed=PACE)
 
 
 @pytest.mark.chaos
 @pytest.mark.parametrize("speed", [1.0, PACE])
-async def test_a_hole_of_thirty_seconds(recording: Path, spoken: list[ToneWord], speed: float) -> None:
+async def test_a_network_outage_of_thirty_seconds_loses_no_word(
+    recording: Path, spoken: list[ToneWord], speed: float
+) -> None:
     await hole(recording, spoken, hole_s=30, stall_s=10, speed=speed)
 
 
-async def test_a_hole_shorter_than_the_bound_costs_no_session(recording: Path, spoken: list[ToneWord]) -> None:
+async def test_a_network_outage_below_the_timeout_does_not_end_the_session(
+    recording: Path, spoken: list[ToneWord]
+) -> None:
     log = MemoryLog()
     async with tone_service() as settings, proxy(settings.url) as line:
         job = asyncio.create_task(transcribe(recording, through(line, settings), speed=PACE, log=log))
@@ -103,10 +107,10 @@ async def test_a_hole_shorter_than_the_bound_costs_no_session(recording: Path, s
 
 
 @pytest.mark.parametrize("at_s", [2.0, 10.0, 18.0])
-async def test_a_client_that_is_silent_for_too_long_is_closed_and_comes_back(
+async def test_a_session_that_the_service_closes_as_idle_is_continued(
     recording: Path, spoken: list[ToneWord], at_s: float
 ) -> None:
-    """The service's own STT_SERVER_IDLE_TIMEOUT_S: it commits what it heard and closes with 1000."""
+    """After STT_SERVER_IDLE_TIMEOUT_S, the service commits the audio it has and closes with code 1000."""
     log = MemoryLog()
     async with tone_service(STT_SERVER_IDLE_TIMEOUT_S="0.5") as settings, proxy(settings.url) as line:
         job = asyncio.create_task(transcribe(recording, through(line, settings), speed=PACE, log=log))
@@ -122,7 +126,7 @@ async def test_a_client_that_is_silent_for_too_long_is_closed_and_comes_back(
     assert "idle: no message from the client for 0.5 s" in transcript.failures[0]
 
 
-async def test_a_service_that_restarts(recording: Path, spoken: list[ToneWord]) -> None:
+async def test_a_restart_of_the_service_loses_no_word(recording: Path, spoken: list[ToneWord]) -> None:
     log = MemoryLog()
     server_settings = load({"STT_API_KEY": KEY, "STT_SERVER_PORT": "0"})
     first = await app.start(server_settings, tone_recognizer(server_settings))
@@ -149,13 +153,13 @@ def sockets() -> int:
 
 
 def client_tasks() -> list[str]:
-    """Tasks of the client that still run; the service of these tests has its own on the same loop."""
+    """Running tasks of the client, without those of the service on the same event loop."""
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
     return [name for name in names if name.startswith(("AsyncClient.", "Stream.", "Client."))]
 
 
 @pytest.mark.parametrize("fault", ["mute=5:1", "stop-reading=5:1", "drop=5:1", "close=5:1", "error=auth_error@5"])
-async def test_no_task_and_no_socket_is_left(recording: Path, fault: str) -> None:
+async def test_a_failed_run_leaves_no_tasks_and_no_sockets(recording: Path, fault: str) -> None:
     async with tone_service(fault, STT_STALL_TIMEOUT_S="1", STT_CLOSE_TIMEOUT_S="0.5") as settings:
         job = asyncio.create_task(transcribe(recording, settings, speed=PACE))
         await async_wait_until(lambda: len(client_tasks()) >= 3, "a session that runs", timeout_s=5)
@@ -175,12 +179,12 @@ async def stalled_growth_mb(recording: Path, stall_s: float) -> float:
         return (peak_kb() - before) / 1024
 
 
-async def test_memory_stays_flat_while_stalled(tmp_path: Path) -> None:
+async def test_memory_does_not_grow_during_a_stall(tmp_path: Path) -> None:
     recording = write_words(tmp_path / "long.flac", list(speech(240, seed=1)), 44100, audiofiles.FLAC, channels=2)
     assert await stalled_growth_mb(recording, 3) < 5
 
 
 @pytest.mark.chaos
-async def test_memory_stays_flat_while_stalled_for_a_minute(tmp_path: Path) -> None:
+async def test_memory_does_not_grow_during_a_stall_of_a_minute(tmp_path: Path) -> None:
     recording = write_words(tmp_path / "long.flac", list(speech(3600, seed=1)), 44100, audiofiles.FLAC, channels=2)
     assert await stalled_growth_mb(recording, 60) < 5

@@ -1,4 +1,4 @@
-"""Transcripts that are complete and wrong: each kind is named as a reason for review, through the whole pipeline."""
+"""Each kind of complete but wrong transcript gets a reason for review, through the whole pipeline."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RATE = 16000
 
 
 class Inventor:
-    """A recognizer that takes every sound for speech, and writes the next of its sentences for it."""
+    """A recognizer that takes every sound for speech and returns its next sentence for it."""
 
     model = "inventor"
     language = "en"
@@ -61,7 +61,7 @@ async def inventing(sentences: Iterator[str], logprob: float | None) -> AsyncIte
 
 
 def music(duration_s: float) -> Samples:
-    """Chords of plucked strings: sound with overtones and a rhythm, and nobody who speaks."""
+    """Chords of plucked strings: sound with overtones and rhythm, without speech."""
     at = np.arange(int(duration_s * RATE)) / RATE
     beat = np.floor(at / 0.5)
     notes = 220.0 * 2 ** (np.array([0, 5, 7, 12])[(beat % 4).astype(int)] / 12)
@@ -81,7 +81,7 @@ def codes(transcript: Transcript) -> set[str]:
 
 @pytest.mark.recognizer
 @pytest.mark.parametrize("logprob", [-0.7, None], ids=["unsure", "without confidence"])
-async def test_music_with_invented_text(tmp_path: Path, logprob: float | None) -> None:
+async def test_invented_text_for_music_needs_a_review(tmp_path: Path, logprob: float | None) -> None:
     if find_spec("faster_whisper") is None:
         missing("the speech detector is not installed: pip install 'stt-batch[local]'")
     path = tmp_path / "music.wav"
@@ -102,7 +102,7 @@ async def test_a_looped_sentence(tmp_path: Path) -> None:
     assert quality_of(transcript).repeated_text > 0.5
 
 
-async def test_channels_of_opposite_phase(tmp_path: Path) -> None:
+async def test_channels_of_opposite_phase_need_a_review(tmp_path: Path) -> None:
     path = tmp_path / "inverted.flac"
     left = encode(list(speech(8.0, seed=4)), RATE)
     soundfile.write(path, np.column_stack([left, -left]), RATE)
@@ -111,7 +111,7 @@ async def test_channels_of_opposite_phase(tmp_path: Path) -> None:
     assert codes(transcript) == {"channels"}
 
 
-async def test_a_deaf_service(tmp_path: Path) -> None:
+async def test_sound_without_text_needs_a_review(tmp_path: Path) -> None:
     path = tmp_path / "call.wav"
     soundfile.write(path, encode(list(speech(20.0, seed=5)), RATE), RATE)
     async with tone_service("never-commit=8", STT_SESSION_RETRIES="0", STT_SPEECH_DETECTOR="level") as settings:

@@ -1,4 +1,4 @@
-"""Any file, cut anywhere, any faults: the words of the undisturbed run, in order, at the same times."""
+"""Random files and random faults: the words of an undisturbed run, in order and at the same times."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ ERRORS = ["rate_limited", "transcriber_error", "error", "session_time_limit_exce
 
 
 def plans(latest_s: float) -> st.SearchStrategy[list[str]]:
-    """Faults that come up to `latest_s` seconds after a session began."""
+    """Faults at up to `latest_s` seconds after the start of a session."""
     seconds = st.floats(0.5, latest_s).map(lambda s: f"{s:.2f}")
 
     def ends(kind: str) -> st.SearchStrategy[str]:
@@ -64,7 +64,7 @@ async def check(
     directory: Path, seed: int, length_s: float, coding: Coding, rate: int, faults: list[str], speed: float
 ) -> None:
     words = list(speech(length_s, seed=seed))
-    # The file may end inside a word, which then counts as not said.
+    # The file may end within a word, which is then not expected.
     source = write_words(directory / f"speech.{coding.ending}", words, rate, coding, duration_s=length_s)
     whole = [w for w in words if w.end <= length_s]
     quick = {"STT_STALL_TIMEOUT_S": "1.5", "STT_CONNECT_TIMEOUT_S": "2", "STT_CLOSE_TIMEOUT_S": "0.5"}
@@ -93,7 +93,9 @@ speeds = st.sampled_from([12.0, math.inf])
 @pytest.mark.timeout(600)
 @some
 @given(files(24.0), plans(12.0), speeds)
-def test_twenty_files(file: tuple[int, float, tuple[Coding, int]], faults: list[str], speed: float) -> None:
+def test_twenty_random_files_with_random_faults(
+    file: tuple[int, float, tuple[Coding, int]], faults: list[str], speed: float
+) -> None:
     disturbed(file, faults, speed, slowest=8.0)
 
 
@@ -101,5 +103,7 @@ def test_twenty_files(file: tuple[int, float, tuple[Coding, int]], faults: list[
 @pytest.mark.timeout(3600)
 @settings(some, max_examples=200)
 @given(files(40.0), plans(20.0), speeds)
-def test_two_hundred_files(file: tuple[int, float, tuple[Coding, int]], faults: list[str], speed: float) -> None:
+def test_two_hundred_random_files_with_random_faults(
+    file: tuple[int, float, tuple[Coding, int]], faults: list[str], speed: float
+) -> None:
     disturbed(file, faults, speed, slowest=MIN_SPEED)

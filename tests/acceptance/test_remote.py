@@ -1,4 +1,4 @@
-"""Sources in an object store, results in Redis and in the store, workers that never see the producer's disk."""
+"""Sources in an object store, results in Redis and in the store, and workers without access to the producer's disk."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def store() -> Iterator[tuple[S3Server, S3Store]]:
 
 
 def sounds(folder: Path, count: int) -> dict[str, list[ToneWord] | str]:
-    """Files of every kind in `folder`: name to its words, or to the code of the error it must give."""
+    """Write files of every kind to `folder`. Returns the words, or the expected error code, by file name."""
     said: dict[str, list[ToneWord] | str] = {}
     media = [one for one in MEDIA if one.name in MEDIA_NAMES]
     for number in range(count):
@@ -76,7 +76,7 @@ def sounds(folder: Path, count: int) -> dict[str, list[ToneWord] | str]:
 
 
 @pytest.mark.parametrize("count", [30, pytest.param(500, marks=[pytest.mark.chaos, pytest.mark.timeout(1200)])])
-def test_a_worker_that_sees_only_the_store(
+def test_workers_transcribe_from_and_to_an_object_store(
     tmp_path: Path,
     store: tuple[S3Server, S3Store],
     service_url: str,
@@ -91,7 +91,7 @@ def test_a_worker_that_sees_only_the_store(
     said = sounds(folder, count)
     for name in said:
         obstore.put(bucket, f"in/{name}", (folder / name).read_bytes(), use_multipart=False)
-    shutil.rmtree(folder)  # nobody has them but the store
+    shutil.rmtree(folder)  # only the store has the files now
 
     temp = tmp_path / "temp"
     with redis_server() as redis_url:
@@ -118,7 +118,7 @@ def test_a_worker_that_sees_only_the_store(
             jobs = dict(zip(said, batch.jobs, strict=True))
             first = fleet.start(sessions=4)
             wait_until(lambda: _done(fleet, jobs.values()) >= 3, "some are done", timeout_s=60)
-            first.kill()  # what it had downloaded is left behind
+            first.kill()  # its downloads stay on disk
             fleet.start(sessions=4)
             fleet.until_ended(*(job.id for job in jobs.values()), timeout_s=60 + count)
             took_s = time.monotonic() - started
@@ -163,8 +163,8 @@ def _assert_no_secret(fleet: Fleet, server: S3Server) -> None:
             assert kind not in read or secret not in str(read[kind](key)), key
 
 
-def test_what_a_worker_may_not_read(tmp_path: Path, service_url: str) -> None:
-    """The setting holds for jobs that come whole as well; the rules are in test_access_policy.py."""
+def test_a_worker_refuses_sources_outside_its_access_policy(tmp_path: Path, service_url: str) -> None:
+    """The access policy also applies to complete job messages. The rules are tested in test_access_policy.py."""
     with redis_server() as redis_url:
         fleet = Fleet(tmp_path, redis_url, service_url, {"STT_ALLOWED_SOURCES": f"{tmp_path}/in"})
         secret, _ = fleet.audio("secret")
@@ -172,7 +172,9 @@ def test_what_a_worker_may_not_read(tmp_path: Path, service_url: str) -> None:
         good, words = fleet.audio("good", 3.0)
         try:
             fleet.start()
-            producer = fleet.settings.model_copy(update={"allowed_sources": "*"})  # it is the worker that refuses
+            producer = fleet.settings.model_copy(
+                update={"allowed_sources": "*"}
+            )  # so that the worker refuses, not the producer
             refused = submit(tmp_path / "secret.wav", settings=producer)
             allowed = submit(good, settings=producer)
             fleet.until_ended(refused.id, allowed.id)

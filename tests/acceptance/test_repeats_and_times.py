@@ -1,4 +1,4 @@
-"""A service that repeats itself, or whose word times are wrong: every word as often as it was said, at its time."""
+"""A service that repeats text or has wrong word times: every word appears as often as it was said, at its time."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CORRECTED = [
 
 
 @pytest.mark.parametrize("faults", CORRECTED, ids="+".join)
-async def test_every_word_once_at_its_time(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
+async def test_every_word_appears_once_at_its_time(recording: Path, spoken: list[ToneWord], faults: list[str]) -> None:
     async with tone_service(*faults) as settings:
         transcript = await transcribe(recording, settings)
     assert_said(transcript, spoken)
@@ -54,7 +54,7 @@ NOISES = {"hiss": lambda s: sounds.noise(s, -55), "pink noise": lambda s: sounds
 
 @pytest.mark.parametrize("noise", NOISES.values(), ids=NOISES)
 @pytest.mark.parametrize("faults", [["phantom=2"], ["drift=0.1"], ["drift=-0.25"], ["offset=0.1"]], ids="+".join)
-async def test_noise_hides_neither_phantoms_nor_wrong_times(
+async def test_phantoms_and_wrong_times_are_corrected_in_noise(
     tmp_path: Path, spoken: list[ToneWord], noise: Callable[[float], Samples], faults: list[str]
 ) -> None:
     signal = encode(spoken, tail_s=2)
@@ -76,7 +76,7 @@ async def test_dropped_copies_are_counted(recording: Path, spoken: list[ToneWord
     assert metrics.DUPLICATES_DROPPED._value.get() - before == pieces
 
 
-async def test_nothing_dropped_is_no_warning(recording: Path, spoken: list[ToneWord]) -> None:
+async def test_without_dropped_text_there_is_no_warning(recording: Path, spoken: list[ToneWord]) -> None:
     async with tone_service() as settings:
         transcript = await transcribe(recording, settings)
     assert_said(transcript, spoken)
@@ -84,7 +84,7 @@ async def test_nothing_dropped_is_no_warning(recording: Path, spoken: list[ToneW
 
 
 @pytest.mark.parametrize("faults", [["drift=0.1"], ["times=relative"], ["times=mixed"], ["phantom=2"]], ids="+".join)
-async def test_broken_sessions_are_followed_by_new_ones(
+async def test_broken_sessions_are_continued_by_new_ones(
     recording: Path, spoken: list[ToneWord], faults: list[str]
 ) -> None:
     async with tone_service(*faults, "drop=7:1-2") as settings:
@@ -93,14 +93,14 @@ async def test_broken_sessions_are_followed_by_new_ones(
     assert len(transcript.sessions) == 3
 
 
-async def test_a_long_drift_is_followed_to_its_end(tmp_path: Path) -> None:
+async def test_a_long_drift_is_corrected_to_its_end(tmp_path: Path) -> None:
     words = list(chain(*sentences(numbers=range(300), words=(3, 5))))
     source = write_words(tmp_path / "long.wav", words, 16000)
     async with tone_service("drift=0.1") as settings:
         assert_said(await transcribe(source, settings), words)
 
 
-async def test_commits_out_of_order_all_through_a_long_file(tmp_path: Path) -> None:
+async def test_commits_out_of_order_are_sorted_throughout_a_long_file(tmp_path: Path) -> None:
     words = list(chain(*sentences(numbers=range(150), words=(3, 5))))
     source = write_words(tmp_path / "long.wav", words, 16000)
     async with tone_service("swap") as settings:
@@ -119,7 +119,7 @@ async def test_impossible_times_are_estimated_with_one_warning(recording: Path, 
 
 
 @pytest.mark.parametrize("faults", [["untimed=2"], ["untimed=3", "timed-first"]], ids="+".join)
-async def test_commits_without_a_timed_form_move_no_other(
+async def test_commits_without_usable_times_do_not_move_others(
     recording: Path, spoken: list[ToneWord], faults: list[str]
 ) -> None:
     async with tone_service(*faults) as settings:
@@ -144,7 +144,7 @@ MIXED_FAULTS += [["untimed=2"], ["untimed=3"]]
 @pytest.mark.parametrize("plan", SAME.values(), ids=SAME)
 @pytest.mark.parametrize("faults", MIXED_FAULTS, ids=lambda f: "+".join(f) or "none")
 @pytest.mark.parametrize("speed", [math.inf, pytest.param(4.0, marks=pytest.mark.chaos)])
-async def test_people_who_repeat_themselves_are_quoted_in_full(
+async def test_spoken_repetitions_appear_in_full(
     tmp_path: Path, plan: list[tuple[float, int]], faults: list[str], speed: float
 ) -> None:
     words = [ToneWord(7 + place, 0.5 + at + place * 0.33) for at, count in plan for place in range(count)]
@@ -155,7 +155,7 @@ async def test_people_who_repeat_themselves_are_quoted_in_full(
 
 
 @pytest.mark.parametrize("faults", [["phantom=2", "plain-only"], ["text-copies=3", "plain-only"]], ids="+".join)
-async def test_without_word_times_real_time_shows_the_sound(tmp_path: Path, faults: list[str]) -> None:
+async def test_without_word_times_repetitions_are_dropped_in_real_time(tmp_path: Path, faults: list[str]) -> None:
     spoken = list(speech(5, seed=33))
     recording = write_words(tmp_path / "short.wav", spoken, 16000)
     async with tone_service(*faults) as settings:

@@ -1,4 +1,4 @@
-"""One file in several sections at the same time: the same words at the same times as in one session."""
+"""A file in several simultaneous sections has the same words at the same times as in one session."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from worker.transcript.model import SectionFacts
 
 LENGTH_S = 84.0
 SECTION_S = 12.0
-"""Length of the shortest section; a minute where the length of the file is the point."""
-LEAST_S = SECTION_S * MIN_LENGTH_FACTOR
+"""Minimum length of a section in these tests."""
+MIN_LENGTH_S = SECTION_S * MIN_LENGTH_FACTOR
 PACE = 14.0
 WORDS = list(speech(LENGTH_S - 1, seed=11))
 
@@ -50,21 +50,21 @@ def short_sections() -> Iterator[None]:
 @pytest.mark.usefixtures("short_sections")
 @pytest.mark.parametrize("coding", [WAV, FLAC, MP3], ids=lambda c: c.ending)
 @pytest.mark.parametrize("sessions", [2, 5, 32])
-async def test_the_same_words_for_any_number_of_sessions(files: Path, coding: Coding, sessions: int) -> None:
+async def test_any_number_of_sessions_gives_the_same_words(files: Path, coding: Coding, sessions: int) -> None:
     log = MemoryLog()
     async with tone_service() as service:
         transcript = await transcribe(files / f"speech.{coding.ending}", service, sessions=sessions, log=log)
     assert_said(transcript, WORDS)
     assert transcript.coverage.complete
     count = len(transcript.coverage.sections)
-    assert count == min(sessions, int(LENGTH_S / LEAST_S))
+    assert count == min(sessions, int(LENGTH_S / MIN_LENGTH_S))
     assert sorted(log.done) == list(range(count))
     assert transcript.coverage.sent == pytest.approx(LENGTH_S, abs=0.1)
     assert log.reports[-1].sent_s == pytest.approx(LENGTH_S, abs=0.1)
 
 
 class StartedLog(MemoryLog):
-    """Remembers the sections that had committed something when the first one was finished."""
+    """Remembers the sections with committed text at the time at which the first section is finished."""
 
     started: frozenset[int] | None = None
 
@@ -75,7 +75,7 @@ class StartedLog(MemoryLog):
 
 
 @pytest.mark.usefixtures("short_sections")
-async def test_sections_really_run_at_the_same_time(files: Path) -> None:
+async def test_sections_run_at_the_same_time(files: Path) -> None:
     log = StartedLog()
     async with tone_service() as service:
         transcript = await transcribe(files / "speech.wav", service, sessions=4, log=log, speed=PACE)
@@ -96,7 +96,7 @@ async def test_sections_really_run_at_the_same_time(files: Path) -> None:
     ],
     ids=lambda f: f[0],
 )
-async def test_a_session_that_breaks_costs_its_section_nothing(
+async def test_a_broken_session_does_not_lose_words_of_its_section(
     files: Path, faults: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     limit_slowdown(monkeypatch, 4.0)
@@ -107,8 +107,8 @@ async def test_a_session_that_breaks_costs_its_section_nothing(
 
 
 @pytest.mark.usefixtures("short_sections")
-async def test_an_attempt_goes_on_in_each_section(files: Path) -> None:
-    """The first attempt loses the service for good; the second one keeps its plan, and what is finished."""
+async def test_a_later_attempt_continues_in_each_section(files: Path) -> None:
+    """The service fails permanently in the first attempt. The second attempt uses its plan and finished sections."""
     first = MemoryLog()
     async with tone_service("drop=10:2", "http=503:5-99", STT_SESSION_RETRIES="0") as service:
         broken = await transcribe(files / "speech.wav", service, sessions=4, speed=PACE, log=first)
@@ -120,7 +120,7 @@ async def test_an_attempt_goes_on_in_each_section(files: Path) -> None:
         whole = await transcribe(
             files / "speech.wav",
             service,
-            sessions=2,  # whatever is asked for now: the plan stays
+            sessions=2,  # has no effect, because the plan stays
             resume=ResumeState(first.plans, first.done, tuple(s for s in first.segments if s.committed)),
             log=second,
         )
@@ -140,7 +140,7 @@ async def test_a_refused_key_ends_all_sections_at_once(files: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_sections")
-async def test_a_dead_service_is_not_asked_for_every_section(files: Path) -> None:
+async def test_an_unreachable_service_is_not_tried_for_every_section(files: Path) -> None:
     log = MemoryLog()
     async with tone_service("http=503", STT_SESSION_RETRIES="1") as service:
         with pytest.raises(EndpointUnavailable):
@@ -149,7 +149,7 @@ async def test_a_dead_service_is_not_asked_for_every_section(files: Path) -> Non
 
 
 @pytest.mark.usefixtures("short_sections")
-async def test_silence_is_left_out_and_the_times_stay(tmp_path: Path) -> None:
+async def test_silence_is_skipped_and_the_times_stay_those_of_the_file(tmp_path: Path) -> None:
     early, late = list(speech(20, seed=3)), list(speech(20, seed=4))
     words = [*early, *(w.__class__(w.number + 1000, w.start + 200) for w in late)]
     source = write_words(tmp_path / "gap.flac", words, 44100, FLAC, duration_s=250)
@@ -166,7 +166,7 @@ async def test_silence_is_left_out_and_the_times_stay(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_sections")
-async def test_a_file_of_silence_is_not_streamed_at_all(tmp_path: Path) -> None:
+async def test_a_silent_file_is_not_streamed(tmp_path: Path) -> None:
     source = write_words(tmp_path / "silence.wav", [], 16000, WAV, duration_s=60)
     async with tone_service(STT_SPEECH_DETECTOR="level") as service:
         transcript = await transcribe(source, service, sessions=4, skip_silence=True)
@@ -177,7 +177,7 @@ async def test_a_file_of_silence_is_not_streamed_at_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("short_sections")
-async def test_without_room_for_the_decoded_audio_the_file_is_streamed_whole(
+async def test_without_disk_space_the_file_is_streamed_in_one_section(
     files: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> int:
@@ -194,7 +194,7 @@ async def test_without_room_for_the_decoded_audio_the_file_is_streamed_whole(
 @pytest.mark.usefixtures("short_sections")
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_speech_without_a_pause_is_cut_with_an_overlap(tmp_path: Path, seed: int) -> None:
-    """The service, which has to commit somewhere, cuts words in two itself; the cuts between sections must not."""
+    """The service itself divides words when it must commit; the cuts between sections must not divide words."""
     words = list(speech(90, seed=seed, gap_s=(0.08, 0.14), pause_s=(0.0, 0.05)))
     source = write_words(tmp_path / "fast.wav", words, 16000, WAV, duration_s=91)
     log = MemoryLog()
@@ -223,7 +223,7 @@ async def test_speech_without_a_pause_is_cut_with_an_overlap(tmp_path: Path, see
         pytest.param(36_000, (1, 8, 32), id="ten hours", marks=[pytest.mark.chaos, pytest.mark.timeout(3600)]),
     ],
 )
-async def test_the_same_words_and_times_for_each_length(
+async def test_any_section_length_gives_the_same_words_and_times(
     tmp_path: Path, length_s: int, sessions: tuple[int, ...]
 ) -> None:
     words = list(speech(length_s - 1, seed=21))

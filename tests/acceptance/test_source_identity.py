@@ -1,4 +1,4 @@
-"""The named recording is the transcribed one: files that change, move or vanish while they are streamed."""
+"""Jobs only transcribe the submitted content: files that change, move or vanish during streaming."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ async def test_the_path_is_not_used_after_the_file_was_opened(
     assert transcript.warnings == ()
 
 
-async def test_a_link_that_is_set_to_another_file_is_not_followed_again(tmp_path: Path) -> None:
+async def test_a_symbolic_link_is_followed_only_once(tmp_path: Path) -> None:
     write_words(tmp_path / "a.wav", WORDS, 16000)
     write_words(tmp_path / "b.wav", OTHERS, 16000)
     link = tmp_path / "call.wav"
@@ -138,7 +138,7 @@ async def test_a_link_that_is_set_to_another_file_is_not_followed_again(tmp_path
     ("change", "sessions"),
     [(truncated, 1), (truncated, 2), (appended, 1), (rewritten, 1), (rewritten, 2), (rewritten_with_the_old_time, 1)],
 )
-async def test_a_file_that_is_written_to_while_it_is_streamed_gives_no_transcript(
+async def test_a_file_that_is_modified_during_streaming_gives_no_transcript(
     tmp_path: Path, change: Change, sessions: int
 ) -> None:
     source = write_words(tmp_path / "call.wav", WORDS, 16000)
@@ -156,7 +156,7 @@ async def test_a_job_resumes_only_with_its_own_content(tmp_path: Path, change: C
         await transcribe(source, settings, log=log)
         began = log.contents[-1]
         assert began.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
-        if not hash_was_known:  # the worker was killed before
+        if not hash_was_known:  # the worker was killed before it recorded the hash
             began = replace(began, sha256=None)
         resume, content = ResumeState(committed=tuple(log.segments[:1])), KnownContent(began=began)
         assert_said(await transcribe(source, settings, resume=resume, content=content), WORDS)
@@ -189,8 +189,8 @@ async def test_a_file_that_was_replaced_before_the_job_started_is_not_streamed(t
 
 
 @pytest.mark.parametrize("validator", ["ok", "no-etag"])
-async def test_an_address_whose_content_was_replaced(tmp_path: Path, validator: str) -> None:
-    """By the hash of the download; before the start of a job by the ETag or the other facts of the server."""
+async def test_replaced_content_at_a_url_is_refused(tmp_path: Path, validator: str) -> None:
+    """A change is detected by the hash of the download, and before the first attempt by the server's validators."""
     first = write_words(tmp_path / "a.wav", WORDS, 16000).read_bytes()
     second = write_words(tmp_path / "b.wav", OTHERS, 16000).read_bytes()
     async with tone_service(STT_ALLOWED_SOURCES="*,http://127.0.0.1", STT_TEMP_DIR=str(tmp_path / "temp")) as settings:
@@ -212,7 +212,7 @@ async def test_an_address_whose_content_was_replaced(tmp_path: Path, validator: 
 async def test_a_shortage_while_connecting_ends_the_attempt_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As a failure of the session it would use up the retries, and leave the section missing."""
+    """As a session failure, it would use up the retries and leave the section missing."""
     tries = 0
 
     async def no_descriptor(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""Tone-coded speech through the whole pipeline: every word once, in order, within 30 ms, whatever the file is."""
+"""Tone-coded speech in all file formats through the whole pipeline: every word once, in order, within 30 ms."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CODINGS = (audiofiles.WAV, audiofiles.FLAC, audiofiles.MP3, audiofiles.VORBIS)
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("rate", [8000, 16000, 44100, 48000])
 @pytest.mark.parametrize("coding", CODINGS, ids=str)
-async def test_every_word_once_at_its_time(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
+async def test_every_word_appears_once_at_its_time(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
     words = list(speech(12, seed=rate + channels))
     source = write_words(tmp_path / f"speech.{coding.ending}", words, rate, coding, channels)
     async with tone_service() as settings:
@@ -32,18 +32,18 @@ async def test_every_word_once_at_its_time(tmp_path: Path, coding: Coding, rate:
 
 
 @pytest.mark.parametrize("speed", [1.0, 4.0, math.inf])
-async def test_at_every_pace(tmp_path: Path, speed: float) -> None:
+async def test_every_speed_gives_every_word(tmp_path: Path, speed: float) -> None:
     words = list(speech(4, seed=5))
     source = write_words(tmp_path / "speech.wav", words, 16000)
     async with tone_service() as settings:
         transcript = await transcribe(source, settings, speed=speed)
     assert_said(transcript, words)
-    # At a set pace the last frame leaves when it is due; what comes after is the tail.
+    # At a fixed speed the last frame is sent on schedule; only the tail follows.
     if math.isfinite(speed):
         assert transcript.elapsed >= (transcript.source.duration - 0.3) / speed
 
 
-async def test_commits_are_logged_as_they_come_and_are_the_segments(tmp_path: Path) -> None:
+async def test_commits_are_recorded_on_arrival_and_are_the_segments(tmp_path: Path) -> None:
     words = list(speech(30, seed=2))
     source = write_words(tmp_path / "speech.flac", words, 44100, audiofiles.FLAC, channels=2)
     log = MemoryLog()
@@ -78,7 +78,7 @@ async def test_a_segment_that_could_not_be_recorded_is_not_reported(tmp_path: Pa
     assert len(reported) == 1
 
 
-async def test_files_are_written(tmp_path: Path) -> None:
+async def test_output_files_are_written(tmp_path: Path) -> None:
     words = list(speech(5, seed=3))
     source = write_words(tmp_path / "粵語 call.wav", words, 8000, audiofiles.MULAW)
     out = LocalOutputs(tmp_path / "out", "sub/粵語 call", ("json", "srt", "vtt", "txt"))
@@ -100,7 +100,7 @@ async def test_silence_gives_an_empty_transcript(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"RIFF", b"this is no audio at all" * 100])
-async def test_what_is_no_audio_is_refused_with_its_name(tmp_path: Path, content: bytes) -> None:
+async def test_a_file_without_audio_is_refused_with_its_name(tmp_path: Path, content: bytes) -> None:
     source = tmp_path / "broken.wav"
     source.write_bytes(content)
     async with tone_service() as settings:

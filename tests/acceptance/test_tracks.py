@@ -22,7 +22,7 @@ TAGS = [{"language": "eng"}, {"language": "yue"}]
 MKV = next(kind for kind in TRACK_FILES if kind.ending == "mkv")
 
 
-async def test_each_track_is_transcribed_with_its_language_as_the_label(tmp_path: Path) -> None:
+async def test_each_track_is_transcribed_with_its_language_as_channel_name(tmp_path: Path) -> None:
     path = write_tracks(tmp_path / "a.mkv", SIGNALS, MKV, TAGS)
     async with tone_service() as settings:
         transcript = await transcribe(path, settings, channels=ChannelSelection(track="all"), sessions=2)
@@ -44,7 +44,7 @@ async def test_a_job_for_one_track_resumes_only_with_that_track(tmp_path: Path) 
             await transcribe(path, settings, resume=resume)
 
 
-async def test_an_inverted_channel_costs_no_word(tmp_path: Path) -> None:
+async def test_an_inverted_channel_loses_no_word(tmp_path: Path) -> None:
     inverted = np.stack([SIGNALS[0], -SIGNALS[0]], axis=1)
     path = write_signal(tmp_path / "a.flac", inverted, RATE, FLAC)
     async with tone_service() as settings:
