@@ -67,6 +67,6 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
 
     pulse = Pulse(settings.health_file, "event loop")
     try:
-        app.run(settings, ready, switches, beside=lambda server: pulse.keep("event loop", lambda: server.problem))
+        app.run(settings, ready, switches, side_task=lambda server: pulse.keep("event loop", lambda: server.problem))
     finally:
         pulse.remove()

@@ -82,10 +82,10 @@ def on_segments(recordings: Sequence[Recording]) -> Run:
     heard = {}
     for recording in recordings:
         samples = whole_file(recording.path)
-        listener = SpeechSegmenter(SAMPLE_RATE, recognizer.voice_detector(), endpointing_rules(config))
+        segmenter = SpeechSegmenter(SAMPLE_RATE, recognizer.voice_detector(), endpointing_rules(config))
         pcm = np.clip(np.rint(samples * 32767), -32768, 32767).astype("<i2")
         texts, words = [], []
-        for utterance in [*listener.hear(pcm), *listener.finish()]:
+        for utterance in [*segmenter.process(pcm), *segmenter.finish()]:
             for offset_s, piece in utterance.pieces:
                 found = recognizer.recognize(piece, final=True)
                 texts.append(found.text)

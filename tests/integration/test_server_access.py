@@ -94,7 +94,7 @@ async def test_no_form_of_a_handshake_opens_a_session_without_a_key(version: str
                 status, text = await raw(server, request(target, headers, method, version))
                 assert status in (400, 401, 404, 405) or (method, status) == ("OPTIONS", 200), (method, target, text)
                 assert "upgrades" not in text, (method, target, text)
-        assert server._hub.sockets == 0
+        assert server._sockets.sockets == 0
         assert server._sio.eio.sockets == {}
 
 
@@ -162,12 +162,12 @@ async def test_a_second_websocket_of_a_session_is_refused_and_the_first_loses_no
             assert await refused(session, server, f"{SOCKET}&sid={sid}") == 400
             async with session.get(f"{server.url}{PATH}/?{POLL}&sid={sid}") as answer:
                 assert answer.status == 400
-        assert sid in server._hub._upgrades
+        assert sid in server._sockets._upgrades
         await first.send_str('42["start-session",{"sampleRate":16000}]')
         while "session_started" not in (text := await first.receive_str()):
             assert text.startswith("4"), text
         await first.close()
-        await async_wait_until(lambda: sid not in server._hub._upgrades, "the entry is gone with its connection")
+        await async_wait_until(lambda: sid not in server._sockets._upgrades, "the entry is gone with its connection")
 
 
 async def test_a_second_websocket_is_refused_during_the_probe_and_for_direct_connections() -> None:
@@ -212,7 +212,7 @@ async def test_a_handshake_without_a_join_is_dropped(query: str, monkeypatch: py
         else:
             await session.ws_connect(f"{server.url}{PATH}/?{SOCKET}", headers=HEADERS)
         async with caller(server) as joined:
-            await async_wait_until(lambda: server._hub.sockets == 1, "only the one that joined is left")
+            await async_wait_until(lambda: server._sockets.sockets == 1, "only the one that joined is left")
             await joined.start()
 
 
@@ -234,7 +234,7 @@ async def test_a_body_is_not_read_before_its_session_is_known() -> None:
 )
 async def test_bodies_are_bounded(headers: str, body: str, status: int) -> None:
     async with service() as server, aiohttp.ClientSession() as session:
-        server._endpoint._bodies._limit_s = 0.2
+        server._endpoint._bodies._timeout_s = 0.2
         sid = await handshake(session, server)
         text = request(f"{PATH}/?{POLL}&sid={sid}", headers, "POST") + body
         assert (await raw(server, text))[0] == status
@@ -250,14 +250,16 @@ async def test_a_session_sends_one_body_at_a_time() -> None:
         first.cancel()
 
 
-async def test_strangers_are_bounded_per_peer_and_in_time_and_make_room() -> None:
+async def test_unauthenticated_connections_are_limited_per_peer_and_in_time() -> None:
     async with service() as server:
-        server._connections._limits = ConnectionLimits(total=20, strangers=10, strangers_per_peer=6, stranger_s=0.5)
+        server._connections._limits = ConnectionLimits(
+            total=20, unauthenticated=10, unauthenticated_per_peer=6, unauthenticated_s=0.5
+        )
         idle = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(30)]
-        await async_wait_until(lambda: server._connections.strangers == 6, "the newest six are left")
+        await async_wait_until(lambda: server._connections.unauthenticated == 6, "the newest six are left")
         assert (await raw(server, request(f"{PATH}/?{POLL}", f"{KEY_HEADER}: {KEY}\r\n")))[0] == 200
         assert (await raw(server, request("/healthz")))[0] == 200
-        await async_wait_until(lambda: server._connections.strangers == 0, "the rest ran out of time")
+        await async_wait_until(lambda: server._connections.unauthenticated == 0, "the rest ran out of time")
         for reader, writer in idle:
             with pytest.raises((ConnectionError, EOFError)):
                 await reader.readexactly(1)
@@ -294,11 +296,11 @@ class FullHouse:
 
 
 async def test_clients_with_a_key_are_never_replaced() -> None:
-    connections = TcpConnections(ConnectionLimits(total=3, strangers=2, strangers_per_peer=2))
+    connections = TcpConnections(ConnectionLimits(total=3, unauthenticated=2, unauthenticated_per_peer=2))
     known = [FullHouse(f"10.0.0.{n}") for n in range(3)]
     for one in known:
         assert connections.accept(one)  # type: ignore[arg-type]
-        connections.welcome(one)  # type: ignore[arg-type]
+        connections.mark_authenticated(one)  # type: ignore[arg-type]
     assert not connections.accept(FullHouse("10.0.0.9"))  # type: ignore[arg-type]
     connections.remove(known[0])  # type: ignore[arg-type]
     first, second = FullHouse("2001:db8::1"), FullHouse("2001:db8::2")

@@ -153,7 +153,7 @@ async def test_connections_are_bounded_from_the_handshake_on() -> None:
     async with service(server_max_sessions=1) as server:
         statuses = [(await knock(server, POLLING, HEADERS))[0] for _ in range(5)]
         assert statuses == [200, 200, 200, 200, 429], "whether or not the clients join the namespace"
-        assert server._hub.sockets == 4
+        assert server._sockets.sockets == 4
         for path in (WEBSOCKET, f"{POLLING}&sid=", f"{POLLING}&SID=x"):
             assert (await knock(server, path, HEADERS))[0] in (400, 429)
         status, body = await knock(server, POLLING, HEADERS)

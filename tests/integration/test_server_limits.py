@@ -241,13 +241,13 @@ async def test_a_client_that_does_not_read_is_dropped(transport: str) -> None:
             while not (await socket.receive_str()).startswith("40"):
                 pass
         socket._response.connection.transport.pause_reading()  # type: ignore[union-attr]
-        (sid,) = server._hub._connections
+        (sid,) = server._sockets._connections
         for _ in range(5000):
-            await server._hub._emit(sid, messages.TRANSCRIPT, {"text": "x" * 20_000})
+            await server._sockets._emit(sid, messages.TRANSCRIPT, {"text": "x" * 20_000})
             await asyncio.sleep(0)
-            if not server._hub.connections:
+            if not server._sockets.connections:
                 break
-        assert server._hub.connections == 0
+        assert server._sockets.connections == 0
         await async_wait_until(lambda: server._sio.eio.sockets == {} or _all_closed(server), "the socket is closed")
         socket._response.connection.transport.abort()  # type: ignore[union-attr]
 

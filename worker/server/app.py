@@ -1,4 +1,4 @@
-"""The self-hosted real-time service as a whole: aiohttp, python-socketio, the recognizer, start and shutdown."""
+"""Starts and stops the self-hosted real-time service (aiohttp, python-socketio and the recognizer)."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 
-# python-engineio's default of 16 silently loses bursts sent over polling.
+# python-engineio's default of 16 silently drops bursts that clients send over polling.
 _MAX_PAYLOAD_PACKETS: Final = 100_000
 _CONNECTIONS_PER_SESSION: Final = 4
 _CLOSE_TIMEOUT_S: Final = 0.2
 
 
 class RunningServer:
-    """A server that listens on `url`. `ready` waits for the recognizer, `close` ends everything within 2 s."""
+    """A server that listens on `url`. `ready` waits for the recognizer; `close` stops the server within 2 s."""
 
     def __init__(
         self,
         settings: Settings,
         sio: socketio.AsyncServer,
         runner: web.AppRunner,
-        hub: SocketIoConnections,
+        sockets: SocketIoConnections,
         loader: EngineLoader,
         connections: TcpConnections,
         endpoint: HttpEndpoint,
@@ -53,36 +53,36 @@ class RunningServer:
     ) -> None:
         self._sio = sio
         self._runner = runner
-        self._hub = hub
+        self._sockets = sockets
         self._loader = loader
         self._connections = connections
         self._endpoint = endpoint
-        self._watching = asyncio.create_task(hub.watch())
+        self._watching = asyncio.create_task(sockets.watch())
         self._closing: asyncio.Task[None] | None = None
         self.port = port
         self.url = f"http://{_reachable(settings.server_host)}:{self.port}"
 
     @property
     def sessions(self) -> int:
-        """Sessions open now."""
-        return len(self._hub.sessions)
+        """Number of open sessions."""
+        return len(self._sockets.sessions)
 
     @property
     def backlog_s(self) -> float:
-        """Seconds of audio, of all sessions, that wait for recognition."""
-        return sum(session.backlog.total_s for session in self._hub.sessions)
+        """Seconds of audio of all sessions that wait for recognition."""
+        return sum(session.backlog.total_s for session in self._sockets.sessions)
 
     @property
     def problem(self) -> str | None:
-        """Why no session can be served now, None when one can."""
+        """Why the server cannot serve sessions now, or None."""
         return self._loader.problem
 
     async def ready(self) -> None:
-        """Until the recognizer is loaded. Raises its RecognizerError or SettingsError."""
+        """Wait until the recognizer is loaded. Raises its RecognizerError or SettingsError."""
         await self._loader.ready()
 
     async def close(self) -> None:
-        """Tell the clients, close the connections, stop listening. Calling it again waits for the first call."""
+        """End all sessions, close the connections and stop listening. A second call waits for the first one."""
         if self._closing is None:
             self._closing = asyncio.create_task(self._close())
         await asyncio.shield(self._closing)
@@ -91,8 +91,8 @@ class RunningServer:
         self._connections.stop_listening()
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
-        await self._hub.close()
-        self._connections.drop_strangers()
+        await self._sockets.close()
+        self._connections.drop_unauthenticated()
         await self._loader.close()
         await self._sio.shutdown()
         await self._runner.cleanup()
@@ -102,21 +102,21 @@ class RunningServer:
 async def start(
     settings: Settings, recognizer: Recognizer | RecognizerLoader, faults: Iterable[Fault] = ()
 ) -> RunningServer:
-    """Listen on the settings' address; returns at once, while a recognizer given as a function is still loading.
+    """Listen on the address of the settings. Returns at once; a recognizer given as a function is loaded meanwhile.
 
-    A handshake that comes while it loads waits for it; one that comes after it failed gets HTTP 500 with the reason.
-    A recognizer given as a value is not closed by the server. Raises SettingsError when no key is set,
-    EndpointUnavailable when the address cannot be listened on.
+    Handshakes wait while it loads; if loading has failed, they get HTTP 500 with the reason. A recognizer given as an
+    object is not closed by the server. Raises SettingsError if no API key is set, and EndpointUnavailable if the server
+    cannot listen on the address.
     """
     accepted = auth.accepted_keys(settings)
     switches = FaultSchedule(faults)
     sio = _socketio_server()
     loader = EngineLoader(settings, recognizer)
-    hub = SocketIoConnections(sio, settings, loader, switches)
+    sockets = SocketIoConnections(sio, settings, loader, switches)
     max_sockets = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
     connections = TcpConnections(limits_for(max_sockets))
-    endpoint = HttpEndpoint(sio, hub, loader, accepted, switches, connections, max_sockets)
-    app = _application(hub, loader, settings)
+    endpoint = HttpEndpoint(sio, sockets, loader, accepted, switches, connections, max_sockets)
+    app = _application(sockets, loader, settings)
     for path in (messages.PATH, messages.PATH + "/"):
         app.router.add_route("*", path, endpoint.handle)
     app.on_response_prepare.append(close_unauthenticated(connections))
@@ -131,7 +131,7 @@ async def start(
             f"cannot listen on {settings.server_host}:{settings.server_port}: {exc.strerror or exc}; "
             "choose another STT_SERVER_HOST or STT_SERVER_PORT (0 picks a free port)"
         ) from exc
-    server = RunningServer(settings, sio, runner, hub, loader, connections, endpoint, port)
+    server = RunningServer(settings, sio, runner, sockets, loader, connections, endpoint, port)
     _log.info("listening", url=server.url)
     return server
 
@@ -143,21 +143,21 @@ def run(
     settings: Settings,
     on_ready: Callable[[str], None] | None = None,
     faults: Iterable[Fault] = (),
-    beside: SideTask | None = None,
+    side_task: SideTask | None = None,
 ) -> None:
-    """Serve until SIGTERM or SIGINT. Blocking; prints nothing (it logs to stderr unless structlog is configured).
+    """Serve until SIGTERM or SIGINT. Blocks. Logs to standard error unless structlog is configured.
 
-    `on_ready` is called once with the address, when sessions can be served; `beside` runs on its event loop from the
-    time it listens. Raises SettingsError, EndpointUnavailable or RecognizerError when the service cannot start.
+    `on_ready` is called once with the address, when sessions can be served. `side_task` runs on the server's event loop
+    from the time it listens. Raises SettingsError, EndpointUnavailable or RecognizerError if the service cannot start.
     """
     if not structlog.is_configured():
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(settings, on_ready, faults, beside))
+        runner.run(_serve(settings, on_ready, faults, side_task))
 
 
 async def _serve(
-    settings: Settings, on_ready: Callable[[str], None] | None, faults: Iterable[Fault], beside: SideTask | None
+    settings: Settings, on_ready: Callable[[str], None] | None, faults: Iterable[Fault], side_task: SideTask | None
 ) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -166,7 +166,7 @@ async def _serve(
     server = await start(settings, lambda: recognizers.load(settings), faults)
     stopped = asyncio.create_task(stop.wait())
     ready = asyncio.create_task(server.ready())
-    more = [asyncio.create_task(beside(server))] if beside is not None else []
+    more = [asyncio.create_task(side_task(server))] if side_task is not None else []
     try:
         await asyncio.wait({stopped, ready}, return_when=asyncio.FIRST_COMPLETED)
         if not stopped.done():
@@ -182,28 +182,29 @@ async def _serve(
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """Who sends packets that are none must not fill the log with tracebacks of the library."""
-    if record.exc_info and record.exc_info[1] is not None:
-        record.msg, record.args = f"{record.getMessage()}: {record.exc_info[1]!r}"[:300], ()
+    """Log filter that replaces tracebacks of the library by one line: clients with invalid packets must not flood the
+    log."""
+    if record.exc_info and (error := record.exc_info[1]) is not None:
+        record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}: {error}"[:300], ()
         record.exc_info = None
     return True
 
 
 def _socketio_server() -> socketio.AsyncServer:
     Payload.max_decode_packets = _MAX_PAYLOAD_PACKETS
-    # What clients send wrongly is told to them; the libraries' own loggers would print it.
+    # Without a logger of ours, the libraries print every invalid message to standard error.
     library_log = logging.getLogger("worker.server.socketio")
     library_log.addHandler(logging.NullHandler())
     library_log.setLevel(logging.WARNING)
     library_log.addFilter(_in_one_line)
     return socketio.AsyncServer(
         async_mode="aiohttp",
-        # Events are handled in the connection's read loop: in order, and slowing the handler slows the client.
+        # Events are handled in the connection's read loop, in order: a slow handler slows its client.
         async_handlers=False,
         json=json_codec,
         serializer=BoundedPacket,
         max_http_buffer_size=MAX_BODY_BYTES,
-        # The key is a header that no browser adds by itself, so any page may connect with a key it has.
+        # Browsers never add the key header themselves, so every page may connect with its own key.
         cors_allowed_origins="*",
         cors_credentials=False,
         logger=library_log,
@@ -211,8 +212,8 @@ def _socketio_server() -> socketio.AsyncServer:
     )
 
 
-def _application(hub: SocketIoConnections, loader: EngineLoader, settings: Settings) -> web.Application:
-    """Health and metrics; the real-time endpoint is added by `start`."""
+def _application(sockets: SocketIoConnections, loader: EngineLoader, settings: Settings) -> web.Application:
+    """The HTTP routes for health and metrics; `start` adds the real-time endpoint."""
 
     async def health(_request: web.Request) -> web.Response:
         problem = loader.problem
@@ -221,21 +222,21 @@ def _application(hub: SocketIoConnections, loader: EngineLoader, settings: Setti
             "status": "ok" if problem is None else "unavailable",
             "problem": problem,
             "model": engine.recognizer.model if engine else None,
-            "sessions": len(hub.sessions),
+            "sessions": len(sockets.sessions),
             "max_sessions": settings.server_max_sessions,
-            "backlog_s": round(sum(session.backlog.total_s for session in hub.sessions), 1),
+            "backlog_s": round(sum(session.backlog.total_s for session in sockets.sessions), 1),
         }
         status = 200 if problem is None else 503
         return web.Response(status=status, text=json_codec.dumps(body), content_type="application/json")
 
-    heard = metrics.RisingCounter(metrics.SERVER_AUDIO)
+    received = metrics.RisingCounter(metrics.SERVER_AUDIO)
 
     async def measured(request: web.Request) -> web.Response:
         metrics.SERVER_READY.set(loader.problem is None)
-        metrics.SERVER_SESSIONS.set(len(hub.sessions))
+        metrics.SERVER_SESSIONS.set(len(sockets.sessions))
         metrics.SERVER_LIMIT.set(settings.server_max_sessions)
-        metrics.SERVER_BACKLOG.set(sum(session.backlog.total_s for session in hub.sessions))
-        heard.update(hub.heard_s)
+        metrics.SERVER_BACKLOG.set(sum(session.backlog.total_s for session in sockets.sessions))
+        received.update(sockets.received_s)
         body, content_type = metrics.exposition(metrics.SERVER, request.headers.get("Accept", ""))
         return web.Response(body=body, headers={"Content-Type": content_type})
 
@@ -246,7 +247,7 @@ def _application(hub: SocketIoConnections, loader: EngineLoader, settings: Setti
 
 
 def _reachable(host: str) -> str:
-    """An address of this machine for a host to listen on."""
+    """An address at which this machine can reach a server that listens on `host`."""
     if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     if host == "::":

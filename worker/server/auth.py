@@ -1,7 +1,7 @@
-"""Keys of the server, and refusals with true HTTP statuses, for polling and websocket alike.
+"""Checks API keys and refuses requests with the right HTTP status, for polling and websocket.
 
-python-socketio can only refuse inside the connection (HTTP 200). Only handshakes reliably carry the key: later requests
-carry the session id, which is a secret as well (browsers cannot send headers when an upgrade opens a websocket).
+python-socketio can only refuse inside the connection (HTTP 200). The key is checked at the handshake only: browsers
+cannot send headers when an upgrade opens a websocket. Later requests carry the session id, which is a secret as well.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from worker.settings import Settings
 
 @dataclass(slots=True)
 class Handshake:
-    """A handshake with an accepted key; stored on its request, which lives as long as the session."""
+    """A handshake with an accepted key, stored on its request, which exists as long as the session."""
 
     began_at: float
     """Time of the handshake on the monotonic clock, in seconds."""
     joined: bool = False
-    """Whether the client has joined the namespace of the API."""
+    """Whether the client has joined the Socket.IO namespace."""
 
 
 HANDSHAKE: Final = web.RequestKey("handshake", Handshake)
@@ -35,19 +35,19 @@ _CORS: Final = {"Access-Control-Allow-Origin": "*"}
 
 
 class AcceptedKeys:
-    """The keys that are accepted; compared in constant time, whatever their lengths."""
+    """The accepted keys. The comparison takes constant time, whatever the lengths."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest(key) for key in keys]
 
     def __contains__(self, key: str) -> bool:
         given = _digest(key)
-        # No early exit: the time must not tell which key was close.
+        # No early exit: the time must not reveal which key was similar.
         return sum(hmac.compare_digest(given, digest) for digest in self._digests) > 0
 
 
 def accepted_keys(settings: Settings) -> AcceptedKeys:
-    """The keys of STT_SERVER_API_KEYS, else STT_API_KEY. Raises SettingsError when there is none."""
+    """The keys of STT_SERVER_API_KEYS, otherwise STT_API_KEY. Raises SettingsError if both are empty."""
     given = settings.server_api_keys.get_secret_value() or settings.api_key.get_secret_value()
     accepted = [key.strip() for key in given.split(",") if key.strip()]
     if not accepted:
@@ -62,7 +62,7 @@ def problem_with_key(request: web.Request, accepted: AcceptedKeys) -> str | None
     given = request.headers.getall(KEY_HEADER, [])
     if not given or not given[0]:
         return f"the header {KEY_HEADER} is missing"
-    # A proxy may check another one of the repeated headers than this server.
+    # A proxy may check a different one of repeated headers than this server.
     if len(given) > 1:
         return f"the header {KEY_HEADER} is repeated; send it once"
     if given[0] not in accepted:
@@ -71,7 +71,7 @@ def problem_with_key(request: web.Request, accepted: AcceptedKeys) -> str | None
 
 
 def refusal(status: int, error: str, message: str) -> web.Response:
-    """A JSON answer that says why."""
+    """A JSON response with the error name and the reason."""
     return web.Response(
         status=status, text=dumps({"error": error, "message": message}), content_type="application/json", headers=_CORS
     )

@@ -1,4 +1,4 @@
-"""A session's faults at work (`worker.server.fault_options` names them): between the session and its client."""
+"""Applies the configured faults (`worker.server.fault_options`) to sessions and handshakes."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ _OVERFLOW_WINDOW_S: Final = 3.0
 _PHANTOM_AFTER_S: Final = 0.4
 NEVER_S: Final = 1e6
 REFUSALS: Final[dict[int, str]] = {}
-"""Requests (by `id`) whose connection is to be refused in-band, with the reason; taken out when they are."""
+"""Reasons for connections that are refused after the handshake, by `id` of their request; removed with the refusal."""
 
 
 class FaultEffect(Enum):
-    """What befalls the connection after a chunk."""
+    """The effect of a chunk on the connection."""
 
     NOTHING = auto()
-    RESET = auto()  # cut the connection
-    HOLD = auto()  # read nothing more
-    END = auto()  # the client was told; close the session
+    RESET = auto()  # reset the TCP connection
+    STOP_READING = auto()
+    END = auto()  # session-closed was sent; end the session
 
 
 class FaultySession:
-    """Stands between one session and its client. `emit` reaches the client."""
+    """Changes the messages of one session. `emit` sends a message to the client."""
 
     def __init__(self, faults: Sequence[Fault], emit: Emit) -> None:
         self._faults = {fault.kind: fault for fault in faults}
@@ -60,17 +60,17 @@ class FaultySession:
         if pause:
             rules = replace(rules, commit_silence_s=pause.number, early_after_s=NEVER_S)
         if longest:
-            rules = replace(rules, longest_s=longest.number)
+            rules = replace(rules, max_segment_s=longest.number)
         return replace(engine, rules=rules)
 
     async def chunk(self, audio_s: float) -> FaultEffect:
-        """`audio_s` seconds of audio came."""
+        """Count `audio_s` seconds of received audio. Returns the effect of the faults that are due."""
         self._audio_s += audio_s
         await self._repeat_partial()
         if self._past(FaultKind.DROP):
             return FaultEffect.RESET
         if self._past(FaultKind.STOP_READING):
-            return FaultEffect.HOLD
+            return FaultEffect.STOP_READING
         if self._past(FaultKind.CLOSE):
             return await self._close()
         error = self._error(audio_s)
@@ -79,7 +79,7 @@ class FaultySession:
         return await self._fail(error, as_message=self.has(FaultKind.ERROR_MESSAGE))
 
     def _error(self, audio_s: float) -> str | None:
-        """The name of the error that is due."""
+        """The name of the error that is due, or None."""
         for kind in (FaultKind.ERROR, FaultKind.ERROR_MESSAGE):
             if kind in self._faults and self._audio_s > self._faults[kind].name_at[1]:
                 return self._faults[kind].name_at[0]
@@ -90,9 +90,9 @@ class FaultySession:
         return "queue_overflow" if self.has(FaultKind.OVERFLOW) and self._too_fast() else None
 
     async def emit(self, event: str, payload: dict[str, Any] | None) -> None:
-        """What the session has to say, as the faults leave it."""
+        """Send a message of the session as changed by the faults."""
         if self._over or self._past(FaultKind.MUTE) or self._past(FaultKind.STOP_READING):
-            return  # a service that is stuck does not speak either
+            return  # a stuck service does not send messages either
         if event == messages.CLOSED:
             if self._swapped:
                 await self._send_forms(*self._swapped)
@@ -112,14 +112,14 @@ class FaultySession:
         elif kind == messages.TYPE_PARTIAL and self._deaf_at(self._audio_s):
             return
         elif kind == messages.TYPE_PARTIAL:
-            # Where nothing is committed the text in progress stays.
+            # Without commits, the text in progress remains.
             self._last_partial = payload["text"] or (self._last_partial if self.has(FaultKind.NEVER_COMMIT) else "")
             await self._emit(event, {**payload, "text": self._last_partial})
         else:
             await self._emit(event, payload)
 
     def _config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The session's configuration as a service with these faults sends it."""
+        """The configuration that a service with these faults sends."""
         if self.has(FaultKind.FORGET_TAIL):
             config = {k: v for k, v in config.items() if k != messages.FIELD_COMMIT_ON_STOP}
         return {**config, "include_timestamps": False} if self.has(FaultKind.PLAIN_ONLY) else config
@@ -138,7 +138,7 @@ class FaultySession:
             and self._audio_s >= self._repeated_s + 1
         ):
             self._repeated_s = self._audio_s
-            await self._say({"message_type": messages.TYPE_PARTIAL, "text": self._last_partial})
+            await self._send({"message_type": messages.TYPE_PARTIAL, "text": self._last_partial})
 
     async def _deafened(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         """Send a commit without the words of the time that is not transcribed."""
@@ -147,8 +147,8 @@ class FaultySession:
         if text:
             await self._heard_commit({**plain, "text": text}, {**timed, "text": text, "words": words})
         elif self.has(FaultKind.EMPTY_COMMITS):
-            await self._say({**plain, "text": ""})
-            await self._say({**timed, "text": "", "words": []})
+            await self._send({**plain, "text": ""})
+            await self._send({**timed, "text": "", "words": []})
 
     async def _commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         if self.has(FaultKind.DEAF):
@@ -159,7 +159,7 @@ class FaultySession:
     async def _heard_commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         if self.has(FaultKind.NEVER_COMMIT) and self._audio_s >= self._faults[FaultKind.NEVER_COMMIT].number:
             self._last_partial = timed["text"]
-            await self._say({"message_type": messages.TYPE_PARTIAL, "text": timed["text"]})
+            await self._send({"message_type": messages.TYPE_PARTIAL, "text": timed["text"]})
             return
         timed = self._altered(timed)
         if self.has(FaultKind.TEXT_COPIES):
@@ -175,19 +175,19 @@ class FaultySession:
         await self._send_forms(plain, timed)
         if self.has(FaultKind.PHANTOM):
             for message in phantoms(self._arranged(plain, timed), int(self._faults[FaultKind.PHANTOM].number)):
-                self._say_later(_PHANTOM_AFTER_S, message)
+                self._send_later(_PHANTOM_AFTER_S, message)
         if self.has(FaultKind.ECHO):
             for text in (timed["text"], timed["text"], self._last_partial):
-                await self._say({"message_type": messages.TYPE_PARTIAL, "text": text})
+                await self._send({"message_type": messages.TYPE_PARTIAL, "text": text})
 
     async def _send_forms(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
         for index, message in enumerate(self._arranged(plain, timed)):
             gap, growth = self._faults.get(FaultKind.PAIR_GAP), self._faults.get(FaultKind.GAP_GROWTH)
             if index and (gap or growth):
                 grown_s = growth.number * self._commits if growth else 0.0
-                self._say_later((gap.number if gap else 0.0) + grown_s, message)
+                self._send_later((gap.number if gap else 0.0) + grown_s, message)
             else:
-                await self._say(message)
+                await self._send(message)
 
     def _altered(self, timed: dict[str, Any]) -> dict[str, Any]:
         words = timed.get("words")
@@ -216,22 +216,22 @@ class FaultySession:
             out = [{**m, "text": "", "words": []} if "words" in m else {**m, "text": ""} for m in out] + out
         return out
 
-    def _say_later(self, seconds: float, message: dict[str, Any]) -> None:
+    def _send_later(self, seconds: float, message: dict[str, Any]) -> None:
         task = asyncio.create_task(self._later(seconds, message))
         self._late.add(task)
         task.add_done_callback(self._late.discard)
 
     async def _later(self, seconds: float, message: dict[str, Any]) -> None:
         await asyncio.sleep(seconds)
-        await self._say(message)
+        await self._send(message)
 
-    async def _say(self, message: dict[str, Any]) -> None:
+    async def _send(self, message: dict[str, Any]) -> None:
         await self._emit(messages.TRANSCRIPT, message)
 
     async def _fail(self, name: str, *, as_message: bool) -> FaultEffect:
         text = f"{name}: a configured fault"
         if as_message:
-            await self._say({"message_type": name, "error": text})
+            await self._send({"message_type": name, "error": text})
         else:
             await self._emit(messages.ERROR, {"error": text})
         return await self._close()

@@ -1,4 +1,4 @@
-"""Committed messages of a misbehaving service (pure): word times in other forms, and repeated text."""
+"""Builds committed messages with faults (pure): word times in other formats, and repeated text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _PHANTOM_WORDS: Final = 3
 
 
 def shifted(words: Words, late_s: float, form: str, number: int) -> Words:
-    """`words` of commit `number`, with times `late_s` too late and in the form of that name ("": as they are)."""
+    """`words` of commit `number` with times `late_s` too late and in the format `form` ("": unchanged)."""
     if form == "mixed":
         form = _MIXED[number % len(_MIXED)]
     begin = words[0]["start"]
@@ -43,13 +43,13 @@ def _in_form(start: float, end: float, form: str, begin: float) -> tuple[object,
 
 
 def repeated_text(message: Message, number: int) -> Message:
-    """The commit with its text `number` times; the word times of the copies are the same."""
+    """The commit with its text repeated `number` times. All copies have the same word times."""
     repeated = {**message, "text": " ".join([message.get("text", "")] * number)}
     return {**repeated, "words": message["words"] * number} if message.get("words") else repeated
 
 
 def phantoms(forms: Sequence[Message], number: int) -> list[Message]:
-    """`number` further commits of the last words of a commit, in the silence after it."""
+    """`number` additional commits that repeat the last words of a commit, with times in the silence after it."""
     return [_phantom(message, place) for place in range(1, number + 1) for message in forms if message.get("text")]
 
 

@@ -1,8 +1,8 @@
-"""The service misbehaving on purpose: `stt-batch server --fault NAME[=VALUE][:SESSIONS]`.
+"""Parses faults for tests of clients: `stt-batch server --fault NAME[=VALUE][:SESSIONS]`.
 
-Everything other people's clients had to learn the hard way, as switches, so that a client can be tested and a user can
-rehearse. `SESSIONS` limits a fault to some sessions by their number since the start, for example `:1`, `:1-3`, `:1,4`;
-faults of the handshake count connections instead. Seconds are seconds of audio received in the session.
+Each fault reproduces a misbehaviour of real services. `SESSIONS` limits a fault to some sessions, by their number since
+the start, for example `:1`, `:1-3` or `:1,4`; faults of the handshake count connections instead. Seconds are seconds of
+audio received in the session.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from worker.errors import SettingsError
 
 
 class FaultKind(StrEnum):
-    """What a fault does; the values are the names on the command line."""
+    """The kinds of faults. The values are the names on the command line."""
 
-    # which committed messages come, and how
+    # content of the committed messages
     PLAIN_ONLY = "plain-only"
     TIMED_ONLY = "timed-only"
     TIMED_FIRST = "timed-first"
@@ -36,28 +36,28 @@ class FaultKind(StrEnum):
     GAP_GROWTH = "gap-growth"
     UNTIMED = "untimed"
     SWAP = "swap"
-    # when they come
+    # time of the commits
     COMMIT_PAUSE = "commit-pause"
     LONGEST = "longest"
     NEVER_COMMIT = "never-commit"
     FORGET_TAIL = "forget-tail"
-    # how it stops transcribing
+    # the service stops transcribing
     DEAF = "deaf"
     REPEAT_PARTIAL = "repeat-partial"
     CLOSE_CODE = "close-code"
-    # how a session ends
+    # end of a session
     TIME_LIMIT = "time-limit"
     CLOSE = "close"
     DROP = "drop"
     ERROR = "error"
     ERROR_MESSAGE = "error-message"
-    # how it stalls
+    # stalls
     STOP_READING = "stop-reading"
     MUTE = "mute"
-    # what it takes
+    # limits
     OVERFLOW = "overflow"
     CHUNK_MAX = "chunk-max"
-    # the handshake
+    # handshake
     HTTP = "http"
     REFUSE = "refuse"
     HANG = "hang"
@@ -65,37 +65,37 @@ class FaultKind(StrEnum):
     POLLING_ONLY = "polling-only"
 
 
-# What a value means, for those that take one; and what it is when none is given.
+# Meaning of the value and its default, for faults with a value.
 FAULT_VALUES: Final[dict[FaultKind, tuple[str, str]]] = {
     FaultKind.PAIR_GAP: ("seconds between the two committed forms", "1"),
-    FaultKind.DRIFT: ("seconds the word times are late, more with each commit", "0.1"),
-    FaultKind.OFFSET: ("seconds all word times are late", "0.1"),
-    FaultKind.TIMES: ("the form of word times: FORM, or FORM@NUMBER from that commit on", "relative"),
-    FaultKind.TEXT_COPIES: ("times the text of a commit is repeated inside it", "3"),
-    FaultKind.PHANTOM: ("commits 0.4 s after each commit that repeat its last words", "1"),
+    FaultKind.DRIFT: ("seconds by which word times are late, multiplied by the number of the commit", "0.1"),
+    FaultKind.OFFSET: ("seconds by which word times are late", "0.1"),
+    FaultKind.TIMES: ("format of word times: FORM, or FORM@NUMBER from that commit on", "relative"),
+    FaultKind.TEXT_COPIES: ("number of repetitions of the text in each commit", "3"),
+    FaultKind.PHANTOM: ("additional commits, 0.4 s after each commit, that repeat its last words", "1"),
     FaultKind.GAP_GROWTH: ("seconds by which pair-gap grows with each commit", "0.5"),
-    FaultKind.UNTIMED: ("one in so many commits has no form with word times", "3"),
+    FaultKind.UNTIMED: ("every N-th commit has no form with word times", "3"),
     FaultKind.COMMIT_PAUSE: ("seconds of silence before a commit", "1.5"),
-    FaultKind.LONGEST: ("seconds of speech after which it commits without a pause", "36"),
-    FaultKind.NEVER_COMMIT: ("seconds after which nothing is committed any more", "0"),
-    FaultKind.DEAF: ("START or START-END in seconds: no text for the speech in that time, without any error", "0"),
+    FaultKind.LONGEST: ("seconds of speech after which text is committed without a pause", "36"),
+    FaultKind.NEVER_COMMIT: ("seconds after which no text is committed", "0"),
+    FaultKind.DEAF: ("START or START-END in seconds: no text for the speech in that time, and no error", "0"),
     FaultKind.CLOSE_CODE: ("code of session-closed", "1005"),
     FaultKind.TIME_LIMIT: ("seconds until session_time_limit_exceeded", "10"),
     FaultKind.CLOSE: ("seconds until an unannounced close with 1000", "10"),
     FaultKind.DROP: ("seconds until the connection is reset", "10"),
     FaultKind.ERROR: ("NAME@SECONDS: a session-error, then the close", "error@0"),
     FaultKind.ERROR_MESSAGE: ("NAME@SECONDS: the same as a transcript-message", "error@0"),
-    FaultKind.STOP_READING: ("seconds until nothing is read any more, nor said", "10"),
-    FaultKind.MUTE: ("seconds until nothing is answered any more, pings excepted", "10"),
-    FaultKind.OVERFLOW: ("times real time above which it ends with queue_overflow", "2"),
-    FaultKind.CHUNK_MAX: ("seconds of audio a chunk may hold", "1"),
-    FaultKind.HTTP: ("status of the handshake", "401"),
-    FaultKind.REFUSE: ("reason of the refusal in-band", "Invalid API key"),
+    FaultKind.STOP_READING: ("seconds after which the server neither reads nor sends", "10"),
+    FaultKind.MUTE: ("seconds after which the server sends nothing but pings", "10"),
+    FaultKind.OVERFLOW: ("speed, as a factor of real time, above which the session ends with queue_overflow", "2"),
+    FaultKind.CHUNK_MAX: ("maximum seconds of audio in one chunk", "1"),
+    FaultKind.HTTP: ("HTTP status of the handshake", "401"),
+    FaultKind.REFUSE: ("reason of a refusal after the handshake", "Invalid API key"),
     FaultKind.SLOW: ("seconds the handshake takes", "2"),
 }
 WORD_TIME_FORMS: Final = ("ms", "relative", "relative-ms", "negative", "zero", "beyond", "reversed", "text", "mixed")
-"""Forms of word times: milliseconds; from the start of the segment; both; 1,000 s too early; all 0; 1,000 s too late;
-start and end exchanged; numbers as text; a different form with each commit."""
+"""Formats of word times: milliseconds; relative to the segment; both; 1,000 s too early; all 0; 1,000 s too late; start
+and end swapped; numbers as text; a different format in each commit."""
 HANDSHAKE_FAULTS: Final = frozenset(
     {FaultKind.HTTP, FaultKind.REFUSE, FaultKind.HANG, FaultKind.SLOW, FaultKind.POLLING_ONLY}
 )
@@ -103,7 +103,7 @@ HANDSHAKE_FAULTS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One switch. `sessions` are the numbers it applies to, None for all."""
+    """One fault. `sessions`: the numbers of its sessions, None for all."""
 
     kind: FaultKind
     value: str = ""
@@ -115,13 +115,13 @@ class Fault:
 
     @property
     def name_at(self) -> tuple[str, float]:
-        """NAME@SECONDS taken apart."""
+        """NAME and SECONDS of a value NAME@SECONDS; 0 without seconds."""
         name, _, seconds = self.value.partition("@")
         return name, float(seconds or 0)
 
     @property
     def span(self) -> tuple[float, float]:
-        """START and END in seconds; infinite without an end."""
+        """START and END in seconds; END is inf if missing."""
         start, _, end = self.value.partition("-")
         return float(start), float(end or "inf")
 
@@ -130,13 +130,13 @@ class Fault:
 
 
 def parse(text: str) -> Fault:
-    """`NAME[=VALUE][:SESSIONS]` to a fault. Raises SettingsError that lists what there is."""
+    """Parse `NAME[=VALUE][:SESSIONS]`. Raises SettingsError with the valid names or values."""
     head, _, sessions = text.strip().partition(":")
     name, _, value = head.partition("=")
     try:
         kind = FaultKind(name)
     except ValueError:
-        raise SettingsError(f"no fault {name!r}; there are {', '.join(FaultKind)}") from None
+        raise SettingsError(f"no fault {name!r}; choose from {', '.join(FaultKind)}") from None
     meaning, default = FAULT_VALUES.get(kind, ("", ""))
     if value and not meaning:
         raise SettingsError(f"the fault {name} takes no value, got {value!r}")
@@ -157,7 +157,7 @@ def parse(text: str) -> Fault:
 
 
 def describe() -> str:
-    """All faults, a line each, for the help."""
+    """Help text with one line per fault."""
     lines = []
     for kind in FaultKind:
         meaning, default = FAULT_VALUES.get(kind, ("", ""))
@@ -166,7 +166,7 @@ def describe() -> str:
 
 
 class FaultSchedule:
-    """All switches of one server; counts sessions and connections."""
+    """The faults of one server. Counts sessions and connections to select them."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._faults = tuple(faults)
@@ -181,12 +181,12 @@ class FaultSchedule:
         return any(f.kind is FaultKind.POLLING_ONLY for f in self._faults)
 
     def next_session(self) -> tuple[Fault, ...]:
-        """The faults of the session that starts now."""
+        """The faults of the next session."""
         self._sessions += 1
         return tuple(f for f in self._faults if f.kind not in HANDSHAKE_FAULTS and f.applies(self._sessions))
 
     def next_connection(self) -> tuple[Fault, ...]:
-        """The faults of the handshake that comes now."""
+        """The faults of the next handshake."""
         self._connections += 1
         return tuple(f for f in self._faults if f.kind in HANDSHAKE_FAULTS and f.applies(self._connections))
 

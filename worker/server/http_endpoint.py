@@ -1,4 +1,4 @@
-"""The HTTP side of the real-time endpoint: each request is parsed once and checked before python-engineio sees it."""
+"""HTTP endpoint of the real-time API: parses and checks each request before python-engineio processes it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.server.fault_injection import apply_handshake_faults
 from worker.server.fault_options import FaultSchedule
 from worker.server.recognition_engine import EngineLoader
 from worker.server.request_bodies import BodyReader, BodyRefused, with_body
-from worker.server.request_query import HandshakeQuery, QueryRefused, parse_query
+from worker.server.request_query import EngineIoQuery, QueryRefused, parse_query
 from worker.server.socketio_connections import SocketIoConnections
 from worker.server.tcp_connection_limits import TcpConnections
 
@@ -29,12 +29,12 @@ class _RequestRefused(Exception):
 
 
 class HttpEndpoint:
-    """Serves handshakes with a key, and requests to sessions that exist. Belongs to one event loop."""
+    """Serves handshakes with an accepted key and requests to open sessions. Belongs to one event loop."""
 
     def __init__(
         self,
         sio: Any,
-        hub: SocketIoConnections,
+        sockets: SocketIoConnections,
         loader: EngineLoader,
         accepted: auth.AcceptedKeys,
         faults: FaultSchedule,
@@ -42,7 +42,7 @@ class HttpEndpoint:
         max_sockets: int,
     ) -> None:
         self._sio = sio
-        self._hub = hub
+        self._sockets = sockets
         self._loader = loader
         self._accepted = accepted
         self._faults = faults
@@ -52,7 +52,7 @@ class HttpEndpoint:
         self._posting: set[str] = set()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
-        """Serve one request to the endpoint's path, whatever its method."""
+        """Serve one request to the endpoint's path, with any method."""
         try:
             return await self._handle(request)
         except _RequestRefused as exc:
@@ -65,7 +65,7 @@ class HttpEndpoint:
             query = parse_query(request.rel_url.raw_query_string)
         except QueryRefused as exc:
             raise _RequestRefused(400, str(exc)) from None
-        # From here on all code sees the canonical query only.
+        # All further code gets the canonical query only.
         request = request.clone(rel_url=URL.build(path=request.path, query_string=query.canonical, encoded=True))
         if request.method == "OPTIONS":
             return await self._engine(request)
@@ -78,36 +78,38 @@ class HttpEndpoint:
         return await self._serve(request, query.sid, websocket=query.websocket)
 
     async def _handshake(self, request: web.Request) -> web.StreamResponse:
-        """Open a session."""
+        """Check a handshake and open a connection."""
         if request.method != "GET":
             raise _RequestRefused(400, "a request without a sid is a handshake, which must be a GET")
         problem = auth.problem_with_key(request, self._accepted)
         if problem is not None:
             raise _RequestRefused(401, problem, "auth_error")
-        self._connections.welcome(request.transport)
+        self._connections.mark_authenticated(request.transport)
         response = await apply_handshake_faults(request, self._faults)
         if response is not None:
             return response
-        problem = await self._loader.settled()
+        problem = await self._loader.problem_when_loaded()
         if problem is not None:
             raise _RequestRefused(500, problem, "transcriber_error")
-        if self._hub.sockets >= self._max_sockets:
-            most = self._max_sockets
-            raise _RequestRefused(429, f"the server has {most} connections open; try again later", "resource_exhausted")
-        # No await between the count and the new socket, or a burst of handshakes would pass the limit together.
-        self._hub.authenticate(request)
+        if self._sockets.sockets >= self._max_sockets:
+            limit = self._max_sockets
+            raise _RequestRefused(
+                429, f"the server has {limit} connections open; try again later", "resource_exhausted"
+            )
+        # No await between the count and the new socket: a burst of handshakes could exceed the limit.
+        self._sockets.authenticate(request)
         return await self._engine(request)
 
     async def _serve(self, request: web.Request, sid: str, *, websocket: bool) -> web.StreamResponse:
-        """A request to a session."""
-        if not self._hub.serves(sid):
+        """Serve a request to an open session."""
+        if not self._sockets.serves(sid):
             raise _RequestRefused(400, "the session that sid names does not exist or has ended")
-        self._connections.welcome(request.transport)
+        self._connections.mark_authenticated(request.transport)
         if request.method == "POST":
             return await self._post(request, sid)
         if not websocket:
             return await self._engine(request)
-        with self._hub.upgrading(sid, request) as free:
+        with self._sockets.upgrading(sid, request) as free:
             if not free:
                 raise _RequestRefused(400, "the session has a websocket already")
             return await self._engine(request)
@@ -128,18 +130,18 @@ class HttpEndpoint:
         return response
 
 
-def _transport_fits(request: web.Request, query: HandshakeQuery) -> bool:
-    """Whether the query and the headers ask for the same transport: python-engineio uses both, in different places."""
+def _transport_fits(request: web.Request, query: EngineIoQuery) -> bool:
+    """Whether the query and the headers request the same transport: python-engineio uses both, in different places."""
     if query.websocket:
         return request.method == "GET" and web.WebSocketResponse().can_prepare(request).ok
     return "websocket" not in ",".join(request.headers.getall("Upgrade", [])).lower()
 
 
 def close_unauthenticated(connections: TcpConnections) -> Any:
-    """A signal handler for `on_response_prepare`: a connection without an accepted request has one response."""
+    """A handler of `on_response_prepare` that closes connections without an accepted request after one response."""
 
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
-        if not connections.is_known(request.transport):
+        if not connections.is_authenticated(request.transport):
             response.headers["Connection"] = "close"
             response.force_close()
 

@@ -1,7 +1,7 @@
-"""The server's half of the wire: client payloads checked, server payloads built.
+"""Checks payloads of clients and builds payloads of the server.
 
-Names are those of `worker.realtime.messages`. Every refusal starts with an error name of the service, so that clients
-written for it know how to treat it.
+Names are in `worker.realtime.messages`. Every refusal starts with an error name of the real service, so that existing
+clients can handle it.
 """
 
 from __future__ import annotations
@@ -20,32 +20,32 @@ from worker.server.speech_segmenter import Pcm, Utterance
 MIN_RATE_HZ: Final = 8000
 MAX_RATE_HZ: Final = 48000
 MAX_CHUNK_S: Final = 10.0
-"""Longest audio in one message, in seconds."""
+"""Maximum of audio in one message, in seconds."""
 MAX_CHUNK_BYTES: Final = 1_000_000
-"""Largest audio in one message, in bytes of PCM."""
+"""Maximum of audio in one message, in bytes of PCM."""
 _VOICE_LATE_S: Final = 0.05
-"""How late a voice detector may notice the start of a word."""
+"""Maximum delay of the voice activity detector at the start of a word, in seconds."""
 
 
 class MessageRefused(Exception):
-    """What a client sent cannot be used; the text is the `error` of a session-error."""
+    """An invalid message of a client. The text is the `error` of the session-error."""
 
 
 @dataclass(frozen=True, slots=True)
 class AudioChunk:
-    """One message of audio: mono samples at the session's rate."""
+    """The audio of one message: mono samples at the session's rate."""
 
     pcm: Pcm
     duration_s: float
 
 
 def start_rate(args: tuple[Any, ...]) -> int:
-    """The `sampleRate` of a start-session, in Hz. Raises Refused."""
+    """The `sampleRate` of a start-session, in Hz. Raises MessageRefused."""
     return _rate(_payload(messages.START, args).get("sampleRate"), "sampleRate")
 
 
 def chunk(args: tuple[Any, ...], session_rate: int) -> AudioChunk:
-    """The audio of an audio-chunk. Raises Refused."""
+    """The audio of an audio-chunk. Raises MessageRefused."""
     payload = _payload(messages.CHUNK, args)
     rate = _rate(payload.get("sample_rate"), "sample_rate")
     if rate != session_rate:
@@ -53,11 +53,11 @@ def chunk(args: tuple[Any, ...], session_rate: int) -> AudioChunk:
     text = payload.get("audio_base_64")
     if not isinstance(text, str):
         raise MessageRefused("input_error: audio_base_64 must be a text: base64 of 16-bit little-endian mono PCM")
-    longest = min(MAX_CHUNK_BYTES, int(MAX_CHUNK_S * rate) * 2)
-    if len(text) > 4 * (longest // 3 + 1):
+    max_bytes = min(MAX_CHUNK_BYTES, int(MAX_CHUNK_S * rate) * 2)
+    if len(text) > 4 * (max_bytes // 3 + 1):
         raise MessageRefused(
-            f"chunk_size_exceeded: an audio-chunk may hold {longest / 2 / rate:.1f} s ({longest} bytes) at {rate} Hz; "
-            f"this one has about {len(text) * 3 // 4} bytes"
+            f"chunk_size_exceeded: an audio-chunk may hold {max_bytes / 2 / rate:.1f} s ({max_bytes} bytes) "
+            f"at {rate} Hz; this one has about {len(text) * 3 // 4} bytes"
         )
     try:
         raw = pybase64.b64decode(text, validate=True)
@@ -71,14 +71,14 @@ def chunk(args: tuple[Any, ...], session_rate: int) -> AudioChunk:
 
 
 def concatenated(chunks: list[AudioChunk]) -> Pcm:
-    """The samples of several messages in one block."""
+    """The samples of several messages in one array."""
     return np.concatenate([chunk.pcm for chunk in chunks])
 
 
 def session_started(
     session_id: str, rate: int, model: str, language: str | None, voice: EndpointingRules
 ) -> dict[str, Any]:
-    """The upstream's session_started message, with the session's configuration."""
+    """The message session_started with the session's configuration, in the form of the upstream service."""
     config = {
         "sample_rate": rate,
         "audio_format": f"pcm_{rate}",
@@ -87,75 +87,75 @@ def session_started(
         "commit_strategy": "vad",
         "vad_silence_threshold_secs": voice.commit_silence_s,
         "vad_threshold": voice.on,
-        "min_speech_duration_ms": round(voice.shortest_voice_s * 1000),
+        "min_speech_duration_ms": round(voice.min_voice_s * 1000),
         "min_silence_duration_ms": round(voice.early_silence_s * 1000),
-        "max_segment_duration_secs": voice.longest_s,
+        "max_segment_duration_secs": voice.max_segment_s,
         "include_timestamps": True,
         "include_language_detection": language is None,
-        # Ours, unknown to the service: everything heard is committed between stop-session and session-closed.
+        # Extension: all received audio is committed between stop-session and session-closed.
         messages.FIELD_COMMIT_ON_STOP: True,
     }
     return {"message_type": messages.TYPE_STARTED, "session_id": session_id, "config": config}
 
 
 def partial(text: str) -> dict[str, Any]:
-    """Text in progress."""
+    """The message with text in progress."""
     return {"message_type": messages.TYPE_PARTIAL, "text": text}
 
 
-def committed(said: Recognition, heard: Utterance) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both committed messages of one stretch; word times become session seconds, kept within the stretch."""
-    plain = {"message_type": messages.TYPE_COMMITTED, "text": said.text}
+def committed(recognition: Recognition, utterance: Utterance) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Both committed messages of one utterance. Word times become session seconds, limited to the utterance."""
+    plain = {"message_type": messages.TYPE_COMMITTED, "text": recognition.text}
     timed = {
         "message_type": messages.TYPE_COMMITTED_TIMED,
-        "text": said.text,
-        "language_code": said.language,
-        "words": _words(said, heard),
+        "text": recognition.text,
+        "language_code": recognition.language,
+        "words": _words(recognition, utterance),
     }
     return plain, timed
 
 
 def joined(parts: list[tuple[float, Recognition]]) -> Recognition:
-    """Several recognitions of one stretch as one; the float is each one's offset in seconds."""
+    """Joins the recognitions of the pieces of an utterance; the float is the offset of each in seconds."""
     texts, words = [], []
     language = None
-    for offset_s, said in parts:
-        if not said.text:
+    for offset_s, recognition in parts:
+        if not recognition.text:
             continue
-        texts.append(said.text)
-        language = language or said.language
-        words += [RecognizedWord(w.text, w.start + offset_s, w.end + offset_s, w.logprob) for w in said.words]
+        texts.append(recognition.text)
+        language = language or recognition.language
+        words += [RecognizedWord(w.text, w.start + offset_s, w.end + offset_s, w.logprob) for w in recognition.words]
     return Recognition("".join(_with_gap(texts)), tuple(words), language)
 
 
 def _with_gap(texts: list[str]) -> list[str]:
     out: list[str] = []
     for text in texts:
-        # Scripts without spaces (CJK) are joined without one.
+        # Scripts without spaces (CJK) are joined without a space.
         if out and out[-1][-1].isascii() and text[0].isascii():
             out.append(" ")
         out.append(text)
     return out
 
 
-def _words(said: Recognition, heard: Utterance) -> list[dict[str, Any]]:
+def _words(recognition: Recognition, utterance: Utterance) -> list[dict[str, Any]]:
     out: list[dict[str, Any]] = []
-    place, earliest = 0, heard.start_s
-    for word in said.words:
-        found = said.text.find(word.text, place)
-        start = heard.start_s + word.start
-        end = heard.start_s + word.end
+    position, earliest = 0, utterance.start_s
+    for word in recognition.words:
+        found = recognition.text.find(word.text, position)
+        start = utterance.start_s + word.start
+        end = utterance.start_s + word.end
         if not out:
-            # Engines tend to begin the first word with the segment, which holds silence before the voice.
-            start = max(start, min(heard.voice_start_s - _VOICE_LATE_S, end - _VOICE_LATE_S))
-        start = round(min(max(start, earliest), heard.end_s), 3)
-        end = round(min(max(end, start), heard.end_s), 3)
-        if found > place and out:
-            gap = said.text[place:found]
+            # Engines tend to start the first word at the start of the segment, before the voice.
+            start = max(start, min(utterance.voice_start_s - _VOICE_LATE_S, end - _VOICE_LATE_S))
+        start = round(min(max(start, earliest), utterance.end_s), 3)
+        end = round(min(max(end, start), utterance.end_s), 3)
+        if found > position and out:
+            gap = recognition.text[position:found]
             out.append({"text": gap, "start": earliest, "end": start, "type": "spacing", "logprob": 0.0})
         logprob = None if word.logprob is None else round(word.logprob, 4)
         out.append({"text": word.text, "start": start, "end": end, "type": "word", "logprob": logprob})
-        place = max(place, found + len(word.text))
+        position = max(position, found + len(word.text))
         earliest = end
     return out
 

@@ -1,4 +1,4 @@
-"""What all sessions of a process share, and how it comes up: loading in the background, failed, or ready."""
+"""Loads the recognizer in the background and provides it to all sessions of the process."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ RecognizerLoader = Callable[[], Recognizer]
 
 @dataclass(frozen=True, slots=True)
 class RecognitionEngine:
-    """The recognizer and the threads around it."""
+    """The recognizer with its threads and rules, shared by all sessions."""
 
     recognizer: Recognizer
     scheduler: RecognitionScheduler
-    ears: Executor
-    """Runs the listeners: resampling and voice detection."""
+    segmenter_thread: Executor
+    """Runs the speech segmenters: resampling and voice activity detection."""
     rules: EndpointingRules
 
 
@@ -38,23 +38,23 @@ class EngineLoader:
     """An engine that may still be loading. All methods are called on the event loop."""
 
     def __init__(self, settings: Settings, recognizer: Recognizer | RecognizerLoader) -> None:
-        """A recognizer given as a value stays its owner's; one that was loaded here is closed here."""
+        """`recognizer`: a loaded one, which is not closed here, or a function that loads one."""
         self._settings = settings
         self._owned = callable(recognizer)
         self._task = asyncio.create_task(self._load(recognizer))
-        # The failure is told at the handshake and by `ready`; nobody may be waiting.
+        # `ready` and the next handshake report a failure; without a waiter, asyncio would log it.
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     @property
     def engine(self) -> RecognitionEngine | None:
-        """The engine once it is loaded."""
+        """The engine, or None until it is loaded."""
         if not self._task.done() or self._task.cancelled() or self._task.exception():
             return None
         return self._task.result()
 
     @property
     def problem(self) -> str | None:
-        """Why no session can be served now, None when one can."""
+        """Why no session can be served now, or None."""
         if not self._task.done():
             return "the recognizer is still loading"
         if self._task.cancelled():
@@ -66,23 +66,23 @@ class EngineLoader:
         return f"the recognizer fails: {broken}" if broken else None
 
     async def ready(self) -> RecognitionEngine:
-        """Wait for the engine. Raises what loading raised."""
+        """Wait for the engine. Raises the error of the loading."""
         return await asyncio.shield(self._task)
 
-    async def settled(self) -> str | None:
-        """`problem`, after waiting up to 60 s for an engine that still loads."""
+    async def problem_when_loaded(self) -> str | None:
+        """Wait up to 60 s while the engine is loading, then return `problem`."""
         await asyncio.wait({self._task}, timeout=_LOAD_WAIT_S)
         return self.problem
 
     async def close(self) -> None:
-        """Stop loading or recognizing. A recognition that runs is left to its daemon thread."""
+        """Stop loading and recognizing. A running recognition ends in its daemon thread."""
         self._task.cancel()
         await asyncio.wait({self._task})
         engine = self.engine
         if engine is None:
             return
         idle = engine.scheduler.close()
-        engine.ears.shutdown(wait=False, cancel_futures=True)
+        engine.segmenter_thread.shutdown(wait=False, cancel_futures=True)
         if idle and self._owned:
             engine.recognizer.close()
 
@@ -90,26 +90,28 @@ class EngineLoader:
         started = time.monotonic()
         loaded = await _in_daemon_thread(recognizer) if callable(recognizer) else recognizer
         _log.info("recognizer loaded", model=loaded.model, load_s=round(time.monotonic() - started, 2))
-        ears = ThreadPoolExecutor(max_workers=1, thread_name_prefix="listen")
-        return RecognitionEngine(loaded, RecognitionScheduler(loaded), ears, endpointing_rules(self._settings))
+        segmenter_thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="listen")
+        return RecognitionEngine(
+            loaded, RecognitionScheduler(loaded), segmenter_thread, endpointing_rules(self._settings)
+        )
 
 
 async def _in_daemon_thread(load: RecognizerLoader) -> Recognizer:
-    """Run `load` in a thread that does not keep the process from ending (a model may be downloading)."""
+    """Run `load` in a daemon thread, so the process can end during the download of a model."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[Recognizer] = loop.create_future()
 
-    def tell(how: Callable[[Any], None], what: Any) -> None:
+    def finish(set_outcome: Callable[[Any], None], outcome: Any) -> None:
         if not result.done():
-            how(what)
+            set_outcome(outcome)
 
     def work() -> None:
         try:
             outcome: tuple[Callable[[Any], None], Any] = (result.set_result, load())
-        except Exception as exc:  # noqa: BLE001 - handed to the one who waits
+        except Exception as exc:  # noqa: BLE001 - raised by `ready`
             outcome = (result.set_exception, exc)
         try:
-            loop.call_soon_threadsafe(tell, *outcome)
+            loop.call_soon_threadsafe(finish, *outcome)
         except RuntimeError:
             _log.info("the server stopped before its recognizer was loaded")
 

@@ -1,9 +1,9 @@
-"""Recognition off the event loop: a few threads, sessions in turn, finals before partials.
+"""Runs recognition in threads: sessions in round-robin order, finals before partials.
 
-A final is always done; sessions with finals waiting are served one after the other, so one that sends hours at once
-delays the others by one recognition at most. A partial is only taken when a thread is free at that moment.
+Every final is recognized. Sessions with waiting finals are served in round-robin order, so a session that sends hours
+of audio at once delays the others by at most one recognition. A partial is only recognized if a thread is free.
 
-The threads are daemons: recognition cannot be interrupted, and a process that shuts down must not wait for it.
+The threads are daemon threads: a recognition cannot be interrupted, and a process must not wait for it to shut down.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ class _RecognitionTask:
 
 
 class RecognitionScheduler:
-    """All methods are called on the event loop that created it."""
+    """The queue and threads of one recognizer. All methods are called on the event loop that created it."""
 
     def __init__(self, recognizer: Recognizer) -> None:
         self._recognizer = recognizer
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[Hashable, deque[_RecognitionTask]] = {}
-        self._turns: deque[Hashable] = deque()  # owners with waiting jobs, next one first
+        self._round_robin: deque[Hashable] = deque()  # owners with waiting tasks, the next one first
         self._inbox: queue.SimpleQueue[_RecognitionTask | None] = queue.SimpleQueue()
         self._free = max(1, recognizer.parallel)
         self._failures = 0
@@ -54,93 +54,94 @@ class RecognitionScheduler:
 
     @property
     def waiting_s(self) -> float:
-        """Seconds of audio of finals that no thread has taken yet."""
-        return sum(len(job.samples) for jobs in self._waiting.values() for job in jobs) / SAMPLE_RATE
+        """Seconds of audio of finals that wait for a thread."""
+        return sum(len(task.samples) for tasks in self._waiting.values() for task in tasks) / SAMPLE_RATE
 
     @property
     def broken(self) -> str | None:
-        """Why the recognizer is taken for broken (failures in a row); None also when it is time to try again."""
+        """The last error if the recognizer failed repeatedly; None if it works, or if it is time for another
+        attempt."""
         if self._failures < _MAX_FAILURES or time.monotonic() - self._failed_at > _RETRY_AFTER_S:
             return None
         return self._last_failure
 
     def final(self, owner: Hashable, samples: Samples) -> asyncio.Future[Recognition]:
-        """Recognize a finished stretch. The future raises what the recognizer raised."""
-        job = _RecognitionTask(samples, final=True, result=self._loop.create_future())
+        """Recognize a complete utterance. The future raises the error of the recognizer."""
+        task = _RecognitionTask(samples, final=True, result=self._loop.create_future())
         if owner not in self._waiting:
             self._waiting[owner] = deque()
-            self._turns.append(owner)
-        self._waiting[owner].append(job)
+            self._round_robin.append(owner)
+        self._waiting[owner].append(task)
         self._dispatch()
-        return job.result
+        return task.result
 
     def partial(self, samples: Samples) -> asyncio.Future[Recognition] | None:
-        """A quick look at speech in progress; None when no thread is free."""
-        if not self._free or self._turns or self._closed:
+        """Recognize speech in progress quickly, or return None if no thread is free."""
+        if not self._free or self._round_robin or self._closed:
             return None
-        job = _RecognitionTask(samples, final=False, result=self._loop.create_future())
+        task = _RecognitionTask(samples, final=False, result=self._loop.create_future())
         self._free -= 1
-        self._inbox.put(job)
-        return job.result
+        self._inbox.put(task)
+        return task.result
 
-    def forget(self, owner: Hashable) -> None:
-        """Drop what waits for an owner that is gone; what runs is finished and its result dropped."""
-        for job in self._waiting.pop(owner, ()):
-            job.result.cancel()
-        if owner in self._turns:
-            self._turns.remove(owner)
+    def cancel_waiting(self, owner: Hashable) -> None:
+        """Cancel the waiting tasks of a closed session. Running tasks end, and their results are discarded."""
+        for task in self._waiting.pop(owner, ()):
+            task.result.cancel()
+        if owner in self._round_robin:
+            self._round_robin.remove(owner)
 
     def close(self) -> bool:
-        """Stop taking work. Returns whether all threads are idle (the recognizer may then be freed)."""
+        """Stop. Returns whether all threads are idle, so that the recognizer may be freed."""
         self._closed = True
         for owner in list(self._waiting):
-            self.forget(owner)
+            self.cancel_waiting(owner)
         for _ in self._threads:
             self._inbox.put(None)
         return self._free == len(self._threads)
 
     def _dispatch(self) -> None:
-        while self._free and self._turns and not self._closed:
-            owner = self._turns.popleft()
-            jobs = self._waiting[owner]
-            job = jobs.popleft()
-            if jobs:
-                self._turns.append(owner)
+        while self._free and self._round_robin and not self._closed:
+            owner = self._round_robin.popleft()
+            tasks = self._waiting[owner]
+            task = tasks.popleft()
+            if tasks:
+                self._round_robin.append(owner)
             else:
                 del self._waiting[owner]
-            if job.result.cancelled():
+            if task.result.cancelled():
                 continue
             self._free -= 1
-            self._inbox.put(job)
+            self._inbox.put(task)
 
     def _work(self) -> None:
-        while (job := self._inbox.get()) is not None:
+        while (task := self._inbox.get()) is not None:
             result: Recognition | Exception
             try:
-                result = self._recognizer.recognize(job.samples, final=job.final)
-            except Exception as exc:  # noqa: BLE001 - handed to the session, which tells its client
+                result = self._recognizer.recognize(task.samples, final=task.final)
+            except Exception as exc:  # noqa: BLE001 - raised by the future of the session
                 result = exc
             if self._closed:
                 return
             try:
-                self._loop.call_soon_threadsafe(self._done, job, result)
-            except RuntimeError:  # the loop was closed meanwhile
+                self._loop.call_soon_threadsafe(self._done, task, result)
+            except RuntimeError:  # the event loop is closed
                 return
 
-    def _done(self, job: _RecognitionTask, result: Recognition | Exception) -> None:
+    def _done(self, task: _RecognitionTask, result: Recognition | Exception) -> None:
         self._free += 1
         if isinstance(result, Exception):
             self._failures += 1
             self._failed_at = time.monotonic()
             self._last_failure = f"{type(result).__name__}: {result}"
             _log.error(
-                "recognition failed", error=self._last_failure, audio_s=len(job.samples) / SAMPLE_RATE, exc_info=result
+                "recognition failed", error=self._last_failure, audio_s=len(task.samples) / SAMPLE_RATE, exc_info=result
             )
         else:
             self._failures = 0
-        if not job.result.done():
+        if not task.result.done():
             if isinstance(result, Exception):
-                job.result.set_exception(result)
+                task.result.set_exception(result)
             else:
-                job.result.set_result(result)
+                task.result.set_result(result)
         self._dispatch()

@@ -1,4 +1,4 @@
-"""Reads bodies of polling requests completely, within limits of size, time and total memory."""
+"""Reads bodies of polling requests within limits of size, time and total memory."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 from aiohttp import web
 
 MAX_BODY_BYTES: Final = 8_000_000
-"""Above the limit of one message (1 MB of PCM, 1.34 MB as base64), since several messages come in one body."""
+"""Maximum size of a body. A body contains several messages (each at most 1 MB of PCM, 1.34 MB as base64)."""
 MAX_ALL_BODIES_BYTES: Final = 32_000_000
-"""Limit for all bodies that are being received at one time."""
+"""Maximum size of all bodies that are being received."""
 BODY_TIMEOUT_S: Final = 30.0
-"""Seconds one body may take to arrive."""
+"""Maximum time to receive a body, in seconds."""
 
 
 class BodyRefused(Exception):
@@ -25,11 +25,11 @@ class BodyRefused(Exception):
 
 
 class BodyReader:
-    """Reads bodies and counts their memory. Belongs to one event loop."""
+    """Reads bodies and limits their total memory. Belongs to one event loop."""
 
-    def __init__(self, limit_s: float = BODY_TIMEOUT_S) -> None:
-        self._limit_s = limit_s
-        self._held_bytes = 0
+    def __init__(self, timeout_s: float = BODY_TIMEOUT_S) -> None:
+        self._timeout_s = timeout_s
+        self._buffered_bytes = 0
 
     async def read(self, request: web.Request) -> bytes:
         """The body of `request`. Raises BodyRefused."""
@@ -40,29 +40,29 @@ class BodyReader:
             raise BodyRefused(413, f"a body must have at most {MAX_BODY_BYTES} bytes; this one has {declared}")
         body = bytearray()
         try:
-            async with asyncio.timeout(self._limit_s):
+            async with asyncio.timeout(self._timeout_s):
                 while chunk := await request.content.readany():
                     body += chunk
-                    self._held_bytes += len(chunk)
+                    self._buffered_bytes += len(chunk)
                     self._check(len(body))
         except TimeoutError:
-            raise BodyRefused(408, f"the body did not arrive within {self._limit_s:g} s") from None
+            raise BodyRefused(408, f"the body did not arrive within {self._timeout_s:g} s") from None
         except web.RequestPayloadError as exc:
-            raise BodyRefused(400, f"the body is broken: {exc}") from None
+            raise BodyRefused(400, f"the body is invalid: {exc}") from None
         finally:
-            self._held_bytes -= len(body)
+            self._buffered_bytes -= len(body)
         return bytes(body)
 
     def _check(self, body_bytes: int) -> None:
         if body_bytes > MAX_BODY_BYTES:
             raise BodyRefused(413, f"a body must have at most {MAX_BODY_BYTES} bytes")
-        if self._held_bytes > MAX_ALL_BODIES_BYTES:
+        if self._buffered_bytes > MAX_ALL_BODIES_BYTES:
             raise BodyRefused(503, "the server receives too many large bodies at once; try again later")
 
 
 def with_body(request: web.Request, body: bytes) -> SimpleNamespace:
-    """The parts of a request that python-engineio uses, with the complete body: it calls read() once, which on a
-    request returns only the bytes received so far."""
+    """The parts of a request that python-engineio uses, with the complete body. python-engineio calls `read` once,
+    which on a real request returns only the bytes received so far."""
 
     class _Body:
         async def read(self, limit: int) -> bytes:

@@ -1,8 +1,8 @@
-"""The query of a request to the real-time endpoint, read once (pure).
+"""Parses the query of a request to the real-time endpoint strictly (pure).
 
-Two parsers that read one query differently allow clients to bypass the checks between them: a blank, repeated or
-doubly encoded `sid` names a session for one parser and none for the other. So the query is read
-here, strictly, and python-engineio receives `HandshakeQuery.canonical`, which is built from the result.
+If two parsers read one query differently, clients can bypass the checks between them: a blank, repeated or doubly
+encoded `sid` names a session for one parser only. So the query is parsed here, and python-engineio receives
+`EngineIoQuery.canonical`, which is built from the result.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class QueryRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class HandshakeQuery:
+class EngineIoQuery:
     """A request for a new session (`sid` is None) or to an existing one."""
 
     transport: str
@@ -35,12 +35,12 @@ class HandshakeQuery:
 
     @property
     def canonical(self) -> str:
-        """The query in a form that every parser reads alike."""
+        """The query in a form that all parsers read in the same way."""
         sid = "" if self.sid is None else f"&sid={self.sid}"
         return f"EIO={_VERSION}&transport={self.transport}{sid}"
 
 
-def parse_query(raw: str) -> HandshakeQuery:
+def parse_query(raw: str) -> EngineIoQuery:
     """Parse the raw query string of a request line. Names that Engine.IO does not know are ignored.
 
     Raises QueryRefused for a parameter that is repeated, blank, or has a value that Engine.IO does not define.
@@ -57,7 +57,7 @@ def parse_query(raw: str) -> HandshakeQuery:
     sid = found.get("sid")
     if sid is not None and not _SID.fullmatch(sid):
         raise QueryRefused("sid is not a session id")
-    # With a sid the version was agreed at the handshake; it may be omitted, but must not differ.
+    # With a sid, the handshake has fixed the version: it may be omitted, but must not differ.
     if found.get("EIO", "" if sid is None else _VERSION) != _VERSION:
         raise QueryRefused("the query must name EIO=4: Socket.IO clients of version 3 and later are served")
     transport = found.get("transport", "polling")
@@ -65,7 +65,7 @@ def parse_query(raw: str) -> HandshakeQuery:
         raise QueryRefused(f"the transport of the query must be one of {', '.join(TRANSPORTS)}")
     if "j" in found:
         raise QueryRefused("JSONP (the parameter j) is not supported")
-    return HandshakeQuery(transport, sid)
+    return EngineIoQuery(transport, sid)
 
 
 def _decoded(text: str) -> str:

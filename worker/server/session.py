@@ -1,8 +1,8 @@
-"""One real-time session: audio in, transcript messages out.
+"""One real-time session of the server: receives audio and sends transcript messages.
 
-Three tasks: `_listen` takes the queued audio in order and finds the stretches of speech, `_commit` emits what was
-recognized in the order it was spoken, `_live` sends partials and signs of life and watches for idleness. The session
-ends with exactly one `session-closed`: after `stop` everything heard is committed first.
+It has three tasks. `_segment` splits the queued audio into utterances, `_commit` sends their recognized text in order,
+and `_send_partials` sends partials and keep-alive messages and detects idle clients. Every session ends with exactly
+one `session-closed`; after `stop`, all received audio is committed first.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from worker.server.session_limits import (
 )
 from worker.server.speech_segmenter import SpeechSegmenter, Utterance
 
-_SIGN_OF_LIFE_S = 1.0
-_PARTIAL_EVERY_S = 1.0
-_PARTIAL_NEW_S = 0.5
-_MAX_PARTIAL_S = 28.0  # what an engine takes at once
+_KEEP_ALIVE_S = 1.0
+_PARTIAL_INTERVAL_S = 1.0
+_MIN_NEW_AUDIO_S = 0.5
+_MAX_PARTIAL_S = 28.0  # maximum for one call of the engine
 _TICK_S = 0.1
 _MAX_BATCH_S = 5.0
 _STOPPED = messages.REASON_STOPPED
@@ -46,7 +46,7 @@ Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 
 
 class ServerSession:
-    """Created on start-session; `run` is its whole life. All methods are called on the event loop."""
+    """A session, created on start-session; `run` runs it to its end. All methods are called on the event loop."""
 
     def __init__(
         self, session_id: str, rate: int, engine: RecognitionEngine, limits: SessionLimits, emit: Emit
@@ -56,36 +56,37 @@ class ServerSession:
         self._engine = engine
         self._limits = limits
         self._emit = emit
-        self._listener = SpeechSegmenter(rate, engine.recognizer.voice_detector(), engine.rules)
+        self._segmenter = SpeechSegmenter(rate, engine.recognizer.voice_detector(), engine.rules)
         self._inbox: deque[protocol.AudioChunk] = deque()
         self._arrived = asyncio.Event()
         self.backlog = Backlog(limits.backlog_s)
-        self._spoken: asyncio.Queue[tuple[Utterance, list[asyncio.Future[Recognition]]] | None] = asyncio.Queue()
+        self._utterances: asyncio.Queue[tuple[Utterance, list[asyncio.Future[Recognition]]] | None] = asyncio.Queue()
         self._ending: asyncio.Future[SessionEnding] = asyncio.get_running_loop().create_future()
         self._stopped: SessionEnding | None = None
         self.over = asyncio.Event()
-        self._listening = False
+        self._segmenting = False
         self._finished = asyncio.Event()
         self._errors = 0
         self._partial_text = ""
-        self._partial_of: int | None = None  # the open stretch `_partial_text` belongs to
-        self._partial_upto = 0  # samples of it that were looked at
+        self._partial_of: int | None = None  # start of the open segment with the text `_partial_text`
+        self._partial_upto = 0  # samples of it that were recognized for the last partial
         now = time.monotonic()
         self._last_message = self._last_sent = self._last_partial = now
         self._busy_since_sent = False
 
     @property
-    def heard_s(self) -> float:
-        """Seconds of audio listened to."""
-        return self._listener.heard_s
+    def received_s(self) -> float:
+        """Seconds of received audio that were segmented."""
+        return self._segmenter.received_s
 
     def chunk(self, args: tuple[Any, ...]) -> float:
-        """Take an audio-chunk; returns its seconds. Raises wire.Refused; too much of it ends the session."""
+        """Add the audio of an audio-chunk. Returns its length in seconds. Raises protocol.MessageRefused. A backlog
+        above the limit ends the session."""
         self._last_message = time.monotonic()
         if self._ending.done():
             return 0.0
         if self._stopped:
-            raise protocol.MessageRefused("invalid_request: the session is stopping, no more audio is taken")
+            raise protocol.MessageRefused("invalid_request: the session is stopping, no more audio is accepted")
         chunk = protocol.chunk(args, self.rate)
         self.backlog.received(chunk.duration_s)
         self._busy_since_sent = True
@@ -100,36 +101,37 @@ class ServerSession:
         self._arrived.set()
         return chunk.duration_s
 
-    async def hold(self, audio_s: float) -> None:
-        """See Backlog.hold; called after each chunk, before the next message of the connection is read."""
-        await self.backlog.hold(audio_s)
+    async def throttle(self, audio_s: float) -> None:
+        """See `Backlog.throttle`; called after each chunk, before the next message of the connection is read."""
+        await self.backlog.throttle(audio_s)
 
     def refuse(self) -> None:
-        """Count a message that was refused; a flood of them ends the session."""
+        """Count a refused message. `MAX_REFUSED_MESSAGES` of them end the session."""
         self._errors += 1
         if self._errors >= MAX_REFUSED_MESSAGES:
             self.end(SessionEnding(POLICY, "too many errors", f"invalid_request: {self._errors} messages were refused"))
 
     @property
     def stopped_by_client(self) -> bool:
-        """Whether its end is the answer to a stop-session."""
+        """Whether the session ends because of a stop-session."""
         return self._stopped is not None and self._stopped.reason == _STOPPED
 
     def stop(self, reason: str = _STOPPED) -> None:
-        """No more audio: commit everything heard, then close normally. Raises wire.Refused when stopping already."""
+        """Accept no more audio, commit all received audio, then close normally. Raises protocol.MessageRefused if the
+        session is stopping already."""
         if self._stopped:
             raise protocol.MessageRefused("invalid_request: the session is stopping already")
         self._stopped = SessionEnding(NORMAL, reason)
         self._arrived.set()
 
     def end(self, ending: SessionEnding) -> None:
-        """End now, without committing what is in progress."""
+        """End immediately, without a commit of the text in progress."""
         if not self._ending.done():
             self._ending.set_result(ending)
         self.backlog.release()
 
     async def run(self) -> SessionEnding:
-        """Until the session has ended and its client was told."""
+        """Run the session until it has ended and session-closed was sent."""
         recognizer = self._engine.recognizer
         await self._emit(messages.STARTED, None)
         started = protocol.session_started(
@@ -143,7 +145,7 @@ class ServerSession:
             ending = self._ending.result() if self._ending.done() else self._outcome(work)
         finally:
             work.cancel()
-            self._engine.scheduler.forget(self)
+            self._engine.scheduler.cancel_waiting(self)
             self.backlog.release()
             await asyncio.gather(work, return_exceptions=True)
             self._drop_pending()
@@ -163,18 +165,18 @@ class ServerSession:
         return SessionEnding(FAILED, "recognition failed", f"transcriber_error: {failure}")
 
     def _drop_pending(self) -> None:
-        while not self._spoken.empty():
-            item = self._spoken.get_nowait()
+        while not self._utterances.empty():
+            item = self._utterances.get_nowait()
             for future in item[1] if item else ():
                 future.cancel()
 
     async def _work(self) -> None:
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._listen())
+            group.create_task(self._segment())
             group.create_task(self._commit())
-            group.create_task(self._live())
+            group.create_task(self._send_partials())
 
-    async def _listen(self) -> None:
+    async def _segment(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             await self._arrived.wait()
@@ -184,15 +186,15 @@ class ServerSession:
             if not batch:
                 self._arrived.clear()
                 continue
-            self._listening = True
+            self._segmenting = True
             pcm = batch[0].pcm if len(batch) == 1 else protocol.concatenated(batch)
-            utterances = await loop.run_in_executor(self._engine.ears, self._listener.hear, pcm)
-            self._listening = False
-            self._speak(utterances)
-            self.backlog.listened(batch_s)
-        self._listening = True
-        self._speak(await loop.run_in_executor(self._engine.ears, self._listener.finish))
-        self._spoken.put_nowait(None)
+            utterances = await loop.run_in_executor(self._engine.segmenter_thread, self._segmenter.process, pcm)
+            self._segmenting = False
+            self._recognize(utterances)
+            self.backlog.segmented(batch_s)
+        self._segmenting = True
+        self._recognize(await loop.run_in_executor(self._engine.segmenter_thread, self._segmenter.finish))
+        self._utterances.put_nowait(None)
 
     def _batch(self) -> tuple[list[protocol.AudioChunk], float]:
         batch: list[protocol.AudioChunk] = []
@@ -202,27 +204,27 @@ class ServerSession:
             batch_s += batch[-1].duration_s
         return batch, batch_s
 
-    def _speak(self, utterances: list[Utterance]) -> None:
+    def _recognize(self, utterances: list[Utterance]) -> None:
         for utterance in utterances:
             futures = [self._engine.scheduler.final(self, samples) for _, samples in utterance.pieces]
-            self.backlog.cut(utterance.duration_s)
-            self._spoken.put_nowait((utterance, futures))
+            self.backlog.utterance_queued(utterance.duration_s)
+            self._utterances.put_nowait((utterance, futures))
 
     async def _commit(self) -> None:
-        while (item := await self._spoken.get()) is not None:
+        while (item := await self._utterances.get()) is not None:
             utterance, futures = item
             parts = [(at, await future) for (at, _), future in zip(utterance.pieces, futures, strict=True)]
             self.backlog.recognized(utterance.duration_s)
-            said = protocol.joined(parts)
+            recognition = protocol.joined(parts)
             self._busy_since_sent = True
             if self._partial_of is not None and self._partial_of / SAMPLE_RATE < utterance.end_s:
                 self._partial_text, self._partial_of = "", None
-            if said.text:
-                for message in protocol.committed(said, utterance):
+            if recognition.text:
+                for message in protocol.committed(recognition, utterance):
                     await self._send(message)
         self._finished.set()
 
-    async def _live(self) -> None:
+    async def _send_partials(self) -> None:
         while not self._finished.is_set():
             try:
                 await asyncio.wait_for(self._finished.wait(), _TICK_S)
@@ -231,36 +233,36 @@ class ServerSession:
 
     async def _tick(self, now: float) -> None:
         if self._busy:
-            self._last_message = max(self._last_message, now - _SIGN_OF_LIFE_S)
+            self._last_message = max(self._last_message, now - _KEEP_ALIVE_S)
         elif now - self._last_message > self._limits.idle_s and not self._stopped:
             self.stop(f"idle: no message from the client for {self._limits.idle_s:g} s")
-        if now - self._last_partial >= _PARTIAL_EVERY_S and await self._partial(now):
+        if now - self._last_partial >= _PARTIAL_INTERVAL_S and await self._partial(now):
             return
-        if now - self._last_sent >= _SIGN_OF_LIFE_S and (self._busy_since_sent or self._busy):
+        if now - self._last_sent >= _KEEP_ALIVE_S and (self._busy_since_sent or self._busy):
             await self._send(protocol.partial(self._partial_text))
 
     @property
     def _busy(self) -> bool:
-        return bool(self._inbox) or self._listening or self.backlog.recognizing
+        return bool(self._inbox) or self._segmenting or self.backlog.recognizing
 
     async def _partial(self, now: float) -> bool:
-        """Look at the speech in progress, if that is worth it; returns whether a partial was sent."""
-        start = self._listener.open_start
+        """Recognize the speech in progress if it has enough new audio. Returns whether a partial was sent."""
+        start = self._segmenter.open_start
         if self._busy or start is None:
             return False
-        samples = self._listener.open_speech()
+        samples = self._segmenter.open_speech()
         seen = self._partial_upto if self._partial_of == start else 0
-        if len(samples) - seen < _PARTIAL_NEW_S * SAMPLE_RATE or len(samples) > _MAX_PARTIAL_S * SAMPLE_RATE:
+        if len(samples) - seen < _MIN_NEW_AUDIO_S * SAMPLE_RATE or len(samples) > _MAX_PARTIAL_S * SAMPLE_RATE:
             return False
         future = self._engine.scheduler.partial(samples)
         if future is None:
             return False
         self._last_partial = now
-        said = await future
-        if self._listening or self._listener.open_start != start:
+        recognition = await future
+        if self._segmenting or self._segmenter.open_start != start:
             return False
-        self._partial_text, self._partial_of, self._partial_upto = said.text, start, len(samples)
-        await self._send(protocol.partial(said.text))
+        self._partial_text, self._partial_of, self._partial_upto = recognition.text, start, len(samples)
+        await self._send(protocol.partial(recognition.text))
         return True
 
     async def _send(self, payload: dict[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""What a session may use, how far it may be ahead of recognition, and how it ends."""
+"""Limits of a server session, its backlog of audio, and its close codes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-# Codes of session-closed, with the meanings WebSocket gives them.
+# Codes of session-closed, with their WebSocket meanings (RFC 6455).
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 POLICY: Final = 1008
@@ -14,14 +14,14 @@ FAILED: Final = 1011
 TRY_LATER: Final = 1013
 
 MAX_QUEUED_MESSAGES: Final = 20_000
-"""Messages that wait for a session. The limit of audio comes first, unless chunks are tiny."""
+"""Maximum of waiting messages of a session. Only tiny chunks reach it before the limit of audio."""
 MAX_REFUSED_MESSAGES: Final = 100
-"""Malformed messages after which a session ends."""
+"""Number of invalid messages after which a session ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """In seconds: audio ahead of recognition, and time without a message from the client."""
+    """Limits in seconds: audio ahead of recognition, and time without a message of the client."""
 
     backlog_s: float
     idle_s: float
@@ -29,7 +29,7 @@ class SessionLimits:
 
 @dataclass(frozen=True, slots=True)
 class SessionEnding:
-    """How a session ends: code and reason of `session-closed`, and the error told before it."""
+    """The end of a session: code and reason of `session-closed`, and the error sent before it."""
 
     code: int
     reason: str
@@ -41,18 +41,18 @@ class Backlog:
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._queued_s = 0.0  # received, not listened to
-        self._cut_s = 0.0  # listened to and cut, not recognized
+        self._queued_s = 0.0  # received, not segmented
+        self._utterances_s = 0.0  # in utterances, not recognized
         self._room = asyncio.Event()
 
     @property
     def total_s(self) -> float:
-        return self._queued_s + self._cut_s
+        return self._queued_s + self._utterances_s
 
     @property
     def recognizing(self) -> bool:
-        """Whether speech that was cut waits for its text."""
-        return self._cut_s > 0
+        """Whether utterances wait for recognition."""
+        return self._utterances_s > 0
 
     @property
     def overflows(self) -> bool:
@@ -61,22 +61,23 @@ class Backlog:
     def received(self, audio_s: float) -> None:
         self._queued_s += audio_s
 
-    def listened(self, audio_s: float) -> None:
+    def segmented(self, audio_s: float) -> None:
         self._queued_s = _less(self._queued_s, audio_s)
         self._update()
 
-    def cut(self, audio_s: float) -> None:
-        self._cut_s += audio_s
+    def utterance_queued(self, audio_s: float) -> None:
+        self._utterances_s += audio_s
 
     def recognized(self, audio_s: float) -> None:
-        self._cut_s = _less(self._cut_s, audio_s)
+        self._utterances_s = _less(self._utterances_s, audio_s)
         self._update()
 
-    async def hold(self, audio_s: float) -> None:
-        """Slow a client that is far ahead, but never below real time: its connection is not read meanwhile.
+    async def throttle(self, audio_s: float) -> None:
+        """Slow down a client that is far ahead, at most to real time. Its connection is not read meanwhile.
 
-        Above half of the limit a message of `audio_s` seconds waits for room, at most `audio_s` seconds. So a file sent
-        at full speed runs as fast as recognition does, and only a recognizer slower than speech overflows.
+        Above half of the limit, a message with `audio_s` seconds waits for room, at most `audio_s` seconds. So a file
+        sent at full speed is received at the speed of recognition, and the backlog only overflows if recognition is
+        slower than real time.
         """
         if self.total_s <= self._limit_s / 2:
             return
@@ -87,7 +88,7 @@ class Backlog:
             return
 
     def release(self) -> None:
-        """The session is over: hold nobody."""
+        """End all waits: the session is over."""
         self._limit_s = float("inf")
         self._update()
 
@@ -97,6 +98,6 @@ class Backlog:
 
 
 def _less(total_s: float, audio_s: float) -> float:
-    # Sums of floats: what is left of nothing must be nothing.
+    # The sums are floats: round tiny remainders to 0.
     rest = total_s - audio_s
     return rest if rest > 1e-6 else 0.0

@@ -1,4 +1,4 @@
-"""Socket.IO connections and the sessions on them: events to sessions, and back."""
+"""Socket.IO connections of the server: dispatches events to sessions and sends their messages."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from worker.server.session_limits import GOING_AWAY, NORMAL, TRY_LATER, SessionE
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
-# Messages a client has not taken yet; a client that does not read is dropped rather than remembered for ever.
+# Maximum of unread messages of a client. A client that does not read is dropped: its queue would grow without limit.
 _MAX_UNREAD = 1000
 UPGRADE_TIMEOUT_S = 10.0
-"""Seconds from the websocket of an upgrade to the end of its probe."""
+"""Maximum seconds from the start of a websocket upgrade to the end of its probe."""
 JOIN_TIMEOUT_S = 15.0
-"""Seconds from the handshake to the packet that joins the namespace."""
+"""Maximum seconds from the handshake to the packet that joins the namespace."""
 _FLUSH_TIMEOUT_S = 0.5
 _FLUSH_POLL_S = 0.01
 
@@ -41,12 +41,12 @@ class _ClientState:
     session: ServerSession | None = None
     faulty: FaultySession | None = None
     task: asyncio.Task[None] | None = None
-    ended_here: bool = False
-    """The last session was ended by the server: what its client sent before it knew is no mistake of the client."""
+    ended_by_server: bool = False
+    """Whether the server ended the last session. Messages that the client sent before it knew are then ignored."""
 
 
 class SocketIoConnections:
-    """All connections of one server. Handlers run in the connection's read loop, so events keep their order."""
+    """All connections of one server. Handlers run in the read loop of the connection, so events stay in order."""
 
     def __init__(self, sio: Any, settings: Settings, loader: EngineLoader, faults: FaultSchedule) -> None:
         self._sio = sio
@@ -55,7 +55,7 @@ class SocketIoConnections:
         self._connections: dict[str, _ClientState] = {}
         self._upgrades: dict[str, Any] = {}
         self._closing = False
-        self._heard_s = 0.0
+        self._received_s = 0.0
         self._loader = loader
         self._faults = faults
         sio.on("connect", self._connect)
@@ -66,37 +66,37 @@ class SocketIoConnections:
 
     @property
     def sessions(self) -> list[ServerSession]:
-        """The sessions that run now."""
+        """The running sessions."""
         return [c.session for c in self._connections.values() if c.session is not None]
 
     @property
-    def heard_s(self) -> float:
-        """Seconds of audio that came in all sessions so far."""
-        return self._heard_s + sum(session.heard_s for session in self.sessions)
+    def received_s(self) -> float:
+        """Seconds of audio received in all sessions so far."""
+        return self._received_s + sum(session.received_s for session in self.sessions)
 
     @property
     def connections(self) -> int:
-        """Connections in the namespace of the API."""
+        """Number of connections that have joined the namespace."""
         return len(self._connections)
 
     @property
     def sockets(self) -> int:
-        """Engine.IO connections, counted from the handshake on, before a client joins the namespace."""
+        """Number of Engine.IO connections, including those that have not joined the namespace yet."""
         return sum(not socket.closed for socket in self._sio.eio.sockets.values())
 
     def authenticate(self, request: Any) -> None:
-        """Mark `request` as a handshake with an accepted key; later requests of its session need no key."""
+        """Mark `request` as a handshake with an accepted key. Later requests of its session need no key."""
         request[HANDSHAKE] = Handshake(time.monotonic())
 
     def serves(self, eio_sid: str) -> bool:
-        """Whether `eio_sid` is an open session that was started with a key."""
+        """Whether `eio_sid` is the id of an open connection with an accepted key."""
         socket, request = self._sio.eio.sockets.get(eio_sid), self._request(eio_sid)
         return bool(socket is not None and not socket.closed and request is not None and HANDSHAKE in request)
 
     @contextmanager
     def upgrading(self, eio_sid: str, request: Any) -> Iterator[bool]:
-        """Context while `request` serves the websocket to which a polling client upgrades. Yields False if the session
-        has a websocket or is upgrading already; the request must then be refused."""
+        """Context of the upgrade of a polling client to the websocket of `request`. Yields False if the client has a
+        websocket or is upgrading already; the request must then be refused."""
         socket = self._sio.eio.sockets[eio_sid]
         if socket.upgraded or socket.upgrading or eio_sid in self._upgrades:
             yield False
@@ -110,7 +110,7 @@ class SocketIoConnections:
             timer.cancel()
             del self._upgrades[eio_sid]
             if not socket.upgraded:
-                # python-engineio leaves this set if the probe never comes, and then answers no further polls.
+                # python-engineio leaves this set if no probe arrives, and then answers no further polls.
                 socket.upgrading = False
 
     @staticmethod
@@ -119,7 +119,7 @@ class SocketIoConnections:
             request.transport.abort()
 
     async def watch(self) -> None:
-        """Drop handshakes that never joined the namespace; runs until it is cancelled."""
+        """Close connections that do not join the namespace in time. Runs until cancelled."""
         while True:
             await asyncio.sleep(JOIN_TIMEOUT_S / 5)
             limit = time.monotonic() - JOIN_TIMEOUT_S
@@ -130,7 +130,7 @@ class SocketIoConnections:
                     continue
                 transport = self._transport(eio_sid)
                 await socket.close(wait=False, abort=True)
-                socket.queue.put_nowait(Packet(NOOP))  # ends a poll that may be waiting
+                socket.queue.put_nowait(Packet(NOOP))  # ends a waiting poll
                 if transport is not None:
                     transport.abort()
 
@@ -140,7 +140,7 @@ class SocketIoConnections:
         return environ["aiohttp.request"] if environ is not None else None
 
     async def close(self) -> None:
-        """Tell every client that the server goes away, then drop the connections. Bounded."""
+        """End every session with GOING_AWAY, then close the connections. Takes at most 1 s."""
         self._closing = True
         tasks = []
         for connection in self._connections.values():
@@ -149,17 +149,19 @@ class SocketIoConnections:
                 tasks.append(connection.task)
         if tasks:
             await asyncio.wait(tasks, timeout=_FLUSH_TIMEOUT_S)
-        await self._part()
+        await self._close_sockets()
 
-    async def _part(self) -> None:
-        """Close every connection, and give what was said last a moment to leave."""
-        leaving = [(socket, self._transport(eio_sid)) for eio_sid, socket in self._sio.eio.sockets.items()]
-        for socket, _ in leaving:
+    async def _close_sockets(self) -> None:
+        """Close every connection after its last messages are sent, within `_FLUSH_TIMEOUT_S`."""
+        open_sockets = [(socket, self._transport(eio_sid)) for eio_sid, socket in self._sio.eio.sockets.items()]
+        for socket, _ in open_sockets:
             await socket.close(wait=False)
-        # queue.join() would wait for ever for a peer that went away at this very moment.
+        # queue.join() would wait forever for a peer that disconnects at this moment.
         for _ in range(round(_FLUSH_TIMEOUT_S / _FLUSH_POLL_S)):
-            leaving = [(s, t) for s, t in leaving if not s.queue.empty() and not (t is not None and t.is_closing())]
-            if not leaving:
+            open_sockets = [
+                (s, t) for s, t in open_sockets if not s.queue.empty() and not (t is not None and t.is_closing())
+            ]
+            if not open_sockets:
                 return
             await asyncio.sleep(_FLUSH_POLL_S)
 
@@ -174,14 +176,14 @@ class SocketIoConnections:
     async def _disconnect(self, sid: str, reason: str = "") -> None:
         socket = self._socket(sid)
         if socket is not None and not socket.upgraded:
-            # python-engineio leaves the long poll of a client that says goodbye hanging; anything ends it.
+            # python-engineio does not end the long poll of a client that disconnects; any packet ends it.
             socket.queue.put_nowait(Packet(NOOP))
         connection = self._connections.pop(sid, None)
         if connection is not None and connection.session is not None:
             connection.session.end(SessionEnding(GOING_AWAY, f"the client disconnected: {reason}"))
 
     async def _start(self, sid: str, *args: Any) -> None:
-        connection = self._alive(sid)
+        connection = self._active_client(sid)
         if connection is None:
             return
         if connection.session is not None:
@@ -196,9 +198,9 @@ class SocketIoConnections:
             return
         engine = self._loader.engine
         if engine is None or self._closing:
-            await self._turn_away(sid, "resource_exhausted: the server is not taking sessions now")
+            await self._reject_session(sid, "resource_exhausted: the server accepts no sessions now")
         elif len(self.sessions) >= self._max_sessions:
-            await self._turn_away(
+            await self._reject_session(
                 sid, f"resource_exhausted: all {self._max_sessions} sessions of the server are in use"
             )
         else:
@@ -207,7 +209,7 @@ class SocketIoConnections:
                 connection.faulty = FaultySession(faults, emit)
                 engine, emit = connection.faulty.engine(engine), connection.faulty.emit
             session = ServerSession(uuid.uuid4().hex, rate, engine, self._limits, emit)
-            connection.session, connection.ended_here = session, False
+            connection.session, connection.ended_by_server = session, False
             connection.task = asyncio.create_task(self._run(connection, session))
 
     async def _run(self, connection: _ClientState, session: ServerSession) -> None:
@@ -218,22 +220,22 @@ class SocketIoConnections:
             _log.info(
                 "session ended",
                 session=session.id, code=ending.code, reason=ending.reason, error=ending.error,
-                rate=session.rate, audio_s=round(session.heard_s, 2), elapsed_s=round(time.monotonic() - started, 2),
+                rate=session.rate, audio_s=round(session.received_s, 2), elapsed_s=round(time.monotonic() - started, 2),
             )  # fmt: skip
         finally:
-            self._heard_s += session.heard_s
-            connection.session, connection.ended_here = None, not session.stopped_by_client
+            self._received_s += session.received_s
+            connection.session, connection.ended_by_server = None, not session.stopped_by_client
             connection.faulty = None
 
     async def _chunk(self, sid: str, *args: Any) -> None:
-        connection = self._alive(sid)
+        connection = self._active_client(sid)
         if connection is None:
             return
         session = connection.session
-        if session is None and connection.ended_here:
+        if session is None and connection.ended_by_server:
             return
         if session is None:
-            await self._refuse(sid, connection, "invalid_request: audio came before start-session")
+            await self._refuse(sid, connection, "invalid_request: audio-chunk before start-session")
             return
         try:
             audio_s = session.chunk(args)
@@ -241,23 +243,23 @@ class SocketIoConnections:
             await self._refuse(sid, connection, str(exc))
             return
         if connection.faulty is not None:
-            await self._strike(sid, session, await connection.faulty.chunk(audio_s))
-        await session.hold(audio_s)
+            await self._apply_fault(sid, session, await connection.faulty.chunk(audio_s))
+        await session.throttle(audio_s)
 
-    async def _strike(self, sid: str, session: ServerSession, blow: FaultEffect) -> None:
-        """A configured fault."""
+    async def _apply_fault(self, sid: str, session: ServerSession, blow: FaultEffect) -> None:
+        """Apply the effect of a configured fault."""
         if blow is FaultEffect.RESET:
             self._abort(sid)
         elif blow is FaultEffect.END:
             session.end(SessionEnding(NORMAL, "a configured fault"))
-        elif blow is FaultEffect.HOLD:
+        elif blow is FaultEffect.STOP_READING:
             await session.over.wait()
 
     async def _stop(self, sid: str, *_args: Any) -> None:
-        connection = self._alive(sid)
+        connection = self._active_client(sid)
         if connection is None:
             return
-        if connection.session is None and connection.ended_here:
+        if connection.session is None and connection.ended_by_server:
             return
         if connection.session is None:
             await self._refuse(sid, connection, "invalid_request: there is no session to stop")
@@ -275,7 +277,7 @@ class SocketIoConnections:
         if connection.session is not None:
             connection.session.refuse()
 
-    async def _turn_away(self, sid: str, error: str) -> None:
+    async def _reject_session(self, sid: str, error: str) -> None:
         await self._emit(sid, messages.ERROR, {"error": error})
         await self._emit(sid, messages.CLOSED, {"code": TRY_LATER, "reason": error})
 
@@ -290,7 +292,7 @@ class SocketIoConnections:
             return
         socket = self._socket(sid)
         if socket is not None and socket.queue.qsize() > _MAX_UNREAD:
-            _log.warning("client does not read its messages; dropped", unread=socket.queue.qsize())
+            _log.warning("connection closed: the client does not read its messages", unread=socket.queue.qsize())
             self._abort(sid)
             await socket.close(wait=False, abort=True)
             return
@@ -302,12 +304,12 @@ class SocketIoConnections:
             transport.abort()
 
     def _transport(self, eio_sid: str) -> Any:
-        """The TCP connection of a client's websocket; None while it polls."""
+        """The TCP transport of a client's websocket, or None for a polling client."""
         request = self._upgrades.get(eio_sid) or self._request(eio_sid)
         return request.transport if request is not None and request.query.get("transport") == "websocket" else None
 
-    def _alive(self, sid: str) -> _ClientState | None:
-        """The connection; whatever a client sends shows that it lives, also while its pongs wait behind audio."""
+    def _active_client(self, sid: str) -> _ClientState | None:
+        """The state of the client. Every event counts as a pong, since real pongs may wait behind audio."""
         socket = self._socket(sid)
         if socket is not None and socket.last_ping:
             socket.last_ping = time.time()

@@ -1,4 +1,4 @@
-"""The ear of one session: PCM in, stretches of speech out. Blocking work for a thread, one call at a time."""
+"""Splits the PCM of one session into utterances. Blocking: runs in a thread, one call at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Pcm = npt.NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One stretch to commit; times in session seconds, samples at the engines' rate."""
+    """One segment of speech to commit. Times are session seconds, samples have the rate `SAMPLE_RATE`."""
 
     start_s: float
     end_s: float
     voice_start_s: float
-    """Where voice begins in it; before that there is the silence kept in front."""
+    """Start of the voice; the segment starts with a little silence."""
     pieces: tuple[tuple[float, Samples], ...]
-    """(offset from `start_s` in seconds, samples); each short enough for an engine."""
+    """(offset from `start_s` in seconds, samples); each short enough for the engine."""
 
     @property
     def duration_s(self) -> float:
@@ -32,7 +32,7 @@ class Utterance:
 
 
 class SpeechSegmenter:
-    """Resampler, voice detector, endpointer and the audio they may still need."""
+    """Resampler, voice activity detector and endpointer of one session, with the audio that they still need."""
 
     def __init__(self, rate: int, detector: VoiceDetector, rules: EndpointingRules) -> None:
         self._resampler = StreamResampler(rate, SAMPLE_RATE)
@@ -40,18 +40,18 @@ class SpeechSegmenter:
         self._endpointer = Endpointer(rules)
         self._rate = rate
         self._in_samples = 0
-        self._tape: Samples = np.zeros(0, np.float32)
-        self._tape_from = 0
-        self._judged = 0  # samples the endpointer has seen
+        self._buffer: Samples = np.zeros(0, np.float32)
+        self._buffer_start = 0
+        self._scored_samples = 0  # samples that the endpointer has processed
 
     @property
-    def heard_s(self) -> float:
-        """Session seconds received, from the samples at the declared rate."""
+    def received_s(self) -> float:
+        """Seconds of audio received, from the number of samples at the declared rate."""
         return self._in_samples / self._rate
 
     @property
     def open_start(self) -> int | None:
-        """First sample of the speech in progress; None in silence."""
+        """First sample of the speech in progress, or None in silence."""
         return self._endpointer.open_start
 
     def open_speech(self) -> Samples:
@@ -59,54 +59,57 @@ class SpeechSegmenter:
         start = self._endpointer.open_start
         if start is None:
             return np.zeros(0, np.float32)
-        return self._tape[start - self._tape_from :].copy()
+        return self._buffer[start - self._buffer_start :].copy()
 
-    def hear(self, pcm: Pcm) -> list[Utterance]:
-        """Take the next samples; returns the stretches they complete."""
+    def process(self, pcm: Pcm) -> list[Utterance]:
+        """Process the next samples. Returns the utterances that they complete."""
         self._in_samples += len(pcm)
         return self._take(self._resampler.process(pcm.astype(np.float32) / 32768.0))
 
     def finish(self) -> list[Utterance]:
-        """No more audio: everything still open."""
+        """End of the audio. Returns the remaining utterances."""
         utterances = self._take(self._resampler.flush())
-        total = self._tape_from + len(self._tape)
-        missing = -(total - self._judged) % VOICE_WINDOW
+        total = self._buffer_start + len(self._buffer)
+        missing = -(total - self._scored_samples) % VOICE_WINDOW
         if missing:
             tail = np.zeros(missing, np.float32)
-            utterances += self._judge(np.concatenate([self._tape, tail]))
-        # The padding is no audio of the session: nothing may reach beyond `total`.
-        cuts = self._endpointer.flush(total)
-        return [*utterances, *(self._utterance(cut) for cut in cuts)]
+            utterances += self._score(np.concatenate([self._buffer, tail]))
+        # The padding is not audio of the session, so no segment may end after `total`.
+        segments = self._endpointer.flush(total)
+        return [*utterances, *(self._utterance(segment) for segment in segments)]
 
     def _take(self, samples: Samples) -> list[Utterance]:
         if not len(samples):
             return []
-        self._tape = np.concatenate([self._tape, samples])
-        utterances = self._judge(self._tape)
-        keep = min(self._endpointer.keep_from, self._tape_from + len(self._tape))
-        if keep > self._tape_from:
-            self._tape = self._tape[keep - self._tape_from :]
-            self._tape_from = keep
+        self._buffer = np.concatenate([self._buffer, samples])
+        utterances = self._score(self._buffer)
+        retain = min(self._endpointer.retain_from, self._buffer_start + len(self._buffer))
+        if retain > self._buffer_start:
+            self._buffer = self._buffer[retain - self._buffer_start :]
+            self._buffer_start = retain
         return utterances
 
-    def _judge(self, tape: Samples) -> list[Utterance]:
-        new = tape[self._judged - self._tape_from :]
+    def _score(self, buffer: Samples) -> list[Utterance]:
+        new = buffer[self._scored_samples - self._buffer_start :]
         whole = len(new) // VOICE_WINDOW * VOICE_WINDOW
         if not whole:
             return []
         probabilities = self._detector(np.ascontiguousarray(new[:whole]))
-        self._judged += whole
-        return [self._utterance(cut) for cut in self._endpointer.feed(probabilities.tolist())]
+        self._scored_samples += whole
+        return [self._utterance(segment) for segment in self._endpointer.feed(probabilities.tolist())]
 
-    def _utterance(self, cut: SegmentBounds) -> Utterance:
-        last = self._tape_from + len(self._tape)
+    def _utterance(self, segment: SegmentBounds) -> Utterance:
+        last = self._buffer_start + len(self._buffer)
         pieces = tuple(
-            ((start - cut.start) / SAMPLE_RATE, self._tape[start - self._tape_from : min(end, last) - self._tape_from])
-            for start, end in cut.pieces
+            (
+                (start - segment.start) / SAMPLE_RATE,
+                self._buffer[start - self._buffer_start : min(end, last) - self._buffer_start],
+            )
+            for start, end in segment.pieces
         )
         return Utterance(
-            start_s=cut.start / SAMPLE_RATE,
-            end_s=min(cut.end, last) / SAMPLE_RATE,
-            voice_start_s=cut.voice_start / SAMPLE_RATE,
+            start_s=segment.start / SAMPLE_RATE,
+            end_s=min(segment.end, last) / SAMPLE_RATE,
+            voice_start_s=segment.voice_start / SAMPLE_RATE,
             pieces=pieces,
         )

@@ -24,15 +24,15 @@ from aiohttp import web
 _log = structlog.get_logger("worker.server")
 
 UNAUTHENTICATED_S: Final = 10.0
-"""Seconds from the connection to the end of the first accepted request's headers."""
+"""Maximum seconds from the connection to the end of the headers of the first accepted request."""
 IDLE_S: Final = 75.0
-"""Seconds a connection with a key may stay open between two requests; longer than the 60 s of common proxies."""
+"""Seconds an authenticated connection may be idle between two requests; longer than the 60 s of common proxies."""
 MAX_HEAD_BYTES: Final = 16_384
-"""Maximum size of the request line and all headers on a stranger's connection."""
+"""Maximum size of the request line and all headers on an unauthenticated connection."""
 MAX_UNAUTHENTICATED: Final = 1024
 MAX_UNAUTHENTICATED_PER_PEER: Final = 512
 _RESERVED_FILES: Final = 128
-"""File descriptors for everything else: the model, logs, DNS, the listening socket."""
+"""File descriptors for other uses: the model, logs, DNS, the listening socket."""
 _BACKLOG: Final = 4096
 
 
@@ -41,15 +41,15 @@ class ConnectionLimits:
     """Maximum numbers of simultaneous connections."""
 
     total: int
-    strangers: int = MAX_UNAUTHENTICATED
-    strangers_per_peer: int = MAX_UNAUTHENTICATED_PER_PEER
-    stranger_s: float = UNAUTHENTICATED_S
+    unauthenticated: int = MAX_UNAUTHENTICATED
+    unauthenticated_per_peer: int = MAX_UNAUTHENTICATED_PER_PEER
+    unauthenticated_s: float = UNAUTHENTICATED_S
 
 
 def limits_for(with_key: int) -> ConnectionLimits:
-    """Limits that leave room for `with_key` connections, as far as the process may open files.
+    """Limits that allow `with_key` authenticated connections, as far as the process may open files.
 
-    Raises the soft limit of open files towards the hard one; warns when even that is too low.
+    Raises the soft limit of open files up to the hard limit, and logs a warning if that is too low.
     """
     wanted = with_key + MAX_UNAUTHENTICATED
     soft, hard = getrlimit(RLIMIT_NOFILE)
@@ -66,33 +66,33 @@ def limits_for(with_key: int) -> ConnectionLimits:
         connections=total,
         needed=needed,
     )
-    strangers = min(MAX_UNAUTHENTICATED, max(8, total // 2))
-    return ConnectionLimits(total, strangers, min(MAX_UNAUTHENTICATED_PER_PEER, strangers))
+    unauthenticated = min(MAX_UNAUTHENTICATED, max(8, total // 2))
+    return ConnectionLimits(total, unauthenticated, min(MAX_UNAUTHENTICATED_PER_PEER, unauthenticated))
 
 
 class TcpConnections:
-    """All connections of one listening socket. Belongs to one event loop."""
+    """The TCP connections of one listening socket. Belongs to one event loop."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._strangers: dict[asyncio.Transport, asyncio.TimerHandle] = {}  # the oldest first
+        self._unauthenticated: dict[asyncio.Transport, asyncio.TimerHandle] = {}  # the oldest first
         self._of_peer: defaultdict[str, dict[asyncio.Transport, None]] = defaultdict(dict)
-        self._known: set[asyncio.Transport] = set()
+        self._authenticated: set[asyncio.Transport] = set()
         self._listening: asyncio.Server | None = None
 
     @property
-    def strangers(self) -> int:
-        """Connections without an accepted request."""
-        return len(self._strangers)
+    def unauthenticated(self) -> int:
+        """Number of connections without an accepted request."""
+        return len(self._unauthenticated)
 
     @property
     def total(self) -> int:
-        return len(self._strangers) + len(self._known)
+        return len(self._unauthenticated) + len(self._authenticated)
 
     async def listen(self, server: web.Server, host: str, port: int) -> int:
-        """Accept connections for `server`; returns the port. Raises OSError."""
-        # A full backlog delays a client by a second or more: the kernel drops its SYN, and the client repeats it.
+        """Accept connections for `server`. Returns the port. Raises OSError."""
+        # With a full backlog the kernel drops SYN packets, and clients repeat them after a second or more.
         self._listening = await self._loop.create_server(
             lambda: _HeaderReader(self, server), host or None, port, backlog=_BACKLOG
         )
@@ -102,39 +102,41 @@ class TcpConnections:
         if self._listening is not None:
             self._listening.close()
 
-    def drop_strangers(self) -> None:
-        for transport in list(self._strangers):
+    def drop_unauthenticated(self) -> None:
+        for transport in list(self._unauthenticated):
             self._abort(transport)
 
     def accept(self, transport: asyncio.Transport) -> bool:
-        """Count a new connection; False if it must be closed because all others have a key."""
+        """Count a new connection. Returns False if it must be closed because all others are authenticated."""
         of_peer = self._of_peer[_peer(transport)]
-        if len(of_peer) >= self._limits.strangers_per_peer:
+        if len(of_peer) >= self._limits.unauthenticated_per_peer:
             self._abort(next(iter(of_peer)))
-        elif len(self._strangers) >= self._limits.strangers or (self.total >= self._limits.total and self._strangers):
-            self._abort(next(iter(self._strangers)))
+        elif len(self._unauthenticated) >= self._limits.unauthenticated or (
+            self.total >= self._limits.total and self._unauthenticated
+        ):
+            self._abort(next(iter(self._unauthenticated)))
         if self.total >= self._limits.total:
             self.remove(transport)
             return False
         self._of_peer[_peer(transport)][transport] = None
-        self._strangers[transport] = self._loop.call_later(self._limits.stranger_s, self._abort, transport)
+        self._unauthenticated[transport] = self._loop.call_later(self._limits.unauthenticated_s, self._abort, transport)
         return True
 
-    def is_known(self, transport: asyncio.BaseTransport | None) -> bool:
-        return transport in self._known
+    def is_authenticated(self, transport: asyncio.BaseTransport | None) -> bool:
+        return transport in self._authenticated
 
-    def welcome(self, transport: asyncio.Transport | None) -> None:
-        """Mark a connection as known: one of its requests was accepted."""
-        if transport is not None and transport in self._strangers:
+    def mark_authenticated(self, transport: asyncio.Transport | None) -> None:
+        """Mark a connection as authenticated: one of its requests was accepted."""
+        if transport is not None and transport in self._unauthenticated:
             self.remove(transport)
-            self._known.add(transport)
+            self._authenticated.add(transport)
 
     def remove(self, transport: asyncio.Transport) -> None:
-        """Forget a connection that has ended."""
-        timer = self._strangers.pop(transport, None)
+        """Remove a closed connection."""
+        timer = self._unauthenticated.pop(transport, None)
         if timer is not None:
             timer.cancel()
-        self._known.discard(transport)
+        self._authenticated.discard(transport)
         peer = _peer(transport)
         of_peer = self._of_peer.get(peer)
         if of_peer is not None:
@@ -148,7 +150,7 @@ class TcpConnections:
 
 
 class _HeaderReader(asyncio.Protocol):
-    """A connection until the headers of its first request are complete; then aiohttp takes it over."""
+    """Reads a connection until the headers of its first request are complete, then passes it to aiohttp."""
 
     __slots__ = ("_connections", "_head", "_refused", "_server", "_transport")
 
@@ -190,7 +192,7 @@ class _HeaderReader(asyncio.Protocol):
 
 
 class _CountedHttpHandler(web.RequestHandler):
-    """aiohttp's handler of a connection, which also reports its end."""
+    """aiohttp's handler of a connection that also reports its end."""
 
     __slots__ = ("_connections", "_counted")
 
@@ -200,7 +202,7 @@ class _CountedHttpHandler(web.RequestHandler):
             "keepalive_timeout": IDLE_S,
             # A refused body is not read: 200 posts of 8 MB cost the event loop seconds otherwise.
             "lingering_time": 0,
-            # A compressed body could expand far beyond its length; no client sends one.
+            # A compressed body could expand far beyond its length, and no real client sends one.
             "auto_decompress": False,
         }
         super().__init__(server, loop=asyncio.get_running_loop(), **options)
@@ -219,7 +221,7 @@ class _CountedHttpHandler(web.RequestHandler):
 
 
 def _peer(transport: asyncio.Transport) -> str:
-    """The address that counts as one peer: a whole IPv6 /64, which one customer usually owns."""
+    """The address by which peers are counted. An IPv6 /64 counts as one peer, since one customer usually owns it."""
     name = transport.get_extra_info("peername")
     if not isinstance(name, tuple):
         return ""

@@ -16,8 +16,8 @@ from worker.server.recognizers import SAMPLE_RATE
 
 RULES = [
     EndpointingRules(),
-    EndpointingRules(commit_silence_s=1.5, longest_s=36, early_after_s=float("inf"), early_silence_s=0.5),
-    EndpointingRules(commit_silence_s=0.1, longest_s=5, early_after_s=2.5, early_silence_s=0.033, search_s=2.5),
+    EndpointingRules(commit_silence_s=1.5, max_segment_s=36, early_after_s=float("inf"), early_silence_s=0.5),
+    EndpointingRules(commit_silence_s=0.1, max_segment_s=5, early_after_s=2.5, early_silence_s=0.033, search_s=2.5),
 ]
 NEEDED = 4  # windows of 32 ms in the shortest voice of 0.1 s
 
@@ -84,7 +84,7 @@ def test_no_cut_is_longer_than_allowed_nor_a_piece_than_an_engine_takes(
     windows: list[float], wanted: EndpointingRules
 ) -> None:
     for cut in cuts_of(windows, wanted):
-        assert cut.end - cut.start <= wanted.longest_s * SAMPLE_RATE + VOICE_WINDOW
+        assert cut.end - cut.start <= wanted.max_segment_s * SAMPLE_RATE + VOICE_WINDOW
         assert [cut.start, *(end for _, end in cut.pieces)] == [*(start for start, _ in cut.pieces), cut.end]
         for start, end in cut.pieces:
             assert 0 < end - start <= 20 * SAMPLE_RATE + VOICE_WINDOW
@@ -97,9 +97,9 @@ def test_what_may_be_forgotten_is_never_needed_again(windows: list[float], wante
     for at, probability in enumerate(windows):
         for cut in endpointer.feed([probability]):
             assert cut.start >= kept
-        assert endpointer.keep_from >= kept
-        kept = endpointer.keep_from
-        assert (at + 1) * VOICE_WINDOW - kept <= (wanted.longest_s + 1) * SAMPLE_RATE, "audio is kept without a bound"
+        assert endpointer.retain_from >= kept
+        kept = endpointer.retain_from
+        assert (at + 1) * VOICE_WINDOW - kept <= (wanted.max_segment_s + 1) * SAMPLE_RATE, "the buffer has no limit"
     assert all(cut.start >= kept for cut in endpointer.flush(len(windows) * VOICE_WINDOW))
 
 
@@ -155,12 +155,12 @@ def test_a_long_cut_is_split_where_it_is_quietest() -> None:
 
 def test_profiles_and_what_overrides_them() -> None:
     quick = endpointing_rules(settings.load({}))
-    assert (quick.commit_silence_s, quick.longest_s) == (0.6, 20)
+    assert (quick.commit_silence_s, quick.max_segment_s) == (0.6, 20)
     assert (quick.early_after_s, quick.early_silence_s) == (10, pytest.approx(0.2))
     service = endpointing_rules(settings.load({"STT_SERVER_ENDPOINTING": "service"}))
-    assert (service.commit_silence_s, service.longest_s, service.early_after_s) == (1.5, 36, float("inf"))
+    assert (service.commit_silence_s, service.max_segment_s, service.early_after_s) == (1.5, 36, float("inf"))
     own = endpointing_rules(settings.load({"STT_SERVER_COMMIT_SILENCE_S": "1.5", "STT_SERVER_SEGMENT_MAX_S": "30"}))
-    assert (own.commit_silence_s, own.longest_s, own.early_after_s) == (1.5, 30, 15)
+    assert (own.commit_silence_s, own.max_segment_s, own.early_after_s) == (1.5, 30, 15)
     for wrong in (
         {"STT_SERVER_COMMIT_SILENCE_S": "0.05"},
         {"STT_SERVER_SEGMENT_MAX_S": "3"},

@@ -30,7 +30,7 @@ def test_parse(text: str, fault: Fault) -> None:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("explode", "no fault 'explode'; there are plain-only"),
+        ("explode", "no fault 'explode'; choose from plain-only"),
         ("triplicate=2", "takes no value"),
         ("drop=soon", "takes seconds until the connection is reset"),
         ("error=x@y", "NAME@SECONDS"),

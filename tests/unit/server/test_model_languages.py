@@ -42,7 +42,7 @@ def test_another_language_needs_a_multilingual_model(language: str, code: str, m
 
 @pytest.mark.parametrize("model", ["tiny.en", "base.en", "distil-small.en", "Systran/faster-whisper-small.en"])
 def test_a_named_english_model_refuses_another_language(model: str, multilingual: bool) -> None:
-    with pytest.raises(LanguageUnsupported, match=f"the model {model} knows only English; .*--model"):
+    with pytest.raises(LanguageUnsupported, match=f"the model {model} supports only English; .*--model"):
         choose_model(load({}, model=model), "yue")
 
 
@@ -94,9 +94,9 @@ def test_the_base_of_a_code() -> None:
 @pytest.mark.parametrize(
     ("arguments", "environment", "message"),
     [
-        (["-l", "yue", "--model", "tiny.en"], {}, "the model tiny.en knows only English"),
-        (["-l", "yue"], {"STT_MODEL": "tiny.en"}, "the model tiny.en knows only English"),
-        (["-l", "xx"], {}, "does not know this language"),
+        (["-l", "yue", "--model", "tiny.en"], {}, "the model tiny.en supports only English"),
+        (["-l", "yue"], {"STT_MODEL": "tiny.en"}, "the model tiny.en supports only English"),
+        (["-l", "xx"], {}, "does not support this language"),
         (["--model", "base"], {"STT_URL": "http://127.0.0.1:9", "STT_API_KEY": "k"}, "--model chooses a model of the"),
     ],
 )

@@ -94,8 +94,8 @@ async def test_what_waits_for_a_session_that_is_gone_is_dropped(stepped: tuple[S
     recognizer, scheduler = stepped
     gone = [scheduler.final("a", audio(n)) for n in (1, 2, 3)]
     kept = scheduler.final("b", audio(4))
-    scheduler.forget("a")
-    scheduler.forget("never seen")
+    scheduler.cancel_waiting("a")
+    scheduler.cancel_waiting("never seen")
     recognizer.allow(2)
     assert (await kept).text == "4"
     assert [s for s, _ in recognizer.calls] == [1, 4]

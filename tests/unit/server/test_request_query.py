@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.server.request_query import HandshakeQuery, QueryRefused, parse_query
+from worker.server.request_query import EngineIoQuery, QueryRefused, parse_query
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,7 @@ from worker.server.request_query import HandshakeQuery, QueryRefused, parse_quer
 )
 def test_a_query_is_read_once(raw: str, transport: str, sid: str | None) -> None:
     query = parse_query(raw)
-    assert query == HandshakeQuery(transport, sid)
+    assert query == EngineIoQuery(transport, sid)
     assert parse_query(query.canonical) == query
 
 

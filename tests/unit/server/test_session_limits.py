@@ -18,8 +18,8 @@ def test_what_came_and_was_recognized_leaves_nothing(chunks: list[float]) -> Non
         backlog.received(audio_s)
     assert backlog.total_s == pytest.approx(sum(chunks))
     for audio_s in chunks:
-        backlog.cut(audio_s / 2)
-        backlog.listened(audio_s)
+        backlog.utterance_queued(audio_s / 2)
+        backlog.segmented(audio_s)
     assert backlog.recognizing is bool(chunks)
     for audio_s in reversed(chunks):
         backlog.recognized(audio_s / 2)
@@ -33,12 +33,12 @@ def test_it_overflows_beyond_the_limit() -> None:
     assert not backlog.overflows
     backlog.received(0.1)
     assert backlog.overflows
-    backlog.listened(0.2)
+    backlog.segmented(0.2)
     assert not backlog.overflows
 
 
 async def held(backlog: Backlog, audio_s: float) -> asyncio.Task[None]:
-    task = asyncio.create_task(backlog.hold(audio_s))
+    task = asyncio.create_task(backlog.throttle(audio_s))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     return task
@@ -55,17 +55,17 @@ async def test_above_it_the_client_is_held_until_there_is_room() -> None:
     backlog.received(8)
     task = await held(backlog, 100)
     assert not task.done()
-    backlog.listened(2)
+    backlog.segmented(2)
     await asyncio.sleep(0)
     assert not task.done()
-    backlog.listened(1)
+    backlog.segmented(1)
     await asyncio.wait_for(task, 1)
 
 
 async def test_never_longer_than_the_audio_lasts() -> None:
     backlog = Backlog(10)
     backlog.received(8)
-    await asyncio.wait_for(backlog.hold(0.01), 1)
+    await asyncio.wait_for(backlog.throttle(0.01), 1)
     assert backlog.total_s == 8
 
 

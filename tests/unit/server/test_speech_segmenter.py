@@ -16,14 +16,14 @@ from worker.server.speech_segmenter import SpeechSegmenter, Utterance
 
 def listen(pcm: bytes, rate: int, sizes: list[int], wanted: EndpointingRules | None = None) -> list[Utterance]:
     samples = np.frombuffer(pcm, "<i2")
-    listener = SpeechSegmenter(rate, ToneVoiceDetector(), wanted or EndpointingRules())
+    segmenter = SpeechSegmenter(rate, ToneVoiceDetector(), wanted or EndpointingRules())
     found, at = [], 0
     for size in sizes:
-        found += listener.hear(samples[at : at + size])
+        found += segmenter.process(samples[at : at + size])
         at += size
-    found += listener.hear(samples[at:])
-    found += listener.finish()
-    assert listener.heard_s == pytest.approx(len(samples) / rate)
+    found += segmenter.process(samples[at:])
+    found += segmenter.finish()
+    assert segmenter.received_s == pytest.approx(len(samples) / rate)
     return found
 
 
@@ -42,7 +42,7 @@ def test_the_same_stretches_whatever_the_chunks(rate: int, sizes: list[int]) -> 
 
 
 @pytest.mark.parametrize(
-    "wanted", [EndpointingRules(), EndpointingRules(commit_silence_s=1.5, longest_s=36, early_after_s=float("inf"))]
+    "wanted", [EndpointingRules(), EndpointingRules(commit_silence_s=1.5, max_segment_s=36, early_after_s=float("inf"))]
 )
 def test_every_word_is_in_one_stretch_at_its_time(wanted: EndpointingRules) -> None:
     words, pcm = tones(60, 44100)
@@ -66,18 +66,18 @@ def test_a_stretch_ends_with_the_audio_not_with_the_padding() -> None:
 
 def test_memory_stays_bounded_in_silence_and_in_endless_noise() -> None:
     for level in (0, 8000):
-        listener = SpeechSegmenter(16000, ToneVoiceDetector(), EndpointingRules())
+        segmenter = SpeechSegmenter(16000, ToneVoiceDetector(), EndpointingRules())
         for _ in range(120):
-            listener.hear(np.full(16000, level, np.int16))
-            assert len(listener._tape) <= 21 * 16000
-        assert listener.heard_s == 120
+            segmenter.process(np.full(16000, level, np.int16))
+            assert len(segmenter._tape) <= 21 * 16000
+        assert segmenter.received_s == 120
 
 
 def test_open_speech_is_what_was_said_since_the_last_cut() -> None:
     words, pcm = tones(5)
-    listener = SpeechSegmenter(16000, ToneVoiceDetector(), EndpointingRules())
+    segmenter = SpeechSegmenter(16000, ToneVoiceDetector(), EndpointingRules())
     samples = np.frombuffer(pcm, "<i2")
-    assert listener.open_start is None
-    assert len(listener.open_speech()) == 0
-    listener.hear(samples[: round((words[1].end + 0.05) * 16000)])
-    assert [word.text for word in decode(listener.open_speech())] == [words[0].text, words[1].text]
+    assert segmenter.open_start is None
+    assert len(segmenter.open_speech()) == 0
+    segmenter.process(samples[: round((words[1].end + 0.05) * 16000)])
+    assert [word.text for word in decode(segmenter.open_speech())] == [words[0].text, words[1].text]

