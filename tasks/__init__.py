@@ -1,11 +1,11 @@
-"""Jobs in, jobs out: the Celery application, the producer API and the command line.
+"""The producer API, the Celery application and the command line.
 
     from tasks import submit
     handle = submit("/audio/call.wav", out_dir="/transcripts", formats=("json", "srt"))
     handle.status().state
 
-Importing this is cheap: nothing but the standard library comes with it, the rest with the first job, Celery never.
-`celery -A tasks` finds the application as `tasks.celery`.
+The import is cheap: it loads only the standard library. Other modules are loaded with the first job, and Celery is not
+loaded at all. `celery -A tasks` finds the application as `tasks.celery`.
 """
 
 from __future__ import annotations

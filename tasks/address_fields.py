@@ -1,4 +1,4 @@
-"""Fields of a pydantic model that hold addresses: written and read as text, parsed once when the model is made."""
+"""Types for fields of pydantic models that contain addresses. In JSON they are text; it is parsed once on creation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _Folder = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 def _as(text_type: Any) -> GetPydanticSchema:
-    """The type that the text form is validated as."""
+    """Validate the text form of a field as `text_type`."""
     return GetPydanticSchema(lambda _, handler: handler.generate_schema(text_type))
 
 
@@ -23,7 +23,7 @@ def _parsed(given: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 def _addresses(texts: Any, given: Any) -> Any:
-    """An `Address` in `given` is used as it is: the producer API has parsed it already."""
+    """Parse the texts. An `Address` in `given` is used unchanged, because the producer API has parsed it already."""
     if isinstance(given, Address) or texts is None:
         return given
     if isinstance(texts, tuple):

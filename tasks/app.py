@@ -26,13 +26,13 @@ SEND_RETRIES: Final = {"max_retries": 3, "interval_start": 0.1, "interval_step":
 
 
 def make_app(settings: Settings) -> Celery:
-    """An application for one set of settings, for a producer that has its own."""
+    """Create an application for the given settings, independent of the environment."""
     made = Celery("tasks", set_as_current=False)
     made.conf.update(celery_config.for_settings(settings))
     return made
 
 
-# Celery prints from its signal handlers directly to the terminal, past every log.
+# Celery's signal handlers print directly to the terminal, without the log.
 worker_program.safe_say = lambda *_: None
 
 
@@ -75,8 +75,8 @@ def _translated() -> Iterator[None]:
 
 
 class _Timer(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Calls `beat` from Celery's own loop while that has its broker, and `pause` when it stands still for want of one:
-    it then does nothing but try to connect, for as long as it takes."""
+    """Calls `beat` from Celery's own loop while that is connected to the broker, and `pause` when the connection is
+    lost: then the loop only tries to reconnect, and its timers do not run."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
     every_s = 1.0
@@ -94,7 +94,8 @@ class _Timer(bootsteps.StartStopStep):  # type: ignore[misc]
 
 
 def on_timer(every_s: float, beat: Callable[[], object], pause: Callable[[], object]) -> None:
-    """Of a worker process, before it starts: what its timer calls, and what is called when the timer has to stop."""
+    """Set the callbacks of a worker process: `beat` on each tick of its timer, `pause` when the timer stops. Call this
+    before the start."""
     _Timer.every_s, _Timer.beat, _Timer.pause = every_s, staticmethod(beat), staticmethod(pause)
 
 
@@ -102,8 +103,8 @@ app.steps["consumer"].add(_Timer)
 
 
 class _Stop(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Calls `stopping` at every end of the worker: after a fatal error Celery sends no signal, and waits for all
-    running tasks."""
+    """Calls `stopping` whenever the worker ends. After a fatal error Celery sends no signal and waits for all running
+    tasks."""
 
     requires = ("celery.worker.components:Pool",)
     stopping: Callable[[], object] | None = None
@@ -122,14 +123,14 @@ app.steps["worker"].add(_Stop)
 
 
 def check_service(settings: Settings) -> None:
-    """Raises SettingsError when a worker would not know which service to use."""
+    """Raises SettingsError if the settings name no service."""
     if not settings.url or not settings.api_key.get_secret_value():
         raise SettingsError("a worker needs a service: set STT_URL and STT_API_KEY")
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
-    """In place of Celery's own. What STT_LOG_LEVEL says counts, else what `celery worker --loglevel` does."""
+    """Replaces Celery's logging set-up. STT_LOG_LEVEL takes precedence over `celery worker --loglevel`."""
     settings = load()
     level = None if "log_level" in settings.model_fields_set or loglevel is None else loglevel
     log_setup.set_up(settings, logging.getLevelName(level) if isinstance(level, int) else level)
@@ -137,7 +138,7 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _check_worker(instance: Any, **_: Any) -> None:
-    """Another pool would run, and then lose or repeat work; without a service every job would fail. Refuse to start."""
+    """Refuse to start with another pool, which would lose or repeat work, or without a service."""
     try:
         check_service(load())
     except SettingsError as exc:
@@ -146,7 +147,7 @@ def _check_worker(instance: Any, **_: Any) -> None:
     if pool != "celery.concurrency.thread.TaskPool":
         raise SystemExit(
             f"error: this worker runs on the pool `threads` only, not on {pool}: "
-            "leave out -P/--pool, or start it with `stt-batch worker`"
+            "omit -P/--pool, or start it with `stt-batch worker`"
         )
 
 
@@ -160,7 +161,7 @@ def run_worker(on_ready: Callable[[], object] | None = None) -> None:
     status = program.main(
         args=[
             *("--quiet", "worker", "--pool", "threads", "--hostname", f"stt-{os.getpid()}@%h"),
-            # Talk between workers, of which nothing is used; the search for neighbours takes a second at the start.
+            # Messages between workers are not used, and the search for neighbours takes a second at the start.
             *("--without-mingle", "--without-gossip", "--without-heartbeat"),
         ],
         standalone_mode=False,

@@ -1,4 +1,4 @@
-"""Every Celery setting with its reason. Measured with Celery and kombu 5.7 on Valkey 9.1 where it says so."""
+"""Celery's configuration: every setting with its reason. Measurements: Celery and kombu 5.7 on Valkey 9.1."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ def for_settings(settings: Settings) -> dict[str, Any]:
     return {
         "broker_url": _broker_url(settings.redis_url),
         "task_default_queue": settings.queue,
-        # -- a message is a wake-up; the ledger is the truth -------------------------------------------------------
-        # Acknowledged when the work ended: a worker that dies leaves its message to be delivered again. The doubles
-        # this brings are harmless, the ledger lets one owner write.
+        # -- a message only wakes a worker; the ledger has the jobs ------------------------------------------------
+        # Acknowledge a message after its task, so that the message of a worker that died is delivered again. Duplicate
+        # messages do no harm, because the ledger allows one owner per job.
         "task_acks_late": True,
-        # Also when the task raised. False would drop the message without a word; the ledger knows what failed.
+        # Also acknowledge if the task raised an exception: the ledger records failed jobs.
         "task_acks_on_failure_or_timeout": True,
         "task_reject_on_worker_lost": True,
-        # One message for each free thread, so a worker never sits on work another one could do.
+        # One message per free thread, so that no worker reserves messages that another worker could handle.
         "worker_prefetch_multiplier": 1,
-        # State and transcript are in the ledger, so no result backend and nothing to clean up in one.
+        # The ledger stores state and transcript, so a result backend is not needed.
         "task_ignore_result": True,
         "result_backend": None,
         # -- pool ----------------------------------------------------------------------------------------------------
@@ -31,26 +31,27 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         # prefork costs 24 MB a session, celery-aio-pool runs one task at a time.
         "worker_pool": "threads",
         "worker_concurrency": settings.worker_sessions,
-        # Fails on threads; and the ledger's lease already decides who may go on.
+        # This does not work with threads, and the lease in the ledger already decides which worker may continue.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Of no use on threads: the drain of tasks.transcribe gives jobs back at once.
+        # Not needed with threads: the drain in tasks.execution.process releases jobs at once.
         "worker_soft_shutdown_timeout": 0,
         # -- broker --------------------------------------------------------------------------------------------------
         "broker_connection_retry_on_startup": True,
-        # The default gives up after 100 tries, and a worker that is up but deaf is worse than one that waits.
+        # The default gives up after 100 tries; the worker would then run without receiving messages.
         "broker_connection_max_retries": None,
-        # A Redis that answers but refuses writes for a while (disk full, read-only after a failover) ends the worker
-        # otherwise, with exit status 0.
+        # Without this, a Redis that answers but refuses writes for some time (disk full, read-only after a failover)
+        # ends the worker with exit status 0.
         "broker_channel_error_retry": True,
         "broker_transport_options": {
-            # A job may take hours; a second delivery while it runs is harmless but useless work.
+            # Seconds until an unacknowledged message is delivered again. A job may take hours; a second delivery while
+            # it runs does no harm but costs time.
             "visibility_timeout": 43200,
-            # How often, in seconds, lapsed deliveries are looked for; the default comes to about 100 s.
+            # Seconds between two searches for such messages; with the defaults about 100 s.
             "unacked_restore_interval": 30,
             "unacked_restore_throttle": 1,
-            # kombu's pool of 10 fails on a burst of acknowledgements; redis-py's own stops at 100.
+            # kombu's pool of 10 connections fails on a burst of acknowledgements; redis-py's default is 100.
             "max_connections": 500,
-            # Seconds. Without them a dead peer is noticed never.
+            # Seconds. Without these a dead peer is never detected.
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
@@ -61,11 +62,11 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         },
         "redis_max_connections": 500,
         # -- safety --------------------------------------------------------------------------------------------------
-        # A message can be written by any producer: nothing but JSON is read.
+        # Any producer can write messages, so only JSON is accepted.
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_accept_content": ["json"],
-        # Any client that may publish on the broker could end or slow down every worker with it.
+        # With remote control, any client that may publish on the broker could end or slow down every worker.
         "worker_enable_remote_control": settings.celery_remote_control,
         # -- process -------------------------------------------------------------------------------------------------
         "worker_redirect_stdouts": False,
@@ -76,7 +77,7 @@ def for_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _broker_url(redis_url: str) -> str:
-    """The broker's form of the address: kombu names a unix socket in its own way."""
+    """The Redis URL in kombu's form, which differs for unix sockets."""
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":
         return redis_url

@@ -1,4 +1,4 @@
-"""A job as other services write it, and its state as they read it: JSON only, no secrets."""
+"""The public JSON forms of a job: its specification, written by producers, and its status. They contain no secrets."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ JobId = Annotated[str, Field(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9
 
 
 class JobSpec(BaseModel):
-    """What to transcribe and how. Unknown fields are refused: a typing error must not be silently ignored."""
+    """A source to transcribe and the options for it. Unknown fields are refused, so that a misspelled option is not
+    silently ignored."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -55,7 +56,7 @@ class JobSpec(BaseModel):
     out_name: str | None = Field(default=None, min_length=1, max_length=1024)
     # Files to write to out_dir.
     formats: Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(max_length=32)] = ("json",)
-    # How those files are written: {"preset", "script", "word_cues"}; makes no other job.
+    # Layout of subtitle files: {"preset", "script", "word_cues"}. Not part of the job's identity.
     style: Style = Style()
     # Pace of the session: a factor of real time, or `max`. Default: the worker's setting.
     speed: Speed | None = None
@@ -63,15 +64,15 @@ class JobSpec(BaseModel):
     sessions: int | None = Field(default=None, ge=1, le=2000)
     # Leave out audio without speech. Default: the worker's setting.
     skip_silence: bool | None = None
-    # Which channels: `mix` all into one, `split` streams each by itself, N takes only channel N, from 1.
+    # Channels: `mix` mixes all into one, `split` streams each separately, N streams only channel N, counted from 1.
     channels: Annotated[Channels, BeforeValidator(parse_channels)] = "mix"
     # Names of the channels, in order: ["agent", "customer"]. A channel without a name has its number.
     channel_names: Annotated[tuple[str, ...], BeforeValidator(parse_names)] = ()
-    # Which audio track of a container: a number from 1, or `all` as a channel each. Default: the container's.
+    # Audio track of a container: a number from 1, or `all` with each track as a channel. Default: the container's.
     track: Annotated[TrackSelection, BeforeValidator(parse_track)] = None
     # Language written into the transcript when the service names none.
     language: str | None = Field(default=None, max_length=35)
-    # Which jobs go first. Within one priority the batches take turns.
+    # Jobs of a higher priority run first. Within one priority the batches run in rotation.
     priority: Literal["high", "normal", "low"] = "normal"
     # The batch this job belongs to.
     batch: str | None = Field(default=None, min_length=1, max_length=200)
@@ -88,7 +89,7 @@ class JobSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without what is not asked for: workers from before there were channels take such jobs too."""
+        """Omit unused options of channels and tracks, so that workers without these options can run the job too."""
         fields: dict[str, Any] = write(self)
         unused = {"channels": "mix", "channel_names": (), "track": None}
         return {name: value for name, value in fields.items() if name not in unused or value not in (unused[name], [])}
@@ -156,13 +157,12 @@ def _check_characters(name: str, *, quoted: bool = False) -> None:
 def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
     """The identity of a job: the same content with the same requested results is the same job.
 
-    `content` comes from `worker.storage.sources.listing.content_of`.
-
-    Where the audio lies and how fast it is streamed change no result. `scope` keeps apart what must not be the same
-    job for another reason, such as another service.
+    `content` comes from `worker.storage.sources.listing.content_of`. The place of the audio and the speed of streaming
+    change no result, so they are not part of the identity. `scope` separates jobs that must differ for another reason,
+    such as another service.
     """
     wanted = {"out_dir", "out_name", "formats", "language"}
-    if spec.channels != "mix":  # not always, so that what was done before there were channels stays the same job
+    if spec.channels != "mix":  # only then, so that jobs from before this option existed have the same id
         wanted |= {"channels", "channel_names"}
     if spec.track is not None:
         wanted |= {"track", "channel_names"}
@@ -182,8 +182,8 @@ def recorded(text: str) -> JobSpec:
                 raise SourceRefused(f"{printable(fields[name])}: {name} {reason}") from None
         unknown = ", ".join(dict.fromkeys(dotted(e["loc"], "its form") for e in exc.errors()))
         raise JobNewer(
-            f"this version does not know what the job asks for ({unknown}): a newer one queued it, and it "
-            "needs a worker of that version"
+            f"this version does not know fields of the job ({unknown}): a newer version queued it, and it needs a "
+            "worker of that version"
         ) from None
 
 
@@ -206,7 +206,7 @@ _JOB_ID: Final = TypeAdapter(JobId)
 
 
 def checked_key(key: str) -> str:
-    """An idempotency key, which is the job's id. Raises BadJob."""
+    """Validate an idempotency key, which becomes the job's id. Raises BadJob."""
     try:
         return _JOB_ID.validate_python(key)
     except ValidationError:
@@ -219,7 +219,7 @@ def problems(error: ValidationError) -> str:
 
 
 class JobStatus(BaseModel):
-    """One job as it stands. Times are seconds since 1970, `*_s` are seconds of the file."""
+    """The current state of one job. Times (`*_at`) are seconds since 1970, `*_s` are seconds of the file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -236,18 +236,18 @@ class JobStatus(BaseModel):
     committed_s: float
     commits: int
     partial: str
-    # Factor of real time in force, or `max`.
+    # Current speed as a factor of real time, or `max`.
     speed: str
     # Why the last session ended early; empty when none did.
     trouble: str
     outputs: tuple[str, ...]
-    # What its audio lacks: cut off, damaged.
+    # Defects of the audio, such as cut off or damaged.
     warnings: tuple[str, ...]
     # Quality of the transcript; null before the end.
     quality: Quality | None
     error_code: str | None
     error: str | None
-    # Held back by `stt-batch pause`.
+    # Paused by `stt-batch pause`.
     paused: bool
 
     @classmethod
@@ -278,7 +278,7 @@ class JobStatus(BaseModel):
 
 
 class BatchStatus(BaseModel):
-    """The jobs submitted together. `counts` has the states that occur; `total` counts expired jobs as well."""
+    """The current state of a batch. `counts` has the states that occur; `total` includes expired jobs."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -19,13 +19,13 @@ _process = Process()
 
 @app.task(name=TRANSCRIBE_TASK, bind=True)  # type: ignore[untyped-decorator]
 def transcribe(_task: Any, job_id: Any = None, job: Any = None) -> None:
-    """`{"job_id": …}` for a job in the ledger, or `{"job": {…}}` for a whole one (the fields of `JobSpec`). Either may
+    """Run a job: `{"job_id": …}` for a job in the ledger, or `{"job": {…}}` with all fields of a `JobSpec`. Either may
     be the first argument, see `tasks.broker.message_validation.job_request`."""
     runner = _process.runner()
     if runner is None:
         raise Reject("this worker is shutting down", requeue=True)
     outcome = shared_loop().call(runner.perform(job_id, job))
-    if outcome is Outcome.BACK:
+    if outcome is Outcome.REQUEUED:
         raise Reject("requeued", requeue=True)
 
 
@@ -51,4 +51,4 @@ def _on_shutting_down(**_: Any) -> None:
 def _on_shutdown(sender: Any = None, **_: Any) -> None:
     _process.close()
     status = getattr(sender, "exitcode", None) or 0
-    leave_soon(status if isinstance(status, int) else 1, LINGER_S)  # a text is the reason why the worker did not start
+    leave_soon(status if isinstance(status, int) else 1, LINGER_S)  # a text is the reason for a failed start

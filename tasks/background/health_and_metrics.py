@@ -1,4 +1,4 @@
-"""What a process that works on the queue tells about itself while it runs: its health file and its metrics."""
+"""Writes the health file and serves the metrics of a process that uses the queue."""
 
 from __future__ import annotations
 
@@ -6,27 +6,28 @@ import asyncio
 import math
 from typing import Final
 
-from tasks.observability.health import STARTING, Pulse
+from tasks.observability.health import STARTING, Heartbeat
 from worker import metrics
 from worker.errors import LedgerUnavailable
 from worker.ledger.connection import RedisConnection
 from worker.ledger.queue_stats import QueueStatsReader
 from worker.settings import Settings
 
-LOOK_S: Final = 5.0
-"""Seconds between two looks into Redis."""
+CHECK_S: Final = 5.0
+"""Seconds between two checks of Redis."""
 LOOP: Final = "event loop"
 TIMER: Final = "worker timer"
 
 
 class Monitor:
-    """`run` goes on until it is cancelled. Without a port and a health file in the settings it does nothing."""
+    """Health file and metrics of this process. Does nothing if the settings name neither a port nor a health file."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises SettingsError when the port cannot be listened on."""
-        self.pulse = Pulse(settings.health_file, LOOP)
+        """Start the metrics server. Raises SettingsError if its port cannot be opened."""
+        self.heartbeat = Heartbeat(settings.health_file, LOOP)
         self._settings = settings
-        self._away: str | None = STARTING
+        # Not ready until the first check has reached Redis.
+        self._redis_problem: str | None = STARTING
         self._stopping: str | None = None
         self._server = None
         if settings.metrics_port:
@@ -36,35 +37,35 @@ class Monitor:
         if self._server is None and not self._settings.health_file:
             return
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.pulse.keep(LOOP, lambda: self._stopping or self._away))
-            group.create_task(self._look())
+            group.create_task(self.heartbeat.run(LOOP, lambda: self._stopping or self._redis_problem))
+            group.create_task(self._watch_redis())
 
     def stop(self, why: str) -> None:
-        """From now on it is not ready, because of `why`. May be called in a signal handler."""
+        """Mark the process as not ready, with the reason `why`. May be called in a signal handler."""
         self._stopping = why
 
     def close(self) -> None:
-        """At the end of the process."""
-        self.pulse.remove()
+        """Delete the health file and stop the metrics server."""
+        self.heartbeat.remove()
         if self._server is not None:
             self._server.close()
 
-    async def _look(self) -> None:
+    async def _watch_redis(self) -> None:
         loop = asyncio.get_running_loop()
         connection = RedisConnection(self._settings.redis_url, retries=0)
         reader = QueueStatsReader(self._settings, connection)
         try:
             while True:
-                self._away = await self._queue(reader)
+                self._redis_problem = await self._queue(reader)
                 metrics.count_sent_audio()
-                due = loop.time() + LOOK_S
-                await asyncio.sleep(LOOK_S)
+                due = loop.time() + CHECK_S
+                await asyncio.sleep(CHECK_S)
                 metrics.EVENT_LOOP_LAG.set(max(0.0, loop.time() - due))
         finally:
             await connection.close()
 
     async def _queue(self, reader: QueueStatsReader) -> str | None:
-        """What Redis has; why it cannot be reached."""
+        """Update the metrics of the queue. Returns the reason if Redis is unreachable, else None."""
         try:
             found = await reader.read()
         except LedgerUnavailable as exc:

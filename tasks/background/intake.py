@@ -1,50 +1,57 @@
-"""Jobs from programs in any language: entries of a Redis stream, checked before anything is done with them.
+"""The intake: accepts jobs from programs in any language as entries of a Redis stream, and validates every entry.
 
     XADD stt:intake * job '{"source": "/audio/call.wav", "out_dir": "/results"}'
 
-| field   | holds                                                                       |
+| field   | content                                                                     |
 |---------|-----------------------------------------------------------------------------|
-| `job`   | the fields of `tasks.job_spec.JobSpec`, JSON, at most MAX_BYTES                |
+| `job`   | the fields of `tasks.job_spec.JobSpec` as JSON, at most MAX_BYTES           |
 | `key`   | optional: an idempotency key, which becomes the job's id                    |
 | `force` | optional: `1` runs a finished job again                                     |
 
-Every entry is answered in the stream `intake:replies`: `request` is the id XADD gave, and with it either `job` (the id)
-and `state`, or `refused` (a code of worker/errors.py) and `reason`. The start of a refused entry is also kept in the
-stream `intake:refused`. Both are bounded and end. A process that dies in the middle leaves its entries to the others;
-an entry done twice is one job all the same. Entries are independent: the order of the answers is not that of the
-entries, and an entry that waits for a slow disk or server does not delay others.
+Every entry is answered in the stream `intake:replies`. The answer contains `request`, the id that XADD returned, and
+either `job` (the id) and `state`, or `refused` (a code of worker/errors.py) and `reason`. The start of a refused entry
+is also stored in the stream `intake:refused`. Both streams are bounded and expire. If a process dies, other processes
+claim its entries; an entry that is handled twice still creates one job. Entries are independent: answers may come in
+another order, and an entry that waits for a slow disk or server does not delay others.
 
-A producer with a stream of its own, `intake:from:NAME`, is found by that name. The answers to it have the field `from`
-and are in `intake:replies:NAME` as well.
+The intake finds the stream `intake:from:NAME` of the producer NAME by itself. Answers to it have the field `from` and
+are also in the stream `intake:replies:NAME`.
 
-| who                  | may                                          | is refused, or bounded                         |
+Rights and limits of each party:
+
+| party                | may                                          | limits                                         |
 |----------------------|----------------------------------------------|------------------------------------------------|
-| a producer, by ACL:  | name jobs; each is checked here, again where | anything that is no JobSpec; entries above     |
-| XADD to a stream of  | the source is opened, and where files are    | MAX_BYTES; floods above STT_QUEUE_MAX; one     |
-| its own, or to       | written                                      | that ended MAX_DELIVERIES workers; sources     |
-| `intake`             |                                              | that take longer than STT_INTAKE_TIMEOUT_S     |
-| the same: XADD with  | remove all entries of that stream which no   | its own stream: the entries of others are not  |
-| MAXLEN or a huge id  | worker has taken yet; use up its ids         | in it; ids: named, and the stream begins again |
-| its key, or again    | name a job that is there already             | that of another producer: with a stream of its |
-|                      |                                              | own one changes only jobs that it queued       |
-| the path of a job    | name files below STT_ALLOWED_SOURCES         | `..`, links that lead out, devices and pipes,  |
-|                      |                                              | above STT_SOURCE_MAX_GB                        |
-| the address of a job | name web servers and buckets                 | private addresses, also behind a name or a     |
-|                      |                                              | redirect; passwords in it; endless downloads   |
-| the file behind it   | be any file of others: data, not trusted     | too long or too wide (STT_SOURCE_MAX_HOURS,    |
-|                      |                                              | _CHANNELS), also when its header says less     |
-| the outputs of a job | name places below STT_ALLOWED_OUTPUTS        | `out_name` with `..`; addresses of web servers |
-| the webhook of a job | be told of its end, signed                   | private addresses, redirects, long answers     |
-| a producer, by ACL:  | read replies and events: paths, ids, and     | they hold no key, no query of a signed address |
-| XREAD                | text in `events`                             |                                                |
-| who may write to the | queue any job past this intake, as Celery's  | the same as above, in the worker: the lists of |
-| queue or `job:*`     | messages; end or change jobs                 | the settings hold there too                    |
-| who reads all keys   | read every transcript                        | give such rights to workers only               |
-| the real-time        | see the audio, and answer anything           | messages of the wrong form; it cannot end a    |
-| service              |                                              | worker, nor write into another job             |
+| producer with an ACL | queue jobs; each is checked here, and again  | refused: entries that are not a JobSpec,       |
+| for XADD to          | when the source is opened and the files are  | entries above MAX_BYTES, floods above          |
+| `intake` or to a     | written                                      | STT_QUEUE_MAX, an entry that ended             |
+| stream of its own    |                                              | MAX_DELIVERIES workers, sources that take      |
+|                      |                                              | longer than STT_INTAKE_TIMEOUT_S               |
+| the same, by MAXLEN  | remove entries of that stream that no worker | a stream of its own has no entries of others;  |
+| or a huge id         | has taken yet; use up the ids of the stream  | used-up ids are logged and the stream is reset |
+| `key` and `force`    | name an existing job                         | a producer with a stream of its own can only   |
+|                      |                                              | change jobs that it queued                     |
+| path of a source     | name files below STT_ALLOWED_SOURCES         | refused: `..`, links that lead outside,        |
+|                      |                                              | devices, pipes, files above STT_SOURCE_MAX_GB  |
+| address of a source  | name web servers and buckets                 | refused: private addresses, also behind a host |
+|                      |                                              | name or a redirect; passwords in the address;  |
+|                      |                                              | endless downloads                              |
+| content of a source  | be any data, which is not trusted            | STT_SOURCE_MAX_HOURS and _CHANNELS, checked    |
+|                      |                                              | while reading, even if the header claims less  |
+| outputs of a job     | name places below STT_ALLOWED_OUTPUTS        | refused: `out_name` with `..`, web addresses   |
+| webhook of a job     | receive a signed notification of its end     | refused: private addresses, redirects, long    |
+|                      |                                              | answers                                        |
+| producer with an ACL | read replies and events: paths, ids, and     | they contain no API key and no query of a      |
+| for XREAD            | the text in `events`                         | signed address                                 |
+| clients that may     | queue any job without this intake, as Celery | the worker applies the same checks and         |
+| write to the queue   | messages; end or change jobs                 | settings                                       |
+| or `job:*`           |                                              |                                                |
+| clients that may     | read every transcript                        | give this right to workers only                |
+| read all keys        |                                              |                                                |
+| real-time service    | receive the audio, and answer anything       | refused: malformed messages; it cannot end a   |
+|                      |                                              | worker or write into another job               |
 
-Accepted entries are never dropped. Above STT_QUEUE_MAX entries in the stream the newest ones are refused, and with as
-many jobs in the line every further one, with `queue_full`: the producer may add them again later.
+Accepted entries are never dropped. With more than STT_QUEUE_MAX entries in the stream the newest ones are refused with
+`queue_full`, and so is every entry while STT_QUEUE_MAX jobs wait. The producer may add them again later.
 """
 
 from __future__ import annotations
@@ -79,29 +86,29 @@ GROUP: Final = "workers"
 MAX_BYTES: Final = 65_536
 FIELDS: Final = frozenset({"job", "key", "force"})
 POLL_S: Final = 0.5
-"""Seconds between two looks into an empty stream, give or take a third."""
-AT_ONCE: Final = 32
+"""Seconds between two polls of empty streams, plus or minus a third."""
+MAX_PER_POLL: Final = 32
 """Maximum entries of one stream per poll."""
 MAX_ACTIVE: Final = 512
-"""Maximum entries in work at the same time in one process."""
-STREAM_ACTIVE: Final = 128
-"""Maximum for one stream, so that a slow producer leaves room for the others."""
-CLAIM_S: Final = 30.0
-"""Seconds after the time limit of an entry until another process claims it."""
+"""Maximum entries that one process handles at the same time."""
+MAX_ACTIVE_PER_STREAM: Final = 128
+"""The same maximum for one stream, so that the slow sources of one producer do not block other producers."""
+CLAIM_MARGIN_S: Final = 30.0
+"""Seconds from the time limit of an entry until another process claims it."""
 LONG_IDLE_MS: Final = 30 * 24 * 3600 * 1000
-AWAY_S: Final = 2.0
+REDIS_RETRY_S: Final = 2.0
 """Seconds until an entry is tried again while Redis is unreachable."""
 RELEASE_S: Final = 1.0
 MAX_DELIVERIES: Final = 5
-"""An entry that was taken more often and never answered is refused: it may be what ends the processes."""
-REPLIES_KEPT: Final = 100_000
-REFUSED_KEPT: Final = 1_000
-KEPT_BYTES: Final = 2_048
-"""Of each field of a refused entry."""
+"""An entry that was delivered more often without an answer is refused, because it may have ended the processes."""
+MAX_REPLIES: Final = 100_000
+MAX_REFUSED: Final = 1_000
+MAX_STORED_FIELD_BYTES: Final = 2_048
+"""Maximum bytes of each field of a refused entry in `intake:refused`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class StreamEntry:
     """One entry of the stream, as Redis returns it."""
 
     id: str
@@ -112,22 +119,24 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """An entry that is in order."""
+    """A valid entry."""
 
     spec: JobSpec
     key: str | None
     force: bool
 
 
-def read_request(entry: Entry) -> Request:
-    """Check an entry. Raises BadJob with every reason a person can do something about."""
+def read_request(entry: StreamEntry) -> Request:
+    """Validate an entry. Raises BadJob with the invalid fields and their reasons."""
     if entry.deliveries > MAX_DELIVERIES:
-        raise BadJob(f"taken {entry.deliveries - 1} times and never answered: it may have ended the workers that did")
+        raise BadJob(
+            f"delivered {entry.deliveries - 1} times and never answered: it may have ended the workers that handled it"
+        )
     fields: dict[str, str] = {}
     for raw_name, raw_value in entry.fields.items():
         name = raw_name.decode("ascii", "backslashreplace")[:100]
         if name not in FIELDS:
-            raise BadJob(f"unknown field {name!r}; there are {', '.join(sorted(FIELDS))}")
+            raise BadJob(f"unknown field {name!r}; known fields: {', '.join(sorted(FIELDS))}")
         if len(raw_value) > MAX_BYTES:
             raise BadJob(f"field {name!r} has more than {MAX_BYTES} bytes")
         try:
@@ -160,7 +169,7 @@ def check(spec: JobSpec, settings: Settings) -> None:
 
 
 class Intake:
-    """`run` goes on until it is cancelled. Belongs to the event loop of its producer."""
+    """Reads entries from the streams, handles and answers them. Belongs to the event loop of its producer."""
 
     def __init__(self, settings: Settings, producer: Producer, connection: RedisConnection) -> None:
         self._settings = settings
@@ -172,8 +181,8 @@ class Intake:
         self._queue_max = settings.queue_max
         self._result_ttl = settings.result_ttl
         self._consumer = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
-        self._here: dict[tuple[str, str], Stream] = {}
-        """Entries in work, by the key of the stream and the id."""
+        self._active: dict[tuple[str, str], Stream] = {}
+        """The stream of each entry that is being handled, by the key of the stream and the id of the entry."""
         self._turn = 0
 
     async def run(self) -> None:
@@ -182,68 +191,68 @@ class Intake:
             while True:
                 found = 0
                 try:
-                    for stream, entry in await self._take_fairly():
+                    for stream, entry in await self._read_fairly():
                         found += 1
                         group.create_task(self._work(stream, entry))
                 except LedgerUnavailable as exc:
-                    logger.warning("intake: no entries taken", error=str(exc))
+                    logger.warning("intake: no entries read", error=str(exc))
                 except Exception:
-                    logger.exception("intake: unexpected error; it continues")
+                    logger.exception("intake: unexpected error; reading continues")
                 if not found:
                     await asyncio.sleep(jittered(POLL_S))
 
     async def once(self) -> int:
-        """Handle the present entries, at most AT_ONCE of each stream. Returns their number. Raises
+        """Handle the present entries, at most MAX_PER_POLL of each stream. Returns their number. Raises
         LedgerUnavailable."""
-        entries = await self._take_fairly()
+        entries = await self._read_fairly()
         try:
             answers = await asyncio.gather(*(self._handle(*item) for item in entries), return_exceptions=True)
         finally:
             for stream, entry in entries:
-                self._here.pop((stream.key, entry.id), None)
+                self._active.pop((stream.key, entry.id), None)
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
         return len(entries)
 
     async def release(self) -> None:
-        """Release the entries in work, so that other processes can claim them at once. Call it after `run` ended."""
-        left = list(self._here.items())
+        """Release the entries being handled, so that other processes can claim them at once. Call this after `run` has
+        ended."""
+        left = list(self._active.items())
 
         def queue(pipeline: Any) -> None:
             for (_, entry_id), stream in left:
-                # A long idle time, so that XAUTOCLAIM takes it; JUSTID does not count as a delivery.
+                # XAUTOCLAIM takes an entry with a long idle time. JUSTID does not count as a delivery.
                 pipeline.xclaim(stream.key, GROUP, self._consumer, 0, [entry_id], idle=LONG_IDLE_MS, justid=True)
 
         if left:
             await self._connection.pipeline(queue, each=True)
 
-    async def _take_fairly(self) -> list[tuple[Stream, Entry]]:
-        """New entries of all streams, at most AT_ONCE of each. The first stream rotates, and no stream has more
-        than STREAM_ACTIVE entries in work."""
-        await (
-            self._producer.ledger.check_schema()
-        )  # an entry taken without being handled counts as a delivery that ended a worker
+    async def _read_fairly(self) -> list[tuple[Stream, StreamEntry]]:
+        """Read new entries of all streams, at most MAX_PER_POLL of each. The first stream rotates, and at most
+        MAX_ACTIVE_PER_STREAM entries of one stream are handled at the same time."""
+        # Fail before the read: an entry that is read and not handled counts as a delivery that ended a worker.
+        await self._producer.ledger.check_schema()
         streams = await self._streams.filled()
         self._turn += 1
         first = self._turn % len(streams)
-        taken: list[tuple[Stream, Entry]] = []
+        taken: list[tuple[Stream, StreamEntry]] = []
         for stream in (*streams[first:], *streams[:first]):
-            active = sum(1 for key, _ in self._here if key == stream.key)
-            room = min(AT_ONCE, STREAM_ACTIVE - active, MAX_ACTIVE - len(self._here))
+            active = sum(1 for key, _ in self._active if key == stream.key)
+            room = min(MAX_PER_POLL, MAX_ACTIVE_PER_STREAM - active, MAX_ACTIVE - len(self._active))
             if room <= 0:
                 continue
             try:
-                entries = await self._take(stream, room)
+                entries = await self._read(stream, room)
             except LedgerRefused as exc:
                 logger.error("intake: a stream cannot be read", stream=stream.key, error=str(exc))  # noqa: TRY400
                 continue
-            new = [entry for entry in entries if (stream.key, entry.id) not in self._here]
-            self._here |= {(stream.key, entry.id): stream for entry in new}
+            new = [entry for entry in entries if (stream.key, entry.id) not in self._active]
+            self._active |= {(stream.key, entry.id): stream for entry in new}
             taken += [(stream, entry) for entry in new]
         return taken
 
-    async def _take(self, stream: Stream, count: int) -> list[Entry]:
+    async def _read(self, stream: Stream, count: int) -> list[StreamEntry]:
         refused, entries, ahead = await self._connection.script(
             "intake",
             [key for key in (stream.key, stream.replies, stream.own_replies) if key],
@@ -251,40 +260,41 @@ class Intake:
                 *(GROUP, self._consumer, count, claim_ms(self._settings), MAX_BYTES),
                 int(UNFINISHED_TTL.total_seconds() * 1000),
                 *(self._queue_max, QueueFull.code, f"{self._queue_max} entries wait already (STT_QUEUE_MAX)"),
-                *(REPLIES_KEPT, int(self._result_ttl.total_seconds() * 1000), stream.name),
+                *(MAX_REPLIES, int(self._result_ttl.total_seconds() * 1000), stream.name),
             ],
         )
         if refused:
             logger.warning("intake: flooded, newest entries refused", stream=stream.key, entries=refused)
         if ahead:
             logger.error(
-                "intake: a producer used up the ids of a stream: XADD may fail there until the stream is empty; it "
-                "is then removed and starts over",
+                "intake: a producer used up the ids of a stream: XADD may fail until the stream is empty and is reset",
                 stream=stream.key,
                 producer=stream.name or "any with +xadd on the shared stream",
                 last_id=ahead,
             )
         return [_entry(item) for item in entries]
 
-    async def _work(self, stream: Stream, entry: Entry) -> None:
-        """Handle an entry until it is answered. Waits while Redis is unreachable, and for a time during a shortage."""
+    async def _work(self, stream: Stream, entry: StreamEntry) -> None:
+        """Handle an entry until it is answered. Retries while Redis is unreachable, and during a shortage for at most
+        STT_INTAKE_TIMEOUT_S."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.intake_timeout_s
         while True:
             try:
-                return await self._handle(stream, entry, patient=loop.time() < deadline)
+                return await self._handle(stream, entry, retry_shortage=loop.time() < deadline)
             except WorkerShortage as exc:
                 logger.warning("intake: an entry waits for lack of resources", entry=entry.id, error=str(exc))
             except LedgerRefused as exc:
                 logger.error("intake: an entry cannot be answered", entry=entry.id, error=str(exc))  # noqa: TRY400
-                self._here.pop((stream.key, entry.id), None)
+                self._active.pop((stream.key, entry.id), None)
                 return None
             except LedgerUnavailable as exc:
                 logger.warning("intake: an entry waits because Redis is unreachable", error=str(exc))
-            await asyncio.sleep(jittered(AWAY_S))
+            await asyncio.sleep(jittered(REDIS_RETRY_S))
 
-    async def _handle(self, stream: Stream, entry: Entry, *, patient: bool = False) -> None:
-        """Raises LedgerUnavailable, and if `patient` WorkerShortage; the entry then stays."""
+    async def _handle(self, stream: Stream, entry: StreamEntry, *, retry_shortage: bool = False) -> None:
+        """Handle and answer an entry. Raises LedgerUnavailable, and with `retry_shortage` WorkerShortage; the entry is
+        then not answered."""
         try:
             request = read_request(entry)
             check(request.spec, self._settings)
@@ -295,12 +305,12 @@ class Intake:
             logger.error("intake: entry refused", entry=entry.id, error=str(exc))  # noqa: TRY400
             await self._answer(stream, entry, {"refused": exc.code, "reason": str(exc)[:1000]})
         except SttError as exc:
-            if patient and isinstance(exc, WorkerShortage):
+            if retry_shortage and isinstance(exc, WorkerShortage):
                 raise
             logger.warning("intake: entry refused", entry=entry.id, code=exc.code, reason=str(exc))
             await self._answer(stream, entry, {"refused": exc.code, "reason": str(exc)[:1000]})
         except Exception as exc:
-            # One entry's bug must not stop the others; the reply and the log tell it.
+            # An unexpected error of one entry must not stop the others; the reply and the log report it.
             logger.exception("intake: entry refused on an unexpected error", entry=entry.id)
             await self._answer(stream, entry, {"refused": "internal", "reason": f"unexpected {type(exc).__name__}"})
         else:
@@ -324,38 +334,41 @@ class Intake:
         )
         return created
 
-    async def _answer(self, stream: Stream, entry: Entry, facts: dict[str, str]) -> None:
+    async def _answer(self, stream: Stream, entry: StreamEntry, facts: dict[str, str]) -> None:
         ours = {"request": entry.id, **facts, **({"from": stream.name} if stream.name else {})}
 
         def queue(pipeline: Any) -> None:
             for replies in filter(None, (stream.replies, stream.own_replies)):
-                pipeline.xadd(replies, ours, maxlen=REPLIES_KEPT, approximate=True)
+                pipeline.xadd(replies, ours, maxlen=MAX_REPLIES, approximate=True)
                 pipeline.pexpire(replies, self._result_ttl)
             if "refused" in facts:
-                start = {name[:KEPT_BYTES]: value[:KEPT_BYTES] for name, value in list(entry.fields.items())[:8]}
+                start = {
+                    name[:MAX_STORED_FIELD_BYTES]: value[:MAX_STORED_FIELD_BYTES]
+                    for name, value in list(entry.fields.items())[:8]
+                }
                 kept: dict[Any, Any] = {**start, **ours}
-                pipeline.xadd(self._refused, kept, maxlen=REFUSED_KEPT, approximate=True)
+                pipeline.xadd(self._refused, kept, maxlen=MAX_REFUSED, approximate=True)
                 pipeline.pexpire(self._refused, self._result_ttl)
             pipeline.xack(stream.key, GROUP, entry.id)
             pipeline.xdel(stream.key, entry.id)
 
         await self._connection.pipeline(queue)
-        self._here.pop((stream.key, entry.id), None)
+        self._active.pop((stream.key, entry.id), None)
 
 
 def claim_ms(settings: Settings) -> int:
-    """Milliseconds after which an entry of another process is claimed: longer than one entry may take."""
-    return int((settings.intake_timeout_s + CLAIM_S) * 1000)
+    """Milliseconds after which an entry of another process is claimed: longer than the time limit of an entry."""
+    return int((settings.intake_timeout_s + CLAIM_MARGIN_S) * 1000)
 
 
-def _entry(item: Sequence[Any]) -> Entry:
-    """What `lua/intake.lua` gives for one entry."""
+def _entry(item: Sequence[Any]) -> StreamEntry:
+    """Parse one entry of the result of `lua/intake.lua`."""
     raw = [bytes.fromhex(text[1:]) if text[0] == "x" else text[1:].encode() for text in item[2:]]
-    return Entry(str(item[0]), int(item[1]), dict(zip(raw[::2], raw[1::2], strict=False)))
+    return StreamEntry(str(item[0]), int(item[1]), dict(zip(raw[::2], raw[1::2], strict=False)))
 
 
 async def serve(settings: Settings) -> None:
-    """Work on the intake until cancelled."""
+    """Run the intake with its own Redis connections until cancelled."""
     producer, connection = Producer(settings), RedisConnection(settings.redis_url)
     intake = Intake(settings, producer, connection)
     try:
@@ -369,8 +382,8 @@ async def serve(settings: Settings) -> None:
 
 
 def start_intake(settings: Settings, loop: LoopThread) -> Future[None]:
-    """Beside the tasks of a worker process, on its event loop; ends when the future is cancelled."""
+    """Run the intake of a worker process on its event loop. Cancel the future to end it."""
     return loop.submit(serve(settings))
 
 
-__all__ = ["Entry", "Intake", "Request", "read_request", "serve", "start_intake"]
+__all__ = ["Intake", "Request", "StreamEntry", "read_request", "serve", "start_intake"]

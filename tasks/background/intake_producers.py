@@ -1,4 +1,4 @@
-"""The streams of the intake: the shared stream, and one for each named producer."""
+"""Finds the streams of the intake: the shared stream, and one for each named producer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 SEARCH_S: Final = 5.0
 """Seconds between two searches for new streams, by any process."""
 SEARCH_SHARE: Final = 50
-"""The pause is at least this many times the last search, so a search takes at most 2 % of a large Redis."""
+"""The pause is at least this multiple of the last search's duration: a search uses at most 2 % of Redis's time."""
 SCAN_COUNT: Final = 1000
 MAX_STREAMS: Final = 10_000
 KNOWN_TTL_S: Final = 30 * 24 * 3600
@@ -31,13 +31,15 @@ class Stream:
     """Name of the producer; empty for the shared stream."""
     key: str
     replies: str
-    """All answers."""
+    """Key of the answers to all producers."""
     own_replies: str
-    """Key of the answers to this producer alone, which may not read those to others; empty for the shared stream."""
+    """Key of the answers to this producer alone, which may not read the answers to others; empty for the shared
+    stream."""
 
 
 class Streams:
-    """Finds the streams `intake:from:NAME` without a list in the settings. Raises LedgerUnavailable."""
+    """Finds the streams `intake:from:NAME`, so that the settings need no list of them. Methods raise
+    LedgerUnavailable."""
 
     def __init__(self, prefix: str, connection: RedisConnection) -> None:
         self._connection = connection
@@ -63,13 +65,13 @@ class Streams:
         return [self.shared, *self._found]
 
     async def known(self) -> list[Stream]:
-        """As `all`, without a search: it writes nothing."""
+        """The same as `all`, without a search and without a write to Redis."""
         names = await self._connection.call(lambda redis: redis.zrange(self._known, 0, MAX_STREAMS - 1))
         return [self.shared, *(self._stream(name) for name in sorted(names) if NAME.fullmatch(name))]
 
     async def filled(self) -> list[Stream]:
-        """The streams that may have entries; the shared one always, and after a search all of them: an empty one may
-        have no ids left."""
+        """The streams that may have entries. Always includes the shared stream. After a search it includes all streams,
+        because an empty one may have used up its ids and needs a reset."""
         streams = await self.all()
         named = streams[1:]
         if not named:
@@ -80,11 +82,11 @@ class Streams:
         lengths = await self._connection.pipeline(lambda p: [p.xlen(stream.key) for stream in named], each=True)
         for stream, length in zip(named, lengths, strict=True):
             if isinstance(length, Exception):
-                logger.error("intake: the key of a producer is no stream", key=stream.key, error=str(length))
+                logger.error("intake: the key of a producer is not a stream", key=stream.key, error=str(length))
         return [self.shared, *(s for s, n in zip(named, lengths, strict=True) if not isinstance(n, Exception) and n)]
 
     async def _search(self) -> None:
-        """Remember new streams for all processes. Does nothing while another process searches, or just did."""
+        """Record new streams for all processes. Does nothing if another process searches now or searched recently."""
         turn = f"{self._root}:search"
         if not await self._connection.call(lambda redis: redis.set(turn, "1", nx=True, px=int(SEARCH_S * 1000))):
             return
@@ -119,7 +121,7 @@ class Streams:
 
 
 def _literal(text: str) -> str:
-    """For a pattern of SCAN."""
+    """Escape `text` for a pattern of SCAN."""
     return re.sub(r"([\\*?\[\]])", r"\\\1", text)
 
 

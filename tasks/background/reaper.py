@@ -1,4 +1,4 @@
-"""The reaper: in every worker, it finds the jobs nobody is at work on any more and sends them again."""
+"""The reaper: finds jobs whose lease has expired and sends new messages for them. Runs in every worker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Reaper:
-    """`run` works until it is cancelled. `reap.lua` finds the jobs."""
+    """Searches for lost jobs at intervals. The script `reap.lua` does the search."""
 
     def __init__(
         self,
@@ -34,7 +34,7 @@ class Reaper:
         self._wake = wake
 
     async def run(self) -> None:
-        """Every STT_REAP_INTERVAL_S seconds, with jitter, so that workers started together do not search together."""
+        """Search every STT_REAP_INTERVAL_S seconds until cancelled. Jitter separates workers that started together."""
         loop = asyncio.get_running_loop()
         pause_s = jittered(self._settings.reap_interval_s / 2, spread=1.0)  # anywhere in the first interval
         while True:
@@ -42,34 +42,34 @@ class Reaper:
             await asyncio.sleep(pause_s)
             pause_s = jittered(0.9 * self._settings.reap_interval_s, spread=0.1)  # never longer than the setting
             if loop.time() - asleep > self._settings.lease_s + pause_s:
-                # This process itself was stopped. So may others have been, with the whole machine: who is still alive
-                # renews first.
+                # This process was suspended, possibly together with the whole machine and its other workers. Give them
+                # time to renew their leases first.
                 pause_s = self._settings.lease_renew_s
                 continue
             try:
                 await self.once()
             except LedgerUnavailable as exc:
-                # The same when Redis was away: no lease could be renewed.
-                logger.warning("no search for lost jobs", error=str(exc))
+                # While Redis was unreachable, no worker could renew its leases.
+                logger.warning("search for lost jobs skipped", error=str(exc))
                 pause_s = max(pause_s, 1.5 * self._settings.lease_renew_s)
             except Exception:
-                logger.exception("the search for lost jobs failed; it goes on")
+                logger.exception("search for lost jobs failed; it will be repeated")
 
     async def once(self) -> int:
-        """Search and send; how many were sent. Raises LedgerUnavailable."""
+        """Search once and send messages. Returns the number of messages. Raises LedgerUnavailable."""
         settings = self._settings
         await self._ledger.check_schema()
         found = await self._ledger.reap(settings.queue, tries=settings.job_attempts, delay_s=settings.job_backoff_s)
         metrics.REAPED.labels("failed").inc(len(found.given_up))
         metrics.REAPED.labels("requeued").inc(len(found.send))
         for job_id in found.given_up:
-            logger.warning("job given up: worker after worker stopped in the middle of it", job=job_id)
+            logger.warning("job failed: several workers in a row stopped while they ran it", job=job_id)
             if self._events is not None:
                 await self._events.publish("failed", job_id, code="attempts")
         for job_id in found.unreadable:
             logger.error("job dropped from the queue: its key contains no record of a job", job=job_id)
         if found.send:
-            logger.info("jobs sent again", jobs=len(found.send), first=found.send[0])
-            # Lost here, they are sent when their patience is over: the ledger has them down as sent.
+            logger.info("lost jobs requeued", jobs=len(found.send), first=found.send[0])
+            # If the messages are lost here, a later search sends them: the ledger has recorded when they were sent.
             await asyncio.to_thread(self._wake, found.send)
         return len(found.send)

@@ -16,23 +16,23 @@ class _Value(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-class Look(_Value):
-    """What was found out of one source. Seconds."""
+class SourceProbe(_Value):
+    """Facts about one source, from its header or from its audio."""
 
     source: str
     # None for a source at an address, which is not examined.
     length_s: float | None
-    # Seconds that hold speech, and seconds that would be left out as silence, or None without a search for speech.
+    # Seconds with speech, and seconds that would be skipped as silence. None without speech detection. With several
+    # channels: the sum of all channels.
     speech_s: float | None = None
     silence_s: float | None = None
-    # Channels that are streamed apart, 1 where all are mixed; without those in which nothing was heard. The seconds
-    # of speech and of silence are those of all of them together.
+    # Channels that are streamed separately, without silent ones; 1 if all are mixed.
     channels: int = 1
     warnings: tuple[str, ...] = ()
 
 
-class Limits(_Value):
-    """The limits of a batch. `speed` is a factor of real time, or None if it is not known beforehand."""
+class BatchLimits(_Value):
+    """The settings that determine time and cost. `speed`: a factor of real time, or None if it is not known."""
 
     sessions: int
     job_sessions: int
@@ -43,41 +43,42 @@ class Limits(_Value):
     price_per_hour: float
 
 
-class Plan(_Value):
-    """Times in seconds of audio, `time_s` and `longest_s` of wall time."""
+class BatchEstimate(_Value):
+    """The estimate of a batch. `time_s` and `longest_s` are seconds of wall time, other `*_s` seconds of audio."""
 
     schema_version: int = 1
     files: int
     will_fail: int
     audio_s: float
     speech_s: float | None
-    # The audio that is sent: without skipped silence, with the silence at the end of each session.
+    # Audio to stream: without skipped silence, with the tail silence of each session.
     streamed_s: float
     sessions: int
-    limits: Limits
+    limits: BatchLimits
     time_s: float | None
-    # What the longest single file takes of it.
+    # Wall time of the longest single file.
     longest_s: float | None
     cost: float | None
     failures: tuple[FailureGroup, ...]
     failing: tuple[JobLine, ...]
-    # Sources that were not looked into, and in no sum.
+    # Sources that were not examined. No sum includes them.
     unknown: tuple[str, ...]
     warnings: dict[str, tuple[str, ...]]
-    # Skipped media files of folders, each with the reason.
+    # Media files that are left out, with the reasons.
     left_out: dict[str, str] = {}
 
 
-def plan_batch(looks: Sequence[Look], failing: Sequence[JobLine], limits: Limits) -> Plan:
-    known = [look for look in looks if look.length_s is not None]
+def estimate_batch(probes: Sequence[SourceProbe], failing: Sequence[JobLine], limits: BatchLimits) -> BatchEstimate:
+    """Estimate the batch of `probes`; `failing` are the sources that cannot be transcribed."""
+    known = [look for look in probes if look.length_s is not None]
     sections = [list(_sections(look, limits)) for look in known]
     flat = [length for some in sections for length in some]
     streamed_s = sum(flat)
     speech = [look.speech_s for look in known if look.speech_s is not None]
     longest = max((_shared(some, min(limits.sessions, limits.job_sessions)) for some in sections), default=0.0)
     time_s = None if limits.speed is None else round(_shared(flat, limits.sessions) / limits.speed, 1)
-    return Plan(
-        files=len(looks) + len(failing),
+    return BatchEstimate(
+        files=len(probes) + len(failing),
         will_fail=len(failing),
         audio_s=round(sum(look.length_s or 0.0 for look in known), 3),
         speech_s=round(sum(speech), 3) if speech and len(speech) == len(known) else None,
@@ -89,13 +90,13 @@ def plan_batch(looks: Sequence[Look], failing: Sequence[JobLine], limits: Limits
         cost=round(streamed_s / 3600 * limits.price_per_hour, 4) if limits.price_per_hour else None,
         failures=grouped(failing),
         failing=tuple(failing),
-        unknown=tuple(look.source for look in looks if look.length_s is None),
-        warnings={look.source: look.warnings for look in looks if look.warnings},
+        unknown=tuple(look.source for look in probes if look.length_s is None),
+        warnings={look.source: look.warnings for look in probes if look.warnings},
     )
 
 
-def _sections(look: Look, limits: Limits) -> Iterable[float]:
-    """Seconds that are streamed for each section of a file."""
+def _sections(look: SourceProbe, limits: BatchLimits) -> Iterable[float]:
+    """Seconds to stream for each section of a file."""
     if not look.channels:
         return
     length_s = look.length_s or 0.0
@@ -108,13 +109,13 @@ def _sections(look: Look, limits: Limits) -> Iterable[float]:
         yield part_s + limits.flush_s * _rotations(part_s, limits)
 
 
-def _rotations(seconds: float, limits: Limits) -> int:
-    """Sessions that a section takes, one after the other."""
+def _rotations(seconds: float, limits: BatchLimits) -> int:
+    """Number of sessions that a section needs, one after the other."""
     return max(1, math.ceil(seconds / limits.session_max_s)) if limits.session_max_s else 1
 
 
 def _shared(lengths: Sequence[float], slots: int) -> float:
-    """How long the work takes when each free slot takes the longest piece that is left."""
+    """Seconds until all `lengths` are done, if each free slot takes the longest remaining one."""
     busy = [0.0] * max(1, min(slots, len(lengths) or 1))
     for length in sorted(lengths, reverse=True):
         heapq.heapreplace(busy, busy[0] + length)

@@ -1,14 +1,14 @@
-"""A list of sources as a file: CSV with a header, or JSON lines.
+"""Reads manifests: lists of sources as CSV with a header, or as JSON lines.
 
-Each entry has `source`, a path (relative to the manifest's folder) or an address, and may have `id` and the options of
-a job: the fields of `tasks.job_spec.JobSpec`, each in a column or key of its own, or together as a JSON object in
-`options`. An empty cell is as if it were not there.
+Each entry has `source`, a path (relative to the manifest's folder) or an address. It may have `id` and options of the
+job: the fields of `tasks.job_spec.JobSpec`, each in a column or key of its own, or together as a JSON object in
+`options`. Empty cells are ignored.
 
     source,id,language,formats
     monday/call.wav,call-1,yue,json srt
     s3://bucket/calls/2.flac,,en,
 
-With an `id` that is the job's id, whatever the source holds: the same id again is the same job.
+An `id` becomes the job's id, regardless of the content of the source: the same id again is the same job.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from worker.errors import BadJob
 from worker.storage.address import Address, is_url, show
 
 ENDINGS: Final = (".csv", ".jsonl", ".ndjson")
-MOST_ENTRIES: Final = 1_000_000
-_MOST_PROBLEMS: Final = 5
+MAX_ENTRIES: Final = 1_000_000
+_MAX_PROBLEMS: Final = 5
 _OPTIONS: Final = frozenset(JobSpec.model_fields) - {"source", "batch", "out_dir"}
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One entry. A path is absolute; `options` are fields of JobSpec, checked."""
+class ManifestEntry:
+    """One entry. A path is absolute; `options` are validated fields of JobSpec."""
 
     source: Address
     id: str | None = None
@@ -45,9 +45,9 @@ def is_manifest(path: Path) -> bool:
     return path.suffix.lower() in ENDINGS
 
 
-def read_manifest(path: Path) -> list[Entry]:
-    """The entries in their order. Raises BadJob with the lines that are wrong and what is wrong with them."""
-    listed: list[Entry] = []
+def read_manifest(path: Path) -> list[ManifestEntry]:
+    """The entries in order. Raises BadJob with the invalid lines and the reason for each."""
+    listed: list[ManifestEntry] = []
     wrong: list[str] = []
     ids: dict[str, int] = {}
     try:
@@ -59,20 +59,20 @@ def read_manifest(path: Path) -> list[Entry]:
                     wrong.append(f"line {line}: {exc}")
                     continue
                 if entry.id is not None and ids.setdefault(entry.id, line) != line:
-                    wrong.append(f"line {line}: the id {entry.id} is used in line {ids[entry.id]} already")
+                    wrong.append(f"line {line}: line {ids[entry.id]} has the same id {entry.id}")
                 listed.append(entry)
-                if len(listed) > MOST_ENTRIES:
-                    wrong.append(f"more than {MOST_ENTRIES} entries; make several of it")
+                if len(listed) > MAX_ENTRIES:
+                    wrong.append(f"more than {MAX_ENTRIES} entries; split the manifest")
                     break
     except UnicodeDecodeError:
-        raise BadJob(f"{path}: is no UTF-8 text; a manifest is CSV or JSON lines in UTF-8") from None
+        raise BadJob(f"{path}: is not UTF-8 text; a manifest is CSV or JSON lines in UTF-8") from None
     except (OSError, csv.Error) as exc:
         raise BadJob(f"{path}: cannot be read: {exc}") from None
     except BadJob as exc:
         wrong.append(str(exc))
     if wrong:
-        more = f"; and {len(wrong) - _MOST_PROBLEMS} more" if len(wrong) > _MOST_PROBLEMS else ""
-        raise BadJob(f"{path}: {'; '.join(wrong[:_MOST_PROBLEMS])}{more}")
+        more = f"; and {len(wrong) - _MAX_PROBLEMS} more" if len(wrong) > _MAX_PROBLEMS else ""
+        raise BadJob(f"{path}: {'; '.join(wrong[:_MAX_PROBLEMS])}{more}")
     if not listed:
         raise BadJob(f"{path}: has no entries")
     return listed
@@ -83,7 +83,7 @@ def _csv(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     separator = max(",;\t", key=head.count)
     names = [name.strip().lower() for name in next(csv.reader([head], delimiter=separator), [])]
     if "source" not in names:
-        raise BadJob(f"line 1: must name the columns, one of them `source`; it has {', '.join(names) or 'nothing'}")
+        raise BadJob(f"line 1: must name the columns, including `source`; it has {', '.join(names) or 'no columns'}")
     rows = csv.reader(lines, delimiter=separator)
     for cells in rows:
         if not any(cell.strip() for cell in cells):
@@ -105,15 +105,15 @@ def _object(text: str, what: str = "") -> dict[str, Any]:
     try:
         value = json.loads(text)
     except json.JSONDecodeError as exc:
-        raise BadJob(f"{what}is no JSON: {exc.msg} at column {exc.colno}") from None
+        raise BadJob(f"{what}is not JSON: {exc.msg} at column {exc.colno}") from None
     except (ValueError, RecursionError) as exc:
-        raise BadJob(f"{what}is no JSON: {exc}") from None
+        raise BadJob(f"{what}is not JSON: {exc}") from None
     if not isinstance(value, dict):
         raise BadJob(f"{what}must be a JSON object, such as {{...}}")
     return {name: one for name, one in value.items() if one is not None}
 
 
-def _entry(row: dict[str, Any], folder: Path) -> Entry:
+def _entry(row: dict[str, Any], folder: Path) -> ManifestEntry:
     source, key = row.pop("source", None), row.pop("id", None)
     together = row.pop("options", None)
     if isinstance(together, str):
@@ -123,17 +123,17 @@ def _entry(row: dict[str, Any], folder: Path) -> Entry:
             raise BadJob("options: must be a JSON object, such as {...}")
         row = {**row, **together}
     if not isinstance(source, str):
-        raise BadJob("names no source")
+        raise BadJob("has no source")
     unknown = sorted(set(row) - _OPTIONS)
     if unknown:
-        raise BadJob(f"{', '.join(unknown)}: no such option; there are {', '.join(sorted(_OPTIONS))}")
+        raise BadJob(f"{', '.join(unknown)}: no such option; known options: {', '.join(sorted(_OPTIONS))}")
     if isinstance(row.get("formats"), str):
         row["formats"] = tuple(row["formats"].replace(",", " ").replace(";", " ").split())
     place = source if is_url(source) else str((folder / source).absolute())
-    # Names may belong to the channels that the command requests for all sources.
+    # The names may belong to channels that the command requests for all sources, so validation must not reject them.
     rest = {"channels": "split"} if "channel_names" in row and "channels" not in row else {}
     try:
         spec = JobSpec(source=place, **row, **rest)
     except ValidationError as exc:
         raise BadJob(f"{show(source)}: {problems(exc)}") from None
-    return Entry(spec.source, None if key is None else checked_key(str(key)), row)
+    return ManifestEntry(spec.source, None if key is None else checked_key(str(key)), row)

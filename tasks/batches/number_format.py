@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 
-def clock(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """`0:07`, `1:02:03`; a dash for an unknown duration."""
     if seconds is None:
         return "–"
@@ -13,6 +13,6 @@ def clock(seconds: float | None) -> str:
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
-def factor(speed: float | None) -> str:
+def format_speed(speed: float | None) -> str:
     """`1.5x`; a dash for an unknown speed."""
     return "–" if speed is None else f"{speed:.1f}x"

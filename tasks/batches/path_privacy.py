@@ -1,4 +1,4 @@
-"""Removes absolute local paths from summaries, which are mailed and served (pure)."""
+"""Removes absolute local paths from summaries, because summaries may be mailed or published (pure)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def with_short_paths(summary: Summary, folder: Path) -> Summary:
     def group(one: FailureGroup) -> FailureGroup:
         short = {
             field: tuple(names.get(name, name) for name in getattr(one, field)) for field in ("jobs", "sources")
-        }  # a job without id is named by its source
+        }  # a job without an id appears with its source
         return one.model_copy(update={"reason": _text(one.reason, "", ""), **short})
 
     return summary.model_copy(

@@ -1,6 +1,6 @@
-"""A batch as one thing: how many jobs are where, how fast it goes, what is left, what failed and why (pure).
+"""Summarizes a batch: jobs by state, speed, remaining time, and failures by reason (pure).
 
-The same document is what `stt-batch status BATCH --json` prints, and what a run leaves as `summary.json`.
+`stt-batch status BATCH --json` prints this document, and a run writes it to `summary.json`.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from worker.storage.address import show
 from worker.transcript.model import Quality
 
 KIND: Final = "stt-batch summary"
-MOST_SLOW: Final = 20
-MOST_NAMED: Final = 100
-"""Sources named for one reason."""
+MAX_SLOWEST: Final = 20
+MAX_NAMED_SOURCES: Final = 100
+"""Maximum number of sources named for one reason."""
 _HINT: Final = re.compile(r"; (?=convert |free |check |start |set |choose |fetch )")
 _NUMBER: Final = re.compile(r"\d+(?:[.,:–]\d+)*")
 State = Literal["queued", "running", "paused", "done", "failed"]
@@ -37,18 +37,18 @@ class JobLine(_Value):
     id: str | None
     source: str
     state: JobState
-    # It was done before, by another run or submission.
+    # Whether another run or submission had done it before.
     skipped: bool = False
     duration_s: float = 0.0
-    # Seconds of the file that are behind it.
+    # Seconds of the file that are transcribed.
     done_s: float = 0.0
-    # Wall time from its start to its end.
+    # Wall time from the start of the job to its end.
     took_s: float | None = None
     # Seconds since 1970.
     started_at: float | None = None
     ended_at: float | None = None
     outputs: tuple[str, ...] = ()
-    # What its audio lacks: cut off, damaged.
+    # Defects of the audio, such as cut off or damaged.
     warnings: tuple[str, ...] = ()
     # Quality of the transcript; null before the end.
     quality: Quality | None = None
@@ -90,18 +90,18 @@ class JobLine(_Value):
 
 
 class FailureGroup(_Value):
-    """Failures with the same reason; numbers in the reason are left out."""
+    """Failures with the same reason. Numbers in the reason are replaced by N."""
 
     code: str
     reason: str
     count: int
-    # Ids, and names of the first MOST_NAMED.
+    # Ids of all jobs, and the sources of the first MAX_NAMED_SOURCES.
     jobs: tuple[str, ...]
     sources: tuple[str, ...]
 
 
 class Summary(_Value):
-    """`counts` has the states that occur; `expired` jobs are gone from the ledger and in no count."""
+    """`counts` has the states that occur. `expired` jobs are no longer in the ledger and not in `counts`."""
 
     kind: str = KIND
     schema_version: int = 1
@@ -113,12 +113,12 @@ class Summary(_Value):
     expired: int
     # Number of jobs with a transcript that needs review; see the `quality` of each.
     needs_review: int
-    # Seconds of audio in all jobs whose length is known, and those that are done with.
+    # Seconds of audio in all jobs of known length, and of these the transcribed seconds.
     audio_s: float
     done_s: float
     # From the first start to the last end, or until now.
     elapsed_s: float
-    # Seconds of audio per second of that time, or None as long as nothing is done.
+    # Seconds of audio per second of elapsed time; None before the first commit.
     speed: float | None
     left_s: float | None
     failures: tuple[FailureGroup, ...]
@@ -129,7 +129,7 @@ class Summary(_Value):
 def summarize(
     name: str, jobs: Sequence[JobLine], *, now: float, elapsed_s: float | None = None, expired: int = 0
 ) -> Summary:
-    """`now` in seconds since 1970; `elapsed_s` where it is known better than from the jobs."""
+    """Summarize `jobs`. `now`: seconds since 1970. `elapsed_s`: replaces the time computed from the jobs."""
     fresh = [job for job in jobs if not job.skipped]
     open_ = [job for job in fresh if not job.state.ended]
     if elapsed_s is None:
@@ -157,7 +157,7 @@ def summarize(
         speed=None if speed is None else round(speed, 2),
         left_s=round(rest_s / speed, 1) if open_ and speed and rest_s else None,
         failures=grouped(jobs),
-        slowest=tuple(timed[:MOST_SLOW]),
+        slowest=tuple(timed[:MAX_SLOWEST]),
         jobs=tuple(jobs),
     )
 
@@ -170,7 +170,7 @@ def review_texts(quality: Quality | None) -> tuple[str, ...]:
 
 
 def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
-    """Failures by their reason, the most frequent first."""
+    """Failures grouped by reason, the most frequent first."""
     groups: dict[tuple[str, str], list[JobLine]] = defaultdict(list)
     for job in jobs:
         if job.error is not None:
@@ -181,7 +181,7 @@ def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
             reason=reason,
             count=len(some),
             jobs=tuple(job.id for job in some if job.id is not None),
-            sources=tuple(job.source for job in some[:MOST_NAMED]),
+            sources=tuple(job.source for job in some[:MAX_NAMED_SOURCES]),
         )
         for (code, reason), some in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0]))
     )

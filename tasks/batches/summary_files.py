@@ -1,4 +1,7 @@
-"""A summary beside the transcripts: `summary.json` and `summary.html`, never over a transcript of that name."""
+"""Writes a batch's summary next to the transcripts, as `summary.json` and `summary.html`.
+
+A transcript of the same name is never overwritten: the summary then gets another name.
+"""
 
 from __future__ import annotations
 
@@ -19,8 +22,10 @@ _HEAD_BYTES: Final = 512
 def write_summary(
     summary: Summary, folder: Path, taken: Collection[str] = (), *, absolute_paths: bool = False
 ) -> tuple[Path, Path]:
-    """Write both files, each whole or not at all, in place of those of an earlier run; their paths. `taken`: names
-    transcripts may have, without their endings. `absolute_paths`: see STT_ABSOLUTE_PATHS. Raises OutputError."""
+    """Write both files atomically, replacing those of an earlier run. Returns their paths.
+
+    `taken`: names of transcripts, without their endings. `absolute_paths`: see STT_ABSOLUTE_PATHS. Raises OutputError.
+    """
     summary = summary if absolute_paths else with_short_paths(summary, folder)
     names = {name.casefold() for name in taken}
     name = next(name for name in _names() if name not in names and _is_free(folder, name))
@@ -35,7 +40,7 @@ def write_summary(
 
 
 def is_summary(path: Path) -> bool:
-    """Whether this file is one of ours, and no transcript."""
+    """Whether this file is a summary and not a transcript."""
     try:
         with path.open("rb") as file:
             return KIND.encode() in file.read(_HEAD_BYTES)

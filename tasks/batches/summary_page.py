@@ -1,4 +1,4 @@
-"""A batch's summary as one HTML page that needs nothing else: no server, no network, no script."""
+"""Renders a batch's summary as one HTML page that needs no server, network or script."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote
 
-from tasks.batches.number_format import clock, factor
+from tasks.batches.number_format import format_duration, format_speed
 from tasks.batches.summary import KIND, JobLine, Summary
 from worker.ledger.records import JobState
 from worker.storage.address import is_url
 from worker.text_escaping import printable
 
-MOST_ROWS: Final = 20_000
+MAX_ROWS: Final = 20_000
 _POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent) }
@@ -35,7 +35,7 @@ small, .dim { opacity: .7 } details { margin: .4rem 0 } summary { cursor: pointe
 
 
 def page(summary: Summary, folder: Path | None = None) -> str:
-    """The page. Outputs are linked relative to `folder`, where the page will lie."""
+    """The page. Links to outputs are relative to `folder`, the folder of the page."""
     return "\n".join(_page(summary, folder)) + "\n"
 
 
@@ -50,12 +50,16 @@ def _page(summary: Summary, folder: Path | None) -> Iterator[str]:
     yield "<ul class=totals>"
     for state, count in sorted(summary.counts.items()):
         yield f'<li class="{state}"><b>{count}</b>{state}</li>'
-    facts = [("jobs", str(summary.total)), ("audio", clock(summary.audio_s)), ("took", clock(summary.elapsed_s))]
-    facts.append(("of real time", factor(summary.speed)))
+    facts = [
+        ("jobs", str(summary.total)),
+        ("audio", format_duration(summary.audio_s)),
+        ("took", format_duration(summary.elapsed_s)),
+    ]
+    facts.append(("of real time", format_speed(summary.speed)))
     if summary.skipped:
         facts.append(("done before", str(summary.skipped)))
     if summary.left_s is not None:
-        facts.append(("left", clock(summary.left_s)))
+        facts.append(("left", format_duration(summary.left_s)))
     for label, value in facts:
         yield f"<li><b>{value}</b>{label}</li>"
     yield "</ul>"
@@ -72,9 +76,9 @@ def _page(summary: Summary, folder: Path | None) -> Iterator[str]:
         yield "<h2>Slowest</h2>"
         yield from _table(summary.slowest, folder)
     yield "<h2>All jobs</h2>"
-    yield from _table(summary.jobs[:MOST_ROWS], folder)
-    if len(summary.jobs) > MOST_ROWS:
-        yield f"<p>and {len(summary.jobs) - MOST_ROWS} more, in the JSON file"
+    yield from _table(summary.jobs[:MAX_ROWS], folder)
+    if len(summary.jobs) > MAX_ROWS:
+        yield f"<p>and {len(summary.jobs) - MAX_ROWS} more, in the JSON file"
 
 
 def _table(jobs: Sequence[JobLine], folder: Path | None) -> Iterator[str]:
@@ -87,9 +91,10 @@ def _table(jobs: Sequence[JobLine], folder: Path | None) -> Iterator[str]:
         reviews = [f"needs review: {text}" for text in job.review]
         end = escape("; ".join([*([job.error] if job.error else []), *reviews, *job.warnings]))
         files = ", ".join(_links(job.outputs, folder))
+        figures = (format_duration(job.duration_s or None), format_duration(job.took_s), format_speed(job.speed))
         yield (
             f'<tr><td>{escape(job.source)}<td class="{look}">{state}'
-            f"<td class=n>{clock(job.duration_s or None)}<td class=n>{clock(job.took_s)}<td class=n>{factor(job.speed)}"
+            f"{''.join(f'<td class=n>{figure}' for figure in figures)}"
             f"<td>{end}{' – ' if end and files else ''}{files}"
         )
     yield "</table>"
@@ -106,5 +111,5 @@ def _links(outputs: Iterable[str], folder: Path | None) -> Iterator[str]:
 
 
 def escape(text: str) -> str:
-    """Escape untrusted text for the page; controls of writing direction are shown as codes."""
+    """Escape untrusted text for the page; control characters of writing direction are shown as codes."""
     return html.escape(printable(text))

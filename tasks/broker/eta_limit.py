@@ -14,20 +14,20 @@ MAX_BYTES: Final = 16_777_216
 
 
 class EtaBudget:
-    """The waiting messages of one connection to the queue. Times are seconds since 1970."""
+    """Counts the waiting messages of one connection to the queue. Times are seconds since 1970."""
 
     def __init__(self, max_messages: int = MAX_MESSAGES, max_bytes: int = MAX_BYTES) -> None:
         self._max_messages, self._max_bytes = max_messages, max_bytes
-        self._held: list[tuple[float, int]] = []
+        self._waiting: list[tuple[float, int]] = []
         self._bytes = 0
 
     def take(self, eta: float, size_bytes: int, now: float) -> bool:
         """Count a message that waits until `eta`. Returns False, without counting it, above the limits."""
-        while self._held and self._held[0][0] <= now:
-            self._bytes -= heapq.heappop(self._held)[1]
-        if len(self._held) >= self._max_messages or self._bytes + size_bytes > self._max_bytes:
+        while self._waiting and self._waiting[0][0] <= now:
+            self._bytes -= heapq.heappop(self._waiting)[1]
+        if len(self._waiting) >= self._max_messages or self._bytes + size_bytes > self._max_bytes:
             return False
-        heapq.heappush(self._held, (eta, size_bytes))
+        heapq.heappush(self._waiting, (eta, size_bytes))
         self._bytes += size_bytes
         return True
 

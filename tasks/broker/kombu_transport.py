@@ -24,8 +24,8 @@ _LOG: Final = logging.getLogger(__name__)
 _DEFAULT_TTL_S: Final = 604_800
 _REPLIES: Final = ".reply.celery.pidbox"
 """Suffix of the queues with replies of the remote control; only its clients read them."""
-REFUSED_S: Final = 1.0
-"""Pause before the queue is read again after Redis permanently refused it, so that a person can fix the key."""
+REFUSAL_PAUSE_S: Final = 1.0
+"""Seconds before the queue is read again after a permanent refusal, which lasts until a person fixes the key."""
 _OPTIONS: Final = ("dead_letters_key", "dead_letters_ttl_s")
 if TYPE_CHECKING:
     _Base = transport.Channel
@@ -108,20 +108,20 @@ class _Checked(_Base):
                 except transport.Transport.channel_errors as exc:
                     if command_name != "BRPOP" or not is_permanent(exc):
                         raise
-                    _wait_for_mending(exc)
+                    _pause_after_refusal(exc)
                     return None
                 return channel.checked(*reply) if command_name == "BRPOP" and reply else reply
 
         return Client
 
     def _size(self, queue: str) -> int:
-        """Messages in a queue; kombu asks for it when it declares the queue."""
+        """Number of messages in a queue. kombu calls this when it declares the queue."""
         try:
             return int(super()._size(queue))  # type: ignore[no-untyped-call]
         except transport.Transport.channel_errors as exc:
             if not is_permanent(exc):
                 raise
-            _wait_for_mending(exc)
+            _pause_after_refusal(exc)
             return 0
 
     def checked(self, list_name: bytes, raw: bytes) -> tuple[bytes, bytes] | None:
@@ -131,7 +131,7 @@ class _Checked(_Base):
             return list_name, raw
         try:
             made = rebuilt(raw, queue, self.dead_letters_key.removesuffix(KEY))
-            self._hold_until_eta(made)
+            self._count_eta(made)
             return list_name, made
         except MessageRefused as exc:
             self.refuse(raw, queue, str(exc), exc.job)
@@ -140,13 +140,13 @@ class _Checked(_Base):
             self.refuse(raw, queue, f"cannot be checked: {type(exc).__name__}: {exc}")
         return None
 
-    def _hold_until_eta(self, made: bytes) -> None:
-        """Count a message that Celery keeps in memory until its eta. Raises MessageRefused above the limit."""
+    def _count_eta(self, made: bytes) -> None:
+        """Count a message that Celery stores in memory until its eta. Raises MessageRefused above the limit."""
         eta = eta_of(made)
         if eta and self._etas is None:
-            self._etas = EtaBudget()  # per channel: after a broken connection Celery has none
+            self._etas = EtaBudget()  # per channel: Celery drops these messages when the connection breaks
         if eta and self._etas is not None and not self._etas.take(eta, len(made), time.time()):
-            raise MessageRefused("headers.eta: this worker holds too many messages with an eta; send it without one")
+            raise MessageRefused("headers.eta: too many messages with an eta wait in this worker; send it without one")
 
     def refuse(self, raw: bytes, queue: str, reason: str, job: str = "") -> None:
         """Log a message and add it to the dead letters. It was removed from the queue before."""
@@ -189,11 +189,11 @@ class _Checked(_Base):
         return call
 
 
-def _wait_for_mending(exc: Exception) -> None:
-    """Pause after a permanent refusal, such as a queue key of another type: a new connection would not help, and Celery
+def _pause_after_refusal(exc: Exception) -> None:
+    """Pause after a permanent refusal, such as a queue key of another type. Raising the error would not help: Celery
     would reconnect continuously."""
-    _LOG.error("no messages are taken: Redis refuses to read the queue (STT_QUEUE): %s", exc)
-    time.sleep(REFUSED_S)
+    _LOG.error("no messages are received: Redis refuses to read the queue (STT_QUEUE): %s", exc)
+    time.sleep(REFUSAL_PAUSE_S)
 
 
 def _text_of(message: object) -> bytes:

@@ -44,7 +44,7 @@ _JOB_ID: Final = TypeAdapter(JobId)
 
 
 class MessageRefused(Exception):
-    """A message that cannot be read. The text is the reason; `job` is the job it names, if readable."""
+    """A message that is not valid. The text is the reason; `job` is the id of the job in it, if readable."""
 
     def __init__(self, reason: str, job: str = "") -> None:
         super().__init__(reason)
@@ -53,7 +53,7 @@ class MessageRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JobRequest:
-    """The arguments of the task `tasks.transcribe`: the id of a job in the ledger, a whole job, or both."""
+    """The arguments of the task `tasks.transcribe`: the id of a job in the ledger, a complete job, or both."""
 
     job_id: str | None
     job: dict[str, Any] | None
@@ -88,7 +88,7 @@ def rebuilt(raw: bytes, queue: str, prefix: str = "") -> bytes:
 
 
 def job_request(args: Sequence[Any], kwargs: Mapping[str, Any]) -> JobRequest:
-    """The job that the arguments of the task name: `("id")`, `({job})`, `("id", {job})`, or the keywords `job_id` and
+    """Read the job from the arguments of the task: `("id")`, `({job})`, `("id", {job})`, or the keywords `job_id` and
     `job`. Raises MessageRefused."""
     named = dict(zip(("job_id", "job"), args, strict=False))
     unknown = [name for name in kwargs if name not in ("job_id", "job")]
@@ -246,7 +246,7 @@ def _headers(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stamps(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Celery's marks for revoking many tasks at once."""
+    """Validate Celery's stamps, which mark tasks that can be revoked together."""
     names = _list("headers.stamped_headers", found.get("stamped_headers") or [])
     stamps = _object("headers.stamps", found.get("stamps") or {})
     made = {name: stamps.get(_text("headers.stamped_headers", name)) for name in names[:MAX_SIGNATURES]}

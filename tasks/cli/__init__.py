@@ -9,12 +9,12 @@ from typing import Any, Final, NoReturn
 import click
 
 from tasks.cli.library_output import hide_library_output
-from tasks.cli.process_exit import INTERRUPTED, Leaving, exit_status
+from tasks.cli.process_exit import INTERRUPTED, ExitHook, exit_status
 from tasks.cli.terminal_output import echo, echo_error
 from worker.errors import SttError
 from worker.version import installed_version
 
-# Command -> where it is.
+# Command -> module and attribute.
 _COMMANDS: Final = {
     "run": "run.run:command",
     "submit": "submit:command",
@@ -44,7 +44,7 @@ def _version(ctx: click.Context, _parameter: click.Parameter, wanted: bool) -> N
 
 
 class _Group(click.Group):
-    """Our errors become one line and an exit code; `--debug` shows where they came from."""
+    """Prints an SttError as one line and sets the exit code. `--debug` shows the traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -61,7 +61,7 @@ class _Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, and a mistyped command is answered with the most similar ones."""
+        """Suggests similar commands for a mistyped one."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as exc:
@@ -74,7 +74,7 @@ class _Group(click.Group):
         return list(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Loaded when it is asked for: `stt-batch health` runs every few seconds and must not load all the others."""
+        """Import a command on demand: `stt-batch health` runs every few seconds and must not load all commands."""
         if cmd_name not in self.commands and cmd_name in _COMMANDS:
             module, attribute = _COMMANDS[cmd_name].split(":")
             self.add_command(getattr(import_module(f"tasks.cli.{module}"), attribute), cmd_name)
@@ -92,15 +92,15 @@ def main(ctx: click.Context, debug: bool) -> None:
 
     \b
     Examples:
-      stt-batch run recordings/                     transcribe a folder, everything included
-      stt-batch run call.wav --format json,srt      one file, two outputs
-      stt-batch worker                              work on the queue in Redis (STT_REDIS_URL)
-      stt-batch submit recordings/ --out /results   put files into that queue
-      stt-batch watch /inbox --out /results         put what arrives in a folder into that queue
-      stt-batch status                              what became of them
-      stt-batch retry --failed                      try again what failed
+      stt-batch run recordings/                     transcribe a folder without any other set-up
+      stt-batch run call.wav --format json,srt      transcribe one file into two formats
+      stt-batch worker                              run the jobs in the queue in Redis (STT_REDIS_URL)
+      stt-batch submit recordings/ --out /results   add files to that queue
+      stt-batch watch /inbox --out /results         add files to that queue as they arrive in a folder
+      stt-batch status                              show the jobs and batches
+      stt-batch retry --failed                      run failed jobs again
 
-    Settings are environment variables (STT_URL, STT_API_KEY, STT_REDIS_URL, ...); options win over them.
+    Settings are environment variables (STT_URL, STT_API_KEY, STT_REDIS_URL, ...). Options override them.
     """
     if not debug:
         hide_library_output(ctx)
@@ -108,10 +108,10 @@ def main(ctx: click.Context, debug: bool) -> None:
 
 def entry() -> NoReturn:
     """The console script `stt-batch`."""
-    leaving = Leaving()
+    exit_hook = ExitHook()
     try:
         main(prog_name="stt-batch")
     except SystemExit as exc:
-        leaving.code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
+        exit_hook.code = exc.code if isinstance(exc.code, int) else int(exc.code is not None)
         raise
     raise AssertionError("click ends with SystemExit")

@@ -1,4 +1,4 @@
-"""`stt-batch cancel`, `pause`, `resume` and `retry`: control jobs and batches in the queue."""
+"""The commands `stt-batch cancel`, `pause`, `resume` and `retry`, which control jobs and batches in the queue."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from tasks.client.control import Control
 from tasks.client.producer import Producer
 
 
-@click.command(short_help="End jobs and batches that wait or run.")
+@click.command(short_help="Cancel jobs and batches.")
 @options.names
 @options.as_json
 def cancel(names: tuple[str, ...], as_json: bool) -> None:
-    """End jobs, or all jobs of batches, that wait or run in the queue in Redis (STT_REDIS_URL).
+    """Cancel waiting and running jobs, or all such jobs of batches, in the queue in Redis (STT_REDIS_URL).
 
-    A running job stops within two seconds; what was committed is kept, and `stt-batch retry` goes on after it.
+    A running job stops within two seconds. Its committed text is preserved, and `stt-batch retry` continues after it.
 
     \b
     Examples:
@@ -29,12 +29,12 @@ def cancel(names: tuple[str, ...], as_json: bool) -> None:
     _print_changed("cancelled", _controlled(lambda control: control.cancel(names)), as_json)
 
 
-@click.command(short_help="Hold batches or jobs back until they are resumed.")
+@click.command(short_help="Pause jobs and batches.")
 @options.names
 @options.as_json
 def pause(names: tuple[str, ...], as_json: bool) -> None:
-    """Hold batches or jobs back. Running jobs stop within two seconds and keep what was committed; jobs that join a
-    paused batch later wait as well.
+    """Pause jobs or batches until `stt-batch resume`. Running jobs stop within two seconds and continue later after
+    their committed text. Jobs that are added to a paused batch wait as well.
 
     \b
     Examples:
@@ -43,11 +43,11 @@ def pause(names: tuple[str, ...], as_json: bool) -> None:
     _print_changed("paused", _controlled(lambda control: control.pause(names)), as_json)
 
 
-@click.command(short_help="Let paused batches or jobs go on.")
+@click.command(short_help="Resume paused jobs and batches.")
 @options.names
 @options.as_json
 def resume(names: tuple[str, ...], as_json: bool) -> None:
-    """Let paused batches or jobs go on after what was committed.
+    """Resume paused jobs or batches. They continue after their committed text.
 
     \b
     Examples:
@@ -56,16 +56,14 @@ def resume(names: tuple[str, ...], as_json: bool) -> None:
     _print_changed("resumed", _controlled(lambda control: control.resume(names)), as_json)
 
 
-@click.command(short_help="Try failed, incomplete and cancelled jobs again.")
+@click.command(short_help="Run failed, incomplete and cancelled jobs again.")
 @click.argument("names", nargs=-1, metavar="[ID...]")
-@click.option(
-    "--failed", is_flag=True, help="All that failed or are incomplete; with the name of a batch, of that one."
-)
+@click.option("--failed", is_flag=True, help="All failed and incomplete jobs, or those of one batch if it is named.")
 @options.as_json
 def retry(names: tuple[str, ...], failed: bool, as_json: bool) -> None:
-    """Queue jobs again that failed, are incomplete or were cancelled, by ID or whole batches.
+    """Queue failed, incomplete and cancelled jobs again, by their IDs or as whole batches.
 
-    They go on after what was committed, unless something before that is missing.
+    They continue after their committed text, unless an earlier part of the transcript is missing.
 
     \b
     Examples:
@@ -76,7 +74,7 @@ def retry(names: tuple[str, ...], failed: bool, as_json: bool) -> None:
     if not names and not failed:
         raise click.UsageError("name jobs or batches, or give --failed")
     if failed and len(names) > 1:
-        raise click.UsageError("--failed takes the name of one batch, or none")
+        raise click.UsageError("--failed takes at most one batch name")
     if failed:
         queued = _controlled(lambda control: control.retry_failed(names[0] if names else None))
     else:
@@ -85,7 +83,7 @@ def retry(names: tuple[str, ...], failed: bool, as_json: bool) -> None:
 
 
 def _controlled(steer: Callable[[Control], Awaitable[list[str]]]) -> list[str]:
-    """Run one step against the Redis of the settings; the ids of the jobs it changed."""
+    """Run `steer` with the Redis of the settings. Returns the ids of the changed jobs."""
 
     async def run() -> list[str]:
         producer = Producer(options.settings_from())

@@ -1,4 +1,4 @@
-"""`stt-batch doctor`: is everything a deployment stands on as it should be."""
+"""The command `stt-batch doctor`, which checks everything that a deployment depends on."""
 
 from __future__ import annotations
 
@@ -16,30 +16,30 @@ from tasks.cli.terminal_output import echo, echo_json
 
 @click.command(short_help="Check settings, Redis, the service, outputs, disk and clock.")
 @click.option(
-    "--out", "outputs", multiple=True, metavar="DIR", help="Try this output as well; may be given repeatedly."
+    "--out", "outputs", multiple=True, metavar="DIR", help="Also test this output; may be given several times."
 )
 @click.option(
     "--sample",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     metavar="FILE",
-    help="A few seconds of speech in a language of the service; default: an English sentence.",
+    help="Audio file with a few seconds of speech in a language of the service; default: an English sentence.",
 )
-@click.option("--bench", is_flag=True, help="Also find how many sessions and what speed the service sustains.")
+@click.option("--bench", is_flag=True, help="Also measure how many sessions and which speed the service sustains.")
 @click.option(
     "--bench-sessions",
     type=click.IntRange(1, 2000),
     metavar="N",
-    help="Most sessions --bench tries; default: STT_WORKER_SESSIONS.",
+    help="Maximum number of sessions for --bench; default: STT_WORKER_SESSIONS.",
 )
 @options.as_json
 @options.service
 def command(
     outputs: tuple[str, ...], sample: Path | None, bench: bool, bench_sessions: int | None, as_json: bool, **given: Any
 ) -> None:
-    """Check the settings, Redis, the real-time service, outputs, the disk and the clock: a line for each, ok, warn or
-    fail, with the remedy. Exit status 1 when something fails.
+    """Check the settings, Redis, the real-time service, outputs, the disk and the clock. Prints one line per check: ok,
+    warn or fail, with the remedy. Exit status 1 if a check fails.
 
-    A few seconds of speech are streamed to the service; --bench streams much more, which the service may charge for.
+    Streams a few seconds of speech to the service. --bench streams much more; the service may charge for it.
 
     \b
     Examples:
@@ -53,7 +53,7 @@ def command(
     from tasks.doctor.load_test import bench as measure  # noqa: PLC0415
     from tasks.observability import log_setup  # noqa: PLC0415
 
-    log_setup.set_up(settings, "CRITICAL")  # the findings say it in fewer words
+    log_setup.set_up(settings, "CRITICAL")  # the findings report the same errors in fewer words
 
     async def findings() -> AsyncIterator[doctor.Finding]:
         async for finding in doctor.checkup(settings, sample=sample or doctor.SAMPLE, outputs=outputs):

@@ -1,4 +1,4 @@
-"""`stt-batch export`: transcripts that are there already, written in other formats or to another place."""
+"""The command `stt-batch export`, which writes existing transcripts in other formats or to another place."""
 
 from __future__ import annotations
 
@@ -36,10 +36,11 @@ from worker.transcript.subtitles.style import Style
 @options.as_json
 @click.pass_context
 def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...], as_json: bool, **given: Any) -> None:
-    """Write the transcripts of a batch in Redis (STT_REDIS_URL), or of a folder with JSON transcripts, once more.
+    """Write existing transcripts again: those of a batch in Redis (STT_REDIS_URL), or of a folder with JSON
+    transcripts.
 
     No audio is transcribed. Transcripts that have expired in Redis are read from the JSON files of their jobs, if this
-    machine can read them. The summary of a batch is written beside its transcripts, as JSON and as a page.
+    machine can read them. The summary of a batch is written next to its transcripts, as JSON and as an HTML page.
 
     \b
     Examples:
@@ -62,18 +63,20 @@ def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...]
 
 @dataclass(slots=True)
 class Export:
+    """Writes transcripts to one place and records the result."""
+
     settings: Settings
     out: Address
     formats: tuple[str, ...]
     style: Style
     written: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Job or file -> why it has no transcript to write."""
+    """Job or file -> reason why no transcript was written."""
     count: int = 0
     _names: set[str] = field(default_factory=set)
 
     async def folder(self, folder: Path) -> None:
-        """Every JSON transcript below a folder; other JSON files are passed over. Raises BadJob when there is none."""
+        """Write every JSON transcript below a folder; other JSON files are ignored. Raises BadJob if there is none."""
         for path in walk(folder):
             if path.suffix != ".json" or path.name.startswith(".") or is_summary(path):
                 continue
@@ -83,9 +86,10 @@ class Export:
             place = path.relative_to(folder).with_suffix("")
             await self._write(transcript, place.as_posix(), str(path))
         if not self.count and not self.left_out:
-            raise BadJob(f"{folder}: there are no JSON transcripts in it")
+            raise BadJob(f"{folder}: contains no JSON transcripts")
 
     async def batch(self, name: str) -> None:
+        """Write the transcripts and the summary of a batch in Redis. Raises BadJob if there is no such batch."""
         ledger = Ledger(self.settings)
         try:
             batch = await find_batch(ledger, name)
@@ -117,7 +121,7 @@ class Export:
             if found is not None:
                 yield record.id, spec, found
             else:
-                why = job.error or (f"is {job.state}" if not job.state.ended else "its transcript is not kept any more")
+                why = job.error or (f"is {job.state}" if not job.state.ended else "its transcript has expired")
                 self.left_out[job.source] = why
 
     async def _write(self, transcript: Transcript, name: str, what: str) -> None:

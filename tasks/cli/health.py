@@ -1,4 +1,4 @@
-"""`stt-batch health`: whether the process that keeps STT_HEALTH_FILE is alive, or ready."""
+"""The command `stt-batch health`, which checks the process that writes STT_HEALTH_FILE."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from tasks.observability import health
 from worker.errors import SettingsError
 
 
-@click.command(short_help="Whether the worker or server here is alive, or ready.")
-@click.option("--ready", is_flag=True, help="Whether it can do its work, beyond being alive.")
-@click.option("--file", "path", metavar="FILE", help="The file it keeps up to date (or STT_HEALTH_FILE).")
+@click.command(short_help="Check whether a worker or server on this machine is alive, or ready.")
+@click.option("--ready", is_flag=True, help="Also check that the process can do its work.")
+@click.option("--file", "path", metavar="FILE", help="Health file of the process (or STT_HEALTH_FILE).")
 @click.option(
     "--max-age",
     type=click.FloatRange(min=1),
     default=health.MAX_AGE_S,
     show_default=True,
     metavar="SECONDS",
-    help="How old its last sign of life may be.",
+    help="Maximum age of the last heartbeat.",
 )
 def command(ready: bool, path: str | None, max_age: float) -> None:
-    """Whether the worker, server, intake or watch of this machine or container is alive: exit status 0, or 1 with the
-    reason.
+    """Check whether the worker, server, intake or watch of this machine or container is alive. Exit status 0, or 1 with
+    the reason.
 
-    Alive: its timer and its event loop both run. Ready (--ready): it can do its work as well; a worker whose Redis is
-    away, or a server whose model still loads, is alive and not ready.
+    Alive: its timer and its event loop run. Ready (--ready): it can also do its work. A worker whose Redis is
+    unreachable, or a server that still loads its model, is alive but not ready.
 
     \b
     Examples:
@@ -35,10 +35,10 @@ def command(ready: bool, path: str | None, max_age: float) -> None:
       STT_HEALTH_FILE=/tmp/stt-health stt-batch health
       stt-batch health --ready --file /tmp/stt-health
     """
-    # Read without the settings, which take longer to load than all the rest.
+    # Read directly, because loading the settings takes longer than the whole check.
     path = path or os.environ.get("STT_HEALTH_FILE")
     if not path:
-        raise SettingsError("set STT_HEALTH_FILE to the file the process keeps up to date, or name it with --file")
+        raise SettingsError("set STT_HEALTH_FILE to the health file of the process, or name the file with --file")
     problem = health.problem(path, ready=ready, max_age_s=max_age)
     if problem is not None:
         echo(problem, err=True)

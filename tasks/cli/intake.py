@@ -1,4 +1,4 @@
-"""`stt-batch intake`: take jobs from the intake stream without working on them."""
+"""The command `stt-batch intake`, which takes jobs from the intake streams without transcribing them."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from tasks.cli import options
 from worker.settings import Settings
 
 STOP_S: Final = 5.0
-"""Maximum seconds from SIGTERM to the end, even while a file is read or a host name is resolved."""
+"""Maximum seconds from SIGTERM to the end of the process, even while a thread reads a file or resolves a host name."""
 
 
-@click.command(short_help="Take jobs from the intake stream (every worker does it too).")
+@click.command(short_help="Take jobs from the intake stream (every worker does this too).")
 @options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
 def command(ready_file: Path | None, **given: Any) -> None:
-    """Check the entries of the stream `stt:intake` and queue the jobs in them, until SIGTERM.
+    """Check the entries of the stream `stt:intake` and queue their jobs, until SIGTERM.
 
-    Every `stt-batch worker` does this as well; alone it is for a machine that sees the audio files and transcribes
-    none.
+    Every `stt-batch worker` does this as well. Use this command on a machine that can read the audio files but does not
+    transcribe.
 
     \b
     Examples:

@@ -1,7 +1,7 @@
 """Hides log lines and warnings of libraries in commands that print results instead of log lines (`run`, `plan`, …).
 
-Without a set-up, structlog prints every line to standard output, into the result; the standard library prints warnings
-of any logger, and Python warnings with a line of source code. Commands with log lines replace this set-up by
+By default structlog prints every line to standard output, into the result. The standard library prints warnings of any
+logger, and Python warnings with a line of source code. Commands with log lines replace this set-up by
 `tasks.observability.log_setup`.
 """
 

@@ -1,4 +1,4 @@
-"""Options that several commands share, and settings from options."""
+"""Options shared by several commands, and the settings from options."""
 
 from __future__ import annotations
 
@@ -86,13 +86,15 @@ formats = click.option(
     metavar="LIST",
     help=f"Files to write, comma-separated: {', '.join(FORMATS)}.",
 )
-language = click.option("--language", "-l", metavar="CODE", help="Language noted when the service names none.")
+language = click.option(
+    "--language", "-l", metavar="CODE", help="Language written into the transcript if the service names none."
+)
 parallel_sections = click.option(
     "--parallel-sections",
     "sessions",
     type=click.IntRange(1, 2000),
     metavar="N",
-    help="Sections of one file streamed at the same time; default: as many as the worker has sessions.",
+    help="Number of sections of one file streamed at the same time; default: the number of the worker's sessions.",
 )
 model = click.option(
     "--model",
@@ -102,7 +104,7 @@ model = click.option(
 skip_silence = click.option(
     "--skip-silence/--all-audio",
     default=None,
-    help="Whether what holds no speech is left out (or STT_SKIP_SILENCE); the times stay those of the file.",
+    help="Skip audio without speech (or STT_SKIP_SILENCE). Times in the transcript still refer to the file.",
 )
 
 
@@ -112,24 +114,26 @@ def channels(function: F) -> F:
         "--track",
         type=TrackType(),
         metavar="N|all",
-        help="Audio track of a container, counted from 1, or all as a channel each. Default: the container's.",
+        help="Audio track of a container, counted from 1, or `all` with each track as a channel. Default: the"
+        " container's default track.",
     )(function)
     function = click.option(
         "--channel-names",
         type=NamesType(),
         metavar="LIST",
-        help="Names of the channels in the transcript, in order: agent,customer. Default: their numbers.",
+        help="Names of the channels in the transcript, in order, such as agent,customer. Default: their numbers.",
     )(function)
     return click.option(
         "--channels",
         type=ChannelsType(),
         metavar="mix|split|N",
-        help="Mix all channels, stream each by itself, or take only channel N, counted from 1. Default: mix.",
+        help="Mix all channels, stream each separately, or stream only channel N, counted from 1. Default: mix.",
     )(function)
 
 
 def channels_from(given: dict[str, Any]) -> dict[str, Any]:
-    """Takes the options of `channels` out of `given`: the fields of JobSpec that were named. Raises BadJob."""
+    """Remove the options of `channels` from `given` and return those that were set, as fields of JobSpec. Raises
+    BadJob."""
     names = ("channels", "channel_names", "track")
     found = {name: value for name in names if (value := given.pop(name)) is not None}
     channels, track = found.get("channels", "mix"), found.get("track")
@@ -145,7 +149,7 @@ def channels_from(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def of_source(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of JobSpec for one source: those of all, and before them those a manifest gives this one."""
+    """The fields of JobSpec for one source: the `common` ones, overridden by its `own` ones from a manifest."""
     fields = {**common, **own}
     if own.get("channels") == "mix" and "channel_names" not in own:
         fields.pop("channel_names", None)
@@ -155,9 +159,9 @@ def of_source(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, An
 left_out = click.option(
     "--left-out", "names_left_out", is_flag=True, help="List every skipped media file with the reason."
 )
-force = click.option("--force", is_flag=True, help="Transcribe files again that are done already.")
+force = click.option("--force", is_flag=True, help="Transcribe finished files again.")
 dry_run = click.option(
-    "--dry-run", is_flag=True, help="Only print what it would take, as `stt-batch plan` does; nothing is changed."
+    "--dry-run", is_flag=True, help="Only print the estimate of `stt-batch plan` and change nothing."
 )
 
 
@@ -185,42 +189,42 @@ def verbosity(function: F) -> F:
     )(function)
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="One JSON document on standard output.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on standard output.")
 
 
 def style(function: F) -> F:
-    """`--preset`, `--script` and `--word-cues`; `style_from` makes a Style of them."""
+    """`--preset`, `--script` and `--word-cues`; `style_from` creates a Style from them."""
     function = click.option(
-        "--word-cues", is_flag=True, help="Give each word its time in the cues, where the format can (vtt, ass)."
+        "--word-cues", is_flag=True, help="Write the time of each word into the cues (formats vtt and ass)."
     )(function)
     function = click.option(
         "--script",
         type=click.Choice(SCRIPTS),
-        help="Write Chinese in the characters of Hong Kong, Taiwan or the mainland; default: as the service wrote it.",
+        help="Convert Chinese to the characters of Hong Kong, Taiwan or the mainland; default: no conversion.",
     )(function)
     return click.option(
-        "--preset", type=click.Choice(PRESETS), default="plain", show_default=True, help="Rules of the subtitles."
+        "--preset", type=click.Choice(PRESETS), default="plain", show_default=True, help="Rules for subtitles."
     )(function)
 
 
 def style_from(given: dict[str, Any]) -> Style:
-    """Takes the options of `style` out of `given`."""
+    """Remove the options of `style` from `given` and return them as a Style."""
     return Style(preset=given.pop("preset"), script=given.pop("script"), word_cues=given.pop("word_cues"))
 
 
 def service(function: F) -> F:
-    """`--url` and `--api-key-file`. The key itself is no option: it would show in the list of processes."""
+    """`--url` and `--api-key-file`. The key itself is not an option, because process lists show options."""
     function = click.option("--url", metavar="URL", help="Address of the real-time service (or STT_URL).")(function)
     return click.option(
         "--api-key-file",
         type=click.Path(path_type=Path, dir_okay=False),
         metavar="FILE",
-        help="File that holds the API key (or STT_API_KEY).",
+        help="File with the API key (or STT_API_KEY).",
     )(function)
 
 
 def settings_from(*, api_key_file: Path | None = None, warn: bool = True, **given: Any) -> Settings:
-    """The environment's settings with the options that were given. Raises SettingsError.
+    """The settings of the environment, overridden by the given options. Raises SettingsError.
 
     `warn`: print a warning for each unknown `STT_…` variable. Processes with a log write it there instead.
     """

@@ -1,4 +1,4 @@
-"""`stt-batch plan`: estimates what a batch would take, without sending, queueing or writing anything."""
+"""The command `stt-batch plan`, which estimates the time and cost of a batch without sending or writing anything."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from typing import Any, Final
 import click
 from rich.console import Console
 
-from tasks.batches.estimate import Limits, Look, Plan, plan_batch
-from tasks.batches.number_format import clock, factor
+from tasks.batches.estimate import BatchEstimate, BatchLimits, SourceProbe, estimate_batch
+from tasks.batches.number_format import format_duration, format_speed
 from tasks.batches.summary import JobLine
 from tasks.cli import options
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand import opens_media, sources
-from tasks.cli.sources.output_names import Found
-from tasks.cli.tables import near
+from tasks.cli.sources.output_names import FoundSource
+from tasks.cli.tables import display_path
 from tasks.cli.terminal_output import echo, echo_text, safe
 from tasks.client.producer import make_spec
 from tasks.job_spec import JobState
@@ -40,33 +40,38 @@ from worker.pipeline.planning_thread import check_channels, check_length
 from worker.settings import Settings
 from worker.storage.address import show
 
-TELL_EVERY_S: Final = 2.0
-MOST_SHOWN: Final = 20
+PROGRESS_EVERY_S: Final = 2.0
+MAX_SHOWN: Final = 20
 
 
 @click.command(short_help="Estimate a batch: hours, sessions, time, cost, failures.")
 @options.paths
-@click.option("--speech", is_flag=True, help="Read all of the audio and look for speech; finds damage, too.")
+@click.option("--speech", is_flag=True, help="Read all audio and detect speech; also finds damaged files.")
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session (or STT_SPEED).")
 @click.option(
     "--sessions",
     "worker_sessions",
     type=click.IntRange(1, 2000),
-    help="Sessions at the same time (or STT_WORKER_SESSIONS).",
+    help="Number of sessions at the same time (or STT_WORKER_SESSIONS).",
 )
 @options.channels
 @options.skip_silence
-@click.option("--price-per-hour", type=click.FloatRange(min=0), help="Of streamed audio (or STT_PRICE_PER_HOUR).")
+@click.option(
+    "--price-per-hour",
+    type=click.FloatRange(min=0),
+    help="Price of an hour of streamed audio (or STT_PRICE_PER_HOUR).",
+)
 @options.left_out
 @options.as_json
 @click.pass_context
 def command(
     ctx: click.Context, /, paths: tuple[str, ...], speech: bool, names_left_out: bool, as_json: bool, **given: Any
 ) -> None:
-    """Estimate what `run` or `submit` would take: hours of audio and of speech, sessions, time at the limits of the
-    settings, cost, and which files will fail and why.
+    """Estimate a batch before `run` or `submit`: hours of audio and speech, sessions, time at the limits of the
+    settings, cost, and the files that will fail with their reasons.
 
-    Reads only the beginning of each file, or whole files with --speech. Sources at addresses are counted, not fetched.
+    Reads only the beginning of each file, or whole files with --speech. Sources at addresses are counted but not
+    fetched.
 
     \b
     Examples:
@@ -75,7 +80,7 @@ def command(
       stt-batch plan list.csv --json
 
     \b
-    Exit codes: 0 all can be transcribed, 1 some will fail, 2 wrong usage.
+    Exit codes: 0 all files can be transcribed, 1 some files will fail, 2 wrong usage.
     """
     fields = options.channels_from(given)
     settings = options.settings_from(**given)
@@ -91,33 +96,33 @@ def print_plan(
     names_left_out: bool = False,
     as_json: bool = False,
 ) -> int:
-    """Print what the audio would take, without sending, queueing or writing anything. Returns the exit code.
+    """Print the estimate, without sending, queueing or writing anything. Returns the exit code.
 
-    `fields`: the fields of JobSpec for channels and tracks. `speech`: read all of the audio and look for speech.
+    `fields`: the fields of JobSpec for channels and tracks. `speech`: read all audio and detect speech.
     """
     wanted = ChannelSelection(fields.get("channels", "mix"), fields.get("channel_names", ()), fields.get("track"))
-    # Silence is only known after a look for speech.
+    # Without speech detection the skipped silence is unknown.
     speech = speech or settings.skip_silence
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
-    looks, failing = _look_at(listing.found, settings, speech, wanted)
+    probes, failing = _probe_all(listing.found, settings, speech, wanted)
     failing += [_will_fail(show(path), "source_unsupported", "needs the extra `media`") for path in listing.other]
     passed_over = [one for one in listing.left_out if one.source not in listing.other]
-    plan = plan_batch(looks, failing, _limits(settings))
+    plan = estimate_batch(probes, failing, _limits(settings))
     plan = plan.model_copy(update={"left_out": {one.source: one.reason for one in passed_over}})
     if as_json:
         echo_text(plan.model_dump_json(indent=2))
     else:
-        _show(Console(highlight=False), plan)
-        find_recordings.tell(passed_over, everything=names_left_out)
-        find_recordings.tell_number(passed_over, everything=names_left_out)
+        _print_estimate(Console(highlight=False), plan)
+        find_recordings.print_left_out(passed_over, everything=names_left_out)
+        find_recordings.print_left_out_count(passed_over, everything=names_left_out)
     return 1 if failing else 0
 
 
-def _limits(settings: Settings) -> Limits:
-    most = settings.api_key_max_sessions or settings.worker_sessions
+def _limits(settings: Settings) -> BatchLimits:
+    max_sessions = settings.api_key_max_sessions or settings.worker_sessions
     known = settings.speed != "auto" and math.isfinite(settings.speed)
-    return Limits(
-        sessions=min(settings.worker_sessions, most),
+    return BatchLimits(
+        sessions=min(settings.worker_sessions, max_sessions),
         job_sessions=settings.job_max_sessions or settings.worker_sessions,
         speed=float(settings.speed) if known else None,
         session_max_s=settings.session_max_s,
@@ -127,25 +132,25 @@ def _limits(settings: Settings) -> Limits:
     )
 
 
-def _look_at(
-    found: Sequence[Found], settings: Settings, speech: bool, wanted: ChannelSelection
-) -> tuple[list[Look], list[JobLine]]:
-    """The findings for each source, and the sources that cannot be transcribed, both in the order of the sources."""
-    looks: list[Look] = []
+def _probe_all(
+    found: Sequence[FoundSource], settings: Settings, speech: bool, wanted: ChannelSelection
+) -> tuple[list[SourceProbe], list[JobLine]]:
+    """Probe all sources in parallel. Returns the results and the sources that cannot be transcribed, both in order."""
+    probes: list[SourceProbe] = []
     failing: list[JobLine] = []
-    tell_at = time.monotonic() + TELL_EVERY_S
+    progress_at = time.monotonic() + PROGRESS_EVERY_S
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for number, answer in enumerate(pool.map(lambda item: _look(item, settings, speech, wanted), found), 1):
-            looks.append(answer) if isinstance(answer, Look) else failing.append(answer)
-            if time.monotonic() > tell_at and sys.stderr.isatty():
-                echo(f"looked at {number} of {len(found)}", err=True)
-                tell_at = time.monotonic() + TELL_EVERY_S
-    return looks, failing
+        for number, answer in enumerate(pool.map(lambda item: _probe(item, settings, speech, wanted), found), 1):
+            probes.append(answer) if isinstance(answer, SourceProbe) else failing.append(answer)
+            if time.monotonic() > progress_at and sys.stderr.isatty():
+                echo(f"examined {number} of {len(found)} files", err=True)
+                progress_at = time.monotonic() + PROGRESS_EVERY_S
+    return probes, failing
 
 
-def _look(item: Found, settings: Settings, speech: bool, wanted: ChannelSelection) -> Look | JobLine:
+def _probe(item: FoundSource, settings: Settings, speech: bool, wanted: ChannelSelection) -> SourceProbe | JobLine:
     if not item.source.is_file:
-        return Look(source=item.source.shown, length_s=None)
+        return SourceProbe(source=item.source.shown, length_s=None)
     path = item.source.path
     try:
         own = _wanted(item, wanted)
@@ -154,23 +159,27 @@ def _look(item: Found, settings: Settings, speech: bool, wanted: ChannelSelectio
             own = own.for_tracks(audio.info.tracks, path)
             channels = own.channels_in(own.count_in(audio.info), path)
             if speech and channels != (None,):
-                look = _apart(path, own, channels, settings)
+                look = _probe_channels(path, own, channels, settings)
             else:
-                look = _with_speech(audio, str(path), settings) if speech else _quickly(audio, str(path), len(channels))
+                look = (
+                    _probe_speech(audio, str(path), settings)
+                    if speech
+                    else _probe_header(audio, str(path), len(channels))
+                )
             check_length(look.length_s or 0.0, str(path), settings)
             return look
     except SourceError as exc:
         return _will_fail(item.source.shown, exc.code, str(exc))
 
 
-def _wanted(item: Found, wanted: ChannelSelection) -> ChannelSelection:
+def _wanted(item: FoundSource, wanted: ChannelSelection) -> ChannelSelection:
     """The channels and track of a source that the command or its manifest requests."""
     fields = {"channels": wanted.channels, "channel_names": wanted.names, "track": wanted.track}
     spec = make_spec(item.source, **options.of_source(fields, {**item.options}))
     return ChannelSelection(spec.channels, spec.channel_names, spec.track)
 
 
-def _with_speech(audio: Audio, source: str, settings: Settings) -> Look:
+def _probe_speech(audio: Audio, source: str, settings: Settings) -> SourceProbe:
     found = plan_sections(
         audio,
         rate=settings.sample_rate,
@@ -178,7 +187,7 @@ def _with_speech(audio: Audio, source: str, settings: Settings) -> Look:
         skipping=SkipOptions(),
         detector=silero() if settings.speech_detector == "auto" else None,
     )
-    return Look(
+    return SourceProbe(
         source=source,
         length_s=found.duration / found.rate,
         speech_s=found.speech_s,
@@ -187,8 +196,10 @@ def _with_speech(audio: Audio, source: str, settings: Settings) -> Look:
     )
 
 
-def _apart(path: Path, wanted: ChannelSelection, channels: Sequence[int | None], settings: Settings) -> Look:
-    """Each channel by itself."""
+def _probe_channels(
+    path: Path, wanted: ChannelSelection, channels: Sequence[int | None], settings: Settings
+) -> SourceProbe:
+    """Detect speech in each channel separately."""
     detector = silero() if settings.speech_detector == "auto" else None
     warnings: list[str] = []
     found = {}
@@ -202,7 +213,7 @@ def _apart(path: Path, wanted: ChannelSelection, channels: Sequence[int | None],
     )
     skipping = SkipOptions() if settings.skip_silence else None
     streamed = [plan for plan in plans if may_hold_speech(found[plan.channel or 0], skipping)]
-    return Look(
+    return SourceProbe(
         source=str(path),
         length_s=plans[0].duration / plans[0].rate,
         speech_s=sum(plan.speech_s or 0.0 for plan in plans),
@@ -212,8 +223,9 @@ def _apart(path: Path, wanted: ChannelSelection, channels: Sequence[int | None],
     )
 
 
-def _quickly(audio: Audio, source: str, channels: int) -> Look:
-    """The length as the header says it; by reading it where that does not. The first block is decoded in any case."""
+def _probe_header(audio: Audio, source: str, channels: int) -> SourceProbe:
+    """Take the length from the header, or read the whole file if the header has none. The first block is decoded in
+    any case."""
     blocks = audio.blocks()
     next(blocks, None)
     length_s = audio.info.duration_s
@@ -221,41 +233,42 @@ def _quickly(audio: Audio, source: str, channels: int) -> Look:
         for _ in blocks:
             pass
         length_s = audio.frames_decoded / audio.info.sample_rate
-    return Look(source=source, length_s=length_s, warnings=audio.warnings, channels=channels)
+    return SourceProbe(source=source, length_s=length_s, warnings=audio.warnings, channels=channels)
 
 
 def _will_fail(source: str, code: str, reason: str) -> JobLine:
     return JobLine(id=None, source=source, state=JobState.FAILED, error_code=code, error=reason)
 
 
-def _show(console: Console, plan: Plan) -> None:
-    for line in _lines(plan):
+def _print_estimate(console: Console, plan: BatchEstimate) -> None:
+    for line in _estimate_lines(plan):
         console.print(line, soft_wrap=True)
 
 
-def _lines(plan: Plan) -> Iterator[str]:
+def _estimate_lines(plan: BatchEstimate) -> Iterator[str]:
     limits = plan.limits
     yield f"{'files':10} {plan.files}, {plan.will_fail} of them will fail"
     spoken = ""
     if plan.speech_s is not None:
-        what = "of it speech" if plan.speech_s <= plan.audio_s else "of speech in all channels"
-        spoken = f", {clock(plan.speech_s)} {what}"
-    yield f"{'audio':10} {clock(plan.audio_s)}{spoken}"
-    yield f"{'streamed':10} {clock(plan.streamed_s)} in {plan.sessions} sessions, {limits.sessions} at the same time"
+        what = "of speech" if plan.speech_s <= plan.audio_s else "of speech in all channels"
+        spoken = f", {format_duration(plan.speech_s)} {what}"
+    yield f"{'audio':10} {format_duration(plan.audio_s)}{spoken}"
+    sessions = f"{plan.sessions} sessions, {limits.sessions} at the same time"
+    yield f"{'streamed':10} {format_duration(plan.streamed_s)} in {sessions}"
     if plan.time_s is None:
-        yield f"{'time':10} as fast as the service takes it; give a --speed to know"
+        yield f"{'time':10} unknown: it depends on the service; set --speed for an estimate"
     else:
-        longest = f"; the longest file takes {clock(plan.longest_s)}"
-        yield f"{'time':10} {clock(plan.time_s)} at {factor(limits.speed)}{longest}"
+        longest = f"; the longest file takes {format_duration(plan.longest_s)}"
+        yield f"{'time':10} {format_duration(plan.time_s)} at {format_speed(limits.speed)}{longest}"
     if plan.cost is not None:
         cost = f"{plan.cost:.2f}" if plan.cost >= 0.1 else f"{plan.cost:.2g}"
         yield f"{'cost':10} {cost} at {limits.price_per_hour:g} an hour"
     if plan.unknown:
-        yield f"{'not known':10} {len(plan.unknown)} sources lie at an address; they are in no sum"
-    for source, texts in list(plan.warnings.items())[:MOST_SHOWN]:
-        yield f"[yellow]warning[/]    {safe(near(source))}: {safe('; '.join(texts))}"
-    for job in plan.failing[:MOST_SHOWN]:
-        yield f"[red]will fail[/]  {safe(near(job.source))}: {safe(job.error or '')}"
+        yield f"{'not known':10} {len(plan.unknown)} sources at addresses; the sums do not include them"
+    for source, texts in list(plan.warnings.items())[:MAX_SHOWN]:
+        yield f"[yellow]warning[/]    {safe(display_path(source))}: {safe('; '.join(texts))}"
+    for job in plan.failing[:MAX_SHOWN]:
+        yield f"[red]will fail[/]  {safe(display_path(job.source))}: {safe(job.error or '')}"
     for name, count in (("warnings", len(plan.warnings)), ("failures", len(plan.failing))):
-        if count > MOST_SHOWN:
-            yield f"and {count - MOST_SHOWN} more {name}: see --json"
+        if count > MAX_SHOWN:
+            yield f"and {count - MAX_SHOWN} more {name}: see --json"

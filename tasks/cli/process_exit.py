@@ -1,9 +1,9 @@
-"""How the process of a command ends: its exit status, and an end without the interpreter's last steps.
+"""The exit status of a command, and an exit that skips the interpreter's shutdown.
 
-obstore answers Python from threads of its own. One of them can still be on its way out of the answer when the
-interpreter shuts down; before Python 3.14 the interpreter then ends that thread, Rust cannot be unwound, and the whole
-process is aborted: exit code 134 after all work was done (11 of 100 ends on a busy machine). So a process that has
-loaded obstore leaves without the interpreter's last steps, once everything that waits for an end has had its turn.
+obstore calls Python from its own threads. One of them may still return from such a call when the interpreter shuts
+down. Before Python 3.14 the interpreter then ends that thread; Rust cannot unwind it and aborts the process with exit
+code 134 after all work was done (11 of 100 exits on a busy machine). So a process that has loaded obstore exits with
+`os._exit` after all other exit handlers have run.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def exit_status(error: SttError) -> int:
     return WRONG_USAGE if isinstance(error, (SettingsError, BadJob, LanguageUnsupported)) else FAILED
 
 
-class Leaving:
-    """Registered before anything else registers for the end, so it is called after all of them."""
+class ExitHook:
+    """Exit handler that skips the interpreter's shutdown if obstore is loaded. Create it before any other exit handler
+    is registered: handlers run in reverse order, so this one runs last."""
 
     def __init__(self) -> None:
         self.code = 1
@@ -40,6 +41,6 @@ class Leaving:
         if _NATIVE not in sys.modules:
             return
         for stream in (sys.stdout, sys.stderr):
-            with suppress(OSError, ValueError, AttributeError):  # closed, or whoever read it is gone
+            with suppress(OSError, ValueError, AttributeError):  # the stream is closed, or its reader has ended
                 stream.flush()
         os._exit(self.code)

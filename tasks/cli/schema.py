@@ -1,4 +1,4 @@
-"""`stt-batch schema`: the JSON Schema of the transcripts."""
+"""The command `stt-batch schema`, which prints the JSON Schema of transcripts."""
 
 from __future__ import annotations
 

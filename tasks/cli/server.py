@@ -1,4 +1,4 @@
-"""`stt-batch server`: the real-time service, self-hosted."""
+"""The command `stt-batch server`, which runs the self-hosted real-time service."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from worker.open_files_limit import raise_limit
     "--language",
     "-l",
     metavar="CODE",
-    help="Language of the audio (or STT_SERVER_LANGUAGE). Chooses an installed model that knows it.",
+    help="Language of the audio (or STT_SERVER_LANGUAGE). Selects an installed model for that language.",
 )
 @click.option(
-    "--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help="Misbehave on purpose; `list` tells how."
+    "--fault", "faults", multiple=True, metavar="NAME[=VALUE]", help="Inject a fault; `list` prints all faults."
 )
 @options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
@@ -50,7 +50,7 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
     raise_limit()
     from tasks.embedded.stack import check_recognizer, for_language  # noqa: PLC0415
     from tasks.observability import log_setup  # noqa: PLC0415
-    from tasks.observability.health import Pulse  # noqa: PLC0415
+    from tasks.observability.health import Heartbeat  # noqa: PLC0415
     from worker.server import app  # noqa: PLC0415  loads numpy, aiohttp and more
 
     check_recognizer(settings)
@@ -60,13 +60,13 @@ def command(ready_file: Path | None, faults: tuple[str, ...], language: str | No
     log_setup.warn_of_unknown_variables(os.environ)
 
     def ready(url: str) -> None:
-        if settings.log_format == "console":  # else every line is JSON
+        if settings.log_format == "console":  # with `json`, every line of output must be JSON
             echo(f"listening on {url}")
         if ready_file is not None:
             ready_file.touch()
 
-    pulse = Pulse(settings.health_file, "event loop")
+    heartbeat = Heartbeat(settings.health_file, "event loop")
     try:
-        app.run(settings, ready, switches, side_task=lambda server: pulse.keep("event loop", lambda: server.problem))
+        app.run(settings, ready, switches, side_task=lambda server: heartbeat.run("event loop", lambda: server.problem))
     finally:
-        pulse.remove()
+        heartbeat.remove()

@@ -1,4 +1,4 @@
-"""`stt-batch status` and `stt-batch list`: the states of jobs and batches."""
+"""The commands `stt-batch status` and `stt-batch list`, which show jobs and batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tasks.batches.number_format import clock, factor
+from tasks.batches.number_format import format_duration, format_speed
 from tasks.batches.summary import JobLine, Summary, review_texts, summarize
 from tasks.cli import options
 from tasks.cli.tables import show_table
@@ -27,22 +27,22 @@ from worker.ledger.ledger import Ledger
 from worker.settings import Settings
 
 RECENT = 20
-WATCH_S: Final = (1.0, 60.0)
-"""Seconds between two looks at a batch that is watched: the least, and the most. A look at 10,000 jobs takes a while,
-so ten times as long as the last one took is waited."""
-MOST_REASONS: Final = 20
+WATCH_PAUSE_S: Final = (1.0, 60.0)
+"""Shortest and longest pause between two queries of a watched batch, in seconds. The pause is ten times the duration of
+the last query, because a query of 10,000 jobs is expensive."""
+MAX_REASONS: Final = 20
 
 
 @click.command(short_help="Show jobs and batches.")
 @click.argument("identity", metavar="[ID]", required=False)
-@click.option("--watch", is_flag=True, help="Show a batch again and again until it has ended.")
-@click.option("--jobs/--no-jobs", "with_jobs", default=True, help="Whether the jobs of a batch are listed.")
+@click.option("--watch", is_flag=True, help="Update the display of a batch until it has ended.")
+@click.option("--jobs/--no-jobs", "with_jobs", default=True, help="List the jobs of a batch.")
 @options.as_json
 def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -> None:
-    """Show a job or a batch of the queue in Redis (STT_REDIS_URL); without ID the newest of both.
+    """Show a job or a batch of the queue in Redis (STT_REDIS_URL). Without ID: the newest jobs and batches.
 
-    Of a batch: how many jobs are in which state, the speed so far as a factor of real time, the time left at that
-    speed, and what failed by its reason. With --watch and --json: one line of JSON for each look.
+    For a batch: the number of jobs in each state, the speed as a factor of real time, the remaining time at that speed,
+    and the failures by reason. With --watch and --json: one line of JSON per update.
 
     \b
     Examples:
@@ -63,7 +63,7 @@ def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -
     console = Console(highlight=False)
     if isinstance(found, JobStatus):
         _show_job(console, found)
-    elif isinstance(found, Batch):
+    elif isinstance(found, BatchReport):
         if with_jobs:
             _show_jobs(console, found.status.jobs)
         for line in batch_lines(found.summary):
@@ -73,7 +73,7 @@ def command(identity: str | None, watch: bool, with_jobs: bool, as_json: bool) -
 
 
 async def _watch(settings: Settings, name: str, as_json: bool) -> None:
-    """Follow the batch to its end. A terminal shows a live view; elsewhere each change is printed."""
+    """Follow the batch until it has ended: with a live display on a terminal, else with one output per change."""
     ledger = Ledger(settings)
     console = Console(highlight=False, quiet=as_json)
     before: list[str] = []
@@ -93,21 +93,21 @@ async def _watch(settings: Settings, name: str, as_json: bool) -> None:
                 if batch.status.ended:
                     return
                 took_s = time.monotonic() - started
-                await asyncio.sleep(min(WATCH_S[1], max(WATCH_S[0], 10 * took_s)))
+                await asyncio.sleep(min(WATCH_PAUSE_S[1], max(WATCH_PAUSE_S[0], 10 * took_s)))
     finally:
         await ledger.close()
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
+class BatchReport:
     status: BatchStatus
     summary: Summary
 
 
-Found = JobStatus | Batch | tuple[list[JobStatus], list[Batch]]
+StatusResult = JobStatus | BatchReport | tuple[list[JobStatus], list[BatchReport]]
 
 
-async def _find(settings: Settings, identity: str | None) -> Found:
+async def _find(settings: Settings, identity: str | None) -> StatusResult:
     ledger = Ledger(settings)
     try:
         if identity is None:
@@ -120,17 +120,19 @@ async def _find(settings: Settings, identity: str | None) -> Found:
         await ledger.close()
 
 
-async def find_batch(ledger: Ledger, name: str) -> Batch:
-    """Raises BadJob when there is none of this name."""
+async def find_batch(ledger: Ledger, name: str) -> BatchReport:
+    """The batch with this name. Raises BadJob if there is none."""
     ids = await ledger.batch(name)
     if not ids:
         raise BadJob(f"{name}: no such job or batch in this Redis, or it has expired; see `stt-batch list`")
     records = await ledger.get_many(ids)
     lines = [JobLine.of(record) for record in records if record is not None]
-    return Batch(BatchStatus.of(name, records), summarize(name, lines, now=time.time(), expired=records.count(None)))
+    return BatchReport(
+        BatchStatus.of(name, records), summarize(name, lines, now=time.time(), expired=records.count(None))
+    )
 
 
-def _plain(found: Found, with_jobs: bool) -> Any:
+def _plain(found: StatusResult, with_jobs: bool) -> Any:
     if isinstance(found, tuple):
         jobs, batches = found
         return {
@@ -146,12 +148,12 @@ def _plain(found: Found, with_jobs: bool) -> Any:
 
 
 def summary_json(summary: Summary, *, with_jobs: bool) -> dict[str, Any]:
-    """For programs; `id` is the name."""
+    """The summary as a JSON document, whose `id` is the name of the batch."""
     left_out = set() if with_jobs else {"jobs", "slowest"}
     return {"id": summary.name, **summary.model_dump(mode="json", exclude=left_out)}
 
 
-def _show_recent(console: Console, jobs: list[JobStatus], batches: list[Batch]) -> None:
+def _show_recent(console: Console, jobs: list[JobStatus], batches: list[BatchReport]) -> None:
     if not jobs and not batches:
         console.print("no jobs yet")
         return
@@ -166,7 +168,11 @@ def _show_jobs(console: Console, jobs: list[JobStatus] | tuple[JobStatus, ...]) 
         table.add_column(name, no_wrap=name != "source", overflow="fold")
     for job in jobs:
         created = datetime.fromtimestamp(job.created_at).astimezone().strftime("%m-%d %H:%M:%S")
-        length = f"{clock(job.sent_s)}/{clock(job.duration_s)}" if not job.state.ended else clock(job.duration_s)
+        length = (
+            f"{format_duration(job.sent_s)}/{format_duration(job.duration_s)}"
+            if not job.state.ended
+            else format_duration(job.duration_s)
+        )
         notes = [*(f"needs review: {text}" for text in review_texts(job.quality)), *job.warnings]
         why = job.error if job.error and job.state.ended else "; ".join(notes)
         end = f"{job.source}: {why}" if why else job.source
@@ -193,13 +199,13 @@ def _show_quality(console: Console, quality: dict[str, Any]) -> None:
     figures = ", ".join(
         f"{name} {value}" for name, value in quality.items() if isinstance(value, float) and value is not None
     )
-    console.print(f"{'quality':12} {figures or 'nothing to measure'}", soft_wrap=True)
+    console.print(f"{'quality':12} {figures or 'no figures'}", soft_wrap=True)
     for reason in quality["reasons"]:
         console.print(f"{'review':12} [yellow]{safe(reason['text'])}[/]", soft_wrap=True)
 
 
 def batch_lines(summary: Summary) -> list[str]:
-    """What a person should know of a batch; rich markup."""
+    """The summary of a batch as lines of rich markup."""
     counts = ", ".join(f"{count} {state}" for state, count in sorted(summary.counts.items()))
     parts = [f"[bold]{safe(summary.name)}[/]: {summary.total} jobs: {counts}"]
     if summary.state == "paused":
@@ -209,27 +215,28 @@ def batch_lines(summary: Summary) -> list[str]:
     if summary.needs_review:
         parts.append(f"[yellow]{summary.needs_review} need review[/]")
     if summary.speed is not None:
-        parts.append(f"{clock(summary.done_s)} of audio in {clock(summary.elapsed_s)} ({factor(summary.speed)})")
+        elapsed = format_duration(summary.elapsed_s)
+        parts.append(f"{format_duration(summary.done_s)} of audio in {elapsed} ({format_speed(summary.speed)})")
     if summary.left_s is not None:
-        parts.append(f"{clock(summary.left_s)} left")
+        parts.append(f"{format_duration(summary.left_s)} left")
     lines = [", ".join(parts)]
-    for group in summary.failures[:MOST_REASONS]:
+    for group in summary.failures[:MAX_REASONS]:
         example = "" if group.count > 1 else f"  ({safe(group.sources[0])})"
         lines.append(f"  [red]{group.count:>5}[/]  {safe(group.reason)}{example}")
-    if len(summary.failures) > MOST_REASONS:
-        lines.append(f"  and {len(summary.failures) - MOST_REASONS} other reasons: see --json")
+    if len(summary.failures) > MAX_REASONS:
+        lines.append(f"  and {len(summary.failures) - MAX_REASONS} other reasons: see --json")
     if summary.failures and summary.state in ("failed", "done"):
         # Cancelled jobs are not retried together with failed ones.
         only = "" if set(summary.counts) <= {JobState.DONE, JobState.CANCELLED} else "--failed "
-        lines.append(f"try them again: stt-batch retry {only}{safe(shlex.quote(summary.name))}")
+        lines.append(f"to run them again: stt-batch retry {only}{safe(shlex.quote(summary.name))}")
     return lines
 
 
 @click.command("list", short_help="List the newest batches.")
-@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="How many.")
+@click.option("--limit", type=click.IntRange(1, 10_000), default=20, show_default=True, help="Number of batches.")
 @options.as_json
 def list_(limit: int, as_json: bool) -> None:
-    """List the batches in Redis (STT_REDIS_URL), newest first: their jobs by state, speed and time left.
+    """List the batches in Redis (STT_REDIS_URL), newest first, with their jobs by state, speed and remaining time.
 
     \b
     Examples:
@@ -248,7 +255,7 @@ def list_(limit: int, as_json: bool) -> None:
         console.print(batch_lines(batch.summary)[0], soft_wrap=True)
 
 
-async def _newest(settings: Settings, limit: int) -> list[Batch]:
+async def _newest(settings: Settings, limit: int) -> list[BatchReport]:
     ledger = Ledger(settings)
     try:
         found = [

@@ -1,4 +1,4 @@
-"""`stt-batch submit`: put files into the queue of running workers."""
+"""The command `stt-batch submit`, which adds files to the queue of running workers."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from tasks.cli import options
 from tasks.cli.plan import print_plan
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand import sources
-from tasks.cli.sources.find_recordings import LeftOut
-from tasks.cli.sources.output_names import Planned, name_outputs
+from tasks.cli.sources.find_recordings import LeftOutFile
+from tasks.cli.sources.output_names import NamedSource, name_outputs
 from tasks.cli.terminal_output import echo, echo_json
 from tasks.client.producer import Producer, make_spec, new_batch_id
 from worker.ledger.ledger import StateChange
@@ -31,8 +31,8 @@ from worker.storage.address import Address, is_url, parse
     "-o",
     multiple=True,
     metavar="DIR",
-    help="Folder for the transcripts, as the workers see it, or s3://, gs://, az://; may be given several times."
-    " Without it they are kept in Redis only.",
+    help="Folder for the transcripts, as a path on the workers, or s3://, gs://, az://; may be given several times."
+    " Default: transcripts are stored in Redis only.",
 )
 @options.formats
 @options.style
@@ -46,9 +46,9 @@ from worker.storage.address import Address, is_url, parse
     type=click.Choice(["high", "normal", "low"]),
     default="normal",
     show_default=True,
-    help="Which jobs go first; within one priority the batches take turns.",
+    help="Jobs of a higher priority run first; within one priority the batches run in rotation.",
 )
-@click.option("--batch", metavar="NAME", help="Name of the batch; default: a new one.")
+@click.option("--batch", metavar="NAME", help="Name of the batch; default: a new name.")
 @click.option("--webhook", metavar="URL", help="Web address that is notified when each job ends.")
 @click.option("--batch-webhook", metavar="URL", help="Web address that is notified when the whole batch has ended.")
 @options.force
@@ -72,11 +72,10 @@ def command(
     batch_webhook: str | None,
     **given: Any,
 ) -> None:
-    """Queue audio in Redis (STT_REDIS_URL) and return; workers (`stt-batch worker`) transcribe it.
+    """Queue audio in Redis (STT_REDIS_URL) and return. Workers (`stt-batch worker`) transcribe it.
 
     PATH is a file, a folder, a pattern, a manifest (.csv or .jsonl with source, id and options), or an address:
-    s3://, gs://, az://, https://. The workers read files under the same absolute paths. What was done before is not
-    done again.
+    s3://, gs://, az://, https://. The workers read files under the same absolute paths. Finished jobs are not repeated.
 
     \b
     Examples:
@@ -104,12 +103,12 @@ def command(
         return
     if quiet:
         return
-    find_recordings.tell(passed_over, everything=names_left_out)
+    find_recordings.print_left_out(passed_over, everything=names_left_out)
     for job, item in zip(jobs, planned, strict=True):
-        note = f"  (is {job.before} already)" if job.before else ""
+        note = f"  (already {job.before})" if job.before else ""
         echo(f"{job.job_id}  {item.source.shown}{note}")
     echo(f"{len(jobs)} jobs in {name}; follow them with: stt-batch status {shlex.quote(name)}")
-    find_recordings.tell_number(passed_over, everything=names_left_out)
+    find_recordings.print_left_out_count(passed_over, everything=names_left_out)
 
 
 async def _submit(
@@ -119,10 +118,10 @@ async def _submit(
     fields: dict[str, Any],
     force: bool,
     batch_webhook: Address | None,
-) -> tuple[list[Planned], list[StateChange], list[LeftOut]]:
+) -> tuple[list[NamedSource], list[StateChange], list[LeftOutFile]]:
     if batch_webhook is not None:
         check_webhook(batch_webhook, settings)
-    # Whatever needs the extra `media`: the workers may have it, and say so where they do not.
+    # Include files that need the extra `media`: the workers may have it, and report its absence otherwise.
     listing = await sources(paths, settings, media=True)
     folder = next((Path(folder) for folder in out if not is_url(folder)), Path("/"))
     planned = name_outputs(listing.found, folder, fields["formats"])

@@ -1,4 +1,4 @@
-"""Tables on the terminal, and paths as they are shown in them."""
+"""Prints tables and shortens paths for display."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.table import Table
 
 _WIDE: Final = 10_000
-"""Columns that are enough for every row, in files and pipes."""
+"""Width of tables in files and pipes, in columns: wide enough for every row."""
 
 
 def show_table(console: Console, table: Table) -> None:
-    """Print a table as wide as the terminal. In a file or a pipe each row is one line, for grep."""
+    """Print a table. On a terminal it has the width of the terminal; in a file or pipe each row is one line, for
+    grep."""
     if console.quiet or console.is_terminal:
         console.print(table)
         return
@@ -24,7 +25,7 @@ def show_table(console: Console, table: Table) -> None:
         console.print(line.rstrip(), markup=False, soft_wrap=True)
 
 
-def near(place: str | Path) -> str:
+def display_path(place: str | Path) -> str:
     """A path relative to the current folder if it is below that, or the display form of an address."""
     try:
         return str(Path(place).relative_to(Path.cwd()))

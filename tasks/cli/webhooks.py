@@ -1,4 +1,4 @@
-"""`stt-batch webhooks`: lists webhooks that wait and dead letters, and sends dead letters again."""
+"""The command `stt-batch webhooks`, which lists waiting webhooks and dead letters, and sends dead letters again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 @click.command(short_help="List undelivered webhooks; send dead letters again.")
 @click.argument("action", type=click.Choice(["list", "retry"]), default="list")
 @click.argument("ids", nargs=-1, metavar="[ID...]")
-@click.option("--all", "all_of_them", is_flag=True, help="With retry: all dead letters.")
+@click.option("--all", "all_of_them", is_flag=True, help="With `retry`: send all dead letters again.")
 @options.as_json
 def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool) -> None:
     """List the webhooks that wait for delivery and the dead letters, or send dead letters again.
@@ -39,7 +39,7 @@ def command(action: str, ids: tuple[str, ...], all_of_them: bool, as_json: bool)
         raise click.UsageError("list takes no ids; did you mean: stt-batch webhooks retry")
     if action == "retry":
         if bool(ids) == all_of_them:
-            raise click.UsageError("name webhooks by their ids, or give --all")
+            raise click.UsageError("give the ids of webhooks, or --all")
         sent = _run(lambda outbox: _retry(outbox, ids))
         if as_json:
             echo_json({"queued": sent})

@@ -1,4 +1,4 @@
-"""`stt-batch worker`: work on the queue."""
+"""The command `stt-batch worker`, which runs the jobs in the queue."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from worker.open_files_limit import raise_limit
 from worker.settings import as_environment
 
 
-@click.command(short_help="Work on the jobs in the queue.")
+@click.command(short_help="Run the jobs in the queue.")
 @click.option(
     "--sessions",
     "worker_sessions",
     type=click.IntRange(1, 2000),
-    help="Jobs at the same time (or STT_WORKER_SESSIONS).",
+    help="Number of sessions at the same time (or STT_WORKER_SESSIONS).",
 )
 @click.option("--speed", type=options.SpeedType(), metavar="SPEED", help="Pace of a session: 1, a factor, or `max`.")
 @options.log_level
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
 @options.service
 def command(ready_file: Path | None, **given: Any) -> None:
-    """Work on the jobs in the queue of STT_REDIS_URL until SIGTERM.
+    """Run the jobs in the queue of STT_REDIS_URL until SIGTERM.
 
-    SIGTERM and Ctrl-C give the running jobs back to the queue; they go on at their last commit. The same worker starts
-    with `celery -A tasks worker`.
+    SIGTERM and Ctrl-C requeue the running jobs, which another worker continues after their last commit. `celery -A
+    tasks worker` starts the same worker.
 
     \b
     Examples:

@@ -53,11 +53,11 @@ class JobHandle(_Job):
 
     def status(self) -> JobStatus:
         """How it stands. KeyError when the job has expired."""
-        return _here(self._producer.status(self.id))
+        return _run_blocking(self._producer.status(self.id))
 
     def wait(self, timeout_s: float | None = None) -> JobStatus:
         """Until it has ended, whatever the end is. Raises TimeoutError, and KeyError when the job has expired."""
-        _here(self._producer.wait([self.id], timeout_s))
+        _run_blocking(self._producer.wait([self.id], timeout_s))
         return self.status()
 
     def commits(self) -> Iterator[Segment]:
@@ -69,7 +69,7 @@ class JobHandle(_Job):
 
         after, idle = "0", 0
         while True:
-            entries, ended = _here(self._producer.commits_after(self.id, after))
+            entries, ended = _run_blocking(self._producer.commits_after(self.id, after))
             for entry in entries:
                 after = entry.stream_id
                 yield Segment.model_validate_json(entry.segment)
@@ -80,7 +80,7 @@ class JobHandle(_Job):
 
     def transcript(self) -> str | None:
         """The finished transcript, JSON, or None when there is none (yet, or any more)."""
-        return _here(self._producer.ledger.transcript(self.id))
+        return _run_blocking(self._producer.ledger.transcript(self.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,10 @@ class AsyncJobHandle(_Job):
     """`JobHandle` for a program with an event loop."""
 
     async def status(self) -> JobStatus:
-        return await _there(self._producer.status(self.id))
+        return await _run_async(self._producer.status(self.id))
 
     async def wait(self, timeout_s: float | None = None) -> JobStatus:
-        await _there(self._producer.wait([self.id], timeout_s))
+        await _run_async(self._producer.wait([self.id], timeout_s))
         return await self.status()
 
     async def commits(self) -> AsyncIterator[Segment]:
@@ -102,7 +102,7 @@ class AsyncJobHandle(_Job):
 
         after, idle = "0", 0
         while True:
-            entries, ended = await _there(self._producer.commits_after(self.id, after))
+            entries, ended = await _run_async(self._producer.commits_after(self.id, after))
             for entry in entries:
                 after = entry.stream_id
                 yield Segment.model_validate_json(entry.segment)
@@ -112,7 +112,7 @@ class AsyncJobHandle(_Job):
             await asyncio.sleep(poll_pause_s(idle))
 
     async def transcript(self) -> str | None:
-        return await _there(self._producer.ledger.transcript(self.id))
+        return await _run_async(self._producer.ledger.transcript(self.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,11 +122,11 @@ class BatchHandle(_Base):
     jobs: tuple[JobHandle, ...]
 
     def status(self) -> BatchStatus:
-        return _here(_batch_status(self))
+        return _run_blocking(_batch_status(self))
 
     def wait(self, timeout_s: float | None = None) -> BatchStatus:
         """Until all have ended. Raises TimeoutError."""
-        _here(self._producer.wait([job.id for job in self.jobs], timeout_s))
+        _run_blocking(self._producer.wait([job.id for job in self.jobs], timeout_s))
         return self.status()
 
 
@@ -135,10 +135,10 @@ class AsyncBatchHandle(_Base):
     jobs: tuple[AsyncJobHandle, ...]
 
     async def status(self) -> BatchStatus:
-        return await _there(_batch_status(self))
+        return await _run_async(_batch_status(self))
 
     async def wait(self, timeout_s: float | None = None) -> BatchStatus:
-        await _there(self._producer.wait([job.id for job in self.jobs], timeout_s))
+        await _run_async(self._producer.wait([job.id for job in self.jobs], timeout_s))
         return await self.status()
 
 
@@ -158,7 +158,7 @@ def submit(
     Raises BadJob, SourceError, QueueFull, LedgerUnavailable, SettingsError.
     """
     settings = settings or _load()
-    created = _here(_submit(settings, source, force, idempotency_key, options))
+    created = _run_blocking(_submit(settings, source, force, idempotency_key, options))
     return JobHandle(created.job_id, settings, created.before)
 
 
@@ -172,7 +172,7 @@ async def submit_async(
 ) -> AsyncJobHandle:
     """`submit` for a program with an event loop."""
     settings = settings or _load()
-    created = await _there(_submit(settings, source, force, idempotency_key, options))
+    created = await _run_async(_submit(settings, source, force, idempotency_key, options))
     return AsyncJobHandle(created.job_id, settings, created.before)
 
 
@@ -189,7 +189,7 @@ def submit_many(
     when it is for a file; after QueueFull the same call later queues the rest. `batch_webhook` is notified, once, when
     none of the batch's jobs waits or runs any more; `webhook`, an option of each job, tells of every one."""
     settings = settings or _load()
-    name, created = _here(_submit_many(settings, sources, batch, batch_webhook, force, options))
+    name, created = _run_blocking(_submit_many(settings, sources, batch, batch_webhook, force, options))
     return BatchHandle(name, settings, tuple(JobHandle(job.job_id, settings, job.before) for job in created))
 
 
@@ -204,7 +204,7 @@ async def submit_many_async(
 ) -> AsyncBatchHandle:
     """`submit_many` for a program with an event loop."""
     settings = settings or _load()
-    name, created = await _there(_submit_many(settings, sources, batch, batch_webhook, force, options))
+    name, created = await _run_async(_submit_many(settings, sources, batch, batch_webhook, force, options))
     return AsyncBatchHandle(name, settings, tuple(AsyncJobHandle(job.job_id, settings, job.before) for job in created))
 
 
@@ -246,14 +246,14 @@ def _load() -> Settings:
     return load()
 
 
-def _here(work: Coroutine[Any, Any, T]) -> T:
+def _run_blocking(work: Coroutine[Any, Any, T]) -> T:
     """On the shared loop; this thread waits."""
     from tasks.event_loop import shared_loop  # noqa: PLC0415
 
     return shared_loop().call(work)
 
 
-async def _there(work: Coroutine[Any, Any, T]) -> T:
+async def _run_async(work: Coroutine[Any, Any, T]) -> T:
     """On the shared loop; the caller's loop goes on."""
     import asyncio  # noqa: PLC0415
 

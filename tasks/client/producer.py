@@ -31,10 +31,10 @@ from worker.webhooks.outbox import Outbox
 
 AT_ONCE: Final = 500
 """Jobs in one round trip, and files read in one go."""
-READ_BY_WORKERS: Final = timedelta(days=1)
+HASH_TTL: Final = timedelta(days=1)
 """How long workers need not read a file only for its hash; later they do."""
-MOST_READ: Final = 100_000
-MAX_NAMED: Final = 1_000_000
+MAX_IDENTIFIED: Final = 100_000
+MAX_CONTENTS: Final = 1_000_000
 
 
 class Identities:
@@ -48,7 +48,7 @@ class Identities:
 
     def note(self, identity: str, content: str) -> None:
         self.contents[identity] = content
-        if len(self.contents) > MAX_NAMED:  # of jobs that were never recorded
+        if len(self.contents) > MAX_CONTENTS:  # of jobs that were never recorded
             del self.contents[next(iter(self.contents))]
 
 
@@ -79,7 +79,7 @@ class Producer:
         # Taken first: a file that is written to while it is read does not match any more.
         stamps = await asyncio.to_thread(stamps_of, [source.text for source in sources if source.is_file])
         contents = await contents_of(sources, self.settings)
-        if len(self._read) > MOST_READ:  # of jobs that were never recorded
+        if len(self._read) > MAX_IDENTIFIED:  # of jobs that were never recorded
             self._read.clear()
         self._read |= {
             source.text: (stamps[source.text], content)
@@ -93,7 +93,7 @@ class Producer:
 
     async def record(self, identity: str, spec: JobSpec, *, force: bool = False) -> StateChange:
         """Put a job into the ledger, however many wait there; no message is sent."""
-        await self._tell_workers([spec])
+        await self._cache_hashes([spec])
         content = self.identified.contents.get(identity, "")
         return await self.ledger.create(
             identity, spec.model_dump_json(), batch=spec.batch, force=force, content=content
@@ -101,16 +101,16 @@ class Producer:
 
     def note_read(self, path: str, stamp: str, content: str) -> None:
         """Note a file that was identified elsewhere in this process, so that workers need not hash it again."""
-        if len(self._read) > MOST_READ:  # of jobs that were never recorded
+        if len(self._read) > MAX_IDENTIFIED:  # of jobs that were never recorded
             self._read.clear()
         self._read[path] = stamp, content
 
-    async def _tell_workers(self, specs: Sequence[JobSpec]) -> None:
+    async def _cache_hashes(self, specs: Sequence[JobSpec]) -> None:
         """What was read here need not be read by a worker that sees the same files, only for its hash."""
         paths = (spec.source.text for spec in specs)
         read = {path: self._read.pop(path) for path in paths if path in self._read}
         if read:
-            await self.hash_cache.put(read, ttl=READ_BY_WORKERS)
+            await self.hash_cache.put(read, ttl=HASH_TTL)
 
     async def wake(self, job_ids: Sequence[str]) -> None:
         """Tell the workers that these jobs wait. A message too many does no harm."""
@@ -157,7 +157,7 @@ class Producer:
         """Record jobs under their ids and tell the workers. `producer`: the name of one that may change only jobs that
         it queued itself; raises BadJob for others."""
         created: list[StateChange] = []
-        telling: list[asyncio.Task[None]] = []
+        announcements: list[asyncio.Task[None]] = []
         try:
             for first in range(0, len(jobs), AT_ONCE):
                 some = jobs[first : first + AT_ONCE]
@@ -167,19 +167,19 @@ class Producer:
                     await self.wake([identity for identity, _ in some])  # a part of them may be queued
                     raise
                 # Told while the next ones are recorded.
-                telling.append(asyncio.create_task(self._announce(new, batch)))
+                announcements.append(asyncio.create_task(self._announce(new, batch)))
                 created += new
         finally:
-            if telling:
-                await asyncio.wait(telling)
-        for task in telling:
+            if announcements:
+                await asyncio.wait(announcements)
+        for task in announcements:
             task.result()
         return created
 
     async def _record_many(
         self, jobs: Sequence[tuple[str, JobSpec]], batch: str | None, *, force: bool, producer: str
     ) -> list[StateChange]:
-        await self._tell_workers([spec for _, spec in jobs])
+        await self._cache_hashes([spec for _, spec in jobs])
         specs = [(identity, spec.model_dump_json()) for identity, spec in jobs]
         contents = {identity: self.identified.contents.get(identity, "") for identity, _ in jobs}
         created = await self.ledger.create_many(

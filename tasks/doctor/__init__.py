@@ -24,7 +24,7 @@ from worker.settings import Settings, unknown_variables
 from worker.webhooks.http_post import signing_keys
 
 SAMPLE: Final = Path(__file__).with_name("sample.opus")
-PART_S: Final = 180.0
+PART_TIMEOUT_S: Final = 180.0
 """Longest time for one part."""
 
 
@@ -33,20 +33,20 @@ async def checkup(
 ) -> AsyncIterator[Finding]:
     """Every finding as soon as it is there. `sample`: speech for the service; `outputs`: places to write to besides
     those of STT_ALLOWED_OUTPUTS."""
-    for finding in (*of_settings(settings, environ), storage.look_at_descriptors(settings)):
+    for finding in (*of_settings(settings, environ), storage.check_open_files(settings)):
         yield finding
     parts: tuple[tuple[str, Callable[[], Awaitable[list[Finding]]]], ...] = (
-        ("redis", lambda: redis.look(settings)),
-        ("service", lambda: service.look(settings, sample)),
-        ("outputs", lambda: storage.look_at_outputs(settings, outputs)),
-        ("disk", lambda: storage.look_at_disk(settings)),
+        ("redis", lambda: redis.check(settings)),
+        ("service", lambda: service.check(settings, sample)),
+        ("outputs", lambda: storage.check_outputs(settings, outputs)),
+        ("disk", lambda: storage.check_disk(settings)),
     )
-    for name, look in parts:
+    for name, check in parts:
         try:
-            async with asyncio.timeout(PART_S):
-                found = await look()
+            async with asyncio.timeout(PART_TIMEOUT_S):
+                found = await check()
         except TimeoutError:
-            found = [fail(name, f"not done within {PART_S:g} s", "look at the network between here and there")]
+            found = [fail(name, f"not done within {PART_TIMEOUT_S:g} s", "check at the network between here and there")]
         except SttError as exc:
             found = [fail(name, str(exc))]
         for finding in found:

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Final
 
 from tasks.doctor.finding import Finding, fail, ok, warn
-from tasks.doctor.service import Heard, many
+from tasks.doctor.service import SampleResult, many
 from worker.audio.decoding.decode import open_source
 from worker.audio.frames import BYTES_PER_SAMPLE, wire_frames
 from worker.errors import SttError
 from worker.settings import Settings, show_speed
 
 SPEEDS: Final = (2.0, 4.0, 8.0, 16.0, math.inf)
-LATER_S: Final = 3.0
+MAX_EXTRA_LATENCY_S: Final = 3.0
 """Seconds by which commits may come later than with one session."""
 REPEATS: Final = 6
 """Times the sample is said in the file that is sent faster."""
@@ -35,7 +35,7 @@ async def bench(settings: Settings, sample: Path, most_sessions: int) -> AsyncIt
         why = _trouble(results)
         latency_s = _latency(results)
         alone = latency_s if alone is None else alone
-        if not why and latency_s > alone + LATER_S:
+        if not why and latency_s > alone + MAX_EXTRA_LATENCY_S:
             why = f"commits came {latency_s:.1f} s after they were said, with one session {alone:.1f} s"
         if why:
             break
@@ -85,7 +85,7 @@ def _repeat(sample: Path, path: Path, rate: int) -> float:
     return len(once) * REPEATS / BYTES_PER_SAMPLE / rate
 
 
-def _trouble(results: list[Heard | BaseException]) -> str:
+def _trouble(results: list[SampleResult | BaseException]) -> str:
     for result in results:
         if isinstance(result, SttError):
             return str(result)
@@ -97,5 +97,5 @@ def _trouble(results: list[Heard | BaseException]) -> str:
     return ""
 
 
-def _latency(results: list[Heard | BaseException]) -> float:
-    return max((result.latency_s for result in results if isinstance(result, Heard)), default=0.0)
+def _latency(results: list[SampleResult | BaseException]) -> float:
+    return max((result.latency_s for result in results if isinstance(result, SampleResult)), default=0.0)

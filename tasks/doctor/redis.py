@@ -22,30 +22,30 @@ from worker.ledger.keys import Keys
 from worker.ledger.redis_releases import unpatched
 from worker.settings import Settings
 
-LEAST_VERSION: Final = (6, 2)
+MIN_VERSION: Final = (6, 2)
 PINGS: Final = 30
 SLOW_S: Final = 0.02
 """A commit waits for two or three answers; above this they are felt."""
-MOST_FULL: Final = 0.8
+MAX_MEMORY_USE: Final = 0.8
 """Of maxmemory."""
-AHEAD_S: Final = 315_360_000.0
+MAX_ID_AHEAD_S: Final = 315_360_000.0
 """An id this many seconds ahead of the clock was chosen by a producer."""
 CLOCK_WARN_S: Final = 2.0
 CLOCK_FAIL_S: Final = 60.0
 """Signed requests to object stores, and webhooks, are refused when clocks differ by minutes."""
 
 
-async def look(settings: Settings) -> list[Finding]:
+async def check(settings: Settings) -> list[Finding]:
     connection = RedisConnection(settings.redis_url, retries=0)
     try:
-        return await _look(settings, connection)
+        return await _check(settings, connection)
     except LedgerUnavailable as exc:
         return [fail("redis", str(exc))]
     finally:
         await connection.close()
 
 
-async def _look(settings: Settings, connection: RedisConnection) -> list[Finding]:
+async def _check(settings: Settings, connection: RedisConnection) -> list[Finding]:
     found = [*_transport(settings.redis_url), await _speed(connection), await _permissions(settings, connection)]
     try:
         info = dict(await connection.call(lambda redis: redis.info()))
@@ -71,20 +71,20 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version") or "?")
     numbers = tuple(int(part) for part in re.findall(r"\d+", str(info.get("redis_version", "")))[:2])
-    if numbers and numbers < LEAST_VERSION:
+    if numbers and numbers < MIN_VERSION:
         found = [fail("redis", f"{name} {version} is too old", "use Redis 6.2 or newer, or Valkey")]
     else:
         found = [ok("redis", f"{name} {version}")]
-    if numbers >= LEAST_VERSION and (holes := unpatched(info)) is not None:
+    if numbers >= MIN_VERSION and (holes := unpatched(info)) is not None:
         found.append(warn("redis", f"{holes[0]} has known vulnerabilities", f"update it, to {holes[1]} or newer"))
     lossy = durability_warnings(info)
     found += [warn("redis", text) for text in lossy] or [ok("redis", "append-only file, and nothing is evicted")]
     most, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
-    if most and used > MOST_FULL * most:
+    if most and used > MAX_MEMORY_USE * most:
         way = "raise maxmemory, or lower STT_RESULT_TTL"
         found.append(warn("redis", f"its memory is {used / most:.0%} full ({used / 1e6:.0f} MB)", way))
     if info.get("aof_last_write_status", "ok") != "ok" or info.get("rdb_last_bgsave_status", "ok") != "ok":
-        found.append(fail("redis", "its last write to disk failed", "look at its log and at its disk"))
+        found.append(fail("redis", "its last write to disk failed", "check at its log and at its disk"))
     return found
 
 
@@ -119,7 +119,7 @@ async def _last_ids(connection: RedisConnection, prefix: str) -> dict[str, str]:
 def of_streams(last_ids: Mapping[str, str], now_s: float) -> list[Finding]:
     """Findings about streams in which a producer used up the ids (pure)."""
     way = "give its producer a stream of its own (README.md, Producers); workers reset this one when it is empty"
-    ahead = [(key, last) for key, last in last_ids.items() if int(last.split("-")[0]) / 1000 > now_s + AHEAD_S]
+    ahead = [(key, last) for key, last in last_ids.items() if int(last.split("-")[0]) / 1000 > now_s + MAX_ID_AHEAD_S]
     return [warn("intake", f"the ids of {key} are used up: the last one is {last}", way) for key, last in ahead]
 
 
@@ -134,7 +134,7 @@ def of_clock(ahead_s: float) -> Finding:
 
 def _transport(url: str) -> list[Finding]:
     parts = urlsplit(url)
-    if parts.scheme != "redis" or service.is_near(url):
+    if parts.scheme != "redis" or service.is_local(url):
         return []
     if parts.password:
         return [warn("redis", "its password goes over the network unencrypted", "use rediss:// (TLS)")]

@@ -16,7 +16,7 @@ from worker.errors import AuthRefused, EndpointBusy, EndpointError, SttError
 from worker.job_progress import Progress
 from worker.pipeline.job import Job
 from worker.pipeline.run import run
-from worker.realtime.client import check
+from worker.realtime import client
 from worker.secret_masking import show_url
 from worker.settings import Settings, Speed
 from worker.storage.address import from_path
@@ -27,7 +27,7 @@ SLOW_COMMIT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
+class SampleResult:
     """What came of one sample."""
 
     transcript: Transcript
@@ -69,21 +69,21 @@ class _Latencies:
             self._begun = min(self._begun, time.monotonic() - progress.sent_s)
 
 
-async def hear(settings: Settings, sample: Path, speed: Speed = 1.0) -> Heard:
+async def transcribe_sample(settings: Settings, sample: Path, speed: Speed = 1.0) -> SampleResult:
     """Stream a sample through one session, without a retry. Raises SttError."""
     latencies, started = _Latencies(), time.monotonic()
     once = settings.model_copy(update={"session_retries": 0, "allowed_sources": ""})
     job = Job(id="doctor", source=from_path(sample), speed=speed, language=None)
     transcript = await run(job, settings=once, log=latencies, listener=latencies)
-    return Heard(transcript, time.monotonic() - started, tuple(latencies.latencies_s))
+    return SampleResult(transcript, time.monotonic() - started, tuple(latencies.latencies_s))
 
 
-async def look(settings: Settings, sample: Path) -> list[Finding]:
+async def check(settings: Settings, sample: Path) -> list[Finding]:
     if not settings.url or not settings.api_key.get_secret_value():
         return []  # the settings have said so
     started = time.monotonic()
     try:
-        await check(settings.url, settings.api_key, settings)
+        await client.check(settings.url, settings.api_key, settings)
     except AuthRefused as exc:
         return [fail("service", str(exc), "set STT_API_KEY to a key of that service")]
     except EndpointBusy as exc:
@@ -92,30 +92,30 @@ async def look(settings: Settings, sample: Path) -> list[Finding]:
         return [fail("service", str(exc))]
     took_s = time.monotonic() - started
     text = f"{show_url(settings.url)} takes the key; connected in {took_s:.2f} s"
-    found = [warn("service", text, "look at the network") if took_s > SLOW_CONNECT_S else ok("service", text)]
+    found = [warn("service", text, "check at the network") if took_s > SLOW_CONNECT_S else ok("service", text)]
     try:
-        heard = await hear(settings, sample)
+        result = await transcribe_sample(settings, sample)
     except SttError as exc:
         return [*found, fail("service", f"the sample was not transcribed: {exc}")]
-    return [*found, *of_sample(heard)]
+    return [*found, *of_sample(result)]
 
 
-def of_sample(heard: Heard) -> list[Finding]:
-    transcript = heard.transcript
-    if not heard.whole:
+def of_sample(result: SampleResult) -> list[Finding]:
+    transcript = result.transcript
+    if not result.whole:
         reasons = [*transcript.failures, *(gap.reason for gap in transcript.coverage.missing)]
         if not reasons:
             way = "give speech in a language the service knows: --sample FILE"
             return [warn("service", "a session ran, and no word of the sample came back", way)]
         return [fail("service", f"the sample came back with something missing: {'; '.join(reasons)}")]
-    text = f"a spoken sample came back in {heard.took_s:.1f} s, committed {heard.latency_s:.1f} s after it was said"
-    found = [warn("service", text) if heard.latency_s > SLOW_COMMIT_S else ok("service", text)]
+    text = f"a spoken sample came back in {result.took_s:.1f} s, committed {result.latency_s:.1f} s after it was said"
+    found = [warn("service", text) if result.latency_s > SLOW_COMMIT_S else ok("service", text)]
     if any(segment.timing != "measured" for segment in transcript.segments):
         found.append(warn("service", "it gives no word times: those in transcripts are estimated"))
     return found
 
 
-def is_near(url: str) -> bool:
+def is_local(url: str) -> bool:
     """Whether an address is on this machine, by its name or number."""
     host = urlsplit(url).hostname or ""
     try:
@@ -124,9 +124,9 @@ def is_near(url: str) -> bool:
         return host in ("localhost", "")
 
 
-async def many(settings: Settings, sample: Path, count: int, speed: Speed = 1.0) -> list[Heard | BaseException]:
+async def many(settings: Settings, sample: Path, count: int, speed: Speed = 1.0) -> list[SampleResult | BaseException]:
     """The sample in so many sessions at the same time."""
     results: list[Any] = await asyncio.gather(
-        *(hear(settings, sample, speed) for _ in range(count)), return_exceptions=True
+        *(transcribe_sample(settings, sample, speed) for _ in range(count)), return_exceptions=True
     )
     return results

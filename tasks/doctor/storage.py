@@ -21,17 +21,17 @@ from worker.storage.access_policy import check_output
 from worker.storage.address import Address, parse
 
 PROBE: Final = b"written by stt-batch doctor, and deleted again\n"
-_WAYS_OUT: Final = {
+_REMEDIES: Final = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there, or have the quota raised",
     errno.EROFS: "mount it writable",
     errno.ENOTDIR: "name a folder",
 }
-LEAST_FREE: Final = 1_000_000_000
+MIN_FREE_BYTES: Final = 1_000_000_000
 """Bytes on the disk of downloads and temporary files."""
 
 
-async def look_at_outputs(settings: Settings, outputs: tuple[str, ...]) -> list[Finding]:
+async def check_outputs(settings: Settings, outputs: tuple[str, ...]) -> list[Finding]:
     """Write, read and delete a probe in each place of `outputs` and of STT_ALLOWED_OUTPUTS."""
     listed = [entry.strip() for entry in settings.allowed_outputs.split(",") if entry.strip() not in ("", "*")]
     places = list(dict.fromkeys([*outputs, *listed]))
@@ -55,7 +55,7 @@ async def _probe(settings: Settings, place: str) -> Finding:
     except (OutputError, SourceError, BadJob) as exc:
         return fail("outputs", str(exc))
     except OSError as exc:
-        way = _WAYS_OUT.get(exc.errno or 0, "create it, or give this user the right to write")
+        way = _REMEDIES.get(exc.errno or 0, "create it, or give this user the right to write")
         return fail("outputs", f"{folder}: {exc.strerror or exc}", way)
     return ok("outputs", f"{folder}: written, read and deleted a probe")
 
@@ -82,7 +82,7 @@ async def _probe_store(address: Address, endpoint: str) -> None:
         raise OutputError(f"{address.shown}: an object reads back as something else")
 
 
-async def look_at_disk(settings: Settings) -> list[Finding]:
+async def check_disk(settings: Settings) -> list[Finding]:
     """The folders of downloads and temporary files."""
     try:
         return [await asyncio.to_thread(_disk, settings)]
@@ -90,7 +90,7 @@ async def look_at_disk(settings: Settings) -> list[Finding]:
         return [fail("disk", str(exc), "set STT_TEMP_DIR (and TMPDIR) to a folder that can be written to")]
 
 
-def look_at_descriptors(settings: Settings) -> Finding:
+def check_open_files(settings: Settings) -> Finding:
     """Compare the limit of open files with the need; the limit is raised as in a worker."""
     limit = raise_limit()
     if (text := limit_warning(limit, settings.worker_sessions)) is not None:
@@ -107,7 +107,7 @@ def _disk(settings: Settings) -> Finding:
         return fail("disk", f"{folder} cannot be written to", "set STT_TEMP_DIR to a folder for downloads")
     free = shutil.disk_usage(folder).free
     text = f"{folder} has {free / 1e9:.1f} GB free"
-    if free < LEAST_FREE:
+    if free < MIN_FREE_BYTES:
         return fail("disk", text, "free some space, or set STT_TEMP_DIR")
     if free < settings.downloads_max_gb * 1e9:
         return warn(

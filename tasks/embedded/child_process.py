@@ -1,4 +1,4 @@
-"""A process of the embedded stack under its guard (`tasks.embedded.supervisor`): start, watch, end."""
+"""Starts, checks and ends one process of the embedded stack, which runs under `tasks.embedded.supervisor`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GUARD: Final = str(Path(__file__).with_name("supervisor.py"))
 class Child:
     name: str
     process: subprocess.Popen[bytes]
-    """The guard's process; it ends when the child does, with the same exit code."""
+    """The supervisor. It ends when the child ends, with the child's exit code."""
     log: Path
     grace_s: float
 
@@ -39,8 +39,8 @@ class Child:
         cwd: Path | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Self:
-        """Start `command` with its output in `log`. `grace_s`: seconds from SIGTERM to SIGKILL; `orphan_s`: seconds it
-        goes on when this process was killed."""
+        """Start `command` with its output in `log`. `grace_s`: seconds from SIGTERM to SIGKILL; `orphan_s`: seconds
+        that the child may run on after this process was killed."""
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  our own command
                 [sys.executable, "-I", "-S", _GUARD, str(grace_s), str(orphan_s), *command],
@@ -50,7 +50,7 @@ class Child:
                 env=dict(environment),
                 cwd=cwd,
                 pass_fds=pass_fds,
-                start_new_session=True,  # Ctrl-C in the terminal is for this process alone
+                start_new_session=True,  # so that Ctrl-C in the terminal signals only this process
             )
         return cls(name, process, log, grace_s)
 
@@ -62,7 +62,7 @@ class Child:
                 f"the {self.name} process ended by itself (exit {code}); the end of {self.log}:\n{self.end_of_log()}"
             )
 
-    async def until(self, ready: Callable[[], bool]) -> None:
+    async def wait_until_ready(self, ready: Callable[[], bool]) -> None:
         while not ready():
             self.check()
             await asyncio.sleep(POLL_S)
@@ -71,19 +71,21 @@ class Child:
         text = self.log.read_text("utf-8", "replace") if self.log.exists() else ""
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
-    def let_go(self, word: str = "stop") -> None:
-        """Have the guard end the process: `stop` with SIGTERM and its grace, `kill` at once. Does not wait."""
+    def request_stop(self, word: str = "stop") -> None:
+        """Ask the supervisor to end the process: `stop` with SIGTERM and the grace period, `kill` at once. Does not
+        wait."""
         stdin = self.process.stdin
         if stdin is None or stdin.closed:
             return
-        with suppress(OSError):  # it has ended by itself
+        with suppress(OSError):  # the supervisor has ended already
             stdin.write(word.encode())
             stdin.flush()
         with suppress(OSError):
             stdin.close()
 
-    async def gone(self) -> None:
-        """Wait for the end after `let_go`. A guard that hangs is killed; the kernel then ends the child (Linux)."""
+    async def wait_ended(self) -> None:
+        """Wait for the end after `request_stop`. A supervisor that hangs is killed; on Linux the kernel then kills the
+        child."""
         deadline = time.monotonic() + self.grace_s + 2.0
         while self.process.poll() is None:
             if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""Ends a run while its disk still has room for the ledger to be written."""
+"""Ends a run before its disk is full, while the ledger can still be written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Final
 from worker.errors import StackError
 
 MIN_FREE_BYTES: Final = 1 << 20
-"""With less on the disk the ledger cannot be written any more, and soon nothing else."""
+"""With less free space the ledger can soon not be written any more."""
 
 
 def check_free_space(folder: Path) -> None:

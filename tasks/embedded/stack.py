@@ -29,20 +29,20 @@ from worker.settings import Settings, as_environment
 
 STATE_FOLDER: Final = ".stt-batch"
 RESULT_TTL: Final = timedelta(days=365)
-"""How long a run remembers what is done."""
+"""How long the ledger of a run stores finished jobs."""
 START_TIMEOUT_S: Final = 60.0
 LOCK_TIMEOUT_S: Final = 6.0
-"""How long the processes of a run that was killed may take to go."""
+"""Seconds that a new run waits for the processes of a killed run to end."""
 GRACE_S: Final = 1.2
 VALKEY_GRACE_S: Final = 2.0
 ORPHAN_S: Final = 1.0
-STARTS: Final = 3
-"""Tries to start on free ports; another program may take one between finding and using it."""
+MAX_STARTS: Final = 3
+"""Attempts to start on free ports. Another program may take a port between the search and its use."""
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class Stack:
-    """`async with Stack(…) as stack:` runs while the block does. `stack.settings` reach it.
+    """The running processes, as an async context manager. `stack.settings` have the addresses to connect to.
 
     Raises StackError when a process does not start, or when another run uses the folder; SettingsError when the
     self-hosted service is wanted but its recognizer is not installed.
@@ -53,7 +53,7 @@ class Stack:
         self.folder = out / STATE_FOLDER
         self.embedded_endpoint = embedded_endpoint
         self.idle = False
-        """Set when all jobs have ended: only Valkey has something to put in order then, the others are just killed."""
+        """Set when all jobs have ended. Then only Valkey shuts down in order; the other processes are killed."""
         self._children: list[Child] = []
         self._lock = -1
         if embedded_endpoint:
@@ -64,12 +64,12 @@ class Stack:
             self._make_folder()
             check_free_space(self.folder)
             await self._take_lock()
-            for attempt in range(1, STARTS + 1):
+            for attempt in range(1, MAX_STARTS + 1):
                 try:
                     await self._start()
                     break
                 except StackError as exc:
-                    if attempt == STARTS or "in use" not in str(exc):
+                    if attempt == MAX_STARTS or "in use" not in str(exc):
                         raise
                     await self._stop_children()
         except BaseException:
@@ -87,7 +87,7 @@ class Stack:
             child.check()
 
     async def stop(self) -> None:
-        """End everything; the worker first, so that it can still give its jobs back. Takes up to 2 s."""
+        """End all processes, Valkey last, so that the worker can still release its jobs. Takes up to 2 s."""
         await self._stop_children()
         if self._lock >= 0:
             os.close(self._lock)
@@ -101,11 +101,12 @@ class Stack:
             (self.folder / "valkey").mkdir(exist_ok=True, mode=0o700)
         except OSError as exc:
             raise StackError(
-                f"{self.folder}: cannot be made ({exc.strerror}); choose another folder with --out"
+                f"{self.folder}: cannot be created ({exc.strerror}); choose another folder with --out"
             ) from exc
 
     async def _take_lock(self) -> None:
-        """One run at a time in a folder. Valkey holds the lock as well, so a new run waits until an old one is gone."""
+        """Allow one run at a time in a folder. Valkey inherits the lock, so a new run also waits for the Valkey of an
+        old one to end."""
         path = self.folder / "lock"
         self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
@@ -132,7 +133,7 @@ class Stack:
         update: dict[str, object] = {
             "redis_url": f"redis://:{password}@127.0.0.1:{redis_port}/0",
             "result_ttl": RESULT_TTL,
-            # So that Ctrl-C is quick.
+            # A short timeout, so that Ctrl-C ends the run quickly.
             "close_timeout_s": min(self.settings.close_timeout_s, 0.8),
         }
         if self.embedded_endpoint:
@@ -191,7 +192,7 @@ class Stack:
                     break
                 except LedgerUnavailable:
                     await asyncio.sleep(POLL_S)
-            # What an earlier run left in the queue: this run sends its own messages.
+            # Remove messages of an earlier run, because this run sends its own.
             await ledger.clear_queue(settings.queue)
         finally:
             await ledger.close()
@@ -207,21 +208,21 @@ class Stack:
             grace_s=GRACE_S,
         )
         self._children.append(child)
-        return child.until(ready.exists)
+        return child.wait_until_ready(ready.exists)
 
     async def _stop_children(self) -> None:
         valkey = [child for child in self._children if child.name == "valkey"]
         others = [child for child in self._children if child.name != "valkey"]
         for group in (others, valkey):
             for child in group:
-                child.let_go("kill" if self.idle and group is others else "stop")
+                child.request_stop("kill" if self.idle and group is others else "stop")
             for child in group:
-                await child.gone()
+                await child.wait_ended()
         self._children.clear()
 
 
 async def _all(waits: list[Awaitable[None]]) -> None:
-    """Wait for all; the first failure ends the others and is raised as it is."""
+    """Wait for all. The first failure cancels the others and is raised unchanged."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.gather(*tasks)
@@ -236,7 +237,7 @@ def _is_alive(pid: str) -> bool:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):
         return False
-    except PermissionError:  # somebody else's, but alive
+    except PermissionError:  # a process of another user
         return True
     return True
 
@@ -261,7 +262,7 @@ def for_language(settings: Settings, language: str) -> Settings:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on now."""
+    """Free ports of the loopback interface."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:
@@ -273,7 +274,7 @@ def free_ports(count: int) -> list[int]:
 
 
 def _python_path() -> str:
-    """Where the child finds this package, also when it is not installed; never the current folder."""
+    """PYTHONPATH for the children: this package, also when it is not installed, but not the current folder."""
     given = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(_ROOT), *([given] if given else [])])
 

@@ -1,14 +1,14 @@
-"""Runs one command and ends it when its starter is gone, however that ended.
+"""Runs one command and ends it when the process that started it has ended, even after kill -9.
 
-    python -I -S guard.py GRACE_S ORPHAN_S COMMAND...
+    python -I -S supervisor.py GRACE_S ORPHAN_S COMMAND...
 
-Standard input is the lifeline: the starter holds the other end of the pipe. Its end (the starter closed it, or died
-of anything, kill -9 included) sends SIGTERM to the command, and
-SIGKILL `GRACE_S` seconds later. The starter may say a word first: `stop` for just that, `kill` for SIGKILL at once.
-Without a word it was killed; then the command gets `ORPHAN_S` seconds more, so that its other processes may use it.
-On Linux the kernel kills the command when this process itself is killed.
+Standard input is a pipe from the starting process. At the end of the input the command gets SIGTERM, and SIGKILL
+`GRACE_S` seconds later. The starting process may first write one word: `stop` for this, or `kill` for SIGKILL at once.
+An end without a word means that the starting process was killed; the command then runs `ORPHAN_S` seconds longer,
+because other children of that process may still use it. On Linux the kernel kills the command when this process itself
+is killed.
 
-Exits as the command did. Only the standard library: this must start in milliseconds.
+The exit code is that of the command. Only the standard library is used, because this must start in milliseconds.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ POLL_S = 0.05
 
 
 def _die_with_parent() -> None:
-    """In the child, before it becomes the command. This process has one thread, so the kernel means the process."""
+    """Have the kernel kill the child when this process ends. Runs in the child before exec. The kernel watches the
+    thread that forked; this process has only one."""
     import ctypes  # noqa: PLC0415
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""One attempt at a job: from its spec and the state left by earlier attempts to a transcript and files."""
+"""Runs one attempt at a job: transcribes the source, continuing after earlier attempts, and writes the files."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ Result = tuple[Transcript, tuple[str, ...]]
 """The transcript, and the paths and addresses of the files that were written."""
 
 
+# The pipeline is a parameter, so that tests can run attempts without audio.
 class AttemptRunner:
     """Runs attempts with the settings, the pipeline and the session slots of one worker process."""
 
@@ -74,9 +75,9 @@ class AttemptRunner:
 
 
 async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger) -> Job:
-    """Raises LedgerUnavailable."""
+    """The job for the pipeline, from its spec, the settings and the ledger. Raises LedgerUnavailable."""
     speed = settings.speed if spec.speed is None else spec.speed
-    most = min(settings.job_max_sessions or settings.worker_sessions, settings.worker_sessions)
+    max_sessions = min(settings.job_max_sessions or settings.worker_sessions, settings.worker_sessions)
     stamp, sha256 = await ledger.hash_cache.get(spec.source.text) if spec.source.is_file else (None, None)
     return Job(
         id=lease.job_id,
@@ -86,7 +87,7 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
         speed=speed,
         start_speed=await ledger.speed_cache.get(settings.url) if speed == "auto" else None,
         language=spec.language,
-        sessions=min(spec.sessions or most, most),
+        sessions=min(spec.sessions or max_sessions, max_sessions),
         skip_silence=settings.skip_silence if spec.skip_silence is None else spec.skip_silence,
         channels=ChannelSelection(spec.channels, spec.channel_names, spec.track),
         resume=await _resume_state(lease, ledger),
@@ -103,7 +104,8 @@ def _content(record: ContentRecord) -> KnownContent:
 
 
 async def _resume_state(lease: Lease, ledger: Ledger) -> ResumeState:
-    """Raises LedgerUnavailable. Text that the service never committed is left out: its audio is streamed again."""
+    """The state left by earlier attempts. Text that the service never committed is dropped, and its audio is streamed
+    again. Raises LedgerUnavailable."""
     if lease.attempts <= 1 and not lease.commits:
         return ResumeState()
     plan, lease.sections = await ledger.plan(lease.job_id)

@@ -31,12 +31,13 @@ class JobReporter:
         self._publish("started", attempt=self._lease.attempts)
 
     def committed(self, segment: Segment) -> None:
-        """Publish a segment that the ledger has."""
+        """Publish a segment that was written to the ledger."""
         facts = {} if segment.channel is None else {"channel": segment.channel}
         self._publish("committed", start=segment.start, end=segment.end, text=segment.text, **facts)
 
     def progress(self, progress: Progress) -> None:
-        """The ledger gets every progress soon (see `LeaseRenewer`), the events one every PROGRESS_EVERY_S seconds."""
+        """Report progress: to the ledger soon (see `LeaseRenewer`), as an event at most every PROGRESS_EVERY_S
+        seconds."""
         self._lease.note(progress)
         now = time.monotonic()
         if now >= self._next:

@@ -36,6 +36,7 @@ class FailedAttempt:
     unread: int
     """Attempts before this one, in a row, by workers that were too old for the job."""
     restarts: int
+    """Times the job was started over because its source had changed."""
     keyed: bool
     """Whether an idempotency key names the job, so that it stands for any content of its source."""
 
@@ -50,9 +51,9 @@ class Retry:
     message: str
     """The log message."""
     counted: Literal[True, "unread", "shortages"] = True
-    """The counter that the attempt increments; True for the ordinary one, after whose maximum the job fails."""
+    """The counter that the attempt increments. True means the ordinary attempts: at their maximum the job fails."""
     start_over: bool = False
-    """Whether the committed text is deleted first."""
+    """Whether the committed text is deleted before the next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +63,11 @@ class Fail:
     code: str
     reason: str
     unexpected: bool = False
-    """Whether the error is a bug: it is not one of ours."""
+    """Whether the error is a bug, because it is not an SttError."""
 
 
 def decide(exc: Exception, job: FailedAttempt, first_pause_s: float) -> Retry | Fail:
-    """`first_pause_s`: the setting STT_JOB_BACKOFF_S."""
+    """Decide what follows `exc`. `first_pause_s`: the setting STT_JOB_BACKOFF_S."""
     # A shortage is not the fault of the job, so it costs none of the job's attempts.
     shortage = shortage_of(exc)
     if shortage is not None and job.shortages < MAX_SHORTAGES:

@@ -19,13 +19,15 @@ from worker.settings import Settings
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 WRITE_EVERY_S: Final = 0.5
-"""Seconds between two writes: within this time the ledger shows the progress, and a cancelled job stops."""
+"""Seconds between two writes. Within this time the ledger has the progress, and a cancelled job stops."""
 STOP_TRIES: Final = 3
 
 
 class LeaseRenewer:
-    """For all jobs together, one round trip every WRITE_EVERY_S seconds writes their progress and finds the leases that
-    were lost. (A round trip for each job and report would cost more than streaming does.)"""
+    """Renews leases, writes progress and detects lost leases.
+
+    One round trip every WRITE_EVERY_S seconds writes the progress of all jobs together. A round trip per job and report
+    would cost more than streaming does."""
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings = settings
@@ -73,8 +75,8 @@ class LeaseRenewer:
         metrics.LEASE_AGE.set(0.0)
 
     async def _stop(self, *tasks: asyncio.Task[Any]) -> None:
-        """Cancel and wait. Cancel again when the time for closing a session is over: a library may lose a
-        cancellation."""
+        """Cancel the tasks and wait for them. Cancels again after the time for closing a session, because a library may
+        swallow a cancellation."""
         for _ in range(STOP_TRIES):
             pending = [task for task in tasks if not task.done()]
             if not pending:

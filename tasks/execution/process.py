@@ -1,4 +1,4 @@
-"""The lifecycle of a worker process: checks at the start, background work, the drain, and the close."""
+"""The lifecycle of a worker process: checks at the start, background tasks, drain, and close."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ from worker.webhooks.http_post import signing_keys
 
 logger: Final = structlog.get_logger(__name__)
 REDIS_CHECK_TIMEOUT_S: Final = 5.0
-"""Seconds that a start waits for Redis to say which versions may use it."""
+"""Maximum seconds that the start waits for the schema version in Redis."""
 CLOSE_S: Final = 1.0
-"""Seconds that closing the connections may take."""
+"""Maximum seconds to close the connections."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class WorkerContext:
 
     @classmethod
     async def create(cls) -> WorkerContext:
-        """No I/O: each client connects with its first command."""
+        """Create the clients without I/O: each of them connects with its first command."""
         settings = load()
         connection, ledger = RedisConnection(settings.redis_url), Ledger(settings)
         events, limiter = EventStream(settings, connection), SessionLimiter(settings, connection)
@@ -62,7 +62,7 @@ class WorkerContext:
         return cls(settings, connection, ledger, events, limiter, runner)
 
     async def close(self) -> None:
-        """Writes the remaining events, for at most a second."""
+        """Write the remaining events, for at most CLOSE_S seconds, and close the connections."""
         await asyncio.gather(self.session_limiter.close(), self.events.close())
         with suppress(LedgerUnavailable, TimeoutError):
             async with asyncio.timeout(CLOSE_S):
@@ -91,7 +91,7 @@ class Process:
         tracing.set_up()
         self._monitor = monitor = Monitor(settings)
         on_stop(self.drain)
-        on_timer(BEAT_S, lambda: monitor.pulse.beat(TIMER), lambda: monitor.pulse.pause(TIMER))
+        on_timer(BEAT_S, lambda: monitor.heartbeat.beat(TIMER), lambda: monitor.heartbeat.pause(TIMER))
         self._loop().submit(monitor.run())
 
     def start_background(self) -> None:
@@ -113,8 +113,8 @@ class Process:
         return None if self._draining else runner
 
     def drain(self) -> None:
-        """Begin no more jobs and release the running ones. Called in a signal handler and at any other end of the
-        worker: it sets the flag, and the event loop does the rest."""
+        """Start no more jobs and release the running ones. May be called in a signal handler: it only sets a flag, and
+        the event loop does the rest."""
         if self._draining:
             return
         self._draining = True
@@ -144,7 +144,7 @@ class Process:
 
 
 def check_settings(settings: Settings) -> None:
-    """Raise the limit of open files and log what may be wrong. Raises SettingsError."""
+    """Raise the limit of open files and log a warning for each doubtful setting. Raises SettingsError."""
     if (text := limit_warning(raise_limit(), settings.worker_sessions)) is not None:
         logger.warning(text)
     warn_of_unknown_variables(os.environ)
@@ -154,7 +154,8 @@ def check_settings(settings: Settings) -> None:
 
 
 async def check_ledger(settings: Settings) -> None:
-    """Check that this version may use this ledger. Raises LedgerNewer. While Redis is away, the first job checks it."""
+    """Check that this version can use the ledger. Raises LedgerNewer. If Redis is unreachable, the first job checks
+    it."""
     ledger = Ledger(settings)
     try:
         async with asyncio.timeout(REDIS_CHECK_TIMEOUT_S):
@@ -163,7 +164,7 @@ async def check_ledger(settings: Settings) -> None:
         raise
     except (LedgerUnavailable, TimeoutError) as exc:
         reason = str(exc) or f"no answer within {REDIS_CHECK_TIMEOUT_S:g} s"
-        logger.warning("Redis is away at the start", error=reason)
+        logger.warning("Redis is unreachable at the start", error=reason)
     finally:
         await ledger.close()
 
@@ -177,4 +178,4 @@ async def _warn_of_lossy_redis(ledger: Ledger) -> None:
         for problem in await ledger.durability():
             logger.warning(problem)
     except LedgerUnavailable as exc:
-        logger.warning("it is not known whether Redis keeps what it accepts", error=str(exc))
+        logger.warning("the durability settings of Redis cannot be checked", error=str(exc))

@@ -41,13 +41,13 @@ from worker.storage.sources.identify import SourceIdentifier
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 RELEASE_TIMEOUT_S: Final = 2.0
-"""How long giving a job back may take at shutdown."""
-BACK_AFTER_S: Final = 2.0
-"""Pause before a message goes back because Redis refused us, so that it does not come around at full speed."""
-MAX_BACK_AFTER_S: Final = 60.0
-MAX_RETURNS: Final = 10
+"""Maximum seconds to release a job at shutdown."""
+REQUEUE_PAUSE_S: Final = 2.0
+"""Pause before a message is requeued while Redis is unreachable, so that it does not circulate at full speed."""
+MAX_REQUEUE_PAUSE_S: Final = 60.0
+MAX_REQUEUES: Final = 10
 """Maximum requeues in a row of one job's messages while Redis is unreachable; then the reaper sends a new one."""
-MAX_RETURNED_JOBS: Final = 10_000
+MAX_REQUEUED_JOBS: Final = 10_000
 
 
 class _Draining(Exception):
@@ -55,18 +55,18 @@ class _Draining(Exception):
 
 
 class Outcome(StrEnum):
-    """What became of a message."""
+    """Result of handling one message."""
 
     ENDED = "ended"
-    """The job is done or failed; the ledger says which."""
-    LATER = "later"
-    """This attempt failed; the reaper sends the job again after a pause."""
+    """The job has ended. The ledger has its state."""
+    POSTPONED = "later"
+    """The attempt failed. The reaper sends a message for the job after a pause."""
     SKIPPED = "skipped"
-    """Nothing to do: another worker has it, or it ended before."""
-    SENT_AGAIN = "sent again"
-    """The job waits for another worker, and a new message says so."""
-    BACK = "back"
-    """The message itself must be delivered again."""
+    """The message needed no work: another worker runs the job, or the job had ended."""
+    RESENT = "sent again"
+    """The job waits for another worker, and a new message was sent for it."""
+    REQUEUED = "back"
+    """The message itself must be requeued."""
 
 
 class Runner:
@@ -81,8 +81,8 @@ class Runner:
         slots: Slots | None = None,
         events: EventStream | None = None,
     ) -> None:
-        """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: leave to open sessions,
-        shared with the other workers, or None for no limit."""
+        """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: limits the open
+        sessions of all workers together; None means no limit."""
         self._wake = wake
         self._events = events
         self._settings = settings
@@ -95,18 +95,18 @@ class Runner:
         self._renewer = LeaseRenewer(settings, ledger)
         self._drained = asyncio.Event()
         self._identifier = SourceIdentifier(settings, settings.intake_timeout_s)
-        self._returns: dict[str, int] = {}
+        self._requeues: dict[str, int] = {}
         """Number of requeues in a row, by job."""
 
     def drain(self) -> None:
-        """Begin no more jobs and release the running ones, which continue at their last commit."""
+        """Start no more jobs and release the running ones. Another worker continues them after their last commit."""
         self._drained.set()
         for task in self._running:
             task.cancel()
 
     async def perform(self, name: Any, inline: Any = None) -> Outcome:
-        """Handle one message: the id of a job in the ledger, a whole job, or both. It wakes this worker for the job
-        that is first in the line, which may be another one."""
+        """Handle one message: the id of a job in the ledger, a whole job, or both. The worker then runs the first job
+        of the ledger's queue, which may be another one."""
         try:
             request = job_request((), {"job_id": name, "job": inline})
         except MessageRefused as exc:
@@ -115,14 +115,14 @@ class Runner:
         try:
             identity = await self._record(request)
             if request.job is not None:
-                self._returns.pop(whole, None)
+                self._requeues.pop(whole, None)
         except _Draining:
-            return Outcome.BACK
+            return Outcome.REQUEUED
         except LedgerRefused as exc:
             return await self._refuse(name, inline, str(exc))
         except (LedgerUnavailable, WorkerShortage) as exc:
             logger.warning("a whole job cannot be recorded now, its message is requeued", error=str(exc))
-            return await self._return(whole)
+            return await self._requeue_whole(whole)
         return await self._perform(identity)
 
     async def _refuse(self, name: Any, inline: Any, reason: str) -> Outcome:
@@ -137,59 +137,59 @@ class Runner:
             logger.error("a refused message is not in the dead letters", error=str(exc))  # noqa: TRY400
         return Outcome.SKIPPED
 
-    async def _return(self, identity: str) -> Outcome:
+    async def _requeue_whole(self, identity: str) -> Outcome:
         """Requeue the message of a job that is not in the ledger, after a growing pause. It is never dropped, because
         the job is recorded nowhere else."""
-        times = self._returned(identity)
-        await self._wait_or_drain(exponential_s(times - 1, BACK_AFTER_S, MAX_BACK_AFTER_S))
-        return Outcome.BACK
+        times = self._count_requeue(identity)
+        await self._wait_or_drain(exponential_s(times - 1, REQUEUE_PAUSE_S, MAX_REQUEUE_PAUSE_S))
+        return Outcome.REQUEUED
 
-    def _returned(self, identity: str) -> int:
+    def _count_requeue(self, identity: str) -> int:
         """Count a requeue of a job's message. Returns the number of requeues in a row."""
-        if len(self._returns) > MAX_RETURNED_JOBS:
-            self._returns.clear()
-        self._returns[identity] = self._returns.get(identity, 0) + 1
-        return self._returns[identity]
+        if len(self._requeues) > MAX_REQUEUED_JOBS:
+            self._requeues.clear()
+        self._requeues[identity] = self._requeues.get(identity, 0) + 1
+        return self._requeues[identity]
 
-    def _may_return(self, identity: str) -> bool:
-        """Whether the message of a job in the ledger is requeued: at most MAX_RETURNS times in a row."""
-        if self._returned(identity) <= MAX_RETURNS or self._drained.is_set():
+    def _may_requeue(self, identity: str) -> bool:
+        """Whether the message of a job in the ledger is requeued: at most MAX_REQUEUES times in a row."""
+        if self._count_requeue(identity) <= MAX_REQUEUES or self._drained.is_set():
             return True
-        del self._returns[identity]
-        logger.warning("message dropped, the search for lost jobs sends a new one", job=identity, returns=MAX_RETURNS)
+        del self._requeues[identity]
+        logger.warning("message dropped, the search for lost jobs sends a new one", job=identity, returns=MAX_REQUEUES)
         return False
 
     async def _perform(self, identity: str) -> Outcome:
         try:
-            outcome = await self._hold(identity)
+            outcome = await self._run_leased(identity)
         except LedgerRefused as exc:
             # Redis would refuse it again. If the job is intact, the search for lost jobs finds it.
             return await self._refuse(identity, None, str(exc))
         except LedgerUnavailable as exc:
-            # The job itself is found by the reaper when its lease has lapsed.
-            logger.warning("ledger away, job left to another", error=str(exc))
-            if not self._may_return(identity):
+            # The reaper finds the job when its lease has expired.
+            logger.warning("Redis is unreachable, the job is left to another worker", error=str(exc))
+            if not self._may_requeue(identity):
                 return Outcome.SKIPPED
-            await self._wait_or_drain(BACK_AFTER_S)
-            return await self._send_again(identity)
+            await self._wait_or_drain(REQUEUE_PAUSE_S)
+            return await self._resend(identity)
         except asyncio.CancelledError:
             if not self._drained.is_set():
                 raise
-            return await self._send_again(identity)
-        self._returns.pop(identity, None)
+            return await self._resend(identity)
+        self._requeues.pop(identity, None)
         return outcome
 
-    async def _send_again(self, identity: str) -> Outcome:
-        """Send a new message for the current one, which is gone from the queue when the connection it came on
-        broke, or when a double of it was acknowledged. One too many does no harm."""
+    async def _resend(self, identity: str) -> Outcome:
+        """Send a new message for the job. The current one no longer exists if its connection broke, or if a duplicate
+        of it was acknowledged. A superfluous message does no harm."""
         if self._wake is None:
-            return Outcome.BACK
+            return Outcome.REQUEUED
         try:
             await asyncio.to_thread(self._wake, identity)
         except LedgerUnavailable as exc:
             logger.warning("no new message sent", job=identity, error=str(exc))
-            return Outcome.BACK
-        return Outcome.SENT_AGAIN
+            return Outcome.REQUEUED
+        return Outcome.RESENT
 
     async def _record(self, request: JobRequest) -> str:
         """Record a job from a message in the ledger, as `submit` does. Returns its id."""
@@ -201,14 +201,14 @@ class Runner:
             try:
                 content, _ = await self._until_drained(self._identifier.content_of(spec.source))
             except (SourceError, WorkerShortage):
-                # The pipeline meets the same error, and then the ledger records why the job failed.
+                # The pipeline raises the same error, and then the ledger records why the job failed.
                 content = f"unreadable:{spec.source.text}"
             identity = job_id(spec, content)
         await self._ledger.create(identity, spec.model_dump_json(), batch=spec.batch, content=content)
         return identity
 
     async def _until_drained(self, work: Coroutine[Any, Any, T]) -> T:
-        """The result of `work`, which may take long. Raises _Draining when the worker must stop."""
+        """Returns the result of `work`, which may take long. Raises _Draining when the worker must stop."""
         working, drained = asyncio.create_task(work), asyncio.create_task(self._drained.wait())
         try:
             await asyncio.wait((working, drained), return_when=asyncio.FIRST_COMPLETED)
@@ -219,13 +219,13 @@ class Runner:
             working.cancel()
             drained.cancel()
 
-    async def _hold(self, identity: str) -> Outcome:
+    async def _run_leased(self, identity: str) -> Outcome:
         if self._drained.is_set():
-            return Outcome.BACK
-        # Not to be cancelled: who does not hear that it owns the job cannot give it back.
+            return Outcome.REQUEUED
+        # `take` must not be cancelled: without its result the job could not be released.
         lease = await self._ledger.acquire_next(identity, f"{self._owner}:{token_hex(4)}")
         if not isinstance(lease, Lease):
-            logger.info("job left alone", job=identity, why=str(lease))
+            logger.info("job skipped", job=identity, reason=str(lease))
             return Outcome.SKIPPED
         running = asyncio.create_task(self._run(lease))
         self._running.add(running)
@@ -236,23 +236,23 @@ class Runner:
                 return await running
         except asyncio.CancelledError:
             if self._drained.is_set():
-                await self._give_back(lease)
+                await self._release(lease)
             raise
         except LeaseLost as exc:
-            logger.warning("job left to others", job=lease.job_id, why=str(exc))
+            logger.warning("lease lost, the job is left to another worker", job=lease.job_id, error=str(exc))
             return Outcome.SKIPPED
         finally:
             self._running.discard(running)
 
     async def _run(self, lease: Lease) -> Outcome:
-        # On every line that this task and those it starts cause.
+        # Adds the job to every log line of this task and of the tasks that it starts.
         structlog.contextvars.bind_contextvars(job=lease.job_id)
         log = logger.bind(job=lease.job_id, epoch=lease.epoch)
-        log.info("job begins", attempt=lease.attempts, commits=lease.commits)
+        log.info("job started", attempt=lease.attempts, commits=lease.commits)
         reporter = JobReporter(lease, self._events)
         most = self._attempt_runner.max_attempts(lease)
         if lease.tries > most:
-            log.warning("job given up", attempts=lease.attempts)
+            log.warning("job failed after too many attempts", attempts=lease.attempts)
             await reporter.fail("attempts", f"given up: {most} workers in a row stopped while they ran it")
             return Outcome.ENDED
         try:
@@ -263,8 +263,8 @@ class Runner:
                 span.set(audio_s=transcript.coverage.duration, missing=len(transcript.coverage.missing))
         except (LeaseLost, LedgerUnavailable):
             raise
-        except Exception as exc:  # noqa: BLE001  one job's bug must not take the others with it
-            return await self._failed(lease, reporter, exc)
+        except Exception as exc:  # noqa: BLE001  an unexpected error in one job must not end the others
+            return await self._fail_or_postpone(lease, reporter, exc)
         else:
             await reporter.finish(transcript, outputs)
             log.info(
@@ -275,8 +275,8 @@ class Runner:
             )
         return Outcome.ENDED
 
-    async def _failed(self, lease: Lease, reporter: JobReporter, exc: Exception) -> Outcome:
-        """End the job, or postpone it to another attempt."""
+    async def _fail_or_postpone(self, lease: Lease, reporter: JobReporter, exc: Exception) -> Outcome:
+        """End the job as failed, or postpone it to another attempt."""
         decision = decide(exc, self._facts(lease), self._settings.job_backoff_s)
         if isinstance(decision, Retry):
             return await self._postpone(lease, decision)
@@ -303,21 +303,21 @@ class Runner:
             job=lease.job_id,
             error=retry.reason,
             code=retry.code,
-            again_in_s=round(retry.delay_s, 1),
+            retry_in_s=round(retry.delay_s, 1),
         )
         await lease.postpone(retry.delay_s, retry.code, retry.reason, counted=retry.counted, restart=retry.start_over)
         metrics.RETRIES.labels("job", retry.code).inc()
-        return Outcome.LATER
+        return Outcome.POSTPONED
 
     async def _wait_or_drain(self, seconds: float) -> None:
         with suppress(TimeoutError):
             async with asyncio.timeout(jittered(seconds, spread=0.1)):
                 await self._drained.wait()
 
-    async def _give_back(self, lease: Lease) -> None:
+    async def _release(self, lease: Lease) -> None:
         try:
             async with asyncio.timeout(RELEASE_TIMEOUT_S):
                 await lease.release()
             logger.info("job released", job=lease.job_id)
         except (TimeoutError, LedgerUnavailable, LeaseLost) as exc:
-            logger.warning("job not released, its lease will lapse", job=lease.job_id, error=str(exc))
+            logger.warning("job not released, its lease will expire", job=lease.job_id, error=str(exc))

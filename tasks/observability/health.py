@@ -1,12 +1,12 @@
-"""Is a process of ours alive, and is it ready: a small file it keeps up to date, and the look at it.
+"""Health file of a process: written by the process while it runs, checked by `stt-batch health`.
 
-A worker beats twice: from a timer of Celery's own loop, and from the asyncio loop all sessions share. Either one that
-stands still makes the process unhealthy, whatever the other does. Alive is not ready: a worker whose Redis is away is
-alive (a restart would not help it) and not ready.
+A worker has two heartbeats: a timer of Celery's own loop, and the asyncio loop that all sessions share. If either one
+stops, the process is unhealthy. A process can be alive but not ready: a worker whose Redis is unreachable is alive,
+because a restart would not help, but not ready.
 
-The file holds JSON: `pid`, `written` and `beats` (part -> time) in seconds of the machine's monotonic clock, which all
-processes of a machine share, and `problem`, why it is not ready or null. It imports only light modules:
-`stt-batch health` runs every few seconds.
+The file contains JSON: `pid`; `written` and `beats` (part -> time) in seconds of the machine's monotonic clock, which
+all processes of a machine share; and `problem`, the reason why the process is not ready, or null. This module imports
+only light modules, because `stt-batch health` runs every few seconds.
 """
 
 from __future__ import annotations
@@ -26,37 +26,37 @@ _LOG: Final = logging.getLogger(__name__)
 BEAT_S: Final = 2.0
 """Seconds between two beats."""
 MAX_AGE_S: Final = 20.0
-"""Seconds without a beat after which a process is taken for stuck."""
+"""Seconds without a beat after which a process counts as stuck."""
 STARTING: Final = "it is still starting"
 
 
-class Pulse:
-    """The writing side. Methods may be called from any thread; without a path they do nothing."""
+class Heartbeat:
+    """Writes the health file. Methods may be called from any thread. With an empty path no file is written."""
 
     def __init__(self, path: str, *parts: str) -> None:
-        """`parts`: what has to beat, each from now on."""
+        """`parts`: the parts of the process that must beat from now on."""
         self._path = Path(path) if path else None
         self._lock = threading.Lock()
         self._beats = dict.fromkeys(parts, time.monotonic())
         self._problem: str | None = STARTING
 
     def beat(self, part: str) -> None:
-        """`part` is alive. Only remembers it; `write` tells it."""
+        """Record that `part` is alive. The next `write` puts it into the file."""
         with self._lock:
             self._beats[part] = time.monotonic()
 
     def pause(self, part: str) -> None:
-        """`part` has a reason to be silent until it beats again."""
+        """Do not expect beats of `part` until its next one."""
         with self._lock:
             self._beats.pop(part, None)
 
     def ready(self, problem: str | None = None) -> None:
-        """It can do its work; or cannot, because of `problem`."""
+        """Set whether the process is ready: None if it is, else the reason why not."""
         with self._lock:
             self._problem = problem
 
     def write(self) -> None:
-        """Bring the file up to date; blocks. Raises OSError."""
+        """Write the file. Blocks. Raises OSError."""
         if self._path is None:
             return
         with self._lock:
@@ -69,15 +69,17 @@ class Pulse:
             replace_file(self._path, (json.dumps(state).encode(),), durable=False)
 
     def remove(self) -> None:
-        """At the end of the process."""
+        """Delete the file, at the end of the process."""
         if self._path is not None:
             with self._lock:
                 self._path.unlink(missing_ok=True)
 
-    async def keep(self, part: str, problem: Callable[[], str | None] | None = None) -> None:
-        """Beat and write until cancelled; `problem` is asked each time why it is not ready. Writes on the event loop
-        itself, which a few hundred bytes do not hold up: other threads may be busy when the loop is not."""
-        import asyncio  # noqa: PLC0415  a look at the file must not pay for it
+    async def run(self, part: str, problem: Callable[[], str | None] | None = None) -> None:
+        """Beat and write until cancelled. `problem` returns the reason why the process is not ready, or None.
+
+        Writes on the event loop itself: a few hundred bytes do not delay it, and a thread pool may be busy while the
+        loop is not."""
+        import asyncio  # noqa: PLC0415  `stt-batch health` does not need it
 
         while True:
             self.beat(part)
@@ -85,7 +87,7 @@ class Pulse:
                 self.ready(problem())
             try:
                 self.write()
-            except OSError as exc:  # the file gets old, which the health check reports
+            except OSError as exc:  # the health check reports the outdated file
                 _LOG.warning("health file %s not written: %s", self._path, exc)
             await asyncio.sleep(BEAT_S)
 
@@ -100,7 +102,7 @@ def problem(path: str, *, ready: bool = False, max_age_s: float = MAX_AGE_S) -> 
         pid, written, beats = int(state["pid"]), float(state["written"]), dict[str, float](state["beats"])
         because = state["problem"]
     except FileNotFoundError:
-        return f"{path} is not there: the process has not started, or has ended"
+        return f"{path} does not exist: the process has not started, or has ended"
     except (OSError, ValueError, KeyError, TypeError) as exc:
         return f"{path} cannot be read: {exc}"
     return _stuck(pid, written, beats, max_age_s) or (_not_ready(because) if ready else None)
@@ -122,4 +124,4 @@ def _not_ready(because: Any) -> str | None:
     return None if because is None else f"not ready: {because}"
 
 
-__all__ = ["MAX_AGE_S", "STARTING", "Pulse", "problem"]
+__all__ = ["MAX_AGE_S", "STARTING", "Heartbeat", "problem"]

@@ -1,7 +1,8 @@
-"""Log lines that say the same again and again, such as those of a program that tries to reach a server that is away.
+"""Suppresses repeated log lines, such as those of a program that tries to reconnect to an unreachable server.
 
-The first FREE of them within WINDOW_S are written, the others counted, and the count is a line of its own when that
-time is over. The same means: the same logger, level, words and values; a line that names another job is another line.
+The first MAX_EQUAL_LINES equal lines within WINDOW_S are written. The others are counted, and the count is written as
+a line of its own at the end of that time. Lines are equal if logger, level, words and values are equal; a line that
+names another job is another line.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-FREE: Final = 3
+MAX_EQUAL_LINES: Final = 3
 WINDOW_S: Final = 60.0
-KINDS: Final = 256
-"""Different lines that are remembered; with more of them the oldest is forgotten."""
+MAX_DIFFERENT_LINES: Final = 256
+"""Maximum number of different lines in memory. With more, the oldest is dropped."""
 
 Key = tuple[str, int, str, str]
 
@@ -27,21 +28,23 @@ class _Seen:
     times: int = field(default=1)
 
 
-class Repeats:
-    """Of one handler; called under its lock."""
+class LogDeduplicator:
+    """Filters the records of one handler. Not thread-safe: the handler calls it under its lock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """`clock`: seconds."""
         self._clock = clock
         self._seen: dict[Key, _Seen] = {}
 
-    def pass_on(self, record: logging.LogRecord) -> Iterator[logging.LogRecord]:
+    def filter(self, record: logging.LogRecord) -> Iterator[logging.LogRecord]:
         """The records to write when `record` arrives: due counts, and `record` itself unless it is a repetition.
 
         Records of level debug are never counted: at that level users want every line.
         """
         now = self._clock()
-        while self._seen and (now - next(iter(self._seen.values())).at >= WINDOW_S or len(self._seen) > KINDS):
+        while self._seen and (
+            now - next(iter(self._seen.values())).at >= WINDOW_S or len(self._seen) > MAX_DIFFERENT_LINES
+        ):
             yield from self._close(next(iter(self._seen)), now)
         if record.levelno <= logging.DEBUG:
             yield record
@@ -49,13 +52,13 @@ class Repeats:
         key = record.name, record.levelno, repr(record.msg), repr(record.args)
         seen = self._seen.setdefault(key, _Seen(record, now, times=0))
         seen.times += 1
-        if seen.times <= FREE:
+        if seen.times <= MAX_EQUAL_LINES:
             yield record
 
     def _close(self, key: Key, now: float) -> Iterator[logging.LogRecord]:
         seen = self._seen.pop(key)
-        if seen.times > FREE:
-            yield _counted(seen, f"{seen.times - FREE} times more within {now - seen.at:.0f} s")
+        if seen.times > MAX_EQUAL_LINES:
+            yield _counted(seen, f"{seen.times - MAX_EQUAL_LINES} times more within {now - seen.at:.0f} s")
 
 
 def _counted(seen: _Seen, how_often: str) -> logging.LogRecord:
@@ -70,4 +73,4 @@ def _counted(seen: _Seen, how_often: str) -> logging.LogRecord:
     return made
 
 
-__all__ = ["FREE", "KINDS", "WINDOW_S", "Repeats"]
+__all__ = ["MAX_DIFFERENT_LINES", "MAX_EQUAL_LINES", "WINDOW_S", "LogDeduplicator"]

@@ -21,7 +21,7 @@ from typing import Any, Final, TextIO
 
 import structlog
 
-from tasks.observability.log_dedup import Repeats
+from tasks.observability.log_dedup import LogDeduplicator
 from worker.secret_masking import Masker, masker_of
 from worker.settings import Settings, unknown_variables
 from worker.text_escaping import printable, printable_lines
@@ -74,10 +74,10 @@ def warn_of_unknown_variables(environ: Mapping[str, str]) -> None:
 class _Handler(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
-        self._repeats = Repeats()
+        self._dedup = LogDeduplicator()
 
     def emit(self, record: logging.LogRecord) -> None:
-        for one in self._repeats.pass_on(record):
+        for one in self._dedup.filter(record):
             super().emit(one)
 
 

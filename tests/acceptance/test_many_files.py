@@ -100,7 +100,7 @@ class Worked:
 
     def read(self, cli: Cli) -> None:
         events = [json.loads(line) for line in cli.log("worker").splitlines() if line.startswith("{")]
-        self.begun.append(Counter(e["job"] for e in events if e["event"] == "job begins"))
+        self.begun.append(Counter(e["job"] for e in events if e["event"] == "job started"))
         self.done.append(Counter(e["job"] for e in events if e["event"] == "job done"))
 
     def assert_nothing_twice(self) -> None:

@@ -219,7 +219,7 @@ def run(folder: Path, valkey: Valkey, upstream: Upstream, minutes: float, seed: 
             soak.tick(feed=False)
             time.sleep(0.1)
         lost, doubled, states = soak.words()
-        refused = sum(worker.text().count("job left to others") for worker in fleet.workers)
+        refused = sum(worker.text().count("lease lost") for worker in fleet.workers)
         table = {
             "jobs": len(soak.jobs),
             "states": dict(states),

@@ -63,7 +63,7 @@ def test_cancel_a_job_and_a_batch(cli: Cli, settings: Settings, batch: BatchHand
     assert batch.status().counts == {JobState.CANCELLED: 3}
     assert cli.run_process("cancel", "monday", STT_REDIS_URL=redis_url).stdout == "0 jobs cancelled\n"
     told = cli.run("status", "monday", STT_REDIS_URL=redis_url).stdout
-    assert told.endswith("try them again: stt-batch retry monday\n")  # --failed leaves alone what was cancelled
+    assert told.endswith("to run them again: stt-batch retry monday\n")  # --failed does not retry cancelled jobs
     nobody = cli.run("cancel", one, "nobody", STT_REDIS_URL=redis_url)
     assert nobody.returncode == 2
     assert "nobody: no such job or batch" in nobody.stderr

@@ -10,7 +10,7 @@ import pytest
 _SCRIPT = """
 import sys, threading
 from tasks.cli import process_exit
-end = process_exit.Leaving()
+end = process_exit.ExitHook()
 import atexit
 atexit.register(lambda: print("the last to say something", flush=False))
 {loaded}
@@ -39,7 +39,7 @@ def test_everything_has_its_turn_and_the_code_stays(loaded: str, code: int) -> N
 
 def test_an_error_nobody_caught_ends_with_1() -> None:
     script = (
-        "from tasks.cli import process_exit; end = process_exit.Leaving(); import obstore; raise OSError('not caught')"
+        "from tasks.cli import process_exit; end = process_exit.ExitHook(); import obstore; raise OSError('not caught')"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1

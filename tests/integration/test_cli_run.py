@@ -31,7 +31,7 @@ COMMANDS = (
 
 def until_running(cli: Cli, process: subprocess.Popen[str], jobs: int = 1) -> None:
     wait_until(
-        lambda: process.poll() is not None or cli.log("worker").count("job begins") >= jobs, "jobs run", timeout_s=60
+        lambda: process.poll() is not None or cli.log("worker").count("job started") >= jobs, "jobs run", timeout_s=60
     )
     assert process.poll() is None, process.communicate()
 
@@ -162,7 +162,7 @@ def test_two_runs_in_one_folder_do_not_mix_and_a_dead_worker_ends_its_run(cli: C
     out, err = first.communicate(timeout=30)
     assert first.returncode == 1
     assert "the worker process ended by itself" in err
-    assert "job begins" in err  # the end of its log
+    assert "job started" in err  # the end of its log
     assert "Traceback" not in out + err
     cli.assert_nothing_left(timeout_s=2)
 

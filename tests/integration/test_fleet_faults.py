@@ -64,7 +64,7 @@ def test_2_a_lost_broker_connection_starts_no_second_session(fleet: Fleet) -> No
     transcript = fleet.assert_done(job.id, words)
     assert len(transcript.sessions) == 1
     assert fleet.record(job.id).attempts == 1
-    assert sum(worker.text().count("job begins") for worker in workers) == 1
+    assert sum(worker.text().count("job started") for worker in workers) == 1
     fleet.until_acknowledged()
 
 
@@ -78,7 +78,7 @@ def test_4_a_worker_that_was_stopped_for_longer_than_its_lease_cannot_write(flee
     zombie.signal(signal.SIGSTOP)
     wait_until(lambda: fleet.record(job.id).epoch >= before.epoch + 2, "another worker has it", timeout_s=60)
     zombie.signal(signal.SIGCONT)
-    wait_until(lambda: "job left to others" in zombie.text(), "the zombie finds out", timeout_s=25)
+    wait_until(lambda: "lease lost" in zombie.text(), "the zombie finds out", timeout_s=25)
     wait_until(
         lambda: zombie.connections_to(fleet.url) == 0, f"its session is closed: {zombie.text()[-1500:]}", timeout_s=25
     )
@@ -134,7 +134,7 @@ def test_9_a_job_enqueued_five_times_runs_once(fleet: Fleet) -> None:
     fleet.until_ended(jobs[0].id)
     fleet.until_acknowledged()
     assert len(fleet.assert_done(jobs[0].id, words).sessions) == 1
-    assert sum(worker.text().count("job begins") for worker in workers) == 1
+    assert sum(worker.text().count("job started") for worker in workers) == 1
 
 
 def test_10_a_kill_between_the_last_commit_and_the_end(fleet: Fleet) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import redis
 
-from tasks.background.intake import AT_ONCE, GROUP, MAX_BYTES, MAX_DELIVERIES, Intake, start_intake
+from tasks.background.intake import GROUP, MAX_BYTES, MAX_DELIVERIES, MAX_PER_POLL, Intake, start_intake
 from tasks.client.producer import Producer
 from tasks.event_loop import LoopThread
 from tests.support.fleet import environment
@@ -195,10 +195,10 @@ async def test_several_processes_share_the_work(
 ) -> None:
     connection = RedisConnection(settings.redis_url)
     several = [Intake(settings, producer, connection) for _ in range(3)]
-    requests = {add(raw, source=audio(f"{n}.wav")) for n in range(3 * AT_ONCE)}
-    assert await asyncio.gather(*(one.once() for one in several)) == [AT_ONCE] * 3
+    requests = {add(raw, source=audio(f"{n}.wav")) for n in range(3 * MAX_PER_POLL)}
+    assert await asyncio.gather(*(one.once() for one in several)) == [MAX_PER_POLL] * 3
     assert set(replies(raw)) == requests
-    assert queued(raw) == 3 * AT_ONCE
+    assert queued(raw) == 3 * MAX_PER_POLL
     await connection.close()
 
 
@@ -326,7 +326,7 @@ def test_a_shortage_of_this_machine_is_waited_for(
         return await identify(self, source, lane)
 
     monkeypatch.setattr(SourceIdentifier, "content_of", short)
-    monkeypatch.setattr("tasks.background.intake.AWAY_S", 0.1)
+    monkeypatch.setattr("tasks.background.intake.REDIS_RETRY_S", 0.1)
     request = add(raw, source=audio("1.wav"))
     served(settings)
     wait_until(lambda: request in replies(raw), "it is answered")
@@ -448,7 +448,7 @@ async def test_producers_take_turns(intake: Intake, raw: redis.Redis, audio: Any
         raw.xadd("stt:intake:from:flood", {"job": "{", "n": str(number)})
     single = raw.xadd("stt:intake:from:single", {"job": json.dumps({"source": audio("1.wav")})})
     shared = add(raw, source=audio("2.wav"))
-    assert await intake.once() == AT_ONCE + 2
+    assert await intake.once() == MAX_PER_POLL + 2
     assert {str(single), shared} <= set(replies(raw))
 
 

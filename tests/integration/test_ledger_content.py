@@ -108,7 +108,7 @@ async def test_only_a_keyed_job_restarts_by_itself(ledger: Ledger, settings: Set
     if content:
         assert (outcome, record.state, record.commits) == (Outcome.ENDED, JobState.FAILED, 1)
     else:
-        assert (outcome, record.state, record.commits) == (Outcome.LATER, JobState.QUEUED, 0)
+        assert (outcome, record.state, record.commits) == (Outcome.POSTPONED, JobState.QUEUED, 0)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ async def test_only_a_keyed_job_restarts_by_itself(ledger: Ledger, settings: Set
 )
 async def test_a_shortage_costs_no_attempt(ledger: Ledger, settings: Settings, error: Exception) -> None:
     await ledger.create("a", SPEC)
-    assert await attempt(ledger, settings, error) is Outcome.LATER
+    assert await attempt(ledger, settings, error) is Outcome.POSTPONED
     record = await ledger.get("a")
     assert record is not None
     assert (record.state, record.attempts, record.error_code) == (JobState.QUEUED, 0, "worker_shortage")

@@ -199,9 +199,9 @@ def assert_log_lines(worker: Worker, job_id: str, words: Sequence[ToneWord]) -> 
     """Every line is JSON, those of a job name it, and none holds a secret or, but for debugging, spoken words."""
     entries = [json.loads(line) for line in worker.text().splitlines()]
     assert all({"at", "level", "event"} <= set(entry) for entry in entries)
-    assert {"job begins", "session ended", "job done"} <= {entry["event"] for entry in entries}
+    assert {"job started", "session ended", "job done"} <= {entry["event"] for entry in entries}
     of_job = [entry for entry in entries if entry.get("job") == job_id]
-    assert {"job begins", "session ended", "job done"} <= {entry["event"] for entry in of_job}
+    assert {"job started", "session ended", "job done"} <= {entry["event"] for entry in of_job}
     sessions = [entry for entry in of_job if entry["event"] == "session ended"]
     assert all({"section", "session"} <= set(entry) for entry in sessions)
     assert KEY not in worker.text()

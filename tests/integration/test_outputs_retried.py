@@ -80,7 +80,7 @@ async def scene(redis_url: str, s3: S3Server) -> AsyncIterator[Scene]:
 
 async def test_a_store_that_is_away_costs_a_pause_and_not_the_transcript(scene: Scene, tmp_path: Path) -> None:
     await scene.create(f'["{tmp_path}/out", "s3://{BUCKET}/later"]')
-    assert await scene.perform(scene.away) is Outcome.LATER
+    assert await scene.perform(scene.away) is Outcome.POSTPONED
     record = await scene.record()
     assert (record.state, record.error_code) == (JobState.QUEUED, "output_unavailable")
     assert f"cannot write s3://{BUCKET}/later/a.json" in (record.error or "")
@@ -99,7 +99,7 @@ async def test_a_store_that_is_away_costs_a_pause_and_not_the_transcript(scene: 
 async def test_when_it_stays_away_the_job_fails_and_keeps_its_transcript(scene: Scene) -> None:
     await scene.create(f'"s3://{BUCKET}/never"')
     outcomes = [await scene.perform(scene.away)]
-    while outcomes[-1] is Outcome.LATER:
+    while outcomes[-1] is Outcome.POSTPONED:
         outcomes.append(await scene.again(scene.away))
     assert len(outcomes) == 1 + 3  # the one that transcribed, and STT_OUTPUT_ATTEMPTS
     record = await scene.record()

@@ -16,9 +16,9 @@ from rich.console import Console
 from tasks.batches.summary import JobLine, summarize
 from tasks.batches.summary_page import page
 from tasks.cli import main
-from tasks.cli.run.display import View
+from tasks.cli.run.display import RunDisplay
 from tasks.cli.run.json_output import of_file
-from tasks.cli.run.progress import File, Follower
+from tasks.cli.run.progress import File, RunTracker
 from tasks.execution.job_reporter import JobReporter
 from tasks.job_spec import JobStatus
 from tests.support.samples_of import a_transcript
@@ -90,7 +90,7 @@ async def test_run_and_its_summary_show_it(record: JobRecord, tmp_path: Path) ->
     file = File(parse("/audio/call.wav"), "call", 1, job_id="doubtful", record=record)
     assert of_file(file)["quality"]["needs_review"] is True
     screen = io.StringIO()
-    View(Console(file=screen, width=200), Follower([file]), tmp_path).summary(1.0)
+    RunDisplay(Console(file=screen, width=200), RunTracker([file]), tmp_path).summary(1.0)
     assert "1 done (1 need review)" in screen.getvalue()
     assert f"needs review: {WHY}" in screen.getvalue()
     summary = summarize("monday", [JobLine.of(record)], now=1.0)

@@ -98,11 +98,11 @@ async def test_drain_gives_back_what_runs_and_begins_nothing(scene: Scene) -> No
     running = asyncio.create_task(runner.perform("a", None))
     await scene.begun.wait()
     runner.drain()
-    assert await asyncio.wait_for(running, 5) is Outcome.BACK
+    assert await asyncio.wait_for(running, 5) is Outcome.REQUEUED
     assert scene.stopped.is_set()
     record = await scene.record()
     assert (record.state, record.attempts, record.commits, record.owner) == (JobState.QUEUED, 0, 1, "")
-    assert await runner.perform("a", None) is Outcome.BACK
+    assert await runner.perform("a", None) is Outcome.REQUEUED
     assert (await scene.record()).state is JobState.QUEUED
 
 
@@ -116,7 +116,7 @@ async def test_drain_in_the_moment_of_acquiring_gives_the_job_back(scene: Scene,
         return lease
 
     monkeypatch.setattr(scene.ledger, "take", take_and_drain)
-    assert await runner.perform("a", None) is Outcome.BACK
+    assert await runner.perform("a", None) is Outcome.REQUEUED
     assert (await scene.record()).state is JobState.QUEUED
 
 
@@ -147,7 +147,7 @@ async def test_when_the_ledger_goes_away_the_message_goes_back(scene: Scene) -> 
         raise LedgerUnavailable("no answer")
 
     runner = scene.runner(cut_off)
-    assert await asyncio.wait_for(runner.perform("a", None), 10) is Outcome.BACK
+    assert await asyncio.wait_for(runner.perform("a", None), 10) is Outcome.REQUEUED
     record = await scene.record()
     assert (record.state, record.commits) == (JobState.RUNNING, 0)
     # Its lease has lapsed meanwhile.
@@ -165,7 +165,7 @@ async def test_a_drain_does_not_wait_for_that(redis_url: str) -> None:
     running = asyncio.create_task(runner.perform("a", None))
     await scene.stopped.wait()
     runner.drain()
-    assert await asyncio.wait_for(running, 5) is Outcome.BACK
+    assert await asyncio.wait_for(running, 5) is Outcome.REQUEUED
     await scene.ledger.close()
 
 
@@ -188,7 +188,7 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(
         seen.append(job)
         return await quick(job, log)
 
-    assert await scene.runner(breaks).perform("a", None) is Outcome.LATER
+    assert await scene.runner(breaks).perform("a", None) is Outcome.POSTPONED
     raw = RedisConnection(scene.settings.redis_url)
     await raw.call(lambda redis: redis.delete(f"{scene.settings.redis_prefix}delayed"))
     await raw.close()
@@ -255,7 +255,7 @@ async def test_a_failure_that_may_be_over_in_a_while_is_tried_again_after_a_paus
         raise SessionLost("the line broke")
 
     runner = scene.runner(fail)
-    assert await runner.perform("a", None) is Outcome.LATER
+    assert await runner.perform("a", None) is Outcome.POSTPONED
     record = await scene.record()
     assert (record.state, record.error_code, record.error) == (JobState.QUEUED, "session_lost", "the line broke")
     assert await runner.perform("a", None) is Outcome.SKIPPED  # a message that was left over
@@ -269,7 +269,7 @@ async def test_a_transcript_that_was_given_up_is_tried_again_and_kept_in_the_end
         coverage = whole.coverage.model_copy(update={"missing": (gap,)})
         return whole.model_copy(update={"coverage": coverage, "failures": ("no answer",)})
 
-    assert await scene.runner(give_up).perform("a", None) is Outcome.LATER
+    assert await scene.runner(give_up).perform("a", None) is Outcome.POSTPONED
     await scene.ledger.create("b", SPEC)
     scene.settings = scene.settings.model_copy(update={"job_attempts": 1})
     assert await scene.runner(give_up).perform("b", None) is Outcome.ENDED

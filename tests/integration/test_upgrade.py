@@ -142,7 +142,7 @@ def test_workers_take_nothing_more_once_a_newer_one_writes_what_they_cannot_read
     for name in ("first", *many):
         fleet.assert_done(name, words)
     lines = old.text().splitlines()
-    assert not [line for line in lines if "job begins" in line and "later-" in line]
+    assert not [line for line in lines if "job started" in line and "later-" in line]
     assert [line for line in lines if "this stt-batch reads up to version 1" in line]
 
 
@@ -203,7 +203,7 @@ def test_a_job_that_asks_for_what_only_a_newer_worker_knows_waits_for_one(fleet:
     wait_until(lambda: fleet.record("new").error_code == "job_newer", "it is left to others", timeout_s=60)
     record = fleet.record("new")
     assert (record.state, record.attempts) == (JobState.QUEUED, 0)
-    assert "does not know what the job asks for (loudness)" in (record.error or "")
+    assert "does not know fields of the job (loudness)" in (record.error or "")
     shown = CliRunner().invoke(main, ["status", "new"], env=fleet.environ)
     assert shown.exit_code == 0
     assert "a.wav" in shown.output

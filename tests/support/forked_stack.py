@@ -37,10 +37,10 @@ class ForkedChild(Child):
         process = start_process(module, *command[4:], env=environment, log=log, folder=Path.cwd())
         return cls(name, process, log, grace_s)
 
-    def let_go(self, word: str = "stop") -> None:
+    def request_stop(self, word: str = "stop") -> None:
         self.process.send_signal(signal.SIGKILL if word == "kill" else signal.SIGTERM)
 
-    async def gone(self) -> None:
+    async def wait_ended(self) -> None:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self.grace_s
         while self.process.poll() is None:

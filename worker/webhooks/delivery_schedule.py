@@ -95,7 +95,7 @@ class WebhookDeliverer:
             planned_s = exponential_s(message.attempts - 1, self._settings.webhook_backoff_s, MAX_BACKOFF_S, factor=4.0)
             pause_s = max(result.pause_s, jittered(planned_s, spread=0.2))
             metrics.WEBHOOKS.labels("failed").inc()
-            log.warning("webhook not delivered", reason=result.reason, again_in_s=round(pause_s, 1))
+            log.warning("webhook not delivered", reason=result.reason, retry_in_s=round(pause_s, 1))
             await self._outbox.retry_later(message, pause_s, result.reason)
 
     def _warn(self, event: str, **facts: object) -> None:

@@ -18,12 +18,12 @@ from rich.console import Console
 from tasks.batches.summary import summarize
 from tasks.batches.summary_files import write_summary
 from tasks.cli.options import of_source
-from tasks.cli.run.display import View
-from tasks.cli.run.json_output import Events, document, line_of
-from tasks.cli.run.progress import File, Follower
+from tasks.cli.run.display import RunDisplay
+from tasks.cli.run.json_output import JsonEvents, document, line_of
+from tasks.cli.run.progress import File, RunTracker
 from tasks.cli.sources.existing_outputs import all_there, finished_transcript
-from tasks.cli.sources.find_recordings import LeftOut
-from tasks.cli.tables import near
+from tasks.cli.sources.find_recordings import LeftOutFile
+from tasks.cli.tables import display_path
 from tasks.cli.terminal_output import echo, echo_text
 from tasks.client.producer import Identities, Producer, make_spec
 from tasks.embedded.stack import Stack
@@ -36,8 +36,8 @@ from worker.settings import Settings
 from worker.storage.address import show
 
 POLL_S: Final = 0.2
-MANY: Final = 1000
-MANY_POLL_S: Final = 1.0
+LARGE_RUN_FILES: Final = 1000
+LARGE_RUN_POLL_S: Final = 1.0
 CONTENT_TTL: Final = timedelta(hours=1)
 """How long the ledger keeps the text of a job whose files are written."""
 READ_AHEAD: Final = 16
@@ -57,7 +57,7 @@ class Run:
         force: bool,
         as_json: bool,
         quiet: bool = False,
-        left_out: Sequence[LeftOut] = (),
+        left_out: Sequence[LeftOutFile] = (),
         options: dict[str, Any],
     ) -> None:
         """`options`: the fields of JobSpec that all jobs have in common. Raises BadJob for a wrong one, also where a
@@ -71,13 +71,13 @@ class Run:
         self._as_json = as_json
         self._left_out = left_out
         self._specs = [_spec(file, {**options, "out_dir": out}) for file in files]
-        self._follower = Follower(files)
-        self._events = Events(sys.stderr if as_json else None)
+        self._tracker = RunTracker(files)
+        self._events = JsonEvents(sys.stderr if as_json else None)
         console = Console(quiet=as_json or quiet, highlight=False)
-        self._view = View(console, self._follower, out, print_failures=quiet and not as_json)
+        self._view = RunDisplay(console, self._tracker, out, print_failures=quiet and not as_json)
         self._quiet = quiet
         self._signal: int | None = None
-        self._told: set[int] = set()
+        self._reported: set[int] = set()
         # The same file through another service or model is another job.
         engine = f"embedded {settings.server_recognizer} {settings.model} {settings.server_language}"
         self._scope = engine if embedded else settings.url
@@ -92,7 +92,7 @@ class Run:
         except asyncio.CancelledError:
             if self._signal is None:
                 raise
-        overall = self._follower.overall()
+        overall = self._tracker.overall()
         elapsed_s = time.monotonic() - started
         if self._as_json:
             echo_text(document(self._files, self._out, overall, elapsed_s, self._left_out))
@@ -121,7 +121,7 @@ class Run:
             echo(f"warning: {exc}", err=True)
             return
         if not self._as_json and not self._quiet:
-            echo(f"Summary: {near(page)}")
+            echo(f"Summary: {display_path(page)}")
 
     def _catch_signals(self) -> None:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -144,7 +144,7 @@ class Run:
             if not self._embedded:
                 await self._check()
             async with Stack(self._settings, self._out, embedded_endpoint=self._embedded) as stack:
-                self._events.tell("ready")
+                self._events.write("ready")
                 self._view.status("")
                 producer = Producer(stack.settings, self._identified)
                 queueing = asyncio.create_task(self._queue(producer, identified))
@@ -160,7 +160,7 @@ class Run:
             await asyncio.gather(reading, return_exceptions=True)
 
     async def _check(self) -> None:
-        """A wrong address or key is the same for every file: said once, before anything is started."""
+        """A wrong address or key is the same for every file: partial_text once, before anything is started."""
         from worker.realtime.client import check  # noqa: PLC0415  not needed with the embedded service
 
         if sends_key_in_clear(self._settings.url):
@@ -231,26 +231,26 @@ class Run:
             stack.check()
             if queueing.done():
                 queueing.result()
-            waiting = self._follower.to_look_at(await producer.ledger.running())
+            waiting = self._tracker.files_to_poll(await producer.ledger.running())
             records = await producer.ledger.get_many([file.job_id or "" for file in waiting])
             for file, record in zip(waiting, records, strict=True):
-                self._follower.update(file, record)
+                self._tracker.update(file, record)
                 if file.state in (JobState.DONE, JobState.INCOMPLETE):
                     await producer.ledger.expire_content(file.job_id or "", CONTENT_TTL)
-            self._follower.mark(time.monotonic())
-            self._tell_ends()
-            if self._follower.overall().ended:
+            self._tracker.mark(time.monotonic())
+            self._report_ended()
+            if self._tracker.overall().ended:
                 return
-            await asyncio.sleep(POLL_S if len(self._files) < MANY else MANY_POLL_S)
+            await asyncio.sleep(POLL_S if len(self._files) < LARGE_RUN_FILES else LARGE_RUN_POLL_S)
 
-    def _tell_ends(self) -> None:
+    def _report_ended(self) -> None:
         for index, file in enumerate(self._files):
-            if file.state.ended and index not in self._told:
-                self._told.add(index)
+            if file.state.ended and index not in self._reported:
+                self._reported.add(index)
                 self._view.ended(file)
                 self._events.file(file)
         self._view.update()
-        self._events.progress(self._follower.overall())
+        self._events.progress(self._tracker.overall())
 
 
 def _spec(file: File, options: dict[str, Any]) -> JobSpec | None:

@@ -15,33 +15,33 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tasks.batches.number_format import clock, factor
-from tasks.cli.run.progress import File, Follower, Overall
-from tasks.cli.tables import near, show_table
+from tasks.batches.number_format import format_duration, format_speed
+from tasks.cli.run.progress import File, RunTotals, RunTracker
+from tasks.cli.tables import display_path, show_table
 from tasks.cli.terminal_output import echo_error, safe
 from worker.ledger.records import JobState
 from worker.text_escaping import printable
 
-MOST_ROWS: Final = 8
+MAX_ROWS: Final = 8
 """Active files that are shown."""
-PLAIN_EVERY_S: Final = 15.0
+PROGRESS_LINE_EVERY_S: Final = 15.0
 """Seconds between the lines that tell how far a run is, where there are no bars."""
-MOST_IN_TABLE: Final = 30
+MAX_TABLE_ROWS: Final = 30
 
 
-class View:
+class RunDisplay:
     """`with view.live():` shows; `update` brings it up to date; `ended` tells of one file."""
 
-    def __init__(self, console: Console, follower: Follower, out: Path, *, print_failures: bool = False) -> None:
+    def __init__(self, console: Console, tracker: RunTracker, out: Path, *, print_failures: bool = False) -> None:
         """`print_failures`: print failures on standard error; for a quiet console, which prints nothing else."""
         self._console = console
-        self._follower = follower
+        self._tracker = tracker
         self._out = out
         self._bars = console.is_terminal and not console.quiet
         self._print_failures = print_failures
         self._live: Live | None = None
         self._status = "starting"
-        self._next_line = time.monotonic() + PLAIN_EVERY_S
+        self._next_line = time.monotonic() + PROGRESS_LINE_EVERY_S
 
     def live(self) -> AbstractContextManager[object]:
         if not self._bars:
@@ -58,11 +58,12 @@ class View:
             return
         if file.error is not None:
             self._failure(file, file.error[1])
-        elif not self._bars or len(self._follower.files) > MOST_IN_TABLE:
+        elif not self._bars or len(self._tracker.files) > MAX_TABLE_ROWS:
             speed = file.duration_s / file.took_s if file.took_s else None
             word = "[yellow]review[/]" if file.review else "[green]done[/]  "
             self._console.print(
-                f"{word}  {safe(near(file.source.shown))}  {clock(file.duration_s)}  {factor(speed)}",
+                f"{word}  {safe(display_path(file.source.shown))}  {format_duration(file.duration_s)}"
+                f"  {format_speed(speed)}",
                 soft_wrap=True,
             )
             for warning in (*_reviews(file), *file.warnings):
@@ -71,17 +72,17 @@ class View:
     def update(self) -> None:
         if self._bars or time.monotonic() < self._next_line:
             return
-        self._next_line = time.monotonic() + PLAIN_EVERY_S
-        overall = self._follower.overall()
+        self._next_line = time.monotonic() + PROGRESS_LINE_EVERY_S
+        overall = self._tracker.overall()
         self._console.print(
-            f"{_over(overall)}/{overall.total} files, {overall.fraction:.0%}, "
-            f"{factor(overall.speed)}, {clock(overall.left_s)} left",
+            f"{_ended_count(overall)}/{overall.total} files, {overall.fraction:.0%}, "
+            f"{format_speed(overall.speed)}, {format_duration(overall.left_s)} left",
             soft_wrap=True,
         )
 
     def _picture(self) -> RenderableType:
-        overall = self._follower.overall()
-        active = [file for file in self._follower.files if file.state is JobState.RUNNING]
+        overall = self._tracker.overall()
+        active = [file for file in self._tracker.files if file.state is JobState.RUNNING]
         width = self._console.width
         grid = Table.grid(padding=(0, 1))
         grid.add_column(width=max(16, min(36, width // 3)), no_wrap=True, overflow="ellipsis")
@@ -89,34 +90,34 @@ class View:
         grid.add_column(justify="right", no_wrap=True)
         grid.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
         room = max(10, width - min(36, width // 3) - min(24, width // 5) - 20)
-        for file in active[:MOST_ROWS]:
+        for file in active[:MAX_ROWS]:
             length = file.duration_s
             grid.add_row(
                 Text(printable(file.out_name), style="cyan"),
                 ProgressBar(total=length or 1.0, completed=file.behind_s, pulse=not length),
-                f"{clock(file.behind_s)}/{clock(length) if length else '?'}",
-                Text(_tail(printable(file.said), room), style="dim"),
+                f"{format_duration(file.behind_s)}/{format_duration(length) if length else '?'}",
+                Text(_tail(printable(file.partial_text), room), style="dim"),
             )
-        counts = f"{_over(overall)}/{overall.total} files"
+        counts = f"{_ended_count(overall)}/{overall.total} files"
         if overall.incomplete:
             counts += f", {overall.incomplete} incomplete"
         if overall.failed:
             counts += f", {overall.failed} failed"
-        if len(active) > MOST_ROWS:
+        if len(active) > MAX_ROWS:
             counts += f", {len(active)} active"
         grid.add_row(
             Text(f"{counts}, {self._status}" if self._status else counts, style="bold"),
             ProgressBar(total=1.0, completed=overall.fraction),
-            factor(overall.speed),
-            "" if overall.left_s is None else f"{clock(overall.left_s)} left",
+            format_speed(overall.speed),
+            "" if overall.left_s is None else f"{format_duration(overall.left_s)} left",
         )
         return grid
 
     def summary(self, elapsed_s: float) -> None:
-        files = self._follower.files
-        overall = self._follower.overall()
-        shown = [file for file in files if not file.skipped or len(files) <= MOST_IN_TABLE]
-        if shown and len(shown) <= MOST_IN_TABLE:
+        files = self._tracker.files
+        overall = self._tracker.overall()
+        shown = [file for file in files if not file.skipped or len(files) <= MAX_TABLE_ROWS]
+        if shown and len(shown) <= MAX_TABLE_ROWS:
             show_table(self._console, _table(shown, self._out))
         written = (JobState.DONE, JobState.INCOMPLETE)
         audio_s = sum(file.duration_s for file in files if file.state in written and not file.skipped)
@@ -129,16 +130,17 @@ class View:
             parts.append(f"[red]{overall.incomplete} incomplete[/]")
         if overall.failed:
             parts.append(f"[red]{overall.failed} failed[/]")
-        waiting = overall.total - _over(overall)
+        waiting = overall.total - _ended_count(overall)
         if waiting:
             parts.append(f"{waiting} not done")
         speed = audio_s / elapsed_s if audio_s and elapsed_s else None
         self._console.print(
-            f"{', '.join(parts)}; {clock(audio_s)} of audio in {clock(elapsed_s)} ({factor(speed)}). "
-            f"Transcripts: {safe(near(self._out))}",
+            f"{', '.join(parts)}; {format_duration(audio_s)} of audio in {format_duration(elapsed_s)} "
+            f"({format_speed(speed)}). "
+            f"Transcripts: {safe(display_path(self._out))}",
             soft_wrap=True,
         )
-        if len(shown) > MOST_IN_TABLE:
+        if len(shown) > MAX_TABLE_ROWS:
             for file in shown:
                 if file.error is not None:
                     self._failure(file, file.error[1])
@@ -146,15 +148,15 @@ class View:
     def _failure(self, file: File, reason: str) -> None:
         word = "incomplete" if file.state is JobState.INCOMPLETE else "failed"
         if self._print_failures:
-            echo_error(f"{word}  {near(file.source.shown)}: {reason}")
-        self._console.print(f"[red]{word}[/]  {safe(near(file.source.shown))}: {safe(reason)}", soft_wrap=True)
+            echo_error(f"{word}  {display_path(file.source.shown)}: {reason}")
+        self._console.print(f"[red]{word}[/]  {safe(display_path(file.source.shown))}: {safe(reason)}", soft_wrap=True)
 
 
 def _reviews(file: File) -> list[str]:
     return [f"needs review: {text}" for text in file.review]
 
 
-def _over(overall: Overall) -> int:
+def _ended_count(overall: RunTotals) -> int:
     return overall.done + overall.incomplete + overall.failed
 
 
@@ -183,10 +185,10 @@ def _table(files: Sequence[File], out: Path) -> Table:
             result = "done before" if file.skipped else "[green]done[/]"
             if file.review:
                 result = "[yellow]review[/]"
-            end = safe(f"{near(out)}/{file.out_name}") + ".*"
+            end = safe(f"{display_path(out)}/{file.out_name}") + ".*"
             end += "".join(f"\n[yellow]{safe(warning)}[/]" for warning in (*_reviews(file), *file.warnings))
         else:
             result, end = "not done", ""
-        length = clock(file.duration_s) if file.duration_s else "–"
-        table.add_row(safe(near(file.source.shown)), result, length, factor(speed), end)
+        length = format_duration(file.duration_s) if file.duration_s else "–"
+        table.add_row(safe(display_path(file.source.shown)), result, length, format_speed(speed), end)
     return table

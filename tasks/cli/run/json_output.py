@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final, TextIO
 
 from tasks.batches.summary import JobLine
-from tasks.cli.run.progress import File, Overall
-from tasks.cli.sources.find_recordings import LeftOut, as_documents
+from tasks.cli.run.progress import File, RunTotals
+from tasks.cli.sources.find_recordings import LeftOutFile, as_documents
 from worker.ledger.records import JobState
 from worker.text_escaping import printable_lines
 
@@ -18,27 +18,27 @@ SCHEMA_VERSION: Final = 1
 PROGRESS_EVERY_S: Final = 2.0
 
 
-class Events:
+class JsonEvents:
     """JSON lines with an `event` each: ready, done, incomplete, failed, progress. Without a stream it writes none."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream
         self._next_progress = 0.0
 
-    def tell(self, event: str, **facts: Any) -> None:
+    def write(self, event: str, **facts: Any) -> None:
         if self._stream is not None:
             self._stream.write(printable_lines(json.dumps({"event": event, **facts}, ensure_ascii=False)) + "\n")
             self._stream.flush()
 
     def file(self, file: File) -> None:
         names = {JobState.DONE: "done", JobState.INCOMPLETE: "incomplete"}
-        self.tell(names.get(file.state, "failed"), **of_file(file))
+        self.write(names.get(file.state, "failed"), **of_file(file))
 
-    def progress(self, overall: Overall) -> None:
+    def progress(self, overall: RunTotals) -> None:
         if self._stream is None or time.monotonic() < self._next_progress:
             return
         self._next_progress = time.monotonic() + PROGRESS_EVERY_S
-        self.tell(
+        self.write(
             "progress",
             done=overall.done,
             incomplete=overall.incomplete,
@@ -90,7 +90,7 @@ def line_of(file: File) -> JobLine:
 
 
 def document(
-    files: Sequence[File], out: Path, overall: Overall, elapsed_s: float, left_out: Sequence[LeftOut] = ()
+    files: Sequence[File], out: Path, overall: RunTotals, elapsed_s: float, left_out: Sequence[LeftOutFile] = ()
 ) -> str:
     return json.dumps(
         {

@@ -20,7 +20,7 @@ SPEED_WINDOW_S: Final = 20.0
 """The speed shown is the one of the last so many seconds."""
 
 
-LOOK_AT: Final = 200
+MAX_WAITING_POLLED: Final = 200
 """Waiting jobs that are asked for at once."""
 
 
@@ -43,7 +43,7 @@ class File:
     """Error code and text where it never became a job."""
     before_s: float | None = None
     """Seconds that were committed before this run."""
-    said: str = ""
+    partial_text: str = ""
     """The last text in progress."""
 
     @property
@@ -103,7 +103,7 @@ class File:
 
 
 @dataclass(frozen=True, slots=True)
-class Overall:
+class RunTotals:
     total: int
     done: int
     """Skipped ones included."""
@@ -123,13 +123,13 @@ class Overall:
 
 
 @dataclass(slots=True)
-class Follower:
+class RunTracker:
     files: Sequence[File]
     _turn: int = 0
-    _overall: Overall | None = None
+    _overall: RunTotals | None = None
     _marks: deque[tuple[float, float]] = field(default_factory=deque)
 
-    def to_look_at(self, running: Sequence[str]) -> list[File]:
+    def files_to_poll(self, running: Sequence[str]) -> list[File]:
         """The files whose record may have changed: those that run or ran when last seen, and some of the others.
 
         Jobs begin about in the order they were queued, so the first waiting ones are looked at each time, and the rest
@@ -139,16 +139,16 @@ class Follower:
         open_files = [file for file in self.files if file.job_id is not None and not file.state.ended]
         active = [file for file in open_files if file.job_id in now or file.state is JobState.RUNNING]
         waiting = [file for file in open_files if file.job_id not in now and file.state is not JobState.RUNNING]
-        first, rest = waiting[:LOOK_AT], waiting[LOOK_AT:]
-        self._turn = self._turn + LOOK_AT if self._turn + LOOK_AT < len(rest) else 0
-        return [*active, *first, *rest[self._turn : self._turn + LOOK_AT]]
+        first, rest = waiting[:MAX_WAITING_POLLED], waiting[MAX_WAITING_POLLED:]
+        self._turn = self._turn + MAX_WAITING_POLLED if self._turn + MAX_WAITING_POLLED < len(rest) else 0
+        return [*active, *first, *rest[self._turn : self._turn + MAX_WAITING_POLLED]]
 
     def update(self, file: File, record: JobRecord | None) -> None:
         if record is not None:
             if file.before_s is None:
                 file.before_s = record.progress.committed_s if record.state is JobState.QUEUED else 0.0
             file.record = record
-            file.said = record.progress.partial or file.said
+            file.partial_text = record.progress.partial or file.partial_text
         elif file.record is not None:
             file.problem = ("expired", "its record is gone from the ledger")
 
@@ -160,18 +160,18 @@ class Follower:
             self._marks.popleft()
         self._overall = self._counted()
 
-    def overall(self) -> Overall:
+    def overall(self) -> RunTotals:
         """As of the last `mark`."""
         return self._overall or self._counted()
 
-    def _counted(self) -> Overall:
+    def _counted(self) -> RunTotals:
         states = [file.state for file in self.files]
         ended = sum(state.ended for state in states)
         done = sum(state is JobState.DONE for state in states)
         incomplete = sum(state is JobState.INCOMPLETE for state in states)
         total_s, gone_s = self._seconds()
         speed = self._speed()
-        return Overall(
+        return RunTotals(
             total=len(states),
             done=done,
             skipped=sum(file.skipped for file in self.files),

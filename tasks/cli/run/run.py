@@ -115,7 +115,7 @@ def command(
         for item in planned
     ]
     if not quiet:
-        find_recordings.tell(listing.left_out, everything=names_left_out)
+        find_recordings.print_left_out(listing.left_out, everything=names_left_out)
     if embedded and (code := _one_language(files, language)):
         settings = for_language(settings, code)
     run = Run(
@@ -131,7 +131,7 @@ def command(
     )
     exit_code = asyncio.run(run.main())
     if not quiet:
-        find_recordings.tell_number(listing.left_out, everything=names_left_out)
+        find_recordings.print_left_out_count(listing.left_out, everything=names_left_out)
     ctx.exit(exit_code)
 
 

@@ -19,9 +19,9 @@ from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 from typing import Final
 
-from tasks.batches.manifest import Entry, is_manifest, read_manifest
-from tasks.cli.sources.find_recordings import NEEDS_MEDIA, LeftOut, look_through
-from tasks.cli.sources.output_names import Found
+from tasks.batches.manifest import ManifestEntry, is_manifest, read_manifest
+from tasks.cli.sources.find_recordings import NEEDS_MEDIA, LeftOutFile, scan_folder
+from tasks.cli.sources.output_names import FoundSource
 from worker.audio.file_extensions import is_other_media_name
 from worker.errors import BadJob, SourceError, SourceNotFound
 from worker.settings import Settings
@@ -36,8 +36,8 @@ _REASONS: Final = 3
 class Listing:
     """What was found, each source once, in the order of the arguments."""
 
-    found: list[Found] = field(default_factory=list)
-    left_out: list[LeftOut] = field(default_factory=list)
+    found: list[FoundSource] = field(default_factory=list)
+    left_out: list[LeftOutFile] = field(default_factory=list)
     """Skipped media files, with the reasons."""
     _keys: set[object] = field(default_factory=set)
 
@@ -46,7 +46,7 @@ class Listing:
         """Media files that need the extra `media`, which is not installed."""
         return [one.source for one in self.left_out if one.reason == NEEDS_MEDIA]
 
-    def add(self, item: Found) -> None:
+    def add(self, item: FoundSource) -> None:
         if item.key not in self._keys:
             self._keys.add(item.key)
             self.found.append(item)
@@ -102,25 +102,25 @@ def _local(text: str, media: bool, listing: Listing) -> None:
 
 
 def _walk(folder: Path, below: PurePosixPath, media: bool, listing: Listing) -> None:
-    for item in look_through(folder, media=media):
-        if isinstance(item, LeftOut):
+    for item in scan_folder(folder, media=media):
+        if isinstance(item, LeftOutFile):
             listing.left_out.append(item)
         else:
             listing.add(_file(item, below / item.relative_to(folder).as_posix()))
 
 
-def _file(path: Path, place: PurePosixPath) -> Found:
-    return Found(from_path(path.absolute()), place, _size(path))
+def _file(path: Path, place: PurePosixPath) -> FoundSource:
+    return FoundSource(from_path(path.absolute()), place, _size(path))
 
 
-def _of_entry(entry: Entry, folder: Path) -> Found:
+def _of_entry(entry: ManifestEntry, folder: Path) -> FoundSource:
     if not entry.source.is_file:
         place = _place(PurePosixPath(entry.source.name))
-        return Found(entry.source, place, id=entry.id, options=entry.options)
+        return FoundSource(entry.source, place, id=entry.id, options=entry.options)
     path = Path(os.path.normpath(entry.source.text))
     inside = path.is_relative_to(folder)
     place = PurePosixPath(path.relative_to(folder).as_posix() if inside else path.name)
-    return Found(from_path(path), place, _size(entry.source.path), entry.id, entry.options)
+    return FoundSource(from_path(path), place, _size(entry.source.path), entry.id, entry.options)
 
 
 async def _address(address: Address, settings: Settings, media: bool, listing: Listing) -> None:
@@ -128,9 +128,9 @@ async def _address(address: Address, settings: Settings, media: bool, listing: L
     try:
         async for one in list_sources(address, settings):
             if media or not is_other_media_name(Path(one.place.name)):
-                listing.add(Found(one.address, _place(one.place), one.size_bytes))
+                listing.add(FoundSource(one.address, _place(one.place), one.size_bytes))
             else:
-                listing.left_out.append(LeftOut(one.address.shown, NEEDS_MEDIA))
+                listing.left_out.append(LeftOutFile(one.address.shown, NEEDS_MEDIA))
     except SourceNotFound as exc:
         raise BadJob(str(exc)) from None
     except SourceError as exc:

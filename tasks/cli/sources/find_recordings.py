@@ -32,14 +32,14 @@ _APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class LeftOutFile:
     """A file or folder that is not transcribed."""
 
     source: str
     reason: str
 
 
-def look_through(folder: Path, *, media: bool, by_content: bool = True) -> Iterator[Path | LeftOut]:
+def scan_folder(folder: Path, *, media: bool, by_content: bool = True) -> Iterator[Path | LeftOutFile]:
     """The recordings below a folder in order, and the skipped files. `media`: include formats that only FFmpeg opens;
     `by_content`: inspect files without the ending of an audio format."""
     root = os.path.realpath(folder)
@@ -50,7 +50,7 @@ def look_through(folder: Path, *, media: bool, by_content: bool = True) -> Itera
             path = Path(here) / name
             if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
                 target = os.path.realpath(path)
-                yield LeftOut(
+                yield LeftOutFile(
                     str(path), f"is a link to a folder outside, which is not followed; add {target} to the command"
                 )
             elif name.startswith(".") and name not in _STATE_FOLDERS and not path.is_symlink():
@@ -58,15 +58,15 @@ def look_through(folder: Path, *, media: bool, by_content: bool = True) -> Itera
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
             path = Path(here) / name
-            reason = why_left_out(path, media=media, by_content=by_content)
+            reason = left_out_reason(path, media=media, by_content=by_content)
             if reason:
-                yield LeftOut(str(path), reason)
+                yield LeftOutFile(str(path), reason)
             elif reason is None and not _is_source_code(path):
                 yield path
     yield from _unreadable(failures)
 
 
-def why_left_out(path: Path, *, media: bool = True, by_content: bool = True) -> str | None:
+def left_out_reason(path: Path, *, media: bool = True, by_content: bool = True) -> str | None:
     """None for a recording, "" for a file that is not a recording, else the reason to skip it."""
     if path.name.startswith("."):
         bare = path.with_name(path.name.lstrip(".") or "x")
@@ -87,7 +87,7 @@ def _why_unfit(path: Path) -> str | None:
     return None if stat.S_ISREG(facts.st_mode) else "is not a regular file"
 
 
-def tell(left_out: Sequence[LeftOut], *, everything: bool) -> None:
+def print_left_out(left_out: Sequence[LeftOutFile], *, everything: bool) -> None:
     """Print skipped files on standard error: all, or the first few and their number."""
     shown = left_out if everything else left_out[:_SHOWN]
     for one in shown:
@@ -96,7 +96,7 @@ def tell(left_out: Sequence[LeftOut], *, everything: bool) -> None:
         echo(f"left out: {len(left_out) - len(shown)} more media files; --left-out names them", err=True)
 
 
-def tell_number(left_out: Sequence[LeftOut], *, everything: bool) -> None:
+def print_left_out_count(left_out: Sequence[LeftOutFile], *, everything: bool) -> None:
     """Print the number of skipped files, the last line of a command."""
     if left_out:
         files = "1 media file was" if len(left_out) == 1 else f"{len(left_out)} media files were"
@@ -104,7 +104,7 @@ def tell_number(left_out: Sequence[LeftOut], *, everything: bool) -> None:
         echo(f"{files} left out{hint}", err=True)
 
 
-def as_documents(left_out: Sequence[LeftOut]) -> list[dict[str, str]]:
+def as_documents(left_out: Sequence[LeftOutFile]) -> list[dict[str, str]]:
     return [asdict(one) for one in left_out]
 
 
@@ -154,15 +154,15 @@ def _start(path: Path, count: int = len(_APPLE_DOUBLE)) -> bytes:
         return b""
 
 
-def _in_hidden_folder(folder: Path) -> Iterator[LeftOut]:
+def _in_hidden_folder(folder: Path) -> Iterator[LeftOutFile]:
     for here, folders, files in os.walk(folder):
         folders.sort()
         for path in (Path(here) / name for name in sorted(files)):
             if _is_named(path):
-                yield LeftOut(str(path), f"is in the hidden folder {folder.name}")
+                yield LeftOutFile(str(path), f"is in the hidden folder {folder.name}")
 
 
-def _unreadable(failures: list[OSError]) -> Iterator[LeftOut]:
+def _unreadable(failures: list[OSError]) -> Iterator[LeftOutFile]:
     for exc in failures:
-        yield LeftOut(str(exc.filename), f"is a folder that cannot be read: {exc.strerror}")
+        yield LeftOutFile(str(exc.filename), f"is a folder that cannot be read: {exc.strerror}")
     failures.clear()

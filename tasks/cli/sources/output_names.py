@@ -16,7 +16,7 @@ _FULL_NAME: Final = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundSource:
     """A source, and its place below the argument it was found under."""
 
     source: Address
@@ -37,10 +37,10 @@ class Found:
 
 
 @dataclass(frozen=True, slots=True)
-class Planned:
+class NamedSource:
     """A source and the name of its transcript files below the output folder, without the ending."""
 
-    found: Found
+    found: FoundSource
     out_name: str
 
     @property
@@ -56,7 +56,7 @@ def walk(folder: Path) -> Iterable[Path]:
             yield Path(here) / name
 
 
-def name_outputs(found: Sequence[Found], out: Path, formats: Sequence[str]) -> list[Planned]:
+def name_outputs(found: Sequence[FoundSource], out: Path, formats: Sequence[str]) -> list[NamedSource]:
     """Give each file its own name below `out`: its stem in its folder; where that is taken, its full name; where that
     is taken too, with the folders above it. Never a name whose file would be one of the sources. A name that a manifest
     gives stays as it is; raises BadJob where two have the same.
@@ -91,12 +91,12 @@ def name_outputs(found: Sequence[Found], out: Path, formats: Sequence[str]) -> l
         moved = [i for i in clashes if given[i] is None and names[i] != _name(found[i], levels[i] + 1)]
         if not moved:
             _check(names, found)
-            return [Planned(item, name) for item, name in zip(found, names, strict=True)]
+            return [NamedSource(item, name) for item, name in zip(found, names, strict=True)]
         for index in moved:
             levels[index] += 1
 
 
-def _check(names: Sequence[str], found: Sequence[Found]) -> None:
+def _check(names: Sequence[str], found: Sequence[FoundSource]) -> None:
     """Raises BadJob where a manifest wants one source transcribed in several ways under one name."""
     for name, count in Counter(names).items():
         if count > 1:
@@ -104,7 +104,7 @@ def _check(names: Sequence[str], found: Sequence[Found]) -> None:
             raise BadJob(f"{source}: is listed {count} times with other options; give each an out_name")
 
 
-def _name(item: Found, level: int) -> str:
+def _name(item: FoundSource, level: int) -> str:
     if level == 0:
         return str(item.place.with_name(item.place.stem))
     if level == _FULL_NAME:

@@ -9,7 +9,7 @@ from worker.audio.opened_file import FileStamp
 
 
 @dataclass(slots=True)
-class Arrivals:
+class SettlingFiles:
     """Files that have come or changed, until they have been the same for `settle_s` seconds."""
 
     settle_s: float

@@ -15,25 +15,25 @@ from worker.errors import SourceError, SourceNotFound
 from worker.ledger.records import JobRecord
 from worker.storage.sources.listing import content_of
 
-LOOK_AT: Final = 500
+MAX_PER_POLL: Final = 500
 """Jobs, or files, that are asked for in one look."""
 
 
-class Tell(Protocol):
+class EventCallback(Protocol):
     """Called for every event of a file: queued, done, failed, incomplete, cancelled, skipped, left out."""
 
     def __call__(self, event: str, source: Path, **facts: Any) -> None: ...
 
 
-class Inbox:
+class FolderSubmitter:
     """Methods raise LedgerUnavailable and QueueFull: the same call again goes on."""
 
-    def __init__(self, producer: Producer, folder: Path, options: dict[str, Any], tell: Tell) -> None:
+    def __init__(self, producer: Producer, folder: Path, options: dict[str, Any], report: EventCallback) -> None:
         """`options`: the fields of JobSpec all jobs have in common, `out_dir` and `batch` among them."""
         self._producer = producer
         self._folder = folder
         self._options = options
-        self._tell = tell
+        self._report = report
         self._open: dict[str, Path] = {}
         self._taken: set[Path] = set()
         self.done = 0
@@ -49,8 +49,8 @@ class Inbox:
         """Submit files unless they were done before; yields each one that is dealt with. What has not changed since it
         was last read, also by a process before this one, is not read again."""
         paths = list(settled)
-        for first in range(0, len(paths), LOOK_AT):
-            async for path in self._take_some({path: settled[path] for path in paths[first : first + LOOK_AT]}):
+        for first in range(0, len(paths), MAX_PER_POLL):
+            async for path in self._take_some({path: settled[path] for path in paths[first : first + MAX_PER_POLL]}):
                 yield path
 
     async def _take_some(self, settled: Mapping[Path, FileStamp]) -> AsyncIterator[Path]:
@@ -109,7 +109,7 @@ class Inbox:
             for path in paths:
                 if ids[path] not in self._open:
                     self._open[ids[path]] = path
-                    self._tell("queued", path, id=ids[path])
+                    self._report("queued", path, id=ids[path])
                 self._taken.add(path)
                 yield path
 
@@ -130,12 +130,12 @@ class Inbox:
             return None
         else:
             return False
-        self._tell("skipped", path, id=identity)
+        self._report("skipped", path, id=identity)
         return None
 
     async def look(self) -> None:
-        """Tell of the jobs that have ended since."""
-        ids = list(self._open)[:LOOK_AT]
+        """EventCallback of the jobs that have ended since."""
+        ids = list(self._open)[:MAX_PER_POLL]
         for identity, record in zip(ids, await self._producer.ledger.get_many(ids), strict=True):
             path = self._open.pop(identity)
             if record is None:
@@ -150,7 +150,7 @@ class Inbox:
             self.done += 1
             self.failed.pop(path, None)
             took_s = (record.ended_at or 0) - (record.started_at or 0)
-            self._tell(
+            self._report(
                 "done",
                 path,
                 id=record.id,
@@ -163,4 +163,4 @@ class Inbox:
 
     def _failed(self, path: Path, event: str, code: str, reason: str, job_id: str | None = None) -> None:
         self.failed[path] = reason or event
-        self._tell(event, path, id=job_id, error_code=code or None, error=reason or None)
+        self._report(event, path, id=job_id, error_code=code or None, error=reason or None)

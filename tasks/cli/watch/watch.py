@@ -14,13 +14,13 @@ from typing import Any, Final
 import click
 from watchfiles import awatch
 
-from tasks.batches.number_format import clock
+from tasks.batches.number_format import format_duration
 from tasks.cli import options
-from tasks.cli.run.json_output import Events
-from tasks.cli.sources.find_recordings import LeftOut, look_through, why_left_out
+from tasks.cli.run.json_output import JsonEvents
+from tasks.cli.sources.find_recordings import LeftOutFile, left_out_reason, scan_folder
 from tasks.cli.terminal_output import echo
-from tasks.cli.watch.settling import Arrivals
-from tasks.cli.watch.submitter import Inbox
+from tasks.cli.watch.settling import SettlingFiles
+from tasks.cli.watch.submitter import FolderSubmitter
 from tasks.client.producer import Producer, make_spec
 from worker.audio.file_extensions import is_audio_name, is_other_media_name
 from worker.audio.opened_file import FileStamp
@@ -31,7 +31,7 @@ from worker.settings import Settings
 from worker.storage.address import show
 
 RESCAN_S: Final = 30.0
-"""Seconds between two looks through the whole folder: network disks and mounted folders tell of no change."""
+"""Seconds between two looks through the whole folder: network disks and mounted folders report of no change."""
 PAUSE_S: Final = (1.0, 30.0)
 """The first pause when Redis is away or the queue is full, and the longest."""
 
@@ -56,7 +56,7 @@ PAUSE_S: Final = (1.0, 30.0)
     help="How long a file must be unchanged before it is taken.",
 )
 @options.log_level
-@click.option("--json", "as_json", is_flag=True, help="Events as JSON lines on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="JsonEvents as JSON lines on standard output.")
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
 def command(
     folder: Path,
@@ -79,8 +79,8 @@ def command(
 
     \b
     Examples:
-      stt-batch watch /inbox --out /transcripts
-      stt-batch watch /inbox --out s3://results/calls --format json,srt --settle 30
+      stt-batch watch /submitter --out /transcripts
+      stt-batch watch /submitter --out s3://results/calls --format json,srt --settle 30
     """
     from tasks.observability import log_setup  # noqa: PLC0415
 
@@ -111,9 +111,9 @@ class Watch:
         self._folder = folder
         self._given = given
         self._out = Path(given["out_dir"]).absolute()  # of an address a place that is nowhere
-        self._arrivals = Arrivals(settle_s)
+        self._settling = SettlingFiles(settle_s)
         self._tick_s = min(1.0, settle_s / 4)
-        self._events = Events(sys.stdout if as_json else None)
+        self._events = JsonEvents(sys.stdout if as_json else None)
         self._as_json = as_json
         self._left_out: set[Path] = set()
         self._stop = asyncio.Event()
@@ -126,9 +126,9 @@ class Watch:
             asyncio.get_running_loop().add_signal_handler(number, self._stop.set)
         monitor = Monitor(self._settings)
         producer = Producer(self._settings)
-        inbox = Inbox(producer, self._folder, self._given, self._tell)
+        submitter = FolderSubmitter(producer, self._folder, self._given, self._report)
         beside = [asyncio.create_task(monitor.run()), asyncio.create_task(self._listen())]
-        work = asyncio.create_task(self._work(inbox, on_ready))
+        work = asyncio.create_task(self._work(submitter, on_ready))
         stopped = asyncio.create_task(self._stop.wait())
         try:
             await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -140,9 +140,9 @@ class Watch:
             await asyncio.gather(work, stopped, *beside, return_exceptions=True)
             await producer.close()
             monitor.close()
-        self._summary(inbox)
+        self._summary(submitter)
 
-    async def _work(self, inbox: Inbox, on_ready: Any) -> None:
+    async def _work(self, submitter: FolderSubmitter, on_ready: Any) -> None:
         rescan_at, failures = 0.0, 0
         while True:
             now = time.monotonic()
@@ -150,18 +150,18 @@ class Watch:
                 self._rescan()
                 rescan_at = now + RESCAN_S
                 on_ready()
-            for path in self._arrivals.waiting:
+            for path in self._settling.waiting:
                 self._look_at(path)
             try:
-                async for path in inbox.take(self._arrivals.settled(time.monotonic())):
-                    self._arrivals.take(path)
-                await inbox.look()
+                async for path in submitter.take(self._settling.settled(time.monotonic())):
+                    self._settling.take(path)
+                await submitter.look()
             except (LedgerUnavailable, QueueFull) as exc:
-                self._say_trouble(str(exc))
+                self._print_trouble(str(exc))
                 await asyncio.sleep(backoff_s(failures, *PAUSE_S))
                 failures += 1
             else:
-                self._say_trouble(None)
+                self._print_trouble(None)
                 failures = 0
                 await asyncio.sleep(self._tick_s)
 
@@ -177,17 +177,17 @@ class Watch:
                 for _, name in changes:
                     self._found(Path(name))
         except (OSError, RuntimeError) as exc:
-            self._say(f"the system tells of no changes ({exc}); looking every {RESCAN_S:g} s instead")
+            self._print(f"the system tells of no changes ({exc}); looking every {RESCAN_S:g} s instead")
 
     def _rescan(self) -> None:
         if not self._folder.is_dir():
-            self._say(f"{self._folder} is not there; waiting for it")
-        for path in self._arrivals.known:
+            self._print(f"{self._folder} is not there; waiting for it")
+        for path in self._settling.known:
             if not path.exists():
-                self._arrivals.gone(path)
+                self._settling.gone(path)
         self._found(self._folder)
         if self._folder.is_dir():
-            self._tell_of_hidden()
+            self._report_hidden()
 
     def _found(self, place: Path) -> None:
         for path in _files(place):
@@ -196,27 +196,27 @@ class Watch:
             if is_audio_name(path) or is_other_media_name(path):
                 self._look_at(path)
             elif not path.is_relative_to(self._out) and path.exists():
-                self._leave_out(path, why_left_out(path) or "not a name of audio")
+                self._leave_out(path, left_out_reason(path) or "not a name of audio")
 
     def _leave_out(self, path: Path, reason: str) -> None:
         if path not in self._left_out:
             self._left_out.add(path)
-            self._tell("left out", path, error=reason)
+            self._report("left out", path, error=reason)
 
-    def _tell_of_hidden(self) -> None:
+    def _report_hidden(self) -> None:
         """Report skipped media files in hidden places. Uploads in progress are hidden too, so a file is reported only
         if it still exists at the next look."""
-        for item in look_through(self._folder, media=True, by_content=False):
-            if isinstance(item, LeftOut) and not Path(item.source).is_relative_to(self._out):
+        for item in scan_folder(self._folder, media=True, by_content=False):
+            if isinstance(item, LeftOutFile) and not Path(item.source).is_relative_to(self._out):
                 self._leave_out(Path(item.source), item.reason)
 
     def _look_at(self, path: Path) -> None:
         try:
             stamp = FileStamp.at(path)
         except OSError:  # gone, or not to be read yet
-            self._arrivals.gone(path)
+            self._settling.gone(path)
             return
-        self._arrivals.seen(path, stamp, time.monotonic())
+        self._settling.seen(path, stamp, time.monotonic())
 
     def _hidden(self, path: Path) -> bool:
         """Hidden itself or in a hidden folder, or below the output folder where that lies inside this one."""
@@ -227,36 +227,39 @@ class Watch:
 
     # -- telling ---------------------------------------------------------------------------------------------------
 
-    def _tell(self, event: str, source: Path, **facts: Any) -> None:
+    def _report(self, event: str, source: Path, **facts: Any) -> None:
         if self._as_json:
-            self._events.tell(event, source=show(str(source)), **facts)
+            self._events.write(event, source=show(str(source)), **facts)
             return
         name = show(str(source.relative_to(self._folder)))
         if event == "done":
-            self._say(f"done      {name}  {clock(facts['duration_s'])} in {clock(facts['took_s'])}")
+            self._print(
+                f"done      {name}  {format_duration(facts['duration_s'])} in {format_duration(facts['took_s'])}"
+            )
         elif event in ("queued", "skipped"):
-            self._say(f"queued    {name}" if event == "queued" else f"before    {name}  (done already)")
+            self._print(f"queued    {name}" if event == "queued" else f"before    {name}  (done already)")
         else:
-            self._say(f"{event:<9} {name}: {facts.get('error')}")
+            self._print(f"{event:<9} {name}: {facts.get('error')}")
 
-    def _say(self, text: str) -> None:
+    def _print(self, text: str) -> None:
         """For people: on standard error where the events go to standard output."""
         echo(text, err=self._as_json)
 
-    def _say_trouble(self, trouble: str | None) -> None:
+    def _print_trouble(self, trouble: str | None) -> None:
         """Once when it begins, once when it is over."""
         if trouble != self._trouble:
-            self._say(f"waiting   {trouble}" if trouble else "going on")
+            self._print(f"waiting   {trouble}" if trouble else "going on")
             self._trouble = trouble
 
-    def _summary(self, inbox: Inbox) -> None:
+    def _summary(self, submitter: FolderSubmitter) -> None:
         if self._as_json:
-            failed = {show(str(path)): reason for path, reason in inbox.failed.items()}
-            self._events.tell("stopped", done=inbox.done, open=inbox.open, failed=failed)
+            failed = {show(str(path)): reason for path, reason in submitter.failed.items()}
+            self._events.write("stopped", done=submitter.done, open=submitter.open, failed=failed)
             return
-        for path, reason in inbox.failed.items():
+        for path, reason in submitter.failed.items():
             echo(f"failed    {show(str(path.relative_to(self._folder)))}: {reason}")
-        echo(f"stopped: {inbox.done} done, {len(inbox.failed)} failed, {inbox.open} in the queue go on without it")
+        ended = f"{submitter.done} done, {len(submitter.failed)} failed"
+        echo(f"stopped: {ended}, {submitter.open} in the queue go on without it")
 
 
 def _files(place: Path) -> Iterator[Path]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.batches.estimate import Limits, Look, plan_batch
+from tasks.batches.estimate import BatchLimits, SourceProbe, estimate_batch
 from tasks.batches.summary import JobLine, Summary, reason_of, summarize
 from tasks.batches.summary_files import is_summary, write_summary
 from tasks.batches.summary_page import page
@@ -199,18 +199,18 @@ def test_ten_thousand_jobs_take_a_moment() -> None:
     assert time.process_time() - started < 5
 
 
-LIMITS = Limits(
+LIMITS = BatchLimits(
     sessions=4, job_sessions=4, speed=1.0, session_max_s=480, flush_s=2.0, skip_silence=False, price_per_hour=0.5
 )
 
 
 def test_what_a_batch_will_take() -> None:
-    looks = [
-        Look(source="long", length_s=3600.0),
-        Look(source="short", length_s=60.0),
-        Look(source="s3", length_s=None),
+    probes = [
+        SourceProbe(source="long", length_s=3600.0),
+        SourceProbe(source="short", length_s=60.0),
+        SourceProbe(source="s3", length_s=None),
     ]
-    plan = plan_batch(looks, [failed("bad", "bad: empty")], LIMITS)
+    plan = estimate_batch(probes, [failed("bad", "bad: empty")], LIMITS)
     assert (plan.files, plan.will_fail, plan.audio_s, plan.unknown) == (4, 1, 3660.0, ("s3",))
     # Four sections of 900 s, each two sessions; one of 60 s.
     assert plan.sessions == 9
@@ -221,8 +221,10 @@ def test_what_a_batch_will_take() -> None:
 
 
 def test_a_plan_without_silence_without_a_speed_and_of_nothing() -> None:
-    looks = [Look(source="a", length_s=100.0, speech_s=30.0, silence_s=60.0)]
-    plan = plan_batch(looks, [], LIMITS.model_copy(update={"skip_silence": True, "speed": None, "price_per_hour": 0.0}))
+    probes = [SourceProbe(source="a", length_s=100.0, speech_s=30.0, silence_s=60.0)]
+    plan = estimate_batch(
+        probes, [], LIMITS.model_copy(update={"skip_silence": True, "speed": None, "price_per_hour": 0.0})
+    )
     assert (plan.streamed_s, plan.speech_s, plan.time_s, plan.cost) == (42.0, 30.0, None, None)
-    nothing = plan_batch([], [], LIMITS)
+    nothing = estimate_batch([], [], LIMITS)
     assert (nothing.time_s, nothing.sessions, nothing.speech_s) == (0.0, 0, None)

@@ -107,15 +107,15 @@ def test_no_word_is_said_of_a_server_on_this_machine() -> None:
 
 async def test_outputs_and_disk(tmp_path: Path) -> None:
     inside = load({}, allowed_outputs=str(tmp_path), temp_dir=str(tmp_path), downloads_max_gb=1e-6)
-    (found,) = await storage.look_at_outputs(inside, ())
+    (found,) = await storage.check_outputs(inside, ())
     assert found.status is Status.OK
     assert not list(tmp_path.iterdir()), "the probe is gone"  # noqa: ASYNC240
-    outside, missing, _ = await storage.look_at_outputs(inside, ("/elsewhere", f"{tmp_path}/no/such"))
+    outside, missing, _ = await storage.check_outputs(inside, ("/elsewhere", f"{tmp_path}/no/such"))
     assert outside.status is missing.status is Status.FAIL
     assert "STT_ALLOWED_OUTPUTS" in outside.text
-    (disk,) = await storage.look_at_disk(inside)
+    (disk,) = await storage.check_disk(inside)
     assert disk.status is Status.OK
-    (disk,) = await storage.look_at_disk(load({}, temp_dir=str(tmp_path), downloads_max_gb=1e9))
+    (disk,) = await storage.check_disk(load({}, temp_dir=str(tmp_path), downloads_max_gb=1e9))
     assert disk.status is Status.WARN
 
 
@@ -130,9 +130,9 @@ async def test_an_output_without_room_is_named_and_nothing_is_left(
 
     monkeypatch.setattr(Path, "write_bytes", full)
     (tmp_path / "file").touch()
-    (found,) = await storage.look_at_outputs(load({}), (str(tmp_path),))
+    (found,) = await storage.check_outputs(load({}), (str(tmp_path),))
     assert (found.status, found.way_out) == (Status.FAIL, "free some space there")
     assert not list(tmp_path.glob(".stt-doctor*"))  # noqa: ASYNC240
     monkeypatch.undo()
-    (found,) = await storage.look_at_outputs(load({}), (str(tmp_path / "file"),))
+    (found,) = await storage.check_outputs(load({}), (str(tmp_path / "file"),))
     assert (found.status, found.way_out) == (Status.FAIL, "name a folder")

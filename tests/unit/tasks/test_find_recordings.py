@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tasks.cli.sources import find_recordings
-from tasks.cli.sources.find_recordings import LeftOut, look_through
+from tasks.cli.sources.find_recordings import LeftOutFile, scan_folder
 from tests.support.audiofiles import FLAC, MP3, WAV, write_signal
 from tests.support.trackfiles import RATE, TRACK_FILES, write_tracks
 
@@ -26,10 +26,10 @@ def folder(tmp_path: Path) -> Path:
 
 
 def looked(folder: Path, *, media: bool = True) -> tuple[list[str], dict[str, str]]:
-    items = list(look_through(folder, media=media))
+    items = list(scan_folder(folder, media=media))
     taken = [item.relative_to(folder).as_posix() for item in items if isinstance(item, Path)]
     return taken, {
-        Path(item.source).relative_to(folder).as_posix(): item.reason for item in items if isinstance(item, LeftOut)
+        Path(item.source).relative_to(folder).as_posix(): item.reason for item in items if isinstance(item, LeftOutFile)
     }
 
 
@@ -124,16 +124,16 @@ def test_without_the_extra_its_files_are_named(folder: Path) -> None:
 
 
 def test_a_few_are_shown_and_all_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    many = [LeftOut(f"/calls/{number}.dat", "holds WAV") for number in range(8)]
-    find_recordings.tell(many, everything=False)
-    find_recordings.tell_number(many, everything=False)
+    many = [LeftOutFile(f"/calls/{number}.dat", "holds WAV") for number in range(8)]
+    find_recordings.print_left_out(many, everything=False)
+    find_recordings.print_left_out_count(many, everything=False)
     lines = capsys.readouterr().err.splitlines()
     assert lines[:5] == [f"left out: /calls/{number}.dat: holds WAV" for number in range(5)]
     assert lines[5:] == [
         "left out: 3 more media files; --left-out names them",
         "8 media files were left out; --left-out names all, and why",
     ]
-    find_recordings.tell(many, everything=True)
+    find_recordings.print_left_out(many, everything=True)
     assert len(capsys.readouterr().err.splitlines()) == 8
-    find_recordings.tell_number([], everything=False)
+    find_recordings.print_left_out_count([], everything=False)
     assert capsys.readouterr().err == ""

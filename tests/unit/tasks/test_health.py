@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 
 from tasks.cli import main
-from tasks.observability.health import BEAT_S, MAX_AGE_S, Pulse, problem
+from tasks.observability.health import BEAT_S, MAX_AGE_S, Heartbeat, problem
 from tests.support.wait import async_wait_until
 
 ROOT = Path(__file__).parents[3]
@@ -34,24 +34,24 @@ def age(path: Path, part: str, by_s: float) -> None:
 
 
 def test_a_process_that_beats_is_alive_and_ready_once_it_says_so(path: Path) -> None:
-    pulse = Pulse(str(path), "loop", "timer")
-    pulse.write()
+    heartbeat = Heartbeat(str(path), "loop", "timer")
+    heartbeat.write()
     assert problem(str(path)) is None
     assert problem(str(path), ready=True) == "not ready: it is still starting"
-    pulse.ready()
-    pulse.write()
+    heartbeat.ready()
+    heartbeat.write()
     assert problem(str(path), ready=True) is None
-    pulse.ready("Redis is away")
-    pulse.write()
+    heartbeat.ready("Redis is away")
+    heartbeat.write()
     assert problem(str(path)) is None
     assert problem(str(path), ready=True) == "not ready: Redis is away"
 
 
 @pytest.mark.parametrize("part", ["loop", "timer", "written"])
 def test_one_part_that_stands_still_is_enough_to_be_stuck(path: Path, part: str) -> None:
-    pulse = Pulse(str(path), "loop", "timer")
-    pulse.ready()
-    pulse.write()
+    heartbeat = Heartbeat(str(path), "loop", "timer")
+    heartbeat.ready()
+    heartbeat.write()
     age(path, part, MAX_AGE_S - 1)
     assert problem(str(path)) is None
     age(path, part, 2)
@@ -64,17 +64,17 @@ def test_one_part_that_stands_still_is_enough_to_be_stuck(path: Path, part: str)
 
 
 def test_a_part_that_has_a_reason_to_be_silent_is_not_asked_for(path: Path) -> None:
-    pulse = Pulse(str(path), "loop", "timer")
-    pulse.pause("timer")
-    pulse.write()
+    heartbeat = Heartbeat(str(path), "loop", "timer")
+    heartbeat.pause("timer")
+    heartbeat.write()
     assert list(json.loads(path.read_text())["beats"]) == ["loop"]
-    pulse.beat("timer")
-    pulse.write()
+    heartbeat.beat("timer")
+    heartbeat.write()
     assert list(json.loads(path.read_text())["beats"]) == ["loop", "timer"]
 
 
 def test_a_file_of_an_earlier_boot_is_no_sign_of_life(path: Path) -> None:
-    Pulse(str(path), "loop").write()
+    Heartbeat(str(path), "loop").write()
     age(path, "written", -3600)
     assert "before the machine was started" in (problem(str(path)) or "")
 
@@ -88,24 +88,24 @@ def test_a_file_that_is_none_is_unhealthy_and_says_why(path: Path, content: str 
 
 def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    pulse = Pulse("", "loop")
-    pulse.write()
-    pulse.remove()
+    heartbeat = Heartbeat("", "loop")
+    heartbeat.write()
+    heartbeat.remove()
     assert not list(tmp_path.iterdir())
 
 
 def test_the_file_goes_with_the_process(path: Path) -> None:
-    pulse = Pulse(str(path), "loop")
-    pulse.write()
-    pulse.remove()
+    heartbeat = Heartbeat(str(path), "loop")
+    heartbeat.write()
+    heartbeat.remove()
     assert not list(path.parent.iterdir())
-    pulse.remove()
+    heartbeat.remove()
 
 
 async def test_a_loop_keeps_it_up_to_date_and_asks_whether_all_is_well(path: Path) -> None:
-    pulse = Pulse(str(path), "loop")
+    heartbeat = Heartbeat(str(path), "loop")
     answers: list[str | None] = ["the model still loads"]
-    keeping = asyncio.create_task(pulse.keep("loop", lambda: answers[0]))
+    keeping = asyncio.create_task(heartbeat.run("loop", lambda: answers[0]))
     await async_wait_until(path.exists, "the file is there")
     assert "the model still loads" in (problem(str(path), ready=True) or "")
     answers[0] = None
@@ -116,8 +116,8 @@ async def test_a_loop_keeps_it_up_to_date_and_asks_whether_all_is_well(path: Pat
 
 
 async def test_a_full_disk_does_not_end_the_process(path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    pulse = Pulse(str(path.parent / "gone" / "health"), "loop")
-    keeping = asyncio.create_task(pulse.keep("loop"))
+    heartbeat = Heartbeat(str(path.parent / "gone" / "health"), "loop")
+    keeping = asyncio.create_task(heartbeat.run("loop"))
     await async_wait_until(lambda: "health file" in caplog.text, "it is told")
     assert not keeping.done()
     keeping.cancel()
@@ -130,13 +130,13 @@ def test_the_command_says_it_by_its_exit_status(path: Path) -> None:
         return result.exit_code, result.output
 
     assert ask()[0] == 2
-    assert ask(environ=str(path)) == (1, f"{path} is not there: the process has not started, or has ended\n")
-    pulse = Pulse(str(path), "loop")
-    pulse.write()
+    assert ask(environ=str(path)) == (1, f"{path} does not exist: the process has not started, or has ended\n")
+    heartbeat = Heartbeat(str(path), "loop")
+    heartbeat.write()
     assert ask(environ=str(path)) == (0, "alive\n")
     assert ask("--ready", "--file", str(path)) == (1, "not ready: it is still starting\n")
-    pulse.ready()
-    pulse.write()
+    heartbeat.ready()
+    heartbeat.write()
     assert ask("--ready", environ=str(path)) == (0, "ready\n")
     age(path, "loop", 5)
     assert ask("--max-age", "3", "--file", str(path))[0] == 1
@@ -144,8 +144,8 @@ def test_the_command_says_it_by_its_exit_status(path: Path) -> None:
 
 def test_a_look_costs_little(path: Path) -> None:
     """It runs every few seconds in every container; the whole command line would take three times as long."""
-    pulse = Pulse(str(path), "loop")
-    pulse.write()
+    heartbeat = Heartbeat(str(path), "loop")
+    heartbeat.write()
     code = (
         "import sys\nfrom tasks.cli import main\n"
         f"try: main(['health', '--file', {str(path)!r}])\n"

@@ -8,12 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.background.intake import MAX_BYTES, MAX_DELIVERIES, Entry, read_request
+from tasks.background.intake import MAX_BYTES, MAX_DELIVERIES, StreamEntry, read_request
 from worker.errors import BadJob
 
 
-def entry(deliveries: int = 1, **fields: bytes | str) -> Entry:
-    return Entry("1-0", deliveries, {k.encode(): v if isinstance(v, bytes) else v.encode() for k, v in fields.items()})
+def entry(deliveries: int = 1, **fields: bytes | str) -> StreamEntry:
+    return StreamEntry(
+        "1-0", deliveries, {k.encode(): v if isinstance(v, bytes) else v.encode() for k, v in fields.items()}
+    )
 
 
 GOOD = '{"source": "/audio/call.wav"}'
@@ -45,16 +47,16 @@ def test_a_good_entry() -> None:
         (entry(job='{"source": "/a", "out_dir": "results"}'), "out_dir: must be an absolute path"),
         (entry(job=json.dumps({"source": "/a\0b"})), "control characters"),
         (entry(job='{"source": "/\\ud800"}'), "Invalid JSON"),
-        (entry(job=GOOD, jbo="1"), "unknown field 'jbo'; there are force, job, key"),
+        (entry(job=GOOD, jbo="1"), "unknown field 'jbo'; known fields: force, job, key"),
         (entry(job=GOOD, force="yes"), "force"),
         (entry(job=b'{"source": "/\xff\xfe"}'), "not UTF-8"),
         (entry(job=b"\0" * 10), "Invalid JSON"),
         (entry(job=b"x" * (MAX_BYTES + 1)), "more than 65536 bytes"),
-        (Entry("1-0", 1, {b"\xff": b""}), r"unknown field '\\\\xff'"),
-        (entry(MAX_DELIVERIES + 1, job=GOOD), "taken 5 times and never answered"),
+        (StreamEntry("1-0", 1, {b"\xff": b""}), r"unknown field '\\\\xff'"),
+        (entry(MAX_DELIVERIES + 1, job=GOOD), "delivered 5 times and never answered"),
     ],
 )
-def test_poison_is_refused_with_its_reason(poison: Entry, reason: str) -> None:
+def test_poison_is_refused_with_its_reason(poison: StreamEntry, reason: str) -> None:
     with pytest.raises(BadJob, match=reason.replace("[", r"\[")):
         read_request(poison)
 
@@ -72,7 +74,7 @@ values = st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | documen
 @given(st.dictionaries(names, values, max_size=4), st.integers(1, 9))
 def test_nothing_else_ever_happens(fields: dict[bytes, bytes], deliveries: int) -> None:
     try:
-        request = read_request(Entry("1-0", deliveries, fields))
+        request = read_request(StreamEntry("1-0", deliveries, fields))
     except BadJob:
         return
     assert request.spec.source

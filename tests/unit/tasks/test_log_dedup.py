@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks.observability.log_dedup import FREE, KINDS, WINDOW_S, Repeats
+from tasks.observability.log_dedup import MAX_DIFFERENT_LINES, MAX_EQUAL_LINES, WINDOW_S, LogDeduplicator
 
 
 class Clock:
@@ -24,8 +24,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def repeats(clock: Clock) -> Repeats:
-    return Repeats(clock)
+def dedup(clock: Clock) -> LogDeduplicator:
+    return LogDeduplicator(clock)
 
 
 def record(msg: Any, *args: Any, level: int = logging.ERROR, name: str = "celery", **more: Any) -> logging.LogRecord:
@@ -36,46 +36,46 @@ def words(records: Any) -> list[str]:
     return [one.msg["event"] if isinstance(one.msg, dict) else one.getMessage() for one in records]
 
 
-def test_four_a_second_become_a_few_a_minute_and_a_count(repeats: Repeats, clock: Clock) -> None:
+def test_four_a_second_become_a_few_a_minute_and_a_count(dedup: LogDeduplicator, clock: Clock) -> None:
     written: list[str] = []
     for _ in range(4 * 120):
-        written += words(repeats.pass_on(record("Cannot connect to %s: %s", "redis", "NOREPLICAS")))
+        written += words(dedup.filter(record("Cannot connect to %s: %s", "redis", "NOREPLICAS")))
         clock.now += 0.25
     assert written == [
-        *["Cannot connect to redis: NOREPLICAS"] * FREE,
+        *["Cannot connect to redis: NOREPLICAS"] * MAX_EQUAL_LINES,
         "237 times more within 60 s: Cannot connect to redis: NOREPLICAS",
-        *["Cannot connect to redis: NOREPLICAS"] * FREE,
+        *["Cannot connect to redis: NOREPLICAS"] * MAX_EQUAL_LINES,
     ]
 
 
-def test_the_count_is_told_with_whatever_line_comes_next(repeats: Repeats, clock: Clock) -> None:
+def test_the_count_is_told_with_whatever_line_comes_next(dedup: LogDeduplicator, clock: Clock) -> None:
     away = {"event": "intake: Redis is away", "error": "x"}
-    for _ in range(FREE + 4):
-        list(repeats.pass_on(record(away, level=logging.WARNING, exc_info=(ValueError, ValueError(), None))))
+    for _ in range(MAX_EQUAL_LINES + 4):
+        list(dedup.filter(record(away, level=logging.WARNING, exc_info=(ValueError, ValueError(), None))))
     clock.now += WINDOW_S
-    told, other = repeats.pass_on(record("something else", level=logging.INFO))
+    told, other = dedup.filter(record("something else", level=logging.INFO))
     assert told.msg["event"] == "4 times more within 60 s: intake: Redis is away"
     assert (told.msg["error"], told.levelno, told.exc_info) == ("x", logging.WARNING, None)
     assert other.getMessage() == "something else"
-    assert words(repeats.pass_on(record(away))) == ["intake: Redis is away"], "from then on anew"
+    assert words(dedup.filter(record(away))) == ["intake: Redis is away"], "from then on anew"
 
 
-def test_what_differs_in_anything_is_written(repeats: Repeats) -> None:
+def test_what_differs_in_anything_is_written(dedup: LogDeduplicator) -> None:
     lines = [record({"event": "job failed", "job": f"job-{number}"}) for number in range(50)]
     lines += [record("attempt %s", number) for number in range(50)]
     lines += [record("same", name=f"logger-{number}") for number in range(50)]
-    assert [one for line in lines for one in repeats.pass_on(line)] == lines
+    assert [one for line in lines for one in dedup.filter(line)] == lines
 
 
-def test_debug_is_never_held_back(repeats: Repeats) -> None:
+def test_debug_is_never_held_back(dedup: LogDeduplicator) -> None:
     lines = [record("a frame", level=logging.DEBUG) for _ in range(50)]
-    assert [one for line in lines for one in repeats.pass_on(line)] == lines
+    assert [one for line in lines for one in dedup.filter(line)] == lines
 
 
-def test_memory_is_bounded_and_what_is_forgotten_is_told(repeats: Repeats) -> None:
-    for _ in range(FREE + 1):
-        list(repeats.pass_on(record("the first")))
-    written = [one for number in range(3 * KINDS) for one in repeats.pass_on(record(f"line {number}"))]
-    assert words(written)[: KINDS + 1].count("1 times more within 0 s: the first") == 1
-    assert len(written) == 3 * KINDS + 1
-    assert len(repeats._seen) <= KINDS + 1
+def test_memory_is_bounded_and_what_is_forgotten_is_told(dedup: LogDeduplicator) -> None:
+    for _ in range(MAX_EQUAL_LINES + 1):
+        list(dedup.filter(record("the first")))
+    written = [one for number in range(3 * MAX_DIFFERENT_LINES) for one in dedup.filter(record(f"line {number}"))]
+    assert words(written)[: MAX_DIFFERENT_LINES + 1].count("1 times more within 0 s: the first") == 1
+    assert len(written) == 3 * MAX_DIFFERENT_LINES + 1
+    assert len(dedup._seen) <= MAX_DIFFERENT_LINES + 1

@@ -81,10 +81,10 @@ def test_a_line_of_json_is_one_event_with_what_is_bound(lines: Lines) -> None:
 def test_a_line_of_text_holds_the_same(lines: Lines) -> None:
     log_setup.set_up(settings())
     with structlog.contextvars.bound_contextvars(job="f00"):
-        structlog.get_logger("tasks.x").info("job begins", attempt=1, why="no reason")
+        structlog.get_logger("tasks.x").info("job started", attempt=1, why="no reason")
     at, rest = lines.text().split(" ", 1)
     assert at.endswith("Z")
-    assert rest == "INFO tasks.x: job begins job='f00' attempt=1 why='no reason'\n"
+    assert rest == "INFO tasks.x: job started job='f00' attempt=1 why='no reason'\n"
 
 
 @pytest.mark.parametrize("form", ["json", "console"])

@@ -73,24 +73,24 @@ def test_channels_of_single_sources(tmp_path: Path) -> None:
     ("name", "text", "problem"),
     [
         ("l.csv", "", "line 1: must name the columns"),
-        ("l.csv", "path,id\na.wav,1\n", "one of them `source`; it has path, id"),
+        ("l.csv", "path,id\na.wav,1\n", "including `source`; it has path, id"),
         ("l.csv", "source\n", "has no entries"),
-        ("l.csv", "source,langage\na.wav,en\n", "line 2: langage: no such option; there are .*language"),
+        ("l.csv", "source,langage\na.wav,en\n", "line 2: langage: no such option; known options: .*language"),
         ("l.csv", "source,id\na.wav,1,2\n", "line 2: .*more cells than columns"),
-        ("l.csv", "source,id\na.wav,1\nb.wav,1\n", "line 3: the id 1 is used in line 2 already"),
+        ("l.csv", "source,id\na.wav,1\nb.wav,1\n", "line 3: line 2 has the same id 1"),
         ("l.csv", "source,id\na.wav,a b\n", "line 2: .*a b"),
         ("l.csv", "source,channels\na.wav,0\n", "line 2: .*a.wav: channels: must be from 1"),
         ("l.csv", "source,channels\na.wav,left\n", "line 2: .*a.wav: channels: must be mix, split"),
         ("l.csv", "source,formats\na.wav,doc\n", "line 2: .*a.wav: formats: must be some of"),
         ("l.csv", "source,out_name\na.wav,../x\n", "line 2: .*inside out_dir"),
         ("l.csv", "source,out_dir\na.wav,/x\n", "line 2: out_dir: no such option"),
-        ("l.csv", "source,id\n,1\n", "line 2: names no source"),
+        ("l.csv", "source,id\n,1\n", "line 2: has no source"),
         ("l.csv", "source\nftp://host/a.wav\n", "line 2: .*ftp:// is not known"),
-        ("l.jsonl", '{"source": "a.wav"}\n{"source"\n', "line 2: is no JSON"),
+        ("l.jsonl", '{"source": "a.wav"}\n{"source"\n', "line 2: is not JSON"),
         (
             "l.jsonl",
             '{bad\n{"source": 5}\n',
-            "line 1: is no JSON: Expecting .* at column 2; line 2: names no source",
+            "line 1: is not JSON: Expecting .* at column 2; line 2: has no source",
         ),
         ("l.jsonl", '["a.wav"]\n', "line 1: must be a JSON object"),
         ("l.jsonl", '{"source": "a.wav", "options": 1}\n', "line 1: options: must be a JSON object"),
@@ -105,7 +105,7 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, name: str, text: s
 
 def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_bytes(b"source\n\xff\xfe.wav\n")
-    with pytest.raises(BadJob, match="is no UTF-8 text"):
+    with pytest.raises(BadJob, match="is not UTF-8 text"):
         read_manifest(tmp_path / "l.csv")
 
 

@@ -9,7 +9,7 @@ import pytest
 from redis import exceptions
 
 from tasks.execution import runner as module
-from tasks.execution.runner import MAX_RETURNS, Outcome, Runner
+from tasks.execution.runner import MAX_REQUEUES, Outcome, Runner
 from worker.errors import LedgerRefused, LedgerUnavailable, WorkerShortage
 from worker.ledger.connection import is_permanent
 from worker.settings import load
@@ -43,7 +43,7 @@ Made = tuple[Runner, AwayLedger, list[str]]
 
 @pytest.fixture
 def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], Made]:
-    monkeypatch.setattr(module, "BACK_AFTER_S", 0.0)
+    monkeypatch.setattr(module, "REQUEUE_PAUSE_S", 0.0)
 
     def make_one(error: Exception) -> Made:
         ledger, sent = AwayLedger(error), []
@@ -54,9 +54,9 @@ def make(monkeypatch: pytest.MonkeyPatch) -> Callable[[Exception], Made]:
 
 async def test_the_resends_of_a_job_are_bounded_while_redis_is_away(make: Callable[[Exception], Made]) -> None:
     runner, ledger, sent = make(LedgerUnavailable("away"))
-    outcomes = [await runner.perform("job-1") for _ in range(MAX_RETURNS + 1)]
-    assert outcomes == [Outcome.SENT_AGAIN] * MAX_RETURNS + [Outcome.SKIPPED]
-    assert sent == ["job-1"] * MAX_RETURNS
+    outcomes = [await runner.perform("job-1") for _ in range(MAX_REQUEUES + 1)]
+    assert outcomes == [Outcome.RESENT] * MAX_REQUEUES + [Outcome.SKIPPED]
+    assert sent == ["job-1"] * MAX_REQUEUES
     assert not ledger.dead_letters.reasons
 
 
@@ -72,8 +72,8 @@ async def test_a_permanent_refusal_of_redis_is_not_requeued(make: Callable[[Exce
 async def test_a_whole_job_is_never_dropped(error: Exception, make: Callable[[Exception], Made]) -> None:
     """It is in no ledger yet, so its message is all there is."""
     runner, ledger, _ = make(error)
-    outcomes = {await runner.perform("job-1", JOB) for _ in range(3 * MAX_RETURNS)}
-    assert outcomes == {Outcome.BACK}
+    outcomes = {await runner.perform("job-1", JOB) for _ in range(3 * MAX_REQUEUES)}
+    assert outcomes == {Outcome.REQUEUED}
     assert not ledger.dead_letters.reasons
 
 

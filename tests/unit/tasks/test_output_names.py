@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks.cli.sources.expand import Listing, sources
-from tasks.cli.sources.output_names import Found, name_outputs
+from tasks.cli.sources.output_names import FoundSource, name_outputs
 from worker.errors import BadJob
 from worker.settings import load
 from worker.storage.address import from_path
@@ -137,7 +137,7 @@ _PATH = st.lists(_PART, min_size=1, max_size=4)
 @given(st.lists(st.tuples(_PATH, st.integers(1, 3)), min_size=1, max_size=12, unique_by=lambda item: tuple(item[0])))
 def test_every_file_has_a_name_of_its_own(items: list[tuple[list[str], int]]) -> None:
     found = [
-        Found(
+        FoundSource(
             from_path(Path("/root", *parts[:-1], f"{parts[-1]}.wav")),
             PurePosixPath(*parts[-depth:-1], f"{parts[-1]}.wav"),
         )

@@ -45,7 +45,7 @@ def test_a_draining_process_begins_no_job(process: Process, loop: LoopThread) ->
     process.drain()
     process.drain()
     assert process.runner() is None
-    assert loop.call(runner.perform("job-1")) is Outcome.BACK, "a task that had the runner already is drained too"
+    assert loop.call(runner.perform("job-1")) is Outcome.REQUEUED, "a task that had the runner already is drained too"
 
 
 @pytest.mark.parametrize("step", ["drain", "close"])
@@ -62,7 +62,7 @@ async def test_redis_may_be_away_at_the_start(monkeypatch: pytest.MonkeyPatch) -
     with structlog.testing.capture_logs() as logs:
         await check_ledger(load({}))
     assert [(line["event"], line["error"]) for line in logs] == [
-        ("Redis is away at the start", "no answer; check STT_REDIS_URL")
+        ("Redis is unreachable at the start", "no answer; check STT_REDIS_URL")
     ]
 
 
@@ -103,7 +103,7 @@ class FixedProcess:
 
 @pytest.mark.parametrize(
     ("runner", "reason"),
-    [(None, "this worker is shutting down"), (Runner(Outcome.BACK), "requeued")],
+    [(None, "this worker is shutting down"), (Runner(Outcome.REQUEUED), "requeued")],
     ids=["draining", "requeued"],
 )
 def test_a_message_is_requeued(runner: Runner | None, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +113,7 @@ def test_a_message_is_requeued(runner: Runner | None, reason: str, monkeypatch: 
     assert (caught.value.reason, caught.value.requeue) == (reason, True)
 
 
-@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.BACK])
+@pytest.mark.parametrize("outcome", [outcome for outcome in Outcome if outcome is not Outcome.REQUEUED])
 def test_every_other_outcome_acknowledges_the_message(outcome: Outcome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(task_module, "_process", FixedProcess(Runner(outcome)))
     task_module.transcribe.run("job-1")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.batches.number_format import clock, factor
-from tasks.cli.run.progress import LOOK_AT, File, Follower
+from tasks.batches.number_format import format_duration, format_speed
+from tasks.cli.run.progress import MAX_WAITING_POLLED, File, RunTracker
 from worker.ledger.records import FIELDS, JobRecord, JobState, read_record
 from worker.storage.address import parse
 
@@ -23,25 +23,25 @@ def files(*sizes: int) -> list[File]:
 
 def test_speed_fraction_and_time_left() -> None:
     a, b, c = files(100, 100, 200)
-    follower = Follower([a, b, c])
-    follower.mark(0.0)
-    assert (follower.overall().fraction, follower.overall().speed, follower.overall().left_s) == (0.0, None, None)
+    tracker = RunTracker([a, b, c])
+    tracker.mark(0.0)
+    assert (tracker.overall().fraction, tracker.overall().speed, tracker.overall().left_s) == (0.0, None, None)
 
-    follower.update(a, a_record("running", 10, 0))
-    follower.update(b, a_record("running", 10, 0))
-    follower.mark(1.0)
-    follower.update(a, a_record("running", 10, 5))
-    follower.mark(2.0)
-    overall = follower.overall()
+    tracker.update(a, a_record("running", 10, 0))
+    tracker.update(b, a_record("running", 10, 0))
+    tracker.mark(1.0)
+    tracker.update(a, a_record("running", 10, 5))
+    tracker.mark(2.0)
+    overall = tracker.overall()
     assert overall.fraction == pytest.approx(5 / 40)  # c: 200 bytes at the same seconds a byte as a and b
     assert overall.speed == pytest.approx(2.5)
     assert overall.left_s == pytest.approx(35 / 2.5)
     assert (overall.active, overall.done, overall.ended) == (2, 0, False)
 
     for file in (a, b, c):
-        follower.update(file, a_record("done", 10, 9, started="1000", ended="3000"))
-    follower.mark(4.0)
-    overall = follower.overall()
+        tracker.update(file, a_record("done", 10, 9, started="1000", ended="3000"))
+    tracker.mark(4.0)
+    overall = tracker.overall()
     assert (overall.fraction, overall.done, overall.ended, overall.left_s) == (1.0, 3, True, None)
     assert a.took_s == 2.0
     assert a.behind_s == 10
@@ -50,12 +50,12 @@ def test_speed_fraction_and_time_left() -> None:
 def test_what_was_done_before_does_not_count_as_speed() -> None:
     resumed, skipped = files(100, 100)
     skipped.skipped, skipped.record = True, a_record("done", 50, 50)
-    follower = Follower([resumed, skipped])
-    follower.update(resumed, a_record("queued", 100, 60))
-    follower.mark(0.0)
-    follower.update(resumed, a_record("running", 100, 62))
-    follower.mark(1.0)
-    overall = follower.overall()
+    tracker = RunTracker([resumed, skipped])
+    tracker.update(resumed, a_record("queued", 100, 60))
+    tracker.mark(0.0)
+    tracker.update(resumed, a_record("running", 100, 62))
+    tracker.mark(1.0)
+    overall = tracker.overall()
     assert overall.speed == pytest.approx(2.0)
     assert overall.fraction == pytest.approx(0.62)
     assert (overall.done, overall.skipped, overall.failed) == (1, 1, 0)
@@ -63,45 +63,45 @@ def test_what_was_done_before_does_not_count_as_speed() -> None:
 
 def test_failures_keep_their_reason() -> None:
     failed, unreadable, gone = files(1, 1, 1)
-    follower = Follower([failed, unreadable, gone])
-    follower.update(failed, a_record("failed", error_code="source_damaged", error="broken"))
+    tracker = RunTracker([failed, unreadable, gone])
+    tracker.update(failed, a_record("failed", error_code="source_damaged", error="broken"))
     unreadable.problem = ("source_not_found", "no such file")
-    follower.update(gone, a_record("running"))
-    follower.update(gone, None)
-    assert [file.error for file in follower.files] == [
+    tracker.update(gone, a_record("running"))
+    tracker.update(gone, None)
+    assert [file.error for file in tracker.files] == [
         ("source_damaged", "broken"),
         ("source_not_found", "no such file"),
         ("expired", "its record is gone from the ledger"),
     ]
-    follower.mark(0.0)
-    assert (follower.overall().failed, follower.overall().ended) == (3, True)
+    tracker.mark(0.0)
+    assert (tracker.overall().failed, tracker.overall().ended) == (3, True)
 
 
 def test_an_error_of_an_earlier_attempt_is_no_failure() -> None:
     (file,) = files(1)
-    Follower([file]).update(file, a_record("running", error_code="session_lost", error="x"))
+    RunTracker([file]).update(file, a_record("running", error_code="session_lost", error="x"))
     assert file.error is None
 
 
 def test_of_many_jobs_those_that_run_and_some_others_are_looked_at() -> None:
-    follower = Follower(files(*[1] * (LOOK_AT * 4)))
-    running = str(LOOK_AT * 4 - 1)
+    tracker = RunTracker(files(*[1] * (MAX_WAITING_POLLED * 4)))
+    running = str(MAX_WAITING_POLLED * 4 - 1)
     seen: set[str | None] = set()
     for _ in range(4):
-        look = [file.job_id for file in follower.to_look_at([running])]
+        look = [file.job_id for file in tracker.files_to_poll([running])]
         assert look[0] == running
-        assert len(look) == len(set(look)) <= 2 * LOOK_AT + 1
-        assert {str(n) for n in range(LOOK_AT)} <= set(look)
+        assert len(look) == len(set(look)) <= 2 * MAX_WAITING_POLLED + 1
+        assert {str(n) for n in range(MAX_WAITING_POLLED)} <= set(look)
         seen |= set(look)
-    assert seen == {file.job_id for file in follower.files}
+    assert seen == {file.job_id for file in tracker.files}
 
 
 def test_last_text_stays_until_there_is_new() -> None:
     (file,) = files(1)
-    follower = Follower([file])
-    follower.update(file, a_record("running", partial="hello"))
-    follower.update(file, a_record("running", partial=""))
-    assert file.said == "hello"
+    tracker = RunTracker([file])
+    tracker.update(file, a_record("running", partial="hello"))
+    tracker.update(file, a_record("running", partial=""))
+    assert file.partial_text == "hello"
 
 
 @pytest.mark.parametrize(
@@ -109,11 +109,11 @@ def test_last_text_stays_until_there_is_new() -> None:
     [(None, "–"), (0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3600, "1:00:00"), (36061, "10:01:01")],
 )
 def test_clock(seconds: float | None, text: str) -> None:
-    assert clock(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_factor() -> None:
-    assert (factor(None), factor(12.34)) == ("–", "12.3x")
+    assert (format_speed(None), format_speed(12.34)) == ("–", "12.3x")
 
 
 def test_states_without_a_record() -> None:

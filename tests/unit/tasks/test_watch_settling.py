@@ -8,7 +8,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.cli.watch.settling import Arrivals
+from tasks.cli.watch.settling import SettlingFiles
 from worker.audio.opened_file import FileStamp
 
 A, B = Path("/in/a.wav"), Path("/in/b.wav")
@@ -16,7 +16,7 @@ ONE = FileStamp(100, 1, 7)
 
 
 def test_a_file_settles_when_it_is_unchanged_for_long_enough() -> None:
-    arrivals = Arrivals(5.0)
+    arrivals = SettlingFiles(5.0)
     arrivals.seen(A, ONE, 0.0)
     arrivals.seen(A, ONE, 4.9)
     assert not arrivals.settled(4.9)
@@ -28,7 +28,7 @@ def test_a_file_settles_when_it_is_unchanged_for_long_enough() -> None:
 
 def test_every_change_starts_the_wait_anew() -> None:
     for change in (replace(ONE, size_bytes=101), replace(ONE, mtime_ns=2), replace(ONE, inode=8)):
-        arrivals = Arrivals(5.0)
+        arrivals = SettlingFiles(5.0)
         arrivals.seen(A, ONE, 0.0)
         arrivals.seen(A, change, 4.0)
         assert not arrivals.settled(8.9)
@@ -36,7 +36,7 @@ def test_every_change_starts_the_wait_anew() -> None:
 
 
 def test_a_taken_file_comes_again_when_it_changes_or_comes_back() -> None:
-    arrivals = Arrivals(1.0)
+    arrivals = SettlingFiles(1.0)
     arrivals.seen(A, ONE, 0.0)
     arrivals.take(A)
     arrivals.seen(A, replace(ONE, mtime_ns=2), 10.0)
@@ -49,7 +49,7 @@ def test_a_taken_file_comes_again_when_it_changes_or_comes_back() -> None:
 
 
 def test_one_that_could_not_be_taken_stays_ready() -> None:
-    arrivals = Arrivals(1.0)
+    arrivals = SettlingFiles(1.0)
     arrivals.seen(A, ONE, 0.0)
     arrivals.seen(B, ONE, 0.5)
     assert list(arrivals.settled(1.0)) == [A]
@@ -58,7 +58,7 @@ def test_one_that_could_not_be_taken_stays_ready() -> None:
 
 @given(st.lists(st.tuples(st.floats(0.01, 3.0), st.integers(0, 2)), max_size=40), st.floats(0.1, 4.0))
 def test_nothing_is_taken_earlier_and_everything_is_taken_once(looks: list[tuple[float, int]], settle_s: float) -> None:
-    arrivals = Arrivals(settle_s)
+    arrivals = SettlingFiles(settle_s)
     now, since, last, taken = 0.0, 0.0, -1, []
     for pause_s, size in looks:
         now += pause_s

@@ -131,7 +131,7 @@ class _Download:
                     if isinstance(exc, SourceReplaced):
                         self._at, self._version = 0, None
                     pause_s = backoff_s(failures, *BACKOFF_S)
-                    logger.info("download broke off", error=str(exc), at_bytes=self._at, again_in_s=round(pause_s, 2))
+                    logger.info("download broke off", error=str(exc), at_bytes=self._at, retry_in_s=round(pause_s, 2))
                     await asyncio.sleep(pause_s)
 
     async def end(self) -> None:
