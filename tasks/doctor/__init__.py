@@ -46,7 +46,7 @@ async def checkup(
             async with asyncio.timeout(PART_TIMEOUT_S):
                 found = await check()
         except TimeoutError:
-            found = [fail(name, f"not done within {PART_TIMEOUT_S:g} s", "check at the network between here and there")]
+            found = [fail(name, f"not done within {PART_TIMEOUT_S:g} s", "check the network connection")]
         except SttError as exc:
             found = [fail(name, str(exc))]
         for finding in found:

@@ -84,7 +84,7 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
         way = "raise maxmemory, or lower STT_RESULT_TTL"
         found.append(warn("redis", f"its memory is {used / most:.0%} full ({used / 1e6:.0f} MB)", way))
     if info.get("aof_last_write_status", "ok") != "ok" or info.get("rdb_last_bgsave_status", "ok") != "ok":
-        found.append(fail("redis", "its last write to disk failed", "check at its log and at its disk"))
+        found.append(fail("redis", "its last write to disk failed", "check its log and its disk"))
     return found
 
 

@@ -92,7 +92,7 @@ async def check(settings: Settings, sample: Path) -> list[Finding]:
         return [fail("service", str(exc))]
     took_s = time.monotonic() - started
     text = f"{show_url(settings.url)} takes the key; connected in {took_s:.2f} s"
-    found = [warn("service", text, "check at the network") if took_s > SLOW_CONNECT_S else ok("service", text)]
+    found = [warn("service", text, "check the network connection") if took_s > SLOW_CONNECT_S else ok("service", text)]
     try:
         result = await transcribe_sample(settings, sample)
     except SttError as exc:

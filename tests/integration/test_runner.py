@@ -108,14 +108,14 @@ async def test_drain_gives_back_what_runs_and_begins_nothing(scene: Scene) -> No
 
 async def test_drain_in_the_moment_of_acquiring_gives_the_job_back(scene: Scene, monkeypatch: Any) -> None:
     runner = scene.runner(forever)
-    take = scene.ledger.take
+    take = scene.ledger.acquire_next
 
     async def take_and_drain(job_id: str, owner: str) -> Any:
         lease = await take(job_id, owner)
         runner.drain()
         return lease
 
-    monkeypatch.setattr(scene.ledger, "take", take_and_drain)
+    monkeypatch.setattr(scene.ledger, "acquire_next", take_and_drain)
     assert await runner.perform("a", None) is Outcome.REQUEUED
     assert (await scene.record()).state is JobState.QUEUED
 

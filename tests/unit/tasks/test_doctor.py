@@ -68,7 +68,7 @@ def test_the_clock(ahead_s: float, status: Status, says: str) -> None:
         (None, Status.OK, "no jobs yet"),
         (Schema(VERSION, READER), Status.OK, f"version {VERSION}"),
         (Schema(VERSION + 1, READER), Status.WARN, "a newer stt-batch writes there as well"),
-        (Schema(VERSION + 1, VERSION + 1), Status.FAIL, f"reads up to {VERSION}"),
+        (Schema(VERSION + 1, VERSION + 1), Status.FAIL, f"reads records up to {VERSION}"),
     ],
 )
 def test_the_form_of_the_ledger(found: Schema | None, status: Status, says: str) -> None:

@@ -32,10 +32,10 @@ class AwayLedger:
         self.error = error
         self.dead_letters = Letters()
 
-    async def take(self, *_: Any, **__: Any) -> Any:
+    async def acquire_next(self, *_: Any, **__: Any) -> Any:
         raise self.error
 
-    create = take
+    create = acquire_next
 
 
 Made = tuple[Runner, AwayLedger, list[str]]

@@ -58,7 +58,7 @@ async def test_redis_may_be_away_at_the_start(monkeypatch: pytest.MonkeyPatch) -
     async def away(_: Ledger) -> None:
         raise LedgerUnavailable("no answer; check STT_REDIS_URL")
 
-    monkeypatch.setattr(Ledger, "meet", away)
+    monkeypatch.setattr(Ledger, "check_schema", away)
     with structlog.testing.capture_logs() as logs:
         await check_ledger(load({}))
     assert [(line["event"], line["error"]) for line in logs] == [
@@ -70,7 +70,7 @@ async def test_a_ledger_of_a_newer_version_is_refused(monkeypatch: pytest.Monkey
     async def newer(_: Ledger) -> None:
         raise LedgerNewer("a newer version wrote it")
 
-    monkeypatch.setattr(Ledger, "meet", newer)
+    monkeypatch.setattr(Ledger, "check_schema", newer)
     with pytest.raises(LedgerNewer):
         await check_ledger(load({}))
 
@@ -79,7 +79,7 @@ async def test_a_silent_redis_delays_the_start_only_for_a_while(monkeypatch: pyt
     async def silent(_: Ledger) -> None:
         raise TimeoutError
 
-    monkeypatch.setattr(Ledger, "meet", silent)
+    monkeypatch.setattr(Ledger, "check_schema", silent)
     with structlog.testing.capture_logs() as logs:
         await check_ledger(load({}))
     assert logs[0]["error"] == f"no answer within {module.REDIS_CHECK_TIMEOUT_S:g} s"
