@@ -1,14 +1,14 @@
 # Images of stt-batch. The last target is for workers and the command line:
 #   docker build -t stt-batch .
-# The target `server` holds the embedded recognizer and its English model as well, for the self-hosted service:
+# The target `server` also contains the embedded recognizer and its English model, for the self-hosted service:
 #   docker build -t stt-batch-server --target server .
-# In August 2026 the base's tag named this index; a build that must have just that one says so:
+# In August 2026, the tag of the base image had this digest. To build with exactly this image:
 #   docker build --build-context python:3.11.15-slim-bookworm=docker-image://python@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3 .
-# Root file system read-only and /tmp writable is enough for every command:
+# All commands run with a read-only root file system and a writable /tmp:
 #   docker run --read-only --tmpfs /tmp stt-batch --help
 
-# -- what is installed, in layers that change seldom before those that change often ------------------------------------
-# Third-party packages come from lists with the sha256 of every file (written by .ci/lock), the project without any.
+# -- installation: layers that rarely change come first ----------------------------------------------------------------
+# Third-party packages are installed from lists with the sha256 of every file (written by .ci/lock).
 FROM python:3.11.15-slim-bookworm AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_ROOT_USER_ACTION=ignore
 WORKDIR /src
@@ -35,7 +35,7 @@ COPY tasks tasks
 RUN python3 -m pip wheel -q --no-deps --no-build-isolation -w /tmp/wheel . \
     && python3 -m pip --python /opt/stt/bin/python install -q --no-deps /tmp/wheel/*.whl
 
-# -- what the images share ---------------------------------------------------------------------------------------------
+# -- common base of the images ------------------------------------------------------------------------------------------
 FROM python:3.11.15-slim-bookworm AS base
 ARG VERSION=0.1.0
 ARG REVISION=unknown
@@ -50,12 +50,12 @@ RUN python3 -m pip uninstall -q -y pip setuptools wheel \
     && rm -rf "$(python3 -c 'import ensurepip, os; print(os.path.dirname(ensurepip.__file__))')" \
     && groupadd --gid 10001 stt && useradd --uid 10001 --gid stt --no-create-home --home-dir /tmp --shell /usr/sbin/nologin stt \
     && install -d -m 1777 /models
-# All that is written goes below /tmp, but for transcripts, and models that are downloaded: those go to /models.
+# Files are written to /tmp, except transcripts and downloaded models (/models).
 ENV PATH=/opt/stt/bin:$PATH HOME=/tmp PYTHONUNBUFFERED=1 STT_HEALTH_FILE=/tmp/stt-health
 WORKDIR /tmp
 USER 10001:10001
 ENTRYPOINT ["stt-batch"]
-# Alive; whether it is ready as well tells `stt-batch health --ready`.
+# Checks that the process is alive; `stt-batch health --ready` also checks that it can run jobs.
 HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 CMD ["stt-batch", "health"]
 
 # -- the images --------------------------------------------------------------------------------------------------------

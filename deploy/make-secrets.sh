@@ -1,23 +1,23 @@
 #!/bin/sh
 # Writes the secrets of the deployment into one folder per container below $1, each with the secrets it needs.
-# A secret comes from the environment if it is set there; an earlier generated one stays; all others are generated.
+# A secret is taken from the environment if set there, otherwise from an earlier start; missing ones are generated.
 set -eu
 LC_ALL=C  # passwords may contain any bytes
 base=$1
 
 random() { head -c 32 /dev/urandom | od -An -v -tx1 | tr -d ' \n'; }
 
-# Prints the value of NAME: the given one, else the one generated at the first start. Generated values are in a folder
-# that no other container mounts.
+# Prints the value of NAME: GIVEN if it is not empty, otherwise the value generated at the first start. Generated values
+# are in a folder that no other container mounts.
 secret() {  # NAME GIVEN [PREFIX]
   if [ -n "$2" ]; then printf %s "$2"; return; fi
-  kept="$base/generated/$1"
-  if [ ! -s "$kept" ]; then
+  stored="$base/generated/$1"
+  if [ ! -s "$stored" ]; then
     mkdir -p "$base/generated"
-    (umask 077; printf '%s%s' "${3:-}" "$(random)" > "$kept.new")
-    mv "$kept.new" "$kept"
+    (umask 077; printf '%s%s' "${3:-}" "$(random)" > "$stored.new")
+    mv "$stored.new" "$stored"
   fi
-  cat "$kept"
+  cat "$stored"
 }
 
 hex() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n'; }
@@ -26,15 +26,15 @@ hex() { printf %s "$1" | od -An -v -tx1 | tr -d ' \n'; }
 in_url() { case $1 in *[!A-Za-z0-9._~-]*) hex "$1" | sed 's/../%&/g' ;; *) printf %s "$1" ;; esac; }
 quoted() { printf '"%s"' "$(hex "$1" | sed 's/../\\x&/g')"; }
 
-# A line break would begin another line of a configuration, and a comma another login of Flower.
+# A line break would start a new line of a configuration, and a comma another login of Flower.
 check() {  # NAME VALUE [REFUSED]
-  case $2 in *[[:cntrl:]]*) echo "$1: must not hold line breaks or other control characters" >&2; exit 1 ;; esac
-  case $2 in *[${3:-[:cntrl:]}]*) echo "$1: must not hold any of $3" >&2; exit 1 ;; esac
+  case $2 in *[[:cntrl:]]*) echo "$1: must not contain line breaks or other control characters" >&2; exit 1 ;; esac
+  case $2 in *[${3:-[:cntrl:]}]*) echo "$1: must not contain any of $3" >&2; exit 1 ;; esac
 }
 
 hand() {  # SERVICE NAME VALUE
   printf %s "$3" > "$base/$1/.$2.new"
-  # Each container has a user of its own, and its folder is mounted in no other.
+  # Containers run as different users, and each folder is mounted in one container only.
   chmod 444 "$base/$1/.$2.new"
   mv "$base/$1/.$2.new" "$base/$1/$2"
 }
