@@ -105,6 +105,7 @@ class Process:
             start_intake(settings, loop),
             loop.submit(delivery_schedule.serve(settings)),
         ]
+        logger.info("worker ready", queue=settings.queue, sessions=settings.worker_sessions)
 
     def runner(self) -> Runner | None:
         """The runner of the process, created by the first call, or None while the process drains."""

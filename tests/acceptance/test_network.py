@@ -155,7 +155,7 @@ def sockets() -> int:
 def client_tasks() -> list[str]:
     """Running tasks of the client, without those of the service on the same event loop."""
     names = [getattr(task.get_coro(), "__qualname__", "") for task in asyncio.all_tasks()]
-    return [name for name in names if name.startswith(("AsyncClient.", "Stream.", "Client."))]
+    return [name for name in names if name.startswith(("AsyncClient.", "SessionStream.", "Client."))]
 
 
 @pytest.mark.parametrize("fault", ["mute=5:1", "stop-reading=5:1", "drop=5:1", "close=5:1", "error=auth_error@5"])

@@ -241,7 +241,7 @@ def test_another_pool_is_refused(workers: StandInWorkers) -> None:
 
 def test_celery_finds_the_application_with_its_settings(workers: StandInWorkers) -> None:
     process = workers.start("celery", "-A", "tasks", "worker", "--loglevel", "INFO", STT_WORKER_SESSIONS="7")
-    wait_until(lambda: " ready." in workers.text(), "the worker is ready", timeout_s=60)
+    wait_until(lambda: "worker ready" in workers.text(), "the worker is ready", timeout_s=60)
     text = workers.text()
     assert "concurrency: 7 (thread)" in text
     assert "exchange=stt(direct)" in text

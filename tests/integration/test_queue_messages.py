@@ -233,10 +233,10 @@ def test_a_queue_of_another_type_is_named_and_mended_without_a_restart(
 def test_remote_control_is_off_unless_asked_for(workers: StandInWorkers, settings: Settings) -> None:
     app = make_app(settings)
     workers.start()
-    wait_until(lambda: " ready." in workers.text(), "the worker is up", timeout_s=60)
+    wait_until(lambda: "worker ready" in workers.text(), "the worker is up", timeout_s=60)
     assert app.control.ping(timeout=1.0) == []
     workers.start(STT_CELERY_REMOTE_CONTROL="1")
-    wait_until(lambda: workers.text().count(" ready.") == 2, "the second one is up", timeout_s=30)
+    wait_until(lambda: workers.text().count("worker ready") == 2, "the second one is up", timeout_s=30)
     assert [list(answer) for answer in app.control.ping(timeout=2.0)] == [["w1@test"]]
 
 

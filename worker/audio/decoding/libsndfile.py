@@ -60,9 +60,9 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
     def seekable(self) -> bool:
         return not self._reads_on and bool(super().seekable())
 
-    def seek(self, frame: int) -> int:
+    def seek(self, frames: int, whence: int = soundfile.SEEK_SET) -> int:
         with without_decoder_notes():
-            return int(super().seek(frame))
+            return int(super().seek(frames, whence))
 
     def read_on_into(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer` with the next frames; returns their number. A third cheaper than `read(out=buffer)`."""
