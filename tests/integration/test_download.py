@@ -91,11 +91,11 @@ async def test_a_dropped_connection_is_gone_on_with_where_it_broke(server: Fault
 @pytest.mark.parametrize(
     ("fault", "error", "reason"),
     [
-        ("404", SourceNotFound, r"is not there \(HTTP 404"),
+        ("404", SourceNotFound, r"does not exist \(HTTP 404"),
         ("403", SourceRefused, r"is refused \(HTTP 403 Forbidden\); a signed address may have expired"),
         ("401", SourceRefused, "HTTP 401"),
-        ("400", SourceError, r"gives no content \(HTTP 400"),
-        ("204", SourceError, r"gives no content \(HTTP 204"),
+        ("400", SourceError, r"sends no content \(HTTP 400"),
+        ("204", SourceError, r"sends no content \(HTTP 204"),
         ("500", SourceUnavailable, r"its server fails \(HTTP 500"),
         ("loop", SourceError, "more than 5 redirects"),
         ("to-file", SourceError, "redirects to a target that is not a web address"),
@@ -161,7 +161,7 @@ async def test_downloads_wait_for_room(server: FaultyWeb, settings: Settings) ->
         third = asyncio.create_task(downloaded(server.url("ok", "third-call.wav"), small))
         await asyncio.to_thread(wait_until, lambda: len(server.requests) == 3, "the third one asks")
         assert not third.done()
-        with pytest.raises(WorkerShortage, match="other downloads use all of the space"):
+        with pytest.raises(WorkerShortage, match="other downloads use the whole space"):
             async with local_copy(parse(server.url("chunked")), small):
                 pass
     assert await third == CONTENT
@@ -169,7 +169,7 @@ async def test_downloads_wait_for_room(server: FaultyWeb, settings: Settings) ->
 
 async def test_a_full_disk_is_told(server: FaultyWeb, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.storage.sources.temp_space.MIN_FREE_BYTES", 1 << 60)
-    with pytest.raises(WorkerShortage, match=r"call\.wav: no room for it: .* set STT_TEMP_DIR"):
+    with pytest.raises(WorkerShortage, match=r"call\.wav: not enough disk space: .* set STT_TEMP_DIR"):
         await downloaded(server.url("ok"), settings)
 
 
@@ -196,7 +196,7 @@ async def test_the_file_goes_whatever_happens(server: FaultyWeb, settings: Setti
 # -- what may be read --------------------------------------------------------------------------------------------------
 async def test_private_addresses_are_refused(server: FaultyWeb, settings: Settings) -> None:
     public = settings.model_copy(update={"allowed_sources": ""})
-    with pytest.raises(SourceRefused, match="lies on a private address"):
+    with pytest.raises(SourceRefused, match="has a private address"):
         await downloaded(server.url("ok"), public)
     assert not server.requests
 
@@ -208,7 +208,7 @@ async def test_a_name_that_leads_to_a_private_address(
     here = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: here)
     public = settings.model_copy(update={"allowed_sources": ""})
-    with pytest.raises(SourceRefused, match=r"example\.com:\d+/ok/call\.wav: lies on a private address"):
+    with pytest.raises(SourceRefused, match=r"example\.com:\d+/ok/call\.wav: has a private address"):
         await downloaded(f"http://files.example.com:{port}/ok/call.wav", public)
     assert not server.requests
 
@@ -216,7 +216,7 @@ async def test_a_name_that_leads_to_a_private_address(
 @pytest.mark.parametrize("host", ["127.1", "2130706433", "0x7f000001", "0177.0.0.1", "localhost."])
 async def test_odd_spellings_of_this_machine(server: FaultyWeb, settings: Settings, host: str) -> None:
     port = server.host.rpartition(":")[2]
-    with pytest.raises((SourceError, BadJob), match=r"private address|is not an address"):
+    with pytest.raises((SourceError, BadJob), match=r"private address|is not a valid address"):
         await downloaded(f"http://{host}:{port}/ok/call.wav", settings.model_copy(update={"allowed_sources": ""}))
     assert not server.requests
 
@@ -300,5 +300,5 @@ async def test_a_part_with_a_number_that_is_none_is_refused(
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as listening:
         port = listening.sockets[0].getsockname()[1]
-        with pytest.raises(SourceUnavailable, match="without saying which part"):
+        with pytest.raises(SourceUnavailable, match="without a valid Content-Range"):
             await downloaded(f"http://127.0.0.1:{port}/call.wav", settings)

@@ -1,10 +1,10 @@
-"""What a worker may read, write and call, by its settings STT_ALLOWED_SOURCES, _OUTPUTS and _WEBHOOKS (pure).
+"""Allow-lists for sources, outputs and webhooks: STT_ALLOWED_SOURCES, _OUTPUTS and _WEBHOOKS (pure).
 
-Who can queue a job names paths and addresses that the worker opens with its own rights: these lists say which. An entry
-is a folder (`/audio`), an address with everything below it (`s3://bucket/calls`, `https://host/path`), a host with its
-subdomains (`https://*.example.com`), or `*` for everything. Without a list all is allowed but web servers on private
-addresses (this machine, the local network, the metadata service of a cloud); an entry that names a host allows it
-whatever its address is.
+Producers of jobs name paths and addresses that the worker opens with its own rights; these lists restrict them. An
+entry is a folder (`/audio`), an address with everything below it (`s3://bucket/calls`, `https://host/path`), the
+subdomains of a host (`https://*.example.com`), or `*` for everything. Without a list everything is allowed except web
+servers on private addresses (this machine, the local network, the metadata service of a cloud). An entry that names a
+host also allows a private address of that host.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from worker.storage.web_hosts import is_private_host, request_url
 
 
 def check_source(source: Address, settings: Settings) -> None:
-    """Raises SourceRefused when a worker with these settings must not read `source`.
+    """Raises SourceRefused if the settings do not allow `source`.
 
-    Host names are allowed here; their addresses are checked after they are resolved (`worker.storage.guarded_http`).
+    The addresses of host names are checked later, after they are resolved (`worker.storage.guarded_http`).
     """
     entries = list(_entries(settings.allowed_sources))
     if entries and not any(_covers(entry, source) for entry in entries):
@@ -32,12 +32,12 @@ def check_source(source: Address, settings: Settings) -> None:
 
 
 def allowed_folders(setting: str) -> tuple[str, ...]:
-    """The local folders that a list allows; empty without a list. `*` is the root."""
+    """The local folders of a list; empty without a list. `*` stands for the root folder."""
     return tuple("/" if entry == "*" else entry for entry in _entries(setting) if not is_url(entry))
 
 
 def check_output(folder: Address, settings: Settings) -> None:
-    """Raises OutputError when a worker with these settings must not write to `folder`."""
+    """Raises OutputError if the settings do not allow `folder`, or it is a web address."""
     if folder.is_web:
         raise OutputError(f"{folder}: transcripts cannot be written there; give a folder, s3://, gs:// or az://")
     entries = list(_entries(settings.allowed_outputs))
@@ -46,7 +46,7 @@ def check_output(folder: Address, settings: Settings) -> None:
 
 
 def check_webhook(url: Address, settings: Settings) -> None:
-    """Raises BadJob when a worker with these settings must not send webhooks to `url`, or when it is no web address."""
+    """Raises BadJob if the settings do not allow webhooks to `url`, or it is not a web address."""
     if not url.is_web:
         raise BadJob(f"{url}: webhooks go to https:// or http:// addresses")
     entries = list(_entries(settings.allowed_webhooks))
@@ -57,27 +57,27 @@ def check_webhook(url: Address, settings: Settings) -> None:
 
 
 def webhook_may_be_private(url: Address, settings: Settings) -> bool:
-    """Whether a webhook may go to `url` even where its host lies on a private address."""
+    """Whether a webhook may go to `url` if its host has a private address."""
     return _named(url, settings.allowed_webhooks)
 
 
 def private_webhook_reason(url: Address) -> str:
-    """The reason given for one."""
-    return f"{url}: lies on a private address, where no webhooks go; name its host in STT_ALLOWED_WEBHOOKS"
+    """The error text for a webhook to a private address."""
+    return f"{url}: has a private address, to which no webhooks are sent; name its host in STT_ALLOWED_WEBHOOKS"
 
 
 def may_be_private(source: Address, settings: Settings) -> bool:
-    """Whether the web address `source` is allowed even where its host lies on a private address."""
+    """Whether the web address `source` is allowed if its host has a private address."""
     return _named(source, settings.allowed_sources)
 
 
 def private_address_reason(source: Address) -> str:
-    """The reason given for one."""
-    return f"{source}: lies on a private address, which this worker does not read; name its host in STT_ALLOWED_SOURCES"
+    """The error text for a source on a private address."""
+    return f"{source}: has a private address, which this worker does not read; name its host in STT_ALLOWED_SOURCES"
 
 
 def _named(address: Address, setting: str) -> bool:
-    """Whether an entry names this host, and not only the domain it is in."""
+    """Whether an entry names this host itself, not only its parent domain."""
     return any(_covers(entry, address) for entry in _entries(setting) if "://*" not in entry)
 
 
@@ -86,6 +86,7 @@ def _entries(setting: str) -> Iterator[str]:
 
 
 def _covers(entry: str, address: Address) -> bool:
+    """Whether an entry of a list allows an address."""
     if entry == "*":
         return True
     if address.is_file:
@@ -98,6 +99,7 @@ def _covers(entry: str, address: Address) -> bool:
         return False
     if not address.is_web:
         return bucket == address.bucket and _below(prefix, address.key)
+    # A server may resolve `..` after it decodes the path, so such a path cannot be compared with a prefix.
     path = unquote(address.key)
     climbs = bool(prefix) and ".." in path.replace("\\", "/").split("/")
     return _names(scheme, bucket, address) and not climbs and _below(unquote(prefix), path)
@@ -108,11 +110,12 @@ def _names(scheme: str, host: str, address: Address) -> bool:
     try:
         named = request_url(f"{scheme}://{host.removeprefix('*.')}")
     except ValueError:
-        return False  # an entry of this form names no host
+        return False  # the entry is not a valid host
     same = address.host.endswith(f".{named.raw_host}") if host.startswith("*.") else address.host == named.raw_host
     return same and address.port == named.port
 
 
 def _below(folder: str, place: str) -> bool:
+    """Whether `place` is `folder` or below it."""
     folder = folder.rstrip("/")
     return not folder or place == folder or place.startswith(f"{folder}/")

@@ -1,16 +1,16 @@
 """Addresses of sources, output folders and webhooks: a path on this disk, or a URL of a known scheme (pure).
 
-| address               | stands for                                                                      |
+| address               | meaning                                                                         |
 |-----------------------|---------------------------------------------------------------------------------|
-| `s3://bucket/key`     | Amazon S3, or a store that speaks its protocol at STT_S3_ENDPOINT                 |
+| `s3://bucket/key`     | Amazon S3, or a compatible store at STT_S3_ENDPOINT                               |
 | `gs://bucket/key`     | Google Cloud Storage                                                            |
 | `az://container/key`  | Azure Blob Storage, in the account of AZURE_STORAGE_ACCOUNT_NAME                |
-| `https://host/path`   | any web server (also `http://`); a signed address keeps its query                |
+| `https://host/path`   | any web server (also `http://`); the query of a signed address is preserved      |
 | anything else         | a path                                                                          |
 
 A text is parsed once, where it enters the program: the command line, the producer API, a job's JSON, a message in
-Redis, a redirect. Below, only `Address` travels, so the address that was checked is the one that is used. Keys are
-taken as they are: nothing in them is percent-encoded.
+Redis, a redirect. All other code passes `Address` values, so the checked address is the used one. Keys of object stores
+are used as they are, without percent-encoding.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
     from yarl import URL
 
 FILE: Final = "file"
-"""The scheme of a path. No text has it: `file://` is refused."""
+"""The scheme of a path. It cannot be entered: `file://` is refused."""
 OBJECTS: Final = ("s3", "gs", "az")
 WEB: Final = ("http", "https")
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _UNREADABLE: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]")
-"""In a key: empty parts, `.` and `..`, and control characters, which obstore does not take."""
-# A scheme has a bound here: without one a text of 200,000 letters took minutes.
+"""Parts of a key that obstore does not accept: empty parts, `.`, `..` and control characters."""
+# The length of the scheme is limited: without a limit, a text of 200,000 letters took minutes.
 _URL_IN_TEXT: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s<>\"'|`)\]},]+")
 
 
@@ -44,14 +44,14 @@ class Address:
     """The place of a source, an output folder or a webhook. `str()` gives the form for display."""
 
     text: str = field(repr=False)
-    """As it was given, with the signature of a signed address: only for storing and opening it."""
+    """The entered text, with the signature of a signed address. Only for storing and opening it."""
     shown: str
-    """For people and records: without user, password, query and fragment."""
+    """The form for people and records: without user, password, query and fragment."""
     scheme: str
     bucket: str = ""
-    """The bucket or container; for a web address the host as used for the connection, with its port if it names one."""
+    """The bucket or container; for a web address the host as used for the connection, with an explicit port."""
     key: str = ""
-    """Without a slash in front."""
+    """The key or the path of the URL, without a leading slash."""
     http_url: URL | None = field(default=None, repr=False, compare=False)
     """The URL to request; only web addresses have one."""
 
@@ -68,7 +68,7 @@ class Address:
 
     @property
     def path(self) -> Path:
-        """The path of a file or folder. Only for those."""
+        """The path of a file or folder. Not for URLs."""
         return Path(self.text)
 
     @property
@@ -78,7 +78,7 @@ class Address:
 
     @property
     def port(self) -> int | None:
-        """The port of a web address, also where it names none."""
+        """The port of a web address, explicit or default."""
         return self.http_url.port if self.http_url is not None else None
 
     @property
@@ -91,7 +91,7 @@ class Address:
 
     @property
     def stem(self) -> str:
-        """The name of a source without its ending: the default name of its transcript."""
+        """The file name of a source without its extension: the default name of its transcript."""
         return self.path.stem if self.is_file else PurePosixPath(self.name).stem.strip(".") or "transcript"
 
     def below(self, name: str) -> Address:
@@ -105,7 +105,7 @@ class Address:
 
 
 def is_url(text: str) -> bool:
-    """Whether a text that was just entered is no path."""
+    """Whether an entered text is a URL, not a path."""
     return _URL.match(text) is not None
 
 
@@ -116,7 +116,7 @@ def from_path(path: str | Path) -> Address:
 
 
 def parse(text: str) -> Address:
-    """The address that a text names. Raises BadJob for a URL that cannot be one."""
+    """Parses an entered text. Raises BadJob for an invalid URL."""
     match = _URL.match(text)
     if match is None:
         return from_path(text)
@@ -124,41 +124,43 @@ def parse(text: str) -> Address:
     if scheme in WEB:
         return _web(text, scheme, shown)
     if scheme not in OBJECTS:
-        raise BadJob(f"{shown}: {scheme}:// is not known; give a path, or s3://, gs://, az://, https:// or http://")
+        raise BadJob(f"{shown}: {scheme}:// is not supported; give a path, or s3://, gs://, az://, https:// or http://")
     bucket, _, key = text[match.end() :].partition("/")
     if "@" in bucket:
-        raise BadJob(f"{shown}: must not hold a key or a password; the workers have them in their environment")
+        raise BadJob(f"{shown}: must not contain a key or a password; workers read them from their environment")
     if not _BUCKET.fullmatch(bucket):
         raise BadJob(f"{shown}: names no {'container' if scheme == 'az' else 'bucket'}: {scheme}://NAME/…")
     key = key.lstrip("/")
     if key.rstrip("/") and _UNREADABLE.search(key.rstrip("/")):
-        raise BadJob(f"{shown}: a key with an empty part, with `.` or `..` as a part, or with control characters")
+        raise BadJob(f"{shown}: the key must not contain empty parts, `.` or `..` as a part, or control characters")
     return Address(text, shown, scheme, bucket, key)
 
 
 def _web(text: str, scheme: str, shown: str) -> Address:
     if any(c.isspace() or ord(c) < 32 or ord(c) == 127 for c in text):
-        raise BadJob(f"{shown}: is not an address: it contains a space or a control character")
+        raise BadJob(f"{shown}: is not a valid address: it contains a space or a control character")
     try:
         parts = urlsplit(text)
         if "@" in parts.netloc:
             raise BadJob(f"{shown}: must not contain a user name or a password; use a signed address")
         url = request_url(text)
     except ValueError as exc:
-        raise BadJob(f"{shown}: is not an address: {exc}") from None
+        raise BadJob(f"{shown}: is not a valid address: {exc}") from None
     host = in_url(url.raw_host or "")
     bucket = host if parts.port is None else f"{host}:{parts.port}"
     return Address(text, shown, scheme, bucket, parts.path.lstrip("/"), url)
 
 
 def show(text: str) -> str:
-    """The form for display of a text that is no `Address` (yet), such as one that was refused or read from a record: a
-    path as it is, but for bytes that are no UTF-8; a URL without user, password, query and fragment."""
+    """The form for display of a text that is not an `Address`, such as a refused one or one from a record.
+
+    A path is unchanged, except that bytes that are not UTF-8 are escaped. A URL loses user, password, query and
+    fragment."""
     match = _URL.match(text)
     if match is None:
         return _decodable(text)
     scheme = match[1].lower()
-    # A user stands before the first slash, so an @ in the path stays.
+    # Only an @ before the first slash ends a user name; an @ in the path stays.
     start, slash, rest = text[match.end() :].partition("/")
     shown = f"{start.rpartition('@')[2]}{slash}{rest}"
     if scheme not in OBJECTS:
@@ -168,7 +170,7 @@ def show(text: str) -> str:
 
 
 def scrub(text: str) -> str:
-    """A foreign text, such as an error message, with every URL in it in its form for display."""
+    """A text of another program, such as an error message, with every URL in its form for display."""
     return _URL_IN_TEXT.sub(lambda match: show(match[0]), text)
 
 

@@ -1,10 +1,11 @@
-"""HTTP requests to addresses from untrusted jobs: no host name and no redirect may lead to a private address.
+"""HTTP requests to addresses from untrusted jobs, without access to private addresses.
 
-The addresses of a name are checked after it is resolved, again before a socket is created, and the peer of a connection
-before the request is sent. A name that resolves to another address a moment later (DNS rebinding) has no effect.
+The addresses of a host are checked after its name is resolved and again before a socket is created; the peer of the
+connection is checked before the request is sent. So a name that resolves to another address a moment later (DNS
+rebinding) gains nothing.
 
-A proxy of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) resolves names itself: then only the name can be
-checked, and a list of allowed hosts is required.
+A proxy of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) resolves names itself. Then only the name can be
+checked, so callers require a list of allowed hosts.
 """
 
 from __future__ import annotations
@@ -74,12 +75,12 @@ async def guarded_session(
 
 
 def proxy_of(address: Address) -> str | None:
-    """The proxy of the environment for a web address, None where it is connected to directly."""
+    """The proxy of the environment for a web address, or None for a direct connection."""
     return None if proxy_bypass(address.host) else getproxies().get(address.scheme)
 
 
 class _Guard:
-    """Checks addresses; shared by the parts of one session."""
+    """Checks IP addresses. The resolver, the connector and the session share one guard."""
 
     def __init__(self) -> None:
         self.checks = True
@@ -92,7 +93,7 @@ class _Guard:
 
 
 class _Resolver(AbstractResolver):
-    """Resolves names as the system does; a name with any private address is refused."""
+    """Resolves names with the system's resolver. Refuses a name if any of its addresses is private."""
 
     def __init__(self, guard: _Guard) -> None:
         self._guard = guard
@@ -110,7 +111,9 @@ class _Resolver(AbstractResolver):
 
 
 class _Connector(aiohttp.TCPConnector):
-    """Connects to addresses that the guard accepts. aiohttp does not resolve hosts that look like addresses."""
+    """Connects only to addresses that the guard accepts.
+
+    The check is needed besides that of the resolver: aiohttp does not resolve hosts that look like IP addresses."""
 
     def __init__(self, guard: _Guard, tls: ssl.SSLContext | None) -> None:
         super().__init__(

@@ -1,8 +1,8 @@
-"""Object stores: S3, Google Cloud Storage, Azure. The only importer of obstore.
+"""Object stores: S3, Google Cloud Storage, Azure. The only module that imports obstore.
 
-Credentials come from the environment, by the names each store's own tools use (AWS_ACCESS_KEY_ID and so on, see
-`_CREDENTIAL_HINTS`), or from the machine's role. obstore repeats what fails for a moment by itself, with
-growing pauses and jitter: a write is one PUT, so it is there whole or not at all, and repeating it does no harm.
+Credentials come from the variables that the stores' own tools read (AWS_ACCESS_KEY_ID and so on, see
+`_CREDENTIAL_HINTS`), or from the machine's role. obstore retries temporary failures itself, with growing pauses and
+jitter. A write is one PUT, so it is complete or absent, and repeating it is harmless.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ from worker.storage.remote_file import CHUNK_BYTES, ContentVersion, RemoteBody
 _CLIENT: Final[Any] = {
     "connect_timeout": timedelta(seconds=5),
     "read_timeout": timedelta(seconds=30),
-    "timeout": timedelta(days=1),  # of a whole download: who reads has a bound of its own
-    "allow_http": True,  # an endpoint that begins with http:// is meant; the stores' own are https
+    "timeout": timedelta(days=1),  # of a whole download: readers have their own time limit
+    "allow_http": True,  # for an STT_S3_ENDPOINT with http://; the endpoints of the stores are https
 }
 _RETRY: Final[Any] = {
     "max_retries": 3,
@@ -45,7 +45,8 @@ _RETRY: Final[Any] = {
     "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 3},
 }
 _METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal")
-"""What is asked for credentials where the environment has none."""
+"""Metadata services, which obstore asks for credentials if the environment has none. A machine without a role has no
+such service, so their names in an error mean missing credentials."""
 _CREDENTIAL_HINTS: Final = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_SKIP_SIGNATURE=true for a public bucket)",
     "gs": "set GOOGLE_SERVICE_ACCOUNT to a key file (or GOOGLE_SKIP_SIGNATURE=true for a public bucket)",
@@ -66,7 +67,7 @@ class ListedObject:
 
 @asynccontextmanager
 async def read(address: Address, offset: int, known: ContentVersion | None, endpoint: str) -> AsyncIterator[RemoteBody]:
-    """Open an object from the byte `offset` on, if it still is the `known` version. `endpoint`: STT_S3_ENDPOINT.
+    """Open an object from the byte `offset` on, if it still has the `known` version. `endpoint`: STT_S3_ENDPOINT.
 
     Raises SourceNotFound, SourceRefused, SourceReplaced, SourceUnavailable; so do the body's chunks.
     """
@@ -87,7 +88,7 @@ async def read(address: Address, offset: int, known: ContentVersion | None, endp
 
 
 async def put(address: Address, data: bytes, content_type: str, endpoint: str) -> None:
-    """Write one object, whole or not at all, in place of what is there. Raises OutputError or OutputUnavailable."""
+    """Write or replace one object, completely or not at all. Raises OutputError or OutputUnavailable."""
     store = _store(address, endpoint, OutputError)
     try:
         await obstore.put_async(
@@ -106,7 +107,7 @@ async def put(address: Address, data: bytes, content_type: str, endpoint: str) -
 
 
 async def delete(address: Address, endpoint: str) -> None:
-    """Remove one object; one that is not there is no error. Raises OutputError."""
+    """Remove one object, if it exists. Raises OutputError."""
     try:
         await obstore.delete_async(_store(address, endpoint, OutputError), address.key)
     except FileNotFoundError:
@@ -116,8 +117,9 @@ async def delete(address: Address, endpoint: str) -> None:
 
 
 async def listing(folder: Address, endpoint: str) -> AsyncIterator[ListedObject]:
-    """Every object below a folder (an address that ends where a key may have a slash), in the store's order, without
-    the empty ones that stand for folders. Raises as `read` does."""
+    """Every object below a folder, in the store's order. Empty objects that represent folders are omitted.
+
+    Raises as `read` does."""
     with _source_errors(folder):
         async for page in obstore.list(_store(folder, endpoint), folder.key.rstrip("/") or None, chunk_size=1000):
             for meta in page:
@@ -127,7 +129,7 @@ async def listing(folder: Address, endpoint: str) -> AsyncIterator[ListedObject]
 
 @lru_cache(maxsize=64)
 def _store_of(scheme: str, bucket: str, endpoint: str) -> Any:
-    """The store of a bucket. Raises BaseError or ValueError for settings of the environment that make no sense."""
+    """The store of a bucket. Raises BaseError or ValueError for invalid variables of the environment."""
     options: dict[str, Any] = {"client_options": _CLIENT, "retry_config": _RETRY}
     if scheme == "gs":
         return GCSStore(bucket, **options)
@@ -159,7 +161,7 @@ def _source_errors(address: Address) -> Iterator[None]:
     except (BaseError, ValueError) as exc:
         if _without_credentials(exc):
             raise SourceRefused(f"{address.shown}: {_no_credentials(address)}") from None
-        # Of a listing obstore tells neither of these apart from other errors.
+        # For listings obstore raises no specific errors, so the status is read from the text.
         status = _STATUS.search(str(exc))
         if status is not None and status[1] in ("401", "403"):
             raise SourceRefused(f"{address.shown}: {_refusal(address, exc)}") from None
@@ -183,5 +185,5 @@ def _refusal(address: Address, exc: Exception) -> str:
 
 
 def _reason(exc: Exception) -> str:
-    """What obstore says, on one line and without what it knows of its own inside."""
+    """obstore's error text on one line, without its debug information and without secrets in URLs."""
     return scrub(" ".join(str(exc).partition("\n\nDebug source")[0].split()))[:_MAX_REASON_CHARACTERS]

@@ -1,8 +1,8 @@
 """Opens files and folders beneath allowed folders, relative to a descriptor of the folder.
 
-There is no time between check and opening, because opening is the check: openat2(2) with RESOLVE_BENEATH if the kernel
-has it, else a walk, one name at a time, in which the kernel never follows a link. openat2 refuses every absolute link,
-even one to a place inside, so the walk decides all paths that openat2 refuses.
+Checking and opening are one step, so no link can change between them: openat2(2) with RESOLVE_BENEATH if the kernel has
+it, else a walk, one name at a time, in which the kernel never follows a link. openat2 refuses every absolute link, even
+one that stays inside, so the walk decides all paths that openat2 refuses.
 
 A link works if its whole path is inside the allowed folders; it may lead from one of them to another. The links of
 /proc (such as /proc/self/fd/3) are never followed. The operator names the allowed folders, so these may be links.
@@ -23,16 +23,17 @@ from worker.system_calls import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2,
 
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_LINKS: Final = 40
-"""As in Linux."""
+"""The limit of Linux."""
 _ANYWHERE: Final = ("/",)
 
 
 class OutsideAllowedFolders(Exception):
-    """The path leads out of the allowed folders, or through a link of /proc."""
+    """The path leaves the allowed folders, or uses a link of /proc."""
 
 
 def open_file(path: str, roots: Sequence[str]) -> int:
-    """A descriptor with HANDLE_FLAGS. `roots`: folders that the path must not leave; empty: all but links of /proc.
+    """Open a file and return a descriptor with HANDLE_FLAGS. `roots`: folders that the path must not leave; if empty,
+    only links of /proc are refused.
 
     Raises OutsideAllowedFolders, OSError, ValueError for a NUL in the name."""
     return _PathWalk(path, roots or _ANYWHERE, make=False).open(HANDLE_FLAGS)
@@ -47,7 +48,7 @@ def open_folder(path: str, roots: Sequence[str]) -> int:
 
 
 class _PathWalk:
-    """The walk to one path. Positions are descriptors of folders, so each name is looked up once."""
+    """Walks to one path, name by name. Positions are descriptors of folders, so each name is resolved once."""
 
     def __init__(self, path: str, roots: Sequence[str], *, make: bool) -> None:
         named = tuple(dict.fromkeys(os.path.abspath(root) for root in roots))  # noqa: PTH100
@@ -80,7 +81,7 @@ class _PathWalk:
         return os.open(".", flags, dir_fd=self._stack[-1])
 
     def _step(self, name: str, here: int, flags: int) -> int | None:
-        """Open one name that was not a link a moment ago. Returns the descriptor if it is the last name."""
+        """Open one name that was not a link a moment ago. Returns the descriptor if the name is the last one."""
         last = not self._waiting
         if self._make:
             try:
@@ -88,7 +89,7 @@ class _PathWalk:
             except FileExistsError:
                 pass
             except OSError as exc:
-                if exc.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # it may exist nevertheless
+                if exc.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # the folder may exist all the same
                     raise
         try:
             found = os.open(name, (flags if last else _FOLDER) | os.O_NOFOLLOW, dir_fd=here)
@@ -143,7 +144,7 @@ class _PathWalk:
         return root, names[len(_names(root)) :]
 
     def _enter(self, root: str, rest: Sequence[str]) -> None:
-        if not rest and not self._make and not os.path.isdir(root):  # noqa: PTH112  the operator allows one file
+        if not rest and not self._make and not os.path.isdir(root):  # noqa: PTH112  the allow-list names a file
             root, rest = os.path.split(root)[0], [os.path.basename(root)]  # noqa: PTH119
         elif self._make:
             os.makedirs(root, exist_ok=True)  # noqa: PTH103
@@ -162,7 +163,8 @@ class _PathWalk:
 
 
 def _open_at_once(root: str, rest: str, flags: int) -> int | None:
-    """Open the whole path in one system call; None if it is impossible, or refused for a reason the walk can check."""
+    """Open the whole path in one system call. Returns None if that is impossible or refused for a reason that the walk
+    can check."""
     try:
         folder = os.open(root, _FOLDER)
     except OSError:
@@ -178,7 +180,7 @@ def _open_at_once(root: str, rest: str, flags: int) -> int | None:
 
 
 def _link(name: str, folder: int) -> str | None:
-    """The target of a link; None if the name is not a link or does not exist."""
+    """The target of a link, or None if the name is not a link or does not exist."""
     try:
         return os.readlink(name, dir_fd=folder)
     except OSError as exc:

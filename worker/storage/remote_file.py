@@ -1,4 +1,4 @@
-"""What `worker.storage.sources.web` and `worker.storage.object_store` give to who reads a remote source."""
+"""Common types of remote sources: web servers (`sources.web`) and object stores (`object_store`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHUNK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ContentVersion:
-    """What a server says of the content it gives."""
+    """The version of a content, as its server reports it. Missing facts are None."""
 
     size_bytes: int | None
     etag: str | None
@@ -21,7 +21,7 @@ class ContentVersion:
 
     @property
     def identifies(self) -> bool:
-        """Whether every change of the content changes the version."""
+        """Whether the server reports a fact that changes with the content."""
         return self.etag is not None or self.modified is not None
 
 
@@ -31,14 +31,15 @@ class RemoteBody:
 
     version: ContentVersion
     offset: int
-    """Where the chunks begin: not where they were asked for, when a server cannot do that."""
+    """The first byte of the chunks. It is 0 if the server cannot start at the requested byte."""
     chunks: AsyncIterator[bytes]
-    """About CHUNK_BYTES each. Raises SourceUnavailable when the connection breaks."""
+    """The content in chunks of about CHUNK_BYTES. Raises SourceUnavailable when the connection breaks."""
 
 
 def remote_content_id(address: Address, version: ContentVersion) -> str:
-    """The identity of a remote content: the address without a signing query, with ETag and length; without an ETag the
-    whole address, with the length and the time of the last change."""
+    """The identity of a remote content: the address without the query of a signature, the ETag and the length.
+
+    Without an ETag: the whole address, the time of the last change and the length."""
     if version.etag is not None:
         return f"url:{address.shown}\n{version.etag}\n{version.size_bytes}"
     return f"url:{address.text}\n{version.modified}\n{version.size_bytes}"

@@ -1,7 +1,7 @@
-"""Checks hosts of web addresses in exactly the form that the HTTP library connects to (pure).
+"""Checks hosts of web addresses, in exactly the form that the HTTP library connects to (pure).
 
-`http://１２７.0.0.1`, `http://①②⑦.0.0.1` and `http://127。0。0。1` are names for one parser and this machine for
-another. So an address is parsed once, by the URL class of the HTTP library (yarl); the result is checked and requested.
+One parser reads `http://１２７.0.0.1`, `http://①②⑦.0.0.1` and `http://127。0。0。1` as names, another as this
+machine. So an address is parsed once, by the URL class of the HTTP library (yarl); the result is checked and requested.
 Forms of IPv4 that only some programs accept (`0x7f.1`, `0177.0.0.1`, `127.1`, `2130706433`) are refused.
 
 The table of private networks is our own, since the one of the standard library differs between versions of Python.
@@ -41,7 +41,7 @@ PRIVATE_IPV6: Final = tuple(
     )
 )
 _WITH_IPV4: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
-"""IPv6 networks that embed IPv4 addresses, which are checked instead: mapped, and the well-known prefix of NAT64."""
+"""IPv6 networks with embedded IPv4 addresses, which are checked instead: mapped addresses, and the NAT64 prefix."""
 PRIVATE_NAMES: Final = frozenset({
     *("localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"),
     *("metadata", "metadata.goog", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"),
@@ -52,12 +52,12 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def request_url(text: str) -> URL:
-    """The URL of an http(s) address as it is requested: the host in the form used for the connection, path and query
-    unchanged, because another quoting of the same path may break a signature.
+    """The URL to request for an http(s) address. The host has the form used for the connection; path and query are
+    unchanged, because another quoting may break a signature.
 
     Raises ValueError with the reason.
     """
-    # Imported here: most programs that queue jobs use no web address, and should start quickly.
+    # Imported here, because most producers use no web address and should start quickly.
     from yarl import URL  # noqa: PLC0415
 
     parts = urlsplit(text)
@@ -85,11 +85,11 @@ def request_url(text: str) -> URL:
 
 
 def canonical_host(host: str) -> str:
-    """A host in the ASCII form that every program reads alike: an address in its usual form, or a lower-case name
-    without a trailing dot. Raises ValueError with the reason."""
+    """A host in an unambiguous ASCII form: an IP address in its usual notation, or a lower-case name without a trailing
+    dot. Raises ValueError with the reason."""
     if ":" in host:
         if "%" in host:
-            raise ValueError("an IPv6 address with a zone (%) is of this network only")
+            raise ValueError("an IPv6 address with a zone (%) is valid in one local network only")
         return str(IPv6Address(host))
     name = host.lower().removesuffix(".")
     labels = name.split(".")
@@ -101,7 +101,7 @@ def canonical_host(host: str) -> str:
         return str(IPv4Address(name))
     except ValueError:
         raise ValueError(
-            f"{name!r} is an IPv4 address in a form that programs read differently; write it as in 192.0.2.1"
+            f"{name!r} is an IPv4 address in a form that programs read differently; write it like 192.0.2.1"
         ) from None
 
 
@@ -111,7 +111,7 @@ def in_url(host: str) -> str:
 
 
 def is_private(host: str) -> bool:
-    """Whether `host` is an IP address that is not one of the public internet. False for a name."""
+    """Whether `host` is an IP address outside the public internet. False for names."""
     try:
         ip = ip_address(host.partition("%")[0])
     except ValueError:
@@ -126,7 +126,7 @@ def is_private(host: str) -> bool:
 
 
 def is_private_host(host: str) -> bool:
-    """Whether `host` is a private address, or a name that always means one."""
+    """Whether `host` is a private address, or a name that always resolves to one."""
     return is_private(host) or host in PRIVATE_NAMES or host.endswith(".localhost")
 
 

@@ -121,7 +121,7 @@ class WebhookSender:
         except PrivateHost:
             return SendResult(False, private_webhook_reason(url), final=True)
         except aiohttp.InvalidURL:
-            return SendResult(False, f"{url}: is not an address", final=True)
+            return SendResult(False, f"{url}: is not a valid address", final=True)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as exc:
             return SendResult(False, self._reason(exc))
 

@@ -106,7 +106,7 @@ def test_private_addresses(host: str, private: bool) -> None:
         ("", "/anywhere", None),
         ("", "s3://any/where", None),
         ("", "https://host/put", "transcripts cannot be written there"),
-        ("", "ftp://host/put", "is not known"),
+        ("", "ftp://host/put", "is not supported"),
         ("/results,s3://out/texts", "/results/a", None),
         ("/results,s3://out/texts", "/results/../etc", "STT_ALLOWED_OUTPUTS"),
         ("/results,s3://out/texts", "s3://out/texts", None),

@@ -83,7 +83,7 @@ def test_links_that_stay_inside_work(
 )
 def test_links_that_lead_out_are_refused(roots: Path, settings: Settings, link: str, target: str, path: str) -> None:
     (roots / link).symlink_to(target.format(root=roots))
-    with pytest.raises(SourceRefused, match="a link on its way leads to a place that is not within STT_ALLOWED"):
+    with pytest.raises(SourceRefused, match="a link in its path leads to a place that is not within STT_ALLOWED"):
         open_local(parse(str(roots / path)), settings)
 
 
@@ -109,7 +109,7 @@ def test_the_allowed_folder_may_be_a_link_or_one_file(roots: Path) -> None:
 @pytest.mark.parametrize("allowed", ["", "*", "/"])
 def test_files_of_the_kernel_are_refused(tmp_path: Path, path: str, allowed: str) -> None:
     settings = load({}, allowed_sources=allowed)
-    with pytest.raises(SourceRefused, match="no recordings are read from /"):
+    with pytest.raises(SourceRefused, match=r"files below /.* are not read"):
         open_local(parse(path), settings)
     (tmp_path / "link.wav").symlink_to(path)
     with pytest.raises(SourceError):

@@ -24,7 +24,7 @@ def test_a_lock_without_its_folder_goes_when_it_is_old(tmp_path: Path) -> None:
 
 async def test_a_place_where_nothing_can_be_kept(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(SettingsError, match=r"no downloads can be kept there: .*; set STT_TEMP_DIR"):
+    with pytest.raises(SettingsError, match=r"cannot be used for downloads: .*; set STT_TEMP_DIR"):
         async with temporary_file("a.wav", load({"STT_TEMP_DIR": str(tmp_path / "file")})):
             pass
 

@@ -58,9 +58,9 @@ def strangers(host: str) -> str:
 @pytest.mark.parametrize("host", PRIVATE)
 def test_private_in_every_spelling(host: str) -> None:
     settings = load({})
-    with pytest.raises(SourceRefused, match="lies on a private address"):
+    with pytest.raises(SourceRefused, match="has a private address"):
         check_source(parse(strangers(host)), settings)
-    with pytest.raises(BadJob, match="lies on a private address"):
+    with pytest.raises(BadJob, match="has a private address"):
         check_webhook(parse(strangers(host)), settings)
     # A list of others does not allow it, nor does the domain it claims to be in.
     with pytest.raises(SourceRefused):
@@ -73,7 +73,7 @@ def test_private_in_every_spelling(host: str) -> None:
 def test_hosts_that_programs_read_differently_are_refused(host: str) -> None:
     for check in (check_source, check_webhook):
         with pytest.raises(
-            (BadJob, SourceRefused), match=r"is not an address: .|must not contain a user|private address"
+            (BadJob, SourceRefused), match=r"is not a valid address: .|must not contain a user|private address"
         ):
             check(parse(strangers(host)), load({}))
 

@@ -117,7 +117,7 @@ def test_which_states_are_ends() -> None:
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
-        ({"source": "ftp://host/a.wav"}, "ftp:// is not known"),
+        ({"source": "ftp://host/a.wav"}, "ftp:// is not supported"),
         ({"source": "https://me:secret@host/a.wav"}, "must not contain a user"),
         ({"source": "s3:///a.wav"}, "names no bucket"),
         ({"source": "a.wav", "out_dir": "https://host/out"}, "must be a folder"),

@@ -34,7 +34,7 @@ def command(name: str) -> Iterator[click.Context]:
 
 def test_only_own_warnings_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
     with command("plan"):
-        structlog.get_logger("worker.storage").info("download broke off", at_bytes=1)
+        structlog.get_logger("worker.storage").info("download interrupted", at_bytes=1)
         structlog.get_logger("worker.storage").warning("disk slow", path="/a%d\x1b[2J")
         logging.getLogger("worker.ledger").warning("job %s: no answer", "f00")
         for library in ("asyncio", "urllib3.connectionpool", "huggingface_hub", "watchfiles.main"):

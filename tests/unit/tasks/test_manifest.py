@@ -85,7 +85,7 @@ def test_channels_of_single_sources(tmp_path: Path) -> None:
         ("l.csv", "source,out_name\na.wav,../x\n", "line 2: .*inside out_dir"),
         ("l.csv", "source,out_dir\na.wav,/x\n", "line 2: out_dir: no such option"),
         ("l.csv", "source,id\n,1\n", "line 2: has no source"),
-        ("l.csv", "source\nftp://host/a.wav\n", "line 2: .*ftp:// is not known"),
+        ("l.csv", "source\nftp://host/a.wav\n", "line 2: .*ftp:// is not supported"),
         ("l.jsonl", '{"source": "a.wav"}\n{"source"\n', "line 2: is not JSON"),
         (
             "l.jsonl",

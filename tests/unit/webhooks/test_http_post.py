@@ -82,7 +82,7 @@ async def test_a_name_that_leads_to_a_private_address(monkeypatch: pytest.Monkey
     answer = await sender.send(parse("https://hooks.example.com/x?token=1"), "msg_1", b"{}", NOW)
     assert asked == ["hooks.example.com"]
     assert (answer.delivered, answer.final) == (False, True)
-    assert answer.reason.startswith("https://hooks.example.com/x?…: lies on a private address")
+    assert answer.reason.startswith("https://hooks.example.com/x?…: has a private address")
 
 
 @given(st.binary(min_size=24, max_size=64), st.text(max_size=200))

@@ -1,7 +1,7 @@
-"""Where transcripts go besides Redis: folders on this disk and object stores, several at once.
+"""Writes the output files of a transcript to folders on this disk and to object stores.
 
-Every file appears whole or not at all, and delivering again gives the same files, so after a failure everything is
-simply delivered again.
+Every file is written completely or not at all, and repeating the delivery gives the same files. So after a failure all
+files are written again.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from worker.transcript.formats import pieces
 from worker.transcript.model import Transcript
 from worker.transcript.subtitles.style import PLAIN, Style
 
-DELIVER_S: Final = 300.0
-"""Longest time for all files of one transcript in one object store."""
+STORE_TIMEOUT_S: Final = 300.0
+"""Time limit for all files of one transcript in one object store, in seconds."""
 _CONTENT_TYPES: Final = {"srt": "application/x-subrip", "vtt": "text/vtt", "json": "application/json"}
 
 
@@ -38,8 +38,8 @@ async def deliver(
 ) -> tuple[str, ...]:
     """Write `name.format` into each of `folders` (on this disk, or in object stores) for each format.
 
-    Returns the paths and addresses written. All folders are tried; then it raises for the ones that failed: OutputError
-    when one of them cannot work without a person, OutputUnavailable when each of them may work later.
+    Returns the written paths and addresses. All folders are tried; then the failures are raised together: as
+    OutputUnavailable if all of them are temporary, else as OutputError.
     """
     failed: list[OutputError] = []
     written: list[str] = []
@@ -67,16 +67,16 @@ async def _deliver(
         return [str(path) for path in paths]
     name = str(check_name(name, folder.shown))
     try:
-        async with asyncio.timeout(DELIVER_S):
+        async with asyncio.timeout(STORE_TIMEOUT_S):
             return await _put(transcript, folder, name, formats, style, settings)
     except TimeoutError:
-        raise OutputUnavailable(f"cannot write {folder}: not done within {DELIVER_S:g} s") from None
+        raise OutputUnavailable(f"cannot write {folder}: not finished within {STORE_TIMEOUT_S:g} s") from None
 
 
 async def _put(
     transcript: Transcript, folder: Address, name: str, formats: tuple[str, ...], style: Style, settings: Settings
 ) -> list[str]:
-    for fmt in sorted(formats, key=lambda name: name == "json"):  # last, so where it stands the others stand too
+    for fmt in sorted(formats, key=lambda name: name == "json"):  # last, so if it exists the others exist too
         target = folder.below(f"{name}.{fmt}")
         data = await asyncio.to_thread(_bytes, transcript, fmt, style, target.text, settings.absolute_paths)
         await object_store.put(target, data, content_type(fmt), settings.s3_endpoint)

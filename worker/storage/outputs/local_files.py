@@ -1,4 +1,4 @@
-"""Transcript files in a folder: each appears whole or not at all, and writing again gives the same files."""
+"""Writes transcript files to a local folder: each completely or not at all. Writing again gives the same files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from worker.transient_os_errors import TRANSIENT_WRITE_ERRORS
 
 @dataclass(frozen=True, slots=True)
 class LocalOutputs:
-    """Where the files of one transcript go: `folder/name.format` for each of the formats.
+    """The output files of one transcript: `folder/name.format` for each format.
 
-    `name` may hold folders (`calls/monday`) and dots (`call.wav`); it never leaves `folder`.
+    `name` may contain folders (`calls/monday`) and dots (`call.wav`); it never leaves `folder`.
     """
 
     folder: Path
@@ -32,7 +32,7 @@ class LocalOutputs:
     formats: tuple[str, ...]
     style: Style = PLAIN
     roots: tuple[str, ...] = ()
-    """Folders that no link on the path to the files may leave; empty: links may lead anywhere."""
+    """Folders that no link in the path may leave; if empty, links may lead anywhere."""
     absolute_paths: bool = False
     """Whether a page may contain the absolute path of the audio."""
 
@@ -71,7 +71,7 @@ def write(transcript: Transcript, out: LocalOutputs) -> tuple[Path, ...]:
 
 
 def check_name(name: str, folder: str) -> PurePosixPath:
-    """The name of a transcript as a path inside the output folder. Raises OutputError for any other one."""
+    """The name of a transcript as a path inside the output folder. Raises OutputError for other names."""
     path = PurePosixPath(name)
     if not path.name or path.is_absolute() or ".." in path.parts or has_control_characters(name):
         raise OutputError(f"{name!r} cannot name a transcript: it must be a path inside the output folder {folder}")
@@ -85,7 +85,7 @@ def _folder(path: Path, roots: tuple[str, ...]) -> Iterator[int]:
         folder = open_folder(str(path), roots)
     except OutsideAllowedFolders:
         where = "a place that is not within STT_ALLOWED_OUTPUTS of this worker"
-        raise OutputError(f"cannot write to {path}: a link on its way leads to {where}") from None
+        raise OutputError(f"cannot write to {path}: a link in the path leads to {where}") from None
     except OSError as exc:
         raise _error(path, exc) from exc
     try:

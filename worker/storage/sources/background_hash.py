@@ -1,8 +1,7 @@
-"""The hash of a source, made beside the stream: it is needed only at the end, and reading a long file takes seconds.
+"""Computes the sha256 of a source in the background of its session: it is needed only at the end.
 
-One file at a time in a process, and only with processor time nobody else wants. A thousand sessions that begin together
-would otherwise hash on all threads there are, each of which takes the interpreter from the event loop after every
-block, and frames would leave late.
+One file at a time in a process, at low priority. A thousand sessions that begin together would otherwise hash in many
+threads, each of which takes the interpreter lock from the event loop after every block, and frames would be sent late.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ _NICE: Final = 10
 
 
 def _lower_priority() -> None:
-    """On Linux a thread has a priority of its own."""
+    """Lower the priority of this thread. Only Linux has priorities of threads."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
@@ -52,11 +51,11 @@ async def background_sha256(source: SourceFile, known: str | None = None) -> Asy
         if not digest.done():
             digest.cancel()
         elif not digest.cancelled():
-            digest.exception()  # asked for, so that it is not reported as one nobody saw
+            digest.exception()  # retrieved, so that asyncio does not report an exception that was never awaited
 
 
 def _after_fork() -> None:
-    """A thread does not survive a fork: the child makes its own."""
+    """Create a new thread in a forked child: threads do not survive a fork."""
     global _thread  # noqa: PLW0603
     _thread = _new_thread()
 

@@ -1,4 +1,4 @@
-"""A source as a file on this disk: a path as it is, an address downloaded for as long as it is needed."""
+"""Opens a source as a local file: a path directly, a remote address by a temporary download."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from worker.transient_os_errors import raise_shortage
 
 logger = structlog.get_logger(__name__)
 MAX_FAILURES: Final = 5
-"""Connections in a row that brought nothing new."""
+"""Connections in a row without new bytes, after which the download fails."""
 BACKOFF_S: Final = (0.5, 20.0)
-"""The first pause before the next one, and the longest."""
+"""First and longest pause between two connections, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSource:
-    """A source that can be read now."""
+    """A source as an open local file."""
 
     file: SourceFile
     """The source, open until the end of the context."""
     name: str
-    """The file's name for people."""
+    """The file name, for people."""
     shown: str
     """The path or address for records: without passwords and signatures."""
     sha256: str | None = None
@@ -48,10 +48,10 @@ class LocalSource:
 
 @asynccontextmanager
 async def local_copy(address: Address, settings: Settings) -> AsyncIterator[LocalSource]:
-    """The source as a file. What was downloaded is removed at the end of the context.
+    """Yields the source as an open file. A download is removed at the end of the context.
 
-    A download goes on where a connection dropped, if the content is still the same one, and is checked against the
-    length its server names. A path is opened once and not used again; the file may then be renamed or deleted. Raises
+    A download continues where a connection broke if the content has not changed, and is checked against the length that
+    the server reports. A path is opened once and not used again; the file may then be renamed or deleted. Raises
     SourceRefused, SourceNotFound, SourceUnavailable, SourceError, WorkerShortage.
     """
     check_source(address, settings)
@@ -75,7 +75,7 @@ def open_remote(
     address: Address, settings: Settings, offset: int = 0, known: ContentVersion | None = None
 ) -> AbstractAsyncContextManager[RemoteBody]:
     """Open an address for reading from the byte `offset` on; see `web.read` and `object_store.read`."""
-    # Imported where they are needed: most sources are files, and a producer should start at once.
+    # Imported here: most sources are files, and producers should start quickly.
     if address.is_web:
         from worker.storage.sources import web  # noqa: PLC0415
 
@@ -86,6 +86,8 @@ def open_remote(
 
 
 class _Download:
+    """One download into a file, over as many connections as it takes."""
+
     def __init__(self, address: Address, path: Path, settings: Settings) -> None:
         self._address = address
         self._path = path
@@ -106,7 +108,7 @@ class _Download:
         return None if self._version is None else remote_content_id(self._address, self._version)
 
     async def run(self) -> None:
-        """Until all of it is there. The time spent waiting for room does not count."""
+        """Download everything within STT_DOWNLOAD_TIMEOUT_S. Time spent waiting for disk space does not count."""
         limit_s = self._settings.download_timeout_s
         try:
             async with asyncio.timeout(limit_s) as self._deadline:
@@ -117,33 +119,34 @@ class _Download:
             ) from None
 
     async def _run(self) -> None:
-        failures, most = 0, 0
+        failures, reached = 0, 0
         with self._path.open("xb") as file:
             while True:
                 try:
                     await self._receive(file)
                     return
                 except SourceUnavailable as exc:
-                    failures = 0 if self._at > most else failures + 1
-                    most = max(most, self._at)
+                    failures = 0 if self._at > reached else failures + 1
+                    reached = max(reached, self._at)
                     if failures >= MAX_FAILURES:
                         raise
                     if isinstance(exc, SourceReplaced):
                         self._at, self._version = 0, None
                     pause_s = backoff_s(failures, *BACKOFF_S)
-                    logger.info("download broke off", error=str(exc), at_bytes=self._at, retry_in_s=round(pause_s, 2))
+                    logger.info("download interrupted", error=str(exc), at_bytes=self._at, retry_in_s=round(pause_s, 2))
                     await asyncio.sleep(pause_s)
 
     async def end(self) -> None:
+        """Release the reserved space."""
         await self._space.release(self._reserved)
         self._reserved = 0
 
     async def _receive(self, file: BinaryIO) -> None:
-        """What is missing, over one connection."""
+        """Receive the missing bytes over one connection."""
         shown = self._address.shown
         async with open_remote(self._address, self._settings, self._at, self._version) as body:
-            if body.offset != self._at or self._is_other(body.version):
-                # From the start: it cannot do otherwise, or has another version now.
+            if body.offset != self._at or self._has_changed(body.version):
+                # The server starts from the beginning: it does not support offsets, or the content has changed.
                 if body.offset:
                     raise SourceReplaced(f"{shown}: was replaced while it was read")
                 self._at = 0
@@ -157,7 +160,7 @@ class _Download:
                 await self._reserve(size)
             async for chunk in body.chunks:
                 if size is not None and self._at + len(chunk) > size:
-                    raise SourceUnavailable(f"{shown}: its server sends more than the {size} bytes it named")
+                    raise SourceUnavailable(f"{shown}: its server sends more than the {size} bytes that it announced")
                 check_size(self._at + len(chunk), shown, self._settings)
                 if self._at + len(chunk) > self._reserved:
                     self._space.grow(self._reserved, self._at + len(chunk) - self._reserved, shown)
@@ -166,7 +169,7 @@ class _Download:
         if size is not None and self._at < size:
             raise SourceUnavailable(f"{shown}: ended after {self._at} of {size} bytes")
 
-    def _is_other(self, version: ContentVersion) -> bool:
+    def _has_changed(self, version: ContentVersion) -> bool:
         known = self._version
         if known is None or self._at == 0:
             return False
@@ -174,12 +177,13 @@ class _Download:
         return any(before != now for before, now in pairs if before is not None and now is not None)
 
     async def _reserve(self, size: int) -> None:
+        """Wait for space for `size` bytes, with the time limit suspended."""
         shown, clock = self._address.shown, asyncio.get_running_loop().time
         check_free_space(size - self._at, self._path.parent, shown)
         if size > self._reserved:
             left_s = (self._deadline.when() or 0.0) - clock()
             self._deadline.reschedule(None)
-            await self._space.take(size - self._reserved, shown)
+            await self._space.reserve(size - self._reserved, shown)
             self._deadline.reschedule(clock() + left_s)
             self._reserved = size
 
@@ -194,7 +198,7 @@ class _Download:
         except OSError as exc:
             raise_shortage(exc, self._address.shown)
             raise SourceUnavailable(
-                f"{self._address.shown}: cannot be kept at {self._path.parent}: {exc.strerror}; free some space, or set"
-                " STT_TEMP_DIR"
+                f"{self._address.shown}: cannot be written to {self._path.parent}: {exc.strerror}; free some space, or"
+                " set STT_TEMP_DIR"
             ) from exc
         self._at += len(chunk)

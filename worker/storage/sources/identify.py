@@ -1,7 +1,7 @@
 """Identifies the content of sources that untrusted producers name, within limits of time and threads.
 
-Each file is hashed in a daemon thread of its own: a read that never returns (a dead network mount) then delays neither
-the other files nor the end of the process. A lane is one producer, which gets a share of the threads and connections.
+Each file is hashed in its own daemon thread, so a read that never returns (a dead network mount) delays neither other
+files nor the end of the process. A lane is one producer; it gets a share of the threads and connections.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from worker.storage.sources.local_file import open_local
 from worker.transient_os_errors import source_error
 
 MAX_HASHES: Final = 16
+"""Files hashed at the same time; PRODUCER_HASHES of them for one producer."""
 PRODUCER_HASHES: Final = 4
 MAX_REQUESTS: Final = 64
+"""Requests to servers at the same time; PRODUCER_REQUESTS of them for one producer."""
 PRODUCER_REQUESTS: Final = 16
 GRACE_S: Final = 5.0
-"""Seconds after the limit until a thread that does not end is abandoned."""
+"""Seconds after the time limit until a thread that does not end is abandoned."""
 MAX_THREADS: Final = 64
-"""At this number most threads are abandoned ones: the disk does not answer, and no further file is opened."""
+"""At this number most threads are abandoned, so the disk does not answer, and no further file is opened."""
 _BLOCK_BYTES: Final = 1 << 19
 _NICE: Final = 10
 
@@ -41,7 +43,7 @@ class SourceIdentifier:
     """`content_of` for many producers at once. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, limit_s: float) -> None:
-        """`limit_s`: how long one source may take."""
+        """`limit_s`: time limit for one source, in seconds."""
         self._settings = settings
         self._limit_s = limit_s
         self._hashes, self._addresses = asyncio.Semaphore(MAX_HASHES), asyncio.Semaphore(MAX_REQUESTS)
@@ -50,8 +52,9 @@ class SourceIdentifier:
         self._threads = 0
 
     async def content_of(self, source: Address, lane: str = "") -> tuple[str, str | None]:
-        """The identity of a source's content (see `listing.content_of`), and the mark of a file, taken before it is
-        read. Cancellation stops the reading.
+        """The identity of a source's content (see `listing.content_of`), and for a file its stamp before reading.
+
+        Cancellation stops the reading.
 
         Raises SourceError, and SourceUnavailable when it takes longer than the limit.
         """
@@ -91,11 +94,11 @@ class SourceIdentifier:
             error: Exception | None = None
             try:
                 with open_local(source, self._settings) as file:
-                    mark = str(file.stamp())
-                    result = hash_regular_file(file, check), mark
+                    stamp = str(file.stamp())
+                    result = hash_regular_file(file, check), stamp
             except Exception as exc:  # noqa: BLE001  raised where it is awaited
                 error = exc
-            with suppress(RuntimeError):  # the loop is closed: no caller waits any more
+            with suppress(RuntimeError):  # the loop is closed, so no caller waits
                 loop.call_soon_threadsafe(_settle, digest, result, error)
 
         self._threads += 1
@@ -156,7 +159,7 @@ def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
 
 
 def _lower_priority() -> None:
-    """On Linux a thread has a priority of its own."""
+    """Lower the priority of this thread. Only Linux has priorities of threads."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

@@ -1,4 +1,4 @@
-"""Sources that are not paths: which ones an address stands for, and what tells one content from another."""
+"""Lists the sources of an address (with wildcards), and identifies the content of sources."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from worker.storage.sources.download import open_remote
 from worker.storage.sources.local_file import open_local
 
 IDENTIFY_TIMEOUT_S: Final = 20.0
-"""Longest wait for a server to say what it has."""
+"""Time limit for a server to report the version of a content, in seconds."""
 MAX_CONCURRENT: Final = 16
 _WILD: Final = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
 class ListedSource:
-    """One source that an address stands for."""
+    """One source of an address."""
 
     address: Address
     place: PurePosixPath
@@ -36,9 +36,9 @@ class ListedSource:
 
 
 async def list_sources(address: Address, settings: Settings) -> AsyncIterator[ListedSource]:
-    """What an address stands for, in the order of the store; a web address stands for itself.
+    """Yields the sources of an address, in the order of the store. A web address is one source.
 
-    | address                   | stands for                                                     |
+    | address                   | sources                                                        |
     |---------------------------|----------------------------------------------------------------|
     | `s3://bucket/calls/a.wav` | this object                                                    |
     | `s3://bucket/calls/`      | everything below that has the name of audio or of other media  |
@@ -46,12 +46,12 @@ async def list_sources(address: Address, settings: Settings) -> AsyncIterator[Li
     | `s3://bucket/c/*/*.wav`   | the objects whose keys match; `*` and `?` do not match a slash |
     | `s3://bucket/**/*.wav`    | `**` matches any folders, also none                            |
 
-    Raises BadJob for a path, SourceNotFound when an object is not there, SourceRefused, SourceUnavailable.
+    Raises BadJob for a path, SourceNotFound for a missing object, SourceRefused, SourceUnavailable.
     """
     from worker.storage import object_store  # noqa: PLC0415  see `download.open_remote`
 
     if address.is_file:
-        raise BadJob(f"{address}: is a path and no address")
+        raise BadJob(f"{address}: is a path, not an address")
     if address.is_web:
         yield ListedSource(address, PurePosixPath(address.name or "source"), None)
         return
@@ -74,7 +74,7 @@ async def list_sources(address: Address, settings: Settings) -> AsyncIterator[Li
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
-    """A pattern of keys as a regular expression."""
+    """A key pattern (`*`, `**`, `?`, `[…]`) as a regular expression."""
     out, at = "", 0
     while at < len(pattern):
         if pattern.startswith("**/", at):
@@ -92,7 +92,7 @@ def matcher(pattern: str) -> re.Pattern[str]:
 
 
 async def contents_of(sources: Sequence[Address], settings: Settings) -> list[str]:
-    """`content_of` for many: files one after the other, addresses some at a time. Raises for the first that fails."""
+    """`content_of` for several sources: files one after the other, addresses concurrently. Raises the first error."""
     at_once = asyncio.Semaphore(MAX_CONCURRENT)
 
     async def ask(source: Address) -> str:
@@ -119,12 +119,11 @@ def _hash(path: Address, settings: Settings) -> str:
 
 
 async def content_of(address: Address, settings: Settings) -> str:
-    """What tells the content of a source from another one, for the identity of a job.
+    """The identity of a source's content, for the id of a job.
 
-    Of a file its sha256. Of an address what its server says without sending it: the address, without the query that
-    signs it, with the ETag and the length; without an ETag the whole address, with the length and the time of the last
-    change; and where the server says nothing, or it cannot be asked from here, the address alone. Raises SourceError
-    for a file that cannot be read, an address that is not there or not allowed.
+    For a file its sha256 in hexadecimal. For an address a text of facts that the server reports without sending the
+    content (see `remote_content_id`), or the address alone if the server cannot be reached from here. Raises
+    SourceError for a file that cannot be read, and for an address that does not exist or is not allowed.
     """
     if address.is_file:
         return await asyncio.to_thread(_hash, address, settings)

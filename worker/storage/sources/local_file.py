@@ -20,7 +20,7 @@ _RAM_DISK: Final = "/dev/shm"  # noqa: S108
 
 
 def open_local(address: Address, settings: Settings) -> SourceFile:
-    """Open a file on this disk. With a list of allowed places, no link in its path may lead out of them.
+    """Open a file on this disk. With an allow-list, no link in the path may leave the allowed folders.
 
     Raises SourceNotFound, SourceRefused, SourceError, WorkerShortage.
     """
@@ -36,7 +36,7 @@ def open_local(address: Address, settings: Settings) -> SourceFile:
         where = (
             "a place that is not within STT_ALLOWED_SOURCES of this worker" if roots else "an open file of a process"
         )
-        raise SourceRefused(f"{source}: a link on its way leads to {where}") from None
+        raise SourceRefused(f"{source}: a link in its path leads to {where}") from None
     except OSError as exc:
         raise source_error(exc, source) from exc
     except ValueError as exc:
@@ -55,7 +55,7 @@ def _check_kernel(source: str) -> None:
     path = os.path.abspath(source)  # noqa: PTH100
     below = next((folder for folder in _KERNEL if path == folder or path.startswith(f"{folder}/")), None)
     if below is not None and not path.startswith(f"{_RAM_DISK}/"):
-        raise SourceRefused(f"{source}: no recordings are read from {below}; give an audio file")
+        raise SourceRefused(f"{source}: files below {below} are not read; give an audio file")
 
 
 def check_size(size_bytes: int, shown: str, settings: Settings) -> None:

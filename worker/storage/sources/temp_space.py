@@ -1,7 +1,7 @@
-"""Room for downloads: a folder of this process below STT_TEMP_DIR, bounded, and emptied whatever happens.
+"""Disk space for downloads: a folder of this process below STT_TEMP_DIR, with a limit on its size.
 
-Each process locks a file beside its folder for as long as it lives; whoever starts next removes the folders whose lock
-is free: their process was killed.
+Each process locks a file next to its folder until it ends. The next process to start removes the folders whose lock is
+free, since their processes were killed.
 """
 
 from __future__ import annotations
@@ -26,35 +26,40 @@ from worker.settings import Settings
 from worker.transient_os_errors import shortage_of
 
 MIN_FREE_BYTES: Final = 64 << 20
-"""Stays free on the disk."""
+"""Bytes that stay free on the disk."""
 _OLD_LOCK_S: Final = 3600.0
+"""Age after which a lock file without a folder is removed, in seconds."""
 _MAX_NAME_CHARACTERS: Final = 100
 
 
 class DownloadSpace:
-    """Bytes that the downloads of one event loop may take together."""
+    """The disk space that all downloads of one event loop share (STT_DOWNLOADS_MAX_GB)."""
 
     def __init__(self, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
         self._changed = asyncio.Condition()
 
-    async def take(self, count: int, shown: str) -> None:
-        """Reserve, and wait for other downloads to end first. Raises SourceError for more than there will ever be."""
+    async def reserve(self, count: int, shown: str) -> None:
+        """Reserve `count` bytes, and wait for other downloads to end if needed. Raises SourceError if the limit is
+        smaller."""
         self._check(count, shown)
         async with self._changed:
             await self._changed.wait_for(lambda: self.used_bytes + count <= self.limit_bytes)
             self.used_bytes += count
 
     def grow(self, before: int, count: int, shown: str) -> None:
-        """Reserve more for a download that has `before` bytes and did not say how long it is. It does not wait: two
-        that wait for each other would wait forever. Raises WorkerShortage."""
+        """Reserve `count` more bytes for a download of unknown length that has `before` bytes.
+
+        It does not wait, because two downloads that wait for each other would never end. Raises WorkerShortage, and
+        SourceError above the limit."""
         self._check(before + count, shown)
         if self.used_bytes + count > self.limit_bytes:
-            raise WorkerShortage(f"{shown}: other downloads use all of the space now (STT_DOWNLOADS_MAX_GB)")
+            raise WorkerShortage(f"{shown}: other downloads use the whole space (STT_DOWNLOADS_MAX_GB)")
         self.used_bytes += count
 
     async def release(self, count: int) -> None:
+        """Release reserved bytes."""
         async with self._changed:
             self.used_bytes -= count
             self._changed.notify_all()
@@ -62,14 +67,16 @@ class DownloadSpace:
     def _check(self, count: int, shown: str) -> None:
         if count > self.limit_bytes:
             limit = f"{self.limit_bytes / 1e9:g} GB"
-            raise SourceError(f"{shown}: has more than {limit} (STT_DOWNLOADS_MAX_GB); give it more, or split the file")
+            raise SourceError(
+                f"{shown}: has more than {limit} (STT_DOWNLOADS_MAX_GB); raise the limit, or split the file"
+            )
 
 
 _spaces: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, DownloadSpace]] = WeakKeyDictionary()
 
 
 def download_space(settings: Settings) -> DownloadSpace:
-    """The one all downloads on this event loop share."""
+    """The space that all downloads of this event loop share."""
     loop = asyncio.get_running_loop()
     if loop not in _spaces:
         _spaces[loop] = DownloadSpace(int(settings.downloads_max_gb * 1e9))
@@ -78,8 +85,9 @@ def download_space(settings: Settings) -> DownloadSpace:
 
 @asynccontextmanager
 async def temporary_file(name: str, settings: Settings) -> AsyncIterator[Path]:
-    """The path of a file that is not there yet, alone in a folder that goes with the context. Its name is `name`, as
-    far as that can be one; its ending is kept."""
+    """Yields the path of a new file, alone in a folder that is removed at the end of the context.
+
+    The file is named `name`, with unsafe characters replaced; its extension stays."""
     folder = Path(await asyncio.to_thread(_new_folder, settings))
     try:
         yield folder / file_name(name)
@@ -88,12 +96,12 @@ async def temporary_file(name: str, settings: Settings) -> AsyncIterator[Path]:
 
 
 def file_name(name: str) -> str:
-    """`name` as a name on any disk."""
+    """`name` as a valid file name on any disk, with its extension."""
     clean = "".join(c if c.isalnum() or c in "._- " else "_" for c in name).lstrip(".")
-    stem, _, ending = clean.rpartition(".")
-    if not stem or not ending.isalnum() or len(ending) > 10:
+    stem, _, extension = clean.rpartition(".")
+    if not stem or not extension.isalnum() or len(extension) > 10:
         return clean[:_MAX_NAME_CHARACTERS] or "source"
-    return f"{stem[:_MAX_NAME_CHARACTERS]}.{ending}"
+    return f"{stem[:_MAX_NAME_CHARACTERS]}.{extension}"
 
 
 def check_free_space(count: int, folder: Path, shown: str) -> None:
@@ -101,14 +109,14 @@ def check_free_space(count: int, folder: Path, shown: str) -> None:
     free = shutil.disk_usage(folder).free
     if count + MIN_FREE_BYTES > free:
         raise WorkerShortage(
-            f"{shown}: no room for it: it has {count / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB left; free some"
-            " space, or set STT_TEMP_DIR"
+            f"{shown}: not enough disk space: it has {count / 1e6:.0f} MB, {folder} has {free / 1e6:.0f} MB free; free"
+            " some space, or set STT_TEMP_DIR"
         )
 
 
 def _new_folder(settings: Settings) -> str:
     folder = _folder_of_process(settings.temp_dir, os.getpid())
-    folder.mkdir(mode=0o700, exist_ok=True)  # somebody may have tidied up
+    folder.mkdir(mode=0o700, exist_ok=True)  # a cleanup of the temporary folder may have removed it
     return tempfile.mkdtemp(dir=folder)
 
 
@@ -127,7 +135,7 @@ def _folder_of_process(setting: str, pid: int) -> Path:
     except OSError as exc:
         if (shortage := shortage_of(exc)) is not None:
             raise WorkerShortage(f"{base}: cannot be used for downloads now: {shortage}") from exc
-        raise SettingsError(f"{base}: no downloads can be kept there: {exc.strerror}; set STT_TEMP_DIR") from exc
+        raise SettingsError(f"{base}: cannot be used for downloads: {exc.strerror}; set STT_TEMP_DIR") from exc
     atexit.register(_clean_up, folder, lock, pid)
     return folder
 
@@ -150,12 +158,12 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def remove_abandoned(base: Path) -> None:
-    """Remove what processes left behind that are gone."""
+    """Remove the folders and locks of ended processes."""
     for lock_path in base.glob("worker-*.lock"):
         folder = lock_path.with_suffix("")
-        with suppress(OSError):  # another one sweeps too
+        with suppress(OSError):  # another process removes them at the same time
             if not folder.exists() and time.time() - lock_path.stat().st_mtime < _OLD_LOCK_S:
-                continue  # its process may be about to make the folder
+                continue  # its process may be about to create the folder
             with lock_path.open("rb") as lock:
                 if _lock(lock):
                     shutil.rmtree(folder, ignore_errors=True)
@@ -163,7 +171,7 @@ def remove_abandoned(base: Path) -> None:
 
 
 def _clean_up(folder: Path, lock: IO[bytes], pid: int) -> None:
-    if os.getpid() == pid:  # not in a child that was forked
+    if os.getpid() == pid:  # a forked child must not remove the folder of its parent
         shutil.rmtree(folder, ignore_errors=True)
         folder.with_suffix(".lock").unlink(missing_ok=True)
         lock.close()

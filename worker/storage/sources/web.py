@@ -1,6 +1,7 @@
-"""Web servers as sources: HTTP(S) downloads from any byte on, redirects checked one by one, private addresses refused.
+"""Web servers as sources: HTTP(S) downloads from any byte on. Every redirect is checked, and private addresses are
+refused.
 
-aiohttp and not obstore here: it accepts responses without a length, and its connections can be checked (see
+This uses aiohttp, not obstore: it accepts responses without a length, and its connections can be checked (see
 `worker.storage.guarded_http`).
 """
 
@@ -33,8 +34,8 @@ from worker.storage.remote_file import CHUNK_BYTES, ContentVersion, RemoteBody
 MAX_REDIRECTS: Final = 5
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10, sock_read=30)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
-_LATER: Final = (408, 425, 429)
-"""Beside 5xx: what may be over in a while."""
+_TEMPORARY: Final = (408, 425, 429)
+"""Statuses besides 5xx that are temporary."""
 # At most 18 digits: Python's int() refuses more than 4,300, and no file is that large.
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
@@ -43,8 +44,8 @@ _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18
 async def read(
     address: Address, offset: int, known: ContentVersion | None, settings: Settings
 ) -> AsyncIterator[RemoteBody]:
-    """Open a web address from the byte `offset` on; from its start where the server cannot do that, or has another
-    version now than the `known` one.
+    """Open a web address from the byte `offset` on, or from its start if the server does not support offsets or has
+    another version than the `known` one.
 
     Raises SourceNotFound, SourceRefused, SourceUnavailable, SourceError; the body's chunks raise SourceUnavailable.
     """
@@ -73,7 +74,7 @@ async def _follow(
     headers: dict[str, str],
     settings: Settings,
 ) -> aiohttp.ClientResponse:
-    """The answer at the end of the redirects; each of them is checked as the address itself was."""
+    """The response after all redirects. Each target is checked like the first address."""
     at = address
     for _ in range(MAX_REDIRECTS + 1):
         check_source(at, settings)
@@ -84,9 +85,9 @@ async def _follow(
         response.release()
         target = _target(address, at, response.headers.get("Location", ""))
         if at.scheme == "https" and target.scheme == "http":
-            raise SourceError(f"{address.shown}: leads from https to http ({target.shown}), which is not followed")
+            raise SourceError(f"{address.shown}: redirects from https to http ({target.shown}), which is refused")
         at = target
-    raise SourceError(f"{address.shown}: leads on and on (more than {MAX_REDIRECTS} redirects)")
+    raise SourceError(f"{address.shown}: has more than {MAX_REDIRECTS} redirects")
 
 
 def _check_proxy(address: Address, settings: Settings) -> None:
@@ -112,7 +113,7 @@ def _target(address: Address, base: Address, location: str) -> Address:
 async def _get(
     session: GuardedSession, address: Address, at: Address, headers: dict[str, str], *, may_be_private: bool
 ) -> aiohttp.ClientResponse:
-    """The answer of `at`, where `address` leads; errors name only `address`."""
+    """The response of `at`, a target of `address`. Errors name only `address`: a target may contain a signature."""
     try:
         return await session.request("GET", at, may_be_private=may_be_private, headers=headers)
     except PrivateHost:
@@ -120,24 +121,25 @@ async def _get(
     except aiohttp.ClientConnectorCertificateError as exc:
         raise SourceError(f"{address.shown}: its certificate is not trusted: {_reason(exc)}") from None
     except ValueError as exc:  # includes aiohttp.InvalidURL, and names that IDNA cannot encode
-        raise SourceError(f"{address.shown}: is not an address: {_reason(exc)}") from None
+        raise SourceError(f"{address.shown}: is not a valid address: {_reason(exc)}") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as exc:
         raise SourceUnavailable(f"{address.shown}: cannot be reached: {_reason(exc)}") from None
 
 
 def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[ContentVersion, int]:
-    """What the server gives, and from which byte on. Raises for an answer that is no content."""
+    """The version of the content and the first byte of the body. Raises SourceError for a response without content."""
     status, headers = response.status, response.headers
     etag = headers.get("ETag")
-    if etag is not None and etag.startswith("W/"):  # says the same of contents that differ in bytes
+    if etag is not None and etag.startswith("W/"):  # a weak ETag is equal for contents that differ in bytes
         etag = None
     modified = headers.get("Last-Modified")
     if headers.get("Content-Encoding", "identity") not in ("identity", ""):
-        raise SourceError(f"{address.shown}: is sent compressed ({headers['Content-Encoding']}), which is not undone")
+        encoding = headers["Content-Encoding"]
+        raise SourceError(f"{address.shown}: is sent compressed ({encoding}), which is not supported")
     if status == HTTPStatus.PARTIAL_CONTENT:
         match = _CONTENT_RANGE.fullmatch(headers.get("Content-Range", "").strip())
         if match is None:
-            raise SourceUnavailable(f"{address.shown}: answers HTTP 206 without saying which part it is")
+            raise SourceUnavailable(f"{address.shown}: sends HTTP 206 without a valid Content-Range")
         return ContentVersion(None if match[2] == "*" else int(match[2]), etag, modified), int(match[1])
     if status == HTTPStatus.OK:
         return ContentVersion(response.content_length, etag, modified), 0
@@ -145,17 +147,17 @@ def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[ContentV
 
 
 def _refusal(status: int, reason: str, address: Address) -> SourceError:
-    said = f"HTTP {status}{f' {reason}' if reason else ''}"
+    status_text = f"HTTP {status}{f' {reason}' if reason else ''}"
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
-        return SourceNotFound(f"{address.shown}: is not there ({said})")
+        return SourceNotFound(f"{address.shown}: does not exist ({status_text})")
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        return SourceRefused(f"{address.shown}: is refused ({said}); a signed address may have expired")
+        return SourceRefused(f"{address.shown}: access is refused ({status_text}); a signed address may have expired")
     if status == HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
         reason = "ends before the length that its server names, or was replaced while it was read"
-        return SourceReplaced(f"{address.shown}: {reason} ({said})")
-    if status in _LATER or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return SourceUnavailable(f"{address.shown}: its server fails ({said})")
-    return SourceError(f"{address.shown}: its server gives no content ({said})")
+        return SourceReplaced(f"{address.shown}: {reason} ({status_text})")
+    if status in _TEMPORARY or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return SourceUnavailable(f"{address.shown}: its server fails ({status_text})")
+    return SourceError(f"{address.shown}: its server sends no content ({status_text})")
 
 
 def _reason(exc: BaseException) -> str:
