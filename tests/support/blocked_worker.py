@@ -1,4 +1,4 @@
-"""A worker whose event loop stops for a while after the first commit, once: `BLOCKS_ONCE` names the file it leaves.
+"""A worker whose event loop blocks once after its first commit. It then creates the file `BLOCKS_ONCE`.
 
 python -m tests.support.blocked_worker worker ...        arguments of `stt-batch`
 """

@@ -1,4 +1,4 @@
-"""Files that cannot be transcribed, each in a way of its own, with what has to be said of them."""
+"""Files that cannot be transcribed, each for another reason, with the expected error."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOTH_FAIL: Final = r"is cut off or damaged: it cannot be opened as audio \(.*; l
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """`write` makes the file; `codes` are the error codes that are right, `reason` is found in what is told."""
+    """`write` creates the file. `codes`: accepted error codes. `reason`: text that the error message must contain."""
 
     name: str
     write: Callable[[Path], object]
@@ -37,7 +37,7 @@ def _encoded(container: str, subtype: str, samples: int = 16000) -> bytes:
 
 
 def _wav(**fields: int) -> bytes:
-    """A WAV with a field of its header changed: `tag`, `channels` or `rate`."""
+    """A WAV file with a wrong `tag`, `channels` or `rate` in its header."""
     data = bytearray(_encoded("WAV", "PCM_16"))
     for name, value in fields.items():
         at, size = {"tag": (20, 2), "channels": (22, 2), "rate": (24, 4)}[name]

@@ -1,4 +1,4 @@
-"""A real browser without a window: the Chromium of this machine, driven by Playwright."""
+"""A real headless browser: the installed Chromium, controlled by Playwright."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Skips where there is none, but fails where CI=true."""
+    """Skips the test without a browser, but fails with CI=true."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
         missing("no Chromium is installed (Debian, Ubuntu: apt install chromium)")
     with sync_playwright() as playwright:
-        # Root, as in a container, has no sandbox; a page may play without having been touched.
+        # Chromium has no sandbox for root, as in a container. The page may play without a user gesture.
         arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
         browser = playwright.chromium.launch(executable_path=found, args=arguments)
         try:

@@ -1,4 +1,4 @@
-"""Certificates for a test, made with the `openssl` command."""
+"""Certificates for tests, created with the `openssl` command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.support.node_env import missing
 
 
 def certificate(folder: Path, host: str = "127.0.0.1") -> Path:
-    """A PEM file with a key and the certificate for `host` that signs itself."""
+    """A PEM file with a key and a self-signed certificate for `host`."""
     openssl = shutil.which("openssl")
     if openssl is None:
         missing("the command openssl is not installed")

@@ -1,4 +1,4 @@
-"""`stt-batch` in a test, in a folder of its own: as a process, or in the test's own process, which saves its start."""
+"""Runs `stt-batch` in its own folder: as a process, or within the test's process, which saves the start-up time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ RATE = 16000
 
 
 def write_audio(path: Path, duration_s: float = 3.0, seed: int = 1) -> list[str]:
-    """A file of tone words; the words in it."""
+    """Write a file of tone words. Returns the words."""
     words = list(speech(duration_s, seed=seed))
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, encode(words, RATE), RATE)
@@ -44,7 +44,7 @@ def words_of(transcript: Path) -> list[str]:
 
 
 class Cli:
-    """Runs commands in a folder and finds every process that they started."""
+    """Runs commands in a folder and finds all processes that they started."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -73,7 +73,7 @@ class Cli:
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def fork(self, command: str, *arguments: str, **environment: str) -> ForkedProcess:
-        """Start a server or worker that is not the point of the test; its output goes to `COMMAND.log`."""
+        """Start a server or worker as a helper of the test. Its output goes to `COMMAND.log`."""
         log = self.folder / f"{command}.log"
         process = start_process(
             "tasks.cli", command, *arguments, env=self._environ(environment), log=log, folder=self.folder
@@ -88,10 +88,10 @@ class Cli:
     # -- in this process -----------------------------------------------------------------------------------------------
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end. Raises the exception that the command did not catch. The service and the worker of
+        """Run a command to its end. Raises any exception that the command did not catch. The service and the worker of
         a `run` are forks."""
         unset = {name: None for name in os.environ if name.startswith("STT_")}
-        object_store._store_of.cache_clear()  # holds the credentials of the last command
+        object_store._store_of.cache_clear()  # has the credentials of the last command
         with chdir(self.folder), patch.object(stack, "Child", ForkedChild):
             done = CliRunner().invoke(
                 main, arguments, env={**unset, **self.environment, **environment}, prog_name="stt-batch"
@@ -106,14 +106,14 @@ class Cli:
         assert done.stdout, done.stderr
         return json.loads(done.stdout)
 
-    # -- what is left of them ------------------------------------------------------------------------------------------
+    # -- remaining processes ------------------------------------------------------------------------------------------
 
     def log(self, name: str, out: str = "transcripts") -> str:
         path = self.folder / out / ".stt-batch" / f"{name}.log"
         return path.read_text("utf-8") if path.exists() else ""
 
     def processes(self) -> list[str]:
-        """Living processes with the folder in their command line or as their current folder."""
+        """Running processes with the folder in their command line or as their current folder."""
         alive = []
         for process in psutil.process_iter():
             try:

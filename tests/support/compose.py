@@ -1,6 +1,6 @@
-"""docker-compose.yml as Compose would read it, and its services as processes of this machine, without an engine.
+"""Reads docker-compose.yml as Compose does, without a container engine.
 
-Variables are put in as the Compose specification says: https://github.com/compose-spec/compose-spec/blob/main/12-interpolation.md
+Variables are interpolated as in the Compose specification: https://github.com/compose-spec/compose-spec/blob/main/12-interpolation.md
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _OPERATOR = re.compile(r":?[-+?]")
 
 
 def interpolate(text: str, environ: Mapping[str, str]) -> str:
-    """`text` with `$NAME`, `${NAME}` and its forms with a default, nested ones too; `$$` is a dollar."""
+    """Replace `$NAME` and `${NAME}`, with nested defaults, in a text. `$$` is a dollar sign."""
     out, at = [], 0
     while (dollar := text.find("$", at)) >= 0:
         out.append(text[at:dollar])
@@ -74,7 +74,7 @@ def _value(expression: str, environ: Mapping[str, str]) -> str:
 
 
 def load(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The whole file with the variables of `environ` put in. YAML's merges are done."""
+    """The parsed file with the variables of `environ` and resolved YAML merges."""
     return dict(_filled(yaml.safe_load(PATH.read_text(encoding="utf-8")), environ or {}))
 
 
@@ -87,6 +87,6 @@ def _filled(node: Any, environ: Mapping[str, str]) -> Any:
 
 
 def variables() -> set[str]:
-    """All names the file asks the environment for."""
+    """Names of all environment variables in the file."""
     text = PATH.read_text(encoding="utf-8").replace("$$", "")
     return set(re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", text))

@@ -1,7 +1,7 @@
-"""The services of docker-compose.yml as processes of this machine: its own commands, environment and healthchecks.
+"""Runs the services of docker-compose.yml as local processes with their commands, environment and health checks.
 
-What an engine would give each container of its own is stood in for: host names and ports become free ports of
-127.0.0.1, mounted folders become folders below `folder`, images become programs that are installed here.
+The isolation of containers is replaced: host names and ports become free ports of
+127.0.0.1, volumes become folders below `folder`, and images become installed programs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tests.support.ports import free_port
 from tests.support.wait import wait_until
 
 ROOT = compose.PATH.parent
-# Service -> the port its container listens on.
+# Port of the container by service.
 PORTS = {"valkey": 6379, "server": 8808, "s3": 8333, "prometheus": 9090, "grafana": 3000, "flower": 5555}
 METRICS_PORT = 9808
 
-# Only what starts in milliseconds: the healthcheck runs again and again.
+# A script that starts in milliseconds, because the health check runs repeatedly.
 _VALKEY_CLI = """#!/bin/sh
 exec {python} -I -S - <<'END'
 import os, socket
@@ -51,7 +51,7 @@ END
 
 @dataclass
 class Running:
-    """One container's worth."""
+    """A process in the role of a container."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -62,7 +62,7 @@ class Running:
     metrics_port: int
 
     def healthy(self) -> bool:
-        """What its healthcheck says."""
+        """Whether its health check succeeds."""
         assert self.process.poll() is None, f"{self.name} ended:\n{self.text()[-3000:]}"
         done = subprocess.run(self.check, env=self.environ, capture_output=True, check=False, timeout=30)
         return done.returncode == 0
@@ -71,7 +71,7 @@ class Running:
         wait_until(self.healthy, f"{self.name} is healthy", timeout_s=timeout_s, poll_s=0.3)
 
     def stop(self) -> int:
-        """`docker stop`: SIGTERM, and the time it has."""
+        """Send SIGTERM and wait for the grace period of `docker stop`. Returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(self.grace_s)
 
@@ -81,7 +81,7 @@ class Running:
 
 @dataclass
 class LocalCompose:
-    """`environ` is what `.env` would hold."""
+    """`environ`: the variables of `.env`."""
 
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class LocalCompose:
         self.up("secrets")
 
     def secret(self, service: str, name: str) -> str:
-        """A secret as the container of `service` is given it."""
+        """The secret that the container of `service` gets."""
         return (self.folder / "secrets" / service / name).read_text("utf-8")
 
     # -- programs ----------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ class LocalCompose:
         self._program("stt-batch", f'exec {shlex.quote(sys.executable)} -P -m tasks.cli "$@"')
         self._program("celery", f'exec {shlex.quote(sys.executable)} -m celery "$@"')
         binary = shlex.quote(str(get_binary_path()))
-        # In a container of its own it would have its default port.
+        # In a container it would have its default port.
         self._program("valkey-server", f'exec {binary} --port {self.ports["valkey"]} --bind 127.0.0.1 "$@"')
         shim = self.programs / "valkey-cli"
         shim.write_text(_VALKEY_CLI.format(python=sys.executable, port=self.ports["valkey"]))
@@ -123,7 +123,7 @@ class LocalCompose:
             self._program("prometheus", f'exec {shlex.quote(prometheus)} --web.listen-address={address} "$@"')
         weed = Path(sys.executable).with_name("weed")
         if weed.exists():
-            # In a container of its own nobody else has its other ports.
+            # In a container its other ports would be free.
             own = [f"-{part}.port={free_port()}" for part in ("master", "volume", "filer")]
             own += [f"-{part}.port.grpc={free_port()}" for part in ("master", "volume", "filer", "s3")]
             self._program("weed", f'exec {shlex.quote(str(weed))} "$@" {" ".join(own)}')
@@ -136,8 +136,8 @@ class LocalCompose:
     # -- services ------------------------------------------------------------------------------------------------------
 
     def start(self, name: str, *, in_place_of: Running | None = None) -> Running:
-        """Start a service, or one more of it; does not wait for it. `in_place_of`: under the address of one that was
-        stopped."""
+        """Start an instance of a service without waiting for it. `in_place_of`: a stopped instance whose address it
+        takes over."""
         service = self.file["services"][name]
         number = sum(1 for other in self.running if other.name == name)
         own = self.folder / f"{name}-{number}"
@@ -170,7 +170,7 @@ class LocalCompose:
         return made
 
     def up(self, *names: str) -> list[Running]:
-        """Start services and wait until they are healthy, or have done what they are for."""
+        """Start services and wait until they are healthy, or until one-time services have ended."""
         started = [self.start(name) for name in names]
         for one in started:
             if one.check:
@@ -187,7 +187,7 @@ class LocalCompose:
 
     @staticmethod
     def _entrypoint(service: Mapping[str, Any]) -> list[str]:
-        """What the image brings."""
+        """The command of the image, which precedes the arguments of the service."""
         if str(service["image"]).startswith("stt-batch"):
             return ["stt-batch"]
         return {"prom": ["prometheus"], "mher": []}[str(service["image"]).partition("/")[0]]
@@ -197,7 +197,7 @@ class LocalCompose:
         return {**kept, "PATH": f"{self.programs}:{kept.get('PATH', '')}", "PYTHONPATH": str(ROOT)}
 
     def _local(self, text: str, name_of_service: str, own: Path, metrics_port: int) -> str:
-        """Names, ports and paths of containers as they are on this machine."""
+        """Replace names, ports and paths of containers by local ones."""
         for name, port in PORTS.items():
             text = text.replace(f"{name}:{port}", f"127.0.0.1:{self.ports[name]}")
             text = re.sub(rf"\b(127\.0\.0\.1:|port=){port}\b", rf"\g<1>{self.ports[name]}", text)
@@ -216,7 +216,7 @@ class LocalCompose:
             "/models": self.folder / "models",
             "/tmp": own / "tmp",
         }
-        # In one go: what is put in lies below /tmp itself.
+        # In one pass, because the inserted paths are below /tmp themselves.
         known = "|".join(map(re.escape, sorted(places, key=len, reverse=True)))
         text = re.sub(rf"(?<![\w./-])(?:{known})(?![\w.-])", lambda found: str(places[found.group()]), text)
         (own / "data").mkdir(exist_ok=True)

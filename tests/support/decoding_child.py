@@ -1,6 +1,6 @@
-"""Decodes files in a process of its own, which may crash or hang: `python -m tests.support.decoding_child`.
+"""Decodes files in a separate process, which may crash or hang: `python -m tests.support.decoding_child`.
 
-Reads paths, one a line; answers each with `ok SAMPLES` or `refused CODE`, or with `bug TEXT` for what must not be.
+Reads one path per line. Answers with `ok SAMPLES`, `refused CODE`, or `bug TEXT` for an unexpected exception.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from worker.audio.decoding.decode import open_source
 from worker.errors import SourceError
 
 MEMORY_BYTES = 3 << 30
-MOST_SAMPLES = 400_000_000
+MAX_SAMPLES = 400_000_000
 
 
 def decode(path: Path) -> str:
@@ -27,21 +27,21 @@ def decode(path: Path) -> str:
                 count += len(block)
                 if not np.isfinite(block).all() or block.dtype != np.float32:
                     return "bug samples that are no numbers"
-                if count > MOST_SAMPLES:
+                if count > MAX_SAMPLES:
                     return "bug no end"
             if count != source.frames_decoded:
                 return f"bug {count} samples given, {source.frames_decoded} counted"
             return f"ok {count}"
     except SourceError as exc:
         return f"refused {exc.code}" if str(path) in str(exc) else f"bug a reason without the file: {exc}"
-    except Exception as exc:  # noqa: BLE001  all others are what is looked for
+    except Exception as exc:  # noqa: BLE001  any other exception is a bug
         return f"bug {type(exc).__name__}: {exc}".replace("\n", " ")
 
 
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # libsndfile prints some complaints
+    os.dup2(2, 1)  # libsndfile prints some warnings to standard output
     for line in sys.stdin:
         answers.write(f"{decode(Path(line.rstrip(chr(10))))}\n")
 

@@ -1,4 +1,4 @@
-"""A worker that is killed between the last commit of a job and its end, once: `DIES_ONCE` names the file it leaves.
+"""A worker that is killed once, between the last commit and the end of a job. It creates the file `DIES_ONCE` before.
 
 python -m tests.support.dying_worker worker ...        arguments of `stt-batch`
 """

@@ -1,8 +1,8 @@
-"""A real Celery worker whose pipeline is a stand-in: what a job does is in the name of its source.
+"""A real Celery worker with a stand-in pipeline. The name of the source determines the behaviour of the job.
 
-`ok-3.wav` commits 3 segments at once; `slow-200.wav` commits 200, one every 50 ms; `damaged.wav` fails for a reason;
-`bug.wav` fails without one; `die.wav` kills the worker process; `gate.wav` ends when there is a file `open` beside it.
-Each goes on after what was committed before.
+`ok-3.wav` commits 3 segments at once; `slow-200.wav` commits 200, one every 50 ms; `damaged.wav` raises SourceError;
+`bug.wav` raises another exception; `die.wav` kills the worker process; `gate.wav` waits for a file `open` next to it.
+Each job continues after the commits of earlier attempts.
 
     python -m tests.support.fake_worker [-c N] ...        arguments of `celery worker`
 """

@@ -1,4 +1,4 @@
-"""A web server that serves one content and misbehaves as the first part of the path says, such as /drop/call.wav."""
+"""A web server with one content and the fault that the first part of the path names, such as /drop/call.wav."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ MODIFIED = "Mon, 23 Nov 2026 03:02:00 GMT"
 
 
 class FaultyWeb:
-    """`url(fault)` is an address with that fault; `requests` are the (path, Range) seen so far."""
+    """`url(fault)`: a URL with that fault. `requests`: path and Range header of each request so far."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -88,7 +88,7 @@ class _Handler(BaseHTTPRequestHandler):
         ranges: bool = True,
         etag: str | None = "",
     ) -> None:
-        """`most`: bytes after which the connection breaks; `claim`: a wrong length."""
+        """`most`: bytes after which the connection is closed. `claim`: a wrong Content-Length."""
         web: FaultyWeb = self.server.web  # type: ignore[attr-defined]
         etag = web.etag if etag == "" else etag
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if ranges else None
@@ -119,19 +119,19 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
         self.close_connection = True
 
-    # -- the faults, by the name in the path -----------------------------------------------------------------------
+    # -- faults by their name in the path -----------------------------------------------------------------------
     def _ok(self, web: FaultyWeb, _nth: int) -> None:
         self._content(web.content)
 
     def _drop(self, web: FaultyWeb, _nth: int) -> None:
-        """Every connection breaks after a third of the content."""
+        """Close every connection after a third of the content."""
         self._content(web.content, most=len(web.content) // 3 + 1)
 
     def _drop_at_once(self, web: FaultyWeb, _nth: int) -> None:
         self._content(web.content, most=0)
 
     def _no_range(self, web: FaultyWeb, nth: int) -> None:
-        """Breaks once, and cannot go on in the middle."""
+        """Close the first connection early, and do not support ranges."""
         self._content(web.content, most=len(web.content) // 2 if nth == 1 else None, ranges=False)
 
     def _no_range_ever(self, web: FaultyWeb, _nth: int) -> None:
@@ -141,18 +141,18 @@ class _Handler(BaseHTTPRequestHandler):
         self._content(web.content, most=len(web.content) // 2 + 1, etag=None)
 
     def _changed(self, web: FaultyWeb, nth: int) -> None:
-        """Breaks, and is another content afterwards."""
+        """Close the first connection early, then serve another content."""
         if nth == 1:
             self._content(bytes(len(web.content)), most=len(web.content) // 2, etag='"before"')
         else:
             self._content(web.content)
 
     def _too_short(self, web: FaultyWeb, _nth: int) -> None:
-        """The length it names is too long."""
+        """Send a Content-Length that is too large."""
         self._content(web.content, claim=len(web.content) + 1000)
 
     def _chunked(self, web: FaultyWeb, _nth: int) -> None:
-        """No length at all."""
+        """Send no Content-Length."""
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
@@ -165,7 +165,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._empty(200, **{"Content-Encoding": "gzip"})
 
     def _stuck(self, web: FaultyWeb, _nth: int) -> None:
-        """Half of it, then nothing more."""
+        """Send half of the content, then stall."""
         self.send_response(200)
         self.send_header("Content-Length", str(len(web.content)))
         self.end_headers()

@@ -1,5 +1,5 @@
-"""A fleet in a test: real `stt-batch worker` processes on a real Valkey, and our service with an engine that reads tone
-words in a process of its own. Leases are short, so that what a killed worker leaves is taken up within seconds."""
+"""Real `stt-batch worker` processes on a real Valkey, and our service with the tone recognizer in its own process.
+Leases are short, so that the jobs of a killed worker are taken over within seconds."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ ROOT = Path(__file__).parents[2]
 KEY = "fleet-key"
 LEASE_S, RENEW_S, REAP_S = 2.0, 0.5, 0.5
 RESUME_S = LEASE_S + REAP_S + 2.0
-"""From a kill to the moment another worker has the job."""
+"""Maximum seconds from the kill of a worker until another worker has its job."""
 RATE = 16000
 
 
 def limit_of(seconds: float) -> pytest.MarkDecorator:
-    """Gives a test the argument `limit_s`: `seconds` among the measurements, which run alone, and five times as many in
-    the gate, which shares its machine with others."""
+    """Pass the argument `limit_s` to a test: `seconds` in the measurements, which run alone, and five times as many in
+    the gate, which runs on a shared machine."""
     return pytest.mark.parametrize(
         "limit_s",
         [pytest.param(5 * seconds, id="busy"), pytest.param(seconds, id="measured", marks=pytest.mark.bench)],
@@ -48,7 +48,7 @@ def limit_of(seconds: float) -> pytest.MarkDecorator:
 
 
 def open_sessions(url: str) -> int:
-    """Sessions that are open now, by the health page of the service."""
+    """Number of open sessions, from the health page of the service."""
     with urllib.request.urlopen(f"{url}/healthz", timeout=30) as answer:  # noqa: S310 - our own server
         return int(json.load(answer)["sessions"])
 
@@ -60,7 +60,7 @@ def environment(**settings: str) -> dict[str, str]:
 
 @contextmanager
 def tone_server(folder: Path, *faults: str, port: int = 0, **settings: str) -> Iterator[str]:
-    """Our service as a process, with `faults` and further settings (STT_…); yields its address."""
+    """Run our service as a process with `faults` and more settings (STT_…). Yields its URL."""
     port = port or free_port()
     ready = folder / f"server-{port}.ready"
     ready.unlink(missing_ok=True)
@@ -78,7 +78,7 @@ def tone_server(folder: Path, *faults: str, port: int = 0, **settings: str) -> I
 
 
 def listening_process(url: str) -> psutil.Process:
-    """The process that this one started, also through the fork server, and that listens on the port of `url`."""
+    """The process that listens on the port of `url`, among the children of this process and of its fork server."""
     port = int(url.rsplit(":", 1)[1])
     return next(
         process
@@ -104,7 +104,7 @@ class Worker:
         self.process.wait(10)
 
     def end(self) -> float:
-        """SIGTERM; the seconds it took."""
+        """Send SIGTERM and wait. Returns the seconds until the end."""
         started = time.monotonic()
         self.signal(signal.SIGTERM)
         assert self.process.wait(60) == 0, self.text()
@@ -114,7 +114,7 @@ class Worker:
         return self.log.read_text("utf-8", "replace")
 
     def connections_to(self, url: str) -> int:
-        """Open connections to the service."""
+        """Number of open connections to the service."""
         port = int(url.rsplit(":", 1)[1])
         found = psutil.Process(self.pid).net_connections("tcp")
         return sum(1 for one in found if one.raddr and one.raddr.port == port and one.status == "ESTABLISHED")
@@ -191,7 +191,7 @@ class Fleet:
 
     @cached_property
     def _polled(self) -> redis.Redis:
-        """One connection for what tests ask again and again."""
+        """One shared connection for repeated queries of tests."""
         return self.raw
 
     def record(self, job_id: str) -> JobRecord:
@@ -214,7 +214,7 @@ class Fleet:
             return Transcript.model_validate_json(raw.get(f"stt:job:{job_id}:transcript") or "")
 
     def assert_done(self, job_id: str, words: Sequence[ToneWord]) -> Transcript:
-        """Each word once and in its place, in the transcript and among the commits."""
+        """Assert that each word appears once and in order, in the transcript and in the recorded commits."""
         record = self.record(job_id)
         assert record.state == "done", (record.state, record.error)
         transcript = self.transcript(job_id)
@@ -247,7 +247,7 @@ class Fleet:
 
 
 def assert_every_key_ends(url: str, prefix: str = "stt:") -> None:
-    """Every key of ours has a TTL."""
+    """Assert that every key of the project has a TTL."""
     with redis.Redis.from_url(url, decode_responses=True) as raw:
         endless = [key for key in raw.scan_iter(f"{prefix}*") if raw.ttl(key) == -1]
     assert not endless, f"keys without an end: {endless}"

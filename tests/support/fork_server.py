@@ -46,7 +46,7 @@ _LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One process to start; `output` and `errors` are the file descriptors of its standard output and error."""
+    """One process to start. `output` and `errors`: file descriptors of its standard output and error."""
 
     module: str
     arguments: list[str]
@@ -81,7 +81,7 @@ class Server:
             end.setblocking(False)
 
     def serve(self) -> Request | None:
-        """Returns the request in the child that must run it, and None in the server when the tests have ended."""
+        """Serve requests. Returns the request in the child that must run it, and None in the server after the tests."""
         signal.set_wakeup_fd(self._signalled.fileno())
         signal.signal(signal.SIGCHLD, _ignore)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -128,7 +128,7 @@ def _ignore(_number: int, _frame: FrameType | None) -> None:
 
 
 def _run(request: Request) -> None:
-    """What `python -P -m MODULE` does in a new process; the caller returns from its own module next."""
+    """Prepare the process as `python -P -m MODULE` does. The caller must return from its own module next."""
     request.status.close()
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123
         os.dup2(nothing.fileno(), 0)

@@ -1,4 +1,4 @@
-"""Processes of ours in the tests: `python -m MODULE` without the second of CPU that the imports of a new process take.
+"""Starts `python -m MODULE` from a fork server, which saves a second of CPU for the imports of a new process.
 
 They are real processes, with their own environment, log and signals; see `tests.support.fork_server`. A test of the
 start itself, of the console script or of an interpreter's option starts one with `subprocess`.
@@ -35,12 +35,12 @@ class ForkedProcess:
         self._status = status
 
     def poll(self) -> int | None:
-        """The exit code, negative for a signal; None while the process runs."""
+        """The exit code, negative for a signal, or None while the process runs."""
         self._receive(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """The exit code. Blocks; raises subprocess.TimeoutExpired after `timeout` seconds."""
+        """Wait for the exit code. Raises subprocess.TimeoutExpired after `timeout` seconds."""
         self._receive(timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(self.module, timeout or 0)
@@ -77,7 +77,7 @@ class _Server:
         with remote:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tests.support.fork_server", str(remote.fileno())],
-                cwd=ROOT,  # not that of a test, which looks for processes in its folder
+                cwd=ROOT,  # not the folder of the test, which looks for processes there
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

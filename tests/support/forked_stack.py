@@ -16,7 +16,7 @@ from tests.support.forked_process import start_process
 
 
 class ForkedChild(Child):
-    """In place of `tasks.embedded.stack.Child`. Valkey is started as always."""
+    """Replaces `tasks.embedded.stack.Child`. Valkey is started without change."""
 
     @classmethod
     def start(

@@ -1,9 +1,9 @@
-"""A Redis as a version of the product left it, kept in a file: later versions must read it and finish its jobs.
+"""Golden files with the Redis data of one version. Later versions must read them and finish their jobs.
 
-    python -m tests.support.golden          makes tests/golden/ledger-v1.json of the code at hand
+    python -m tests.support.golden          writes tests/golden/ledger-v1.json with the current code
 
-A file is made once, for each version of the form (`worker.ledger.schema`), and never again. It holds real keys,
-written by a real worker that was killed in the middle of two jobs. `@FOLDER@` stands for the folder with the audio.
+A file is written once for each version of the schema (`worker.ledger.schema`). It contains real keys,
+written by a real worker that was killed during two jobs. `@FOLDER@` is a placeholder for the folder of the audio.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from worker.webhooks.outbox import Outbox
 FOLDER: Final = Path(__file__).parents[1] / "golden"
 HOOK: Final = "http://receiver.golden"
 PLACE, HOST = "@FOLDER@", "a-host"
-# Job -> length in seconds and seed of its source.
+# Length in seconds and seed of the source of each job.
 AUDIO: Final = {
     **{"done": (6.0, 1), "long": (320.0, 2), "single": (22.0, 3), "queued": (8.0, 4), "paused": (5.0, 5)},
     **{"delayed": (5.0, 6), "cancelled": (5.0, 7), "failed": (5.0, 8), "unwritten": (5.0, 9), "incomplete": (5.0, 10)},
@@ -46,7 +46,7 @@ AUDIO: Final = {
 
 
 def audio(folder: Path, *names: str) -> dict[str, list[ToneWord]]:
-    """Write the sources of these jobs; what is said in each."""
+    """Write the sources of these jobs. Returns the words of each."""
     said = {}
     for name in names or AUDIO:
         duration_s, seed = AUDIO[name]
@@ -56,7 +56,7 @@ def audio(folder: Path, *names: str) -> dict[str, list[ToneWord]]:
 
 
 def restore(client: redis.Redis, path: Path, folder: Path, hook: str) -> None:
-    """Write the keys of a file: its audio lies in `folder`, its webhooks go to `hook`."""
+    """Write the keys of a file to Redis. `folder`: folder of the audio. `hook`: URL for webhooks."""
     text = path.read_text("utf-8").replace(PLACE, str(folder)).replace(HOOK, hook)
     for key, (kind, value) in json.loads(text)["keys"].items():
         if kind == "string":
@@ -77,7 +77,7 @@ def restore(client: redis.Redis, path: Path, folder: Path, hook: str) -> None:
 
 
 def dump(client: redis.Redis, folder: Path) -> dict[str, Any]:
-    """All keys, as `restore` takes them."""
+    """All keys in the format of `restore`."""
     read = {
         "string": client.get,
         "hash": client.hgetall,
@@ -92,7 +92,7 @@ def dump(client: redis.Redis, folder: Path) -> dict[str, Any]:
 
 
 def make(folder: Path, url: str, endpoint: str) -> dict[str, Any]:
-    """Jobs in every state there is."""
+    """Create jobs in every state."""
     audio(folder)
     (folder / "failed.wav").unlink()
     (folder / "nowhere").write_text("a file, where a folder should be")
@@ -127,7 +127,7 @@ def make(folder: Path, url: str, endpoint: str) -> dict[str, Any]:
 
 
 async def by_hand(settings: Settings) -> None:
-    """What no file of tone words brings about."""
+    """Create the states that transcriptions of tone words do not produce."""
     producer, connection = Producer(settings), RedisConnection(settings.redis_url)
     lease = await producer.ledger.acquire("g-delayed", "golden:1")
     assert isinstance(lease, Lease)
@@ -148,7 +148,7 @@ async def by_hand(settings: Settings) -> None:
 def main() -> int:
     path = FOLDER / f"ledger-v{schema.VERSION}.json"
     if path.exists():
-        print(f"{path} is there: what a version wrote does not change", file=sys.stderr)  # noqa: T201
+        print(f"{path} is there: the file of a version must not change", file=sys.stderr)  # noqa: T201
         return 1
     with tempfile.TemporaryDirectory() as name, redis_server() as url, tone_server(Path(name)) as endpoint:
         found = make(Path(name).resolve(), url, endpoint)

@@ -1,6 +1,6 @@
 """Connections that never finish a request: python -m tests.support.hostile HOST PORT COUNT SECONDS [KEY].
 
-Each of COUNT connections takes the next kind, stays open until the server closes it, and reconnects after 1 s. With
+Each of COUNT connections uses the next kind, stays open until the server closes it, and reconnects after 1 s. With
 a key every tenth connection opens a session and abandons it. Prints the number of connections made.
 """
 
@@ -133,7 +133,7 @@ WITH_KEY: tuple[Kind, ...] = (session_without_polling, upgrade_without_probe, sl
 
 
 async def attack(host: str, port: int, count: int, seconds: float, key: str = "") -> int:
-    """Connections made in all."""
+    """Run the attack. Returns the number of connections made."""
     made = 0
     strangers, with_key = itertools.cycle(STRANGERS), itertools.cycle(WITH_KEY)
 
@@ -148,7 +148,7 @@ async def attack(host: str, port: int, count: int, seconds: float, key: str = ""
                 finally:
                     writer.transport.abort()
             except (OSError, EOFError, ValueError, IndexError):
-                pass  # refused or thrown out, as it should be
+                pass  # refused or closed by the server, as expected
             await asyncio.sleep(1)
 
     tasks = [asyncio.create_task(one(next(with_key if key and n % 10 == 9 else strangers))) for n in range(count)]

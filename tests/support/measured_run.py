@@ -1,4 +1,4 @@
-"""One job in a process of its own; `python -m tests.support.measured_run SOURCE URL KEY OUT` prints its cost."""
+"""Runs one job in a separate process: `python -m tests.support.measured_run SOURCE URL KEY OUT` prints its cost."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from worker.transcript.model import SectionFacts, Segment, Transcript
 
 
 class CountingLog:
-    """Records nothing, so that the run measures the pipeline alone."""
+    """A log without storage, so that the run measures the pipeline alone."""
 
     segments = 0
 
@@ -41,14 +41,14 @@ class CountingLog:
 
 
 def peak_kb() -> int:
-    """Peak of this process's own memory; `ru_maxrss` would count what the parent held before the exec, too."""
+    """Peak memory of this process. `ru_maxrss` would include the memory of the parent before the exec."""
     match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert match
     return int(match.group(1))
 
 
 def held_bytes(transcript: Transcript) -> int:
-    """Memory of a transcript's segments and words: what a run has to hold however it is written."""
+    """Memory of the segments and words of a transcript, which every run needs."""
     total = 0
     for segment in transcript.segments:
         total += sum(

@@ -1,4 +1,4 @@
-"""Writes the files that libsndfile does not open, with PyAV: any signal in m4a, mp4, mkv, webm, wma, amr and others."""
+"""Writes files that libsndfile cannot open, with PyAV: any signal in m4a, mp4, mkv, webm, wma, amr and others."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One container with one coding; `rate` in Hz."""
+    """One container with one codec. `rate`: in Hz."""
 
     name: str
     ending: str
@@ -22,7 +22,7 @@ class Media:
     rate: int = 48000
     channels: int = 1
     speech_only: bool = False
-    """A model of the voice, in which tones do not survive."""
+    """Whether the codec models the voice and destroys tones."""
 
     def __str__(self) -> str:
         return self.name
@@ -103,7 +103,7 @@ def _write_sound(container: Any, signal: np.ndarray, media: Media, skip: tuple[i
 
 def _frame(block: np.ndarray, kind: Any, media: Media) -> Any:
     name = kind.name.removesuffix("p")
-    planar = kind.is_planar and media.channels < 8  # PyAV stumbles over eight planes; the encoder converts
+    planar = kind.is_planar and media.channels < 8  # PyAV fails with eight planes; the encoder converts
     dtype = _KINDS[name]
     if np.issubdtype(dtype, np.integer):
         block = np.round(block * 127 + 128) if name == "u8" else np.round(block * float(np.iinfo(dtype).max))

@@ -1,4 +1,4 @@
-"""Mutations of valid queue messages, of bytes and of structure, for fuzzing; the same seed gives the same ones."""
+"""Mutations of valid queue messages for fuzzing: of bytes and of structure, reproducible by their seed."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ NAMES = (
 
 
 def mutations(count: int, seed: int, job_id: str, queue: str = "stt") -> Iterator[bytes]:
-    """Messages that name `job_id` before they are mutated."""
+    """Valid messages with `job_id`, to be mutated."""
     rng = random.Random(seed)
     for number in range(count):
         message = json.loads(celery_message.message(job_id, queue))
@@ -118,7 +118,7 @@ def _bytes(raw: bytes, rng: random.Random) -> bytes:
 
 
 def _structure(value: Any, rng: random.Random) -> Any:
-    """One place of a value changed: replaced, removed, added, wrapped or repeated."""
+    """A copy of a value with one place replaced, removed, added, wrapped or repeated."""
     places = list(_places(value))
     if not places or rng.random() < 0.03:
         return _strange(rng)
@@ -138,7 +138,7 @@ def _structure(value: Any, rng: random.Random) -> Any:
 
 
 def _strange(rng: random.Random) -> Any:
-    """One of its own: a later mutation may change it."""
+    """A separate copy, because a later mutation may change it."""
     return copy.deepcopy(rng.choice(STRANGE))
 
 

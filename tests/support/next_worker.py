@@ -1,8 +1,8 @@
-"""A worker of a version to come: jobs may ask for `loudness`, and the form of the ledger has the next number.
+"""A worker of a future version: jobs have the option `loudness`, and the ledger has the next schema version.
 
     python -m tests.support.next_worker worker ...        arguments of `stt-batch`
 
-With NEXT_READER=2 the version before it cannot read what it writes.
+With NEXT_READER=2, the current version cannot read its records.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class JobSpec(tasks.job_spec.JobSpec):
 
 
 if __name__ == "__main__":
-    # Before anything else has taken them from there.
+    # Before other modules import them.
     tasks.job_spec.JobSpec = JobSpec  # type: ignore[misc]
     schema.VERSION, schema.READER = 2, int(os.environ.get("NEXT_READER", "1"))  # type: ignore[misc]
     schema.WRITTEN = schema.VERSION, schema.READER  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""Node.js with the official Socket.IO client and server: installed once into a cache folder, run as child processes."""
+"""Node.js with the official Socket.IO client and server, installed once in a cache folder, run as child processes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ NODE_LEAST = 18
 
 
 def missing(reason: str) -> None:
-    """A real part that is not there: skips with the reason, but fails where nothing may be missing (CI=true)."""
+    """Skip the test because a program is missing, but fail with CI=true."""
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def _install(target: Path) -> None:
-    """`npm ci` of the locked packages, seen whole or not at all."""
+    """Install the locked packages with `npm ci`. Other processes never see a partial installation."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".node-") as temporary:
         work = Path(temporary) / "work"
@@ -48,7 +48,7 @@ def _install(target: Path) -> None:
 
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the scripts beside their packages; nothing is written into the checkout."""
+    """A folder with the scripts and their packages, so that no files are written into the checkout."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         missing("Node.js and npm are not installed")
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
@@ -67,13 +67,13 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class NodeServer:
-    """An official socket.io server that speaks the service's events (see server.mjs)."""
+    """An official socket.io server with the events of the service (see server.mjs)."""
 
     url: str
     key: str
 
     def sessions(self) -> list[dict[str, Any]]:
-        """What each session received so far."""
+        """The data of each session on the server's page /stats."""
         with urllib.request.urlopen(f"{self.url}/stats", timeout=5) as answer:  # noqa: S310 - our own server
             found: list[dict[str, Any]] = json.load(answer)["sessions"]
             return found
@@ -81,7 +81,7 @@ class NodeServer:
 
 @contextmanager
 def run_node_server(folder: Path, **options: Any) -> Iterator[NodeServer]:
-    """server.mjs with options of its own; `folder` as the fixture node_modules gives it."""
+    """Run server.mjs with options. `folder`: the folder of the fixture `node_modules`."""
     key = str(options.setdefault("key", "node-key"))
     command = ["node", str(folder / "server.mjs"), json.dumps(options)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
@@ -98,6 +98,6 @@ def run_node_server(folder: Path, **options: Any) -> Iterator[NodeServer]:
 
 @pytest.fixture
 def node_server(node_modules: Path) -> Iterator[NodeServer]:
-    """The official server with its defaults."""
+    """The official server with default options."""
     with run_node_server(node_modules) as server:
         yield server

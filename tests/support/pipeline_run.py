@@ -1,4 +1,4 @@
-"""Runs the pipeline against a service in the test's own process, and compares what came out with what was said."""
+"""Runs the pipeline against a service in the test's process, and compares the transcript with the spoken words."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ TIME_TOLERANCE_S = 0.03
 
 
 class MemoryLog:
-    """The log and the listener of a run: they only remember."""
+    """A log and listener of a run that stores all entries in memory."""
 
     def __init__(self) -> None:
         self.segments: list[Segment] = []
@@ -65,13 +65,13 @@ def shorten_sections(patch: pytest.MonkeyPatch, shortest_s: float) -> None:
 
 
 def limit_slowdown(patch: pytest.MonkeyPatch, slowest: float) -> None:
-    """Trouble slows a session down to `slowest` times real time at most, instead of to real time."""
+    """Limit the reduction of the speed to `slowest` times real time, instead of to real time."""
     patch.setattr(rate_control, "MIN_SPEED", slowest)
 
 
 @asynccontextmanager
 async def tone_service(*faults: str, **settings: str) -> AsyncIterator[Settings]:
-    """Our own server behind the tone recognizer on a free port, with `faults`; yields the settings of a client."""
+    """Run our server with the tone recognizer and `faults` on a free port. Yields the settings of a client."""
     environ = {"STT_API_KEY": KEY, **settings}
     server_settings = load({**environ, "STT_SERVER_PORT": "0"})
     server = await app.start(server_settings, tone_recognizer(server_settings), [parse(fault) for fault in faults])
@@ -95,7 +95,7 @@ async def transcribe(
     resume: ResumeState | None = None,
     content: KnownContent | None = None,
 ) -> Transcript:
-    """One job through the whole pipeline; with `out` its files as well."""
+    """Run one job through the whole pipeline. `out`: folder for its output files, if any."""
     job = Job(
         id="test-job",
         source=address.parse(str(source)),
@@ -115,7 +115,7 @@ async def transcribe(
 
 
 def assert_said(transcript: Transcript, words: Sequence[ToneWord], tolerance_s: float = TIME_TOLERANCE_S) -> None:
-    """Every word once, in order, where it was said."""
+    """Assert that every word appears once, in order and at its time."""
     heard = [word for segment in transcript.segments for word in segment.words]
     assert [w.text for w in heard] == [w.text for w in words]
     late = max((abs(h.start - w.start) for h, w in zip(heard, words, strict=True)), default=0.0)

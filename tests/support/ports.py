@@ -22,7 +22,7 @@ FIRST_PORT, BLOCK_SIZE, BLOCKS = 12_000, 200, 100
 
 
 def free_port() -> int:
-    """A port that no server listens on now, and that no other process gets from here while this one lives."""
+    """A port without a server. No other process gets it from this function while this process runs."""
     for port in itertools.islice(_block(os.getpid()).ports, BLOCK_SIZE):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
@@ -31,7 +31,7 @@ def free_port() -> int:
 
 
 class _Block:
-    """One block of ports, reserved by its lock for as long as this object lives."""
+    """One block of ports, reserved by a file lock during the lifetime of the object."""
 
     def __init__(self) -> None:
         folder = Path(tempfile.gettempdir()) / f"stt-test-ports-{os.getuid()}"
@@ -55,5 +55,5 @@ class _Block:
 
 @cache
 def _block(_process_id: int) -> _Block:
-    """One per process: a fork takes a block of its own."""
+    """The block of this process. A fork takes a new block."""
     return _Block()

@@ -1,4 +1,4 @@
-"""The service `prometheus` of docker-compose.yml as a process, with its own configuration, and what it answers."""
+"""Runs the service `prometheus` of docker-compose.yml as a process with its configuration, and queries it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "stt-batch.json"
 
 
 def dashboard_queries() -> list[str]:
-    """Everything Grafana asks for."""
+    """All queries of the Grafana dashboard."""
     panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
     return [str(target["expr"]) for panel in panels for target in panel.get("targets", ())]
 
 
 class Prometheus:
-    """Runs until the stack is closed; looks every second."""
+    """Runs until the exit stack is closed, and scrapes every second."""
 
     def __init__(self, stack: LocalCompose, *, workers: Sequence[int], servers: Sequence[int]) -> None:
-        """`workers`, `servers`: ports, in place of the names that only Compose's network knows."""
+        """`workers`, `servers`: ports, which replace the host names of the Compose network."""
         folder = stack.folder / "prometheus-config"
         shutil.copytree(ROOT / "deploy" / "prometheus", folder)
         path = folder / "prometheus.yml"
@@ -42,7 +42,7 @@ class Prometheus:
         stack.up("prometheus")
 
     def ask(self, query: str) -> float | None:
-        """The first value; None where there is none."""
+        """The first value of a query, or None without a result."""
         found = self.answer(query)
         return float(found[0]["value"][1]) if found else None
 

@@ -1,4 +1,4 @@
-"""A TCP proxy whose line can be cut, held or reset: network trouble without touching the machine's network."""
+"""A TCP proxy that can stop traffic and reset connections, which simulates network faults."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 
 class Proxy:
-    """Forwards to `host:port`. `hold` makes a hole: nothing passes (`up_only`: nothing from clients), nobody is told;
-    `reset` cuts every connection."""
+    """Forwards to `host:port`. `hold` silently stops all traffic (`up_only`: only traffic from clients);
+    `reset` resets every connection."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -73,7 +73,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(url: str) -> AsyncIterator[Proxy]:
-    """A proxy in front of `url` (http://host:port); its own address is `.url`."""
+    """Run a proxy in front of `url` (http://host:port). Its own address is `.url`."""
     host, _, port = url.removeprefix("http://").partition(":")
     line = Proxy(host, int(port))
     server = await asyncio.start_server(line._serve, "127.0.0.1", 0)

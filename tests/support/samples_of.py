@@ -1,4 +1,4 @@
-"""Values of the domain for tests that need one of each."""
+"""Example values of domain classes."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The self-hosted service in a test: started in the test's own loop, with recognizers that can be steered, and a bare
-client that keeps every event. (The product's own client is tested elsewhere.)"""
+"""The self-hosted service on the event loop of the test, with controllable recognizers, and a minimal
+client that stores every event. Other tests cover the client of the product."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HEADERS = {messages.KEY_HEADER: KEY}
 
 
 class GatedRecognizer(ToneRecognizer):
-    """Understands tones, but finals wait until `gate` is set, and fail while `failure` is."""
+    """A tone recognizer whose final results wait until `gate` is set, and fail while `failure` is set."""
 
     parallel = 1
 
@@ -47,7 +47,7 @@ class GatedRecognizer(ToneRecognizer):
 
 
 def load_for_ever(_settings: settings_module.Settings) -> Recognizer:
-    """A factory for STT_SERVER_RECOGNIZER whose model never comes; says so on standard error."""
+    """A factory for STT_SERVER_RECOGNIZER that never returns. Prints a line to standard error first."""
     sys.stderr.write("loading for ever\n")
     sys.stderr.flush()
     threading.Event().wait()
@@ -58,7 +58,7 @@ def load_for_ever(_settings: settings_module.Settings) -> Recognizer:
 async def service(
     recognizer: Recognizer | RecognizerLoader | None = None, faults: Iterable[Fault] = (), **options: Any
 ) -> AsyncIterator[RunningServer]:
-    """The service on a free port with the key KEY; `options` are settings. A gated recognizer is released last."""
+    """Run the service on a free port with the key KEY. `options`: settings. Opens the gate at the end."""
     given = {"server_port": 0, "server_api_keys": KEY, **options}
     server = await start(settings_module.load({}, **given), recognizer or ToneRecognizer(), faults)
     try:
@@ -77,7 +77,7 @@ class Serving(Protocol):
 
 
 class Caller:
-    """One connection; `events` holds (name, payload) of everything that came, in order."""
+    """One connection. `events`: name and payload of all received events, in order."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -113,7 +113,7 @@ class Caller:
             await self.emit(messages.CHUNK, messages.audio_chunk(text, rate))
 
     async def finish(self, timeout_s: float = 20) -> dict[str, Any]:
-        """Stop, and wait for session-closed; returns its payload."""
+        """Stop the session and wait for session-closed. Returns its payload."""
         await self.emit(messages.STOP)
         return await self.closed(timeout_s)
 
@@ -129,7 +129,7 @@ class Caller:
         return [payload for name, payload in self.events if name == event]
 
     def messages(self, kind: str) -> list[Any]:
-        """The transcript-messages of one message_type."""
+        """The transcript messages with one message_type."""
         return [m for m in self.named(messages.TRANSCRIPT) if m["message_type"] == kind]
 
     @property
@@ -155,7 +155,7 @@ class Caller:
 
 @asynccontextmanager
 async def caller(server: Serving, transport: str = "websocket") -> AsyncIterator[Caller]:
-    """A connected Caller."""
+    """Connect a Caller."""
     one = Caller()
     await one.connect(server.url, transport)
     try:
@@ -165,7 +165,7 @@ async def caller(server: Serving, transport: str = "websocket") -> AsyncIterator
 
 
 def tones(duration_s: float, rate: int = 16000, seed: int = 0) -> tuple[list[ToneWord], bytes]:
-    """Tone-coded speech: its words, and its 16-bit PCM."""
+    """Tone-coded speech: its words and its 16-bit PCM."""
     words = list(speech(duration_s, seed))
     return words, pcm16(encode(words, rate, duration_s=duration_s))
 

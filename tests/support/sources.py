@@ -1,4 +1,4 @@
-"""A source of audio that is a signal, for what would only read a file."""
+"""An audio source with a signal in memory, for code that reads files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.audio.source import AudioInfo
 
 
 class SignalSource:
-    """As much of an `SndfileSource` as a reader of blocks needs."""
+    """The part of the interface of `SndfileSource` that block readers need."""
 
     def __init__(self, blocks: Iterable[Samples], rate: int = 16000, frames: int | None = None) -> None:
         self._blocks = blocks

@@ -1,4 +1,4 @@
-"""Workers whose pipeline is a stand-in (`tests.support.fake_worker`), and other programs with the settings of a worker.
+"""Runs workers with a stand-in pipeline (`tests.support.fake_worker`), and other programs with their settings.
 
 There is no service. Leases are short, so that other workers take over within seconds."""
 
@@ -27,7 +27,7 @@ class StandInWorkers:
         return self.log.read_text("utf-8", "replace")
 
     def start(self, *command: str, **settings: str) -> ForkedProcess:
-        """A worker with the Celery name `wN@test`, or `python -m` with the `command`; `settings` are STT_ variables."""
+        """Start a worker with the Celery name `wN@test`, or `python -m` with `command`. `settings`: STT_ variables."""
         command = command or ("tests.support.fake_worker", "-n", f"w{len(self.started)}@test")
         given = {
             "STT_REDIS_URL": self.redis_url,

@@ -1,4 +1,4 @@
-"""A service that submits one file as soon as a file named GO exists; prints `ready`, then the job as JSON.
+"""Waits for the file GO, then submits one file. Prints `ready` at the start, and the job as JSON at the end.
 
 python -m tests.support.submitting REDIS_URL SOURCE GO
 """

@@ -1,4 +1,4 @@
-"""Writes media files whose timestamps are chosen, and files that change in the middle, with PyAV and by their bytes."""
+"""Writes media files with given timestamps, and files whose format changes in the middle."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def write_timed(
     options: dict[str, str] | None = None,
     stream_id: int | None = None,
 ) -> Path:
-    """Encode float32[n] without a break and give each packet the timestamp `time(second in the signal)`; None leaves it
-    out. `video_s`: a picture beside it, from zero on."""
+    """Encode float32[n] continuously and give each packet the timestamp `time(second in the signal)`, or none for
+    None. `video_s`: length of an additional video track from time 0."""
     with av.open(str(path), "w", format=container, options=options or {}) as output:
         picture = _picture(output) if video_s else None
         stream = output.add_stream(codec, rate=rate)
@@ -102,7 +102,7 @@ def _find(data: bytes, *names: bytes) -> bytes:
 
 
 def mp4_of_two(first: bytes, second: bytes, rates: tuple[int, int]) -> bytes:
-    """One audio track whose samples are those of two MP4 files, each with its own sample description."""
+    """One audio track with the samples of two MP4 files, each with its own sample description."""
     timescale, files = max(rates), (first, second)
     tables = [_find(data, b"moov", b"trak", b"mdia", b"minf", b"stbl") for data in files]
     sizes = [_find(table, b"stsz")[12:] for table in tables]
@@ -154,7 +154,7 @@ def ogg_pages(data: bytes) -> list[bytes]:
 
 
 def ogg_checksum(page: bytes) -> bytes:
-    """Bit by bit, as RFC 3533 has it."""
+    """The checksum of RFC 3533, computed bit by bit."""
     crc = 0
     for byte in page[:22] + bytes(4) + page[26:]:
         crc ^= byte << 24
@@ -164,7 +164,7 @@ def ogg_checksum(page: bytes) -> bytes:
 
 
 def ogg_shifted(data: bytes, shift: Callable[[int, int], int]) -> bytes:
-    """The same pages; number n among those of audio, which ended at granule position g, ends at g + shift(n, g)."""
+    """The pages with changed granule positions: audio page n with position g gets g + shift(n, g)."""
     out, number = [], 0
     for page in ogg_pages(data):
         granule, moved = int.from_bytes(page[6:14], "little", signed=True), page

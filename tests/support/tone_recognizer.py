@@ -1,7 +1,7 @@
-"""An engine for the self-hosted service that understands tone-coded speech: `STT_SERVER_RECOGNIZER` set to `ENGINE`.
+"""A recognizer of tone-coded speech for the self-hosted service: set `STT_SERVER_RECOGNIZER` to `ENGINE`.
 
-Behind our real server it makes every end-to-end claim exact and costs almost nothing: more than 500 times real time on
-one core, partials included.
+With our real server it makes end-to-end tests exact at little cost: more than 500 times real time on
+one core, including partials.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOGPROB: Final = -0.01
 
 
 class ToneVoiceDetector:
-    """Voice is whatever is louder than −50 dBFS: each window by itself, so the state of a session is nothing."""
+    """Takes every window above −50 dBFS for voice. Windows are independent, so sessions have no state."""
 
     def __call__(self, samples: Samples) -> Samples:
         windows = samples.reshape(-1, VOICE_WINDOW)
@@ -30,7 +30,7 @@ class ToneVoiceDetector:
 
 
 class ToneRecognizer:
-    """Reads the whole tone words of a segment; a word cut at its edge is left out, never guessed."""
+    """Reads the complete tone words of a segment. Words that are cut at its edge are left out."""
 
     model: str = "tones"
     language: str | None = "en"
@@ -48,9 +48,9 @@ class ToneRecognizer:
         )
 
     def close(self) -> None:
-        """Nothing is held."""
+        """No resources to release."""
 
 
 def load(settings: Settings) -> ToneRecognizer:
-    """The factory `worker.server.recognizers.load` calls."""
+    """The factory that `worker.server.recognizers.load` calls."""
     return ToneRecognizer()

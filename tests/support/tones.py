@@ -1,7 +1,7 @@
 """Tone-coded speech: numbered words as short tone bursts that a decoder reads back from PCM with their times.
 
 A word is 7 symbols of 32 ms (224 ms in all): a preamble at 2625 Hz, four data symbols of 16 frequencies (65,536
-numbers) and two check symbols. All tones lie between 500 and 2625 Hz, whole cycles to a symbol, so they survive 8 kHz
+numbers) and two check symbols. All tones are between 500 and 2625 Hz, in whole cycles per symbol, so they survive 8 kHz
 telephony, lossy codings, resampling, downmix and gain. The two check symbols form a code of distance 3 over GF(16): a
 word with one or two wrong symbols is never taken for another, and a word cut at an edge is not reported at all.
 """
@@ -33,14 +33,14 @@ _HOP = 64
 _PIECE = 10 * DECODE_RATE  # samples decoded at once: a spectrum is 16 times the size of its samples
 _STEP = _SYMBOL // _HOP  # hops to a symbol
 _SPAN = (SYMBOLS - 1) * _STEP  # hops from the first symbol to the last
-_MARGIN = 2 * _STEP  # hops by which a better place for the same word may follow
-_PURITY = 0.45  # least share of a symbol's energy in its tone
+_MARGIN = 2 * _STEP  # hops within which a better position of the same word may follow
+_PURITY = 0.45  # minimum share of a symbol's energy in its tone
 _FLOOR = 10 ** (-65 / 20)  # RMS below which there is no tone
 
 
 @dataclass(frozen=True, slots=True)
 class ToneWord:
-    """A numbered word; `start` and `end` in seconds from the start of the signal."""
+    """A numbered word. `start`, `end`: seconds from the start of the signal."""
 
     number: int
     start: float
@@ -55,12 +55,12 @@ class ToneWord:
 
 
 def word_text(number: int) -> str:
-    """The word as a transcript writes it: 42 -> w00042."""
+    """The word in a transcript: 42 -> w00042."""
     return f"w{number:05d}"
 
 
 def word_number(text: str) -> int | None:
-    """The number of a transcript's word, punctuation around it ignored; None when it is not one of ours."""
+    """The number of a word in a transcript, without punctuation, or None if it is not a tone word."""
     bare = text.strip(" .,!?…").lower()
     return int(bare[1:]) if len(bare) == 6 and bare[0] == "w" and bare[1:].isdecimal() else None
 
@@ -91,7 +91,7 @@ _UNMIX = pow(40503, -1, VOCABULARY)
 
 
 def _number(symbols: list[int]) -> int | None:
-    """The number of six symbols (without the preamble), None when the check fails."""
+    """The number of six symbols (without the preamble), or None if the check fails."""
     data = symbols[:4]
     if tuple(symbols[4:]) != _checks(data):
         return None
@@ -101,7 +101,7 @@ def _number(symbols: list[int]) -> int | None:
 
 # -- encode ----------------------------------------------------------------------------------------------------------
 def _burst(number: int, t: npt.NDArray[np.float64], amplitude: float) -> Samples:
-    """The word at times `t` (seconds from its start); 0 outside of it."""
+    """The signal of a word at times `t` (seconds from its start), and 0 outside the word."""
     index = np.floor(t / SYMBOL_S).astype(np.int64)
     inside = (index >= 0) & (index < SYMBOLS)
     hz = _ALL_HZ[np.array(_symbols(number))[np.clip(index, 0, SYMBOLS - 1)]]
@@ -118,8 +118,8 @@ def encode_blocks(
     amplitude: float = 0.4,
     block_s: float = 1.0,
 ) -> Iterator[Samples]:
-    """Mono float32 blocks holding `words` (in order, not overlapping), and `tail_s` of silence after the last one,
-    or up to `duration_s`. Holds one block, so streams of any length cost no memory."""
+    """Yield mono float32 blocks with `words` (in order, without overlaps) and `tail_s` of silence after the last word,
+    or up to `duration_s`. Only one block is in memory."""
     block_samples = round(block_s * sample_rate)
     pending = iter(words)
     word = next(pending, None)
@@ -160,7 +160,7 @@ def encode(
     tail_s: float = 0.5,
     amplitude: float = 0.4,
 ) -> Samples:
-    """`encode_blocks` in one array."""
+    """The blocks of `encode_blocks` in one array."""
     blocks = encode_blocks(words, sample_rate, duration_s=duration_s, tail_s=tail_s, amplitude=amplitude)
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
@@ -175,7 +175,7 @@ def sentences(
     pause_s: tuple[float, float] = (0.8, 1.6),
     lead_s: float = 0.4,
 ) -> Iterator[list[ToneWord]]:
-    """Sentences without an end, or until `numbers` ends: words close together, pauses between the sentences.
+    """Yield endless sentences, or until `numbers` ends: words close together, with pauses between sentences.
 
     Numbers rise by one from a seeded start by default, so that a lost or doubled word is seen at once.
     """
@@ -202,13 +202,13 @@ def speech(duration_s: float, seed: int = 0, **options: object) -> Iterator[Tone
 
 
 def random_numbers(count: int, seed: int = 0) -> list[int]:
-    """Numbers in any order, each once."""
+    """All numbers in random order, each once."""
     return random.Random(seed).sample(range(VOCABULARY), count)
 
 
 # -- decode ----------------------------------------------------------------------------------------------------------
-# Each tone is a bin of its own of a transform as long as a symbol. The symbols of neighbouring hops share all but one
-# hop, so the transform is summed from those of its hops: an eighth of the work.
+# Each tone is one bin of a transform as long as a symbol. The symbols of neighbouring hops share all but one
+# hop, so the transform is the sum over its hops, which takes an eighth of the work.
 _CYCLES = np.rint(_ALL_HZ * SYMBOL_S)[None, :] / _SYMBOL  # of each tone, in a sample
 _KERNEL = np.exp(-2j * np.pi * _CYCLES * np.arange(_HOP)[:, None])
 _KERNEL = np.concatenate([_KERNEL.real, _KERNEL.imag], axis=1).astype(np.float32)
@@ -234,7 +234,7 @@ def _purities(samples: Samples) -> Samples:
 
 
 class ToneDecoder:
-    """Reads tone words from mono float32 at 16 kHz, in pieces of any size: the words are those of one piece."""
+    """Reads tone words from mono float32 at 16 kHz. The size of the pieces of signal does not affect the words."""
 
     def __init__(self) -> None:
         self._samples: Samples = np.zeros(0, dtype=np.float32)  # not yet in a whole window
@@ -243,13 +243,13 @@ class ToneDecoder:
         self._free_from = 0  # hop before which no further word may start
 
     def feed(self, samples: Samples) -> list[ToneWord]:
-        """The words that are certain with these samples."""
+        """Add samples. Returns the words that are certain now."""
         self._take(samples)
         return self._scan()
 
     def flush(self) -> list[ToneWord]:
-        """The words still undecided at the end of the signal."""
-        # The best place of a word at the very end may lie a little beyond the last sample.
+        """Returns the undecided words at the end of the signal."""
+        # The best position of a word at the end may be slightly after the last sample.
         self._take(np.zeros(_HOP * (_MARGIN + 2), dtype=np.float32))
         return self._scan()
 
@@ -262,7 +262,7 @@ class ToneDecoder:
 
     def _scan(self) -> list[ToneWord]:
         purity = self._purities
-        starts = len(purity) - _SPAN  # hops at which a whole word can be looked at
+        starts = len(purity) - _SPAN  # number of hops at which a whole word fits
         usable = starts - _MARGIN
         if usable <= 0:
             return []
@@ -282,7 +282,7 @@ class ToneDecoder:
             hop = self._first + place + _between(score, place)
             words.append(ToneWord(number, max(0.0, hop * _HOP / DECODE_RATE)))
             self._free_from = self._first + place + _SPAN
-        # One hop before the next start stays, for the shape of a peak there.
+        # One hop before the next start stays, to interpolate a peak there.
         self._purities = purity[usable - 1 :] if usable > 1 else purity
         self._first += max(0, usable - 1)
         self._free_from = max(self._free_from, self._first + (1 if usable > 1 else 0))
@@ -290,7 +290,7 @@ class ToneDecoder:
 
 
 def _between(score: Samples, place: int) -> float:
-    """Where between the hops the peak lies: it is a triangle, as correlating a symbol with itself makes one."""
+    """Position of the peak between hops. The peak is a triangle, the autocorrelation of a symbol."""
     if not 0 < place < len(score) - 1:
         return 0.0
     left, centre, right = (float(v) for v in score[place - 1 : place + 2])
@@ -299,7 +299,7 @@ def _between(score: Samples, place: int) -> float:
 
 
 def decode(samples: Samples) -> list[ToneWord]:
-    """The tone words in mono float32 samples at 16 kHz, with their times to within a few milliseconds."""
+    """The tone words in mono float32 samples at 16 kHz, with times that are exact to a few milliseconds."""
     decoder = ToneDecoder()
     words = []
     for at in range(0, len(samples), _PIECE):
@@ -308,5 +308,5 @@ def decode(samples: Samples) -> list[ToneWord]:
 
 
 def decode_pcm16(pcm: bytes) -> list[ToneWord]:
-    """The same from 16-bit little-endian PCM at 16 kHz."""
+    """The tone words in 16-bit little-endian PCM at 16 kHz."""
     return decode(np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768)

@@ -1,4 +1,4 @@
-"""Writes containers with several audio tracks, each with its tags and its own signal."""
+"""Writes containers with several audio tracks, each with its own tags and signal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ RATE = 48000
 
 @dataclass(frozen=True, slots=True)
 class TrackFile:
-    """A kind of container, and the coding of its tracks."""
+    """A container format and the codec of its tracks."""
 
     muxer: str
     ending: str
@@ -43,7 +43,7 @@ def write_tracks(
     *,
     default: int | None = None,
 ) -> Path:
-    """Write float32[n] at 48 kHz as a mono track each. `default`: the track, from 0, that is marked as one."""
+    """Write each float32[n] at 48 kHz as a mono track. `default`: index of the track with the default flag, from 0."""
     with av.open(str(path), "w", format=kind.muxer) as container:
         picture = container.add_stream(kind.picture, rate=25) if kind.picture else None
         if picture is not None:

@@ -1,5 +1,5 @@
-"""Refuses sockets and processes while a unit test runs. The hook sees everything that Python itself opens or starts;
-libraries with sockets of their own (the object store client) are out of its sight."""
+"""Refuses sockets and processes while a unit test runs. The hook sees those of Python itself, but not
+those of native libraries (the object store client)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class UnitTestIO(RuntimeError):
 class _Watch:
     def __init__(self) -> None:
         self.violations: list[str] = []
-        # Servers that a fixture of other tests keeps for the session go on in threads of this process.
+        # Servers of session fixtures run in threads of this process.
         self.older_threads = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
 
 

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer instead of waiting for it: an hour of pacing in a second."""
+"""An event loop whose clock jumps to the next timer instead of waiting: an hour of pacing takes a second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Where the loop would wait for a timer, the clock moves on by that much."""
+    """Advances the clock by the time that the loop would wait for a timer."""
 
     now = 0.0
 
@@ -25,7 +25,7 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """Its `time()` starts at 0 and is exact; nothing on it may wait for the outside world."""
+    """`time()` starts at 0 and is exact. Tasks must not wait for sockets, threads or processes."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()
@@ -36,6 +36,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
-    """Run to the end in virtual time."""
+    """Run a coroutine to its end in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(work)

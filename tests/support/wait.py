@@ -1,4 +1,4 @@
-"""Wait for a condition with a bound, in place of a sleep."""
+"""Waits for conditions with a timeout, which replaces fixed sleeps."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 
 class WaitTimeoutError(AssertionError):
-    """The condition did not come true in time; fails the test and says which condition."""
+    """A condition did not become true in time. Fails the test with the name of the condition."""
 
 
 def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float = 10.0, poll_s: float = 0.01) -> Any:
@@ -28,7 +28,7 @@ def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float 
 async def async_wait_until(
     predicate: Callable[[], Any | Awaitable[Any]], description: str, timeout_s: float = 10.0, poll_s: float = 0.01
 ) -> Any:
-    """`wait_until` for the event loop; the predicate may be a coroutine function, and is bounded too."""
+    """`wait_until` for the event loop. The predicate may be a coroutine function; the timeout applies to it as well."""
     try:
         async with asyncio.timeout(timeout_s):
             while True:
