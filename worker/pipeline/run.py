@@ -111,6 +111,7 @@ class _Run:
                     group.create_task(self._stream_next(source, waiting))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
+        # A failed service gives an incomplete transcript if there is any text, and a failed job otherwise.
         if (failures := [s.error for s in self._sections if s.error]) and not self._segments():
             raise failures[0]
 
@@ -118,7 +119,7 @@ class _Run:
         """Stream waiting sections one after the other."""
         for section in waiting:
             end_s = section.plan.end / source.rate
-            # The service failed another section although all retries were used: it will fail this section as well.
+            # The service failed another section until its retries were used up: it will fail this section as well.
             if service_error := next((s.error for s in self._sections if s.error), None):
                 section.abandon(service_error, end_s)
                 continue

@@ -87,7 +87,7 @@ class SecondPass:
         self._segments = segments
         self._commit = commit
         self._report = report
-        self._looked: dict[tuple[float, float], list[SoundRange]] = {}
+        self._sounds: dict[tuple[float, float], list[SoundRange]] = {}
         self._tries: list[_FailedTry] = []
         self._streamed: list[tuple[float, float]] = []
         self._known: list[tuple[float, float]] = []  # ranges whose text already existed
@@ -128,9 +128,9 @@ class SecondPass:
         segments = [s for s in self._segments if s.committed]
         candidates = []
         for unanswered_range in unanswered_ranges(segments, start_s, end_s, self._voiced, paced=self._paced):
-            feed = await self._opened()
+            feed = await self._opened_feed()
             for part in without_skipped(unanswered_range, partial(self._streamed_parts, feed)):
-                found = await self._look(part)
+                found = await self._sounds_in(part)
                 if part.last and pending is not None and not any(one.kind == "speech" for one in found):
                     # Text in progress shows that the service found speech.
                     length_s = part.end - part.start
@@ -138,7 +138,7 @@ class SecondPass:
                 candidates += [_Candidate(part.start + s.start, part.start + s.end, unanswered_range, s) for s in found]
         return [s for s in candidates if not any(a <= s.start and s.end <= b for a, b in self._known)]
 
-    async def _opened(self) -> FrameFeed:
+    async def _opened_feed(self) -> FrameFeed:
         """The feed of the second pass. It is opened on demand, because few jobs need it."""
         if self._feed is None:
             self._feed = await asyncio.to_thread(self._open_feed)
@@ -148,13 +148,13 @@ class SecondPass:
         parts = feed.within(round(start_s * self._rate), round(end_s * self._rate))
         return [(first / self._rate, last / self._rate) for first, last in parts]
 
-    async def _look(self, part: UnansweredRange) -> list[SoundRange]:
+    async def _sounds_in(self, part: UnansweredRange) -> list[SoundRange]:
         """Decode a range without text and find the sounds in it."""
         place = (part.start, part.end)
-        if place not in self._looked:
-            found = await (await self._opened()).scan(part.start, part.end, self._service.detector())
-            self._looked[place] = find_sounds(found, last=part.last)
-        return self._looked[place]
+        if place not in self._sounds:
+            found = await (await self._opened_feed()).scan(part.start, part.end, self._service.detector())
+            self._sounds[place] = find_sounds(found, last=part.last)
+        return self._sounds[place]
 
     async def _stream(self, candidate: _Candidate) -> tuple[Segment | None, bool, EndpointError | None]:
         """Stream one sound again. Returns the text in progress at the end, whether any text was new, and the error that
@@ -172,6 +172,7 @@ class SecondPass:
                 texts += 1
                 await self._commit(new)
             elif not segment.words:
+                # Known text without word times also answers the range: its place in the file was only estimated.
                 texts += 1
                 self._known.append((start_s, end_s))
 
@@ -184,7 +185,7 @@ class SecondPass:
             report=self._report,
         )
         self._streamed.append((start_s, end_s))
-        error = await sequence.run(await self._opened(), round(end_s * self._rate))
+        error = await sequence.run(await self._opened_feed(), round(end_s * self._rate))
         if not texts:
             self._tries.append(_FailedTry(start_s, end_s, error))
         return sequence.uncommitted, texts > 0, error

@@ -158,6 +158,7 @@ class Assembler:
                 self._floor_s = max(self._floor_s, segment.end)
             self._overlap_filter.forget()
         else:
+            # At full speed an estimated end is far after the speech, so the session resumes before this text.
             self._overlap_filter.remember(segment.text)
         if segment.words:
             self._forgotten = self._forgotten or len(self._last_words) + len(segment.words) > MAX_KNOWN_WORDS

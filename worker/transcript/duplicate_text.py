@@ -83,6 +83,7 @@ class DuplicateTextFilter:
             groups = [words]
         times = self._times(words, groups, corrector, audio, begins_s)
         said = self._once(DeduplicatedCommit(text, words, None), number, groups, times, audio)
+        # If no sound was measured under the previous commit either, missing sound does not prove a phantom.
         if begins_s is not None and self._had_sound and not self._is_said(said.text, times, audio):
             return None
         self._remember(said, audio, number)
@@ -122,7 +123,8 @@ class DuplicateTextFilter:
             return DeduplicatedCommit(whole.text, whole.words, known)
         sound = audio.sound
         if known and letters("".join(w.text for w in whole.words)) == letters(first_copies(whole.text, 1)):
-            count = min(number, 1 + _unplaced([known], audio))  # words of one copy under the text of several
+            # The words spell one copy, but the text has several.
+            count = min(number, 1 + _unplaced([known], audio))
             return DeduplicatedCommit(
                 first_copies(whole.text, count), *((whole.words, known) if count == 1 else ((), None))
             )

@@ -65,6 +65,7 @@ def _join(before: list[Segment], after: list[Segment], handover: float) -> tuple
         return before, _without_repeated(before, after)
     left = [w for s in before for w in s.words]
     right = [w for s in after for w in s.words]
+    # Two sessions may place a word on different sides of the handover. Then both have it, or neither.
     doubled = [
         r for r in right if handover <= _middle(r) <= handover + SAME_WORD_TOLERANCE_S
         and any(_same(r, w) for w in left if _middle(w) < handover)

@@ -86,6 +86,7 @@ class WordTimeCorrector:
         more likely belong to a repetition than to another form. Call it once per commit, in order of arrival."""
         sound, after_s, sent_s = audio.sound, audio.after_s, audio.sent_s
         self._commits += 1
+        # The expected form is tried first and accepted with a moderate fit, because most services use it.
         near = self._follow_trend(times, self._near_expected(times, sound), sound)
         cost = _cost(convert(times, near), sound)
         inside = _mostly_inside(convert(times, near), after_s, sent_s)
@@ -99,7 +100,8 @@ class WordTimeCorrector:
             return near
         if far is not None and (not inside or _cost(convert(times, far), sound) < cost - MAX_LIKELY_COST):
             if far.unit == 1.0 and self._measured and self._follows(far.shift_s):
-                self._measured.append((self._commits, far.shift_s))  # a drift that some commits did not show
+                # The drift continued during commits that did not show it.
+                self._measured.append((self._commits, far.shift_s))
             else:
                 self._relative = far.shift_s < -SEARCH_RADIUS_S
             return far
@@ -205,7 +207,7 @@ class WordTimeCorrector:
             and abs(moved[0][0] - sound.onsets[0]) <= MAX_EDGE_ERROR_S
             and _cost(moved, sound) <= MAX_CERTAIN_COST / 2
         )
-        # Sound that was sent ahead of this commit may belong to any later one: only its rhythm decides.
+        # Above real time, sound that was sent before this commit may belong to a later commit: only the rhythm decides.
         if self._relative:
             return not (fits or audio.bounded)
         if not _mostly_inside(placed, repeated_s, audio.sent_s):
