@@ -23,7 +23,7 @@ def message(job_id: str, queue: str) -> str:
     """The element to `LPUSH` to the list that has the queue's name."""
     identity = str(uuid4())
     body = base64.b64encode(f'[[],{{"job_id":{json.dumps(job_id)}}},null]'.encode()).decode()
-    # What a worker of Celery 5 needs, and no more: 10,000 of these lie in Redis.
+    # Only the fields that a worker of Celery 5 needs, because Redis may store 10,000 of these messages.
     return (
         f'{{"body":"{body}","content-type":"application/json","content-encoding":"utf-8",'
         f'"headers":{{"lang":"py","task":"{TRANSCRIBE_TASK}","id":"{identity}","ignore_result":true}},'

@@ -1,9 +1,9 @@
-"""Jobs that are to stop, wait, or be tried again: by id, or whole batches.
+"""Cancels, pauses, resumes and retries jobs, by id or as whole batches.
 
     from tasks import cancel
-    cancel("8c0f3a…")       # a running job stops within two seconds; what was committed is kept
+    cancel("8c0f3a…")       # a running job stops within two seconds; its committed text is preserved
 
-The functions block. This module imports nothing but the standard library: the rest comes with the first call.
+The functions block. This module imports only the standard library; other modules are loaded by the first call.
 """
 
 from __future__ import annotations
@@ -18,28 +18,28 @@ if TYPE_CHECKING:
 
 
 def cancel(*names: str, settings: Settings | None = None) -> list[str]:
-    """End jobs, or all jobs of batches, that wait or run; the ids of those this ended.
+    """Cancel waiting and running jobs, by their ids or as whole batches. Returns the ids of the cancelled jobs.
 
-    Raises BadJob for a name that is neither a job nor a batch, LedgerUnavailable.
+    Raises BadJob for a name that is neither a job nor a batch, and LedgerUnavailable.
     """
     return _call("cancel", settings, names)
 
 
 def retry(*names: str, settings: Settings | None = None) -> list[str]:
-    """Queue what failed, is incomplete or was cancelled among these jobs and batches; the ids of those it queued.
-
-    They go on after what was committed. Raises as `cancel` does.
-    """
+    """Queue the failed, incomplete and cancelled ones of these jobs and batches again. Returns the ids of the queued
+    jobs, which continue after their committed text. Raises the same errors as `cancel`."""
     return _call("retry", settings, names)
 
 
 def pause(*names: str, settings: Settings | None = None) -> list[str]:
-    """Hold jobs or batches back, running ones too, until `resume`; the ids of those this changed. Raises as above."""
+    """Pause waiting and running jobs or batches until `resume`. Returns the ids of the changed jobs. Raises the same
+    errors as `cancel`."""
     return _call("pause", settings, names)
 
 
 def resume(*names: str, settings: Settings | None = None) -> list[str]:
-    """Let them go on where they were; the ids of those this changed. Raises as above."""
+    """Resume paused jobs or batches after their committed text. Returns the ids of the changed jobs. Raises the same
+    errors as `cancel`."""
     return _call("resume", settings, names)
 
 
@@ -54,7 +54,7 @@ def _call(what: str, settings: Settings | None, names: Sequence[str]) -> list[st
 
 
 class Control:
-    """The same as coroutines, on the event loop of its producer."""
+    """The same functions as coroutines. They run on the event loop of the producer."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
@@ -70,7 +70,7 @@ class Control:
         return await self._retry(await self._ledger.get_many(await self._jobs(names)))
 
     async def retry_failed(self, batch: str | None) -> list[str]:
-        """All that failed or are incomplete, of a batch or of all the ledger knows; what was cancelled stays so."""
+        """Retry all failed and incomplete jobs of a batch, or of the whole ledger. Cancelled jobs are not retried."""
         ids = await self._jobs([batch]) if batch is not None else await self._ledger.recent_jobs(limit=None)
         records = await self._ledger.get_many(ids)
         return await self._retry([one for one in records if one is not None and one.state != "cancelled"])
@@ -104,7 +104,7 @@ class Control:
         return queued
 
     async def _jobs(self, names: Sequence[str]) -> list[str]:
-        """The jobs that are meant, each once."""
+        """The ids of the named jobs and of the jobs of the named batches, each once."""
         from worker.errors import BadJob  # noqa: PLC0415
 
         jobs: dict[str, Any] = {}

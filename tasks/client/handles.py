@@ -1,4 +1,4 @@
-"""The producer API: put jobs into the ledger, wake a worker, follow them.
+"""The producer API: submit jobs and follow them.
 
     from tasks import submit
     handle = submit("/audio/call.wav", out_dir="/transcripts", formats=("json", "srt"))
@@ -6,9 +6,9 @@
         print(segment.start, segment.text)
     handle.status().state
 
-Works in any thread and in any program: the calls to Redis run on an event loop in a thread of their own. The functions
-block; `submit_async` and `submit_many_async` are for programs with an event loop, their handles have the same methods
-as coroutines. This module imports nothing but the standard library: what it needs comes with the first job.
+The functions work in any thread, because the calls to Redis run on an event loop in a thread of its own. They block;
+`submit_async` and `submit_many_async` are for programs with an event loop, and the methods of their handles are
+coroutines. This module imports only the standard library; other modules are loaded by the first call.
 """
 
 from __future__ import annotations
@@ -44,24 +44,24 @@ class _Base:
 @dataclass(frozen=True, slots=True)
 class _Job(_Base):
     before: JobState | None
-    """The state it had already when it was submitted, None for a new job."""
+    """The state of the job before the submission, or None for a new job."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobHandle(_Job):
-    """A job that was submitted. All methods raise LedgerUnavailable when Redis does not answer."""
+    """A submitted job. All methods raise LedgerUnavailable if Redis does not answer."""
 
     def status(self) -> JobStatus:
-        """How it stands. KeyError when the job has expired."""
+        """The current state of the job. Raises KeyError if the job has expired."""
         return _run_blocking(self._producer.status(self.id))
 
     def wait(self, timeout_s: float | None = None) -> JobStatus:
-        """Until it has ended, whatever the end is. Raises TimeoutError, and KeyError when the job has expired."""
+        """Wait until the job has ended, in any state. Raises TimeoutError, and KeyError if the job has expired."""
         _run_blocking(self._producer.wait([self.id], timeout_s))
         return self.status()
 
     def commits(self) -> Iterator[Segment]:
-        """Each piece of text as it is committed, from the first on; ends when the job has."""
+        """Yield each committed segment, from the first one on, until the job has ended."""
         import time  # noqa: PLC0415
 
         from tasks.client.polling import poll_pause_s  # noqa: PLC0415
@@ -79,7 +79,7 @@ class JobHandle(_Job):
             time.sleep(poll_pause_s(idle))
 
     def transcript(self) -> str | None:
-        """The finished transcript, JSON, or None when there is none (yet, or any more)."""
+        """The finished transcript as JSON. None before the end of the job and after the transcript has expired."""
         return _run_blocking(self._producer.ledger.transcript(self.id))
 
 
@@ -117,7 +117,7 @@ class AsyncJobHandle(_Job):
 
 @dataclass(frozen=True, slots=True)
 class BatchHandle(_Base):
-    """The jobs submitted together."""
+    """A submitted batch. All methods raise LedgerUnavailable if Redis does not answer."""
 
     jobs: tuple[JobHandle, ...]
 
@@ -125,13 +125,15 @@ class BatchHandle(_Base):
         return _run_blocking(_batch_status(self))
 
     def wait(self, timeout_s: float | None = None) -> BatchStatus:
-        """Until all have ended. Raises TimeoutError."""
+        """Wait until all jobs have ended. Raises TimeoutError."""
         _run_blocking(self._producer.wait([job.id for job in self.jobs], timeout_s))
         return self.status()
 
 
 @dataclass(frozen=True, slots=True)
 class AsyncBatchHandle(_Base):
+    """`BatchHandle` for a program with an event loop."""
+
     jobs: tuple[AsyncJobHandle, ...]
 
     async def status(self) -> BatchStatus:
@@ -150,11 +152,11 @@ def submit(
     settings: Settings | None = None,
     **options: Any,
 ) -> JobHandle:
-    """Queue one audio file and return at once. Blocks for reading the file once (its sha256 is part of the identity).
+    """Queue one audio file and return. Blocks while the file is hashed, because its sha256 is part of the job's id.
 
     `options` are the other fields of `JobSpec`: out_dir, out_name, formats, speed, language, priority, batch. The same
-    content with the same options is the same job: done before, it is not done again unless `force`. An
-    `idempotency_key` (letters, digits, `._-`) takes the place of that identity, and the file is not read.
+    content with the same options is the same job; a finished job is not repeated unless `force` is set. An
+    `idempotency_key` (letters, digits, `._-`) replaces the computed id, and the file is not read.
     Raises BadJob, SourceError, QueueFull, LedgerUnavailable, SettingsError.
     """
     settings = settings or _load()
@@ -185,9 +187,12 @@ def submit_many(
     settings: Settings | None = None,
     **options: Any,
 ) -> BatchHandle:
-    """Queue many files as one batch, all with the same `options`. Raises as `submit` does, before anything is queued
-    when it is for a file; after QueueFull the same call later queues the rest. `batch_webhook` is notified, once, when
-    none of the batch's jobs waits or runs any more; `webhook`, an option of each job, tells of every one."""
+    """Queue many files as one batch, all with the same `options`.
+
+    `batch_webhook` is notified once, when all jobs of the batch have ended. The option `webhook` is notified of the end
+    of each job. Raises the same errors as `submit`; errors of a file are raised before any job is queued. After
+    QueueFull a part may be queued: repeat the call later to queue the rest.
+    """
     settings = settings or _load()
     name, created = _run_blocking(_submit_many(settings, sources, batch, batch_webhook, force, options))
     return BatchHandle(name, settings, tuple(JobHandle(job.job_id, settings, job.before) for job in created))
@@ -247,14 +252,14 @@ def _load() -> Settings:
 
 
 def _run_blocking(work: Coroutine[Any, Any, T]) -> T:
-    """On the shared loop; this thread waits."""
+    """Run `work` on the shared loop; blocks the calling thread."""
     from tasks.event_loop import shared_loop  # noqa: PLC0415
 
     return shared_loop().call(work)
 
 
 async def _run_async(work: Coroutine[Any, Any, T]) -> T:
-    """On the shared loop; the caller's loop goes on."""
+    """Run `work` on the shared loop without blocking the caller's loop."""
     import asyncio  # noqa: PLC0415
 
     from tasks.event_loop import shared_loop  # noqa: PLC0415

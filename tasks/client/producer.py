@@ -1,4 +1,4 @@
-"""The asyncio core of the producer API: jobs into the ledger, messages into the queue, and following them there."""
+"""The asyncio core of the producer API: records jobs in the ledger, sends messages to the queue, and follows jobs."""
 
 from __future__ import annotations
 
@@ -30,30 +30,31 @@ from worker.text_escaping import printable
 from worker.webhooks.outbox import Outbox
 
 AT_ONCE: Final = 500
-"""Jobs in one round trip, and files read in one go."""
+"""Maximum jobs, messages or commits per round trip to Redis."""
 HASH_TTL: Final = timedelta(days=1)
-"""How long workers need not read a file only for its hash; later they do."""
+"""How long workers may use the hash that a producer computed. Later they hash the file again."""
 MAX_IDENTIFIED: Final = 100_000
 MAX_CONTENTS: Final = 1_000_000
 
 
 class Identities:
-    """Identified sources that are not recorded yet; shared with a producer that only identifies."""
+    """Hashes of sources whose jobs are not recorded yet. Two producers may share them: one hashes, the other records."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[str, str]] = {}
-        """Mark and content of each file."""
+        """File stamp and content hash of each file, by path."""
         self.contents: dict[str, str] = {}
-        """The content that each job id stands for."""
+        """Content hash of the source of each job, by job id."""
 
     def note(self, identity: str, content: str) -> None:
         self.contents[identity] = content
-        if len(self.contents) > MAX_CONTENTS:  # of jobs that were never recorded
+        if len(self.contents) > MAX_CONTENTS:  # entries remain if their jobs are never recorded
             del self.contents[next(iter(self.contents))]
 
 
 class Producer:
-    """Belongs to one event loop; close it in the end. Methods raise LedgerUnavailable when Redis does not answer."""
+    """Submits and follows jobs. Belongs to one event loop; call `close` at the end. Methods raise LedgerUnavailable if
+    Redis does not answer."""
 
     def __init__(self, settings: Settings, identified: Identities | None = None) -> None:
         self.settings = settings
@@ -71,12 +72,12 @@ class Producer:
     # -- submitting ------------------------------------------------------------------------------------------------
 
     async def identify(self, spec: JobSpec, *, scope: str = "") -> str:
-        """The job's identity; reads the source, or asks its server. Raises SourceError when it is not readable here."""
+        """The job's id. Hashes the source, or asks its server. Raises SourceError if this machine cannot read it."""
         return (await self.identify_many([spec], scope=scope))[0]
 
     async def identify_many(self, specs: Sequence[JobSpec], *, scope: str = "") -> list[str]:
         sources = [spec.source for spec in specs]
-        # Taken first: a file that is written to while it is read does not match any more.
+        # Read the stamps first, so that a file that changes while it is hashed no longer matches its stamp.
         stamps = await asyncio.to_thread(stamps_of, [source.text for source in sources if source.is_file])
         contents = await contents_of(sources, self.settings)
         if len(self._read) > MAX_IDENTIFIED:  # of jobs that were never recorded
@@ -92,7 +93,7 @@ class Producer:
         return ids
 
     async def record(self, identity: str, spec: JobSpec, *, force: bool = False) -> StateChange:
-        """Put a job into the ledger, however many wait there; no message is sent."""
+        """Record a job in the ledger without a limit on waiting jobs, and without a message."""
         await self._cache_hashes([spec])
         content = self.identified.contents.get(identity, "")
         return await self.ledger.create(
@@ -100,44 +101,44 @@ class Producer:
         )
 
     def note_read(self, path: str, stamp: str, content: str) -> None:
-        """Note a file that was identified elsewhere in this process, so that workers need not hash it again."""
+        """Record the hash of a file that another part of this process computed, so that workers need not repeat it."""
         if len(self._read) > MAX_IDENTIFIED:  # of jobs that were never recorded
             self._read.clear()
         self._read[path] = stamp, content
 
     async def _cache_hashes(self, specs: Sequence[JobSpec]) -> None:
-        """What was read here need not be read by a worker that sees the same files, only for its hash."""
+        """Publish the hashes computed here, so that workers with the same files need not hash them again."""
         paths = (spec.source.text for spec in specs)
         read = {path: self._read.pop(path) for path in paths if path in self._read}
         if read:
             await self.hash_cache.put(read, ttl=HASH_TTL)
 
     async def wake(self, job_ids: Sequence[str]) -> None:
-        """Tell the workers that these jobs wait. A message too many does no harm."""
+        """Send a message for each waiting job. A superfluous message does no harm."""
         elements = [celery_message.message(identity, self.settings.queue) for identity in job_ids]
         for first in range(0, len(elements), AT_ONCE):
             some = elements[first : first + AT_ONCE]
             await self._connection.call(lambda redis, some=some: redis.lpush(self.settings.queue, *some))  # type: ignore[misc]
 
     async def submit(self, spec: JobSpec, *, force: bool = False, idempotency_key: str | None = None) -> StateChange:
-        """Record one job and tell the workers. Raises BadJob, SourceError, QueueFull."""
+        """Record one job and wake the workers. Raises BadJob, SourceError, QueueFull."""
         if idempotency_key is not None:
             identity = checked_key(idempotency_key)
         else:
             try:
                 identity = await self.identify(spec)
             except SourceNotFound as exc:
-                raise SourceNotFound(f"{exc}; for a file that only the workers see give an idempotency_key") from None
+                raise SourceNotFound(f"{exc}; for a file that only workers can read, give an idempotency_key") from None
         (created,) = await self.enqueue([(identity, spec)], batch=spec.batch, force=force)
         return created
 
     async def submit_many(
         self, specs: Sequence[JobSpec], *, batch: str | None, force: bool = False, webhook: Address | None = None
     ) -> list[StateChange]:
-        """Record the jobs of one batch and wake the workers. A bad file raises before any job is queued.
+        """Record the jobs of one batch and wake the workers. `webhook` is notified when the whole batch has ended.
 
-        QueueFull may be raised after a part was queued: the same call again queues the rest. `webhook` is notified when
-        the whole batch has ended.
+        Errors of a file are raised before any job is queued. QueueFull may be raised after a part was queued; repeat the
+        call to queue the rest.
         """
         identities = await self.identify_many(specs)
         if batch is not None and webhook is not None:
@@ -148,14 +149,14 @@ class Producer:
         return created
 
     async def watch_batch(self, batch: str, webhook: Address) -> None:
-        """Tell `webhook` when all jobs of a batch have ended; to be asked for when they are queued."""
+        """Have `webhook` notified when all jobs of a batch have ended. Call this after the jobs were queued."""
         await Outbox(self.settings, self._connection).watch_batch(batch, webhook)
 
     async def enqueue(
         self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, force: bool = False, producer: str = ""
     ) -> list[StateChange]:
-        """Record jobs under their ids and tell the workers. `producer`: the name of one that may change only jobs that
-        it queued itself; raises BadJob for others."""
+        """Record jobs with their ids and wake the workers. `producer`: name of a producer that may only change jobs
+        that it queued; raises BadJob for other jobs."""
         created: list[StateChange] = []
         announcements: list[asyncio.Task[None]] = []
         try:
@@ -164,9 +165,9 @@ class Producer:
                 try:
                     new = await self._record_many(some, batch, force=force, producer=producer)
                 except QueueFull:
-                    await self.wake([identity for identity, _ in some])  # a part of them may be queued
+                    await self.wake([identity for identity, _ in some])  # some of these may be queued
                     raise
-                # Told while the next ones are recorded.
+                # Send messages and events while the next jobs are recorded.
                 announcements.append(asyncio.create_task(self._announce(new, batch)))
                 created += new
         finally:
@@ -190,7 +191,7 @@ class Producer:
         return created
 
     async def _announce(self, created: Sequence[StateChange], batch: str | None) -> None:
-        """Messages and events for jobs that were just recorded."""
+        """Send messages and publish events for jobs that were just recorded."""
         await self.wake([job.job_id for job in created if not job.state.ended])
         new = (job for job in created if job.state is JobState.QUEUED and job.before is not JobState.QUEUED)
         await self.events.publish_many(("queued", job.job_id, {"batch": batch}) for job in new)
@@ -198,18 +199,18 @@ class Producer:
     # -- following -------------------------------------------------------------------------------------------------
 
     async def status(self, identity: str) -> JobStatus:
-        """How a job stands. KeyError when there is none (any more)."""
+        """The current state of a job. Raises KeyError if it does not exist or has expired."""
         record = await self.ledger.get(identity)
         if record is None:
             raise KeyError(identity)
         return JobStatus.of(record)
 
     async def wait(self, identities: Sequence[str], timeout_s: float | None) -> None:
-        """Until all of the jobs have ended, or expired. Raises TimeoutError."""
+        """Wait until all jobs have ended or expired. Raises TimeoutError."""
         left, idle = list(dict.fromkeys(identities)), 0
         async with asyncio.timeout(timeout_s):
             while True:
-                # One after the other in the order they were queued: they end in about this order as well.
+                # Poll the first AT_ONCE jobs only: jobs end approximately in the order of the queue.
                 (*records,) = await self.ledger.get_many(left[:AT_ONCE])
                 ended = {i for i, record in zip(left, records, strict=False) if record is None or record.state.ended}
                 left = [identity for identity in left if identity not in ended]
@@ -220,7 +221,7 @@ class Producer:
                     idle += 1
 
     async def commits_after(self, identity: str, after: str) -> tuple[list[CommitEntry], bool]:
-        """At most AT_ONCE commits of a job after the stream id `after`, and whether no more will come."""
+        """At most AT_ONCE commits of a job after the stream id `after`, and whether these were the last ones."""
         record = await self.ledger.get(identity)
         entries: list[CommitEntry] = []
         async for entry in self.ledger.commits(identity, after=after):
@@ -231,8 +232,8 @@ class Producer:
 
 
 def make_spec(source: str | Path | Address, **options: Any) -> JobSpec:
-    """A checked JobSpec with absolute paths; URLs (`s3://…`) stay as they are. Raises BadJob, and SourceRefused for a
-    file whose name cannot stand in JSON."""
+    """A validated JobSpec with absolute paths; URLs (`s3://…`) do not change. Raises BadJob, and SourceRefused for a
+    file name that JSON cannot represent."""
     folders = options.get("out_dir")
     if isinstance(folders, (str, Path, Address)):
         options["out_dir"] = _absolute(folders)
@@ -240,7 +241,7 @@ def make_spec(source: str | Path | Address, **options: Any) -> JobSpec:
         options["out_dir"] = tuple(_absolute(folder) for folder in folders)
     place = _absolute(source)
     if isinstance(place, Address) and place.is_file and place.shown != place.text:
-        raise SourceRefused(f"{place}: the name is no UTF-8 text, which a transcript could not hold; rename it")
+        raise SourceRefused(f"{place}: the name is not UTF-8 text, so a transcript could not contain it; rename it")
     text = place.text if isinstance(place, Address) else place
     if (reason := control_characters(text)) is not None:
         raise SourceRefused(f"{printable(text)}: the name {reason}")
@@ -268,7 +269,7 @@ def shared_producer(settings: Settings) -> Producer:
 
 @lru_cache(maxsize=8)
 def _producer_of(_loop: LoopThread, settings: Settings) -> Producer:
-    """A producer for each loop: after a fork there is a new one."""
+    """One producer per loop, because a forked process has a new loop."""
     return Producer(settings)
 
 

@@ -19,5 +19,5 @@ def check_free_space(folder: Path) -> None:
     if free_bytes < MIN_FREE_BYTES:
         raise StackError(
             f"no space left on the disk of {folder.parent} ({free_bytes // 1024} KB free); make room, "
-            "then the same command goes on from here"
+            "then run the same command again to continue"
         )

@@ -222,7 +222,7 @@ class Runner:
     async def _run_leased(self, identity: str) -> Outcome:
         if self._drained.is_set():
             return Outcome.REQUEUED
-        # `take` must not be cancelled: without its result the job could not be released.
+        # `acquire_next` must not be cancelled: without its result the job could not be released.
         lease = await self._ledger.acquire_next(identity, f"{self._owner}:{token_hex(4)}")
         if not isinstance(lease, Lease):
             logger.info("job skipped", job=identity, reason=str(lease))

@@ -60,7 +60,7 @@ def test_a_prefix_and_a_manifest(cli: Cli, s3: S3Server, store: S3Store, service
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        (f"s3://{BUCKET}/nothing/**", "nothing there that has a name of audio"),
+        (f"s3://{BUCKET}/nothing/**", "contains no audio files"),
         (f"s3://{BUCKET}/none.wav", "there is no such object"),
         ("s3://no-such-bucket/**", "s3://no-such-bucket/: there is no such bucket"),
         ("ftp://host/a.wav", "ftp:// is not supported"),

@@ -1,4 +1,4 @@
-"""One run of `stt-batch run`: start the stack, queue the files, follow them, tell the end."""
+"""One run of `stt-batch run`: starts the stack, queues the files, follows their jobs and reports the results."""
 
 from __future__ import annotations
 
@@ -39,14 +39,16 @@ POLL_S: Final = 0.2
 LARGE_RUN_FILES: Final = 1000
 LARGE_RUN_POLL_S: Final = 1.0
 CONTENT_TTL: Final = timedelta(hours=1)
-"""How long the ledger keeps the text of a job whose files are written."""
+"""How long the ledger stores the text of a job after its files were written."""
 READ_AHEAD: Final = 16
-"""Files that are read for their identity before they are queued."""
+"""Maximum number of files that are hashed ahead of the queue."""
 
 Identified = tuple[File, JobSpec, str]
 
 
 class Run:
+    """Transcribes the files of one `stt-batch run`. Call `main` once."""
+
     def __init__(
         self,
         *,
@@ -60,14 +62,14 @@ class Run:
         left_out: Sequence[LeftOutFile] = (),
         options: dict[str, Any],
     ) -> None:
-        """`options`: the fields of JobSpec that all jobs have in common. Raises BadJob for a wrong one, also where a
-        manifest's option does not go with them: before anything is started."""
+        """`options`: the fields of JobSpec common to all jobs. Raises BadJob, before any process starts, if an option is
+        invalid or does not match an option of a manifest."""
         self._settings = settings
         self._embedded = embedded
         self._out = out
         self._files = files
         self._force = force
-        self._identified = Identities()  # by the producer that identifies, for the one that records
+        self._identified = Identities()  # shared by the producer that hashes files and the one that records jobs
         self._as_json = as_json
         self._left_out = left_out
         self._specs = [_spec(file, {**options, "out_dir": out}) for file in files]
@@ -78,12 +80,13 @@ class Run:
         self._quiet = quiet
         self._signal: int | None = None
         self._reported: set[int] = set()
-        # The same file through another service or model is another job.
+        # A file transcribed by another service or model is another job.
         engine = f"embedded {settings.server_recognizer} {settings.model} {settings.server_language}"
         self._scope = engine if embedded else settings.url
 
     async def main(self) -> int:
-        """Run to the end; the exit code. On SIGINT, SIGTERM and SIGHUP it ends the whole process with 128 + signal."""
+        """Run until all files have ended. Returns the exit code. SIGINT, SIGTERM and SIGHUP end the process with 128 +
+        signal number."""
         started = time.monotonic()
         self._catch_signals()
         try:
@@ -100,8 +103,8 @@ class Run:
             self._view.summary(elapsed_s)
         self._write_summary(elapsed_s)
         if self._signal is not None:
-            echo("interrupted; the same command goes on from here", err=True)
-            # Not through the interpreter's end: it would wait for a thread that still reads a large file.
+            echo("interrupted; run the same command again to continue", err=True)
+            # Skip the interpreter's shutdown, which would wait for a thread that still reads a large file.
             sys.stdout.flush()
             os._exit(128 + self._signal)
         return 0 if overall.done == overall.total else 1
@@ -117,7 +120,7 @@ class Run:
                 {file.out_name for file in self._files},
                 absolute_paths=self._settings.absolute_paths,
             )
-        except OutputError as exc:  # the transcripts are there all the same
+        except OutputError as exc:  # the transcripts were written nevertheless
             echo(f"warning: {exc}", err=True)
             return
         if not self._as_json and not self._quiet:
@@ -128,7 +131,7 @@ class Run:
 
         def stop(number: int) -> None:
             if self._signal is not None:
-                os._exit(128 + number)  # the second time; the guards end the processes
+                os._exit(128 + number)  # the second signal; the supervisors end the processes of the stack
             self._signal = number
             self._view.status("stopping")
             if task is not None:
@@ -160,17 +163,17 @@ class Run:
             await asyncio.gather(reading, return_exceptions=True)
 
     async def _check(self) -> None:
-        """A wrong address or key is the same for every file: partial_text once, before anything is started."""
+        """Check the service once before the stack starts, because a wrong address or key would fail every file."""
         from worker.realtime.client import check  # noqa: PLC0415  not needed with the embedded service
 
         if sends_key_in_clear(self._settings.url):
             echo(f"warning: {clear_text_warning(show_url(self._settings.url))}", err=True)
         self._view.status("connecting")
-        with suppress(EndpointBusy):  # which may be over when the first session starts
+        with suppress(EndpointBusy):  # a session slot may be free again when the first session starts
             await check(self._settings.url, self._settings.api_key, self._settings)
 
     async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
-        """Read the files; runs while the stack starts."""
+        """Hash the files to identify their jobs. Runs while the stack starts."""
         producer = Producer(self._settings, self._identified)
         try:
             for file, spec in zip(self._files, self._specs, strict=True):
@@ -207,7 +210,7 @@ class Run:
                 await producer.wake([identity])
 
     async def _found(self, producer: Producer, spec: JobSpec, identity: str) -> bool:
-        """Whether the run before this one wrote the files of a job, and was ended before it noted that: noted now."""
+        """Whether an earlier run wrote the files of a job and ended before it could record this. Records it."""
         ledger = producer.ledger
         before = await ledger.get(identity)
         if before is not None and before.state is JobState.DONE:
@@ -220,13 +223,13 @@ class Run:
         else:
             await producer.record(identity, spec)
         lease = await ledger.acquire(identity, "run")
-        if not isinstance(lease, Lease):  # a worker was quicker
+        if not isinstance(lease, Lease):  # a worker has acquired the job meanwhile
             return False
         await lease.finish(transcript, [output.text for output in spec.outputs()])
         return True
 
     async def _follow(self, producer: Producer, stack: Stack, queueing: asyncio.Task[None]) -> None:
-        """Until every file has come to its end."""
+        """Follow the jobs until every file has ended."""
         while True:
             stack.check()
             if queueing.done():
@@ -254,7 +257,7 @@ class Run:
 
 
 def _spec(file: File, options: dict[str, Any]) -> JobSpec | None:
-    """None where the file cannot become a job, which it then says itself. Raises BadJob."""
+    """The job of a file. Returns None, with `file.problem` set, if its name is not usable. Raises BadJob."""
     try:
         return make_spec(file.source, **of_source({**options, "out_name": file.out_name}, file.options))
     except SourceError as exc:

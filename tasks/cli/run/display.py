@@ -1,4 +1,4 @@
-"""What a person sees of a run: bars on a terminal, plain lines elsewhere."""
+"""Displays a run: progress bars on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from worker.ledger.records import JobState
 from worker.text_escaping import printable
 
 MAX_ROWS: Final = 8
-"""Active files that are shown."""
+"""Maximum number of active files with a progress bar."""
 PROGRESS_LINE_EVERY_S: Final = 15.0
-"""Seconds between the lines that tell how far a run is, where there are no bars."""
+"""Seconds between two progress lines if there are no bars."""
 MAX_TABLE_ROWS: Final = 30
 
 
 class RunDisplay:
-    """`with view.live():` shows; `update` brings it up to date; `ended` tells of one file."""
+    """The display of one run, active within `with display.live():`. `update` refreshes it; `ended` reports one file."""
 
     def __init__(self, console: Console, tracker: RunTracker, out: Path, *, print_failures: bool = False) -> None:
-        """`print_failures`: print failures on standard error; for a quiet console, which prints nothing else."""
+        """`print_failures`: also print failures on standard error. For a quiet console, which has no other output."""
         self._console = console
         self._tracker = tracker
         self._out = out
@@ -53,7 +53,8 @@ class RunDisplay:
         self._status = text
 
     def ended(self, file: File) -> None:
-        """One line for a file that came to its end; none for a skipped one, nor where bars and table tell it."""
+        """Print one line for a file that has ended. Skipped files get none, and neither do files that the final table
+        lists."""
         if file.skipped:
             return
         if file.error is not None:
@@ -161,7 +162,7 @@ def _ended_count(overall: RunTotals) -> int:
 
 
 def _tail(text: str, room: int) -> str:
-    """The last words that fit, measured in columns: a Chinese character takes two."""
+    """The end of `text` that fits into `room` terminal columns; a Chinese character takes two."""
     if cell_len(text) <= room:
         return text
     while text and cell_len(text) > room - 1:

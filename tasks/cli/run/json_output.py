@@ -1,4 +1,4 @@
-"""What a program sees of a run: one JSON document at the end, and events as JSON lines while it goes."""
+"""The JSON output of a run for programs: events as JSON lines during the run, and one document at the end."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PROGRESS_EVERY_S: Final = 2.0
 
 
 class JsonEvents:
-    """JSON lines with an `event` each: ready, done, incomplete, failed, progress. Without a stream it writes none."""
+    """Writes events as JSON lines: ready, done, incomplete, failed, progress. Without a stream it writes nothing."""
 
     def __init__(self, stream: TextIO | None) -> None:
         self._stream = stream

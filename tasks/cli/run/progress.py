@@ -1,7 +1,7 @@
-"""How a run is getting on, computed from the ledger's records: no input or output in here.
+"""Computes the progress of a run from the records of the ledger (pure).
 
-Seconds of audio count, not files. A file whose length is not known yet is taken to have as many seconds a byte as the
-ones that are known.
+Progress is measured in seconds of audio. The length of a file that is not known yet is estimated from its size and the
+seconds per byte of the known files.
 """
 
 from __future__ import annotations
@@ -17,11 +17,9 @@ from worker.storage.address import Address
 from worker.transcript.model import Quality
 
 SPEED_WINDOW_S: Final = 20.0
-"""The speed shown is the one of the last so many seconds."""
-
-
+"""Seconds over which the displayed speed is averaged."""
 MAX_WAITING_POLLED: Final = 200
-"""Waiting jobs that are asked for at once."""
+"""Maximum number of waiting jobs of the head, and of the rest, whose records are read in one poll."""
 
 
 @dataclass(slots=True)
@@ -33,18 +31,18 @@ class File:
     size_bytes: int
     job_id: str | None = None
     key: str | None = None
-    """The job's id where a manifest gives it."""
+    """The job's id from a manifest."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of JobSpec for this one."""
+    """Fields of JobSpec for this file."""
     skipped: bool = False
-    """It was done before this run."""
+    """Whether the file was done before this run."""
     record: JobRecord | None = None
     problem: tuple[str, str] | None = None
-    """Error code and text where it never became a job."""
+    """Error code and text of a file that did not become a job."""
     before_s: float | None = None
-    """Seconds that were committed before this run."""
+    """Seconds committed before this run."""
     partial_text: str = ""
-    """The last text in progress."""
+    """The latest partial text, which is not committed yet."""
 
     @property
     def state(self) -> JobState:
@@ -56,7 +54,7 @@ class File:
 
     @property
     def duration_s(self) -> float:
-        """Length as far as it is known; 0 before."""
+        """Length as far as it is known, else 0."""
         if self.record is None:
             return 0.0
         progress = self.record.progress
@@ -64,14 +62,15 @@ class File:
 
     @property
     def behind_s(self) -> float:
-        """Seconds that are committed; all of them when it is done. At `max` speed what was sent says little."""
+        """Seconds that are committed, or the whole length of a finished file. Sent audio does not count, because at
+        `max` speed it is far ahead of the text."""
         if self.record is None:
             return 0.0
         return self.duration_s if self.state is JobState.DONE else self.record.progress.committed_s
 
     @property
     def took_s(self) -> float | None:
-        """Wall seconds from its start to its end."""
+        """Seconds of wall time from the start to the end of the job."""
         record = self.record
         if record is None or record.started_at is None or record.ended_at is None:
             return None
@@ -79,17 +78,17 @@ class File:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What its audio lacks: cut off, damaged. Only of a file that was read in this run."""
+        """Defects of the audio, such as cut off or damaged. Empty for skipped files."""
         return self.record.warnings if self.record is not None and not self.skipped else ()
 
     @property
     def quality(self) -> Quality | None:
-        """Quality of its transcript, or None before the end."""
+        """Quality of the transcript, or None before the end."""
         return self.record.quality if self.record is not None else None
 
     @property
     def review(self) -> tuple[str, ...]:
-        """The reasons to review its transcript, if any."""
+        """The reasons to review the transcript, if any."""
         return review_texts(self.quality)
 
     @property
@@ -104,17 +103,19 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class RunTotals:
+    """Counts and speed of all files of a run."""
+
     total: int
     done: int
-    """Skipped ones included."""
+    """Finished files, including skipped ones."""
     skipped: int
     failed: int
     incomplete: int
     active: int
     fraction: float
-    """0 to 1, of the seconds of audio."""
+    """Finished part of the seconds of audio, 0 to 1."""
     speed: float | None
-    """Seconds of audio per second, lately."""
+    """Seconds of audio per second of wall time, over the last SPEED_WINDOW_S."""
     left_s: float | None
 
     @property
@@ -124,16 +125,18 @@ class RunTotals:
 
 @dataclass(slots=True)
 class RunTracker:
+    """Updates the files of a run from records, and computes the totals."""
+
     files: Sequence[File]
     _turn: int = 0
     _overall: RunTotals | None = None
     _marks: deque[tuple[float, float]] = field(default_factory=deque)
 
     def files_to_poll(self, running: Sequence[str]) -> list[File]:
-        """The files whose record may have changed: those that run or ran when last seen, and some of the others.
+        """The files whose records may have changed: all running ones, and some of the waiting ones.
 
-        Jobs begin about in the order they were queued, so the first waiting ones are looked at each time, and the rest
-        in rotation: ten thousand files must not cause ten thousand queries five times a second.
+        Jobs start approximately in the order of the queue. So the head of the queue is polled each time and the rest
+        in rotation: 10,000 files must not cause 10,000 queries five times a second.
         """
         now = set(running)
         open_files = [file for file in self.files if file.job_id is not None and not file.state.ended]
@@ -150,10 +153,10 @@ class RunTracker:
             file.record = record
             file.partial_text = record.progress.partial or file.partial_text
         elif file.record is not None:
-            file.problem = ("expired", "its record is gone from the ledger")
+            file.problem = ("expired", "its record is no longer in the ledger")
 
     def mark(self, now: float) -> None:
-        """Note the seconds done by now; `now` is monotonic."""
+        """Record the seconds done so far. `now`: seconds of a monotonic clock."""
         fresh = sum(max(0.0, file.behind_s - (file.before_s or 0.0)) for file in self.files if not file.skipped)
         self._marks.append((now, fresh))
         while len(self._marks) > 2 and now - self._marks[0][0] > SPEED_WINDOW_S:
@@ -161,7 +164,7 @@ class RunTracker:
         self._overall = self._counted()
 
     def overall(self) -> RunTotals:
-        """As of the last `mark`."""
+        """The totals at the last `mark`."""
         return self._overall or self._counted()
 
     def _counted(self) -> RunTotals:
@@ -190,7 +193,8 @@ class RunTracker:
         return (last - first) / (last_at - first_at) if last > first and last_at > first_at else None
 
     def _seconds(self) -> tuple[float, float]:
-        """Seconds of audio in all files (estimated where unknown), and those behind us; without skipped ones."""
+        """Seconds of audio in all files, estimated where unknown, and the finished seconds. Skipped files do not
+        count."""
         files = [file for file in self.files if not file.skipped]
         known = [file for file in files if file.duration_s]
         known_bytes = sum(file.size_bytes for file in known)

@@ -1,4 +1,4 @@
-"""`stt-batch run`: a folder in, transcripts out, with everything that takes included."""
+"""The command `stt-batch run`, which transcribes files and folders and starts all processes that this needs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from worker.secret_masking import show_url
 from worker.settings import Settings
 
 
-@click.command(short_help="Transcribe files and folders, everything included.")
+@click.command(short_help="Transcribe files and folders on this machine.")
 @options.paths
 @click.option(
     "--out",
@@ -43,24 +43,24 @@ from worker.settings import Settings
     "--language",
     "-l",
     metavar="CODE",
-    help="Language of the audio: en, yue, zh, ja … Chooses a model of the embedded recognizer that knows it. With"
-    " --url it is recorded if the service names none.",
+    help="Language of the audio: en, yue, zh, ja … Selects a model of the embedded recognizer for it. With --url it is"
+    " written into the transcript if the service names none.",
 )
 @options.model
 @click.option(
     "--speed",
     type=options.SpeedType(),
     metavar="SPEED",
-    help="Pace of a session: 1 is real time, a factor, or `max`. Default: max with the embedded service, which has no"
-    " limit; 1 with another one.",
+    help="Pace of a session: a factor of real time, or `max`. Default: max with the embedded service, 1 with another"
+    " service.",
 )
 @click.option(
     "--sessions",
     "worker_sessions",
     type=click.IntRange(1, 2000),
     metavar="N",
-    help="Sessions at the same time: files, and sections of long ones. Default: twice the cores with the embedded"
-    " service, 8 with another one.",
+    help="Number of sessions at the same time, for files and sections of long files. Default: twice the cores with the"
+    " embedded service, 8 with another service.",
 )
 @options.channels
 @options.skip_silence
@@ -87,11 +87,10 @@ def command(
     **given: Any,
 ) -> None:
     """Transcribe files, folders (searched for audio), patterns, manifests (.csv or .jsonl with source, id and options)
-    and addresses (s3://, gs://, az://, https://) into --out, keeping their tree.
+    and addresses (s3://, gs://, az://, https://). The transcripts are written to --out in the same folder tree.
 
-    Starts all it needs: a queue, a worker, and the embedded real-time service unless --url (or STT_URL) and a key are
-    given, and stops all of them at the end. Ctrl-C stops at once; the same command continues where it stopped and
-    skips finished files.
+    Starts a queue, a worker and, unless --url (or STT_URL) and a key are given, the embedded real-time service. Stops
+    all of them at the end. Ctrl-C stops at once; the same command continues where it stopped and skips finished files.
 
     \b
     Examples:
@@ -101,7 +100,7 @@ def command(
       STT_API_KEY=... stt-batch run calls/ --url https://cantonese.ai --sessions 4
 
     \b
-    Exit codes: 0 all done, 1 some failed or are incomplete (each with its reason), 2 wrong usage, 130 interrupted.
+    Exit codes: 0 all done, 1 some files failed or are incomplete, 2 wrong usage, 130 interrupted.
     """
     style, channels = options.style_from(given), options.channels_from(given)
     settings, embedded = _settings(given)
@@ -146,11 +145,11 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
     if given.get("model") and not embedded:
         raise SettingsError(
             f"--model chooses a model of the embedded recognizer, but the service at {show_url(settings.url)} is "
-            "used: leave out --model, or --url (STT_URL)"
+            "used: omit --model, or --url (STT_URL)"
         )
     update: dict[str, Any] = {}
     if not settings.allowed_sources:
-        update["allowed_sources"] = "*"  # who runs it may read what they name
+        update["allowed_sources"] = "*"  # the user of this command may read every file that they name
     if embedded:
         check_recognizer(settings)
         if "speed" not in settings.model_fields_set:

@@ -1,4 +1,4 @@
-"""Transcripts that lie in their folders already, though the ledger may not know that they are done."""
+"""Finds transcripts of earlier runs in the output folders, even if the ledger does not record them as done."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ _HEAD_BYTES: Final = 4096
 
 
 def all_there(spec: JobSpec) -> bool:
-    """Whether all files of a job exist, as far as they are files here."""
+    """Whether all output files of a job exist. Outputs in object stores are not checked."""
     return all(path.exists() for path in _local(spec))
 
 
 def document_of(spec: JobSpec, identity: str) -> Path | None:
-    """The JSON of this job if all its files exist, so that it is done: JSON is written last. Returns None if they
-    are not, or are another job's, or no JSON was asked for."""
+    """The JSON transcript of this job, if all its files exist. JSON is written last, so the job is then done. Returns
+    None if a file is missing, if they belong to another job, or if no JSON was requested."""
     documents = [path for path in _local(spec) if path.suffix == ".json"]
     if not documents or not all_there(spec):
         return None
     try:
         with documents[0].open("rb") as file:
             found = _ID_IN_JSON.search(file.read(_HEAD_BYTES))
-    except OSError:  # then it is written again
+    except OSError:  # an unreadable document is written again
         return None
     return documents[0] if found is not None and found[1].decode() == identity else None
 
 
 def finished_transcript(spec: JobSpec, identity: str) -> Transcript | None:
-    """The same, read: where nothing is missing in it."""
+    """The transcript in the document of this job, if it is complete."""
     document = document_of(spec, identity)
     if document is None:
         return None

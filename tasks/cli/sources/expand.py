@@ -1,12 +1,12 @@
-"""The sources that the arguments of a command stand for: files, folders, patterns, manifests and addresses.
+"""Expands the arguments of a command to sources: files, folders, patterns, manifests and addresses.
 
-| argument                          | stands for                                                          |
+| argument                          | sources                                                             |
 |-----------------------------------|---------------------------------------------------------------------|
-| `call.wav`                        | this file, whatever its name is                                     |
-| `calls/`                          | the files below it that have a name of audio; hidden ones left out  |
-| `'calls/**/*.wav'`                | the files that match, where the shell has not put them in its place |
-| `list.csv`, `list.jsonl`          | the entries of a manifest (`tasks.batches.manifest`)                  |
-| `s3://bucket/calls/**`, `gs://` … | see `worker.storage.sources.listing.list_sources`                           |
+| `call.wav`                        | this file, regardless of its name                                   |
+| `calls/`                          | the audio files below it, without hidden ones                       |
+| `'calls/**/*.wav'`                | the files that match, if the shell has not expanded the pattern     |
+| `list.csv`, `list.jsonl`          | the entries of a manifest (`tasks.batches.manifest`)                |
+| `s3://bucket/calls/**`, `gs://` … | see `worker.storage.sources.listing.list_sources`                   |
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from worker.storage.address import Address, from_path, is_url, parse, show
 from worker.storage.sources.listing import list_sources
 
 _REASONS: Final = 3
-"""Number of reasons in the error if nothing was found."""
+"""Maximum number of reasons in the error if no source was found."""
 
 
 @dataclass(slots=True)
 class Listing:
-    """What was found, each source once, in the order of the arguments."""
+    """The sources of all arguments in order, each of them once."""
 
     found: list[FoundSource] = field(default_factory=list)
     left_out: list[LeftOutFile] = field(default_factory=list)
@@ -53,14 +53,14 @@ class Listing:
 
 
 def opens_media() -> bool:
-    """Whether what libsndfile cannot open can be read here."""
+    """Whether FFmpeg is installed, for formats that libsndfile cannot open."""
     return find_spec("av") is not None
 
 
 async def sources(arguments: Sequence[str], settings: Settings, *, media: bool) -> Listing:
-    """All that the arguments stand for. `media`: also what only FFmpeg opens.
+    """Expand all arguments. `media`: include formats that only FFmpeg opens.
 
-    Raises BadJob for a source that does not exist or cannot be listed or read as a manifest, and without sources.
+    Raises BadJob if an argument does not exist, cannot be listed or is an invalid manifest, or if there are no sources.
     """
     missing = [text for text in arguments if not is_url(text) and not _exists(text) and not _matches(text)]
     if missing:
@@ -136,23 +136,23 @@ async def _address(address: Address, settings: Settings, media: bool, listing: L
     except SourceError as exc:
         raise type(exc)(f"{exc} (while listing {address})") from None
     if len(listing.found) == count and not listing.other:
-        raise BadJob(f"{address}: nothing there that has a name of audio")
+        raise BadJob(f"{address}: contains no audio files")
 
 
 def _place(place: PurePosixPath) -> PurePosixPath:
-    """One that has a name: a web address may end in a slash or a dot."""
+    """`place` with a usable name: a web address may end in a slash or a dot."""
     return place if place.name.strip(".") else place / "source"
 
 
 def _matches(text: str) -> list[Path]:
-    """Files that match a pattern, in order; hidden ones left out."""
+    """Files that match a pattern, in order, without hidden ones."""
     if not glob.has_magic(text):
         return []
     return [Path(name) for name in sorted(glob.glob(text, recursive=True)) if Path(name).is_file()]  # noqa: PTH207
 
 
 def _root(text: str) -> Path:
-    """The folder above the first part of a pattern that is one."""
+    """The folder above the first part of `text` that contains a wildcard."""
     return Path(*_until_magic(Path(text).parts))
 
 

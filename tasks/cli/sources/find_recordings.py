@@ -1,4 +1,4 @@
-"""Finds the recordings of a folder, and the skipped media files with the reasons."""
+"""Finds the recordings in a folder, and the media files that are left out, with the reasons."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NEEDS_MEDIA: Final = "needs the extra `media`: pip install 'stt-batch[media]'"
 _SHOWN: Final = 5
 _STATE_FOLDERS: Final = (".stt-batch", ".git")
 _OTHER: Final = (
-    # Endings of files that are certainly not recordings; their content is not read.
+    # Endings of files that are not recordings; their content is not read.
     "txt md json jsonl ndjson csv tsv xml html htm css js srt vtt ass ssa ctm textgrid lrc rtf pdf doc docx xls xlsx "
     "ppt pptx odt jpg jpeg png gif webp svg bmp tif tiff heic ico zip gz bz2 xz 7z rar tar py c h cpp java go rs rb sh "
     "yml yaml toml ini cfg conf log lock sql db sqlite lua tmp part crdownload m3u m3u8 pls cue nfo"
@@ -40,7 +40,7 @@ class LeftOutFile:
 
 
 def scan_folder(folder: Path, *, media: bool, by_content: bool = True) -> Iterator[Path | LeftOutFile]:
-    """The recordings below a folder in order, and the skipped files. `media`: include formats that only FFmpeg opens;
+    """The recordings below a folder in order, and the files left out. `media`: include formats that only FFmpeg opens.
     `by_content`: inspect files without the ending of an audio format."""
     root = os.path.realpath(folder)
     failures: list[OSError] = []
@@ -67,7 +67,7 @@ def scan_folder(folder: Path, *, media: bool, by_content: bool = True) -> Iterat
 
 
 def left_out_reason(path: Path, *, media: bool = True, by_content: bool = True) -> str | None:
-    """None for a recording, "" for a file that is not a recording, else the reason to skip it."""
+    """None for a recording, "" for a file that is not media, else the reason to leave it out."""
     if path.name.startswith("."):
         bare = path.with_name(path.name.lstrip(".") or "x")
         return "is hidden: its name begins with a dot" if _is_named(bare) and not _is_apple_double(path) else ""
@@ -77,7 +77,7 @@ def left_out_reason(path: Path, *, media: bool = True, by_content: bool = True) 
 
 
 def _why_unfit(path: Path) -> str | None:
-    """The reason to skip a file with the ending of an audio format."""
+    """The reason to leave out a file with the ending of an audio format."""
     try:
         facts = path.stat()
     except FileNotFoundError:
@@ -88,19 +88,19 @@ def _why_unfit(path: Path) -> str | None:
 
 
 def print_left_out(left_out: Sequence[LeftOutFile], *, everything: bool) -> None:
-    """Print skipped files on standard error: all, or the first few and their number."""
+    """Print the files left out on standard error: all, or the first few and the number of the others."""
     shown = left_out if everything else left_out[:_SHOWN]
     for one in shown:
         echo(f"left out: {one.source}: {one.reason}", err=True)
     if len(left_out) > len(shown):
-        echo(f"left out: {len(left_out) - len(shown)} more media files; --left-out names them", err=True)
+        echo(f"left out: {len(left_out) - len(shown)} more media files; --left-out lists them", err=True)
 
 
 def print_left_out_count(left_out: Sequence[LeftOutFile], *, everything: bool) -> None:
-    """Print the number of skipped files, the last line of a command."""
+    """Print the number of files left out, as the last line of a command."""
     if left_out:
         files = "1 media file was" if len(left_out) == 1 else f"{len(left_out)} media files were"
-        hint = "" if everything or len(left_out) <= _SHOWN else "; --left-out names all, and why"
+        hint = "" if everything or len(left_out) <= _SHOWN else "; --left-out lists all with the reasons"
         echo(f"{files} left out{hint}", err=True)
 
 
@@ -117,7 +117,7 @@ def _is_named(path: Path) -> bool:
 
 
 def _by_content(path: Path) -> str:
-    """The reason to skip a file without the ending of an audio format; "" if it contains no audio."""
+    """The reason to leave out a file without the ending of an audio format; "" if it contains no audio."""
     if _ending(path) in _OTHER_ENDINGS or (kind := _kind_of(path)) is None:
         return ""
     ending = f"its ending {path.suffix} is not that of an audio file" if path.suffix else "its name has no ending"
@@ -141,7 +141,7 @@ def _is_apple_double(path: Path) -> bool:
 
 
 def _is_source_code(path: Path) -> bool:
-    """Whether a .ts file is text. A cut transport stream may begin anywhere, but does not consist of text."""
+    """Whether a .ts file is text, such as TypeScript. A cut transport stream may begin anywhere but is not text."""
     start = _start(path, 512) if _ending(path) == "ts" else b""
     return bool(start) and start[0] != _SYNC and b"\0" not in start and start.isascii()
 

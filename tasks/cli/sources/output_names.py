@@ -1,4 +1,4 @@
-"""Audio files below a folder, and what the transcripts of sources are called."""
+"""Chooses the names of transcript files, so that no two sources have the same name."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _FULL_NAME: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class FoundSource:
-    """A source, and its place below the argument it was found under."""
+    """A source, and its relative place below the command's argument."""
 
     source: Address
     """A path is absolute."""
     place: PurePosixPath
     size_bytes: int | None = None
-    """As far as it is known without opening it."""
+    """None if the size is not known without opening the source."""
     id: str | None = None
-    """The job's id, where a manifest gives one."""
+    """The job's id from a manifest."""
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of JobSpec a manifest gives for this one."""
+    """Fields of JobSpec from a manifest."""
 
     @property
     def key(self) -> tuple[str, str | None, str]:
-        """Equal for the same source, found twice."""
+        """Equal for two findings of the same source with the same options."""
         place = os.path.realpath(self.source.text) if self.source.is_file else self.source.text
         return place, self.id, repr(sorted(self.options.items()))
 
@@ -57,18 +57,18 @@ def walk(folder: Path) -> Iterable[Path]:
 
 
 def name_outputs(found: Sequence[FoundSource], out: Path, formats: Sequence[str]) -> list[NamedSource]:
-    """Give each file its own name below `out`: its stem in its folder; where that is taken, its full name; where that
-    is taken too, with the folders above it. Never a name whose file would be one of the sources. A name that a manifest
-    gives stays as it is; raises BadJob where two have the same.
+    """Give each source a unique name below `out`: its stem in its folder; if that is taken, its full name; if that is
+    taken too, the full name with more of the folders above it. No output file may replace a source. Names from a
+    manifest do not change; raises BadJob if two of them are equal.
 
-    Names that differ in case only count as the same, as on the disks of macOS and Windows; but where the sources differ
-    in nothing else, their disk tells them apart.
+    Names that differ only in case count as equal, because the disks of macOS and Windows ignore case. An exception are
+    sources whose own paths differ only in case: their disk distinguishes case.
     """
     levels = [0] * len(found)
     given = [item.options.get("out_name") for item in found]
     for named, count in Counter(_folded(name) for name in given if name is not None).items():
         if count > 1:
-            raise BadJob(f"{count} sources are to be written to the same out_name, {named}: give each one of its own")
+            raise BadJob(f"{count} sources have the same out_name, {named}: give each source another out_name")
     sources = {_folded(item.key[0]) for item in found}
     root = os.path.realpath(out)
     while True:
@@ -87,7 +87,7 @@ def name_outputs(found: Sequence[FoundSource], out: Path, formats: Sequence[str]
             for index, name in enumerate(names)
             if any(_folded(os.path.join(root, f"{name}.{fmt}")) in sources for fmt in formats)  # noqa: PTH118
         }
-        # A file at its last level keeps its name: the whole path is its own, so the others move away from it.
+        # A source at its last level has its whole path as name, which is unique, so only the others are renamed.
         moved = [i for i in clashes if given[i] is None and names[i] != _name(found[i], levels[i] + 1)]
         if not moved:
             _check(names, found)
@@ -97,11 +97,11 @@ def name_outputs(found: Sequence[FoundSource], out: Path, formats: Sequence[str]
 
 
 def _check(names: Sequence[str], found: Sequence[FoundSource]) -> None:
-    """Raises BadJob where a manifest wants one source transcribed in several ways under one name."""
+    """Raises BadJob if a manifest lists a source with different options under one name."""
     for name, count in Counter(names).items():
         if count > 1:
             source = found[names.index(name)].source
-            raise BadJob(f"{source}: is listed {count} times with other options; give each an out_name")
+            raise BadJob(f"{source}: is listed {count} times with different options; give each entry an out_name")
 
 
 def _name(item: FoundSource, level: int) -> str:
@@ -109,7 +109,7 @@ def _name(item: FoundSource, level: int) -> str:
         return str(item.place.with_name(item.place.stem))
     if level == _FULL_NAME:
         return str(item.place)
-    # One more folder above the place with each level.
+    # Each level adds one more of the folders above the place.
     source = item.source
     parts = source.path.parts[1:] if source.is_file else PurePosixPath(source.bucket, source.key).parts
     count = min(len(item.place.parts) + level - _FULL_NAME, len(parts))
@@ -117,7 +117,7 @@ def _name(item: FoundSource, level: int) -> str:
 
 
 def _clash(group: Sequence[tuple[str, str]]) -> bool:
-    """Whether files of the same name, case aside, cannot all have it."""
+    """Whether sources whose names are equal except for case need other names."""
     exact = {name for name, _ in group}
     return len(exact) < len(group) or len({_folded(source) for _, source in group}) > 1 < len(group)
 

@@ -10,15 +10,15 @@ from worker.audio.opened_file import FileStamp
 
 @dataclass(slots=True)
 class SettlingFiles:
-    """Files that have come or changed, until they have been the same for `settle_s` seconds."""
+    """Tracks new and changed files until they have been unchanged for `settle_s` seconds."""
 
     settle_s: float
     _waiting: dict[Path, tuple[FileStamp, float]] = field(default_factory=dict)
-    """With the time since when it is the same, on the caller's clock."""
+    """Stamp of each file, and the time since when it is unchanged, on the caller's clock."""
     _taken: dict[Path, FileStamp] = field(default_factory=dict)
 
     def seen(self, path: Path, stamp: FileStamp, now: float) -> None:
-        """The file exists with this stamp. A file that was taken with the same stamp is ignored."""
+        """Record that the file exists with this stamp. A file that was taken with the same stamp is ignored."""
         if self._taken.get(path) == stamp:
             self._waiting.pop(path, None)
             return
@@ -27,7 +27,7 @@ class SettlingFiles:
             self._waiting[path] = (stamp, now)
 
     def gone(self, path: Path) -> None:
-        """The file is not there any more; one of that name is a new one."""
+        """Record that the file no longer exists. A later file of the same name counts as new."""
         self._waiting.pop(path, None)
         self._taken.pop(path, None)
 
@@ -41,11 +41,11 @@ class SettlingFiles:
         return (*self._waiting, *(path for path in self._taken if path not in self._waiting))
 
     def settled(self, now: float) -> dict[Path, FileStamp]:
-        """The files that are ready, in the order they came; `take` each of them that is dealt with."""
+        """The files that are unchanged for long enough, in order of arrival. Call `take` for each handled one."""
         return {path: stamp for path, (stamp, since) in self._waiting.items() if now - since >= self.settle_s}
 
     def take(self, path: Path) -> None:
-        """It is dealt with, until it changes."""
+        """Mark a file as handled until it changes."""
         waiting = self._waiting.pop(path, None)
         if waiting is not None:
             self._taken[path] = waiting[0]

@@ -1,4 +1,4 @@
-"""The files of a watched folder as jobs: each submitted once, followed to its end, and told of."""
+"""Submits each file of a watched folder once, follows its job to the end, and reports the events."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from worker.ledger.records import JobRecord
 from worker.storage.sources.listing import content_of
 
 MAX_PER_POLL: Final = 500
-"""Jobs, or files, that are asked for in one look."""
+"""Maximum number of jobs, or of files, per query to Redis."""
 
 
 class EventCallback(Protocol):
-    """Called for every event of a file: queued, done, failed, incomplete, cancelled, skipped, left out."""
+    """Called for each event of a file: queued, done, failed, incomplete, cancelled, skipped, left out."""
 
     def __call__(self, event: str, source: Path, **facts: Any) -> None: ...
 
 
 class FolderSubmitter:
-    """Methods raise LedgerUnavailable and QueueFull: the same call again goes on."""
+    """Submits files and follows their jobs. Methods raise LedgerUnavailable and QueueFull; repeat the call then."""
 
     def __init__(self, producer: Producer, folder: Path, options: dict[str, Any], report: EventCallback) -> None:
-        """`options`: the fields of JobSpec all jobs have in common, `out_dir` and `batch` among them."""
+        """`options`: the fields of JobSpec common to all jobs, including `out_dir` and `batch`."""
         self._producer = producer
         self._folder = folder
         self._options = options
@@ -42,12 +42,12 @@ class FolderSubmitter:
 
     @property
     def open(self) -> int:
-        """Jobs that wait or run."""
+        """Number of jobs that wait or run."""
         return len(self._open)
 
     async def take(self, settled: Mapping[Path, FileStamp]) -> AsyncIterator[Path]:
-        """Submit files unless they were done before; yields each one that is dealt with. What has not changed since it
-        was last read, also by a process before this one, is not read again."""
+        """Submit files unless they are done; yields each handled file. A file that is unchanged since it was last
+        hashed, even by an earlier process, is not read again."""
         paths = list(settled)
         for first in range(0, len(paths), MAX_PER_POLL):
             async for path in self._take_some({path: settled[path] for path in paths[first : first + MAX_PER_POLL]}):
@@ -55,7 +55,7 @@ class FolderSubmitter:
 
     async def _take_some(self, settled: Mapping[Path, FileStamp]) -> AsyncIterator[Path]:
         known = await self._producer.hash_cache.get_many({str(path): str(stamp) for path, stamp in settled.items()})
-        # With its ending: what a file is called must not depend on which others lie there at the moment.
+        # Output names include the ending, so that they do not depend on the other files in the folder at the moment.
         specs: dict[Path, JobSpec] = {}
         for path in settled:
             try:
@@ -85,7 +85,7 @@ class FolderSubmitter:
             content = await content_of(spec.source, self._producer.settings)
             unchanged = await asyncio.to_thread(FileStamp.at, path) == stamp
         except (SourceNotFound, FileNotFoundError):
-            return None  # gone again; if it comes back, that is seen
+            return None  # deleted again; if it returns, it counts as new
         except SourceError as exc:
             self._failed(path, "failed", exc.code, str(exc))
             return None
@@ -116,8 +116,8 @@ class FolderSubmitter:
     def _missing(self, path: Path, spec: JobSpec, identity: str, record: JobRecord | None) -> bool | None:
         """Whether a finished job must run again, or None after an event that there is no work to do.
 
-        That a file failed in an earlier life of this process stands; a second time it has been touched or replaced, and
-        is tried again.
+        After a restart of this process a failed file is only reported. If it is seen a second time, it was touched or
+        replaced, and is submitted again.
         """
         if record is None:
             if document_of(spec, identity) is None:
@@ -134,16 +134,16 @@ class FolderSubmitter:
         return None
 
     async def look(self) -> None:
-        """EventCallback of the jobs that have ended since."""
+        """Report the jobs that have ended since the last call."""
         ids = list(self._open)[:MAX_PER_POLL]
         for identity, record in zip(ids, await self._producer.ledger.get_many(ids), strict=True):
             path = self._open.pop(identity)
             if record is None:
-                self._failed(path, "failed", "expired", "its record is gone from the ledger")
+                self._failed(path, "failed", "expired", "its record is no longer in the ledger")
             elif record.state.ended:
                 self._ended(path, record)
             else:
-                self._open[identity] = path  # behind those that were not looked at
+                self._open[identity] = path  # moves to the end, so that the next call queries other jobs
 
     def _ended(self, path: Path, record: JobRecord) -> None:
         if record.state is JobState.DONE:

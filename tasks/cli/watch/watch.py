@@ -1,4 +1,4 @@
-"""`stt-batch watch`: transcribe what arrives in a folder. The only importer of watchfiles."""
+"""The command `stt-batch watch`, which queues the files that arrive in a folder. The only importer of watchfiles."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ from worker.settings import Settings
 from worker.storage.address import show
 
 RESCAN_S: Final = 30.0
-"""Seconds between two looks through the whole folder: network disks and mounted folders report of no change."""
+"""Seconds between two scans of the whole folder, because network disks and mounted folders report no changes."""
 PAUSE_S: Final = (1.0, 30.0)
-"""The first pause when Redis is away or the queue is full, and the longest."""
+"""Shortest and longest pause while Redis is unreachable or the queue is full, in seconds."""
 
 
-@click.command(short_help="Transcribe what arrives in a folder.")
+@click.command(short_help="Transcribe files that arrive in a folder.")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False, exists=True))
 @click.option("--out", "-o", required=True, metavar="DIR", help="Folder for the transcripts, or s3://, gs://, az://.")
 @options.formats
@@ -53,10 +53,10 @@ PAUSE_S: Final = (1.0, 30.0)
     default=5.0,
     show_default=True,
     metavar="SECONDS",
-    help="How long a file must be unchanged before it is taken.",
+    help="How long a file must be unchanged before it is queued.",
 )
 @options.log_level
-@click.option("--json", "as_json", is_flag=True, help="JsonEvents as JSON lines on standard output.")
+@click.option("--json", "as_json", is_flag=True, help="Print events as JSON lines on standard output.")
 @click.option("--ready-file", type=click.Path(path_type=Path), hidden=True)
 def command(
     folder: Path,
@@ -71,16 +71,15 @@ def command(
     """Queue every audio file that is in DIR or arrives there, and report its result, until SIGTERM or
     Ctrl-C.
 
-    Workers (`stt-batch worker`) on the same queue (STT_REDIS_URL) transcribe them; they see the files under the same
-    paths. `monday/call.wav` becomes `monday/call.wav.json` below --out. A file is taken when it has been unchanged for
-    a while. After a restart nothing is done twice: what was queued goes on, what is done is left alone, and what has
-    not changed is not read again. A file that failed is tried again when it is touched or replaced, or with `stt-batch
-    retry`.
+    Workers (`stt-batch worker`) on the same queue (STT_REDIS_URL) transcribe the files, which they read under the same
+    paths. `monday/call.wav` becomes `monday/call.wav.json` below --out. A file is queued when it has been unchanged for
+    --settle seconds. After a restart, queued jobs continue, finished files are skipped, and unchanged files are not
+    read again. A failed file is tried again when it is touched or replaced, or with `stt-batch retry`.
 
     \b
     Examples:
-      stt-batch watch /submitter --out /transcripts
-      stt-batch watch /submitter --out s3://results/calls --format json,srt --settle 30
+      stt-batch watch /inbox --out /transcripts
+      stt-batch watch /inbox --out s3://results/calls --format json,srt --settle 30
     """
     from tasks.observability import log_setup  # noqa: PLC0415
 
@@ -95,22 +94,24 @@ def command(
         "out_dir": out,
         "batch": batch or f"watch-{folder.name}",
     }
-    make_spec(folder, **given)  # what is wrong with the options is wrong for every file: said before one arrives
+    make_spec(folder, **given)  # report invalid options before the first file arrives
     watch = Watch(settings, folder, given, settle_s, as_json=as_json)
     asyncio.run(watch.main((lambda: None) if ready_file is None else ready_file.touch))
-    # Not through the interpreter's end: it would wait for a thread that still reads a large file.
+    # Skip the interpreter's shutdown, which would wait for a thread that still reads a large file.
     sys.stdout.flush()
     os._exit(0)
 
 
 class Watch:
+    """Watches one folder until a signal, and submits its files."""
+
     def __init__(
         self, settings: Settings, folder: Path, given: dict[str, Any], settle_s: float, *, as_json: bool
     ) -> None:
         self._settings = settings
         self._folder = folder
         self._given = given
-        self._out = Path(given["out_dir"]).absolute()  # of an address a place that is nowhere
+        self._out = Path(given["out_dir"]).absolute()  # of an address, a path that does not exist
         self._settling = SettlingFiles(settle_s)
         self._tick_s = min(1.0, settle_s / 4)
         self._events = JsonEvents(sys.stdout if as_json else None)
@@ -168,20 +169,20 @@ class Watch:
     # -- the folder ------------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        """Hear of changes from the system; where that fails, looking through the folder has to do."""
+        """Receive changes from the operating system. If that fails, the regular scans find the files."""
         try:
-            # Not stopped by itself on Ctrl-C: our own handler does that.
+            # raise_interrupt=False: our own signal handler stops it on Ctrl-C.
             async for changes in awatch(
                 self._folder, watch_filter=None, stop_event=self._stop, raise_interrupt=False, debounce=400
             ):
                 for _, name in changes:
                     self._found(Path(name))
         except (OSError, RuntimeError) as exc:
-            self._print(f"the system tells of no changes ({exc}); looking every {RESCAN_S:g} s instead")
+            self._print(f"the system reports no file changes ({exc}); scanning every {RESCAN_S:g} s instead")
 
     def _rescan(self) -> None:
         if not self._folder.is_dir():
-            self._print(f"{self._folder} is not there; waiting for it")
+            self._print(f"{self._folder} does not exist; waiting for it")
         for path in self._settling.known:
             if not path.exists():
                 self._settling.gone(path)
@@ -196,7 +197,7 @@ class Watch:
             if is_audio_name(path) or is_other_media_name(path):
                 self._look_at(path)
             elif not path.is_relative_to(self._out) and path.exists():
-                self._leave_out(path, left_out_reason(path) or "not a name of audio")
+                self._leave_out(path, left_out_reason(path) or "is not an audio file")
 
     def _leave_out(self, path: Path, reason: str) -> None:
         if path not in self._left_out:
@@ -204,8 +205,8 @@ class Watch:
             self._report("left out", path, error=reason)
 
     def _report_hidden(self) -> None:
-        """Report skipped media files in hidden places. Uploads in progress are hidden too, so a file is reported only
-        if it still exists at the next look."""
+        """Report media files in hidden places, which are left out. Uploads in progress are hidden too, so a file is
+        reported only if it still exists at the next scan."""
         for item in scan_folder(self._folder, media=True, by_content=False):
             if isinstance(item, LeftOutFile) and not Path(item.source).is_relative_to(self._out):
                 self._leave_out(Path(item.source), item.reason)
@@ -213,19 +214,19 @@ class Watch:
     def _look_at(self, path: Path) -> None:
         try:
             stamp = FileStamp.at(path)
-        except OSError:  # gone, or not to be read yet
+        except OSError:  # deleted, or not readable yet
             self._settling.gone(path)
             return
         self._settling.seen(path, stamp, time.monotonic())
 
     def _hidden(self, path: Path) -> bool:
-        """Hidden itself or in a hidden folder, or below the output folder where that lies inside this one."""
+        """Whether the file or a folder above it is hidden, or is in the output folder inside the watched folder."""
         inside = path.relative_to(self._folder)
         if any(part.startswith(".") for part in inside.parts):
             return True
         return self._out != self._folder and path.is_relative_to(self._out)
 
-    # -- telling ---------------------------------------------------------------------------------------------------
+    # -- output ----------------------------------------------------------------------------------------------------
 
     def _report(self, event: str, source: Path, **facts: Any) -> None:
         if self._as_json:
@@ -242,13 +243,13 @@ class Watch:
             self._print(f"{event:<9} {name}: {facts.get('error')}")
 
     def _print(self, text: str) -> None:
-        """For people: on standard error where the events go to standard output."""
+        """Print a line for people: on standard error if JSON events use standard output."""
         echo(text, err=self._as_json)
 
     def _print_trouble(self, trouble: str | None) -> None:
-        """Once when it begins, once when it is over."""
+        """Print a problem once when it begins, and once when it ends."""
         if trouble != self._trouble:
-            self._print(f"waiting   {trouble}" if trouble else "going on")
+            self._print(f"waiting   {trouble}" if trouble else "continuing")
             self._trouble = trouble
 
     def _summary(self, submitter: FolderSubmitter) -> None:
@@ -259,11 +260,11 @@ class Watch:
         for path, reason in submitter.failed.items():
             echo(f"failed    {show(str(path.relative_to(self._folder)))}: {reason}")
         ended = f"{submitter.done} done, {len(submitter.failed)} failed"
-        echo(f"stopped: {ended}, {submitter.open} in the queue go on without it")
+        echo(f"stopped: {ended}, {submitter.open} remain in the queue for the workers")
 
 
 def _files(place: Path) -> Iterator[Path]:
-    """The file itself, or those of a folder, in order."""
+    """The file itself, or the files below a folder in order, without hidden folders."""
     if not place.is_dir():
         yield place
         return

@@ -130,8 +130,8 @@ def test_a_few_are_shown_and_all_are_counted(capsys: pytest.CaptureFixture[str])
     lines = capsys.readouterr().err.splitlines()
     assert lines[:5] == [f"left out: /calls/{number}.dat: holds WAV" for number in range(5)]
     assert lines[5:] == [
-        "left out: 3 more media files; --left-out names them",
-        "8 media files were left out; --left-out names all, and why",
+        "left out: 3 more media files; --left-out lists them",
+        "8 media files were left out; --left-out lists all with the reasons",
     ]
     find_recordings.print_left_out(many, everything=True)
     assert len(capsys.readouterr().err.splitlines()) == 8

@@ -123,10 +123,10 @@ def test_a_manifest(tmp_path: Path) -> None:
 def test_names_a_manifest_cannot_mean(tmp_path: Path) -> None:
     make(tmp_path, "a.wav", "b.wav")
     (tmp_path / "l.jsonl").write_text('{"source": "a.wav", "out_name": "x"}\n{"source": "b.wav", "out_name": "X"}\n')
-    with pytest.raises(BadJob, match="2 sources are to be written to the same out_name"):
+    with pytest.raises(BadJob, match="2 sources have the same out_name"):
         names(tmp_path, "l.jsonl")
     (tmp_path / "l.jsonl").write_text('{"source": "a.wav", "language": "en"}\n{"source": "a.wav", "language": "fr"}\n')
-    with pytest.raises(BadJob, match="listed 2 times with other options; give each an out_name"):
+    with pytest.raises(BadJob, match="listed 2 times with different options; give each entry an out_name"):
         names(tmp_path, "l.jsonl")
 
 

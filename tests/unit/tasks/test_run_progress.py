@@ -71,7 +71,7 @@ def test_failures_keep_their_reason() -> None:
     assert [file.error for file in tracker.files] == [
         ("source_damaged", "broken"),
         ("source_not_found", "no such file"),
-        ("expired", "its record is gone from the ledger"),
+        ("expired", "its record is no longer in the ledger"),
     ]
     tracker.mark(0.0)
     assert (tracker.overall().failed, tracker.overall().ended) == (3, True)
