@@ -1,4 +1,4 @@
-"""The shape of the code, held by tests: which part may import which, and where each library of others is used."""
+"""The structure of the code: allowed imports between parts, and the modules that may import each library."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 MAX_LINES = 400
 
-# The modules that every part may use. They import only each other, in this order.
+# Modules that every part may import. They import only each other, in this order.
 BASE = (
     *("worker.errors", "worker.transient_os_errors", "worker.system_calls", "worker.open_files_limit"),
     *("worker.atomic_file", "worker.backoff", "worker.version", "worker.validation_errors"),
@@ -35,8 +35,8 @@ _READERS = (
     ),
 )
 _LEDGER = ("worker.ledger", "worker.webhooks", "worker.storage", "worker.storage.sources")
-# Part (a module, or a package with everything below it) -> the parts it may import besides itself and BASE, all of them
-# listed above it. The most specific part that holds a module counts.
+# Part (a module, or a package with its subpackages) -> the parts that it may import, in addition to itself and BASE.
+# They must be listed above it. The most specific part that contains a module applies.
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker.audio.file_formats": ("worker.audio.opened_file",),
     "worker.audio.decoding": _READERS,
@@ -128,7 +128,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "tasks": ("tasks", "worker"),
 }
-# Library of others -> the only modules that import it. A library that is named nowhere here is not used.
+# Third-party library -> the only modules that import it. Libraries that are not listed must not be imported.
 EVERYWHERE = ("numpy", "pydantic", "structlog")
 USED_IN: dict[str, tuple[str, ...]] = {
     "aiohttp": (
@@ -184,7 +184,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
         "worker.server.http_endpoint",
     ),
 }
-# Text of a helper that stands once -> the only modules that contain it. Others call the helper.
+# Text of a shared helper -> the only modules that contain it. Other modules call the helper.
 ONLY_IN: dict[str, tuple[str, ...]] = {
     r"importlib(\.metadata| import metadata)": ("worker.version",),
     r"\.rename\(|os\.replace\(|\.replace\([^,()=]*\)": (
@@ -205,7 +205,7 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     r"class (Voice|Speech)Detector\(": ("worker.audio.segmentation.speech_detector",),
 }
 
-# Module -> the texts that it parses into addresses.
+# Module -> the texts that it parses to addresses.
 PARSE_ADDRESSES = {
     "tasks.address_fields": "a job's JSON",
     "tasks.cli.export": "--out",
@@ -253,7 +253,7 @@ def imports() -> Iterator[Import]:
 
 
 def _walk(node: ast.AST) -> Iterator[ast.AST]:
-    """All nodes, without what only the type checker sees."""
+    """All nodes, without blocks for the type checker only."""
     yield node
     for child in ast.iter_child_nodes(node):
         if not (isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING"):
@@ -262,7 +262,7 @@ def _walk(node: ast.AST) -> Iterator[ast.AST]:
 
 @cache
 def _imports_of(*, ours: bool) -> tuple[Import, ...]:
-    """Imports of our own modules, or of other libraries. Found by a test, not when tests are collected."""
+    """Imports of our own modules, or of libraries. Computed in the tests, not at collection."""
     found = [(item, item.imported.split(".")[0]) for item in imports()]
     if ours:
         return tuple(item for item, package in found if package in {"worker", "tasks"})
@@ -283,7 +283,7 @@ def part_of(module: str) -> str:
     return max((name for name in MAY_IMPORT if below(module, name)), key=len)
 
 
-def test_imports_run_one_way() -> None:
+def test_imports_follow_the_table() -> None:
     wrong = []
     for item in _imports_of(ours=True):
         if item.importer in BASE:
@@ -355,13 +355,13 @@ def _plain(requirement: str) -> str:
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_a_file_stays_readable(module: str) -> None:
+def test_a_file_has_at_most_the_maximum_of_lines(module: str) -> None:
     lines = MODULES[module].read_text(encoding="utf-8").count("\n")
     assert lines <= MAX_LINES, f"{MODULES[module].relative_to(ROOT)} is too long"
 
 
 @pytest.mark.parametrize("pattern", ONLY_IN)
-def test_a_shared_helper_is_not_written_again(pattern: str) -> None:
+def test_a_shared_helper_exists_once(pattern: str) -> None:
     found = {name for name, path in MODULES.items() if re.search(pattern, path.read_text(encoding="utf-8"))}
     assert found == set(ONLY_IN[pattern])
 
@@ -376,8 +376,8 @@ def test_the_worker_never_prints() -> None:
     assert not wrong
 
 
-def test_the_commands_write_through_the_sanitizer() -> None:
-    """Names, ids and errors come from others: `tasks.cli.terminal_output` is the only way to the screen."""
+def test_commands_write_only_through_the_sanitizer() -> None:
+    """Names, ids and errors are untrusted text, so all output goes through `tasks.cli.terminal_output`."""
     wrong = []
     for name, path in MODULES.items():
         if below(name, "tasks.cli") and name != "tasks.cli.terminal_output":
@@ -386,8 +386,8 @@ def test_the_commands_write_through_the_sanitizer() -> None:
     assert not wrong
 
 
-def test_texts_become_addresses_only_where_they_enter() -> None:
-    """Below, an address that is parsed a second time may be another one than the one that was checked."""
+def test_addresses_are_parsed_only_where_they_enter() -> None:
+    """An address that is parsed again later may differ from the one that was checked."""
     parsing = set()
     for name, path in MODULES.items():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -397,7 +397,7 @@ def test_texts_become_addresses_only_where_they_enter() -> None:
 
 
 def test_the_import_rules_name_real_modules() -> None:
-    """A rule about a module that is gone protects nothing."""
+    """A rule for a module that does not exist has no effect."""
     stale = [p for patterns in USED_IN.values() for p in patterns if not any(fnmatchcase(m, p) for m in MODULES)]
     stale += [name for name in (*BASE, *MAY_IMPORT) if name not in MODULES]
     assert not stale

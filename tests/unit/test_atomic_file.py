@@ -1,4 +1,4 @@
-"""A file is replaced as a whole, or not at all."""
+"""A file is replaced completely, or not at all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int | Non
 
 
 @pytest.mark.parametrize("durable", [True, False])
-def test_the_new_content_takes_the_place_of_the_old(tmp_path: Path, folder: int | None, durable: bool) -> None:
+def test_the_new_content_replaces_the_old(tmp_path: Path, folder: int | None, durable: bool) -> None:
     path = tmp_path / "état 1.json"
     for content in ((b"first ", b"version"), (b"2",), ()):
         replace_file(path, content, folder=folder, durable=durable)
@@ -47,7 +47,7 @@ def test_a_failure_leaves_the_old_content_and_no_temporary_file(
     assert [p.name for p in tmp_path.iterdir()] == ["a"]
 
 
-def test_a_folder_in_its_place_is_an_error_and_stays(tmp_path: Path, folder: int | None) -> None:
+def test_a_folder_at_the_path_is_an_error_and_remains(tmp_path: Path, folder: int | None) -> None:
     (tmp_path / "a").mkdir()
     with pytest.raises(OSError, match="directory"):
         replace_file(tmp_path / "a", (b"new",), folder=folder)

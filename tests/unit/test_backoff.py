@@ -1,4 +1,4 @@
-"""Waits between attempts and polls: bounded, growing, and different for each process."""
+"""Delays between attempts and polls are bounded, grow, and differ between processes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _seed() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 1 / 3, 1.0])
-def test_a_poll_comes_at_most_the_spread_early_or_late(spread: float) -> None:
+def test_a_poll_is_at_most_the_spread_early_or_late(spread: float) -> None:
     waits = [jittered(2.0, spread) for _ in range(MANY)]
     assert 2 * (1 - spread) - 1e-9 <= min(waits) <= 2 * (1 - 0.9 * spread)
     assert 2 * (1 + 0.9 * spread) <= max(waits) <= 2 * (1 + spread) + 1e-9
@@ -42,7 +42,7 @@ def test_neither_a_long_first_wait_nor_many_failures_exceed_the_maximum(failures
     assert backoff_s(failures, 100.0, 30.0) <= 30.0
 
 
-def test_attempts_that_fail_together_do_not_come_back_together() -> None:
+def test_attempts_that_fail_together_do_not_retry_together() -> None:
     waits = [backoff_s(3, 0.5, 30.0) for _ in range(MANY)]
     assert 2.0 <= min(waits) < 2.2
     assert 3.8 < max(waits) <= 4.0

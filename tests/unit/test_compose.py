@@ -1,4 +1,4 @@
-"""docker-compose.yml says what the code does. tests/integration/test_compose.py starts its services."""
+"""docker-compose.yml agrees with the code. tests/integration/test_compose.py starts its services."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ HEAD = compose.PATH.read_text(encoding="utf-8").partition("\nname:")[0]
         ("nothing", "nothing"),
     ],
 )
-def test_variables_are_put_in_as_compose_does_it(text: str, expected: str) -> None:
+def test_variables_are_interpolated_like_compose_does(text: str, expected: str) -> None:
     assert interpolate(text, {"X": "1", "E": ""}) == expected
 
 
-def test_what_is_needed_and_missing_is_an_error() -> None:
+def test_a_missing_required_variable_is_an_error() -> None:
     with pytest.raises(ValueError, match="X is needed: say which"):
         interpolate("${X:?say which}", {})
 
@@ -85,19 +85,19 @@ GIVEN = {
 
 
 def test_no_shell_splits_a_secret() -> None:
-    """`export NAME=$(cat …)` splits at spaces in some shells: only the first word was the password."""
+    """`export NAME=$(cat …)` splits at spaces in some shells, so only the first word became the password."""
     for name, service in SERVICES.items():
         for command in map(str, service.get("command") or ()):
             assert not re.findall(r"export [^\n]*=\$\(", command), name
 
 
-def test_no_password_that_everybody_knows_stands_in_the_repository() -> None:
+def test_the_repository_contains_no_default_password() -> None:
     text = compose.PATH.read_text()
     assert not re.findall(r"\$\{[A-Z_]*(?:PASSWORD|SECRET|API_KEYS?):?-[^}]+\}", text)
     assert "local-only" not in text
 
 
-def test_what_it_asks_the_environment_for_is_a_setting_or_explained_at_the_top() -> None:
+def test_every_variable_is_a_setting_or_documented_at_the_top() -> None:
     for variable in compose.variables():
         if variable.startswith("STT_"):
             assert variable in VARIABLES | FILES
@@ -106,7 +106,7 @@ def test_what_it_asks_the_environment_for_is_a_setting_or_explained_at_the_top()
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_command_is_one_of_ours(name: str, tmp_path: Path) -> None:
+def test_every_command_exists(name: str, tmp_path: Path) -> None:
     words = [str(tmp_path) if word.startswith("/") else word for word in OURS[name]["command"]]
     command = main.get_command(click.Context(main), words[0])
     assert command is not None
@@ -125,7 +125,7 @@ def test_workers_and_service_find_each_other() -> None:
     assert server["STT_SERVER_API_KEYS_FILE"] == "/run/secrets/api_keys"
 
 
-def test_prometheus_looks_where_they_answer() -> None:
+def test_prometheus_scrapes_the_ports_of_workers_and_servers() -> None:
     config = yaml.safe_load((ROOT / "deploy" / "prometheus" / "prometheus.yml").read_text())
     asked = {
         (job["job_name"], name, entry["port"])
@@ -147,18 +147,18 @@ def test_a_worker_can_be_scaled() -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(OURS) - {"server"}))
-def test_who_works_on_files_sees_them_at_the_same_place(name: str) -> None:
+def test_services_mount_recordings_at_the_same_path(name: str) -> None:
     assert {"./inbox:/inbox", "./transcripts:/transcripts"} <= set(OURS[name]["volumes"])
     assert SERVICES["folders"]["entrypoint"][-2:] == ["/inbox", "/transcripts"]
     assert SERVICES["folders"]["entrypoint"][1] == OURS[name]["user"]
 
 
-def test_the_grace_is_longer_than_what_it_is_for() -> None:
+def test_the_stop_grace_period_is_longer_than_a_shutdown() -> None:
     for name, service in SERVICES.items():
         if name not in ONE_SHOT:
             assert int(service["stop_grace_period"].removesuffix("s")) >= 15, name
     settings = load({})
-    # A worker gives its jobs back: it closes its sessions, tells the ledger, and ends its loop.
+    # A worker requeues its jobs: it closes its sessions, updates the ledger, and ends its loop.
     assert int(OURS["worker"]["stop_grace_period"].removesuffix("s")) > 2 * (settings.close_timeout_s + 5)
 
 
@@ -166,7 +166,7 @@ def test_the_grace_is_longer_than_what_it_is_for() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_every_service_is_bounded_and_comes_back(name: str) -> None:
+def test_every_service_has_limits_and_restarts(name: str) -> None:
     service = SERVICES[name]
     limits = service["deploy"]["resources"]["limits"]
     assert {"cpus", "memory", "pids"} <= set(limits)
@@ -179,13 +179,13 @@ def test_every_service_is_bounded_and_comes_back(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - ONE_SHOT))
-def test_every_service_that_stays_has_a_healthcheck(name: str) -> None:
+def test_every_long_running_service_has_a_healthcheck(name: str) -> None:
     check = SERVICES[name]["healthcheck"]
     assert {"test", "interval", "timeout", "retries", "start_period"} <= set(check)
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_who_depends_waits_until_the_other_is_well(name: str) -> None:
+def test_dependencies_must_be_healthy_first(name: str) -> None:
     for other, how in SERVICES[name].get("depends_on", {}).items():
         wanted = "service_completed_successfully" if other in ONE_SHOT else "service_healthy"
         assert how["condition"] == wanted
@@ -200,7 +200,7 @@ def test_ports_are_open_on_this_machine_only(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(set(SERVICES) - set(OURS)))
-def test_images_of_others_are_pinned(name: str) -> None:
+def test_third_party_images_are_pinned(name: str) -> None:
     assert re.search(r":v?\d+\.\d+(\.\d+)?(-alpine)?$", SERVICES[name]["image"]), SERVICES[name]["image"]
 
 
@@ -211,7 +211,7 @@ def test_targets_are_stages_of_the_dockerfile() -> None:
     assert {service["image"] for service in OURS.values()} == {"stt-batch", "stt-batch-server"}
 
 
-def test_nothing_is_ever_evicted_and_everything_is_on_disk() -> None:
+def test_redis_never_evicts_and_writes_to_disk() -> None:
     command = " ".join(SERVICES["valkey"]["command"])
     assert "--appendonly yes" in command
     assert "--maxmemory-policy noeviction" in command
@@ -219,13 +219,13 @@ def test_nothing_is_ever_evicted_and_everything_is_on_disk() -> None:
     assert "valkey:/data" in SERVICES["valkey"]["volumes"]
 
 
-def test_no_secret_stands_where_processes_are_listed() -> None:
+def test_no_secret_is_on_a_command_line() -> None:
     for name, service in compose.load(GIVEN)["services"].items():
         shown = " ".join([*service.get("command", ()), *service.get("entrypoint", ()), str(service.get("healthcheck"))])
         assert not [word for word in GIVEN.values() if word in shown], name
 
 
-def test_profiles_are_those_of_the_head() -> None:
+def test_profiles_are_documented_at_the_top() -> None:
     profiles = {profile for service in SERVICES.values() for profile in service.get("profiles", ())}
     assert profiles == {"s3", "monitoring", "intake"}
     for profile in profiles:
@@ -236,6 +236,6 @@ def test_profiles_are_those_of_the_head() -> None:
     }
 
 
-def test_a_health_check_is_slower_than_a_beat() -> None:
+def test_a_health_check_is_less_frequent_than_the_heartbeat() -> None:
     for service in OURS.values():
         assert int(service["healthcheck"]["timeout"].removesuffix("s")) >= 2 * health.BEAT_S

@@ -1,4 +1,4 @@
-"""Dockerfile, Prometheus and Grafana files agree with the code. docker-compose.yml has a test of its own."""
+"""Dockerfile, Prometheus and Grafana files agree with the code. docker-compose.yml is tested in test_compose.py."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def queries() -> list[str]:
 
 
 def samples() -> dict[str, set[str]]:
-    """Name of each sample -> the labels it may have; of a worker and a server that have counted everything once."""
+    """Name of each sample -> its labels, of a worker and a server in which every metric has a value."""
     for metric in vars(metrics).values():
         names = getattr(metric, "_labelnames", ())
         if names and hasattr(metric, "labels"):
@@ -50,7 +50,7 @@ KNOWN = samples()
 
 
 @pytest.mark.parametrize("query", queries())
-def test_a_query_asks_for_what_there_is(query: str) -> None:
+def test_a_query_uses_existing_metrics_and_labels(query: str) -> None:
     names = set(re.findall(r"\b(?:stt|process|python)_[a-z0-9_]+", query))
     assert names or set(re.findall(r"\b[a-z_]+\b", query)) & OF_PROMETHEUS
     assert names <= set(KNOWN), f"{names - set(KNOWN)} in {query}"
@@ -62,13 +62,13 @@ def test_a_query_asks_for_what_there_is(query: str) -> None:
 
 
 @pytest.mark.parametrize("query", [query for query in queries() if "rate(" in query or "increase(" in query])
-def test_only_counters_are_rated(query: str) -> None:
+def test_rates_are_taken_of_counters_only(query: str) -> None:
     for name in re.findall(r"(?:rate|increase)\(([a-z0-9_]+)", query):
         assert name.endswith(("_total", "_bucket", "_sum", "_count")), query
 
 
-def test_every_metric_is_looked_at() -> None:
-    """A metric nobody shows or is warned by is not worth its cost."""
+def test_every_metric_is_used_by_a_panel_or_an_alert() -> None:
+    """A metric without a panel or an alert only costs memory."""
     asked = " ".join(queries())
     ours = {name for name in KNOWN if name.startswith("stt_")}
     bare = {re.sub(r"_(total|bucket|sum|count|created|info)$", "", name) for name in ours}
@@ -76,7 +76,7 @@ def test_every_metric_is_looked_at() -> None:
     assert not unseen
 
 
-def test_the_dashboard_stands_by_itself() -> None:
+def test_the_panels_of_the_dashboard_are_consistent() -> None:
     ids = [panel["id"] for panel in DASHBOARD["panels"]]
     assert len(set(ids)) == len(ids)
     source = yaml.safe_load((DEPLOY / "grafana" / "datasources" / "prometheus.yml").read_text())["datasources"][0]
@@ -92,7 +92,7 @@ def test_the_dashboard_stands_by_itself() -> None:
                 assert label in {"job", "instance"} or re.search(rf"by \([^)]*\b{label}\b", target["expr"])
 
 
-def test_every_alert_says_what_to_do() -> None:
+def test_every_alert_names_the_remedy() -> None:
     for rule in RULES:
         assert rule["alert"].startswith("Stt")
         assert rule["labels"]["severity"] in {"warning", "critical"}
@@ -102,13 +102,13 @@ def test_every_alert_says_what_to_do() -> None:
 # -- image -------------------------------------------------------------------------------------------------------------
 
 
-def test_bases_are_pinned_to_one_release() -> None:
+def test_base_images_are_pinned_to_one_release() -> None:
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     stages = set(re.findall(r"^FROM \S+ AS (\S+)", DOCKERFILE, re.MULTILINE))
     outside = [base for base in bases if base not in stages]
     assert outside
     assert set(outside) == {outside[0]}
-    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", outside[0]), "a full version, not a name that moves"
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-[a-z]+", outside[0]), "a full version, not a moving tag"
 
 
 def test_the_image_names_the_version_of_the_project() -> None:
@@ -116,14 +116,14 @@ def test_the_image_names_the_version_of_the_project() -> None:
     assert f"ARG VERSION={version}\n" in DOCKERFILE
 
 
-def test_an_image_runs_as_nobody_in_particular_and_tells_its_health() -> None:
+def test_an_image_runs_as_an_unprivileged_user_with_a_healthcheck() -> None:
     base = DOCKERFILE.partition(" AS base\n")[2].partition("\nFROM ")[0]
     assert re.search(r"^USER \d+:\d+$", base, re.MULTILINE), "by number, so that an orchestrator sees it is not root"
     assert re.search(r'^HEALTHCHECK .*CMD \["stt-batch", "health"\]$', base, re.MULTILINE)
     assert 'ENTRYPOINT ["stt-batch"]' in base
     final = DOCKERFILE.partition(" AS base\n")[2]
     assert "USER root" not in final
-    assert "pip install" not in final, "what is installed is installed in a stage that is left behind"
+    assert "pip install" not in final, "packages are installed in an earlier stage"
 
 
 def test_the_recognizer_is_in_the_target_that_needs_it() -> None:
@@ -135,8 +135,8 @@ def test_the_recognizer_is_in_the_target_that_needs_it() -> None:
     assert "--from=build-worker" in stages["worker"]
 
 
-def test_the_project_is_installed_from_a_wheel_of_its_own() -> None:
-    """Third-party packages are in the layers below, so that a change of code builds only the last ones again."""
+def test_the_project_is_installed_from_its_own_wheel() -> None:
+    """Third-party packages are in earlier layers, so a change of code rebuilds the last layers only."""
     for stage in re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE):
         before, copied, after = stage.partition("COPY worker worker")
         if copied:
@@ -144,7 +144,7 @@ def test_the_project_is_installed_from_a_wheel_of_its_own() -> None:
             assert re.search(r"pip wheel -q --no-deps .*&& python3 .* install -q --no-deps", after, re.DOTALL)
 
 
-def test_what_is_copied_is_let_in() -> None:
+def test_copied_files_are_not_ignored() -> None:
     let_in = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
     copied = re.findall(r"^COPY (?!--from)(.*) \S+$", DOCKERFILE, re.MULTILINE)
     names = {path for line in copied for path in line.split()}

@@ -1,4 +1,4 @@
-"""The evaluation's own arithmetic: a wrong ruler measures nothing."""
+"""The calculations of the evaluation."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_word_errors(said: str, heard: str, errors: int, words: int) -> None:
     assert score.word_errors(said, heard) == score.WordErrors(errors, words)
 
 
-def test_starts_are_compared_over_matched_words() -> None:
+def test_word_starts_are_compared_for_matched_words() -> None:
     gold = [("this", 1.0), ("is", 1.2), ("gold", 1.5), ("missed", 2.0)]
     heard = [("This", 1.05), ("is", 1.3), ("cold", 1.4), ("gold.", 1.9)]
     accuracy = score.start_accuracy(gold, heard)
@@ -63,6 +63,6 @@ def test_a_corpus_is_read_longest_first(tmp_path: Path) -> None:
     assert loaded[0].gold_words == (corpus.GoldWord("two", 0.5),)
 
 
-def test_without_a_corpus_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_corpus_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path)]) == 2
     assert "no manifest.json" in capsys.readouterr().err

@@ -52,7 +52,7 @@ def test_a_run_resumes_with_the_parts_that_have_not_passed(full: Any) -> None:
     assert full.chosen([], full.State.load("tree")) == list(full.PARTS[1:])
 
 
-def test_another_commit_begins_anew(full: Any) -> None:
+def test_another_commit_starts_from_the_beginning(full: Any) -> None:
     full.State("tree").record(full.PARTS[0], 1.0)
     assert full.chosen([], full.State.load("other")) == list(full.PARTS)
 
@@ -63,7 +63,7 @@ def test_a_named_part_runs_again(full: Any) -> None:
     assert full.chosen([full.PARTS[2].name], state) == [full.PARTS[2]]
 
 
-def test_the_environment_is_made_if_it_is_missing(full: Any) -> None:
+def test_a_missing_environment_is_created(full: Any) -> None:
     (full.ROOT / full.PYTEST).unlink()
     assert full.chosen([full.PARTS[2].name], full.State("tree")) == [full.PARTS[0], full.PARTS[2]]
 

@@ -1,4 +1,4 @@
-"""What Prometheus is told, read with its own client library."""
+"""The metrics, parsed with the Prometheus client library."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families as read
 from worker import metrics
 
 LABELS = {"state", "code", "level", "reason", "outcome", "storage", "version", "le"}
-"""All labels there are. None holds a key, a name or a text."""
+"""All labels. No label contains a key, a name or a transcript."""
 OF_LIBRARY = ("process_", "python_")
 
 
@@ -19,14 +19,14 @@ def names(text: str) -> set[str]:
     return {family.name for family in read(text)}
 
 
-def test_the_service_serves_its_own() -> None:
+def test_the_server_has_its_own_registry() -> None:
     body, content_type = metrics.exposition(metrics.SERVER, "text/plain")
     assert content_type.startswith("text/plain")
     assert {"stt_server_sessions_open", "stt_server_audio_seconds"} <= names(body.decode())
     assert "stt_jobs" not in names(body.decode())
 
 
-def test_labels_are_few_and_known() -> None:
+def test_labels_have_known_names_and_values() -> None:
     metrics.RETRIES.labels("session", "session_lost").inc()
     metrics.SESSIONS_ENDED.labels("dropped").inc()
     for registry in (metrics.WORKER, metrics.SERVER):

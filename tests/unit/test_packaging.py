@@ -47,12 +47,12 @@ def test_a_dependency_has_both_bounds(line: str) -> None:
     assert {">=", "<"} <= operators, line
 
 
-def test_the_command_is_named_as_the_readme_says() -> None:
+def test_the_console_script_has_the_name_in_the_readme() -> None:
     assert PROJECT["scripts"] == {"stt-batch": "tasks.cli:entry"}
 
 
 @pytest.mark.parametrize("name", [*LOCKS, "build"])
-def test_only_files_of_known_content_are_installed(name: str) -> None:
+def test_only_files_with_known_hashes_are_installed(name: str) -> None:
     for package, (version, hashes) in locked(name).items():
         assert version, package
         assert hashes, package

@@ -1,4 +1,4 @@
-"""README.md says what the code does."""
+"""README.md agrees with the code."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ TEXT = readme.PATH.read_text(encoding="utf-8")
 
 def test_the_settings_table_is_current() -> None:
     assert TEXT.count(readme.BEGIN) == TEXT.count(readme.END) == 1
-    assert readme.with_table(TEXT) == TEXT, "bring it up to date: python -m tests.support.readme"
+    assert readme.with_table(TEXT) == TEXT, "update it with: python -m tests.support.readme"
 
 
-def test_every_variable_it_names_exists() -> None:
+def test_every_variable_in_the_readme_exists() -> None:
     known = {f"STT_{name.upper()}" for name in Settings.model_fields} | {"STT_TEST_AUDIO"}
     known |= {f"STT_{name.upper()}_FILE" for name in SECRET_SETTINGS}
     assert set(re.findall(r"\bSTT_[A-Z0-9_]+", TEXT)) <= known
 
 
-def test_every_command_and_option_it_names_exists() -> None:
+def test_every_command_and_option_in_the_readme_exists() -> None:
     assert isinstance(main, click.Group)
     lines = re.findall(r"stt-batch ([a-z]+)([^\n`#|]*)", TEXT)
     assert len(lines) > 5
@@ -40,12 +40,12 @@ def test_every_command_and_option_it_names_exists() -> None:
         assert used <= known | {"--help"}, f"README: stt-batch {name}{rest}"
 
 
-def test_every_format_is_named() -> None:
+def test_every_format_is_documented() -> None:
     for fmt in FORMATS:
         assert re.search(rf"\b{fmt}\b", TEXT, re.IGNORECASE)
 
 
-def test_its_transcript_is_one_the_code_would_write() -> None:
+def test_the_example_transcript_is_current() -> None:
     excerpt = re.search(r"```json\n(.*?)```", TEXT, re.DOTALL)
     assert excerpt
     document = json.loads(excerpt.group(1))
@@ -55,11 +55,11 @@ def test_its_transcript_is_one_the_code_would_write() -> None:
 
 
 @pytest.mark.parametrize("match", re.findall(r"\]\((?!http)([^)#]+)\)", TEXT))
-def test_its_links_lead_somewhere(match: str) -> None:
+def test_links_to_files_are_valid(match: str) -> None:
     assert (readme.PATH.parent / match).exists()
 
 
-def test_its_links_within_lead_to_a_heading() -> None:
+def test_links_to_headings_are_valid() -> None:
     headings = re.findall(r"^#+ (.+)$", TEXT, re.MULTILINE)
     anchors = {re.sub(r"[^a-z0-9 -]", "", heading.lower()).replace(" ", "-") for heading in headings}
     links = re.findall(r"\]\(#([^)]+)\)", TEXT)
@@ -67,13 +67,13 @@ def test_its_links_within_lead_to_a_heading() -> None:
     assert set(links) <= anchors
 
 
-def test_the_errors_it_helps_with_are_those_the_code_gives() -> None:
-    """Of each text in the table the longest piece without a gap."""
+def test_the_errors_in_the_readme_exist_in_the_code() -> None:
+    """The longest part without a placeholder of each error in the table is a text of the code."""
     root = readme.PATH.parent
     paths = [
         path for part in ("worker", "tasks") for path in (root / part).rglob("*") if path.suffix in (".py", ".lua")
     ]
-    # A text may be cut in two by the end of a line.
+    # A text of the code may be split at the end of a line.
     code = re.sub(r'"\s*f?"', "", " ".join(path.read_text(encoding="utf-8") for path in paths))
     table = TEXT[TEXT.index("| it says |") :].split("\n\n")[0]
     said = [text for row in table.splitlines()[2:] for text in re.findall(r"`([^`]+)`", row.split(" | ")[0])]

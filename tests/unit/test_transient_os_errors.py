@@ -1,4 +1,4 @@
-"""Shortages of the worker are found through every wrapping, and not confused with errors of other parties."""
+"""Shortages of the worker are found in wrapped errors, and not confused with errors of peers."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_bare_error_of_the_system_is_a_shortage(code: int) -> None:
         ExceptionGroup("sections", [ValueError(), os_error(errno.EMFILE)]),
     ],
 )
-def test_libraries_wrap_them_as_errors_of_their_own(exc: Exception) -> None:
+def test_shortages_wrapped_by_libraries_are_found(exc: Exception) -> None:
     if isinstance(exc, soundfile.LibsndfileError):
         exc = type("LibsndfileError", (soundfile.SoundFileRuntimeError,), {})("System error : Too many open files.")
     assert shortage_of(exc) is not None
@@ -64,7 +64,7 @@ def test_libraries_wrap_them_as_errors_of_their_own(exc: Exception) -> None:
 
 @pytest.mark.parametrize("code", RESOURCES)
 @pytest.mark.parametrize("kind", [EndpointUnavailable, SourceUnavailable, OutputUnavailable])
-def test_they_are_found_behind_errors_about_others(code: int, kind: type[SttError]) -> None:
+def test_shortages_are_found_behind_errors_about_peers(code: int, kind: type[SttError]) -> None:
     def connect() -> None:
         try:
             try:
@@ -97,7 +97,7 @@ def test_a_fault_of_the_input_is_no_shortage(kind: type[SttError]) -> None:
     assert shortage_of(ValueError("Too few values")) is None
 
 
-def test_the_error_of_a_source_by_the_number_of_the_system() -> None:
+def test_the_error_number_decides_the_error_of_a_source() -> None:
     assert isinstance(source_error(os_error(errno.ENOENT), "a.wav"), SourceNotFound)
     assert isinstance(source_error(os_error(errno.ESTALE), "a.wav"), WorkerShortage)
     denied = source_error(os_error(errno.EACCES), "a.wav")

@@ -37,16 +37,16 @@ def describe(**fields: object) -> str:
     return describe_errors(caught.value, lambda location: dotted(location, "all"))
 
 
-def test_a_nested_value_is_named_by_its_whole_path() -> None:
+def test_a_nested_value_is_named_by_its_full_path() -> None:
     assert describe(inner={"sizes": [1, "x"]}).startswith("inner.sizes.1: Input should be a valid integer")
 
 
-def test_all_errors_stand_on_one_line() -> None:
+def test_all_errors_are_on_one_line() -> None:
     assert describe(secret="x", name="b").count("; ") == 1
     assert "\n" not in describe(secret="x", name="b")
 
 
-def test_our_own_message_stands_without_the_prefix_of_the_library() -> None:
+def test_our_own_message_has_no_prefix_of_the_library() -> None:
     assert describe(name="b") == "name: must be a"
 
 

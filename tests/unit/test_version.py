@@ -1,4 +1,4 @@
-"""The one look-up of version numbers."""
+"""Version numbers of installed distributions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from worker.version import installed_version
 
 
-def test_an_installed_distribution_has_its_number() -> None:
+def test_an_installed_distribution_has_a_version() -> None:
     assert installed_version("pydantic") == version("pydantic")
     assert installed_version() == version("stt-batch")
 

@@ -1,4 +1,4 @@
-"""When the key would travel over a network in clear text."""
+"""Addresses that would send the key in clear text over a public network."""
 
 from __future__ import annotations
 
@@ -32,5 +32,5 @@ from worker.realtime.cleartext_check import sends_key_in_clear
         ("", False),
     ],
 )
-def test_a_key_in_clear_text(url: str, clear: bool) -> None:
+def test_an_unencrypted_public_address_sends_the_key_in_clear_text(url: str, clear: bool) -> None:
     assert sends_key_in_clear(url) is clear

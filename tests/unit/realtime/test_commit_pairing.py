@@ -1,4 +1,4 @@
-"""Committed messages in every order and number: each piece of speech once."""
+"""Committed messages in any order and number yield each segment of speech once."""
 
 from __future__ import annotations
 
@@ -67,12 +67,12 @@ CASES = {
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_each_piece_of_speech_once(name: str) -> None:
+def test_each_segment_of_speech_is_committed_once(name: str) -> None:
     events, expected = CASES[name]
     assert [(c.text, bool(c.words)) for c in run(events)] == expected
 
 
-def test_a_plain_commit_waits_for_its_twin_and_no_longer() -> None:
+def test_a_plain_commit_waits_for_its_timed_form_up_to_the_maximum() -> None:
     pairer = CommitPairer()
     assert pairer.feed(plain(A), 10.0, 0) == []
     assert pairer.deadline == 10.0 + HOLD_S
@@ -81,13 +81,13 @@ def test_a_plain_commit_waits_for_its_twin_and_no_longer() -> None:
     assert pairer.deadline is None
 
 
-def test_a_service_without_word_times_is_not_waited_for() -> None:
+def test_commits_of_a_service_without_word_times_do_not_wait() -> None:
     pairer = CommitPairer()
     for n in range(3):
         pairer.feed(plain(f"text {n}"), n * 5.0, 0)
         pairer.release(n * 5.0 + HOLD_S)
     assert [c.text for c in pairer.feed(plain("text 3"), 20.0, 0)] == ["text 3"]
-    # Should its word times come after all, they must not make a second commit.
+    # If its word times arrive later, they must not create a second commit.
     assert pairer.feed(timed("text 3", 0), 20.5, 0) == []
 
 
@@ -97,7 +97,7 @@ def test_a_service_without_word_times_is_not_waited_for() -> None:
     st.sampled_from(["both", "timed"]),
     st.integers(1, 3),
 )
-def test_any_mix_of_forms_gives_what_was_said(said: list[str], random, forms: str, copies: int) -> None:  # type: ignore[no-untyped-def]
+def test_any_mix_of_forms_yields_the_spoken_text(said: list[str], random, forms: str, copies: int) -> None:  # type: ignore[no-untyped-def]
     events: list[tuple[float, Committed | Partial]] = []
     for index, text in enumerate(said):
         spoken_at = index * 2.0
@@ -112,11 +112,11 @@ def test_any_mix_of_forms_gives_what_was_said(said: list[str], random, forms: st
     assert all(c.words for c in commits)
 
 
-# -- word times that come late -------------------------------------------------------------------------------------
+# -- late word times -----------------------------------------------------------------------------------------------
 
 
 def drive(pairer: CommitPairer, events: list[tuple[float, Committed]]) -> list[Commit]:
-    """Feeds the events and lets time pass between them."""
+    """Feeds events to the pairer at their times."""
     commits: list[Commit] = []
     for now, message in sorted(events, key=lambda e: e[0]):
         while pairer.deadline is not None and pairer.deadline <= now:
@@ -144,21 +144,21 @@ LAGS = {
 
 
 @pytest.mark.parametrize("lags", LAGS.values(), ids=LAGS)
-def test_late_word_times_are_waited_for(lags: list[float]) -> None:
+def test_commits_wait_for_late_word_times(lags: list[float]) -> None:
     commits = drive(CommitPairer(drop_repeats=False), both(lags))
     assert [c.text for c in commits] == [f"text {n}" for n in range(len(lags))]
     assert all(c.words for c in commits)
 
 
 @pytest.mark.parametrize("lag", [5.0, 8.0, 10.0])
-def test_a_long_lag_costs_the_first_word_times_only(lag: float) -> None:
+def test_a_long_delay_loses_the_first_word_times_only(lag: float) -> None:
     commits = drive(CommitPairer(drop_repeats=False), both([lag] * 20))
     assert [c.text for c in commits] == [f"text {n}" for n in range(20)]
     assert all(c.words for c in commits[6:])
 
 
 @pytest.mark.parametrize("lag", [5.0, 8.0, 10.0])
-def test_a_service_that_announces_word_times_is_waited_for_from_the_start(lag: float) -> None:
+def test_announced_word_times_are_awaited_from_the_start(lag: float) -> None:
     pairer = CommitPairer(drop_repeats=False)
     pairer.announced(timestamps=True)
     assert all(c.words for c in drive(pairer, both([lag] * 6)))
@@ -194,7 +194,7 @@ def test_forms_that_differ_in_signs_or_copies_are_one_commit(one: str, other: st
     assert len(drive(CommitPairer(drop_repeats=False), events)) == 1
 
 
-def test_repeated_messages_are_handed_on_with_the_room_there_was_for_them() -> None:
+def test_repeated_messages_are_returned_with_the_start_of_the_next_commit() -> None:
     pairer = CommitPairer(drop_repeats=False)
     pairer.feed(plain(A), 1.0, 0)
     pairer.feed(timed(A, 0.2), 1.1, 0)
@@ -204,7 +204,7 @@ def test_repeated_messages_are_handed_on_with_the_room_there_was_for_them() -> N
     assert (again.text, again.before_s, following.text) == (A, 7.0, B)
 
 
-def test_a_repeated_message_does_not_wait_without_bound() -> None:
+def test_the_wait_of_a_repeated_message_is_bounded() -> None:
     pairer = CommitPairer(drop_repeats=False)
     pairer.feed(timed(A, 0.2), 1.0, 0)
     pairer.feed(plain(A), 1.0, 0)
@@ -217,7 +217,7 @@ def test_a_repeated_message_does_not_wait_without_bound() -> None:
     st.lists(st.floats(0, 3.9), min_size=1, max_size=12),
     st.lists(st.sampled_from(["both", "plain", "timed", "timed first"]), min_size=12, max_size=12),
 )
-def test_no_lag_and_no_missing_form_doubles_or_loses_a_commit(lags: list[float], forms: list[str]) -> None:
+def test_delays_and_missing_forms_neither_double_nor_lose_a_commit(lags: list[float], forms: list[str]) -> None:
     events: list[tuple[float, Committed]] = []
     for n, (lag, form) in enumerate(zip(lags, forms, strict=False)):
         first, second = plain(f"text {n}"), timed(f"text {n}", n * 2.0)

@@ -1,4 +1,4 @@
-"""The sessions of one process, shared between its jobs."""
+"""The sessions of one process are shared fairly between its jobs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.realtime.slots import UnlimitedSlots
 
 
 class Session:
-    """Wants a slot from the start, and keeps it until it is told to end."""
+    """Requests a slot at the start, and releases it in `end`."""
 
     def __init__(self, pool: FairPool, job: str) -> None:
         self.open = asyncio.Event()
@@ -34,7 +34,7 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-async def test_no_more_than_the_limit_are_open() -> None:
+async def test_open_sessions_never_exceed_the_limit() -> None:
     pool = FairPool(3, UnlimitedSlots())
     sessions = [Session(pool, "a") for _ in range(5)]
     await settle()
@@ -46,7 +46,7 @@ async def test_no_more_than_the_limit_are_open() -> None:
         await session.end()
 
 
-async def test_who_has_fewer_is_next() -> None:
+async def test_the_job_with_fewer_sessions_is_next() -> None:
     pool = FairPool(3, UnlimitedSlots())
     long = [Session(pool, "long") for _ in range(10)]
     await settle()
@@ -61,7 +61,7 @@ async def test_who_has_fewer_is_next() -> None:
         await session.end()
 
 
-async def test_a_job_with_many_makes_room_once_for_each_that_waits() -> None:
+async def test_a_job_with_many_sessions_makes_room_once_per_waiting_session() -> None:
     pool = FairPool(4, UnlimitedSlots())
     long = [Session(pool, "long") for _ in range(6)]
     await settle()
@@ -78,7 +78,7 @@ async def test_a_job_with_many_makes_room_once_for_each_that_waits() -> None:
         await session.end()
 
 
-async def test_a_single_session_is_never_taken_from_a_job() -> None:
+async def test_a_job_never_loses_its_only_session() -> None:
     pool = FairPool(1, UnlimitedSlots())
     first = Session(pool, "a")
     await settle()
@@ -91,7 +91,7 @@ async def test_a_single_session_is_never_taken_from_a_job() -> None:
 
 
 @pytest.mark.parametrize("cancelled", [1, 2])
-async def test_who_stops_waiting_takes_nothing_along(cancelled: int) -> None:
+async def test_a_cancelled_wait_leaves_the_slot_free(cancelled: int) -> None:
     pool = FairPool(1, UnlimitedSlots())
     sessions = [Session(pool, name) for name in "abcd"]
     await settle()
@@ -102,5 +102,5 @@ async def test_who_stops_waiting_takes_nothing_along(cancelled: int) -> None:
     await rest[0].end()
     await asyncio.wait_for(rest[1].open.wait(), 1)
     await rest[1].end()
-    async with AsyncExitStack() as stack:  # nothing is lost: the place is free again
+    async with AsyncExitStack() as stack:  # the slot is free again
         await asyncio.wait_for(stack.enter_async_context(pool.slot("e")), 1)

@@ -1,4 +1,4 @@
-"""JSON of the other side: halves of surrogate pairs lose one character, never a message."""
+"""JSON of the peer: half of a surrogate pair loses one character, not the message."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.realtime import json_codec
         (r'["\\\ud800"]', ["\\?"]),
     ],
 )
-def test_half_of_a_pair_is_replaced(text: str, value: Any) -> None:
+def test_half_of_a_surrogate_pair_is_replaced(text: str, value: Any) -> None:
     assert json_codec.loads(text) == value
     assert json_codec.loads(text.encode()) == value
 
@@ -30,7 +30,7 @@ def test_half_of_a_pair_is_replaced(text: str, value: Any) -> None:
     "text",
     ["{", r'["\ud800"', r'["\ud800", NaN]', r'["\ud800", 1e999]', "[" * 100_000 + r'"\ud800"', b"\xff", "", r'"\udx"'],
 )
-def test_text_that_is_not_json_is_one_error(text: str | bytes) -> None:
+def test_invalid_json_raises_one_kind_of_error(text: str | bytes) -> None:
     with pytest.raises(json_codec.JSONDecodeError):
         json_codec.loads(text)
     assert issubclass(json_codec.JSONDecodeError, json.JSONDecodeError)

@@ -1,4 +1,4 @@
-"""Wire dictionaries to typed values."""
+"""Payloads of the service are parsed to typed values."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("parsed", "expected"), CASES)
-def test_parse(parsed: m.Message, expected: m.Message) -> None:
+def test_a_message_is_parsed(parsed: m.Message, expected: m.Message) -> None:
     assert parsed == expected
 
 
@@ -76,7 +76,7 @@ def test_parse(parsed: m.Message, expected: m.Message) -> None:
         ("hi", None),
     ],
 )
-def test_words(word: object, expected: m.WireWord | None) -> None:
+def test_words_are_parsed(word: object, expected: m.WireWord | None) -> None:
     message = transcript("committed_transcript_with_timestamps", text="hi", words=[word])
     assert isinstance(message, m.Committed)
     assert message.words == ((expected,) if expected else ())
@@ -97,7 +97,7 @@ kinds = st.sampled_from(
     st.sampled_from([m.STARTED, m.TRANSCRIPT, m.ERROR, m.CLOSED, "other"]),
     json_values | st.dictionaries(field_names, json_values | kinds, max_size=6),
 )
-def test_no_payload_makes_it_raise(event: str, payload: object) -> None:
+def test_parsing_never_raises(event: str, payload: object) -> None:
     assert isinstance(m.parse(event, payload), m.Message)
 
 
@@ -107,7 +107,7 @@ def test_an_implausible_commit_pause_is_ignored(value: object) -> None:
     assert started == m.UpstreamStarted(None)
 
 
-def test_no_other_module_of_the_client_names_a_field() -> None:
+def test_only_one_module_of_the_client_knows_field_names() -> None:
     source = Path(m.__file__)
     # Names with an underscore only: words like "text" and "error" have other meanings too.
     fields = set(re.findall(r'get\("(\w+_\w+)"\)', source.read_text())) | {"audio_base_64", m.FIELD_COMMIT_ON_STOP}

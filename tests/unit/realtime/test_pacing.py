@@ -1,4 +1,4 @@
-"""Deadlines of frames."""
+"""Send times of frames."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ def test_an_hour_of_real_time_has_no_drift() -> None:
     pacer = Pacer(1.0, start=100.0)
     frames = int(3600 / 0.25)
     for index in range(frames):
-        # Every frame is 20 ms late; the next one is due as if it had not been.
+        # Every frame is 20 ms late; this does not shift the next deadline.
         pacer.sent(index * 0.25, pacer.due(index * 0.25) + 0.02)
     assert pacer.due(3600.0) == 3700.0
 
 
 @given(st.floats(0.1, 50), st.floats(0, 1e5))
-def test_speed_divides(speed: float, position_s: float) -> None:
+def test_the_speed_divides_the_deadline(speed: float, position_s: float) -> None:
     assert math.isclose(Pacer(speed, 5.0).due(position_s), 5.0 + position_s / speed)
 
 
-def test_without_a_limit_everything_is_due() -> None:
+def test_at_unlimited_speed_every_frame_is_due() -> None:
     pacer = Pacer(math.inf, start=7.0)
     pacer.sent(0, 500.0)
     assert pacer.due(1e9) == 7.0
 
 
-def test_long_lateness_moves_the_schedule() -> None:
+def test_a_long_delay_shifts_the_schedule() -> None:
     pacer = Pacer(1.0, start=0.0)
     pacer.sent(10.0, 40.0)  # a hole of 30 s
     assert pacer.due(10.0) == 40.0 - MAX_CATCH_UP_S

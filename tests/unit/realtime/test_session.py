@@ -1,4 +1,4 @@
-"""The state machine of a session, driven by hand: no network, no clock."""
+"""The state machine of a session, without network and clock."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Driver:
         self.session.tick(self.now)
 
     def pad(self, seconds: float) -> None:
-        """Stream silence at the pace the session asks for, ticking, until it moves on or `seconds` are over."""
+        """Stream silence at the times of the session, with ticks, until its phase changes or `seconds` have passed."""
         end = self.now + seconds
         while self.now < end and self.session.phase is Phase.FLUSHING:
             self.now = max(self.now, self.session.padding_at(self.now))
@@ -110,7 +110,7 @@ def test_a_close_that_crossed_the_stop_is_no_success() -> None:
         assert d.end_reason is expected
 
 
-def test_without_a_close_the_stop_is_bounded() -> None:
+def test_the_wait_for_the_close_is_bounded() -> None:
     d = Driver()
     d.speak(1, voiced=False)
     d.finish_input()
@@ -120,7 +120,7 @@ def test_without_a_close_the_stop_is_bounded() -> None:
     assert d.end_reason is EndReason.COMPLETED
 
 
-def test_the_tail_waits_for_text_in_progress() -> None:
+def test_the_tail_flush_waits_for_text_in_progress() -> None:
     d = Driver()
     d.speak(3)
     d.hear(Partial("and then he"))
@@ -134,7 +134,7 @@ def test_the_tail_waits_for_text_in_progress() -> None:
     assert d.session.padding_samples <= 23 * RATE
 
 
-def test_a_service_that_never_commits_is_given_up_within_the_bound() -> None:
+def test_a_service_that_never_commits_stalls_within_the_maximum() -> None:
     d = Driver()
     d.speak(3)
     d.hear(Partial("never to be"))
@@ -177,7 +177,7 @@ def test_echoes_of_a_commit_are_not_text_in_progress() -> None:
     assert d.session.pending_text == "and left"
 
 
-def test_no_more_silence_than_needed_when_the_tail_is_committed() -> None:
+def test_a_committed_tail_ends_the_flush_early() -> None:
     d = Driver()
     d.speak(5)
     d.hear(timed("all", 0.5, 4.9))
@@ -186,7 +186,7 @@ def test_no_more_silence_than_needed_when_the_tail_is_committed() -> None:
     assert d.session.padding_samples / RATE == pytest.approx(2.0, abs=0.26)
 
 
-def test_a_commit_made_by_the_silence_ends_it() -> None:
+def test_a_commit_caused_by_the_silence_ends_the_flush() -> None:
     d = Driver()
     d.speak(5)
     d.finish_input()
@@ -197,8 +197,8 @@ def test_a_commit_made_by_the_silence_ends_it() -> None:
     assert d.session.padding_samples / RATE == pytest.approx(1.75, abs=0.26)
 
 
-def test_a_commit_of_earlier_speech_does_not() -> None:
-    """It was on its way when the silence began: what follows it may be on its way as well."""
+def test_a_commit_of_earlier_speech_does_not_end_the_flush() -> None:
+    """It was sent before the silence began, so another commit may still follow."""
     d = Driver()
     d.speak(5)
     d.finish_input()
@@ -210,7 +210,7 @@ def test_a_commit_of_earlier_speech_does_not() -> None:
     assert d.session.phase is Phase.STOPPING
 
 
-def test_the_pause_the_service_commits_after_sets_the_flush() -> None:
+def test_the_commit_pause_of_the_service_sets_the_minimum_of_the_flush() -> None:
     d = Driver(vad_silence_threshold_secs=3.0)
     d.speak(5)
     d.hear(timed("all", 0.5, 4.9))
@@ -219,7 +219,7 @@ def test_the_pause_the_service_commits_after_sets_the_flush() -> None:
     assert d.session.padding_samples / RATE == pytest.approx(3.5, abs=0.26)
 
 
-def test_speech_that_nobody_answered_gets_the_full_flush() -> None:
+def test_unanswered_speech_gets_the_full_flush() -> None:
     d = Driver()
     d.speak(5)
     d.hear(timed("first", 0.5, 2.0))
@@ -231,7 +231,7 @@ def test_speech_that_nobody_answered_gets_the_full_flush() -> None:
     assert d.session.phase is Phase.STOPPING
 
 
-def test_a_service_that_heard_the_end_and_found_nothing_settles_it() -> None:
+def test_answers_without_new_text_end_the_flush() -> None:
     d = Driver()
     d.speak(5)
     d.finish_input()
@@ -263,7 +263,7 @@ def test_a_close_before_the_stop_is_no_success() -> None:
     assert d.end_reason is EndReason.CLOSED
 
 
-def test_an_abnormal_close_after_stop_is_no_success_where_the_tail_was_open() -> None:
+def test_an_abnormal_close_after_the_stop_is_no_success_with_an_open_tail() -> None:
     d = Driver(commit_on_stop=True)
     d.speak(3)
     d.finish_input()
@@ -271,7 +271,7 @@ def test_an_abnormal_close_after_stop_is_no_success_where_the_tail_was_open() ->
     assert d.end_reason is EndReason.CLOSED
 
 
-def test_a_drop_after_the_tail_is_settled_is_a_success() -> None:
+def test_a_lost_connection_after_a_committed_tail_is_a_success() -> None:
     d = Driver()
     d.speak(3)
     d.hear(timed("x", 0, 2.9))
@@ -285,7 +285,7 @@ def test_a_drop_after_the_tail_is_settled_is_a_success() -> None:
     assert d.end_reason is EndReason.DROPPED
 
 
-def test_stalls() -> None:
+def test_missing_answers_stall_the_session() -> None:
     silent_start = Session(SETTINGS, RateControl(1.0, 0.0), 0.0)
     silent_start.connected(0.0)
     silent_start.tick(SETTINGS.start_timeout_s)
@@ -310,18 +310,18 @@ def test_stalls() -> None:
     assert stuck.end_reason is EndReason.STALLED
 
 
-def test_the_window_holds_back_speech_ahead_of_the_service() -> None:
+def test_speech_is_limited_ahead_of_the_service() -> None:
     d = Driver(speed=math.inf)
     while d.session.send_at(RATE, d.now) <= d.now:
         d.speak(1, wall=0.001)
     assert d.session.sent_samples == 24 * RATE  # six more may follow to keep it alive
-    # Nothing is heard: real time is the least, and a frame every five seconds keeps the session alive.
+    # Without messages, real time is the minimum, and a frame every five seconds keeps the session open.
     assert d.session.send_at(RATE, d.now) <= d.now + 5.0
     d.hear(Unknown("anything"))
     assert d.session.send_at(RATE, d.now) == d.now
 
 
-def test_silence_is_not_taken_for_lag() -> None:
+def test_silence_does_not_count_as_delay() -> None:
     d = Driver(speed=math.inf)
     for _ in range(600):
         assert d.session.send_at(RATE, d.now) == d.now
@@ -343,14 +343,14 @@ def test_an_old_session_may_end_at_a_pause() -> None:
     assert d.session.rotated
 
 
-def test_real_time_is_never_held_back() -> None:
+def test_audio_in_real_time_is_never_delayed() -> None:
     d = Driver(speed=1.0)
     for _ in range(50):
         assert d.session.send_at(RATE, d.now) == d.now
         d.speak(1)
 
 
-def test_commits_whose_word_times_were_still_to_come_are_heard_again() -> None:
+def test_commits_without_their_word_times_are_left_to_the_next_session() -> None:
     d = Driver()
     d.speak(3)
     d.hear(timed("the first", 0, 1))
@@ -371,7 +371,7 @@ events = st.lists(
 
 
 @given(events, st.sampled_from([1.0, math.inf]))
-def test_any_order_of_events_ends_once_and_keeps_every_commit(plan: list[str], speed: float) -> None:
+def test_any_order_of_events_ends_once_and_loses_no_commit(plan: list[str], speed: float) -> None:
     d, committed, said = Driver(speed), [], 0
     for step in plan:
         before = d.session.phase
@@ -409,7 +409,7 @@ def test_any_order_of_events_ends_once_and_keeps_every_commit(plan: list[str], s
 
 
 def test_only_new_text_answers_speech() -> None:
-    """A service that went deaf goes on talking: echoes, repetitions and empty texts prove nothing."""
+    """A service that stopped transcribing may still send echoes, repetitions and empty texts."""
     d = Driver()
     d.speak(3)
     d.hear(Partial("he said"), timed("he said so", 0.2, 2.9))

@@ -1,4 +1,4 @@
-"""The end of a session to what follows: a row for each name the service is known to use."""
+"""The action after the end of a session, for each known error name."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ NAMES = {
 }
 
 
-def test_every_known_name_has_a_row() -> None:
+def test_every_known_error_name_is_tested() -> None:
     assert set(NAMES) >= ERROR_NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("suffix", ["", "_error"])
-def test_error_names(name: str, suffix: str) -> None:
+def test_an_error_name_decides_the_action(name: str, suffix: str) -> None:
     spelled = name if name.endswith("_error") else name + suffix
     action, error = NAMES[name]
     decision = decide(SessionEnd(EndReason.ERROR, name=spelled, detail="the text"), "https://stt.example")
@@ -53,7 +53,7 @@ def test_error_names(name: str, suffix: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "action", "error"),
+    ("reason", "action", "error"),
     [
         (EndReason.COMPLETED, RetryAction.DONE, type(None)),
         (EndReason.CLOSED, RetryAction.ROLLOVER, SessionLost),
@@ -61,8 +61,8 @@ def test_error_names(name: str, suffix: str) -> None:
         (EndReason.STALLED, RetryAction.RETRY, SessionStalled),
     ],
 )
-def test_other_ends(why: EndReason, action: RetryAction, error: type) -> None:
-    decision = decide(SessionEnd(why, detail="x"), "https://stt.example")
+def test_other_end_reasons_decide_the_action(reason: EndReason, action: RetryAction, error: type) -> None:
+    decision = decide(SessionEnd(reason, detail="x"), "https://stt.example")
     assert decision.action is action
     assert type(decision.error) is error
 
@@ -71,10 +71,10 @@ def test_other_ends(why: EndReason, action: RetryAction, error: type) -> None:
     ("code", "action"),
     [(1000, RetryAction.ROLLOVER), (None, RetryAction.ROLLOVER), (1001, RetryAction.RETRY), (1013, RetryAction.RETRY)],
 )
-def test_a_service_that_goes_away_is_given_a_moment(code: int | None, action: RetryAction) -> None:
+def test_the_close_code_decides_the_action(code: int | None, action: RetryAction) -> None:
     assert decide(SessionEnd(EndReason.CLOSED, close_code=code), "https://stt.example").action is action
 
 
-def test_a_refused_key_is_said_in_one_sentence() -> None:
+def test_a_refused_key_names_the_address() -> None:
     decision = decide(SessionEnd(EndReason.ERROR, name="auth_error", detail="expired"), "https://stt.example")
     assert str(decision.error).startswith("API key refused by https://stt.example")

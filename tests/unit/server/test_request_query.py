@@ -1,4 +1,4 @@
-"""The query of a request has one meaning or none."""
+"""The query of a request is unambiguous or refused."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from worker.server.request_query import EngineIoQuery, QueryRefused, parse_query
         ("EIO=4", "polling", None),
         ("EIO=4&transport=polling&sid=Ab_-9", "polling", "Ab_-9"),
         ("transport=websocket&sid=a", "websocket", "a"),
-        # Names in other letters are other names.
+        # Names are case-sensitive.
         ("EIO=4&SID=a&Sid=b&Transport=websocket", "polling", None),
         ("EIO=4&transport=polling&%73id=a", "polling", "a"),
         ("EIO=4&x=%26sid%3Da&y=%26transport%3Dwebsocket", "polling", None),
     ],
 )
-def test_a_query_is_read_once(raw: str, transport: str, sid: str | None) -> None:
+def test_a_valid_query_is_parsed(raw: str, transport: str, sid: str | None) -> None:
     query = parse_query(raw)
     assert query == EngineIoQuery(transport, sid)
     assert parse_query(query.canonical) == query

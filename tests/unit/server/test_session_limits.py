@@ -1,4 +1,4 @@
-"""How far a session may be ahead, and how its client is slowed."""
+"""The backlog of a session: its limit, and the throttling of clients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from worker.server.session_limits import Backlog
 
 
 @given(st.lists(st.floats(0.01, 10), max_size=60))
-def test_what_came_and_was_recognized_leaves_nothing(chunks: list[float]) -> None:
+def test_recognized_audio_leaves_no_backlog(chunks: list[float]) -> None:
     backlog = Backlog(1e9)
     for audio_s in chunks:
         backlog.received(audio_s)
@@ -27,7 +27,7 @@ def test_what_came_and_was_recognized_leaves_nothing(chunks: list[float]) -> Non
     assert backlog.total_s == 0
 
 
-def test_it_overflows_beyond_the_limit() -> None:
+def test_a_backlog_above_the_limit_overflows() -> None:
     backlog = Backlog(10)
     backlog.received(10)
     assert not backlog.overflows
@@ -44,13 +44,13 @@ async def held(backlog: Backlog, audio_s: float) -> asyncio.Task[None]:
     return task
 
 
-async def test_below_half_of_the_limit_nobody_is_held() -> None:
+async def test_below_half_of_the_limit_clients_are_not_slowed() -> None:
     backlog = Backlog(10)
     backlog.received(5)
     assert (await held(backlog, 100)).done()
 
 
-async def test_above_it_the_client_is_held_until_there_is_room() -> None:
+async def test_above_half_of_the_limit_a_client_waits_for_room() -> None:
     backlog = Backlog(10)
     backlog.received(8)
     task = await held(backlog, 100)
@@ -62,14 +62,14 @@ async def test_above_it_the_client_is_held_until_there_is_room() -> None:
     await asyncio.wait_for(task, 1)
 
 
-async def test_never_longer_than_the_audio_lasts() -> None:
+async def test_a_client_never_waits_longer_than_its_audio_lasts() -> None:
     backlog = Backlog(10)
     backlog.received(8)
     await asyncio.wait_for(backlog.throttle(0.01), 1)
     assert backlog.total_s == 8
 
 
-async def test_the_end_of_the_session_lets_go() -> None:
+async def test_the_end_of_the_session_ends_all_waits() -> None:
     backlog = Backlog(10)
     backlog.received(8)
     task = await held(backlog, 100)

@@ -1,4 +1,4 @@
-"""The ear of a session: what it hears does not depend on how the audio was cut, and nothing is lost at its edges."""
+"""The segmenter: utterances do not depend on the chunks of audio, and no audio is lost at their edges."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def listen(pcm: bytes, rate: int, sizes: list[int], wanted: EndpointingRules | N
 
 @settings(max_examples=25, deadline=None)
 @given(st.sampled_from([8000, 16000, 22050, 48000]), st.lists(st.integers(1, 30_000), max_size=40))
-def test_the_same_stretches_whatever_the_chunks(rate: int, sizes: list[int]) -> None:
+def test_utterances_do_not_depend_on_the_size_of_the_chunks(rate: int, sizes: list[int]) -> None:
     _, pcm = tones(8, rate)
     whole, parts = listen(pcm, rate, []), listen(pcm, rate, sizes)
     assert [(u.start_s, u.end_s, u.voice_start_s) for u in whole] == [
@@ -44,7 +44,7 @@ def test_the_same_stretches_whatever_the_chunks(rate: int, sizes: list[int]) -> 
 @pytest.mark.parametrize(
     "wanted", [EndpointingRules(), EndpointingRules(commit_silence_s=1.5, max_segment_s=36, early_after_s=float("inf"))]
 )
-def test_every_word_is_in_one_stretch_at_its_time(wanted: EndpointingRules) -> None:
+def test_every_word_is_in_one_utterance_at_its_time(wanted: EndpointingRules) -> None:
     words, pcm = tones(60, 44100)
     heard = [
         (word.text, u.start_s + at + word.start)
@@ -56,7 +56,7 @@ def test_every_word_is_in_one_stretch_at_its_time(wanted: EndpointingRules) -> N
     assert [start for _, start in heard] == pytest.approx([word.start for word in words], abs=0.03)
 
 
-def test_a_stretch_ends_with_the_audio_not_with_the_padding() -> None:
+def test_an_utterance_ends_with_the_audio_not_with_the_padding() -> None:
     words, pcm = tones(5)
     end = round((words[0].end + 0.01) * 16000) * 2
     (utterance,) = listen(pcm[:end], 16000, [])
@@ -64,16 +64,16 @@ def test_a_stretch_ends_with_the_audio_not_with_the_padding() -> None:
     assert sum(len(samples) for _, samples in utterance.pieces) == round(utterance.duration_s * 16000)
 
 
-def test_memory_stays_bounded_in_silence_and_in_endless_noise() -> None:
+def test_memory_is_bounded_in_silence_and_in_endless_noise() -> None:
     for level in (0, 8000):
         segmenter = SpeechSegmenter(16000, ToneVoiceDetector(), EndpointingRules())
         for _ in range(120):
             segmenter.process(np.full(16000, level, np.int16))
-            assert len(segmenter._tape) <= 21 * 16000
+            assert len(segmenter._buffer) <= 21 * 16000
         assert segmenter.received_s == 120
 
 
-def test_open_speech_is_what_was_said_since_the_last_cut() -> None:
+def test_open_speech_starts_after_the_last_utterance() -> None:
     words, pcm = tones(5)
     segmenter = SpeechSegmenter(16000, ToneVoiceDetector(), EndpointingRules())
     samples = np.frombuffer(pcm, "<i2")

@@ -57,7 +57,7 @@ def fail(why: str) -> None:
     raise ValueError(why)
 
 
-def test_a_line_of_json_is_one_event_with_what_is_bound(lines: Lines) -> None:
+def test_a_line_of_json_is_one_event_with_its_context(lines: Lines) -> None:
     log_setup.set_up(settings(STT_LOG_FORMAT="json"))
     with structlog.contextvars.bound_contextvars(job="f00", session=2):
         structlog.get_logger("worker.a").info("session ended", code=1000)
