@@ -97,8 +97,8 @@ async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger
 
 def _content(record: ContentRecord) -> KnownContent:
     return KnownContent(
-        named=None if record.keyed or record.named in ("", "*") else record.named,
-        began=read_start_content(record.began) if record.began else None,
+        submitted=None if record.keyed or record.named in ("", "*") else record.named,
+        start=read_start_content(record.began) if record.began else None,
         warnings=(f"started over: {record.restarted}",) if record.restarted else (),
     )
 

@@ -158,7 +158,7 @@ async def test_a_job_resumes_only_with_its_own_content(tmp_path: Path, change: C
         assert began.sha256 == hashlib.sha256(source.read_bytes()).hexdigest()
         if not hash_was_known:  # the worker was killed before it recorded the hash
             began = replace(began, sha256=None)
-        resume, content = ResumeState(committed=tuple(log.segments[:1])), KnownContent(began=began)
+        resume, content = ResumeState(committed=tuple(log.segments[:1])), KnownContent(start=began)
         assert_said(await transcribe(source, settings, resume=resume, content=content), WORDS)
         change(source)
         with pytest.raises(SourceChanged, match="since the job began; the committed text is kept"):
@@ -173,7 +173,7 @@ async def test_a_job_resumes_with_equal_content_in_another_file(tmp_path: Path) 
         copy = tmp_path / "copy.wav"
         copy.write_bytes(source.read_bytes())
         copy.replace(source)
-        resume, content = ResumeState(committed=tuple(log.segments[:1])), KnownContent(began=log.contents[-1])
+        resume, content = ResumeState(committed=tuple(log.segments[:1])), KnownContent(start=log.contents[-1])
         assert_said(await transcribe(source, settings, resume=resume, content=content), WORDS)
 
 
@@ -184,7 +184,7 @@ async def test_a_file_that_was_replaced_before_the_job_started_is_not_streamed(t
     async with tone_service() as settings:
         log = MemoryLog()
         with pytest.raises(SourceChanged, match="since the job was submitted"):
-            await transcribe(source, settings, log=log, content=KnownContent(named=named))
+            await transcribe(source, settings, log=log, content=KnownContent(submitted=named))
     assert (log.segments, log.reports) == ([], [])
 
 
@@ -197,14 +197,14 @@ async def test_replaced_content_at_a_url_is_refused(tmp_path: Path, validator: s
         with faulty_web(first) as web:
             url, log = web.url(validator), MemoryLog()
             named = await content_of(parse(url), settings)
-            content = KnownContent(named=named)
+            content = KnownContent(submitted=named)
             assert_said(await transcribe(url, settings, log=log, content=content), WORDS)
             began = log.contents[-1]
             assert began == StartContent(None, hashlib.sha256(first).hexdigest())
             web.content = second
             resume = ResumeState(committed=tuple(log.segments[:1]))
             with pytest.raises(SourceChanged, match="since the job began"):
-                await transcribe(url, settings, resume=resume, content=KnownContent(began=began))
+                await transcribe(url, settings, resume=resume, content=KnownContent(start=began))
             with pytest.raises(SourceChanged, match="since the job was submitted"):
                 await transcribe(url, settings, content=content)
 

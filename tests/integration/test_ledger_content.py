@@ -37,8 +37,8 @@ async def test_a_job_carries_the_content_it_stands_for(ledger: Ledger, settings:
     lease = await taken(ledger)
     assert (lease.content.named, lease.content.began) == (ONE, BEGAN), "the name is that of the submission"
     job = await job_of(lease, JobSpec(source="/audio/a.wav"), settings, ledger)
-    assert job.content.named == ONE
-    assert job.content.began == StartContent("5 6 7 8 9", None)
+    assert job.content.submitted == ONE
+    assert job.content.start == StartContent("5 6 7 8 9", None)
 
 
 async def test_retry_starts_over_when_the_source_has_changed(ledger: Ledger) -> None:

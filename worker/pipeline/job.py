@@ -37,25 +37,26 @@ class StartContent:
     """In hexadecimal, or None while it is unknown."""
 
 
-_BEGAN: Final = TypeAdapter(StartContent)
+_START_CONTENT: Final = TypeAdapter(StartContent)
 
 
 def start_content_json(content: StartContent) -> str:
-    return _BEGAN.dump_json(content).decode()
+    """The JSON form in the ledger. Its field names must not change."""
+    return _START_CONTENT.dump_json(content).decode()
 
 
 def read_start_content(text: str) -> StartContent:
     """Reads the output of `start_content_json`."""
-    return _BEGAN.validate_json(text)
+    return _START_CONTENT.validate_json(text)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownContent:
     """The known identity of the content of a job's source."""
 
-    named: str | None = None
+    submitted: str | None = None
     """The content at submission, as `content_of` returns it, or None if it is unknown or any content is accepted."""
-    began: StartContent | None = None
+    start: StartContent | None = None
     """The content at the start of the first attempt."""
     warnings: tuple[str, ...] = ()
     """Warnings for the transcript: the reason why the job started over."""

@@ -233,6 +233,6 @@ class SessionSequence:
         self._record.failures.append(str(decision.error))
         pause_s = 0.0 if decision.action is RetryAction.ROLLOVER and not failures else backoff_s(failures, *BACKOFF_S)
         error = str(decision.error)
-        logger.warning("session ended early", job=self._record.job_id, error=error, next_in_s=round(pause_s, 1))
+        logger.warning("session ended early", job=self._record.job_id, error=error, retry_in_s=round(pause_s, 1))
         self._report("")
         await asyncio.sleep(pause_s)

@@ -25,7 +25,9 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 class ContentGuard:
-    """Created by `guarded`. Raises SourceChanged if the content differs from that at the start of the job."""
+    """Checks that the content of a source does not change. Create it with `guarded`.
+
+    The methods raise SourceChanged if the content differs from the content at the start of the job."""
 
     def __init__(
         self, job: Job, local: LocalSource, log: JobLog, start: os.stat_result, digest: asyncio.Future[str]
@@ -35,29 +37,29 @@ class ContentGuard:
         self._sha256: str | None = None
         self._from_start = False
         """Whether the hash is certain to be of the content at the start."""
-        self._noting: asyncio.Task[None] | None = None
+        self._hash_task: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
-        """Compare the content with the known one, and record the content at the start of this attempt durably."""
+        """Compare the source with its known content, and record the content at the start of this attempt durably."""
         content, stamp = self._job.content, str(FileStamp.of(self._start))
-        named, began = content.named, content.began
-        if named is not None and self._local.content is not None and _differ(named, self._local.content):
+        submitted, began = content.submitted, content.start
+        if submitted is not None and self._local.content is not None and _differ(submitted, self._local.content):
             raise self._changed("since the job was submitted")
         expected = began.sha256 if began is not None else None
         since = "since the job began"
-        if expected is None and named is not None and _SHA256.fullmatch(named):
-            expected, since = named, "since the job was submitted"
+        if expected is None and submitted is not None and _SHA256.fullmatch(submitted):
+            expected, since = submitted, "since the job was submitted"
         if self._digest.done():
             self._sha256, self._from_start = await self._digest, True
         elif expected is not None:
-            await self._take_hash()
+            await self._await_hash()
         if expected is not None and self._sha256 != expected:
             raise self._changed(since)
         if began is not None and expected is None and self._has_progress() and began.stamp != stamp:
             raise self._changed(since)
-        await self._note(stamp)
+        await self._record_start(stamp)
         if self._sha256 is None:
-            self._noting = asyncio.create_task(self._note_hash(stamp))
+            self._hash_task = asyncio.create_task(self._record_hash(stamp))
 
     def check_size(self) -> None:
         """A cheap check for every commit, so that a file that shrinks or grows is not streamed to its end."""
@@ -66,15 +68,15 @@ class ContentGuard:
 
     async def end(self) -> str:
         """The sha256 of the streamed content. Call it after the last read of the source."""
-        if self._noting is not None:
-            await self._noting
+        if self._hash_task is not None:
+            await self._hash_task
         now, start = await asyncio.to_thread(self._local.file.stat), self._start
         sha256 = self._sha256 or await self._digest
         if FileStamp.of(now) == FileStamp.of(start):
             return sha256
         written = (now.st_size, now.st_mtime_ns) != (start.st_size, start.st_mtime_ns)
-        moved = _place(now) != _place(start) or _path_of(self._local) != self._start_path
-        # Before the hash was made, only changes of the name, the links or the permissions are known to be harmless.
+        moved = _location_attributes(now) != _location_attributes(start) or _path_of(self._local) != self._start_path
+        # If the file changed before it was hashed, only changes of name, links or permissions are certainly harmless.
         provable = self._from_start or (moved and not written)
         if provable and await asyncio.to_thread(sha256_of, self._local.file) == sha256:
             return sha256
@@ -89,20 +91,20 @@ class ContentGuard:
         return self._changed("while it was streamed") if changed else exc
 
     async def close(self) -> None:
-        if self._noting is not None:
-            self._noting.cancel()
-            await asyncio.gather(self._noting, return_exceptions=True)
+        if self._hash_task is not None:
+            self._hash_task.cancel()
+            await asyncio.gather(self._hash_task, return_exceptions=True)
 
-    async def _note_hash(self, stamp: str) -> None:
-        await self._take_hash()
+    async def _record_hash(self, stamp: str) -> None:
+        await self._await_hash()
         if self._from_start:
-            await self._note(stamp)
+            await self._record_start(stamp)
 
-    async def _take_hash(self) -> None:
+    async def _await_hash(self) -> None:
         self._sha256 = await asyncio.shield(self._digest)
         self._from_start = FileStamp.of(await asyncio.to_thread(self._local.file.stat)) == FileStamp.of(self._start)
 
-    async def _note(self, stamp: str) -> None:
+    async def _record_start(self, stamp: str) -> None:
         remote = self._local.content is not None
         named = (self._local.content or "") if remote else (self._sha256 or "")
         await self._log.began(start_content_json(StartContent(None if remote else stamp, self._sha256)), named)
@@ -119,8 +121,9 @@ class ContentGuard:
 
 @asynccontextmanager
 async def guarded(job: Job, local: LocalSource, log: JobLog) -> AsyncIterator[ContentGuard]:
-    """A guard that has compared the source with its known content. Raises SourceChanged, also instead of a decoder
-    error that a change of the file caused."""
+    """Yield a guard that has compared the source with its known content.
+
+    Raises SourceChanged, also in place of a decoder error that a change of the file caused."""
     start = await asyncio.to_thread(local.file.stat)
     async with background_sha256(local.file, _known(job, local, str(FileStamp.of(start)))) as digest:
         guard = ContentGuard(job, local, log, start, digest)
@@ -142,12 +145,12 @@ def _known(job: Job, local: LocalSource, stamp: str) -> str | None:
         return local.sha256
     if job.sha256 is not None and job.sha256_stamp in (None, stamp):
         return job.sha256
-    began = job.content.began
+    began = job.content.start
     return began.sha256 if began is not None and began.stamp == stamp else None
 
 
 def _differ(one: str, other: str) -> bool:
-    """Whether two texts of `content_text` are of different contents, as far as both have a validator and a length."""
+    """Whether two texts of `content_text` identify different contents, by lengths and validators that both have."""
     pairs = list(zip(one.split("\n")[1:3], other.split("\n")[1:3], strict=False))
     if len(pairs) < 2:
         return False  # the content was not known at submission
@@ -158,7 +161,7 @@ def _differ(one: str, other: str) -> bool:
     return same_kind and "None" not in (validator, other_validator) and validator != other_validator
 
 
-def _place(facts: os.stat_result) -> tuple[int, ...]:
+def _location_attributes(facts: os.stat_result) -> tuple[int, ...]:
     """The attributes that a rename, a link or a change of permissions changes."""
     return facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid
 

@@ -81,7 +81,7 @@ def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
         warnings.append("the service never committed the last words; they are its last partial text")
     if estimated := sum(s.timing == "estimated" and s.committed for s in spoken):
         warnings.append(
-            f"{estimated} of {len(spoken)} segments have no usable word times from the service; theirs are estimated"
+            f"{estimated} of {len(spoken)} segments have no usable word times from the service; times are estimated"
         )
     if dropped := sum(section.dropped for section in facts.sections):
         pieces = "piece" if dropped == 1 else "pieces"
@@ -151,9 +151,9 @@ def _sound_warning(unanswered: tuple[UnansweredSound, ...]) -> list[str]:
     places = "" if len(sounds) == 1 else f" in {len(sounds)} places, the first"
     found = "the speech detector finds no speech in it"
     if any(one.sound == "speech" for one in sounds):
-        found = "the speech detector finds less than a second of speech in a place"
+        found = "the speech detector finds less than a second of speech in each place"
     if any(one.sound == "unknown" for one in sounds):
-        found = "whether it is speech is not known: install the extra 'local' for the speech detector"
+        found = "it may be speech: install the extra 'local' for the speech detector"
     where = f"{first.start:.1f}–{first.end:.1f} s"
     return [f"the service gave no text for {seconds:.1f} s of sound{places} at {where}; {found}"]
 

@@ -24,9 +24,9 @@ from worker.transcript.model import Gap, Segment, Transcript
 from worker.transcript.subtitles.style import PLAIN, Style
 from worker.transcript.subtitles.word_alignment import AlignedPiece, align
 
-_MARK: Final = "<!-- segments -->\n"
-_VOICES: Final = 6
-_UNSURE: Final = ((0.5, "c0"), (0.7, "c1"))
+_SEGMENTS_MARK: Final = "<!-- segments -->\n"
+_COLOURS: Final = 6
+_CONFIDENCE_CLASSES: Final = ((0.5, "c0"), (0.7, "c1"))
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
 _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
@@ -41,7 +41,7 @@ def pieces(
     `place`: absolute path or address of the page, from which the relative path to the audio follows. `absolute_paths`:
     whether the page may contain absolute paths of this machine.
     """
-    head, tail = _page().split(_MARK)
+    head, tail = _page().split(_SEGMENTS_MARK)
     language = _lang(transcript.language, style)
     path, name = transcript.source.path, transcript.source.name
     web = _web_address(path)
@@ -75,15 +75,15 @@ def _body(transcript: Transcript, style: Style, language: str, hidden: str) -> I
     names = list(dict.fromkeys(s.channel for s in transcript.segments if s.channel))
     items: list[tuple[float, Segment | Gap]] = [(s.start, s) for s in transcript.segments if s.text.strip()]
     items += [(gap.start, gap) for gap in transcript.coverage.missing]
-    heard: str | None = None
+    previous: str | None = None
     for _, item in sorted(items, key=lambda pair: pair[0]):
         if isinstance(item, Gap):
             yield _gap(item, _without_path(item.reason, hidden, transcript.source.name))
             continue
-        voice = names.index(item.channel) % _VOICES + 1 if item.channel else 1
+        voice = names.index(item.channel) % _COLOURS + 1 if item.channel else 1
         own = _lang(item.language, style)
-        yield _segment(item, voice, named=item.channel != heard, lang="" if own in ("und", language) else own)
-        heard = item.channel
+        yield _segment(item, voice, named=item.channel != previous, lang="" if own in ("und", language) else own)
+        previous = item.channel
     if not items:
         yield '<p class="nothing">No speech was found.</p>\n'
 
@@ -104,7 +104,7 @@ def _word(piece: AlignedPiece) -> str:
     unsure = ""
     if piece.confidence is not None:
         marks += f" {round(100 * min(1.0, max(0.0, piece.confidence)))}"
-        unsure = next((f' class="{name}"' for limit, name in _UNSURE if piece.confidence < limit), "")
+        unsure = next((f' class="{name}"' for limit, name in _CONFIDENCE_CLASSES if piece.confidence < limit), "")
     return f'<span data-t="{marks}"{unsure}>{escape(piece.text)}</span>'
 
 
@@ -119,13 +119,13 @@ def _facts(transcript: Transcript) -> Iterator[str]:
     yield _clock(transcript.source.duration)
     if transcript.language:
         yield transcript.language
-    sure = [word.confidence for s in transcript.segments for word in s.words if word.confidence is not None]
+    confidences = [word.confidence for s in transcript.segments for word in s.words if word.confidence is not None]
     count = sum(len(s.words) for s in transcript.segments)
     yield _counted(len(transcript.segments), "segment")
     if count:
         yield _counted(count, "word")
-    if sure:
-        yield f"mean confidence {round(100 * sum(sure) / len(sure))} %"
+    if confidences:
+        yield f"mean confidence {round(100 * sum(confidences) / len(confidences))} %"
     yield transcript.created_at[:10]
 
 

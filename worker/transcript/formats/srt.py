@@ -13,10 +13,10 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     """Yield numbered cues with times as `HH:MM:SS,mmm`. A transcript without text gives an empty file.
 
     With separate channels, a cue begins with the name of its channel if the previous cue has another channel."""
-    heard: str | None = None
+    previous: str | None = None
     for number, cue in enumerate(cues(transcript, style, named=True), start=1):
-        name = label(cue.channel) if cue.channel != heard else ""
-        heard = cue.channel
+        name = label(cue.channel) if cue.channel != previous else ""
+        previous = cue.channel
         yield ("\n" if number > 1 else "") + _cue(number, cue, name)
 
 

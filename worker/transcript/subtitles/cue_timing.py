@@ -77,10 +77,10 @@ def _of_channel(
             parts = tuple(line for each in cue.lines if (line := _line(each, without_stops=rules.without_stops)))
             if parts:
                 shown_ms = max(shown_ms, cue.start_ms)  # keeps the order of the text even if its times are wrong
-                yield _untimed_cue(channel, cue, parts, shown_ms), cue.read_ms
+                yield _spoken_cue(channel, cue, parts, shown_ms), cue.read_ms
 
 
-def _untimed_cue(channel: str | None, cue: CueUnits, parts: tuple[tuple[Part, ...], ...], start_ms: int) -> Cue:
+def _spoken_cue(channel: str | None, cue: CueUnits, parts: tuple[tuple[Part, ...], ...], start_ms: int) -> Cue:
     return Cue(start_ms, max(start_ms, cue.end_ms), tuple(map(_text, parts)), parts, channel)
 
 
