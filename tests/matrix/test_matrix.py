@@ -18,7 +18,7 @@ from worker.audio.frames import wire_frames
 _WITHIN_S = 0.03
 _LOSSY_WITHIN_S = 0.06
 _DURATION_WITHIN_S = 0.1
-_NEVER = ("nothing after that", "not believed", "cut off or damaged")
+_NEVER = ("nothing after that", "which is implausible", "cut off or damaged")
 _JOINED_S = 0.05
 """Where files were joined, encoders add silence at the end of the first and the start of the second."""
 
@@ -60,7 +60,7 @@ def _check(case: Case, folder: Path) -> None:
 
 
 def _of_warnings(warnings: tuple[str, ...], expected: Expected) -> Iterator[str]:
-    text = "; ".join(warnings).replace("which is not believed; the audio is joined there", "joined")
+    text = "; ".join(warnings).replace("which is implausible; the audio is joined there", "joined")
     if expected.one_of and not any(part in text for part in expected.one_of):
         yield "no warning of truncation"
     if warnings and not expected.may_warn:

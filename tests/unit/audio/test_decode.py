@@ -161,7 +161,7 @@ def test_an_empty_file(tmp_path: Path) -> None:
 
 def test_a_header_without_audio(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.wav", np.zeros(0, np.float32), 8000)
-    with pytest.raises(DamagedSource, match="holds no audio"):
+    with pytest.raises(DamagedSource, match="contains no audio"):
         open_source(path)
 
 

@@ -113,7 +113,7 @@ def test_a_transport_stream_whose_clock_was_set_anew_has_no_hole_of_hours(tmp_pa
     found, length_s, warnings = read(path)
     assert [w.number for w in found] == [w.number for w in WORDS]
     assert abs(length_s - LENGTH_S) < 0.2
-    assert any("which is not believed" in text for text in warnings)
+    assert any("which is implausible" in text for text in warnings)
 
 
 def test_packets_that_were_sent_twice_are_read_once(tmp_path: Path) -> None:

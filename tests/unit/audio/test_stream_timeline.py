@@ -137,7 +137,7 @@ def test_an_implausible_jump_joins_the_audio(jump_s: float) -> None:
     out, warnings = placed(frames_of(signal, starts))
     np.testing.assert_array_equal(out, signal)
     assert len(warnings) == 1
-    assert "which is not believed; the audio is joined there" in warnings[0]
+    assert "which is implausible; the audio is joined there" in warnings[0]
 
 
 def test_a_long_gap_within_the_length_of_the_container_is_accepted() -> None:

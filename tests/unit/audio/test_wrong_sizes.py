@@ -146,7 +146,7 @@ def test_a_size_that_is_not_known(tmp_path: Path, family: Family, behind: bool) 
 @pytest.mark.parametrize("ends_s", [PAUSE, 2.6, 0.05], ids=["in-silence", "in-a-word", "at-once"])
 def test_a_size_too_small(tmp_path: Path, family: Family, behind: bool, ends_s: float) -> None:
     make(tmp_path / "a", family, lambda size: int(size * ends_s / LENGTH_S) // 6 * 6, trailing(family, behind))
-    assert_whole(tmp_path / "a", "the header promises less audio than the file holds")
+    assert_whole(tmp_path / "a", "the header declares less audio than the file has")
 
 
 @EACH
@@ -154,7 +154,7 @@ def test_an_odd_size(tmp_path: Path, family: Family) -> None:
     make(tmp_path / "a", family, lambda size: size - 1)
     assert_whole(tmp_path / "a")
     make(tmp_path / "a", family, lambda size: size // 2 + 1)
-    assert_whole(tmp_path / "a", "the header promises less audio than the file holds")
+    assert_whole(tmp_path / "a", "the header declares less audio than the file has")
 
 
 @EACH
@@ -167,7 +167,7 @@ def test_a_file_cut_off(tmp_path: Path, family: Family) -> None:
     assert len(words) >= 4
     assert duration_s == pytest.approx(4.0, abs=0.05)
     assert len(warnings) == 1
-    assert "cut off: the header promises" in warnings[0]
+    assert "cut off: the header declares" in warnings[0]
 
 
 @EACH
@@ -192,7 +192,7 @@ def test_a_long_header(tmp_path: Path, size: int | None, before: bytes) -> None:
     at = data.index(b"fmt ")
     long = wav_chunk(before, np.random.default_rng(2).bytes(70_001))
     (tmp_path / "a").write_bytes(data[:at] + long + data[at:] + long)
-    expected = {0: "the header gives no length", 4000: "the header promises less"}
+    expected = {0: "the header gives no length", 4000: "the header declares less"}
     assert_whole(tmp_path / "a", expected.get(size or -1 if size is None else size, ""))
 
 
@@ -276,7 +276,7 @@ def test_flac_behind_an_id3_tag(tmp_path: Path, samples: int) -> None:
     data = bytearray(path.read_bytes())
     data[22:26] = samples.to_bytes(4, "big")
     path.write_bytes(b"ID3\x03\0\0\0\0\x10\0" + bytes(2048) + bytes(data))
-    assert_whole(path, "the header promises less" if samples else "")
+    assert_whole(path, "the header declares less" if samples else "")
 
 
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f.unknown == 0xFFFFFFFF], ids=str)
@@ -300,7 +300,7 @@ def test_a_size_that_wrapped_at_4_gib(tmp_path: Path, family: Family) -> None:
     began = time.monotonic()
     with open_source(path) as source:
         assert source.info.frames == frames
-        assert any("promises less audio" in text for text in source.warnings)
+        assert any("declares less audio" in text for text in source.warnings)
         last = frames - round(LENGTH_S * RATE)
         words = tones.decode_pcm16(b"".join(wire_frames(source, 16000, 4000, last / RATE)))
     assert [w.number for w in words] == [w.number for w in WORDS]
@@ -319,7 +319,7 @@ def test_the_search_for_more_audio_is_bounded(tmp_path: Path) -> None:
         file.seek(7 << 30)
         file.write(b"\x10\x20" * 500)
     with open_source(path) as source:
-        assert any("promises less audio" in text for text in source.warnings)
+        assert any("declares less audio" in text for text in source.warnings)
     assert time.monotonic() - began < 20
 
 

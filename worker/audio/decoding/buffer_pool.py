@@ -1,7 +1,7 @@
-"""Memory to decode into, which the sources of a process share: each needs it only for a moment.
+"""Shares decoding buffers among the sources of a process, because each source needs one only for a moment.
 
-With a buffer of its own, each of hundreds of live sources would hold one, and none of them would be in the processor's
-cache when its turn comes.
+With separate buffers, hundreds of open sources would use much memory, and no buffer would still be in the processor's
+cache when its source decodes again.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _free: list[npt.NDArray[np.uint8]] = []
 
 @contextmanager
 def scratch(frames: int, channels: int, dtype: type[np.int16] | type[np.float32]) -> Iterator[npt.NDArray[Any]]:
-    """An array[frames, channels] with anything in it, the caller's until the end of the block. For any thread."""
+    """A buffer array[frames, channels] with undefined content, valid until the end of the `with` block. Thread-safe."""
     values = frames * channels
     wanted = values * np.dtype(dtype).itemsize
     try:
-        memory = _free.pop()  # the one used last
+        memory = _free.pop()  # the buffer used last is most likely in the cache
     except IndexError:
         memory = np.empty(0, np.uint8)
     if len(memory) < wanted:

@@ -1,7 +1,7 @@
-"""Follows the audio of a transport stream when its coding changes or it continues in another stream.
+"""Follows the audio of a transport stream when its coding changes, or when it continues in another stream.
 
-FFmpeg decodes one stream, with the coding at its start. Broadcasts and joined files change both; at such a place the
-rest of the file is opened again.
+FFmpeg decodes one stream, with the coding at its start. Broadcasts and joined files may change both. At such a position
+the rest of the file is opened again.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Final
 from worker.audio.decoding.ffmpeg_container import DecodedFrame, LostPacket, MediaContainer, OtherStream
 from worker.errors import SourceError
 
-_SURE_LOST: Final = 5
-"""This many undecodable packets in a row may mean a change of coding."""
-_MAX_LOOKS: Final = 20
-"""Maximum number of checks for a change: damage looks the same at first, and each check opens the file."""
+_LOST_BEFORE_CHECK: Final = 5
+"""Number of undecodable packets in a row after which a change of coding is checked."""
+_MAX_CHECKS: Final = 20
+"""Maximum number of checks for a change. Damage looks the same at first, and each check opens the file."""
 
 
 def frames_through_changes(opened: MediaContainer) -> Iterator[DecodedFrame | LostPacket]:
-    """The frames of a container and of those that follow it in the same file."""
+    """The frames of a container, and of the containers that follow it in the same file."""
     with ExitStack() as following:
         current: MediaContainer | None = opened
         while current is not None:
@@ -30,9 +30,9 @@ def frames_through_changes(opened: MediaContainer) -> Iterator[DecodedFrame | Lo
 
 
 def _until_change(opened: MediaContainer) -> Generator[DecodedFrame | LostPacket, None, MediaContainer | None]:
-    """Yields frames up to a change, and returns the container that continues after it."""
+    """Yield frames up to a change. Return the container that continues after it, or None at the end."""
     lost: list[LostPacket] = []
-    looks = 0
+    checks = 0
     for item in opened.frames():
         if isinstance(item, OtherStream):
             yield from lost
@@ -43,8 +43,8 @@ def _until_change(opened: MediaContainer) -> Generator[DecodedFrame | LostPacket
             yield item
             continue
         lost.append(item)
-        if len(lost) == _SURE_LOST and looks < _MAX_LOOKS:
-            looks += 1
+        if len(lost) == _LOST_BEFORE_CHECK and checks < _MAX_CHECKS:
+            checks += 1
             if (following := _of_another_coding(opened, lost[0].position)) is not None:
                 return following
     yield from lost
@@ -52,6 +52,7 @@ def _until_change(opened: MediaContainer) -> Generator[DecodedFrame | LostPacket
 
 
 def _of_another_coding(opened: MediaContainer, position: int | None) -> MediaContainer | None:
+    """The container from byte `position` on if its coding differs, else None."""
     if position is None:
         return None
     try:

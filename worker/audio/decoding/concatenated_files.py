@@ -1,7 +1,7 @@
-"""Reads files that consist of several recordings in sequence, of any coding, rate and channels.
+"""Reads files that consist of several recordings in sequence, with different codings, rates and channels.
 
-Adverts in podcasts, joined MP3 files and chained Ogg streams are such files. Each part has a reader of its
-own: libsndfile, else FFmpeg. A part that neither library decodes becomes silence of its length. All parts are mixed
+Examples are podcasts with adverts, joined MP3 files and chained Ogg streams. Each part has its own reader: libsndfile,
+else FFmpeg. A part that neither library decodes becomes silence of its length. All parts are reduced to one channel
 and resampled to the highest rate among them.
 """
 
@@ -28,16 +28,17 @@ from worker.errors import DamagedSource, SourceError
 
 _BLOCK_S: Final = 1.0
 _SHORTER_S: Final = 0.5
+"""A part that is shorter than declared by more than this, and by more than 1 %, is reported as damaged."""
 _TIMED_BLOCK_S: Final = 0.02
-"""Short, as holes and drift are corrected between blocks."""
+"""Block length of parts with timestamps. It is short because gaps and drift are corrected between blocks."""
 
 
 class ConcatenatedSource(ReaderBase):
-    """The open parts of one file."""
+    """A file that consists of several parts, read as one source."""
 
     def __init__(self, path: SourceFile, plan: ReadPlan, channel: int | None = None, track: int | None = None) -> None:
-        """`track`: of each part, from 1; None for its default. Raises the SourceError of the first part when no part
-        can be opened."""
+        """`channel`: from 0, or None to mix all channels. `track`: the track to read in each part (from 1), or None for
+        its default. Raises the SourceError of the first part if no part can be opened."""
         super().__init__(path, plan.warnings)
         self._parts = plan.parts
         self._channel = channel
@@ -62,7 +63,7 @@ class ConcatenatedSource(ReaderBase):
             else:
                 forms.add(part.form)
         if not found:
-            raise refused or DamagedSource(f"{self.path}: holds no audio")
+            raise refused or DamagedSource(f"{self.path}: contains no audio")
         rate, channels = max(info.sample_rate for info in found), max(info.channels for info in found)
         tracks = max((info.tracks for info in found), key=len)
         return AudioInfo(rate, channels, None, found[0].format, tracks)
@@ -74,7 +75,7 @@ class ConcatenatedSource(ReaderBase):
         yield from self._counted(regrouped(self._mono(), size), start_frame)
 
     def _mono(self) -> Iterator[Samples]:
-        """All parts at the common rate."""
+        """The signal of all parts at the common rate."""
         one_rate, at_s = RateConverter(self.info.sample_rate), 0.0
         refusals: list[SourceError] = []
         for part in self._parts:
@@ -122,7 +123,7 @@ class ConcatenatedSource(ReaderBase):
 
 
 def _timed(blocks: Iterator[TimedBlock], part: FilePart) -> Iterator[TimedBlock]:
-    """The blocks with their times moved by the part's shifts, cut where a shift begins."""
+    """The blocks with times from the part's shifts. Blocks are cut at the beginning of each shift."""
     if not part.shifts:
         yield from blocks
         return

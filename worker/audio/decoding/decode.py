@@ -1,4 +1,4 @@
-"""Opens an audio file and yields its samples as mono blocks."""
+"""Opens audio files with libsndfile or FFmpeg, and reads them as mono blocks."""
 
 from __future__ import annotations
 
@@ -22,18 +22,19 @@ from worker.errors import DamagedSource, UnsupportedSource
 
 _RATES: Final = range(1000, 1_000_001)
 _UNMEASURED: Final = ("MP3/", "NIST/")
-"""Formats whose length libsndfile measures in the file itself, not in a header."""
+"""Formats whose length libsndfile derives from the size of the file, not from a header."""
 _ROUNDING_S: Final = 0.05
-"""Lengths in headers include encoder padding or are rounded: a smaller difference is not damage."""
+"""A file that is shorter than declared by less than this is not damaged: headers include encoder padding or round."""
 
 __all__ = ["AudioInfo", "SndfileSource", "open_source"]
 
 
 class SndfileSource(ReaderBase):
-    """A file that libsndfile reads. Get it from `open_source`; close it, or use it as a context manager."""
+    """A file that libsndfile reads. Created by `open_source`; close it, or use it as a context manager."""
 
     def __init__(self, path: SourceFile, channel: int | None = None, plan: ReadPlan | None = None) -> None:
-        """`plan`: as `read_plan` gives it, with one part at most."""
+        """`channel`: from 0, or None to mix all channels. `plan`: the result of `read_plan`, with at most one part.
+        Raises SndfileRefused."""
         super().__init__(path)
         self._channel = channel
         check_readable(path)
@@ -45,15 +46,16 @@ class SndfileSource(ReaderBase):
         self.info = info = self._stream.info
         if info.frames == 0 or info.sample_rate not in _RATES:
             self.close()
-            fault = "holds no audio" if info.frames == 0 else f"gives a sample rate of {info.sample_rate} Hz"
+            fault = "contains no audio" if info.frames == 0 else f"gives a sample rate of {info.sample_rate} Hz"
             raise SndfileRefused(path, f"has an audio header, but it {fault}", damaged=True)
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
-        """See `ReaderBase.blocks`. Later damage is passed over, in FLAC with silence in its place."""
+        """See `ReaderBase.blocks`. Damage after the start is skipped; in FLAC, silence replaces the lost audio."""
         return cast(Iterator[Samples], self._blocks(start_frame, block_s, stored=False))
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples | Pcm16]:
-        """The same, but int16 where 16 bits of one channel are wanted. The next block may overwrite the last one."""
+        """The same, but int16 if one channel of a 16-bit coding is read. The next block may overwrite the previous
+        one."""
         return self._blocks(start_frame, block_s, stored=True)
 
     def _blocks(self, start_frame: int, block_s: float, *, stored: bool) -> Iterator[Samples | Pcm16]:
@@ -65,13 +67,14 @@ class SndfileSource(ReaderBase):
             lead_frames(self.info.channels, self._channel, self.info.sample_rate, start_frame)
         )
         yield from self._counted(self._stream.blocks(block_s, self._channel, stored=stored), start_frame)
-        if self._gave_up:
+        if self._stopped_early:
             yield from self._counted(self._rest(block_s), start_frame)
         self._check_end()
 
     @property
-    def _gave_up(self) -> bool:
-        """libsndfile stopped before the end. Damage in FLAC is silence by now: only its own reader knows the times."""
+    def _stopped_early(self) -> bool:
+        """Whether libsndfile stopped before the end. FLAC is excluded: its reader already replaced the damage by
+        silence, and FFmpeg does not know the times after it."""
         form = self.info.format
         stopped = self._stream is not None and self._stream.failed
         return not form.startswith("FLAC/") and (stopped or (form.startswith("MP3/") and self._is_short))
@@ -82,7 +85,7 @@ class SndfileSource(ReaderBase):
         return frames is not None and frames - self.frames_decoded > _ROUNDING_S * rate
 
     def _rest(self, block_s: float) -> Iterator[Samples]:
-        """The audio that FFmpeg reads from the place where libsndfile stopped."""
+        """The audio after the position where libsndfile stopped, read by FFmpeg."""
         from worker.audio.decoding.ffmpeg_container import is_installed  # noqa: PLC0415
         from worker.audio.decoding.ffmpeg_reader import open_media  # noqa: PLC0415  seldom needed, and large
 
@@ -97,8 +100,8 @@ class SndfileSource(ReaderBase):
         return SndfileStream(self.path, self._part, self._warn, self._undecoded)
 
     def check_start(self, kind: FileFormat | None) -> None:
-        """Raises Refused if nothing can be decoded at the start, or if libsndfile chose the format by a file name that
-        does not fit the content (`kind`)."""
+        """Check that the start can be decoded. Raises SndfileRefused if it cannot, or if libsndfile chose the format by
+        the file name although the content (`kind`) is of another format."""
         form, _, coding = self.info.format.partition("/")
         named = {"RAW": ("GSM 06.10",), "MP3": ("MP1", "MP2", "MP3")}.get(form)
         if named is not None and kind is not None and kind.container not in named:
@@ -120,7 +123,7 @@ class SndfileSource(ReaderBase):
         if self.info.frames is not None and self._is_short:
             declared_s = self.info.frames / self.info.sample_rate
             self._warn(
-                f"cut off or damaged: the header promises {declared_s:.1f} s, {self._now_s():.1f} s could be decoded"
+                f"cut off or damaged: the header declares {declared_s:.1f} s, {self._now_s():.1f} s could be decoded"
             )
         elif self.info.format.startswith(_UNMEASURED) and (text := missing_end(self.path)):
             self._warn(text)
@@ -136,29 +139,31 @@ class SndfileSource(ReaderBase):
 
 
 def open_source(path: SourceFile | Path, channel: int | None = None, track: int | None = None) -> Audio:
-    """Open an audio file of any format that libsndfile reads, or FFmpeg where the extra `media` is installed, to read
-    all channels mixed, or only `channel` (from 0; the caller knows that there is one), of audio track `track` (from 1).
+    """Open an audio file of any format that libsndfile reads, or FFmpeg if the extra `media` is installed.
 
-    The content decides, not the name. FFmpeg reads files that libsndfile cannot open or would read wrongly.
-    Raises SourceNotFound; UnsupportedSource for what neither can read, with the reason and the way out; DamagedSource
-    for a broken header or a file without audio; SourceError for what cannot be read at all.
+    `channel`: the channel to read (from 0, must exist), or None to mix all channels. `track`: the audio track (from 1),
+    or None for the default track. The content decides the format, not the name. FFmpeg reads files that libsndfile
+    cannot open or would read wrongly. Raises SourceNotFound; UnsupportedSource for formats that neither library reads,
+    with the reason and a remedy; DamagedSource for a broken header or a file without audio; SourceError and
+    WorkerShortage for files that cannot be read at all.
     """
     path = as_source_file(path)
     check_readable(path)
     kind = detect_format(path)
     if kind is not None and kind.misread:
-        return _open_other(path, channel, track, kind, SndfileRefused(path, "libsndfile would read it wrongly"))
+        return _open_with_ffmpeg(path, channel, track, kind, SndfileRefused(path, "libsndfile would read it wrongly"))
     if kind is not None and (kind.estimated or (not kind.native and not read_plan(path).is_joined)):
         with suppress(UnsupportedSource, DamagedSource):  # libsndfile may read more formats than our tables list
-            return _open_other(path, channel, track, kind, SndfileRefused(path, "not for libsndfile"))
+            return _open_with_ffmpeg(path, channel, track, kind, SndfileRefused(path, "not for libsndfile"))
     try:
-        return _open_native(path, channel, kind, track)
+        return _open_with_libsndfile(path, channel, kind, track)
     except SndfileRefused as exc:
-        return _open_other(path, channel, track, kind, exc)
+        return _open_with_ffmpeg(path, channel, track, kind, exc)
 
 
-def _open_native(path: SourceFile, channel: int | None, kind: FileFormat | None, track: int | None) -> Audio:
-    """Raises Refused, also where the start cannot be decoded, and NoSuchTrack: libsndfile reads no tracks."""
+def _open_with_libsndfile(path: SourceFile, channel: int | None, kind: FileFormat | None, track: int | None) -> Audio:
+    """Open a file with libsndfile, which reads no tracks. Raises NoSuchTrack, and SndfileRefused if libsndfile cannot
+    open the file or decode its start."""
     plan = read_plan(path)
     check_track(track, (), path)
     if plan.is_joined:
@@ -178,7 +183,7 @@ def _open_joined(path: SourceFile, plan: ReadPlan, channel: int | None, track: i
     return ConcatenatedSource(path, plan, channel, track)
 
 
-def _open_other(
+def _open_with_ffmpeg(
     path: SourceFile, channel: int | None, track: int | None, kind: FileFormat | None, refused: SndfileRefused
 ) -> Audio:
     from worker.audio.decoding.ffmpeg_container import NoDecoder, UnknownContainer, is_installed  # noqa: PLC0415

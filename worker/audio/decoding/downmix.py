@@ -1,6 +1,6 @@
-"""Reduces a source to one channel: the mix of all with equal weights, or one of them, as float32 at full scale 1.0.
+"""Reduces audio to one channel: all channels mixed with equal weights, or one of them. Output: float32, full scale 1.0.
 
-Where the channels cancel each other (inverted phase), the loudest channel replaces the mix.
+If channels cancel each other (inverted phase), the loudest channel replaces the mix.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Samples = npt.NDArray[np.float32]
 Pcm16 = npt.NDArray[np.int16]
 Dtype = type[np.int16] | type[np.float32]
 
-_LOUDEST: Final = 16.0  # +24 dB over full scale: nothing real is louder, and nothing after this can overflow
+_LOUDEST: Final = 16.0  # +24 dB over full scale: real audio is not louder, and later steps cannot overflow
 _BATCH_S: Final = 0.25
 
 
@@ -26,10 +26,10 @@ class ChannelReducer(Protocol):
     """Reduces the buffers of one source to one channel, in order. Each buffer yields one block of its length."""
 
     shares_buffer: bool
-    """The blocks may be views of the buffers."""
+    """Whether blocks may be views of the buffers."""
 
     def push(self, frames: npt.NDArray[Any]) -> list[Any]:
-        """The blocks that are complete with this buffer; empty while the decision needs more audio."""
+        """Add a buffer[n, channels]. Returns the blocks that are ready, none while a decision needs more audio."""
         ...
 
     def flush(self) -> list[Any]:
@@ -47,15 +47,18 @@ def to_mono(
     first_s: float = 0.0,
     stored: bool = False,
 ) -> ChannelReducer:
-    """Mixes all channels, or takes only `channel`. `rate` in Hz; `first_s`: second of the source at which it begins;
-    `stored`: a single 16-bit channel is not converted."""
+    """Create a reducer that mixes all channels, or takes only `channel` (from 0).
+
+    `rate`: in Hz. `first_s`: second of the source at which the audio begins. `stored`: return a single 16-bit channel
+    as int16, without conversion."""
     if channels > 1 and channel is None:
         return Downmix(channels, dtype, warn, rate, first_s)
     return _Stored(channel or 0) if stored and dtype is np.int16 else OneChannel(channel or 0, dtype, warn)
 
 
 def lead_frames(channels: int, channel: int | None, rate: int, start: int) -> int:
-    """The frame from which a source must be decoded for a correct mix from `start` on."""
+    """The frame from which a source must be decoded for a correct mix from frame `start` on: the choice of channels
+    depends on the windows before it."""
     if channels == 1 or channel is not None:
         return start
     window = window_samples(rate)
@@ -83,7 +86,7 @@ class OneChannel:
     shares_buffer = False
 
     def __init__(self, channel: int, dtype: Dtype, warn: Callable[[str], None]) -> None:
-        """`warn` receives a text for samples that are not numbers or exceed full scale (only in float32)."""
+        """`warn` receives a warning about float32 samples that are not numbers or exceed full scale."""
         self._channel = channel
         self._scale = np.float32(_scale(dtype))
         self._is_float = dtype is np.float32
@@ -112,18 +115,18 @@ class Downmix:
         self._warn = warn
         self._rate, self._window = rate, window_samples(rate)
         self._first_s, self._windows_done = first_s, 0
-        self._held = np.zeros((0, channels), dtype)
-        """Undecided frames; they begin with a window."""
+        self._undecided = np.zeros((0, channels), dtype)
+        """Frames without a decision; they begin at the start of a window."""
         self._fresh: list[npt.NDArray[Any]] = []
         self._fresh_count = 0
         self._energies = np.zeros((0, 1 + channels), np.float32)
-        """Of the windows before those in `_held`, as far as they matter, and of those in it."""
+        """Energies of the windows in `_undecided`, after those of the earlier windows that affect their decision."""
         self._lengths: deque[int] = deque()
         self._ready: list[Samples] = []
         self._last: int = MIX
 
     def push(self, frames: npt.NDArray[Any]) -> list[Samples]:
-        """int16 or float32[n, channels] -> float32 blocks."""
+        """Add int16 or float32[n, channels]. Returns float32 blocks."""
         self._lengths.append(len(frames))
         self._fresh.append(frames.copy())
         self._fresh_count += len(frames)
@@ -136,8 +139,8 @@ class Downmix:
         return self._blocks()
 
     def _decide(self, *, at_end: bool) -> None:
-        known = len(self._held) // self._window
-        frames = np.concatenate([self._held, *self._fresh]) if self._fresh else self._held
+        known = len(self._undecided) // self._window
+        frames = np.concatenate([self._undecided, *self._fresh]) if self._fresh else self._undecided
         self._fresh, self._fresh_count = [], 0
         whole = len(frames) // self._window
         measured = [self._energies, measure(frames[known * self._window : whole * self._window], *self._measure())]
@@ -148,12 +151,12 @@ class Downmix:
         before = len(self._energies) - windows
         decided = windows if at_end else max(0, windows - CONTEXT)
         if not decided:
-            self._held = frames
+            self._undecided = frames
             return
         choice = choose(self._energies)[before : before + decided]
         done = min(len(frames), decided * self._window)
         self._ready.append(self._mixed(frames[:done], choice))
-        self._held = frames[done:].copy()
+        self._undecided = frames[done:].copy()
         self._energies = self._energies[max(0, before + decided - CONTEXT) :]
         self._windows_done += decided
 
@@ -161,7 +164,9 @@ class Downmix:
         return self._full_scale, self._rate
 
     def _mixed(self, frames: npt.NDArray[Any], choice: npt.NDArray[np.int16]) -> Samples:
-        with np.errstate(invalid="ignore", over="ignore"):  # from samples that are not numbers, see `replace_invalid`
+        with np.errstate(
+            invalid="ignore", over="ignore"
+        ):  # caused by samples that are not numbers, see `replace_invalid`
             block: Samples = frames.astype(np.float32, copy=False) @ self._weights
             scale = self._weights[0] * len(self._weights)
             for window in np.flatnonzero(choice >= 0):
@@ -178,7 +183,7 @@ class Downmix:
         return replace_invalid(block, self._warn) if self._is_float else block
 
     def _blocks(self) -> list[Samples]:
-        """The decided buffers, each with its original length."""
+        """The mixed audio, cut into blocks of the lengths of the original buffers."""
         if not self._ready or sum(map(len, self._ready)) < self._lengths[0]:
             return []
         signal = np.concatenate(self._ready) if len(self._ready) > 1 else self._ready[0]
@@ -192,7 +197,9 @@ class Downmix:
 
 
 def replace_invalid(block: Samples, warn: Callable[[str], None]) -> Samples:
-    """Replace samples that are not numbers, in place, and clip the others. Rarely needed, so the check is cheap."""
+    """Replace samples that are not numbers by silence, and clip samples far above full scale; in place.
+
+    Valid audio needs only one cheap check of the peak."""
     if not len(block):
         return block
     peak = max(float(block.max()), -float(block.min()))

@@ -1,8 +1,8 @@
 """Drops packets that a file contains twice (pure).
 
-Recorders that reconnect send some packets again, with the same times. Joined files count their times from the same
-start, and both may begin with equal packets of silence: these are not repetitions. The next packet distinguishes the
-two cases: another file has other content at an earlier time.
+Recorders that reconnect send some packets again, with the same timestamps. Joined files look similar: their timestamps
+begin at the same value, and both may begin with equal packets of silence. These are not duplicates. The next packet
+distinguishes the cases: another file has other content at a known timestamp.
 """
 
 from __future__ import annotations
@@ -15,15 +15,16 @@ _RECENT: Final = 4096
 
 
 class RepeatFilter:
-    """Filters packets (with `pts`, `size` and their bytes): yields all but repetitions, in order."""
+    """Yields packets in order, without duplicates. A packet has `pts` (its timestamp), `size` and bytes."""
 
     def __init__(self) -> None:
         self._recent: dict[int, int] = {}
-        """Checksums by time."""
+        """Checksums by timestamp."""
         self._pending: list[Any] = []
-        """Packets seen before, until the next one shows whether they are a repetition."""
+        """Packets that look like duplicates, until the next packet decides."""
 
     def push(self, packet: Any) -> Iterator[Any]:
+        """Add a packet. Yields the packets that are known not to be duplicates."""
         if packet.pts is None or not packet.size:
             yield packet
             return

@@ -1,4 +1,4 @@
-"""Blocks of equal length from pieces of any length."""
+"""Regroups audio of any block length into blocks of equal length (pure)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.audio.decoding.downmix import Samples
 
 
 def regrouped(pieces: Iterator[Samples], size: int) -> Iterator[Samples]:
-    """The same signal in arrays of `size` samples, the last one shorter."""
+    """The same signal in arrays of `size` samples; the last one may be shorter."""
     pending: list[Samples] = []
     count = 0
     for piece in pieces:

@@ -1,4 +1,4 @@
-"""Decoded frames of a media container as mono blocks with their times."""
+"""Turns the decoded frames of a media container into mono blocks with timestamps."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from worker.audio.decoding.stream_timeline import TimedBlock
 
 
 class MediaBlocks:
-    """Mixes the frames of one container, across changes of rate, channels or sample format."""
+    """Reduces the frames of one container to mono, also if rate, channels or sample format change."""
 
     def __init__(self, opened: MediaContainer, channel: int | None, warn: Callable[[str], None]) -> None:
-        """`channel`: from 0; None mixes all."""
+        """`channel`: from 0, or None to mix all channels. `warn` receives warnings about the source."""
         self._opened = opened
         self._channel = channel
         self._warn = warn
@@ -29,11 +29,11 @@ class MediaBlocks:
         self._mixer: ChannelReducer | None = None
         self._kind: tuple[int, type, int] | None = None
         self._undecided: deque[tuple[float | None, int]] = deque()
-        """Times and rates of the frames that the mixer has not returned yet."""
+        """Timestamps and rates of the frames that the mixer has not returned yet."""
         self.frames_decoded = 0
 
     def __iter__(self) -> Iterator[TimedBlock]:
-        """Frames in order, and silence in place of packets that could not be decoded."""
+        """Blocks in order. Silence replaces packets that could not be decoded."""
         rate, end_s = self._opened.info.sample_rate, 0.0
         for item in frames_through_changes(self._opened):
             start_s = item.start_s
@@ -49,8 +49,10 @@ class MediaBlocks:
         yield from self._flushed()
 
     def _mixed(self, start_s: float | None, rate: int, samples: Any, end_s: float) -> Iterator[TimedBlock]:
-        """The requested channel of a frame, or the mix. In stretches with fewer channels than at the start, the sound
-        belongs to the first channel; the others are silent, so that nothing is transcribed twice."""
+        """The requested channel of a frame, or the mix of all channels.
+
+        If the file has fewer channels from some frame on, missing channels are silent. They do not repeat the sound of
+        the others, so that no word is transcribed twice."""
         count, wanted = samples.shape[1], self._channel
         if wanted is not None and wanted >= count:
             self._warn(f"has only {count} channels in some stretches; channel {wanted + 1} is silent there")

@@ -1,7 +1,7 @@
 """Opens media containers with FFmpeg and decodes one audio stream. The only importer of av (PyAV), the extra `media`.
 
-A file reaches FFmpeg as bytes, not by its path, and only the demuxers of `_CONTAINERS` are allowed: others (playlists,
-scripts) may name further files and addresses to be opened.
+FFmpeg receives a file object, not a path, and only the demuxers of `_CONTAINERS` are allowed. Others (playlists,
+scripts) could open further files and addresses.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ _CONTAINERS: Final = (
     "act,wtv,wsd,rso,pvf,paf,xa,hca,mmf,svx,aa,lvf,g729,ilbc,sbc"
 )
 _NO_LENGTH: Final = ("aac", "ac3", "eac3", "dts", "loas", "amr", "amrnb", "amrwb", "gsm", "truehd", "mlp", "sbc")
-"""Containers without a header for the whole: FFmpeg guesses their length."""
+"""Containers without a header for the whole file. FFmpeg guesses their length."""
 _ESTIMATED: Final = frozenset(("mpegts", "mpeg", "mp3", "gxf", "rm", "adx", "ape", "avi", "asf", "wtv"))
 """Containers whose length FFmpeg takes from the last timestamps or the bit rate, even if a header gives one."""
 _LENGTH_OF_ALL: Final = frozenset(("matroska", "webm", "flv", "nut"))
-"""Containers with one length for all streams: the picture may be longer than the sound."""
+"""Containers with one length for all streams. The picture may be longer than the sound."""
 _LENGTH_FROM_ZERO: Final = frozenset(("matroska", "webm", "asf"))
 """Containers whose length counts from zero, not from the start of the first stream."""
 _RAW_STREAMS: Final = frozenset(
@@ -45,11 +45,13 @@ _RAW_STREAMS: Final = frozenset(
 )
 """Demuxers that FFmpeg often chooses for files that contain no audio."""
 _FROM_ZERO: Final = frozenset(("mov", "mp4", "matroska", "webm", "avi", "mxf", "nut"))
-"""Containers whose times count from the start of the presentation: audio that starts at 15 s is heard at 15 s."""
+"""Containers whose timestamps begin at the start of the presentation: audio with the first timestamp 15 s begins at
+second 15."""
 _LIVE: Final = frozenset(("flv", "asf"))
-"""As `_FROM_ZERO`, but a saved live stream may count from any moment."""
+"""As `_FROM_ZERO`, but the timestamps of a saved live stream may begin at any value."""
 _FROM_FIRST: Final = frozenset(("mpegts", "mpeg", "rm", "ogg"))
-"""Containers whose times count from any moment: the earliest stream starts at zero. All others have no times."""
+"""Containers whose timestamps begin at any value; the earliest stream starts at second 0. All other containers have no
+timestamps."""
 _MAX_LIVE_START_S: Final = 60.0
 _MAX_START_S: Final = 3600.0
 _SPARSE_TIMES: Final = ("mpegts", "mpeg")
@@ -78,7 +80,7 @@ class NoDecoder(UnsupportedSource):
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """A frame of PyAV, and the second it starts at; None without a timestamp of its own."""
+    """A frame of PyAV, and its start in seconds, or None without a timestamp."""
 
     frame: Any
     start_s: float | None
@@ -86,25 +88,27 @@ class DecodedFrame:
 
 @dataclass(frozen=True, slots=True)
 class LostPacket:
-    """A packet that could not be decoded. `start_s` is None and `duration_s` 0.0 if the container gives none."""
+    """A packet that could not be decoded. `start_s` is None, and `duration_s` 0.0, if the container has no such
+    value."""
 
     start_s: float | None
     duration_s: float
     reason: str
     position: int | None = None
-    """Byte position of the packet in the file, if the container gives it."""
+    """Byte position of the packet in the file, or None if unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class OtherStream:
-    """The stream has ended and another one continues: position of its first packet, and its id in the container."""
+    """The stream has ended, and another one continues: byte position of its first packet, and its id in the
+    container."""
 
     position: int
     stream_id: int
 
 
 class MediaContainer:
-    """A container, from its start on, read once."""
+    """An open container. Its frames can be read once, from the start."""
 
     def __init__(
         self,
@@ -114,15 +118,16 @@ class MediaContainer:
         zero_s: float | None = None,
         track: int | None = None,
     ) -> None:
-        """`part`: the part of the file to read, under a header of its own. `stream_id`, `zero_s`: the stream to read
-        and the zero of its times, if the caller knows them. `track`: the audio track to read, from 1. Raises
-        UnknownContainer, UnsupportedSource, DamagedSource, NoSuchTrack."""
+        """`part`: the part of the file to read, with its own header; None for the whole file. `stream_id`, `zero_s`:
+        the stream to read and the timestamp of its second 0, if known. `track`: the audio track to read (from 1).
+
+        Raises UnknownContainer, UnsupportedSource, DamagedSource, NoSuchTrack."""
         self.path = path
         self._part = part or FilePart(0, path.stat().st_size)
         self._stream_id = stream_id
         self._track = track
         self._given_zero_s = zero_s
-        # Without a name: FFmpeg would also trust the ending, which may be wrong.
+        # A file object has no name: FFmpeg would also trust the extension, which may be wrong.
         self._file = PartFile(path, self._part)
         try:
             self.without_edits = self._has_uncommon_edits()
@@ -130,7 +135,7 @@ class MediaContainer:
             if self._may_begin_elsewhere and (first := self._first_stream_id()) is not None:
                 self._stream_id = first
                 self._open()
-            self.info = self._info(*self._form())
+            self.info = self._info(*self._rate_and_channels())
         except BaseException:
             self._file.close()
             raise
@@ -156,9 +161,11 @@ class MediaContainer:
     def _may_begin_elsewhere(self) -> bool:
         return self.is_transport_stream and self._stream_id is None and self._track is None
 
-    def _form(self) -> tuple[int, int]:
-        """Rate and channels. Audio that starts late is not found by FFmpeg's first look, nor sometimes by a longer one:
-        then it is decoded up to its first frame, and the container opened again."""
+    def _rate_and_channels(self) -> tuple[int, int]:
+        """Sample rate (Hz) and channels.
+
+        FFmpeg's normal probe, and sometimes a longer one, does not reach audio that starts late. Then the audio is
+        decoded up to its first frame, and the container is opened again."""
         if not _rate_of(self._stream):
             self._open(_LARGE_PROBE)
         coding = self._stream.codec_context
@@ -174,7 +181,7 @@ class MediaContainer:
 
     @property
     def length_s(self) -> float | None:
-        """Seconds from zero to the end of the longest stream, as the container says."""
+        """Seconds from zero to the end of the longest stream according to the container."""
         duration = self._container.duration
         if not duration:
             return None
@@ -182,7 +189,7 @@ class MediaContainer:
 
     @property
     def declared_length_s(self) -> float | None:
-        """The same where the container says it, not its last timestamp: that may be as wrong as any other."""
+        """The same, or None if FFmpeg derives it from the last timestamp, which may be wrong."""
         return None if set(self._container.format.name.split(",")) & _ESTIMATED else self.length_s
 
     @property
@@ -195,7 +202,7 @@ class MediaContainer:
         return joiner
 
     def time_of(self, item: Any) -> float | None:
-        """The second a frame or packet starts at on the timeline of the container; None without a timestamp."""
+        """Start of a frame or packet on the timeline of the container, in seconds, or None without a timestamp."""
         if not self._timed or item.pts is None or not item.time_base:
             return None
         return float(item.pts * item.time_base) - self._zero_s
@@ -234,14 +241,15 @@ class MediaContainer:
                 yield from self._decoded(new)
 
     def _packets(self) -> Iterator[Any]:
-        """Packets of the stream; in a transport stream those of all audio streams, as another one may continue it."""
+        """Packets of the stream. In a transport stream those of all audio streams, because another one may continue
+        it."""
         wanted = [s for s in self._container.streams if s.type == "audio"] if self.is_transport_stream else self._stream
         packets: Iterator[Any] = self._container.demux(wanted)
         return packets
 
     def _decoded(self, packet: Any) -> Iterator[DecodedFrame | LostPacket]:
-        # In MPEG streams only the first frame of a packet has a timestamp. FFmpeg makes up those of the others, by the
-        # rate that the stream began with.
+        # In MPEG streams only the first frame of a packet has a timestamp. FFmpeg invents the others, with the rate at
+        # the start of the stream.
         is_made_up = packet.pos is None and self._container.format.name in _SPARSE_TIMES
         try:
             for frame in packet.decode():
@@ -258,13 +266,13 @@ class MediaContainer:
         return bool(self._container.format.name == "mpegts")
 
     def reopened(self, position: int, stream_id: int | None = None) -> MediaContainer:
-        """The rest of a transport stream from a byte position on, with the same zero. Raises SourceError."""
+        """Open the rest of a transport stream from a byte position on, with the same second 0. Raises SourceError."""
         if stream_id is None and self._track is not None:
             stream_id = int(self._stream.id)
         return MediaContainer(self.path, FilePart(position, self._part.end), stream_id, self._zero_s)
 
     def _first_stream_id(self) -> int | None:
-        """The id of an audio stream that comes before the chosen one; None where both run side by side."""
+        """The id of an audio stream whose packets precede the chosen one, or None if both are parallel."""
         audio = [stream for stream in self._container.streams if stream.type == "audio"]
         if len(audio) < 2:
             return None
@@ -298,7 +306,7 @@ class MediaContainer:
         return audio_streams(self._container).index(self._stream) + 1
 
     def _stream_end_s(self) -> float | None:
-        """Where the audio stream ends on the timeline, as the container says."""
+        """End of the audio stream on the timeline in seconds according to the container, or None."""
         stream = self._stream
         if not stream.duration or not stream.time_base:
             return None
@@ -308,19 +316,19 @@ class MediaContainer:
 
     @property
     def is_raw_stream(self) -> bool:
-        """Frames without a container: FFmpeg finds some in many a file that is no audio."""
+        """Whether the file has frames without a container. FFmpeg finds such frames in many files that are no audio."""
         return self._container.format.name in _RAW_STREAMS
 
     @property
-    def promised_s(self) -> float | None:
-        """End of the audio by its header, in seconds; None if the header gives none, or only one for all streams."""
+    def declared_end_s(self) -> float | None:
+        """End of the audio in seconds by the header, or None if the header declares none for this stream alone."""
         names = set(self._container.format.name.split(","))
         if names & _ESTIMATED or names & set(_NO_LENGTH):
             return None
         if names & _LENGTH_OF_ALL:
             if (tag := _seconds(self._stream.metadata.get("DURATION", ""))) is not None:
                 return tag
-            # Without a length in a Matroska header FFmpeg guesses one by the bit rate.
+            # If a Matroska header declares no length, FFmpeg guesses one from the bit rate.
             return self.length_s if "flv" in names and len(self._container.streams) == 1 else None
         return self._stream_end_s() or self.length_s
 
@@ -331,13 +339,14 @@ class MediaContainer:
 
 
 def is_installed() -> bool:
+    """Whether PyAV (the extra `media`) is installed."""
     return av is not None
 
 
 def zero_of(format_name: str, start_s: float) -> tuple[bool, float]:
-    """Whether to follow the times of a container, and the time that is its zero (pure).
+    """Whether to follow the timestamps of a container, and the timestamp of its second 0 (pure).
 
-    `format_name`: names of FFmpeg's demuxer, separated by commas. `start_s`: the earliest time of all streams."""
+    `format_name`: names of FFmpeg's demuxer, separated by commas. `start_s`: the earliest timestamp of all streams."""
     names = set(format_name.split(","))
     if names & _FROM_ZERO:
         return True, 0.0 if start_s <= _MAX_START_S else start_s
@@ -357,7 +366,7 @@ def _container(path: SourceFile, file: PartFile, probing: dict[str, str] | None 
 
 
 def _seconds(tag: str) -> float | None:
-    """Seconds of a Matroska tag, 00:00:20.032000000."""
+    """Parse the time in a Matroska tag, such as 00:00:20.032000000, to seconds."""
     match = _TAG_TIME.fullmatch(tag.strip())
     return int(match[1]) * 3600 + int(match[2]) * 60 + float(match[3]) if match else None
 
@@ -367,7 +376,7 @@ def _rate_of(stream: Any) -> int:
 
 
 def _check_shortage(exc: Exception, path: SourceFile) -> None:
-    """Raises WorkerShortage when reading the file failed. FFmpeg's own errors with the same numbers mean damage."""
+    """Raises WorkerShortage if reading the file failed. FFmpeg's own errors with the same numbers mean damage."""
     if not isinstance(exc, av.error.FFmpegError):
         raise_shortage(exc, str(path))
 
@@ -379,4 +388,5 @@ def _faults() -> tuple[type[Exception], ...]:
 
 
 def reason_of_fault(exc: Exception) -> str:
+    """The text of an exception of PyAV, without codes and addresses."""
     return str(getattr(exc, "strerror", "") or exc or type(exc).__name__)

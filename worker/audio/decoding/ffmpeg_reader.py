@@ -1,7 +1,7 @@
 """Reads formats that libsndfile cannot open (m4a and mp4, mkv and webm, wma, amr and more) as one signal.
 
-container -> frames -> mono -> timeline (holes, drift) -> one rate -> blocks. A start in the middle decodes and
-drops all earlier audio, so it is exact in every coding.
+Steps: container, frames, mono, timeline (gaps and drift), one rate, blocks. A start in the middle decodes and drops all
+earlier audio, so it is exact in every coding.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from worker.audio.opened_file import SourceFile
 from worker.audio.source import check_readable
 
 _PADDING: Final = (0.15, 4096)
-"""Seconds and samples of encoder padding that container lengths may include; a smaller difference is not damage."""
+"""Encoder padding (seconds, samples) that container lengths may include. A smaller difference is not damage."""
 
 
 class MediaSource(ReaderBase):
-    """Open media. Get it from `open_media`."""
+    """A file that FFmpeg reads. Created by `open_media`."""
 
     def __init__(
         self, path: SourceFile, channel: int | None = None, plan: ReadPlan | None = None, track: int | None = None
     ) -> None:
-        """`track`: from 1, None for the default. `plan`: parts and headers for FFmpeg, if the file's header is wrong.
+        """`channel`: from 0, or None to mix all channels. `track`: from 1, or None for the default track. `plan`: the
+        part of the file with a corrected header, if the file's own header is wrong.
 
         Raises UnsupportedSource, DamagedSource, SourceError."""
         super().__init__(path, plan.warnings if plan is not None else ())
@@ -44,13 +45,13 @@ class MediaSource(ReaderBase):
         self._open: MediaContainer | None = MediaContainer(path, self._part, track=track)
         self.info = self._open.info
         self.is_raw_stream = self._open.is_raw_stream
-        self._promised_s = self._open.promised_s
+        self._declared_end_s = self._open.declared_end_s
         self._track_read = self._open.track
         if track is None and (text := choice_warning(self.info.tracks, self._track_read)) is not None:
             self._warn(text)
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
-        """See `ReaderBase.blocks`. Holes in the container's times, and damage, become silence."""
+        """See `ReaderBase.blocks`. Silence replaces damaged audio and gaps in the timestamps."""
         self._begin(start_frame, block_s)
         if self._open is None:
             self._open = MediaContainer(self.path, self._part, track=self._track)
@@ -66,7 +67,7 @@ class MediaSource(ReaderBase):
         self._check_end()
 
     def _check_silence(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
-        """The same blocks; warns at their end if all are silent, as another track may have the speech."""
+        """Yield the blocks. Warn at the end if all were silent, because another track may contain the speech."""
         peak = 0.0
         for block in blocks:
             if peak < SILENT_PEAK:
@@ -86,12 +87,12 @@ class MediaSource(ReaderBase):
             raise self._nothing_decoded()
 
     def _check_end(self) -> None:
-        decoded_s, declared_s = self.frames_decoded / self.info.sample_rate, self._promised_s
+        decoded_s, declared_s = self.frames_decoded / self.info.sample_rate, self._declared_end_s
         if any(text.startswith("cut off") for text in self.warnings):
             return
         if declared_s is not None and decoded_s < declared_s - max(_PADDING[0], _PADDING[1] / self.info.sample_rate):
             self._warn(
-                f"cut off or damaged: the header promises {declared_s:.1f} s, {decoded_s:.1f} s could be decoded"
+                f"cut off or damaged: the header declares {declared_s:.1f} s, {decoded_s:.1f} s could be decoded"
             )
 
     def close(self) -> None:
@@ -104,7 +105,7 @@ class MediaSource(ReaderBase):
 def open_media(
     path: SourceFile, channel: int | None = None, plan: ReadPlan | None = None, track: int | None = None
 ) -> MediaSource:
-    """Open a file with FFmpeg, and decode the start of it. `plan`: the place of the audio, if its header is wrong.
+    """Open a file with FFmpeg, and decode its start. Parameters as in `MediaSource`.
 
     Raises UnknownContainer or NoDecoder for formats that FFmpeg cannot read, UnsupportedSource for a file without
     audio, DamagedSource if nothing can be decoded, NoSuchTrack."""

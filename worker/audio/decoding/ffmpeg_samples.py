@@ -1,4 +1,4 @@
-"""Frames as FFmpeg decodes them, in any of its sample formats, as arrays of interleaved samples."""
+"""Converts FFmpeg frames of any sample format to arrays of interleaved samples."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 
 class FramePacker:
-    """Decoded frames as int16 or float32[n, channels], full scale 32768 or 1.0.
+    """Converts a frame to int16[n, channels] (full scale 32768) or float32[n, channels] (full scale 1.0).
 
-    The planes of several channels are joined by FFmpeg: PyAV 18 reads past the end of their list when there are
-    eight, which ends the process.
+    FFmpeg joins the planes of several channels, not PyAV: with eight planes, PyAV 18 reads past the end of their list
+    and crashes the process.
     """
 
     def __init__(self, make_joiner: Callable[..., Any]) -> None:
@@ -36,7 +36,7 @@ class FramePacker:
 
 
 def _dtype(name: str) -> str:
-    """The type of FFmpeg's sample format."""
+    """The numpy type of an FFmpeg sample format."""
     kinds = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
     return kinds[name.removesuffix("p")]
 

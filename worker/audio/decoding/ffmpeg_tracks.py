@@ -1,4 +1,4 @@
-"""The audio streams of an open container, as PyAV shows them."""
+"""Finds the audio streams of a container that PyAV has opened."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def tracks_of(container: Any) -> tuple[Track, ...]:
 
 
 def audio_streams(container: Any) -> list[Any]:
-    """The audio streams in order. Dolby TrueHD in a transport stream has an AC-3 stream of the same id with the same
-    sound, which is left out."""
+    """The audio streams in order. In a transport stream, Dolby TrueHD has an AC-3 stream with the same id and sound,
+    which is omitted."""
     audio = [stream for stream in container.streams if stream.type == "audio"]
     if container.format.name != "mpegts":
         return audio

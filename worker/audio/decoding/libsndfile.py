@@ -1,8 +1,9 @@
-"""Reads one part of a file through libsndfile, forward and once. The only importer of soundfile.
+"""Reads one part of a file with libsndfile. The only importer of soundfile.
 
-Measured with libsndfile 1.2.2 and python-soundfile 0.14: python-soundfile seeks after every read, which for FLAC costs
-more than the decoding, so `_Reader` does not seek; 16-bit codings are read as int16, up to seven times cheaper than
-as float32; libsndfile never reads beyond the length it found at the start, see `worker.audio.decoding.repair`.
+Measured with libsndfile 1.2.2 and python-soundfile 0.14:
+- python-soundfile seeks after every read, which for FLAC costs more than decoding. `_Reader` avoids the seek.
+- 16-bit codings are read as int16, which is up to seven times cheaper than float32.
+- libsndfile never reads beyond the length that it found at the start, see `worker.audio.decoding.repair`.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from worker.audio.source import AudioInfo, sndfile_reason
 from worker.audio.undecoded_ranges import UndecodedLog
 from worker.transient_os_errors import source_error
 
-_UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile gives 2**63 - 1 where a header names no length
+_UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile reports 2**63 - 1 if a header declares no length
 _MAX_BLOCK_VALUES: Final = 1 << 20
 _MP3_RETRIES: Final = 64  # each skips a kilobyte of data that is not MP3
 _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
 _FLAC_STEP: Final = 256
 _FLAC_HALVINGS: Final = 5
-_RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example of the facts a user must know about headerless audio
+_RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example: the user must know these values for headerless audio
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 _SYSTEM_CODE: Final = 2  # SF_ERR_SYSTEM
 _PROBE_BYTES: Final = 1 << 20
-# libsndfile recognizes files without a header by the ending of their path; a descriptor has none.
+# libsndfile recognizes files without a header by the extension of their path; a descriptor has none.
 _TELEPHONE: Final = {".gsm": "GSM610", ".vox": "VOX_ADPCM"}
 _NO_HEADER: Final = (".raw", ".au", ".snd")
 
@@ -48,7 +49,7 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
     The calls that decode print no notes of libmpg123.
     """
 
-    _reads_on = False
+    _reads_forward = False
 
     def __init__(self, *args: Any, **options: Any) -> None:
         with without_decoder_notes():
@@ -58,21 +59,22 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
         object.__setattr__(self, name, value)
 
     def seekable(self) -> bool:
-        return not self._reads_on and bool(super().seekable())
+        return not self._reads_forward and bool(super().seekable())
 
     def seek(self, frames: int, whence: int = soundfile.SEEK_SET) -> int:
         with without_decoder_notes():
             return int(super().seek(frames, whence))
 
-    def read_on_into(self, buffer: npt.NDArray[Any]) -> int:
+    def read_forward_into(self, buffer: npt.NDArray[Any]) -> int:
         """Fill `buffer` with the next frames; returns their number. A third cheaper than `read(out=buffer)`."""
-        self._reads_on = True
+        self._reads_forward = True
         with without_decoder_notes():
             return int(self.buffer_read_into(buffer, dtype="int16" if buffer.dtype == np.int16 else "float32"))
 
 
 class _PartReader(PartFile):
-    """Stores read errors: libsndfile calls it from C, where an exception would look like the end of the file."""
+    """A `PartFile` that stores read errors. libsndfile calls it from C, where an exception looks like the end of the
+    file."""
 
     failure: OSError | None = None
 
@@ -85,7 +87,7 @@ class _PartReader(PartFile):
 
 
 class SndfileStream:
-    """One part of a source, read forward once. Damage is skipped if the coding allows it."""
+    """Reads one part of a source once, forward. Skips damage if the coding allows it."""
 
     def __init__(
         self,
@@ -95,7 +97,8 @@ class SndfileStream:
         undecoded: UndecodedLog,
         before_s: float = 0.0,
     ) -> None:
-        """`before_s`: seconds of the source before this part. Raises Refused."""
+        """`part`: the part to read, or None for the whole file. `before_s`: seconds of the source before this part, for
+        warnings. Raises SndfileRefused."""
         self.used = False
         self._path, self._part, self._warn, self._undecoded, self._before_s = path, part, warn, undecoded, before_s
         self._file: BinaryIO | _PartReader | None = None
@@ -105,7 +108,7 @@ class SndfileStream:
         known = frames if frames < _UNKNOWN_FRAMES and not length_is_estimated(reader.format, reader.subtype) else None
         self.info = AudioInfo(int(reader.samplerate), int(reader.channels), known, form)
         if missing := missing_bytes(reader.extra_info):
-            warn(f"cut off: the header promises {missing[0]} bytes of audio, the file holds {missing[1]}")
+            warn(f"cut off: the header declares {missing[0]} bytes of audio, the file has {missing[1]}")
         self._at, self._failed, self._fault = 0, False, ""
         self._is_mp3, self._is_flac = reader.format == "MP3", reader.format == "FLAC"
 
@@ -128,7 +131,7 @@ class SndfileStream:
         raw = self._path.open(buffering=0)
         if isinstance(raw, io.FileIO):
             return raw
-        raw.close()  # libsndfile needs a descriptor with a position of its own, or a file object
+        raw.close()  # libsndfile needs a descriptor with its own position, or a file object
         return _PartReader(self._path, FilePart(0, self._path.stat().st_size))
 
     def _reader_of(self, source: BinaryIO | _PartReader) -> _Reader:
@@ -146,14 +149,15 @@ class SndfileStream:
         return self._file.failure if isinstance(self._file, _PartReader) else None
 
     def _check_shortage(self, exc: Exception | None = None) -> None:
-        """Raises WorkerShortage or SourceError if the file could not be read; that is not damage."""
+        """Raises WorkerShortage or SourceError if reading the file failed, which is not damage."""
         if (failure := self._failure()) is not None:
             raise source_error(failure, str(self._path)) from failure
         if isinstance(exc, soundfile.LibsndfileError) and exc.code == _SYSTEM_CODE:
             self._probe()
 
     def _probe(self) -> None:
-        """Read the file: libsndfile reports "System error" for a failing disk and for misleading content alike."""
+        """Read the whole file to find a failing disk: libsndfile reports "System error" for that and for wrong
+        content."""
         try:
             with self._path.open(buffering=0) as file:
                 while file.read(_PROBE_BYTES):
@@ -166,7 +170,7 @@ class SndfileStream:
         if frame and seeks_exactly(self._reader.subtype) and self._reader.seekable():
             try:
                 self._at = self._reader.seek(min(frame, self.info.frames or frame))
-            except soundfile.LibsndfileError:  # wrong header, or damage on the way: decode up to there instead
+            except soundfile.LibsndfileError:  # wrong header, or damage before the position: decode up to it instead
                 self._reopen()
         return self._at
 
@@ -175,7 +179,7 @@ class SndfileStream:
         self._reader = self._open()
 
     def blocks(self, block_s: float, channel: int | None, *, stored: bool) -> Iterator[Samples | Pcm16]:
-        """Mono blocks up to the end, once. `stored`: a single 16-bit channel is not converted."""
+        """Mono blocks up to the end; may be called once. `stored`: yield a single 16-bit channel as int16."""
         self.used = True
         info = self.info
         size = max(1, min(round(block_s * info.sample_rate), _MAX_BLOCK_VALUES // info.channels))
@@ -188,7 +192,7 @@ class SndfileStream:
             with scratch(size, info.channels, dtype) if own is None else nullcontext(own) as buffer:
                 silent, frames = 0, 0 if self._failed and self._is_flac else self._read(buffer)
                 if not frames and (self._failed or self._at < (info.frames or 0)):
-                    silent, frames = self._pass_over(buffer)
+                    silent, frames = self._skip_damage(buffer)
                 if not frames:
                     break
                 blocks = []
@@ -200,11 +204,11 @@ class SndfileStream:
         yield from mix.flush()
 
     def _read(self, buffer: npt.NDArray[Any]) -> int:
-        """Fill `buffer`. Returns the frames read, 0 at the end and at damage."""
+        """Fill `buffer`. Returns the number of frames read; 0 at the end of the file and at damage."""
         if self._is_mp3:
-            buffer[:, 0] = np.nan  # NaN remains where nothing was decoded
+            buffer[:, 0] = np.nan  # NaN marks the samples that are not decoded
         try:
-            frames = self._reader.read_on_into(buffer)
+            frames = self._reader.read_forward_into(buffer)
         except soundfile.LibsndfileError as exc:
             self._check_shortage(exc)
             self._fault = exc.error_string.strip(" .")
@@ -212,7 +216,7 @@ class SndfileStream:
             self._failed = True
             if self._is_mp3:  # libsndfile does not count the samples decoded before the fault
                 return int(np.count_nonzero(~np.isnan(buffer[:, 0])))
-            if self._is_flac:  # its decoder continues after the fault as if nothing was lost
+            if self._is_flac:  # its decoder continues after the fault without a gap for the lost audio
                 return self._read_up_to_the_fault(buffer)
             return min(max(0, int(self._reader.tell()) - self._at), len(buffer))
         self._check_shortage()
@@ -220,20 +224,20 @@ class SndfileStream:
         return frames
 
     def _read_up_to_the_fault(self, buffer: npt.NDArray[Any]) -> int:
-        """Fill `buffer` in small steps; returns the frames before the step that fails."""
+        """Fill `buffer` in small steps. Returns the number of frames before the step that fails."""
         self._reopen()
         filled = 0
         try:
             self._reader.seek(self._at)
-            while frames := self._reader.read_on_into(buffer[filled : filled + _FLAC_STEP]):
+            while frames := self._reader.read_forward_into(buffer[filled : filled + _FLAC_STEP]):
                 filled += frames
         except soundfile.LibsndfileError:
             pass  # the fault
         return filled
 
-    def _pass_over(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
-        """Read on after damage. Returns the number of silent frames that replace the lost audio, and the number of
-        frames in `buffer`; (0, 0) if nothing follows."""
+    def _skip_damage(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
+        """Continue after damage. Returns the number of silent frames that replace the lost audio, and the number of
+        frames in `buffer`; (0, 0) if no audio follows."""
         if self._is_mp3:  # its decoder continues the search with each call; the lost length is unknown
             for _ in range(_MP3_RETRIES):
                 if frames := self._read(buffer):
@@ -247,37 +251,38 @@ class SndfileStream:
         return 0, 0
 
     def _flac_gap(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
-        """The samples to skip, and the frames read after them; (0, 0) if the damage has no end.
+        """The number of samples to skip, and of frames read after them; (0, 0) if the damage has no end.
+
         The gap grows until a read succeeds, and then shrinks to about the length of the damage."""
         too_short = 0
         for gap_s in _FLAC_GAPS_S:
             gap = round(gap_s * self.info.sample_rate)
             if self.info.frames is not None and self._at + gap >= self.info.frames:
                 break
-            if not (frames := self._read_behind(self._at + gap, buffer)):
+            if not (frames := self._read_after(self._at + gap, buffer)):
                 too_short = gap
                 continue
             for _ in range(_FLAC_HALVINGS):
                 middle = (too_short + gap) // 2
-                if self._read_behind(self._at + middle, buffer):
+                if self._read_after(self._at + middle, buffer):
                     gap = middle
                 else:
                     too_short = middle
-            frames = self._read_behind(self._at + gap, buffer)
+            frames = self._read_after(self._at + gap, buffer)
             return (gap, frames) if frames else (0, 0)
         return 0, 0
 
-    def _read_behind(self, frame: int, buffer: npt.NDArray[Any]) -> int:
+    def _read_after(self, frame: int, buffer: npt.NDArray[Any]) -> int:
         self._reopen()
         try:
             self._reader.seek(frame)
-            return self._reader.read_on_into(buffer)
+            return self._reader.read_forward_into(buffer)
         except soundfile.LibsndfileError:
-            return 0  # still within the damage; the caller tries further on
+            return 0  # still within the damage; the caller tries a later position
 
     @property
     def failed(self) -> bool:
-        """Whether the last read met damage after which nothing could be read."""
+        """Whether the last read found damage after which no audio could be read."""
         return self._failed
 
     def _now_s(self) -> float:

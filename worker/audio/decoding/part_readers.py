@@ -30,7 +30,7 @@ class PartReader(Protocol):
     """The audio track that is read, from 1."""
 
     def blocks(self) -> Iterator[TimedBlock]:
-        """Mono blocks, once; with times where the container has some."""
+        """Mono blocks, with timestamps if the container has them; may be called once."""
         ...
 
     def close(self) -> None: ...
@@ -45,8 +45,10 @@ def open_part(
     before_s: float = 0.0,
     track: int | None = None,
 ) -> PartReader:
-    """`channel`: from 0; None mixes all. `before_s`: seconds of the file before this part. `track`: from 1. Raises
-    Refused when neither library opens it, NoSuchTrack."""
+    """Open one part of a file.
+
+    `channel`: from 0, or None to mix all channels. `before_s`: seconds of the file before this part. `track`: from 1,
+    or None. Raises SndfileRefused if neither library opens the part, and NoSuchTrack."""
     try:
         stream = SndfileStream(path, part, warn, undecoded, before_s)
     except SndfileRefused as refused:
@@ -85,7 +87,7 @@ class _MediaPart:
 
     def blocks(self) -> Iterator[TimedBlock]:
         for block in MediaBlocks(self._opened, self._channel, self._warn):
-            # The times of Ogg pages are in the plan of its parts.
+            # For Ogg, the plan of the part has the timestamps (`FilePart.shifts`).
             start_s = None if self.info.format.startswith("OGG/") else block.start_s
             yield TimedBlock(start_s, block.rate, block.samples, block.lost)
 

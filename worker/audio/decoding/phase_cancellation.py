@@ -3,8 +3,9 @@
 A microphone wired with inverted polarity, or a "stereo" signal made from balanced lines, has one channel that is the
 negative of the other: their mix is silence. Such a stretch may be a whole file or a few seconds of one.
 
-The decision is made on a grid of windows that starts with the source, from sums over a quarter of a second, so it is
-the same wherever reading starts. No phase relation of a delayed channel lasts for a quarter of a second.
+The decision uses sums over a quarter of a second, on a grid of windows that begins with the source. So it does not
+depend on the position where reading starts. The phase relation of a delayed channel never lasts for a quarter of a
+second.
 """
 
 from __future__ import annotations
@@ -21,31 +22,33 @@ CONTEXT: Final = RUN - 1
 """Number of windows before and after a window that affect its decision."""
 _RATIO: Final = 10 ** (-20 / 10)
 _UNCORRELATED: Final = 0.25
-"""Independent channels have a value of 1, as has one loud channel among many silent ones."""
+"""Maximum energy of the mix relative to that of uncorrelated channels, which have 1, as one loud channel among many
+silent ones has."""
 _FLOOR: Final = 10 ** (-75 / 10)
 _SAME_LEVEL: Final = 10 ** (-1 / 10)
-"""Of channels that differ by less, the first is used, so that noise does not change the choice."""
+"""If the levels of channels differ by less than 1 dB, the first channel is used, so that noise does not change the
+choice."""
 _MEASURED_RATE: Final = 4000
 """Approximate rate (Hz) of the compared samples: a subset gives the same decision at less cost."""
 INVERTED: Final = "(inverted phase)"
 """Part of every warning that channels cancel each other; `worker.transcript.document` finds such warnings by it."""
 MIX: Final = -1
 QUIET: Final = -2
-"""As MIX, for a window that is too quiet for a decision."""
+"""As MIX, but the window is too quiet for a decision."""
 
 Energies = npt.NDArray[np.float32]
 
 
 def window_samples(rate: int) -> int:
-    """Samples in one window."""
+    """Number of samples in one window at `rate` Hz."""
     return max(1, round(rate * WINDOW_S))
 
 
 def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
-    """Mean squares of whole windows of frames[n, channels]: float32[windows, 1 + channels], first that of the mix."""
+    """Mean squares of the windows of frames[n, channels]: float32[windows, 1 + channels], the mix first."""
     window, channels = window_samples(rate), frames.shape[1]
     some = frames.reshape(-1, window, channels)[:, :: max(1, rate // _MEASURED_RATE)]
-    with np.errstate(invalid="ignore", over="ignore"):  # from samples that are not numbers
+    with np.errstate(invalid="ignore", over="ignore"):  # caused by samples that are not numbers
         each = [some[:, :, channel].astype(np.float32) for channel in range(channels)]
         mixed = sum(each[1:], start=each[0]) * np.float32(1 / channels)
         found = np.stack([np.einsum("ij,ij->i", one, one) for one in (mixed, *each)], axis=1)
@@ -63,7 +66,9 @@ def choose(energies: Energies) -> npt.NDArray[np.int16]:
     run = min(RUN, len(energies))
     with np.errstate(invalid="ignore", over="ignore"):
         choice = np.where(energies[:, 1:].max(axis=1) > _FLOOR, MIX, QUIET).astype(np.int16)
-        if not (energies[:, 0] < _RATIO * energies[:, 1:].sum(axis=1)).any():  # true of some window of such a run
+        if not (
+            energies[:, 0] < _RATIO * energies[:, 1:].sum(axis=1)
+        ).any():  # a cancelled run always has such a window
             return choice
         sums = np.lib.stride_tricks.sliding_window_view(energies, run, axis=0).sum(axis=2)
         mixed, each = sums[:, 0], sums[:, 1:]

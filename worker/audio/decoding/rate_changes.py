@@ -1,4 +1,4 @@
-"""Joins stretches of different sample rates into one signal of one rate."""
+"""Converts audio whose sample rate changes to one rate."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from worker.audio.resample import StreamResampler
 
 
 class RateConverter:
-    """Resamples stretches whose rate differs. A stretch of n samples becomes `resampled_length(n, its rate, rate)`
-    samples, so the end of one stretch is the exact start of the next."""
+    """Resamples stretches whose rate differs from `rate` (Hz). A stretch of n samples becomes
+    `resampled_length(n, its rate, rate)` samples, so the next stretch begins at the exact position."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._resampler: StreamResampler | None = None
 
     def feed(self, rate: int, samples: Samples) -> Iterator[Samples]:
-        """Blocks at the common rate; some samples may follow with the next call."""
+        """Convert a block. Yields blocks at the common rate; the filter may return some samples with the next call."""
         if self._resampler is not None and self._resampler.in_rate != rate:
             yield from self.flush()
         if rate == self._rate:
@@ -30,7 +30,7 @@ class RateConverter:
             yield out
 
     def flush(self) -> Iterator[Samples]:
-        """The rest of the last stretch."""
+        """The remaining samples of the last stretch."""
         if self._resampler is not None:
             out = self._resampler.flush()
             self._resampler = None

@@ -1,4 +1,4 @@
-"""Common part of the readers of a whole file: position, warnings, undecoded stretches and the end of use."""
+"""Base class of the readers of a whole file: position, warnings, undecoded ranges and closing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ from worker.errors import DamagedSource
 
 
 class ReaderBase(ABC):
-    """An open file: an `Audio`. `frames_decoded`, `warnings` and `undecoded` grow while `blocks` runs.
+    """An open file that implements `Audio`. `frames_decoded`, `warnings` and `undecoded` grow while `blocks` runs.
 
-    After its end, `frames_decoded` is the exact length of the source in samples per channel, whatever the header said.
+    After the last block, `frames_decoded` is the exact length of the source in samples per channel, even if the header
+    is wrong.
     """
 
     info: AudioInfo
@@ -37,21 +38,21 @@ class ReaderBase(ABC):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a person should know of the source, each once: damage, a wrong header, samples that are not numbers."""
+        """Warnings for the user, each once: damage, a wrong header, samples that are not numbers."""
         return self._warnings.texts
 
     @property
     def undecoded(self) -> tuple[UndecodedRange, ...]:
-        """Stretches that could not be decoded, up to the position read so far."""
+        """Ranges that could not be decoded, up to the current read position."""
         return self._undecoded.ranges
 
     @abstractmethod
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
         """Yield the samples from `start_frame` (of the source's rate) to the end, mono float32[n], full scale 1.0.
 
-        Channels are mixed with equal weights, unless the file was opened for one. Blocks are at most `block_s` seconds
-        long, and the caller's to keep. One iteration at a time; another one starts anew. Raises DamagedSource when
-        nothing can be decoded; `undecoded` and `warnings` report later damage.
+        Channels are mixed with equal weights, unless the file was opened for one channel. Blocks are at most `block_s`
+        seconds long; the reader does not reuse their memory. Only one iteration may run at a time. Raises DamagedSource
+        if nothing can be decoded. `undecoded` and `warnings` report later damage.
         """
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
@@ -71,7 +72,7 @@ class ReaderBase(ABC):
         self._warnings.add(text)
 
     def _begin(self, start_frame: int, block_s: float) -> None:
-        """Start an iteration of `blocks`. Raises ValueError for wrong arguments, and after `close`."""
+        """Start an iteration of `blocks`. Raises ValueError for invalid arguments, and after `close`."""
         if start_frame < 0 or block_s <= 0:
             raise ValueError(f"start_frame {start_frame} must not be negative, block_s {block_s} must be positive")
         if self._closed:
@@ -90,8 +91,8 @@ class ReaderBase(ABC):
     def _at_one_rate(
         self, blocks: Iterable[PlacedBlock], one_rate: RateConverter, start_s: float
     ) -> Generator[Samples, None, float]:
-        """Resample blocks and record damage. `start_s`: second of the source at their start; returns the one at their
-        end."""
+        """Resample blocks and record damage. `start_s`: second of the source at the first block. Returns the second at
+        the end of the last one."""
         at_s = start_s
         for block in blocks:
             end_s = at_s + len(block.samples) / block.rate
@@ -103,4 +104,4 @@ class ReaderBase(ABC):
 
     def _nothing_decoded(self) -> DamagedSource:
         reason = f" ({self.warnings[-1]})" if self.warnings else ""
-        return DamagedSource(f"{self.path}: nothing in it could be decoded{reason}")
+        return DamagedSource(f"{self.path}: no part of its audio could be decoded{reason}")

@@ -1,10 +1,12 @@
-"""Files that libsndfile would read wrongly or only in part: told by their bytes, and shown to it as it needs them.
+"""Finds files that libsndfile would read wrongly, and plans how to read them: in parts, or with corrected headers.
 
-Found with libsndfile 1.2.2, each silent: of an MP3 without a length tag it decodes as many samples as the size of the
-first frames suggests (half of a variable-rate file may be missing); of MP3 or Ogg files joined end to end only the
-first; of a WAV whose recorder never wrote the size nothing at all, and of a file whose header says less than there is
-no more than that; a CAF of unknown length it refuses; of W64 it reads the chunks behind the audio as audio. Ogg files
-cut off look whole.
+Faults of libsndfile 1.2.2, all without an error message:
+- MP3 without a length tag: it estimates the length from the first frames. Half of a variable-rate file may be missing.
+- Joined MP3 or Ogg files: it reads only the first one.
+- WAV whose recorder never wrote the size: it reads no audio. Header with a size that is too small: it stops there.
+- CAF of unknown length: it refuses the file.
+- W64: it reads the chunks after the audio as audio.
+- Ogg that is cut off: it reports no damage.
 """
 
 from __future__ import annotations
@@ -30,25 +32,25 @@ _SIZED: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", 
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """Bytes `start` to `end` of a file, after `head`: what libsndfile is shown as one file."""
+    """A part of a file that a reader sees as a file of its own: `head`, then the bytes `start` to `end`."""
 
     start: int
     end: int
     head: bytes = b""
     patches: tuple[tuple[int, bytes], ...] = ()
-    """Bytes that replace those of the file, by offset; sorted, without overlaps."""
+    """(offset, bytes) that replace bytes of the file; sorted, without overlaps."""
     shifts: tuple[tuple[float, float, str], ...] = ()
-    """(position, shift, damage): from this second of the decoded part on, its timestamps are `shift` seconds later than
-    its samples; `damage` is the reason if audio was lost there. Empty if both agree."""
+    """(position, shift, damage): from second `position` of the decoded part on, timestamps are `shift` seconds later
+    than the samples. `damage` is the reason if audio was lost there. Empty if timestamps and samples agree."""
     length_s: float | None = None
-    """Length by the part's header; None if it gives none."""
+    """Length in seconds by the header of the part, or None if unknown."""
     form: str = ""
-    """Coding, rate and channels, as far as known. Parts of equal form decode to the same format."""
+    """Coding, rate and channels as text, empty if unknown. Parts of equal form decode to the same format."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """How a file is to be read. No parts: libsndfile opens the file by its path."""
+    """How to read a file. Without parts, the file is read as it is."""
 
     parts: tuple[FilePart, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -60,7 +62,7 @@ class ReadPlan:
 
 
 class PartFile:
-    """A `FilePart` as a read-only file object, as much of one as python-soundfile asks for."""
+    """A `FilePart` as a read-only file object, with the methods that python-soundfile needs."""
 
     def __init__(self, path: SourceFile, part: FilePart) -> None:
         self._file = path.open("rb")
@@ -104,8 +106,8 @@ class PartFile:
 
 
 def read_plan(path: SourceFile) -> ReadPlan:
-    """Inspect the file's bytes: its header, and for MP3 and Ogg if needed all frame or page headers (up to 0.1 s
-    for an hour of audio). Raises WorkerShortage when the disk fails."""
+    """Plan how libsndfile reads a file. Reads its header, and for MP3 and Ogg if needed all frame or page headers (up
+    to 0.1 s for an hour of audio). Raises WorkerShortage if the disk fails."""
     try:
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
@@ -133,7 +135,8 @@ def _mp3_plan(path: SourceFile) -> ReadPlan:
 
 
 def _mp3_part(recording: mp3.Mp3Recording) -> FilePart:
-    """libsndfile drops the encoder padding that the length tag names, so the parts join without gaps."""
+    """A part with a length tag. libsndfile drops the encoder padding that the tag declares, so parts join without
+    gaps."""
     form = f"MP3 {recording.rate} Hz, {recording.channels} channels"
     start, head = (recording.start, b"") if recording.trusted else (recording.audio_start, recording.length_frame())
     return FilePart(start, recording.end, head, length_s=recording.length_s, form=form)
@@ -156,7 +159,7 @@ def _ogg_part(link: ogg.OggLink) -> FilePart:
 
 
 def _flac_plan(path: SourceFile) -> ReadPlan:
-    """With a length of 0 in the header libsndfile reads to the end of the file."""
+    """With a declared length of 0, libsndfile reads to the end of the file."""
     streams = flac.streams(path)
     if len(streams) > 1:
         return ReadPlan(tuple(_flac_part(stream) for stream in streams))
@@ -173,7 +176,7 @@ def _flac_part(stream: flac.FlacStream) -> FilePart:
 
 
 def _appended_plan(path: SourceFile, files: tuple[tuple[int, int], ...]) -> ReadPlan:
-    """Each file as a part, those with a wrong size under a header of their own."""
+    """Each file becomes a part. Files with a wrong size get a corrected header."""
     parts: list[FilePart] = []
     warnings: dict[str, None] = {}
     for start, end in files:
@@ -189,21 +192,21 @@ def _appended_plan(path: SourceFile, files: tuple[tuple[int, int], ...]) -> Read
 
 
 def _located(file: BinaryIO) -> LocatedAudio | None:
-    """Where the audio of an uncompressed file lies, or None for other files."""
+    """The position of the audio of an uncompressed file, or None for other formats."""
     found = read_riff(file) or read_aiff(file) or read_au(file) or read_caf(file)
     return None if found is None else found.locate(file)
 
 
 def media_plan(path: SourceFile) -> ReadPlan:
-    """The plan for FFmpeg: parts if there are several or the timestamps have gaps; else the whole file, with a
-    corrected header only if that of the file gives a wrong length."""
+    """Plan how FFmpeg reads a file: in parts if there are several or timestamps have gaps; else as a whole, with a
+    corrected header if the file's own header declares a wrong length."""
     sized, plan = _sized_plan(path), read_plan(path)
     warnings = dict.fromkeys((*plan.warnings, missing_end(path)))
     return ReadPlan(plan.parts if plan.is_joined else sized.parts, tuple(text for text in warnings if text))
 
 
 def _sized_plan(path: SourceFile) -> ReadPlan:
-    """For WAV, W64, AIFF, AU and CAF: a header of our own where that of the file is wrong or says nothing."""
+    """For WAV, W64, AIFF, AU and CAF: a corrected header if the file's own header is wrong or declares no length."""
     with path.open("rb") as file:
         return _plan_of_located(_located(file))
 

@@ -1,11 +1,11 @@
-"""Distinguishes audio streams of one container that follow each other from parallel ones (pure)."""
+"""Distinguishes successive audio streams of one container from parallel ones (pure)."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SUCCESSION_PACKETS: Final = 64
-"""More packets in a row than one of several parallel streams has: about a second of audio."""
+"""Number of packets in a row (about a second of audio) that parallel streams never have."""
 
 
 class Succession:
@@ -15,19 +15,19 @@ class Succession:
         self._stream = stream
         self._began: dict[int, int] = {}
         self._counts: dict[int, int] = {}
-        self._beside: set[int] = set()
+        self._parallel: set[int] = set()
 
     def own(self) -> None:
         """Note a packet of the stream that is read."""
         if self._counts:
-            self._beside.update(self._counts)
+            self._parallel.update(self._counts)
             self._counts.clear()
             self._began.clear()
 
     def other(self, stream: int, position: int | None) -> int | None:
-        """A packet of another stream at a place in the file. Returns where that stream began, once it is sure that it
-        follows the one that is read."""
-        if stream in self._beside or (position is None and stream not in self._began):
+        """Note a packet of another stream at a byte position of the file. Returns the position of that stream's first
+        packet once it is certain that the stream follows the one that is read, else None."""
+        if stream in self._parallel or (position is None and stream not in self._began):
             return None
         self._began.setdefault(stream, position or 0)
         self._counts[stream] = self._counts.get(stream, 0) + 1

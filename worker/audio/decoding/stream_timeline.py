@@ -1,8 +1,8 @@
 """Places decoded audio on the timeline of its container: fills gaps, follows drift, drops no words (pure).
 
-A container gives each packet a presentation time; a decoder only gives samples. Both agree most of the time. They
-differ by rounding (Matroska counts milliseconds), by late packets of live recorders, by gaps where nothing was
-recorded, and by drift between the clocks of recorder and sound card. Each needs its own correction:
+A container has a timestamp for each packet; a decoder only returns samples. Usually both agree. They differ by rounding
+(Matroska has milliseconds), by late packets of live recorders, by gaps without a recording, and by drift between the
+clocks of recorder and sound card. Each needs its own correction:
 
 - A gap is filled with silence. The following timestamps must confirm it: one late packet is not a gap.
 - Drift is corrected in pauses, by a few milliseconds of silence more or less. Words stay as they were recorded.
@@ -24,22 +24,23 @@ from worker.audio.decoding.downmix import Samples
 
 _WINDOW_S: Final = 0.12
 _MIN_WINDOW_TIMES: Final = 3
-"""A transport stream has one time for a dozen frames: a single wrong one must not move the audio."""
+"""A transport stream has one timestamp for a dozen frames. A single wrong timestamp must not move the audio."""
 _MAX_WINDOW_BLOCKS: Final = 64
 MIN_TIMESTAMP_GAP_S: Final = 0.015
-"""Holes of 20 ms count; rounding of both times to a millisecond or two may hide some of them."""
+"""Minimum length of a gap. Gaps of 20 ms count, and rounding may shorten them by a few milliseconds."""
 MAX_TIMESTAMP_GAP_S: Final = 3600.0
-"""A longer gap counts only if the container's length confirms it."""
+"""Maximum length of a gap, unless the container's length confirms a longer one."""
 _MAX_OVERLAP_S: Final = 1.0
 _MAX_PRIMING_S: Final = 0.1
-"""Encoders add up to 50 ms of silence before the first sample. Samples up to this long before zero are dropped."""
+"""Encoders add up to 50 ms of silence before the first sample. Samples at most this long before second 0 are
+dropped."""
 _TOLERANCE_S: Final = 0.008
 _MAX_DRIFT_S: Final = 0.024
 _SHORT_S: Final = 0.02
 _CUT_S: Final = 0.01
 _CUT_EVERY_S: Final = 0.25
 _MAX_WAIT_FOR_PAUSE_S: Final = 1.0
-"""Audio without a pause for this long is music or noise, and is shortened while it sounds."""
+"""Audio without a pause for this long is music or noise, and is shortened without waiting for a pause."""
 _QUIET: Final = 1e-3  # -60 dBFS
 _QUIET_SHARE: Final = 0.1  # of the level before
 _LEVEL_DECAY: Final = 0.995
@@ -47,13 +48,13 @@ _LEVEL_DECAY: Final = 0.995
 
 @dataclass(slots=True)
 class TimedBlock:
-    """Samples with the second they start at on the container's timeline; None without a timestamp."""
+    """Samples and their start on the container's timeline in seconds, or None without a timestamp."""
 
     start_s: float | None
     rate: int
     samples: Samples
     lost: str = ""
-    """Reason of a decoding failure, else empty; with it, `samples` is silence of the lost length, or empty."""
+    """Reason of a decoding failure, else empty. After a failure, `samples` is silence of the lost length, or empty."""
 
     @property
     def duration_s(self) -> float:
@@ -62,7 +63,7 @@ class TimedBlock:
 
 @dataclass(frozen=True, slots=True)
 class PlacedBlock:
-    """Samples that follow each other without a gap. `lost` as in `TimedBlock`; with it, `samples` may be empty."""
+    """Samples that continue the previous block without a gap. `lost` as in `TimedBlock`."""
 
     rate: int
     samples: Samples
@@ -70,10 +71,10 @@ class PlacedBlock:
 
 
 class StreamTimeline:
-    """Turns timed blocks into one continuous signal whose position is the time of the container."""
+    """Turns timed blocks into one continuous signal whose positions are times of the container."""
 
     def __init__(self, length_s: float | None, warn: Callable[[str], None]) -> None:
-        """`length_s`: total length by the container's header, in seconds. `warn` receives a text for each finding."""
+        """`length_s`: declared length in seconds, or None. `warn` receives a warning for each kind of correction."""
         self._length_s = length_s
         self._warn = warn
         self._now_s = 0.0
@@ -85,7 +86,7 @@ class StreamTimeline:
         self._lost = ""
 
     def place(self, blocks: Iterator[TimedBlock]) -> Iterator[PlacedBlock]:
-        """All of `blocks` in order, with silence in the gaps. Reads a little ahead."""
+        """Yield all blocks in order, with silence in the gaps. Reads some blocks ahead."""
         window: deque[TimedBlock] = deque()
         ahead_s, times = 0.0, 0
         for block in chain.from_iterable(map(self._split, blocks)):
@@ -103,7 +104,7 @@ class StreamTimeline:
             yield from self._next(window)
 
     def _split(self, block: TimedBlock) -> Iterator[TimedBlock]:
-        """Short blocks while times and samples drift apart: a long block is rarely a pause as a whole."""
+        """Split a block while timestamps and samples drift apart, because a long block is rarely all pause."""
         size = round(_SHORT_S * block.rate)
         if block.start_s is None or abs(self._before_s) < _TOLERANCE_S / 2 or len(block.samples) <= size:
             yield block
@@ -131,10 +132,12 @@ class StreamTimeline:
         self._now_s += count / head.rate
 
     def _correction(self, window: deque[TimedBlock]) -> tuple[float, Samples]:
-        """Seconds of silence before the first block of the window, and the part of its samples to use."""
+        """Seconds of silence to insert before the first block of the window, and the samples of that block to use."""
         head = window[0]
         own_s = (head.start_s or 0.0) + self._moved_s - self._now_s
-        if self._began and abs(own_s) < _TOLERANCE_S / 2:  # nearly always; a look at the window costs 10 µs a frame
+        if (
+            self._began and abs(own_s) < _TOLERANCE_S / 2
+        ):  # the usual case; examining the window would cost 10 µs per frame
             self._before_s, self._next_cut_s = own_s, self._now_s + _MAX_WAIT_FOR_PAUSE_S
             return 0.0, head.samples
         late_s = self._lateness_s(window)
@@ -154,20 +157,20 @@ class StreamTimeline:
         if late_s > 0:
             if jump_s < MIN_TIMESTAMP_GAP_S and late_s < _MAX_DRIFT_S and not quiet:
                 return 0.0, head.samples
-            self._tell(jump_s >= MIN_TIMESTAMP_GAP_S)
+            self._warn_of_correction(jump_s >= MIN_TIMESTAMP_GAP_S)
             self._before_s = 0.0
             return late_s, head.samples
         return 0.0, self._shortened(head, -late_s, quiet)
 
     def _lateness_s(self, window: deque[TimedBlock]) -> float:
-        """Seconds by which the timestamps of the window are ahead of the samples; 0 where its blocks disagree."""
-        at_s, least, most = self._now_s, np.inf, -np.inf
+        """Seconds by which the timestamps of the window are ahead of the samples; 0 if its blocks disagree."""
+        at_s, lowest, highest = self._now_s, np.inf, -np.inf
         for block in window:
             if block.start_s is not None:
                 late_s = block.start_s + self._moved_s - at_s
-                least, most = min(least, late_s), max(most, late_s)
+                lowest, highest = min(lowest, late_s), max(highest, late_s)
             at_s += block.duration_s
-        return float(least) if least > 0 else float(min(most, 0.0))
+        return float(lowest) if lowest > 0 else float(min(highest, 0.0))
 
     def _is_within_length(self, late_s: float) -> bool:
         return self._length_s is not None and self._now_s + late_s <= self._length_s + 1.0
@@ -186,7 +189,7 @@ class StreamTimeline:
         if self._began or where == "ahead":
             self._warn(
                 f"its timestamps jump {where} from {self._now_s:.1f} s to {self._now_s + late_s:.1f} s, "
-                "which is not believed; the audio is joined there"
+                "which is implausible; the audio is joined there"
             )
 
     def _is_quiet(self, samples: Samples) -> bool:
@@ -195,8 +198,8 @@ class StreamTimeline:
         self._level = max(peak, self._level * _LEVEL_DECAY)
         return quiet
 
-    def _tell(self, hole: bool) -> None:
-        if hole:
+    def _warn_of_correction(self, gap: bool) -> None:
+        if gap:
             self._warn("has gaps in its timestamps; they are filled with silence")
         else:
             self._warn(
@@ -207,18 +210,18 @@ class StreamTimeline:
         """The samples of a block, shortened by at most `excess_s`."""
         excess = round(excess_s * head.rate)
         if quiet:
-            self._tell(hole=False)
+            self._warn_of_correction(gap=False)
             self._next_cut_s = self._now_s + _MAX_WAIT_FOR_PAUSE_S
             return head.samples[min(excess, len(head.samples) // 2) :]
         if excess_s < _MAX_DRIFT_S or self._now_s < self._next_cut_s:
             return head.samples
-        self._tell(hole=False)
+        self._warn_of_correction(gap=False)
         self._next_cut_s = self._now_s + _CUT_EVERY_S
         return _spliced(head.samples, min(excess, round(_CUT_S * head.rate), len(head.samples) // 2))
 
 
 def _spliced(samples: Samples, cut: int) -> Samples:
-    """The samples without `cut` of them (at most half), with a crossfade that avoids clicks."""
+    """Remove `cut` samples (at most half), with a crossfade that avoids clicks."""
     fade = np.linspace(0.0, 1.0, cut, endpoint=False, dtype=np.float32)
     joined = samples[:cut] * (1 - fade) + samples[cut : 2 * cut] * fade
     return np.concatenate([joined, samples[2 * cut :]])

@@ -1,7 +1,7 @@
-"""Detects from the structure of a media file that its end is missing, when no audio length shows it.
+"""Detects by the structure of a media file that its end is missing, for files that declare no length in seconds.
 
-Containers store the size of the whole file or of the element with the media; frames and packets have sizes of their
-own. A file that ends before these is cut off, whatever its length in seconds.
+Containers store the size of the whole file, or of the element with the media. Frames and packets have known sizes too.
+A file that ends before these is cut off.
 """
 
 from __future__ import annotations
@@ -31,22 +31,22 @@ _MID_PACKET: Final = "the file ends in the middle of a packet: it is cut off, or
 
 
 def missing_end(path: SourceFile) -> str:
-    """A warning about a file that ends too early, or "". Raises WorkerShortage when the disk fails."""
+    """A warning about a file that ends too early, else "". Raises WorkerShortage if the disk fails."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
             file.seek(0)
             head = file.read(_HEAD_BYTES)
-            promised = _promised_bytes(file, head, size)
-            if promised > size:
-                return f"cut off: the header promises {promised} bytes, the file holds {size}"
+            declared = _declared_bytes(file, head, size)
+            if declared > size:
+                return f"cut off: the header declares {declared} bytes, the file has {size}"
             return _cut_unit(file, head, size)
     except OSError as exc:
         raise source_error(exc, str(path)) from exc
 
 
-def _promised_bytes(file: BinaryIO, head: bytes, size: int) -> int:
-    """The size of the file by its header; 0 if the header gives none."""
+def _declared_bytes(file: BinaryIO, head: bytes, size: int) -> int:
+    """The size of the file in bytes by its header; 0 if the header declares none."""
     if head[4:8] in _MP4_BOXES:
         return _last_box_end(file, size)
     if head.startswith(b"Creative Voice File"):
@@ -58,7 +58,7 @@ def _promised_bytes(file: BinaryIO, head: bytes, size: int) -> int:
 
 
 def _nist_end(head: bytes) -> int:
-    """`NIST_1A`, the size of the header, then lines `name -type value`."""
+    """End of a NIST SPHERE file: `NIST_1A`, the size of the header, then lines `name -type value`."""
     if not head.startswith(b"NIST_1A"):
         return 0
     fields = {line[0]: line[2] for line in (line.split() for line in head[:1024].splitlines()) if len(line) == 3}
@@ -70,7 +70,7 @@ def _nist_end(head: bytes) -> int:
 
 
 def _sox_end(head: bytes) -> int:
-    """SoX's own format holds samples of 32 bits."""
+    """End of a file in SoX's own format, which has samples of 32 bits."""
     order = {b".SoX": "little", b"XoS.": "big"}.get(head[:4])
     if order == "little":
         return int.from_bytes(head[4:8], "little") + 4 * int.from_bytes(head[8:16], "little")
@@ -129,7 +129,7 @@ def _last_voc_block_end(file: BinaryIO, at: int, size: int) -> int:
 
 
 def _has_nut_index(file: BinaryIO, size: int) -> bool:
-    """A NUT file ends with an index, whose length is in front of the last 4 bytes."""
+    """Whether a NUT file ends with its index. The length of the index is before the last 4 bytes."""
     file.seek(max(0, size - 12))
     at = size - int.from_bytes(file.read(8), "big")
     if not 0 <= at < size:
@@ -146,6 +146,6 @@ def _cut_unit(file: BinaryIO, head: bytes, size: int) -> str:
     file.seek(max(0, size - _TAIL_BYTES))
     if head.startswith(_NUT):
         return "" if _has_nut_index(file, size) else _NO_INDEX
-    if not head.startswith((b"\xff", b"\x0b\x77", b"ID3")):  # frames in a container, which has sizes of its own
+    if not head.startswith((b"\xff", b"\x0b\x77", b"ID3")):  # other files have a container with its own sizes
         return ""
     return _MID_FRAME if ends_inside_a_frame(head, file.read()) else ""

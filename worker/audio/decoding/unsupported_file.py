@@ -13,7 +13,8 @@ INSTALL: Final = "pip install 'stt-batch[media]'"
 
 
 class SndfileRefused(SourceError):
-    """libsndfile does not read a file, for `reason`. `input_options`: options FFmpeg needs to convert it."""
+    """libsndfile cannot read a file. `damaged`: the format is known, but the content is broken. `input_options`:
+    options that the program ffmpeg needs to convert the file."""
 
     def __init__(self, path: SourceFile, reason: str, *, damaged: bool = False, input_options: str = "") -> None:
         super().__init__(f"{path}: {reason}")
@@ -34,7 +35,7 @@ def without_media(path: SourceFile, kind: FileFormat | None, refused: SndfileRef
 def refused_by_both(
     path: SourceFile, kind: FileFormat | None, refused: SndfileRefused, other: SourceError, reason: str
 ) -> SourceError:
-    """The error when FFmpeg cannot read the file either: `other`, for `reason`."""
+    """The error when FFmpeg cannot read the file either. `other` is the error of FFmpeg, `reason` its reason."""
     if kind is None:
         return UnsupportedSource(_unsupported(path, kind, refused))
     if not kind.is_audio:

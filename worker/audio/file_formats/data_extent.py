@@ -21,7 +21,7 @@ NOT_CLOSED: Final = (
     "the header gives no length (the recording was not closed); everything to the end of the file is read"
 )
 LONGER_THAN_DECLARED: Final = (
-    "the header promises less audio than the file holds; everything to the end of the file is read"
+    "the header declares less audio than the file has; everything to the end of the file is read"
 )
 MIN_REST_BYTES: Final = 64
 """Fewer bytes than this after the audio are ignored: a few milliseconds at most."""
@@ -124,9 +124,7 @@ def extent_of(file: BinaryIO, start: int, declared: int | None, chunks: Chunks |
         return Extent(start, _end_before_chunks(file, start, size, chunks))
     if declared > there:
         end = _end_before_chunks(file, start, size, chunks)
-        return Extent(
-            start, end, f"cut off: the header promises {declared} bytes of audio, the file holds {end - start}"
-        )
+        return Extent(start, end, f"cut off: the header declares {declared} bytes of audio, the file has {end - start}")
     end = start + declared
     if size - end < MIN_REST_BYTES or _continues(file, end, size, chunks):
         return Extent(start, end)
