@@ -1,4 +1,4 @@
-"""The stream of events: what it holds, its bound, and that it never costs a job."""
+"""The stream of events: its entries, its maximum length, and its behaviour while Redis is away."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ async def events(settings: Settings) -> AsyncIterator[EventStream]:
     await connection.close()
 
 
-async def test_an_event_with_its_facts(events: EventStream, raw: redis.Redis) -> None:
+async def test_an_event_is_written_with_its_facts(events: EventStream, raw: redis.Redis) -> None:
     await events.publish("failed", "a", batch="b", code="auth_refused", reason="x" * 5000, attempt=None)
     ((_, fields),) = raw.xrange("stt:events")
     expected = {"event": "failed", "job": "a", "batch": "b", "code": "auth_refused", "reason": "x" * MAX_TEXT}
@@ -68,7 +68,7 @@ async def test_a_job_is_reported_after_the_ledger_has_it(
     await ledger.close()
 
 
-async def test_a_redis_that_is_away_costs_the_event_only(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_event_is_dropped_while_redis_is_away(caplog: pytest.LogCaptureFixture) -> None:
     settings = load({}, redis_url=f"redis://127.0.0.1:{free_port()}/0")
     connection = RedisConnection(settings.redis_url, retries=0)
     with caplog.at_level(logging.WARNING):
@@ -77,7 +77,7 @@ async def test_a_redis_that_is_away_costs_the_event_only(caplog: pytest.LogCaptu
     await connection.close()
 
 
-async def test_what_many_tell_at_once_is_one_round_trip_in_order(settings: Settings) -> None:
+async def test_concurrent_events_share_one_round_trip_in_order(settings: Settings) -> None:
     written: list[list[str]] = []
 
     class Slow:
@@ -92,7 +92,7 @@ async def test_what_many_tell_at_once_is_one_round_trip_in_order(settings: Setti
     assert written == [["0", "1", "2", "3", "4"], ["5", "6"]]
 
 
-async def test_events_that_wait_for_redis_are_bounded(
+async def test_waiting_events_are_bounded(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Away:

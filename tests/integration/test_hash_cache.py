@@ -1,4 +1,4 @@
-"""A file that was read by who submits it is not read again by a worker only for its hash."""
+"""The cache of hashes: a worker does not read a file again whose hash the producer has computed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ async def known_to_a_worker(ledger: Ledger, settings: Settings, source: Path) ->
     return job.sha256 if job.sha256_stamp == str(FileStamp.at(source)) else None
 
 
-async def test_the_hash_comes_with_the_job(
+async def test_a_worker_uses_the_cached_hash(
     settings: Settings, ledger: Ledger, raw: redis.Redis, tmp_path: Path
 ) -> None:
     source = tmp_path / "粵語 call.wav"
@@ -78,11 +78,11 @@ def deleted_and_made_again(source: Path, was: os.stat_result) -> None:
         lambda source, _: source.unlink(),
     ],
 )
-async def test_a_file_that_changed_since_is_read(
+async def test_a_changed_file_is_hashed_again(
     settings: Settings, ledger: Ledger, tmp_path: Path, change: Callable[[Path, os.stat_result], None]
 ) -> None:
     source = tmp_path / "a.wav"
-    source.write_bytes(b"first")  # as long as the others
+    source.write_bytes(b"first")  # the same length as the others
     await known_to_a_worker(ledger, settings, source)
     assert await is_known(ledger, source)
     change(source, source.stat())

@@ -1,4 +1,4 @@
-"""The intake against a real Valkey: jobs, poison, replies, dead consumers."""
+"""The intake with a real Valkey: jobs, invalid entries, replies, dead consumers."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def queued(raw: redis.Redis) -> int:
     return int(raw.llen("stt"))
 
 
-async def test_a_job_comes_in(intake: Intake, producer: Producer, raw: redis.Redis, audio: Any) -> None:
+async def test_an_entry_becomes_a_job(intake: Intake, producer: Producer, raw: redis.Redis, audio: Any) -> None:
     request = add(raw, source=audio("電話.wav"), out_dir="/results", formats=["json", "srt"], batch="b")
     assert await intake.once() == 1
     reply = replies(raw)[request]
@@ -77,7 +77,9 @@ async def test_a_job_comes_in(intake: Intake, producer: Producer, raw: redis.Red
     assert replies(raw)[with_key]["job"] == "call-1"
 
 
-async def test_poison_harms_nobody(intake: Intake, redis_url: str, raw: redis.Redis, audio: Any) -> None:
+async def test_invalid_entries_are_refused_and_valid_ones_continue(
+    intake: Intake, redis_url: str, raw: redis.Redis, audio: Any
+) -> None:
     with redis.Redis.from_url(redis_url) as binary:
         good = [add(raw, source=audio("1.wav"))]
         bad = [
@@ -107,7 +109,7 @@ async def test_poison_harms_nobody(intake: Intake, redis_url: str, raw: redis.Re
         assert binary.memory_usage("stt:intake:refused") < 200_000
 
 
-async def test_a_flood_is_refused_from_its_newest_end(
+async def test_above_the_limit_the_newest_entries_are_refused(
     settings: Settings, producer: Producer, raw: redis.Redis, audio: Any
 ) -> None:
     connection = RedisConnection(settings.redis_url)
@@ -121,18 +123,18 @@ async def test_a_flood_is_refused_from_its_newest_end(
         sizes.append(raw.xlen("stt:intake"))
     assert max(sizes) <= 2000
     found = replies(raw)
-    assert set(found) == set(requests), "each is answered"
+    assert set(found) == set(requests), "every entry gets a reply"
     accepted = [n for n, request in enumerate(requests) if "job" in found[request]]
-    assert accepted[:50] == list(range(50)), "the oldest"
+    assert accepted[:50] == list(range(50)), "the oldest are accepted"
     assert len(accepted) < 150
     refused = found[requests[-1]]
     assert (refused["refused"], refused["reason"]) == ("queue_full", "50 entries wait already (STT_QUEUE_MAX)")
-    assert raw.xlen("stt:intake:refused") == 0, "there is nothing wrong with them"
+    assert raw.xlen("stt:intake:refused") == 0, "the entries themselves are valid"
     assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:*"))
     await connection.close()
 
 
-async def test_with_a_full_line_entries_are_refused_until_there_is_room(
+async def test_with_a_full_queue_entries_are_refused_until_there_is_room(
     settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
     settings = settings.model_copy(update={"queue_max": 2})
@@ -146,7 +148,7 @@ async def test_with_a_full_line_entries_are_refused_until_there_is_room(
     assert replies(raw)[third]["refused"] == "queue_full"
     again = add(raw, source=audio("0.wav"))
     await intake.once()
-    assert replies(raw)[again]["state"] == "queued", "what waits already is no new job"
+    assert replies(raw)[again]["state"] == "queued", "a queued job is not a new one"
     await producer.ledger.acquire_next("", "w")
     third = add(raw, source=audio("3.wav"))
     await intake.once()
@@ -155,7 +157,7 @@ async def test_with_a_full_line_entries_are_refused_until_there_is_room(
     await connection.close()
 
 
-async def test_every_key_has_an_end(intake: Intake, raw: redis.Redis, audio: Any) -> None:
+async def test_every_key_expires(intake: Intake, raw: redis.Redis, audio: Any) -> None:
     add(raw, source=audio("1.wav"), batch="b")
     raw.xadd("stt:intake", {"job": "poison"})
     await intake.once()
@@ -164,20 +166,20 @@ async def test_every_key_has_an_end(intake: Intake, raw: redis.Redis, audio: Any
     assert {"stt:intake", "stt:intake:replies", "stt:intake:refused", "stt:events"} <= set(raw.scan_iter("stt:*"))
 
 
-async def test_what_a_dead_process_took_is_done_by_another(
+async def test_entries_of_a_dead_process_are_claimed_by_another(
     intake: Intake, raw: redis.Redis, audio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await intake.once()
     requests = {add(raw, source=audio(f"{n}.wav")) for n in range(5)}
     raw.xreadgroup(GROUP, "dead", {"stt:intake": ">"})
-    assert await intake.once() == 0, "they are not taken from one that is at work"
+    assert await intake.once() == 0, "entries of a living process are not claimed"
     monkeypatch.setattr("tasks.background.intake.claim_ms", lambda _: 0)
     assert await intake.once() == 5
     assert set(replies(raw)) == requests
     assert raw.xpending("stt:intake", GROUP)["pending"] == 0
 
 
-async def test_an_entry_that_ends_its_processes_is_refused(
+async def test_an_entry_that_crashes_its_processes_is_refused(
     intake: Intake, raw: redis.Redis, audio: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await intake.once()
@@ -202,22 +204,22 @@ async def test_several_processes_share_the_work(
     await connection.close()
 
 
-def test_it_goes_on_after_redis_forgot_everything(settings: Settings, raw: redis.Redis, audio: Any) -> None:
+def test_the_intake_recovers_after_redis_lost_all_keys(settings: Settings, raw: redis.Redis, audio: Any) -> None:
     loop = LoopThread()
     work = start_intake(settings, loop)
     try:
         first = add(raw, source=audio("1.wav"))
-        wait_until(lambda: first in replies(raw), "the first is answered")
+        wait_until(lambda: first in replies(raw), "the first gets a reply")
         raw.flushall()
         second = add(raw, source=audio("2.wav"))
-        wait_until(lambda: second in replies(raw), "the second is answered")
+        wait_until(lambda: second in replies(raw), "the second gets a reply")
     finally:
         work.cancel()
         wait_until(work.cancelled, "it ends")
         loop.stop()
 
 
-def test_the_command(redis_url: str, raw: redis.Redis, audio: Any, tmp_path: Path) -> None:
+def test_the_intake_command(redis_url: str, raw: redis.Redis, audio: Any, tmp_path: Path) -> None:
     process = start_process("tasks.cli", "intake", env=environment(STT_REDIS_URL=redis_url), log=tmp_path / "log")
     try:
         good, bad = add(raw, source=audio("1.wav")), add(raw, source="relative.wav")
@@ -237,7 +239,7 @@ def test_the_command(redis_url: str, raw: redis.Redis, audio: Any, tmp_path: Pat
 
 @pytest.fixture
 def slow_server() -> Iterator[str]:
-    """A web server that accepts connections and never answers; its address."""
+    """The address of a web server that accepts connections and never answers."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(200)
@@ -246,7 +248,7 @@ def slow_server() -> Iterator[str]:
 
 @pytest.fixture
 def served(settings: Settings) -> Iterator[Callable[[Settings], None]]:
-    """Starts the intake as workers run it."""
+    """Starts the intake as in a worker."""
     loop, running = LoopThread(), []
 
     def start(changed: Settings) -> None:
@@ -259,10 +261,10 @@ def served(settings: Settings) -> Iterator[Callable[[Settings], None]]:
     loop.stop()
 
 
-def test_no_entry_delays_another_one(
+def test_a_slow_source_does_not_delay_other_entries(
     settings: Settings, raw: redis.Redis, audio: Any, slow_server: str, served: Callable[[Settings], None]
 ) -> None:
-    """Files without an end and servers without an answer, in the stream that all producers share."""
+    """Endless files and silent servers, in the stream that all producers share."""
     slow = [add(raw, source=f"{slow_server}?{number}") for number in range(40)]
     endless = [add(raw, source="/proc/self/pagemap") for _ in range(8)]
     served(settings.model_copy(update={"allowed_sources": "*", "intake_timeout_s": 60.0}))
@@ -274,22 +276,22 @@ def test_no_entry_delays_another_one(
     assert not set(slow) & set(answers)
 
 
-def test_a_source_that_takes_too_long_is_refused_with_the_way_out(
+def test_a_source_that_takes_too_long_is_refused_with_a_remedy(
     settings: Settings, raw: redis.Redis, tmp_path: Path, served: Callable[[Settings], None]
 ) -> None:
     huge = tmp_path / "huge.wav"
     with huge.open("wb") as file:
-        file.truncate(40 << 30)  # sparse: nothing on the disk, and minutes to hash
+        file.truncate(40 << 30)  # a sparse file, which takes no disk space and minutes to hash
     served(settings.model_copy(update={"intake_timeout_s": 1.0}))
     request = add(raw, source=str(huge))
-    wait_until(lambda: request in replies(raw), "it is answered", timeout_s=20)
+    wait_until(lambda: request in replies(raw), "it gets a reply", timeout_s=20)
     answer = replies(raw)[request]
     assert answer["refused"] == "source_unavailable"
     assert "STT_INTAKE_TIMEOUT_S" in answer["reason"]
     assert "key" in answer["reason"]
 
 
-def test_sigterm_ends_it_while_it_hashes_and_waits(
+def test_sigterm_ends_the_intake_while_it_hashes_and_waits(
     redis_url: str, raw: redis.Redis, tmp_path: Path, slow_server: str, audio: Any
 ) -> None:
     huge = tmp_path / "huge.wav"
@@ -307,10 +309,10 @@ def test_sigterm_ends_it_while_it_hashes_and_waits(
         process.wait(10)
     assert not set(requests) & set(replies(raw))
     taken = raw.xautoclaim("stt:intake", GROUP, "another", min_idle_time=1_000_000)
-    assert {entry for entry, _ in taken[1]} == set(requests), "another process may have them at once"
+    assert {entry for entry, _ in taken[1]} == set(requests), "another process can claim them at once"
 
 
-def test_a_shortage_of_this_machine_is_waited_for(
+def test_the_intake_waits_during_a_shortage_of_its_machine(
     settings: Settings,
     raw: redis.Redis,
     audio: Any,
@@ -329,21 +331,21 @@ def test_a_shortage_of_this_machine_is_waited_for(
     monkeypatch.setattr("tasks.background.intake.REDIS_RETRY_S", 0.1)
     request = add(raw, source=audio("1.wav"))
     served(settings)
-    wait_until(lambda: request in replies(raw), "it is answered")
+    wait_until(lambda: request in replies(raw), "it gets a reply")
     assert replies(raw)[request]["state"] == "queued"
 
 
 def pending(raw: redis.Redis) -> int:
     try:
         return int(raw.xpending("stt:intake", GROUP)["pending"])
-    except redis.ResponseError:  # no group yet
+    except redis.ResponseError:  # the group does not exist yet
         return 0
 
 
-async def test_each_producer_may_have_a_stream_of_its_own(
+async def test_a_producer_has_its_own_stream_and_only_the_rights_for_it(
     settings: Settings, redis_url: str, raw: redis.Redis, audio: Any
 ) -> None:
-    """With the ACL of README.md, on another prefix: only XADD, and only there."""
+    """With the ACL of README.md and another prefix: only XADD, only to its stream."""
     changed = settings.model_copy(update={"redis_prefix": "team[1]:"})
     for name in ("shop", "crm"):
         raw.execute_command(
@@ -375,7 +377,7 @@ async def test_each_producer_may_have_a_stream_of_its_own(
         await connection.close()
 
 
-async def test_an_exhausted_stream_is_named_and_harms_no_other_producer(
+async def test_a_stream_with_exhausted_ids_is_reported_and_others_continue(
     intake: Intake, raw: redis.Redis, audio: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
     last = "18446744073709551615-18446744073709551615"
@@ -397,7 +399,7 @@ async def test_an_exhausted_stream_is_named_and_harms_no_other_producer(
     assert {*map(str, again)} <= set(replies(raw)), "both streams work again"
 
 
-async def test_a_producer_that_trims_reaches_only_its_own_stream(intake: Intake, raw: redis.Redis, audio: Any) -> None:
+async def test_a_producer_can_trim_only_its_own_stream(intake: Intake, raw: redis.Redis, audio: Any) -> None:
     good = raw.xadd("stt:intake:from:good", {"job": json.dumps({"source": audio("2.wav")})})
     for _ in range(3):
         raw.xadd("stt:intake:from:evil", {"job": "{"}, maxlen=0, approximate=False)
@@ -407,10 +409,10 @@ async def test_a_producer_that_trims_reaches_only_its_own_stream(intake: Intake,
 
 @pytest.mark.parametrize("state", ["queued", "running", "done", "failed", "incomplete", "cancelled"])
 @pytest.mark.parametrize("victim", ["", "shop"])
-async def test_a_producer_changes_no_job_of_another_one(
+async def test_a_producer_cannot_change_a_job_of_another_producer(
     intake: Intake, producer: Producer, raw: redis.Redis, audio: Any, victim: str, state: str
 ) -> None:
-    """By its key, by an id that stands for a content, or by the same content: the job stays as it was queued."""
+    """Neither by its key, nor by the id of a content, nor by the same content."""
 
     async def hand_in(stream: str, **fields: str) -> dict[str, str]:
         request = str(raw.xadd(f"stt:intake:from:{stream}" if stream else "stt:intake", fields))
@@ -442,8 +444,8 @@ async def test_a_producer_changes_no_job_of_another_one(
     assert mine["state"] in ("queued", "running")
 
 
-async def test_producers_take_turns(intake: Intake, raw: redis.Redis, audio: Any) -> None:
-    """A flood of one does not come before the single entry of another."""
+async def test_producers_are_served_round_robin(intake: Intake, raw: redis.Redis, audio: Any) -> None:
+    """Many entries of one producer do not delay the single entry of another."""
     for number in range(300):
         raw.xadd("stt:intake:from:flood", {"job": "{", "n": str(number)})
     single = raw.xadd("stt:intake:from:single", {"job": json.dumps({"source": audio("1.wav")})})
@@ -452,7 +454,7 @@ async def test_producers_take_turns(intake: Intake, raw: redis.Redis, audio: Any
     assert {str(single), shared} <= set(replies(raw))
 
 
-async def test_a_key_of_another_type_stops_no_other_stream(intake: Intake, raw: redis.Redis, audio: Any) -> None:
+async def test_a_key_of_another_type_does_not_stop_other_streams(intake: Intake, raw: redis.Redis, audio: Any) -> None:
     await intake.once()
     raw.xadd("stt:intake:from:a", {"job": "{"})
     raw.xadd("stt:intake:from:b", {"job": json.dumps({"source": audio("1.wav")})})

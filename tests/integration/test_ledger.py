@@ -1,4 +1,4 @@
-"""The ledger against a real Valkey: transitions, fencing, idempotent calls, an end for every key."""
+"""The ledger with a real Valkey: state changes, fencing, repeated calls, expiry of every key."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def acquired(ledger: Ledger, job_id: str = "a", owner: str = "w1") -> Leas
 
 
 def lapse(raw: redis.Redis, job_id: str) -> None:
-    """Make the lease end now, as if its time had passed."""
+    """Let the lease expire now."""
     raw.hset(f"stt:job:{job_id}", "lease", "1")
 
 
@@ -76,7 +76,7 @@ async def test_a_job_from_its_creation_to_its_transcript(ledger: Ledger) -> None
     assert await ledger.recent_batches() == ["b"]
 
 
-async def test_one_owner_at_a_time(ledger: Ledger, raw: redis.Redis) -> None:
+async def test_only_one_of_many_workers_acquires_a_job(ledger: Ledger, raw: redis.Redis) -> None:
     await ledger.create("a", SPEC)
     leases = await asyncio.gather(*(ledger.acquire("a", f"w{n}") for n in range(20)))
     assert sum(isinstance(lease, Lease) for lease in leases) == 1
@@ -110,7 +110,9 @@ async def test_a_zombie_cannot_write(ledger: Ledger, raw: redis.Redis) -> None:
     await heir.finish(transcript, [])
 
 
-async def test_a_lapsed_lease_still_writes_while_nobody_else_came(ledger: Ledger, raw: redis.Redis) -> None:
+async def test_an_expired_lease_can_write_until_another_worker_acquires_the_job(
+    ledger: Ledger, raw: redis.Redis
+) -> None:
     await ledger.create("a", SPEC)
     lease = await acquired(ledger)
     lapse(raw, "a")
@@ -118,12 +120,12 @@ async def test_a_lapsed_lease_still_writes_while_nobody_else_came(ledger: Ledger
     assert await ledger.acquire("a", "w2") is Refusal.HELD
 
 
-async def test_calls_whose_answer_was_lost_may_be_repeated(ledger: Ledger) -> None:
+async def test_calls_with_a_lost_answer_can_be_repeated(ledger: Ledger) -> None:
     await ledger.create("a", SPEC)
     await acquired(ledger)
-    lease = await acquired(ledger)  # the same owner again
+    lease = await acquired(ledger)  # the same owner repeats the call
     await lease.commit(a_segment("one"))
-    lease.commits = 0  # the answer to the first call never came
+    lease.commits = 0  # as if the answer to the first call was lost
     await lease.commit(a_segment("one"))
     assert len([entry async for entry in ledger.commits("a")]) == 1
     await lease.release()
@@ -136,7 +138,7 @@ async def test_calls_whose_answer_was_lost_may_be_repeated(ledger: Ledger) -> No
     assert record.state is JobState.DONE
 
 
-async def test_the_next_owner_goes_on_after_what_was_committed(ledger: Ledger, raw: redis.Redis) -> None:
+async def test_the_next_owner_continues_after_the_last_commit(ledger: Ledger, raw: redis.Redis) -> None:
     await ledger.create("a", SPEC)
     await (await acquired(ledger)).commit(a_segment("one"))
     lapse(raw, "a")
@@ -146,7 +148,7 @@ async def test_the_next_owner_goes_on_after_what_was_committed(ledger: Ledger, r
     assert [(entry.epoch, "one" in entry.segment) for entry in entries] == [(2, True), (3, False)]
 
 
-async def test_release_makes_a_job_free_at_once_and_costs_no_attempt(ledger: Ledger) -> None:
+async def test_release_requeues_at_once_and_counts_no_attempt(ledger: Ledger) -> None:
     await ledger.create("a", SPEC)
     lease = await acquired(ledger)
     await lease.release()
@@ -158,7 +160,7 @@ async def test_release_makes_a_job_free_at_once_and_costs_no_attempt(ledger: Led
         await lease.renew()
 
 
-async def test_take_back_frees_a_job_whose_worker_is_gone(ledger: Ledger) -> None:
+async def test_requeue_frees_a_job_whose_worker_is_gone(ledger: Ledger) -> None:
     await ledger.create("a", SPEC)
     gone = await acquired(ledger)
     await ledger.requeue("a")
@@ -167,7 +169,7 @@ async def test_take_back_frees_a_job_whose_worker_is_gone(ledger: Ledger) -> Non
         await gone.commit(a_segment())
 
 
-async def test_refusals(ledger: Ledger) -> None:
+async def test_missing_and_ended_jobs_cannot_be_acquired(ledger: Ledger) -> None:
     assert await ledger.acquire("nobody", "w") is Refusal.MISSING
     await ledger.create("a", SPEC)
     await (await acquired(ledger)).fail("source_damaged", "a.wav: no audio in it")
@@ -181,7 +183,7 @@ async def test_refusals(ledger: Ledger) -> None:
     )
 
 
-async def test_the_same_job_again(ledger: Ledger) -> None:
+async def test_submitting_an_existing_job_depends_on_its_state(ledger: Ledger) -> None:
     await ledger.create("a", SPEC)
     assert (await ledger.create("a", SPEC)).before is JobState.QUEUED
     lease = await acquired(ledger)
@@ -200,17 +202,17 @@ async def test_the_same_job_again(ledger: Ledger) -> None:
     assert (await ledger.create("a", SPEC)).state is JobState.QUEUED
 
 
-async def test_a_waiting_job_takes_what_is_new_in_its_newest_submission(ledger: Ledger) -> None:
+async def test_a_queued_job_takes_the_options_of_the_newest_submission(ledger: Ledger) -> None:
     await ledger.create("a", SPEC)
     await ledger.create("a", '{"source": "/moved/a.wav", "speed": "max"}')
     assert "moved" in (await acquired(ledger)).spec
     await ledger.create("a", SPEC)
     record = await ledger.get("a")
     assert record is not None
-    assert "moved" in record.spec  # of a running one nothing changes
+    assert "moved" in record.spec  # a running job does not change
 
 
-async def test_outputs_know_who_wrote_them_last(ledger: Ledger, raw: redis.Redis) -> None:
+async def test_the_last_writer_of_an_output_is_recorded(ledger: Ledger, raw: redis.Redis) -> None:
     assert not await ledger.claim_output("call", "a")
     assert await ledger.claim_output("call", "a")
     assert not await ledger.claim_output("call", "b")
@@ -218,7 +220,7 @@ async def test_outputs_know_who_wrote_them_last(ledger: Ledger, raw: redis.Redis
     assert raw.ttl("stt:outputs") > 0
 
 
-async def test_a_queue_can_be_emptied(ledger: Ledger, raw: redis.Redis) -> None:
+async def test_the_queue_can_be_cleared(ledger: Ledger, raw: redis.Redis) -> None:
     raw.rpush("stt", "m")
     raw.hset("unacked", "t", "m")
     await ledger.clear_queue("stt")
@@ -239,7 +241,7 @@ async def test_cancel_stops_the_owner_at_its_next_write(ledger: Ledger) -> None:
     assert again.before is JobState.CANCELLED
 
 
-async def test_every_key_has_an_end(ledger: Ledger, raw: redis.Redis) -> None:
+async def test_every_key_expires(ledger: Ledger, raw: redis.Redis) -> None:
     for job_id in "abcd":
         await ledger.create(job_id, SPEC, batch="batch")
     done = await acquired(ledger, "a")
@@ -267,7 +269,7 @@ async def test_every_key_has_an_end(ledger: Ledger, raw: redis.Redis) -> None:
     assert raw.ttl("stt:job:a") > 60
 
 
-async def test_renewal_keeps_a_lease_and_ends_with_it(ledger: Ledger, raw: redis.Redis) -> None:
+async def test_renewal_extends_the_lease_and_ends_when_it_is_lost(ledger: Ledger, raw: redis.Redis) -> None:
     await ledger.create("a", SPEC)
     lease = await acquired(ledger)
     lapse(raw, "a")
@@ -278,7 +280,7 @@ async def test_renewal_keeps_a_lease_and_ends_with_it(ledger: Ledger, raw: redis
         await asyncio.wait_for(keeper, 5)
 
 
-async def test_many_records_in_order(ledger: Ledger) -> None:
+async def test_records_are_returned_in_the_requested_order(ledger: Ledger) -> None:
     await asyncio.gather(*(ledger.create(f"j{n}", SPEC, batch="big") for n in range(1200)))
     ids = [f"j{n}" for n in range(1200)]
     records = await ledger.get_many([*ids, "none"])
@@ -286,7 +288,7 @@ async def test_many_records_in_order(ledger: Ledger) -> None:
     assert len(await ledger.batch("big")) == 1200
 
 
-async def test_no_redis_is_told_with_the_way_out() -> None:
+async def test_a_missing_redis_is_reported_with_a_remedy() -> None:
     ledger = Ledger(load({}, redis_url=f"redis://user:secret@127.0.0.1:{free_port()}/0"))
     with pytest.raises(LedgerUnavailable, match="STT_REDIS_URL") as caught:
         await ledger.ping()
@@ -295,7 +297,7 @@ async def test_no_redis_is_told_with_the_way_out() -> None:
 
 
 async def test_a_cancellation_is_never_lost(redis_url: str) -> None:
-    """At every step of the event loop, on a new connection and on one that is open."""
+    """At every step of the event loop, on a new and on an open connection."""
     settings = load({}, redis_url=redis_url)
     warm = Ledger(settings)
     await warm.ping()
@@ -324,8 +326,8 @@ async def test_scripts_survive_a_server_that_forgot_them(ledger: Ledger, raw: re
     assert (await ledger.create("c", SPEC)).state is JobState.QUEUED
 
 
-async def test_a_redis_that_may_lose_jobs_is_told_of(ledger: Ledger) -> None:
-    (warning,) = await ledger.durability()  # the server of these tests keeps nothing
+async def test_redis_settings_that_can_lose_jobs_give_a_warning(ledger: Ledger) -> None:
+    (warning,) = await ledger.durability()  # the server of these tests writes nothing to disk
     assert "appendonly yes" in warning
 
 
@@ -354,19 +356,19 @@ def test_durability_from_info(info: dict[str, object], words: list[str]) -> None
         ({"job_attempts": 0}, "STT_JOB_ATTEMPTS"),
     ],
 )
-def test_settings_that_cannot_work_together_stop_the_start(wrong: dict[str, object], named: str) -> None:
+def test_contradicting_settings_are_refused(wrong: dict[str, object], named: str) -> None:
     with pytest.raises(SettingsError, match=named):
         load({}, **wrong)
 
 
-def test_no_lease_is_longer_than_the_broker_s_patience() -> None:
+def test_a_lease_is_shorter_than_the_broker_s_visibility_timeout() -> None:
     longest = load({}, lease_s=3600)
     options = celery_config.for_settings(longest)["broker_transport_options"]
     assert options["visibility_timeout"] > longest.lease_s
 
 
-async def test_values_that_are_not_utf_8_stop_no_listing_and_no_count(ledger: Ledger, redis_url: str) -> None:
-    """Another program wrote to the keys of jobs: bytes, and fields that are no numbers."""
+async def test_values_that_are_not_utf_8_do_not_stop_listings_and_counts(ledger: Ledger, redis_url: str) -> None:
+    """Another program wrote to the keys of jobs: invalid bytes, and text in fields of numbers."""
     await ledger.create("good", "{}")
     await ledger.create("bad", "{}")
     await ledger.create("worse", "{}")

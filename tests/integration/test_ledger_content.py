@@ -27,7 +27,7 @@ async def taken(ledger: Ledger, job_id: str = "a") -> Lease:
     return lease
 
 
-async def test_a_job_carries_the_content_it_stands_for(ledger: Ledger, settings: Settings) -> None:
+async def test_a_job_records_the_content_of_its_id(ledger: Ledger, settings: Settings) -> None:
     await ledger.create("a", SPEC, content=ONE)
     lease = await taken(ledger)
     assert (lease.content.named, lease.content.keyed) == (ONE, False)
@@ -35,7 +35,7 @@ async def test_a_job_carries_the_content_it_stands_for(ledger: Ledger, settings:
     await lease.commit(a_segment())
     await lease.release()
     lease = await taken(ledger)
-    assert (lease.content.named, lease.content.began) == (ONE, BEGAN), "the name is that of the submission"
+    assert (lease.content.named, lease.content.began) == (ONE, BEGAN), "the recorded content is that of the submission"
     job = await job_of(lease, JobSpec(source="/audio/a.wav"), settings, ledger)
     assert job.content.submitted == ONE
     assert job.content.start == StartContent("5 6 7 8 9", None)
@@ -68,7 +68,7 @@ async def test_retry_resumes_after_any_other_failure(ledger: Ledger) -> None:
 
 
 async def test_a_job_done_with_other_content_is_queued_again(ledger: Ledger) -> None:
-    """After `retry` on a changed source the id no longer stands for the transcribed content."""
+    """After `retry` on a changed source, the id does not belong to the transcribed content any more."""
     await ledger.create("a", SPEC, content=ONE)
     lease = await taken(ledger)
     await lease.fail("source_changed", "changed")
@@ -97,7 +97,9 @@ async def attempt(ledger: Ledger, settings: Settings, error: Exception, job_id: 
 
 
 @pytest.mark.parametrize("content", [ONE, ""])
-async def test_only_a_keyed_job_restarts_by_itself(ledger: Ledger, settings: Settings, content: str) -> None:
+async def test_only_a_job_with_an_idempotency_key_restarts_automatically(
+    ledger: Ledger, settings: Settings, content: str
+) -> None:
     await ledger.create("a", SPEC, content=content)
     lease = await taken(ledger)
     await lease.commit(a_segment())
@@ -121,7 +123,7 @@ async def test_only_a_keyed_job_restarts_by_itself(ledger: Ledger, settings: Set
     ],
     ids=repr,
 )
-async def test_a_shortage_costs_no_attempt(ledger: Ledger, settings: Settings, error: Exception) -> None:
+async def test_a_shortage_counts_no_attempt(ledger: Ledger, settings: Settings, error: Exception) -> None:
     await ledger.create("a", SPEC)
     assert await attempt(ledger, settings, error) is Outcome.POSTPONED
     record = await ledger.get("a")
@@ -149,7 +151,7 @@ async def test_a_fault_of_the_input_still_ends_the_job(ledger: Ledger, settings:
 
 
 @pytest.mark.parametrize("kind", [EndpointUnavailable, OutputUnavailable])
-async def test_a_shortage_behind_an_error_about_others(
+async def test_a_shortage_as_the_cause_of_another_error_counts_no_attempt(
     ledger: Ledger, settings: Settings, kind: type[Exception]
 ) -> None:
     error = kind("cannot connect")

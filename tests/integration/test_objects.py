@@ -1,4 +1,4 @@
-"""Object stores as sources and sinks: a real S3 server; of Google's and Azure's what a plain server sees."""
+"""Object stores as sources and outputs: a real S3 server, and plain HTTP servers as Google Cloud Storage and Azure."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def store_of(s3: S3Server) -> S3Store:
     return S3Store(BUCKET, endpoint=s3.endpoint, client_options={"allow_http": True})
 
 
-async def test_there_and_back(settings: Settings) -> None:
+async def test_an_object_is_written_and_read(settings: Settings) -> None:
     data = bytes(range(256)) * 20_000  # more than one chunk
     await put(parse("s3://calls/深/a b+c%20d.bin"), data, "application/x-test", settings.s3_endpoint)
     async with local_copy(parse("s3://calls/深/a b+c%20d.bin"), settings) as local:
@@ -63,8 +63,8 @@ async def test_there_and_back(settings: Settings) -> None:
         assert (local.name, local.shown) == ("a b+c%20d.bin", "s3://calls/深/a b+c%20d.bin")
 
 
-async def test_an_object_that_was_replaced_is_other_content(settings: Settings) -> None:
-    """Of the same length: told by the ETag before the job begins, and by the hash after that."""
+async def test_a_replaced_object_is_detected(settings: Settings) -> None:
+    """The replacement has the same length: the ETag differs before the job begins, and the hash after that."""
     job = Job(id="test-job", source=parse("s3://calls/replaced.wav"), speed=1.0, language=None)
     place = job.source
     await put(place, b"RIFF first", "audio/wav", settings.s3_endpoint)
@@ -83,7 +83,7 @@ async def test_an_object_that_was_replaced_is_other_content(settings: Settings) 
                     pass
 
 
-async def test_a_read_goes_on_with_the_same_version_only(settings: Settings) -> None:
+async def test_a_read_continues_only_with_the_same_version(settings: Settings) -> None:
     place = parse("s3://calls/changing.bin")
     await put(place, b"0123456789", "x/y", settings.s3_endpoint)
     async with open_remote(place, settings) as body:
@@ -99,7 +99,7 @@ async def test_a_read_goes_on_with_the_same_version_only(settings: Settings) -> 
 
 
 @pytest.mark.parametrize("url", ["s3://calls/none.wav", "s3://no-such-bucket/a.wav"])
-async def test_what_is_not_there(settings: Settings, url: str) -> None:
+async def test_missing_objects_and_buckets(settings: Settings, url: str) -> None:
     with pytest.raises(SourceNotFound, match=f"{url}: there is no such object"):
         async with local_copy(parse(url), settings):
             pass
@@ -107,7 +107,7 @@ async def test_what_is_not_there(settings: Settings, url: str) -> None:
         await content_of(parse(url), settings)
 
 
-async def test_credentials_that_are_refused(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refused_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     await put(parse("s3://calls/a.wav"), b"x", "x/y", settings.s3_endpoint)
     object_store._store_of.cache_clear()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "another-secret")
@@ -122,7 +122,7 @@ async def test_credentials_that_are_refused(settings: Settings, monkeypatch: pyt
     assert await content_of(parse("s3://calls/a.wav"), settings) == "url:s3://calls/a.wav"
 
 
-async def test_no_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_missing_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_ACCESS_KEY_ID")
     monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", f"http://127.0.0.1:{free_port()}/169.254.169.254")
@@ -170,7 +170,7 @@ async def test_listing(settings: Settings, s3: S3Server, pattern: str, found: li
     assert all(item.size_bytes == 5 and item.address.text.endswith(str(item.place)) for item in listed)
 
 
-async def test_a_listing_of_thousands(settings: Settings, s3: S3Server) -> None:
+async def test_a_listing_with_several_pages(settings: Settings, s3: S3Server) -> None:
     store = store_of(s3)
     for number in range(1100):
         await obstore.put_async(store, f"many/{number:04}.wav", b"x", use_multipart=False)
@@ -178,7 +178,7 @@ async def test_a_listing_of_thousands(settings: Settings, s3: S3Server) -> None:
     assert listed == [f"{number:04}.wav" for number in range(1100)]
 
 
-async def test_listing_what_is_not_there(settings: Settings) -> None:
+async def test_listing_missing_sources(settings: Settings) -> None:
     with pytest.raises(SourceNotFound):
         _ = [item async for item in list_sources(parse(f"s3://{BUCKET}/none.wav"), settings)]
     web = [item async for item in list_sources(parse("https://host/x/%20a.wav?sig=1"), settings)]
@@ -186,9 +186,9 @@ async def test_listing_what_is_not_there(settings: Settings) -> None:
 
 
 # -- sinks -------------------------------------------------------------------------------------------------------------
-async def test_several_places_at_once(settings: Settings, s3: S3Server, tmp_path: Path) -> None:
+async def test_delivery_to_several_places(settings: Settings, s3: S3Server, tmp_path: Path) -> None:
     folders = [parse(text) for text in (str(tmp_path / "out"), f"s3://{BUCKET}/texts/", f"s3://{BUCKET}")]
-    for _ in range(2):  # again gives the same
+    for _ in range(2):  # repeating it gives the same files
         written = await deliver(SPOKEN, folders, "monday/call.wav", ["srt", "json"], settings)
     assert written == (
         str(tmp_path / "out/monday/call.wav.srt"),
@@ -207,7 +207,7 @@ async def test_several_places_at_once(settings: Settings, s3: S3Server, tmp_path
     assert obstore.get(store, "texts/monday/call.wav.json").attributes["Content-Type"] == "application/json"
 
 
-async def test_a_place_that_fails_does_not_keep_the_others_from_their_files(
+async def test_a_failing_place_does_not_stop_delivery_to_the_others(
     settings: Settings, s3: S3Server, tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
@@ -227,7 +227,7 @@ async def test_a_name_never_leaves_its_prefix(settings: Settings, name: str) -> 
 
 # -- the other two -----------------------------------------------------------------------------------------------------
 async def _one_answer(listener: socket.socket) -> bytes:
-    """Answers one request with five bytes; returns the request."""
+    """Answers one request with five bytes, and returns the request."""
     loop = asyncio.get_running_loop()
     connection, _ = await loop.sock_accept(listener)
     with connection:
@@ -243,7 +243,7 @@ async def _one_answer(listener: socket.socket) -> bytes:
     ("url", "path"),
     [("gs://bucket/in/a.wav", b"GET /bucket/in%2Fa%2Ewav"), ("az://box/in/a.wav", b"GET /box/in/a.wav")],
 )
-async def test_the_other_stores_are_asked_with_the_credentials_of_the_environment(
+async def test_google_and_azure_get_the_credentials_of_the_environment(
     settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, path: bytes
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:

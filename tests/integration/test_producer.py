@@ -1,4 +1,4 @@
-"""The producer API against a real Valkey: following a job live, sync and async; two services at once; thousands."""
+"""The producer API with a real Valkey: following a job (sync and async), concurrent services, thousands of jobs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def queued(raw: redis.Redis) -> int:
 
 
 async def work(ledger: Ledger, job_id: str, pieces: int, seen: Callable[[int], bool]) -> None:
-    """As a worker does it; each piece only when the one before has been seen."""
+    """Commits as a worker does, each segment only after the reader has seen the one before."""
     lease = await ledger.acquire(job_id, "w")
     assert isinstance(lease, Lease)
     segments = tuple(a_segment(f"word {n}", n, n + 1) for n in range(pieces))
@@ -66,10 +66,10 @@ async def test_commits_arrive_one_by_one_in_a_program_with_a_loop(
     assert heard == [f"word {n}" for n in range(4)]
     assert (await handle.wait(timeout_s=25)).state is JobState.DONE
     assert '"word 3"' in (await handle.transcript() or "")
-    assert [segment.text async for segment in handle.commits()] == heard, "a second reader gets all of it"
+    assert [segment.text async for segment in handle.commits()] == heard, "a second reader gets all segments"
 
 
-async def test_commits_arrive_one_by_one_in_a_program_without_one(
+async def test_commits_arrive_one_by_one_in_a_program_without_a_loop(
     settings: Settings, ledger: Ledger, audio: Audio
 ) -> None:
     handle = await asyncio.to_thread(submit, audio("a.wav"), settings=settings)
@@ -98,7 +98,7 @@ def _noting(segments: Iterator[Any], _: list[str]) -> Iterator[Any]:
         yield segment
 
 
-async def test_an_expired_job_ends_whoever_follows_it(settings: Settings, raw: redis.Redis, audio: Audio) -> None:
+async def test_following_a_job_ends_when_it_expires(settings: Settings, raw: redis.Redis, audio: Audio) -> None:
     handle = await submit_async(audio("a.wav"), settings=settings)
     raw.delete(f"stt:job:{handle.id}")
     assert [segment async for segment in handle.commits()] == []
@@ -117,7 +117,7 @@ async def test_a_cancelled_wait_ends(settings: Settings, audio: Audio) -> None:
         await waiting
 
 
-async def test_a_batch_is_waited_for(settings: Settings, ledger: Ledger, audio: Audio) -> None:
+async def test_waiting_for_a_batch(settings: Settings, ledger: Ledger, audio: Audio) -> None:
     batch = await submit_many_async([audio(f"{n}.wav") for n in range(5)], batch="b", settings=settings)
     async with asyncio.timeout(20), asyncio.TaskGroup() as group:
         waiting = group.create_task(batch.wait(timeout_s=15))
@@ -127,7 +127,7 @@ async def test_a_batch_is_waited_for(settings: Settings, ledger: Ledger, audio: 
     assert (await batch.status()).id == "b"
 
 
-def test_two_services_at_once_get_one_job(redis_url: str, raw: redis.Redis, audio: Audio, tmp_path: Path) -> None:
+def test_concurrent_services_get_the_same_job(redis_url: str, raw: redis.Redis, audio: Audio, tmp_path: Path) -> None:
     logs = [tmp_path / f"service-{number}.log" for number in range(4)]
     arguments = (redis_url, str(audio("a.wav")), str(tmp_path / "go"))
     processes = [start_process("tests.support.submitting", *arguments, env=environment(), log=log) for log in logs]
@@ -141,7 +141,9 @@ def test_two_services_at_once_get_one_job(redis_url: str, raw: redis.Redis, audi
     assert [fields["event"] for _, fields in raw.xrange("stt:events")] == ["queued"]
 
 
-async def test_the_key_wins_over_the_content(settings: Settings, ledger: Ledger, audio: Audio) -> None:
+async def test_an_idempotency_key_takes_precedence_over_the_content(
+    settings: Settings, ledger: Ledger, audio: Audio
+) -> None:
     first = await submit_async(audio("a.wav"), settings=settings, idempotency_key="call-17")
     other = await submit_async(audio("b.wav"), settings=settings, idempotency_key="call-17")
     assert (first.id, first.before, other.id, other.before) == ("call-17", None, "call-17", JobState.QUEUED)
@@ -150,7 +152,7 @@ async def test_the_key_wins_over_the_content(settings: Settings, ledger: Ledger,
         await submit_async(audio("a.wav"), settings=settings, idempotency_key="a b")
 
 
-async def test_again_does_a_finished_job_again(settings: Settings, ledger: Ledger, audio: Audio) -> None:
+async def test_force_repeats_a_finished_job(settings: Settings, ledger: Ledger, audio: Audio) -> None:
     handle = await submit_async(audio("a.wav"), settings=settings)
     await work(ledger, handle.id, 2, lambda _: True)
     same = await submit_async(audio("a.wav"), settings=settings)
@@ -167,7 +169,7 @@ async def test_a_bad_file_in_a_batch_queues_nothing(settings: Settings, raw: red
     assert raw.dbsize() == 0
 
 
-async def test_more_than_may_wait_is_refused_and_can_be_queued_later(
+async def test_jobs_above_the_queue_limit_are_refused_and_can_be_queued_later(
     settings: Settings, ledger: Ledger, raw: redis.Redis, audio: Audio
 ) -> None:
     bounded = settings.model_copy(update={"queue_max": 3})
@@ -175,7 +177,7 @@ async def test_more_than_may_wait_is_refused_and_can_be_queued_later(
     with pytest.raises(QueueFull, match="3 jobs wait already"):
         await submit_many_async(files, batch="b", settings=bounded)
     assert raw.zcard("stt:queue") == 3
-    assert queued(raw) >= 3, "what was queued will be done"
+    assert queued(raw) >= 3, "the queued jobs stay queued"
     assert len(await ledger.batch("b")) == 3
     with pytest.raises(QueueFull):
         await submit_async(files[4], settings=bounded)
@@ -196,7 +198,7 @@ def test_ten_thousand_jobs(settings: Settings, raw: redis.Redis, tmp_path: Path)
         path = tmp_path / f"{number:05}.wav"
         path.write_bytes(number.to_bytes(4, "big") + second)
         files.append(path)
-    submit(files[0], settings=settings, idempotency_key="first")  # the imports and the connection
+    submit(files[0], settings=settings, idempotency_key="first")  # so that imports and connecting are not measured
     before = raw.info("memory")["used_memory"]
     started = time.perf_counter()
     batch = submit_many(files, settings=settings)

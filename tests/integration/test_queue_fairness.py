@@ -1,4 +1,4 @@
-"""A large batch does not starve what is submitted later: real workers, a real queue, no limit on sessions."""
+"""A large batch does not starve jobs submitted later: real workers, a real queue, no limit on sessions."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def begun(settings: Settings, ids: list[str]) -> list[float]:
 
 
 def begun_before(settings: Settings, job_id: str, others: list[str]) -> int:
-    """How many of the others began between a job's submission and its own start."""
+    """Number of other jobs that began between a job's submission and its start."""
     (record,) = records(settings, [job_id])
     assert record.started_at is not None
     return sum(record.created_at < at < record.started_at for at in begun(settings, others))
@@ -75,7 +75,7 @@ def test_a_single_job_and_a_second_batch_do_not_wait_for_thousands(
     assert low.status().started_at is None
 
 
-def test_whole_jobs_sent_through_celery_do_not_stand_in_the_way_either(
+def test_jobs_sent_as_whole_messages_do_not_starve_others(
     settings: Settings, tmp_path: Path, worker: ForkedProcess
 ) -> None:
     slow = tmp_path / "slow-4.wav"
@@ -97,7 +97,7 @@ def test_whole_jobs_sent_through_celery_do_not_stand_in_the_way_either(
 
 @MANY
 @pytest.mark.timeout(180)
-def test_real_audio_real_service_two_workers(fleet: Fleet, many: int) -> None:
+def test_two_workers_share_real_audio_fairly(fleet: Fleet, many: int) -> None:
     source, _ = fleet.audio("one", 3)
     single_source, words = fleet.audio("single", 4, seed=7)
     batch = enqueue(fleet.settings, "big", many, source, speed="4")

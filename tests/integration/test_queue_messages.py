@@ -1,5 +1,5 @@
-"""Malformed messages against real workers: none ends or restarts, honest jobs finish, and each refused message is in
-the dead letters with its reason. The forms themselves are in tests/unit/tasks/test_message_validation.py."""
+"""Malformed messages to real workers: no worker ends, valid jobs finish, and each refused message is in the dead
+letters with its reason. The forms themselves are in tests/unit/tasks/test_message_validation.py."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def refused(raw: bytes) -> bool:
     return False
 
 
-def test_no_form_ends_a_worker(
+def test_no_malformed_message_ends_a_worker(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, binary: redis.Redis, audio: Any
 ) -> None:
     worker = workers.start()
@@ -136,7 +136,7 @@ def test_ten_thousand_mutations(workers: StandInWorkers, settings: Settings, raw
 
 
 def test_a_message_that_cannot_be_restored_does_not_circulate(settings: Settings, raw: redis.Redis) -> None:
-    """What an older version, or another program, left among the unacknowledged messages."""
+    """An unacknowledged message of an older version or of another program."""
     wrong = ("{", "7", "[]", '["x", "", "stt"]', "[{}, {}, {}]", '[{"headers": []}, "", "stt"]', '[[], "", "stt"]')
     for number, entry in enumerate([*wrong, json.dumps([json.loads(celery_message.message("a", "stt")), "", "stt"])]):
         raw.hset("unacked", f"tag-{number}", entry)
@@ -169,7 +169,7 @@ def test_the_natural_forms_of_send_task(
 def test_a_job_key_of_another_type_does_not_stop_other_jobs(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
-    """A program that may write to our keys put something else there: in the line, among the leases, and as a name."""
+    """Another program wrote to our keys: ids without records in the queue and leases, and job keys of another type."""
     for name, key in (("front", "queue"), ("leased", "leases"), ("later", "delayed")):
         raw.set(f"stt:job:{name}", "no hash", ex=1000)
         raw.zadd(f"stt:{key}", {name: 0})
@@ -215,7 +215,7 @@ def test_sigterm_ends_a_worker_that_hashes_many_gigabytes(
     assert raw.llen("stt") == 1, "the message is in the queue again"
 
 
-def test_a_queue_of_another_type_is_named_and_mended_without_a_restart(
+def test_a_queue_key_of_another_type_is_reported_and_can_be_repaired_without_a_restart(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
     raw.set("stt", "no list")

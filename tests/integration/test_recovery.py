@@ -1,4 +1,4 @@
-"""The reaper with the real ledger: what it finds, what it leaves alone, and that nothing is sent without need."""
+"""The reaper with a real ledger: the jobs it requeues, the ones it ignores, and the messages it sends."""
 
 from __future__ import annotations
 
@@ -52,19 +52,21 @@ async def acquired(ledger: Ledger, job_id: str = "a", owner: str = "w") -> Lease
 
 
 def lapse(raw: redis.Redis, *job_ids: str) -> None:
-    """As if the time of their leases had passed."""
+    """Let the leases expire now."""
     for job_id in job_ids:
         raw.hset(f"stt:job:{job_id}", "lease", "1")
         raw.zadd("stt:leases", {job_id: 1})
 
 
 def due(raw: redis.Redis, *job_ids: str) -> None:
-    """As if their time to wait had passed."""
+    """End the delays now."""
     for job_id in job_ids:
         raw.zadd("stt:delayed", {job_id: 1})
 
 
-async def test_a_lapsed_lease_is_found_once_and_its_owner_refused(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+async def test_an_expired_lease_is_requeued_once_and_its_owner_is_refused(
+    ledger: Ledger, raw: redis.Redis, sent: Sent
+) -> None:
     await ledger.create("a", SPEC)
     await ledger.create("b", SPEC)
     zombie, alive = await acquired(ledger), await acquired(ledger, "b")
@@ -79,7 +81,7 @@ async def test_a_lapsed_lease_is_found_once_and_its_owner_refused(ledger: Ledger
     assert (await acquired(ledger)).commits == 1
 
 
-async def test_many_reapers_send_once(ledger: Ledger, settings: Settings, raw: redis.Redis) -> None:
+async def test_many_reapers_send_one_message(ledger: Ledger, settings: Settings, raw: redis.Redis) -> None:
     ids = [f"j{n}" for n in range(30)]
     await ledger.create_many([(i, SPEC) for i in ids])
     for job_id in ids:
@@ -90,7 +92,7 @@ async def test_many_reapers_send_once(ledger: Ledger, settings: Settings, raw: r
     assert sorted(job_id for one in found for job_id in one) == sorted(ids)
 
 
-async def test_a_job_that_stops_worker_after_worker_fails_and_can_be_retried(
+async def test_a_job_that_crashes_its_workers_fails_and_can_be_retried(
     ledger: Ledger, raw: redis.Redis, sent: Sent
 ) -> None:
     await ledger.create("a", SPEC)
@@ -98,7 +100,7 @@ async def test_a_job_that_stops_worker_after_worker_fails_and_can_be_retried(
     for number in range(1, 5):
         lapse(raw, "a")
         found = await sent.once()
-        if number == 4:  # the third in a row without a commit: after a pause
+        if number == 4:  # the third in a row without a commit: requeued after a delay
             assert found == []
             assert await ledger.acquire("a", "w") is Refusal.DELAYED
             due(raw, "a")
@@ -110,7 +112,7 @@ async def test_a_job_that_stops_worker_after_worker_fails_and_can_be_retried(
     record = await ledger.get("a")
     assert record is not None
     assert (record.state, record.error_code, record.commits) == (JobState.FAILED, "attempts", 1)
-    assert "4 workers in turn" in (record.error or "")
+    assert "4 workers in a row" in (record.error or "")
     assert raw.ttl("stt:job:a") > 0
     assert raw.zcard("stt:leases") == 0
 
@@ -125,7 +127,7 @@ async def test_a_job_that_stops_worker_after_worker_fails_and_can_be_retried(
     assert again.state is JobState.DONE
 
 
-async def test_a_retry_from_the_start_forgets_what_was_committed(ledger: Ledger) -> None:
+async def test_a_retry_from_the_start_deletes_the_commits(ledger: Ledger) -> None:
     await ledger.create("a", SPEC)
     lease = await acquired(ledger)
     await lease.commit(a_segment())
@@ -135,8 +137,8 @@ async def test_a_retry_from_the_start_forgets_what_was_committed(ledger: Ledger)
     assert [entry async for entry in ledger.commits("a")] == []
 
 
-async def test_a_commit_counts_as_progress(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
-    """A job of hours may outlive any number of workers, as long as it gets on."""
+async def test_a_commit_resets_the_count_of_attempts(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+    """A long job may lose any number of workers as long as it progresses."""
     await ledger.create("a", SPEC)
     for _ in range(10):
         await (await acquired(ledger)).commit(a_segment())
@@ -144,7 +146,7 @@ async def test_a_commit_counts_as_progress(ledger: Ledger, raw: redis.Redis, sen
         assert await sent.once() == ["a"]
 
 
-async def test_a_postponed_job_is_sent_when_its_time_has_come(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+async def test_a_postponed_job_is_queued_after_its_delay(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
     await ledger.create("a", SPEC)
     await (await acquired(ledger)).postpone(60, "session_lost", "no line", counted=False)
     assert await sent.once() == []
@@ -155,22 +157,20 @@ async def test_a_postponed_job_is_sent_when_its_time_has_come(ledger: Ledger, ra
     assert (await acquired(ledger)).attempts == 1
 
 
-async def test_messages_that_are_missing_for_a_while_are_sent_again(
-    ledger: Ledger, raw: redis.Redis, sent: Sent
-) -> None:
+async def test_lost_messages_are_sent_again(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
     await ledger.create_many([(f"j{n}", SPEC) for n in range(5)])
-    assert await sent.once() == []  # they may still be on their way
+    assert await sent.once() == []  # the messages may still arrive
     assert await sent.once() == []
     raw.rpush("stt", "a message", "another")
     raw.rpush("stt\x06\x163", "one of another priority")
     assert await sent.once() == []
     raw.hset("stt:queue:turns", "missing since", "1")
-    assert len(await sent.once()) == 2  # as many as were missing all the time
+    assert len(await sent.once()) == 2  # as many as were missing during the whole interval
     raw.delete("stt", "stt\x06\x163")
     assert await sent.once() == []
     raw.hset("stt:queue:turns", "missing since", "1")
     assert len(await sent.once()) == 5
-    # What has begun or ended is not missed.
+    # Jobs that have begun or ended need no message.
     for n in range(5):
         lease = await acquired(ledger, f"j{n}")
         if n:
@@ -180,7 +180,7 @@ async def test_messages_that_are_missing_for_a_while_are_sent_again(
     assert await sent.once() == []
 
 
-async def test_a_full_queue_is_left_alone(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+async def test_a_queue_with_all_messages_needs_no_others(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
     ids = [f"j{n}" for n in range(50)]
     await ledger.create_many([(i, SPEC) for i in ids])
     await sent.once()
@@ -190,7 +190,7 @@ async def test_a_full_queue_is_left_alone(ledger: Ledger, raw: redis.Redis, sent
     assert raw.hget("stt:queue:turns", "missing since") is None
 
 
-async def test_paused_jobs_wait_and_join_again(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
+async def test_paused_jobs_wait_until_they_are_resumed(ledger: Ledger, raw: redis.Redis, sent: Sent) -> None:
     await ledger.create("a", SPEC, batch="b")
     await ledger.create("r", SPEC, batch="b")
     running = await acquired(ledger, "r")
@@ -205,12 +205,12 @@ async def test_paused_jobs_wait_and_join_again(ledger: Ledger, raw: redis.Redis,
     assert raw.zcard("stt:queue") == 0
     assert await ledger.pause(["a", "r"], batch="b") == []
     assert sorted(await ledger.pause(["a", "r", "later"], batch="b", on=False)) == ["a", "later", "r"]
-    assert raw.zrange("stt:queue", 0, -1) == ["r", "a", "later"], "what had begun comes first"
+    assert raw.zrange("stt:queue", 0, -1) == ["r", "a", "later"], "jobs that have begun come first"
     assert (await acquired(ledger, "r")).commits == 1
     assert all(raw.ttl(key) > 0 for key in raw.scan_iter("stt:*"))
 
 
-async def test_jobs_that_are_not_ours_any_more_are_found(ledger: Ledger) -> None:
+async def test_writing_progress_finds_lost_leases(ledger: Ledger) -> None:
     for job_id in "abcd":
         await ledger.create(job_id, SPEC)
     held = [await acquired(ledger, job_id) for job_id in "abcd"]
@@ -225,7 +225,7 @@ async def test_jobs_that_are_not_ours_any_more_are_found(ledger: Ledger) -> None
     assert [record.progress.sent_s for record in records] == [0, 1, 2, 3]
 
 
-async def test_the_reaper_goes_on_when_redis_was_away(settings: Settings, raw: redis.Redis) -> None:
+async def test_the_reaper_continues_after_redis_was_away(settings: Settings, raw: redis.Redis) -> None:
     class Away(Ledger):
         times = 0
 

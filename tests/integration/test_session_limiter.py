@@ -1,4 +1,5 @@
-"""The limiter against a real Valkey: the limit under kill -9, the line, priorities, starts, shrinking and rising."""
+"""The session limiter with a real Valkey: the limit despite kill -9, the queue, priorities, the rate of starts, and the
+limit after busy reports."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ Make = Callable[..., SessionLimiter]
 
 @pytest.fixture
 async def limiters(redis_url: str) -> AsyncIterator[Make]:
-    """Makes limiters as different worker processes would have them."""
+    """Creates limiters with their own connections, as in different worker processes."""
     made: list[tuple[SessionLimiter, RedisConnection]] = []
 
     def make(**changes: Any) -> SessionLimiter:
@@ -70,7 +71,7 @@ def settings(redis_url: str, **changes: Any) -> Settings:
 
 
 def slots(raw: redis.Redis) -> int:
-    """Live slots, on the server's clock."""
+    """Number of live slots by the server's clock."""
     seconds, micros = raw.time()
     return sum(
         raw.zcount(key, seconds * 1000 + micros // 1000, "+inf") for key in raw.scan_iter("stt:governor:*:slots")
@@ -95,7 +96,7 @@ async def waiting(raw: redis.Redis, count: int) -> None:
     await async_wait_until(all_wait, f"{count} wait in line")
 
 
-async def test_never_above_the_limit_across_processes(limiters: Make, raw: redis.Redis) -> None:
+async def test_the_limit_holds_across_processes(limiters: Make, raw: redis.Redis) -> None:
     several = [limiters(api_key_max_sessions=LIMIT) for _ in range(3)]
     most, now, ended = 0, 0, 0
 
@@ -112,11 +113,11 @@ async def test_never_above_the_limit_across_processes(limiters: Make, raw: redis
     async with asyncio.timeout(30):
         await asyncio.gather(*(session(number) for number in range(60)))
     assert (ended, most) == (60, LIMIT)
-    await async_wait_until(lambda: slots(raw) == 0, "all slots are given back")
+    await async_wait_until(lambda: slots(raw) == 0, "all slots are released")
 
 
 @limit_of(8.0)
-def test_slots_of_killed_workers_are_free_after_their_time(redis_url: str, raw: redis.Redis, limit_s: float) -> None:
+def test_slots_of_killed_workers_expire(redis_url: str, raw: redis.Redis, limit_s: float) -> None:
     def start(name: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", HOLDER, redis_url, name], cwd=ROOT, stdout=subprocess.PIPE)
 
@@ -153,7 +154,7 @@ def one_key(raw: redis.Redis, part: str) -> str:
     return next(iter(raw.scan_iter(f"stt:governor:*:{part}")), "none")
 
 
-async def test_a_slot_is_renewed_while_it_is_held(limiters: Make, raw: redis.Redis) -> None:
+async def test_a_slot_is_renewed_while_its_session_runs(limiters: Make, raw: redis.Redis) -> None:
     limiter = limiters(api_key_max_sessions=1, lease_s=1, lease_renew_s=0.2)
     async with limiter.slot("a"):
         (key,) = raw.scan_iter("stt:governor:*:slots")
@@ -174,12 +175,12 @@ async def test_a_single_job_does_not_wait_for_a_whole_batch(limiters: Make, raw:
             group.create_task(in_line(other, job(raw, f"small-{number}", batch="small"), served))
         await waiting(raw, 44)
     assert served.index("single") <= 1
-    # Batches take turns: the three of the small one are done after three of the big one.
+    # Round-robin: the three sessions of the small batch run after at most three of the big one.
     assert served.index("small-2") <= 7
     assert [name for name in served if name.startswith("big")] == [f"big-{number:02}" for number in range(40)]
 
 
-async def test_high_goes_before_normal_before_low(limiters: Make, raw: redis.Redis) -> None:
+async def test_sessions_of_high_priority_come_first(limiters: Make, raw: redis.Redis) -> None:
     limiter = limiters(api_key_max_sessions=1)
     served: list[str] = []
     async with asyncio.timeout(30), asyncio.TaskGroup() as group, AsyncExitStack() as stack:
@@ -191,7 +192,7 @@ async def test_high_goes_before_normal_before_low(limiters: Make, raw: redis.Red
     assert served == ["high-4", "high-5", "normal-2", "normal-3", "low-0", "low-1"]
 
 
-async def test_a_worker_that_died_in_line_does_not_block_it(
+async def test_a_worker_that_died_while_waiting_does_not_block_the_queue(
     limiters: Make, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.ledger.session_limiter.WAITING_TTL_S", 1.5)
@@ -210,7 +211,7 @@ async def test_a_worker_that_died_in_line_does_not_block_it(
 
 
 @limit_of(6.0)
-async def test_starts_are_spread(limiters: Make, limit_s: float) -> None:
+async def test_the_rate_of_session_starts_is_limited(limiters: Make, limit_s: float) -> None:
     limiter = limiters(api_key_max_starts_per_s=20)
     served: list[str] = []
     started = time.monotonic()
@@ -221,7 +222,7 @@ async def test_starts_are_spread(limiters: Make, limit_s: float) -> None:
     assert len(served) == 50
 
 
-async def test_a_busy_service_shrinks_the_limit_once_and_it_rises_again(
+async def test_a_busy_service_lowers_the_limit_once_and_it_rises_again(
     limiters: Make, raw: redis.Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("worker.ledger.session_limiter.RISE_DELAY_S", 0.5)
@@ -230,13 +231,13 @@ async def test_a_busy_service_shrinks_the_limit_once_and_it_rises_again(
     async with asyncio.TaskGroup() as group:
         holders = [group.create_task(in_line(limiter, f"h-{n}", [], hold_s=60)) for n in range(20)]
         await async_wait_until(lambda: slots(raw) == 20, "20 hold")
-        for _ in range(5):  # all sessions are refused at once: that is one report
+        for _ in range(5):  # all sessions are refused at once, which counts as one report
             await limiter.busy()
             await asyncio.sleep(0.01)
         await async_wait_until(lambda: limiter.limit == 14, "the limit is 14", poll_s=0.001)
         for holder in holders[:8]:
             holder.cancel()
-        # 12 hold and the limit is 14 or a little more: not all of 8 get in at once, but in the end they do.
+        # 12 slots are in use and the limit is about 14: not all of the 8 get a slot at once, but finally they do.
         group.create_task(_fill(limiter, group, 8))
         await async_wait_until(lambda: slots(raw) >= 14, "the free ones are used")
         await async_wait_until(lambda: limiter.limit == 20 and slots(raw) == 20, "the limit is back", timeout_s=15)
@@ -264,7 +265,7 @@ async def test_without_a_limit_a_busy_service_sets_one(limiters: Make, raw: redi
             holder.cancel()
 
 
-async def test_what_one_process_learns_of_a_busy_service_holds_for_all(limiters: Make, raw: redis.Redis) -> None:
+async def test_a_busy_report_lowers_the_limit_of_all_processes(limiters: Make, raw: redis.Redis) -> None:
     one, other = limiters(), limiters()
     async with asyncio.TaskGroup() as group:
         holders = [group.create_task(in_line(g, f"h-{n}", [], hold_s=60)) for n in range(5) for g in (one, other)]
@@ -286,7 +287,7 @@ async def test_what_one_process_learns_of_a_busy_service_holds_for_all(limiters:
             holder.cancel()
 
 
-async def test_a_cancelled_wait_leaves_the_line(limiters: Make, raw: redis.Redis) -> None:
+async def test_a_cancelled_wait_leaves_the_queue(limiters: Make, raw: redis.Redis) -> None:
     limiter = limiters(api_key_max_sessions=1)
     async with limiter.slot("first"):
         tasks = [asyncio.create_task(in_line(limiter, f"w-{n}", [])) for n in range(10)]
@@ -298,7 +299,7 @@ async def test_a_cancelled_wait_leaves_the_line(limiters: Make, raw: redis.Redis
     await async_wait_until(lambda: slots(raw) == 0, "given back")
 
 
-async def test_cancelled_at_any_moment_no_slot_is_left(limiters: Make, raw: redis.Redis) -> None:
+async def test_cancellation_at_any_moment_leaves_no_slot(limiters: Make, raw: redis.Redis) -> None:
     limiter = limiters(api_key_max_sessions=3)
     for number in range(60):
         task = asyncio.create_task(in_line(limiter, f"c-{number}", [], hold_s=60))
@@ -310,7 +311,7 @@ async def test_cancelled_at_any_moment_no_slot_is_left(limiters: Make, raw: redi
     await async_wait_until(lambda: limiter._runner is not None and limiter._runner.done(), "nothing left to do")
 
 
-async def test_a_session_whose_slot_another_one_has_must_end(limiters: Make, raw: redis.Redis) -> None:
+async def test_a_session_ends_when_another_one_has_its_slot(limiters: Make, raw: redis.Redis) -> None:
     limiter = limiters(api_key_max_sessions=1)
 
     async def hold() -> None:
@@ -325,7 +326,7 @@ async def test_a_session_whose_slot_another_one_has_must_end(limiters: Make, raw
     assert slots(raw) == 1
 
 
-async def test_a_slot_forgotten_by_redis_is_taken_again(limiters: Make, raw: redis.Redis) -> None:
+async def test_a_slot_that_redis_lost_is_acquired_again(limiters: Make, raw: redis.Redis) -> None:
     limiter = limiters(api_key_max_sessions=1)
     async with asyncio.timeout(10), limiter.slot("a"):
         raw.flushall()
@@ -333,7 +334,7 @@ async def test_a_slot_forgotten_by_redis_is_taken_again(limiters: Make, raw: red
 
 
 @limit_of(2.0)
-async def test_redis_away_for_as_long_as_a_slot_lives_ends_the_session(redis_url: str, limit_s: float) -> None:
+async def test_a_session_ends_when_redis_is_away_for_the_lifetime_of_its_slot(redis_url: str, limit_s: float) -> None:
     broken = False
     connection = RedisConnection(redis_url)
 
@@ -354,12 +355,12 @@ async def test_redis_away_for_as_long_as_a_slot_lives_ends_the_session(redis_url
 
     with pytest.raises(SessionLost):
         await hold()
-    assert 1.0 < time.monotonic() - started < limit_s, "before the slot is somebody else's"
+    assert 1.0 < time.monotonic() - started < limit_s, "the session ends before another one can get its slot"
     await limiter.close()
     await connection.close()
 
 
-async def test_without_a_limit_redis_away_ends_no_session(redis_url: str) -> None:
+async def test_without_a_limit_an_outage_of_redis_ends_no_session(redis_url: str) -> None:
     class Scripts:
         asked = 0
 
@@ -379,7 +380,7 @@ async def test_without_a_limit_redis_away_ends_no_session(redis_url: str) -> Non
     await connection.close()
 
 
-async def test_the_key_is_in_no_name_and_every_name_has_an_end(limiters: Make, raw: redis.Redis) -> None:
+async def test_no_redis_key_contains_the_api_key_and_every_key_expires(limiters: Make, raw: redis.Redis) -> None:
     limiter, other = (
         limiters(api_key_max_sessions=1, api_key_max_starts_per_s=5),
         limiters(api_key_max_sessions=1, api_key="other"),

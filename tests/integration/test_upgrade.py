@@ -1,4 +1,4 @@
-"""From one version to the next: what the former wrote is read and finished, and workers are replaced one by one."""
+"""Upgrades: records of earlier versions are read, their jobs finished, and workers replaced one by one."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def hook(tmp_path: Path) -> Iterator[Receiver]:
 
 
 @pytest.mark.parametrize("path", sorted(golden.FOLDER.glob("*.json")), ids=lambda path: path.stem)
-def test_a_worker_of_today_finishes_what_every_version_left(path: Path, fleet: Fleet, hook: Receiver) -> None:
+def test_the_present_worker_finishes_jobs_of_every_version(path: Path, fleet: Fleet, hook: Receiver) -> None:
     said = golden.audio(fleet.folder)
     with fleet.raw as raw:
         golden.restore(raw, path, fleet.folder, hook.url)
@@ -63,7 +63,7 @@ def test_a_worker_of_today_finishes_what_every_version_left(path: Path, fleet: F
     fleet.start(sessions=8, STT_SPEED="max", STT_WEBHOOK_SECRET=SECRET, STT_ALLOWED_WEBHOOKS="*")
     assert resume("g-paused", settings=fleet.settings) == ["g-paused"]
     with fleet.raw as raw:
-        raw.zadd("stt:delayed", {"g-delayed": 1})  # its pause is over
+        raw.zadd("stt:delayed", {"g-delayed": 1})  # its delay is over
     again = ["g-cancelled", "g-failed", "g-incomplete", "g-unwritten"]
     assert retry(*again, settings=fleet.settings) == again
     names = [name for name in said if name != "done"]
@@ -85,7 +85,7 @@ def test_a_worker_of_today_finishes_what_every_version_left(path: Path, fleet: F
             assert entries
             assert raw.xrange(f"stt:job:g-{name}:commits")[: len(entries)] == entries, "nothing is rewritten"
         assert raw.hget("stt:job:g-long", "plan") == plan
-    # What was committed is not streamed again.
+    # Committed text is not streamed again.
     assert sum(s.end - s.start for s in fleet.transcript("g-long").sessions) < 0.6 * golden.AUDIO["long"][0]
     assert fleet.transcript("g-done") == done
     told = {f"/ok/{name}" for name in (*said, "batch") if name != "intake"}
@@ -110,7 +110,7 @@ def fleet_has(fleet: Fleet, job_id: str) -> bool:
 # -- a newer form ------------------------------------------------------------------------------------------------------
 
 
-def test_a_worker_that_cannot_read_the_ledger_does_not_start_and_says_so(fleet: Fleet, raw: redis.Redis) -> None:
+def test_a_worker_that_cannot_read_the_ledger_exits_with_the_reason(fleet: Fleet, raw: redis.Redis) -> None:
     raw.hset("stt:schema", mapping={"version": "3", "reader": "2"})
     worker = fleet.launch()
     assert worker.process.wait(60) == 1
@@ -122,7 +122,7 @@ def test_a_worker_that_cannot_read_the_ledger_does_not_start_and_says_so(fleet: 
     raw.delete("stt:schema")
 
 
-def test_workers_take_nothing_more_once_a_newer_one_writes_what_they_cannot_read(
+def test_running_workers_take_no_job_once_a_newer_version_writes_unreadable_records(
     fleet: Fleet, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source, words = fleet.audio("a", 20.0)
@@ -146,7 +146,7 @@ def test_workers_take_nothing_more_once_a_newer_one_writes_what_they_cannot_read
     assert [line for line in lines if "this stt-batch reads up to version 1" in line]
 
 
-async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
+async def test_webhooks_of_a_newer_version_are_left_to_newer_workers(
     ledger: Ledger, redis_url: str, raw: redis.Redis, hook: Receiver, monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
     settings = load({}, redis_url=redis_url, webhook_secret=SECRET, allowed_webhooks="*")
@@ -170,8 +170,8 @@ async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
     assert shown.exit_code != 0
     assert "install a newer one" in shown.output
     assert {key: raw.hgetall(key) for key in raw.keys("stt:webhook:*")} == before
-    assert raw.exists("stt:batch:b:webhook"), "the end of the batch is not told"
-    assert await outbox.mark_delivered(taken), "what it had taken it ends"
+    assert raw.exists("stt:batch:b:webhook"), "no webhook for the end of the batch"
+    assert await outbox.mark_delivered(taken), "it finishes the claimed message"
 
     running = asyncio.create_task(deliverer.run())
     monkeypatch.setattr(delivery_schedule, "POLL_S", 0.01)
@@ -180,7 +180,7 @@ async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
         wait_until, lambda: raw.info("stats")["total_commands_processed"] > seen + 100, "it looks again and again"
     )
     assert not hook.requests()
-    monkeypatch.setattr(schema, "VERSION", 2)  # a newer worker in its place
+    monkeypatch.setattr(schema, "VERSION", 2)  # a newer worker replaces it
     await asyncio.to_thread(wait_until, lambda: len(hook.requests()) == 2, "the newer one delivers", timeout_s=60)
     running.cancel()
     await asyncio.wait([running])
@@ -196,7 +196,7 @@ async def test_webhooks_of_a_newer_form_are_left_to_newer_workers(
 # -- jobs of a newer version -------------------------------------------------------------------------------------------
 
 
-def test_a_job_that_asks_for_what_only_a_newer_worker_knows_waits_for_one(fleet: Fleet) -> None:
+def test_a_job_with_an_unknown_field_waits_for_a_newer_worker(fleet: Fleet) -> None:
     source, words = fleet.audio("a", 5.0)
     old = fleet.start()
     queue(fleet, "new", source, loudness=True, speed="max")
@@ -213,7 +213,7 @@ def test_a_job_that_asks_for_what_only_a_newer_worker_knows_waits_for_one(fleet:
     fleet.assert_done("new", words)
 
 
-def test_where_no_newer_worker_comes_it_fails_with_the_way_out(fleet: Fleet) -> None:
+def test_a_job_with_an_unknown_field_fails_with_a_remedy_if_no_newer_worker_comes(fleet: Fleet) -> None:
     source, words = fleet.audio("a", 5.0)
     queue(fleet, "new", source, loudness=True, speed="max")
     with fleet.raw as raw:
@@ -230,7 +230,7 @@ def test_where_no_newer_worker_comes_it_fails_with_the_way_out(fleet: Fleet) -> 
     fleet.assert_done("new", words)
 
 
-def test_the_intake_still_refuses_a_field_it_does_not_know(fleet: Fleet) -> None:
+def test_the_intake_refuses_an_unknown_field(fleet: Fleet) -> None:
     fleet.start()
     with fleet.raw as raw:
         raw.xadd("stt:intake", {"job": json.dumps({"source": "/a.wav", "loudness": True})})
@@ -244,7 +244,7 @@ def test_the_intake_still_refuses_a_field_it_does_not_know(fleet: Fleet) -> None
 
 
 def queue(fleet: Fleet, name: str, source: Path, **options: object) -> None:
-    """As a producer of whatever version would."""
+    """Add an entry as a producer of any version does."""
 
     async def record() -> None:
         producer = Producer(fleet.settings)
@@ -258,7 +258,7 @@ def queue(fleet: Fleet, name: str, source: Path, **options: object) -> None:
 
 
 def roll(fleet: Fleet, olds: list[Worker], jobs: dict[str, list[ToneWord]], **new: str) -> None:
-    """Replace workers one by one while they are at work: each goes when 20 more words are committed."""
+    """Replace workers one by one during jobs: each stops when 20 more words are committed."""
     for old in olds:
         before = sum(len(fleet.committed(name)) for name in jobs)
         wait_until(
@@ -286,15 +286,15 @@ def test_workers_are_replaced_one_by_one_under_load(fleet: Fleet) -> None:
     olds = [fleet.start(sessions=2), fleet.start(sessions=2)]
     roll(fleet, olds, jobs, module=NEXT)
     assert_all_done(fleet, jobs)
-    assert [name for name in jobs if fleet.record(name).epoch > 2], "no job was in the middle when its worker went"
+    assert [name for name in jobs if fleet.record(name).epoch > 2], "no job was running when its worker stopped"
     with fleet.raw as raw:
         assert raw.hgetall("stt:schema") == {"version": "2", "reader": "1"}
 
 
 @pytest.mark.chaos
 @pytest.mark.timeout(900)
-def test_a_fleet_of_an_older_commit_becomes_one_of_today(fleet: Fleet, tmp_path: Path) -> None:
-    """And one of the older workers is not even stopped, but killed."""
+def test_a_fleet_is_upgraded_from_an_older_commit(fleet: Fleet, tmp_path: Path) -> None:
+    """One of the older workers is killed instead of stopped."""
     code = tmp_path / "older"
     archive = subprocess.run(["git", "archive", OLDER], cwd=ROOT, capture_output=True, check=False)
     if archive.returncode:

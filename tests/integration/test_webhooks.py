@@ -1,4 +1,4 @@
-"""Webhooks from the end of a job to a receiver in another process: signed, once, repeated, set aside."""
+"""Webhooks from the end of a job to a receiver in another process: signatures, retries, dead letters."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def settings(redis_url: str) -> Settings:
 
 
 class Post:
-    """The outbox of a ledger and one who delivers."""
+    """The outbox of a ledger, and a deliverer."""
 
     def __init__(self, settings: Settings, tls: ssl.SSLContext | None = None) -> None:
         self.connection = RedisConnection(settings.redis_url)
@@ -67,7 +67,7 @@ class Post:
         self.deliverer = WebhookDeliverer(settings, self.outbox, WebhookSender(settings, tls=tls))
 
     async def until_settled(self) -> None:
-        """Deliver until nothing waits."""
+        """Deliver until no message waits."""
         async with asyncio.timeout(20):
             while await self.outbox.waiting():
                 if not await self.deliverer.once():
@@ -91,12 +91,12 @@ async def held(ledger: Ledger, name: str, webhook: str | None, **spec: Any) -> L
 
 
 def verified(request: dict[str, Any], secret: str = SECRET) -> dict[str, Any]:
-    """The body, checked by the official library."""
+    """The body of a request, verified with the official library."""
     document: dict[str, Any] = Webhook(secret).verify(request["body"], request["headers"])
     return document
 
 
-async def test_the_end_of_a_job_is_told_once_signed(
+async def test_the_end_of_a_job_is_delivered_once_and_signed(
     ledger: Ledger, post: Post, receiving: Receiver, redis_url: str
 ) -> None:
     lease = await held(ledger, "j1", f"{receiving.url}/ok/j1", batch="b")
@@ -118,7 +118,7 @@ async def test_the_end_of_a_job_is_told_once_signed(
     assert_every_key_ends(redis_url)
 
 
-async def test_readme_verifies(ledger: Ledger, post: Post, receiving: Receiver) -> None:
+async def test_the_code_in_the_readme_verifies_a_webhook(ledger: Ledger, post: Post, receiving: Receiver) -> None:
     scope = pasted_verify()
     await (await held(ledger, "j", f"{receiving.url}/ok/readme")).fail("x", "y")
     await post.until_settled()
@@ -128,7 +128,7 @@ async def test_readme_verifies(ledger: Ledger, post: Post, receiving: Receiver) 
     assert not scope["verify"](SECRET[:-4] + "AAAA", request["headers"], request["body"].encode())
 
 
-async def test_every_end_is_told_and_a_job_without_a_webhook_is_not(
+async def test_every_kind_of_end_is_delivered_and_only_for_jobs_with_a_webhook(
     ledger: Ledger, post: Post, receiving: Receiver, settings: Settings
 ) -> None:
     url = f"{receiving.url}/ok/ends"
@@ -164,14 +164,14 @@ def _until_reaped(settings: Settings, name: str) -> None:
     wait_until(lambda: asyncio.run(reap()), "its lease has lapsed", timeout_s=10, poll_s=0.1)
 
 
-async def test_a_job_done_again_is_told_again_with_another_id(ledger: Ledger, post: Post, receiving: Receiver) -> None:
+async def test_a_repeated_job_sends_a_webhook_with_a_new_id(ledger: Ledger, post: Post, receiving: Receiver) -> None:
     url = f"{receiving.url}/ok/again"
     await (await held(ledger, "again", url)).fail("x", "y")
     await ledger.retry("again")
     lease = await ledger.acquire("again", "me")
     assert isinstance(lease, Lease)
     await lease.finish(transcript(), [])
-    await lease.finish(transcript(), [])  # its first answer was lost
+    await lease.finish(transcript(), [])  # a repeated call
     await post.until_settled()
     requests = receiving.requests("/ok/again")
     assert sorted(verified(r)["type"] for r in requests) == ["job.done", "job.failed"]
@@ -179,7 +179,7 @@ async def test_a_job_done_again_is_told_again_with_another_id(ledger: Ledger, po
 
 
 @pytest.mark.parametrize(("path", "times"), [("/fail/2", 3), ("/hang/1", 2), ("/cut/2", 3)])
-async def test_what_fails_is_repeated_until_it_is_delivered(
+async def test_a_failed_delivery_is_repeated_until_it_succeeds(
     ledger: Ledger, post: Post, receiving: Receiver, path: str, times: int
 ) -> None:
     await (await held(ledger, "j", f"{receiving.url}{path}/repeat")).fail("x", "y")
@@ -194,7 +194,7 @@ async def test_what_fails_is_repeated_until_it_is_delivered(
     assert not await post.outbox.list_messages(dead=True)
 
 
-async def test_a_receiver_may_say_when(ledger: Ledger, post: Post, receiving: Receiver) -> None:
+async def test_retry_after_delays_the_next_attempt(ledger: Ledger, post: Post, receiving: Receiver) -> None:
     await (await held(ledger, "j", f"{receiving.url}/later/1/x")).fail("x", "y")
     await post.until_settled()
     first, second = receiving.requests("/later/1/x")
@@ -240,14 +240,14 @@ async def test_an_undeliverable_webhook_becomes_a_dead_letter_and_can_be_sent_ag
     assert_every_key_ends(redis_url)
 
 
-async def test_an_answer_without_an_end_is_not_read(ledger: Ledger, post: Post, receiving: Receiver) -> None:
+async def test_an_endless_response_is_not_read(ledger: Ledger, post: Post, receiving: Receiver) -> None:
     await (await held(ledger, "j", f"{receiving.url}/flood")).fail("x", "y")
     await post.until_settled()
     assert len(receiving.requests("/flood")) == 1
     assert not await post.outbox.list_messages(dead=True)
 
 
-async def test_a_certificate_that_is_not_trusted(
+async def test_an_untrusted_certificate_fails_the_delivery(
     ledger: Ledger, post: Post, settings: Settings, tmp_path: Path
 ) -> None:
     pem = certificate(tmp_path)
@@ -266,7 +266,9 @@ async def test_a_certificate_that_is_not_trusted(
         await trusting.connection.close()
 
 
-async def test_private_addresses_only_where_they_are_named(ledger: Ledger, redis_url: str, receiving: Receiver) -> None:
+async def test_private_addresses_get_webhooks_only_if_the_settings_name_them(
+    ledger: Ledger, redis_url: str, receiving: Receiver
+) -> None:
     for allowed, names in {"": 0, "https://*.example.com": 0, receiving.url: 1}.items():
         settings = load({}, redis_url=redis_url, webhook_secret=SECRET, allowed_webhooks=allowed)
         post = Post(settings)
@@ -276,7 +278,7 @@ async def test_private_addresses_only_where_they_are_named(ledger: Ledger, redis
         await post.connection.close()
 
 
-async def test_two_workers_and_one_that_died(
+async def test_another_worker_delivers_after_a_worker_died(
     ledger: Ledger, settings: Settings, receiving: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = Post(settings), Post(settings)
@@ -287,11 +289,11 @@ async def test_two_workers_and_one_that_died(
 
     monkeypatch.setattr(outbox_module, "CLAIM_S", 0.3)
     await (await held(ledger, "last", f"{receiving.url}/ok/last")).fail("x", "y")
-    (taken,) = await one.outbox.claim(1)  # and dies
+    (taken,) = await one.outbox.claim(1)  # and the worker dies
     assert await other.outbox.claim(1) == []
     await other.until_settled()
     assert len(receiving.requests("/ok/last")) == 1
-    assert not await one.outbox.mark_delivered(taken), "it was another's by then"
+    assert not await one.outbox.mark_delivered(taken), "another worker has claimed it"
     for post in (one, other):
         await post.connection.close()
 
@@ -312,7 +314,7 @@ DAMAGED: dict[str, dict[str, str | bytes] | None] = {
 
 
 @pytest.mark.parametrize("fields", DAMAGED.values(), ids=list(DAMAGED))
-async def test_a_damaged_message_delays_no_other_and_is_set_aside(
+async def test_a_damaged_message_becomes_a_dead_letter_and_delays_no_other(
     ledger: Ledger, post: Post, receiving: Receiver, raw: redis.Redis, fields: dict[str, str | bytes] | None
 ) -> None:
     """Another program wrote to the keys of the outbox."""
@@ -345,7 +347,7 @@ async def test_without_a_secret_nothing_is_sent(ledger: Ledger, redis_url: str, 
     await post.connection.close()
 
 
-async def test_the_end_of_a_batch_is_told_once(
+async def test_the_end_of_a_batch_is_delivered_once(
     ledger: Ledger, producer: Producer, post: Post, receiving: Receiver, redis_url: str
 ) -> None:
     url = f"{receiving.url}/ok/batch"
@@ -364,7 +366,7 @@ async def test_the_end_of_a_batch_is_told_once(
     assert_every_key_ends(redis_url)
 
 
-def test_submit_many_asks_for_the_end_of_its_batch(fleet: Fleet, receiving: Receiver) -> None:
+def test_submit_many_requests_the_webhook_of_its_batch(fleet: Fleet, receiving: Receiver) -> None:
     fleet.start(STT_WEBHOOK_SECRET=SECRET, STT_ALLOWED_WEBHOOKS=receiving.url)
     paths = [fleet.audio(f"one-{number}", 3.0, seed=number)[0] for number in range(3)]
     settings = fleet.settings.model_copy(update={"allowed_webhooks": receiving.url})
@@ -375,7 +377,7 @@ def test_submit_many_asks_for_the_end_of_its_batch(fleet: Fleet, receiving: Rece
     assert verified(receiving.requests("/ok/submitted")[0])["data"]["counts"] == {"done": 3}
 
 
-async def test_the_command_line_asks_for_both(
+async def test_the_command_line_requests_webhooks_of_jobs_and_batches(
     ledger: Ledger, post: Post, receiving: Receiver, redis_url: str, tmp_path: Path
 ) -> None:
     (tmp_path / "a.wav").write_bytes(b"RIFF")
@@ -395,7 +397,7 @@ async def test_the_command_line_asks_for_both(
     assert "STT_ALLOWED_WEBHOOKS" in refused.output
 
 
-def test_a_worker_delivers(fleet: Fleet, receiving: Receiver, raw: redis.Redis) -> None:
+def test_a_worker_delivers_webhooks(fleet: Fleet, receiving: Receiver, raw: redis.Redis) -> None:
     worker = fleet.start(STT_WEBHOOK_SECRET=SECRET, STT_ALLOWED_WEBHOOKS=receiving.url)
     path, _ = fleet.audio("told")
     job = {"source": str(path), "webhook": f"{receiving.url}/fail/1/worker"}

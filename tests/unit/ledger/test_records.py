@@ -1,4 +1,4 @@
-"""Records of the ledger in which another program wrote: none of them hides the others or ends a command."""
+"""Damaged records of the ledger are skipped; they do not hide other records or end a command."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ WRONG = {
 
 
 @pytest.mark.parametrize("changed", WRONG.values(), ids=list(WRONG))
-def test_a_record_with_a_wrong_field_is_passed_over(changed: dict[str, str]) -> None:
+def test_a_record_with_an_invalid_field_is_skipped(changed: dict[str, str]) -> None:
     with pytest.raises(ValueError):  # noqa: PT011  of json, pydantic and ours
         read_record("a", {**GOOD, **changed})
     answer = [{**GOOD, **changed}.get(name) for name in FIELDS]
     assert _passable("a", answer) is None
 
 
-def test_a_state_of_a_newer_version_hides_no_other_job() -> None:
+def test_a_state_of_a_newer_version_does_not_hide_other_jobs() -> None:
     answer = [{**GOOD, "state": "archived"}.get(name) for name in FIELDS]
     assert _passable("a", answer) is None
     with pytest.raises(LedgerNewer, match="'archived'"):
@@ -43,7 +43,7 @@ def test_a_state_of_a_newer_version_hides_no_other_job() -> None:
 
 
 @pytest.mark.parametrize("spec", ["", DEEP, "[1]", "null", "{", '{"a":' * 50_000, "\\xff\\xfe"])
-def test_a_spec_that_is_none_is_shown_without_a_source(spec: str) -> None:
+def test_an_invalid_spec_is_shown_without_a_source(spec: str) -> None:
     record = read_record("a", {**GOOD, "spec": spec})
     assert record is not None
     assert source_of(record) == ""

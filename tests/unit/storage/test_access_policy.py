@@ -1,4 +1,4 @@
-"""What a worker may read and write, by its settings."""
+"""The allow-lists for sources and outputs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Addresses: what they stand for, and that no secret is shown."""
+"""Parsing of addresses, and their form for display, which contains no secret."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from worker.storage.address import from_path, parse, scrub, show
         ("https://host", "https", "host", "", ""),
     ],
 )
-def test_what_an_address_is_made_of(text: str, scheme: str, bucket: str, key: str, name: str) -> None:
+def test_parts_of_an_address(text: str, scheme: str, bucket: str, key: str, name: str) -> None:
     address = parse(text)
     assert (address.scheme, address.bucket, address.key, address.name) == (scheme, bucket, key, name)
 
 
 @pytest.mark.parametrize("text", ["/audio/a.wav", "a.wav", "C:\\a.wav", "s3:/a", "call: 3.wav", "//host/a", ""])
-def test_what_is_a_path(text: str) -> None:
+def test_texts_that_are_paths(text: str) -> None:
     assert parse(text).is_file
     assert parse(text).text == parse(text).shown == show(text) == text
 
@@ -59,7 +59,7 @@ def test_what_is_a_path(text: str) -> None:
         ("https://host/a b.wav", "contains a space"),
     ],
 )
-def test_what_cannot_be_an_address(text: str, reason: str) -> None:
+def test_invalid_addresses_are_refused(text: str, reason: str) -> None:
     with pytest.raises(BadJob) as caught:
         parse(text)
     assert reason in str(caught.value)
@@ -88,11 +88,11 @@ def test_an_address_in_a_message_or_a_log_line_has_no_secret() -> None:
     address = parse("https://host/x/a.wav?sig=secret#secret")
     assert f"{address}" == address.shown == "https://host/x/a.wav?…"
     assert "secret" not in repr(address)
-    assert address.text.endswith("?sig=secret#secret"), "what is stored and opened stays as it was given"
+    assert address.text.endswith("?sig=secret#secret"), "the text to store and open is unchanged"
     assert str(address.http_url) == "https://host/x/a.wav?sig=secret"
 
 
-def test_a_name_that_is_no_utf8_can_be_shown() -> None:
+def test_a_name_that_is_not_utf8_can_be_shown() -> None:
     address = from_path("/in/\udcff.wav")
     assert (address.text, address.shown) == ("/in/\udcff.wav", "/in/\\udcff.wav")
 
@@ -126,7 +126,7 @@ def test_a_password_is_never_shown(scheme: str, path: str) -> None:
     assert "sesame" not in show(f"{scheme}://user:sesame@host/{path}")
 
 
-def test_scrubbing_leaves_the_rest() -> None:
+def test_scrubbing_changes_only_urls() -> None:
     text = "HTTP 500 at https://u:secret@host/x?sig=secret, try <s3://a/b> or /a?b"
     assert scrub(text) == "HTTP 500 at https://host/x?…, try <s3://a/b> or /a?b"
 
@@ -146,8 +146,8 @@ def test_the_name_of_the_transcript(source: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("part", ["a", "a://", "a+.", "-", "http://u:", "http://u:p@", "://"])
-def test_a_long_text_of_others_is_scrubbed_in_a_moment(part: str) -> None:
-    """Such as the error of a server: a pattern with backtracking took minutes."""
+def test_scrubbing_a_long_text_is_fast(part: str) -> None:
+    """An error text of a server, for example. A pattern with backtracking took minutes."""
     began = time.monotonic()
     scrub(part * (200_000 // len(part)))
     assert time.monotonic() - began < 2

@@ -27,19 +27,19 @@ def source(path: Path) -> SourceFile:
     return SourceFile.at(path)
 
 
-async def test_the_hash_of_a_file(file: SourceFile) -> None:
+async def test_a_file_is_hashed_in_the_background(file: SourceFile) -> None:
     async with background_sha256(file) as digest:
         assert await digest == hashlib.sha256(SOUND).hexdigest()
 
 
-async def test_what_is_known_is_not_read(tmp_path: Path) -> None:
+async def test_a_known_hash_is_not_computed(tmp_path: Path) -> None:
     closed = source(tmp_path / "a.wav")
     closed.close()
     async with background_sha256(closed, "abc") as digest:
         assert await digest == "abc"
 
 
-async def test_a_disk_that_fails(file: SourceFile, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_failing_disk_raises(file: SourceFile, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -69,19 +69,19 @@ async def test_hashing_that_has_not_begun_is_cancelled(
             async with background_sha256(other) as second:
                 raise ZeroDivisionError
         assert second.cancelled()
-        await asyncio.sleep(0)  # the executor is told of it on the loop's next turn
+        await asyncio.sleep(0)  # the loop cancels the work in the executor in its next iteration
         go_on.set()
         assert await first == "done"
-    async with background_sha256(file) as last:  # behind whatever waited
+    async with background_sha256(file) as last:  # queued behind all others
         await last
     assert read == [file, file]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-async def test_a_forked_child_hashes_with_a_thread_of_its_own(file: SourceFile) -> None:
+async def test_a_forked_child_hashes_with_its_own_thread(file: SourceFile) -> None:
     async with background_sha256(file) as digest:
-        expected = await digest  # the thread is there now
+        expected = await digest  # the thread exists now
     child = os.fork()
     if not child:  # pragma: no cover  another process
         found = module._thread.submit(module.sha256_of, file).result(10)

@@ -1,4 +1,4 @@
-"""Which paths of a job are opened."""
+"""Paths that jobs may open."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from worker.storage.sources.local_file import open_local
 
 @pytest.fixture
 def roots(tmp_path: Path) -> Path:
-    """`inside` is allowed; `secret` is not, but links lead to it."""
+    """Folders: `inside` is allowed; `secret` is not, but links lead to it."""
     inside, secret = tmp_path / "inside", tmp_path / "secret"
     for folder in (inside, secret):
         folder.mkdir()
@@ -46,11 +46,11 @@ def allowing(roots: Path) -> Settings:
         "inside/folder-link/no.wav",
     ],
 )
-async def test_nothing_leads_out_of_what_is_allowed(roots: Path, path: str) -> None:
+async def test_no_path_leaves_the_allowed_folders(roots: Path, path: str) -> None:
     settings, source = allowing(roots), str(roots / path)
     with pytest.raises(SourceRefused, match="STT_ALLOWED_SOURCES") as refused:
         open_local(parse(source), settings)
-    assert str(refused.value).startswith(f"{source}: "), "where a link leads is not told"
+    assert str(refused.value).startswith(f"{source}: "), "the message does not reveal the target of the link"
     assert str(refused.value).count("secret") == path.count("secret")
     with pytest.raises(SourceRefused):
         await content_of(parse(source), settings)
@@ -61,13 +61,13 @@ async def test_nothing_leads_out_of_what_is_allowed(roots: Path, path: str) -> N
             pass
 
 
-async def test_what_is_allowed_is_opened_where_it_really_is(roots: Path) -> None:
+async def test_a_link_inside_the_allowed_folders_is_opened(roots: Path) -> None:
     async with local_copy(parse(str(roots / "inside/inner-link.wav")), allowing(roots)) as local:
         assert local.name == "inner-link.wav"
         assert os.path.samestat(local.file.stat(), (roots / "inside/a.wav").stat())
 
 
-async def test_a_link_does_not_lead_outputs_out(roots: Path) -> None:
+async def test_outputs_do_not_follow_links_out_of_the_allowed_folders(roots: Path) -> None:
     with pytest.raises(OutputError, match="STT_ALLOWED_OUTPUTS"):
         await deliver(transcript(), [parse(str(roots / "inside/folder-link"))], "x", ["txt"], allowing(roots))
     assert sorted(os.listdir(roots / "secret")) == ["a.wav"]  # noqa: PTH208
@@ -83,11 +83,11 @@ async def test_a_file_above_the_limit_is_not_even_read(tmp_path: Path) -> None:
     open_local(parse(str(huge)), load({}, source_max_gb=0)).close()
 
 
-async def test_what_is_no_file_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_pipes_devices_and_sockets_are_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     with socket.socket(socket.AF_UNIX) as bound:
-        monkeypatch.chdir(tmp_path)  # the address of a socket is short
+        monkeypatch.chdir(tmp_path)  # the length of a socket address is limited
         bound.bind("socket")
         for path in (pipe, Path("/dev/zero"), tmp_path / "socket"):
             with pytest.raises(SourceError, match="not a regular file"):

@@ -27,7 +27,7 @@ def test_writes_every_format_below_the_folder(tmp_path: Path) -> None:
     assert len(files(tmp_path)) == len(FORMATS)
 
 
-def test_writing_again_replaces_and_leaves_nothing_else(tmp_path: Path) -> None:
+def test_writing_again_replaces_the_files(tmp_path: Path) -> None:
     out = LocalOutputs(tmp_path, "call", ("json", "srt"))
     (tmp_path / "call.json").write_text("old and much longer than nothing")
     assert write(SPOKEN, out) == write(SPOKEN, out)
@@ -58,7 +58,7 @@ def test_nothing_is_written_when_a_format_is_unknown(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["", ".", "/etc/call", "../call", "a/../../call", "a\0b"])
-def test_a_name_never_leaves_the_folder(tmp_path: Path, name: str) -> None:
+def test_a_name_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(OutputError, match="must be a path inside the output folder"):
         write(SPOKEN, LocalOutputs(tmp_path / "out", name, ("json",)))
     assert files(tmp_path) == []
@@ -74,7 +74,7 @@ def test_a_name_never_leaves_the_folder(tmp_path: Path, name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("step", ["fsync", "replace"])
-def test_a_failing_disk_is_told_and_leaves_no_file(
+def test_a_failing_disk_is_reported_and_leaves_no_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, way_out: str, step: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""No link leads out of the allowed folders, and nothing can be swapped between the check and the opening."""
+"""Links cannot leave the allowed folders, not even by a change between the check and the opening."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RACE_S = 1.0
 
 @pytest.fixture(params=["openat2", "walk"], autouse=True)
 def kernel(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With openat2, and on kernels without it."""
+    """Run each test with openat2 and without it, as on old kernels."""
     if request.param == "walk":
         monkeypatch.setattr(open_beneath, "openat2", lambda *_: None)
 
@@ -87,7 +87,7 @@ def test_links_that_lead_out_are_refused(roots: Path, settings: Settings, link: 
         open_local(parse(str(roots / path)), settings)
 
 
-def test_a_circle_of_links_ends(roots: Path, settings: Settings) -> None:
+def test_a_loop_of_links_is_refused(roots: Path, settings: Settings) -> None:
     (roots / "inside/x").symlink_to("y")
     (roots / "inside/y").symlink_to("x")
     with pytest.raises(SourceError, match="Too many levels"):
@@ -124,7 +124,7 @@ def test_control_characters_are_refused(tmp_path: Path, character: str) -> None:
 
 @contextmanager
 def swapping(one: Callable[[], None], other: Callable[[], None]) -> Iterator[None]:
-    """A thread that goes from one state to the other and back, as fast as it can."""
+    """A thread that alternates between two states as fast as it can."""
     stopped = threading.Event()
 
     def work() -> None:
@@ -152,7 +152,7 @@ def link_swapper(path: Path, inside: str, outside: str) -> tuple[Callable[[], No
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
-def test_a_race_never_leads_out(roots: Path, settings: Settings, what: str) -> None:
+def test_a_race_cannot_leave_the_allowed_folders(roots: Path, settings: Settings, what: str) -> None:
     link = roots / "inside" / "l"
     inside, outside = ("sub/a.wav", "../secret/a.wav") if what == "file" else ("sub", "../secret")
     path = link if what == "file" else link / "a.wav"
@@ -168,9 +168,9 @@ def test_a_race_never_leads_out(roots: Path, settings: Settings, what: str) -> N
     assert refused
 
 
-async def test_a_race_never_writes_outside(roots: Path, settings: Settings) -> None:
+async def test_a_race_cannot_write_outside(roots: Path, settings: Settings) -> None:
     link = roots / "inside" / "l"
-    link.symlink_to("sub")  # before the first output makes a folder there
+    link.symlink_to("sub")  # before the first output creates a folder with this name
     written, until = 0, time.monotonic() + RACE_S
     with swapping(*link_swapper(link, "sub", "../secret")):
         while time.monotonic() < until or not written:
@@ -182,7 +182,7 @@ async def test_a_race_never_writes_outside(roots: Path, settings: Settings) -> N
 
 
 @pytest.mark.parametrize("target", ["../secret", "{root}/secret", "../secret/deeper", "sub/../../secret"])
-async def test_a_name_does_not_lead_outputs_out_through_a_link(roots: Path, settings: Settings, target: str) -> None:
+async def test_an_output_name_cannot_use_a_link_to_leave(roots: Path, settings: Settings, target: str) -> None:
     (roots / "inside" / "l").symlink_to(target.format(root=roots))
     for folder, name in ((roots / "inside", "l/x"), (roots / "inside", "l/y/x"), (roots / "inside/l", "x")):
         with pytest.raises(OutputError, match="leads to a place that is not within STT_ALLOWED_OUTPUTS"):
@@ -190,7 +190,7 @@ async def test_a_name_does_not_lead_outputs_out_through_a_link(roots: Path, sett
     assert os.listdir(roots / "secret") == ["a.wav"]  # noqa: PTH208
 
 
-async def test_outputs_are_made_beneath(roots: Path, settings: Settings) -> None:
+async def test_outputs_are_written_below_the_allowed_folder(roots: Path, settings: Settings) -> None:
     (roots / "inside" / "l").symlink_to("new/folder")
     (roots / "inside" / "new").mkdir()
     (roots / "inside" / "x.txt").symlink_to(roots / "secret" / "a.wav")

@@ -1,4 +1,4 @@
-"""The folder for downloads: what the dead left is removed, what the living have is not."""
+"""The folder for downloads: folders of dead processes are removed, those of living ones are not."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from worker.settings import load
 from worker.storage.sources.temp_space import file_name, remove_abandoned, temporary_file
 
 
-def test_a_lock_without_its_folder_goes_when_it_is_old(tmp_path: Path) -> None:
+def test_an_old_lock_without_a_folder_is_removed(tmp_path: Path) -> None:
     young, old = tmp_path / "worker-1-aa.lock", tmp_path / "worker-2-bb.lock"
     for lock in (young, old):
         lock.touch()
@@ -22,7 +22,7 @@ def test_a_lock_without_its_folder_goes_when_it_is_old(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == [young.name]
 
 
-async def test_a_place_where_nothing_can_be_kept(tmp_path: Path) -> None:
+async def test_an_unusable_temp_dir_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(SettingsError, match=r"cannot be used for downloads: .*; set STT_TEMP_DIR"):
         async with temporary_file("a.wav", load({"STT_TEMP_DIR": str(tmp_path / "file")})):
@@ -42,5 +42,5 @@ async def test_a_place_where_nothing_can_be_kept(tmp_path: Path) -> None:
         ("...", "source"),
     ],
 )
-def test_a_name_on_any_disk(name: str, file: str) -> None:
+def test_file_names_are_valid_on_any_disk(name: str, file: str) -> None:
     assert file_name(name) == file

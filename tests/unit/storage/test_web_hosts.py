@@ -1,4 +1,4 @@
-"""Hosts as the HTTP library connects to them: every spelling of a private address is refused, also on an old Python."""
+"""Hosts in the form of the HTTP library: every spelling of a private address is refused, on every version of Python."""
 
 from __future__ import annotations
 
@@ -56,13 +56,13 @@ def strangers(host: str) -> str:
 
 
 @pytest.mark.parametrize("host", PRIVATE)
-def test_private_in_every_spelling(host: str) -> None:
+def test_private_addresses_are_refused_in_every_spelling(host: str) -> None:
     settings = load({})
     with pytest.raises(SourceRefused, match="has a private address"):
         check_source(parse(strangers(host)), settings)
     with pytest.raises(BadJob, match="has a private address"):
         check_webhook(parse(strangers(host)), settings)
-    # A list of others does not allow it, nor does the domain it claims to be in.
+    # Neither a list of other hosts nor an entry for its parent domain allows it.
     with pytest.raises(SourceRefused):
         check_source(
             parse(strangers(host)), load({"STT_ALLOWED_SOURCES": "https://example.com, http://*.0.0.1, http://*.1"})
@@ -79,7 +79,7 @@ def test_hosts_that_programs_read_differently_are_refused(host: str) -> None:
 
 
 @pytest.mark.parametrize("host", PUBLIC)
-def test_public_hosts_are_used_as_they_are_judged(host: str) -> None:
+def test_public_hosts_are_requested_in_the_checked_form(host: str) -> None:
     check_source(parse(strangers(host)), load({}))
     address = parse(strangers(host))
     assert address.http_url is not None

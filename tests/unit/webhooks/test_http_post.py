@@ -1,4 +1,4 @@
-"""Where webhooks may go, how they are signed, and what an answer means."""
+"""Allowed receivers of webhooks, signatures, and the meaning of responses."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ NOW = 1795419720.0  # 2026-11-23 07:42:00 UTC
         (LISTED, "http://10.0.0.5/x", False),
     ],
 )
-def test_where_webhooks_may_go(allowed: str, url: str, may: bool) -> None:
+def test_allowed_receivers(allowed: str, url: str, may: bool) -> None:
     settings = load({}, allowed_webhooks=allowed)
     if may:
         check_webhook(parse(url), settings)
@@ -63,11 +63,11 @@ def test_where_webhooks_may_go(allowed: str, url: str, may: bool) -> None:
 
 
 @pytest.mark.parametrize(("allowed", "expected"), [("", False), ("https://*.example.com", False), ("*", True)])
-def test_a_domain_does_not_allow_its_private_hosts(allowed: str, expected: bool) -> None:
+def test_an_entry_for_a_domain_does_not_allow_its_private_hosts(allowed: str, expected: bool) -> None:
     assert webhook_may_be_private(parse("https://a.example.com/x"), load({}, allowed_webhooks=allowed)) is expected
 
 
-async def test_a_name_that_leads_to_a_private_address(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_name_that_resolves_to_a_private_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     asked = []
 
     async def resolve(_self: Any, host: str, port: int = 0, family: Any = 0) -> list[dict[str, Any]]:
@@ -95,7 +95,7 @@ def test_the_signature_is_the_one_of_the_official_library(key: bytes, text: str)
     assert signature(keys, "msg_1", int(NOW), body) == official
 
 
-def test_two_secrets_while_one_is_changed() -> None:
+def test_two_secrets_give_two_signatures() -> None:
     old, new = "o" * 24, "n" * 24
     keys = signing_keys(load({}, webhook_secret=f"{new}, {old}"))
     both = signature(keys, "msg_1", 1, b"{}").split(" ")
@@ -103,7 +103,7 @@ def test_two_secrets_while_one_is_changed() -> None:
 
 
 @pytest.mark.parametrize("secret", ["short", "whsec_not base64!", "whsec_AAAA"])
-def test_a_secret_that_is_none(secret: str) -> None:
+def test_an_invalid_secret_is_refused(secret: str) -> None:
     with pytest.raises(SettingsError, match="STT_WEBHOOK_SECRET") as refused:
         signing_keys(load({}, webhook_secret=secret))
     assert secret not in str(refused.value)
@@ -125,7 +125,7 @@ def test_a_secret_that_is_none(secret: str) -> None:
         (503, "²", (False, False, 0.0)),
     ],
 )
-def test_what_an_answer_means(status: int, retry_after: str, expected: tuple[bool, bool, float]) -> None:
+def test_responses_of_receivers(status: int, retry_after: str, expected: tuple[bool, bool, float]) -> None:
     answer = http_post._result_of(status, retry_after, NOW)
     assert (answer.delivered, answer.final, answer.pause_s) == expected
 
@@ -139,6 +139,6 @@ def test_what_an_answer_means(status: int, retry_after: str, expected: tuple[boo
         *("Mon, 01 Jan 0001 00:00:00 +2300", "Mon, 01 Jan 0001 00:00:00 -9999", "²", "9" * 5000, "(" * 8000, "\x00"),
     ],
 )
-def test_any_retry_after_is_read(text: str) -> None:
-    """An error there would leave the message with its hold, to be sent again for three days."""
+def test_any_retry_after_is_accepted(text: str) -> None:
+    """An exception here would leave the message claimed, and it would be sent again for three days."""
     assert 0 <= http_post._retry_after_s(text, NOW) <= http_post.MAX_RETRY_AFTER_S

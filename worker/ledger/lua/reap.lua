@@ -33,7 +33,7 @@ each(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', text(now), 'LIMIT', 0, limit),
     redis.call('HINCRBY', job, 'epoch', 1)
     if tries >= max_tries then
       conclude(job, commits, id, result_ttl_ms, 'failed', 'attempts',
-        'given up: ' .. tries .. ' workers in turn stopped in the middle of it without a commit')
+        'given up: ' .. tries .. ' workers in a row stopped while they ran it, without a commit')
       given_up[#given_up + 1] = id
     else
       local delay = 0
