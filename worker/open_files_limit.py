@@ -21,7 +21,7 @@ MAX_LIMIT: Final = 1 << 18
 
 
 def raise_limit() -> int | None:
-    """Raise the soft limit to the hard limit and return it; None if there is no limit, or no RLIMIT_NOFILE."""
+    """Raise the soft limit to the hard limit and return it, or None if there is no limit, or no RLIMIT_NOFILE."""
     if resource is None:
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

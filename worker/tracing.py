@@ -45,7 +45,7 @@ class Span:
         self._span = span
 
     def set(self, **facts: str | float | None) -> None:
-        """Set attributes with the names `stt.NAME`. None values are omitted."""
+        """Set attributes with the names `stt.NAME`. Values of None are omitted."""
         if self._span is not None:
             for name, value in facts.items():
                 if value is not None:

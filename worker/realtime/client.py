@@ -283,7 +283,7 @@ class Client:
 
 def _free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketResponse | None:
     """The websocket of a connection if the library's queue is empty, so that a direct write cannot overtake a message.
-    None over polling and without a connection."""
+    Returns None over polling and without a connection."""
     eio = sio.eio
     return eio.ws if sio.connected and eio.transport() == "websocket" and eio.queue.empty() else None
 

@@ -84,7 +84,7 @@ class CommitPairer:
 
     @property
     def deadline(self) -> float | None:
-        """Clock time at which `release` returns the next commit; None if no commit waits."""
+        """Clock time at which `release` returns the next commit, or None if no commit waits."""
         return self._due(self._waiting[0]) if self._waiting else None
 
     @property

@@ -43,6 +43,7 @@ class FairPool:
     def make_room(self, job_id: str) -> bool:
         """See `Slots`."""
         remaining = self._open[job_id] - self._leaving[job_id]
+        # A job with just one session fewer does not count: the two jobs would only swap their numbers.
         waiting = sum(self._open[other] < remaining - 1 for other, _ in self._waiting.values())
         if self._leaving.total() >= waiting:
             return False
@@ -50,6 +51,7 @@ class FairPool:
         return True
 
     async def _enter(self, job_id: str) -> None:
+        # A new session must not overtake waiting ones.
         if self._open.total() < self._max_sessions and not self._waiting:
             self._open[job_id] += 1
             return
@@ -70,6 +72,7 @@ class FairPool:
             if counts[job_id] <= 0:
                 del counts[job_id]
         while self._waiting and self._open.total() < self._max_sessions:
+            # The job with the fewest sessions is first, then the order of arrival counts.
             number = min(self._waiting, key=lambda n: (self._open[self._waiting[n][0]], n))
             job, turn = self._waiting.pop(number)
             if not turn.done():

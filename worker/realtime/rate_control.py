@@ -57,6 +57,7 @@ class RateControl:
     def overloaded(self, now: float, achieved: float, reason: str) -> None:
         """Slow down: the service reported overload at the sending speed `achieved`, a factor of real time."""
         before = self.current(now)
+        # Half of the achieved speed: the limit may be far above it, since flow control slows a session down.
         self._decrease(now, min(before, max(achieved, MIN_SPEED)) / 2, reason)
 
     def lag(self, now: float, unanswered_s: float) -> None:

@@ -126,6 +126,7 @@ class Session:
     def may_rotate(self, now: float) -> bool:
         """Whether the session should end at the next pause, before the service ends it in the middle of a word."""
         max_s = self._settings.session_max_s
+        # Services limit either the clock time or the audio time of a session.
         age_s = max(now - self._opened, self.sent_samples / self._settings.sample_rate)
         return 0 < max_s <= age_s and not self.pending_text
 
@@ -140,6 +141,7 @@ class Session:
         """The connection is lost."""
         if self.phase is Phase.ENDED:
             return
+        # After the stop, some services drop the connection without session-closed.
         answered = not self._commit_on_stop and not self._flow.voiced_since_message
         if self.phase is Phase.STOPPING and (answered or self._tail_committed()):
             self._finish(SessionEnd(EndReason.COMPLETED, detail=detail))
@@ -159,6 +161,7 @@ class Session:
         elif self._expects_answer() and now - self._answer_due_since >= stall_s:
             self._finish(SessionEnd(EndReason.STALLED, detail=f"no answer to speech for {stall_s:g} s"))
         elif self.phase is Phase.FLUSHING and self._flushed(now):
+            # A stop would discard the text in progress, so a silent service counts as stalled.
             if self.pending_text and now - self._flow.last_message >= SILENT_SERVICE_S:
                 self._finish(
                     SessionEnd(EndReason.STALLED, detail="text was in progress, but no further message arrived")

@@ -68,14 +68,17 @@ class TailFlush:
         """Whether the session can be stopped. `pending`: text is in progress; `covered`: a commit reaches the last
         voiced sample; `unanswered`: voiced audio was sent after the last message."""
         waited_s = now - self._since
+        # The wait matters at full speed: all silence is sent at once, and the service needs time to answer.
         if self.padding_samples >= self._max_s * self._rate and waited_s >= min(SETTLE_S, self._max_s):
             return True
         if pending:
-            return False
+            return False  # a stop would discard the text
         if self.padding_samples < self._min_samples:
+            # Only a commit caused by the silence itself proves that no text remains.
             return covered and self._settled
         if covered:
             return True
+        # Repeated answers without new text: the service found no more words.
         if self._answers >= 2 and now - self._first_answer >= SETTLE_S:
             return True
         return not unanswered and waited_s >= SETTLE_S

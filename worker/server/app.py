@@ -88,6 +88,7 @@ class RunningServer:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
+        # First no new connections, then the sessions, then the engine that they use.
         self._connections.stop_listening()
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
@@ -109,13 +110,13 @@ async def start(
     cannot listen on the address.
     """
     accepted = auth.accepted_keys(settings)
-    switches = FaultSchedule(faults)
+    schedule = FaultSchedule(faults)
     sio = _socketio_server()
     loader = EngineLoader(settings, recognizer)
-    sockets = SocketIoConnections(sio, settings, loader, switches)
+    sockets = SocketIoConnections(sio, settings, loader, schedule)
     max_sockets = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
     connections = TcpConnections(limits_for(max_sockets))
-    endpoint = HttpEndpoint(sio, sockets, loader, accepted, switches, connections, max_sockets)
+    endpoint = HttpEndpoint(sio, sockets, loader, accepted, schedule, connections, max_sockets)
     app = _application(sockets, loader, settings)
     for path in (messages.PATH, messages.PATH + "/"):
         app.router.add_route("*", path, endpoint.handle)

@@ -58,7 +58,7 @@ def accepted_keys(settings: Settings) -> AcceptedKeys:
 
 
 def problem_with_key(request: web.Request, accepted: AcceptedKeys) -> str | None:
-    """The reason to refuse the key of a handshake; None if it is accepted."""
+    """The reason to refuse the key of a handshake, or None if it is accepted."""
     given = request.headers.getall(KEY_HEADER, [])
     if not given or not given[0]:
         return f"the header {KEY_HEADER} is missing"

@@ -103,6 +103,7 @@ class Endpointer:
         """First sample that a later segment may contain; older audio may be discarded."""
         if self._start is not None:
             return self._start
+        # A segment may start with the current run of voice, and includes the pre-roll before it.
         first = self._count if self._run is None else self._run
         return max(self._floor, first * VOICE_WINDOW - _samples(self._rules.pre_roll_s))
 
@@ -125,6 +126,7 @@ class Endpointer:
     def _window(self, probability: float) -> SegmentBounds | None:
         index = self._count
         self._count += 1
+        # Hysteresis: a short dip of the probability inside a word does not end the voice.
         voiced = probability >= self._rules.on or (self._run is not None and probability >= self._rules.off)
         if not voiced:
             self._run = None
@@ -144,6 +146,7 @@ class Endpointer:
         return self._pause(index) or self._too_long(index)
 
     def _open(self, index: int) -> None:
+        # Shorter runs of voice are noise, such as a click.
         if self._run is None or index + 1 - self._run < self._needed:
             return
         self._first_voice = self._run * VOICE_WINDOW
@@ -162,12 +165,14 @@ class Endpointer:
         start, now = self._opened(), (index + 1) * VOICE_WINDOW
         if now - start < _samples(self._rules.max_segment_s):
             return None
+        # Split at the quietest point of the last seconds: a split at the limit itself would cut a word.
         first = max(0, index + 1 - self._recent_from - _samples(self._rules.search_s) // VOICE_WINDOW)
         window = self._recent_from + first + int(np.argmin(self._smoothed()[first:]))
         middle = window * VOICE_WINDOW + VOICE_WINDOW // 2
         if self._last_voice < window:
             # Only silence follows the quietest point, so no segment continues there.
             return self._close(min(self._voice_end(), middle))
+        # The next segment starts at the split, without a gap, and inherits the voice after it.
         rest = self._recent[window - self._recent_from :]
         last_voice, run = self._last_voice, self._run
         segment = self._close(middle)
@@ -199,6 +204,7 @@ class Endpointer:
         return tuple(points)
 
     def _smoothed(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        # The minimum of single windows is often a consonant inside a word; the average finds real pauses.
         raw = np.array([p for p, _ in self._recent])
         width = min(_SMOOTHING_WINDOWS, len(raw))
         weights = np.convolve(np.ones(len(raw)), np.ones(width), mode="same")

@@ -54,6 +54,7 @@ def chunk(args: tuple[Any, ...], session_rate: int) -> AudioChunk:
     if not isinstance(text, str):
         raise MessageRefused("input_error: audio_base_64 must be a text: base64 of 16-bit little-endian mono PCM")
     max_bytes = min(MAX_CHUNK_BYTES, int(MAX_CHUNK_S * rate) * 2)
+    # Checked before decoding, so that an oversized message costs no further memory.
     if len(text) > 4 * (max_bytes // 3 + 1):
         raise MessageRefused(
             f"chunk_size_exceeded: an audio-chunk may hold {max_bytes / 2 / rate:.1f} s ({max_bytes} bytes) "

@@ -59,7 +59,7 @@ class RecognitionScheduler:
 
     @property
     def broken(self) -> str | None:
-        """The last error if the recognizer failed repeatedly; None if it works, or if it is time for another
+        """The last error if the recognizer failed repeatedly, or None if it works, or if it is time for another
         attempt."""
         if self._failures < _MAX_FAILURES or time.monotonic() - self._failed_at > _RETRY_AFTER_S:
             return None
@@ -77,6 +77,7 @@ class RecognitionScheduler:
 
     def partial(self, samples: Samples) -> asyncio.Future[Recognition] | None:
         """Recognize speech in progress quickly, or return None if no thread is free."""
+        # Finals wait only if no thread is free, so a partial never delays a final that is already waiting.
         if not self._free or self._round_robin or self._closed:
             return None
         task = _RecognitionTask(samples, final=False, result=self._loop.create_future())

@@ -33,6 +33,7 @@ class BodyReader:
 
     async def read(self, request: web.Request) -> bytes:
         """The body of `request`. Raises BodyRefused."""
+        # A compressed body could expand beyond the limit of memory.
         if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise BodyRefused(415, "a body must not be compressed")
         declared = request.content_length

@@ -232,6 +232,7 @@ class ServerSession:
                 await self._tick(time.monotonic())
 
     async def _tick(self, now: float) -> None:
+        # A busy session may be throttled, so that its client cannot send: it is not idle.
         if self._busy:
             self._last_message = max(self._last_message, now - _KEEP_ALIVE_S)
         elif now - self._last_message > self._limits.idle_s and not self._stopped:
@@ -259,6 +260,7 @@ class ServerSession:
             return False
         self._last_partial = now
         recognition = await future
+        # The segment has changed during the recognition: its text would be outdated.
         if self._segmenting or self._segmenter.open_start != start:
             return False
         self._partial_text, self._partial_of, self._partial_upto = recognition.text, start, len(samples)

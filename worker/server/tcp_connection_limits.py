@@ -109,6 +109,7 @@ class TcpConnections:
     def accept(self, transport: asyncio.Transport) -> bool:
         """Count a new connection. Returns False if it must be closed because all others are authenticated."""
         of_peer = self._of_peer[_peer(transport)]
+        # A peer at its limit replaces its own oldest connection, so it cannot displace other peers.
         if len(of_peer) >= self._limits.unauthenticated_per_peer:
             self._abort(next(iter(of_peer)))
         elif len(self._unauthenticated) >= self._limits.unauthenticated or (

@@ -73,7 +73,9 @@ def cache_folder(configured: str = "") -> Path:
 
 
 def find(model: str, cache: Path) -> Path | None:
-    """The folder with the files of `model` (CTranslate2 format): a packaged name or a folder. None: use the model hub.
+    """The folder with the files of `model` (CTranslate2 format): a packaged name or a folder.
+
+    Returns None if the model must be downloaded from the hub.
 
     Raises ModelUnavailable for a folder without a model, ModelCorrupt if a file of a packaged model is wrong.
     """
@@ -141,6 +143,7 @@ def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -
             for folder, part in zip(folders, packaged.parts, strict=True):
                 with (folder / part).open("rb") as piece:
                     shutil.copyfileobj(piece, out, _BLOCK)
+            # On disk before the rename: a power failure must not leave a complete folder with a partial file.
             out.flush()
             os.fsync(out.fileno())
         if _sha256(work / "model.bin") != packaged.sha256:

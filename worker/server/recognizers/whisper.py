@@ -89,6 +89,7 @@ class Whisper:
         encoded = self._encode(samples, window_s)
         tokenizer, language = self._tokenizer(encoded)
         decoded = self._decode(encoded, tokenizer, duration_s, final)
+        # Second attempt with the window of 30 s, for which the models were trained.
         if final and window_s < _MAX_WINDOW_S and _suspect(decoded, duration_s):
             decoded = self._decode(self._encode(samples, _MAX_WINDOW_S), tokenizer, duration_s, final)
         if _is_silence(decoded, duration_s):
@@ -139,6 +140,7 @@ class Whisper:
             encoded,
             [prompt],
             beam_size=5 if final else 1,
+            # 448 tokens is the limit of the model; 9 tokens per second limit the length of repetition loops.
             max_length=min(448, len(prompt) + 12 + math.ceil(9 * duration_s)),
             return_scores=True,
             return_no_speech_prob=True,
