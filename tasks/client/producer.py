@@ -38,7 +38,8 @@ MAX_CONTENTS: Final = 1_000_000
 
 
 class Identities:
-    """Hashes of sources whose jobs are not recorded yet. Two producers may share them: one hashes, the other records."""
+    """Hashes of sources whose jobs are not recorded yet. Two producers may share them: one hashes, the other
+    records."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[str, str]] = {}
@@ -137,8 +138,8 @@ class Producer:
     ) -> list[StateChange]:
         """Record the jobs of one batch and wake the workers. `webhook` is notified when the whole batch has ended.
 
-        Errors of a file are raised before any job is queued. QueueFull may be raised after a part was queued; repeat the
-        call to queue the rest.
+        Errors of a file are raised before any job is queued. QueueFull may be raised after a part was queued; repeat
+        the call to queue the rest.
         """
         identities = await self.identify_many(specs)
         if batch is not None and webhook is not None:

@@ -62,8 +62,8 @@ class Run:
         left_out: Sequence[LeftOutFile] = (),
         options: dict[str, Any],
     ) -> None:
-        """`options`: the fields of JobSpec common to all jobs. Raises BadJob, before any process starts, if an option is
-        invalid or does not match an option of a manifest."""
+        """`options`: the fields of JobSpec common to all jobs. Raises BadJob, before any process starts, if an option
+        is invalid or does not match an option of a manifest."""
         self._settings = settings
         self._embedded = embedded
         self._out = out
