@@ -121,7 +121,7 @@ class ChannelSelection:
         return tuple(range(count)) if self.channels == "split" else (self.channels - 1,)
 
     def name(self, channel: int | None) -> str | None:
-        """The label for the words of a channel (from 0, or None if mixed); None if the words have no label."""
+        """The label for the words of a channel (from 0, or None if mixed), or None if the words have no label."""
         if isinstance(self.channels, int):
             names = self.names * self.channels if len(self.names) == 1 else self.names
             return names[self.channels - 1] if names else None

@@ -1,4 +1,4 @@
-"""AIFF and AIFF-C files: where their audio is, and a corrected header for it (Apple's AIFF 1.3 and AIFF-C drafts)."""
+"""Locates the audio of AIFF and AIFF-C files, and writes a corrected header (Apple's AIFF 1.3 and AIFF-C drafts)."""
 
 from __future__ import annotations
 
@@ -25,17 +25,22 @@ _FLOATS: Final = (b"fl32", b"FL32", b"fl64", b"FL64")
 
 @dataclass(frozen=True, slots=True)
 class Aiff:
+    """The parts of an AIFF file that a reader needs."""
+
     kind: bytes
     """AIFF or AIFC."""
     common: bytes
     """The content of the chunk COMM: channels, frames, bits, rate and the coding."""
     declared_bytes: int | None
+    """Bytes of audio by the header, or None if the header marks the size as unknown."""
     start: int
+    """Byte position of the audio."""
     regular: bool
+    """Whether the chunks before the audio are well formed."""
 
     @property
     def coding(self) -> bytes:
-        """Four characters."""
+        """The coding as four characters."""
         return self.common[18:22] if self.kind == b"AIFC" and len(self.common) >= 22 else b"NONE"
 
     @property
@@ -44,12 +49,12 @@ class Aiff:
 
     @property
     def frames(self) -> int:
-        """By the header."""
+        """Declared number of samples per channel."""
         return int.from_bytes(self.common[2:6], "big")
 
     @property
     def bits(self) -> int:
-        """Bits of a stored sample."""
+        """Bits per stored sample."""
         return 8 if self.coding.lower() in (b"ulaw", b"alaw") else -(-int.from_bytes(self.common[6:8], "big") // 8) * 8
 
     @property
@@ -58,6 +63,7 @@ class Aiff:
         return self.channels * self.bits // 8 if self.coding in (*_PLAIN_CODINGS, b"raw ") else 0
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
+        """Find the real extent of the audio, with a header for it."""
         extent = extent_of(file, self.start, self.declared_bytes, CHUNKS)
         frames = extent.size // self.frame_bytes if self.frame_bytes else self.frames
         counted = not self.frame_bytes or frames == self.frames
@@ -76,7 +82,7 @@ class Aiff:
         return b"FORM" + (len(content) + size).to_bytes(4, "big") + content
 
     def _caf_header(self, size: int) -> bytes:
-        """A CAF header, for sizes too large for AIFF. Empty where CAF has no such coding."""
+        """A CAF header for audio that is too large for AIFF. Empty if CAF does not have the coding."""
         if self.coding not in _PLAIN_CODINGS:
             return b""
         name, little = _PLAIN_CODINGS[self.coding]
@@ -85,7 +91,7 @@ class Aiff:
 
 
 def read_aiff(file: BinaryIO) -> Aiff | None:
-    """The parts of an AIFF file, or None if the file is of another kind or contains no audio."""
+    """Read the header of an AIFF file. Returns None if the file has another format or contains no audio."""
     size = file.seek(0, os.SEEK_END)
     start = read_at(file, 0, 12)
     kind = start[8:12]
@@ -100,8 +106,7 @@ def read_aiff(file: BinaryIO) -> Aiff | None:
         elif name == b"SSND":
             offset = int.from_bytes(read_at(file, at, 4), "big")
             sound = at + _SOUND_HEAD_BYTES + (offset if offset <= content else 0)
-            there = size - at
-            unknown = is_streamed_size(content, there)
+            unknown = is_streamed_size(content, size - at)
             declared = None if unknown else max(0, at + content - sound)
         if common and sound:
             return Aiff(kind, common, declared, sound, regular)
@@ -109,6 +114,6 @@ def read_aiff(file: BinaryIO) -> Aiff | None:
 
 
 def _extended(data: bytes) -> float:
-    """An 80-bit floating point number."""
+    """Decode an 80-bit floating point number."""
     exponent = int.from_bytes(data[:2], "big") & 0x7FFF
     return float(int.from_bytes(data[2:10], "big")) * 2.0 ** (exponent - 16383 - 63)

@@ -1,7 +1,7 @@
-"""Finds files that are appended to a file whose header gives its end: readers stop there and miss the rest.
+"""Finds files that are appended to another file. Readers stop at the end that a header declares, and miss the rest.
 
-`cat a.m4a b.m4a` and recorders that append to an existing file write such files. Formats of frames (MP3, Ogg, FLAC,
-ADTS, transport streams) have no such end; their own modules find following files.
+`cat a.m4a b.m4a` and recorders that append to an existing file create such files. Formats that consist of frames (MP3,
+Ogg, FLAC, ADTS, transport streams) declare no end; their own modules find the following files.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _ID3V2_HEAD_BYTES: Final = 10
 _NUT: Final = b"nut/multimedia container\0"
 
 Begins = Callable[[bytes], bool]
-"""Whether a file begins with these bytes."""
+"""Returns whether these bytes are the start of a file."""
 Ends = Callable[[BinaryIO, int, int], tuple[int, ...]]
-"""The possible ends of a file that begins at a byte, before the end of the whole file."""
+"""(file, start, size of the whole file) -> possible ends of the file that begins at byte `start`."""
 
 
 def files(file: BinaryIO) -> tuple[tuple[int, int], ...]:
-    """Start and end of each file, in bytes; empty if there is only one."""
+    """Start and end of each contained file in bytes; empty if there is only one."""
     size = file.seek(0, os.SEEK_END)
     starts = [0]
     while len(starts) < _MAX_FILES and (following := _next(file, starts[-1], size)) is not None:
@@ -56,22 +56,23 @@ def _next(file: BinaryIO, start: int, size: int) -> int | None:
     if ends is None:
         return None
     for end in ends(file, start, size):
-        behind = _behind_tags(file, end)
-        if start < behind < size and _file_begins(file, behind):
-            return behind
+        following = _after_tags(file, end)
+        if start < following < size and _file_begins(file, following):
+            return following
     return None
 
 
-def _behind_tags(file: BinaryIO, at: int) -> int:
-    """The end of an APEv2 tag and an ID3v1 tag that begin at `at`."""
+def _after_tags(file: BinaryIO, at: int) -> int:
+    """The end of an APEv2 tag and an ID3v1 tag that begin at `at`, or `at` without tags."""
     head = read_at(file, at, 32)
     if head.startswith(b"APETAGEX"):
         at += 32 + int.from_bytes(head[12:16], "little")
     return at + _ID3V1_BYTES if read_at(file, at, 3) == b"TAG" else at
 
 
-def _behind_id3(file: BinaryIO, at: int) -> int:
-    """The end of an ID3v2 tag that begins at `at`. A tag alone is no file: it may belong to the audio before it."""
+def _after_id3(file: BinaryIO, at: int) -> int:
+    """The end of an ID3v2 tag that begins at `at`, or `at` without a tag. A tag alone does not count as a file: it may
+    belong to the audio before it."""
     head = read_at(file, at, _ID3V2_HEAD_BYTES)
     if head[:3] != b"ID3" or len(head) < _ID3V2_HEAD_BYTES:
         return at
@@ -83,7 +84,7 @@ def _behind_id3(file: BinaryIO, at: int) -> int:
 
 def _file_begins(file: BinaryIO, at: int) -> bool:
     """Whether a file begins at `at`. MP3 counts only after an ID3 tag: four bytes of PCM may look like a frame."""
-    content = _behind_id3(file, at)
+    content = _after_id3(file, at)
     head = read_at(file, content, _HEAD_BYTES)
     return _begins(head) or (content > at and is_header(head[:4]))
 
@@ -100,15 +101,15 @@ def _wav_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
     declared = int.from_bytes(read_at(file, start + 4, 4), chunks.order)
     if order in (b"RF64", b"BW64") and read_at(file, start + 12, 4) == b"ds64":
         declared = int.from_bytes(read_at(file, start + 20, 8), chunks.order)
-    return _behind_chunks(file, start, size, declared, chunks)
+    return _after_chunks(file, start, size, declared, chunks)
 
 
 def _aiff_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
     declared = int.from_bytes(read_at(file, start + 4, 4), "big")
-    return _behind_chunks(file, start, size, declared, _BIG_CHUNKS)
+    return _after_chunks(file, start, size, declared, _BIG_CHUNKS)
 
 
-def _behind_chunks(file: BinaryIO, start: int, size: int, declared: int, chunks: Chunks) -> tuple[int, ...]:
+def _after_chunks(file: BinaryIO, start: int, size: int, declared: int, chunks: Chunks) -> tuple[int, ...]:
     ends: dict[int, None] = dict.fromkeys((start + 8 + declared, start + 9 + declared))
     for name, at, content in walk(file, start + 12, size, chunks):
         if name in (b"data", b"SSND") and content < _LARGEST:
@@ -138,7 +139,7 @@ def _asf_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _tta_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """After the frames, whose sizes are in a table."""
+    """After the frames. A table in the header has their sizes."""
     head = read_at(file, start, 22)
     rate, samples = int.from_bytes(head[10:14], "little"), int.from_bytes(head[14:18], "little")
     length = int(_TTA_FRAME_S * rate)
@@ -150,7 +151,7 @@ def _tta_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """The places where the sample count restarts."""
+    """At the first block whose sample index is lower than the previous one: it belongs to another file."""
     at, last = start, 0
     while at + 32 <= size:
         head = read_at(file, at, 32)
@@ -162,7 +163,7 @@ def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _matroska_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """After the segment; a live recording without a size is searched."""
+    """After the segment. A live recording declares no size, so the next file is searched."""
     head = read_at(file, start, 4096)
     at = head.find(_SEGMENT)
     if at < 0 or at + 12 > len(head) or not head[at + 4]:
@@ -170,12 +171,12 @@ def _matroska_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
     width = 9 - head[at + 4].bit_length()
     content = int.from_bytes(head[at + 4 : at + 4 + width], "big") & ((1 << 7 * width) - 1)
     if content == (1 << 7 * width) - 1:
-        return _found(file, start + 4, (_EBML,))
+        return _search(file, start + 4, (_EBML,))
     return (start + at + 4 + width + content,)
 
 
 def _nut_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    return _found(file, start + len(_NUT), (_NUT,))
+    return _search(file, start + len(_NUT), (_NUT,))
 
 
 def _au_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
@@ -185,11 +186,11 @@ def _au_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _flv_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    return _found(file, start + 9, _FLV_STARTS)
+    return _search(file, start + 9, _FLV_STARTS)
 
 
-def _found(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...]:
-    """The first place after `at` where a file with one of `marks` begins."""
+def _search(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...]:
+    """The first byte position after `at` where a file with one of `marks` begins."""
     file.seek(at)
     rest, base = b"", at
     while data := file.read(_CHUNK_BYTES):
@@ -208,8 +209,8 @@ def _found(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...]
 
 
 def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """At the next `ftyp` with an index of its own. Live recorders repeat the index between fragments with continuous
-    times: these are not ends."""
+    """At the next `ftyp` box with its own index. Live recorders repeat the index between fragments with continuous
+    timestamps; these are not ends."""
     at, second, has_index, fragmented = start, 0, False, False
     for _ in range(_MAX_BOXES):
         head = read_at(file, at, 16)
@@ -218,7 +219,7 @@ def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
             length = int.from_bytes(head[8:16], "big")
         name = head[4:8]
         if length < 8 or not name.isalnum():
-            return (at,)  # files of other kinds
+            return (at,)  # the start of a file of another format
         if name == b"ftyp" and at > start:
             second, has_index, fragmented = at, False, False
         elif second and name == b"moov":
@@ -235,6 +236,7 @@ def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _first_time(fragment: bytes) -> int:
+    """The first timestamp of an MP4 fragment (box `tfdt`), 0 if it has none."""
     at = fragment.find(b"tfdt")
     width = 8 if fragment[at + 4 : at + 5] == b"\1" else 4
     return int.from_bytes(fragment[at + 8 : at + 8 + width], "big") if at >= 0 else 0
@@ -270,6 +272,6 @@ _FORMATS: Final[tuple[tuple[Begins, Ends | None], ...]] = (
     (_starts(b".snd\0\0", b"dns."), _au_ends),
     (_starts(b"TTA1"), _tta_ends),
     (_starts(b"wvpk"), _wavpack_ends),
-    # These may only follow another file.
+    # These formats are only recognized as files that follow another file.
     (_starts(b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22", b"OggS\0\2"), None),
 )

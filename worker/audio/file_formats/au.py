@@ -1,4 +1,4 @@
-"""Sun's AU files: where their audio is, and a corrected header for it. The format has no chunks."""
+"""Locates the audio of Sun's AU files, and writes a corrected header. The format has no chunks."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ _HEAD_BYTES: Final = 24
 
 @dataclass(frozen=True, slots=True)
 class Au:
+    """The header of an AU file."""
+
     order: Literal["little", "big"]
     head: bytes
     """The fixed part of the header."""
     size: int
-    """Of the file."""
+    """Size of the file in bytes."""
 
     def _field(self, number: int) -> int:
         return int.from_bytes(self.head[4 * number : 4 * number + 4], self.order)
 
     @property
     def start(self) -> int:
+        """Byte position of the audio."""
         return self._field(1)
 
     @property
@@ -32,9 +35,11 @@ class Au:
 
     @property
     def declared_bytes(self) -> int | None:
+        """Bytes of audio by the header, or None if the header marks the size as unknown."""
         return None if is_streamed_size(self._field(2), self.size - self.start) else self._field(2)
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
+        """Find the real extent of the audio, with a header for it."""
         extent = extent_of(file, self.start, self.declared_bytes, None)
         fields = (_HEAD_BYTES, _UNKNOWN, *(self._field(number) for number in (3, 4, 5)))
         head = self.head[:4] + b"".join(field.to_bytes(4, self.order) for field in fields)
@@ -42,7 +47,7 @@ class Au:
 
 
 def read_au(file: BinaryIO) -> Au | None:
-    """The header of an AU file, or None if the file is of another kind."""
+    """Read the header of an AU file. Returns None if the file has another format."""
     size = file.seek(0, 2)
     file.seek(0)
     head = file.read(_HEAD_BYTES)

@@ -1,6 +1,6 @@
-"""Apple's CAF files: where their audio is, and a corrected header for it (Apple Core Audio Format Specification 1.0).
+"""Locates the audio of Apple's CAF files, and writes a corrected header (Core Audio Format Specification 1.0).
 
-A data size of -1 is legal and means "to the end of the file"; libsndfile 1.2.2 refuses it.
+A data size of -1 is valid and means "to the end of the file". libsndfile 1.2.2 refuses it.
 """
 
 from __future__ import annotations
@@ -23,24 +23,29 @@ _MAX_HEADER_BYTES: Final = 16 << 20
 
 @dataclass(frozen=True, slots=True)
 class Caf:
+    """The parts of a CAF file that a reader needs."""
+
     described: bytes
-    """The content of the chunk desc."""
+    """The content of the chunk `desc`."""
     before: bytes
-    """The chunks a decoder needs, as they are in the file."""
+    """The chunks that a decoder needs, unchanged."""
     declared_bytes: int | None
+    """Bytes of audio by the header, or None if the header marks the size as unknown."""
     start: int
+    """Byte position of the audio."""
 
     @property
     def coding(self) -> bytes:
-        """Four characters."""
+        """The coding as four characters."""
         return self.described[8:12]
 
     @property
     def is_plain(self) -> bool:
-        """Every packet has the same size, so that the length of the audio follows from its bytes."""
+        """Whether all packets have the same size, so that the length of the audio follows from its bytes."""
         return int.from_bytes(self.described[16:20], "big") != 0
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
+        """Find the real extent of the audio, with a header for it."""
         extent = extent_of(file, self.start, self.declared_bytes, CHUNKS)
         size = extent.size + _EDIT_COUNT_BYTES
         head = _START + self.before + b"data" + size.to_bytes(8, "big") + bytes(_EDIT_COUNT_BYTES)
@@ -50,7 +55,8 @@ class Caf:
 def caf_header(
     coding: bytes, rate: int, channels: int, bits: int, size: int, *, little: bool = False, is_float: bool = False
 ) -> bytes:
-    """A CAF header for `size` bytes of samples of `bits` bits; `coding`: lpcm, ulaw or alaw. Sizes have 64 bits."""
+    """A CAF header for `size` bytes of samples with `bits` bits. `coding`: lpcm, ulaw or alaw. CAF sizes have 64 bits,
+    so the header suits files that are too large for other formats."""
     flags = (_IS_FLOAT if is_float else 0) | (_IS_LITTLE if little else 0)
     described = struct.pack(">d4s5I", rate, coding, flags, channels * bits // 8, 1, channels, bits)
     data = (size + _EDIT_COUNT_BYTES).to_bytes(8, "big") + bytes(_EDIT_COUNT_BYTES)
@@ -58,7 +64,7 @@ def caf_header(
 
 
 def read_caf(file: BinaryIO) -> Caf | None:
-    """The parts of a CAF file, or None if the file is of another kind or contains no audio."""
+    """Read the header of a CAF file. Returns None if the file has another format or contains no audio."""
     size = file.seek(0, os.SEEK_END)
     if read_at(file, 0, 4) != b"caff":
         return None

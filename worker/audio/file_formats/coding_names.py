@@ -1,16 +1,16 @@
-"""Names of codings by the numbers and letters of their containers, and facts about those of libsndfile 1.2.2."""
+"""Names of codings by the identifiers in their containers, and properties of the codings of libsndfile 1.2.2."""
 
 from __future__ import annotations
 
 import re
 from typing import Final
 
-# Every value fits 16 bits, so that reading int16 loses nothing.
+# All values of these codings fit 16 bits, so reading int16 is lossless.
 _INT16: Final = (
     "PCM_16 PCM_S8 PCM_U8 ULAW ALAW IMA_ADPCM MS_ADPCM GSM610 VOX_ADPCM G721_32 G723_24 G723_40 NMS_ADPCM_16 "
     "NMS_ADPCM_24 NMS_ADPCM_32 ALAC_16 DWVW_12 DWVW_16 DPCM_8 DPCM_16"
 )
-# A seek lands on the exact sample. In the others the decoder needs what came before.
+# Seeking is exact in these codings. In all others, the decoder needs the earlier audio.
 _SEEK_EXACT: Final = "PCM_16 PCM_24 PCM_32 PCM_S8 PCM_U8 ULAW ALAW FLOAT DOUBLE"
 
 _WAV_CODINGS: Final = {
@@ -72,16 +72,16 @@ MATROSKA_CODINGS: Final = (
 )  # fmt: skip
 
 _SHORTER_THAN_DECLARED: Final = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-_STREAMED_SIZES: Final = (0x7FFFFFFF, 0xFFFFFFFF)  # what a recorder writes that cannot know the length
+_STREAMED_SIZES: Final = (0x7FFFFFFF, 0xFFFFFFFF)  # sizes of recorders that do not know the length
 
 
 def fits_int16(subtype: str) -> bool:
-    """Whether 16 bits hold every sample of this coding (`SoundFile.subtype`) without loss."""
+    """Whether all samples of this coding (`SoundFile.subtype`) fit 16 bits without loss."""
     return subtype in _INT16.split()
 
 
 def seeks_exactly(subtype: str) -> bool:
-    """Whether a seek lands on the exact sample."""
+    """Whether seeking is exact to the sample in this coding (`SoundFile.subtype`)."""
     return subtype in _SEEK_EXACT.split()
 
 
@@ -91,8 +91,9 @@ def length_is_estimated(container: str, subtype: str) -> bool:
 
 
 def missing_bytes(log: str) -> tuple[int, int] | None:
-    """From the log libsndfile keeps of a header (`SoundFile.extra_info`): bytes of audio promised and bytes there,
-    where the file ends too early."""
+    """The declared and the existing bytes of audio if a file ends too early, else None.
+
+    `log`: the log of libsndfile about the header (`SoundFile.extra_info`)."""
     match = _SHORTER_THAN_DECLARED.search(log)
     if match and (declared := int(match[1])) > (actual := int(match[2])) and declared not in _STREAMED_SIZES:
         return declared, actual

@@ -1,7 +1,7 @@
-"""Finds where the audio of an uncompressed file ends when its header may be wrong, reading as little as possible.
+"""Finds the end of the audio in an uncompressed file whose header may be wrong, reading as little as possible.
 
-A header's length is checked against what follows it. Three things may follow the audio: chunks, tags and padding of
-zeros. Anything else is audio that the header does not count: the size wrapped at 4 GiB, or the recorder was killed.
+The declared length is checked against the bytes after it. Chunks, tags and zero padding may follow the audio. Other
+bytes are audio that the header does not count: the size overflowed at 4 GiB, or the recorder was killed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LONGER_THAN_DECLARED: Final = (
     "the header declares less audio than the file has; everything to the end of the file is read"
 )
 MIN_REST_BYTES: Final = 64
-"""Fewer bytes than this after the audio are ignored: a few milliseconds at most."""
+"""Fewer bytes than this after the declared audio are ignored: they are a few milliseconds at most."""
 
 _TAIL_BYTES: Final = 8 << 20
-"""Size of the end of a file in which chunks after audio of unknown length are searched."""
+"""Bytes at the end of a file that are searched for chunks after audio of unknown length."""
 _BLOCK_BYTES: Final = 4 << 20
 _ID3V1_BYTES: Final = 128
 _MAX_CHUNKS: Final = 10_000
@@ -47,29 +47,30 @@ _WORD[[*b" _-()0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"]]
 
 @dataclass(frozen=True, slots=True)
 class Chunks:
-    """How a container writes chunks: a name of 4 bytes, then the size of the content."""
+    """The chunk layout of a container: a name of 4 bytes, then the size of the content."""
 
     order: Literal["little", "big"] = "little"
     size_bytes: int = 4
     padded: bool = True
-    """Content of odd size is followed by one uncounted byte (some writers omit it)."""
+    """Whether one byte that is not counted follows a content of odd size. Some writers omit it."""
 
     @property
     def head_bytes(self) -> int:
+        """Bytes of name and size."""
         return 4 + self.size_bytes
 
     def content(self, head: bytes) -> int | None:
-        """The size of the content, or None if this is not a chunk."""
+        """The size of the content in bytes, or None if `head` does not begin a chunk."""
         if len(head) < self.head_bytes or not _WORD[np.frombuffer(head[:4], np.uint8)].all():
             return None
         return int.from_bytes(head[4 : self.head_bytes], self.order)
 
     def is_known(self, head: bytes) -> bool:
-        """Whether the name alone says that this is a chunk."""
+        """Whether the name is that of a known chunk."""
         return head[:4] in _KNOWN_CHUNKS
 
     def starts_after(self, end: int) -> tuple[int, ...]:
-        """Where the next chunk may start after a content that ends at `end`."""
+        """The byte positions at which the next chunk may start after a content that ends at `end`."""
         return (end, end + 1) if self.padded else (end,)
 
 
@@ -91,7 +92,7 @@ class GuidChunks(Chunks):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """The bytes `start` to `end` of a file, which are its audio."""
+    """The bytes `start` to `end` of a file that contain its audio."""
 
     start: int
     end: int
@@ -104,25 +105,27 @@ class Extent:
 
 @dataclass(frozen=True, slots=True)
 class LocatedAudio:
-    """The audio of a file, and the header under which a reader decodes it."""
+    """The audio of a file, with a header that lets a reader decode the whole audio."""
 
     head: bytes
-    """A header for the same format whose audio reaches to the end."""
+    """A header for the same format that declares the real length."""
     extent: Extent
     as_written: bool
-    """The file's own header is right, so the file can be read as it is."""
+    """Whether the file's own header is correct, so that the file can be read unchanged."""
     more: tuple[tuple[bytes, Extent], ...] = ()
     """Further pieces of audio of the same format, each with its header."""
 
 
 def extent_of(file: BinaryIO, start: int, declared: int | None, chunks: Chunks | None) -> Extent:
-    """Where audio that starts at byte `start` ends. `declared`: its size by the header, None if the
-    header marks it as unknown. `chunks`: the chunks that may follow, None if the format has none."""
+    """The real extent of audio that starts at byte `start`.
+
+    `declared`: its size in bytes by the header, or None if the header marks it as unknown. `chunks`: the chunk layout
+    of the format, or None if it has no chunks."""
     size = file.seek(0, os.SEEK_END)
-    there = max(0, size - start)
+    actual = max(0, size - start)
     if declared is None:
         return Extent(start, _end_before_chunks(file, start, size, chunks))
-    if declared > there:
+    if declared > actual:
         end = _end_before_chunks(file, start, size, chunks)
         return Extent(start, end, f"cut off: the header declares {declared} bytes of audio, the file has {end - start}")
     end = start + declared
@@ -137,15 +140,15 @@ def extent_of(file: BinaryIO, start: int, declared: int | None, chunks: Chunks |
     return Extent(start, found, LONGER_THAN_DECLARED)
 
 
-def is_streamed_size(declared: int, there: int) -> bool:
-    """Whether a 32-bit size marks an unknown size: -1 or the largest number, minus a header or some blocks
-    (sox writes 0x7FFFF000, arecord 0x80000000)."""
+def is_streamed_size(declared: int, actual: int) -> bool:
+    """Whether a 32-bit size means that the size is unknown: -1 or the largest number, minus a header or some blocks
+    (sox writes 0x7FFFF000, arecord 0x80000000). `actual`: the bytes that the file has."""
     near_largest = 0x7FFF0000 <= declared <= 0x80010000 or declared >= 0xFFFF0000
-    return declared in (0xFFFFFFFF, 0x7FFFFFFF) or (declared > there and near_largest)
+    return declared in (0xFFFFFFFF, 0x7FFFFFFF) or (declared > actual and near_largest)
 
 
 def walk(file: BinaryIO, at: int, end: int, chunks: Chunks) -> Iterator[tuple[bytes, int, int]]:
-    """Chunks from byte `at` up to `end`: name, start and size of the content. A missing pad byte is detected."""
+    """Yield the chunks from byte `at` up to `end`: name, start and size of the content. Detects missing pad bytes."""
     for _ in range(_MAX_CHUNKS):
         head = read_at(file, at, chunks.head_bytes)
         content = chunks.content(head)
@@ -156,24 +159,24 @@ def walk(file: BinaryIO, at: int, end: int, chunks: Chunks) -> Iterator[tuple[by
 
 
 def _after(file: BinaryIO, at: int, content: int, end: int, chunks: Chunks) -> int:
-    """Where the next chunk starts: after the padding, if there is any."""
+    """The start of the next chunk, after the pad byte if there is one."""
     places = chunks.starts_after(at)
     if len(places) == 1 or not content % 2 or at >= end:
         return places[0]
-    without, behind = (read_at(file, place, chunks.head_bytes) for place in places)
-    return at if chunks.is_known(without) and not chunks.is_known(behind) else at + 1
+    without_pad, with_pad = (read_at(file, place, chunks.head_bytes) for place in places)
+    return at if chunks.is_known(without_pad) and not chunks.is_known(with_pad) else at + 1
 
 
 def _continues(file: BinaryIO, end: int, size: int, chunks: Chunks | None) -> bool:
-    """Whether chunks or tags follow at `end`, so that the header is right."""
+    """Whether chunks or tags follow at `end`, which confirms the header."""
     if any(read_at(file, at, 11).startswith(_TAGS) for at in (end, end + 1)):
         return True
     return chunks is not None and any(_is_chain(file, at, size, chunks) for at in chunks.starts_after(end))
 
 
 def _is_chain(file: BinaryIO, at: int, size: int, chunks: Chunks) -> bool:
-    """Whether chunks run from `at` to the end of the file. A first chunk with a known name is enough, even if it is
-    cut off."""
+    """Whether consecutive chunks fill the file from `at` to its end. A first chunk with a known name is enough, even if
+    it is cut off."""
     if chunks.is_known(read_at(file, at, chunks.head_bytes)):
         return True
     last = at
@@ -183,8 +186,9 @@ def _is_chain(file: BinaryIO, at: int, size: int, chunks: Chunks) -> bool:
 
 
 def _end_before_chunks(file: BinaryIO, start: int, size: int, chunks: Chunks | None) -> int:
-    """Start of the chunks and tags that run to the end of the file; `size` if there are none. Never before `start`,
-    which may exceed the size of a file that is cut off within its header."""
+    """The start of the chunks and tags at the end of the file; `size` if there are none.
+
+    Never before `start`, which may be beyond the size of a file that is cut off within its header."""
     if start >= size:
         return start
     low = max(start, size - _TAIL_BYTES)
@@ -201,10 +205,10 @@ def _end_before_chunks(file: BinaryIO, start: int, size: int, chunks: Chunks | N
 
 
 def _first_of_chain(tail: npt.NDArray[np.uint8], end: int, chunks: Chunks) -> int:
-    """The offset at which a chain of chunks that ends at `end` begins; `end` if there is none.
+    """The offset of the first of consecutive chunks that end at `end`; `end` without such chunks.
 
-    A name followed by a size that leads exactly to the end is no coincidence: all 32 bits match. Zero padding after
-    the chain is allowed only after known names."""
+    A name with a size that leads exactly to the end is no coincidence, because all 32 bits match. Zero padding after
+    the last chunk is only accepted after known names."""
     head = chunks.head_bytes
     if end < head:
         return end
@@ -214,22 +218,22 @@ def _first_of_chain(tail: npt.NDArray[np.uint8], end: int, chunks: Chunks) -> in
     sizes = np.zeros(len(starts), np.int64)
     for k in range(chunks.size_bytes):
         shift = 8 * (k if chunks.order == "little" else chunks.size_bytes - 1 - k)
-        sizes += tail[starts + 4 + k].astype(np.int64) << min(shift, 40)  # far beyond any file where the rest is set
+        sizes += tail[starts + 4 + k].astype(np.int64) << min(shift, 40)  # higher bits give sizes beyond any file
     ends = starts + head + sizes
     padded_ends = ends + (sizes & 1 if chunks.padded else 0)
     last_nonzero = len(tail[:end].tobytes().rstrip(b"\0"))
     known = np.array([bytes(tail[at : at + 4]) in _KNOWN_CHUNKS for at in starts.tolist()], bool)
     fits = (ends == end) | (padded_ends == end) | (known & (padded_ends >= last_nonzero) & (ends <= end))
     while fits.any():
-        # The longest chunk that fits: names inside its content may fit by themselves.
+        # Take the longest chunk that fits, because names inside its content may fit too.
         end = int(starts[np.flatnonzero(fits)[0]])
         fits = (starts < end) & ((ends == end) | (padded_ends == end))
     return end
 
 
 def _only_zeros(file: BinaryIO, start: int, end: int) -> bool:
-    """Whether all bytes are zero. A few samples of the range are read first, then the whole range except the holes of
-    a sparse file."""
+    """Whether all bytes of a range are zero. Some places are read first, then the whole range without the holes of a
+    sparse file."""
     for at in np.linspace(start, max(start, end - 4096), 64, dtype=np.int64).tolist():
         if any(read_at(file, at, min(4096, end - at))):
             return False
@@ -241,7 +245,7 @@ def _only_zeros(file: BinaryIO, start: int, end: int) -> bool:
 
 
 def _data(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The stretches that are on the disk; one stretch where the system, or a part of a file, does not say."""
+    """The ranges of the file that are on the disk. One range if the system, or a `PartFile`, cannot tell."""
     if not (hasattr(os, "SEEK_DATA") and hasattr(file, "fileno")):
         yield start, end
         return
@@ -251,7 +255,7 @@ def _data(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
             first = os.lseek(file.fileno(), at, os.SEEK_DATA)
             last = os.lseek(file.fileno(), first, os.SEEK_HOLE)
         except OSError as exc:
-            if exc.errno != errno.ENXIO:  # ENXIO: nothing but a hole follows
+            if exc.errno != errno.ENXIO:  # ENXIO: only a hole follows
                 yield at, end
             return
         yield min(first, end), min(last, end)

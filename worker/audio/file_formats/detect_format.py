@@ -1,7 +1,7 @@
 """Identifies the container and the coding of a file by its content, never by its name.
 
-The names appear in messages, and decide which reader opens a file. Signatures: the specifications of the containers,
-and the probes of FFmpeg's libavformat.
+The result appears in messages and decides which reader opens a file. The signatures come from the specifications of the
+containers and from the probes of FFmpeg's libavformat.
 """
 
 from __future__ import annotations
@@ -61,17 +61,17 @@ _HTML: Final = re.compile(rb"^\s*(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doct
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """The type of a file by its content."""
+    """Container and coding of a file by its content. `str()` gives both for messages."""
 
     container: str
     coding: str = ""
-    """Empty if it is unknown, or implied by the container."""
+    """The coding; empty if it is unknown or follows from the container."""
     native: bool = False
-    """libsndfile reads this."""
+    """Whether libsndfile reads this format."""
     misread: bool = False
-    """libsndfile opens this, but decodes unsupported parts as audio."""
+    """Whether libsndfile opens this file, but decodes other data as audio."""
     estimated: bool = False
-    """libsndfile estimates the length from the bit rate, and does not read beyond it."""
+    """Whether libsndfile estimates the length from the bit rate and stops there."""
     is_audio: bool = True
 
     def __str__(self) -> str:
@@ -79,7 +79,8 @@ class FileFormat:
 
 
 def detect_format(path: SourceFile) -> FileFormat | None:
-    """The type of a file, or None if its content is not known. Raises WorkerShortage when the disk fails."""
+    """Detect the format of a file. Returns None if its content is not known. Raises WorkerShortage if the disk
+    fails."""
     try:
         with path.open("rb") as file:
             return _kind(file)
@@ -90,11 +91,11 @@ def detect_format(path: SourceFile) -> FileFormat | None:
 def _kind(file: BinaryIO) -> FileFormat | None:
     head = file.read(_HEAD_BYTES)
     if head[:3] == b"ID3" and len(head) >= 10:
-        return _behind_id3(file, head)
+        return _after_id3(file, head)
     return _sized(file, head) or _multimedia(file, head) or _signed(file, head) or _stream(head)
 
 
-def _behind_id3(file: BinaryIO, head: bytes) -> FileFormat | None:
+def _after_id3(file: BinaryIO, head: bytes) -> FileFormat | None:
     size = 0
     for byte in head[6:10]:
         size = size << 7 | byte & 0x7F
@@ -104,7 +105,7 @@ def _behind_id3(file: BinaryIO, head: bytes) -> FileFormat | None:
 
 
 def _sized(file: BinaryIO, head: bytes) -> FileFormat | None:
-    """WAV and related formats, whose header names the coding."""
+    """WAV and similar formats whose header names the coding."""
     if riff := read_riff(file):
         file.seek(riff.start)
         coding, native = wav_coding(riff.tag, riff.form, file.read(16 << 10))
@@ -131,7 +132,7 @@ def _by_code(code: bytes, known: dict[bytes, tuple[str, bool]], container: str) 
 
 
 def _multimedia(file: BinaryIO, head: bytes) -> FileFormat | None:
-    """Containers for several streams, including video."""
+    """Containers for several streams, also of video."""
     return _mp4(file, head) or _ebml(head) or _ogg(head) or _asf(head) or _other_riff(head) or _broadcast(head)
 
 
@@ -213,7 +214,7 @@ def _signed(file: BinaryIO, head: bytes) -> FileFormat | None:
 
 
 def _has_many_blocks(file: BinaryIO, head: bytes) -> bool:
-    """Whether a VOC holds more than one block of audio: libsndfile 1.2.2 reads the heads of the others as samples."""
+    """Whether a VOC file has several blocks of audio: libsndfile 1.2.2 decodes the headers of later blocks as audio."""
     at = int.from_bytes(head[20:22], "little")
     if head[at] not in (1, 9):
         return True

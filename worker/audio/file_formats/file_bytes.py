@@ -1,15 +1,15 @@
-"""Reads bytes at a place that a file's own header names, which may be anywhere."""
+"""Reads bytes at an untrusted position, such as one from a file's own header."""
 
 from __future__ import annotations
 
 from typing import BinaryIO, Final
 
 _MAX_OFFSET: Final = 1 << 62
-"""Bytes. No file is as long, and beyond 2**63 seeking raises ValueError."""
+"""Maximum position in bytes. No file is that long, and seeking beyond 2**63 raises ValueError."""
 
 
 def read_at(file: BinaryIO, at: int, count: int) -> bytes:
-    """Up to `count` bytes from byte `at` on; none behind the end of the file and for places no file can have."""
+    """Up to `count` bytes from byte `at` on; none after the end of the file, and none for impossible positions."""
     if count <= 0 or not 0 <= at < _MAX_OFFSET:
         return b""
     file.seek(at)

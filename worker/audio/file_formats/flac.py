@@ -1,6 +1,6 @@
-"""How long a FLAC file really is: told by the last of its frames, where its header may say less (RFC 9639).
+"""Finds the real length of a FLAC file by its last frame, and the streams of joined FLAC files (RFC 9639).
 
-libsndfile reads no further than the header says, so a header that was not brought up to date hides the rest.
+libsndfile stops at the declared length, so an outdated header hides the rest of the file.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ _STREAMINFO_END: Final = 42  # the marker, the block's header and its 34 bytes
 _STREAMINFO_HEADS: Final = (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")  # bit 7: no other block follows
 _CHUNK_BYTES: Final = 1 << 20
 _LARGE_BYTES: Final = 4 << 20
-"""A smaller file is searched within a few milliseconds."""
+"""A smaller file is always searched completely, which takes a few milliseconds."""
 _PROBES: Final = 12
 _PROBE_BYTES: Final = 64 << 10
-_TOTAL_AT: Final = 21  # of 36 bits the upper 4 are the lower half of this byte
-_TAIL_BYTES: Final = 256 << 10  # holds the last frame: at most 64 Ki samples, far less in practice
+_TOTAL_AT: Final = 21  # byte with the upper 4 of 36 bits, in its lower half
+_TAIL_BYTES: Final = 256 << 10  # contains the last frame, which has at most 64 Ki samples
 _BLOCK_SIZES: Final = {1: 192, **{k: 576 << (k - 2) for k in range(2, 6)}, **{k: 256 << (k - 8) for k in range(8, 16)}}
 
 
 @dataclass(frozen=True, slots=True)
 class FlacLength:
-    """Samples per channel, as the header has them (0: it does not say) and as the last frame does."""
+    """The length in samples per channel by the header (0 if it declares none) and by the last frame."""
 
     declared_samples: int
     actual_samples: int
     head_without_length: bytes
-    """The start of the file, up to the end of its first block, without the length."""
+    """The start of the file up to the end of its first block, with a declared length of 0."""
     rest_start: int
-    """Where the rest of the file begins."""
+    """Byte position of the rest of the file, after that block."""
 
 
 def length_of(path: SourceFile) -> FlacLength | None:
-    """The length by the first and last frames of a file. None if it is not plain FLAC or ends in other data."""
+    """The declared and the real length of a file, or None if it is not plain FLAC, or ends in other data."""
     with path.open("rb") as file:
         start = _after_id3(file.read(10))
         file.seek(start)
@@ -56,7 +56,8 @@ def length_of(path: SourceFile) -> FlacLength | None:
 
 @dataclass(frozen=True, slots=True)
 class FlacStream:
-    """One of several FLAC streams in a file; `start` and `end` in bytes, `length_s` 0 where its header says nothing."""
+    """One of several FLAC streams in a file. `start` and `end` in bytes; `length_s` is 0 if the header declares
+    none."""
 
     start: int
     end: int
@@ -66,15 +67,15 @@ class FlacStream:
 
 
 def streams(path: SourceFile) -> list[FlacStream]:
-    """The streams of a file that consists of joined files. Empty for a single stream. A few places are checked; in
-    doubt the whole file is searched."""
+    """The streams of a file that consists of joined files; empty for a single stream. Some positions of a large file
+    are checked; if they leave a doubt, the whole file is searched."""
     length = length_of(path)
     size, base, rest = path.stat().st_size, 0, b""
     if (
         size > _LARGE_BYTES
         and length is not None
         and length.declared_samples in (0, length.actual_samples)
-        and _rises(path, length)
+        and _frame_numbers_rise(path, length)
     ):
         return []
     starts: list[tuple[int, bytes]] = []
@@ -94,8 +95,8 @@ def streams(path: SourceFile) -> list[FlacStream]:
     return [_stream(start, end, head) for (start, head), end in zip(starts, ends, strict=True)]
 
 
-def _rises(path: SourceFile, length: FlacLength) -> bool:
-    """Whether frame numbers rise throughout the file: those of a second stream begin at zero again."""
+def _frame_numbers_rise(path: SourceFile, length: FlacLength) -> bool:
+    """Whether frame numbers rise throughout the file. Those of a second stream would restart at zero."""
     size, last = path.stat().st_size, 0
     smallest, largest = (int.from_bytes(length.head_without_length[at : at + 2], "big") for at in (8, 10))
     with path.open("rb") as file:
@@ -115,7 +116,7 @@ def _stream(start: int, end: int, head: bytes) -> FlacStream:
 
 
 def _after_id3(data: bytes) -> int:
-    """Offset of the marker: some programs write an ID3 tag before it, against the specification."""
+    """Byte position of the FLAC marker. Some programs write an ID3 tag before it, against the specification."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
     size = 0
@@ -131,8 +132,10 @@ def _tail(file: BinaryIO) -> bytes:
 
 
 def _end_of_last_frame(data: bytes, block_size: int) -> int | None:
-    """The sample after the last frame. `block_size`: of all frames but the last; 0 where they differ and frames count
-    samples. A false header is recognized because no frame follows it."""
+    """The sample number after the last frame of `data`, or None.
+
+    `block_size`: samples of all frames but the last, or 0 for variable sizes, where headers have sample numbers. Bytes
+    that look like a header are recognized because no frame follows them."""
     later: dict[int, int] = {}  # start to end
     at = len(data)
     while (at := data.rfind(b"\xff", 0, at)) >= 0:
@@ -146,7 +149,7 @@ def _end_of_last_frame(data: bytes, block_size: int) -> int | None:
 
 
 def _frame(head: bytes, block_size: int) -> tuple[int, int] | None:
-    """The samples a frame holds by its header: the first, and the one after the last."""
+    """The samples of a frame by its header: the first, and the one after the last, or None if it is no header."""
     if len(head) < 6 or head[1] not in (0xF8, 0xF9):
         return None
     counts_samples = head[1] == 0xF9
@@ -165,7 +168,7 @@ def _frame(head: bytes, block_size: int) -> tuple[int, int] | None:
 
 
 def _utf8_number(data: bytes) -> tuple[int, int | None]:
-    """Size of a coded number in bytes, and its value; None for invalid bytes."""
+    """Decode a number in UTF-8 style: its size in bytes and its value, or None for invalid bytes."""
     first = data[0]
     if first < 0x80:
         return 1, first

@@ -1,6 +1,6 @@
-"""The frame headers of an MP3 file (layer III): its recordings, their frames, and whether their length tags are right.
+"""Reads the frame headers of an MP3 file (layer III): finds its recordings and checks their length tags.
 
-Header layout: ISO/IEC 11172-3, 2.4.2.3 and 13818-3; the Xing/Info tag and its LAME extension as LAME writes them.
+Header layout: ISO/IEC 11172-3, 2.4.2.3, and 13818-3. The Xing/Info tag and its LAME extension: as LAME writes them.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from typing import BinaryIO, Final
 from worker.audio.opened_file import SourceFile
 
 _USUAL_DELAY: Final = 576
-"""Samples that LAME's encoder puts before the first real one; others differ by some hundred. libsndfile drops as many
-as a LAME tag tells, and 529 more of its decoder, but nothing where there is no tag (measured: all 1105 stay)."""
+"""Samples that the LAME encoder adds before the audio; other encoders differ by some hundred. libsndfile drops the
+number in a LAME tag and 529 samples of its decoder, but none without a tag (measured: all 1105 remain)."""
 
 _RATES: Final = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _KBPS_1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
@@ -24,23 +24,27 @@ _MAX_FRAME_BYTES: Final = 1441
 _PROBE_BYTES: Final = 2 * _MAX_FRAME_BYTES + 8
 _PROBE_EVERY_S: Final = 5.0
 _MIN_PROBES: Final = 8
-_TAG_SLACK: Final = 0.02  # a length tag may disagree with the file's size by this share (tags at the end, padding)
-_LOOK_BYTES: Final = 64  # of a frame: its header and a length tag's first bytes
+_TAG_SLACK: Final = 0.02  # maximum deviation of the file size from a length tag, as a share: tags at the end, padding
+_LOOK_BYTES: Final = 64  # bytes of a frame with its header and the start of a length tag
 _TAG_MARKS: Final = (b"Xing", b"Info")
 _SURE_FRAMES: Final = 3
-"""This many frames in a row must agree before they count as a part of another rate: a picture may look like two."""
+"""Number of similar frames in a row that begin a recording. Two may occur by chance in a picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
+    """The facts of a frame header."""
+
     length: int
+    """Bytes of the frame."""
     samples: int
     side_bytes: int
+    """Bytes of side information, after which a length tag begins."""
     version: int
     rate: int
     channels: int
 
-    def alike(self, other: _Frame | None) -> bool:
+    def is_similar(self, other: _Frame | None) -> bool:
         return other is not None and (self.version, self.rate, self.channels) == (
             other.version,
             other.rate,
@@ -50,26 +54,26 @@ class _Frame:
 
 @dataclass(frozen=True, slots=True)
 class Mp3Recording:
-    """One recording in an MP3 file, often the only one: frames of the same rate and channels. Offsets in bytes from the
-    start of the file."""
+    """One recording in an MP3 file, often the only one: frames with the same rate and channels. Positions in bytes from
+    the start of the file."""
 
     header: bytes
     """The four bytes of the first frame."""
     tag: bytes
-    """The whole first frame where it is a length tag, else empty."""
+    """The first frame if it is a length tag, else empty."""
     audio_start: int
     end: int
     frames: int
-    """Counted frames of audio."""
+    """Number of frames with audio."""
 
     @property
     def trusted(self) -> bool:
-        """libsndfile gets the length right by itself."""
+        """Whether libsndfile finds the correct length without help."""
         return bool(self.tag) and self.frames <= _tagged_frames(self.tag, self.first.side_bytes) + 1
 
     @property
     def start(self) -> int:
-        """Offset of the recording, including its length tag."""
+        """Position of the recording, including its length tag."""
         return self.audio_start - len(self.tag)
 
     @property
@@ -92,7 +96,7 @@ class Mp3Recording:
         return frame
 
     def length_frame(self) -> bytes:
-        """A first frame with the counted number of frames: the file's own tag, corrected, or a generated one."""
+        """A length tag with the counted number of frames: the file's own tag, corrected, or a new one."""
         at = 4 + self.first.side_bytes
         if self.tag:
             made = bytearray(self.tag)
@@ -102,7 +106,7 @@ class Mp3Recording:
             return bytes(made)
         header = bytearray(self.header)
         header[1] |= 1  # no checksum
-        header[2] = 8 << 4 | header[2] & 0x0C  # a bit rate whose frame has room for the tag
+        header[2] = 8 << 4 | header[2] & 0x0C  # a bit rate with frames large enough for the tag
         room = _parse(bytes(header))
         made = bytearray(room.length if room else 0)
         made[:4] = header
@@ -134,11 +138,11 @@ def _parse(data: bytes) -> _Frame | None:
 
 
 def scan_recordings(path: SourceFile) -> list[Mp3Recording]:
-    """The recordings of an MP3 file, in order; none where no layer III frame is found near its start (libsndfile
-    decides then). A new one begins where rate or channels change, and at every further length tag.
+    """The recordings of an MP3 file in order; empty if there is no layer III frame near its start.
 
-    Reads a few kilobytes for every 5 s where a length tag agrees with the file, else every frame header (about 0.1 s an
-    hour); damaged stretches, tags and pictures in between are passed over.
+    A new recording begins where rate or channels change, and at each further length tag. If a length tag agrees with
+    the file, some kilobytes are read for every 5 s of audio, else all frame headers (about 0.1 s for an hour). Damage,
+    tags and pictures between frames are skipped.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -155,7 +159,7 @@ def scan_recordings(path: SourceFile) -> list[Mp3Recording]:
 
 
 def _as_tagged(head: bytes, start: int, size: int) -> Mp3Recording | None:
-    """The layout of a whole file as its length tag says; None without a tag, or if the file has more."""
+    """The whole file as one recording according to its length tag, or None without a tag, or if the file is longer."""
     first = _parse(head)
     if first is None or head[4 + first.side_bytes : 8 + first.side_bytes] not in _TAG_MARKS:
         return None
@@ -167,7 +171,8 @@ def _as_tagged(head: bytes, start: int, size: int) -> Mp3Recording | None:
 
 
 def _is_uniform(file: BinaryIO, tagged: Mp3Recording) -> bool:
-    """Whether the whole file has frames of the same rate and channels, and none after the tagged end."""
+    """Whether the file only has frames with the same rate and channels, and none after the end in the tag. Checks some
+    positions."""
     like = tagged.first
     end = min(tagged.end, tagged.start + _tagged_bytes(tagged.tag, like.side_bytes))
     probes = max(_MIN_PROBES, int(tagged.length_s / _PROBE_EVERY_S))
@@ -176,7 +181,7 @@ def _is_uniform(file: BinaryIO, tagged: Mp3Recording) -> bool:
         file.seek(at)
         data = file.read(_PROBE_BYTES)
         found = _first_frame(data)
-        if found is None or not like.alike(_parse(data[found:])):
+        if found is None or not like.is_similar(_parse(data[found:])):
             return False
     file.seek(end)
     return _first_frame(file.read(tagged.end - end)) is None
@@ -192,17 +197,18 @@ def _after_id3(data: bytes) -> int:
 
 
 def _first_frame(head: bytes) -> int | None:
-    """Where the first frame starts that another one of its kind follows."""
+    """Position of the first frame that a similar frame follows, or None."""
     at = head.find(b"\xff")
     while at >= 0:
         frame = _parse(head[at : at + 4])
-        if frame and frame.alike(_parse(head[at + frame.length : at + frame.length + 4])):
+        if frame and frame.is_similar(_parse(head[at + frame.length : at + frame.length + 4])):
             return at
         at = head.find(b"\xff", at + 1)
     return None
 
 
 def _tagged_bytes(tag: bytes, side_bytes: int) -> int:
+    """Number of bytes in the tag; 0 if the tag has no such field."""
     at = 4 + side_bytes
     flags = tag[at + 7]
     at += 12 if flags & 1 else 8
@@ -210,13 +216,13 @@ def _tagged_bytes(tag: bytes, side_bytes: int) -> int:
 
 
 def _tagged_frames(tag: bytes, side_bytes: int) -> int:
-    """Number of frames by the tag; 0 if the tag has none."""
+    """Number of frames in the tag; 0 if the tag has no such field."""
     at = 4 + side_bytes
     return int.from_bytes(tag[at + 8 : at + 12], "big") if tag[at + 7] & 1 else 0
 
 
 class _Window:
-    """A file read forward, a megabyte at a time: `at` is an index into `data`."""
+    """Reads a file forward, a megabyte at a time. `at` is an index into `data`."""
 
     def __init__(self, file: BinaryIO, start: int) -> None:
         self._file = file
@@ -227,11 +233,11 @@ class _Window:
 
     @property
     def position(self) -> int:
-        """Of the file."""
+        """Byte position in the file."""
         return self._base + self.at
 
     def refill(self) -> bool:
-        """Move the window to `at`. False at the end of the file."""
+        """Move the window to `at`. Returns False at the end of the file."""
         if self.at > len(self.data):
             self._file.seek(self.at - len(self.data), 1)
         rest = self.data[self.at :]
@@ -250,7 +256,7 @@ def _recordings(window: _Window, size: int) -> Iterator[Mp3Recording]:
         frame = known.get(head)
         if frame is None:
             frame = _parse(head)
-            if frame is None or not frame.alike(like):
+            if frame is None or not frame.is_similar(like):
                 if frame is None or not _are_frames(window, frame):
                     window.at = _next_candidate(data, at)
                     continue
@@ -275,7 +281,8 @@ def _recordings(window: _Window, size: int) -> Iterator[Mp3Recording]:
 
 
 def _are_frames(window: _Window, frame: _Frame) -> bool:
-    """Whether similar frames follow each other from here on, or up to the end of the file."""
+    """Whether `_SURE_FRAMES` similar frames follow each other at the window's position, or fewer at the end of the
+    file."""
     if window.at + (_SURE_FRAMES + 1) * _MAX_FRAME_BYTES > len(window.data):
         window.refill()
     at = window.at
@@ -284,14 +291,14 @@ def _are_frames(window: _Window, frame: _Frame) -> bool:
         if at + 4 > len(window.data):
             return True
         following = _parse(window.data[at : at + 4])
-        if following is None or not frame.alike(following):
+        if following is None or not frame.is_similar(following):
             return False
         frame = following
     return True
 
 
 def _next_candidate(data: bytes, at: int) -> int:
-    """Where the next frame may start: after a tag, or at the next sync byte."""
+    """The index at which the next frame may start: after a tag, or at the next sync byte."""
     if data[at : at + 3] == b"ID3":
         return at + _after_id3(data[at : at + 10])
     found, tag = data.find(b"\xff", at + 1), data.find(b"ID3", at + 1)

@@ -1,4 +1,7 @@
-"""The codings of the audio tracks of an MP4 or QuickTime file (ISO/IEC 14496-12 and -14, QuickTime File Format)."""
+"""Finds codings and edit lists of the audio tracks of MP4 and QuickTime files.
+
+Sources: ISO/IEC 14496-12 and -14, QuickTime File Format.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ _MP4A_OBJECTS: Final = {0x69: "MP3", 0x6B: "MP3", 0xA5: "AC-3", 0xA6: "E-AC-3", 
 _MAX_BOXES: Final = 1000
 _FIRST_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _NORMAL_SPEEDS: Final = (0x10000, 0)
-"""1.0, and the 0 of writers that leave it out."""
+"""1.0 in 16.16 bits, and 0, which some programs write instead."""
 _MAX_TABLE_BYTES: Final = 1 << 16
 
 
 def audio_codings(file: BinaryIO) -> list[str]:
-    """The name of the coding of each audio track, in their order; empty if no index is found."""
+    """The name of the coding of each audio track in order; empty if no index is found."""
     end = file.seek(0, os.SEEK_END)
     codings = []
     for name, start, stop in _boxes(file, 0, end):
@@ -38,7 +41,7 @@ def audio_codings(file: BinaryIO) -> list[str]:
 
 def has_uncommon_edits(file: BinaryIO) -> bool:
     """Whether the edit list of an audio track changes the speed, or pauses in the middle. FFmpeg 7 ignores the speed,
-    so that audio is lost or added, and plays other audio in the pause."""
+    which drops or adds audio, and decodes other audio for the pause."""
     if read_at(file, 4, 4) not in _FIRST_BOXES:
         return False
     end = file.seek(0, os.SEEK_END)
@@ -59,7 +62,7 @@ def _is_uncommon(edits: list[tuple[bool, int]]) -> bool:
 
 
 def _edits(file: BinaryIO, start: int, end: int) -> list[tuple[bool, int]]:
-    """Whether each edit is empty, and its speed in 16.16 bits."""
+    """For each edit, whether it is empty, and its speed in 16.16 bits."""
     list_box = _inner(file, start, end, b"edts")
     place = _inner(file, *list_box, b"elst") if list_box else None
     if place is None:
@@ -91,7 +94,7 @@ def _coding(file: BinaryIO, start: int, end: int) -> str:
     coding = _CODINGS.get(code, repr(code.decode("ascii", "replace").strip()))
     if code == b"mp4a" and (at := table.find(b"esds")) >= 0:
         config = table[at + 4 :]
-        # The decoder config descriptor: tag 4, a length of up to 4 bytes, then the type of object.
+        # The decoder config descriptor has the tag 4, a length of up to 4 bytes, and the object type.
         tag = config.find(b"\x04", 4)
         while tag >= 0 and config[tag + 1 : tag + 2] == b"\x80":
             config = config[: tag + 1] + config[tag + 2 :]

@@ -1,4 +1,4 @@
-"""The pages of an Ogg file: its links (streams joined end to end), their positions, and whether it has its end mark.
+"""Reads the pages of an Ogg file: finds its links (successive streams), their positions, and its end mark.
 
 Page layout: RFC 3533, section 6.
 """
@@ -19,7 +19,7 @@ _DAMAGED: Final = "damaged Ogg pages"
 
 @dataclass(slots=True)
 class OggLink:
-    """Streams that start together and end before the next ones start. Offsets in bytes from the start of the file."""
+    """Streams that start together, before those of the next link. Positions in bytes from the start of the file."""
 
     start: int
     end: int = 0
@@ -27,12 +27,13 @@ class OggLink:
 
     @property
     def only(self) -> StreamPositions | None:
-        """Its only stream, else None: in files with several streams (a film) FFmpeg finds the audio and its times."""
+        """The stream of the link if it is the only one, else None. In files with several streams (a film), FFmpeg finds
+        the audio and its timestamps."""
         return next(iter(self.streams.values())) if len(self.streams) == 1 else None
 
 
 def links(path: SourceFile) -> tuple[list[OggLink], bool]:
-    """The links of the file, and whether the last one has an end mark. The file is read once, by pages."""
+    """The links of the file, and whether the last one has an end mark. Reads the whole file once."""
     found: list[OggLink] = []
     in_headers = ended = was_damaged = False
     size = path.stat().st_size
@@ -65,7 +66,7 @@ def _add(link: OggLink, page: OggPage, *, first: bool, was_damaged: bool) -> Non
 
 
 def _pages(path: SourceFile, size: int) -> Iterator[OggPage | None]:
-    """The intact pages in order, and None for each damaged stretch in between."""
+    """Yield the intact pages in order, and None for each damaged range."""
     with path.open("rb", buffering=1 << 20) as file:
         at = 0
         while at < size:

@@ -1,7 +1,7 @@
 """Compares the granule positions of one Ogg stream with the samples of its packets (pure).
 
-libsndfile reads a stream with a gap in its positions wrongly: it drops, repeats or refuses audio. So it receives
-pages with continuous positions, and the gaps become shifts of the timeline.
+If granule positions have a gap, libsndfile drops, repeats or refuses audio. So it receives patched pages with
+continuous positions, and the gaps become shifts of the timeline.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 @dataclass(frozen=True, slots=True)
 class OggPage:
-    """One page, `offset` in bytes from the start of the file."""
+    """One page. `offset`: bytes from the start of the file."""
 
     offset: int
     data: bytes
@@ -57,21 +57,23 @@ class OggPage:
         return self.data[_CRC_AT : _CRC_AT + 4] == checksum(self.data)
 
     def at_granule(self, granule: int) -> tuple[tuple[int, bytes], ...]:
-        """Patches of the file's bytes that make the page end at another position."""
+        """Patches (offset, bytes) of the file that give the page another granule position."""
         position = granule.to_bytes(8, "little", signed=True)
         data = self.data[:_GRANULE_AT] + position + self.data[_GRANULE_AT + 8 :]
         return (self.offset + _GRANULE_AT, position), (self.offset + _CRC_AT, checksum(data))
 
 
 def checksum(page: bytes) -> bytes:
-    """The CRC of a page: zlib's with reversed bits, without initial and final inversion."""
+    """The CRC of a page: that of zlib with reversed bits, without initial and final inversion."""
     data = page[:_CRC_AT] + bytes(4) + page[_CRC_AT + 4 :]
     value = zlib.crc32(data.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return value.to_bytes(4, "big").translate(_REVERSED)
 
 
 class StreamPositions:
-    """Takes the pages of one logical stream in order."""
+    """Compares positions and samples of one logical stream. Add its pages in order.
+
+    `patches`: (offset, bytes) that make positions continuous. `shifts`: see `FilePart.shifts`."""
 
     def __init__(self, first: OggPage) -> None:
         self._clock: PacketClock | None = clock_of(first.body)
@@ -89,12 +91,13 @@ class StreamPositions:
 
     @property
     def form(self) -> str:
+        """Coding, rate and channels as text; empty for an unknown coding."""
         clock = self._clock
         return f"{clock.name} {clock.rate} Hz, {clock.channels} channels" if clock is not None else ""
 
     @property
     def length_s(self) -> float | None:
-        """Seconds from the first sample to the last, with the gaps."""
+        """Seconds from the first sample to the last, including gaps, or None if unknown."""
         clock = self._clock
         if clock is None or self._start is None:
             return None
@@ -113,7 +116,7 @@ class StreamPositions:
                 self._take_headers(self._clock, page)
             else:
                 self._take_audio(self._clock, page)
-        except (ValueError, IndexError):  # against its specification: its positions mean nothing
+        except (ValueError, IndexError):  # the stream violates its specification, so its positions are useless
             self._clock = None
             self.patches.clear()
             self.shifts.clear()
@@ -153,7 +156,8 @@ class StreamPositions:
         self._damage = ""
 
     def _packets(self, page: OggPage) -> tuple[Sequence[int], bytes]:
-        """Where the packets that end on a page begin, and the first bytes of one that began before it."""
+        """The start of each packet that ends on a page, and the first bytes of a packet that began on an earlier
+        page."""
         starts, start, at, body = [], 0, 0, page.body
         for value in page.lacing:
             at += value
@@ -173,7 +177,7 @@ class StreamPositions:
         return starts, carried
 
     def _shift(self, clock: PacketClock, before: int, ahead: int) -> None:
-        """Record a place where the difference between positions and samples changes."""
+        """Record a shift if the difference between positions and samples has changed."""
         start = self._start or 0
         shift_s = (ahead - start) / clock.rate
         last_s = self.shifts[-1][1] if self.shifts else 0.0

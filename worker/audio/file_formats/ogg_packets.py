@@ -1,4 +1,4 @@
-"""Counts the samples that the packets of an Ogg stream decode to, from their first bytes (pure).
+"""Counts the decoded samples of the packets of an Ogg stream by their first bytes (pure).
 
 Opus: RFC 6716, section 3.1, and RFC 7845. Vorbis: its specification I, sections 4.2 and 4.3. Speex and FLAC in Ogg: as
 libspeex and libFLAC write them.
@@ -19,7 +19,7 @@ _MAX_VORBIS_MODES: Final = 64
 
 
 class PacketClock(Protocol):
-    """The clock of one stream. Counts are in units of its granule positions."""
+    """Counts the samples of one stream, in units of its granule positions."""
 
     name: str
     rate: int
@@ -28,21 +28,21 @@ class PacketClock(Protocol):
     """Number of samples at the start that a decoder drops."""
 
     def take_header(self, packet: bytes) -> bool:
-        """The next header packet. False after the last one; raises ValueError for a broken one."""
+        """Read the next header packet. Returns False after the last one. Raises ValueError for a broken packet."""
         ...
 
     def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
-        """Samples of the packets that end on a page: they begin at `starts` of its body, the first one with `carried`
-        where it began on an earlier page."""
+        """Number of samples of the packets that end on a page. They begin at the positions `starts` of its body.
+        `carried`: the first bytes of the first packet if it began on an earlier page."""
         ...
 
     def restart(self) -> None:
-        """Reset after missing pages: a decoder restarts with the next packet."""
+        """Reset after missing pages, where a decoder restarts with the next packet."""
         ...
 
 
 def clock_of(first: bytes) -> PacketClock | None:
-    """The clock for a stream that begins with this packet; None for an unknown coding."""
+    """A clock for the stream whose first packet is `first`, or None for an unknown coding."""
     try:
         if first.startswith(b"OpusHead"):
             return _Opus(first)
@@ -80,7 +80,7 @@ class _Opus:
         return total
 
     def restart(self) -> None:
-        """No packet needs the one before."""
+        """Does nothing: packets do not depend on earlier ones."""
 
 
 class _Vorbis:
@@ -122,8 +122,10 @@ class _Vorbis:
 
 
 def _vorbis_modes(setup: bytes) -> list[bool]:
-    """For each mode of the setup header, whether its blocks are long. Reads from the end, because the fields before the
-    modes can only be skipped by decoding them. Raises ValueError."""
+    """For each mode of the setup header, whether its blocks are long. Raises ValueError.
+
+    Reads from the end, because the fields before the modes have no declared length: skipping them means decoding
+    them."""
     bits = format(int.from_bytes(setup, "little"), f"0{8 * len(setup)}b")
     at = bits.index("1") + 1  # the framing bit
     found: list[bool] = []
@@ -142,7 +144,7 @@ def _vorbis_modes(setup: bytes) -> list[bool]:
 
 
 class _Constant:
-    """All packets have the same length."""
+    """A coding whose packets all have the same number of samples."""
 
     skipped = 0
     _packet = 0
@@ -151,7 +153,7 @@ class _Constant:
         return self._packet * len(starts)
 
     def restart(self) -> None:
-        """No packet needs the one before."""
+        """Does nothing: packets do not depend on earlier ones."""
 
 
 class _Speex(_Constant):
@@ -175,10 +177,10 @@ class _Flac(_Constant):
 
     def __init__(self, head: bytes) -> None:
         info = head[17:]  # STREAMINFO, after its block header
-        self._packet, most = int.from_bytes(info[:2], "big"), int.from_bytes(info[2:4], "big")
+        self._packet, max_packet = int.from_bytes(info[:2], "big"), int.from_bytes(info[2:4], "big")
         self.rate = int.from_bytes(info[10:13], "big") >> 4
         self.channels = (info[12] >> 1 & 7) + 1
-        if not self.rate or self._packet != most:
+        if not self.rate or self._packet != max_packet:
             raise ValueError("blocks of several sizes")
 
     def take_header(self, packet: bytes) -> bool:

@@ -1,4 +1,4 @@
-"""Recognizes coded audio without a container by frames that follow each other: MPEG audio, ADTS, AC-3, DTS, GSM."""
+"""Recognizes coded audio without a container by its consecutive frames: MPEG audio, ADTS, AC-3, DTS, GSM."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 
 _SEARCH_BYTES: Final = 64 << 10
 _NEEDED: Final = 4
-"""Number of frames that must follow each other; all frames of a shorter file."""
+"""Number of consecutive frames that is required; for shorter files, all their frames."""
 
 _RATES: Final = ((11025, 12000, 8000), (1, 1, 1), (22050, 24000, 16000), (44100, 48000, 32000))  # by version
 _KBPS: Final = {
@@ -25,11 +25,11 @@ _GSM_BYTES: Final = 33
 _SYNC: Final = (0xFF, 0x0B, 0x56)
 
 CodedFrame = tuple[str, int]
-"""The name of the coding, and the bytes of the frame."""
+"""Name of the coding, and size of the frame in bytes."""
 
 
 def raw_stream(data: bytes) -> str | None:
-    """The coding of a file that starts with `data`, or None if no frames follow each other."""
+    """The coding of a file that starts with `data`, or None without consecutive frames."""
     for find in (mpeg_frame, _adts_frame, _ac3_frame, _loas_frame):
         if found := _chain(data[: 2 * _SEARCH_BYTES], find):
             return found
@@ -42,7 +42,8 @@ def raw_stream(data: bytes) -> str | None:
 
 
 def ends_inside_a_frame(head: bytes, tail: bytes) -> bool:
-    """Whether a file of MPEG, AC-3 or ADTS frames that begins with `head` and ends with `tail` ends too early."""
+    """Whether a file of MPEG, AC-3 or ADTS frames ends inside a frame. `head`, `tail`: first and last bytes of the
+    file."""
     for find in (mpeg_frame, _adts_frame, _ac3_frame):
         coding = _chain(head, find)
         if coding is not None:
@@ -63,7 +64,7 @@ def _is_cut(tail: bytes, find: Callable[[bytes], CodedFrame | None], coding: str
 
 
 def _chain(data: bytes, find: Callable[[bytes], CodedFrame | None]) -> str | None:
-    """The coding of the first place from which frames follow each other."""
+    """The coding of the first consecutive frames in `data`, or None."""
     for at in range(min(len(data), _SEARCH_BYTES)):
         if data[at] in _SYNC and (first := find(data[at : at + 8])) and _follow(data, at, find):
             return first[0]
@@ -83,7 +84,7 @@ def _follow(data: bytes, at: int, find: Callable[[bytes], CodedFrame | None]) ->
 
 
 def mpeg_frame(data: bytes) -> CodedFrame | None:
-    """MPEG audio, layers I to III; the name is MP1, MP2 or MP3."""
+    """Parse a frame header of MPEG audio, layers I to III; the coding is MP1, MP2 or MP3."""
     if len(data) < 4 or data[0] != 0xFF or data[1] & 0xE0 != 0xE0:
         return None
     version, layer = data[1] >> 3 & 3, 4 - (data[1] >> 1 & 3)

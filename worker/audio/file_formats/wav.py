@@ -1,7 +1,7 @@
-"""WAV, RF64, BW64, RIFX and W64 files: where their audio is, and a short corrected header for it.
+"""Locates the audio of WAV, RF64, BW64, RIFX and W64 files, and writes a short corrected header.
 
-Recorders write a size of 0 until they close a file, streams one of -1 or close to it, and 32 bits wrap at 4 GiB. The
-header may be long: bext, iXML, JUNK and pictures come before the audio.
+Declared sizes are often wrong: recorders write 0 until they close a file, live streams write -1 or a value near it, and
+32-bit sizes overflow at 4 GiB. The header may be long: bext, iXML, JUNK and pictures come before the audio.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ class Riff:
     declared_bytes: int | None
     """Bytes of audio by the header, or None if the header marks the size as unknown."""
     start: int
-    """Where the audio starts."""
+    """Byte position of the audio."""
     regular: bool
-    """The chunks before the audio are well formed, so that libsndfile finds the audio."""
+    """Whether the chunks before the audio are well formed, so that libsndfile finds the audio."""
     chunks: Chunks | None
-    """The kind of chunks that may follow the audio."""
+    """The layout of the chunks that may follow the audio."""
 
     @property
     def tag(self) -> int:
-        """Microsoft's number of the coding; that of the sub-format where the header is an extensible one."""
+        """Microsoft's number of the coding; for an extensible header, the number of its sub-format."""
         tag = int.from_bytes(self.form[:2], self.order)
         return int.from_bytes(self.form[24:26], self.order) if tag == _EXTENSIBLE and len(self.form) >= 26 else tag
 
@@ -62,7 +62,7 @@ class Riff:
         return int.from_bytes(self.form[14:16], self.order)
 
     def header(self, size: int) -> bytes:
-        """A header for the same format and `size` bytes of audio. Empty where no header can express that size."""
+        """A header for the same format and `size` bytes of audio. Empty if no header can declare that size."""
         if size > _MAX_SIZE - 4096:
             return self._w64_header(size) if self.order == "little" else self._caf_header(size)
         form = self.form + bytes(len(self.form) % 2)
@@ -85,22 +85,23 @@ class Riff:
 
     def _caf_header(self, size: int) -> bytes:
         coding = {_PCM: b"lpcm", _FLOAT: b"lpcm", _ALAW: b"alaw", _ULAW: b"ulaw"}.get(self.tag)
-        if coding is None or (coding == b"lpcm" and self.bits == 8):  # its 8 bits are unsigned
+        if coding is None or (coding == b"lpcm" and self.bits == 8):  # CAF has no unsigned 8-bit samples
             return b""
         rate, channels = (int.from_bytes(self.form[a:b], self.order) for a, b in ((4, 8), (2, 4)))
         return caf_header(coding, rate, channels, self.bits, size, is_float=self.tag == _FLOAT)
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
+        """Find the real extent of the audio, with a header for it."""
         extent = extent_of(file, self.start, self.declared_bytes, self.chunks)
         as_written = self.regular and extent.size == self.declared_bytes
-        if isinstance(self.chunks, GuidChunks):  # libsndfile reads what follows the audio of W64 as audio
+        if isinstance(self.chunks, GuidChunks):  # libsndfile decodes the chunks after the audio of W64 as audio
             as_written = as_written and file.seek(0, os.SEEK_END) - extent.end < _W64_ALIGNMENT
         more = self._more(file, extent.end) if extent.size == self.declared_bytes else ()
         return LocatedAudio(self.header(extent.size), extent, as_written and not more, more)
 
     def _more(self, file: BinaryIO, end: int) -> tuple[tuple[bytes, Extent], ...]:
-        """Some recorders write a chunk `data` for each time they were paused, and a chunk `fmt ` where the format is
-        another one from there on; a chunk `slnt` stands for silence."""
+        """Further pieces of audio with their headers. Some recorders begin a new chunk `data` after each pause, and
+        write a chunk `fmt ` before it if the format changes. A chunk `slnt` declares a length of silence."""
         size, form = file.seek(0, os.SEEK_END), self.form
         found = []
         for start in self.chunks.starts_after(end) if self.chunks is not None else ():
@@ -119,7 +120,7 @@ class Riff:
 
 
 def read_riff(file: BinaryIO) -> Riff | None:
-    """The parts of a WAV or W64 file, or None if the file is of another kind or contains no audio."""
+    """Read the header of a WAV or W64 file. Returns None if the file has another format or contains no audio."""
     file.seek(0)
     start = file.read(40)
     if start[:16] == _W64_RIFF and start[24:40] == _W64_WAVE:
@@ -146,7 +147,7 @@ def _read_wav(file: BinaryIO, order: Literal["little", "big"]) -> Riff | None:
 
 
 def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: int) -> Riff | None:
-    """Searches for the audio where a chunk before it has a wrong size."""
+    """Search for the audio after a chunk with a wrong size."""
     at = read_at(file, 0, _SEARCH_BYTES).find(b"data")
     if at < 0:
         return None
@@ -154,11 +155,12 @@ def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: 
     return Riff(order, form, _declared(content, None, size - at - 8), at + 8, False, Chunks(order))
 
 
-def _declared(content: int, long_size: int | None, there: int) -> int | None:
-    """The size of the audio: that of the chunk ds64 where the chunk `data` gives none."""
+def _declared(content: int, long_size: int | None, actual: int) -> int | None:
+    """The declared size of the audio in bytes: that of the chunk `data`, else of the chunk `ds64`, or None if
+    unknown."""
     if content in (0, _UNKNOWN) and long_size is not None:
         return None if long_size >> 62 else long_size
-    return None if is_streamed_size(content, there) else content
+    return None if is_streamed_size(content, actual) else content
 
 
 def _read_w64(file: BinaryIO) -> Riff | None:

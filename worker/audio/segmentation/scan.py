@@ -51,7 +51,7 @@ class Scan:
     high: npt.NDArray[np.uint8]
     """Level from 1 to 4 kHz, in the same form."""
     voice: npt.NDArray[np.uint8] | None
-    """Probability of speech of each window, from 0 to 255; None without a detector."""
+    """Probability of speech of each window, from 0 to 255, or None without a detector."""
     source_samples: int
     """Length of the source at its own rate."""
     source_rate: int

@@ -84,13 +84,13 @@ class StreamingPlan:
     skipped: tuple[tuple[int, int], ...] = ()
     """Ranges (start, end) without speech, which are not streamed."""
     speech_s: float | None = None
-    """Seconds of speech; None if silence was not searched."""
+    """Seconds of speech, or None if silence was not searched."""
     detector: str = ""
     """Name of the speech detector, "level" if only the level decided, or "" if silence was not searched."""
     measured: bool = True
     """Whether the file was read. Otherwise `duration` and the end of the last section come from its header."""
     channel: int | None = None
-    """The planned channel of the source (from 0); None if all channels are mixed."""
+    """The planned channel of the source (from 0), or None if all channels are mixed."""
     track: TrackSelection = None
     """The requested audio track; with `all`, `channel` is the number of the track, from 0."""
 
