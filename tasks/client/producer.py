@@ -38,8 +38,8 @@ MAX_CONTENTS: Final = 1_000_000
 
 
 class Identities:
-    """Hashes of sources whose jobs are not recorded yet. Two producers may share them: one hashes, the other
-    records."""
+    """Hashes of sources whose jobs are not recorded yet. Two producers may share them: one hashes the files, the other
+    records the jobs."""
 
     def __init__(self) -> None:
         self.files: dict[str, tuple[str, str]] = {}

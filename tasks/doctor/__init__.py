@@ -1,8 +1,8 @@
 """`stt-batch doctor`: checks everything that a deployment depends on, and names the remedy for each problem.
 
-`checkup` tries all of it, in this order: settings, Redis, the real-time service, outputs, disk, clock. One part that is
-broken does not hide the others. What it costs: a few seconds of audio on the service, some keys and files that it
-deletes again.
+`checkup` checks in this order: settings, Redis, the real-time service, outputs, disk, clock. A failed check does not
+prevent the others. The checks stream a few seconds of audio to the service, and create some keys and files, which they
+delete again.
 
 `sample.opus`: 4.4 s of English, the first sentence of tests/samples/news.flac at 16 kHz (synthesised, MIT).
 """
@@ -25,14 +25,14 @@ from worker.webhooks.http_post import signing_keys
 
 SAMPLE: Final = Path(__file__).with_name("sample.opus")
 PART_TIMEOUT_S: Final = 180.0
-"""Longest time for one part."""
+"""Maximum seconds for one part."""
 
 
 async def checkup(
     settings: Settings, *, sample: Path = SAMPLE, outputs: tuple[str, ...] = (), environ: Mapping[str, str] = os.environ
 ) -> AsyncIterator[Finding]:
-    """Every finding as soon as it is there. `sample`: speech for the service; `outputs`: places to write to besides
-    those of STT_ALLOWED_OUTPUTS."""
+    """Yield each finding as soon as it is known. `sample`: audio file with speech for the service. `outputs`: places to
+    test in addition to those of STT_ALLOWED_OUTPUTS."""
     for finding in (*of_settings(settings, environ), storage.check_open_files(settings)):
         yield finding
     parts: tuple[tuple[str, Callable[[], Awaitable[list[Finding]]]], ...] = (
@@ -54,20 +54,20 @@ async def checkup(
 
 
 def of_settings(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
-    """What the settings themselves tell."""
+    """Findings about the settings themselves."""
     found = [warn("settings", text, "check its spelling") for text in unknown_variables(environ)]
     if not settings.url:
-        found.append(fail("settings", "no service is named", "set STT_URL and STT_API_KEY"))
+        found.append(fail("settings", "no service is set", "set STT_URL and STT_API_KEY"))
     elif not settings.api_key.get_secret_value():
         found.append(fail("settings", f"no key for {show_url(settings.url)}", "set STT_API_KEY, or STT_API_KEY_FILE"))
     elif sends_key_in_clear(settings.url):
         found.append(warn("settings", clear_text_warning(show_url(settings.url)), "use https://"))
     if not settings.allowed_sources:
-        way = "set STT_ALLOWED_SOURCES where others can queue jobs"
+        way = "set STT_ALLOWED_SOURCES if other users can queue jobs"
         found.append(warn("settings", "jobs may read every file this process can", way))
     try:
         signs = bool(signing_keys(settings))
-        text = "webhooks are signed" if signs else "webhooks: no STT_WEBHOOK_SECRET, so none are sent from here"
+        text = "webhooks are signed" if signs else "webhooks: without STT_WEBHOOK_SECRET, this process sends none"
         found.append(ok("settings", text))
     except SettingsError as exc:
         found.append(fail("settings", str(exc)))

@@ -1,4 +1,4 @@
-"""One finding of `stt-batch doctor`: a line of its report."""
+"""One finding of `stt-batch doctor`, which is one line of its report."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from enum import StrEnum
 class Status(StrEnum):
     OK = "ok"
     WARN = "warn"
-    """It works, and may not for long, or not safely."""
+    """It works now, but it may fail later or is not safe."""
     FAIL = "fail"
-    """Jobs cannot be done like this."""
+    """Jobs cannot run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
+    """Result of one check. `part`: the checked part, such as `redis`; `way_out`: the remedy, may be empty."""
+
     part: str
     status: Status
     text: str

@@ -1,4 +1,4 @@
-"""How many sessions, and what speed, a service sustains: both are raised until something is missing or late."""
+"""Measures how many sessions and which speed a service sustains: raises both until text is missing or late."""
 
 from __future__ import annotations
 
@@ -18,34 +18,36 @@ from worker.settings import Settings, show_speed
 
 SPEEDS: Final = (2.0, 4.0, 8.0, 16.0, math.inf)
 MAX_EXTRA_LATENCY_S: Final = 3.0
-"""Seconds by which commits may come later than with one session."""
+"""Seconds by which commits may be later than with one session."""
 REPEATS: Final = 6
-"""Times the sample is said in the file that is sent faster."""
+"""Repetitions of the sample in the file for the speed test."""
 PAUSE_S: Final = 1.0
 
 
-async def bench(settings: Settings, sample: Path, most_sessions: int) -> AsyncIterator[Finding]:
-    """First sessions at the pace of speech, 1, 2, 4 and so on up to `most_sessions`, then one session faster and
-    faster. Each is held for one sample only: a service may still tire later."""
+async def bench(settings: Settings, sample: Path, max_sessions: int) -> AsyncIterator[Finding]:
+    """Measure with 1, 2, 4 … up to `max_sessions` sessions at speed 1, then with one session at increasing speeds.
+
+    Each step lasts only for one sample, so the service may be slower under a longer load.
+    """
     alone: float | None = None
     best, count = 0, 1
     why = ""
-    while count <= most_sessions:
+    while count <= max_sessions:
         results = await many(settings, sample, count)
         why = _trouble(results)
         latency_s = _latency(results)
         alone = latency_s if alone is None else alone
         if not why and latency_s > alone + MAX_EXTRA_LATENCY_S:
-            why = f"commits came {latency_s:.1f} s after they were said, with one session {alone:.1f} s"
+            why = f"commits came {latency_s:.1f} s after the speech, with one session {alone:.1f} s"
         if why:
             break
         best = count
-        yield ok("bench", f"{count} sessions at once: committed {latency_s:.1f} s after it was said")
-        count = min(count * 2, most_sessions) if count < most_sessions else most_sessions + 1
+        yield ok("bench", f"{count} sessions at the same time: commits {latency_s:.1f} s after the speech")
+        count = min(count * 2, max_sessions) if count < max_sessions else max_sessions + 1
     if not best:
-        yield fail("bench", f"not even one session: {why}")
+        yield fail("bench", f"one session failed: {why}")
         return
-    limit = f"; {count} did not hold: {why}" if why else " (the most that was tried)"
+    limit = f"; {count} sessions failed: {why}" if why else " (the maximum of this test)"
     yield ok("bench", f"sustains {best} sessions{limit}")
     async for finding in _speeds(settings, sample):
         yield finding
@@ -65,17 +67,17 @@ async def _speeds(settings: Settings, sample: Path) -> AsyncIterator[Finding]:
             best = max(best, reached)
             yield ok("bench", f"speed {show_speed(speed)}: {duration_s:.0f} s of audio in {result.took_s:.1f} s")
             if not math.isinf(speed) and reached < speed / 2:
-                why = f"it came to {reached:.1f} times"
+                why = f"reached only {reached:.1f} times real time"
                 break
-    yield (warn if best == 1.0 else ok)("bench", f"reaches {best:.1f} times the pace of speech{_because(why)}")
+    yield (warn if best == 1.0 else ok)("bench", f"reaches {best:.1f} times real time{_because(why)}")
 
 
 def _because(why: str) -> str:
-    return f"; more did not hold: {why}" if why else ""
+    return f"; the next speed failed: {why}" if why else ""
 
 
 def _repeat(sample: Path, path: Path, rate: int) -> float:
-    """Write the sample several times with pauses as a WAV file; its length in seconds."""
+    """Write the sample REPEATS times, with pauses, as a WAV file. Returns the length in seconds."""
     with open_source(sample) as source:
         pcm = b"".join(wire_frames(source, rate, rate))
     once = pcm + bytes(round(PAUSE_S * rate) * BYTES_PER_SAMPLE)

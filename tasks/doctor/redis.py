@@ -1,4 +1,4 @@
-"""Redis, as a worker needs it: version, durability, room, speed, permissions, and the clock."""
+"""Checks Redis for the needs of a worker: version, durability, memory, speed, permissions, and the clock."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from worker.settings import Settings
 MIN_VERSION: Final = (6, 2)
 PINGS: Final = 30
 SLOW_S: Final = 0.02
-"""A commit waits for two or three answers; above this they are felt."""
+"""A commit needs two or three round trips. Slower answers delay it noticeably."""
 MAX_MEMORY_USE: Final = 0.8
-"""Of maxmemory."""
+"""Maximum fraction of maxmemory without a warning."""
 MAX_ID_AHEAD_S: Final = 315_360_000.0
-"""An id this many seconds ahead of the clock was chosen by a producer."""
+"""An id more seconds ahead of the clock was chosen by a producer, not by Redis."""
 CLOCK_WARN_S: Final = 2.0
 CLOCK_FAIL_S: Final = 60.0
-"""Signed requests to object stores, and webhooks, are refused when clocks differ by minutes."""
+"""Object stores and receivers of webhooks refuse signed requests if clocks differ by minutes."""
 
 
 async def check(settings: Settings) -> list[Finding]:
@@ -50,7 +50,7 @@ async def _check(settings: Settings, connection: RedisConnection) -> list[Findin
     try:
         info = dict(await connection.call(lambda redis: redis.info()))
     except LedgerUnavailable as exc:
-        return [*found, warn("redis", f"it does not tell about itself: {exc}", "allow the command INFO")]
+        return [*found, warn("redis", f"its version and settings cannot be read: {exc}", "allow the command INFO")]
     found += of_info(info)
     found.append(of_schema(await schema.read(connection, Keys(settings.redis_prefix))))
     try:
@@ -67,7 +67,7 @@ async def _check(settings: Settings, connection: RedisConnection) -> list[Findin
 
 
 def of_info(info: Mapping[str, Any]) -> list[Finding]:
-    """What the answer to INFO tells (pure)."""
+    """Findings from the answer to INFO (pure)."""
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version") or "?")
     numbers = tuple(int(part) for part in re.findall(r"\d+", str(info.get("redis_version", "")))[:2])
@@ -79,10 +79,10 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
         found.append(warn("redis", f"{holes[0]} has known vulnerabilities", f"update it, to {holes[1]} or newer"))
     lossy = durability_warnings(info)
     found += [warn("redis", text) for text in lossy] or [ok("redis", "append-only file, and nothing is evicted")]
-    most, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
-    if most and used > MAX_MEMORY_USE * most:
+    limit, used = int(info.get("maxmemory") or 0), int(info.get("used_memory") or 0)
+    if limit and used > MAX_MEMORY_USE * limit:
         way = "raise maxmemory, or lower STT_RESULT_TTL"
-        found.append(warn("redis", f"its memory is {used / most:.0%} full ({used / 1e6:.0f} MB)", way))
+        found.append(warn("redis", f"its memory is {used / limit:.0%} full ({used / 1e6:.0f} MB)", way))
     if info.get("aof_last_write_status", "ok") != "ok" or info.get("rdb_last_bgsave_status", "ok") != "ok":
         found.append(fail("redis", "its last write to disk failed", "check its log and its disk"))
     return found
@@ -91,14 +91,14 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
 def of_schema(found: schema.Schema | None) -> Finding:
     """Compares the schema version in Redis with the one that this version reads (pure)."""
     if found is None:
-        return ok("redis", f"holds no jobs yet; version {schema.VERSION} will write there")
+        return ok("redis", f"contains no jobs yet; this version writes records of version {schema.VERSION}")
     if not found.readable:
         text = f"contains records of version {found.reader}, and this stt-batch reads records up to {schema.VERSION}"
         return fail("redis", text, "update stt-batch here: a worker of this version does not start")
     if found.version > schema.VERSION:
-        text = f"a newer stt-batch writes there as well (version {found.version} beside {schema.VERSION} of the form)"
-        return warn("redis", text, "nothing is lost; replace the older workers soon")
-    return ok("redis", f"jobs in version {found.version} of their form")
+        text = f"a newer stt-batch also writes records there (version {found.version}, this one {schema.VERSION})"
+        return warn("redis", text, "no job is lost; update the older workers soon")
+    return ok("redis", f"contains records of version {found.version}")
 
 
 def of_dead_letters(found: Summary, prefix: str) -> list[Finding]:
@@ -126,9 +126,9 @@ def of_streams(last_ids: Mapping[str, str], now_s: float) -> list[Finding]:
 def of_clock(ahead_s: float) -> Finding:
     """The clock of this machine against that of Redis (pure)."""
     if abs(ahead_s) < CLOCK_WARN_S:
-        return ok("clock", f"within {max(0.1, abs(ahead_s)):.1f} s of the one of Redis")
-    text = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} the one of Redis"
-    way = "keep both with NTP; signed requests to object stores and webhooks are refused when it is minutes"
+        return ok("clock", f"within {max(0.1, abs(ahead_s)):.1f} s of the clock of Redis")
+    text = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} the clock of Redis"
+    way = "synchronize both with NTP; object stores and webhooks refuse signed requests at a difference of minutes"
     return fail("clock", text, way) if abs(ahead_s) >= CLOCK_FAIL_S else warn("clock", text, way)
 
 
@@ -137,8 +137,8 @@ def _transport(url: str) -> list[Finding]:
     if parts.scheme != "redis" or service.is_local(url):
         return []
     if parts.password:
-        return [warn("redis", "its password goes over the network unencrypted", "use rediss:// (TLS)")]
-    return [warn("redis", "it takes commands without a password", "give it a user (ACL), and use rediss:// (TLS)")]
+        return [warn("redis", "its password is sent over the network unencrypted", "use rediss:// (TLS)")]
+    return [warn("redis", "it accepts commands without a password", "create a user (ACL), and use rediss:// (TLS)")]
 
 
 async def _speed(connection: RedisConnection) -> Finding:
@@ -149,11 +149,11 @@ async def _speed(connection: RedisConnection) -> Finding:
         took.append(time.perf_counter() - started)
     middle, worst = statistics.median(took), max(took)
     text = f"{connection.address} answers in {middle * 1000:.1f} ms (worst of {PINGS}: {worst * 1000:.1f} ms)"
-    return warn("redis", text, "have it nearer to the workers") if middle > SLOW_S else ok("redis", text)
+    return warn("redis", text, "run it closer to the workers") if middle > SLOW_S else ok("redis", text)
 
 
 async def _permissions(settings: Settings, connection: RedisConnection) -> Finding:
-    """Keys, streams and scripts, as the ledger uses them."""
+    """Check that the user may write keys and streams and run scripts, as the ledger does."""
     key = f"{settings.redis_prefix}doctor:{token_hex(6)}"
     script = "redis.call('XADD', KEYS[1], '*', 'probe', ARGV[1]) redis.call('PEXPIRE', KEYS[1], 10000) return ARGV[1]"
     try:
@@ -161,8 +161,8 @@ async def _permissions(settings: Settings, connection: RedisConnection) -> Findi
         length = await connection.call(lambda redis: redis.xlen(key))
         await connection.call(lambda redis: redis.delete(key))
     except LedgerUnavailable as exc:
-        way = "give its user the rights that README.md shows for `worker`"
+        way = "give its user the rights of `worker` in README.md"
         return fail("redis", f"a key below {settings.redis_prefix} cannot be written: {exc}", way)
     if (answer, length) != ("1", 1):
-        return fail("redis", "what was written is not there", "name the primary, not a replica, in STT_REDIS_URL")
+        return fail("redis", "a written key cannot be read back", "set STT_REDIS_URL to the primary, not to a replica")
     return ok("redis", f"keys below {settings.redis_prefix} can be written, scripts run")

@@ -1,4 +1,4 @@
-"""The real-time service: does it answer, take the key, start a session and commit what is said; how soon."""
+"""Checks the real-time service: connection, API key, one session with a sample, and its latency."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ SLOW_COMMIT_S: Final = 10.0
 
 @dataclass(frozen=True, slots=True)
 class SampleResult:
-    """What came of one sample."""
+    """Transcript and latency of one sample."""
 
     transcript: Transcript
     took_s: float
     latencies_s: tuple[float, ...]
-    """Of each commit, from the moment its last word was sent; only at speed 1."""
+    """Latency of each commit from the moment its last word was sent. Only meaningful at speed 1."""
 
     @property
     def whole(self) -> bool:
-        """All of it was transcribed, by one session."""
+        """Whether the whole sample was transcribed without a failed session."""
         transcript = self.transcript
         return bool(transcript.segments) and transcript.coverage.complete and not transcript.failures
 
@@ -47,7 +47,7 @@ class SampleResult:
 
 
 class _Latencies:
-    """The log and the listener of a run: measures the latency of each commit and records nothing else."""
+    """Log and listener of a pipeline run that only measure the latency of each commit."""
 
     def __init__(self) -> None:
         self._begun = float("inf")
@@ -80,7 +80,7 @@ async def transcribe_sample(settings: Settings, sample: Path, speed: Speed = 1.0
 
 async def check(settings: Settings, sample: Path) -> list[Finding]:
     if not settings.url or not settings.api_key.get_secret_value():
-        return []  # the settings have said so
+        return []  # `of_settings` reports this
     started = time.monotonic()
     try:
         await client.check(settings.url, settings.api_key, settings)
@@ -91,7 +91,7 @@ async def check(settings: Settings, sample: Path) -> list[Finding]:
     except EndpointError as exc:
         return [fail("service", str(exc))]
     took_s = time.monotonic() - started
-    text = f"{show_url(settings.url)} takes the key; connected in {took_s:.2f} s"
+    text = f"{show_url(settings.url)} accepts the key; connected in {took_s:.2f} s"
     found = [warn("service", text, "check the network connection") if took_s > SLOW_CONNECT_S else ok("service", text)]
     try:
         result = await transcribe_sample(settings, sample)
@@ -105,18 +105,18 @@ def of_sample(result: SampleResult) -> list[Finding]:
     if not result.whole:
         reasons = [*transcript.failures, *(gap.reason for gap in transcript.coverage.missing)]
         if not reasons:
-            way = "give speech in a language the service knows: --sample FILE"
-            return [warn("service", "a session ran, and no word of the sample came back", way)]
-        return [fail("service", f"the sample came back with something missing: {'; '.join(reasons)}")]
-    text = f"a spoken sample came back in {result.took_s:.1f} s, committed {result.latency_s:.1f} s after it was said"
+            way = "use a sample in a language of the service: --sample FILE"
+            return [warn("service", "a session ran, but it returned no text for the sample", way)]
+        return [fail("service", f"the transcript of the sample is incomplete: {'; '.join(reasons)}")]
+    text = f"sample transcribed in {result.took_s:.1f} s; commits {result.latency_s:.1f} s after the speech"
     found = [warn("service", text) if result.latency_s > SLOW_COMMIT_S else ok("service", text)]
     if any(segment.timing != "measured" for segment in transcript.segments):
-        found.append(warn("service", "it gives no word times: those in transcripts are estimated"))
+        found.append(warn("service", "it returns no word times; those in transcripts are estimated"))
     return found
 
 
 def is_local(url: str) -> bool:
-    """Whether an address is on this machine, by its name or number."""
+    """Whether the host of a URL is this machine: a loopback address or `localhost`."""
     host = urlsplit(url).hostname or ""
     try:
         return ip_address(host).is_loopback
@@ -125,7 +125,7 @@ def is_local(url: str) -> bool:
 
 
 async def many(settings: Settings, sample: Path, count: int, speed: Speed = 1.0) -> list[SampleResult | BaseException]:
-    """The sample in so many sessions at the same time."""
+    """Stream the sample in `count` sessions at the same time. Returns a result or an exception for each."""
     results: list[Any] = await asyncio.gather(
         *(transcribe_sample(settings, sample, speed) for _ in range(count)), return_exceptions=True
     )

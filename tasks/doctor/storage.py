@@ -1,4 +1,4 @@
-"""Where transcripts are written and downloads are kept: tried with a probe."""
+"""Checks the outputs by writing a probe, and the disk for downloads."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from worker.storage.address import Address, parse
 PROBE: Final = b"written by stt-batch doctor, and deleted again\n"
 _REMEDIES: Final = {
     errno.ENOSPC: "free some space there",
-    errno.EDQUOT: "free some space there, or have the quota raised",
+    errno.EDQUOT: "free some space there, or raise the quota",
     errno.EROFS: "mount it writable",
     errno.ENOTDIR: "name a folder",
 }
 MIN_FREE_BYTES: Final = 1_000_000_000
-"""Bytes on the disk of downloads and temporary files."""
+"""Minimum free bytes on the disk of downloads and temporary files."""
 
 
 async def check_outputs(settings: Settings, outputs: tuple[str, ...]) -> list[Finding]:
@@ -36,7 +36,7 @@ async def check_outputs(settings: Settings, outputs: tuple[str, ...]) -> list[Fi
     listed = [entry.strip() for entry in settings.allowed_outputs.split(",") if entry.strip() not in ("", "*")]
     places = list(dict.fromkeys([*outputs, *listed]))
     if not places:
-        return [ok("outputs", "none are named; try one with --out DIR")]
+        return [ok("outputs", "none are set; test one with --out DIR")]
     return [await _probe(settings, place) for place in places]
 
 
@@ -65,7 +65,7 @@ def _probe_folder(folder: Path, name: str) -> None:
     try:
         path.write_bytes(PROBE)
         if path.read_bytes() != PROBE:
-            raise OutputError(f"{folder}: a file reads back as something else")
+            raise OutputError(f"{folder}: a file has other content when it is read back")
     finally:
         with suppress(OSError):  # a failed write is the finding
             path.unlink()
@@ -79,19 +79,19 @@ async def _probe_store(address: Address, endpoint: str) -> None:
     finally:
         await object_store.delete(address, endpoint)
     if found != PROBE:
-        raise OutputError(f"{address.shown}: an object reads back as something else")
+        raise OutputError(f"{address.shown}: an object has other content when it is read back")
 
 
 async def check_disk(settings: Settings) -> list[Finding]:
-    """The folders of downloads and temporary files."""
+    """Check the free space for downloads and temporary files."""
     try:
         return [await asyncio.to_thread(_disk, settings)]
     except (SttError, OSError) as exc:
-        return [fail("disk", str(exc), "set STT_TEMP_DIR (and TMPDIR) to a folder that can be written to")]
+        return [fail("disk", str(exc), "set STT_TEMP_DIR (and TMPDIR) to a writable folder")]
 
 
 def check_open_files(settings: Settings) -> Finding:
-    """Compare the limit of open files with the need; the limit is raised as in a worker."""
+    """Compare the limit of open files with the need. Raises the limit first, as a worker does."""
     limit = raise_limit()
     if (text := limit_warning(limit, settings.worker_sessions)) is not None:
         what, _, way_out = text.partition(": ")
@@ -101,7 +101,7 @@ def check_open_files(settings: Settings) -> Finding:
 
 def _disk(settings: Settings) -> Finding:
     folder = Path(settings.temp_dir or tempfile.gettempdir())
-    while not folder.exists() and folder != folder.parent:  # it is made when it is first needed
+    while not folder.exists() and folder != folder.parent:  # the worker creates the folder when it needs it
         folder = folder.parent
     if not os.access(folder, os.W_OK):
         return fail("disk", f"{folder} cannot be written to", "set STT_TEMP_DIR to a folder for downloads")

@@ -67,7 +67,7 @@ def test_the_clock(ahead_s: float, status: Status, says: str) -> None:
     [
         (None, Status.OK, "no jobs yet"),
         (Schema(VERSION, READER), Status.OK, f"version {VERSION}"),
-        (Schema(VERSION + 1, READER), Status.WARN, "a newer stt-batch writes there as well"),
+        (Schema(VERSION + 1, READER), Status.WARN, "a newer stt-batch also writes records there"),
         (Schema(VERSION + 1, VERSION + 1), Status.FAIL, f"reads records up to {VERSION}"),
     ],
 )
@@ -86,8 +86,8 @@ def test_the_form_of_the_ledger(found: Schema | None, status: Status, says: str)
             Status.WARN,
             "STT_SESSION is not a setting",
         ),
-        ({"url": "https://x.example", "api_key": "k"}, {"STT_API_KEY_FILE": "/k"}, Status.OK, "no STT_WEBHOOK_SECRET"),
-        ({}, {}, Status.FAIL, "no service is named"),
+        ({"url": "https://x.example", "api_key": "k"}, {"STT_API_KEY_FILE": "/k"}, Status.OK, "without STT_WEBHOOK_SECRET"),
+        ({}, {}, Status.FAIL, "no service is set"),
         ({"url": "https://x.example"}, {}, Status.FAIL, "no key for https://x.example"),
         ({"url": "http://x.example", "api_key": "k"}, {}, Status.WARN, "in clear text"),
         ({"webhook_secret": "short"}, {}, Status.FAIL, "less than 24 bytes"),
