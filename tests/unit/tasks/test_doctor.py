@@ -86,7 +86,12 @@ def test_the_form_of_the_ledger(found: Schema | None, status: Status, says: str)
             Status.WARN,
             "STT_SESSION is not a setting",
         ),
-        ({"url": "https://x.example", "api_key": "k"}, {"STT_API_KEY_FILE": "/k"}, Status.OK, "without STT_WEBHOOK_SECRET"),
+        (
+            {"url": "https://x.example", "api_key": "k"},
+            {"STT_API_KEY_FILE": "/k"},
+            Status.OK,
+            "without STT_WEBHOOK_SECRET",
+        ),
         ({}, {}, Status.FAIL, "no service is set"),
         ({"url": "https://x.example"}, {}, Status.FAIL, "no key for https://x.example"),
         ({"url": "http://x.example", "api_key": "k"}, {}, Status.WARN, "in clear text"),
