@@ -68,10 +68,10 @@ class StartedLog(MemoryLog):
 
     started: frozenset[int] | None = None
 
-    async def finished(self, section: int, facts: SectionFacts) -> None:
+    async def record_section(self, section: int, facts: SectionFacts) -> None:
         if self.started is None:
             self.started = frozenset(segment.section for segment in self.segments)
-        await super().finished(section, facts)
+        await super().record_section(section, facts)
 
 
 @pytest.mark.usefixtures("short_sections")

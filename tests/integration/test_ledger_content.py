@@ -31,7 +31,7 @@ async def test_a_job_records_the_content_of_its_id(ledger: Ledger, settings: Set
     await ledger.create("a", SPEC, content=ONE)
     lease = await taken(ledger)
     assert (lease.content.named, lease.content.keyed) == (ONE, False)
-    await lease.began(BEGAN, OTHER)
+    await lease.record_content(BEGAN, OTHER)
     await lease.commit(a_segment())
     await lease.release()
     lease = await taken(ledger)
@@ -44,8 +44,8 @@ async def test_a_job_records_the_content_of_its_id(ledger: Ledger, settings: Set
 async def test_retry_starts_over_when_the_source_has_changed(ledger: Ledger) -> None:
     await ledger.create("a", SPEC, content=ONE)
     lease = await taken(ledger)
-    await lease.began(BEGAN, ONE)
-    await lease.planned("{}")
+    await lease.record_content(BEGAN, ONE)
+    await lease.record_plans("{}")
     await lease.commit(a_segment())
     await lease.fail("source_changed", "a.wav: its content has changed")
     assert (await ledger.get("a")).commits == 1  # type: ignore[union-attr]
@@ -59,7 +59,7 @@ async def test_retry_starts_over_when_the_source_has_changed(ledger: Ledger) -> 
 async def test_retry_resumes_after_any_other_failure(ledger: Ledger) -> None:
     await ledger.create("a", SPEC, content=ONE)
     lease = await taken(ledger)
-    await lease.began(BEGAN, ONE)
+    await lease.record_content(BEGAN, ONE)
     await lease.commit(a_segment())
     await lease.fail("session_lost", "gone")
     await ledger.retry("a")
@@ -74,7 +74,7 @@ async def test_a_job_done_with_other_content_is_queued_again(ledger: Ledger) -> 
     await lease.fail("source_changed", "changed")
     await ledger.retry("a")
     lease = await taken(ledger)
-    await lease.began(BEGAN, OTHER)
+    await lease.record_content(BEGAN, OTHER)
     await lease.finish(a_transcript("a"), ())
     assert (await ledger.create("a", SPEC, content=OTHER)).state is JobState.DONE
     again = await ledger.create("a", SPEC, content=ONE)

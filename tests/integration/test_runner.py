@@ -179,9 +179,9 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(
     seen: list[Job] = []
 
     async def breaks(job: Job, log: Any) -> Transcript:
-        await log.planned(plans_json(plans))
+        await log.record_plans(plans_json(plans))
         await log.commit(a_segment("two").model_copy(update={"section": 1}))
-        await log.finished(1, facts)
+        await log.record_section(1, facts)
         raise SessionLost("gone")
 
     async def look(job: Job, log: Any) -> Transcript:

@@ -118,7 +118,7 @@ def test_a_worker_that_cannot_read_the_ledger_exits_with_the_reason(fleet: Fleet
     assert "Traceback" not in worker.text()
     answer = CliRunner().invoke(main, ["cancel", "a"], env=fleet.environ)
     assert answer.exit_code != 0
-    assert "install a newer one" in answer.output
+    assert "install a newer stt-batch" in answer.output
     raw.delete("stt:schema")
 
 

@@ -40,13 +40,13 @@ class MemoryLog:
         self.plans: tuple[StreamingPlan, ...] | None = None
         self.done: dict[int, SectionFacts] = {}
 
-    async def began(self, content: str, named: str) -> None:
+    async def record_content(self, content: str, named: str) -> None:
         self.contents.append(read_start_content(content))
 
-    async def planned(self, plans: str) -> None:
+    async def record_plans(self, plans: str) -> None:
         self.plans = read_plans(plans)
 
-    async def finished(self, section: int, facts: SectionFacts) -> None:
+    async def record_section(self, section: int, facts: SectionFacts) -> None:
         self.done[section] = facts
 
     async def commit(self, segment: Segment) -> None:

@@ -42,13 +42,13 @@ class HashCache:
         """The contents by path, for the files of `stamps` (path -> stamp) that are cached with the same stamp."""
         paths, found = list(stamps), {}
         for first in range(0, len(paths), FILES_PER_CALL):
-            some = paths[first : first + FILES_PER_CALL]
+            chunk = paths[first : first + FILES_PER_CALL]
 
-            def ask(pipeline: Any, some: Sequence[str] = some) -> None:
-                for path in some:
+            def ask(pipeline: Any, chunk: Sequence[str] = chunk) -> None:
+                for path in chunk:
                     pipeline.getex(self._key(path), ex=TTL)
 
-            for path, text in zip(some, await self._connection.pipeline(ask), strict=True):
+            for path, text in zip(chunk, await self._connection.pipeline(ask), strict=True):
                 stamp, _, content = (text or "").partition("\n")
                 if content and stamp == stamps[path]:
                     found[path] = content
@@ -66,10 +66,10 @@ class HashCache:
         texts = {self._key(path): f"{stamp}\n{content}" for path, (stamp, content) in contents.items()}
         names = list(texts)
         for first in range(0, len(names), FILES_PER_CALL):
-            some = names[first : first + FILES_PER_CALL]
+            chunk = names[first : first + FILES_PER_CALL]
 
-            def write(pipeline: Any, some: Sequence[str] = some) -> None:
-                for name in some:
+            def write(pipeline: Any, chunk: Sequence[str] = chunk) -> None:
+                for name in chunk:
                     pipeline.set(name, texts[name], ex=ttl)
 
             await self._connection.pipeline(write)

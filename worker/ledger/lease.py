@@ -119,19 +119,19 @@ class Lease:
             await self._fenced("commit", [*self._term(), number, segment.model_dump_json(), committed_s])
             self.commits, self.tries, self.shortages = number, 0, 0
 
-    async def began(self, content: str, named: str) -> None:
+    async def record_content(self, content: str, named: str) -> None:
         """Record the content at the start of the attempt (JSON), and the job's content if it was unknown."""
         fields = ["began", content]
         if named and not self.content.keyed and self.content.named in ("", "*"):
             fields += ["content", named]
         await self._fenced("progress", [*self._term(), *fields])
 
-    async def planned(self, plans: str) -> None:
+    async def record_plans(self, plans: str) -> None:
         """Record the plans of the sections (JSON), so that the next attempt uses the same sections."""
         self.sectioned = True
         await self._fenced("progress", [*self._term(), "plan", plans])
 
-    async def finished(self, section: int, facts: SectionFacts) -> None:
+    async def record_section(self, section: int, facts: SectionFacts) -> None:
         """Record that a section is complete."""
         self.sections[section] = facts
         await self._fenced("progress", [*self._term(), "sections", SECTIONS.dump_json(self.sections).decode()])
@@ -147,7 +147,7 @@ class Lease:
         return self._keys, (self.job_id, self.epoch, *self._term(), *news)
 
     async def progress(self, progress: Progress) -> None:
-        """Write the progress at once."""
+        """Write the progress to Redis now."""
         await self._fenced("progress", [*self._term(), *_fields(progress)])
 
     async def release(self) -> None:

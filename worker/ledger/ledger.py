@@ -311,14 +311,14 @@ class Ledger:
             after = page[-1][0]
 
     async def plan(self, job_id: str) -> tuple[str | None, dict[int, SectionFacts]]:
-        """How the source is cut (JSON, None when it is not), and the sections that are finished."""
+        """The recorded section plans (JSON, or None without sections), and the finished sections by number."""
         plan, sections = await self._connection.call(
             lambda redis: redis.hmget(self._keys.job(job_id), "plan", "sections")
         )
         return plan, SECTIONS.validate_json(sections) if sections else {}
 
     async def batch(self, batch_id: str) -> list[str]:
-        """Ids of the jobs of a batch; empty when there is no such batch."""
+        """Ids of the jobs of a batch, sorted; empty if there is no such batch."""
         return sorted(await self._connection.call(lambda redis: redis.smembers(self._keys.batch(batch_id))))
 
     async def recent_jobs(self, limit: int | None = 20) -> list[str]:
@@ -326,10 +326,11 @@ class Ledger:
         return await self._newest("jobs", limit)
 
     async def recent_batches(self, limit: int = 20) -> list[str]:
+        """Ids of the newest batches, newest first."""
         return await self._newest("batches", limit)
 
     async def running(self, limit: int = 10_000) -> list[str]:
-        """Ids of the jobs that workers hold, or held when they died."""
+        """Ids of jobs with a lease, including leases of workers that have died."""
         return list(await self._connection.call(lambda redis: redis.zrange(self._keys["leases"], 0, limit - 1)))
 
     async def durability(self) -> list[str]:
@@ -338,6 +339,7 @@ class Ledger:
         return durability_warnings(answers[0] | answers[1])
 
     async def ping(self) -> None:
+        """Raises LedgerUnavailable if Redis does not answer."""
         await self._connection.call(lambda redis: redis.ping())
 
     async def _newest(self, index: str, limit: int | None) -> list[str]:

@@ -66,9 +66,9 @@ class ContentRecord:
     """The content of a job's source, as recorded in the ledger."""
 
     named: str = ""
-    """The content that the id stands for, as `content_of` gives it; `*`: any content; empty if unknown."""
+    """The content from which the id was computed (see `content_of`); `*`: any content; empty if unknown."""
     keyed: bool = False
-    """The id is an idempotency key, which stands for no particular content."""
+    """Whether the id is an idempotency key, which is independent of the content."""
     began: str = ""
     """The content at the start of its first attempt, JSON."""
     restarts: int = 0

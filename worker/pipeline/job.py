@@ -21,7 +21,7 @@ class ResumeState:
     """The state that earlier attempts of a job left; a run continues from it."""
 
     plans: tuple[StreamingPlan, ...] | None = None
-    """The plans that `JobLog.planned` recorded."""
+    """The plans that `JobLog.record_plans` recorded."""
     finished: Mapping[int, SectionFacts] = field(default_factory=dict)
     """The complete sections by number, from 0."""
     committed: tuple[Segment, ...] = ()
@@ -91,18 +91,18 @@ class JobLog(Protocol):
     Each method returns when its entry is durable. An exception ends the run. Documents are passed as text, because only
     the pipeline reads them."""
 
-    async def began(self, content: str, named: str) -> None:
+    async def record_content(self, content: str, named: str) -> None:
         """Record the content (the output of `start_content_json`) before the first commit, and again with its hash.
 
         `named`: the content as `content_of` returns it, "" if it is unknown."""
 
-    async def planned(self, plans: str) -> None:
+    async def record_plans(self, plans: str) -> None:
         """Record the plans (as `plans_json` writes them) before the first commit."""
 
     async def commit(self, segment: Segment) -> None:
         """Record a segment; the run continues only when this has returned."""
 
-    async def finished(self, section: int, facts: SectionFacts) -> None:
+    async def record_section(self, section: int, facts: SectionFacts) -> None:
         """Record that a section is complete."""
 
 

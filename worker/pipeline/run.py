@@ -74,7 +74,7 @@ class _Run:
             if plans is None and (
                 source.plans[0].measured or source.streamed_whole or source.selection.track is not None
             ):
-                await self._log.planned(plans_json(source.plans))
+                await self._log.record_plans(plans_json(source.plans))
             await self._stream(source, guard)
             segments = self._segments()
             share = await speech_share(source, segments, self._service.detector)
@@ -130,7 +130,7 @@ class _Run:
             again = partial(source.second_feed, section.number, self._frame_samples())
             await section.complete(again, source.sections[section.number][1].end / source.rate)
             if not section.missing and len(source.sections) > 1:
-                await self._log.finished(section.number, section.account())
+                await self._log.record_section(section.number, section.account())
 
     def _frame_samples(self) -> int:
         settings = self._settings

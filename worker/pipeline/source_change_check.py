@@ -107,7 +107,7 @@ class ContentGuard:
     async def _record_start(self, stamp: str) -> None:
         remote = self._local.content is not None
         named = (self._local.content or "") if remote else (self._sha256 or "")
-        await self._log.began(start_content_json(StartContent(None if remote else stamp, self._sha256)), named)
+        await self._log.record_content(start_content_json(StartContent(None if remote else stamp, self._sha256)), named)
 
     def _has_progress(self) -> bool:
         resume = self._job.resume

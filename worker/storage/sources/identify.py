@@ -40,7 +40,7 @@ _NICE: Final = 10
 
 
 class SourceIdentifier:
-    """`content_of` for many producers at once. Belongs to one event loop."""
+    """`content_of` for many producers concurrently. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, limit_s: float) -> None:
         """`limit_s`: time limit for one source, in seconds."""
