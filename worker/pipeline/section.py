@@ -126,7 +126,7 @@ class Section:
             self.unanswered = tuple(await second.unanswered(self._start_s, self.committed_s))
         else:
             left = await second.run(self._start_s, end_s, self._first.uncommitted)
-            if left is not None:
+            if left is not None:  # the sound of the uncommitted text is reported as missing below
                 end_s = min(end_s, left.start)
             self.unanswered = tuple(await second.unanswered(self._start_s, end_s))
             if left is not None:

@@ -105,7 +105,6 @@ class SessionSequence:
         self._commit = commit
         self._report = report
         self._pending = ("", Timeline(self._rate))  # the last session's text in progress
-        self._completed = False
         self.heard_s = start_s
         """File second up to which audio was sent when the service last sent any message."""
         self.sent_s = start_s
@@ -123,8 +122,9 @@ class SessionSequence:
         return self._assembler.uncommitted(text, timeline) if text else None
 
     async def run(self, feed: FrameFeed, until: int | None = None) -> EndpointError | None:
-        """Stream all of `feed`, or up to the sample `until`. Returns the error when the retries are used up. Raises
-        EndpointError for a permanent refusal of the service."""
+        """Stream all of `feed`, or up to the sample `until`.
+
+        Returns the error if the retries are used up, else None. Raises EndpointError for a permanent refusal."""
         failures = 0
         while True:
             before_s = self.committed_s
@@ -139,6 +139,7 @@ class SessionSequence:
             if decision.action is RetryAction.DONE:
                 return None
             if decision.error is not None:
+                # Only failures without progress count: a long file may lose many sessions and still succeed.
                 failures = 0 if self.committed_s > before_s else failures + 1
                 if decision.action is RetryAction.FAIL or failures > self._service.settings.session_retries:
                     if not decision.error.retryable:

@@ -50,6 +50,7 @@ class OverlapFilter:
             return list(words)
         rest = letters(self.new_text(" ".join(word.text for word in words)))
         fresh: list[Word] = []
+        # From the end, because the new text is a suffix of the words.
         for word in reversed(words):
             if not rest:
                 break

@@ -79,6 +79,7 @@ def _untimed(segment: Segment, near: Sequence[Segment]) -> Segment | None:
 
 def _said_again(said: Sequence[str], text: Sequence[str]) -> int:
     """Number of words at the start of `text` that are repeated: up to the place where the end of `said` matches."""
+    # The longest match first: a short one may be a common phrase elsewhere in the text.
     for count in range(min(len(said), len(text)), 0, -1):
         for at in range(len(text) - count + 1):
             if text[at : at + count] == said[-count:] and _sure(said, text[: at + count], count):
@@ -101,6 +102,8 @@ def _share(said: Sequence[str], text: Sequence[str]) -> float:
 
 def _in_order(segment: Segment, near: Sequence[Segment], start_s: float, *, paced: bool) -> Segment:
     """The segment with a start that sorts it correctly among estimated segments, which may overlap with it."""
+    # In real time, text without times ends where its speech ends, so the new text comes before it. Above real time,
+    # its speech may be anywhere before, so the new text comes after it.
     if paced:
         starts = [s.start for s in near if s.start >= start_s]
         start = max(start_s, min([segment.start, *(at - ORDER_STEP_S for at in starts)]))

@@ -72,6 +72,7 @@ def session_voiced_runs(voice: VoiceActivityMap, timeline: Timeline, from_s: flo
     runs: list[tuple[float, float]] = []
     noisy = False
     for session_s, file_s, length_s in timeline.pieces_s(from_s, to_s):
+        # Above background noise if there is any. Different runs show that noise was removed.
         found = voice.foreground_s(file_s, file_s + length_s)
         noisy = noisy or found != voice.runs_s(file_s, file_s + length_s)
         for start, end in found:

@@ -17,7 +17,8 @@ from worker.transcript.subtitles.style import CueRules
 from worker.transcript.subtitles.text_units import PAUSE_MS, Unit
 
 MAX_LINES: Final = 2
-# Costs, on the scale of `break_cost`.
+# Weights on the scale of `break_cost`: a cue, uneven lines, unused columns, too little time on the screen, a short
+# cue, too little reading time, and a second of silence within a cue.
 _CUE: Final = 3.0
 _CUE_BREAK_FACTOR: Final = 1.5
 """The cost of a break counts more between two cues than between two lines."""
