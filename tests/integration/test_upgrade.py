@@ -134,7 +134,7 @@ def test_running_workers_take_no_job_once_a_newer_version_writes_unreadable_reco
         assert raw.hgetall("stt:schema") == {"version": "2", "reader": "2"}
     with pytest.raises(LedgerNewer):
         queue(fleet, "refused", source)
-    monkeypatch.setattr(schema, "MINE", (2, 2))
+    monkeypatch.setattr(schema, "WRITTEN", (2, 2))
     many = [f"later-{n}" for n in range(8)]
     for name in many:
         queue(fleet, name, source, speed="max")
@@ -143,7 +143,7 @@ def test_running_workers_take_no_job_once_a_newer_version_writes_unreadable_reco
         fleet.assert_done(name, words)
     lines = old.text().splitlines()
     assert not [line for line in lines if "job started" in line and "later-" in line]
-    assert [line for line in lines if "this stt-batch reads up to version 1" in line]
+    assert [line for line in lines if "this stt-batch reads records up to version 1" in line]
 
 
 async def test_webhooks_of_a_newer_version_are_left_to_newer_workers(
@@ -162,13 +162,13 @@ async def test_webhooks_of_a_newer_version_are_left_to_newer_workers(
     await outbox.watch_batch("b", parse(f"{hook.url}/ok/batch"))
     raw.hset("stt:schema", mapping={"version": "2", "reader": "2"})
     before = {key: raw.hgetall(key) for key in raw.keys("stt:webhook:*")}
-    with pytest.raises(LedgerNewer, match="reads up to version 1"):
+    with pytest.raises(LedgerNewer, match="reads records up to version 1"):
         await deliverer.once()
     with pytest.raises(LedgerNewer):
         await outbox.claim(1)
     shown = await asyncio.to_thread(CliRunner().invoke, main, ["webhooks"], env={"STT_REDIS_URL": redis_url})
     assert shown.exit_code != 0
-    assert "install a newer one" in shown.output
+    assert "install a newer stt-batch" in shown.output
     assert {key: raw.hgetall(key) for key in raw.keys("stt:webhook:*")} == before
     assert raw.exists("stt:batch:b:webhook"), "no webhook for the end of the batch"
     assert await outbox.mark_delivered(taken), "it finishes the claimed message"
