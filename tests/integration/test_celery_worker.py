@@ -1,4 +1,4 @@
-"""Real Celery workers against a real Valkey: jobs, doubles, failures, SIGTERM, kill -9, inline jobs, the wrong pool."""
+"""Real Celery workers with a real Valkey: jobs, duplicates, failures, SIGTERM, kill -9, inline jobs, other pools."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def queued(raw: redis.Redis) -> int:
     return sum(int(raw.llen(name)) for name in queue_lists("stt"))
 
 
-def test_jobs_are_done_and_failures_told(
+def test_jobs_are_done_and_failures_reported(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
     workers.start()
@@ -97,7 +97,7 @@ def test_a_job_sent_many_times_runs_once(
     assert queued(raw) == 0
 
 
-def test_sigterm_gives_every_job_back_and_another_worker_goes_on(
+def test_sigterm_releases_every_job_and_another_worker_continues(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
     first = workers.start(STT_WORKER_SESSIONS="20")
@@ -126,7 +126,7 @@ def test_sigterm_gives_every_job_back_and_another_worker_goes_on(
         assert commits(raw, handle.id) == [f"word {n}" for n in range(150 + number)]
 
 
-def test_no_job_is_forgotten_when_sigterm_follows_a_broken_connection(
+def test_no_job_is_lost_when_sigterm_follows_a_broken_connection(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
     """The broker delivers everything again, the doubles are acknowledged, and so the first messages are gone."""
@@ -149,7 +149,7 @@ def test_no_job_is_forgotten_when_sigterm_follows_a_broken_connection(
     assert queued(raw) == 10
 
 
-def test_a_killed_worker_s_job_goes_on_at_its_last_commit(
+def test_the_job_of_a_killed_worker_continues_at_its_last_commit(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
     victim = workers.start()
@@ -165,7 +165,7 @@ def test_a_killed_worker_s_job_goes_on_at_its_last_commit(
     assert commits(raw, handle.id) == [f"word {n}" for n in range(60)]
 
 
-def test_a_job_that_kills_its_workers_is_given_up(
+def test_a_job_that_kills_its_workers_fails(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
     handle = submit(audio("die-9.wav"), settings=settings)
@@ -175,7 +175,7 @@ def test_a_job_that_kills_its_workers_is_given_up(
     assert (status.state, status.error_code) == (JobState.FAILED, "attempts")
 
 
-def test_a_cancelled_job_stops_and_is_not_begun_again(
+def test_a_cancelled_job_stops_and_is_not_started_again(
     workers: StandInWorkers, settings: Settings, raw: redis.Redis, audio: Any
 ) -> None:
     from tasks.event_loop import shared_loop
@@ -250,7 +250,7 @@ def test_celery_finds_the_application_with_its_settings(workers: StandInWorkers)
     assert process.wait(60) == 0
 
 
-def test_submit_says_what_is_wrong(settings: Settings, audio: Any, tmp_path: Path) -> None:
+def test_submit_reports_invalid_arguments(settings: Settings, audio: Any, tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match="idempotency_key"):
         submit(tmp_path / "none.wav", settings=settings)
     with pytest.raises(BadJob, match="doc"):

@@ -26,7 +26,7 @@ def settings(redis_url: str) -> Iterator[Settings]:
     assert_every_key_ends(redis_url)
 
 
-def test_plan_says_what_it_comes_to_and_what_will_fail(cli: Cli) -> None:
+def test_plan_prints_the_totals_and_the_files_that_will_fail(cli: Cli) -> None:
     write_audio(cli.folder / "in" / "a.wav", duration_s=20)
     write_audio(cli.folder / "in" / "b.flac", duration_s=10)
     (cli.folder / "in" / "empty.wav").touch()

@@ -1,4 +1,4 @@
-"""`stt-batch run` with channels streamed apart, and again over transcripts that the ledger has forgotten."""
+"""`stt-batch run` with separate channels, and with existing transcripts that the ledger does not record."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_channels_from_the_command_and_from_a_manifest(cli: Cli, service: str) -
     assert [w["text"] for s in single["segments"] for w in s["words"]] == mono
     assert single["segments"][0]["channel"] is None
 
-    # The ledger is lost: what lies there whole is done. With other channels it is another job.
+    # The ledger is lost: complete transcripts in the folder count as done. Other channels make another job.
     shutil.rmtree(out / ".stt-batch")
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("*.json") if path.name != "summary.json"}
     again = cli.json("run", "list.csv", *SPLIT, "--format", "srt,json", **environ)

@@ -81,7 +81,7 @@ def test_pause_and_resume_a_batch(cli: Cli, settings: Settings, batch: BatchHand
     assert batch.jobs[0].status().commits == 1
 
 
-def test_retry_goes_on_after_what_was_committed(
+def test_retry_continues_after_the_committed_text(
     cli: Cli, settings: Settings, batch: BatchHandle, redis_url: str
 ) -> None:
     failed, tail, rest = [job.id for job in batch.jobs]
@@ -104,7 +104,7 @@ def test_retry_goes_on_after_what_was_committed(
     assert cli.json("retry", "--failed", STT_REDIS_URL=redis_url) == {"queued": []}
 
 
-def test_retry_needs_to_know_what(cli: Cli, redis_url: str) -> None:
+def test_retry_without_names_is_wrong_usage(cli: Cli, redis_url: str) -> None:
     for arguments in (["retry"], ["retry", "--failed", "a", "b"]):
         done = cli.run(*arguments, STT_REDIS_URL=redis_url)
         assert done.returncode == 2

@@ -1,4 +1,4 @@
-"""A service that does not commit everything: the run says which seconds are missing, keeps the rest, and exits 1."""
+"""If the service does not commit all audio, the run reports the missing seconds, writes the rest, and exits with 1."""
 
 from __future__ import annotations
 

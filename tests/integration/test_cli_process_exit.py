@@ -1,4 +1,4 @@
-"""A command that has used an object store ends with its own exit code, also on a busy machine."""
+"""A command that has used an object store ends with its own exit code, even on a busy machine."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ except SystemExit as exc:
 
 @pytest.mark.parametrize("loaded", ["", "import obstore"])
 @pytest.mark.parametrize("code", [0, 2, 130])
-def test_everything_has_its_turn_and_the_code_stays(loaded: str, code: int) -> None:
+def test_other_exit_handlers_run_and_the_exit_code_is_preserved(loaded: str, code: int) -> None:
     done = subprocess.run(
         [sys.executable, "-c", _SCRIPT.format(loaded=loaded, code=code)],
         capture_output=True,
@@ -37,7 +37,7 @@ def test_everything_has_its_turn_and_the_code_stays(loaded: str, code: int) -> N
     assert done.stdout == "a thread that is waited for\nthe last to say something\n"
 
 
-def test_an_error_nobody_caught_ends_with_1() -> None:
+def test_an_uncaught_error_ends_with_1() -> None:
     script = (
         "from tasks.cli import process_exit; end = process_exit.ExitHook(); import obstore; raise OSError('not caught')"
     )

@@ -107,7 +107,7 @@ def test_failed_and_damaged_files_are_named_with_their_reason(cli: Cli) -> None:
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     assert {group["code"] for group in summary["failures"]} == {"source_refused", "source_damaged"}
 
-    # What is damaged is done as far as it goes; `--force` does it again.
+    # A damaged file is done up to the damage; `--force` transcribes it again.
     again = cli.run("run", "in/cut.wav", "--force", "--json")
     told = json.loads(again.stdout)
     assert (again.returncode, told["done"], told["skipped"]) == (0, 1, 0)
@@ -116,7 +116,7 @@ def test_failed_and_damaged_files_are_named_with_their_reason(cli: Cli) -> None:
     assert "cut off" in job["warnings"][0]
 
 
-def test_an_interrupted_or_killed_run_leaves_nothing_behind_and_goes_on_later(cli: Cli) -> None:
+def test_an_interrupted_or_killed_run_leaves_no_process_and_continues_later(cli: Cli) -> None:
     said = [write_audio(cli.folder / "in" / f"{n}.wav", duration_s=2 + 28 * n, seed=n) for n in range(3)]
     arguments = ("run", "in", "--sessions", "2")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):
@@ -167,7 +167,7 @@ def test_two_runs_in_one_folder_do_not_mix_and_a_dead_worker_ends_its_run(cli: C
     cli.assert_nothing_left(timeout_s=2)
 
 
-def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(cli: Cli) -> None:
+def test_a_full_disk_ends_the_run_which_continues_when_space_is_free(cli: Cli) -> None:
     write_audio(cli.folder / "in" / "a.wav", duration_s=6)
     small = cli.folder / "small"
     small.mkdir()
@@ -188,7 +188,7 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(cli: Cli) ->
         subprocess.run(["umount", str(small)], check=True)
 
 
-def test_a_service_that_cannot_start_is_told_and_nothing_is_left(cli: Cli) -> None:
+def test_a_service_that_cannot_start_is_reported_and_no_process_remains(cli: Cli) -> None:
     write_audio(cli.folder / "a.wav")
     done = cli.run_process("run", "a.wav", STT_SERVER_RECOGNIZER="no.such.module:load")
     assert done.returncode == 1

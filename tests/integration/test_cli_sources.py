@@ -1,4 +1,4 @@
-"""`run` on what is not on this disk: a prefix and a manifest of a real S3 server, and transcripts exported to it."""
+"""`run` with sources in a real S3 server, as a prefix and as a manifest, and transcripts exported to it."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_a_prefix_and_a_manifest(cli: Cli, s3: S3Server, store: S3Store, service
         ("ftp://host/a.wav", "ftp:// is not supported"),
     ],
 )
-def test_what_is_not_there(cli: Cli, s3: S3Server, source: str, message: str) -> None:
+def test_missing_sources_are_reported(cli: Cli, s3: S3Server, source: str, message: str) -> None:
     done = cli.run("run", source, **s3.environ)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
@@ -87,7 +87,7 @@ def test_credentials_the_store_refuses(cli: Cli, s3: S3Server) -> None:
         ("a.wav,\nb.wav,agent", ("--channels", "mix"), "b.wav: job: "),
     ],
 )
-def test_an_option_that_is_wrong_for_one_source_is_told_before_anything_starts(
+def test_an_invalid_option_of_one_source_is_reported_before_the_start(
     cli: Cli, rows: str, options: tuple[str, ...], message: str
 ) -> None:
     for name in ("a.wav", "b.wav"):
@@ -100,7 +100,7 @@ def test_an_option_that_is_wrong_for_one_source_is_told_before_anything_starts(
     assert not (cli.folder / "transcripts").exists()
 
 
-def test_a_name_that_is_no_utf8_is_planned_to_fail_and_not_submitted(cli: Cli) -> None:
+def test_a_name_that_is_not_utf8_fails_in_the_plan_and_is_not_submitted(cli: Cli) -> None:
     """test_cli_run.py runs such a file."""
     write_audio(cli.folder / "in" / "good.wav")
     bad = Path(os.fsdecode(os.fsencode(cli.folder / "in") + b"/caf\xe9.wav"))

@@ -1,4 +1,4 @@
-"""`stt-batch watch`: real files arriving in a folder, a real worker, and the watch ended and started again."""
+"""`stt-batch watch` with real files that arrive in a folder, a real worker, and restarts of the watch."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def watching(tmp_path: Path, redis_url: str) -> Iterator[Watching]:
     assert "Traceback" not in watching.errors
 
 
-def test_what_arrives_is_transcribed_and_a_restart_does_nothing_twice(
+def test_arriving_files_are_transcribed_and_a_restart_repeats_none(
     watching: Watching, fleet: Fleet, raw: redis.Redis
 ) -> None:
     fleet.start()
@@ -109,7 +109,7 @@ def test_what_arrives_is_transcribed_and_a_restart_does_nothing_twice(
     stamps = {path: path.stat().st_mtime_ns for path in watching.out.rglob("*.*")}
     watching.start()
     watching.until("skipped", "early.wav", "deep/er/late.flac")
-    watching.until("failed", "broken.wav", "broken.wav")  # it is told again, not done again
+    watching.until("failed", "broken.wav", "broken.wav")  # it is reported again, not transcribed again
     assert watching.names("queued") == ["broken.wav", "deep/er/late.flac", "early.wav"]
     watching.end()
     fleet.until_acknowledged()
@@ -121,7 +121,7 @@ def test_what_arrives_is_transcribed_and_a_restart_does_nothing_twice(
     assert {path: path.stat().st_mtime_ns for path in watching.out.rglob("*.*")} == stamps
 
 
-def test_a_killed_watch_goes_on_and_a_file_is_taken_when_it_is_whole_and_again_when_it_is_replaced(
+def test_a_killed_watch_continues_and_a_file_is_queued_when_complete_and_again_when_replaced(
     watching: Watching, fleet: Fleet
 ) -> None:
     words = write_audio(watching.folder / "a.wav", seed=5)
@@ -161,7 +161,7 @@ def test_a_killed_watch_goes_on_and_a_file_is_taken_when_it_is_whole_and_again_w
     assert watching.end()["done"] == 3
 
 
-def test_without_redis_it_waits_and_says_so(watching: Watching) -> None:
+def test_without_redis_it_waits_and_reports_this(watching: Watching) -> None:
     watching._environ["STT_REDIS_URL"] = "redis://127.0.0.1:1/0"
     write_audio(watching.folder / "a.wav", seed=5)
     watching.start()
@@ -169,7 +169,7 @@ def test_without_redis_it_waits_and_says_so(watching: Watching) -> None:
     assert watching.end()["open"] == 0
 
 
-def test_media_that_is_passed_over_is_named_with_its_reason(watching: Watching) -> None:
+def test_media_files_left_out_are_reported_with_the_reason(watching: Watching) -> None:
     write_audio(watching.folder / "x.wav", seed=5)
     (watching.folder / "x.wav").rename(watching.folder / "rec.dat")
     for place in (".a.wav", ".trash/b.flac"):
@@ -187,7 +187,7 @@ def test_media_that_is_passed_over_is_named_with_its_reason(watching: Watching) 
     assert watching.end()["open"] == 0
 
 
-def test_after_a_restart_only_what_has_changed_is_read_again(watching: Watching, raw: redis.Redis) -> None:
+def test_after_a_restart_only_changed_files_are_read_again(watching: Watching, raw: redis.Redis) -> None:
     path = watching.folder / "a.wav"
     write_audio(path, seed=6)
     Path(os.fsdecode(os.fsencode(watching.folder) + b"/caf\xe9.wav")).write_bytes(path.read_bytes())

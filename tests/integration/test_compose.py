@@ -60,7 +60,7 @@ def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 
 
 @pytest.mark.recognizer
-def test_up_is_a_working_system_by_itself(tmp_path: Path) -> None:
+def test_compose_up_starts_a_working_system(tmp_path: Path) -> None:
     pytest.importorskip("faster_whisper")
     stack = LocalCompose(tmp_path)
     try:
@@ -85,7 +85,7 @@ def test_up_is_a_working_system_by_itself(tmp_path: Path) -> None:
         stack.close()
 
 
-def test_the_queue_wants_its_password_which_the_intake_has(stack: LocalCompose) -> None:
+def test_the_queue_requires_the_password_that_the_intake_has(stack: LocalCompose) -> None:
     """The intake runs without a service and a worker."""
     import redis
 
@@ -104,7 +104,7 @@ def test_the_queue_wants_its_password_which_the_intake_has(stack: LocalCompose) 
     assert list((valkey.log.parent / "data").rglob("*.aof"))
 
 
-def test_a_password_of_one_s_own_reaches_everybody(system: System) -> None:
+def test_a_custom_password_reaches_all_services(system: System) -> None:
     """The service and the worker are healthy with it already."""
     import redis
 

@@ -1,4 +1,4 @@
-"""`stt-batch doctor` against a real Valkey and our service, whole and broken."""
+"""`stt-batch doctor` with a real Valkey and our service, both working and broken."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def of(findings: list[dict[str, str]], part: str) -> list[str]:
     return [one["status"] for one in findings if one["part"] == part]
 
 
-def test_all_is_well(service: str, tmp_path: Path, sample: Path) -> None:
+def test_a_working_deployment_has_no_failed_check(service: str, tmp_path: Path, sample: Path) -> None:
     valkey = Valkey(tmp_path)
     environ = {"STT_URL": service, "STT_API_KEY": KEY, "STT_REDIS_URL": valkey.url, "STT_ALLOWED_SOURCES": "/audio"}
     try:
@@ -55,7 +55,7 @@ def test_all_is_well(service: str, tmp_path: Path, sample: Path) -> None:
         valkey.kill()
 
 
-def test_all_is_broken(tmp_path: Path) -> None:
+def test_every_broken_part_is_reported(tmp_path: Path) -> None:
     port = free_port()
     environ = {
         "STT_URL": f"http://127.0.0.1:{port}",
@@ -73,7 +73,7 @@ def test_all_is_broken(tmp_path: Path) -> None:
     assert not any(secret in said for secret in ("secret-key", "pass-word", "too-short"))
 
 
-def test_a_wrong_key_and_a_redis_that_forgets(service: str, redis_url: str, sample: Path) -> None:
+def test_a_wrong_key_and_a_redis_without_durability_are_reported(service: str, redis_url: str, sample: Path) -> None:
     environ = {"STT_URL": service, "STT_API_KEY": "wrong", "STT_REDIS_URL": redis_url}
     status, findings = examine(environ, "--sample", str(sample))
     assert status == 1

@@ -1,4 +1,4 @@
-"""Calls whose channels are streamed apart, from where no worker's disk reaches, and from a folder that is watched."""
+"""Calls with separate channels: from an object store, from the web, and from a watched folder."""
 
 from __future__ import annotations
 

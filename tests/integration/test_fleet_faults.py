@@ -1,4 +1,4 @@
-"""Workers that are killed, stopped, cut off and asked to go: each word is there once, whatever happens.
+"""Workers that are killed, suspended, disconnected or terminated: the transcript has each word exactly once.
 
 The numbers are those of the list of faults that the design answers.
 """
@@ -36,7 +36,7 @@ def until_committed(fleet: Fleet, *job_ids: str, timeout_s: float = 60) -> None:
 
 
 @limit_of(RESUME_S)
-def test_1_a_killed_worker_s_job_goes_on_elsewhere(fleet: Fleet, limit_s: float) -> None:
+def test_1_another_worker_continues_the_job_of_a_killed_one(fleet: Fleet, limit_s: float) -> None:
     source, words = fleet.audio("a", 20)
     fleet.start()
     fleet.start()
@@ -115,7 +115,7 @@ def test_5_a_restart_of_redis_ends_no_worker(tmp_path: Path, service: str) -> No
         valkey.stop()
 
 
-def test_8_a_lost_message_is_sent_again(fleet: Fleet) -> None:
+def test_8_a_new_message_replaces_a_lost_one(fleet: Fleet) -> None:
     source, words = fleet.audio("a")
     job = submit(source, settings=fleet.settings, speed="max")
     assert fleet.queued_messages() == 1
@@ -212,7 +212,7 @@ def test_3_sigterm_with_200_jobs_in_flight(fleet: Fleet, limit_s: float) -> None
 
 
 @limit_of(2.0)
-def test_a_paused_batch_waits_and_goes_on(fleet: Fleet, limit_s: float) -> None:
+def test_a_paused_batch_waits_and_continues(fleet: Fleet, limit_s: float) -> None:
     files = [fleet.audio(f"p{n}", 12, seed=n) for n in range(3)]
     worker = fleet.start(sessions=2)
     batch = submit_many([path for path, _ in files], batch="slow", settings=fleet.settings, speed=PACE)

@@ -1,4 +1,4 @@
-"""Two recordings never share a transcript: a source that is replaced between two workers."""
+"""Two recordings never share a transcript, even if a source is replaced between two attempts."""
 
 from __future__ import annotations
 

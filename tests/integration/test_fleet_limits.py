@@ -1,4 +1,4 @@
-"""Workers that share an API key, started from the intake: never more sessions than allowed, all of it told."""
+"""Workers that share an API key and get jobs from the intake never open more sessions than allowed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def fleet_settings() -> dict[str, str]:
     return {"STT_API_KEY_MAX_SESSIONS": str(LIMIT), "STT_SPEED": "8"}
 
 
-def test_two_workers_one_killed_keep_to_the_limit(fleet: Fleet) -> None:
+def test_two_workers_respect_the_limit_when_one_is_killed(fleet: Fleet) -> None:
     sound = {f"call-{n}": fleet.audio(f"call-{n}", 6.0, seed=n) for n in range(6)}
     first, second = fleet.start(sessions=4), fleet.start(sessions=4)
     with fleet.raw as raw:

@@ -1,4 +1,4 @@
-"""More of the list of faults: a broker emptied or standing still, a service that hangs, a worker that is stuck."""
+"""Faults of other parts: an emptied or suspended broker, a hanging service, a blocked worker."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PACE = 4.0
 
 @pytest.mark.chaos
 @pytest.mark.timeout(240)
-def test_6_a_redis_that_stands_still_for_75_seconds(tmp_path: Path, service: str) -> None:
+def test_6_a_redis_that_is_suspended_for_75_seconds(tmp_path: Path, service: str) -> None:
     folder = tmp_path / "valkey"
     folder.mkdir()
     valkey = Valkey(folder)
@@ -42,7 +42,7 @@ def test_6_a_redis_that_stands_still_for_75_seconds(tmp_path: Path, service: str
         valkey.stop()
 
 
-def test_a_redis_that_refuses_writes_for_a_while(fleet: Fleet) -> None:
+def test_workers_survive_a_redis_that_refuses_writes_for_some_time(fleet: Fleet) -> None:
     """As it does when its disk is full, or when it has become a replica; reads still work."""
     path, words = fleet.audio("refused", 12)
     worker = fleet.start()
@@ -79,7 +79,7 @@ def test_7_a_broker_that_lost_everything_is_filled_again_from_the_ledger(fleet: 
         fleet.assert_done(job_id, words)
 
 
-def test_11_poison_through_the_intake_harms_nobody(fleet: Fleet) -> None:
+def test_11_invalid_intake_entries_affect_no_other_job(fleet: Fleet) -> None:
     source, words = fleet.audio("good", 5)
     fleet.start()
     bad = ['{"sources": "x"}', "not json", "[]", '{"source": ""}', '{"source": 7}', "\x00" * 100, '{"source":' * 2000]
@@ -117,7 +117,7 @@ def test_12_four_hundred_jobs_that_end_at_once(fleet: Fleet) -> None:
 
 
 @limit_of(15.0)
-def test_15_a_service_that_hangs_is_given_up_in_time(tmp_path: Path, redis_url: str, limit_s: float) -> None:
+def test_15_a_session_of_a_hanging_service_times_out(tmp_path: Path, redis_url: str, limit_s: float) -> None:
     with tone_server(tmp_path, "mute=3:1") as url:
         fleet = Fleet(tmp_path, redis_url, url, {"STT_STALL_TIMEOUT_S": "2"})
         try:
@@ -145,7 +145,7 @@ def test_16_a_worker_whose_loop_is_stuck_loses_its_jobs_to_others(fleet: Fleet) 
     assert stuck.process.poll() is None
 
 
-def test_a_worker_that_stood_still_for_longer_than_the_service_waits(tmp_path: Path, redis_url: str) -> None:
+def test_a_worker_that_was_suspended_for_longer_than_the_service_waits(tmp_path: Path, redis_url: str) -> None:
     """Its lease still holds, but its session was closed for being idle: another one follows in the same attempt."""
     with tone_server(tmp_path, STT_SERVER_IDLE_TIMEOUT_S="1") as url:
         fleet = Fleet(tmp_path, redis_url, url, {"STT_LEASE_S": "30"})

@@ -1,4 +1,4 @@
-"""A long file in sections, with real workers: one that is killed in the middle, and others that want a place."""
+"""A long file in sections, with real workers: one worker is killed, and other files need session slots."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def sections_heard(fleet: Fleet, job_id: str) -> set[int]:
     return {Segment.model_validate_json(fields["segment"]).section for _, fields in entries}
 
 
-def test_a_killed_worker_s_sections_go_on_where_each_was(fleet: Fleet) -> None:
+def test_each_section_of_a_killed_worker_continues_at_its_last_commit(fleet: Fleet) -> None:
     source, words = fleet.audio("long", LENGTH_S)
     fleet.start(sessions=3)
     fleet.start(sessions=2)  # whoever takes it over keeps its plan
@@ -48,11 +48,11 @@ def test_a_killed_worker_s_sections_go_on_where_each_was(fleet: Fleet) -> None:
     assert sorted(fleet.committed(job.id)) == sorted(w.text for w in words)
     with fleet.raw as raw:
         assert raw.hget(f"stt:job:{job.id}", "plan") == plan
-    # The second worker streamed what was left, not all of it.
+    # The second worker streamed only the remaining audio.
     assert sum(s.end - s.start for s in transcript.sessions) < LENGTH_S * 0.8
 
 
-def test_a_killed_worker_s_channels_go_on_where_each_was(fleet: Fleet) -> None:
+def test_each_channel_of_a_killed_worker_continues_at_its_last_commit(fleet: Fleet) -> None:
     words = [list(speech(159, seed=70 + k, numbers=itertools.count(1 + 9000 * k))) for k in range(2)]
     signal = np.stack([encode(some, RATE, duration_s=160) for some in words], axis=1)
     source = write_signal(fleet.folder / "call.wav", signal, RATE)
@@ -75,7 +75,7 @@ def test_a_killed_worker_s_channels_go_on_where_each_was(fleet: Fleet) -> None:
     assert sum(s.end - s.start for s in transcript.sessions) < 2 * 160 * 0.95
 
 
-def test_a_long_file_makes_room_for_a_short_one(fleet: Fleet) -> None:
+def test_a_long_file_yields_session_slots_to_a_short_one(fleet: Fleet) -> None:
     long, words = fleet.audio("long", ROOM_S)
     short, few = fleet.audio("short", 4.0, seed=2)
     fleet.start(sessions=3)

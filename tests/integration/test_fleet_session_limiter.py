@@ -1,4 +1,4 @@
-"""What every worker does beside its tasks: the limit on sessions holds across processes, the intake is answered."""
+"""Background work of every worker: the session limit across processes, and the intake."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def fleet_settings() -> dict[str, str]:
     return {"STT_API_KEY_MAX_SESSIONS": str(MOST)}
 
 
-def test_13_the_limit_holds_while_holders_are_killed(fleet: Fleet) -> None:
+def test_13_the_session_limit_is_respected_while_workers_are_killed(fleet: Fleet) -> None:
     spoken = {f"f{n}": fleet.audio(f"f{n}", 6, seed=n) for n in range(8)}
     wait_until(lambda: open_sessions(fleet.url) == 0, "the sessions of earlier tests end")
     fleet.start()
@@ -47,7 +47,7 @@ def test_13_the_limit_holds_while_holders_are_killed(fleet: Fleet) -> None:
     # All ended, so the dead worker's slots were free again after their lease.
 
 
-def test_without_a_limit_of_our_own_the_service_s_is_found_out(tmp_path: Path, redis_url: str) -> None:
+def test_without_a_configured_limit_the_limit_of_the_service_is_learned(tmp_path: Path, redis_url: str) -> None:
     """It takes 4 sessions and refuses more: the workers learn that together, and every job is done."""
     with tone_server(tmp_path, STT_SERVER_MAX_SESSIONS="4") as url:
         fleet = Fleet(tmp_path, redis_url, url)
@@ -65,7 +65,7 @@ def test_without_a_limit_of_our_own_the_service_s_is_found_out(tmp_path: Path, r
             fleet.close()
 
 
-def test_the_intake_of_a_worker_takes_what_other_languages_add(fleet: Fleet) -> None:
+def test_the_intake_of_a_worker_accepts_jobs_of_other_languages(fleet: Fleet) -> None:
     source, words = fleet.audio("call", 5)
     fleet.start()
     entry = fleet.raw.xadd("stt:intake", {"job": json.dumps({"source": str(source), "speed": "max"})})

@@ -1,4 +1,4 @@
-"""A worker that runs out of open files: no job fails for it."""
+"""A worker that reaches the limit of open files fails no job."""
 
 from __future__ import annotations
 

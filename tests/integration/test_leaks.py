@@ -1,4 +1,4 @@
-"""Text from services and producers brings neither secrets nor control sequences to ledger, transcript and screen."""
+"""Text of services and producers puts no secrets or control sequences into ledger, transcript and terminal."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def recording(tmp_path: Path) -> Path:
     "fault",
     [f"refuse=Invalid API key {KEY}", f"error=auth_error no access for {KEY}@0"],
 )
-async def test_a_key_the_service_repeats_is_in_no_error(recording: Path, fault: str) -> None:
+async def test_a_key_that_the_service_repeats_is_not_in_any_error(recording: Path, fault: str) -> None:
     async with tone_service(fault, STT_SESSION_RETRIES="0") as settings:
         with pytest.raises(SttError) as caught:
             await transcribe(recording, settings)

@@ -1,4 +1,4 @@
-"""What monitoring sees of a worker, the service and the intake: health file, /metrics, log lines."""
+"""Monitoring of a worker, the service and the intake: health file, /metrics, log lines."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def well(path: Path, *, ready: bool = True) -> bool:
     return problem(str(path), ready=ready, max_age_s=ALIVE_S) is None
 
 
-def test_a_worker_without_redis_is_alive_and_not_ready(fleet: Fleet, valkey: Valkey, tmp_path: Path) -> None:
+def test_a_worker_without_redis_is_alive_but_not_ready(fleet: Fleet, valkey: Valkey, tmp_path: Path) -> None:
     health, port = tmp_path / "health", free_port()
     worker = fleet.start(STT_REDIS_URL=valkey.url, STT_HEALTH_FILE=str(health), STT_METRICS_PORT=str(port))
     wait_until(lambda: well(health), "the worker is ready", timeout_s=40)
@@ -64,7 +64,7 @@ def test_a_worker_without_redis_is_alive_and_not_ready(fleet: Fleet, valkey: Val
     wait_until(lambda: "does not answer" in (problem(str(health), ready=True) or ""), "it is not ready", timeout_s=60)
     wait_until(lambda: "worker timer" not in health.read_text(), "its timer has nothing to do", timeout_s=60)
     assert well(health, ready=False)
-    wait_until(lambda: scraped(port)["stt_redis_up"] == 0, "Prometheus is told", timeout_s=40)
+    wait_until(lambda: scraped(port)["stt_redis_up"] == 0, "the metric shows the outage", timeout_s=40)
     assert well(health, ready=False), "a restart would not help it"
     valkey.start()
     wait_until(lambda: well(health), "it is ready again", timeout_s=60)
@@ -74,7 +74,7 @@ def test_a_worker_without_redis_is_alive_and_not_ready(fleet: Fleet, valkey: Val
     assert not health.exists()
 
 
-def test_a_worker_that_stands_still_is_not_alive_nor_is_one_whose_event_loop_is_blocked(
+def test_a_suspended_worker_is_not_alive_and_neither_is_one_with_a_blocked_event_loop(
     fleet: Fleet, tmp_path: Path
 ) -> None:
     health, mark = tmp_path / "health", tmp_path / "blocked"
@@ -95,7 +95,7 @@ def test_a_worker_that_stands_still_is_not_alive_nor_is_one_whose_event_loop_is_
     wait_until(lambda: well(health), "it beats again", timeout_s=40, poll_s=0.1)
 
 
-def test_metrics_and_log_of_a_worker_tell_of_its_jobs(fleet: Fleet, tmp_path: Path) -> None:
+def test_metrics_and_log_of_a_worker_report_its_jobs(fleet: Fleet, tmp_path: Path) -> None:
     port = free_port()
     worker = fleet.start(STT_METRICS_PORT=str(port), STT_LOG_LEVEL="info")
     source, words = fleet.audio("a-private-name", 12.0)
@@ -135,7 +135,7 @@ def test_metrics_and_log_of_a_worker_tell_of_its_jobs(fleet: Fleet, tmp_path: Pa
     assert_log_lines(worker, handle.id, words)
 
 
-def test_the_queue_and_its_age_are_told_also_of_jobs_nobody_takes(fleet: Fleet, tmp_path: Path) -> None:
+def test_queue_length_and_age_include_jobs_that_no_worker_takes(fleet: Fleet, tmp_path: Path) -> None:
     port = free_port()
     missing = [submit(tmp_path / f"{n}.wav", idempotency_key=f"job-{n}", settings=fleet.settings) for n in range(3)]
     assert len(missing) == 3
@@ -163,7 +163,7 @@ def test_the_queue_and_its_age_are_told_also_of_jobs_nobody_takes(fleet: Fleet, 
         assert intake.wait(30) == 0
 
 
-def test_the_service_tells_of_its_sessions_and_its_health(fleet: Fleet, tmp_path: Path) -> None:
+def test_the_service_reports_its_sessions_and_its_health(fleet: Fleet, tmp_path: Path) -> None:
     health, port = tmp_path / "server-health", free_port()
     log = tmp_path / "server.log"
     process = start_process(

@@ -88,7 +88,7 @@ def heard(*segments: Segment, path: Path | str = AUDIO, **changed: Any) -> Trans
     return said.model_copy(update={"source": source, **changed})
 
 
-def test_words_light_up_as_they_play(opened: Any) -> None:
+def test_words_are_highlighted_while_they_play(opened: Any) -> None:
     found = opened(heard(*SPOKEN))
     seen = found.page.evaluate(
         """() => new Promise((done) => {
@@ -121,7 +121,7 @@ def test_a_click_on_a_word_plays_from_there(opened: Any) -> None:
     assert found.plays()
 
 
-def test_two_who_speak_at_once_are_both_lit(opened: Any) -> None:
+def test_words_of_two_simultaneous_speakers_are_both_highlighted(opened: Any) -> None:
     left = segment("one two three four", 1.0, 5.0).model_copy(update={"channel": "agent"})
     right = segment("yes", 2.2, 2.9).model_copy(update={"channel": "caller"})
     found = opened(heard(left, right))
@@ -188,7 +188,7 @@ def test_confidence_is_shown(opened: Any) -> None:
     assert found.page.evaluate(line.format(2)) == "none"
 
 
-def test_audio_that_is_gone_is_asked_for(opened: Any) -> None:
+def test_the_page_asks_for_missing_audio(opened: Any) -> None:
     found = opened(heard(*SPOKEN, path="/nowhere/gone.flac"), ready=False)
     expect(found.page.locator("#choose")).to_contain_text("gone.flac was not found")
     found.page.set_input_files("#file", AUDIO)
@@ -198,7 +198,7 @@ def test_audio_that_is_gone_is_asked_for(opened: Any) -> None:
     assert all(url.startswith(("file:", "blob:")) for url in found.asked)
 
 
-def test_audio_beside_the_page_is_found(opened: Any, tmp_path: Path) -> None:
+def test_audio_in_the_folder_of_the_page_is_found(opened: Any, tmp_path: Path) -> None:
     shutil.copyfile(AUDIO, tmp_path / "電話 #1 50%.flac")
     found = opened(heard(*SPOKEN, path="/nowhere/電話 #1 50%.flac"))
     assert found.page.evaluate("document.getElementById('audio').duration") == pytest.approx(9.45, abs=0.1)
@@ -225,7 +225,7 @@ def test_a_folder_with_recordings_and_pages_can_be_moved(browser: Browser, tmp_p
         page.close()
 
 
-def test_what_cannot_be_played_is_told(opened: Any, tmp_path: Path) -> None:
+def test_audio_that_cannot_be_played_is_reported(opened: Any, tmp_path: Path) -> None:
     (tmp_path / "notes.wav").write_text("no audio")
     found = opened(heard(*SPOKEN, path="/nowhere/gone.flac"), ready=False)
     found.page.set_input_files("#file", tmp_path / "notes.wav")
@@ -246,7 +246,7 @@ def test_text_is_never_markup(opened: Any) -> None:
     assert found.page.locator(".tag").all_text_contents() == ["not confirmed", "time estimated"]
 
 
-def test_nothing_else_may_run_or_load(opened: Any) -> None:
+def test_no_other_script_may_run_and_no_other_resource_may_load(opened: Any) -> None:
     found = opened(heard(*SPOKEN))
     found.page.evaluate(
         """() => {

@@ -1,4 +1,4 @@
-"""The clients that README.md shows, run as they stand there; only address, key and file are those of the test."""
+"""Runs the clients of README.md unchanged, except for address, key and file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The producers that README.md shows, run as they stand there; only address and file are those of the test."""
+"""Runs the producers of README.md unchanged, except for address and file."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_go(redis_url: str, raw: redis.Redis, source: str, intake: None, acl: No
     assert reply(raw, request)["state"] == "queued"
 
 
-def test_the_producer_may_do_nothing_else(redis_url: str, raw: redis.Redis, acl: None) -> None:
+def test_the_producer_has_no_other_rights(redis_url: str, raw: redis.Redis, acl: None) -> None:
     with redis.Redis.from_url(redis_url.replace("//", f"//{PRODUCER}@"), decode_responses=True) as producer:
         assert producer.xadd("stt:intake", {"job": "{}"})
         forbidden: list[Callable[[], object]] = [
@@ -181,7 +181,7 @@ def test_the_producer_may_do_nothing_else(redis_url: str, raw: redis.Redis, acl:
                 attempt()
 
 
-def test_a_producer_may_be_let_read_the_answers(redis_url: str, raw: redis.Redis, acl: None) -> None:
+def test_a_producer_may_get_the_right_to_read_the_answers(redis_url: str, raw: redis.Redis, acl: None) -> None:
     (selector,) = re.findall(r"`'(\(.*?\))'`", TEXT)
     raw.execute_command("ACL", "SETUSER", "producer", selector)
     raw.xadd("stt:intake:replies", {"request": "1-0", "job": "x"})

@@ -1,4 +1,4 @@
-"""The runner with the real ledger and pipelines that behave in every way: on one event loop, without Celery."""
+"""The runner with the real ledger and simulated pipelines, on one event loop without Celery."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ async def forever(job: Job, log: Any) -> Transcript:
     raise AssertionError
 
 
-async def test_a_silent_pipeline_keeps_its_lease(scene: Scene) -> None:
+async def test_the_lease_of_a_silent_pipeline_is_renewed(scene: Scene) -> None:
     running = asyncio.create_task(scene.runner(forever).perform("a", None))
     await scene.begun.wait()
     first = (await scene.record()).lease_until
@@ -93,7 +93,7 @@ async def test_a_job_that_was_taken_over_stops(scene: Scene) -> None:
     assert (await scene.record()).owner == "other"
 
 
-async def test_drain_gives_back_what_runs_and_begins_nothing(scene: Scene) -> None:
+async def test_drain_releases_running_jobs_and_starts_no_others(scene: Scene) -> None:
     runner = scene.runner(forever)
     running = asyncio.create_task(runner.perform("a", None))
     await scene.begun.wait()
@@ -106,7 +106,7 @@ async def test_drain_gives_back_what_runs_and_begins_nothing(scene: Scene) -> No
     assert (await scene.record()).state is JobState.QUEUED
 
 
-async def test_drain_in_the_moment_of_acquiring_gives_the_job_back(scene: Scene, monkeypatch: Any) -> None:
+async def test_a_drain_during_the_acquisition_releases_the_job(scene: Scene, monkeypatch: Any) -> None:
     runner = scene.runner(forever)
     take = scene.ledger.acquire_next
 
@@ -120,7 +120,7 @@ async def test_drain_in_the_moment_of_acquiring_gives_the_job_back(scene: Scene,
     assert (await scene.record()).state is JobState.QUEUED
 
 
-async def test_a_double_in_the_same_process_is_dropped(scene: Scene) -> None:
+async def test_a_duplicate_message_in_the_same_process_is_dropped(scene: Scene) -> None:
     runner = scene.runner(forever)
     running = asyncio.create_task(runner.perform("a", None))
     await scene.begun.wait()
@@ -130,7 +130,7 @@ async def test_a_double_in_the_same_process_is_dropped(scene: Scene) -> None:
     await running
 
 
-async def test_a_message_wakes_for_the_first_in_the_line(scene: Scene) -> None:
+async def test_a_message_runs_the_first_job_of_the_queue(scene: Scene) -> None:
     await scene.ledger.create("b", SPEC)
     assert await scene.runner(quick).perform("b", None) is Outcome.ENDED
     assert (await scene.record()).state is JobState.DONE
@@ -142,7 +142,7 @@ async def test_a_message_wakes_for_the_first_in_the_line(scene: Scene) -> None:
     assert await scene.runner(quick).perform("nobody", None) is Outcome.SKIPPED
 
 
-async def test_when_the_ledger_goes_away_the_message_goes_back(scene: Scene) -> None:
+async def test_the_message_is_requeued_when_redis_becomes_unreachable(scene: Scene) -> None:
     async def cut_off(job: Job, log: Any) -> Transcript:
         raise LedgerUnavailable("no answer")
 
@@ -154,7 +154,7 @@ async def test_when_the_ledger_goes_away_the_message_goes_back(scene: Scene) -> 
     assert isinstance(await scene.ledger.acquire("a", "other"), Lease)
 
 
-async def test_a_drain_does_not_wait_for_that(redis_url: str) -> None:
+async def test_a_drain_does_not_wait_for_the_pause_of_a_requeue(redis_url: str) -> None:
     scene = Scene(load({}, redis_url=redis_url, lease_s=600, lease_renew_s=1))
     await scene.ledger.create("a", SPEC)
 
@@ -170,7 +170,7 @@ async def test_a_drain_does_not_wait_for_that(redis_url: str) -> None:
 
 
 @pytest.mark.parametrize("channels", [(None,), (0, 1), (1,)], ids=str)
-async def test_the_next_attempt_has_the_plan_and_what_is_finished(
+async def test_the_next_attempt_has_the_plan_and_the_finished_sections(
     scene: Scene, channels: tuple[int | None, ...]
 ) -> None:
     sections = (SectionPlan(0, 80_000), SectionPlan(80_000, 160_000, 16_000))
@@ -196,12 +196,12 @@ async def test_the_next_attempt_has_the_plan_and_what_is_finished(
     assert seen[0].resume.plans == plans
     assert seen[0].resume.finished == {1: facts}
     assert [s.section for s in seen[0].resume.committed] == [1]
-    # Done anew, nothing of it is left.
+    # The job was restarted, so no state of the first attempt is left.
     await scene.ledger.create("a", SPEC, force=True)
     assert await scene.ledger.plan("a") == (None, {})
 
 
-async def test_auto_begins_where_the_last_job_ended(scene: Scene) -> None:
+async def test_speed_auto_starts_at_the_speed_of_the_last_job(scene: Scene) -> None:
     seen: list[float | None] = []
 
     async def look(job: Job, log: Any) -> Transcript:
@@ -217,7 +217,7 @@ async def test_auto_begins_where_the_last_job_ended(scene: Scene) -> None:
     assert seen == [None, None, 5.5]  # the first in the line is not `auto`
 
 
-async def test_an_attempt_goes_on_after_what_was_committed(scene: Scene) -> None:
+async def test_an_attempt_continues_after_the_committed_text(scene: Scene) -> None:
     seen: list[Job] = []
 
     async def look(job: Job, log: Any) -> Transcript:
@@ -250,7 +250,7 @@ async def test_failures_are_recorded(scene: Scene, error: Exception, code: str, 
     assert await scene.runner(quick).perform("a", None) is Outcome.SKIPPED
 
 
-async def test_a_failure_that_may_be_over_in_a_while_is_tried_again_after_a_pause(scene: Scene) -> None:
+async def test_a_retryable_failure_is_tried_again_after_a_pause(scene: Scene) -> None:
     async def fail(job: Job, log: Any) -> Transcript:
         raise SessionLost("the line broke")
 
@@ -262,7 +262,7 @@ async def test_a_failure_that_may_be_over_in_a_while_is_tried_again_after_a_paus
     assert (await scene.record()).attempts == 1
 
 
-async def test_a_transcript_that_was_given_up_is_tried_again_and_kept_in_the_end(scene: Scene) -> None:
+async def test_an_incomplete_transcript_is_tried_again_and_stored_after_the_last_attempt(scene: Scene) -> None:
     async def give_up(job: Job, log: Any) -> Transcript:
         whole = a_transcript(job.id)
         gap = Gap(start=1.0, end=2.0, reason="no answer")
@@ -290,7 +290,7 @@ async def test_a_cancelled_job_stops_between_renewals(redis_url: str) -> None:
     await scene.ledger.close()
 
 
-async def test_a_paused_job_stops_and_goes_on_where_it_was(scene: Scene) -> None:
+async def test_a_paused_job_stops_and_continues_where_it_stopped(scene: Scene) -> None:
     running = asyncio.create_task(scene.runner(forever).perform("a", None))
     await scene.begun.wait()
     assert await scene.ledger.pause(["a"]) == ["a"]
@@ -302,7 +302,7 @@ async def test_a_paused_job_stops_and_goes_on_where_it_was(scene: Scene) -> None
     assert await scene.runner(quick).perform("a", None) is Outcome.ENDED
 
 
-async def test_messages_that_make_no_sense(scene: Scene) -> None:
+async def test_invalid_messages_are_refused(scene: Scene) -> None:
     runner = scene.runner(quick)
     for name, inline in ((None, None), (None, {"source": ""}), ("a b", {"source": "x"})):
         assert await runner.perform(name, inline) is Outcome.SKIPPED

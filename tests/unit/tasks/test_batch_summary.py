@@ -1,4 +1,4 @@
-"""A batch as one thing: counts, speed, what is left, failures by reason, and the files that say so."""
+"""The summary of a batch: counts, speed, remaining time, failures by reason, and the summary files."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def test_the_state_of_a_batch(states: list[str], state: str) -> None:
     assert (summary.state, summary.left_s) == (state, None)
 
 
-def test_it_is_paused_when_all_that_waits_is() -> None:
+def test_a_batch_is_paused_when_all_its_waiting_jobs_are() -> None:
     assert summarize("x", [job("a", "queued", paused=True), job("b")], now=1.0).state == "paused"
     assert summarize("x", [job("a", "queued", paused=True), job("b", "queued")], now=1.0).state == "queued"
 
 
-def test_failures_are_grouped_by_what_is_the_same_in_them() -> None:
+def test_failures_are_grouped_by_their_common_reason() -> None:
     hint = 'convert it first, for example: ffmpeg -i "{0}" "{0}.flac"'
     jobs = [
         failed("/in/a.wav", "/in/a.wav: the file is empty (0 bytes)"),
@@ -116,7 +116,7 @@ def a_summary() -> Summary:
     )
 
 
-def test_the_page_says_it_all_and_loads_nothing() -> None:
+def test_the_page_shows_all_facts_and_loads_no_resources() -> None:
     reader = _Reader()
     text = page(a_summary(), Path("/out"))
     reader.feed(text)
@@ -165,7 +165,7 @@ def test_a_summary_names_no_absolute_path_unless_asked(tmp_path: Path) -> None:
     assert f"{root}/a/1.wav" in (out / "summary.json").read_text("utf-8")
 
 
-def test_a_summary_never_lies_over_a_transcript(tmp_path: Path) -> None:
+def test_a_summary_never_overwrites_a_transcript(tmp_path: Path) -> None:
     summary = a_summary()
     one = write_summary(summary, tmp_path)
     assert [path.name for path in one] == ["summary.json", "summary.html"]
@@ -184,7 +184,7 @@ def test_a_summary_never_lies_over_a_transcript(tmp_path: Path) -> None:
     ]
 
 
-def test_a_summary_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_a_summary_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot write the summary"):
         write_summary(a_summary(), tmp_path / "file")
@@ -204,7 +204,7 @@ LIMITS = BatchLimits(
 )
 
 
-def test_what_a_batch_will_take() -> None:
+def test_the_estimate_of_a_batch() -> None:
     probes = [
         SourceProbe(source="long", length_s=3600.0),
         SourceProbe(source="short", length_s=60.0),
@@ -220,7 +220,7 @@ def test_what_a_batch_will_take() -> None:
     assert plan.failures[0].reason == "empty"
 
 
-def test_a_plan_without_silence_without_a_speed_and_of_nothing() -> None:
+def test_an_estimate_without_silence_without_a_speed_and_without_sources() -> None:
     probes = [SourceProbe(source="a", length_s=100.0, speech_s=30.0, silence_s=60.0)]
     plan = estimate_batch(
         probes, [], LIMITS.model_copy(update={"skip_silence": True, "speed": None, "price_per_hour": 0.0})

@@ -1,4 +1,4 @@
-"""The Celery settings that hold up the design."""
+"""The Celery settings that the design depends on."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from tasks.celery_config import for_settings
 from worker.settings import load
 
 
-def test_what_the_design_stands_on() -> None:
+def test_settings_that_the_design_depends_on() -> None:
     app = make_app(load({}, worker_sessions=12, queue="calls"))
     conf = app.conf
     assert conf.task_acks_late

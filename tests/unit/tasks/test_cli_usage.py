@@ -23,13 +23,13 @@ def invoke(*arguments: str, **environ: str) -> Result:
         (("worker", "--loglevel", "info"), "--log-level"),
     ],
 )
-def test_a_mistyped_name_is_answered_with_the_similar_one(arguments: tuple[str, ...], suggestion: str) -> None:
+def test_a_mistyped_command_or_option_suggests_the_similar_one(arguments: tuple[str, ...], suggestion: str) -> None:
     result = invoke(*arguments)
     assert result.exit_code == 2
     assert suggestion in result.output
 
 
-def test_an_unknown_command_unlike_all_others_is_named_alone() -> None:
+def test_an_unknown_command_without_a_similar_one_gets_no_suggestion() -> None:
     result = invoke("qqqqqq")
     assert result.exit_code == 2
     assert "No such command 'qqqqqq'." in result.output

@@ -1,4 +1,4 @@
-"""What `stt-batch doctor` makes of what it is told (pure)."""
+"""Findings of `stt-batch doctor` from given facts (pure)."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ GOOD = {
         ({"aof_last_write_status": "err"}, Status.FAIL, "write to disk failed"),
     ],
 )
-def test_what_redis_tells(change: dict[str, Any], status: Status, says: str) -> None:
+def test_findings_from_redis_info(change: dict[str, Any], status: Status, says: str) -> None:
     found = redis.of_info(GOOD | change)
     (telling,) = [one for one in found if says in one.text]
     assert telling.status is status
@@ -71,7 +71,7 @@ def test_the_clock(ahead_s: float, status: Status, says: str) -> None:
         (Schema(VERSION + 1, VERSION + 1), Status.FAIL, f"reads records up to {VERSION}"),
     ],
 )
-def test_the_form_of_the_ledger(found: Schema | None, status: Status, says: str) -> None:
+def test_the_schema_version_of_the_ledger(found: Schema | None, status: Status, says: str) -> None:
     finding = redis.of_schema(found)
     assert finding.status is status
     assert says in finding.text
@@ -105,7 +105,7 @@ def test_the_settings(given: dict[str, Any], environ: dict[str, str], status: St
     assert [one.status for one in found if says in one.text] == [status]
 
 
-def test_no_word_is_said_of_a_server_on_this_machine() -> None:
+def test_a_service_on_this_machine_gets_no_clear_text_warning() -> None:
     found = doctor.of_settings(load({}, url="http://127.0.0.1:8808", api_key="k"), {})
     assert not any("in clear text" in one.text for one in found)
 
@@ -114,7 +114,7 @@ async def test_outputs_and_disk(tmp_path: Path) -> None:
     inside = load({}, allowed_outputs=str(tmp_path), temp_dir=str(tmp_path), downloads_max_gb=1e-6)
     (found,) = await storage.check_outputs(inside, ())
     assert found.status is Status.OK
-    assert not list(tmp_path.iterdir()), "the probe is gone"  # noqa: ASYNC240
+    assert not list(tmp_path.iterdir()), "the probe is deleted"  # noqa: ASYNC240
     outside, missing, _ = await storage.check_outputs(inside, ("/elsewhere", f"{tmp_path}/no/such"))
     assert outside.status is missing.status is Status.FAIL
     assert "STT_ALLOWED_OUTPUTS" in outside.text
@@ -124,7 +124,7 @@ async def test_outputs_and_disk(tmp_path: Path) -> None:
     assert disk.status is Status.WARN
 
 
-async def test_an_output_without_room_is_named_and_nothing_is_left(
+async def test_an_output_without_space_is_reported_and_the_probe_is_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write = Path.write_bytes

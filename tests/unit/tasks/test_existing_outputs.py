@@ -1,4 +1,4 @@
-"""What lies in the output folder already: whose it is, and whether it is whole."""
+"""Existing files in the output folder: the job they belong to, and whether they are complete."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def written(folder: Path, transcript: Transcript, *formats: str) -> None:
     write(transcript, LocalOutputs(folder, "x/a", formats or ("json", "srt")))
 
 
-def test_the_files_of_a_job_tell_that_it_is_done(tmp_path: Path) -> None:
+def test_the_files_of_a_job_show_that_it_is_done(tmp_path: Path) -> None:
     transcript, spec = a_transcript("j", (a_segment(),)), spec_of(tmp_path)
     assert not all_there(spec)
     written(tmp_path, transcript)
@@ -32,7 +32,7 @@ def test_the_files_of_a_job_tell_that_it_is_done(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("what", ["nothing", "no srt", "no json asked", "cut off", "incomplete", "not json"])
-def test_what_does_not(tmp_path: Path, what: str) -> None:
+def test_files_that_do_not_show_that_a_job_is_done(tmp_path: Path, what: str) -> None:
     transcript, spec = a_transcript("j", (a_segment(),)), spec_of(tmp_path)
     document = tmp_path / "x" / "a.json"
     if what == "no srt":

@@ -1,4 +1,4 @@
-"""A walk through a folder names every media file that it passes over, and why."""
+"""The scan of a folder reports every media file that is left out, with the reason."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_recordings_with_unusual_endings_are_taken(folder: Path, ending: str) ->
     assert looked(folder)[0] == ["a.wav", f"b.{ending.upper()}"]
 
 
-def test_files_without_media_are_passed_over_without_a_word(folder: Path) -> None:
+def test_files_without_media_are_ignored_silently(folder: Path) -> None:
     (folder / "notes.txt").write_text("hello")
     (folder / "letter").write_text("hello " * 1000)
     (folder / "empty.dat").touch()
@@ -52,7 +52,7 @@ def test_files_without_media_are_passed_over_without_a_word(folder: Path) -> Non
     assert looked(folder) == (["a.wav"], {})
 
 
-def test_audio_under_a_name_that_is_none_of_audio(folder: Path) -> None:
+def test_audio_with_the_ending_of_another_format_is_reported(folder: Path) -> None:
     for coding, name in ((WAV, "b.dat"), (FLAC, "rec0001"), (MP3, "c.BAK")):
         path = write_signal(folder / f"x.{coding.ending}", TONE, 16000, coding)
         path.rename(folder / name)
@@ -67,14 +67,14 @@ def test_audio_under_a_name_that_is_none_of_audio(folder: Path) -> None:
     assert "but its name has no ending" in passed["rec0001"]
 
 
-def test_a_transport_stream_is_no_typescript(folder: Path) -> None:
+def test_a_transport_stream_is_not_typescript(folder: Path) -> None:
     kind = next(kind for kind in TRACK_FILES if kind.ending == "ts")
     write_tracks(folder / "b.ts", [TONE[:RATE]], kind)
     (folder / "cut.ts").write_bytes((folder / "b.ts").read_bytes()[77:])
     assert looked(folder)[0] == ["a.wav", "b.ts", "cut.ts"]
 
 
-def test_hidden_recordings_are_named(folder: Path) -> None:
+def test_hidden_recordings_are_reported(folder: Path) -> None:
     (folder / ".trash" / "deep").mkdir(parents=True)
     shutil.copy(folder / "a.wav", folder / ".b.wav")
     shutil.copy(folder / "a.wav", folder / "._b.wav")
@@ -113,12 +113,12 @@ def test_special_files_are_listed(folder: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_a_folder_that_cannot_be_read_is_named(folder: Path) -> None:
+def test_an_unreadable_folder_is_reported(folder: Path) -> None:
     (folder / "locked").mkdir(mode=0)
     assert looked(folder)[1] == {"locked": "is a folder that cannot be read: Permission denied"}
 
 
-def test_without_the_extra_its_files_are_named(folder: Path) -> None:
+def test_files_that_need_the_missing_extra_are_reported(folder: Path) -> None:
     (folder / "b.m4a").touch()
     assert looked(folder, media=False) == (["a.wav"], {"b.m4a": find_recordings.NEEDS_MEDIA})
 

@@ -1,4 +1,4 @@
-"""The health file and the look at it."""
+"""The health file and its check."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_process_that_beats_is_alive_and_ready_once_it_says_so(path: Path) -> 
 
 
 @pytest.mark.parametrize("part", ["loop", "timer", "written"])
-def test_one_part_that_stands_still_is_enough_to_be_stuck(path: Path, part: str) -> None:
+def test_one_part_without_heartbeat_makes_the_process_stuck(path: Path, part: str) -> None:
     heartbeat = Heartbeat(str(path), "loop", "timer")
     heartbeat.ready()
     heartbeat.write()
@@ -63,7 +63,7 @@ def test_one_part_that_stands_still_is_enough_to_be_stuck(path: Path, part: str)
     assert problem(str(path), max_age_s=MAX_AGE_S + 60) is None
 
 
-def test_a_part_that_has_a_reason_to_be_silent_is_not_asked_for(path: Path) -> None:
+def test_a_paused_part_needs_no_heartbeat(path: Path) -> None:
     heartbeat = Heartbeat(str(path), "loop", "timer")
     heartbeat.pause("timer")
     heartbeat.write()
@@ -73,14 +73,14 @@ def test_a_part_that_has_a_reason_to_be_silent_is_not_asked_for(path: Path) -> N
     assert list(json.loads(path.read_text())["beats"]) == ["loop", "timer"]
 
 
-def test_a_file_of_an_earlier_boot_is_no_sign_of_life(path: Path) -> None:
+def test_a_file_of_an_earlier_boot_is_unhealthy(path: Path) -> None:
     Heartbeat(str(path), "loop").write()
     age(path, "written", -3600)
     assert "before the machine was started" in (problem(str(path)) or "")
 
 
 @pytest.mark.parametrize("content", [None, "", "{}", "[]", '{"pid": 1, "written": "x", "beats": {}}', "\x00"])
-def test_a_file_that_is_none_is_unhealthy_and_says_why(path: Path, content: str | None) -> None:
+def test_a_missing_or_malformed_file_is_unhealthy_with_the_reason(path: Path, content: str | None) -> None:
     if content is not None:
         path.write_text(content)
     assert str(path) in (problem(str(path)) or "")
@@ -94,7 +94,7 @@ def test_without_a_path_nothing_is_written(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
-def test_the_file_goes_with_the_process(path: Path) -> None:
+def test_the_file_is_deleted_at_the_end_of_the_process(path: Path) -> None:
     heartbeat = Heartbeat(str(path), "loop")
     heartbeat.write()
     heartbeat.remove()
@@ -102,7 +102,7 @@ def test_the_file_goes_with_the_process(path: Path) -> None:
     heartbeat.remove()
 
 
-async def test_a_loop_keeps_it_up_to_date_and_asks_whether_all_is_well(path: Path) -> None:
+async def test_the_loop_writes_the_file_and_asks_for_the_problem(path: Path) -> None:
     heartbeat = Heartbeat(str(path), "loop")
     answers: list[str | None] = ["the model still loads"]
     keeping = asyncio.create_task(heartbeat.run("loop", lambda: answers[0]))
@@ -118,13 +118,13 @@ async def test_a_loop_keeps_it_up_to_date_and_asks_whether_all_is_well(path: Pat
 async def test_a_full_disk_does_not_end_the_process(path: Path, caplog: pytest.LogCaptureFixture) -> None:
     heartbeat = Heartbeat(str(path.parent / "gone" / "health"), "loop")
     keeping = asyncio.create_task(heartbeat.run("loop"))
-    await async_wait_until(lambda: "health file" in caplog.text, "it is told")
+    await async_wait_until(lambda: "health file" in caplog.text, "the failure is logged")
     assert not keeping.done()
     keeping.cancel()
     await asyncio.wait((keeping,))
 
 
-def test_the_command_says_it_by_its_exit_status(path: Path) -> None:
+def test_the_command_reports_health_by_its_exit_status(path: Path) -> None:
     def ask(*arguments: str, environ: str | None = None) -> tuple[int, str]:
         result = CliRunner().invoke(main, ["health", *arguments], env={"STT_HEALTH_FILE": environ})
         return result.exit_code, result.output
@@ -142,7 +142,7 @@ def test_the_command_says_it_by_its_exit_status(path: Path) -> None:
     assert ask("--max-age", "3", "--file", str(path))[0] == 1
 
 
-def test_a_look_costs_little(path: Path) -> None:
+def test_a_health_check_is_cheap(path: Path) -> None:
     """It runs every few seconds in every container; the whole command line would take three times as long."""
     heartbeat = Heartbeat(str(path), "loop")
     heartbeat.write()

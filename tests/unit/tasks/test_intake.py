@@ -1,4 +1,4 @@
-"""What an entry of the intake may be: anything; what it becomes: a request, or a refusal that says why."""
+"""An intake entry with any content becomes a request, or a refusal with the reason."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ values = st.binary(max_size=60) | st.text(max_size=60).map(str.encode) | documen
 
 
 @given(st.dictionaries(names, values, max_size=4), st.integers(1, 9))
-def test_nothing_else_ever_happens(fields: dict[bytes, bytes], deliveries: int) -> None:
+def test_any_entry_becomes_a_request_or_a_refusal(fields: dict[bytes, bytes], deliveries: int) -> None:
     try:
         request = read_request(StreamEntry("1-0", deliveries, fields))
     except BadJob:

@@ -1,4 +1,4 @@
-"""What follows a failed attempt at a job, as a table and as properties."""
+"""The retry policy for failed attempts at a job, as a table and as properties."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Jobs as values: what is refused, what makes two jobs the same one."""
+"""Job specifications: refused values, and the identity of jobs."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ assert os.waitpid(pid, 0)[1] == 0
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=30, env={**os.environ})
 
 
-def test_a_stopped_loop_lets_what_runs_on_it_end() -> None:
+def test_a_stopped_loop_lets_its_running_tasks_end() -> None:
     ended: list[str] = []
 
     async def background() -> None:

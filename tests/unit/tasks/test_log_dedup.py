@@ -1,4 +1,4 @@
-"""Log lines that say the same again and again."""
+"""Repeated log lines are suppressed and counted."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_four_a_second_become_a_few_a_minute_and_a_count(dedup: LogDeduplicator,
     ]
 
 
-def test_the_count_is_told_with_whatever_line_comes_next(dedup: LogDeduplicator, clock: Clock) -> None:
+def test_the_count_is_written_before_the_next_line(dedup: LogDeduplicator, clock: Clock) -> None:
     away = {"event": "intake: Redis is away", "error": "x"}
     for _ in range(MAX_EQUAL_LINES + 4):
         list(dedup.filter(record(away, level=logging.WARNING, exc_info=(ValueError, ValueError(), None))))
@@ -57,22 +57,22 @@ def test_the_count_is_told_with_whatever_line_comes_next(dedup: LogDeduplicator,
     assert told.msg["event"] == "4 times more within 60 s: intake: Redis is away"
     assert (told.msg["error"], told.levelno, told.exc_info) == ("x", logging.WARNING, None)
     assert other.getMessage() == "something else"
-    assert words(dedup.filter(record(away))) == ["intake: Redis is away"], "from then on anew"
+    assert words(dedup.filter(record(away))) == ["intake: Redis is away"], "the count starts again"
 
 
-def test_what_differs_in_anything_is_written(dedup: LogDeduplicator) -> None:
+def test_lines_that_differ_in_any_value_are_written(dedup: LogDeduplicator) -> None:
     lines = [record({"event": "job failed", "job": f"job-{number}"}) for number in range(50)]
     lines += [record("attempt %s", number) for number in range(50)]
     lines += [record("same", name=f"logger-{number}") for number in range(50)]
     assert [one for line in lines for one in dedup.filter(line)] == lines
 
 
-def test_debug_is_never_held_back(dedup: LogDeduplicator) -> None:
+def test_debug_lines_are_never_suppressed(dedup: LogDeduplicator) -> None:
     lines = [record("a frame", level=logging.DEBUG) for _ in range(50)]
     assert [one for line in lines for one in dedup.filter(line)] == lines
 
 
-def test_memory_is_bounded_and_what_is_forgotten_is_told(dedup: LogDeduplicator) -> None:
+def test_memory_is_bounded_and_the_counts_of_dropped_lines_are_written(dedup: LogDeduplicator) -> None:
     for _ in range(MAX_EQUAL_LINES + 1):
         list(dedup.filter(record("the first")))
     written = [one for number in range(3 * MAX_DIFFERENT_LINES) for one in dedup.filter(record(f"line {number}"))]

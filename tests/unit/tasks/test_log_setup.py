@@ -1,4 +1,4 @@
-"""Log lines: their form, what is on them, and what is never."""
+"""Log lines: their form and content, and the absence of secrets."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_line_of_json_is_one_event_with_its_context(lines: Lines) -> None:
     assert "session" not in third
 
 
-def test_a_line_of_text_holds_the_same(lines: Lines) -> None:
+def test_a_line_of_text_has_the_same_content(lines: Lines) -> None:
     log_setup.set_up(settings())
     with structlog.contextvars.bound_contextvars(job="f00"):
         structlog.get_logger("tasks.x").info("job started", attempt=1, why="no reason")
@@ -103,7 +103,7 @@ def test_an_exception_is_part_of_its_event(lines: Lines, form: str) -> None:
         assert ["Traceback" in entry["exception"] for entry in found] == [True, True]
 
 
-def test_what_ends_a_thread_or_the_process_is_a_line_too(lines: Lines) -> None:
+def test_an_uncaught_exception_is_a_log_line(lines: Lines) -> None:
     log_setup.set_up(settings(STT_LOG_FORMAT="json"))
 
     thread = threading.Thread(target=fail, args=("in a thread",))

@@ -1,4 +1,4 @@
-"""Manifests: CSV and JSON lines that mean the same, and what is wrong with others."""
+"""Manifests: equivalent CSV and JSON lines, and the errors of invalid ones."""
 
 from __future__ import annotations
 
@@ -97,13 +97,13 @@ def test_channels_of_single_sources(tmp_path: Path) -> None:
         ("l.jsonl", "\n".join('{"x": 1}' for _ in range(9)), "and 4 more"),
     ],
 )
-def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, name: str, text: str, problem: str) -> None:
+def test_errors_are_reported_with_their_line(tmp_path: Path, name: str, text: str, problem: str) -> None:
     with pytest.raises(BadJob, match=problem) as caught:
         read_manifest(write(tmp_path, name, text))
     assert str(caught.value).startswith(f"{tmp_path}/{name}: ")
 
 
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     (tmp_path / "l.csv").write_bytes(b"source\n\xff\xfe.wav\n")
     with pytest.raises(BadJob, match="is not UTF-8 text"):
         read_manifest(tmp_path / "l.csv")

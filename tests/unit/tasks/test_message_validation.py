@@ -1,4 +1,4 @@
-"""The check of raw queue messages: every form that ended a worker, and its whole kind, is refused with its reason."""
+"""Validation of raw queue messages: every kind of message that ended a worker is refused with its reason."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ def test_messages_of_celery_are_passed_on() -> None:
     ],
 )
 @pytest.mark.parametrize("kind", ["callbacks", "errbacks", "chain"])
-def test_no_task_follows_into_a_key_that_is_no_queue(kind: str, queue: str) -> None:
+def test_no_following_task_writes_to_a_key_that_is_not_a_queue(kind: str, queue: str) -> None:
     """The worker writes the list with its own rights: in the place of `unacked` it would stop all workers."""
     follows = {"task": "x", "options": {"queue": queue}}
     raw = of(envelope(body=wrapped([["id"], {}, {kind: [follows]}])))
@@ -245,7 +245,7 @@ def test_no_task_follows_into_a_key_that_is_no_queue(kind: str, queue: str) -> N
         rebuilt(raw, "stt", "stt:")
 
 
-def test_no_task_follows_below_a_prefix_of_plain_letters() -> None:
+def test_no_following_task_writes_below_a_prefix_of_plain_letters() -> None:
     raw = of(envelope(body=wrapped([["id"], {}, {"chain": [{"task": "x", "options": {"queue": "prod_leases"}}]}])))
     rebuilt(raw, "stt", "stt:")
     with pytest.raises(MessageRefused, match="be no key of the workers"):

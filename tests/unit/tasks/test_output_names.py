@@ -1,4 +1,4 @@
-"""Which files are found, and that every one gets a name of its own."""
+"""Expansion of arguments to sources, and unique names for their transcripts."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_the_same_name_under_two_arguments(tmp_path: Path) -> None:
     }
 
 
-def test_a_file_given_twice_is_done_once(tmp_path: Path) -> None:
+def test_a_file_named_twice_is_transcribed_once(tmp_path: Path) -> None:
     make(tmp_path, "in/a.wav")
     (tmp_path / "in/link.wav").symlink_to("a.wav")
     assert names(tmp_path, "in", "in/a.wav", "in/../in/a.wav") == {"in/a.wav": "a"}
@@ -80,7 +80,7 @@ def test_sources_that_differ_in_case_only(tmp_path: Path) -> None:
     assert names(tmp_path, "in") == {"in/call.wav": "call", "in/Call.wav": "Call"}
 
 
-def test_never_over_a_source(tmp_path: Path) -> None:
+def test_no_output_replaces_a_source(tmp_path: Path) -> None:
     make(tmp_path, "speech.txt", "a.wav")
     assert names(tmp_path, "speech.txt", "a.wav", out=".") == {"speech.txt": "speech.txt", "a.wav": "a"}
 
@@ -120,7 +120,7 @@ def test_a_manifest(tmp_path: Path) -> None:
     assert [item.id for item in found] == ["call-1", None, None, None, None]
 
 
-def test_names_a_manifest_cannot_mean(tmp_path: Path) -> None:
+def test_equal_output_names_in_a_manifest_are_refused(tmp_path: Path) -> None:
     make(tmp_path, "a.wav", "b.wav")
     (tmp_path / "l.jsonl").write_text('{"source": "a.wav", "out_name": "x"}\n{"source": "b.wav", "out_name": "X"}\n')
     with pytest.raises(BadJob, match="2 sources have the same out_name"):

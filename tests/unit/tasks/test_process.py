@@ -39,7 +39,7 @@ def test_all_task_threads_share_one_runner(process: Process) -> None:
     assert None not in runners
 
 
-def test_a_draining_process_begins_no_job(process: Process, loop: LoopThread) -> None:
+def test_a_draining_process_starts_no_job(process: Process, loop: LoopThread) -> None:
     runner = process.runner()
     assert runner is not None
     process.drain()
@@ -54,7 +54,7 @@ def test_a_process_can_end_before_it_was_prepared(process: Process, step: str) -
     process.close()
 
 
-async def test_redis_may_be_away_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_redis_may_be_unreachable_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(_: Ledger) -> None:
         raise LedgerUnavailable("no answer; check STT_REDIS_URL")
 

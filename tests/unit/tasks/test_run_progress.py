@@ -1,4 +1,4 @@
-"""How a run is getting on, from records."""
+"""The progress of a run, computed from records."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_speed_fraction_and_time_left() -> None:
     assert a.behind_s == 10
 
 
-def test_what_was_done_before_does_not_count_as_speed() -> None:
+def test_audio_done_before_the_run_does_not_count_as_speed() -> None:
     resumed, skipped = files(100, 100)
     skipped.skipped, skipped.record = True, a_record("done", 50, 50)
     tracker = RunTracker([resumed, skipped])
@@ -83,7 +83,7 @@ def test_an_error_of_an_earlier_attempt_is_no_failure() -> None:
     assert file.error is None
 
 
-def test_of_many_jobs_those_that_run_and_some_others_are_looked_at() -> None:
+def test_of_many_jobs_the_running_ones_and_some_waiting_ones_are_polled() -> None:
     tracker = RunTracker(files(*[1] * (MAX_WAITING_POLLED * 4)))
     running = str(MAX_WAITING_POLLED * 4 - 1)
     seen: set[str | None] = set()
@@ -96,7 +96,7 @@ def test_of_many_jobs_those_that_run_and_some_others_are_looked_at() -> None:
     assert seen == {file.job_id for file in tracker.files}
 
 
-def test_last_text_stays_until_there_is_new() -> None:
+def test_the_last_partial_text_remains_until_the_next_one() -> None:
     (file,) = files(1)
     tracker = RunTracker([file])
     tracker.update(file, a_record("running", partial="hello"))
@@ -108,11 +108,11 @@ def test_last_text_stays_until_there_is_new() -> None:
     ("seconds", "text"),
     [(None, "–"), (0, "0:00"), (59.6, "1:00"), (61, "1:01"), (3600, "1:00:00"), (36061, "10:01:01")],
 )
-def test_clock(seconds: float | None, text: str) -> None:
+def test_durations_are_formatted_as_minutes_and_hours(seconds: float | None, text: str) -> None:
     assert format_duration(seconds) == text
 
 
-def test_factor() -> None:
+def test_speeds_are_formatted_as_factors() -> None:
     assert (format_speed(None), format_speed(12.34)) == ("–", "12.3x")
 
 

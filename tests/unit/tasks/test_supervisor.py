@@ -1,4 +1,4 @@
-"""The guard ends its command whenever its starter is gone."""
+"""The supervisor ends its command when the process that started it has ended."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def say(process: subprocess.Popen[str], word: str) -> None:
 
 
 @pytest.mark.parametrize("word", ["stop", ""])
-def test_the_end_of_the_lifeline_ends_the_command(word: str) -> None:
+def test_the_end_of_standard_input_ends_the_command(word: str) -> None:
     process, pid = start()
     say(process, word)
     assert process.wait(10) == 128 + signal.SIGTERM
@@ -74,7 +74,7 @@ def test_kill_means_at_once() -> None:
     assert gone(pid)
 
 
-def test_an_orphan_is_given_time_and_a_goodbye_is_not() -> None:
+def test_an_orphan_runs_on_for_some_time_but_a_stopped_command_does_not() -> None:
     process, _ = start(orphan_s=0.5)
     started = time.monotonic()
     say(process, "")
@@ -86,7 +86,7 @@ def test_an_orphan_is_given_time_and_a_goodbye_is_not() -> None:
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the kernel's help is Linux's")
-def test_a_killed_guard_takes_its_command_with_it() -> None:
+def test_a_killed_supervisor_ends_its_command() -> None:
     process, pid = start(stubborn=True)
     process.kill()
     process.wait(10)

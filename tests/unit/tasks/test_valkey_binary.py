@@ -1,4 +1,4 @@
-"""The embedded Valkey runs only when it is the binary that is known."""
+"""The embedded Valkey runs only if it is the known binary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""When a file of a watched folder is taken to be whole."""
+"""Detection of complete files in a watched folder."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_a_file_settles_when_it_is_unchanged_for_long_enough() -> None:
     assert (arrivals.settled(60.0), arrivals.waiting, arrivals.known) == ({}, (), (A,))
 
 
-def test_every_change_starts_the_wait_anew() -> None:
+def test_every_change_restarts_the_wait() -> None:
     for change in (replace(ONE, size_bytes=101), replace(ONE, mtime_ns=2), replace(ONE, inode=8)):
         arrivals = SettlingFiles(5.0)
         arrivals.seen(A, ONE, 0.0)
@@ -35,7 +35,7 @@ def test_every_change_starts_the_wait_anew() -> None:
         assert arrivals.settled(9.0) == {A: change}
 
 
-def test_a_taken_file_comes_again_when_it_changes_or_comes_back() -> None:
+def test_a_taken_file_settles_again_when_it_changes_or_is_created_again() -> None:
     arrivals = SettlingFiles(1.0)
     arrivals.seen(A, ONE, 0.0)
     arrivals.take(A)
@@ -48,7 +48,7 @@ def test_a_taken_file_comes_again_when_it_changes_or_comes_back() -> None:
     assert list(arrivals.settled(21.0)) == [A]
 
 
-def test_one_that_could_not_be_taken_stays_ready() -> None:
+def test_a_file_that_was_not_taken_remains_ready() -> None:
     arrivals = SettlingFiles(1.0)
     arrivals.seen(A, ONE, 0.0)
     arrivals.seen(B, ONE, 0.5)
