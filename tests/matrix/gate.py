@@ -1,4 +1,4 @@
-"""The combinations that the default suite reads: some of each tool, container and shape."""
+"""The combinations that the default suite runs: some of each tool, container and shape."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Containers and codings of the matrix: everything that FFmpeg (in PyAV or as a command) and sox write here.
+"""Containers and codings of the matrix: all that FFmpeg (in PyAV or as a command) and sox can write here.
 
 Left out, each with its reason:
 - raw codings without a header (alaw, g722, s16le …): no program can tell their rate. `test_decode.py` tests the
@@ -27,7 +27,7 @@ Tool = Literal["pyav", "ffmpeg", "sox", "sndfile"]
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """An encoder. `rate` in Hz; `second` the rate after a change inside the file."""
+    """An encoder. `rate`: in Hz; `second`: the rate after a change inside the file."""
 
     encoder: str
     rate: int = 48000
@@ -35,9 +35,9 @@ class Coding:
     second: int = 44100
     lossy: bool = False
     frame_s: float = 0.0
-    """How much longer a padded last frame may make the file."""
+    """Maximum seconds that a padded last frame adds to the file."""
     words: bool = True
-    """Tones survive; not in a model of the voice."""
+    """Whether the coding preserves tones. Voice models do not."""
 
 
 def _lossy(encoder: str, rate: int = 48000, channels: int = 1, second: int = 44100) -> Coding:
@@ -90,7 +90,7 @@ def coding(encoder: str) -> Coding:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """A kind of file. `codings` as words, in one string."""
+    """A container format. `codings`: names separated by spaces."""
 
     muxer: str
     ending: str
@@ -98,18 +98,18 @@ class Container:
     tool: Tool = "pyav"
     options: dict[str, str] = field(default_factory=dict, hash=False)
     picture: str | None = None
-    """The encoder of a picture, where the container may have one: the audio of a `late` file starts behind it."""
+    """The video encoder, if the container may have video. The audio of a `late` file starts after the video."""
     must_picture: bool = False
     holes: bool = False
-    """Each packet has a time of its own."""
+    """Whether each packet has its own timestamp."""
     joins: bool = False
-    """Two files, one behind the other, are one file."""
+    """Whether two concatenated files are one valid file."""
     unknown: dict[str, str] | None = field(default=None, hash=False)
     """Options of the muxer for a file written to a pipe. It is None for muxers that must seek."""
     cuts: dict[str, str] | None = field(default_factory=dict, hash=False)
     """Options with which a truncated file can still be opened. It is None where that is impossible."""
     says_length: bool = True
-    """A truncated file differs from a whole one."""
+    """Whether a truncated file differs from a complete one."""
 
     def __iter__(self) -> Iterator[Coding]:
         return map(coding, self.codings.split())

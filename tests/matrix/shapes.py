@@ -1,4 +1,4 @@
-"""The cases of the matrix: each container and coding in each shape that makes sense for it, and what must be read."""
+"""The cases of the matrix: each container and coding in each suitable shape, with the expected result."""
 
 from __future__ import annotations
 
@@ -43,9 +43,9 @@ class Expected:
     duration_s: float
     may_warn: bool = False
     one_of: tuple[str, ...] = ()
-    """Texts, one of which a warning must have."""
+    """Texts, one of which must be part of a warning."""
     at_least: int | None = None
-    """Of a truncated file: only the first words are there, at least so many."""
+    """For a truncated file, the minimum number of words from the start; None for complete files."""
 
 
 def cases() -> Iterator[Case]:
@@ -57,7 +57,7 @@ def cases() -> Iterator[Case]:
 
 def _shapes(container: Container, coding: Coding) -> Iterator[Shape]:
     yield "plain"
-    # Without words the other shapes have nothing to compare.
+    # Without words, the other shapes cannot be compared.
     if not coding.words:
         return
     yield "misnamed"
@@ -66,7 +66,7 @@ def _shapes(container: Container, coding: Coding) -> Iterator[Shape]:
     if container.tool != "pyav":
         return
     if container.picture and container.holes and not container.must_picture:
-        # Alone it would not be late: a player starts with the first thing there is.
+        # Without video the audio would not be late: players start with the first stream.
         yield "late"
     if container.holes and coding.encoder != "wavpack" and not _without_times(container, coding):
         yield "hole"
@@ -77,7 +77,7 @@ def _shapes(container: Container, coding: Coding) -> Iterator[Shape]:
 
 
 def _has_index_at_end(container: Container, coding: Coding) -> bool:
-    """A truncated file is refused as cut off: nothing can be read without its index."""
+    """Whether a truncated file is refused, because it cannot be read without the index at its end."""
     return container.muxer == "wtv" or (container.muxer == "caf" and not coding.encoder.startswith("pcm_"))
 
 
@@ -86,7 +86,7 @@ def _without_times(container: Container, coding: Coding) -> bool:
 
 
 def _has_wandering_times(container: Container, coding: Coding) -> bool:
-    """FFmpeg's times of PCM in a program stream wander 10 ms around those of the samples."""
+    """Whether FFmpeg's timestamps deviate: those of PCM in a program stream differ by up to 10 ms from the samples."""
     return container.muxer in ("mpeg", "vob") and coding.encoder.startswith("pcm_")
 
 
@@ -129,7 +129,7 @@ def _signal(rate: int) -> np.ndarray:
 
 
 def _pause_s() -> float:
-    """The middle of the longest pause."""
+    """Second of the middle of the longest pause."""
     gaps = [(b.start - a.end, (a.end + b.start) / 2) for a, b in pairwise(_WORDS)]
     return max(gaps)[1]
 
@@ -139,7 +139,7 @@ def _moved(by_s: float, after_s: float = 0.0) -> tuple[ToneWord, ...]:
 
 
 def _join(path: Path, container: Container, coding: Coding, at_s: float) -> None:
-    """The first part as it is, the second at another rate, or with other channels where the coding has one rate."""
+    """Joins a first part with a second one of another rate, or of other channels if the coding has a single rate."""
     first = write(path.with_stem("1"), _signal(coding.rate)[: round(at_s * coding.rate)], container, coding)
     other = replace(coding, rate=coding.second)
     if coding.second == coding.rate:

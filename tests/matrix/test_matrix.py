@@ -1,4 +1,4 @@
-"""Every container and coding in every shape, read as a job reads it: all words, at their times, and the duration."""
+"""Each container and coding in each shape is read as by a job: all words at their times, and the duration."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LOSSY_WITHIN_S = 0.06
 _DURATION_WITHIN_S = 0.1
 _NEVER = ("nothing after that", "which is implausible", "cut off or damaged")
 _JOINED_S = 0.05
-"""Where files were joined, encoders add silence at the end of the first and the start of the second."""
+"""Seconds of silence that encoders add at the end of the first joined file and at the start of the second."""
 
 ALL = list(cases())
 

@@ -20,7 +20,7 @@ _BIT_RATES = {"libopencore_amrnb": 12_200, "g726": 32_000, "g726le": 32_000, "ea
 
 
 class Pipe:
-    """A file object that cannot seek, so that a header written to it never learns the length."""
+    """A file object that cannot seek, so that a header never declares the final length."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")

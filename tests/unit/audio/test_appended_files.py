@@ -1,4 +1,4 @@
-"""Files appended to others, of each container that says where it ends: no reader goes beyond that by itself."""
+"""Files appended to other files: all are read, although readers stop at the end that the first header declares."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def media(path: Path, number: int, kind: tuple[str, str, dict[str, str]], rate: 
 
 
 def assert_all_said(path: Path, *numbers: int, tolerance_s: float = 0.03) -> None:
-    """The words of each file, each file after the one before."""
+    """Asserts that the words of all files are heard in order."""
     with open_source(path) as source:
         found = tones.decode_pcm16(b"".join(wire_frames(source, 16000, 4000)))
         assert source.frames_decoded / source.info.sample_rate == pytest.approx(LENGTH_S * len(numbers), abs=0.25)
@@ -62,29 +62,29 @@ def assert_all_said(path: Path, *numbers: int, tolerance_s: float = 0.03) -> Non
 
 
 @pytest.mark.parametrize("kind", SNDFILE, ids="-".join)
-def test_files_for_libsndfile(tmp_path: Path, kind: tuple[str, str]) -> None:
+def test_appended_files_for_libsndfile_are_all_read(tmp_path: Path, kind: tuple[str, str]) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"".join(sndfile(tmp_path / "one", number, kind) for number in range(3)))
     assert_all_said(path, 0, 1, 2)
 
 
 @pytest.mark.parametrize("kind", MEDIA, ids=lambda kind: "-".join([*kind[:2], *kind[2]]))
-def test_files_for_ffmpeg(tmp_path: Path, kind: tuple[str, str, dict[str, str]]) -> None:
+def test_appended_files_for_ffmpeg_are_all_read(tmp_path: Path, kind: tuple[str, str, dict[str, str]]) -> None:
     path = tmp_path / "a.bin"
     path.write_bytes(b"".join(media(tmp_path / "one", number, kind) for number in range(3)))
-    # Each file begins with up to 60 ms of its encoder's silence where the container does not say how much it is.
+    # Each file may begin with up to 60 ms of encoder silence, which some containers do not declare.
     assert_all_said(path, 0, 1, 2, tolerance_s=0.2)
 
 
 @pytest.mark.parametrize("tag", [_APE_TAG, _ID3_TAG, _APE_TAG + _ID3_TAG], ids=["ape", "id3", "both"])
-def test_tags_between_files(tmp_path: Path, tag: bytes) -> None:
+def test_files_with_tags_between_them_are_all_read(tmp_path: Path, tag: bytes) -> None:
     path = tmp_path / "a.wav"
     files = [sndfile(tmp_path / "one", number, ("WAV", "PCM_16")) for number in range(2)]
     path.write_bytes(tag.join(files))
     assert_all_said(path, 0, 1)
 
 
-def test_files_of_other_rates_channels_and_kinds(tmp_path: Path) -> None:
+def test_appended_files_may_differ_in_rate_channels_and_format(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     wav = sndfile(tmp_path / "one", 0, ("WAV", "PCM_16"), 8000)
     m4a = media(tmp_path / "two", 1, ("mp4", "aac", {}), 44100)
@@ -93,8 +93,8 @@ def test_files_of_other_rates_channels_and_kinds(tmp_path: Path) -> None:
     assert_all_said(path, 0, 1, 2, tolerance_s=0.06)
 
 
-def test_a_first_file_that_was_not_closed(tmp_path: Path) -> None:
-    """The size of its audio is 0."""
+def test_an_unclosed_first_file_is_read_with_the_files_after_it(tmp_path: Path) -> None:
+    """The header of an unclosed file declares a size of 0."""
     path = tmp_path / "a.wav"
     wav = sndfile(tmp_path / "one", 0, ("WAV", "PCM_16"))
     at = wav.index(b"data") + 4
@@ -105,7 +105,7 @@ def test_a_first_file_that_was_not_closed(tmp_path: Path) -> None:
         assert "gives no length" in source.warnings[0]
 
 
-def test_the_index_that_live_fragments_repeat_begins_no_file(tmp_path: Path) -> None:
+def test_a_repeated_index_of_live_fragments_begins_no_file(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     data = media(path, 0, ("mp4", "aac", _FRAGMENTED))
     boxes: list[bytes] = []
@@ -123,7 +123,7 @@ def test_the_index_that_live_fragments_repeat_begins_no_file(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("kind", [*SNDFILE[:3], *MEDIA[:6]], ids=str)
-def test_a_file_inside_the_audio_of_another_begins_no_file(tmp_path: Path, kind: Any) -> None:
+def test_bytes_of_a_file_inside_the_audio_begin_no_file(tmp_path: Path, kind: Any) -> None:
     path = tmp_path / "one"
     data = (sndfile if len(kind) == 2 else media)(path, 0, kind)
     path.write_bytes(data + b"some bytes" + data)

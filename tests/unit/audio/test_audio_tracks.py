@@ -1,4 +1,4 @@
-"""Audio tracks of a container: which one is read, what is said of the others, and all of them as channels."""
+"""Audio tracks of a container: selection, warnings about other tracks, and all tracks as channels."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_silent_first_track_is_named(tmp_path: Path, kind: TrackFile) -> None:
         )
 
 
-def test_an_mxf_with_sixteen_tracks(tmp_path: Path) -> None:
+def test_all_sixteen_tracks_of_an_mxf_file_can_be_read(tmp_path: Path) -> None:
     path = write_tracks(tmp_path / "a.mxf", [SILENCE] * 15 + [SIGNALS[2]], MXF)
     with open_source(path, track=16) as source:
         assert words_of(source) == numbers(2)
@@ -82,7 +82,7 @@ def test_an_mxf_with_sixteen_tracks(tmp_path: Path) -> None:
         assert len(source.info.tracks) == 16
 
 
-def test_one_track_is_all_tracks_of_a_file_without_others(tmp_path: Path) -> None:
+def test_a_single_track_is_read_if_all_tracks_are_requested(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.wav", SIGNALS[0], RATE, WAV)
     for track in (None, 1):
         with open_source(path, track=track) as source:
@@ -137,17 +137,17 @@ def test_a_job_resumes_only_with_its_own_track(tmp_path: Path, other: object) ->
 
 
 @pytest.mark.parametrize(("given", "expected"), [(None, None), ("all", "all"), (" ALL ", "all"), (2, 2), ("16", 16)])
-def test_a_track_as_it_may_be_given(given: object, expected: object) -> None:
+def test_valid_track_options_are_parsed(given: object, expected: object) -> None:
     assert parse_track(given) == expected
 
 
 @pytest.mark.parametrize("given", ["", "0", 0, -1, "1.0", 1.5, True, "eng", "1,2", [1], "1025", "²"])
-def test_a_track_as_it_may_not(given: object) -> None:
+def test_invalid_track_options_are_refused(given: object) -> None:
     with pytest.raises(ValueError, match=r"must be (all, or the number of an audio track|from 1 to 1024)"):
         parse_track(given)
 
 
-def test_a_channel_of_all_tracks_is_refused() -> None:
+def test_one_channel_with_all_tracks_is_refused() -> None:
     check_selection("split", "all")
     check_selection(2, 3)
     check_names("mix", ("a",), "all")
@@ -155,7 +155,7 @@ def test_a_channel_of_all_tracks_is_refused() -> None:
         check_selection(2, "all")
 
 
-def test_the_default_is_the_first_that_is_marked() -> None:
+def test_the_default_track_is_the_first_one_marked_as_default() -> None:
     assert [default_track(marks) for marks in ([False, False], [False, True, True], [True, True])] == [0, 1, 0]
 
 

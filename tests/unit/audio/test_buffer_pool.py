@@ -11,7 +11,7 @@ from worker.audio.decoding.buffer_pool import scratch
 from worker.audio.decoding.decode import open_source
 
 
-def test_sources_that_take_turns_and_threads_do_not_disturb_each_other(tmp_path: Path) -> None:
+def test_interleaved_sources_and_threads_do_not_share_a_buffer(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     signals = [(rng.standard_normal((44100 * 3, 2)) * 0.1).astype(np.float32) for _ in range(6)]
     paths = [write_signal(tmp_path / f"{n}.flac", s, 44100, audiofiles.FLAC) for n, s in enumerate(signals)]
@@ -29,7 +29,7 @@ def test_sources_that_take_turns_and_threads_do_not_disturb_each_other(tmp_path:
         np.testing.assert_allclose(signal, was.mean(axis=1), atol=1e-4)
 
 
-def test_what_is_lent_at_the_same_time_is_not_the_same_memory() -> None:
+def test_buffers_in_use_do_not_overlap() -> None:
     with scratch(10, 2, np.float32) as one, scratch(4, 1, np.int16) as other:
         one[:] = 1.5
         other[:] = 7

@@ -1,4 +1,4 @@
-"""Which channels are wanted, what they are called, and one of them read by itself."""
+"""Selection and names of channels, and reading a single channel."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from worker.errors import BadJob, NoSuchChannel
 
 
 @pytest.mark.parametrize(("given", "meant"), [("mix", "mix"), (" Split ", "split"), (2, 2), ("2", 2), ("1024", 1024)])
-def test_what_may_be_given(given: object, meant: object) -> None:
+def test_valid_channel_options_are_parsed(given: object, meant: object) -> None:
     assert parse_channels(given) == meant
 
 
 @pytest.mark.parametrize("given", ["", "left", "0", 0, "-1", "1.0", 2.0, True, None, "1025", "²", [1], "1,2"])
-def test_what_may_not(given: object) -> None:
+def test_invalid_channel_options_are_refused(given: object) -> None:
     with pytest.raises(ValueError, match=r"must be (mix, split, or the number|from 1 to 1024|at most 1024)"):
         parse_channels(given)
 
@@ -39,7 +39,7 @@ def test_what_may_not(given: object) -> None:
         ((), ()),
     ],
 )
-def test_names(given: object, meant: tuple[str, ...]) -> None:
+def test_valid_channel_names_are_parsed(given: object, meant: tuple[str, ...]) -> None:
     assert parse_names(given) == meant
 
 
@@ -57,12 +57,12 @@ def test_names(given: object, meant: tuple[str, ...]) -> None:
         ([f"c{n}" for n in range(1025)], "at most 1024"),
     ],
 )
-def test_names_that_are_refused(given: object, reason: str) -> None:
+def test_invalid_channel_names_are_refused(given: object, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         parse_names(given)
 
 
-def test_names_that_name_nothing() -> None:
+def test_names_without_a_matching_channel_are_refused() -> None:
     check_names("split", ("a", "b"))
     check_names(2, ("b",))
     check_names(2, ("a", "b"))
@@ -72,7 +72,7 @@ def test_names_that_name_nothing() -> None:
         check_names(3, ("a", "b"))
 
 
-def test_channels_of_a_source() -> None:
+def test_the_selection_is_resolved_for_the_channels_of_a_source() -> None:
     split, third = ChannelSelection("split", ("a", "b")), ChannelSelection(3)
     assert (
         ChannelSelection().channels_in(2, "x")
@@ -99,7 +99,7 @@ def test_channels_of_a_source() -> None:
 
 @pytest.mark.parametrize("coding", [WAV, FLAC, FLAC_24, WAV_FLOAT, VORBIS], ids=str)
 @pytest.mark.parametrize("channels", [1, 2, 6])
-def test_one_channel_is_read_as_it_is(tmp_path: Path, coding: Coding, channels: int) -> None:
+def test_a_selected_channel_is_read_unchanged(tmp_path: Path, coding: Coding, channels: int) -> None:
     channels = min(channels, coding.max_channels)
     noise = np.random.default_rng(3).standard_normal((30_000, channels)).astype(np.float32) * 0.1
     path = write_signal(tmp_path / f"a.{coding.ending}", noise, 44100, coding)
@@ -116,7 +116,7 @@ def test_one_channel_is_read_as_it_is(tmp_path: Path, coding: Coding, channels: 
                 np.testing.assert_allclose(stored, expected[start:, channel], atol=2e-6)
 
 
-def test_what_another_channel_holds_does_no_harm() -> None:
+def test_invalid_samples_of_another_channel_have_no_effect() -> None:
     warned: list[str] = []
     frames = np.array([[0.5, np.nan], [0.25, np.inf], [-0.5, 1e30]], np.float32)
     assert OneChannel(0, np.float32, warned.append).push(frames)[0].tolist() == [0.5, 0.25, -0.5]

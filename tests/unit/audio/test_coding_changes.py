@@ -1,4 +1,4 @@
-"""Files whose rate, channels or coding change in the middle: every stretch is read, mixed and resampled to one rate."""
+"""Files whose rate, channels or coding change in the middle: all parts are read, mixed and resampled to one rate."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def assert_exact_starts(source: Audio) -> None:
     ],
     ids=str,
 )
-def test_streams_joined_end_to_end(
+def test_joined_streams_of_different_formats_are_read_completely(
     tmp_path: Path, muxer: str, first: tuple[str, int, int], second: tuple[str, int, int]
 ) -> None:
     parts = [encoded(tmp_path, words, muxer, *form) for words, form in ((FIRST, first), (SECOND, second))]
@@ -83,7 +83,7 @@ def test_streams_joined_end_to_end(
         assert_exact_starts(source)
 
 
-def test_a_transport_stream_that_continues_in_another_elementary_stream(tmp_path: Path) -> None:
+def test_a_transport_stream_is_followed_to_its_next_elementary_stream(tmp_path: Path) -> None:
     one, two = tmp_path / "1.ts", tmp_path / "2.ts"
     for path, words, stream_id, rate in ((one, FIRST, 256, 48000), (two, SECOND, 300, 44100)):
         signal = tones.encode(words, rate, duration_s=PART_S)
@@ -99,7 +99,7 @@ def test_a_transport_stream_that_continues_in_another_elementary_stream(tmp_path
         assert_exact_starts(source)
 
 
-def test_streams_side_by_side_are_no_change() -> None:
+def test_parallel_streams_are_not_a_change() -> None:
     succession = Succession(0)
     for _ in range(20):
         succession.own()
@@ -110,7 +110,9 @@ def test_streams_side_by_side_are_no_change() -> None:
 
 
 @pytest.mark.parametrize(("first", "second"), [((48000, 2), (24000, 1)), ((16000, 1), (48000, 2))], ids=str)
-def test_an_mp4_with_two_sample_descriptions(tmp_path: Path, first: tuple[int, int], second: tuple[int, int]) -> None:
+def test_an_mp4_with_two_sample_descriptions_is_read_completely(
+    tmp_path: Path, first: tuple[int, int], second: tuple[int, int]
+) -> None:
     parts = [encoded(tmp_path, words, "mp4", "aac", *form) for words, form in ((FIRST, first), (SECOND, second))]
     path = tmp_path / "a.mp4"
     path.write_bytes(mp4_of_two(*parts, (first[0], second[0])))
@@ -119,7 +121,7 @@ def test_an_mp4_with_two_sample_descriptions(tmp_path: Path, first: tuple[int, i
         assert_exact_starts(source)
 
 
-def test_a_channel_that_a_stretch_does_not_have_is_silent_there(tmp_path: Path) -> None:
+def test_a_missing_channel_is_silent(tmp_path: Path) -> None:
     parts = [encoded(tmp_path, w, "adts", "aac", 48000, n) for w, n in ((FIRST, 2), (SECOND, 1))]
     path = tmp_path / "a.aac"
     path.write_bytes(b"".join(parts))
@@ -148,7 +150,7 @@ GARBAGE = np.random.default_rng(6).bytes(5000)
         ((24000, 1), (48000, 2), b"TAG" + bytes(125) + ID3),
     ],
 )
-def test_mp3s_of_different_rates_and_channels(
+def test_joined_mp3s_of_different_rates_and_channels_are_read_completely(
     tmp_path: Path, first: tuple[int, int], second: tuple[int, int], between: bytes
 ) -> None:
     one, two = (stored(tmp_path, w, audiofiles.MP3, *form) for w, form in ((FIRST, first), (SECOND, second)))
@@ -163,7 +165,7 @@ def test_mp3s_of_different_rates_and_channels(
             assert_exact_starts(source)
 
 
-def test_mp3s_without_length_tags(tmp_path: Path) -> None:
+def test_joined_mp3s_without_length_tags_are_read_completely(tmp_path: Path) -> None:
     one, two = (stored(tmp_path, w, audiofiles.MP3, *f) for w, f in ((FIRST, (44100, 2)), (SECOND, (16000, 1))))
     path = tmp_path / "a.mp3"
     path.write_bytes(audiofiles.without_first_mp3_frame(one) + audiofiles.without_first_mp3_frame(two))
@@ -174,8 +176,8 @@ def test_mp3s_without_length_tags(tmp_path: Path) -> None:
 ADVERT_S = 0.8
 
 
-def test_a_short_advert_behind_a_long_mp3(tmp_path: Path) -> None:
-    """Less than 2 % of the file, by which a length tag may be wrong for other reasons."""
+def test_a_short_advert_after_a_long_mp3_is_read(tmp_path: Path) -> None:
+    """The advert is less than 2 % of the file, the tolerance for length tags."""
     words = list(tones.speech(50, seed=4))
     long = write_words(tmp_path / "1.mp3", words, 44100, audiofiles.MP3, 2, duration_s=60).read_bytes()
     advert = write_words(tmp_path / "2.mp3", SECOND[:1], 24000, audiofiles.MP3, duration_s=ADVERT_S).read_bytes()
@@ -187,7 +189,7 @@ def test_a_short_advert_behind_a_long_mp3(tmp_path: Path) -> None:
         assert len(tail) == ADVERT_S * source.info.sample_rate
 
 
-def test_an_advert_in_the_middle_of_an_mp3_whose_length_tag_was_corrected(tmp_path: Path) -> None:
+def test_an_advert_inside_an_mp3_with_a_corrected_length_tag_is_read(tmp_path: Path) -> None:
     one = stored(tmp_path, FIRST, audiofiles.MP3, 44100, 2)
     two = stored(tmp_path, SECOND, audiofiles.MP3, 22050)
     data = bytearray(one + two)
@@ -200,8 +202,8 @@ def test_an_advert_in_the_middle_of_an_mp3_whose_length_tag_was_corrected(tmp_pa
 
 
 @pytest.mark.parametrize("second", [(48000, 2), (44100, 2), (22050, 1)], ids=str)
-def test_flac_files_joined_end_to_end(tmp_path: Path, second: tuple[int, int]) -> None:
-    """The same length and form too: then the header of the first one is right."""
+def test_joined_flac_files_are_read_completely(tmp_path: Path, second: tuple[int, int]) -> None:
+    """Also with equal length and format, where the header of the first file is correct."""
     one, two = (stored(tmp_path, w, audiofiles.FLAC, *f) for w, f in ((FIRST, (48000, 2)), (SECOND, second)))
     path = tmp_path / "a.flac"
     path.write_bytes(one + two)
@@ -214,7 +216,7 @@ def test_flac_files_joined_end_to_end(tmp_path: Path, second: tuple[int, int]) -
         assert source.info.frames == PART_S * 48000
 
 
-def test_wav_files_joined_end_to_end(tmp_path: Path) -> None:
+def test_joined_wav_files_are_read_completely(tmp_path: Path) -> None:
     one, two = (stored(tmp_path, w, audiofiles.WAV, *f) for w, f in ((FIRST, (48000, 2)), (SECOND, (8000, 1))))
     path = tmp_path / "a.wav"
     path.write_bytes(one + two)
@@ -232,7 +234,9 @@ LINKS: list[tuple[Coding, int, int]] = [
 
 
 @pytest.mark.parametrize(("first", "second"), [*pairwise([*LINKS, LINKS[0]]), LINKS[2:0:-1]], ids=str)
-def test_ogg_chains(tmp_path: Path, first: tuple[Coding, int, int], second: tuple[Coding, int, int]) -> None:
+def test_chained_ogg_streams_are_read_completely(
+    tmp_path: Path, first: tuple[Coding, int, int], second: tuple[Coding, int, int]
+) -> None:
     path = tmp_path / "a.ogg"
     path.write_bytes(stored(tmp_path, FIRST, *first) + stored(tmp_path, SECOND, *second))
     with open_source(path) as source:
@@ -242,7 +246,7 @@ def test_ogg_chains(tmp_path: Path, first: tuple[Coding, int, int], second: tupl
         assert_exact_starts(source)
 
 
-def test_an_ogg_chain_of_vorbis_and_flac(tmp_path: Path) -> None:
+def test_an_ogg_chain_of_vorbis_and_flac_is_read_completely(tmp_path: Path) -> None:
     flac = encoded(tmp_path, SECOND, "ogg", "flac", 16000, 1)
     path = tmp_path / "a.ogg"
     path.write_bytes(stored(tmp_path, FIRST, audiofiles.VORBIS, 44100, 2) + flac)
@@ -251,14 +255,14 @@ def test_an_ogg_chain_of_vorbis_and_flac(tmp_path: Path) -> None:
 
 
 def _unreadable(data: bytes) -> bytes:
-    """An Opus stream of a version that does not exist yet."""
+    """An Opus stream with an unknown version number."""
     pages = ogg_pages(data)
     at = pages[0].index(b"OpusHead") + 8
     head = pages[0][:at] + b"\xf0" + pages[0][at + 1 :]
     return b"".join([head[:22] + ogg_checksum(head) + head[26:], *pages[1:]])
 
 
-def test_a_part_that_cannot_be_decoded_is_silence_of_its_length_and_is_named(tmp_path: Path) -> None:
+def test_an_undecodable_part_becomes_silence_of_its_length_and_is_reported(tmp_path: Path) -> None:
     first, last = stored(tmp_path, FIRST, audiofiles.VORBIS, 44100), stored(tmp_path, SECOND, audiofiles.VORBIS, 22050)
     path = tmp_path / "a.ogg"
     path.write_bytes(first + _unreadable(stored(tmp_path, FIRST, audiofiles.OPUS, 48000)) + last)
@@ -293,7 +297,7 @@ def test_undecodable_packets_become_silence_and_are_listed(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("make", ["mp3", "ogg"])
-def test_without_the_extra(tmp_path: Path, make: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_joined_files_are_read_without_the_extra(tmp_path: Path, make: str, monkeypatch: pytest.MonkeyPatch) -> None:
     path = (_mp3 if make == "mp3" else _ogg)(tmp_path)
     monkeypatch.setattr(ffmpeg_container, "av", None)
     with open_source(path) as source:

@@ -1,4 +1,4 @@
-"""What the stages cost, in CPU-seconds per audio hour: `pytest -m bench -s tests/unit/audio/test_cost.py`."""
+"""Measures the stages in CPU-seconds per hour of audio: `pytest -m bench -s tests/unit/audio/test_cost.py`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MINUTES = 10
 
 
 def cost(stage: Iterable[object]) -> float:
-    """CPU-seconds per audio hour of running through `stage`, all threads."""
+    """CPU-seconds of all threads per hour of audio, to consume `stage`."""
     began = time.process_time()
     for _ in stage:
         pass
@@ -40,7 +40,9 @@ def cost(stage: Iterable[object]) -> float:
     ],
     ids=str,
 )
-def test_the_chain_is_cheap(tmp_path: Path, coding: Coding, rate: int, channels: int, limit: float) -> None:
+def test_decoding_and_resampling_stay_within_their_cpu_limit(
+    tmp_path: Path, coding: Coding, rate: int, channels: int, limit: float
+) -> None:
     minute = tones.encode(tones.speech(60), rate, duration_s=60)
     path = audiofiles.write_blocks(tmp_path / f"a.{coding.ending}", [minute] * MINUTES, rate, coding, channels)
     with open_source(path) as source:

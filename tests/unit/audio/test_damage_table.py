@@ -1,4 +1,4 @@
-"""Bad and odd files in one table: heard as far as the audio goes, with a warning, or refused with the reason."""
+"""A table of damaged and unusual files: each is decoded as far as possible with a warning, or refused with a reason."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ class Row:
     name: str
     make: Callable[[Path], None]
     heard: float = 1.0
-    """Share of the words, from the first on, that must be there at least; all others that are there must be right."""
+    """Minimum share of the words, from the first on, that must be found. Further found words must be correct."""
     warning: str = ""
-    """Part of the warning; without it there must be none."""
+    """Part of the expected warning. If empty, no warning is allowed."""
     refused: str = ""
-    """Part of the reason; then nothing is heard."""
+    """Part of the expected error. If empty, the file must be decoded."""
 
     def __str__(self) -> str:
         return self.name
@@ -54,7 +54,7 @@ def cut(coding: Coding, rate: int = 16000, share: float = 0.5) -> Callable[[Path
 
 
 def header(field: bytes, value: int) -> Callable[[Path], None]:
-    """A WAV whose size of `field` is another one."""
+    """Writes a WAV file with a wrong size in `field`."""
 
     def make(path: Path) -> None:
         data = bytearray(words(path).read_bytes())
@@ -156,7 +156,7 @@ TABLE = [
 
 
 @pytest.mark.parametrize("row", TABLE, ids=str)
-def test_the_table(tmp_path: Path, row: Row) -> None:
+def test_each_damaged_file_is_read_or_refused_as_listed(tmp_path: Path, row: Row) -> None:
     path = tmp_path / "call"
     row.make(path)
     if row.refused:
@@ -174,6 +174,6 @@ def test_the_table(tmp_path: Path, row: Row) -> None:
     assert any(row.warning in text for text in warnings) if row.warning else warnings == ()
 
 
-def test_the_words_are_some() -> None:
+def test_the_test_signal_has_enough_words() -> None:
     assert len(WORDS) >= 8
     assert all(isinstance(word, ToneWord) and word.start < LENGTH_S for word in WORDS)

@@ -1,4 +1,4 @@
-"""Files whose header lies or that are damaged: what can be decoded is, in its place, and `warnings` tells the rest."""
+"""Damaged files and wrong headers: all decodable audio is read at its times, and `warnings` report the rest."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def spoken(seconds: float, seed: int = 1) -> list[ToneWord]:
 
 
 def variable_rate_mp3(path: Path, words: list[ToneWord], rate: int, duration_s: float) -> Path:
-    """Quiet first, then loud, at a variable bit rate: the first frames are far from the mean."""
+    """A variable-rate MP3 that is first quiet, then loud, so that its first frames are far from the mean size."""
     import soundfile
 
     signal = tones.encode(words, rate, duration_s=duration_s)
@@ -56,7 +56,7 @@ def with_noise(path: Path, count: int, seed: int) -> None:
 
 # -- MP3 -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("rate", RATES)
-def test_an_mp3_without_its_length_tag_is_decoded_whole_and_in_time(tmp_path: Path, rate: int) -> None:
+def test_an_mp3_without_a_length_tag_is_decoded_completely_at_the_right_times(tmp_path: Path, rate: int) -> None:
     words = spoken(11)
     path = variable_rate_mp3(tmp_path / "a.mp3", words, rate, 12)
     path.write_bytes(audiofiles.without_first_mp3_frame(path.read_bytes()))
@@ -67,7 +67,7 @@ def test_an_mp3_without_its_length_tag_is_decoded_whole_and_in_time(tmp_path: Pa
 
 
 @pytest.mark.parametrize("rate", RATES)
-def test_mp3s_joined_end_to_end_are_decoded_whole(tmp_path: Path, rate: int) -> None:
+def test_joined_mp3s_are_decoded_completely(tmp_path: Path, rate: int) -> None:
     first, second = spoken(6, 1), spoken(6, 2)
     one = write_words(tmp_path / "1.mp3", first, rate, audiofiles.MP3, duration_s=7).read_bytes()
     two = write_words(tmp_path / "2.mp3", second, rate, audiofiles.MP3, duration_s=7).read_bytes()
@@ -78,7 +78,7 @@ def test_mp3s_joined_end_to_end_are_decoded_whole(tmp_path: Path, rate: int) -> 
     assert duration_s == pytest.approx(14, abs=0.4)
 
 
-def test_an_mp3_with_tags_around_it(tmp_path: Path) -> None:
+def test_tags_around_an_mp3_are_skipped(tmp_path: Path) -> None:
     words = spoken(5)
     data = write_words(tmp_path / "a.mp3", words, 44100, audiofiles.MP3, duration_s=6).read_bytes()
     picture = b"APIC" + (300_000).to_bytes(4, "big") + bytes(2) + b"\xff\xfb\x90\x00" * 75_000
@@ -90,7 +90,7 @@ def test_an_mp3_with_tags_around_it(tmp_path: Path) -> None:
     assert (warnings, duration_s) == ((), 6.0)
 
 
-def test_an_mp3_with_a_hole(tmp_path: Path) -> None:
+def test_a_damaged_range_in_an_mp3_is_skipped_with_a_warning(tmp_path: Path) -> None:
     words = spoken(30)
     path = write_words(tmp_path / "a.mp3", words, 16000, audiofiles.MP3, duration_s=31)
     data = bytearray(path.read_bytes())
@@ -107,7 +107,7 @@ def test_an_mp3_with_a_hole(tmp_path: Path) -> None:
     assert duration_s < 31
 
 
-def test_an_mp3_cut_off(tmp_path: Path) -> None:
+def test_an_mp3_that_is_cut_off_is_reported(tmp_path: Path) -> None:
     words = spoken(10)
     path = write_words(tmp_path / "a.mp3", words, 16000, audiofiles.MP3, duration_s=11)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -129,7 +129,7 @@ def test_the_frames_of_an_mp3_are_counted(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [b"", b"\xff", b"\xff\xfb", b"\xff" * 5000, b"\xff\xfb\x90\x00" * 2000, bytes(5000)])
-def test_what_only_looks_like_mp3(tmp_path: Path, data: bytes) -> None:
+def test_bytes_that_look_like_mp3_frames_are_not_mp3(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.mp3"
     path.write_bytes(data)
     assert mp3.scan_recordings(path) == []
@@ -137,8 +137,8 @@ def test_what_only_looks_like_mp3(tmp_path: Path, data: bytes) -> None:
 
 @pytest.mark.parametrize("seed", range(4))
 @pytest.mark.parametrize("rate", [16000, 48000])
-def test_mp3_is_read_on_where_libsndfile_gives_up(tmp_path: Path, rate: int, seed: int) -> None:
-    """Noise holds what looks like frames, and its decoder stops; with zeros it goes on."""
+def test_mp3_is_decoded_after_the_position_where_libsndfile_stops(tmp_path: Path, rate: int, seed: int) -> None:
+    """Noise contains bytes that look like frames, where the decoder stops. After zeros it continues."""
     words = spoken(20)
     path = write_words(tmp_path / "a.mp3", words, rate, audiofiles.MP3, duration_s=21)
     with_noise(path, 3000, seed)
@@ -169,7 +169,7 @@ def test_audio_after_damage_in_flac_keeps_its_time(tmp_path: Path, rate: int, se
 
 # -- Ogg -------------------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("coding", [audiofiles.VORBIS, audiofiles.OPUS], ids=str)
-def test_ogg_streams_joined_end_to_end(tmp_path: Path, coding: Coding) -> None:
+def test_chained_ogg_streams_are_decoded_completely(tmp_path: Path, coding: Coding) -> None:
     first, second = spoken(6, 1), spoken(6, 2)
     one = write_words(tmp_path / "1.ogg", first, 16000, coding, duration_s=7).read_bytes()
     two = write_words(tmp_path / "2.ogg", second, 16000, coding, duration_s=7).read_bytes()
@@ -195,7 +195,7 @@ def test_a_further_ogg_stream_of_another_rate_is_read_too(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("coding", [audiofiles.VORBIS, audiofiles.OPUS], ids=str)
-def test_an_ogg_cut_off_is_told(tmp_path: Path, coding: Coding) -> None:
+def test_an_ogg_file_that_is_cut_off_is_reported(tmp_path: Path, coding: Coding) -> None:
     words = spoken(10)
     path = write_words(tmp_path / "a.ogg", words, 16000, coding, duration_s=11)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -204,7 +204,7 @@ def test_an_ogg_cut_off_is_told(tmp_path: Path, coding: Coding) -> None:
     assert any("no end mark" in w for w in warnings)
 
 
-def test_ogg_links_pass_over_damage(tmp_path: Path) -> None:
+def test_damage_does_not_hide_later_ogg_links(tmp_path: Path) -> None:
     path = write_words(tmp_path / "a.ogg", spoken(10), 16000, audiofiles.VORBIS, duration_s=11)
     data = bytearray(path.read_bytes())
     assert _ogg_ranges(path) == ([(0, len(data))], True)
@@ -222,7 +222,7 @@ def _ogg_ranges(path: Path) -> tuple[list[tuple[int, int]], bool]:
 
 # -- FLAC and WAV ----------------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("coding", [audiofiles.FLAC, audiofiles.FLAC_24], ids=str)
-def test_a_flac_with_a_hole_keeps_its_time(tmp_path: Path, coding: Coding) -> None:
+def test_audio_after_a_damaged_range_in_flac_keeps_its_time(tmp_path: Path, coding: Coding) -> None:
     words = spoken(30)
     path = write_words(tmp_path / "a.flac", words, 16000, coding, duration_s=31)
     data = bytearray(path.read_bytes())
@@ -237,7 +237,7 @@ def test_a_flac_with_a_hole_keeps_its_time(tmp_path: Path, coding: Coding) -> No
     assert any("damaged at about 1" in w for w in warnings)
 
 
-def test_a_flac_cut_off(tmp_path: Path) -> None:
+def test_a_flac_file_that_is_cut_off_is_reported(tmp_path: Path) -> None:
     words = spoken(10)
     path = write_words(tmp_path / "a.flac", words, 16000, audiofiles.FLAC, duration_s=11)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -248,7 +248,9 @@ def test_a_flac_cut_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("total", "frames"), [(0, None), (10_000_000, 10_000_000)])
-def test_a_flac_whose_header_names_no_or_a_wrong_length(tmp_path: Path, total: int, frames: int | None) -> None:
+def test_a_missing_or_wrong_length_in_a_flac_header_is_corrected(
+    tmp_path: Path, total: int, frames: int | None
+) -> None:
     words = spoken(5)
     path = write_words(tmp_path / "a.flac", words, 16000, audiofiles.FLAC, duration_s=6)
     data = bytearray(path.read_bytes())
@@ -266,7 +268,7 @@ def test_a_flac_whose_header_names_no_or_a_wrong_length(tmp_path: Path, total: i
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFFFFF])
-def test_a_wav_that_was_never_closed(tmp_path: Path, size: int) -> None:
+def test_a_wav_file_that_was_never_closed_is_read_completely(tmp_path: Path, size: int) -> None:
     words = spoken(5)
     path = write_words(tmp_path / "a.wav", words, 16000, duration_s=6)
     data = bytearray(path.read_bytes())
@@ -280,7 +282,7 @@ def test_a_wav_that_was_never_closed(tmp_path: Path, size: int) -> None:
 
 
 @pytest.mark.parametrize("coding", [audiofiles.WAV, audiofiles.MULAW, audiofiles.AIFF], ids=str)
-def test_a_cut_off_pcm_file_is_told(tmp_path: Path, coding: Coding) -> None:
+def test_a_pcm_file_that_is_cut_off_is_reported(tmp_path: Path, coding: Coding) -> None:
     words = spoken(10)
     path = write_words(tmp_path / f"a.{coding.ending}", words, 16000, coding, duration_s=11)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -289,7 +291,7 @@ def test_a_cut_off_pcm_file_is_told(tmp_path: Path, coding: Coding) -> None:
     assert any("cut off" in w for w in warnings)
 
 
-def test_a_file_of_which_nothing_can_be_decoded(tmp_path: Path) -> None:
+def test_a_completely_undecodable_file_is_refused(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).standard_normal(50_000).astype(np.float32) * 0.1
     path = write_blocks(tmp_path / "a.flac", [noise], 16000, audiofiles.FLAC)
     path.write_bytes(path.read_bytes()[:1000])

@@ -29,7 +29,7 @@ def decoded(source: SndfileSource, start_frame: int = 0, block_s: float = 1.0) -
 
 
 def reference(path: Path) -> np.ndarray:
-    """The mono signal as libsndfile gives it in one piece."""
+    """The mono signal that libsndfile returns in one call."""
     return soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1)
 
 
@@ -38,7 +38,7 @@ def reference(path: Path) -> np.ndarray:
     [(coding, n) for coding in audiofiles.CODINGS for n in (1, 2, 3, 6) if n <= coding.max_channels],
     ids=str,
 )
-def test_the_mono_signal_of_any_coding(tmp_path: Path, coding: Coding, channels: int) -> None:
+def test_each_coding_decodes_to_the_expected_mono_signal(tmp_path: Path, coding: Coding, channels: int) -> None:
     rate = coding.rates[-1]
     path = write_signal(tmp_path / f"a.{coding.ending}", noise(rate + 321, channels), rate, coding)
     with open_source(path) as source:
@@ -54,7 +54,7 @@ def test_the_mono_signal_of_any_coding(tmp_path: Path, coding: Coding, channels:
     ("coding", "channels"), [(coding, n) for coding in audiofiles.CODINGS for n in (1, 2) if n <= coding.max_channels],
     ids=str,
 )  # fmt: skip
-def test_stored_blocks_are_the_blocks_without_a_conversion(tmp_path: Path, coding: Coding, channels: int) -> None:
+def test_stored_blocks_equal_blocks_without_conversion(tmp_path: Path, coding: Coding, channels: int) -> None:
     rate = coding.rates[0]
     path = write_signal(tmp_path / f"a.{coding.ending}", noise(rate + 321, channels), rate, coding)
     with open_source(path) as source:
@@ -66,7 +66,7 @@ def test_stored_blocks_are_the_blocks_without_a_conversion(tmp_path: Path, codin
     np.testing.assert_array_equal(joined * np.float32(2**-15) if kind is np.int16 else joined, plain)
 
 
-def test_telephone_gsm_by_its_ending_alone(tmp_path: Path) -> None:
+def test_headerless_gsm_is_recognized_by_its_extension(tmp_path: Path) -> None:
     raw = Coding("gsm-raw", "gsm", "RAW", "GSM610")
     path = write_signal(tmp_path / "call.gsm", noise(8000)[:, 0], 8000, raw)
     with open_source(path) as source:
@@ -90,7 +90,7 @@ def test_a_start_is_exact_in_every_coding(
     np.testing.assert_array_equal(part, whole[start:])
 
 
-def test_blocks_have_the_length_asked_for(tmp_path: Path) -> None:
+def test_blocks_have_the_requested_length(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.wav", noise(10_000)[:, 0], 8000)
     with open_source(path) as source:
         assert [len(b) for b in source.blocks(block_s=0.5)] == [4000, 4000, 2000]
@@ -99,7 +99,7 @@ def test_blocks_have_the_length_asked_for(tmp_path: Path) -> None:
         assert source.frames_decoded == 10_000
 
 
-def test_many_channels_do_not_make_big_blocks(tmp_path: Path) -> None:
+def test_blocks_of_many_channels_have_a_bounded_size(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.wav", noise(20_000, 100), 96000)
     with open_source(path) as source:
         blocks = list(source.blocks(block_s=1.0))
@@ -121,59 +121,60 @@ def test_samples_that_are_not_numbers_become_silence(tmp_path: Path) -> None:
     np.testing.assert_allclose(out[301:], signal[301:].mean(axis=1), atol=1e-7)
 
 
-def test_far_over_full_scale_is_bounded_and_told(tmp_path: Path) -> None:
+def test_samples_far_over_full_scale_are_clipped_with_a_warning(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.wav", np.array([0.5, 1e30, -1e30, 1.5], np.float32), 8000, audiofiles.WAV_FLOAT)
     with open_source(path) as source:
         np.testing.assert_array_equal(decoded(source), np.array([0.5, 16, -16, 1.5], np.float32))
         assert any("1e+30 times full scale" in w for w in source.warnings)
 
 
-# -- what cannot be opened ---------------------------------------------------------------------------------------------
-def test_not_found(tmp_path: Path) -> None:
+# -- files that cannot be opened
+# ---------------------------------------------------------------------------------------------
+def test_a_missing_file_raises_source_not_found(tmp_path: Path) -> None:
     with pytest.raises(SourceNotFound, match=r"nowhere\.wav: no such file"):
         open_source(tmp_path / "nowhere.wav")
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is a folder"):
         open_source(tmp_path)
 
 
-def test_a_pipe_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.wav")
     with pytest.raises(SourceError, match="not a regular file"):
         open_source(tmp_path / "pipe.wav")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-def test_no_permission(tmp_path: Path) -> None:
+def test_a_file_without_read_permission_is_refused(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.wav", noise(100)[:, 0], 8000)
     path.chmod(stat.S_IWUSR)
     with pytest.raises(SourceError, match="Permission denied"):
         open_source(path)
 
 
-def test_an_empty_file(tmp_path: Path) -> None:
+def test_an_empty_file_is_damaged(tmp_path: Path) -> None:
     (tmp_path / "a.wav").touch()
     with pytest.raises(DamagedSource, match="empty"):
         open_source(tmp_path / "a.wav")
 
 
-def test_a_header_without_audio(tmp_path: Path) -> None:
+def test_a_header_without_audio_is_damaged(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.wav", np.zeros(0, np.float32), 8000)
     with pytest.raises(DamagedSource, match="contains no audio"):
         open_source(path)
 
 
 @pytest.mark.parametrize("content", [b"hello " * 500, bytes(2000), b"ID4" + bytes(500)])
-def test_what_is_not_known_audio_is_refused_with_the_way_out(tmp_path: Path, content: bytes) -> None:
+def test_unknown_content_is_refused_with_a_remedy(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "talk.m4a"
     path.write_bytes(content)
     with pytest.raises(UnsupportedSource, match=r"talk\.m4a: .*Format not recognised.*ffmpeg -i talk\.m4a"):
         open_source(path)
 
 
-def test_raw_is_refused_as_nobody_knows_its_rate(tmp_path: Path) -> None:
+def test_headerless_audio_is_refused_because_its_rate_is_unknown(tmp_path: Path) -> None:
     (tmp_path / "a.raw").write_bytes(bytes(1000))
     with pytest.raises(UnsupportedSource, match="it has no header"):
         open_source(tmp_path / "a.raw")
@@ -181,14 +182,14 @@ def test_raw_is_refused_as_nobody_knows_its_rate(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["a.au", "a.snd"])
 @pytest.mark.parametrize("content", [bytes(4000), b"not audio but text " * 200], ids=["zeros", "text"])
-def test_au_without_a_header_is_refused_too(tmp_path: Path, name: str, content: bytes) -> None:
-    """libsndfile takes it for mu-law at 8 kHz."""
+def test_au_without_a_header_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    """libsndfile would decode such files as mu-law at 8 kHz."""
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UnsupportedSource, match="it has no header"):
         open_source(tmp_path / name)
 
 
-def test_a_broken_header(tmp_path: Path) -> None:
+def test_a_broken_header_is_damaged(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.ogg", noise(8000)[:, 0], 8000, audiofiles.VORBIS)
     path.write_bytes(path.read_bytes()[:100])
     with pytest.raises(DamagedSource, match="malformed"):
@@ -198,14 +199,14 @@ def test_a_broken_header(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "name", ["with space.wav", "粵語 錄音.flac", 'ümläut\'s "q".mp3', "-dash.ogg", "new\nline.wav"]
 )
-def test_any_name(tmp_path: Path, name: str) -> None:
+def test_file_names_may_contain_any_character(tmp_path: Path, name: str) -> None:
     coding = next(c for c in audiofiles.CODINGS if name.endswith(c.ending))
     path = write_signal(tmp_path / name, noise(16000)[:, 0], 16000, coding)
     with open_source(path) as source:
         assert len(decoded(source)) == 16000
 
 
-def test_a_name_that_is_not_utf8(tmp_path: Path) -> None:
+def test_file_names_need_not_be_utf8(tmp_path: Path) -> None:
     path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.wav"))
     path.write_bytes(write_signal(tmp_path / "a.wav", noise(500)[:, 0], 8000).read_bytes())
     with open_source(path) as source:
@@ -221,7 +222,7 @@ def test_use_after_close(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("start", "block_s"), [(-1, 1.0), (0, 0.0)])
-def test_mad_arguments(tmp_path: Path, start: int, block_s: float) -> None:
+def test_invalid_arguments_raise_value_error(tmp_path: Path, start: int, block_s: float) -> None:
     with (
         open_source(write_signal(tmp_path / "a.wav", noise(500)[:, 0], 8000)) as source,
         pytest.raises(ValueError, match="negative"),
@@ -229,7 +230,7 @@ def test_mad_arguments(tmp_path: Path, start: int, block_s: float) -> None:
         next(source.blocks(start, block_s))
 
 
-def test_an_abandoned_iteration_can_be_begun_anew(tmp_path: Path) -> None:
+def test_a_new_iteration_may_begin_after_an_abandoned_one(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.flac", noise(50_000, 2), 16000, audiofiles.FLAC)
     with open_source(path) as source:
         next(source.blocks())

@@ -1,4 +1,4 @@
-"""The decoded form of compressed sources counts against limits: of a job, of a worker, and of the disk."""
+"""Decoded audio of compressed sources is limited: per job, per worker, and by the free space of the disk."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from worker.settings import load
 RATE = 16000
 SECONDS, CHANNELS = 160, 2
 DECODED = SECONDS * RATE * 2 * CHANNELS
-"""10 MB, of a file that is a small part of it."""
+"""Decoded size in bytes, 10 MB. The file itself is much smaller."""
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def opened(path: Path, space: DecodedSpace, made: Recording | None = None, chann
     )
 
 
-def test_it_counts_while_the_job_runs(ogg: Path) -> None:
+def test_disk_space_is_reserved_while_the_job_runs(ogg: Path) -> None:
     space = DecodedSpace(1e9, 1e9, 0)
     with opened(ogg, space) as recording:
         assert DECODED * 0.95 < space.used_bytes < DECODED + STEP_BYTES
@@ -61,7 +61,7 @@ def test_it_counts_while_the_job_runs(ogg: Path) -> None:
 
 
 @pytest.mark.parametrize("lying", [False, True])
-def test_a_job_that_alone_needs_too_much_is_streamed_without(
+def test_a_job_above_its_own_limit_is_streamed_without_decoded_audio(
     ogg: Path, lying: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if lying:  # a header that promises less than there is
@@ -106,7 +106,7 @@ def test_space_of_other_jobs_is_a_temporary_shortage(ogg: Path) -> None:
     assert space.used_bytes == 0
 
 
-def test_the_disk_is_not_filled(ogg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_configured_free_space_of_the_disk_is_not_used(ogg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage("/")
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: usage._replace(free=300_000_000))
     with opened(ogg, DecodedSpace(1e9, 1e9, 250e6)) as enough:
@@ -143,7 +143,7 @@ def test_shares_of_many_threads_add_up() -> None:
     assert full.value.errno == errno.ENOSPC
 
 
-def test_a_lack_of_space_is_found_before_decoding(ogg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_space_is_detected_before_decoding(ogg: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def decode(*_: object) -> Callable[[], None]:
         raise AssertionError("decoded")
 

@@ -1,4 +1,4 @@
-"""Decoders print nothing to standard error, whatever is wrong with a file."""
+"""Messages of decoders about damaged files never reach standard error."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def c_print(text: str) -> None:
 
 
 @glibc
-def test_only_the_notes_inside_are_dropped(capfd: pytest.CaptureFixture[str]) -> None:
+def test_only_decoder_output_is_dropped(capfd: pytest.CaptureFixture[str]) -> None:
     c_print("before\n")
     with without_decoder_notes():
         c_print("note\n")
@@ -78,7 +78,7 @@ def test_only_the_notes_inside_are_dropped(capfd: pytest.CaptureFixture[str]) ->
 
 
 @glibc
-def test_the_last_of_several_threads_ends_the_silence(capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_last_thread_to_finish_restores_the_output(capfd: pytest.CaptureFixture[str]) -> None:
     inside, leave = threading.Event(), threading.Event()
 
     def other() -> None:

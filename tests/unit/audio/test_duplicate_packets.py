@@ -1,4 +1,4 @@
-"""Packets that a file holds twice, and files joined end to end that only begin alike."""
+"""Duplicate packets are dropped. Joined files that begin with equal packets are read completely."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LENGTH_S = 3.0
 
 
 class Packet(bytes):
-    """Bytes with a time."""
+    """Bytes with a timestamp."""
 
     pts: int | None
 
@@ -28,7 +28,7 @@ class Packet(bytes):
 
 
 def packets(content: str, first: int = 0) -> Iterator[Packet]:
-    """A packet for each letter."""
+    """One packet per letter of `content`."""
     for pts, letter in enumerate(content, first):
         packet = Packet(letter.encode())
         packet.pts = pts
@@ -46,15 +46,15 @@ def packets(content: str, first: int = 0) -> Iterator[Packet]:
         ([("abc", 0), ("xyz", 0)], "abcxyz"),
     ],
 )
-def test_only_repetitions_are_passed_over(content: list[tuple[str, int]], expected: str) -> None:
+def test_only_duplicate_packets_are_dropped(content: list[tuple[str, int]], expected: str) -> None:
     repeats = RepeatFilter()
     new = [one for letters, first in content for packet in packets(letters, first) for one in repeats.push(packet)]
     assert b"".join(new).decode() == expected
 
 
 @pytest.mark.parametrize("codec", ["aac", "mp2", "ac3"])
-def test_transport_streams_joined_end_to_end(tmp_path: Path, codec: str) -> None:
-    """Each begins with silence, at the same time."""
+def test_joined_transport_streams_are_read_completely(tmp_path: Path, codec: str) -> None:
+    """Both streams begin with silence at the same timestamp."""
     spoken = [list(tones.speech(LENGTH_S - 0.3, seed=seed)) for seed in (1, 2, 4)]
     data = b""
     for words in spoken:

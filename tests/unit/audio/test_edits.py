@@ -1,4 +1,4 @@
-"""Edit lists of MP4 and QuickTime that FFmpeg does not follow: no word is lost or doubled, and a warning says so."""
+"""Edit lists of MP4 and QuickTime that FFmpeg does not follow: no word is lost or repeated, and a warning is given."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ PAUSE_S = 2.0
 EMPTY = -1.0
 
 Edit = tuple[float, float, float]
-"""Seconds it takes, the second of the recording it begins at, its speed."""
+"""An edit: its length in seconds, its start in the recording in seconds, and its speed."""
 
 
 def with_edits(data: bytes, edits: list[Edit]) -> bytes:
-    """The same file, whose index is at its end, with another edit list."""
+    """Replaces the edit list of a file whose index is at its end."""
     table = b"".join(
         struct.pack(">Iii", round(long_s * 1000), -1 if at_s == EMPTY else round(at_s * RATE), round(speed * 0x10000))
         for long_s, at_s, speed in edits

@@ -1,4 +1,4 @@
-"""What libsndfile cannot open: every container gives the signal that was put in, from any sample on, and its length."""
+"""Files for FFmpeg: signal and length of each container, from any start position."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def whole(source: Audio, start: int = 0, block_s: float = 1.0) -> np.ndarray:
 
 
 def _late_s(media: Media) -> float:
-    """Where a container does not say how much silence its encoder put in front, nobody can take it away."""
+    """Seconds of encoder silence that remain at the start, because the container does not declare them."""
     return 0.07 if media.container in ("adts", "asf") else 0.03
 
 
@@ -41,7 +41,7 @@ def heard(signal: np.ndarray, rate: int) -> list[ToneWord]:
 
 
 @pytest.mark.parametrize("media", MEDIA, ids=str)
-def test_words_and_their_times(tmp_path: Path, media: Media) -> None:
+def test_words_have_their_times_in_every_container(tmp_path: Path, media: Media) -> None:
     words = spoken(6)
     signal = tones.encode(words, media.rate, duration_s=6.5)
     path = write_media(tmp_path / f"a.{media.ending}", signal, media)
@@ -61,7 +61,7 @@ def test_words_and_their_times(tmp_path: Path, media: Media) -> None:
 
 
 @pytest.mark.parametrize("media", MEDIA, ids=str)
-def test_a_start_is_exact(tmp_path: Path, media: Media) -> None:
+def test_a_start_in_the_middle_is_exact_in_every_container(tmp_path: Path, media: Media) -> None:
     rng = np.random.default_rng(3)
     path = write_media(
         tmp_path / f"a.{media.ending}", (rng.standard_normal(3 * media.rate) * 0.1).astype(np.float32), media
@@ -75,8 +75,8 @@ def test_a_start_is_exact(tmp_path: Path, media: Media) -> None:
         np.testing.assert_array_equal(whole(source), signal)
 
 
-def test_a_film(tmp_path: Path) -> None:
-    """The sound of a video, with its times."""
+def test_the_sound_of_a_video_is_read_at_its_times(tmp_path: Path) -> None:
+    """The words of a video have their times."""
     words = spoken(5)
     media = BY_NAME["mp4-aac"]
     path = write_media(tmp_path / "a.mp4", tones.encode(words, media.rate, duration_s=5), media, video=True)
@@ -87,8 +87,8 @@ def test_a_film(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["webm-opus", "mkv-flac"])
-def test_a_hole_in_the_times_is_silence(tmp_path: Path, name: str) -> None:
-    """As a browser records a call: where nothing was said nothing was written."""
+def test_a_gap_in_the_timestamps_becomes_silence(tmp_path: Path, name: str) -> None:
+    """Browsers record a call like this: they write no packets during silence."""
     media, words = BY_NAME[name], [ToneWord(1, 0.5), ToneWord(2, 5.0)]
     signal = tones.encode(words, media.rate, duration_s=6)
     path = write_media(tmp_path / "a.bin", signal, media, skip=(2 * media.rate, 2 * media.rate))
@@ -101,7 +101,7 @@ def test_a_hole_in_the_times_is_silence(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["m4a-aac", "mkv-flac", "wma", "aac", "amr", "ts-aac"])
-def test_a_file_cut_off(tmp_path: Path, name: str) -> None:
+def test_a_media_file_that_is_cut_off_is_reported(tmp_path: Path, name: str) -> None:
     media, words = BY_NAME[name], spoken(10)
     path = write_media(tmp_path / f"a.{media.ending}", tones.encode(words, media.rate, duration_s=10), media)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -117,7 +117,7 @@ def test_a_file_cut_off(tmp_path: Path, name: str) -> None:
         assert len(found) >= 3
 
 
-def test_a_damaged_middle_is_passed_over(tmp_path: Path) -> None:
+def test_damage_in_the_middle_is_skipped(tmp_path: Path) -> None:
     media, words = BY_NAME["mp4-aac"], spoken(10)
     path = write_media(tmp_path / "a.mp4", tones.encode(words, media.rate, duration_s=10), media)
     data = bytearray(path.read_bytes())
@@ -131,7 +131,7 @@ def test_a_damaged_middle_is_passed_over(tmp_path: Path) -> None:
     assert len(found & set(range(10))) >= 7
 
 
-def test_a_film_without_sound(tmp_path: Path) -> None:
+def test_a_video_without_sound_is_refused(tmp_path: Path) -> None:
     media = BY_NAME["mp4-aac"]
     path = write_media(tmp_path / "a.mp4", np.zeros(48000, np.float32), media, video=True, sound=False)
     with pytest.raises(UnsupportedSource, match=r"a\.mp4: has no audio, only video"):
@@ -139,7 +139,7 @@ def test_a_film_without_sound(tmp_path: Path) -> None:
 
 
 def test_playlists_are_not_followed(tmp_path: Path) -> None:
-    """FFmpeg would open what they name."""
+    """FFmpeg would open the files that a playlist names."""
     media = BY_NAME["aac"]
     write_media(tmp_path / "secret.aac", np.zeros(16000, np.float32), media)
     playlist = tmp_path / "a.m3u8"

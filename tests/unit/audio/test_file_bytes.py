@@ -1,4 +1,4 @@
-"""Bytes at any place a header may name."""
+"""Reads bytes at any position that a header may declare."""
 
 from __future__ import annotations
 
@@ -13,5 +13,5 @@ from worker.audio.file_formats.file_bytes import read_at
     ("at", "count", "found"),
     [(2, 3, b"cde"), (8, 9, b"ij"), (10, 1, b""), (1 << 63, 4, b""), (1 << 70, 4, b""), (-1, 4, b""), (3, -2, b"")],
 )
-def test_bytes_at_any_place(at: int, count: int, found: bytes) -> None:
+def test_read_at_accepts_any_position(at: int, count: int, found: bytes) -> None:
     assert read_at(io.BytesIO(b"abcdefghij"), at, count) == found

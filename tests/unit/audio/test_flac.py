@@ -1,4 +1,4 @@
-"""The true length of a FLAC file, from its last frame."""
+"""The real length of a FLAC file by its last frame."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def noise(samples: int, channels: int = 1) -> np.ndarray:
     channels=st.integers(1, 3),
     coding=st.sampled_from([audiofiles.FLAC, audiofiles.FLAC_24]),
 )
-def test_a_whole_file(
+def test_a_complete_file_has_its_declared_length(
     tmp_path_factory: pytest.TempPathFactory, samples: int, rate: int, channels: int, coding: Coding
 ) -> None:
     path = write_signal(tmp_path_factory.getbasetemp() / "whole.flac", noise(samples, channels), rate, coding)
@@ -36,7 +36,7 @@ def test_a_whole_file(
     assert (length.declared_samples, length.actual_samples) == (samples, samples)
 
 
-def test_the_head_without_a_length(tmp_path: Path) -> None:
+def test_the_head_without_length_declares_no_length(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.flac", noise(100_000), 16000, audiofiles.FLAC)
     length = flac.length_of(path)
     assert length is not None
@@ -48,7 +48,7 @@ def test_the_head_without_a_length(tmp_path: Path) -> None:
     assert (found.declared_samples, found.actual_samples) == (0, 100_000)
 
 
-def test_of_another_encoder(tmp_path: Path) -> None:
+def test_the_length_is_found_for_another_encoder(tmp_path: Path) -> None:
     media = Media("flac", "flac", "flac", "flac", 44100, 2)
     path = write_media(tmp_path / "a.flac", noise(100_000)[:, 0], media)
     length = flac.length_of(path)
@@ -56,15 +56,15 @@ def test_of_another_encoder(tmp_path: Path) -> None:
     assert length.actual_samples == 100_000
 
 
-def test_a_long_one(tmp_path: Path) -> None:
-    """Frame numbers of more than one byte."""
+def test_the_length_is_found_for_large_frame_numbers(tmp_path: Path) -> None:
+    """Frame numbers take more than one byte."""
     path = write_signal(tmp_path / "a.flac", noise(3_000_000) * 0.01, 16000, audiofiles.FLAC)
     length = flac.length_of(path)
     assert length is not None
     assert length.actual_samples == 3_000_000
 
 
-def test_a_file_cut_off_ends_where_it_ends(tmp_path: Path) -> None:
+def test_the_length_of_a_truncated_file_is_that_of_its_last_frame(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.flac", noise(100_000), 16000, audiofiles.FLAC)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     length = flac.length_of(path)
@@ -75,7 +75,7 @@ def test_a_file_cut_off_ends_where_it_ends(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "data", [b"", b"fLaC", b"fLaC" + bytes(100), b"OggS" + bytes(100), b"fLaC" + b"\xff\xf8" * 5000]
 )
-def test_what_is_none(tmp_path: Path, data: bytes) -> None:
+def test_other_data_has_no_flac_length(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "a.flac"
     path.write_bytes(data)
     assert flac.length_of(path) is None
@@ -83,5 +83,5 @@ def test_what_is_none(tmp_path: Path, data: bytes) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.binary(max_size=2000))
-def test_any_tail(data: bytes) -> None:
+def test_any_tail_is_searched_without_an_error(data: bytes) -> None:
     flac._end_of_last_frame(data, 4096)

@@ -21,7 +21,7 @@ def noise(samples: int, seed: int = 0, amplitude: float = 0.3) -> np.ndarray:
     frame_samples=st.integers(1, 900),
     first_samples=st.none() | st.integers(1, 1800),
 )
-def test_any_blocks_give_the_same_frames(
+def test_frames_do_not_depend_on_the_block_lengths(
     samples: int, sizes: list[int], frame_samples: int, first_samples: int | None
 ) -> None:
     signal = noise(samples)
@@ -41,7 +41,7 @@ def test_any_blocks_give_the_same_frames(
 
 
 @given(st.lists(st.integers(-32768, 32767), max_size=50))
-def test_16_bit_sources_come_through_exactly(values: list[int]) -> None:
+def test_16_bit_sources_are_sent_unchanged(values: list[int]) -> None:
     samples = np.array(values, dtype=np.float32) / np.float32(32768)
     assert to_pcm16(samples).tolist() == values
 
@@ -63,14 +63,14 @@ def test_bytes_are_little_endian() -> None:
     assert list(pcm_frames([np.array([1 / 32768, -2 / 32768], dtype=np.float32)], 2)) == [b"\x01\x00\xfe\xff"]
 
 
-def test_the_block_is_left_as_it_was() -> None:
+def test_conversion_does_not_change_the_block() -> None:
     block = noise(100)
     before = block.copy()
     list(pcm_frames([block], 10))
     np.testing.assert_array_equal(block, before)
 
 
-def test_frames_flow_while_blocks_do() -> None:
+def test_a_frame_is_yielded_as_soon_as_it_is_complete() -> None:
     asked = []
 
     def blocks():  # type: ignore[no-untyped-def]
@@ -89,7 +89,7 @@ def test_frame_samples_must_be_positive() -> None:
 
 
 @pytest.mark.parametrize(("rate", "wire_rate"), [(44100, 16000), (8000, 16000), (16000, 16000), (48000, 8000)])
-def test_wire_frames(tmp_path, rate: int, wire_rate: int) -> None:  # type: ignore[no-untyped-def]
+def test_wire_frames_have_the_resampled_signal(tmp_path, rate: int, wire_rate: int) -> None:  # type: ignore[no-untyped-def]
     path = write_signal(tmp_path / "a.flac", noise(rate * 3 + 17), rate, FLAC)
     with open_source(path) as source:
         whole = b"".join(wire_frames(source, wire_rate, wire_rate // 4))
@@ -102,13 +102,13 @@ def test_wire_frames(tmp_path, rate: int, wire_rate: int) -> None:  # type: igno
     assert np.abs(ours - theirs)[settled:].max() <= 1
 
 
-def test_wire_frames_of_16_bit_at_the_wire_rate_are_the_file_itself(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def test_wire_frames_of_a_16_bit_file_at_the_wire_rate_equal_its_samples(tmp_path) -> None:  # type: ignore[no-untyped-def]
     path = write_signal(tmp_path / "a.wav", noise(20_000), 16000, WAV)
     with open_source(path) as source:
         assert b"".join(wire_frames(source, 16000, 4000)) == path.read_bytes()[-40_000:]
 
 
-def test_level() -> None:
+def test_the_level_of_a_frame_is_its_rms_in_dbfs() -> None:
     assert level_dbfs(b"") == level_dbfs(bytes(200)) == SILENT_DBFS
     assert level_dbfs(np.full(100, -32768, "<i2").tobytes()) == pytest.approx(0.0)
     sine = 0.1 * np.sin(2 * np.pi * 440 * np.arange(16000) / 16000)

@@ -1,4 +1,4 @@
-"""The time of words in media files is that of the container: late starts, holes, drift, wraps, copies of packets."""
+"""Words in media files have the times of the container: late starts, gaps, drift, overflows, duplicate packets."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ KINDS = {
     "wmv": ("asf", "wmav2"),
 }
 PRIMED = ("mkv-aac", "mkv-ac3", "ts-aac", "ts-mp2", "mpg-mp2", "flv-mp3", "wmv")
-"""Containers that do not say how much silence the encoder put in front: up to 50 ms stay."""
+"""Containers that do not declare the silence of the encoder at the start. Up to 50 ms remain."""
 
 
 def write(path: Path, kind: str, time: Callable[[float], float], *, rate: int = 0, video_s: float = 0.0) -> Path:
@@ -56,7 +56,7 @@ def assert_heard(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_audio_that_starts_late_beside_a_picture(tmp_path: Path, kind: str) -> None:
+def test_audio_that_starts_after_the_video_keeps_its_time(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / "a.bin", kind, lambda at: at + 4.0, video_s=12.0)
     found, length_s, _ = read(path)
     assert_heard(found, lambda at: at + 4.0, kind)
@@ -64,7 +64,7 @@ def test_audio_that_starts_late_beside_a_picture(tmp_path: Path, kind: str) -> N
 
 
 @pytest.mark.parametrize("kind", ["mp4", "mov-pcm", "mkv-flac", "webm-opus"])
-def test_audio_that_starts_late_alone(tmp_path: Path, kind: str) -> None:
+def test_late_audio_without_video_keeps_its_time(tmp_path: Path, kind: str) -> None:
     found, _, warnings = read(write(tmp_path / "a.bin", kind, lambda at: at + 4.0))
     assert_heard(found, lambda at: at + 4.0, kind)
     assert warnings == ()
@@ -72,8 +72,8 @@ def test_audio_that_starts_late_alone(tmp_path: Path, kind: str) -> None:
 
 @pytest.mark.parametrize("hole_s", [0.02, 7.0])
 @pytest.mark.parametrize("kind", ["mp4", "mkv-flac", "mkv-ac3", "webm-opus", "ts-mp2", "flv-mp3"])
-def test_a_hole_moves_the_words_behind_it(tmp_path: Path, kind: str, hole_s: float) -> None:
-    """Between the fifth word and the sixth, and as long again between the eighth and the ninth."""
+def test_a_gap_delays_the_words_after_it(tmp_path: Path, kind: str, hole_s: float) -> None:
+    """Two gaps of equal length: after the fifth word and after the eighth."""
 
     def time(at: float) -> float:
         return at + hole_s * ((at > WORDS[4].end + 0.15) + (at > WORDS[7].end + 0.15))
@@ -85,7 +85,7 @@ def test_a_hole_moves_the_words_behind_it(tmp_path: Path, kind: str, hole_s: flo
 
 @pytest.mark.parametrize("drift", [-0.01, 0.01])
 @pytest.mark.parametrize("kind", ["mp4", "mkv-flac", "webm-opus", "ts-mp2"])
-def test_timestamps_that_run_apart_from_the_samples(tmp_path: Path, kind: str, drift: float) -> None:
+def test_words_follow_timestamps_that_drift_from_the_samples(tmp_path: Path, kind: str, drift: float) -> None:
     container, codec = KINDS[kind]
     rate, words = 48000, list(tones.speech(20, seed=3))
     signal = tones.encode(words, rate, duration_s=21)
@@ -96,8 +96,8 @@ def test_timestamps_that_run_apart_from_the_samples(tmp_path: Path, kind: str, d
     assert any("drift apart" in w for w in warnings)
 
 
-def test_timestamps_of_a_transport_stream_that_wrap(tmp_path: Path) -> None:
-    """They have 33 bits: 26.5 hours at 90 kHz."""
+def test_a_timestamp_overflow_in_a_transport_stream_has_no_effect(tmp_path: Path) -> None:
+    """Timestamps have 33 bits, which is 26.5 hours at 90 kHz."""
     start_s = 2**33 / 90_000 - 3.0
     options = {"mpegts_copyts": "1"}
     path = tmp_path / "a.ts"
@@ -107,8 +107,8 @@ def test_timestamps_of_a_transport_stream_that_wrap(tmp_path: Path) -> None:
     assert (round(length_s, 1), warnings) == (LENGTH_S, ())
 
 
-def test_a_transport_stream_whose_clock_was_set_anew_has_no_hole_of_hours(tmp_path: Path) -> None:
-    """Its length is that of its last timestamps, so it confirms nothing."""
+def test_a_reset_of_the_clock_in_a_transport_stream_makes_no_gap(tmp_path: Path) -> None:
+    """The length comes from the last timestamps, so it does not confirm a gap."""
     path = write(tmp_path / "a.ts", "ts-mp2", lambda at: at + 50_000 * (at > LENGTH_S / 2))
     found, length_s, warnings = read(path)
     assert [w.number for w in found] == [w.number for w in WORDS]

@@ -1,4 +1,4 @@
-"""All channels mixed to one: where they cancel each other (inverted phase) the loudest is used, and nowhere else."""
+"""Mixing all channels: the loudest channel replaces the mix only where channels cancel each other (inverted phase)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ INVERTED: dict[str, Callable[[], np.ndarray]] = {
 
 
 CODINGS = (WAV, FLAC, WAV_24, WAV_FLOAT, AIFF)
-# Each signal in one coding, and each coding with several signals; all pairs are behind the marker.
+# Each signal in one coding, and each coding with several signals. All pairs run with the marker `matrix`.
 PAIRS = [
     pytest.param(name, coding, id=f"{coding}-{name}", marks=[] if number % len(CODINGS) == at else pytest.mark.matrix)
     for number, name in enumerate(INVERTED)
@@ -82,7 +82,7 @@ def test_a_lossy_coding_inverts_only_nearly(tmp_path: Path, coding: Coding) -> N
     assert [word.number for word in found] == [word.number for word in WORDS]
 
 
-def test_inverted_channels_in_a_media_container(tmp_path: Path) -> None:
+def test_inverted_channels_in_a_media_container_lose_no_word(tmp_path: Path) -> None:
     media = next(media for media in MEDIA if media.name == "mkv-flac")
     path = write_media(tmp_path / "a.mkv", stack(SPEECH, inverted_from(SPEECH, 4.0)), media)
     with open_source(path) as source:
@@ -92,7 +92,7 @@ def test_inverted_channels_in_a_media_container(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("samples", [1, 100, 319, 320, 321, 2000, 4000])
-def test_a_short_file(tmp_path: Path, samples: int) -> None:
+def test_inversion_is_found_in_a_short_file(tmp_path: Path, samples: int) -> None:
     tone = np.sin(np.arange(samples) * 0.3).astype(np.float32) * 0.5 + 0.1
     path = write_signal(tmp_path / "a.wav", stack(tone, -tone), RATE, WAV_FLOAT)
     with open_source(path) as source:
@@ -130,7 +130,7 @@ def test_ordinary_channels_are_mixed_with_equal_weights(tmp_path: Path, name: st
 
 @pytest.mark.parametrize("name", ["from the middle on", "up to the middle", "again and again", "whole"])
 @pytest.mark.parametrize("coding", [WAV, FLAC], ids=str)
-def test_the_samples_are_the_same_wherever_reading_starts(tmp_path: Path, name: str, coding: Coding) -> None:
+def test_the_samples_do_not_depend_on_the_start_of_reading(tmp_path: Path, name: str, coding: Coding) -> None:
     rng = np.random.default_rng(11)
     path = write_signal(tmp_path / f"a.{coding.ending}", INVERTED[name](), RATE, coding)
     with open_source(path) as source:
@@ -144,7 +144,7 @@ def test_the_samples_are_the_same_wherever_reading_starts(tmp_path: Path, name: 
                 assert source.frames_decoded == len(SPEECH)
 
 
-def test_the_warning_names_the_place_and_the_channel(tmp_path: Path) -> None:
+def test_the_warning_names_the_position_and_the_channel(tmp_path: Path) -> None:
     path = write_signal(tmp_path / "a.wav", stack(0.5 * SPEECH, inverted_from(0.5 * SPEECH, 4.0)), RATE, WAV)
     with open_source(path) as source:
         for _ in source.blocks():
@@ -155,7 +155,7 @@ def test_the_warning_names_the_place_and_the_channel(tmp_path: Path) -> None:
     assert 3.5 < float(text.split(" at ")[1].split()[0]) < 5.5
 
 
-def test_a_sample_that_is_no_number_does_not_hide_the_inversion_elsewhere(tmp_path: Path) -> None:
+def test_an_invalid_sample_does_not_hide_inversion_elsewhere(tmp_path: Path) -> None:
     signal = stack(SPEECH, -SPEECH)
     signal[100, 0] = np.nan
     path = write_signal(tmp_path / "a.wav", signal, RATE, WAV_FLOAT)

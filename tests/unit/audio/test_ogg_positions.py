@@ -47,13 +47,13 @@ def read(path: Path) -> tuple[list[ToneWord], float, tuple[str, ...]]:
 
 
 def audio_pages(data: bytes) -> list[int]:
-    """End of each page of audio but the last, as granule positions."""
+    """Granule positions at the ends of all audio pages but the last."""
     granules = [int.from_bytes(page[6:14], "little", signed=True) for page in ogg_pages(data)]
     return [granule for granule in granules if granule > 0][:-1]
 
 
 def assert_gap(path: Path, at_s: float, gap_s: float) -> None:
-    """Words that end before the gap are where they were, those behind it later by its length; one is cut in two."""
+    """Asserts that words after the gap are later by its length. The gap may cut one word in two."""
     found, length_s, warnings = read(path)
     times = {w.number: w.start + (gap_s if w.start > at_s - 0.03 else 0.0) for w in WORDS}
     cut = {w.number for w in WORDS if w.start - 0.04 < at_s < w.end + 0.04}
@@ -65,7 +65,9 @@ def assert_gap(path: Path, at_s: float, gap_s: float) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("gap_s", [0.02, 6.0])
-def test_a_gap_is_silence_where_it_lies(tmp_path: Path, files: dict[str, bytes], kind: str, gap_s: float) -> None:
+def test_a_gap_becomes_silence_at_its_position(
+    tmp_path: Path, files: dict[str, bytes], kind: str, gap_s: float
+) -> None:
     data = files[kind]
     ends = audio_pages(data)
     number = len(ends) // 2
@@ -76,7 +78,7 @@ def test_a_gap_is_silence_where_it_lies(tmp_path: Path, files: dict[str, bytes],
 
 @settings(max_examples=5, deadline=None)
 @given(kind=st.sampled_from(["opus", "vorbis"]), gap_s=st.floats(0.02, 4.0), data=st.data())
-def test_a_gap_anywhere(
+def test_a_gap_may_be_at_any_position(
     tmp_path_factory: pytest.TempPathFactory,
     files: dict[str, bytes],
     kind: str,
@@ -95,7 +97,7 @@ def test_a_gap_anywhere(
 def test_a_stream_that_was_cut_out_of_a_longer_one_starts_at_zero(
     tmp_path: Path, files: dict[str, bytes], kind: str, start_s: float
 ) -> None:
-    """RFC 7845, section 4.3: the time of a sample counts from the first one."""
+    """RFC 7845, section 4.3: times count from the first sample."""
     path = tmp_path / "a.ogg"
     path.write_bytes(ogg_shifted(files[kind], lambda _n, _g: round(start_s * RATE)))
     found, length_s, warnings = read(path)
@@ -105,7 +107,7 @@ def test_a_stream_that_was_cut_out_of_a_longer_one_starts_at_zero(
 
 
 @pytest.mark.parametrize("kind", ["opus", "vorbis"])
-def test_positions_that_jump_back_lose_nothing(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
+def test_positions_that_jump_back_lose_no_audio(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
     path = tmp_path / "a.ogg"
     path.write_bytes(ogg_shifted(files[kind], lambda n, _: -4 * RATE if n >= 6 else 0))
     found, length_s, _ = read(path)
@@ -115,7 +117,7 @@ def test_positions_that_jump_back_lose_nothing(tmp_path: Path, files: dict[str, 
 
 @pytest.mark.parametrize("is_damaged", [False, True], ids=["lost", "damaged"])
 @pytest.mark.parametrize("kind", ["opus", "vorbis"])
-def test_a_page_that_is_gone_keeps_its_time(
+def test_a_missing_page_becomes_silence_of_its_length(
     tmp_path: Path, files: dict[str, bytes], kind: str, is_damaged: bool
 ) -> None:
     pages = ogg_pages(files[kind])
@@ -135,7 +137,7 @@ def test_a_page_that_is_gone_keeps_its_time(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_whole_stream_is_left_alone(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
+def test_a_complete_stream_is_not_patched(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
     path = tmp_path / "a.ogg"
     path.write_bytes(files[kind])
     ((link,), is_ended) = ogg.links(path)
@@ -146,7 +148,7 @@ def test_a_whole_stream_is_left_alone(tmp_path: Path, files: dict[str, bytes], k
 
 
 @pytest.mark.parametrize("kind", ["opus", "flac"])
-def test_a_start_behind_a_gap_is_exact(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
+def test_a_start_after_a_gap_is_exact(tmp_path: Path, files: dict[str, bytes], kind: str) -> None:
     path = tmp_path / "a.ogg"
     path.write_bytes(ogg_shifted(files[kind], lambda n, _: 2 * RATE if n >= 5 else 0))
     with open_source(path) as source:

@@ -1,4 +1,4 @@
-"""A source is opened once: whatever happens to its path, every reader sees the file that was opened."""
+"""A source is opened once: every reader reads the opened file, even if its path changes."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ def made_unreadable(path: Path) -> None:
 
 @pytest.fixture(params=["reopened", "pread"])
 def no_proc(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With /proc/self/fd, and on systems without it."""
+    """Runs each test with /proc/self/fd and without it."""
     if request.param == "pread":
         monkeypatch.setattr(opened_file, "_reopened", lambda fd: None)
 
 
 @pytest.mark.usefixtures("no_proc")
 @pytest.mark.parametrize("change", [Path.unlink, renamed, replaced, made_unreadable])
-def test_readers_do_not_look_at_the_path(tmp_path: Path, change: Callable[[Path], None]) -> None:
+def test_readers_do_not_use_the_path(tmp_path: Path, change: Callable[[Path], None]) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(CONTENT)
     with SourceFile.at(path) as file:
@@ -123,7 +123,7 @@ def decode_all(file: SourceFile) -> None:
 
 
 class FailingDisk:
-    """Reads fail from a byte of the file on."""
+    """A disk whose reads fail from one byte of the file on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, good_bytes: int) -> None:
         real = os.pread
@@ -139,7 +139,7 @@ class FailingDisk:
 
 @pytest.mark.parametrize("name", ["a.wav", "a.flac", "a.mp3", "a.ogg", "a.mka"])
 @pytest.mark.parametrize("share", [0.0, 0.6])
-def test_a_disk_that_fails_is_no_damage(
+def test_a_failing_disk_is_not_reported_as_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, share: float
 ) -> None:
     signal = noise(20, -20)
@@ -165,7 +165,7 @@ def test_a_system_error_of_libsndfile_is_a_shortage_when_the_disk_fails(
     with SourceFile.at(path) as file, open_source(file) as audio, monkeypatch.context() as patch:
         patch.setattr(soundfile.SoundFile, "buffer_read_into", fail)
         list(audio.blocks())
-        assert any("damaged" in warning for warning in audio.warnings), "the disk is well"
+        assert any("damaged" in warning for warning in audio.warnings), "the disk works"
         FailingDisk(patch, 1000)
         with pytest.raises(WorkerShortage):
             list(audio.blocks())

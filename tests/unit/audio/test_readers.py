@@ -1,4 +1,4 @@
-"""Which reader opens a file: the content decides, FFmpeg reads the rest, and messages name the coding."""
+"""The content of a file decides which reader opens it. Error messages name the coding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ WORDS = [ToneWord(n, 0.5 + 0.9 * n) for n in range(5)]
 LENGTH_S = 5.0
 BY_NAME = {media.name: media for media in MEDIA}
 REFUSED_BY_LIBSNDFILE = (
-    # Container and coding as messages name them, and how FFmpeg writes them.
+    # Names of container and coding in messages, and how FFmpeg writes such files.
     ("G.722 in WAV", Media("", "wav", "wav", "g722", 16000)),
     ("G.726 in WAV", Media("", "wav", "wav", "g726", 8000)),
     ("MP2 in WAV", Media("", "wav", "wav", "mp2", 48000)),
@@ -92,7 +92,7 @@ def test_the_name_of_a_file_does_not_matter(tmp_path: Path, kind: str, media: Me
 
 @pytest.mark.parametrize("name", ["a.gsm", "a.vox", "a.au", "a.snd", "a.al", "a.raw", "a.sd2", "a.mp3", "a.txt"])
 @pytest.mark.parametrize("made", ["mp4", "ogg", "wav"])
-def test_a_name_that_stands_for_headerless_audio(tmp_path: Path, name: str, made: str) -> None:
+def test_an_extension_of_headerless_audio_does_not_decide_the_format(tmp_path: Path, name: str, made: str) -> None:
     path = tmp_path / name
     if made == "mp4":
         write_media(path, signal(48000), BY_NAME["mp4-aac"])
@@ -123,7 +123,7 @@ def test_without_the_extra_the_message_names_the_coding_and_what_to_install(
 
 
 @pytest.mark.parametrize("kind", ["AAC in MP4", "G.722 in WAV", "FLAC in Ogg", "Opus in WebM", "TTA", "WMA 2 in ASF"])
-def test_a_file_that_both_readers_refuse_is_called_damaged(tmp_path: Path, kind: str) -> None:
+def test_a_file_that_both_readers_refuse_is_damaged(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / "a.mp3", dict(REFUSED_BY_LIBSNDFILE)[kind])
     data = path.read_bytes()
     head = {"AAC in MP4": 60, "TTA": 30, "WMA 2 in ASF": 300, "G.722 in WAV": 50, "Opus in WebM": 400}.get(kind, 100)
@@ -134,7 +134,9 @@ def test_a_file_that_both_readers_refuse_is_called_damaged(tmp_path: Path, kind:
 
 
 @pytest.mark.parametrize("extra", [True, False])
-def test_damaged_files_that_libsndfile_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: bool) -> None:
+def test_damaged_files_of_a_libsndfile_format_name_the_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, extra: bool
+) -> None:
     soundfile.write(tmp_path / "a.flac", signal(16000), 16000, format="FLAC")
     (tmp_path / "a.flac").write_bytes((tmp_path / "a.flac").read_bytes()[:60])
     if not extra:
@@ -153,7 +155,7 @@ def test_damaged_files_that_libsndfile_knows(tmp_path: Path, monkeypatch: pytest
     ],
 )
 @pytest.mark.parametrize("extra", [True, False])
-def test_files_that_are_no_audio_at_all(
+def test_files_without_audio_are_refused_by_their_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes, named: str, extra: bool
 ) -> None:
     if not extra:
@@ -164,8 +166,8 @@ def test_files_that_are_no_audio_at_all(
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_noise_is_no_audio_file(tmp_path: Path, seed: int) -> None:
-    """FFmpeg finds MPEG and ADTS frames in noise; decoded, they would be sound that nobody recorded."""
+def test_random_bytes_are_not_an_audio_file(tmp_path: Path, seed: int) -> None:
+    """FFmpeg finds MPEG and ADTS frames in random bytes and would decode them to sound."""
     (tmp_path / "a.mp3").write_bytes(np.random.default_rng(seed).bytes(200_000))
     with pytest.raises(UnsupportedSource, match="libsndfile cannot read this format"):
         open_source(tmp_path / "a.mp3")
@@ -184,8 +186,8 @@ def test_headerless_telephone_audio_is_recognized_by_its_name_only_as_a_last_res
         assert source.info.format == "GSM/GSM"
 
 
-def test_coded_audio_that_a_wav_calls_pcm(tmp_path: Path) -> None:
-    """As on DTS discs: played as PCM it is noise."""
+def test_coded_audio_in_a_wav_declared_as_pcm_is_decoded(tmp_path: Path) -> None:
+    """Such files come from DTS discs. As PCM they are noise."""
     path = write(tmp_path / "a.dts", Media("", "dts", "dts", "dca", 48000, 2))
     frames = path.read_bytes()
     soundfile.write(tmp_path / "a.wav", np.frombuffer(frames[: len(frames) // 4 * 4], "<i2").reshape(-1, 2), 48000)
@@ -193,7 +195,7 @@ def test_coded_audio_that_a_wav_calls_pcm(tmp_path: Path) -> None:
     assert_read(tmp_path / "a.wav")
 
 
-def test_several_chunks_of_audio_in_a_file_that_ffmpeg_reads(tmp_path: Path) -> None:
+def test_ffmpeg_reads_all_audio_chunks_of_a_file(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", Media("", "wav", "wav", "g722", 16000))
     data = path.read_bytes()
     head, audio = data[: data.index(b"data")], data[data.index(b"data") + 8 :]
@@ -203,7 +205,7 @@ def test_several_chunks_of_audio_in_a_file_that_ffmpeg_reads(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 4000])
-def test_a_wrong_length_in_a_file_that_ffmpeg_reads(tmp_path: Path, size: int) -> None:
+def test_ffmpeg_reads_all_audio_after_a_wrong_declared_length(tmp_path: Path, size: int) -> None:
     path = write(tmp_path / "a.wav", Media("", "wav", "wav", "g722", 16000))
     data = bytearray(path.read_bytes())
     at = data.index(b"data") + 4

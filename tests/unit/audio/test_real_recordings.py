@@ -1,4 +1,4 @@
-"""Real recordings in many formats (the folder `STT_TEST_AUDIO`): decoded whole, without a complaint."""
+"""Real recordings in many formats (folder `STT_TEST_AUDIO`) are decoded completely, without a warning."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.skipif(not FILES, reason=f"no recordings in {FOLDER}; s
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.name)
-def test_is_decoded_as_in_one_piece(path: Path) -> None:
+def test_blocks_equal_the_recording_decoded_at_once(path: Path) -> None:
     expected = soundfile.read(path, dtype="float32", always_2d=True)[0].mean(axis=1)
     with open_source(path) as source:
         signal = np.concatenate(list(source.blocks()))
         assert source.warnings == ()
         assert source.frames_decoded == source.info.frames == len(signal)
-    # The decoder's delay, which libsndfile leaves in an MP3 that does not name it.
+    # The decoder delay, which libsndfile does not remove from an MP3 that does not declare it.
     delay = 1105 if path.suffix == ".mp3" and len(signal) < len(expected) else 0
     np.testing.assert_allclose(signal, expected[delay:], atol=1e-6)

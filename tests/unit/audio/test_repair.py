@@ -14,7 +14,7 @@ STEPS = st.lists(st.tuples(st.sampled_from(["set", "cur", "end", "read"]), st.in
 
 
 @given(start=st.integers(0, 200), length=st.integers(0, 200), head=st.binary(max_size=20), steps=STEPS)
-def test_a_part_behaves_as_a_file_of_its_own(
+def test_a_part_behaves_like_a_separate_file(
     tmp_path_factory: pytest.TempPathFactory, start: int, length: int, head: bytes, steps: list[tuple[str, int]]
 ) -> None:
     path = tmp_path_factory.getbasetemp() / "content"
@@ -34,7 +34,7 @@ def test_a_part_behaves_as_a_file_of_its_own(
     ours.close()
 
 
-def test_ordinary_files_are_left_to_libsndfile(tmp_path: Path) -> None:
+def test_ordinary_files_need_no_plan(tmp_path: Path) -> None:
     for content in (b"", b"RIFF", b"fLaC" + bytes(100), b"RIFF\0\0\0\0WAVEfmt \xff\xff\xff\xff" + bytes(50)):
         path = tmp_path / "a"
         path.write_bytes(content)

@@ -44,7 +44,7 @@ def test_any_block_sizes_equal_one_call(in_rate: int, out_rate: int, samples: in
     np.testing.assert_array_equal(parts, whole)
 
 
-def test_equal_rates_pass_the_very_block_on() -> None:
+def test_equal_rates_return_the_same_block() -> None:
     resampler = StreamResampler(16000, 16000)
     block = noise(100)
     assert resampler.process(block) is block
@@ -52,7 +52,7 @@ def test_equal_rates_pass_the_very_block_on() -> None:
 
 
 @pytest.mark.parametrize("in_rate", [8000, 44100, 48000])
-def test_a_tone_keeps_its_place(in_rate: int) -> None:
+def test_a_tone_keeps_its_position(in_rate: int) -> None:
     t = np.arange(in_rate, dtype=np.float64) / in_rate
     signal = np.sin(2 * np.pi * 440 * t).astype(np.float32)
     out = joined(resample_blocks(in_blocks(signal, [1000]), in_rate, 16000))
@@ -60,14 +60,14 @@ def test_a_tone_keeps_its_place(in_rate: int) -> None:
     np.testing.assert_allclose(out[1000:-1000], expected[1000:-1000], atol=1e-4)
 
 
-def test_flush_makes_it_ready_for_another_signal() -> None:
+def test_a_flushed_resampler_accepts_another_signal() -> None:
     resampler = StreamResampler(44100, 16000)
     first = joined([resampler.process(noise(5000)), resampler.flush()])
     again = joined([resampler.process(noise(5000)), resampler.flush()])
     np.testing.assert_array_equal(first, again)
 
 
-def test_empty_signal() -> None:
+def test_an_empty_signal_stays_empty() -> None:
     assert list(resample_blocks([], 8000, 16000)) == []
     assert len(StreamResampler(8000, 16000).flush()) == 0
 

@@ -1,4 +1,4 @@
-"""A file is cut into sections: whole, in pauses, equally long."""
+"""Files are cut into sections of equal length, in pauses, without losing a sample."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def planned(signal: Samples, cutting: CutOptions = CUTTING, **options: Any) -> S
 
 
 def cut_words(found: StreamingPlan, words: list[ToneWord]) -> list[ToneWord]:
-    """Words that no section hears whole though it is the one that has to."""
+    """Words that the responsible section does not contain completely."""
     spans = [
         ((s.start - s.overlap_before) / found.rate, s.handover / found.rate, s.end / found.rate) for s in found.sections
     ]
@@ -43,7 +43,7 @@ def cut_words(found: StreamingPlan, words: list[ToneWord]) -> list[ToneWord]:
 
 
 def check_coverage(found: StreamingPlan) -> None:
-    """Every sample in one section or in a skipped stretch, and only there."""
+    """Asserts that each sample is in exactly one section or skipped range."""
     own = [
         (max(a, section.start), b)
         for section in found.sections
@@ -58,7 +58,7 @@ def check_coverage(found: StreamingPlan) -> None:
     assert at == found.duration
     for section in found.sections:
         pieces = found.pieces(section)
-        assert pieces[-1][1] == section.end, "a section ends inside of what is skipped"
+        assert pieces[-1][1] == section.end, "a section ends inside a skipped range"
         assert pieces[0][0] == section.start - section.overlap_before or section.overlap_before
     heard = [s.start for s in found.sections]
     assert heard == sorted(heard)
@@ -72,7 +72,7 @@ def check_coverage(found: StreamingPlan) -> None:
         (36_000, 8, 24), (36_000, 32, 32), (36_000, 1, 1),
     ],
 )  # fmt: skip
-def test_sections_for(duration_s: float, sessions: int, expected: int) -> None:
+def test_the_number_of_sections_follows_length_and_sessions(duration_s: float, sessions: int, expected: int) -> None:
     assert sections_for(duration_s, CutOptions(sessions=sessions)) == expected
 
 
@@ -104,7 +104,7 @@ def scans(draw: st.DrawFn) -> Scan:
     skip=st.booleans(),
     overlap_s=st.floats(0, 3),
 )
-def test_every_sample_once(
+def test_each_sample_is_in_one_section_or_skipped(
     found: Scan, rate: int, sessions: int, shortest_s: float, skip: bool, overlap_s: float
 ) -> None:
     cutting = CutOptions(sessions=sessions, min_section_s=shortest_s, overlap_s=overlap_s, max_section_s=60)
@@ -127,7 +127,7 @@ def test_every_sample_once(
     [(audiofiles.WAV, 16000, 1), (audiofiles.FLAC, 44100, 2), (audiofiles.MULAW, 8000, 1), (audiofiles.MP3, 44100, 1)],
     ids=str,
 )
-def test_no_cut_lies_in_a_word(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
+def test_no_cut_is_inside_a_word(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
     words = list(tones.speech(120, seed=rate))
     path = audiofiles.write_words(tmp_path / f"a.{coding.ending}", words, rate, coding, channels, duration_s=120)
     with open_source(path) as source:
@@ -156,8 +156,8 @@ def test_pauses_are_found_in_noise(background: str) -> None:
     assert cut_words(found, words) == []
 
 
-def test_the_only_pause_within_reach_is_taken() -> None:
-    """Words that follow each other without a gap, but for one pause far from the middle."""
+def test_the_only_pause_within_reach_is_used() -> None:
+    """Continuous words with a single pause, far from the middle."""
     words, at = [], 0.1
     for number in range(400):
         words.append(ToneWord(number, at))
@@ -184,7 +184,7 @@ def test_without_a_pause_the_sections_overlap(gap_s: float) -> None:
     [sounds.tones_of(120, 440), sounds.noise(120, -20), sounds.hum(120), np.full(120 * RATE, 0.2, np.float32)],
     ids=["tone", "noise", "hum", "constant"],
 )
-def test_sound_without_an_end_is_cut_all_the_same(signal: Samples) -> None:
+def test_continuous_sound_is_cut_too(signal: Samples) -> None:
     found = planned(signal)
     assert len(found.sections) == 8
     check_coverage(found)
@@ -203,13 +203,13 @@ def test_one_section_is_not_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("samples", [1, 2, 255, 256, 257, 511, 8000])
 @pytest.mark.parametrize("skip", [False, True])
-def test_tiny_files(samples: int, skip: bool) -> None:
+def test_a_file_of_a_few_samples_has_a_valid_plan(samples: int, skip: bool) -> None:
     found = planned(np.full(samples, 0.3, np.float32), skipping=SkipOptions() if skip else None)
     assert (found.duration, len(found.sections)) == (samples, 1)
     check_coverage(found)
 
 
-def test_progress_ends_it() -> None:
+def test_an_exception_of_progress_stops_the_scan() -> None:
     class Enough(Exception):
         pass
 
@@ -226,7 +226,7 @@ def test_progress_ends_it() -> None:
 
 
 # -- skipping ----------------------------------------------------------------------------------------------------------
-def test_cuts_fall_where_something_is_skipped() -> None:
+def test_cuts_are_placed_in_skipped_silence() -> None:
     parts, words, at = [], [], 0.0
     for number in range(8):
         spoken = list(tones.speech(20, seed=number))

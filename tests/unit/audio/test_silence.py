@@ -1,4 +1,4 @@
-"""What is left out by the level alone, and the arithmetic of leaving out."""
+"""Silence is skipped by its level, with margins around speech."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ def skipped_s(signal: Samples) -> float:
 
 
 @pytest.mark.parametrize("sound", ["digital silence", "hiss", "hum", "hum and hiss", "dial tone"])
-def test_silence_and_steady_sound_are_left_out(sound: str) -> None:
+def test_silence_and_steady_sound_are_skipped(sound: str) -> None:
     assert skipped_s(sounds.NOT_SPEECH[sound](30)) > 29
 
 
 @pytest.mark.parametrize("sound", ["digital silence", "hiss", "hum"])
 @pytest.mark.parametrize("amplitude", [0.4, 0.01])
-def test_words_between_are_kept(sound: str, amplitude: float) -> None:
+def test_words_between_steady_sound_are_streamed(sound: str, amplitude: float) -> None:
     words = [tones.ToneWord(number, 10 + 0.4 * number) for number in range(40)]
     signal = tones.encode(words, duration_s=40, amplitude=amplitude)
     signal = signal + 0.1 * sounds.NOT_SPEECH[sound](40)[: len(signal)]
@@ -55,13 +55,13 @@ def test_words_between_are_kept(sound: str, amplitude: float) -> None:
     assert stretches[1].first * WINDOW_S == pytest.approx(words[-1].end + SKIPPING.margin_s, abs=0.3)
 
 
-def test_what_changes_is_not_steady() -> None:
+def test_changing_sound_is_not_steady() -> None:
     assert skipped_s(sounds.tones_of(30, 440, on_s=0.5, every_s=1.0)) == 0
     assert skipped_s(sounds.hold_music(30)) == 0
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(1, 700)), min_size=1, max_size=30))
-def test_stretches_keep_away_from_speech(runs: list[tuple[bool, int]]) -> None:
+def test_skipped_stretches_keep_their_margin_from_speech(runs: list[tuple[bool, int]]) -> None:
     speech = np.concatenate([np.full(length, value) for value, length in runs])
     left_out = np.zeros(len(speech), dtype=bool)
     silence = Scan(*2 * [np.zeros(len(speech), np.uint8)], None, len(speech) * 256, 16000)
@@ -69,15 +69,15 @@ def test_stretches_keep_away_from_speech(runs: list[tuple[bool, int]]) -> None:
         assert last - first >= LEAST
         left_out[first:last] = True
         assert not speech[max(0, first - MARGIN) : last + MARGIN].any()
-    # Nothing that may be left out is kept.
+    # All audio that may be skipped is skipped.
     near = np.array([speech[max(0, k - MARGIN) : k + MARGIN + 1].any() for k in range(len(speech))])
     free = np.flatnonzero(np.diff(~near & ~left_out, prepend=False, append=False))
     assert all(b - a < LEAST for a, b in zip(free[::2], free[1::2], strict=True))
 
 
 @pytest.mark.parametrize(("before", "kept_s"), [("silence", 0.8), ("steady", 0.8), ("changing", 3.0), ("late", 1.5)])
-def test_what_sounds_before_speech_is_kept(before: str, kept_s: float) -> None:
-    """A detector hears speech from 20 s on only."""
+def test_sound_just_before_speech_is_streamed(before: str, kept_s: float) -> None:
+    """The detector reports speech only from 20 s on."""
     levels = np.full(round(30 / WINDOW_S), {"silence": 0, "late": 0}.get(before, 150), np.uint8)
     if before == "changing":
         levels[np.arange(len(levels)) // 30 % 2 == 0] += 40
@@ -90,7 +90,7 @@ def test_what_sounds_before_speech_is_kept(before: str, kept_s: float) -> None:
 
 
 @given(st.integers(1, 400), st.lists(st.tuples(st.integers(1, 50), st.integers(1, 50)), max_size=6))
-def test_kept_windows_are_those_not_skipped(tail: int, gaps: list[tuple[int, int]]) -> None:
+def test_streamed_windows_are_those_not_skipped(tail: int, gaps: list[tuple[int, int]]) -> None:
     at, skipped = 0, []
     for before, length in gaps:
         skipped.append(WindowRange(at + before, at + before + length))
@@ -115,7 +115,7 @@ def test_levels_do_not_depend_on_the_blocks(size: int) -> None:
     assert expected.windows == -(-31_500 // 256)
 
 
-def test_a_scan_holds_little() -> None:
+def test_a_scan_uses_little_memory() -> None:
     minute = tones.encode(tones.speech(60), duration_s=60)
     peaks = []
     for minutes in (2, 15):

@@ -1,4 +1,4 @@
-"""How long and how wide a source may be, by the settings of a worker."""
+"""Settings of a worker limit the length and the number of channels of a source."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def noise(seconds: float, channels: int = 1) -> np.ndarray:
         (1, 8, {"source_max_hours": 0.002}, r"is longer than 0\.002 hours \(STT_SOURCE_MAX_HOURS\)"),
     ],
 )
-async def test_what_the_header_says(
+async def test_a_source_above_the_limits_is_refused_by_its_header(
     tmp_path: Path, channels: int, seconds: float, limits: dict[str, float], says: str
 ) -> None:
     path = write_signal(tmp_path / "a.wav", noise(seconds, channels), 8000)

@@ -33,7 +33,7 @@ needs_recordings = pytest.mark.skipif(not MANIFEST.is_file(), reason=f"no record
 
 
 class Said(NamedTuple):
-    """Something with a known time, in seconds."""
+    """A word with its known time in seconds."""
 
     file: str
     text: str
@@ -87,20 +87,20 @@ def lost(found: StreamingPlan, words: list[Said], offset_s: float = 0.0) -> list
 
 
 @pytest.mark.parametrize("sound", sounds.NOT_SPEECH)
-def test_what_is_not_speech_is_left_out(detector: Silero, sound: str) -> None:
+def test_sound_without_speech_is_skipped(detector: Silero, sound: str) -> None:
     found = planned(sounds.NOT_SPEECH[sound](30), detector)
     assert found.skipped_s > 0.85 * 30, found
     assert found.detector == "silero"
 
 
 @needs_recordings
-def test_clatter_is_left_out(detector: Silero) -> None:
+def test_clatter_is_skipped(detector: Silero) -> None:
     found = planned(signal_of("nonspeech_doing_the_dishes_30s.flac"), detector)
     assert found.skipped_s > 0.6 * 30, found
 
 
 def sampled(files: list[dict[str, Any]], conditions: tuple[str, ...]) -> list[Any]:
-    """Each recording in one condition, in turn; all other pairs are behind the marker `matrix`."""
+    """Each recording in one of the conditions. All other pairs run with the marker `matrix`."""
     return [
         pytest.param(
             entry,
@@ -129,8 +129,8 @@ def test_no_word_is_lost(detector: Silero, entry: dict[str, Any], condition: str
 
 @needs_recordings
 @pytest.mark.parametrize(("entry", "around"), sampled(SPOKEN, ("digital silence", "hiss", "music on hold")))
-def test_speech_between_waiting_is_kept(detector: Silero, entry: dict[str, Any], around: str) -> None:
-    """A recording between twelve seconds of something else: of itself, only what is quiet may be left out."""
+def test_speech_between_other_sounds_is_streamed(detector: Silero, entry: dict[str, Any], around: str) -> None:
+    """A recording between twelve seconds of other sound: only its own quiet parts may be skipped."""
     signal, wait = signal_of(entry["file"]), sounds.NOT_SPEECH[around](12)
     found = planned(np.concatenate([wait, signal, wait]), detector)
     assert lost(found, list(said(entry)), offset_s=12) == []
@@ -144,7 +144,7 @@ def test_speech_between_waiting_is_kept(detector: Silero, entry: dict[str, Any],
 
 
 def levels_db(signal: Samples) -> Samples:
-    """Of pieces of 50 ms."""
+    """Levels of pieces of 50 ms in dB."""
     pieces = np.resize(signal, max(1, len(signal) // 800) * 800).reshape(-1, 800)
     return 10 * np.log10(np.mean(pieces * pieces, axis=1) + 1e-10)
 
@@ -152,8 +152,8 @@ def levels_db(signal: Samples) -> Samples:
 @needs_recordings
 @pytest.mark.parametrize("entry", [e for e in SPOKEN if e.get("words")], ids=lambda e: e["file"])
 @pytest.mark.parametrize("sessions", [2, 3, 4, 6])
-def test_no_cut_lies_in_a_spoken_word(entry: dict[str, Any], sessions: int) -> None:
-    """Spontaneous speech with its words' times set by hand."""
+def test_no_cut_is_inside_a_spoken_word(entry: dict[str, Any], sessions: int) -> None:
+    """Spontaneous speech whose word times were set by hand."""
     source = cast(SndfileSource, SignalSource(in_blocks(signal_of(entry["file"]), RATE)))
     found = plan(source, rate=RATE, cutting=CutOptions(sessions=sessions, min_section_s=3, overlap_s=1))
     cuts = [section.start / RATE for section in found.sections[1:] if not section.overlap_before]
@@ -161,7 +161,7 @@ def test_no_cut_lies_in_a_spoken_word(entry: dict[str, Any], sessions: int) -> N
     assert [(cut, w) for cut in cuts for w in said(entry) if w.start < cut < w.end] == []
 
 
-def test_many_windows_at_once_are_as_one_by_one(detector: Silero) -> None:
+def test_many_windows_at_once_equal_single_windows(detector: Silero) -> None:
     signal = sounds.hold_music(4)[: 100 * VOICE_WINDOW]
     detector.reset()
     once = detector(signal)

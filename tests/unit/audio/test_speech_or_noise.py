@@ -1,4 +1,4 @@
-"""Speech, noise or neither in a stretch without text."""
+"""Sounds in audio without text are classified as speech, noise or unknown."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from worker.audio.segmentation.speech_or_noise import find_sounds
 
 
 def scan(*parts: tuple[float, float, float], detector: bool = True) -> Scan:
-    """(seconds, level in dB, probability of speech), one after the other; levels swell by a few dB as sounds do."""
+    """A scan of consecutive parts (seconds, level in dB, probability of speech). Levels vary by a few dB like real
+    sound."""
     levels, voice = [], []
     for seconds, level, probability in parts:
         count = round(seconds / WINDOW_S)
@@ -29,35 +30,35 @@ def talk(seconds: float, probability: float) -> list[tuple[float, float, float]]
     return [(0.4, -25.0, probability), (0.2, -80.0, 0.0)] * round(seconds / 0.6)
 
 
-def test_speech_is_found_with_its_place() -> None:
+def test_speech_is_found_at_its_position() -> None:
     (found,) = find_sounds(scan(SILENCE, (3, -30, 0.9), SILENCE), last=True)
     assert (found.kind, found.seconds) == ("speech", pytest.approx(3, abs=0.05))
     assert (found.start, found.end) == (pytest.approx(2, abs=0.05), pytest.approx(5, abs=0.05))
 
 
-def test_a_breath_is_not_enough_and_less_so_where_text_follows() -> None:
+def test_short_speech_is_reported_only_if_no_text_follows() -> None:
     assert find_sounds(scan(SILENCE, (0.4, -30, 0.9), SILENCE), last=True) == []
     assert find_sounds(scan(SILENCE, (2, -30, 0.9), SILENCE), last=False) == []
     assert find_sounds(scan(SILENCE, (2, -30, 0.9), SILENCE), last=True) != []
 
 
-def test_stretches_far_apart_are_several() -> None:
+def test_distant_stretches_are_separate() -> None:
     found = find_sounds(scan((3, -30, 0.9), (8, -120, 0), (3, -30, 0.9)), last=True)
     assert [one.kind for one in found] == ["speech", "speech"]
 
 
-def test_noise_counts_when_it_is_long() -> None:
+def test_only_long_noise_is_reported() -> None:
     assert find_sounds(scan((4, -30, 0.0)), last=True) == []
     (found,) = find_sounds(scan((8, -30, 0.0)), last=True)
     assert (found.kind, found.pauses) == ("noise", False)
 
 
-def test_sound_with_pauses_like_speech_counts_whatever_the_detector_finds() -> None:
+def test_sound_with_pauses_is_reported_even_without_detected_speech() -> None:
     (found,) = find_sounds(scan(*talk(3, 0.0)), last=True)
     assert (found.kind, found.pauses) == ("noise", True)
 
 
-def test_without_a_detector_its_kind_is_unknown() -> None:
+def test_without_a_detector_the_kind_of_sound_is_unknown() -> None:
     (found,) = find_sounds(scan(*talk(3, 0.0), detector=False), last=True)
     assert found.kind == "unknown"
 

@@ -1,4 +1,4 @@
-"""Timestamps and samples that disagree: rounding, late packets, holes, drift, overlaps, jumps that cannot be true."""
+"""Timestamps and samples that disagree: rounding, late packets, gaps, drift, overlaps, implausible jumps."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def assert_words(signal: np.ndarray, words: Sequence[ToneWord], times_s: Sequenc
     assert max(abs(f.start - t) for f, t in zip(found, times_s, strict=True)) < within_s
 
 
-# -- samples stay as they are ----------------------------------------------------------------------------------------
+# -- samples stay unchanged ----------------------------------------------------------------------------------------
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.floats(-0.0015, 0.0015), min_size=100, max_size=100), st.sampled_from([160, 320, 961]))
 def test_rounded_timestamps_change_nothing(jitter: list[float], size: int) -> None:
@@ -62,8 +62,8 @@ def test_rounded_timestamps_change_nothing(jitter: list[float], size: int) -> No
 
 @settings(max_examples=25, deadline=None)
 @given(st.sets(st.integers(1, 90), max_size=20), st.floats(0.02, 5.0))
-def test_single_packets_that_came_late_change_nothing(late: set[int], by_s: float) -> None:
-    """Recorders of live audio stamp a packet when it arrives. Two in a row are the next case's."""
+def test_single_late_packets_change_nothing(late: set[int], by_s: float) -> None:
+    """Live recorders use the arrival time of a packet as its timestamp. The next test has two late packets in a row."""
     late = {number for number in late if number - 1 not in late}
     signal = noise(2)
     starts = [at + (by_s if number in late else 0.0) for number, at in enumerate(regular(signal))]
@@ -72,14 +72,14 @@ def test_single_packets_that_came_late_change_nothing(late: set[int], by_s: floa
     assert warnings == []
 
 
-def test_frames_without_timestamps_follow_each_other() -> None:
+def test_frames_without_timestamps_are_joined() -> None:
     signal = noise(3)
     out, warnings = placed(frames_of(signal, [None] * 150))
     np.testing.assert_array_equal(out, signal)
     assert warnings == []
 
 
-# -- holes -----------------------------------------------------------------------------------------------------------
+# -- gaps -----------------------------------------------------------------------------------------------------------
 @settings(max_examples=30, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(8, 40), st.floats(0.02, 3.0)), min_size=1, max_size=4),
@@ -109,7 +109,7 @@ def test_every_gap_from_20_ms_becomes_silence(
     assert warnings == ["has gaps in its timestamps; they are filled with silence"]
 
 
-def test_a_late_start_is_silence() -> None:
+def test_a_late_start_becomes_silence() -> None:
     signal = noise(1)
     out, warnings = placed(frames_of(signal, [start + 15.0 for start in regular(signal)]))
     np.testing.assert_array_equal(out, np.concatenate([np.zeros(15 * RATE, np.float32), signal]))
@@ -123,13 +123,13 @@ def test_the_priming_of_an_encoder_before_zero_is_dropped() -> None:
     assert warnings == []
 
 
-def test_a_start_long_before_zero_is_no_priming() -> None:
+def test_a_start_long_before_zero_is_not_encoder_padding() -> None:
     signal = noise(1)
     out, _ = placed(frames_of(signal, [start - 5.0 for start in regular(signal)]))
     np.testing.assert_array_equal(out, signal)
 
 
-# -- jumps that cannot be true ---------------------------------------------------------------------------------------
+# -- implausible jumps ---------------------------------------------------------------------------------------
 @pytest.mark.parametrize("jump_s", [-1.5, -20.0, -95000.0, 3700.0, 95443.7])
 def test_an_implausible_jump_joins_the_audio(jump_s: float) -> None:
     signal = noise(4)
@@ -148,7 +148,7 @@ def test_a_long_gap_within_the_length_of_the_container_is_accepted() -> None:
 
 
 def test_one_wrong_timestamp_of_a_transport_stream_is_ignored() -> None:
-    """It stamps a dozen frames at once."""
+    """A transport stream has one timestamp for a dozen frames."""
     signal = noise(6)
     starts: list[float | None] = [at if n % 16 == 0 else None for n, at in enumerate(regular(signal))]
     starts[96] = 500.0
@@ -159,7 +159,7 @@ def test_one_wrong_timestamp_of_a_transport_stream_is_ignored() -> None:
 
 # -- drift and overlaps ----------------------------------------------------------------------------------------------
 @pytest.mark.parametrize("drift", [-0.05, -0.02, -0.005, -0.001, -0.0002, 0.0002, 0.001, 0.005, 0.02, 0.05])
-def test_words_follow_timestamps_that_run_faster_or_slower(drift: float) -> None:
+def test_words_follow_drifting_timestamps(drift: float) -> None:
     words, signal = spoken(40)
     out, warnings = placed(frames_of(signal, [at * (1 + drift) for at in regular(signal)]))
     assert_words(out, words, [w.start * (1 + drift) for w in words], 0.03)
@@ -168,7 +168,7 @@ def test_words_follow_timestamps_that_run_faster_or_slower(drift: float) -> None
 
 
 @pytest.mark.parametrize("drift", [-0.01, 0.01])
-def test_audio_without_a_pause_follows_too(drift: float) -> None:
+def test_audio_without_a_pause_follows_drifting_timestamps(drift: float) -> None:
     signal = noise(30)
     out, _ = placed(frames_of(signal, [at * (1 + drift) for at in regular(signal)]))
     assert abs(len(out) / RATE - 30 * (1 + drift)) < 0.03
@@ -187,7 +187,7 @@ def test_overlapping_audio_loses_no_word(overlap_s: float) -> None:
 
 
 # -- damage ----------------------------------------------------------------------------------------------------------
-def test_lost_packets_keep_their_time_and_their_reason() -> None:
+def test_lost_packets_keep_their_length_and_reason() -> None:
     signal = noise(2)
     blocks = frames_of(signal, regular(signal))
     lost = TimedBlock(blocks[50].start_s, RATE, np.zeros(FRAME, np.float32), "bad data")

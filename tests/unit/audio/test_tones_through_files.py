@@ -1,4 +1,4 @@
-"""Tone-coded speech through every coding: file, decode, resample, frames, and back to words with their times."""
+"""Tone-coded speech in each coding is decoded, resampled and cut into frames; all words keep their times."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("coding", "rate", "channels"), CASES)
-def test_every_word_once_at_its_time(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
+def test_each_word_is_decoded_once_at_its_time(tmp_path: Path, coding: Coding, rate: int, channels: int) -> None:
     words = list(tones.speech(5.0, seed=rate + channels))
     path = audiofiles.write_words(tmp_path / f"a.{coding.ending}", words, rate, coding, channels, duration_s=5.5)
     with open_source(path) as source:

@@ -1,4 +1,5 @@
-"""Files that end too early are named as cut off; whole files never are, whatever their header estimates."""
+"""Files that end too early are reported as cut off. Complete files are not, even if their header estimates the
+length."""
 
 from __future__ import annotations
 
@@ -55,7 +56,7 @@ def cut(path: Path, share: float) -> None:
 
 
 def assert_cut_off_is_told(path: Path) -> None:
-    """By the structure, the length in the header, or the decoder that meets half a packet; or nothing is left of it."""
+    """Asserts a warning by structure, declared length or a broken last packet, or that no audio is left."""
     try:
         _, warnings = heard(path)
     except DamagedSource as exc:
@@ -66,7 +67,7 @@ def assert_cut_off_is_told(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", PLAIN)
-def test_media_files(tmp_path: Path, name: str) -> None:
+def test_a_truncated_media_file_is_reported(tmp_path: Path, name: str) -> None:
     media, path = PLAIN[name], tmp_path / "a"
     write_media(path, tones.encode(WORDS, media.rate, duration_s=LENGTH_S), media)
     length_s, warnings = heard(path)
@@ -78,7 +79,7 @@ def test_media_files(tmp_path: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FILMS)
-def test_a_picture_that_is_longer_than_the_sound_is_no_damage(tmp_path: Path, name: str) -> None:
+def test_video_that_is_longer_than_the_sound_is_no_damage(tmp_path: Path, name: str) -> None:
     media, path = FILMS[name], tmp_path / "a"
     signal = tones.encode(WORDS, media.rate, duration_s=LENGTH_S)
     write_media(path, signal, media, video=True, video_s=LENGTH_S + 4)
@@ -95,7 +96,7 @@ def test_a_picture_that_is_longer_than_the_sound_is_no_damage(tmp_path: Path, na
 
 @pytest.mark.parametrize("coding", [audiofiles.MP3, audiofiles.FLAC, audiofiles.VORBIS, audiofiles.OPUS], ids=str)
 @pytest.mark.parametrize("rate", [16000, 48000])
-def test_files_for_libsndfile(tmp_path: Path, coding: audiofiles.Coding, rate: int) -> None:
+def test_a_truncated_libsndfile_format_is_reported(tmp_path: Path, coding: audiofiles.Coding, rate: int) -> None:
     path = write_words(tmp_path / "a", WORDS, rate, coding, duration_s=LENGTH_S)
     assert heard(path) == (LENGTH_S, ())
     cut(path, 0.6)
@@ -104,7 +105,7 @@ def test_files_for_libsndfile(tmp_path: Path, coding: audiofiles.Coding, rate: i
 
 @pytest.mark.parametrize("rate", [8000, 16000, 22050, 44100])
 @pytest.mark.parametrize("length_s", [1.0, 3.017, 7.333])
-def test_a_length_by_the_bit_rate_is_no_promise(tmp_path: Path, rate: int, length_s: float) -> None:
+def test_a_complete_file_with_an_estimated_length_gives_no_warning(tmp_path: Path, rate: int, length_s: float) -> None:
     signal = tones.encode(WORDS, rate, duration_s=length_s)
     for name, container, codec in (("a", "mp3", "libmp3lame"), ("b", "adts", "aac"), ("c", "wav", "libmp3lame")):
         path = write_media(tmp_path / name, signal, Media("", "", container, codec, rate))

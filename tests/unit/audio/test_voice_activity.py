@@ -1,4 +1,4 @@
-"""Voiced runs, and the map of them."""
+"""Runs with voice activity, and the map that collects them."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ RATE = 16000
 
 
 def pcm(plan: list[tuple[float, float]]) -> bytes:
-    """(seconds, amplitude) of a 300 Hz tone, one after the other."""
+    """PCM of consecutive 300 Hz tones (seconds, amplitude)."""
     parts = [a * np.sin(2 * np.pi * 300 * np.arange(int(s * RATE)) / RATE) for s, a in plan]
     return to_pcm16(np.concatenate(parts).astype(np.float32)).tobytes()
 
 
-def test_runs_are_where_the_sound_is() -> None:
+def test_runs_match_the_positions_of_the_sound() -> None:
     runs = voiced_runs(pcm([(0.5, 0), (0.3, 0.1), (0.2, 0), (0.1, 0.5)]), 160)
     assert [(s / RATE, e / RATE) for s, e in runs] == [pytest.approx((0.5, 0.8)), pytest.approx((1.0, 1.1))]
 
@@ -50,7 +50,7 @@ def test_a_map_does_not_depend_on_the_frames(lengths: list[int], seed: int) -> N
         assert one.end_s(float(at_s)) == other.end_s(float(at_s))
 
 
-def test_onsets_and_ends() -> None:
+def test_onsets_and_ends_are_found() -> None:
     voice = VoiceActivityMap(RATE)
     voice.add(PcmFrame(b"", 0, ((1600, 3200), (8000, 16000))))
     assert voice.onset_s(0.0) == 0.1
@@ -63,7 +63,7 @@ def test_onsets_and_ends() -> None:
     assert voice.end_s(9) == 1.0
 
 
-def test_a_frame_that_comes_again_changes_nothing() -> None:
+def test_a_repeated_frame_changes_nothing() -> None:
     voice = VoiceActivityMap(RATE)
     for _ in range(2):
         voice.add(PcmFrame(b"", 0, ((1600, 3200),)))
@@ -72,7 +72,7 @@ def test_a_frame_that_comes_again_changes_nothing() -> None:
     assert voice.end_s(0.9) == 0.2
 
 
-def test_the_runs_between_two_moments() -> None:
+def test_runs_between_two_moments_are_limited_to_them() -> None:
     voice = VoiceActivityMap(RATE)
     voice.add(PcmFrame(b"", 0, ((RATE, 2 * RATE), (3 * RATE, 5 * RATE))))
     assert voice.runs_s(0.0, 9.0) == [(1.0, 2.0), (3.0, 5.0)]

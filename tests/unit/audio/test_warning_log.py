@@ -1,4 +1,4 @@
-"""Warnings of one kind are counted, whatever part of the program gives them."""
+"""Warnings of one kind are counted, from all parts of the program."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from worker.audio.warning_log import MAX_WARNINGS, WarningLog, counted, merged
 
 
-def test_one_warning_stays_as_it_is() -> None:
+def test_a_single_warning_is_not_changed() -> None:
     texts = ("damaged at about 12.3 s: bad frame", "contains samples that are not numbers", "has only 2 channels")
     assert counted(texts) == texts
     assert counted(texts * 2) == texts, "the same text again was read twice"
@@ -25,11 +25,11 @@ def test_one_warning_stays_as_it_is() -> None:
         ("session {} ended early", "session 12.3 ended early (3 times)"),
     ],
 )
-def test_one_kind_is_counted_with_the_first_place(text: str, expected: str) -> None:
+def test_warnings_of_one_kind_are_counted_with_the_first_position(text: str, expected: str) -> None:
     assert counted(text.format(at) for at in (12.3, 13.0, 99.0)) == (expected,)
 
 
-def test_kinds_stay_in_the_order_in_which_they_began() -> None:
+def test_kinds_keep_the_order_of_their_first_warning() -> None:
     texts = ["b at 1.0 s", "a at 2.0 s", "b at 3.0 s"]
     assert counted(texts) == ("b (2 times, first at 1.0 s)", "a at 2.0 s")
 
@@ -38,13 +38,13 @@ def test_counts_of_counted_warnings_add_up() -> None:
     assert counted(["b (2 times, first at 4.0 s)", "b at 1.0 s"]) == ("b (3 times, first at 1.0 s)",)
 
 
-def test_two_readings_of_the_same_audio_do_not_add_up() -> None:
+def test_warnings_of_two_readings_are_not_added_up() -> None:
     planned = ["b (17 times, first at 12.3 s)", "a"]
     assert merged(planned, ["b at 12.3 s", "b at 14.0 s", "c"]) == ("b (17 times, first at 12.3 s)", "a", "c")
     assert merged([], ["b at 7.0 s"]) == ("b at 7.0 s",)
 
 
-def test_a_file_full_of_damage_takes_little_memory_and_room() -> None:
+def test_many_warnings_use_little_memory() -> None:
     log = WarningLog(f"damaged at about {at / 10:.1f} s: bad frame" for at in range(20_000))
     assert log.texts == ("damaged: bad frame (20000 times, first at 0.0 s)",)
     log = WarningLog(f"kind {'x' * number}" for number in range(100))

@@ -1,4 +1,4 @@
-"""Headers whose length is 0, -1, wrapped, odd, too small or too large: all of the audio is read, and nothing else."""
+"""Headers with a length of 0, -1, overflowed, odd, too small or too large: exactly the audio is read."""
 
 from __future__ import annotations
 
@@ -27,13 +27,14 @@ PAUSE = 1.6  # seconds: digital silence until the next word
 
 @dataclass(frozen=True)
 class Family:
-    """A container; `find` gives the places of its size: (offset, struct format, what it counts besides the audio)."""
+    """A container. `find` returns the fields with its size: (offset, struct format, counted bytes besides the
+    audio)."""
 
     name: str
     format: str
     find: Callable[[bytes], list[tuple[int, str, int]]]
     chunk: Callable[[bytes, bytes], bytes] | None
-    """A chunk behind the audio."""
+    """A chunk after the audio."""
     subtype: str = "PCM_16"
     endian: str = "FILE"
     unknown: int = 0xFFFFFFFF
@@ -80,7 +81,7 @@ FAMILIES = [
 
 
 def make(path: Path, family: Family, said: Callable[[int], int] | None = None, behind: bytes = b"") -> bytes:
-    """Writes the words, then `behind`; `said` changes the size of the audio. Returns the audio of the file."""
+    """Writes the words, then `behind`. `said` changes the declared size. Returns the audio of the file."""
     signal = tones.encode(WORDS, RATE, duration_s=LENGTH_S)
     soundfile.write(path, signal, RATE, format=family.format, subtype=family.subtype, endian=family.endian)
     data = bytearray(path.read_bytes())
@@ -122,21 +123,21 @@ def trailing(family: Family, wanted: bool) -> bytes:
 
 @EACH
 @CHUNKS
-def test_a_right_size(tmp_path: Path, family: Family, behind: bool) -> None:
+def test_a_correct_size_gives_no_warning(tmp_path: Path, family: Family, behind: bool) -> None:
     make(tmp_path / "a", family, behind=trailing(family, behind))
     assert_whole(tmp_path / "a")
 
 
 @EACH
 @CHUNKS
-def test_a_size_of_0(tmp_path: Path, family: Family, behind: bool) -> None:
+def test_a_declared_size_of_0_is_corrected(tmp_path: Path, family: Family, behind: bool) -> None:
     make(tmp_path / "a", family, lambda _: 0, trailing(family, behind))
     assert_whole(tmp_path / "a", "the header gives no length (the recording was not closed)")
 
 
 @EACH
 @CHUNKS
-def test_a_size_that_is_not_known(tmp_path: Path, family: Family, behind: bool) -> None:
+def test_an_unknown_declared_size_is_accepted(tmp_path: Path, family: Family, behind: bool) -> None:
     make(tmp_path / "a", family, lambda _: family.unknown, trailing(family, behind))
     assert_whole(tmp_path / "a")
 
@@ -144,13 +145,15 @@ def test_a_size_that_is_not_known(tmp_path: Path, family: Family, behind: bool) 
 @EACH
 @CHUNKS
 @pytest.mark.parametrize("ends_s", [PAUSE, 2.6, 0.05], ids=["in-silence", "in-a-word", "at-once"])
-def test_a_size_too_small(tmp_path: Path, family: Family, behind: bool, ends_s: float) -> None:
+def test_a_declared_size_that_is_too_small_is_corrected(
+    tmp_path: Path, family: Family, behind: bool, ends_s: float
+) -> None:
     make(tmp_path / "a", family, lambda size: int(size * ends_s / LENGTH_S) // 6 * 6, trailing(family, behind))
     assert_whole(tmp_path / "a", "the header declares less audio than the file has")
 
 
 @EACH
-def test_an_odd_size(tmp_path: Path, family: Family) -> None:
+def test_an_odd_declared_size_is_accepted(tmp_path: Path, family: Family) -> None:
     make(tmp_path / "a", family, lambda size: size - 1)
     assert_whole(tmp_path / "a")
     make(tmp_path / "a", family, lambda size: size // 2 + 1)
@@ -158,7 +161,7 @@ def test_an_odd_size(tmp_path: Path, family: Family) -> None:
 
 
 @EACH
-def test_a_file_cut_off(tmp_path: Path, family: Family) -> None:
+def test_a_pcm_container_that_is_cut_off_is_reported(tmp_path: Path, family: Family) -> None:
     make(tmp_path / "a", family)
     path = tmp_path / "a"
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
@@ -171,7 +174,7 @@ def test_a_file_cut_off(tmp_path: Path, family: Family) -> None:
 
 
 @EACH
-def test_padding_is_nothing_but_zeros(tmp_path: Path, family: Family) -> None:
+def test_only_zeros_count_as_padding(tmp_path: Path, family: Family) -> None:
     make(tmp_path / "a", family, behind=bytes(50_000))
     assert_whole(tmp_path / "a")
 
@@ -187,7 +190,7 @@ def test_an_empty_recording_is_empty(tmp_path: Path, family: Family) -> None:
 
 @pytest.mark.parametrize("size", [0, 4000, 0xFFFFFFFF, None])
 @pytest.mark.parametrize("before", [b"bext", b"iXML", b"JUNK", b"id3 ", b"LIST"])
-def test_a_long_header(tmp_path: Path, size: int | None, before: bytes) -> None:
+def test_a_long_header_is_skipped(tmp_path: Path, size: int | None, before: bytes) -> None:
     data = make(tmp_path / "a", FAMILIES[0], None if size is None else lambda _: size)
     at = data.index(b"fmt ")
     long = wav_chunk(before, np.random.default_rng(2).bytes(70_001))
@@ -198,8 +201,8 @@ def test_a_long_header(tmp_path: Path, size: int | None, before: bytes) -> None:
 
 @pytest.mark.parametrize("between", [b"", wav_chunk(b"LIST", b"INFO")], ids=["", "chunk-between"])
 @pytest.mark.parametrize("listed", [False, True], ids=["", "wavl"])
-def test_audio_in_several_chunks(tmp_path: Path, between: bytes, listed: bool) -> None:
-    """Some recorders write one for each time they were paused."""
+def test_several_chunks_of_audio_are_joined(tmp_path: Path, between: bytes, listed: bool) -> None:
+    """Some recorders begin a new chunk after each pause."""
     data = make(tmp_path / "a", FAMILIES[0])
     head, audio = data[: data.index(b"data")], data[data.index(b"data") + 8 :]
     half = len(audio) // 4 * 2
@@ -209,8 +212,8 @@ def test_audio_in_several_chunks(tmp_path: Path, between: bytes, listed: bool) -
 
 
 @pytest.mark.parametrize("silence", [False, True], ids=["", "slnt"])
-def test_chunks_of_audio_in_other_formats(tmp_path: Path, silence: bool) -> None:
-    """The chunk `fmt ` before each counts, and chunks that stand for silence."""
+def test_audio_chunks_may_differ_in_format(tmp_path: Path, silence: bool) -> None:
+    """Each chunk follows the `fmt ` chunk before it. Some chunks declare silence."""
     data = make(tmp_path / "a", FAMILIES[0])
     head, audio = data[: data.index(b"data")], data[data.index(b"data") + 8 :]
     split = round(PAUSE * RATE)
@@ -225,7 +228,7 @@ def test_chunks_of_audio_in_other_formats(tmp_path: Path, silence: bool) -> None
 
 
 @pytest.mark.parametrize("said", ["right", "zero"])
-def test_chunks_without_their_pad_byte(tmp_path: Path, said: str) -> None:
+def test_chunks_without_a_pad_byte_are_found(tmp_path: Path, said: str) -> None:
     data = make(tmp_path / "a", FAMILIES[0], None if said == "right" else lambda _: 0)
     at = data.index(b"data")
     odd = b"note" + struct.pack("<I", 101) + b"x" * 101
@@ -234,20 +237,20 @@ def test_chunks_without_their_pad_byte(tmp_path: Path, said: str) -> None:
 
 
 @pytest.mark.parametrize("size", [0x7FFFF000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF, 0xFFFFF000 + 0xFD0])
-def test_a_stream_that_was_saved_is_not_cut_off(tmp_path: Path, size: int) -> None:
-    """sox, arecord, FFmpeg, mpg123 and text-to-speech services, each writing into a pipe."""
+def test_a_saved_stream_is_not_reported_as_cut_off(tmp_path: Path, size: int) -> None:
+    """Sizes that sox, arecord, FFmpeg, mpg123 and text-to-speech services write to a pipe."""
     make(tmp_path / "a", FAMILIES[0], lambda _: size)
     assert_whole(tmp_path / "a")
 
 
-def test_rf64_without_its_64_bit_size(tmp_path: Path) -> None:
+def test_rf64_without_a_64_bit_size_is_read(tmp_path: Path) -> None:
     data = make(tmp_path / "a", FAMILIES[3])
     at = data.index(b"ds64")
     (tmp_path / "a").write_bytes(data[:at] + b"JUNK" + data[at + 4 :])
     assert_whole(tmp_path / "a")
 
 
-def test_rf64_whose_32_bit_size_was_not_set(tmp_path: Path) -> None:
+def test_rf64_with_an_unset_32_bit_size_is_read(tmp_path: Path) -> None:
     data = bytearray(make(tmp_path / "a", FAMILIES[3]))
     at = data.index(b"data") + 4
     data[at : at + 4] = bytes(4)
@@ -257,7 +260,7 @@ def test_rf64_whose_32_bit_size_was_not_set(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("subtype", ["IMA_ADPCM", "MS_ADPCM", "ULAW", "ALAW", "FLOAT", "PCM_U8", "PCM_32"])
 @pytest.mark.parametrize("size", [0, 2048, 0xFFFFFFFF])
-def test_codings_of_wav(tmp_path: Path, subtype: str, size: int) -> None:
+def test_wrong_sizes_are_corrected_in_each_wav_coding(tmp_path: Path, subtype: str, size: int) -> None:
     path = tmp_path / "a"
     soundfile.write(path, tones.encode(WORDS, RATE, duration_s=LENGTH_S), RATE, format="WAV", subtype=subtype)
     data = bytearray(path.read_bytes())
@@ -270,7 +273,7 @@ def test_codings_of_wav(tmp_path: Path, subtype: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("samples", [1000, 0])
-def test_flac_behind_an_id3_tag(tmp_path: Path, samples: int) -> None:
+def test_flac_after_an_id3_tag_is_read(tmp_path: Path, samples: int) -> None:
     path = tmp_path / "a"
     soundfile.write(path, tones.encode(WORDS, RATE, duration_s=LENGTH_S), RATE, format="FLAC")
     data = bytearray(path.read_bytes())
@@ -280,8 +283,8 @@ def test_flac_behind_an_id3_tag(tmp_path: Path, samples: int) -> None:
 
 
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f.unknown == 0xFFFFFFFF], ids=str)
-def test_a_size_that_wrapped_at_4_gib(tmp_path: Path, family: Family) -> None:
-    """A sparse file: words at its start and at its end, and nothing on the disk between them."""
+def test_a_size_that_overflowed_at_4_gib_is_corrected(tmp_path: Path, family: Family) -> None:
+    """A sparse file with words at its start and end, and a hole between them."""
     path = tmp_path / "a"
     head = make(path, family)
     width = {"PCM_16": 2, "PCM_24": 3, "ULAW": 1}[family.subtype]
@@ -309,7 +312,7 @@ def test_a_size_that_wrapped_at_4_gib(tmp_path: Path, family: Family) -> None:
 
 
 def test_the_search_for_more_audio_is_bounded(tmp_path: Path) -> None:
-    """8 GiB of zeros behind the end that the header gives, most of them not on the disk."""
+    """A sparse file with 8 GiB of zeros after the declared end."""
     path = tmp_path / "a"
     make(path, FAMILIES[0])
     os.truncate(path, 8 << 30)
