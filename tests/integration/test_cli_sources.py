@@ -108,7 +108,7 @@ def test_a_name_that_is_not_utf8_fails_in_the_plan_and_is_not_submitted(cli: Cli
     (failing,) = cli.json("plan", "in")["failing"]
     assert failing["source"].endswith("in/caf\\udce9.wav")
     assert failing["error_code"] == "source_refused"
-    assert "caf\\udce9.wav: the name is no UTF-8 text" in failing["error"]
+    assert "caf\\udce9.wav: the name is not UTF-8 text" in failing["error"]
     refused = cli.run("submit", "in")
     assert (refused.returncode, refused.stdout) == (1, "")
     assert "rename it" in refused.stderr
