@@ -96,7 +96,7 @@ class ChannelSelection:
 
     @property
     def first_track(self) -> int | None:
-        """The track to open while the tracks are not known yet; None opens the container's default track."""
+        """The track to open while the tracks are not known yet, or None for the container's default track."""
         return 1 if self.track == "all" else self.track
 
     def count_in(self, info: AudioInfo) -> int:

@@ -216,7 +216,7 @@ def open_recording(
         if made is None:
             read = {channel: spools[channel].reader() if spools else reader for channel, reader in readers.items()}
             made = _plans(read, rate, cutting, skipping, detector, progress)
-            if spools:  # everything was decoded: the length is known, whatever the header says
+            if spools:  # all audio was decoded, so the length is known even if the header is wrong
                 made = tuple(replace(plan, measured=True) for plan in made)
             made = tuple(replace(plan, track=selection.track) for plan in made)
         recording = Recording(path, info, made, spools=spools, selection=selection)
@@ -232,16 +232,17 @@ def _decoded(
     rate: int,
     readers: Mapping[int | None, Audio],
     space: JobSpace,
-    kept: ExitStack,
+    exit_stack: ExitStack,
     progress: Progress,
 ) -> dict[int | None, PcmSpool]:
-    """Decode each reader completely to the disk; `kept` closes the spools. Raises TooLarge, WorkerShortage, OSError."""
+    """Decode each reader completely to the disk; `exit_stack` closes the spools. Raises TooLarge, WorkerShortage,
+    OSError."""
     spools: dict[int | None, PcmSpool] = {}
     try:
         space.expect((info.duration_s or 0.0) * rate * BYTES_PER_SAMPLE * len(readers))
         for channel, reader in readers.items():
             spools[channel] = spool = PcmSpool(path, rate, space)
-            kept.callback(spool.close)
+            exit_stack.callback(spool.close)
             spool.fill(reader, progress)
     except SpaceInUse as exc:
         raise WorkerShortage(f"{path}: cannot be decoded now: {exc}") from exc

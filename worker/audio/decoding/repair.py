@@ -32,7 +32,7 @@ _SIZED: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", 
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """A part of a file that a reader sees as a file of its own: `head`, then the bytes `start` to `end`."""
+    """A part of a file that a reader sees as a separate file: `head`, then the bytes `start` to `end`."""
 
     start: int
     end: int
@@ -50,7 +50,7 @@ class FilePart:
 
 @dataclass(frozen=True, slots=True)
 class ReadPlan:
-    """How to read a file. Without parts, the file is read as it is."""
+    """How to read a file. Without parts, the file is read unchanged."""
 
     parts: tuple[FilePart, ...] = ()
     warnings: tuple[str, ...] = ()
