@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 def __getattr__(name: str) -> Any:
     if name == "celery":
-        from tasks.app import app  # noqa: PLC0415  keeps the import of this package light
+        from tasks.app import app  # noqa: PLC0415  so that importing this package stays cheap
 
         return app
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

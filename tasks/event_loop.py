@@ -79,7 +79,7 @@ def shared_loop() -> LoopThread:
 
 def _after_fork() -> None:
     """Reset the state in the child of a fork, because threads do not survive a fork."""
-    global _lock  # noqa: PLW0603  the old one may be held by a thread that is gone
+    global _lock  # noqa: PLW0603  a thread that no longer exists may have locked the old one
     _lock = threading.Lock()
     _shared.clear()
 

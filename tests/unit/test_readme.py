@@ -75,7 +75,7 @@ def test_the_errors_in_the_readme_exist_in_the_code() -> None:
     ]
     # A text of the code may be split at the end of a line.
     code = re.sub(r'"\s*f?"', "", " ".join(path.read_text(encoding="utf-8") for path in paths))
-    table = TEXT[TEXT.index("| it says |") :].split("\n\n")[0]
+    table = TEXT[TEXT.index("| message | remedy |") :].split("\n\n")[0]
     said = [text for row in table.splitlines()[2:] for text in re.findall(r"`([^`]+)`", row.split(" | ")[0])]
     assert len(said) > 30
     of_python = "The virtual environment was not created successfully because ensurepip is not available"
