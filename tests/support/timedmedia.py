@@ -28,8 +28,9 @@ def write_timed(
     options: dict[str, str] | None = None,
     stream_id: int | None = None,
 ) -> Path:
-    """Encode float32[n] continuously and give each packet the timestamp `time(second in the signal)`, or none for
-    None. `video_s`: length of an additional video track from time 0."""
+    """Encode float32[n] continuously. Each packet gets the timestamp `time(second in the signal)`, if it is not None.
+
+    `video_s`: length of an additional video track from time 0."""
     with av.open(str(path), "w", format=container, options=options or {}) as output:
         picture = _picture(output) if video_s else None
         stream = output.add_stream(codec, rate=rate)

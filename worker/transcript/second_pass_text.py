@@ -88,7 +88,7 @@ def _said_again(said: Sequence[str], text: Sequence[str]) -> int:
 
 
 def _sure(said: Sequence[str], text: Sequence[str], count: int) -> bool:
-    """Whether all of `text` was said before, given that its last `count` words end `said`."""
+    """Whether all of `text` is known. Its last `count` words are equal to the last words of `said`."""
     if count == len(text):
         return count > 1 or len(text[0]) >= MIN_SINGLE_WORD_LETTERS
     return count > 1 and _share(said[-2 * len(text) :], text) >= MIN_SAME_TEXT_SHARE
