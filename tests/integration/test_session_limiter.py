@@ -296,7 +296,7 @@ async def test_a_cancelled_wait_leaves_the_queue(limiters: Make, raw: redis.Redi
             task.cancel()
         await waiting(raw, 0)
         assert slots(raw) == 1
-    await async_wait_until(lambda: slots(raw) == 0, "given back")
+    await async_wait_until(lambda: slots(raw) == 0, "the slot is released")
 
 
 async def test_cancellation_at_any_moment_leaves_no_slot(limiters: Make, raw: redis.Redis) -> None:

@@ -97,7 +97,7 @@ def test_the_present_worker_finishes_jobs_of_every_version(path: Path, fleet: Fl
     environ = {**fleet.environ, "STT_WEBHOOK_SECRET": SECRET, "STT_ALLOWED_WEBHOOKS": "*"}
     sent = CliRunner().invoke(main, ["webhooks", "retry", "--all"], env=environ)
     assert sent.exit_code == 0, sent.output
-    wait_until(lambda: len(hook.requests("/ok/failed")) == 2, "the one that was set aside is sent", timeout_s=60)
+    wait_until(lambda: len(hook.requests("/ok/failed")) == 2, "the dead letter is sent again", timeout_s=60)
     answer = CliRunner().invoke(main, ["status", "golden", "--json"], env=environ)
     assert json.loads(answer.output)["counts"] == {"done": 10}
 

@@ -257,7 +257,7 @@ async def test_an_untrusted_certificate_fails_the_delivery(
         (dead,) = await post.outbox.list_messages(dead=True)
         assert dead.attempts == 4
         assert dead.reason.startswith("its certificate is not trusted: ")
-        assert secure.requests() == [], "nothing is told to whom nobody knows"
+        assert secure.requests() == [], "an untrusted receiver gets no request"
 
         trusting = Post(settings, ssl.create_default_context(cafile=pem))
         await trusting.outbox.requeue([dead.id])
@@ -373,7 +373,7 @@ def test_submit_many_requests_the_webhook_of_its_batch(fleet: Fleet, receiving: 
     url = f"{receiving.url}/ok/submitted"
     submit_many(paths, batch="monday", batch_webhook=url, webhook=f"{url}/each", settings=settings)
     wait_until(lambda: receiving.requests("/ok/submitted"), "the batch has ended", timeout_s=40)
-    wait_until(lambda: len(receiving.requests("/ok/submitted/each")) == 3, "each job is told", timeout_s=10)
+    wait_until(lambda: len(receiving.requests("/ok/submitted/each")) == 3, "each job sends a webhook", timeout_s=10)
     assert verified(receiving.requests("/ok/submitted")[0])["data"]["counts"] == {"done": 3}
 
 
