@@ -157,8 +157,8 @@ async def test_force_repeats_a_finished_job(settings: Settings, ledger: Ledger, 
     await work(ledger, handle.id, 2, lambda _: True)
     same = await submit_async(audio("a.wav"), settings=settings)
     assert (same.id, same.before, (await same.status()).state) == (handle.id, JobState.DONE, JobState.DONE)
-    forced = await submit_async(audio("a.wav"), settings=settings, force=True)
-    assert (forced.id, (await forced.status()).state, (await forced.status()).commits) == (handle.id, JobState.QUEUED, 0)
+    again = await submit_async(audio("a.wav"), settings=settings, force=True)
+    assert (again.id, (await again.status()).state, (await again.status()).commits) == (handle.id, JobState.QUEUED, 0)
 
 
 async def test_a_bad_file_in_a_batch_queues_nothing(settings: Settings, raw: redis.Redis, audio: Audio) -> None:
