@@ -118,7 +118,7 @@ class Summary(_Value):
     done_s: float
     # From the first start to the last end, or until now.
     elapsed_s: float
-    # Seconds of audio per second of elapsed time; None before the first commit.
+    # Seconds of audio per second of elapsed time, or None before the first commit.
     speed: float | None
     left_s: float | None
     failures: tuple[FailureGroup, ...]

@@ -79,7 +79,7 @@ class JobHandle(_Job):
             time.sleep(poll_pause_s(idle))
 
     def transcript(self) -> str | None:
-        """The finished transcript as JSON. None before the end of the job and after the transcript has expired."""
+        """The finished transcript as JSON, or None before the end of the job and after the transcript has expired."""
         return _run_blocking(self._producer.ledger.transcript(self.id))
 
 

@@ -82,7 +82,7 @@ class Runner:
         events: EventStream | None = None,
     ) -> None:
         """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: limits the open
-        sessions of all workers together; None means no limit."""
+        sessions of all workers together. Without it there is no limit."""
         self._wake = wake
         self._events = events
         self._settings = settings

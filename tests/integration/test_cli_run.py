@@ -131,7 +131,7 @@ def test_an_interrupted_or_killed_run_leaves_no_process_and_continues_later(cli:
         if number != signal.SIGKILL:  # after it the next run, at once, waits for the lock
             assert time.monotonic() - started < 10  # the rest of the audio would take 15 s
             assert process.returncode == 128 + number
-            assert "goes on from here" in err
+            assert "run the same command again to continue" in err
             assert "not done" in out
             cli.assert_nothing_left(timeout_s=2)
 

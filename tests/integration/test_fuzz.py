@@ -33,7 +33,7 @@ ROUNDS = [
     1,
     pytest.param(int(os.environ.get("STT_FUZZ_ROUNDS", "40")), marks=[pytest.mark.chaos, pytest.mark.timeout(1800)]),
 ]
-MOST_GROWTH_BYTES = 120_000_000
+MAX_GROWTH_BYTES = 120_000_000
 SOCKET = f"{messages.PATH}/?EIO=4&transport=websocket"
 EVENTS = [messages.START, messages.CHUNK, messages.STOP, "disconnect", "no-such-event", "", "connect"]
 
@@ -132,7 +132,7 @@ async def test_garbage_for_the_server(rounds: int, served: Served) -> None:
             assert honest.text.split() == [word.text for word in words]
             await attacks
     await async_wait_until(served.is_idle, "no session of theirs is left", timeout_s=30)
-    assert served.resident_bytes() - before < MOST_GROWTH_BYTES
+    assert served.resident_bytes() - before < MAX_GROWTH_BYTES
     async with caller(served) as next_one:
         await next_one.start()
 
@@ -152,7 +152,7 @@ async def test_a_thousand_connections_without_a_key(rounds: int, served: Served)
         await honest.say(pcm)
         assert (await honest.finish())["code"] == 1000
         assert honest.text.split() == [word.text for word in words]
-        assert served.resident_bytes() - before < MOST_GROWTH_BYTES
+        assert served.resident_bytes() - before < MAX_GROWTH_BYTES
 
 
 async def _handshake(session: aiohttp.ClientSession, server: Served, number: int) -> int:
@@ -195,7 +195,7 @@ async def test_garbage_for_the_intake(
                 assert raw.xlen("stt:intake") == 0
                 before = before or resident_bytes()
             assert raw.xlen("stt:intake:refused") <= 1100
-        assert resident_bytes() - before < MOST_GROWTH_BYTES
+        assert resident_bytes() - before < MAX_GROWTH_BYTES
     finally:
         await connection.close()
 
