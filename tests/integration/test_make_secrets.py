@@ -153,7 +153,7 @@ def test_a_value_that_would_be_several_is_refused_by_name(name: str, value: str,
     command = ["sh", str(ROOT / "deploy" / "make-secrets.sh"), str(folder)]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
     assert done.returncode == 1
-    assert done.stderr.startswith(f"{name}: must not hold")
+    assert done.stderr.startswith(f"{name}: must not contain")
     assert value not in done.stderr
     assert not [file for file in folder.glob("*/*") if file.is_file()]
 

@@ -237,7 +237,9 @@ def test_remote_control_is_off_unless_asked_for(workers: StandInWorkers, setting
     assert app.control.ping(timeout=1.0) == []
     workers.start(STT_CELERY_REMOTE_CONTROL="1")
     wait_until(lambda: workers.text().count("worker ready") == 2, "the second one is up", timeout_s=30)
-    assert [list(answer) for answer in app.control.ping(timeout=2.0)] == [["w1@test"]]
+    # A worker listens for remote control a moment after it is ready.
+    answer = wait_until(lambda: app.control.ping(timeout=2.0), "the worker answers", timeout_s=60)
+    assert [list(one) for one in answer] == [["w1@test"]]
 
 
 def test_a_fatal_error_ends_the_worker_with_a_status(workers: StandInWorkers) -> None:
