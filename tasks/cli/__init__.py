@@ -16,7 +16,7 @@ from worker.version import installed_version
 
 # Command -> module and attribute.
 _COMMANDS: Final = {
-    "run": "run.run:command",
+    "run": "run.command:command",
     "submit": "submit:command",
     "watch": "watch.watch:command",
     "status": "status:command",

@@ -150,7 +150,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
     "celery": ("tasks.app",),
     "click": ("tasks.cli", "tasks.cli.*"),
     "ctranslate2": ("worker.server.recognizers.whisper",),
-    "engineio": ("worker.server.app", "worker.server.socketio_connections"),
+    "engineio": ("worker.server.app", "worker.server.health_routes", "worker.server.socketio_connections"),
     "faster_whisper": ("worker.server.recognizers.whisper",),
     "kombu": ("tasks.broker.kombu_transport",),
     "obstore": ("worker.storage.object_store",),

@@ -54,7 +54,7 @@ _CODES: Final = {
 }
 """Classes of temporary refusals for which redis-py removes the code from the text."""
 _LUA: Final = Path(__file__).with_name("lua")
-_SHARED: Final = ("common", "webhook_message", "conclude")
+_SHARED: Final = ("common", "webhook_message", "end_job")
 """Files that precede every script, in this order: each uses functions of the earlier ones."""
 
 

@@ -88,7 +88,7 @@ class EventStream:
             entries = [self._waiting.popleft() for _ in range(min(ENTRIES_PER_CALL, len(self._waiting)))]
             fields = [entry.fields for entry in entries]
             try:
-                await self._scripts.script("events", [self.key], [MAX_ENTRIES, self._ttl_ms, json.dumps(fields)])
+                await self._scripts.script("append_events", [self.key], [MAX_ENTRIES, self._ttl_ms, json.dumps(fields)])
             except LedgerUnavailable as exc:
                 _LOG.warning("%d events dropped, such as %s of job %s: %s", len(fields), *fields[0][1:4:2], exc)
             finally:

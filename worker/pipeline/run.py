@@ -27,7 +27,7 @@ from worker.realtime.streaming import ServiceAddress
 from worker.settings import Settings
 from worker.storage.sources.download import LocalSource, local_copy
 from worker.transcript.document import compose
-from worker.transcript.merge import merge_channels
+from worker.transcript.merge_sections import merge_channels
 from worker.transcript.model import Segment, Transcript
 
 

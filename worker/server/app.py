@@ -15,12 +15,12 @@ import uvloop
 from aiohttp import web
 from engineio.payload import Payload
 
-from worker import metrics
 from worker.errors import EndpointUnavailable
 from worker.realtime import json_codec, messages
 from worker.realtime.socketio_packets import BoundedPacket
 from worker.server import auth, recognizers
 from worker.server.fault_options import Fault, FaultSchedule
+from worker.server.health_routes import health_application
 from worker.server.http_endpoint import HttpEndpoint, close_unauthenticated
 from worker.server.recognition_engine import EngineLoader, RecognizerLoader
 from worker.server.recognizers import Recognizer
@@ -117,7 +117,7 @@ async def start(
     max_sockets = settings.server_max_sessions * _CONNECTIONS_PER_SESSION
     connections = TcpConnections(limits_for(max_sockets))
     endpoint = HttpEndpoint(sio, sockets, loader, accepted, schedule, connections, max_sockets)
-    app = _application(sockets, loader, settings)
+    app = health_application(sockets, loader, settings)
     for path in (messages.PATH, messages.PATH + "/"):
         app.router.add_route("*", path, endpoint.handle)
     app.on_response_prepare.append(close_unauthenticated(connections))
@@ -211,40 +211,6 @@ def _socketio_server() -> socketio.AsyncServer:
         logger=library_log,
         engineio_logger=library_log,
     )
-
-
-def _application(sockets: SocketIoConnections, loader: EngineLoader, settings: Settings) -> web.Application:
-    """The HTTP routes for health and metrics; `start` adds the real-time endpoint."""
-
-    async def health(_request: web.Request) -> web.Response:
-        problem = loader.problem
-        engine = loader.engine
-        body = {
-            "status": "ok" if problem is None else "unavailable",
-            "problem": problem,
-            "model": engine.recognizer.model if engine else None,
-            "sessions": len(sockets.sessions),
-            "max_sessions": settings.server_max_sessions,
-            "backlog_s": round(sum(session.backlog.total_s for session in sockets.sessions), 1),
-        }
-        status = 200 if problem is None else 503
-        return web.Response(status=status, text=json_codec.dumps(body), content_type="application/json")
-
-    received = metrics.RisingCounter(metrics.SERVER_AUDIO)
-
-    async def measured(request: web.Request) -> web.Response:
-        metrics.SERVER_READY.set(loader.problem is None)
-        metrics.SERVER_SESSIONS.set(len(sockets.sessions))
-        metrics.SERVER_LIMIT.set(settings.server_max_sessions)
-        metrics.SERVER_BACKLOG.set(sum(session.backlog.total_s for session in sockets.sessions))
-        received.update(sockets.received_s)
-        body, content_type = metrics.exposition(metrics.SERVER, request.headers.get("Accept", ""))
-        return web.Response(body=body, headers={"Content-Type": content_type})
-
-    app = web.Application(client_max_size=MAX_BODY_BYTES)
-    app.router.add_get("/healthz", health)
-    app.router.add_get("/metrics", measured)
-    return app
 
 
 def _reachable(host: str) -> str:

@@ -18,7 +18,7 @@ from worker.realtime.messages import WireWord
 from worker.session_timeline import Timeline
 from worker.transcript.duplicate_text import DeduplicatedCommit, DuplicateTextFilter, count_dropped_copies
 from worker.transcript.model import Segment, Word
-from worker.transcript.overlap import OverlapFilter, text_of_words
+from worker.transcript.resume_overlap import OverlapFilter, text_of_words
 from worker.transcript.voiced_runs import CommitAudio, session_voiced_runs
 from worker.transcript.word_time_correction import SURROUNDING_S, Times, WordTimeCorrector, fits
 

@@ -1,6 +1,6 @@
 """The outbox of the ledger: webhooks that wait for delivery.
 
-The end of a job and its message are written in one step (`lua/conclude.lua`), so neither exists without the other. A
+The end of a job and its message are written in one step (`lua/end_job.lua`), so neither exists without the other. A
 worker claims a message for CLAIM_S; if it dies, another worker claims the message after that. So a receiver may get a
 message twice, with the same id.
 
@@ -150,7 +150,7 @@ class Outbox:
     async def _step(self, step: str, *args: str | int, keys: Sequence[str] = ()) -> Any:
         shared = (self._keys["webhooks"], self._keys["webhooks:dead"])
         args_of_step = (step, self._keys["webhook:"], *args, schema.VERSION)
-        answer = await self._connection.script("webhooks", (*shared, *keys), args_of_step)
+        answer = await self._connection.script("webhook_outbox", (*shared, *keys), args_of_step)
         if isinstance(answer, list) and answer[:1] == ["newer"]:
             raise schema.newer_error(answer[1])
         return answer

@@ -20,8 +20,8 @@ import soundfile
 from worker.audio.decoding.buffer_pool import scratch
 from worker.audio.decoding.decoder_notes import without_decoder_notes
 from worker.audio.decoding.downmix import Pcm16, Samples, to_mono
+from worker.audio.decoding.reader_errors import SndfileRefused
 from worker.audio.decoding.repair import FilePart, PartFile
-from worker.audio.decoding.unsupported_file import SndfileRefused
 from worker.audio.file_formats.coding_names import fits_int16, length_is_estimated, missing_bytes, seeks_exactly
 from worker.audio.opened_file import SourceFile
 from worker.audio.source import AudioInfo, sndfile_reason

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.transcript.merge import merge, merge_channels
+from worker.transcript.merge_sections import merge, merge_channels
 from worker.transcript.model import Segment, Word
 
 

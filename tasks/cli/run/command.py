@@ -14,7 +14,7 @@ import click
 from tasks.cli import options
 from tasks.cli.plan import print_plan
 from tasks.cli.run.batch_run import Run
-from tasks.cli.run.progress import File
+from tasks.cli.run.file_states import File
 from tasks.cli.sources import find_recordings
 from tasks.cli.sources.expand import opens_media, sources
 from tasks.cli.sources.output_names import name_outputs

@@ -14,7 +14,7 @@ from typing import Final
 
 from worker.realtime.text_match import letters
 from worker.transcript.model import Segment, Word
-from worker.transcript.overlap import text_after, text_of_words
+from worker.transcript.resume_overlap import text_after, text_of_words
 
 SAME_WORD_TOLERANCE_S: Final = 0.4
 """Maximum distance between the middles of the same word in two sessions."""
