@@ -135,6 +135,7 @@ USED_IN: dict[str, tuple[str, ...]] = {
         *(
             "worker.server.app",
             "worker.server.auth",
+            "worker.server.health_routes",
             "worker.server.request_bodies",
             "worker.server.tcp_connection_limits",
         ),
