@@ -1,6 +1,6 @@
 """Settings and fixtures of all tests.
 
-- Several files are tested in parallel: two processes per core, as most tests wait more than they compute. `-n` decides
+- Several files are tested in parallel: three processes per core, as most tests wait more than they compute. `-n` decides
   otherwise. A single file or test runs in this process, as does everything with a debugger or with `-s`.
 - Property tests have no deadline: a busy machine is no bug. In CI they always try the same cases.
 """
@@ -22,7 +22,7 @@ from hypothesis import settings
 settings.register_profile("everywhere", deadline=None, derandomize=os.environ.get("CI") == "true", print_blob=True)
 settings.load_profile("everywhere")
 
-PROCESSES_PER_CORE, MAX_PROCESSES = 2, 16
+PROCESSES_PER_CORE, MAX_PROCESSES = 3, 16
 
 # Hundreds of Python processes are started; without compiled modules each spends a second on compiling ours.
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):

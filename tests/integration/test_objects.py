@@ -72,11 +72,11 @@ async def test_a_replaced_object_is_detected(settings: Settings) -> None:
     async with local_copy(job.source, settings) as local, guarded(job, local, log):
         assert local.content == named
     (began,) = log.contents
-    for content in (KnownContent(named=named), KnownContent(began=began)):
+    for content in (KnownContent(submitted=named), KnownContent(start=began)):
         async with local_copy(job.source, settings) as local, guarded(replace(job, content=content), local, log):
             pass
     await put(place, b"RIFF other", "audio/wav", settings.s3_endpoint)
-    for content in (KnownContent(named=named), KnownContent(began=began)):
+    for content in (KnownContent(submitted=named), KnownContent(start=began)):
         async with local_copy(job.source, settings) as local:
             with pytest.raises(SourceChanged, match=r"s3://calls/replaced\.wav: its content has changed since"):
                 async with guarded(replace(job, content=content), local, log):
