@@ -1,6 +1,6 @@
 """Settings and fixtures of all tests.
 
-- Several files are tested in parallel: three processes per core, as most tests wait more than they compute. `-n` decides
+- Several files are tested in parallel: three processes per core, since tests wait more than they compute. `-n` decides
   otherwise. A single file or test runs in this process, as does everything with a debugger or with `-s`.
 - Property tests have no deadline: a busy machine is no bug. In CI they always try the same cases.
 """

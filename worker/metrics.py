@@ -115,7 +115,7 @@ OUTPUT_FAILURES: Final = _counter(
 
 # -- sessions of this worker -----------------------------------------------------------------------------------------
 SESSIONS_OPEN: Final = _gauge("sessions_open", "Sessions open with the real-time service")
-SESSIONS_WAITING: Final = _gauge("sessions_waiting", "Sessions that wait for a slot")
+SESSIONS_WAITING: Final = _gauge("sessions_waiting", "Sessions that wait to be opened")
 SESSIONS_ENDED: Final = _counter("sessions_ended", "Sessions that ended, by outcome", "outcome")
 AUDIO_SENT: Final = _counter("audio_sent_seconds", "Seconds of audio sent, repetitions included")
 AUDIO_COMMITTED: Final = _counter("audio_committed_seconds", "Seconds of audio whose text is committed")

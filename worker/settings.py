@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
@@ -22,8 +21,6 @@ from worker.speed_option import Speed, parse_speed, show_speed
 from worker.validation_errors import Location, describe_errors
 
 SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
-_TEST_VARIABLES: Final = frozenset({"STT_TEST_AUDIO"})
-"""Variables of the test suite; they cause no warning."""
 
 
 class Settings(BaseSettings):
@@ -342,22 +339,6 @@ def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings
         return _ExplicitSettings(**{**values, **overrides})
     except ValidationError as exc:
         raise SettingsError(describe_errors(exc, _variable)) from None
-
-
-def unknown_variables(environ: Mapping[str, str]) -> list[str]:
-    """One warning for each `STT_…` variable that is not a setting, with the most similar setting."""
-    known = {f"STT_{name.upper()}" for name in Settings.model_fields}
-    known |= {f"STT_{name.upper()}_FILE" for name in SECRET_SETTINGS}
-    found = sorted(name for name in environ if name.startswith("STT_") and name not in known | _TEST_VARIABLES)
-    return [f"{name} is not a setting{_suggestion(name, known)}" for name in found]
-
-
-def _suggestion(name: str, known: set[str]) -> str:
-    """Suggests the setting that has all words of the name, otherwise the one with the most similar spelling."""
-    words = set(name.split("_"))
-    with_words = sorted((one for one in known if words <= set(one.split("_"))), key=lambda one: (len(one), one))
-    similar = with_words or get_close_matches(name, sorted(known), n=1)
-    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def _variable(location: Location) -> str:

@@ -1,0 +1,1 @@
+"""The work of a worker process beside its jobs: intake, reaper, health and metrics."""

@@ -1,0 +1,1 @@
+"""Batches: manifests, estimates and summaries."""

@@ -15,8 +15,9 @@ from worker.audio.audio_tracks import TrackSelection, parse_track
 from worker.audio.channel_selection import Channels, check_names, check_selection, parse_channels, parse_names
 from worker.errors import BadJob
 from worker.secret_files import read
-from worker.settings import Settings, Speed, load, parse_speed, unknown_variables
+from worker.settings import Settings, Speed, load, parse_speed
 from worker.transcript.subtitles.style import PRESETS, SCRIPTS, Style
+from worker.unknown_settings import unknown_variables
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -1,0 +1,1 @@
+"""The producer API: submitting jobs, following them and controlling them."""

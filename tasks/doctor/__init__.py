@@ -20,7 +20,8 @@ from tasks.doctor.finding import Finding, Status, fail, ok, warn
 from worker.errors import SettingsError, SttError
 from worker.realtime.cleartext_check import clear_text_warning, sends_key_in_clear
 from worker.secret_masking import show_url
-from worker.settings import Settings, unknown_variables
+from worker.settings import Settings
+from worker.unknown_settings import unknown_variables
 from worker.webhooks.http_post import signing_keys
 
 SAMPLE: Final = Path(__file__).with_name("sample.opus")

@@ -1,0 +1,1 @@
+"""Running jobs in a worker process: process lifecycle, runner, attempts, retries and leases."""

@@ -1,0 +1,1 @@
+"""The log and the health file of a process."""

@@ -23,8 +23,9 @@ import structlog
 
 from tasks.observability.log_dedup import LogDeduplicator
 from worker.secret_masking import Masker, masker_of
-from worker.settings import Settings, unknown_variables
+from worker.settings import Settings
 from worker.text_escaping import printable, printable_lines
+from worker.unknown_settings import unknown_variables
 
 _OWN: Final = ("worker", "tasks")
 """Loggers of this product. Those of libraries are *foreign*: below `debug` only their warnings are written."""

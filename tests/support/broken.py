@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 import soundfile
 
-NO_FORMAT: Final = r"libsndfile cannot read this format .*convert it first"
+NO_FORMAT: Final = r"neither libsndfile nor FFmpeg recognizes its content as audio .*convert it first"
 NOT_AUDIO: Final = r"is (an? )?[^,]+, not audio; give an audio file"
 BOTH_FAIL: Final = r"is cut off or damaged: it cannot be opened as audio \(.*; libsndfile: .*; FFmpeg: "
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from worker.settings import load, unknown_variables
+from worker.settings import load
+from worker.unknown_settings import unknown_variables
 
 
 @pytest.mark.parametrize(
@@ -15,6 +16,9 @@ from worker.settings import load, unknown_variables
         ("STT_ATTEMPTS", "STT_JOB_ATTEMPTS"),
         ("STT_RENEW_S", "STT_LEASE_RENEW_S"),
         ("STT_RECOGNIZER", "STT_SERVER_RECOGNIZER"),
+        ("STT_MAX_SESSIONS", "STT_API_KEY_MAX_SESSIONS"),
+        ("STT_FLUSH_MAX_S", "STT_TAIL_SILENCE_MAX_S"),
+        ("STT_WINDOW_S", "STT_SEND_AHEAD_MAX_S"),
         ("STT_API_KEY_FIL", "STT_API_KEY_FILE"),
     ],
 )

@@ -1,0 +1,1 @@
+"""Audio sources: reading, planning and preparing frames for sessions."""

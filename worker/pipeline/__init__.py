@@ -1,0 +1,1 @@
+"""One job from its source to its transcript."""

@@ -150,7 +150,7 @@ def _known(job: Job, local: LocalSource, stamp: str) -> str | None:
 
 
 def _differ(one: str, other: str) -> bool:
-    """Whether two texts of `content_text` identify different contents, by lengths and validators that both have."""
+    """Whether two texts of `remote_content_id` identify different contents, by lengths and validators of both."""
     pairs = list(zip(one.split("\n")[1:3], other.split("\n")[1:3], strict=False))
     if len(pairs) < 2:
         return False  # the content was not known at submission

@@ -1,0 +1,1 @@
+"""The transcript: assembly from commits, merging, quality and the document."""

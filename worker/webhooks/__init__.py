@@ -1,0 +1,1 @@
+"""Webhooks: outbox, schedule of deliveries and the HTTP request."""

@@ -146,7 +146,7 @@ def test_playlists_are_not_followed(tmp_path: Path) -> None:
     playlist.write_text(
         f"#EXTM3U\n#EXT-X-TARGETDURATION:10\n#EXTINF:10,\nfile://{tmp_path}/secret.aac\n#EXT-X-ENDLIST\n"
     )
-    with pytest.raises(UnsupportedSource, match=r"a\.m3u8: libsndfile cannot read this format"):
+    with pytest.raises(UnsupportedSource, match=r"a\.m3u8: neither libsndfile nor FFmpeg recognizes its content"):
         open_source(playlist)
     concat = tmp_path / "a.ffconcat"
     concat.write_text(f"ffconcat version 1.0\nfile {tmp_path}/secret.aac\n")

@@ -1,0 +1,1 @@
+"""Readers that decode audio files, through libsndfile and FFmpeg, and repair what they read wrongly."""

@@ -37,7 +37,10 @@ def refused_by_both(
 ) -> SourceError:
     """The error when FFmpeg cannot read the file either. `other` is the error of FFmpeg, `reason` its reason."""
     if kind is None:
-        return UnsupportedSource(_unsupported(path, kind, refused))
+        return UnsupportedSource(
+            f"{path}: neither libsndfile nor FFmpeg recognizes its content as audio ({refused.reason}); check the "
+            f"file, or convert it first, for example: {_conversion(path, refused)}"
+        )
     if not kind.is_audio:
         return _no_audio(path, kind)
     if isinstance(other, UnsupportedSource) and not reason:
@@ -52,13 +55,17 @@ def no_decoder(path: SourceFile, kind: FileFormat | None) -> SourceError:
 
 
 def _unsupported(path: SourceFile, kind: FileFormat | None, refused: SndfileRefused) -> str:
-    names = (f"./{name}" if name.startswith("-") else name for name in (path.name, f"{path.stem}.flac"))
-    command = f"ffmpeg {refused.input_options}-i {shlex.join(names)}"
     named = f": {kind}" if kind is not None else ""
     return (
         f"{path}: libsndfile cannot read this format{named} ({refused.reason}); convert it first, "
-        f"for example: {command}"
+        f"for example: {_conversion(path, refused)}"
     )
+
+
+def _conversion(path: SourceFile, refused: SndfileRefused) -> str:
+    """The shell command that converts the file to FLAC."""
+    names = (f"./{name}" if name.startswith("-") else name for name in (path.name, f"{path.stem}.flac"))
+    return f"ffmpeg {refused.input_options}-i {shlex.join(names)}"
 
 
 def _no_audio(path: SourceFile, kind: FileFormat) -> SourceError:

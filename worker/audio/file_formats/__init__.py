@@ -1,0 +1,1 @@
+"""The structure of audio file formats: headers, lengths and recognition by content."""

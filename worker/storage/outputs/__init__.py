@@ -1,0 +1,1 @@
+"""Outputs: transcript files in folders and object stores."""

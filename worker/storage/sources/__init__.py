@@ -1,0 +1,1 @@
+"""Sources: local files, downloads and their identity."""

@@ -1,0 +1,1 @@
+"""Subtitles: cues, their lines, and the rules of Chinese text."""
