@@ -4,8 +4,8 @@
     handle = submit("/audio/call.wav", out_dir="/transcripts", formats=("json", "srt"))
     handle.status().state
 
-The import is cheap: it loads only the standard library. Other modules are loaded with the first job, and Celery is not
-loaded at all. `celery -A tasks` finds the application as `tasks.celery`.
+The import of this package is cheap: it loads only the standard library. Other modules are loaded with the first job.
+The producer API never loads Celery. `celery -A tasks` finds the application as `tasks.celery`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Types for fields of pydantic models that contain addresses. In JSON they are text; it is parsed once on creation."""
+"""Types for fields of pydantic models that contain addresses. In JSON an address is a text, which is parsed once, when
+the model is created."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ _Folder = Annotated[str, Field(min_length=1, max_length=4096)]
 
 
 def _as(text_type: Any) -> GetPydanticSchema:
-    """Validate the text form of a field as `text_type`."""
+    """Use the pydantic schema of `text_type` for a field whose parsed value is an Address."""
     return GetPydanticSchema(lambda _, handler: handler.generate_schema(text_type))
 
 
@@ -23,7 +24,8 @@ def _parsed(given: Any, validate: ValidatorFunctionWrapHandler) -> Any:
 
 
 def _addresses(texts: Any, given: Any) -> Any:
-    """Parse the texts. An `Address` in `given` is used unchanged, because the producer API has parsed it already."""
+    """Parse `texts`, the validated texts of `given`, as addresses. An `Address` in `given` is returned unchanged,
+    because the producer API has parsed it already."""
     if isinstance(given, Address) or texts is None:
         return given
     if isinstance(texts, tuple):

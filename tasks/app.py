@@ -1,4 +1,4 @@
-"""The Celery application. The only module that imports Celery."""
+"""The Celery application. No other module imports Celery at run time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def make_app(settings: Settings) -> Celery:
     return made
 
 
-# Celery's signal handlers print directly to the terminal, without the log.
+# Silence Celery's signal handlers, which print directly to the terminal and bypass the log.
 worker_program.safe_say = lambda *_: None
 
 
@@ -75,8 +75,8 @@ def _translated() -> Iterator[None]:
 
 
 class _Timer(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Calls `beat` from Celery's own loop while that is connected to the broker, and `pause` when the connection is
-    lost: then the loop only tries to reconnect, and its timers do not run."""
+    """Calls `beat` from a timer of Celery's own loop while this loop is connected to the broker. Calls `pause` when the
+    connection is lost, because the loop then only tries to reconnect, and its timers do not run."""
 
     requires = ("celery.worker.consumer.tasks:Tasks",)
     every_s = 1.0
@@ -103,8 +103,8 @@ app.steps["consumer"].add(_Timer)
 
 
 class _Stop(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Calls `stopping` whenever the worker ends. After a fatal error Celery sends no signal and waits for all running
-    tasks."""
+    """Calls `stopping` whenever the worker ends. The signals of Celery are not enough: after a fatal error Celery sends
+    none and waits for all running tasks."""
 
     requires = ("celery.worker.components:Pool",)
     stopping: Callable[[], object] | None = None
@@ -123,14 +123,14 @@ app.steps["worker"].add(_Stop)
 
 
 def check_service(settings: Settings) -> None:
-    """Raises SettingsError if the settings name no service."""
+    """Check that the settings name a service. Raises SettingsError."""
     if not settings.url or not settings.api_key.get_secret_value():
         raise SettingsError("a worker needs a service: set STT_URL and STT_API_KEY")
 
 
 @signals.setup_logging.connect  # type: ignore[untyped-decorator]
 def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
-    """Replaces Celery's logging set-up. STT_LOG_LEVEL takes precedence over `celery worker --loglevel`."""
+    """Replace Celery's logging set-up. STT_LOG_LEVEL takes precedence over `celery worker --loglevel`."""
     settings = load()
     level = None if "log_level" in settings.model_fields_set or loglevel is None else loglevel
     log_setup.set_up(settings, logging.getLevelName(level) if isinstance(level, int) else level)
@@ -138,7 +138,7 @@ def _set_up_logging(loglevel: int | str | None = None, **_: Any) -> None:
 
 @signals.celeryd_after_setup.connect  # type: ignore[untyped-decorator]
 def _check_worker(instance: Any, **_: Any) -> None:
-    """Refuse to start with another pool, which would lose or repeat work, or without a service."""
+    """Refuse to start without a service, or on another pool than `threads`, which would lose or repeat work."""
     try:
         check_service(load())
     except SettingsError as exc:
@@ -152,16 +152,16 @@ def _check_worker(instance: Any, **_: Any) -> None:
 
 
 def run_worker(on_ready: Callable[[], object] | None = None) -> None:
-    """Work on the queue of the environment's settings until SIGTERM. Blocks; raises SystemExit after a fatal error.
-    `on_ready`: called when the worker accepts jobs."""
+    """Run a worker on the queue that the environment's settings name, until SIGTERM. Blocks. Raises SystemExit after a
+    fatal error. `on_ready` is called when the worker accepts jobs."""
     if on_ready is not None:
         signals.worker_ready.connect(lambda **_: on_ready(), weak=False)
-    # Like Celery's `worker_main`, which drops the exit status.
+    # Does the same as Celery's `worker_main`, but that function drops the exit status.
     program.params[0].default = app
     status = program.main(
         args=[
             *("--quiet", "worker", "--pool", "threads", "--hostname", f"stt-{os.getpid()}@%h"),
-            # Messages between workers are not used, and the search for neighbours takes a second at the start.
+            # Celery's messages between workers are not used, and the search for other workers delays the start by 1 s.
             *("--without-mingle", "--without-gossip", "--without-heartbeat"),
         ],
         standalone_mode=False,

@@ -31,27 +31,28 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         # prefork costs 24 MB a session, celery-aio-pool runs one task at a time.
         "worker_pool": "threads",
         "worker_concurrency": settings.worker_sessions,
-        # This does not work with threads, and the lease in the ledger already decides which worker may continue.
+        # Cancelling tasks does not work with threads, and the lease in the ledger already decides which worker may
+        # continue a job after a lost connection.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
-        # Not needed with threads: the drain in tasks.execution.process releases jobs at once.
+        # A soft shutdown is not needed: at SIGTERM, tasks.execution.process releases the running jobs at once.
         "worker_soft_shutdown_timeout": 0,
         # -- broker --------------------------------------------------------------------------------------------------
         "broker_connection_retry_on_startup": True,
-        # The default gives up after 100 tries; the worker would then run without receiving messages.
+        # None: reconnect forever. By default Celery gives up after 100 tries and then runs without receiving messages.
         "broker_connection_max_retries": None,
-        # Without this, a Redis that answers but refuses writes for some time (disk full, read-only after a failover)
-        # ends the worker with exit status 0.
+        # Without this setting, the worker ends with exit status 0 if Redis answers but refuses writes for some time
+        # (disk full, read-only after a failover).
         "broker_channel_error_retry": True,
         "broker_transport_options": {
             # Seconds until an unacknowledged message is delivered again. A job may take hours; a second delivery while
             # it runs does no harm but costs time.
             "visibility_timeout": 43200,
-            # Seconds between two searches for such messages; with the defaults about 100 s.
+            # Seconds between two searches for unacknowledged messages of that age; about 100 s with the defaults.
             "unacked_restore_interval": 30,
             "unacked_restore_throttle": 1,
             # kombu's pool of 10 connections fails on a burst of acknowledgements; redis-py's default is 100.
             "max_connections": 500,
-            # Seconds. Without these a dead peer is never detected.
+            # Timeouts in seconds. Without them a Redis that no longer answers is never detected.
             "socket_timeout": 30,
             "socket_connect_timeout": 5,
             "socket_keepalive": True,
@@ -66,7 +67,7 @@ def for_settings(settings: Settings) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "result_accept_content": ["json"],
-        # With remote control, any client that may publish on the broker could end or slow down every worker.
+        # Off by default: any client that may publish on the broker could end or slow down every worker.
         "worker_enable_remote_control": settings.celery_remote_control,
         # -- process -------------------------------------------------------------------------------------------------
         "worker_redirect_stdouts": False,
@@ -77,7 +78,7 @@ def for_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _broker_url(redis_url: str) -> str:
-    """The Redis URL in kombu's form, which differs for unix sockets."""
+    """Return the Redis URL as kombu expects it. For unix sockets kombu has its own URL scheme."""
     parts = urlsplit(redis_url)
     if parts.scheme != "unix":
         return redis_url

@@ -9,8 +9,8 @@ import time
 
 
 def leave_soon(status: int, after_s: float) -> None:
-    """End the process with `status` after `after_s` seconds, unless it ends earlier. Without this, Python waits at exit
-    for every thread, even for one that hashes many gigabytes or resolves a host name."""
+    """End the process with `status` after `after_s` seconds, unless it ends earlier. Returns at once. Without this call
+    Python waits at exit for every thread, even for one that hashes many gigabytes or resolves a host name."""
 
     def leave() -> None:
         time.sleep(after_s)

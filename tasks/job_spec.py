@@ -1,4 +1,5 @@
-"""The public JSON forms of a job: its specification, written by producers, and its status. They contain no secrets."""
+"""The public JSON documents of a job: its specification, which producers write, and its status. They contain no
+secrets."""
 
 from __future__ import annotations
 
@@ -50,27 +51,31 @@ class JobSpec(BaseModel):
 
     # Path of the audio file on the worker's disk, or an address: s3://, gs://, az://, https:// or http://.
     source: Source
-    # Folder the transcript files are written to, or an address in an object store, or several. Default: Redis only.
+    # Where the transcript files are written: a folder, an address in an object store, or several of these. Default: no
+    # files, the transcript is only stored in Redis.
     out_dir: Folders = None
-    # Name of the transcript files below out_dir, without the ending; may hold folders. Default: the source's stem.
+    # Name of the transcript files below out_dir, without the ending; may contain folders. Default: the name of the
+    # source without its ending.
     out_name: str | None = Field(default=None, min_length=1, max_length=1024)
-    # Files to write to out_dir.
+    # Formats of the files to write to out_dir.
     formats: Annotated[tuple[Annotated[str, Field(max_length=32)], ...], Field(max_length=32)] = ("json",)
-    # Layout of subtitle files: {"preset", "script", "word_cues"}. Not part of the job's identity.
+    # Layout of subtitle files: {"preset", "script", "word_cues"}. Not part of the job's id.
     style: Style = Style()
     # Pace of the session: a factor of real time, or `max`. Default: the worker's setting.
     speed: Speed | None = None
-    # Sections of the file that are streamed at the same time. Default: as many as the worker's settings allow.
+    # Number of sections of the file that are streamed at the same time. Default: as many as the worker's settings
+    # allow.
     sessions: int | None = Field(default=None, ge=1, le=2000)
-    # Leave out audio without speech. Default: the worker's setting.
+    # Whether to leave out audio without speech. Default: the worker's setting.
     skip_silence: bool | None = None
     # Channels: `mix` mixes all into one, `split` streams each separately, N streams only channel N, counted from 1.
     channels: Annotated[Channels, BeforeValidator(parse_channels)] = "mix"
-    # Names of the channels, in order: ["agent", "customer"]. A channel without a name has its number.
+    # Names of the channels, in order: ["agent", "customer"]. A channel without a name is called by its number.
     channel_names: Annotated[tuple[str, ...], BeforeValidator(parse_names)] = ()
-    # Audio track of a container: a number from 1, or `all` with each track as a channel. Default: the container's.
+    # Audio track of a container: a number from 1, or `all`, which treats each track as a channel. Default: the track
+    # that the container marks as its default.
     track: Annotated[TrackSelection, BeforeValidator(parse_track)] = None
-    # Language written into the transcript when the service names none.
+    # Language to write into the transcript if the service names none.
     language: str | None = Field(default=None, max_length=35)
     # Jobs of a higher priority run first. Within one priority the batches run in rotation.
     priority: Literal["high", "normal", "low"] = "normal"
@@ -89,7 +94,8 @@ class JobSpec(BaseModel):
 
     @model_serializer(mode="wrap")
     def _as_known(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Omit unused options of channels and tracks, so that workers without these options can run the job too."""
+        """Omit options of channels and tracks with their default values, so that older workers, which do not have these
+        options, can run the job too."""
         fields: dict[str, Any] = write(self)
         unused = {"channels": "mix", "channel_names": (), "track": None}
         return {name: value for name, value in fields.items() if name not in unused or value not in (unused[name], [])}
@@ -137,11 +143,11 @@ class JobSpec(BaseModel):
 
     @property
     def out_dirs(self) -> tuple[Address, ...]:
-        """All folders the files are written to."""
+        """All folders and addresses that the files are written to."""
         return _each(self.out_dir)
 
     def outputs(self) -> tuple[Address, ...]:
-        """The files the job writes: for each folder, in the order of `formats`."""
+        """Return the addresses of the files that the job writes: for each folder, in the order of `formats`."""
         return tuple(folder.below(f"{self.output_name}.{fmt}") for folder in self.out_dirs for fmt in self.formats)
 
 
@@ -155,14 +161,15 @@ def _check_characters(name: str, *, quoted: bool = False) -> None:
 
 
 def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
-    """The identity of a job: the same content with the same requested results is the same job.
+    """Compute the id of a job: two jobs with the same content and the same requested results have the same id.
 
-    `content` comes from `worker.storage.sources.listing.content_of`. The place of the audio and the speed of streaming
-    change no result, so they are not part of the identity. `scope` separates jobs that must differ for another reason,
-    such as another service.
+    `content` comes from `worker.storage.sources.listing.content_of`. The location of the audio and the speed of
+    streaming do not change the result, so they are not part of the id. `scope` separates jobs that must differ for
+    another reason, such as another service.
     """
     wanted = {"out_dir", "out_name", "formats", "language"}
-    if spec.channels != "mix":  # only then, so that jobs from before this option existed have the same id
+    # Include options that were added later only if they are used, so that the ids of older jobs do not change.
+    if spec.channels != "mix":
         wanted |= {"channels", "channel_names"}
     if spec.track is not None:
         wanted |= {"track", "channel_names"}
@@ -171,13 +178,13 @@ def job_id(spec: JobSpec, content: str, *, scope: str = "") -> str:
 
 
 def recorded(text: str) -> JobSpec:
-    """Reads a job from the ledger. The producer has validated it, so unknown fields belong to a newer version: raises
-    JobNewer."""
+    """Parse a job that the ledger stores. Raises JobNewer for unknown fields: the producer has validated the job, so
+    they belong to a newer version. Raises SourceRefused for a name with control characters."""
     try:
         return JobSpec.model_validate_json(text)
     except ValidationError as exc:
         fields = _fields(text)
-        for name in ("source", "out_name"):  # versions before this one recorded such names
+        for name in ("source", "out_name"):  # older versions accepted names with control characters
             if isinstance(fields.get(name), str) and (reason := control_characters(fields[name])) is not None:
                 raise SourceRefused(f"{printable(fields[name])}: {name} {reason}") from None
         unknown = ", ".join(dict.fromkeys(dotted(e["loc"], "its form") for e in exc.errors()))
@@ -188,13 +195,13 @@ def recorded(text: str) -> JobSpec:
 
 
 def source_of(record: JobRecord) -> str:
-    """The job's source for display, even if this version does not know the rest of the job. Empty if the record
+    """Return the job's source for display, even if this version cannot parse the rest of the job. Empty if the record
     contains no job."""
     return show(str(_fields(record.spec).get("source", "")))
 
 
 def _fields(text: str | None) -> dict[str, Any]:
-    """The unchecked fields of a recorded job; empty if it is not a JSON object."""
+    """Return the fields of a recorded job without validation; empty if the record is not a JSON object."""
     try:
         fields = json.loads(text or "")
     except (ValueError, RecursionError):
@@ -214,12 +221,12 @@ def checked_key(key: str) -> str:
 
 
 def problems(error: ValidationError) -> str:
-    """All invalid fields with their reasons, on one line."""
+    """Format all invalid fields with their reasons, on one line."""
     return describe_errors(error, lambda location: dotted(location, "job"))
 
 
 class JobStatus(BaseModel):
-    """The current state of one job. Times (`*_at`) are seconds since 1970, `*_s` are seconds of the file."""
+    """The current state of one job. Times (`*_at`) are seconds since 1970; `*_s` are seconds of the audio file."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -236,18 +243,18 @@ class JobStatus(BaseModel):
     committed_s: float
     commits: int
     partial: str
-    # Current speed as a factor of real time, or `max`.
+    # Current streaming speed as a factor of real time, or `max`.
     speed: str
-    # Why the last session ended early; empty when none did.
+    # Why the last session ended early; empty if none did.
     trouble: str
     outputs: tuple[str, ...]
-    # Defects of the audio, such as cut off or damaged.
+    # Defects of the audio, such as a file that is cut off or damaged.
     warnings: tuple[str, ...]
-    # Quality of the transcript; null before the end.
+    # Quality of the transcript; null before the end of the job.
     quality: Quality | None
     error_code: str | None
     error: str | None
-    # Paused by `stt-batch pause`.
+    # Whether `stt-batch pause` has paused the job.
     paused: bool
 
     @classmethod
@@ -278,7 +285,8 @@ class JobStatus(BaseModel):
 
 
 class BatchStatus(BaseModel):
-    """The current state of a batch. `counts` has the states that occur; `total` includes expired jobs."""
+    """The current state of a batch. `counts`: number of jobs in each state that occurs. `total`: number of all jobs,
+    also of expired ones, which are not in `counts`."""
 
     model_config = ConfigDict(frozen=True)
 

@@ -13,7 +13,7 @@ from tasks.forced_exit import leave_soon
 from worker.errors import LedgerNewer, SettingsError
 
 LINGER_S: Final = 2.0
-"""Seconds that threads may run after the end of the worker."""
+"""Maximum seconds that threads may continue after the worker has ended."""
 _process = Process()
 
 
@@ -51,4 +51,5 @@ def _on_shutting_down(**_: Any) -> None:
 def _on_shutdown(sender: Any = None, **_: Any) -> None:
     _process.close()
     status = getattr(sender, "exitcode", None) or 0
-    leave_soon(status if isinstance(status, int) else 1, LINGER_S)  # a text is the reason for a failed start
+    # A text as exit code is the reason for a failed start.
+    leave_soon(status if isinstance(status, int) else 1, LINGER_S)

@@ -1,4 +1,4 @@
-"""Replaces files atomically: a reader, or a crash, sees either the old content or the new one."""
+"""Replaces files atomically: a reader sees either the old or the new content, and a crash leaves one of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 def replace_file(path: Path, content: Iterable[bytes], *, folder: int | None = None, durable: bool = True) -> None:
     """Write `content` to a temporary file in the folder of `path` and rename it to `path`. Raises OSError.
 
-    `folder`: a descriptor of the folder of `path`; symbolic links in the path are then not resolved again. `durable`:
-    wait until the content is on disk. False only for files that are useless after the end of the process.
+    `folder`: an open descriptor of the folder of `path`; symbolic links in the path are then not resolved again.
+    `durable`: wait until the content is on disk; use False only for files that are useless after the process has ended.
     """
     target = str(path) if folder is None else path.name
-    # os.urandom: the import of `secrets` takes longer than a whole health check.
+    # os.urandom instead of `secrets`, whose import takes longer than a whole health check.
     temporary = os.path.join(os.path.dirname(target), f".stt-{os.urandom(8).hex()}.tmp")  # noqa: PTH118, PTH120
     try:
         file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666, dir_fd=folder)
@@ -27,7 +27,7 @@ def replace_file(path: Path, content: Iterable[bytes], *, folder: int | None = N
                 os.fsync(stream.fileno())
         os.rename(temporary, target, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        with contextlib.suppress(OSError):  # report the first error
+        with contextlib.suppress(OSError):  # an error of the cleanup must not hide the first error
             os.unlink(temporary, dir_fd=folder)
         raise
     if durable:
@@ -35,7 +35,8 @@ def replace_file(path: Path, content: Iterable[bytes], *, folder: int | None = N
 
 
 def _sync_folder(path: str, folder: int | None) -> None:
-    """Make the rename itself durable. Some network file systems refuse this; the file exists nevertheless."""
+    """Make the rename in the folder `path` durable. Some network file systems refuse this; the file exists
+    nevertheless."""
     with contextlib.suppress(OSError):
         handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
         try:

@@ -1,4 +1,4 @@
-"""All deliberate errors, as one tree.
+"""All errors that the program raises on purpose, as one tree of classes.
 
 ::
 
@@ -10,31 +10,31 @@
     │   ├── SourceNotFound
     │   ├── SourceRefused          no permission, or the settings of this worker forbid it
     │   ├── SourceChanged          its content differs from that at the start of the job
-    │   ├── SourceUnavailable      (retryable) its server fails or does not answer, or the disk is full now
-    │   │   └── SourceReplaced     its server changed the file during the download
+    │   ├── SourceUnavailable      (retryable) its server fails or does not answer, or the local disk is full now
+    │   │   └── SourceReplaced     (retryable) the file changed on its server during the download
     │   ├── UnsupportedSource      a format that this installation cannot decode
-    │   ├── DamagedSource          opened, but broken or empty
-    │   ├── NoSuchChannel          it does not have the requested channel
-    │   └── NoSuchTrack            it does not have the requested audio track
+    │   ├── DamagedSource          the file can be opened, but it is broken or empty
+    │   ├── NoSuchChannel          the source does not have the requested channel
+    │   └── NoSuchTrack            the source does not have the requested audio track
     ├── EndpointError              the real-time service
     │   ├── AuthRefused            the key is refused; a retry cannot help
     │   ├── RequestRefused         the service refuses the audio or the account; a retry cannot help
-    │   ├── EndpointMoved          it redirects permanently; the key is not sent to another host
+    │   ├── EndpointMoved          the service redirects permanently; the key is not sent to another host
     │   ├── EndpointUnavailable    (retryable) no connection, HTTP 5xx, or the connection was lost
     │   ├── EndpointBusy           (retryable) rate limit, queue overflow, no free session
     │   ├── SessionLost            (retryable) the session ended before everything was committed
     │   └── SessionStalled         (retryable) no answer within STT_STALL_TIMEOUT_S
     ├── RecognizerError            the self-hosted recognizer
-    │   ├── ModelUnavailable       not installed or not found
-    │   ├── ModelCorrupt           the file's sha256 is not the expected one
+    │   ├── ModelUnavailable       the model or its engine is not installed or not found
+    │   ├── ModelCorrupt           the sha256 of a model file is not the expected one
     │   └── LanguageUnsupported
     ├── StorageError
     │   ├── LedgerUnavailable      (retryable) Redis does not answer
-    │   │   ├── LedgerNewer        its data can only be read by a newer version
-    │   │   └── LedgerRefused      it permanently refuses a command (wrong type of key, no permission)
-    │   ├── JobNewer               (retryable) a job needs a newer version; it is left to other workers
+    │   │   ├── LedgerNewer        (retryable) only a newer version of this program can read the data in Redis
+    │   │   └── LedgerRefused      Redis permanently refuses a command (wrong type of key, no permission)
+    │   ├── JobNewer               (retryable) a job needs a newer version of this program; other workers may run it
     │   ├── QueueFull              (retryable) too many jobs wait; this one was not queued
-    │   ├── LeaseLost              another worker owns the job now; this one must stop without a write
+    │   ├── LeaseLost              another worker owns the job now; this worker must stop without a write
     │   └── OutputError            a transcript could not be written; it remains in the ledger
     │       └── OutputUnavailable  (retryable) the disk is full, or the object store does not answer
     ├── WorkerShortage             (retryable) lack of descriptors, memory, threads or disk space on this machine
@@ -50,7 +50,7 @@ from typing import ClassVar
 
 
 class SttError(Exception):
-    """Base of all deliberate errors. The message names the failure, the file or address, and the remedy."""
+    """Base class of the errors above. The message names the failure, the file or address, and the remedy."""
 
     retryable: ClassVar[bool] = False
     code: ClassVar[str] = "error"

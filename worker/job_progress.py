@@ -16,7 +16,7 @@ class Progress:
     committed_s: float
     """End of the last committed word."""
     partial: str
-    """Text in progress that is not committed yet."""
+    """Text in progress that the service has not committed yet."""
     speed: float = 1.0
     """Current speed as a factor of real time; inf without a limit."""
     trouble: str = ""

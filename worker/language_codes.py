@@ -1,4 +1,4 @@
-"""Normalizes and compares language codes (pure). Sources: BCP 47 for the form, ISO 639 for the codes."""
+"""Normalizes and compares language codes. No I/O. Sources: BCP 47 for the syntax, ISO 639 for the codes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ _CHINESE: Final = frozenset(("zh", "yue", "wuu", "nan", "hak", "lzh"))
 
 
 def base_language(code: str) -> str:
-    """The primary subtag in its shortest form: `en-GB` and `eng` are `en`, `zh-yue` and `zh-HK` stay Chinese."""
+    """Return the language of a code, without country and script: `en` for `en-GB` and `eng`, `zh` for `zh-HK`, `yue`
+    for `zh-yue`."""
     parts = code.strip().casefold().replace("_", "-").split("-")
     if parts[0] in ("zh", "zho", "chi") and len(parts) > 1 and parts[1] in _CHINESE:
         return parts[1]

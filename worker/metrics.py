@@ -1,8 +1,8 @@
-"""Prometheus metrics of a process. The only module that imports the client library.
+"""Prometheus metrics of a process. The only module that imports the client library of Prometheus.
 
 Metrics are updated once per session, commit or job, never per frame. Labels have few values from fixed sets, never a
-key, file name, job id or text. Numbers of the whole queue (`stt_jobs`, `stt_queue_*`, `stt_api_key_*`) are equal on
-all workers: aggregate them with `max`, not `sum`.
+key, file name, job id or text. Every worker reports the numbers of the whole queue (`stt_jobs`, `stt_queue_*`,
+`stt_api_key_*`), so aggregate these over workers with `max`, not `sum`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from prometheus_client.exposition import choose_encoder
 from worker.errors import SettingsError
 from worker.version import installed_version
 
-# Without this, each counter has a second series with its creation time, which doubles the output.
+# Otherwise each counter has a second series with its creation time, which doubles the output.
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
@@ -142,7 +142,7 @@ SERVER_SESSIONS_ENDED: Final = _counter(
 SERVER_AUDIO: Final = _counter("server_audio_seconds", "Seconds of audio that the self-hosted service received")
 
 API_KEY_SESSIONS_LIMIT.set(math.inf)
-# Series that exist from the start: `rate()` misses the first event of a series that appears with it.
+# Create these series at the start: `rate()` does not see the first event of a series that appears with that event.
 for _state in ("done", "incomplete", "failed"):
     JOBS_ENDED.labels(_state)
 for _reason in ("missing", "no_text", "low_confidence", "language", "repetition", "pace", "not_speech", "channels"):
@@ -155,7 +155,8 @@ for _outcome in ("delivered", "failed", "dead_letter"):
 
 @dataclass(slots=True, eq=False)
 class RisingCounter:
-    """Updates a counter from a value that mostly rises, such as a position in a file. Falls are ignored."""
+    """Updates a counter from a value that mostly rises, such as a position in a file. Values below the highest so far
+    are ignored."""
 
     counter: Counter
     highest: float = 0.0
@@ -171,10 +172,10 @@ _running: Final[dict[RisingCounter, Callable[[], float]]] = {}
 
 @contextmanager
 def measure_session(sent_s: Callable[[], float], late_s: Callable[[], float]) -> Iterator[None]:
-    """Context of a running session, on one event loop only.
+    """Context that measures a running session. All sessions of a process must run on one event loop.
 
-    `sent_s` returns the seconds of audio sent so far; it is called by `count_sent_audio` and at the end. `late_s` is
-    called at the end and returns the largest delay of a frame, in seconds.
+    `sent_s` returns the seconds of audio sent so far; it is called by `count_sent_audio` and at the end of the context.
+    `late_s` is called at the end and returns the largest delay of a frame, in seconds.
     """
     rising = RisingCounter(AUDIO_SENT)
     _running[rising] = sent_s
@@ -189,19 +190,20 @@ def measure_session(sent_s: Callable[[], float], late_s: Callable[[], float]) ->
 
 
 def count_sent_audio() -> None:
-    """Add the audio that running sessions sent since the last call. Called every few seconds."""
+    """Add the audio that running sessions sent since the last call to AUDIO_SENT. Call it every few seconds."""
     for rising, sent_s in _running.items():
         rising.update(sent_s())
 
 
 def exposition(registry: CollectorRegistry, accept: str) -> tuple[bytes, str]:
-    """The metrics of WORKER or SERVER in the format of the header `accept`, and their content type."""
+    """Return the metrics of a registry (WORKER or SERVER) in a format that the HTTP header `accept` allows, and their
+    content type."""
     encode, content_type = choose_encoder(accept)
     return encode(registry), content_type
 
 
 class MetricsServer:
-    """Serves `/metrics` of a worker on its own threads, so it answers even if the event loop is blocked."""
+    """Serves `/metrics` of a worker on separate threads, so it answers even if the event loop is blocked."""
 
     def __init__(self, host: str, port: int) -> None:
         """Listen on `host`; `port` 0 picks a free port. Raises SettingsError if the port cannot be opened."""

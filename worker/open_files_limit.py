@@ -1,7 +1,7 @@
-"""Raises the limit of open files of this process (RLIMIT_NOFILE) and compares it with the required number.
+"""Raises the limit of open files of this process (RLIMIT_NOFILE) and compares it with the number that a worker needs.
 
-Many systems start processes with a soft limit of 1,024 (launchd: 256) although the hard limit is far higher. The low
-limit only serves programs that use select(2).
+Many systems start processes with a soft limit of 1,024 (launchd: 256) although the hard limit is far higher. Only
+programs that use select(2) need such a low limit.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ except ImportError:  # not on Windows
 from typing import Final
 
 FILES_PER_SESSION: Final = 3
-"""Open files of one session: the connection, the source and its reader."""
+"""Open files of one session: the connection, the source, and the reader of the source."""
 RESERVED_FILES: Final = 64
 """Open files for Redis, the event loop, libraries, logs, webhooks and the intake."""
 MAX_LIMIT: Final = 1 << 18
-"""Higher limits are not requested: some programs close every descriptor up to the limit when they start a child."""
+"""The highest limit that is requested. Some programs close all descriptors up to the limit when they start a child
+process, which takes long under a very high limit."""
 
 
 def raise_limit() -> int | None:
-    """Raise the soft limit to the hard limit and return it, or None if there is no limit, or no RLIMIT_NOFILE."""
+    """Raise the soft limit to the hard limit, at most to MAX_LIMIT. Returns the limit that now applies, or None without
+    a limit or on a system without RLIMIT_NOFILE."""
     if resource is None:
         return None
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -38,12 +40,12 @@ def raise_limit() -> int | None:
 
 
 def needed_files(sessions: int) -> int:
-    """Open files that a worker with `sessions` sessions needs."""
+    """Return the number of open files that a worker with `sessions` sessions needs."""
     return FILES_PER_SESSION * sessions + RESERVED_FILES
 
 
 def limit_warning(limit: int | None, sessions: int) -> str | None:
-    """A warning with the remedy if the limit is too low for `sessions` sessions, else None."""
+    """Return a warning with the remedy if `limit` is too low for `sessions` sessions, else None."""
     if limit is None or limit >= needed_files(sessions):
         return None
     fitting = max(1, (limit - RESERVED_FILES) // FILES_PER_SESSION)

@@ -1,7 +1,7 @@
 """Reads secrets from files, as Docker and Kubernetes mount them: `STT_API_KEY_FILE` is the path to STT_API_KEY.
 
-Only secret settings can come from a file. The variable itself takes precedence over its file, so a deployment can name
-a default file and still accept a key from the environment.
+Only secret settings can come from a file. STT_API_KEY itself takes precedence over the file, so a deployment can name a
+default file and still accept a key from the environment.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ MAX_SECRET_BYTES: Final = 65_536
 
 
 def from_files(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, str]:
-    """Secrets of the settings in `names` (such as `api_key`) whose variable is empty and whose `STT_…_FILE` is set.
+    """Read the settings in `names` (such as `api_key`) whose variable is empty and whose `STT_…_FILE` is set.
 
-    White space around a secret is removed. Raises SettingsError if a file cannot be read or is empty.
+    Returns the secrets by name, without white space around them. Raises SettingsError if a file cannot be read or is
+    empty.
     """
     found = {}
     for name in names:
@@ -30,8 +31,9 @@ def from_files(environ: Mapping[str, str], names: Iterable[str]) -> dict[str, st
 
 
 def aws_secrets(environ: Mapping[str, str]) -> dict[str, str]:
-    """The option `secret_access_key` of an S3 client from AWS_SECRET_ACCESS_KEY_FILE, if that names a file and the
-    variable itself is empty. Raises SettingsError."""
+    """Read the option `secret_access_key` of an S3 client from the file that AWS_SECRET_ACCESS_KEY_FILE names.
+
+    Returns no option if that variable is empty, or if AWS_SECRET_ACCESS_KEY is set. Raises SettingsError."""
     file = environ.get("AWS_SECRET_ACCESS_KEY_FILE")
     if not file or environ.get("AWS_SECRET_ACCESS_KEY"):
         return {}
@@ -39,7 +41,8 @@ def aws_secrets(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def read(path: str | Path, named_by: str) -> str:
-    """The secret in a file; `named_by` is the variable or option with its path. Raises SettingsError."""
+    """Read the secret in the file `path`. `named_by`: the variable or option that names the file, for error messages.
+    Raises SettingsError."""
     try:
         with Path(path).open(encoding="utf-8") as file:
             secret = file.read(MAX_SECRET_BYTES).strip()

@@ -23,18 +23,20 @@ from worker.settings import Settings
 
 MASK: Final = "***"
 MIN_CHARACTERS: Final = 4
-"""A shorter secret would mask parts of words."""
+"""Minimum length of a secret that is masked: a shorter one would mask parts of ordinary words."""
 MIN_SPEECH_CHARACTERS: Final = 12
 """Minimum length of a secret that is masked in transcribed text; it must also not consist of letters alone."""
-# Environment variables of libraries for storage, proxies and trace collectors: their names end in these words.
+# Matches the names of environment variables from which libraries for storage, proxies and traces read secrets.
 _SECRET_NAME: Final = re.compile(
     r"(?:^|_)(?:SECRET|PASSWORD|PASSWD|PASSPHRASE|TOKEN|SIGNATURE|CREDENTIALS?|AUTH"
     r"|(?:API|ACCESS|ACCOUNT|PRIVATE|SECRET|STORAGE|SHARED|ENCRYPTION|SIGNING)_?KEY|SAS_KEY|SAS|CONNECTION_STRING"
     r"|SERVICE_ACCOUNT_KEY|SECRET_ACCESS_KEY|SESSION_TOKEN)$",
     re.IGNORECASE,
 )
+# OpenTelemetry headers, `name=value` pairs that may contain a key.
 _HEADERS_NAME: Final = re.compile(r"^OTEL_EXPORTER_OTLP(?:_[A-Z]+)?_HEADERS$")
 _USER_IN_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://([^/\s@:]*):([^/\s]*)@")
+# Secrets inside the value of a variable, such as a connection string of Azure or a JSON service account.
 _PARTS: Final = re.compile(
     r"(?:AccountKey|SharedAccessKey|SharedAccessSignature|sig|private_key)[\"']?\s*[=:]\s*[\"']?([^;&\"']+)"
 )
@@ -49,16 +51,17 @@ class Masker:
         self._speech = _pattern(secret for secret in known if _cannot_be_spoken(secret))
 
     def text(self, text: str) -> str:
-        """Mask an error, a log line or an address."""
+        """Mask the secrets in an error, a log line or an address."""
         return self._pattern.sub(MASK, text) if self._pattern else text
 
     def speech(self, text: str) -> str:
-        """Mask transcribed text. Words that equal a short secret are not masked: they may have been spoken."""
+        """Mask the secrets in transcribed text, except short ones and those of letters only: they may have been
+        spoken."""
         return self._speech.sub(MASK, text) if self._speech else text
 
 
 def masker_of(settings: Settings) -> Masker:
-    """The masker for the secrets of the settings and of this process's environment."""
+    """Return the masker for the secrets in the settings and in this process's environment."""
     return _masker(secrets_of(settings))
 
 
@@ -68,7 +71,7 @@ def _masker(secrets: tuple[str, ...]) -> Masker:
 
 
 def secrets_of(settings: Settings, environ: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """All secrets in the settings and the environment, longest first."""
+    """Return all secrets in the settings and in `environ` (default: the environment of this process), longest first."""
     found = {*_of_settings(settings), *_of_environment(os.environ if environ is None else environ)}
     return tuple(sorted((text for text in found if len(text) >= MIN_CHARACTERS), key=lambda text: (-len(text), text)))
 
@@ -99,7 +102,7 @@ def _of_environment(environ: Mapping[str, str]) -> Iterator[str]:
 
 
 def _content_of(file: str) -> str:
-    """A secret that a library reads from a file; "" if the file cannot be read (the library then reports it)."""
+    """Return the secret in a file that a library reads; "" if the file cannot be read (the library reports that)."""
     try:
         return read(file, "")
     except SettingsError:
@@ -107,14 +110,14 @@ def _content_of(file: str) -> str:
 
 
 def show_url(url: str) -> str:
-    """The address of a service for records and messages, without user, password, query and fragment."""
+    """Return the address of a service for records and messages, without user, password, query and fragment."""
     start, slashes, rest = url.partition("://")
     host, slash, path = re.split(r"[?#]", rest, maxsplit=1)[0].partition("/")
     return f"{start}{slashes}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _in_url(text: str) -> Iterator[str]:
-    """The passwords in an address, also in the form of basic authentication."""
+    """Yield the passwords in an address, also as a library encodes them for the header of HTTP basic authentication."""
     for user, password in _USER_IN_URL.findall(text):
         yield from (password, unquote(password))
         yield base64.b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode()
@@ -126,7 +129,7 @@ def _in_url(text: str) -> Iterator[str]:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """The forms in which a secret may be written: plain, in JSON, in an address."""
+    """Yield the spellings of a secret: plain, escaped for JSON, and escaped for an address."""
     yield from (secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], quote(secret, safe=""))
 
 

@@ -1,8 +1,8 @@
-"""Maps session time to file time (pure).
+"""Maps session time to file time. No I/O.
 
-A session receives one continuous stream. Its audio may start in the middle of the file (resume), omit parts of the file
-(skipped silence) and end with padding that is not in the file. The timeline records the sent audio in order, in samples
-at the session's rate, and converts positions.
+A session receives one continuous stream. Its audio may start in the middle of the file (after a resume), omit parts of
+the file (skipped silence) and end with padding (silence that is not in the file). The timeline records the sent audio
+in order, in samples at the session's rate, and converts positions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 
 class TimelineSpan(NamedTuple):
-    """`length` samples from `session_start` on; `file_start` is their position in the file, None for padding."""
+    """A run of `length` samples that were sent. `session_start`: position of its first sample in the session;
+    `file_start`: position of that sample in the file, None for padding."""
 
     session_start: int
     file_start: int | None
@@ -43,14 +44,14 @@ class Timeline:
 
     @property
     def file_end(self) -> int | None:
-        """End of the last sent file audio, or None if only padding was sent."""
+        """File position of the end of the last sent audio, or None if no audio of the file was sent."""
         for span in reversed(self._spans):
             if span.file_start is not None:
                 return span.file_start + span.length
         return None
 
     def add_audio(self, file_start: int, length: int) -> None:
-        """Record that `length` samples of the file from `file_start` on were sent."""
+        """Record that `length` samples of the file, starting at `file_start`, were sent."""
         if file_start < 0:
             raise ValueError(f"file_start must not be negative, got {file_start}")
         self._add(file_start, length)
@@ -60,10 +61,10 @@ class Timeline:
         self._add(None, length)
 
     def to_file(self, session_position: float) -> float:
-        """File position of a session position.
+        """Return the file position of a session position.
 
-        In padding: the end of the file audio before it, or the start of the first file audio after it. After the last
-        sent sample: the end of the sent audio.
+        For a position in padding, this is the end of the file audio before it, or if there is none, the start of the
+        first file audio after it. For a position after the last sent sample, it is the end of the sent audio.
         """
         if not self._spans:
             return 0.0
@@ -82,11 +83,13 @@ class Timeline:
         return 0.0
 
     def to_file_s(self, session_s: float) -> float:
-        """`to_file` in seconds."""
+        """Return the file second of a session second; see `to_file` for padding and positions after the end."""
         return self.to_file(session_s * self.rate) / self.rate
 
     def to_session_s(self, file_s: float) -> float:
-        """Session second at which a file second was last sent; 0 before the first sample, the end after the last."""
+        """Return the session second at which a file second was last sent.
+
+        For a file second that was not sent, this is the end of the sent audio before it, or 0 if there is none."""
         position = file_s * self.rate
         for span in reversed(self._spans):
             if span.file_start is not None and span.file_start <= position:
@@ -94,7 +97,8 @@ class Timeline:
         return 0.0
 
     def pieces_s(self, from_s: float, to_s: float) -> list[tuple[float, float, float]]:
-        """File audio between two session seconds, as (session start, file start, length) in seconds."""
+        """Return the file audio that was sent between two session seconds, without padding, as (session start, file
+        start, length) in seconds."""
         first, last = from_s * self.rate, to_s * self.rate
         pieces = []
         for span in self._spans[max(0, bisect_right(self._starts, first) - 1) : bisect_left(self._starts, last)]:

@@ -1,6 +1,6 @@
 """All settings: read once from the environment (`STT_*`), validated and immutable.
 
-An invalid value stops the start with one message that names the variable, the reason and the allowed values. The
+With an invalid value, a process does not start; one message names the variable, the reason and the allowed values. The
 environment is not read at import: call `load()` at the start of a process and pass the result on.
 """
 
@@ -24,7 +24,7 @@ SERVICE_SAMPLE_RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 
 
 class Settings(BaseSettings):
-    """All settings. The environment variable of a field is `STT_` and its name in capitals."""
+    """All settings. The environment variable of a field is `STT_` followed by the field's name in capitals."""
 
     model_config = SettingsConfigDict(
         env_prefix="STT_", env_ignore_empty=True, frozen=True, extra="ignore", hide_input_in_errors=True
@@ -311,7 +311,7 @@ SECRET_SETTINGS: Final = tuple(
 
 
 class _ExplicitSettings(Settings):
-    """The same settings without the process environment."""
+    """The same settings, read only from arguments and not from the environment of the process."""
 
     @classmethod
     def settings_customise_sources(
@@ -325,9 +325,10 @@ class _ExplicitSettings(Settings):
 
 
 def load(environ: Mapping[str, str] | None = None, **overrides: Any) -> Settings:
-    """Settings from `environ` (default: the environment of the process) and the files it names. `overrides` win.
+    """Read the settings from `environ` (default: the environment of the process) and the files that it names.
 
-    Raises SettingsError that lists every invalid value, TypeError for an override that is not a setting.
+    `overrides`: values by field name, which take precedence. Raises SettingsError with a list of all invalid values, or
+    TypeError for an override that is not a setting.
     """
     if unknown := overrides.keys() - Settings.model_fields.keys():
         raise TypeError(f"not settings: {', '.join(sorted(unknown))}")
@@ -346,7 +347,8 @@ def _variable(location: Location) -> str:
 
 
 def as_environment(settings: Settings) -> dict[str, str]:
-    """The environment in which a child process loads the same settings. It contains secrets: never print it."""
+    """Return an environment from which a child process loads the same settings. It contains secrets: never print
+    it."""
     env = {k: v for k, v in os.environ.items() if not k.startswith("STT_")}
     for name in type(settings).model_fields:
         value = getattr(settings, name)

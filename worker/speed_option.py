@@ -6,11 +6,11 @@ import math
 from typing import Literal
 
 Speed = float | Literal["auto"]
-"""A factor of real time; inf: no limit; "auto": adapted to the service while streaming."""
+"""A factor of real time; inf: no limit; "auto": the speed adapts to the service while streaming."""
 
 
 def show_speed(speed: Speed) -> str:
-    """The inverse of `parse_speed`: `max`, `auto`, or the factor."""
+    """Return a speed as text that `parse_speed` reads: `max`, `auto`, or the factor."""
     if speed == "auto":
         return speed
     return "max" if math.isinf(speed) else f"{speed:g}"

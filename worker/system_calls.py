@@ -1,4 +1,4 @@
-"""System calls missing from the standard library: openat2(2), and fstatfs(2) for the type of a file system."""
+"""Calls system functions that the standard library lacks: openat2(2), and fstatfs(2) for the type of a file system."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _OPENAT2: Final = 437
 RESOLVE_NO_MAGICLINKS: Final = 0x02
 RESOLVE_BENEATH: Final = 0x08
 _UNSUPPORTED: Final = (errno.ENOSYS, errno.EPERM, errno.EINVAL, errno.E2BIG)
-"""Errors of an old kernel. EPERM: the seccomp filter of an old container runtime."""
+"""Errors of a system without openat2: an old kernel, or for EPERM the seccomp filter of an old container runtime."""
 
 _PSEUDO: Final = {
     0x9FA0: "/proc",
@@ -48,7 +48,7 @@ def _libc() -> Any:
         return None
     try:
         return ctypes.CDLL(None, use_errno=True)
-    except OSError:  # a static interpreter
+    except OSError:  # a statically linked interpreter cannot load libraries
         return None
 
 
@@ -85,7 +85,8 @@ def _call(libc: Any, path: bytes, flags: int, resolve: int, dir_fd: int) -> int:
 
 
 def pseudo_file_system(fd: int) -> str | None:
-    """The virtual file system of an open file, such as `/proc`, or None if it is a real or unknown file system."""
+    """Return the name of the virtual file system of an open file, such as `/proc`, or None for a real or unknown file
+    system."""
     libc = _libc()
     if libc is None:
         return None

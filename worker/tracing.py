@@ -1,4 +1,4 @@
-"""OpenTelemetry traces: a span for each attempt at a job, with a span for each section, and in it one for each session.
+"""OpenTelemetry traces: a span for each attempt at a job contains one for each section, and that one for each session.
 The only module that imports `opentelemetry`.
 
 Tracing is off, and the library is not imported, unless OTEL_EXPORTER_OTLP_ENDPOINT (or ..._TRACES_ENDPOINT) is set. The
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _LOG: Final = logging.getLogger(__name__)
 _ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 CLOSE_TIMEOUT_S: Final = 1.5
-"""Seconds allowed for sending the last spans at the end of the process."""
+"""Maximum seconds for sending the last spans at the end of the process."""
 _OWN_JOB_ID: Final = re.compile(r"[0-9a-f]{24}")
 """A job id made by `tasks.job_spec.job_id` from the content and the options."""
 
@@ -77,7 +77,7 @@ def set_up(environ: Mapping[str, str] = os.environ) -> bool:
     except ImportError:
         _LOG.warning("no traces: OTEL_EXPORTER_OTLP_ENDPOINT is set, but OpenTelemetry is not installed (extra `otel`)")
         return False
-    # Its queue is bounded: spans that do not fit or cannot be sent are dropped.
+    # The processor's queue is bounded: spans that do not fit or cannot be sent are dropped, and the job does not wait.
     add_processor(BatchSpanProcessor(OTLPSpanExporter()))
     return True
 
@@ -108,8 +108,8 @@ def close() -> None:
 
 
 def public_job_id(job_id: str) -> str:
-    """The job id as it appears in spans: unchanged if made from the content, otherwise `sha256:` and the first 24
-    hexadecimal digits of its SHA-256, so that a producer can still find its job."""
+    """Return the job id as it appears in spans: unchanged if it was made from the content, otherwise `sha256:` and the
+    first 24 hexadecimal digits of its SHA-256. A producer can compute this hash to find its job."""
     if _OWN_JOB_ID.fullmatch(job_id):
         return job_id
     return f"sha256:{hashlib.sha256(job_id.encode()).hexdigest()[:24]}"
@@ -117,7 +117,8 @@ def public_job_id(job_id: str) -> str:
 
 @contextmanager
 def span(name: str, job_id: str, **facts: str | float | None) -> Iterator[Span]:
-    """Context of one piece of work. Spans started inside, also by tasks created there, become its children."""
+    """Context with a span named `name`, failed if the body raises an error. Spans that start in the body, also in tasks
+    created there, become its children. `facts`: attributes, see `Span.set`."""
     tracer = _tracer
     if tracer is None:
         yield _NO_SPAN

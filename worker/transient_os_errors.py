@@ -1,8 +1,8 @@
-"""Classifies errors of the operating system that are temporary failures of this machine, not failures of the job.
+"""Recognizes errors of the operating system that are temporary failures of this machine, not failures of the job.
 
-They concern descriptors, memory, threads, temporary disk space, or a failing disk or network mount. Libraries wrap
-them in their own errors, so the whole chain of causes is examined. A job that fails with such a shortage is retried
-later, and the attempt does not count.
+Such a "shortage" is a lack of descriptors, memory, threads or temporary disk space, or a failing disk or network mount.
+Libraries wrap these errors in their own, so the whole chain of causes is examined. A job that fails with a shortage is
+retried later, and the attempt does not count.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ _RESOURCES: Final = {
     errno.ENOMEM: _MEMORY,
     errno.ENOBUFS: "this machine has no buffer space left for another connection; lower STT_WORKER_SESSIONS",
 }
-"""Shortages for every kind of operation."""
+"""Errors that are a shortage of this machine in every operation, with their messages."""
 _SPACE: Final = {
     errno.ENOSPC: "the temporary disk is full; free some space, or set STT_TEMP_DIR and TMPDIR to a disk that has some",
     errno.EDQUOT: "the quota of the temporary disk is used up; free some space, or set STT_TEMP_DIR and TMPDIR",
 }
+"""Errors that are a shortage in operations on temporary files, with their messages."""
 _MOUNTS: Final = {
     errno.EIO: "the disk reports an input/output error; check the disk or the mount",
     errno.ESTALE: "the network mount is stale; mount it again",
@@ -56,7 +57,8 @@ _MOUNTS: Final = {
     errno.ENXIO: "the device of the file system is gone; mount it again",
     errno.ENOLCK: "the file system has no locks left; check the mount",
 }
-"""Shortages for file operations only: for a connection, some of these describe the remote side."""
+"""Errors that are a shortage in operations on files, with their messages. In a network operation, some of them describe
+the remote side."""
 TRANSIENT_WRITE_ERRORS: Final = (
     errno.ENOSPC,
     errno.EDQUOT,
@@ -70,23 +72,26 @@ TRANSIENT_WRITE_ERRORS: Final = (
     errno.ENOMEM,
     errno.EAGAIN,
 )
-"""Retryable failures to write a transcript: a full disk, an unavailable network disk, a lack of descriptors."""
+"""Errors after which writing a transcript is retried: a full disk, an unavailable network disk, a lack of
+descriptors."""
 _REMOTE_IO: Final = getattr(errno, "EREMOTEIO", None)
 _ERRNO_OF_TEXT: Final = {
     os.strerror(number).lower(): number for number in (*_RESOURCES, *_SPACE, errno.EIO, errno.ESTALE)
 }
-"""For libraries that report only the text of an error, not its number."""
+"""Error numbers by their text, for libraries that report only the text."""
 _ALLOCATION_FAILURES: Final = ("malloc", "out of memory", "allocation failed", "bad_alloc", "unable to allocate")
 _MAX_CHAIN: Final = 20
+"""Maximum number of exceptions of a chain that are examined."""
 
 
 def shortage_of(exc: BaseException) -> WorkerShortage | None:
-    """The shortage that caused a failure, or None if the failure concerns the job itself."""
+    """Return the shortage that caused the failure `exc`, or None if the failure concerns the job itself."""
     if isinstance(exc, WorkerShortage):
         return exc
     files = not isinstance(exc, SttError)
-    # Errors about a remote peer or an output disk: only a lack of resources here is a shortage of the worker. Errors
-    # about the input were classified where they occurred: a decoder reports damage as an input/output error, too.
+    # In errors about a remote peer or an output disk (`files` is False), only a lack of resources of this machine is a
+    # shortage. All other errors of this program are none: errors about the input were classified where they occurred,
+    # because a decoder reports damage as an input/output error, too.
     if not files and not isinstance(exc, (EndpointError, OutputError, SourceUnavailable)):
         return None
     for cause in _chain(exc):
@@ -99,7 +104,7 @@ def shortage_of(exc: BaseException) -> WorkerShortage | None:
 
 
 def source_error(exc: OSError, shown: str) -> SttError:
-    """The error for a source that could not be opened or read; `shown` is its name in the message."""
+    """Return the error to raise for a source that could not be opened or read; `shown` is its name in the message."""
     if isinstance(exc, (FileNotFoundError, NotADirectoryError)):
         return SourceNotFound(f"{shown}: no such file")
     reason = _reason(exc, files=True)
@@ -109,7 +114,8 @@ def source_error(exc: OSError, shown: str) -> SttError:
 
 
 def raise_shortage(exc: BaseException, shown: str) -> None:
-    """Raise WorkerShortage if `exc`, which occurred while reading `shown`, is a shortage; else do nothing."""
+    """Raise WorkerShortage if a shortage caused `exc`, which occurred while the source `shown` was read; otherwise do
+    nothing."""
     reason = next((text for cause in _chain(exc) if (text := _reason(cause, files=True)) is not None), None)
     if reason is not None:
         raise WorkerShortage(f"{shown}: cannot be read now: {reason}") from exc
@@ -121,7 +127,7 @@ def _reason(exc: BaseException, *, files: bool) -> str | None:
     if isinstance(exc, OSError) and exc.errno is not None:
         return _of_errno(exc.errno, files=files)
     if isinstance(exc, SttError):
-        return None  # its text may contain anything; its causes are examined next
+        return None  # the text may quote anything, so it is not searched; the caller examines the causes next
     text = str(exc).lower()
     if isinstance(exc, RuntimeError) and "start new thread" in text:
         return _THREADS
@@ -140,7 +146,8 @@ def _of_errno(number: int, *, files: bool) -> str | None:
 
 
 def _chain(exc: BaseException) -> Iterator[BaseException]:
-    """The exception, its causes and contexts (also those hidden by `from None`), and the members of groups."""
+    """Yield the exception, its causes and contexts (also those hidden by `from None`), and the members of exception
+    groups; at most _MAX_CHAIN."""
     waiting, seen = [exc], set[int]()
     while waiting and len(seen) < _MAX_CHAIN:
         here = waiting.pop(0)
@@ -149,7 +156,7 @@ def _chain(exc: BaseException) -> Iterator[BaseException]:
         seen.add(id(here))
         yield here
         members = here.exceptions if isinstance(here, BaseExceptionGroup) else ()
-        os_error = getattr(here, "os_error", None)  # aiohttp
+        os_error = getattr(here, "os_error", None)  # attribute of aiohttp's connection errors
         following = (here.__cause__, here.__context__, os_error, *members)
         waiting += [item for item in following if isinstance(item, BaseException)]
 

@@ -1,4 +1,4 @@
-"""Pydantic's validation errors as one line for a user."""
+"""Formats Pydantic's validation errors as one line for a user."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ Location = tuple[int | str, ...]
 
 
 def dotted(location: Location, whole: str) -> str:
-    """The path with dots between its parts; `whole` for the whole object."""
+    """Return the path with dots between its parts, such as `out_dir.0`, or `whole` for the whole object."""
     return ".".join(map(str, location)) or whole
 
 
 def describe_errors(error: ValidationError, name: Callable[[Location], str]) -> str:
-    """All invalid values with their reasons. `name` returns the user's name for a value; empty names are omitted."""
+    """Return all invalid values with their reasons. `name` returns the name of a value in the message; if it is empty,
+    only the reason is shown."""
     return "; ".join(
         f"{f'{shown}: ' if (shown := name(one['loc'])) else ''}{one['msg'].removeprefix('Value error, ')}"
         for one in error.errors(include_url=False, include_input=False)

@@ -20,7 +20,8 @@ TIMER: Final = "worker timer"
 
 
 class Monitor:
-    """Health file and metrics of this process. Does nothing if the settings name neither a port nor a health file."""
+    """Maintains the health file and the metrics of this process. Does nothing if the settings name neither a health
+    file nor a port for metrics."""
 
     def __init__(self, settings: Settings) -> None:
         """Start the metrics server. Raises SettingsError if its port cannot be opened."""

@@ -26,8 +26,9 @@ Rights and limits of each party:
 | `intake` or to a     | written                                      | STT_QUEUE_MAX, an entry that ended             |
 | stream of its own    |                                              | MAX_DELIVERIES workers, sources that take      |
 |                      |                                              | longer than STT_INTAKE_TIMEOUT_S               |
-| the same, by MAXLEN  | remove entries of that stream that no worker | a stream of its own has no entries of others;  |
-| or a huge id         | has taken yet; use up the ids of the stream  | used-up ids are logged and the stream is reset |
+| the same producer,   | remove entries of that stream that no worker | a stream of its own has no entries of other    |
+| by MAXLEN or by an   | has taken yet; use up the ids of the stream, | producers; used-up ids are logged, and the     |
+| entry with a huge id | so that XADD fails                           | stream is reset when it is empty               |
 | `key` and `force`    | name an existing job                         | a producer with a stream of its own can only   |
 |                      |                                              | change jobs that it queued                     |
 | path of a source     | name files below STT_ALLOWED_SOURCES         | refused: `..`, links that lead outside,        |
@@ -88,19 +89,21 @@ FIELDS: Final = frozenset({"job", "key", "force"})
 POLL_S: Final = 0.5
 """Seconds between two polls of empty streams, plus or minus a third."""
 MAX_PER_POLL: Final = 32
-"""Maximum entries of one stream per poll."""
+"""Maximum number of entries that one poll reads from one stream."""
 MAX_ACTIVE: Final = 512
-"""Maximum entries that one process handles at the same time."""
+"""Maximum number of entries that one process handles at the same time."""
 MAX_ACTIVE_PER_STREAM: Final = 128
-"""The same maximum for one stream, so that the slow sources of one producer do not block other producers."""
+"""Maximum number of entries of one stream that one process handles at the same time, so that the slow sources of one
+producer do not block other producers."""
 CLAIM_MARGIN_S: Final = 30.0
-"""Seconds from the time limit of an entry until another process claims it."""
+"""Another process may claim an entry this many seconds after the time limit of the entry (STT_INTAKE_TIMEOUT_S)."""
 LONG_IDLE_MS: Final = 30 * 24 * 3600 * 1000
 REDIS_RETRY_S: Final = 2.0
-"""Seconds until an entry is tried again while Redis is unreachable."""
+"""Seconds between two tries to handle an entry, while Redis is unreachable or this process lacks resources."""
 RELEASE_S: Final = 1.0
 MAX_DELIVERIES: Final = 5
-"""An entry that was delivered more often without an answer is refused, because it may have ended the processes."""
+"""Maximum number of deliveries of an entry that was never answered. After these it is refused, because handling it may
+have ended the processes."""
 MAX_REPLIES: Final = 100_000
 MAX_REFUSED: Final = 1_000
 MAX_STORED_FIELD_BYTES: Final = 2_048
@@ -109,7 +112,7 @@ MAX_STORED_FIELD_BYTES: Final = 2_048
 
 @dataclass(frozen=True, slots=True)
 class StreamEntry:
-    """One entry of the stream, as Redis returns it."""
+    """One entry of a stream, as Redis returns it."""
 
     id: str
     deliveries: int
@@ -119,7 +122,7 @@ class StreamEntry:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A valid entry."""
+    """The content of a valid entry: a job, its idempotency key if there is one, and whether to run it again."""
 
     spec: JobSpec
     key: str | None
@@ -153,14 +156,14 @@ def read_request(entry: StreamEntry) -> Request:
     except ValidationError as exc:
         raise BadJob(problems(exc)) from None
     for name, address in (("source", spec.source), *(("out_dir", folder) for folder in spec.out_dirs)):
-        # The producer cannot know the folder that a relative path starts from.
+        # A relative path would start from the working folder of this process, which the producer cannot know.
         if address.is_file and not address.path.is_absolute():
             raise BadJob(f"{name}: must be an absolute path, as the workers see it")
     return Request(spec, fields.get("key"), force == "1")
 
 
 def check(spec: JobSpec, settings: Settings) -> None:
-    """Raises SourceRefused, OutputError or BadJob if the settings of this process do not allow the job."""
+    """Check that the settings of this process allow the job. Raises SourceRefused, OutputError or BadJob."""
     check_source(spec.source, settings)
     for folder in spec.out_dirs:
         check_output(folder, settings)
@@ -186,7 +189,8 @@ class Intake:
         self._turn = 0
 
     async def run(self) -> None:
-        """Run until cancelled. Each entry is a task of its own, so no entry waits for another one."""
+        """Read and handle entries until cancelled. Each entry has its own asyncio task, so none waits for another
+        one."""
         async with asyncio.TaskGroup() as group:
             while True:
                 found = 0
@@ -202,7 +206,7 @@ class Intake:
                     await asyncio.sleep(jittered(POLL_S))
 
     async def once(self) -> int:
-        """Handle the present entries, at most MAX_PER_POLL of each stream. Returns their number. Raises
+        """Poll once and handle the entries, at most MAX_PER_POLL of each stream. Returns the number of entries. Raises
         LedgerUnavailable."""
         entries = await self._read_fairly()
         try:
@@ -222,16 +226,17 @@ class Intake:
 
         def queue(pipeline: Any) -> None:
             for (_, entry_id), stream in left:
-                # XAUTOCLAIM takes an entry with a long idle time. JUSTID does not count as a delivery.
+                # With this idle time the XAUTOCLAIM of another process takes the entry at once. JUSTID: do not count
+                # this XCLAIM as a delivery.
                 pipeline.xclaim(stream.key, GROUP, self._consumer, 0, [entry_id], idle=LONG_IDLE_MS, justid=True)
 
         if left:
             await self._connection.pipeline(queue, each=True)
 
     async def _read_fairly(self) -> list[tuple[Stream, StreamEntry]]:
-        """Read new entries of all streams, at most MAX_PER_POLL of each. The first stream rotates, and at most
-        MAX_ACTIVE_PER_STREAM entries of one stream are handled at the same time."""
-        # Fail before the read: an entry that is read and not handled counts as a delivery that ended a worker.
+        """Read new entries of all streams, at most MAX_PER_POLL of each, within the limits of entries handled at the
+        same time. Each poll begins with another stream, so that none is always last."""
+        # Fail before the read, because a read counts as a delivery of the entry (see MAX_DELIVERIES).
         await self._producer.ledger.check_schema()
         streams = await self._streams.filled()
         self._turn += 1
@@ -275,8 +280,8 @@ class Intake:
         return [_entry(item) for item in entries]
 
     async def _work(self, stream: Stream, entry: StreamEntry) -> None:
-        """Handle an entry until it is answered. Retries while Redis is unreachable, and during a shortage for at most
-        STT_INTAKE_TIMEOUT_S."""
+        """Handle an entry until it is answered. Retries while Redis is unreachable, and for at most
+        STT_INTAKE_TIMEOUT_S while this process lacks resources such as disk space."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + self._settings.intake_timeout_s
         while True:
@@ -293,8 +298,8 @@ class Intake:
             await asyncio.sleep(jittered(REDIS_RETRY_S))
 
     async def _handle(self, stream: Stream, entry: StreamEntry, *, retry_shortage: bool = False) -> None:
-        """Handle and answer an entry. Raises LedgerUnavailable, and with `retry_shortage` WorkerShortage; the entry is
-        then not answered."""
+        """Handle and answer an entry. Raises LedgerUnavailable without an answer. `retry_shortage`: also raise
+        WorkerShortage without an answer, so that the caller retries; else the entry is refused."""
         try:
             request = read_request(entry)
             check(request.spec, self._settings)
@@ -357,7 +362,8 @@ class Intake:
 
 
 def claim_ms(settings: Settings) -> int:
-    """Milliseconds after which an entry of another process is claimed: longer than the time limit of an entry."""
+    """Return the idle time in ms after which this process claims an entry that another process has read and not
+    answered. It is longer than the time limit of an entry."""
     return int((settings.intake_timeout_s + CLAIM_MARGIN_S) * 1000)
 
 

@@ -15,9 +15,10 @@ logger = structlog.get_logger(__name__)
 NAME: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 """The valid values of NAME in `intake:from:NAME`."""
 SEARCH_S: Final = 5.0
-"""Seconds between two searches for new streams, by any process."""
+"""Minimum seconds between two searches for new streams, counted over all processes together."""
 SEARCH_SHARE: Final = 50
-"""The pause is at least this multiple of the last search's duration: a search uses at most 2 % of Redis's time."""
+"""The pause after a search is at least this multiple of its duration, so that searches use at most 2 % of Redis's
+time."""
 SCAN_COUNT: Final = 1000
 MAX_STREAMS: Final = 10_000
 KNOWN_TTL_S: Final = 30 * 24 * 3600
@@ -25,16 +26,16 @@ KNOWN_TTL_S: Final = 30 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """One stream. Keys include the prefix."""
+    """One stream of the intake. Its keys include STT_REDIS_PREFIX."""
 
     name: str
     """Name of the producer; empty for the shared stream."""
     key: str
     replies: str
-    """Key of the answers to all producers."""
+    """Key of the stream with the answers to all producers."""
     own_replies: str
-    """Key of the answers to this producer alone, which may not read the answers to others; empty for the shared
-    stream."""
+    """Key of the stream with the answers to this producer alone, which may have no right to read the answers to others.
+    Empty for the shared stream."""
 
 
 class Streams:
@@ -57,21 +58,23 @@ class Streams:
         return Stream(name, key, replies, f"{replies}:{name}" if name else "")
 
     async def all(self) -> list[Stream]:
-        """The shared stream first, then those of producers by name."""
+        """Search for new streams if a search is due. Return all streams: the shared one first, then those of the
+        producers, sorted by name."""
         if time.monotonic() >= self._look_again:
+            # Half of the pause between two searches, so that streams that other processes find are seen soon.
             self._look_again = time.monotonic() + SEARCH_S / 2
             await self._search()
             (_, *self._found) = await self.known()
         return [self.shared, *self._found]
 
     async def known(self) -> list[Stream]:
-        """The same as `all`, without a search and without a write to Redis."""
+        """Return the streams that earlier searches found, in the order of `all`. Does not search or write to Redis."""
         names = await self._connection.call(lambda redis: redis.zrange(self._known, 0, MAX_STREAMS - 1))
         return [self.shared, *(self._stream(name) for name in sorted(names) if NAME.fullmatch(name))]
 
     async def filled(self) -> list[Stream]:
-        """The streams that may have entries. Always includes the shared stream. After a search it includes all streams,
-        because an empty one may have used up its ids and needs a reset."""
+        """Return the streams that may have entries, always including the shared stream. After each search, return all
+        streams once, because an empty stream may have used up its ids and then needs a reset."""
         streams = await self.all()
         named = streams[1:]
         if not named:
@@ -86,7 +89,9 @@ class Streams:
         return [self.shared, *(s for s, n in zip(named, lengths, strict=True) if not isinstance(n, Exception) and n)]
 
     async def _search(self) -> None:
-        """Record new streams for all processes. Does nothing if another process searches now or searched recently."""
+        """Search Redis for streams and record them for all processes. Does nothing if another process is searching or
+        has searched recently."""
+        # Until this key expires, no process searches: at first as a lock during the search, then as the pause after it.
         turn = f"{self._root}:search"
         if not await self._connection.call(lambda redis: redis.set(turn, "1", nx=True, px=int(SEARCH_S * 1000))):
             return
@@ -121,7 +126,7 @@ class Streams:
 
 
 def _literal(text: str) -> str:
-    """Escape `text` for a pattern of SCAN."""
+    """Escape the wildcards in `text` for a pattern of the Redis command SCAN."""
     return re.sub(r"([\\*?\[\]])", r"\\\1", text)
 
 

@@ -18,7 +18,7 @@ logger = structlog.get_logger(__name__)
 
 
 class Reaper:
-    """Searches for lost jobs at intervals. The script `reap.lua` does the search."""
+    """Searches at intervals for jobs whose lease has expired. The script `reap.lua` does the search."""
 
     def __init__(
         self,
@@ -27,20 +27,23 @@ class Reaper:
         wake: Callable[[Sequence[str]], None],
         events: EventStream | None = None,
     ) -> None:
-        """`wake` sends a message for each job; it may block, and raise LedgerUnavailable."""
+        """`wake` sends a message for each of the given job ids. It may block, and raise LedgerUnavailable."""
         self._events = events
         self._settings = settings
         self._ledger = ledger
         self._wake = wake
 
     async def run(self) -> None:
-        """Search every STT_REAP_INTERVAL_S seconds until cancelled. Jitter separates workers that started together."""
+        """Search every STT_REAP_INTERVAL_S seconds until cancelled. Random differences of the pauses separate workers
+        that started together."""
         loop = asyncio.get_running_loop()
-        pause_s = jittered(self._settings.reap_interval_s / 2, spread=1.0)  # anywhere in the first interval
+        # Start at a random time within the first interval.
+        pause_s = jittered(self._settings.reap_interval_s / 2, spread=1.0)
         while True:
             asleep = loop.time()
             await asyncio.sleep(pause_s)
-            pause_s = jittered(0.9 * self._settings.reap_interval_s, spread=0.1)  # never longer than the setting
+            # 0.9 with a spread of 0.1, so that the pause is never longer than the setting.
+            pause_s = jittered(0.9 * self._settings.reap_interval_s, spread=0.1)
             if loop.time() - asleep > self._settings.lease_s + pause_s:
                 # This process was suspended, possibly together with the whole machine and its other workers. Give them
                 # time to renew their leases first.
@@ -49,7 +52,8 @@ class Reaper:
             try:
                 await self.once()
             except LedgerUnavailable as exc:
-                # While Redis was unreachable, no worker could renew its leases.
+                # While Redis is unreachable, no worker can renew its leases. Give them time for it before the next
+                # search.
                 logger.warning("search for lost jobs skipped", error=str(exc))
                 pause_s = max(pause_s, 1.5 * self._settings.lease_renew_s)
             except Exception:

@@ -1,4 +1,4 @@
-"""Estimates the sessions, time and cost of a batch from the lengths of its files (pure)."""
+"""Estimates the sessions, time and cost of a batch from the lengths of its files. No I/O."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ class _Value(BaseModel):
 
 
 class SourceProbe(_Value):
-    """Facts about one source, from its header or from its audio."""
+    """What is known of one source before its transcription, read from its header or from its audio."""
 
     source: str
-    # None for a source at an address, which is not examined.
+    # Length of the audio. None for a source at an address, because it is not examined.
     length_s: float | None
     # Seconds with speech, and seconds that would be skipped as silence. None without speech detection. With several
     # channels: the sum of all channels.
     speech_s: float | None = None
     silence_s: float | None = None
-    # Channels that are streamed separately, without silent ones; 1 if all are mixed.
+    # Number of channels that are streamed separately, not counting silent ones; 1 if all channels are mixed.
     channels: int = 1
     warnings: tuple[str, ...] = ()
 
@@ -51,12 +51,13 @@ class BatchEstimate(_Value):
     will_fail: int
     audio_s: float
     speech_s: float | None
-    # Audio to stream: without skipped silence, with the tail silence of each session.
+    # Audio to stream: without the silence that is skipped, with the silence that is streamed at the end of each
+    # session.
     streamed_s: float
     sessions: int
     limits: BatchLimits
     time_s: float | None
-    # Wall time of the longest single file.
+    # Wall time of the file that takes longest.
     longest_s: float | None
     cost: float | None
     failures: tuple[FailureGroup, ...]
@@ -64,7 +65,7 @@ class BatchEstimate(_Value):
     # Sources that were not examined. No sum includes them.
     unknown: tuple[str, ...]
     warnings: dict[str, tuple[str, ...]]
-    # Media files that are left out, with the reasons.
+    # Media files that are not transcribed, and the reason for each.
     left_out: dict[str, str] = {}
 
 
@@ -96,11 +97,12 @@ def estimate_batch(probes: Sequence[SourceProbe], failing: Sequence[JobLine], li
 
 
 def _sections(look: SourceProbe, limits: BatchLimits) -> Iterable[float]:
-    """Seconds to stream for each section of a file."""
+    """Yield the seconds of audio to stream for each section of a file (a part of one channel with its own sessions)."""
     if not look.channels:
         return
     length_s = look.length_s or 0.0
     if limits.skip_silence and look.silence_s is not None:
+        # `silence_s` is the sum of all channels.
         length_s = max(0.0, length_s - look.silence_s / look.channels)
     sessions = math.ceil(min(limits.sessions, limits.job_sessions) / look.channels)
     count = sections_for(length_s, CutOptions(sessions=sessions))
@@ -110,12 +112,13 @@ def _sections(look: SourceProbe, limits: BatchLimits) -> Iterable[float]:
 
 
 def _rotations(seconds: float, limits: BatchLimits) -> int:
-    """Number of sessions that a section needs, one after the other."""
+    """Return the number of sessions that a section of `seconds` needs, one after the other."""
     return max(1, math.ceil(seconds / limits.session_max_s)) if limits.session_max_s else 1
 
 
 def _shared(lengths: Sequence[float], slots: int) -> float:
-    """Seconds until all `lengths` are done, if each free slot takes the longest remaining one."""
+    """Return the seconds until all work of the given `lengths` is done by `slots` in parallel, if each free slot takes
+    the longest remaining one."""
     busy = [0.0] * max(1, min(slots, len(lengths) or 1))
     for length in sorted(lengths, reverse=True):
         heapq.heapreplace(busy, busy[0] + length)

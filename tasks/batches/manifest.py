@@ -1,14 +1,14 @@
 """Reads manifests: lists of sources as CSV with a header, or as JSON lines.
 
 Each entry has `source`, a path (relative to the manifest's folder) or an address. It may have `id` and options of the
-job: the fields of `tasks.job_spec.JobSpec`, each in a column or key of its own, or together as a JSON object in
+job: the fields of `tasks.job_spec.JobSpec`, either one column or key for each, or all together as a JSON object in
 `options`. Empty cells are ignored.
 
     source,id,language,formats
     monday/call.wav,call-1,yue,json srt
     s3://bucket/calls/2.flac,,en,
 
-An `id` becomes the job's id, regardless of the content of the source: the same id again is the same job.
+An `id` becomes the job's id, regardless of the content of the source: two submissions with the same id are one job.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _OPTIONS: Final = frozenset(JobSpec.model_fields) - {"source", "batch", "out_dir
 
 @dataclass(frozen=True, slots=True)
 class ManifestEntry:
-    """One entry. A path is absolute; `options` are validated fields of JobSpec."""
+    """One entry of a manifest. If `source` is a path, it is absolute. `options` are validated fields of JobSpec."""
 
     source: Address
     id: str | None = None
@@ -46,7 +46,7 @@ def is_manifest(path: Path) -> bool:
 
 
 def read_manifest(path: Path) -> list[ManifestEntry]:
-    """The entries in order. Raises BadJob with the invalid lines and the reason for each."""
+    """Return the entries of the manifest in order. Raises BadJob with the invalid lines and the reason for each."""
     listed: list[ManifestEntry] = []
     wrong: list[str] = []
     ids: dict[str, int] = {}
@@ -80,6 +80,7 @@ def read_manifest(path: Path) -> list[ManifestEntry]:
 
 def _csv(lines: Iterator[str]) -> Iterator[tuple[int, dict[str, Any]]]:
     head = next(lines, "")
+    # The separator is the one of these that is most frequent in the header.
     separator = max(",;\t", key=head.count)
     names = [name.strip().lower() for name in next(csv.reader([head], delimiter=separator), [])]
     if "source" not in names:
@@ -130,7 +131,8 @@ def _entry(row: dict[str, Any], folder: Path) -> ManifestEntry:
     if isinstance(row.get("formats"), str):
         row["formats"] = tuple(row["formats"].replace(",", " ").replace(";", " ").split())
     place = source if is_url(source) else str((folder / source).absolute())
-    # The names may belong to channels that the command requests for all sources, so validation must not reject them.
+    # JobSpec rejects channel names without separate channels. The command may request these for all sources, so
+    # validate the names as if it did.
     rest = {"channels": "split"} if "channel_names" in row and "channels" not in row else {}
     try:
         spec = JobSpec(source=place, **row, **rest)

@@ -1,10 +1,10 @@
-"""Formats numbers for people: durations and speeds (pure)."""
+"""Formats numbers for people: durations and speeds. No I/O."""
 
 from __future__ import annotations
 
 
 def format_duration(seconds: float | None) -> str:
-    """`0:07`, `1:02:03`; a dash for an unknown duration."""
+    """Format a duration as `0:07` or `1:02:03`; an unknown duration as a dash."""
     if seconds is None:
         return "–"
     whole = round(seconds)
@@ -14,5 +14,5 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_speed(speed: float | None) -> str:
-    """`1.5x`; a dash for an unknown speed."""
+    """Format a factor of real time as `1.5x`; an unknown speed as a dash."""
     return "–" if speed is None else f"{speed:.1f}x"

@@ -1,4 +1,4 @@
-"""Removes absolute local paths from summaries, because summaries may be mailed or published (pure)."""
+"""Removes absolute local paths from summaries, because summaries may be mailed or published. No I/O."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tasks.batches.summary import FailureGroup, JobLine, Summary
 from worker.storage.address import is_url
 
 _ABSOLUTE: Final = re.compile(r"(?<![\w:/.~…-])/(?:[^\s/:;,'\"]+/)+([^\s/:;,'\"]*)")
-"""An absolute path of two or more parts inside a text; the group is its last part."""
+"""Matches an absolute path of two or more parts inside a text. The group is the file name."""
 
 
 def with_short_paths(summary: Summary, folder: Path) -> Summary:
-    """`summary` with sources relative to their common folder, outputs relative to `folder` (the place of the summary),
-    and other paths in texts shortened to file names. Addresses do not change."""
+    """Return `summary` with shortened paths: sources relative to their common folder, outputs relative to `folder`
+    (where the summary is written), and other paths in texts as file names. Addresses do not change."""
     names = _names(job.source for job in summary.jobs)
     root = str(folder.absolute())
 
@@ -33,9 +33,8 @@ def with_short_paths(summary: Summary, folder: Path) -> Summary:
         )
 
     def group(one: FailureGroup) -> FailureGroup:
-        short = {
-            field: tuple(names.get(name, name) for name in getattr(one, field)) for field in ("jobs", "sources")
-        }  # a job without an id appears with its source
+        # Ids in `jobs` do not change, because `names` has only absolute paths.
+        short = {field: tuple(names.get(name, name) for name in getattr(one, field)) for field in ("jobs", "sources")}
         return one.model_copy(update={"reason": _text(one.reason, "", ""), **short})
 
     return summary.model_copy(
@@ -48,7 +47,7 @@ def with_short_paths(summary: Summary, folder: Path) -> Summary:
 
 
 def _names(sources: Iterable[str]) -> dict[str, str]:
-    """Short names of the sources that are absolute paths."""
+    """Map each source that is an absolute path to its short name."""
     paths = {source for source in sources if source.startswith("/")}
     if not paths:
         return {}

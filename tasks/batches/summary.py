@@ -1,4 +1,4 @@
-"""Summarizes a batch: jobs by state, speed, remaining time, and failures by reason (pure).
+"""Summarizes a batch: jobs by state, speed, remaining time, and failures by reason. No I/O.
 
 `stt-batch status BATCH --json` prints this document, and a run writes it to `summary.json`.
 """
@@ -21,7 +21,7 @@ from worker.transcript.model import Quality
 KIND: Final = "stt-batch summary"
 MAX_SLOWEST: Final = 20
 MAX_NAMED_SOURCES: Final = 100
-"""Maximum number of sources named for one reason."""
+"""Maximum number of sources that a FailureGroup names."""
 _HINT: Final = re.compile(r"; (?=convert |free |check |start |set |choose |fetch )")
 _NUMBER: Final = re.compile(r"\d+(?:[.,:–]\d+)*")
 State = Literal["queued", "running", "paused", "done", "failed"]
@@ -37,20 +37,20 @@ class JobLine(_Value):
     id: str | None
     source: str
     state: JobState
-    # Whether another run or submission had done it before.
+    # Whether an earlier run or submission had already finished the job.
     skipped: bool = False
     duration_s: float = 0.0
-    # Seconds of the file that are transcribed.
+    # Seconds of the file that are already transcribed.
     done_s: float = 0.0
     # Wall time from the start of the job to its end.
     took_s: float | None = None
-    # Seconds since 1970.
+    # Start and end, in seconds since 1970.
     started_at: float | None = None
     ended_at: float | None = None
     outputs: tuple[str, ...] = ()
-    # Defects of the audio, such as cut off or damaged.
+    # Defects of the audio, such as a file that is cut off or damaged.
     warnings: tuple[str, ...] = ()
-    # Quality of the transcript; null before the end.
+    # Quality of the transcript; null before the end of the job.
     quality: Quality | None = None
     error_code: str | None = None
     error: str | None = None
@@ -58,7 +58,7 @@ class JobLine(_Value):
 
     @property
     def review(self) -> tuple[str, ...]:
-        """The reasons to review the transcript, if any."""
+        """Return the reasons why a person should review the transcript, if there are any."""
         return review_texts(self.quality)
 
     @property
@@ -90,7 +90,7 @@ class JobLine(_Value):
 
 
 class FailureGroup(_Value):
-    """Failures with the same reason. Numbers in the reason are replaced by N."""
+    """Failed jobs with the same reason. Numbers in the reason are replaced by N."""
 
     code: str
     reason: str
@@ -101,7 +101,8 @@ class FailureGroup(_Value):
 
 
 class Summary(_Value):
-    """`counts` has the states that occur. `expired` jobs are no longer in the ledger and not in `counts`."""
+    """The state of a batch. `counts`: number of jobs in each state that occurs. `expired`: number of jobs that are no
+    longer in the ledger; `counts` does not include them."""
 
     kind: str = KIND
     schema_version: int = 1
@@ -111,12 +112,12 @@ class Summary(_Value):
     counts: dict[JobState, int]
     skipped: int
     expired: int
-    # Number of jobs with a transcript that needs review; see the `quality` of each.
+    # Number of jobs whose transcript a person should review; the `quality` of each job has the reasons.
     needs_review: int
-    # Seconds of audio in all jobs of known length, and of these the transcribed seconds.
+    # Seconds of audio in all jobs of known length, and the seconds that are transcribed, without skipped jobs.
     audio_s: float
     done_s: float
-    # From the first start to the last end, or until now.
+    # Wall time from the first start of a job to the last end, or until now if jobs remain.
     elapsed_s: float
     # Seconds of audio per second of elapsed time, or None before the first commit.
     speed: float | None
@@ -129,7 +130,8 @@ class Summary(_Value):
 def summarize(
     name: str, jobs: Sequence[JobLine], *, now: float, elapsed_s: float | None = None, expired: int = 0
 ) -> Summary:
-    """Summarize `jobs`. `now`: seconds since 1970. `elapsed_s`: replaces the time computed from the jobs."""
+    """Summarize `jobs`. `now`: seconds since 1970. `elapsed_s`: wall time of the batch; default: computed from the
+    jobs."""
     fresh = [job for job in jobs if not job.skipped]
     open_ = [job for job in fresh if not job.state.ended]
     if elapsed_s is None:
@@ -140,6 +142,7 @@ def summarize(
     done_s = sum(job.done_s for job in fresh)
     speed = done_s / elapsed_s if done_s and elapsed_s else None
     known = [job.duration_s for job in fresh if job.duration_s]
+    # A job of unknown length counts with the mean length of the others.
     guess_s = sum(known) / len(known) if known else 0.0
     rest_s = sum(max(0.0, (job.duration_s or guess_s) - job.done_s) for job in open_)
     timed = sorted((job for job in fresh if job.speed), key=lambda job: job.speed or 0)
@@ -163,14 +166,15 @@ def summarize(
 
 
 def review_texts(quality: Quality | None) -> tuple[str, ...]:
-    """The reasons to review a transcript. Missing seconds are omitted, because the job's error names them."""
+    """Return the reasons why a person should review a transcript. Missing audio is not among them, because the error of
+    the job names it."""
     if quality is None:
         return ()
     return tuple(reason.text for reason in quality.reasons if reason.code != "missing")
 
 
 def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
-    """Failures grouped by reason, the most frequent first."""
+    """Group the failed jobs by reason, the most frequent reason first."""
     groups: dict[tuple[str, str], list[JobLine]] = defaultdict(list)
     for job in jobs:
         if job.error is not None:
@@ -188,7 +192,7 @@ def grouped(jobs: Sequence[JobLine]) -> tuple[FailureGroup, ...]:
 
 
 def reason_of(error: str, source: str) -> str:
-    """An error text without the parts that differ between sources: the name, the numbers and the remedy."""
+    """Reduce an error text to its reason: remove the name of the source and the remedy, and replace numbers by N."""
     text = error.replace(source, "").replace(PurePosixPath(source).name, "…")
     text = _HINT.split(text.lstrip(": "), maxsplit=1)[0]
     return _NUMBER.sub("N", text).strip() or "no reason given"

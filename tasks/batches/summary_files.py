@@ -1,6 +1,6 @@
 """Writes a batch's summary next to the transcripts, as `summary.json` and `summary.html`.
 
-A transcript of the same name is never overwritten: the summary then gets another name.
+A summary never overwrites a transcript: if one is called `summary`, the summary gets another name.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ _HEAD_BYTES: Final = 512
 def write_summary(
     summary: Summary, folder: Path, taken: Collection[str] = (), *, absolute_paths: bool = False
 ) -> tuple[Path, Path]:
-    """Write both files atomically, replacing those of an earlier run. Returns their paths.
+    """Write both files atomically, replacing the summary of an earlier run. Returns their paths. Raises OutputError.
 
-    `taken`: names of transcripts, without their endings. `absolute_paths`: see STT_ABSOLUTE_PATHS. Raises OutputError.
+    `taken`: names of transcripts, without their endings, which the summary must not use. `absolute_paths`: the setting
+    STT_ABSOLUTE_PATHS.
     """
     summary = summary if absolute_paths else with_short_paths(summary, folder)
     names = {name.casefold() for name in taken}

@@ -35,7 +35,7 @@ small, .dim { opacity: .7 } details { margin: .4rem 0 } summary { cursor: pointe
 
 
 def page(summary: Summary, folder: Path | None = None) -> str:
-    """The page. Links to outputs are relative to `folder`, the folder of the page."""
+    """Render the page as HTML. `folder`: the folder of the page, which links to outputs are relative to."""
     return "\n".join(_page(summary, folder)) + "\n"
 
 
@@ -111,5 +111,5 @@ def _links(outputs: Iterable[str], folder: Path | None) -> Iterator[str]:
 
 
 def escape(text: str) -> str:
-    """Escape untrusted text for the page; control characters of writing direction are shown as codes."""
+    """Escape untrusted text for HTML. Invisible characters that change the writing direction are shown as codes."""
     return html.escape(printable(text))

@@ -23,9 +23,10 @@ from worker.ledger.dead_letters import KEY, dead_letter, write
 _LOG: Final = logging.getLogger(__name__)
 _DEFAULT_TTL_S: Final = 604_800
 _REPLIES: Final = ".reply.celery.pidbox"
-"""Suffix of the queues with replies of the remote control; only its clients read them."""
+"""Suffix of the queues with replies of Celery's remote control. Only clients of the remote control read them."""
 REFUSAL_PAUSE_S: Final = 1.0
-"""Seconds before the queue is read again after a permanent refusal, which lasts until a person fixes the key."""
+"""Seconds until the queue is read again after Redis refused it permanently, such as for a key of the wrong type. The
+refusals last until a person fixes the key."""
 _OPTIONS: Final = ("dead_letters_key", "dead_letters_ttl_s")
 if TYPE_CHECKING:
     _Base = transport.Channel
@@ -36,10 +37,10 @@ else:
 class _QoS(transport.QoS):
     """Tolerates errors of kombu 5.7 after a broken connection.
 
-    They occur when kombu closes the connection while Redis is still down, and when a task ends whose message came on
-    that connection. Both ended the worker, so a restart of Redis ended a fleet. A message that is neither requeued nor
-    acknowledged is delivered again after the visibility timeout; before that, the ledger sends a new message for each
-    job that needs one.
+    The errors occur when kombu closes the connection while Redis is still down, and when a task ends whose message came
+    on the broken connection. Without this class both errors end the worker, so a restart of Redis ends all workers. A
+    message that is then neither requeued nor acknowledged is delivered again after the visibility timeout. Before that,
+    the reaper sends a new message for each job that needs one.
     """
 
     def restore_unacked(self, client: Any = None) -> None:
@@ -58,8 +59,9 @@ class _QoS(transport.QoS):
             super().reject(delivery_tag, requeue=requeue)  # type: ignore[no-untyped-call]
 
     def restore_by_tag(self, tag: str, client: Any = None, leftmost: bool = False) -> None:
-        """Requeue an unacknowledged message. An entry that cannot be requeued is refused, so that it is not read
-        repeatedly. The hash may be shared with other programs, whose messages are requeued unchanged."""
+        """Requeue an unacknowledged message, which kombu stores in a hash in Redis. An entry that kombu cannot read
+        becomes a dead letter, because kombu would try it again and again. Other programs may use the same hash; their
+        messages are requeued unchanged."""
         with self.channel.conn_or_acquire(client) as connection:
             entry = connection.hget(self.unacked_key, tag)
             if entry is None or _restorable(entry):
@@ -70,7 +72,7 @@ class _QoS(transport.QoS):
 
 
 def _restorable(entry: bytes) -> bool:
-    """Whether kombu can read an entry: [message, exchange, routing key]."""
+    """Whether kombu can read an entry of its hash of unacknowledged messages: [message, exchange, routing key]."""
     try:
         message, exchange, routing_key = json.loads(entry)
     except (ValueError, TypeError, RecursionError):
@@ -97,7 +99,7 @@ class _Checked(_Base):
     )
 
     def _get_client(self) -> type:
-        """The client class whose replies to BRPOP are checked."""
+        """Return a Redis client class that checks each reply to BRPOP, which contains a message."""
         channel = self
         base: Any = super()._get_client()  # type: ignore[no-untyped-call]
 
@@ -115,7 +117,8 @@ class _Checked(_Base):
         return Client
 
     def _size(self, queue: str) -> int:
-        """Number of messages in a queue. kombu calls this when it declares the queue."""
+        """Return the number of messages in a queue, or 0 if Redis refuses the queue permanently. kombu calls this when
+        it declares the queue."""
         try:
             return int(super()._size(queue))  # type: ignore[no-untyped-call]
         except transport.Transport.channel_errors as exc:
@@ -125,7 +128,8 @@ class _Checked(_Base):
             return 0
 
     def checked(self, list_name: bytes, raw: bytes) -> tuple[bytes, bytes] | None:
-        """The reply for kombu: the rebuilt message, or an empty reply if it is refused."""
+        """Check the message `raw` from the list `list_name`. Returns the reply for kombu: the list and the rebuilt
+        message, or None, as for an empty queue, if the message is refused."""
         queue = list_name.decode("utf-8", "backslashreplace").rsplit(self.sep, 1)[0]
         if queue.endswith(_REPLIES):
             return list_name, raw
@@ -144,12 +148,12 @@ class _Checked(_Base):
         """Count a message that Celery stores in memory until its eta. Raises MessageRefused above the limit."""
         eta = eta_of(made)
         if eta and self._etas is None:
-            self._etas = EtaBudget()  # per channel: Celery drops these messages when the connection breaks
+            self._etas = EtaBudget()  # one per channel: Celery drops waiting messages when the connection breaks
         if eta and self._etas is not None and not self._etas.take(eta, len(made), time.time()):
             raise MessageRefused("headers.eta: too many messages with an eta wait in this worker; send it without one")
 
     def refuse(self, raw: bytes, queue: str, reason: str, job: str = "") -> None:
-        """Log a message and add it to the dead letters. It was removed from the queue before."""
+        """Log a refused message and add it to the dead letters. The caller has already removed it from its queue."""
         from worker import metrics  # noqa: PLC0415  producers also load this module, without metrics
 
         metrics.MESSAGES_REFUSED.inc()
@@ -171,8 +175,9 @@ class _Checked(_Base):
         return tag
 
     def _guarded(self, queue: str, deliver: Callable[[Any], Any]) -> Callable[[Any], Any]:
-        """The second line of defence: an error of kombu or Celery on a message ends neither the worker nor its
-        connection. For messages of the remote control, which arrive by publish and subscribe, it is the only one."""
+        """Wrap `deliver`, so that an error of kombu or Celery on a message ends neither the worker nor its connection.
+        For messages of the remote control, which arrive by publish and subscribe, this is the only protection; all
+        others are also checked before (`checked`)."""
 
         def call(message: Any) -> Any:
             try:
@@ -182,6 +187,7 @@ class _Checked(_Base):
                 self.refuse(_text_of(message), queue, f"cannot be delivered: {type(exc).__name__}: {exc}")
                 properties = message.get("properties") if isinstance(message, dict) else None
                 tag = properties.get("delivery_tag") if isinstance(properties, dict) else None
+                # Acknowledge the refused message, or kombu would deliver it again.
                 if isinstance(tag, str) and tag in self.qos._delivered:
                     self.qos.ack(tag)
                 return None
@@ -190,8 +196,8 @@ class _Checked(_Base):
 
 
 def _pause_after_refusal(exc: Exception) -> None:
-    """Pause after a permanent refusal, such as a queue key of another type. Raising the error would not help: Celery
-    would reconnect continuously."""
+    """Pause after a permanent refusal, such as for a queue key that is not a list. Raising the error would not help:
+    Celery would reconnect continuously."""
     _LOG.error("no messages are received: Redis refuses to read the queue (STT_QUEUE): %s", exc)
     time.sleep(REFUSAL_PAUSE_S)
 
@@ -215,7 +221,7 @@ class CheckedSentinelChannel(_Checked, transport.SentinelChannel):
 
 
 def install() -> None:
-    """Make kombu use these channels for all connections of this process."""
+    """Make kombu use the checked channel classes for all connections of this process."""
     transport.Transport.Channel = CheckedChannel
     transport.SentinelTransport.Channel = CheckedSentinelChannel
 

@@ -1,4 +1,4 @@
-"""Validates and rebuilds Celery messages of any producer before kombu and Celery read them (pure).
+"""Validates and rebuilds Celery messages of any producer before kombu and Celery read them. No I/O.
 
 kombu 5.7 and Celery 5.7 assume that a message has the right shape. A field of the wrong type raises TypeError,
 AttributeError or KeyError inside the worker's event loop; the worker ends, or reconnects and receives the message
@@ -31,20 +31,23 @@ MAX_TEXT: Final = 255
 """Maximum characters of an id or a name."""
 MAX_REPR: Final = 1024
 MAX_SIGNATURES: Final = 16
-"""Maximum number of callbacks, of error callbacks and of following tasks."""
+"""Maximum length of each list of tasks to call after this one: callbacks, error callbacks and the chain. Also the
+maximum number of stamps."""
 MAX_ETA_H: Final = 12
-"""A worker stores a message in memory until its eta; the visibility timeout of the broker is equally long."""
+"""Maximum hours until the eta of a message, which a worker stores in memory until then. Equal to the visibility timeout
+of the broker, after which the message would be delivered a second time."""
 ENCODINGS: Final = frozenset({"utf-8", "utf8", "ascii", "us-ascii", "binary"})
 DEFLATE: Final = frozenset({"gzip", "zlib", "application/x-gzip", "application/gzip"})
-"""Names of zlib compression in Celery's producers."""
+"""Names that Celery's producers use for compression with zlib."""
 KOMBU_KEYS: Final = ("unacked", "_kombu")
-"""Prefixes of the keys with kombu's state."""
+"""Prefixes of the Redis keys in which kombu stores its own state."""
 _QUEUE: Final = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _JOB_ID: Final = TypeAdapter(JobId)
 
 
 class MessageRefused(Exception):
-    """A message that is not valid. The text is the reason; `job` is the id of the job in it, if readable."""
+    """Raised for a message that is not valid. The text of the exception is the reason. `job`: id of the job in the
+    message, or empty if it cannot be read."""
 
     def __init__(self, reason: str, job: str = "") -> None:
         super().__init__(reason)
@@ -60,9 +63,9 @@ class JobRequest:
 
 
 def rebuilt(raw: bytes, queue: str, prefix: str = "") -> bytes:
-    """The message for Celery with the content of `raw`, which came from `queue`. Raises MessageRefused.
+    """Return a new message for Celery with the valid content of `raw`, which came from `queue`. Raises MessageRefused.
 
-    `prefix`: STT_REDIS_PREFIX; following tasks must not use a queue below it.
+    `prefix`: STT_REDIS_PREFIX. Tasks to call afterwards must not use a queue whose name begins with it.
     """
     if len(raw) > MAX_MESSAGE_BYTES:
         raise MessageRefused(f"has {len(raw)} bytes, more than {MAX_MESSAGE_BYTES}")
@@ -70,7 +73,7 @@ def rebuilt(raw: bytes, queue: str, prefix: str = "") -> bytes:
     headers = _object("headers", message.get("headers") or {})
     properties = _object("properties", message.get("properties", {}))
     body = _body(message, headers, properties)
-    if "task" not in headers:  # protocol 1 has everything in the body
+    if "task" not in headers:  # in protocol 1 the body contains the headers
         headers = {**_object("the body", body), **headers}
     made_headers = _headers(headers)
     args, kwargs, embed = _call(body)
@@ -140,12 +143,13 @@ def _body(message: Mapping[str, Any], headers: Mapping[str, Any], properties: Ma
 
 
 def _decompressed(data: bytes, method: object) -> bytes:
-    """The decompressed data, bounded so that a small message cannot fill the memory."""
+    """Decompress `data`, up to MAX_MESSAGE_BYTES, so that a small message cannot fill the memory. Raises
+    MessageRefused."""
     if method is None:
         return data
     if not isinstance(method, str) or method.lower() not in DEFLATE:
         raise MessageRefused(f"headers.compression {_shown(method)}: only gzip is read; send it without compression")
-    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # with the header of zlib or of gzip
+    unpack = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # accepts the header of zlib and that of gzip
     try:
         text = unpack.decompress(data, MAX_MESSAGE_BYTES + 1)
     except zlib.error as exc:
@@ -158,7 +162,8 @@ def _decompressed(data: bytes, method: object) -> bytes:
 
 
 def _call(body: Any) -> tuple[list[Any], dict[str, Any], Any]:
-    """Positional arguments, keyword arguments and `embed` of either protocol."""
+    """Return the positional arguments, the keyword arguments and `embed` (the tasks to call afterwards) of a Celery
+    message of protocol 1 or 2."""
     if isinstance(body, dict):
         args, kwargs = body.get("args") or [], body.get("kwargs") or {}
         embed: Any = {name: body.get(name) for name in ("callbacks", "errbacks", "chord")}
@@ -186,7 +191,7 @@ def _embed(embed: Any, prefix: str) -> dict[str, Any]:
 
 
 def _signature(where: str, value: Any, prefix: str) -> dict[str, Any]:
-    """One single Celery task to call afterwards, not a group or chord."""
+    """Validate a callback: exactly one Celery task to call after this one, not a group or chord."""
     found = _object(where, value)
     if found.get("subtask_type") is not None:
         raise MessageRefused(f"{where}: a {_shown(found['subtask_type'])} cannot follow; give single tasks")
@@ -196,7 +201,7 @@ def _signature(where: str, value: Any, prefix: str) -> dict[str, Any]:
         "task": _text(f"{where}.task", found.get("task")),
         "args": _list(f"{where}.args", found.get("args") or []),
         "kwargs": _object(f"{where}.kwargs", found.get("kwargs") or {}),
-        # Other fields are not needed to send the task, and Celery does not check them.
+        # Drop all other options: they are not needed to send the task, and Celery does not check them.
         "options": {
             **({"queue": _queue(f"{where}.options.queue", queue, prefix)} if queue is not None else {}),
             **({"task_id": _text(f"{where}.options.task_id", task_id)} if task_id is not None else {}),
@@ -207,8 +212,8 @@ def _signature(where: str, value: Any, prefix: str) -> dict[str, Any]:
 
 
 def _queue(where: str, value: Any, prefix: str) -> str:
-    """The queue of a following task. A queue is a list in Redis that the worker writes with its own rights: a name such
-    as `stt:leases` or `unacked` would replace a key that all workers need."""
+    """Validate the queue of a task to call afterwards. A queue is a list in Redis that the worker writes with its own
+    rights, so a name such as `stt:leases` or `unacked` would damage a key that all workers need."""
     name = _text(where, value)
     ours = bool(prefix) and name.startswith(prefix)
     if ours or name.startswith(KOMBU_KEYS) or not _QUEUE.fullmatch(name):
@@ -219,7 +224,8 @@ def _queue(where: str, value: Any, prefix: str) -> str:
 
 
 def eta_of(message: bytes) -> float:
-    """Earliest start of the task of a message from `rebuilt`, in seconds since 1970; 0 for an immediate start."""
+    """Return the earliest start of the task in a message from `rebuilt`, in seconds since 1970; 0 if it may start at
+    once."""
     eta = json.loads(message)["headers"].get("eta")
     return datetime.fromisoformat(eta).timestamp() if eta else 0.0
 
@@ -246,7 +252,7 @@ def _headers(found: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _stamps(found: Mapping[str, Any]) -> dict[str, Any]:
-    """Validate Celery's stamps, which mark tasks that can be revoked together."""
+    """Validate Celery's stamps: labels of a task, by which a client can revoke several tasks together."""
     names = _list("headers.stamped_headers", found.get("stamped_headers") or [])
     stamps = _object("headers.stamps", found.get("stamps") or {})
     made = {name: stamps.get(_text("headers.stamped_headers", name)) for name in names[:MAX_SIGNATURES]}
@@ -265,9 +271,10 @@ def _properties(found: Mapping[str, Any], queue: str) -> dict[str, Any]:
         _object("properties.delivery_info", info)
     priority = found.get("priority")
     made: dict[str, Any] = {
-        # A new tag, because kombu stores unacknowledged messages by tag: a repeated tag would replace a message.
+        # Always a new tag. kombu stores unacknowledged messages by tag, so a tag that a producer repeats would replace
+        # another message.
         "delivery_tag": str(uuid4()),
-        # The queue to which an unacknowledged message returns.
+        # kombu returns an unacknowledged message to this queue.
         "delivery_info": {"exchange": "", "routing_key": queue},
         "priority": 0 if priority is None else min(9, max(0, _number("properties.priority", priority))),
         "body_encoding": "base64",
@@ -345,7 +352,7 @@ def _truth(where: str, value: Any) -> bool:
 
 
 def _time(where: str, value: Any) -> str:
-    """An ISO time in UTC; a time without zone is read as UTC."""
+    """Return the ISO time `value` in UTC. A time without a zone counts as UTC. Raises MessageRefused."""
     try:
         found = datetime.fromisoformat(_text(where, value))
         return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone(UTC).isoformat()
@@ -357,7 +364,8 @@ def _repr(where: str, value: Any) -> str:
     return _plain_text(where, value)[:MAX_REPR]
 
 
-# Optional headers and their parsers. All others are dropped: Celery would treat them as its own attributes.
+# Optional headers and their parsers. All other headers are dropped, because Celery would treat them as its own
+# attributes.
 _HEADERS: Final[dict[str, Callable[[str, Any], Any]]] = {
     **dict.fromkeys(("root_id", "parent_id", "group", "origin"), _text),
     **dict.fromkeys(("argsrepr", "kwargsrepr"), _repr),

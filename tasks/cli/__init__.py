@@ -14,7 +14,7 @@ from tasks.cli.terminal_output import echo, echo_error
 from worker.errors import SttError
 from worker.version import installed_version
 
-# Command -> module and attribute.
+# Name of each command -> its module below `tasks.cli`, and the attribute with the click command.
 _COMMANDS: Final = {
     "run": "run.command:command",
     "submit": "submit:command",
@@ -61,7 +61,7 @@ class _Group(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Suggests similar commands for a mistyped one."""
+        """Find the command, and suggest similar names if it is mistyped."""
         try:
             return super().resolve_command(ctx, args)
         except click.UsageError as exc:
@@ -107,7 +107,7 @@ def main(ctx: click.Context, debug: bool) -> None:
 
 
 def entry() -> NoReturn:
-    """The console script `stt-batch`."""
+    """Run the console script `stt-batch`."""
     exit_hook = ExitHook()
     try:
         main(prog_name="stt-batch")

@@ -83,7 +83,7 @@ def retry(names: tuple[str, ...], failed: bool, as_json: bool) -> None:
 
 
 def _controlled(steer: Callable[[Control], Awaitable[list[str]]]) -> list[str]:
-    """Run `steer` with the Redis of the settings. Returns the ids of the changed jobs."""
+    """Call `steer` with a Control for the Redis of the settings. Returns the ids of the changed jobs."""
 
     async def run() -> list[str]:
         producer = Producer(options.settings_from())

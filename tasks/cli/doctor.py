@@ -48,12 +48,12 @@ def command(
       stt-batch doctor --bench --bench-sessions 64 --json
     """
     settings = options.settings_from(warn=False, **given)
-    # Imported here: they load the whole pipeline.
+    # Imported only here, because these modules load the whole pipeline.
     from tasks import doctor  # noqa: PLC0415
     from tasks.doctor.load_test import bench as measure  # noqa: PLC0415
     from tasks.observability import log_setup  # noqa: PLC0415
 
-    log_setup.set_up(settings, "CRITICAL")  # the findings report the same errors in fewer words
+    log_setup.set_up(settings, "CRITICAL")  # hide the log, because the findings report the same errors in fewer words
 
     async def findings() -> AsyncIterator[doctor.Finding]:
         async for finding in doctor.checkup(settings, sample=sample or doctor.SAMPLE, outputs=outputs):

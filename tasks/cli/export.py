@@ -63,7 +63,7 @@ def command(ctx: click.Context, /, name: str, out: str, formats: tuple[str, ...]
 
 @dataclass(slots=True)
 class Export:
-    """Writes transcripts to one place and records the result."""
+    """Writes transcripts to one folder or object store, and records which were written or left out."""
 
     settings: Settings
     out: Address
@@ -71,7 +71,7 @@ class Export:
     style: Style
     written: list[str] = field(default_factory=list)
     left_out: dict[str, str] = field(default_factory=dict)
-    """Job or file -> reason why no transcript was written."""
+    """The reason why no transcript was written, by job id, source or file."""
     count: int = 0
     _names: set[str] = field(default_factory=set)
 
@@ -94,7 +94,7 @@ class Export:
         try:
             batch = await find_batch(ledger, name)
             async for identity, spec, transcript in self._transcripts(ledger, batch.summary):
-                # Jobs of several folders may have the same name.
+                # Jobs with different output folders may have the same name; the job id then makes the name unique.
                 known = spec.output_name.casefold() in self._names
                 await self._write(transcript, f"{spec.output_name}.{identity}" if known else spec.output_name, identity)
         finally:

@@ -35,7 +35,7 @@ def command(ready: bool, path: str | None, max_age: float) -> None:
       STT_HEALTH_FILE=/tmp/stt-health stt-batch health
       stt-batch health --ready --file /tmp/stt-health
     """
-    # Read directly, because loading the settings takes longer than the whole check.
+    # Read the environment directly, because loading the settings takes longer than the whole check.
     path = path or os.environ.get("STT_HEALTH_FILE")
     if not path:
         raise SettingsError("set STT_HEALTH_FILE to the health file of the process, or name the file with --file")

@@ -1,8 +1,8 @@
 """Hides log lines and warnings of libraries in commands that print results instead of log lines (`run`, `plan`, …).
 
-By default structlog prints every line to standard output, into the result. The standard library prints warnings of any
-logger, and Python warnings with a line of source code. Commands with log lines replace this set-up by
-`tasks.observability.log_setup`.
+By default structlog prints every log line to standard output, in the middle of the result. The `logging` module prints
+warnings of all loggers, and Python prints its own warnings with a line of source code. Commands that write a log
+replace this set-up by `tasks.observability.log_setup`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ def hide_library_output(ctx: click.Context) -> None:
     if handler is not None:
         handler.addFilter(_is_ours)
         ctx.call_on_close(lambda: handler.removeFilter(_is_ours))
-    if "structlog" in sys.modules:  # importing it costs a light command, such as `health`, more than its own work
+    # A light command such as `health` does not load structlog, because the import takes longer than its work.
+    if "structlog" in sys.modules:
         import structlog  # noqa: PLC0415
 
         structlog.configure(
@@ -39,7 +40,7 @@ def hide_library_output(ctx: click.Context) -> None:
 def _reset() -> None:
     import structlog  # noqa: PLC0415
 
-    if _as_text in structlog.get_config()["processors"]:  # not replaced by `log_setup`
+    if _as_text in structlog.get_config()["processors"]:  # unless `log_setup` has replaced the configuration
         structlog.reset_defaults()
 
 

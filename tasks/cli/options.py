@@ -1,4 +1,4 @@
-"""Options shared by several commands, and the settings from options."""
+"""Command-line options shared by several commands, and their conversion to settings and fields of JobSpec."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ skip_silence = click.option(
 
 
 def channels(function: F) -> F:
-    """`--track`, `--channels` and `--channel-names`."""
+    """Add the options `--track`, `--channels` and `--channel-names` to a command."""
     function = click.option(
         "--track",
         type=TrackType(),
@@ -133,7 +133,7 @@ def channels(function: F) -> F:
 
 
 def channels_from(given: dict[str, Any]) -> dict[str, Any]:
-    """Remove the options of `channels` from `given` and return those that were set, as fields of JobSpec. Raises
+    """Remove the options that `channels` adds from `given`. Returns those that were set, as fields of JobSpec. Raises
     BadJob."""
     names = ("channels", "channel_names", "track")
     found = {name: value for name in names if (value := given.pop(name)) is not None}
@@ -150,7 +150,8 @@ def channels_from(given: dict[str, Any]) -> dict[str, Any]:
 
 
 def of_source(common: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of JobSpec for one source: the `common` ones, overridden by its `own` ones from a manifest."""
+    """Return the fields of JobSpec for one source: the `common` fields of the command, overridden by the `own` fields
+    that a manifest gives for this source."""
     fields = {**common, **own}
     if own.get("channels") == "mix" and "channel_names" not in own:
         fields.pop("channel_names", None)
@@ -167,7 +168,7 @@ dry_run = click.option(
 
 
 def log_level(function: F) -> F:
-    """`--log-level`, and its short forms `--verbose` and `--quiet`."""
+    """Add the option `--log-level`, and its abbreviations `--verbose` and `--quiet`, to a command."""
     function = click.option(
         "--quiet", "-q", "log_level", flag_value="warning", help="The same as --log-level warning."
     )(function)
@@ -183,7 +184,7 @@ def log_level(function: F) -> F:
 
 
 def verbosity(function: F) -> F:
-    """`--quiet` and `--verbose` of commands that print results, not log lines."""
+    """Add the options `--quiet` and `--verbose` to a command that prints results instead of log lines."""
     function = click.option("--quiet", "-q", is_flag=True, help="Print only errors.")(function)
     return click.option(
         "--verbose", "-v", is_flag=True, help="Also list every skipped media file, as --left-out does."
@@ -194,7 +195,7 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON d
 
 
 def style(function: F) -> F:
-    """`--preset`, `--script` and `--word-cues`; `style_from` creates a Style from them."""
+    """Add the options `--preset`, `--script` and `--word-cues` to a command; `style_from` creates a Style from them."""
     function = click.option(
         "--word-cues", is_flag=True, help="Write the time of each word into the cues (formats vtt and ass)."
     )(function)
@@ -209,12 +210,13 @@ def style(function: F) -> F:
 
 
 def style_from(given: dict[str, Any]) -> Style:
-    """Remove the options of `style` from `given` and return them as a Style."""
+    """Remove the options that `style` adds from `given` and return them as a Style."""
     return Style(preset=given.pop("preset"), script=given.pop("script"), word_cues=given.pop("word_cues"))
 
 
 def service(function: F) -> F:
-    """`--url` and `--api-key-file`. The key itself is not an option, because process lists show options."""
+    """Add the options `--url` and `--api-key-file` to a command. The key itself is not an option, because process lists
+    show options to all users."""
     function = click.option("--url", metavar="URL", help="Address of the real-time service (or STT_URL).")(function)
     return click.option(
         "--api-key-file",
@@ -225,9 +227,9 @@ def service(function: F) -> F:
 
 
 def settings_from(*, api_key_file: Path | None = None, warn: bool = True, **given: Any) -> Settings:
-    """The settings of the environment, overridden by the given options. Raises SettingsError.
+    """Load the settings from the environment, overridden by the given options. Raises SettingsError.
 
-    `warn`: print a warning for each unknown `STT_…` variable. Processes with a log write it there instead.
+    `warn`: print a warning for each unknown `STT_…` variable. Commands that write a log pass False and log it instead.
     """
     if warn:
         for text in unknown_variables(os.environ):

@@ -101,7 +101,7 @@ def print_plan(
     `fields`: the fields of JobSpec for channels and tracks. `speech`: read all audio and detect speech.
     """
     wanted = ChannelSelection(fields.get("channels", "mix"), fields.get("channel_names", ()), fields.get("track"))
-    # Without speech detection the skipped silence is unknown.
+    # The settings skip silence: without speech detection its length would be unknown.
     speech = speech or settings.skip_silence
     listing = asyncio.run(sources(paths, settings, media=opens_media()))
     probes, failing = _probe_all(listing.found, settings, speech, wanted)
@@ -173,7 +173,7 @@ def _probe(item: FoundSource, settings: Settings, speech: bool, wanted: ChannelS
 
 
 def _wanted(item: FoundSource, wanted: ChannelSelection) -> ChannelSelection:
-    """The channels and track of a source that the command or its manifest requests."""
+    """Return the channels and the track of a source that its manifest requests, or else the command (`wanted`)."""
     fields = {"channels": wanted.channels, "channel_names": wanted.names, "track": wanted.track}
     spec = make_spec(item.source, **options.of_source(fields, {**item.options}))
     return ChannelSelection(spec.channels, spec.channel_names, spec.track)
@@ -199,7 +199,7 @@ def _probe_speech(audio: Audio, source: str, settings: Settings) -> SourceProbe:
 def _probe_channels(
     path: Path, wanted: ChannelSelection, channels: Sequence[int | None], settings: Settings
 ) -> SourceProbe:
-    """Detect speech in each channel separately."""
+    """Detect speech in each of the `channels` separately and add up the seconds."""
     detector = silero() if settings.speech_detector == "auto" else None
     warnings: list[str] = []
     found = {}
@@ -224,8 +224,8 @@ def _probe_channels(
 
 
 def _probe_header(audio: Audio, source: str, channels: int) -> SourceProbe:
-    """Take the length from the header, or read the whole file if the header has none. The first block is decoded in
-    any case."""
+    """Take the length from the header, or read the whole file if the header has none. Always decode the first block, so
+    that a file which cannot be decoded is reported."""
     blocks = audio.blocks()
     next(blocks, None)
     length_s = audio.info.duration_s

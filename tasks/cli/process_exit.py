@@ -1,9 +1,9 @@
 """The exit status of a command, and an exit that skips the interpreter's shutdown.
 
-obstore calls Python from its own threads. One of them may still return from such a call when the interpreter shuts
-down. Before Python 3.14 the interpreter then ends that thread; Rust cannot unwind it and aborts the process with exit
-code 134 after all work was done (11 of 100 exits on a busy machine). So a process that has loaded obstore exits with
-`os._exit` after all other exit handlers have run.
+obstore, a library written in Rust, calls Python from its own threads. Such a call may still run when the interpreter
+shuts down. Before Python 3.14 the interpreter then ends the thread; Rust cannot unwind it and aborts the process with
+exit code 134, although all work is done (11 of 100 exits on a busy machine). So a process that has loaded obstore exits
+with `os._exit` after all other exit handlers have run.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _NATIVE = "obstore"
 FAILED: Final = 1
 WRONG_USAGE: Final = 2
 INTERRUPTED: Final = 130
-"""128 and the number of SIGINT, as shells report it."""
+"""Exit status after SIGINT: 128 plus the number of the signal, as in shells."""
 
 
 def exit_status(error: SttError) -> int:
-    """The exit status of a command that ended with this error."""
+    """Return the exit status of a command that ended with this error."""
     return WRONG_USAGE if isinstance(error, (SettingsError, BadJob, LanguageUnsupported)) else FAILED
 
 

@@ -121,7 +121,7 @@ async def _find(settings: Settings, identity: str | None) -> StatusResult:
 
 
 async def find_batch(ledger: Ledger, name: str) -> BatchReport:
-    """The batch with this name. Raises BadJob if there is none."""
+    """Read the batch with this name from the ledger. Raises BadJob if there is none."""
     ids = await ledger.batch(name)
     if not ids:
         raise BadJob(f"{name}: no such job or batch in this Redis, or it has expired; see `stt-batch list`")
@@ -148,7 +148,7 @@ def _plain(found: StatusResult, with_jobs: bool) -> Any:
 
 
 def summary_json(summary: Summary, *, with_jobs: bool) -> dict[str, Any]:
-    """The summary as a JSON document, whose `id` is the name of the batch."""
+    """Convert the summary to a JSON document, in which the name of the batch is called `id`."""
     left_out = set() if with_jobs else {"jobs", "slowest"}
     return {"id": summary.name, **summary.model_dump(mode="json", exclude=left_out)}
 
@@ -205,7 +205,7 @@ def _show_quality(console: Console, quality: dict[str, Any]) -> None:
 
 
 def batch_lines(summary: Summary) -> list[str]:
-    """The summary of a batch as lines of rich markup."""
+    """Format the summary of a batch as lines of Rich markup."""
     counts = ", ".join(f"{count} {state}" for state, count in sorted(summary.counts.items()))
     parts = [f"[bold]{safe(summary.name)}[/]: {summary.total} jobs: {counts}"]
     if summary.state == "paused":
@@ -226,7 +226,7 @@ def batch_lines(summary: Summary) -> list[str]:
     if len(summary.failures) > MAX_REASONS:
         lines.append(f"  and {len(summary.failures) - MAX_REASONS} other reasons: see --json")
     if summary.failures and summary.state in ("failed", "done"):
-        # Cancelled jobs are not retried together with failed ones.
+        # With `--failed`, cancelled jobs are not retried together with failed ones.
         only = "" if set(summary.counts) <= {JobState.DONE, JobState.CANCELLED} else "--failed "
         lines.append(f"to run them again: stt-batch retry {only}{safe(shlex.quote(summary.name))}")
     return lines

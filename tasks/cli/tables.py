@@ -13,8 +13,8 @@ _WIDE: Final = 10_000
 
 
 def show_table(console: Console, table: Table) -> None:
-    """Print a table. On a terminal it has the width of the terminal; in a file or pipe each row is one line, for
-    grep."""
+    """Print a table. On a terminal it is as wide as the terminal. In a file or pipe each row is one line, so that grep
+    finds whole rows."""
     if console.quiet or console.is_terminal:
         console.print(table)
         return
@@ -26,7 +26,7 @@ def show_table(console: Console, table: Table) -> None:
 
 
 def display_path(place: str | Path) -> str:
-    """A path relative to the current folder if it is below that, or the display form of an address."""
+    """Return a path below the current folder relative to it. Other paths and addresses are returned unchanged."""
     try:
         return str(Path(place).relative_to(Path.cwd()))
     except ValueError:

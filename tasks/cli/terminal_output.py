@@ -11,22 +11,23 @@ from worker.text_escaping import printable, printable_lines
 
 
 def echo(text: str, *, err: bool = False) -> None:
-    """One line on standard output, or on standard error."""
+    """Print one line on standard output, or with `err` on standard error."""
     click.echo(printable(text), err=err)
 
 
 def echo_error(text: str) -> None:
-    """An error on standard error. Its further lines are indented, so that they do not look like separate messages."""
+    """Print an error on standard error. All lines but the first are indented, so that they do not look like separate
+    messages."""
     click.echo("\n    ".join(printable_lines(text).split("\n")), err=True)
 
 
 def echo_json(document: Any, *, indent: int | None = 2) -> None:
-    """A JSON document on standard output, in one line if `indent` is None."""
+    """Print a JSON document on standard output, on one line if `indent` is None."""
     echo_text(json.dumps(document, ensure_ascii=False, indent=indent))
 
 
 def echo_text(text: str) -> None:
-    """Trusted text of several lines, or a JSON document, on standard output."""
+    """Print trusted text of several lines, or a JSON document, on standard output without escaping."""
     click.echo(printable_lines(text))
 
 

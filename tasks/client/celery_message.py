@@ -1,11 +1,12 @@
-"""The message that wakes a worker: a Celery message (protocol 2) in Redis, in the form that kombu writes.
+"""Builds the message that wakes a worker: a Celery message (protocol 2), as kombu writes it to Redis.
 
-Producers send it without Celery: importing Celery takes a third of a second and `send_task` a millisecond per job, but
-this is one command for thousands of jobs. Workers send theirs through Celery (`tasks.app.wake`).
+Producers send this message without Celery. The import of Celery takes a third of a second and its `send_task` a
+millisecond per job; without it, one Redis command sends thousands of messages. Workers send their messages through
+Celery (`tasks.app.wake`).
 
-A worker that receives a message runs the first job in the ledger's queue. The job named in the message and its place in
-the Celery queue therefore do not matter: the ledger decides by priority and rotates between batches. Each waiting job
-has at least one message.
+A worker that receives a message runs the first job in the ledger's queue, which may not be the job that the message
+names. The order of the messages therefore does not matter: the ledger orders jobs by priority and rotates between
+batches. Each waiting job has at least one message.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ TRANSCRIBE_TASK: Final = "tasks.transcribe"
 
 
 def message(job_id: str, queue: str) -> str:
-    """The element to `LPUSH` to the list that has the queue's name."""
+    """Return the message as the element to `LPUSH` to the Redis list that has the name of the queue."""
     identity = str(uuid4())
     body = base64.b64encode(f'[[],{{"job_id":{json.dumps(job_id)}}},null]'.encode()).decode()
     # Only the fields that a worker of Celery 5 needs, because Redis may store 10,000 of these messages.

@@ -26,20 +26,20 @@ def cancel(*names: str, settings: Settings | None = None) -> list[str]:
 
 
 def retry(*names: str, settings: Settings | None = None) -> list[str]:
-    """Queue the failed, incomplete and cancelled ones of these jobs and batches again. Returns the ids of the queued
-    jobs, which continue after their committed text. Raises the same errors as `cancel`."""
+    """Queue failed, incomplete and cancelled jobs again, by their ids or as whole batches. Returns the ids of the
+    queued jobs, which continue after their committed text. Raises BadJob and LedgerUnavailable, like `cancel`."""
     return _call("retry", settings, names)
 
 
 def pause(*names: str, settings: Settings | None = None) -> list[str]:
-    """Pause waiting and running jobs or batches until `resume`. Returns the ids of the changed jobs. Raises the same
-    errors as `cancel`."""
+    """Pause waiting and running jobs or batches until `resume`. Returns the ids of the changed jobs. Raises BadJob and
+    LedgerUnavailable, like `cancel`."""
     return _call("pause", settings, names)
 
 
 def resume(*names: str, settings: Settings | None = None) -> list[str]:
-    """Resume paused jobs or batches after their committed text. Returns the ids of the changed jobs. Raises the same
-    errors as `cancel`."""
+    """Resume paused jobs or batches, which continue after their committed text. Returns the ids of the changed jobs.
+    Raises BadJob and LedgerUnavailable, like `cancel`."""
     return _call("resume", settings, names)
 
 
@@ -54,7 +54,7 @@ def _call(what: str, settings: Settings | None, names: Sequence[str]) -> list[st
 
 
 class Control:
-    """The same functions as coroutines. They run on the event loop of the producer."""
+    """The functions of this module as coroutines, which run on the event loop of the producer."""
 
     def __init__(self, producer: Producer) -> None:
         self._producer = producer
@@ -70,7 +70,8 @@ class Control:
         return await self._retry(await self._ledger.get_many(await self._jobs(names)))
 
     async def retry_failed(self, batch: str | None) -> list[str]:
-        """Retry all failed and incomplete jobs of a batch, or of the whole ledger. Cancelled jobs are not retried."""
+        """Retry all failed and incomplete jobs of a batch, or of the whole ledger if `batch` is None. Cancelled jobs
+        are not retried."""
         ids = await self._jobs([batch]) if batch is not None else await self._ledger.recent_jobs(limit=None)
         records = await self._ledger.get_many(ids)
         return await self._retry([one for one in records if one is not None and one.state != "cancelled"])
@@ -104,7 +105,7 @@ class Control:
         return queued
 
     async def _jobs(self, names: Sequence[str]) -> list[str]:
-        """The ids of the named jobs and of the jobs of the named batches, each once."""
+        """Return the ids of the named jobs and of the jobs in the named batches, without repetitions. Raises BadJob."""
         from worker.errors import BadJob  # noqa: PLC0415
 
         jobs: dict[str, Any] = {}

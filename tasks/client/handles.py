@@ -6,9 +6,9 @@
         print(segment.start, segment.text)
     handle.status().state
 
-The functions work in any thread, because the calls to Redis run on an event loop in a thread of its own. They block;
-`submit_async` and `submit_many_async` are for programs with an event loop, and the methods of their handles are
-coroutines. This module imports only the standard library; other modules are loaded by the first call.
+`submit` and `submit_many` block and may be called from any thread, because the calls to Redis run on an event loop in
+its own thread. `submit_async` and `submit_many_async` are for programs with an event loop; the methods of their handles
+are coroutines. This module imports only the standard library; other modules are loaded by the first call.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class JobHandle(_Job):
     """A submitted job. All methods raise LedgerUnavailable if Redis does not answer."""
 
     def status(self) -> JobStatus:
-        """The current state of the job. Raises KeyError if the job has expired."""
+        """Return the current state of the job. Raises KeyError if the job has expired."""
         return _run_blocking(self._producer.status(self.id))
 
     def wait(self, timeout_s: float | None = None) -> JobStatus:
@@ -79,13 +79,14 @@ class JobHandle(_Job):
             time.sleep(poll_pause_s(idle))
 
     def transcript(self) -> str | None:
-        """The finished transcript as JSON, or None before the end of the job and after the transcript has expired."""
+        """Return the finished transcript as JSON, or None before the end of the job and after the transcript has
+        expired."""
         return _run_blocking(self._producer.ledger.transcript(self.id))
 
 
 @dataclass(frozen=True, slots=True)
 class AsyncJobHandle(_Job):
-    """`JobHandle` for a program with an event loop."""
+    """A `JobHandle` whose methods are coroutines, for a program with an event loop."""
 
     async def status(self) -> JobStatus:
         return await _run_async(self._producer.status(self.id))
@@ -132,7 +133,7 @@ class BatchHandle(_Base):
 
 @dataclass(frozen=True, slots=True)
 class AsyncBatchHandle(_Base):
-    """`BatchHandle` for a program with an event loop."""
+    """A `BatchHandle` whose methods are coroutines, for a program with an event loop."""
 
     jobs: tuple[AsyncJobHandle, ...]
 
@@ -154,10 +155,10 @@ def submit(
 ) -> JobHandle:
     """Queue one audio file and return. Blocks while the file is hashed, because its sha256 is part of the job's id.
 
-    `options` are the other fields of `JobSpec`: out_dir, out_name, formats, speed, language, priority, batch. The same
-    content with the same options is the same job; a finished job is not repeated unless `force` is set. An
-    `idempotency_key` (letters, digits, `._-`) replaces the computed id, and the file is not read.
-    Raises BadJob, SourceError, QueueFull, LedgerUnavailable, SettingsError.
+    `options` are the other fields of `JobSpec`: out_dir, out_name, formats, speed, language, priority, batch. Two
+    submissions of the same content with the same options are one job; a finished job is not repeated unless `force` is
+    set. An `idempotency_key` (letters, digits, `._-`) replaces the computed id, and the file is not read. Raises
+    BadJob, SourceError, QueueFull, LedgerUnavailable, SettingsError.
     """
     settings = settings or _load()
     created = _run_blocking(_submit(settings, source, force, idempotency_key, options))
@@ -172,7 +173,7 @@ async def submit_async(
     settings: Settings | None = None,
     **options: Any,
 ) -> AsyncJobHandle:
-    """`submit` for a program with an event loop."""
+    """Queue one audio file as `submit` does, for a program with an event loop."""
     settings = settings or _load()
     created = await _run_async(_submit(settings, source, force, idempotency_key, options))
     return AsyncJobHandle(created.job_id, settings, created.before)
@@ -191,7 +192,7 @@ def submit_many(
 
     `batch_webhook` is notified once, when all jobs of the batch have ended. The option `webhook` is notified of the end
     of each job. Raises the same errors as `submit`; errors of a file are raised before any job is queued. After
-    QueueFull a part may be queued: repeat the call later to queue the rest.
+    QueueFull some of the jobs may be queued: repeat the call later to queue the rest.
     """
     settings = settings or _load()
     name, created = _run_blocking(_submit_many(settings, sources, batch, batch_webhook, force, options))
@@ -207,7 +208,7 @@ async def submit_many_async(
     settings: Settings | None = None,
     **options: Any,
 ) -> AsyncBatchHandle:
-    """`submit_many` for a program with an event loop."""
+    """Queue many files as `submit_many` does, for a program with an event loop."""
     settings = settings or _load()
     name, created = await _run_async(_submit_many(settings, sources, batch, batch_webhook, force, options))
     return AsyncBatchHandle(name, settings, tuple(AsyncJobHandle(job.job_id, settings, job.before) for job in created))

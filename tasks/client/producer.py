@@ -30,9 +30,9 @@ from worker.text_escaping import printable
 from worker.webhooks.outbox import Outbox
 
 AT_ONCE: Final = 500
-"""Maximum jobs, messages or commits per round trip to Redis."""
+"""Maximum number of jobs, messages or commits in one round trip to Redis."""
 HASH_TTL: Final = timedelta(days=1)
-"""How long workers may use the hash that a producer computed. Later they hash the file again."""
+"""How long workers may use the hash of a file that a producer computed. Later they hash the file themselves."""
 MAX_IDENTIFIED: Final = 100_000
 MAX_CONTENTS: Final = 1_000_000
 
@@ -49,7 +49,7 @@ class Identities:
 
     def note(self, identity: str, content: str) -> None:
         self.contents[identity] = content
-        if len(self.contents) > MAX_CONTENTS:  # entries remain if their jobs are never recorded
+        if len(self.contents) > MAX_CONTENTS:  # entries of jobs that are never recorded would remain forever
             del self.contents[next(iter(self.contents))]
 
 
@@ -73,7 +73,8 @@ class Producer:
     # -- submitting ------------------------------------------------------------------------------------------------
 
     async def identify(self, spec: JobSpec, *, scope: str = "") -> str:
-        """The job's id. Hashes the source, or asks its server. Raises SourceError if this machine cannot read it."""
+        """Return the job's id, for which this hashes the file, or asks the server of an address for facts that identify
+        the content. Raises SourceError if this machine cannot read the source."""
         return (await self.identify_many([spec], scope=scope))[0]
 
     async def identify_many(self, specs: Sequence[JobSpec], *, scope: str = "") -> list[str]:
@@ -81,7 +82,7 @@ class Producer:
         # Read the stamps first, so that a file that changes while it is hashed no longer matches its stamp.
         stamps = await asyncio.to_thread(stamps_of, [source.text for source in sources if source.is_file])
         contents = await contents_of(sources, self.settings)
-        if len(self._read) > MAX_IDENTIFIED:  # of jobs that were never recorded
+        if len(self._read) > MAX_IDENTIFIED:  # most belong to jobs that were never recorded
             self._read.clear()
         self._read |= {
             source.text: (stamps[source.text], content)
@@ -94,7 +95,7 @@ class Producer:
         return ids
 
     async def record(self, identity: str, spec: JobSpec, *, force: bool = False) -> StateChange:
-        """Record a job in the ledger without a limit on waiting jobs, and without a message."""
+        """Record a job in the ledger, regardless of STT_QUEUE_MAX. Sends no message to the workers; see `wake`."""
         await self._cache_hashes([spec])
         content = self.identified.contents.get(identity, "")
         return await self.ledger.create(
@@ -102,20 +103,23 @@ class Producer:
         )
 
     def note_read(self, path: str, stamp: str, content: str) -> None:
-        """Record the hash of a file that another part of this process computed, so that workers need not repeat it."""
-        if len(self._read) > MAX_IDENTIFIED:  # of jobs that were never recorded
+        """Remember the hash of a file that another part of this process computed. It is published with the job of the
+        file, so that workers need not hash the file again."""
+        if len(self._read) > MAX_IDENTIFIED:  # most belong to jobs that were never recorded
             self._read.clear()
         self._read[path] = stamp, content
 
     async def _cache_hashes(self, specs: Sequence[JobSpec]) -> None:
-        """Publish the hashes computed here, so that workers with the same files need not hash them again."""
+        """Publish the hashes that this process computed, so that workers with the same files need not hash them
+        again."""
         paths = (spec.source.text for spec in specs)
         read = {path: self._read.pop(path) for path in paths if path in self._read}
         if read:
             await self.hash_cache.put(read, ttl=HASH_TTL)
 
     async def wake(self, job_ids: Sequence[str]) -> None:
-        """Send a message for each waiting job. A superfluous message does no harm."""
+        """Send a message for each of these waiting jobs, so that a worker runs it. A superfluous message does no
+        harm."""
         elements = [celery_message.message(identity, self.settings.queue) for identity in job_ids]
         for first in range(0, len(elements), AT_ONCE):
             some = elements[first : first + AT_ONCE]
@@ -150,14 +154,15 @@ class Producer:
         return created
 
     async def watch_batch(self, batch: str, webhook: Address) -> None:
-        """Have `webhook` notified when all jobs of a batch have ended. Call this after the jobs were queued."""
+        """Request that `webhook` is notified when all jobs of a batch have ended. Call this after the jobs were
+        queued."""
         await Outbox(self.settings, self._connection).watch_batch(batch, webhook)
 
     async def enqueue(
         self, jobs: Sequence[tuple[str, JobSpec]], *, batch: str | None, force: bool = False, producer: str = ""
     ) -> list[StateChange]:
-        """Record jobs with their ids and wake the workers. `producer`: name of a producer that may only change jobs
-        that it queued; raises BadJob for other jobs."""
+        """Record jobs with the given ids and wake the workers. Raises QueueFull. `producer`: name of a producer with
+        its own intake stream, which may only change jobs that it queued; raises BadJob for other jobs."""
         created: list[StateChange] = []
         announcements: list[asyncio.Task[None]] = []
         try:
@@ -166,7 +171,7 @@ class Producer:
                 try:
                     new = await self._record_many(some, batch, force=force, producer=producer)
                 except QueueFull:
-                    await self.wake([identity for identity, _ in some])  # some of these may be queued
+                    await self.wake([identity for identity, _ in some])  # some of these jobs may be recorded
                     raise
                 # Send messages and events while the next jobs are recorded.
                 announcements.append(asyncio.create_task(self._announce(new, batch)))
@@ -200,7 +205,7 @@ class Producer:
     # -- following -------------------------------------------------------------------------------------------------
 
     async def status(self, identity: str) -> JobStatus:
-        """The current state of a job. Raises KeyError if it does not exist or has expired."""
+        """Return the current state of a job. Raises KeyError if it does not exist or has expired."""
         record = await self.ledger.get(identity)
         if record is None:
             raise KeyError(identity)
@@ -222,7 +227,7 @@ class Producer:
                     idle += 1
 
     async def commits_after(self, identity: str, after: str) -> tuple[list[CommitEntry], bool]:
-        """At most AT_ONCE commits of a job after the stream id `after`, and whether these were the last ones."""
+        """Return at most AT_ONCE commits of a job after the stream id `after`, and whether these were the last ones."""
         record = await self.ledger.get(identity)
         entries: list[CommitEntry] = []
         async for entry in self.ledger.commits(identity, after=after):
@@ -233,8 +238,8 @@ class Producer:
 
 
 def make_spec(source: str | Path | Address, **options: Any) -> JobSpec:
-    """A validated JobSpec with absolute paths; URLs (`s3://…`) do not change. Raises BadJob, and SourceRefused for a
-    file name that JSON cannot represent."""
+    """Create a validated JobSpec with absolute paths; URLs (`s3://…`) do not change. Raises BadJob, and SourceRefused
+    for a name that is not UTF-8 text or has control characters."""
     folders = options.get("out_dir")
     if isinstance(folders, (str, Path, Address)):
         options["out_dir"] = _absolute(folders)
@@ -253,7 +258,7 @@ def make_spec(source: str | Path | Address, **options: Any) -> JobSpec:
 
 
 def _absolute(place: str | Path | Address) -> str | Address:
-    """An absolute path as an address; a URL as the text that JobSpec parses."""
+    """Return a path as the address of the absolute path. A URL is returned as text, which JobSpec parses."""
     if isinstance(place, Address):
         return from_path(place.path.absolute()) if place.is_file else place
     return place if isinstance(place, str) and is_url(place) else from_path(Path(place).absolute())
@@ -264,13 +269,13 @@ def new_batch_id() -> str:
 
 
 def shared_producer(settings: Settings) -> Producer:
-    """The producer of this process on the shared loop."""
+    """Return the producer of this process for these settings. It runs on the shared event loop."""
     return _producer_of(shared_loop(), settings)
 
 
 @lru_cache(maxsize=8)
 def _producer_of(_loop: LoopThread, settings: Settings) -> Producer:
-    """One producer per loop, because a forked process has a new loop."""
+    """Create one producer per event loop: a forked process has a new loop and needs a new producer."""
     return Producer(settings)
 
 

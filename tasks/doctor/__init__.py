@@ -26,14 +26,14 @@ from worker.webhooks.http_post import signing_keys
 
 SAMPLE: Final = Path(__file__).with_name("sample.opus")
 PART_TIMEOUT_S: Final = 180.0
-"""Maximum seconds for one part."""
+"""Maximum seconds for the checks of one part, such as Redis."""
 
 
 async def checkup(
     settings: Settings, *, sample: Path = SAMPLE, outputs: tuple[str, ...] = (), environ: Mapping[str, str] = os.environ
 ) -> AsyncIterator[Finding]:
-    """Yield each finding as soon as it is known. `sample`: audio file with speech for the service. `outputs`: places to
-    test in addition to those of STT_ALLOWED_OUTPUTS."""
+    """Yield each finding as soon as it is known. `sample`: audio file with speech for the service. `outputs`: folders
+    and object stores to test in addition to those of STT_ALLOWED_OUTPUTS."""
     for finding in (*of_settings(settings, environ), storage.check_open_files(settings)):
         yield finding
     parts: tuple[tuple[str, Callable[[], Awaitable[list[Finding]]]], ...] = (
@@ -55,7 +55,7 @@ async def checkup(
 
 
 def of_settings(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
-    """Findings about the settings themselves."""
+    """Return findings about the settings themselves."""
     found = [warn("settings", text, "check its spelling") for text in unknown_variables(environ)]
     if not settings.url:
         found.append(fail("settings", "no service is set", "set STT_URL and STT_API_KEY"))

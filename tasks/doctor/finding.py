@@ -9,14 +9,14 @@ from enum import StrEnum
 class Status(StrEnum):
     OK = "ok"
     WARN = "warn"
-    """It works now, but it may fail later or is not safe."""
+    """The checked part works now, but it may fail later or is not safe."""
     FAIL = "fail"
     """Jobs cannot run."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Result of one check. `part`: the checked part, such as `redis`; `way_out`: the remedy, may be empty."""
+    """Result of one check. `part`: the checked part, such as `redis`; `way_out`: the remedy, or empty."""
 
     part: str
     status: Status

@@ -1,4 +1,5 @@
-"""Measures how many sessions and which speed a service sustains: raises both until text is missing or late."""
+"""Measures how many sessions and which speed a service sustains: increases the number of sessions, then the speed,
+until text is missing or late."""
 
 from __future__ import annotations
 
@@ -18,9 +19,9 @@ from worker.settings import Settings, show_speed
 
 SPEEDS: Final = (2.0, 4.0, 8.0, 16.0, math.inf)
 MAX_EXTRA_LATENCY_S: Final = 3.0
-"""Seconds by which commits may be later than with one session."""
+"""Maximum seconds by which commits may come later than with a single session."""
 REPEATS: Final = 6
-"""Repetitions of the sample in the file for the speed test."""
+"""Number of repetitions of the sample in the file for the speed test."""
 PAUSE_S: Final = 1.0
 
 

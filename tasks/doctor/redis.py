@@ -25,14 +25,17 @@ from worker.settings import Settings
 MIN_VERSION: Final = (6, 2)
 PINGS: Final = 30
 SLOW_S: Final = 0.02
-"""A commit needs two or three round trips. Slower answers delay it noticeably."""
+"""Maximum seconds of a round trip without a warning. A commit needs two or three of them, so slower answers delay text
+noticeably."""
 MAX_MEMORY_USE: Final = 0.8
-"""Maximum fraction of maxmemory without a warning."""
+"""Maximum used fraction of Redis's `maxmemory` without a warning."""
 MAX_ID_AHEAD_S: Final = 315_360_000.0
-"""An id more seconds ahead of the clock was chosen by a producer, not by Redis."""
+"""If the id of a stream entry, which begins with a time, is more seconds ahead of the clock, a producer chose the id,
+not Redis."""
 CLOCK_WARN_S: Final = 2.0
 CLOCK_FAIL_S: Final = 60.0
-"""Object stores and receivers of webhooks refuse signed requests if clocks differ by minutes."""
+"""Seconds of difference between the clocks from which on the check fails: object stores and receivers of webhooks
+refuse signed requests if clocks differ by minutes."""
 
 
 async def check(settings: Settings) -> list[Finding]:
@@ -67,7 +70,7 @@ async def _check(settings: Settings, connection: RedisConnection) -> list[Findin
 
 
 def of_info(info: Mapping[str, Any]) -> list[Finding]:
-    """Findings from the answer to INFO (pure)."""
+    """Return findings from the answer to the Redis command INFO. No I/O."""
     name = "Valkey" if "valkey_version" in info else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version") or "?")
     numbers = tuple(int(part) for part in re.findall(r"\d+", str(info.get("redis_version", "")))[:2])
@@ -89,7 +92,7 @@ def of_info(info: Mapping[str, Any]) -> list[Finding]:
 
 
 def of_schema(found: schema.Schema | None) -> Finding:
-    """Compares the schema version in Redis with the one that this version reads (pure)."""
+    """Compare the schema version in Redis with the one that this version reads. No I/O."""
     if found is None:
         return ok("redis", f"contains no jobs yet; this version writes records of version {schema.VERSION}")
     if not found.readable:
@@ -102,7 +105,7 @@ def of_schema(found: schema.Schema | None) -> Finding:
 
 
 def of_dead_letters(found: Summary, prefix: str) -> list[Finding]:
-    """Findings about messages that no worker could read (pure)."""
+    """Return findings about messages that no worker could read. No I/O."""
     if not found.count:
         return []
     way = f"`redis-cli XREVRANGE {prefix}{KEY} + - COUNT 10` shows them: fix the program that sends them"
@@ -110,21 +113,21 @@ def of_dead_letters(found: Summary, prefix: str) -> list[Finding]:
 
 
 async def _last_ids(connection: RedisConnection, prefix: str) -> dict[str, str]:
-    """The last id of each stream of the intake, by its key."""
+    """Return the last id of each stream of the intake, by the key of the stream."""
     keys = [stream.key for stream in await Streams(prefix, connection).known()]
     answers = await connection.pipeline(lambda pipeline: [pipeline.xinfo_stream(key) for key in keys], each=True)
     return {key: str(a["last-generated-id"]) for key, a in zip(keys, answers, strict=True) if isinstance(a, dict)}
 
 
 def of_streams(last_ids: Mapping[str, str], now_s: float) -> list[Finding]:
-    """Findings about streams in which a producer used up the ids (pure)."""
+    """Return a warning for each stream in which a producer used up the ids by an entry with a huge id. No I/O."""
     way = "give its producer a stream of its own (README.md, Producers); workers reset this one when it is empty"
     ahead = [(key, last) for key, last in last_ids.items() if int(last.split("-")[0]) / 1000 > now_s + MAX_ID_AHEAD_S]
     return [warn("intake", f"the ids of {key} are used up: the last one is {last}", way) for key, last in ahead]
 
 
 def of_clock(ahead_s: float) -> Finding:
-    """The clock of this machine against that of Redis (pure)."""
+    """Compare the clock of this machine with that of Redis. `ahead_s`: seconds by which this clock is ahead. No I/O."""
     if abs(ahead_s) < CLOCK_WARN_S:
         return ok("clock", f"within {max(0.1, abs(ahead_s)):.1f} s of the clock of Redis")
     text = f"{abs(ahead_s):.1f} s {'ahead of' if ahead_s > 0 else 'behind'} the clock of Redis"
@@ -153,7 +156,7 @@ async def _speed(connection: RedisConnection) -> Finding:
 
 
 async def _permissions(settings: Settings, connection: RedisConnection) -> Finding:
-    """Check that the user may write keys and streams and run scripts, as the ledger does."""
+    """Check that the Redis user of the settings may write keys and streams and run scripts, as the ledger does."""
     key = f"{settings.redis_prefix}doctor:{token_hex(6)}"
     script = "redis.call('XADD', KEYS[1], '*', 'probe', ARGV[1]) redis.call('PEXPIRE', KEYS[1], 10000) return ARGV[1]"
     try:

@@ -47,7 +47,7 @@ class SampleResult:
 
 
 class _Latencies:
-    """Log and listener of a pipeline run that only measure the latency of each commit."""
+    """The log and the listener of a pipeline run. Stores nothing; only measures the latency of each commit."""
 
     def __init__(self) -> None:
         self._begun = float("inf")
@@ -80,7 +80,7 @@ async def transcribe_sample(settings: Settings, sample: Path, speed: Speed = 1.0
 
 async def check(settings: Settings, sample: Path) -> list[Finding]:
     if not settings.url or not settings.api_key.get_secret_value():
-        return []  # `of_settings` reports this
+        return []  # no service is set, which `doctor.of_settings` reports
     started = time.monotonic()
     try:
         await client.check(settings.url, settings.api_key, settings)

@@ -1,4 +1,4 @@
-"""Checks the outputs by writing a probe, and the disk for downloads."""
+"""Checks the outputs by writing a probe file to each, and the free space on the disk for downloads."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MIN_FREE_BYTES: Final = 1_000_000_000
 
 
 async def check_outputs(settings: Settings, outputs: tuple[str, ...]) -> list[Finding]:
-    """Write, read and delete a probe in each place of `outputs` and of STT_ALLOWED_OUTPUTS."""
+    """Write, read and delete a probe file in each folder or object store of `outputs` and of STT_ALLOWED_OUTPUTS."""
     listed = [entry.strip() for entry in settings.allowed_outputs.split(",") if entry.strip() not in ("", "*")]
     places = list(dict.fromkeys([*outputs, *listed]))
     if not places:
@@ -67,7 +67,7 @@ def _probe_folder(folder: Path, name: str) -> None:
         if path.read_bytes() != PROBE:
             raise OutputError(f"{folder}: a file has other content when it is read back")
     finally:
-        with suppress(OSError):  # a failed write is the finding
+        with suppress(OSError):  # the finding is the failed write, not this error
             path.unlink()
 
 
@@ -91,7 +91,7 @@ async def check_disk(settings: Settings) -> list[Finding]:
 
 
 def check_open_files(settings: Settings) -> Finding:
-    """Compare the limit of open files with the need. Raises the limit first, as a worker does."""
+    """Raise the limit of open files, as a worker does, and check that it is enough for STT_WORKER_SESSIONS."""
     limit = raise_limit()
     if (text := limit_warning(limit, settings.worker_sessions)) is not None:
         what, _, way_out = text.partition(": ")
@@ -101,7 +101,7 @@ def check_open_files(settings: Settings) -> Finding:
 
 def _disk(settings: Settings) -> Finding:
     folder = Path(settings.temp_dir or tempfile.gettempdir())
-    while not folder.exists() and folder != folder.parent:  # the worker creates the folder when it needs it
+    while not folder.exists() and folder != folder.parent:  # the worker creates missing folders
         folder = folder.parent
     if not os.access(folder, os.W_OK):
         return fail("disk", f"{folder} cannot be written to", "set STT_TEMP_DIR to a folder for downloads")

@@ -39,8 +39,8 @@ class Child:
         cwd: Path | None = None,
         pass_fds: Sequence[int] = (),
     ) -> Self:
-        """Start `command` with its output in `log`. `grace_s`: seconds from SIGTERM to SIGKILL; `orphan_s`: seconds
-        that the child may run on after this process was killed."""
+        """Start `command` under a supervisor, with its output in `log`. `grace_s`: seconds from SIGTERM to SIGKILL.
+        `orphan_s`: seconds that the child may continue to run after this process was killed."""
         with log.open("wb") as output:
             process = subprocess.Popen(  # noqa: S603  our own command
                 [sys.executable, "-I", "-S", _GUARD, str(grace_s), str(orphan_s), *command],
@@ -55,7 +55,7 @@ class Child:
         return cls(name, process, log, grace_s)
 
     def check(self) -> None:
-        """Raises StackError with the end of the log when the process has ended."""
+        """Check that the process still runs. Raises StackError with the end of its log if it has ended."""
         code = self.process.poll()
         if code is not None:
             raise StackError(
@@ -72,20 +72,20 @@ class Child:
         return "\n".join(f"    {line}" for line in text.splitlines()[-lines:])
 
     def request_stop(self, word: str = "stop") -> None:
-        """Ask the supervisor to end the process: `stop` with SIGTERM and the grace period, `kill` at once. Does not
-        wait."""
+        """Tell the supervisor to end the process: with `stop` by SIGTERM and, after the grace period, SIGKILL; with
+        `kill` by SIGKILL at once. Does not wait for the end."""
         stdin = self.process.stdin
         if stdin is None or stdin.closed:
             return
-        with suppress(OSError):  # the supervisor has ended already
+        with suppress(OSError):  # the supervisor has already ended
             stdin.write(word.encode())
             stdin.flush()
         with suppress(OSError):
             stdin.close()
 
     async def wait_ended(self) -> None:
-        """Wait for the end after `request_stop`. A supervisor that hangs is killed; on Linux the kernel then kills the
-        child."""
+        """Wait until the process has ended; call `request_stop` before. A supervisor that hangs is killed; on Linux the
+        kernel then also kills the child."""
         deadline = time.monotonic() + self.grace_s + 2.0
         while self.process.poll() is None:
             if time.monotonic() > deadline:

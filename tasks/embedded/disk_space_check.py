@@ -9,11 +9,11 @@ from typing import Final
 from worker.errors import StackError
 
 MIN_FREE_BYTES: Final = 1 << 20
-"""With less free space the ledger can soon not be written any more."""
+"""Minimum free bytes. With less, the ledger can soon no longer be written."""
 
 
 def check_free_space(folder: Path) -> None:
-    """Raises StackError when the disk of the state folder `folder` is full."""
+    """Check that the disk of the state folder `folder` is not full. Raises StackError."""
     disk = os.statvfs(folder)
     free_bytes = disk.f_bavail * disk.f_frsize
     if free_bytes < MIN_FREE_BYTES:

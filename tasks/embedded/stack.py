@@ -1,7 +1,8 @@
-"""The embedded stack of `stt-batch run`: Valkey, the self-hosted service and a worker, as processes of their own.
+"""The embedded stack of `stt-batch run`: Valkey, the self-hosted service and a worker, each as a child process.
 
-All state is in `OUT/.stt-batch/`: the lock, the ledger's append-only file, the logs. Each process runs under a
-supervisor (`tasks.embedded.supervisor`), which ends it when this process has ended for any reason. They start together.
+All state is in `OUT/.stt-batch/` (OUT: the output folder): the lock, the append-only file of Valkey with the ledger,
+the logs. Each process runs under a supervisor (`tasks.embedded.supervisor`), which ends it when this process has ended
+for any reason. All processes are started at the same time.
 """
 
 from __future__ import annotations
@@ -32,20 +33,21 @@ RESULT_TTL: Final = timedelta(days=365)
 """How long the ledger of a run stores finished jobs."""
 START_TIMEOUT_S: Final = 60.0
 LOCK_TIMEOUT_S: Final = 6.0
-"""Seconds that a new run waits for the processes of a killed run to end."""
+"""Maximum seconds that a new run waits until the processes of a killed run have ended."""
 GRACE_S: Final = 1.2
 VALKEY_GRACE_S: Final = 2.0
 ORPHAN_S: Final = 1.0
 MAX_STARTS: Final = 3
-"""Attempts to start on free ports. Another program may take a port between the search and its use."""
+"""Maximum number of attempts to start the stack. Each searches for free ports, and another program may take a port
+before it is used."""
 _ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 class Stack:
-    """The running processes, as an async context manager. `stack.settings` have the addresses to connect to.
+    """Async context manager that starts the processes and ends them. `stack.settings` have the addresses to connect to.
 
-    Raises StackError when a process does not start, or when another run uses the folder; SettingsError when the
-    self-hosted service is wanted but its recognizer is not installed.
+    Raises StackError if a process does not start, or if another run uses the folder. Raises SettingsError if the
+    self-hosted service is needed but its recognizer is not installed.
     """
 
     def __init__(self, settings: Settings, out: Path, *, embedded_endpoint: bool) -> None:
@@ -53,7 +55,8 @@ class Stack:
         self.folder = out / STATE_FOLDER
         self.embedded_endpoint = embedded_endpoint
         self.idle = False
-        """Set when all jobs have ended. Then only Valkey shuts down in order; the other processes are killed."""
+        """The caller sets this to True when all jobs have ended. At the end, Valkey is then still shut down normally,
+        but the other processes are killed, because no work is left."""
         self._children: list[Child] = []
         self._lock = -1
         if embedded_endpoint:
@@ -81,7 +84,8 @@ class Stack:
         await self.stop()
 
     def check(self) -> None:
-        """Raises StackError when the disk is full, or, with the end of its log, when a process has ended."""
+        """Check the disk and the processes. Raises StackError if the disk is full, or if a process has ended, then with
+        the end of its log."""
         check_free_space(self.folder)
         for child in self._children:
             child.check()
@@ -105,8 +109,8 @@ class Stack:
             ) from exc
 
     async def _take_lock(self) -> None:
-        """Allow one run at a time in a folder. Valkey inherits the lock, so a new run also waits for the Valkey of an
-        old one to end."""
+        """Lock the folder, so that only one run at a time uses it. Valkey inherits the lock; so a new run also waits
+        until the Valkey of a killed run has ended."""
         path = self.folder / "lock"
         self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         deadline = asyncio.get_running_loop().time() + LOCK_TIMEOUT_S
@@ -222,7 +226,8 @@ class Stack:
 
 
 async def _all(waits: list[Awaitable[None]]) -> None:
-    """Wait for all. The first failure cancels the others and is raised unchanged."""
+    """Wait for all of `waits`. The first failure cancels the others and is raised unchanged, not in an
+    ExceptionGroup."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.gather(*tasks)
@@ -237,13 +242,13 @@ def _is_alive(pid: str) -> bool:
         os.kill(int(pid), 0)
     except (ValueError, ProcessLookupError):
         return False
-    except PermissionError:  # a process of another user
+    except PermissionError:  # the process exists, but belongs to another user
         return True
     return True
 
 
 def check_recognizer(settings: Settings) -> None:
-    """Raises SettingsError when the embedded recognizer is wanted and not installed."""
+    """Check that the recognizer of the settings is installed. Raises SettingsError."""
     if settings.server_recognizer == "faster-whisper" and find_spec("faster_whisper") is None:
         raise SettingsError(
             "the embedded recognizer is not installed: pip install 'stt-batch[local]', "
@@ -252,7 +257,8 @@ def check_recognizer(settings: Settings) -> None:
 
 
 def for_language(settings: Settings, language: str) -> Settings:
-    """The settings with a model of the embedded recognizer that knows `language`. Raises LanguageUnsupported."""
+    """Return the settings with a model of the embedded recognizer that supports `language`. Raises
+    LanguageUnsupported."""
     from worker.server.recognizers.model_languages import choose_model  # noqa: PLC0415  not needed with another service
 
     if settings.server_recognizer != "faster-whisper":  # a custom engine checks its languages itself
@@ -262,7 +268,7 @@ def for_language(settings: Settings, language: str) -> Settings:
 
 
 def free_ports(count: int) -> list[int]:
-    """Free ports of the loopback interface."""
+    """Find `count` free ports of the loopback interface."""
     probes = [socket.socket() for _ in range(count)]
     try:
         for probe in probes:
@@ -274,7 +280,8 @@ def free_ports(count: int) -> list[int]:
 
 
 def _python_path() -> str:
-    """PYTHONPATH for the children: this package, also when it is not installed, but not the current folder."""
+    """Return PYTHONPATH for the child processes: it contains this package, even if that is not installed, but not the
+    current folder."""
     given = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(_ROOT), *([given] if given else [])])
 

@@ -2,13 +2,14 @@
 
     python -I -S supervisor.py GRACE_S ORPHAN_S COMMAND...
 
-Standard input is a pipe from the starting process. At the end of the input the command gets SIGTERM, and SIGKILL
-`GRACE_S` seconds later. The starting process may first write one word: `stop` for this, or `kill` for SIGKILL at once.
-An end without a word means that the starting process was killed; the command then runs `ORPHAN_S` seconds longer,
-because other children of that process may still use it. On Linux the kernel kills the command when this process itself
-is killed.
+Standard input is a pipe from the starting process. To end the command, the starting process writes one word and closes
+the pipe. `stop`: the command gets SIGTERM, and SIGKILL `GRACE_S` seconds later. `kill`: it gets SIGKILL at once. If the
+pipe closes without a word, the starting process was killed; the command then continues for `ORPHAN_S` seconds, because
+other children of the starting process may still use it, and is ended as with `stop`. On Linux the kernel kills the
+command when the supervisor itself is killed.
 
-The exit code is that of the command. Only the standard library is used, because this must start in milliseconds.
+The exit code is that of the command. Only the standard library is used, because the supervisor must start in
+milliseconds.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ POLL_S = 0.05
 
 
 def _die_with_parent() -> None:
-    """Have the kernel kill the child when this process ends. Runs in the child before exec. The kernel watches the
-    thread that forked; this process has only one."""
+    """Request that the kernel kills the child when the supervisor ends. Runs in the child before exec. The kernel
+    watches only the thread that forked; the supervisor has only one."""
     import ctypes  # noqa: PLC0415
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

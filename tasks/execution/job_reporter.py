@@ -14,14 +14,14 @@ from worker.ledger.lease import Lease
 from worker.transcript.model import Quality, Segment, Transcript
 
 PROGRESS_EVERY_S: Final = 5.0
-"""Seconds between two `progress` events of a job."""
+"""Minimum seconds between two `progress` events of a job."""
 
 
 class JobReporter:
-    """Reports on the job of one lease; the listener of its pipeline (`worker.pipeline.job.RunListener`)."""
+    """Reports on the job of one lease. The pipeline calls it as its listener (`worker.pipeline.job.RunListener`)."""
 
     def __init__(self, lease: Lease, events: EventStream | None) -> None:
-        """`events`: with None, no events are published."""
+        """`events`: where to publish events; None to publish none."""
         self._lease = lease
         self._events = events
         self._batch = json.loads(lease.spec).get("batch")
@@ -31,13 +31,13 @@ class JobReporter:
         self._publish("started", attempt=self._lease.attempts)
 
     def committed(self, segment: Segment) -> None:
-        """Publish a segment that was written to the ledger."""
+        """Publish a segment. The pipeline has already written it to the ledger."""
         facts = {} if segment.channel is None else {"channel": segment.channel}
         self._publish("committed", start=segment.start, end=segment.end, text=segment.text, **facts)
 
     def progress(self, progress: Progress) -> None:
-        """Report progress: to the ledger soon (see `LeaseRenewer`), as an event at most every PROGRESS_EVERY_S
-        seconds."""
+        """Report progress. LeaseRenewer writes it to the ledger with its next write; an event is published at most
+        every PROGRESS_EVERY_S seconds."""
         self._lease.note(progress)
         now = time.monotonic()
         if now >= self._next:
@@ -74,7 +74,8 @@ class JobReporter:
 
 
 def _count_quality(quality: Quality | None) -> str | None:
-    """Count a finished transcript's quality in the metrics. Returns the codes of its review reasons, or None."""
+    """Record the quality of a finished transcript in the metrics. Returns the codes of the reasons to review it, or
+    None without such reasons."""
     if quality is None:
         return None
     if quality.confidence is not None:

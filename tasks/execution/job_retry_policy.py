@@ -1,4 +1,4 @@
-"""Decides what follows a failed attempt at a job: another attempt after a pause, or the failure of the job (pure).
+"""Decides what follows a failed attempt at a job: another attempt after a pause, or the failure of the job. No I/O.
 
 Pauses grow exponentially with jitter, so that jobs that failed together are not retried together.
 """
@@ -15,13 +15,15 @@ from worker.transient_os_errors import shortage_of
 MAX_BACKOFF_S: Final = 600.0
 """Longest pause between two attempts at a job, in seconds."""
 MAX_SHORTAGES: Final = 150
-"""Maximum attempts in a row that end because of a shortage; about a day with the pauses between them."""
+"""Maximum number of attempts in a row that end because the worker lacks a resource, such as disk space. With the pauses
+between them they take about a day."""
 MAX_UNREAD: Final = 150
-"""Maximum attempts in a row by workers that are too old for the job; about an hour."""
+"""Maximum number of attempts in a row by workers whose version is too old for the job. With the pauses between them
+they take about an hour."""
 MAX_RESTARTS: Final = 5
-"""Maximum restarts of a job with an idempotency key because its source has changed."""
+"""Maximum number of times that a job with an idempotency key starts over because its source has changed."""
 UNREAD_PAUSE: Final = 3.0
-"""Longest pause before a job that needs a newer worker is offered again, as a multiple of STT_JOB_BACKOFF_S."""
+"""Longest pause until the next attempt at a job that needs a newer worker, as a multiple of STT_JOB_BACKOFF_S."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,36 +31,37 @@ class FailedAttempt:
     """Facts about the job at the end of an attempt that failed."""
 
     tries: int
-    """Attempts in a row without a commit, this one included."""
+    """Number of attempts in a row without a commit, including this one."""
     max_tries: int
     shortages: int
-    """Attempts before this one, in a row, that ended because of a shortage of their worker."""
+    """Number of attempts in a row before this one that ended because their worker lacked a resource."""
     unread: int
-    """Attempts before this one, in a row, by workers that were too old for the job."""
+    """Number of attempts in a row before this one by workers whose version was too old for the job."""
     restarts: int
-    """Times the job was started over because its source had changed."""
+    """Number of times the job has started over because its source had changed."""
     keyed: bool
-    """Whether an idempotency key names the job, so that it stands for any content of its source."""
+    """Whether the id of the job is an idempotency key. The job is then independent of the content of its source, so it
+    may start over when the content changes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """Another attempt, after a pause."""
+    """The decision to make another attempt after a pause."""
 
     delay_s: float
     code: str
     reason: str
     message: str
-    """The log message."""
+    """The message to log."""
     counted: Literal[True, "unread", "shortages"] = True
-    """The counter that the attempt increments. True means the ordinary attempts: at their maximum the job fails."""
+    """Which counter this attempt increments. True: the counter of ordinary attempts, at whose maximum the job fails."""
     start_over: bool = False
     """Whether the committed text is deleted before the next attempt."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The job has failed."""
+    """The decision that the job has failed."""
 
     code: str
     reason: str
@@ -67,8 +70,8 @@ class Fail:
 
 
 def decide(exc: Exception, job: FailedAttempt, first_pause_s: float) -> Retry | Fail:
-    """Decide what follows `exc`. `first_pause_s`: the setting STT_JOB_BACKOFF_S."""
-    # A shortage is not the fault of the job, so it costs none of the job's attempts.
+    """Decide what follows an attempt that ended with `exc`. `first_pause_s`: the setting STT_JOB_BACKOFF_S."""
+    # If the worker lacks a resource, that is not the fault of the job, so it has its own counter of attempts.
     shortage = shortage_of(exc)
     if shortage is not None and job.shortages < MAX_SHORTAGES:
         delay_s = backoff_s(job.shortages, first_pause_s, MAX_BACKOFF_S)
@@ -84,7 +87,7 @@ def _decide_known(exc: SttError, job: FailedAttempt, first_pause_s: float) -> Re
 
     code, reason = exc.code, str(exc)
     if isinstance(exc, JobNewer):
-        # While workers are replaced one by one, some of them are new enough already.
+        # Try again: while workers are replaced one by one, some of them are already new enough for the job.
         if job.unread < MAX_UNREAD:
             return Retry(pause_s(0, UNREAD_PAUSE), code, reason, "job left to a newer worker", counted="unread")
         return Fail(code, f"{reason}; {MAX_UNREAD} times no worker took it")

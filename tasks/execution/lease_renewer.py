@@ -19,15 +19,16 @@ from worker.settings import Settings
 logger = structlog.get_logger(__name__)
 T = TypeVar("T")
 WRITE_EVERY_S: Final = 0.5
-"""Seconds between two writes. Within this time the ledger has the progress, and a cancelled job stops."""
+"""Seconds between two writes of progress to the ledger. Each write also detects lost leases, so a cancelled job stops
+within this time."""
 STOP_TRIES: Final = 3
 
 
 class LeaseRenewer:
     """Renews leases, writes progress and detects lost leases.
 
-    One round trip every WRITE_EVERY_S seconds writes the progress of all jobs together. A round trip per job and report
-    would cost more than streaming does."""
+    One round trip to Redis every WRITE_EVERY_S seconds writes the progress of all jobs together. A round trip for each
+    report of each job would cost more time than streaming does."""
 
     def __init__(self, settings: Settings, ledger: Ledger) -> None:
         self._settings = settings
@@ -37,7 +38,8 @@ class LeaseRenewer:
 
     @contextmanager
     def holding(self, lease: Lease) -> Iterator[None]:
-        """Write the progress of the lease's job, and set `lease.lost` when it was lost, until the block ends."""
+        """Until the `with` block ends, write the progress of the job of the lease regularly, and set the event
+        `lease.lost` when the lease was lost."""
         self._leases.add(lease)
         metrics.JOBS_RUNNING.inc()
         if self._writing is None or self._writing.done():
@@ -49,7 +51,8 @@ class LeaseRenewer:
             metrics.JOBS_RUNNING.dec()
 
     async def run(self, lease: Lease, attempt: Coroutine[Any, Any, T]) -> T:
-        """Run `attempt` while the lease is renewed. When the lease is lost, stop the attempt and raise LeaseLost."""
+        """Run `attempt` and renew the lease meanwhile. Returns the result of the attempt. When the lease is lost, stop
+        the attempt and raise LeaseLost."""
         running = asyncio.create_task(attempt)
         renewing = asyncio.create_task(lease.renew_every(self._settings.lease_renew_s))
         try:
@@ -75,8 +78,8 @@ class LeaseRenewer:
         metrics.LEASE_AGE.set(0.0)
 
     async def _stop(self, *tasks: asyncio.Task[Any]) -> None:
-        """Cancel the tasks and wait for them. Cancels again after the time for closing a session, because a library may
-        swallow a cancellation."""
+        """Cancel the tasks and wait until they have ended. Cancel again, up to STOP_TRIES times, if this takes longer
+        than closing a session, because a library may swallow a cancellation."""
         for _ in range(STOP_TRIES):
             pending = [task for task in tasks if not task.done()]
             if not pending:

@@ -36,7 +36,7 @@ from worker.webhooks.http_post import signing_keys
 
 logger: Final = structlog.get_logger(__name__)
 REDIS_CHECK_TIMEOUT_S: Final = 5.0
-"""Maximum seconds that the start waits for the schema version in Redis."""
+"""Maximum seconds that the start of a worker waits for Redis to return its schema version."""
 CLOSE_S: Final = 1.0
 """Maximum seconds to close the connections."""
 
@@ -54,7 +54,7 @@ class WorkerContext:
 
     @classmethod
     async def create(cls) -> WorkerContext:
-        """Create the clients without I/O: each of them connects with its first command."""
+        """Create the clients. Does no I/O, because each client connects with its first command."""
         settings = load()
         connection, ledger = RedisConnection(settings.redis_url), Ledger(settings)
         events, limiter = EventStream(settings, connection), SessionLimiter(settings, connection)
@@ -70,9 +70,10 @@ class WorkerContext:
 
 
 class Process:
-    """The lifecycle of a worker process: `prepare`, `start_background`, `drain`, `close`. Its task threads share it.
+    """The lifecycle of a worker process: `prepare`, `start_background`, `drain`, `close`. All task threads share one
+    instance.
 
-    Each method copes with a process that ended before the earlier steps: a worker may be stopped at any time."""
+    Each method also works if the steps before it did not happen, because a worker may be stopped at any time."""
 
     def __init__(self, loop: Callable[[], LoopThread] = shared_loop) -> None:
         self._loop = loop
@@ -80,7 +81,7 @@ class Process:
         self._context: WorkerContext | None = None
         self._background: list[Future[None]] = []
         self._monitor: Monitor | None = None
-        self._draining = False  # set once, never reset
+        self._draining = False  # set by `drain`, never reset
 
     def prepare(self) -> None:
         """Check the settings and the ledger, and start monitoring. Called before the worker connects to its broker.
@@ -95,7 +96,8 @@ class Process:
         self._loop().submit(monitor.run())
 
     def start_background(self) -> None:
-        """Start the work beside the jobs. Called when the worker accepts messages."""
+        """Start the background tasks: reaper, intake and delivery of webhooks. Called when the worker accepts
+        messages."""
         context, loop = self._shared_context(), self._loop()
         settings, ledger = context.settings, context.ledger
         reaper = Reaper(settings, ledger, lambda job_ids: _send(job_ids, settings), context.events)
@@ -108,14 +110,15 @@ class Process:
         logger.info("worker ready", queue=settings.queue, sessions=settings.worker_sessions)
 
     def runner(self) -> Runner | None:
-        """The runner of the process, created by the first call, or None while the process drains."""
-        # Created before the flag is read: `drain` sets the flag first and then stops the runner, if there is one.
+        """Return the runner of the process, which the first call creates, or None once `drain` was called."""
+        # Create the runner before reading the flag. `drain` sets the flag first and then stops an existing runner, so
+        # in either order of the threads no runner starts jobs after `drain`.
         runner = self._shared_context().runner
         return None if self._draining else runner
 
     def drain(self) -> None:
-        """Start no more jobs and release the running ones. May be called in a signal handler: it only sets a flag, and
-        the event loop does the rest."""
+        """Start no more jobs and release the running ones. May be called in a signal handler, because it only sets a
+        flag, and the event loop does the rest."""
         if self._draining:
             return
         self._draining = True
@@ -130,7 +133,7 @@ class Process:
     def close(self) -> None:
         """Close the connections and stop the event loop. Called when no task runs any more."""
         if self._context is not None:
-            with suppress(TimeoutError):  # a blocked event loop must not keep the process alive
+            with suppress(TimeoutError):  # give up, so that a blocked event loop does not keep the process alive
                 self._loop().submit(self._context.close()).result(2 * CLOSE_S)
         self._loop().stop()
         tracing.close()
@@ -149,14 +152,14 @@ def check_settings(settings: Settings) -> None:
     if (text := limit_warning(raise_limit(), settings.worker_sessions)) is not None:
         logger.warning(text)
     warn_of_unknown_variables(os.environ)
-    signing_keys(settings)  # raises for a key that is too short
+    signing_keys(settings)  # called only because it raises for a key that is too short
     if sends_key_in_clear(settings.url):
         logger.warning(clear_text_warning(show_url(settings.url)))
 
 
 async def check_ledger(settings: Settings) -> None:
-    """Check that this version can use the ledger. Raises LedgerNewer. If Redis is unreachable, the first job checks
-    it."""
+    """Check that this version can use the ledger. Raises LedgerNewer. If Redis is unreachable, this is not an error:
+    the first job then makes the check."""
     ledger = Ledger(settings)
     try:
         async with asyncio.timeout(REDIS_CHECK_TIMEOUT_S):

@@ -43,15 +43,17 @@ T = TypeVar("T")
 RELEASE_TIMEOUT_S: Final = 2.0
 """Maximum seconds to release a job at shutdown."""
 REQUEUE_PAUSE_S: Final = 2.0
-"""Pause before a message is requeued while Redis is unreachable, so that it does not circulate at full speed."""
+"""Seconds until a message is requeued while Redis is unreachable. Without this pause the message would return at once,
+again and again."""
 MAX_REQUEUE_PAUSE_S: Final = 60.0
 MAX_REQUEUES: Final = 10
-"""Maximum requeues in a row of one job's messages while Redis is unreachable; then the reaper sends a new one."""
+"""Maximum number of times in a row that the message of a job is requeued while Redis is unreachable. Then it is
+dropped, and the reaper sends a new one."""
 MAX_REQUEUED_JOBS: Final = 10_000
 
 
 class _Draining(Exception):
-    """The worker must stop before it begins with a message."""
+    """Raised when the worker must stop before it has recorded the job of a message."""
 
 
 class Outcome(StrEnum):
@@ -60,17 +62,17 @@ class Outcome(StrEnum):
     ENDED = "ended"
     """The job has ended. The ledger has its state."""
     POSTPONED = "later"
-    """The attempt failed. The reaper sends a message for the job after a pause."""
+    """The attempt failed, and another one follows after a pause. The reaper then sends a message for the job."""
     SKIPPED = "skipped"
     """The message needed no work: another worker runs the job, or the job had ended."""
     RESENT = "sent again"
-    """The job waits for another worker, and a new message was sent for it."""
+    """A new message was sent for the job, so that a worker runs it later."""
     REQUEUED = "back"
-    """The message itself must be requeued."""
+    """The caller must requeue this message, so that a worker runs the job later."""
 
 
 class Runner:
-    """All jobs of one worker process; its methods run on the process's event loop."""
+    """Runs all jobs of one worker process. Its methods run on the event loop of the process."""
 
     def __init__(
         self,
@@ -81,8 +83,8 @@ class Runner:
         slots: Slots | None = None,
         events: EventStream | None = None,
     ) -> None:
-        """`wake` sends a message for a job; it may block, and raise LedgerUnavailable. `slots`: limits the open
-        sessions of all workers together. Without it there is no limit."""
+        """`wake` sends a message for the job with the given id; it may block, and raise LedgerUnavailable. `slots`
+        limits the number of open sessions of all workers together; with None there is no limit."""
         self._wake = wake
         self._events = events
         self._settings = settings
@@ -96,7 +98,8 @@ class Runner:
         self._drained = asyncio.Event()
         self._identifier = SourceIdentifier(settings, settings.intake_timeout_s)
         self._requeues: dict[str, int] = {}
-        """Number of requeues in a row, by job."""
+        """Number of times in a row that the message of a job was requeued, by job id (or by source, for a job without
+        an id)."""
 
     def drain(self) -> None:
         """Start no more jobs and release the running ones. Another worker continues them after their last commit."""
@@ -105,8 +108,9 @@ class Runner:
             task.cancel()
 
     async def perform(self, name: Any, inline: Any = None) -> Outcome:
-        """Handle one message: the id of a job in the ledger, a whole job, or both. The worker then runs the first job
-        of the ledger's queue, which may be another one."""
+        """Handle one message. `name`: id of a job, or None; `inline`: a whole job as the fields of JobSpec, or None. A
+        whole job is recorded in the ledger. Then the worker runs the first job in the queue of the ledger, which may
+        not be the job that the message names."""
         try:
             request = job_request((), {"job_id": name, "job": inline})
         except MessageRefused as exc:
@@ -138,21 +142,22 @@ class Runner:
         return Outcome.SKIPPED
 
     async def _requeue_whole(self, identity: str) -> Outcome:
-        """Requeue the message of a job that is not in the ledger, after a growing pause. It is never dropped, because
-        the job is recorded nowhere else."""
+        """Return REQUEUED after a pause that grows with each requeue of this message. For a message with a whole job
+        that could not be recorded in the ledger: it is never dropped, because the job is recorded nowhere else."""
         times = self._count_requeue(identity)
         await self._wait_or_drain(exponential_s(times - 1, REQUEUE_PAUSE_S, MAX_REQUEUE_PAUSE_S))
         return Outcome.REQUEUED
 
     def _count_requeue(self, identity: str) -> int:
-        """Count a requeue of a job's message. Returns the number of requeues in a row."""
+        """Count a requeue of the message of a job. Returns the number of requeues in a row."""
         if len(self._requeues) > MAX_REQUEUED_JOBS:
             self._requeues.clear()
         self._requeues[identity] = self._requeues.get(identity, 0) + 1
         return self._requeues[identity]
 
     def _may_requeue(self, identity: str) -> bool:
-        """Whether the message of a job in the ledger is requeued: at most MAX_REQUEUES times in a row."""
+        """Count a requeue of the message of a job in the ledger. Returns False if the message must be dropped, because
+        it was already requeued MAX_REQUEUES times in a row. Always True while the worker drains."""
         if self._count_requeue(identity) <= MAX_REQUEUES or self._drained.is_set():
             return True
         del self._requeues[identity]
@@ -163,10 +168,10 @@ class Runner:
         try:
             outcome = await self._run_leased(identity)
         except LedgerRefused as exc:
-            # Redis would refuse it again. If the job is intact, the search for lost jobs finds it.
+            # Do not requeue: Redis would refuse the same command again. If the job is intact, the reaper finds it.
             return await self._refuse(identity, None, str(exc))
         except LedgerUnavailable as exc:
-            # The reaper finds the job when its lease has expired.
+            # If this worker had already acquired the job, the reaper finds it when the lease has expired.
             logger.warning("Redis is unreachable, the job is left to another worker", error=str(exc))
             if not self._may_requeue(identity):
                 return Outcome.SKIPPED
@@ -180,8 +185,9 @@ class Runner:
         return outcome
 
     async def _resend(self, identity: str) -> Outcome:
-        """Send a new message for the job. The current one no longer exists if its connection broke, or if a duplicate
-        of it was acknowledged. A superfluous message does no harm."""
+        """Send a new message for the job, and return RESENT, or REQUEUED if that fails. Requeuing the current message
+        is not enough: it no longer exists if its connection broke, or if a duplicate of it was acknowledged. A
+        superfluous message does no harm."""
         if self._wake is None:
             return Outcome.REQUEUED
         try:
@@ -192,7 +198,8 @@ class Runner:
         return Outcome.RESENT
 
     async def _record(self, request: JobRequest) -> str:
-        """Record a job from a message in the ledger, as `submit` does. Returns its id."""
+        """Record the job of a message in the ledger, as `tasks.submit` does, if the message contains a whole job.
+        Returns the id of the job."""
         identity = request.job_id
         if request.job is None:
             return str(identity)
@@ -201,14 +208,16 @@ class Runner:
             try:
                 content, _ = await self._until_drained(self._identifier.content_of(spec.source))
             except (SourceError, WorkerShortage):
-                # The pipeline raises the same error, and then the ledger records why the job failed.
+                # Record the job anyway: the pipeline will raise the same error, and then the ledger records why the job
+                # failed.
                 content = f"unreadable:{spec.source.text}"
             identity = job_id(spec, content)
         await self._ledger.create(identity, spec.model_dump_json(), batch=spec.batch, content=content)
         return identity
 
     async def _until_drained(self, work: Coroutine[Any, Any, T]) -> T:
-        """Returns the result of `work`, which may take long. Raises _Draining when the worker must stop."""
+        """Wait for `work`, which may take long, and return its result. Raises _Draining if the worker must stop
+        before."""
         working, drained = asyncio.create_task(work), asyncio.create_task(self._drained.wait())
         try:
             await asyncio.wait((working, drained), return_when=asyncio.FIRST_COMPLETED)
@@ -222,11 +231,12 @@ class Runner:
     async def _run_leased(self, identity: str) -> Outcome:
         if self._drained.is_set():
             return Outcome.REQUEUED
-        # `acquire_next` must not be cancelled: without its result the job could not be released.
+        # This call is not part of the task that `drain` cancels: without its result the job could not be released.
         lease = await self._ledger.acquire_next(identity, f"{self._owner}:{token_hex(4)}")
         if not isinstance(lease, Lease):
             logger.info("job skipped", job=identity, reason=str(lease))
             return Outcome.SKIPPED
+        # A separate task, so that `drain` can cancel the attempt and this method can still release the lease.
         running = asyncio.create_task(self._run(lease))
         self._running.add(running)
         try:
@@ -245,7 +255,7 @@ class Runner:
             self._running.discard(running)
 
     async def _run(self, lease: Lease) -> Outcome:
-        # Adds the job to every log line of this task and of the tasks that it starts.
+        # Add the job id to every log line of this task and of the tasks that it starts.
         structlog.contextvars.bind_contextvars(job=lease.job_id)
         log = logger.bind(job=lease.job_id, epoch=lease.epoch)
         log.info("job started", attempt=lease.attempts, commits=lease.commits)
@@ -276,7 +286,7 @@ class Runner:
         return Outcome.ENDED
 
     async def _fail_or_postpone(self, lease: Lease, reporter: JobReporter, exc: Exception) -> Outcome:
-        """End the job as failed, or postpone it to another attempt."""
+        """Handle the error `exc` of an attempt: end the job as failed, or postpone it until another attempt."""
         decision = decide(exc, self._facts(lease), self._settings.job_backoff_s)
         if isinstance(decision, Retry):
             return await self._postpone(lease, decision)

@@ -1,12 +1,12 @@
-"""Health file of a process: written by the process while it runs, checked by `stt-batch health`.
+"""The health file of a process. The process writes it while it runs; `stt-batch health` checks it.
 
 A worker has two heartbeats: a timer of Celery's own loop, and the asyncio loop that all sessions share. If either one
-stops, the process is unhealthy. A process can be alive but not ready: a worker whose Redis is unreachable is alive,
-because a restart would not help, but not ready.
+stops, the process counts as stuck. A process can be alive but not ready. For example, a worker whose Redis is
+unreachable counts as alive, because a restart would not help, but it is not ready for work.
 
-The file contains JSON: `pid`; `written` and `beats` (part -> time) in seconds of the machine's monotonic clock, which
-all processes of a machine share; and `problem`, the reason why the process is not ready, or null. This module imports
-only light modules, because `stt-batch health` runs every few seconds.
+The file contains JSON: `pid`; `written`, the time of writing, and `beats`, the time of the last beat of each part, in
+seconds of the monotonic clock, which all processes of a machine share; and `problem`, the reason why the process is not
+ready, or null. This module imports only light modules, because `stt-batch health` runs every few seconds.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Heartbeat:
     """Writes the health file. Methods may be called from any thread. With an empty path no file is written."""
 
     def __init__(self, path: str, *parts: str) -> None:
-        """`parts`: the parts of the process that must beat from now on."""
+        """`parts`: names of the parts of the process that must call `beat` regularly from now on."""
         self._path = Path(path) if path else None
         self._lock = threading.Lock()
         self._beats = dict.fromkeys(parts, time.monotonic())
@@ -46,7 +46,7 @@ class Heartbeat:
             self._beats[part] = time.monotonic()
 
     def pause(self, part: str) -> None:
-        """Do not expect beats of `part` until its next one."""
+        """Stop expecting beats of `part`, until it beats again."""
         with self._lock:
             self._beats.pop(part, None)
 
@@ -75,10 +75,11 @@ class Heartbeat:
                 self._path.unlink(missing_ok=True)
 
     async def run(self, part: str, problem: Callable[[], str | None] | None = None) -> None:
-        """Beat and write until cancelled. `problem` returns the reason why the process is not ready, or None.
+        """Record a beat of `part` and write the file every BEAT_S seconds until cancelled. `problem` returns the reason
+        why the process is not ready, or None.
 
-        Writes on the event loop itself: a few hundred bytes do not delay it, and a thread pool may be busy while the
-        loop is not."""
+        Writes on the event loop itself and not in a thread pool: a few hundred bytes do not delay the loop, and the
+        pool may be busy while the loop works well."""
         import asyncio  # noqa: PLC0415  `stt-batch health` does not need it
 
         while True:
@@ -87,15 +88,15 @@ class Heartbeat:
                 self.ready(problem())
             try:
                 self.write()
-            except OSError as exc:  # the health check reports the outdated file
+            except OSError as exc:  # only log it: the health check reports that the file is outdated
                 _LOG.warning("health file %s not written: %s", self._path, exc)
             await asyncio.sleep(BEAT_S)
 
 
 def problem(path: str, *, ready: bool = False, max_age_s: float = MAX_AGE_S) -> str | None:
-    """The problem of the process that writes the health file `path`, or None if it is healthy.
+    """Return the problem of the process that writes the health file `path`, or None if it has none.
 
-    `ready`: also check that it can work, beyond being alive.
+    `ready`: check not only that the process is alive, but also that it can do its work.
     """
     try:
         state = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -114,6 +115,7 @@ def _stuck(pid: int, written: float, beats: dict[str, float], max_age_s: float) 
         return f"process {pid} is gone: its health file was written before the machine was started"
     if now - written > max_age_s:
         return f"process {pid} is stuck or gone: its event loop wrote nothing for {now - written:.0f} s"
+    # Compare with the time of writing, not with `now`: beats after that time are not in the file.
     for part, at in beats.items():
         if written - at > max_age_s:
             return f"process {pid} is stuck: its {part} has not beaten for {now - at:.0f} s"

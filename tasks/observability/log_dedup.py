@@ -1,8 +1,8 @@
 """Suppresses repeated log lines, such as those of a program that tries to reconnect to an unreachable server.
 
-The first MAX_EQUAL_LINES equal lines within WINDOW_S are written. The others are counted, and the count is written as
-a line of its own at the end of that time. Lines are equal if logger, level, words and values are equal; a line that
-names another job is another line.
+The first MAX_EQUAL_LINES equal lines within WINDOW_S seconds are written. The others are counted, and the count is
+written as a separate line with the first record after that time. Lines are equal if logger, level, message and values
+are equal; so lines that name different jobs are not equal.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final
 MAX_EQUAL_LINES: Final = 3
 WINDOW_S: Final = 60.0
 MAX_DIFFERENT_LINES: Final = 256
-"""Maximum number of different lines in memory. With more, the oldest is dropped."""
+"""Maximum number of different lines in memory. With more, the oldest is forgotten after its count was written."""
 
 Key = tuple[str, int, str, str]
 
@@ -32,14 +32,15 @@ class LogDeduplicator:
     """Filters the records of one handler. Not thread-safe: the handler calls it under its lock."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        """`clock`: seconds."""
+        """`clock` returns seconds of a monotonic clock."""
         self._clock = clock
         self._seen: dict[Key, _Seen] = {}
 
     def filter(self, record: logging.LogRecord) -> Iterator[logging.LogRecord]:
-        """The records to write when `record` arrives: due counts, and `record` itself unless it is a repetition.
+        """Yield the records to write when `record` arrives: the counts that are due, and `record` itself unless it is a
+        repetition.
 
-        Records of level debug are never counted: at that level users want every line.
+        Records of level debug are always written, because at that level users want every line.
         """
         now = self._clock()
         while self._seen and (
@@ -62,7 +63,7 @@ class LogDeduplicator:
 
 
 def _counted(seen: _Seen, how_often: str) -> logging.LogRecord:
-    """A line like the first one, with a count before its words and without its traceback."""
+    """Return a record like the first of the equal ones, with the count before its message and without its traceback."""
     old = seen.first
     # An event of structlog is a dict until it is written.
     words = old.msg if isinstance(old.msg, dict) else {"event": old.getMessage()}

@@ -1,9 +1,9 @@
 """Sets up the log of a process: one event per line, to standard error, as text or as JSON (STT_LOG_FORMAT).
 
 Records of structlog and of the standard library use the same handler. Values bound to the context of a task (`job`,
-`section`, `session`) are on every line of that task, also on lines of libraries. Secrets of the settings are masked in
-every line. Text of transcripts may only be logged at `debug`; callers must respect that. Repeated lines are counted
-(`tasks.observability.log_dedup`).
+`section`, `session`) are added to every line of that task, also to lines of libraries. Secrets of the settings are
+masked in every line. Callers may log the text of transcripts at `debug` only. Repeated lines are counted instead of
+written (`tasks.observability.log_dedup`).
 """
 
 from __future__ import annotations
@@ -28,18 +28,20 @@ from worker.text_escaping import printable, printable_lines
 from worker.unknown_settings import unknown_variables
 
 _OWN: Final = ("worker", "tasks")
-"""Loggers of this product. Those of libraries are *foreign*: below `debug` only their warnings are written."""
+"""Loggers of this product. For all others, those of libraries, only warnings and errors are written, unless the log
+level is `debug`."""
 _PYTHON_WARNINGS: Final = "py.warnings"
-"""Warnings of Python modules. They address programmers, so they are written at `debug` only."""
+"""Logger of the warnings that Python modules issue with `warnings.warn`. They address programmers, so they are written
+only if the log level is `debug`."""
 
 _log: Final = structlog.get_logger(__name__)
 
 
 def set_up(settings: Settings, level: str | None = None) -> None:
-    """Send all log lines of this process to standard error, in the form and from the level of the settings.
+    """Send all log lines of this process to standard error, in the format and from the log level of the settings.
 
-    `level` overrides the level. Libraries write from `warning` on (Celery, kombu, watchfiles, the model hub), unless
-    the level is `debug`.
+    `level` overrides the log level of the settings. Of libraries (Celery, kombu, watchfiles, the model hub), only
+    warnings and errors are written, unless the log level is `debug`.
     """
     name = (level or settings.log_level).upper()
     debug = name == "DEBUG"
@@ -99,7 +101,7 @@ def _with_context(_logger: Any, _method: str, event: Any) -> Any:
 
 
 def _named(_logger: Any, _method: str, event: Any) -> Any:
-    """Add time, level and logger from the record of the event."""
+    """Add time, level and name of the logger to an event, from its log record."""
     record: logging.LogRecord = event.pop("_record")
     event.pop("_from_structlog", None)
     at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -113,15 +115,15 @@ def _as_json(_logger: Any, _method: str, event: Any) -> str:
 
 def _as_line(_logger: Any, _method: str, event: Any) -> str:
     exception = event.pop("exception", None)
-    said = printable(" ".join(str(event.pop("event", "")).split()))  # Celery's lines have several
+    said = printable(" ".join(str(event.pop("event", "")).split()))  # messages of Celery may have several lines
     head = f"{event.pop('at')} {event.pop('level').upper()} {event.pop('logger')}: {said}"
     words = [f"{key}={value!r}" if isinstance(value, str) else f"{key}={value}" for key, value in _plain(event).items()]
     return " ".join([head, *words]) + (f"\n{exception}" if exception else "")
 
 
 def _plain(value: Any) -> Any:
-    """The value with enumeration members replaced by their values, also inside lists and dicts: the representation
-    `<Outcome.RETRY: 'retry'>` means nothing to a reader."""
+    """Replace enumeration members by their values, also inside lists and dicts, because the representation
+    `<Outcome.RETRY: 'retry'>` means nothing to a reader of the log."""
     match value:
         case Enum():
             return value.value
@@ -134,7 +136,7 @@ def _plain(value: Any) -> Any:
 
 
 def _uncaught(kind: type[BaseException], exception: BaseException | None, trace: TracebackType | None) -> None:
-    """An exception that ends a thread or the process is a log line like any other."""
+    """Log an exception that ends a thread or the process, in the same format as all other lines."""
     if issubclass(kind, KeyboardInterrupt | SystemExit):
         return
     _log.critical("uncaught exception", exc_info=(kind, exception or kind(), trace))

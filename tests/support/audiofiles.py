@@ -14,7 +14,8 @@ from tests.support.tones import ToneWord, encode_blocks
 
 @dataclass(frozen=True, slots=True)
 class Coding:
-    """One way to store audio. `rates`: its sample rates in Hz. Lossy codings may move the edges of words a little."""
+    """An audio file format with a coding of its samples. `ending`: of file names. `format`, `subtype`: the names that
+    libsndfile uses. `rates`: sample rates in Hz that tests use. Lossy codings may move the edges of words a little."""
 
     name: str
     ending: str
@@ -35,7 +36,7 @@ WAV_DOUBLE = Coding("wav-double", "wav", "WAV", "DOUBLE")
 MULAW = Coding("mulaw", "wav", "WAV", "ULAW")
 ALAW = Coding("alaw", "wav", "WAV", "ALAW")
 IMA_ADPCM = Coding("ima-adpcm", "wav", "WAV", "IMA_ADPCM", max_channels=2)
-# These codecs model the voice and destroy tones.
+# GSM models the human voice and destroys tones, so it is not one of `CODINGS`.
 GSM = Coding("gsm", "wav", "WAV", "GSM610", rates=(8000,), max_channels=1)
 FLAC = Coding("flac", "flac", "FLAC", "PCM_16")
 FLAC_24 = Coding("flac-24", "flac", "FLAC", "PCM_24")
@@ -48,7 +49,7 @@ CAF = Coding("caf", "caf", "CAF", "ALAC_16", max_channels=2)
 W64 = Coding("w64", "w64", "W64", "PCM_16")
 RF64 = Coding("rf64", "rf64", "RF64", "PCM_16")
 
-# The codings that preserve tone-coded speech.
+# The codings from which tone-coded speech (`tests.support.tones`) can be recognized.
 CODINGS = (
     WAV, WAV_24, WAV_U8, WAV_FLOAT, WAV_DOUBLE, MULAW, ALAW, IMA_ADPCM, FLAC, FLAC_24, MP3, VORBIS, OPUS, AIFF, AU,
     CAF, W64, RF64,
@@ -58,14 +59,14 @@ CODINGS = (
 def write_blocks(
     path: Path, blocks: Iterable[np.ndarray], sample_rate: int, coding: Coding = WAV, channels: int = 1
 ) -> Path:
-    """Write blocks of float32[n], the same in every channel, or float32[n, channels], in constant memory.
-    Returns the path."""
+    """Write a signal that is given as blocks: float32[n], which is the same in every channel, or float32[n, channels].
+    Uses constant memory. Returns the path."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with soundfile.SoundFile(
         path, "w", samplerate=sample_rate, channels=channels, format=coding.format, subtype=coding.subtype
     ) as file:
         for block in blocks:
-            # In pieces, because the Vorbis encoder of libsndfile 1.2.2 crashes on a long signal in one call.
+            # Write one second at a time: the Vorbis encoder of libsndfile 1.2.2 crashes on a long signal in one call.
             for at in range(0, len(block), sample_rate):
                 piece = block[at : at + sample_rate]
                 file.write(np.repeat(piece[:, None], channels, axis=1) if piece.ndim == 1 and channels > 1 else piece)
@@ -73,7 +74,7 @@ def write_blocks(
 
 
 def write_signal(path: Path, signal: np.ndarray, sample_rate: int, coding: Coding = WAV) -> Path:
-    """Write float32[n] or float32[n, channels]. Returns the path."""
+    """Write a signal, float32[n] or float32[n, channels]. Returns the path."""
     return write_blocks(path, [signal], sample_rate, coding, 1 if signal.ndim == 1 else signal.shape[1])
 
 
@@ -93,6 +94,7 @@ def write_words(
 
 
 def without_first_mp3_frame(data: bytes) -> bytes:
-    """An MP3 as of a live encoder: without the first frame, which states the length and the encoder delay."""
+    """Return the MP3 `data` without its first frame, which states the length and the encoder delay. Live encoders write
+    no such frame."""
     sync = data[:2]
     return data[data.index(sync, 4) :]

@@ -1,6 +1,9 @@
-"""A worker whose event loop blocks once after its first commit. It then creates the file `BLOCKS_ONCE`.
+"""A worker whose event loop blocks for some seconds after its first commit, and then continues normally.
 
-python -m tests.support.blocked_worker worker ...        arguments of `stt-batch`
+The environment variable BLOCKS_S is the time in seconds. BLOCKS_ONCE is the path of a file that the worker creates
+just before it blocks; if the file exists already, the worker does not block.
+
+python -m tests.support.blocked_worker worker ...        takes the arguments of `stt-batch`
 """
 
 from __future__ import annotations

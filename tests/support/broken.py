@@ -1,4 +1,4 @@
-"""Files that cannot be transcribed, each for another reason, with the expected error."""
+"""Writes files that cannot be transcribed, each for a different reason, and lists the error that each must cause."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ BOTH_FAIL: Final = r"is cut off or damaged: it cannot be opened as audio \(.*; l
 
 @dataclass(frozen=True, slots=True)
 class Broken:
-    """`write` creates the file. `codes`: accepted error codes. `reason`: text that the error message must contain."""
+    """A broken file. `write` creates it at a path. `codes`: accepted error codes. `reason`: regular expression that
+    must match a part of the error message."""
 
     name: str
     write: Callable[[Path], object]
@@ -37,7 +38,7 @@ def _encoded(container: str, subtype: str, samples: int = 16000) -> bytes:
 
 
 def _wav(**fields: int) -> bytes:
-    """A WAV file with a wrong `tag`, `channels` or `rate` in its header."""
+    """Return a WAV file with wrong values in its header. `fields`: `tag` (the coding), `channels` or `rate`."""
     data = bytearray(_encoded("WAV", "PCM_16"))
     for name, value in fields.items():
         at, size = {"tag": (20, 2), "channels": (22, 2), "rate": (24, 4)}[name]

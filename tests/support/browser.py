@@ -1,4 +1,4 @@
-"""A real headless browser: the installed Chromium, controlled by Playwright."""
+"""Runs a real browser without a window: the installed Chromium, controlled by Playwright."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable
 
 @contextmanager
 def chromium() -> Iterator[Browser]:
-    """Skips the test without a browser, but fails with CI=true."""
+    """Run Chromium. If it is not installed, skip the test, or fail it if the environment has CI=true."""
     found = next(filter(None, map(shutil.which, _NAMES)), None)
     if found is None:
         missing("no Chromium is installed (Debian, Ubuntu: apt install chromium)")
     with sync_playwright() as playwright:
-        # Chromium has no sandbox for root, as in a container. The page may play without a user gesture.
+        # Chromium's sandbox does not work for root, the usual user in a container. Pages may play audio without a
+        # click of a user.
         arguments = ["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
         browser = playwright.chromium.launch(executable_path=found, args=arguments)
         try:

@@ -1,4 +1,4 @@
-"""Certificates for tests, created with the `openssl` command."""
+"""Creates TLS certificates for tests with the `openssl` command."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from tests.support.node_env import missing
 
 
 def certificate(folder: Path, host: str = "127.0.0.1") -> Path:
-    """A PEM file with a key and a self-signed certificate for `host`."""
+    """Create a self-signed certificate for `host`, an IP address or a name. Returns the path of a PEM file with the
+    certificate and its key. Skips the test if `openssl` is not installed, or fails it if the environment has CI=true.
+    """
     openssl = shutil.which("openssl")
     if openssl is None:
         missing("the command openssl is not installed")

@@ -1,4 +1,5 @@
-"""Runs `stt-batch` in its own folder: as a process, or within the test's process, which saves the start-up time."""
+"""Runs `stt-batch` commands in the folder of a test: in a new process, or within the test's process, which saves the
+start-up time."""
 
 from __future__ import annotations
 
@@ -31,7 +32,7 @@ RATE = 16000
 
 
 def write_audio(path: Path, duration_s: float = 3.0, seed: int = 1) -> list[str]:
-    """Write a file of tone words. Returns the words."""
+    """Write an audio file of tone-coded speech (`tests.support.tones`). Returns the texts of its words."""
     words = list(speech(duration_s, seed=seed))
     path.parent.mkdir(parents=True, exist_ok=True)
     soundfile.write(path, encode(words, RATE), RATE)
@@ -39,12 +40,13 @@ def write_audio(path: Path, duration_s: float = 3.0, seed: int = 1) -> list[str]
 
 
 def words_of(transcript: Path) -> list[str]:
+    """Return the texts of all words in a JSON transcript."""
     document = json.loads(transcript.read_text("utf-8"))
     return [word["text"] for segment in document["segments"] for word in segment["words"]]
 
 
 class Cli:
-    """Runs commands in a folder and finds all processes that they started."""
+    """Runs commands in a folder, and finds the processes that they leave running."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -52,9 +54,10 @@ class Cli:
         self.started: list[subprocess.Popen[str]] = []
         self.forked: list[ForkedProcess] = []
 
-    # -- in a process of its own ---------------------------------------------------------------------------------------
+    # -- commands in a new process -------------------------------------------------------------------------------------
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Start a command in a new process, without waiting for its end."""
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "tasks.cli", *arguments],
             cwd=self.folder,
@@ -68,12 +71,14 @@ class Cli:
         return process
 
     def run_process(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end in a new process."""
         process = self.start(*arguments, **environment)
         out, err = process.communicate(timeout=100)
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
     def fork(self, command: str, *arguments: str, **environment: str) -> ForkedProcess:
-        """Start a server or worker as a helper of the test. Its output goes to `COMMAND.log`."""
+        """Start a server or worker that the test needs, as a fork (`tests.support.forked_process`). Its output is
+        appended to `COMMAND.log` in the folder."""
         log = self.folder / f"{command}.log"
         process = start_process(
             "tasks.cli", command, *arguments, env=self._environ(environment), log=log, folder=self.folder
@@ -85,13 +90,15 @@ class Cli:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("STT_")}
         return {**inherited, **self.environment, **more}
 
-    # -- in this process -----------------------------------------------------------------------------------------------
+    # -- commands in the test's process --------------------------------------------------------------------------------
 
     def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end. Raises any exception that the command did not catch. The service and the worker of
-        a `run` are forks."""
+        """Run a command to its end in the test's process. Raises any exception that the command did not catch.
+
+        The service and the worker that `stt-batch run` starts are forks (`tests.support.forked_stack`).
+        """
         unset = {name: None for name in os.environ if name.startswith("STT_")}
-        object_store._store_of.cache_clear()  # has the credentials of the last command
+        object_store._store_of.cache_clear()  # the cached clients use the credentials of the last command
         with chdir(self.folder), patch.object(stack, "Child", ForkedChild):
             done = CliRunner().invoke(
                 main, arguments, env={**unset, **self.environment, **environment}, prog_name="stt-batch"
@@ -113,7 +120,7 @@ class Cli:
         return path.read_text("utf-8") if path.exists() else ""
 
     def processes(self) -> list[str]:
-        """Running processes with the folder in their command line or as their current folder."""
+        """Return the current folder and command line of each running process in which the test's folder appears."""
         alive = []
         for process in psutil.process_iter():
             try:

@@ -18,7 +18,9 @@ _OPERATOR = re.compile(r":?[-+?]")
 
 
 def interpolate(text: str, environ: Mapping[str, str]) -> str:
-    """Replace `$NAME` and `${NAME}`, with nested defaults, in a text. `$$` is a dollar sign."""
+    """Replace `$NAME` and `${NAME}` in a text by values of `environ`. `${NAME:-default}` and the other operators of
+    Compose are supported, also nested. `$$` becomes a dollar sign. Raises ValueError for invalid syntax or a missing
+    value."""
     out, at = [], 0
     while (dollar := text.find("$", at)) >= 0:
         out.append(text[at:dollar])
@@ -74,7 +76,7 @@ def _value(expression: str, environ: Mapping[str, str]) -> str:
 
 
 def load(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The parsed file with the variables of `environ` and resolved YAML merges."""
+    """Parse docker-compose.yml, with variables replaced by their values in `environ` and with YAML merges resolved."""
     return dict(_filled(yaml.safe_load(PATH.read_text(encoding="utf-8")), environ or {}))
 
 
@@ -87,6 +89,6 @@ def _filled(node: Any, environ: Mapping[str, str]) -> Any:
 
 
 def variables() -> set[str]:
-    """Names of all environment variables in the file."""
+    """Return the names of all environment variables that docker-compose.yml uses."""
     text = PATH.read_text(encoding="utf-8").replace("$$", "")
     return set(re.findall(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)", text))

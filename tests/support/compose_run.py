@@ -1,7 +1,7 @@
 """Runs the services of docker-compose.yml as local processes with their commands, environment and health checks.
 
-The isolation of containers is replaced: host names and ports become free ports of
-127.0.0.1, volumes become folders below `folder`, and images become installed programs.
+No container engine is used: host names and ports of containers are replaced by free ports of 127.0.0.1, volumes by
+folders below `folder`, and images by installed programs.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from tests.support.ports import free_port
 from tests.support.wait import wait_until
 
 ROOT = compose.PATH.parent
-# Port of the container by service.
+# The port that each service has in its container. It is replaced by a free port.
 PORTS = {"valkey": 6379, "server": 8808, "s3": 8333, "prometheus": 9090, "grafana": 3000, "flower": 5555}
 METRICS_PORT = 9808
 
-# A script that starts in milliseconds, because the health check runs repeatedly.
+# Replaces the program valkey-cli in the health check of Valkey: it sends AUTH and PING. It is written to start in
+# milliseconds, because the health check runs repeatedly.
 _VALKEY_CLI = """#!/bin/sh
 exec {python} -I -S - <<'END'
 import os, socket
@@ -51,7 +52,8 @@ END
 
 @dataclass
 class Running:
-    """A process in the role of a container."""
+    """A process that runs in place of a container. `check`: command of its health check. `grace_s`: seconds between
+    SIGTERM and SIGKILL in `docker stop`."""
 
     name: str
     process: subprocess.Popen[bytes]
@@ -62,7 +64,7 @@ class Running:
     metrics_port: int
 
     def healthy(self) -> bool:
-        """Whether its health check succeeds."""
+        """Whether the health check succeeds. Fails the test if the process has ended."""
         assert self.process.poll() is None, f"{self.name} ended:\n{self.text()[-3000:]}"
         done = subprocess.run(self.check, env=self.environ, capture_output=True, check=False, timeout=30)
         return done.returncode == 0
@@ -71,7 +73,8 @@ class Running:
         wait_until(self.healthy, f"{self.name} is healthy", timeout_s=timeout_s, poll_s=0.3)
 
     def stop(self) -> int:
-        """Send SIGTERM and wait for the grace period of `docker stop`. Returns the exit code."""
+        """Send SIGTERM and wait for the end of the process. Returns its exit code. Raises subprocess.TimeoutExpired
+        after the grace period."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(self.grace_s)
 
@@ -81,7 +84,7 @@ class Running:
 
 @dataclass
 class LocalCompose:
-    """`environ`: the variables of `.env`."""
+    """Runs services of docker-compose.yml. `folder`: for their files. `environ`: the variables of the file `.env`."""
 
     folder: Path
     environ: dict[str, str] = field(default_factory=dict)
@@ -102,7 +105,7 @@ class LocalCompose:
         self.up("secrets")
 
     def secret(self, service: str, name: str) -> str:
-        """The secret that the container of `service` gets."""
+        """Return the content of the secret `name` that the service `service` gets."""
         return (self.folder / "secrets" / service / name).read_text("utf-8")
 
     # -- programs ----------------------------------------------------------------------------------------------------
@@ -113,7 +116,7 @@ class LocalCompose:
         self._program("stt-batch", f'exec {shlex.quote(sys.executable)} -P -m tasks.cli "$@"')
         self._program("celery", f'exec {shlex.quote(sys.executable)} -m celery "$@"')
         binary = shlex.quote(str(get_binary_path()))
-        # In a container it would have its default port.
+        # Pass the port as an option: docker-compose.yml does not, since Valkey can use its default port in a container.
         self._program("valkey-server", f'exec {binary} --port {self.ports["valkey"]} --bind 127.0.0.1 "$@"')
         shim = self.programs / "valkey-cli"
         shim.write_text(_VALKEY_CLI.format(python=sys.executable, port=self.ports["valkey"]))
@@ -123,7 +126,7 @@ class LocalCompose:
             self._program("prometheus", f'exec {shlex.quote(prometheus)} --web.listen-address={address} "$@"')
         weed = Path(sys.executable).with_name("weed")
         if weed.exists():
-            # In a container its other ports would be free.
+            # Pass all other ports as well: docker-compose.yml does not, since they are always free in a container.
             own = [f"-{part}.port={free_port()}" for part in ("master", "volume", "filer")]
             own += [f"-{part}.port.grpc={free_port()}" for part in ("master", "volume", "filer", "s3")]
             self._program("weed", f'exec {shlex.quote(str(weed))} "$@" {" ".join(own)}')
@@ -136,8 +139,8 @@ class LocalCompose:
     # -- services ------------------------------------------------------------------------------------------------------
 
     def start(self, name: str, *, in_place_of: Running | None = None) -> Running:
-        """Start an instance of a service without waiting for it. `in_place_of`: a stopped instance whose address it
-        takes over."""
+        """Start one more instance of the service `name`, without waiting for it. `in_place_of`: a stopped instance
+        whose port for metrics the new one uses."""
         service = self.file["services"][name]
         number = sum(1 for other in self.running if other.name == name)
         own = self.folder / f"{name}-{number}"
@@ -170,7 +173,8 @@ class LocalCompose:
         return made
 
     def up(self, *names: str) -> list[Running]:
-        """Start services and wait until they are healthy, or until one-time services have ended."""
+        """Start services, and wait until each is healthy. A service without a health check is a one-time task: wait
+        until it has ended successfully."""
         started = [self.start(name) for name in names]
         for one in started:
             if one.check:
@@ -187,7 +191,7 @@ class LocalCompose:
 
     @staticmethod
     def _entrypoint(service: Mapping[str, Any]) -> list[str]:
-        """The command of the image, which precedes the arguments of the service."""
+        """Return the command that is built into the service's image. The arguments of the service follow it."""
         if str(service["image"]).startswith("stt-batch"):
             return ["stt-batch"]
         return {"prom": ["prometheus"], "mher": []}[str(service["image"]).partition("/")[0]]
@@ -197,7 +201,10 @@ class LocalCompose:
         return {**kept, "PATH": f"{self.programs}:{kept.get('PATH', '')}", "PYTHONPATH": str(ROOT)}
 
     def _local(self, text: str, name_of_service: str, own: Path, metrics_port: int) -> str:
-        """Replace names, ports and paths of containers by local ones."""
+        """Return `text` with the host names, ports and paths of containers replaced by local ones.
+
+        `own`: the folder of this instance of the service.
+        """
         for name, port in PORTS.items():
             text = text.replace(f"{name}:{port}", f"127.0.0.1:{self.ports[name]}")
             text = re.sub(rf"\b(127\.0\.0\.1:|port=){port}\b", rf"\g<1>{self.ports[name]}", text)
@@ -216,7 +223,7 @@ class LocalCompose:
             "/models": self.folder / "models",
             "/tmp": own / "tmp",
         }
-        # In one pass, because the inserted paths are below /tmp themselves.
+        # Replace all paths in one pass: the inserted paths may be below /tmp, which must not be replaced again.
         known = "|".join(map(re.escape, sorted(places, key=len, reverse=True)))
         text = re.sub(rf"(?<![\w./-])(?:{known})(?![\w.-])", lambda found: str(places[found.group()]), text)
         (own / "data").mkdir(exist_ok=True)

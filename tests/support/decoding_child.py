@@ -1,6 +1,9 @@
-"""Decodes files in a separate process, which may crash or hang: `python -m tests.support.decoding_child`.
+"""Decodes audio files in a separate process, because a decoder may crash or hang.
 
-Reads one path per line. Answers with `ok SAMPLES`, `refused CODE`, or `bug TEXT` for an unexpected exception.
+python -m tests.support.decoding_child
+
+Reads one path per line from standard input. Answers each with one line: `ok SAMPLES` (their number), `refused CODE`
+(the error code), or `bug TEXT` for an unexpected exception or wrong samples.
 """
 
 from __future__ import annotations
@@ -41,7 +44,7 @@ def decode(path: Path) -> str:
 def main() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # libsndfile prints some warnings to standard output
+    os.dup2(2, 1)  # libsndfile prints some warnings to standard output: send them to standard error
     for line in sys.stdin:
         answers.write(f"{decode(Path(line.rstrip(chr(10))))}\n")
 

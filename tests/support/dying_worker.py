@@ -1,6 +1,9 @@
-"""A worker that is killed once, between the last commit and the end of a job. It creates the file `DIES_ONCE` before.
+"""A worker that kills itself between the last commit of a job and the end of the job, but only once.
 
-python -m tests.support.dying_worker worker ...        arguments of `stt-batch`
+The environment variable DIES_ONCE is the path of a file that the worker creates just before. If the file exists
+already, the worker behaves normally.
+
+python -m tests.support.dying_worker worker ...        takes the arguments of `stt-batch`
 """
 
 from __future__ import annotations

@@ -1,10 +1,11 @@
-"""A real Celery worker with a stand-in pipeline. The name of the source determines the behaviour of the job.
+"""A real Celery worker with a fake pipeline: it transcribes nothing. The name of the source determines what a job does.
 
-`ok-3.wav` commits 3 segments at once; `slow-200.wav` commits 200, one every 50 ms; `damaged.wav` raises SourceError;
-`bug.wav` raises another exception; `die.wav` kills the worker process; `gate.wav` waits for a file `open` next to it.
-Each job continues after the commits of earlier attempts.
+`ok-3.wav` commits 3 segments without delay; `slow-200.wav` commits 200, one every 50 ms; `damaged.wav` raises a
+SourceError; `bug.wav` raises an exception that is not expected; `die.wav` kills the worker process after one commit;
+`gate.wav` waits until a file named `open` exists in its folder. A later attempt at a job continues after the segments
+that earlier attempts committed.
 
-    python -m tests.support.fake_worker [-c N] ...        arguments of `celery worker`
+    python -m tests.support.fake_worker [-c N] ...        takes the arguments of `celery worker`
 """
 
 from __future__ import annotations

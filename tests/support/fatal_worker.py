@@ -1,4 +1,4 @@
-"""A worker whose consumer fails on an error that Celery cannot recover from."""
+"""A worker whose Celery consumer (the part that receives messages) fails with an error that Celery cannot handle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""A web server with one content and the fault that the first part of the path names, such as /drop/call.wav."""
+"""A web server that serves the same content at every path, with a fault: the one that the first part of the path names.
+
+For example, a request for /drop/call.wav gets the fault `drop`. A fault that is a number, such as 404, is an HTTP
+status. `2-times-503` answers the first two requests with status 503. The other faults are methods of `_Handler`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,8 @@ MODIFIED = "Mon, 23 Nov 2026 03:02:00 GMT"
 
 
 class FaultyWeb:
-    """`url(fault)`: a URL with that fault. `requests`: path and Range header of each request so far."""
+    """The running server. `requests`: path and Range header of each request so far. `release`: set this event to end
+    the responses of the fault `stuck`."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content
@@ -29,9 +34,11 @@ class FaultyWeb:
         self._thread.start()
 
     def url(self, fault: str, name: str = "call.wav") -> str:
+        """Return a URL whose requests get `fault`."""
         return f"http://{self.host}/{fault}/{name}"
 
     def count(self, fault: str) -> int:
+        """Return the number of requests so far that got `fault`."""
         return sum(path.startswith(f"/{fault}/") for path, _ in self.requests)
 
     def close(self) -> None:
@@ -88,7 +95,11 @@ class _Handler(BaseHTTPRequestHandler):
         ranges: bool = True,
         etag: str | None = "",
     ) -> None:
-        """`most`: bytes after which the connection is closed. `claim`: a wrong Content-Length."""
+        """Send `content`, or the part that the Range header requests.
+
+        `most`: number of bytes after which the connection is closed. `claim`: a wrong length of the whole content for
+        the headers. `ranges`: whether Range headers are obeyed. `etag`: None to send none, "" for the right one.
+        """
         web: FaultyWeb = self.server.web  # type: ignore[attr-defined]
         etag = web.etag if etag == "" else etag
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", "")) if ranges else None
@@ -119,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.connection.shutdown(socket.SHUT_RDWR)
         self.close_connection = True
 
-    # -- faults by their name in the path -----------------------------------------------------------------------
+    # -- one method per fault: the method _no_range is the fault `no-range` in a path -----------------------------
     def _ok(self, web: FaultyWeb, _nth: int) -> None:
         self._content(web.content)
 
@@ -131,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._content(web.content, most=0)
 
     def _no_range(self, web: FaultyWeb, nth: int) -> None:
-        """Close the first connection early, and do not support ranges."""
+        """Close the first connection after half of the content, and ignore Range headers."""
         self._content(web.content, most=len(web.content) // 2 if nth == 1 else None, ranges=False)
 
     def _no_range_ever(self, web: FaultyWeb, _nth: int) -> None:
@@ -141,7 +152,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._content(web.content, most=len(web.content) // 2 + 1, etag=None)
 
     def _changed(self, web: FaultyWeb, nth: int) -> None:
-        """Close the first connection early, then serve another content."""
+        """Close the first connection early, then serve different content with a different ETag."""
         if nth == 1:
             self._content(bytes(len(web.content)), most=len(web.content) // 2, etag='"before"')
         else:
@@ -165,7 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._empty(200, **{"Content-Encoding": "gzip"})
 
     def _stuck(self, web: FaultyWeb, _nth: int) -> None:
-        """Send half of the content, then stall."""
+        """Send half of the content, then nothing more until `FaultyWeb.release` is set."""
         self.send_response(200)
         self.send_header("Content-Length", str(len(web.content)))
         self.end_headers()

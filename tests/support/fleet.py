@@ -1,5 +1,6 @@
-"""Real `stt-batch worker` processes on a real Valkey, and our service with the tone recognizer in its own process.
-Leases are short, so that the jobs of a killed worker are taken over within seconds."""
+"""Runs real `stt-batch worker` processes that use a real Valkey, and the self-hosted service with the tone recognizer
+in a process of its own. Leases are short, so that other workers take over the jobs of a killed worker within seconds.
+"""
 
 from __future__ import annotations
 
@@ -34,13 +35,16 @@ ROOT = Path(__file__).parents[2]
 KEY = "fleet-key"
 LEASE_S, RENEW_S, REAP_S = 2.0, 0.5, 0.5
 RESUME_S = LEASE_S + REAP_S + 2.0
-"""Maximum seconds from the kill of a worker until another worker has its job."""
+"""Maximum seconds from the kill of a worker until another worker has taken over its job."""
 RATE = 16000
 
 
 def limit_of(seconds: float) -> pytest.MarkDecorator:
-    """Pass the argument `limit_s` to a test: `seconds` in the measurements, which run alone, and five times as many in
-    the gate, which runs on a shared machine."""
+    """Return a decorator that passes a time limit to a test as its argument `limit_s`.
+
+    The limit is `seconds` in the variant `measured` (marker `bench`), which must run alone on a machine, and five times
+    as long in the variant `busy`, which runs with all other tests on a shared machine.
+    """
     return pytest.mark.parametrize(
         "limit_s",
         [pytest.param(5 * seconds, id="busy"), pytest.param(seconds, id="measured", marks=pytest.mark.bench)],
@@ -48,19 +52,22 @@ def limit_of(seconds: float) -> pytest.MarkDecorator:
 
 
 def open_sessions(url: str) -> int:
-    """Number of open sessions, from the health page of the service."""
+    """Return the number of open sessions, as the page /healthz of the service states it."""
     with urllib.request.urlopen(f"{url}/healthz", timeout=30) as answer:  # noqa: S310 - our own server
         return int(json.load(answer)["sessions"])
 
 
 def environment(**settings: str) -> dict[str, str]:
+    """Return the environment variables for a process of a test: those of this process, but with only the STT_ variables
+    in `settings`, and with the tone recognizer for the service."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("STT_")}
     return {**inherited, "PYTHONPATH": str(ROOT), "STT_SERVER_RECOGNIZER": ENGINE, **settings}
 
 
 @contextmanager
 def tone_server(folder: Path, *faults: str, port: int = 0, **settings: str) -> Iterator[str]:
-    """Run our service as a process with `faults` and more settings (STT_…). Yields its URL."""
+    """Run the self-hosted service as a process, with `faults` (values of `--fault`) and `settings` (STT_ variables).
+    Yields its URL."""
     port = port or free_port()
     ready = folder / f"server-{port}.ready"
     ready.unlink(missing_ok=True)
@@ -78,7 +85,7 @@ def tone_server(folder: Path, *faults: str, port: int = 0, **settings: str) -> I
 
 
 def listening_process(url: str) -> psutil.Process:
-    """The process that listens on the port of `url`, among the children of this process and of its fork server."""
+    """Return the process that listens on the port of `url`: a child of this process or of its fork server."""
     port = int(url.rsplit(":", 1)[1])
     return next(
         process
@@ -89,6 +96,8 @@ def listening_process(url: str) -> psutil.Process:
 
 @dataclass
 class Worker:
+    """One worker process. `log`: the file with its output."""
+
     process: ForkedProcess
     log: Path
 
@@ -104,7 +113,7 @@ class Worker:
         self.process.wait(10)
 
     def end(self) -> float:
-        """Send SIGTERM and wait. Returns the seconds until the end."""
+        """Send SIGTERM and wait until the worker has ended. Returns the seconds that this took."""
         started = time.monotonic()
         self.signal(signal.SIGTERM)
         assert self.process.wait(60) == 0, self.text()
@@ -114,7 +123,7 @@ class Worker:
         return self.log.read_text("utf-8", "replace")
 
     def connections_to(self, url: str) -> int:
-        """Number of open connections to the service."""
+        """Return the number of open TCP connections from this worker to the service at `url`."""
         port = int(url.rsplit(":", 1)[1])
         found = psutil.Process(self.pid).net_connections("tcp")
         return sum(1 for one in found if one.raddr and one.raddr.port == port and one.status == "ESTABLISHED")
@@ -122,6 +131,8 @@ class Worker:
 
 @dataclass
 class Fleet:
+    """Workers that share one Redis and one service. `url`: of the service. `more`: further STT_ variables for them."""
+
     folder: Path
     redis_url: str
     url: str
@@ -151,7 +162,7 @@ class Fleet:
         return redis.Redis.from_url(self.redis_url, decode_responses=True)
 
     def launch(self, *, sessions: int = 4, module: str = "tasks.cli", **settings: str) -> Worker:
-        """Start a worker without waiting for it."""
+        """Start a worker without waiting until it is ready. `module`: Python module to run instead of `stt-batch`."""
         number = len(self.workers)
         log = self.folder / f"worker-{number}.log"
         process = start_process(
@@ -164,6 +175,7 @@ class Fleet:
         return self.workers[-1]
 
     def start(self, *, sessions: int = 4, module: str = "tasks.cli", **settings: str) -> Worker:
+        """Start a worker and wait until it is ready. The arguments are those of `launch`."""
         ready = self.folder / f"worker-{len(self.workers)}.ready"
         worker = self.launch(sessions=sessions, module=module, **settings)
         wait_until(lambda: ready.exists() or worker.process.poll() is not None, "the worker is up", timeout_s=80)
@@ -171,13 +183,14 @@ class Fleet:
         return worker
 
     def owner(self, job_id: str) -> Worker:
+        """Return the worker that holds the lease of a job."""
         pid = int(self.record(job_id).owner.split(":")[1])
         return next(worker for worker in self.workers if worker.pid == pid)
 
     def close(self) -> None:
         for worker in self.workers:
             if worker.process.poll() is None:
-                worker.signal(signal.SIGCONT)
+                worker.signal(signal.SIGCONT)  # a test may have stopped the worker with SIGSTOP
                 worker.kill()
         self._polled.close()
 
@@ -191,7 +204,7 @@ class Fleet:
 
     @cached_property
     def _polled(self) -> redis.Redis:
-        """One shared connection for repeated queries of tests."""
+        """A Redis client that is shared by all queries in loops, so that they do not open a connection each."""
         return self.raw
 
     def record(self, job_id: str) -> JobRecord:
@@ -214,7 +227,8 @@ class Fleet:
             return Transcript.model_validate_json(raw.get(f"stt:job:{job_id}:transcript") or "")
 
     def assert_done(self, job_id: str, words: Sequence[ToneWord]) -> Transcript:
-        """Assert that each word appears once and in order, in the transcript and in the recorded commits."""
+        """Assert that a job is done, and that each word appears exactly once and in order, both in the transcript and
+        in the commits recorded in Redis. Returns the transcript."""
         record = self.record(job_id)
         assert record.state == "done", (record.state, record.error)
         transcript = self.transcript(job_id)
@@ -247,7 +261,7 @@ class Fleet:
 
 
 def assert_every_key_ends(url: str, prefix: str = "stt:") -> None:
-    """Assert that every key of the project has a TTL."""
+    """Assert that every key that starts with `prefix` has a TTL, so that Redis deletes it some day."""
     with redis.Redis.from_url(url, decode_responses=True) as raw:
         endless = [key for key in raw.scan_iter(f"{prefix}*") if raw.ttl(key) == -1]
     assert not endless, f"keys without an end: {endless}"

@@ -3,10 +3,11 @@
 python -P -m tests.support.fork_server CONTROL_FD
 
 A process of this project spends most of its start on the import of Celery, aiohttp and NumPy: about a second of CPU.
-The tests start hundreds. Modules of the project are loaded after the fork only: a child can replace parts of
-them before it runs, and reads its own environment.
+The tests start hundreds of processes. Modules of the project are loaded only after the fork, so that a child can
+replace parts of them before it runs, and reads the settings from its own environment.
 
-The tests use `tests.support.forked_process`. When CONTROL_FD is closed, the server kills its children and ends.
+Tests do not use this module, but `tests.support.forked_process`. CONTROL_FD is the file descriptor of a socket for
+requests. When its other end is closed, the server kills its children and ends.
 """
 
 from __future__ import annotations
@@ -46,7 +47,8 @@ _LIBRARIES = (
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One process to start. `output` and `errors`: file descriptors of its standard output and error."""
+    """One process to start. `folder`: its current folder. `output`, `errors`: file descriptors for its standard output
+    and standard error. `status`: socket on which the server reports its exit code."""
 
     module: str
     arguments: list[str]
@@ -58,7 +60,8 @@ class Request:
 
 
 def _receive(control: socket.socket) -> Request | None:
-    """The next request: a line of JSON with three file descriptors. Returns None when the tests have ended."""
+    """Receive the next request: a line of JSON, with the file descriptors of `output`, `errors` and `status`. Returns
+    None when the other end is closed, because the tests have ended."""
     text, descriptors = b"", []
     while not text.endswith(b"\n"):
         data, received, _, _ = socket.recv_fds(control, 1 << 20, 3)
@@ -81,11 +84,15 @@ class Server:
             end.setblocking(False)
 
     def serve(self) -> Request | None:
-        """Serve requests. Returns the request in the child that must run it, and None in the server after the tests."""
+        """Serve requests until the tests have ended.
+
+        Returns in every process: in each forked child it returns the request that the child must run, and in the server
+        it returns None at the end.
+        """
         signal.set_wakeup_fd(self._signalled.fileno())
         signal.signal(signal.SIGCHLD, _ignore)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        gc.freeze()  # a collection in a child would copy every page of the libraries
+        gc.freeze()  # otherwise a garbage collection in a child writes to, and so copies, all memory of the libraries
         while True:
             ready, _, _ = select.select([self._control, self._wakeup], [], [])
             if self._wakeup in ready:
@@ -124,11 +131,11 @@ class Server:
 
 
 def _ignore(_number: int, _frame: FrameType | None) -> None:
-    """A handler that does nothing, as the wake-up socket is only written to for signals with a handler."""
+    """Do nothing. SIGCHLD needs a handler: Python writes to the wake-up socket only for signals that have one."""
 
 
 def _run(request: Request) -> None:
-    """Prepare the process as `python -P -m MODULE` does. The caller must return from its own module next."""
+    """Set up this forked process as `python -P -m MODULE` does, and run the module of the request to its end."""
     request.status.close()
     with open(os.devnull, "rb") as nothing:  # noqa: PTH123
         os.dup2(nothing.fileno(), 0)

@@ -1,7 +1,7 @@
-"""Starts `python -m MODULE` from a fork server, which saves a second of CPU for the imports of a new process.
+"""Starts `python -m MODULE` from a fork server, which saves the second of CPU that a new process spends on imports.
 
-They are real processes, with their own environment, log and signals; see `tests.support.fork_server`. A test of the
-start itself, of the console script or of an interpreter's option starts one with `subprocess`.
+The forks are real processes, with their own environment, log and signals; see `tests.support.fork_server`. Tests of the
+start itself, of the console script or of options of the interpreter must use `subprocess` instead.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ class ForkedProcess:
         self._status = status
 
     def poll(self) -> int | None:
-        """The exit code, negative for a signal, or None while the process runs."""
+        """Return the exit code (a negative number if a signal ended the process), or None while the process runs."""
         self._receive(0)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int:
-        """Wait for the exit code. Raises subprocess.TimeoutExpired after `timeout` seconds."""
+        """Wait for the end of the process. Returns its exit code. Raises subprocess.TimeoutExpired after `timeout`
+        seconds."""
         self._receive(timeout)
         if self.returncode is None:
             raise subprocess.TimeoutExpired(self.module, timeout or 0)
@@ -69,7 +70,7 @@ class ForkedProcess:
 
 
 class _Server:
-    """The fork server of this process."""
+    """Starts the fork server of this process, and sends requests to it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -77,7 +78,7 @@ class _Server:
         with remote:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-m", "tests.support.fork_server", str(remote.fileno())],
-                cwd=ROOT,  # not the folder of the test, which looks for processes there
+                cwd=ROOT,  # not the folder of a test: `Cli.processes` would find the fork server there
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -86,7 +87,7 @@ class _Server:
         atexit.register(self.close)
 
     def start(self, request: Mapping[str, object], output: IO[bytes], errors: IO[bytes]) -> ForkedProcess:
-        """`request`: the fields of a `fork_server.Request` that are not file descriptors."""
+        """Start a process. `request`: the fields of `fork_server.Request`, except its file descriptors and socket."""
         status, remote = socket.socketpair()
         with self._lock, remote:
             descriptors = [output.fileno(), errors.fileno(), remote.fileno()]
@@ -113,8 +114,8 @@ def start_process(
     errors: Path | None = None,
     folder: Path = ROOT,
 ) -> ForkedProcess:
-    """Start `python -P -m MODULE ARGUMENTS` in `folder`. Its output is appended to `log`, its standard error to
-    `errors`, or to `log` as well."""
+    """Start `python -P -m MODULE ARGUMENTS` in `folder`. `env`: all its environment variables. Its standard output is
+    appended to the file `log`, and its standard error to the file `errors`, or also to `log` if that is None."""
     request = {"module": module, "arguments": arguments, "environment": dict(env), "folder": str(folder)}
     with log.open("ab") as output, (errors or log).open("ab") as error_output:
         return _server().start(request, output, error_output)

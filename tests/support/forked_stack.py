@@ -1,6 +1,7 @@
-"""The embedded stack of a run in the test's own process, with a service and a worker that are forks.
+"""Makes the service and the worker of `stt-batch run` forks, when a test runs the command in its own process.
 
-Their guard (`tasks.embedded.supervisor`) is left out, so tests of a run's end start the command as a process.
+The supervisor of these processes (`tasks.embedded.supervisor`) is left out, so tests of the end of a run must start
+the command as a process.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from tests.support.forked_process import start_process
 
 
 class ForkedChild(Child):
-    """Replaces `tasks.embedded.stack.Child`. Valkey is started without change."""
+    """Replaces `tasks.embedded.stack.Child` by forks. Valkey is no Python program, so it is started as usual."""
 
     @classmethod
     def start(

@@ -1,9 +1,10 @@
-"""Golden files with the Redis data of one version. Later versions must read them and finish their jobs.
+"""Golden files: each has the Redis data that one version of this project wrote. Later versions must be able to read
+the data and finish its jobs.
 
-    python -m tests.support.golden          writes tests/golden/ledger-v1.json with the current code
+    python -m tests.support.golden          writes tests/golden/ledger-vN.json with the current code
 
-A file is written once for each version of the schema (`worker.ledger.schema`). It contains real keys,
-written by a real worker that was killed during two jobs. `@FOLDER@` is a placeholder for the folder of the audio.
+A file is written once for each version N of the schema (`worker.ledger.schema`). Its keys were written by a real worker
+that was killed during two jobs. In a file, `@FOLDER@` is a placeholder for the folder of the audio.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from worker.webhooks.outbox import Outbox
 FOLDER: Final = Path(__file__).parents[1] / "golden"
 HOOK: Final = "http://receiver.golden"
 PLACE, HOST = "@FOLDER@", "a-host"
-# Length in seconds and seed of the source of each job.
+# Name of each job, with the length in seconds and the random seed of its audio.
 AUDIO: Final = {
     **{"done": (6.0, 1), "long": (320.0, 2), "single": (22.0, 3), "queued": (8.0, 4), "paused": (5.0, 5)},
     **{"delayed": (5.0, 6), "cancelled": (5.0, 7), "failed": (5.0, 8), "unwritten": (5.0, 9), "incomplete": (5.0, 10)},
@@ -46,7 +47,7 @@ AUDIO: Final = {
 
 
 def audio(folder: Path, *names: str) -> dict[str, list[ToneWord]]:
-    """Write the sources of these jobs. Returns the words of each."""
+    """Write the audio of the jobs `names`, or of all jobs. Returns the spoken words of each job."""
     said = {}
     for name in names or AUDIO:
         duration_s, seed = AUDIO[name]
@@ -56,7 +57,8 @@ def audio(folder: Path, *names: str) -> dict[str, list[ToneWord]]:
 
 
 def restore(client: redis.Redis, path: Path, folder: Path, hook: str) -> None:
-    """Write the keys of a file to Redis. `folder`: folder of the audio. `hook`: URL for webhooks."""
+    """Write the keys of the golden file `path` to Redis. `folder`: the folder of the audio. `hook`: URL of the webhook
+    receiver. They replace the placeholders in the file."""
     text = path.read_text("utf-8").replace(PLACE, str(folder)).replace(HOOK, hook)
     for key, (kind, value) in json.loads(text)["keys"].items():
         if kind == "string":
@@ -77,7 +79,7 @@ def restore(client: redis.Redis, path: Path, folder: Path, hook: str) -> None:
 
 
 def dump(client: redis.Redis, folder: Path) -> dict[str, Any]:
-    """All keys in the format of `restore`."""
+    """Return all keys of a Redis in the format that `restore` reads, with placeholders for `folder` and this host."""
     read = {
         "string": client.get,
         "hash": client.hgetall,
@@ -92,7 +94,8 @@ def dump(client: redis.Redis, folder: Path) -> dict[str, Any]:
 
 
 def make(folder: Path, url: str, endpoint: str) -> dict[str, Any]:
-    """Create jobs in every state."""
+    """Create jobs in every state, with the Redis at `url` and the service at `endpoint`. Returns the content of a
+    golden file."""
     audio(folder)
     (folder / "failed.wav").unlink()
     (folder / "nowhere").write_text("a file, where a folder should be")
@@ -127,7 +130,8 @@ def make(folder: Path, url: str, endpoint: str) -> dict[str, Any]:
 
 
 async def by_hand(settings: Settings) -> None:
-    """Create the states that transcriptions of tone words do not produce."""
+    """Create the states that no transcription of tone words leads to: a delayed job, an incomplete transcript, a batch,
+    and a webhook that cannot be delivered."""
     producer, connection = Producer(settings), RedisConnection(settings.redis_url)
     lease = await producer.ledger.acquire("g-delayed", "golden:1")
     assert isinstance(lease, Lease)

@@ -1,7 +1,10 @@
-"""Connections that never finish a request: python -m tests.support.hostile HOST PORT COUNT SECONDS [KEY].
+"""Attacks a server with connections that never finish a request or that misuse the server in other ways.
 
-Each of COUNT connections uses the next kind, stays open until the server closes it, and reconnects after 1 s. With
-a key every tenth connection opens a session and abandons it. Prints the number of connections made.
+python -m tests.support.hostile HOST PORT COUNT SECONDS [KEY]
+
+Opens COUNT connections at once. They use the kinds of misuse in `STRANGERS` in rotation. Each stays open until the
+server closes it, and is opened again 1 s later. With a KEY, every tenth connection opens a session and abandons it, in
+one of the ways in `WITH_KEY`. Prints the number of connections made in SECONDS.
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ QUERY = "EIO=4&transport=polling"
 
 
 class Line:
-    """One connection."""
+    """One TCP connection to the server, with methods to send parts of HTTP requests."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, key: str) -> None:
         self.reader, self.writer, self.key = reader, writer, key
@@ -41,6 +44,7 @@ class Line:
             pass
 
     async def drip(self, text: bytes) -> None:
+        """Send `text` once per second until the server closes the connection."""
         while not self.reader.at_eof():
             await self.send(text)
             with contextlib.suppress(TimeoutError):
@@ -48,7 +52,7 @@ class Line:
                     await self.reader.read(65536)
 
     async def session(self) -> str:
-        """Open a session with the key; returns its sid."""
+        """Open a session with the key. Returns its id (sid)."""
         await self.request("GET", f"{PATH}/?{QUERY}", f"{KEY_HEADER}: {self.key}\r\n")
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode().lower()
         length = int(head.split("content-length: ")[1].split("\r\n")[0])
@@ -133,7 +137,7 @@ WITH_KEY: tuple[Kind, ...] = (session_without_polling, upgrade_without_probe, sl
 
 
 async def attack(host: str, port: int, count: int, seconds: float, key: str = "") -> int:
-    """Run the attack. Returns the number of connections made."""
+    """Attack the server for `seconds` with `count` connections at a time. Returns the number of connections made."""
     made = 0
     strangers, with_key = itertools.cycle(STRANGERS), itertools.cycle(WITH_KEY)
 

@@ -1,4 +1,7 @@
-"""Runs one job in a separate process: `python -m tests.support.measured_run SOURCE URL KEY OUT` prints its cost."""
+"""Runs one job in a process of its own, and prints its cost in memory and CPU time as JSON.
+
+python -m tests.support.measured_run SOURCE URL KEY OUT        OUT: folder for the transcript
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,8 @@ from worker.transcript.model import SectionFacts, Segment, Transcript
 
 
 class CountingLog:
-    """A log without storage, so that the run measures the pipeline alone."""
+    """A log and listener of a run that only counts the segments. It stores nothing, so that the cost is that of the
+    pipeline alone."""
 
     segments = 0
 
@@ -41,14 +45,15 @@ class CountingLog:
 
 
 def peak_kb() -> int:
-    """Peak memory of this process. `ru_maxrss` would include the memory of the parent before the exec."""
+    """Return the peak memory of this process in KiB. The usual source, `ru_maxrss`, would include the memory of the
+    parent process before the exec."""
     match = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
     assert match
     return int(match.group(1))
 
 
 def held_bytes(transcript: Transcript) -> int:
-    """Memory of the segments and words of a transcript, which every run needs."""
+    """Return the bytes of memory that the segments and words of a transcript need in every run."""
     total = 0
     for segment in transcript.segments:
         total += sum(

@@ -1,4 +1,4 @@
-"""Writes files that libsndfile cannot open, with PyAV: any signal in m4a, mp4, mkv, webm, wma, amr and others."""
+"""Writes a signal in formats that libsndfile cannot open, such as m4a, mp4, mkv, webm, wma and amr, with PyAV."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """One container with one codec. `rate`: in Hz."""
+    """A container format with an audio codec. `ending`: of file names. `container`, `codec`: FFmpeg's names. `rate`: in
+    Hz."""
 
     name: str
     ending: str
@@ -22,7 +23,7 @@ class Media:
     rate: int = 48000
     channels: int = 1
     speech_only: bool = False
-    """Whether the codec models the voice and destroys tones."""
+    """Whether the codec models the human voice and destroys tones."""
 
     def __str__(self) -> str:
         return self.name
@@ -59,9 +60,11 @@ def write_media(
     video_s: float | None = None,
     skip: tuple[int, int] = (0, 0),
 ) -> Path:
-    """Write float32[n] at `media.rate`, the same in every channel. `video`: with a picture beside; without `sound` only
-    that, `video_s` seconds long (as long as the sound, if not given). `skip`: from this sample on, so many samples are
-    left out, and the times go on as if they had been there."""
+    """Write `signal`, float32[n] at `media.rate`, the same in every channel. Returns the path.
+
+    `video`: add a video track, `video_s` seconds long (None: as long as the signal). `sound`: False for no audio track.
+    `skip`: (position, number) of samples that are left out; the timestamps continue as if they were in the file.
+    """
     with av.open(str(path), "w", format=media.container) as container:
         picture = _picture(container) if video else None
         if sound:
@@ -103,7 +106,7 @@ def _write_sound(container: Any, signal: np.ndarray, media: Media, skip: tuple[i
 
 def _frame(block: np.ndarray, kind: Any, media: Media) -> Any:
     name = kind.name.removesuffix("p")
-    planar = kind.is_planar and media.channels < 8  # PyAV fails with eight planes; the encoder converts
+    planar = kind.is_planar and media.channels < 8  # PyAV fails with eight planes; the encoder converts packed samples
     dtype = _KINDS[name]
     if np.issubdtype(dtype, np.integer):
         block = np.round(block * 127 + 128) if name == "u8" else np.round(block * float(np.iinfo(dtype).max))

@@ -1,4 +1,5 @@
-"""Mutations of valid queue messages for fuzzing: of bytes and of structure, reproducible by their seed."""
+"""Makes queue messages for fuzz tests: changes random bytes or values of valid messages. The same seed gives the same
+messages."""
 
 from __future__ import annotations
 
@@ -79,8 +80,9 @@ NAMES = (
 
 
 def mutations(count: int, seed: int, job_id: str, queue: str = "stt") -> Iterator[bytes]:
-    """Valid messages with `job_id`, to be mutated."""
+    """Yield `count` mutated Celery messages. Each was a valid message for the job `job_id` before its mutation."""
     rng = random.Random(seed)
+    # In turn: one message with changed bytes, one with a changed body, two with changed fields.
     for number in range(count):
         message = json.loads(celery_message.message(job_id, queue))
         kind = number % 4
@@ -118,7 +120,8 @@ def _bytes(raw: bytes, rng: random.Random) -> bytes:
 
 
 def _structure(value: Any, rng: random.Random) -> Any:
-    """A copy of a value with one place replaced, removed, added, wrapped or repeated."""
+    """Change `value` in place at one random position: replace, remove, add, wrap or repeat an item. Returns `value`, or
+    in 3 % of the calls an item of `STRANGE` instead."""
     places = list(_places(value))
     if not places or rng.random() < 0.03:
         return _strange(rng)
@@ -138,11 +141,12 @@ def _structure(value: Any, rng: random.Random) -> Any:
 
 
 def _strange(rng: random.Random) -> Any:
-    """A separate copy, because a later mutation may change it."""
+    """Return a random item of `STRANGE`, as a copy, because a later mutation may change it."""
     return copy.deepcopy(rng.choice(STRANGE))
 
 
 def _places(value: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield every position in a nested value, as the dict or list that has the item and the item's key or index."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in list(items):
         yield value, key

@@ -1,8 +1,9 @@
-"""A worker of a future version: jobs have the option `loudness`, and the ledger has the next schema version.
+"""A worker of a pretended future version: jobs have a new option `loudness`, and the ledger has the next version of its
+schema.
 
-    python -m tests.support.next_worker worker ...        arguments of `stt-batch`
+    python -m tests.support.next_worker worker ...        takes the arguments of `stt-batch`
 
-With NEXT_READER=2, the current version cannot read its records.
+With the environment variable NEXT_READER=2, the worker writes records that the current version must refuse to read.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ class JobSpec(tasks.job_spec.JobSpec):
 
 
 if __name__ == "__main__":
-    # Before other modules import them.
+    # Replace the names before the import of `tasks.cli`, because other modules copy them when they are imported.
     tasks.job_spec.JobSpec = JobSpec  # type: ignore[misc]
     schema.VERSION, schema.READER = 2, int(os.environ.get("NEXT_READER", "1"))  # type: ignore[misc]
     schema.WRITTEN = schema.VERSION, schema.READER  # type: ignore[misc]

@@ -1,4 +1,5 @@
-"""Node.js with the official Socket.IO client and server, installed once in a cache folder, run as child processes."""
+"""Runs the official Socket.IO client and server for Node.js as child processes. Their packages are installed once, in a
+cache folder."""
 
 from __future__ import annotations
 
@@ -22,14 +23,15 @@ NODE_LEAST = 18
 
 
 def missing(reason: str) -> None:
-    """Skip the test because a program is missing, but fail with CI=true."""
+    """Skip the test because a program is missing. Fail the test instead if the environment has CI=true."""
     if os.environ.get("CI", "").lower() == "true":
         pytest.fail(reason)
     pytest.skip(reason)
 
 
 def _install(target: Path) -> None:
-    """Install the locked packages with `npm ci`. Other processes never see a partial installation."""
+    """Install the locked packages with `npm ci` in the folder `target`. They are installed in a temporary folder, which
+    is renamed at the end, so that other processes never see an incomplete installation."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=target.parent, prefix=".node-") as temporary:
         work = Path(temporary) / "work"
@@ -48,7 +50,7 @@ def _install(target: Path) -> None:
 
 @pytest.fixture(scope="session")
 def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the scripts and their packages, so that no files are written into the checkout."""
+    """A temporary folder with the scripts and a link to their packages. Nothing is written into the checkout."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         missing("Node.js and npm are not installed")
     version = subprocess.run(["node", "--version"], capture_output=True, text=True, check=True).stdout.strip()
@@ -67,13 +69,13 @@ def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(frozen=True, slots=True)
 class NodeServer:
-    """An official socket.io server with the events of the service (see server.mjs)."""
+    """The official socket.io server, with a script that sends the events of the real-time service (`server.mjs`)."""
 
     url: str
     key: str
 
     def sessions(self) -> list[dict[str, Any]]:
-        """The data of each session on the server's page /stats."""
+        """Return the data about each session that the server's page /stats shows."""
         with urllib.request.urlopen(f"{self.url}/stats", timeout=5) as answer:  # noqa: S310 - our own server
             found: list[dict[str, Any]] = json.load(answer)["sessions"]
             return found
@@ -81,7 +83,7 @@ class NodeServer:
 
 @contextmanager
 def run_node_server(folder: Path, **options: Any) -> Iterator[NodeServer]:
-    """Run server.mjs with options. `folder`: the folder of the fixture `node_modules`."""
+    """Run server.mjs. `folder`: the value of the fixture `node_modules`. `options`: those that server.mjs describes."""
     key = str(options.setdefault("key", "node-key"))
     command = ["node", str(folder / "server.mjs"), json.dumps(options)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:

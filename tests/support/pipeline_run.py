@@ -1,4 +1,4 @@
-"""Runs the pipeline against a service in the test's process, and compares the transcript with the spoken words."""
+"""Runs the pipeline with a service in the test's process, and compares the transcript with the spoken words."""
 
 from __future__ import annotations
 
@@ -60,18 +60,19 @@ class MemoryLog:
 
 
 def shorten_sections(patch: pytest.MonkeyPatch, shortest_s: float) -> None:
-    """Allows sections of `shortest_s` seconds instead of a minute, so that a short file has several."""
+    """Allow sections as short as `shortest_s` seconds, instead of a minute, so that a short file has several."""
     patch.setattr(planning_thread, "CutOptions", partial(planning_thread.CutOptions, min_section_s=shortest_s))
 
 
 def limit_slowdown(patch: pytest.MonkeyPatch, slowest: float) -> None:
-    """Limit the reduction of the speed to `slowest` times real time, instead of to real time."""
+    """Set the lowest speed to which rate control may slow down, as a factor of real time. It is normally 1."""
     patch.setattr(rate_control, "MIN_SPEED", slowest)
 
 
 @asynccontextmanager
 async def tone_service(*faults: str, **settings: str) -> AsyncIterator[Settings]:
-    """Run our server with the tone recognizer and `faults` on a free port. Yields the settings of a client."""
+    """Run the self-hosted service with the tone recognizer and `faults` (values of `--fault`) on a free port. Yields
+    settings with which a client can use it."""
     environ = {"STT_API_KEY": KEY, **settings}
     server_settings = load({**environ, "STT_SERVER_PORT": "0"})
     server = await app.start(server_settings, tone_recognizer(server_settings), [parse(fault) for fault in faults])
@@ -95,7 +96,7 @@ async def transcribe(
     resume: ResumeState | None = None,
     content: KnownContent | None = None,
 ) -> Transcript:
-    """Run one job through the whole pipeline. `out`: folder for its output files, if any."""
+    """Run one job through the whole pipeline. `out`: where to write its output files, or None to write none."""
     job = Job(
         id="test-job",
         source=address.parse(str(source)),
@@ -115,7 +116,7 @@ async def transcribe(
 
 
 def assert_said(transcript: Transcript, words: Sequence[ToneWord], tolerance_s: float = TIME_TOLERANCE_S) -> None:
-    """Assert that every word appears once, in order and at its time."""
+    """Assert that the transcript has exactly `words`, in order, each at most `tolerance_s` seconds off its time."""
     heard = [word for segment in transcript.segments for word in segment.words]
     assert [w.text for w in heard] == [w.text for w in words]
     late = max((abs(h.start - w.start) for h, w in zip(heard, words, strict=True)), default=0.0)

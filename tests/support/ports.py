@@ -1,8 +1,9 @@
 """Free ports of 127.0.0.1 for the servers that tests start, different in every process of every test run.
 
-A port that the kernel picks (port 0) and that is closed again is not reserved: before the server binds it, an outgoing
-connection or another test process may get it. So each process takes a block of ports below the range of outgoing
-connections (Linux: 32768 and up, macOS: 49152 and up), under a file lock that ends with the process.
+Letting the kernel pick a port (port 0) and closing it again does not reserve the port: before the server binds it, an
+outgoing connection or another test process may get it. So each process reserves a block of ports with a file lock,
+which ends with the process. The blocks are below the range of outgoing connections (Linux: 32768 and up, macOS: 49152
+and up).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ FIRST_PORT, BLOCK_SIZE, BLOCKS = 12_000, 200, 100
 
 
 def free_port() -> int:
-    """A port without a server. No other process gets it from this function while this process runs."""
+    """Return a port on which no server listens. No other process gets it from this function while this one runs."""
     for port in itertools.islice(_block(os.getpid()).ports, BLOCK_SIZE):
         with contextlib.suppress(OSError), socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
@@ -55,5 +56,5 @@ class _Block:
 
 @cache
 def _block(_process_id: int) -> _Block:
-    """The block of this process. A fork takes a new block."""
+    """Return the block of this process. The cache's key is the process id, so that a fork reserves a new block."""
     return _Block()

@@ -1,4 +1,4 @@
-"""Runs the service `prometheus` of docker-compose.yml as a process with its configuration, and queries it."""
+"""Runs the service `prometheus` of docker-compose.yml as a process, with its configuration files, and queries it."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ DASHBOARD = ROOT / "deploy" / "grafana" / "dashboards" / "stt-batch.json"
 
 
 def dashboard_queries() -> list[str]:
-    """All queries of the Grafana dashboard."""
+    """Return all queries of the Grafana dashboard."""
     panels = json.loads(DASHBOARD.read_text("utf-8"))["panels"]
     return [str(target["expr"]) for panel in panels for target in panel.get("targets", ())]
 
 
 class Prometheus:
-    """Runs until the exit stack is closed, and scrapes every second."""
+    """A Prometheus that scrapes every second. It runs until the `LocalCompose` that started it is closed."""
 
     def __init__(self, stack: LocalCompose, *, workers: Sequence[int], servers: Sequence[int]) -> None:
-        """`workers`, `servers`: ports, which replace the host names of the Compose network."""
+        """Start Prometheus. `workers`, `servers`: ports of their metrics, which replace the host names of the Compose
+        network."""
         folder = stack.folder / "prometheus-config"
         shutil.copytree(ROOT / "deploy" / "prometheus", folder)
         path = folder / "prometheus.yml"
@@ -42,11 +43,12 @@ class Prometheus:
         stack.up("prometheus")
 
     def ask(self, query: str) -> float | None:
-        """The first value of a query, or None without a result."""
+        """Return the first value of a query's result, or None if the result is empty."""
         found = self.answer(query)
         return float(found[0]["value"][1]) if found else None
 
     def answer(self, query: str) -> list[dict[str, Any]]:
+        """Return the result of a query, as Prometheus's HTTP API describes it."""
         answer = self._get(f"/api/v1/query?query={urllib.parse.quote(query)}")
         assert answer["status"] == "success", answer
         return list(answer["data"]["result"])

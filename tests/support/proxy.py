@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager
 
 
 class Proxy:
-    """Forwards to `host:port`. `hold` silently stops all traffic (`up_only`: only traffic from clients);
-    `reset` resets every connection."""
+    """Forwards TCP connections to `host:port`. `hold` stops all traffic (`up_only`: only the traffic from clients)
+    without closing connections, and `release` lets it continue. `reset` resets every connection."""
 
     def __init__(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -18,7 +18,7 @@ class Proxy:
         self.release()
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
-        self.carried = 0  # bytes from clients so far
+        self.carried = 0  # number of bytes from clients that were forwarded so far
         self.url = ""
 
     def hold(self, *, up_only: bool = False) -> None:
@@ -73,7 +73,7 @@ class Proxy:
 
 @asynccontextmanager
 async def proxy(url: str) -> AsyncIterator[Proxy]:
-    """Run a proxy in front of `url` (http://host:port). Its own address is `.url`."""
+    """Run a proxy in front of the server at `url` (http://host:port). Clients connect to the `url` of the proxy."""
     host, _, port = url.removeprefix("http://").partition(":")
     line = Proxy(host, int(port))
     server = await asyncio.start_server(line._serve, "127.0.0.1", 0)

@@ -20,7 +20,7 @@ END = "<!-- end of settings -->"
 
 
 def settings_table() -> str:
-    """A Markdown table of all settings in the order of their definition."""
+    """Return a Markdown table of all settings in the order of their definition."""
     rows = ["| variable | default | what it is |", "| --- | --- | --- |"]
     for name, field in Settings.model_fields.items():
         rows.append(f"| `STT_{name.upper()}` | {_default(name, field.default)} | {field.description} |")
@@ -38,7 +38,8 @@ def _default(name: str, value: Any) -> str:
 
 
 def pasted_verify() -> dict[str, Any]:
-    """The names that README's example for receivers of webhooks defines, `verify` among them."""
+    """Run README's example code for receivers of webhooks. Returns the names that it defines, with their values; the
+    function `verify` is one of them."""
     code = re.search(r"```python\n([^`]*?def verify.*?)```", PATH.read_text("utf-8"), re.DOTALL)
     assert code, "README has no example named verify"
     scope: dict[str, Any] = {}
@@ -47,7 +48,7 @@ def pasted_verify() -> dict[str, Any]:
 
 
 def with_table(text: str) -> str:
-    """`text` with the current table between its two marks."""
+    """Return `text` (README.md) with the table between the comments `BEGIN` and `END` replaced by the current one."""
     head, _, rest = text.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n{settings_table()}\n{END}{tail}"

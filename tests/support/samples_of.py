@@ -1,4 +1,4 @@
-"""Example values of domain classes."""
+"""Creates example segments and transcripts for tests."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""The self-hosted service on the event loop of the test, with controllable recognizers, and a minimal
-client that stores every event. Other tests cover the client of the product."""
+"""Runs the self-hosted service on the event loop of the test, with recognizers that tests can control, and a minimal
+client that stores every event. The client that this project offers to users has tests of its own."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ HEADERS = {messages.KEY_HEADER: KEY}
 
 
 class GatedRecognizer(ToneRecognizer):
-    """A tone recognizer whose final results wait until `gate` is set, and fail while `failure` is set."""
+    """A tone recognizer. Recognitions of complete utterances (`final`) wait until `gate` is set. All recognitions raise
+    `failure` while it is set. `finals` counts the recognitions of complete utterances."""
 
     parallel = 1
 
@@ -58,7 +59,8 @@ def load_for_ever(_settings: settings_module.Settings) -> Recognizer:
 async def service(
     recognizer: Recognizer | RecognizerLoader | None = None, faults: Iterable[Fault] = (), **options: Any
 ) -> AsyncIterator[RunningServer]:
-    """Run the service on a free port with the key KEY. `options`: settings. Opens the gate at the end."""
+    """Run the service on a free port with the key KEY. `options`: settings. At the end it opens the gate of a
+    GatedRecognizer, so that no thread waits for it."""
     given = {"server_port": 0, "server_api_keys": KEY, **options}
     server = await start(settings_module.load({}, **given), recognizer or ToneRecognizer(), faults)
     try:
@@ -70,14 +72,14 @@ async def service(
 
 
 class Serving(Protocol):
-    """A RunningServer, or a server in another process."""
+    """A server with a URL: a RunningServer, or a server in another process."""
 
     @property
     def url(self) -> str: ...
 
 
 class Caller:
-    """One connection. `events`: name and payload of all received events, in order."""
+    """A client with one connection. `events`: name and payload of each received event, in order."""
 
     def __init__(self) -> None:
         self.events: list[tuple[str, Any]] = []
@@ -106,7 +108,7 @@ class Caller:
         await self.until(lambda: len(self.named(messages.STARTED)) > before, "session-started")
 
     async def say(self, pcm: bytes, rate: int = 16000, chunk_s: float = 0.5) -> None:
-        """Send 16-bit PCM as fast as possible."""
+        """Send 16-bit PCM as fast as possible, in chunks of `chunk_s` seconds."""
         size = round(chunk_s * rate) * 2
         for at in range(0, len(pcm), size):
             text = pybase64.b64encode_as_string(pcm[at : at + size])
@@ -129,7 +131,7 @@ class Caller:
         return [payload for name, payload in self.events if name == event]
 
     def messages(self, kind: str) -> list[Any]:
-        """The transcript messages with one message_type."""
+        """Return the received transcript messages with the message_type `kind`."""
         return [m for m in self.named(messages.TRANSCRIPT) if m["message_type"] == kind]
 
     @property
@@ -155,7 +157,7 @@ class Caller:
 
 @asynccontextmanager
 async def caller(server: Serving, transport: str = "websocket") -> AsyncIterator[Caller]:
-    """Connect a Caller."""
+    """Connect a Caller to the server, and disconnect it at the end."""
     one = Caller()
     await one.connect(server.url, transport)
     try:
@@ -165,7 +167,7 @@ async def caller(server: Serving, transport: str = "websocket") -> AsyncIterator
 
 
 def tones(duration_s: float, rate: int = 16000, seed: int = 0) -> tuple[list[ToneWord], bytes]:
-    """Tone-coded speech: its words and its 16-bit PCM."""
+    """Generate tone-coded speech. Returns its words, and its 16-bit PCM."""
     words = list(speech(duration_s, seed))
     return words, pcm16(encode(words, rate, duration_s=duration_s))
 

@@ -21,7 +21,8 @@ def silence(duration_s: float) -> Samples:
 
 
 def noise(duration_s: float, level_db: float = -45.0, slope: float = 0.0, seed: int = 0) -> Samples:
-    """Noise with a power spectrum of 1 / frequency^`slope` (0 white, 1 pink, 2 brown). RMS level in dBFS."""
+    """Generate noise with a power spectrum of 1 / frequency^`slope` (0 white, 1 pink, 2 brown). `level_db`: RMS level
+    in dBFS."""
     white = np.random.default_rng(seed).standard_normal(int(duration_s * RATE))
     spectrum = np.fft.rfft(white)
     spectrum /= np.maximum(np.arange(len(spectrum)), 1) ** (slope / 2)
@@ -36,7 +37,10 @@ def hum(duration_s: float, hz: float = 50.0, amplitude: float = 0.05) -> Samples
 
 
 def tones_of(duration_s: float, *hz: float, on_s: float = 1.0, every_s: float = 1.0, amplitude: float = 0.1) -> Samples:
-    """Sine tones in `on_s` of every `every_s` seconds. (350, 440) is a dial tone, (440, 480) in 2 of 6 s is ringing."""
+    """Generate sine tones of the frequencies `hz`, which sound during the first `on_s` of every `every_s` seconds.
+
+    Frequencies of 350 and 440 Hz without a break are a dial tone; 440 and 480 Hz in 2 of 6 s are a ringing tone.
+    """
     t = _times(duration_s)
     sines = sum(np.sin(2 * np.pi * f * t) for f in hz) * amplitude
     return (sines * (t % every_s < on_s)).astype(np.float32)
@@ -44,14 +48,14 @@ def tones_of(duration_s: float, *hz: float, on_s: float = 1.0, every_s: float = 
 
 @cache
 def _pluck(key: int) -> np.ndarray:
-    """A plucked string of 1.2 s. `key`: MIDI note number."""
+    """Generate the sound of a plucked string, 1.2 s long. `key`: MIDI note number."""
     t = _times(1.2)
     hz = 440 * 2 ** ((key - 69) / 12)
     return np.exp(-3 * t) * np.minimum(1, t / 0.005) * sum(np.sin(2 * np.pi * hz * k * t) / k**1.3 for k in range(1, 7))
 
 
 def hold_music(duration_s: float, seed: int = 0) -> Samples:
-    """Plucked chords and a melody over them, with overtones, four beats to a bar."""
+    """Generate music: a melody over plucked chords, with overtones. The chord changes every four beats."""
     rng = np.random.default_rng(seed)
     beat_s, signal = 0.4, np.zeros(int(duration_s * RATE))
     for beat in range(int(duration_s / beat_s)):

@@ -1,4 +1,4 @@
-"""An audio source with a signal in memory, for code that reads files."""
+"""An audio source that reads a signal from memory, for tests of code that otherwise reads a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from worker.audio.source import AudioInfo
 
 
 class SignalSource:
-    """The part of the interface of `SndfileSource` that block readers need."""
+    """Implements the part of the interface of `SndfileSource` that readers of blocks use. `frames`: length that the
+    source declares, or None if it declares none."""
 
     def __init__(self, blocks: Iterable[Samples], rate: int = 16000, frames: int | None = None) -> None:
         self._blocks = blocks
@@ -25,4 +26,5 @@ class SignalSource:
 
 
 def in_blocks(signal: Samples, size: int) -> list[Samples]:
+    """Split a signal into blocks of `size` samples. The last block may be shorter."""
     return [signal[at : at + size] for at in range(0, len(signal), size)]

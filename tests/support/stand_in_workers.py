@@ -1,6 +1,7 @@
-"""Runs workers with a stand-in pipeline (`tests.support.fake_worker`), and other programs with their settings.
+"""Runs workers with a fake pipeline (`tests.support.fake_worker`), and other programs with the same settings.
 
-There is no service. Leases are short, so that other workers take over within seconds."""
+They use no real-time service. Leases are short, so that other workers take over a killed worker's jobs within seconds.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from tests.support.forked_process import ForkedProcess, start_process
 
 @dataclass
 class StandInWorkers:
-    """Starts processes that append to one log, `worker.log`, and ends them."""
+    """Starts processes whose output is appended to one file, `worker.log` in `folder`. `close` kills them."""
 
     folder: Path
     redis_url: str
@@ -27,7 +28,8 @@ class StandInWorkers:
         return self.log.read_text("utf-8", "replace")
 
     def start(self, *command: str, **settings: str) -> ForkedProcess:
-        """Start a worker with the Celery name `wN@test`, or `python -m` with `command`. `settings`: STT_ variables."""
+        """Start a worker with the Celery name `wN@test`. If `command` is given, start `python -m COMMAND` instead.
+        `settings`: additional environment variables."""
         command = command or ("tests.support.fake_worker", "-n", f"w{len(self.started)}@test")
         given = {
             "STT_REDIS_URL": self.redis_url,

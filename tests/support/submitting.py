@@ -1,6 +1,8 @@
-"""Waits for the file GO, then submits one file. Prints `ready` at the start, and the job as JSON at the end.
+"""Submits one job as soon as the file GO exists, so that several of these processes can submit at the same moment.
 
 python -m tests.support.submitting REDIS_URL SOURCE GO
+
+Prints `ready` when it waits for GO, and at the end a JSON list with the `id` and `before` of the job's handle.
 """
 
 from __future__ import annotations

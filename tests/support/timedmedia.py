@@ -1,4 +1,4 @@
-"""Writes media files with given timestamps, and files whose format changes in the middle."""
+"""Writes media files with chosen timestamps, and files whose sample format changes in the middle."""
 
 from __future__ import annotations
 
@@ -28,9 +28,12 @@ def write_timed(
     options: dict[str, str] | None = None,
     stream_id: int | None = None,
 ) -> Path:
-    """Encode float32[n] continuously. Each packet gets the timestamp `time(second in the signal)`, if it is not None.
+    """Write `signal`, float32[n], with chosen timestamps. Returns the path.
 
-    `video_s`: length of an additional video track from time 0."""
+    The signal is encoded without gaps. `time` maps the start of a packet in the signal to the packet's timestamp, both
+    in seconds; a packet for which it returns None is left out. `container`, `codec`: FFmpeg's names. `video_s`: length
+    in seconds of an additional video track from time 0, or 0 for none. `options`: of the container.
+    """
     with av.open(str(path), "w", format=container, options=options or {}) as output:
         picture = _picture(output) if video_s else None
         stream = output.add_stream(codec, rate=rate)
@@ -46,6 +49,7 @@ def write_timed(
             start_s = time(float(packet.pts * packet.time_base))
             if start_s is None:
                 continue
+            # Write the images up to the time of the packet first, so that both tracks are interleaved.
             for at_s, image in images:
                 output.mux(image)
                 if at_s >= start_s:
@@ -93,7 +97,7 @@ def _box(name: bytes, *content: bytes) -> bytes:
 
 
 def _find(data: bytes, *names: bytes) -> bytes:
-    """The content of a box by its path."""
+    """Return the content of the MP4 box at a path. `names`: names of the boxes on the path, from the outermost on."""
     for name in names:
         at = 0
         while data[at + 4 : at + 8] != name:
@@ -103,7 +107,11 @@ def _find(data: bytes, *names: bytes) -> bytes:
 
 
 def mp4_of_two(first: bytes, second: bytes, rates: tuple[int, int]) -> bytes:
-    """One audio track with the samples of two MP4 files, each with its own sample description."""
+    """Return an MP4 file with one audio track that has the samples of the MP4 file `first`, then those of `second`.
+
+    Each half has its own sample description. `rates`: sample rate of each file in Hz. Packets must have 1,024 samples,
+    as in AAC.
+    """
     timescale, files = max(rates), (first, second)
     tables = [_find(data, b"moov", b"trak", b"mdia", b"minf", b"stbl") for data in files]
     sizes = [_find(table, b"stsz")[12:] for table in tables]
@@ -146,6 +154,7 @@ def mp4_of_two(first: bytes, second: bytes, rates: tuple[int, int]) -> bytes:
 
 # -- Ogg -------------------------------------------------------------------------------------------------------------
 def ogg_pages(data: bytes) -> list[bytes]:
+    """Split an Ogg file into its pages."""
     pages, at = [], 0
     while at < len(data):
         length = 27 + data[at + 26] + sum(data[at + 27 : at + 27 + data[at + 26]])
@@ -155,7 +164,7 @@ def ogg_pages(data: bytes) -> list[bytes]:
 
 
 def ogg_checksum(page: bytes) -> bytes:
-    """The checksum of RFC 3533, computed bit by bit."""
+    """Compute the checksum of an Ogg page (RFC 3533), bit by bit. The page's own checksum field is counted as 0."""
     crc = 0
     for byte in page[:22] + bytes(4) + page[26:]:
         crc ^= byte << 24
@@ -165,7 +174,8 @@ def ogg_checksum(page: bytes) -> bytes:
 
 
 def ogg_shifted(data: bytes, shift: Callable[[int, int], int]) -> bytes:
-    """The pages with changed granule positions: audio page n with position g gets g + shift(n, g)."""
+    """Return the Ogg file `data` with changed granule positions, which are the timestamps of its pages. The page n with
+    position g > 0 gets the position g + shift(n, g); n counts these pages from 0."""
     out, number = [], 0
     for page in ogg_pages(data):
         granule, moved = int.from_bytes(page[6:14], "little", signed=True), page

@@ -1,7 +1,7 @@
-"""A recognizer of tone-coded speech for the self-hosted service: set `STT_SERVER_RECOGNIZER` to `ENGINE`.
+"""A recognizer of tone-coded speech (`tests.support.tones`) for the self-hosted service.
 
-With our real server it makes end-to-end tests exact at little cost: more than 500 times real time on
-one core, including partials.
+Set `STT_SERVER_RECOGNIZER` to `ENGINE` to use it. It makes no errors, so end-to-end tests can check every word. It is
+also fast: more than 500 times real time on one core, including partials.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LOGPROB: Final = -0.01
 
 
 class ToneVoiceDetector:
-    """Takes every window above −50 dBFS for voice. Windows are independent, so sessions have no state."""
+    """Detects voice in every window whose RMS level is above −50 dBFS. Windows are independent of each other."""
 
     def __call__(self, samples: Samples) -> Samples:
         windows = samples.reshape(-1, VOICE_WINDOW)
@@ -30,7 +30,7 @@ class ToneVoiceDetector:
 
 
 class ToneRecognizer:
-    """Reads the complete tone words of a segment. Words that are cut at its edge are left out."""
+    """Recognizes the tone words of a segment. Words that are cut off at an edge of the segment are left out."""
 
     model: str = "tones"
     language: str | None = "en"
@@ -48,9 +48,9 @@ class ToneRecognizer:
         )
 
     def close(self) -> None:
-        """No resources to release."""
+        """Do nothing: this recognizer has no resources to release."""
 
 
 def load(settings: Settings) -> ToneRecognizer:
-    """The factory that `worker.server.recognizers.load` calls."""
+    """Create the recognizer. This is the factory that `worker.server.recognizers.load` calls."""
     return ToneRecognizer()

@@ -1,4 +1,5 @@
-"""Tone-coded speech: numbered words as short tone bursts that a decoder reads back from PCM with their times.
+"""Tone-coded speech: each word is a number that is coded as a short burst of tones. A decoder finds the words and their
+times in PCM.
 
 A word is 7 symbols of 32 ms (224 ms in all): a preamble at 2625 Hz, four data symbols of 16 frequencies (65,536
 numbers) and two check symbols. All tones are between 500 and 2625 Hz, in whole cycles per symbol, so they survive 8 kHz
@@ -27,20 +28,20 @@ DECODE_RATE = 16000
 _TONES_HZ = [500 + 125 * k for k in range(16)]
 _PREAMBLE = 16
 _ALL_HZ = np.array([*_TONES_HZ, 2625], dtype=np.float64)
-_EDGE_S = 0.004
+_EDGE_S = 0.004  # length of the fade at both ends of a word
 _SYMBOL = round(SYMBOL_S * DECODE_RATE)  # 512 samples
-_HOP = 64
-_PIECE = 10 * DECODE_RATE  # samples decoded at once: a spectrum is 16 times the size of its samples
-_STEP = _SYMBOL // _HOP  # hops to a symbol
-_SPAN = (SYMBOLS - 1) * _STEP  # hops from the first symbol to the last
-_MARGIN = 2 * _STEP  # hops within which a better position of the same word may follow
-_PURITY = 0.45  # minimum share of a symbol's energy in its tone
-_FLOOR = 10 ** (-65 / 20)  # RMS below which there is no tone
+_HOP = 64  # samples between two positions at which the decoder looks for a symbol
+_PIECE = 10 * DECODE_RATE  # samples decoded at once; limits memory, as a spectrum is 16 times the size of its samples
+_STEP = _SYMBOL // _HOP  # hops per symbol
+_SPAN = (SYMBOLS - 1) * _STEP  # hops from the start of a word's first symbol to the start of its last
+_MARGIN = 2 * _STEP  # hops after a possible start of a word in which a better start of the same word may be found
+_PURITY = 0.45  # a symbol must have at least this share of its energy in one tone
+_FLOOR = 10 ** (-65 / 20)  # a symbol with a lower RMS level is silence
 
 
 @dataclass(frozen=True, slots=True)
 class ToneWord:
-    """A numbered word. `start`, `end`: seconds from the start of the signal."""
+    """A word, which is a number from 0 to VOCABULARY - 1. `start`, `end`: seconds from the start of the signal."""
 
     number: int
     start: float
@@ -55,23 +56,26 @@ class ToneWord:
 
 
 def word_text(number: int) -> str:
-    """The word in a transcript: 42 -> w00042."""
+    """Return the text of a word in a transcript. For 42 it is w00042."""
     return f"w{number:05d}"
 
 
 def word_number(text: str) -> int | None:
-    """The number of a word in a transcript, without punctuation, or None if it is not a tone word."""
+    """Parse the text of a word in a transcript. Punctuation around it is ignored. Returns its number, or None if it is
+    not a tone word."""
     bare = text.strip(" .,!?…").lower()
     return int(bare[1:]) if len(bare) == 6 and bare[0] == "w" and bare[1:].isdecimal() else None
 
 
 # -- code ------------------------------------------------------------------------------------------------------------
 def _gf_times_alpha(value: int) -> int:
+    """Multiply an element of GF(16) by alpha, the generator of the field with the polynomial x^4 + x + 1."""
     value <<= 1
     return value ^ 0b10011 if value & 16 else value
 
 
 def _checks(data: Iterable[int]) -> tuple[int, int]:
+    """Return the two check symbols of the data symbols: their sum and a weighted sum in GF(16)."""
     plain = weighted = 0
     for value in data:
         plain ^= value
@@ -82,7 +86,7 @@ def _checks(data: Iterable[int]) -> tuple[int, int]:
 def _symbols(number: int) -> list[int]:
     if not 0 <= number < VOCABULARY:
         raise ValueError(f"no tone word {number}: the vocabulary is 0 to {VOCABULARY - 1}")
-    mixed = (number * 40503 + 12345) % VOCABULARY  # so that neighbours do not sound alike
+    mixed = (number * 40503 + 12345) % VOCABULARY  # so that consecutive numbers do not have similar symbols
     data = [mixed >> 12, mixed >> 8 & 15, mixed >> 4 & 15, mixed & 15]
     return [_PREAMBLE, *data, *_checks(data)]
 
@@ -91,7 +95,7 @@ _UNMIX = pow(40503, -1, VOCABULARY)
 
 
 def _number(symbols: list[int]) -> int | None:
-    """The number of six symbols (without the preamble), or None if the check fails."""
+    """Return the number that six symbols (a word without its preamble) code, or None if the check symbols are wrong."""
     data = symbols[:4]
     if tuple(symbols[4:]) != _checks(data):
         return None
@@ -101,7 +105,7 @@ def _number(symbols: list[int]) -> int | None:
 
 # -- encode ----------------------------------------------------------------------------------------------------------
 def _burst(number: int, t: npt.NDArray[np.float64], amplitude: float) -> Samples:
-    """The signal of a word at times `t` (seconds from its start), and 0 outside the word."""
+    """Return the signal of a word at the times `t` (seconds from the word's start). It is 0 outside the word."""
     index = np.floor(t / SYMBOL_S).astype(np.int64)
     inside = (index >= 0) & (index < SYMBOLS)
     hz = _ALL_HZ[np.array(_symbols(number))[np.clip(index, 0, SYMBOLS - 1)]]
@@ -118,8 +122,11 @@ def encode_blocks(
     amplitude: float = 0.4,
     block_s: float = 1.0,
 ) -> Iterator[Samples]:
-    """Yield mono float32 blocks with `words` (in order, without overlaps) and `tail_s` of silence after the last word,
-    or up to `duration_s`. Only one block is in memory."""
+    """Yield the signal of `words` as mono float32 blocks of `block_s` seconds. Only one block is in memory at a time.
+
+    The signal is `duration_s` seconds long or, if that is None, ends with `tail_s` seconds of silence after the last
+    word. Raises ValueError if the words overlap or are not in order.
+    """
     block_samples = round(block_s * sample_rate)
     pending = iter(words)
     word = next(pending, None)
@@ -160,7 +167,7 @@ def encode(
     tail_s: float = 0.5,
     amplitude: float = 0.4,
 ) -> Samples:
-    """The blocks of `encode_blocks` in one array."""
+    """Return the signal of `words` in one array. For the arguments see `encode_blocks`."""
     blocks = encode_blocks(words, sample_rate, duration_s=duration_s, tail_s=tail_s, amplitude=amplitude)
     return np.concatenate([np.zeros(0, np.float32), *blocks])
 
@@ -175,9 +182,11 @@ def sentences(
     pause_s: tuple[float, float] = (0.8, 1.6),
     lead_s: float = 0.4,
 ) -> Iterator[list[ToneWord]]:
-    """Yield endless sentences, or until `numbers` ends: words close together, with pauses between sentences.
+    """Yield sentences: words with short gaps (`gap_s`), and longer pauses between the sentences (`pause_s`).
 
-    Numbers rise by one from a seeded start by default, so that a lost or doubled word is seen at once.
+    `numbers`: the numbers of the words; the sentences end with them. By default the sentences are endless, and the
+    numbers rise by one from a start that depends on `seed`, so that a lost or doubled word is noticed at once. `words`:
+    minimum and maximum number of words in a sentence. `lead_s`: silence before the first word. All times in seconds.
     """
     rng = random.Random(seed)
     first = rng.randrange(VOCABULARY)
@@ -193,7 +202,7 @@ def sentences(
 
 
 def speech(duration_s: float, seed: int = 0, **options: object) -> Iterator[ToneWord]:
-    """The words of `sentences` that end by `duration_s` seconds."""
+    """Yield the words of `sentences` that end within the first `duration_s` seconds."""
     for sentence in sentences(seed, **options):  # type: ignore[arg-type]
         for word in sentence:
             if word.end > duration_s:
@@ -202,22 +211,24 @@ def speech(duration_s: float, seed: int = 0, **options: object) -> Iterator[Tone
 
 
 def random_numbers(count: int, seed: int = 0) -> list[int]:
-    """All numbers in random order, each once."""
+    """Return `count` different numbers of words in random order."""
     return random.Random(seed).sample(range(VOCABULARY), count)
 
 
 # -- decode ----------------------------------------------------------------------------------------------------------
-# Each tone is one bin of a transform as long as a symbol. The symbols of neighbouring hops share all but one
-# hop, so the transform is the sum over its hops, which takes an eighth of the work.
-_CYCLES = np.rint(_ALL_HZ * SYMBOL_S)[None, :] / _SYMBOL  # of each tone, in a sample
+# The power of each tone is one bin of a Fourier transform as long as a symbol (8 hops). Such a transform is the sum of
+# the transforms of its 8 hops, each turned in phase (_TURNS). The transform of a hop is computed once and used in the 8
+# symbols that contain the hop, which takes an eighth of the work.
+_CYCLES = np.rint(_ALL_HZ * SYMBOL_S)[None, :] / _SYMBOL  # cycles of each tone per sample
 _KERNEL = np.exp(-2j * np.pi * _CYCLES * np.arange(_HOP)[:, None])
 _KERNEL = np.concatenate([_KERNEL.real, _KERNEL.imag], axis=1).astype(np.float32)
 _TURNS = np.exp(-2j * np.pi * _CYCLES * _HOP * np.arange(_STEP)[:, None]).astype(np.complex64)
-_BATCH = 104  # hops in one matrix product: OpenBLAS runs larger ones in threads that cost ten times the work
+_BATCH = 104  # hops per matrix product: OpenBLAS runs larger products in threads, which cost ten times the CPU time
 
 
 def _purities(samples: Samples) -> Samples:
-    """float32[frames, 17]: the share of each tone in the energy of the 32 ms from each hop (4 ms) on."""
+    """Return float32[frames, 17]: the share of each of the 17 tones in the energy of a frame. Frames are as long as a
+    symbol (32 ms) and start every hop (4 ms)."""
     frames = (len(samples) - _SYMBOL) // _HOP + 1
     count = frames + _STEP - 1
     hops = np.zeros((-(-count // _BATCH) * _BATCH, _HOP), dtype=np.float32)
@@ -234,22 +245,23 @@ def _purities(samples: Samples) -> Samples:
 
 
 class ToneDecoder:
-    """Reads tone words from mono float32 at 16 kHz. The size of the pieces of signal does not affect the words."""
+    """Finds tone words in mono float32 at 16 kHz. The words do not depend on how the signal is split into calls."""
 
     def __init__(self) -> None:
-        self._samples: Samples = np.zeros(0, dtype=np.float32)  # not yet in a whole window
-        self._purities: Samples = np.zeros((0, len(_ALL_HZ)), dtype=np.float32)  # of the hops from `_first` on
-        self._first = 0
-        self._free_from = 0  # hop before which no further word may start
+        self._samples: Samples = np.zeros(0, dtype=np.float32)  # samples that are too few for a frame
+        # The results of the function `_purities` for the frames that are not decided yet.
+        self._purities: Samples = np.zeros((0, len(_ALL_HZ)), dtype=np.float32)
+        self._first = 0  # hop at which the first row of `_purities` starts
+        self._free_from = 0  # the next word starts at this hop or later
 
     def feed(self, samples: Samples) -> list[ToneWord]:
-        """Add samples. Returns the words that are certain now."""
+        """Add samples. Returns the words whose start later samples cannot change."""
         self._take(samples)
         return self._scan()
 
     def flush(self) -> list[ToneWord]:
-        """Returns the undecided words at the end of the signal."""
-        # The best position of a word at the end may be slightly after the last sample.
+        """End the signal. Returns the remaining words."""
+        # Add silence: the best position of the last word may be so late that it ends slightly after the last sample.
         self._take(np.zeros(_HOP * (_MARGIN + 2), dtype=np.float32))
         return self._scan()
 
@@ -282,7 +294,7 @@ class ToneDecoder:
             hop = self._first + place + _between(score, place)
             words.append(ToneWord(number, max(0.0, hop * _HOP / DECODE_RATE)))
             self._free_from = self._first + place + _SPAN
-        # One hop before the next start stays, to interpolate a peak there.
+        # Keep one hop before the next possible start of a word: `_between` needs both neighbours of a peak.
         self._purities = purity[usable - 1 :] if usable > 1 else purity
         self._first += max(0, usable - 1)
         self._free_from = max(self._free_from, self._first + (1 if usable > 1 else 0))
@@ -290,7 +302,8 @@ class ToneDecoder:
 
 
 def _between(score: Samples, place: int) -> float:
-    """Position of the peak between hops. The peak is a triangle, the autocorrelation of a symbol."""
+    """Interpolate the peak of `score` at `place`. Returns the distance of the real peak from `place`, in hops (-0.5 to
+    0.5). The peak is a triangle, because it is the autocorrelation of a symbol."""
     if not 0 < place < len(score) - 1:
         return 0.0
     left, centre, right = (float(v) for v in score[place - 1 : place + 2])
@@ -299,7 +312,7 @@ def _between(score: Samples, place: int) -> float:
 
 
 def decode(samples: Samples) -> list[ToneWord]:
-    """The tone words in mono float32 samples at 16 kHz, with times that are exact to a few milliseconds."""
+    """Return the tone words in mono float32 samples at 16 kHz. Their times are exact to a few milliseconds."""
     decoder = ToneDecoder()
     words = []
     for at in range(0, len(samples), _PIECE):
@@ -308,5 +321,5 @@ def decode(samples: Samples) -> list[ToneWord]:
 
 
 def decode_pcm16(pcm: bytes) -> list[ToneWord]:
-    """The tone words in 16-bit little-endian PCM at 16 kHz."""
+    """Return the tone words in 16-bit little-endian mono PCM at 16 kHz."""
     return decode(np.frombuffer(pcm, dtype="<i2").astype(np.float32) / 32768)

@@ -15,7 +15,8 @@ RATE = 48000
 
 @dataclass(frozen=True, slots=True)
 class TrackFile:
-    """A container format and the codec of its tracks."""
+    """A container format. `muxer`: FFmpeg's name of the format. `ending`: of file names. `coding`: codec of the audio
+    tracks. `picture`: codec of a video track, if the format needs one."""
 
     muxer: str
     ending: str
@@ -43,7 +44,8 @@ def write_tracks(
     *,
     default: int | None = None,
 ) -> Path:
-    """Write each float32[n] at 48 kHz as a mono track. `default`: index of the track with the default flag, from 0."""
+    """Write each of `signals`, float32[n] at 48 kHz, as a mono track. Returns the path. `tags`: metadata of each track.
+    `default`: index (from 0) of the only track with the default flag; None leaves the flags to the muxer."""
     with av.open(str(path), "w", format=kind.muxer) as container:
         picture = container.add_stream(kind.picture, rate=25) if kind.picture else None
         if picture is not None:

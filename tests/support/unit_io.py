@@ -1,5 +1,8 @@
-"""Refuses sockets and processes while a unit test runs. The hook sees those of Python itself, but not
-those of native libraries (the object store client)."""
+"""Prevents unit tests from using the network and from starting processes.
+
+An audit hook (`sys.addaudithook`) sees the sockets and processes that Python opens, but not those of native libraries
+such as the client of object stores.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ class UnitTestIO(RuntimeError):
 class _Watch:
     def __init__(self) -> None:
         self.violations: list[str] = []
-        # Servers of session fixtures run in threads of this process.
+        # These threads may use the network: they run the servers of fixtures with the scope `session`.
         self.older_threads = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
 
 
@@ -32,6 +35,7 @@ _current: _Watch | None = None
 
 
 def _violation(event: str, args: tuple[Any, ...]) -> str | None:
+    """Return what an audit event does that a unit test must not do, or None if the event is allowed."""
     if event in _PROCESS_EVENTS:
         return f"starts a process ({event} {args[:2]})"
     if event not in _NETWORK_EVENTS:
@@ -40,7 +44,7 @@ def _violation(event: str, args: tuple[Any, ...]) -> str | None:
     if event in {"socket.connect", "socket.bind"} and isinstance(address, str | bytes):
         return None  # a Unix socket is a file
     if event == "socket.sendmsg" and (len(args) < 2 or args[1] is None):
-        return None  # on a socket pair
+        return None  # no address: the socket is connected, such as one of a socket pair
     return f"uses the network ({event} {address!r})"
 
 
@@ -60,8 +64,8 @@ _installed = False
 
 @contextmanager
 def no_io() -> Iterator[list[str]]:
-    """Network sockets and processes raise UnitTestIO within. Yields the list of those that were tried, since the code
-    under test may catch the error. May be nested; the innermost one counts."""
+    """Context manager in which the use of network sockets and processes raises UnitTestIO. Yields a list of all
+    attempts, because the code under test may catch the error. In nested contexts, only the innermost one lists them."""
     global _current, _installed  # noqa: PLW0603  an audit hook belongs to the process and cannot be removed
     if not _installed:
         sys.addaudithook(_hook)

@@ -1,4 +1,4 @@
-"""An event loop whose clock jumps to the next timer instead of waiting: an hour of pacing takes a second."""
+"""An event loop whose clock jumps to the next timer instead of waiting, so that an hour of streaming takes a second."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 class _JumpingSelector(selectors.SelectSelector):
-    """Advances the clock by the time that the loop would wait for a timer."""
+    """A selector that does not wait: it advances the clock `now` by the time that the loop would wait for a timer."""
 
     now = 0.0
 
@@ -25,7 +25,8 @@ class _JumpingSelector(selectors.SelectSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """`time()` starts at 0 and is exact. Tasks must not wait for sockets, threads or processes."""
+    """An event loop whose `time()` starts at 0 and advances only when all tasks wait. Tasks must not wait for sockets,
+    threads or processes."""
 
     def __init__(self) -> None:
         self._jumping = _JumpingSelector()

@@ -1,4 +1,4 @@
-"""Waits for conditions with a timeout, which replaces fixed sleeps."""
+"""Waits until conditions are true, with a timeout. Tests use this instead of sleeps of fixed length."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 
 
 class WaitTimeoutError(AssertionError):
-    """A condition did not become true in time. Fails the test with the name of the condition."""
+    """A condition did not become true in time. The message has the description of the condition. An AssertionError, so
+    that the test counts as failed."""
 
 
 def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float = 10.0, poll_s: float = 0.01) -> Any:
@@ -28,7 +29,8 @@ def wait_until(predicate: Callable[[], Any], description: str, timeout_s: float 
 async def async_wait_until(
     predicate: Callable[[], Any | Awaitable[Any]], description: str, timeout_s: float = 10.0, poll_s: float = 0.01
 ) -> Any:
-    """`wait_until` for the event loop. The predicate may be a coroutine function; the timeout applies to it as well."""
+    """Return the predicate's first truthy value without blocking the event loop. The predicate may be a coroutine
+    function. Raises WaitTimeoutError after `timeout_s` seconds, even while the predicate's coroutine runs."""
     try:
         async with asyncio.timeout(timeout_s):
             while True:

@@ -1,4 +1,4 @@
-"""Selects and names the audio tracks of a container (pure).
+"""Selects and names the audio tracks of a container. No I/O.
 
 Track numbers start at 1 and follow the order of the container. Each track is an audio stream with its own channels.
 """
@@ -12,10 +12,10 @@ from typing import Final, Literal
 from worker.errors import NoSuchTrack
 
 TrackSelection = Literal["all"] | int | None
-"""The number of a track from 1, `all` to read each track as a channel, or None for the container's default track."""
+"""The number of a track (from 1), `all` to read each track as a channel, or None for the container's default track."""
 MAX_TRACKS: Final = 1024
 SILENT_PEAK: Final = 10 ** (-70 / 20)
-"""Peak (full scale 1.0) below which a track counts as silent: -70 dBFS."""
+"""A track whose peak (full scale 1.0) is below this, -70 dBFS, counts as silent."""
 _MAX_LISTED: Final = 16
 _MAX_NAME_CHARS: Final = 64
 _UNKNOWN_LANGUAGES: Final = ("", "und", "mis", "zxx", "unknown")
@@ -39,7 +39,8 @@ class Track:
 
     @classmethod
     def tagged(cls, number: int, language: str, *titles: str) -> Track:
-        """Create a track from the raw tags of the file. The first useful title of `titles` is used."""
+        """Create a track from the raw tags of the file. The title is the first of `titles` that is not empty and not
+        the default of a muxer."""
         names = (_cleaned(title) for title in titles)
         title = next((name for name in names if name and name not in _MUXER_TITLES), "")
         language = _cleaned(language).lower()
@@ -65,12 +66,12 @@ def parse_track(value: object) -> TrackSelection:
 
 
 def default_track(defaults: Sequence[bool]) -> int:
-    """Index (from 0) of the track that players choose: the first one marked as default, else the first."""
+    """Return the index (from 0) of the track that players choose: the first one marked as default, else the first."""
     return list(defaults).index(True) if True in defaults else 0
 
 
 def check_track(selection: TrackSelection, tracks: Sequence[Track], shown: object) -> None:
-    """Raises NoSuchTrack, with a list of the existing tracks, if the container lacks the selected track.
+    """Check that the container has the selected track. Raises NoSuchTrack, whose text lists the existing tracks.
 
     `shown` names the source in the message.
     """
@@ -81,13 +82,13 @@ def check_track(selection: TrackSelection, tracks: Sequence[Track], shown: objec
 
 
 def listed(tracks: Sequence[Track]) -> str:
-    """The tracks as text for messages; a long list is shortened."""
+    """Format the tracks for messages; a long list is shortened."""
     more = f" and {len(tracks) - _MAX_LISTED} more" if len(tracks) > _MAX_LISTED else ""
     return ", ".join(map(str, tracks[:_MAX_LISTED])) + more
 
 
 def choice_warning(tracks: Sequence[Track], number: int) -> str | None:
-    """The warning that a container has further audio tracks, or None."""
+    """Return a warning if the container has other audio tracks than track `number`, which is read; else None."""
     if len(tracks) < 2:
         return None
     return (
@@ -97,13 +98,13 @@ def choice_warning(tracks: Sequence[Track], number: int) -> str | None:
 
 
 def silence_warning(tracks: Sequence[Track], number: int) -> str:
-    """The warning that track `number` is silent while other tracks may contain speech."""
+    """Return the warning that track `number` is silent while other tracks may contain speech."""
     others = listed([track for track in tracks if track.number != number])
     return f"audio track {number}, which was read, is silent; there are also {others}; choose with --track"
 
 
 def labels(tracks: Sequence[Track]) -> tuple[str, ...]:
-    """A unique name for each track: its language, title or number."""
+    """Return a unique name for each track: its language, title or number."""
     names: list[str] = []
     for track in tracks:
         unique = [name for name in (track.language, track.title) if name and _is_unique(name, tracks, names)]

@@ -1,9 +1,10 @@
 """Finds sound above steady background noise: hiss, hum, a fan, line noise.
 
-In a pause of speech over noise, the level is nearly constant. The lowest steady stretches within some seconds give the
-noise floor and its spread. Sound clearly above the floor is foreground. Music, speech without a pause and a babble of
-voices have no such stretch: the noise floor is unknown, and everything counts as foreground. Callers drop text and
-move times only where the audio gives evidence for it, so an unknown floor changes nothing.
+When a speaker pauses and only noise remains, the level is nearly constant. The noise floor and its spread are taken
+from the quietest ranges of 0.3 s with a steady level (called stretches here) within some seconds. Sound clearly above
+the floor is foreground. Music, speech without a pause and a babble of voices have no steady stretch: the noise floor is
+unknown, and everything counts as foreground. Callers drop text and move times only where the audio is known to be
+noise, so an unknown floor changes nothing.
 """
 
 from __future__ import annotations
@@ -18,51 +19,55 @@ Levels = npt.NDArray[np.float32]
 
 STEPS_PER_DB: Final = 2
 MIN_DBFS: Final = -100.0
-"""Levels are stored as a byte: 0 at `MIN_DBFS` and below, in steps of half a decibel."""
+"""Each level is stored as a byte: 0 for `MIN_DBFS` and below, one more for each half decibel above."""
 UNKNOWN_LEVEL: Final = 255
 """Stored byte of a window whose level was never measured."""
 BLOCK_WINDOWS: Final = 100
 """Number of windows (of 10 ms) that share a threshold."""
 STRETCH_WINDOWS: Final = 30
-"""Number of windows of a steady stretch: longer than plosives and most sounds of speech."""
+"""Length of a steady stretch in windows (0.3 s): longer than plosives and most other speech sounds."""
 HOP_WINDOWS: Final = 5
-"""Number of windows between the starts of two examined stretches."""
+"""The stretches that are examined start every this many windows, so they overlap."""
 REACH_BLOCKS: Final = 8
 """Number of blocks before and after a block in which its noise floor is searched."""
 STEADY_DB: Final = 6.0
 """Maximum difference between the highest and the lowest level of a steady stretch."""
 SAME_DB: Final = 2.0
-"""Stretches at most this far above the lowest one belong to the same noise."""
+"""Steady stretches count as noise if their mean level is at most this far above that of the quietest stretch."""
 MIN_STRETCHES: Final = 4
-"""Minimum number of steady stretches for a noise floor. Stretches overlap, so four span 0.45 s; a shorter steady sound
-may be a breath or a long vowel."""
+"""Minimum number of steady stretches for a noise floor. Stretches overlap, so four of them span only 0.45 s. A steady
+sound that is shorter may be a breath or a long vowel."""
 ONSET_DB: Final = 3.0
-"""A run of foreground begins this far above the floor, and continues while the level is `EDGE_DB` above it."""
+"""A range of foreground (a run) needs a level this far above the floor at least once, and lasts while the level is
+`EDGE_DB` above the floor."""
 EDGE_DB: Final = 2.0
 MIN_CONTRAST_DB: Final = 15.0
-"""Minimum distance between the floor and the loudest twentieth of the time. In stronger noise, weak words would count
-as noise."""
+"""Minimum difference between the floor and the level that the loudest 5 % of the windows exceed. With less, the noise
+is so strong that weak words would count as noise."""
 MAX_BURST_SHARE: Final = 0.05
-"""Maximum share of the time in which the noise itself may exceed the threshold."""
+"""Maximum share of the time without loud sound in which noise may exceed the threshold. With more, the floor is
+unknown."""
 BRIDGE_WINDOWS: Final = 5
-"""Maximum number of windows below the threshold within a run."""
+"""Maximum number of windows below the threshold that do not end a run."""
 CONTEXT_WINDOWS: Final = 2 * BLOCK_WINDOWS
-"""Number of windows before and after a queried range that are examined too: a run may begin or end there."""
+"""Number of windows before and after a queried range that are examined too, because a run may extend beyond the
+range."""
 
 
 _DBFS: Final = np.append(np.arange(UNKNOWN_LEVEL) / STEPS_PER_DB + MIN_DBFS, 1000).astype(np.float32)
-"""Level of each stored byte; an unknown level is far above 0."""
+"""Level in dBFS by stored byte. `UNKNOWN_LEVEL` decodes to 1000 dBFS: such a window is foreground, and never noise."""
 
 
 class Threshold(NamedTuple):
-    """Levels in dBFS: a run needs `onset_db` once, and lasts while the level is at least `edge_db`."""
+    """The levels in dBFS that define a run of foreground: it reaches `onset_db` at least once, and lasts while the
+    level is at least `edge_db`."""
 
     onset_db: float
     edge_db: float
 
 
 ALL_FOREGROUND: Final = Threshold(-1000.0, -1000.0)
-"""The threshold where the noise floor is unknown."""
+"""The threshold of blocks whose noise floor is unknown: every level is above it."""
 
 
 def encode_levels(mean_squares: npt.NDArray[np.float32]) -> bytes:
@@ -74,10 +79,10 @@ def encode_levels(mean_squares: npt.NDArray[np.float32]) -> bytes:
 
 
 class Foreground:
-    """Levels of the recently streamed part of a file, and the runs above its noise floor.
+    """Stores the levels of the recently streamed part of a file, and finds the runs above its noise floor.
 
-    Positions are in samples of the file. All windows belong to one grid, so every session that streams a position
-    measures it with the same window. `window`: samples per window.
+    Positions are in samples of the file. All windows belong to one grid, so a session that streams audio again measures
+    the same windows. `window`: samples per window.
     """
 
     def __init__(self, window: int) -> None:
@@ -85,17 +90,20 @@ class Foreground:
         self._origin: int | None = None  # position of the first window
         self._levels = bytearray()
         self._steady: dict[int, list[tuple[float, float]]] = {}
-        """By complete block: mean level and rise of its steady stretches."""
+        """For each complete block (by number), its steady stretches: mean level, and how far the highest level is above
+        the mean."""
         self._thresholds: dict[int, Threshold] = {}
-        """By block whose neighbours are complete."""
+        """The threshold of each block (by number) after which `REACH_BLOCKS` blocks are complete, so that it cannot
+        change."""
 
     def on_grid(self, position: int) -> int:
-        """The start of the window that contains `position`. A session that begins there measures the same windows."""
+        """Return the start of the window that contains `position`. A session that begins there measures the same
+        windows as earlier sessions."""
         return position if self._origin is None else position - (position - self._origin) % self._window
 
     def add(self, start: int, levels: bytes) -> None:
-        """Add the levels of the windows from position `start` on. Later levels are dropped: a resumed session sends
-        that audio again."""
+        """Add the levels of the windows from position `start` on. Stored levels of later positions are dropped, because
+        a resumed session sends that audio again."""
         if not levels:
             return
         if self._origin is None:
@@ -123,7 +131,7 @@ class Foreground:
             self._thresholds = {n - blocks: t for n, t in self._thresholds.items() if n >= blocks}
 
     def runs(self, start: float, end: float) -> list[tuple[float, float]]:
-        """The ranges (start, end) between two positions that may be foreground."""
+        """Return the ranges (start, end) between two positions that may be foreground."""
         if self._origin is None or end <= start:
             return [(start, end)]
         first = max(0, int((start - self._origin) // self._window) - CONTEXT_WINDOWS)
@@ -131,13 +139,13 @@ class Foreground:
         if first >= last:
             return [(start, end)]
         own = [self._threshold(n) for n in range(first // BLOCK_WINDOWS, (last - 1) // BLOCK_WINDOWS + 1)]
-        if ALL_FOREGROUND in own:  # a threshold for only some blocks would create edges where the sound has none
+        if ALL_FOREGROUND in own:  # otherwise edges of blocks would look like edges of sounds
             return [(start, end)]
         flags = self._flags(first, last, own)
         edges = np.flatnonzero(np.diff(np.concatenate([[False], flags, [False]])))
         places = (edges + first) * self._window + self._origin
         found = [(float(a), float(b)) for a, b in zip(places[::2], places[1::2], strict=True)]
-        # The levels before and after the added range are unknown, so that audio counts as foreground.
+        # Audio before and after the stored levels counts as foreground, because its level is unknown.
         known_from, known_to = first * self._window + self._origin, last * self._window + self._origin
         if start < known_from:
             found.insert(0, (start, known_from))
@@ -148,7 +156,8 @@ class Foreground:
     # -- thresholds ------------------------------------------------------------------------------------------------
 
     def _flags(self, first: int, last: int, own: list[Threshold]) -> npt.NDArray[np.bool_]:
-        """Whether each window is foreground, with short gaps filled."""
+        """Return whether each window from `first` to `last` is foreground, with short gaps filled. `own`: the threshold
+        of each block of the range."""
         level = self._db(first, last)
         numbers = np.arange(first, last) // BLOCK_WINDOWS
         onset = np.array([t.onset_db for t in own])[numbers - numbers[0]]
@@ -189,9 +198,11 @@ class Foreground:
         return found if self._is_steady(number, floor, found) else ALL_FOREGROUND
 
     def _is_steady(self, number: int, floor: float, threshold: Threshold) -> bool:
-        """Whether sound near a block is far above the noise, and the noise is rarely above the threshold.
+        """Check that the loudest sound near a block is far above the noise floor, and that noise is rarely above the
+        threshold.
 
-        Otherwise bursts of noise would count as words, and weak words as noise."""
+        Otherwise bursts of noise would count as words, and weak words as noise. Runs whose peak is in the lower half
+        between floor and loud sound count as noise here."""
         level = self._db(
             max(0, number - REACH_BLOCKS) * BLOCK_WINDOWS,
             min(len(self._levels), (number + REACH_BLOCKS + 1) * BLOCK_WINDOWS),
@@ -214,7 +225,8 @@ class Foreground:
         return weak <= MAX_BURST_SHARE * rest
 
     def _stretches(self, number: int) -> list[tuple[float, float]]:
-        """For each steady stretch that begins in a block: its mean level, and how far its highest level is above it."""
+        """Return, for each steady stretch that begins in a block, its mean level and how far its highest level is above
+        the mean."""
         if number in self._steady:
             return self._steady[number]
         level = self._db(
@@ -234,7 +246,7 @@ class Foreground:
         return len(self._levels) >= (number + 1) * BLOCK_WINDOWS + STRETCH_WINDOWS
 
     def _db(self, first: int, last: int) -> Levels:
-        """Levels in dBFS of the windows from `first` to `last`; unknown levels are far above 0."""
+        """Decode the levels in dBFS of the windows from `first` to `last`. An unknown level is far above 0 dBFS."""
         found: Levels = _DBFS[np.frombuffer(self._levels[first:last], np.uint8)]
         return found
 
@@ -245,7 +257,8 @@ class Foreground:
 
 
 def _smooth(level: Levels) -> Levels:
-    """The mean of each level and its two neighbours. Shifted sums take a tenth of the time of a sliding window view."""
+    """Replace each level by its mean with both neighbours. Shifted sums take a tenth of the time of a sliding window
+    view."""
     if len(level) < 2:
         return level
     smooth = np.empty_like(level)

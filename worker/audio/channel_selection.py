@@ -1,7 +1,7 @@
-"""Selects the channels and audio tracks of a job, and names them (pure).
+"""Selects the channels and audio tracks of a job, and names them. No I/O.
 
-In options, names and documents, channel numbers start at 1. In the code they start at 0, and None means that all
-channels are mixed.
+In options, names and documents, channel numbers start at 1. In the code they start at 0, and None stands for the mix of
+all channels.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def parse_channels(value: object) -> Channels:
 def parse_names(value: object) -> tuple[str, ...]:
     """Parse channel names: a sequence, or a text like `agent, customer`, in the order of the channels.
 
-    Raises ValueError for names that are empty, too long, repeated, or the number of another channel."""
+    Raises ValueError for names that are empty, too long, repeated, or equal to the number of another channel."""
     parts = value.replace(";", ",").split(",") if isinstance(value, str) and value.strip() else value or ()
     if not isinstance(parts, (list, tuple)) or not all(isinstance(part, str) for part in parts):
         raise ValueError("must be names, in the order of the channels")
@@ -59,13 +59,13 @@ def parse_names(value: object) -> tuple[str, ...]:
 
 
 def check_selection(channels: Channels, track: TrackSelection) -> None:
-    """Raises ValueError if one channel is selected together with all tracks."""
+    """Check that a single channel is not selected together with all tracks. Raises ValueError."""
     if track == "all" and isinstance(channels, int):
         raise ValueError(f"all tracks have no channel {channels}: give the number of a track, or no channel")
 
 
 def check_names(channels: Channels, names: Sequence[str], track: TrackSelection = None) -> None:
-    """Raises ValueError for names that no selected channel would use."""
+    """Check that a selected channel uses the names. Raises ValueError."""
     if names and channels == "mix" and track != "all":
         raise ValueError("names of channels go with split, or with the number of a channel")
     if isinstance(channels, int) and 1 < len(names) < channels:
@@ -80,7 +80,7 @@ class ChannelSelection:
     names: tuple[str, ...] = ()
     """Names in the order of the channels. If one channel is requested, a single name belongs to that channel."""
     track: TrackSelection = None
-    """`all`: each audio track is a channel, with its own channels mixed."""
+    """With `all`, each audio track is one channel: the channels inside a track are mixed."""
 
     def for_tracks(self, tracks: Sequence[Track], shown: object) -> ChannelSelection:
         """Adapt the selection to a source with these tracks. For `all` tracks, missing names come from the tracks'
@@ -100,17 +100,18 @@ class ChannelSelection:
         return 1 if self.track == "all" else self.track
 
     def count_in(self, info: AudioInfo) -> int:
-        """The number of channels of a source, or of its tracks if all tracks are selected."""
+        """Return the number of channels of a source, or the number of its tracks if all tracks are selected."""
         return len(info.tracks) if self.track == "all" else info.channels
 
     def reader_of(self, channel: int | None) -> tuple[int | None, int | None]:
-        """The arguments `channel` and `track` of `open_source` for a channel that `channels_in` returned."""
+        """Return the arguments `channel` and `track` of `open_source` for a channel that `channels_in` returned."""
         if self.track == "all":
             return None, None if channel is None else channel + 1
         return channel, self.track
 
     def channels_in(self, count: int, shown: object) -> tuple[int | None, ...]:
-        """The selected channels (from 0) of a source with `count` channels; (None,) to mix them, or for a mono source.
+        """Return the selected channels (from 0) of a source with `count` channels. (None,) if they are mixed, or if
+        there is only one.
 
         `shown` names the source in messages. Raises NoSuchChannel."""
         if isinstance(self.channels, int) and self.channels > count:
@@ -121,7 +122,8 @@ class ChannelSelection:
         return tuple(range(count)) if self.channels == "split" else (self.channels - 1,)
 
     def name(self, channel: int | None) -> str | None:
-        """The label for the words of a channel (from 0, or None if mixed), or None if the words have no label."""
+        """Return the label for the words of `channel` (from 0, or None if all are mixed), or None if these words get no
+        label."""
         if isinstance(self.channels, int):
             names = self.names * self.channels if len(self.names) == 1 else self.names
             return names[self.channels - 1] if names else None
@@ -130,7 +132,8 @@ class ChannelSelection:
         return self.names[channel] if channel < len(self.names) else str(channel + 1)
 
     def warnings(self, count: int) -> tuple[str, ...]:
-        """Warnings about the selection for a source with `count` channels (tracks if all tracks are selected)."""
+        """Return warnings about the selection for a source with `count` channels, or tracks if all tracks are
+        selected."""
         if self.channels != "split" or len(self.names) <= count:
             return ()
         there = "has only one channel, so nothing was split" if count == 1 else f"has only {count} channels"
@@ -143,7 +146,8 @@ class ChannelSelection:
         shown: object,
         begun_track: TrackSelection = None,
     ) -> None:
-        """Raises BadJob if an earlier attempt used other channels (`begun`) or another track (`begun_track`)."""
+        """Check that an earlier attempt used the same channels (`begun`) and the same track (`begun_track`). Raises
+        BadJob."""
         if begun_track != self.track:
             raise BadJob(f"{shown}: an earlier attempt used another audio track; submit the job again to start over")
         if tuple(begun) != tuple(channels):

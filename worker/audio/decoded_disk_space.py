@@ -22,7 +22,7 @@ class TooLarge(Exception):
 
 
 class SpaceInUse(Exception):
-    """Other jobs of this process use the space now. Retryable: a later attempt may succeed."""
+    """Other jobs of this process use the disk space now. Retryable: a later attempt may succeed."""
 
 
 class DecodedSpace:
@@ -40,11 +40,12 @@ class DecodedSpace:
         return self._used
 
     def for_job(self) -> JobSpace:
-        """A new account for one job."""
+        """Create the account of one job."""
         return JobSpace(self)
 
     def check(self, job: int, more: int) -> None:
-        """Check `more` bytes for a job that uses `job` bytes. Raises TooLarge, SpaceInUse, OSError for a full disk."""
+        """Check that a job that uses `job` bytes may use `more` bytes. Raises TooLarge, SpaceInUse, OSError for a full
+        disk."""
         if job + more > self.job_bytes:
             limit = f"{self.job_bytes / 1e9:g} GB (STT_DECODED_JOB_MAX_GB)"
             raise TooLarge(f"its decoded audio takes more than {limit}; split the file, or raise the limit")
@@ -57,7 +58,7 @@ class DecodedSpace:
             raise OSError(errno.ENOSPC, f"{free / 1e9:.1f} GB are left, {more / 1e9:.1f} GB are needed, {rest}")
 
     def take(self, job: int, count: int) -> None:
-        """Reserve `count` bytes for a job that uses `job` bytes. Raises as `check`."""
+        """Reserve `count` bytes for a job that uses `job` bytes. Raises the errors of `check`."""
         with self._lock:
             self.check(job, count)
             self._used += count
@@ -77,7 +78,8 @@ class JobSpace:
         self._reserved = 0
 
     def expect(self, count: float) -> None:
-        """Check for `count` bytes before a long decoding begins. Raises TooLarge, SpaceInUse, OSError."""
+        """Check that `count` bytes are free before a long decoding begins, without reserving them. Raises TooLarge,
+        SpaceInUse, OSError."""
         self._space.check(0, int(count))
 
     def take(self, count: int) -> None:
@@ -99,7 +101,7 @@ UNBOUNDED: Final = DecodedSpace(float("inf"), 1e18, 0)
 
 @lru_cache(maxsize=8)
 def decoded_space(total_gb: float, job_gb: float, free_gb: float) -> DecodedSpace:
-    """The shared instance of this process for these limits, in GB."""
+    """Return the instance that all jobs of this process share. The limits are in GB."""
     return DecodedSpace(total_gb * 1e9, min(total_gb, job_gb) * 1e9, free_gb * 1e9)
 
 

@@ -1,4 +1,4 @@
-"""File name extensions of audio that libsndfile reads, and of other media (pure)."""
+"""File name extensions of audio that libsndfile reads, and of other media. No I/O."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Final
 
 _AUDIO: Final = (
-    # The formats that libsndfile 1.2.2 lists, with their usual extensions. Headerless data (.raw) is missing, because
-    # its rate and coding would be a guess. The last line has the formats of telephone systems.
+    # The formats that libsndfile 1.2.2 lists, with their usual extensions. Headerless data (.raw) is not included,
+    # because its rate and coding would be a guess. The last line has formats of telephone systems.
     "wav wave wavex bwf rf64 w64 flac ogg oga opus mp3 mp2 mp1 mpga aif aiff aifc au snd caf voc sf ircam nist sph "
     "pvf paf fap avr svx 8svx iff htk mat mat4 mat5 xi sds sd2 wve mpc2k "
     "gsm vox"
@@ -26,14 +26,14 @@ def _ending(path: Path) -> str:
 
 
 def is_audio_name(path: Path) -> bool:
-    """Whether the extension is one that libsndfile opens; upper and lower case are equal.
+    """Whether libsndfile opens files with the extension of `path`. Ignores the case.
 
-    Hidden files do not count: on disks with another file system, macOS writes `._call.wav` next to `call.wav`, which
-    has no audio.
+    Returns False for hidden files: on disks with another file system, macOS writes next to `call.wav` a file
+    `._call.wav`, which contains no audio.
     """
     return not path.name.startswith(".") and _ending(path) in AUDIO_ENDINGS
 
 
 def is_other_media_name(path: Path) -> bool:
-    """Whether the extension belongs to media that libsndfile does not open. Lets a folder scan report such files."""
+    """Whether the extension belongs to media that libsndfile does not open. A folder scan reports such files."""
     return not path.name.startswith(".") and _ending(path) in OTHER_MEDIA_ENDINGS

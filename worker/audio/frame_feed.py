@@ -20,14 +20,16 @@ PACED_BLOCK_S: Final = 0.5
 and one process may run hundreds of paced sessions."""
 
 Piece = tuple[int, int | None]
-"""(start, end) in samples at the wire rate, `end` excluded; None continues to the end of the source."""
+"""A range of a source: (start, end) in samples at the wire rate (see `frames`), `end` excluded. If `end` is None, the
+range continues to the end of the source."""
 
 
 class FrameFeed:
-    """An iterator of frames with `seek`, and `push_back` for one frame. Positions are in samples at `rate` Hz."""
+    """An iterator over the PCM frames of a source. `seek` moves it to any position, `push_back` returns one frame to
+    it. Positions are in samples at `rate` Hz."""
 
     def __init__(self, source: Audio, rate: int, frame_samples: int, pieces: Sequence[Piece] = ((0, None),)) -> None:
-        """`pieces`: the ranges of the source to stream, in order. No frame contains samples of two pieces.
+        """`pieces`: the ranges of the source to stream, in order. No frame contains samples of two ranges.
         `frame_samples`: samples per frame."""
         self._source = source
         self._rate = rate
@@ -41,11 +43,11 @@ class FrameFeed:
         self.exhausted = False
 
     async def seek(self, position: int, until: int | None = None) -> None:
-        """Move to `position` (also backwards), or to the next piece if it is between two. Frames end at `until`, if
-        given.
+        """Move to `position`, forward or backward. If it is between two of the ranges to stream (`pieces`), the next
+        range begins. `until`: position of the end of the frames, or None for the end of the source.
 
-        Decoding runs in a thread: codings without exact seek decode all earlier audio first. Raises DamagedSource if
-        nothing can be decoded."""
+        Decoding runs in a thread, because codings without exact seek must decode all earlier audio first. Raises
+        DamagedSource if nothing can be decoded."""
         if position == self.position and until == self._until:
             return
         self._until = until
@@ -74,7 +76,7 @@ class FrameFeed:
             raise
 
     def within(self, start: int, end: int) -> list[tuple[int, int]]:
-        """The ranges between `start` and `end` that the feed streams, in order, without the skipped ones."""
+        """Return the ranges between `start` and `end` that are streamed, in order. Skipped ranges are left out."""
         parts = ((max(start, first), end if last is None else min(end, last)) for first, last in self._pieces)
         return [(first, last) for first, last in parts if last > first]
 
@@ -119,7 +121,7 @@ class FrameFeed:
 
 
 def _first(chunks: Iterator[bytes], samples: int) -> Iterator[bytes]:
-    """The first `samples` samples of consecutive PCM."""
+    """Yield the first `samples` samples of consecutive chunks of PCM."""
     left = samples * BYTES_PER_SAMPLE
     for chunk in chunks:
         if len(chunk) >= left:

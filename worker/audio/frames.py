@@ -1,4 +1,5 @@
-"""Cuts audio into PCM frames for the wire: signed 16 bit, little-endian, mono. Only the last frame may be shorter."""
+"""Cuts audio into the PCM frames that are sent to the service: signed 16 bit, little-endian, mono. Only the last frame
+may be shorter. The wire rate is the sample rate of these frames."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ from worker.audio.source import Audio
 
 BYTES_PER_SAMPLE: Final = 2
 SILENT_DBFS: Final = -120.0
-"""Level reported for digital silence."""
+"""Level that `level_dbfs` returns for digital silence; also its minimum."""
 
 _FULL_SCALE: Final = np.float32(32768)
 
@@ -66,11 +67,11 @@ def wire_frames(
     first_samples: int | None = None,
     block_s: float | None = None,
 ) -> Iterator[bytes]:
-    """The source from `start_s` (seconds) to its end, as PCM frames at `sample_rate` Hz: decode, resample, cut.
+    """Decode, resample and cut the source from `start_s` (seconds) to its end into PCM frames at `sample_rate` Hz.
 
-    The first sample is the source's sample nearest to `start_s`. A 16-bit mono source with `sample_rate` is sent
-    unchanged. `frame_samples`, `first_samples`: see `pcm_frames`. `block_s`: seconds to decode and resample at a time,
-    by default one frame. Raises DamagedSource if nothing can be decoded.
+    The first sample is the source's sample nearest to `start_s`. The samples of a 16-bit mono source with the rate
+    `sample_rate` are not changed. `frame_samples`, `first_samples`: see `pcm_frames`. `block_s`: seconds to decode and
+    resample at a time, by default one frame. Raises DamagedSource if nothing can be decoded.
     """
     rate = source.info.sample_rate
     start, block_s = round(start_s * rate), block_s or frame_samples / sample_rate
@@ -80,7 +81,8 @@ def wire_frames(
 
 
 def level_dbfs(frame: bytes) -> float:
-    """RMS level of a PCM frame in dB relative to full scale (a full-scale square wave is 0); silence is SILENT_DBFS."""
+    """Return the RMS level of a PCM frame in dB relative to full scale (a full-scale square wave has 0), SILENT_DBFS
+    for silence."""
     if not frame:
         return SILENT_DBFS
     samples = np.frombuffer(frame, dtype="<i2").astype(np.float32)

@@ -1,4 +1,4 @@
-"""Opens a source file once. Every reader uses that descriptor; the path is not used again.
+"""Opens a source file once. All readers use this open file; its path is not opened again.
 
 A file that is renamed, deleted or replaced while it is streamed is therefore read to its end, and all readers of an
 attempt see the same file. A reader reopens the descriptor through /proc/self/fd to get its own position. Systems
@@ -27,17 +27,18 @@ if TYPE_CHECKING:
 _O_PATH: Final = getattr(os, "O_PATH", 0) if Path("/proc/self/fd").is_dir() else 0
 _READ: Final = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 _NO_REOPENING: Final = (errno.ENOENT, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENOTDIR)
-"""Errors of reopening a descriptor that pread(2) avoids: no /proc on this system, or permissions that changed after the
-file was opened."""
+"""Errors after which a descriptor is read with pread(2) instead of being reopened: the system has no /proc, or
+permissions changed after the file was opened."""
 HANDLE_FLAGS: Final = _O_PATH | os.O_CLOEXEC if _O_PATH else _READ
-"""Flags to open a file for inspection: O_PATH has no effect on pipes and devices."""
+"""Flags to open a file for inspection. With O_PATH, opening a pipe or device has no side effect."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileStamp:
     """File attributes that change when a file is modified or replaced.
 
-    Programs can set the modification time, but not the change time: it differs even if all other attributes are equal.
+    Programs can set the modification time, but not the change time (ctime). So the change time reveals a change even if
+    all other attributes are equal.
     """
 
     size_bytes: int
@@ -52,7 +53,7 @@ class FileStamp:
 
     @classmethod
     def at(cls, path: Path) -> Self:
-        """The stamp of the file at `path`. Raises OSError."""
+        """Read the attributes of the file at `path`. Raises OSError."""
         return cls.of(path.stat())
 
     def __str__(self) -> str:
@@ -62,8 +63,8 @@ class FileStamp:
 class SourceFile:
     """An open regular file. Close it, or use it as a context manager. `str()` gives its path or address for messages.
 
-    `open`, `stat`, `name`, `stem` and `suffix` work as those of `Path`. It is not a path: libraries that open files
-    themselves receive a reader instead.
+    `open`, `stat`, `name`, `stem` and `suffix` work like those of `Path`. The object is not a path: libraries that
+    would open a path themselves receive the result of `open` instead.
     """
 
     def __init__(self, fd: int, shown: str, name: str | None = None) -> None:
@@ -103,7 +104,7 @@ class SourceFile:
         return self._shown
 
     def open(self, mode: str = "rb", buffering: int = -1) -> BinaryIO:
-        """A new reader with its own position, for one thread at a time. Raises WorkerShortage, SourceError."""
+        """Open a new reader with its own position, for one thread at a time. Raises WorkerShortage, SourceError."""
         if mode != "rb":
             raise ValueError(f"{self}: a source is only read, not opened with {mode!r}")
         try:
@@ -113,18 +114,18 @@ class SourceFile:
         return cast(BinaryIO, raw if buffering == 0 else io.BufferedReader(raw, max(buffering, 1 << 16)))
 
     def stat(self) -> os.stat_result:
-        """The status of the open file, even if its path now names another file. Raises OSError."""
+        """Return the status of the open file, even if its path now names another file. Raises OSError."""
         return os.fstat(self._fd)
 
     def path_now(self) -> str:
-        """The current path of the open file, or an empty text if the system does not provide it."""
+        """Return the current path of the open file, or an empty text if the system does not provide it."""
         try:
             return str(Path(f"/proc/self/fd/{self._fd}").readlink())
         except OSError:
             return ""
 
     def stamp(self) -> FileStamp:
-        """The current stamp of the open file. Raises WorkerShortage, SourceError."""
+        """Return the current attributes of the open file. Raises WorkerShortage, SourceError."""
         try:
             return FileStamp.of(self.stat())
         except OSError as exc:
@@ -137,7 +138,8 @@ class SourceFile:
             os.close(fd)
 
     def __del__(self) -> None:
-        """Close a file that only its readers refer to: each reader refers to it, so the last one ends its use."""
+        """Close the descriptor when nothing refers to this object any more. Audio readers refer to it for as long as
+        they need it."""
         self.close()
 
     def __enter__(self) -> Self:
@@ -182,7 +184,7 @@ class _Pread(io.RawIOBase):
 
 
 def _reopened(fd: int) -> io.FileIO | None:
-    """A second open file description of the same file, or None if the system does not allow it.
+    """Open the file of a descriptor again, with a separate position. Returns None if the system does not allow it.
 
     Raises OSError for lack of resources."""
     try:
@@ -194,14 +196,15 @@ def _reopened(fd: int) -> io.FileIO | None:
 
 
 def as_source_file(source: SourceFile | Path) -> SourceFile:
-    """Return an open source unchanged, or open a path. Raises as `SourceFile.at`."""
+    """Return an open source unchanged, or open a path. Raises the errors of `SourceFile.at`."""
     return source if isinstance(source, SourceFile) else SourceFile.at(Path(source))
 
 
 def readable(handle: int, shown: str) -> int:
     """Turn a descriptor opened with HANDLE_FLAGS into one for reading. Takes ownership of `handle`.
 
-    Raises SourceError for anything but a regular file, SourceRefused for files of the kernel, WorkerShortage."""
+    Raises SourceError for anything but a regular file, SourceRefused for files of the kernel (such as /proc),
+    WorkerShortage."""
     kept = -1
     try:
         mode = os.fstat(handle).st_mode

@@ -1,8 +1,9 @@
 """Decodes a source once into a temporary file, from which several sections can be read at the same time.
 
-Used for codings without exact seek (MP3, Vorbis, Opus and others) and for files of unknown length. Without it, each
-section would decode all audio before it. The file contains 16-bit mono at the wire rate (115 MB for an hour at 16 kHz).
-It has no name, so the system deletes it when the process ends, even after a crash.
+Used for codings without exact seek (MP3, Vorbis, Opus and others) and for files of unknown length. Without the
+temporary file, reading a section would mean decoding all audio before the section. The file contains 16-bit mono at the
+wire rate (115 MB for an hour at 16 kHz). The file has no name, so the system deletes it when the process ends, even
+after a crash.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ _BLOCK_S: Final = 1.0
 
 
 class PcmSpool:
-    """The temporary file. `reader()` returns a source with exact seek; any number of readers may be open."""
+    """The temporary file with the decoded audio. `reader()` returns a source with exact seek; any number of readers may
+    be open."""
 
     def __init__(self, path: SourceFile, rate: int, space: JobSpace) -> None:
         """`path` names the source in messages. `rate`: the wire rate in Hz. `space`: the disk space of the job. Raises
@@ -38,7 +40,8 @@ class PcmSpool:
         self._file: IO[bytes] = tempfile.TemporaryFile(prefix="stt-batch-", buffering=0)  # noqa: SIM115  see close
 
     def fill(self, source: Audio, progress: Callable[[float], None]) -> None:
-        """Decode all of `source`; blocks the thread. `progress` receives the seconds decoded, and may raise to stop.
+        """Decode all of `source` into the file; blocks the thread. `progress` receives the number of seconds decoded so
+        far, and may raise to stop.
 
         Raises DamagedSource if nothing can be decoded, OSError if the disk is full, TooLarge and SpaceInUse."""
         for frame in wire_frames(source, self.rate, round(_BLOCK_S * self.rate)):
@@ -53,11 +56,12 @@ class PcmSpool:
         return SpoolReader(self)
 
     def read(self, start: int, samples: int) -> bytes:
-        """Up to `samples` samples from sample `start` on, as 16-bit PCM."""
+        """Read up to `samples` samples from sample `start` on, as 16-bit PCM."""
         return os.pread(self._file.fileno(), samples * BYTES_PER_SAMPLE, start * BYTES_PER_SAMPLE)
 
     def close(self) -> None:
-        """Delete the file and release the space of the job. All spools of a job are closed together."""
+        """Delete the file and release the disk space of the whole job, so all spools of a job must be closed
+        together."""
         self._file.close()
         self._space.release()
 
@@ -74,12 +78,12 @@ class SpoolReader:
         self._spool = spool
 
     def blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:
-        """Mono float32[n] from `start_frame` to the end, full scale 1.0."""
+        """Yield mono float32[n] from `start_frame` to the end, full scale 1.0."""
         for block in self.stored_blocks(start_frame, block_s):
             yield block.astype(np.float32) / np.float32(32768)
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Pcm16]:
-        """The same as int16[n]."""
+        """Yield the samples of `blocks` as int16[n]."""
         size = max(1, round(block_s * self._spool.rate))
         self.frames_decoded = start_frame
         while block := self._spool.read(self.frames_decoded, size):

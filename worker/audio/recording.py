@@ -1,4 +1,4 @@
-"""Opens a source and plans its sections, which are then read at the same time."""
+"""Opens a source and plans its sections. The sections are then read at the same time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,8 @@ from worker.transient_os_errors import raise_shortage
 
 Progress = Callable[[float], None]
 Spools = Mapping[int | None, PcmSpool]
-"""Decoded audio by channel of the source (from 0), or None for all channels mixed."""
+"""The decoded audio of each streamed channel. Keys: channel of the source (from 0), or None for the mix of all
+channels."""
 
 
 class Recording:
@@ -52,7 +53,7 @@ class Recording:
         spools: Spools | None = None,
         selection: ChannelSelection = ALL_MIXED,
     ) -> None:
-        """`selection`: the selection, resolved for the tracks of this source."""
+        """`selection`: the result of `ChannelSelection.for_tracks` for this source."""
         self.path = path
         self.info = info
         self.selection = selection
@@ -69,7 +70,7 @@ class Recording:
 
     @property
     def sections(self) -> list[tuple[StreamingPlan, SectionPlan]]:
-        """All sections in order, each with its plan."""
+        """All sections in order, each as (its plan, section)."""
         return [(plan, section) for plan in self.plans for section in plan.sections]
 
     @property
@@ -79,15 +80,15 @@ class Recording:
         return [range(first, last) for first, last in pairwise(ends)]
 
     def feed(self, number: int, frame_samples: int) -> FrameFeed:
-        """The frames of section `number`, from a new reader. `frame_samples`: samples per frame at the wire rate.
-        Raises SourceError."""
+        """Create a feed of the frames of section `number`, with a new reader. `frame_samples`: samples per frame at the
+        wire rate. Raises SourceError."""
         plan, section = self.sections[number]
         pieces: tuple[Piece, ...] = plan.pieces(section) if plan.measured else ((0, None),)
         return FrameFeed(self._reader(plan.channel), self.rate, frame_samples, pieces)
 
     def second_feed(self, number: int, frame_samples: int) -> FrameFeed:
-        """A second feed of the same channel, for parts of a section. It does not affect `duration_s`, `warnings` and
-        `undecoded`, which describe the first reading. Raises SourceError."""
+        """Create another feed of section `number`, to read parts of the section again. It does not affect `duration_s`,
+        `warnings` and `undecoded`, which describe the first reading. Raises SourceError."""
         plan, section = self.sections[number]
         if plan.channel in self._spools:
             reader: Audio = self._spools[plan.channel].reader()
@@ -107,16 +108,16 @@ class Recording:
 
     @property
     def duration_s(self) -> float:
-        """Length of the longest channel in seconds: measured if possible, else from the header, else as far as the
-        source was read."""
+        """Length of the longest channel in seconds: measured if possible, else from the header, else the length of the
+        audio that was read so far."""
         if self.info.frames is not None or all(plan.measured for plan in self.plans):
             return max(plan.duration for plan in self.plans) / self.rate
         readers = [reader for some in self._readers.values() for reader in some]
         return max((reader.frames_decoded / reader.info.sample_rate for reader in readers), default=0.0)
 
     def measure_length(self, number: int) -> None:
-        """Replace the plan of an unmeasured source by one with its real length, once section `number` has been read
-        to its end."""
+        """Replace the plan of a source whose length is not known exactly by a plan with the real length. Call it when
+        section `number` has been read to its end."""
         of, _ = self.sections[number]
         if not of.measured and (readers := self._readers.get(of.channel)):
             reader = readers[-1]
@@ -126,7 +127,8 @@ class Recording:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings for the user, each kind once. Planning and streaming find the same faults."""
+        """Warnings for the user. Planning and streaming both read the audio, so a fault that both find is listed
+        once."""
         read = (text for some in self._readers.values() for reader in some for text in reader.warnings)
         return merged(self._warnings, read)
 
@@ -135,7 +137,7 @@ class Recording:
 
     @property
     def undecoded(self) -> dict[int | None, tuple[UndecodedRange, ...]]:
-        """Ranges that could not be decoded, by channel of the source (None: all mixed)."""
+        """Ranges that could not be decoded, by channel of the source (from 0, or None for the mix of all channels)."""
         read = {channel: readers[-1].undecoded for channel, readers in self._readers.items() if readers}
         return {**read, **self._undecoded}
 
@@ -172,13 +174,14 @@ def open_recording(
     accept: Callable[[AudioInfo], None] = lambda _: None,
     space: DecodedSpace = UNBOUNDED,
 ) -> Recording:
-    """Open a source for a wire rate of `rate` Hz and plan its sections. `earlier_plans`, of an earlier attempt, stay.
+    """Open a source for a wire rate of `rate` Hz and plan its sections. `earlier_plans`, from an earlier attempt, are
+    used unchanged.
 
-    Blocks the thread. Audio that is cut, or searched for silence, is read once, once per channel if channels are
-    streamed separately. `progress` receives the seconds read, `accept` the facts of the header; both may raise to stop.
-    `space` bounds the decoded audio on the disk: a larger source is streamed without it. Raises SourceError,
-    WorkerShortage while other jobs use the space, BadJob if `earlier_plans` have other channels or another track than
-    `selection`.
+    Blocks the thread. To cut audio or search it for silence, the source is read once, or once per channel if channels
+    are streamed separately. `progress` receives the number of seconds read so far, `accept` the values of the header;
+    both may raise to stop. `space` limits the disk space of decoded audio: a source that needs more is streamed in one
+    section, without a decoded file. Raises SourceError, WorkerShortage while other jobs use the space, BadJob if
+    `earlier_plans` have other channels or another track than `selection`.
     """
     path = as_source_file(path)
     with ExitStack() as reading, ExitStack() as kept:
@@ -261,7 +264,7 @@ def _streamed_whole(
     selection: ChannelSelection,
     reason: str,
 ) -> Recording:
-    """A recording without decoded audio on the disk: one section, or one per channel."""
+    """Create a recording without decoded audio on the disk. It has one section, or one per channel."""
     plans = [replace(whole(info, rate), channel=channel, track=selection.track) for channel in channels]
     recording = Recording(path, info, plans, selection=selection)
     recording.streamed_whole = True

@@ -1,7 +1,8 @@
-"""Resamples mono audio block by block. The only importer of soxr.
+"""Resamples mono audio block by block. Only this module imports soxr.
 
-With float32 at quality HQ, the output is bit for bit that of one call over the whole signal, at every block size, and
-costs only a tenth more than the lowest quality. soxr dithers int16, so its output would depend on the block size.
+With float32 at quality HQ, the output for every block size is bit-identical to that of one call over the whole signal.
+This takes only a tenth more time than the lowest quality. soxr dithers int16, so its output would depend on the block
+size.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ _EMPTY: Samples = np.zeros(0, dtype=np.float32)
 
 
 def resampled_length(samples: int, in_rate: int, out_rate: int) -> int:
-    """Number of samples at `out_rate` for `samples` at `in_rate`: n * out / in, rounded to nearest, half up."""
+    """Return the number of samples at `out_rate` for `samples` at `in_rate`: samples * out_rate / in_rate, rounded half
+    up."""
     return (2 * samples * out_rate + in_rate) // (2 * in_rate)
 
 
 class StreamResampler:
     """Resamples one continuous mono signal block by block.
 
-    The filter looks ahead, so `process` may return few samples or none; `flush` returns the rest. The total output has
+    The filter looks ahead, so `process` may return few samples or none; `flush` returns the rest. The whole output has
     `resampled_length(input samples, in_rate, out_rate)` samples and is aligned with the input: output sample k is the
-    signal at k / out_rate seconds.
+    value of the signal at k / out_rate seconds.
     """
 
     def __init__(self, in_rate: int, out_rate: int) -> None:
@@ -39,14 +41,15 @@ class StreamResampler:
         self._soxr = None if in_rate == out_rate else soxr.ResampleStream(in_rate, out_rate, 1, "float32", "HQ")
 
     def process(self, block: Samples) -> Samples:
-        """float32[n] at in_rate -> float32[m] at out_rate, m between 0 and about n * out / in."""
+        """Resample the next block, float32[n] at `in_rate`. Returns float32[m] at `out_rate`; m averages n * out_rate /
+        in_rate."""
         if self._soxr is None or not len(block):
             return block
         out: Samples = self._soxr.resample_chunk(block)
         return out
 
     def flush(self) -> Samples:
-        """The samples that remain in the filter. Afterwards the resampler is ready for another signal."""
+        """Return the samples that remain in the filter. Afterwards the resampler is ready for another signal."""
         if self._soxr is None:
             return _EMPTY
         out: Samples = self._soxr.resample_chunk(_EMPTY, last=True)

@@ -1,4 +1,4 @@
-"""Describes an audio source: the facts of its header, the interface of open audio, and the hash of its content."""
+"""Describes an audio source: the values of its header, the interface of open audio, and the hash of its content."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ class AudioInfo:
     """The audio format and length that the header of a file declares."""
 
     sample_rate: int
-    """Hz."""
+    """In Hz."""
     channels: int
     frames: int | None
-    """Samples per channel by the header, or None if it declares none. Only decoding gives the real number."""
+    """Samples per channel according to the header, or None if it declares no length. Only decoding gives the real
+    number."""
     format: str
     """Container and coding, for example FLAC/PCM_16."""
     tracks: tuple[Track, ...] = ()
@@ -41,7 +42,7 @@ class AudioInfo:
 
 
 class Audio(Protocol):
-    """Open audio: a file, or decoded audio of a file."""
+    """Open audio: a file, or the decoded audio of a file on the disk."""
 
     info: AudioInfo
     frames_decoded: int
@@ -56,11 +57,12 @@ class Audio(Protocol):
         ...
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
-        """Mono float32[n] from sample `start_frame` on, full scale 1.0; `block_s` seconds at most per block."""
+        """Yield mono float32[n] from sample `start_frame` on, full scale 1.0, in blocks of at most `block_s`
+        seconds."""
         ...
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
-        """The same, but int16 if the source has one channel of 16 bits."""
+        """Yield the samples of `blocks`, but as int16 if the source is 16-bit and one channel is read."""
         ...
 
     def close(self) -> None: ...
@@ -73,19 +75,21 @@ class Audio(Protocol):
 
 
 def check_readable(file: SourceFile) -> None:
-    """Raises DamagedSource for an empty file, and WorkerShortage if the file cannot be read now."""
+    """Check that a file is not empty. Raises DamagedSource for an empty file, WorkerShortage if it cannot be read
+    now."""
     if not file.stamp().size_bytes:
         raise DamagedSource(f"{file}: the file is empty (0 bytes)")
 
 
 def sndfile_reason(error: str) -> str:
-    """The reason of a libsndfile error, for messages. For a file that looks like MP3 but contains none, version 1.2.2
+    """Return the reason of a libsndfile error for messages. For a file that looks like MP3 but is not, libsndfile 1.2.2
     wrongly reports that the file does not exist."""
     return "nothing in it is audio" if error.startswith("File does not exist") else error.strip(" .")
 
 
 def sha256_of(source: SourceFile) -> str:
-    """The SHA-256 of the content in hexadecimal, read in small blocks. Raises SourceError, WorkerShortage."""
+    """Return the SHA-256 of the content in hexadecimal. Reads the file in small blocks. Raises SourceError,
+    WorkerShortage."""
     try:
         with source.open(buffering=0) as file:
             digest, block = hashlib.sha256(), memoryview(bytearray(_HASH_BLOCK_BYTES))
@@ -97,6 +101,6 @@ def sha256_of(source: SourceFile) -> str:
 
 
 def sha256_file(path: Path) -> str:
-    """As `sha256_of`, for a path. Also raises SourceNotFound."""
+    """Return the SHA-256 of the file at `path`. Raises the errors of `sha256_of`, and SourceNotFound."""
     with SourceFile.at(path) as file:
         return sha256_of(file)

@@ -1,4 +1,4 @@
-"""Ranges of a source that could not be decoded (pure)."""
+"""Collects the ranges of a source that could not be decoded. No I/O."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from dataclasses import dataclass
 from typing import Final
 
 MIN_UNDECODED_S: Final = 0.1
-"""Minimum length of a reported range. It is shorter than any word: a damaged packet of 20 ms is only a click."""
-_JOIN_S: Final = 0.1  # ranges this close are one range
+"""Minimum length of a reported range. A shorter one, such as a damaged packet of 20 ms, is only a click, not a lost
+word."""
+_JOIN_S: Final = 0.1  # ranges at most this far apart are joined
 
 
 @dataclass(frozen=True, slots=True)
 class UndecodedRange:
-    """Seconds `start` to `end` of the source, which silence replaces."""
+    """A range of the source, in seconds, that could not be decoded. Silence replaces it."""
 
     start: float
     end: float
     reason: str
     is_measured: bool = True
-    """False if the length is unknown; then `end` is `start`."""
+    """Whether the length is known. If not, `end` equals `start`."""
 
 
 class UndecodedLog:
@@ -45,5 +46,5 @@ class UndecodedLog:
 
     @property
     def ranges(self) -> tuple[UndecodedRange, ...]:
-        """The ranges that are long enough for a word, and those of unknown length."""
+        """The ranges that may contain a word: those of at least MIN_UNDECODED_S, and those of unknown length."""
         return tuple(s for s in self._ranges if not s.is_measured or s.end - s.start >= MIN_UNDECODED_S)

@@ -1,7 +1,7 @@
 """Detects voice activity by the level of the audio.
 
-Noise counts as voice activity. For its users (flow control, tail flush, resume position) that costs only time, while
-speech taken for silence would lose words.
+Noise counts as voice activity. For its users (flow control, tail flush, resume position) noise costs only time, while
+speech that counts as silence would lose words.
 """
 
 from __future__ import annotations
@@ -16,26 +16,27 @@ from worker.audio.background_noise import Foreground, encode_levels
 from worker.audio.frames import BYTES_PER_SAMPLE
 
 VOICED_DBFS: Final = -65.0
-"""RMS level above which a window has voice activity. Quiet speech far from the microphone is above about -55 dBFS."""
+"""A window has voice activity if its RMS level is above this. Even quiet speech far from the microphone is above about
+-55 dBFS."""
 WINDOW_S: Final = 0.01
 CLEAN_RUN_S: Final = 1.0
-"""Maximum length of active runs in a recording with silent pauses. Longer runs may contain noise. The search for a
-noise floor takes ten times as long, so it is made only for them."""
+"""Maximum length of runs with voice activity in a recording whose pauses are silent. Longer runs may contain noise.
+Only for these the noise floor is searched, which takes ten times as long."""
 BRIDGE_S: Final = 0.05
 """Silence shorter than this does not end a run."""
 _THRESHOLD: Final = (10 ** (VOICED_DBFS / 20) * 32768) ** 2
-"""Threshold of the mean square of a window, in int16 values."""
+"""`VOICED_DBFS` as a mean square of int16 samples."""
 
 
 class PcmFrame(NamedTuple):
-    """A frame of PCM for the wire, with its position in the file and its voice activity."""
+    """A frame of PCM to send to the service, with its position in the file and its voice activity."""
 
     pcm: bytes
     """Signed 16-bit little-endian mono."""
     file_start: int
     """Position of the first sample in the file, in samples at the wire rate."""
     runs: tuple[tuple[int, int], ...]
-    """Runs with voice activity, as (start, end) in samples from the start of the frame."""
+    """Ranges with voice activity (runs), as (start, end) in samples from the start of the frame."""
     levels: bytes = b""
     """Level of each window (`background_noise.encode_levels`)."""
 
@@ -45,11 +46,12 @@ class PcmFrame(NamedTuple):
 
 
 def frames_at_once(frame_samples: int, rate: int, *, stored: bool) -> int:
-    """Number of frames to decode and measure together; one if a frame is not a whole number of windows.
+    """Return the number of frames to decode and measure together; 1 if a frame is not a whole number of windows.
 
-    Several frames at once cost a third less than single ones. Short frames are paced, with up to a thousand sessions
-    per process. If the audio is `stored` at the wire rate, it is only read, and two frames are enough. Otherwise the
-    decoders of many sessions evict each other from the processor's cache: two seconds at a time use a seventh less CPU.
+    Several frames at once take a third less CPU time than single ones. Frames shorter than a second are streamed at a
+    limited pace, in up to a thousand sessions per process. If the audio is `stored` at the wire rate, it is only read,
+    and two frames are enough. Otherwise the decoders of many sessions evict each other from the processor's cache, so
+    eight frames are decoded at a time: with two seconds at a time, the CPU time is a seventh less.
     """
     if frame_samples % int(rate * WINDOW_S):
         return 1
@@ -61,10 +63,11 @@ def frames_at_once(frame_samples: int, rate: int, *, stored: bool) -> int:
 def frames_with_voice(
     chunks: Iterable[bytes], file_start: int, rate: int, frame_samples: int | None = None
 ) -> Iterator[PcmFrame]:
-    """Turn consecutive PCM into frames with their position and voice activity.
+    """Cut consecutive PCM into frames with their position and voice activity.
 
-    `file_start`: position of the first sample, in samples at `rate` Hz. Each chunk is a whole number of frames of
-    `frame_samples` samples, only the last chunk may have any length. Without `frame_samples`, each chunk is a frame.
+    `file_start`: position of the first sample, in samples at `rate` Hz. Each chunk must contain a whole number of
+    frames of `frame_samples` samples; the last chunk may have any length. Without `frame_samples`, each chunk becomes
+    one frame.
     """
     window = int(rate * WINDOW_S)
     for chunk in chunks:
@@ -80,12 +83,14 @@ def frames_with_voice(
 
 
 def voiced_runs(pcm: bytes, window: int) -> tuple[tuple[int, int], ...]:
-    """Runs of 16-bit PCM with voice activity, as (start, end) in samples; edges are exact to `window` samples."""
+    """Return the ranges of 16-bit PCM with voice activity, as (start, end) in samples, which are multiples of `window`
+    samples or the end."""
     return _runs(_measured(pcm, window)[0], window, len(pcm) // BYTES_PER_SAMPLE)
 
 
 def _measured(pcm: bytes, window: int) -> tuple[bytes, bytes]:
-    """For each window, 1 for voice activity or 0, and its encoded level. The last window may be shorter.
+    """Return, for each window, 1 if it has voice activity, else 0; and its encoded level. The last window may be
+    shorter.
 
     Levels exclude frequencies below about 100 Hz, where rumble and hum are strong and speech is weak.
     """
@@ -115,7 +120,8 @@ def _runs(flags: bytes, window: int, samples: int) -> tuple[tuple[int, int], ...
 
 
 class VoiceActivityMap:
-    """The runs with voice activity of the streamed part of a file. A resumed session may add earlier frames again."""
+    """Stores the ranges with voice activity (runs) of the streamed part of a file. A resumed session may add earlier
+    frames again."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
@@ -125,7 +131,7 @@ class VoiceActivityMap:
         self._foreground = Foreground(int(rate * WINDOW_S))
 
     def add(self, frame: PcmFrame) -> None:
-        """Add the next frame. A frame that was added before, by an earlier session, changes nothing."""
+        """Add the next frame. The runs of a frame that an earlier session has added do not change."""
         self._foreground.add(frame.file_start, frame.levels)
         for start, end in frame.runs:
             first, last = frame.file_start + start, frame.file_start + end
@@ -143,7 +149,8 @@ class VoiceActivityMap:
             del self._starts[:count], self._ends[:count]
 
     def onset_s(self, after_s: float) -> float | None:
-        """The second at which voice activity begins at or after `after_s` (`after_s` itself inside a run), or None."""
+        """Return the second at which voice activity next begins, or `after_s` itself if it is inside a run, or None if
+        no run ends after `after_s`."""
         position = after_s * self._rate
         index = bisect_right(self._ends, position)
         if index == len(self._ends):
@@ -151,21 +158,22 @@ class VoiceActivityMap:
         return max(after_s, self._starts[index] / self._rate)
 
     def end_s(self, before_s: float) -> float | None:
-        """The second at which the last run that begins before `before_s` ends, or None without such a run."""
+        """Return the end (s) of the last run that begins before `before_s`, or None if there is no such run."""
         index = bisect_left(self._starts, before_s * self._rate)
         return self._ends[index - 1] / self._rate if index else None
 
     def runs_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
-        """The runs between two seconds of the file, limited to that range."""
+        """Return the runs between two seconds of the file, clipped to this range."""
         first = bisect_right(self._ends, from_s * self._rate)
         last = bisect_left(self._starts, to_s * self._rate)
         pairs = zip(self._starts[first:last], self._ends[first:last], strict=True)
         return [(max(from_s, start / self._rate), min(to_s, end / self._rate)) for start, end in pairs]
 
     def foreground_s(self, from_s: float, to_s: float) -> list[tuple[float, float]]:
-        """The parts of the runs between two seconds of the file that are louder than steady noise.
+        """Return the parts of the runs between two seconds of the file that are louder than steady noise.
 
-        Unlike `runs_s`, noise does not count as voice. Use it to judge text and times, not to skip silence."""
+        Unlike in `runs_s`, steady noise does not count as voice activity. Use the result to judge text and times, not
+        to skip silence."""
         rate = self._rate
         first = bisect_right(self._ends, from_s * rate)
         last = bisect_left(self._starts, to_s * rate)
@@ -175,12 +183,13 @@ class VoiceActivityMap:
         return _shared(self.runs_s(from_s, to_s), above)
 
     def on_grid(self, position: int) -> int:
-        """Align the `position` (samples) of a resumed session, so that it measures the same windows again."""
+        """Align the `position` (samples) of a resumed session, so that the session measures the same windows as earlier
+        ones."""
         return self._foreground.on_grid(position)
 
 
 def _shared(some: list[tuple[float, float]], others: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The intersection of two sorted lists of ranges."""
+    """Return the intersection of two sorted lists of ranges."""
     shared, at = [], 0
     for start, end in some:
         while at < len(others) and others[at][1] <= start:

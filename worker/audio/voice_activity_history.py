@@ -1,4 +1,4 @@
-"""Stores the share of voice activity in each quarter of a second of a file (pure)."""
+"""Stores the share of voice activity in each quarter of a second of a file. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from worker.audio.voice_activity import PcmFrame
 
 
 class VoiceActivityHistory:
-    """The share of voice activity in each step of a quarter of a second; one byte per step, 14 kB for an hour.
+    """Stores the share of voice activity in each step (a quarter of a second): one byte per step, 14 kB for an hour.
 
     Audio that was not added counts as active.
     """
@@ -49,11 +49,12 @@ class VoiceActivityHistory:
         self._shares[at] = min(self._FULL, before + round(voiced / self._step * self._FULL))
 
     def between(self, start_s: float, end_s: float) -> float:
-        """Seconds of voice activity from `start_s` to `end_s`, with the resolution of the steps."""
+        """Return the seconds of voice activity from `start_s` to `end_s`, assuming that activity is spread evenly
+        within each step."""
         return sum(self.shares(start_s, end_s))
 
     def shares(self, start_s: float, end_s: float) -> Iterator[float]:
-        """The seconds of voice activity of each step from `start_s` to `end_s`, in order."""
+        """Yield the seconds of voice activity of each step from `start_s` to `end_s`, in order."""
         at_s = start_s
         while at_s < end_s - 1e-9:
             step = int(at_s / self.STEP_S + 1e-9)

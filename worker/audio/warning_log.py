@@ -1,4 +1,4 @@
-"""Collects warnings, each kind once: repetitions are counted, not listed (pure)."""
+"""Collects warnings. Each kind is listed once, with the number of its repetitions. No I/O."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class _WarningKind:
     """Warnings that differ only in positions and numbers."""
 
     text: str
-    """The first warning."""
+    """The text of the first warning."""
     count: int = 1
     first_s: float | None = None
 
@@ -33,7 +33,8 @@ class _WarningKind:
 
 
 class WarningLog:
-    """Collects the warnings of one reader. A repeated text counts once: it comes from a second reading of the audio."""
+    """Collects the warnings of one reader. Identical texts count once, because they come from a second reading of the
+    same audio."""
 
     def __init__(self, texts: Iterable[str] = ()) -> None:
         self._kinds: dict[str, _WarningKind] = {}
@@ -58,7 +59,7 @@ class WarningLog:
 
 
 def counted(texts: Iterable[str]) -> tuple[str, ...]:
-    """Combine warnings of one kind into one text with their number and the position of the first."""
+    """Combine the warnings of each kind into one text, with their number and the position of the first one."""
     return WarningLog(texts).texts
 
 
@@ -80,7 +81,8 @@ def _first(one: _WarningKind, other: _WarningKind) -> float | None:
 
 
 def _parsed(text: str) -> tuple[str, _WarningKind]:
-    """The key of a warning's kind, and the warning; accepts texts that have a count."""
+    """Parse a warning. Returns a key that warnings of one kind share (without positions and numbers), and the warning.
+    The text may already contain a count."""
     if match := _COUNTED.search(text):
         plain = text[: match.start()]
         kind = _WarningKind(plain, int(match[1]), None if match[2] is None else float(match[2]))

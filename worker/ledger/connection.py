@@ -1,7 +1,8 @@
-"""The connection to Redis or Valkey. The only module that imports `redis`; it translates the library's errors.
+"""The connection to Redis or Valkey. The only module that imports `redis`; it translates the errors of that library.
 
-Every command has a timeout and is retried with jitter before LedgerUnavailable is raised. A command whose answer was
-lost runs a second time, so every script of the ledger gives the same answer to a repeated call.
+Every command has a timeout and is retried, after random pauses, before LedgerUnavailable is raised. If the answer to a
+command is lost, the retry runs the command a second time. So every script of the ledger gives the same answer to a
+repeated call.
 """
 
 from __future__ import annotations
@@ -37,13 +38,14 @@ MAX_RETRIES: Final = 4
 COMMAND_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_S: Final = 5.0
 MAX_CONNECTIONS: Final = 64
-"""Connections of one process. A command waits for a free one, up to COMMAND_TIMEOUT_S."""
+"""Maximum of open connections of one process. If all are in use, a command waits up to COMMAND_TIMEOUT_S for one."""
 
 _TEMPORARY: Final = re.compile(
     r"\b(OOM|MISCONF|READONLY|LOADING|BUSY|MASTERDOWN|CLUSTERDOWN|TRYAGAIN|NOREPLICAS|NOSCRIPT|UNBLOCKED|EXECABORT)\b"
     r"|max number of clients"
 )
-"""Error codes of temporary refusals: memory or disk is full, or another server is about to take over."""
+"""Matches error texts of temporary refusals: memory or disk is full, Redis is busy or still starts, or another server
+is about to take over."""
 _CODES: Final = {
     "OutOfMemoryError",
     "ReadOnlyError",
@@ -52,21 +54,22 @@ _CODES: Final = {
     "ClusterDownError",
     "ExecAbortError",
 }
-"""Classes of temporary refusals for which redis-py removes the code from the text."""
+"""Names of the redis-py exceptions for temporary refusals whose text lacks the error code that _TEMPORARY matches."""
 _LUA: Final = Path(__file__).with_name("lua")
 _SHARED: Final = ("common", "webhook_message", "end_job")
-"""Files that precede every script, in this order: each uses functions of the earlier ones."""
+"""Lua files that are put before the text of every script, in this order: each uses functions of the earlier ones."""
 
 
 def redacted(url: str) -> str:
-    """The address without user, password and query, for messages."""
+    """Return the address without user, password and query, for messages."""
     return re.sub(r"//[^@/]*@", "//", url).split("?", 1)[0]
 
 
 def is_permanent(error: BaseException) -> bool:
     """Whether Redis would refuse the same command again: wrong type of key, missing permission, wrong argument.
 
-    Callers repeat commands after an outage; a permanently refused command would be repeated forever."""
+    Callers repeat commands after an outage. Without this check they would repeat a permanently refused command
+    forever."""
     if isinstance(error, DataError):
         return True
     temporary = _TEMPORARY.search(str(error)) or any(kind.__name__ in _CODES for kind in type(error).__mro__)
@@ -75,7 +78,7 @@ def is_permanent(error: BaseException) -> bool:
 
 @cache
 def script_text(name: str) -> str:
-    """The Lua source of a script of the ledger, preceded by the functions that all scripts share."""
+    """Return the Lua source of a script of the ledger, preceded by the functions that all scripts share."""
     return "\n".join((_LUA / f"{part}.lua").read_text("utf-8") for part in (*_SHARED, name))
 
 
@@ -86,7 +89,7 @@ class ScriptRunner(Protocol):
 
 
 class RedisConnection:
-    """A bounded pool of connections. Belongs to the event loop of its first command."""
+    """A pool of at most MAX_CONNECTIONS connections. It can only be used in the event loop of its first command."""
 
     def __init__(self, url: str, *, retries: int = MAX_RETRIES) -> None:
         """`url`: redis://, rediss:// or unix://. Raises SettingsError for other addresses."""
@@ -101,7 +104,7 @@ class RedisConnection:
                 socket_keepalive=True,
                 health_check_interval=25,
                 decode_responses=True,
-                # A value that is not UTF-8 must not stop a command that also reads other values.
+                # By default one value that is not UTF-8 makes a command fail that also reads valid values.
                 encoding_errors="backslashreplace",
                 retry=Retry(ExponentialWithJitterBackoff(cap=2.0, base=0.1), retries),
                 retry_on_error=[BusyLoadingError, ConnectionError, TimeoutError],
@@ -113,10 +116,11 @@ class RedisConnection:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Translates errors of a command, and raises CancelledError if the task was cancelled during the command.
+        """Translate errors of a command, and raise CancelledError if the task was cancelled during the command.
 
-        redis-py 8.1 loses a cancellation that arrives while it connects, or after the answer has arrived but before it
-        is read: the command returns as usual. The task's cancellation count shows the loss.
+        redis-py 8.1 loses a cancellation that arrives while redis-py connects, or after the answer has arrived but
+        before redis-py reads it: the command then returns as usual. A task whose cancellation count has risen was
+        cancelled all the same.
         """
         task = asyncio.current_task()
         before = task.cancelling() if task is not None else 0
@@ -129,6 +133,7 @@ class RedisConnection:
 
     @contextmanager
     def _our_errors(self) -> Iterator[None]:
+        """Translate the exceptions of redis-py to LedgerUnavailable (temporary) or LedgerRefused (permanent)."""
         try:
             yield
         except NoPermissionError as exc:
@@ -152,7 +157,7 @@ class RedisConnection:
             raise LedgerUnavailable(f"Redis at {self.address} refused a command: {exc}") from exc
 
     async def script(self, name: str, keys: Sequence[str], args: Sequence[str | int | float]) -> Any:
-        """Run a script of `lua/`. Returns the answer as Redis sends it: int, str or list."""
+        """Run a script of the folder `lua/`. Returns the answer as Redis sends it: int, str or list."""
         script = self._scripts.get(name)
         if script is None:
             script = self._scripts[name] = self._redis.register_script(script_text(name))
@@ -164,7 +169,7 @@ class RedisConnection:
     ) -> list[Any]:
         """Run a script once for each (keys, args) in one round trip, and return the answers in order.
 
-        Pass at most some hundreds: Redis serves no other client meanwhile."""
+        Pass at most some hundred calls, because Redis may serve other clients only after all of them."""
         text = script_text(name)
         sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
 
@@ -181,9 +186,10 @@ class RedisConnection:
             return await command(self._redis)
 
     async def pipeline(self, queue: Callable[[Any], object], *, each: bool = False) -> list[Any]:
-        """Run the commands that `queue` adds in one round trip, without a transaction. Returns their answers in order.
+        """Call `queue` with a pipeline, and run the commands that it adds to the pipeline in one round trip.
 
-        With `each`, the answer of a permanently refused command is its exception, and the others run."""
+        Returns the answers in the order of the commands. The commands are not a transaction. A refused command raises
+        its error; with `each`, the exception of a permanently refused command is returned in place of its answer."""
         with self._translated():
             async with self._redis.pipeline(transaction=False) as pipeline:
                 queue(pipeline)

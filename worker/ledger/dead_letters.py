@@ -1,15 +1,17 @@
-"""Messages that no worker could read or execute, in the stream `dead-letters` with the reason.
+"""Dead letters: messages that no worker could read or execute.
 
-| field     | meaning                                                                       |
-|-----------|-------------------------------------------------------------------------------|
-| `reason`  | why the message was refused, and what to change                               |
-| `queue`   | the queue it was in                                                           |
-| `job`     | the job it named, if readable                                                 |
-| `bytes`   | its length                                                                    |
-| `sha256`  | of the whole message                                                          |
-| `message` | its first MAX_MESSAGE_TEXT characters; other bytes are escaped                |
+The Redis stream `dead-letters` has one entry for each of these messages, with the fields:
 
-The stream has at most MAX_DEAD_LETTERS entries and expires STT_RESULT_TTL after the last one.
+| field     | meaning                                                                                           |
+|-----------|---------------------------------------------------------------------------------------------------|
+| `reason`  | why the message was refused, and what to change                                                   |
+| `queue`   | the queue from which the message was taken                                                        |
+| `job`     | the id of the job in the message; empty if it cannot be read                                      |
+| `bytes`   | length of the message                                                                             |
+| `sha256`  | sha256 of the whole message, in hexadecimal                                                       |
+| `message` | the start of the message, up to MAX_MESSAGE_TEXT characters; bytes that are not UTF-8 are escaped |
+
+The stream has at most MAX_DEAD_LETTERS entries and expires STT_RESULT_TTL after the last one was added.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ KEY: Final = "dead-letters"
 
 
 def dead_letter(raw: bytes, queue: str, reason: str, job: str = "") -> dict[str, str]:
-    """The fields of one entry (pure)."""
+    """Return the fields of the entry for the message `raw`. No I/O."""
     return {
         "reason": _printable(reason, MAX_REASON),
         "queue": _printable(queue, MAX_NAME),
@@ -42,24 +44,25 @@ def dead_letter(raw: bytes, queue: str, reason: str, job: str = "") -> dict[str,
 
 
 def _printable(text: str, max_characters: int) -> str:
-    """The text with escaped control characters and surrogates, which UTF-8 cannot encode."""
+    """Return the text with escaped control characters and surrogates (which UTF-8 cannot encode), cut to
+    `max_characters`."""
     shown = (char if char.isprintable() else char.encode("unicode_escape").decode() for char in text[:max_characters])
     return "".join(shown)[:max_characters]
 
 
 def write(pipeline: Any, key: str, fields: dict[str, str], ttl_s: int) -> None:
-    """Add the commands that record an entry to a pipeline, of the synchronous or the asynchronous client."""
+    """Add to a pipeline of the synchronous or asynchronous redis-py client the commands that record an entry."""
     pipeline.xadd(key, fields, maxlen=MAX_DEAD_LETTERS, approximate=False)
     pipeline.expire(key, ttl_s)
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """The number of dead letters, and the reason of the last one."""
+    """The number of dead letters, and the reason of the newest one."""
 
     count: int
     last_reason: str
-    """Reason of the last entry; empty if there is none."""
+    """Why the message of the newest entry was refused; empty without entries."""
 
 
 class DeadLetters:

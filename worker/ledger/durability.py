@@ -1,4 +1,4 @@
-"""Redis settings that can lose accepted jobs (pure)."""
+"""Finds Redis settings that can lose accepted jobs. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from typing import Any
 
 
 def durability_warnings(info: Mapping[str, Any]) -> list[str]:
-    """Warnings for the reply to INFO. A missing field gives no warning: managed services hide some of them."""
+    """Return a warning for each risky setting in `info`, the reply of Redis to INFO.
+
+    A missing field gives no warning, because managed Redis services hide some fields."""
     found = []
     if info.get("aof_enabled") == 0:
         found.append(

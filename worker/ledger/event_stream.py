@@ -1,10 +1,12 @@
-"""Publishes the events of jobs in the Redis stream `events`, below the prefix of the settings.
+"""Publishes the events of jobs in the Redis stream `events`, below STT_REDIS_PREFIX.
+
+A program can read them, for example, with
 
     XREAD BLOCK 0 STREAMS stt:events $
 
-An entry has the fields `event` (one of `Event`), `job`, `batch` if the job has one, and the facts of that event. The
-stream contains about the last MAX_ENTRIES entries and expires `result_ttl` after the last one. Events may be lost:
-programs that need every change read the ledger.
+An entry has the fields `event` (one of `Event`), `job` (the job's id), `batch` if the job has one, and further fields
+that depend on the event. The stream contains about the last MAX_ENTRIES entries and expires STT_RESULT_TTL after the
+last one was added. Events may be lost: programs that need every change read the records of the jobs instead.
 """
 
 from __future__ import annotations
@@ -24,22 +26,23 @@ from worker.settings import Settings
 _LOG: Final = logging.getLogger(__name__)
 Event = Literal["queued", "started", "progress", "committed", "done", "incomplete", "failed", "cancelled"]
 MAX_ENTRIES: Final = 20_000
-"""About 200 bytes each."""
+"""Approximate maximum of entries in the stream. An entry has about 200 bytes."""
 ENTRIES_PER_CALL: Final = 500
 MAX_WAITING: Final = 10_000
-"""Events in memory while Redis is slow or away; further ones are dropped."""
+"""Maximum of events in memory while Redis is slow or unreachable; further events are dropped."""
 MAX_TEXT: Final = 500
-"""Characters of one value; the rest is cut off."""
+"""Maximum characters of the value of a field; the rest is cut off."""
 
 
 Facts = Mapping[str, str | float | None]
+"""Further fields of an event: name -> value. Fields that are None are omitted."""
 
 
 @dataclass(slots=True)
 class _Entry:
     fields: list[str]
     written: asyncio.Future[None] | None = None
-    """Done when the entry was written or dropped."""
+    """A future that is done when the entry was written or dropped; None if no caller waits for the entry."""
 
 
 class EventStream:
@@ -55,18 +58,18 @@ class EventStream:
         self._writing: asyncio.Task[None] | None = None
 
     def publish_soon(self, event: Event, job_id: str, **facts: str | float | None) -> None:
-        """Publish one event without waiting for Redis. Events of several jobs share one round trip."""
+        """Publish one event without waiting for Redis. Waiting events of all jobs are sent in one round trip."""
         if len(self._waiting) >= MAX_WAITING:
             _LOG.warning("event dropped, too many events wait for Redis: %s of job %s", event, job_id)
         else:
             self._put([_Entry(_fields(event, job_id, facts))])
 
     async def publish(self, event: Event, job_id: str, **facts: str | float | None) -> None:
-        """Publish one event. It and all earlier ones are written when this returns. Facts that are None are omitted."""
+        """Publish one event, and return when this event and all earlier ones are written (or dropped)."""
         await self.publish_many([(event, job_id, facts)])
 
     async def publish_many(self, events: Iterable[tuple[Event, str, Facts]]) -> None:
-        """Publish several events, as `publish`."""
+        """Publish several events (name, job id, further fields), and return when all are written (or dropped)."""
         entries = [_Entry(_fields(*event)) for event in events]
         if entries:
             entries[-1].written = asyncio.get_running_loop().create_future()
@@ -74,7 +77,7 @@ class EventStream:
             await entries[-1].written
 
     async def close(self) -> None:
-        """Write waiting events at the end of the process, for at most a second."""
+        """Wait until the remaining events are written, for at most a second. For the end of the process."""
         if self._writing is not None and not self._writing.done():
             await asyncio.wait((self._writing,), timeout=1.0)
 

@@ -14,12 +14,13 @@ from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys
 
 TTL: Final = timedelta(days=30)
-"""Lifetime of an entry after its last use, unless the caller gives another one."""
+"""Lifetime of a cache entry. `get_many` extends it; `put` can set another one."""
 FILES_PER_CALL: Final = 500
+"""Files in one round trip to Redis."""
 
 
 def stamps_of(paths: Sequence[str]) -> dict[str, str]:
-    """The stamps of the files that exist, by path (see `worker.audio.opened_file.FileStamp`). Blocks the thread."""
+    """Return path -> stamp (see `worker.audio.opened_file.FileStamp`) for the files that exist. Blocks the thread."""
     stamps = {}
     for path in paths:
         with suppress(OSError, ValueError):
@@ -28,10 +29,10 @@ def stamps_of(paths: Sequence[str]) -> dict[str, str]:
 
 
 class HashCache:
-    """Maps the absolute path of a file and its stamp to its content.
+    """Maps the absolute path of a file to its stamp and to the sha256 of its content, in hexadecimal.
 
-    The stamp is a text that changes when the file is written to or replaced. The content is the sha256, as
-    `worker.storage.sources.listing.content_of` gives it. Raises LedgerUnavailable when Redis does not answer.
+    The stamp is a text that changes when the file is modified or replaced. While the stamp of a file is the cached one,
+    its cached sha256 is valid. Raises LedgerUnavailable when Redis does not answer.
     """
 
     def __init__(self, connection: RedisConnection, keys: Keys) -> None:
@@ -39,7 +40,7 @@ class HashCache:
         self._keys = keys
 
     async def get_many(self, stamps: Mapping[str, str]) -> dict[str, str]:
-        """The contents by path, for the files of `stamps` (path -> stamp) that are cached with the same stamp."""
+        """Return path -> sha256 for the files of `stamps` (path -> stamp) that are cached with the same stamp."""
         paths, found = list(stamps), {}
         for first in range(0, len(paths), FILES_PER_CALL):
             chunk = paths[first : first + FILES_PER_CALL]
@@ -55,14 +56,15 @@ class HashCache:
         return found
 
     async def get(self, path: str) -> tuple[str | None, str | None]:
-        """The cached stamp and sha256 of a path, or None and None. They are valid only if the open file has the same
-        stamp."""
+        """Return the cached stamp and sha256 of a path, or (None, None) if the path is not cached.
+
+        The sha256 is valid only if the file has the returned stamp; the caller must compare."""
         text = await self._connection.call(lambda redis: redis.get(self._key(path)))
         stamp, _, content = (text or "").partition("\n")
         return (stamp, content) if content else (None, None)
 
     async def put(self, contents: Mapping[str, tuple[str, str]], *, ttl: timedelta = TTL) -> None:
-        """Store contents: path -> (stamp, content)."""
+        """Store path -> (stamp, sha256) for several files."""
         texts = {self._key(path): f"{stamp}\n{content}" for path, (stamp, content) in contents.items()}
         names = list(texts)
         for first in range(0, len(names), FILES_PER_CALL):

@@ -1,7 +1,8 @@
 """The lease: a worker's exclusive, expiring right to write one job.
 
-Every write carries the epoch of the lease. Redis refuses it when a newer epoch exists, so a worker that lost its lease
-without noticing (a zombie) cannot write.
+Every write carries the epoch of the lease: a number that rises with every lease of the job, and when the job is
+cancelled or paused. Redis refuses a write with an old epoch, so a worker that lost its lease without noticing (a
+zombie) cannot write.
 """
 
 from __future__ import annotations
@@ -26,16 +27,16 @@ from worker.transcript.model import Gap, SectionFacts, Segment, Transcript
 _LOG: Final = logging.getLogger(__name__)
 SECTIONS: Final = TypeAdapter(dict[int, SectionFacts])
 MAX_REASON_CHARACTERS: Final = 2000
-"""Characters of a stored reason; the rest is cut off."""
+"""Maximum characters of a stored reason, warning or partial text; the rest is cut off."""
 MAX_WARNINGS: Final = 5
-"""Warnings in the record; the transcript contains all."""
+"""Maximum number of warnings in the record of a job; its transcript contains all of them."""
 
 
 class Lease:
     """One worker's lease of a job. Implements `worker.pipeline.job.JobLog`, the durable record of a pipeline run.
 
-    `Ledger.acquire` creates it. Every method that writes raises LeaseLost once another worker owns the job or it was
-    cancelled or paused, and LedgerUnavailable when Redis does not answer.
+    `Ledger.acquire` creates it. Every method that writes to Redis raises LeaseLost if another worker owns the job by
+    now, or the job has been cancelled or paused, and LedgerUnavailable when Redis does not answer.
     """
 
     def __init__(
@@ -62,16 +63,18 @@ class Lease:
         self.spec = spec
         self.attempts = attempts
         self.tries = tries
-        """Attempts in a row without a commit, including this one; 0 after its first commit."""
+        """Attempts in a row without a commit, including this attempt; 0 once this attempt has committed."""
         self.transcribed = transcribed
-        """Whether the transcript is in the ledger already, so that only the output files are missing."""
+        """Whether the finished transcript is stored in Redis already, so that only the output files are missing."""
         self.unread = unread
-        """Earlier attempts by workers that did not know a field of the job (they were older)."""
+        """Number of earlier attempts by older workers that could not process the job, because it has fields that their
+        version does not know."""
         self.shortages = shortages
-        """Attempts in a row that ended because their worker was short of memory, disk or descriptors."""
+        """Attempts in a row that ended because their worker lacked memory, disk space or file descriptors."""
         self.content = content
         self.lost = asyncio.Event()
-        """Set when the lease is lost; `renew_every` then raises at once."""
+        """Set by the lease renewer (`tasks.execution.lease_renewer`) when the lease is lost; `renew_every` then raises
+        at once."""
         self.renewed_at = time.monotonic()
         """Monotonic time of the last successful renewal, in seconds."""
         self._connection = connection
@@ -80,23 +83,23 @@ class Lease:
         self._unfinished_ms = int(unfinished_ttl.total_seconds() * 1000)
         self._result_ms = int(result_ttl.total_seconds() * 1000)
         self.commits = commits
-        """Number of commits in the job's stream, including those of earlier owners."""
+        """Number of commits of the job, including those of earlier owners."""
         self.sections: dict[int, SectionFacts] = {}
-        """The finished sections by number, including those of earlier owners."""
+        """The finished sections of the source by number, including those that earlier owners finished."""
         self.sectioned = False
-        """Whether the source is streamed in sections. Commits are then not in order of time, so the committed seconds
-        come from the noted progress, not from the end of the last segment."""
+        """Whether the source is streamed in sections. Commits are then not in order of time, so `committed_s` of the
+        record is taken from the progress passed to `note`, not from the end of the last segment."""
         self._committing = asyncio.Lock()
         self._noted: Progress | None = None
         self._unwritten = False
 
     async def renew(self) -> None:
-        """Extend the lease by its full term."""
+        """Extend the lease, so that it ends STT_LEASE_S from now."""
         await self._fenced("renew", self._term())
 
     async def renew_every(self, renew_s: float) -> None:
-        """Renew every `renew_s` seconds until the lease is lost. Raises LeaseLost, also if Redis was away for its whole
-        term."""
+        """Renew the lease every `renew_s` seconds. Raises LeaseLost when it is lost, or when no renewal has succeeded
+        for STT_LEASE_S because Redis did not answer."""
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(renew_s):
@@ -111,7 +114,9 @@ class Lease:
                 _LOG.warning("job %s: lease not renewed: %s", self.job_id, exc)
 
     async def commit(self, segment: Segment) -> None:
-        """Append one segment to the job's stream. Durable when this returns, and stored once even if sent twice."""
+        """Append one segment to the job's stream of commits, and return when Redis has stored it.
+
+        The segment has a number, so a command that is sent twice stores it only once."""
         async with self._committing:
             number = self.commits + 1
             noted_s = self._noted.committed_s if self._noted is not None else 0.0
@@ -120,38 +125,43 @@ class Lease:
             self.commits, self.tries, self.shortages = number, 0, 0
 
     async def record_content(self, content: str, named: str) -> None:
-        """Record the content at the start of the attempt (JSON), and the job's content if it was unknown."""
+        """Record the content of the source at the start of the attempt. `content`: a StartContent as JSON.
+
+        `named`: the content as `content_of` returns it, or "". It becomes the job's content if that is unknown."""
         fields = ["began", content]
         if named and not self.content.keyed and self.content.named in ("", "*"):
             fields += ["content", named]
         await self._fenced("progress", [*self._term(), *fields])
 
     async def record_plans(self, plans: str) -> None:
-        """Record the plans of the sections (JSON), so that the next attempt uses the same sections."""
+        """Record how the source is divided into sections (JSON), so that the next attempt uses the same sections."""
         self.sectioned = True
         await self._fenced("progress", [*self._term(), "plan", plans])
 
     async def record_section(self, section: int, facts: SectionFacts) -> None:
-        """Record that a section is complete."""
+        """Record that the section with this number is complete."""
         self.sections[section] = facts
         await self._fenced("progress", [*self._term(), "sections", SECTIONS.dump_json(self.sections).decode()])
 
     def note(self, progress: Progress) -> None:
-        """Store the progress in memory. `Ledger.write_progress`, or the end of the job, writes it to Redis."""
+        """Store the progress in memory only. `Ledger.write_progress`, or the end of the job, writes it to Redis."""
         self._noted, self._unwritten = progress, True
 
     def progress_call(self) -> tuple[Sequence[str], Sequence[int | str | float]]:
-        """Keys and arguments for `progress.lua`, which writes the noted progress and checks the ownership."""
+        """Return the keys and arguments of a call of `progress.lua`.
+
+        The script checks that this worker still owns the job, and writes the progress that `note` stored since the last
+        call, if any."""
         news = _fields(self._noted) if self._unwritten else ()
         self._unwritten = False
         return self._keys, (self.job_id, self.epoch, *self._term(), *news)
 
     async def progress(self, progress: Progress) -> None:
-        """Write the progress to Redis now."""
+        """Write `progress` to Redis at once."""
         await self._fenced("progress", [*self._term(), *_fields(progress)])
 
     async def release(self) -> None:
-        """Requeue the job without counting the attempt."""
+        """Requeue the job at once, without counting the attempt."""
         await self._fenced("release", [self._unfinished_ms])
 
     async def postpone(
@@ -163,26 +173,32 @@ class Lease:
         counted: bool | Literal["unread", "shortages"] = True,
         restart: bool = False,
     ) -> None:
-        """Requeue the job after `delay_s` seconds; the reaper sends the message. `code` and `reason` are stored.
+        """Requeue the job after `delay_s` seconds; then `Ledger.reap` moves it to the queue.
 
-        `counted`: whether the attempt counts; a field name counts it in that field only. `restart`: delete the
-        committed text, so that the next attempt starts over."""
+        `code` and `reason`: stored as the error of the attempt. `counted`: whether the attempt counts in `attempts` and
+        `tries`; `unread` or `shortages`: count it only in the field of that name. `restart`: delete the committed text,
+        so that the next attempt starts over."""
         reason, how = reason[:MAX_REASON_CHARACTERS], counted if isinstance(counted, str) else int(counted)
         await self._fenced("postpone", [self._unfinished_ms, int(delay_s * 1000), how, code, reason, int(restart)])
 
     async def store_transcript(self, transcript: Transcript) -> None:
-        """Store the finished transcript if the output files could not be written. The next attempt only writes them."""
+        """Store the finished transcript of a job whose output files could not be written.
+
+        The next attempt then only writes the files."""
         await self._fenced("store_transcript", [*self._term(), transcript.model_dump_json()])
         self.transcribed, self.tries = True, 0
 
     async def finish(self, transcript: Transcript, outputs: Sequence[str]) -> None:
-        """Store the transcript and end the job in one step: as done, or as incomplete if seconds are missing."""
+        """Store the transcript and end the job, in one atomic step.
+
+        The job ends as done, or as incomplete if parts of the audio are not covered by the transcript. `outputs`: paths
+        and addresses of the written files."""
         missing = transcript.coverage.missing
         state = JobState.DONE if transcript.coverage.complete else JobState.INCOMPLETE
         code = "" if state is JobState.DONE else str(state)
         reason = "; ".join(f"{gap.start:.1f}–{gap.end:.1f} s{_of(gap)} missing: {gap.reason}" for gap in missing)
         warnings = [warning[:MAX_REASON_CHARACTERS] for warning in transcript.warnings[:MAX_WARNINGS]]
-        # The decoded length may differ from the length in the header of the file.
+        # `duration_s` is written again: the decoded length may differ from the length in the header of the file.
         found: list[str | float] = ["duration_s", transcript.coverage.duration, "warnings"]
         found.append(json.dumps(warnings, ensure_ascii=False))
         if transcript.quality is not None:
@@ -190,7 +206,7 @@ class Lease:
         await self._end(state, transcript.model_dump_json(), outputs, code, reason[:MAX_REASON_CHARACTERS], found)
 
     async def fail(self, code: str, reason: str) -> None:
-        """End the job as failed. `code`: a code of `worker.errors`."""
+        """End the job as failed. `code`: the `code` of an exception of `worker.errors`; `reason`: text for people."""
         await self._end(JobState.FAILED, "", (), code, reason[:MAX_REASON_CHARACTERS])
 
     async def _end(
@@ -202,16 +218,20 @@ class Lease:
         reason: str,
         found: Sequence[str | float] = (),
     ) -> None:
-        """`found`: names and values of fields of the record; they override the noted progress."""
+        """End the job in one atomic step. `document`: the transcript as JSON, or empty for a job without one.
+
+        `found`: alternating names and values of fields of the record. They override the progress passed to `note`,
+        because they are written after it."""
         names = json.dumps(list(outputs))
         fields = [state, self._result_ms, document, names, code, reason, *_fields(self._noted), *found]
         await self._fenced("finish", fields)
 
     def _term(self) -> list[int | str | float]:
-        """The arguments `lease_ms` and `ttl_ms` of the scripts."""
+        """Return the arguments `lease_ms` and `ttl_ms` of the Lua scripts, in milliseconds."""
         return [int(self._lease_s * 1000), self._unfinished_ms]
 
     async def _fenced(self, script: str, args: Sequence[int | str | float]) -> None:
+        """Run a script that writes only if this lease is still valid. Raises LeaseLost if it is not."""
         answer = await self._connection.script(script, self._keys, (self.job_id, self.epoch, *args))
         if answer != 1:
             from worker import metrics  # noqa: PLC0415  producers load this module too, and need no metrics
@@ -225,7 +245,7 @@ def _of(gap: Gap) -> str:
 
 
 def _fields(progress: Progress | None) -> tuple[str | float, ...]:
-    """Names and values of the record's fields of progress."""
+    """Return the fields of the record for `progress`, as alternating names and values."""
     if progress is None:
         return ()
     return (

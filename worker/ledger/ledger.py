@@ -1,6 +1,6 @@
-"""The ledger: the record of every job in Redis. Celery messages only wake workers; the ledger decides.
+"""The ledger: the record of every job in Redis. Celery messages only wake workers; the ledger decides which job runs.
 
-Keys, below the prefix of the settings:
+Keys, below STT_REDIS_PREFIX:
 
 | key                  | type   | contains                                                                  |
 |----------------------|--------|---------------------------------------------------------------------------|
@@ -11,17 +11,18 @@ Keys, below the prefix of the settings:
 | `jobs`, `batches`    | zset   | the newest ids, scored by creation time in ms                             |
 | `outputs`            | hash   | name of an output -> id of the job that wrote it last (`stt-batch run`)   |
 | `leases`             | zset   | ids of running jobs, scored by the end of their lease in ms               |
-| `queue`              | zset   | ids of jobs that wait for a worker, scored by their place                 |
+| `queue`              | zset   | ids of jobs that wait for a worker, scored by their position              |
 | `queue:turns`        | hash   | state of the round-robin over batches, see `lua/common.lua`               |
-| `queue:answer:OWNER` | string | the job a worker took from the queue, while it may repeat its request     |
+| `queue:answer:OWNER` | string | id of the job that OWNER took, in case it repeats the same request        |
 | `delayed`            | zset   | ids of jobs that join the queue later, scored by that time in ms          |
 | `batch:ID:paused`    | string | exists while the batch is paused                                          |
 | `schema`             | hash   | versions that can read these keys, see `worker.ledger.schema`             |
 | `dead-letters`       | stream | refused messages, see `worker.ledger.dead_letters`                        |
 | `speed:HASH`         | string | last speed of a service (multiple of real time), for an hour              |
 
-Every key expires: `result_ttl` after the end of its job, or, before the end, UNFINISHED_TTL (or `result_ttl` if that is
-longer) after the last write. State changes are Lua scripts that use the server's clock.
+Every key expires. The keys of a job that has ended expire STT_RESULT_TTL after its end; those of other jobs expire
+UNFINISHED_TTL (or STT_RESULT_TTL if that is longer) after the last write. Lua scripts make all changes of state; they
+are atomic and use the server's clock.
 """
 
 from __future__ import annotations
@@ -58,22 +59,20 @@ from worker.transcript.model import SectionFacts
 
 _LOG: Final = logging.getLogger(__name__)
 UNFINISHED_TTL: Final = timedelta(days=30)
-"""Lifetime of the keys of a job that has not ended, after the last write."""
+"""The keys of a job that has not ended expire this long after the last write."""
 MAX_INDEX_ENTRIES: Final = 100_000
 """Maximum number of ids in `jobs` and in `batches`; the oldest are dropped."""
 JOBS_PER_CALL: Final = 500
-"""Jobs in one round trip to Redis."""
+"""Maximum number of jobs in one round trip to Redis."""
 LOST_MESSAGE_INTERVALS: Final = 1.0
-"""Multiple of STT_REAP_INTERVAL_S after which missing messages count as lost. Until then a worker may be about to send
-them."""
+"""Multiple of STT_REAP_INTERVAL_S. If the queue has had fewer Celery messages than jobs for that long, the missing ones
+count as lost. Before that, a worker may be about to send them."""
 MAX_DELAY: Final = timedelta(minutes=10)
-"""Longest pause before a job is tried again whose workers died."""
+"""Longest delay before the next attempt at a job whose workers died."""
 
 
 class Ledger:
-    """Reads and changes the records of all jobs. Every method raises LedgerUnavailable when Redis does not answer.
-
-    Belongs to one event loop."""
+    """Reads and changes the records of all jobs. Belongs to one event loop. Methods raise LedgerUnavailable."""
 
     def __init__(self, settings: Settings) -> None:
         self._connection, self._keys = RedisConnection(settings.redis_url), Keys(settings.redis_prefix)
@@ -88,8 +87,8 @@ class Ledger:
         await self._connection.close()
 
     async def check_schema(self) -> None:
-        """Register this version as a writer. Raises LedgerNewer when a newer version wrote records that this one cannot
-        read."""
+        """Register this version as a writer. Raises LedgerNewer if Redis contains records of a newer version that this
+        one cannot read."""
         await schema.register(self._connection, self._keys, _ms(self._unfinished_ttl))
 
     # -- writing ---------------------------------------------------------------------------------------------------
@@ -97,10 +96,11 @@ class Ledger:
     async def create(
         self, job_id: str, spec: str, *, batch: str | None = None, force: bool = False, content: str = ""
     ) -> StateChange:
-        """Queue a job. A job that is queued, running or done is not changed; `force` queues a done one again.
+        """Queue a job, or find the existing one with this id.
 
-        `content`: the content from which the id was computed (see `content_of`), or empty for an id that the producer
-        chose.
+        A job that failed, was cancelled or is incomplete is queued again; with `force` also a job that is done. A job
+        that is running or done is otherwise not changed; a queued one only gets the new `spec`. `content`: the content
+        from which the id was computed (see `content_of`), or empty for an id that the producer chose.
         """
         contents = {job_id: content}
         (created,) = await self.create_many([(job_id, spec)], batch=batch, force=force, contents=contents)
@@ -116,10 +116,11 @@ class Ledger:
         contents: Mapping[str, str] | None = None,
         producer: str = "",
     ) -> list[StateChange]:
-        """Queue several jobs, given as (id, spec); the results have the same order.
+        """Queue several jobs, each as `create` does. `jobs`: pairs of id and spec. The results have the same order.
 
-        Raises QueueFull if some were not recorded because `max_waiting` jobs wait already (0: no limit), and with
-        `producer` BadJob for a job that another producer queued."""
+        `contents`: id -> content, see `create`. `max_waiting`: maximum number of jobs in the queue, 0 for no limit; if
+        it is reached, the remaining new jobs are not recorded and QueueFull is raised. `producer`: name of the
+        producer, empty for one that may change all jobs. Raises BadJob for a job that another producer queued."""
         name = batch or ""
         shared = (self._keys["jobs"], self._keys["batches"], self._keys.batch(name), self._keys.batch_paused(name))
         rest = (name, int(force), _ms(self._unfinished_ttl), MAX_INDEX_ENTRIES, max_waiting, *schema.WRITTEN)
@@ -143,13 +144,16 @@ class Ledger:
         ]
 
     async def acquire(self, job_id: str, owner: str) -> Lease | Refusal:
-        """Take the lease of a job that is queued or whose lease has expired. `owner` identifies the caller."""
+        """Take the lease of a job that is queued or whose lease has expired. `owner` identifies the caller.
+
+        Returns a Refusal if the job cannot be taken. Raises LedgerNewer."""
         return await self._acquire(job_id, owner, "")
 
     async def acquire_next(self, job_id: str, owner: str) -> Lease | Refusal:
-        """Take the lease of the first job of the queue, or of `job_id` if the queue is empty.
+        """Take the lease of the first job of the queue, or of `job_id` if the queue is empty. Otherwise as `acquire`.
 
-        `owner` must be new for each call, but the same when a call is repeated: it then returns the same job."""
+        `owner` must be unique for each request. A request that is repeated with the same `owner`, because its answer
+        was lost, gets the same job."""
         return await self._acquire(job_id, owner, self._keys.job(""))
 
     async def _acquire(self, job_id: str, owner: str, prefix: str) -> Lease | Refusal:
@@ -186,21 +190,22 @@ class Ledger:
         )
 
     async def cancel(self, job_id: str) -> StateChange | None:
-        """End a queued or running job; its worker stops at once, and its commits stay. Returns None if there is no such
-        job."""
+        """End a queued or running job as cancelled. Returns None if there is no such job.
+
+        Its worker stops at its next write. The commits are not deleted."""
         (cancelled,) = await self.cancel_many([job_id])
         return cancelled
 
     async def cancel_many(self, job_ids: Sequence[str]) -> list[StateChange | None]:
-        """Cancel several jobs, as `cancel`."""
+        """Cancel several jobs, each as `cancel` does. The results have the order of `job_ids`."""
         calls = [(self._keys.script_keys(job_id), (job_id, _ms(self._result_ttl))) for job_id in job_ids]
         return state_changes(job_ids, await self._scripts("cancel", calls))
 
     async def retry(self, job_id: str, *, keep_commits: bool = True) -> StateChange | None:
         """Queue a job that failed, is incomplete or was cancelled. Returns None if there is no such job.
 
-        With `keep_commits` it continues after the last committed segment, or with the stored transcript if only the
-        output files are missing; otherwise it starts over."""
+        With `keep_commits` the job continues after the last committed segment, or with the stored transcript if only
+        the output files are missing. Without it, or if the source has changed, the job starts over."""
         args = (int(keep_commits), _ms(self._unfinished_ttl))
         answers = await self._scripts("retry", [(self._keys.script_keys(job_id), (job_id, *args))])
         return state_changes([job_id], answers)[0]
@@ -208,7 +213,7 @@ class Ledger:
     async def pause(self, job_ids: Sequence[str], *, batch: str | None = None, on: bool = True) -> list[str]:
         """Pause queued and running jobs, or resume them with `on=False`. Returns the ids of the jobs that changed.
 
-        With `batch` the pause also applies to jobs that join the batch later."""
+        With `batch`, jobs that are added to that batch later are paused too (or, with `on=False`, not paused)."""
         if batch is not None:
             key, ttl_ms = self._keys.batch_paused(batch), _ms(self._unfinished_ttl)
             await self._connection.call(lambda redis: redis.set(key, "1", px=ttl_ms) if on else redis.delete(key))
@@ -221,13 +226,14 @@ class Ledger:
         return bool(await self._connection.call(lambda redis: redis.exists(self._keys.batch_paused(batch_id))))
 
     async def requeue(self, job_id: str) -> None:
-        """Queue a running job whoever owns it. Only for a caller that knows that no worker is left."""
+        """Requeue a running job of any worker. Only for a caller that knows that no worker runs any more."""
         args = (job_id, "", _ms(self._unfinished_ttl))
         await self._connection.script("release", self._keys.script_keys(job_id), args)
 
     async def reap(self, queue: str, *, tries: int, delay_s: float, limit: int = 500) -> ReapResult:
-        """Requeue jobs without a living worker and find lost messages (see `reap.lua`). The caller sends the messages.
+        """Requeue jobs whose lease has expired or whose delay is over, and find lost messages (see `reap.lua`).
 
+        The caller must send a Celery message for each id in `ReapResult.send`. `queue`: name of the Celery queue;
         `tries`: attempts in a row without a commit after which a job fails; `delay_s`: first delay before another
         attempt, in seconds; `limit`: maximum number of jobs per call."""
         send, given_up, unreadable = await self._connection.script(
@@ -242,17 +248,19 @@ class Ledger:
         return ReapResult(tuple(send), tuple(given_up), tuple(unreadable))
 
     async def write_progress(self, leases: Sequence[Lease]) -> list[Lease]:
-        """Write the noted progress of these leases in one round trip. Returns the leases that were lost."""
+        """Write the progress that `Lease.note` stored, with one round trip for up to JOBS_PER_CALL leases.
+
+        Returns the leases that were lost."""
         answers = await self._scripts("progress", [lease.progress_call() for lease in leases])
         return [lease for lease, answer in zip(leases, answers, strict=True) if answer != 1]
 
     async def expire_content(self, job_id: str, after: timedelta) -> None:
-        """Expire the transcript and the commits of a job early, `after` from now. Its record stays."""
+        """Let the transcript and the commits of a job expire `after` from now. Its record expires later, as usual."""
         commits, transcript, ttl_ms = self._keys.commits(job_id), self._keys.transcript(job_id), _ms(after)
         await self._connection.pipeline(lambda p: (p.pexpire(commits, ttl_ms), p.pexpire(transcript, ttl_ms)))
 
     async def claim_output(self, name: str, job_id: str) -> bool:
-        """Record `job_id` as the writer of the output `name`. Returns whether it was the writer before."""
+        """Record that `job_id` writes the output `name`. Returns whether the same job was recorded there before."""
         key, ttl_ms = self._keys["outputs"], _ms(self._unfinished_ttl)
         before, *_ = await self._connection.pipeline(
             lambda p: (p.hget(key, name), p.hset(key, name, job_id), p.pexpire(key, ttl_ms))
@@ -260,9 +268,10 @@ class Ledger:
         return bool(before == job_id)
 
     async def clear_queue(self, queue: str) -> None:
-        """Clear all running and queued entries. Only for a caller that knows that no worker is left.
+        """Delete the lists of running, queued and delayed jobs, and all Celery messages of `queue`. The records of the
+        jobs are not deleted, and a job returns to the queue when it is submitted again.
 
-        A job returns to the queue when it is submitted again."""
+        Only for a caller that knows that no worker runs any more."""
         ours = (*self._keys.pending, self._keys["queue:turns"])
         keys = [*queue_lists(queue), "unacked", "unacked_index", "unacked_mutex", *ours]
         await self._connection.call(lambda redis: redis.delete(*keys))
@@ -270,15 +279,17 @@ class Ledger:
     # -- reading ---------------------------------------------------------------------------------------------------
 
     async def get(self, job_id: str) -> JobRecord | None:
-        """The record of one job, or None if there is no such job or its key does not contain a record.
+        """Return the record of one job, or None if there is no such job or its key does not contain a valid record.
 
-        Raises LedgerNewer."""
+        Raises LedgerNewer for a record that only a newer version can read."""
         (answer,) = await self._connection.pipeline(lambda p: p.hmget(self._keys.job(job_id), FIELDS), each=True)
         return _readable(job_id, answer)
 
     async def get_many(self, job_ids: Sequence[str]) -> list[JobRecord | None]:
-        """The records in the requested order. A record is None if there is no such job, its key does not contain a
-        record, or only a newer version can read it."""
+        """Return the records of several jobs, in the order of `job_ids`.
+
+        An element is None if there is no such job, its key does not contain a valid record, or only a newer version can
+        read the record."""
         records: list[JobRecord | None] = []
         for first in range(0, len(job_ids), JOBS_PER_CALL):
             ids = job_ids[first : first + JOBS_PER_CALL]
@@ -292,12 +303,12 @@ class Ledger:
         return records
 
     async def transcript(self, job_id: str) -> str | None:
-        """The finished transcript as JSON, or None if the job has none or it has expired."""
+        """Return the finished transcript as JSON, or None if the job has no transcript or it has expired."""
         text: str | None = await self._connection.call(lambda redis: redis.get(self._keys.transcript(job_id)))
         return text
 
     async def commits(self, job_id: str, *, after: str = "0") -> AsyncIterator[CommitEntry]:
-        """The present commits of a job after the stream id `after`, oldest first."""
+        """Yield the commits that the job has so far, oldest first. `after`: skip commits up to this stream id."""
         key = self._keys.commits(job_id)
         while True:
             start = f"({after}"
@@ -311,35 +322,36 @@ class Ledger:
             after = page[-1][0]
 
     async def plan(self, job_id: str) -> tuple[str | None, dict[int, SectionFacts]]:
-        """The recorded section plans (JSON, or None without sections), and the finished sections by number."""
+        """Return the recorded plans of the sections (JSON, or None if the source is not streamed in sections), and the
+        finished sections by number."""
         plan, sections = await self._connection.call(
             lambda redis: redis.hmget(self._keys.job(job_id), "plan", "sections")
         )
         return plan, SECTIONS.validate_json(sections) if sections else {}
 
     async def batch(self, batch_id: str) -> list[str]:
-        """Ids of the jobs of a batch, sorted; empty if there is no such batch."""
+        """Return the ids of the jobs of a batch, sorted; empty if there is no such batch."""
         return sorted(await self._connection.call(lambda redis: redis.smembers(self._keys.batch(batch_id))))
 
     async def recent_jobs(self, limit: int | None = 20) -> list[str]:
-        """Ids of the newest jobs, newest first. `limit` None: all."""
+        """Return the ids of the newest `limit` jobs, newest first; with None of all jobs in the index."""
         return await self._newest("jobs", limit)
 
     async def recent_batches(self, limit: int = 20) -> list[str]:
-        """Ids of the newest batches, newest first."""
+        """Return the ids of the newest `limit` batches, newest first."""
         return await self._newest("batches", limit)
 
     async def running(self, limit: int = 10_000) -> list[str]:
-        """Ids of jobs with a lease, including leases of workers that have died."""
+        """Return the ids of running jobs, including jobs whose worker has died but which are not requeued yet."""
         return list(await self._connection.call(lambda redis: redis.zrange(self._keys["leases"], 0, limit - 1)))
 
     async def durability(self) -> list[str]:
-        """Warnings about Redis settings that can lose accepted jobs; empty if there are none."""
+        """Return warnings about Redis settings that can lose accepted jobs; empty if there are none."""
         answers = await self._connection.pipeline(lambda p: (p.info("persistence"), p.info("memory")))
         return durability_warnings(answers[0] | answers[1])
 
     async def ping(self) -> None:
-        """Raises LedgerUnavailable if Redis does not answer."""
+        """Check that Redis answers. Raises LedgerUnavailable if it does not."""
         await self._connection.call(lambda redis: redis.ping())
 
     async def _newest(self, index: str, limit: int | None) -> list[str]:
@@ -358,7 +370,10 @@ class Ledger:
 
 
 def _readable(job_id: str, answer: Any) -> JobRecord | None:
-    """The record in a reply, or None with a warning in the log if it is damaged: it must not hide the others."""
+    """Return the record in the answer to HMGET, or None if there is no such job.
+
+    For a damaged record, or an exception as the answer, return None too and log a warning: one damaged record must not
+    make the other records unreadable. Raises LedgerNewer."""
     try:
         if not isinstance(answer, Exception):
             return read_record(job_id, dict(zip(FIELDS, answer, strict=True)))
@@ -369,7 +384,7 @@ def _readable(job_id: str, answer: Any) -> JobRecord | None:
 
 
 def _passable(job_id: str, answer: Any) -> JobRecord | None:
-    """As `_readable`, for lists: a record that only a newer version can read is logged and skipped."""
+    """Return the result of `_readable`, but log a record that only a newer version can read, and return None for it."""
     try:
         return _readable(job_id, answer)
     except LedgerNewer as exc:

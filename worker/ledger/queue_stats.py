@@ -1,4 +1,6 @@
-"""Numbers of waiting jobs, messages and webhooks, and the age of the oldest job, for metrics. Two round trips."""
+"""Counts jobs, messages and webhooks in Redis, and finds the age of the oldest queued job, for metrics.
+
+A reading takes two round trips, however many jobs wait."""
 
 from __future__ import annotations
 
@@ -11,23 +13,26 @@ from worker.ledger.keys import Keys, queue_lists
 from worker.settings import Settings
 
 SAMPLED_JOBS: Final = 50
-"""First jobs of each priority whose age is read. The queue is round-robin over batches, so the oldest job of a priority
-is among its first ones, or close to them."""
+"""Number of jobs at the front of each priority whose age is read. The queue is round-robin over batches, so the oldest
+job of a priority is among its first jobs, or not much older than the oldest of those."""
 MAX_DIGITS: Final = 13
+"""Maximum digits of a creation time in milliseconds since 1970; a longer number is not a time before the year 2286."""
 _LEVELS: Final = 3
-_LEVEL: Final = 1 << 40  # lua/common.lua
+"""Number of priorities: high, normal and low."""
+_LEVEL: Final = 1 << 40
+"""Distance between the scores of two priorities in the sorted set `queue`; LEVEL in `lua/common.lua`."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """Unfinished jobs, messages and webhooks."""
+    """Numbers of unfinished jobs, messages and webhooks at one moment."""
 
     queued: int
     """Jobs that wait for a worker."""
     delayed: int
-    """Jobs that join the queue after a delay."""
+    """Jobs that will join the queue when their delay is over."""
     running: int
-    """Jobs that workers process, or processed when they died."""
+    """Jobs that a worker processes, including jobs whose worker has died but which are not requeued yet."""
     messages: int
     """Celery messages in the queue."""
     oldest_s: float
@@ -35,9 +40,9 @@ class QueueStats:
     webhooks: int
     """Webhooks that wait for delivery."""
     webhooks_dead: int
-    """Undeliverable webhooks."""
+    """Webhooks that could not be delivered and are not tried again."""
     dead_letters: int
-    """Number of refused messages in the dead letters."""
+    """Messages that no worker could read or execute, see `worker.ledger.dead_letters`."""
 
 
 class QueueStatsReader:
@@ -49,7 +54,7 @@ class QueueStatsReader:
         self._lists = queue_lists(settings.queue)
 
     async def read(self) -> QueueStats:
-        """Raises LedgerUnavailable when Redis does not answer."""
+        """Read the current numbers. Raises LedgerUnavailable when Redis does not answer."""
         running, queued, delayed = self._keys.pending
 
         def count(pipeline: Any) -> None:
@@ -87,7 +92,9 @@ class QueueStatsReader:
 
 
 def _milliseconds(answer: object) -> int:
-    """The creation time in an answer, or 0 if it is not plausible: another program may have written to the key."""
+    """Return the creation time in an answer, in milliseconds since 1970, or 0 if the answer is not a plausible time.
+
+    Another program may have written to the key, so the answer may be any text or an exception."""
     return int(answer) if isinstance(answer, str) and answer.isdecimal() and len(answer) <= MAX_DIGITS else 0
 
 

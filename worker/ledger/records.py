@@ -1,4 +1,4 @@
-"""Records of the ledger as values: jobs, commits, and the results of scripts."""
+"""Types for the records in Redis: jobs, commits, and the results of Lua scripts. Parses them. No I/O."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from worker.transcript.model import Quality
 
 
 class JobState(StrEnum):
-    """queued -> running -> done | incomplete | failed | cancelled; running -> queued when a job is requeued."""
+    """The state of a job.
+
+    queued -> running -> done | incomplete | failed | cancelled. A requeued job goes from running to queued. A queued
+    job can be cancelled, too. `Ledger.create` and `Ledger.retry` can queue a job again that has ended."""
 
     QUEUED = "queued"
     RUNNING = "running"
@@ -31,12 +34,12 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """The present record of one job. Times are seconds since 1970 on the Redis server's clock."""
+    """The record of one job, as read from Redis. Times are seconds since 1970 on the Redis server's clock."""
 
     id: str
     state: JobState
     spec: str
-    """The submitted job (`tasks.job_spec.JobSpec`), JSON."""
+    """The submitted job: a `tasks.job_spec.JobSpec` as JSON."""
     created_at: float
     started_at: float | None
     ended_at: float | None
@@ -49,36 +52,38 @@ class JobRecord:
     commits: int
     error_code: str | None
     error: str | None
-    """Reason of the failure; for a queued or running job, of its last attempt."""
+    """Why the job failed; for a queued or running job, why its last attempt failed."""
     outputs: tuple[str, ...]
     """Paths and addresses of the written files."""
     warnings: tuple[str, ...]
     """Defects of the audio, such as a truncated or damaged file. Empty before the end of the job."""
     quality: Quality | None
-    """Quality of the transcript, or None before the end of the job and for jobs that an older version finished."""
+    """Quality of the transcript. None before the end of the job, and for jobs that a version without this field
+    finished."""
     batch: str | None
     paused: bool
-    """Whether the job waits until it is resumed."""
+    """Whether the job is paused: no worker takes it until it is resumed."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContentRecord:
-    """The content of a job's source, as recorded in the ledger."""
+    """The content of a job's source as recorded in Redis, to detect that the source has changed."""
 
     named: str = ""
-    """The content from which the id was computed (see `content_of`); `*`: any content; empty if unknown."""
+    """The content from which the job's id was computed (see `content_of`). `*` if any content is accepted; empty if
+    unknown."""
     keyed: bool = False
     """Whether the id is an idempotency key, which is independent of the content."""
     began: str = ""
-    """The content at the start of its first attempt, JSON."""
+    """The content at the start of the first attempt: a `worker.pipeline.job.StartContent` as JSON."""
     restarts: int = 0
-    """Number of automatic restarts because the source had changed."""
+    """How often the job has started over because its source had changed."""
     restarted: str = ""
     """Reason of the last restart."""
 
     @classmethod
     def of(cls, values: Sequence[str | None]) -> Self:
-        """`values`: the fields content, keyed, began, restarts and restarted of a job."""
+        """Create a record from the values of a job's fields content, keyed, began, restarts and restarted."""
         named, keyed, began, restarts, restarted = values
         return cls(named or "", keyed == "1", began or "", int(restarts or 0), restarted or "")
 
@@ -89,17 +94,18 @@ class Refusal(StrEnum):
     MISSING = "missing"
     ENDED = "ended"
     HELD = "held"
-    """Another worker has the lease."""
+    """Another worker has a valid lease."""
     PAUSED = "paused"
     DELAYED = "delayed"
     """The delay after a failed attempt is not over."""
     UNREADABLE = "unreadable"
-    """The key of the job does not contain a record."""
+    """The job's key in Redis has another type than a record: another program wrote to it."""
 
 
 @dataclass(frozen=True, slots=True)
 class StateChange:
-    """The effect of a command on one job. `before`: the earlier state, None for a new job; `state`: the state now."""
+    """The effect of a command on one job. `before`: the state before the command, None for a new job; `state`: the
+    state after it."""
 
     job_id: str
     before: JobState | None
@@ -107,7 +113,7 @@ class StateChange:
 
 
 def state_changes(job_ids: Sequence[str], answers: Sequence[Sequence[str]]) -> list[StateChange | None]:
-    """Converts the answers of scripts that change jobs. An element is None if there is no such job."""
+    """Convert the answers of scripts that change jobs. An element is None if there is no such job."""
     return [
         StateChange(job_id, JobState(before), JobState(now)) if before else None
         for job_id, (before, now) in zip(job_ids, answers, strict=True)
@@ -116,8 +122,11 @@ def state_changes(job_ids: Sequence[str], answers: Sequence[Sequence[str]]) -> l
 
 @dataclass(frozen=True, slots=True)
 class ReapResult:
-    """Job ids that the reaper found. `send`: jobs that need a new message; `given_up`: jobs that failed; `unreadable`:
-    keys without a record, which were removed from all lists."""
+    """Ids of jobs that `Ledger.reap` found.
+
+    `send`: jobs for which a Celery message must be sent. `given_up`: jobs that failed, because several workers in a row
+    died. `unreadable`: jobs without a valid record, which were removed from the sets of running, queued and delayed
+    jobs."""
 
     send: tuple[str, ...]
     given_up: tuple[str, ...]
@@ -126,7 +135,7 @@ class ReapResult:
 
 @dataclass(frozen=True, slots=True)
 class CommitEntry:
-    """One commit in a job's stream; `segment` is JSON."""
+    """One commit of a job. `stream_id`: its id in the Redis stream; `segment`: a transcript segment as JSON."""
 
     stream_id: str
     epoch: int
@@ -154,13 +163,15 @@ FIELDS: Final = (
 
 
 MAX_NUMBER: Final = 1e15
+"""Maximum absolute value of a number in a record; a larger one counts as damage."""
 MAX_TIME_S: Final = 253_402_300_799
-"""The end of the year 9999, the maximum of Python's datetime."""
+"""The end of the year 9999, the maximum of Python's datetime, in seconds since 1970."""
 MAX_DIGITS: Final = 20
+"""Maximum characters of a stored time. A longer text is not converted to a number."""
 
 
 def _speed(text: str | None) -> float:
-    """Factor of real time; infinite for `max`."""
+    """Parse a speed, a multiple of real time: 1 if the field is missing, infinite for the speed `max`."""
     return inf if text == "inf" else _number(text, 1.0)
 
 
@@ -176,7 +187,9 @@ def _quality(text: str | None) -> Quality | None:
 
 
 def _number(text: str | None, missing: float = 0.0) -> float:
-    """The number in a field. Raises ValueError for text, and for infinite or too large numbers."""
+    """Parse the number in a field; return `missing` for an empty field.
+
+    Raises ValueError for other text, and for infinite or too large numbers."""
     value = float(text) if text else missing
     if not abs(value) <= MAX_NUMBER:
         raise ValueError(f"{value} is out of range")
@@ -184,7 +197,9 @@ def _number(text: str | None, missing: float = 0.0) -> float:
 
 
 def _seconds(text: str | None) -> float | None:
-    """The time in a field of milliseconds since 1970, in seconds. Raises ValueError for an invalid time."""
+    """Parse the time in a field: milliseconds since 1970, returned as seconds. Return None for an empty field.
+
+    Raises ValueError for an invalid time."""
     if not text:
         return None
     value = int(text) / 1000 if len(text) <= MAX_DIGITS else inf
@@ -194,7 +209,7 @@ def _seconds(text: str | None) -> float | None:
 
 
 def _texts(text: str | None) -> tuple[str, ...]:
-    """The list of texts in a field, JSON. Raises ValueError."""
+    """Parse a field that contains a list of texts as JSON; empty if the field is missing. Raises ValueError."""
     try:
         values = json.loads(text or "[]")
     except RecursionError:
@@ -205,10 +220,11 @@ def _texts(text: str | None) -> tuple[str, ...]:
 
 
 def read_record(job_id: str, fields: Mapping[str, str | None]) -> JobRecord | None:
-    """Reads a record from the fields of its hash. Returns None if there is no such job.
+    """Create a record from `fields`: the field names of the job's hash with their values. Returns None if the hash has
+    no state, because there is no such job.
 
-    Another program may have written to the key, so every field is checked. Raises ValueError, and LedgerNewer for an
-    unknown state.
+    Another program may have written to the key, so every field is checked. Raises ValueError for an invalid field, and
+    LedgerNewer for an unknown state.
     """
     state = fields.get("state")
     if not state:

@@ -1,7 +1,7 @@
-"""Releases of Redis and Valkey with known vulnerabilities (pure).
+"""Recognizes releases of Redis and Valkey with known vulnerabilities. No I/O.
 
-The releases of July 2026 close remote code execution by an authenticated client, after those of May 2026 and of October
-2025 (CVE-2025-49844, in Lua). Source: the release notes of both projects.
+The releases of July 2026 fix vulnerabilities by which an authenticated client can execute code on the server. So did
+those of May 2026 and of October 2025 (CVE-2025-49844, in Lua). Source: the release notes of both projects.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ _PATCHED: Final = {
     "Redis": ((6, 2, 23), (7, 2, 15), (7, 4, 10), (8, 2, 8), (8, 4, 5), (8, 6, 5), (8, 8, 1)),
     "Valkey": ((7, 2, 14), (8, 0, 10), (8, 1, 9), (9, 0, 5), (9, 1, 1)),
 }
-"""The first release of each maintained series that is patched."""
+"""The first patched release of each maintained series, such as 8.4.5 for the series 8.4."""
 
 
 def unpatched(info: Mapping[str, Any]) -> tuple[str, str] | None:
-    """From the reply to INFO: (server and version, releases to use) if that version has known vulnerabilities.
+    """Return (server and version, patched releases to use) if the server has known vulnerabilities, else None.
 
-    A series that is no longer maintained counts as unpatched. A newer series does not, nor does a version that cannot
-    be read.
+    `info`: the reply to the Redis command INFO. Versions of a series that is no longer maintained count as vulnerable.
+    Versions of a series newer than those in _PATCHED, and versions that cannot be read, do not.
     """
     name = "Valkey" if info.get("valkey_version") else "Redis"
     version = str(info.get("valkey_version") or info.get("redis_version") or "")

@@ -1,20 +1,20 @@
-"""Versions that can read the keys in Redis, in the hash `schema` below the prefix.
+"""The version of the data format in Redis, recorded in the hash `schema` below STT_REDIS_PREFIX.
 
-| field     | contains                                                                       |
-|-----------|--------------------------------------------------------------------------------|
-| `version` | the newest version whose forms may be in Redis                                 |
-| `reader`  | the oldest version that can read all forms; older ones must not touch the keys |
+| field     | contains                                                                                |
+|-----------|-----------------------------------------------------------------------------------------|
+| `version` | the newest format in which records may have been written                                |
+| `reader`  | the oldest version that can read all records; older programs must not read or write     |
 
-| version | what changed |
-|---------|--------------|
-| 1       | the first    |
+| version | what changed     |
+|---------|------------------|
+| 1       | the first format |
 
-A change that an older worker would misread raises VERSION and READER; an addition that an older worker may ignore
-raises VERSION only. Every version reads the forms of all earlier ones; `tests/golden` checks this.
+Developers: raise VERSION and READER for a change that an older worker would misread, but only VERSION for an addition
+that an older worker may ignore. Every version reads the formats of all earlier ones; `tests/golden` checks this.
 
-The scripts `create`, `acquire` and `webhooks` check the hash in the same step as their work. A running worker therefore
-takes no more jobs and webhooks as soon as a newer version writes forms that it cannot read. A Redis without the hash is
-empty, or of version 1.
+The scripts `create`, `acquire` and `webhook_outbox` check the hash in the same atomic step as their work. A running
+worker therefore takes no more jobs and webhooks as soon as a newer version registers that it writes a format which the
+worker cannot read. A Redis without the hash is empty, or has version 1.
 """
 
 from __future__ import annotations
@@ -28,45 +28,49 @@ from worker.ledger.connection import RedisConnection
 from worker.ledger.keys import Keys
 
 VERSION: Final = 1
+"""The format that this program writes."""
 READER: Final = 1
+"""The oldest version that can read this format."""
 WRITTEN: Final = (VERSION, READER)
 
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """The hash `schema` of a Redis."""
+    """The contents of the hash `schema` in Redis."""
 
     version: int
     reader: int
 
     @property
     def readable(self) -> bool:
-        """Whether this version of the product can read the keys."""
+        """Whether this program can read all records in Redis."""
         return self.reader <= VERSION
 
 
 async def read(connection: RedisConnection, keys: Keys) -> Schema | None:
-    """The schema of this Redis, or None if nothing was written yet. Raises LedgerUnavailable."""
+    """Return the schema of this Redis, or None if no program has registered yet. Raises LedgerUnavailable."""
     version, reader = await connection.call(lambda redis: redis.hmget(keys["schema"], "version", "reader"))
     return Schema(int(version), int(reader or version)) if version else None
 
 
 async def register(connection: RedisConnection, keys: Keys, ttl_ms: int) -> None:
-    """Record that this version writes to this Redis. Raises LedgerNewer if it must not, and LedgerUnavailable."""
+    """Record in Redis that a program of VERSION writes there; the record expires after `ttl_ms` without a writer.
+
+    Raises LedgerNewer if Redis contains records that this program cannot read, and LedgerUnavailable."""
     oldest = await connection.script("schema", keys.pending, (*WRITTEN, ttl_ms))
     if oldest:
         raise newer_error(oldest)
 
 
 def raise_if_newer(answers: Sequence[Sequence[str]]) -> None:
-    """Checks the answers of the scripts `create` and `acquire`. Raises LedgerNewer."""
+    """Check the answers of the scripts `create` and `acquire`. Raises LedgerNewer if this program is too old."""
     for answer in answers:
         if answer[0] == "newer":
             raise newer_error(answer[1])
 
 
 def newer_error(oldest: str) -> LedgerNewer:
-    """The error for a Redis that only version `oldest` and newer ones can read."""
+    """Return the error for a Redis that only version `oldest` and newer ones can read."""
     return LedgerNewer(
         f"this Redis contains records of version {oldest}, and this stt-batch reads records up to version {VERSION}: "
         "install a newer stt-batch (or set STT_REDIS_PREFIX to another prefix, for a separate fleet)"

@@ -1,15 +1,17 @@
 """Limits the open sessions of an API key across all workers, with slots in Redis.
 
-A session holds a slot while it runs. A slot is a lease on the server's clock: its process renews it, and the slot of a
-dead process expires. Waiting sessions form one queue: high priority before normal before low, and within a priority
-round-robin over the batches (a job without a batch counts as one), so that a batch of 10,000 files does not starve a
-single job that comes later. When the service reports that it is busy, the limit falls at once and rises slowly. Without
-STT_API_KEY_MAX_SESSIONS there is no limit until the service is busy for the first time, and none again when the limit
-has risen enough.
+A session has a slot while it is open. A slot expires by the clock of the Redis server unless its process renews it, so
+the slots of a dead process become free. Waiting sessions form one queue: high priority before normal before low, and
+within a priority round-robin over the batches (a job without a batch counts as a batch), so that a batch of 10,000
+files does not starve a single job that comes later.
 
-A process asks for all its sessions in one script call (`lua/session_limiter.lua`): when something changes, and at an
-interval with jitter. The cost does not depend on the number of waiting sessions, and no connection is blocked while
-they wait.
+When the service reports that it is busy, the limit falls at once and then rises slowly. If STT_API_KEY_MAX_SESSIONS is
+not set, there is no limit until the service is busy for the first time; the limit is removed again when it has risen to
+twice the number of sessions that were open when the service was busy.
+
+A process makes one call of `lua/session_limiter.lua` for all its sessions: when something changes, and at intervals
+with jitter. The cost of a call does not depend on the number of waiting sessions. No connection is blocked while they
+wait.
 """
 
 from __future__ import annotations
@@ -34,42 +36,44 @@ from worker.settings import Settings
 
 _LOG: Final = logging.getLogger(__name__)
 POLL_S: Final = 0.5
-"""Seconds between two requests while a session of this process waits, with a jitter of a third."""
+"""Mean seconds between two requests while a session of this process waits; each pause is up to a third shorter or
+longer."""
 WAITING_TTL_S: Final = 5.0
-"""Seconds after which a waiting session loses its place if its process does not ask for it again."""
+"""Seconds after which a waiting session loses its place in the queue if its process does not request it again."""
 REQUESTED_SESSIONS: Final = 16
-"""Waiting sessions that each request asks for; the others are asked for less often, only to renew their places."""
+"""Number of waiting sessions that each request asks for. The others are requested less often, only to renew their
+places in the queue."""
 KEY_TTL_S: Final = 86400.0
 """Lifetime of the limiter's keys after their last use, in seconds."""
 BUSY_FACTOR: Final = 0.7
-"""The limit is multiplied by this when the service is busy."""
+"""When the service is busy, the limit becomes the number of open sessions multiplied by this."""
 BUSY_INTERVAL_S: Final = 3.0
-"""Seconds in which further busy reports count as the same one, since many sessions are refused at once."""
+"""Seconds after a busy report in which further ones are ignored, since a busy service refuses many sessions at once."""
 RISE_DELAY_S: Final = 15.0
-"""Seconds after a fall until the limit begins to rise."""
+"""Seconds from the fall of the limit until it begins to rise."""
 RISE_S: Final = 300.0
-"""Seconds in which the limit rises from zero to its maximum."""
+"""Seconds in which the limit would rise from zero to its maximum."""
 
 _EXPIRED: Final = "its slot expired: this worker could not renew it in time"
 
 
 @dataclass(slots=True, eq=False)
 class _Session:
-    """One session of this process that waits for a slot or holds one."""
+    """One session of this process that waits for a slot or has one."""
 
     token: str
     job_id: str
     granted: asyncio.Future[None]
-    """Done when the slot is granted."""
+    """A future that is done when the slot is granted."""
     place: str = ""
-    """Position in the queue, as the script returned it; empty before the first request."""
+    """Position in the queue: the number (as text) that the script returned; empty before the first request."""
     requested_at: float = -math.inf
     """Monotonic time of the last request that named this session, in seconds."""
     renewed_at: float = -math.inf
-    """Monotonic time in seconds, taken before the last request that renewed the slot, so the lease ends later than
-    computed from it."""
+    """Monotonic time in seconds directly before the last request that granted or renewed the slot. Redis counts the
+    lease from a later moment, so the slot never expires earlier than this process assumes."""
     task: asyncio.Task[Any] | None = None
-    """The task inside `slot`; it is cancelled when the slot is lost."""
+    """The task in the body of `SessionLimiter.slot`; it is cancelled when the slot is lost."""
     lost: bool = False
 
 
@@ -80,14 +84,15 @@ class SessionLimiter:
 
     def __init__(self, settings: Settings, scripts: ScriptRunner) -> None:
         self._scripts = scripts
-        # A hash: the API key must not be stored in Redis or be recoverable from a key name. The word `governor` is part
-        # of the stored form.
+        # Hashed, because the API key must not be stored in Redis or be recoverable from a key name. The word `governor`
+        # is part of the keys' names in Redis, which workers of several versions share, so it must not change.
         name = hashlib.sha256(f"stt-batch governor\n{settings.api_key.get_secret_value()}".encode()).hexdigest()[:16]
         prefix = f"{settings.redis_prefix}governor:{name}"
         self._keys = [f"{prefix}:{part}" for part in ("slots", "waiting", "seen", "state", "flows")]
         self._ttl_s = settings.lease_s
         self._renew_s = settings.lease_renew_s
-        # A session needs time to close: it must be closed before its slot can be granted to another session.
+        # Seconds after a renewal until this process treats the slot as lost. Shorter than the lease, because a session
+        # needs time to close, and it must be closed before its slot can be granted to another session.
         self._valid_s = max(settings.lease_s - settings.close_timeout_s, settings.lease_s * 0.6)
         self._request = {
             "ttl_ms": int(settings.lease_s * 1000),
@@ -114,7 +119,7 @@ class SessionLimiter:
 
     @asynccontextmanager
     async def slot(self, job_id: str) -> AsyncIterator[None]:
-        """See `worker.realtime.slots.Slots`."""
+        """Wait for a slot, and release it at the end of the context; see `worker.realtime.slots.Slots`."""
         session = _Session(f"{job_id}:{token_hex(8)}", job_id, asyncio.get_running_loop().create_future())
         self._waiting[session.token] = session
         self._wake()
@@ -138,12 +143,13 @@ class SessionLimiter:
             self._wake()
 
     async def busy(self) -> None:
-        """See `worker.realtime.slots.Slots`."""
+        """Report that the service is at its limit, so that the limit falls; see `worker.realtime.slots.Slots`."""
         self._busy = True
         self._wake()
 
     def make_room(self, job_id: str) -> bool:
-        """Always False: the queue is fair already, and every session returns to it after `session_max_s`."""
+        """Return False: no session has to end early, because the queue is fair and every session returns to it after
+        STT_SESSION_MAX_S."""
         return False
 
     def _wake(self) -> None:
@@ -152,7 +158,9 @@ class SessionLimiter:
             self._runner = asyncio.create_task(self._run(), name="session-limiter")
 
     async def close(self) -> None:
-        """Stop at the end of the process. Released slots are reported for at most a second; unreported ones expire."""
+        """Stop the background task, at the end of the process.
+
+        Before that, wait for at most a second until Redis knows the released slots. Others expire by themselves."""
         runner = self._runner
         if runner is None or runner.done():
             return
@@ -162,7 +170,8 @@ class SessionLimiter:
         await asyncio.wait((runner,), timeout=1.0)
 
     async def _run(self) -> None:
-        """Exchange with Redis as long as sessions wait or are open, or reports are due."""
+        """Call the script repeatedly while sessions wait or are open, or a released slot or a busy report must still be
+        sent."""
         while self._waiting or self._open or self._freed or self._busy:
             self._changed.clear()
             try:
@@ -171,10 +180,11 @@ class SessionLimiter:
             except (LedgerUnavailable, TimeoutError) as exc:
                 _LOG.warning("session slots not renewed: %s", str(exc) or "no answer in time")
                 pause_s = POLL_S
-                if not self._waiting and not self._open:  # unreported slots expire in Redis
+                # No session is left, so stop. Slots whose release could not be reported expire in Redis by themselves.
+                if not self._waiting and not self._open:
                     self._freed.clear()
                     self._busy = False
-                await asyncio.sleep(jittered(0.075))  # repeated wake-ups must not cause a busy loop
+                await asyncio.sleep(jittered(0.075))  # `_changed` may be set again and again: avoid a busy loop
             self._drop_expired()
             if self._waiting:
                 pause_s = min(pause_s, jittered(POLL_S))
@@ -184,12 +194,12 @@ class SessionLimiter:
                         await self._changed.wait()
 
     def _remaining_s(self) -> float:
-        """Seconds until the first slot of this process counts as lost, at least 0.1."""
+        """Return the seconds until the first slot of this process counts as lost, at least 0.1."""
         first = min((session.renewed_at for session in self._open.values()), default=math.inf)
         return max(0.1, first + self._valid_s - time.monotonic())
 
     async def _sync(self) -> float:
-        """Run the script once for all sessions of this process. Returns the seconds until the next call is due."""
+        """Call the script once for all sessions of this process. Returns the seconds until the next call is due."""
         freed, busy = list(self._freed), self._busy
         before = time.monotonic()
         waiting = self._due(before)
@@ -219,13 +229,12 @@ class SessionLimiter:
         metrics.API_KEY_SESSIONS_LIMIT.set(math.inf if self.limit is None else self.limit)
         metrics.SESSIONS_WAITING.set(len(self._waiting))
         if len(granted) >= REQUESTED_SESSIONS:
-            return 0.0  # sessions outside this request may get a slot too
+            return 0.0  # ask again at once: sessions that were not part of this request may get a slot too
         return min(self._renew_s, int(pause_ms) / 1000 or self._renew_s)
 
     def _due(self, now: float) -> list[_Session]:
-        """The sessions to ask for now: the first ones of the queue, new ones, and those whose place is about to expire.
-
-        The request stays small however many sessions wait."""
+        """Return the waiting sessions to request now: the first ones of the queue, new ones, and those whose place in
+        the queue would expire soon. So a request is small, however many sessions wait."""
         queue = sorted(self._waiting.values(), key=lambda session: int(session.place or -1))
         new = sum(not session.place for session in queue)
         return [
@@ -235,8 +244,9 @@ class SessionLimiter:
         ]
 
     def _grant(self, token: str, now: float) -> None:
+        """Give a slot to the waiting session `token`, or release the slot if the session does not wait any more."""
         session = self._waiting.pop(token, None)
-        if session is None or session.granted.done():  # it was cancelled during the request
+        if session is None or session.granted.done():  # the session was cancelled during the request
             self._freed.add(token)
             self._changed.set()
             return
@@ -245,7 +255,8 @@ class SessionLimiter:
         session.granted.set_result(None)
 
     def _drop_expired(self) -> None:
-        if self.limit is None:  # without a limit, an expired slot excludes no other session
+        """End the sessions whose slots could not be renewed in time."""
+        if self.limit is None:  # without a limit, a session with an expired slot takes no slot from another session
             return
         now = time.monotonic()
         for session in list(self._open.values()):
@@ -253,6 +264,7 @@ class SessionLimiter:
                 self._revoke(session)
 
     def _revoke(self, session: _Session | None) -> None:
+        """Mark an open session as lost and cancel its task, which then raises SessionLost in `slot`."""
         if session is None or session.lost:
             return
         _LOG.warning("the session slot of job %s is lost", session.job_id)

@@ -1,4 +1,5 @@
-"""Caches the speed that a service reached with `auto`, so that the next job need not start at real time."""
+"""Caches the sending speed that a service accepted with the setting `auto`, so that the next job does not have to start
+at real time."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ TTL: Final = timedelta(hours=1)
 
 
 class SpeedCache:
-    """Speeds as multiples of real time, by the address of the service.
+    """Maps the address of a service to the last speed, as a multiple of real time.
 
     Raises LedgerUnavailable when Redis does not answer."""
 

@@ -1,4 +1,5 @@
-"""Collects the facts of a finished run: each sample of the source was sent, skipped, or is missing with a reason."""
+"""Collects the facts about a finished run for its transcript. They account for each sample of the source: it was sent,
+was skipped, or is missing with a reason."""
 
 from __future__ import annotations
 
@@ -26,10 +27,11 @@ def run_facts(
     started: float,
     speech_share: float | None,
 ) -> RunFacts:
-    """The facts that the document needs in addition to the segments.
+    """Return the facts that the transcript document contains in addition to the segments.
 
-    `started`: start of the run on the event loop's clock. `speech_share`: share of speech under doubtful text (0 to 1),
-    see `worker.pipeline.speech_check`."""
+    `sections`: the sections of this attempt. `started`: start of the run on the event loop's clock. `speech_share`:
+    share of the time under doubtful text in which there is speech (0 to 1), or None; see
+    `worker.pipeline.speech_check`."""
     settings, now, rate = service.settings, asyncio.get_running_loop().time(), source.rate
     planned = source.sections
     accounts = dict(job.resume.finished) | {s.number: s.account(planned[s.number][1].end) for s in sections}
@@ -84,7 +86,8 @@ def run_facts(
 
 
 def undecoded_gaps(job: Job, source: Recording) -> tuple[Gap, ...]:
-    """The parts of the source that could not be decoded, as gaps of the transcript. They were streamed as silence."""
+    """Return the parts of the source that could not be decoded, as gaps of the transcript. They were streamed as
+    silence."""
     return tuple(
         Gap(
             start=round(stretch.start, 3),

@@ -1,4 +1,5 @@
-"""The interface of the pipeline: a job with its resume state, its durable log, and its listener."""
+"""The interface of the pipeline: the job to run with its resume state, and the protocols of its durable log and its
+listener."""
 
 from __future__ import annotations
 
@@ -18,63 +19,67 @@ from worker.transcript.model import SectionFacts, Segment
 
 @dataclass(frozen=True, slots=True)
 class ResumeState:
-    """The state that earlier attempts of a job left; a run continues from it."""
+    """The recorded state of earlier attempts at a job; a run continues from it."""
 
     plans: tuple[StreamingPlan, ...] | None = None
     """The plans that `JobLog.record_plans` recorded."""
     finished: Mapping[int, SectionFacts] = field(default_factory=dict)
     """The complete sections by number, from 0."""
     committed: tuple[Segment, ...] = ()
+    """All segments that earlier attempts recorded in the log."""
 
 
 @dataclass(frozen=True, slots=True)
 class StartContent:
-    """The content of the source at the start of a job, by its identity. Later attempts need the same content."""
+    """Identifies the content that the source had at the start of the job. Later attempts require the same content."""
 
     stamp: str | None = None
-    """Stamp of a local file when it was opened, see `worker.audio.opened_file.FileStamp`."""
+    """Size, times, inode and device of a local file when it was opened, as `worker.audio.opened_file.FileStamp` writes
+    them. None for a downloaded source."""
     sha256: str | None = None
-    """In hexadecimal, or None while it is unknown."""
+    """SHA-256 of the content in hexadecimal, or None while it is unknown."""
 
 
 _START_CONTENT: Final = TypeAdapter(StartContent)
 
 
 def start_content_json(content: StartContent) -> str:
-    """The JSON form in the ledger. Its field names must not change."""
+    """Return `content` as JSON for the ledger. The field names must not change: ledgers of older versions have them."""
     return _START_CONTENT.dump_json(content).decode()
 
 
 def read_start_content(text: str) -> StartContent:
-    """Reads the output of `start_content_json`."""
+    """Parse the output of `start_content_json`."""
     return _START_CONTENT.validate_json(text)
 
 
 @dataclass(frozen=True, slots=True)
 class KnownContent:
-    """The known identity of the content of a job's source."""
+    """The recorded identity of the content of a job's source, at submission and at the start of the job."""
 
     submitted: str | None = None
-    """The content at submission, as `content_of` returns it, or None if it is unknown or any content is accepted."""
+    """The content at submission, as `worker.storage.sources.listing.content_of` identifies it. None if it is unknown,
+    or if any content is accepted."""
     start: StartContent | None = None
-    """The content at the start of the first attempt."""
+    """The content at the start of the first attempt, or None if none is recorded yet."""
     warnings: tuple[str, ...] = ()
-    """Warnings for the transcript: the reason why the job started over."""
+    """Warnings for the transcript, such as the reason why the job started over."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """The input of one run."""
+    """The input of one run (one attempt at a job)."""
 
     id: str
     source: Address
     speed: Speed
     language: str | None
-    """Language of the transcript if the service names none."""
+    """Language code for the transcript if the service names none."""
     sha256: str | None = None
-    """sha256 of the source in hexadecimal, or None to compute it."""
+    """SHA-256 of the source in hexadecimal, or None to compute it."""
     sha256_stamp: str | None = None
-    """Stamp of the file at the time of `sha256`. If the stamp has changed, the hash is computed again."""
+    """The file's `FileStamp` when `sha256` was computed. If it has changed, the hash is computed again. None: `sha256`
+    is used without this check."""
     start_speed: float | None = None
     """Initial factor of real time for speed `auto`, or None for 1."""
     sessions: int = 1
@@ -86,30 +91,31 @@ class Job:
 
 
 class JobLog(Protocol):
-    """The durable log of a job; in a worker it is the job's `Lease`.
+    """The durable log of a job; in a worker, the job's `Lease` implements it.
 
-    Each method returns when its entry is durable. An exception ends the run. Documents are passed as text, because only
-    the pipeline reads them."""
+    Each method returns when its entry is durable. An exception from it ends the run. The content and the plans are
+    passed as JSON text, because only the pipeline reads them."""
 
     async def record_content(self, content: str, named: str) -> None:
-        """Record the content (the output of `start_content_json`) before the first commit, and again with its hash.
+        """Record the content of the source before the first commit, and again when its hash is known.
 
-        `named`: the content as `content_of` returns it, "" if it is unknown."""
+        `content`: the output of `start_content_json`. `named`: the content as
+        `worker.storage.sources.listing.content_of` identifies it, "" if it is unknown."""
 
     async def record_plans(self, plans: str) -> None:
         """Record the plans (as `plans_json` writes them) before the first commit."""
 
     async def commit(self, segment: Segment) -> None:
-        """Record a segment; the run continues only when this has returned."""
+        """Record a segment. The section of the segment continues only when this has returned."""
 
     async def record_section(self, section: int, facts: SectionFacts) -> None:
         """Record that a section is complete."""
 
 
 class RunListener(Protocol):
-    """Follows a run. An exception ends the run."""
+    """Receives the progress of a run. An exception from a method ends the run."""
 
     def committed(self, segment: Segment) -> None:
-        """A segment has become durable."""
+        """Called when `segment` is durable."""
 
     def progress(self, progress: Progress) -> None: ...

@@ -1,4 +1,4 @@
-"""Opens a source and plans its sections in a thread that ends soon after a cancellation."""
+"""Opens a source and plans its sections in a thread, which ends soon after a cancellation."""
 
 from __future__ import annotations
 
@@ -20,14 +20,15 @@ from worker.settings import Settings
 
 
 def check_length(duration_s: float, shown: str, settings: Settings) -> None:
-    """Raises SourceRefused above STT_SOURCE_MAX_HOURS."""
+    """Check that the audio is not longer than STT_SOURCE_MAX_HOURS. Raises SourceRefused; `shown` names the source."""
     if settings.source_max_hours and duration_s > settings.source_max_hours * 3600:
         limit = f"{settings.source_max_hours:g} hours (STT_SOURCE_MAX_HOURS)"
         raise SourceRefused(f"{shown}: is longer than {limit}; split it, or raise the limit")
 
 
 def check_channels(info: AudioInfo, shown: str, settings: Settings) -> None:
-    """Raises SourceRefused above STT_SOURCE_MAX_CHANNELS."""
+    """Check that the audio has at most STT_SOURCE_MAX_CHANNELS channels. Raises SourceRefused; `shown` names the
+    source."""
     if info.channels > settings.source_max_channels:
         limit = f"{settings.source_max_channels} (STT_SOURCE_MAX_CHANNELS)"
         raise SourceRefused(f"{shown}: has {info.channels} channels, more than {limit}")
@@ -43,8 +44,8 @@ async def open_planned(
 ) -> Recording:
     """Open the source and divide it into sections for up to `sessions` simultaneous sessions.
 
-    `made`: plans of an earlier attempt, which are used instead of new ones. Raises SourceError, SourceRefused if the
-    source exceeds a limit of the settings, BadJob.
+    `made`: plans of an earlier attempt, which are used instead of new ones, or None. Raises SourceError (SourceRefused
+    if the source exceeds a limit of the settings) and BadJob.
     """
     stopped = threading.Event()
 

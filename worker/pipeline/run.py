@@ -1,7 +1,8 @@
 """Runs one job from its source to its transcript.
 
-source -> plan -> sections, several at a time: blocks -> mono -> wire rate -> frames -> paced session(s) -> commits
--> segments -> merged -> transcript
+source -> plan -> sections -> merged segments -> transcript
+each section, several at a time: blocks of samples -> mono -> sample rate of the session -> frames -> session(s)
+-> commits -> segments
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ async def run(
 ) -> Transcript:
     """Transcribe one source.
 
-    `slots`: shared limit of sessions, or None for no limit. Raises SttError. On cancellation, the sessions are closed
-    first.
+    `slots`: shared limit of open sessions, or None for no limit. Raises SttError. A cancelled call ends when its
+    sessions are closed.
     """
     return await _Run(job, settings, log, listener, slots or UnlimitedSlots()).run()
 
@@ -68,8 +69,8 @@ class _Run:
         settings, plans = self._settings, job.resume.plans
         with await open_planned(local.file, settings, job.sessions, job.skip_silence, plans, job.channels) as source:
             if plans is None and job.resume.committed:
-                # Separate channels and selected tracks have a plan before the first commit. Without a plan, the earlier
-                # attempt mixed all channels.
+                # Runs with separate channels or a selected track record their plans before the first commit. Without
+                # recorded plans, the earlier attempt mixed all channels, so this one must do so, too.
                 source.selection.check_unchanged((None,), [plan.channel for plan in source.plans], local.file)
             if plans is None and (
                 source.plans[0].measured or source.streamed_whole or source.selection.track is not None
@@ -111,15 +112,15 @@ class _Run:
                     group.create_task(self._stream_next(source, waiting))
         except ExceptionGroup as failed:
             raise failed.exceptions[0] from None
-        # A failed service gives an incomplete transcript if there is any text, and a failed job otherwise.
+        # If the service failed, the transcript is incomplete if there is any text; without text, the job fails.
         if (failures := [s.error for s in self._sections if s.error]) and not self._segments():
             raise failures[0]
 
     async def _stream_next(self, source: Recording, waiting: Iterator[Section]) -> None:
-        """Stream waiting sections one after the other."""
+        """Stream sections from `waiting`, one after the other. Several tasks share the iterator."""
         for section in waiting:
             end_s = section.plan.end / source.rate
-            # The service failed another section until its retries were used up: it will fail this section as well.
+            # Another section has used up its retries, because the service failed: it would fail this section as well.
             if service_error := next((s.error for s in self._sections if s.error), None):
                 section.abandon(service_error, end_s)
                 continue
@@ -138,7 +139,7 @@ class _Run:
         return int(frame_s * settings.sample_rate)
 
     def _segments(self) -> list[Segment]:
-        """All segments in the job's log, in any order."""
+        """Return all segments in the job's log, in any order."""
         streamed = {section.number for section in self._sections}
         others = [segment for segment in self._job.resume.committed if segment.section not in streamed]
         return [*others, *(segment for section in self._sections for segment in section.segments)]

@@ -14,6 +14,7 @@ from worker.settings import Settings
 from worker.transcript.model import SectionFacts, Segment
 
 PROGRESS_EVERY_S: Final = 0.25
+"""Minimum seconds between two reports, except at the start and after commits."""
 
 
 class TrackedSection(Protocol):
@@ -31,11 +32,11 @@ class TrackedSection(Protocol):
 class RunProgress:
     """Reports at once when a run starts and after each commit, otherwise at most every PROGRESS_EVERY_S seconds.
 
-    Every report checks the length of the source as well, because a header may state less audio than the file has: all
-    methods raise SourceRefused."""
+    Every report also checks that the sent audio is not longer than STT_SOURCE_MAX_HOURS, because a header may state
+    less audio than the file has: all methods can raise SourceRefused."""
 
     def __init__(self, listener: RunListener, settings: Settings, speed: RateControl, shown: str) -> None:
-        """`shown`: the source as error messages name it."""
+        """`shown`: the name of the source in error messages."""
         self._listener = listener
         self._settings = settings
         self._speed = speed
@@ -47,17 +48,22 @@ class RunProgress:
         self._next = 0.0
 
     def start(self, sections: Sequence[TrackedSection], duration_s: float, channels: int) -> None:
-        """`sections`: those of this attempt. `channels`: number of channels that are streamed separately."""
+        """Report the start of a run.
+
+        `sections`: the sections that this attempt streams. `channels`: number of channels that are streamed
+        separately."""
         self._sections, self._duration_s, self._channels = sections, duration_s, channels
         self._report("")
 
     def committed(self, segment: Segment) -> None:
-        """Called when `segment` is durable."""
+        """Report a commit at once. Call it when `segment` is durable."""
         self._listener.committed(segment)
         self._report("")
 
     def update(self, partial: str) -> None:
-        """`partial`: the text in progress of one section."""
+        """Report the current progress, unless the last report was less than PROGRESS_EVERY_S ago.
+
+        `partial`: the text in progress of one section."""
         if self._loop.time() >= self._next:
             self._report(partial)
 
@@ -72,8 +78,11 @@ class RunProgress:
 def progress_of(
     sections: Sequence[TrackedSection], duration_s: float, rate: int, speed: float, partial: str
 ) -> Progress:
-    """`sections`: those of this attempt; the rest of the `duration_s` seconds was finished before or is skipped.
-    `rate`: samples of all separately streamed channels per second, so that the progress is their mean."""
+    """Return the progress of a run over `duration_s` seconds of audio.
+
+    `sections`: the sections that this attempt streams. All other audio counts as done: earlier attempts finished it, or
+    it is skipped. `rate`: samples per second, multiplied by the number of separately streamed channels, so that the
+    progress is the mean of the channels."""
     accounts = [section.account() for section in sections]
     open_samples = sum(a.end - a.start for a in accounts)
     done_s = max(0.0, duration_s - open_samples / rate)

@@ -1,7 +1,8 @@
-"""Streams the sound of a section that has no text a second time, and lists the sound that still has none.
+"""Finds the sound of a section for which the service gave no text, streams it again, and lists the sound that still has
+no text.
 
 A service can stop transcribing and still answer: it repeats its last text, commits nothing and closes normally. So
-only text at the times of the speech proves that it works.
+only text at the times of the speech shows that the speech was transcribed.
 """
 
 from __future__ import annotations
@@ -26,14 +27,14 @@ from worker.transcript.unanswered_ranges import UnansweredRange, unanswered_rang
 logger = structlog.get_logger(__name__)
 
 CONTEXT_S: Final = 0.5
-"""Seconds streamed before and after the sound, if they have no text either."""
+"""Seconds of audio streamed before and after a sound, if they have no text either."""
 SAME_RANGE_TOLERANCE_S: Final = 0.3
-"""Seconds by which a sound may extend beyond a streamed range and still count as streamed."""
+"""Seconds by which a sound may extend beyond a range that was streamed again and still count as inside it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Candidate:
-    """Sound without text, in file seconds. `unanswered_range`: the range without text around it."""
+    """Sound without text, in file seconds. `unanswered_range`: the longer range without text that contains it."""
 
     start: float
     end: float
@@ -42,13 +43,15 @@ class _Candidate:
 
     @property
     def worth_streaming(self) -> bool:
-        """Whether the sound may be speech. Detectors miss some voices, so any sound with pauses like speech counts."""
+        """Whether the sound may be speech. Detectors miss some voices, so any sound with pauses like those of speech is
+        streamed again."""
         return self.found.kind != "noise" or self.found.pauses
 
 
 @dataclass(frozen=True, slots=True)
 class _FailedTry:
-    """A range that was streamed again without any new text."""
+    """A range, in file seconds, that was streamed again without any new text. `error`: why its sessions failed, or
+    None."""
 
     start: float
     end: float
@@ -62,7 +65,7 @@ class _FailedTry:
 
 
 class SecondPass:
-    """The second pass of one section. Call `run`, then `unanswered`."""
+    """The second pass over one section. Call `run`, then `unanswered`."""
 
     def __init__(
         self,
@@ -75,8 +78,9 @@ class SecondPass:
         commit: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], None],
     ) -> None:
-        """`segments`: all segments of the section; the caller appends the segments that `commit` receives.
-        `open_feed`: opens the audio of the section again."""
+        """`open_feed`: opens the audio of the section again. `voiced`: voice activity of the first pass. `segments`:
+        all segments of the section; `commit` must append each segment that it receives. `report`: receives the text in
+        progress."""
         self._service = service
         self._record = record
         self._open_feed = open_feed
@@ -90,14 +94,16 @@ class SecondPass:
         self._sounds: dict[tuple[float, float], list[SoundRange]] = {}
         self._tries: list[_FailedTry] = []
         self._streamed: list[tuple[float, float]] = []
-        self._known: list[tuple[float, float]] = []  # ranges whose text already existed
+        self._known: list[tuple[float, float]] = []  # ranges for which the service repeated text that already existed
 
     async def run(self, start_s: float, end_s: float, pending: Segment | None) -> Segment | None:
         """Stream the sound without text between two file seconds again.
 
-        `pending`: the last text in progress, which the first pass left uncommitted. Returns the text that is still
-        uncommitted. Sound that remains after new text counts as new: a service that stops transcribing after some
-        seconds of each session advances with each session."""
+        `pending`: the last text in progress of the first pass, if the service never committed it. Returns the text that
+        is still uncommitted at the end, or None.
+
+        The search is repeated, because some sound may still have no text after a try with new text: with a service that
+        stops transcribing after some seconds of each session, each session transcribes a further part."""
         for _ in range(self._service.settings.session_retries + 1):
             found = [s for s in await self._find(start_s, end_s, pending) if s.worth_streaming]
             again = [s for s in found if self._may_stream(s)]
@@ -112,7 +118,8 @@ class SecondPass:
         return pending
 
     def _may_stream(self, candidate: _Candidate) -> bool:
-        """Whether to stream a sound: not after a try without new text, and not a short rest of a streamed sound."""
+        """Whether to stream a sound again: not after a try without new text, and not if it is only a short rest of a
+        sound that was streamed again."""
         if any(one.covers(candidate) for one in self._tries):
             return False
         return not self._times_streamed(candidate) or candidate.found.seconds >= MIN_MISSING_S
@@ -121,7 +128,7 @@ class SecondPass:
         return sum(start < candidate.end and candidate.start < end for start, end in self._streamed)
 
     async def unanswered(self, start_s: float, end_s: float) -> list[UnansweredSound]:
-        """The sound between two file seconds that still has no text."""
+        """Return the sound between two file seconds that still has no text."""
         return [self._unanswered(candidate) for candidate in await self._find(start_s, end_s, None)]
 
     async def _find(self, start_s: float, end_s: float, pending: Segment | None) -> list[_Candidate]:
@@ -132,14 +139,14 @@ class SecondPass:
             for part in without_skipped(unanswered_range, partial(self._streamed_parts, feed)):
                 found = await self._sounds_in(part)
                 if part.last and pending is not None and not any(one.kind == "speech" for one in found):
-                    # Text in progress shows that the service found speech.
+                    # The uncommitted text shows that the service found speech here, even if no detector finds any.
                     length_s = part.end - part.start
                     found = [SoundRange(0.0, length_s, "speech", round(length_s, 3), pauses=True)]
                 candidates += [_Candidate(part.start + s.start, part.start + s.end, unanswered_range, s) for s in found]
         return [s for s in candidates if not any(a <= s.start and s.end <= b for a, b in self._known)]
 
     async def _opened_feed(self) -> FrameFeed:
-        """The feed of the second pass. It is opened on demand, because few jobs need it."""
+        """Return the feed of the second pass. It is opened on first use, because few jobs need it."""
         if self._feed is None:
             self._feed = await asyncio.to_thread(self._open_feed)
         return self._feed
@@ -157,8 +164,8 @@ class SecondPass:
         return self._sounds[place]
 
     async def _stream(self, candidate: _Candidate) -> tuple[Segment | None, bool, EndpointError | None]:
-        """Stream one sound again. Returns the text in progress at the end, whether any text was new, and the error that
-        ended it."""
+        """Stream one sound again. Returns the text in progress at the end, whether the service committed any text for
+        it, and the error that ended the sessions."""
         first_s, last_s = candidate.unanswered_range.start, candidate.unanswered_range.end
         start_s, end_s = max(first_s, candidate.start - CONTEXT_S), min(last_s, candidate.end + CONTEXT_S)
         logger.warning("no text for sound, streaming it again", job=self._record.job_id, start=start_s, end=end_s)
@@ -172,7 +179,8 @@ class SecondPass:
                 texts += 1
                 await self._commit(new)
             elif not segment.words:
-                # Known text without word times also answers the range: its place in the file was only estimated.
+                # Text that already exists, without word times, also counts as an answer for this sound: the first pass
+                # could only estimate its times, so it may belong here.
                 texts += 1
                 self._known.append((start_s, end_s))
 

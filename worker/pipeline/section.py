@@ -22,7 +22,7 @@ from worker.transcript.model import Gap, SectionFacts, Segment, SessionFacts, Un
 class Section:
     """Transcribes one section and records each segment at once in the job's durable log.
 
-    Call `run`, then `complete`; or only `abandon`. An exception of `log`, `guard` or `progress` ends the section."""
+    Call `run`, then `complete`; or only `abandon`. An exception from `log`, `guard` or `progress` ends the section."""
 
     def __init__(
         self,
@@ -37,8 +37,8 @@ class Section:
         guard: ContentGuard,
         progress: RunProgress,
     ) -> None:
-        """`number`: index of the section in the job, from 0. `channel`: channel name of its segments. `committed`: its
-        segments from earlier attempts."""
+        """`number`: index of the section in the job, from 0. `channel`: channel name for its segments, or None.
+        `committed`: segments of the section from earlier attempts."""
         self.number = number
         self.plan = plan
         self.channel = channel
@@ -66,7 +66,9 @@ class Section:
         self.error: EndpointError | None = None
         """The reason why the section was abandoned, or None."""
         self.missing: list[Gap] = []
+        """Parts of the section that the transcript lacks, with the reasons."""
         self.unanswered: tuple[UnansweredSound, ...] = ()
+        """Sound for which the service gave no text, also noise and music."""
 
     @property
     def committed_s(self) -> float:
@@ -90,8 +92,8 @@ class Section:
     async def run(self, feed: FrameFeed, end_s: float) -> None:
         """Run the first pass: stream all of `feed` until its text is committed or the retries are used up.
 
-        If they are used up, `error` is the reason, and the rest of the section up to file second `end_s` is added to
-        `missing`. Raises EndpointError if the service refuses permanently."""
+        If the retries are used up, `error` is set to the reason, and the rest of the section up to file second `end_s`
+        is added to `missing`. Raises EndpointError if the service refuses permanently."""
         structlog.contextvars.bind_contextvars(section=self.number)
         span_s = {"start_s": self.plan.start / self._rate, "end_s": self.plan.end / self._rate}
         with tracing.span("section", job_id=self._record.job_id, section=self.number, **span_s) as span:
@@ -109,10 +111,10 @@ class Section:
             self.missing.append(self._gap(self.sent_s, self.sent_s + unsent_s, "not sent"))
 
     async def complete(self, open_feed: Callable[[], FrameFeed], end_s: float) -> None:
-        """Run the second pass: stream sound without text again, and list the sound that still has none.
+        """Run the second pass: stream sound without text again, and list the sound that still has no text.
 
-        Speech without text is then added to `missing`. `open_feed` opens the audio of the section again, if needed.
-        `end_s`: file second at which the section ends."""
+        Speech in this list is also added to `missing`, unless it is too short. `open_feed` opens the audio of the
+        section again, if needed. `end_s`: file second at which the section ends."""
         second = SecondPass(
             self._service,
             self._record,
@@ -122,11 +124,12 @@ class Section:
             commit=self._commit,
             report=self._progress.update,
         )
-        if self.error is not None:  # the service does not answer, and the audio after the last word is already missing
+        # After a failed first pass, do not stream again; the audio after the last word is already in `missing`.
+        if self.error is not None:
             self.unanswered = tuple(await second.unanswered(self._start_s, self.committed_s))
         else:
             left = await second.run(self._start_s, end_s, self._first.uncommitted)
-            if left is not None:  # the sound of the uncommitted text is reported as missing below
+            if left is not None:  # the sound of the uncommitted text gets its own entry in `missing` below
                 end_s = min(end_s, left.start)
             self.unanswered = tuple(await second.unanswered(self._start_s, end_s))
             if left is not None:
@@ -135,12 +138,14 @@ class Section:
         self.missing += [self._gap(one.start, one.end, one.reason) for one in self.unanswered if one.missing]
 
     def abandon(self, error: EndpointError, end_s: float) -> None:
-        """Give up without streaming, because the service failed another section with an error that applies here too."""
+        """Mark the rest of the section as missing without streaming it, because the service failed another section with
+        `error`, which would end this section too."""
         self.error = error
         self.missing.append(self._gap(self.committed_s, end_s, str(error)))
 
     def account(self, end: int | None = None) -> SectionFacts:
-        """The progress of each step in samples. `end`: actual end of the section, if it differs from the plan."""
+        """Return how far the section is sent, answered and committed, in samples of the file. `end`: actual end of the
+        section, or None for the planned end."""
         end = self.plan.end if end is None else end
         sent = min(round(self.sent_s * self._rate), end)
         heard, committed = (min(round(s * self._rate), sent) for s in (self._first.heard_s, self.committed_s))
@@ -164,7 +169,8 @@ class Section:
         self._counted.update(self.committed_s)
 
     async def _record_segment(self, segment: Segment) -> None:
-        """Make a segment durable, then report it. A last partial that the service never committed is recorded too."""
+        """Make a segment durable, then report it. Used for committed segments, and for a last text in progress that the
+        service never committed."""
         if self.number or self.channel is not None:
             segment = segment.model_copy(update={"section": self.number, "channel": self.channel})
         self._guard.check_size()

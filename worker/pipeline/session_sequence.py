@@ -1,7 +1,7 @@
 """Streams one part of the source in consecutive sessions until all its audio is sent and its text is committed.
 
-After a session that ends early, another one starts before the first uncommitted sound. A session with new committed
-text resets the count of retries, so a long file may lose many sessions and still succeed.
+After a session that ends early, the next session starts in the audio before the first uncommitted sound. A session with
+new committed text resets the count of retries, so a long file may lose many sessions and still succeed.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ from worker.transient_os_errors import shortage_of
 logger = structlog.get_logger(__name__)
 
 BACKOFF_S: Final = (0.5, 30.0)
+"""First and maximum delay, in seconds, before a retry after a failed session."""
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Shared by the sections of a job: access to the service, and the speech detector."""
+    """The objects that all sections of a job share: access to the service, and the speech detector."""
 
     endpoint: ServiceAddress
     settings: Settings
@@ -61,12 +62,14 @@ class SectionRecord:
     """Channel name of the segments, or None."""
     sessions: list[SessionFacts] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
+    """The reasons why sessions ended early."""
     dropped: int = 0
-    """Number of repeated pieces of text that were dropped because no sound was left for them."""
+    """Number of repeated texts that were dropped, because the audio has no further sound in which they could have been
+    spoken again."""
 
 
 class _CountedVoice(VoiceActivityMap):
-    """A voice map that also counts the voiced seconds of the whole section."""
+    """A voice activity map of the current session that also adds each frame to the history of the whole section."""
 
     def __init__(self, rate: int, seconds: VoiceActivityHistory) -> None:
         super().__init__(rate)
@@ -94,7 +97,7 @@ class SessionSequence:
         commit: Callable[[Segment], Awaitable[None]],
         report: Callable[[str], None],
     ) -> None:
-        """`start_s`: file second at which the part begins. `voiced`: receives the voice activity of the audio.
+        """`start_s`: file second at which the part begins. `voiced`: receives the voice activity of the sent audio.
         `committed`: segments of this part from earlier attempts, in order of time."""
         self._service = service
         self._record = record
@@ -104,7 +107,7 @@ class SessionSequence:
         self._assembler = Assembler(self._voice, paced=service.speed.asked == 1.0, start_s=start_s, committed=committed)
         self._commit = commit
         self._report = report
-        self._pending = ("", Timeline(self._rate))  # the last session's text in progress
+        self._pending = ("", Timeline(self._rate))  # uncommitted text and timeline of the last session
         self.heard_s = start_s
         """File second up to which audio was sent when the service last sent any message."""
         self.sent_s = start_s
@@ -131,7 +134,9 @@ class SessionSequence:
             try:
                 decision = await self._stream(feed, until)
             except EndpointError as exc:
-                if (shortage := shortage_of(exc)) is not None:  # more simultaneous sessions would make it worse
+                # This machine lacks a resource such as descriptors: retries beside the other sessions would make it
+                # worse, so the attempt at the job ends.
+                if (shortage := shortage_of(exc)) is not None:
                     raise shortage from exc
                 decision = RetryDecision(RetryAction.RETRY if exc.retryable else RetryAction.FAIL, exc)
                 if isinstance(exc, EndpointBusy):
@@ -150,7 +155,7 @@ class SessionSequence:
                 await self._retry(decision, failures)
 
     async def _stream(self, feed: FrameFeed, until: int | None) -> RetryDecision:
-        """Run one session over the uncommitted audio."""
+        """Run one session over the audio that is not committed yet, and decide how to continue."""
         record = self._record
         structlog.contextvars.bind_contextvars(session=len(record.sessions) + 1)
         start = self._voice.on_grid(round(self._assembler.resume_s(self.sent_s) * self._rate))
@@ -219,7 +224,7 @@ class SessionSequence:
         if isinstance(decision.error, EndpointBusy):
             await self._slow_down(achieved, end.name or end.detail)
         elif decision.error is not None and not session.commits_seen:
-            # No commit came: a service that breaks early may only accept audio in real time.
+            # The session failed before its first commit: the service may only accept audio in real time.
             self._service.speed.overloaded(self._loop.time(), achieved, f"a session without a commit: {end.detail}")
         if decision.action is RetryAction.DONE and session.rotated:
             return RetryDecision(RetryAction.ROLLOVER)

@@ -1,8 +1,9 @@
-"""Ties a job to one content: compares the source with the submitted recording and with the content at its start.
+"""Checks that the content of a source does not change: neither since its submission nor since the start of the job.
 
-A file is identified by its sha256. Until the hash is known, its stamp replaces it: only the kernel sets the change
-time in the stamp. A change to the open file during streaming shows in its stamp at the end. Only then the file is
-read again, so a rename or a `touch` costs a second reading, and a rewritten file never yields a transcript.
+The content of a file is identified by its SHA-256. Until the hash is known, the file's stamp (`FileStamp`: size, times,
+inode, device) is compared instead; programs cannot forge the change time in it, because only the kernel sets it. If the
+stamp has changed at the end of streaming, the file is read and hashed again. So a rename or a `touch` only costs a
+second reading, and a file that was rewritten during streaming never yields a transcript.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class ContentGuard:
         self._start, self._start_path = start, _path_of(local)
         self._sha256: str | None = None
         self._from_start = False
-        """Whether the hash is certain to be of the content at the start."""
+        """Whether `_sha256` is certainly the hash of the content at the start of this attempt."""
         self._hash_task: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -62,12 +63,13 @@ class ContentGuard:
             self._hash_task = asyncio.create_task(self._record_hash(stamp))
 
     def check_size(self) -> None:
-        """A cheap check for every commit, so that a file that shrinks or grows is not streamed to its end."""
+        """Check that the file's size has not changed. It is cheap enough for every commit, so a file that shrinks or
+        grows is not streamed to its end."""
         if self._local.file.stamp().size_bytes != self._start.st_size:
             raise self._changed("while it was streamed")
 
     async def end(self) -> str:
-        """The sha256 of the streamed content. Call it after the last read of the source."""
+        """Return the SHA-256 of the streamed content, in hexadecimal. Call it after the last read of the source."""
         if self._hash_task is not None:
             await self._hash_task
         now, start = await asyncio.to_thread(self._local.file.stat), self._start
@@ -76,14 +78,16 @@ class ContentGuard:
             return sha256
         written = (now.st_size, now.st_mtime_ns) != (start.st_size, start.st_mtime_ns)
         moved = _location_attributes(now) != _location_attributes(start) or _path_of(self._local) != self._start_path
-        # If the file changed before it was hashed, only changes of name, links or permissions are certainly harmless.
+        # The hash below is useful if the first one is of the content at the start. If the file may have changed before
+        # the first hash, only changes of name, links or permissions are certainly harmless.
         provable = self._from_start or (moved and not written)
         if provable and await asyncio.to_thread(sha256_of, self._local.file) == sha256:
             return sha256
         raise self._changed("while it was streamed")
 
     def explain(self, exc: SourceError) -> SourceError:
-        """The real cause of a decoder error: a file that was truncated during streaming is not damaged."""
+        """Return the error to report instead of the decoder error `exc`: SourceChanged if the file changed during
+        streaming (a truncated file looks damaged to the decoder), otherwise `exc`."""
         if isinstance(exc, SourceChanged):
             return exc
         now = self._local.file.stamp()
@@ -121,9 +125,9 @@ class ContentGuard:
 
 @asynccontextmanager
 async def guarded(job: Job, local: LocalSource, log: JobLog) -> AsyncIterator[ContentGuard]:
-    """Yield a guard that has compared the source with its known content.
+    """Context with a guard that has compared the source with the content that the job expects.
 
-    Raises SourceChanged, also in place of a decoder error that a change of the file caused."""
+    Raises SourceChanged, also in place of a decoder error in the body that a change of the file caused."""
     start = await asyncio.to_thread(local.file.stat)
     async with background_sha256(local.file, _known(job, local, str(FileStamp.of(start)))) as digest:
         guard = ContentGuard(job, local, log, start, digest)
@@ -140,7 +144,7 @@ async def guarded(job: Job, local: LocalSource, log: JobLog) -> AsyncIterator[Co
 
 
 def _known(job: Job, local: LocalSource, stamp: str) -> str | None:
-    """The sha256 of the open file, if it is known without reading the file."""
+    """Return the SHA-256 of the open file if it is known without reading the file, otherwise None."""
     if local.sha256 is not None:
         return local.sha256
     if job.sha256 is not None and job.sha256_stamp in (None, stamp):
@@ -162,7 +166,7 @@ def _differ(one: str, other: str) -> bool:
 
 
 def _location_attributes(facts: os.stat_result) -> tuple[int, ...]:
-    """The attributes that a rename, a link or a change of permissions changes."""
+    """Return the attributes that change with a rename, a new link or other permissions, but not with the content."""
     return facts.st_nlink, facts.st_mode, facts.st_uid, facts.st_gid
 
 

@@ -1,6 +1,7 @@
-"""Checks for speech under the text of a finished transcript if the text gives reason for doubt.
+"""Checks whether the audio under doubtful text of a finished transcript contains speech at all.
 
-A detector costs 6 CPU seconds for an hour of audio, so few jobs are checked, and only a sample of each.
+A speech detector costs 6 CPU seconds for an hour of audio, so only jobs with doubtful text are checked, and only a
+sample of each.
 """
 
 from __future__ import annotations
@@ -20,13 +21,13 @@ from worker.transcript.quality import ranges_to_check
 
 logger = structlog.get_logger(__name__)
 MIN_PROBABILITY: Final = 0.5
-"""Minimum probability of a window that counts as speech."""
+"""Minimum probability, as the detector returns it, of a window that counts as speech."""
 
 
 async def speech_share(
     source: Recording, segments: Sequence[Segment], detector: Callable[[], SpeechDetector | None]
 ) -> float | None:
-    """Share of the time under doubtful text in which the detector finds speech (0 to 1).
+    """Return the share of the time under doubtful text in which the detector finds speech (0 to 1).
 
     Returns None if the text gives no reason for doubt, no detector is installed, or the audio can no longer be read.
     `segments`: all segments of the job, with their sections.

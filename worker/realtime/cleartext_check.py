@@ -1,4 +1,4 @@
-"""Detects service addresses that send the API key unencrypted over a public network (pure)."""
+"""Detects service addresses to which the API key would travel unencrypted over a public network. No I/O."""
 
 from __future__ import annotations
 
@@ -27,5 +27,5 @@ def sends_key_in_clear(url: str) -> bool:
 
 
 def clear_text_warning(shown: str) -> str:
-    """The warning for such an address. `shown`: the address without a password."""
+    """Return the warning for an address that `sends_key_in_clear`. `shown`: the address without a password."""
     return f"the API key and the audio travel to {shown} in clear text; use https:// in STT_URL"

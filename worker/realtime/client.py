@@ -1,14 +1,16 @@
 """Socket.IO client of the real-time service. The only module that uses the client of python-socketio.
 
-A `Client` is one connection and is used once: automatic reconnection is off, because a new connection has no session.
+A `Client` is one connection and is used once. Automatic reconnection is off, because the service does not continue a
+session on a new connection.
 This module adds three features to the library: a connect with a timeout and the reason of a refusal, an emit that waits
 until the transport has accepted the message, and a close with a timeout even if the peer reads nothing.
 
 Observed with python-socketio 5.13-5.18 and python-engineio 4.11-4.15: `emit` only queues, `eio.queue.join()` waits for
-the write loop; `disconnect` discards the queue and can hang; a refused handshake has its HTTP status in the message
-over polling, and in `__cause__.__context__` over websocket. A message through the queue costs one or two task switches
-and two packet objects, more than all other work for a frame of audio. `eio.ws` is the aiohttp websocket (public, not
-documented); it writes a frame in one piece before `send_frame` waits for the transport.
+the write loop; `disconnect` discards the queue and can hang. The exception of a refused handshake has the HTTP status
+in its message (polling) or in `__cause__.__context__` (websocket). A message through the queue costs one or two task
+switches and two packet objects, more than all other work for a frame of audio, so `emit` bypasses the queue if it can:
+`eio.ws` is the aiohttp websocket (public, not documented). It writes a whole frame before `send_frame` waits for the
+transport, so frames of several tasks cannot mix.
 """
 
 from __future__ import annotations
@@ -37,9 +39,11 @@ from worker.settings import Settings
 
 REDIRECT_STATUSES: Final = (301, 302, 303, 307, 308)
 REFUSAL_STATUSES: Final = (400, 401, 403)
+"""HTTP statuses of a handshake that mean a refused API key."""
 PROXY_STATUSES: Final = (400, 404, 405, 426, 501)
-# Without a logger of ours, python-socketio prints bare text to standard error. Its lines ("packet queue is empty,
-# aborting") repeat failures that `Client` reports with the address and the reason, so they are not written at all.
+"""HTTP statuses with which a proxy without websocket support may answer the handshake."""
+# If it gets no logger, python-socketio prints unformatted lines to standard error. They ("packet queue is empty,
+# aborting") only repeat failures that `Client` reports with address and reason, so this logger discards them.
 _LIBRARY_LOG: Final = logging.getLogger("worker.realtime.socketio")
 _LIBRARY_LOG.setLevel(logging.CRITICAL + 1)
 EVENT_PREFIX: Final = b"42"
@@ -48,10 +52,11 @@ QUEUE_INTERVAL_S: Final = 4.0
 """Seconds between messages through the library's queue. Without a message for the ping interval and 5 s, the library
 closes the connection, so a ping that is a few seconds late would end a streaming session."""
 BUSY_WORDS: Final = re.compile(r"rate|limit|too many|429|overload|capacity|exhausted|busy", re.IGNORECASE)
+"""Words in the text of a refusal that mean an overloaded service instead of a refused API key."""
 
 
 class _Redirected(aiohttp.ClientConnectionError):
-    """The service answered with a redirect. The text is the target."""
+    """The service answered with a redirect. The exception's text is the target address."""
 
     def __init__(self, target: str, *, permanent: bool) -> None:
         super().__init__(target)
@@ -59,7 +64,7 @@ class _Redirected(aiohttp.ClientConnectionError):
 
 
 class _RefusedInBand(Exception):
-    """The service refused the connection after a handshake with HTTP 200. The text is its reason."""
+    """The service refused the connection after a handshake with HTTP 200. The exception's text is the reason."""
 
 
 async def check(url: str, api_key: SecretStr, settings: Settings) -> None:
@@ -92,7 +97,7 @@ class Client:
         self._dropped = False
         self._http: aiohttp.ClientSession | None = None
         self._sio: socketio.AsyncClient | None = None
-        self._queue_again_at = math.inf
+        self._queue_again_at = math.inf  # clock time from which a message goes through the queue; see QUEUE_INTERVAL_S
 
     async def open(self) -> None:
         """Connect. Raises AuthRefused, EndpointMoved, EndpointBusy or EndpointUnavailable, with the connection
@@ -107,7 +112,8 @@ class Client:
             raise self._translated(refused) from refused
 
     async def _connect(self) -> Exception | None:
-        """Connect over the transports of the settings. Returns the error of the last one, or None."""
+        """Connect over the transports that the settings allow. Returns the error of the last one, or None if
+        connected."""
         transport = self._settings.transport
         if transport != "polling":
             refused = await self._try("websocket")
@@ -138,8 +144,8 @@ class Client:
         return bool(sio.connected) and not self._dropped
 
     async def close(self) -> None:
-        """Close within `close_timeout_s`, even if the peer does not answer. No task is left running, also when
-        cancelled."""
+        """Close within `close_timeout_s`, even if the peer does not answer. The library's tasks have then ended, even
+        if this call is cancelled."""
         sio, self._sio = self._sio, None
         http, self._http = self._http, None
         try:
@@ -169,7 +175,7 @@ class Client:
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _try(self, transport: str) -> Exception | None:
-        """Connect over one transport. Returns the error, or None."""
+        """Connect over one transport. Returns the error, or None if connected."""
         await self.close()
         timeout_s = self._settings.connect_timeout_s
         # No limit: the default connector allows only 100 connections.
@@ -199,19 +205,20 @@ class Client:
                     socketio_path=messages.PATH,
                     wait_timeout=timeout_s,
                 )
-        # ValueError: the library does not catch a refusal with a broken JSON body.
+        # ValueError: raised by the library for a refusal whose JSON body is invalid.
         except (socketio.exceptions.SocketIOError, aiohttp.ClientError, OSError, TimeoutError, ValueError) as exc:
-            # Over polling, the library hangs after a refusal inside the connection until the timeout.
+            # If the service refuses over polling after HTTP 200, the library waits until the timeout: the refusal is
+            # the cause, not the TimeoutError.
             return self._redirect or (_RefusedInBand(self._refusal) if sio.failed_namespaces else exc)
         return None
 
     async def _refuse_redirects(
         self, request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
-        """aiohttp middleware that fails on redirects.
+        """Fail on redirects. This is an aiohttp middleware: it sees every response before the library does.
 
         aiohttp would send the key to any host that a redirect names, and turn a POST into a GET. The real service never
-        redirects, so a redirect means a wrong address, even to the same host.
+        redirects, so any redirect, even to the same host, means that the configured address is wrong.
         """
         response = await send(request)
         location = response.headers.get("Location", "")
@@ -230,8 +237,8 @@ class Client:
         raise self._redirect
 
     def _end(self, reason: str) -> None:
-        """Report the connection as lost. After a refused POST, the library would poll on and count the message as
-        sent."""
+        """Report the connection as lost, because the service refused a POST. The library would continue to poll and
+        count the message as sent."""
         sio = self._sio
         if not self._dropped and sio is not None and sio.connected:
             self._dropped = True
@@ -241,7 +248,8 @@ class Client:
         def any_event(event: str, *args: object) -> None:
             self._on_event(event, args[0] if args else None)
 
-        def refused(data: object = None, *_: object) -> None:  # a service may answer with a list
+        # `*_`: if a service refuses with a JSON list, the library passes its items as arguments.
+        def refused(data: object = None, *_: object) -> None:
             message = data.get("message") if isinstance(data, dict) else data
             self._refusal = str(message or "")
 
@@ -282,14 +290,15 @@ class Client:
 
 
 def _free_websocket(sio: socketio.AsyncClient) -> aiohttp.ClientWebSocketResponse | None:
-    """The websocket of a connection if the library's queue is empty, so that a direct write cannot overtake a message.
-    Returns None over polling and without a connection."""
+    """Return the websocket if the library's queue is empty: a direct write then cannot overtake a queued message.
+
+    Returns None while messages are queued, over polling, and without a connection."""
     eio = sio.eio
     return eio.ws if sio.connected and eio.transport() == "websocket" and eio.queue.empty() else None
 
 
 async def _written(eio: Any) -> bool:
-    """Wait until the queue is written. False if the write loop has ended, so it never will be."""
+    """Wait until the library has written all queued messages. Returns False if its write loop ended before that."""
     if eio.write_loop_task is None:
         return False
     joined = asyncio.ensure_future(eio.queue.join())
@@ -301,7 +310,7 @@ async def _written(eio: Any) -> bool:
 
 
 def _status(exc: BaseException) -> int | None:
-    """HTTP status of a refused handshake, found in the message or in the chain of causes."""
+    """Return the HTTP status of a refused handshake from the exception's text or its chain of causes, or None."""
     found = re.search(r"status code (\d{3})", str(exc))
     if found:
         return int(found.group(1))
@@ -316,7 +325,8 @@ def _chain(exc: BaseException | None) -> Iterator[BaseException]:
 
 
 def _reason(exc: BaseException) -> str:
-    """The text of the most specific error: the library's own text is only "Connection error"."""
+    """Return the text of the most specific error in the chain of causes: the library's own text is only "Connection
+    error"."""
     texts = [str(e) for e in _chain(exc) if isinstance(e, aiohttp.ClientError | OSError) and str(e)]
     text = texts[0] if texts else str(exc) or type(exc).__name__
     return "the server at this address does not speak HTTP" if "Bad status line" in text else text
@@ -327,7 +337,7 @@ def _redirect_text(redirect: _Redirected) -> str:
 
 
 def _may_be_a_proxy(exc: BaseException) -> bool:
-    """Whether a proxy may have refused the websocket, or the refusal does not name its reason."""
+    """Whether to try polling after `exc`: a proxy may have refused the websocket, or the cause is unknown."""
     status = _status(exc)
     if status is not None:
         return status in PROXY_STATUSES
@@ -337,7 +347,7 @@ def _may_be_a_proxy(exc: BaseException) -> bool:
 
 
 def _abort(websocket: Any) -> None:
-    """Shut down the socket of a websocket whose peer reads nothing; a regular close would wait for it."""
+    """Shut down the socket of a websocket whose peer reads nothing; a regular close would wait for the peer."""
     sock = websocket.get_extra_info("socket") if websocket is not None else None
     if sock is None:
         return

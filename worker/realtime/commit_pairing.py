@@ -1,12 +1,13 @@
-"""Pairs the committed messages that contain the same speech (pure).
+"""Pairs the committed messages that contain the same speech. No I/O.
 
-With timestamps on, the service commits each segment of speech twice: a plain form and a timed form with word times, in
-either order, up to ten seconds apart. It may send the plain form alone, and sometimes it repeats a message. Speakers
-repeat themselves too, so equal text alone never drops a message. The forms are paired by order, time and text.
+With word times on, the service commits each segment of speech in two messages: a plain message, and a timed message
+with word times. They arrive in either order, up to ten seconds apart, and are paired by order, time and text. The
+service may send the plain message alone, and sometimes it repeats a message. Speakers repeat themselves too, so a
+message is never dropped only because its text equals an earlier one.
 
-Whether a message repeats an earlier one can only be decided with the audio: with `drop_repeats=False` the pairer
-returns such messages and the assembler decides. With `drop_repeats=True` it drops plain messages that repeat a timed
-one.
+Whether the service or the speaker repeated a text can only be decided with the audio: with `drop_repeats=False` the
+pairer returns such messages, and `worker.transcript.assemble` decides. With `drop_repeats=True` the pairer drops plain
+messages that repeat a timed message.
 """
 
 from __future__ import annotations
@@ -20,24 +21,29 @@ from worker.realtime.messages import Committed, Partial, WireWord
 from worker.realtime.text_match import copies, letters, same_letters, same_once, same_text
 
 HOLD_S: Final = 4.0
-"""Seconds a plain commit waits for its word times while the delays of the service are unknown."""
+"""Seconds that a plain message waits for the timed message while the delays of the service are unknown."""
 MAX_HOLD_S: Final = 12.0
-"""Maximum wait for word times, in seconds, whatever the observed delays are."""
+"""Maximum wait for the timed message, in seconds, whatever the observed delays are."""
 LAG_FACTOR: Final = 1.5
 LAG_MARGIN_S: Final = 0.5
-"""The wait is the longest recent delay times the factor, plus the margin: delays grow and vary."""
+"""The wait is the longest recent delay times LAG_FACTOR, plus this margin (seconds): delays grow and vary."""
 PAIR_WITHIN_S: Final = 60.0
-"""Maximum distance, in seconds, of two forms of the same speech. It is long because a busy client may read late. A
-wrong pair does no harm: each commit takes one message of each form, so the number of commits is right in any case."""
+"""Maximum time, in seconds, between the plain and the timed message of the same speech. It is long because a busy
+client may read late. A wrong pair does no harm: each commit takes at most one plain and one timed message, so the
+number of commits is right in any case."""
 REPEAT_WITHIN_S: Final = 3.0
-"""A plain form without a twin, within so many seconds after a timed form of the same text, may be a repetition."""
+"""An unpaired plain message that arrives at most so many seconds after a timed message of the same text may be a
+repetition."""
 REPEAT_HOLD_S: Final = 1.2
-"""Seconds such a form waits before the pairer drops it."""
+"""Seconds that such a possible repetition waits before the pairer drops it."""
 BURST_S: Final = 0.3
-"""A plain form that follows its twin within so many seconds, with no text in between, is a repetition."""
+"""An unpaired plain message that arrives at most so many seconds after a commit of the same text, with no new partial
+text in between, is a repetition."""
 ALONE_BEFORE_TRUST: Final = 3
-"""After so many waits in vain, the service counts as one without word times, and commits no longer wait."""
+"""After so many plain messages in a row whose timed message did not come, the service counts as one without word times,
+and plain messages no longer wait."""
 SAME_TIME_S: Final = 0.05
+"""Maximum difference, in seconds, of word starts that count as equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +54,15 @@ class Commit:
     words: tuple[WireWord, ...]
     language: str | None
     sent: int
-    """Samples of the session that were sent before it arrived."""
+    """Samples of the session that were sent before its first message arrived."""
     before_s: float | None = None
     """Start of the next commit's first word in session seconds, if it was known when this commit was released."""
 
 
 @dataclass(slots=True)
 class _PendingCommit:
+    """A commit of which one or both messages have arrived."""
+
     text: str
     arrived: float
     sent: int
@@ -66,7 +74,7 @@ class _PendingCommit:
 
 
 class CommitPairer:
-    """Converts committed messages, in order of arrival, to commits in order. Times are seconds of the clock.
+    """Converts committed messages to commits, both in order of arrival. Times are seconds of a monotonic clock.
 
     `drop_repeats`: drop repeated messages here, for callers without audio to compare them with.
     """
@@ -76,11 +84,11 @@ class CommitPairer:
         self._drops = drop_repeats
         self._waiting: deque[_PendingCommit] = deque()
         self._released: deque[_PendingCommit] = deque(maxlen=64)
-        self._lags: deque[float] = deque(maxlen=8)
-        self._alone = 0
-        self._alone_since = float("-inf")  # end of the last wait in vain
+        self._lags: deque[float] = deque(maxlen=8)  # recent delays between plain and timed message
+        self._alone = 0  # plain messages in a row whose timed message did not come in time
+        self._alone_since = float("-inf")  # when the last of these was released
         self._timed_seen = False
-        self._spoke = False
+        self._spoke = False  # new partial text arrived after the last commit
 
     @property
     def deadline(self) -> float | None:
@@ -89,7 +97,7 @@ class CommitPairer:
 
     @property
     def hold_s(self) -> float:
-        """Seconds a plain commit waits for its word times now."""
+        """Seconds that a plain message currently waits for its timed message."""
         if self._alone >= ALONE_BEFORE_TRUST:
             return 0.0
         if not self._lags:
@@ -101,12 +109,12 @@ class CommitPairer:
         self._first_hold_s = MAX_HOLD_S if timestamps else HOLD_S
 
     def note_partial(self, partial: Partial) -> None:
-        """Note a partial: speech continues, unless the partial repeats the last commit."""
+        """Note a partial. It shows that speech continues, unless its text repeats the last commit."""
         if partial.text.strip() and not (self._newest and same_text(self._newest.text, partial.text)):
             self._spoke = True
 
     def feed(self, message: Committed, now: float, sent: int) -> list[Commit]:
-        """Add a committed message. `sent`: samples sent so far. Returns the commits that are complete now."""
+        """Add a committed message. `sent`: samples sent so far. Returns the commits that are released now."""
         if message.text.strip():
             if message.timed:
                 self._timed_seen = True
@@ -116,17 +124,19 @@ class CommitPairer:
         return self.release(now)
 
     def release(self, now: float, *, everything: bool = False) -> list[Commit]:
-        """Commits that are complete or have waited long enough; with `everything`, all waiting ones."""
+        """Return the commits that have word times or have waited long enough; with `everything`, all waiting ones."""
         commits = []
         while self._waiting and (everything or now >= self._due(self._waiting[0])):
             entry = self._waiting.popleft()
             if not entry.has_timed:
                 if self._is_burst(entry) or (self._drops and self._repeats_timed(entry)):
                     continue
-                if entry.arrived >= self._alone_since:  # simultaneous waits count as one
+                # Messages that waited at the same time count as one.
+                if entry.arrived >= self._alone_since:
                     self._alone += 1
                     self._alone_since = now
-                    self._first_hold_s = min(self._first_hold_s, HOLD_S)  # although it announced word times
+                    # Wait less from now on, even if the service announced word times.
+                    self._first_hold_s = min(self._first_hold_s, HOLD_S)
             self._released.append(entry)
             commits.append(
                 Commit(entry.text.strip(), entry.words, entry.language, entry.sent, self._next_start_s())
@@ -134,13 +144,13 @@ class CommitPairer:
         return commits
 
     def _due(self, entry: _PendingCommit) -> float:
-        """Clock time at which the first waiting entry is released."""
+        """Return the clock time at which `entry`, the first waiting one, is released."""
         if entry.has_timed:
             return entry.arrived
         due = entry.arrived + self.hold_s
         if self._drops:
             return min(due, entry.arrived + REPEAT_HOLD_S) if self._repeats_timed(entry) else due
-        # The times of the next commit will show whether there is a gap for this one.
+        # A possible repetition waits for the next commit: its start shows whether time for this text is left before it.
         if self._next_start_s(1) is None and self._repeats_last(entry):
             due = max(due, entry.arrived + REPEAT_WITHIN_S)
         return due
@@ -156,9 +166,11 @@ class CommitPairer:
         return self._released[-1] if self._released else None
 
     def _twin(self, text: str, now: float, lacks: Callable[[_PendingCommit], bool]) -> _PendingCommit | None:
-        """The entry that lacks this form of the text: the oldest one with the best matching text."""
+        """Return the commit that a new message with `text` completes: the oldest one with the best matching text.
+
+        `lacks`: whether a commit has not yet got a message of the new one's kind (plain or timed)."""
         entries = [e for e in (*self._released, *self._waiting) if now - e.arrived <= PAIR_WITHIN_S and lacks(e)]
-        # Entries older than every wait are paired last: their second form is hardly expected any more.
+        # Entries older than the longest wait are tried last: their second message is hardly expected any more.
         late_last = sorted(entries, key=lambda e: now - e.arrived > MAX_HOLD_S)
         for same in (same_text, same_letters, same_once):
             for entry in late_last:
@@ -177,6 +189,7 @@ class CommitPairer:
             return
         self._lags.append(now - entry.arrived)
         entry.has_timed, entry.words, entry.language = True, message.words, message.language
+        # The two messages may contain the text a different number of times: keep the text with more copies.
         if copies(message.text) >= copies(entry.text):
             entry.text = message.text
 
@@ -205,7 +218,7 @@ class CommitPairer:
         self._spoke = False
 
     def _repeats_timed(self, entry: _PendingCommit) -> bool:
-        """Whether a plain form repeats the text of a timed commit shortly before it."""
+        """Whether a plain message repeats the text of a timed message that arrived shortly before it."""
         return self._timed_seen and any(
             before.has_timed
             and same_letters(before.text, entry.text)
@@ -214,7 +227,8 @@ class CommitPairer:
         )
 
     def _repeats_last(self, entry: _PendingCommit) -> bool:
-        """Whether a plain form, of a service with word times, repeats text of the previous commit."""
+        """Whether a plain message, from a service that normally sends word times, repeats text of the previous
+        commit."""
         plain = letters(entry.text)
         return bool(plain and self._timed_seen and self._released and plain in letters(self._released[-1].text))
 
@@ -226,8 +240,8 @@ class CommitPairer:
 
 
 def same_times(one: tuple[WireWord, ...], other: tuple[WireWord, ...]) -> bool:
-    """Whether two lists have equal words at equal session times, so one is a repetition. Invalid times are never
-    equal."""
+    """Whether two lists have equal words at equal session times, so one message repeats the other. Lists in which no
+    word has a duration never match, because their times are invalid."""
     if not one or len(one) != len(other) or not any((w.end or 0.0) > (w.start or 0.0) for w in one):
         return False
     return all(

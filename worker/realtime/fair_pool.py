@@ -16,19 +16,21 @@ from worker.realtime.slots import Slots
 
 
 class FairPool:
-    """Limits open sessions to `max_sessions`; each also needs one of the `shared` slots. Belongs to one event loop."""
+    """Limits the open sessions of this process to `max_sessions`; each also needs one of the `shared` slots.
+
+    Implements `Slots`. For use on one event loop."""
 
     def __init__(self, max_sessions: int, shared: Slots) -> None:
         self._max_sessions = max_sessions
         self._shared = shared
         self._open: Counter[str] = Counter()
-        self._leaving: Counter[str] = Counter()
-        self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}
+        self._leaving: Counter[str] = Counter()  # open sessions that will end because `make_room` returned True
+        self._waiting: dict[int, tuple[str, asyncio.Future[None]]] = {}  # job id and wake-up, by order of arrival
         self._numbers = count()
 
     @asynccontextmanager
     async def slot(self, job_id: str) -> AsyncIterator[None]:
-        """See `Slots`."""
+        """Context with a slot of this process and a shared slot, see `Slots.slot`."""
         await self._enter(job_id)
         try:
             async with self._shared.slot(job_id):
@@ -37,13 +39,15 @@ class FairPool:
             self._leave(job_id)
 
     async def busy(self) -> None:
-        """See `Slots`."""
+        """Report to the shared slots that the service is at its limit."""
         await self._shared.busy()
 
     def make_room(self, job_id: str) -> bool:
-        """See `Slots`."""
+        """Whether a session of this job should end at the current pause, because a job with fewer sessions waits.
+
+        True once per waiting session; the caller must then end its session, which releases the slot."""
         remaining = self._open[job_id] - self._leaving[job_id]
-        # A job with just one session fewer does not count: the two jobs would only swap their numbers.
+        # A job with just one session fewer does not count: the two jobs would only swap their numbers of sessions.
         waiting = sum(self._open[other] < remaining - 1 for other, _ in self._waiting.values())
         if self._leaving.total() >= waiting:
             return False
@@ -51,7 +55,7 @@ class FairPool:
         return True
 
     async def _enter(self, job_id: str) -> None:
-        # A new session must not overtake waiting ones.
+        # Even if a slot is free, a new session must not overtake waiting ones.
         if self._open.total() < self._max_sessions and not self._waiting:
             self._open[job_id] += 1
             return
@@ -72,7 +76,7 @@ class FairPool:
             if counts[job_id] <= 0:
                 del counts[job_id]
         while self._waiting and self._open.total() < self._max_sessions:
-            # The job with the fewest sessions is first, then the order of arrival counts.
+            # The job with the fewest open sessions is next; among equal jobs, the session that came first.
             number = min(self._waiting, key=lambda n: (self._open[self._waiting[n][0]], n))
             job, turn = self._waiting.pop(number)
             if not turn.done():

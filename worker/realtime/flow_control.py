@@ -1,7 +1,7 @@
-"""Limits how far audio is sent ahead of the service, and detects a stalled transport (pure).
+"""Limits how far audio is sent ahead of the service, and detects a stalled transport. No I/O.
 
-Above real time, at most `STT_SEND_AHEAD_MAX_S` seconds of audio are sent after the last message of the service. Silence
-does not count, because a service sends no message about it.
+At speeds above real time, at most `STT_SEND_AHEAD_MAX_S` seconds of audio with voice activity are sent after the last
+message of the service. Silence does not count, because a service sends no message about it.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Final
 from worker.settings import Settings
 
 KEEP_ALIVE_S: Final = 5.0
-"""Maximum seconds between two frames of a session that waits for the service: services close idle sessions after 15
-s."""
+"""Maximum seconds between two frames while flow control waits for the service: services close sessions without audio
+after 15 s."""
 
 
 class FlowControl:
-    """Counts sent audio and received messages. Positions are samples, times are seconds of the clock."""
+    """Counts sent audio and received messages. Positions are samples, times are seconds of a monotonic clock."""
 
     def __init__(self, settings: Settings, now: float) -> None:
         self._rate = settings.sample_rate
-        self._window = settings.send_ahead_max_s * settings.sample_rate
+        self._window = settings.send_ahead_max_s * settings.sample_rate  # maximum of unanswered voiced samples
         self._last_sent = now
         self._sending_since: float | None = None
         self.last_message = now
@@ -32,7 +32,7 @@ class FlowControl:
         self.voiced_since_text = 0  # voiced samples sent since the last new text
 
     def message_received(self, now: float) -> None:
-        """Note a message, which shows that the connection works. `new_text` notes that the service also transcribes."""
+        """Note any message: it shows that the connection works. Call `new_text` as well if the message has new text."""
         self.last_message = max(self.last_message, now)
         self.voiced_since_message = 0
         self.answered_samples = self.sent_samples
@@ -46,7 +46,10 @@ class FlowControl:
         self._sending_since = now
 
     def sent(self, samples: int, now: float, *, runs: Sequence[tuple[int, int]], padding: bool) -> None:
-        """Note that the transport accepted it. `runs`: its parts with voice activity, as (start, end) samples."""
+        """Note that the transport accepted a frame of `samples` samples.
+
+        `runs`: parts of the frame with voice activity, as (start, end) samples. `padding`: the frame is silence after
+        the end of the file and is not counted."""
         self._sending_since = None
         self._last_sent = now
         if padding:
@@ -59,21 +62,21 @@ class FlowControl:
         self.sent_samples += samples
 
     def send_at(self, samples: int, now: float, *, paced: bool) -> float:
-        """Clock time from which the next `samples` may be sent. `paced`: the speed is at most real time, so no limit is
-        needed."""
+        """Return the clock time from which a frame of `samples` samples may be sent. `paced`: the speed is at most real
+        time, so no limit is needed."""
         ahead = self.voiced_since_message + samples
-        # The limit leaves room for the keep-alive frames of a waiting session.
+        # The limit is below the maximum, so that the frames sent every KEEP_ALIVE_S while waiting fit in as well.
         if paced or ahead <= self._window * (1 - samples / (KEEP_ALIVE_S * self._rate)):
             return now
-        # A silent service still receives audio at real time, and the session is never idle.
+        # Without messages of the service, audio is sent on at real time, and at least every KEEP_ALIVE_S.
         real_time = self.last_message + ahead / self._rate
         return max(now, min(real_time, self._last_sent + KEEP_ALIVE_S))
 
     def stuck_s(self, now: float) -> float:
-        """Seconds for which the transport has not accepted a frame."""
+        """Return for how many seconds the transport has not accepted the current frame; 0 if no frame waits."""
         return 0.0 if self._sending_since is None else now - self._sending_since
 
     @property
     def unanswered(self) -> bool:
-        """Whether speech was sent after the last message."""
+        """Whether speech was sent after the last message, or a frame is being sent."""
         return self.voiced_since_message > 0 or self._sending_since is not None

@@ -1,7 +1,7 @@
 """JSON for Socket.IO messages of client and server: orjson with the interface that python-socketio expects.
 
-python-socketio stores the JSON module per process, so server and client must use the same one. With frames of 250 ms,
-orjson takes a third of the time of the standard library's module.
+python-socketio stores one JSON module per process, so a server and a client in one process must use the same module.
+For messages with 250 ms of audio, orjson takes a third of the time of the standard library's module.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ _SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 def dumps(value: Any, **_: Any) -> str:
-    """Compact JSON text. Accepts and ignores the keyword arguments of `json.dumps` that the library passes."""
+    """Return `value` as compact JSON text. The keyword arguments of `json.dumps` that the library passes are
+    ignored."""
     return orjson.dumps(value).decode()
 
 
 def encode(value: Any) -> bytes:
-    """Compact JSON in UTF-8."""
+    """Return `value` as compact JSON in UTF-8."""
     return orjson.dumps(value)
 
 
 def loads(text: str | bytes, **_: Any) -> Any:
     """Parse JSON. Raises JSONDecodeError, a ValueError.
 
-    Half of a surrogate pair becomes `?`: some services cut text in the middle of an emoji, and orjson would reject the
-    whole message.
+    An escape for one half of a surrogate pair becomes `?`: some services cut text in the middle of an emoji, and orjson
+    would reject the whole message.
     """
     try:
         return orjson.loads(text)

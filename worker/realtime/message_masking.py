@@ -1,4 +1,4 @@
-"""Masks secrets in messages of a service, which may echo the API key (pure)."""
+"""Masks secrets in messages of a service, which may echo the API key. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from worker.secret_masking import Masker
 
 
 def mask_message(message: Message, masker: Masker) -> Message:
-    """The same message without secrets. Transcribed text is masked only where it cannot have been spoken."""
+    """Return the message with its secrets replaced by `***`. In transcribed text, only secrets that nobody can have
+    spoken are replaced."""
     match message:
         case Partial():
             message = replace(message, text=masker.speech(message.text))

@@ -2,9 +2,9 @@
 
 In the client, only this module knows the field names of the payloads; `worker.server.protocol` is the server's part.
 
-Event and field names: the public API page of the service; payload details of the relayed upstream service
-(words, session configuration, error names) as in its schema. Unknown messages become `Unknown`, never an error:
-the service may add messages at any time.
+Event and field names are those of the service's public API page. The service relays messages of an upstream service:
+their details (words, session configuration, error names) follow the upstream's schema. Unknown messages become
+`Unknown`, never an error: the service may add messages at any time.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ TYPE_PARTIAL: Final = "partial_transcript"
 TYPE_COMMITTED: Final = "committed_transcript"
 TYPE_COMMITTED_TIMED: Final = "committed_transcript_with_timestamps"
 MAX_COMMIT_PAUSE_S: Final = 60.0
-"""A longer pause in the service's configuration is ignored, since the tail flush would wait for it."""
-# Extension of the self-hosted service: with this flag it commits all received audio before session-closed.
+"""A longer commit pause in the service's configuration is ignored, since the tail flush would wait for it."""
+# Flag in the configuration, an extension of the self-hosted service: it commits all received audio before it answers
+# stop-session with session-closed.
 FIELD_COMMIT_ON_STOP: Final = "commit_on_stop"
-# Its reason for a close that answers stop-session. Another close with 1000 may have been sent before the stop arrived.
+# The self-hosted service's `reason` in a session-closed that answers stop-session. The code 1000 is not enough: such a
+# close may have been sent before the stop arrived.
 REASON_STOPPED: Final = "stopped by the client"
 
 
 @dataclass(frozen=True, slots=True)
 class WireWord:
-    """One word as the service sent it. Times are session seconds, None if missing."""
+    """One word as the service sent it. Times are session seconds (None if missing), `confidence` is from 0 to 1."""
 
     text: str
     start: float | None
@@ -71,14 +73,14 @@ class UpstreamStarted:
 
 @dataclass(frozen=True, slots=True)
 class Partial:
-    """Text in progress; replaces the previous partial."""
+    """Text in progress, not final; replaces the text of the previous `Partial`."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Finished text. `timed`: the message is the form with word times; otherwise `words` is empty."""
+    """Final text. `timed`: whether this is the message with word times; a plain message has no `words`."""
 
     text: str
     timed: bool
@@ -96,7 +98,7 @@ class ServiceError:
 
 @dataclass(frozen=True, slots=True)
 class Closed:
-    """`session-closed`: the upstream connection has ended. Code 1000 does not prove that all audio was committed."""
+    """`session-closed`: the upstream connection has ended. Code 1000 does not mean that all audio was committed."""
 
     code: int | None
     reason: str
@@ -122,12 +124,13 @@ ERROR_NAMES: Final = frozenset(
 
 
 def start_session(sample_rate: int) -> dict[str, Any]:
-    """Payload of `start-session`; `sample_rate` in Hz."""
+    """Build the payload of `start-session`; `sample_rate` in Hz."""
     return {"sampleRate": sample_rate}
 
 
 def audio_chunk(audio_base64: str, sample_rate: int) -> dict[str, Any]:
-    """Payload of `audio-chunk`: base64 of 16-bit little-endian mono PCM at `sample_rate` Hz."""
+    """Build the payload of `audio-chunk`. `audio_base64`: base64 of 16-bit little-endian mono PCM at `sample_rate`
+    Hz."""
     return {"audio_base_64": audio_base64, "sample_rate": sample_rate}
 
 
@@ -148,7 +151,8 @@ def parse(event: str, payload: object = None) -> Message:
 
 
 def error_name(text: str) -> str:
-    """The known error name that `text` contains as a token, otherwise "unknown"."""
+    """Return the first name of `ERROR_NAMES` among the words of `text`, otherwise "unknown". The general name "error"
+    counts only if it is the whole text."""
     words = "".join(c if c.isalnum() or c == "_" else " " for c in text.lower()).split()
     for word in words:
         name = _known_name(word)
@@ -235,7 +239,7 @@ def _number(value: object) -> float | None:
 
 
 def _times(item: Mapping[str, Any]) -> tuple[float | None, float | None]:
-    """Start and end of a word. Numbers written as strings are accepted if both are."""
+    """Return the start and end of a word. Numbers written as strings are accepted only if both are strings."""
     start, end = item.get("start"), item.get("end")
     if isinstance(start, str) and isinstance(end, str):
         return _finite(start), _finite(end)

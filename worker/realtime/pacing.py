@@ -1,4 +1,4 @@
-"""Computes the send time of each frame as an absolute deadline (pure; callers pass the time).
+"""Computes the send time of each frame as an absolute deadline. No I/O: callers pass the time.
 
 A sleep of one frame's length between frames would accumulate delays; a deadline relative to the session's start does
 not. Times are seconds of the event loop's monotonic clock; tests use a virtual clock.
@@ -10,12 +10,13 @@ import math
 from typing import Final
 
 MAX_CATCH_UP_S: Final = 2.0
-"""Delay, in seconds, that is recovered by faster sending. A longer delay shifts the schedule, because services end
-sessions that are sent faster than real time for long."""
+"""Maximum delay, in seconds, that is made up for by faster sending. The rest of a longer delay shifts the schedule,
+because services end sessions that receive audio faster than real time for long."""
 
 
 class Pacer:
-    """Deadlines of one session. `speed`: a factor of real time; with inf every frame is due at once."""
+    """Computes the deadlines of one session's frames. `speed`: a factor of real time; with inf every frame is due at
+    once. `start`: clock time of the first frame."""
 
     def __init__(self, speed: float, start: float) -> None:
         self._anchor_time = start
@@ -29,7 +30,7 @@ class Pacer:
         return self._speed
 
     def due(self, position_s: float) -> float:
-        """Clock time at which the frame that starts at session second `position_s` may be sent."""
+        """Return the clock time at which the frame that starts at session second `position_s` may be sent."""
         if math.isinf(self._speed):
             return self._anchor_time
         return self._anchor_time + (position_s - self._anchor_position_s) / self._speed

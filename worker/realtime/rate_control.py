@@ -1,4 +1,4 @@
-"""Adapts the sending speed: halves it when the service is overloaded, then raises it slowly (pure).
+"""Adapts the sending speed: halves it when the service is overloaded, then raises it slowly. No I/O.
 
 This is additive increase, multiplicative decrease (AIMD), as in TCP congestion control: the capacity of a service is
 not published, so it is found by probing. `auto` starts at real time and rises while answers arrive in time. A fixed
@@ -14,9 +14,9 @@ from typing import Final
 from worker.settings import Speed
 
 RISE_PER_S: Final = 0.05
-"""Increase of the limit per second, as a factor of real time."""
+"""Increase of the speed limit per second; speeds are factors of real time."""
 HOLD_S: Final = 15.0
-"""Seconds after a decrease before the limit rises again."""
+"""Seconds after a decrease before the speed limit rises again."""
 MAX_AUTO_SPEED: Final = 16.0
 MAX_AUTO_LAG_S: Final = 8.0
 """Seconds of speech without new text after which `auto` slows down. At real time, services answer within 2 to 3 s."""
@@ -36,7 +36,7 @@ class RateControl:
     """The speed of one job across its sessions. Times are seconds of a monotonic clock, speeds factors of real time."""
 
     def __init__(self, asked: Speed, now: float, start: float | None = None) -> None:
-        """`start`: the initial factor of `auto`, if a recent one is known."""
+        """`asked`: the configured speed. `start`: the initial factor for `auto`, or None for 1."""
         self.asked = asked
         self._ceiling = MAX_AUTO_SPEED if asked == "auto" else asked
         self._limit = min(max(start or MIN_SPEED, MIN_SPEED), MAX_AUTO_SPEED) if asked == "auto" else self._ceiling
@@ -45,7 +45,7 @@ class RateControl:
         self.changes: list[SpeedChange] = []
 
     def current(self, now: float) -> float:
-        """The factor at clock time `now`; inf without a limit."""
+        """Return the speed at clock time `now`, as a factor of real time; inf without a limit."""
         if self._limit >= self._ceiling:  # fast path: called twice per frame
             return self._limit
         since = max(self._updated, self._hold_until)
@@ -57,11 +57,12 @@ class RateControl:
     def overloaded(self, now: float, achieved: float, reason: str) -> None:
         """Slow down: the service reported overload at the sending speed `achieved`, a factor of real time."""
         before = self.current(now)
-        # Half of the achieved speed: the limit may be far above it, since flow control slows a session down.
+        # Halve the achieved speed, not the limit, which may be far higher: flow control also slows a session down.
         self._decrease(now, min(before, max(achieved, MIN_SPEED)) / 2, reason)
 
     def lag(self, now: float, unanswered_s: float) -> None:
-        """Note that `unanswered_s` seconds of speech were sent since the last new text. Only `auto` slows down."""
+        """Note that `unanswered_s` seconds of speech were sent since the last new text. Above MAX_AUTO_LAG_S, the speed
+        `auto` slows down; fixed speeds do not."""
         if self.asked == "auto" and unanswered_s > MAX_AUTO_LAG_S and now >= self._hold_until:
             self._decrease(now, self.current(now) / 2, f"{unanswered_s:.0f} s of speech without new text")
 
@@ -74,5 +75,5 @@ class RateControl:
 
 
 def is_unlimited(speed: Speed) -> bool:
-    """Whether `speed` is `max`."""
+    """Whether `speed` is unlimited (`max`)."""
     return speed != "auto" and math.isinf(speed)

@@ -40,17 +40,19 @@ STOP_WAIT_S: Final = 5.0
 """Seconds to wait for session-closed if all text is committed."""
 
 MAX_TEXTS: Final = 64
-"""Number of remembered texts. A service repeats recent texts; a speaker may say the same words much later."""
+"""Number of recent texts that do not count as new when they arrive again. A service repeats only recent texts; older
+ones are forgotten, because a speaker may say the same words much later."""
 
 SILENT_SERVICE_S: Final = 4.0
-"""A service repeats text in progress about every second; after so many seconds of silence it has stalled."""
+"""Seconds without a message, while text is in progress, after which a service has stalled: a working one repeats that
+text about every second."""
 
 HARMLESS_AT_END: Final = frozenset({"commit_throttled", "input_error", "insufficient_audio_activity"})
 """Errors that are ignored after all audio was sent and a commit has arrived."""
 
 
 class Session:
-    """State of one session; see the module's docstring."""
+    """The state of one session. The driver calls its methods; it does no I/O itself."""
 
     def __init__(self, settings: Settings, speed: RateControl, now: float) -> None:
         self._settings = settings
@@ -62,8 +64,8 @@ class Session:
         self.model: str | None = None
         self.partial = ""  # text in progress as the service last sent it
         self.rotated = False  # ended at a pause so that another session can start
-        self.committed_end_s = 0.0  # end of the last timed word, session seconds
-        self._since = now  # start of the phase
+        self.committed_end_s = 0.0  # end of the last committed word that has times, in session seconds
+        self._since = now  # start of the current phase
         self._opened = self._streaming_since = now
         self._commit_on_stop = False
         self._flow = FlowControl(settings, now)
@@ -78,7 +80,7 @@ class Session:
     # -- events ----------------------------------------------------------------------------------------------------
 
     def connected(self, now: float) -> None:
-        """The transport is open and `start-session` is being sent."""
+        """Note that the transport is open and `start-session` is being sent."""
         self._enter(Phase.STARTING, now)
 
     def message(self, message: Message, now: float) -> None:
@@ -107,12 +109,14 @@ class Session:
                 pass
 
     def sending(self, now: float) -> None:
-        """A frame was passed to the transport; `sent` follows when the transport has accepted it."""
+        """Note that a frame was passed to the transport; `sent` follows when the transport has accepted it."""
         self._flow.sending(now)
 
     def sent(self, samples: int, now: float, *, runs: Sequence[tuple[int, int]] = (), padding: bool = False) -> None:
-        """The transport accepted a frame of `samples`. `runs`: its parts with voice activity, as (start, end)
-        samples."""
+        """Note that the transport accepted a frame of `samples` samples.
+
+        `runs`: parts of the frame with voice activity, as (start, end) samples. `padding`: the frame is silence after
+        the end of the file."""
         self._flow.sent(samples, now, runs=runs, padding=padding)
         if padding:
             self._tail.padding_samples += samples
@@ -120,28 +124,30 @@ class Session:
             self.speed.lag(now, self._flow.voiced_since_text / self._settings.sample_rate)
 
     def achieved(self, now: float) -> float:
-        """Achieved speed since the start of the session, as a factor of real time."""
+        """Return the mean sending speed since the start of the session, as a factor of real time."""
         return self.sent_samples / self._settings.sample_rate / max(now - self._streaming_since, 0.1)
 
     def may_rotate(self, now: float) -> bool:
         """Whether the session should end at the next pause, before the service ends it in the middle of a word."""
         max_s = self._settings.session_max_s
-        # Services limit either the clock time or the audio time of a session.
+        # Some services limit the clock time of a session, others its audio time: the larger one counts.
         age_s = max(now - self._opened, self.sent_samples / self._settings.sample_rate)
         return 0 < max_s <= age_s and not self.pending_text
 
     def input_ended(self, now: float, *, rotate: bool = False) -> None:
-        """The last frame of the file was sent, or with `rotate` the last frame of this session."""
+        """Note that the last frame of the file was sent; with `rotate`, the last frame that this session sends, because
+        another session will continue."""
         if self.phase is Phase.STREAMING:
             self.rotated = rotate
             self._tail.begin(now)
             self._enter(Phase.STOPPING if self._commit_on_stop else Phase.FLUSHING, now)
 
     def disconnected(self, detail: str, now: float) -> None:
-        """The connection is lost."""
+        """Note that the connection is lost. `detail`: the reason."""
         if self.phase is Phase.ENDED:
             return
-        # After the stop, some services drop the connection without session-closed.
+        # After stop-session, some services drop the connection without session-closed. The session is complete if all
+        # speech was answered (by a service that does not commit on stop) or a commit reaches the last voiced sample.
         answered = not self._commit_on_stop and not self._flow.voiced_since_message
         if self.phase is Phase.STOPPING and (answered or self._tail_committed()):
             self._finish(SessionEnd(EndReason.COMPLETED, detail=detail))
@@ -177,20 +183,20 @@ class Session:
     # -- decisions -------------------------------------------------------------------------------------------------
 
     def take_commits(self) -> list[Commit]:
-        """Commits released since the last call, in order."""
+        """Return the commits released since the last call, in order."""
         commits, self._commits = self._commits, []
         return commits
 
     def send_at(self, samples: int, now: float) -> float:
-        """Clock time from which flow control allows the next frame of `samples` to be sent."""
+        """Return the clock time from which flow control allows a frame of `samples` samples to be sent."""
         return self._flow.send_at(samples, now, paced=self.speed.current(now) <= MIN_SPEED)
 
     def padding_at(self, now: float) -> float:
-        """Clock time from which the next frame of silence may be sent, in the phase `flushing`."""
+        """Return the clock time from which the next frame of silence may be sent, in the phase `flushing`."""
         return self._tail.padding_at(now, speed=self.speed.current(now))
 
     def deadline(self, now: float) -> float:
-        """Clock time of the next `tick` that may change the state."""
+        """Return the clock time at which the next `tick` may change the state, at most one second after `now`."""
         times = [now + 1.0]
         if self.phase is Phase.STARTING:
             times.append(self._since + self._settings.start_timeout_s)
@@ -220,7 +226,7 @@ class Session:
 
     @property
     def uncommitted_text(self) -> str:
-        """Text of an ended session that is in no commit."""
+        """Text of an ended session that `take_commits` did not return in any commit."""
         return " ".join(text for text in (*self.unpaired, self.pending_text) if text)
 
     # -- internals -------------------------------------------------------------------------------------------------
@@ -230,7 +236,9 @@ class Session:
 
     def _finish(self, end: SessionEnd) -> None:
         settled = self._pairer.release(math.inf, everything=True)
-        if end.reason is not EndReason.COMPLETED:  # the next session repeats their audio and gets their word times
+        # After a broken session, the first commit without word times and all later ones are not delivered: the next
+        # session streams their audio again, so their text arrives again, with word times.
+        if end.reason is not EndReason.COMPLETED:
             count = next((i for i, commit in enumerate(settled) if not commit.words), len(settled))
             settled, again = settled[:count], settled[count:]
             self.unpaired = tuple(commit.text for commit in again)
@@ -241,7 +249,8 @@ class Session:
         for commit in commits:
             self._commits.append(commit)
             self.commits_seen += 1
-            # Times beyond the sent audio are in an unknown format and prove nothing about the last words.
+            # Word times later than the end of the sent audio use an unknown unit or origin, so they cannot show that
+            # the last words have arrived.
             limit_s = (commit.sent + self.padding_samples) / self._rate + TOLERANCE_S
             ends = [w.end for w in commit.words if w.end is not None and w.end <= limit_s]
             self.committed_end_s = max([self.committed_end_s, *ends])
@@ -263,15 +272,16 @@ class Session:
     def _take_committed(self, message: Committed, now: float) -> None:
         self._take_text(message.text)
         self._tail.committed()
-        # The commit contains the text in progress before it; later repetitions of that text are echoes.
+        # The commit contains the text in progress before it. If a later partial repeats one of the two texts, it is an
+        # echo and no new speech.
         for text in (self.partial.strip(), message.text.strip()):
             if text and text not in self._echoes:
                 self._echoes.append(text)
         self._deliver(self._pairer.feed(message, now, self.sent_samples))
 
     def _take_text(self, text: str) -> None:
-        """Note new text. Only text that is new in this session proves that the service transcribes: a service that
-        stopped transcribing may still repeat its last text every second, echo commits, or send empty commits."""
+        """Note a text if it is new in this session. Only new text shows that the service transcribes: a service that
+        stopped transcribing may still repeat its last text every second, repeat commits, or send empty commits."""
         text = text.strip()
         if text and text not in self._texts:
             self._flow.new_text()
@@ -286,7 +296,8 @@ class Session:
         detail = f"closed with {message.code}" + (f": {message.reason}" if message.reason else "")
         orderly = self.phase is Phase.STOPPING
         if self._commit_on_stop:
-            # The code alone proves nothing: some services answer stop-session with 1005 or 1006.
+            # The close code cannot decide this: 1000 may have been sent before the stop arrived, and some services
+            # answer stop-session with 1005 or 1006.
             orderly = orderly and (message.reason == REASON_STOPPED or self._tail_committed())
         reason = EndReason.COMPLETED if orderly else EndReason.CLOSED
         self._finish(SessionEnd(reason, detail=detail, close_code=message.code))

@@ -1,6 +1,7 @@
-"""Decides whether a failed session is retried (pure).
+"""Decides whether a failed session is retried. No I/O.
 
-The error names are documented by the service's upstream; each may have the suffix `_error`. Unknown errors are retried.
+The error names are documented by the upstream of the service; each may have the suffix `_error`. Unknown errors are
+retried.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class RetryAction(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RetryDecision:
-    """`error`: the error of the job if the action is FAIL or the retries are used up."""
+    """How to continue after a session. `error`: the error that the job gets if the action is FAIL or the retries are
+    used up; None if no error occurred."""
 
     action: RetryAction
     error: EndpointError | None = None
@@ -41,8 +43,11 @@ class RetryDecision:
 FATAL: Final = frozenset(
     {"auth_error", "quota_exceeded", "unaccepted_terms", "input_error", "invalid_request", "chunk_size_exceeded"}
 )
+"""Error names after which a later session cannot succeed."""
 BUSY: Final = frozenset({"rate_limited", "queue_overflow", "resource_exhausted"})
+"""Error names of an overloaded service: a new session must wait."""
 ROLLOVER: Final = frozenset({"session_time_limit_exceeded", "insufficient_audio_activity", "commit_throttled"})
+"""Error names that concern only the ended session: a new session may start at once."""
 
 RETRY_CLOSE_CODES: Final = frozenset({1001, 1011, 1012, 1013})
 """WebSocket close codes (RFC 6455 and the IANA registry) of a service that shuts down, failed, restarts or is
@@ -50,7 +55,7 @@ overloaded: a new session must wait."""
 
 
 def decide(end: SessionEnd, url: str) -> RetryDecision:
-    """The decision for a session that ended with `end`. `url` is only used in the error's text."""
+    """Decide how to continue after a session that ended with `end`. `url` is only used in the error's text."""
     if end.reason is EndReason.COMPLETED:
         return RetryDecision(RetryAction.DONE)
     if end.reason is EndReason.ERROR:
@@ -77,7 +82,7 @@ def _decide_error(end: SessionEnd, url: str) -> RetryDecision:
 
 
 def auth_text(url: str, detail: str) -> str:
-    """The message for a refused API key."""
+    """Return the error message for a refused API key."""
     return f"API key refused by {url} ({detail}): check STT_API_KEY and the account's access"
 
 

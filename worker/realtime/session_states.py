@@ -1,4 +1,4 @@
-"""Phases of a session and reasons for its end."""
+"""The phases of a session and the reasons for its end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from enum import StrEnum
 
 
 class Phase(StrEnum):
+    """The state of a session, in the order in which sessions go through them."""
+
     CONNECTING = "connecting"
     STARTING = "starting"
     STREAMING = "streaming"
@@ -27,7 +29,8 @@ class EndReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SessionEnd:
-    """The end of a session. `name`: error name of the service, or ""; `detail`: text for the user."""
+    """How a session ended. `name`: the service's error name, or ""; `detail`: text for the user; `close_code`: code of
+    session-closed, if it has one."""
 
     reason: EndReason
     name: str = ""

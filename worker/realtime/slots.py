@@ -1,4 +1,5 @@
-"""Slots permit sessions to open. `worker.ledger.session_limiter` limits their number for each API key."""
+"""Slots: a session may only be open while it holds one. `worker.ledger.session_limiter` limits their number for each
+API key, `worker.realtime.fair_pool` for each process."""
 
 from __future__ import annotations
 
@@ -13,12 +14,13 @@ class Slots(Protocol):
     def slot(self, job_id: str) -> AbstractAsyncContextManager[None]:
         """Context with a slot: waits for it at the start and releases it at the end.
 
-        Raises SessionLost in the body if the slot expires, because Redis was unavailable or this process was suspended
-        for too long. The session must then end, since another session may have the slot.
+        Raises SessionLost in the body of the `async with` if the slot expires, because Redis was unavailable or this
+        process was suspended for too long. The session must then end, since another session may have the slot.
         """
 
     async def busy(self) -> None:
-        """Report that the service is at its limit (HTTP 429, `rate_limited`, no free session)."""
+        """Report that the service is at its limit (HTTP 429, `rate_limited`, no free session), so that fewer sessions
+        are opened."""
 
     def make_room(self, job_id: str) -> bool:
         """Whether a session of this job should end at the current pause, because a job with fewer sessions waits.
@@ -36,7 +38,7 @@ class UnlimitedSlots:
         yield
 
     async def busy(self) -> None:
-        """Ignored."""
+        """Do nothing: there is no limit to lower."""
 
     def make_room(self, job_id: str) -> bool:
         return False

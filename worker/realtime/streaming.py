@@ -34,9 +34,10 @@ from worker.session_timeline import Timeline
 from worker.settings import Settings
 
 MAX_FRAMES_PER_TURN: Final = 4
-"""Maximum of frames sent without yielding to the event loop. One iteration of the loop costs more than a frame."""
+"""Maximum number of frames sent before other tasks of the event loop may run. It is above 1, because one iteration of
+the loop takes longer than sending a frame."""
 CONFIG_TIMEOUT_S: Final = 0.3
-"""Seconds after session-started in which the service may send its configuration."""
+"""Maximum seconds to wait for the service's configuration after session-started."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +59,11 @@ class ServiceConnection(Protocol):
 
 
 class SessionStream:
-    """One session over `frames`: opens it, streams to their end or to a pause after `STT_SESSION_MAX_S`, flushes the
-    tail, closes.
+    """Runs one session: opens it, streams `frames`, streams silence until the last words are committed, and closes it.
 
-    `timeline` and `voice` record the sent audio. `on_commit` is awaited for each commit in order; `on_session` after
-    each change, and at least every second. `make_room` is called at pauses and returns whether another session waits
-    for the slot.
+    It stops before the end of `frames` at the first pause after `STT_SESSION_MAX_S`, or at a pause where `make_room`
+    returns True (another session waits for the slot). `timeline` and `voice` record the sent audio. `on_commit` is
+    awaited for each commit in order, `on_session` after each change and at least every second.
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class SessionStream:
         self._masker = masker_of(settings)
         self._listener_wakeup = Wakeup(self._loop)
         self._sender_wakeup = Wakeup(self._loop)
-        self._pacer = Pacer(1.0, 0.0)  # until the first frame
-        self._held = True  # the sender waits for a message of the service, not only for the time of the next frame
+        self._pacer = Pacer(1.0, 0.0)  # replaced before the first frame
+        self._held = True  # each message wakes the sender; False while it only waits for the time of the next frame
         self._at_once = 0  # frames sent since the last wait
         self._padding_samples = int(settings.frame_s * settings.sample_rate)
 
@@ -170,6 +170,7 @@ class SessionStream:
     # -- sender ----------------------------------------------------------------------------------------------------
 
     async def _send(self) -> None:
+        """Start the session, send the frames, flush, and send stop-session. Returns early if the connection is lost."""
         session = self._session
         if not await self._client.emit(messages.START, messages.start_session(self._rate)):
             return
@@ -182,6 +183,7 @@ class SessionStream:
             if self._at_once == MAX_FRAMES_PER_TURN:
                 self._at_once = 0
                 await asyncio.sleep(0)  # unpaced frames must not block other tasks
+            # A pause: neither this frame nor the one before it has voice activity.
             if paused and not frame.runs and self._may_rotate():
                 self._frames.push_back(frame)
                 session.input_ended(self._loop.time(), rotate=True)
@@ -203,6 +205,7 @@ class SessionStream:
             await self._client.emit(messages.STOP)
 
     def _may_rotate(self) -> bool:
+        """Whether to end this session at the current pause: it is old enough, or another session waits for the slot."""
         session = self._session
         return session.may_rotate(self._loop.time()) or (not session.pending_text and self._make_room())
 
@@ -225,13 +228,16 @@ class SessionStream:
         return False
 
     async def _wait_for_config(self, until: float) -> None:
-        """Wait for the configuration, which tells how the service ends a session. It follows session-started
-        immediately, but a short file may be sent completely before it arrives."""
+        """Wait until clock time `until` for the service's configuration, which tells how the service ends a session.
+
+        The configuration follows session-started immediately, but a short file may be sent completely before it
+        arrives."""
         session = self._session
         while session.session_id is None and session.phase is Phase.STREAMING and self._loop.time() < until:
             await self._sender_wakeup.wait(until)
 
     async def _flush(self) -> None:
+        """Send frames of silence while the session is in the phase `flushing`."""
         session = self._session
         samples = self._padding_samples
         silence = bytes(samples * BYTES_PER_SAMPLE)
@@ -256,7 +262,7 @@ class SessionStream:
 
 
 def ended(session: Session) -> SessionEnd:
-    """The end of an ended session. Raises RuntimeError if it is still running."""
+    """Return the reason for a session's end. Raises RuntimeError if the session is still running."""
     if session.end is None:
         raise RuntimeError("the session has not ended")
     return session.end

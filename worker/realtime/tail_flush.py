@@ -1,9 +1,10 @@
-"""Decides how long silence is streamed after the last sample, so that the service commits the last words (pure).
+"""Decides how long silence is streamed after the last sample, so that the service commits the last words. No I/O.
 
-A stopped service discards uncommitted text, and it sends no message when all text is committed. So silence is streamed
-for at least the pause after which the service commits, and then until one of these conditions: a commit reaches the
-last voiced sample; the service answered for some time without new text; no voiced audio was sent after its last answer;
-or `STT_TAIL_SILENCE_MAX_S` is reached. While text is in progress, only a commit or that limit ends the flush.
+After stop-session a service discards uncommitted text, and no message says that all text is committed. So silence is
+streamed for at least the pause after which the service commits, and then until one of these conditions: a commit
+reaches the last voiced sample; the service answered for some time without new text; no voiced audio was sent after its
+last answer; or `STT_TAIL_SILENCE_MAX_S` is reached. While text is in progress, only a commit or that limit ends the
+flush.
 """
 
 from __future__ import annotations
@@ -14,19 +15,20 @@ from typing import Final
 from worker.settings import Settings
 
 TOLERANCE_S: Final = 0.7
-"""Maximum distance, in seconds, of a last word's end from the last voiced sample. Word ends are that inexact."""
+"""Maximum seconds between the end of the last word and the last voiced sample for a commit to count as reaching that
+sample. The service's word ends are that inexact."""
 SETTLE_S: Final = 2.5
-"""Seconds of answers without new text, or of silence without an answer, after which no commit is expected."""
+"""Seconds of answers without new text, or of silence without an answer, after which no further commit is expected."""
 PAUSE_MARGIN_S: Final = 0.5
 """Silence, in seconds, streamed in addition to the announced commit pause of the service."""
 MAX_PADDING_SPEED: Final = 4.0
-"""Maximum speed of silence after the minimum, as a factor of real time."""
+"""Maximum speed, as a factor of real time, at which silence beyond the minimum is sent."""
 DEFAULT_PAUSE_S: Final = 1.5
 """Documented pause, in seconds, after which the service commits."""
 
 
 class TailFlush:
-    """The flush of one session."""
+    """The flush of one session: when to send silence, and when to stop. Times are seconds of a monotonic clock."""
 
     def __init__(self, settings: Settings) -> None:
         self._rate = settings.sample_rate
@@ -54,12 +56,15 @@ class TailFlush:
             self._first_answer = now
 
     def committed(self) -> None:
-        """Note a commit. After a full pause of silence, that silence caused it, and no text is left to commit."""
+        """Note a commit. If silence of at least the commit pause was sent before it, the silence caused the commit, and
+        no text is left to commit."""
         self._settled = self.padding_samples >= self._pause_s * self._rate
 
     def padding_at(self, now: float, *, speed: float) -> float:
-        """Clock time from which the next frame of silence may be sent. At full speed, the minimum is sent at once. The
-        rest is sent little faster than real time, so that the last answer does not come after much useless silence."""
+        """Return the clock time from which the next frame of silence may be sent.
+
+        At unlimited speed, the minimum of silence is sent at once. The rest is sent at most MAX_PADDING_SPEED times as
+        fast as real time, so that little useless silence has been sent when the last answer arrives."""
         if self.padding_samples < self._min_samples and math.isinf(speed):
             return now
         return max(now, self._since + self.padding_samples / self._rate / min(speed, MAX_PADDING_SPEED))
@@ -68,13 +73,13 @@ class TailFlush:
         """Whether the session can be stopped. `pending`: text is in progress; `covered`: a commit reaches the last
         voiced sample; `unanswered`: voiced audio was sent after the last message."""
         waited_s = now - self._since
-        # The wait matters at full speed: all silence is sent at once, and the service needs time to answer.
+        # At unlimited speed the silence is sent in much less time than it lasts, but the service needs time to answer.
         if self.padding_samples >= self._max_s * self._rate and waited_s >= min(SETTLE_S, self._max_s):
             return True
         if pending:
             return False  # a stop would discard the text
         if self.padding_samples < self._min_samples:
-            # Only a commit caused by the silence itself proves that no text remains.
+            # Before the minimum of silence, only a commit caused by the silence itself shows that no text remains.
             return covered and self._settled
         if covered:
             return True

@@ -1,7 +1,8 @@
-"""Compares texts of committed messages by their letters (pure).
+"""Compares texts of committed messages by their letters. No I/O.
 
-Two forms of one commit may differ in case, spacing and punctuation, and a service may repeat the text inside a commit.
-Only letters and digits are compared, so that languages without spaces work the same way.
+The service may send one committed text in two messages (plain, and with word times). They may differ in case, spacing
+and punctuation, and one may contain the text several times. Only letters and digits are compared, not words, so
+languages without spaces work the same way.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 AVERAGE_WORD: Final = 5
-"""Letters of an average word. A token with digits counts as one word, since its reading is unknown."""
+"""Letters of an average word. A token with digits counts as at most one word, since its reading is unknown."""
 _WIDE: Final = (
     (0x3400, 0x9FFF, 3),
     (0xF900, 0xFAFF, 3),
@@ -17,11 +18,12 @@ _WIDE: Final = (
     (0xAC00, 0xD7AF, 3),
     (0x3040, 0x30FF, 2),
 )
-"""Scripts with one syllable per character, and the number of Latin letters that take as long to speak."""
+"""Scripts with one syllable per character: first and last code point, and the number of Latin letters that take as long
+to speak as one character."""
 
 
 def letters(text: str) -> str:
-    """Letters and digits only, in lower case: two transcripts of the same speech agree in them."""
+    """Return only the letters and digits of `text`, in lower case, without spacing and punctuation."""
     return "".join(c for c in text.lower() if c.isalnum())
 
 
@@ -36,33 +38,34 @@ def same_letters(one: str, other: str) -> bool:
 
 
 def period(text: str) -> int:
-    """Length of the shortest string whose repetition is `text`; the whole length if there is none."""
+    """Return the length of the shortest string that gives `text` when repeated: 3 for "abcabc", 4 for "abca"."""
     return (text + text).find(text, 1) if text else 0
 
 
 def copies(text: str) -> int:
-    """Number of repetitions in `text`: 3 for "So. So, so!", 1 for a text without repetition or letters."""
+    """Return how many times `text` contains the same text in a row: 3 for "So. So, so!", 1 without repetition or
+    letters."""
     plain = letters(text)
     return len(plain) // period(plain) if plain else 1
 
 
 def same_once(one: str, other: str) -> bool:
-    """Whether two texts have the same content, each once or repeated."""
+    """Whether two texts are equal if the repetitions inside each are removed: "So." and "So. So, so!" are."""
     a, b = letters(one), letters(other)
     return bool(a) and bool(b) and a[: period(a)] == b[: period(b)]
 
 
 def first_copies(text: str, count: int) -> str:
-    """The first `count` copies of a repeated text, with their punctuation."""
+    """Return the first `count` copies of a text that consists of repetitions, with their punctuation."""
     plain = letters(text)
     return up_to_letter(text, period(plain) * count)
 
 
 def up_to_letter(text: str, count: int) -> str:
-    """The start of `text` up to the next letter or digit after the first `count` of them."""
+    """Return the start of `text` with its first `count` letters and digits, and the punctuation after them."""
     seen = 0
     for index, character in enumerate(text):
-        # Lower case may have more characters than upper case: count as `letters` does.
+        # A character may become several in lower case: count the characters that `letters` returns.
         own = len(letters(character))
         if own and seen >= count:
             return text[:index].rstrip()
@@ -71,7 +74,7 @@ def up_to_letter(text: str, count: int) -> str:
 
 
 def effort(text: str) -> int:
-    """Duration of a spoken text, measured in Latin letters."""
+    """Estimate how long a text takes to speak, in units of the time for one Latin letter."""
     return sum(_token_effort(token) for token in text.split())
 
 

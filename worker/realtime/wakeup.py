@@ -1,7 +1,7 @@
-"""A wake-up primitive with a deadline: like an `asyncio.Event` with one waiter that each wait resets.
+"""A wake-up primitive with a deadline, for one waiter: an event that each wait resets.
 
-A session waits several times per second, and a process runs a thousand sessions. `asyncio.Event` with a timeout takes
-twice the time.
+A session waits several times per second, and a process runs a thousand sessions. An `asyncio.Event` with a timeout
+takes twice the time for each wait.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import asyncio
 
 
 class Wakeup:
-    """`set` ends the current wait, or the next one immediately. Each `set` ends at most one wait."""
+    """`set` ends the current wait; if nothing waits, the next wait ends at once. Several calls before a wait end only
+    that one."""
 
     __slots__ = ("_is_set", "_loop", "_waiter")
 

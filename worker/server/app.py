@@ -31,8 +31,9 @@ from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
 
-# python-engineio's default of 16 silently drops bursts that clients send over polling.
+# Maximum of packets in one polling request. With python-engineio's default of 16, larger bursts are silently dropped.
 _MAX_PAYLOAD_PACKETS: Final = 100_000
+# Connections allowed for each session of STT_SERVER_MAX_SESSIONS: some connections have no session (yet or any more).
 _CONNECTIONS_PER_SESSION: Final = 4
 _CLOSE_TIMEOUT_S: Final = 0.2
 
@@ -69,7 +70,7 @@ class RunningServer:
 
     @property
     def backlog_s(self) -> float:
-        """Seconds of audio of all sessions that wait for recognition."""
+        """Seconds of audio that wait for recognition, in all sessions together."""
         return sum(session.backlog.total_s for session in self._sockets.sessions)
 
     @property
@@ -78,7 +79,7 @@ class RunningServer:
         return self._loader.problem
 
     async def ready(self) -> None:
-        """Wait until the recognizer is loaded. Raises its RecognizerError or SettingsError."""
+        """Wait until the recognizer is loaded. Raises RecognizerError or SettingsError if loading failed."""
         await self._loader.ready()
 
     async def close(self) -> None:
@@ -88,7 +89,7 @@ class RunningServer:
         await asyncio.shield(self._closing)
 
     async def _close(self) -> None:
-        # First no new connections, then the sessions, then the engine that they use.
+        # The order matters: refuse new connections, then end the sessions, then close the engine that they use.
         self._connections.stop_listening()
         self._watching.cancel()
         await asyncio.gather(self._watching, return_exceptions=True)
@@ -103,11 +104,12 @@ class RunningServer:
 async def start(
     settings: Settings, recognizer: Recognizer | RecognizerLoader, faults: Iterable[Fault] = ()
 ) -> RunningServer:
-    """Listen on the address of the settings. Returns at once; a recognizer given as a function is loaded meanwhile.
+    """Start a server on the address of the settings, without waiting for its recognizer.
 
-    Handshakes wait while it loads; if loading has failed, they get HTTP 500 with the reason. A recognizer given as an
-    object is not closed by the server. Raises SettingsError if no API key is set, and EndpointUnavailable if the server
-    cannot listen on the address.
+    If `recognizer` is a function, it is called in the background to load the recognizer. Handshakes wait while it
+    loads; if loading fails, they get HTTP 500 with the reason. The server closes only a recognizer that it loaded
+    itself. Raises SettingsError if no API key is set, and EndpointUnavailable if the server cannot listen on the
+    address.
     """
     accepted = auth.accepted_keys(settings)
     schedule = FaultSchedule(faults)
@@ -148,8 +150,9 @@ def run(
 ) -> None:
     """Serve until SIGTERM or SIGINT. Blocks. Logs to standard error unless structlog is configured.
 
-    `on_ready` is called once with the address, when sessions can be served. `side_task` runs on the server's event loop
-    from the time it listens. Raises SettingsError, EndpointUnavailable or RecognizerError if the service cannot start.
+    `on_ready` is called once with the server's URL, when sessions can be served. `side_task` runs on the server's event
+    loop from the time the server listens until it stops. Raises SettingsError, EndpointUnavailable or RecognizerError
+    if the service cannot start.
     """
     if not structlog.is_configured():
         structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
@@ -183,8 +186,8 @@ async def _serve(
 
 
 def _in_one_line(record: logging.LogRecord) -> bool:
-    """Log filter that replaces tracebacks of the library by one line: clients with invalid packets must not flood the
-    log."""
+    """Log filter that replaces a traceback of the library by one line, so that clients with invalid packets cannot
+    flood the log. Returns True, which means that the record is logged."""
     if record.exc_info and (error := record.exc_info[1]) is not None:
         record.msg, record.args = f"{record.getMessage()}: {type(error).__name__}: {error}"[:300], ()
         record.exc_info = None
@@ -193,7 +196,7 @@ def _in_one_line(record: logging.LogRecord) -> bool:
 
 def _socketio_server() -> socketio.AsyncServer:
     Payload.max_decode_packets = _MAX_PAYLOAD_PACKETS
-    # Without a logger of ours, the libraries print every invalid message to standard error.
+    # Without a logger from the caller, the libraries print every invalid message to standard error.
     library_log = logging.getLogger("worker.server.socketio")
     library_log.addHandler(logging.NullHandler())
     library_log.setLevel(logging.WARNING)
@@ -205,7 +208,7 @@ def _socketio_server() -> socketio.AsyncServer:
         json=json_codec,
         serializer=BoundedPacket,
         max_http_buffer_size=MAX_BODY_BYTES,
-        # Browsers never add the key header themselves, so every page may connect with its own key.
+        # Pages of every origin may connect: a browser never adds the key header itself, so a page needs its own key.
         cors_allowed_origins="*",
         cors_credentials=False,
         logger=library_log,
@@ -214,7 +217,7 @@ def _socketio_server() -> socketio.AsyncServer:
 
 
 def _reachable(host: str) -> str:
-    """An address at which this machine can reach a server that listens on `host`."""
+    """Return an address, for use in a URL, at which this machine can reach a server that listens on `host`."""
     if host in ("", "0.0.0.0"):  # noqa: S104 - compared, not bound
         return "127.0.0.1"
     if host == "::":

@@ -1,7 +1,8 @@
 """Checks API keys and refuses requests with the right HTTP status, for polling and websocket.
 
-python-socketio can only refuse inside the connection (HTTP 200). The key is checked at the handshake only: browsers
-cannot send headers when an upgrade opens a websocket. Later requests carry the session id, which is a secret as well.
+The check is done here because python-socketio can refuse a client only after it has accepted the connection (HTTP 200).
+The key is checked at the handshake only, because browsers cannot send headers with a request that upgrades to a
+websocket. Later requests carry the session id, which is a secret as well.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from worker.settings import Settings
 
 @dataclass(slots=True)
 class Handshake:
-    """A handshake with an accepted key, stored on its request, which exists as long as the session."""
+    """A handshake with an accepted key. Stored on the handshake's request, which exists as long as the session."""
 
     began_at: float
     """Time of the handshake on the monotonic clock, in seconds."""
@@ -35,19 +36,20 @@ _CORS: Final = {"Access-Control-Allow-Origin": "*"}
 
 
 class AcceptedKeys:
-    """The accepted keys. The comparison takes constant time, whatever the lengths."""
+    """The set of accepted keys. `key in keys` takes the same time for every key, whatever its length."""
 
     def __init__(self, keys: Iterable[str]) -> None:
         self._digests = [_digest(key) for key in keys]
 
     def __contains__(self, key: str) -> bool:
         given = _digest(key)
-        # No early exit: the time must not reveal which key was similar.
+        # Compare with every key, without an early exit: the time must not reveal which key matched.
         return sum(hmac.compare_digest(given, digest) for digest in self._digests) > 0
 
 
 def accepted_keys(settings: Settings) -> AcceptedKeys:
-    """The keys of STT_SERVER_API_KEYS, otherwise STT_API_KEY. Raises SettingsError if both are empty."""
+    """Return the keys of STT_SERVER_API_KEYS or, if it is empty, of STT_API_KEY. Raises SettingsError if both are
+    empty."""
     given = settings.server_api_keys.get_secret_value() or settings.api_key.get_secret_value()
     accepted = [key.strip() for key in given.split(",") if key.strip()]
     if not accepted:
@@ -58,11 +60,11 @@ def accepted_keys(settings: Settings) -> AcceptedKeys:
 
 
 def problem_with_key(request: web.Request, accepted: AcceptedKeys) -> str | None:
-    """The reason to refuse the key of a handshake, or None if it is accepted."""
+    """Return the reason to refuse the key of the handshake `request`, or None if the key is accepted."""
     given = request.headers.getall(KEY_HEADER, [])
     if not given or not given[0]:
         return f"the header {KEY_HEADER} is missing"
-    # A proxy may check a different one of repeated headers than this server.
+    # Refuse a repeated header: a proxy in front of this server might check another one of the values.
     if len(given) > 1:
         return f"the header {KEY_HEADER} is repeated; send it once"
     if given[0] not in accepted:
@@ -71,7 +73,7 @@ def problem_with_key(request: web.Request, accepted: AcceptedKeys) -> str | None
 
 
 def refusal(status: int, error: str, message: str) -> web.Response:
-    """A JSON response with the error name and the reason."""
+    """Return a JSON response with the error name and the reason."""
     return web.Response(
         status=status, text=dumps({"error": error, "message": message}), content_type="application/json", headers=_CORS
     )

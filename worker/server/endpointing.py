@@ -1,9 +1,9 @@
-"""Endpointing: splits speech into segments from voice probabilities (pure: no clock, no audio).
+"""Endpointing: decides from voice probabilities where segments of speech start and end. No I/O.
 
 Each probability is for one window of `VOICE_WINDOW` samples. Windows are processed one by one, so the segments do not
-depend on how the probabilities are grouped into calls. Positions are samples from the session's start.
+depend on how the probabilities are grouped into calls. Positions are numbers of samples since the session's start.
 
-Segments never overlap, and every run of voice of at least `min_voice_s` is inside a segment.
+Segments never overlap. Every run of consecutive windows with voice that lasts at least `min_voice_s` is in a segment.
 """
 
 from __future__ import annotations
@@ -20,39 +20,44 @@ from worker.server.recognizers import SAMPLE_RATE
 from worker.settings import Settings
 
 _SMOOTHING_WINDOWS = 7
-# Maximum length for one call of the engine; longer segments are split into pieces.
+# Maximum length of audio in one call of the recognition engine. Longer segments are split into pieces for it.
 _MAX_PIECE_S = 20.0
+# Pieces are about equally long. A split may be this far from the equal division, where it is quiet, to not cut a word.
 _PIECE_TOLERANCE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointingRules:
-    """When a segment ends. Times in seconds, thresholds as voice probabilities."""
+    """Rules for the start and end of segments. Times are in seconds, thresholds are voice probabilities (0 to 1)."""
 
     commit_silence_s: float = 0.6
     """Pause after which a segment ends."""
     max_segment_s: float = 20.0
     """Maximum length of a segment."""
     early_after_s: float = 10.0
-    """Length of a segment after which the shorter pause `early_silence_s` is enough; inf: never."""
+    """When a segment is longer than this, the shorter pause `early_silence_s` ends it. inf: never."""
     early_silence_s: float = 0.2
     on: float = 0.35
-    """Voice starts at this probability ..."""
+    """Voice starts with a window of at least this probability."""
     off: float = 0.2
-    """... and ends below this one."""
+    """Voice ends with a window below this probability."""
     min_voice_s: float = 0.1
+    """Minimum length of voice that starts a segment. Shorter sounds are taken for noise."""
     pre_roll_s: float = 0.35
+    """A segment starts this long before its first window with voice, but not before the end of the last segment."""
     post_roll_s: float = 0.2
+    """A segment ends this long after its last window with voice, but not after the audio processed so far."""
     search_s: float = 4.0
-    """Length of the search for the quietest point, back from the maximum length."""
+    """A segment of maximum length is split at the quietest point of its last `search_s` seconds."""
 
 
 def endpointing_rules(settings: Settings) -> EndpointingRules:
-    """The rules of STT_SERVER_ENDPOINTING with the settings that override it."""
+    """Return the rules of STT_SERVER_ENDPOINTING, with the values that other settings override."""
     service = settings.server_endpointing == "service"
     silence_s = settings.server_commit_silence_s or (1.5 if service else 0.6)
     max_s = settings.server_segment_max_s or (36.0 if service else 20.0)
-    # The real service has no shorter pause for long segments; without it, commits of fast speakers are late.
+    # Long segments end at a shorter pause: otherwise commits of speakers who rarely pause are late. `service` imitates
+    # the real service, which has no such rule.
     return EndpointingRules(
         commit_silence_s=silence_s,
         max_segment_s=max_s,
@@ -64,8 +69,8 @@ def endpointing_rules(settings: Settings) -> EndpointingRules:
 
 @dataclass(frozen=True, slots=True)
 class SegmentBounds:
-    """A segment to recognize and commit, in samples: `start`, `end`, the first voiced sample, and the points at which
-    it is split for the engine."""
+    """A segment to recognize and commit. All values are samples: `start`, `end`, the first sample with voice, and the
+    positions at which the segment is split for the recognition engine."""
 
     start: int
     end: int
@@ -74,23 +79,24 @@ class SegmentBounds:
 
     @property
     def pieces(self) -> tuple[tuple[int, int], ...]:
-        """The segment as (start, end) pieces, each short enough for the engine."""
+        """Start and end of each piece of the segment. Each piece is short enough for one call of the engine."""
         return tuple(pairwise((self.start, *self.splits, self.end)))
 
 
 class Endpointer:
-    """Endpointing state of one session."""
+    """Finds the segments of one session from the voice probabilities of its windows."""
 
     def __init__(self, rules: EndpointingRules) -> None:
         self._rules = rules
         self._needed = max(1, ceil(rules.min_voice_s * SAMPLE_RATE / VOICE_WINDOW))
-        self._count = 0  # windows seen
-        self._run: int | None = None  # first window of the current run of voice
+        self._count = 0  # number of windows processed
+        self._run: int | None = None  # first of the consecutive windows with voice up to now, None in silence
         self._floor = 0  # end of the last segment, in samples
         self._start: int | None = None  # first sample of the open segment
-        self._first_voice = 0  # first voiced sample of the open segment
-        self._last_voice = -1  # last voiced window of the open segment
-        self._recent: list[tuple[float, bool]] = []  # probability and voice of the windows since `_recent_from`
+        self._first_voice = 0  # first sample with voice in the open segment
+        self._last_voice = -1  # last window with voice in the open segment
+        # (probability, whether it has voice) of each window from number `_recent_from` on
+        self._recent: list[tuple[float, bool]] = []
         self._recent_from = 0
 
     @property
@@ -100,15 +106,15 @@ class Endpointer:
 
     @property
     def retain_from(self) -> int:
-        """First sample that a later segment may contain; older audio may be discarded."""
+        """First sample that the open segment or a later one may contain. Audio before it can be discarded."""
         if self._start is not None:
             return self._start
-        # A segment may start with the current run of voice, and includes the pre-roll before it.
+        # The next segment may start with the voice in progress, and includes the pre-roll before that voice.
         first = self._count if self._run is None else self._run
         return max(self._floor, first * VOICE_WINDOW - _samples(self._rules.pre_roll_s))
 
     def feed(self, probabilities: Iterable[float]) -> list[SegmentBounds]:
-        """Process the next windows. Returns the segments that they complete, in order."""
+        """Process the probabilities of the next windows. Returns the segments that end with them, in order."""
         segments = []
         for probability in probabilities:
             segment = self._window(float(probability))
@@ -124,9 +130,10 @@ class Endpointer:
         return [segment] if segment.end > segment.start else []
 
     def _window(self, probability: float) -> SegmentBounds | None:
+        """Process one window. Returns the segment that ends with it, or None."""
         index = self._count
         self._count += 1
-        # Hysteresis: a short dip of the probability inside a word does not end the voice.
+        # Hysteresis (`off` is lower than `on`): a short dip of the probability inside a word does not end the voice.
         voiced = probability >= self._rules.on or (self._run is not None and probability >= self._rules.off)
         if not voiced:
             self._run = None
@@ -146,7 +153,8 @@ class Endpointer:
         return self._pause(index) or self._too_long(index)
 
     def _open(self, index: int) -> None:
-        # Shorter runs of voice are noise, such as a click.
+        """Open a segment if the voice up to window `index` is long enough."""
+        # Voice shorter than `min_voice_s` is noise, such as a click, and opens no segment.
         if self._run is None or index + 1 - self._run < self._needed:
             return
         self._first_voice = self._run * VOICE_WINDOW
@@ -154,6 +162,7 @@ class Endpointer:
         self._last_voice = index
 
     def _pause(self, index: int) -> SegmentBounds | None:
+        """Close the open segment if the pause up to window `index` is long enough. Returns the segment, or None."""
         now = (index + 1) * VOICE_WINDOW
         early = now - self._opened() > _samples(self._rules.early_after_s)
         wanted_s = self._rules.early_silence_s if early else self._rules.commit_silence_s
@@ -162,17 +171,18 @@ class Endpointer:
         return self._close(min(self._voice_end(), now))
 
     def _too_long(self, index: int) -> SegmentBounds | None:
+        """Split the open segment if it has its maximum length. Returns the part before the split, or None."""
         start, now = self._opened(), (index + 1) * VOICE_WINDOW
         if now - start < _samples(self._rules.max_segment_s):
             return None
-        # Split at the quietest point of the last seconds: a split at the limit itself would cut a word.
+        # Split at the quietest point of the last `search_s` seconds: a split at the limit itself could cut a word.
         first = max(0, index + 1 - self._recent_from - _samples(self._rules.search_s) // VOICE_WINDOW)
         window = self._recent_from + first + int(np.argmin(self._smoothed()[first:]))
         middle = window * VOICE_WINDOW + VOICE_WINDOW // 2
         if self._last_voice < window:
-            # Only silence follows the quietest point, so no segment continues there.
+            # Only silence follows the quietest point, so the next segment does not start there.
             return self._close(min(self._voice_end(), middle))
-        # The next segment starts at the split, without a gap, and inherits the voice after it.
+        # The next segment starts at the split, without a gap, and takes over the windows after the split.
         rest = self._recent[window - self._recent_from :]
         last_voice, run = self._last_voice, self._run
         segment = self._close(middle)
@@ -188,11 +198,13 @@ class Endpointer:
         return segment
 
     def _splits(self, start: int, end: int) -> tuple[int, ...]:
-        """The quietest points that split a segment into pieces of at most `_MAX_PIECE_S` seconds."""
+        """Return the positions that split a segment into pieces of at most `_MAX_PIECE_S` seconds and of similar
+        length, each at the quietest point near the equal division. Empty for a short segment."""
         max_length, slack = _samples(_MAX_PIECE_S), _samples(_PIECE_TOLERANCE_S)
         points: list[int] = []
         while end - start > max_length:
             left = ceil((end - start) / max_length)
+            # The next split is between `low` and `high`. `low` leaves at most `left - 1` full pieces after it.
             low = start + max(end - start - (left - 1) * max_length, (end - start) // left - slack)
             high = start + min(max_length, (end - start) // left + slack)
             smoothed = self._smoothed()
@@ -204,7 +216,8 @@ class Endpointer:
         return tuple(points)
 
     def _smoothed(self) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-        # The minimum of single windows is often a consonant inside a word; the average finds real pauses.
+        # Moving average: the window with the lowest probability is often a consonant inside a word, but the lowest
+        # average is a real pause. At both ends the average is over fewer windows.
         raw = np.array([p for p, _ in self._recent])
         width = min(_SMOOTHING_WINDOWS, len(raw))
         weights = np.convolve(np.ones(len(raw)), np.ones(width), mode="same")
@@ -220,4 +233,5 @@ class Endpointer:
 
 
 def _samples(seconds: float) -> int:
+    # An int cannot be infinite; 2**62 samples are never reached.
     return 2**62 if seconds == inf else round(seconds * SAMPLE_RATE)

@@ -18,24 +18,25 @@ from worker.server.fault_options import Fault, FaultKind, FaultSchedule
 from worker.server.recognition_engine import RecognitionEngine
 
 Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
-_OVERFLOW_WINDOW_S: Final = 3.0
+_OVERFLOW_WINDOW_S: Final = 3.0  # with the fault OVERFLOW, a client may be this far ahead of the maximum speed
 _PHANTOM_AFTER_S: Final = 0.4
 NEVER_S: Final = 1e6
 REFUSALS: Final[dict[int, str]] = {}
-"""Reasons for connections that are refused after the handshake, by `id` of their request; removed with the refusal."""
+"""Reasons for which connections will be refused after the handshake. The keys are `id(request)` of the handshake's
+request. The entry is removed when the connection is refused."""
 
 
 class FaultEffect(Enum):
-    """The effect of a chunk on the connection."""
+    """The effect of the faults that are due when a chunk of audio has arrived."""
 
     NOTHING = auto()
     RESET = auto()  # reset the TCP connection
-    STOP_READING = auto()
+    STOP_READING = auto()  # do not read the connection until the session is over
     END = auto()  # session-closed was sent; end the session
 
 
 class FaultySession:
-    """Changes the messages of one session. `emit` sends a message to the client."""
+    """Applies faults to one session: changes its messages, and ends it. `emit` sends a message to the client."""
 
     def __init__(self, faults: Sequence[Fault], emit: Emit) -> None:
         self._faults = {fault.kind: fault for fault in faults}
@@ -54,7 +55,7 @@ class FaultySession:
         return kind in self._faults
 
     def engine(self, engine: RecognitionEngine) -> RecognitionEngine:
-        """The engine with the endpointing of this session."""
+        """Return the engine with the endpointing rules that the faults of this session demand."""
         rules = engine.rules
         pause, longest = self._faults.get(FaultKind.COMMIT_PAUSE), self._faults.get(FaultKind.LONGEST)
         if pause:
@@ -79,7 +80,7 @@ class FaultySession:
         return await self._fail(error, as_message=self.has(FaultKind.ERROR_MESSAGE))
 
     def _error(self, audio_s: float) -> str | None:
-        """The name of the error that is due, or None."""
+        """Return the name of the error that is due after a chunk of `audio_s` seconds, or None."""
         for kind in (FaultKind.ERROR, FaultKind.ERROR_MESSAGE):
             if kind in self._faults and self._audio_s > self._faults[kind].name_at[1]:
                 return self._faults[kind].name_at[0]
@@ -90,9 +91,9 @@ class FaultySession:
         return "queue_overflow" if self.has(FaultKind.OVERFLOW) and self._too_fast() else None
 
     async def emit(self, event: str, payload: dict[str, Any] | None) -> None:
-        """Send a message of the session as changed by the faults."""
+        """Change a message of the session as its faults demand, and send it. Some faults drop or delay it."""
         if self._over or self._past(FaultKind.MUTE) or self._past(FaultKind.STOP_READING):
-            return  # a stuck service does not send messages either
+            return  # a stuck service, which does not read (STOP_READING), does not send messages either
         if event == messages.CLOSED:
             if self._swapped:
                 await self._send_forms(*self._swapped)
@@ -104,6 +105,8 @@ class FaultySession:
             return
         kind = payload["message_type"]
         if kind == messages.TYPE_COMMITTED:
+            # Keep the plain message. The session sends the message with word times of the same commit next, and the
+            # faults are applied to both together.
             self._plain = payload
         elif kind == messages.TYPE_COMMITTED_TIMED:
             await self._commit(self._plain or {}, payload)
@@ -112,14 +115,14 @@ class FaultySession:
         elif kind == messages.TYPE_PARTIAL and self._deaf_at(self._audio_s):
             return
         elif kind == messages.TYPE_PARTIAL:
-            # Without commits, the text in progress remains.
+            # With NEVER_COMMIT, a partial without text does not clear the uncommitted text, so it is sent again.
             self._last_partial = payload["text"] or (self._last_partial if self.has(FaultKind.NEVER_COMMIT) else "")
             await self._emit(event, {**payload, "text": self._last_partial})
         else:
             await self._emit(event, payload)
 
     def _config(self, config: dict[str, Any]) -> dict[str, Any]:
-        """The configuration that a service with these faults sends."""
+        """Return the session's configuration as a service with these faults states it."""
         if self.has(FaultKind.FORGET_TAIL):
             config = {k: v for k, v in config.items() if k != messages.FIELD_COMMIT_ON_STOP}
         return {**config, "include_timestamps": False} if self.has(FaultKind.PLAIN_ONLY) else config
@@ -131,7 +134,7 @@ class FaultySession:
         return start <= second < end
 
     async def _repeat_partial(self) -> None:
-        """Repeat the last partial, once for each second of audio that is not transcribed."""
+        """Repeat the last partial, once per second of the audio that the fault DEAF leaves without text."""
         if (
             self.has(FaultKind.REPEAT_PARTIAL)
             and self._deaf_at(self._audio_s)
@@ -141,7 +144,7 @@ class FaultySession:
             await self._send({"message_type": messages.TYPE_PARTIAL, "text": self._last_partial})
 
     async def _deafened(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
-        """Send a commit without the words of the time that is not transcribed."""
+        """Send a commit without the words that start in the time of the fault DEAF."""
         words = [w for w in timed.get("words") or () if not self._deaf_at(w["start"])]
         text = " ".join(w["text"] for w in words if w["type"] == "word")
         if text:
@@ -157,6 +160,8 @@ class FaultySession:
             await self._heard_commit(plain, timed)
 
     async def _heard_commit(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
+        """Apply all faults except DEAF to a commit, and send it. `plain`, `timed`: its messages without and with word
+        times."""
         if self.has(FaultKind.NEVER_COMMIT) and self._audio_s >= self._faults[FaultKind.NEVER_COMMIT].number:
             self._last_partial = timed["text"]
             await self._send({"message_type": messages.TYPE_PARTIAL, "text": timed["text"]})
@@ -166,7 +171,7 @@ class FaultySession:
             plain, timed = (repeated_text(m, int(self._faults[FaultKind.TEXT_COPIES].number)) for m in (plain, timed))
         self._commits += 1
         if self.has(FaultKind.SWAP):
-            # Each first of two commits comes after the second one.
+            # Swap the commits of each pair: keep the first commit until the second one was sent.
             self._swapped, held = (None, self._swapped) if self._swapped else ((plain, timed), None)
             if held is None:
                 return
@@ -181,6 +186,7 @@ class FaultySession:
                 await self._send({"message_type": messages.TYPE_PARTIAL, "text": text})
 
     async def _send_forms(self, plain: dict[str, Any], timed: dict[str, Any]) -> None:
+        """Send the messages of one commit. The faults PAIR_GAP and GAP_GROWTH delay all messages except the first."""
         for index, message in enumerate(self._arranged(plain, timed)):
             gap, growth = self._faults.get(FaultKind.PAIR_GAP), self._faults.get(FaultKind.GAP_GROWTH)
             if index and (gap or growth):
@@ -190,6 +196,7 @@ class FaultySession:
                 await self._send(message)
 
     def _altered(self, timed: dict[str, Any]) -> dict[str, Any]:
+        """Return a message with word times, with the faults applied to its words."""
         words = timed.get("words")
         if self.has(FaultKind.WORDS_NULL):
             words = None
@@ -204,6 +211,7 @@ class FaultySession:
         return {**timed, "words": words}
 
     def _arranged(self, plain: dict[str, Any], timed: dict[str, Any]) -> list[dict[str, Any]]:
+        """Return the messages to send for a commit, in order. Faults leave out, swap, repeat or add messages."""
         out = [timed, plain] if self.has(FaultKind.TIMED_FIRST) else [plain, timed]
         untimed = self._faults.get(FaultKind.UNTIMED)
         if self.has(FaultKind.PLAIN_ONLY) or (untimed and self._commits % int(untimed.number) == 0):
@@ -242,15 +250,18 @@ class FaultySession:
         return FaultEffect.END
 
     def _past(self, kind: FaultKind) -> bool:
+        """Whether the session has the fault and has received more seconds of audio than the fault's value."""
         return kind in self._faults and self._audio_s > self._faults[kind].number
 
     def _too_fast(self) -> bool:
+        """Whether the client has sent its audio faster than the speed that the fault OVERFLOW allows."""
         elapsed_s = max(time.monotonic() - self._started, 0.5)
         return self._audio_s - elapsed_s * self._faults[FaultKind.OVERFLOW].number > _OVERFLOW_WINDOW_S
 
 
 async def apply_handshake_faults(request: web.Request, faults: FaultSchedule) -> web.Response | None:
-    """Apply the faults of the handshake to `request`. Returns the response to send instead, or None to continue."""
+    """Apply the faults of the handshake to `request`. Returns a response to send instead of the handshake's normal
+    response, or None to continue with the handshake."""
     for fault in faults.next_connection():
         if fault.kind is FaultKind.HANG:
             await asyncio.sleep(NEVER_S)

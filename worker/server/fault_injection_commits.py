@@ -1,4 +1,4 @@
-"""Builds committed messages with faults (pure): word times in other formats, and repeated text."""
+"""Builds committed messages with faults: word times in other formats, and repeated text. No I/O."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ _PHANTOM_WORDS: Final = 3
 
 
 def shifted(words: Words, late_s: float, form: str, number: int) -> Words:
-    """`words` of commit `number` with times `late_s` too late and in the format `form` ("": unchanged)."""
+    """Return `words`, those of commit `number`, with times that are `late_s` seconds too late and have the format
+    `form`: one of `fault_options.WORD_TIME_FORMS`, or "" for the normal format."""
     if form == "mixed":
         form = _MIXED[number % len(_MIXED)]
     begin = words[0]["start"]
@@ -43,13 +44,16 @@ def _in_form(start: float, end: float, form: str, begin: float) -> tuple[object,
 
 
 def repeated_text(message: Message, number: int) -> Message:
-    """The commit with its text repeated `number` times. All copies have the same word times."""
+    """Return the commit with its text repeated `number` times. All copies have the same word times."""
     repeated = {**message, "text": " ".join([message.get("text", "")] * number)}
     return {**repeated, "words": message["words"] * number} if message.get("words") else repeated
 
 
 def phantoms(forms: Sequence[Message], number: int) -> list[Message]:
-    """`number` additional commits that repeat the last words of a commit, with times in the silence after it."""
+    """Return `number` additional commits that repeat the last words of a commit, with times in the silence after it.
+
+    `forms`: the messages of that commit, which are the plain message and the message with word times. Each is repeated.
+    """
     return [_phantom(message, place) for place in range(1, number + 1) for message in forms if message.get("text")]
 
 

@@ -1,8 +1,9 @@
 """Parses faults for tests of clients: `stt-batch server --fault NAME[=VALUE][:SESSIONS]`.
 
-Each fault reproduces a misbehaviour of real services. `SESSIONS` limits a fault to some sessions, by their number since
-the start, for example `:1`, `:1-3` or `:1,4`; faults of the handshake count connections instead. Seconds are seconds of
-audio received in the session.
+Each fault reproduces a misbehaviour of real services. `SESSIONS` limits a fault to some sessions, for example `:1`,
+`:1-3` or `:1,4`. The server numbers its sessions from 1 in the order of their start; for faults of the handshake it
+numbers the connections instead. If a value is a time since the start of a session, it counts the seconds of received
+audio.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from worker.errors import SettingsError
 class FaultKind(StrEnum):
     """The kinds of faults. The values are the names on the command line."""
 
-    # content of the committed messages
+    # faults in the content of committed messages
     PLAIN_ONLY = "plain-only"
     TIMED_ONLY = "timed-only"
     TIMED_FIRST = "timed-first"
@@ -36,7 +37,7 @@ class FaultKind(StrEnum):
     GAP_GROWTH = "gap-growth"
     UNTIMED = "untimed"
     SWAP = "swap"
-    # time of the commits
+    # faults in the time of commits
     COMMIT_PAUSE = "commit-pause"
     LONGEST = "longest"
     NEVER_COMMIT = "never-commit"
@@ -45,19 +46,19 @@ class FaultKind(StrEnum):
     DEAF = "deaf"
     REPEAT_PARTIAL = "repeat-partial"
     CLOSE_CODE = "close-code"
-    # end of a session
+    # the session or its connection ends early
     TIME_LIMIT = "time-limit"
     CLOSE = "close"
     DROP = "drop"
     ERROR = "error"
     ERROR_MESSAGE = "error-message"
-    # stalls
+    # the server stops reading or sending
     STOP_READING = "stop-reading"
     MUTE = "mute"
-    # limits
+    # limits that the client must not exceed
     OVERFLOW = "overflow"
     CHUNK_MAX = "chunk-max"
-    # handshake
+    # faults of the handshake
     HTTP = "http"
     REFUSE = "refuse"
     HANG = "hang"
@@ -65,7 +66,7 @@ class FaultKind(StrEnum):
     POLLING_ONLY = "polling-only"
 
 
-# Meaning of the value and its default, for faults with a value.
+# The faults that take a value, each with the meaning of the value (for the help text) and its default.
 FAULT_VALUES: Final[dict[FaultKind, tuple[str, str]]] = {
     FaultKind.PAIR_GAP: ("seconds between the two committed forms", "1"),
     FaultKind.DRIFT: ("seconds by which word times are late, multiplied by the number of the commit", "0.1"),
@@ -94,8 +95,9 @@ FAULT_VALUES: Final[dict[FaultKind, tuple[str, str]]] = {
     FaultKind.SLOW: ("seconds the handshake takes", "2"),
 }
 WORD_TIME_FORMS: Final = ("ms", "relative", "relative-ms", "negative", "zero", "beyond", "reversed", "text", "mixed")
-"""Formats of word times: milliseconds; relative to the segment; both; 1,000 s too early; all 0; 1,000 s too late; start
-and end swapped; numbers as text; a different format in each commit."""
+"""Formats of word times, in this order: in milliseconds; seconds since the start of the segment; milliseconds since the
+start of the segment; 1,000 s too early; all 0; 1,000 s too late; start and end swapped; numbers as text; a different
+format in each commit."""
 HANDSHAKE_FAULTS: Final = frozenset(
     {FaultKind.HTTP, FaultKind.REFUSE, FaultKind.HANG, FaultKind.SLOW, FaultKind.POLLING_ONLY}
 )
@@ -103,7 +105,8 @@ HANDSHAKE_FAULTS: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One fault. `sessions`: the numbers of its sessions, None for all."""
+    """One fault. `sessions`: numbers of the sessions (or, for faults of the handshake, of the connections) that it
+    applies to, None for all."""
 
     kind: FaultKind
     value: str = ""
@@ -111,26 +114,28 @@ class Fault:
 
     @property
     def number(self) -> float:
+        """The value as a number. Raises ValueError if it is not a number."""
         return float(self.value)
 
     @property
     def name_at(self) -> tuple[str, float]:
-        """NAME and SECONDS of a value NAME@SECONDS; 0 without seconds."""
+        """NAME and SECONDS of a value `NAME@SECONDS`. SECONDS is 0 if the value is only a name."""
         name, _, seconds = self.value.partition("@")
         return name, float(seconds or 0)
 
     @property
     def span(self) -> tuple[float, float]:
-        """START and END in seconds; END is inf if missing."""
+        """START and END of a value `START-END`, in seconds. END is inf if it is missing."""
         start, _, end = self.value.partition("-")
         return float(start), float(end or "inf")
 
     def applies(self, number: int) -> bool:
+        """Whether the fault applies to the session or connection with this number."""
         return self.sessions is None or number in self.sessions
 
 
 def parse(text: str) -> Fault:
-    """Parse `NAME[=VALUE][:SESSIONS]`. Raises SettingsError with the valid names or values."""
+    """Parse `NAME[=VALUE][:SESSIONS]`. Raises SettingsError, which states the valid names or values."""
     head, _, sessions = text.strip().partition(":")
     name, _, value = head.partition("=")
     try:
@@ -141,6 +146,7 @@ def parse(text: str) -> Fault:
     if value and not meaning:
         raise SettingsError(f"the fault {name} takes no value, got {value!r}")
     fault = Fault(kind, value or default, _numbers(sessions) if sessions else None)
+    # Only the check of the value matters here: an invalid value raises ValueError.
     try:
         if kind in (FaultKind.ERROR, FaultKind.ERROR_MESSAGE):
             _ = fault.name_at
@@ -157,7 +163,7 @@ def parse(text: str) -> Fault:
 
 
 def describe() -> str:
-    """Help text with one line per fault."""
+    """Return the help text of `--fault`, with one line per fault."""
     lines = []
     for kind in FaultKind:
         meaning, default = FAULT_VALUES.get(kind, ("", ""))
@@ -166,7 +172,7 @@ def describe() -> str:
 
 
 class FaultSchedule:
-    """The faults of one server. Counts sessions and connections to select them."""
+    """Selects the faults of each session and connection of one server. Counts both for the numbers in SESSIONS."""
 
     def __init__(self, faults: Iterable[Fault] = ()) -> None:
         self._faults = tuple(faults)
@@ -181,12 +187,12 @@ class FaultSchedule:
         return any(f.kind is FaultKind.POLLING_ONLY for f in self._faults)
 
     def next_session(self) -> tuple[Fault, ...]:
-        """The faults of the next session."""
+        """Count one more session, and return its faults."""
         self._sessions += 1
         return tuple(f for f in self._faults if f.kind not in HANDSHAKE_FAULTS and f.applies(self._sessions))
 
     def next_connection(self) -> tuple[Fault, ...]:
-        """The faults of the next handshake."""
+        """Count one more connection, and return the faults of its handshake."""
         self._connections += 1
         return tuple(f for f in self._faults if f.kind in HANDSHAKE_FAULTS and f.applies(self._connections))
 

@@ -13,7 +13,8 @@ from worker.settings import Settings
 
 
 def health_application(sockets: SocketIoConnections, loader: EngineLoader, settings: Settings) -> web.Application:
-    """The HTTP routes for health and metrics; `start` adds the real-time endpoint."""
+    """Return a web application with the routes for health and metrics. `worker.server.app.start` adds the real-time
+    endpoint to it."""
 
     async def health(_request: web.Request) -> web.Response:
         problem = loader.problem

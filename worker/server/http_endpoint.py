@@ -20,7 +20,7 @@ METHODS: Final = ("GET", "POST", "OPTIONS")
 
 
 class _RequestRefused(Exception):
-    """The request is refused with this status; the text is for the client."""
+    """The request is refused. `status`: the HTTP status; `error`: the error name; the text is for the client."""
 
     def __init__(self, status: int, text: str, error: str = "invalid_request") -> None:
         super().__init__(text)
@@ -29,7 +29,8 @@ class _RequestRefused(Exception):
 
 
 class HttpEndpoint:
-    """Serves handshakes with an accepted key and requests to open sessions. Belongs to one event loop."""
+    """Serves handshakes with an accepted key, and requests to open sessions. Refuses other requests. Must be used on
+    one event loop only."""
 
     def __init__(
         self,
@@ -65,7 +66,7 @@ class HttpEndpoint:
             query = parse_query(request.rel_url.raw_query_string)
         except QueryRefused as exc:
             raise _RequestRefused(400, str(exc)) from None
-        # All further code gets the canonical query only.
+        # Replace the query by its canonical form, so that all code after this reads it in the same way.
         request = request.clone(rel_url=URL.build(path=request.path, query_string=query.canonical, encoded=True))
         if request.method == "OPTIONS":
             return await self._engine(request)
@@ -96,7 +97,8 @@ class HttpEndpoint:
             raise _RequestRefused(
                 429, f"the server has {limit} connections open; try again later", "resource_exhausted"
             )
-        # No await between the count and the new socket: a burst of handshakes could exceed the limit.
+        # There must be no await between this check of the count and the creation of the socket in `_engine`: otherwise
+        # a burst of handshakes could exceed the limit.
         self._sockets.authenticate(request)
         return await self._engine(request)
 
@@ -115,6 +117,7 @@ class HttpEndpoint:
             return await self._engine(request)
 
     async def _post(self, request: web.Request, sid: str) -> web.StreamResponse:
+        """Serve a polling request that sends messages. A session may have only one such request at a time."""
         if sid in self._posting:
             raise _RequestRefused(400, "the session is sending another request already")
         self._posting.add(sid)
@@ -131,14 +134,16 @@ class HttpEndpoint:
 
 
 def _transport_fits(request: web.Request, query: EngineIoQuery) -> bool:
-    """Whether the query and the headers request the same transport: python-engineio uses both, in different places."""
+    """Whether the query and the headers request the same transport. They must agree, because python-engineio reads the
+    query in some places and the headers in others."""
     if query.websocket:
         return request.method == "GET" and web.WebSocketResponse().can_prepare(request).ok
     return "websocket" not in ",".join(request.headers.getall("Upgrade", [])).lower()
 
 
 def close_unauthenticated(connections: TcpConnections) -> Any:
-    """A handler of `on_response_prepare` that closes connections without an accepted request after one response."""
+    """Return a handler for `on_response_prepare`. It closes a connection after its response, unless one of the
+    connection's requests was accepted."""
 
     async def prepare(request: web.Request, response: web.StreamResponse) -> None:
         if not connections.is_authenticated(request.transport):

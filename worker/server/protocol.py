@@ -1,7 +1,7 @@
 """Checks payloads of clients and builds payloads of the server.
 
-Names are in `worker.realtime.messages`. Every refusal starts with an error name of the real service, so that existing
-clients can handle it.
+The names of events and fields are in `worker.realtime.messages`. The text of every refusal starts with an error name of
+the real service, so that existing clients can handle it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from worker.server.speech_segmenter import Pcm, Utterance
 MIN_RATE_HZ: Final = 8000
 MAX_RATE_HZ: Final = 48000
 MAX_CHUNK_S: Final = 10.0
-"""Maximum of audio in one message, in seconds."""
+"""Maximum length of the audio in one message, in seconds."""
 MAX_CHUNK_BYTES: Final = 1_000_000
-"""Maximum of audio in one message, in bytes of PCM."""
+"""Maximum size of the audio in one message, in bytes of PCM (before base64)."""
 _VOICE_LATE_S: Final = 0.05
-"""Maximum delay of the voice activity detector at the start of a word, in seconds."""
+"""The voice activity detector may detect the start of a word this many seconds too late."""
 
 
 class MessageRefused(Exception):
-    """An invalid message of a client. The text is the `error` of the session-error."""
+    """A message of a client is invalid. The text is sent to the client as the `error` of a session-error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +40,12 @@ class AudioChunk:
 
 
 def start_rate(args: tuple[Any, ...]) -> int:
-    """The `sampleRate` of a start-session, in Hz. Raises MessageRefused."""
+    """Return the `sampleRate` of a start-session, in Hz. Raises MessageRefused if the payload is invalid."""
     return _rate(_payload(messages.START, args).get("sampleRate"), "sampleRate")
 
 
 def chunk(args: tuple[Any, ...], session_rate: int) -> AudioChunk:
-    """The audio of an audio-chunk. Raises MessageRefused."""
+    """Return the audio of an audio-chunk. Raises MessageRefused if the payload is invalid or too large."""
     payload = _payload(messages.CHUNK, args)
     rate = _rate(payload.get("sample_rate"), "sample_rate")
     if rate != session_rate:
@@ -54,7 +54,7 @@ def chunk(args: tuple[Any, ...], session_rate: int) -> AudioChunk:
     if not isinstance(text, str):
         raise MessageRefused("input_error: audio_base_64 must be a text: base64 of 16-bit little-endian mono PCM")
     max_bytes = min(MAX_CHUNK_BYTES, int(MAX_CHUNK_S * rate) * 2)
-    # Checked before decoding, so that an oversized message costs no further memory.
+    # Check the length before decoding, so that an oversized message costs no further memory.
     if len(text) > 4 * (max_bytes // 3 + 1):
         raise MessageRefused(
             f"chunk_size_exceeded: an audio-chunk may hold {max_bytes / 2 / rate:.1f} s ({max_bytes} bytes) "
@@ -72,14 +72,14 @@ def chunk(args: tuple[Any, ...], session_rate: int) -> AudioChunk:
 
 
 def concatenated(chunks: list[AudioChunk]) -> Pcm:
-    """The samples of several messages in one array."""
+    """Return the samples of several messages in one array."""
     return np.concatenate([chunk.pcm for chunk in chunks])
 
 
 def session_started(
     session_id: str, rate: int, model: str, language: str | None, voice: EndpointingRules
 ) -> dict[str, Any]:
-    """The message session_started with the session's configuration, in the form of the upstream service."""
+    """Return the message session_started. Its fields for the session's configuration are those of the real service."""
     config = {
         "sample_rate": rate,
         "audio_format": f"pcm_{rate}",
@@ -93,19 +93,20 @@ def session_started(
         "max_segment_duration_secs": voice.max_segment_s,
         "include_timestamps": True,
         "include_language_detection": language is None,
-        # Extension: all received audio is committed between stop-session and session-closed.
+        # Not in the real service: this server commits all received audio between stop-session and session-closed.
         messages.FIELD_COMMIT_ON_STOP: True,
     }
     return {"message_type": messages.TYPE_STARTED, "session_id": session_id, "config": config}
 
 
 def partial(text: str) -> dict[str, Any]:
-    """The message with text in progress."""
+    """Return the message for text in progress, which replaces the previous one and is not final."""
     return {"message_type": messages.TYPE_PARTIAL, "text": text}
 
 
 def committed(recognition: Recognition, utterance: Utterance) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Both committed messages of one utterance. Word times become session seconds, limited to the utterance."""
+    """Return the two messages that commit one utterance: without and with word times. The times are seconds since the
+    session's start, limited to the utterance."""
     plain = {"message_type": messages.TYPE_COMMITTED, "text": recognition.text}
     timed = {
         "message_type": messages.TYPE_COMMITTED_TIMED,
@@ -117,7 +118,8 @@ def committed(recognition: Recognition, utterance: Utterance) -> tuple[dict[str,
 
 
 def joined(parts: list[tuple[float, Recognition]]) -> Recognition:
-    """Joins the recognitions of the pieces of an utterance; the float is the offset of each in seconds."""
+    """Join the recognitions of the pieces of an utterance. The float is the piece's offset in the utterance, in
+    seconds. The language is that of the first piece with text."""
     texts, words = [], []
     language = None
     for offset_s, recognition in parts:
@@ -132,7 +134,7 @@ def joined(parts: list[tuple[float, Recognition]]) -> Recognition:
 def _with_gap(texts: list[str]) -> list[str]:
     out: list[str] = []
     for text in texts:
-        # Scripts without spaces (CJK) are joined without a space.
+        # No space beside a non-ASCII character: scripts such as Chinese and Japanese have no spaces between words.
         if out and out[-1][-1].isascii() and text[0].isascii():
             out.append(" ")
         out.append(text)
@@ -147,7 +149,7 @@ def _words(recognition: Recognition, utterance: Utterance) -> list[dict[str, Any
         start = utterance.start_s + word.start
         end = utterance.start_s + word.end
         if not out:
-            # Engines tend to start the first word at the start of the segment, before the voice.
+            # Engines often report the first word at the segment's start, which is before the voice: move it later.
             start = max(start, min(utterance.voice_start_s - _VOICE_LATE_S, end - _VOICE_LATE_S))
         start = round(min(max(start, earliest), utterance.end_s), 3)
         end = round(min(max(end, start), utterance.end_s), 3)

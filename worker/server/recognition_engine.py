@@ -25,7 +25,7 @@ RecognizerLoader = Callable[[], Recognizer]
 
 @dataclass(frozen=True, slots=True)
 class RecognitionEngine:
-    """The recognizer with its threads and rules, shared by all sessions."""
+    """The recognizer, its threads and the endpointing rules, shared by all sessions."""
 
     recognizer: Recognizer
     scheduler: RecognitionScheduler
@@ -35,14 +35,15 @@ class RecognitionEngine:
 
 
 class EngineLoader:
-    """An engine that may still be loading. All methods are called on the event loop."""
+    """Loads the engine in the background and provides it. All methods must be called on the event loop."""
 
     def __init__(self, settings: Settings, recognizer: Recognizer | RecognizerLoader) -> None:
-        """`recognizer`: a loaded one, which is not closed here, or a function that loads one."""
+        """`recognizer`: a loaded recognizer, which the caller must close, or a function that loads one."""
         self._settings = settings
         self._owned = callable(recognizer)
         self._task = asyncio.create_task(self._load(recognizer))
-        # `ready` and the next handshake report a failure; without a waiter, asyncio would log it.
+        # Retrieve the exception of a failed load: otherwise asyncio logs it as "never retrieved". The failure is
+        # reported by `ready` and by the next handshake.
         self._task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
     @property
@@ -66,16 +67,16 @@ class EngineLoader:
         return f"the recognizer fails: {broken}" if broken else None
 
     async def ready(self) -> RecognitionEngine:
-        """Wait for the engine. Raises the error of the loading."""
+        """Wait for the engine. Raises the exception of the recognizer's loading if it failed."""
         return await asyncio.shield(self._task)
 
     async def problem_when_loaded(self) -> str | None:
-        """Wait up to 60 s while the engine is loading, then return `problem`."""
+        """Wait until the engine is loaded, at most 60 s. Returns why no session can be served (`problem`), or None."""
         await asyncio.wait({self._task}, timeout=_LOAD_WAIT_S)
         return self.problem
 
     async def close(self) -> None:
-        """Stop loading and recognizing. A running recognition ends in its daemon thread."""
+        """Stop loading and recognizing. Does not wait for a running recognition, which ends in its daemon thread."""
         self._task.cancel()
         await asyncio.wait({self._task})
         engine = self.engine
@@ -97,7 +98,7 @@ class EngineLoader:
 
 
 async def _in_daemon_thread(load: RecognizerLoader) -> Recognizer:
-    """Run `load` in a daemon thread, so the process can end during the download of a model."""
+    """Run `load` in a daemon thread, so that the process can end while a model is being downloaded."""
     loop = asyncio.get_running_loop()
     result: asyncio.Future[Recognizer] = loop.create_future()
 

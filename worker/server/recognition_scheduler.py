@@ -1,9 +1,10 @@
 """Runs recognition in threads: sessions in round-robin order, finals before partials.
 
-Every final is recognized. Sessions with waiting finals are served in round-robin order, so a session that sends hours
-of audio at once delays the others by at most one recognition. A partial is only recognized if a thread is free.
+A *final* is the recognition of a complete utterance, a *partial* that of speech in progress. Every final is recognized.
+Sessions with waiting finals are served in round-robin order, so a session that sends hours of audio at once delays the
+others by at most one recognition. A partial is recognized only if a thread is free, and is otherwise skipped.
 
-The threads are daemon threads: a recognition cannot be interrupted, and a process must not wait for it to shut down.
+The threads are daemon threads: a recognition cannot be interrupted, and the process must be able to end without it.
 """
 
 from __future__ import annotations
@@ -59,14 +60,15 @@ class RecognitionScheduler:
 
     @property
     def broken(self) -> str | None:
-        """The last error if the recognizer failed repeatedly, or None if it works, or if it is time for another
-        attempt."""
+        """The last error if `_MAX_FAILURES` or more recognitions in a row failed. None if the recognizer works, or if
+        the last failure is more than `_RETRY_AFTER_S` seconds ago, so that new sessions try it again."""
         if self._failures < _MAX_FAILURES or time.monotonic() - self._failed_at > _RETRY_AFTER_S:
             return None
         return self._last_failure
 
     def final(self, owner: Hashable, samples: Samples) -> asyncio.Future[Recognition]:
-        """Recognize a complete utterance. The future raises the error of the recognizer."""
+        """Queue the recognition of a complete utterance for the session `owner`. The returned future gets the result,
+        or the exception of the recognizer."""
         task = _RecognitionTask(samples, final=True, result=self._loop.create_future())
         if owner not in self._waiting:
             self._waiting[owner] = deque()
@@ -76,8 +78,8 @@ class RecognitionScheduler:
         return task.result
 
     def partial(self, samples: Samples) -> asyncio.Future[Recognition] | None:
-        """Recognize speech in progress quickly, or return None if no thread is free."""
-        # Finals wait only if no thread is free, so a partial never delays a final that is already waiting.
+        """Start a fast recognition of speech in progress. Returns None if no thread is free."""
+        # Finals take free threads first (`_dispatch`), so a partial never delays a final that is already waiting.
         if not self._free or self._round_robin or self._closed:
             return None
         task = _RecognitionTask(samples, final=False, result=self._loop.create_future())
@@ -86,14 +88,16 @@ class RecognitionScheduler:
         return task.result
 
     def cancel_waiting(self, owner: Hashable) -> None:
-        """Cancel the waiting tasks of a closed session. Running tasks end, and their results are discarded."""
+        """Cancel the waiting finals of the closed session `owner`. Its running recognition is not interrupted, but its
+        result is discarded."""
         for task in self._waiting.pop(owner, ()):
             task.result.cancel()
         if owner in self._round_robin:
             self._round_robin.remove(owner)
 
     def close(self) -> bool:
-        """Stop. Returns whether all threads are idle, so that the recognizer may be freed."""
+        """Stop all threads after their running recognitions. Returns whether no recognition is running, so that the
+        recognizer can be freed now."""
         self._closed = True
         for owner in list(self._waiting):
             self.cancel_waiting(owner)
@@ -126,7 +130,7 @@ class RecognitionScheduler:
                 return
             try:
                 self._loop.call_soon_threadsafe(self._done, task, result)
-            except RuntimeError:  # the event loop is closed
+            except RuntimeError:  # the event loop is closed, so no session waits for the result
                 return
 
     def _done(self, task: _RecognitionTask, result: Recognition | Exception) -> None:

@@ -9,15 +9,15 @@ from typing import Final
 from aiohttp import web
 
 MAX_BODY_BYTES: Final = 8_000_000
-"""Maximum size of a body. A body contains several messages (each at most 1 MB of PCM, 1.34 MB as base64)."""
+"""Maximum size of one body. A body may contain several messages, each with at most 1 MB of PCM (1.34 MB as base64)."""
 MAX_ALL_BODIES_BYTES: Final = 32_000_000
-"""Maximum size of all bodies that are being received."""
+"""Maximum total size of all bodies that are being received at the same time."""
 BODY_TIMEOUT_S: Final = 30.0
 """Maximum time to receive a body, in seconds."""
 
 
 class BodyRefused(Exception):
-    """The body is refused; `status` and the text are the response."""
+    """The body is refused. `status` is the HTTP status of the response, and the text is its error message."""
 
     def __init__(self, status: int, text: str) -> None:
         super().__init__(text)
@@ -25,15 +25,15 @@ class BodyRefused(Exception):
 
 
 class BodyReader:
-    """Reads bodies and limits their total memory. Belongs to one event loop."""
+    """Reads bodies and limits the total memory of all of them. Must be used on one event loop only."""
 
     def __init__(self, timeout_s: float = BODY_TIMEOUT_S) -> None:
         self._timeout_s = timeout_s
         self._buffered_bytes = 0
 
     async def read(self, request: web.Request) -> bytes:
-        """The body of `request`. Raises BodyRefused."""
-        # A compressed body could expand beyond the limit of memory.
+        """Read the whole body of `request`. Raises BodyRefused if it is compressed, too large, too slow or invalid."""
+        # A compressed body could become larger than the limit when it is expanded.
         if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
             raise BodyRefused(415, "a body must not be compressed")
         declared = request.content_length
@@ -62,8 +62,10 @@ class BodyReader:
 
 
 def with_body(request: web.Request, body: bytes) -> SimpleNamespace:
-    """The parts of a request that python-engineio uses, with the complete body. python-engineio calls `read` once,
-    which on a real request returns only the bytes received so far."""
+    """Return an object with the attributes of `request` that python-engineio uses, and with the complete `body`.
+
+    python-engineio calls `content.read` only once. On a real request, that call returns only the bytes received so far.
+    """
 
     class _Body:
         async def read(self, limit: int) -> bytes:

@@ -1,8 +1,8 @@
-"""Parses the query of a request to the real-time endpoint strictly (pure).
+"""Parses the query of a request to the real-time endpoint strictly. No I/O.
 
-If two parsers read one query differently, clients can bypass the checks between them: a blank, repeated or doubly
-encoded `sid` names a session for one parser only. So the query is parsed here, and python-engineio receives
-`EngineIoQuery.canonical`, which is built from the result.
+If the server's checks and python-engineio read a query differently, clients can bypass the checks: one parser finds a
+session id in a blank, repeated or doubly encoded `sid`, and the other does not. So the query is parsed here only, and
+python-engineio receives `EngineIoQuery.canonical`, which is built from the result.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ _SID: Final = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class QueryRefused(Exception):
-    """The query is invalid or ambiguous; the text is for the client."""
+    """The query is invalid or ambiguous. The text says why and is sent to the client."""
 
 
 @dataclass(frozen=True, slots=True)
 class EngineIoQuery:
-    """A request for a new session (`sid` is None) or to an existing one."""
+    """The parsed query of a request. `sid`: id of the session, or None in a handshake, which asks for a new session."""
 
     transport: str
     sid: str | None
@@ -35,13 +35,13 @@ class EngineIoQuery:
 
     @property
     def canonical(self) -> str:
-        """The query in a form that all parsers read in the same way."""
+        """The query string, rebuilt so that every parser reads it in the same way."""
         sid = "" if self.sid is None else f"&sid={self.sid}"
         return f"EIO={_VERSION}&transport={self.transport}{sid}"
 
 
 def parse_query(raw: str) -> EngineIoQuery:
-    """Parse the raw query string of a request line. Names that Engine.IO does not know are ignored.
+    """Parse the raw query string of a request line. Parameters that Engine.IO does not define are ignored.
 
     Raises QueryRefused for a parameter that is repeated, blank, or has a value that Engine.IO does not define.
     """
@@ -57,7 +57,7 @@ def parse_query(raw: str) -> EngineIoQuery:
     sid = found.get("sid")
     if sid is not None and not _SID.fullmatch(sid):
         raise QueryRefused("sid is not a session id")
-    # With a sid, the handshake has fixed the version: it may be omitted, but must not differ.
+    # A handshake must name the version. A request with a sid may omit it, because the handshake has fixed it.
     if found.get("EIO", "" if sid is None else _VERSION) != _VERSION:
         raise QueryRefused("the query must name EIO=4: Socket.IO clients of version 3 and later are served")
     transport = found.get("transport", "polling")

@@ -1,8 +1,8 @@
 """One real-time session of the server: receives audio and sends transcript messages.
 
-It has three tasks. `_segment` splits the queued audio into utterances, `_commit` sends their recognized text in order,
-and `_send_partials` sends partials and keep-alive messages and detects idle clients. Every session ends with exactly
-one `session-closed`; after `stop`, all received audio is committed first.
+A session runs three asyncio tasks. `_segment` splits the queued audio into utterances. `_commit` sends the recognized
+text of the utterances in order. `_send_partials` sends partials (text in progress) and keep-alive messages, and detects
+idle clients. Every session ends with exactly one `session-closed`; after `stop`, all received audio is committed first.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from worker.server.session_limits import (
 )
 from worker.server.speech_segmenter import SpeechSegmenter, Utterance
 
-_KEEP_ALIVE_S = 1.0
-_PARTIAL_INTERVAL_S = 1.0
-_MIN_NEW_AUDIO_S = 0.5
-_MAX_PARTIAL_S = 28.0  # maximum for one call of the engine
-_TICK_S = 0.1
-_MAX_BATCH_S = 5.0
+_KEEP_ALIVE_S = 1.0  # a session that is processing audio sends a message at least this often
+_PARTIAL_INTERVAL_S = 1.0  # minimum time between two recognitions of speech in progress
+_MIN_NEW_AUDIO_S = 0.5  # minimum of new speech since the last partial
+_MAX_PARTIAL_S = 28.0  # one call of the recognition engine takes at most 30 s
+_TICK_S = 0.1  # interval at which `_send_partials` checks what is due
+_MAX_BATCH_S = 5.0  # audio in one call of the segmenter (plus the rest of one chunk), which blocks its thread
 _STOPPED = messages.REASON_STOPPED
 
 _log = structlog.get_logger("worker.server")
@@ -46,7 +46,8 @@ Emit = Callable[[str, dict[str, Any] | None], Awaitable[None]]
 
 
 class ServerSession:
-    """A session, created on start-session; `run` runs it to its end. All methods are called on the event loop."""
+    """One session. It is created when start-session arrives, and `run` runs it to its end. All methods must be called
+    on the event loop."""
 
     def __init__(
         self, session_id: str, rate: int, engine: RecognitionEngine, limits: SessionLimits, emit: Emit
@@ -68,20 +69,23 @@ class ServerSession:
         self._finished = asyncio.Event()
         self._errors = 0
         self._partial_text = ""
-        self._partial_of: int | None = None  # start of the open segment with the text `_partial_text`
-        self._partial_upto = 0  # samples of it that were recognized for the last partial
+        self._partial_of: int | None = None  # first sample of the segment whose text is `_partial_text`
+        self._partial_upto = 0  # number of samples of that segment that were recognized for `_partial_text`
         now = time.monotonic()
         self._last_message = self._last_sent = self._last_partial = now
         self._busy_since_sent = False
 
     @property
     def received_s(self) -> float:
-        """Seconds of received audio that were segmented."""
+        """Seconds of received audio that `_segment` has processed."""
         return self._segmenter.received_s
 
     def chunk(self, args: tuple[Any, ...]) -> float:
-        """Add the audio of an audio-chunk. Returns its length in seconds. Raises protocol.MessageRefused. A backlog
-        above the limit ends the session."""
+        """Queue the audio of an audio-chunk. `args`: the arguments of the event. Returns the length of the audio in
+        seconds, or 0 if the session is ending. A backlog above the limit ends the session.
+
+        Raises protocol.MessageRefused if the payload is invalid or the session was stopped.
+        """
         self._last_message = time.monotonic()
         if self._ending.done():
             return 0.0
@@ -102,18 +106,19 @@ class ServerSession:
         return chunk.duration_s
 
     async def throttle(self, audio_s: float) -> None:
-        """See `Backlog.throttle`; called after each chunk, before the next message of the connection is read."""
+        """Slow down a client that is far ahead of recognition (see `Backlog.throttle`). Must be called after each
+        chunk, before the next message of the connection is read."""
         await self.backlog.throttle(audio_s)
 
     def refuse(self) -> None:
-        """Count a refused message. `MAX_REFUSED_MESSAGES` of them end the session."""
+        """Count a refused message. `MAX_REFUSED_MESSAGES` refused messages end the session."""
         self._errors += 1
         if self._errors >= MAX_REFUSED_MESSAGES:
             self.end(SessionEnding(POLICY, "too many errors", f"invalid_request: {self._errors} messages were refused"))
 
     @property
     def stopped_by_client(self) -> bool:
-        """Whether the session ends because of a stop-session."""
+        """Whether the session ends because the client sent stop-session."""
         return self._stopped is not None and self._stopped.reason == _STOPPED
 
     def stop(self, reason: str = _STOPPED) -> None:
@@ -125,13 +130,13 @@ class ServerSession:
         self._arrived.set()
 
     def end(self, ending: SessionEnding) -> None:
-        """End immediately, without a commit of the text in progress."""
+        """End the session immediately, without committing the text in progress."""
         if not self._ending.done():
             self._ending.set_result(ending)
         self.backlog.release()
 
     async def run(self) -> SessionEnding:
-        """Run the session until it has ended and session-closed was sent."""
+        """Run the session until it has ended and session-closed is sent. Returns why it ended."""
         recognizer = self._engine.recognizer
         await self._emit(messages.STARTED, None)
         started = protocol.session_started(
@@ -156,6 +161,7 @@ class ServerSession:
         return ending
 
     def _outcome(self, work: asyncio.Task[None]) -> SessionEnding:
+        """Return how the session ends after its task `work` is done: normally, or because of an exception."""
         failure = work.exception()
         if failure is None:
             return self._stopped or SessionEnding(NORMAL, "")
@@ -232,7 +238,7 @@ class ServerSession:
                 await self._tick(time.monotonic())
 
     async def _tick(self, now: float) -> None:
-        # A busy session may be throttled, so that its client cannot send: it is not idle.
+        # A client must not be ended as idle while its session is busy: it may be unable to send because of `throttle`.
         if self._busy:
             self._last_message = max(self._last_message, now - _KEEP_ALIVE_S)
         elif now - self._last_message > self._limits.idle_s and not self._stopped:
@@ -244,10 +250,12 @@ class ServerSession:
 
     @property
     def _busy(self) -> bool:
+        """Whether received audio waits for segmentation or recognition. Speech in progress does not count."""
         return bool(self._inbox) or self._segmenting or self.backlog.recognizing
 
     async def _partial(self, now: float) -> bool:
-        """Recognize the speech in progress if it has enough new audio. Returns whether a partial was sent."""
+        """Recognize the speech in progress, if it has enough new audio, and send its text. Returns whether a partial
+        was sent."""
         start = self._segmenter.open_start
         if self._busy or start is None:
             return False
@@ -260,7 +268,7 @@ class ServerSession:
             return False
         self._last_partial = now
         recognition = await future
-        # The segment has changed during the recognition: its text would be outdated.
+        # Send nothing if the segment has ended or changed during the recognition: its text would be outdated.
         if self._segmenting or self._segmenter.open_start != start:
             return False
         self._partial_text, self._partial_of, self._partial_upto = recognition.text, start, len(samples)

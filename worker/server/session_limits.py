@@ -6,7 +6,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
-# Codes of session-closed, with their WebSocket meanings (RFC 6455).
+# Codes of session-closed. They have the meanings of the WebSocket close codes (RFC 6455, and IANA's registry for 1013).
 NORMAL: Final = 1000
 GOING_AWAY: Final = 1001
 POLICY: Final = 1008
@@ -14,22 +14,26 @@ FAILED: Final = 1011
 TRY_LATER: Final = 1013
 
 MAX_QUEUED_MESSAGES: Final = 20_000
-"""Maximum of waiting messages of a session. Only tiny chunks reach it before the limit of audio."""
+"""Maximum number of chunks of a session that wait for segmentation. Only clients that send tiny chunks reach it before
+they reach the limit of seconds, `SessionLimits.backlog_s`."""
 MAX_REFUSED_MESSAGES: Final = 100
 """Number of invalid messages after which a session ends."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionLimits:
-    """Limits in seconds: audio ahead of recognition, and time without a message of the client."""
+    """Limits of every session of a server."""
 
     backlog_s: float
+    """Maximum seconds of audio that are received but not yet recognized. More end the session."""
     idle_s: float
+    """Seconds without a message of the client after which the session is stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionEnding:
-    """The end of a session: code and reason of `session-closed`, and the error sent before it."""
+    """How a session ends: `code` and `reason` of its `session-closed`, and the text of the `session-error` that is sent
+    before it, or None for no error."""
 
     code: int
     reason: str
@@ -37,16 +41,18 @@ class SessionEnding:
 
 
 class Backlog:
-    """Seconds of audio received but not recognized yet; speech still in progress does not count."""
+    """Counts the seconds of audio of a session that are received but not yet recognized. Speech in progress does not
+    count, because its recognition has to wait for its end."""
 
     def __init__(self, limit_s: float) -> None:
         self._limit_s = limit_s
-        self._queued_s = 0.0  # received, not segmented
-        self._utterances_s = 0.0  # in utterances, not recognized
+        self._queued_s = 0.0  # audio that waits for segmentation
+        self._utterances_s = 0.0  # utterances that wait for recognition
         self._room = asyncio.Event()
 
     @property
     def total_s(self) -> float:
+        """Seconds of audio that wait for segmentation or recognition."""
         return self._queued_s + self._utterances_s
 
     @property
@@ -56,28 +62,34 @@ class Backlog:
 
     @property
     def overflows(self) -> bool:
+        """Whether the backlog is above its limit."""
         return self.total_s > self._limit_s
 
     def received(self, audio_s: float) -> None:
+        """Add `audio_s` seconds that have arrived."""
         self._queued_s += audio_s
 
     def segmented(self, audio_s: float) -> None:
+        """Remove `audio_s` seconds that were split into utterances. The utterances are added by `utterance_queued`."""
         self._queued_s = _less(self._queued_s, audio_s)
         self._update()
 
     def utterance_queued(self, audio_s: float) -> None:
+        """Add an utterance of `audio_s` seconds that waits for recognition."""
         self._utterances_s += audio_s
 
     def recognized(self, audio_s: float) -> None:
+        """Remove an utterance of `audio_s` seconds that was recognized."""
         self._utterances_s = _less(self._utterances_s, audio_s)
         self._update()
 
     async def throttle(self, audio_s: float) -> None:
-        """Slow down a client that is far ahead, at most to real time. Its connection is not read meanwhile.
+        """Slow down a client that is far ahead of recognition, but not below real time. The caller does not read the
+        client's connection while it waits for this coroutine.
 
-        Above half of the limit, a message with `audio_s` seconds waits for room, at most `audio_s` seconds. So a file
-        sent at full speed is received at the speed of recognition, and the backlog only overflows if recognition is
-        slower than real time.
+        While the backlog is above half of its limit, wait until it is smaller, but at most `audio_s` seconds, the
+        length of the audio in the last message. So a file sent at full speed is received at the speed of recognition,
+        and the backlog exceeds its limit only if recognition is slower than real time.
         """
         if self.total_s <= self._limit_s / 2:
             return
@@ -88,7 +100,7 @@ class Backlog:
             return
 
     def release(self) -> None:
-        """End all waits: the session is over."""
+        """End the wait of `throttle`, now and in future: the session is over."""
         self._limit_s = float("inf")
         self._update()
 
@@ -98,6 +110,6 @@ class Backlog:
 
 
 def _less(total_s: float, audio_s: float) -> float:
-    # The sums are floats: round tiny remainders to 0.
+    # Round remainders that are only floating-point errors to 0, so that an empty backlog is exactly 0.
     rest = total_s - audio_s
     return rest if rest > 1e-6 else 0.0

@@ -26,7 +26,8 @@ from worker.server.session_limits import GOING_AWAY, NORMAL, TRY_LATER, SessionE
 from worker.settings import Settings
 
 _log = structlog.get_logger("worker.server")
-# Maximum of unread messages of a client. A client that does not read is dropped: its queue would grow without limit.
+# A client with more unread messages than this is disconnected: without a limit, the queue of a client that does not
+# read its messages would grow forever.
 _MAX_UNREAD = 1000
 UPGRADE_TIMEOUT_S = 10.0
 """Maximum seconds from the start of a websocket upgrade to the end of its probe."""
@@ -42,11 +43,13 @@ class _ClientState:
     faulty: FaultySession | None = None
     task: asyncio.Task[None] | None = None
     ended_by_server: bool = False
-    """Whether the server ended the last session. Messages that the client sent before it knew are then ignored."""
+    """Whether the server ended the last session of the connection. Chunks and stops that arrive after that are ignored,
+    not refused: the client may have sent them before it learned of the end."""
 
 
 class SocketIoConnections:
-    """All connections of one server. Handlers run in the read loop of the connection, so events stay in order."""
+    """All connections of one server. The event handlers of a connection run in its read loop, one after the other, in
+    the order in which the client sent the events."""
 
     def __init__(self, sio: Any, settings: Settings, loader: EngineLoader, faults: FaultSchedule) -> None:
         self._sio = sio
@@ -85,7 +88,7 @@ class SocketIoConnections:
         return sum(not socket.closed for socket in self._sio.eio.sockets.values())
 
     def authenticate(self, request: Any) -> None:
-        """Mark `request` as a handshake with an accepted key. Later requests of its session need no key."""
+        """Mark `request` as a handshake with an accepted key. Later requests with the id of its session need no key."""
         request[HANDSHAKE] = Handshake(time.monotonic())
 
     def serves(self, eio_sid: str) -> bool:
@@ -95,8 +98,11 @@ class SocketIoConnections:
 
     @contextmanager
     def upgrading(self, eio_sid: str, request: Any) -> Iterator[bool]:
-        """Context of the upgrade of a polling client to the websocket of `request`. Yields False if the client has a
-        websocket or is upgrading already; the request must then be refused."""
+        """Context manager for `request`, which upgrades a polling client to a websocket. Yields True, or False if the
+        client has a websocket or is upgrading already: the caller must then refuse the request.
+
+        An upgrade that is not complete after `UPGRADE_TIMEOUT_S` is aborted.
+        """
         socket = self._sio.eio.sockets[eio_sid]
         if socket.upgraded or socket.upgrading or eio_sid in self._upgrades:
             yield False
@@ -110,7 +116,8 @@ class SocketIoConnections:
             timer.cancel()
             del self._upgrades[eio_sid]
             if not socket.upgraded:
-                # python-engineio leaves this set if no probe arrives, and then answers no further polls.
+                # If the client's probe packet never arrives, python-engineio does not reset `upgrading`, and would
+                # answer no further polls of the client.
                 socket.upgrading = False
 
     @staticmethod
@@ -135,7 +142,7 @@ class SocketIoConnections:
                     transport.abort()
 
     def _request(self, eio_sid: str) -> Any:
-        """The request that opened a session."""
+        """Return the handshake request of the connection with this Engine.IO id, or None if there is none."""
         environ = self._sio.environ.get(eio_sid)
         return environ["aiohttp.request"] if environ is not None else None
 
@@ -152,11 +159,11 @@ class SocketIoConnections:
         await self._close_sockets()
 
     async def _close_sockets(self) -> None:
-        """Close every connection after its last messages are sent, within `_FLUSH_TIMEOUT_S`."""
+        """Close all connections, and wait until their last messages are sent, at most `_FLUSH_TIMEOUT_S` seconds."""
         open_sockets = [(socket, self._transport(eio_sid)) for eio_sid, socket in self._sio.eio.sockets.items()]
         for socket, _ in open_sockets:
             await socket.close(wait=False)
-        # queue.join() would wait forever for a peer that disconnects at this moment.
+        # Poll the queues: queue.join() would wait forever for a client that disconnects at this moment.
         for _ in range(round(_FLUSH_TIMEOUT_S / _FLUSH_POLL_S)):
             open_sockets = [
                 (s, t) for s, t in open_sockets if not s.queue.empty() and not (t is not None and t.is_closing())
@@ -176,7 +183,7 @@ class SocketIoConnections:
     async def _disconnect(self, sid: str, reason: str = "") -> None:
         socket = self._socket(sid)
         if socket is not None and not socket.upgraded:
-            # python-engineio does not end the long poll of a client that disconnects; any packet ends it.
+            # python-engineio does not answer the waiting poll of a polling client that disconnects. Any packet does.
             socket.queue.put_nowait(Packet(NOOP))
         connection = self._connections.pop(sid, None)
         if connection is not None and connection.session is not None:
@@ -247,7 +254,7 @@ class SocketIoConnections:
         await session.throttle(audio_s)
 
     async def _apply_fault(self, sid: str, session: ServerSession, blow: FaultEffect) -> None:
-        """Apply the effect of a configured fault."""
+        """Apply `blow`, the effect of a configured fault, to the connection and its session."""
         if blow is FaultEffect.RESET:
             self._abort(sid)
         elif blow is FaultEffect.END:
@@ -304,12 +311,16 @@ class SocketIoConnections:
             transport.abort()
 
     def _transport(self, eio_sid: str) -> Any:
-        """The TCP transport of a client's websocket, or None for a polling client."""
+        """Return the TCP transport of a client's websocket, or None for a polling client."""
         request = self._upgrades.get(eio_sid) or self._request(eio_sid)
         return request.transport if request is not None and request.query.get("transport") == "websocket" else None
 
     def _active_client(self, sid: str) -> _ClientState | None:
-        """The state of the client. Every event counts as a pong, since real pongs may wait behind audio."""
+        """Return the state of the client that sent an event, or None if it has disconnected.
+
+        Also resets python-engineio's ping timeout: every event counts as a pong, because the real pong may wait behind
+        audio that is not read yet.
+        """
         socket = self._socket(sid)
         if socket is not None and socket.last_ping:
             socket.last_ping = time.time()

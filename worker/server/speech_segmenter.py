@@ -1,4 +1,4 @@
-"""Splits the PCM of one session into utterances. Blocking: runs in a thread, one call at a time."""
+"""Splits the PCM of one session into utterances. The calls block, so they run in a thread, one at a time."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ Pcm = npt.NDArray[np.int16]
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """One segment of speech to commit. Times are session seconds, samples have the rate `SAMPLE_RATE`."""
+    """One segment of speech to commit. Times are seconds since the session's start. The samples have the rate
+    `SAMPLE_RATE`."""
 
     start_s: float
     end_s: float
     voice_start_s: float
-    """Start of the voice; the segment starts with a little silence."""
+    """Time at which the voice starts. It is later than `start_s`: a segment starts with a little silence."""
     pieces: tuple[tuple[float, Samples], ...]
-    """(offset from `start_s` in seconds, samples); each short enough for the engine."""
+    """The audio as pieces that are short enough for the recognition engine: (offset from `start_s` in seconds,
+    samples)."""
 
     @property
     def duration_s(self) -> float:
@@ -32,7 +34,8 @@ class Utterance:
 
 
 class SpeechSegmenter:
-    """Resampler, voice activity detector and endpointer of one session, with the audio that they still need."""
+    """Runs the resampler, voice activity detector and endpointer of one session, and buffers the audio of the segment
+    in progress."""
 
     def __init__(self, rate: int, detector: VoiceDetector, rules: EndpointingRules) -> None:
         self._resampler = StreamResampler(rate, SAMPLE_RATE)
@@ -41,12 +44,12 @@ class SpeechSegmenter:
         self._rate = rate
         self._in_samples = 0
         self._buffer: Samples = np.zeros(0, np.float32)
-        self._buffer_start = 0
-        self._scored_samples = 0  # samples that the endpointer has processed
+        self._buffer_start = 0  # position in the session of the first sample in `_buffer`
+        self._scored_samples = 0  # number of samples of the session that the endpointer has processed
 
     @property
     def received_s(self) -> float:
-        """Seconds of audio received, from the number of samples at the declared rate."""
+        """Seconds of audio passed to `process`: their number of samples divided by the session's declared rate."""
         return self._in_samples / self._rate
 
     @property
@@ -55,26 +58,26 @@ class SpeechSegmenter:
         return self._endpointer.open_start
 
     def open_speech(self) -> Samples:
-        """A copy of the speech in progress; empty in silence."""
+        """Return a copy of the samples of the speech in progress. Empty in silence."""
         start = self._endpointer.open_start
         if start is None:
             return np.zeros(0, np.float32)
         return self._buffer[start - self._buffer_start :].copy()
 
     def process(self, pcm: Pcm) -> list[Utterance]:
-        """Process the next samples. Returns the utterances that they complete."""
+        """Process the next samples of the session. Returns the utterances that end in them."""
         self._in_samples += len(pcm)
         return self._take(self._resampler.process(pcm.astype(np.float32) / 32768.0))
 
     def finish(self) -> list[Utterance]:
-        """End of the audio. Returns the remaining utterances."""
+        """Process the end of the audio. Returns the remaining utterances."""
         utterances = self._take(self._resampler.flush())
         total = self._buffer_start + len(self._buffer)
         missing = -(total - self._scored_samples) % VOICE_WINDOW
         if missing:
             tail = np.zeros(missing, np.float32)
             utterances += self._score(np.concatenate([self._buffer, tail]))
-        # The padding is not audio of the session, so no segment may end after `total`.
+        # The zeros that fill the last window are not audio of the session, so no segment may end after `total`.
         segments = self._endpointer.flush(total)
         return [*utterances, *(self._utterance(segment) for segment in segments)]
 

@@ -1,10 +1,13 @@
 """Limits the TCP connections of the server: their number, and their time without an accepted request.
 
-A connection is *unauthenticated* until one of its requests is accepted (with a key or the id of a session). It then
-gets `UNAUTHENTICATED_S` seconds in all and one response. The number of unauthenticated connections is limited in total
-and per peer. Above a limit a new one replaces the oldest, so a flood of unfinished requests cannot lock out a client
-with a key: such a client is unauthenticated only for the milliseconds of its first request. aiohttp objects are created
-when the headers of a request are complete, which reduces the cost of an unauthenticated connection from 25 KB to 2 KB.
+A connection is *unauthenticated* until one of its requests is accepted, because it has a key or the id of a session. An
+unauthenticated connection is closed after one response, or after `UNAUTHENTICATED_S` seconds. The number of
+unauthenticated connections is limited in total and per peer. Above a limit, a new one replaces the oldest. So a flood
+of unfinished requests cannot lock out a client with a key, because that client's connection is unauthenticated only for
+the milliseconds of its first request.
+
+The objects of aiohttp are created only when the headers of a connection's first request are complete. This reduces the
+memory of a connection without a complete request from 25 KB to 2 KB.
 
 Behind a reverse proxy all clients have the address of the proxy, so the limit per peer counts them together.
 """
@@ -24,21 +27,24 @@ from aiohttp import web
 _log = structlog.get_logger("worker.server")
 
 UNAUTHENTICATED_S: Final = 10.0
-"""Maximum seconds from the connection to the end of the headers of the first accepted request."""
+"""Maximum seconds from the start of a connection until a request on it is accepted."""
 IDLE_S: Final = 75.0
-"""Seconds an authenticated connection may be idle between two requests; longer than the 60 s of common proxies."""
+"""Maximum seconds between two requests on a connection. It is longer than the 60 s of common proxies, so that the proxy
+closes idle connections first, and sends no request on a connection that this server is closing."""
 MAX_HEAD_BYTES: Final = 16_384
 """Maximum size of the request line and all headers on an unauthenticated connection."""
 MAX_UNAUTHENTICATED: Final = 1024
 MAX_UNAUTHENTICATED_PER_PEER: Final = 512
 _RESERVED_FILES: Final = 128
-"""File descriptors for other uses: the model, logs, DNS, the listening socket."""
+"""Number of file descriptors kept free for other uses: the model, logs, DNS, the listening socket."""
 _BACKLOG: Final = 4096
+"""Maximum number of connections that the kernel queues until the process accepts them."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Maximum numbers of simultaneous connections."""
+    """Maximum numbers of simultaneous connections. `unauthenticated_s`: maximum seconds of a connection without an
+    accepted request."""
 
     total: int
     unauthenticated: int = MAX_UNAUTHENTICATED
@@ -47,9 +53,10 @@ class ConnectionLimits:
 
 
 def limits_for(with_key: int) -> ConnectionLimits:
-    """Limits that allow `with_key` authenticated connections, as far as the process may open files.
+    """Return limits that allow `with_key` authenticated connections, or fewer if the process cannot open so many files.
 
-    Raises the soft limit of open files up to the hard limit, and logs a warning if that is too low.
+    Raises the process's soft limit of open files if necessary, at most to its hard limit. Logs a warning if the hard
+    limit is too low.
     """
     wanted = with_key + MAX_UNAUTHENTICATED
     soft, hard = getrlimit(RLIMIT_NOFILE)
@@ -71,12 +78,14 @@ def limits_for(with_key: int) -> ConnectionLimits:
 
 
 class TcpConnections:
-    """The TCP connections of one listening socket. Belongs to one event loop."""
+    """Counts and limits the TCP connections of one listening socket. Must be used on one event loop only."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
-        self._unauthenticated: dict[asyncio.Transport, asyncio.TimerHandle] = {}  # the oldest first
+        # The oldest connection first, each with the timer that aborts it.
+        self._unauthenticated: dict[asyncio.Transport, asyncio.TimerHandle] = {}
+        # The unauthenticated connections of each peer, the oldest first. The inner dicts are ordered sets.
         self._of_peer: defaultdict[str, dict[asyncio.Transport, None]] = defaultdict(dict)
         self._authenticated: set[asyncio.Transport] = set()
         self._listening: asyncio.Server | None = None
@@ -92,24 +101,28 @@ class TcpConnections:
 
     async def listen(self, server: web.Server, host: str, port: int) -> int:
         """Accept connections for `server`. Returns the port. Raises OSError."""
-        # With a full backlog the kernel drops SYN packets, and clients repeat them after a second or more.
+        # A long queue of unaccepted connections (`backlog`), because the kernel drops SYN packets while it is full, and
+        # clients repeat them only after a second or more.
         self._listening = await self._loop.create_server(
             lambda: _HeaderReader(self, server), host or None, port, backlog=_BACKLOG
         )
         return int(self._listening.sockets[0].getsockname()[1])
 
     def stop_listening(self) -> None:
+        """Accept no new connections. Open connections are not closed."""
         if self._listening is not None:
             self._listening.close()
 
     def drop_unauthenticated(self) -> None:
+        """Abort all connections without an accepted request."""
         for transport in list(self._unauthenticated):
             self._abort(transport)
 
     def accept(self, transport: asyncio.Transport) -> bool:
-        """Count a new connection. Returns False if it must be closed because all others are authenticated."""
+        """Count a new connection. At a limit, abort an unauthenticated connection to make room for it. Returns False if
+        the new connection must be closed instead, because the limit is reached by authenticated connections alone."""
         of_peer = self._of_peer[_peer(transport)]
-        # A peer at its limit replaces its own oldest connection, so it cannot displace other peers.
+        # A peer at its limit loses its own oldest connection, not one of another peer.
         if len(of_peer) >= self._limits.unauthenticated_per_peer:
             self._abort(next(iter(of_peer)))
         elif len(self._unauthenticated) >= self._limits.unauthenticated or (
@@ -127,13 +140,13 @@ class TcpConnections:
         return transport in self._authenticated
 
     def mark_authenticated(self, transport: asyncio.Transport | None) -> None:
-        """Mark a connection as authenticated: one of its requests was accepted."""
+        """Mark a connection as authenticated, because one of its requests was accepted."""
         if transport is not None and transport in self._unauthenticated:
             self.remove(transport)
             self._authenticated.add(transport)
 
     def remove(self, transport: asyncio.Transport) -> None:
-        """Remove a closed connection."""
+        """Stop counting a connection that is closed."""
         timer = self._unauthenticated.pop(transport, None)
         if timer is not None:
             timer.cancel()
@@ -151,7 +164,7 @@ class TcpConnections:
 
 
 class _HeaderReader(asyncio.Protocol):
-    """Reads a connection until the headers of its first request are complete, then passes it to aiohttp."""
+    """Reads a connection until the headers of its first request are complete, then hands it over to aiohttp."""
 
     __slots__ = ("_connections", "_head", "_refused", "_server", "_transport")
 
@@ -172,9 +185,11 @@ class _HeaderReader(asyncio.Protocol):
         transport = self._transport
         if transport is None or self._refused:
             return
+        # The end of the headers has 4 bytes, of which 3 may have arrived before `data`.
         start = max(0, len(self._head) - 3)
         self._head += data
-        # aiohttp validates the request; it refuses lines that end in a bare \n.
+        # Search only for the end of the headers, with \r\n or a bare \n. aiohttp validates the request, and refuses
+        # lines that end in a bare \n.
         ends = [at for end in (b"\r\n\r\n", b"\n\n") if (at := self._head.find(end, start)) >= 0]
         if min(ends, default=len(self._head)) > MAX_HEAD_BYTES:
             transport.write(b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n\r\n")
@@ -193,7 +208,7 @@ class _HeaderReader(asyncio.Protocol):
 
 
 class _CountedHttpHandler(web.RequestHandler):
-    """aiohttp's handler of a connection that also reports its end."""
+    """aiohttp's handler of one connection, which also removes the connection from the count when it is closed."""
 
     __slots__ = ("_connections", "_counted")
 
@@ -201,7 +216,7 @@ class _CountedHttpHandler(web.RequestHandler):
         options: dict[str, Any] = {
             "access_log": None,
             "keepalive_timeout": IDLE_S,
-            # A refused body is not read: 200 posts of 8 MB cost the event loop seconds otherwise.
+            # Do not read the body of a refused request: 200 posts of 8 MB would keep the event loop busy for seconds.
             "lingering_time": 0,
             # A compressed body could expand far beyond its length, and no real client sends one.
             "auto_decompress": False,
@@ -222,7 +237,8 @@ class _CountedHttpHandler(web.RequestHandler):
 
 
 def _peer(transport: asyncio.Transport) -> str:
-    """The address by which peers are counted. An IPv6 /64 counts as one peer, since one customer usually owns it."""
+    """Return the name under which the limit per peer counts a connection: its IPv4 address or its IPv6 /64 network,
+    because one customer usually owns a whole /64. Empty if the address is unknown."""
     name = transport.get_extra_info("peername")
     if not isinstance(name, tuple):
         return ""

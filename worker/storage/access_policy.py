@@ -1,10 +1,11 @@
-"""Allow-lists for sources, outputs and webhooks: STT_ALLOWED_SOURCES, _OUTPUTS and _WEBHOOKS (pure).
+"""Checks sources, outputs and webhooks against the allow-lists of the settings. No I/O.
 
-Producers of jobs name paths and addresses that the worker opens with its own rights; these lists restrict them. An
-entry is a folder (`/audio`), an address with everything below it (`s3://bucket/calls`, `https://host/path`), the
-subdomains of a host (`https://*.example.com`), or `*` for everything. Without a list everything is allowed except web
-servers on private addresses (this machine, the local network, the metadata service of a cloud). An entry that names a
-host also allows a private address of that host.
+Producers of jobs choose paths and addresses that the worker opens with its own rights. The settings
+STT_ALLOWED_SOURCES, STT_ALLOWED_OUTPUTS and STT_ALLOWED_WEBHOOKS restrict them; each is a list of entries separated by
+commas. An entry is a folder (`/audio`), an address with everything below it (`s3://bucket/calls`, `https://host/path`),
+the subdomains of a host (`https://*.example.com`), or `*` for everything. An empty list allows everything except web
+servers on private addresses (this machine, the local network, the metadata service of a cloud). Only `*` and entries
+that name the host itself allow a web server on a private address.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from worker.storage.web_hosts import is_private_host, request_url
 
 
 def check_source(source: Address, settings: Settings) -> None:
-    """Raises SourceRefused if the settings do not allow `source`.
+    """Check that the settings allow reading `source`. Raises SourceRefused if they do not.
 
-    The addresses of host names are checked later, after they are resolved (`worker.storage.guarded_http`).
+    The IP addresses of a host name are checked later, after the name is resolved (`worker.storage.guarded_http`).
     """
     entries = list(_entries(settings.allowed_sources))
     if entries and not any(_covers(entry, source) for entry in entries):
@@ -32,12 +33,12 @@ def check_source(source: Address, settings: Settings) -> None:
 
 
 def allowed_folders(setting: str) -> tuple[str, ...]:
-    """The local folders of a list; empty without a list. `*` stands for the root folder."""
+    """Return the local folders in the allow-list `setting`. An entry `*` allows every folder and becomes `/`."""
     return tuple("/" if entry == "*" else entry for entry in _entries(setting) if not is_url(entry))
 
 
 def check_output(folder: Address, settings: Settings) -> None:
-    """Raises OutputError if the settings do not allow `folder`, or it is a web address."""
+    """Check that transcripts may be written to `folder`. Raises OutputError if not, and for every web address."""
     if folder.is_web:
         raise OutputError(f"{folder}: transcripts cannot be written there; give a folder, s3://, gs:// or az://")
     entries = list(_entries(settings.allowed_outputs))
@@ -46,7 +47,7 @@ def check_output(folder: Address, settings: Settings) -> None:
 
 
 def check_webhook(url: Address, settings: Settings) -> None:
-    """Raises BadJob if the settings do not allow webhooks to `url`, or it is not a web address."""
+    """Check that webhooks may be sent to `url`. Raises BadJob if not, and for anything but a web address."""
     if not url.is_web:
         raise BadJob(f"{url}: webhooks go to https:// or http:// addresses")
     entries = list(_entries(settings.allowed_webhooks))
@@ -57,27 +58,27 @@ def check_webhook(url: Address, settings: Settings) -> None:
 
 
 def webhook_may_be_private(url: Address, settings: Settings) -> bool:
-    """Whether a webhook may go to `url` if its host has a private address."""
+    """Whether a webhook may be sent to `url` even if the host has a private IP address."""
     return _named(url, settings.allowed_webhooks)
 
 
 def private_webhook_reason(url: Address) -> str:
-    """The error text for a webhook to a private address."""
+    """Return the error text for a webhook to a private address."""
     return f"{url}: has a private address, to which no webhooks are sent; name its host in STT_ALLOWED_WEBHOOKS"
 
 
 def may_be_private(source: Address, settings: Settings) -> bool:
-    """Whether the web address `source` is allowed if its host has a private address."""
+    """Whether the web address `source` may be read even if the host has a private IP address."""
     return _named(source, settings.allowed_sources)
 
 
 def private_address_reason(source: Address) -> str:
-    """The error text for a source on a private address."""
+    """Return the error text for a source on a private address."""
     return f"{source}: has a private address, which this worker does not read; name its host in STT_ALLOWED_SOURCES"
 
 
 def _named(address: Address, setting: str) -> bool:
-    """Whether an entry names this host itself, not only its parent domain."""
+    """Whether an entry of the allow-list `setting` covers the address and is not for subdomains (`https://*.…`)."""
     return any(_covers(entry, address) for entry in _entries(setting) if "://*" not in entry)
 
 
@@ -86,7 +87,7 @@ def _entries(setting: str) -> Iterator[str]:
 
 
 def _covers(entry: str, address: Address) -> bool:
-    """Whether an entry of a list allows an address."""
+    """Whether the entry of an allow-list covers the address."""
     if entry == "*":
         return True
     if address.is_file:
@@ -99,14 +100,14 @@ def _covers(entry: str, address: Address) -> bool:
         return False
     if not address.is_web:
         return bucket == address.bucket and _below(prefix, address.key)
-    # A server may resolve `..` after it decodes the path, so such a path cannot be compared with a prefix.
+    # A server may decode the path and then resolve `..`, so a path with `..` may lead out of the folder of the entry.
     path = unquote(address.key)
     climbs = bool(prefix) and ".." in path.replace("\\", "/").split("/")
     return _names(scheme, bucket, address) and not climbs and _below(unquote(prefix), path)
 
 
 def _names(scheme: str, host: str, address: Address) -> bool:
-    """Whether `host[:port]` of an entry, or `*.host`, is the host of a web address."""
+    """Whether `host` of an entry (`host`, `host:port` or `*.host`) matches the host and port of a web address."""
     try:
         named = request_url(f"{scheme}://{host.removeprefix('*.')}")
     except ValueError:
@@ -116,6 +117,6 @@ def _names(scheme: str, host: str, address: Address) -> bool:
 
 
 def _below(folder: str, place: str) -> bool:
-    """Whether `place` is `folder` or below it."""
+    """Whether the path or key `place` is `folder` itself or below it. True for an empty `folder`."""
     folder = folder.rstrip("/")
     return not folder or place == folder or place.startswith(f"{folder}/")

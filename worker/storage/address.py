@@ -1,4 +1,4 @@
-"""Addresses of sources, output folders and webhooks: a path on this disk, or a URL of a known scheme (pure).
+"""Parses addresses of sources, output folders and webhooks: a path on this disk, or a URL of a known scheme. No I/O.
 
 | address               | meaning                                                                         |
 |-----------------------|---------------------------------------------------------------------------------|
@@ -8,9 +8,9 @@
 | `https://host/path`   | any web server (also `http://`); the query of a signed address is preserved      |
 | anything else         | a path                                                                          |
 
-A text is parsed once, where it enters the program: the command line, the producer API, a job's JSON, a message in
-Redis, a redirect. All other code passes `Address` values, so the checked address is the used one. Keys of object stores
-are used as they are, without percent-encoding.
+A text is parsed once, where it enters the program: from the command line, the producer API, a job's JSON, a message in
+Redis or a redirect. All other code passes `Address` values, so the address that is checked is also the one that is
+opened. Keys of object stores are used as entered: they are not percent-decoded.
 """
 
 from __future__ import annotations
@@ -28,30 +28,32 @@ if TYPE_CHECKING:
     from yarl import URL
 
 FILE: Final = "file"
-"""The scheme of a path. It cannot be entered: `file://` is refused."""
+"""The value of `Address.scheme` for a path. Users cannot enter it: `file://` is refused."""
 OBJECTS: Final = ("s3", "gs", "az")
 WEB: Final = ("http", "https")
 _URL: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,254}")
 _UNREADABLE: Final = re.compile(r"(?:^|/)\.{0,2}(?:/|$)|[\x00-\x1f\x7f]")
-"""Parts of a key that obstore does not accept: empty parts, `.`, `..` and control characters."""
-# The length of the scheme is limited: without a limit, a text of 200,000 letters took minutes.
+"""Matches what obstore does not accept in a key: empty parts, the parts `.` and `..`, and control characters."""
+# Matches a URL within a text. The scheme has at most 32 characters, because without a limit the search in a text of
+# 200,000 letters took minutes.
 _URL_IN_TEXT: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]{0,31}://[^\s<>\"'|`)\]},]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The place of a source, an output folder or a webhook. `str()` gives the form for display."""
+    """The address of a source, an output folder or a webhook. `str()` returns `shown`."""
 
     text: str = field(repr=False)
-    """The entered text, with the signature of a signed address. Only for storing and opening it."""
+    """The entered text, for opening or storing the address. It may contain a signature, so it must not be displayed."""
     shown: str
-    """The form for people and records: without user, password, query and fragment."""
+    """The text for messages and records. A web address is shown without user, password, query and fragment."""
     scheme: str
     bucket: str = ""
-    """The bucket or container; for a web address the host as used for the connection, with an explicit port."""
+    """The bucket or container. For a web address: the host as used for the connection, with the port if one was
+    entered."""
     key: str = ""
-    """The key or the path of the URL, without a leading slash."""
+    """The key of an object, or the path of a web address, without a leading slash."""
     http_url: URL | None = field(default=None, repr=False, compare=False)
     """The URL to request; only web addresses have one."""
 
@@ -78,12 +80,12 @@ class Address:
 
     @property
     def port(self) -> int | None:
-        """The port of a web address, explicit or default."""
+        """The port of a web address (of its scheme if none was entered); None for all others."""
         return self.http_url.port if self.http_url is not None else None
 
     @property
     def name(self) -> str:
-        """The last part of the path or key, as a file name; may be empty."""
+        """The last part of the path or key, percent-decoded for a web address. It may be empty."""
         if self.is_file:
             return self.path.name
         last = self.key.rpartition("/")[2]
@@ -95,11 +97,11 @@ class Address:
         return self.path.stem if self.is_file else PurePosixPath(self.name).stem.strip(".") or "transcript"
 
     def below(self, name: str) -> Address:
-        """The file or object `name` in this folder. Not for web addresses."""
+        """Return the address of the file or object `name` in this folder. Not for web addresses."""
         return from_path(self.path / name) if self.is_file else self.at(f"{self.key.rstrip('/')}/{name}".lstrip("/"))
 
     def at(self, key: str) -> Address:
-        """The object `key` of the same bucket. Only for object stores."""
+        """Return the address of the object `key` in the same bucket. Only for object stores."""
         text = f"{self.scheme}://{self.bucket}/{key}"
         return Address(text, text, self.scheme, self.bucket, key)
 
@@ -110,13 +112,13 @@ def is_url(text: str) -> bool:
 
 
 def from_path(path: str | Path) -> Address:
-    """The address of a path on this disk."""
+    """Return the address of a path on this disk."""
     text = str(path)
     return Address(text, _decodable(text), FILE)
 
 
 def parse(text: str) -> Address:
-    """Parses an entered text. Raises BadJob for an invalid URL."""
+    """Parse an entered text: a URL, or else a path. Raises BadJob for an invalid URL."""
     match = _URL.match(text)
     if match is None:
         return from_path(text)
@@ -152,15 +154,16 @@ def _web(text: str, scheme: str, shown: str) -> Address:
 
 
 def show(text: str) -> str:
-    """The form for display of a text that is not an `Address`, such as a refused one or one from a record.
+    """Return an address as it may be displayed. For texts that are not an `Address`, such as a refused address.
 
-    A path is unchanged, except that bytes that are not UTF-8 are escaped. A URL loses user, password, query and
-    fragment."""
+    In a path only bytes that are not UTF-8 are changed: they are escaped. From a URL the user and the password are
+    removed. From a URL that does not belong to an object store, the fragment is removed too, and `?…` replaces the
+    query."""
     match = _URL.match(text)
     if match is None:
         return _decodable(text)
     scheme = match[1].lower()
-    # Only an @ before the first slash ends a user name; an @ in the path stays.
+    # Only the part before the first slash can contain a user name, which ends with @. An @ in the path is not removed.
     start, slash, rest = text[match.end() :].partition("/")
     shown = f"{start.rpartition('@')[2]}{slash}{rest}"
     if scheme not in OBJECTS:
@@ -170,9 +173,10 @@ def show(text: str) -> str:
 
 
 def scrub(text: str) -> str:
-    """A text of another program, such as an error message, with every URL in its form for display."""
+    """Return a text of another program, such as an error message, with every URL replaced by the result of `show`."""
     return _URL_IN_TEXT.sub(lambda match: show(match[0]), text)
 
 
 def _decodable(text: str) -> str:
+    """Escape surrogates, by which Python represents bytes of a path that are not UTF-8."""
     return text.encode("utf-8", "backslashreplace").decode()

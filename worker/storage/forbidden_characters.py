@@ -1,4 +1,4 @@
-"""Characters that are not allowed in names of files, folders and objects (pure)."""
+"""Finds characters that are not allowed in names of files, folders and objects. No I/O."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Final
 from urllib.parse import unquote
 
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""NUL ends a name for the system; the others affect the display in terminals, logs and lists."""
+"""Control characters. For the operating system NUL ends a name; the others disturb terminals, logs and lists."""
 
 
 def has_control_characters(name: str) -> bool:
@@ -15,7 +15,9 @@ def has_control_characters(name: str) -> bool:
 
 
 def control_characters(name: str, *, quoted: bool = False) -> str | None:
-    """The reason to refuse `name`, or None. `quoted`: a web address, in which %0A means a line feed."""
+    """Return the reason to refuse `name`, or None if it has no control character.
+
+    `quoted`: whether `name` is percent-encoded, as in a web address: %0A is then a line feed."""
     found = _CONTROL.search(unquote(name) if quoted else name)
     return None if found is None else f"must not contain control characters (U+{ord(found[0]):04X}); rename it"
 

@@ -1,11 +1,11 @@
-"""HTTP requests to addresses from untrusted jobs, without access to private addresses.
+"""Sends HTTP requests to addresses from untrusted jobs, without access to private addresses.
 
-The addresses of a host are checked after its name is resolved and again before a socket is created; the peer of the
-connection is checked before the request is sent. So a name that resolves to another address a moment later (DNS
-rebinding) gains nothing.
+The IP addresses of a host are checked when its name has been resolved, and again before a socket is created. The peer
+of the connection is checked before the request is sent. So a host name that resolves to a private address only a
+moment later (DNS rebinding) is refused, too.
 
-A proxy of the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) resolves names itself. Then only the name can be
-checked, so callers require a list of allowed hosts.
+A proxy from the environment (`HTTP_PROXY`, `HTTPS_PROXY`, `NO_PROXY`) resolves names itself. Then only the host name
+can be checked. So callers refuse an address that needs a proxy unless the settings list the allowed hosts.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ RESOLVE_TIMEOUT_S: Final = 10.0
 
 
 class PrivateHost(OSError):
-    """The host has a private address."""
+    """Raised for a host with a private IP address."""
 
 
 class GuardedSession:
-    """An HTTP session for requests to untrusted addresses, one request at a time."""
+    """An HTTP session for requests to untrusted addresses. It sends one request at a time."""
 
     def __init__(self, session: aiohttp.ClientSession, guard: _Guard) -> None:
         self._session = session
@@ -41,8 +41,10 @@ class GuardedSession:
     async def request(
         self, method: str, address: Address, *, may_be_private: bool, headers: dict[str, str], data: bytes | None = None
     ) -> aiohttp.ClientResponse:
-        """Send one request; redirects are not followed. Raises PrivateHost, ValueError for an address that is not a
-        web address, and the errors of aiohttp."""
+        """Send one request. Redirects are not followed; the response of the first server is returned.
+
+        `may_be_private`: whether the host may have a private IP address. Raises PrivateHost, ValueError for an address
+        that is not a web address, and the errors of aiohttp."""
         url = address.http_url
         if url is None:
             raise ValueError(f"{address}: is not a web address")
@@ -63,7 +65,8 @@ class GuardedSession:
 async def guarded_session(
     timeout: aiohttp.ClientTimeout, tls: ssl.SSLContext | None = None
 ) -> AsyncIterator[GuardedSession]:
-    """A session without cookies and stored passwords. `tls`: trusted certificates, by default those of the system."""
+    """Open a session without cookies and stored passwords. `tls`: trusted certificates, by default those of the
+    system."""
     guard = _Guard()
     async with aiohttp.ClientSession(
         connector=_Connector(guard, tls),
@@ -75,18 +78,21 @@ async def guarded_session(
 
 
 def proxy_of(address: Address) -> str | None:
-    """The proxy of the environment for a web address, or None for a direct connection."""
+    """Return the URL of the proxy that the environment sets for a web address, or None for a direct connection."""
     return None if proxy_bypass(address.host) else getproxies().get(address.scheme)
 
 
 class _Guard:
-    """Checks IP addresses. The resolver, the connector and the session share one guard."""
+    """Refuses private IP addresses. The resolver, the connector and the session share one guard."""
 
     def __init__(self) -> None:
         self.checks = True
+        """Whether private addresses are refused for the current request."""
         self.refused = False
+        """Whether an address of the current request was refused. aiohttp wraps PrivateHost in errors of its own."""
 
     def check(self, address: str) -> None:
+        """Raises PrivateHost if `address` is a private IP address and `checks` is set."""
         if self.checks and is_private(address):
             self.refused = True
             raise PrivateHost(address)
@@ -113,7 +119,7 @@ class _Resolver(AbstractResolver):
 class _Connector(aiohttp.TCPConnector):
     """Connects only to addresses that the guard accepts.
 
-    The check is needed besides that of the resolver: aiohttp does not resolve hosts that look like IP addresses."""
+    The check of the resolver is not enough: for a host that looks like an IP address, aiohttp does not call it."""
 
     def __init__(self, guard: _Guard, tls: ssl.SSLContext | None) -> None:
         super().__init__(

@@ -1,8 +1,9 @@
-"""Object stores: S3, Google Cloud Storage, Azure. The only module that imports obstore.
+"""Reads, writes and lists objects in S3, Google Cloud Storage and Azure. The only module that imports obstore.
 
-Credentials come from the variables that the stores' own tools read (AWS_ACCESS_KEY_ID and so on, see
-`_CREDENTIAL_HINTS`), or from the machine's role. obstore retries temporary failures itself, with growing pauses and
-jitter. A write is one PUT, so it is complete or absent, and repeating it is harmless.
+Credentials come from the environment variables that the stores' own tools read (AWS_ACCESS_KEY_ID and so on, see
+`_CREDENTIAL_HINTS`), or from the role that the cloud gives to this machine. obstore retries temporary failures itself,
+with growing pauses and jitter. A write is one PUT request, so an object is written completely or not at all, and the
+same write can be repeated.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ from worker.storage.remote_file import CHUNK_BYTES, ContentVersion, RemoteBody
 _CLIENT: Final[Any] = {
     "connect_timeout": timedelta(seconds=5),
     "read_timeout": timedelta(seconds=30),
-    "timeout": timedelta(days=1),  # of a whole download: readers have their own time limit
-    "allow_http": True,  # for an STT_S3_ENDPOINT with http://; the endpoints of the stores are https
+    "timeout": timedelta(days=1),  # for a whole download; shorter limits are set by the callers
+    "allow_http": True,  # only an STT_S3_ENDPOINT can be http://; the stores' own endpoints are https://
 }
 _RETRY: Final[Any] = {
     "max_retries": 3,
@@ -45,21 +46,24 @@ _RETRY: Final[Any] = {
     "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=5), "base": 3},
 }
 _METADATA_HOSTS: Final = ("169.254.169.254", "metadata.google.internal")
-"""Metadata services, which obstore asks for credentials if the environment has none. A machine without a role has no
-such service, so their names in an error mean missing credentials."""
+"""Hosts of the clouds' metadata services, which obstore asks for credentials if the environment has none.
+
+A machine without a role has no such service. So an error text that contains one of these hosts means that credentials
+are missing."""
 _CREDENTIAL_HINTS: Final = {
     "s3": "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_SKIP_SIGNATURE=true for a public bucket)",
     "gs": "set GOOGLE_SERVICE_ACCOUNT to a key file (or GOOGLE_SKIP_SIGNATURE=true for a public bucket)",
     "az": "set AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 _REFUSALS: Final = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken", "RequestTimeTooSkewed")
+"""Error codes of S3 for refused credentials, which are added to the message."""
 _STATUS: Final = re.compile(r"status code: (\d{3})")
 _MAX_REASON_CHARACTERS: Final = 300
 
 
 @dataclass(frozen=True, slots=True)
 class ListedObject:
-    """One object of a listing."""
+    """One object that `listing` found."""
 
     address: Address
     size_bytes: int
@@ -67,9 +71,11 @@ class ListedObject:
 
 @asynccontextmanager
 async def read(address: Address, offset: int, known: ContentVersion | None, endpoint: str) -> AsyncIterator[RemoteBody]:
-    """Open an object from the byte `offset` on, if it still has the `known` version. `endpoint`: STT_S3_ENDPOINT.
+    """Open an object for reading from the byte `offset` on.
 
-    Raises SourceNotFound, SourceRefused, SourceReplaced, SourceUnavailable; so do the body's chunks.
+    `known`: the version that was read before, or None. `endpoint`: the value of STT_S3_ENDPOINT. Raises SourceReplaced
+    if the object does not have the ETag of `known`, SourceNotFound, SourceRefused and SourceUnavailable. Iterating over
+    the body's chunks raises the same errors.
     """
     options: dict[str, Any] = {"range": {"offset": offset}} if offset else {}
     if known is not None and known.etag is not None:
@@ -88,7 +94,8 @@ async def read(address: Address, offset: int, known: ContentVersion | None, endp
 
 
 async def put(address: Address, data: bytes, content_type: str, endpoint: str) -> None:
-    """Write or replace one object, completely or not at all. Raises OutputError or OutputUnavailable."""
+    """Write or replace one object, completely or not at all. Raises OutputError, or OutputUnavailable for temporary
+    failures."""
     store = _store(address, endpoint, OutputError)
     try:
         await obstore.put_async(
@@ -117,9 +124,9 @@ async def delete(address: Address, endpoint: str) -> None:
 
 
 async def listing(folder: Address, endpoint: str) -> AsyncIterator[ListedObject]:
-    """Every object below a folder, in the store's order. Empty objects that represent folders are omitted.
+    """Yield every object below a folder, in the order of the store. Empty objects that represent folders are omitted.
 
-    Raises as `read` does."""
+    Raises SourceNotFound, SourceRefused and SourceUnavailable."""
     with _source_errors(folder):
         async for page in obstore.list(_store(folder, endpoint), folder.key.rstrip("/") or None, chunk_size=1000):
             for meta in page:
@@ -129,7 +136,7 @@ async def listing(folder: Address, endpoint: str) -> AsyncIterator[ListedObject]
 
 @lru_cache(maxsize=64)
 def _store_of(scheme: str, bucket: str, endpoint: str) -> Any:
-    """The store of a bucket. Raises BaseError or ValueError for invalid variables of the environment."""
+    """Create obstore's client for a bucket. Raises BaseError or ValueError for invalid environment variables."""
     options: dict[str, Any] = {"client_options": _CLIENT, "retry_config": _RETRY}
     if scheme == "gs":
         return GCSStore(bucket, **options)
@@ -142,6 +149,7 @@ def _store_of(scheme: str, bucket: str, endpoint: str) -> Any:
 
 
 def _store(address: Address, endpoint: str, error: type[SttError] = SourceRefused) -> Any:
+    """Return obstore's client for the bucket of `address`. Raises `error` if it cannot be created."""
     try:
         return _store_of(address.scheme, address.bucket, endpoint)
     except (BaseError, ValueError) as exc:
@@ -150,6 +158,7 @@ def _store(address: Address, endpoint: str, error: type[SttError] = SourceRefuse
 
 @contextmanager
 def _source_errors(address: Address) -> Iterator[None]:
+    """Translate errors of obstore in the block to errors of sources."""
     try:
         yield
     except FileNotFoundError:
@@ -161,7 +170,7 @@ def _source_errors(address: Address) -> Iterator[None]:
     except (BaseError, ValueError) as exc:
         if _without_credentials(exc):
             raise SourceRefused(f"{address.shown}: {_no_credentials(address)}") from None
-        # For listings obstore raises no specific errors, so the status is read from the text.
+        # For listings obstore raises only a general error, so the HTTP status is read from its text.
         status = _STATUS.search(str(exc))
         if status is not None and status[1] in ("401", "403"):
             raise SourceRefused(f"{address.shown}: {_refusal(address, exc)}") from None
@@ -185,5 +194,5 @@ def _refusal(address: Address, exc: Exception) -> str:
 
 
 def _reason(exc: Exception) -> str:
-    """obstore's error text on one line, without its debug information and without secrets in URLs."""
+    """Return obstore's error text on one line, without its debug information and without secrets in URLs."""
     return scrub(" ".join(str(exc).partition("\n\nDebug source")[0].split()))[:_MAX_REASON_CHARACTERS]

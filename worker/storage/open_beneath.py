@@ -1,11 +1,14 @@
-"""Opens files and folders beneath allowed folders, relative to a descriptor of the folder.
+"""Opens files and folders only if they are inside the allowed folders, even if their path contains symbolic links.
 
-Checking and opening are one step, so no link can change between them: openat2(2) with RESOLVE_BENEATH if the kernel has
-it, else a walk, one name at a time, in which the kernel never follows a link. openat2 refuses every absolute link, even
-one that stays inside, so the walk decides all paths that openat2 refuses.
+A path is checked while it is opened, so no link can be changed between the check and the opening. Two methods are used.
+If the kernel has openat2(2), it opens the path in one call with RESOLVE_BENEATH. If it has not, or if openat2 refuses
+the path, `_PathWalk` opens one name after the other; it reads and checks each link itself, and the kernel never follows
+one. The walk must check the paths that openat2 refuses, because openat2 refuses every absolute link, even one whose
+target is inside the folder.
 
-A link works if its whole path is inside the allowed folders; it may lead from one of them to another. The links of
-/proc (such as /proc/self/fd/3) are never followed. The operator names the allowed folders, so these may be links.
+A link is followed if all of its target path is inside the allowed folders; it may lead from one allowed folder to
+another. The links of /proc (such as /proc/self/fd/3) are never followed. An allowed folder itself may be a link,
+because the operator chose it.
 """
 
 from __future__ import annotations
@@ -23,24 +26,26 @@ from worker.system_calls import RESOLVE_BENEATH, RESOLVE_NO_MAGICLINKS, openat2,
 
 _FOLDER: Final = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _MAX_LINKS: Final = 40
-"""The limit of Linux."""
+"""Maximum number of links in one path, the same as in Linux."""
 _ANYWHERE: Final = ("/",)
 
 
 class OutsideAllowedFolders(Exception):
-    """The path leaves the allowed folders, or uses a link of /proc."""
+    """Raised for a path that leaves the allowed folders, or uses a link of /proc."""
 
 
 def open_file(path: str, roots: Sequence[str]) -> int:
-    """Open a file and return a descriptor with HANDLE_FLAGS. `roots`: folders that the path must not leave; if empty,
-    only links of /proc are refused.
+    """Open a file with HANDLE_FLAGS and return its descriptor.
 
-    Raises OutsideAllowedFolders, OSError, ValueError for a NUL in the name."""
+    `roots`: the allowed folders; if empty, every path is allowed that does not use a link of /proc. Raises
+    OutsideAllowedFolders, OSError, and ValueError for a NUL in the name."""
     return _PathWalk(path, roots or _ANYWHERE, make=False).open(HANDLE_FLAGS)
 
 
 def open_folder(path: str, roots: Sequence[str]) -> int:
-    """A descriptor of a folder for new files; a missing folder is created. Raises OutsideAllowedFolders, OSError."""
+    """Open a folder in which files will be created, and return its descriptor. Missing folders are created.
+
+    `roots`: the allowed folders; if empty, every path is allowed. Raises OutsideAllowedFolders, OSError."""
     if not roots:
         os.makedirs(path, exist_ok=True)  # noqa: PTH103
         return os.open(path, _FOLDER)
@@ -48,18 +53,23 @@ def open_folder(path: str, roots: Sequence[str]) -> int:
 
 
 class _PathWalk:
-    """Walks to one path, name by name. Positions are descriptors of folders, so each name is resolved once."""
+    """Opens one path, name by name. Each name is opened relative to the descriptor of the folder before it, so it is
+    resolved only once."""
 
     def __init__(self, path: str, roots: Sequence[str], *, make: bool) -> None:
+        """`make`: whether missing folders are created."""
         named = tuple(dict.fromkeys(os.path.abspath(root) for root in roots))  # noqa: PTH100
         self._roots = tuple(dict.fromkeys((*named, *map(os.path.realpath, named))))
         self._path = os.path.join(os.getcwd(), path)  # noqa: PTH109, PTH118
         self._make = make
         self._links = 0
         self._waiting: deque[str] = deque()
+        """The names that remain to be opened."""
         self._stack: list[int] = []
+        """Descriptors from the allowed folder down to the current one."""
 
     def open(self, flags: int) -> int:
+        """Open the path, in one system call if possible. Returns the descriptor."""
         root, rest = self._anchor(self._path)
         if (found := _open_at_once(root, "/".join(rest), flags)) is not None:
             return found
@@ -81,7 +91,9 @@ class _PathWalk:
         return os.open(".", flags, dir_fd=self._stack[-1])
 
     def _step(self, name: str, here: int, flags: int) -> int | None:
-        """Open one name that was not a link a moment ago. Returns the descriptor if the name is the last one."""
+        """Open `name` in the folder `here`. `name` was not a link when it was checked, but may have become one.
+
+        Returns the descriptor if `name` is the last name of the path, else None."""
         last = not self._waiting
         if self._make:
             try:
@@ -89,7 +101,8 @@ class _PathWalk:
             except FileExistsError:
                 pass
             except OSError as exc:
-                if exc.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):  # the folder may exist all the same
+                # These errors can occur although the folder exists. If it does not, opening it fails below.
+                if exc.errno not in (errno.EROFS, errno.EACCES, errno.EPERM):
                     raise
         try:
             found = os.open(name, (flags if last else _FOLDER) | os.O_NOFOLLOW, dir_fd=here)
@@ -98,7 +111,7 @@ class _PathWalk:
                 self._again(name)
                 return None
             raise
-        if stat.S_ISLNK(os.fstat(found).st_mode):  # with O_PATH the link itself is opened
+        if stat.S_ISLNK(os.fstat(found).st_mode):  # with O_PATH and O_NOFOLLOW, open(2) opens the link itself
             os.close(found)
             self._again(name)
             return None
@@ -113,6 +126,7 @@ class _PathWalk:
         self._waiting.appendleft(name)
 
     def _follow(self, target: str) -> None:
+        """Continue with the target of a link in the current folder."""
         self._count()
         if pseudo_file_system(self._stack[-1]) == "/proc":
             raise OutsideAllowedFolders
@@ -122,6 +136,7 @@ class _PathWalk:
             self._waiting.extendleft(reversed(_names(target)))
 
     def _go_up(self) -> None:
+        """Continue in the parent folder (`..`). The parent of an allowed folder must be in an allowed folder, too."""
         if len(self._stack) > 1:
             os.close(self._stack.pop())
         elif self._root != "/":
@@ -129,13 +144,15 @@ class _PathWalk:
             self._jump(os.path.dirname(self._root))  # noqa: PTH120
 
     def _jump(self, target: str) -> None:
-        """Continue from an absolute path, which must begin with an allowed folder."""
+        """Continue at the absolute path `target`, which must be inside an allowed folder."""
         root, rest = self._anchor("/".join((target, *self._waiting)))
         self._close()
         self._enter(root, rest)
 
     def _anchor(self, path: str) -> tuple[str, list[str]]:
-        """The allowed folder that a path begins with, and the names that follow. Raises OutsideAllowedFolders."""
+        """Return the innermost allowed folder that contains `path`, and the names below it.
+
+        Raises OutsideAllowedFolders."""
         names = _names(path)
         covering = (root for root in self._roots if names[: len(_names(root))] == _names(root))
         root = max(covering, key=len, default=None)
@@ -144,6 +161,7 @@ class _PathWalk:
         return root, names[len(_names(root)) :]
 
     def _enter(self, root: str, rest: Sequence[str]) -> None:
+        """Start the walk in the allowed folder `root`. `rest`: the names to open from there."""
         if not rest and not self._make and not os.path.isdir(root):  # noqa: PTH112  the allow-list names a file
             root, rest = os.path.split(root)[0], [os.path.basename(root)]  # noqa: PTH119
         elif self._make:
@@ -153,6 +171,7 @@ class _PathWalk:
         self._waiting = deque(rest)
 
     def _count(self) -> None:
+        """Count a followed link. Raises OSError (ELOOP) for too many, since links may form a cycle."""
         self._links += 1
         if self._links > _MAX_LINKS:
             raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), self._path)
@@ -163,8 +182,9 @@ class _PathWalk:
 
 
 def _open_at_once(root: str, rest: str, flags: int) -> int | None:
-    """Open the whole path in one system call. Returns None if that is impossible or refused for a reason that the walk
-    can check."""
+    """Open the path `rest` below the folder `root` in one system call.
+
+    Returns None if the system has no openat2, or if openat2 fails with an error that the walk may avoid or explain."""
     try:
         folder = os.open(root, _FOLDER)
     except OSError:
@@ -180,7 +200,7 @@ def _open_at_once(root: str, rest: str, flags: int) -> int | None:
 
 
 def _link(name: str, folder: int) -> str | None:
-    """The target of a link, or None if the name is not a link or does not exist."""
+    """Return the target of a link, or None if the name is not a link or does not exist."""
     try:
         return os.readlink(name, dir_fd=folder)
     except OSError as exc:

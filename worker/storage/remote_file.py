@@ -1,4 +1,4 @@
-"""Common types of remote sources: web servers (`sources.web`) and object stores (`object_store`)."""
+"""Types that both kinds of remote sources share: web servers (`sources.web`) and object stores (`object_store`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ CHUNK_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class ContentVersion:
-    """The version of a content, as its server reports it. Missing facts are None."""
+    """Length, ETag and time of the last change of a content, as its server reports them. None if not reported."""
 
     size_bytes: int | None
     etag: str | None
@@ -21,25 +21,27 @@ class ContentVersion:
 
     @property
     def identifies(self) -> bool:
-        """Whether the server reports a fact that changes with the content."""
+        """Whether the server reports an ETag or a time of the last change, which differ for a changed content."""
         return self.etag is not None or self.modified is not None
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteBody:
-    """An opened remote source."""
+    """A remote source that is open for reading."""
 
     version: ContentVersion
     offset: int
-    """The first byte of the chunks. It is 0 if the server cannot start at the requested byte."""
+    """Position in the content of the first byte of `chunks`; 0 if the server cannot start at the requested byte."""
     chunks: AsyncIterator[bytes]
     """The content in chunks of about CHUNK_BYTES. Raises SourceUnavailable when the connection breaks."""
 
 
 def remote_content_id(address: Address, version: ContentVersion) -> str:
-    """The identity of a remote content: the address without the query of a signature, the ETag and the length.
+    """Return a text that identifies a remote content: address, ETag and length, or without an ETag address, time of the
+    last change and length.
 
-    Without an ETag: the whole address, the time of the last change and the length."""
+    With an ETag, the address is used without its query, so two signed addresses of the same content give one identity.
+    Without an ETag, the address is used as entered."""
     if version.etag is not None:
         return f"url:{address.shown}\n{version.etag}\n{version.size_bytes}"
     return f"url:{address.text}\n{version.modified}\n{version.size_bytes}"

@@ -1,10 +1,12 @@
-"""Checks hosts of web addresses, in exactly the form that the HTTP library connects to (pure).
+"""Checks hosts of web addresses, spelled exactly as the HTTP library uses them for the connection. No I/O.
 
-One parser reads `http://１２７.0.0.1`, `http://①②⑦.0.0.1` and `http://127。0。0。1` as names, another as this
-machine. So an address is parsed once, by the URL class of the HTTP library (yarl); the result is checked and requested.
-Forms of IPv4 that only some programs accept (`0x7f.1`, `0177.0.0.1`, `127.1`, `2130706433`) are refused.
+Some parsers read `http://１２７.0.0.1`, `http://①②⑦.0.0.1` and `http://127。0。0。1` as host names, others as the
+address 127.0.0.1 of this machine. If one parser checked a URL and another connected to it, private addresses could pass
+the check. So a URL is parsed once, by the URL class of the HTTP library (yarl), and the result is both checked and
+requested. Spellings of IPv4 addresses that only some programs accept (`0x7f.1`, `0177.0.0.1`, `127.1`, `2130706433`)
+are refused.
 
-The table of private networks is our own, since the one of the standard library differs between versions of Python.
+This module has its own table of private networks, since that of the standard library differs between Python versions.
 Sources, as of October 2025: the special-purpose address registries of IANA
 (https://www.iana.org/assignments/iana-ipv4-special-registry and …/iana-ipv6-special-registry), RFC 3879 (fec0::/10),
 RFC 4291 (only 2000::/3 is global unicast), RFC 6052 and RFC 8215 (NAT64), RFC 7526 (6to4), and for 168.63.129.16
@@ -31,6 +33,7 @@ PRIVATE_IPV4: Final = tuple(
     )
 )
 GLOBAL_IPV6: Final = IPv6Network("2000::/3")
+"""The IPv6 addresses of the public internet, except those in PRIVATE_IPV6."""
 PRIVATE_IPV6: Final = tuple(
     IPv6Network(network)
     for network in (
@@ -41,7 +44,7 @@ PRIVATE_IPV6: Final = tuple(
     )
 )
 _WITH_IPV4: Final = (IPv6Network("::ffff:0:0/96"), IPv6Network("64:ff9b::/96"))
-"""IPv6 networks with embedded IPv4 addresses, which are checked instead: mapped addresses, and the NAT64 prefix."""
+"""IPv6 networks whose addresses contain an IPv4 address (IPv4-mapped, NAT64). The IPv4 address is checked instead."""
 PRIVATE_NAMES: Final = frozenset({
     *("localhost", "localhost.localdomain", "localhost6", "ip6-localhost", "ip6-loopback"),
     *("metadata", "metadata.goog", "metadata.google.internal", "instance-data", "instance-data.ec2.internal"),
@@ -52,12 +55,12 @@ _NUMBER: Final = re.compile(r"[0-9]+|0x[0-9a-f]*")
 
 
 def request_url(text: str) -> URL:
-    """The URL to request for an http(s) address. The host has the form used for the connection; path and query are
-    unchanged, because another quoting may break a signature.
+    """Parse an http(s) address into the URL to request, with the host as `canonical_host` returns it.
 
-    Raises ValueError with the reason.
+    An ASCII path and query are not changed, because another percent-encoding may break a signature. Raises ValueError
+    with the reason.
     """
-    # Imported here, because most producers use no web address and should start quickly.
+    # yarl is imported only here: most producers use no web address and should start quickly.
     from yarl import URL  # noqa: PLC0415
 
     parts = urlsplit(text)
@@ -85,8 +88,8 @@ def request_url(text: str) -> URL:
 
 
 def canonical_host(host: str) -> str:
-    """A host in an unambiguous ASCII form: an IP address in its usual notation, or a lower-case name without a trailing
-    dot. Raises ValueError with the reason."""
+    """Return a host in an unambiguous ASCII spelling: an IP address in its usual notation, or a lower-case name without
+    a trailing dot. Raises ValueError with the reason."""
     if ":" in host:
         if "%" in host:
             raise ValueError("an IPv6 address with a zone (%) is valid in one local network only")
@@ -106,7 +109,7 @@ def canonical_host(host: str) -> str:
 
 
 def in_url(host: str) -> str:
-    """A host as a URL writes it: IPv6 in brackets."""
+    """Return a host as it is written in a URL: an IPv6 address in brackets, any other host unchanged."""
     return f"[{host}]" if ":" in host else host
 
 
@@ -126,7 +129,7 @@ def is_private(host: str) -> bool:
 
 
 def is_private_host(host: str) -> bool:
-    """Whether `host` is a private address, or a name that always resolves to one."""
+    """Whether `host` is a private IP address, or a name that always stands for one, such as `localhost`."""
     return is_private(host) or host in PRIVATE_NAMES or host.endswith(".localhost")
 
 

@@ -1,8 +1,9 @@
-"""Converts the commits of sessions to segments of the file (pure).
+"""Converts the commits of sessions to segments with times in the file. No I/O.
 
-An `Assembler` serves all sessions of one part of the file. It converts each commit to file time with the session's
-timeline, makes the times monotone and limits them to the sent audio, estimates the place of a commit without usable
-times, and drops words that a resumed session, or the service itself, repeats.
+A commit is one final text of the service. An `Assembler` serves all sessions of one part of the file. It converts the
+times of each commit to file seconds with the session's timeline, puts them in rising order and limits them to the sent
+audio. It estimates the times of a commit without usable word times, and drops words that a resumed session, or the
+service itself, repeats.
 """
 
 from __future__ import annotations
@@ -25,13 +26,16 @@ from worker.transcript.word_time_correction import SURROUNDING_S, Times, WordTim
 OVERLAP_TOLERANCE_S: Final = 0.35
 """Maximum difference between the starts of the same word in two sessions."""
 RESUME_MARGIN_S: Final = 0.5
-"""A resumed session starts this long before the first uncommitted sound, so that the service gets its whole word."""
+"""A resumed session starts this long before the first uncommitted sound, so that the service gets the first word
+completely."""
 WORD_END_TOLERANCE_S: Final = 0.1
 """Sound that continues up to this long after the end of a word still belongs to the word."""
 MIN_WORD_S: Final = 0.02
+"""Minimum duration of a word in a segment."""
 MAX_KNOWN_WORDS: Final = 40
-"""Number of latest words that are compared with late and repeated commits."""
+"""Number of latest words that stay in memory, to detect commits that arrive late or repeat these words."""
 MAX_LATE_COMMITS: Final = 4
+"""Number of latest late commits that stay in memory, to drop their repetitions."""
 VOICE_HISTORY_S: Final = 60.0
 """Seconds of voice activity before the last committed word that stay in memory, for commits that arrive late."""
 
@@ -42,31 +46,31 @@ class Assembler:
     def __init__(
         self, voice: VoiceActivityMap, *, paced: bool, start_s: float = 0.0, committed: Iterable[Segment] = ()
     ) -> None:
-        """`start_s`: file second at which the part begins. `paced`: audio is sent in real time, so the audio that was
-        sent when a commit arrived limits the audio that it covers. `committed`: segments of an earlier attempt, in
-        order."""
+        """`start_s`: file second at which the part begins. `paced`: audio is sent in real time, so a commit can only
+        cover audio that was sent before the commit arrived, and little of that belongs to later commits. `committed`:
+        segments of an earlier attempt at the job, in order."""
         self._voice = voice
         self._paced = paced
         self._word_times = WordTimeCorrector()
         self._duplicates = DuplicateTextFilter()
         self._overlap_filter = OverlapFilter()
         self._last_words: tuple[Word, ...] = ()
-        self._forgotten = False  # whether earlier words than `_last_words` exist
+        self._forgotten = False  # whether words before `_last_words` were committed and are no longer stored
         self._late_commits: deque[tuple[str, tuple[WireWord, ...]]] = deque(maxlen=MAX_LATE_COMMITS)
-        self._untimed = False  # whether a segment has no word times
-        self._resumed = False  # whether the session may still commit words of an earlier session
+        self._untimed = False  # whether any segment so far has no word times
+        self._resumed = False  # whether the session may still repeat words of an earlier session
         self._start_s = start_s
-        self._committed_until_s = start_s  # all audio before it is certainly committed
-        self._floor_s = start_s  # earliest start of a measured word; estimated ends must not move it
+        self._committed_until_s = start_s  # the text of all audio before this file second is certainly committed
+        self._floor_s = start_s  # earliest start of the next measured word; estimated ends do not move it
         self.until_s = start_s
         """File second at which the last committed word ends."""
         self.dropped = 0
-        """Number of repeated pieces of text that were dropped because no sound was left for them."""
+        """Number of repeated texts that were dropped because no sound was left in which they could have been spoken."""
         for segment in committed:
             self._remember(segment)
 
     def resume_s(self, sent_s: float) -> float:
-        """File second at which the next session has to start if audio up to `sent_s` was sent.
+        """Return the file second at which the next session has to start if audio up to `sent_s` was sent.
 
         It is RESUME_MARGIN_S before the first uncommitted sound, or `sent_s` if all sound is committed."""
         onset_s = self._voice.onset_s(self._committed_until_s + WORD_END_TOLERANCE_S)
@@ -75,14 +79,20 @@ class Assembler:
         return max(self._start_s, min(onset_s - RESUME_MARGIN_S, sent_s))
 
     def begin(self, from_s: float) -> None:
-        """Call at the start of a session at file second `from_s`. Before `until_s`, its words are repetitions."""
+        """Prepare for the commits of a new session that starts at file second `from_s`.
+
+        If `from_s` is before `until_s`, the session repeats the audio up to `until_s`, so the words in it are
+        repetitions."""
         self._resumed = from_s < self.until_s
         self._word_times, self._duplicates = WordTimeCorrector(), DuplicateTextFilter()
         self._late_commits.clear()
         self._overlap_filter.begin(again=self._resumed)
 
     def place(self, commit: Commit, timeline: Timeline) -> Segment | None:
-        """Convert a commit to a segment in file seconds (rounded to milliseconds), or to None if it only repeats."""
+        """Convert a commit to a segment in file seconds (rounded to milliseconds).
+
+        Returns None if the commit contains no new text."""
+        # Late commits are not known to the filter of duplicate texts, so their repetitions are dropped here.
         if (commit.text, commit.words) in self._late_commits:
             self.dropped += count_dropped_copies(commit.text, None)
             return None
@@ -105,10 +115,11 @@ class Assembler:
         return segment
 
     def _placed_late(self, commit: Commit, timeline: Timeline) -> Segment | None:
-        """Place a commit that arrives after the commit that follows it in the file, or return None if it is not late.
+        """Convert a late commit, one that arrives after a commit that follows it in the file. Returns None if not late.
 
-        A late commit has the times of sound without words. This is not known if a segment has no word times, or before
-        the oldest known word."""
+        The times of a late commit are before the last committed word, within sound that has no words yet. Whether sound
+        has words is unknown before the oldest word in memory, and everywhere once a segment has no word times. Then no
+        commit counts as late."""
         times = [(w.start, w.end) for w in commit.words if w.start is not None and w.end is not None]
         known = self._last_words
         if self._resumed or self._untimed or not times or len(times) < len(commit.words) or not known:
@@ -136,7 +147,9 @@ class Assembler:
         return [(timeline.to_file_s(start), timeline.to_file_s(end)) for start, end in times]
 
     def _commit_audio(self, commit: Commit, timeline: Timeline) -> CommitAudio:
-        # A resumed session sends audio before the end of the committed text again.
+        """Return the audio that a commit can cover: from the end of the committed text to the end of the sent audio, or
+        to the start of the next commit if that is known."""
+        # A resumed session sends some audio of committed text again, so all audio of the session may be covered.
         after_s = 0.0 if self._resumed else timeline.to_session_s(self._committed_until_s)
         sent_s = min(commit.sent, timeline.sent) / timeline.rate
         if commit.before_s is not None and after_s < commit.before_s < sent_s:
@@ -145,12 +158,15 @@ class Assembler:
         return CommitAudio(sound, after_s, sent_s, bounded=self._paced)
 
     def uncommitted(self, text: str, timeline: Timeline) -> Segment:
-        """The segment of a last partial that the service never committed."""
+        """Return a segment for the last partial (not final) text, if the service never committed it.
+
+        It extends from the first sound after the committed text to the end of the sent audio."""
         end_s = (timeline.file_end or 0) / timeline.rate
         start_s = min(self._voice.onset_s(self.until_s) or self.until_s, end_s)
         return Segment(text=text, start=_ms(start_s), end=_ms(end_s), timing="estimated", committed=False)
 
     def _remember(self, segment: Segment) -> None:
+        """Update the committed positions and words. Late segments are not passed here."""
         self.until_s = max(self.until_s, segment.end)
         if segment.timing == "measured" or self._paced:
             self._committed_until_s = max(self._committed_until_s, segment.end)
@@ -167,8 +183,10 @@ class Assembler:
             self._untimed = True
 
     def _timed(self, deduplicated: DeduplicatedCommit, commit: Commit, timeline: Timeline) -> Segment | None:
+        """Return a segment with word times, or None if an earlier session committed all of its words."""
         latest_s = (timeline.file_end or 0) / timeline.rate
-        # In an overlap, times before the committed text are correct; elsewhere they can only be inexact.
+        # A resumed session sends audio of committed text again, so times before the end of that text can be correct.
+        # In other sessions, such times are inexact and are moved to the end of the text.
         floor_s = 0.0 if self._resumed else self._floor_s
         words = []
         for wire, (start_s, end_s) in zip(deduplicated.words, deduplicated.times or (), strict=True):
@@ -184,7 +202,10 @@ class Assembler:
         return Segment(text=text, start=fresh[0].start, end=ends, words=tuple(fresh), language=commit.language)
 
     def _estimated(self, text: str, commit: Commit, sent_s: float) -> Segment | None:
-        """A segment without word times: it gets the sound from the previous commit to the last audio it can cover."""
+        """Return a segment without word times, or None if an earlier session committed its text.
+
+        The segment extends over the sound from the end of the previous commit to file second `sent_s`, the end of the
+        audio that it can cover."""
         text = self._overlap_filter.new_text(text)
         if not text:
             return None
@@ -197,7 +218,7 @@ class Assembler:
         )  # fmt: skip
 
     def _fresh(self, words: list[Word]) -> list[Word]:
-        """The words that no earlier session committed."""
+        """Return the words that no earlier session committed."""
         if not self._resumed:
             return words
         fresh = [w for w in words if not self._is_committed(w)]
@@ -206,8 +227,10 @@ class Assembler:
         return fresh
 
     def _is_committed(self, word: Word) -> bool:
+        """Whether an earlier session committed the word, judged by its time, or by its text near the same time."""
         if (word.start + word.end) / 2 < self._committed_until_s:
             return True
+        # The times of two sessions differ, so the same word may be placed after the committed text this time.
         return any(
             known.text == word.text and abs(known.start - word.start) <= OVERLAP_TOLERANCE_S
             for known in reversed(self._last_words)

@@ -1,4 +1,7 @@
-"""Composes the transcript document from the segments and the facts of the run (pure, except clock and versions)."""
+"""Composes the transcript document from the segments and the facts about the run.
+
+No I/O, except for the clock and the versions of installed packages.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,8 @@ from worker.transcript.quality import QualityInputs, assess
 from worker.version import installed_version
 
 ROUNDING_TOLERANCE_S: Final = 0.01
-"""Maximum seconds that rounding puts between consecutive parts of the source."""
+"""Maximum gap in seconds that rounding of times can cause between consecutive parts of the source."""
+# Packages whose versions are written to the document.
 _PACKAGES: Final = ("stt-batch", "python-socketio", "soundfile", "soxr")
 
 
@@ -47,25 +51,30 @@ class RunFacts:
     size_bytes: int
     info: AudioInfo
     duration_s: float
-    """Decoded length; the length in the header if the source was not decoded to its end."""
+    """Decoded length in seconds, or the length in the header if the source was not decoded to its end."""
     warnings: tuple[str, ...]
     language: str | None
     speed: Speed
+    """Requested speed."""
     speed_reached: float
+    """Speed at the end of the run, as a factor of real time."""
     speed_falls: tuple[SpeedReduction, ...]
     failures: tuple[str, ...]
+    """Why sessions ended early, in order."""
     wire_rate: int
+    """Sample rate of the sent audio in Hz."""
     sections: tuple[SectionFacts, ...]
     channels: tuple[ChannelFacts, ...]
-    """The channels that were streamed separately; empty if all were mixed."""
+    """The channels that were requested separately; empty if all channels were mixed."""
     skipped: tuple[TimeRange, ...]
     """Silence that was not streamed."""
     detector: str
     """Method of speech detection (silero or level); "" if silence was not skipped."""
     price_per_hour: float
+    """Price of an hour of streamed audio; 0 if no price is configured."""
     missing: tuple[Gap, ...]
     speech_share: float | None
-    """Share of the time under the text in which a detector finds speech (0 to 1), or None if it was not checked."""
+    """Share of the checked time of the segments in which a detector finds speech (0 to 1), or None if not checked."""
     endpoint: str
     sessions: tuple[SessionFacts, ...]
     sent_s: float
@@ -73,7 +82,7 @@ class RunFacts:
 
 
 def compose(segments: list[Segment], facts: RunFacts) -> Transcript:
-    """Compose the document. `segments`: in the order of the file."""
+    """Compose the transcript document. `segments` must be in the order of the file."""
     spoken = [s for s in segments if s.text]
     duration = round(facts.duration_s, 3)
     warnings = list(facts.warnings)
@@ -143,7 +152,9 @@ def _coverage(spoken: list[Segment], facts: RunFacts, duration: float) -> Covera
 
 
 def _sound_warning(unanswered: tuple[UnansweredSound, ...]) -> list[str]:
-    """One warning for all sound without text, except missing speech, which has its own."""
+    """Return one warning for all sound without text, or no warning if there is none.
+
+    Sound that counts as missing speech is left out: it is reported in `coverage.missing`."""
     sounds = [one for one in unanswered if not one.missing]
     if not sounds:
         return []
@@ -159,9 +170,9 @@ def _sound_warning(unanswered: tuple[UnansweredSound, ...]) -> list[str]:
 
 
 def unaccounted_ranges(facts: RunFacts) -> tuple[Gap, ...]:
-    """Parts of the source, for each requested channel, that were neither sent nor skipped nor reported as missing.
+    """Return the parts of the source that were neither sent nor skipped nor reported as missing, for each channel.
 
-    Should be empty; checked defensively."""
+    The result should be empty. It is checked in case another module has a bug that loses audio."""
     channels = [channel.name for channel in facts.channels] or [None]
     return tuple(gap for channel in dict.fromkeys(channels) for gap in _unaccounted_of_channel(facts, channel))
 

@@ -1,7 +1,8 @@
-"""Removes text that a commit repeats although it was said once (pure).
+"""Removes text that the service repeats although it was spoken once. No I/O.
 
-Services have been seen to triple the text inside one commit, and to commit the last words again without any voice (a
-phantom). People repeat themselves as well. The audio decides: a copy is dropped only if no sound is left for it.
+Services have been seen to triple the text inside one commit, and to commit the last words again although no voice
+follows (a phantom). People repeat themselves as well. The audio decides: a copy of a text is dropped only if the commit
+has too little sound for the copy to have been spoken in addition to the other copies.
 """
 
 from __future__ import annotations
@@ -18,30 +19,33 @@ from worker.transcript.voiced_runs import CommitAudio, VoicedRuns
 from worker.transcript.word_time_correction import Times, WordTimeCorrector, convert, repaired_times, with_filled_times
 
 MAX_LETTERS_PER_S: Final = 30.0
-"""Latin letters that the fastest speakers say in a second of voice."""
+"""Number of Latin letters that the fastest speakers say in a second of voice."""
 USUAL_MAX_LETTERS_PER_S: Final = 20.0
-"""Latin letters a second in fast speech; decides how many copies of a text stay if it is too long for its sound."""
+"""Number of Latin letters that fast speakers say in a second of voice. If a repeated text is too long for its sound
+even at the maximum rate, this rate decides how many of its copies are kept."""
 TYPICAL_LETTERS_PER_S: Final = 12.0
-"""Latin letters in a second of voice in ordinary speech."""
+"""Number of Latin letters in a second of voice in ordinary speech."""
 MIN_SKIPPED_S: Final = 0.2
-"""Sound between two commits that is too long to come from inexact word times."""
+"""At least this much sound between two commits is not explained by inexact word times."""
 UNPLACED_TOLERANCE: Final = 1.15
-"""Repeated text without times is accepted up to this factor above MAX_LETTERS_PER_S."""
+"""Repeated text without word times is accepted up to a speaking rate of MAX_LETTERS_PER_S times this factor."""
 MIN_OWN_SOUND_SHARE: Final = 0.4
-"""Minimum share of the length of a copy that has sound of its own."""
+"""A copy counts as spoken only if at least this share of its duration is sound that no other copy uses."""
 MIN_SOUND_S: Final = 0.05
 """A shorter sound is not a word."""
 MAX_LATE_SOUND_S: Final = 0.3
 """Sound up to this long after the last word of a commit may belong to the commit, because word times are inexact."""
 MAX_FIRST_LATE_SOUND_S: Final = 0.45
-"""Sound that begins later than this after the first word of a commit does not belong to the commit."""
+"""Sound that begins more than this after the start of the first word of a commit does not belong to the commit."""
 MIN_PAUSE_S: Final = 0.6
-"""A pause this long ends the sound of a commit with unusable times."""
+"""A pause of at least this duration ends the sound that can belong to a commit."""
 MAX_RECENT_COMMITS: Final = 20
-"""Number of commits whose words a phantom may repeat: above real time, others arrive before it."""
+"""Number of latest commits whose words a phantom (a commit without voice) may repeat. It is more than 1 because above
+real time, other commits may arrive between the original and the phantom."""
 MIN_RATED_COMMITS: Final = 3
+"""Minimum number of commits with a measured speaking rate before MAX_RATE_FACTOR is used."""
 MAX_RATE_FACTOR: Final = 1.6
-"""After MIN_RATED_COMMITS commits, a speaker is at most this much faster than in the fastest of them."""
+"""A commit is spoken at most this many times as fast as the fastest commit that was measured."""
 
 
 Words = tuple[WireWord, ...]
@@ -49,7 +53,7 @@ Words = tuple[WireWord, ...]
 
 @dataclass(frozen=True, slots=True)
 class DeduplicatedCommit:
-    """The part of a commit that was said."""
+    """The part of a commit that was spoken: the commit without false repetitions."""
 
     text: str
     words: Words
@@ -61,20 +65,22 @@ class DuplicateTextFilter:
     """Removes repeated text from the commits of one session."""
 
     def __init__(self) -> None:
-        # Letters and session second of the start of each commit.
+        # For each of the latest commits: its text, reduced to letters and digits, and the session second of its start.
         self._recent: deque[tuple[str, float]] = deque(maxlen=MAX_RECENT_COMMITS)
-        self._had_sound = False
-        self._rates: deque[float] = deque(maxlen=20)
-        self._skipped_s = 0.0  # seconds of sound before a timed commit that belong to no commit
-        # Commits without times since the last timed one: session second of its end, and their total effort.
+        self._had_sound = False  # whether there was sound under the previous commit
+        self._rates: deque[float] = deque(maxlen=20)  # speaking rates of the latest commits, in letters per second
+        # Seconds of sound before a commit with times that neither it nor an earlier commit explains.
+        self._skipped_s = 0.0
+        # The commits without times since the last commit with times: the session second at which that commit ends, and
+        # the total effort (duration in Latin letters) of those without times.
         self._untimed = (-1.0, 0)
 
     def apply(
         self, text: str, words: Words, corrector: WordTimeCorrector, audio: CommitAudio
     ) -> DeduplicatedCommit | None:
-        """Return the part of a commit that was said, or None if the commit is a phantom.
+        """Return the spoken part of a commit, or None if the commit repeats earlier text without voice (a phantom).
 
-        Call it once per commit, in order of arrival."""
+        Call this method once per commit, in order of arrival. `corrector` converts the word times of the session."""
         text, words = _without_echoes(text, words, audio)
         begins_s = self._repeated_s(text)
         number = copies(text)
@@ -83,7 +89,8 @@ class DuplicateTextFilter:
             groups = [words]
         times = self._times(words, groups, corrector, audio, begins_s)
         said = self._once(DeduplicatedCommit(text, words, None), number, groups, times, audio)
-        # If no sound was measured under the previous commit either, missing sound does not prove a phantom.
+        # If there is no measured sound under the previous commit either, the sound measurement is not reliable here, so
+        # missing sound is no evidence of a phantom.
         if begins_s is not None and self._had_sound and not self._is_said(said.text, times, audio):
             return None
         self._remember(said, audio, number)
@@ -97,9 +104,11 @@ class DuplicateTextFilter:
         audio: CommitAudio,
         begins_s: float | None,
     ) -> list[Times | None]:
-        """Session seconds of the words of each group, or None for a group with unusable times."""
+        """Return the session seconds of the words of each group, or None for a group with unusable times.
+
+        A group contains the words of one copy of the text. `begins_s`: see `_repeated_s`."""
         read = [repaired_times(group, audio) for group in groups] if words else [None]
-        # One conversion serves all copies: the distance between copies is part of the rhythm.
+        # All copies use the same conversion, because the distances between copies must be preserved.
         first = repaired_times(_rising_part(words), audio) if len(groups) > 1 else read[0]
         conversion = corrector.conversion(first[0], audio, repeated_s=begins_s) if first else None
         return [
@@ -115,7 +124,9 @@ class DuplicateTextFilter:
         times: list[Times | None],
         audio: CommitAudio,
     ) -> DeduplicatedCommit:
-        """The commit with only the copies that were said."""
+        """Return the commit with only the copies of its text that were spoken.
+
+        `number`: copies in the text. `groups`: the words of each copy, or one group if they cannot be separated."""
         if len(groups) == number > 1 and all(times):
             return self._timed_copies(whole, groups, [t for t in times if t], audio)
         known = times[0] if len(groups) == 1 else None
@@ -123,7 +134,7 @@ class DuplicateTextFilter:
             return DeduplicatedCommit(whole.text, whole.words, known)
         sound = audio.sound
         if known and letters("".join(w.text for w in whole.words)) == letters(first_copies(whole.text, 1)):
-            # The words spell one copy, but the text has several.
+            # The words spell one copy of the text, but the text contains several copies.
             count = min(number, 1 + _unplaced([known], audio))
             return DeduplicatedCommit(
                 first_copies(whole.text, count), *((whole.words, known) if count == 1 else ((), None))
@@ -137,6 +148,8 @@ class DuplicateTextFilter:
     def _timed_copies(
         self, whole: DeduplicatedCommit, groups: list[Words], times: list[Times], audio: CommitAudio
     ) -> DeduplicatedCommit:
+        """Return the copies that were spoken, if each copy has word times. Without any sound, times that are equal for
+        all copies show false repetitions."""
         number, sound = len(groups), audio.sound
         if not sound:
             same = all(same_times(groups[0], group) for group in groups)
@@ -146,16 +159,18 @@ class DuplicateTextFilter:
         said = sum(sound.voiced_s(times[i][0][0], times[i][-1][1]) for i in kept)
         if len(kept) == number and sound:
             count = self._possible(whole.text, number, said)
-            if count < number:  # their times share the sound of fewer copies
+            if count < number:  # the sound within the times of all copies is too short for all of them
                 return DeduplicatedCommit(first_copies(whole.text, count), (), None)
         more = _unplaced([times[i] for i in kept], audio) if len(kept) < number and sound else 0
-        if more:  # they were said, but these are not their times
+        if more:  # further copies were spoken, but their word times are wrong
             return DeduplicatedCommit(first_copies(whole.text, min(number, len(kept) + more)), (), None)
         words = tuple(word for i in kept for word in groups[i])
         return DeduplicatedCommit(first_copies(whole.text, len(kept)), words, [one for i in kept for one in times[i]])
 
     def _possible(self, text: str, number: int, room_s: float) -> int:
-        """Number of copies that can have been said in `room_s` seconds of sound: `number` or one of its divisors."""
+        """Return the number of copies that can have been spoken in `room_s` seconds of sound.
+
+        It is `number` or one of its divisors."""
         once = effort(text) / number
         fastest = MAX_LETTERS_PER_S
         if len(self._rates) >= MIN_RATED_COMMITS:
@@ -166,7 +181,9 @@ class DuplicateTextFilter:
         return max((n for n in range(1, number) if number % n == 0 and once * n <= usual), default=1)
 
     def _repeated_s(self, text: str) -> float | None:
-        """Session second at which the recent commits that together contain the text begin, or None if none do."""
+        """Return the session second at which the recent commits that contain `text` begin.
+
+        The text may extend over several consecutive commits. Returns None if it is not in them."""
         plain = letters(text)
         once, joined = plain[: period(plain)], ""
         for recent, begin_s in reversed(self._recent):
@@ -176,6 +193,7 @@ class DuplicateTextFilter:
         return None
 
     def _remember(self, said: DeduplicatedCommit, audio: CommitAudio, number: int) -> None:
+        """Update what is known of the session: recent texts, unexplained sound and the speaking rate."""
         sound = audio.sound
         waiting = self._untimed_effort(audio)
         if said.times is None:
@@ -194,25 +212,30 @@ class DuplicateTextFilter:
             self._rates.append(effort(said.text) / room_s)
 
     def _is_said(self, text: str, times: Sequence[Times | None], audio: CommitAudio) -> bool:
-        """Whether repeated text has sound of its own after the previous commit."""
+        """Whether there is sound in which a repeated text can have been spoken again.
+
+        `text` repeats recent commits. `times`: session seconds of its words, by group; None without usable times."""
         if known := [one for one in times if one]:
             own = any(_share(one, audio.sound) >= MIN_OWN_SOUND_SHARE for one in known)
             return own or _has_room([word for one in known for word in one], audio)
         if self._skipped_s >= max(MIN_SKIPPED_S, effort(text) / MAX_LETTERS_PER_S):
-            return True  # the previous commit may carry the times of this one
+            return True  # the previous commit may have got the word times of this one: its own sound is unexplained
         room_s = audio.sound.voiced_s(audio.after_s, audio.sent_s)
-        if before := self._untimed_effort(audio):  # the sound belongs to these commits first
+        if before := self._untimed_effort(audio):  # the sound first has to explain these commits
             return room_s >= (before + effort(text)) / (MAX_LETTERS_PER_S * UNPLACED_TOLERANCE)
         return room_s >= max(MIN_SOUND_S, effort(text) / MAX_LETTERS_PER_S / 2)
 
     def _untimed_effort(self, audio: CommitAudio) -> int:
-        """Effort of the commits without times whose sound is somewhere in `audio`."""
+        """Return the total effort of the earlier commits without times whose sound is also somewhere in `audio`."""
         after_s, before = self._untimed
         return before if after_s == audio.after_s else 0
 
 
 def count_dropped_copies(text: str, said: DeduplicatedCommit | None) -> int:
-    """Number of copies of a text that were dropped from a commit. A dropped phantom counts as one."""
+    """Return the number of copies that were dropped from a commit.
+
+    `text`: the text of the commit. `said`: its spoken part, or None if the whole commit was dropped, which counts as
+    one copy."""
     if said is None:
         return 1
     if letters(said.text) == letters(text):
@@ -221,7 +244,7 @@ def count_dropped_copies(text: str, said: DeduplicatedCommit | None) -> int:
 
 
 def _rising_part(words: Words) -> Words:
-    """The words up to the first one that begins no later than the word before it."""
+    """Return the first words, as long as each begins later than the word before it."""
     for index in range(1, len(words)):
         before, start = words[index - 1].start, words[index].start
         if before is not None and start is not None and start <= before:
@@ -230,7 +253,9 @@ def _rising_part(words: Words) -> Words:
 
 
 def _unplaced(copies_placed: Sequence[Times], audio: CommitAudio) -> int:
-    """Number of further copies for which sound follows directly after the placed copies."""
+    """Estimate how many further copies were spoken in the sound directly after the copies with known times.
+
+    `copies_placed`: the session seconds of the words of each copy with known times."""
     sound, last_s = audio.sound, max(times[-1][1] for times in copies_placed)
     said_s = sum(sound.voiced_s(times[0][0], times[-1][1]) for times in copies_placed) / len(copies_placed)
     rest_s = sound.voiced_s(last_s, min(audio.sent_s, sound.pause_s(last_s, MIN_PAUSE_S)))
@@ -238,9 +263,10 @@ def _unplaced(copies_placed: Sequence[Times], audio: CommitAudio) -> int:
 
 
 def _without_echoes(text: str, words: Words, audio: CommitAudio) -> tuple[str, Words]:
-    """Remove words that repeat earlier words of the commit with the same times.
+    """Remove words that repeat earlier words of the same commit at the same times.
 
-    Whole copies of the text are left to `_once`. Words with unexplained sound after the others stay."""
+    Returns the text and words unchanged if the whole text is repeated (`_once` handles that), if the words do not spell
+    the text, or if sound after the other words can be that of the repeated words."""
     again = {
         index for index, word in enumerate(words) if any(same_times((word,), (before,)) for before in words[:index])
     }
@@ -261,16 +287,18 @@ def _without_echoes(text: str, words: Words, audio: CommitAudio) -> tuple[str, W
 
 
 def _has_room(times: Times, audio: CommitAudio) -> bool:
-    """Whether words that are placed in silence have enough sound around them, so that only their times are inexact."""
+    """Whether words whose times are in silence have enough sound near them. Then only their times are inexact."""
     length_s = sum(end - start for start, end in times)
     if not audio.sound or audio.sound.starts[0] > times[0][0] + MAX_FIRST_LATE_SOUND_S:
-        return False  # the sound belongs to later words
+        return False  # the sound begins too late, so it belongs to later words
     left_s = audio.sound.voiced_s(audio.after_s, times[-1][1] + MAX_LATE_SOUND_S)
     return left_s >= max(MIN_SOUND_S, MIN_OWN_SOUND_SHARE * length_s)
 
 
 def _groups(words: Words, text: str, number: int) -> list[Words] | None:
-    """The words of each copy, or None if they differ from the text or a word spans two copies."""
+    """Divide the words among the `number` copies of the text.
+
+    Returns None if the words do not spell the text, or if a word extends over two copies."""
     size = period(letters(text))
     groups: list[list[WireWord]] = [[] for _ in range(number)]
     count = 0
@@ -285,7 +313,9 @@ def _groups(words: Words, text: str, number: int) -> list[Words] | None:
 
 
 def _copies_with_sound(times: Sequence[Times], sound: VoicedRuns) -> list[int]:
-    """Indices of the copies with sound that no earlier copy uses."""
+    """Return the indices of the copies that have sound which no earlier copy uses.
+
+    `times`: the session seconds of the words of each copy."""
     kept: list[int] = []
     for index, one in enumerate(times):
         free = [t for t in one if not any(_overlap(t, known) for i in kept for known in times[i])]
@@ -295,12 +325,15 @@ def _copies_with_sound(times: Sequence[Times], sound: VoicedRuns) -> list[int]:
 
 
 def _overlap(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    """Whether two time ranges share more than 30 % of the shorter one, or are equal."""
     shared_s = min(one[1], other[1]) - max(one[0], other[0])
     return shared_s > 0.3 * min(one[1] - one[0], other[1] - other[0]) or one == other
 
 
 def _share(times: Times, sound: VoicedRuns) -> float:
-    """Share of the time of some words (0 to 1) that is sound."""
+    """Return the share (0 to 1) of the duration of the words that is sound.
+
+    For words without duration it is 1 if there is sound within MIN_SOUND_S of them."""
     total_s = sum(end - start for start, end in times)
     if total_s <= 0:
         return 1.0 if sound.voiced_s(times[0][0] - MIN_SOUND_S, times[-1][1] + MIN_SOUND_S) > 0 else 0.0

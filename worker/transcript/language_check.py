@@ -1,7 +1,7 @@
-"""Compares the script of a text with the scripts of its expected language (pure).
+"""Compares the script (Latin, Chinese and so on) of a text with the scripts of its expected language. No I/O.
 
-A script does not distinguish English from French, or Cantonese from Mandarin. It reveals English text for Cantonese
-speech, the usual output of a recognizer that does not know the language.
+A script does not distinguish English from French, or Cantonese from Mandarin. But it reveals English text for Cantonese
+speech, which is the usual output of a recognizer that does not know the language.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Final
 
 from worker.language_codes import base_language
 
+# Scripts by language code. A script is the first word of the Unicode names of its letters.
 _HAN: Final = ("CJK",)
 _SCRIPTS: Final[dict[str, tuple[str, ...]]] = {
     **dict.fromkeys(("zh", "yue", "wuu", "nan", "hak", "lzh"), _HAN),
@@ -28,6 +29,7 @@ _SCRIPTS: Final[dict[str, tuple[str, ...]]] = {
     **{"pa": ("GURMUKHI", "ARABIC"), "si": ("SINHALA",), "th": ("THAI",), "lo": ("LAO",), "km": ("KHMER",)},
     **{"my": ("MYANMAR",), "ka": ("GEORGIAN",), "hy": ("ARMENIAN",), "am": ("ETHIOPIC",), "bo": ("TIBETAN",)},
 }
+# Codes of the languages in Latin script.
 _LATIN: Final = frozenset(
     (
         *("af", "az", "bs", "ca", "cs", "cy", "da", "de", "en", "es", "et", "eu", "fi", "fo", "fr", "gl", "ha", "haw"),
@@ -39,7 +41,7 @@ _LATIN: Final = frozenset(
 
 
 def language_fit(text: str, language: str) -> float | None:
-    """Share of the letters (0 to 1) that belong to a script of the language.
+    """Return the share of the letters (0 to 1) that belong to a script of the language.
 
     Returns None for a text without letters, and for a language with an unknown script.
     """
@@ -50,7 +52,7 @@ def language_fit(text: str, language: str) -> float | None:
     for character in text:
         script = _script(character)
         if script:
-            # A Chinese character carries about as much as a word of five letters.
+            # A Chinese character counts as five letters, because it carries about as much as a word of five letters.
             weight = 5 if script == "CJK" else 1
             letters += weight
             fitting += weight * (script in scripts)
@@ -63,7 +65,7 @@ def _scripts_of(language: str) -> tuple[str, ...] | None:
 
 @lru_cache(maxsize=8192)
 def _script(character: str) -> str:
-    """First word of a letter's Unicode name, which is its script; "" for other characters."""
+    """Return the script of a letter: the first word of its Unicode name. "" for characters that are not letters."""
     if not character.isalpha():
         return ""
     name = unicodedata.name(character, "")

@@ -1,8 +1,9 @@
-"""Merges the segments of all sections into one transcript (pure).
+"""Merges the segments of all sections of a source into one transcript. No I/O.
 
-Sections that are cut in a pause do not overlap: their segments follow each other. Sections that are cut in speech
-overlap: words before the handover come from the earlier section, words after it from the later one. A word that the
-two place on different sides of the handover appears once.
+If the cut between two sections is in a pause, they do not overlap, and their segments follow each other. If the cut is
+in speech, the sections overlap, and there is a handover, a time within the overlap: words before it are taken from the
+earlier section, words after it from the later one. If the two sections place a word on different sides of the handover,
+the word still appears exactly once.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ MIN_COMMON_LETTERS: Final = 4
 
 
 def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> list[Segment]:
-    """Return all segments in file order.
+    """Return all segments in the order of the file.
 
-    `handovers`: for each section that overlaps with the previous one, the file second from which its words count; None
-    for the others. The segments of a section may be in any order, because a second pass adds segments at the end."""
+    `handovers`: for each section that overlaps with the previous one, the file second from which its words are used;
+    None for the others. A section's segments may be in any order, because a second pass adds segments at the end."""
     sections: dict[int, list[Segment]] = {}
     for segment in segments:
         sections.setdefault(segment.section, []).append(segment)
@@ -43,7 +44,9 @@ def merge(segments: Iterable[Segment], handovers: Sequence[float | None]) -> lis
 def merge_channels(
     segments: Sequence[Segment], handovers: Sequence[float | None], channels: Sequence[range]
 ) -> list[Segment]:
-    """Merge each channel by itself, then sort all segments by time. `channels`: section numbers of each channel."""
+    """Merge the sections of each channel, then sort the segments of all channels by time.
+
+    `handovers`: see `merge`. `channels`: the section numbers of each channel."""
     if len(channels) == 1:
         return merge(segments, handovers)
     each = (merge((s for s in segments if s.section in sections), handovers) for sections in channels)
@@ -51,7 +54,7 @@ def merge_channels(
 
 
 def _trimmed(segments: list[Segment]) -> list[Segment]:
-    """The segments, with estimated ends limited to the start of the next segment."""
+    """Return the segments, with estimated ends limited to the start of the next segment."""
     trimmed = []
     for segment, after in zip_longest(segments, segments[1:]):
         if segment.timing == "estimated" and after is not None and segment.start <= after.start < segment.end:
@@ -61,11 +64,13 @@ def _trimmed(segments: list[Segment]) -> list[Segment]:
 
 
 def _join(before: list[Segment], after: list[Segment], handover: float) -> tuple[list[Segment], list[Segment]]:
+    """Remove the duplicates from two overlapping lists of segments, `before` and `after` the handover."""
     if not _timed_around(before, handover) or not _timed_around(after, handover):
         return before, _without_repeated(before, after)
     left = [w for s in before for w in s.words]
     right = [w for s in after for w in s.words]
-    # Two sessions may place a word on different sides of the handover. Then both have it, or neither.
+    # Two sessions may place the same word on different sides of the handover. Then the rule by time would use the word
+    # of both sections (doubled) or of neither (missed).
     doubled = [
         r for r in right if handover <= _middle(r) <= handover + SAME_WORD_TOLERANCE_S
         and any(_same(r, w) for w in left if _middle(w) < handover)
@@ -91,11 +96,12 @@ def _middle(word: Word) -> float:
 
 
 def _same(one: Word, other: Word) -> bool:
+    """Whether two sessions recognized the same word at about the same time."""
     return letters(one.text) == letters(other.text) and abs(_middle(one) - _middle(other)) <= SAME_WORD_TOLERANCE_S
 
 
 def _only_words(segments: list[Segment], words: Sequence[Word]) -> list[Segment]:
-    """The segments with only those of their words that are in `words`. Segments without word times stay unchanged."""
+    """Reduce the segments to those of their words that are in `words`. Segments without word times stay unchanged."""
     wanted = set(words)
     kept = []
     for segment in segments:
@@ -110,7 +116,10 @@ def _only_words(segments: list[Segment], words: Sequence[Word]) -> list[Segment]
 
 
 def _without_repeated(before: list[Segment], after: list[Segment]) -> list[Segment]:
-    """`after` without the text that also ends `before`. Without word times, only equal text shows an overlap."""
+    """Return `after` without the text at its start that equals the end of `before`.
+
+    This is for segments without word times: only equal text shows the overlap."""
+    # The overlap is short, so only three segments of each side are compared. The longest common text is removed.
     known = "".join(letters(s.text) for s in before[-3:])
     again = "".join(letters(s.text) for s in after[:3])
     common = next(
@@ -119,7 +128,7 @@ def _without_repeated(before: list[Segment], after: list[Segment]) -> list[Segme
     kept = []
     for segment in after:
         count = len(letters(segment.text))
-        if common >= count > 0:
+        if common >= count > 0:  # all of this segment is repeated
             common -= count
             continue
         if common:

@@ -1,4 +1,4 @@
-"""The transcript document: written as JSON, and the input of every output format.
+"""The transcript document, which is written as JSON and from which all output formats are made.
 
 All times are seconds from the start of the source file. `Transcript.model_json_schema()` is the JSON Schema.
 """
@@ -12,14 +12,16 @@ from pydantic.dataclasses import dataclass
 
 SCHEMA_VERSION = 1
 MIN_MISSING_S = 1.0
-"""Minimum seconds of speech without text that count as missing; shorter speech gives a warning."""
+"""At least this many seconds of speech without text make the transcript incomplete. Shorter speech only causes a
+warning."""
 
 
 class _Value(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-# Ten hours of speech have tens of thousands of words: with slots, a word takes a third of the memory of a model.
+# A dataclass and not a model, because ten hours of speech have tens of thousands of words: with slots, a word takes a
+# third of the memory.
 @dataclass(frozen=True, slots=True, config=ConfigDict(extra="ignore"))
 class Word:
     """One recognized word with its times."""
@@ -31,7 +33,7 @@ class Word:
 
 
 class Segment(_Value):
-    """One commit of the service, without repeated text and in file time."""
+    """One commit (final text) of the service, without falsely repeated text, with times in the file."""
 
     text: str
     start: float = Field(description="seconds from the start of the file")
@@ -78,7 +80,7 @@ class SessionFacts(_Value):
 
 
 class Gap(_Value):
-    """A part of the source whose words are missing from the transcript, or may be."""
+    """A part of the source whose words are, or may be, missing from the transcript."""
 
     start: float = Field(description="seconds from the start of the file")
     end: float = Field(description="seconds from the start of the file")
@@ -95,7 +97,7 @@ class TimeRange(_Value):
 
 
 class UnansweredSound(_Value):
-    """Sound for which the service gave no text."""
+    """A part of the source with sound for which the service returned no text."""
 
     start: float = Field(description="seconds from the start of the file")
     end: float = Field(description="seconds from the start of the file")
@@ -111,12 +113,14 @@ class UnansweredSound(_Value):
 
     @property
     def likely_speech(self) -> bool:
-        """Whether the sound qualifies for a second session."""
+        """Whether the sound is worth streaming a second time, or was streamed again already."""
         return self.sound != "noise" or self.sessions > 1
 
     @property
     def missing(self) -> bool:
-        """Whether the sound makes the job incomplete: speech that is too long for a misclassified breath."""
+        """Whether the sound makes the transcript incomplete.
+
+        It does if it is speech of at least MIN_MISSING_S; the detector may mistake a breath for shorter speech."""
         return self.sound == "speech" and self.seconds >= MIN_MISSING_S
 
 
@@ -129,7 +133,9 @@ class SilenceSavings(_Value):
 
 
 class SectionFacts(_Value):
-    """One section of the source and the progress of each step, in samples at the wire rate from the file's start."""
+    """One section of the source and how far each step of its transcription got.
+
+    Positions are samples from the start of the file, at the sample rate of the sent audio."""
 
     start: int
     end: int
@@ -156,7 +162,7 @@ class ChannelFacts(_Value):
 
 
 class Coverage(_Value):
-    """Accounts for every sample of the source. In seconds, except the sections."""
+    """Lists which parts of the source were sent, skipped or missed. All times are seconds, except in `sections`."""
 
     duration: float = Field(description="length of the source")
     sent: float = Field(description="audio that was sent, the sum of all channels")
@@ -239,5 +245,5 @@ class Transcript(_Value):
 
     @property
     def session_failure(self) -> str | None:
-        """The reason if audio is missing because sessions failed and the retries were used up, or None."""
+        """The reason why sessions failed, if audio is missing because no retry of them succeeded; else None."""
         return next((gap.reason for gap in self.coverage.missing if gap.reason in self.failures), None)

@@ -1,10 +1,10 @@
-"""Assesses the reliability of a finished transcript: figures, and the reasons for a review (pure).
+"""Assesses the reliability of a finished transcript: figures, and reasons why a person should review it. No I/O.
 
-A transcript can be complete and wrong: speech in a language the recognizer does not know becomes invented text, music
-becomes invented lyrics, a recognizer in a loop writes one sentence twenty times. Each shows in the text or in its
-confidence. The limits below were set on real recordings of English, Mandarin and Cantonese speech, telephone calls,
-meetings and noise: right transcripts have a mean confidence of at least 0.69, English text that a recognizer invented
-for Chinese speech at most 0.58, or it loops.
+A transcript can be complete and wrong: speech in a language that the recognizer does not know becomes invented text,
+music becomes invented lyrics, and a recognizer in a loop writes one sentence twenty times. All of these errors show in
+the text or in its confidence. The limits below were set with real recordings of English, Mandarin and Cantonese speech,
+telephone calls, meetings and noise. Correct transcripts of them have a mean confidence of at least 0.69. English text
+that a recognizer invented for Chinese speech has at most 0.58, or it repeats itself.
 """
 
 from __future__ import annotations
@@ -24,36 +24,44 @@ from worker.transcript.recognizer_loops import NONE, Repetition, repetition, tok
 MIN_CONFIDENCE: Final = 0.63
 """Mean confidence below which a transcript is likely to be wrong."""
 MIN_CONFIDENCE_FEW: Final = 0.45
-"""The same for a text of fewer than FEW_WORDS words, where one odd name lowers the mean."""
+"""Like MIN_CONFIDENCE, for a text of fewer than FEW_WORDS words, in which a single unusual name lowers the mean."""
 FEW_WORDS: Final = 4
 LOW_PERCENTILE: Final = 10
+"""Percentile of the word confidences that `Quality.confidence_low` reports."""
 WINDOW_WORDS: Final = 25
-"""Number of consecutive words whose mean confidence is checked, so that ten bad minutes in a good hour are found."""
+"""Number of consecutive words whose mean confidence is checked, to find ten bad minutes in a good hour."""
 MIN_WINDOW_CONFIDENCE: Final = 0.5
+"""Mean confidence of WINDOW_WORDS words below which their time counts as time of low confidence."""
 MIN_LOW_SHARE: Final = 0.05
 MIN_LOW_S: Final = 20.0
-"""A review needs this many seconds of low confidence, or MIN_LOW_SHARE of the spoken time if that is less."""
+"""A transcript is flagged for review only if at least this many seconds of it have low confidence, or MIN_LOW_SHARE of
+the spoken time if that is less."""
 MIN_UNANSWERED_S: Final = 2.0
+"""Seconds of sound without text from which a transcript is flagged for review."""
 MIN_LOOP_SHARE: Final = 0.02
 MIN_LOOP_TIMES: Final = 8
-"""A loop is a reason with this share of the text or this many repetitions; a chorus in an hour of talk is not."""
+"""A transcript is flagged for review if loops are at least MIN_LOOP_SHARE of its text, or if a loop has at least this
+many repetitions. A chorus in an hour of talk is not flagged."""
 MAX_WORDS_PER_S: Final = 7.0
+"""Words a second above which text is likely to be doubled or invented."""
 MAX_CHARACTERS_PER_S: Final = 14.0
-"""Chinese, Japanese or Korean characters a second; fast Cantonese has 7."""
+"""Like MAX_WORDS_PER_S, in characters of mostly Chinese, Japanese or Korean text. Fast Cantonese has 7 a second."""
 MIN_PACE_S: Final = 5.0
-"""Seconds of segments below which the pace is not evaluated."""
+"""The pace of the speech is not evaluated if the segments are shorter than this in total."""
 MIN_LANGUAGE_FIT: Final = 0.35
-"""Minimum share of letters in the language's script. Hong Kong speech contains much English."""
+"""Minimum share of letters in the language's script. It is low because Hong Kong speech contains much English."""
 MIN_FIT_LETTERS: Final = 12
+"""The script is not evaluated in a text with fewer letters."""
 MIN_SPEECH_SHARE: Final = 0.2
-"""Minimum share of the time under the text in which the speech detector finds speech."""
+"""Minimum share of the checked time of the segments in which the speech detector finds speech."""
 MIN_TRUSTED_CONFIDENCE: Final = 0.85
-"""Mean confidence above which text counts as speech without a check by the detector."""
+"""From this mean confidence on, the audio of the text is not checked by the speech detector."""
 MIN_UNKNOWN_S: Final = 15.0
-"""Seconds of text without confidence from which a detector checks the audio."""
+"""If the service gives no confidences, the audio is checked only if the segments have at least this many seconds."""
 SAMPLED_SEGMENTS: Final = 4
+"""Number of segments, the longest ones, whose audio is checked."""
 MAX_SAMPLE_S: Final = 8.0
-"""Maximum seconds of each sampled segment that a detector checks."""
+"""Maximum seconds of each of these segments that the speech detector checks."""
 _CJK: Final = re.compile(r"[㐀-鿿぀-ヿ가-힯\U00020000-\U0003ffff]")
 _NUMBER: Final = re.compile(
     r"\W*(?:\d[\d,.:%-]*|zero|oh|one|two|three|four|five|six|seven|eight|nine|ten|hundred|thousand"
@@ -65,22 +73,22 @@ Code = Literal["missing", "no_text", "low_confidence", "language", "repetition",
 
 @dataclass(frozen=True, slots=True)
 class QualityInputs:
-    """Facts about the job and its audio that the text does not show."""
+    """Facts about the job and its audio that cannot be seen in the text."""
 
     language: str | None = None
     """Language that the job requested, or None if it requested none."""
     detected: str | None = None
-    """Language the service named."""
+    """Language that the service detected, or None if it named none."""
     unanswered_s: float = 0.0
     """Seconds of sound without text from the service."""
     speech_share: float | None = None
-    """Share of the time under the text in which a speech detector finds speech (0 to 1), or None if not checked."""
+    """Share of the checked time of the segments in which a detector finds speech (0 to 1), or None if not checked."""
     channels: str | None = None
-    """The reason why the mix of the channels is not reliable, if any."""
+    """Why the mix of the channels is not reliable, or None if it is."""
 
 
 def assess(segments: Sequence[Segment], coverage: Coverage, inputs: QualityInputs) -> Quality:
-    """The quality of a finished transcript; `segments` in the order of the file."""
+    """Compute the quality of a finished transcript. `segments` must be in the order of the file."""
     spoken = [segment for segment in segments if segment.text]
     words = [word for segment in spoken for word in segment.words]
     text = "\n".join(segment.text for segment in spoken)
@@ -114,10 +122,11 @@ def assess(segments: Sequence[Segment], coverage: Coverage, inputs: QualityInput
 
 
 def ranges_to_check(segments: Sequence[Segment]) -> list[tuple[int, float, float]]:
-    """A sample of the time under the text for a speech detector to check, as (section, start, end) in file seconds.
+    """Select ranges of the segments' audio in which a speech detector should check that there is speech.
 
-    Empty if the recognizer was confident: text that is invented for music or noise has a low confidence. If the service
-    gives no confidence, short texts are not checked, to save the cost.
+    Returns (section, start, end) for each range, in file seconds. The list is empty if the recognizer was confident,
+    because text that is invented for music or noise has a low confidence. If the service gives no confidences, short
+    texts are not checked, to save the cost.
     """
     spoken = [segment for segment in segments if segment.text and segment.end > segment.start]
     confidences = _confidences([word for segment in spoken for word in segment.words])
@@ -134,9 +143,9 @@ def ranges_to_check(segments: Sequence[Segment]) -> list[tuple[int, float, float
 
 
 def _confidences(words: Sequence[Word]) -> list[float]:
-    """Confidences of all words except numbers.
+    """Return the confidences of all words except numbers.
 
-    `nine` and `9` compete for the same sound, so even correct numbers have a low confidence."""
+    Numbers have a low confidence even if they are correct, because `nine` and `9` compete for the same sound."""
     return [word.confidence for word in words if word.confidence is not None and not _NUMBER.fullmatch(word.text)]
 
 
@@ -175,11 +184,12 @@ def _low_confidence(words: Sequence[Word], confidences: Sequence[float], seconds
 
 
 def _low_ranges(words: Sequence[Word]) -> list[tuple[float, float]]:
-    """Ranges of file seconds in which WINDOW_WORDS consecutive words have a low mean confidence."""
+    """Return the ranges of file seconds in which WINDOW_WORDS consecutive words have a low mean confidence."""
     known = [word for word in words if word.confidence is not None and not _NUMBER.fullmatch(word.text)]
     if len(known) < 2 * WINDOW_WORDS:  # a shorter text is judged as a whole
         return []
     values = np.array([word.confidence for word in known], dtype=np.float64)
+    # The mean of each window, from a running sum.
     sums = np.cumsum(np.concatenate([[0.0], values]))
     means = (sums[WINDOW_WORDS:] - sums[:-WINDOW_WORDS]) / WINDOW_WORDS
     ranges: list[tuple[float, float]] = []
@@ -212,7 +222,9 @@ def _wrong_language(text: str, fit: float | None, inputs: QualityInputs) -> Revi
 
 
 def _worst_loop(segments: Sequence[Segment]) -> Repetition:
-    """The worst loop within one channel: two people who say the same are not a loop."""
+    """Return the loops of the channel in which they are the largest share of the text.
+
+    Each channel is searched by itself, because two people who say the same are not a loop."""
     channels: dict[str | None, list[str]] = {}
     for segment in segments:
         channels.setdefault(segment.channel, []).extend(tokens_of(segment.text))

@@ -1,6 +1,7 @@
-"""Removes text that a resumed session commits again, for commits without word times (pure).
+"""Removes text that a resumed session commits again, for commits without word times. No I/O.
 
-With word times, the times show which words are repeated; without them, only the text does.
+A resumed session starts before the end of the committed audio. With word times, the times show which words it repeats.
+Without them, only the text can show it.
 """
 
 from __future__ import annotations
@@ -12,27 +13,30 @@ from worker.transcript.model import Word
 
 
 class OverlapFilter:
-    """Remembers the text committed since the last known position, and removes it from the commits of a new session."""
+    """Removes text from the commits of a new session that earlier sessions already committed.
+
+    It stores the text of the commits since the last one whose position in the file is known."""
 
     def __init__(self) -> None:
-        self._known = ""  # letters and digits only
-        self._expected = ""
+        self._known = ""  # stored text, letters and digits only
+        self._expected = ""  # the part of the stored text that the current session has yet to repeat
 
     def remember(self, text: str) -> None:
         """Add the text of a commit whose position in the file is not known."""
         self._known += letters(text)
 
     def forget(self) -> None:
-        """Forget all text: a commit with a known position followed it, so it will not be sent again."""
+        """Discard the stored text. Call this after a commit with a known position: its audio will not be sent again."""
         self._known = ""
 
     def begin(self, *, again: bool) -> None:
-        """Call at the start of a session. `again`: it starts at the last known position, so all remembered text will
-        be committed again."""
+        """Prepare for the commits of a new session.
+
+        `again`: the session starts at the last known position, so it will commit all stored text again."""
         self._expected = self._known if again else ""
 
     def new_text(self, text: str) -> str:
-        """`text` without the part that was committed before; "" if no part is new."""
+        """Return `text` without the part that was committed before; "" if no part of it is new."""
         heard, expected = letters(text), self._expected
         if not expected:
             return text
@@ -45,12 +49,12 @@ class OverlapFilter:
         return text_after(text, len(expected))
 
     def new_words(self, words: Sequence[Word]) -> list[Word]:
-        """The same for words: the words from the first new one on."""
+        """Return the words that were not committed before: those from the first new word on."""
         if not self._expected:
             return list(words)
         rest = letters(self.new_text(" ".join(word.text for word in words)))
         fresh: list[Word] = []
-        # From the end, because the new text is a suffix of the words.
+        # Backwards, because the new text is at the end of the words.
         for word in reversed(words):
             if not rest:
                 break
@@ -60,9 +64,10 @@ class OverlapFilter:
 
 
 def text_of_words(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str:
-    """The part of a commit's text for the `kept` words among its `words`.
+    """Return the part of a commit's text that belongs to the `kept` ones of its `words`.
 
-    For consecutive words it is the original text with its punctuation, otherwise the words joined by spaces."""
+    If the kept words are consecutive, it is that part of the original text, with its punctuation; otherwise it is the
+    kept words joined by spaces."""
     first = next((i for i, word in enumerate(words) if word == kept[0]), 0) if kept else 0
     last = first + len(kept)
     plain = " ".join(w.text for w in kept)
@@ -79,7 +84,7 @@ def text_of_words(text: str, words: Sequence[Word], kept: Sequence[Word]) -> str
 
 
 def text_after(text: str, count: int) -> str:
-    """The text after its first `count` letters and digits, without the punctuation at that place."""
+    """Return the text after its first `count` letters and digits, without the punctuation that follows them."""
     for index, character in enumerate(text):
         if character.isalnum():
             if not count:

@@ -1,6 +1,7 @@
-"""Removes the surrounding text from the text of a second pass (pure).
+"""Removes text that is already known from the text of a second pass. No I/O.
 
-A second pass streams a part of the source again, with some audio around it that already has text.
+A second pass streams a part of the source again for which the service gave no text. Some audio before and after the
+part is streamed with it, and the text of that audio is known from the first pass.
 """
 
 from __future__ import annotations
@@ -17,15 +18,16 @@ from worker.transcript.resume_overlap import text_of_words
 SAME_WORD_TOLERANCE_S: Final = 0.4
 """Maximum distance between the middles of the same word in two sessions."""
 MAX_DUPLICATE_DISTANCE_S: Final = 2.0
-"""Text further away than this is not a duplicate."""
+"""Known text that is further away from the streamed part than this is not compared."""
 MIN_SAME_TEXT_SHARE: Final = 0.6
-"""Minimum share of the words of a text, in order, that a known text contains. Two transcripts differ in a few words."""
+"""A text counts as known if known text contains at least this share of its words in the same order. It is below 1
+because two transcripts of the same speech differ in a few words."""
 MAX_WORDS: Final = 400
-"""Maximum number of compared words. A commit of 36 s has 150; a hostile one must not block the event loop."""
+"""Maximum number of compared words, so that a malicious text cannot block the event loop. A commit of 36 s has 150."""
 ORDER_STEP_S: Final = 0.001
-"""Distance between the starts of two segments whose order is known but not their times."""
+"""Difference between the starts of two segments if their order is known but their times are not."""
 MIN_SINGLE_WORD_LETTERS: Final = 4
-"""A single word with fewer letters is not evidence."""
+"""A single equal word with fewer letters is not evidence that text is repeated."""
 
 _TOKEN: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]|[^\\W_]+")
 
@@ -33,10 +35,11 @@ _TOKEN: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\
 def new_part(
     segment: Segment, known: Sequence[Segment], start_s: float, end_s: float, *, paced: bool
 ) -> Segment | None:
-    """The new part of `segment`, which a second pass over file seconds `start_s` to `end_s` committed.
+    """Return the part of `segment` that is new, or None if all of its text is known.
 
-    `known`: the other segments of the section, in order of time. `paced`: audio is sent in real time, so text without
-    times belongs to the end of its segment, not to its start. Returns None if all text is known.
+    `segment`: committed in a second pass over file seconds `start_s` to `end_s`. `known`: the other segments of the
+    section, in order of time. `paced`: audio is sent in real time, so the speech of a segment without word times is at
+    the end of its time range, not at its start.
     """
     if segment.words:
         return _timed(segment, known, start_s, end_s)
@@ -46,6 +49,7 @@ def new_part(
 
 
 def _timed(segment: Segment, known: Sequence[Segment], start_s: float, end_s: float) -> Segment | None:
+    """Return the new part of a segment with word times: words in the range that no known segment has."""
     around = [
         w
         for s in known
@@ -63,10 +67,10 @@ def _timed(segment: Segment, known: Sequence[Segment], start_s: float, end_s: fl
 
 
 def _untimed(segment: Segment, near: Sequence[Segment]) -> Segment | None:
-    """The new part of a segment without word times, found by its text alone.
+    """Return the new part of a segment without word times, found by its text alone. None if no part is new.
 
-    If the surrounding text contains most words of the segment, no part is new. If the surrounding text ends within the
-    segment, only the rest is new."""
+    If the text of the segments `near` it contains most of its words, no part is new. If its first words repeat the end
+    of the text near it, only the words after these are new."""
     places = list(_TOKEN.finditer(segment.text))
     text = [place[0].lower() for place in places[:MAX_WORDS]]
     said = [token.lower() for s in near for token in _TOKEN.findall(s.text)][-MAX_WORDS:]
@@ -78,8 +82,10 @@ def _untimed(segment: Segment, near: Sequence[Segment]) -> Segment | None:
 
 
 def _said_again(said: Sequence[str], text: Sequence[str]) -> int:
-    """Number of words at the start of `text` that are repeated: up to the place where the end of `said` matches."""
-    # The longest match first: a short one may be a common phrase elsewhere in the text.
+    """Return the number of words at the start of `text` that repeat the end of `said`, the known words.
+
+    The repeated words end where the last words of `said` occur in `text`."""
+    # Longer matches are tried first, because a short one may be a common phrase that occurs elsewhere in the text.
     for count in range(min(len(said), len(text)), 0, -1):
         for at in range(len(text) - count + 1):
             if text[at : at + count] == said[-count:] and _sure(said, text[: at + count], count):
@@ -88,22 +94,25 @@ def _said_again(said: Sequence[str], text: Sequence[str]) -> int:
 
 
 def _sure(said: Sequence[str], text: Sequence[str], count: int) -> bool:
-    """Whether all of `text` is known. Its last `count` words are equal to the last words of `said`."""
+    """Whether all of `text` repeats words of `said`, if its last `count` words equal the last words of `said`."""
     if count == len(text):
         return count > 1 or len(text[0]) >= MIN_SINGLE_WORD_LETTERS
     return count > 1 and _share(said[-2 * len(text) :], text) >= MIN_SAME_TEXT_SHARE
 
 
 def _share(said: Sequence[str], text: Sequence[str]) -> float:
-    """Share of the words of `text` (0 to 1) that `said` contains in the same order, two or more at a time."""
+    """Return the share of the words of `text` (0 to 1) that `said` contains in the same order.
+
+    Only runs of two or more equal words count, unless `text` is a single word."""
     blocks = SequenceMatcher(None, said, text, autojunk=False).get_matching_blocks()
     return sum(block.size for block in blocks if block.size > 1 or len(text) == 1) / max(1, len(text))
 
 
 def _in_order(segment: Segment, near: Sequence[Segment], start_s: float, *, paced: bool) -> Segment:
-    """The segment with a start that sorts it correctly among estimated segments, which may overlap with it."""
-    # In real time, text without times ends where its speech ends, so the new text comes before it. Above real time,
-    # its speech may be anywhere before, so the new text comes after it.
+    """Return the segment with a start that sorts it correctly among the segments `near` it, which have estimated times
+    and may overlap with it."""
+    # In real time, the estimated range of a known segment ends where its speech ends, so the new text comes before it.
+    # Above real time, the known speech may be anywhere before that end, so the new text comes after the segment.
     if paced:
         starts = [s.start for s in near if s.start >= start_s]
         start = max(start_s, min([segment.start, *(at - ORDER_STEP_S for at in starts)]))
@@ -117,4 +126,5 @@ def _middle(word: Word) -> float:
 
 
 def _same(one: Word, other: Word) -> bool:
+    """Whether two sessions recognized the same word at about the same time."""
     return letters(one.text) == letters(other.text) and abs(_middle(one) - _middle(other)) <= SAME_WORD_TOLERANCE_S

@@ -1,7 +1,8 @@
-"""Finds the parts of a section that have sound but no text (pure).
+"""Finds the parts of a section that have sound but no text. No I/O.
 
-A word with times covers the sound at its times, no matter when it arrives: at full speed all audio may be sent before
-the first text arrives. A commit without word times covers as much voiced audio as its text takes to say.
+A word with times explains the sound at its times. The time at which it arrives does not matter, because at full speed
+all audio may be sent before the first text arrives. A commit without word times explains as many seconds of voice as
+people need to say its text.
 """
 
 from __future__ import annotations
@@ -16,24 +17,26 @@ from worker.audio.voice_activity_history import VoiceActivityHistory
 from worker.transcript.model import Segment
 
 FAST_WORD_S: Final = 0.15
+"""Seconds of voice in a word of fast speech."""
 USUAL_WORD_S: Final = 0.35
+"""Seconds of voice in a word of usual speech. The average word of English has 0.3 s."""
 SLOW_WORD_S: Final = 0.5
-"""Voiced seconds of a word in fast, usual and slow speech. English has 0.3 on average."""
+"""Seconds of voice in a word of slow speech."""
 CHARACTER_WORDS: Final = 0.65
-"""Words that a Chinese, Japanese or Korean character counts as: Cantonese and Mandarin have 0.2 s a character."""
+"""A Chinese, Japanese or Korean character counts as this many words. Cantonese and Mandarin need 0.2 s a character."""
 UNTIMED_SLACK_S: Final = 1.0
-"""Additional voiced seconds that text without times covers: breath and noise around it."""
+"""Text without times explains this many further seconds of voice: breath and noise around the speech."""
 MIN_GAP_S: Final = 0.8
-"""A shorter gap between words is a pause, even with sound in it."""
+"""A shorter gap between words counts as a pause, even if it contains sound."""
 MIN_VOICED_S: Final = 0.7
-"""Less sound than this in a gap is ignored: a cough, or the end of a word with a time that is too early."""
+"""Less sound than this in a gap is ignored. It may be a cough, or the end of a word whose end time is too early."""
 
 _WIDE: Final = re.compile("[\u3040-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]")
 
 
 @dataclass(frozen=True, slots=True)
 class UnansweredRange:
-    """A part of a section without text, in file seconds. `last`: no text of the section follows."""
+    """A part of a section without text, in file seconds. `last`: whether no text of the section follows it."""
 
     start: float
     end: float
@@ -41,7 +44,7 @@ class UnansweredRange:
 
 
 class _TextRange(NamedTuple):
-    """A part of a section with text, in file seconds. `unsure_s`: seconds by which the text may end earlier."""
+    """A part of a section with text, in file seconds. `unsure_s`: the text may end up to this many seconds earlier."""
 
     start: float
     end: float
@@ -51,10 +54,11 @@ class _TextRange(NamedTuple):
 def unanswered_ranges(
     segments: Iterable[Segment], start_s: float, end_s: float, voiced: VoiceActivityHistory, *, paced: bool
 ) -> list[UnansweredRange]:
-    """The parts of a section (file seconds `start_s` to `end_s`) without text but with enough sound to examine.
+    """Return the parts of a section (file seconds `start_s` to `end_s`) that have no text but enough sound to examine.
 
-    `paced`: audio is sent in real time, so a commit without times comes right after its speech.
+    `paced`: audio is sent in real time, so a commit without word times arrives right after its speech.
     """
+    # `at`: latest end of the text so far. `sure`: the second up to which this text extends even if it ends early.
     found, at, sure = [], start_s, start_s
     for answer in sorted(_text_ranges(segments, voiced, paced=paced)):
         if answer.start - at >= MIN_GAP_S:
@@ -69,14 +73,17 @@ def unanswered_ranges(
 def without_skipped(
     found: UnansweredRange, within: Callable[[float, float], Sequence[tuple[float, float]]]
 ) -> list[UnansweredRange]:
-    """The streamed parts of a range. `within` returns the streamed parts of a time range."""
+    """Return the streamed parts of a range, without skipped silence.
+
+    `within` returns the streamed parts between two file seconds."""
     return [UnansweredRange(start, end, found.last) for start, end in within(found.start, found.end)]
 
 
 def _text_ranges(segments: Iterable[Segment], voiced: VoiceActivityHistory, *, paced: bool) -> Iterator[_TextRange]:
     for untimed, group in groupby(segments, lambda s: not s.words and s.timing == "estimated" and s.committed):
         if untimed and not paced:
-            # All audio may have been sent before the first of these segments arrived, so only their sum is known.
+            # All audio may have been sent before the first of these segments arrived, so the end of each is unknown.
+            # Only the total length of their texts can be compared with the sound.
             together = list(group)
             start_s, end_s = together[0].start, max(s.end for s in together)
             yield _from_start([s.text for s in together], start_s, end_s, voiced)
@@ -91,7 +98,9 @@ def _text_ranges(segments: Iterable[Segment], voiced: VoiceActivityHistory, *, p
 
 
 def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: VoiceActivityHistory) -> _TextRange:
-    """The range from `start_s` that the texts take to say at usual speed."""
+    """Return the range that starts at `start_s` and has enough voice to say the texts at usual speed.
+
+    With fast speech the texts would end earlier, by up to `unsure_s`."""
     shares, words = list(voiced.shares(start_s, end_s)), sum(word_count(text) for text in texts)
     until_s = start_s + _reach(shares, words * USUAL_WORD_S + UNTIMED_SLACK_S)
     if until_s >= end_s:
@@ -101,16 +110,18 @@ def _from_start(texts: Sequence[str], start_s: float, end_s: float, voiced: Voic
 
 
 def _to_end(segment: Segment, voiced: VoiceActivityHistory) -> _TextRange:
-    """The range before the end of a segment that its text takes to say slowly.
+    """Return the range up to the end of a segment that has enough voice to say its text slowly.
 
-    At real-time pace a commit arrives right after its speech, so the text is at the end."""
+    When audio is sent in real time, a commit arrives right after its speech, so the speech is at the end."""
     shares = list(voiced.shares(segment.start, segment.end))
     length_s = _reach(shares[::-1], word_count(segment.text) * SLOW_WORD_S + UNTIMED_SLACK_S)
     return _TextRange(max(segment.start, segment.end - length_s), segment.end)
 
 
 def _reach(shares: Sequence[float], budget_s: float) -> float:
-    """Seconds from the start of `shares` until more than `budget_s` seconds are voiced."""
+    """Return the seconds from the start of `shares` until more than `budget_s` seconds of voice have passed.
+
+    `shares`: seconds of voice in each step of VoiceActivityHistory.STEP_S."""
     used_s = 0.0
     for count, share in enumerate(shares):
         used_s += share
@@ -120,7 +131,7 @@ def _reach(shares: Sequence[float], budget_s: float) -> float:
 
 
 def word_count(text: str) -> float:
-    """The length of a text in words. A character of a language without spaces counts as CHARACTER_WORDS."""
+    """Return the length of a text in words. A Chinese, Japanese or Korean character counts as CHARACTER_WORDS."""
     wide = sum(_is_wide(c) for c in text)
     plain = "".join(" " if _is_wide(c) else c for c in text)
     return wide * CHARACTER_WORDS + sum(any(c.isalnum() for c in word) for word in plain.split())

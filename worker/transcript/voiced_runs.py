@@ -1,4 +1,4 @@
-"""The runs of voice activity in a session, in session seconds (pure)."""
+"""Computes the runs of sound (uninterrupted voice activity) in a session, in session seconds. No I/O."""
 
 from __future__ import annotations
 
@@ -10,33 +10,36 @@ from worker.audio.voice_activity import VoiceActivityMap
 from worker.session_timeline import Timeline
 
 MAX_RESIDUE_S: Final = 0.15
-"""Sound up to this long after the last word of a commit still belongs to the word, because word ends are inexact."""
+"""A run of sound up to this long, at the end of the previous commit, still belongs to the last word of that commit,
+because word ends are inexact."""
 
 
 class VoicedRuns:
-    """Runs of sound in session seconds, sorted and disjoint. False if there are none."""
+    """Runs of sound in session seconds, in rising order and without overlaps. An object without runs is false."""
 
     def __init__(self, runs: list[tuple[float, float]], *, cut: bool = False, noisy: bool = False) -> None:
-        """`cut`: the first run began before the examined audio. `noisy`: the runs were found above background noise, so
-        some may be bursts of noise."""
+        """`cut`: whether the first run began before the examined audio. `noisy`: whether there is background noise, so
+        that some of the runs may be bursts of noise."""
         self.runs = runs
         self.noisy = noisy
         self.starts = [start for start, _ in runs]
         self.ends = [end for _, end in runs]
+        # The starts that are real onsets of sound: a run that is cut begins earlier than its start says.
         self.onsets = self.starts[1:] if cut else self.starts
+        # Running sum: seconds of sound before each run.
         self._before = [0.0, *accumulate(end - start for start, end in runs)]
 
     def __bool__(self) -> bool:
         return bool(self.runs)
 
     def voiced_s(self, from_s: float, to_s: float) -> float:
-        """Seconds of sound between two session seconds."""
+        """Return the seconds of sound between two session seconds."""
         return self._until(to_s) - self._until(from_s) if to_s > from_s else 0.0
 
     def pause_s(self, after_s: float, min_s: float) -> float:
-        """Session second at which the first pause of at least `min_s` seconds after `after_s` begins.
+        """Return the session second at which the first pause of at least `min_s` seconds after `after_s` begins.
 
-        Without such a pause, the end of the last sound."""
+        If there is no such pause, it is the end of the last run."""
         at = after_s
         for start, end in self.runs[bisect_right(self.ends, after_s) :]:
             if start - at >= min_s:
@@ -45,6 +48,7 @@ class VoicedRuns:
         return at
 
     def _until(self, at_s: float) -> float:
+        """Return the seconds of sound before session second `at_s`."""
         index = bisect_right(self.starts, at_s)
         if not index:
             return 0.0
@@ -52,27 +56,27 @@ class VoicedRuns:
 
 
 class CommitAudio(NamedTuple):
-    """The audio that a commit can cover. Times are session seconds."""
+    """The audio in which the words of a commit may have been spoken. Times are session seconds."""
 
     sound: VoicedRuns
     """The sound from `after_s` to `sent_s`."""
     after_s: float
-    """End of the previous commit."""
+    """End of the last word of the previous commit; 0 if the commit may repeat audio of an earlier session."""
     sent_s: float
-    """End of the audio that was sent before the commit arrived."""
+    """End of the audio that was sent before the commit arrived, or start of the next commit if that is known."""
     bounded: bool
-    """Whether audio is sent in real time. Then no audio after `sent_s` was sent, and little before it belongs to later
-    commits."""
+    """Whether audio is sent in real time. Then little of the audio before `sent_s` belongs to later commits."""
 
 
 def session_voiced_runs(voice: VoiceActivityMap, timeline: Timeline, from_s: float, to_s: float) -> VoicedRuns:
-    """The sound between two session seconds.
+    """Return the runs of sound between two session seconds.
 
-    A short sound at `from_s` is the rest of the previous word and is left out. Runs are joined across skipped audio."""
+    A short run at `from_s` is omitted, because it is the rest of the previous word. Runs before and after audio that
+    was not streamed are joined if they touch in session time."""
     runs: list[tuple[float, float]] = []
     noisy = False
     for session_s, file_s, length_s in timeline.pieces_s(from_s, to_s):
-        # Above background noise if there is any. Different runs show that noise was removed.
+        # `foreground_s` leaves out steady background noise, `runs_s` does not: a difference shows that there is noise.
         found = voice.foreground_s(file_s, file_s + length_s)
         noisy = noisy or found != voice.runs_s(file_s, file_s + length_s)
         for start, end in found:

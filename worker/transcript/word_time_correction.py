@@ -1,8 +1,9 @@
-"""Detects the form and the delay of the word times of one session, and corrects them (pure).
+"""Corrects the word times of one session: detects their unit, their origin and their delay. No I/O.
 
-Word times should be seconds from the first audio of the session. Services also send other forms: a delay that grows
-with each commit (drift), a constant delay, times from the start of the segment, or milliseconds. The sent audio shows
-which form it is: words are within sound, and a commit begins and ends with sound. Times that fit stay unchanged.
+Word times should be seconds from the first audio of the session. Services also send times with a delay that grows with
+each commit (drift) or is constant, times from the start of the segment, and milliseconds. Several conversions are tried
+on the times of a commit, and the sent audio shows which is right: then words are within sound, and the commit begins
+and ends together with sound. Times that match the sound as they are do not change.
 """
 
 from __future__ import annotations
@@ -21,36 +22,39 @@ from worker.transcript.voiced_runs import CommitAudio, VoicedRuns
 UNITS_S: Final = (1.0, 1e-3, 1e-6, 1e-9, 1e-7, 1e-2)
 """Seconds per unit of the service's times, in order of likelihood."""
 MEDIAN_WORD_RANGE_S: Final = (0.01, 5.0)
-"""Plausible range of the median word length of a commit."""
+"""Plausible range of the median word duration in a commit."""
 MAX_EDGE_ERROR_S: Final = 0.02
-"""Maximum distance between the edges of a word and of its sound. The resolution of the sound is 10 ms."""
+"""Maximum distance between the start or end of a word and that of its sound, which is measured in steps of 10 ms."""
 MIN_SHIFT_S: Final = 0.02
-"""Times with a smaller error count as exact."""
+"""Two shifts that differ by less than this count as equal."""
 SEARCH_RADIUS_S: Final = 0.45
-"""Maximum difference from the expected shift in a search for drift. Beyond it, the next word would fit as well."""
+"""A drift is searched up to this far from the expected shift. Further away, the sound of the next word could match."""
 SURROUNDING_S: Final = 0.25
-"""Sound this close before the first word or after the last word counts against a conversion."""
+"""Sound within this time before the first word or after the last word of a commit increases the cost."""
 MAX_CERTAIN_COST: Final = 0.15
-"""Cost (see `_cost`) up to which a conversion is certain."""
+"""A conversion up to this cost (see `_cost`) is certain."""
 MAX_LIKELY_COST: Final = 0.25
-"""Cost up to which another form is accepted, and the advantage that it needs over the expected form."""
+"""A conversion with another unit or origin is accepted up to this cost, and only if its cost is lower than that of the
+expected conversion by at least this much."""
 MAX_ACCEPTED_COST: Final = 0.5
-"""Cost of the expected form above which other forms are tried."""
+"""If the cost of the expected conversion is higher, other units and origins are tried."""
 MAX_SILENT_SHARE: Final = 0.02
-"""Maximum share of the words' length that is silent in a noisy recording."""
+"""In a noisy recording, words match the sound if at most this share of their duration is silent."""
 MAX_OUTSIDE_S: Final = 0.5
-"""Times may be this far outside the sent audio, because word ends are inexact."""
+"""Times up to this far outside the sent audio are accepted, because word ends are inexact."""
 MAX_EARLY_START_S: Final = 2.0
-"""The time of a word that begins more than this before the audio of its commit is wrong."""
+"""The start of a word is wrong if it is more than this before the audio of its commit."""
 MAX_STEP_S: Final = 0.35
-"""Largest change of the shift from one commit to the next."""
+"""Maximum change of the shift from one commit to the next, in a drift."""
 
 TREND_COMMITS: Final = 4
-"""Number of similar steps in a row that are a drift, even if no single commit shows it."""
+"""If the delay changes by similar steps this many times in a row, it drifts, even if no single commit is certain."""
 MIN_TREND_STEP_S: Final = 0.05
+"""Minimum size of such a step."""
 MAX_TREND_SPREAD_S: Final = 0.05
+"""Maximum difference between the largest and the smallest of these steps."""
 MIN_RHYTHM_WORDS: Final = 3
-"""Minimum number of words whose rhythm distinguishes them from other words."""
+"""From this number of words on, the rhythm of a commit distinguishes it from other commits."""
 
 Times = list[tuple[float, float]]
 """Start and end of each word of a commit."""
@@ -70,23 +74,26 @@ class WordTimeCorrector:
     """Finds the conversion for the word times of each commit of one session."""
 
     def __init__(self) -> None:
-        # Whether times count from the start of a segment. It is None until a commit shows it.
+        # Whether times count from the start of their segment instead of the session. None until a commit shows it.
         self._relative: bool | None = None
-        self._commits = 0
-        # Commit number and measured shift, of commits whose words match the edges of the sound.
+        self._commits = 0  # number of commits so far
+        # Commit number and shift, of the latest commits whose shift is reliable.
         self._measured: deque[tuple[int, float]] = deque(maxlen=3)
-        # The same for commits whose words do not match the edges of the sound.
+        # Commit number and estimated lateness, of the latest commits in a row whose shift is not certain.
         self._trend: deque[tuple[int, float]] = deque(maxlen=TREND_COMMITS + 1)
+        # Lateness at the start of the first trend, which is an error of the estimate and not a delay.
         self._trend_base_s: float | None = None
 
     def conversion(self, times: Times, audio: CommitAudio, *, repeated_s: float | None = None) -> TimeConversion | None:
-        """Find the conversion of a commit's times, or return None if no known form explains them.
+        """Find the conversion of a commit's times, or return None if no conversion makes them plausible.
 
-        `repeated_s`: session second at which the earlier commits with the same text begin. Times inside those commits
-        more likely belong to a repetition than to another form. Call it once per commit, in order of arrival."""
+        `repeated_s`: session second at which earlier commits with the same text begin, or None without such commits.
+        Times within those commits are probably copied from them; a different unit or origin is less likely. Call this
+        method once per commit, in order of arrival."""
         sound, after_s, sent_s = audio.sound, audio.after_s, audio.sent_s
         self._commits += 1
-        # The expected form is tried first and accepted with a moderate fit, because most services use it.
+        # Seconds from the start of the session are tried first. A moderate cost is enough to accept them, because most
+        # services use them.
         near = self._follow_trend(times, self._near_expected(times, sound), sound)
         cost = _cost(convert(times, near), sound)
         inside = _mostly_inside(convert(times, near), after_s, sent_s)
@@ -100,7 +107,7 @@ class WordTimeCorrector:
             return near
         if far is not None and (not inside or _cost(convert(times, far), sound) < cost - MAX_LIKELY_COST):
             if far.unit == 1.0 and self._measured and self._follows(far.shift_s):
-                # The drift continued during commits that did not show it.
+                # A drift whose earlier commits were not certain has moved the shift out of the search radius.
                 self._measured.append((self._commits, far.shift_s))
             else:
                 self._relative = far.shift_s < -SEARCH_RADIUS_S
@@ -110,7 +117,9 @@ class WordTimeCorrector:
     # -- near the expected shift -----------------------------------------------------------------------------------
 
     def _near_expected(self, times: Times, sound: VoicedRuns) -> TimeConversion:
-        """The best shift near the expected shift, or the expected shift if the sound does not decide."""
+        """Return a conversion with the best shift near the expected shift or near 0.
+
+        It is the expected shift if the sound does not favour another one."""
         conversions = [TimeConversion(1.0, shift, certain=False) for shift in dict.fromkeys((self._expected_s(), 0.0))]
         best = min(conversions, key=lambda r: _cost(convert(times, r), sound))  # on a tie, the expected shift
         if not sound:
@@ -118,6 +127,7 @@ class WordTimeCorrector:
         cost = _cost(convert(times, best), sound)
         if _fits_noise(convert(times, best), sound):
             return best
+        # Replace it only by a shift that is clearly better and aligned with the edges of the sound.
         for base in conversions:
             for shift_s in _shifts(times, sound, base.shift_s):
                 conversion = _aligned(times, sound, TimeConversion(1.0, shift_s, certain=False))
@@ -130,7 +140,10 @@ class WordTimeCorrector:
         return exact if exact is not None and abs(exact.shift_s - best.shift_s) < MIN_SHIFT_S else best
 
     def _follow_trend(self, times: Times, near: TimeConversion, sound: VoicedRuns) -> TimeConversion:
-        """Follow the trend of several commits if `near` is uncertain because sound continues around the words."""
+        """Return a conversion by the trend of several commits, or `near` if it is certain or there is no trend.
+
+        A single commit is uncertain if sound continues around its words. Then a steady change of the delay over several
+        commits still shows a drift."""
         if near.certain:
             self._trend.clear()
             return near
@@ -138,6 +151,7 @@ class WordTimeCorrector:
         if late_s is None:
             return near
         self._trend.append((self._commits, late_s))
+        # Change of the lateness per commit.
         steps = [(b - a) / (n - m) for (m, a), (n, b) in pairwise(self._trend)]
         steady = len(steps) == TREND_COMMITS and max(steps) - min(steps) <= MAX_TREND_SPREAD_S
         if not steady or not all(MIN_TREND_STEP_S <= abs(step) <= MAX_STEP_S for step in steps):
@@ -149,7 +163,9 @@ class WordTimeCorrector:
         return TimeConversion(1.0, shift_s, certain=False)
 
     def _expected_s(self) -> float:
-        """The shift of this commit, extrapolated from the last two measured shifts."""
+        """Extrapolate the shift of this commit from the last two measured shifts.
+
+        Returns 0 if there are fewer shifts, or if they change too fast to be a drift."""
         if len(self._measured) < 2:
             return 0.0
         (first, begin_s), (last, end_s) = self._measured[-2], self._measured[-1]
@@ -157,6 +173,7 @@ class WordTimeCorrector:
         return end_s + step_s * (self._commits - last) if abs(step_s) <= MAX_STEP_S else 0.0
 
     def _follows(self, shift_s: float) -> bool:
+        """Whether a drift from the last measured shift can have reached `shift_s`."""
         number, last_s = self._measured[-1]
         return abs(shift_s - last_s) <= MAX_STEP_S * (self._commits - number)
 
@@ -164,10 +181,10 @@ class WordTimeCorrector:
         if sound and (conversion.certain or not (conversion.shift_s or self._trend_base_s)):
             self._measured.append((self._commits, conversion.shift_s))
 
-    # -- other forms of times --------------------------------------------------------------------------------------
+    # -- other units and origins -----------------------------------------------------------------------------------
 
     def _other_form(self, times: Times, sound: VoicedRuns, after_s: float, sent_s: float) -> TimeConversion | None:
-        """Find a conversion with another unit or another origin, or None if none fits."""
+        """Find a conversion with another unit or another origin, or return None if no conversion fits the sound."""
         found: list[tuple[float, TimeConversion]] = []
         for unit in UNITS_S:
             scaled = [(start * unit, end * unit) for start, end in times]
@@ -176,6 +193,8 @@ class WordTimeCorrector:
                 continue
             if length_s > sent_s - after_s + MAX_OUTSIDE_S:
                 continue
+            # First another unit with the start of the session as its origin, then any origin at which the first word
+            # begins with sound.
             whole = TimeConversion(unit, 0.0, certain=False)
             if unit != 1.0 and _mostly_inside(scaled, after_s, sent_s):
                 if not sound:
@@ -192,14 +211,17 @@ class WordTimeCorrector:
                 least = min(cost for cost, _ in found)
                 if found[0][1].shift_s == 0.0 and found[0][0] <= least + MAX_LIKELY_COST / 2:
                     return found[0][1]
-                # Commits arrive in order: of equally good fits, use the earliest sound without text.
+                # Commits arrive in order, so of about equal costs the earliest sound (the largest shift) is right.
                 return max((r for cost, r in found if cost <= least + MAX_EDGE_ERROR_S * 2), key=lambda r: r.shift_s)
         return None
 
     def _is_copy(
         self, placed: Times, far: TimeConversion | None, times: Times, audio: CommitAudio, repeated_s: float
     ) -> bool:
-        """Whether a repeated text carries the times of the commits it repeats, not its own times in another form."""
+        """Whether the times of a repeated text are copied from the commits that it repeats.
+
+        Otherwise they are its own times with another unit or origin. `placed`: the times after the expected conversion.
+        `far`: the best conversion with another unit or origin, or None."""
         sound = audio.sound
         moved = convert(times, far) if far is not None else []
         fits = (
@@ -207,7 +229,8 @@ class WordTimeCorrector:
             and abs(moved[0][0] - sound.onsets[0]) <= MAX_EDGE_ERROR_S
             and _cost(moved, sound) <= MAX_CERTAIN_COST / 2
         )
-        # Above real time, sound that was sent before this commit may belong to a later commit: only the rhythm decides.
+        # Above real time, this sound may belong to a later commit. Only words that match it in their rhythm are
+        # evidence, and a few words have no rhythm.
         if self._relative:
             return not (fits or audio.bounded)
         if not _mostly_inside(placed, repeated_s, audio.sent_s):
@@ -215,19 +238,23 @@ class WordTimeCorrector:
         return self._relative is False or not fits or (len(times) < MIN_RHYTHM_WORDS and not audio.bounded)
 
     def _starts(self, scaled: Times, sound: VoicedRuns) -> Iterator[float]:
+        """Yield the shifts that move the first word to an onset of sound. The number is limited to bound the work."""
         for onset in sound.onsets[:60]:
             yield scaled[0][0] - onset
 
 
 def repaired_times(words: Sequence[WireWord], audio: CommitAudio) -> tuple[Times, frozenset[int]] | None:
-    """Start and end of each word in the service's own form, or None if fewer than half of the words have usable times.
+    """Return start and end of each word as the service counts them, with missing and implausible times repaired.
 
-    Also returns the indices of the words whose times were derived from their neighbours."""
+    Also returns the indices of the words whose times were derived from their neighbours. Returns None if fewer than
+    half of the words have usable times."""
+    # If start and end of most words are exchanged, exchange them back.
     if 2 * sum(_is_reversed(w) for w in words) > len(words):
         words = [WireWord(w.text, w.end, w.start, w.confidence) for w in words]
-    known = [None if w.start == 0.0 and not w.end else w.start for w in words]  # 0 to 0 is not a time
+    known = [None if w.start == 0.0 and not w.end else w.start for w in words]  # 0 to 0 means that there is no time
     starts = _without_strays(known, audio.after_s - MAX_EARLY_START_S, audio.sent_s + MAX_OUTSIDE_S)
     good = _rising(starts)
+    # Starts that are mostly equal are not the times of words.
     distinct = {starts[i] for i in good}
     if not good or len(good) * 2 < len(words) or (len(words) > 1 and len(distinct) * 2 <= len(good)):
         return None
@@ -245,7 +272,7 @@ def repaired_times(words: Sequence[WireWord], audio: CommitAudio) -> tuple[Times
 
 
 def with_filled_times(times: Times, missing: frozenset[int], audio: CommitAudio) -> Times:
-    """The session seconds of words, with each word in `missing` placed on the sound between its neighbours."""
+    """Return the times (session seconds) with each word in `missing` moved to the sound between its neighbours."""
     filled_in = list(times)
     for index in sorted(missing):
         if {index - 1, index + 1} & missing:
@@ -261,7 +288,9 @@ def with_filled_times(times: Times, missing: frozenset[int], audio: CommitAudio)
 
 
 def _without_strays(starts: list[float | None], from_s: float, to_s: float) -> list[float | None]:
-    """Replace starts outside the audio by None if most starts are inside; otherwise all have another form and stay."""
+    """If most starts are within the audio (`from_s` to `to_s`), replace the other ones by None.
+
+    If most starts are outside, the times have another unit or origin, and all starts are returned unchanged."""
     inside = [start is not None and from_s <= start <= to_s for start in starts]
     if sum(inside) * 2 <= len(starts):
         return starts
@@ -269,11 +298,15 @@ def _without_strays(starts: list[float | None], from_s: float, to_s: float) -> l
 
 
 def _is_reversed(word: WireWord) -> bool:
+    """Whether the end of a word is before its start, as if the service had exchanged them."""
     return word.start is not None and word.end is not None and 0.0 < word.end < word.start
 
 
 def _rising(starts: Sequence[float | None]) -> list[int]:
-    """Indices of the longest rising subsequence: only a start that breaks the order is wrong, not its neighbours."""
+    """Return the indices of the longest rising subsequence of the starts.
+
+    So only a start that breaks the order is left out, and not its neighbours too."""
+    # For each length: the subsequence of this length that ends with the lowest start, and this start.
     best: list[list[int]] = []
     tails: list[float] = []
     for index, start in enumerate(starts):
@@ -286,7 +319,7 @@ def _rising(starts: Sequence[float | None]) -> list[int]:
 
 
 def convert(times: Times, conversion: TimeConversion) -> Times:
-    """Session seconds of times in the service's form."""
+    """Convert times of the service to session seconds."""
     unit, shift_s = conversion.unit, conversion.shift_s
     return [(start * unit - shift_s, end * unit - shift_s) for start, end in times]
 
@@ -303,10 +336,10 @@ def _mostly_inside(times: Times, after_s: float, sent_s: float) -> bool:
 
 
 def _cost(times: Times, sound: VoicedRuns) -> float:
-    """How badly times and sound fit, as a share of the words' length (0 is a perfect fit).
+    """Return how badly times and sound match: the seconds of mismatch divided by the total duration of the words.
 
-    Counts silence within words, and sound right before the first word and right after the last word. Sound between
-    words is ignored, because recognizers shorten words."""
+    A perfect match costs 0. Mismatch is silence within words, and sound right before the first word and right after the
+    last word. Sound between words does not count, because recognizers make words too short."""
     words = [(start, max(end, start + MAX_EDGE_ERROR_S)) for start, end in times]
     total_s = sum(end - start for start, end in words)
     silent_s = sum(end - start - sound.voiced_s(start, end) for start, end in words)
@@ -316,16 +349,15 @@ def _cost(times: Times, sound: VoicedRuns) -> float:
 
 
 def _fits_noise(times: Times, sound: VoicedRuns) -> bool:
-    """Whether the sound of a noisy recording covers all words.
-
-    Sound around the words may be a burst of noise, which is not a reason to move them."""
+    """Whether the recording is noisy and its sound covers (almost) all of the words.
+    Sound around the words may then be a burst of noise, which is not a reason to move the words."""
     words = [(start, max(end, start + MAX_EDGE_ERROR_S)) for start, end in times]
     silent_s = sum(end - start - sound.voiced_s(start, end) for start, end in words)
     return sound.noisy and silent_s <= MAX_SILENT_SHARE * sum(end - start for start, end in words)
 
 
 def _shifts(times: Times, sound: VoicedRuns, expected_s: float) -> Iterator[float]:
-    """Shifts near the expected shift that move the first start to an onset, or the last end to an end of the sound."""
+    """Yield shifts near the expected one that move the first word to an onset, or the last word to an end of sound."""
     first, last = times[0][0] - expected_s, times[-1][1] - expected_s
     for edge, edges in ((first, sound.onsets), (last, sound.ends)):
         for at in edges[bisect_left(edges, edge - SEARCH_RADIUS_S) : bisect_right(edges, edge + SEARCH_RADIUS_S)]:
@@ -333,22 +365,25 @@ def _shifts(times: Times, sound: VoicedRuns, expected_s: float) -> Iterator[floa
 
 
 def _aligned(times: Times, sound: VoicedRuns, conversion: TimeConversion) -> TimeConversion | None:
-    """Refine the shift, or return None unless the first start and the last end are both at an edge of the sound."""
+    """Return the conversion with a more exact shift.
+
+    Returns None if the first word does not begin at an onset of sound, or the last word does not end with sound."""
     placed = convert(times, conversion)
     starts = [d for start, _ in placed if (d := _to_edge(start, sound.onsets)) is not None]
     ends = [d for _, end in placed if (d := _to_edge(end, sound.ends)) is not None]
     first, last = _to_edge(placed[0][0], sound.onsets), _to_edge(placed[-1][1], sound.ends)
     if first is None or last is None or abs(first - last) > MAX_EDGE_ERROR_S * 1.5:
         return None
-    # Onsets are measured up to 10 ms too early, ends up to 10 ms too late: the mean of both is exact.
+    # Onsets are measured up to 10 ms too early and ends up to 10 ms too late, so these errors cancel out in the mean.
     off_s = (sum(starts) / len(starts) + sum(ends) / len(ends)) / 2
     return TimeConversion(conversion.unit, conversion.shift_s + off_s, certain=True)
 
 
 def _lateness(times: Times, sound: VoicedRuns, expected_s: float) -> float | None:
-    """Seconds by which a commit is late, or None if no sound is near its ends.
+    """Estimate the seconds by which the times of a commit are too late. None if no sound begins or ends nearby.
 
-    The mean of both ends is used, because sound around the words is about equally long before and after them."""
+    It is the mean of the errors of the first start and of the last end, because the sound around the words is about
+    equally long before and after them."""
     first, last = times[0][0] - expected_s, times[-1][1] - expected_s
     onset = min(sound.onsets, key=lambda at: abs(first - at), default=None)
     end = min(sound.ends, key=lambda at: abs(last - at), default=None)
@@ -358,7 +393,7 @@ def _lateness(times: Times, sound: VoicedRuns, expected_s: float) -> float | Non
 
 
 def _to_edge(at: float, edges: Sequence[float]) -> float | None:
-    """Signed seconds from the nearest edge to `at`, or None if no edge is near."""
+    """Return the signed seconds from the nearest of the sorted `edges` to `at`, or None if no edge is near."""
     index = bisect_left(edges, at)
     offs = [at - edge for edge in edges[max(0, index - 1) : index + 1]]
     nearest = min(offs, key=abs, default=None)

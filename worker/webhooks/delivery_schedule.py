@@ -1,9 +1,9 @@
-"""Delivers webhooks from the ledger's outbox. Every worker does this in the background.
+"""Delivers webhooks from the outbox in Redis. Every worker does this in the background.
 
-A failed attempt is repeated after STT_WEBHOOK_BACKOFF_S seconds, then after four times as many each time, up to
-MAX_BACKOFF_S; a Retry-After header of the receiver can lengthen the pause. After STT_WEBHOOK_ATTEMPTS, or when another
-attempt could only fail in the same way, the message becomes a dead letter: `stt-batch webhooks` lists it, and
-`stt-batch webhooks retry` sends it again.
+After a failed attempt the next one is made about STT_WEBHOOK_BACKOFF_S seconds later. Each further pause is four times
+as long, up to MAX_BACKOFF_S; a Retry-After header of the receiver can lengthen a pause. After STT_WEBHOOK_ATTEMPTS
+attempts, or when another attempt could only fail in the same way, the message becomes a dead letter:
+`stt-batch webhooks` lists it, and `stt-batch webhooks retry` sends it again.
 """
 
 from __future__ import annotations
@@ -25,20 +25,23 @@ from worker.webhooks.outbox import Message, Outbox
 
 logger = structlog.get_logger(__name__)
 POLL_S: Final = 1.0
-"""Seconds between two reads of an outbox without due messages, with a jitter of a third."""
+"""Mean seconds between two reads of the outbox while few messages are due; each pause is up to a third shorter or
+longer."""
 MAX_CONCURRENT: Final = 16
-"""Concurrent attempts in one process."""
+"""Maximum number of concurrent attempts in one process."""
 MAX_BACKOFF_S: Final = 6 * 3600.0
+"""Longest planned pause between two attempts, in seconds."""
 WARNING_INTERVAL_S: Final = 600.0
+"""Minimum seconds between two equal warnings in the log."""
 
 
 class WebhookDeliverer:
-    """Delivers due messages. Belongs to one event loop."""
+    """Delivers the messages of the outbox whose next attempt is due. Belongs to one event loop."""
 
     def __init__(
         self, settings: Settings, outbox: Outbox, sender: WebhookSender, clock: Callable[[], float] = time.time
     ) -> None:
-        """`clock`: seconds since 1970."""
+        """`clock`: returns the time in seconds since 1970, for the signed timestamp of each attempt."""
         self._settings = settings
         self._outbox = outbox
         self._sender = sender
@@ -46,13 +49,13 @@ class WebhookDeliverer:
         self._warned: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Deliver until cancelled."""
+        """Deliver messages until cancelled. Errors are logged and do not stop the delivery."""
         while True:
             tried = 0
             try:
                 tried = await self.once()
             except LedgerNewer as exc:
-                # Only newer workers can read the messages. This worker finishes its jobs and is then replaced.
+                # Only workers of a newer version can read the messages. This worker finishes its jobs meanwhile.
                 self._warn("webhooks are left to newer workers", error=str(exc))
             except LedgerUnavailable as exc:
                 self._warn("webhooks: Redis does not answer", error=str(exc))
@@ -62,7 +65,9 @@ class WebhookDeliverer:
                 await asyncio.sleep(jittered(POLL_S))
 
     async def once(self) -> int:
-        """Try the due messages, at most MAX_CONCURRENT. Returns their number. Raises LedgerUnavailable."""
+        """Make one attempt for each due message, for at most MAX_CONCURRENT messages. Returns their number.
+
+        Without STT_WEBHOOK_SECRET none is sent. Raises LedgerUnavailable and LedgerNewer."""
         await self._outbox.check_batches()
         if not self._sender.signs:
             if waiting := await self._outbox.waiting():
@@ -76,6 +81,7 @@ class WebhookDeliverer:
         return len(messages)
 
     async def _deliver(self, message: Message) -> None:
+        """Make one attempt, and record its result in the outbox."""
         log = logger.bind(message=message.id, subject=message.subject, to=message.to, attempt=message.attempts)
         if not message.body or message.url is None:
             result = SendResult(False, message.reason, final=True)
@@ -99,14 +105,15 @@ class WebhookDeliverer:
             await self._outbox.retry_later(message, pause_s, result.reason)
 
     def _warn(self, event: str, **facts: object) -> None:
-        """Log the same warning only once in WARNING_INTERVAL_S."""
+        """Log a warning, unless the same `event` was logged in the last WARNING_INTERVAL_S seconds."""
         if time.monotonic() - self._warned.get(event, float("-inf")) > WARNING_INTERVAL_S:
             self._warned[event] = time.monotonic()
             logger.warning(event, **facts)
 
 
 async def serve(settings: Settings) -> None:
-    """Deliver until cancelled. Raises SettingsError for a bad secret."""
+    """Deliver webhooks with a connection of its own until cancelled. Raises SettingsError for an invalid
+    STT_WEBHOOK_SECRET."""
     connection = RedisConnection(settings.redis_url)
     try:
         await WebhookDeliverer(settings, Outbox(settings, connection), WebhookSender(settings)).run()

@@ -1,12 +1,15 @@
 """Sends one signed webhook with HTTP POST.
 
-Headers and signature are those of Standard Webhooks 1.0.0 (https://www.standardwebhooks.com), for which there are
-libraries in every language: `webhook-id`, the same at every attempt; `webhook-timestamp`, Unix seconds of the attempt;
-`webhook-signature`, `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, once for each secret.
+Headers and signature follow Standard Webhooks 1.0.0 (https://www.standardwebhooks.com), for which libraries exist in
+many languages:
 
-The producer of a job chooses the receiver, so it is not trusted: private addresses are refused unless the settings name
-them (the address of the connection is checked, after the name is resolved), redirects are not followed, and the body of
-the response is not read.
+- `webhook-id`: the same at every attempt
+- `webhook-timestamp`: time of the attempt, in Unix seconds
+- `webhook-signature`: for each secret `v1,` and the base64 of HMAC-SHA256 over `id.timestamp.body`, separated by spaces
+
+The producer of a job chooses the receiver, so the receiver is not trusted. Private addresses are refused unless the
+settings allow them; the IP address of the connection is checked, not only the host name. Redirects are not followed,
+and the body of the response is not read.
 """
 
 from __future__ import annotations
@@ -32,29 +35,32 @@ from worker.storage.address import Address, scrub
 from worker.storage.guarded_http import PrivateHost, guarded_session, proxy_of
 
 MIN_SECRET_BYTES: Final = 24
-"""Minimum length of a secret, from the specification."""
+"""Minimum length of a secret, from the specification of Standard Webhooks."""
 MAX_BODY_BYTES: Final = 65_536
-"""Maximum size of a sent body."""
+"""Maximum size of the body of a webhook."""
 MAX_RETRY_AFTER_S: Final = 3600.0
-"""Longest pause that a receiver can request with Retry-After."""
+"""Longest pause that a receiver can request with the header Retry-After, in seconds."""
 _PREFIX: Final = "whsec_"
+"""Prefix of a secret in base64, from the specification of Standard Webhooks."""
 
 
 @dataclass(frozen=True, slots=True)
 class SendResult:
-    """The result of one attempt."""
+    """The result of one attempt to send a webhook."""
 
     delivered: bool
     reason: str = ""
     """Why the webhook was not delivered, for people."""
     final: bool = False
-    """Whether another attempt could only fail in the same way."""
+    """Whether no further attempt is made, because it could only fail in the same way."""
     pause_s: float = 0.0
-    """The pause that the receiver requests, in seconds."""
+    """The pause before the next attempt that the receiver requests with Retry-After, in seconds; 0 if none."""
 
 
 def signing_keys(settings: Settings) -> tuple[bytes, ...]:
-    """The keys in STT_WEBHOOK_SECRET, newest first; empty without a secret. Raises SettingsError."""
+    """Return the keys in STT_WEBHOOK_SECRET, in the order of the setting; empty without a secret.
+
+    Raises SettingsError for a secret that is too short or not valid base64."""
     texts = [text for text in re.split(r"[,\s]+", settings.webhook_secret.get_secret_value()) if text]
     keys = tuple(_key(text) for text in texts)
     if any(len(key) < MIN_SECRET_BYTES for key in keys):
@@ -66,6 +72,7 @@ def signing_keys(settings: Settings) -> tuple[bytes, ...]:
 
 
 def _key(text: str) -> bytes:
+    """Decode one secret: base64 after `whsec_`, or else the text itself. Raises SettingsError."""
     if not text.startswith(_PREFIX):
         return text.encode()
     try:
@@ -75,7 +82,7 @@ def _key(text: str) -> bytes:
 
 
 def signature(keys: tuple[bytes, ...], message_id: str, timestamp: int, body: bytes) -> str:
-    """The value of the header `webhook-signature`. `timestamp`: Unix seconds."""
+    """Return the value of the header `webhook-signature`. `timestamp`: Unix seconds."""
     signed = f"{message_id}.{timestamp}.".encode() + body
     made = (base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode() for key in keys)
     return " ".join(f"v1,{text}" for text in made)
@@ -85,7 +92,8 @@ class WebhookSender:
     """Sends webhooks. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, *, tls: ssl.SSLContext | None = None) -> None:
-        """`tls`: trusted certificates, by default those of the system. Raises SettingsError for a bad secret."""
+        """`tls`: trusted certificates, by default those of the system. Raises SettingsError for an invalid
+        STT_WEBHOOK_SECRET."""
         self._settings = settings
         self._keys = signing_keys(settings)
         self._tls = tls if tls is not None else ssl.create_default_context()
@@ -96,7 +104,9 @@ class WebhookSender:
         return bool(self._keys)
 
     async def send(self, url: Address, message_id: str, body: bytes, now: float) -> SendResult:
-        """Make one attempt, within STT_WEBHOOK_TIMEOUT_S. `now`: seconds since 1970, for the signed timestamp."""
+        """Make one attempt, within STT_WEBHOOK_TIMEOUT_S. `now`: seconds since 1970, for the signed timestamp.
+
+        Failures are returned, not raised."""
         try:
             check_webhook(url, self._settings)
             private = webhook_may_be_private(url, self._settings)
@@ -116,7 +126,7 @@ class WebhookSender:
             async with guarded_session(timeout, self._tls) as session:
                 response = await session.request("POST", url, may_be_private=private, headers=headers, data=body)
                 result = _result_of(response.status, response.headers.get("Retry-After", ""), now)
-                response.close()  # without reading the body
+                response.close()  # closed without reading the body
                 return result
         except PrivateHost:
             return SendResult(False, private_webhook_reason(url), final=True)
@@ -143,6 +153,7 @@ def _through_proxy(url: Address) -> str:
 
 
 def _result_of(status: int, retry_after: str, now: float) -> SendResult:
+    """Return the result for an HTTP status. `retry_after`: the header of the response, or empty."""
     if 200 <= status < 300:
         return SendResult(True)
     if 300 <= status < 400:
@@ -153,7 +164,9 @@ def _result_of(status: int, retry_after: str, now: float) -> SendResult:
 
 
 def _retry_after_s(retry_after: str, now: float) -> float:
-    """The pause of a Retry-After header (a number of seconds, or a date), in seconds; 0 if it cannot be read."""
+    """Parse a Retry-After header (a number of seconds, or a date) and return the pause in seconds.
+
+    Returns 0 for an invalid header, and at most MAX_RETRY_AFTER_S."""
     text = retry_after.strip()
     if text.isascii() and text.isdigit():
         return min(float(text[:9]), MAX_RETRY_AFTER_S)

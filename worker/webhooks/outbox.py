@@ -1,16 +1,16 @@
-"""The outbox of the ledger: webhooks that wait for delivery.
+"""The outbox in Redis: webhooks that wait for delivery.
 
-The end of a job and its message are written in one step (`lua/end_job.lua`), so neither exists without the other. A
-worker claims a message for CLAIM_S; if it dies, another worker claims the message after that. So a receiver may get a
-message twice, with the same id.
+One atomic step writes the end of a job and adds its message to the outbox (`worker/ledger/lua/end_job.lua`), so neither
+exists without the other. A worker claims a message for CLAIM_S; if the worker dies, another worker can claim the
+message after that time. So a receiver may get a message twice, with the same id.
 
 | key                | type | contains                                                                     |
 |--------------------|------|------------------------------------------------------------------------------|
 | `webhooks`         | zset | messages, scored by the time of their next attempt in ms                     |
 | `webhooks:dead`    | zset | undeliverable messages (dead letters), scored by the time of failure in ms   |
-| `webhook:MESSAGE`  | hash | `url`, `attempts`, `reason` of the last failure, and the facts of `_body`    |
+| `webhook:MESSAGE`  | hash | `url`, `attempts`, `reason` of the last failure, and the fields for `_body`  |
 | `webhooks:batches` | zset | batches with a webhook, scored by the time of their last check in ms         |
-| `batch:ID:webhook` | hash | `url`, and `witness`, a job of the batch that had not ended                   |
+| `batch:ID:webhook` | hash | `url`, and `witness`: a job that had not ended at the last check of the batch |
 """
 
 from __future__ import annotations
@@ -33,12 +33,13 @@ from worker.storage.address import Address, parse, show
 
 _LOG: Final = logging.getLogger(__name__)
 CLAIM_S: Final = 120.0
-"""How long a worker owns a claimed message: longer than one attempt can take."""
+"""Seconds for which a worker owns a claimed message: longer than one attempt can take."""
 DEAD_LETTER_TTL: Final = timedelta(days=30)
-"""Lifetime of a dead letter."""
+"""Lifetime of a dead letter, or STT_RESULT_TTL if that is longer."""
 BATCHES_PER_CHECK: Final = 200
-"""Batches in one call of `check_batches`."""
+"""Maximum number of batches that one call of `check_batches` checks."""
 SCHEMA_VERSION: Final = 1
+"""Value of `schema_version` in the JSON body of a webhook."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +50,19 @@ class Message:
     url: Address | None
     """None if the stored address is invalid; `reason` says why."""
     to: str
-    """The receiver for display, without secrets."""
+    """The address of the receiver for display, without secrets."""
     attempts: int
     subject: str
     """The id of the job or batch."""
     body: bytes
-    """JSON, the same at every attempt. Empty if the message in Redis cannot be read; `reason` says why."""
+    """The JSON to send, the same at every attempt. Empty if the message in Redis cannot be read; `reason` says why."""
     due_at: float
-    """Time of the next attempt, for a dead letter of the last one: seconds since 1970 on the Redis server's clock."""
+    """Time of the next attempt, or for a dead letter of its last failure, in seconds since 1970 on the Redis server's
+    clock. 0 for a message that `Outbox.claim` returned."""
     reason: str
-    """Why the last attempt failed."""
+    """Why the last attempt failed, or why the message cannot be sent; empty if neither."""
     dead: bool
+    """Whether the message is a dead letter."""
 
 
 class Outbox:
@@ -75,32 +78,34 @@ class Outbox:
         self._ttl_ms = int(max(DEAD_LETTER_TTL, settings.result_ttl).total_seconds() * 1000)
 
     async def claim(self, count: int) -> list[Message]:
-        """Claim due messages for CLAIM_S, the longest waiting first."""
+        """Claim at most `count` due messages for CLAIM_S. The message that has been due for the longest comes first."""
         found = await self._step("claim", count, int(CLAIM_S * 1000))
         return [_message(item[0], _pairs(item[2:]), attempts=int(item[1]), due_at=0.0) for item in found]
 
     async def mark_delivered(self, message: Message) -> bool:
-        """Remove a delivered message. Returns False if another worker has claimed it since."""
+        """Remove a delivered message. Returns False if another worker has claimed the message meanwhile."""
         return bool(await self._step("delivered", message.id, message.attempts))
 
     async def retry_later(self, message: Message, delay_s: float, reason: str) -> bool:
-        """Schedule another attempt in `delay_s` seconds. Returns as `mark_delivered`."""
+        """Schedule another attempt in `delay_s` seconds. Returns False if another worker has claimed the message."""
         return bool(await self._step("retry_later", message.id, message.attempts, int(delay_s * 1000), reason))
 
     async def dead_letter(self, message: Message, reason: str) -> bool:
-        """Make a message a dead letter, which only `requeue` sends again. Returns as `mark_delivered`."""
+        """Make a message a dead letter, which only `requeue` schedules again. Returns False if another worker has
+        claimed the message."""
         return bool(await self._step("dead_letter", message.id, message.attempts, self._ttl_ms, reason))
 
     async def requeue(self, message_ids: Sequence[str]) -> list[str]:
-        """Send dead letters again. Returns the ids of those that existed."""
+        """Move dead letters back to the outbox, due at once. Returns the ids of those that existed."""
         return [one for one in message_ids if await self._step("requeue", one, self._ttl_ms)]
 
     async def waiting(self) -> int:
-        """Number of messages that wait for delivery."""
+        """Return the number of messages that wait for delivery."""
         return int(await self._connection.call(lambda redis: redis.zcard(self._keys["webhooks"])))
 
     async def list_messages(self, *, dead: bool, limit: int = 1000) -> list[Message]:
-        """The waiting messages or the dead letters, oldest first."""
+        """Return the messages that wait for delivery, or with `dead` the dead letters: the first `limit`, ordered by
+        `due_at`."""
         key = self._keys["webhooks:dead" if dead else "webhooks"]
         found = await schema.read(self._connection, self._keys)
         if found is not None and not found.readable:
@@ -121,7 +126,9 @@ class Outbox:
     # -- batches -----------------------------------------------------------------------------------------------------
 
     async def watch_batch(self, batch_id: str, url: Address) -> None:
-        """Send a webhook to `url` once no job of the batch waits or runs. Call this after all jobs are submitted."""
+        """Request a webhook to `url` for the time when no job of the batch waits or runs any more.
+
+        Call this after all jobs of the batch are submitted, because the webhook is sent only once."""
         hook, watched = self._keys[f"batch:{batch_id}:webhook"], self._keys["webhooks:batches"]
         await self._connection.pipeline(
             lambda p: (
@@ -133,7 +140,7 @@ class Outbox:
         )
 
     async def check_batches(self) -> int:
-        """Add the messages of ended batches to the outbox. Returns their number."""
+        """Add a message to the outbox for each batch whose jobs have all ended. Returns the number of messages."""
         watched = self._keys["webhooks:batches"]
         batches = await self._connection.call(lambda redis: redis.zrange(watched, 0, BATCHES_PER_CHECK - 1))
         added = 0
@@ -148,6 +155,7 @@ class Outbox:
         return added
 
     async def _step(self, step: str, *args: str | int, keys: Sequence[str] = ()) -> Any:
+        """Run one step of `webhook_outbox.lua`, which describes the steps, their arguments and answers."""
         shared = (self._keys["webhooks"], self._keys["webhooks:dead"])
         args_of_step = (step, self._keys["webhook:"], *args, schema.VERSION)
         answer = await self._connection.script("webhook_outbox", (*shared, *keys), args_of_step)
@@ -161,7 +169,8 @@ def _pairs(flat: Sequence[str]) -> dict[str, str]:
 
 
 def _message(message_id: str, fields: dict[str, str], *, attempts: int, due_at: float, dead: bool = False) -> Message:
-    """A message as stored in Redis. An unreadable message has no body, so that it does not stop the others."""
+    """Create a message from its fields in Redis. An unreadable message gets an empty body instead of raising an error,
+    so that it does not stop the delivery of others."""
     reason, body = fields.get("reason", ""), b""
     url: Address | None = None
     try:
@@ -190,9 +199,9 @@ def _count(text: str | None) -> int:
 
 
 def _body(fields: dict[str, str]) -> bytes:
-    """The JSON body: `type`, `timestamp` and `data`, as Standard Webhooks recommends.
+    """Return the JSON body with `type`, `timestamp` and `data`, as Standard Webhooks recommends, and `schema_version`.
 
-    It does not contain the transcript, which may be large."""
+    The body does not contain the transcript, which may be large."""
     if fields["kind"] == "batch":
         kind, ended = "batch.ended", fields["ended"]
         counts = json.loads(fields["counts"])
@@ -210,7 +219,7 @@ def _body(fields: dict[str, str]) -> bytes:
             "committed_s": float(fields["job_committed_s"] or 0),
             "commits": int(fields["job_commits"] or 0),
             "attempts": int(fields["job_attempts"] or 0),
-            # Null if the job has no transcript, and in messages of versions without quality.
+            # Null if the job has no transcript, and in messages that a version without this field wrote.
             "quality": json.loads(fields.get("job_quality") or "null"),
             # Empty if the list was too long for a webhook (see MAX_VALUE_BYTES in `lua/webhook_message.lua`).
             "outputs": [show(path) for path in json.loads(outputs)] if outputs else [],

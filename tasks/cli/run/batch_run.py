@@ -39,9 +39,9 @@ POLL_S: Final = 0.2
 LARGE_RUN_FILES: Final = 1000
 LARGE_RUN_POLL_S: Final = 1.0
 CONTENT_TTL: Final = timedelta(hours=1)
-"""How long the ledger stores the text of a job after its files were written."""
+"""How long the ledger still stores the text of a job after the transcript files were written."""
 READ_AHEAD: Final = 16
-"""Maximum number of files that are hashed ahead of the queue."""
+"""Maximum number of files that are already hashed while their jobs are not yet queued."""
 
 Identified = tuple[File, JobSpec, str]
 
@@ -69,7 +69,7 @@ class Run:
         self._out = out
         self._files = files
         self._force = force
-        self._identified = Identities()  # shared by the producer that hashes files and the one that records jobs
+        self._identified = Identities()  # shared by two producers: one hashes files, the other records jobs
         self._as_json = as_json
         self._left_out = left_out
         self._specs = [_spec(file, {**options, "out_dir": out}) for file in files]
@@ -80,13 +80,13 @@ class Run:
         self._quiet = quiet
         self._signal: int | None = None
         self._reported: set[int] = set()
-        # A file transcribed by another service or model is another job.
+        # Part of the job id, because another service or model would produce another transcript.
         engine = f"embedded {settings.server_recognizer} {settings.model} {settings.server_language}"
         self._scope = engine if embedded else settings.url
 
     async def main(self) -> int:
-        """Run until all files have ended. Returns the exit code. SIGINT, SIGTERM and SIGHUP end the process with 128 +
-        signal number."""
+        """Run until all files have ended. Returns the exit code. After SIGINT, SIGTERM or SIGHUP the process exits with
+        128 + signal number."""
         started = time.monotonic()
         self._catch_signals()
         try:
@@ -120,7 +120,7 @@ class Run:
                 {file.out_name for file in self._files},
                 absolute_paths=self._settings.absolute_paths,
             )
-        except OutputError as exc:  # the transcripts were written nevertheless
+        except OutputError as exc:  # not an error of the run: the transcripts were written
             echo(f"warning: {exc}", err=True)
             return
         if not self._as_json and not self._quiet:
@@ -131,7 +131,7 @@ class Run:
 
         def stop(number: int) -> None:
             if self._signal is not None:
-                os._exit(128 + number)  # the second signal; the supervisors end the processes of the stack
+                os._exit(128 + number)  # the second signal: exit at once, the supervisors end the stack
             self._signal = number
             self._view.status("stopping")
             if task is not None:
@@ -169,7 +169,7 @@ class Run:
         if sends_key_in_clear(self._settings.url):
             echo(f"warning: {clear_text_warning(show_url(self._settings.url))}", err=True)
         self._view.status("connecting")
-        with suppress(EndpointBusy):  # a session slot may be free again when the first session starts
+        with suppress(EndpointBusy):  # not an error: a session may be free again when the first file starts
             await check(self._settings.url, self._settings.api_key, self._settings)
 
     async def _identify(self, identified: asyncio.Queue[Identified | None]) -> None:
@@ -196,10 +196,11 @@ class Run:
                 file.job_id, file.skipped, file.record = identity, True, await producer.ledger.get(identity)
                 continue
             created = await producer.record(identity, spec, force=self._force)
-            if created.state is JobState.RUNNING:  # its worker was killed with its run
+            if created.state is JobState.RUNNING:  # left by an earlier run that was killed together with its worker
                 await producer.ledger.requeue(identity)
                 created = await producer.record(identity, spec)
             if created.state is JobState.DONE:
+                # Run a job that is done again if its files are missing or may have been replaced by another job.
                 whole = ours and all_there(spec)
                 if whole:
                     file.skipped, file.record = True, await producer.ledger.get(identity)
@@ -210,7 +211,8 @@ class Run:
                 await producer.wake([identity])
 
     async def _found(self, producer: Producer, spec: JobSpec, identity: str) -> bool:
-        """Whether an earlier run wrote the files of a job and ended before it could record this. Records it."""
+        """Whether an earlier run wrote the files of a job but ended before it recorded the job as done. If so, record
+        the job as done now."""
         ledger = producer.ledger
         before = await ledger.get(identity)
         if before is not None and before.state is JobState.DONE:
@@ -218,7 +220,8 @@ class Run:
         transcript = await asyncio.to_thread(finished_transcript, spec, identity)
         if transcript is None:
             return False
-        if before is not None and before.state is JobState.RUNNING:  # its worker was killed with its run
+        # A job that still counts as running belongs to an earlier run that was killed together with its worker.
+        if before is not None and before.state is JobState.RUNNING:
             await ledger.requeue(identity)
         else:
             await producer.record(identity, spec)
@@ -257,7 +260,8 @@ class Run:
 
 
 def _spec(file: File, options: dict[str, Any]) -> JobSpec | None:
-    """The job of a file. Returns None, with `file.problem` set, if its name is not usable. Raises BadJob."""
+    """Create the JobSpec of a file. Returns None and sets `file.problem` if the name of the file cannot be used. Raises
+    BadJob."""
     try:
         return make_spec(file.source, **of_source({**options, "out_name": file.out_name}, file.options))
     except SourceError as exc:

@@ -135,7 +135,7 @@ def command(
 
 
 def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
-    """The settings, and whether the embedded service is used."""
+    """Return the settings, and whether the run uses the embedded service."""
     settings = options.settings_from(**given)
     raise_limit()
     key = settings.api_key.get_secret_value()
@@ -149,7 +149,7 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
         )
     update: dict[str, Any] = {}
     if not settings.allowed_sources:
-        update["allowed_sources"] = "*"  # the user of this command may read every file that they name
+        update["allowed_sources"] = "*"  # the user may transcribe every file that this command can read
     if embedded:
         check_recognizer(settings)
         if "speed" not in settings.model_fields_set:
@@ -160,8 +160,8 @@ def _settings(given: dict[str, Any]) -> tuple[Settings, bool]:
 
 
 def _one_language(files: Sequence[File], common: str | None) -> str | None:
-    """The language of all files, None if none is named. Raises LanguageUnsupported for several languages, because the
-    embedded recognizer is loaded for one."""
+    """Return the language of all files, or None if neither the command nor a manifest names one. Raises
+    LanguageUnsupported for several languages, because the embedded recognizer is loaded for one language."""
     asked: dict[str | None, list[str]] = {}
     for file in files:
         code = file.options.get("language", common)

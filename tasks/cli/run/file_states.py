@@ -1,7 +1,7 @@
-"""Computes the progress of a run from the records of the ledger (pure).
+"""Computes the progress of a run from the records of the ledger. No I/O.
 
-Progress is measured in seconds of audio. The length of a file that is not known yet is estimated from its size and the
-seconds per byte of the known files.
+Progress is measured in seconds of audio. If the length of a file is not known yet, it is estimated from the size of the
+file and the seconds per byte of the files of known length.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from worker.transcript.model import Quality
 SPEED_WINDOW_S: Final = 20.0
 """Seconds over which the displayed speed is averaged."""
 MAX_WAITING_POLLED: Final = 200
-"""Maximum number of waiting jobs of the head, and of the rest, whose records are read in one poll."""
+"""Maximum number of waiting jobs whose records one poll reads at the head of the queue; also the maximum for the rest
+of the queue."""
 
 
 @dataclass(slots=True)
@@ -35,12 +36,12 @@ class File:
     options: Mapping[str, Any] = field(default_factory=dict)
     """Fields of JobSpec for this file."""
     skipped: bool = False
-    """Whether the file was done before this run."""
+    """Whether the file was transcribed before this run."""
     record: JobRecord | None = None
     problem: tuple[str, str] | None = None
-    """Error code and text of a file that did not become a job."""
+    """Error code and text, if the file has no job or its job has expired."""
     before_s: float | None = None
-    """Seconds committed before this run."""
+    """Seconds of audio that earlier runs committed; None before the first record of the job."""
     partial_text: str = ""
     """The latest partial text, which is not committed yet."""
 
@@ -54,7 +55,7 @@ class File:
 
     @property
     def duration_s(self) -> float:
-        """Length as far as it is known, else 0."""
+        """Length in seconds as far as it is known, else 0."""
         if self.record is None:
             return 0.0
         progress = self.record.progress
@@ -62,15 +63,15 @@ class File:
 
     @property
     def behind_s(self) -> float:
-        """Seconds that are committed, or the whole length of a finished file. Sent audio does not count, because at
-        `max` speed it is far ahead of the text."""
+        """Seconds of audio whose text is committed, or the whole length of a file that is done. Audio that was sent but
+        not committed does not count, because at speed `max` it is far ahead of the text."""
         if self.record is None:
             return 0.0
         return self.duration_s if self.state is JobState.DONE else self.record.progress.committed_s
 
     @property
     def took_s(self) -> float | None:
-        """Seconds of wall time from the start to the end of the job."""
+        """Seconds of wall time from the start to the end of the job, or None before the end."""
         record = self.record
         if record is None or record.started_at is None or record.ended_at is None:
             return None
@@ -78,22 +79,22 @@ class File:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Defects of the audio, such as cut off or damaged. Empty for skipped files."""
+        """Defects of the audio, such as a file that is cut off or damaged. Empty for skipped files."""
         return self.record.warnings if self.record is not None and not self.skipped else ()
 
     @property
     def quality(self) -> Quality | None:
-        """Quality of the transcript, or None before the end."""
+        """Quality of the transcript, or None before the end of the job."""
         return self.record.quality if self.record is not None else None
 
     @property
     def review(self) -> tuple[str, ...]:
-        """The reasons to review the transcript, if any."""
+        """The reasons why a person should review the transcript, if there are any."""
         return review_texts(self.quality)
 
     @property
     def error(self) -> tuple[str, str] | None:
-        """Code and text of the error."""
+        """Code and text of the error, or None if the file is done or has not ended."""
         if self.problem is not None:
             return self.problem
         if self.record is None or not self.state.ended or self.state is JobState.DONE:
@@ -107,13 +108,13 @@ class RunTotals:
 
     total: int
     done: int
-    """Finished files, including skipped ones."""
+    """Number of transcribed files, including skipped ones."""
     skipped: int
     failed: int
     incomplete: int
     active: int
     fraction: float
-    """Finished part of the seconds of audio, 0 to 1."""
+    """Finished seconds of audio as a fraction of all seconds, 0 to 1."""
     speed: float | None
     """Seconds of audio per second of wall time, over the last SPEED_WINDOW_S."""
     left_s: float | None
@@ -125,7 +126,7 @@ class RunTotals:
 
 @dataclass(slots=True)
 class RunTracker:
-    """Updates the files of a run from records, and computes the totals."""
+    """Updates the files of a run from the records of the ledger, and computes the totals."""
 
     files: Sequence[File]
     _turn: int = 0
@@ -133,7 +134,8 @@ class RunTracker:
     _marks: deque[tuple[float, float]] = field(default_factory=deque)
 
     def files_to_poll(self, running: Sequence[str]) -> list[File]:
-        """The files whose records may have changed: all running ones, and some of the waiting ones.
+        """Return the files whose records may have changed: all running ones, and some of the waiting ones. `running`:
+        ids of the running jobs.
 
         Jobs start approximately in the order of the queue. So the head of the queue is polled each time and the rest
         in rotation: 10,000 files must not cause 10,000 queries five times a second.
@@ -148,6 +150,7 @@ class RunTracker:
 
     def update(self, file: File, record: JobRecord | None) -> None:
         if record is not None:
+            # Seconds that an earlier run committed must not count in the speed of this run.
             if file.before_s is None:
                 file.before_s = record.progress.committed_s if record.state is JobState.QUEUED else 0.0
             file.record = record
@@ -156,7 +159,8 @@ class RunTracker:
             file.problem = ("expired", "its record is no longer in the ledger")
 
     def mark(self, now: float) -> None:
-        """Record the seconds done so far. `now`: seconds of a monotonic clock."""
+        """Record the seconds transcribed so far, for the speed, and compute the totals. `now`: seconds of a monotonic
+        clock."""
         fresh = sum(max(0.0, file.behind_s - (file.before_s or 0.0)) for file in self.files if not file.skipped)
         self._marks.append((now, fresh))
         while len(self._marks) > 2 and now - self._marks[0][0] > SPEED_WINDOW_S:
@@ -164,7 +168,7 @@ class RunTracker:
         self._overall = self._counted()
 
     def overall(self) -> RunTotals:
-        """The totals at the last `mark`."""
+        """Return the totals that the last `mark` computed."""
         return self._overall or self._counted()
 
     def _counted(self) -> RunTotals:
@@ -193,8 +197,8 @@ class RunTracker:
         return (last - first) / (last_at - first_at) if last > first and last_at > first_at else None
 
     def _seconds(self) -> tuple[float, float]:
-        """Seconds of audio in all files, estimated where unknown, and the finished seconds. Skipped files do not
-        count."""
+        """Return the seconds of audio in all files, estimated where unknown, and how many of them are finished. Skipped
+        files do not count."""
         files = [file for file in self.files if not file.skipped]
         known = [file for file in files if file.duration_s]
         known_bytes = sum(file.size_bytes for file in known)

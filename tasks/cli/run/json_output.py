@@ -68,7 +68,7 @@ def of_file(file: File) -> dict[str, Any]:
 
 
 def line_of(file: File) -> JobLine:
-    """The file as a job of a batch."""
+    """Convert a file of the run to a job of a batch summary."""
     code, text = file.error or (None, None)
     record = file.record
     return JobLine(

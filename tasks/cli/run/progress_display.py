@@ -30,10 +30,12 @@ MAX_TABLE_ROWS: Final = 30
 
 
 class RunDisplay:
-    """The display of one run, active within `with display.live():`. `update` refreshes it; `ended` reports one file."""
+    """Displays one run. Bars are shown within `with display.live():`. `update` refreshes the display; `ended` reports
+    one file."""
 
     def __init__(self, console: Console, tracker: RunTracker, out: Path, *, print_failures: bool = False) -> None:
-        """`print_failures`: also print failures on standard error. For a quiet console, which has no other output."""
+        """`print_failures`: also print failures on standard error; needed if `console` is quiet, because a quiet
+        console prints nothing."""
         self._console = console
         self._tracker = tracker
         self._out = out
@@ -53,8 +55,8 @@ class RunDisplay:
         self._status = text
 
     def ended(self, file: File) -> None:
-        """Print one line for a file that has ended. Skipped files get none, and neither do files that the final table
-        lists."""
+        """Print one line for a file that has ended, with its warnings below. Print nothing for skipped files, and on a
+        terminal nothing for transcribed files that the final table lists."""
         if file.skipped:
             return
         if file.error is not None:
@@ -162,7 +164,7 @@ def _ended_count(overall: RunTotals) -> int:
 
 
 def _tail(text: str, room: int) -> str:
-    """The end of `text` that fits into `room` terminal columns; a Chinese character takes two."""
+    """Return the end of `text` that fits into `room` terminal columns. A Chinese character takes two columns."""
     if cell_len(text) <= room:
         return text
     while text and cell_len(text) > room - 1:

@@ -1,4 +1,4 @@
-"""Finds transcripts of earlier runs in the output folders, even if the ledger does not record them as done."""
+"""Finds transcripts that earlier runs wrote to the output folders, even if the ledger does not have their jobs."""
 
 from __future__ import annotations
 
@@ -17,26 +17,27 @@ _HEAD_BYTES: Final = 4096
 
 
 def all_there(spec: JobSpec) -> bool:
-    """Whether all output files of a job exist. Outputs in object stores are not checked."""
+    """Whether all local output files of a job exist. Outputs in object stores are not checked."""
     return all(path.exists() for path in _local(spec))
 
 
 def document_of(spec: JobSpec, identity: str) -> Path | None:
-    """The JSON transcript of this job, if all its files exist. JSON is written last, so the job is then done. Returns
-    None if a file is missing, if they belong to another job, or if no JSON was requested."""
+    """Return the path of the JSON transcript of this job (`identity`: its id) if all its files exist. JSON is written
+    last, so the job is then done. Returns None if a file is missing, if the JSON names another job, or if no JSON was
+    requested."""
     documents = [path for path in _local(spec) if path.suffix == ".json"]
     if not documents or not all_there(spec):
         return None
     try:
         with documents[0].open("rb") as file:
             found = _ID_IN_JSON.search(file.read(_HEAD_BYTES))
-    except OSError:  # an unreadable document is written again
+    except OSError:  # count it as missing, so that the job writes it again
         return None
     return documents[0] if found is not None and found[1].decode() == identity else None
 
 
 def finished_transcript(spec: JobSpec, identity: str) -> Transcript | None:
-    """The transcript in the document of this job, if it is complete."""
+    """Read the JSON transcript of this job. Returns None if it does not exist or has missing audio."""
     document = document_of(spec, identity)
     if document is None:
         return None

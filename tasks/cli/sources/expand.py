@@ -29,21 +29,21 @@ from worker.storage.address import Address, from_path, is_url, parse, show
 from worker.storage.sources.listing import list_sources
 
 _REASONS: Final = 3
-"""Maximum number of reasons in the error if no source was found."""
+"""Maximum number of reasons that the error for a command without sources lists."""
 
 
 @dataclass(slots=True)
 class Listing:
-    """The sources of all arguments in order, each of them once."""
+    """The sources of all arguments in order, without repetitions."""
 
     found: list[FoundSource] = field(default_factory=list)
     left_out: list[LeftOutFile] = field(default_factory=list)
-    """Skipped media files, with the reasons."""
+    """Media files that are not transcribed, with the reasons."""
     _keys: set[object] = field(default_factory=set)
 
     @property
     def other(self) -> list[str]:
-        """Media files that need the extra `media`, which is not installed."""
+        """Return the media files that need the package extra `media`, which is not installed."""
         return [one.source for one in self.left_out if one.reason == NEEDS_MEDIA]
 
     def add(self, item: FoundSource) -> None:
@@ -53,7 +53,7 @@ class Listing:
 
 
 def opens_media() -> bool:
-    """Whether FFmpeg is installed, for formats that libsndfile cannot open."""
+    """Whether FFmpeg is installed, which opens the formats that libsndfile cannot open."""
     return find_spec("av") is not None
 
 
@@ -140,19 +140,20 @@ async def _address(address: Address, settings: Settings, media: bool, listing: L
 
 
 def _place(place: PurePosixPath) -> PurePosixPath:
-    """`place` with a usable name: a web address may end in a slash or a dot."""
+    """Return `place`, or a file `source` below it if its own name cannot be a file name: a web address may end in a
+    slash or in a dot."""
     return place if place.name.strip(".") else place / "source"
 
 
 def _matches(text: str) -> list[Path]:
-    """Files that match a pattern, in order, without hidden ones."""
+    """Return the files that match a pattern, sorted by name, without hidden ones."""
     if not glob.has_magic(text):
         return []
     return [Path(name) for name in sorted(glob.glob(text, recursive=True)) if Path(name).is_file()]  # noqa: PTH207
 
 
 def _root(text: str) -> Path:
-    """The folder above the first part of `text` that contains a wildcard."""
+    """Return the folder above the first part of the pattern `text` that contains a wildcard."""
     return Path(*_until_magic(Path(text).parts))
 
 
@@ -166,5 +167,5 @@ def _until_magic(parts: Sequence[str]) -> Iterator[str]:
 def _size(path: Path) -> int | None:
     try:
         return path.stat().st_size
-    except OSError:  # reading the file reports the error
+    except OSError:  # not reported here, because reading the file will report it
         return None

@@ -26,7 +26,7 @@ _OTHER: Final = (
 )
 _OTHER_ENDINGS: Final = frozenset(_OTHER.split())
 _SYNC: Final = 0x47
-"""First byte of an MPEG transport stream; TypeScript files have the same ending."""
+"""First byte of an MPEG transport stream. It distinguishes these from TypeScript files, which also end in `.ts`."""
 _APPLE_DOUBLE: Final = b"\x00\x05\x16\x07"
 """Start of the AppleDouble files that macOS writes on foreign disks, such as `._call.wav`."""
 
@@ -40,8 +40,8 @@ class LeftOutFile:
 
 
 def scan_folder(folder: Path, *, media: bool, by_content: bool = True) -> Iterator[Path | LeftOutFile]:
-    """The recordings below a folder in order, and the files left out. `media`: include formats that only FFmpeg opens.
-    `by_content`: inspect files without the ending of an audio format."""
+    """Yield the recordings below a folder in order, and the files that are left out. `media`: include formats that only
+    FFmpeg opens. `by_content`: also inspect the content of files without the ending of an audio format."""
     root = os.path.realpath(folder)
     failures: list[OSError] = []
     for here, folders, files in os.walk(folder, onerror=failures.append):
@@ -67,7 +67,7 @@ def scan_folder(folder: Path, *, media: bool, by_content: bool = True) -> Iterat
 
 
 def left_out_reason(path: Path, *, media: bool = True, by_content: bool = True) -> str | None:
-    """None for a recording, "" for a file that is not media, else the reason to leave it out."""
+    """Return None for a recording, "" for a file that is not media, else the reason to leave the file out."""
     if path.name.startswith("."):
         bare = path.with_name(path.name.lstrip(".") or "x")
         return "is hidden: its name begins with a dot" if _is_named(bare) and not _is_apple_double(path) else ""
@@ -77,18 +77,19 @@ def left_out_reason(path: Path, *, media: bool = True, by_content: bool = True) 
 
 
 def _why_unfit(path: Path) -> str | None:
-    """The reason to leave out a file with the ending of an audio format."""
+    """Return the reason to leave out a file that has the ending of an audio format, or None to transcribe it."""
     try:
         facts = path.stat()
     except FileNotFoundError:
         return "is a broken link" if path.is_symlink() else None
-    except OSError:  # the job reports the reason
+    except OSError:  # transcribe it: its job will report why it cannot be read
         return None
     return None if stat.S_ISREG(facts.st_mode) else "is not a regular file"
 
 
 def print_left_out(left_out: Sequence[LeftOutFile], *, everything: bool) -> None:
-    """Print the files left out on standard error: all, or the first few and the number of the others."""
+    """Print the files that are left out on standard error: all of them if `everything`, else the first few and the
+    number of the others."""
     shown = left_out if everything else left_out[:_SHOWN]
     for one in shown:
         echo(f"left out: {one.source}: {one.reason}", err=True)
@@ -97,7 +98,7 @@ def print_left_out(left_out: Sequence[LeftOutFile], *, everything: bool) -> None
 
 
 def print_left_out_count(left_out: Sequence[LeftOutFile], *, everything: bool) -> None:
-    """Print the number of files left out, as the last line of a command."""
+    """Print how many files are left out, as the last line of a command."""
     if left_out:
         files = "1 media file was" if len(left_out) == 1 else f"{len(left_out)} media files were"
         hint = "" if everything or len(left_out) <= _SHOWN else "; --left-out lists all with the reasons"
@@ -117,7 +118,7 @@ def _is_named(path: Path) -> bool:
 
 
 def _by_content(path: Path) -> str:
-    """The reason to leave out a file without the ending of an audio format; "" if it contains no audio."""
+    """Return the reason to leave out a file without the ending of an audio format, or "" if it contains no audio."""
     if _ending(path) in _OTHER_ENDINGS or (kind := _kind_of(path)) is None:
         return ""
     ending = f"its ending {path.suffix} is not that of an audio file" if path.suffix else "its name has no ending"
@@ -125,7 +126,7 @@ def _by_content(path: Path) -> str:
 
 
 def _kind_of(path: Path) -> str | None:
-    """The kind of audio in a regular file, if it is one."""
+    """Return the audio format of a file, or None if it is not a regular file or contains no audio."""
     try:
         if not path.is_file() or not path.stat().st_size:
             return None
@@ -141,7 +142,8 @@ def _is_apple_double(path: Path) -> bool:
 
 
 def _is_source_code(path: Path) -> bool:
-    """Whether a .ts file is text, such as TypeScript. A cut transport stream may begin anywhere but is not text."""
+    """Whether a .ts file is text, such as TypeScript, and not an MPEG transport stream. The text is examined as well as
+    the first byte, because a stream that was cut may begin with any byte."""
     start = _start(path, 512) if _ending(path) == "ts" else b""
     return bool(start) and start[0] != _SYNC and b"\0" not in start and start.isascii()
 

@@ -1,4 +1,4 @@
-"""Chooses the names of transcript files, so that no two sources have the same name."""
+"""Chooses the names of transcript files, so that no two sources write to the same file."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _FULL_NAME: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class FoundSource:
-    """A source, and its relative place below the command's argument."""
+    """A source, and its path relative to the argument of the command that contains it (`place`)."""
 
     source: Address
-    """A path is absolute."""
+    """If this is a path, it is absolute."""
     place: PurePosixPath
     size_bytes: int | None = None
     """None if the size is not known without opening the source."""
@@ -31,7 +31,7 @@ class FoundSource:
 
     @property
     def key(self) -> tuple[str, str | None, str]:
-        """Equal for two findings of the same source with the same options."""
+        """Return a key that is equal if two arguments contain the same source with the same options."""
         place = os.path.realpath(self.source.text) if self.source.is_file else self.source.text
         return place, self.id, repr(sorted(self.options.items()))
 
@@ -49,7 +49,7 @@ class NamedSource:
 
 
 def walk(folder: Path) -> Iterable[Path]:
-    """All files below a folder in order, without hidden folders."""
+    """Yield all files below a folder in order, except those in hidden folders."""
     for here, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(files):
@@ -57,12 +57,13 @@ def walk(folder: Path) -> Iterable[Path]:
 
 
 def name_outputs(found: Sequence[FoundSource], out: Path, formats: Sequence[str]) -> list[NamedSource]:
-    """Give each source a unique name below `out`: its stem in its folder; if that is taken, its full name; if that is
-    taken too, the full name with more of the folders above it. No output file may replace a source. Names from a
-    manifest do not change; raises BadJob if two of them are equal.
+    """Give each source a unique name below `out`: its folder and its name without the ending; if another source has
+    this name too, with the ending; if that is not unique either, with more of the folders above it. A name is also
+    avoided if an output file would replace a source. Names from a manifest do not change. Raises BadJob if two of these
+    are equal.
 
-    Names that differ only in case count as equal, because the disks of macOS and Windows ignore case. An exception are
-    sources whose own paths differ only in case: their disk distinguishes case.
+    Names that differ only in case count as equal, because the disks of macOS and Windows ignore case. Sources whose own
+    paths differ only in case are an exception, because their disk distinguishes case.
     """
     levels = [0] * len(found)
     given = [item.options.get("out_name") for item in found]
@@ -87,7 +88,8 @@ def name_outputs(found: Sequence[FoundSource], out: Path, formats: Sequence[str]
             for index, name in enumerate(names)
             if any(_folded(os.path.join(root, f"{name}.{fmt}")) in sources for fmt in formats)  # noqa: PTH118
         }
-        # A source at its last level has its whole path as name, which is unique, so only the others are renamed.
+        # Rename the sources to which a higher level gives another name. A source without a higher level has its whole
+        # path as its name, which is unique.
         moved = [i for i in clashes if given[i] is None and names[i] != _name(found[i], levels[i] + 1)]
         if not moved:
             _check(names, found)
@@ -97,7 +99,8 @@ def name_outputs(found: Sequence[FoundSource], out: Path, formats: Sequence[str]
 
 
 def _check(names: Sequence[str], found: Sequence[FoundSource]) -> None:
-    """Raises BadJob if a manifest lists a source with different options under one name."""
+    """Check that names are unique. Raises BadJob if a manifest lists a source twice with different options and no
+    names."""
     for name, count in Counter(names).items():
         if count > 1:
             source = found[names.index(name)].source
@@ -109,7 +112,7 @@ def _name(item: FoundSource, level: int) -> str:
         return str(item.place.with_name(item.place.stem))
     if level == _FULL_NAME:
         return str(item.place)
-    # Each level adds one more of the folders above the place.
+    # Each level above the full name adds one more of the folders above `item.place`.
     source = item.source
     parts = source.path.parts[1:] if source.is_file else PurePosixPath(source.bucket, source.key).parts
     count = min(len(item.place.parts) + level - _FULL_NAME, len(parts))
@@ -117,7 +120,8 @@ def _name(item: FoundSource, level: int) -> str:
 
 
 def _clash(group: Sequence[tuple[str, str]]) -> bool:
-    """Whether sources whose names are equal except for case need other names."""
+    """Whether sources need other names. `group`: (name, source) of each; the names are equal except for case. They are
+    not changed if only the case of the sources differs too."""
     exact = {name for name, _ in group}
     return len(exact) < len(group) or len({_folded(source) for _, source in group}) > 1 < len(group)
 

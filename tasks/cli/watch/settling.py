@@ -1,4 +1,7 @@
-"""Decides which files of a watched folder are complete, from the times at which they were seen (pure)."""
+"""Decides which files of a watched folder are complete, because they have not changed for some time. No I/O.
+
+The stamp of a file (`worker.audio.opened_file.FileStamp`) changes when the file is written or replaced.
+"""
 
 from __future__ import annotations
 
@@ -14,11 +17,13 @@ class SettlingFiles:
 
     settle_s: float
     _waiting: dict[Path, tuple[FileStamp, float]] = field(default_factory=dict)
-    """Stamp of each file, and the time since when it is unchanged, on the caller's clock."""
+    """Stamp of each file that is not handled yet, and the time, on the caller's clock, since which it has not
+    changed."""
     _taken: dict[Path, FileStamp] = field(default_factory=dict)
 
     def seen(self, path: Path, stamp: FileStamp, now: float) -> None:
-        """Record that the file exists with this stamp. A file that was taken with the same stamp is ignored."""
+        """Record that the file exists with this stamp at the time `now`. Ignore a file that was handled with this
+        stamp."""
         if self._taken.get(path) == stamp:
             self._waiting.pop(path, None)
             return
@@ -37,11 +42,12 @@ class SettlingFiles:
 
     @property
     def known(self) -> tuple[Path, ...]:
-        """All files, waiting or taken."""
+        """All files, waiting or handled."""
         return (*self._waiting, *(path for path in self._taken if path not in self._waiting))
 
     def settled(self, now: float) -> dict[Path, FileStamp]:
-        """The files that are unchanged for long enough, in order of arrival. Call `take` for each handled one."""
+        """Return the files that have not changed for `settle_s` seconds, in order of arrival. The caller calls `take`
+        for each file that it has handled."""
         return {path: stamp for path, (stamp, since) in self._waiting.items() if now - since >= self.settle_s}
 
     def take(self, path: Path) -> None:

@@ -16,7 +16,7 @@ from worker.ledger.records import JobRecord
 from worker.storage.sources.listing import content_of
 
 MAX_PER_POLL: Final = 500
-"""Maximum number of jobs, or of files, per query to Redis."""
+"""Maximum number of jobs or files in one query to Redis."""
 
 
 class EventCallback(Protocol):
@@ -26,7 +26,8 @@ class EventCallback(Protocol):
 
 
 class FolderSubmitter:
-    """Submits files and follows their jobs. Methods raise LedgerUnavailable and QueueFull; repeat the call then."""
+    """Submits files and follows their jobs. Methods raise LedgerUnavailable and QueueFull; the caller then repeats the
+    call."""
 
     def __init__(self, producer: Producer, folder: Path, options: dict[str, Any], report: EventCallback) -> None:
         """`options`: the fields of JobSpec common to all jobs, including `out_dir` and `batch`."""
@@ -38,16 +39,16 @@ class FolderSubmitter:
         self._taken: set[Path] = set()
         self.done = 0
         self.failed: dict[Path, str] = {}
-        """Files that failed, with the reasons. A file that is replaced and then done is removed from it."""
+        """Files that failed, with the reasons. A file is removed when it was replaced and the new one is done."""
 
     @property
     def open(self) -> int:
-        """Number of jobs that wait or run."""
+        """Return the number of submitted jobs that wait or run."""
         return len(self._open)
 
     async def take(self, settled: Mapping[Path, FileStamp]) -> AsyncIterator[Path]:
-        """Submit files unless they are done; yields each handled file. A file that is unchanged since it was last
-        hashed, even by an earlier process, is not read again."""
+        """Submit each file whose transcript does not exist yet. Yields each file once it is handled. A file that has
+        not changed since it was hashed, even by an earlier process, is not read again."""
         paths = list(settled)
         for first in range(0, len(paths), MAX_PER_POLL):
             async for path in self._take_some({path: settled[path] for path in paths[first : first + MAX_PER_POLL]}):
@@ -55,7 +56,7 @@ class FolderSubmitter:
 
     async def _take_some(self, settled: Mapping[Path, FileStamp]) -> AsyncIterator[Path]:
         known = await self._producer.hash_cache.get_many({str(path): str(stamp) for path, stamp in settled.items()})
-        # Output names include the ending, so that they do not depend on the other files in the folder at the moment.
+        # Output names always include the ending. Otherwise they would depend on which other files exist at the moment.
         specs: dict[Path, JobSpec] = {}
         for path in settled:
             try:
@@ -80,12 +81,13 @@ class FolderSubmitter:
                     yield taken
 
     async def _read(self, path: Path, spec: JobSpec, stamp: FileStamp) -> str | None:
-        """The content of the file, or None after an event that it cannot be read."""
+        """Return the content hash of the file, or None if the file is gone or cannot be read; the latter is
+        reported."""
         try:
             content = await content_of(spec.source, self._producer.settings)
             unchanged = await asyncio.to_thread(FileStamp.at, path) == stamp
         except (SourceNotFound, FileNotFoundError):
-            return None  # deleted again; if it returns, it counts as new
+            return None  # the file was deleted; if it appears again, it counts as new
         except SourceError as exc:
             self._failed(path, "failed", exc.code, str(exc))
             return None
@@ -114,10 +116,11 @@ class FolderSubmitter:
                 yield path
 
     def _missing(self, path: Path, spec: JobSpec, identity: str, record: JobRecord | None) -> bool | None:
-        """Whether a finished job must run again, or None after an event that there is no work to do.
+        """Decide how to submit the job of a file. Returns None if there is nothing to do, which is reported as an
+        event; True if a job that is done must run again, because its files are missing; else False.
 
-        After a restart of this process a failed file is only reported. If it is seen a second time, it was touched or
-        replaced, and is submitted again.
+        After a restart of this process a failed job is only reported. If the file settles a second time, it was touched
+        or replaced, and is submitted again.
         """
         if record is None:
             if document_of(spec, identity) is None:
@@ -143,7 +146,7 @@ class FolderSubmitter:
             elif record.state.ended:
                 self._ended(path, record)
             else:
-                self._open[identity] = path  # moves to the end, so that the next call queries other jobs
+                self._open[identity] = path  # move it to the end, so that the next call queries other jobs first
 
     def _ended(self, path: Path, record: JobRecord) -> None:
         if record.state is JobState.DONE:

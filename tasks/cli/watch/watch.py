@@ -1,4 +1,4 @@
-"""The command `stt-batch watch`, which queues the files that arrive in a folder. The only importer of watchfiles."""
+"""The command `stt-batch watch`, which queues the files that arrive in a folder. No other module imports watchfiles."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def command(
         "out_dir": out,
         "batch": batch or f"watch-{folder.name}",
     }
-    make_spec(folder, **given)  # report invalid options before the first file arrives
+    make_spec(folder, **given)  # only to report invalid options before the first file arrives
     watch = Watch(settings, folder, given, settle_s, as_json=as_json)
     asyncio.run(watch.main((lambda: None) if ready_file is None else ready_file.touch))
     # Skip the interpreter's shutdown, which would wait for a thread that still reads a large file.
@@ -111,7 +111,7 @@ class Watch:
         self._settings = settings
         self._folder = folder
         self._given = given
-        self._out = Path(given["out_dir"]).absolute()  # of an address, a path that does not exist
+        self._out = Path(given["out_dir"]).absolute()  # for an address this is a path that does not exist
         self._settling = SettlingFiles(settle_s)
         self._tick_s = min(1.0, settle_s / 4)
         self._events = JsonEvents(sys.stdout if as_json else None)
@@ -169,9 +169,10 @@ class Watch:
     # -- the folder ------------------------------------------------------------------------------------------------
 
     async def _listen(self) -> None:
-        """Receive changes from the operating system. If that fails, the regular scans find the files."""
+        """Receive changes from the operating system. If this fails, the regular scans (RESCAN_S) still find the
+        files."""
         try:
-            # raise_interrupt=False: our own signal handler stops it on Ctrl-C.
+            # raise_interrupt=False, because on Ctrl-C our own signal handler stops the loop through `stop_event`.
             async for changes in awatch(
                 self._folder, watch_filter=None, stop_event=self._stop, raise_interrupt=False, debounce=400
             ):
@@ -205,8 +206,8 @@ class Watch:
             self._report("left out", path, error=reason)
 
     def _report_hidden(self) -> None:
-        """Report media files in hidden places, which are left out. Uploads in progress are hidden too, so a file is
-        reported only if it still exists at the next scan."""
+        """Report media files that are left out because they or their folders are hidden. Only the regular scans do
+        this: an upload in progress often has a hidden name, and usually has ended before the next scan."""
         for item in scan_folder(self._folder, media=True, by_content=False):
             if isinstance(item, LeftOutFile) and not Path(item.source).is_relative_to(self._out):
                 self._leave_out(Path(item.source), item.reason)
@@ -214,13 +215,14 @@ class Watch:
     def _look_at(self, path: Path) -> None:
         try:
             stamp = FileStamp.at(path)
-        except OSError:  # deleted, or not readable yet
+        except OSError:  # the file was deleted, or cannot be read yet
             self._settling.gone(path)
             return
         self._settling.seen(path, stamp, time.monotonic())
 
     def _hidden(self, path: Path) -> bool:
-        """Whether the file or a folder above it is hidden, or is in the output folder inside the watched folder."""
+        """Whether a file is not watched: it or a folder above it is hidden, or it is in an output folder inside the
+        watched folder."""
         inside = path.relative_to(self._folder)
         if any(part.startswith(".") for part in inside.parts):
             return True
@@ -264,7 +266,7 @@ class Watch:
 
 
 def _files(place: Path) -> Iterator[Path]:
-    """The file itself, or the files below a folder in order, without hidden folders."""
+    """Yield the file itself, or the files below a folder in order, except those in hidden folders."""
     if not place.is_dir():
         yield place
         return

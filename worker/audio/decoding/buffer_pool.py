@@ -20,7 +20,7 @@ _free: list[npt.NDArray[np.uint8]] = []
 
 @contextmanager
 def scratch(frames: int, channels: int, dtype: type[np.int16] | type[np.float32]) -> Iterator[npt.NDArray[Any]]:
-    """A buffer array[frames, channels] with undefined content, valid until the end of the `with` block. Thread-safe."""
+    """Lend a buffer, array[frames, channels] with undefined content, until the end of the `with` block. Thread-safe."""
     values = frames * channels
     wanted = values * np.dtype(dtype).itemsize
     try:

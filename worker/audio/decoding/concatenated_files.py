@@ -1,8 +1,8 @@
 """Reads files that consist of several recordings in sequence, with different codings, rates and channels.
 
-Examples are podcasts with adverts, joined MP3 files and chained Ogg streams. Each part has its own reader: libsndfile,
-else FFmpeg. A part that neither library decodes becomes silence of its length. All parts are reduced to one channel
-and resampled to the highest rate among them.
+Examples are podcasts with adverts, joined MP3 files and chained Ogg streams. Each part is read by libsndfile, or by
+FFmpeg if libsndfile refuses it. A part that neither library decodes becomes silence of its length. All parts are
+reduced to one channel and resampled to the highest rate among them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from worker.errors import DamagedSource, SourceError
 
 _BLOCK_S: Final = 1.0
 _SHORTER_S: Final = 0.5
-"""A part that is shorter than declared by more than this, and by more than 1 %, is reported as damaged."""
+"""A part is reported as damaged if it is shorter than declared by more than this and by more than 1 %."""
 _TIMED_BLOCK_S: Final = 0.02
 """Block length of parts with timestamps. It is short because gaps and drift are corrected between blocks."""
 
@@ -46,7 +46,8 @@ class ConcatenatedSource(ReaderBase):
         self.info = self._common_info()
 
     def _common_info(self) -> AudioInfo:
-        """The highest rate and channel count of all parts, so that no part loses information."""
+        """Return the highest rate and channel count of all parts, so that no part loses information. Of parts with an
+        equal `form`, only one is opened."""
         found: list[AudioInfo] = []
         refused: SourceError | None = None
         forms: set[object] = set()
@@ -69,13 +70,13 @@ class ConcatenatedSource(ReaderBase):
         return AudioInfo(rate, channels, None, found[0].format, tracks)
 
     def blocks(self, start_frame: int = 0, block_s: float = _BLOCK_S) -> Iterator[Samples]:
-        """See `ReaderBase.blocks`. A start in the middle decodes everything before it."""
+        """See `ReaderBase.blocks`. To start in the middle, everything before `start_frame` is decoded too."""
         self._begin(start_frame, block_s)
         size = max(1, round(block_s * self.info.sample_rate))
         yield from self._counted(regrouped(self._mono(), size), start_frame)
 
     def _mono(self) -> Iterator[Samples]:
-        """The signal of all parts at the common rate."""
+        """Yield the signal of all parts at the common rate."""
         one_rate, at_s = RateConverter(self.info.sample_rate), 0.0
         refusals: list[SourceError] = []
         for part in self._parts:
@@ -123,7 +124,8 @@ class ConcatenatedSource(ReaderBase):
 
 
 def _timed(blocks: Iterator[TimedBlock], part: FilePart) -> Iterator[TimedBlock]:
-    """The blocks with times from the part's shifts. Blocks are cut at the beginning of each shift."""
+    """Yield the blocks with timestamps that follow from `FilePart.shifts`, cut at the positions of the shifts. Without
+    shifts, the blocks are unchanged."""
     if not part.shifts:
         yield from blocks
         return

@@ -22,9 +22,11 @@ from worker.errors import DamagedSource, UnsupportedSource
 
 _RATES: Final = range(1000, 1_000_001)
 _UNMEASURED: Final = ("MP3/", "NIST/")
-"""Formats whose length libsndfile derives from the size of the file, not from a header."""
+"""Formats whose length libsndfile derives from the size of the file, not from a header, so that a missing end is not
+noticed."""
 _ROUNDING_S: Final = 0.05
-"""A file that is shorter than declared by less than this is not damaged: headers include encoder padding or round."""
+"""A file may be shorter than declared by this without being damaged: declared lengths include encoder padding, or are
+rounded."""
 
 __all__ = ["AudioInfo", "SndfileSource", "open_source"]
 
@@ -50,12 +52,12 @@ class SndfileSource(ReaderBase):
             raise SndfileRefused(path, f"has an audio header, but it {fault}", damaged=True)
 
     def blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples]:
-        """See `ReaderBase.blocks`. Damage after the start is skipped; in FLAC, silence replaces the lost audio."""
+        """See `ReaderBase.blocks`. Damaged audio after the start is skipped; in FLAC, silence replaces it."""
         return cast(Iterator[Samples], self._blocks(start_frame, block_s, stored=False))
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[Samples | Pcm16]:
-        """The same, but int16 if one channel of a 16-bit coding is read. The next block may overwrite the previous
-        one."""
+        """Yield the same samples as `blocks`, but as int16 if one channel of a 16-bit coding is read. A block is only
+        valid until the next one, which may overwrite it."""
         return self._blocks(start_frame, block_s, stored=True)
 
     def _blocks(self, start_frame: int, block_s: float, *, stored: bool) -> Iterator[Samples | Pcm16]:
@@ -73,8 +75,8 @@ class SndfileSource(ReaderBase):
 
     @property
     def _stopped_early(self) -> bool:
-        """Whether libsndfile stopped before the end. FLAC is excluded: its reader already replaced the damage by
-        silence, and FFmpeg does not know the times after it."""
+        """Whether libsndfile stopped before the end. FLAC is excluded: its reader has already replaced the damage by
+        silence, and FFmpeg would not know the times after it."""
         form = self.info.format
         stopped = self._stream is not None and self._stream.failed
         return not form.startswith("FLAC/") and (stopped or (form.startswith("MP3/") and self._is_short))
@@ -85,7 +87,7 @@ class SndfileSource(ReaderBase):
         return frames is not None and frames - self.frames_decoded > _ROUNDING_S * rate
 
     def _rest(self, block_s: float) -> Iterator[Samples]:
-        """The audio after the position where libsndfile stopped, read by FFmpeg."""
+        """Yield the audio after the position where libsndfile stopped, read by FFmpeg."""
         from worker.audio.decoding.ffmpeg_container import is_installed  # noqa: PLC0415
         from worker.audio.decoding.ffmpeg_reader import open_media  # noqa: PLC0415  seldom needed, and large
 

@@ -1,11 +1,11 @@
 """Drops the notes that a C library prints to standard error about damaged audio.
 
-libsndfile reads MP3 with libmpg123, which prints a line for each damaged frame ("Note: Trying to resync...") and has no
-switch for it that libsndfile offers. The lines name no file, and they break logs of JSON. The damage itself reaches the
-user as a warning of the transcript.
+libsndfile reads MP3 with libmpg123, which prints a line for each damaged frame ("Note: Trying to resync...").
+libsndfile has no option to turn this off. The lines do not name the file, and they break JSON logs. The damage itself
+reaches the user as a warning of the transcript.
 
-The C variable `stderr` points to /dev/null during the calls, so that no other output is lost: Python, C++ and the
-messages of an abort write to descriptor 2 itself.
+During the calls, the C variable `stderr` points to a stream for /dev/null. No other output is lost: Python, C++ and the
+messages of an abort write to descriptor 2 directly.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class _Stream:
 
 @contextmanager
 def without_decoder_notes() -> Iterator[None]:
-    """Context of a call into a C library whose notes are dropped. May be nested and used by several threads."""
+    """Drop the notes that C libraries print within the `with` block. Blocks may be nested, and run in several
+    threads."""
     global _inside, _visible  # noqa: PLW0603  one variable of the C library for the process
     stream = _stream()
     if stream is None:
@@ -54,7 +55,8 @@ def without_decoder_notes() -> Iterator[None]:
 
 @lru_cache(maxsize=1)
 def _stream() -> _Stream | None:
-    """None where `stderr` is a constant (musl) or unknown: the notes stay visible."""
+    """Return the C library's `stderr` variable, or None if it cannot be assigned to (musl) or is unknown; the notes are
+    then still printed."""
     name = {"linux": "stderr", "darwin": "__stderrp"}.get(sys.platform)
     if name is None:
         return None

@@ -18,22 +18,24 @@ Samples = npt.NDArray[np.float32]
 Pcm16 = npt.NDArray[np.int16]
 Dtype = type[np.int16] | type[np.float32]
 
-_LOUDEST: Final = 16.0  # +24 dB over full scale: real audio is not louder, and later steps cannot overflow
+_LOUDEST: Final = 16.0  # +24 dB over full scale: real audio is not louder; clipping there avoids overflow later
 _BATCH_S: Final = 0.25
 
 
 class ChannelReducer(Protocol):
-    """Reduces the buffers of one source to one channel, in order. Each buffer yields one block of its length."""
+    """Reduces the buffers of one source, passed in order, to one channel. Each buffer results in one block of the same
+    length."""
 
     shares_buffer: bool
-    """Whether blocks may be views of the buffers."""
+    """Whether returned blocks may be views of the buffers. The caller must then not overwrite a buffer too early."""
 
     def push(self, frames: npt.NDArray[Any]) -> list[Any]:
-        """Add a buffer[n, channels]. Returns the blocks that are ready, none while a decision needs more audio."""
+        """Add a buffer[n, channels]. Returns the blocks that are ready; none while the choice of channels needs more
+        audio."""
         ...
 
     def flush(self) -> list[Any]:
-        """The remaining blocks at the end of the source."""
+        """Return the remaining blocks at the end of the source."""
         ...
 
 
@@ -57,8 +59,8 @@ def to_mono(
 
 
 def lead_frames(channels: int, channel: int | None, rate: int, start: int) -> int:
-    """The frame from which a source must be decoded for a correct mix from frame `start` on: the choice of channels
-    depends on the windows before it."""
+    """Return the frame from which a source must be decoded for a correct mix from frame `start` on. The choice of
+    channels depends on the windows before `start`."""
     if channels == 1 or channel is not None:
         return start
     window = window_samples(rate)
@@ -116,11 +118,12 @@ class Downmix:
         self._rate, self._window = rate, window_samples(rate)
         self._first_s, self._windows_done = first_s, 0
         self._undecided = np.zeros((0, channels), dtype)
-        """Frames without a decision; they begin at the start of a window."""
+        """Frames for which no channel has been chosen yet; they begin at the start of a window."""
         self._fresh: list[npt.NDArray[Any]] = []
         self._fresh_count = 0
         self._energies = np.zeros((0, 1 + channels), np.float32)
-        """Energies of the windows in `_undecided`, after those of the earlier windows that affect their decision."""
+        """Energies of the windows in `_undecided`, preceded by those of up to CONTEXT earlier windows that affect the
+        choice."""
         self._lengths: deque[int] = deque()
         self._ready: list[Samples] = []
         self._last: int = MIX
@@ -164,9 +167,8 @@ class Downmix:
         return self._full_scale, self._rate
 
     def _mixed(self, frames: npt.NDArray[Any], choice: npt.NDArray[np.int16]) -> Samples:
-        with np.errstate(
-            invalid="ignore", over="ignore"
-        ):  # caused by samples that are not numbers, see `replace_invalid`
+        # Samples that are not numbers would cause warnings of numpy; `replace_invalid` removes them below.
+        with np.errstate(invalid="ignore", over="ignore"):
             block: Samples = frames.astype(np.float32, copy=False) @ self._weights
             scale = self._weights[0] * len(self._weights)
             for window in np.flatnonzero(choice >= 0):
@@ -183,7 +185,7 @@ class Downmix:
         return replace_invalid(block, self._warn) if self._is_float else block
 
     def _blocks(self) -> list[Samples]:
-        """The mixed audio, cut into blocks of the lengths of the original buffers."""
+        """Return the mixed audio, cut into blocks with the lengths of the original buffers."""
         if not self._ready or sum(map(len, self._ready)) < self._lengths[0]:
             return []
         signal = np.concatenate(self._ready) if len(self._ready) > 1 else self._ready[0]
@@ -197,7 +199,8 @@ class Downmix:
 
 
 def replace_invalid(block: Samples, warn: Callable[[str], None]) -> Samples:
-    """Replace samples that are not numbers by silence, and clip samples far above full scale; in place.
+    """Replace samples that are not numbers by silence, and clip samples far above full scale. Changes the block in
+    place.
 
     Valid audio needs only one cheap check of the peak."""
     if not len(block):

@@ -1,8 +1,8 @@
-"""Drops packets that a file contains twice (pure).
+"""Drops packets that a file contains twice. No I/O.
 
-Recorders that reconnect send some packets again, with the same timestamps. Joined files look similar: their timestamps
-begin at the same value, and both may begin with equal packets of silence. These are not duplicates. The next packet
-distinguishes the cases: another file has other content at a known timestamp.
+Recorders that reconnect send some packets again, with the same timestamps. Joined files look similar: the timestamps of
+both files begin at the same value, and both may begin with equal packets of silence, which must not be dropped. The
+next packet distinguishes the cases: in a joined file, a timestamp that occurred before has other content.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ _RECENT: Final = 4096
 
 
 class RepeatFilter:
-    """Yields packets in order, without duplicates. A packet has `pts` (its timestamp), `size` and bytes."""
+    """Yields packets in order, without duplicates. A packet is a packet of PyAV: it has `pts` (its timestamp) and
+    `size`, and can be read as bytes."""
 
     def __init__(self) -> None:
         self._recent: dict[int, int] = {}
-        """Checksums by timestamp."""
+        """Checksums of the recent packets by timestamp."""
         self._pending: list[Any] = []
         """Packets that look like duplicates, until the next packet decides."""
 
     def push(self, packet: Any) -> Iterator[Any]:
-        """Add a packet. Yields the packets that are known not to be duplicates."""
+        """Add a packet. Yields the packets that are certainly not duplicates."""
         if packet.pts is None or not packet.size:
             yield packet
             return

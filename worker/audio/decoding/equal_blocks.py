@@ -1,4 +1,4 @@
-"""Regroups audio of any block length into blocks of equal length (pure)."""
+"""Regroups audio of any block length into blocks of equal length. No I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from worker.audio.decoding.downmix import Samples
 
 
 def regrouped(pieces: Iterator[Samples], size: int) -> Iterator[Samples]:
-    """The same signal in arrays of `size` samples; the last one may be shorter."""
+    """Yield the signal of the arrays `pieces` in arrays of `size` samples; the last one may be shorter."""
     pending: list[Samples] = []
     count = 0
     for piece in pieces:

@@ -16,7 +16,7 @@ from worker.audio.decoding.stream_timeline import TimedBlock
 
 
 class MediaBlocks:
-    """Reduces the frames of one container to mono, also if rate, channels or sample format change."""
+    """Reduces the frames of one container to mono, even if rate, channels or sample format change."""
 
     def __init__(self, opened: MediaContainer, channel: int | None, warn: Callable[[str], None]) -> None:
         """`channel`: from 0, or None to mix all channels. `warn` receives warnings about the source."""
@@ -33,7 +33,7 @@ class MediaBlocks:
         self.frames_decoded = 0
 
     def __iter__(self) -> Iterator[TimedBlock]:
-        """Blocks in order. Silence replaces packets that could not be decoded."""
+        """Yield the blocks in order. Silence replaces packets that could not be decoded."""
         rate, end_s = self._opened.info.sample_rate, 0.0
         for item in frames_through_changes(self._opened):
             start_s = item.start_s
@@ -49,10 +49,10 @@ class MediaBlocks:
         yield from self._flushed()
 
     def _mixed(self, start_s: float | None, rate: int, samples: Any, end_s: float) -> Iterator[TimedBlock]:
-        """The requested channel of a frame, or the mix of all channels.
+        """Yield the requested channel of the frames, or the mix of all channels. The mixer may delay blocks.
 
-        If the file has fewer channels from some frame on, missing channels are silent. They do not repeat the sound of
-        the others, so that no word is transcribed twice."""
+        If a frame has fewer channels than requested, the missing channel is silent. It does not repeat the sound of
+        another channel, so that no word is transcribed twice."""
         count, wanted = samples.shape[1], self._channel
         if wanted is not None and wanted >= count:
             self._warn(f"has only {count} channels in some stretches; channel {wanted + 1} is silent there")

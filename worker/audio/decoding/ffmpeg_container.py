@@ -1,7 +1,8 @@
-"""Opens media containers with FFmpeg and decodes one audio stream. The only importer of av (PyAV), the extra `media`.
+"""Opens media containers with FFmpeg and decodes one audio stream. Only this module imports av (PyAV, from the extra
+`media`).
 
-FFmpeg receives a file object, not a path, and only the demuxers of `_CONTAINERS` are allowed. Others (playlists,
-scripts) could open further files and addresses.
+FFmpeg receives a file object, not a path, and only the demuxers of `_CONTAINERS` are allowed. Other demuxers
+(playlists, scripts) could open further files and network addresses.
 """
 
 from __future__ import annotations
@@ -35,23 +36,22 @@ _CONTAINERS: Final = (
 _NO_LENGTH: Final = ("aac", "ac3", "eac3", "dts", "loas", "amr", "amrnb", "amrwb", "gsm", "truehd", "mlp", "sbc")
 """Containers without a header for the whole file. FFmpeg guesses their length."""
 _ESTIMATED: Final = frozenset(("mpegts", "mpeg", "mp3", "gxf", "rm", "adx", "ape", "avi", "asf", "wtv"))
-"""Containers whose length FFmpeg takes from the last timestamps or the bit rate, even if a header gives one."""
+"""Containers whose length FFmpeg estimates from the last timestamps or the bit rate, even if a header declares one."""
 _LENGTH_OF_ALL: Final = frozenset(("matroska", "webm", "flv", "nut"))
-"""Containers with one length for all streams. The picture may be longer than the sound."""
+"""Containers that declare one length for all streams. The video may be longer than the audio."""
 _LENGTH_FROM_ZERO: Final = frozenset(("matroska", "webm", "asf"))
-"""Containers whose length counts from zero, not from the start of the first stream."""
+"""Containers whose declared length is measured from timestamp 0, not from the start of the first stream."""
 _RAW_STREAMS: Final = frozenset(
     ("mp3", "aac", "ac3", "eac3", "dts", "loas", "gsm", "amrnb", "amrwb", "truehd", "mlp", "sbc")
 )
 """Demuxers that FFmpeg often chooses for files that contain no audio."""
 _FROM_ZERO: Final = frozenset(("mov", "mp4", "matroska", "webm", "avi", "mxf", "nut"))
-"""Containers whose timestamps begin at the start of the presentation: audio with the first timestamp 15 s begins at
-second 15."""
+"""Containers whose timestamp 0 is second 0: audio whose first timestamp is 15 s begins at second 15."""
 _LIVE: Final = frozenset(("flv", "asf"))
-"""As `_FROM_ZERO`, but the timestamps of a saved live stream may begin at any value."""
+"""Containers like those of `_FROM_ZERO`, but the timestamps of a saved live stream may begin at any value."""
 _FROM_FIRST: Final = frozenset(("mpegts", "mpeg", "rm", "ogg"))
-"""Containers whose timestamps begin at any value; the earliest stream starts at second 0. All other containers have no
-timestamps."""
+"""Containers whose timestamps begin at any value: the start of the earliest stream is second 0. Timestamps of
+containers that are in none of these lists are not used."""
 _MAX_LIVE_START_S: Final = 60.0
 _MAX_START_S: Final = 3600.0
 _SPARSE_TIMES: Final = ("mpegts", "mpeg")
@@ -75,12 +75,12 @@ class UnknownContainer(UnsupportedSource):
 
 
 class NoDecoder(UnsupportedSource):
-    """FFmpeg knows the container, but not the coding."""
+    """FFmpeg can open the container, but has no decoder for the coding of its audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecodedFrame:
-    """A frame of PyAV, and its start in seconds, or None without a timestamp."""
+    """A frame of PyAV. `start_s`: its start on the timeline in seconds, or None without a timestamp."""
 
     frame: Any
     start_s: float | None
@@ -88,8 +88,8 @@ class DecodedFrame:
 
 @dataclass(frozen=True, slots=True)
 class LostPacket:
-    """A packet that could not be decoded. `start_s` is None, and `duration_s` 0.0, if the container has no such
-    value."""
+    """A packet that could not be decoded. If the container does not declare start or duration, `start_s` is None and
+    `duration_s` is 0.0."""
 
     start_s: float | None
     duration_s: float
@@ -100,8 +100,8 @@ class LostPacket:
 
 @dataclass(frozen=True, slots=True)
 class OtherStream:
-    """The stream has ended, and another one continues: byte position of its first packet, and its id in the
-    container."""
+    """Reports that the stream has ended and another one continues. `position`, `stream_id`: byte position of the first
+    packet of the new stream, and its id in the container."""
 
     position: int
     stream_id: int
@@ -119,7 +119,8 @@ class MediaContainer:
         track: int | None = None,
     ) -> None:
         """`part`: the part of the file to read, with its own header; None for the whole file. `stream_id`, `zero_s`:
-        the stream to read and the timestamp of its second 0, if known. `track`: the audio track to read (from 1).
+        the id of the stream to read, and the timestamp (s) that counts as second 0, if known. `track`: the audio track
+        to read (from 1).
 
         Raises UnknownContainer, UnsupportedSource, DamagedSource, NoSuchTrack."""
         self.path = path
@@ -162,10 +163,10 @@ class MediaContainer:
         return self.is_transport_stream and self._stream_id is None and self._track is None
 
     def _rate_and_channels(self) -> tuple[int, int]:
-        """Sample rate (Hz) and channels.
+        """Return sample rate (Hz) and number of channels.
 
-        FFmpeg's normal probe, and sometimes a longer one, does not reach audio that starts late. Then the audio is
-        decoded up to its first frame, and the container is opened again."""
+        If the audio starts late, FFmpeg's normal probe does not reach it, and sometimes not even a longer one. The
+        audio is then decoded up to its first frame, and the container is opened again."""
         if not _rate_of(self._stream):
             self._open(_LARGE_PROBE)
         coding = self._stream.codec_context
@@ -181,7 +182,8 @@ class MediaContainer:
 
     @property
     def length_s(self) -> float | None:
-        """Seconds from zero to the end of the longest stream according to the container."""
+        """Seconds from second 0 of the timeline to the end of the longest stream according to FFmpeg, or None if
+        unknown."""
         duration = self._container.duration
         if not duration:
             return None
@@ -189,7 +191,8 @@ class MediaContainer:
 
     @property
     def declared_length_s(self) -> float | None:
-        """The same, or None if FFmpeg derives it from the last timestamp, which may be wrong."""
+        """`length_s` if the container declares it, or None if FFmpeg only estimated it from the last timestamps or the
+        bit rate, because such a length may be wrong."""
         return None if set(self._container.format.name.split(",")) & _ESTIMATED else self.length_s
 
     @property
@@ -202,16 +205,17 @@ class MediaContainer:
         return joiner
 
     def time_of(self, item: Any) -> float | None:
-        """Start of a frame or packet on the timeline of the container, in seconds, or None without a timestamp."""
+        """Return the start of a frame or packet on the timeline of the container, in seconds, or None without a
+        timestamp."""
         if not self._timed or item.pts is None or not item.time_base:
             return None
         return float(item.pts * item.time_base) - self._zero_s
 
     def frames(self) -> Iterator[DecodedFrame | LostPacket | OtherStream]:
-        """Decoded frames in order, and a `LostPacket` for each packet that cannot be decoded.
+        """Yield the decoded frames in order, and a `LostPacket` for each packet that cannot be decoded.
 
-        A second copy of a packet is skipped: recorders that reconnect send some twice. If another stream continues,
-        `OtherStream` comes last."""
+        A second copy of a packet is skipped: recorders that reconnect repeat some. `OtherStream` comes last if another
+        stream continues."""
         succession = Succession(self._stream.index)
         packets = self._packets()
         repeats = RepeatFilter()
@@ -241,15 +245,15 @@ class MediaContainer:
                 yield from self._decoded(new)
 
     def _packets(self) -> Iterator[Any]:
-        """Packets of the stream. In a transport stream those of all audio streams, because another one may continue
-        it."""
+        """Return the packets of the stream; in a transport stream, the packets of all audio streams, because another
+        stream may continue this one."""
         wanted = [s for s in self._container.streams if s.type == "audio"] if self.is_transport_stream else self._stream
         packets: Iterator[Any] = self._container.demux(wanted)
         return packets
 
     def _decoded(self, packet: Any) -> Iterator[DecodedFrame | LostPacket]:
-        # In MPEG streams only the first frame of a packet has a timestamp. FFmpeg invents the others, with the rate at
-        # the start of the stream.
+        # In MPEG streams only the first frame of a packet has a timestamp. FFmpeg computes the others from the rate at
+        # the start of the stream, which may have changed. Such packets have no byte position.
         is_made_up = packet.pos is None and self._container.format.name in _SPARSE_TIMES
         try:
             for frame in packet.decode():
@@ -266,13 +270,15 @@ class MediaContainer:
         return bool(self._container.format.name == "mpegts")
 
     def reopened(self, position: int, stream_id: int | None = None) -> MediaContainer:
-        """Open the rest of a transport stream from a byte position on, with the same second 0. Raises SourceError."""
+        """Open the rest of a transport stream from a byte position on. Its timeline has the same second 0. Raises
+        SourceError."""
         if stream_id is None and self._track is not None:
             stream_id = int(self._stream.id)
         return MediaContainer(self.path, FilePart(position, self._part.end), stream_id, self._zero_s)
 
     def _first_stream_id(self) -> int | None:
-        """The id of an audio stream whose packets precede the chosen one, or None if both are parallel."""
+        """Return the id of an audio stream whose packets all precede those of the chosen stream, or None if the streams
+        are parallel."""
         audio = [stream for stream in self._container.streams if stream.type == "audio"]
         if len(audio) < 2:
             return None
@@ -306,7 +312,7 @@ class MediaContainer:
         return audio_streams(self._container).index(self._stream) + 1
 
     def _stream_end_s(self) -> float | None:
-        """End of the audio stream on the timeline in seconds according to the container, or None."""
+        """Return the end of the audio stream in seconds on the timeline according to the container, or None."""
         stream = self._stream
         if not stream.duration or not stream.time_base:
             return None
@@ -316,12 +322,14 @@ class MediaContainer:
 
     @property
     def is_raw_stream(self) -> bool:
-        """Whether the file has frames without a container. FFmpeg finds such frames in many files that are no audio."""
+        """Whether the file consists of frames without a container. FFmpeg finds such frames by chance in many files
+        that are not audio."""
         return self._container.format.name in _RAW_STREAMS
 
     @property
     def declared_end_s(self) -> float | None:
-        """End of the audio in seconds by the header, or None if the header declares none for this stream alone."""
+        """End of the audio in seconds according to the header, or None if the header does not declare one for this
+        stream alone."""
         names = set(self._container.format.name.split(","))
         if names & _ESTIMATED or names & set(_NO_LENGTH):
             return None
@@ -344,9 +352,8 @@ def is_installed() -> bool:
 
 
 def zero_of(format_name: str, start_s: float) -> tuple[bool, float]:
-    """Whether to follow the timestamps of a container, and the timestamp of its second 0 (pure).
-
-    `format_name`: names of FFmpeg's demuxer, separated by commas. `start_s`: the earliest timestamp of all streams."""
+    """Return whether the timestamps of a container are used, and which timestamp is its second 0. `format_name`: names
+    of FFmpeg's demuxer, separated by commas. `start_s`: the earliest timestamp of all streams."""
     names = set(format_name.split(","))
     if names & _FROM_ZERO:
         return True, 0.0 if start_s <= _MAX_START_S else start_s
@@ -376,17 +383,18 @@ def _rate_of(stream: Any) -> int:
 
 
 def _check_shortage(exc: Exception, path: SourceFile) -> None:
-    """Raises WorkerShortage if reading the file failed. FFmpeg's own errors with the same numbers mean damage."""
+    """Raise WorkerShortage if the system failed to read the file. Errors of FFmpeg itself with the same error numbers
+    mean damage."""
     if not isinstance(exc, av.error.FFmpegError):
         raise_shortage(exc, str(path))
 
 
 def _faults() -> tuple[type[Exception], ...]:
-    """Exceptions that PyAV raises for broken files: OSError and OverflowError for offsets outside the file, IndexError
-    for packets of a stream that did not exist at the start."""
+    """Return the exceptions that PyAV raises for broken files: OSError and OverflowError for offsets outside the file,
+    IndexError for packets of a stream that did not exist at the start."""
     return av.error.FFmpegError, ValueError, OverflowError, OSError, IndexError
 
 
 def reason_of_fault(exc: Exception) -> str:
-    """The text of an exception of PyAV, without codes and addresses."""
+    """Return the text of an exception of PyAV, without codes and addresses."""
     return str(getattr(exc, "strerror", "") or exc or type(exc).__name__)

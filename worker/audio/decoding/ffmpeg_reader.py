@@ -1,7 +1,8 @@
 """Reads formats that libsndfile cannot open (m4a and mp4, mkv and webm, wma, amr and more) as one signal.
 
-Steps: container, frames, mono, timeline (gaps and drift), one rate, blocks. A start in the middle decodes and drops all
-earlier audio, so it is exact in every coding.
+Steps: open the container, decode frames, reduce them to mono, correct gaps and drift of the timeline, resample to one
+rate, cut blocks. To start in the middle, all earlier audio is decoded and dropped, so the position is exact in every
+coding.
 """
 
 from __future__ import annotations
@@ -24,7 +25,8 @@ from worker.audio.opened_file import SourceFile
 from worker.audio.source import check_readable
 
 _PADDING: Final = (0.15, 4096)
-"""Encoder padding (seconds, samples) that container lengths may include. A smaller difference is not damage."""
+"""Encoder padding (seconds, samples) that container lengths may include. A file that is shorter than declared by less
+is not damaged."""
 
 
 class MediaSource(ReaderBase):
@@ -33,8 +35,8 @@ class MediaSource(ReaderBase):
     def __init__(
         self, path: SourceFile, channel: int | None = None, plan: ReadPlan | None = None, track: int | None = None
     ) -> None:
-        """`channel`: from 0, or None to mix all channels. `track`: from 1, or None for the default track. `plan`: the
-        part of the file with a corrected header, if the file's own header is wrong.
+        """`channel`: from 0, or None to mix all channels. `track`: from 1, or None for the default track. `plan`: names
+        the part of the file to read, with a corrected header if the file's own header is wrong.
 
         Raises UnsupportedSource, DamagedSource, SourceError."""
         super().__init__(path, plan.warnings if plan is not None else ())
@@ -67,7 +69,8 @@ class MediaSource(ReaderBase):
         self._check_end()
 
     def _check_silence(self, blocks: Iterator[Samples]) -> Iterator[Samples]:
-        """Yield the blocks. Warn at the end if all were silent, because another track may contain the speech."""
+        """Yield the blocks unchanged. Warn at the end if all were silent, because another track may contain the
+        speech."""
         peak = 0.0
         for block in blocks:
             if peak < SILENT_PEAK:
@@ -77,7 +80,7 @@ class MediaSource(ReaderBase):
             self._warn(silence_warning(self.info.tracks, self._track_read))
 
     def _mono(self, opened: MediaContainer) -> Iterator[Samples]:
-        """The decoded signal at the rate of `info`, in pieces of at most about a second."""
+        """Yield the decoded signal at the rate of `info`, in arrays of at most about a second."""
         one_rate = RateConverter(self.info.sample_rate)
         timeline = StreamTimeline(opened.declared_length_s, self._warn)
         blocks = MediaBlocks(opened, self._channel, self._warn)
@@ -105,7 +108,7 @@ class MediaSource(ReaderBase):
 def open_media(
     path: SourceFile, channel: int | None = None, plan: ReadPlan | None = None, track: int | None = None
 ) -> MediaSource:
-    """Open a file with FFmpeg, and decode its start. Parameters as in `MediaSource`.
+    """Open a file with FFmpeg, and decode its start. The parameters are those of `MediaSource`.
 
     Raises UnknownContainer or NoDecoder for formats that FFmpeg cannot read, UnsupportedSource for a file without
     audio, DamagedSource if nothing can be decoded, NoSuchTrack."""

@@ -12,12 +12,12 @@ import numpy.typing as npt
 class FramePacker:
     """Converts a frame to int16[n, channels] (full scale 32768) or float32[n, channels] (full scale 1.0).
 
-    FFmpeg joins the planes of several channels, not PyAV: with eight planes, PyAV 18 reads past the end of their list
-    and crashes the process.
+    The planes of several channels are joined by FFmpeg's resampler, not by PyAV: with eight planes, PyAV 18 reads past
+    the end of their list and crashes the process.
     """
 
     def __init__(self, make_joiner: Callable[..., Any]) -> None:
-        """`make_joiner`: `av.AudioResampler`."""
+        """`make_joiner`: the class `av.AudioResampler`, passed in because only one module imports av."""
         self._make_joiner = make_joiner
         self._joiners: dict[tuple[str, str, int], Any] = {}
 
@@ -36,7 +36,7 @@ class FramePacker:
 
 
 def _dtype(name: str) -> str:
-    """The numpy type of an FFmpeg sample format."""
+    """Return the numpy type of an FFmpeg sample format, planar or interleaved."""
     kinds = {"u8": "u1", "s16": "i2", "s32": "i4", "s64": "i8", "flt": "f4", "dbl": "f8"}
     return kinds[name.removesuffix("p")]
 

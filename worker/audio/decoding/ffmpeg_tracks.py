@@ -12,7 +12,7 @@ _DEFAULT: Final = 1  # AV_DISPOSITION_DEFAULT
 
 
 def tracks_of(container: Any) -> tuple[Track, ...]:
-    """The audio tracks with their tags."""
+    """Return the audio tracks of a container with their tags."""
     return tuple(
         Track.tagged(number, tags.get("language", ""), tags.get("title", ""), tags.get("handler_name", ""))
         for number, tags in enumerate((stream.metadata for stream in audio_streams(container)), 1)
@@ -20,8 +20,8 @@ def tracks_of(container: Any) -> tuple[Track, ...]:
 
 
 def audio_streams(container: Any) -> list[Any]:
-    """The audio streams in order. In a transport stream, Dolby TrueHD has an AC-3 stream with the same id and sound,
-    which is omitted."""
+    """Return the audio streams in order. In a transport stream, Dolby TrueHD comes with an AC-3 stream that has the
+    same id and sound; this second stream is omitted."""
     audio = [stream for stream in container.streams if stream.type == "audio"]
     if container.format.name != "mpegts":
         return audio
@@ -30,7 +30,8 @@ def audio_streams(container: Any) -> list[Any]:
 
 
 def audio_stream(path: SourceFile, container: Any, stream_id: int | None = None, track: int | None = None) -> Any:
-    """The audio stream with this id or track, else the default one; its rate may still be unknown."""
+    """Return the audio stream with this id, else this track, else the default stream. Its rate may still be unknown.
+    Raises UnsupportedSource without audio streams, NoSuchTrack."""
     audio = audio_streams(container)
     if not audio:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"

@@ -1,7 +1,7 @@
-"""Reads one part of a file with libsndfile. The only importer of soundfile.
+"""Reads one part of a file with libsndfile. Only this module imports soundfile.
 
 Measured with libsndfile 1.2.2 and python-soundfile 0.14:
-- python-soundfile seeks after every read, which for FLAC costs more than decoding. `_Reader` avoids the seek.
+- python-soundfile seeks after every read, which for FLAC costs more than decoding. `_Reader` avoids these seeks.
 - 16-bit codings are read as int16, which is up to seven times cheaper than float32.
 - libsndfile never reads beyond the length that it found at the start, see `worker.audio.decoding.repair`.
 """
@@ -30,7 +30,7 @@ from worker.transient_os_errors import source_error
 
 _UNKNOWN_FRAMES: Final = 1 << 62  # libsndfile reports 2**63 - 1 if a header declares no length
 _MAX_BLOCK_VALUES: Final = 1 << 20
-_MP3_RETRIES: Final = 64  # each skips a kilobyte of data that is not MP3
+_MP3_RETRIES: Final = 64  # each retry skips a kilobyte of data that is not MP3
 _FLAC_GAPS_S: Final = tuple(0.1 * 2**k for k in range(10))
 _FLAC_STEP: Final = 256
 _FLAC_HALVINGS: Final = 5
@@ -38,7 +38,8 @@ _RAW_OPTIONS: Final = "-f s16le -ar 16000 -ac 1 "  # an example: the user must k
 _UNRECOGNISED_CODES: Final = (1, 4)  # SF_ERR_UNRECOGNISED_FORMAT, SF_ERR_UNSUPPORTED_ENCODING
 _SYSTEM_CODE: Final = 2  # SF_ERR_SYSTEM
 _PROBE_BYTES: Final = 1 << 20
-# libsndfile recognizes files without a header by the extension of their path; a descriptor has none.
+# libsndfile recognizes files without a header by the extension of their path. It receives a descriptor, which has no
+# path, so these codings are chosen here.
 _TELEPHONE: Final = {".gsm": "GSM610", ".vox": "VOX_ADPCM"}
 _NO_HEADER: Final = (".raw", ".au", ".snd")
 
@@ -46,7 +47,7 @@ _NO_HEADER: Final = (".raw", ".au", ".snd")
 class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
     """A SoundFile that does not seek after each read: python-soundfile seeks only if `seekable()` is true.
 
-    The calls that decode print no notes of libmpg123.
+    Its calls drop the notes that libmpg123 prints about damage, see `decoder_notes`.
     """
 
     _reads_forward = False
@@ -66,7 +67,8 @@ class _Reader(soundfile.SoundFile):  # type: ignore[misc]  # it ships no types
             return int(super().seek(frames, whence))
 
     def read_forward_into(self, buffer: npt.NDArray[Any]) -> int:
-        """Fill `buffer` with the next frames; returns their number. A third cheaper than `read(out=buffer)`."""
+        """Fill `buffer` with the next frames, and return their number. Takes a third less time than
+        `read(out=buffer)`."""
         self._reads_forward = True
         with without_decoder_notes():
             return int(self.buffer_read_into(buffer, dtype="int16" if buffer.dtype == np.int16 else "float32"))
@@ -87,7 +89,7 @@ class _PartReader(PartFile):
 
 
 class SndfileStream:
-    """Reads one part of a source once, forward. Skips damage if the coding allows it."""
+    """Reads one part of a source once, from start to end. Skips damage if the coding allows it."""
 
     def __init__(
         self,
@@ -149,15 +151,15 @@ class SndfileStream:
         return self._file.failure if isinstance(self._file, _PartReader) else None
 
     def _check_shortage(self, exc: Exception | None = None) -> None:
-        """Raises WorkerShortage or SourceError if reading the file failed, which is not damage."""
+        """Raise WorkerShortage or SourceError if the system failed to read the file, which is not damage."""
         if (failure := self._failure()) is not None:
             raise source_error(failure, str(self._path)) from failure
         if isinstance(exc, soundfile.LibsndfileError) and exc.code == _SYSTEM_CODE:
             self._probe()
 
     def _probe(self) -> None:
-        """Read the whole file to find a failing disk: libsndfile reports "System error" for that and for wrong
-        content."""
+        """Read the whole file to detect a failing disk. libsndfile reports "System error" for both a failing disk and
+        invalid content."""
         try:
             with self._path.open(buffering=0) as file:
                 while file.read(_PROBE_BYTES):
@@ -179,7 +181,7 @@ class SndfileStream:
         self._reader = self._open()
 
     def blocks(self, block_s: float, channel: int | None, *, stored: bool) -> Iterator[Samples | Pcm16]:
-        """Mono blocks up to the end; may be called once. `stored`: yield a single 16-bit channel as int16."""
+        """Yield mono blocks up to the end; may be called once. `stored`: yield a single 16-bit channel as int16."""
         self.used = True
         info = self.info
         size = max(1, min(round(block_s * info.sample_rate), _MAX_BLOCK_VALUES // info.channels))
@@ -214,9 +216,9 @@ class SndfileStream:
             self._fault = exc.error_string.strip(" .")
             self._warn(f"damaged at about {self._now_s():.1f} s: {self._fault}")
             self._failed = True
-            if self._is_mp3:  # libsndfile does not count the samples decoded before the fault
+            if self._is_mp3:  # libsndfile does not report how many samples it decoded before the fault
                 return int(np.count_nonzero(~np.isnan(buffer[:, 0])))
-            if self._is_flac:  # its decoder continues after the fault without a gap for the lost audio
+            if self._is_flac:  # the decoder would continue after the fault, without a gap for the lost audio
                 return self._read_up_to_the_fault(buffer)
             return min(max(0, int(self._reader.tell()) - self._at), len(buffer))
         self._check_shortage()
@@ -224,7 +226,7 @@ class SndfileStream:
         return frames
 
     def _read_up_to_the_fault(self, buffer: npt.NDArray[Any]) -> int:
-        """Fill `buffer` in small steps. Returns the number of frames before the step that fails."""
+        """Fill `buffer` again in small steps. Returns the number of frames before the step that fails."""
         self._reopen()
         filled = 0
         try:
@@ -232,17 +234,17 @@ class SndfileStream:
             while frames := self._reader.read_forward_into(buffer[filled : filled + _FLAC_STEP]):
                 filled += frames
         except soundfile.LibsndfileError:
-            pass  # the fault
+            pass  # this step contains the fault
         return filled
 
     def _skip_damage(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
-        """Continue after damage. Returns the number of silent frames that replace the lost audio, and the number of
-        frames in `buffer`; (0, 0) if no audio follows."""
-        if self._is_mp3:  # its decoder continues the search with each call; the lost length is unknown
+        """Find the next audio after damage, and read it into `buffer`. Returns the number of silent frames that replace
+        the lost audio, and the number of frames read; (0, 0) if no audio follows."""
+        if self._is_mp3:  # each call searches further; the length of the lost audio is unknown
             for _ in range(_MP3_RETRIES):
                 if frames := self._read(buffer):
                     return 0, frames
-        elif self._is_flac:  # its decoder stays at the fault; a new one can seek past it
+        elif self._is_flac:  # the decoder cannot pass the fault, but a new one can seek past it
             gap, frames = self._flac_gap(buffer)
             if frames:
                 self._failed = False
@@ -251,9 +253,11 @@ class SndfileStream:
         return 0, 0
 
     def _flac_gap(self, buffer: npt.NDArray[Any]) -> tuple[int, int]:
-        """The number of samples to skip, and of frames read after them; (0, 0) if the damage has no end.
+        """Return the number of samples to skip, and the number of frames read after them; (0, 0) if the damage has no
+        end.
 
-        The gap grows until a read succeeds, and then shrinks to about the length of the damage."""
+        The tried gap doubles until a read succeeds, and is then narrowed by bisection to about the length of the
+        damage."""
         too_short = 0
         for gap_s in _FLAC_GAPS_S:
             gap = round(gap_s * self.info.sample_rate)

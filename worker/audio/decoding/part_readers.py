@@ -30,7 +30,7 @@ class PartReader(Protocol):
     """The audio track that is read, from 1."""
 
     def blocks(self) -> Iterator[TimedBlock]:
-        """Mono blocks, with timestamps if the container has them; may be called once."""
+        """Yield mono blocks, with timestamps if the container has them; may be called once."""
         ...
 
     def close(self) -> None: ...
@@ -87,7 +87,7 @@ class _MediaPart:
 
     def blocks(self) -> Iterator[TimedBlock]:
         for block in MediaBlocks(self._opened, self._channel, self._warn):
-            # For Ogg, the plan of the part has the timestamps (`FilePart.shifts`).
+            # For Ogg, the timestamps come from `FilePart.shifts` instead (see `concatenated_files`).
             start_s = None if self.info.format.startswith("OGG/") else block.start_s
             yield TimedBlock(start_s, block.rate, block.samples, block.lost)
 

@@ -1,11 +1,11 @@
-"""Finds stretches in which the channels of a recording cancel each other when they are mixed (pure).
+"""Finds ranges in which the channels of a recording cancel each other when they are mixed. No I/O.
 
 A microphone wired with inverted polarity, or a "stereo" signal made from balanced lines, has one channel that is the
-negative of the other: their mix is silence. Such a stretch may be a whole file or a few seconds of one.
+negative of the other: their mix is silence. This may affect a whole file or a few seconds of it.
 
-The decision uses sums over a quarter of a second, on a grid of windows that begins with the source. So it does not
-depend on the position where reading starts. The phase relation of a delayed channel never lasts for a quarter of a
-second.
+The decision uses sums over a quarter of a second, in windows that are counted from the start of the source. So it does
+not depend on the position where reading starts. A channel that is only delayed also cancels some frequencies, but never
+for a quarter of a second.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import numpy.typing as npt
 
 WINDOW_S: Final = 0.02
 RUN: Final = 12
-"""Number of windows whose energy is summed for a comparison."""
+"""Number of consecutive windows (a run) whose energy is summed for a comparison."""
 CONTEXT: Final = RUN - 1
-"""Number of windows before and after a window that affect its decision."""
+"""Number of windows before and after a window that affect the decision for it."""
 _RATIO: Final = 10 ** (-20 / 10)
 _UNCORRELATED: Final = 0.25
-"""Maximum energy of the mix relative to that of uncorrelated channels, which have 1, as one loud channel among many
-silent ones has."""
+"""The channels cancel each other only if the mix has less than this share of the energy that uncorrelated channels
+would give it. Without this limit, one loud channel among many silent ones would count as cancelled."""
 _FLOOR: Final = 10 ** (-75 / 10)
 _SAME_LEVEL: Final = 10 ** (-1 / 10)
 """If the levels of channels differ by less than 1 dB, the first channel is used, so that noise does not change the
@@ -34,21 +34,21 @@ INVERTED: Final = "(inverted phase)"
 """Part of every warning that channels cancel each other; `worker.transcript.document` finds such warnings by it."""
 MIX: Final = -1
 QUIET: Final = -2
-"""As MIX, but the window is too quiet for a decision."""
+"""The channels are mixed, because the window is too quiet for a decision."""
 
 Energies = npt.NDArray[np.float32]
 
 
 def window_samples(rate: int) -> int:
-    """Number of samples in one window at `rate` Hz."""
+    """Return the number of samples in one window at `rate` Hz."""
     return max(1, round(rate * WINDOW_S))
 
 
 def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
-    """Mean squares of the windows of frames[n, channels]: float32[windows, 1 + channels], the mix first."""
+    """Return the mean squares of the windows of frames[n, channels]: float32[windows, 1 + channels], the mix first."""
     window, channels = window_samples(rate), frames.shape[1]
     some = frames.reshape(-1, window, channels)[:, :: max(1, rate // _MEASURED_RATE)]
-    with np.errstate(invalid="ignore", over="ignore"):  # caused by samples that are not numbers
+    with np.errstate(invalid="ignore", over="ignore"):  # samples that are not numbers
         each = [some[:, :, channel].astype(np.float32) for channel in range(channels)]
         mixed = sum(each[1:], start=each[0]) * np.float32(1 / channels)
         found = np.stack([np.einsum("ij,ij->i", one, one) for one in (mixed, *each)], axis=1)
@@ -57,18 +57,18 @@ def measure(frames: npt.NDArray[Any], full_scale: float, rate: int) -> Energies:
 
 
 def choose(energies: Energies) -> npt.NDArray[np.int16]:
-    """For each window MIX, QUIET, or the channel (from 0) to use if the mix is more than 20 dB below it.
+    """Return for each window MIX, QUIET, or the channel (from 0) to use because the mix is more than 20 dB below it.
 
-    Each window is decided by the runs of RUN windows that contain it; a shorter source by all its windows.
+    A channel is used in every window of a run of RUN windows whose sums show cancellation. If the source has fewer
+    windows, all of them form the run.
     """
     if not len(energies):
         return np.zeros(0, np.int16)
     run = min(RUN, len(energies))
     with np.errstate(invalid="ignore", over="ignore"):
         choice = np.where(energies[:, 1:].max(axis=1) > _FLOOR, MIX, QUIET).astype(np.int16)
-        if not (
-            energies[:, 0] < _RATIO * energies[:, 1:].sum(axis=1)
-        ).any():  # a cancelled run always has such a window
+        # A run with cancellation has at least one window with this property, so most audio needs no further work.
+        if not (energies[:, 0] < _RATIO * energies[:, 1:].sum(axis=1)).any():
             return choice
         sums = np.lib.stride_tricks.sliding_window_view(energies, run, axis=0).sum(axis=2)
         mixed, each = sums[:, 0], sums[:, 1:]

@@ -9,15 +9,16 @@ from worker.audio.resample import StreamResampler
 
 
 class RateConverter:
-    """Resamples stretches whose rate differs from `rate` (Hz). A stretch of n samples becomes
-    `resampled_length(n, its rate, rate)` samples, so the next stretch begins at the exact position."""
+    """Resamples consecutive blocks whose rate differs from `rate` (Hz). All n samples in a row with one rate become
+    `resampled_length(n, their rate, rate)` samples, so audio after a change of rate begins at the exact position."""
 
     def __init__(self, rate: int) -> None:
         self._rate = rate
         self._resampler: StreamResampler | None = None
 
     def feed(self, rate: int, samples: Samples) -> Iterator[Samples]:
-        """Convert a block. Yields blocks at the common rate; the filter may return some samples with the next call."""
+        """Convert a block. Yields blocks at the common rate; the filter may hold back some samples until the next
+        call."""
         if self._resampler is not None and self._resampler.in_rate != rate:
             yield from self.flush()
         if rate == self._rate:
@@ -30,7 +31,7 @@ class RateConverter:
             yield out
 
     def flush(self) -> Iterator[Samples]:
-        """The remaining samples of the last stretch."""
+        """Yield the samples that are still in the filter."""
         if self._resampler is not None:
             out = self._resampler.flush()
             self._resampler = None

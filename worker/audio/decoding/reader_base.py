@@ -27,7 +27,7 @@ class ReaderBase(ABC):
     """
 
     info: AudioInfo
-    """From the header."""
+    """Format and length according to the header."""
 
     def __init__(self, path: SourceFile, warnings: Iterable[str] = ()) -> None:
         self.path = path
@@ -38,7 +38,7 @@ class ReaderBase(ABC):
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Warnings for the user, each once: damage, a wrong header, samples that are not numbers."""
+        """Warnings for the user, each listed once: damage, a wrong header, samples that are not numbers."""
         return self._warnings.texts
 
     @property
@@ -52,11 +52,11 @@ class ReaderBase(ABC):
 
         Channels are mixed with equal weights, unless the file was opened for one channel. Blocks are at most `block_s`
         seconds long; the reader does not reuse their memory. Only one iteration may run at a time. Raises DamagedSource
-        if nothing can be decoded. `undecoded` and `warnings` report later damage.
+        if nothing can be decoded. Other damage is reported in `undecoded` and `warnings`.
         """
 
     def stored_blocks(self, start_frame: int = 0, block_s: float = 1.0) -> Iterator[npt.NDArray[Any]]:
-        """The same as `blocks`; a reader of 16-bit files may yield int16."""
+        """Yield the samples of `blocks`; a reader of 16-bit files may yield int16."""
         return self.blocks(start_frame, block_s)
 
     def close(self) -> None:
@@ -81,7 +81,7 @@ class ReaderBase(ABC):
         self._undecoded.clear()
 
     def _counted(self, blocks: Iterable[npt.NDArray[Any]], start_frame: int) -> Iterator[npt.NDArray[Any]]:
-        """Count the blocks in `frames_decoded`, and yield the part from `start_frame` on."""
+        """Add the lengths of the blocks to `frames_decoded`, and yield the samples from `start_frame` on."""
         for block in blocks:
             skip = max(0, start_frame - self.frames_decoded)
             self.frames_decoded += len(block)
@@ -92,7 +92,7 @@ class ReaderBase(ABC):
         self, blocks: Iterable[PlacedBlock], one_rate: RateConverter, start_s: float
     ) -> Generator[Samples, None, float]:
         """Resample blocks and record damage. `start_s`: second of the source at the first block. Returns the second at
-        the end of the last one."""
+        the end of the last block."""
         at_s = start_s
         for block in blocks:
             end_s = at_s + len(block.samples) / block.rate

@@ -1,4 +1,5 @@
-"""Errors for files that no reader opens. They name the container, the coding, the reason and the remedy."""
+"""Builds the errors for files that no reader can open. They name the container, the coding, the reason and the
+remedy."""
 
 from __future__ import annotations
 
@@ -24,7 +25,7 @@ class SndfileRefused(SourceError):
 
 
 def without_media(path: SourceFile, kind: FileFormat | None, refused: SndfileRefused) -> SourceError:
-    """The error when the extra `media` is not installed."""
+    """Return the error for a file that libsndfile refuses while the extra `media` (FFmpeg) is not installed."""
     if kind is not None and not kind.is_audio:
         return _no_audio(path, kind)
     if refused.damaged and kind is not None and kind.native and not kind.misread:
@@ -35,7 +36,8 @@ def without_media(path: SourceFile, kind: FileFormat | None, refused: SndfileRef
 def refused_by_both(
     path: SourceFile, kind: FileFormat | None, refused: SndfileRefused, other: SourceError, reason: str
 ) -> SourceError:
-    """The error when FFmpeg cannot read the file either. `other` is the error of FFmpeg, `reason` its reason."""
+    """Return the error for a file that neither libsndfile nor FFmpeg can read. `refused`: the error of libsndfile.
+    `other`, `reason`: the error of FFmpeg and its reason, empty if `other` already explains the problem."""
     if kind is None:
         return UnsupportedSource(
             f"{path}: neither libsndfile nor FFmpeg recognizes its content as audio ({refused.reason}); check the "
@@ -50,7 +52,7 @@ def refused_by_both(
 
 
 def no_decoder(path: SourceFile, kind: FileFormat | None) -> SourceError:
-    """The error for a coding that neither library supports."""
+    """Return the error for a coding that neither library supports."""
     return UnsupportedSource(f"{path}: neither libsndfile nor FFmpeg decodes {kind or 'its coding'}; convert it first")
 
 

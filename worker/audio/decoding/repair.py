@@ -1,9 +1,9 @@
 """Finds files that libsndfile would read wrongly, and plans how to read them: in parts, or with corrected headers.
 
 Faults of libsndfile 1.2.2, all without an error message:
-- MP3 without a length tag: it estimates the length from the first frames. Half of a variable-rate file may be missing.
+- MP3 without a length tag: it estimates the length from the first frames, and may miss half of a variable-rate file.
 - Joined MP3 or Ogg files: it reads only the first one.
-- WAV whose recorder never wrote the size: it reads no audio. Header with a size that is too small: it stops there.
+- WAV whose recorder never wrote the size: it reads no audio. If the declared size is too small, it stops there.
 - CAF of unknown length: it refuses the file.
 - W64: it reads the chunks after the audio as audio.
 - Ogg that is cut off: it reports no damage.
@@ -32,20 +32,21 @@ _SIZED: Final = (b"RIFF", b"RIFX", b"RF64", b"BW64", b"riff", b"FORM", b".snd", 
 
 @dataclass(frozen=True, slots=True)
 class FilePart:
-    """A part of a file that a reader sees as a separate file: `head`, then the bytes `start` to `end`."""
+    """A part of a file that is read like a separate file: first `head`, then the bytes `start` to `end` of the file."""
 
     start: int
     end: int
     head: bytes = b""
     patches: tuple[tuple[int, bytes], ...] = ()
-    """(offset, bytes) that replace bytes of the file; sorted, without overlaps."""
+    """(offset, bytes): the bytes replace those of the file at this offset. Sorted, without overlaps."""
     shifts: tuple[tuple[float, float, str], ...] = ()
     """(position, shift, damage): from second `position` of the decoded part on, timestamps are `shift` seconds later
-    than the samples. `damage` is the reason if audio was lost there. Empty if timestamps and samples agree."""
+    than the samples. `damage`: the reason if audio was lost there, else empty. There are no shifts if timestamps and
+    samples agree."""
     length_s: float | None = None
-    """Length in seconds by the header of the part, or None if unknown."""
+    """Length in seconds according to the header of the part, or None if unknown."""
     form: str = ""
-    """Coding, rate and channels as text, empty if unknown. Parts of equal form decode to the same format."""
+    """Coding, rate and channels as text, empty if unknown. Parts with an equal text decode to the same format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +58,8 @@ class ReadPlan:
 
     @property
     def is_joined(self) -> bool:
-        """Several parts in sequence, or one part with gaps in its timestamps (see `concatenated_files`)."""
+        """Whether the file has several parts in sequence, or one part with gaps in its timestamps (see
+        `concatenated_files`)."""
         return len(self.parts) > 1 or any(part.shifts for part in self.parts)
 
 
@@ -106,8 +108,8 @@ class PartFile:
 
 
 def read_plan(path: SourceFile) -> ReadPlan:
-    """Plan how libsndfile reads a file. Reads its header, and for MP3 and Ogg if needed all frame or page headers (up
-    to 0.1 s for an hour of audio). Raises WorkerShortage if the disk fails."""
+    """Plan how libsndfile reads a file. Reads the header of the file; for MP3 and Ogg, if needed, all frame or page
+    headers (up to 0.1 s for an hour of audio). Raises WorkerShortage if the disk fails."""
     try:
         with path.open("rb") as file:
             start = file.read(_START_BYTES)
@@ -135,8 +137,8 @@ def _mp3_plan(path: SourceFile) -> ReadPlan:
 
 
 def _mp3_part(recording: mp3.Mp3Recording) -> FilePart:
-    """A part with a length tag. libsndfile drops the encoder padding that the tag declares, so parts join without
-    gaps."""
+    """Return a part that begins with a correct length tag. libsndfile drops the encoder padding that the tag declares,
+    so parts join without gaps."""
     form = f"MP3 {recording.rate} Hz, {recording.channels} channels"
     start, head = (recording.start, b"") if recording.trusted else (recording.audio_start, recording.length_frame())
     return FilePart(start, recording.end, head, length_s=recording.length_s, form=form)
@@ -159,7 +161,8 @@ def _ogg_part(link: ogg.OggLink) -> FilePart:
 
 
 def _flac_plan(path: SourceFile) -> ReadPlan:
-    """With a declared length of 0, libsndfile reads to the end of the file."""
+    """Plan one part for each joined file. If a single file declares a length that is too small, plan a header that
+    declares 0: libsndfile then reads to the end of the file."""
     streams = flac.streams(path)
     if len(streams) > 1:
         return ReadPlan(tuple(_flac_part(stream) for stream in streams))
@@ -176,7 +179,7 @@ def _flac_part(stream: flac.FlacStream) -> FilePart:
 
 
 def _appended_plan(path: SourceFile, files: tuple[tuple[int, int], ...]) -> ReadPlan:
-    """Each file becomes a part. Files with a wrong size get a corrected header."""
+    """Plan one part for each contained file. A file that declares a wrong size gets a corrected header."""
     parts: list[FilePart] = []
     warnings: dict[str, None] = {}
     for start, end in files:
@@ -192,21 +195,22 @@ def _appended_plan(path: SourceFile, files: tuple[tuple[int, int], ...]) -> Read
 
 
 def _located(file: BinaryIO) -> LocatedAudio | None:
-    """The position of the audio of an uncompressed file, or None for other formats."""
+    """Locate the audio of an uncompressed file. Returns None for other formats."""
     found = read_riff(file) or read_aiff(file) or read_au(file) or read_caf(file)
     return None if found is None else found.locate(file)
 
 
 def media_plan(path: SourceFile) -> ReadPlan:
-    """Plan how FFmpeg reads a file: in parts if there are several or timestamps have gaps; else as a whole, with a
-    corrected header if the file's own header declares a wrong length."""
+    """Plan how FFmpeg reads a file: in parts if there are several parts or gaps in the timestamps; otherwise as a
+    whole, with a corrected header if the file's own header declares a wrong length."""
     sized, plan = _sized_plan(path), read_plan(path)
     warnings = dict.fromkeys((*plan.warnings, missing_end(path)))
     return ReadPlan(plan.parts if plan.is_joined else sized.parts, tuple(text for text in warnings if text))
 
 
 def _sized_plan(path: SourceFile) -> ReadPlan:
-    """For WAV, W64, AIFF, AU and CAF: a corrected header if the file's own header is wrong or declares no length."""
+    """Plan a corrected header for WAV, W64, AIFF, AU and CAF if the file's own header is wrong or declares no length.
+    The plan is empty for correct files and other formats."""
     with path.open("rb") as file:
         return _plan_of_located(_located(file))
 

@@ -1,15 +1,16 @@
-"""Distinguishes successive audio streams of one container from parallel ones (pure)."""
+"""Distinguishes successive audio streams of one container from parallel ones. No I/O."""
 
 from __future__ import annotations
 
 from typing import Final
 
 SUCCESSION_PACKETS: Final = 64
-"""Number of packets in a row (about a second of audio) that parallel streams never have."""
+"""After this many packets (about a second of audio) without a packet of the stream that is read, another stream has
+succeeded it. Parallel streams alternate more often."""
 
 
 class Succession:
-    """Counts the packets of other streams since the last one of the stream that is read."""
+    """Counts the packets of other streams since the last packet of the stream that is read."""
 
     def __init__(self, stream: int) -> None:
         self._stream = stream
@@ -18,14 +19,14 @@ class Succession:
         self._parallel: set[int] = set()
 
     def own(self) -> None:
-        """Note a packet of the stream that is read."""
+        """Record a packet of the stream that is read."""
         if self._counts:
             self._parallel.update(self._counts)
             self._counts.clear()
             self._began.clear()
 
     def other(self, stream: int, position: int | None) -> int | None:
-        """Note a packet of another stream at a byte position of the file. Returns the position of that stream's first
+        """Record a packet of another stream at a byte position of the file. Returns the position of that stream's first
         packet once it is certain that the stream follows the one that is read, else None."""
         if stream in self._parallel or (position is None and stream not in self._began):
             return None

@@ -1,13 +1,14 @@
-"""Places decoded audio on the timeline of its container: fills gaps, follows drift, drops no words (pure).
+"""Places decoded audio on the timeline of its container: fills gaps and follows drift without dropping words. No I/O.
 
-A container has a timestamp for each packet; a decoder only returns samples. Usually both agree. They differ by rounding
-(Matroska has milliseconds), by late packets of live recorders, by gaps without a recording, and by drift between the
-clocks of recorder and sound card. Each needs its own correction:
+A container has a timestamp for each packet; a decoder only returns samples. Usually timestamps and samples agree. They
+differ because of rounding (Matroska has milliseconds), late packets of live recorders, gaps in the recording, and drift
+between the clocks of recorder and sound card. Each case needs its own correction:
 
 - A gap is filled with silence. The following timestamps must confirm it: one late packet is not a gap.
-- Drift is corrected in pauses, by a few milliseconds of silence more or less. Words stay as they were recorded.
-- Audio that overlaps earlier audio is shortened in pauses too, because it may contain words.
-- An implausible jump moves the timeline instead: back by more than a second, or ahead by more than an hour.
+- Drift is corrected in pauses, by adding or removing a few milliseconds of silence. Words are not changed.
+- Audio whose timestamps overlap earlier audio may contain words, so it is also shortened in pauses only.
+- After an implausible jump (back by more than a second, or ahead by more than an hour), the audio is joined without a
+  gap and later timestamps are shifted.
 """
 
 from __future__ import annotations
@@ -23,27 +24,30 @@ import numpy as np
 from worker.audio.decoding.downmix import Samples
 
 _WINDOW_S: Final = 0.12
+"""Seconds of audio that are read ahead, so that the following timestamps can confirm a correction."""
 _MIN_WINDOW_TIMES: Final = 3
-"""A transport stream has one timestamp for a dozen frames. A single wrong timestamp must not move the audio."""
+"""Blocks are read ahead until the window has more than this many timestamps, because a single wrong timestamp must not
+move the audio. A transport stream has only one timestamp for a dozen frames."""
 _MAX_WINDOW_BLOCKS: Final = 64
 MIN_TIMESTAMP_GAP_S: Final = 0.015
-"""Minimum length of a gap. Gaps of 20 ms count, and rounding may shorten them by a few milliseconds."""
+"""Minimum length of a gap. Real gaps are at least 20 ms long, and rounding may shorten them by a few milliseconds."""
 MAX_TIMESTAMP_GAP_S: Final = 3600.0
 """Maximum length of a gap, unless the container's length confirms a longer one."""
 _MAX_OVERLAP_S: Final = 1.0
+"""Timestamps that are further behind the samples than this are an implausible jump."""
 _MAX_PRIMING_S: Final = 0.1
-"""Encoders add up to 50 ms of silence before the first sample. Samples at most this long before second 0 are
-dropped."""
-_TOLERANCE_S: Final = 0.008
-_MAX_DRIFT_S: Final = 0.024
-_SHORT_S: Final = 0.02
-_CUT_S: Final = 0.01
-_CUT_EVERY_S: Final = 0.25
+"""Encoders add up to 50 ms of silence before the first sample. If the first timestamp is before second 0 by at most
+this, the samples before second 0 are dropped."""
+_TOLERANCE_S: Final = 0.008  # a smaller difference of timestamps and samples is not corrected
+_MAX_DRIFT_S: Final = 0.024  # up to this difference, drift is corrected only in pauses
+_SHORT_S: Final = 0.02  # length of the blocks that `_split` yields
+_CUT_S: Final = 0.01  # without pauses, at most this much is removed ...
+_CUT_EVERY_S: Final = 0.25  # ... once in this time
 _MAX_WAIT_FOR_PAUSE_S: Final = 1.0
-"""Audio without a pause for this long is music or noise, and is shortened without waiting for a pause."""
+"""Audio without a pause for this long is music or noise, which is shortened outside of pauses too."""
 _QUIET: Final = 1e-3  # -60 dBFS
-_QUIET_SHARE: Final = 0.1  # of the level before
-_LEVEL_DECAY: Final = 0.995
+_QUIET_SHARE: Final = 0.1  # relative to the recent peak level
+_LEVEL_DECAY: Final = 0.995  # factor per block by which the remembered peak level falls
 
 
 @dataclass(slots=True)
@@ -63,7 +67,7 @@ class TimedBlock:
 
 @dataclass(frozen=True, slots=True)
 class PlacedBlock:
-    """Samples that continue the previous block without a gap. `lost` as in `TimedBlock`."""
+    """Samples that continue the previous block without a gap. `lost`: see `TimedBlock`."""
 
     rate: int
     samples: Samples
@@ -71,15 +75,15 @@ class PlacedBlock:
 
 
 class StreamTimeline:
-    """Turns timed blocks into one continuous signal whose positions are times of the container."""
+    """Turns timed blocks into one continuous signal, in which each position is a time on the container's timeline."""
 
     def __init__(self, length_s: float | None, warn: Callable[[str], None]) -> None:
         """`length_s`: declared length in seconds, or None. `warn` receives a warning for each kind of correction."""
         self._length_s = length_s
         self._warn = warn
-        self._now_s = 0.0
-        self._moved_s = 0.0
-        self._before_s = 0.0
+        self._now_s = 0.0  # end of the signal yielded so far
+        self._moved_s = 0.0  # added to all timestamps, after implausible jumps
+        self._before_s = 0.0  # difference of timestamp and samples at the previous block
         self._began = False
         self._level = 0.0
         self._next_cut_s = 0.0
@@ -104,7 +108,8 @@ class StreamTimeline:
             yield from self._next(window)
 
     def _split(self, block: TimedBlock) -> Iterator[TimedBlock]:
-        """Split a block while timestamps and samples drift apart, because a long block is rarely all pause."""
+        """Split a block into short ones while timestamps and samples differ, because a long block is rarely quiet
+        throughout."""
         size = round(_SHORT_S * block.rate)
         if block.start_s is None or abs(self._before_s) < _TOLERANCE_S / 2 or len(block.samples) <= size:
             yield block
@@ -132,12 +137,12 @@ class StreamTimeline:
         self._now_s += count / head.rate
 
     def _correction(self, window: deque[TimedBlock]) -> tuple[float, Samples]:
-        """Seconds of silence to insert before the first block of the window, and the samples of that block to use."""
+        """Return the seconds of silence to insert before the first block of the window, and the samples to use of that
+        block."""
         head = window[0]
         own_s = (head.start_s or 0.0) + self._moved_s - self._now_s
-        if (
-            self._began and abs(own_s) < _TOLERANCE_S / 2
-        ):  # the usual case; examining the window would cost 10 µs per frame
+        # The usual case: the timestamp agrees. It is decided first, because examining the window costs 10 µs per frame.
+        if self._began and abs(own_s) < _TOLERANCE_S / 2:
             self._before_s, self._next_cut_s = own_s, self._now_s + _MAX_WAIT_FOR_PAUSE_S
             return 0.0, head.samples
         late_s = self._lateness_s(window)
@@ -163,7 +168,8 @@ class StreamTimeline:
         return 0.0, self._shortened(head, -late_s, quiet)
 
     def _lateness_s(self, window: deque[TimedBlock]) -> float:
-        """Seconds by which the timestamps of the window are ahead of the samples; 0 if its blocks disagree."""
+        """Return the seconds by which the timestamps of the window are ahead of the samples; negative if behind, 0 if
+        its blocks disagree about the direction. The smallest difference is used."""
         at_s, lowest, highest = self._now_s, np.inf, -np.inf
         for block in window:
             if block.start_s is not None:
@@ -176,6 +182,7 @@ class StreamTimeline:
         return self._length_s is not None and self._now_s + late_s <= self._length_s + 1.0
 
     def _start(self, late_s: float, head: TimedBlock) -> tuple[float, Samples]:
+        """Return silence and samples like `_correction`, for the first block with samples."""
         if late_s < -_MAX_PRIMING_S:
             self._move(late_s, "back")
             return 0.0, head.samples
@@ -184,6 +191,7 @@ class StreamTimeline:
         return late_s, head.samples
 
     def _move(self, late_s: float, where: str) -> None:
+        """Shift all later timestamps, so that the block with the lateness `late_s` continues the signal directly."""
         self._moved_s -= late_s
         self._before_s = 0.0
         if self._began or where == "ahead":
@@ -207,7 +215,7 @@ class StreamTimeline:
             )
 
     def _shortened(self, head: TimedBlock, excess_s: float, quiet: bool) -> Samples:
-        """The samples of a block, shortened by at most `excess_s`."""
+        """Return the samples of a block, shortened by at most `excess_s`."""
         excess = round(excess_s * head.rate)
         if quiet:
             self._warn_of_correction(gap=False)

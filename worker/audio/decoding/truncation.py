@@ -1,7 +1,7 @@
-"""Detects by the structure of a media file that its end is missing, for files that declare no length in seconds.
+"""Detects from the structure of a media file that its end is missing. Used for files that declare no length in seconds.
 
-Containers store the size of the whole file, or of the element with the media. Frames and packets have known sizes too.
-A file that ends before these is cut off.
+Containers declare the size of the whole file, or of the element that contains the media; frames and packets have known
+sizes. A file that ends before a declared end, or within a frame or packet, is cut off.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HEAD_BYTES: Final = 64 << 10
 _SEGMENT_ID: Final = b"\x18\x53\x80\x67"
 _ASF_FILE_PROPERTIES: Final = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _BROADCAST: Final = 1
-_MAX_RIFF_BYTES: Final = 0x7FFF0000  # sizes near the largest number mark an unknown size
+_MAX_RIFF_BYTES: Final = 0x7FFF0000  # larger values mean that the size is unknown
 _MAX_BOXES: Final = 100_000
 _MP4_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _MID_FRAME: Final = "the file ends in the middle of a frame: it is cut off, or a live stream was saved"
@@ -31,7 +31,7 @@ _MID_PACKET: Final = "the file ends in the middle of a packet: it is cut off, or
 
 
 def missing_end(path: SourceFile) -> str:
-    """A warning about a file that ends too early, else "". Raises WorkerShortage if the disk fails."""
+    """Return a warning if a file ends too early, else "". Raises WorkerShortage if the disk fails."""
     try:
         with path.open("rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -46,7 +46,7 @@ def missing_end(path: SourceFile) -> str:
 
 
 def _declared_bytes(file: BinaryIO, head: bytes, size: int) -> int:
-    """The size of the file in bytes by its header; 0 if the header declares none."""
+    """Return the size of the file in bytes according to its header; 0 if the header declares none."""
     if head[4:8] in _MP4_BOXES:
         return _last_box_end(file, size)
     if head.startswith(b"Creative Voice File"):
@@ -58,7 +58,8 @@ def _declared_bytes(file: BinaryIO, head: bytes, size: int) -> int:
 
 
 def _nist_end(head: bytes) -> int:
-    """End of a NIST SPHERE file: `NIST_1A`, the size of the header, then lines `name -type value`."""
+    """Return the end of a NIST SPHERE file, 0 if unknown. Its header is `NIST_1A`, the size of the header, then lines
+    `name -type value`."""
     if not head.startswith(b"NIST_1A"):
         return 0
     fields = {line[0]: line[2] for line in (line.split() for line in head[:1024].splitlines()) if len(line) == 3}
@@ -70,7 +71,7 @@ def _nist_end(head: bytes) -> int:
 
 
 def _sox_end(head: bytes) -> int:
-    """End of a file in SoX's own format, which has samples of 32 bits."""
+    """Return the end of a file in SoX's own format, which has samples of 32 bits; 0 for other files."""
     order = {b".SoX": "little", b"XoS.": "big"}.get(head[:4])
     if order == "little":
         return int.from_bytes(head[4:8], "little") + 4 * int.from_bytes(head[8:16], "little")
@@ -110,7 +111,8 @@ def _last_box_end(file: BinaryIO, size: int) -> int:
         length = int.from_bytes(head[:4], "big")
         if length == 1 and len(head) == 16:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8 or not head[4:8].isalnum():  # to the end of the file, or no box
+        # The end is unknown: a box of size 0 extends to the end of the file, and everything else is not a box.
+        if length < 8 or not head[4:8].isalnum():
             return 0
         at += length
         if at >= size:
@@ -139,7 +141,7 @@ def _has_nut_index(file: BinaryIO, size: int) -> bool:
 
 
 def _cut_unit(file: BinaryIO, head: bytes, size: int) -> str:
-    """The warning for streams of packets or frames of known size, or ""."""
+    """Return a warning if a stream ends within a packet or frame, or a NUT file without its index; else ""."""
     for packet, offset in ((188, 0), (192, 4), (204, 0)):
         if len(head) > 4 * packet and all(head[offset + k * packet] == 0x47 for k in range(5)):
             return _MID_PACKET if size % packet else ""

@@ -1,4 +1,5 @@
-"""Locates the audio of AIFF and AIFF-C files, and writes a corrected header (Apple's AIFF 1.3 and AIFF-C drafts)."""
+"""Locates the audio of AIFF and AIFF-C files, and writes corrected headers. Sources: Apple's AIFF 1.3 and AIFF-C
+drafts."""
 
 from __future__ import annotations
 
@@ -14,7 +15,7 @@ CHUNKS: Final = Chunks("big")
 _SOUND_HEAD_BYTES: Final = 8  # offset and block size, at the start of the chunk SSND
 _MAX_SIZE: Final = 0xFFFFFFFF
 _PLAIN_CODINGS: Final = {
-    # Coding: its name in CAF and whether it is little-endian.
+    # AIFF coding: (coding in CAF, whether samples are little-endian).
     **dict.fromkeys((b"NONE", b"twos", b"in24", b"in32", b"fl32", b"FL32", b"fl64", b"FL64"), (b"lpcm", False)),
     **dict.fromkeys((b"ulaw", b"ULAW"), (b"ulaw", False)),
     **dict.fromkeys((b"alaw", b"ALAW"), (b"alaw", False)),
@@ -28,11 +29,11 @@ class Aiff:
     """The parts of an AIFF file that a reader needs."""
 
     kind: bytes
-    """AIFF or AIFC."""
+    """b"AIFF" or b"AIFC"."""
     common: bytes
     """The content of the chunk COMM: channels, frames, bits, rate and the coding."""
     declared_bytes: int | None
-    """Bytes of audio by the header, or None if the header marks the size as unknown."""
+    """Bytes of audio according to the header, or None if the header marks the size as unknown."""
     start: int
     """Byte position of the audio."""
     regular: bool
@@ -63,7 +64,7 @@ class Aiff:
         return self.channels * self.bits // 8 if self.coding in (*_PLAIN_CODINGS, b"raw ") else 0
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
-        """Find the real extent of the audio, with a header for it."""
+        """Find the real extent of the audio, and create a header that declares it."""
         extent = extent_of(file, self.start, self.declared_bytes, CHUNKS)
         frames = extent.size // self.frame_bytes if self.frame_bytes else self.frames
         counted = not self.frame_bytes or frames == self.frames
@@ -82,7 +83,7 @@ class Aiff:
         return b"FORM" + (len(content) + size).to_bytes(4, "big") + content
 
     def _caf_header(self, size: int) -> bytes:
-        """A CAF header for audio that is too large for AIFF. Empty if CAF does not have the coding."""
+        """Return a CAF header for audio that is too large for AIFF. Empty if CAF does not support the coding."""
         if self.coding not in _PLAIN_CODINGS:
             return b""
         name, little = _PLAIN_CODINGS[self.coding]

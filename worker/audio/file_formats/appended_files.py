@@ -1,7 +1,8 @@
-"""Finds files that are appended to another file. Readers stop at the end that a header declares, and miss the rest.
+"""Finds files that are appended to another file. Readers stop at the end that the first header declares, and miss the
+rest.
 
 `cat a.m4a b.m4a` and recorders that append to an existing file create such files. Formats that consist of frames (MP3,
-Ogg, FLAC, ADTS, transport streams) declare no end; their own modules find the following files.
+Ogg, FLAC, ADTS, transport streams) declare no end; the modules for these formats find files appended to them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _MAX_BOXES: Final = 1_000_000
 _HEAD_BYTES: Final = 64
 _CHUNK_BYTES: Final = 1 << 20
 _LARGEST: Final = 0x7FFF0000
-"""32-bit sizes from this value on may mark an unknown size."""
+"""32-bit sizes of this value or more may mean that the size is unknown."""
 _BIG_CHUNKS: Final = Chunks("big")
 _CAF_CHUNKS: Final = Chunks("big", size_bytes=8, padded=False)
 _W64: Final = bytes.fromhex("726966662e91cf11a5d628db04c10000")
@@ -36,13 +37,14 @@ _ID3V2_HEAD_BYTES: Final = 10
 _NUT: Final = b"nut/multimedia container\0"
 
 Begins = Callable[[bytes], bool]
-"""Returns whether these bytes are the start of a file."""
+"""A function that returns whether the given bytes are the start of a file of one format."""
 Ends = Callable[[BinaryIO, int, int], tuple[int, ...]]
-"""(file, start, size of the whole file) -> possible ends of the file that begins at byte `start`."""
+"""A function of (file, start, size of the whole file) that returns the possible ends of the contained file that begins
+at byte `start`."""
 
 
 def files(file: BinaryIO) -> tuple[tuple[int, int], ...]:
-    """Start and end of each contained file in bytes; empty if there is only one."""
+    """Return start and end (bytes) of each contained file; empty if there is only one."""
     size = file.seek(0, os.SEEK_END)
     starts = [0]
     while len(starts) < _MAX_FILES and (following := _next(file, starts[-1], size)) is not None:
@@ -63,7 +65,7 @@ def _next(file: BinaryIO, start: int, size: int) -> int | None:
 
 
 def _after_tags(file: BinaryIO, at: int) -> int:
-    """The end of an APEv2 tag and an ID3v1 tag that begin at `at`, or `at` without tags."""
+    """Return the end of an APEv2 tag and an ID3v1 tag that begin at `at`, or `at` if there are none."""
     head = read_at(file, at, 32)
     if head.startswith(b"APETAGEX"):
         at += 32 + int.from_bytes(head[12:16], "little")
@@ -71,8 +73,8 @@ def _after_tags(file: BinaryIO, at: int) -> int:
 
 
 def _after_id3(file: BinaryIO, at: int) -> int:
-    """The end of an ID3v2 tag that begins at `at`, or `at` without a tag. A tag alone does not count as a file: it may
-    belong to the audio before it."""
+    """Return the end of an ID3v2 tag that begins at `at`, or `at` if there is none. A tag alone is not the start of a
+    file: it may belong to the audio before it."""
     head = read_at(file, at, _ID3V2_HEAD_BYTES)
     if head[:3] != b"ID3" or len(head) < _ID3V2_HEAD_BYTES:
         return at
@@ -95,7 +97,7 @@ def _begins(head: bytes) -> bool:
 
 # -- where files end ---------------------------------------------------------------------------------------------------
 def _wav_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """After the chunks, or after the audio if the total size is wrong."""
+    """Return the ends after all chunks, and after the audio for the case that the declared total size is wrong."""
     order = read_at(file, start, 4)
     chunks = Chunks("big" if order == b"RIFX" else "little")
     declared = int.from_bytes(read_at(file, start + 4, 4), chunks.order)
@@ -110,6 +112,7 @@ def _aiff_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _after_chunks(file: BinaryIO, start: int, size: int, declared: int, chunks: Chunks) -> tuple[int, ...]:
+    """Return the ends after the `declared` size and after the chunk with the audio, each also with a pad byte."""
     ends: dict[int, None] = dict.fromkeys((start + 8 + declared, start + 9 + declared))
     for name, at, content in walk(file, start + 12, size, chunks):
         if name in (b"data", b"SSND") and content < _LARGEST:
@@ -139,7 +142,7 @@ def _asf_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _tta_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """After the frames. A table in the header has their sizes."""
+    """Return the end of the last frame. A table in the header has the sizes of the frames."""
     head = read_at(file, start, 22)
     rate, samples = int.from_bytes(head[10:14], "little"), int.from_bytes(head[14:18], "little")
     length = int(_TTA_FRAME_S * rate)
@@ -151,7 +154,8 @@ def _tta_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """At the first block whose sample index is lower than the previous one: it belongs to another file."""
+    """Return the start of the first block whose sample index is lower than that of the previous block: it belongs to
+    another file."""
     at, last = start, 0
     while at + 32 <= size:
         head = read_at(file, at, 32)
@@ -163,7 +167,7 @@ def _wavpack_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _matroska_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """After the segment. A live recording declares no size, so the next file is searched."""
+    """Return the end of the segment. A live recording declares no size, so the start of the next file is searched."""
     head = read_at(file, start, 4096)
     at = head.find(_SEGMENT)
     if at < 0 or at + 12 > len(head) or not head[at + 4]:
@@ -190,7 +194,7 @@ def _flv_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _search(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...]:
-    """The first byte position after `at` where a file with one of `marks` begins."""
+    """Return the first byte position from `at` on where a file begins with one of `marks`; empty if there is none."""
     file.seek(at)
     rest, base = b"", at
     while data := file.read(_CHUNK_BYTES):
@@ -209,8 +213,8 @@ def _search(file: BinaryIO, at: int, marks: tuple[bytes, ...]) -> tuple[int, ...
 
 
 def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
-    """At the next `ftyp` box with its own index. Live recorders repeat the index between fragments with continuous
-    timestamps; these are not ends."""
+    """Return the start of the next `ftyp` box that an index follows. Live recorders repeat the index between fragments
+    whose timestamps continue; such a position is not the end of a file."""
     at, second, has_index, fragmented = start, 0, False, False
     for _ in range(_MAX_BOXES):
         head = read_at(file, at, 16)
@@ -236,7 +240,7 @@ def _mp4_ends(file: BinaryIO, start: int, size: int) -> tuple[int, ...]:
 
 
 def _first_time(fragment: bytes) -> int:
-    """The first timestamp of an MP4 fragment (box `tfdt`), 0 if it has none."""
+    """Return the first timestamp of an MP4 fragment (box `tfdt`), 0 if it has none."""
     at = fragment.find(b"tfdt")
     width = 8 if fragment[at + 4 : at + 5] == b"\1" else 4
     return int.from_bytes(fragment[at + 8 : at + 8 + width], "big") if at >= 0 else 0
@@ -272,6 +276,6 @@ _FORMATS: Final[tuple[tuple[Begins, Ends | None], ...]] = (
     (_starts(b".snd\0\0", b"dns."), _au_ends),
     (_starts(b"TTA1"), _tta_ends),
     (_starts(b"wvpk"), _wavpack_ends),
-    # These formats are only recognized as files that follow another file.
+    # These formats are only recognized after another file; their own modules find files appended to them.
     (_starts(b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22", b"OggS\0\2"), None),
 )

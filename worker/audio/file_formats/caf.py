@@ -1,4 +1,4 @@
-"""Locates the audio of Apple's CAF files, and writes a corrected header (Core Audio Format Specification 1.0).
+"""Locates the audio of Apple's CAF files, and writes corrected headers. Source: Core Audio Format Specification 1.0.
 
 A data size of -1 is valid and means "to the end of the file". libsndfile 1.2.2 refuses it.
 """
@@ -28,9 +28,9 @@ class Caf:
     described: bytes
     """The content of the chunk `desc`."""
     before: bytes
-    """The chunks that a decoder needs, unchanged."""
+    """The chunks before the audio that a decoder needs, unchanged."""
     declared_bytes: int | None
-    """Bytes of audio by the header, or None if the header marks the size as unknown."""
+    """Bytes of audio according to the header, or None if the header marks the size as unknown."""
     start: int
     """Byte position of the audio."""
 
@@ -45,7 +45,7 @@ class Caf:
         return int.from_bytes(self.described[16:20], "big") != 0
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
-        """Find the real extent of the audio, with a header for it."""
+        """Find the real extent of the audio, and create a header that declares it."""
         extent = extent_of(file, self.start, self.declared_bytes, CHUNKS)
         size = extent.size + _EDIT_COUNT_BYTES
         head = _START + self.before + b"data" + size.to_bytes(8, "big") + bytes(_EDIT_COUNT_BYTES)
@@ -55,8 +55,8 @@ class Caf:
 def caf_header(
     coding: bytes, rate: int, channels: int, bits: int, size: int, *, little: bool = False, is_float: bool = False
 ) -> bytes:
-    """A CAF header for `size` bytes of samples with `bits` bits. `coding`: lpcm, ulaw or alaw. CAF sizes have 64 bits,
-    so the header suits files that are too large for other formats."""
+    """Create a CAF header for `size` bytes of samples with `bits` bits. `coding`: lpcm, ulaw or alaw. CAF sizes have 64
+    bits, so CAF also suits audio that is too large for other formats."""
     flags = (_IS_FLOAT if is_float else 0) | (_IS_LITTLE if little else 0)
     described = struct.pack(">d4s5I", rate, coding, flags, channels * bits // 8, 1, channels, bits)
     data = (size + _EDIT_COUNT_BYTES).to_bytes(8, "big") + bytes(_EDIT_COUNT_BYTES)

@@ -1,4 +1,4 @@
-"""Names of codings by the identifiers in their containers, and properties of the codings of libsndfile 1.2.2."""
+"""Maps the identifiers of codings in containers to names, and describes the codings that libsndfile 1.2.2 reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _INT16: Final = (
     "PCM_16 PCM_S8 PCM_U8 ULAW ALAW IMA_ADPCM MS_ADPCM GSM610 VOX_ADPCM G721_32 G723_24 G723_40 NMS_ADPCM_16 "
     "NMS_ADPCM_24 NMS_ADPCM_32 ALAC_16 DWVW_12 DWVW_16 DPCM_8 DPCM_16"
 )
-# Seeking is exact in these codings. In all others, the decoder needs the earlier audio.
+# Seeking is exact in these codings. All other codings must be decoded from the start to reach an exact position.
 _SEEK_EXACT: Final = "PCM_16 PCM_24 PCM_32 PCM_S8 PCM_U8 ULAW ALAW FLOAT DOUBLE"
 
 _WAV_CODINGS: Final = {
@@ -36,7 +36,7 @@ _WAV_CODINGS: Final = {
 }  # fmt: skip
 _EAC3_GUID: Final = bytes.fromhex("af87fba7022dfb42a4d405cd93843bdd")
 _STREAMS_AS_PCM: Final = (
-    # Coded audio stored as if it were 16-bit PCM, as on DTS discs: the first bytes of its frames.
+    # The first bytes of the frames of coded audio that is stored as if it were 16-bit PCM, as on DTS discs.
     (b"\x7f\xfe\x80\x01", "DTS"), (b"\xfe\x7f\x01\x80", "DTS"), (b"\x1f\xff\xe8\x00", "DTS"),
     (b"\xff\x1f\x00\xe8", "DTS"), (b"\x72\xf8\x1f\x4e", "S/PDIF bursts"),
 )  # fmt: skip
@@ -72,7 +72,7 @@ MATROSKA_CODINGS: Final = (
 )  # fmt: skip
 
 _SHORTER_THAN_DECLARED: Final = re.compile(r"^\s*(?:data|SSND)\s*:\s*(\d+) \(should be (\d+)\)", re.MULTILINE)
-_STREAMED_SIZES: Final = (0x7FFFFFFF, 0xFFFFFFFF)  # sizes of recorders that do not know the length
+_STREAMED_SIZES: Final = (0x7FFFFFFF, 0xFFFFFFFF)  # written by recorders that do not know the length yet
 
 
 def fits_int16(subtype: str) -> bool:
@@ -86,12 +86,13 @@ def seeks_exactly(subtype: str) -> bool:
 
 
 def length_is_estimated(container: str, subtype: str) -> bool:
-    """Whether libsndfile estimates the length from the bit rate of the first frames."""
+    """Whether libsndfile estimates the length of files with this container and coding from the bit rate of the first
+    frames. `container`, `subtype`: see `SoundFile.format` and `SoundFile.subtype`."""
     return subtype in ("MPEG_LAYER_I", "MPEG_LAYER_II") or (subtype == "MPEG_LAYER_III" and container != "MP3")
 
 
 def missing_bytes(log: str) -> tuple[int, int] | None:
-    """The declared and the existing bytes of audio if a file ends too early, else None.
+    """Return the declared and the existing bytes of audio if a file ends too early, else None.
 
     `log`: the log of libsndfile about the header (`SoundFile.extra_info`)."""
     match = _SHORTER_THAN_DECLARED.search(log)
@@ -101,8 +102,9 @@ def missing_bytes(log: str) -> tuple[int, int] | None:
 
 
 def wav_coding(tag: int, form: bytes = b"", audio: bytes = b"") -> tuple[str, bool]:
-    """The name of a coding by Microsoft's number, and whether libsndfile reads it. `form`: the content of the chunk
-    `fmt `; `audio`: the start of the audio, which may be coded although the header says PCM."""
+    """Return the name of a coding, and whether libsndfile reads it. `tag`: Microsoft's number of the coding. `form`:
+    the content of the chunk `fmt `. `audio`: the start of the audio, which may be coded although the header says
+    PCM."""
     guid = form[24:40] if form[:2] in (b"\xfe\xff", b"\xff\xfe") else b""
     if guid == _EAC3_GUID:
         return "E-AC-3", False

@@ -1,7 +1,7 @@
-"""Finds the end of the audio in an uncompressed file whose header may be wrong, reading as little as possible.
+"""Finds the end of the audio in an uncompressed file whose header may be wrong. Reads as little as possible.
 
-The declared length is checked against the bytes after it. Chunks, tags and zero padding may follow the audio. Other
-bytes are audio that the header does not count: the size overflowed at 4 GiB, or the recorder was killed.
+The declared length is checked by the bytes after the declared end. Chunks, tags and zero padding may follow the audio.
+Other bytes are audio that the header does not count, because the size overflowed at 4 GiB or the recorder was killed.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ LONGER_THAN_DECLARED: Final = (
     "the header declares less audio than the file has; everything to the end of the file is read"
 )
 MIN_REST_BYTES: Final = 64
-"""Fewer bytes than this after the declared audio are ignored: they are a few milliseconds at most."""
+"""Fewer bytes than this after the declared audio are ignored, because they are at most a few milliseconds."""
 
 _TAIL_BYTES: Final = 8 << 20
-"""Bytes at the end of a file that are searched for chunks after audio of unknown length."""
+"""Number of bytes at the end of a file that are searched for chunks and tags after the audio."""
 _BLOCK_BYTES: Final = 4 << 20
 _ID3V1_BYTES: Final = 128
 _MAX_CHUNKS: Final = 10_000
@@ -41,7 +41,7 @@ _KNOWN_CHUNKS: Final = frozenset(
     b"COMM|SSND|FVER|SAXL|CHAN|desc|kuki|pakt|chan|info|strg|mark|regn|umid|ovvw|peak|edct|midi|uuid|free".split(b"|")
 )
 _W64_SUFFIXES: Final = (bytes.fromhex("f3acd3118cd100c04f8edb8a"), bytes.fromhex("2e91cf11a5d628db04c10000"))
-_WORD: Final = np.zeros(256, bool)
+_WORD: Final = np.zeros(256, bool)  # whether a byte may occur in the name of a chunk
 _WORD[[*b" _-()0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"]] = True
 
 
@@ -52,31 +52,32 @@ class Chunks:
     order: Literal["little", "big"] = "little"
     size_bytes: int = 4
     padded: bool = True
-    """Whether one byte that is not counted follows a content of odd size. Some writers omit it."""
+    """Whether a pad byte that the size does not count follows a content of odd size. Some writers omit it."""
 
     @property
     def head_bytes(self) -> int:
-        """Bytes of name and size."""
+        """Number of bytes of name and size."""
         return 4 + self.size_bytes
 
     def content(self, head: bytes) -> int | None:
-        """The size of the content in bytes, or None if `head` does not begin a chunk."""
+        """Return the size of the content in bytes, or None if `head` does not begin a chunk."""
         if len(head) < self.head_bytes or not _WORD[np.frombuffer(head[:4], np.uint8)].all():
             return None
         return int.from_bytes(head[4 : self.head_bytes], self.order)
 
     def is_known(self, head: bytes) -> bool:
-        """Whether the name is that of a known chunk."""
+        """Whether `head` begins with the name of a known chunk."""
         return head[:4] in _KNOWN_CHUNKS
 
     def starts_after(self, end: int) -> tuple[int, ...]:
-        """The byte positions at which the next chunk may start after a content that ends at `end`."""
+        """Return the byte positions at which the next chunk may start after a content that ends at `end`."""
         return (end, end + 1) if self.padded else (end,)
 
 
 @dataclass(frozen=True, slots=True)
 class GuidChunks(Chunks):
-    """The chunks of W64: a GUID and a size of 8 bytes that includes both; each chunk starts at a multiple of 8."""
+    """The chunk layout of W64: a GUID, then a size of 8 bytes that includes the GUID and itself. Each chunk starts at a
+    multiple of 8."""
 
     size_bytes: int = 20
 
@@ -97,6 +98,7 @@ class Extent:
     start: int
     end: int
     warning: str = ""
+    """Warning for the user if the header declares another size, else empty."""
 
     @property
     def size(self) -> int:
@@ -113,14 +115,14 @@ class LocatedAudio:
     as_written: bool
     """Whether the file's own header is correct, so that the file can be read unchanged."""
     more: tuple[tuple[bytes, Extent], ...] = ()
-    """Further pieces of audio of the same format, each with its header."""
+    """(header, extent) of each further range of audio in the file."""
 
 
 def extent_of(file: BinaryIO, start: int, declared: int | None, chunks: Chunks | None) -> Extent:
-    """The real extent of audio that starts at byte `start`.
+    """Find the real extent of audio that starts at byte `start`.
 
-    `declared`: its size in bytes by the header, or None if the header marks it as unknown. `chunks`: the chunk layout
-    of the format, or None if it has no chunks."""
+    `declared`: the size of the audio in bytes according to the header, or None if the header marks it as unknown.
+    `chunks`: the chunk layout of the format, or None if it has no chunks."""
     size = file.seek(0, os.SEEK_END)
     actual = max(0, size - start)
     if declared is None:
@@ -141,14 +143,15 @@ def extent_of(file: BinaryIO, start: int, declared: int | None, chunks: Chunks |
 
 
 def is_streamed_size(declared: int, actual: int) -> bool:
-    """Whether a 32-bit size means that the size is unknown: -1 or the largest number, minus a header or some blocks
-    (sox writes 0x7FFFF000, arecord 0x80000000). `actual`: the bytes that the file has."""
+    """Whether a declared 32-bit size means that the size is unknown. Such sizes are 0xFFFFFFFF or 0x7FFFFFFF, or a
+    little less or more (sox writes 0x7FFFF000, arecord 0x80000000). `actual`: the number of bytes that the file has."""
     near_largest = 0x7FFF0000 <= declared <= 0x80010000 or declared >= 0xFFFF0000
     return declared in (0xFFFFFFFF, 0x7FFFFFFF) or (declared > actual and near_largest)
 
 
 def walk(file: BinaryIO, at: int, end: int, chunks: Chunks) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the chunks from byte `at` up to `end`: name, start and size of the content. Detects missing pad bytes."""
+    """Yield the chunks from byte `at` up to `end` as (name, start of the content, size of the content). Detects missing
+    pad bytes."""
     for _ in range(_MAX_CHUNKS):
         head = read_at(file, at, chunks.head_bytes)
         content = chunks.content(head)
@@ -159,7 +162,8 @@ def walk(file: BinaryIO, at: int, end: int, chunks: Chunks) -> Iterator[tuple[by
 
 
 def _after(file: BinaryIO, at: int, content: int, end: int, chunks: Chunks) -> int:
-    """The start of the next chunk, after the pad byte if there is one."""
+    """Return the start of the next chunk after a content that ends at `at`. It is after the pad byte if there is
+    one."""
     places = chunks.starts_after(at)
     if len(places) == 1 or not content % 2 or at >= end:
         return places[0]
@@ -168,15 +172,15 @@ def _after(file: BinaryIO, at: int, content: int, end: int, chunks: Chunks) -> i
 
 
 def _continues(file: BinaryIO, end: int, size: int, chunks: Chunks | None) -> bool:
-    """Whether chunks or tags follow at `end`, which confirms the header."""
+    """Whether chunks or tags follow at `end`. They confirm that the declared size is right."""
     if any(read_at(file, at, 11).startswith(_TAGS) for at in (end, end + 1)):
         return True
     return chunks is not None and any(_is_chain(file, at, size, chunks) for at in chunks.starts_after(end))
 
 
 def _is_chain(file: BinaryIO, at: int, size: int, chunks: Chunks) -> bool:
-    """Whether consecutive chunks fill the file from `at` to its end. A first chunk with a known name is enough, even if
-    it is cut off."""
+    """Whether consecutive chunks fill the file from `at` to its end. A first chunk with a known name is sufficient,
+    even if it is cut off."""
     if chunks.is_known(read_at(file, at, chunks.head_bytes)):
         return True
     last = at
@@ -186,9 +190,9 @@ def _is_chain(file: BinaryIO, at: int, size: int, chunks: Chunks) -> bool:
 
 
 def _end_before_chunks(file: BinaryIO, start: int, size: int, chunks: Chunks | None) -> int:
-    """The start of the chunks and tags at the end of the file; `size` if there are none.
+    """Return the start of the chunks and tags at the end of the file; `size` if there are none.
 
-    Never before `start`, which may be beyond the size of a file that is cut off within its header."""
+    The result is never before `start`, which may be beyond the end of a file that is cut off within its header."""
     if start >= size:
         return start
     low = max(start, size - _TAIL_BYTES)
@@ -205,10 +209,10 @@ def _end_before_chunks(file: BinaryIO, start: int, size: int, chunks: Chunks | N
 
 
 def _first_of_chain(tail: npt.NDArray[np.uint8], end: int, chunks: Chunks) -> int:
-    """The offset of the first of consecutive chunks that end at `end`; `end` without such chunks.
+    """Return the offset of the first of the consecutive chunks that end at `end`; `end` if there are none.
 
-    A name with a size that leads exactly to the end is no coincidence, because all 32 bits match. Zero padding after
-    the last chunk is only accepted after known names."""
+    A name followed by a size that leads exactly to the end is no coincidence, because all bits of the size match. Zero
+    padding after the last chunk is only accepted if the chunk has a known name."""
     head = chunks.head_bytes
     if end < head:
         return end
@@ -218,7 +222,8 @@ def _first_of_chain(tail: npt.NDArray[np.uint8], end: int, chunks: Chunks) -> in
     sizes = np.zeros(len(starts), np.int64)
     for k in range(chunks.size_bytes):
         shift = 8 * (k if chunks.order == "little" else chunks.size_bytes - 1 - k)
-        sizes += tail[starts + 4 + k].astype(np.int64) << min(shift, 40)  # higher bits give sizes beyond any file
+        # Bytes of higher value are shifted by 40 bits only: the size is then still larger than any file.
+        sizes += tail[starts + 4 + k].astype(np.int64) << min(shift, 40)
     ends = starts + head + sizes
     padded_ends = ends + (sizes & 1 if chunks.padded else 0)
     last_nonzero = len(tail[:end].tobytes().rstrip(b"\0"))
@@ -232,7 +237,7 @@ def _first_of_chain(tail: npt.NDArray[np.uint8], end: int, chunks: Chunks) -> in
 
 
 def _only_zeros(file: BinaryIO, start: int, end: int) -> bool:
-    """Whether all bytes of a range are zero. Some places are read first, then the whole range without the holes of a
+    """Whether all bytes of a range are zero. Reads 64 positions first, then the whole range except the holes of a
     sparse file."""
     for at in np.linspace(start, max(start, end - 4096), 64, dtype=np.int64).tolist():
         if any(read_at(file, at, min(4096, end - at))):
@@ -245,7 +250,8 @@ def _only_zeros(file: BinaryIO, start: int, end: int) -> bool:
 
 
 def _data(file: BinaryIO, start: int, end: int) -> Iterator[tuple[int, int]]:
-    """The ranges of the file that are on the disk. One range if the system, or a `PartFile`, cannot tell."""
+    """Yield the ranges of the file that occupy disk space, without the holes of a sparse file. Yields the whole range
+    if the system or the file object cannot report holes."""
     if not (hasattr(os, "SEEK_DATA") and hasattr(file, "fileno")):
         yield start, end
         return

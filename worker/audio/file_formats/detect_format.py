@@ -1,7 +1,7 @@
 """Identifies the container and the coding of a file by its content, never by its name.
 
-The result appears in messages and decides which reader opens a file. The signatures come from the specifications of the
-containers and from the probes of FFmpeg's libavformat.
+The detected format appears in messages and decides which reader opens a file. Sources of the signatures: the
+specifications of the containers, and the probes of FFmpeg's libavformat.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _MPEG: Final = ("MP3", "MP2", "MP1")
 _NATIVE_OGG: Final = ("Vorbis", "Opus")
 
 _SIGNATURES: Final = (
-    # Containers with one coding, or whose coding only their reader can determine.
+    # Containers that have only one coding, or whose coding only a reader of the container can determine.
     (b"TTA1", "TTA"), (b"TTA2", "TTA"), (b"wvpk", "WavPack"), (b"MAC ", "Monkey's Audio"), (b"MP+", "Musepack"),
     (b"MPCK", "Musepack"), (b"DSD ", "DSD in DSF"), (b"FRM8", "DSD in DSDIFF"), (b".RMF", "RealMedia"),
     (b".ra\xfd", "RealAudio"), (b"#!AMR-WB", "AMR-WB"), (b"#!AMR", "AMR"), (b"nut/multimedia container", "NUT"),
@@ -61,7 +61,7 @@ _HTML: Final = re.compile(rb"^\s*(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*)*<(?:!doct
 
 @dataclass(frozen=True, slots=True)
 class FileFormat:
-    """Container and coding of a file by its content. `str()` gives both for messages."""
+    """Container and coding of a file according to its content. `str()` returns both for messages."""
 
     container: str
     coding: str = ""
@@ -71,7 +71,7 @@ class FileFormat:
     misread: bool = False
     """Whether libsndfile opens this file, but decodes other data as audio."""
     estimated: bool = False
-    """Whether libsndfile estimates the length from the bit rate and stops there."""
+    """Whether libsndfile estimates the length from the bit rate, and stops at the estimated end."""
     is_audio: bool = True
 
     def __str__(self) -> str:
@@ -79,8 +79,7 @@ class FileFormat:
 
 
 def detect_format(path: SourceFile) -> FileFormat | None:
-    """Detect the format of a file. Returns None if its content is not known. Raises WorkerShortage if the disk
-    fails."""
+    """Detect the format of a file. Returns None for unknown content. Raises WorkerShortage if the disk fails."""
     try:
         with path.open("rb") as file:
             return _kind(file)
@@ -105,7 +104,7 @@ def _after_id3(file: BinaryIO, head: bytes) -> FileFormat | None:
 
 
 def _sized(file: BinaryIO, head: bytes) -> FileFormat | None:
-    """WAV and similar formats whose header names the coding."""
+    """Detect WAV and similar formats whose header names the coding."""
     if riff := read_riff(file):
         file.seek(riff.start)
         coding, native = wav_coding(riff.tag, riff.form, file.read(16 << 10))
@@ -132,7 +131,7 @@ def _by_code(code: bytes, known: dict[bytes, tuple[str, bool]], container: str) 
 
 
 def _multimedia(file: BinaryIO, head: bytes) -> FileFormat | None:
-    """Containers for several streams, also of video."""
+    """Detect containers for several streams, including video."""
     return _mp4(file, head) or _ebml(head) or _ogg(head) or _asf(head) or _other_riff(head) or _broadcast(head)
 
 
@@ -223,7 +222,7 @@ def _has_many_blocks(file: BinaryIO, head: bytes) -> bool:
 
 
 def _stream(head: bytes) -> FileFormat | None:
-    """Coded frames without a container."""
+    """Detect coded frames without a container."""
     if head[4:7] == _MLP_SYNC and (coding := _MLP_CODINGS.get(head[7:8])) is not None:
         return FileFormat(coding)
     coding = raw_stream(head)

@@ -9,7 +9,8 @@ _MAX_OFFSET: Final = 1 << 62
 
 
 def read_at(file: BinaryIO, at: int, count: int) -> bytes:
-    """Up to `count` bytes from byte `at` on; none after the end of the file, and none for impossible positions."""
+    """Read up to `count` bytes from byte `at` on. Returns b"" after the end of the file, and for impossible
+    positions."""
     if count <= 0 or not 0 <= at < _MAX_OFFSET:
         return b""
     file.seek(at)

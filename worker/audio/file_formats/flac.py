@@ -1,4 +1,4 @@
-"""Finds the real length of a FLAC file by its last frame, and the streams of joined FLAC files (RFC 9639).
+"""Finds the real length of a FLAC file by its last frame, and the streams of joined FLAC files. Source: RFC 9639.
 
 libsndfile stops at the declared length, so an outdated header hides the rest of the file.
 """
@@ -10,32 +10,34 @@ from typing import BinaryIO, Final
 
 from worker.audio.opened_file import SourceFile
 
-_STREAMINFO_END: Final = 42  # the marker, the block's header and its 34 bytes
-_STREAMINFO_HEADS: Final = (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")  # bit 7: no other block follows
+_STREAMINFO_END: Final = 42  # marker (4 bytes), header of the first block (4), its content (34)
+# Possible headers of the first block. Bit 7 of the first byte means that no other block follows.
+_STREAMINFO_HEADS: Final = (b"\x00\x00\x00\x22", b"\x80\x00\x00\x22")
 _CHUNK_BYTES: Final = 1 << 20
 _LARGE_BYTES: Final = 4 << 20
 """A smaller file is always searched completely, which takes a few milliseconds."""
 _PROBES: Final = 12
 _PROBE_BYTES: Final = 64 << 10
-_TOTAL_AT: Final = 21  # byte with the upper 4 of 36 bits, in its lower half
+_TOTAL_AT: Final = 21  # the number of samples has 36 bits: the lower 4 bits of this byte, and the next 4 bytes
 _TAIL_BYTES: Final = 256 << 10  # contains the last frame, which has at most 64 Ki samples
 _BLOCK_SIZES: Final = {1: 192, **{k: 576 << (k - 2) for k in range(2, 6)}, **{k: 256 << (k - 8) for k in range(8, 16)}}
 
 
 @dataclass(frozen=True, slots=True)
 class FlacLength:
-    """The length in samples per channel by the header (0 if it declares none) and by the last frame."""
+    """The length in samples per channel, according to the header (0 if it declares none) and according to the last
+    frame."""
 
     declared_samples: int
     actual_samples: int
     head_without_length: bytes
     """The start of the file up to the end of its first block, with a declared length of 0."""
     rest_start: int
-    """Byte position of the rest of the file, after that block."""
+    """Byte position of the rest of the file, after the first block."""
 
 
 def length_of(path: SourceFile) -> FlacLength | None:
-    """The declared and the real length of a file, or None if it is not plain FLAC, or ends in other data."""
+    """Return the declared and the real length of a file, or None if it is not plain FLAC, or ends with other data."""
     with path.open("rb") as file:
         start = _after_id3(file.read(10))
         file.seek(start)
@@ -67,8 +69,9 @@ class FlacStream:
 
 
 def streams(path: SourceFile) -> list[FlacStream]:
-    """The streams of a file that consists of joined files; empty for a single stream. Some positions of a large file
-    are checked; if they leave a doubt, the whole file is searched."""
+    """Return the streams of a file that consists of joined files; empty for a single stream. In a large file, some
+    positions are checked first. Only if the frame numbers there do not rise, or the length is wrong, the whole file is
+    searched."""
     length = length_of(path)
     size, base, rest = path.stat().st_size, 0, b""
     if (
@@ -96,7 +99,8 @@ def streams(path: SourceFile) -> list[FlacStream]:
 
 
 def _frame_numbers_rise(path: SourceFile, length: FlacLength) -> bool:
-    """Whether frame numbers rise throughout the file. Those of a second stream would restart at zero."""
+    """Whether frame numbers rise at some positions throughout the file. In a second stream they would restart at
+    zero."""
     size, last = path.stat().st_size, 0
     smallest, largest = (int.from_bytes(length.head_without_length[at : at + 2], "big") for at in (8, 10))
     with path.open("rb") as file:
@@ -116,7 +120,8 @@ def _stream(start: int, end: int, head: bytes) -> FlacStream:
 
 
 def _after_id3(data: bytes) -> int:
-    """Byte position of the FLAC marker. Some programs write an ID3 tag before it, against the specification."""
+    """Return the byte position of the FLAC marker. Some programs write an ID3 tag before it, against the
+    specification."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
     size = 0
@@ -132,11 +137,12 @@ def _tail(file: BinaryIO) -> bytes:
 
 
 def _end_of_last_frame(data: bytes, block_size: int) -> int | None:
-    """The sample number after the last frame of `data`, or None.
+    """Return the number of the sample after the last frame of `data`, or None if no frame is found.
 
-    `block_size`: samples of all frames but the last, or 0 for variable sizes, where headers have sample numbers. Bytes
-    that look like a header are recognized because no frame follows them."""
-    later: dict[int, int] = {}  # start to end
+    `block_size`: samples of all frames but the last, or 0 for variable sizes, whose headers contain sample numbers.
+    Searches backwards. A header is only accepted if the next frame starts at its end, because other bytes may look like
+    a header."""
+    later: dict[int, int] = {}  # start of each frame found so far -> its end, in samples
     at = len(data)
     while (at := data.rfind(b"\xff", 0, at)) >= 0:
         frame = _frame(data[at : at + 16], block_size)
@@ -149,7 +155,8 @@ def _end_of_last_frame(data: bytes, block_size: int) -> int | None:
 
 
 def _frame(head: bytes, block_size: int) -> tuple[int, int] | None:
-    """The samples of a frame by its header: the first, and the one after the last, or None if it is no header."""
+    """Return the numbers of the first sample of a frame and of the sample after its last one, or None if `head` is not
+    a frame header."""
     if len(head) < 6 or head[1] not in (0xF8, 0xF9):
         return None
     counts_samples = head[1] == 0xF9
@@ -168,7 +175,8 @@ def _frame(head: bytes, block_size: int) -> tuple[int, int] | None:
 
 
 def _utf8_number(data: bytes) -> tuple[int, int | None]:
-    """Decode a number in UTF-8 style: its size in bytes and its value, or None for invalid bytes."""
+    """Decode a number that is coded like a UTF-8 character. Returns its size in bytes and its value, which is None for
+    invalid bytes."""
     first = data[0]
     if first < 0x80:
         return 1, first

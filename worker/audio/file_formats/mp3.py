@@ -1,6 +1,7 @@
 """Reads the frame headers of an MP3 file (layer III): finds its recordings and checks their length tags.
 
-Header layout: ISO/IEC 11172-3, 2.4.2.3, and 13818-3. The Xing/Info tag and its LAME extension: as LAME writes them.
+Sources: ISO/IEC 11172-3, 2.4.2.3, and 13818-3 for the header layout; the LAME encoder for the length tag (Xing or Info)
+and its extension.
 """
 
 from __future__ import annotations
@@ -12,9 +13,12 @@ from typing import BinaryIO, Final
 from worker.audio.opened_file import SourceFile
 
 _USUAL_DELAY: Final = 576
-"""Samples that the LAME encoder adds before the audio; other encoders differ by some hundred. libsndfile drops the
-number in a LAME tag and 529 samples of its decoder, but none without a tag (measured: all 1105 remain)."""
+"""Number of samples that the LAME encoder adds before the audio; other encoders differ by a few hundred. With a LAME
+tag, libsndfile drops the number of samples in the tag and 529 samples that its decoder adds. Without a tag it drops
+none (measured: all 1105 remain)."""
 
+# Keys: the version bits of the header; 3 is MPEG-1, 2 is MPEG-2, 0 is MPEG-2.5. The bit rates follow for MPEG-1, then
+# for the other two.
 _RATES: Final = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
 _KBPS_1: Final = (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320)
 _KBPS_2: Final = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
@@ -24,22 +28,22 @@ _MAX_FRAME_BYTES: Final = 1441
 _PROBE_BYTES: Final = 2 * _MAX_FRAME_BYTES + 8
 _PROBE_EVERY_S: Final = 5.0
 _MIN_PROBES: Final = 8
-_TAG_SLACK: Final = 0.02  # maximum deviation of the file size from a length tag, as a share: tags at the end, padding
-_LOOK_BYTES: Final = 64  # bytes of a frame with its header and the start of a length tag
+_TAG_SLACK: Final = 0.02  # a file may be longer than its length tag by this share: tags at the end, padding
+_LOOK_BYTES: Final = 64  # these first bytes of a frame contain its header and the start of a length tag
 _TAG_MARKS: Final = (b"Xing", b"Info")
 _SURE_FRAMES: Final = 3
-"""Number of similar frames in a row that begin a recording. Two may occur by chance in a picture."""
+"""Number of similar frames in a row from which a recording begins. Two may occur by chance in the data of a picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Frame:
-    """The facts of a frame header."""
+    """The values of a frame header."""
 
     length: int
-    """Bytes of the frame."""
+    """Size of the frame in bytes."""
     samples: int
     side_bytes: int
-    """Bytes of side information, after which a length tag begins."""
+    """Size of the side information in bytes. A length tag begins after it."""
     version: int
     rate: int
     channels: int
@@ -54,8 +58,8 @@ class _Frame:
 
 @dataclass(frozen=True, slots=True)
 class Mp3Recording:
-    """One recording in an MP3 file, often the only one: frames with the same rate and channels. Positions in bytes from
-    the start of the file."""
+    """One recording in an MP3 file (often the only one): consecutive frames with the same rate and channels. Positions
+    in bytes from the start of the file."""
 
     header: bytes
     """The four bytes of the first frame."""
@@ -68,7 +72,7 @@ class Mp3Recording:
 
     @property
     def trusted(self) -> bool:
-        """Whether libsndfile finds the correct length without help."""
+        """Whether libsndfile finds the correct length without a corrected length tag."""
         return bool(self.tag) and self.frames <= _tagged_frames(self.tag, self.first.side_bytes) + 1
 
     @property
@@ -96,7 +100,7 @@ class Mp3Recording:
         return frame
 
     def length_frame(self) -> bytes:
-        """A length tag with the counted number of frames: the file's own tag, corrected, or a new one."""
+        """Return a length tag with the counted number of frames: the file's own tag, corrected, or a new tag."""
         at = 4 + self.first.side_bytes
         if self.tag:
             made = bytearray(self.tag)
@@ -117,7 +121,7 @@ class Mp3Recording:
 
 
 def is_header(data: bytes) -> bool:
-    """Whether four bytes are a layer III frame header of a known bit rate."""
+    """Whether `data` (four bytes) is a layer III frame header with a defined bit rate."""
     return _parse(data) is not None
 
 
@@ -138,11 +142,11 @@ def _parse(data: bytes) -> _Frame | None:
 
 
 def scan_recordings(path: SourceFile) -> list[Mp3Recording]:
-    """The recordings of an MP3 file in order; empty if there is no layer III frame near its start.
+    """Find the recordings of an MP3 file, in order; none if there is no layer III frame near its start.
 
     A new recording begins where rate or channels change, and at each further length tag. If a length tag agrees with
-    the file, some kilobytes are read for every 5 s of audio, else all frame headers (about 0.1 s for an hour). Damage,
-    tags and pictures between frames are skipped.
+    the file size, only some kilobytes are read for every 5 s of audio; otherwise all frame headers (about 0.1 s for an
+    hour of audio). Damage, tags and pictures between frames are skipped.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -159,7 +163,8 @@ def scan_recordings(path: SourceFile) -> list[Mp3Recording]:
 
 
 def _as_tagged(head: bytes, start: int, size: int) -> Mp3Recording | None:
-    """The whole file as one recording according to its length tag, or None without a tag, or if the file is longer."""
+    """Return the whole file as one recording according to its length tag. Returns None without a tag, or if the file is
+    longer than the tag says."""
     first = _parse(head)
     if first is None or head[4 + first.side_bytes : 8 + first.side_bytes] not in _TAG_MARKS:
         return None
@@ -171,8 +176,8 @@ def _as_tagged(head: bytes, start: int, size: int) -> Mp3Recording | None:
 
 
 def _is_uniform(file: BinaryIO, tagged: Mp3Recording) -> bool:
-    """Whether the file only has frames with the same rate and channels, and none after the end in the tag. Checks some
-    positions."""
+    """Whether all frames have the same rate and channels, and no frame follows after the end that the tag declares.
+    Checks only some positions."""
     like = tagged.first
     end = min(tagged.end, tagged.start + _tagged_bytes(tagged.tag, like.side_bytes))
     probes = max(_MIN_PROBES, int(tagged.length_s / _PROBE_EVERY_S))
@@ -197,7 +202,7 @@ def _after_id3(data: bytes) -> int:
 
 
 def _first_frame(head: bytes) -> int | None:
-    """Position of the first frame that a similar frame follows, or None."""
+    """Return the position of the first frame that is followed by a similar one, or None."""
     at = head.find(b"\xff")
     while at >= 0:
         frame = _parse(head[at : at + 4])
@@ -208,7 +213,7 @@ def _first_frame(head: bytes) -> int | None:
 
 
 def _tagged_bytes(tag: bytes, side_bytes: int) -> int:
-    """Number of bytes in the tag; 0 if the tag has no such field."""
+    """Return the number of bytes that the length tag declares; 0 if the tag has no such field."""
     at = 4 + side_bytes
     flags = tag[at + 7]
     at += 12 if flags & 1 else 8
@@ -216,7 +221,7 @@ def _tagged_bytes(tag: bytes, side_bytes: int) -> int:
 
 
 def _tagged_frames(tag: bytes, side_bytes: int) -> int:
-    """Number of frames in the tag; 0 if the tag has no such field."""
+    """Return the number of frames that the length tag declares; 0 if the tag has no such field."""
     at = 4 + side_bytes
     return int.from_bytes(tag[at + 8 : at + 12], "big") if tag[at + 7] & 1 else 0
 
@@ -237,7 +242,7 @@ class _Window:
         return self._base + self.at
 
     def refill(self) -> bool:
-        """Move the window to `at`. Returns False at the end of the file."""
+        """Move the window so that it begins at `at`. Returns False at the end of the file."""
         if self.at > len(self.data):
             self._file.seek(self.at - len(self.data), 1)
         rest = self.data[self.at :]
@@ -281,8 +286,8 @@ def _recordings(window: _Window, size: int) -> Iterator[Mp3Recording]:
 
 
 def _are_frames(window: _Window, frame: _Frame) -> bool:
-    """Whether `_SURE_FRAMES` similar frames follow each other at the window's position, or fewer at the end of the
-    file."""
+    """Whether `_SURE_FRAMES` similar frames follow each other from the window's position on; near the end of the file,
+    fewer are enough."""
     if window.at + (_SURE_FRAMES + 1) * _MAX_FRAME_BYTES > len(window.data):
         window.refill()
     at = window.at
@@ -298,7 +303,8 @@ def _are_frames(window: _Window, frame: _Frame) -> bool:
 
 
 def _next_candidate(data: bytes, at: int) -> int:
-    """The index at which the next frame may start: after a tag, or at the next sync byte."""
+    """Return the index at which the next frame may start: after an ID3 tag at `at`, else at the next sync byte or
+    tag."""
     if data[at : at + 3] == b"ID3":
         return at + _after_id3(data[at : at + 10])
     found, tag = data.find(b"\xff", at + 1), data.find(b"ID3", at + 1)

@@ -1,4 +1,4 @@
-"""Finds codings and edit lists of the audio tracks of MP4 and QuickTime files.
+"""Finds the codings and edit lists of the audio tracks in MP4 and QuickTime files.
 
 Sources: ISO/IEC 14496-12 and -14, QuickTime File Format.
 """
@@ -23,12 +23,12 @@ _MP4A_OBJECTS: Final = {0x69: "MP3", 0x6B: "MP3", 0xA5: "AC-3", 0xA6: "E-AC-3", 
 _MAX_BOXES: Final = 1000
 _FIRST_BOXES: Final = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 _NORMAL_SPEEDS: Final = (0x10000, 0)
-"""1.0 in 16.16 bits, and 0, which some programs write instead."""
+"""Speed 1.0 as a fixed-point number (16.16 bits), and 0, which some programs write instead."""
 _MAX_TABLE_BYTES: Final = 1 << 16
 
 
 def audio_codings(file: BinaryIO) -> list[str]:
-    """The name of the coding of each audio track in order; empty if no index is found."""
+    """Return the name of the coding of each audio track, in order; empty if the file has no index (box `moov`)."""
     end = file.seek(0, os.SEEK_END)
     codings = []
     for name, start, stop in _boxes(file, 0, end):
@@ -40,8 +40,8 @@ def audio_codings(file: BinaryIO) -> list[str]:
 
 
 def has_uncommon_edits(file: BinaryIO) -> bool:
-    """Whether the edit list of an audio track changes the speed, or pauses in the middle. FFmpeg 7 ignores the speed,
-    which drops or adds audio, and decodes other audio for the pause."""
+    """Whether the edit list of an audio track changes the speed, or has a pause in the middle. FFmpeg 7 ignores the
+    speed, and so drops or adds audio; at the pause it decodes the wrong audio."""
     if read_at(file, 4, 4) not in _FIRST_BOXES:
         return False
     end = file.seek(0, os.SEEK_END)
@@ -62,7 +62,7 @@ def _is_uncommon(edits: list[tuple[bool, int]]) -> bool:
 
 
 def _edits(file: BinaryIO, start: int, end: int) -> list[tuple[bool, int]]:
-    """For each edit, whether it is empty, and its speed in 16.16 bits."""
+    """Return, for each edit, whether it is empty (a pause), and its speed as a fixed-point number (16.16 bits)."""
     list_box = _inner(file, start, end, b"edts")
     place = _inner(file, *list_box, b"elst") if list_box else None
     if place is None:
@@ -94,7 +94,8 @@ def _coding(file: BinaryIO, start: int, end: int) -> str:
     coding = _CODINGS.get(code, repr(code.decode("ascii", "replace").strip()))
     if code == b"mp4a" and (at := table.find(b"esds")) >= 0:
         config = table[at + 4 :]
-        # The decoder config descriptor has the tag 4, a length of up to 4 bytes, and the object type.
+        # The decoder config descriptor consists of the tag 4, a length of up to 4 bytes, and the object type. The loop
+        # removes the leading length bytes (0x80), so that the type is 2 bytes after the tag.
         tag = config.find(b"\x04", 4)
         while tag >= 0 and config[tag + 1 : tag + 2] == b"\x80":
             config = config[: tag + 1] + config[tag + 2 :]
@@ -107,7 +108,7 @@ def _inner(file: BinaryIO, start: int, end: int, wanted: bytes) -> tuple[int, in
 
 
 def _boxes(file: BinaryIO, at: int, end: int) -> list[tuple[bytes, int, int]]:
-    """The boxes in a byte range: name, start and end of the content."""
+    """Return the boxes in a byte range as (name, start of the content, end of the content)."""
     found: list[tuple[bytes, int, int]] = []
     while at + 8 <= end and len(found) < _MAX_BOXES:
         head = read_at(file, at, 16)

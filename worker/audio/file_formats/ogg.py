@@ -1,6 +1,7 @@
-"""Reads the pages of an Ogg file: finds its links (successive streams), their positions, and its end mark.
+"""Reads the pages of an Ogg file. Finds its links (successive streams), their positions, and the end mark of the last
+page.
 
-Page layout: RFC 3533, section 6.
+Source of the page layout: RFC 3533, section 6.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ _DAMAGED: Final = "damaged Ogg pages"
 
 @dataclass(slots=True)
 class OggLink:
-    """Streams that start together, before those of the next link. Positions in bytes from the start of the file."""
+    """A link: streams that start together, and end before the streams of the next link start. Positions in bytes from
+    the start of the file."""
 
     start: int
     end: int = 0
@@ -27,13 +29,13 @@ class OggLink:
 
     @property
     def only(self) -> StreamPositions | None:
-        """The stream of the link if it is the only one, else None. In files with several streams (a film), FFmpeg finds
-        the audio and its timestamps."""
+        """The stream of the link if it is the only one, else None. In files with several streams (a film), the audio
+        and its timestamps are left to FFmpeg."""
         return next(iter(self.streams.values())) if len(self.streams) == 1 else None
 
 
 def links(path: SourceFile) -> tuple[list[OggLink], bool]:
-    """The links of the file, and whether the last one has an end mark. Reads the whole file once."""
+    """Return the links of the file, and whether the last page has an end mark. Reads the whole file once."""
     found: list[OggLink] = []
     in_headers = ended = was_damaged = False
     size = path.stat().st_size

@@ -1,7 +1,8 @@
-"""Compares the granule positions of one Ogg stream with the samples of its packets (pure).
+"""Compares the granule positions of one Ogg stream with the samples of its packets. No I/O.
 
-If granule positions have a gap, libsndfile drops, repeats or refuses audio. So it receives patched pages with
-continuous positions, and the gaps become shifts of the timeline.
+The granule position of a page is the number of samples up to the end of its last complete packet. If granule positions
+have a gap, libsndfile drops, repeats or refuses audio. So libsndfile receives patched pages with continuous positions,
+and the gaps are recorded as shifts of the timeline.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from typing import Final
 from worker.audio.file_formats.ogg_packets import PacketClock, clock_of
 
 CONTINUED, FIRST, LAST = 1, 2, 4
-"""header_type_flag: continued packet, first and last page of a logical stream (RFC 3533, section 6)."""
+"""Bits of header_type_flag: the page continues a packet, is the first page, is the last page of a logical stream (RFC
+3533, section 6)."""
 _GRANULE_AT: Final = 6
 _CRC_AT: Final = 22
 _MIN_SHIFT_S: Final = 0.001
+# For each byte, the byte with reversed bits.
 _REVERSED: Final = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 
 
@@ -57,23 +60,24 @@ class OggPage:
         return self.data[_CRC_AT : _CRC_AT + 4] == checksum(self.data)
 
     def at_granule(self, granule: int) -> tuple[tuple[int, bytes], ...]:
-        """Patches (offset, bytes) of the file that give the page another granule position."""
+        """Return the patches (offset, bytes) of the file that give the page another granule position and the checksum
+        for it."""
         position = granule.to_bytes(8, "little", signed=True)
         data = self.data[:_GRANULE_AT] + position + self.data[_GRANULE_AT + 8 :]
         return (self.offset + _GRANULE_AT, position), (self.offset + _CRC_AT, checksum(data))
 
 
 def checksum(page: bytes) -> bytes:
-    """The CRC of a page: that of zlib with reversed bits, without initial and final inversion."""
+    """Compute the CRC of a page: the CRC of zlib with reversed bits, without initial and final inversion."""
     data = page[:_CRC_AT] + bytes(4) + page[_CRC_AT + 4 :]
     value = zlib.crc32(data.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return value.to_bytes(4, "big").translate(_REVERSED)
 
 
 class StreamPositions:
-    """Compares positions and samples of one logical stream. Add its pages in order.
+    """Compares granule positions and samples of one logical stream, whose pages are added in order.
 
-    `patches`: (offset, bytes) that make positions continuous. `shifts`: see `FilePart.shifts`."""
+    `patches`: the (offset, bytes) that make granule positions continuous. `shifts`: see `FilePart.shifts`."""
 
     def __init__(self, first: OggPage) -> None:
         self._clock: PacketClock | None = clock_of(first.body)
@@ -104,11 +108,11 @@ class StreamPositions:
         return max(0, self._samples + self._ahead - max(self._start, 0) - clock.skipped) / clock.rate
 
     def note_damage(self, reason: str) -> None:
-        """Record that pages before the next one were lost."""
+        """Record that pages before the next added page were lost."""
         self._damage = reason
 
     def add(self, page: OggPage) -> None:
-        """Add a page after the first one."""
+        """Add the next page, in order; the constructor received the first one."""
         if self._clock is None:
             return
         try:
@@ -156,8 +160,8 @@ class StreamPositions:
         self._damage = ""
 
     def _packets(self, page: OggPage) -> tuple[Sequence[int], bytes]:
-        """The start of each packet that ends on a page, and the first bytes of a packet that began on an earlier
-        page."""
+        """Return the start of each packet that ends on a page, and the first bytes of the first packet if it began on
+        an earlier page."""
         starts, start, at, body = [], 0, 0, page.body
         for value in page.lacing:
             at += value
@@ -165,7 +169,7 @@ class StreamPositions:
                 starts.append(start)
                 start = at
         carried = self._carried if self._is_carrying else b""
-        if page.flags & CONTINUED and not carried and starts:  # its start was lost
+        if page.flags & CONTINUED and not carried and starts:  # the page with the start of this packet was lost
             starts = starts[1:]
         elif not page.flags & CONTINUED:
             carried = b""
@@ -177,7 +181,7 @@ class StreamPositions:
         return starts, carried
 
     def _shift(self, clock: PacketClock, before: int, ahead: int) -> None:
-        """Record a shift if the difference between positions and samples has changed."""
+        """Record a shift if the difference between granule positions and samples has changed."""
         start = self._start or 0
         shift_s = (ahead - start) / clock.rate
         last_s = self.shifts[-1][1] if self.shifts else 0.0

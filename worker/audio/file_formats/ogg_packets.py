@@ -1,7 +1,7 @@
-"""Counts the decoded samples of the packets of an Ogg stream by their first bytes (pure).
+"""Counts the decoded samples of the packets of an Ogg stream by their first bytes. No I/O.
 
-Opus: RFC 6716, section 3.1, and RFC 7845. Vorbis: its specification I, sections 4.2 and 4.3. Speex and FLAC in Ogg: as
-libspeex and libFLAC write them.
+Sources: RFC 6716, section 3.1, and RFC 7845 for Opus; the Vorbis I specification, sections 4.2 and 4.3; libspeex and
+libFLAC for the way they write Speex and FLAC in Ogg.
 """
 
 from __future__ import annotations
@@ -19,30 +19,31 @@ _MAX_VORBIS_MODES: Final = 64
 
 
 class PacketClock(Protocol):
-    """Counts the samples of one stream, in units of its granule positions."""
+    """Counts the samples of one stream, in the unit of its granule positions."""
 
     name: str
     rate: int
     channels: int
     skipped: int
-    """Number of samples at the start that a decoder drops."""
+    """Number of samples at the start of the stream that a decoder drops."""
 
     def take_header(self, packet: bytes) -> bool:
         """Read the next header packet. Returns False after the last one. Raises ValueError for a broken packet."""
         ...
 
     def samples(self, body: bytes, starts: Sequence[int], carried: bytes) -> int:
-        """Number of samples of the packets that end on a page. They begin at the positions `starts` of its body.
-        `carried`: the first bytes of the first packet if it began on an earlier page."""
+        """Return the number of samples of the packets that end on a page. `body`: the content of the page. `starts`:
+        the positions in `body` where these packets begin. `carried`: the first bytes of the first packet if it began on
+        an earlier page."""
         ...
 
     def restart(self) -> None:
-        """Reset after missing pages, where a decoder restarts with the next packet."""
+        """Forget the previous packet, because pages are missing. A decoder restarts with the next packet."""
         ...
 
 
 def clock_of(first: bytes) -> PacketClock | None:
-    """A clock for the stream whose first packet is `first`, or None for an unknown coding."""
+    """Create the clock for a stream whose first packet is `first`. Returns None for an unknown coding."""
     try:
         if first.startswith(b"OpusHead"):
             return _Opus(first)
@@ -122,10 +123,9 @@ class _Vorbis:
 
 
 def _vorbis_modes(setup: bytes) -> list[bool]:
-    """For each mode of the setup header, whether its blocks are long. Raises ValueError.
+    """Return, for each mode of the setup header, whether its blocks are long. Raises ValueError.
 
-    Reads from the end, because the fields before the modes have no declared length: skipping them means decoding
-    them."""
+    Reads from the end: the fields before the modes declare no length, so they would have to be decoded completely."""
     bits = format(int.from_bytes(setup, "little"), f"0{8 * len(setup)}b")
     at = bits.index("1") + 1  # the framing bit
     found: list[bool] = []

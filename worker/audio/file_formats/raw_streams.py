@@ -7,9 +7,10 @@ from typing import Final
 
 _SEARCH_BYTES: Final = 64 << 10
 _NEEDED: Final = 4
-"""Number of consecutive frames that is required; for shorter files, all their frames."""
+"""Number of consecutive frames that is required. In a shorter file, at least two frames up to its end."""
 
-_RATES: Final = ((11025, 12000, 8000), (1, 1, 1), (22050, 24000, 16000), (44100, 48000, 32000))  # by version
+# By the version bits of the header: MPEG-2.5, reserved, MPEG-2, MPEG-1.
+_RATES: Final = ((11025, 12000, 8000), (1, 1, 1), (22050, 24000, 16000), (44100, 48000, 32000))
 _KBPS: Final = {
     # (MPEG-1, layer): ISO/IEC 11172-3 and 13818-3.
     (True, 1): (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -29,7 +30,7 @@ CodedFrame = tuple[str, int]
 
 
 def raw_stream(data: bytes) -> str | None:
-    """The coding of a file that starts with `data`, or None without consecutive frames."""
+    """Return the coding of a file that starts with `data`, or None if it has no consecutive frames."""
     for find in (mpeg_frame, _adts_frame, _ac3_frame, _loas_frame):
         if found := _chain(data[: 2 * _SEARCH_BYTES], find):
             return found
@@ -52,6 +53,7 @@ def ends_inside_a_frame(head: bytes, tail: bytes) -> bool:
 
 
 def _is_cut(tail: bytes, find: Callable[[bytes], CodedFrame | None], coding: str) -> bool:
+    """Whether the last frame of `coding` in `tail` ends after the end of `tail`."""
     at = next((k for k in range(len(tail)) if tail[k] in _SYNC and _follow(tail, k, find)), None)
     while at is not None and at + 8 <= len(tail):
         frame = find(tail[at : at + 8])
@@ -64,7 +66,7 @@ def _is_cut(tail: bytes, find: Callable[[bytes], CodedFrame | None], coding: str
 
 
 def _chain(data: bytes, find: Callable[[bytes], CodedFrame | None]) -> str | None:
-    """The coding of the first consecutive frames in `data`, or None."""
+    """Return the coding of the first consecutive frames in `data`, or None."""
     for at in range(min(len(data), _SEARCH_BYTES)):
         if data[at] in _SYNC and (first := find(data[at : at + 8])) and _follow(data, at, find):
             return first[0]
@@ -72,6 +74,7 @@ def _chain(data: bytes, find: Callable[[bytes], CodedFrame | None]) -> str | Non
 
 
 def _follow(data: bytes, at: int, find: Callable[[bytes], CodedFrame | None]) -> bool:
+    """Whether `_NEEDED` frames of one coding follow each other from `at` on, or two up to the end of `data`."""
     coding = ""
     for count in range(_NEEDED):
         if at + 8 > len(data):

@@ -1,7 +1,8 @@
-"""Locates the audio of WAV, RF64, BW64, RIFX and W64 files, and writes a short corrected header.
+"""Locates the audio of WAV, RF64, BW64, RIFX and W64 files, and writes short corrected headers.
 
 Declared sizes are often wrong: recorders write 0 until they close a file, live streams write -1 or a value near it, and
-32-bit sizes overflow at 4 GiB. The header may be long: bext, iXML, JUNK and pictures come before the audio.
+32-bit sizes overflow at 4 GiB. The header may be long, because chunks such as bext, iXML and JUNK, and pictures, may
+precede the audio.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Riff:
     form: bytes
     """The content of the chunk `fmt `."""
     declared_bytes: int | None
-    """Bytes of audio by the header, or None if the header marks the size as unknown."""
+    """Bytes of audio according to the header, or None if the header marks the size as unknown."""
     start: int
     """Byte position of the audio."""
     regular: bool
@@ -62,7 +63,7 @@ class Riff:
         return int.from_bytes(self.form[14:16], self.order)
 
     def header(self, size: int) -> bytes:
-        """A header for the same format and `size` bytes of audio. Empty if no header can declare that size."""
+        """Create a header for this format and `size` bytes of audio. Empty if no header can declare that size."""
         if size > _MAX_SIZE - 4096:
             return self._w64_header(size) if self.order == "little" else self._caf_header(size)
         form = self.form + bytes(len(self.form) % 2)
@@ -91,7 +92,7 @@ class Riff:
         return caf_header(coding, rate, channels, self.bits, size, is_float=self.tag == _FLOAT)
 
     def locate(self, file: BinaryIO) -> LocatedAudio:
-        """Find the real extent of the audio, with a header for it."""
+        """Find the real extent of the audio, and create a header that declares it."""
         extent = extent_of(file, self.start, self.declared_bytes, self.chunks)
         as_written = self.regular and extent.size == self.declared_bytes
         if isinstance(self.chunks, GuidChunks):  # libsndfile decodes the chunks after the audio of W64 as audio
@@ -100,8 +101,9 @@ class Riff:
         return LocatedAudio(self.header(extent.size), extent, as_written and not more, more)
 
     def _more(self, file: BinaryIO, end: int) -> tuple[tuple[bytes, Extent], ...]:
-        """Further pieces of audio with their headers. Some recorders begin a new chunk `data` after each pause, and
-        write a chunk `fmt ` before it if the format changes. A chunk `slnt` declares a length of silence."""
+        """Find further audio after byte `end`: (header, extent) of each range. Some recorders begin a new chunk `data`
+        after each pause, and write a chunk `fmt ` before it if the format changes. A chunk `slnt` declares a length of
+        silence, which follows the header."""
         size, form = file.seek(0, os.SEEK_END), self.form
         found = []
         for start in self.chunks.starts_after(end) if self.chunks is not None else ():
@@ -147,7 +149,7 @@ def _read_wav(file: BinaryIO, order: Literal["little", "big"]) -> Riff | None:
 
 
 def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: int) -> Riff | None:
-    """Search for the audio after a chunk with a wrong size."""
+    """Search for the name of the chunk `data`, because the size of a chunk before it is wrong."""
     at = read_at(file, 0, _SEARCH_BYTES).find(b"data")
     if at < 0:
         return None
@@ -156,8 +158,8 @@ def _search(file: BinaryIO, order: Literal["little", "big"], form: bytes, size: 
 
 
 def _declared(content: int, long_size: int | None, actual: int) -> int | None:
-    """The declared size of the audio in bytes: that of the chunk `data`, else of the chunk `ds64`, or None if
-    unknown."""
+    """Return the declared size of the audio in bytes: the size of the chunk `data`, else the size in the chunk `ds64`,
+    or None if it is unknown."""
     if content in (0, _UNKNOWN) and long_size is not None:
         return None if long_size >> 62 else long_size
     return None if is_streamed_size(content, actual) else content

@@ -1,4 +1,4 @@
-"""Plans channels that are streamed separately, each from its own scan (pure)."""
+"""Plans channels that are streamed separately, each by its own scan. No I/O."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ NO_SOUND: Final = "contains only silence, or a constant noise"
 def plan_channels(
     found: Mapping[int, Scan], rate: int, cutting: CutOptions, skipping: SkipOptions | None, detector: str
 ) -> tuple[StreamingPlan, ...]:
-    """A plan for each channel of `found` (keys from 0), in their order.
+    """Create a plan for each channel in `found` (keys from 0), in their order.
 
-    A channel that cannot contain speech has no section and is skipped completely. The other channels share the
-    sessions of `cutting`. `detector`: name of the speech detector for the records."""
+    A channel that cannot contain speech has no section and is skipped completely. The other channels share the sessions
+    of `cutting`. `detector`: name of the speech detector, stored in the plans."""
     heard = {channel for channel, scan in found.items() if may_hold_speech(scan, skipping)}
     shared = replace(cutting, sessions=ceil(cutting.sessions / max(1, len(heard))))
     return tuple(
@@ -32,14 +32,15 @@ def plan_channels(
 
 
 def may_hold_speech(found: Scan, skipping: SkipOptions | None) -> bool:
-    """Whether a channel may contain speech. Without `skipping` only the level decides."""
+    """Whether a channel may contain speech. Without `skipping`, only the level is used, not the detector's
+    probabilities."""
     if skipping is None:
         found, skipping = replace(found, voice=None), SkipOptions()
     return bool(speech_windows(found, skipping).any())
 
 
 def skip_reason(plan: StreamingPlan) -> str | None:
-    """The reason why a channel was skipped completely, or None if it was streamed."""
+    """Return the reason why a channel was skipped completely, or None if it was streamed."""
     if plan.sections:
         return None
     return f"no speech was found in it ({plan.detector})" if plan.detector not in ("", "level") else NO_SOUND

@@ -1,4 +1,4 @@
-"""Finds the best point for a cut: in a pause near the ideal position, else at the quietest moment (pure)."""
+"""Finds the best point for a cut: in a pause near the ideal position, else at the quietest moment. No I/O."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ from worker.audio.segmentation.silence import StreamedWindows
 MIN_PAUSE_S: Final = 0.2
 """Minimum length of a pause. A shorter one may be the closure of a consonant inside a word (up to about 0.12 s)."""
 GOOD_PAUSE_S: Final = 0.5
-"""Length from which a pause near the ideal position is used without a search further away."""
+"""If a pause near the ideal position is at least this long, no pause further away is searched."""
 MIN_PAUSE_CONTRAST_DB: Final = 10.0
-"""Minimum difference between loud moments and the quietest one. With less, a dip in the level is no pause."""
+"""Minimum difference between loud moments and the quietest one. With less contrast, a dip in the level does not count
+as a pause."""
 
 _MIN_PAUSE_WINDOWS: Final = round(MIN_PAUSE_S / WINDOW_S)
-_TOGETHER_DB: Final = 6.0  # maximum level of both bands in a pause, above their quietest moments
-_TOTAL_DB: Final = 4.0  # minimum distance of a pause from speech in the total level, which includes noise
-_QUIET_SHARE: Final = 0.3  # levels in this lower share of the range from quietest to loud are quiet
+_TOGETHER_DB: Final = 6.0  # pauses exist only if both bands come together within this of their quietest moments
+_TOTAL_DB: Final = 4.0  # the total level of a pause, which includes noise, is at least this far below that of speech
+_QUIET_SHARE: Final = 0.3  # a level is quiet if it is in this lowest part of the range from quietest to loud
 _BEST_PAUSE_S: Final = 1.0
 _EDGE_S: Final = 0.08  # a cut stays this far from the edges of its pause
-_AROUND_S: Final = 10.0  # audio before and after the searched range, for the distinction of loud and quiet
-_VOICE_SPREAD_S: Final = 0.1  # accuracy of a detector's edges
+_AROUND_S: Final = 10.0  # audio before and after the searched range that also defines which levels are loud and quiet
+_VOICE_SPREAD_S: Final = 0.1  # accuracy of the start and end of speech that a detector finds
 _SILENT_DB: Final = -120.0
 _DISTANCE_DB: Final = 6.0
 
 Pause = tuple[int, int]
-"""Start and end in windows."""
+"""A pause: (start, end) in windows, `end` excluded."""
 
 
 def best_cut(
     found: Scan, kept: StreamedWindows, speech: npt.NDArray[np.bool_] | None, first: int, place: int, last: int
 ) -> tuple[int, bool]:
-    """The best cut between `first` and `last`, as near to `place` as a good pause allows, and whether it is a pause.
+    """Find the best cut between `first` and `last`: in a good pause, as near to `place` as possible, else at the
+    quietest moment. Returns its position, and whether it is in a pause.
 
-    Positions count only streamed windows (`kept`). If a detector found `speech`, all other sound counts as a pause.
+    Positions count only streamed windows (`kept`). `speech`: whether each window of the scan may contain speech, or
+    None if this is unknown. With `speech`, all other sound counts as a pause.
     """
     last = max(first, last)
     place = min(max(place, first), last)
@@ -53,7 +56,7 @@ def best_cut(
     for share in (0.2, 0.5, 1.0):
         left, right = place - int((place - first) * share), place + int((last - place) * share)
         seams = [seam for seam in kept.seams if left <= seam <= right]
-        if seams:  # both sides are silent, and no session has to jump over skipped audio
+        if seams:  # at a skipped range: both sides are silent, and no session has to jump over the range
             return min(seams, key=lambda seam: abs(seam - place)), True
         chosen = _choose(pauses, left - low, place - low, right - low)
         if chosen is not None and (share == 1.0 or chosen[1] >= GOOD_PAUSE_S / WINDOW_S):
@@ -64,8 +67,8 @@ def best_cut(
 
 
 def _excess(low: Decibels, high: Decibels) -> Decibels:
-    """How far each window is above the quietest moment of its bands, in dB; the larger value of the two bands. Noise in
-    one band does not hide a pause in the other."""
+    """Return how far (dB) each window is above the quietest moment of a band, as the larger value of the two bands. So
+    constant noise in one band does not hide a pause."""
     return np.asarray(np.maximum(low - np.float32(_quietest(low)), high - np.float32(_quietest(high))))
 
 
@@ -74,14 +77,15 @@ def _loud(levels: Decibels) -> float:
 
 
 def _quietest(levels: Decibels) -> float:
-    """The maximum level of the quietest stretch of MIN_PAUSE_S seconds."""
+    """Return the maximum level within the quietest MIN_PAUSE_S seconds."""
     if len(levels) < _MIN_PAUSE_WINDOWS:
         return 0.0
     return float(np.lib.stride_tricks.sliding_window_view(levels, _MIN_PAUSE_WINDOWS).max(axis=1).min())
 
 
 def _pauses(levels: Decibels, total: Decibels) -> list[Pause]:
-    """Runs of windows of at least MIN_PAUSE_S seconds that are quieter than the rest, in `levels` and in `total`."""
+    """Return the runs of windows, at least MIN_PAUSE_S seconds long, that are quieter than the rest, both in `levels`
+    (see `_excess`) and in the `total` level."""
     loud, quietest = _loud(levels), _quietest(levels)
     if loud - quietest < MIN_PAUSE_CONTRAST_DB or quietest > _TOGETHER_DB:
         return []
@@ -93,8 +97,8 @@ def _pauses(levels: Decibels, total: Decibels) -> list[Pause]:
 
 
 def _choose(pauses: list[Pause], left: int, place: int, right: int) -> tuple[int, int] | None:
-    """The best position between `left` and `right` inside a pause, and the length of that pause. Long pauses near
-    `place` are preferred."""
+    """Return the best position between `left` and `right` inside a pause, and the length of that pause; None if there
+    is none. Long pauses near `place` are preferred."""
     longest, edge = _BEST_PAUSE_S / WINDOW_S, round(_EDGE_S / WINDOW_S)
     best: tuple[int, int] | None = None
     best_score = -1.0

@@ -1,7 +1,7 @@
-"""Measures level and probability of speech in one pass over the audio, in windows of 16 ms.
+"""Measures the level and the probability of speech of each window of 16 ms, in one pass over the audio.
 
-The result takes at most three bytes per window (0.7 MB for an hour), so memory hardly grows with the file. Two bands of
-the voice are measured separately, so that neither hum nor hiss hides speech.
+The result takes at most three bytes per window (0.7 MB for an hour), so memory hardly grows with the file. Two
+frequency bands of the voice are measured separately, so that neither hum nor hiss hides speech.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from worker.audio.segmentation.speech_detector import VOICE_RATE, VOICE_WINDOW, 
 from worker.audio.source import Audio
 
 WINDOW: Final = 256
-"""Samples at 16 kHz in one window (16 ms): half a window of a detector."""
+"""Number of samples at 16 kHz in one window (16 ms), half as many as in a window of a speech detector."""
 WINDOW_S: Final = WINDOW / VOICE_RATE
 FLOOR_DB: Final = -125.0
-"""Level of the stored value 0."""
+"""Level (dB) that the stored value 0 stands for."""
 STEP_DB: Final = 0.5
 SILENCE_DB: Final = -90.0
-"""Level of both bands below which audio counts as silence: the level of the dither of 16-bit audio."""
+"""Audio counts as silence if both bands are below this level (dB), which is that of the dither of 16-bit audio."""
 
 _BATCH: Final = 64 * VOICE_WINDOW  # samples per call of a detector
 # Bins of a spectrum of WINDOW samples, 62.5 Hz each. Hum and its first overtones are below these bands.
@@ -37,23 +37,24 @@ _SCALE: Final = 2.0 / (WINDOW * float(np.sum(_TAPER**2)))
 _PEAK: Final = 0.1
 _MAX_GAIN: Final = 100.0
 _RELEASE: Final = 0.7
-_SILENT_PEAK: Final = 2 / 32768  # audio without a louder sample counts as silence without a detector
+_SILENT_PEAK: Final = 2 / 32768  # audio without a sample of this level is silence; the detector does not run
 
 Decibels = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """The result of one pass. Window k begins at k * WINDOW_S seconds; the last one may be shorter."""
+    """The levels of all windows of the audio, and their probabilities of speech. Window k begins at k * WINDOW_S
+    seconds; the last one may be shorter."""
 
     low: npt.NDArray[np.uint8]
     """Level from 250 Hz to 1 kHz, in steps of STEP_DB above FLOOR_DB."""
     high: npt.NDArray[np.uint8]
-    """Level from 1 to 4 kHz, in the same form."""
+    """Level from 1 to 4 kHz, in steps of STEP_DB above FLOOR_DB."""
     voice: npt.NDArray[np.uint8] | None
     """Probability of speech of each window, from 0 to 255, or None without a detector."""
     source_samples: int
-    """Length of the source at its own rate."""
+    """Length of the scanned audio in samples at `source_rate` (Hz)."""
     source_rate: int
 
     @property
@@ -61,7 +62,7 @@ class Scan:
         return len(self.low)
 
     def samples(self, rate: int) -> int:
-        """Length in samples at another rate (Hz)."""
+        """Return the length in samples at another rate (Hz)."""
         return resampled_length(self.source_samples, self.source_rate, rate)
 
 
@@ -77,8 +78,8 @@ def scan(
 ) -> Scan:
     """Scan the whole source once, with the memory of a few blocks; blocks the thread.
 
-    `progress` receives the seconds read, about once per second of audio, and may raise to stop. Raises DamagedSource if
-    nothing can be decoded."""
+    `progress` receives the number of seconds read so far, about once per second of audio, and may raise to stop. Raises
+    DamagedSource if nothing can be decoded."""
     rate = source.info.sample_rate
     resampler = StreamResampler(rate, VOICE_RATE)
     levels, voice = _Levels(), _SpeechProbabilities(detector) if detector is not None else None
@@ -98,7 +99,7 @@ def scan_range(
     detector: SpeechDetector | None = None,
     check: Callable[[], None] = lambda: None,
 ) -> Scan:
-    """Scan the seconds `start_s` to `end_s` of the source; window 0 begins at `start_s`. `check` is called
+    """Scan the source from second `start_s` to `end_s`. Window 0 of the result begins at `start_s`. `check` is called
     about once per second of audio, and may raise to stop."""
     rate = source.info.sample_rate
     resampler = StreamResampler(rate, VOICE_RATE)

@@ -1,7 +1,8 @@
 """Plans how a file is cut into sections that are streamed at the same time, and which silence is skipped.
 
 A cut is in the middle of a pause, near the position that makes all sections equally long. Without a pause within reach,
-the next section starts a little earlier (`overlap_before`), so that one of the two sections contains each word whole.
+the next section starts a little earlier (`overlap_before`). Each word at the cut is then complete in at least one of
+the two sections.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from worker.audio.segmentation.speech_detector import SpeechDetector
 from worker.audio.source import Audio
 
 MIN_LENGTH_FACTOR: Final = 1.25
-"""Sections are planned at least this many times as long as the minimum, which leaves room to find a pause."""
+"""Sections are planned to be at least this many times as long as `min_section_s`, so that a cut can move to a pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,8 @@ class CutOptions:
     min_section_s: float = 60.0
     """Minimum length of a section in seconds, unless the file is shorter."""
     max_section_s: float = 1800.0
-    """Intended maximum length of a section in seconds. Longer files get a multiple of `sessions` sections; the later
-    ones start when a session is free."""
+    """Intended maximum length of a section in seconds. Longer files get a multiple of `sessions` sections, and the
+    later sections start when a session is free."""
     reach: float = 0.25
     """Maximum distance of a cut from its ideal position, as a share of a section's length."""
     overlap_s: float = 2.0
@@ -56,8 +57,8 @@ class SectionPlan:
     """One section: samples `start` to `end` of the file at the wire rate.
 
     With `overlap_before` > 0 the cut may be inside a word, and streaming begins at `start - overlap_before`. The
-    previous section is streamed to its own `end`, so both contain the overlap. The middle of the overlap is the
-    quietest moment nearby: words before it belong to the previous section, words after it to this one.
+    previous section is streamed to its own `end`, so both sections contain the overlap. The middle of the overlap is
+    the quietest moment nearby: words before it belong to the previous section, words after it to this section.
     """
 
     start: int
@@ -74,7 +75,7 @@ class SectionPlan:
 class StreamingPlan:
     """The plan of one file or channel. Positions are in samples at `rate` (Hz).
 
-    Apart from overlaps, every sample belongs to the pieces of exactly one section, or to one skipped range."""
+    Apart from overlaps, every sample is streamed in exactly one section, or belongs to one skipped range."""
 
     rate: int
     duration: int
@@ -88,7 +89,8 @@ class StreamingPlan:
     detector: str = ""
     """Name of the speech detector, "level" if only the level decided, or "" if silence was not searched."""
     measured: bool = True
-    """Whether the file was read. Otherwise `duration` and the end of the last section come from its header."""
+    """Whether the file was read to plan it. Otherwise `duration` and the end of the last section come from its
+    header."""
     channel: int | None = None
     """The planned channel of the source (from 0), or None if all channels are mixed."""
     track: TrackSelection = None
@@ -99,7 +101,8 @@ class StreamingPlan:
         return sum(end - start for start, end in self.skipped) / self.rate
 
     def pieces(self, section: SectionPlan) -> tuple[tuple[int, int], ...]:
-        """The streamed ranges (start, end) of a section in order, with its overlap, without skipped ranges."""
+        """Return the streamed ranges (start, end) of a section in order. They include its overlap, but not the skipped
+        ranges."""
         pieces = []
         at = section.start - section.overlap_before
         for start, end in self.skipped:
@@ -113,13 +116,13 @@ class StreamingPlan:
         return tuple(pieces)
 
     def streamed(self, section: SectionPlan, until: int) -> int:
-        """Number of streamed samples of a section before position `until`, without its overlap."""
+        """Count the streamed samples of a section before position `until`, without its overlap."""
         pieces = ((max(start, section.start), min(end, until)) for start, end in self.pieces(section))
         return sum(max(0, end - start) for start, end in pieces)
 
 
 def sections_for(duration_s: float, cutting: CutOptions) -> int:
-    """The number of sections for `duration_s` seconds of streamed audio."""
+    """Return the number of sections for `duration_s` seconds of streamed audio."""
     max_sections = max(1, int(duration_s / (cutting.min_section_s * MIN_LENGTH_FACTOR)))
     rounds = max(1, int(np.ceil(duration_s / cutting.max_section_s / cutting.sessions)))
     return min(max_sections, cutting.sessions * rounds) if cutting.sessions > 1 else 1
@@ -136,9 +139,9 @@ def plan(
 ) -> StreamingPlan:
     """Plan one file for a wire rate of `rate` Hz. Reads the file once, in bounded memory; blocks the thread.
 
-    A file that becomes one section is not read if its header declares a length. `skipping`: skip audio without speech
-    according to `detector`; without a detector, skip silence, hiss and hum by their level. `progress` receives the
-    seconds read, and may raise to stop. Raises SourceError.
+    The file is not read if it becomes one section, nothing is skipped, and its header declares a length. `skipping`: if
+    given, audio in which `detector` finds no speech is skipped; without a detector, silence, hiss and hum are skipped
+    by their level. `progress` receives the number of seconds read so far, and may raise to stop. Raises SourceError.
     """
     if isinstance(source, Path):
         with open_source(source) as opened:
@@ -152,7 +155,7 @@ def plan(
 
 
 def whole(info: AudioInfo, rate: int) -> StreamingPlan:
-    """The plan of a source as one section, without reading it."""
+    """Plan a source as one section, without reading the source."""
     duration = resampled_length(info.frames or 0, info.sample_rate, rate)
     return StreamingPlan(rate, duration, (SectionPlan(0, duration),), measured=False)
 
@@ -160,7 +163,7 @@ def whole(info: AudioInfo, rate: int) -> StreamingPlan:
 def plan_scan(
     found: Scan, rate: int, cutting: CutOptions, skipping: SkipOptions | None = None, detector: str = "level"
 ) -> StreamingPlan:
-    """Plan a file from its scan (pure)."""
+    """Plan a file by its scan."""
     duration = found.samples(rate)
     if skipping is None:
         return StreamingPlan(rate, duration, _sections(found, rate, (), cutting, None))
@@ -199,8 +202,8 @@ def _sections(
 def _placed(
     cuts: Sequence[tuple[int, int]], kept: StreamedWindows, sample: Callable[[int], int]
 ) -> tuple[SectionPlan, ...]:
-    """Convert cuts in streamed windows to sections of the file. At a seam, one section ends before the skipped range
-    and the next one begins after it."""
+    """Convert cuts in streamed windows to sections of the file. At a cut beside a skipped range, one section ends
+    before the range and the next one begins after it."""
     if not kept.count:
         return ()
     sections = []
@@ -214,7 +217,8 @@ def _placed(
 
 
 def _sample(window: int, found: Scan, rate: int) -> int:
-    """The sample at the wire rate at which a window begins; the end of the file for the window after the last."""
+    """Return the sample (at the wire rate) at which a window begins; the end of the file for the window after the last
+    one."""
     return found.samples(rate) if window >= found.windows else round(window * WINDOW_S * rate)
 
 
@@ -222,7 +226,8 @@ _PLANS: Final = TypeAdapter(StreamingPlan | tuple[StreamingPlan, ...])
 
 
 def plans_json(plans: Sequence[StreamingPlan]) -> str:
-    """The JSON form for the ledger: an object for mixed channels, else a list with one plan per channel."""
+    """Serialize the plans as JSON for the ledger: an object if channels are mixed, else a list with one plan per
+    channel."""
     mixed = len(plans) == 1 and plans[0].channel is None
     return _PLANS.dump_json(plans[0] if mixed else tuple(plans)).decode()
 

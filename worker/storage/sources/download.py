@@ -1,4 +1,4 @@
-"""Opens a source as a local file: a path directly, a remote address by a temporary download."""
+"""Opens a source as a local file: a path directly, a remote source after a download to a temporary file."""
 
 from __future__ import annotations
 
@@ -25,34 +25,34 @@ from worker.transient_os_errors import raise_shortage
 
 logger = structlog.get_logger(__name__)
 MAX_FAILURES: Final = 5
-"""Connections in a row without new bytes, after which the download fails."""
+"""A download fails after this many connections in a row that brought no new bytes."""
 BACKOFF_S: Final = (0.5, 20.0)
-"""First and longest pause between two connections, in seconds."""
+"""First and longest pause between two connections of a download, in seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class LocalSource:
-    """A source as an open local file."""
+    """A source that is open as a local file."""
 
     file: SourceFile
-    """The source, open until the end of the context."""
+    """The open file. `local_copy` closes it at the end of its context."""
     name: str
     """The file name, for people."""
     shown: str
-    """The path or address for records: without passwords and signatures."""
+    """The path or address for records, without passwords and signatures."""
     sha256: str | None = None
-    """sha256 of the content in hexadecimal, if it was computed during a download."""
+    """sha256 of the content in hexadecimal. Only a downloaded source has it; None for a path."""
     content: str | None = None
-    """The server's version of the content, as `content_of` gives it."""
+    """Identity of the content of a downloaded source (see `remote_content_id`); None for a path."""
 
 
 @asynccontextmanager
 async def local_copy(address: Address, settings: Settings) -> AsyncIterator[LocalSource]:
-    """Yields the source as an open file. A download is removed at the end of the context.
+    """Yield the source as an open file. A downloaded file is deleted at the end of the context.
 
-    A download continues where a connection broke if the content has not changed, and is checked against the length that
-    the server reports. A path is opened once and not used again; the file may then be renamed or deleted. Raises
-    SourceRefused, SourceNotFound, SourceUnavailable, SourceError, WorkerShortage.
+    If a connection breaks and the content has not changed, the download continues at the same byte. Its length is
+    checked against the length that the server reports. A path is opened only once, so the file may then be renamed or
+    deleted. Raises SourceRefused, SourceNotFound, SourceUnavailable, SourceError, WorkerShortage.
     """
     check_source(address, settings)
     if address.is_file:
@@ -74,8 +74,10 @@ async def local_copy(address: Address, settings: Settings) -> AsyncIterator[Loca
 def open_remote(
     address: Address, settings: Settings, offset: int = 0, known: ContentVersion | None = None
 ) -> AbstractAsyncContextManager[RemoteBody]:
-    """Open an address for reading from the byte `offset` on; see `web.read` and `object_store.read`."""
-    # Imported here: most sources are files, and producers should start quickly.
+    """Open a remote source for reading from the byte `offset` on; see `web.read` and `object_store.read`.
+
+    `known`: the version that was read before, or None."""
+    # The modules are imported only here: most sources are files, and producers should start quickly.
     if address.is_web:
         from worker.storage.sources import web  # noqa: PLC0415
 
@@ -86,7 +88,7 @@ def open_remote(
 
 
 class _Download:
-    """One download into a file, over as many connections as it takes."""
+    """Downloads one source to a file, over several connections if some of them break."""
 
     def __init__(self, address: Address, path: Path, settings: Settings) -> None:
         self._address = address
@@ -108,7 +110,9 @@ class _Download:
         return None if self._version is None else remote_content_id(self._address, self._version)
 
     async def run(self) -> None:
-        """Download everything within STT_DOWNLOAD_TIMEOUT_S. Time spent waiting for disk space does not count."""
+        """Download the whole content within STT_DOWNLOAD_TIMEOUT_S, not counting the time of waiting for disk space.
+
+        Raises SourceUnavailable if the time is over."""
         limit_s = self._settings.download_timeout_s
         try:
             async with asyncio.timeout(limit_s) as self._deadline:
@@ -137,16 +141,17 @@ class _Download:
                     await asyncio.sleep(pause_s)
 
     async def end(self) -> None:
-        """Release the reserved space."""
+        """Release the disk space that was reserved for this download."""
         await self._space.release(self._reserved)
         self._reserved = 0
 
     async def _receive(self, file: BinaryIO) -> None:
-        """Receive the missing bytes over one connection."""
+        """Open one connection and receive the bytes that are still missing."""
         shown = self._address.shown
         async with open_remote(self._address, self._settings, self._at, self._version) as body:
             if body.offset != self._at or self._has_changed(body.version):
-                # The server starts from the beginning: it does not support offsets, or the content has changed.
+                # The server sends another part than the requested one, or another version. If it sends the content from
+                # its start, the download starts over; another part cannot be joined to the bytes received before.
                 if body.offset:
                     raise SourceReplaced(f"{shown}: was replaced while it was read")
                 self._at = 0
@@ -170,6 +175,7 @@ class _Download:
             raise SourceUnavailable(f"{shown}: ended after {self._at} of {size} bytes")
 
     def _has_changed(self, version: ContentVersion) -> bool:
+        """Whether `version` differs from the version of the bytes received before, in a value that both report."""
         known = self._version
         if known is None or self._at == 0:
             return False
@@ -177,7 +183,9 @@ class _Download:
         return any(before != now for before, now in pairs if before is not None and now is not None)
 
     async def _reserve(self, size: int) -> None:
-        """Wait for space for `size` bytes, with the time limit suspended."""
+        """Reserve disk space for a file of `size` bytes; wait until other downloads release enough of it.
+
+        The time limit of the download is suspended meanwhile. Raises WorkerShortage and SourceError."""
         shown, clock = self._address.shown, asyncio.get_running_loop().time
         check_free_space(size - self._at, self._path.parent, shown)
         if size > self._reserved:

@@ -1,7 +1,7 @@
-"""Identifies the content of sources that untrusted producers name, within limits of time and threads.
+"""Identifies the content of sources that untrusted producers choose, with limits on time, threads and connections.
 
-Each file is hashed in its own daemon thread, so a read that never returns (a dead network mount) delays neither other
-files nor the end of the process. A lane is one producer; it gets a share of the threads and connections.
+Each file is hashed in its own daemon thread. So a read that never returns (from a dead network mount) delays neither
+other files nor the end of the process. Each producer can use only a part of the threads and connections.
 """
 
 from __future__ import annotations
@@ -26,21 +26,24 @@ from worker.storage.sources.local_file import open_local
 from worker.transient_os_errors import source_error
 
 MAX_HASHES: Final = 16
-"""Files hashed at the same time; PRODUCER_HASHES of them for one producer."""
+"""Maximum number of files that are hashed at the same time."""
 PRODUCER_HASHES: Final = 4
+"""Maximum number of files of one producer that are hashed at the same time."""
 MAX_REQUESTS: Final = 64
-"""Requests to servers at the same time; PRODUCER_REQUESTS of them for one producer."""
+"""Maximum number of concurrent requests to servers."""
 PRODUCER_REQUESTS: Final = 16
+"""Maximum number of concurrent requests to servers for one producer."""
 GRACE_S: Final = 5.0
-"""Seconds after the time limit until a thread that does not end is abandoned."""
+"""A thread that has not ended this many seconds after the time limit is abandoned: its caller gets an error."""
 MAX_THREADS: Final = 64
-"""At this number most threads are abandoned, so the disk does not answer, and no further file is opened."""
+"""Maximum number of threads, including abandoned ones; above it no further file is opened. As at most MAX_HASHES files
+are hashed, so many threads mean that reads do not return."""
 _BLOCK_BYTES: Final = 1 << 19
 _NICE: Final = 10
 
 
 class SourceIdentifier:
-    """`content_of` for many producers concurrently. Belongs to one event loop."""
+    """Identifies contents for many producers concurrently. Belongs to one event loop."""
 
     def __init__(self, settings: Settings, limit_s: float) -> None:
         """`limit_s`: time limit for one source, in seconds."""
@@ -52,11 +55,11 @@ class SourceIdentifier:
         self._threads = 0
 
     async def content_of(self, source: Address, lane: str = "") -> tuple[str, str | None]:
-        """The identity of a source's content (see `listing.content_of`), and for a file its stamp before reading.
+        """Return the identity of a source's content (see `listing.content_of`), and for a file also its stamp (see
+        `worker.audio.opened_file.FileStamp`), taken before the file was read.
 
-        Cancellation stops the reading.
-
-        Raises SourceError, and SourceUnavailable when it takes longer than the limit.
+        `lane`: name of the producer. Cancelling the call stops the reading. Raises SourceError, and SourceUnavailable
+        if the time limit is over.
         """
         key = lane, PRODUCER_HASHES if source.is_file else PRODUCER_REQUESTS
         self._pending[key] += 1
@@ -98,7 +101,7 @@ class SourceIdentifier:
                     result = hash_regular_file(file, check), stamp
             except Exception as exc:  # noqa: BLE001  raised where it is awaited
                 error = exc
-            with suppress(RuntimeError):  # the loop is closed, so no caller waits
+            with suppress(RuntimeError):  # raised if the event loop is closed; then no caller waits for the result
                 loop.call_soon_threadsafe(_settle, digest, result, error)
 
         self._threads += 1
@@ -132,15 +135,14 @@ def _settle(
         digest.set_result(result)
     elif error is not None:
         digest.set_exception(error)
-        digest.exception()  # retrieved, so that asyncio does not report an error without a waiter
+        digest.exception()  # marks it as retrieved: asyncio would report an exception that no caller awaits
 
 
 def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
-    """The sha256 of a file in hexadecimal, of exactly as many bytes as the file has. `check` is called after each block
-    and may raise.
+    """Return the sha256 of a file in hexadecimal. `check` is called after each block and may raise to stop the reading.
 
-    Raises SourceError for a file with more content than its size says (kernel files, files being written), and
-    WorkerShortage.
+    Raises WorkerShortage, and SourceError for a file with more content than its size at the start (files of the kernel,
+    files that are being written).
     """
     size = source.stamp().size_bytes
     try:
@@ -159,7 +161,7 @@ def hash_regular_file(source: SourceFile, check: Callable[[], None]) -> str:
 
 
 def _lower_priority() -> None:
-    """Lower the priority of this thread. Only Linux has priorities of threads."""
+    """Lower the priority of the calling thread. Only on Linux, where each thread has a priority of its own."""
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICE)

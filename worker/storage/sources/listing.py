@@ -1,4 +1,4 @@
-"""Lists the sources of an address (with wildcards), and identifies the content of sources."""
+"""Lists the sources at an address, which may contain wildcards, and identifies the content of sources."""
 
 from __future__ import annotations
 
@@ -22,31 +22,34 @@ from worker.storage.sources.local_file import open_local
 IDENTIFY_TIMEOUT_S: Final = 20.0
 """Time limit for a server to report the version of a content, in seconds."""
 MAX_CONCURRENT: Final = 16
+"""Maximum number of concurrent requests in `contents_of`."""
 _WILD: Final = re.compile(r"[*?\[]")
 
 
 @dataclass(frozen=True, slots=True)
 class ListedSource:
-    """One source of an address."""
+    """One source that `list_sources` found."""
 
     address: Address
     place: PurePosixPath
-    """Path relative to the part of the address before the first wildcard."""
+    """Path relative to the last folder of the address before the first wildcard: `b/1.wav` for `s3://bucket/a/*/*.wav`."""
     size_bytes: int | None
 
 
 async def list_sources(address: Address, settings: Settings) -> AsyncIterator[ListedSource]:
-    """Yields the sources of an address, in the order of the store. A web address is one source.
+    """Yield the sources at an address, in the order of the store. A web address is one source.
 
-    | address                   | sources                                                        |
-    |---------------------------|----------------------------------------------------------------|
-    | `s3://bucket/calls/a.wav` | this object                                                    |
-    | `s3://bucket/calls/`      | everything below that has the name of audio or of other media  |
-    | `s3://bucket/calls/**`    | the same                                                       |
-    | `s3://bucket/c/*/*.wav`   | the objects whose keys match; `*` and `?` do not match a slash |
-    | `s3://bucket/**/*.wav`    | `**` matches any folders, also none                            |
+    | address                   | sources                                                                   |
+    |---------------------------|---------------------------------------------------------------------------|
+    | `s3://bucket/calls/a.wav` | this object                                                               |
+    | `s3://bucket/calls/`      | all objects below `calls/` with the file name of audio or other media     |
+    | `s3://bucket/calls/**`    | the same objects as for `s3://bucket/calls/`                              |
+    | `s3://bucket/c/*/*.wav`   | all objects whose keys match; `*` and `?` do not match a slash            |
+    | `s3://bucket/**/*.wav`    | all objects whose keys end in `.wav`; `**/` matches any folders, or none  |
 
-    Raises BadJob for a path, SourceNotFound for a missing object, SourceRefused, SourceUnavailable.
+    If the last part of the address is empty, `*` or `**`, only audio and other media are listed, and hidden files and
+    folders (`.name`) are omitted. Raises BadJob for a path, SourceNotFound for a missing object, SourceRefused,
+    SourceUnavailable.
     """
     from worker.storage import object_store  # noqa: PLC0415  see `download.open_remote`
 
@@ -74,7 +77,7 @@ async def list_sources(address: Address, settings: Settings) -> AsyncIterator[Li
 
 
 def matcher(pattern: str) -> re.Pattern[str]:
-    """A key pattern (`*`, `**`, `?`, `[…]`) as a regular expression."""
+    """Compile a pattern for keys (with `*`, `**`, `?` and `[…]`) to a regular expression for the whole key."""
     out, at = "", 0
     while at < len(pattern):
         if pattern.startswith("**/", at):
@@ -92,7 +95,9 @@ def matcher(pattern: str) -> re.Pattern[str]:
 
 
 async def contents_of(sources: Sequence[Address], settings: Settings) -> list[str]:
-    """`content_of` for several sources: files one after the other, addresses concurrently. Raises the first error."""
+    """Return the result of `content_of` for each source, in the same order. Raises one of the errors, if there are any.
+
+    Files are read one after the other; servers are asked concurrently."""
     at_once = asyncio.Semaphore(MAX_CONCURRENT)
 
     async def ask(source: Address) -> str:
@@ -119,11 +124,11 @@ def _hash(path: Address, settings: Settings) -> str:
 
 
 async def content_of(address: Address, settings: Settings) -> str:
-    """The identity of a source's content, for the id of a job.
+    """Return the identity of a source's content, from which the id of a job is computed.
 
-    For a file its sha256 in hexadecimal. For an address a text of facts that the server reports without sending the
-    content (see `remote_content_id`), or the address alone if the server cannot be reached from here. Raises
-    SourceError for a file that cannot be read, and for an address that does not exist or is not allowed.
+    For a file it is the sha256 in hexadecimal. For a remote source it is a text of values that the server reports, so
+    the content is not downloaded (see `remote_content_id`), or the address alone if the server cannot be reached from
+    here. Raises SourceError for a file that cannot be read, and for an address that does not exist or is not allowed.
     """
     if address.is_file:
         return await asyncio.to_thread(_hash, address, settings)

@@ -1,4 +1,4 @@
-"""Opens local paths that jobs name, if the settings allow them."""
+"""Opens local files whose paths are given in jobs, if the settings allow them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def open_local(address: Address, settings: Settings) -> SourceFile:
     roots = allowed_folders(settings.allowed_sources)
     try:
         handle = open_file(source, roots)
-    except OutsideAllowedFolders:  # the message must not reveal the target of the link to the producer of the job
+    except OutsideAllowedFolders:  # the message goes to the job's producer, so it must not reveal the link's target
         where = (
             "a place that is not within STT_ALLOWED_SOURCES of this worker" if roots else "an open file of a process"
         )
@@ -51,7 +51,9 @@ def open_local(address: Address, settings: Settings) -> SourceFile:
 
 
 def _check_kernel(source: str) -> None:
-    """Raises SourceRefused for files of the kernel and devices: opening some of them has side effects."""
+    """Check that `source` is not a file of the kernel or a device, because opening some of those has side effects.
+
+    Raises SourceRefused. Files in /dev/shm are allowed: it is a RAM disk."""
     path = os.path.abspath(source)  # noqa: PTH100
     below = next((folder for folder in _KERNEL if path == folder or path.startswith(f"{folder}/")), None)
     if below is not None and not path.startswith(f"{_RAM_DISK}/"):
@@ -59,7 +61,7 @@ def _check_kernel(source: str) -> None:
 
 
 def check_size(size_bytes: int, shown: str, settings: Settings) -> None:
-    """Raises SourceRefused above STT_SOURCE_MAX_GB."""
+    """Raise SourceRefused if `size_bytes` is more than STT_SOURCE_MAX_GB. `shown`: the source, for the message."""
     if settings.source_max_gb and size_bytes > settings.source_max_gb * 1e9:
         limit = f"{settings.source_max_gb:g} GB (STT_SOURCE_MAX_GB)"
         raise SourceRefused(f"{shown}: has {size_bytes / 1e9:.1f} GB, more than {limit}; split it, or raise the limit")

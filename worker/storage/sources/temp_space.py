@@ -1,7 +1,7 @@
-"""Disk space for downloads: a folder of this process below STT_TEMP_DIR, with a limit on its size.
+"""Manages disk space for downloads: a folder of this process below STT_TEMP_DIR, with a limit on its size.
 
-Each process locks a file next to its folder until it ends. The next process to start removes the folders whose lock is
-free, since their processes were killed.
+Each process has a lock file next to its folder, and locks it until the process ends. When a process starts, it removes
+the folders whose lock files are not locked, because their processes have been killed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from worker.settings import Settings
 from worker.transient_os_errors import shortage_of
 
 MIN_FREE_BYTES: Final = 64 << 20
-"""Bytes that stay free on the disk."""
+"""Downloads leave at least this many bytes of the disk free."""
 _OLD_LOCK_S: Final = 3600.0
 """Age after which a lock file without a folder is removed, in seconds."""
 _MAX_NAME_CHARACTERS: Final = 100
@@ -41,25 +41,25 @@ class DownloadSpace:
         self._changed = asyncio.Condition()
 
     async def reserve(self, count: int, shown: str) -> None:
-        """Reserve `count` bytes, and wait for other downloads to end if needed. Raises SourceError if the limit is
-        smaller."""
+        """Reserve `count` bytes; wait until other downloads have released enough space. `shown`: the source, for the
+        error text. Raises SourceError if `count` is above the limit for all downloads."""
         self._check(count, shown)
         async with self._changed:
             await self._changed.wait_for(lambda: self.used_bytes + count <= self.limit_bytes)
             self.used_bytes += count
 
     def grow(self, before: int, count: int, shown: str) -> None:
-        """Reserve `count` more bytes for a download of unknown length that has `before` bytes.
+        """Reserve `count` more bytes for a download of unknown length that has reserved `before` bytes.
 
-        It does not wait, because two downloads that wait for each other would never end. Raises WorkerShortage, and
-        SourceError above the limit."""
+        This does not wait for space, because two downloads that wait for each other would never end. Raises
+        WorkerShortage if other downloads use the space, and SourceError if this download alone exceeds the limit."""
         self._check(before + count, shown)
         if self.used_bytes + count > self.limit_bytes:
             raise WorkerShortage(f"{shown}: other downloads use the whole space (STT_DOWNLOADS_MAX_GB)")
         self.used_bytes += count
 
     async def release(self, count: int) -> None:
-        """Release reserved bytes."""
+        """Release `count` reserved bytes."""
         async with self._changed:
             self.used_bytes -= count
             self._changed.notify_all()
@@ -76,7 +76,7 @@ _spaces: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, DownloadSpace]] = We
 
 
 def download_space(settings: Settings) -> DownloadSpace:
-    """The space that all downloads of this event loop share."""
+    """Return the disk space that all downloads of this event loop share."""
     loop = asyncio.get_running_loop()
     if loop not in _spaces:
         _spaces[loop] = DownloadSpace(int(settings.downloads_max_gb * 1e9))
@@ -85,9 +85,10 @@ def download_space(settings: Settings) -> DownloadSpace:
 
 @asynccontextmanager
 async def temporary_file(name: str, settings: Settings) -> AsyncIterator[Path]:
-    """Yields the path of a new file, alone in a folder that is removed at the end of the context.
+    """Create an empty folder, and yield a path in it at which the caller may create a file. The name of the file is
+    `file_name(name)`.
 
-    The file is named `name`, with unsafe characters replaced; its extension stays."""
+    The folder is removed at the end of the context. Raises SettingsError, WorkerShortage."""
     folder = Path(await asyncio.to_thread(_new_folder, settings))
     try:
         yield folder / file_name(name)
@@ -96,7 +97,8 @@ async def temporary_file(name: str, settings: Settings) -> AsyncIterator[Path]:
 
 
 def file_name(name: str) -> str:
-    """`name` as a valid file name on any disk, with its extension."""
+    """Return `name` as a valid file name on any disk, with its extension. Unsafe characters are replaced by `_`, and a
+    long name is cut."""
     clean = "".join(c if c.isalnum() or c in "._- " else "_" for c in name).lstrip(".")
     stem, _, extension = clean.rpartition(".")
     if not stem or not extension.isalnum() or len(extension) > 10:
@@ -105,7 +107,7 @@ def file_name(name: str) -> str:
 
 
 def check_free_space(count: int, folder: Path, shown: str) -> None:
-    """Raises WorkerShortage if fewer than `count` bytes are free on the disk."""
+    """Raise WorkerShortage if the disk of `folder` has not room for `count` bytes and MIN_FREE_BYTES."""
     free = shutil.disk_usage(folder).free
     if count + MIN_FREE_BYTES > free:
         raise WorkerShortage(
@@ -122,8 +124,10 @@ def _new_folder(settings: Settings) -> str:
 
 @lru_cache(maxsize=8)
 def _folder_of_process(setting: str, pid: int) -> Path:
-    """The folder of this process, created once; folders of ended processes are removed. Raises SettingsError,
-    WorkerShortage."""
+    """Create the folder of this process and remove folders of ended processes. A repeated call returns the same folder.
+
+    `setting`: the value of STT_TEMP_DIR. `pid`: this process; a forked child must not get the folder of its parent from
+    the cache. Raises SettingsError, WorkerShortage."""
     base = Path(setting or Path(tempfile.gettempdir()) / f"stt-batch-{os.getuid()}")
     try:
         base.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -141,6 +145,9 @@ def _folder_of_process(setting: str, pid: int) -> Path:
 
 
 def _locked(base: Path, pid: int) -> tuple[Path, IO[bytes]]:
+    """Choose a folder for this process and lock its lock file. Returns the path of the folder, and the lock file.
+
+    If another process locks the file first, another name is tried."""
     while True:
         folder = base / f"worker-{pid}-{secrets.token_hex(4)}"
         lock = folder.with_suffix(".lock").open("xb")
@@ -150,6 +157,7 @@ def _locked(base: Path, pid: int) -> tuple[Path, IO[bytes]]:
 
 
 def _lock(file: IO[bytes]) -> bool:
+    """Lock a file until it is closed. Returns False if another process has locked it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -158,12 +166,12 @@ def _lock(file: IO[bytes]) -> bool:
 
 
 def remove_abandoned(base: Path) -> None:
-    """Remove the folders and locks of ended processes."""
+    """Remove the folders and lock files of ended processes from `base`."""
     for lock_path in base.glob("worker-*.lock"):
         folder = lock_path.with_suffix("")
-        with suppress(OSError):  # another process removes them at the same time
+        with suppress(OSError):  # another process may remove the same files at the same time
             if not folder.exists() and time.time() - lock_path.stat().st_mtime < _OLD_LOCK_S:
-                continue  # its process may be about to create the folder
+                continue  # the process of this lock file may be about to create its folder
             with lock_path.open("rb") as lock:
                 if _lock(lock):
                     shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""Web servers as sources: HTTP(S) downloads from any byte on. Every redirect is checked, and private addresses are
-refused.
+"""Reads sources from web servers with HTTP(S), from any byte on. Every redirect is checked, and private addresses are
+refused unless the settings allow them.
 
-This uses aiohttp, not obstore: it accepts responses without a length, and its connections can be checked (see
-`worker.storage.guarded_http`).
+This module uses aiohttp and not obstore, because aiohttp accepts responses without a length, and its connections can be
+checked (see `worker.storage.guarded_http`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ MAX_REDIRECTS: Final = 5
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=None, connect=15, sock_connect=10, sock_read=30)
 _REDIRECTS: Final = (301, 302, 303, 307, 308)
 _TEMPORARY: Final = (408, 425, 429)
-"""Statuses besides 5xx that are temporary."""
+"""HTTP statuses of temporary failures, in addition to 5xx."""
 # At most 18 digits: Python's int() refuses more than 4,300, and no file is that large.
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18}|\*)")
 
@@ -44,10 +44,12 @@ _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,18})-[0-9]{1,18}/([0-9]{1,18
 async def read(
     address: Address, offset: int, known: ContentVersion | None, settings: Settings
 ) -> AsyncIterator[RemoteBody]:
-    """Open a web address from the byte `offset` on, or from its start if the server does not support offsets or has
-    another version than the `known` one.
+    """Open a web address for reading from the byte `offset` on.
 
-    Raises SourceNotFound, SourceRefused, SourceUnavailable, SourceError; the body's chunks raise SourceUnavailable.
+    `known`: the version that was read before, or None. The body starts at the first byte instead if `known` is None or
+    has neither an ETag nor a time, if the server's version differs from it, or if the server does not support offsets.
+    Raises SourceNotFound, SourceRefused, SourceUnavailable, SourceError. Iterating over the body's chunks raises
+    SourceUnavailable.
     """
     headers = {"Accept-Encoding": "identity", "Accept": "*/*"}
     validator = known and (known.etag or known.modified)
@@ -74,7 +76,7 @@ async def _follow(
     headers: dict[str, str],
     settings: Settings,
 ) -> aiohttp.ClientResponse:
-    """The response after all redirects. Each target is checked like the first address."""
+    """Follow all redirects and return the last response. Each target is checked like the first address."""
     at = address
     for _ in range(MAX_REDIRECTS + 1):
         check_source(at, settings)
@@ -91,6 +93,7 @@ async def _follow(
 
 
 def _check_proxy(address: Address, settings: Settings) -> None:
+    """Raise SourceRefused if a proxy would be used without an allow-list; see `worker.storage.guarded_http`."""
     if not settings.allowed_sources.strip() and proxy_of(address) is not None:
         raise SourceRefused(
             f"{address.shown}: is read through a proxy ({address.scheme.upper()}_PROXY), where only its name can be"
@@ -99,6 +102,8 @@ def _check_proxy(address: Address, settings: Settings) -> None:
 
 
 def _target(address: Address, base: Address, location: str) -> Address:
+    """Parse the Location header of a redirect from `base`. `address`: the first address, for the errors. Raises
+    SourceError for anything but a web address."""
     try:
         target = parse(urljoin(base.text, location)) if location else None
     except BadJob as exc:
@@ -113,7 +118,9 @@ def _target(address: Address, base: Address, location: str) -> Address:
 async def _get(
     session: GuardedSession, address: Address, at: Address, headers: dict[str, str], *, may_be_private: bool
 ) -> aiohttp.ClientResponse:
-    """The response of `at`, a target of `address`. Errors name only `address`: a target may contain a signature."""
+    """Request `at`, which is `address` or the target of a redirect from it, and return the response.
+
+    Errors name only `address`, because the target of a redirect may contain a signature."""
     try:
         return await session.request("GET", at, may_be_private=may_be_private, headers=headers)
     except PrivateHost:
@@ -127,10 +134,12 @@ async def _get(
 
 
 def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[ContentVersion, int]:
-    """The version of the content and the first byte of the body. Raises SourceError for a response without content."""
+    """Return the version of the content, and the position in the content of the body's first byte.
+
+    Raises SourceError, or a subclass, for a response without the content."""
     status, headers = response.status, response.headers
     etag = headers.get("ETag")
-    if etag is not None and etag.startswith("W/"):  # a weak ETag is equal for contents that differ in bytes
+    if etag is not None and etag.startswith("W/"):  # ignored: contents with the same weak ETag may differ in some bytes
         etag = None
     modified = headers.get("Last-Modified")
     if headers.get("Content-Encoding", "identity") not in ("identity", ""):
@@ -147,6 +156,7 @@ def _about(response: aiohttp.ClientResponse, address: Address) -> tuple[ContentV
 
 
 def _refusal(status: int, reason: str, address: Address) -> SourceError:
+    """Return the error for an HTTP status that brings no content."""
     status_text = f"HTTP {status}{f' {reason}' if reason else ''}"
     if status in (HTTPStatus.NOT_FOUND, HTTPStatus.GONE):
         return SourceNotFound(f"{address.shown}: does not exist ({status_text})")

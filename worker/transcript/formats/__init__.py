@@ -1,7 +1,7 @@
-"""Output formats: the table of writers, one module per format.
+"""Output formats: the table of the writers, one module per format.
 
-A writer yields the text of a file (UTF-8) in pieces, because the document of a long recording is many times the size of
-its words and should not be in memory at once.
+A writer yields the text of an output file (UTF-8) in pieces, because the file of a long recording is many times larger
+than its words and should not be in memory at once.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ FORMATS: Final[dict[str, Callable[[Transcript, Style], Iterator[str]]]] = {
     "ctm": ctm.pieces,
     "textgrid": textgrid.pieces,
 }
-"""Writers by format name, which is also the file name extension."""
+"""The writer of each format. The name of a format is also its file name extension."""
 
 
 def pieces(
     transcript: Transcript, fmt: str, style: Style = PLAIN, *, place: str | None = None, absolute_paths: bool = False
 ) -> Iterator[str]:
-    """Yield the transcript as `fmt`. Raises OutputError for an unknown format.
+    """Yield the output file of a transcript in the format `fmt`, in pieces. Raises OutputError for an unknown format.
 
     `place`: absolute path or address of the output file, for HTML pages that link to the audio. `absolute_paths`:
     whether an HTML page may contain the absolute path of the audio.
@@ -45,5 +45,5 @@ def pieces(
 
 
 def render(transcript: Transcript, fmt: str, style: Style = PLAIN) -> str:
-    """The transcript as `fmt` in one string."""
+    """Return the output file of a transcript in the format `fmt` as one string."""
     return "".join(pieces(transcript, fmt, style))

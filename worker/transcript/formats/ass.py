@@ -11,7 +11,7 @@ from worker.transcript.subtitles.cue_timing import Cue, cues
 from worker.transcript.subtitles.style import PLAIN, Style
 from worker.transcript.subtitles.text_units import Part
 
-# Colours are &HAABBGGRR, in the order of the channels.
+# One colour per channel, as &HAABBGGRR (alpha, blue, green, red). Further channels use the colours again.
 _COLOURS: Final = ("&H00FFFFFF", "&H0066E0FF", "&H00FFD28C", "&H0099F5B0", "&H00C9A6FF", "&H00B3B3FF")
 _HEADER: Final = """\
 [Script Info]
@@ -32,15 +32,15 @@ Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text
 _STYLE: Final = (
     "Style: {name},Arial,62,{colour},&H00909090,&H00101010,&H80000000,0,0,0,0,100,100,0,0,1,3,1,2,120,120,64,1\n"
 )
-# Braces and backslashes would start a command. They are replaced by full-width characters that look the same.
+# Braces and backslashes in a text would start commands, so full-width characters that look alike replace them.
 _SAFE: Final = str.maketrans({"{": "｛", "}": "｝", "\\": "＼"})
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     """Yield the header and one Dialogue line per cue, with times in hundredths of a second.
 
-    Each channel has its own style (a colour), and its name is in the Name field. With `word_cues` the words of a cue
-    are highlighted one after the other (`\\k`)."""
+    Each channel has a style with its own colour, and the Name field contains the channel name. If `style.word_cues` is
+    set, the words of a cue are highlighted one after the other (karaoke, `\\k`)."""
     channels = list(dict.fromkeys(segment.channel for segment in transcript.segments)) or [None]
     names = {channel: f"Channel {k + 1}" if channel else "Default" for k, channel in enumerate(channels)}
     styles = "".join(
@@ -55,7 +55,7 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
 
 
 def _karaoke(cue: Cue) -> list[str]:
-    """The lines of a cue with `{\\kN}` before each word; N is the duration of the highlight in hundredths."""
+    """Return the lines of a cue with `{\\kN}` before each word: its highlight lasts N hundredths of a second."""
     parts = [part for line in cue.parts for part in line]
     starts = [min(max(part.start_ms, cue.start_ms), cue.end_ms) for part in parts]
     starts = [cue.start_ms, *starts[1:], cue.end_ms]

@@ -14,12 +14,12 @@ from worker.transcript.subtitles.word_alignment import AlignedPiece, align
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Yield one line per word, with the punctuation next to it. Times are seconds.
+    """Yield one line per word, which includes the punctuation next to the word. Times are seconds.
 
-    Words without confidence have no confidence field. A transcript without channel names has the channel 1. Spaces
-    within a field become `_`."""
+    The confidence field is omitted if the service gave none. The channel field is `1` for segments without a channel
+    name. Spaces within a field become `_`."""
     del style
-    source = _token(transcript.source.name.lstrip(";"))  # lines that begin with ;; are comments
+    source = _token(transcript.source.name.lstrip(";"))  # because lines that begin with ;; are comments
     channels: dict[str, list[Segment]] = {}
     for segment in sorted(transcript.segments, key=lambda segment: segment.start):
         channels.setdefault(_token(segment.channel or "1"), []).append(segment)

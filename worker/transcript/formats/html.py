@@ -1,8 +1,8 @@
-"""One page (.html) to read, search and play a transcript, without a network or a server.
+"""Writes a transcript as one page (.html) to read, search and play, without a network or a server.
 
 The page contains everything except the audio. It looks for the audio relative to its own location, then at the path of
-the source, then in its own folder; otherwise the reader selects the file. The text is untrusted: it is escaped, and the
-content security policy only allows the script of the page.
+the source, then in its own folder. If it finds none, the reader selects the file. The text is untrusted, so it is
+escaped, and the content security policy only allows the page's own script.
 """
 
 from __future__ import annotations
@@ -25,21 +25,24 @@ from worker.transcript.subtitles.style import PLAIN, Style
 from worker.transcript.subtitles.word_alignment import AlignedPiece, align
 
 _SEGMENTS_MARK: Final = "<!-- segments -->\n"
-_COLOURS: Final = 6
+_COLOURS: Final = 6  # number of speaker colours in page.css
+# A word with a confidence below a limit gets the CSS class next to it, which underlines the word.
 _CONFIDENCE_CLASSES: Final = ((0.5, "c0"), (0.7, "c1"))
 _LANGUAGE: Final = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")
+# A plain host name, or an IP address (version 6 in brackets): no characters that have a meaning in a policy.
 _HOST: Final = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]+\]")
 _SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+# Language tags by the option for the Chinese script.
 _SCRIPTS: Final = {"hk": "zh-HK", "tw": "zh-TW", "cn": "zh-CN"}
 
 
 def pieces(
     transcript: Transcript, style: Style = PLAIN, place: str | None = None, *, absolute_paths: bool = False
 ) -> Iterator[str]:
-    """Yield the head, one element per segment and per missing part of the audio in order of time, and the rest.
+    """Yield the start of the page, one element per segment and per missing part of the audio, and the end of the page.
 
-    `place`: absolute path or address of the page, from which the relative path to the audio follows. `absolute_paths`:
-    whether the page may contain absolute paths of this machine.
+    The elements are in order of time. `place`: absolute path or address of the page, used to compute the relative path
+    to the audio. `absolute_paths`: whether the page may contain absolute paths of this machine.
     """
     head, tail = _page().split(_SEGMENTS_MARK)
     language = _lang(transcript.language, style)
@@ -67,7 +70,7 @@ def pieces(
 
 
 def _without_path(text: str, hidden: str, name: str) -> str:
-    """The text with the file name instead of the path `hidden`, if it is not empty."""
+    """Return the text with the path `hidden` replaced by the file name. If `hidden` is empty, the text is unchanged."""
     return text.replace(hidden, name) if hidden else text
 
 
@@ -134,9 +137,10 @@ def _counted(count: int, what: str) -> str:
 
 
 def _web_address(path: str) -> tuple[str, str] | None:
-    """Origin and URL of audio on a web server, or None for other locations.
+    """Return the origin and the URL of audio on a web server, or None for audio in other locations.
 
-    The host must be a plain name or IP address: `*`, spaces and semicolons would widen the policy of the page."""
+    The host must be a plain name or an IP address, because `*`, spaces and semicolons would make the content security
+    policy of the page allow more."""
     try:
         parts = urlsplit(path)
         host, port = (parts.hostname or "").encode("idna").decode("ascii"), parts.port
@@ -152,7 +156,7 @@ def _web_address(path: str) -> tuple[str, str] | None:
 def _sources(
     path: str, name: str, place: str | None, web: tuple[str, str] | None, *, absolute_paths: bool
 ) -> list[str]:
-    """Addresses at which the page looks for the audio, in this order."""
+    """Return the addresses at which the page looks for the audio, in this order."""
     found = [] if place is None else _from_page(path, place)
     if web is not None:
         found.append(web[1])
@@ -165,18 +169,22 @@ def _sources(
 
 
 def _from_page(path: str, place: str) -> list[str]:
-    """The path of the audio relative to the page: it stays valid if their common folder is moved or served."""
+    """Return the path of the audio relative to the page, or an empty list without a useful relative path.
+
+    A relative path stays valid if a folder that contains both files is moved, or served by a web server."""
     (root, audio), (page_root, page) = _rooted(path), _rooted(place)
     if root != page_root or not (audio.startswith("/") and page.startswith("/")):
         return []
     folder = posixpath.dirname(page)
-    if not root and posixpath.commonpath([audio, folder]) == "/":  # the root of a disk cannot be moved
+    if not root and posixpath.commonpath([audio, folder]) == "/":  # the root folder cannot be moved
         return []
     return [quote(posixpath.relpath(audio, folder))]
 
 
 def _rooted(place: str) -> tuple[str, str]:
-    """The root and the absolute path of a location: ("", path), or bucket and key of an object store address."""
+    """Split a location into its root and its absolute path.
+
+    For a path: ("", path). For an object store address: (scheme and bucket, "/" and key)."""
     scheme, found, rest = place.partition("://")
     if not found:
         return "", place
@@ -185,7 +193,7 @@ def _rooted(place: str) -> tuple[str, str]:
 
 
 def _policy(web: tuple[str, str] | None) -> str:
-    """The content security policy: the page loads only the audio and runs only its own script."""
+    """Return the content security policy of the page: it may only load the audio and run its own script."""
     media = " ".join(["'self'", "file:", "blob:", *([web[0]] if web is not None else [])])
     return (
         f"default-src 'none'; script-src '{_digest('page.js')}'; style-src '{_digest('page.css')}'; "
@@ -194,7 +202,7 @@ def _policy(web: tuple[str, str] | None) -> str:
 
 
 def _lang(language: str | None, style: Style) -> str:
-    """The language tag of the text for browsers, which select Chinese fonts by it."""
+    """Return the language tag of the text for the browser, which selects Chinese fonts by it; "und" if unknown."""
     code = (language or "und").lower()
     chinese = code.split("-")[0] in ("zh", "yue", "cmn")
     if style.script and (chinese or language is None):
@@ -225,4 +233,5 @@ def _file(name: str) -> str:
 
 @cache
 def _digest(name: str) -> str:
+    """Return the hash of a file in the notation of content security policies."""
     return f"sha256-{base64.b64encode(hashlib.sha256(_file(name).encode()).digest()).decode()}"

@@ -1,4 +1,4 @@
-"""The whole transcript as JSON (.json): the fields of `worker.transcript.model.Transcript`."""
+"""Writes the whole transcript as JSON (.json), with the fields of `worker.transcript.model.Transcript`."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from typing import Any, Final
 from worker.transcript.model import Transcript
 from worker.transcript.subtitles.style import PLAIN, Style
 
+# Where the segments are inserted, in the JSON of a transcript without segments.
 _EMPTY: Final = '"segments": []'
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Yield indented JSON with fields in the order of the model, no \\u escapes, and a final newline."""
-    del style  # JSON has the unchanged text of the service
+    """Yield indented JSON with the fields in the order of the model, without \\u escapes, and with a final newline.
+
+    Each segment is converted by itself, so that the JSON of all segments is never in memory at once."""
+    del style  # the layout and the options of subtitles do not apply to JSON
     head, _, tail = _text(transcript.model_copy(update={"segments": ()}).model_dump(mode="json")).partition(_EMPTY)
     yield head
     if transcript.segments:
@@ -29,7 +32,7 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON Schema (2020-12) of the document."""
+    """Return the JSON Schema (2020-12) of the transcript document."""
     found = Transcript.model_json_schema(mode="serialization")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 

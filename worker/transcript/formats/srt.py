@@ -1,4 +1,4 @@
-"""SubRip subtitles (.srt)."""
+"""Writes SubRip subtitles (.srt)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from worker.transcript.subtitles.style import PLAIN, Style
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Yield numbered cues with times as `HH:MM:SS,mmm`. A transcript without text gives an empty file.
+    """Yield numbered cues with times as `HH:MM:SS,mmm`. Yields nothing for a transcript without text.
 
-    With separate channels, a cue begins with the name of its channel if the previous cue has another channel."""
+    If channels were transcribed separately, a cue begins with the name of its channel if the previous cue has another
+    channel."""
     previous: str | None = None
     for number, cue in enumerate(cues(transcript, style, named=True), start=1):
         name = label(cue.channel) if cue.channel != previous else ""

@@ -1,4 +1,4 @@
-"""Praat TextGrid (.TextGrid), the long text form: a tier of segments and a tier of words for each channel.
+"""Writes Praat TextGrid files (.TextGrid) in the long text format, with two tiers for each channel: segments and words.
 
 https://www.fon.hum.uva.nl/praat/manual/TextGrid_file_formats.html
 """
@@ -19,10 +19,10 @@ _Interval = tuple[float, float, str]
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
-    """Yield the file. Times are seconds.
+    """Yield the TextGrid file in pieces. Times are seconds.
 
-    The intervals of a tier must follow each other without gaps from 0 to the end. So gaps become intervals without
-    text, and intervals that overlap or have no length are moved by the minimum."""
+    The intervals of a tier must follow each other without gaps from 0 to the end of the audio. So gaps become intervals
+    without text, overlaps are removed, and intervals are at least 1 ms long."""
     del style
     channels: dict[str | None, list[Segment]] = {}
     for segment in sorted(transcript.segments, key=lambda segment: segment.start):
@@ -41,12 +41,12 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
 
 
 def _apart(intervals: Iterable[_Interval]) -> list[_Interval]:
-    """The intervals in order of time, in whole milliseconds, without overlaps and at least 1 ms long."""
+    """Return the intervals in order of time, in whole milliseconds, without overlaps and at least 1 ms long."""
     found: list[_Interval] = []
     for start, end, text in sorted(intervals, key=lambda interval: interval[0]):
         begin = max(0.0, round(start, 3))
         if found and found[-1][1] > begin:
-            # The previous word is shortened, but not below the minimum length.
+            # Shorten the previous interval, but not below the minimum length.
             last = found[-1]
             found[-1] = (last[0], max(begin, round(last[0] + _MIN_INTERVAL_S, 3)), last[2])
             begin = found[-1][1]
@@ -55,7 +55,7 @@ def _apart(intervals: Iterable[_Interval]) -> list[_Interval]:
 
 
 def _whole(intervals: list[_Interval], end: float) -> list[_Interval]:
-    """The intervals with an empty interval in each gap, from 0 to `end`."""
+    """Return the intervals with an interval without text in each gap, so that they cover 0 to `end`."""
     found: list[_Interval] = []
     at = 0.0
     for start, until, text in intervals:

@@ -1,4 +1,4 @@
-"""Tab-separated values (.tsv): one row per segment."""
+"""Writes tab-separated values (.tsv), one row per segment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain text (.txt): one line per segment."""
+"""Writes plain text (.txt), one line per segment."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from worker.transcript.subtitles.style import PLAIN, Style
 
 
 def pieces(transcript: Transcript, style: Style = PLAIN, *, times: bool = False) -> Iterator[str]:
-    """Yield one line per segment with text, with the name of its channel first, if it has one.
+    """Yield one line per segment that has text. The line begins with the name of the channel, if there is one.
 
-    `times`: put `[HH:MM:SS.mmm] ` (start in the file) before each line."""
-    del style  # plain text has no layout
+    `times`: begin each line with the start of the segment in the file, as `[HH:MM:SS.mmm] `."""
+    del style  # the options of subtitles do not apply to plain text
     for segment in transcript.segments:
         text = tidy(segment.text)
         if text:

@@ -1,4 +1,4 @@
-"""WebVTT subtitles (.vtt), https://www.w3.org/TR/webvtt1/."""
+"""Writes WebVTT subtitles (.vtt), https://www.w3.org/TR/webvtt1/."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from worker.transcript.subtitles.style import PLAIN, Style
 def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
     """Yield the header and the cues, with times as `HH:MM:SS.mmm`.
 
-    `&`, `<` and `>` become character references, so that no text is parsed as markup or as an arrow. The channel is the
-    voice of a cue. With `word_cues`, a timestamp precedes each word."""
+    `&`, `<` and `>` become character references, so that no text is parsed as markup or as an arrow. The channel
+    name is written as the voice (`<v NAME>`) of a cue. If `style.word_cues` is set, a timestamp precedes each word."""
     yield "WEBVTT\n"
     for cue in cues(transcript, style):
         lines = list(_timed(cue)) if style.word_cues else [_escape(line) for line in cue.lines]
@@ -23,10 +23,10 @@ def pieces(transcript: Transcript, style: Style = PLAIN) -> Iterator[str]:
 
 
 def _timed(cue: Cue) -> Iterator[str]:
-    """The lines of a cue with a timestamp before each word except the first, which starts with the cue.
+    """Yield the lines of a cue with a timestamp before each word except the first, which starts with the cue.
 
-    A timestamp must be within the cue and after the previous timestamp (https://www.w3.org/TR/webvtt1/, 4.2.2), so of
-    several words with the same start only the first has one.
+    A timestamp must be within the cue and after the previous timestamp (https://www.w3.org/TR/webvtt1/, 4.2.2). So if
+    several words have the same start, only the first of them has a timestamp.
     """
     last_ms = cue.start_ms
     for line in cue.parts:

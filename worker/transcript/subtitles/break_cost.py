@@ -1,4 +1,4 @@
-"""The cost of a line break or a cue break between two units (pure).
+"""Computes the cost of a line break, or of a break between two subtitle cues, between two units of text. No I/O.
 
 Breaks after punctuation are cheapest, then breaks in pauses. Breaks within a phrase are expensive: after an article or
 a preposition, between a Chinese verb and its particle (`食|咗`).
@@ -18,6 +18,9 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
+# Costs of a break, by its position: after a sentence, after a clause, at the end of a segment, at a space between two
+# Chinese clauses, in a short or a long pause, before a link word, elsewhere between words, after a word that belongs to
+# the next one (or before a particle), and inside a Chinese word or a date.
 SENTENCE: Final = 0.0
 CLAUSE: Final = 1.0
 _SEGMENT: Final = 0.5
@@ -33,7 +36,7 @@ _LONG_PAUSE_MS: Final = 1000
 _SENTENCE_END: Final = frozenset(".!?。！？…")
 _CLAUSE_END: Final = frozenset(",;:，、；：—–")
 _QUOTES: Final = "\"'”’」』）)"
-# The full stop of these words does not end a sentence.
+# Abbreviations, whose full stop does not end a sentence.
 _ABBREVIATIONS: Final = _words(
     "mr. mrs. ms. dr. st. prof. rev. gen. col. lt. sgt. capt. sen. rep. gov. no. vs. e.g. i.e."
 )
@@ -63,7 +66,7 @@ _LEADERS: Final = frozenset(
 
 
 def cost(before: Unit, after: Unit) -> float:
-    """The cost of a break between two units, from 0 (end of a sentence) to 8 (inside a Chinese word)."""
+    """Return the cost of a break between two units, from 0 (end of a sentence) to 8 (inside a Chinese word)."""
     marked = _marked(before, after)
     if marked is not None:
         return marked
@@ -71,7 +74,7 @@ def cost(before: Unit, after: Unit) -> float:
 
 
 def _marked(before: Unit, after: Unit) -> float | None:
-    """The cost at punctuation, at the end of a segment or in a pause, or None elsewhere."""
+    """Return the cost of a break at punctuation, at the end of a segment or in a pause, or None in other positions."""
     last = (before.text.rstrip(_QUOTES) or before.text)[-1]
     if before.ends_segment and last not in _SENTENCE_END:
         return _SEGMENT

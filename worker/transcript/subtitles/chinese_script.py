@@ -17,7 +17,7 @@ from worker.transcript.subtitles.style import Script
 
 _FROM_SIMPLIFIED: Final[dict[Script, tuple[str, ...]]] = {"hk": ("s2hk",), "tw": ("s2tw",), "cn": ()}
 # Tables for simplified text damage traditional text: 范小姐 becomes 範小姐. So traditional text is first converted from
-# the forms of the other region to the common traditional forms.
+# the characters of the other region to the common traditional characters.
 _FROM_TRADITIONAL: Final[dict[Script, tuple[str, ...]]] = {
     "hk": ("tw2t", "t2hk"),
     "tw": ("hk2t", "t2tw"),
@@ -26,7 +26,7 @@ _FROM_TRADITIONAL: Final[dict[Script, tuple[str, ...]]] = {
 
 
 def in_script(transcript: Transcript, script: Script | None) -> Transcript:
-    """The transcript with text and words in `script`. With None it is returned unchanged."""
+    """Return the transcript with its text and words in `script`. If `script` is None, it is returned unchanged."""
     if script is None:
         return transcript
     convert = _Converter(script, simplified=_is_simplified(transcript.text))
@@ -49,8 +49,11 @@ class _Converter:
         return segment.model_copy(update={"text": text, "words": words})
 
     def _words(self, segment: Segment, converted: str) -> Iterator[Word]:
-        """The words of a segment, taken from its converted text, because the conversion of a character depends on its
-        neighbours. A word that is not in the text is converted alone."""
+        """Yield the words of a segment in the script.
+
+        They are taken from the converted text of the segment, because the conversion of a character depends on its
+        neighbours. A word that is not found in the text is converted by itself."""
+        # The positions of the words are only valid in the converted text if both texts have the same length.
         same_length = len(converted) == len(segment.text)
         at = 0
         for word in segment.words:
@@ -64,12 +67,14 @@ class _Converter:
 
 
 def _is_simplified(text: str) -> bool:
-    """Whether more characters exist only in the simplified script than only in the traditional script."""
+    """Whether a text is in the simplified script.
+
+    It is if more of its characters exist only in the simplified script than only in the traditional script."""
     return _changed(text, "s2t") > _changed(text, "t2s")
 
 
 def _changed(text: str, table: str) -> int:
-    """Number of characters that the conversion with `table` changes."""
+    """Return the number of characters that a conversion with the OpenCC table changes."""
     return sum(before != after for before, after in zip(text, _table(table).convert(text), strict=False))
 
 

@@ -1,7 +1,7 @@
-"""Common words of two characters or more in spoken Cantonese and Mandarin, in both scripts.
+"""Lists common words of two or more characters in spoken Cantonese and Mandarin, in both Chinese scripts.
 
-Not a dictionary: only words that are so common that a line break inside them is noticed. For names and rarer words, the
-words of the service show the boundaries.
+This is not a dictionary: it only has words that are so common that readers notice a line break inside them. The
+boundaries of names and rarer words come from the words that the service returns.
 """
 
 from __future__ import annotations
@@ -31,11 +31,12 @@ _MANDARIN: Final = """
 项目 完工 通车 通車 直到 垂直 净空 淨空 電影 电影 手机 电脑 网上 節目 节目 新闻 天气 信息 资料 錄音 录音 声音
 """
 
+# All pairs of characters that follow each other in these words.
 _PAIRS: Final = frozenset(
     first + second for word in (_CANTONESE + _MANDARIN).split() for first, second in pairwise(word)
 )
 
 
 def inside_word(before: str, after: str) -> bool:
-    """Whether the two characters are commonly neighbours within one word."""
+    """Whether two adjacent characters probably belong to the same word, because a common word contains this pair."""
     return before + after in _PAIRS

@@ -1,7 +1,7 @@
-"""Spacing of text with Chinese: no spaces between Chinese characters, spaces around Latin words (pure).
+"""Corrects the spaces in text with Chinese: none between Chinese characters, one around Latin words. No I/O.
 
-As in Hong Kong subtitles: `我 send 咗個 email 俾你`, `共300張`, `2011年8月`. A space that separates
-two Chinese clauses in place of a comma stays.
+The rules are those of Hong Kong subtitles: `我 send 咗個 email 俾你`, `共300張`, `2011年8月`. A space that
+separates two Chinese clauses, instead of a comma, is kept.
 """
 
 from __future__ import annotations
@@ -27,31 +27,32 @@ _HANGUL: Final = "\uac00-\ud7af"
 _IS_HAN: Final = re.compile(f"[{_HAN}]")
 _IS_WIDE_SIGN: Final = re.compile(f"[{_WIDE_SIGNS}]")
 _IS_CJK: Final = re.compile(f"[{_HAN}{_WIDE_SIGNS}{_HANGUL}]")
-# Without Hangul, because Korean has spaces between its words.
+# Hangul counts as other text here, because Korean has spaces between its words.
 _RUNS: Final = re.compile(f"[{_HAN}{_WIDE_SIGNS}]+|[^{_HAN}{_WIDE_SIGNS}]+")
 _CLAUSE_SPACE: Final = re.compile(f"(?<=[{_HAN}]) (?=[{_HAN}])")
 _MIN_CLAUSE: Final = 3
-"""Mean number of characters between two spaces from which the spaces separate clauses, not words."""
+"""If a text has on average at least this many characters between two spaces, its spaces separate clauses, not words."""
 _NUMBER: Final = re.compile(r"[^\w\s]*\d[\d.,:/%-]*[^\w\s]*")
 
 
 def is_cjk(char: str) -> bool:
-    """Whether a character is Han, kana, Hangul or full-width punctuation: a line may break next to it."""
+    """Whether a character is Han, kana, Hangul or full-width punctuation, so that a line may break next to it."""
     return _IS_CJK.match(char) is not None
 
 
 def may_break(before: str, after: str) -> bool:
-    """Whether a line may break between two adjacent characters: next to CJK text, but not before closing or after
-    opening punctuation."""
+    """Whether a line may break between two adjacent characters without a space.
+
+    It may break next to a CJK character, but not before closing punctuation or after opening punctuation."""
     if not (is_cjk(before) or is_cjk(after)):
         return False
     return before not in OPENING and after not in CLOSING and unicodedata.category(after) not in _COMBINING
 
 
 def tidy(text: str) -> str:
-    """The text in one line with the spacing of this module, without control characters and outer spaces.
+    """Return the text in one line with corrected spaces, without control characters, and without spaces at its ends.
 
-    Idempotent: tidy text does not change."""
+    The function is idempotent: text that is already tidy does not change."""
     visible = "".join(c for c in text if c.isspace() or unicodedata.category(c) != "Cc")
     plain = " ".join(visible.split())
     han = len(_IS_HAN.findall(plain))
@@ -66,13 +67,14 @@ def tidy(text: str) -> str:
 
 
 def _runs(text: str) -> Iterator[tuple[str, str]]:
-    """The runs of Chinese and of other text, each with the space before it ("" or " ")."""
+    """Yield the runs of Chinese text and of other text, each with the space before it ("" or " ")."""
     for chunk in text.split(" "):
         for index, run in enumerate(_RUNS.findall(chunk)):
             yield run, "" if index else " "
 
 
 def _gap(before: str, after: str, gap: str, *, keep_clause_spaces: bool) -> str:
+    """Return the correct space ("" or " ") between two runs, which the original text separates by `gap`."""
     left, right = _kind(before[-1]), _kind(after[0])
     if "sign" in (left, right):
         return ""
@@ -83,7 +85,7 @@ def _gap(before: str, after: str, gap: str, *, keep_clause_spaces: bool) -> str:
     other = after if left == "han" else before
     if _NUMBER.fullmatch(other):
         return ""
-    # A single letter is part of a Chinese word (T恤, K歌) or a name (A 君): its spacing stays.
+    # A single letter may be part of a Chinese word (T恤, K歌) or of a name (A 君), so its spacing does not change.
     return " " if sum(c.isalnum() for c in other) > 1 else gap
 
 

@@ -1,7 +1,7 @@
-"""Lays out units of text in cues of at most two lines, by dynamic programming over the cost of the breaks (pure).
+"""Lays out units of text in subtitle cues of at most two lines. No I/O.
 
-The cheapest layout has few cues, breaks at good places, and respects the limits of the preset. A single unit that
-exceeds a limit becomes a cue of its own.
+Dynamic programming finds the layout with the lowest cost. It has few cues, breaks in good positions, and respects the
+limits of the preset. A single unit that exceeds a limit becomes a cue with only this unit.
 """
 
 from __future__ import annotations
@@ -17,11 +17,12 @@ from worker.transcript.subtitles.style import CueRules
 from worker.transcript.subtitles.text_units import PAUSE_MS, Unit
 
 MAX_LINES: Final = 2
-# Weights on the scale of `break_cost`: a cue, uneven lines, unused columns, too little time on the screen, a short
-# cue, too little reading time, and a second of silence within a cue.
+# Costs on the scale of `break_cost`. _CUE: each cue. _UNEVEN: lines of different length. _EMPTY: unused columns.
+# _FLASH: less time on the screen than the minimum. _SHORT: speech shorter than the minimum duration. _HURRY: too little
+# time to read. _SILENCE: each second of silence within a cue.
 _CUE: Final = 3.0
 _CUE_BREAK_FACTOR: Final = 1.5
-"""The cost of a break counts more between two cues than between two lines."""
+"""The cost of a break between two cues is multiplied by this factor, compared with a break between two lines."""
 _UNEVEN: Final = 1.4
 _EMPTY: Final = 2.0
 _FLASH: Final = 12.0
@@ -29,13 +30,13 @@ _SHORT: Final = 2.0
 _HURRY: Final = 6.0
 _SILENCE: Final = 8.0
 _BOUNDARY_MS: Final = 250
-"""The end of a segment inside a cue costs as much as this much silence, so segments share a cue only to avoid a short
-cue."""
+"""The end of a segment inside a cue costs as much as this duration of silence, so two segments share a cue only to
+avoid a short cue."""
 
 
 @dataclass(frozen=True, slots=True)
 class CueUnits:
-    """The units of one cue, by line."""
+    """The units of one cue, for each of its lines."""
 
     lines: tuple[tuple[Unit, ...], ...]
 
@@ -53,20 +54,23 @@ class CueUnits:
 
 
 class CueLayout:
-    """Lays out one run of units. Running sums give the width of any cue, so the work grows linearly with the text."""
+    """Lays out one run of units, which belong to segments close to each other.
+
+    Running sums give the width of any cue in constant time, so the work grows linearly with the length of the text."""
 
     def __init__(self, units: Sequence[Unit], rules: CueRules, *, reserved: int = 0) -> None:
-        """`reserved`: columns of the first line that the name of the speaker needs."""
+        """`reserved`: number of columns in the first line of each cue that the name of the speaker needs."""
         self._units = units
         self._rules = rules
         self._reserved = reserved
         self._starts = [unit.start_ms for unit in units]
-        # A wrong end of a word must not make its cue seem long.
+        # A unit ends at the start of the next one at the latest, so that a wrong end does not make its cue seem long.
         self._ends = [
             unit.end_ms if after is None or after < unit.start_ms else min(unit.end_ms, after)
             for unit, after in zip(units, [*self._starts[1:], None], strict=True)
         ]
         self._spaces = [int(unit.spaced) for unit in units]
+        # Running sums: item `n` is the total of the first `n` units.
         self._width_to = [0, *accumulate(unit.columns + unit.spaced for unit in units)]
         self._cjk_to = [0, *accumulate(unit.cjk for unit in units)]
         self._read_to = [0.0, *accumulate(unit.read_ms for unit in units)]
@@ -74,14 +78,15 @@ class CueLayout:
             max(0, start - end - PAUSE_MS) + _BOUNDARY_MS * unit.ends_segment
             for unit, end, start in zip(units, self._ends, self._starts[1:], strict=False)
         )
+        # Item `n` is the silence between the first `n` units, which have `n` - 1 gaps.
         self._silence_to = [0, 0, *accumulate(silences)]
         self._break_costs = [0.0, *(break_cost.cost(before, unit) for before, unit in pairwise(units)), 0.0]
 
     def cues(self) -> list[CueUnits]:
-        """The cheapest layout.
+        """Return the cues of the layout with the lowest cost.
 
-        For each number of units from the start it finds the cost of their best layout, and the start of the last cue
-        in it."""
+        For each number `n`, it computes the cost of the best layout of the first `n` units, and the first unit of the
+        last cue in that layout. The cues are then collected backwards from the last one."""
         costs, froms = [0.0], [0]
         for end in range(1, len(self._units) + 1):
             cost, begin = self._best(end, costs)
@@ -93,11 +98,14 @@ class CueLayout:
         return [self._cue(begin, end) for begin, end in pairwise(reversed(ends))]
 
     def _best(self, end: int, costs: Sequence[float]) -> tuple[float, int]:
-        """Cost of the best layout of the first `end` units, and the first unit of its last cue."""
+        """Return the cost of the best layout of the first `end` units, and the index of the first unit of its last cue.
+
+        `costs`: the cost of the best layout for each smaller number of units."""
         starts, spaces, width_to, cjk_to = self._starts, self._spaces, self._width_to, self._cjk_to
         width_here, cjk_here, end_ms, longest = width_to[end], cjk_to[end], self._ends[end - 1], self._rules.max_ms
         fixed = _CUE + _CUE_BREAK_FACTOR * self._break_costs[end]
         found, found_at = inf, end - 1
+        # Try last cues of increasing length, until they no longer fit.
         for begin in range(end - 1, -1, -1):
             width = width_here - width_to[begin] - spaces[begin]
             limit = self._rules.cjk_columns if cjk_here > cjk_to[begin] else self._rules.columns
@@ -117,10 +125,13 @@ class CueLayout:
         return found, found_at
 
     def _cost(self, begin: int, end: int, full: float) -> float:
-        """Penalty of a cue compared with an ideal one, without its breaks. `full`: share of its columns in use."""
+        """Return the penalty of a cue compared with an ideal one, without the cost of its breaks.
+
+        The cue has the units from `begin` to `end`. `full`: share of its columns in use, above 1 if it is too long."""
         min_ms = self._rules.min_ms
         start = self._starts[begin]
-        # A cue can be shown until the next one starts; after the last cue of a run there is a pause.
+        # A cue can be shown until shortly before the next one starts. The last cue of a run has a pause after it, so it
+        # can be shown for the maximum duration.
         until = self._starts[end] - self._rules.gap_ms if end < len(self._starts) else start + self._rules.max_ms
         time = max(1, min(until - start, self._rules.max_ms))
         length = max(0, self._ends[end - 1] - start)
@@ -136,9 +147,10 @@ class CueLayout:
         return extra + _SILENCE * (self._silence_to[end] - self._silence_to[begin + 1]) / 1000
 
     def _line_break(self, begin: int, end: int, width: int, limit: int) -> tuple[float, int] | None:
-        """Cost of the line break and first unit of the second line.
+        """Return the cost of the best line break in a cue, and the index of the first unit of the second line.
 
-        Returns (0, begin) if one line is enough, or None if two lines are too short."""
+        Returns (0, begin) if one line is enough, or None if the cue does not fit in two lines. `width`: columns of the
+        cue. `limit`: maximum columns of a line."""
         if width <= limit - self._reserved:
             return 0.0, begin
         width_to, spaces, costs = self._width_to, self._spaces, self._break_costs
@@ -149,7 +161,7 @@ class CueLayout:
             if second > limit:
                 break
             if first <= limit:
-                # A good break may outweigh lines of uneven length.
+                # Half the cost of the break, and a cost for uneven lines: a good break may be worth uneven lines.
                 cost = _UNEVEN * abs(first - second) / limit + costs[at] / 2
                 if cost < found:
                     found, found_at = cost, at
@@ -165,10 +177,10 @@ class CueLayout:
 
 
 def runs(segments: Iterator[list[Unit]], rules: CueRules, max_units: int = 2000) -> Iterator[list[Unit]]:
-    """Group the units of segments that follow each other closely, so that short segments can share a cue.
+    """Group the units of segments that follow each other closely into runs, so that short segments can share a cue.
 
-    The pause between two runs is long enough for a cue of the minimum duration. A run ends at the next end of a segment
-    after `max_units` units.
+    The pause between two runs is at least as long as a cue of the minimum duration and the gap to the next cue. A run
+    with more than `max_units` units ends with its current segment.
     """
     run: list[Unit] = []
     for units in segments:

@@ -1,10 +1,10 @@
-"""Converts a transcript to subtitle cues that fit a screen and can be read, for Latin and CJK text (pure).
+"""Converts a transcript to subtitle cues that fit a screen and can be read in time, for Latin and CJK text. No I/O.
 
-A cue has at most two lines of the width that the preset allows. Breaks are placed after a sentence if possible, then
-after a clause, then in a pause, then at the best place in a phrase. No break is inside a Latin word or a number, or
-between a number and its measure word. No line starts with closing or ends with opening punctuation. A cue is shown long
-enough to be read if the next cue leaves the time, and at most as long as the preset allows. No text is lost, and cues
-never overlap. A single word that is wider than a line is not broken.
+A cue has at most two lines, of the width that the preset allows. Breaks are preferred after a sentence, then after a
+clause, then in a pause, then between words that do not belong closely together. There is no break inside a Latin word
+or a number, or between a number and its measure word. No line starts with closing punctuation or ends with opening
+punctuation. A cue is shown long enough to be read, if the next cue does not start earlier, and at most as long as the
+preset allows. No text is lost, and cues never overlap. A single word that is wider than a line is not broken.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ MAX_DELAY_MS: Final = 2000
 """Maximum delay of a cue after its first word, to give the previous cue time to be read."""
 MIN_STEP_MS: Final = 250
 """Minimum time between the starts of two cues, for text without usable times."""
+# Punctuation that `CueRules.without_stops` removes.
 _STOPS: Final = "，。；､｡"
 
 
@@ -37,11 +38,13 @@ class Cue:
     parts: tuple[tuple[Part, ...], ...] = ()
     """The parts of each line, with their times."""
     channel: str | None = None
-    """Name of the channel of its words."""
+    """Name of the channel from which the words of the cue come, or None if channels were mixed."""
 
 
 def clock(ms: int, point: str) -> str:
-    """Format a time as `HH:MM:SS` and milliseconds after `point`. Hours may have more than two digits."""
+    """Format a time as `HH:MM:SS`, then the decimal separator `point`, then the milliseconds.
+
+    The hours may have more than two digits."""
     seconds, milli = divmod(max(0, ms), 1000)
     minutes, second = divmod(seconds, 60)
     hour, minute = divmod(minutes, 60)
@@ -51,7 +54,7 @@ def clock(ms: int, point: str) -> str:
 def cues(transcript: Transcript, style: Style = PLAIN, *, named: bool = False) -> Iterator[Cue]:
     """Yield all cues of a transcript in strictly rising order of their starts, without overlaps.
 
-    `named`: reserve space in the first line for the name of the channel and `: `.
+    `named`: whether to reserve space in the first line of a cue for the name of the channel and `: `.
     """
     rules = style.rules
     channels: dict[str | None, list[Segment]] = {}
@@ -62,21 +65,21 @@ def cues(transcript: Transcript, style: Style = PLAIN, *, named: bool = False) -
 
 
 def label(channel: str | None) -> str:
-    """The prefix of a line that names its channel; "" without a channel name."""
+    """Return the prefix of a line that names its channel; "" without a channel name."""
     return f"{channel}: " if channel else ""
 
 
 def _of_channel(
     channel: str | None, segments: list[Segment], rules: CueRules, *, named: bool
 ) -> Iterator[tuple[Cue, float]]:
-    """Yield the cues of a channel with the times of their words, each with its reading time in milliseconds."""
+    """Yield each cue of a channel and its reading time in milliseconds. A cue starts and ends with its words."""
     reserved = min(columns(label(channel)), rules.cjk_columns // 2) if named else 0
     shown_ms = 0
     for run in runs((units(segment, rules) for segment in segments), rules):
         for cue in CueLayout(_joined(run), rules, reserved=reserved).cues():
             parts = tuple(line for each in cue.lines if (line := _line(each, without_stops=rules.without_stops)))
             if parts:
-                shown_ms = max(shown_ms, cue.start_ms)  # keeps the order of the text even if its times are wrong
+                shown_ms = max(shown_ms, cue.start_ms)  # keeps the order of the cues, even if their times are wrong
                 yield _spoken_cue(channel, cue, parts, shown_ms), cue.read_ms
 
 
@@ -85,11 +88,15 @@ def _spoken_cue(channel: str | None, cue: CueUnits, parts: tuple[tuple[Part, ...
 
 
 def _timed(said: Iterator[tuple[Cue, float]], rules: CueRules) -> Iterator[Cue]:
-    """Extend cues until they can be read, with the minimum gap between them and at most the maximum duration."""
+    """Yield the cues with their final times.
+
+    Each cue is extended until it can be read, up to the maximum duration, or until the minimum gap before the next cue.
+    `said`: the cues of all channels in order of their starts, each with its reading time in milliseconds."""
     shown: Cue | None = None
     for cue, read_ms in said:
         start = cue.start_ms
         if shown is not None:
+            # Delay this cue so that the previous one can be shown for the minimum duration, but not for too long.
             wanted = min(shown.start_ms + rules.min_ms + rules.gap_ms, start + MAX_DELAY_MS)
             start = max(start, wanted, shown.start_ms + MIN_STEP_MS)
             yield _until(shown, start, rules)
@@ -100,7 +107,7 @@ def _timed(said: Iterator[tuple[Cue, float]], rules: CueRules) -> Iterator[Cue]:
 
 
 def _until(cue: Cue, next_ms: int, rules: CueRules) -> Cue:
-    """The cue with its final end, given the start of the next cue."""
+    """Return the cue with its final end, which depends on the start of the next cue."""
     end = next_ms - rules.gap_ms
     if next_ms - cue.end_ms < rules.chain_ms:
         return replace(cue, end_ms=min(end, cue.start_ms + rules.max_ms))
@@ -108,7 +115,8 @@ def _until(cue: Cue, next_ms: int, rules: CueRules) -> Cue:
 
 
 def _joined(run: list[Unit]) -> list[Unit]:
-    """The units of several segments as one text, with a space between segments except after full-width punctuation."""
+    """Join the units of several segments to one text, by a space between two segments except after full-width
+    punctuation. Changes and returns the list."""
     for index in range(1, len(run)):
         before, unit = run[index - 1], run[index]
         if before.ends_segment and not unit.spaced and not _is_sign(before.text[-1]):
@@ -128,6 +136,7 @@ def _line(line: tuple[Unit, ...], *, without_stops: bool) -> tuple[Part, ...]:
 
 
 def _without_stops(parts: list[Part]) -> list[Part]:
+    """Remove full-width commas and stops at the end of parts. A space replaces them within a line."""
     kept: list[Part] = []
     stopped = False
     for part in parts:

@@ -1,6 +1,6 @@
-"""Recognizes numbers with their measure words and units, which no line break may separate (pure).
+"""Recognizes numbers and the measure words or units after them, which a line break must not separate. No I/O.
 
-The lists contain common words of speech, in the spelling of recognizers.
+The lists contain words that are common in speech, in the spelling that recognizers write.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ def _words(text: str) -> frozenset[str]:
 
 
 _NUMERALS: Final = frozenset("〇零一二三四五六七八九十百千萬万億亿兆廿卅兩两幾几半")
+# Chinese measure words of one character, then of more than one character.
 _COUNTERS: Final = frozenset(
     "個个隻只張张件條条部架間间次位名歲岁年月日號号點点分秒鐘钟時时週周天元蚊毫角米度層层樓楼倍級级班場场"
     "本枝支把杯碗碟樽瓶包盒箱袋對对雙双套組组排行句字頁页首幅份門门口人家棵朵粒顆颗塊块片輛辆艘台座幢宗單单"
@@ -46,13 +47,14 @@ _SIGNS: Final = ".,;:!?。，、；：！？…)]）」』\"'”’"
 
 
 def is_number_phrase(before: str, after: str, *, spaced: bool) -> bool:
-    """Whether two adjacent texts are one number, or a number and its measure word or unit.
+    """Whether `before` ends with a number and `after` continues it, or is (the start of) its measure word or unit.
 
-    `spaced`: whether a space separates them."""
+    `spaced`: whether a space separates the two texts."""
     if spaced:
         return _counted(before.rsplit(maxsplit=1)[-1], after.split(maxsplit=1)[0])
     if before[-1] == "第":
         return is_numeral(after[0])
+    # The characters of a long measure word that are already in `before`; "" if it ends with the number.
     counted = _after_number(before)
     if counted is None:
         return False
@@ -62,7 +64,7 @@ def is_number_phrase(before: str, after: str, *, spaced: bool) -> bool:
 
 
 def same_number(before: str, after: str) -> bool:
-    """Whether both texts are Chinese numerals, and so one number unless there is a pause between them."""
+    """Whether a Chinese numeral ends `before` and another begins `after`: one number, unless a pause separates them."""
     return before[-1] in _NUMERALS and after[0] in _NUMERALS
 
 
@@ -71,7 +73,7 @@ def is_numeral(char: str) -> bool:
 
 
 def _after_number(text: str) -> str | None:
-    """The text after the last numeral of a text (may be ""), or None without a numeral."""
+    """Return the text after the last numeral of a text (may be ""), or None if it has no numeral."""
     for at in range(len(text) - 1, -1, -1):
         if is_numeral(text[at]):
             return text[at + 1 :]
@@ -79,11 +81,12 @@ def _after_number(text: str) -> str | None:
 
 
 def _counted(number: str, unit: str) -> bool:
+    """Whether two words that a space separates are a number and its unit, or parts of one number."""
     word = unit.rstrip(_SIGNS).lower()
     if number[-1] in _SIGNS and not number.endswith("."):
         return False
     if word in _UNITS:
         return _DIGIT.search(number) is not None or number.lower() in _SPELLED
-    # A telephone number or an amount in groups of digits, or a prefix of a number: HK$ 50, No. 5.
+    # Groups of digits, as in a telephone number or an amount; or a prefix and its number: HK$ 50, No. 5.
     grouped = number.isdigit() and word.isdigit() and len(word) in (3, 4)
     return grouped or (word[:1].isdigit() and number.lower() in ("no.", "$", "hk$", "us$", "£", "€", "¥"))

@@ -1,4 +1,4 @@
-"""The options for the appearance of output files, and the subtitle rules of each preset."""
+"""Defines the options for the appearance of output files, and the subtitle rules of each preset."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from pydantic import BaseModel, ConfigDict, Field
 
 Preset = Literal["plain", "netflix-en", "netflix-zh-hant"]
 Script = Literal["hk", "tw", "cn"]
+# Chinese scripts: traditional characters of Hong Kong or Taiwan, or simplified characters.
 SCRIPTS: Final[tuple[Script, ...]] = ("hk", "tw", "cn")
 
 
 @dataclass(frozen=True, slots=True)
 class CueRules:
-    """The limits of subtitles. Columns are those of a terminal: a full-width character takes two."""
+    """The limits of subtitles. Widths are columns as in a terminal: a full-width character takes two."""
 
     columns: int = 42
     """Maximum columns of a line in a cue without CJK text."""
     cjk_columns: int = 32
     """Maximum columns of a line in a cue with CJK text: 16 full-width characters."""
     latin_per_s: float = 17
-    """Half-width characters, including spaces, read in a second."""
+    """Half-width characters, including spaces, that a viewer reads in a second."""
     cjk_per_s: float = 9
-    """Full-width characters read in a second."""
+    """Full-width characters that a viewer reads in a second."""
     min_ms: int = 1000
     """Minimum duration of a cue."""
     max_ms: int = 6000
@@ -31,12 +32,13 @@ class CueRules:
     gap_ms: int = 80
     """Minimum time between two cues."""
     chain_ms: int = 500
-    """A shorter pause between two cues is reduced to `gap_ms`, because it would flicker."""
+    """If the pause between two cues is shorter than this, it is reduced to `gap_ms`, because it would flicker."""
     without_stops: bool = False
-    """Full-width commas and full stops are omitted at the end of a line and become a space within it."""
+    """Whether to omit full-width commas and full stops at the end of a line, and replace them by a space elsewhere."""
 
 
-# Two lines, 5/6 s to 7 s, two frames between cues (at 24 frames a second), and no gaps of 3 to 11 frames:
+# The rules of Netflix: two lines, 5/6 s to 7 s, two frames between cues (at 24 frames a second), and no gaps of 3 to
+# 11 frames. Sources:
 # https://partnerhelp.netflixstudios.com/hc/en-us/articles/215758617 and the timing guide linked there.
 _FRAME_MS: Final = 1000 / 24
 _NETFLIX_MIN_MS: Final = 834
@@ -46,7 +48,7 @@ _NETFLIX_CHAIN_MS: Final = round(12 * _FRAME_MS)
 
 RULES: Final[dict[Preset, CueRules]] = {
     "plain": CueRules(),
-    # 42 characters a line, 20 a second: the English guide, for text in the language that is spoken (SDH),
+    # 42 characters in a line, 20 in a second: the English guide, for subtitles in the language of the speech (SDH),
     # https://partnerhelp.netflixstudios.com/hc/en-us/articles/217350977
     "netflix-en": CueRules(
         latin_per_s=20,
@@ -56,7 +58,7 @@ RULES: Final[dict[Preset, CueRules]] = {
         gap_ms=_NETFLIX_GAP_MS,
         chain_ms=_NETFLIX_CHAIN_MS,
     ),
-    # 16 characters a line, 11 a second for SDH: the Traditional Chinese guide,
+    # 16 characters in a line, 11 in a second for SDH: the Traditional Chinese guide,
     # https://partnerhelp.netflixstudios.com/hc/en-us/articles/215994807
     "netflix-zh-hant": CueRules(
         columns=32,

@@ -1,4 +1,4 @@
-"""Splits text into units, the parts of a subtitle that no break may separate (pure).
+"""Splits text into units, the parts of a subtitle that a line break must not separate. No I/O.
 
 A unit is a Latin word, a CJK character, or a number with its measure word, with the punctuation next to it.
 """
@@ -18,35 +18,38 @@ from worker.transcript.subtitles.style import CueRules
 from worker.transcript.subtitles.word_alignment import AlignedPiece, align, join
 
 PAUSE_MS: Final = 300
-"""Minimum silence that is a good place for a break, and that separates numbers said one by one."""
+"""From this duration on, silence is a good position for a break, and separates numbers that are spoken one by one."""
 
 _MAX_CHINESE_WORD: Final = 5
-"""Maximum characters of a Chinese word, with its punctuation."""
+"""A Chinese piece with more characters, including punctuation, is taken for a phrase and not for a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of a unit with its own times, in milliseconds of the file."""
+    """A part of a unit for which the start and the end are known, in milliseconds of the file."""
 
     text: str
     spaced: bool
-    """Whether a space precedes it, except at the start of a line."""
+    """Whether a space precedes the part, unless it is at the start of a line."""
     start_ms: int
     end_ms: int
     begins_word: bool
+    """False if the part continues the word of the previous part, as a CJK character may."""
 
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One or more parts that no break separates."""
+    """One or more parts of a text that a break must not separate."""
 
     parts: tuple[Part, ...]
     columns: int
-    """Width in display columns, without the space before it."""
+    """Width in display columns, without the space before the unit."""
     cjk: bool
+    """Whether the unit contains CJK text."""
     read_ms: float
-    """Reading time in milliseconds."""
+    """Time that a viewer needs to read the unit, in milliseconds."""
     ends_segment: bool = False
+    """Whether it is the last unit of its segment."""
 
     @property
     def text(self) -> str:
@@ -66,7 +69,7 @@ class Unit:
 
 
 def units(segment: Segment, rules: CueRules) -> list[Unit]:
-    """Split the text of a segment into units, in order and without loss."""
+    """Split the text of a segment into units, in order. The units contain all of the text."""
     pieces = align(segment)
     groups: list[list[Part]] = []
     for part in _parts(pieces):
@@ -79,17 +82,19 @@ def units(segment: Segment, rules: CueRules) -> list[Unit]:
 
 
 def columns(text: str) -> int:
-    """Width of a text in fixed-width display columns."""
+    """Return the width of a text in columns of a fixed-width display."""
     found = wcswidth(text)
     return found if found >= 0 else sum(max(0, wcwidth(char)) for char in text)
 
 
 def _parts(pieces: Sequence[AlignedPiece]) -> Iterator[Part]:
-    """Split the text wherever a line may break. Each part gets the times of the pieces it comes from."""
+    """Split the text at all positions where a line may break.
+
+    A part starts with its first character and ends with its last one; the times of both come from the pieces."""
     text = join(pieces)
     times = _times(pieces)
     begins_words = set(_word_begins(pieces))
-    done = 0
+    done = 0  # number of visible characters before `begin`
     for chunk in text.split():
         begin = 0
         for at in range(1, len(chunk) + 1):
@@ -107,7 +112,9 @@ def _parts(pieces: Sequence[AlignedPiece]) -> Iterator[Part]:
 
 
 def _word_begins(pieces: Sequence[AlignedPiece]) -> Iterator[int]:
-    """Indices of the visible characters that begin a word. A long Chinese piece is a phrase of one-character words."""
+    """Yield the indices of the visible characters that begin a word.
+
+    A long Chinese piece counts as a phrase in which each character is a word."""
     done = 0
     for piece in pieces:
         letters = "".join(piece.text.split())
@@ -117,7 +124,7 @@ def _word_begins(pieces: Sequence[AlignedPiece]) -> Iterator[int]:
 
 
 def _times(pieces: Sequence[AlignedPiece]) -> list[tuple[int, int]]:
-    """Start and end in ms of each visible character. The characters of a piece share its time evenly."""
+    """Return start and end in ms of each visible character. The characters of a piece share its time evenly."""
     times = []
     for piece in pieces:
         size = len("".join(piece.text.split()))
@@ -131,13 +138,14 @@ def _ms(seconds: float) -> int:
 
 
 def _together(group: Sequence[Part], part: Part, rules: CueRules) -> bool:
+    """Whether a part belongs to the same unit as the parts before it: they are a number and its measure word."""
     before = group[-1]
     text = "".join(each.text for each in group)
     if not number_phrases.is_number_phrase(text, part.text, spaced=part.spaced):
         return False
     if number_phrases.same_number(before.text, part.text) and part.start_ms - before.end_ms >= PAUSE_MS:
         return False
-    # A unit must fit in one line, and be no longer than one cue.
+    # A unit must fit in one line, and must not last longer than a cue.
     width = sum(columns(each.text) + each.spaced for each in (*group, part))
     limit = rules.cjk_columns if any(map(is_cjk, part.text + before.text)) else rules.columns
     return width <= limit and part.end_ms - group[0].start_ms <= rules.max_ms

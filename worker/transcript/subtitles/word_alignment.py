@@ -1,4 +1,4 @@
-"""Aligns the words of a segment with its text, so that every piece of the text has times (pure)."""
+"""Aligns the words of a segment with its text, so that each piece of the text has a start and an end. No I/O."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from worker.transcript.subtitles.cjk_spacing import OPENING, may_break, tidy
 
 @dataclass(frozen=True, slots=True)
 class AlignedPiece:
-    """A word with its spelling in the text and the punctuation next to it. Times are seconds of the file."""
+    """A word as it is spelled in the text, with the punctuation next to it. Times are seconds of the file."""
 
     text: str
     spaced: bool
-    """Whether a space precedes it."""
+    """Whether a space precedes the piece in the text."""
     start: float
     end: float
     confidence: float | None
+    """Confidence of the word (0 to 1), or None if the service gave none."""
 
 
 def align(segment: Segment) -> list[AlignedPiece]:
-    """Split the tidy text of a segment into pieces with times. `join` restores the text.
+    """Split the text of a segment (after `tidy`) into pieces with times. `join` restores the text.
 
-    If the words spell the text, each word gives one piece with exact times. If they differ, or if there are no words,
-    the text is split at spaces and between CJK characters, and the pieces share the time by their length.
+    If the words of the segment spell its text, each word gives one piece with the times of the word. If they do not, or
+    if there are no words, the text is split at spaces and between CJK characters. Each piece then gets a share of the
+    time in proportion to its length.
     """
     text = tidy(segment.text)
     if not text:
@@ -43,7 +45,7 @@ def align(segment: Segment) -> list[AlignedPiece]:
 
 
 def join(pieces: Sequence[AlignedPiece]) -> str:
-    """The text of consecutive pieces."""
+    """Return the text of consecutive pieces."""
     return "".join(f" {piece.text}" if piece.spaced and k else piece.text for k, piece in enumerate(pieces))
 
 
@@ -54,10 +56,10 @@ def _piece(text: str, begin: int, end: int, start_s: float, end_s: float, confid
 
 
 def _find(words: Sequence[str], text: str) -> list[int] | None:
-    """Index in the text at which the piece of each word begins, or None if the words do not spell the text.
+    """Return the index in the text at which the piece of each word begins, or None if the words do not spell the text.
 
-    Only spaces and punctuation may be between the words. Punctuation belongs to the adjacent word; between two words it
-    belongs to the first, except opening punctuation."""
+    The words spell the text if only spaces and punctuation are between them. For punctuation, see `_begin`."""
+    # Indices of the visible characters, because a word may contain spaces in the text.
     places = [at for at, char in enumerate(text) if not char.isspace()]
     visible = "".join(text[at] for at in places)
     begins: list[int] = []
@@ -74,9 +76,11 @@ def _find(words: Sequence[str], text: str) -> list[int] | None:
 
 
 def _begin(text: str, earliest: int, word: int) -> int:
-    """Index at which the piece of the word at `word` begins, between `earliest` and `word`.
+    """Return the index at which the piece of a word begins.
 
-    The piece includes the punctuation after the last space, or without a space the opening punctuation."""
+    `earliest`: first visible character after the previous word. `word`: first character of the word.
+    Punctuation between the two words belongs to the previous word if it is before the last space, else to the next one.
+    Without a space, only the opening punctuation right before the word belongs to it."""
     space = text.rfind(" ", earliest, word)
     if space >= 0 or text[earliest - 1].isspace():
         return max(space + 1, earliest)
@@ -86,6 +90,7 @@ def _begin(text: str, earliest: int, word: int) -> int:
 
 
 def _share_time(text: str, segment: Segment, words: Sequence[tuple[Word, str]]) -> list[AlignedPiece]:
+    """Split the text at spaces and between CJK characters, with times by the position of each piece in the text."""
     spans = list(_tokens(text))
     places = _Places(segment, words, sum(end - begin for begin, end in spans))
     pieces = []
@@ -98,7 +103,7 @@ def _share_time(text: str, segment: Segment, words: Sequence[tuple[Word, str]]) 
 
 
 def _tokens(text: str) -> Iterator[tuple[int, int]]:
-    """Begin and end of each word between spaces, and of each CJK character with the punctuation next to it."""
+    """Yield begin and end of each word between spaces, and of each CJK character with the punctuation next to it."""
     begin = 0
     for at in range(1, len(text) + 1):
         if at == len(text) or text[at].isspace():
@@ -110,7 +115,10 @@ def _tokens(text: str) -> Iterator[tuple[int, int]]:
 
 
 class _Places:
-    """Times of the positions in a text of `count` visible characters, interpolated from words with another spelling."""
+    """Interpolates the times of positions in a text from words that do not spell the text.
+
+    A position is a number of visible characters, from 0 to `count`. It gets the time at the same fraction of the
+    letters of all words. Without words, the text has the times of its segment."""
 
     def __init__(self, segment: Segment, words: Sequence[tuple[Word, str]], count: int) -> None:
         timed = words or [(Word(text="", start=segment.start, end=segment.end), "x" * count)]
